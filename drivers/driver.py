@@ -1,0 +1,55 @@
+"""The driver contract: four members, and the configuration that opens one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.stream import Block, StreamSpec
+
+
+class Driver(Protocol):
+    """One sensor unit, open: physical, recorded or simulated.
+
+    `specs` and `clock` never change while it is open. `read` waits at most `timeout_s` (plus a bound that the driver
+    states) and returns what has arrived, `()` if nothing has, or `None` once the source has ended for good. Stamps of a
+    stream never step back but when the clock was reset. What the driver knows it missed is in `Block.lost_before`.
+    A sensor that is gone raises `SensorLost`; after it only `close` may be called. One thread reads; `close` may be
+    called twice, from any thread, ends every thread and descriptor that the driver opened, and makes a `read` that
+    waits return soon.
+    """
+
+    @property
+    def specs(self) -> tuple[StreamSpec, ...]: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def read(self, timeout_s: float) -> Sequence[Block] | None: ...
+
+    def close(self) -> None: ...
+
+
+class DriverConfig(BaseModel):
+    """What stands under `sensors:` in a device file; a driver's own model adds its fields and opens it.
+
+    A model must import without the vendor's library. Its `kind` is the name of its entry point in the group
+    `sensorium.drivers`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+    def open(self, name: str, base: Path) -> Driver:
+        """Open the sensor called `name`; relative paths start at `base`, the folder of the device file.
+
+        A driver with one stream names it `name`; one with several, `name.stream`.
+
+        Raises:
+            ConfigError: something the user wrote cannot work (an absent folder, an unknown stream).
+            SensorLost: the sensor is not there or does not answer.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to open its sensor")

@@ -1,0 +1,127 @@
+"""Streams and blocks: what a driver promises to deliver, and what it delivers."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.errors import ConfigError
+
+Stamps = npt.NDArray[np.int64]
+Samples = npt.NDArray[Any]
+
+DTYPES = frozenset(
+    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_RESERVED = frozenset({"clock", "zarr.json"})
+
+
+def check_name(name: str, what: str = "stream") -> str:
+    """Return `name` if it can be a stream's, sensor's or device's name, and so a folder's; else raise `ConfigError`."""
+    if not _NAME.fullmatch(name) or name.startswith("__") or name in _RESERVED:
+        raise ConfigError(
+            f"{what} {name!r}: expected up to 100 letters, digits, '_', '-' or '.', starting with one of the first two,"
+            f" not one of {', '.join(sorted(_RESERVED))}"
+        )
+    return name
+
+
+class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one stream is. `shape` is that of one sample: `()` a scalar, `(6,)` an IMU row, `(480, 640, 3)` a frame.
+
+    `rate_hz` is nominal (None: irregular). `channels` names the last axis where it has names. `unit` holds for all
+    channels or lists one a channel, separated by commas. `frame` is the coordinate frame; `calibration` is free-form
+    (intrinsics, extrinsics, noise model). `stamps_from` says where `captured_ns` comes from: `source`, `arrival`, ...
+    What a sensor can perceive matters to those who use its data, so state it where it is known.
+    """
+
+    name: str
+    modality: str
+    dtype: str
+    shape: tuple[int, ...]
+    unit: str = ""
+    channels: tuple[str, ...] = ()
+    rate_hz: float | None = None
+    frame: str = ""
+    calibration: dict[str, Any] = {}
+    color_order: str = ""
+    stamps_from: str = ""
+    has_sensor_ns: bool = False
+    derived_from: str = ""
+    full_scale: float | tuple[float, ...] | None = None
+    noise_density: float | tuple[float, ...] | None = None
+    bits: int | None = None
+    band_hz: tuple[float, float] | None = None
+    band_nm: tuple[float, float] | None = None
+    pixels_per_degree: float | None = None
+    dynamic_range: float | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"stream {self.name!r}: dtype {self.dtype!r} is not one of {', '.join(sorted(DTYPES))}")
+        if any(side < 1 for side in self.shape):
+            raise ConfigError(f"stream {self.name!r}: shape {self.shape} has a side below 1")
+        if self.rate_hz is not None and not 0 < self.rate_hz < 1e9:
+            raise ConfigError(f"stream {self.name!r}: rate_hz {self.rate_hz} is not between 0 and 1e9")
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one raw sample."""
+        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def is_frames(self) -> bool:
+        """Whether one sample is a picture (two axes or more) and not a row."""
+        return len(self.shape) >= 2
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive samples of one stream, in the order of their stamps.
+
+    `captured_ns` is int64 [n] in the device's clock, `data` is [n, *spec.shape] of `spec.dtype`, `sensor_ns` is the
+    sensor's own counter, int64 [n], where the spec says so. `lost_before` samples are missing just before the first;
+    a block with no samples reports a loss alone.
+    """
+
+    stream: str
+    captured_ns: Stamps
+    data: Samples
+    lost_before: int = 0
+    sensor_ns: Stamps | None = None
+
+    def __len__(self) -> int:
+        return len(self.captured_ns)
+
+    def slice(self, start: int, stop: int) -> "Block":
+        """Rows `start` to `stop`, without copying; the loss stays with the part that begins at row 0."""
+        return Block(
+            self.stream,
+            self.captured_ns[start:stop],
+            self.data[start:stop],
+            self.lost_before if start == 0 else 0,
+            None if self.sensor_ns is None else self.sensor_ns[start:stop],
+        )
+
+    def check(self, spec: StreamSpec) -> None:
+        """Raise `ValueError` unless this block is one of `spec`'s, with stamps that never step back."""
+        n = len(self.captured_ns)
+        got = (self.stream, self.captured_ns.dtype.name, self.data.shape, self.data.dtype.name)
+        expected = (spec.name, "int64", (n, *spec.shape), spec.dtype)
+        if got != expected:
+            raise ValueError(f"block of {spec.name!r}: got {got}, expected {expected}")
+        if self.lost_before < 0:
+            raise ValueError(f"block of {spec.name!r}: lost_before is {self.lost_before}")
+        if n > 1 and bool((self.captured_ns[1:] < self.captured_ns[:-1]).any()):
+            raise ValueError(f"block of {spec.name!r}: stamps step back inside the block")
+        if (self.sensor_ns is not None) != spec.has_sensor_ns and n:
+            raise ValueError(
+                f"block of {spec.name!r}: sensor_ns present {self.sensor_ns is not None}, spec says otherwise"
+            )
+        if self.sensor_ns is not None and (self.sensor_ns.shape != (n,) or self.sensor_ns.dtype != np.int64):
+            raise ValueError(f"block of {spec.name!r}: sensor_ns is not int64 [{n}]")

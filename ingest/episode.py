@@ -1,0 +1,154 @@
+"""The documents of an episode: the headers of its file's records, and the account of its samples.
+
+They are msgpack maps in the file (docs/protocol.md) and JSON in the store (docs/store-format.md). Readers ignore
+keys they do not know, so that a key may be added without a new format version.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.stream import StreamSpec
+
+FORMAT_VERSION = 1
+
+Reason = Literal["complete", "interrupted", "truncated", "clock_reset"]
+Origin = Literal["sensor", "simulator", "model", "human", "mixed"]
+
+
+class Mission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the episode was recorded for. `priority` orders delivery: the larger goes first."""
+
+    name: str = "default"
+    domain: str = ""
+    priority: float = 1.0
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the data comes from: `origin`, the episodes it was made from, and how many models stand between."""
+
+    origin: Origin = "sensor"
+    parents: tuple[str, ...] = ()
+    generation: int = 0
+    licence: str = ""
+    consent: str = ""
+
+
+class Encoding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How samples became bytes. `lossless`: one Zarr inner chunk of `chunk_rows` samples, blosc `cname` at `clevel`
+    with bitshuffle and a crc32c; `jpeg`: one JPEG a sample, in a blob."""
+
+    codec: Literal["lossless", "jpeg"] = "lossless"
+    cname: str = "zstd"
+    clevel: int = 1
+    quality: int = 0
+    subsampling: str = ""
+
+
+class StreamEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One stream of an episode. `chunk_rows` is the rows of each inner chunk (1 for frames and for blobs)."""
+
+    spec: StreamSpec
+    encoding: Encoding
+    chunk_rows: int
+
+    @property
+    def is_blob(self) -> bool:
+        """Whether samples are stored as items of a byte blob and not as a numeric array."""
+        return self.encoding.codec != "lossless"
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of every captured sample of a stream: captured = stored + filtered + lost.
+
+    `filtered` counts by rule, `lost` by cause. After a crash the count lost is `estimated`, and `lost_interval_ns`
+    is where: from the last stored stamp to the last stamp that any stream of the episode shows.
+    """
+
+    captured: int = 0
+    stored: int = 0
+    filtered: dict[str, int] = {}
+    lost: dict[str, int] = {}
+    estimated: bool = False
+    lost_interval_ns: tuple[int, int] | None = None
+
+    @property
+    def balances(self) -> bool:
+        """Whether every captured sample is accounted for, none twice."""
+        return self.captured == self.stored + sum(self.filtered.values()) + sum(self.lost.values())
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """OPEN, record 0: the manifest. The interval is half-open, in the device's clock.
+
+    `between` accounts, per stream, for samples captured since the last episode that belong to none.
+    """
+
+    version: int
+    episode: bytes
+    device: str
+    spool_id: str
+    ordinal: int
+    start_ns: int
+    end_ns: int
+    mission: Mission
+    clock: Clock
+    streams: tuple[StreamEntry, ...]
+    provenance: Provenance = Provenance()
+    software: dict[str, str] = {}
+    between: dict[str, Account] = {}
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """CHUNK: `len(captured_ns) / 8` rows of stream number `stream`; the payload is one inner chunk of `data`.
+
+    Stamps are int64 little-endian. `captured`, `filtered`, `lost` are the stream's running counts in this episode.
+    """
+
+    stream: int
+    first_row: int
+    captured_ns: bytes
+    captured: int
+    sensor_ns: bytes = b""
+    filtered: int = 0
+    lost: int = 0
+
+
+class Items(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """ITEMS: whole encoded media of stream number `stream`; the payload is their bytes, one after the other."""
+
+    stream: int
+    first_row: int
+    captured_ns: bytes
+    lengths: tuple[int, ...]
+    captured: int
+    sensor_ns: bytes = b""
+    filtered: int = 0
+    lost: int = 0
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """NOTE: a score, event, action or label, over the half-open span `start_ns` to `end_ns` where it has one."""
+
+    kind: str
+    name: str
+    value: Any = None
+    stream: str = ""
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """SEAL, the last record: rows and account of every stream, by name, and the digest of all bytes before it.
+
+    `digest` is BLAKE3 (32 bytes) of the file from its first byte to the byte before SEAL's magic.
+    `recoveries` is how often the file was repaired after a crash or damage.
+    """
+
+    digest: bytes
+    reason: Reason
+    rows: dict[str, int]
+    account: dict[str, Account]
+    summary: dict[str, Any] = {}
+    recoveries: int = 0
