@@ -1,7 +1,8 @@
 """Streams and blocks: what a driver promises to deliver, and what it delivers."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from sensorium.errors import ConfigError
 
 Stamps = npt.NDArray[np.int64]
 Samples = npt.NDArray[Any]
+Scores = npt.NDArray[np.float64]
 
 DTYPES = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
@@ -86,7 +88,7 @@ class Block:
 
     `captured_ns` is int64 [n] in the device's clock, `data` is [n, *spec.shape] of `spec.dtype`, `sensor_ns` is the
     sensor's own counter, int64 [n], where the spec says so. `lost_before` samples are missing just before the first;
-    a block with no samples reports a loss alone.
+    a block with no samples reports a loss alone. `scores`, float64 [n] by name, are what filters have said of each.
     """
 
     stream: str
@@ -94,18 +96,24 @@ class Block:
     data: Samples
     lost_before: int = 0
     sensor_ns: Stamps | None = None
+    scores: Mapping[str, Scores] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.captured_ns)
 
-    def slice(self, start: int, stop: int) -> "Block":
+    def between(self, start: int, stop: int) -> "Block":
         """Rows `start` to `stop`, without copying; the loss stays with the part that begins at row 0."""
+        return self.take(slice(start, stop), self.lost_before if start == 0 else 0)
+
+    def take(self, rows: slice | npt.NDArray[Any], lost_before: int) -> "Block":
+        """The samples that `rows` picks (a slice, a mask or indices), with another loss before them."""
         return Block(
             self.stream,
-            self.captured_ns[start:stop],
-            self.data[start:stop],
-            self.lost_before if start == 0 else 0,
-            None if self.sensor_ns is None else self.sensor_ns[start:stop],
+            self.captured_ns[rows],
+            self.data[rows],
+            lost_before,
+            None if self.sensor_ns is None else self.sensor_ns[rows],
+            {name: values[rows] for name, values in self.scores.items()},
         )
 
     def check(self, spec: StreamSpec) -> None:

@@ -1,0 +1,38 @@
+"""The filter contract: a pure step over the blocks of one stream."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from sensorium.drivers.stream import Block, StreamSpec
+
+
+class FilterConfig(BaseModel):
+    """What stands under `filters:` in a device file; a filter's own model adds its parameters and its step.
+
+    A filter passes, changes, annotates (`Block.scores`) or drops samples, one stream at a time. It holds no state:
+    `step(state, block)` returns the next state and what is left of the block (None: nothing). The pipeline counts what
+    was dropped under `kind`, and carries `lost_before` over blocks of which nothing is left. With `into` the filter
+    leaves its stream alone, and what it makes becomes a derived stream of that name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    into: str | None = None
+
+    def output(self, spec: StreamSpec) -> StreamSpec:
+        """The spec of what `step` returns, given the spec of what it is fed.
+
+        Raises:
+            ConfigError: this filter cannot work on such a stream.
+        """
+        return spec
+
+    def start(self, spec: StreamSpec) -> Any:
+        """The state before the first block."""
+        raise NotImplementedError
+
+    def step(self, state: Any, block: Block) -> tuple[Any, Block | None]:
+        """The next state, and what is left of `block`. `block` is not changed."""
+        raise NotImplementedError
