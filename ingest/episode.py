@@ -111,8 +111,8 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     captured_ns: bytes
     captured: int
     sensor_ns: bytes = b""
-    filtered: int = 0
-    lost: int = 0
+    filtered: dict[str, int] = {}
+    lost: dict[str, int] = {}
 
 
 class Items(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,8 +124,8 @@ class Items(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lengths: tuple[int, ...]
     captured: int
     sensor_ns: bytes = b""
-    filtered: int = 0
-    lost: int = 0
+    filtered: dict[str, int] = {}
+    lost: dict[str, int] = {}
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -143,7 +143,8 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """SEAL, the last record: rows and account of every stream, by name, and the digest of all bytes before it.
 
     `digest` is BLAKE3 (32 bytes) of the file from its first byte to the byte before SEAL's magic.
-    `recoveries` is how often the file was repaired after a crash or damage.
+    `end_ns` is where the episode really ended, if not where OPEN said; `recoveries` is how often the file was repaired
+    after a crash or damage.
     """
 
     digest: bytes
@@ -151,4 +152,5 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rows: dict[str, int]
     account: dict[str, Account]
     summary: dict[str, Any] = {}
+    end_ns: int | None = None
     recoveries: int = 0

@@ -1,0 +1,56 @@
+"""Room for a spool: its quota, what must stay free on the file system, and a reserve for when that is full."""
+
+import logging
+import os
+from pathlib import Path
+
+from sensorium.errors import SpoolFull
+
+log = logging.getLogger(__name__)
+
+RESERVE_BYTES = 4 << 20
+
+
+class Room:
+    """The limits of the folder `path`. `RESERVE_BYTES` of the quota, and a file of that size, are kept for SEAL and
+    ledger, so that what is open can be closed when nothing else fits."""
+
+    def __init__(self, path: Path, max_bytes: int, min_free_bytes: int) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self.min_free_bytes = min_free_bytes
+        self._reserve = path / "reserve"
+
+    def lacks(self, used_bytes: int, more_bytes: int) -> str:
+        """Why `more_bytes` do not fit beside `used_bytes`, in one line with the next step; empty if they do."""
+        if used_bytes + more_bytes + RESERVE_BYTES > self.max_bytes:
+            return (
+                f"spool {self.path}: {used_bytes} of {self.max_bytes} bytes used, {more_bytes} more do not fit: "
+                "deliver what waits, or raise spool.max_bytes"
+            )
+        disk = os.statvfs(self.path)
+        free = disk.f_bavail * disk.f_frsize
+        if free - more_bytes < self.min_free_bytes:
+            return (
+                f"spool {self.path}: {free} bytes free on its file system, {self.min_free_bytes} must stay: "
+                "make room, or lower spool.min_free_bytes"
+            )
+        return ""
+
+    def take_reserve(self) -> None:
+        """Occupy the reserve; without room for it, say so and go on.
+
+        Raises:
+            SpoolFull: not even the folder can be written.
+        """
+        try:
+            with self._reserve.open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except PermissionError as error:
+            raise SpoolFull(f"spool {self.path}: {error.strerror}; make it writable for this user") from error
+        except OSError as error:
+            log.warning("spool %s: no room for its reserve of %d bytes: %s", self.path, RESERVE_BYTES, error.strerror)
+
+    def release_reserve(self) -> None:
+        """Give the reserve back to the file system."""
+        self._reserve.unlink(missing_ok=True)
