@@ -1,27 +1,50 @@
-"""The registry of drivers: entry points of the group `sensorium.drivers`, by `kind`."""
+"""The registry: configuration models by `kind`, found as entry points; drivers are one group of them."""
 
 import difflib
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.errors import ConfigError
 
 GROUP = "sensorium.drivers"
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def kinds(group: str) -> dict[str, EntryPoint]:
+    """Everything installed under the entry points `group`, by kind; nothing is imported."""
+    return {point.name: point for point in entry_points(group=group)}
 
 
 def driver_kinds() -> dict[str, EntryPoint]:
     """Every driver that is installed, by kind; nothing is imported."""
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return kinds(GROUP)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The hint ", did you mean 'x'?" for a misspelt `word`; empty if nothing known is near it.
+
+    >>> nearest("cam8", ["cam0", "imu0"])
+    ", did you mean 'cam0'?"
+    """
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def model_of(group: str, kind: str, contract: type[_Model]) -> type[_Model]:
+    """The model that `group` has under `kind`; an unknown kind raises `ConfigError` that suggests the nearest."""
+    known = kinds(group)
+    if kind not in known:
+        raise ConfigError(f"unknown kind {kind!r}{nearest(kind, known)} (installed: {', '.join(sorted(known))})")
+    model = known[kind].load()
+    if not (isinstance(model, type) and issubclass(model, contract)):
+        raise ConfigError(f"{group} {kind!r}: {known[kind].value} is not a {contract.__name__}; tell its author")
+    return model
 
 
 def driver_config(kind: str) -> type[DriverConfig]:
-    """The configuration model of `kind`; an unknown kind raises `ConfigError` that suggests the nearest."""
-    kinds = driver_kinds()
-    if kind not in kinds:
-        near = difflib.get_close_matches(kind, kinds, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else "see `sensorium devices`"
-        raise ConfigError(f"unknown kind {kind!r}: {hint} (installed: {', '.join(sorted(kinds))})")
-    model = kinds[kind].load()
-    if not (isinstance(model, type) and issubclass(model, DriverConfig)):
-        raise ConfigError(f"driver {kind!r}: {kinds[kind].value} is not a DriverConfig; tell its author")
-    return model
+    """The configuration model of the driver `kind`; an unknown kind raises `ConfigError` that suggests the nearest."""
+    return model_of(GROUP, kind, DriverConfig)

@@ -11,9 +11,10 @@ class FilterConfig(BaseModel):
     """What stands under `filters:` in a device file; a filter's own model adds its parameters and its step.
 
     A filter passes, changes, annotates (`Block.scores`) or drops samples, one stream at a time. It holds no state:
-    `step(state, block)` returns the next state and what is left of the block (None: nothing). The pipeline counts what
-    was dropped under `kind`, and carries `lost_before` over blocks of which nothing is left. With `into` the filter
-    leaves its stream alone, and what it makes becomes a derived stream of that name.
+    `step(state, block)` returns the next state and what is left of the block (None: nothing); what it returns must not
+    depend on how the samples were cut into blocks. A block may be empty and report a loss alone. The chain counts what
+    was dropped under `kind`, and hands on `lost_before` where nothing is left. With `into` the filter leaves its stream
+    alone, and what it makes becomes a derived stream of that name, with the losses that its blocks state.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,9 +30,9 @@ class FilterConfig(BaseModel):
         """
         return spec
 
-    def start(self, spec: StreamSpec) -> Any:
-        """The state before the first block."""
-        raise NotImplementedError
+    def start(self, spec: StreamSpec) -> Any:  # noqa: ARG002
+        """The state before the first block; None for a filter that needs none."""
+        return None
 
     def step(self, state: Any, block: Block) -> tuple[Any, Block | None]:
         """The next state, and what is left of `block`. `block` is not changed."""

@@ -1,0 +1,261 @@
+"""One open episode: samples placed in it become records of its file, and every one is accounted for."""
+
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from sensorium.agents.encode import encoder
+from sensorium.agents.episode_file import EpisodeFile
+from sensorium.agents.triggers.trigger import Window
+from sensorium.drivers.stream import Block, Samples, Stamps
+from sensorium.errors import SensoriumError, SpoolError
+from sensorium.ingest.episode import Account, Chunk, Items, Note, Reason, StreamEntry
+from sensorium.perception.health import StreamHealth
+
+
+@dataclass(slots=True)
+class Tally:
+    """A growing account of one stream."""
+
+    captured: int = 0
+    stored: int = 0
+    filtered: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+    def filter(self, counts: dict[str, int]) -> None:
+        """Samples that filters dropped, by rule."""
+        for rule, n in counts.items():
+            self.captured += n
+            self.filtered[rule] = self.filtered.get(rule, 0) + n
+
+    def lose(self, cause: str, n: int, *, captured: bool = False) -> None:
+        """`n` samples lost; `captured` if they were counted as captured before."""
+        if n:
+            self.captured += 0 if captured else n
+            self.lost[cause] = self.lost.get(cause, 0) + n
+
+    def account(self) -> Account:
+        """As a document."""
+        return Account(captured=self.captured, stored=self.stored, filtered=dict(self.filtered), lost=dict(self.lost))
+
+
+@dataclass(slots=True)
+class Piece:
+    """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
+
+    One without samples carries counts alone: what filters dropped and what the sensor lost at `at_ns`.
+    """
+
+    captured_ns: Stamps
+    sensor_ns: Stamps | None
+    data: Samples
+    at_ns: int
+    encoded: "Future[bytes] | None" = None
+    filtered: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
+
+    def __len__(self) -> int:
+        return len(self.captured_ns)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, nothing for a frame that is still being encoded."""
+        done = self.encoded is not None and self.encoded.done() and self.encoded.exception() is None
+        return len(self.encoded.result()) if self.encoded is not None and done else self.data.nbytes
+
+    def split(self, n: int) -> tuple["Piece", "Piece"]:
+        """The first `n` rows, and the others."""
+        head, tail = (
+            Piece(
+                self.captured_ns[rows],
+                None if self.sensor_ns is None else self.sensor_ns[rows],
+                self.data[rows],
+                int(self.captured_ns[rows][0]),
+            )
+            for rows in (slice(0, n), slice(n, None))
+        )
+        return head, tail
+
+
+class _StreamOut:
+    """One stream on its way into the file: rows until they fill a chunk, frames until they are encoded."""
+
+    def __init__(self, number: int, entry: StreamEntry) -> None:
+        self.number = number
+        self.entry = entry
+        self.tally = Tally()
+        self.first_row = 0
+        self.held_rows = 0
+        self.rows: deque[Piece] = deque()
+        self.frames: deque[Piece] = deque()
+        self.encode = encoder(entry)
+        self.health = StreamHealth(entry.spec)
+
+
+class EpisodeWriter:
+    """Fed by the recorder with pieces that belong to it; `seal` ends it.
+
+    Its interval is [start_ns, end_ns): the end is the window's, or `limit_ns` if that comes first, or where it was
+    `cut`.
+    """
+
+    def __init__(
+        self, file: EpisodeFile, window: Window, epoch: int, start_ns: int, limit_ns: int, max_bytes: int
+    ) -> None:
+        self.file = file
+        self.id = UUID(bytes=file.manifest.episode)
+        self.window = window
+        self.epoch = epoch
+        self.start_ns = start_ns
+        self.limit_ns = limit_ns
+        self.last_ns = start_ns - 1
+        self.reset = False
+        self._noted = False
+        self._max_bytes = max_bytes
+        self._streams = {e.spec.name: _StreamOut(i, e) for i, e in enumerate(file.manifest.streams)}
+
+    @property
+    def end_ns(self) -> int:
+        """Where the interval ends, as far as is known."""
+        return min(self.window.end_ns, self.limit_ns)
+
+    @property
+    def final(self) -> bool:
+        """Whether the end cannot move any more."""
+        return self.window.closed or self.limit_ns < self.window.end_ns
+
+    @property
+    def held_bytes(self) -> int:
+        """Upper bound of what is accepted and not in the file yet."""
+        return sum(
+            out.held_rows * out.entry.spec.sample_bytes + len(out.frames) * out.entry.spec.sample_bytes
+            for out in self._streams.values()
+        )
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the file reached its bound, so that the episode should be cut."""
+        return self.file.written >= self._max_bytes
+
+    def cut(self) -> None:
+        """End the interval just after the last sample placed in it."""
+        self.limit_ns = min(self.limit_ns, max(self.last_ns, self.start_ns) + 1)
+
+    def look(self, stream: str, piece: Piece) -> None:
+        """Take in the health of samples about to be added; of frames encoded before, their stamps alone."""
+        self._streams[stream].health.update(Block(stream, piece.captured_ns, piece.data))
+
+    def add(self, stream: str, piece: Piece) -> None:
+        """Take a piece. Raises `SpoolError` if the file could not take a chunk; the loss is counted."""
+        out = self._streams[stream]
+        out.tally.filter(piece.filtered)
+        out.tally.lose("sensor", piece.lost)
+        out.tally.captured += len(piece)
+        if len(piece):
+            self.last_ns = max(self.last_ns, int(piece.captured_ns[-1]))
+            if piece.encoded is not None:
+                out.frames.append(piece)
+            else:
+                out.rows.append(piece)
+                out.held_rows += len(piece)
+        self._write_rows(out)
+        self.flush(wait=False)
+
+    def lose(self, stream: str, cause: str, n: int) -> None:
+        """Count samples of this episode that were lost on the way."""
+        self._streams[stream].tally.lose(cause, n)
+
+    def flush(self, *, wait: bool) -> None:
+        """Write the frames that are encoded, in order; with `wait`, all."""
+        for out in self._streams.values():
+            while out.frames and (wait or _done(out.frames[0])):
+                self._write_frame(out, out.frames.popleft())
+
+    def accounts(self) -> dict[str, Account]:
+        """What became of every sample placed here, so far."""
+        return {name: out.tally.account() for name, out in self._streams.items()}
+
+    def seal(self, reason: Reason) -> None:
+        """Write what is held, the last chunks padded, and the SEAL.
+
+        Raises:
+            SpoolError: no room for the SEAL; may be called again.
+        """
+        for out in self._streams.values():
+            try:
+                self._write_rows(out, everything=True)
+            except SpoolError:
+                continue  # counted
+        self.flush(wait=True)
+        window = self.window
+        if window.event and not self._noted:
+            value = {"event": window.event, "outcome": window.outcome}
+            self.file.append(
+                Note(kind="trigger", name=window.event, value=value, start_ns=self.start_ns, end_ns=self.end_ns)
+            )
+            self._noted = True
+        summary: dict[str, Any] = {"health": {name: out.health.summary() for name, out in self._streams.items()}}
+        if window.outcome:
+            summary["outcome"] = window.outcome
+        rows = {name: out.tally.stored for name, out in self._streams.items()}
+        self.file.seal(reason, rows, self.accounts(), summary, self.end_ns)
+
+    def _write_rows(self, out: _StreamOut, *, everything: bool = False) -> None:
+        size = out.entry.chunk_rows
+        while out.held_rows >= size or (everything and out.held_rows):
+            pieces, n = [], 0
+            while out.rows and n < size:
+                piece = out.rows.popleft()
+                if len(piece) > size - n:
+                    piece, rest = piece.split(size - n)
+                    out.rows.appendleft(rest)
+                pieces.append(piece)
+                n += len(piece)
+            out.held_rows -= n
+            data = np.zeros((size, *out.entry.spec.shape), out.entry.spec.dtype)
+            np.concatenate([p.data for p in pieces], out=data[:n])
+            self._append(out, pieces, out.encode(data))
+
+    def _write_frame(self, out: _StreamOut, piece: Piece) -> None:
+        if piece.encoded is None:
+            return
+        try:
+            payload = piece.encoded.result()
+        except SensoriumError:
+            out.tally.lose("encoder", 1, captured=True)
+            return
+        self._append(out, [piece], payload)
+
+    def _append(self, out: _StreamOut, pieces: list[Piece], payload: bytes) -> None:
+        stamps = np.concatenate([p.captured_ns for p in pieces])
+        own = [p.sensor_ns for p in pieces if p.sensor_ns is not None]
+        tally = out.tally
+        header: Chunk | Items
+        fields: dict[str, Any] = {
+            "stream": out.number,
+            "first_row": out.first_row,
+            "captured_ns": stamps.astype("<i8").tobytes(),
+            "sensor_ns": np.concatenate(own).astype("<i8").tobytes() if own else b"",
+            "captured": tally.captured,
+            "filtered": dict(tally.filtered),
+            "lost": dict(tally.lost),
+        }
+        if out.entry.is_blob:
+            header = Items(lengths=(len(payload),), **fields)
+        else:
+            header = Chunk(**fields)
+        try:
+            self.file.append(header, payload)
+        except SpoolError:
+            tally.lose("spool_full", len(stamps), captured=True)
+            raise
+        out.first_row += len(stamps)
+        tally.stored += len(stamps)
+
+
+def _done(piece: Piece) -> bool:
+    return piece.encoded is None or piece.encoded.done()

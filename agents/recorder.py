@@ -1,0 +1,391 @@
+"""The recorder: every sample of a device goes to the episode whose interval holds its stamp, or its fate is counted."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import uuid_utils
+
+from sensorium.agents.encode import EncoderPool, encoder
+from sensorium.agents.episode_writer import EpisodeWriter, Piece, Tally
+from sensorium.agents.spool import Spool
+from sensorium.agents.triggers.trigger import Command, Trigger, Window
+from sensorium.drivers.stream import Block, Samples
+from sensorium.errors import SpoolError, SpoolFull
+from sensorium.ingest.episode import Account, Open, Reason, StreamEntry
+
+log = logging.getLogger(__name__)
+
+GRACE_NS = 1_000_000_000
+MAX_EPISODE_NS = 60_000_000_000
+MAX_EPISODE_BYTES = 256_000_000
+MAX_OPEN = 64
+MAX_RING_BYTES = 256 << 20
+BEFORE_ALL = -(2**63)
+
+
+@dataclass(slots=True)
+class _Stream:
+    """Where one stream is: the last stamp seen, and the pieces that wait for the trigger to decide."""
+
+    entry: StreamEntry
+    epoch: int = 0
+    passed_ns: int = BEFORE_ALL
+    ended: bool = False
+    queue: deque[Piece] = field(default_factory=deque)
+    totals: Tally = field(default_factory=Tally)
+    encode: Callable[[Samples], bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.encode = encoder(self.entry)
+
+    def passed(self, episode: EpisodeWriter) -> bool:
+        return self.ended or (self.epoch, self.passed_ns) >= (episode.epoch, episode.end_ns)
+
+
+class Recorder:
+    """Takes filtered blocks, fills and seals episodes in a spool. One thread calls it; it never reads a clock.
+
+    Args:
+        manifest: An OPEN for everything but episode, ordinal, interval and `between`, which are filled in here.
+        grace_ns: How long after its end an episode waits for silent streams, by the `now_ns` given to `tick`; None
+            for replays and worlds, which wait as long as it takes.
+        max_episodes: Samples after the last of these are counted as filtered by `stop`.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        trigger: Trigger,
+        manifest: Open,
+        *,
+        grace_ns: int | None = GRACE_NS,
+        max_episode_ns: int = MAX_EPISODE_NS,
+        max_episode_bytes: int = MAX_EPISODE_BYTES,
+        max_episodes: int | None = None,
+        pool: EncoderPool,
+    ) -> None:
+        self._spool = spool
+        self._trigger = trigger
+        self._manifest = manifest
+        self._grace_ns = grace_ns
+        self._max_episode_ns = max_episode_ns
+        self._max_episode_bytes = max_episode_bytes
+        self._max_episodes = max_episodes
+        self._pool = pool
+        self._streams = {entry.spec.name: _Stream(entry) for entry in manifest.streams}
+        self._open: list[EpisodeWriter] = []
+        self._epoch = 0
+        self._sealed_until: dict[int, int] = {}
+        self._between = {name: _tally(account) for name, account in spool.between().items()}
+        self._between_changed = False
+        self.full = ""
+        self.created = 0
+        self.sealed: list[UUID] = []
+
+    def add(self, stream: str, block: Block | None, dropped: Mapping[str, int], at_ns: int) -> Block | None:
+        """Take one block; returns the rows for which the spool has no room, to be added when it has (nothing dropped).
+
+        Args:
+            stream: The stream's name.
+            block: What filters left of the block captured, None if nothing.
+            dropped: What they dropped of it, by rule.
+            at_ns: The stamp of the captured block, for the counts when nothing is left.
+        """
+        state = self._streams[stream]
+        rest = None
+        if block is not None and len(block):
+            at_ns = int(block.captured_ns[0])
+            if at_ns < state.passed_ns:
+                self._clock_reset(state)
+            block, rest = self._fit(state, block)
+        state.passed_ns = max(state.passed_ns, int(rest.captured_ns[0]) if rest else at_ns)
+        lost = block.lost_before if block is not None else 0
+        if dropped or lost:
+            state.totals.filter(dict(dropped))
+            state.totals.lose("sensor", lost)
+            state.queue.append(self._counts(at_ns, dropped, lost))
+        if block is not None and len(block):
+            self._queue(state, block)
+            if state.epoch == self._epoch:
+                self._trigger.observe(block)
+        self._settle()
+        return rest
+
+    def ended(self, stream: str) -> None:
+        """This stream delivers no more: it ended, or its sensor was lost."""
+        self._streams[stream].ended = True
+        self._trigger.ended(stream)
+        self._settle()
+
+    def resumed(self, stream: str) -> None:
+        """Its sensor is back."""
+        self._streams[stream].ended = False
+
+    def lose(self, stream: str, cause: str, n: int) -> None:
+        """Count samples of `stream` that were lost on the device outside any episode that can be named."""
+        if n:
+            self._streams[stream].totals.lose(cause, n)
+            self._outside(stream).lose(cause, n)
+
+    def command(self, name: Command, outcome: str, at_ns: int | None) -> None:
+        """Pass a word on to the trigger, at a stamp of the device's clock (None: after all that was seen)."""
+        if at_ns is None:
+            at_ns = max((state.passed_ns for state in self._streams.values()), default=0) + 1
+        if not self._trigger.command(name, outcome, at_ns) and name != "close":
+            log.warning("%s: this trigger takes no commands; use `trigger: {kind: manual}`", name)
+
+    def tick(self, now_ns: int | None) -> None:
+        """Seal what is due (at `now_ns` of the device's clock, for live sensors) and make counts durable."""
+        for episode in list(self._open):
+            episode.flush(wait=False)
+        self._settle(now_ns)
+        if self._between_changed:
+            self._spool.keep_between({name: tally.account() for name, tally in self._between.items()})
+            self._between_changed = False
+
+    def stop(self) -> None:
+        """No more samples will come: place what waits, seal everything."""
+        self.command("close", "", None)
+        for name in self._streams:
+            self._trigger.ended(name)
+        self._settle()
+        for name, state in self._streams.items():  # what no event can claim any more
+            while state.queue:
+                self._drop(name, state.queue.popleft(), "trigger")
+        self.seal_all("truncated")
+        self.tick(None)
+
+    def seal_all(self, reason: Reason) -> None:
+        """End what is open now; `reason` is for those that some stream has not passed."""
+        for episode in list(self._open):
+            whole = all(state.passed(episode) for state in self._streams.values())
+            self._seal(episode, "complete" if whole else reason)
+
+    def passed_ns(self, stream: str) -> int:
+        """The last stamp seen of a stream."""
+        return self._streams[stream].passed_ns
+
+    @property
+    def open_episodes(self) -> int:
+        """How many episodes are open now."""
+        return len(self._open)
+
+    def totals(self) -> dict[str, Account]:
+        """What became of every sample so far, by stream; what is still held counts as neither stored nor lost."""
+        return {name: state.totals.account() for name, state in self._streams.items()}
+
+    # -- placing --------------------------------------------------------------------------------------------------
+
+    def _fit(self, state: _Stream, block: Block) -> tuple[Block | None, Block | None]:
+        """(what can be taken, what has to wait): on a full spool open episodes are cut, and only they are filled."""
+        held = sum(episode.held_bytes for episode in self._open)
+        try:
+            self._spool.require(block.data.nbytes + held + (1 << 16))
+        except SpoolFull as error:
+            if not self.full:
+                self.full = str(error)
+                log.warning("capture stops: %s", error)
+                for episode in self._open:
+                    episode.cut()
+            end_ns = max((e.end_ns for e in self._open if e.epoch == state.epoch), default=BEFORE_ALL)
+            n = int(np.searchsorted(block.captured_ns, end_ns, side="left"))
+            return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
+        if self.full:
+            log.warning("capture goes on: the spool has room again")
+            self.full = ""
+            self._spool.restore_reserve()
+        return block, None
+
+    def _queue(self, state: _Stream, block: Block) -> None:
+        state.totals.captured += len(block)
+        step = 1 if self._by_frame(state) else max(1, len(block))
+        for i in range(0, len(block), step):
+            rows = slice(i, i + step)
+            own = None if block.sensor_ns is None else block.sensor_ns[rows]
+            state.queue.append(Piece(block.captured_ns[rows], own, block.data[rows], at_ns=int(block.captured_ns[i])))
+
+    def _counts(self, at_ns: int, dropped: Mapping[str, int], lost: int) -> Piece:
+        empty = np.empty(0, np.int64)
+        return Piece(empty, None, empty, filtered=dict(dropped), lost=lost, at_ns=at_ns)
+
+    def _by_frame(self, state: _Stream) -> bool:
+        return state.entry.is_blob or state.entry.spec.is_frames
+
+    def _settle(self, now_ns: int | None = None) -> None:
+        """Place all that the trigger has decided, then seal what is complete."""
+        for name, state in self._streams.items():
+            self._release(name, state)
+        for episode in list(self._open):
+            late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
+            crowded = len(self._open) > MAX_OPEN
+            if episode.final and (late or crowded or all(state.passed(episode) for state in self._streams.values())):
+                self._seal(episode, "clock_reset" if episode.reset else "complete")
+
+    def _release(self, name: str, state: _Stream) -> None:
+        while state.queue:
+            piece = state.queue[0]
+            placed = self._trigger.place(piece.at_ns)
+            if not placed.decided:
+                for waiting in state.queue:
+                    self._encode(state, waiting)
+                self._bound_ring(name, state)
+                return
+            state.queue.popleft()
+            n = int(np.searchsorted(piece.captured_ns, placed.until_ns, side="left"))
+            if 0 < n < len(piece):
+                piece, rest = piece.split(n)
+                state.queue.appendleft(rest)
+            if placed.window is None:
+                self._drop(name, piece, "trigger")
+            else:
+                self._place(name, state, piece, placed.window)
+
+    def _place(self, name: str, state: _Stream, piece: Piece, window: Window) -> None:
+        rest: Piece | None = piece
+        while rest is not None:
+            episode = self._episode(state.epoch, window, rest.at_ns)
+            if isinstance(episode, str):
+                self._drop(name, rest, episode)
+                return
+            head, n = rest, int(np.searchsorted(rest.captured_ns, episode.end_ns, side="left"))
+            head, rest = rest.split(n) if 0 < n < len(rest) else (rest, None)
+            episode.look(name, head)
+            self._encode(state, head)
+            state.totals.stored += len(head)
+            try:
+                episode.add(name, head)
+            except SpoolError as error:
+                self._no_room(error)
+            if episode.too_large:
+                episode.cut()
+
+    def _encode(self, state: _Stream, piece: Piece) -> None:
+        if piece.encoded is None and len(piece) and self._by_frame(state):
+            piece.encoded = self._pool.submit(state.encode, piece.data)
+            piece.data = piece.data[:0]
+
+    def _episode(self, epoch: int, window: Window, at_ns: int) -> EpisodeWriter | str:
+        """The open episode that holds `at_ns`, a new one, or why there is none (the rule or cause to count under)."""
+        mine = [episode for episode in self._open if episode.epoch == epoch]
+        for episode in mine:
+            if episode.start_ns <= at_ns < episode.end_ns:
+                return episode
+        sealed_until = self._sealed_until.get(epoch, BEFORE_ALL)
+        if at_ns < sealed_until or epoch < self._epoch:
+            return "late"
+        if self._max_episodes is not None and self.created >= self._max_episodes:
+            return "stop"
+        start_ns = max([window.start_ns, sealed_until, *(e.end_ns for e in mine if e.end_ns <= at_ns)])
+        limit_ns = min([start_ns + self._max_episode_ns, *(e.start_ns for e in mine if e.start_ns > at_ns)])
+        while limit_ns <= at_ns:  # nothing was captured for longer than an episode may last
+            start_ns, limit_ns = limit_ns, limit_ns + self._max_episode_ns
+        try:
+            return self._create(window, epoch, start_ns, limit_ns)
+        except SpoolError as error:
+            self._no_room(error)
+            return "spool_full"
+
+    def _create(self, window: Window, epoch: int, start_ns: int, limit_ns: int) -> EpisodeWriter:
+        identity = UUID(bytes=uuid_utils.uuid7().bytes)
+
+        def manifest(ordinal: int, _: Mapping[str, Account]) -> Open:
+            return msgspec.structs.replace(
+                self._manifest,
+                episode=identity.bytes,
+                ordinal=ordinal,
+                start_ns=start_ns,
+                end_ns=min(window.end_ns, limit_ns),
+                between={name: tally.account() for name, tally in self._between.items()},
+            )
+
+        file = self._spool.create(manifest)
+        self._between, self._between_changed = {}, False
+        episode = EpisodeWriter(file, window, epoch, start_ns, limit_ns, self._max_episode_bytes)
+        self._open.append(episode)
+        self.created += 1
+        return episode
+
+    # -- what is in no episode ------------------------------------------------------------------------------------
+
+    def _drop(self, name: str, piece: Piece, why: str) -> None:
+        """Account for a piece that no episode takes."""
+        outside = self._outside(name)
+        outside.filter(piece.filtered)
+        outside.lose("sensor", piece.lost)
+        if not len(piece):
+            return
+        totals = self._streams[name].totals
+        if why in ("trigger", "stop"):
+            outside.filter({why: len(piece)})
+            totals.filtered[why] = totals.filtered.get(why, 0) + len(piece)
+        else:
+            outside.lose(why, len(piece))
+            totals.lose(why, len(piece), captured=True)
+
+    def _outside(self, name: str) -> Tally:
+        self._between_changed = True
+        return self._between.setdefault(name, Tally())
+
+    def _bound_ring(self, name: str, state: _Stream) -> None:
+        while sum(piece.nbytes for piece in state.queue) > MAX_RING_BYTES:
+            self._drop(name, state.queue.popleft(), "trigger")
+
+    def _clock_reset(self, state: _Stream) -> None:
+        """The stream's stamps stepped back: it goes on in a new epoch; what is open ends with the old one."""
+        log.warning("clock reset: stream %r stepped back; a new episode begins", state.entry.spec.name)
+        for episode in self._open:
+            if episode.epoch == state.epoch and not state.passed(episode):
+                episode.reset = True
+        state.epoch += 1
+        state.passed_ns = BEFORE_ALL
+        if state.epoch > self._epoch:
+            self._settle()
+            self._epoch = state.epoch
+            self._trigger.reset()
+
+    # -- sealing --------------------------------------------------------------------------------------------------
+
+    def _seal(self, episode: EpisodeWriter, reason: Reason) -> None:
+        if reason != "complete":
+            episode.cut()
+        try:
+            if episode.window.discard:
+                self._discard(episode)
+            else:
+                episode.seal(reason)
+                self.sealed.append(episode.id)
+        except SpoolError as error:
+            self._no_room(error)
+            return
+        self._open.remove(episode)
+        self._sealed_until[episode.epoch] = max(self._sealed_until.get(episode.epoch, BEFORE_ALL), episode.end_ns)
+
+    def _discard(self, episode: EpisodeWriter) -> None:
+        """Somebody said that it is not worth keeping: its samples are accounted for, its file is deleted."""
+        for name, account in episode.accounts().items():
+            outside = self._outside(name)
+            outside.filter(dict(account.filtered))
+            outside.filter(
+                {"discarded": account.captured - sum(account.filtered.values()) - sum(account.lost.values())}
+            )
+            for cause, n in account.lost.items():
+                outside.lose(cause, n)
+        self._spool.discard(episode.id, "discarded by hand")
+
+    def _no_room(self, error: SpoolError) -> None:
+        """The file system itself has no room: what is open is ended with the help of the reserve."""
+        if not self.full:
+            log.warning("capture stops: %s", error)
+        self.full = str(error)
+        self._spool.release_reserve()
+        for episode in self._open:
+            episode.cut()
+
+
+def _tally(account: Account) -> Tally:
+    return Tally(account.captured, account.stored, dict(account.filtered), dict(account.lost))

@@ -1,0 +1,100 @@
+"""Windows around events: pre-roll, post-roll, extension, and disjointness, for the triggers that know events."""
+
+from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Window
+
+KEPT_WINDOWS = 64
+
+
+class EventWindows:
+    """Events come with their stamps; `horizon_ns` is how far they are known: none comes before it any more.
+
+    A window begins `pre_roll_ns` before its event, but not before the previous one's end nor in time that was
+    already decided to be in none.
+
+    >>> windows = EventWindows(pre_roll_ns=10, post_roll_ns=5, max_ns=100)
+    >>> windows.place(80).decided
+    False
+    >>> windows.fire(100)
+    >>> windows.advance(100)
+    >>> windows.place(80).window is None, windows.place(95).window.end_ns
+    (True, 106)
+    """
+
+    def __init__(self, pre_roll_ns: int, post_roll_ns: int, max_ns: int) -> None:
+        self._pre_roll_ns = pre_roll_ns
+        self._post_roll_ns = post_roll_ns
+        self._max_ns = max_ns
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the clock was set back."""
+        for window in getattr(self, "_windows", []):
+            window.closed = True
+        self._windows: list[Window] = []
+        self._horizon_ns = -FOREVER_NS
+        self._out_until_ns = -FOREVER_NS
+
+    @property
+    def current(self) -> Window | None:
+        """The window that is not closed."""
+        return self._windows[-1] if self._windows and not self._windows[-1].closed else None
+
+    def fire(self, at_ns: int, event: str = "") -> None:
+        """An event: extend the window that it falls in, or begin one."""
+        current = self.current
+        if current is not None and at_ns < current.end_ns:
+            current.end_ns = max(current.end_ns, self._end(current.start_ns, at_ns))
+        else:
+            window = self._begin(at_ns, event)
+            window.end_ns = self._end(window.start_ns, at_ns)
+
+    def open(self, at_ns: int, event: str) -> Window:
+        """Begin a window that lasts until it is told to close, or its maximum."""
+        window = self._begin(at_ns, event)
+        window.end_ns = window.start_ns + self._max_ns
+        return window
+
+    def close(self, at_ns: int) -> None:
+        """End the current window `post_roll_ns` after `at_ns`, if it lasts that long; what was placed in it stays."""
+        current = self.current
+        if current is not None:
+            current.end_ns = min(
+                current.end_ns, max(at_ns, self._horizon_ns, current.start_ns) + self._post_roll_ns + 1
+            )
+            current.closed = True
+
+    def advance(self, horizon_ns: int) -> None:
+        """No event comes before `horizon_ns` any more."""
+        self._horizon_ns = horizon_ns
+        current = self.current
+        if current is not None and horizon_ns >= current.end_ns:
+            current.closed = True
+
+    def place(self, stamp_ns: int) -> Placement:
+        """See `Trigger.place`."""
+        following_ns = FOREVER_NS
+        for window in reversed(self._windows):
+            if window.start_ns <= stamp_ns < window.end_ns:
+                return Placement(window.end_ns, window)
+            if stamp_ns >= window.end_ns:
+                break
+            following_ns = window.start_ns
+        if following_ns < FOREVER_NS:
+            return Placement(following_ns)
+        safe_ns = self._horizon_ns if self._horizon_ns == FOREVER_NS else self._horizon_ns - self._pre_roll_ns
+        if stamp_ns < safe_ns:
+            self._out_until_ns = max(self._out_until_ns, safe_ns)
+            return Placement(safe_ns)
+        return Placement(FOREVER_NS, decided=False)
+
+    def _begin(self, at_ns: int, event: str) -> Window:
+        previous_ns = self._windows[-1].end_ns if self._windows else -FOREVER_NS
+        out_ns = self._out_until_ns if self._out_until_ns < FOREVER_NS else -FOREVER_NS
+        window = Window(max(at_ns - self._pre_roll_ns, previous_ns, min(out_ns, at_ns)), at_ns, event=event)
+        if self._windows:
+            self._windows[-1].closed = True
+        self._windows = [*self._windows[-KEPT_WINDOWS:], window]
+        return window
+
+    def _end(self, start_ns: int, at_ns: int) -> int:
+        return min(start_ns + self._max_ns, at_ns + self._post_roll_ns + 1)

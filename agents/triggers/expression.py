@@ -1,0 +1,109 @@
+"""`expression`: an episode while a condition over scores and samples is true, in the grammar of `where`."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from sensorium.agents.triggers.config import EventTriggerConfig
+from sensorium.agents.triggers.events import EventWindows
+from sensorium.agents.triggers.trigger import FOREVER_NS, Command, Placement, Trigger
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.errors import ConfigError
+from sensorium.ingest.where import Where, parse_where
+
+
+class ExpressionConfig(EventTriggerConfig):
+    """`trigger: {kind: expression, when: "front.sharpness > 40 and imu.gyro > 0.5"}`.
+
+    Names are STREAM.CHANNEL for a channel of a row, STREAM.SCORE for what a filter said of a sample, and
+    STREAM.gyro, STREAM.accel for the norms of gx gy gz and ax ay az. A name has the value of the stream's last
+    sample, and is NULL before the first.
+    """
+
+    kind: Literal["expression"]
+    when: str
+
+    def start(self, specs: Sequence[StreamSpec]) -> Trigger:
+        """Check the condition's names against the streams."""
+        where = parse_where(self.when, None)
+        names = {spec.name: spec for spec in specs}
+        watched: dict[str, list[str]] = {}
+        for column in sorted(where.columns):
+            stream = next(
+                (name for name in sorted(names, key=len, reverse=True) if column.startswith(name + ".")), None
+            )
+            if stream is None:
+                hint = nearest(column.rpartition(".")[0] or column, names)
+                raise ConfigError(
+                    f"trigger.when: {column!r} names no stream{hint}; expected STREAM.CHANNEL or STREAM.SCORE, streams"
+                    f" are {', '.join(sorted(names))}"
+                )
+            watched.setdefault(stream, []).append(column.removeprefix(stream + "."))
+        if not watched:
+            raise ConfigError(f"trigger.when: {self.when!r} depends on no stream")
+        return Expression(self, where, watched, names)
+
+
+class Expression:
+    """Fires at every sample of a watched stream at which the condition is true."""
+
+    def __init__(
+        self,
+        config: ExpressionConfig,
+        where: Where,
+        watched: dict[str, list[str]],
+        specs: dict[str, StreamSpec],
+    ) -> None:
+        self._where = where
+        self._watched = watched
+        self._channels = {name: specs[name].channels for name in watched}
+        self._row: dict[str, Any] = {f"{stream}.{name}": None for stream, names in watched.items() for name in names}
+        self._seen_ns = dict.fromkeys(watched, -FOREVER_NS)
+        self._windows = EventWindows(*(round(s * 1e9) for s in (config.pre_roll_s, config.post_roll_s, config.max_s)))
+
+    def observe(self, block: Block) -> None:
+        """Evaluate at every sample of a watched stream."""
+        if block.stream not in self._watched or not len(block):
+            return
+        columns = {name: self._values(block, name) for name in self._watched[block.stream]}
+        for i, stamp_ns in enumerate(block.captured_ns):
+            for name, values in columns.items():
+                if values is not None:
+                    self._row[f"{block.stream}.{name}"] = float(values[i])
+            if self._where.evaluate(self._row):
+                self._windows.fire(int(stamp_ns), "expression")
+        self._seen_ns[block.stream] = int(block.captured_ns[-1])
+        self._windows.advance(min(self._seen_ns.values()))
+
+    def place(self, stamp_ns: int) -> Placement:
+        """See `Trigger`."""
+        return self._windows.place(stamp_ns)
+
+    def ended(self, stream: str) -> None:
+        """The others decide alone."""
+        if stream in self._seen_ns:
+            self._seen_ns[stream] = FOREVER_NS
+            self._windows.advance(min(self._seen_ns.values()))
+
+    def command(self, name: Command, outcome: str, at_ns: int) -> bool:
+        """Takes none."""
+        del name, outcome, at_ns
+        return False
+
+    def reset(self) -> None:
+        """Forget the events of the old clock."""
+        self._windows.reset()
+        self._seen_ns = dict.fromkeys(self._watched, -FOREVER_NS)
+
+    def _values(self, block: Block, name: str) -> Any:
+        if name in block.scores:
+            return block.scores[name]
+        channels = self._channels[block.stream]
+        norm = {"gyro": ("gx", "gy", "gz"), "accel": ("ax", "ay", "az")}.get(name, ())
+        if norm and all(channel in channels for channel in norm):
+            return np.linalg.norm(block.data[:, [channels.index(channel) for channel in norm]], axis=1)
+        if name in channels and block.data.ndim == 2:
+            return block.data[:, channels.index(name)]
+        return None

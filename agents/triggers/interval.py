@@ -1,0 +1,53 @@
+"""`interval`: captured time is cut at the multiples of a length, and everything is kept."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from sensorium.agents.triggers.config import TriggerConfig
+from sensorium.agents.triggers.trigger import Command, Placement, Trigger, Window
+from sensorium.drivers.stream import Block, StreamSpec
+
+
+class IntervalConfig(TriggerConfig):
+    """`trigger: {kind: interval, length_s: 10}`."""
+
+    kind: Literal["interval"]
+    length_s: float = Field(gt=0.01, le=86_400)
+
+    def start(self, specs: Sequence[StreamSpec]) -> Trigger:
+        """Needs no stream in particular."""
+        del specs
+        return Interval(round(self.length_s * 1e9))
+
+
+class Interval:
+    """Windows [k * length_ns, (k + 1) * length_ns)."""
+
+    def __init__(self, length_ns: int) -> None:
+        self._length_ns = length_ns
+
+    def observe(self, block: Block) -> None:
+        """Nothing to learn from samples."""
+
+    def place(self, stamp_ns: int) -> Placement:
+        """
+        >>> placement = Interval(10).place(25)
+        >>> placement.window.start_ns, placement.window.end_ns, placement.until_ns
+        (20, 30, 30)
+        """
+        start_ns = stamp_ns // self._length_ns * self._length_ns
+        end_ns = start_ns + self._length_ns
+        return Placement(end_ns, Window(start_ns, end_ns, closed=True))
+
+    def ended(self, stream: str) -> None:
+        """Nothing is pending."""
+
+    def command(self, name: Command, outcome: str, at_ns: int) -> bool:
+        """Takes none."""
+        del name, outcome, at_ns
+        return False
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
