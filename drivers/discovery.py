@@ -1,0 +1,186 @@
+"""What is plugged in: cameras with their formats, serial ports with likely IMUs; and whether one works, by trying."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from serial.tools import list_ports
+
+from sensorium.drivers import v4l2
+from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.registry import driver_config
+from sensorium.drivers.stream import StreamSpec
+from sensorium.drivers.v4l2 import VideoFormat
+from sensorium.errors import SensorLost
+
+ADAPTERS = {
+    (0x1A86, 0x7523): "CH340 adapter, as WitMotion's cables have",
+    (0x1A86, 0x55D4): "CH9102 adapter",
+    (0x10C4, 0xEA60): "CP210x adapter, as many IMU boards have",
+    (0x0403, 0x6001): "FTDI FT232 adapter",
+    (0x0403, 0x6015): "FTDI FT231X adapter",
+    (0x067B, 0x2303): "PL2303 adapter",
+}
+"""USB vendor and product numbers of the serial adapters behind which IMUs are usually found. A hint, no more."""
+
+BAUDS = (115200, 9600, 230400, 921600)
+"""Tried in this order: what WitMotion sensors are shipped with or usually set to."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDevice:
+    """A camera. `path` names the same one after a reboot, where the system has such a name; `problem` says why not."""
+
+    path: str
+    name: str
+    formats: tuple[VideoFormat, ...] = ()
+    problem: str = ""
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """What to try as its entry in a device file."""
+        return [{"kind": "camera", "source": self.path}]
+
+
+@dataclass(frozen=True, slots=True)
+class SerialPort:
+    """A serial port. `likely` says what may be behind it, or nothing."""
+
+    path: str
+    name: str
+    likely: str = ""
+    problem: str = ""
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """What to try as its entry in a device file."""
+        return [{"kind": "imu-witmotion", "port": self.path, "baud": baud} for baud in BAUDS]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A stream as it was heard for a moment: samples delivered, and the rate between the first and the last."""
+
+    spec: StreamSpec
+    samples: int
+    lost: int
+    rate_hz: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A sensor that delivered: its entry in a device file, and its streams."""
+
+    name: str
+    entry: dict[str, Any]
+    heard: tuple[Heard, ...]
+
+    @property
+    def yaml(self) -> str:
+        """The lines to put into a device file."""
+        inline = yaml.safe_dump(self.entry, default_flow_style=True, sort_keys=False, width=1000).strip()
+        return f"sensors:\n  {self.name}: {inline}\n"
+
+
+def video_devices(dev: Path = Path("/dev"), ask: Callable[[Path], Any] = v4l2.query) -> list[VideoDevice]:
+    """Every V4L2 device that captures video, whether or not this user may use it; nothing is opened for capture."""
+    devices = []
+    for node in sorted(dev.glob("video[0-9]*"), key=lambda path: (len(path.name), path.name)):
+        path = str(_lasting(node, dev / "v4l/by-id"))
+        try:
+            answer = ask(node)
+        except PermissionError:
+            problem = "permission denied; add yourself to the group video and log in again"
+            devices.append(VideoDevice(path, node.name, problem=problem))
+        except OSError as error:
+            devices.append(VideoDevice(path, node.name, problem=f"does not answer: {error.strerror or error}"))
+        else:
+            if answer is not None:
+                devices.append(VideoDevice(path, *answer))
+    return devices
+
+
+def serial_ports(dev: Path = Path("/dev")) -> list[SerialPort]:
+    """Every serial port that has hardware behind it, whether or not this user may use it; nothing is opened."""
+    ports = []
+    for port in sorted(list_ports.comports()):
+        usable = os.access(port.device, os.R_OK | os.W_OK)
+        ports.append(
+            SerialPort(
+                path=str(_lasting(Path(port.device), dev / "serial/by-id")),
+                name=port.description or port.name,
+                likely=ADAPTERS.get((port.vid or 0, port.pid or 0), ""),
+                problem="" if usable else "permission denied; add yourself to the group dialout and log in again",
+            )
+        )
+    return ports
+
+
+def probe(candidates: Sequence[dict[str, Any]], name: str, base: Path = Path(), listen_s: float = 1.0) -> Probed:
+    """Open each entry until one delivers, and listen to it; each takes at most its driver's own opening time.
+
+    Raises:
+        ConfigError: an entry cannot work, or this user may not use the device.
+        SensorLost: none delivered; the error is that of the first.
+    """
+    failure: SensorLost | None = None
+    for entry in candidates:
+        config = driver_config(entry["kind"]).model_validate(entry)
+        try:
+            heard = _listen(config, name, base, listen_s)
+        except SensorLost as error:
+            failure = failure or error
+            continue
+        return Probed(name, _completed(entry, heard), heard)
+    raise failure or SensorLost(f"{name}: nothing to try")
+
+
+def _listen(config: DriverConfig, name: str, base: Path, listen_s: float) -> tuple[Heard, ...]:
+    driver = config.open(name, base)
+    stamps: dict[str, list[int]] = {spec.name: [] for spec in driver.specs}
+    lost = dict.fromkeys(stamps, 0)
+    try:
+        deadline = time.monotonic() + listen_s
+        while time.monotonic() < deadline:
+            blocks = driver.read(max(0.0, deadline - time.monotonic()))
+            if blocks is None:
+                break
+            for block in blocks:
+                stamps[block.stream] += block.captured_ns.tolist()
+                lost[block.stream] += block.lost_before
+        specs = driver.specs
+    finally:
+        driver.close()
+    if not any(stamps.values()):
+        raise SensorLost(f"{name}: it opened, and delivered nothing in {listen_s:g} s")
+    return tuple(Heard(spec, len(stamps[spec.name]), lost[spec.name], _rate_hz(stamps[spec.name])) for spec in specs)
+
+
+def _rate_hz(stamps: list[int]) -> float | None:
+    if len(stamps) < 2 or stamps[-1] == stamps[0]:
+        return None
+    return (len(stamps) - 1) * 1e9 / float(np.int64(stamps[-1]) - np.int64(stamps[0]))
+
+
+def _completed(entry: dict[str, Any], heard: tuple[Heard, ...]) -> dict[str, Any]:
+    """The entry with the size and rate that a camera showed, so that a later change is noticed."""
+    spec = heard[0].spec
+    if entry["kind"] != "camera":
+        return entry
+    height, width = spec.shape[:2]
+    rate_hz = {"rate_hz": spec.rate_hz} if spec.rate_hz else {}
+    return {**entry, "size": [width, height], **rate_hz}
+
+
+def _lasting(node: Path, links: Path) -> Path:
+    """The name under `links` that leads to `node`, or `node` itself."""
+    if links.is_dir():
+        for link in sorted(links.iterdir()):
+            if link.resolve() == node.resolve():
+                return link
+    return node

@@ -1,0 +1,200 @@
+"""The messages of an MCAP file by log time: all that is whole, and the times of those that are not."""
+
+import heapq
+import json
+import logging
+import struct
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sensorium.errors import ConfigError
+
+try:
+    import zstandard
+    from mcap.exceptions import McapError
+    from mcap.reader import SeekingReader
+    from mcap.records import Channel, Chunk, ChunkIndex, Message, MessageIndex, Schema
+    from mcap.stream_reader import StreamReader, breakup_chunk
+    from mcap_ros2.decoder import DecoderFactory
+except ImportError as error:
+    raise ConfigError("replay-mcap needs mcap and mcap-ros2-support: pip install 'sensorium[mcap]'") from error
+
+log = logging.getLogger(__name__)
+
+# what the library and the decompressors under it raise on bytes that are not what was written
+DAMAGE = (McapError, zstandard.ZstdError, ValueError, RuntimeError, LookupError, EOFError, MemoryError, struct.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One message of `topic`. `data` is None where the file's index knows of it but its bytes are damaged."""
+
+    topic: str
+    encoding: str
+    schema: Any
+    log_ns: int
+    data: bytes | None
+
+
+Found = tuple[int, list[tuple[int, int, bytes | None]]]
+"""Messages that stand together in a file: the earliest log time, and (log time, channel id, data) of each."""
+
+
+class McapFile:
+    """An MCAP file, read through its index if that is whole, else from its beginning to where it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._channels: dict[int, Channel] = {}
+        self._schemas: dict[int, Schema] = {}
+        self._said = False
+        self.topics: set[str] | None = None
+        """The topics that have messages, where the file's index says so; known once reading has begun."""
+
+    def messages(self) -> Generator[Logged, None, None]:
+        """Every message by log time; chunks are read one by one, so memory holds those that overlap in time.
+
+        Raises:
+            ConfigError: the file cannot be read, or is no MCAP.
+        """
+        try:
+            with self._path.open("rb") as file:
+                if file.read(5) != b"\x89MCAP":
+                    raise ConfigError(f"{self._path}: no MCAP file; expected one (.mcap)")
+                indexes = self._indexes(file)
+                found = self._linear(file) if indexes is None else self._indexed(file, indexes)
+                for log_ns, channel_id, data in _in_order(found):
+                    channel = self._channels[channel_id]
+                    schema = self._schemas.get(channel.schema_id)
+                    yield Logged(channel.topic, channel.message_encoding, schema, log_ns, data)
+        except OSError as error:
+            raise ConfigError(f"{self._path}: {error.strerror or error}: expected an MCAP file") from error
+
+    def _indexes(self, file: IO[bytes]) -> list[ChunkIndex] | None:
+        """The chunks that the file's own index lists, or None where there is none or it is not whole."""
+        try:
+            file.seek(0)
+            summary = SeekingReader(file).get_summary()
+        except (*DAMAGE, StopIteration, OSError):  # a seek before the start of a short file
+            return None
+        if summary is None or not summary.chunk_indexes:
+            return None
+        self._channels.update(summary.channels)
+        self._schemas.update(summary.schemas)
+        if summary.statistics is not None:
+            counts = summary.statistics.channel_message_counts
+            self.topics = {channel.topic for channel in self._channels.values() if counts.get(channel.id)}
+        return sorted(summary.chunk_indexes, key=lambda index: (index.message_start_time, index.chunk_start_offset))
+
+    def _indexed(self, file: IO[bytes], indexes: Iterable[ChunkIndex]) -> Iterator[Found]:
+        for index in indexes:
+            file.seek(index.chunk_start_offset)
+            records = StreamReader(file, skip_magic=True, emit_chunks=True).records
+            try:
+                yield index.message_start_time, self._open(next(records))
+            except (*DAMAGE, StopIteration) as error:
+                self._say(index.chunk_start_offset, error, "the rest is kept")
+                file.seek(index.chunk_start_offset + index.chunk_length)
+                yield index.message_start_time, self._lost(file, index)
+
+    def _lost(self, file: IO[bytes], index: ChunkIndex) -> list[tuple[int, int, bytes | None]]:
+        """What a damaged chunk held, from the message indexes that follow it."""
+        records = StreamReader(file, skip_magic=True, emit_chunks=True).records
+        held: list[tuple[int, int, bytes | None]] = []
+        try:
+            for _, record in zip(index.message_index_offsets, records, strict=False):
+                if isinstance(record, MessageIndex) and record.channel_id in self._channels:
+                    held.extend((log_ns, record.channel_id, None) for log_ns, _ in record.records)
+        except DAMAGE as error:
+            log.warning("%s: %s: messages of a damaged chunk cannot be counted", self._path, error)
+        return held
+
+    def _linear(self, file: IO[bytes]) -> Iterator[Found]:
+        file.seek(0)
+        records = StreamReader(file, emit_chunks=True).records
+        at = 0
+        damaged = False
+        while True:
+            try:
+                record = next(records)
+            except StopIteration:
+                return
+            except DAMAGE as error:
+                self._say(at, error, "what stands before is kept, what came after cannot be counted")
+                return
+            if isinstance(record, Chunk):
+                try:
+                    yield record.message_start_time, self._open(record)
+                    damaged = False
+                except DAMAGE as error:
+                    self._say(at, error, "the rest is kept")
+                    damaged = True
+            elif isinstance(record, MessageIndex) and damaged and record.channel_id in self._channels:
+                yield 0, [(log_ns, record.channel_id, None) for log_ns, _ in record.records]
+            elif isinstance(record, Message) and record.channel_id in self._channels:
+                yield record.log_time, [(record.log_time, record.channel_id, record.data)]
+            else:
+                self._learn(record)
+            at = file.tell()
+
+    def _open(self, record: Any) -> list[tuple[int, int, bytes | None]]:
+        if not isinstance(record, Chunk):
+            raise ValueError(f"expected a chunk, got {type(record).__name__}")
+        messages: list[tuple[int, int, bytes | None]] = []
+        for inner in breakup_chunk(record, validate_crc=True):
+            if isinstance(inner, Message):
+                messages.append((inner.log_time, inner.channel_id, inner.data))
+            else:
+                self._learn(inner)
+        return messages
+
+    def _learn(self, record: Any) -> None:
+        if isinstance(record, Channel):
+            self._channels[record.id] = record
+        elif isinstance(record, Schema):
+            self._schemas[record.id] = record
+
+    def _say(self, at: int, why: object, kept: str) -> None:
+        if not self._said:
+            reason = " ".join(str(why).split()) or type(why).__name__
+            log.warning("%s: cut short or damaged at byte %d: %s; %s", self._path, at, reason, kept)
+        self._said = True
+
+
+def _in_order(found: Iterator[Found]) -> Iterator[tuple[int, int, bytes | None]]:
+    """Messages by log time; those that the next group may precede wait for it. Equal times keep the file's order."""
+    waiting: list[tuple[int, int, int, bytes | None]] = []
+    count = 0
+    for start_ns, group in found:
+        while waiting and waiting[0][0] < start_ns:
+            log_ns, _, channel_id, data = heapq.heappop(waiting)
+            yield log_ns, channel_id, data
+        for log_ns, channel_id, data in group:
+            heapq.heappush(waiting, (log_ns, count, channel_id, data))
+            count += 1
+    while waiting:
+        log_ns, _, channel_id, data = heapq.heappop(waiting)
+        yield log_ns, channel_id, data
+
+
+class Decoder:
+    """Makes of a message's bytes an object with attributes (CDR, by its ROS 2 schema) or a document (JSON)."""
+
+    def __init__(self) -> None:
+        self._ros = DecoderFactory()
+
+    def decode(self, logged: Logged) -> Any:
+        """The message; `ValueError` where it is damaged, or of an encoding that is not known."""
+        if logged.data is None:
+            raise ValueError("damaged")
+        if logged.encoding == "json":
+            return json.loads(logged.data)
+        try:
+            decoder = self._ros.decoder_for(logged.encoding, logged.schema)
+            if decoder is None:
+                raise ValueError(f"encoding {logged.encoding or 'none'} is not one of cdr with ros2msg, json")
+            return decoder(logged.data)
+        except (McapError, LookupError, TypeError, AttributeError, struct.error) as error:
+            raise ValueError(f"does not fit its schema: {error}") from error

@@ -1,0 +1,233 @@
+"""The conformance suite of the driver contract, for whoever writes a driver.
+
+    class TestMyCamera(DriverTests):
+        def config(self, tmp_path):
+            return MyCameraConfig(port="/dev/video0")
+
+Override more where the driver promises more: `expected_lost`, `expected_rows`, `lose`. Needs pytest.
+"""
+
+import contextlib
+import os
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.stream import Block, check_name
+from sensorium.errors import ConfigError, SensorLost
+
+NAME = "dut"
+
+
+class DriverTests:
+    """Tests of any driver. `bound_s` is how long, beyond a read's timeout, anything may take before it counts as hung;
+    `reads` is how many reads are made of a driver that does not end."""
+
+    bound_s: float = 10.0
+    reads: int = 200
+    expected_rows: dict[str, int] | None = None
+    """Samples of each stream, by its name after `dut.` (or `dut`), of a source that ends."""
+    expected_lost: dict[str, int] | None = None
+    """Samples of each stream that the driver must report missing, of a source that ends."""
+
+    def config(self, tmp_path: Path) -> DriverConfig:
+        """The configuration to test; it is opened with `tmp_path` as its base."""
+        raise NotImplementedError(f"{type(self).__name__} must override config() or open_driver()")
+
+    def open_driver(self, tmp_path: Path) -> Driver:
+        """Open a driver under the name `dut`; each call opens another."""
+        return self.config(tmp_path).open(NAME, tmp_path)
+
+    def lose(self, driver: Driver) -> None:  # noqa: ARG002 (for those who override it)
+        """Take the sensor away from `driver`, where that can happen; by default the test is skipped."""
+        pytest.skip("this sensor cannot be lost")
+
+    def test_specs(self, tmp_path: Path) -> None:
+        driver = self.open_driver(tmp_path)
+        try:
+            names = [spec.name for spec in driver.specs]
+            assert names, "a driver has at least one stream"
+            assert len(set(names)) == len(names), f"streams share a name: {names}"
+            for name in names:
+                check_name(name)
+                assert name == NAME if len(names) == 1 else name.startswith((f"{NAME}.",)), name
+            assert driver.clock == driver.clock
+            assert (driver.clock.kind == "boottime") == (driver.clock.boot_id is not None)
+            before = driver.specs
+            self._read_all(driver, 5)
+            assert driver.specs == before, "specs changed while the driver was open"
+        finally:
+            driver.close()
+
+    def test_blocks(self, tmp_path: Path) -> None:
+        """Blocks fit their specs, stamps never step back, and a delivered block is never written to again."""
+        driver = self.open_driver(tmp_path)
+        try:
+            specs = {spec.name: spec for spec in driver.specs}
+            sums: list[int] = []
+            blocks, _ = self._read_all(driver, self.reads, sums)
+            last: dict[str, int] = {}
+            for block in blocks:
+                assert block.stream in specs, f"a block of {block.stream!r}, which no spec announces"
+                block.check(specs[block.stream])
+                assert len(block) or block.lost_before, "an empty block that reports no loss"
+                if len(block):
+                    assert block.captured_ns[0] >= last.get(block.stream, block.captured_ns[0]), "stamps step back"
+                    last[block.stream] = int(block.captured_ns[-1])
+            assert set(last) == set(specs), f"streams that delivered nothing: {set(specs) - set(last)}"
+            assert [_checksum(block) for block in blocks] == sums, "a block changed after it was delivered"
+        finally:
+            driver.close()
+
+    def test_every_sample_is_delivered_or_counted(self, tmp_path: Path) -> None:
+        if self.expected_rows is None and self.expected_lost is None:
+            pytest.skip("neither expected_rows nor expected_lost is stated")
+        driver = self.open_driver(tmp_path)
+        try:
+            blocks, ended = self._read_all(driver, 1_000_000)
+        finally:
+            driver.close()
+        assert ended, "the source did not end"
+        rows: Counter[str] = Counter()
+        lost: Counter[str] = Counter()
+        for block in blocks:
+            stream = block.stream.removeprefix(f"{NAME}.")
+            rows[stream] += len(block)
+            lost[stream] += block.lost_before
+        if self.expected_rows is not None:
+            assert rows == self.expected_rows
+        assert +lost == Counter(self.expected_lost or {})
+
+    def test_an_end_is_an_end(self, tmp_path: Path) -> None:
+        driver = self.open_driver(tmp_path)
+        try:
+            _, ended = self._read_all(driver, self.reads)
+            if ended:
+                assert self._bounded(lambda: driver.read(0.1)) is None
+        finally:
+            driver.close()
+
+    def test_close_twice(self, tmp_path: Path) -> None:
+        driver = self.open_driver(tmp_path)
+        driver.close()
+        self._bounded(driver.close)
+
+    def test_close_ends_a_read_that_waits(self, tmp_path: Path) -> None:
+        driver = self.open_driver(tmp_path)
+        started = threading.Event()
+
+        def read_on() -> None:
+            started.set()
+            while not closed.is_set() and driver.read(3600.0) is not None:
+                pass
+
+        closed = threading.Event()
+        reader = threading.Thread(target=read_on, daemon=True)
+        reader.start()
+        started.wait(self.bound_s)
+        time.sleep(0.05)  # so that the read is most likely waiting; the promise holds either way
+        closed.set()
+        self._bounded(driver.close)
+        reader.join(self.bound_s)
+        assert not reader.is_alive(), f"read went on waiting {self.bound_s} s after close"
+
+    def test_nothing_leaks(self, tmp_path: Path) -> None:
+        """Threads and descriptors are as before, whether the driver was read to some point or not at all."""
+        self._open_read_close(tmp_path, 3)  # what a library opens once, at its first use, is no leak
+        threads, descriptors = set(threading.enumerate()), _descriptors()
+        for reads in (0, 1, 20):
+            self._open_read_close(tmp_path, reads)
+        left = set(threading.enumerate()) - threads
+        assert not left, f"threads left: {[thread.name for thread in left]}"
+        assert _descriptors() <= descriptors, f"descriptors left: {_descriptors() - descriptors}"
+
+    def test_a_lost_sensor_is_noticed(self, tmp_path: Path) -> None:
+        driver = self.open_driver(tmp_path)
+        try:
+            self._read_all(driver, 3)
+            self.lose(driver)
+            deadline = time.monotonic() + self.bound_s
+
+            def read_on() -> None:
+                while time.monotonic() < deadline and driver.read(0.1) is not None:
+                    pass
+
+            with pytest.raises(SensorLost) as lost:
+                self._bounded(read_on, beyond_s=1.0)
+            assert "\n" not in str(lost.value)
+        finally:
+            driver.close()
+
+    def test_configuration_survives_a_round_trip(self, tmp_path: Path) -> None:
+        try:
+            config = self.config(tmp_path)
+        except NotImplementedError:
+            pytest.skip("only open_driver() is given")
+        assert type(config).model_validate(config.model_dump(mode="json")) == config
+        assert type(config).model_fields["kind"].default == config.kind
+        with pytest.raises((ValueError, ConfigError)):
+            type(config).model_validate({**config.model_dump(), "no_such_option": 1})
+
+    def _bounded(self, call: Callable[[], Any], beyond_s: float = 0.0) -> Any:
+        """The result of `call`, or a failure if it hangs."""
+        outcome: list[Any] = []
+
+        def run() -> None:
+            try:
+                outcome.append((call(), None))
+            except BaseException as error:  # handed to the test's own thread
+                outcome.append((None, error))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(self.bound_s + beyond_s)
+        if not outcome:
+            pytest.fail(f"hung for {self.bound_s + beyond_s} s")
+        value, error = outcome[0]
+        if error is not None:
+            raise error
+        return value
+
+    def _read_all(self, driver: Driver, reads: int, sums: list[int] | None = None) -> tuple[list[Block], bool]:
+        """Blocks of up to `reads` reads, and whether the source ended; their checksums on arrival go to `sums`."""
+
+        def run() -> tuple[list[Block], bool]:
+            blocks: list[Block] = []
+            for _ in range(reads):
+                got: Sequence[Block] | None = driver.read(0.2)
+                if got is None:
+                    return blocks, True
+                blocks.extend(got)
+                if sums is not None:
+                    sums.extend(map(_checksum, got))
+            return blocks, False
+
+        result: tuple[list[Block], bool] = self._bounded(run, beyond_s=min(0.2 * reads, 60.0))
+        return result
+
+    def _open_read_close(self, tmp_path: Path, reads: int) -> None:
+        driver = self.open_driver(tmp_path)
+        try:
+            self._read_all(driver, reads)
+        finally:
+            driver.close()
+
+
+def _checksum(block: Block) -> int:
+    return zlib.crc32(block.data.tobytes(), zlib.crc32(block.captured_ns.tobytes()))
+
+
+def _descriptors() -> set[tuple[str, str]]:
+    """Every open descriptor of this process with what it refers to, but for that of the listing itself."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add((entry.name, os.readlink(entry)))  # noqa: PTH115 (what it refers to need not be a path)
+    return found

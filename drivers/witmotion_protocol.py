@@ -1,0 +1,163 @@
+"""The WitMotion 0x55 protocol, sans-I/O: bytes in; packets, and the cycles they belong to, out.
+
+    0x55 | kind u8 | four int16 little-endian | sum of the ten bytes before, u8
+
+A sensor repeats one cycle of kinds, in the order of their codes, as it is set up. Source: WitMotion's standard
+communication protocol and the WT901 data sheet.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+HEAD = 0x55
+PACKET_BYTES = 11
+TIME, ACCELERATION, ANGULAR_RATE, ANGLE, MAGNETIC, QUATERNION = 0x50, 0x51, 0x52, 0x53, 0x54, 0x59
+KINDS = range(0x50, 0x60)
+
+_WORDS = struct.Struct("<4h")
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One checked packet. `offset` is where its first byte stands in all the bytes fed; `body` is its 8 bytes."""
+
+    kind: int
+    body: bytes
+    offset: int
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """The four counts, as they were sent."""
+        return _WORDS.unpack(self.body)
+
+
+def encode(kind: int, words: Sequence[int]) -> bytes:
+    """The packet of `kind` with four int16 `words`: what a sensor sends.
+
+    >>> encode(ACCELERATION, (0, 0, 2048, 2500)).hex(" ")
+    '55 51 00 00 00 00 00 08 c4 09 7b'
+    """
+    head = bytes((HEAD, kind)) + _WORDS.pack(*words)
+    return head + bytes((sum(head) & 0xFF,))
+
+
+class Parser:
+    """Finds packets in bytes that may be cut anywhere, damaged, or mixed with others; never raises.
+
+    `offset` counts all bytes fed, `skipped` those that belong to no packet.
+    """
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.skipped = 0
+        self._pending = b""
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """The packets that `data` completes. A wrong sum costs one byte, and the search goes on at the next."""
+        self._pending += data
+        self.offset += len(data)
+        buffer, at, packets = self._pending, 0, []
+        start = self.offset - len(buffer)
+        while True:
+            found = buffer.find(HEAD, at)
+            self.skipped += (len(buffer) if found < 0 else found) - at
+            if found < 0:
+                at = len(buffer)
+                break
+            at = found
+            if len(buffer) - at < PACKET_BYTES:
+                break
+            packet = buffer[at : at + PACKET_BYTES]
+            if packet[1] in KINDS and sum(packet[:10]) & 0xFF == packet[10]:
+                packets.append(Packet(packet[1], packet[2:10], start + at))
+                at += PACKET_BYTES
+            else:
+                self.skipped += 1
+                at += 1
+        self._pending = buffer[at:]
+        return packets
+
+
+def find_cycle(packets: Sequence[Packet]) -> tuple[int, ...] | None:
+    """The kinds of one cycle, once two whole cycles in a row came undamaged; None until then."""
+    run: list[Packet] = []
+    starts: list[int] = []
+    for packet in packets:
+        if run and packet.offset != run[-1].offset + PACKET_BYTES:
+            run, starts = [], []
+        if run and packet.kind <= run[-1].kind:
+            starts.append(len(run))
+        run.append(packet)
+        if len(starts) >= 3:
+            kinds = [tuple(p.kind for p in run[a:b]) for a, b in zip(starts[-3:], starts[-2:], strict=False)]
+            if kinds[0] == kinds[1]:
+                return kinds[0]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """The packets of one cycle by kind; one that is missing was damaged. `offset` is where its first byte stands, or
+    would; `lost_before` whole cycles are missing before it."""
+
+    offset: int
+    packets: dict[int, Packet]
+    lost_before: int
+
+
+class Cycles:
+    """Groups packets by cycle, by where they stand: damage changes bytes, not their number, so packets of two
+    cycles are never taken for one. Bytes lost or added move the grid; up to half a cycle of them is recognised."""
+
+    def __init__(self, kinds: Sequence[int]) -> None:
+        self.kinds = tuple(kinds)
+        self._slot = {kind: number for number, kind in enumerate(kinds)}
+        self._bytes = len(kinds) * PACKET_BYTES
+        self._open: dict[int, Packet] = {}
+        self._start: int | None = None
+        self._lost = 0
+
+    def add(self, packet: Packet) -> list[Cycle]:
+        """The cycles that `packet` ends: the one before it, if it begins another, and its own, if it is the last."""
+        slot = self._slot.get(packet.kind)
+        if slot is None:
+            return []
+        start = packet.offset - slot * PACKET_BYTES
+        ended = []
+        if self._start is None:
+            self._start = start
+        passed = round((start - self._start) / self._bytes)
+        if passed < 0 or (passed == 0 and any(slot <= self._slot[kind] for kind in self._open)):
+            passed = 1  # many bytes vanished: not this cycle, but nothing says how many
+        if passed > 0:
+            ended += self._end()
+            self._lost += passed - 1
+            self._start = start
+        self._open[packet.kind] = packet
+        if slot == len(self.kinds) - 1:
+            ended += self._end()
+        return ended
+
+    def _end(self) -> list[Cycle]:
+        if not self._open or self._start is None:
+            return []
+        cycle = Cycle(self._start, self._open, self._lost)
+        self._open, self._lost = {}, 0
+        return [cycle]
+
+
+def sensor_time_ns(body: bytes) -> int | None:
+    """The sensor's clock (kind 0x50) in ns since 1970, as if it were set to UTC; None where it is no date.
+
+    >>> sensor_time_ns(bytes((26, 11, 22, 1, 2, 3, 0xF4, 0x01)))
+    1795309323500000000
+    """
+    year, month, day, hour, minute, second, milliseconds = struct.unpack("<6BH", body)
+    try:
+        # Sensors that were never set count from month and day 0.
+        whole = datetime(2000 + year, max(month, 1), max(day, 1), hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return (int(whole.timestamp()) * 1000 + int(milliseconds)) * 1_000_000
