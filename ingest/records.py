@@ -106,11 +106,17 @@ def decode_record(episode: bytes, buffer: Buffer, offset: int = 0) -> Record:
     if actual != stored:
         raise Corrupt(f"offset {offset}: checksum {actual:08x}, expected {stored:08x}")
     head_end = PREFIX.size + header_bytes
-    try:
-        header = _DECODERS[kind].decode(view[PREFIX.size : head_end])
-    except msgspec.DecodeError as error:
-        raise Corrupt(f"offset {offset}: header of {Kind(kind).name}: {error}") from error
+    header = decode_header(Kind(kind), view[PREFIX.size : head_end], offset)
     return Record(Kind(kind), number, header, view[head_end : size - TRAILER.size], offset, size)
+
+
+def decode_header(kind: Kind, head: Buffer, offset: int = 0) -> Header:
+    """The header of a record of `kind` at `offset`, whose checksum the caller has checked or will; else `Corrupt`."""
+    try:
+        header: Header = _DECODERS[kind].decode(head)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        raise Corrupt(f"offset {offset}: header of {kind.name}: {error}") from error
+    return header
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,139 @@
+"""What a device's documents must satisfy before ingest believes them; what does not hold is its `PeerViolation`."""
+
+import math
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from sensorium.drivers.stream import StreamSpec, check_name
+from sensorium.errors import ConfigError, PeerViolation
+from sensorium.ingest.episode import FORMAT_VERSION, Account, Open, Seal, StreamEntry
+from sensorium.ingest.layout import COMPRESSORS, MAX_CHUNK_BYTES, chunk_raw_bytes
+
+MAX_STREAMS = 256
+MAX_AXES = 8
+MAX_CHUNK_ROWS = 1 << 24
+MAX_DEPTH = 32
+MAX_TEXT = 1000
+_INT64 = 1 << 63
+
+
+def check_open(manifest: Open, episode: uuid.UUID) -> None:
+    """Raise `PeerViolation` unless `manifest` opens `episode` in this version, with streams that can be stored."""
+    if manifest.version != FORMAT_VERSION:
+        raise PeerViolation(
+            f"episode {episode}: format version {manifest.version}, this ingest takes {FORMAT_VERSION};"
+            " run the same release on both sides"
+        )
+    if manifest.episode != episode.bytes:
+        raise PeerViolation(f"episode {episode}: OPEN names {manifest.episode.hex()}")
+    _names(manifest)
+    if not 0 <= manifest.ordinal < _INT64:
+        raise PeerViolation(f"episode {episode}: ordinal {manifest.ordinal} is not a count")
+    if not -_INT64 <= manifest.start_ns <= manifest.end_ns < _INT64:
+        raise PeerViolation(f"episode {episode}: it runs from {manifest.start_ns} to {manifest.end_ns} ns")
+    if not math.isfinite(manifest.mission.priority) or not 0 <= manifest.provenance.generation < _INT64:
+        raise PeerViolation(f"episode {episode}: priority or generation is not a finite number from 0 up")
+    if len(manifest.streams) > MAX_STREAMS:
+        raise PeerViolation(f"episode {episode}: {len(manifest.streams)} streams, at most {MAX_STREAMS}")
+    for entry in manifest.streams:
+        check_entry(entry)
+    for name, account in manifest.between.items():
+        check_account(name, account)
+    check_document(manifest, "OPEN")
+
+
+def check_entry(entry: StreamEntry) -> None:
+    """Raise `PeerViolation` unless a stream's shape, encoding and chunk size are ones that ingest can store."""
+    spec, encoding = entry.spec, entry.encoding
+    if len(spec.shape) > MAX_AXES or not 1 <= entry.chunk_rows <= MAX_CHUNK_ROWS:
+        raise PeerViolation(f"stream {spec.name!r}: {len(spec.shape)} axes, {entry.chunk_rows} rows a chunk")
+    if encoding.cname not in COMPRESSORS or not 0 <= encoding.clevel <= 9:
+        raise PeerViolation(
+            f"stream {spec.name!r}: blosc {encoding.cname} {encoding.clevel} is not lz4 or zstd, 0 to 9"
+        )
+    if entry.is_blob:
+        if spec.dtype != "uint8" or not _is_picture(spec):
+            raise PeerViolation(f"stream {spec.name!r}: {encoding.codec} of {spec.dtype} {spec.shape} is no picture")
+    elif chunk_raw_bytes(entry) > MAX_CHUNK_BYTES:
+        raise PeerViolation(
+            f"stream {spec.name!r}: a chunk of {chunk_raw_bytes(entry)} bytes, at most {MAX_CHUNK_BYTES}"
+        )
+
+
+def check_seal(seal: Seal, rows: dict[str, int], gap: bool) -> None:
+    """Raise `PeerViolation` unless SEAL tells of exactly the `rows` that came, and of the `gap` among the records."""
+    if seal.rows != rows:
+        raise PeerViolation(f"SEAL says rows {seal.rows}, {rows} came")
+    if seal.account.keys() != rows.keys():
+        raise PeerViolation(f"SEAL accounts for {sorted(seal.account)}, the streams are {sorted(rows)}")
+    for name, account in seal.account.items():
+        check_account(name, account)
+        if account.stored != rows[name]:
+            raise PeerViolation(f"stream {name!r}: SEAL says stored {account.stored}, {rows[name]} rows came")
+    if not 0 <= seal.recoveries < _INT64:
+        raise PeerViolation(f"SEAL says recoveries {seal.recoveries}")
+    if gap and not any("corrupt" in account.lost for account in seal.account.values()):
+        raise PeerViolation("records are missing, and SEAL says of no stream that some are lost `corrupt`")
+    check_document(seal, "SEAL")
+
+
+def check_account(name: str, account: Account) -> None:
+    """Raise `PeerViolation` unless the counts are counts, and captured = stored + filtered + lost."""
+    counts = [account.captured, account.stored, *account.filtered.values(), *account.lost.values()]
+    interval = account.lost_interval_ns or ()
+    if not all(0 <= count < _INT64 for count in counts) or not all(-_INT64 <= ns < _INT64 for ns in interval):
+        raise PeerViolation(f"account of {name!r}: a number is out of range")
+    if not account.balances:
+        raise PeerViolation(
+            f"account of {name!r}: captured {account.captured} is not stored {account.stored}"
+            f" + filtered {sum(account.filtered.values())} + lost {sum(account.lost.values())}"
+        )
+
+
+def check_document(document: msgspec.Struct, what: str) -> None:
+    """Raise `PeerViolation` unless `document` is plain JSON that every Zarr reader can parse."""
+    try:
+        depth = _depth(msgspec.to_builtins(document, str_keys=True), MAX_DEPTH)
+        msgspec.json.encode(document)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise PeerViolation(f"{what} is not JSON: {error}") from error
+    if depth < 0:
+        raise PeerViolation(f"{what} is nested more than {MAX_DEPTH} deep")
+
+
+def _names(manifest: Open) -> None:
+    names = [entry.spec.name for entry in manifest.streams]
+    texts = [manifest.mission.name, manifest.mission.domain, manifest.provenance.licence, manifest.provenance.consent]
+    try:
+        check_name(manifest.device, "device")
+        check_name(manifest.spool_id, "spool_id")
+        for name in names:
+            check_name(name)
+    except ConfigError as error:
+        raise PeerViolation(str(error)) from error
+    if len(set(names)) != len(names):
+        raise PeerViolation(f"two streams are called {_first_twice(names)!r}")
+    if any(len(text) > MAX_TEXT for text in texts):
+        raise PeerViolation(f"a mission's or provenance's text is longer than {MAX_TEXT} letters")
+
+
+def _first_twice(names: Iterable[str]) -> str:
+    seen: set[str] = set()
+    return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+
+
+def _is_picture(spec: StreamSpec) -> bool:
+    return len(spec.shape) == 2 or (len(spec.shape) == 3 and spec.shape[2] == 3)
+
+
+def _depth(value: Any, left: int) -> int:
+    if left < 0:
+        return -1
+    if isinstance(value, dict):
+        return min((_depth(item, left - 1) for item in value.values()), default=left)
+    if isinstance(value, list | tuple):
+        return min((_depth(item, left - 1) for item in value), default=left)
+    return left

@@ -1,0 +1,127 @@
+"""What completes an episode beside its shards: stamps, offsets, probes, the Zarr documents, and the commit record."""
+
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+from crc32c import crc32c
+
+from sensorium.errors import Corrupt
+from sensorium.ingest.assembly import Assembly, StreamIn, stamps_of
+from sensorium.ingest.commits import CommitRecord, StreamSummary, catalog_row, media_type
+from sensorium.ingest.episode import FORMAT_VERSION, Open, Seal
+from sensorium.ingest.layout import chunk_key, data_array, group, small_array, small_chunks
+from sensorium.ingest.utc import Probes
+
+Files = dict[str, bytes]
+
+
+def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int], probes: Probes) -> Files:
+    """The small files of an episode by path under its folder, once its shards are finished.
+
+    Raises:
+        Corrupt: the episode has not come to its SEAL.
+    """
+    manifest, seal = assembly.manifest, assembly.seal
+    if manifest is None or seal is None:
+        raise Corrupt(f"episode {assembly.episode}: {assembly.accepted} bytes end before SEAL")
+    files: Files = {}
+    members: dict[str, Any] = {}
+    for stream in assembly.streams:
+        _stream_files(stream, seal, files, members)
+    _small(files, members, "clock", probes, ("probe", "value"))
+    for path, document in members.items():
+        files[f"{path}/zarr.json"] = msgspec.json.encode(document)
+    attributes = _attributes(assembly, manifest, seal, identity, interval_ns)
+    files["zarr.json"] = msgspec.json.encode(group({"sensorium": attributes}, members))
+    return files
+
+
+def commit_record(
+    assembly: Assembly,
+    manifest: Open,
+    seal: Seal,
+    interval_ns: tuple[int, int],
+    identity: str,
+    probes: Probes,
+    files: dict[str, bytes],
+) -> CommitRecord:
+    """The record that commits an episode now; `files` are its small files, beside the shards."""
+    objects = {path: (len(data), crc32c(data)) for path, data in files.items()}
+    for stream in assembly.streams:
+        for shard in stream.data.files:
+            objects[str(shard.path.relative_to(assembly.folder))] = (shard.size, shard.crc)
+    summaries = {}
+    for stream in assembly.streams:
+        spec = stream.entry.spec
+        summaries[spec.name] = StreamSummary(
+            modality=spec.modality,
+            dtype=spec.dtype,
+            shape=spec.shape,
+            rate_hz=spec.rate_hz,
+            media_type=media_type(stream.entry),
+            rows=stream.rows,
+            bytes=sum(size for path, (size, _) in objects.items() if path.startswith(f"{spec.name}/")),
+        )
+    size = sum(size for size, _ in objects.values())
+    return CommitRecord(
+        format_version=FORMAT_VERSION,
+        row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size),
+        streams=summaries,
+        account=seal.account,
+        objects=objects,
+    )
+
+
+def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str, Any]) -> None:
+    entry = stream.entry
+    name = entry.spec.name
+    about = {
+        "spec": entry.spec,
+        "encoding": entry.encoding,
+        "chunk_rows": entry.chunk_rows,
+        "media_type": media_type(entry),
+        "account": seal.account[name],
+    }
+    members[name] = group({"sensorium": about})
+    length = stream.blob_bytes if entry.is_blob else stream.rows
+    members[f"{name}/data"] = data_array(entry, length, stream.data.chunks, stream.chunk_length)
+    _small(files, members, f"{name}/captured_ns", stamps_of(stream.captured_ns), ("sample",))
+    if entry.spec.has_sensor_ns:
+        _small(files, members, f"{name}/sensor_ns", stamps_of(stream.sensor_ns), ("sample",))
+    if entry.is_blob:
+        offsets = np.concatenate(([0], np.cumsum(stream.lengths, dtype=np.int64))).astype(np.int64)
+        _small(files, members, f"{name}/offset", offsets, ("item",))
+
+
+def _small(files: Files, members: dict[str, Any], path: str, array: Probes, names: tuple[str, ...]) -> None:
+    members[path] = small_array(array.shape, names)
+    for index, chunk in enumerate(small_chunks(array)):
+        files[f"{path}/{chunk_key(index, array.ndim)}"] = chunk
+
+
+def _attributes(
+    assembly: Assembly, manifest: Open, seal: Seal, identity: str, interval_ns: tuple[int, int]
+) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "episode": str(assembly.episode),
+        "device": manifest.device,
+        "identity": identity,
+        "spool_id": manifest.spool_id,
+        "ordinal": manifest.ordinal,
+        "mission": manifest.mission,
+        "clock": manifest.clock,
+        "provenance": manifest.provenance,
+        "software": manifest.software,
+        "start_ns": interval_ns[0],
+        "end_ns": interval_ns[1],
+        "reason": seal.reason,
+        "digest": seal.digest.hex(),
+        "recoveries": seal.recoveries,
+        "summary": seal.summary,
+        "account": seal.account,
+        "between": manifest.between,
+        "notes": assembly.notes,
+    }

@@ -1,0 +1,187 @@
+"""What the link's server asks of the store, done by a pool of threads, so that no pump ever waits for the disk.
+
+Appending happens in the bulk pump's thread (a write to the page cache); beginning, syncing every 8 MB, committing,
+dropping and the ledger in the pool. Every answer goes back to the `ServerLink`, under its lock.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from uuid import UUID
+
+from sensorium.errors import Corrupt, PeerViolation, StoreError
+from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.protocol_server import ServerLink
+from sensorium.ingest.store import Conflict, Store
+from sensorium.ingest.transfer import Begin, Commit, Drop, Job, Ledger, SawSpool, Transfer
+
+log = logging.getLogger(__name__)
+
+SYNC_BYTES = 8 << 20
+THREADS = 8
+
+
+@dataclass(eq=False)
+class _Staged:
+    assembly: Assembly
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    unsynced: int = 0
+    syncing: bool = False
+
+
+class Staging:
+    """The assemblies of the transfers under way. `lock` guards `link`; `wake` tells the control pump to look at it."""
+
+    def __init__(self, store: Store, link: ServerLink, lock: threading.Lock, wake: Callable[[], None]) -> None:
+        self._store, self._link, self._lock, self._wake = store, link, lock, wake
+        self._staged: dict[UUID, _Staged] = {}
+        self._pool = ThreadPoolExecutor(THREADS, "sensorium-store")
+
+    def close(self) -> None:
+        """Let what was started finish, start nothing more; what is staged is discarded by the store."""
+        self._pool.shutdown(cancel_futures=True)
+        for staged in self._staged.values():
+            staged.assembly.discard()
+        self._staged.clear()
+
+    def run(self, jobs: list[Job]) -> None:
+        """Start the jobs."""
+        for job in jobs:
+            self._submit(self._do, job)
+
+    def append(self, transfer: Transfer, session: int, data: memoryview) -> None:
+        """Write bytes that the link accepted, and report."""
+        episode, size = transfer.episode, len(data)
+        staged = self._staged.get(episode)
+        error: Exception | None = None
+        if staged is None:
+            error = StoreError(f"episode {episode}: its staging is gone")
+        else:
+            try:
+                with staged.guard:
+                    staged.assembly.append(data)
+            except Exception as caught:
+                error = caught
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            if error is None:
+                self._link.written(transfer, session, size, now_ns)
+            else:
+                self._link.unwritten(transfer, session, size)
+                self._report(episode, error, now_ns)
+            jobs = self._link.take_jobs()
+        self.run(jobs)
+        if staged is not None and error is None:
+            self._sync_sometimes(staged, size)
+
+    def _sync_sometimes(self, staged: _Staged, size: int) -> None:
+        staged.unsynced += size
+        if staged.unsynced >= SYNC_BYTES and not staged.syncing:
+            staged.unsynced, staged.syncing = 0, True
+            self._submit(self._sync, staged)
+
+    def _submit(self, work: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._pool.submit(work, *arguments)
+        except RuntimeError:  # it is shut down: the ingest is stopping and nobody waits for this
+            log.debug("%s was not started: the ingest is stopping", work.__name__)
+
+    def _sync(self, staged: _Staged) -> None:
+        try:
+            staged.assembly.sync()
+        except (StoreError, OSError, ValueError) as error:
+            # A failed sync marks the assembly failed, and its next append or commit says so to the link.
+            log.error("staging: %s", error)
+        staged.syncing = False
+
+    def _do(self, job: Job) -> None:
+        answer: Callable[[int], None]
+        try:
+            answer = self._answer(job)
+        except Exception as error:
+            if isinstance(job, Ledger):
+                log.error("ledger of %s: %s", job.device, error)
+                answer = partial(self._link.ledgered, job.session, (), [])
+            elif isinstance(job, SawSpool):
+                log.error("spool of %s: %s", job.device, error)
+                return
+            else:
+                answer = partial(self._report, job.episode, error)
+        with self._lock:
+            answer(time.monotonic_ns())
+            jobs = self._link.take_jobs()
+        self.run(jobs)
+        self._wake()
+
+    def _answer(self, job: Job) -> Callable[[int], None]:
+        """Do the job; what to tell the link of it."""
+        link, store = self._link, self._store
+        if isinstance(job, Begin):
+            self._discard(job.episode)
+            self._staged[job.episode] = _Staged(store.begin(job.episode))
+            return partial(link.begun, job.episode)
+        if isinstance(job, Commit):
+            return partial(link.committed, job.episode, self._commit(job))
+        if isinstance(job, Drop):
+            self._discard(job.episode, job.why)
+            return partial(link.dropped, job.episode)
+        if isinstance(job, Ledger):
+            return partial(link.ledgered, job.session, job.ordinals, self._ledger(job))
+        store.saw_spool(job.device, job.spool_id, job.oldest, job.next_ordinal)
+        return lambda _: None
+
+    def _commit(self, job: Commit) -> bytes:
+        staged = self._staged[job.episode]
+        with staged.guard:
+            manifest, seal = staged.assembly.manifest, staged.assembly.seal
+            if manifest is None or seal is None:
+                raise PeerViolation("SEALED says that all was sent, yet the bytes do not end in a SEAL record")
+            if seal.digest != job.digest:
+                raise Corrupt(f"SEALED says digest {job.digest.hex()}, the SEAL record {seal.digest.hex()}")
+            if (manifest.device, manifest.spool_id, manifest.ordinal) != job.owner:
+                raise PeerViolation(f"OPEN and OFFER differ in device, spool or ordinal ({job.owner})")
+            record = self._store.commit(
+                staged.assembly, device=job.owner[0], identity=job.identity, probes=list(job.probes)
+            )
+        self._staged.pop(job.episode, None)
+        return record.digest
+
+    def _ledger(self, job: Ledger) -> list[tuple[bytes, int, bytes]]:
+        self._store.discarded(job.device, job.spool_id, list(job.ordinals), job.reason)
+        committed = []
+        for ordinal in job.ordinals:
+            entry = self._store.ordinal(job.device, job.spool_id, ordinal)
+            if entry is not None and entry.state == "committed" and entry.episode is not None:
+                known = self._store.state(entry.episode)
+                if known is not None:
+                    committed.append((entry.episode.bytes, ordinal, known.digest))
+        return committed
+
+    def _discard(self, episode: UUID, why: str = "") -> None:
+        staged = self._staged.pop(episode, None)
+        if staged is None:
+            return
+        with staged.guard:
+            if why:
+                self._store.quarantine(staged.assembly, why)
+            else:
+                staged.assembly.discard()
+
+    def _report(self, episode: UUID, error: Exception, now_ns: int) -> None:
+        """Tell the link what went wrong, by who is to blame: bytes, device, or this side."""
+        link, why = self._link, str(error)
+        staged = self._staged.get(episode)
+        if isinstance(error, Corrupt):
+            link.damaged(episode, why, now_ns)
+        elif isinstance(error, Conflict):
+            link.refused(episode, "conflict", why, now_ns, quarantine=True)
+        elif isinstance(error, PeerViolation):
+            link.refused(episode, "format", why, now_ns)
+        else:
+            if not isinstance(error, StoreError | OSError):
+                log.error("episode %s: %s", episode, why, exc_info=error)
+            link.failed(episode, why, now_ns, spoiled=staged is None or staged.assembly.failed is not None)
