@@ -1,0 +1,321 @@
+"""The agent of one device: from its drivers to its spool, and from there to the server, until it is told to stop."""
+
+import logging
+import platform
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Literal
+
+from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.encode import EncoderPool, stream_entry
+from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.intake import Arrival, Intake
+from sensorium.agents.recorder import GRACE_NS, Recorder
+from sensorium.agents.spool import Spool
+from sensorium.agents.triggers.trigger import Command
+from sensorium.agents.uplink import Uplink
+from sensorium.drivers.clock import Clock, boottime_ns
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.errors import ConfigError
+from sensorium.ingest.episode import FORMAT_VERSION, Encoding, Mission, Open, Origin, Provenance, StreamEntry
+from sensorium.ingest.keys import pair, server_key
+from sensorium.ingest.layout import default_encoding
+
+log = logging.getLogger(__name__)
+
+STEP_S = 0.05
+DRAIN_S = 60.0
+MAX_BACKLOG_BYTES = 64 << 20
+State = Literal["starting", "collecting", "full", "draining", "done", "failed"]
+
+
+class Agent:
+    """Hosts drivers, filters, trigger, spool and uplink of one device. A plain class: `run` it in any thread.
+
+    Args:
+        device: The checked device file.
+        seconds: Stop after so long; None: when the sources end or `stop` is called.
+        episodes: Stop after so many episodes.
+        drain_s: How long, at the end, to wait for the server to commit what is in the spool.
+    """
+
+    def __init__(
+        self,
+        device: DeviceFile,
+        *,
+        seconds: float | None = None,
+        episodes: int | None = None,
+        drain_s: float = DRAIN_S,
+    ) -> None:
+        self.device = device
+        self._seconds = seconds
+        self._episodes = episodes
+        self._drain_s = drain_s
+        self._stop = threading.Event()
+        self._abandon = threading.Event()
+        self._state: State = "starting"
+        self._error = ""
+        self._recorder: Recorder | None = None
+        self._spool: Spool | None = None
+        self._uplink: Uplink | None = None
+        self._last: dict[str, Any] | None = None
+        self._backlog: deque[Block] = deque()
+        self._commands: deque[tuple[Command, str, int]] = deque()
+
+    def run(self) -> bool:
+        """Collect until the end; True if nothing is left in the spool.
+
+        Raises:
+            SensoriumError: it could not begin, or cannot go on; the state is `failed`.
+        """
+        try:
+            with ExitStack() as stack:
+                self._collect(stack)
+                delivered = self._drain()
+                self._last = self.status()
+                return delivered
+        except BaseException as error:
+            self._state, self._error = "failed", str(error)
+            self._spool = None
+            raise
+
+    def stop(self) -> None:
+        """Stop collecting: seal, deliver, end. `run` returns then; from any thread."""
+        self._stop.set()
+
+    def abandon(self) -> None:
+        """Stop without waiting for delivery: what is in the spool stays there for the next run."""
+        self._abandon.set()
+        self._stop.set()
+
+    def command(self, name: Command, outcome: str = "") -> None:
+        """Give the trigger a word: open, close, toggle or discard an episode; from any thread."""
+        self._commands.append((name, outcome, boottime_ns()))
+
+    def open_episode(self) -> None:
+        """Open an episode now (trigger `manual`)."""
+        self.command("open")
+
+    def close_episode(self, outcome: str = "") -> None:
+        """Close the open episode, judged `outcome`: success, failure or any word."""
+        self.command("close", outcome)
+
+    def status(self) -> dict[str, Any]:
+        """What it does now: state, streams' accounts, spool, link. From any thread."""
+        if self._last is not None:
+            return self._last
+        recorder, spool, uplink = self._recorder, self._spool, self._uplink
+        return {
+            "device": self.device.device,
+            "state": "full" if recorder and recorder.full else self._state,
+            "error": self._error or (recorder.full if recorder else ""),
+            "streams": recorder.totals() if recorder else {},
+            "episodes": recorder.created if recorder else 0,
+            "spool_bytes": spool.used_bytes() if spool else 0,
+            "ordinals": spool.counts() if spool else {},
+            "link": uplink.stats() if uplink else {},
+        }
+
+    # -- collecting -----------------------------------------------------------------------------------------------
+
+    def _collect(self, stack: ExitStack) -> None:
+        device = self.device
+        drivers: dict[str, Driver] = {}
+        openers: dict[str, Callable[[], Driver]] = {
+            name: partial(config.open, name, device.base) for name, config in device.sensors.items()
+        }
+        for name, open_driver in openers.items():
+            drivers[name] = open_driver()
+            stack.callback(drivers[name].close)
+        clock = _one_clock(drivers)
+        live = clock.kind == "boottime"
+        streams_of = {name: [spec.name for spec in driver.specs] for name, driver in drivers.items()}
+        chain = FilterChain([spec for driver in drivers.values() for spec in driver.specs], device.filters)
+        trigger = device.trigger.start(chain.specs)
+        pool = EncoderPool()
+        stack.callback(pool.close)
+        spool = self._spool = Spool(
+            device.at(device.spool.path),
+            device.device,
+            max_bytes=device.spool.max_bytes,
+            min_free_bytes=device.spool.min_free_bytes,
+            when_full=device.spool.when_full,
+        )
+        stack.callback(spool.close)
+        recorder = self._recorder = Recorder(
+            spool,
+            trigger,
+            self._manifest(chain.specs, clock, spool.spool_id),
+            grace_ns=GRACE_NS if live else None,
+            max_episodes=self._episodes,
+            pool=pool,
+        )
+        self._start_uplink(stack, spool)
+        intake = Intake(drivers, {} if clock.kind == "recording" else openers, live)
+        stack.callback(intake.stop)
+        intake.start()
+        self._state = "collecting"
+        log.info("collecting: %s", ", ".join(spec.name for spec in chain.specs))
+        deadline = None if self._seconds is None else time.monotonic() + self._seconds
+        while not (self._stop.is_set() or (intake.exhausted and not self._backlog) or self._enough()):
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            self._step(intake, chain, recorder, streams_of, boottime_ns if live else None)
+        intake.stop()
+        while (arrival := intake.take(0)) is not None:
+            self._accept(arrival, chain, recorder, streams_of, live)
+        self._retry(recorder)
+        for rest in self._backlog:
+            recorder.lose(rest.stream, "spool_full", len(rest) + rest.lost_before)
+        recorder.stop()
+        spool.flush()
+
+    def _step(
+        self,
+        intake: Intake,
+        chain: FilterChain,
+        recorder: Recorder,
+        streams_of: Mapping[str, list[str]],
+        now_ns: Callable[[], int] | None,
+    ) -> None:
+        """Take one arrival through the pipeline; or, when the spool is full and what was open is sealed, wait."""
+        while self._commands:
+            name, outcome, at_ns = self._commands.popleft()
+            recorder.command(name, outcome, at_ns if now_ns else None)
+        held = sum(block.data.nbytes for block in self._backlog)
+        if self._backlog and (recorder.open_episodes == 0 or held > MAX_BACKLOG_BYTES):
+            if held > MAX_BACKLOG_BYTES:
+                recorder.seal_all("truncated")
+            if not self._retry(recorder):
+                self._stop.wait(2 * STEP_S)
+        else:
+            arrival = intake.take(STEP_S)
+            if arrival is not None:
+                self._accept(arrival, chain, recorder, streams_of, now_ns is not None)
+        recorder.tick(now_ns() if now_ns else None)
+
+    def _accept(
+        self,
+        arrival: Arrival,
+        chain: FilterChain,
+        recorder: Recorder,
+        streams_of: Mapping[str, list[str]],
+        live: bool,
+    ) -> None:
+        if arrival.overrun:
+            recorder.lose(arrival.stream, "overrun", arrival.overrun)
+        if arrival.change:
+            for stream in streams_of[arrival.sensor]:
+                (recorder.resumed if arrival.change == "back" else recorder.ended)(stream)
+        if arrival.block is None:
+            return
+        block = arrival.block
+        for made in chain.step(block):
+            if any(waiting.stream == made.stream for waiting in self._backlog):
+                rest = made.block  # behind what waits already
+            else:
+                at_ns = int(block.captured_ns[0]) if len(block) else recorder.passed_ns(made.stream)
+                rest = recorder.add(made.stream, made.block, made.filtered, at_ns)
+            if rest is None:
+                continue
+            if live:
+                recorder.lose(made.stream, "spool_full", len(rest) + rest.lost_before)
+            else:
+                self._backlog.append(rest)
+
+    def _retry(self, recorder: Recorder) -> bool:
+        """Add what had to wait for room, in order; False if it still has to."""
+        while self._backlog:
+            rest = recorder.add(self._backlog[0].stream, self._backlog[0], {}, 0)
+            if rest is not None:
+                self._backlog[0] = rest
+                return False
+            self._backlog.popleft()
+        return True
+
+    def _enough(self) -> bool:
+        recorder = self._recorder
+        return self._episodes is not None and recorder is not None and len(recorder.sealed) >= self._episodes
+
+    # -- delivering -----------------------------------------------------------------------------------------------
+
+    def _start_uplink(self, stack: ExitStack, spool: Spool) -> None:
+        part = self.device.ingest
+        if part is None:
+            log.info("no `ingest` in the device file: episodes stay in the spool")
+            return
+        self._uplink = Uplink(
+            spool,
+            part.url,
+            server_key=server_key(self.device.at(part.server_key)) if part.server_key else None,
+            keypair=pair(self.device.at(part.key)) if part.key else None,
+            insecure=part.insecure,
+        )
+        self._uplink.start()
+        stack.callback(self._uplink.stop)
+
+    def _drain(self) -> bool:
+        """Wait for what is in the spool to be committed, within the bound."""
+        self._state = "draining"
+        spool = self._spool
+        if spool is None:
+            return True
+        deadline = time.monotonic() + (self._drain_s if self._uplink else 0.0)
+        while spool.counts()["pending"] and time.monotonic() < deadline and not self._abandon.wait(STEP_S):
+            pass
+        self._state = "done"
+        return not spool.counts()["pending"]
+
+    def _manifest(self, specs: tuple[StreamSpec, ...], clock: Clock, spool_id: str) -> Open:
+        device = self.device
+        origins: dict[str, Origin] = {"boottime": "sensor", "recording": "sensor", "simulated": "simulator"}
+        return Open(
+            version=FORMAT_VERSION,
+            episode=bytes(16),
+            device=device.device,
+            spool_id=spool_id,
+            ordinal=0,
+            start_ns=0,
+            end_ns=0,
+            mission=Mission(**device.mission.model_dump()),
+            clock=clock,
+            streams=self._entries(specs),
+            provenance=Provenance(origin=origins[clock.kind], **device.provenance.model_dump()),
+            software={"sensorium": version("sensorium"), "python": platform.python_version()},
+        )
+
+    def _entries(self, specs: tuple[StreamSpec, ...]) -> tuple[StreamEntry, ...]:
+        known = {spec.name: spec for spec in specs}
+        chosen = {}
+        for name, part in self.device.encodings.items():
+            if name not in known:
+                hint = nearest(name, known)
+                raise ConfigError(f"encodings.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(known))})")
+            if part.codec == "jpeg":
+                chosen[name] = Encoding(
+                    codec="jpeg", cname="", clevel=0, quality=part.quality, subsampling=part.subsampling
+                )
+        return tuple(stream_entry(spec, chosen.get(spec.name, default_encoding(spec))) for spec in specs)
+
+
+def _one_clock(drivers: Mapping[str, Driver]) -> Clock:
+    """The clock that all drivers share.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    clocks = {name: driver.clock for name, driver in drivers.items()}
+    kinds = {clock.kind for clock in clocks.values()}
+    if len(kinds) > 1:
+        each = ", ".join(f"{name}: {clock.kind}" for name, clock in clocks.items())
+        raise ConfigError(f"sensors: all must be in one clock, got {each}; give each kind a device file of its own")
+    first = next(iter(clocks.values()))
+    states_utc = all(clock.states_utc for clock in clocks.values())
+    return Clock(kind=first.kind, boot_id=first.boot_id, states_utc=states_utc)

@@ -1,0 +1,205 @@
+"""The device file: what a device is, checked once, with mistakes named by their path in the file."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError, field_validator
+
+from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.registry import GROUP as FILTERS
+from sensorium.agents.triggers.config import GROUP as TRIGGERS
+from sensorium.agents.triggers.config import TriggerConfig
+from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.registry import GROUP as DRIVERS
+from sensorium.drivers.registry import model_of, nearest
+from sensorium.drivers.stream import check_name
+from sensorium.errors import ConfigError
+
+
+def _by_kind(group: str, contract: type[BaseModel]) -> BeforeValidator:
+    """Validate a mapping with the model that its `kind` names."""
+
+    def validate(value: object) -> object:
+        if isinstance(value, contract):
+            return value
+        if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+            raise ValueError(f"expected a mapping with `kind`, got {value!r}")
+        return model_of(group, value["kind"], contract).model_validate(value)
+
+    return BeforeValidator(validate)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IngestPart(_Part):
+    """Where to deliver. Keys are pyzmq certificates; without them only a server on this machine will do, or one to
+    which `insecure: true` agrees."""
+
+    url: str
+    server_key: Path | None = None
+    key: Path | None = None
+    insecure: bool = False
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "tcp" or not parts.hostname or not re.search(r":\d+$", url):
+            raise ValueError(f"expected tcp://HOST:PORT, got {url!r}")
+        return url
+
+
+class SpoolPart(_Part):
+    """Where episodes wait, and how much room they may take."""
+
+    path: Path = Path("spool")
+    max_bytes: ByteSize = Field(default=ByteSize(20 * 10**9), ge=16 << 20)
+    min_free_bytes: ByteSize = ByteSize(0)
+    when_full: Literal["block", "evict"] = "block"
+
+
+class EncodingPart(_Part):
+    """How a stream is encoded; see `Encoding` in ingest/episode.py."""
+
+    codec: Literal["lossless", "jpeg"]
+    quality: int = Field(default=90, ge=1, le=100)
+    subsampling: Literal["444", "422", "420"] = "420"
+
+
+class MissionPart(_Part):
+    """What is recorded, and how urgent its delivery is (the larger first)."""
+
+    name: str = "default"
+    domain: str = ""
+    priority: float = Field(default=1.0, allow_inf_nan=False)
+
+
+class ProvenancePart(_Part):
+    """Under what terms the data was recorded."""
+
+    licence: str = ""
+    consent: str = ""
+
+
+class DeviceFile(_Part):
+    """A device file, checked. `base` is the folder that its relative paths start at."""
+
+    device: str
+    sensors: dict[str, Annotated[DriverConfig, _by_kind(DRIVERS, DriverConfig)]] = Field(min_length=1)
+    trigger: Annotated[TriggerConfig, _by_kind(TRIGGERS, TriggerConfig)]
+    ingest: IngestPart | None = None
+    spool: SpoolPart = SpoolPart()
+    filters: dict[str, list[Annotated[FilterConfig, _by_kind(FILTERS, FilterConfig)]]] = {}
+    encodings: dict[str, EncodingPart] = {}
+    mission: MissionPart = MissionPart()
+    provenance: ProvenancePart = ProvenancePart()
+    base: Path = Field(default=Path(), exclude=True)
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, name: str) -> str:
+        return check_name(name, "device")
+
+    @field_validator("sensors")
+    @classmethod
+    def _check_sensors(cls, sensors: dict[str, DriverConfig]) -> dict[str, DriverConfig]:
+        for name in sensors:
+            check_name(name, "sensor")
+        return sensors
+
+    def at(self, path: Path) -> Path:
+        """A path of the file, from its folder."""
+        return path if path.is_absolute() else self.base / path
+
+
+def load_device_file(path: Path, overrides: Sequence[str] = ()) -> DeviceFile:
+    """Read and check a device file; `overrides` are `a.b=c`, with `c` in YAML.
+
+    Raises:
+        ConfigError: one line a mistake: the file, the path in it, what was expected, the nearest valid name.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"device file {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise ConfigError(f"device file {path}: is not YAML: {where}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"device file {path}: expected a mapping with `device`, `sensors` and `trigger`")
+    for override in overrides:
+        _override(document, override)
+    return check_device(document, path.resolve().parent, str(path))
+
+
+def check_device(document: Mapping[str, Any], base: Path, name: str = "device") -> DeviceFile:
+    """Check a device file's content; `base` is where its relative paths start, `name` what errors call it."""
+    try:
+        return DeviceFile.model_validate({**document, "base": base})
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"device file {name}: {line}" for line in _lines(error, document))) from error
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    place, equals, text = override.partition("=")
+    keys = place.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override}: expected a.b=c")
+    at = document
+    for key in keys[:-1]:
+        following = at.setdefault(key, {})
+        if not isinstance(following, dict):
+            raise ConfigError(f"--set {override}: {key!r} is not a mapping in the device file")
+        at = following
+    at[keys[-1]] = yaml.safe_load(text)
+
+
+def _lines(error: ValidationError, document: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        where = list(problem["loc"])
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in where).lstrip(".")
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(where[:-1], document)
+            hint = nearest(str(where[-1]), known)
+            lines.append(f"{place}: unknown key{hint} (known: {', '.join(sorted(known))})")
+        elif problem["type"] == "missing":
+            lines.append(f"{place}: is missing")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            got = "" if isinstance(problem["input"], dict | list) or "got" in message else f", got {problem['input']!r}"
+            lines.append(f"{place}: {message[:1].lower() + message[1:]}{got}")
+    return lines
+
+
+def _known_keys(where: Sequence[str | int], document: Mapping[str, Any]) -> set[str]:
+    """The keys that the format has at `where`: those of the last model on the way there."""
+    model: type[BaseModel] = DeviceFile
+    value: Any = document
+    for key in where:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            value = None
+        group = _KINDS.get(str(where[0]))
+        if group and isinstance(value, Mapping) and isinstance(value.get("kind"), str):
+            model = model_of(group, value["kind"], BaseModel)
+        elif str(where[0]) in _PARTS:
+            model = _PARTS[str(where[0])]
+    return set(model.model_fields) - {"base"}
+
+
+_KINDS = {"sensors": DRIVERS, "filters": FILTERS, "trigger": TRIGGERS}
+_PARTS: dict[str, type[BaseModel]] = {
+    "ingest": IngestPart,
+    "spool": SpoolPart,
+    "encodings": EncodingPart,
+    "mission": MissionPart,
+    "provenance": ProvenancePart,
+}

@@ -1,0 +1,183 @@
+"""The intake: one thread a sensor reads its driver; blocks come out one by one, in an order that a replay repeats."""
+
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.stream import Block
+from sensorium.errors import SensoriumError, SensorLost
+
+log = logging.getLogger(__name__)
+
+READ_S = 0.2
+MAX_QUEUED_BYTES = 64 << 20
+FIRST_BACKOFF_S = 0.5
+MAX_BACKOFF_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What came from a sensor: a block, or a change. `overrun` samples of `stream` were lost: nobody took them."""
+
+    sensor: str
+    order: int
+    block: Block | None = None
+    stream: str = ""
+    overrun: int = 0
+    change: Literal["", "ended", "lost", "back"] = ""
+
+
+@dataclass(slots=True)
+class _Sensor:
+    driver: Driver
+    reopen: Callable[[], Driver] | None
+    thread: threading.Thread | None = None
+    queue: deque[Arrival] = field(default_factory=deque)
+    queued_bytes: int = 0
+    overrun: dict[str, int] = field(default_factory=dict)
+    away: bool = False
+    ended: bool = False
+
+
+class Intake:
+    """Reads all drivers of a device.
+
+    Live (`live`), blocks come in the order of arrival, and what is not taken in time is dropped and counted. Else,
+    drivers wait, and of the blocks at hand the one with the earliest stamp comes first, so that a replay gives the
+    same order whatever the threads do.
+
+    Args:
+        drivers: The open drivers by sensor. The intake closes them.
+        reopen: How to open a sensor again after `SensorLost`; a sensor not in it ends with its loss.
+    """
+
+    def __init__(self, drivers: Mapping[str, Driver], reopen: Mapping[str, Callable[[], Driver]], live: bool) -> None:
+        self._live = live
+        self._sensors = {name: _Sensor(driver, reopen.get(name)) for name, driver in drivers.items()}
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Begin to read."""
+        for name, sensor in self._sensors.items():
+            sensor.thread = threading.Thread(target=self._read, args=(name, sensor), name=f"read-{name}", daemon=True)
+            sensor.thread.start()
+
+    def take(self, timeout_s: float) -> Arrival | None:
+        """The next arrival, or None if there was none in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._next() is not None or self._stop.is_set(), timeout_s)
+            sensor = self._next()
+            if sensor is None:
+                return None
+            arrival = sensor.queue.popleft()
+            if arrival.block is not None:
+                sensor.queued_bytes -= arrival.block.data.nbytes
+            self._changed.notify_all()
+            return arrival
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every sensor has ended and everything was taken."""
+        with self._changed:
+            return all(sensor.ended and not sensor.queue for sensor in self._sensors.values())
+
+    def stop(self) -> None:
+        """Close the drivers and end the threads. What was read before can still be taken; twice is no error."""
+        self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
+        for sensor in self._sensors.values():
+            sensor.driver.close()
+        for sensor in self._sensors.values():
+            if sensor.thread is not None:
+                sensor.thread.join()
+                sensor.driver.close()  # one that was opened again meanwhile
+
+    def _next(self) -> _Sensor | None:
+        """The sensor whose head comes next; None if it is not known yet."""
+        ready = [sensor for sensor in self._sensors.values() if sensor.queue]
+        if self._live or not ready:
+            return min(ready, key=lambda sensor: sensor.queue[0].order, default=None)
+        waiting = any(not (s.queue or s.away or s.ended) for s in self._sensors.values())
+        if waiting and not self._stop.is_set():
+            return None
+        return min(ready, key=_head_ns)
+
+    def _read(self, name: str, sensor: _Sensor) -> None:
+        while not self._stop.is_set():
+            try:
+                blocks = sensor.driver.read(READ_S)
+            except SensorLost as error:
+                if self._stop.is_set() or not self._regain(name, sensor, error):
+                    break
+                continue
+            except SensoriumError as error:
+                log.error("sensor %r: %s", name, error)
+                break
+            if blocks is None:
+                break
+            for block in blocks:
+                self._put(name, sensor, block)
+        with self._changed:
+            for stream, lost in sensor.overrun.items():
+                sensor.queue.append(Arrival(name, next(self._order), stream=stream, overrun=lost))
+            sensor.queue.append(Arrival(name, next(self._order), change="ended"))
+            sensor.ended = True
+            self._changed.notify_all()
+
+    def _regain(self, name: str, sensor: _Sensor, why: SensorLost) -> bool:
+        """Close the driver and open it again, with back-off, until it is there or the intake stops."""
+        log.warning("sensor %r is lost: %s", name, why)
+        sensor.driver.close()
+        if sensor.reopen is None:
+            return False
+        with self._changed:
+            sensor.queue.append(Arrival(name, next(self._order), change="lost"))
+            sensor.away = True
+            self._changed.notify_all()
+        pause_s = FIRST_BACKOFF_S
+        while not self._stop.wait(pause_s):
+            try:
+                driver = sensor.reopen()
+            except SensoriumError as error:
+                log.info("sensor %r: %s; next try in %.0f s", name, error, pause_s)
+                pause_s = min(2 * pause_s, MAX_BACKOFF_S)
+                continue
+            if driver.specs != sensor.driver.specs:
+                driver.close()
+                log.error("sensor %r came back with other streams; restart the agent to record them", name)
+                return False
+            with self._changed:
+                sensor.driver, sensor.away = driver, False
+                sensor.queue.append(Arrival(name, next(self._order), change="back"))
+            log.warning("sensor %r is back", name)
+            return True
+        return False
+
+    def _put(self, name: str, sensor: _Sensor, block: Block) -> None:
+        size = block.data.nbytes
+        with self._changed:
+            if self._live and sensor.queued_bytes + size > MAX_QUEUED_BYTES:
+                missed = sensor.overrun.get(block.stream, 0)
+                sensor.overrun[block.stream] = missed + block.lost_before + len(block)
+                return
+            self._changed.wait_for(
+                lambda: not sensor.queue or sensor.queued_bytes + size <= MAX_QUEUED_BYTES or self._stop.is_set()
+            )
+            lost = sensor.overrun.pop(block.stream, 0)
+            sensor.queue.append(Arrival(name, next(self._order), block, block.stream, lost))
+            sensor.queued_bytes += size
+            self._changed.notify_all()
+
+
+def _head_ns(sensor: _Sensor) -> int:
+    """When the head of a queue was captured; a change comes before every block."""
+    block = sensor.queue[0].block
+    return int(block.captured_ns[0]) if block is not None and len(block) else -(2**63)

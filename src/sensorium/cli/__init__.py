@@ -1,0 +1,1 @@
+"""The commands. They parse, call the library and print; all that they do can be done from Python."""

@@ -1,0 +1,143 @@
+"""`sensorium collect`: run the agent of one device file."""
+
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from sensorium.agents.device_file import load_device_file
+from sensorium.cli.hosting import Hosted, LocalHost, RayHost
+from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
+from sensorium.cli.live import LiveTable
+from sensorium.cli.screen import OUT, size
+from sensorium.errors import SensoriumError
+
+REFRESH_S = 0.25
+LINE_S = 10.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("collect")(collect)
+
+
+def collect(
+    device_file: Annotated[Path, typer.Argument(metavar="DEVICE.yaml", help="What the device is; see examples/.")],
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Stop after so many episodes.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="a.b=c in place of what the file says.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="In this process, without Ray: for small boards.")] = False,
+) -> None:
+    """Record what the sensors of DEVICE.yaml see, and deliver it.
+
+    Ends when every source has ended, on Ctrl-C, or as told; what was recorded is then delivered (at most 60 s) and
+    the exit status is 0 if nothing is left in the spool. What is left is delivered by the next run. A second Ctrl-C
+    does not wait for delivery. In a terminal: space opens and closes an episode, x discards it, s and f close it as
+    success or failure, q drains and quits (trigger `manual`).
+    """
+    device = load_device_file(device_file, overrides or [])
+    options: dict[str, Any] = {"seconds": seconds, "episodes": episodes}
+    with ExitStack() as stack:
+        host: Hosted
+        if local:
+            host = LocalHost(device, **options)
+        else:
+            import ray
+
+            from sensorium.agents.ray_host import start_ray
+
+            start_ray()
+            stack.callback(ray.shutdown)
+            host = RayHost(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
+        status = watch([host], stack)[0]
+    _report(status, device.ingest is not None)
+
+
+def watch(hosts: list[Hosted], stack: ExitStack, title: str = "") -> list[dict[str, Any]]:
+    """Show what agents do until all have ended; SIGINT and SIGTERM stop them, a second one abandons delivery."""
+    _handle_signals(hosts)
+    live = LiveTable()
+    terminal = sys.stdout.isatty()
+    screen = stack.enter_context(Live(console=OUT, transient=True)) if terminal else None
+    keys = stack.enter_context(keyboard()) if len(hosts) == 1 else None
+    if keys is not None:
+        title = f"{title}  {KEYS_HELP}".strip()
+    due = time.monotonic() + LINE_S
+    while True:
+        statuses = [host.status() for host in hosts]
+        if screen is not None:
+            screen.update(live.render(statuses, title))
+        elif time.monotonic() >= due:
+            due += LINE_S
+            for status in statuses:
+                sys.stderr.write(_line(status) + "\n")
+        if not any(status["alive"] for status in statuses):
+            return statuses
+        if keys is not None:
+            _obey(keys, hosts[0])
+        time.sleep(REFRESH_S)
+
+
+def _obey(keys: Keyboard, host: Hosted) -> None:
+    for key in keys.pressed():
+        match key:
+            case " ":
+                host.command("toggle")
+            case "x":
+                host.command("discard")
+            case "s":
+                host.command("close", "success")
+            case "f":
+                host.command("close", "failure")
+            case "q":
+                host.stop()
+
+
+def _handle_signals(hosts: list[Hosted]) -> None:
+    """The handler only begins: what it calls may wait, and must not in a signal handler."""
+    asked = threading.Event()
+
+    def handle(*_: object) -> None:
+        method = "abandon" if asked.is_set() else "stop"
+        asked.set()
+        for host in hosts:
+            threading.Thread(target=getattr(host, method), name=f"agent-{method}", daemon=True).start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _line(status: dict[str, Any]) -> str:
+    captured = sum(account.captured for account in status["streams"].values())
+    lost = sum(sum(account.lost.values()) for account in status["streams"].values())
+    ordinals = status["ordinals"]
+    return (
+        f"{status['device']}: {status['state']}, {captured} samples, {lost} lost, {status['episodes']} episodes, "
+        f"{ordinals.get('committed', 0)} committed, {ordinals.get('pending', 0)} waiting, "
+        f"spool {size(status['spool_bytes'])}"
+    )
+
+
+def _report(status: dict[str, Any], delivers: bool) -> None:
+    OUT.print(_line(status))
+    for name, account in status["streams"].items():
+        OUT.print(
+            f"  {name}: captured {account.captured}, stored {account.stored}"
+            + "".join(f", {n} filtered by {rule}" for rule, n in account.filtered.items())
+            + "".join(f", {n} lost ({cause})" for cause, n in account.lost.items())
+        )
+    waiting = status["ordinals"].get("pending", 0)
+    if waiting and delivers:
+        why = status["link"].get("last_error") or "the server did not commit them in time"
+        raise SensoriumError(
+            f"{waiting} episodes ({size(status['spool_bytes'])}) remain in the spool: {why}; "
+            "they are safe, and the next `sensorium collect` delivers them"
+        )
+    if waiting:
+        OUT.print(f"{waiting} episodes wait in the spool: the device file names no `ingest`")

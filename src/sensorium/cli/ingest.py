@@ -1,0 +1,89 @@
+"""`sensorium ingest`: the server process that receives episodes and writes the store."""
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import prometheus_client
+import typer
+
+from sensorium.ingest.server import Ingest
+from sensorium.ingest.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ingest")(ingest)
+
+
+def ingest(
+    store: Annotated[Path, typer.Option(help="Folder of the store; made if absent. One ingest writes it at a time.")],
+    listen: Annotated[
+        str, typer.Option(help="tcp://HOST:PORT; the next port is used too. Port 0 takes any free pair.")
+    ] = "tcp://127.0.0.1:7707",
+    keys: Annotated[
+        Path | None, typer.Option(help="Key folder (`sensorium keys new ingest --dir DIR`); devices need its consent.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Accept anyone, unencrypted, on any address.")] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Host it as a Ray actor, restarted if it crashes.")] = False,
+    metrics: Annotated[int, typer.Option(help="Serve Prometheus metrics on 127.0.0.1:PORT.", metavar="PORT")] = 0,
+    stats_every: Annotated[float, typer.Option(help="Print a JSON line of figures every so many seconds.")] = 0.0,
+) -> None:
+    """Receive episodes from devices into a store. Prints `ready tcp://...` when it accepts; Ctrl-C ends it."""
+    stop = threading.Event()
+    if ray:
+        _under_ray(store, listen, keys, insecure, stop)
+        return
+    with Store.open(store) as opened:
+        registry = prometheus_client.CollectorRegistry()
+        server = Ingest(opened, listen, keys, insecure, registry)
+        server.start()
+        served = prometheus_client.start_http_server(metrics, "127.0.0.1", registry) if metrics else None
+        try:
+            _handle_signals(stop)
+            _say(f"ready {server.address}")
+            _serve(stop, stats_every, server.stats, server.wait)
+        finally:
+            server.stop()
+            if served is not None:
+                served[0].shutdown()
+                served[0].server_close()
+
+
+def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> None:
+    due = time.monotonic() + stats_every
+    while not stop.is_set() and not wait(0.2):
+        if stats_every and time.monotonic() >= due:
+            due += stats_every
+            _say(json.dumps(stats()))
+
+
+def _under_ray(store: Path, listen: str, keys: Path | None, insecure: bool, stop: threading.Event) -> None:
+    import ray
+
+    from sensorium.agents.ray_host import host_ingest, start_ray
+
+    start_ray()
+    try:
+        actor = host_ingest(store.resolve(), listen, keys.resolve() if keys else None, insecure)
+        address = ray.get(actor.address.remote())
+        _handle_signals(stop)
+        _say(f"ready {address}")
+        stop.wait()
+        ray.get(actor.stop.remote(), timeout=30)
+    finally:
+        ray.shutdown()
+
+
+def _handle_signals(stop: threading.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,74 @@
+"""`sensorium`: one command with the others under it, and how errors leave it."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from sensorium import __version__
+from sensorium.cli import collect, demo, devices, ingest, keys, store
+from sensorium.errors import ConfigError, SensoriumError
+
+app = typer.Typer(
+    name="sensorium",
+    help="Collect what sensors perceive: record on the device, deliver whole, query as a Zarr corpus.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Begin with [bold]sensorium demo[/bold], then write a device file: [bold]sensorium devices --probe[/bold].",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sensorium {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what happens, and not only what is wrong.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+
+
+demo.register(app)
+collect.register(app)
+ingest.register(app)
+store.register(app)
+devices.register(app)
+app.add_typer(keys.app, name="keys")
+
+
+def main() -> None:
+    """Run the command line; errors become one line each, exit 1 (failed) or 2 (wrong use)."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except SensoriumError as error:
+        if debug:
+            raise
+        for line in str(error).splitlines():
+            sys.stderr.write(f"sensorium: {line}\n")
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        sys.stderr.write(
+            f"sensorium: internal error: {type(error).__name__}: {error}; run with --debug for the trace\n"
+        )
+        sys.exit(1)

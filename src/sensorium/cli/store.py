@@ -1,0 +1,147 @@
+"""The commands that read a store or a spool: query, show, verify, ledger, rebuild-catalog, spool."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+import sensorium
+from sensorium.agents.inspect import inspect_spool
+from sensorium.cli.screen import OUT, Format, print_rows, size, table
+from sensorium.ingest.store import rebuild_catalog
+from sensorium.ingest.verify import verify as verify_store
+
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
+Form = Annotated[Format, typer.Option("--format", help="table, json or csv.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(query)
+    app.command()(show)
+    app.command()(verify)
+    app.command()(ledger)
+    app.command("rebuild-catalog")(rebuild)
+    app.command()(spool)
+
+
+def query(
+    store: StorePath,
+    where: Annotated[
+        str, typer.Option(help="SQL condition, e.g. \"device = 'rig-1' and duration_s > 5 and has('imu')\".")
+    ] = "",
+    order_by: Annotated[str, typer.Option(help="Columns, e.g. 'bytes desc'.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Find episodes. Columns are device, mission, domain, start_utc, duration_s, bytes, rows, lost, filtered."""
+    rows = sensorium.open(store).records(where, order_by, limit)
+    columns = ["episode", "device", "mission", "start_utc", "duration_s>", "bytes>", "streams"]
+    print_rows(rows, form, columns, f"{len(rows)} episodes")
+
+
+def show(
+    store: StorePath,
+    episode: Annotated[str, typer.Argument(help="Id of the episode, or how it begins.")],
+    form: Annotated[Format, typer.Option("--format", help="table or json.")] = Format.TABLE,
+) -> None:
+    """Show one episode: its streams, the account of every sample, its provenance."""
+    found = sensorium.open(store).episode(episode)
+    row = found.as_dict()
+    if form is Format.JSON:
+        sys.stdout.write(json.dumps(row | {"attributes": found.attributes}, indent=2, default=str) + "\n")
+        return
+    OUT.print(f"[bold]{row['episode']}[/bold]")
+    for key in ("device", "mission", "start_utc", "duration_s", "reason"):
+        OUT.print(f"{key:>12}  {row.get(key) if row.get(key) is not None else 'unknown'}")
+    OUT.print(f"{'size':>12}  {size(row['bytes'])}")
+    streams = row["streams"].items()
+    OUT.print(
+        table(
+            "streams",
+            ["name", "rows>", "rate_hz>", "dtype", "shape", "media"],
+            [(n, s["rows"], s["rate_hz"], s["dtype"], s["shape"], s["media_type"]) for n, s in streams],
+        )
+    )
+    OUT.print(
+        table(
+            "account",
+            ["name", "captured>", "stored>", "filtered", "lost"],
+            [
+                (n, a["captured"], a["stored"], _counts(a["filtered"]), _counts(a["lost"]))
+                for n, a in row["account"].items()
+            ],
+        )
+    )
+
+
+def verify(
+    store: StorePath,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every object and check every checksum.")] = False,
+    form: Form = Format.TABLE,
+) -> None:
+    """Check a store: records, folders and catalog against each other, sizes, and with --deep every byte."""
+    with _progress() as progress:
+        task = progress.add_task("verifying", total=None)
+        findings = list(verify_store(store, deep, lambda n, of: progress.update(task, completed=n, total=of)))
+    rows = [{"what": each.what, "where": each.where, "next step": each.next_step} for each in findings]
+    if rows or form is Format.JSON:
+        print_rows(rows, form, ["what", "where", "next step"], f"{len(rows)} findings")
+    else:
+        OUT.print("nothing is wrong")
+    if findings:
+        raise typer.Exit(1)
+
+
+def ledger(
+    store: StorePath,
+    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Show what became of every episode that a device began: committed, discarded (why), pending."""
+    rows = [
+        {
+            "device": each.device,
+            "spool_id": each.spool_id,
+            "begun": each.next_ordinal,
+            "committed": each.committed,
+            "discarded": each.discarded if form is Format.JSON else _counts(each.discarded),
+            "pending": each.pending,
+            "balances": each.pending >= 0,
+        }
+        for each in sensorium.open(store).ledger(device)
+    ]
+    print_rows(rows, form, ["device", "spool_id", "begun>", "committed>", "discarded", "pending>"])
+
+
+def rebuild(store: StorePath) -> None:
+    """Make the catalog anew from the commit records. Stop the ingest first."""
+    with _progress() as progress:
+        task = progress.add_task("reading commit records", total=None)
+        n = rebuild_catalog(store, lambda n, of: progress.update(task, completed=n, total=of))
+    OUT.print(f"{n} episodes in the catalog")
+
+
+def spool(
+    path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a device's spool.")],
+    form: Form = Format.TABLE,
+) -> None:
+    """Show what waits in a device's spool, and what was discarded or rejected and why. An agent may be running."""
+    found = inspect_spool(path)
+    if form is Format.JSON:
+        sys.stdout.write(json.dumps(found, indent=2, default=str) + "\n")
+        return
+    OUT.print(f"device {found['device']}, spool {found['spool_id']}: {_counts(found['counts'])}")
+    columns = ["ordinal>", "episode", "state", "bytes>", "why"]
+    print_rows(found["episodes"], form, columns)
+
+
+def _counts(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
+
+
+def _progress() -> Progress:
+    return Progress(disable=not sys.stderr.isatty(), transient=True)

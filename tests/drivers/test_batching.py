@@ -1,0 +1,80 @@
+"""Rows become valid blocks; nothing is lost on the way, and what was lost stays where it was."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sensorium.drivers.batching import BLOCK_NS, Window, batches, estimate_rate_hz, rows_source
+from sensorium.drivers.stream import StreamSpec
+
+SPEC = StreamSpec(name="a", modality="test", dtype="float64", shape=(1,))
+OTHER = StreamSpec(name="b", modality="test", dtype="uint8", shape=(2, 3))
+
+
+def source(stream, stamps, lost):
+    lost_before = np.array([lost.get(row, 0) for row in range(len(stamps) + 1)], np.int64)
+    return rows_source(
+        stream, np.array(stamps, np.int64), np.arange(len(stamps), dtype=np.float64)[:, None], lost_before
+    )
+
+
+@given(st.lists(st.integers(-(10**8), 10**8)), st.dictionaries(st.integers(0, 30), st.integers(0, 5)))
+def test_rows_become_valid_blocks_with_every_loss_in_its_place(stamps, lost):
+    blocks = [block for _, block in source("a", stamps, lost)]
+    for block in blocks:
+        block.check(SPEC)
+        if len(block):
+            assert block.captured_ns[-1] - block.captured_ns[0] < BLOCK_NS
+    assert [stamp for block in blocks for stamp in block.captured_ns.tolist()] == stamps
+    places, row = {}, 0
+    for block in blocks:
+        if block.lost_before:
+            places[row] = block.lost_before
+        row += len(block)
+    assert places == {row: count for row, count in lost.items() if count and row <= len(stamps)}
+
+
+def test_batches_of_nothing():
+    assert batches(np.zeros(0, np.int64)) == []
+
+
+def test_rate_is_the_median_interval():
+    assert estimate_rate_hz(np.array([0, 5_000_001, 9_999_999, 90_000_000, 95_000_000], np.int64)) == 200.0
+    assert estimate_rate_hz(np.array([0, 1], np.int64)) is None
+    assert estimate_rate_hz(np.array([5, 5, 5, 5], np.int64)) is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"), st.sampled_from([-(2 * 10**9), -1000, 0, 10**6, 2 * 10**7, 10**9]), st.integers(0, 2)
+        )
+    )
+)
+def test_a_window_delivers_every_row_in_order_with_losses_in_place(rows):
+    window, now, out = Window([SPEC, OTHER]), 10**18, []
+    put = {"a": [], "b": []}
+    for stream, step, lost in rows:
+        now += step
+        if lost:
+            window.lose(stream, lost)
+        out.extend(window.add(stream, now, [0.5] if stream == "a" else np.full((2, 3), 7)))
+        put[stream].extend([None] * lost + [now])
+    window.lose("a", 3)
+    put["a"].extend([None] * 3)
+    out.extend(window.end())
+    for spec in (SPEC, OTHER):
+        got = []
+        for due, block in out:
+            if block.stream == spec.name:
+                block.check(spec)
+                assert not len(block) or due == block.captured_ns[-1]
+                got.extend([None] * block.lost_before + block.captured_ns.tolist())
+        assert got == put[spec.name]
+
+
+def test_a_slow_stream_does_not_wait_for_its_next_row():
+    window = Window([SPEC, OTHER])
+    assert list(window.add("b", 0, np.zeros((2, 3)))) == []
+    out = [block.stream for stamp in range(1, 200) for _, block in window.add("a", stamp * 10**6, [0.0])]
+    assert out[:3] == ["b", "a", "a"]

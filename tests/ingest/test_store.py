@@ -1,0 +1,356 @@
+"""Commits: an episode is in the store whole or not at all, whatever ends the process; and one writer at a time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+import sensorium
+from sensorium.drivers.clock import Clock
+from sensorium.errors import Corrupt, PeerViolation, StoreError
+from sensorium.ingest import durable
+from sensorium.ingest import store as store_module
+from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.store import Conflict, Store, rebuild_catalog
+from sensorium.ingest.verify import verify
+
+STEPS = ["files", "synced", "renamed", "writing record", "record", "catalog"]
+
+
+def arrive(store: Store, made: Any) -> Assembly:
+    assembly = store.begin(made.episode)
+    assembly.append(made.data)
+    return assembly
+
+
+def commit(store: Store, made: Any, probes: Any = ()) -> Any:
+    return store.commit(arrive(store, made), device=made.manifest.device, identity="key-1", probes=probes)
+
+
+@pytest.fixture
+def made(make_episode: Any) -> Any:
+    return make_episode({"front": np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8), "imu": np.arange(20.0)})
+
+
+def test_a_commit_is_in_the_catalog_and_the_ledger(made: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "new" / "store") as store:
+        assert store.state(made.episode) is None
+        assembly = arrive(store, made)
+        assert store.staged_bytes() == len(made.data)
+        record = store.commit(assembly, device="rig-1", identity="key-1", probes=[(10**9, 1_700_000_000 * 10**9, 4)])
+        assert store.staged_bytes() == 0
+        assert store.free_bytes() > 0
+        known = store.state(made.episode)
+        assert known is not None
+        assert known == ("committed", "rig-1", "spool-a", 0, assembly.digest)
+        entry = store.ordinal("rig-1", "spool-a", 0)
+        assert entry == ("committed", made.episode, "")
+        assert record.row["start_utc"] == "2023-11-14T22:13:20.000000Z"
+        assert record.row["bytes"] == sum(size for size, _ in record.objects.values())
+        assembly.discard()
+        row = sensorium.open(store.path).records()[0]
+        assert row["account"]["imu"] == {"captured": 20, "stored": 20, "filtered": {}, "lost": {}}
+        assert row["streams"]["imu"]["rows"] == row["streams"]["imu"]["rows"] == 20
+        assert not list(verify(store.path, deep=True))
+    assert not list((store.path / ".staging").iterdir())
+
+
+def test_committing_again_is_the_same_commit(made: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        first, second = commit(store, made), commit(store, made)
+        assert first == second
+        assert len(sensorium.open(tmp_path).query()) == 1
+        assert not list(store.staging.iterdir())
+
+
+def test_one_id_or_ordinal_never_has_two_contents(made: Any, make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        commit(store, made)
+        with pytest.raises(Conflict, match="digest"):
+            commit(store, make_episode({"imu": np.arange(5)}, episode=made.episode, ordinal=1))
+        with pytest.raises(Conflict, match="ordinal 0 of rig-1"):
+            commit(store, make_episode({"imu": np.arange(5)}, ordinal=0))
+        commit(store, make_episode({"imu": np.arange(5)}, ordinal=0, spool_id="spool-b"))
+        assert len(sensorium.open(tmp_path).query()) == 2
+
+
+def test_what_may_not_be_committed(made: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        with pytest.raises(PeerViolation, match="'rig-2' sent it"):
+            store.commit(arrive(store, made), device="rig-2", identity="key-2")
+        half = store.begin(made.episode)
+        half.append(made.data[:-9])
+        with pytest.raises(Corrupt, match="before SEAL"):
+            store.commit(half, device="rig-1", identity="key-1")
+        gone = arrive(store, made)
+        gone.discard()
+        with pytest.raises(StoreError, match="begin it again"):
+            store.commit(gone, device="rig-1", identity="key-1")
+        for other in (uuid.uuid4(), uuid.UUID(int=(0xFFFFFFFFFFFF << 80) | (7 << 76) | (2 << 62))):
+            with pytest.raises(PeerViolation, match="UUIDv7"):
+                store.begin(other)
+        assert store.state(made.episode) is None
+        assert sensorium.open(tmp_path).query() == []
+
+
+def test_a_discard_gives_way_to_a_commit_and_is_rebuilt(made: Any, make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.discarded("rig-1", "spool-a", [0, 1, 2], "evicted")
+        store.discarded("rig-1", "spool-a", [2, 3], "evicted")
+        commit(store, made)
+        store.discarded("rig-1", "spool-a", [0], "evicted")
+        store.saw_spool("rig-1", "spool-a", 0, 6)
+        assert store.ordinal("rig-1", "spool-a", 0) == ("committed", made.episode, "")
+        assert store.ordinal("rig-1", "spool-a", 3) == ("discarded", None, "evicted")
+        assert store.ordinal("rig-1", "spool-a", 4) is None
+        (line,) = sensorium.open(tmp_path).ledger()
+        assert (line.committed, line.discarded, line.next_ordinal, line.pending) == (1, {"evicted": 3}, 6, 2)
+        with pytest.raises(ValueError, match="device"):
+            store.discarded("../x", "spool-a", [9], "evicted")
+        with pytest.raises(StoreError, match="another ingest"):
+            rebuild_catalog(tmp_path)
+    with (tmp_path / "commits/discarded/rig-1/spool-a.jsonl").open("ab") as torn:
+        torn.write(b'\n{"ordinals":[77],"rea')
+    (tmp_path / "catalog.sqlite").unlink()
+    seen: list[tuple[int, int]] = []
+    assert rebuild_catalog(tmp_path, lambda done, total: seen.append((done, total))) == 1
+    assert seen == [(1, 1)]
+    (line,) = sensorium.open(tmp_path).ledger("rig-1")
+    assert (line.committed, line.discarded, line.pending) == (1, {"evicted": 3}, 0)
+    with Store.open(tmp_path) as store:
+        store.discarded("rig-1", "spool-a", [8], "evicted")
+        assert store.ordinal("rig-1", "spool-a", 77) is None
+    (tmp_path / "catalog.sqlite").unlink()
+    rebuild_catalog(tmp_path)
+    with Store.open(tmp_path) as store:
+        assert store.ordinal("rig-1", "spool-a", 8) is not None
+
+
+def test_second_writer_other_version_and_other_folders(made: Any, tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with Store.open(path), pytest.raises(StoreError, match="another ingest writes this store"):
+        Store.open(path)
+    root = path / "episodes.zarr" / "zarr.json"
+    root.write_text(root.read_text().replace('"format_version":1', '"format_version":2'))
+    for opening in (Store.open, sensorium.open, rebuild_catalog, lambda where: list(verify(where))):
+        with pytest.raises(StoreError, match="version 2, this release reads 1"):
+            opening(path)
+    other = tmp_path / "photos"
+    other.mkdir()
+    (other / "a.jpg").touch()
+    with pytest.raises(StoreError, match=r"not a store, it holds 'a\.jpg'"):
+        Store.open(other)
+    assert [entry.name for entry in other.iterdir()] == ["a.jpg"]
+    with pytest.raises(StoreError, match="not a folder"):
+        Store.open(other / "a.jpg")
+    with pytest.raises(StoreError, match="not a store"):
+        sensorium.open(tmp_path / "absent")
+
+
+def test_a_broken_catalog_says_what_to_do(made: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        commit(store, made)
+    (tmp_path / "catalog.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(StoreError, match="rebuild-catalog"):
+        Store.open(tmp_path)
+    with pytest.raises(StoreError, match="rebuild-catalog"):
+        sensorium.open(tmp_path)
+    assert "rebuild-catalog" in str(next(verify(tmp_path)))
+    rebuild_catalog(tmp_path)
+    assert len(sensorium.open(tmp_path).query()) == 1
+
+
+def test_commits_from_many_threads(make_episode: Any, tmp_path: Path) -> None:
+    episodes = [make_episode({"imu": np.arange(30.0)}, ordinal=number) for number in range(24)]
+    with Store.open(tmp_path) as store, ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda made: commit(store, made), episodes))
+        # The same one from all at once: committed once, told to ask again, or told that it is there.
+        last = make_episode({"imu": np.arange(9.0)}, ordinal=24)
+        arrived = [arrive(store, last) for _ in range(6)]
+        done = pool.map(lambda one: _outcome(store, one), arrived)
+        assert set(done) <= {"committed", "being committed"}
+    assert [each.id for each in sensorium.open(tmp_path).query()] == [str(made.episode) for made in [*episodes, last]]
+    assert not list(verify(tmp_path, deep=True))
+
+
+def _outcome(store: Store, assembly: Assembly) -> str:
+    try:
+        store.commit(assembly, device="rig-1", identity="key-1")
+    except StoreError as error:
+        return "being committed" if "being committed" in str(error) else str(error)
+    return "committed"
+
+
+def test_a_full_disk_is_survived_and_the_commit_repeated(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    calls = 0
+
+    def full(real: Any, at: int) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls >= at:
+                raise OSError(28, "No space left on device")
+            return real(*arguments, **named)
+
+        return call
+
+    with Store.open(tmp_path) as store:
+        assembly = arrive(store, made)
+        for module, name, at in (
+            (store_module, "write_synced", 3),
+            (store_module, "sync_folder", 2),
+            (durable, "write_synced", 1),
+            (durable.os, "link", 1),
+        ):
+            calls = 0
+            monkeypatch.setattr(module, name, full(getattr(module, name), at))
+            with pytest.raises(StoreError, match=r"No space left on device; see to the disk"):
+                store.commit(assembly, device="rig-1", identity="key-1")
+            monkeypatch.undo()
+            assert sensorium.open(tmp_path).query() == []
+        store.commit(assembly, device="rig-1", identity="key-1")
+        (episode,) = sensorium.open(tmp_path).query()
+        np.testing.assert_array_equal(episode.streams["imu"][:], made.arrays["imu"])
+    assert not list(verify(tmp_path, deep=True))
+
+
+def test_a_failed_sync_of_data_is_not_trusted_again(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    def broken(_fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with Store.open(tmp_path) as store:
+        assembly = arrive(store, made)
+        monkeypatch.setattr(os, "fdatasync", broken)
+        with pytest.raises(StoreError, match="Input/output"):
+            store.commit(assembly, device="rig-1", identity="key-1")
+        monkeypatch.undo()
+        with pytest.raises(StoreError, match="begin it again"):
+            store.commit(assembly, device="rig-1", identity="key-1")
+        assembly.discard()
+        commit(store, made)
+
+
+def test_quarantine_keeps_the_newest(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(store_module, "MAX_QUARANTINED", 2)
+    with Store.open(tmp_path) as store:
+        folders = [store.quarantine(arrive(store, made), f"digest {number}") for number in range(3)]
+        assert [folder.exists() for folder in folders] == [False, True, True]
+        why = json.loads((folders[2] / "why.json").read_text())
+        assert (why["why"], why["open"]["device"]) == ("digest 2", "rig-1")
+        assert not list(store.staging.iterdir())
+        commit(store, made)
+
+
+def test_months_come_from_the_id(make_episode: Any, tmp_path: Path) -> None:
+    old = uuid.UUID(int=(7 << 76) | (2 << 62))
+    with Store.open(tmp_path) as store:
+        commit(store, make_episode({"imu": np.arange(3)}, episode=old))
+        commit(store, make_episode({"imu": np.arange(3)}, episode=uuid.UUID(int=old.int + 1), ordinal=1))
+    assert (tmp_path / "episodes.zarr/1970-01/zarr.json").is_file()
+    assert (tmp_path / "episodes.zarr/1970-01" / str(old) / "zarr.json").is_file()
+
+
+def test_probes_are_for_live_clocks_only(make_episode: Any, tmp_path: Path) -> None:
+    made = make_episode({"imu": np.arange(3)}, clock=Clock(kind="simulated"))
+    with Store.open(tmp_path) as store:
+        record = commit(store, made, probes=[(1, 2, 3)])
+    assert record.row["start_utc"] is None
+    assert len(sensorium.open(tmp_path).query()[0].probes) == 0
+
+
+CHILD = """
+import os, signal, sys, uuid
+from pathlib import Path
+from sensorium.ingest.store import Store
+store = Store.open(sys.argv[1], step=lambda name: name == sys.argv[3] and os.kill(os.getpid(), signal.SIGKILL))
+data = Path(sys.argv[2]).read_bytes()
+assembly = store.begin(uuid.UUID(Path(sys.argv[2]).stem))
+assembly.append(data)
+store.commit(assembly, device="rig-1", identity="key-1")
+"""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step(make_episode: Any, tmp_path: Path, step: str) -> None:
+    before = make_episode({"imu": np.arange(9.0)})
+    made = make_episode({"front": np.zeros((3, 8, 8), np.uint8), "imu": np.arange(20.0)}, ordinal=1)
+    with Store.open(tmp_path / "s") as store:
+        commit(store, before)
+    file = tmp_path / f"{made.episode}.bin"
+    file.write_bytes(made.data)
+    child = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "s"), str(file), step], check=False)
+    assert child.returncode == -signal.SIGKILL
+    visible = {str(before.episode)} | ({str(made.episode)} if step == "catalog" else set())
+    assert {each.id for each in sensorium.open(tmp_path / "s").query()} == visible
+    with Store.open(tmp_path / "s") as store:
+        whole = step in ("record", "catalog")
+        assert (store.state(made.episode) is not None) == whole
+        assert len(sensorium.open(tmp_path / "s").query()) == 1 + whole
+        assert not list(verify(tmp_path / "s", deep=True))
+        assert len(list(store.staging.glob("orphan-*"))) == (step in ("renamed", "writing record"))
+        commit(store, made)
+        assert not list(verify(tmp_path / "s", deep=True))
+    assert len(sensorium.open(tmp_path / "s").query()) == 2
+    Store.open(tmp_path / "s").close()
+    assert not list((tmp_path / "s/.staging").iterdir())
+
+
+def test_every_file_and_folder_is_synced_before_the_rename(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """kill -9 keeps the page cache, so the order of the system calls themselves is held to here."""
+    log: list[tuple[str, str]] = []
+    guard = threading.Lock()
+
+    def spy(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(fd: Any, *rest: Any, **named: Any) -> Any:
+            what = str(Path(f"/proc/self/fd/{fd}").readlink()) if isinstance(fd, int) else str(fd)
+            with guard:
+                log.append((name, what))
+            return real(fd, *rest, **named)
+
+        monkeypatch.setattr(os, name, call)
+
+    with Store.open(tmp_path) as store:
+        assembly = arrive(store, made)
+        staged = str(assembly.folder)
+        for name in ("fsync", "fdatasync", "rename", "link", "pwrite"):
+            spy(name)
+        record = store.commit(assembly, device="rig-1", identity="key-1")
+        monkeypatch.undo()
+    final = next(store.episodes.glob(f"*/{made.episode}"))
+    renamed = log.index(("rename", staged))
+    synced = {what for name, what in log[:renamed] if name in ("fsync", "fdatasync")}
+    everything = {f"{staged}/{path}" for path in record.objects}
+    everything |= {str(Path(staged) / parent) for path in record.objects for parent in Path(path).parents}
+    assert everything <= synced
+    last_write = {what: number for number, (name, what) in enumerate(log) if name == "pwrite"}
+    last_sync = {what: number for number, (name, what) in enumerate(log) if name == "fdatasync"}
+    assert all(last_sync[what] > number for what, number in last_write.items())
+    parent = log.index(("fsync", str(final.parent)), renamed)
+    link = next(n for n, (name, _) in enumerate(log) if name == "link" and n > renamed)
+    commits = log.index(("fsync", str(tmp_path / "commits" / final.parent.name)), link)
+    temporary = log[link][1]
+    assert renamed < parent < log.index(("fsync", temporary)) < link < commits
+
+
+def test_an_unreadable_record_stops_the_start_with_its_name(made: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        record = commit(store, made)
+    path = next((tmp_path / "commits").glob("*/*.json"))
+    (tmp_path / "catalog.sqlite").unlink()
+    path.write_bytes(msgspec.json.encode(record)[:-20])
+    with pytest.raises(Corrupt, match=str(path)):
+        Store.open(tmp_path)
+    with pytest.raises(Corrupt, match=str(path)):
+        rebuild_catalog(tmp_path)

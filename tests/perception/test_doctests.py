@@ -1,0 +1,28 @@
+"""The examples in the docstrings of perception and of the filters are true."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import sensorium.agents.filters
+import sensorium.perception
+
+WITHOUT_EXAMPLES = {"chain", "filter", "health", "registry"}
+MODULES = sorted(
+    module.name
+    for package in (sensorium.perception, sensorium.agents.filters)
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_hold(name):
+    results = doctest.testmod(importlib.import_module(name))
+    assert results.failed == 0
+    assert results.attempted > 0 or name.rpartition(".")[2] in WITHOUT_EXAMPLES
+
+
+def test_modules_are_found():
+    assert {"sensorium.perception.dhash", "sensorium.agents.filters.lowpass"} <= set(MODULES)
