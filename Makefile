@@ -1,0 +1,52 @@
+# Everything happens in ./.venv, made from constraints.txt. PYTHON may name another Python >= 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCHES := $(wildcard bench/*.py)
+
+.PHONY: help demo test test-all soak check lint types bench install clean
+
+help:
+	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
+	@echo "make test      the tests (make test-all: the slow ones too; make soak: minutes under faults)"
+	@echo "make check     ruff, mypy --strict and the tests"
+	@echo "make bench     the benchmarks, side by side with a peer, as a table"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v git >/dev/null || { echo "git is missing: install it (Debian: apt-get install git)"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 (Debian: apt-get install python3)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv: install it (Debian: apt-get install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/sensorium demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow and not soak"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(STAMP)
+	$(BIN)/python bench/table.py $(BENCHES)
+
+clean:
+	rm -rf $(VENV) build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
