@@ -128,7 +128,8 @@ class Intake:
         with self._changed:
             for stream, lost in sensor.overrun.items():
                 sensor.queue.append(Arrival(name, next(self._order), stream=stream, overrun=lost))
-            sensor.queue.append(Arrival(name, next(self._order), change="ended"))
+            if not self._stop.is_set():  # else it was closed, and might have gone on
+                sensor.queue.append(Arrival(name, next(self._order), change="ended"))
             sensor.ended = True
             self._changed.notify_all()
 

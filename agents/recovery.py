@@ -96,18 +96,19 @@ def _rewrite(
     path: Path, records: list[Record], manifest: Open, seal: Seal | None, recoveries: int
 ) -> tuple[int, bytes]:
     new = path.with_suffix(".recovering")
-    digest, size, number = blake3(), 0, 0
+    digest, size = blake3(), 0
     with new.open("wb") as file:
-        for header, payload in [
-            (manifest, memoryview(b"")),
-            *((r.header, r.payload) for r in records if not isinstance(r.header, Open | Seal)),
+        # Records keep their numbers: a gap in them is what allows a gap in a stream's rows.
+        for number, header, payload in [
+            (0, manifest, memoryview(b"")),
+            *((r.number, r.header, r.payload) for r in records if not isinstance(r.header, Open | Seal)),
         ]:
             for buffer in encode_record(manifest.episode, number, header, payload):
                 digest.update(buffer)
                 size += file.write(buffer)
-            number += 1
         closing = _interrupted(records, manifest, seal, digest.digest(), recoveries)
-        size += file.write(b"".join(encode_record(manifest.episode, number, closing)))
+        last = max(records[-1].number, 0 if isinstance(records[-1].header, Seal) else number + 1)
+        size += file.write(b"".join(encode_record(manifest.episode, last, closing)))
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)

@@ -50,8 +50,7 @@ class MappedStream(BaseModel):
             shape=(len(self.channels),),
             unit=", ".join(units) if any(units) else "",
             channels=tuple(self.channels),
-            frame=self.frame,
-            **{"rate_hz": self.rate_hz, "stamps_from": "source", **more},
+            **{"rate_hz": self.rate_hz, "frame": self.frame, "stamps_from": "source", **more},
         )
 
     @property

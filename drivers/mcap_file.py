@@ -3,7 +3,9 @@
 import heapq
 import json
 import logging
+import os
 import struct
+import zlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ except ImportError as error:
     raise ConfigError("replay-mcap needs mcap and mcap-ros2-support: pip install 'sensorium[mcap]'") from error
 
 log = logging.getLogger(__name__)
+
+_END = struct.Struct("<9xQQI8x")  # the footer (where the summary starts, its CRC) and the closing magic
+_AFTER_CRC = 4 + 8
 
 # what the library and the decompressors under it raise on bytes that are not what was written
 DAMAGE = (McapError, zstandard.ZstdError, ValueError, RuntimeError, LookupError, EOFError, MemoryError, struct.error)
@@ -75,6 +80,11 @@ class McapFile:
     def _indexes(self, file: IO[bytes]) -> list[ChunkIndex] | None:
         """The chunks that the file's own index lists, or None where there is none or it is not whole."""
         try:
+            file.seek(-_END.size, os.SEEK_END)
+            start, _, crc = _END.unpack(file.read(_END.size))
+            file.seek(start)
+            if crc and crc != zlib.crc32(file.read()[:-_AFTER_CRC]):
+                return None
             file.seek(0)
             summary = SeekingReader(file).get_summary()
         except (*DAMAGE, StopIteration, OSError):  # a seek before the start of a short file

@@ -46,7 +46,8 @@ class ReplayMcapConfig(DriverConfig):
 
     Those are called `name.` and the topic with "_" for "/". Images are [n, h, w] or [n, h, w, 3] as they were sent, BGR
     if compressed; all else is float64 [n, channels]. Stamps are the messages' `header.stamp` where they have one,
-    unless `stamps` says log. Topics that are not taken are listed in the log. Of a damaged file what is whole is delivered.
+    unless `stamps` says log. Topics that are not taken are listed in the log. Of a damaged file what is whole is
+    delivered. (Messages that stand outside of chunks carry no checksum.)
     """
 
     kind: Literal["replay-mcap"] = "replay-mcap"

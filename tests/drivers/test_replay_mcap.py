@@ -1,5 +1,6 @@
 """MCAP files: what the `mcap` library wrote comes back identical; what is damaged is counted, the rest delivered."""
 
+import io
 import json
 from types import SimpleNamespace
 
@@ -81,7 +82,9 @@ def compressed(number, ns):
 def write(path, seconds=1.0, late_ns=2_000_000, header_ns=0, order=None, **options):
     """Three ROS topics and one that is JSON: 200 Hz IMU, 10 Hz pictures raw and compressed, 20 Hz battery."""
     with path.open("wb") as file:
-        writer = RosWriter(file, **{"chunk_size": 20_000, **options})
+        writer = RosWriter(io.BytesIO())
+        writer._writer = Writer(file, **{"chunk_size": 20_000, **options})  # which it offers no way to configure
+        writer._writer.start(profile="ros2")
         schemas = {name: writer.register_msgdef(name, text + COMMON) for name, text in TYPES.items()}
         inner = writer._writer
         battery = inner.register_channel("/battery", "json", inner.register_schema("Battery", "jsonschema", b"{}"))
@@ -230,7 +233,7 @@ def test_a_damaged_chunk_costs_itself_and_is_counted(tmp_path, caplog, options):
     data[middle] ^= 1
     (tmp_path / "a.mcap").write_bytes(bytes(data))
     _, out, _ = play(config("a.mcap"), tmp_path)
-    stamps, rows, items = out["r.imu_data"]
+    _, rows, items = out["r.imu_data"]
     assert len(items) == 200
     assert 0 < items.count(None) < 60
     for place, item in enumerate(items):
@@ -277,8 +280,7 @@ def test_whatever_is_flipped_or_cut_nothing_false_is_delivered(tmp_path, place, 
     streams = {"imu": {"topic": "/imu/data"}, "raw": {"topic": "/cam/image_raw"}}
     try:
         _, out, _ = play(config("a.mcap", streams=streams, stamps="header"), tmp_path)
-    except ConfigError as error:
-        assert "\n" not in str(error)
+    except ConfigError:
         return
     good = {START_NS + n * 5_000_000: imu_row(n) for n in range(200)}
     for captured_ns, row in zip(*out["r.imu"][:2], strict=True):

@@ -1,12 +1,10 @@
 """What the reader gives: windows, batches, UTC within its bounds; and never a sample that is not what was written."""
 
 import multiprocessing
-import os
-import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ PROBES = [(10**9, 1_700_000_000 * 10**9, 2_000_000)]
 
 
 @pytest.fixture(scope="module")
-def corpus_path(make_episode: Any, tmp_path_factory: Any) -> Iterator[Path]:
+def corpus_path(make_episode: Any, tmp_path_factory: Any) -> Path:
     """Five episodes of two seconds: a camera at 10 Hz (its stamps), an IMU ten times as fast; two missions."""
     path: Path = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
@@ -41,7 +39,7 @@ def corpus_path(make_episode: Any, tmp_path_factory: Any) -> Iterator[Path]:
             assembly = store.begin(made.episode)
             assembly.append(made.data)
             store.commit(assembly, device="rig-1", identity="k", probes=PROBES)
-    yield path
+    return path
 
 
 def test_query_and_prefix(corpus_path: Path) -> None:
@@ -54,7 +52,7 @@ def test_query_and_prefix(corpus_path: Path) -> None:
     assert corpus.episode(newest[0].id[:36]).id == newest[0].id
     assert corpus.episode(newest[0].id.upper()).device == "rig-1"
     for prefix in ("", newest[0].id[:1], "zzz", "%"):
-        with pytest.raises(ConfigError, match="begins? with"):
+        with pytest.raises(ConfigError, match=r"begins? with"):
             corpus.episode(prefix)
     record = corpus.records(limit=1)[0]
     named = {"episode", "device", "mission", "start_utc", "duration_s", "bytes", "streams", "account"}
@@ -113,11 +111,11 @@ def _sum(corpus: Any) -> int:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_readers_carry_over_processes(corpus_path: Path, method: str) -> None:
     corpus = sensorium.open(corpus_path)
-    expected = _sum(corpus)
-    episode = pickle.loads(pickle.dumps(corpus.query()[0]))
-    assert episode.streams["front"].shape == (20, 8, 8)
-    with multiprocessing.get_context(method).Pool(2) as pool:
-        assert pool.map(_sum, [corpus, corpus]) == [expected] * 2
+    stream = corpus.query()[0].streams["front"]
+    frames = stream[:]
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply(corpus.records) == corpus.records()
+        np.testing.assert_array_equal(pool.apply(stream.__getitem__, (slice(None),)), frames)
 
 
 def test_a_reader_sees_what_is_committed_meanwhile(make_episode: Any, tmp_path: Path) -> None:
@@ -270,4 +268,4 @@ def test_real_frames_come_back(recordings: Path, make_episode: Any, tmp_path: Pa
     stream = sensorium.open(tmp_path).query("has('rig.cam0')")[0].streams["rig.cam0"]
     np.testing.assert_array_equal(stream[3:17:2], frames[3:17:2])
     assert np.asarray(stream).nbytes == frames.nbytes
-    assert os.path.getsize(stream._arrays["data"].folder / "c.0.0.0") < frames.nbytes
+    assert (stream._arrays["data"].folder / "c.0.0.0").stat().st_size < frames.nbytes

@@ -99,6 +99,15 @@ def test_nothing_and_one_sample_are_no_rate():
     assert (summary["rows"], summary["rate_hz"], summary["interval_ms"], summary["jitter_ms"]) == (1, None, None, None)
 
 
+def test_stamps_without_data_tell_of_time_alone():
+    block = frames([noise(0)] * 30)
+    stamps = Block("cam", block.captured_ns + 15 * 33_333_333, block.data[:0])
+    alone, both = health_of(CAMERA, stamps), health_of(CAMERA, block.between(0, 15), stamps)
+    assert (alone["rows"], alone["interval_ms"], alone["gaps"]["count"]) == (30, {"p50": 33.3333, "p99": 33.3333}, 0)
+    assert (alone["saturated_share"], alone["stuck"], alone["sharpness"]) == (None, [], None)
+    assert (both["rows"], both["gaps"]["count"], both["stuck"], both["saturated_share"]) == (45, 0, [], 0)
+
+
 def test_saturation_is_told_by_channel():
     data = np.zeros((40, 6)) + np.arange(40)[:, None] / 100
     data[::4, 1] = -35.0

@@ -33,9 +33,9 @@ def demo(
     from sensorium.agents.ray_host import host_ingest, start_ray
 
     folder = store.resolve() if store is not None else Path(tempfile.mkdtemp(prefix="sensorium-demo-")) / "store"
-    spools = Path(tempfile.mkdtemp(prefix="sensorium-demo-spools-"))
     OUT.print("starting Ray on this machine ...")
     with ExitStack() as stack:
+        spools = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sensorium-demo-spools-")))
         start_ray()
         stack.callback(ray.shutdown)
         ingest = host_ingest(folder, "tcp://127.0.0.1:0")

@@ -38,7 +38,7 @@ class StreamHealth:
         self._gaps = 0
         self._longest_ns = self._longest_at_ns = 0
         self._intervals_ns = Reservoir()
-        self._looked_at = 0
+        self._rows_seen = self._values_seen = 0
         self._saturated = np.zeros(1 if spec.is_frames else max(int(np.prod(spec.shape)), 1), np.int64)
         self._low: Samples | None = None
         self._high: Samples | None = None
@@ -52,6 +52,7 @@ class StreamHealth:
         self._time(block.captured_ns)
         if len(block.data):
             self._range(block.data)
+            self._rows_seen += len(block)
             if self._measures_blur:
                 self._blur(block)
         self._rows += len(block)
@@ -115,7 +116,7 @@ class StreamHealth:
             values = data[:, :: self._stride, :: self._stride].reshape(len(data), -1)
         else:
             values = data.reshape(len(data), -1)
-        self._looked_at += values.size
+        self._values_seen += values.size
         if self._bounds is not None:
             low, high = self._bounds
             saturated = values >= high
@@ -127,12 +128,12 @@ class StreamHealth:
         self._high = largest.copy() if self._high is None else np.maximum(self._high, largest)
 
     def _saturated_share(self) -> float | None:
-        if self._bounds is None or not self._looked_at:
+        if self._bounds is None or not self._values_seen:
             return None
-        return round(float(self._saturated.sum()) / self._looked_at, 6)
+        return round(float(self._saturated.sum()) / self._values_seen, 6)
 
     def _stuck(self) -> list[str]:
-        if self._low is None or self._high is None or self._rows < _STUCK_ROWS:
+        if self._low is None or self._high is None or self._rows_seen < _STUCK_ROWS:
             return []
         # a channel of nothing but NaN is as stuck as one that stays at a number
         same = (self._low == self._high) | (np.isnan(self._low) if self._low.dtype.kind == "f" else False)
