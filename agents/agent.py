@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal
@@ -34,6 +35,16 @@ STEP_S = 0.05
 DRAIN_S = 60.0
 MAX_BACKLOG_BYTES = 64 << 20
 State = Literal["starting", "collecting", "full", "draining", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What filters made of a block, for which the spool has no room yet."""
+
+    stream: str
+    block: Block | None
+    filtered: Mapping[str, int]
+    span_ns: tuple[int, int] | None
 
 
 class Agent:
@@ -66,7 +77,7 @@ class Agent:
         self._spool: Spool | None = None
         self._uplink: Uplink | None = None
         self._last: dict[str, Any] | None = None
-        self._backlog: deque[Block] = deque()
+        self._backlog: deque[_Waiting] = deque()
         self._commands: deque[tuple[Command, str, int]] = deque()
 
     def run(self) -> bool:
@@ -136,8 +147,8 @@ class Agent:
             stack.callback(drivers[name].close)
         clock = _one_clock(drivers)
         live = clock.kind == "boottime"
-        streams_of = {name: [spec.name for spec in driver.specs] for name, driver in drivers.items()}
         chain = FilterChain([spec for driver in drivers.values() for spec in driver.specs], device.filters)
+        streams_of = _streams_of(drivers, chain.specs)
         trigger = device.trigger.start(chain.specs)
         pool = EncoderPool()
         stack.callback(pool.close)
@@ -172,8 +183,10 @@ class Agent:
         while (arrival := intake.take(0)) is not None:
             self._accept(arrival, chain, recorder, streams_of, live)
         self._retry(recorder)
-        for rest in self._backlog:
-            recorder.lose(rest.stream, "spool_full", len(rest) + rest.lost_before)
+        for waiting in self._backlog:
+            recorder.add(waiting.stream, None, waiting.filtered, None)
+            if waiting.block is not None:
+                recorder.lose(waiting.stream, "spool_full", len(waiting.block) + waiting.block.lost_before)
         recorder.stop()
         spool.flush()
 
@@ -189,7 +202,7 @@ class Agent:
         while self._commands:
             name, outcome, at_ns = self._commands.popleft()
             recorder.command(name, outcome, at_ns if now_ns else None)
-        held = sum(block.data.nbytes for block in self._backlog)
+        held = sum(waiting.block.data.nbytes for waiting in self._backlog if waiting.block is not None)
         if self._backlog and (recorder.open_episodes == 0 or held > MAX_BACKLOG_BYTES):
             if held > MAX_BACKLOG_BYTES:
                 recorder.seal_all("truncated")
@@ -212,30 +225,29 @@ class Agent:
         if arrival.overrun:
             recorder.lose(arrival.stream, "overrun", arrival.overrun)
         if arrival.change:
+            tell = {"ended": recorder.ended, "lost": recorder.lost, "back": recorder.resumed}[arrival.change]
             for stream in streams_of[arrival.sensor]:
-                (recorder.resumed if arrival.change == "back" else recorder.ended)(stream)
+                tell(stream)
         if arrival.block is None:
             return
-        block = arrival.block
-        for made in chain.step(block):
+        span_ns = _span_ns(arrival.block)
+        for made in chain.step(arrival.block):
             if any(waiting.stream == made.stream for waiting in self._backlog):
-                rest = made.block  # behind what waits already
-            else:
-                at_ns = int(block.captured_ns[0]) if len(block) else recorder.passed_ns(made.stream)
-                rest = recorder.add(made.stream, made.block, made.filtered, at_ns)
-            if rest is None:
+                self._backlog.append(_Waiting(made.stream, made.block, made.filtered, span_ns))
                 continue
-            if live:
+            rest = recorder.add(made.stream, made.block, made.filtered, span_ns)
+            if rest is not None and live:
                 recorder.lose(made.stream, "spool_full", len(rest) + rest.lost_before)
-            else:
-                self._backlog.append(rest)
+            elif rest is not None:
+                self._backlog.append(_Waiting(made.stream, rest, {}, _span_ns(rest)))
 
     def _retry(self, recorder: Recorder) -> bool:
         """Add what had to wait for room, in order; False if it still has to."""
         while self._backlog:
-            rest = recorder.add(self._backlog[0].stream, self._backlog[0], {}, 0)
+            first = self._backlog[0]
+            rest = recorder.add(first.stream, first.block, first.filtered, first.span_ns)
             if rest is not None:
-                self._backlog[0] = rest
+                self._backlog[0] = _Waiting(first.stream, rest, {}, _span_ns(rest))
                 return False
             self._backlog.popleft()
         return True
@@ -299,10 +311,22 @@ class Agent:
                 hint = nearest(name, known)
                 raise ConfigError(f"encodings.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(known))})")
             if part.codec == "jpeg":
-                chosen[name] = Encoding(
-                    codec="jpeg", cname="", clevel=0, quality=part.quality, subsampling=part.subsampling
-                )
+                chosen[name] = Encoding(codec="jpeg", quality=part.quality, subsampling=part.subsampling)
         return tuple(stream_entry(spec, chosen.get(spec.name, default_encoding(spec))) for spec in specs)
+
+
+def _span_ns(block: Block) -> tuple[int, int] | None:
+    return (int(block.captured_ns[0]), int(block.captured_ns[-1])) if len(block) else None
+
+
+def _streams_of(drivers: Mapping[str, Driver], specs: tuple[StreamSpec, ...]) -> dict[str, list[str]]:
+    """The streams that end with each sensor: its own, and those derived from them."""
+    sensor_of = {spec.name: name for name, driver in drivers.items() for spec in driver.specs}
+    streams: dict[str, list[str]] = {name: [] for name in drivers}
+    for spec in specs:  # a derived stream comes after the one that it is derived from
+        sensor_of.setdefault(spec.name, sensor_of.get(spec.derived_from, ""))
+        streams[sensor_of[spec.name]].append(spec.name)
+    return streams
 
 
 def _one_clock(drivers: Mapping[str, Driver]) -> Clock:

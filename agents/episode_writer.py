@@ -25,6 +25,7 @@ class Tally:
     stored: int = 0
     filtered: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    missed_ns: tuple[int, int] | None = None
 
     def filter(self, counts: dict[str, int]) -> None:
         """Samples that filters dropped, by rule."""
@@ -38,9 +39,23 @@ class Tally:
             self.captured += 0 if captured else n
             self.lost[cause] = self.lost.get(cause, 0) + n
 
+    def miss(self, rate_hz: float | None, start_ns: int, end_ns: int) -> None:
+        """A sensor was away from `start_ns` to `end_ns`: what it missed is estimated from its rate."""
+        if end_ns > start_ns:
+            self.lose("away", int((end_ns - start_ns) * (rate_hz or 0.0) / 1e9))
+            before = self.missed_ns or (start_ns, end_ns)
+            self.missed_ns = (min(start_ns, before[0]), max(end_ns, before[1]))
+
     def account(self) -> Account:
         """As a document."""
-        return Account(captured=self.captured, stored=self.stored, filtered=dict(self.filtered), lost=dict(self.lost))
+        return Account(
+            captured=self.captured,
+            stored=self.stored,
+            filtered=dict(self.filtered),
+            lost=dict(self.lost),
+            estimated=self.missed_ns is not None,
+            lost_interval_ns=self.missed_ns,
+        )
 
 
 @dataclass(slots=True)
@@ -165,9 +180,10 @@ class EpisodeWriter:
         self._write_rows(out)
         self.flush(wait=False)
 
-    def lose(self, stream: str, cause: str, n: int) -> None:
-        """Count samples of this episode that were lost on the way."""
-        self._streams[stream].tally.lose(cause, n)
+    def miss(self, stream: str, start_ns: int, end_ns: int) -> None:
+        """Estimate what a stream missed while its sensor was away."""
+        out = self._streams[stream]
+        out.tally.miss(out.entry.spec.rate_hz, start_ns, end_ns)
 
     def flush(self, *, wait: bool) -> None:
         """Write the frames that are encoded, in order; with `wait`, all."""

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from sensorium.drivers.driver import Driver
-from sensorium.drivers.stream import Block
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import SensoriumError, SensorLost
 
 log = logging.getLogger(__name__)
@@ -151,7 +153,7 @@ class Intake:
                 log.info("sensor %r: %s; next try in %.0f s", name, error, pause_s)
                 pause_s = min(2 * pause_s, MAX_BACKOFF_S)
                 continue
-            if driver.specs != sensor.driver.specs:
+            if _content(driver) != _content(sensor.driver):
                 driver.close()
                 log.error("sensor %r came back with other streams; restart the agent to record them", name)
                 return False
@@ -176,6 +178,11 @@ class Intake:
             sensor.queue.append(Arrival(name, next(self._order), block, block.stream, lost))
             sensor.queued_bytes += size
             self._changed.notify_all()
+
+
+def _content(driver: Driver) -> list[StreamSpec]:
+    """What a driver's streams hold, without the rates: where they are measured, each opening finds another."""
+    return [msgspec.structs.replace(spec, rate_hz=None) for spec in driver.specs]
 
 
 def _head_ns(sensor: _Sensor) -> int:

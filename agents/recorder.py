@@ -1,22 +1,22 @@
 """The recorder: every sample of a device goes to the episode whose interval holds its stamp, or its fate is counted."""
 
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
 import numpy as np
 import uuid_utils
 
-from sensorium.agents.encode import EncoderPool, encoder
-from sensorium.agents.episode_writer import EpisodeWriter, Piece, Tally
+from sensorium.agents.between import RULES, Between
+from sensorium.agents.encode import EncoderPool
+from sensorium.agents.episode_writer import EpisodeWriter, Piece
 from sensorium.agents.spool import Spool
+from sensorium.agents.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.triggers.trigger import Command, Trigger, Window
-from sensorium.drivers.stream import Block, Samples
+from sensorium.drivers.stream import Block
 from sensorium.errors import SpoolError, SpoolFull
-from sensorium.ingest.episode import Account, Open, Reason, StreamEntry
+from sensorium.ingest.episode import Account, Open, Reason
 
 log = logging.getLogger(__name__)
 
@@ -25,26 +25,6 @@ MAX_EPISODE_NS = 60_000_000_000
 MAX_EPISODE_BYTES = 256_000_000
 MAX_OPEN = 64
 MAX_RING_BYTES = 256 << 20
-BEFORE_ALL = -(2**63)
-
-
-@dataclass(slots=True)
-class _Stream:
-    """Where one stream is: the last stamp seen, and the pieces that wait for the trigger to decide."""
-
-    entry: StreamEntry
-    epoch: int = 0
-    passed_ns: int = BEFORE_ALL
-    ended: bool = False
-    queue: deque[Piece] = field(default_factory=deque)
-    totals: Tally = field(default_factory=Tally)
-    encode: Callable[[Samples], bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.encode = encoder(self.entry)
-
-    def passed(self, episode: EpisodeWriter) -> bool:
-        return self.ended or (self.epoch, self.passed_ns) >= (episode.epoch, episode.end_ns)
 
 
 class Recorder:
@@ -77,38 +57,43 @@ class Recorder:
         self._max_episode_bytes = max_episode_bytes
         self._max_episodes = max_episodes
         self._pool = pool
-        self._streams = {entry.spec.name: _Stream(entry) for entry in manifest.streams}
+        self._streams = {entry.spec.name: StreamState(entry) for entry in manifest.streams}
         self._open: list[EpisodeWriter] = []
         self._epoch = 0
         self._sealed_until: dict[int, int] = {}
-        self._between = {name: _tally(account) for name, account in spool.between().items()}
-        self._between_changed = False
+        self._between = Between(spool)
         self.full = ""
         self.created = 0
         self.sealed: list[UUID] = []
 
-    def add(self, stream: str, block: Block | None, dropped: Mapping[str, int], at_ns: int) -> Block | None:
+    def add(
+        self, stream: str, block: Block | None, dropped: Mapping[str, int], span_ns: tuple[int, int] | None
+    ) -> Block | None:
         """Take one block; returns the rows for which the spool has no room, to be added when it has (nothing dropped).
 
         Args:
             stream: The stream's name.
             block: What filters left of the block captured, None if nothing.
             dropped: What they dropped of it, by rule.
-            at_ns: The stamp of the captured block, for the counts when nothing is left.
+            span_ns: First and last stamp of the block captured, None if it had no samples.
         """
         state = self._streams[stream]
         rest = None
-        if block is not None and len(block):
-            at_ns = int(block.captured_ns[0])
-            if at_ns < state.passed_ns:
+        if span_ns is not None:
+            if span_ns[0] < state.passed_ns:
                 self._clock_reset(state)
+            self._end_absence(state, span_ns[0])
+        if block is not None and len(block):
             block, rest = self._fit(state, block)
-        state.passed_ns = max(state.passed_ns, int(rest.captured_ns[0]) if rest else at_ns)
         lost = block.lost_before if block is not None else 0
-        if dropped or lost:
+        if dropped or lost or state.unplaced:
             state.totals.filter(dict(dropped))
             state.totals.lose("sensor", lost)
-            state.queue.append(self._counts(at_ns, dropped, lost))
+            state.unplaced.append((dict(dropped), lost))
+        if span_ns is not None:
+            state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
+            state.queue.extend(_counts(span_ns[0], *counts) for counts in state.unplaced)
+            state.unplaced.clear()
         if block is not None and len(block):
             self._queue(state, block)
             if state.epoch == self._epoch:
@@ -116,8 +101,14 @@ class Recorder:
         self._settle()
         return rest
 
+    def lost(self, stream: str) -> None:
+        """Its sensor is gone; what it misses until it is back is estimated from its rate."""
+        state = self._streams[stream]
+        state.away_ns = state.passed_ns + 1 if state.passed_ns > BEFORE_ALL else None
+        self.ended(stream)
+
     def ended(self, stream: str) -> None:
-        """This stream delivers no more: it ended, or its sensor was lost."""
+        """This stream delivers no more, or not for now."""
         self._streams[stream].ended = True
         self._trigger.ended(stream)
         self._settle()
@@ -130,7 +121,7 @@ class Recorder:
         """Count samples of `stream` that were lost on the device outside any episode that can be named."""
         if n:
             self._streams[stream].totals.lose(cause, n)
-            self._outside(stream).lose(cause, n)
+            self._between[stream].lose(cause, n)
 
     def command(self, name: Command, outcome: str, at_ns: int | None) -> None:
         """Pass a word on to the trigger, at a stamp of the device's clock (None: after all that was seen)."""
@@ -144,9 +135,7 @@ class Recorder:
         for episode in list(self._open):
             episode.flush(wait=False)
         self._settle(now_ns)
-        if self._between_changed:
-            self._spool.keep_between({name: tally.account() for name, tally in self._between.items()})
-            self._between_changed = False
+        self._between.persist()
 
     def stop(self) -> None:
         """No more samples will come: place what waits, seal everything."""
@@ -154,9 +143,11 @@ class Recorder:
         for name in self._streams:
             self._trigger.ended(name)
         self._settle()
-        for name, state in self._streams.items():  # what no event can claim any more
-            while state.queue:
-                self._drop(name, state.queue.popleft(), "trigger")
+        self._drop_queues()
+        for name, state in self._streams.items():
+            for counts in state.unplaced:
+                self._drop(name, _counts(0, *counts), "trigger")
+            state.unplaced.clear()
         self.seal_all("truncated")
         self.tick(None)
 
@@ -165,10 +156,6 @@ class Recorder:
         for episode in list(self._open):
             whole = all(state.passed(episode) for state in self._streams.values())
             self._seal(episode, "complete" if whole else reason)
-
-    def passed_ns(self, stream: str) -> int:
-        """The last stamp seen of a stream."""
-        return self._streams[stream].passed_ns
 
     @property
     def open_episodes(self) -> int:
@@ -181,7 +168,7 @@ class Recorder:
 
     # -- placing --------------------------------------------------------------------------------------------------
 
-    def _fit(self, state: _Stream, block: Block) -> tuple[Block | None, Block | None]:
+    def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
         """(what can be taken, what has to wait): on a full spool open episodes are cut, and only they are filled."""
         held = sum(episode.held_bytes for episode in self._open)
         try:
@@ -201,7 +188,7 @@ class Recorder:
             self._spool.restore_reserve()
         return block, None
 
-    def _queue(self, state: _Stream, block: Block) -> None:
+    def _queue(self, state: StreamState, block: Block) -> None:
         state.totals.captured += len(block)
         step = 1 if self._by_frame(state) else max(1, len(block))
         for i in range(0, len(block), step):
@@ -209,11 +196,7 @@ class Recorder:
             own = None if block.sensor_ns is None else block.sensor_ns[rows]
             state.queue.append(Piece(block.captured_ns[rows], own, block.data[rows], at_ns=int(block.captured_ns[i])))
 
-    def _counts(self, at_ns: int, dropped: Mapping[str, int], lost: int) -> Piece:
-        empty = np.empty(0, np.int64)
-        return Piece(empty, None, empty, filtered=dict(dropped), lost=lost, at_ns=at_ns)
-
-    def _by_frame(self, state: _Stream) -> bool:
+    def _by_frame(self, state: StreamState) -> bool:
         return state.entry.is_blob or state.entry.spec.is_frames
 
     def _settle(self, now_ns: int | None = None) -> None:
@@ -226,7 +209,7 @@ class Recorder:
             if episode.final and (late or crowded or all(state.passed(episode) for state in self._streams.values())):
                 self._seal(episode, "clock_reset" if episode.reset else "complete")
 
-    def _release(self, name: str, state: _Stream) -> None:
+    def _release(self, name: str, state: StreamState) -> None:
         while state.queue:
             piece = state.queue[0]
             placed = self._trigger.place(piece.at_ns)
@@ -245,7 +228,7 @@ class Recorder:
             else:
                 self._place(name, state, piece, placed.window)
 
-    def _place(self, name: str, state: _Stream, piece: Piece, window: Window) -> None:
+    def _place(self, name: str, state: StreamState, piece: Piece, window: Window) -> None:
         rest: Piece | None = piece
         while rest is not None:
             episode = self._episode(state.epoch, window, rest.at_ns)
@@ -264,7 +247,7 @@ class Recorder:
             if episode.too_large:
                 episode.cut()
 
-    def _encode(self, state: _Stream, piece: Piece) -> None:
+    def _encode(self, state: StreamState, piece: Piece) -> None:
         if piece.encoded is None and len(piece) and self._by_frame(state):
             piece.encoded = self._pool.submit(state.encode, piece.data)
             piece.data = piece.data[:0]
@@ -300,11 +283,11 @@ class Recorder:
                 ordinal=ordinal,
                 start_ns=start_ns,
                 end_ns=min(window.end_ns, limit_ns),
-                between={name: tally.account() for name, tally in self._between.items()},
+                between=self._between.accounts(),
             )
 
         file = self._spool.create(manifest)
-        self._between, self._between_changed = {}, False
+        self._between.carried()
         episode = EpisodeWriter(file, window, epoch, start_ns, limit_ns, self._max_episode_bytes)
         self._open.append(episode)
         self.created += 1
@@ -314,48 +297,71 @@ class Recorder:
 
     def _drop(self, name: str, piece: Piece, why: str) -> None:
         """Account for a piece that no episode takes."""
-        outside = self._outside(name)
-        outside.filter(piece.filtered)
-        outside.lose("sensor", piece.lost)
-        if not len(piece):
-            return
-        totals = self._streams[name].totals
-        if why in ("trigger", "stop"):
-            outside.filter({why: len(piece)})
-            totals.filtered[why] = totals.filtered.get(why, 0) + len(piece)
-        else:
-            outside.lose(why, len(piece))
-            totals.lose(why, len(piece), captured=True)
+        self._between.drop(name, piece, why)
+        if len(piece):
+            totals = self._streams[name].totals
+            if why in RULES:
+                totals.filtered[why] = totals.filtered.get(why, 0) + len(piece)
+            else:
+                totals.lose(why, len(piece), captured=True)
 
-    def _outside(self, name: str) -> Tally:
-        self._between_changed = True
-        return self._between.setdefault(name, Tally())
-
-    def _bound_ring(self, name: str, state: _Stream) -> None:
+    def _bound_ring(self, name: str, state: StreamState) -> None:
         while sum(piece.nbytes for piece in state.queue) > MAX_RING_BYTES:
             self._drop(name, state.queue.popleft(), "trigger")
 
-    def _clock_reset(self, state: _Stream) -> None:
+    def _clock_reset(self, state: StreamState) -> None:
         """The stream's stamps stepped back: it goes on in a new epoch; what is open ends with the old one."""
         log.warning("clock reset: stream %r stepped back; a new episode begins", state.entry.spec.name)
         for episode in self._open:
             if episode.epoch == state.epoch and not state.passed(episode):
                 episode.reset = True
+        self._settle()
         state.epoch += 1
         state.passed_ns = BEFORE_ALL
+        state.away_ns = None
         if state.epoch > self._epoch:
-            self._settle()
             self._epoch = state.epoch
+            self._drop_queues()
             self._trigger.reset()
+
+    def _drop_queues(self) -> None:
+        """No event can claim what still waits."""
+        for name, state in self._streams.items():
+            while state.queue:
+                self._drop(name, state.queue.popleft(), "trigger")
+
+    # -- absence --------------------------------------------------------------------------------------------------
+
+    def _absent(self, episode: EpisodeWriter, until_ns: int) -> None:
+        """Count in `episode`, from their rates, what streams whose sensor is lost missed in it before `until_ns`."""
+        for name, state in self._streams.items():
+            if state.away_ns is None or state.epoch != episode.epoch:
+                continue
+            if state.away_ns < episode.start_ns:
+                self._between[name].miss(state.entry.spec.rate_hz, state.away_ns, min(episode.start_ns, until_ns))
+            start_ns, end_ns = max(state.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
+            episode.miss(name, start_ns, end_ns)
+            state.away_ns = max(start_ns, end_ns)
+
+    def _end_absence(self, state: StreamState, back_ns: int) -> None:
+        """A stream delivers again, from `back_ns`."""
+        if state.away_ns is None:
+            return
+        for episode in sorted(self._open, key=lambda e: e.start_ns):
+            self._absent(episode, back_ns)
+        self._between[state.entry.spec.name].miss(state.entry.spec.rate_hz, state.away_ns, back_ns)
+        state.away_ns = None
 
     # -- sealing --------------------------------------------------------------------------------------------------
 
     def _seal(self, episode: EpisodeWriter, reason: Reason) -> None:
         if reason != "complete":
             episode.cut()
+        self._absent(episode, episode.end_ns)
         try:
             if episode.window.discard:
-                self._discard(episode)
+                self._spool.discard(episode.id, "discarded by hand")
+                self._between.discard(episode.accounts())
             else:
                 episode.seal(reason)
                 self.sealed.append(episode.id)
@@ -364,18 +370,6 @@ class Recorder:
             return
         self._open.remove(episode)
         self._sealed_until[episode.epoch] = max(self._sealed_until.get(episode.epoch, BEFORE_ALL), episode.end_ns)
-
-    def _discard(self, episode: EpisodeWriter) -> None:
-        """Somebody said that it is not worth keeping: its samples are accounted for, its file is deleted."""
-        for name, account in episode.accounts().items():
-            outside = self._outside(name)
-            outside.filter(dict(account.filtered))
-            outside.filter(
-                {"discarded": account.captured - sum(account.filtered.values()) - sum(account.lost.values())}
-            )
-            for cause, n in account.lost.items():
-                outside.lose(cause, n)
-        self._spool.discard(episode.id, "discarded by hand")
 
     def _no_room(self, error: SpoolError) -> None:
         """The file system itself has no room: what is open is ended with the help of the reserve."""
@@ -387,5 +381,7 @@ class Recorder:
             episode.cut()
 
 
-def _tally(account: Account) -> Tally:
-    return Tally(account.captured, account.stored, dict(account.filtered), dict(account.lost))
+def _counts(at_ns: int, dropped: Mapping[str, int], lost: int) -> Piece:
+    """A piece without samples."""
+    empty = np.empty(0, np.int64)
+    return Piece(empty, None, empty, filtered=dict(dropped), lost=lost, at_ns=at_ns)

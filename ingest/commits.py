@@ -65,9 +65,10 @@ def media_type(entry: StreamEntry) -> str:
 
 
 def interval_of(manifest: Open, seal: Seal, last_ns: int | None) -> tuple[int, int]:
-    """The half-open interval that an episode covers: as OPEN says when complete, else to its last sample."""
+    """The half-open interval that an episode covers: as SEAL says, else OPEN if complete, else to its last sample."""
     after_last = manifest.start_ns if last_ns is None else last_ns + 1
-    end_ns = max(manifest.end_ns, after_last) if seal.reason == "complete" else after_last
+    stated = seal.end_ns if seal.end_ns is not None else manifest.end_ns if seal.reason == "complete" else after_last
+    end_ns = max(stated, after_last)
     return manifest.start_ns, max(manifest.start_ns, end_ns)
 
 
