@@ -1,8 +1,9 @@
 """One open episode: samples placed in it become records of its file, and every one is accounted for."""
 
+import logging
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from sensorium.drivers.stream import Block, Samples, Stamps
 from sensorium.errors import SensoriumError, SpoolError
 from sensorium.ingest.episode import Account, Chunk, Items, Note, Reason, StreamEntry
 from sensorium.perception.health import StreamHealth
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -45,6 +48,10 @@ class Tally:
             self.lose("away", int((end_ns - start_ns) * (rate_hz or 0.0) / 1e9))
             before = self.missed_ns or (start_ns, end_ns)
             self.missed_ns = (min(start_ns, before[0]), max(end_ns, before[1]))
+
+    def copy(self) -> "Tally":
+        """As it is now."""
+        return replace(self, filtered=dict(self.filtered), lost=dict(self.lost))
 
     def account(self) -> Account:
         """As a document."""
@@ -97,18 +104,28 @@ class Piece:
 
 
 class _StreamOut:
-    """One stream on its way into the file: rows until they fill a chunk, frames until they are encoded."""
+    """One stream on its way into the file: rows gather until they fill a chunk."""
 
     def __init__(self, number: int, entry: StreamEntry) -> None:
         self.number = number
         self.entry = entry
         self.tally = Tally()
-        self.first_row = 0
+        self.next_row = 0
         self.held_rows = 0
         self.rows: deque[Piece] = deque()
-        self.frames: deque[Piece] = deque()
         self.encode = encoder(entry)
         self.health = StreamHealth(entry.spec)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A record to be: its samples, its payload when that is encoded, and the stream's counts when it was complete."""
+
+    out: _StreamOut
+    captured_ns: Stamps
+    sensor_ns: Stamps | None
+    payload: "Future[bytes] | bytes"
+    counts: Tally
 
 
 class EpisodeWriter:
@@ -129,7 +146,9 @@ class EpisodeWriter:
         self.limit_ns = limit_ns
         self.last_ns = start_ns - 1
         self.reset = False
+        self.closing = False
         self._noted = False
+        self._chunks: deque[_Chunk] = deque()
         self._max_bytes = max_bytes
         self._streams = {e.spec.name: _StreamOut(i, e) for i, e in enumerate(file.manifest.streams)}
 
@@ -146,14 +165,19 @@ class EpisodeWriter:
     @property
     def held_bytes(self) -> int:
         """Upper bound of what is accepted and not in the file yet."""
-        return sum(
-            out.held_rows * out.entry.spec.sample_bytes + len(out.frames) * out.entry.spec.sample_bytes
-            for out in self._streams.values()
-        )
+        gathering = sum(out.held_rows * out.entry.spec.sample_bytes for out in self._streams.values())
+        waiting = sum(len(chunk.captured_ns) * chunk.out.entry.spec.sample_bytes for chunk in self._chunks)
+        return gathering + waiting
 
     @property
     def too_large(self) -> bool:
-        """Whether the file reached its bound, so that the episode should be cut."""
+        """Whether what was accepted has reached the bound, so that the episode should be cut.
+
+        The answer is the same however far the encoders are, so that a replay is cut alike each time.
+        """
+        if self.file.written + self.held_bytes < self._max_bytes:
+            return False
+        self.flush(wait=True)
         return self.file.written >= self._max_bytes
 
     def cut(self) -> None:
@@ -173,11 +197,11 @@ class EpisodeWriter:
         if len(piece):
             self.last_ns = max(self.last_ns, int(piece.captured_ns[-1]))
             if piece.encoded is not None:
-                out.frames.append(piece)
+                self._complete(out, [piece], piece.encoded)
             else:
                 out.rows.append(piece)
                 out.held_rows += len(piece)
-        self._write_rows(out)
+                self._gather(out)
         self.flush(wait=False)
 
     def miss(self, stream: str, start_ns: int, end_ns: int) -> None:
@@ -186,10 +210,12 @@ class EpisodeWriter:
         out.tally.miss(out.entry.spec.rate_hz, start_ns, end_ns)
 
     def flush(self, *, wait: bool) -> None:
-        """Write the frames that are encoded, in order; with `wait`, all."""
-        for out in self._streams.values():
-            while out.frames and (wait or _done(out.frames[0])):
-                self._write_frame(out, out.frames.popleft())
+        """Write what is encoded, in the order in which it was complete; with `wait`, all."""
+        while self._chunks:
+            payload = self._chunks[0].payload
+            if not (wait or isinstance(payload, bytes) or payload.done()):
+                return
+            self._write(self._chunks.popleft())
 
     def accounts(self) -> dict[str, Account]:
         """What became of every sample placed here, so far."""
@@ -201,11 +227,9 @@ class EpisodeWriter:
         Raises:
             SpoolError: no room for the SEAL; may be called again.
         """
+        self.closing = True
         for out in self._streams.values():
-            try:
-                self._write_rows(out, everything=True)
-            except SpoolError:
-                continue  # counted
+            self._gather(out, everything=True)
         self.flush(wait=True)
         window = self.window
         if window.event and not self._noted:
@@ -220,7 +244,8 @@ class EpisodeWriter:
         rows = {name: out.tally.stored for name, out in self._streams.items()}
         self.file.seal(reason, rows, self.accounts(), summary, self.end_ns)
 
-    def _write_rows(self, out: _StreamOut, *, everything: bool = False) -> None:
+    def _gather(self, out: _StreamOut, *, everything: bool = False) -> None:
+        """Make chunks of the rows held; with `everything`, of the last few too, padded."""
         size = out.entry.chunk_rows
         while out.held_rows >= size or (everything and out.held_rows):
             pieces, n = [], 0
@@ -233,45 +258,36 @@ class EpisodeWriter:
                 n += len(piece)
             out.held_rows -= n
             data = np.zeros((size, *out.entry.spec.shape), out.entry.spec.dtype)
-            np.concatenate([p.data for p in pieces], out=data[:n])
-            self._append(out, pieces, out.encode(data))
+            np.concatenate([piece.data for piece in pieces], out=data[:n])
+            self._complete(out, pieces, out.encode(data))
 
-    def _write_frame(self, out: _StreamOut, piece: Piece) -> None:
-        if piece.encoded is None:
-            return
+    def _complete(self, out: _StreamOut, pieces: list[Piece], payload: "Future[bytes] | bytes") -> None:
+        own = [piece.sensor_ns for piece in pieces if piece.sensor_ns is not None]
+        stamps = np.concatenate([piece.captured_ns for piece in pieces])
+        self._chunks.append(_Chunk(out, stamps, np.concatenate(own) if own else None, payload, out.tally.copy()))
+
+    def _write(self, chunk: _Chunk) -> None:
+        out, rows = chunk.out, len(chunk.captured_ns)
         try:
-            payload = piece.encoded.result()
-        except SensoriumError:
-            out.tally.lose("encoder", 1, captured=True)
+            payload = chunk.payload if isinstance(chunk.payload, bytes) else chunk.payload.result()
+        except SensoriumError as error:
+            log.error("%s", error)
+            out.tally.lose("encoder", rows, captured=True)
             return
-        self._append(out, [piece], payload)
-
-    def _append(self, out: _StreamOut, pieces: list[Piece], payload: bytes) -> None:
-        stamps = np.concatenate([p.captured_ns for p in pieces])
-        own = [p.sensor_ns for p in pieces if p.sensor_ns is not None]
-        tally = out.tally
-        header: Chunk | Items
         fields: dict[str, Any] = {
             "stream": out.number,
-            "first_row": out.first_row,
-            "captured_ns": stamps.astype("<i8").tobytes(),
-            "sensor_ns": np.concatenate(own).astype("<i8").tobytes() if own else b"",
-            "captured": tally.captured,
-            "filtered": dict(tally.filtered),
-            "lost": dict(tally.lost),
+            "first_row": out.next_row,
+            "captured_ns": chunk.captured_ns.astype("<i8").tobytes(),
+            "sensor_ns": b"" if chunk.sensor_ns is None else chunk.sensor_ns.astype("<i8").tobytes(),
+            "captured": chunk.counts.captured,
+            "filtered": chunk.counts.filtered,
+            "lost": chunk.counts.lost,
         }
-        if out.entry.is_blob:
-            header = Items(lengths=(len(payload),), **fields)
-        else:
-            header = Chunk(**fields)
+        header = Items(lengths=(len(payload),), **fields) if out.entry.is_blob else Chunk(**fields)
         try:
             self.file.append(header, payload)
         except SpoolError:
-            tally.lose("spool_full", len(stamps), captured=True)
+            out.tally.lose("spool_full", rows, captured=True)
             raise
-        out.first_row += len(stamps)
-        tally.stored += len(stamps)
-
-
-def _done(piece: Piece) -> bool:
-    return piece.encoded is None or piece.encoded.done()
+        out.next_row += rows
+        out.tally.stored += rows

@@ -102,10 +102,12 @@ class Recorder:
         return rest
 
     def lost(self, stream: str) -> None:
-        """Its sensor is gone; what it misses until it is back is estimated from its rate."""
+        """Its sensor is gone and may come back: others do not wait for it, what it misses is estimated by its rate."""
         state = self._streams[stream]
+        state.lost = True
         state.away_ns = state.passed_ns + 1 if state.passed_ns > BEFORE_ALL else None
-        self.ended(stream)
+        self._trigger.ended(stream)
+        self._settle()
 
     def ended(self, stream: str) -> None:
         """This stream delivers no more, or not for now."""
@@ -115,7 +117,7 @@ class Recorder:
 
     def resumed(self, stream: str) -> None:
         """Its sensor is back."""
-        self._streams[stream].ended = False
+        self._streams[stream].lost = False
 
     def lose(self, stream: str, cause: str, n: int) -> None:
         """Count samples of `stream` that were lost on the device outside any episode that can be named."""
@@ -206,8 +208,14 @@ class Recorder:
         for episode in list(self._open):
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
             crowded = len(self._open) > MAX_OPEN
-            if episode.final and (late or crowded or all(state.passed(episode) for state in self._streams.values())):
+            if episode.final and (late or crowded or self._passed(episode)):
                 self._seal(episode, "clock_reset" if episode.reset else "complete")
+
+    def _passed(self, episode: EpisodeWriter) -> bool:
+        """Whether every stream is past an episode or lost; if all that could be are lost, they are waited for."""
+        states = self._streams.values()
+        here = [state for state in states if not state.lost]
+        return bool(here) and all(state.passed(episode) for state in here)
 
     def _release(self, name: str, state: StreamState) -> None:
         while state.queue:
@@ -257,7 +265,7 @@ class Recorder:
         mine = [episode for episode in self._open if episode.epoch == epoch]
         for episode in mine:
             if episode.start_ns <= at_ns < episode.end_ns:
-                return episode
+                return "late" if episode.closing else episode
         sealed_until = self._sealed_until.get(epoch, BEFORE_ALL)
         if at_ns < sealed_until or epoch < self._epoch:
             return "late"
@@ -332,24 +340,25 @@ class Recorder:
 
     # -- absence --------------------------------------------------------------------------------------------------
 
-    def _absent(self, episode: EpisodeWriter, until_ns: int) -> None:
-        """Count in `episode`, from their rates, what streams whose sensor is lost missed in it before `until_ns`."""
-        for name, state in self._streams.items():
-            if state.away_ns is None or state.epoch != episode.epoch:
-                continue
-            if state.away_ns < episode.start_ns:
-                self._between[name].miss(state.entry.spec.rate_hz, state.away_ns, min(episode.start_ns, until_ns))
-            start_ns, end_ns = max(state.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
-            episode.miss(name, start_ns, end_ns)
-            state.away_ns = max(start_ns, end_ns)
+    def _absent(self, state: StreamState, episode: EpisodeWriter, until_ns: int) -> None:
+        """Count in `episode` what a stream whose sensor is lost missed in it before `until_ns`, by its rate."""
+        if state.away_ns is None or state.epoch != episode.epoch:
+            return
+        spec = state.entry.spec
+        if state.away_ns < episode.start_ns:
+            self._between[spec.name].miss(spec.rate_hz, state.away_ns, min(episode.start_ns, until_ns))
+        start_ns, end_ns = max(state.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
+        episode.miss(spec.name, start_ns, end_ns)
+        state.away_ns = max(start_ns, end_ns)
 
     def _end_absence(self, state: StreamState, back_ns: int) -> None:
         """A stream delivers again, from `back_ns`."""
         if state.away_ns is None:
             return
         for episode in sorted(self._open, key=lambda e: e.start_ns):
-            self._absent(episode, back_ns)
-        self._between[state.entry.spec.name].miss(state.entry.spec.rate_hz, state.away_ns, back_ns)
+            self._absent(state, episode, back_ns)
+        spec = state.entry.spec
+        self._between[spec.name].miss(spec.rate_hz, state.away_ns, back_ns)
         state.away_ns = None
 
     # -- sealing --------------------------------------------------------------------------------------------------
@@ -357,7 +366,8 @@ class Recorder:
     def _seal(self, episode: EpisodeWriter, reason: Reason) -> None:
         if reason != "complete":
             episode.cut()
-        self._absent(episode, episode.end_ns)
+        for state in self._streams.values():
+            self._absent(state, episode, episode.end_ns)
         try:
             if episode.window.discard:
                 self._spool.discard(episode.id, "discarded by hand")

@@ -17,13 +17,14 @@ BEFORE_ALL = -(2**63)
 class StreamState:
     """Where one stream is: the last stamp seen, and the pieces that wait for the trigger to decide.
 
-    Since `away_ns` its sensor is lost, and that is in no account yet. `unplaced` counts came without a stamp.
+    While its sensor is `lost`, the time since `away_ns` is in no account yet. `unplaced` counts came without a stamp.
     """
 
     entry: StreamEntry
     epoch: int = 0
     passed_ns: int = BEFORE_ALL
     ended: bool = False
+    lost: bool = False
     away_ns: int | None = None
     unplaced: list[tuple[dict[str, int], int]] = field(default_factory=list)
     queue: deque[Piece] = field(default_factory=deque)
@@ -34,4 +35,5 @@ class StreamState:
         self.encode = encoder(self.entry)
 
     def passed(self, episode: EpisodeWriter) -> bool:
+        """Whether no sample of `episode` can come any more, as far as order tells."""
         return self.ended or (self.epoch, self.passed_ns) >= (episode.epoch, episode.end_ns)

@@ -43,6 +43,9 @@ class CameraConfig(DriverConfig):
     `stamps`: `source` is the time of a file's frames, of an RTSP sender or of the kernel; `arrival` is when a frame
     came. `auto` takes the source's, but for HTTP, where OpenCV makes positions up from a frame counter; use `source`
     with HTTP only for containers with times of their own (MPEG-TS, FLV, HLS).
+
+    Live: `buffer` frames wait to be read at most, the oldest then gives way and is counted; nothing for `lost_after_s`
+    is a loss; opening, the first frame included, takes `open_timeout_s` at most (a second more where OpenCV hangs).
     """
 
     kind: Literal["camera"] = "camera"

@@ -55,7 +55,8 @@ def _probe(path: Path) -> tuple[Image, float | None]:
 
 def _frames(path: Path, spec: StreamSpec) -> Source:
     """Every frame with its own stamp. A frame whose time does not pass, or that cannot be decoded, is counted lost;
-    so is what the file's header promises and the file does not hold."""
+    so is, at the end, what the file's header promises and the file does not hold. (An AVI states a rate and an order,
+    no times: damage inside one shifts the stamps of what follows it.)"""
     capture = _open(path)
     try:
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -76,7 +77,7 @@ def _frames(path: Path, spec: StreamSpec) -> Source:
             last_ns, lost = captured_ns, 0
         # Some containers only estimate their number of frames, so a small difference says nothing.
         if seen < promised * 0.99 - 1:
-            log.warning("camera file %s: %d frames of the %d that it announces; is it cut short?", path, seen, promised)
+            log.warning("camera file %s: %d frames of %d; is it cut short or damaged?", path, seen, promised)
             lost += int(promised) - seen
         if lost:
             none = np.empty((0, *spec.shape), np.uint8)

@@ -140,6 +140,43 @@ def probe(candidates: Sequence[dict[str, Any]], name: str, base: Path = Path(), 
     raise failure or SensorLost(f"{name}: nothing to try")
 
 
+def named(source: str) -> VideoDevice | SerialPort:
+    """What a user names and no list shows: a URL or a file is a camera, a terminal (or what is not there yet and is
+    called tty...) a serial port."""
+    path = Path(source)
+    if "://" not in source and (path.name.startswith("tty") or (path.is_char_device() and _is_terminal(path))):
+        return SerialPort(source, path.name)
+    return VideoDevice(source, path.name)
+
+
+def device_file(device: str, found: Sequence[Probed]) -> str:
+    """A whole device file, in YAML, for sensors that delivered; where to deliver is left as a comment to fill in."""
+    sensors = "".join(each.yaml.removeprefix("sensors:\n") for each in found)
+    jpeg = [each.name for each in found if each.entry["kind"] == "camera"]
+    encodings = "".join(f"#   {name}: {{codec: jpeg, quality: 90}}\n" for name in jpeg)
+    return (
+        f"device: {device}\n"
+        f"sensors:\n{sensors}"
+        "spool: {path: spool, max_bytes: 20GB, min_free_bytes: 2GB}\n"
+        "trigger: {kind: interval, length_s: 10}\n"
+        + (f"# Lossless; a tenth of the bytes:\n# encodings:\n{encodings}" if jpeg else "")
+        + "# Where to deliver; without it episodes stay in the spool. Keys: `sensorium keys new`.\n"
+        '# ingest: {url: "tcp://HOST:7707", server_key: keys/ingest.key, key: keys/'
+        f"{device}.key_secret}}\n"
+    )
+
+
+def _is_terminal(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.isatty(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _listen(config: DriverConfig, name: str, base: Path, listen_s: float) -> tuple[Heard, ...]:
     driver = config.open(name, base)
     stamps: dict[str, list[int]] = {spec.name: [] for spec in driver.specs}

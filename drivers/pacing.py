@@ -77,7 +77,7 @@ class Pacer:
 
     def close(self) -> None:
         """End the wait that is under way, and all later ones; from any thread."""
-        pass
+        self._closed.set()
 
 
 class Paced:

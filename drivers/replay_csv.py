@@ -123,7 +123,7 @@ class _Table:
 
     def stamp_ns(self, cells: list[str]) -> int:
         """The row's stamp; `ValueError` where it has none, or too few cells."""
-        if len(cells) != self._width:
+        if len(cells) < self._width or any(cells[self._width :]):  # a delimiter at the end of rows is common
             raise ValueError(f"got {len(cells)} cells, expected {self._width}")
         return self._read_ns(cells[self._time])
 

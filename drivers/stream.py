@@ -1,5 +1,6 @@
 """Streams and blocks: what a driver promises to deliver, and what it delivers."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def sample_bytes(self) -> int:
         """Bytes of one raw sample."""
-        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
     @property
     def is_frames(self) -> bool:

@@ -1,4 +1,4 @@
-"""What real sensors do to the truth: IMU errors, jittered stamps, dropped samples, outages; all seeded."""
+"""What real sensors do to the truth: IMU errors, jittered stamps, dropped samples; all seeded."""
 
 import itertools
 from typing import Annotated
@@ -53,9 +53,9 @@ class ImuModel:
 
 
 class Outlet:
-    """The way of one stream's samples out of the world: stamped, some dropped, none while the sensor is away.
+    """The way of one stream's samples out of the world: stamped, some of them dropped.
 
-    `outages_ns` are half-open intervals of true time. Stamps never step back, however much they jitter.
+    Stamps never step back, however much they jitter.
     """
 
     def __init__(
@@ -63,14 +63,12 @@ class Outlet:
         spec: StreamSpec,
         rng: np.random.Generator,
         shift_ns: int,
-        outages_ns: list[tuple[int, int]],
         jitter_ns: float = 0.0,
         drop: float = 0.0,
     ) -> None:
         self._spec = spec
         self._rng = rng
         self._shift_ns = shift_ns
-        self._outages_ns = outages_ns
         self._jitter_ns = jitter_ns
         self._drop = drop
         self._last_ns = np.iinfo(np.int64).min
@@ -80,8 +78,6 @@ class Outlet:
         """Stamps [n] of samples taken at `since_ns` [n] of true time, and which of them get out."""
         n = len(since_ns)
         kept = self._rng.random(n) >= self._drop
-        for start_ns, stop_ns in self._outages_ns:
-            kept &= (since_ns < start_ns) | (since_ns >= stop_ns)
         jitter = np.rint(self._jitter_ns * self._rng.standard_normal(n)).astype(np.int64)
         stamps = np.maximum.accumulate(np.maximum(since_ns + self._shift_ns + jitter, self._last_ns))
         self._last_ns = int(stamps[-1])

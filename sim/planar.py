@@ -1,8 +1,7 @@
 """The world `sim-planar`: a camera and an IMU on one smooth trajectory over a textured plane, all of it seeded."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Literal
@@ -56,8 +55,8 @@ class SimPlanarConfig(DriverConfig):
     axes, gravity included; with `truth` also `name.truth` float64 [19] at the moments of the IMU: position,
     quaternion (w x y z, body to world), velocity in the world, angular velocity in the body, the IMU's biases.
     `camera_offset_s` is how late the camera's stamps are. Stamps of `truth` are true. The same seed gives the same
-    bytes at any pace. A world that was pulled goes on when the same configuration object is opened again; what happened
-    meanwhile is counted as lost.
+    bytes at any pace. A world that was pulled goes on when the same configuration object is opened again, at the time
+    that it is then; as with any sensor, what it missed in between is for the caller to count.
     """
 
     kind: Literal["sim-planar"] = "sim-planar"
@@ -117,20 +116,20 @@ class _World:
         self._held: Due | None = None
 
     def session(self, pacer: Pacer, from_ns: int | None) -> Source:
-        """What comes out until the sensor is pulled next. Before `from_ns` nobody was there: counted as lost."""
-        missed: Counter[str] = Counter()
-        while (item := self._held or next(self._items, None)) is not None:
-            due_ns, block = item
-            if self._pulls and due_ns >= self._pulls[0][0]:
+        """What comes out until the sensor is pulled next; before `from_ns` nobody was there."""
+        end_ns = self._config.start_ns + (self._end_ns or 0)
+        while True:
+            item = self._held or next(self._items, None)
+            if self._pulls and (end_ns if item is None else item[0]) >= self._pulls[0][0]:
                 self._held = item
                 pulled_ns, self.back_ns = self._pulls.popleft()
                 self._config.pulled(self, pacer.continued())
                 raise SensorLost(f"{self._name}: unplugged at {pulled_ns} ns of simulated time; open it again")
             self._held = None
-            if from_ns is not None and due_ns < from_ns:
-                missed[block.stream] += len(block) + block.lost_before
-            else:
-                yield due_ns, replace(block, lost_before=block.lost_before + missed.pop(block.stream, 0))
+            if item is None:
+                return
+            if from_ns is None or item[0] >= from_ns:
+                yield item
 
     def _frames(self) -> Source:
         config = self._config
@@ -138,11 +137,12 @@ class _World:
         outlet = self._outlet(self._camera, 2, offset_ns, config.jitter_s, config.camera_drop)
         changes = [(change.at_s, change.camera_hz) for change in config.rate_changes]
         for since_ns, _ in self._ticks(config.camera_hz, changes, span_ns=1):
-            stamps, kept = outlet.admit(since_ns)
-            motion = self._trajectory.at(since_ns[kept] / SECOND_NS)
-            poses = zip(motion.position, motion.rotation, strict=True)
-            frames = [self._scene.render(position, rotation)[None] for position, rotation in poses]
-            yield from outlet.blocks(stamps, kept, frames[0] if frames else np.empty(0))
+            if self._here(since_ns).all():
+                stamps, kept = outlet.admit(since_ns)
+                motion = self._trajectory.at(since_ns[kept] / SECOND_NS)
+                poses = zip(motion.position, motion.rotation, strict=True)
+                frames = [self._scene.render(position, rotation)[None] for position, rotation in poses]
+                yield from outlet.blocks(stamps, kept, frames[0] if frames else np.empty(0))
         yield from outlet.end(self._end_ns or 0)
 
     def _rows(self) -> Source:
@@ -154,21 +154,28 @@ class _World:
         for since_ns, rate_hz in self._ticks(config.imu_hz, changes, BLOCK_NS):
             motion = self._trajectory.at(since_ns / SECOND_NS)
             ideal = np.concatenate([motion.angular_velocity, motion.specific_force], axis=1)
-            data, bias = model.measure(ideal, 1 / rate_hz)
-            stamps, kept = outlet.admit(since_ns)
-            yield from outlet.blocks(stamps, kept, data[kept])
+            data, bias = model.measure(ideal, 1 / rate_hz)  # while it is away too: the biases walk on
+            here = self._here(since_ns)
+            if not here.any():
+                continue
+            stamps, kept = outlet.admit(since_ns[here])
+            yield from outlet.blocks(stamps, kept, data[here][kept])
             if config.truth:
                 columns = (motion.position, motion.quaternion, motion.velocity, motion.angular_velocity, bias)
-                stamps, kept = true_outlet.admit(since_ns)
-                yield from true_outlet.blocks(stamps, kept, np.concatenate(columns, axis=1)[kept])
+                stamps, kept = true_outlet.admit(since_ns[here])
+                yield from true_outlet.blocks(stamps, kept, np.concatenate(columns, axis=1)[here])
         yield from outlet.end(self._end_ns or 0)
-        yield from true_outlet.end(self._end_ns or 0)
+
+    def _here(self, since_ns: Stamps) -> np.typing.NDArray[np.bool_]:
+        """At which of these moments of true time the sensor is plugged in."""
+        away = [(since_ns >= start_ns) & (since_ns < stop_ns) for start_ns, stop_ns in self._outages_ns]
+        return ~np.any(away, axis=0) if away else np.ones(len(since_ns), np.bool_)
 
     def _outlet(
         self, spec: StreamSpec, number: int, offset_ns: int = 0, jitter_s: float = 0.0, drop: float = 0.0
     ) -> Outlet:
         rng = np.random.default_rng([self._config.seed, number])
-        return Outlet(spec, rng, self._config.start_ns + offset_ns, self._outages_ns, jitter_s * SECOND_NS, drop)
+        return Outlet(spec, rng, self._config.start_ns + offset_ns, jitter_s * SECOND_NS, drop)
 
     @property
     def _end_ns(self) -> int | None:

@@ -307,6 +307,23 @@ def test_what_a_lost_sensor_missed_is_estimated_where_it_was_missed(recorder: Ma
     assert accounts[2].lost_interval_ns == (2 * SECOND, 2_300_000_000)
 
 
+def test_a_device_whose_sensors_all_come_back_goes_on_with_the_episode(recorder: Make, spool: Spool) -> None:
+    made = recorder()
+    give(made, rows(0, 20), rows(0, 2, 100_000_000, spec=FRAMES))
+    for name in ("imu", "cam"):
+        made.lost(name)
+    for name in ("imu", "cam"):
+        made.resumed(name)
+    give(made, rows(500_000_000, 50), rows(504_000_000, 5, 100_000_000, spec=FRAMES))
+    finish(made)
+    (episode,) = episodes(spool)
+    assert {name: len(stamps) for name, stamps in episode.stamps.items()} == {"imu": 70, "cam": 7}
+    assert {name: account.lost for name, account in episode.seal.account.items()} == {
+        "imu": {"away": 30},
+        "cam": {"away": 4},
+    }
+
+
 def test_an_absence_in_no_episode_is_in_the_next_manifest(recorder: Make, spool: Spool) -> None:
     made = recorder(None, ROWS, grace_ns=SECOND)
     give(made, rows(0, 50))

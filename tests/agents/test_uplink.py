@@ -236,8 +236,11 @@ def test_a_dead_authenticator_lets_nobody_in(site: Site) -> None:
     hello = wire.encode(wire.Hello(session=0, version=wire.VERSION, nonce=7, device="rig-1", spool_id="s"))
     with zmq.Context() as context:
         control, bulk = hostile(site, context, pair)
-        control.send(hello)
-        assert not control.poll(1500), "it was answered"
+        with control.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED) as monitor:
+            control.send(hello)
+            assert not monitor.poll(1500), "it was let in"
+            assert not control.poll(0), "it was answered"
+            control.disable_monitor()
         control.close()
         bulk.close()
     nothing_came(site)
@@ -264,6 +267,24 @@ def test_revoking_drops_a_live_session_and_only_that_key(site: Site, caplog: pyt
     wait_for(lambda: uplinks["rig-1"].stats()["handshakes_refused"])
     assert not site.committed(recordings["rig-1"])
     assert any("key revoked" in record.getMessage() for record in caplog.records)
+
+
+def test_a_connection_made_before_its_key_was_revoked_is_not_listened_to(site: Site) -> None:
+    pair = site.enrol("rig-1")
+    hello = wire.encode(wire.Hello(session=0, version=wire.VERSION, nonce=7, device="rig-1", spool_id="s"))
+    with zmq.Context() as context:
+        control, bulk = hostile(site, context, pair)
+        control.send(hello)
+        assert isinstance(wire.decode_from_server(control.recv()), wire.Welcome)
+        keys.revoke(site.keys, "rig-1")
+        wait_for(lambda: site.ingest.stats()["sessions_open"] == 0)
+        answer = wire.decode_from_server(control.recv())
+        assert isinstance(answer, wire.Error)
+        assert answer.code == "identity"
+        control.send(hello)
+        assert not control.poll(500), "it was answered"
+        control.close()
+        bulk.close()
 
 
 def test_a_second_key_of_a_name_works_while_keys_rotate(site: Site) -> None:

@@ -64,7 +64,7 @@ def test_close_ends_a_wait_from_another_thread():
     pacer = Pacer(1.0)
     assert pacer.until(0, 1.0)
     outcome = []
-    waiting = threading.Thread(target=lambda: outcome.append(pacer.until(10**15, 1e6)))
+    waiting = threading.Thread(target=lambda: outcome.append(pacer.until(10**15, 1e6)), daemon=True)
     waiting.start()
     pacer.close()
     waiting.join(10)

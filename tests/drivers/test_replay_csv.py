@@ -89,6 +89,7 @@ def test_several_streams_from_one_table_and_cells_left_empty(tmp_path):
     ("text", "options"),
     [
         ("0;1;2;\n10;3;4;\n", {"delimiter": ";", "header": False}),
+        ("0,1,2\n10,3,4,,\n", {"header": False}),
         ("# made by hand\r\n0,1,2,\r\n\r\n#more\r\n10,3,4,\r\n", {"comment": "#", "header": False}),
     ],
 )

@@ -92,6 +92,7 @@ def test_quaternion_and_matrix_are_the_same_rotation():
 
 def test_points_project_as_a_pinhole_camera_says():
     scene = PlanarScene(0, 320, 240, 70.0, color=False)
+    assert np.isclose(np.linalg.det(BODY_FROM_CAMERA), 1), "a rotation, not a mirror"
     motion = Trajectory(0).at(np.array([3.0]))
     position, rotation = motion.position[0], motion.rotation[0]
     for point in ([0.0, 0.0, 0.0], [0.4, -0.3, 0.0], [-0.7, 0.5, 0.0]):

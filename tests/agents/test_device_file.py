@@ -1,0 +1,86 @@
+"""The device file: a mistake names its path in the file, what was expected and the nearest valid name."""
+
+from pathlib import Path
+
+import pytest
+
+from sensorium.agents.device_file import check_device, load_device_file
+from sensorium.errors import ConfigError
+
+GOOD = """
+device: rig-1
+ingest: {url: "tcp://127.0.0.1:7707", server_key: keys/ingest.key, key: keys/rig-1.key_secret}
+spool: {path: spool, max_bytes: 20GB, min_free_bytes: 2GB, when_full: block}
+sensors:
+  rig: {kind: replay-euroc, path: mav0, pace: fast}
+filters: {rig.cam0: [{kind: sharpness}, {kind: duplicate, max_distance: 8}]}
+encodings: {rig.cam0: {codec: jpeg, quality: 90}}
+trigger: {kind: interval, length_s: 10}
+mission: {name: kitchen, domain: home, priority: 1.0}
+"""
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> object:
+    path = tmp_path / "device.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_device_file(path, overrides)
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    device = load(tmp_path, GOOD)
+    assert device.device == "rig-1"
+    assert device.spool.max_bytes == 20 * 10**9
+    assert device.at(device.spool.path) == tmp_path / "spool"
+    assert device.filters["rig.cam0"][1].max_distance == 8
+    assert device.trigger.length_s == 10
+
+
+def test_overrides(tmp_path: Path) -> None:
+    device = load(tmp_path, GOOD, "trigger.length_s=2.5", "sensors.rig.pace=3", "mission.name=hall")
+    assert (device.trigger.length_s, device.sensors["rig"].pace, device.mission.name) == (2.5, 3.0, "hall")
+
+
+def test_it_goes_through_json_as_under_ray(tmp_path: Path) -> None:
+    device = load(tmp_path, GOOD)
+    assert check_device(device.model_dump(mode="json", serialize_as_any=True), device.base) == device
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("replay-euroc", "replay-eurok", "sensors.rig: unknown kind 'replay-eurok', did you mean 'replay-euroc'?"),
+        ("pace: fast", "pase: fast", "sensors.rig.pase: unknown key, did you mean 'pace'?"),
+        ("max_bytes: 20GB", "max_byte: 20GB", "spool.max_byte: unknown key, did you mean 'max_bytes'?"),
+        ("max_bytes: 20GB", "max_bytes: lots", "spool.max_bytes: could not parse value"),
+        ("max_bytes: 20GB", "max_bytes: 2kB", "spool.max_bytes: input should be greater than or equal to"),
+        ("when_full: block", "when_full: stop", "spool.when_full: input should be 'block' or 'evict', got 'stop'"),
+        ("{kind: sharpness}", "{kind: sharpnes}", "filters.rig.cam0[0]: unknown kind 'sharpnes', did you mean"),
+        ("max_distance: 8", "max_distanc: 8", "filters.rig.cam0[1].max_distanc: unknown key, did you mean"),
+        ("length_s: 10", "length: 10", "trigger.length_s: is missing"),
+        ("kind: interval", "kind: interva", "trigger: unknown kind 'interva', did you mean 'interval'?"),
+        ("codec: jpeg", "codec: jpg", "encodings.rig.cam0.codec: input should be 'lossless' or 'jpeg', got 'jpg'"),
+        ("device: rig-1", "device: rig/1", "device: device 'rig/1': expected"),
+        ("device: rig-1", "devise: rig-1", "devise: unknown key, did you mean 'device'?"),
+        ("tcp://127.0.0.1:7707", "127.0.0.1:7707", "ingest.url: expected tcp://HOST:PORT, got '127.0.0.1:7707'"),
+        ("  rig: {kind: replay-euroc, path: mav0, pace: fast}", "  rig: camera", "sensors.rig: expected a mapping"),
+        ("device: rig-1", "device: [rig-1", "is not YAML"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_where(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace(old, new))
+    lines = [line for line in str(caught.value).splitlines() if said in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"device file {tmp_path / 'device.yaml'}: ")
+
+
+@pytest.mark.parametrize("override", ["nonsense", "a..b=1", "device.x=1"])
+def test_a_wrong_override_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        load(tmp_path, GOOD, override)
+
+
+def test_an_absent_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_device_file(tmp_path / "no.yaml")
