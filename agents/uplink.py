@@ -19,11 +19,12 @@ from zmq.utils.monitor import parse_monitor_message
 
 from sensorium.agents.spool import Spool
 from sensorium.drivers.clock import boot_id, boottime_ns
-from sensorium.errors import ConfigError, Corrupt, PeerViolation, SpoolError
+from sensorium.errors import ConfigError, Corrupt, PeerViolation, SensoriumError, SpoolError
 from sensorium.ingest import device_events as events
 from sensorium.ingest import wire
+from sensorium.ingest.device_events import Offered
 from sensorium.ingest.keys import Pair, is_loopback
-from sensorium.ingest.protocol_device import DeviceLink, Offered, State
+from sensorium.ingest.protocol_device import DeviceLink, State
 
 log = logging.getLogger(__name__)
 
@@ -119,13 +120,12 @@ class Uplink:
             while not self._stop_requested.is_set():
                 try:
                     self._step(context)
-                except (SpoolError, Corrupt, OSError) as error:
-                    # The spool may be in trouble for a while; it keeps the data, so this end tries again.
-                    log.error("uplink: %s", error)
+                except Exception as error:
+                    # The spool may be in trouble for a while. It keeps the data, so this end tries again, for ever.
+                    expected = isinstance(error, SensoriumError | OSError)
+                    log.error("uplink: %s", error, exc_info=None if expected else error)
                     self._link.lost(str(error), boottime_ns())
                     self._stop_requested.wait(1.0)
-        except Exception:
-            log.exception("uplink: stopped by a fault of its own")
         finally:
             if self._sockets is not None:
                 self._sockets.close()

@@ -94,10 +94,11 @@ def check_account(name: str, account: Account) -> None:
 
 
 def check_document(document: msgspec.Struct, what: str) -> None:
-    """Raise `PeerViolation` unless `document` is plain JSON that every Zarr reader can parse."""
+    """Raise `PeerViolation` unless `document` is plain JSON that every Zarr reader, and ours, can parse."""
     try:
         depth = _depth(msgspec.to_builtins(document, str_keys=True), MAX_DEPTH)
-        msgspec.json.encode(document)
+        # A reader must be able to turn it back: a NaN, say, becomes null, which not every field can be.
+        msgspec.json.decode(msgspec.json.encode(document), type=type(document))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise PeerViolation(f"{what} is not JSON: {error}") from error
     if depth < 0:

@@ -156,11 +156,10 @@ class Assembly:
             stream.data.close()
 
     def discard(self) -> None:
-        """Close and remove what is not committed; may be called twice."""
+        """Close, and remove what was not moved into the store; may be called twice."""
         self.failed = self.failed or "discarded"
         self.close()
-        if not self.moved:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # One record at a time: its prefix, its header, its payload in the pieces that come, its checksum. What a header
     # says is judged when it is whole, so that no payload is kept in memory, but a violation is raised only once the

@@ -1,9 +1,35 @@
-"""What the device's end of the link asks of its pump."""
+"""What the device's end of the link is told of the spool, and what it asks of its pump."""
 
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from sensorium.ingest import wire
+
+
+class Offered(Protocol):
+    """What the spool says of an episode that may be sent (`Waiting`): its first `size` bytes are synced."""
+
+    @property
+    def episode(self) -> UUID: ...
+    @property
+    def ordinal(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sealed(self) -> bool: ...
+    @property
+    def digest(self) -> bytes: ...
+    @property
+    def priority(self) -> float: ...
+    @property
+    def recoveries(self) -> int: ...
+    @property
+    def boot_id(self) -> str | None: ...
+    @property
+    def start_ns(self) -> int: ...
+    @property
+    def end_ns(self) -> int: ...
 
 
 @dataclass(frozen=True)

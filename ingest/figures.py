@@ -33,18 +33,18 @@ class Rates:
         """`devices` {name: sessions, bytes, bytes_per_s, committed, staged, seen_s}, `sessions_open`, counters."""
         elapsed_s = (now_ns - self._last_ns) / 1e9
         devices: dict[str, dict[str, Any]] = {}
-        for name, figures in link.devices.items():
+        for name, figures in link.out.devices.items():
             new_bytes = figures.written_bytes - self._bytes.get(name, 0)
             devices[name] = {
                 "sessions": sum(session.device == name for session in link.sessions.values()),
                 "bytes": figures.written_bytes,
                 "bytes_per_s": new_bytes / elapsed_s if self._last_ns and elapsed_s > 0 else 0.0,
                 "committed": figures.committed,
-                "staged": sum(t.accepted for t in link.transfers.values() if t.owner[0] == name),
+                "staged": sum(t.accepted for t in link.arrivals.by_episode.values() if t.owner[0] == name),
                 "seen_s": (now_ns - figures.heard_ns) / 1e9,
             }
         self._last_ns, self._bytes = now_ns, {name: row["bytes"] for name, row in devices.items()}
-        counters = {name: link.counters[name] for name in COUNTERS}
+        counters = {name: link.out.counters[name] for name in COUNTERS}
         return {"devices": devices, "sessions_open": len(link.sessions), **counters}
 
 

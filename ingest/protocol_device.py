@@ -13,11 +13,11 @@ import enum
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 from uuid import UUID
 
 from sensorium.ingest import device_events as events
 from sensorium.ingest import wire
+from sensorium.ingest.device_events import Offered
 from sensorium.ingest.pacing import Window
 from sensorium.ingest.probing import Probing
 
@@ -28,31 +28,6 @@ STALL_S = 20.0
 PAUSE_S = 5.0
 FIRST_WAIT_S = 0.25
 MAX_WAIT_S = 30.0
-
-
-class Offered(Protocol):
-    """What the spool says of an episode that may be sent (`Waiting`): its first `size` bytes are synced."""
-
-    @property
-    def episode(self) -> UUID: ...
-    @property
-    def ordinal(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def sealed(self) -> bool: ...
-    @property
-    def digest(self) -> bytes: ...
-    @property
-    def priority(self) -> float: ...
-    @property
-    def recoveries(self) -> int: ...
-    @property
-    def boot_id(self) -> str | None: ...
-    @property
-    def start_ns(self) -> int: ...
-    @property
-    def end_ns(self) -> int: ...
 
 
 class State(enum.Enum):
@@ -346,7 +321,7 @@ class DeviceLink:
         self._put_off.clear()
         self._events.append(events.Connected())
 
-    def _want(self, want: wire.Want, now_ns: int) -> None:
+    def _want(self, want: wire.Want, _: int) -> None:
         transfer = self._session.open.get(UUID(bytes=want.episode))
         if transfer is None or want.number <= transfer.want or want.offset > transfer.waiting.size:
             return
@@ -363,7 +338,7 @@ class DeviceLink:
             session.window.taken(credit.taken, now_ns)
             self._failures = 0
 
-    def _committed(self, message: wire.Committed, now_ns: int) -> None:
+    def _committed(self, message: wire.Committed, _: int) -> None:
         episode = UUID(bytes=message.episode)
         transfer = self._session.open.get(episode)
         if transfer and transfer.waiting.sealed and transfer.waiting.digest != message.digest:
@@ -380,12 +355,12 @@ class DeviceLink:
         if transfer is not None:
             self._session.order.remove(transfer)
 
-    def _rejected(self, message: wire.Rejected, now_ns: int) -> None:
+    def _rejected(self, message: wire.Rejected, _: int) -> None:
         episode = UUID(bytes=message.episode)
         self._close_offer(episode)
         self._events.append(events.Rejected(episode, message.code, message.reason))
 
-    def _ledgered(self, message: wire.Ledgered, now_ns: int) -> None:
+    def _ledgered(self, message: wire.Ledgered, _: int) -> None:
         for transfer in [t for t in self._session.open.values() if t.waiting.ordinal in message.ordinals]:
             self._close_offer(transfer.waiting.episode)
         self._events.append(events.Ledgered(message.ordinals))
@@ -395,7 +370,7 @@ class DeviceLink:
         if best is not None:
             self._events.append(events.Probed(*best))
 
-    def _directive(self, directive: wire.Directive, now_ns: int) -> None:
+    def _directive(self, directive: wire.Directive, _: int) -> None:
         self._events.append(events.Directed(directive))
 
     def _error(self, error: wire.Error, now_ns: int) -> None:

@@ -52,7 +52,7 @@ class Window(NamedTuple):
 class Stream:
     """One stream of an episode, as an array [n, *spec.shape] of `spec.dtype`; encoded media are decoded on reading.
 
-    Index it with an int, a slice or nothing else; what is read is checked, and damage raises `Corrupt`.
+    Index it with an int or a slice. What is read is checked; damage raises `Corrupt`.
     """
 
     def __init__(self, folder: Path, name: str, members: Mapping[str, Any]) -> None:
@@ -167,11 +167,19 @@ class Episode:
     def __init__(self, store: Path, row: Mapping[str, Any]) -> None:
         self._store, self._row = store, row
         self.row = {name: row[name] for name in COLUMNS}
-        self._document = json.loads(row["document"])
-        self.folder = store / EPISODES / month_of(uuid.UUID(row["episode"])) / row["episode"]
 
     def __repr__(self) -> str:
         return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self._document['streams'])}>"
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """The episode's Zarr group."""
+        return self._store / EPISODES / month_of(uuid.UUID(self.id)) / self.id
+
+    @functools.cached_property
+    def _document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self._row["document"])
+        return document
 
     def reopened(self) -> "Episode":
         """The same episode, with nothing read yet."""

@@ -2,17 +2,16 @@
 
 import os
 import threading
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from crc32c import crc32c
 
 from sensorium.ingest.layout import chunk_key, pack_index
 
 
 @dataclass(slots=True)
 class ShardFile:
-    """One open shard: its size and CRC32C so far, and (offset, bytes) of each whole inner chunk in it."""
+    """One open shard: its size and checksum so far (`commits.py` says which), and (offset, bytes) of each whole inner chunk in it."""
 
     path: Path
     fd: int
@@ -43,7 +42,7 @@ class ShardWriter:
         """Append bytes to the current inner chunk."""
         shard = self._current()
         _write_all(shard.fd, memoryview(data), shard.size)
-        shard.crc = crc32c(data, shard.crc)
+        shard.crc = zlib.crc32(data, shard.crc)
         shard.size += len(data)
         shard.dirty = True
         self._chunk_bytes += len(data)
@@ -56,23 +55,25 @@ class ShardWriter:
         self._chunk_bytes = 0
 
     def finish(self) -> None:
-        """Write the indexes that are missing; may be called again after it failed."""
-        for shard in self.files:
-            if shard.indexed:
-                continue
-            index = pack_index(shard.entries, self.per_shard if len(self.files) > 1 else len(shard.entries))
-            _write_all(shard.fd, memoryview(index), shard.size)
-            shard.crc = crc32c(index, shard.crc)
-            shard.size += len(index)
-            shard.dirty = shard.indexed = True
+        """Write the index of the last shard; may be called again after it failed."""
+        if self.files:
+            last = self.files[-1]
+            self._index(last, self.per_shard if len(self.files) > 1 else len(last.entries))
 
     def sync(self) -> None:
-        """Make what was written so far durable. Safe beside `write`: what is written meanwhile is the next sync's."""
+        """Make what was written so far durable. Safe beside `write`: what is written meanwhile is the next sync's.
+
+        Shards that are whole are closed with it, so that a device cannot use up descriptors with many small ones.
+        """
         with self._closing:
-            for shard in tuple(self.files):
-                if shard.dirty and shard.fd >= 0:
+            for shard in [shard for shard in tuple(self.files) if shard.fd >= 0]:
+                whole = shard.indexed
+                if shard.dirty:
                     shard.dirty = False
                     os.fdatasync(shard.fd)
+                if whole:
+                    os.close(shard.fd)
+                    shard.fd = -1
 
     def close(self) -> None:
         with self._closing:
@@ -81,9 +82,21 @@ class ShardWriter:
                     os.close(shard.fd)
                     shard.fd = -1
 
+    def _index(self, shard: ShardFile, length: int) -> None:
+        if shard.indexed:
+            return
+        index = pack_index(shard.entries, length)
+        _write_all(shard.fd, memoryview(index), shard.size)
+        shard.crc = zlib.crc32(index, shard.crc)
+        shard.size += len(index)
+        shard.dirty = True
+        shard.indexed = True
+
     def _current(self) -> ShardFile:
         if not self.files or (len(self.files[-1].entries) == self.per_shard):
-            if not self.files:
+            if self.files:
+                self._index(self.files[-1], self.per_shard)
+            else:
                 self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / chunk_key(len(self.files), self._ndim)
             self.files.append(ShardFile(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)))

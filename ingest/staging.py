@@ -72,7 +72,8 @@ class Staging:
                 self._link.written(transfer, session, size, now_ns)
             else:
                 self._link.unwritten(transfer, session, size)
-                self._report(episode, error, now_ns)
+                if self._link.arrivals.by_episode.get(episode.bytes) is transfer:  # not dropped meanwhile
+                    self._report(episode, error, now_ns)
             jobs = self._link.take_jobs()
         self.run(jobs)
         if staged is not None and error is None:
@@ -123,12 +124,12 @@ class Staging:
         if isinstance(job, Begin):
             self._discard(job.episode)
             self._staged[job.episode] = _Staged(store.begin(job.episode))
-            return partial(link.begun, job.episode)
+            return partial(link.arrivals.begun, job.episode)
         if isinstance(job, Commit):
-            return partial(link.committed, job.episode, self._commit(job))
+            return partial(link.arrivals.committed, job.episode, self._commit(job))
         if isinstance(job, Drop):
             self._discard(job.episode, job.why)
-            return partial(link.dropped, job.episode)
+            return partial(link.arrivals.dropped, job.episode)
         if isinstance(job, Ledger):
             return partial(link.ledgered, job.session, job.ordinals, self._ledger(job))
         store.saw_spool(job.device, job.spool_id, job.oldest, job.next_ordinal)
@@ -176,12 +177,12 @@ class Staging:
         link, why = self._link, str(error)
         staged = self._staged.get(episode)
         if isinstance(error, Corrupt):
-            link.damaged(episode, why, now_ns)
+            link.arrivals.damaged(episode, why, now_ns)
         elif isinstance(error, Conflict):
-            link.refused(episode, "conflict", why, now_ns, quarantine=True)
+            link.arrivals.refused(episode, "conflict", why, now_ns, quarantine=True)
         elif isinstance(error, PeerViolation):
-            link.refused(episode, "format", why, now_ns)
+            link.arrivals.refused(episode, "format", why, now_ns)
         else:
             if not isinstance(error, StoreError | OSError):
                 log.error("episode %s: %s", episode, why, exc_info=error)
-            link.failed(episode, why, now_ns, spoiled=staged is None or staged.assembly.failed is not None)
+            link.arrivals.failed(episode, why, now_ns, spoiled=staged is None or staged.assembly.failed is not None)

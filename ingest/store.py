@@ -111,7 +111,8 @@ class Store:
         month_of(episode)
         with _store_errors(self.staging):
             assembly = Assembly(self.staging / f"{episode}-{next(self._numbers)}", episode)
-        self._assemblies.add(assembly)
+        with self._guard:
+            self._assemblies.add(assembly)
         return assembly
 
     def commit(
@@ -143,7 +144,8 @@ class Store:
             record = self._put(assembly, manifest, seal, identity, array)
             self.catalog.add([record])
             self._step("catalog")
-            self._assemblies.discard(assembly)
+            with self._guard:
+                self._assemblies.discard(assembly)
             return record
 
     def state(self, episode: uuid.UUID) -> Known | None:
@@ -205,7 +207,8 @@ class Store:
 
     def staged_bytes(self) -> int:
         """Bytes of episodes that are arriving."""
-        return sum(assembly.accepted for assembly in tuple(self._assemblies) if assembly.failed is None)
+        with self._guard:
+            return sum(assembly.accepted for assembly in self._assemblies if assembly.failed is None)
 
     def free_bytes(self) -> int:
         """Bytes that the file system has left for us."""
@@ -305,8 +308,9 @@ class Store:
         for stale in self.staging.iterdir():
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         committed = {path.stem for path in record_paths(self.path)}
-        for month in self.episodes.iterdir():
-            for folder in month.iterdir() if month.is_dir() else ():
+        for month in [entry for entry in self.episodes.iterdir() if entry.is_dir()]:
+            self._make_month(month.name)
+            for folder in month.iterdir():
                 if folder.name not in committed and folder.is_dir():
                     folder.rename(self.staging / f"orphan-{folder.name}")
         fill(self.catalog, self.path)
@@ -385,4 +389,5 @@ def _store_errors(path: Path) -> Iterator[None]:
             f"{error.filename or path}: {error.strerror or error}; see to the disk, then try again"
         ) from error
     except SQLAlchemyError as error:
-        raise StoreError(f"{path / CATALOG}: {error}; see to the disk, or run `sensorium rebuild-catalog`") from error
+        why = str(error).splitlines()[0]
+        raise StoreError(f"{path / CATALOG}: {why}; see to the disk, or run `sensorium rebuild-catalog`") from error

@@ -52,6 +52,7 @@ class Session:
     taken: int = 0
     deficit: int = 0
     ledgering: bool = False
+    is_open: bool = True
     offers: "dict[bytes, Transfer]" = field(default_factory=dict)
     status: dict[str, object] = field(default_factory=dict)
 
@@ -73,10 +74,11 @@ class Session:
 
 @dataclass(eq=False)
 class Transfer:
-    """One episode on its way in, of `owner` (device, spool_id, ordinal); `accepted` bytes are written, `writing` says that more are being.
+    """One episode on its way in, of `owner` (device, spool_id, ordinal).
 
-    What cannot be done while bytes are written or a job is under way is remembered: `want_due`, `restart_due`,
-    `drop_due` (why, "" for no reason), and an offer that came while the transfer was being dropped as `parked`.
+    `accepted` bytes are written, `writing` says that more are being. What cannot be done while bytes are written or a
+    job is under way is remembered: `restart_due`, `drop_due` (why, "" for no reason), and an offer that came while the
+    transfer was being dropped as `parked`.
     """
 
     offer: wire.Offer
@@ -89,7 +91,6 @@ class Transfer:
     number: int = 0
     tries: int = 0
     writing: bool = False
-    want_due: bool = False
     restart_due: bool = False
     drop_due: str | None = None
     retry_ns: int = 0
@@ -123,7 +124,10 @@ class Begin:
 
 @dataclass(frozen=True)
 class Commit:
-    """Commit the episode, whose digest and (device, spool_id, ordinal) must be these; answer `committed`, `damaged`, `refused` or `failed`."""
+    """Commit the episode, whose digest and (device, spool_id, ordinal) must be these.
+
+    Answer `committed`, `damaged`, `refused` or `failed`.
+    """
 
     episode: UUID
     owner: tuple[str, str, int]

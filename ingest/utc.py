@@ -31,8 +31,7 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
     after = np.searchsorted(device, captured_ns, side="left")
     first, last = np.clip(after - 1, 0, len(probes) - 1), np.clip(after, 0, len(probes) - 1)
     to_first, to_last = np.abs(captured_ns - device[first]), np.abs(device[last] - captured_ns)
-    alone = first == last
-    share = np.where(alone, 1.0, to_last / np.maximum(to_first + to_last, 1))
+    share = to_last / np.maximum(to_first + to_last, 1)
     moved = np.rint((1 - share) * (offset[last] - offset[first]).astype(np.float64)).astype(np.int64)
     bound = share * (round_trip[first] / 2 + DRIFT * to_first) + (1 - share) * (round_trip[last] / 2 + DRIFT * to_last)
     uncertainty = np.maximum(np.ceil(bound).astype(np.int64) + 1, -(-int(round_trip.min()) // 2))

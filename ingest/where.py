@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import sqlglot
 from sqlglot import exp
@@ -33,6 +33,15 @@ _COMPARISONS: dict[type[exp.Expression], tuple[str, Callable[[Any, Any], bool]]]
     exp.LTE: ("<=", lambda a, b: a <= b),
     exp.GT: (">", lambda a, b: a > b),
     exp.GTE: (">=", lambda a, b: a >= b),
+}
+# What sqlglot may hang on a node; anything else (`symmetric`, a subquery, ...) would be lost in translation.
+_ARGUMENTS: dict[type[exp.Expression], set[str]] = {
+    exp.Like: {"this", "expression", "negate"},
+    exp.In: {"this", "expressions"},
+    exp.Between: {"this", "low", "high"},
+    exp.Anonymous: {"this", "expressions"},
+    exp.Column: {"this", "table", "db", "catalog"},
+    exp.Literal: {"this", "is_string"},
 }
 
 
@@ -85,14 +94,14 @@ def parse_where(expression: str, kinds: Mapping[str, str] | None) -> Where:
     try:
         trees = sqlglot.parse(f"SELECT {expression}", read="sqlite")
     except (SqlglotError, RecursionError) as error:
-        why = re.sub(r"\x1b\[\d*m", "", str(error).splitlines()[0] if str(error) else "nested too deep")
-        raise ConfigError(
-            f"condition {expression!r}: {why}; expected e.g. device = 'rig-1' and duration_s > 5"
-        ) from error
+        deep = isinstance(error, RecursionError)
+        why = "nested too deep" if deep else re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()[0]
+        raise ConfigError(f"condition {source!r}: {why}; expected e.g. device = 'rig-1' and duration_s > 5") from error
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Select) or len(tree.expressions) != 1 or _extras(tree):
         raise ConfigError(f"condition {source!r}: expected one boolean expression, e.g. device = 'rig-1'")
-    _kind(tree.expressions[0], kinds, source, MAX_DEPTH)
+    if _kind(tree.expressions[0], kinds, source, MAX_DEPTH) == TEXT:
+        raise ConfigError(f"condition {source!r}: is text; expected a condition, e.g. device = 'rig-1'")
     return Where(source, tree.expressions[0], kinds)
 
 
@@ -154,7 +163,10 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
         if len(found) > 1:
             raise ConfigError(f"condition {source!r}: {node.sql()} compares text with a number; quote 'text' only")
 
+    known = _ARGUMENTS.get(type(node), {"this", "expression"})
     match node:
+        case _ if any(value for name, value in node.args.items() if name not in known):
+            _refuse(node, source)
         case exp.Paren():
             return inner(node.this)
         case exp.And() | exp.Or():
@@ -168,9 +180,9 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
             if isinstance(node.expression, exp.Boolean):
                 truth(node.this)
             inner(node.this)
-        case exp.In() if node.expressions and not node.args.get("query"):
+        case exp.In() if node.expressions:
             alike(node.this, *node.expressions)
-        case exp.Between() if not node.args.get("symmetric"):
+        case exp.Between():
             alike(node.this, node.args["low"], node.args["high"])
         case exp.Like() if isinstance(node.expression, exp.Literal) and node.expression.is_string:
             if inner(node.this) == NUMBER:
@@ -188,11 +200,15 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
             _known(name, kinds, source)
             return kinds[name]
         case _:
-            raise ConfigError(
-                f"condition {source!r}: {node.sql()[:80]} is not allowed; use and, or, not, comparisons, in, between,"
-                " like, is null, columns, numbers, 'text', has('stream')"
-            )
+            _refuse(node, source)
     return NUMBER
+
+
+def _refuse(node: exp.Expression, source: str) -> NoReturn:
+    raise ConfigError(
+        f"condition {source!r}: {node.sql()[:80]} is not allowed; use and, or, not, comparisons, in, between, like,"
+        " is null, columns, numbers, 'text', has('stream')"
+    )
 
 
 def _has_name(node: exp.Anonymous) -> str | None:
@@ -242,7 +258,8 @@ def _sql(node: exp.Expression, bind: Callable[[Value], str], has: str) -> str:
         case exp.Between():
             return f"({inner(node.this)} BETWEEN {inner(node.args['low'])} AND {inner(node.args['high'])})"
         case exp.Like():
-            return f"({inner(node.this)} LIKE {inner(node.expression)})"
+            negate = "NOT " if node.args.get("negate") else ""
+            return f"({inner(node.this)} {negate}LIKE {inner(node.expression)})"
         case exp.Anonymous():
             return has.format(bind(_has_name(node)))
         case exp.Column():
@@ -285,7 +302,8 @@ def _value(node: exp.Expression, row: Row, streams: Collection[str], source: str
             return False if False in found else None if None in found else True
         case exp.Like():
             value = inner(node.this)
-            return None if value is None else _like(str(node.expression.this), value, source)
+            negate = bool(node.args.get("negate"))
+            return None if value is None else _like(str(node.expression.this), value, source) != negate
         case exp.Anonymous():
             return _has_name(node) in streams
         case exp.Column():

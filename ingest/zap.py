@@ -29,7 +29,7 @@ class Refusals:
         self._last: dict[str, tuple[float, int]] = {}
 
     def note(self, peer: str, why: str) -> None:
-        """Log it, or count it for the next line."""
+        """Log it, or count it for the next line. `peer` is where from, or, if that is not known, where to."""
         now = time.monotonic()
         last, held = self._last.get(peer, (-LOG_EVERY_S, 0))
         if now - last < LOG_EVERY_S:
@@ -38,7 +38,7 @@ class Refusals:
         if len(self._last) >= MAX_PEERS:
             self._last.clear()
         self._last[peer] = (now, 0)
-        log.warning("connection from %s refused: %s%s", peer, why, f" ({held} more since)" if held else "")
+        log.warning("connection %s %s%s", peer, why, f" ({held} more since)" if held else "")
 
 
 def secure(socket: "zmq.Socket[bytes]", pair: Pair) -> None:
@@ -78,7 +78,7 @@ class Gate(threading.Thread):
         try:
             changed = self._allowed.refresh()
         except OSError as error:
-            self._refusals.note("the folder of keys", f"cannot be read: {error.strerror}")
+            log.error("the folder of allowed keys cannot be read: %s", error.strerror)
             return
         if changed:
             self._on_change()
@@ -89,13 +89,13 @@ class Gate(threading.Thread):
         _, number, domain, address, _, mechanism, *credentials = request
         user_id, why = None, ""
         if domain != DOMAIN or mechanism != b"CURVE" or len(credentials) != 1 or len(credentials[0]) != 32:
-            why = f"mechanism {mechanism.decode('ascii', 'replace')[:20]} in place of CURVE"
+            why = f"refused: mechanism {mechanism.decode('ascii', 'replace')[:20]} in place of CURVE"
         else:
             public = z85.encode(credentials[0]).decode("ascii")
             self._look()  # the key may have been allowed, or revoked, a moment ago
             user_id = self._allowed.user_id(public)
-            why = f"key {public} is not allowed"
+            why = f"refused: key {public} is not allowed"
         if user_id is None:
-            self._refusals.note(address.decode("ascii", "replace"), why)
+            self._refusals.note("from " + address.decode("ascii", "replace"), why)
             return [b"1.0", number, b"400", b"not allowed", b"", b""]
         return [b"1.0", number, b"200", b"OK", user_id.encode("ascii"), b""]

@@ -1,6 +1,7 @@
 """Whatever bytes come, an assembly either takes the true episode or says who is at fault, and stays within bounds."""
 
 import dataclasses
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,7 @@ HOSTILE: dict[str, tuple[type, Change]] = {
         of_stream(0, calibration={"a": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}),
     ),
     "a document of bytes that are no JSON": (Open, of_stream(0, calibration={"a": msgspec.msgpack.Ext(5, b"x")})),
+    "a band of no numbers": (Open, of_stream(0, band_hz=(float("nan"), 1.0))),
     "a stream that is not": (Chunk, replaced(stream=7)),
     "a stream below 0": (Chunk, replaced(stream=-1)),
     "a chunk for a blob": (Chunk, replaced(stream=2)),
@@ -340,3 +342,59 @@ def test_other_clocks_pass(make_episode: Any, start: Any) -> None:
     one = start(made.episode)
     take(one, made.data)
     assert dataclasses.is_dataclass(one.streams[0])
+
+
+def test_a_record_counts_once(small: Any, start: Any) -> None:
+    note = next(number for number, (header, _) in enumerate(small.records) if isinstance(header, Note))
+    with pytest.raises(PeerViolation, match=f"it follows record {note}"):
+        take(start(small.episode), b"".join([*small.pieces[: note + 1], small.pieces[note]]))
+
+
+def test_sync_beside_append(make_episode: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assembly_module, "shard_chunks", lambda _entry: 2)
+    made = make_episode({name: np.arange(400.0) for name in "abc"})
+    one, ended, errors = start(made.episode), threading.Event(), []
+
+    def keep_syncing() -> None:
+        while not ended.is_set():
+            try:
+                one.sync()
+            except StoreError as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=keep_syncing)
+    thread.start()
+    take(one, made.data, 100)
+    one.discard()
+    ended.set()
+    thread.join()
+    assert errors == []
+    assert one.seal is not None
+
+
+def test_descriptors_are_bounded(make_episode: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of zeros pack small: a device could fill a shard with each."""
+    monkeypatch.setattr(assembly_module, "shard_chunks", lambda _entry: 1)
+    made = make_episode({"s": np.zeros(800)})
+    one = start(made.episode)
+    for piece in made.pieces:
+        one.append(piece)
+        one.sync()
+        held = [
+            fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink() and str(one.folder) in str(fd.readlink())
+        ]
+        assert len(held) <= 2
+    assert len(one.streams[0].data.files) == 100
+
+
+def test_a_failed_sync_is_the_end(small: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    one = start(small.episode)
+    take(one, small.data[:-200])
+    monkeypatch.setattr("os.fdatasync", broken)
+    with pytest.raises(StoreError, match="sent again"):
+        one.sync()
+    with pytest.raises(StoreError, match="begin it again"):
+        one.append(small.data[-200:])

@@ -4,12 +4,13 @@ import heapq
 import itertools
 import random
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,7 @@ class Server:
         self.quarantined: list[uuid.UUID] = []
         self.routes: dict[bytes, Callable[[wire.Message], None]] = {}
         self.trouble = 0.0
+        self.slowness_s = 0.0
         self.life = 0
         self.restart()
         self.tick()
@@ -81,6 +83,8 @@ class Server:
         """A new process: sessions, credit and staging are gone, the store is not."""
         self.life += 1
         self.staged: dict[uuid.UUID, bytearray] = {}
+        self.arrived: deque[tuple[str, wire.Data, bytes]] = deque()
+        self.writing = False
         self.routes.clear()
         self.link = ServerLink(
             self.known, lambda: self.world.random.getrandbits(62), lambda: self.world.now_ns, self.limits, secure=True
@@ -116,27 +120,27 @@ class Server:
         match job:
             case Begin(episode) if in_trouble:
                 self.staged.pop(episode, None)
-                link.failed(episode, "full", now_ns)
+                link.arrivals.failed(episode, "full", now_ns)
             case Begin(episode):
                 self.staged[episode] = bytearray()
-                link.begun(episode, now_ns)
+                link.arrivals.begun(episode, now_ns)
             case Commit(episode) if in_trouble:
-                link.failed(episode, "full", now_ns, spoiled=False)
+                link.arrivals.failed(episode, "full", now_ns, spoiled=False)
             case Commit(episode, owner, _, digest, _):
                 data = bytes(self.staged[episode])
                 if digest_of(data) != digest:
-                    link.damaged(episode, "digest", now_ns)
+                    link.arrivals.damaged(episode, "digest", now_ns)
                 else:
                     assert episode not in self.committed, "committed twice"
                     self.committed[episode] = (owner, data)
                     self.discarded.pop(owner, None)
                     del self.staged[episode]
-                    link.committed(episode, digest, now_ns)
+                    link.arrivals.committed(episode, digest, now_ns)
             case Drop(episode, why):
                 self.staged.pop(episode, None)
                 if why:
                     self.quarantined.append(episode)
-                link.dropped(episode, now_ns)
+                link.arrivals.dropped(episode, now_ns)
             case Ledger(session, device, spool_id, ordinals, reason):
                 by_owner = {owner: (e, data) for e, (owner, data) in self.committed.items()}
                 found = []
@@ -154,31 +158,35 @@ class Server:
         self.pump()
 
     def bulk(self, user_id: str, data: wire.Data, payload: bytes) -> None:
-        transfer = self.link.data(user_id, data, len(payload), self.world.now_ns)
-        if transfer is not None:
-            staged = self.staged[transfer.episode]
-            assert len(staged) == data.offset == transfer.accepted, "a gap was written"
-            staged += payload
-            life = self.life  # the write takes a moment, in which the control thread goes on
-            number = data.session
+        self.arrived.append((user_id, data, payload))
+        self.write()
 
-            def written() -> None:
-                if life == self.life:
-                    self.link.written(transfer, number, len(payload), self.world.now_ns)
-                    self.pump()
-
-            if self.world.random.random() < 0.5:
-                written()
-            else:
-                self.world.after(0.0, written)
+    def write(self) -> None:
+        """One write at a time, some of them slow; the control thread goes on meanwhile."""
+        while self.arrived and not self.writing:
+            user_id, data, payload = self.arrived.popleft()
+            transfer = self.link.data(user_id, data, len(payload), self.world.now_ns)
+            if transfer is not None:
+                staged = self.staged[transfer.episode]
+                assert len(staged) == data.offset == transfer.accepted, "a gap was written"
+                staged += payload
+                self.writing = True
+                delay_s = self.world.random.random() ** 8 * self.slowness_s
+                self.world.after(delay_s, partial(self.written, transfer, data, len(payload), self.life))
         self.pump()
+
+    def written(self, transfer: Any, data: wire.Data, size: int, life: int) -> None:
+        if life == self.life:
+            self.writing = False
+            self.link.written(transfer, data.session, size, self.world.now_ns)
+            self.write()
 
     def check(self) -> None:
         sessions = self.link.sessions.values()
         outstanding = [s.outstanding for s in sessions]
         assert all(value >= 0 for value in outstanding)
         assert sum(outstanding) == self.link.pool.outstanding <= self.limits.pool_bytes
-        opened = [t for t in self.link.transfers.values() if t.state.name != "WAITING"]
+        opened = [t for t in self.link.arrivals.by_episode.values() if t.state.name != "WAITING"]
         assert len(opened) <= self.limits.open_transfers
         assert all(len(s.offers) <= self.limits.offers for s in sessions)
 
@@ -195,6 +203,7 @@ class Device:
         self.rejected: dict[uuid.UUID, str] = {}
         self.discards: dict[int, uuid.UUID] = {}
         self.probes: list[events.Probed] = []
+        self.gave_up: list[str] = []
         self.connection = 0
         self.cut: set[int] = set()
         self.silent = False
@@ -206,7 +215,7 @@ class Device:
     def boot(self) -> None:
         self.connection += 1
         self.link = DeviceLink(
-            self.name, "spool", "boot", lambda: (0, len(self.contents)), lambda waiting: [], self.world.random.random
+            self.name, "spool", "boot", lambda: (0, len(self.contents)), lambda _: [], self.world.random.random
         )
         self.busy_until_ns = 0
 
@@ -272,7 +281,8 @@ class Device:
                     self.silent = False
                     self.busy_until_ns = 0
                     self.server.routes[self.route] = self.from_server(self.connection)
-                case events.Disconnect():
+                case events.Disconnect(why):
+                    self.gave_up.append(why)
                     self.server.routes.pop(self.route, None)
                     self.connection += 1
                 case events.Committed(episode, ordinal):
@@ -314,7 +324,9 @@ class Device:
         for message in self.link.take_messages():
             frame, route, connection, life = wire.encode(message), self.route, self.connection, self.server.life
 
-            def arrive(frame: bytes = frame, route: bytes = route, connection: int = connection, life: int = life) -> None:
+            def arrive(
+                frame: bytes = frame, route: bytes = route, connection: int = connection, life: int = life
+            ) -> None:
                 if connection not in self.cut and not self.silent and life == self.server.life:
                     self.server.control(route, self.user_id, frame)
 
@@ -344,7 +356,9 @@ class Device:
 
     def cut_unseen(self) -> None:
         """What is under way is lost, and both ends go on as if nothing were (a transparent reconnect of bulk)."""
-        self.world.queue = [entry for entry in self.world.queue if "send_bulk" not in getattr(entry[2], "__qualname__", "")]
+        self.world.queue = [
+            entry for entry in self.world.queue if "send_bulk" not in getattr(entry[2], "__qualname__", "")
+        ]
         heapq.heapify(self.world.queue)
 
     def half_open(self) -> None:
@@ -388,19 +402,25 @@ FAULTS = st.lists(
     sizes=st.lists(st.lists(st.integers(1, 60_000), max_size=12), min_size=1, max_size=3),
     rate=st.sampled_from([8_000.0, 100_000.0, 10_000_000.0]),
     trouble=st.sampled_from([0.0, 0.3]),
+    slowness_s=st.sampled_from([0.0, 2.0]),
     faults=FAULTS,
 )
 def test_when_faults_cease_every_episode_arrived_exactly_once(
-    seed: int, sizes: list[list[int]], rate: float, trouble: float, faults: list[tuple[float, str, int]]
+    seed: int,
+    sizes: list[list[int]],
+    rate: float,
+    trouble: float,
+    slowness_s: float,
+    faults: list[tuple[float, str, int]],
 ) -> None:
     world, server, devices = make(seed, sizes, rate)
-    server.trouble = trouble
+    server.trouble, server.slowness_s = trouble, slowness_s
     for at_s, fault, which in faults:
         device = devices[which % len(devices)]
         act = server.restart if fault == "restart" else getattr(device, fault)
         world.after(at_s, act)
     world.run(lambda: False, 20)
-    server.trouble = 0.0
+    server.trouble = server.slowness_s = 0.0
     count = sum(map(len, sizes))
     world.run(lambda: drained(devices, count), 600 + 4 * sum(map(sum, sizes)) / rate)
     assert drained(devices, count)
@@ -416,11 +436,33 @@ def test_a_slow_link_drains_with_at_most_two_seconds_in_flight_and_probes_go_on(
     assert device.link.state is State.UP
     assert device.most_in_flight_s <= 2.05  # the first window is 16 KiB
     assert len(device.probes) >= 10
-    assert server.link.counters["sessions"] == 1
+    assert server.link.out.counters["sessions"] == 1
+
+
+def test_bytes_that_vanish_end_the_session_though_the_server_still_answers() -> None:
+    world, server, (device,) = make(2, [[100_000]], rate=50_000)
+    world.run(lambda: any(server.staged.values()), 60)
+    device.cut_unseen()
+    vanished = device.send_bulk
+    device.send_bulk = lambda *_: None  # type: ignore[method-assign]
+    world.run(lambda: bool(device.gave_up), 60)
+    assert "no progress" in device.gave_up[0]
+    device.send_bulk = vanished  # type: ignore[method-assign]
+    world.run(lambda: drained([device], 1), 60)
+    assert drained([device], 1)
+
+
+def test_what_is_in_flight_shrinks_when_the_link_becomes_slow() -> None:
+    world, _, (device,) = make(4, [[3_000_000]], rate=200_000)
+    world.run(lambda: device.link._session.window.size > 100_000, 60)
+    device.rate = 8_000.0
+    world.run(lambda: False, 90)
+    assert device.link.state is State.UP
+    assert 0 < device.link.in_flight / device.rate <= 2.5
 
 
 def test_a_fast_link_uses_messages_of_a_megabyte() -> None:
-    world, server, (device,) = make(1, [[64 << 20]], rate=1e9, limits=Limits())
+    world, _, (device,) = make(1, [[64 << 20]], rate=1e9, limits=Limits())
     device.latency_s = 0.001
     world.run(lambda: drained([device], 1), 10)
     assert drained([device], 1)
@@ -439,7 +481,7 @@ def test_damage_is_asked_for_again_and_given_up_after_three_tries() -> None:
     device.corrupt = 1.0
     world.run(lambda: bool(device.rejected and server.quarantined), 60)
     assert list(device.rejected.values()) == ["corrupt"]
-    assert server.link.counters["damaged"] == 3
+    assert server.link.out.counters["damaged"] == 3
     assert len(server.quarantined) == 1
     assert not server.committed
 
@@ -473,214 +515,13 @@ def test_a_discard_ends_a_transfer() -> None:
     world.run(lambda: any(server.staged.values()), 60)
     device.discard(0)
     world.run(lambda: not device.discards, 60)
-    assert not server.link.transfers
+    assert not server.link.arrivals.by_episode
     assert not server.staged
     assert ("rig-0", "spool", 0) in server.discarded
 
 
-# --- what a hostile or mistaken peer meets ---------------------------------------------------------------------------
-
-
-@dataclass
-class Peer:
-    """A device of which the test says every message."""
-
-    link: ServerLink
-    name: str = "rig-1"
-    session: int = 0
-    now_ns: int = 0
-
-    def say(self, message: wire.DeviceMessage, route: bytes = b"r") -> list[wire.Message]:
-        self.link.receive(route, f"{self.name}/key", message, self.now_ns)
-        self.link.poll(self.now_ns)
-        return [message for _, message in self.link.take_messages()]
-
-    def hello(self, **change: Any) -> list[wire.Message]:
-        about: dict[str, Any] = {"version": wire.VERSION, "nonce": 1, "device": self.name, "spool_id": "s"}
-        answers = self.say(wire.Hello(session=0, **{**about, **change}))
-        if isinstance(answers[0], wire.Welcome):
-            self.session = answers[0].session
-        return answers
-
-    def offer(self, number: int = 1, **change: Any) -> list[wire.Message]:
-        about: dict[str, Any] = {"ordinal": number, "size": 1 << 20, "sealed": True, "digest": bytes(32)}
-        return self.say(
-            wire.Offer(session=self.session, episode=number.to_bytes(16, "big"), **{**about, **change})
-        )
-
-    def do_begins(self) -> list[wire.Message]:
-        for job in self.link.take_jobs():
-            if isinstance(job, Begin):
-                self.link.begun(job.episode, self.now_ns)
-        self.link.poll(self.now_ns)
-        return [message for _, message in self.link.take_messages()]
-
-    def data(self, size: int, offset: int = 0, want: int = 1, session: int | None = None) -> Any:
-        number = self.session if session is None else session
-        header = wire.Data(session=number, episode=(1).to_bytes(16, "big"), offset=offset, want=want)
-        return self.link.data(f"{self.name}/key", header, size, self.now_ns)
-
-
-def new_link(limits: Limits | None = None, secure: bool = True) -> ServerLink:
-    counter = itertools.count(100)
-    return ServerLink(lambda _: None, lambda: next(counter), lambda: 0, limits, secure)
-
-
-@pytest.mark.parametrize(
-    ("change", "code", "text"),
-    [
-        ({"version": 7}, "version", "install the same release"),
-        ({"device": "rig-2"}, "identity", "its key is that of 'rig-1'"),
-        ({"spool_id": "../x"}, "identity", "spool_id"),
-    ],
-)
-def test_a_hello_that_cannot_be_is_refused_with_the_reason(change: dict[str, Any], code: str, text: str) -> None:
-    (error,) = Peer(new_link()).hello(**change)
-    assert isinstance(error, wire.Error)
-    assert error.code == code
-    assert text in error.reason
-
-
-def test_data_beyond_the_credit_ends_the_session_and_nothing_is_written() -> None:
-    peer = Peer(new_link())
-    peer.hello()
-    peer.offer()
-    peer.do_begins()
-    assert peer.data((1 << 20) + 1) is None
-    assert not peer.link.sessions
-    assert peer.link.pool.outstanding == 0
-    assert peer.link.counters["violations"] == 1
-
-
-def test_a_stranger_cannot_use_a_session_number() -> None:
-    peer = Peer(new_link())
-    peer.hello()
-    peer.offer()
-    peer.do_begins()
-    thief = Peer(peer.link, name="rig-2", session=peer.session)
-    assert thief.data(1000) is None
-    (answer,) = thief.say(wire.Probe(session=peer.session, sent_ns=1), route=b"other")
-    assert isinstance(answer, wire.Error)
-    assert peer.link.counters["stale_bytes"] == 1000
-    assert peer.data(1000) is not None
-
-
-def test_a_new_session_revokes_the_old_one() -> None:
-    peer = Peer(new_link())
-    peer.hello()
-    peer.offer()
-    peer.do_begins()
-    old = peer.session
-    peer.hello()
-    assert list(peer.link.sessions) == [peer.session]
-    assert peer.link.pool.outstanding == 0
-    assert peer.data(1000, session=old) is None
-    assert [type(m) for m in peer.offer()] == [wire.Want, wire.Credit]
-
-
-def test_a_gap_is_asked_for_once() -> None:
-    peer = Peer(new_link())
-    peer.hello()
-    peer.offer()
-    peer.do_begins()
-    assert peer.data(1000, offset=5000) is None
-    assert peer.data(1000, offset=6000) is None
-    wants = [m for _, m in peer.link.take_messages() if isinstance(m, wire.Want)]
-    assert [(w.offset, w.number) for w in wants] == [(0, 2)]
-    assert peer.link.counters["dropped_bytes"] == 2000
-
-
-def test_one_episode_id_from_two_spools_is_a_conflict() -> None:
-    link = new_link()
-    first, second = Peer(link), Peer(link, name="rig-2")
-    first.hello()
-    second.hello()
-    first.offer()
-    answers = second.offer()
-    assert [m.code for m in answers if isinstance(m, wire.Rejected)] == ["conflict"]
-
-
-def test_offers_and_sessions_are_limited() -> None:
-    link = new_link(Limits(offers=3, sessions=2))
-    peer = Peer(link)
-    peer.hello()
-    for number in range(1, 5):
-        answers = peer.offer(number)
-    assert not link.sessions
-    assert any(isinstance(m, wire.Error) and m.code == "violation" for m in answers)
-    for number in range(2):
-        Peer(link, name=f"a-{number}").hello()
-    (error,) = Peer(link, name="one-more").hello()
-    assert isinstance(error, wire.Error)
-    assert error.code == "busy"
-
-
-def test_full_staging_says_busy_and_not_rejected() -> None:
-    peer = Peer(new_link(Limits(staged_bytes=1 << 20)))
-    peer.hello()
-    peer.offer(1)
-    answers = peer.offer(2)
-    (error,) = [m for m in answers if isinstance(m, wire.Error)]
-    assert (error.code, error.episode) == ("busy", (2).to_bytes(16, "big"))
-    assert error.retry_s > 0
-
-
-def test_silent_and_stalled_sessions_expire_and_their_staging_later() -> None:
-    peer = Peer(new_link())
-    peer.hello()
-    peer.offer()
-    peer.do_begins()
-    assert peer.link.pool.outstanding > 0
-    for _ in range(4):  # it goes on to probe, but never uses its credit
-        peer.now_ns += 10 * SECOND
-        peer.say(wire.Probe(session=peer.session, sent_ns=1))
-    assert not peer.link.sessions
-    assert peer.link.pool.outstanding == 0
-    assert peer.link.transfers
-    peer.now_ns += 1000 * SECOND
-    peer.link.poll(peer.now_ns)
-    assert [type(job) for job in peer.link.take_jobs() if isinstance(job, Drop)] == [Drop]
-
-
-def test_unknown_messages_are_answered_and_rubbish_ends_only_its_sender() -> None:
-    link = new_link()
-    good, bad = Peer(link), Peer(link, name="rig-2")
-    good.hello()
-    bad.hello()
-    link.misunderstood(b"r", "rig-1/key", wire.UnknownMessage("teleport", good.session), 0)
-    ((_, answer),) = link.take_messages()
-    assert isinstance(answer, wire.Error)
-    assert answer.code == "unknown"
-    assert good.session in link.sessions
-
-
-def test_revoking_a_key_ends_its_sessions_alone() -> None:
-    link = new_link()
-    first, second = Peer(link), Peer(link, name="rig-2")
-    first.hello()
-    second.hello()
-    link.revoke(lambda user_id: user_id != "rig-2/key", 0)
-    assert list(link.sessions) == [first.session]
-
-
-def test_without_keys_a_spool_is_the_identity() -> None:
-    link = new_link(secure=False)
-    link.receive(b"r", "", wire.Hello(session=0, version=1, nonce=1, device="cam", spool_id="abc"), 0)
-    (session,) = link.sessions.values()
-    assert (session.identity, session.device) == ("insecure:abc", "cam")
-
-
-@given(frame=st.binary(max_size=200))
-def test_random_bytes_are_a_violation_and_nothing_else(frame: bytes) -> None:
-    for decode in (wire.decode_from_device, wire.decode_from_server):
-        try:
-            decode(frame)
-        except wire.PeerViolation:
-            pass
-
-
 def test_a_committed_episode_with_another_digest_is_kept() -> None:
-    link = DeviceLink("rig-1", "s", "b", lambda: (0, 1), lambda w: [], lambda: 0.5)
+    link = DeviceLink("rig-1", "s", "b", lambda: (0, 1), lambda _: [], lambda: 0.5)
     link.poll(0)
     (hello,) = link.take_messages()
     assert isinstance(hello, wire.Hello)

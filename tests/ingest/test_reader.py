@@ -58,9 +58,14 @@ def test_query_and_prefix(corpus_path: Path) -> None:
     named = {"episode", "device", "mission", "start_utc", "duration_s", "bytes", "streams", "account"}
     assert named <= record.keys()
     assert record["streams"]["front"] == {
-        "modality": "test", "dtype": "uint8", "shape": [8, 8], "rate_hz": None, "media_type": "application/octet-stream",
-        "rows": 20, "bytes": record["streams"]["front"]["bytes"],
-    }  # fmt: skip
+        "modality": "test",
+        "dtype": "uint8",
+        "shape": [8, 8],
+        "rate_hz": None,
+        "media_type": "application/octet-stream",
+        "rows": 20,
+        "bytes": record["streams"]["front"]["bytes"],
+    }
 
 
 def test_a_window_is_half_open(corpus_path: Path) -> None:

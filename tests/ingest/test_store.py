@@ -224,6 +224,27 @@ def test_a_full_disk_is_survived_and_the_commit_repeated(made: Any, tmp_path: Pa
     assert not list(verify(tmp_path, deep=True))
 
 
+@pytest.mark.parametrize("at", ["renamed", "folder", "record"])
+def test_a_commit_that_failed_half_way_is_delivered_again(made: Any, tmp_path: Path, at: str) -> None:
+    failing = True
+
+    def step(name: str) -> None:
+        if failing and name == at:
+            raise OSError(5, "Input/output error")
+
+    with Store.open(tmp_path, step) as store:
+        assembly = arrive(store, made)
+        with pytest.raises(StoreError, match="Input/output"):
+            store.commit(assembly, device="rig-1", identity="key-1")
+        assembly.discard()
+        failing = False
+        assert store.state(made.episode) is None
+        commit(store, made)
+        assert len(list(store.staging.glob("orphan-*"))) == (at != "record")
+        assert not list(verify(tmp_path, deep=True))
+        assert len(sensorium.open(tmp_path).query()) == 1
+
+
 def test_a_failed_sync_of_data_is_not_trusted_again(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
     def broken(_fd: int) -> None:
         raise OSError(5, "Input/output error")
@@ -354,3 +375,44 @@ def test_an_unreadable_record_stops_the_start_with_its_name(made: Any, tmp_path:
         Store.open(tmp_path)
     with pytest.raises(Corrupt, match=str(path)):
         rebuild_catalog(tmp_path)
+
+
+def test_a_disk_that_is_really_full(make_episode: Any, tmp_path: Path) -> None:
+    """On an ext4 of 16 MB: what was committed stays whole and readable, what was not leaves nothing."""
+    image, mounted = tmp_path / "image", tmp_path / "mounted"
+    image.touch()
+    os.truncate(image, 16 << 20)
+    mounted.mkdir()
+    for command in (["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, mounted]):
+        try:
+            done = subprocess.run(command, capture_output=True, check=False)
+        except FileNotFoundError:
+            pytest.skip(f"no {command[0]} here")
+        if done.returncode:
+            pytest.skip(f"cannot mount here: {done.stderr.decode().strip()}")
+    try:
+        rng = np.random.default_rng(0)
+        committed, refused, store = 0, 0, Store.open(mounted / "s")
+        with store:
+            while refused < 5:
+                frames = rng.integers(0, 255, (int(rng.integers(1, 400)), 64, 64), dtype=np.uint8)
+                made, assembly = make_episode({"front": frames}, ordinal=committed + refused), None
+                try:
+                    assembly = store.begin(made.episode)
+                    assembly.append(made.data)
+                    store.commit(assembly, device="rig-1", identity="key-1")
+                    committed += 1
+                except StoreError:
+                    refused += 1
+                    if assembly is not None:
+                        assembly.discard()
+            assert committed > 0
+            assert len(sensorium.open(store.path).query()) == committed
+            # The disk may fill up between the commit record and the catalog: then it is in, and the next start says so.
+            unlisted = [finding.what for finding in verify(store.path, deep=True)]
+            assert set(unlisted) <= {"is not in the catalog"}
+        with Store.open(mounted / "s") as store:
+            assert len(store.catalog.ids()) == committed + len(unlisted)
+            assert not list(verify(store.path, deep=True))
+    finally:
+        subprocess.run(["umount", mounted], check=True, capture_output=True)
