@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-BENCHES := $(wildcard bench/*.py)
+BENCHES := $(filter-out bench/table.py bench/measuring.py,$(wildcard bench/*.py))
 
 .PHONY: help demo test test-all soak check lint types bench install clean
 

@@ -1,0 +1,158 @@
+"""How every benchmark is run and reported: options, a folder to work in, processes watched, one object at the end."""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sensorium.ingest import keys
+from sensorium.ingest.keys import Pair
+
+DEVICE = "bench"
+SAMPLE_S = 0.25
+_INGEST = "from sensorium.cli.main import main; main()"
+
+
+@dataclass(frozen=True)
+class Options:
+    """`quick`: as little as shows that it works. `runs`: repetitions. `folder`: scratch, on the disk to measure."""
+
+    quick: bool
+    runs: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one benchmark found. `ours` and `against` are medians in `unit`; `ratio` is above 1 where ours is better."""
+
+    name: str
+    ours: float
+    against: float
+    ratio: float
+    unit: str
+    runs: int
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+def compared(
+    name: str, ours: Sequence[float], against: Sequence[float], unit: str, more_is_better: bool, detail: dict[str, Any]
+) -> Comparison:
+    """The comparison of interleaved runs by their medians."""
+    first, second = statistics.median(ours), statistics.median(against)
+    ratio = first / second if more_is_better else second / first
+    every = {"ours_each": rounded(ours), "against_each": rounded(against)}
+    return Comparison(
+        name,
+        round(first, 3),
+        round(second, 3),
+        round(ratio, 3),
+        unit,
+        len(ours),
+        detail | (every if len(ours) < 20 else {}),
+    )
+
+
+def main(about: str, measure: Callable[[Options], Comparison], runs: int) -> None:
+    """The command line of one benchmark: `--json` for one object, `--quick` for a smoke run."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: the figures mean nothing")
+    parser.add_argument("--runs", type=int, default=runs, help="repetitions (default %(default)s)")
+    parser.add_argument("--folder", type=Path, help="where to work, on the disk to measure (default: TMPDIR)")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="sensorium-bench-", dir=arguments.folder))
+    load = os.getloadavg()[0]  # of others, who share the cores and the disk
+    try:
+        found = measure(Options(arguments.quick, arguments.runs, folder))
+    finally:
+        shutil.rmtree(folder)
+    found = replace(found, detail={"load_average_before": round(load, 2), **found.detail})
+    if arguments.json:
+        print(json.dumps(asdict(found)))
+    else:
+        print(
+            f"{found.name}: {found.ours} against {found.against} {found.unit}, ratio {found.ratio}, {found.runs} runs"
+        )
+        print(json.dumps(found.detail, indent=2))
+
+
+def rounded(values: Sequence[float]) -> list[float]:
+    """For reading: four digits."""
+    return [float(f"{value:.4g}") for value in values]
+
+
+class Watched:
+    """The CPU seconds of a process from here on, and its peak PSS in bytes, sampled four times a second.
+
+    PSS is what a process has mapped, shared pages divided among those who share them; the page cache of files that
+    are written and read, and not mapped, is not in it. Looking costs the process time too, so it is not done often.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._before_s = self._cpu_s()
+        self._stop = threading.Event()
+        self.cpu_s = 0.0
+        self.peak_bytes = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take the last figures; the process must still live."""
+        self._stop.set()
+        self._thread.join()
+        self.cpu_s = self._cpu_s() - self._before_s
+
+    def _run(self) -> None:
+        while True:
+            self.peak_bytes = max(self.peak_bytes, self._process.memory_full_info().pss)
+            if self._stop.wait(SAMPLE_S):
+                return
+
+    def _cpu_s(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+@dataclass(frozen=True)
+class Server:
+    """An ingest in a process of its own, with what a device needs to reach it."""
+
+    pid: int
+    url: str
+    server_key: str
+    device_pair: Pair
+    device_key: Path
+
+
+@contextlib.contextmanager
+def ingest_process(folder: Path, store: Path) -> Iterator[Server]:
+    """`sensorium ingest` with CURVE on loopback, one device enrolled; ended with SIGTERM."""
+    public, secret = keys.new(DEVICE, folder / "device")
+    keys.new(keys.INGEST, folder / "keys")
+    keys.allow(folder / "keys", public)
+    listen = ("--listen", "tcp://127.0.0.1:0", "--keys", str(folder / "keys"))
+    command = [sys.executable, "-c", _INGEST, "ingest", "--store", str(store), *listen]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if not line.startswith("ready "):
+                raise RuntimeError(f"the ingest did not start: {line!r}")
+            server_key = keys.server_key(folder / "keys" / f"{keys.INGEST}.key")
+            yield Server(process.pid, line.split()[1], server_key, keys.pair(secret), secret)
+        finally:
+            process.terminate()
+            process.wait(30)

@@ -1,0 +1,55 @@
+"""Every benchmark of the spine runs and prints one object of the agreed shape; what it measures is not judged here."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+KEYS = {"name", "ours", "against", "ratio", "unit", "runs", "detail"}
+
+
+def run(folder: Path, program: str, *arguments: str) -> str:
+    """What a program of bench/ prints; its scratch is in `folder`."""
+    command = [sys.executable, str(BENCH / program), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment(folder))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(folder), "COLUMNS": "120"}
+
+
+@pytest.mark.parametrize("name", ["delivery", "record", "latency", "growth"])
+def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    printed = run(tmp_path, f"{name}.py", "--json", "--quick", *(() if name == "latency" else ("--runs", "1")))
+    found = json.loads(printed)
+    assert found.keys() == KEYS
+    assert found["name"] == name
+    assert found["unit"] in ("ms", "MB/s")
+    assert found["runs"] >= 1
+    for key in ("ours", "against", "ratio"):
+        assert math.isfinite(found[key])
+        assert found[key] > 0
+    higher, lower = ("ours", "against") if found["unit"] == "MB/s" else ("against", "ours")
+    assert found["ratio"] == pytest.approx(found[higher] / found[lower], rel=0.01)
+    assert isinstance(found["detail"], dict)
+    assert not list(tmp_path.glob("sensorium-bench-*"))
+
+
+def test_the_table_shows_a_row_a_bench_and_fails_if_one_does(tmp_path: Path) -> None:
+    bench = tmp_path / "stub.py"
+    found = {"name": "stub", "ours": 2, "against": 1, "ratio": 2, "unit": "ms", "runs": 3, "detail": {"why": "because"}}
+    bench.write_text(f"import json; print(json.dumps({found!r}))", encoding="utf-8")
+    printed = run(tmp_path, "table.py", "--details", str(bench))
+    assert all(word in printed for word in ("stub", "ratio", "because"))
+    bench.write_text("raise SystemExit(3)", encoding="utf-8")
+    command = [sys.executable, str(BENCH / "table.py"), str(bench)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "failed" in done.stdout
