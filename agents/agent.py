@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 from sensorium.agents.device_file import DeviceFile
@@ -17,6 +18,7 @@ from sensorium.agents.encode import EncoderPool, stream_entry
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.intake import Arrival, Intake
 from sensorium.agents.recorder import GRACE_NS, Recorder
+from sensorium.agents.snapshot import Snapshot
 from sensorium.agents.spool import Spool
 from sensorium.agents.triggers.trigger import Command
 from sensorium.agents.uplink import Uplink
@@ -55,6 +57,7 @@ class Agent:
         seconds: Stop after so long; None: when the sources end or `stop` is called.
         episodes: Stop after so many episodes.
         drain_s: How long, at the end, to wait for the server to commit what is in the spool.
+        snap: A PNG or JPEG file to keep a small picture of every stream in, about once a second.
     """
 
     def __init__(
@@ -64,11 +67,14 @@ class Agent:
         seconds: float | None = None,
         episodes: int | None = None,
         drain_s: float = DRAIN_S,
+        snap: Path | None = None,
     ) -> None:
         self.device = device
         self._seconds = seconds
         self._episodes = episodes
         self._drain_s = drain_s
+        self._snap = snap
+        self._snapshot: Snapshot | None = None
         self._stop = threading.Event()
         self._abandon = threading.Event()
         self._state: State = "starting"
@@ -147,7 +153,10 @@ class Agent:
             stack.callback(drivers[name].close)
         clock = _one_clock(drivers)
         live = clock.kind == "boottime"
-        chain = FilterChain([spec for driver in drivers.values() for spec in driver.specs], device.filters)
+        captured = [spec for driver in drivers.values() for spec in driver.specs]
+        chain = FilterChain(captured, device.filters)
+        if self._snap is not None:
+            self._snapshot = Snapshot(self._snap, device.device, captured)
         streams_of = _streams_of(drivers, chain.specs)
         trigger = device.trigger.start(chain.specs)
         pool = EncoderPool()
@@ -179,7 +188,10 @@ class Agent:
             if deadline is not None and time.monotonic() >= deadline:
                 break
             self._step(intake, chain, recorder, streams_of, boottime_ns if live else None)
+            if self._snapshot is not None:
+                self._snapshot.refresh(recorder.full or self._state)
         intake.stop()
+        self._obey(recorder, live)
         while (arrival := intake.take(0)) is not None:
             self._accept(arrival, chain, recorder, streams_of, live)
         self._retry(recorder)
@@ -199,11 +211,9 @@ class Agent:
         now_ns: Callable[[], int] | None,
     ) -> None:
         """Take one arrival through the pipeline; or, when the spool is full and what was open is sealed, wait."""
-        while self._commands:
-            name, outcome, at_ns = self._commands.popleft()
-            recorder.command(name, outcome, at_ns if now_ns else None)
+        self._obey(recorder, now_ns is not None)
         held = sum(waiting.block.data.nbytes for waiting in self._backlog if waiting.block is not None)
-        if self._backlog and (recorder.open_episodes == 0 or held > MAX_BACKLOG_BYTES):
+        if self._backlog and (not recorder.full or recorder.open_episodes == 0 or held > MAX_BACKLOG_BYTES):
             if held > MAX_BACKLOG_BYTES:
                 recorder.seal_all("truncated")
             if not self._retry(recorder):
@@ -214,6 +224,11 @@ class Agent:
                 self._accept(arrival, chain, recorder, streams_of, now_ns is not None)
         recorder.tick(now_ns() if now_ns else None)
 
+    def _obey(self, recorder: Recorder, live: bool) -> None:
+        while self._commands:
+            name, outcome, at_ns = self._commands.popleft()
+            recorder.command(name, outcome, at_ns if live else None)
+
     def _accept(
         self,
         arrival: Arrival,
@@ -223,13 +238,15 @@ class Agent:
         live: bool,
     ) -> None:
         if arrival.overrun:
-            recorder.lose(arrival.stream, "overrun", arrival.overrun)
+            recorder.missed(arrival.stream, "overrun", arrival.overrun)
         if arrival.change:
             tell = {"ended": recorder.ended, "lost": recorder.lost, "back": recorder.resumed}[arrival.change]
             for stream in streams_of[arrival.sensor]:
                 tell(stream)
         if arrival.block is None:
             return
+        if self._snapshot is not None:
+            self._snapshot.see(arrival.block)
         span_ns = _span_ns(arrival.block)
         for made in chain.step(arrival.block):
             if any(waiting.stream == made.stream for waiting in self._backlog):

@@ -24,7 +24,8 @@ class Between:
         """Account for a piece that no episode takes."""
         tally = self[stream]
         tally.filter(piece.filtered)
-        tally.lose("sensor", piece.lost)
+        for cause, n in piece.lost.items():
+            tally.lose(cause, n)
         if why in RULES:
             tally.filter({why: len(piece)} if len(piece) else {})
         else:

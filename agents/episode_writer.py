@@ -69,7 +69,7 @@ class Tally:
 class Piece:
     """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
 
-    One without samples carries counts alone: what filters dropped and what the sensor lost at `at_ns`.
+    One without samples carries counts alone: what filters dropped and what was lost, by cause, at `at_ns`.
     """
 
     captured_ns: Stamps
@@ -78,7 +78,7 @@ class Piece:
     at_ns: int
     encoded: "Future[bytes] | None" = None
     filtered: dict[str, int] = field(default_factory=dict)
-    lost: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.captured_ns)
@@ -192,7 +192,8 @@ class EpisodeWriter:
         """Take a piece. Raises `SpoolError` if the file could not take a chunk; the loss is counted."""
         out = self._streams[stream]
         out.tally.filter(piece.filtered)
-        out.tally.lose("sensor", piece.lost)
+        for cause, n in piece.lost.items():
+            out.tally.lose(cause, n)
         out.tally.captured += len(piece)
         if len(piece):
             self.last_ns = max(self.last_ns, int(piece.captured_ns[-1]))

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ READ_S = 0.2
 MAX_QUEUED_BYTES = 64 << 20
 FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
+SAY_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class _Sensor:
     queue: deque[Arrival] = field(default_factory=deque)
     queued_bytes: int = 0
     overrun: dict[str, int] = field(default_factory=dict)
+    overruns: int = 0
+    said_s: float = -SAY_EVERY_S
     away: bool = False
     ended: bool = False
 
@@ -170,6 +174,8 @@ class Intake:
             if self._live and sensor.queued_bytes + size > MAX_QUEUED_BYTES:
                 missed = sensor.overrun.get(block.stream, 0)
                 sensor.overrun[block.stream] = missed + block.lost_before + len(block)
+                sensor.overruns += block.lost_before + len(block)
+                _say_overrun(name, sensor)
                 return
             self._changed.wait_for(
                 lambda: not sensor.queue or sensor.queued_bytes + size <= MAX_QUEUED_BYTES or self._stop.is_set()
@@ -178,6 +184,20 @@ class Intake:
             sensor.queue.append(Arrival(name, next(self._order), block, block.stream, lost))
             sensor.queued_bytes += size
             self._changed.notify_all()
+
+
+def _say_overrun(name: str, sensor: _Sensor) -> None:
+    """Not for every block that is dropped."""
+    now_s = time.monotonic()
+    if now_s - sensor.said_s < SAY_EVERY_S:
+        return
+    sensor.said_s = now_s
+    log.warning(
+        "sensor %r delivers more than can be encoded and written: %d samples dropped so far, counted as lost (overrun);"
+        " lower its rate or size, add the filter `rate`, or choose another encoding",
+        name,
+        sensor.overruns,
+    )
 
 
 def _content(driver: Driver) -> list[StreamSpec]:

@@ -16,6 +16,8 @@ from sensorium.errors import SensoriumError
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 
+log = logging.getLogger(__name__)
+
 
 def start_ray(address: str = "local") -> None:
     """Start a Ray of one node, or join the cluster at `address`; dashboard and usage statistics are off."""
@@ -41,8 +43,10 @@ class AgentActor:
     def _run(self) -> None:
         try:
             self._agent.run()
-        except SensoriumError as error:
+        except Exception as error:  # whatever it is, the status has to say it
             self._failure = type(error).__name__
+            if not isinstance(error, SensoriumError):
+                log.exception("the agent failed")
 
     def status(self) -> dict[str, Any]:
         """What the agent does now; `alive` until its thread has ended; `failure` names what ended it."""

@@ -11,6 +11,7 @@ import uuid_utils
 from sensorium.agents.between import RULES, Between
 from sensorium.agents.encode import EncoderPool
 from sensorium.agents.episode_writer import EpisodeWriter, Piece
+from sensorium.agents.room import RESERVE_BYTES
 from sensorium.agents.spool import Spool
 from sensorium.agents.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.triggers.trigger import Command, Trigger, Window
@@ -63,6 +64,7 @@ class Recorder:
         self._sealed_until: dict[int, int] = {}
         self._between = Between(spool)
         self.full = ""
+        self._refused_bytes = 0
         self.created = 0
         self.sealed: list[UUID] = []
 
@@ -89,7 +91,7 @@ class Recorder:
         if dropped or lost or state.unplaced:
             state.totals.filter(dict(dropped))
             state.totals.lose("sensor", lost)
-            state.unplaced.append((dict(dropped), lost))
+            state.unplaced.append((dict(dropped), {"sensor": lost} if lost else {}))
         if span_ns is not None:
             state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
             state.queue.extend(_counts(span_ns[0], *counts) for counts in state.unplaced)
@@ -98,6 +100,8 @@ class Recorder:
             self._queue(state, block)
             if state.epoch == self._epoch:
                 self._trigger.observe(block)
+        if span_ns is not None and state.epoch == self._epoch:
+            self._trigger.passed(stream, state.passed_ns)
         self._settle()
         return rest
 
@@ -118,6 +122,12 @@ class Recorder:
     def resumed(self, stream: str) -> None:
         """Its sensor is back."""
         self._streams[stream].lost = False
+
+    def missed(self, stream: str, cause: str, n: int) -> None:
+        """Count samples that were lost on the device just before the next block of `stream`, where that is placed."""
+        state = self._streams[stream]
+        state.totals.lose(cause, n)
+        state.unplaced.append(({}, {cause: n}))
 
     def lose(self, stream: str, cause: str, n: int) -> None:
         """Count samples of `stream` that were lost on the device outside any episode that can be named."""
@@ -172,21 +182,24 @@ class Recorder:
 
     def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
         """(what can be taken, what has to wait): on a full spool open episodes are cut, and only they are filled."""
+        # What is smaller waits until the refused block fits: a stream that overtook another would make that late.
+        needed = max(block.data.nbytes, self._refused_bytes)
         held = sum(episode.held_bytes for episode in self._open)
         try:
-            self._spool.require(block.data.nbytes + held + (1 << 16))
+            self._spool.require(needed + held + (1 << 16))
         except SpoolFull as error:
+            self._refused_bytes = needed
             if not self.full:
                 self.full = str(error)
                 log.warning("capture stops: %s", error)
-                for episode in self._open:
-                    episode.cut()
+                if self._open:  # earlier ones still get what slower streams have for them
+                    max(self._open, key=lambda e: (e.epoch, e.start_ns)).cut()
             end_ns = max((e.end_ns for e in self._open if e.epoch == state.epoch), default=BEFORE_ALL)
             n = int(np.searchsorted(block.captured_ns, end_ns, side="left"))
             return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
         if self.full:
             log.warning("capture goes on: the spool has room again")
-            self.full = ""
+            self.full, self._refused_bytes = "", 0
             self._spool.restore_reserve()
         return block, None
 
@@ -346,9 +359,10 @@ class Recorder:
             return
         spec = state.entry.spec
         if state.away_ns < episode.start_ns:
-            self._between[spec.name].miss(spec.rate_hz, state.away_ns, min(episode.start_ns, until_ns))
+            self._miss_between(state, min(episode.start_ns, until_ns))
         start_ns, end_ns = max(state.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
         episode.miss(spec.name, start_ns, end_ns)
+        state.totals.miss(spec.rate_hz, start_ns, end_ns)
         state.away_ns = max(start_ns, end_ns)
 
     def _end_absence(self, state: StreamState, back_ns: int) -> None:
@@ -357,9 +371,15 @@ class Recorder:
             return
         for episode in sorted(self._open, key=lambda e: e.start_ns):
             self._absent(state, episode, back_ns)
-        spec = state.entry.spec
-        self._between[spec.name].miss(spec.rate_hz, state.away_ns, back_ns)
+        self._miss_between(state, back_ns)
         state.away_ns = None
+
+    def _miss_between(self, state: StreamState, until_ns: int) -> None:
+        """What was missed until then is in no episode."""
+        if state.away_ns is not None:
+            rate_hz = state.entry.spec.rate_hz
+            self._between[state.entry.spec.name].miss(rate_hz, state.away_ns, until_ns)
+            state.totals.miss(rate_hz, state.away_ns, until_ns)
 
     # -- sealing --------------------------------------------------------------------------------------------------
 
@@ -386,12 +406,13 @@ class Recorder:
         if not self.full:
             log.warning("capture stops: %s", error)
         self.full = str(error)
+        self._refused_bytes = max(self._refused_bytes, 2 * RESERVE_BYTES)
         self._spool.release_reserve()
         for episode in self._open:
             episode.cut()
 
 
-def _counts(at_ns: int, dropped: Mapping[str, int], lost: int) -> Piece:
+def _counts(at_ns: int, dropped: dict[str, int], lost: dict[str, int]) -> Piece:
     """A piece without samples."""
     empty = np.empty(0, np.int64)
-    return Piece(empty, None, empty, filtered=dict(dropped), lost=lost, at_ns=at_ns)
+    return Piece(empty, None, empty, filtered=dropped, lost=lost, at_ns=at_ns)

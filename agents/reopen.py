@@ -119,7 +119,11 @@ def _adopt_strays(folder: Path, ledger: Ledger) -> None:
     known = {entry.episode for entry in ledger.entries()}
     for path in sorted(folder.glob("*.episode")):
         ordinal, _, name = path.stem.partition("-")
-        episode = UUID(name)
+        try:
+            episode, number = UUID(name), int(ordinal)
+        except ValueError:
+            log.error("spool: %s: no episode's name (ORDINAL-UUID.episode); left where it is", path)
+            continue
         if episode in known:
             continue
         try:
@@ -129,4 +133,4 @@ def _adopt_strays(folder: Path, ledger: Ledger) -> None:
             log.error("spool: %s: not in the ledger, and %s; left where it is", path, error)
             continue
         if isinstance(opening, Open):
-            ledger.adopt(episode, int(ordinal), opening.mission.priority, msgspec.msgpack.encode(opening))
+            ledger.adopt(episode, number, opening.mission.priority, msgspec.msgpack.encode(opening))

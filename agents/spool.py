@@ -132,7 +132,11 @@ class Spool:
         """Give an episode up: note why durably, then delete its file."""
         with self._state:
             self._ledger.discarded(episode, why)
-            self._forget(episode).path.unlink(missing_ok=True)
+            if episode in self._held:
+                self._forget(episode).path.unlink(missing_ok=True)
+            elif (file := self._growing.pop(episode, None)) is not None:  # set aside while it was recorded
+                file.close()
+                self._rejected_bytes += file.written
         _sync_folder(self._episodes)
         self._tell()
 
@@ -295,8 +299,8 @@ class Spool:
             target.with_suffix(".why").write_text(why + "\n", encoding="utf-8")
             _sync_folder(self._rejected)
             _sync_folder(self._episodes)
-            self._rejected_bytes += target.stat().st_size
-            self._forget(episode)
+            self._rejected_bytes += held.size
+            self._forget(episode, keep_growing=True)
         log.error("spool: episode %s: %s; kept at %s", episode, why, target)
         self._tell()
 
@@ -310,14 +314,14 @@ class Spool:
         self.discard(victim, "evicted")
         return True
 
-    def _forget(self, episode: UUID) -> Held:
+    def _forget(self, episode: UUID, *, keep_growing: bool = False) -> Held:
+        """No longer hold an episode; with `keep_growing` one that is being recorded is recorded to its end."""
         held = self._held.pop(episode)
         self._order = None
-        growing = self._growing.pop(episode, None)
-        if growing is not None:
-            growing.close()
-        else:
+        if held.file is None:
             self._sealed_bytes -= held.size
+        elif not keep_growing:
+            self._growing.pop(episode).close()
         return held
 
     def _growing_files(self) -> list[EpisodeFile]:
@@ -334,6 +338,8 @@ class Spool:
                     held.size, held.digest, held.file = file.written, file.digest, None
                     self._sealed_bytes += held.size
                     del self._growing[episode]
+                elif held is None and self._growing.pop(episode, None) is not None:  # set aside meanwhile
+                    self._rejected_bytes += file.written
         self._tell()
 
     def _tell(self) -> None:

@@ -26,7 +26,7 @@ class StreamState:
     ended: bool = False
     lost: bool = False
     away_ns: int | None = None
-    unplaced: list[tuple[dict[str, int], int]] = field(default_factory=list)
+    unplaced: list[tuple[dict[str, int], dict[str, int]]] = field(default_factory=list)
     queue: deque[Piece] = field(default_factory=deque)
     totals: Tally = field(default_factory=Tally)
     encode: Callable[[Samples], bytes] = field(init=False)

@@ -31,7 +31,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An episode that is committed. `row` holds the catalog's columns by name; `objects` has, for each file under the
-    episode's folder, its size in bytes and CRC-32: zlib's, as the CRC32C of bytes that end in their own is a constant."""
+    episode's folder, its size in bytes and CRC-32 (zlib's: the CRC32C of bytes that end in their own is constant)."""
 
     format_version: int
     row: dict[str, Any]

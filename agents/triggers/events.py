@@ -66,6 +66,8 @@ class EventWindows:
     def advance(self, horizon_ns: int) -> None:
         """No event comes before `horizon_ns` any more."""
         self._horizon_ns = horizon_ns
+        if self._out_until_ns == FOREVER_NS > horizon_ns:  # the streams that decide had ended, and are back
+            self._out_until_ns = horizon_ns
         current = self.current
         if current is not None and horizon_ns >= current.end_ns:
             current.closed = True
@@ -89,8 +91,8 @@ class EventWindows:
 
     def _begin(self, at_ns: int, event: str) -> Window:
         previous_ns = self._windows[-1].end_ns if self._windows else -FOREVER_NS
-        out_ns = self._out_until_ns if self._out_until_ns < FOREVER_NS else -FOREVER_NS
-        window = Window(max(at_ns - self._pre_roll_ns, previous_ns, min(out_ns, at_ns)), at_ns, event=event)
+        out_ns = self._out_until_ns if self._out_until_ns < FOREVER_NS else at_ns
+        window = Window(max(at_ns - self._pre_roll_ns, previous_ns, out_ns), at_ns, event=event)
         if self._windows:
             self._windows[-1].closed = True
         self._windows = [*self._windows[-KEPT_WINDOWS:], window]

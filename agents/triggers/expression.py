@@ -1,5 +1,8 @@
 """`expression`: an episode while a condition over scores and samples is true, in the grammar of `where`."""
 
+import heapq
+import itertools
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,6 +15,8 @@ from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.ingest.where import Where, parse_where
+
+log = logging.getLogger(__name__)
 
 
 class ExpressionConfig(EventTriggerConfig):
@@ -47,7 +52,11 @@ class ExpressionConfig(EventTriggerConfig):
 
 
 class Expression:
-    """Fires at every sample of a watched stream at which the condition is true."""
+    """Fires at every sample of a watched stream at which the condition is true.
+
+    Samples are taken in the order of their stamps, each once all watched streams have passed it, so that what is true
+    does not depend on which stream was delivered first.
+    """
 
     def __init__(
         self,
@@ -59,33 +68,47 @@ class Expression:
         self._where = where
         self._watched = watched
         self._channels = {name: specs[name].channels for name in watched}
-        self._row: dict[str, Any] = {f"{stream}.{name}": None for stream, names in watched.items() for name in names}
-        self._seen_ns = dict.fromkeys(watched, -FOREVER_NS)
         self._windows = EventWindows(*(round(s * 1e9) for s in (config.pre_roll_s, config.post_roll_s, config.max_s)))
+        self._unknown: set[str] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._row: dict[str, Any] = {
+            f"{stream}.{name}": None for stream, names in self._watched.items() for name in names
+        }
+        self._passed_ns = dict.fromkeys(self._watched, -FOREVER_NS)
+        self._waiting: list[tuple[int, str, int, dict[str, float]]] = []
+        self._count = itertools.count()
 
     def observe(self, block: Block) -> None:
-        """Evaluate at every sample of a watched stream."""
+        """Keep what is watched of it until its turn."""
         if block.stream not in self._watched or not len(block):
             return
-        columns = {name: self._values(block, name) for name in self._watched[block.stream]}
-        for i, stamp_ns in enumerate(block.captured_ns):
-            for name, values in columns.items():
-                if values is not None:
-                    self._row[f"{block.stream}.{name}"] = float(values[i])
+        columns = {f"{block.stream}.{name}": self._values(block, name) for name in self._watched[block.stream]}
+        for i, stamp_ns in enumerate(block.captured_ns.tolist()):
+            values = {name: float(column[i]) for name, column in columns.items() if column is not None}
+            heapq.heappush(self._waiting, (stamp_ns, block.stream, next(self._count), values))
+
+    def passed(self, stream: str, stamp_ns: int) -> None:
+        """Evaluate at every sample that all have passed."""
+        if stream not in self._watched:
+            return
+        self._passed_ns[stream] = stamp_ns
+        horizon_ns = min(self._passed_ns.values())
+        while self._waiting and self._waiting[0][0] < horizon_ns:
+            at_ns, _, _, values = heapq.heappop(self._waiting)
+            self._row.update(values)
             if self._where.evaluate(self._row):
-                self._windows.fire(int(stamp_ns), "expression")
-        self._seen_ns[block.stream] = int(block.captured_ns[-1])
-        self._windows.advance(min(self._seen_ns.values()))
+                self._windows.fire(at_ns, "expression")
+        self._windows.advance(horizon_ns)
 
     def place(self, stamp_ns: int) -> Placement:
         """See `Trigger`."""
         return self._windows.place(stamp_ns)
 
     def ended(self, stream: str) -> None:
-        """The others decide alone."""
-        if stream in self._seen_ns:
-            self._seen_ns[stream] = FOREVER_NS
-            self._windows.advance(min(self._seen_ns.values()))
+        """The others decide alone; its last values stand."""
+        self.passed(stream, FOREVER_NS)
 
     def command(self, name: Command, outcome: str, at_ns: int) -> bool:
         """Takes none."""
@@ -93,9 +116,9 @@ class Expression:
         return False
 
     def reset(self) -> None:
-        """Forget the events of the old clock."""
+        """Forget what was seen in the old clock."""
         self._windows.reset()
-        self._seen_ns = dict.fromkeys(self._watched, -FOREVER_NS)
+        self._begin()
 
     def _values(self, block: Block, name: str) -> Any:
         if name in block.scores:
@@ -106,4 +129,10 @@ class Expression:
             return np.linalg.norm(block.data[:, [channels.index(channel) for channel in norm]], axis=1)
         if name in channels and block.data.ndim == 2:
             return block.data[:, channels.index(name)]
+        if (unknown := f"{block.stream}.{name}") not in self._unknown:
+            self._unknown.add(unknown)
+            known = [*channels, *block.scores]
+            hint = nearest(name, known)
+            has = ", ".join(known) or "neither channels nor scores"
+            log.warning("trigger.when: %r stays NULL: stream %r has %s%s", unknown, block.stream, has, hint)
         return None

@@ -31,6 +31,9 @@ class Interval:
     def observe(self, block: Block) -> None:
         """Nothing to learn from samples."""
 
+    def passed(self, stream: str, stamp_ns: int) -> None:
+        """Nor from how far they have come."""
+
     def place(self, stamp_ns: int) -> Placement:
         """
         >>> placement = Interval(10).place(25)

@@ -32,10 +32,13 @@ class Manual:
         self._seen_ns = -FOREVER_NS
 
     def observe(self, block: Block) -> None:
+        """Nothing to learn from samples."""
+
+    def passed(self, stream: str, stamp_ns: int) -> None:
         """The latest stamp of any stream is the present."""
-        if len(block):
-            self._seen_ns = max(self._seen_ns, int(block.captured_ns[-1]))
-            self._windows.advance(self._seen_ns + 1)
+        del stream
+        self._seen_ns = max(self._seen_ns, stamp_ns)
+        self._windows.advance(self._seen_ns + 1)
 
     def place(self, stamp_ns: int) -> Placement:
         """See `Trigger`."""

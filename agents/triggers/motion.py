@@ -75,7 +75,11 @@ class Motion:
             over |= np.abs(pull - STANDARD_GRAVITY) > self._config.accel_above
         for stamp_ns in block.captured_ns[over]:
             self._windows.fire(int(stamp_ns), "motion")
-        self._windows.advance(int(block.captured_ns[-1]))
+
+    def passed(self, stream: str, stamp_ns: int) -> None:
+        """Without a sample there is no motion."""
+        if stream == self._config.stream:
+            self._windows.advance(stamp_ns)
 
     def place(self, stamp_ns: int) -> Placement:
         """See `Trigger`."""

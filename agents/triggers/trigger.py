@@ -38,12 +38,16 @@ class Placement:
 class Trigger(Protocol):
     """Decides on captured time alone, so a replay at any pace cuts the same episodes. One thread calls it.
 
-    `observe` sees each block of the device, after filters, before its samples are placed; `place` answers for a stamp.
-    `ended` names a stream that will deliver no more for now. `command` is a person's or program's word at a stamp,
-    and returns False if this trigger takes none. `reset` says that the clock was set back: what was seen is void.
+    `observe` sees each block of the device, after filters, before its samples are placed; `passed` says how far a
+    stream has come, whether or not filters left anything: no sample of it is earlier any more. `place` answers for a
+    stamp. `ended` names a stream that will deliver no more for now. `command` is a person's or program's word at a
+    stamp, and returns False if this trigger takes none. `reset` says that the clock was set back: what was seen is
+    void.
     """
 
     def observe(self, block: Block) -> None: ...
+
+    def passed(self, stream: str, stamp_ns: int) -> None: ...
 
     def place(self, stamp_ns: int) -> Placement: ...
 

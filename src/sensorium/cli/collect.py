@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
+from sensorium.agents.agent import DRAIN_S
 from sensorium.agents.device_file import load_device_file
 from sensorium.cli.hosting import Hosted, LocalHost, RayHost
 from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
@@ -32,17 +33,22 @@ def collect(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Stop after so many episodes.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="a.b=c in place of what the file says.")] = None,
+    drain: Annotated[float, typer.Option(min=0, metavar="S", help="At the end, wait so long for delivery.")] = DRAIN_S,
+    snap: Annotated[
+        Path | None, typer.Option(metavar="F.png", help="Keep a small picture of every stream fresh in this file.")
+    ] = None,
     local: Annotated[bool, typer.Option("--local", help="In this process, without Ray: for small boards.")] = False,
 ) -> None:
     """Record what the sensors of DEVICE.yaml see, and deliver it.
 
-    Ends when every source has ended, on Ctrl-C, or as told; what was recorded is then delivered (at most 60 s) and
-    the exit status is 0 if nothing is left in the spool. What is left is delivered by the next run. A second Ctrl-C
-    does not wait for delivery. In a terminal: space opens and closes an episode, x discards it, s and f close it as
+    Ends when every source has ended, on Ctrl-C, or as told; what was recorded is then delivered, and the exit status
+    is 0 if nothing is left in the spool. What is left is delivered by the next run. A second Ctrl-C does not wait for
+    delivery. In a terminal: space opens and closes an episode, x discards it, s and f close it as
     success or failure, q drains and quits (trigger `manual`).
     """
     device = load_device_file(device_file, overrides or [])
-    options: dict[str, Any] = {"seconds": seconds, "episodes": episodes}
+    options: dict[str, Any] = {"seconds": seconds, "episodes": episodes, "drain_s": drain}
+    options["snap"] = snap.resolve() if snap is not None else None
     with ExitStack() as stack:
         host: Hosted
         if local:
@@ -56,7 +62,7 @@ def collect(
             stack.callback(ray.shutdown)
             host = RayHost(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
         status = watch([host], stack)[0]
-    _report(status, device.ingest is not None)
+    _report(status, device.ingest.url if device.ingest else None)
 
 
 def watch(hosts: list[Hosted], stack: ExitStack, title: str = "") -> list[dict[str, Any]]:
@@ -124,7 +130,7 @@ def _line(status: dict[str, Any]) -> str:
     )
 
 
-def _report(status: dict[str, Any], delivers: bool) -> None:
+def _report(status: dict[str, Any], url: str | None) -> None:
     OUT.print(_line(status))
     for name, account in status["streams"].items():
         OUT.print(
@@ -133,8 +139,10 @@ def _report(status: dict[str, Any], delivers: bool) -> None:
             + "".join(f", {n} lost ({cause})" for cause, n in account.lost.items())
         )
     waiting = status["ordinals"].get("pending", 0)
-    if waiting and delivers:
-        why = status["link"].get("last_error") or "the server did not commit them in time"
+    if waiting and url:
+        link = status["link"]
+        silent = f"no ingest answered at {url}"
+        why = link.get("last_error") or ("it did not commit them in time" if link.get("sessions") else silent)
         raise SensoriumError(
             f"{waiting} episodes ({size(status['spool_bytes'])}) remain in the spool: {why}; "
             "they are safe, and the next `sensorium collect` delivers them"

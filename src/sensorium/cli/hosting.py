@@ -28,14 +28,14 @@ class LocalHost:
 
     def __init__(self, device: DeviceFile, **options: Any) -> None:
         self._agent = Agent(device, **options)
-        self._error: SensoriumError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
             self._agent.run()
-        except SensoriumError as error:
+        except Exception as error:  # whatever it is, the command has to say it
             self._error = error
 
     def status(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Single keys from the terminal while a live table is shown."""
 
+import os
 import select
 import sys
 import termios
@@ -17,10 +18,10 @@ class Keyboard:
         """The keys, in order."""
         keys = ""
         while select.select([sys.stdin], [], [], 0)[0]:
-            key = sys.stdin.read(1)
-            if not key:
+            typed = os.read(sys.stdin.fileno(), 64)  # not read(), whose buffer `select` cannot see
+            if not typed:
                 break
-            keys += key
+            keys += typed.decode("ascii", "ignore")
         return keys
 
 

@@ -10,9 +10,12 @@ from rich.progress import Progress
 
 import sensorium
 from sensorium.agents.inspect import inspect_spool
+from sensorium.cli.health import health_table
 from sensorium.cli.screen import OUT, Format, print_rows, size, table
+from sensorium.ingest.picture import draw
 from sensorium.ingest.store import rebuild_catalog
 from sensorium.ingest.verify import verify as verify_store
+from sensorium.perception.drawing import write_picture
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
 Form = Annotated[Format, typer.Option("--format", help="table, json or csv.")]
@@ -47,9 +50,12 @@ def show(
     store: StorePath,
     episode: Annotated[str, typer.Argument(help="Id of the episode, or how it begins.")],
     form: Annotated[Format, typer.Option("--format", help="table or json.")] = Format.TABLE,
+    png: Annotated[Path | None, typer.Option(help="Draw frames over curves on one time axis into this file.")] = None,
 ) -> None:
-    """Show one episode: its streams, the account of every sample, its provenance."""
+    """Show one episode: its streams, the account of every sample, the streams' health."""
     found = sensorium.open(store).episode(episode)
+    if png is not None:
+        write_picture(png, draw(found))
     row = found.as_dict()
     if form is Format.JSON:
         sys.stdout.write(json.dumps(row | {"attributes": found.attributes}, indent=2, default=str) + "\n")
@@ -76,6 +82,8 @@ def show(
             ],
         )
     )
+    if health := found.attributes.get("summary", {}).get("health"):
+        OUT.print(health_table(health))
 
 
 def verify(

@@ -1,0 +1,16 @@
+"""`sensorium demo` does what README promises of it."""
+
+import pytest
+
+from .commands import Site
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_demo(site: Site) -> None:
+    said = site.run("demo", "--seconds", 6, "--store", "corpus").out
+    assert "every episode begun is accounted for: yes" in said
+    ledgers = site.json("ledger", "corpus")
+    assert [each["device"] for each in ledgers] == ["drone", "rover"]
+    assert all(each["begun"] == each["committed"] > 0 for each in ledgers)
+    assert site.json("verify", "corpus", "--deep") == []
