@@ -84,7 +84,7 @@ class Recorder:
         if span_ns is not None:
             if span_ns[0] < state.passed_ns:
                 self._clock_reset(state)
-            self._end_absence(state, span_ns[0])
+            state.end_absence(sorted(self._open, key=lambda e: e.start_ns), self._between, span_ns[0])
         if block is not None and len(block):
             block, rest = self._fit(state, block)
         lost = block.lost_before if block is not None else 0
@@ -107,9 +107,7 @@ class Recorder:
 
     def lost(self, stream: str) -> None:
         """Its sensor is gone and may come back: others do not wait for it, what it misses is estimated by its rate."""
-        state = self._streams[stream]
-        state.lost = True
-        state.away_ns = state.passed_ns + 1 if state.passed_ns > BEFORE_ALL else None
+        self._streams[stream].begin_absence()
         self._trigger.ended(stream)
         self._settle()
 
@@ -351,43 +349,13 @@ class Recorder:
             while state.queue:
                 self._drop(name, state.queue.popleft(), "trigger")
 
-    # -- absence --------------------------------------------------------------------------------------------------
-
-    def _absent(self, state: StreamState, episode: EpisodeWriter, until_ns: int) -> None:
-        """Count in `episode` what a stream whose sensor is lost missed in it before `until_ns`, by its rate."""
-        if state.away_ns is None or state.epoch != episode.epoch:
-            return
-        spec = state.entry.spec
-        if state.away_ns < episode.start_ns:
-            self._miss_between(state, min(episode.start_ns, until_ns))
-        start_ns, end_ns = max(state.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
-        episode.miss(spec.name, start_ns, end_ns)
-        state.totals.miss(spec.rate_hz, start_ns, end_ns)
-        state.away_ns = max(start_ns, end_ns)
-
-    def _end_absence(self, state: StreamState, back_ns: int) -> None:
-        """A stream delivers again, from `back_ns`."""
-        if state.away_ns is None:
-            return
-        for episode in sorted(self._open, key=lambda e: e.start_ns):
-            self._absent(state, episode, back_ns)
-        self._miss_between(state, back_ns)
-        state.away_ns = None
-
-    def _miss_between(self, state: StreamState, until_ns: int) -> None:
-        """What was missed until then is in no episode."""
-        if state.away_ns is not None:
-            rate_hz = state.entry.spec.rate_hz
-            self._between[state.entry.spec.name].miss(rate_hz, state.away_ns, until_ns)
-            state.totals.miss(rate_hz, state.away_ns, until_ns)
-
     # -- sealing --------------------------------------------------------------------------------------------------
 
     def _seal(self, episode: EpisodeWriter, reason: Reason) -> None:
         if reason != "complete":
             episode.cut()
         for state in self._streams.values():
-            self._absent(state, episode, episode.end_ns)
+            state.absent(episode, self._between, episode.end_ns)
         try:
             if episode.window.discard:
                 self._spool.discard(episode.id, "discarded by hand")

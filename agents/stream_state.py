@@ -1,9 +1,10 @@
 """Where one stream of a recorder is: how far it has come, and what waits for the trigger to decide."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from sensorium.agents.between import Between
 from sensorium.agents.encode import encoder
 from sensorium.agents.episode_writer import EpisodeWriter, Piece, Tally
 from sensorium.drivers.stream import Samples
@@ -37,3 +38,30 @@ class StreamState:
     def passed(self, episode: EpisodeWriter) -> bool:
         """Whether no sample of `episode` can come any more, as far as order tells."""
         return self.ended or (self.epoch, self.passed_ns) >= (episode.epoch, episode.end_ns)
+
+    def begin_absence(self) -> None:
+        """The sensor is lost: it misses what comes after the last stamp."""
+        self.lost = True
+        self.away_ns = self.passed_ns + 1 if self.passed_ns > BEFORE_ALL else None
+
+    def absent(self, episode: EpisodeWriter, between: Between, until_ns: int) -> None:
+        """Count in `episode` what is missing before `until_ns`, by the rate; what was before it, in `between`."""
+        if self.away_ns is None or self.epoch != episode.epoch:
+            return
+        self._miss(between, min(episode.start_ns, until_ns))
+        start_ns, end_ns = max(self.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
+        episode.miss(self.entry.spec.name, start_ns, end_ns)
+        self.totals.miss(self.entry.spec.rate_hz, start_ns, end_ns)
+        self.away_ns = max(start_ns, end_ns)
+
+    def end_absence(self, episodes: Sequence[EpisodeWriter], between: Between, back_ns: int) -> None:
+        """The sensor delivers again, from `back_ns`; `episodes` are those that are open, in order."""
+        for episode in episodes:
+            self.absent(episode, between, back_ns)
+        self._miss(between, back_ns)
+        self.away_ns = None
+
+    def _miss(self, between: Between, until_ns: int) -> None:
+        if self.away_ns is not None and self.away_ns < until_ns:
+            between[self.entry.spec.name].miss(self.entry.spec.rate_hz, self.away_ns, until_ns)
+            self.totals.miss(self.entry.spec.rate_hz, self.away_ns, until_ns)

@@ -1,15 +1,26 @@
 """The intake: a sensor that was lost is opened again, and is taken back if its streams are the same."""
 
 import threading
+import weakref
 from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+from uuid import UUID
 
 import numpy as np
 import pytest
 
+from sensorium.agents import intake
+from sensorium.agents.agent import Agent
+from sensorium.agents.device_file import check_device
 from sensorium.agents.intake import Intake
-from sensorium.drivers.clock import Clock, live_clock
+from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import SensorLost
+from sensorium.ingest.episode import Seal
+from sensorium.ingest.records import Record
+from tests.agents.building import records
 
 
 class Plugged:
@@ -41,19 +52,19 @@ def spec(rate_hz: float | None, axes: int = 3) -> StreamSpec:
 def changes(first: StreamSpec, second: StreamSpec) -> list[str]:
     """What the intake says of a sensor that is lost and comes back as `second`."""
     drivers = [Plugged(first, lost=True), Plugged(second, lost=False)]
-    intake = Intake({"imu": drivers[0]}, {"imu": lambda: drivers[1]}, live=True)
-    intake.start()
+    made = Intake({"imu": drivers[0]}, {"imu": lambda: drivers[1]}, live=True)
+    made.start()
     said: list[str] = []
     try:
         while said[-1:] not in (["ended"], ["block after back"]):
-            arrival = intake.take(10.0)
+            arrival = made.take(10.0)
             assert arrival is not None, f"nothing came after {said}"
             if arrival.change:
                 said.append(arrival.change)
             elif "back" in said:
                 said.append("block after back")
     finally:
-        intake.stop()
+        made.stop()
     assert all(driver.closed.is_set() for driver in drivers)
     return said
 
@@ -65,3 +76,70 @@ def test_a_sensor_comes_back_whatever_rate_was_measured(measured_hz: float | Non
 
 def test_a_sensor_that_comes_back_as_another_is_refused() -> None:
     assert changes(spec(100.0), spec(100.0, axes=4)) == ["lost", "ended"]
+
+
+# ---- more than can be taken
+
+
+class FireHose(DriverConfig):
+    """A camera of 640x480 that delivers as fast as it is read, and knows which of its frames are still held."""
+
+    kind: str = "fire-hose"
+
+    def open(self, name: str, base: Path) -> "Hose":
+        return Hose(name)
+
+
+class Hose:
+    alive: ClassVar[list["weakref.ref[np.ndarray]"]] = []
+    sent = 0
+    most = 0
+
+    def __init__(self, name: str) -> None:
+        self.specs = (StreamSpec(name=name, modality="camera", dtype="uint8", shape=(480, 640, 3), color_order="BGR"),)
+        self.clock: Clock = live_clock()
+        self._closed = threading.Event()
+        self._picture = np.random.default_rng(1).integers(0, 255, (1, 480, 640, 3), np.uint8)
+
+    def read(self, timeout_s: float) -> Sequence[Block] | None:
+        if self._closed.wait(0.001):
+            return None
+        picture = self._picture.copy()
+        Hose.alive = [ref for ref in Hose.alive if ref() is not None] + [weakref.ref(picture)]
+        Hose.most = max(Hose.most, len(Hose.alive))
+        Hose.sent += 1
+        return [Block(self.specs[0].name, np.array([boottime_ns()], np.int64), picture)]
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_what_cannot_be_taken_is_counted_and_said_and_memory_stays_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pictures of noise come several times faster than JPEGs can be made of them."""
+    queued = 12
+    monkeypatch.setattr(intake, "MAX_QUEUED_BYTES", queued * 640 * 480 * 3)
+    document = {
+        "device": "rig",
+        "sensors": {"cam": FireHose()},
+        "trigger": {"kind": "interval", "length_s": 0.5},
+        "encodings": {"cam": {"codec": "jpeg", "quality": 95}},
+        "spool": {"path": "spool"},
+    }
+    agent = Agent(check_device(document, tmp_path), seconds=2.0)
+    agent.run()
+    account = agent.status()["streams"]["cam"]
+    assert account.lost["overrun"] > 0
+    assert account.captured == account.stored + sum(account.lost.values()) == Hose.sent
+    assert Hose.most <= queued + 16 + 8, "the queue, the encoders' pool, and what is in hand"
+    said = [line for line in caplog.messages if "counted as lost (overrun)" in line]
+    assert len(said) == 1, "once in ten seconds"
+    sealed = [record.header for path in (tmp_path / "spool").rglob("*.episode") for record in read(path)]
+    accounts = [header.account["cam"] for header in sealed if isinstance(header, Seal)]
+    assert all(each.balances for each in accounts)
+    assert sum(each.lost.get("overrun", 0) for each in accounts) > 0, "named by the episodes in which they are missing"
+
+
+def read(path: Path) -> list[Record]:
+    return records(path, UUID(path.stem.partition("-")[2]))

@@ -350,7 +350,10 @@ class Fires:
             for stamp in block.captured_ns.tolist():
                 if stamp in self.at:
                     self.windows.fire(stamp, "fires")
-            self.windows.advance(int(block.captured_ns[-1]))
+
+    def passed(self, stream: str, stamp_ns: int) -> None:
+        if stream == "imu":
+            self.windows.advance(stamp_ns)
 
     def place(self, stamp_ns: int) -> object:
         return self.windows.place(stamp_ns)
