@@ -5,8 +5,8 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer.main
 
@@ -82,21 +82,22 @@ def test_every_module_says_its_idea_and_is_small() -> None:
 
 
 def test_readmes_commands_exist() -> None:
-    command = typer.main.get_command(app)
     blocks = re.findall(r"^```[^\n]*\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
-    for line in lines:
-        if match := re.match(r"(?:\$ )?(?:\S*/)?sensorium (\S.*)$", line):
-            check_command(command, shlex.split(match[1], comments=True), line)
+    found = [match[1] for line in lines if (match := re.match(r"(?:\w*\$ )?sensorium (\S.*)$", line))]
+    assert len(found) > 8
+    for line in found:
+        check_command(typer.main.get_command(app), shlex.split(line, comments=True), line)
 
 
-def check_command(command: click.Command, words: list[str], line: str) -> None:
+def check_command(command: Any, words: list[str], line: str) -> None:
     """Every subcommand and every option in `words` is one of `command`."""
-    while isinstance(command, click.Group):
-        word = next((word for word in words if not word.startswith("-")), None)
-        assert word in command.commands, f"{line!r}: no command {word!r}"
+    while hasattr(command, "get_command"):
+        word = next((word for word in words if not word.startswith("-")), "")
+        following = command.get_command(None, word)
+        assert following is not None, f"{line!r}: no command {word!r}"
         words = words[words.index(word) + 1 :]
-        command = command.commands[word]
+        command = following
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
     for word in words:
         assert not word.startswith("--") or word.partition("=")[0] in known, f"{line!r}: no option {word}"

@@ -18,6 +18,12 @@ NAME.key_secret stays where it was made.
     sensorium keys allow KEYS rig-1.key         on the server""",
 )
 
+
+def register(root: typer.Typer) -> None:
+    """Add the commands."""
+    root.add_typer(app, name="keys")
+
+
 Folder = Annotated[Path, typer.Argument(metavar="KEYS", help="The ingest's key folder.")]
 
 

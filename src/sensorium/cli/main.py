@@ -1,17 +1,52 @@
 """`sensorium`: one command with the others under it, and how errors leave it."""
 
+import importlib
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from sensorium import __version__
-from sensorium.cli import collect, demo, devices, ingest, keys, store
 from sensorium.errors import ConfigError, SensoriumError
+
+MODULES = {
+    "demo": "demo",
+    "collect": "collect",
+    "ingest": "ingest",
+    "query": "store",
+    "show": "store",
+    "verify": "store",
+    "ledger": "store",
+    "rebuild-catalog": "store",
+    "spool": "store",
+    "devices": "devices",
+    "keys": "keys",
+}
+"""Where each command is; its module is imported when it is asked for, as together they take a second."""
+
+
+class _Commands(TyperGroup):
+    """The commands by name, imported when needed. Each module's `register` adds its own to a Typer."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(MODULES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in MODULES:
+            return None
+        found = typer.Typer(rich_markup_mode="rich")
+        found.callback()(lambda: None)  # or Typer makes a lone command the whole program
+        importlib.import_module(f"sensorium.cli.{MODULES[cmd_name]}").register(found)
+        group = typer.main.get_group(found)
+        return group.get_command(ctx, cmd_name)
+
 
 app = typer.Typer(
     name="sensorium",
+    cls=_Commands,
     help="Collect what sensors perceive: record on the device, deliver whole, query as a Zarr corpus.",
     no_args_is_help=True,
     add_completion=False,
@@ -39,14 +74,6 @@ def _options(
 ) -> None:
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-
-
-demo.register(app)
-collect.register(app)
-ingest.register(app)
-store.register(app)
-devices.register(app)
-app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
