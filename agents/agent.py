@@ -7,16 +7,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
+
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.encode import EncoderPool, stream_entry
 from sensorium.agents.filters.chain import FilterChain
-from sensorium.agents.intake import Arrival, Intake
+from sensorium.agents.intake import Intake
+from sensorium.agents.pipeline import Pipeline, streams_of
 from sensorium.agents.recorder import GRACE_NS, Recorder
 from sensorium.agents.snapshot import Snapshot
 from sensorium.agents.spool import Spool
@@ -25,7 +27,7 @@ from sensorium.agents.uplink import Uplink
 from sensorium.drivers.clock import Clock, boottime_ns
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.ingest.episode import FORMAT_VERSION, Encoding, Mission, Open, Origin, Provenance, StreamEntry
 from sensorium.ingest.keys import pair, server_key
@@ -35,18 +37,8 @@ log = logging.getLogger(__name__)
 
 STEP_S = 0.05
 DRAIN_S = 60.0
-MAX_BACKLOG_BYTES = 64 << 20
+PERSIST_S = 1.0
 State = Literal["starting", "collecting", "full", "draining", "done", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """What filters made of a block, for which the spool has no room yet."""
-
-    stream: str
-    block: Block | None
-    filtered: Mapping[str, int]
-    span_ns: tuple[int, int] | None
 
 
 class Agent:
@@ -83,7 +75,6 @@ class Agent:
         self._spool: Spool | None = None
         self._uplink: Uplink | None = None
         self._last: dict[str, Any] | None = None
-        self._backlog: deque[_Waiting] = deque()
         self._commands: deque[tuple[Command, str, int]] = deque()
 
     def run(self) -> bool:
@@ -144,6 +135,7 @@ class Agent:
 
     def _collect(self, stack: ExitStack) -> None:
         device = self.device
+        cv2.setNumThreads(1)  # its own threads would compete with ours: that cost a fifth more CPU a frame
         drivers: dict[str, Driver] = {}
         openers: dict[str, Callable[[], Driver]] = {
             name: partial(config.open, name, device.base) for name, config in device.sensors.items()
@@ -157,7 +149,6 @@ class Agent:
         chain = FilterChain(captured, device.filters)
         if self._snap is not None:
             self._snapshot = Snapshot(self._snap, device.device, captured)
-        streams_of = _streams_of(drivers, chain.specs)
         trigger = device.trigger.start(chain.specs)
         pool = EncoderPool()
         stack.callback(pool.close)
@@ -176,6 +167,7 @@ class Agent:
             grace_ns=GRACE_NS if live else None,
             max_episodes=self._episodes,
             pool=pool,
+            **device.mission.bounds(),
         )
         self._start_uplink(stack, spool)
         intake = Intake(drivers, {} if clock.kind == "recording" else openers, live)
@@ -184,90 +176,45 @@ class Agent:
         self._state = "collecting"
         log.info("collecting: %s", ", ".join(spec.name for spec in chain.specs))
         deadline = None if self._seconds is None else time.monotonic() + self._seconds
-        while not (self._stop.is_set() or (intake.exhausted and not self._backlog) or self._enough()):
+        pipeline = Pipeline(
+            chain, recorder, streams_of({name: d.specs for name, d in drivers.items()}, chain.specs), live=live
+        )
+        deadline = None if self._seconds is None else time.monotonic() + self._seconds
+        persist_due = 0.0
+        while not (self._stop.is_set() or (intake.exhausted and pipeline.empty) or self._enough()):
             if deadline is not None and time.monotonic() >= deadline:
                 break
-            self._step(intake, chain, recorder, streams_of, boottime_ns if live else None)
+            self._obey(recorder, live)
+            self._step(intake, pipeline)
+            recorder.tick(boottime_ns() if live else None)
+            if time.monotonic() >= persist_due:
+                recorder.persist()
+                persist_due = time.monotonic() + PERSIST_S
             if self._snapshot is not None:
                 self._snapshot.refresh(recorder.full or self._state)
         intake.stop()
         self._obey(recorder, live)
         while (arrival := intake.take(0)) is not None:
-            self._accept(arrival, chain, recorder, streams_of, live)
-        self._retry(recorder)
-        for waiting in self._backlog:
-            recorder.add(waiting.stream, None, waiting.filtered, None)
-            if waiting.block is not None:
-                recorder.lose(waiting.stream, "spool_full", len(waiting.block) + waiting.block.lost_before)
-        recorder.stop()
+            pipeline.accept(arrival)
+        pipeline.finish()
         spool.flush()
 
-    def _step(
-        self,
-        intake: Intake,
-        chain: FilterChain,
-        recorder: Recorder,
-        streams_of: Mapping[str, list[str]],
-        now_ns: Callable[[], int] | None,
-    ) -> None:
-        """Take one arrival through the pipeline; or, when the spool is full and what was open is sealed, wait."""
-        self._obey(recorder, now_ns is not None)
-        held = sum(waiting.block.data.nbytes for waiting in self._backlog if waiting.block is not None)
-        if self._backlog and (not recorder.full or recorder.open_episodes == 0 or held > MAX_BACKLOG_BYTES):
-            if held > MAX_BACKLOG_BYTES:
-                recorder.seal_all("truncated")
-            if not self._retry(recorder):
+    def _step(self, intake: Intake, pipeline: Pipeline) -> None:
+        """Take one arrival through the pipeline; or, when what came before has to wait for room, wait."""
+        if pipeline.must_wait:
+            if not pipeline.retry():
                 self._stop.wait(2 * STEP_S)
-        else:
-            arrival = intake.take(STEP_S)
-            if arrival is not None:
-                self._accept(arrival, chain, recorder, streams_of, now_ns is not None)
-        recorder.tick(now_ns() if now_ns else None)
+            return
+        arrival = intake.take(STEP_S)
+        if arrival is not None:
+            if self._snapshot is not None and arrival.block is not None:
+                self._snapshot.see(arrival.block)
+            pipeline.accept(arrival)
 
     def _obey(self, recorder: Recorder, live: bool) -> None:
         while self._commands:
             name, outcome, at_ns = self._commands.popleft()
             recorder.command(name, outcome, at_ns if live else None)
-
-    def _accept(
-        self,
-        arrival: Arrival,
-        chain: FilterChain,
-        recorder: Recorder,
-        streams_of: Mapping[str, list[str]],
-        live: bool,
-    ) -> None:
-        if arrival.overrun:
-            recorder.missed(arrival.stream, "overrun", arrival.overrun)
-        if arrival.change:
-            tell = {"ended": recorder.ended, "lost": recorder.lost, "back": recorder.resumed}[arrival.change]
-            for stream in streams_of[arrival.sensor]:
-                tell(stream)
-        if arrival.block is None:
-            return
-        if self._snapshot is not None:
-            self._snapshot.see(arrival.block)
-        span_ns = _span_ns(arrival.block)
-        for made in chain.step(arrival.block):
-            if any(waiting.stream == made.stream for waiting in self._backlog):
-                self._backlog.append(_Waiting(made.stream, made.block, made.filtered, span_ns))
-                continue
-            rest = recorder.add(made.stream, made.block, made.filtered, span_ns)
-            if rest is not None and live:
-                recorder.lose(made.stream, "spool_full", len(rest) + rest.lost_before)
-            elif rest is not None:
-                self._backlog.append(_Waiting(made.stream, rest, {}, _span_ns(rest)))
-
-    def _retry(self, recorder: Recorder) -> bool:
-        """Add what had to wait for room, in order; False if it still has to."""
-        while self._backlog:
-            first = self._backlog[0]
-            rest = recorder.add(first.stream, first.block, first.filtered, first.span_ns)
-            if rest is not None:
-                self._backlog[0] = _Waiting(first.stream, rest, {}, _span_ns(rest))
-                return False
-            self._backlog.popleft()
-        return True
 
     def _enough(self) -> bool:
         recorder = self._recorder
@@ -313,7 +260,7 @@ class Agent:
             ordinal=0,
             start_ns=0,
             end_ns=0,
-            mission=Mission(**device.mission.model_dump()),
+            mission=Mission(**device.mission.model_dump(include={"name", "domain", "priority"})),
             clock=clock,
             streams=self._entries(specs),
             provenance=Provenance(origin=origins[clock.kind], **device.provenance.model_dump()),
@@ -330,20 +277,6 @@ class Agent:
             if part.codec == "jpeg":
                 chosen[name] = Encoding(codec="jpeg", quality=part.quality, subsampling=part.subsampling)
         return tuple(stream_entry(spec, chosen.get(spec.name, default_encoding(spec))) for spec in specs)
-
-
-def _span_ns(block: Block) -> tuple[int, int] | None:
-    return (int(block.captured_ns[0]), int(block.captured_ns[-1])) if len(block) else None
-
-
-def _streams_of(drivers: Mapping[str, Driver], specs: tuple[StreamSpec, ...]) -> dict[str, list[str]]:
-    """The streams that end with each sensor: its own, and those derived from them."""
-    sensor_of = {spec.name: name for name, driver in drivers.items() for spec in driver.specs}
-    streams: dict[str, list[str]] = {name: [] for name in drivers}
-    for spec in specs:  # a derived stream comes after the one that it is derived from
-        sensor_of.setdefault(spec.name, sensor_of.get(spec.derived_from, ""))
-        streams[sensor_of[spec.name]].append(spec.name)
-    return streams
 
 
 def _one_clock(drivers: Mapping[str, Driver]) -> Clock:

@@ -73,11 +73,18 @@ class EncodingPart(_Part):
 
 
 class MissionPart(_Part):
-    """What is recorded, and how urgent its delivery is (the larger first)."""
+    """What is recorded, and how urgent its delivery is (the larger first). An episode that reaches `max_episode_s` or
+    `max_episode_bytes` is cut, whatever its trigger says, and goes on in the next."""
 
     name: str = "default"
     domain: str = ""
     priority: float = Field(default=1.0, allow_inf_nan=False)
+    max_episode_s: float = Field(default=60.0, gt=0, le=86_400)
+    max_episode_bytes: ByteSize = Field(default=ByteSize(256_000_000), ge=1_000_000)
+
+    def bounds(self) -> dict[str, int]:
+        """As the recorder takes them."""
+        return {"max_episode_ns": round(self.max_episode_s * 1e9), "max_episode_bytes": int(self.max_episode_bytes)}
 
 
 class ProvenancePart(_Part):

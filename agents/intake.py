@@ -26,13 +26,13 @@ SAY_EVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What came from a sensor: a block, or a change. `overrun` samples of `stream` were lost: nobody took them."""
+    """What came from a sensor: a block, or a change. `missed` counts, by cause, samples of `stream` lost before it."""
 
     sensor: str
     order: int
     block: Block | None = None
     stream: str = ""
-    overrun: int = 0
+    missed: Mapping[str, int] = field(default_factory=dict)
     change: Literal["", "ended", "lost", "back"] = ""
 
 
@@ -43,11 +43,16 @@ class _Sensor:
     thread: threading.Thread | None = None
     queue: deque[Arrival] = field(default_factory=deque)
     queued_bytes: int = 0
-    overrun: dict[str, int] = field(default_factory=dict)
+    missed: dict[str, dict[str, int]] = field(default_factory=dict)
     overruns: int = 0
     said_s: float = -SAY_EVERY_S
     away: bool = False
     ended: bool = False
+
+    def miss(self, block: Block, cause: str) -> None:
+        """Count the samples of a block that is not taken."""
+        counts = self.missed.setdefault(block.stream, {})
+        counts[cause] = counts.get(cause, 0) + max(block.lost_before, 0) + len(block)
 
 
 class Intake:
@@ -130,14 +135,30 @@ class Intake:
             if blocks is None:
                 break
             for block in blocks:
-                self._put(name, sensor, block)
+                if self._is_sound(name, sensor, block):
+                    self._put(name, sensor, block)
         with self._changed:
-            for stream, lost in sensor.overrun.items():
-                sensor.queue.append(Arrival(name, next(self._order), stream=stream, overrun=lost))
+            for stream, missed in sensor.missed.items():
+                sensor.queue.append(Arrival(name, next(self._order), stream=stream, missed=missed))
             if not self._stop.is_set():  # else it was closed, and might have gone on
                 sensor.queue.append(Arrival(name, next(self._order), change="ended"))
             sensor.ended = True
             self._changed.notify_all()
+
+    def _is_sound(self, name: str, sensor: _Sensor, block: Block) -> bool:
+        """Whether a block is as its spec says; else a driver is at fault, which must not end the others."""
+        spec = next((spec for spec in sensor.driver.specs if spec.name == block.stream), None)
+        try:
+            if spec is None:
+                raise ValueError(f"block of {block.stream!r}, which is none of the sensor's streams")
+            block.check(spec)
+        except ValueError as error:
+            log.error("sensor %r delivered what it must not, %d samples are lost: %s", name, len(block), error)
+            if spec is not None:
+                with self._changed:
+                    sensor.miss(block, "malformed")
+            return False
+        return True
 
     def _regain(self, name: str, sensor: _Sensor, why: SensorLost) -> bool:
         """Close the driver and open it again, with back-off, until it is there or the intake stops."""
@@ -172,16 +193,15 @@ class Intake:
         size = block.data.nbytes
         with self._changed:
             if self._live and sensor.queued_bytes + size > MAX_QUEUED_BYTES:
-                missed = sensor.overrun.get(block.stream, 0)
-                sensor.overrun[block.stream] = missed + block.lost_before + len(block)
+                sensor.miss(block, "overrun")
                 sensor.overruns += block.lost_before + len(block)
                 _say_overrun(name, sensor)
                 return
             self._changed.wait_for(
                 lambda: not sensor.queue or sensor.queued_bytes + size <= MAX_QUEUED_BYTES or self._stop.is_set()
             )
-            lost = sensor.overrun.pop(block.stream, 0)
-            sensor.queue.append(Arrival(name, next(self._order), block, block.stream, lost))
+            missed = sensor.missed.pop(block.stream, {})
+            sensor.queue.append(Arrival(name, next(self._order), block, block.stream, missed))
             sensor.queued_bytes += size
             self._changed.notify_all()
 

@@ -132,6 +132,11 @@ class Ledger:
         )
         return [Entry(r[0], UUID(bytes=r[1]), r[2], r[3], r[4], r[5], r[6], r[7] or b"", r[8] or b"") for r in rows]
 
+    def state(self, episode: UUID) -> State | None:
+        """What became of an episode; None if the ledger does not know it."""
+        rows = self._read("SELECT state FROM episodes WHERE episode = ?", (episode.bytes,))
+        return rows[0][0] if rows else None
+
     def adopt(self, episode: UUID, ordinal: int, priority: float, manifest: bytes) -> bool:
         """Enter a file that was found without an entry; False if its ordinal or id is taken."""
         with self._lock, self._transaction():

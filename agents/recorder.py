@@ -141,10 +141,13 @@ class Recorder:
             log.warning("%s: this trigger takes no commands; use `trigger: {kind: manual}`", name)
 
     def tick(self, now_ns: int | None) -> None:
-        """Seal what is due (at `now_ns` of the device's clock, for live sensors) and make counts durable."""
+        """Write what is encoded, and seal what is due (at `now_ns` of the device's clock, for live sensors)."""
         for episode in list(self._open):
             episode.flush(wait=False)
         self._settle(now_ns)
+
+    def persist(self) -> None:
+        """Make durable what became of samples that are in no episode."""
         self._between.persist()
 
     def stop(self) -> None:
@@ -159,7 +162,7 @@ class Recorder:
                 self._drop(name, _counts(0, *counts), "trigger")
             state.unplaced.clear()
         self.seal_all("truncated")
-        self.tick(None)
+        self.persist()
 
     def seal_all(self, reason: Reason) -> None:
         """End what is open now; `reason` is for those that some stream has not passed."""

@@ -81,7 +81,8 @@ def reopen(folder: Path, ledger: Ledger) -> tuple[dict[UUID, Held], list[tuple[U
     An entry without a file was lost before its first sync, and is noted as discarded. A file without an entry (a
     ledger that was lost) is entered. A file that was to be deleted is.
     """
-    _adopt_strays(folder, ledger)
+    for path in sorted(folder.glob("*.episode")):
+        _meet(path, ledger)
     held_by_id: dict[UUID, Held] = {}
     unreadable = []
     for entry in ledger.entries("pending"):
@@ -97,9 +98,6 @@ def reopen(folder: Path, ledger: Ledger) -> tuple[dict[UUID, Held], list[tuple[U
             unreadable.append((entry.episode, f"nothing of it can be read: {error}"))
         except OSError as error:
             raise SpoolError(f"{held.path}: cannot be recovered: {error.strerror}; free some space first") from error
-    for settled in {entry.episode for entry in ledger.entries()} - set(held_by_id):
-        for path in folder.glob(f"*-{settled}.episode"):
-            path.unlink()
     return held_by_id, unreadable
 
 
@@ -115,22 +113,24 @@ def _make_whole(held: Held, entry: Entry, ledger: Ledger) -> None:
     ledger.sealed(entry.episode, held.size, held.digest, held.recoveries)
 
 
-def _adopt_strays(folder: Path, ledger: Ledger) -> None:
-    known = {entry.episode for entry in ledger.entries()}
-    for path in sorted(folder.glob("*.episode")):
-        ordinal, _, name = path.stem.partition("-")
-        try:
-            episode, number = UUID(name), int(ordinal)
-        except ValueError:
-            log.error("spool: %s: no episode's name (ORDINAL-UUID.episode); left where it is", path)
-            continue
-        if episode in known:
-            continue
-        try:
-            with path.open("rb") as file:
-                opening = decode_record(episode.bytes, file.read(1 << 20)).header
-        except Corrupt as error:
-            log.error("spool: %s: not in the ledger, and %s; left where it is", path, error)
-            continue
-        if isinstance(opening, Open):
-            ledger.adopt(episode, number, opening.mission.priority, msgspec.msgpack.encode(opening))
+def _meet(path: Path, ledger: Ledger) -> None:
+    """Enter a file that the ledger does not know; delete one that it knows to be settled."""
+    ordinal, _, name = path.stem.partition("-")
+    try:
+        episode, number = UUID(name), int(ordinal)
+    except ValueError:
+        log.error("spool: %s: no episode's name (ORDINAL-UUID.episode); left where it is", path)
+        return
+    state = ledger.state(episode)
+    if state is not None:
+        if state != "pending":
+            path.unlink()
+        return
+    try:
+        with path.open("rb") as file:
+            opening = decode_record(episode.bytes, file.read(1 << 20)).header
+    except Corrupt as error:
+        log.error("spool: %s: not in the ledger, and %s; left where it is", path, error)
+        return
+    if isinstance(opening, Open):
+        ledger.adopt(episode, number, opening.mission.priority, msgspec.msgpack.encode(opening))

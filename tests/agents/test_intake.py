@@ -143,3 +143,29 @@ def test_what_cannot_be_taken_is_counted_and_said_and_memory_stays_bounded(
 
 def read(path: Path) -> list[Record]:
     return records(path, UUID(path.stem.partition("-")[2]))
+
+
+def test_a_malformed_block_costs_only_itself() -> None:
+    """A driver's mistake is counted, and neither this sensor nor the agent ends with it."""
+
+    class Careless(Plugged):
+        def read(self, timeout_s: float) -> Sequence[Block] | None:
+            if self._delivered:
+                return None
+            self._delivered = True
+            good = Block("imu", np.arange(2, dtype=np.int64), np.zeros((2, 3)))
+            wrong_type = Block("imu", np.arange(5, dtype=np.int64), np.zeros((5, 3), np.float32))
+            stepping_back = Block("imu", np.array([3, 1], np.int64), np.zeros((2, 3)), lost_before=4)
+            stranger = Block("gps", np.arange(2, dtype=np.int64), np.zeros((2, 3)))
+            return [wrong_type, stepping_back, stranger, good]
+
+    made = Intake({"imu": Careless(spec(100.0), lost=False)}, {}, live=True)
+    made.start()
+    try:
+        first = made.take(10.0)
+        assert first is not None
+        assert first.block is not None
+        assert len(first.block) == 2
+        assert first.missed == {"malformed": 11}
+    finally:
+        made.stop()

@@ -263,7 +263,7 @@ def test_a_full_spool_takes_nothing_and_loses_nothing(tmp_path: Path, pool: Enco
 def test_what_is_in_no_episode_is_kept_and_carried_by_the_next(recorder: Make, spool: Spool) -> None:
     made = recorder(Manual(0, 0, 60 * SECOND), ROWS)
     give(made, rows(0, 100))
-    made.tick(None)
+    made.persist()
     assert spool.between()["imu"] == Account(captured=100, filtered={"trigger": 100})
     made.command("open", "", None)
     give(made, rows(SECOND, 100))
