@@ -11,7 +11,7 @@ from sensorium.ingest.layout import chunk_key, pack_index
 
 @dataclass(slots=True)
 class ShardFile:
-    """One open shard: its size and checksum so far (`commits.py` says which), and (offset, bytes) of each whole inner chunk in it."""
+    """One open shard: its size and CRC-32 so far, and (offset, bytes) of each whole inner chunk in it."""
 
     path: Path
     fd: int
