@@ -134,6 +134,7 @@ def _interrupted(records: list[Record], manifest: Open, seal: Seal | None, diges
         rows={name: account.stored for name, account in accounts.items()},
         account=accounts,
         summary=seal.summary if seal else {},
+        end_ns=seal.end_ns if seal else None,
         recoveries=recoveries,
     )
 

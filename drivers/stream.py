@@ -108,6 +108,8 @@ class Block:
 
     def take(self, rows: slice | npt.NDArray[Any], lost_before: int) -> "Block":
         """The samples that `rows` picks (a slice, a mask or indices), with another loss before them."""
+        if isinstance(rows, np.ndarray) and rows.dtype == np.bool_ and rows.all():
+            rows = slice(None)  # a mask copies, and a frame is large
         return Block(
             self.stream,
             self.captured_ns[rows],

@@ -1,10 +1,5 @@
 """Triggers: what opens and closes episodes, in captured time alone; and the words and keys of a person."""
 
-import os
-import pty
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +10,12 @@ from uuid import UUID
 import cv2
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
 from sensorium.agents.encode import EncoderPool
-from sensorium.agents.inspect import inspect_spool
 from sensorium.agents.recorder import Recorder
 from sensorium.agents.spool import Spool
 from sensorium.agents.triggers.events import EventWindows
@@ -125,6 +118,18 @@ def test_motion_by_acceleration_and_what_it_refuses(tmp_path: Path) -> None:
         MotionConfig(kind="motion", stream="cam", gyro_above=1).start([IMU, CAM])
     with pytest.raises(ConfigError, match=r"trigger: expected gyro_above \(rad/s\), accel_above"):
         check_device({"device": "a", "sensors": {"imu": imu}, "trigger": {"kind": "motion", "stream": "imu"}}, tmp_path)
+
+
+def test_motion_waits_for_its_own_stream_alone() -> None:
+    made = MotionConfig(kind="motion", stream="imu", gyro_above=1, pre_roll_s=0).start([IMU, CAM])
+    made.passed("cam", 100)
+    assert not made.place(50).decided, "the IMU may still have moved then"
+    made.passed("imu", 100)
+    assert made.place(50).decided
+    made.ended("cam")
+    assert not made.place(150).decided
+    made.ended("imu")
+    assert made.place(150).decided
 
 
 # ---- expression
@@ -355,58 +360,3 @@ def test_a_word_to_a_trigger_that_takes_none_is_said(tmp_path: Path, caplog: pyt
     agent.open_episode()
     agent.run()
     assert "open: this trigger takes no commands; use `trigger: {kind: manual}`" in caplog.text
-
-
-# ---- manual: keys
-
-
-def test_keys_in_a_terminal(tmp_path: Path) -> None:
-    """space s, space f, space x, space space, q; two keys at once are two keys."""
-    document = {"device": "rig", "sensors": {"sim": sim()}, "trigger": {"kind": "manual"}, "spool": {"path": "spool"}}
-    (tmp_path / "rig.yaml").write_text(yaml.safe_dump(document))
-    master, slave = pty.openpty()
-    command = [Path(sys.executable).with_name("sensorium"), "collect", "rig.yaml", "--local"]
-    environment = os.environ | {"COLUMNS": "200", "LINES": "40", "TERM": "xterm"}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
-    )
-    os.close(slave)
-    shown: list[bytes] = []
-
-    def drain() -> None:
-        try:
-            while data := os.read(master, 1 << 16):
-                shown.append(data)
-        except OSError:
-            return  # the other end is closed
-
-    reader = threading.Thread(target=drain)
-    reader.start()
-
-    def begun() -> int:
-        """How many episodes the ledger has."""
-        return len(inspect_spool(tmp_path / "spool")["episodes"])
-
-    def opens(n: int) -> None:
-        os.write(master, b" ")
-        until(lambda: begun() == n, f"episode {n} opens")
-
-    try:
-        until(lambda: b"sim.imu" in b"".join(shown), "the live table")
-        for number, key in enumerate((b"s", b"f", b"x", b" "), 1):
-            opens(number)
-            os.write(master, key)
-            time.sleep(0.5)
-        opens(5)
-        os.write(master, b"fq")
-        assert process.wait(30) == 0
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        reader.join()
-        os.close(master)
-    screen = b"".join(shown).decode()
-    assert "Traceback" not in screen
-    assert "space: open/close an episode" in screen
-    assert [cut.outcome for cut in cuts(tmp_path / "spool")] == ["success", "failure", "", "failure"]

@@ -22,7 +22,6 @@ def collected(site: Site, sensor: dict[str, Any], *streams: str) -> list[Deliver
     device = site.device("log", {"s": sensor}, port, trigger={"kind": "interval", "length_s": 10})
     site.run("collect", device, "--local")
     ingest.interrupt()
-    assert site.json("verify", "store", "--deep") == []
     return [delivered(site.folder / "store", f"s.{name}") for name in streams]
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,10 +68,14 @@ def _print_tables(found: list[Device]) -> None:
     cameras = [each for each in found if isinstance(each, VideoDevice)]
     ports = [each for each in found if isinstance(each, SerialPort)]
     rows = [(each.path, each.name, each.problem or _formats(each)) for each in cameras]
-    OUT.print(table("cameras" if rows else "cameras: none is plugged in", ["path", "name", "formats"], rows))
+    _print_table("cameras", ["path", "name", "formats"], rows)
     rows = [(each.path, each.name, each.problem or each.likely or "unknown") for each in ports]
-    OUT.print(table("\nserial ports" if rows else "\nserial ports: none", ["path", "name", "likely"], rows))
-    OUT.print(table("\ndrivers installed", ["kind", "from"], sorted(_kinds().items())))
+    _print_table("serial ports", ["path", "name", "likely"], rows)
+    _print_table("drivers installed", ["kind", "from"], sorted(_kinds().items()))
+
+
+def _print_table(title: str, columns: list[str], rows: Sequence[tuple[str, ...]]) -> None:
+    OUT.print(table(title, columns, rows) if rows else f"{title}: none", "")
 
 
 def _formats(camera: VideoDevice) -> str:

@@ -77,7 +77,7 @@ def show(
             "account",
             ["name", "captured>", "stored>", "filtered", "lost"],
             [
-                (n, a["captured"], a["stored"], _counts(a["filtered"]), _counts(a["lost"]))
+                (n, a["captured"], a["stored"], _counts(a["filtered"]), _lost(a, row["start_ns"]))
                 for n, a in row["account"].items()
             ],
         )
@@ -145,6 +145,15 @@ def spool(
     OUT.print(f"device {found['device']}, spool {found['spool_id']}: {_counts(found['counts'])}")
     columns = ["ordinal>", "episode", "state", "bytes>", "why"]
     print_rows(found["episodes"], form, columns)
+
+
+def _lost(account: dict[str, Any], start_ns: int) -> str:
+    """What was lost, and where from the start it was missed, if that is an estimate; of no rate, no count is known."""
+    counts = _counts(account["lost"])
+    if not account.get("lost_interval_ns"):
+        return counts
+    first_s, last_s = ((at_ns - start_ns) / 1e9 for at_ns in account["lost_interval_ns"])
+    return f"{counts or 'unknown'} (estimated, {first_s:.1f} to {last_s:.1f} s)"
 
 
 def _counts(counts: dict[str, Any]) -> str:

@@ -146,7 +146,7 @@ def curves(image: Image, box: Box, axis: Axis, captured_ns: Stamps, values: Samp
 
 def ticks(image: Image, axis: Axis, y: int) -> None:
     """Seconds since the axis begins, below the line `y`."""
-    seconds = (axis.end_ns - axis.start_ns) / 1e9
+    seconds = max(1, axis.end_ns - axis.start_ns) / 1e9
     step = next((s for s in (1e-3, 1e-2, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300) if seconds / s <= 12), seconds)
     cv2.line(image, (axis.left, y), (axis.left + axis.width, y), INK, 1)
     for number in range(int(seconds / step + 1e-9) + 1):

