@@ -19,6 +19,9 @@ from sensorium.perception.health import StreamHealth
 
 log = logging.getLogger(__name__)
 
+RECORD_BYTES = 1024
+"""More than the frame and header of a record take, and what Blosc adds to what it cannot compress."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -116,6 +119,10 @@ class _StreamOut:
         self.encode = encoder(entry)
         self.health = StreamHealth(entry.spec)
 
+    def bound(self, rows: int) -> int:
+        """At most so many bytes of file do `rows` make: incompressible, padded, with stamps and headers."""
+        return max(rows, self.entry.chunk_rows) * (self.entry.spec.sample_bytes + 16) + RECORD_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
@@ -165,9 +172,9 @@ class EpisodeWriter:
     @property
     def held_bytes(self) -> int:
         """Upper bound of what is accepted and not in the file yet."""
-        gathering = sum(out.held_rows * out.entry.spec.sample_bytes for out in self._streams.values())
-        waiting = sum(len(chunk.captured_ns) * chunk.out.entry.spec.sample_bytes for chunk in self._chunks)
-        return gathering + waiting
+        return sum(out.bound(out.held_rows) for out in self._streams.values() if out.held_rows) + sum(
+            chunk.out.bound(len(chunk.captured_ns)) for chunk in self._chunks
+        )
 
     @property
     def too_large(self) -> bool:

@@ -186,6 +186,7 @@ class Recorder:
         # What is smaller waits until the refused block fits: a stream that overtook another would make that late.
         needed = max(block.data.nbytes, self._refused_bytes)
         held = sum(episode.held_bytes for episode in self._open)
+        held += sum(piece.nbytes for each in self._streams.values() for piece in each.queue)
         try:
             self._spool.require(needed + held + (1 << 16))
         except SpoolFull as error:
@@ -240,6 +241,8 @@ class Recorder:
                     self._encode(state, waiting)
                 self._bound_ring(name, state)
                 return
+            if self.full and len(piece) and placed.window and not self._open_at(state.epoch, piece.at_ns):
+                return  # a new episode would have no room
             state.queue.popleft()
             n = int(np.searchsorted(piece.captured_ns, placed.until_ns, side="left"))
             if 0 < n < len(piece):
@@ -251,6 +254,9 @@ class Recorder:
                 self._place(name, state, piece, placed.window)
 
     def _place(self, name: str, state: StreamState, piece: Piece, window: Window) -> None:
+        if not len(piece) and self._open_at(state.epoch, piece.at_ns) is None:
+            self._drop(name, piece, "trigger")  # counts alone begin no episode
+            return
         rest: Piece | None = piece
         while rest is not None:
             episode = self._episode(state.epoch, window, rest.at_ns)
@@ -274,12 +280,17 @@ class Recorder:
             piece.encoded = self._pool.submit(state.encode, piece.data)
             piece.data = piece.data[:0]
 
+    def _open_at(self, epoch: int, at_ns: int) -> EpisodeWriter | None:
+        """The open episode that holds `at_ns`."""
+        holding = (e for e in self._open if e.epoch == epoch and e.start_ns <= at_ns < e.end_ns)
+        return next(holding, None)
+
     def _episode(self, epoch: int, window: Window, at_ns: int) -> EpisodeWriter | str:
         """The open episode that holds `at_ns`, a new one, or why there is none (the rule or cause to count under)."""
+        found = self._open_at(epoch, at_ns)
+        if found is not None:
+            return "late" if found.closing else found
         mine = [episode for episode in self._open if episode.epoch == epoch]
-        for episode in mine:
-            if episode.start_ns <= at_ns < episode.end_ns:
-                return "late" if episode.closing else episode
         sealed_until = self._sealed_until.get(epoch, BEFORE_ALL)
         if at_ns < sealed_until or epoch < self._epoch:
             return "late"
@@ -350,7 +361,7 @@ class Recorder:
         """No event can claim what still waits."""
         for name, state in self._streams.items():
             while state.queue:
-                self._drop(name, state.queue.popleft(), "trigger")
+                self._drop(name, state.queue.popleft(), "spool_full" if self.full else "trigger")
 
     # -- sealing --------------------------------------------------------------------------------------------------
 

@@ -169,3 +169,44 @@ def test_a_malformed_block_costs_only_itself() -> None:
         assert first.missed == {"malformed": 11}
     finally:
         made.stop()
+
+
+class Scripted:
+    """A recording whose blocks come as fast or slow as told."""
+
+    def __init__(self, name: str, starts: list[int], pause_s: float) -> None:
+        self.specs = (StreamSpec(name=name, modality="imu", dtype="float64", shape=(3,), rate_hz=100.0),)
+        self.clock = Clock(kind="recording")
+        self._starts = list(starts)
+        self._pause_s = pause_s
+
+    def read(self, timeout_s: float) -> Sequence[Block] | None:
+        if not self._starts:
+            return None
+        threading.Event().wait(self._pause_s)
+        start = self._starts.pop(0)
+        return [Block(self.specs[0].name, np.arange(start, start + 3, dtype=np.int64), np.zeros((3, 3)))]
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@pytest.mark.parametrize(("slow", "fast"), [("a", "b"), ("b", "a")])
+def test_a_replay_comes_in_the_order_of_its_stamps_whoever_is_faster(slow: str, fast: str) -> None:
+    pauses = {slow: 0.02, fast: 0.0}
+    made = Intake(
+        {"a": Scripted("a", [0, 20, 40, 60], pauses["a"]), "b": Scripted("b", [10, 30, 50], pauses["b"])},
+        {},
+        live=False,
+    )
+    made.start()
+    starts = []
+    try:
+        while not made.exhausted:
+            arrival = made.take(5.0)
+            assert arrival is not None
+            if arrival.block is not None:
+                starts.append(int(arrival.block.captured_ns[0]))
+    finally:
+        made.stop()
+    assert starts == [0, 10, 20, 30, 40, 50, 60]

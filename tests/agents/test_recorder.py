@@ -1,6 +1,7 @@
 """The recorder: each sample in exactly the episode whose half-open interval holds it, and an account that balances."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.agents.encode import EncoderPool
+from sensorium.agents.episode_file import EpisodeFile
 from sensorium.agents.recorder import Recorder
 from sensorium.agents.spool import Spool
 from sensorium.agents.triggers.events import EventWindows
@@ -202,11 +204,14 @@ def test_episodes_are_cut_at_their_longest_and_at_their_largest(recorder: Make, 
     made = recorder(Interval(100 * SECOND), ROWS, max_episode_ns=2 * SECOND)
     give(made, rows(0, 500))
     finish(made, "imu")
-    assert [(e.start_ns, e.end_ns) for e in episodes(spool)] == [
+    found = episodes(spool)
+    assert [(e.start_ns, e.end_ns) for e in found] == [
         (0, 2 * SECOND),
         (2 * SECOND, 4 * SECOND),
         (4 * SECOND, 6 * SECOND),
     ]
+    assert [len(e.stamps["imu"]) for e in found] == [200, 200, 100]
+    assert found[1].stamps["imu"][0] == 2 * SECOND
 
 
 def test_a_large_episode_is_cut_after_its_last_sample(recorder: Make, spool: Spool) -> None:
@@ -218,6 +223,64 @@ def test_a_large_episode_is_cut_after_its_last_sample(recorder: Make, spool: Spo
     assert len(found) > 1
     assert sum(len(e.stamps["imu"]) for e in found) == 1000
     assert all(first.end_ns == second.start_ns for first, second in pairwise(found))
+
+
+class Lazy(EncoderPool):
+    """Encodes a frame only when somebody waits for it: the slowest pool there is."""
+
+    def submit(self, encode: Callable[..., bytes], frames: np.ndarray) -> "Future[bytes]":
+        class Later(Future):
+            def result(self, timeout: float | None = None) -> bytes:
+                return encode(frames)
+
+        return Later()
+
+
+def test_where_a_large_episode_is_cut_does_not_depend_on_the_encoders(
+    spool: Spool, tmp_path: Path, pool: EncoderPool
+) -> None:
+    other = Spool(tmp_path / "other", "rig")
+    lazy = Lazy()
+    spans = []
+    for where, encoders in ((spool, pool), (other, lazy)):
+        opening = manifest(FRAMES, spool_id=where.spool_id)
+        made = Recorder(where, Interval(100 * SECOND), opening, grace_ns=None, max_episode_bytes=3000, pool=encoders)
+        give(made, rows(0, 80, 100_000_000, spec=FRAMES))
+        finish(made, "cam")
+        spans.append([(e.start_ns, e.end_ns) for e in episodes(where)])
+    assert len(spans[0]) > 2
+    assert spans[0] == spans[1]
+    lazy.close()
+    other.close()
+
+
+def test_a_seal_that_had_no_room_is_tried_again_and_what_comes_meanwhile_is_late(
+    recorder: Make, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = recorder(None, grace_ns=SECOND)
+    give(made, rows(0, 30))
+
+    def full(*_: object) -> None:
+        raise SpoolFull("no room for the SEAL")
+
+    monkeypatch.setattr(EpisodeFile, "seal", full)
+    made.tick(3 * SECOND)
+    assert made.sealed == []
+    monkeypatch.undo()
+    give(made, rows(0, 2, 100_000_000, spec=FRAMES), rows(200_000_000, 1, spec=FRAMES))
+    made.tick(3 * SECOND)
+    assert len(made.sealed) == 1
+    finish(made)
+    (episode,) = episodes(spool)
+    assert {name: len(stamps) for name, stamps in episode.stamps.items()} == {"imu": 30, "cam": 0}
+    assert made.totals()["cam"].lost == {"late": 3}
+
+
+def test_what_waits_for_an_event_when_the_clock_steps_back_is_filtered(recorder: Make, spool: Spool) -> None:
+    made = recorder(Fires([0], 5 * SECOND, SECOND, 60 * SECOND), ROWS)
+    give(made, rows(100 * SECOND, 50), rows(3 * SECOND, 10))
+    finish(made, "imu")
+    assert spool.between()["imu"] == Account(captured=60, filtered={"trigger": 60})
 
 
 def test_after_the_last_episode_samples_are_filtered_by_stop(recorder: Make, spool: Spool) -> None:
@@ -267,6 +330,7 @@ def test_what_is_in_no_episode_is_kept_and_carried_by_the_next(recorder: Make, s
     assert spool.between()["imu"] == Account(captured=100, filtered={"trigger": 100})
     made.command("open", "", None)
     give(made, rows(SECOND, 100))
+    assert spool.between() == {}  # it is in the OPEN now, and must not be counted twice after a crash
     made.command("close", "success", None)
     give(made, rows(2 * SECOND, 30))
     finish(made, "imu")
