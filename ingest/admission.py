@@ -3,6 +3,7 @@
 import math
 import uuid
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -16,8 +17,14 @@ MAX_STREAMS = 256
 MAX_AXES = 8
 MAX_CHUNK_ROWS = 1 << 24
 MAX_DEPTH = 32
+MAX_VALUES = 1 << 16
 MAX_TEXT = 1000
+MAX_NS = 1 << 62
+"""Stamps are within 146 years of 0, so that no difference or sum of two leaves int64."""
+MAX_COUNT = 1 << 53
+"""Counts are below this, as JSON's numbers are, so that the sum over all streams of an episode fits SQL."""
 _INT64 = 1 << 63
+_NESTED = (dict, list, tuple)
 
 
 def check_open(manifest: Open, episode: uuid.UUID) -> None:
@@ -32,7 +39,7 @@ def check_open(manifest: Open, episode: uuid.UUID) -> None:
     _names(manifest)
     if not 0 <= manifest.ordinal < _INT64:
         raise PeerViolation(f"episode {episode}: ordinal {manifest.ordinal} is not a count")
-    if not -_INT64 <= manifest.start_ns <= manifest.end_ns < _INT64:
+    if not -MAX_NS <= manifest.start_ns <= manifest.end_ns <= MAX_NS:
         raise PeerViolation(f"episode {episode}: it runs from {manifest.start_ns} to {manifest.end_ns} ns")
     if not math.isfinite(manifest.mission.priority) or not 0 <= manifest.provenance.generation < _INT64:
         raise PeerViolation(f"episode {episode}: priority or generation is not a finite number from 0 up")
@@ -54,12 +61,12 @@ def check_entry(entry: StreamEntry) -> None:
         raise PeerViolation(
             f"stream {spec.name!r}: blosc {encoding.cname} {encoding.clevel} is not lz4 or zstd, 0 to 9"
         )
-    if entry.is_blob:
-        if spec.dtype != "uint8" or not _is_picture(spec):
-            raise PeerViolation(f"stream {spec.name!r}: {encoding.codec} of {spec.dtype} {spec.shape} is no picture")
-    elif chunk_raw_bytes(entry) > MAX_CHUNK_BYTES:
+    if entry.is_blob and (spec.dtype != "uint8" or not _is_picture(spec)):
+        raise PeerViolation(f"stream {spec.name!r}: {encoding.codec} of {spec.dtype} {spec.shape} is no picture")
+    if max(chunk_raw_bytes(entry), spec.sample_bytes) > MAX_CHUNK_BYTES:
         raise PeerViolation(
-            f"stream {spec.name!r}: a chunk of {chunk_raw_bytes(entry)} bytes, at most {MAX_CHUNK_BYTES}"
+            f"stream {spec.name!r}: samples of {spec.dtype} {spec.shape}, {entry.chunk_rows} a chunk,"
+            f" are over {MAX_CHUNK_BYTES} bytes"
         )
 
 
@@ -73,8 +80,8 @@ def check_seal(seal: Seal, rows: dict[str, int], gap: bool) -> None:
         check_account(name, account)
         if account.stored != rows[name]:
             raise PeerViolation(f"stream {name!r}: SEAL says stored {account.stored}, {rows[name]} rows came")
-    if not 0 <= seal.recoveries < _INT64:
-        raise PeerViolation(f"SEAL says recoveries {seal.recoveries}")
+    if not 0 <= seal.recoveries < _INT64 or not -MAX_NS <= (seal.end_ns or 0) <= MAX_NS:
+        raise PeerViolation(f"SEAL says recoveries {seal.recoveries}, end {seal.end_ns}")
     if gap and not any("corrupt" in account.lost for account in seal.account.values()):
         raise PeerViolation("records are missing, and SEAL says of no stream that some are lost `corrupt`")
     check_document(seal, "SEAL")
@@ -84,7 +91,7 @@ def check_account(name: str, account: Account) -> None:
     """Raise `PeerViolation` unless the counts are counts, and captured = stored + filtered + lost."""
     counts = [account.captured, account.stored, *account.filtered.values(), *account.lost.values()]
     interval = account.lost_interval_ns or ()
-    if not all(0 <= count < _INT64 for count in counts) or not all(-_INT64 <= ns < _INT64 for ns in interval):
+    if not all(0 <= count < MAX_COUNT for count in counts) or not all(-MAX_NS <= ns <= MAX_NS for ns in interval):
         raise PeerViolation(f"account of {name!r}: a number is out of range")
     if not account.balances:
         raise PeerViolation(
@@ -96,13 +103,15 @@ def check_account(name: str, account: Account) -> None:
 def check_document(document: msgspec.Struct, what: str) -> None:
     """Raise `PeerViolation` unless `document` is plain JSON that every Zarr reader, and ours, can parse."""
     try:
-        depth = _depth(msgspec.to_builtins(document, str_keys=True), MAX_DEPTH)
+        values, depth = _extent(msgspec.to_builtins(document, str_keys=True))
         # A reader must be able to turn it back: a NaN, say, becomes null, which not every field can be.
         msgspec.json.decode(msgspec.json.encode(document), type=type(document))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise PeerViolation(f"{what} is not JSON: {error}") from error
-    if depth < 0:
+    if depth > MAX_DEPTH:
         raise PeerViolation(f"{what} is nested more than {MAX_DEPTH} deep")
+    if values > MAX_VALUES:
+        raise PeerViolation(f"{what} holds {values} values, at most {MAX_VALUES}")
 
 
 def _names(manifest: Open) -> None:
@@ -130,11 +139,11 @@ def _is_picture(spec: StreamSpec) -> bool:
     return len(spec.shape) == 2 or (len(spec.shape) == 3 and spec.shape[2] == 3)
 
 
-def _depth(value: Any, left: int) -> int:
-    if left < 0:
-        return -1
-    if isinstance(value, dict):
-        return min((_depth(item, left - 1) for item in value.values()), default=left)
-    if isinstance(value, list | tuple):
-        return min((_depth(item, left - 1) for item in value), default=left)
-    return left
+def _extent(document: Any) -> tuple[int, int]:
+    """How many values a document holds, and how deep they are nested."""
+    values, depth, level = 0, 0, [document]
+    while level and depth <= MAX_DEPTH:
+        values, depth = values + len(level), depth + 1
+        inner = (value.values() if isinstance(value, dict) else value for value in level if isinstance(value, _NESTED))
+        level = list(chain.from_iterable(inner))
+    return values, depth - 1 + bool(level)

@@ -3,16 +3,19 @@
 import shutil
 import struct
 import uuid
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from blake3 import blake3
 from crc32c import crc32c
 
 from sensorium.drivers.stream import Stamps
 from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
-from sensorium.ingest.admission import check_document, check_open, check_seal
+from sensorium.ingest.admission import MAX_NS, check_document, check_open, check_seal
 from sensorium.ingest.episode import Chunk, Items, Note, Open, Seal, StreamEntry
 from sensorium.ingest.layout import (
     BLOB_CHUNK_BYTES,
@@ -25,7 +28,9 @@ from sensorium.ingest.records import PREFIX, TRAILER, Header, Kind, decode_heade
 from sensorium.ingest.shards import ShardWriter
 
 MAX_STAMP_BYTES = 128 << 20
-MAX_DOCUMENT_BYTES = 4 << 20
+MAX_DOCUMENT_BYTES = 1 << 20
+MAX_HELD_BYTES = 512 << 20
+HELD_STEP_BYTES = 1 << 20
 BLOSC_HEADER_BYTES = 16
 # What CRC32C gives over any bytes followed by their own CRC32C, little-endian.
 _RESIDUE = 0x48674BC7
@@ -40,7 +45,7 @@ class StreamIn:
     data: ShardWriter
     captured_ns: bytearray = field(default_factory=bytearray)
     sensor_ns: bytearray = field(default_factory=bytearray)
-    lengths: list[int] = field(default_factory=list)
+    lengths: "array[int]" = field(default_factory=lambda: array("q"))
     rows: int = 0
     next_row: int = 0
     last_ns: int = -(1 << 63)
@@ -87,11 +92,12 @@ class Assembly:
     """An episode that is arriving, in `folder` (which it creates and owns until the store renames it).
 
     `append` takes the episode file's bytes in order; `accepted` says how many it has. Payloads go to disk as they come;
-    memory holds one header, and the stamps up to a limit. `manifest` and `seal` are the records of those names once
-    they came. After any error the assembly is of no more use: `discard` it, or have the store quarantine it.
+    memory holds one header, the notes, and the stamps up to a limit. `all_held` gives what all assemblies hold: beyond
+    `MAX_HELD_BYTES` one that grows is put off. `manifest` and `seal` are the records of those names once they came.
+    After any error the assembly is of no more use: `discard` it, or have the store quarantine it.
     """
 
-    def __init__(self, folder: Path, episode: uuid.UUID) -> None:
+    def __init__(self, folder: Path, episode: uuid.UUID, all_held: Callable[[], int] = lambda: 0) -> None:
         folder.mkdir()
         self.folder = folder
         self.episode = episode
@@ -99,7 +105,7 @@ class Assembly:
         self.manifest: Open | None = None
         self.seal: Seal | None = None
         self.streams: list[StreamIn] = []
-        self.notes: list[Note] = []
+        self.notes: list[msgspec.Raw] = []
         self.failed: str | None = None
         self.moved = False
         self._digest = blake3()
@@ -108,12 +114,19 @@ class Assembly:
         self._gap = False
         self._stamp_bytes = 0
         self._document_bytes = 0
+        self._all_held = all_held
+        self._held_checked = 0
         self._begin_record()
 
     @property
     def digest(self) -> bytes:
         """BLAKE3 of the bytes before SEAL, so far."""
         return self._digest.digest()
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory it takes: stamps, documents, and the header that is coming in."""
+        return 0 if self.failed else self._stamp_bytes + self._document_bytes + self._head_bytes
 
     def append(self, data: memoryview | bytes) -> None:
         """Take the next bytes of the file, in any cut.
@@ -204,6 +217,13 @@ class Assembly:
         _, kind, self._number, header_bytes, self._payload_bytes = PREFIX.unpack_from(self._head)
         self._kind = Kind(kind)
         self._head_bytes += header_bytes
+        if self.held_bytes > self._held_checked + HELD_STEP_BYTES:
+            self._held_checked = self.held_bytes
+            if self._all_held() > MAX_HELD_BYTES:
+                raise StoreError(
+                    f"episode {self.episode}: episodes on their way in hold {MAX_HELD_BYTES >> 20} MiB of stamps and"
+                    " headers already; it is sent again later"
+                )
 
     def _judge(self) -> None:
         self._crc = crc32c(memoryview(self._head)[4:], self._crc)
@@ -211,10 +231,11 @@ class Assembly:
             self._digest.update(self._head)
         self._payload_left = self._payload_bytes
         try:
+            self._admit_size()
             self._header = decode_header(self._kind, memoryview(self._head)[PREFIX.size :], self._start)
             self._admit(self._header)
         except SensoriumError as error:
-            self._verdict = error
+            self._verdict = PeerViolation(str(error)) if isinstance(error, Corrupt) else error
 
     def _payload(self, part: memoryview) -> None:
         self._crc = crc32c(part, self._crc)
@@ -251,10 +272,20 @@ class Assembly:
         elif isinstance(header, Chunk | Items) and self._stream is not None:
             self._keep_rows(header, self._stream)
         elif isinstance(header, Note):
-            self.notes.append(header)
+            self.notes.append(msgspec.Raw(msgspec.json.encode(header)))
         elif isinstance(header, Seal):
             self._keep_seal(header)
         self._begin_record()
+
+    def _admit_size(self) -> None:
+        """Bound a document before it is decoded: what comes of its bytes may be a hundred times as large."""
+        if self._kind not in (Kind.CHUNK, Kind.ITEMS):
+            self._document_bytes += self._head_bytes
+            if self._document_bytes > MAX_DOCUMENT_BYTES or self._payload_bytes:
+                raise PeerViolation(
+                    f"episode {self.episode}, record {self._number}: OPEN, notes and SEAL are over"
+                    f" {MAX_DOCUMENT_BYTES} bytes, or hold a payload"
+                )
 
     def _admit(self, header: Header) -> None:
         where = f"episode {self.episode}, record {self._number}"
@@ -264,12 +295,6 @@ class Assembly:
             raise PeerViolation(
                 f"{where}: {self._kind.name} where {'another record' if self.manifest else 'OPEN'} belongs"
             )
-        if not isinstance(header, Chunk | Items):
-            self._document_bytes += len(self._head)
-            if self._document_bytes > MAX_DOCUMENT_BYTES or self._payload_bytes:
-                raise PeerViolation(
-                    f"{where}: OPEN, notes and SEAL are over {MAX_DOCUMENT_BYTES} bytes, or hold a payload"
-                )
         if isinstance(header, Open):
             check_open(header, self.episode)
         elif isinstance(header, Chunk | Items):
@@ -296,6 +321,8 @@ class Assembly:
         if min(header.captured, *header.filtered.values(), *header.lost.values(), 0) < 0:
             raise PeerViolation(f"{where}: a running count below 0")
         stamps = np.frombuffer(header.captured_ns, "<i8")
+        if not -MAX_NS <= int(stamps[0]) <= int(stamps[-1]) <= MAX_NS:
+            raise PeerViolation(f"{where}: stamps {int(stamps[0])} to {int(stamps[-1])} are out of range")
         if int(stamps[0]) < stream.last_ns or bool((stamps[1:] < stamps[:-1]).any()):
             raise PeerViolation(f"{where}: stamps step back")
         self._stamp_bytes += len(header.captured_ns) + len(header.sensor_ns)
@@ -303,6 +330,7 @@ class Assembly:
             raise PeerViolation(f"{where}: over {MAX_STAMP_BYTES} bytes of stamps in one episode; cut it shorter")
         if isinstance(header, Items):
             lengths = header.lengths
+            self._stamp_bytes += 8 * len(lengths)
             if len(lengths) != rows or min(lengths) < 1 or sum(lengths) != self._payload_bytes:
                 raise PeerViolation(
                     f"{where}: lengths of {len(lengths)} items do not match the {rows} rows or the payload"

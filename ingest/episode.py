@@ -4,7 +4,7 @@ They are msgpack maps in the file (docs/protocol.md) and JSON in the store (docs
 keys they do not know, so that a key may be added without a new format version.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,6 +15,8 @@ FORMAT_VERSION = 1
 
 Reason = Literal["complete", "interrupted", "truncated", "clock_reset"]
 Origin = Literal["sensor", "simulator", "model", "human", "mixed"]
+Counts = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], int], msgspec.Meta(max_length=256)]
+"""Samples by rule or cause; bounded where it is decoded, as a header may come from anyone."""
 
 
 class Mission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,8 +70,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     captured: int = 0
     stored: int = 0
-    filtered: dict[str, int] = {}
-    lost: dict[str, int] = {}
+    filtered: Counts = {}
+    lost: Counts = {}
     estimated: bool = False
     lost_interval_ns: tuple[int, int] | None = None
 
@@ -111,8 +113,8 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     captured_ns: bytes
     captured: int
     sensor_ns: bytes = b""
-    filtered: dict[str, int] = {}
-    lost: dict[str, int] = {}
+    filtered: Counts = {}
+    lost: Counts = {}
 
 
 class Items(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,8 +126,8 @@ class Items(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lengths: tuple[int, ...]
     captured: int
     sensor_ns: bytes = b""
-    filtered: dict[str, int] = {}
-    lost: dict[str, int] = {}
+    filtered: Counts = {}
+    lost: Counts = {}
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

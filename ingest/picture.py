@@ -1,5 +1,6 @@
 """A picture of one episode: its frames over its curves on one time axis, with what is missing shaded and counted."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -112,7 +113,7 @@ def _frames(stream: Stream, axis: Axis, spans: list[tuple[int, int]]) -> Image:
 
 
 def _rows(stream: Stream, axis: Axis, spans: list[tuple[int, int]]) -> Iterable[Image]:
-    values = stream[:].reshape(len(stream), -1)
+    values = stream[:].reshape(len(stream), math.prod(stream.spec.shape))
     names = channel_names(stream.spec)
     shared = groups(stream.spec)
     for unit, columns in shared[:_MOST_PANELS]:

@@ -138,6 +138,9 @@ class ServerLink:
             return "identity", str(error)
         if len(self.sessions) >= self.limits.sessions:
             return "busy", f"the ingest has {len(self.sessions)} sessions, its limit"
+        others = [s for s in self.sessions.values() if s.identity == name and s.spool_id != hello.spool_id]
+        if self._secure and len(others) >= self.limits.sessions_of_device:
+            return "busy", f"{len(others)} other spools of this device have sessions, the limit"
         return None
 
     def _offer(self, session: Session, offer: wire.Offer, now_ns: int) -> None:

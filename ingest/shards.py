@@ -96,6 +96,7 @@ class ShardWriter:
         if not self.files or (len(self.files[-1].entries) == self.per_shard):
             if self.files:
                 self._index(self.files[-1], self.per_shard)
+                self.files[-1].entries.clear()
             else:
                 self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / chunk_key(len(self.files), self._ndim)

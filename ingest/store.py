@@ -110,7 +110,7 @@ class Store:
         """A new assembly for `episode`; one that exists already is not touched."""
         month_of(episode)
         with _store_errors(self.staging):
-            assembly = Assembly(self.staging / f"{episode}-{next(self._numbers)}", episode)
+            assembly = Assembly(self.staging / f"{episode}-{next(self._numbers)}", episode, self._held_bytes)
         with self._guard:
             self._assemblies.add(assembly)
         return assembly
@@ -209,6 +209,10 @@ class Store:
         """Bytes of episodes that are arriving."""
         with self._guard:
             return sum(assembly.accepted for assembly in self._assemblies if assembly.failed is None)
+
+    def _held_bytes(self) -> int:
+        with self._guard:
+            return sum(assembly.held_bytes for assembly in self._assemblies)
 
     def free_bytes(self) -> int:
         """Bytes that the file system has left for us."""

@@ -16,6 +16,7 @@ class Limits:
 
     pool_bytes: int = 256 << 20
     sessions: int = 1024
+    sessions_of_device: int = 64
     offers: int = wire.MAX_OFFERS
     open_per_session: int = 8
     open_transfers: int = 256

@@ -27,7 +27,9 @@ Digest = Annotated[bytes, msgspec.Meta(max_length=32)]
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
 Ordinals = Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_ORDINALS)]
-Probes = Annotated[tuple[tuple[int, int, Count], ...], msgspec.Meta(max_length=MAX_PROBES)]
+Instant = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+RoundTrip = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Probes = Annotated[tuple[tuple[Instant, Instant, RoundTrip], ...], msgspec.Meta(max_length=MAX_PROBES)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -51,14 +52,7 @@ def seal_records(
     pieces: list[bytes] = []
     for number, (header, payload) in zip(numbers or itertools.count(), records, strict=False):
         if isinstance(header, Seal):
-            header = Seal(
-                digest=blake3(b"".join(pieces)).digest(),
-                reason=header.reason,
-                rows=header.rows,
-                account=header.account,
-                summary=header.summary,
-                recoveries=header.recoveries,
-            )
+            header = msgspec.structs.replace(header, digest=blake3(b"".join(pieces)).digest())
         pieces.append(b"".join(encode_record(episode.bytes, number, header, payload)))
     return pieces
 

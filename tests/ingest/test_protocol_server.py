@@ -173,6 +173,19 @@ def test_offers_and_sessions_are_limited() -> None:
     assert error.code == "busy"
 
 
+def test_one_device_cannot_take_all_the_sessions() -> None:
+    link = new_link(Limits(sessions_of_device=2))
+    peer = Peer(link)
+    for spool in ("a", "b", "c"):
+        (answer,) = peer.hello(spool_id=spool)
+    assert isinstance(answer, wire.Error)
+    assert answer.code == "busy"
+    (again,) = peer.hello(spool_id="a")
+    assert isinstance(again, wire.Welcome)
+    (other,) = Peer(link, name="rig-2").hello()
+    assert isinstance(other, wire.Welcome)
+
+
 def test_full_staging_says_busy_and_not_rejected() -> None:
     peer = Peer(new_link(Limits(staged_bytes=1 << 20)))
     peer.hello()
