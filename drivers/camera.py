@@ -147,7 +147,7 @@ class CameraConfig(DriverConfig):
             dtype="uint8",
             shape=image.shape,
             channels=() if image.ndim == 2 else ("b", "g", "r"),
-            color_order="gray" if image.ndim == 2 else "bgr",
+            color_order="" if image.ndim == 2 else "BGR",
             rate_hz=rate_hz or self.rate_hz,
             frame=self.frame,
             calibration=self.calibration,

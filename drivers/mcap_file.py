@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 from sensorium.errors import ConfigError
@@ -190,7 +191,7 @@ def _in_order(found: Iterator[Found]) -> Iterator[tuple[int, int, bytes | None]]
 
 
 class Decoder:
-    """Makes of a message's bytes an object with attributes (CDR, by its ROS 2 schema) or a document (JSON)."""
+    """Makes of a message's bytes an object with attributes: CDR by its ROS 2 schema, JSON as it stands."""
 
     def __init__(self) -> None:
         self._ros = DecoderFactory()
@@ -200,7 +201,7 @@ class Decoder:
         if logged.data is None:
             raise ValueError("damaged")
         if logged.encoding == "json":
-            return json.loads(logged.data)
+            return json.loads(logged.data, object_hook=lambda fields: SimpleNamespace(**fields))
         try:
             decoder = self._ros.decoder_for(logged.encoding, logged.schema)
             if decoder is None:

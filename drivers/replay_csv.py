@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import re
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -45,8 +46,9 @@ class ReplayCsvConfig(DriverConfig):
     """`streams` maps stream names to columns, as `name.stream`; with `stream` alone there is one, called `name`.
 
     Every stream is float64 [n, channels]. `header` says whether the first row holds titles; rows that begin with
-    `comment` are passed over. `utc` says that the stamps count from 1970 UTC. A row in which all cells of a stream are
-    empty holds no sample of it. The rate is estimated from the stamps unless it is stated.
+    `comment` are passed over; `decimal` is the decimal sign. `utc` says that the stamps count from 1970 UTC. A row in
+    which all cells of a stream are empty holds no sample of it. The rate is estimated from the stamps unless it is
+    stated.
     """
 
     kind: Literal["replay-csv"] = "replay-csv"
@@ -55,6 +57,7 @@ class ReplayCsvConfig(DriverConfig):
     stream: MappedStream | None = None
     streams: dict[str, MappedStream] = Field(default_factory=dict)
     delimiter: str = Field(default=",", min_length=1, max_length=1)
+    decimal: Literal[".", ","] = "."
     header: bool = True
     comment: str = ""
     utc: bool = False
@@ -64,24 +67,28 @@ class ReplayCsvConfig(DriverConfig):
     def _one_way(self) -> Self:
         if (self.stream is None) == (not self.streams):
             raise ValueError("expected either `stream` (one, named as the sensor) or `streams` (several, by name)")
+        if self.decimal == self.delimiter:
+            raise ValueError(f"decimal and delimiter are both {self.decimal!r}; expected two different signs")
         return self
 
     def open(self, name: str, base: Path) -> Driver:
         """Read the titles and the first rows; the rest is read as it is due.
 
         Raises:
-            ConfigError: no such file, no row, or a column that is not there.
+            ConfigError: no such file, no row with a time, or a column that is not there or is there twice.
         """
         path = base / self.path
         mapped = {name: self.stream} if self.stream else {f"{name}.{part}": one for part, one in self.streams.items()}
         with closing(read_rows(path, self.delimiter, self.comment)) as rows:
-            first = list(islice(rows, _LOOKED_AT))
-        if not first:
+            _, titles = next(rows, (0, None))
+        if titles is None:
             raise ConfigError(f"{path}: no row in it; expected a table")
-        titles = first[0][1]
-        table = _Table(path, self.delimiter, self.comment, titles if self.header else None, len(titles), self.time)
+        table = _Table(path, self, titles)
         streams = [table.stream(stream, one) for stream, one in mapped.items()]
-        streams = [replace(one, spec=_rated(one, table, first[self.header :])) for one in streams]
+        with closing(table.rows()) as rows:
+            first = list(islice(rows, _LOOKED_AT))
+        table.check_times(first)
+        streams = [replace(one, spec=_rated(one, table, first)) for one in streams]
         clock = Clock(kind="recording", states_utc=self.utc or self.time.unit == "iso")
         return Paced([one.spec for one in streams], clock, table.play(streams), Pacer(self.pace))
 
@@ -107,14 +114,35 @@ class _Stream:
 
 
 class _Table:
-    def __init__(
-        self, path: Path, delimiter: str, comment: str, titles: list[str] | None, width: int, time: TimeColumn
-    ) -> None:
-        self._path, self._delimiter, self._comment = path, delimiter, comment
-        self._titles = titles
-        self._width = width
-        self._time = self._place(time.column)
-        self._read_ns = _iso_ns if time.unit == "iso" else partial(decimal_ns, unit_ns=TIME_NS[time.unit])
+    def __init__(self, path: Path, config: ReplayCsvConfig, titles: list[str]) -> None:
+        self._path, self._config = path, config
+        self._titles = titles if config.header else None
+        self._width = len(titles)
+        unit = config.time.unit
+        self._time = self._place(config.time.column)
+        self._read_ns = _iso_ns if unit == "iso" else partial(decimal_ns, unit_ns=TIME_NS[unit])
+
+    def rows(self) -> Generator[tuple[int, list[str]], None, None]:
+        """(line number, cells) of every row under the titles, decimals with a point."""
+        with closing(read_rows(self._path, self._config.delimiter, self._config.comment)) as rows:
+            for line, cells in islice(rows, int(self._config.header), None):
+                yield line, cells if self._config.decimal == "." else [cell.replace(",", ".") for cell in cells]
+
+    def check_times(self, rows: list[tuple[int, list[str]]]) -> None:
+        """Raise `ConfigError` unless one of the first `rows` has a time: else the mapping is wrong, not the rows."""
+        why = ""
+        for line, cells in rows:
+            try:
+                self.stamp_ns(cells)
+            except ValueError as error:
+                why = why or f"line {line}: {error}"
+            else:
+                return
+        why = why or "there is none but the first"
+        raise ConfigError(
+            f"{self._path}: no row with a time in column {self._config.time.column!r} ({why}); expected numbers, or"
+            " dates where its unit is iso; see also `delimiter`, `decimal` and `header`"
+        )
 
     def stream(self, name: str, mapped: MappedStream) -> _Stream:
         """The stream called `name`; its rate is not known yet unless it was stated."""
@@ -132,8 +160,8 @@ class _Table:
         window = Window(one.spec for one in streams)
         bad = BadRows(self._path)
         before_ns = -(2**63)
-        with closing(read_rows(self._path, self._delimiter, self._comment)) as rows:
-            for line, cells in islice(rows, 0 if self._titles is None else 1, None):
+        with closing(self.rows()) as rows:
+            for line, cells in rows:
                 try:
                     stamp_ns = self.stamp_ns(cells)
                 except ValueError as error:
@@ -165,6 +193,9 @@ class _Table:
         if column not in self._titles:
             known = ", ".join(map(repr, self._titles))
             raise ConfigError(f"{self._path}: no column {column!r}{nearest(column, self._titles)}; found {known}")
+        if self._titles.count(column) > 1:
+            places = ", ".join(str(place) for place, title in enumerate(self._titles) if title == column)
+            raise ConfigError(f"{self._path}: column {column!r} is there twice; give the number of one ({places})")
         return self._titles.index(column)
 
 

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,7 @@ _DECODERS = 2
 _AHEAD = 4
 _PROBED = 5
 _IMU_CHANNELS = ("gx", "gy", "gz", "ax", "ay", "az")
-_IMU_UNIT = "rad/s, rad/s, rad/s, m/s^2, m/s^2, m/s^2"
+_IMU_UNITS = ("rad/s", "rad/s", "rad/s", "m/s^2", "m/s^2", "m/s^2")
 _GYRO_NOISE, _ACCEL_NOISE = "gyroscope_noise_density", "accelerometer_noise_density"
 
 
@@ -119,6 +120,7 @@ def _sensor(folder: Path) -> dict[str, Any]:
         document = yaml.safe_load(text.replace("!!opencv-matrix", ""))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}; mend or remove the file") from error
+    document = {} if document is None else document
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: got {type(document).__name__}, expected a mapping; mend or remove the file")
     return {str(key): _plain(value) for key, value in document.items()}
@@ -152,7 +154,7 @@ def _table(folder: Path) -> Path:
 
 def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sensor | None:
     table = _table(folder)
-    bad = BadRows(table)
+    bad, broken = BadRows(table), BadRows(folder / "data", "/")
     stamps: list[int] = []
     files: list[Path] = []
     for line, cells in read_rows(table):
@@ -165,7 +167,7 @@ def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sen
         stamps.append(stamp)
         files.append(folder / "data" / file)
     captured_ns = np.array(stamps, np.int64)
-    images = islice((image for image in map(_decode, files) if image is not None), _PROBED)
+    images = islice((image for image in map(partial(_decode, broken), files) if image is not None), _PROBED)
     forms = Counter((image.shape, image.dtype.name) for image in images).most_common(1)
     if not forms:
         log.warning("%s: no picture in it can be read: %d rows ignored", folder, len(files))
@@ -179,21 +181,28 @@ def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sen
         rate_hz=_rate_hz(calibration, captured_ns),
         frame=folder.name,
         calibration=calibration,
-        color_order="BGR" if len(shape) == 3 else "",
+        color_order="BGRA"[: shape[2]] if len(shape) == 3 else "",
         stamps_from="source",
     )
     lost = bad.lost_before(len(stamps))
-    return _Sensor(spec, lambda pool: _pictures(spec, captured_ns, files, lost, pool))
+    return _Sensor(
+        spec,
+        lambda pool: _pictures(spec, captured_ns, files, lost, lambda file: pool.submit(_decode, broken, file)),
+    )
 
 
 def _pictures(
-    spec: StreamSpec, captured_ns: Stamps, files: list[Path], lost_before: Stamps, pool: ThreadPoolExecutor
+    spec: StreamSpec,
+    captured_ns: Stamps,
+    files: list[Path],
+    lost_before: Stamps,
+    decode: Callable[[Path], Future[Samples | None]],
 ) -> Source:
     """One block a picture; a few are decoded ahead, because that is what takes the time."""
     ahead: deque[Future[Samples | None]] = deque()
     lost = 0
     for row, file in enumerate(files):
-        ahead.extend(pool.submit(_decode, later) for later in files[row + len(ahead) : row + 1 + _AHEAD])
+        ahead.extend(decode(later) for later in files[row + len(ahead) : row + 1 + _AHEAD])
         image = ahead.popleft().result()
         lost += int(lost_before[row])
         if image is None:
@@ -211,17 +220,16 @@ def _pictures(
         yield int(captured_ns[-1]), Block(spec.name, captured_ns[:0], np.empty(shape, spec.dtype), lost)
 
 
-def _decode(file: Path) -> Samples | None:
-    """The picture as it was stored, [h, w] or [h, w, 3] BGR, or None, said in the log."""
+def _decode(broken: BadRows, file: Path) -> Samples | None:
+    """The picture as it was stored, [h, w], [h, w, 3] BGR or [h, w, 4] BGRA, or None, said in the log."""
     try:
         encoded = np.fromfile(file, np.uint8)
     except OSError as error:
-        log.warning("%s: %s: counted lost", file, error.strerror or error)
+        broken.say(file.name, error.strerror or error)
         return None
-    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    image: Samples | None = cv2.imdecode(encoded, flags) if encoded.size else None
+    image: Samples | None = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
     if image is None:
-        log.warning("%s: not a whole picture (%d bytes): counted lost", file, encoded.size)
+        broken.say(file.name, f"not a whole picture ({encoded.size} bytes)")
     return image
 
 
@@ -232,7 +240,11 @@ def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str
     table = _table(folder)
     bad = BadRows(table)
     titles = _titles(table)
-    width = len(_IMU_CHANNELS) if kind == "imu" else len(titles)
+    names = [re.sub(r"\s*\[.*", "", title) for title in titles]
+    units = [match[1] if (match := re.search(r"\[(.*?)\]", title)) else "" for title in titles]
+    if kind == "imu":  # what a table has beyond the six keeps its titles
+        names, units = [*_IMU_CHANNELS, *names[6:]], [*_IMU_UNITS, *units[6:]]
+    width = len(names)
     stamps: list[int] = []
     rows: list[list[float]] = []
     for line, cells in read_rows(table):
@@ -250,23 +262,20 @@ def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str
         log.warning("%s: no row of numbers in it: ignored", table)
         return None
     captured_ns, data = np.array(stamps, np.int64), np.array(rows, np.float64)
-    names = [re.sub(r"\s*\[.*", "", title) for title in titles]
-    units = [match[1] if (match := re.search(r"\[(.*?)\]", title)) else "" for title in titles]
-    is_imu = kind == "imu"
-    stated = is_imu and {_GYRO_NOISE, _ACCEL_NOISE} <= calibration.keys()
-    noise = [float(calibration[key]) for key in (_GYRO_NOISE, _ACCEL_NOISE) for _ in range(3)] if stated else []
+    densities = [calibration.get(key) for key in (_GYRO_NOISE, _ACCEL_NOISE) for _ in range(3)]
+    noise = [float(density) for density in densities if isinstance(density, int | float)]
     spec = StreamSpec(
         name=stream,
         modality=kind,
         dtype="float64",
         shape=(width,),
-        unit=_IMU_UNIT if is_imu else ", ".join(units) if any(units) else "",
-        channels=_IMU_CHANNELS if is_imu else tuple(names),
+        unit=", ".join(units) if any(units) else "",
+        channels=tuple(names),
         rate_hz=_rate_hz(calibration, captured_ns),
         frame=folder.name,
         calibration=calibration,
         stamps_from="source",
-        noise_density=tuple(noise) or None,
+        noise_density=tuple(noise) if len(noise) == width else None,
     )
     lost = bad.lost_before(len(rows))
     return _Sensor(spec, lambda _: rows_source(stream, captured_ns, data, lost))

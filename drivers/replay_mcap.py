@@ -44,7 +44,7 @@ class McapStream(MappedStream):
 class ReplayMcapConfig(DriverConfig):
     """`streams` maps stream names to topics; without it every topic of a known type is taken: images, Imu, ...
 
-    Those are called `name.` and the topic with "_" for "/". Images are [n, h, w] or [n, h, w, 3] as they were sent, BGR
+    Those are called `name.` and the topic with "_" for "/". Images are [n, h, w] or [n, h, w, c] as they were sent, BGR
     if compressed; all else is float64 [n, channels]. Stamps are the messages' `header.stamp` where they have one,
     unless `stamps` says log. Topics that are not taken are listed in the log. Of a damaged file what is whole is
     delivered. (Messages that stand outside of chunks carry no checksum.)
@@ -198,7 +198,7 @@ def _look(file: "McapFile") -> dict[str, _Topic]:
 def _known(path: Path, seen: dict[str, _Topic]) -> dict[str, McapStream]:
     streams = {}
     for name, topic in sorted(seen.items()):
-        if topic.encoding == "cdr" and (topic.type in KNOWN or topic.type in IMAGES):
+        if topic.encoding in ("cdr", "json") and (topic.type in KNOWN or topic.type in IMAGES):
             streams[re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-") or "root"] = McapStream(topic=name)
         else:
             log.warning("%s: topic %s (%s %s) is not taken", path, name, topic.encoding, topic.type or "without schema")

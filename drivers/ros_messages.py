@@ -1,5 +1,6 @@
 """Messages as arrays: fields by path, ROS images as they are, and what the common message types mean in SI units."""
 
+import base64
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,23 +10,9 @@ import numpy as np
 
 from sensorium.drivers.stream import Samples
 
-_LAYOUTS: dict[str, tuple[str, int, str]] = {
-    "mono8": ("u1", 1, ""),
-    "8UC1": ("u1", 1, ""),
-    "bgr8": ("u1", 3, "BGR"),
-    "8UC3": ("u1", 3, "BGR"),
-    "rgb8": ("u1", 3, "RGB"),
-    "bgra8": ("u1", 4, "BGRA"),
-    "rgba8": ("u1", 4, "RGBA"),
-    "mono16": ("u2", 1, ""),
-    "16UC1": ("u2", 1, ""),
-    "32FC1": ("f4", 1, ""),
-    "bayer_rggb8": ("u1", 1, "RGGB"),
-    "bayer_bggr8": ("u1", 1, "BGGR"),
-    "bayer_gbrg8": ("u1", 1, "GBRG"),
-    "bayer_grbg8": ("u1", 1, "GRBG"),
-}
-"""Encodings of sensor_msgs/Image: sample type, channels, colour order."""
+_ENCODING = re.compile(r"(?P<order>mono|bgra?|rgba?|bayer_(?:rggb|bggr|gbrg|grbg))(?P<bits>8|16)")
+_MATRIX = re.compile(r"(?P<bits>8|16|32|64)(?P<kind>[USF])C(?P<channels>[1-4])")
+_MATRICES = {"8U": "u1", "8S": "i1", "16U": "u2", "16S": "i2", "32S": "i4", "32F": "f4", "64F": "f8"}
 
 
 def _document(modality: str, prefix: str, units: dict[str, str], **fields: str) -> dict[str, Any]:
@@ -54,7 +41,7 @@ KNOWN: dict[str, dict[str, Any]] = {
 }
 """Streams of common message types, as documents of a mapped stream."""
 
-IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "foxglove.RawImage", "foxglove.CompressedImage")
 
 
 def field_reader(path: str) -> Callable[[Any], float]:
@@ -79,29 +66,56 @@ def field_reader(path: str) -> Callable[[Any], float]:
 
 
 def stamp_ns(message: Any) -> int | None:
-    """`header.stamp` in nanoseconds, where the message has one that is set."""
-    stamp = getattr(getattr(message, "header", None), "stamp", None)
-    if stamp is None:
+    """`header.stamp` (or Foxglove's `timestamp`) in nanoseconds, where the message has one that is set."""
+    stamp = getattr(getattr(message, "header", message), "stamp", None) or getattr(message, "timestamp", None)
+    seconds, rest = getattr(stamp, "sec", None), getattr(stamp, "nanosec", getattr(stamp, "nsec", 0))
+    if not isinstance(seconds, int) or not isinstance(rest, int):
         return None
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec) or None
+    return seconds * 1_000_000_000 + rest or None
+
+
+def _layout(encoding: str) -> tuple[str, int, str]:
+    """Sample type, channels and colour order of an `encoding` of sensor_msgs/Image; `ValueError` if it is not known.
+
+    >>> _layout("bayer_rggb16"), _layout("32FC3")
+    (('u2', 1, 'RGGB'), ('f4', 3, 'BGR'))
+    """
+    if match := _ENCODING.fullmatch(encoding):
+        name, kind = match["order"], f"u{int(match['bits']) // 8}"
+        if name.startswith("bayer_"):
+            return kind, 1, name.removeprefix("bayer_").upper()
+        return (kind, 1, "") if name == "mono" else (kind, len(name), name.upper())
+    match = _MATRIX.fullmatch(encoding)
+    if match is None or match["bits"] + match["kind"] not in _MATRICES:
+        raise ValueError(f"encoding {encoding!r} is not known; expected mono8, bgr8, rgb8, bayer_rggb8, 16UC1, ...")
+    channels = int(match["channels"])
+    return _MATRICES[match["bits"] + match["kind"]], channels, {3: "BGR", 4: "BGRA"}.get(channels, "")
 
 
 def image(message: Any) -> tuple[Samples, str]:
     """The picture of an Image or CompressedImage, [h, w] or [h, w, c], and its colour order; `ValueError` if it cannot
-    be read. Raw pictures are as they were sent; compressed ones are BGR, or gray."""
-    if not hasattr(message, "encoding"):
-        encoded = np.frombuffer(bytes(message.data), np.uint8)
-        flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-        decoded: Samples | None = cv2.imdecode(encoded, flags) if encoded.size else None
-        if decoded is None:
-            raise ValueError(f"not a whole picture ({message.format}, {encoded.size} bytes)")
-        return decoded, "BGR" if decoded.ndim == 3 else ""
-    if message.encoding not in _LAYOUTS:
-        raise ValueError(f"encoding {message.encoding!r} is not one of {', '.join(_LAYOUTS)}")
-    kind, channels, order = _LAYOUTS[message.encoding]
-    dtype = np.dtype((">" if message.is_bigendian else "<") + kind)
+    be read. Raw pictures are as they were sent; compressed ones are BGR(A), or gray."""
+    try:
+        # JSON carries bytes as base64
+        data = base64.b64decode(message.data) if isinstance(message.data, str) else bytes(message.data)
+        if not hasattr(message, "encoding"):
+            return _decompressed(np.frombuffer(data, np.uint8))
+        return _raw(message, np.frombuffer(data, np.uint8))
+    except (AttributeError, TypeError, KeyError) as error:
+        raise ValueError(f"not an image message: {error}") from error
+
+
+def _decompressed(encoded: Samples) -> tuple[Samples, str]:
+    decoded: Samples | None = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    if decoded is None:
+        raise ValueError(f"not a whole picture ({encoded.size} bytes)")
+    return decoded, "BGRA"[: decoded.shape[2]] if decoded.ndim == 3 else ""
+
+
+def _raw(message: Any, data: Samples) -> tuple[Samples, str]:
+    kind, channels, order = _layout(str(message.encoding))
+    dtype = np.dtype((">" if getattr(message, "is_bigendian", 0) else "<") + kind)
     row_bytes = message.width * channels * dtype.itemsize
-    data = np.frombuffer(bytes(message.data), np.uint8)
     if message.step < row_bytes or data.size < message.height * message.step:
         raise ValueError(f"{data.size} bytes, step {message.step}: too few for {message.width} x {message.height}")
     rows = data[: message.height * message.step].reshape(message.height, message.step)[:, :row_bytes]

@@ -54,8 +54,10 @@ def decimal_ns(text: str, unit_ns: int) -> int:
 class BadRows:
     """Counts rows that cannot be used, per place between good rows; logs the first few by file and line."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, joint: str = ":") -> None:
+        """`joint` stands in the log between the path and the place: a line of a file, or with "/" a file of a folder."""
         self._path = path
+        self._joint = joint
         self._said = 0
         self._at: list[int] = []
 
@@ -63,7 +65,7 @@ class BadRows:
         """Log that the row at `place` (a line) is lost, if not too much was said already."""
         self._said += 1
         if self._said <= _LOGGED:
-            log.warning("%s:%s: %s: counted lost", self._path, place, why)
+            log.warning("%s%s%s: %s: counted lost", self._path, self._joint, place, why)
         elif self._said == _LOGGED + 1:
             log.warning("%s: more is lost; not listed", self._path)
 

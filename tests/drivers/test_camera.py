@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from sensorium.drivers.camera import CameraConfig, check_device
+from sensorium.drivers.camera_file import promised_frames
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block
@@ -67,7 +68,7 @@ def test_every_frame_of_a_file_with_its_own_stamp(vtest: Path) -> None:
     bare = cv2.VideoCapture(str(vtest))
     try:
         (spec,) = driver.specs
-        assert (spec.shape, spec.color_order, spec.rate_hz, spec.stamps_from) == ((576, 768, 3), "bgr", 10.0, "source")
+        assert (spec.shape, spec.color_order, spec.rate_hz, spec.stamps_from) == ((576, 768, 3), "BGR", 10.0, "source")
         assert (driver.clock.kind, driver.clock.states_utc) == ("recording", False)
         stamps = []
         while (blocks := driver.read(1.0)) is not None:
@@ -87,7 +88,7 @@ def test_gray(vtest: Path) -> None:
     driver = camera(str(vtest), pace="fast", color="gray")
     bare = cv2.VideoCapture(str(vtest))
     try:
-        assert (driver.specs[0].shape, driver.specs[0].color_order) == ((576, 768), "gray")
+        assert (driver.specs[0].shape, driver.specs[0].color_order) == ((576, 768), "")
         (block,) = take(driver, 1)
         np.testing.assert_array_equal(block.data[0], cv2.cvtColor(bare.read()[1], cv2.COLOR_BGR2GRAY))
     finally:
@@ -120,6 +121,39 @@ def test_uneven_stamps_are_the_files_own(tmp_path: Path) -> None:
         driver.close()
     expected = [number / 29.97 * 1e9 for number in range(90)]
     assert np.abs(np.array(stamps) - expected).max() <= 500
+
+
+class _Header:
+    """A container that states a duration alone: OpenCV makes a number of frames of it and a rate of its own."""
+
+    def __init__(self, **values: float) -> None:
+        self._values = {getattr(cv2, f"CAP_PROP_{name}"): value for name, value in values.items()}
+
+    def get(self, prop: int) -> float:
+        return self._values[prop]
+
+
+@pytest.mark.parametrize(
+    ("head", "count", "begin", "promised"),
+    [
+        (b"\x1aE\xdf\xa3", 194, 0, 60),  # an MKV of 60 frames in 6.47 s, nominally at 30
+        (b"\x1aE\xdf\xa3", 344, 150, 60),  # whose first frame stands at 5 s
+        (b"\x1aE\xdf\xa3", 300, 0, 92),  # that ends 3.5 s early
+        (b"RIFF", 62, 0, 62),
+    ],
+)
+def test_frames_promised(tmp_path: Path, head: bytes, count: int, begin: float, promised: int) -> None:
+    (tmp_path / "v").write_bytes(head)
+    header: Any = _Header(FRAME_COUNT=count, FPS=30.0)
+    assert promised_frames(header, tmp_path / "v", 60, 6_400_000_000, begin, 9.2) == promised
+
+
+def test_bare_jpegs_have_no_time(tmp_path: Path) -> None:
+    """FFmpeg would stamp them at 25 a second."""
+    picture = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
+    (tmp_path / "v.mjpeg").write_bytes(picture * 10)
+    with pytest.raises(ConfigError, match="its frames have no time of their own; put them into MP4 or MKV"):
+        camera("v.mjpeg", tmp_path)
 
 
 @pytest.mark.parametrize(

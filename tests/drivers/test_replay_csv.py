@@ -169,3 +169,35 @@ def test_dates_are_exact(tmp_path):
 def test_what_is_no_date_is_a_value_error(text):
     with pytest.raises(ValueError):
         _iso_ns(text)
+
+
+def test_decimal_commas(tmp_path):
+    text = "t [ms];a\n0,5;1,25\n10,5;-2,5e1\n"
+    _, out = play(config(tmp_path, text, delimiter=";", decimal=",", stream={"channels": {"a": "a"}}), tmp_path)
+    assert out["s"][:2] == ([500_000, 10_500_000], [[1.25], [-25.0]])
+    with pytest.raises(ValidationError, match="decimal and delimiter are both ','"):
+        config(tmp_path, decimal=",")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("t [ms],a\n", "there is none but the first"),
+        ("t [ms],a\nx,1\ny,2\n", "line 2: 'x' is not a time"),
+        ("t [ms],a\n2024-01-01T00:00:00Z,1\n", "is not a time"),
+    ],
+)
+def test_a_table_without_any_time_is_one_line(tmp_path, text, why):
+    made = config(tmp_path, text, stream={"channels": {"a": "a"}})
+    with pytest.raises(ConfigError, match=r"no row with a time in column 't \[ms\]'") as refused:
+        made.open("s", tmp_path)
+    assert why in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_title_that_is_there_twice_is_not_guessed_at(tmp_path):
+    text = "t [ms],a,a\n0,1,7\n10,2,8\n"
+    with pytest.raises(ConfigError, match=r"column 'a' is there twice; give the number of one \(1, 2\)"):
+        config(tmp_path, text, stream={"channels": {"a": "a"}}).open("s", tmp_path)
+    _, out = play(config(tmp_path, text, stream={"channels": {"a": 2}}), tmp_path)
+    assert out["s"][1] == [[7.0], [8.0]]

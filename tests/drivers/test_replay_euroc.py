@@ -240,3 +240,44 @@ def test_an_unknown_stream_suggests_the_nearest(tmp_path):
     mav = make_recording(tmp_path)
     with pytest.raises(ConfigError, match=r"no sensor 'cam8', did you mean 'cam"):
         ReplayEurocConfig(path=mav, streams=("cam8",)).open("rig", tmp_path)
+
+
+def test_columns_beyond_the_imus_six_are_kept(tmp_path):
+    root = make_recording(tmp_path)
+    table = root / "imu0" / "data.csv"
+    table.write_text(f"#timestamp [ns],wx,wy,wz,ax,ay,az,temp [degC]\n{START_NS},1,2,3,4,5,6,25.5\n")
+    specs, blocks = play(tmp_path)
+    spec = specs["rig.imu0"]
+    assert spec.channels == ("gx", "gy", "gz", "ax", "ay", "az", "temp")
+    assert spec.unit == "rad/s, rad/s, rad/s, m/s^2, m/s^2, m/s^2, degC"
+    assert spec.noise_density is None  # six are stated, for seven channels
+    assert joined(blocks, "rig.imu0")[1].tolist() == [[1, 2, 3, 4, 5, 6, 25.5]]
+
+
+def test_alpha_is_kept(tmp_path):
+    root = make_recording(tmp_path)
+    for file in (root / "cam0" / "data").iterdir():
+        cv2.imwrite(str(file), picture(int(file.stem) % 97, 4))
+    specs, blocks = play(tmp_path)
+    assert (specs["rig.cam0"].shape, specs["rig.cam0"].color_order) == ((8, 12, 4), "BGRA")
+    stamps, data = joined(blocks, "rig.cam0")[:2]
+    assert all(np.array_equal(image, picture(stamp % 97, 4)) for stamp, image in zip(stamps, data, strict=True))
+
+
+@pytest.mark.parametrize("text", ["", "sensor_type: imu\ngyroscope_noise_density:\naccelerometer_noise_density: low\n"])
+def test_a_calibration_that_states_nothing_of_use_costs_no_sample(tmp_path, text):
+    root = make_recording(tmp_path)
+    (root / "imu0" / "sensor.yaml").write_text(text)
+    specs, blocks = play(tmp_path)
+    assert specs["rig.imu0"].noise_density is None
+    assert len(joined(blocks, "rig.imu0")[0]) == 60
+
+
+def test_a_folder_without_its_pictures_is_said_in_a_few_lines(tmp_path, caplog):
+    root = make_recording(tmp_path, frames=30)
+    shutil.rmtree(root / "cam1" / "data")
+    specs, _ = play(tmp_path)
+    assert "rig.cam1" not in specs
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) < 10
+    assert "no picture in it can be read: 30 rows ignored" in said[-1]
