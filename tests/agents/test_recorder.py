@@ -276,11 +276,15 @@ def test_a_seal_that_had_no_room_is_tried_again_and_what_comes_meanwhile_is_late
     assert made.totals()["cam"].lost == {"late": 3}
 
 
-def test_what_waits_for_an_event_when_the_clock_steps_back_is_filtered(recorder: Make, spool: Spool) -> None:
-    made = recorder(Fires([0], 5 * SECOND, SECOND, 60 * SECOND), ROWS)
-    give(made, rows(100 * SECOND, 50), rows(3 * SECOND, 10))
+def test_an_event_claims_nothing_from_before_the_clock_stepped_back(recorder: Make, spool: Spool) -> None:
+    """The event is at 100.6 s, which only the second pass reaches; its pre-roll covers the stamps of the first."""
+    made = recorder(Fires([100_600_000_000], 5 * SECOND, SECOND, 60 * SECOND), ROWS)
+    again = rows(100_200_000_000, 50)
+    give(made, rows(100 * SECOND, 50), again)
     finish(made, "imu")
-    assert spool.between()["imu"] == Account(captured=60, filtered={"trigger": 60})
+    (episode,) = episodes(spool)
+    assert episode.stamps["imu"] == again.captured_ns.tolist()
+    assert made.totals()["imu"].filtered == {"trigger": 50}
 
 
 def test_after_the_last_episode_samples_are_filtered_by_stop(recorder: Make, spool: Spool) -> None:
