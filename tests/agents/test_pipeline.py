@@ -61,12 +61,12 @@ def pipeline(spool: Spool, pool: EncoderPool, *, live: bool) -> tuple[Pipeline, 
 
 
 def blocks(n: int) -> Iterator[Block]:
-    """Noise at 10 Hz, rows at 100 Hz, two blocks of each in turn: three times what the spool holds."""
+    """Noise at 10 Hz, rows at 100 Hz, four blocks of each in turn: three times what the spool holds."""
     rng = np.random.default_rng(0)
-    for i in range(0, n, 2):
-        for at_ns in (i * SECOND // 10, (i + 1) * SECOND // 10):
+    for i in range(0, n, 4):
+        for at_ns in range(i * SECOND // 10, (i + 4) * SECOND // 10, SECOND // 10):
             yield Block("cam", np.array([at_ns], np.int64), rng.integers(0, 256, (1, 1000, 1000), np.uint8))
-        for at_ns in (i * SECOND // 10, (i + 1) * SECOND // 10):
+        for at_ns in range(i * SECOND // 10, (i + 4) * SECOND // 10, SECOND // 10):
             yield rows(at_ns, 10)
 
 
