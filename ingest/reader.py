@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from sensorium.drivers.clock import Clock
+from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import ConfigError, Corrupt, StoreError
 from sensorium.ingest.arrays import ZarrArray
@@ -26,6 +28,7 @@ from sensorium.ingest.where import compile_order, compile_where
 
 Array = npt.NDArray[Any]
 OPEN_EPISODES = 64
+MAX_S = 1e9
 _HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {})"
 
 
@@ -241,14 +244,15 @@ class Episode:
 
     def window(self, start_s: float, length_s: float, streams: Sequence[str] | None = None) -> dict[str, Samples]:
         """The samples in [start_s, start_s + length_s) after the episode's start, of these streams (None: of all)."""
-        start_ns = self.start_ns + round(start_s * 1e9)
-        return self._window(start_ns, start_ns + round(length_s * 1e9), streams)
+        start_ns = self.start_ns + _ns(start_s)
+        return self._window(start_ns, start_ns + _ns(length_s), streams)
 
     def _window(self, start_ns: int, end_ns: int, streams: Sequence[str] | None) -> dict[str, Samples]:
         found = {}
         for name in self.streams if streams is None else streams:
             if name not in self.streams:
-                raise ConfigError(f"episode {self.id}: no stream {name!r}; it has {', '.join(self.streams)}")
+                hint = nearest(name, self.streams)
+                raise ConfigError(f"episode {self.id}: no stream {name!r}{hint}; it has {', '.join(self.streams)}")
             stream = self.streams[name]
             first, last = (int(row) for row in np.searchsorted(stream.captured_ns, [start_ns, end_ns], "left"))
             captured_ns = stream.captured_ns[first:last].copy()
@@ -310,7 +314,7 @@ class Corpus:
         order = f"{compile_order(order_by, COLUMNS)}, " if order_by.strip() else ""
         text = f"SELECT * FROM episodes WHERE {' AND '.join(conditions)} ORDER BY {order}episode"
         if limit is not None:
-            text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", max(0, limit)
+            text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
         with self._reading() as connection:
             rows = connection.execute(sa.text(text), values).mappings().all()
         return [Episode(self.path, dict(row)) for row in rows]
@@ -350,10 +354,12 @@ class Corpus:
         Windows begin each `stride_s` (None: `length_s`) from an episode's start. Streams are not resampled, so
         the windows of a batch may differ by a sample; one in which a stream is silent has none of it.
         """
-        length_ns, stride_ns = round(length_s * 1e9), round((length_s if stride_s is None else stride_s) * 1e9)
+        length_ns, stride_ns = _ns(length_s), _ns(length_s if stride_s is None else stride_s)
         if length_ns < 1 or stride_ns < 1 or batch_size < 1:
             raise ConfigError(f"windows of {length_s} s each {stride_s} s, {batch_size} a batch: expected more than 0")
         episodes = self._query(where, "episode", None, streams)
+        if not episodes:
+            self._check_streams(streams)
         spans = np.array([each.row["end_ns"] - each.start_ns for each in episodes], np.int64)
         counts = np.maximum((spans - length_ns) // stride_ns + 1, 0)
         firsts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
@@ -369,6 +375,20 @@ class Corpus:
                 at_ns = episode.start_ns + start_ns
                 batch.append(Window(episode.id, start_ns / 1e9, episode._window(at_ns, at_ns + length_ns, streams)))
             yield batch
+
+    def _check_streams(self, names: Sequence[str]) -> None:
+        """Raise `ConfigError` for a name that no episode has: a typo is not an empty corpus."""
+        with self._reading() as connection:
+            known = set(connection.execute(sa.text("SELECT DISTINCT name FROM streams")).scalars())
+        for name in names if known else ():
+            if name not in known:
+                raise ConfigError(f"{self.path}: no episode has a stream {name!r}{nearest(name, known)}")
+
+
+def _ns(seconds: float) -> int:
+    if not abs(seconds) < MAX_S:
+        raise ConfigError(f"{seconds} s: expected a number of seconds within {MAX_S:g}")
+    return round(seconds * 1e9)
 
 
 def open_store(path: str | Path) -> Corpus:

@@ -109,6 +109,23 @@ def test_windows_come_once_each_in_the_order_of_the_seed(corpus_path: Path) -> N
         next(corpus.windows(length_s=0, streams=["front"]))
 
 
+def test_what_cannot_be_a_window_says_so(corpus_path: Path) -> None:
+    corpus = sensorium.open(corpus_path)
+    episode = corpus.query()[0]
+    assert all(not len(samples.data) for samples in episode.window(100.0, 1.0).values())
+    for start_s, length_s in ((float("nan"), 1.0), (0.0, float("inf")), (1e300, 1.0)):
+        with pytest.raises(ConfigError, match="expected a number of seconds"):
+            episode.window(start_s, length_s)
+    with pytest.raises(ConfigError, match="did you mean 'front'"):
+        episode.window(0, 1, ["fornt"])
+    with pytest.raises(ConfigError, match="expected a number of seconds"):
+        list(corpus.windows(length_s=float("nan"), streams=["front"]))
+    with pytest.raises(ConfigError, match="did you mean 'wheel'"):
+        list(corpus.windows(length_s=1, streams=["front", "weel"]))
+    assert list(corpus.windows("device = 'nobody'", length_s=1, streams=["front"])) == []
+    assert len(corpus.query(limit=2**70)) == 5
+
+
 def _sum(corpus: Any) -> int:
     return sum(int(episode.streams["front"][:].sum()) for episode in corpus.query())
 
