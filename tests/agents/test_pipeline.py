@@ -61,12 +61,12 @@ def pipeline(spool: Spool, pool: EncoderPool, *, live: bool) -> tuple[Pipeline, 
 
 
 def blocks(n: int) -> Iterator[Block]:
-    """Noise at 10 Hz, rows at 100 Hz, four blocks of each in turn: three times what the spool holds."""
+    """Noise at 10 Hz, rows at 100 Hz, five blocks of each in turn: three times what the spool holds."""
     rng = np.random.default_rng(0)
-    for i in range(0, n, 4):
-        for at_ns in range(i * SECOND // 10, (i + 4) * SECOND // 10, SECOND // 10):
+    for i in range(0, n, 5):
+        for at_ns in range(i * SECOND // 10, (i + 5) * SECOND // 10, SECOND // 10):
             yield Block("cam", np.array([at_ns], np.int64), rng.integers(0, 256, (1, 1000, 1000), np.uint8))
-        for at_ns in range(i * SECOND // 10, (i + 4) * SECOND // 10, SECOND // 10):
+        for at_ns in range(i * SECOND // 10, (i + 5) * SECOND // 10, SECOND // 10):
             yield rows(at_ns, 10)
 
 
@@ -75,7 +75,7 @@ def test_a_replay_waits_for_room_and_loses_nothing(small: Spool) -> None:
     made, recorder = pipeline(small, pool, live=False)
     server = Server(small)
     waits = 0
-    for order, block in enumerate(blocks(36)):
+    for order, block in enumerate(blocks(35)):
         while made.must_wait:
             waits += 1
             server.collect()
@@ -87,19 +87,19 @@ def test_a_replay_waits_for_room_and_loses_nothing(small: Spool) -> None:
     server.collect()
     pool.close()
     assert waits >= 2
-    assert server.stamps[0] == [i * SECOND // 10 for i in range(36)]
-    assert server.stamps[1] == [i * SECOND // 50 for i in range(180)]
+    assert server.stamps[0] == [i * SECOND // 10 for i in range(35)]
+    assert server.stamps[1] == [i * SECOND // 50 for i in range(175)]
     accounts = [seal.account for seal in server.seals]
-    assert sum(account["imu"].filtered.get("rate", 0) for account in accounts) == 180
+    assert sum(account["imu"].filtered.get("rate", 0) for account in accounts) == 175
     assert all(account.balances and not account.lost for each in accounts for account in each.values())
-    assert recorder.totals()["imu"].captured == 360
+    assert recorder.totals()["imu"].captured == 350
 
 
 def test_a_live_device_loses_and_counts(small: Spool) -> None:
     pool = EncoderPool()
     made, recorder = pipeline(small, pool, live=True)
     server = Server(small)
-    for order, block in enumerate(blocks(36)):
+    for order, block in enumerate(blocks(35)):
         made.accept(Arrival("rig", order, block, block.stream))
         assert made.empty
         assert small.used_bytes() <= 16 << 20
@@ -108,8 +108,8 @@ def test_a_live_device_loses_and_counts(small: Spool) -> None:
     pool.close()
     total = recorder.totals()["cam"]
     between = small.between()["cam"]
-    assert total.captured == 36
-    assert between.lost["spool_full"] == 36 - len(server.stamps[0]) > 0
+    assert total.captured == 35
+    assert between.lost["spool_full"] == 35 - len(server.stamps[0]) > 0
     assert total.lost == between.lost
 
 
