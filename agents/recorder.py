@@ -84,7 +84,7 @@ class Recorder:
         if span_ns is not None:
             if span_ns[0] < state.passed_ns:
                 self._clock_reset(state)
-            state.end_absence(sorted(self._open, key=lambda e: e.start_ns), self._between, span_ns[0])
+            state.delivers(span_ns[0])
         if block is not None and len(block):
             block, rest = self._fit(state, block)
         lost = block.lost_before if block is not None else 0
@@ -107,7 +107,7 @@ class Recorder:
 
     def lost(self, stream: str) -> None:
         """Its sensor is gone and may come back: others do not wait for it, what it misses is estimated by its rate."""
-        self._streams[stream].begin_absence()
+        self._streams[stream].begin_absence(self._open, self._between)
         self._trigger.ended(stream)
         self._settle()
 
@@ -207,14 +207,11 @@ class Recorder:
 
     def _queue(self, state: StreamState, block: Block) -> None:
         state.totals.captured += len(block)
-        step = 1 if self._by_frame(state) else max(1, len(block))
+        step = 1 if state.by_frame else max(1, len(block))
         for i in range(0, len(block), step):
             rows = slice(i, i + step)
             own = None if block.sensor_ns is None else block.sensor_ns[rows]
             state.queue.append(Piece(block.captured_ns[rows], own, block.data[rows], at_ns=int(block.captured_ns[i])))
-
-    def _by_frame(self, state: StreamState) -> bool:
-        return state.entry.is_blob or state.entry.spec.is_frames
 
     def _settle(self, now_ns: int | None = None) -> None:
         """Place all that the trigger has decided, then seal what is complete."""
@@ -252,6 +249,8 @@ class Recorder:
                 self._drop(name, piece, "trigger")
             else:
                 self._place(name, state, piece, placed.window)
+            if len(piece):  # only now: the episode that it came back in begins before it
+                state.end_absence(self._open, self._between)
 
     def _place(self, name: str, state: StreamState, piece: Piece, window: Window) -> None:
         if not len(piece) and self._open_at(state.epoch, piece.at_ns) is None:
@@ -276,7 +275,7 @@ class Recorder:
                 episode.cut()
 
     def _encode(self, state: StreamState, piece: Piece) -> None:
-        if piece.encoded is None and len(piece) and self._by_frame(state):
+        if piece.encoded is None and len(piece) and state.by_frame:
             piece.encoded = self._pool.submit(state.encode, piece.data)
             piece.data = piece.data[:0]
 
@@ -287,8 +286,7 @@ class Recorder:
 
     def _episode(self, epoch: int, window: Window, at_ns: int) -> EpisodeWriter | str:
         """The open episode that holds `at_ns`, a new one, or why there is none (the rule or cause to count under)."""
-        found = self._open_at(epoch, at_ns)
-        if found is not None:
+        if (found := self._open_at(epoch, at_ns)) is not None:
             return "late" if found.closing else found
         mine = [episode for episode in self._open if episode.epoch == epoch]
         sealed_until = self._sealed_until.get(epoch, BEFORE_ALL)
@@ -308,6 +306,8 @@ class Recorder:
 
     def _create(self, window: Window, epoch: int, start_ns: int, limit_ns: int) -> EpisodeWriter:
         identity = UUID(bytes=uuid_utils.uuid7().bytes)
+        for state in self._streams.values():
+            state.end_absence(self._open, self._between, start_ns)
 
         def manifest(ordinal: int, _: Mapping[str, Account]) -> Open:
             return msgspec.structs.replace(
@@ -351,7 +351,7 @@ class Recorder:
         self._settle()
         state.epoch += 1
         state.passed_ns = BEFORE_ALL
-        state.away_ns = None
+        state.away_ns = state.back_ns = None
         if state.epoch > self._epoch:
             self._epoch = state.epoch
             self._drop_queues()

@@ -55,7 +55,7 @@ class BadRows:
     """Counts rows that cannot be used, per place between good rows; logs the first few by file and line."""
 
     def __init__(self, path: Path, joint: str = ":") -> None:
-        """`joint` stands in the log between the path and the place: a line of a file, or with "/" a file of a folder."""
+        """`joint` stands in the log between path and place: ":" before a line, "/" before a file of a folder."""
         self._path = path
         self._joint = joint
         self._said = 0

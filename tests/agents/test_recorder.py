@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -373,6 +374,24 @@ def test_what_a_lost_sensor_missed_is_estimated_where_it_was_missed(recorder: Ma
     assert [account.lost["away"] for account in accounts] == [50, 100, 30]
     assert accounts[0].lost_interval_ns == (490_000_001, SECOND)
     assert accounts[2].lost_interval_ns == (2 * SECOND, 2_300_000_000)
+
+
+def test_every_stream_of_a_sensor_that_was_away_misses_the_same(recorder: Make, spool: Spool) -> None:
+    """All streams are away from 0.49 s to 2.3 s; the one that is back first opens the episode, which begins at 2 s."""
+    other = msgspec.structs.replace(ROWS, name="angle")
+    made = recorder(None, ROWS, other)
+    both = ("imu", "angle")
+    give(made, rows(0, 50), rows(0, 50, spec=other))
+    for name in both:
+        made.lost(name)
+    for name in both:
+        made.resumed(name)
+    give(made, rows(2_300_000_000, 70), rows(2_300_000_000, 70, spec=other))
+    finish(made, *both)
+    first, second = episodes(spool)
+    assert [first.seal.account[name].lost for name in both] == [{"away": 50}] * 2
+    assert second.opening.between["imu"].lost == {"away": 100}  # what is between for the other is in the next
+    assert [second.seal.account[name].lost for name in both] == [{"away": 30}] * 2
 
 
 def test_a_device_whose_sensors_all_come_back_goes_on_with_the_episode(recorder: Make, spool: Spool) -> None:
