@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 STEP_S = 0.05
 DRAIN_S = 60.0
 PERSIST_S = 1.0
+NOTICE_S = 5.0
 State = Literal["starting", "collecting", "full", "draining", "done", "failed"]
 
 
@@ -243,11 +244,18 @@ class Agent:
         spool = self._spool
         if spool is None:
             return True
-        deadline = time.monotonic() + (self._drain_s if self._uplink else 0.0)
-        while spool.counts()["pending"] and time.monotonic() < deadline and not self._abandon.wait(STEP_S):
-            pass
+        begun = time.monotonic()
+        deadline = begun + (self._drain_s if self._uplink else 0.0)
+        while time.monotonic() < deadline and (spool.counts()["pending"] or self._unnoted(spool, begun)):
+            if self._abandon.wait(STEP_S):
+                break
         self._state = "done"
         return not spool.counts()["pending"]
+
+    def _unnoted(self, spool: Spool, begun_s: float) -> bool:
+        """Whether a server that listens, or may do so in a moment, has still to note a discard in its ledger."""
+        listens = self._uplink is not None and self._uplink.stats()["state"] == "up"
+        return bool((listens or time.monotonic() < begun_s + NOTICE_S) and spool.discards())
 
     def _manifest(self, specs: tuple[StreamSpec, ...], clock: Clock, spool_id: str) -> Open:
         device = self.device

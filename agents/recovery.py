@@ -39,7 +39,7 @@ def recover(path: Path, manifest: Open, recoveries: int) -> Recovered:
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
-            raise Corrupt(f"{path}: empty")
+            raise Corrupt("the file is empty")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             view = memoryview(data)
             try:
@@ -54,7 +54,7 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> R
     damage = [item for item in found if isinstance(item, Damage)]
     try:
         if not records:
-            raise Corrupt(f"{path}: not one whole record in {len(view)} bytes")
+            raise Corrupt(f"not one whole record in {len(view)} bytes")
         end = records[-1].offset + records[-1].size
         seal = records[-1].header if isinstance(records[-1].header, Seal) else None
         if seal and not damage and end == len(view) and isinstance(records[0].header, Open):

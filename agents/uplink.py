@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 MAX_POLL_MS = 500
 REFRESH_S = 0.02
-DISCARDS_EVERY_S = 5.0
+DISCARDS_EVERY_S = 1.0
 CONSIDERED = 256
 BURST_BYTES = 8 << 20
 COPY_BELOW = 64 << 10

@@ -16,6 +16,8 @@ from sensorium.ingest.outbox import Outbox
 from sensorium.ingest.transfer import SECOND, Job, Ledger, Limits, SawSpool, Session, State, Transfer
 from sensorium.ingest.transfers import Known, Transfers
 
+MAX_LEDGERING = 16
+
 
 class ServerLink:
     """The server's sessions, transfers and credit.
@@ -161,8 +163,8 @@ class ServerLink:
         for transfer in list(session.offers.values()):
             if transfer.owner[2] in discarded.ordinals and transfer.state is not State.COMMITTING:
                 self.arrivals.drop(transfer)
-        if not session.ledgering and discarded.ordinals:  # the device repeats what is not answered
-            session.ledgering = True
+        if session.ledgering < MAX_LEDGERING and discarded.ordinals:  # the device repeats what is not answered
+            session.ledgering += 1
             job = Ledger(session.number, session.device, session.spool_id, discarded.ordinals, discarded.reason)
             self.out.jobs.append(job)
 
@@ -228,7 +230,7 @@ class ServerLink:
     ) -> None:
         """`Ledger` is done; `committed` are those (episode, ordinal, digest) that the store holds after all."""
         if session in self.sessions:
-            self.sessions[session].ledgering = False
+            self.sessions[session].ledgering -= 1
             for episode, ordinal, digest in committed:
                 self.out.say_committed(self.sessions[session], episode, ordinal, digest)
             if ordinals:

@@ -52,7 +52,7 @@ class Session:
     limit: int = 0
     taken: int = 0
     deficit: int = 0
-    ledgering: bool = False
+    ledgering: int = 0
     is_open: bool = True
     offers: "dict[bytes, Transfer]" = field(default_factory=dict)
     status: dict[str, object] = field(default_factory=dict)

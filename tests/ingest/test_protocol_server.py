@@ -13,7 +13,7 @@ from sensorium.errors import PeerViolation
 from sensorium.ingest import wire
 from sensorium.ingest.credit import QUANTUM_BYTES, CreditPool
 from sensorium.ingest.protocol_server import ServerLink
-from sensorium.ingest.transfer import Begin, Commit, Drop, Limits, Session, State, Transfer
+from sensorium.ingest.transfer import Begin, Commit, Drop, Ledger, Limits, Session, State, Transfer
 
 SECOND = 1_000_000_000
 
@@ -184,6 +184,21 @@ def test_one_device_cannot_take_all_the_sessions() -> None:
     assert isinstance(again, wire.Welcome)
     (other,) = Peer(link, name="rig-2").hello()
     assert isinstance(other, wire.Welcome)
+
+
+def test_discards_for_several_reasons_are_noted_at_once_and_bounded() -> None:
+    link = new_link()
+    peer = Peer(link)
+    peer.hello()
+    link.take_jobs()
+    for number in range(100):
+        peer.say(wire.Discarded(session=peer.session, ordinals=(number,), reason=f"reason {number}"))
+    jobs = [job for job in link.take_jobs() if isinstance(job, Ledger)]
+    assert [job.ordinals for job in jobs] == [(number,) for number in range(16)]
+    for job in jobs:
+        link.ledgered(job.session, job.ordinals, [], 0)
+    peer.say(wire.Discarded(session=peer.session, ordinals=(99,), reason="again"))
+    assert [job.ordinals for job in link.take_jobs() if isinstance(job, Ledger)] == [(99,)]
 
 
 def test_full_staging_says_busy_and_not_rejected() -> None:

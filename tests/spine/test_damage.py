@@ -51,6 +51,22 @@ def test_flipped_bit_in_the_spool(site: Site) -> None:
     assert site.json("verify", "store", "--deep") == []
 
 
+def test_what_cannot_be_read_is_in_the_ledger_when_collect_ends(site: Site) -> None:
+    """For several reasons at once: sealed files that are noise, and one that is empty."""
+    site.run("collect", site.device("rig-1", {"sim": sim(duration_s=4.0)}), "--local")
+    first, second, third, fourth = site.spooled("rig-1")
+    first.write_bytes(bytes(first.stat().st_size))
+    second.write_bytes(b"x" * second.stat().st_size)
+    third.write_bytes(b"")
+    _, port = site.ingest()
+    site.run("collect", site.device("rig-1", SENSORS, port), *NOTHING_MORE)
+    (ledger,) = site.json("ledger", "store")
+    assert (ledger["begun"], ledger["committed"], ledger["pending"]) == (4, 1, 0)
+    assert sum(ledger["discarded"].values()) == 3
+    assert str(site.folder) not in str(ledger), "a device's paths are its own"
+    assert not fourth.exists()
+
+
 def test_random_bytes_in_the_spool(site: Site) -> None:
     site.run("collect", site.device("rig-1", SENSORS), "--local")
     first, second = site.spooled("rig-1")
