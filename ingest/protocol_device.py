@@ -285,7 +285,7 @@ class DeviceLink:
             size=item.size,
             digest=item.digest,
             recoveries=item.recoveries,
-            probes=tuple(self._probes(item))[: wire.MAX_PROBES],
+            probes=_thinned(self._probes(item), wire.MAX_PROBES),
         )
         self._messages.append(sealed)
 
@@ -383,3 +383,9 @@ class DeviceLink:
             self._events.append(events.Told(f"the ingest put episode {episode} off ({error.code}): {error.reason}"))
         else:
             self.lost(f"the ingest ended the session ({error.code}): {error.reason}", now_ns)
+
+
+def _thinned(probes: Sequence[tuple[int, int, int]], most: int) -> tuple[tuple[int, int, int], ...]:
+    """At most so many, evenly over the whole, the first and the last among them."""
+    step = max(1, -(-(len(probes) - 1) // (most - 1)))
+    return (*probes[:-1:step], *probes[-1:])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sensorium.ingest import device_events as events
 from sensorium.ingest import wire
-from sensorium.ingest.protocol_device import DeviceLink, State
+from sensorium.ingest.protocol_device import DeviceLink, State, _thinned
 from sensorium.ingest.protocol_server import ServerLink
 from sensorium.ingest.transfer import Begin, Commit, Drop, Ledger, Limits
 
@@ -533,3 +533,15 @@ def test_a_committed_episode_with_another_digest_is_kept() -> None:
     assert [type(event) for event in link.take_events()] == [events.Told]
     link.receive(wire.Committed(session=9, episode=item.episode.bytes, ordinal=0, digest=bytes(32)), 0)
     assert [type(event) for event in link.take_events()] == [events.Committed]
+
+
+def test_probes_of_a_long_episode_are_thinned_to_its_end() -> None:
+    """A day has more probes than SEALED takes; without its last ones UTC would be vague for most of it."""
+    spread = [_thinned([(n, n, 1) for n in range(count)], 1000) for count in range(0, 20_000, 37)]
+    assert all(len(kept) <= 1000 for kept in spread)
+    for count, kept in zip(range(0, 20_000, 37), spread, strict=True):
+        if count:
+            assert (kept[0][0], kept[-1][0]) == (0, count - 1)
+            gaps = [after[0] - before[0] for before, after in itertools.pairwise(kept)]
+            assert max(gaps, default=0) <= count // 999 + 1
+    assert len(spread[-1]) > 900
