@@ -47,7 +47,7 @@ class ImuWitmotionConfig(DriverConfig):
 
     Streams, of what the sensor is set to send: `imu` float64 [gx gy gz ax ay az] rad/s and m/s^2, `angle` roll pitch
     yaw in rad, `mag`, `quaternion` w x y z, and `raw`, every int16 as it was sent. `accel_range_g`, `gyro_range_dps`
-    are the full scales that the sensor is set to. Magnetic counts differ by model: `mag_ut_per_count` makes them uT.
+    are the full scales that the sensor is set to. Magnetic counts differ by model: `mag_ut_per_count` makes them T.
     """
 
     kind: Literal["imu-witmotion"] = "imu-witmotion"
@@ -280,7 +280,7 @@ def _streams(
     """The streams that a cycle of `kinds` makes."""
     gyro = math.radians(config.gyro_range_dps)
     accel = config.accel_range_g * STANDARD_GRAVITY
-    mag, mag_unit = (config.mag_ut_per_count * 32768, "uT") if config.mag_ut_per_count else (32768.0, "count")
+    mag, mag_unit = (config.mag_ut_per_count * 1e-6 * 32768, "T") if config.mag_ut_per_count else (32768.0, "count")
     xyz, six = (0, 1, 2), (0, 1, 2, 4, 5, 6)  # the fourth word is a temperature or a voltage, by model
     rates, forces = ("gx", "gy", "gz"), ("ax", "ay", "az")
     streams: list[_Stream] = []

@@ -21,11 +21,13 @@ _WORDS = struct.Struct("<4h")
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One checked packet. `offset` is where its first byte stands in all the bytes fed; `body` is its 8 bytes."""
+    """One checked packet. `offset` is where its first byte stands in all the bytes fed; `body` is its 8 bytes; `after`
+    are the first two of the bytes just before it that belong to no packet."""
 
     kind: int
     body: bytes
     offset: int
+    after: bytes = b""
 
     @property
     def words(self) -> tuple[int, ...]:
@@ -53,6 +55,7 @@ class Parser:
         self.offset = 0
         self.skipped = 0
         self._pending = b""
+        self._rubbish = b""
 
     def feed(self, data: bytes) -> list[Packet]:
         """The packets that `data` completes. A wrong sum costs one byte, and the search goes on at the next."""
@@ -62,7 +65,7 @@ class Parser:
         start = self.offset - len(buffer)
         while True:
             found = buffer.find(HEAD, at)
-            self.skipped += (len(buffer) if found < 0 else found) - at
+            self._skip(buffer[at:] if found < 0 else buffer[at:found])
             if found < 0:
                 at = len(buffer)
                 break
@@ -71,13 +74,18 @@ class Parser:
                 break
             packet = buffer[at : at + PACKET_BYTES]
             if packet[1] in KINDS and sum(packet[:10]) & 0xFF == packet[10]:
-                packets.append(Packet(packet[1], packet[2:10], start + at))
+                packets.append(Packet(packet[1], packet[2:10], start + at, self._rubbish))
+                self._rubbish = b""
                 at += PACKET_BYTES
             else:
-                self.skipped += 1
+                self._skip(packet[:1])
                 at += 1
         self._pending = buffer[at:]
         return packets
+
+    def _skip(self, rubbish: bytes) -> None:
+        self.skipped += len(rubbish)
+        self._rubbish = (self._rubbish + rubbish)[:2]
 
 
 def find_cycle(packets: Sequence[Packet]) -> tuple[int, ...] | None:
@@ -109,7 +117,8 @@ class Cycle:
 
 class Cycles:
     """Groups packets by cycle, by where they stand: damage changes bytes, not their number, so packets of two
-    cycles are never taken for one. Bytes lost or added move the grid; up to half a cycle of them is recognised."""
+    cycles are never taken for one. Bytes lost or added move the grid; up to half a cycle of them is recognised, and a
+    cycle of which no more than its first bytes are left."""
 
     def __init__(self, kinds: Sequence[int]) -> None:
         self.kinds = tuple(kinds)
@@ -131,6 +140,8 @@ class Cycles:
         passed = round((start - self._start) / self._bytes)
         if passed < 0 or (passed == 0 and any(slot <= self._slot[kind] for kind in self._open)):
             passed = 1  # many bytes vanished: not this cycle, but nothing says how many
+        elif passed == 1 and slot == 0 and not self._open and start - self._start > self._bytes:
+            passed += bool(packet.after) and bytes((HEAD, packet.kind)).startswith(packet.after)
         if passed > 0:
             ended += self._end()
             self._lost += passed - 1

@@ -154,7 +154,7 @@ def test_counts_are_exact_and_units_are_si(sensor: Sensor) -> None:
         got = gather(driver, 60)
     assert list(specs) == ["imu.imu", "imu.angle", "imu.mag", "imu.quaternion", "imu.raw"]
     assert specs["imu.imu"].channels == ("gx", "gy", "gz", "ax", "ay", "az")
-    assert (specs["imu.imu"].rate_hz, specs["imu.mag"].unit, specs["imu.raw"].dtype) == (100.0, "uT", "int16")
+    assert (specs["imu.imu"].rate_hz, specs["imu.mag"].unit, specs["imu.raw"].dtype) == (100.0, "T", "int16")
     raw = rows(got["imu.raw"])
     first = number_of(raw[0], FIVE)
     for i, row in enumerate(raw):
@@ -166,7 +166,7 @@ def test_counts_are_exact_and_units_are_si(sensor: Sensor) -> None:
         gyro = np.radians(AngularVelocityMessage.parse(body[0x52]).w)
         np.testing.assert_allclose(imu[i], [*gyro, *accel], rtol=1e-12)
         np.testing.assert_allclose(angle[i], np.array(words(first + i, 0x53)[:3]) / 32768 * math.pi, rtol=1e-12)
-        np.testing.assert_allclose(mag[i], np.array(words(first + i, 0x54)[:3]) * 0.15, rtol=1e-12)
+        np.testing.assert_allclose(mag[i], np.array(words(first + i, 0x54)[:3]) * 0.15e-6, rtol=1e-12)
         np.testing.assert_allclose(quaternion[i], np.array(words(first + i, 0x59)) / 32768, rtol=1e-12)
 
 

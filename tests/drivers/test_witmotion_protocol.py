@@ -172,6 +172,14 @@ def test_bytes_added_move_the_grid_and_lose_little(before: int, at: int, rubbish
     assert sum(cycle.lost_before for cycle in got) == 0
 
 
+@pytest.mark.parametrize("left", range(1, 44))
+def test_a_cycle_that_was_cut_off_is_counted(left: int) -> None:
+    """Of the fourth cycle only its first bytes came: no packet of it, or some; the rest are whole."""
+    cycles = [numbered(n) for n in range(8)]
+    got = cycles_of(b"".join([*cycles[:3], cycles[3][:left], *cycles[4:]]))
+    assert sum(1 + cycle.lost_before for cycle in got) == 8
+
+
 def test_a_cycle_is_known_after_two_in_a_row() -> None:
     kinds = (0x50, 0x51, 0x52, 0x59)
     stream = numbered(1, kinds)[20:] + numbered(2, kinds) + numbered(3, kinds)
