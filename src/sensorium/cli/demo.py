@@ -70,11 +70,11 @@ def _show(folder: Path) -> None:
     OUT.print(table(f'query: "{where}"', ["episode", "device", "seconds>", "bytes>", "rows>", "lost>"], rows))
     window = episodes[0].window(start_s=0.5, length_s=0.5)
     shapes = [(name, len(part.captured_ns), part.data.dtype, list(part.data.shape)) for name, part in window.items()]
-    OUT.print(
-        table("\none window: 0.5 s from second 0.5 of the first", ["stream", "samples>", "dtype", "shape"], shapes)
-    )
+    OUT.print("\none window: 0.5 s from second 0.5 of the first episode")
+    OUT.print(table("", ["stream", "samples>", "dtype", "shape"], shapes))
     ledgers = [(s.device, s.next_ordinal, s.committed, sum(s.discarded.values()), s.pending) for s in corpus.ledger()]
-    OUT.print(table("\nthe ledger", ["device", "begun>", "committed>", "discarded>", "pending>"], ledgers))
+    OUT.print("\nthe ledger")
+    OUT.print(table("", ["device", "begun>", "committed>", "discarded>", "pending>"], ledgers))
     balanced = all(pending == 0 for *_, pending in ledgers)
     OUT.print(f"every episode begun is accounted for: {'yes' if balanced else 'no'}")
     OUT.print(f"the store: {folder}\n  sensorium query {folder}\n  sensorium show {folder} {episodes[0].id}")

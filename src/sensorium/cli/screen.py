@@ -35,7 +35,7 @@ def size(n_bytes: float) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table; columns whose name ends in `>` are aligned to the right."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         made.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", no_wrap=True)
     for row in rows:
