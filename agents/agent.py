@@ -14,24 +14,24 @@ from typing import Any, Literal
 
 import cv2
 
+from sensorium.agents.capture.intake import Intake
+from sensorium.agents.capture.pipeline import Pipeline, streams_of
+from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.encode import EncoderPool, stream_entry
 from sensorium.agents.filters.chain import FilterChain
-from sensorium.agents.intake import Intake
-from sensorium.agents.pipeline import Pipeline, streams_of
-from sensorium.agents.recorder import GRACE_NS, Recorder
-from sensorium.agents.snapshot import Snapshot
-from sensorium.agents.spool import Spool
+from sensorium.agents.recording.encode import EncoderPool, stream_entry
+from sensorium.agents.recording.recorder import GRACE_NS, Recorder
+from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import Command
-from sensorium.agents.uplink import Uplink
+from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import Clock, boottime_ns
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.documents import FORMAT_VERSION, Encoding, Mission, Open, Origin, Provenance, StreamEntry
+from sensorium.episode.layout import default_encoding
 from sensorium.errors import ConfigError
-from sensorium.ingest.episode import FORMAT_VERSION, Encoding, Mission, Open, Origin, Provenance, StreamEntry
-from sensorium.ingest.keys import pair, server_key
-from sensorium.ingest.layout import default_encoding
+from sensorium.link.keys import pair, server_key
 
 log = logging.getLogger(__name__)
 

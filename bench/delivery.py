@@ -12,13 +12,13 @@ import numpy as np
 import uuid_utils
 from measuring import DEVICE, Comparison, Options, Server, Watched, compared, ingest_process, main, rounded
 
-from sensorium.agents.encode import stream_entry
-from sensorium.agents.spool import Spool
-from sensorium.agents.uplink import Uplink
+from sensorium.agents.recording.encode import stream_entry
+from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import live_clock
 from sensorium.drivers.stream import StreamSpec
-from sensorium.ingest.episode import FORMAT_VERSION, Account, Chunk, Mission, Open
-from sensorium.ingest.layout import default_encoding, encode_chunk
+from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open
+from sensorium.episode.layout import default_encoding, encode_chunk
 
 SPEC = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(480, 640, 3), rate_hz=30.0, color_order="BGR")
 PERIOD_NS = 33_333_333

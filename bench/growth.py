@@ -15,12 +15,12 @@ from blake3 import blake3
 from measuring import DEVICE, Comparison, Options, compared, main
 
 import sensorium
+from sensorium.corpus.reader import Corpus
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import StreamSpec
-from sensorium.ingest.episode import FORMAT_VERSION, Account, Chunk, Mission, Open, Seal, StreamEntry
-from sensorium.ingest.layout import default_chunk_rows, default_encoding, encode_chunk
-from sensorium.ingest.reader import Corpus
-from sensorium.ingest.records import encode_record
+from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open, Seal, StreamEntry
+from sensorium.episode.layout import default_chunk_rows, default_encoding, encode_chunk
+from sensorium.episode.records import encode_record
 from sensorium.ingest.store import Store, rebuild_catalog
 
 FEW, MANY = 100, 10_000

@@ -17,8 +17,8 @@ from typing import Any
 
 import psutil
 
-from sensorium.ingest import keys
-from sensorium.ingest.keys import Pair
+from sensorium.link import keys
+from sensorium.link.keys import Pair
 
 DEVICE = "bench"
 SAMPLE_S = 0.25

@@ -14,15 +14,15 @@ import numpy as np
 from mcap.writer import CompressionType, Writer
 from measuring import DEVICE, Comparison, Options, compared, main, rounded
 
-from sensorium.agents.encode import EncoderPool, stream_entry
-from sensorium.agents.recorder import Recorder
-from sensorium.agents.spool import Spool
+from sensorium.agents.recording.encode import EncoderPool, stream_entry
+from sensorium.agents.recording.recorder import Recorder
+from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import IntervalConfig
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.ingest.episode import FORMAT_VERSION, Mission, Open, Provenance
-from sensorium.ingest.layout import default_encoding
-from sensorium.sim.planar import SimPlanarConfig
+from sensorium.episode.documents import FORMAT_VERSION, Mission, Open, Provenance
+from sensorium.episode.layout import default_encoding
+from sensorium.sim.worlds.planar import SimPlanarConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 10.0  # 300 frames of 640x480x3 at 30 Hz and 2,000 rows of an IMU at 200 Hz

@@ -11,11 +11,11 @@ import numpy as np
 import yaml
 from serial.tools import list_ports
 
-from sensorium.drivers import v4l2
 from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.live import v4l2
+from sensorium.drivers.live.v4l2 import VideoFormat
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import StreamSpec
-from sensorium.drivers.v4l2 import VideoFormat
 from sensorium.errors import SensorLost
 
 ADAPTERS = {

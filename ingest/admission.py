@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from sensorium.drivers.stream import StreamSpec, check_name
+from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
+from sensorium.episode.layout import COMPRESSORS, MAX_CHUNK_BYTES, chunk_raw_bytes
 from sensorium.errors import ConfigError, PeerViolation
-from sensorium.ingest.episode import FORMAT_VERSION, Account, Open, Seal, StreamEntry
-from sensorium.ingest.layout import COMPRESSORS, MAX_CHUNK_BYTES, chunk_raw_bytes
 
 MAX_STREAMS = 256
 MAX_AXES = 8

@@ -14,17 +14,17 @@ from blake3 import blake3
 from crc32c import crc32c
 
 from sensorium.drivers.stream import Stamps
-from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
-from sensorium.ingest.admission import MAX_NS, check_document, check_open, check_seal
-from sensorium.ingest.episode import Chunk, Items, Note, Open, Seal, StreamEntry
-from sensorium.ingest.layout import (
+from sensorium.episode.documents import Chunk, Items, Note, Open, Seal, StreamEntry
+from sensorium.episode.layout import (
     BLOB_CHUNK_BYTES,
     CHECKSUM_BYTES,
     check_blosc_header,
     chunk_raw_bytes,
     shard_chunks,
 )
-from sensorium.ingest.records import PREFIX, TRAILER, Header, Kind, decode_header, record_size
+from sensorium.episode.records import PREFIX, TRAILER, Header, Kind, decode_header, record_size
+from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
+from sensorium.ingest.admission import MAX_NS, check_document, check_open, check_seal
 from sensorium.ingest.shards import ShardWriter
 
 MAX_STAMP_BYTES = 128 << 20

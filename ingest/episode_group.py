@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from sensorium.corpus.commits import CommitRecord, StreamSummary, catalog_row, media_type
+from sensorium.corpus.utc import Probes
+from sensorium.episode.documents import FORMAT_VERSION, Open, Seal
+from sensorium.episode.layout import chunk_key, data_array, group, small_array, small_chunks
 from sensorium.errors import Corrupt
 from sensorium.ingest.assembly import Assembly, StreamIn, stamps_of
-from sensorium.ingest.commits import CommitRecord, StreamSummary, catalog_row, media_type
-from sensorium.ingest.episode import FORMAT_VERSION, Open, Seal
-from sensorium.ingest.layout import chunk_key, data_array, group, small_array, small_chunks
-from sensorium.ingest.utc import Probes
 
 Files = dict[str, bytes]
 

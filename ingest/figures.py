@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sensorium.ingest.protocol_server import ServerLink
+from sensorium.link.server.protocol import ServerLink
 
 COUNTERS = {
     "sessions": "Sessions opened",

@@ -20,14 +20,14 @@ from prometheus_client.registry import CollectorRegistry
 from zmq.utils.monitor import parse_monitor_message
 
 from sensorium.errors import ConfigError, PeerViolation
-from sensorium.ingest import wire
 from sensorium.ingest.figures import LinkMetrics, Rates
-from sensorium.ingest.keys import AllowedKeys, ingest_pair, is_loopback
-from sensorium.ingest.protocol_server import ServerLink
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
-from sensorium.ingest.transfer import Limits
-from sensorium.ingest.zap import Gate, Refusals, secure
+from sensorium.link import wire
+from sensorium.link.keys import AllowedKeys, ingest_pair, is_loopback
+from sensorium.link.server.protocol import ServerLink
+from sensorium.link.server.transfer import Limits
+from sensorium.link.zap import Gate, Refusals, secure
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sensorium.ingest.layout import chunk_key, pack_index
+from sensorium.episode.layout import chunk_key, pack_index
 
 
 @dataclass(slots=True)

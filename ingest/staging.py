@@ -15,9 +15,9 @@ from uuid import UUID
 
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
-from sensorium.ingest.protocol_server import ServerLink
 from sensorium.ingest.store import Conflict, Store
-from sensorium.ingest.transfer import Begin, Commit, Drop, Job, Ledger, SawSpool, Transfer
+from sensorium.link.server.protocol import ServerLink
+from sensorium.link.server.transfer import Begin, Commit, Drop, Job, Ledger, SawSpool, Transfer
 
 log = logging.getLogger(__name__)
 

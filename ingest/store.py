@@ -18,11 +18,8 @@ import msgspec
 import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
-from sensorium.drivers.stream import check_name
-from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
-from sensorium.ingest.assembly import Assembly
-from sensorium.ingest.catalog import CATALOG, Catalog, Discards, LedgerEntry, fill
-from sensorium.ingest.commits import (
+from sensorium.corpus.catalog import CATALOG, Catalog, Discards, LedgerEntry, fill
+from sensorium.corpus.commits import (
     EPISODES,
     CommitRecord,
     check_store_version,
@@ -32,11 +29,14 @@ from sensorium.ingest.commits import (
     record_path,
     record_paths,
 )
-from sensorium.ingest.durable import make_folder, publish, sync_folder, write_synced
-from sensorium.ingest.episode import FORMAT_VERSION, Open, Seal
+from sensorium.corpus.utc import Probes
+from sensorium.drivers.stream import check_name
+from sensorium.episode.documents import FORMAT_VERSION, Open, Seal
+from sensorium.episode.durable import make_folder, publish, sync_folder, write_synced
+from sensorium.episode.layout import group
+from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
+from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.episode_group import commit_record, group_files
-from sensorium.ingest.layout import group
-from sensorium.ingest.utc import Probes
 
 SYNC_THREADS = 8
 MAX_QUARANTINED = 32

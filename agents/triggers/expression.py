@@ -13,8 +13,8 @@ from sensorium.agents.triggers.events import EventWindows
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, Placement, Trigger
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.where import Where, parse_where
 from sensorium.errors import ConfigError
-from sensorium.ingest.where import Where, parse_where
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from sensorium.errors import (
 )
 
 if TYPE_CHECKING:
-    from sensorium.ingest.reader import Corpus, Episode, Samples, Stream, Window
-    from sensorium.ingest.reader import open_store as open  # noqa: A004 - sensorium.open reads like the built-in
+    from sensorium.corpus.reader import Corpus, Episode, Samples, Stream, Window
+    from sensorium.corpus.reader import open_store as open  # noqa: A004 - sensorium.open reads like the built-in
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,6 +45,6 @@ def __getattr__(name: str) -> Any:
     """The reader's names, imported when first used: a device that only captures need not load them."""
     if name not in _READER:
         raise AttributeError(f"module 'sensorium' has no attribute {name!r}")
-    from sensorium.ingest import reader
+    from sensorium.corpus import reader
 
     return getattr(reader, _READER[name])

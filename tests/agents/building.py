@@ -6,12 +6,12 @@ from uuid import UUID
 import numpy as np
 import uuid_utils
 
-from sensorium.agents.episode_file import EpisodeFile
-from sensorium.agents.spool import Spool
+from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.ingest.episode import FORMAT_VERSION, Chunk, Encoding, Mission, Open, StreamEntry
-from sensorium.ingest.records import Record, scan
+from sensorium.episode.documents import FORMAT_VERSION, Chunk, Encoding, Mission, Open, StreamEntry
+from sensorium.episode.records import Record, scan
 
 ROWS = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(2,), rate_hz=100.0, channels=("a", "b"))
 FRAMES = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(4, 6), rate_hz=10.0)

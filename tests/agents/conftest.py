@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sensorium.agents.spool import Spool
+from sensorium.agents.spool.spool import Spool
 
 
 @pytest.fixture

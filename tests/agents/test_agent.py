@@ -8,8 +8,8 @@ import pytest
 
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
+from sensorium.episode.documents import Open, Seal
 from sensorium.errors import ConfigError
-from sensorium.ingest.episode import Open, Seal
 from tests.agents.building import records
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from sensorium.agents.inspect import inspect_spool
-from tests.agents.test_triggers import cuts, sim, until
+from sensorium.agents.spool.inspect import inspect_spool
+from tests.agents.triggers.test_triggers import cuts, sim, until
 
 
 def test_keys_in_a_terminal(tmp_path: Path) -> None:

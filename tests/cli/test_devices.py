@@ -17,9 +17,9 @@ import yaml
 
 from sensorium.agents.device_file import load_device_file
 from sensorium.cli import devices
-from sensorium.drivers import witmotion_protocol as wit
 from sensorium.drivers.discovery import SerialPort, VideoDevice
-from sensorium.drivers.v4l2 import VideoFormat
+from sensorium.drivers.live import witmotion_protocol as wit
+from sensorium.drivers.live.v4l2 import VideoFormat
 
 SENSORIUM = Path(sys.executable).with_name("sensorium")
 
@@ -103,7 +103,7 @@ def test_nothing_that_delivers_is_a_failure_in_one_line(tmp_path: Path) -> None:
 def test_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert "replay-euroc" in run(tmp_path, "devices").stdout
     document = json.loads(run(tmp_path, "devices", "--format", "json").stdout)
-    assert document["kinds"]["camera"] == "sensorium.drivers.camera:CameraConfig"
+    assert document["kinds"]["camera"] == "sensorium.drivers.live.camera:CameraConfig"
 
     formats = (VideoFormat("YUYV", 640, 480, (30.0, 15.0)), VideoFormat("YUYV", 320, 240, ()))
     cameras = [VideoDevice("/dev/video0", "Webcam", formats), VideoDevice("/dev/video1", "x", problem="add yourself")]

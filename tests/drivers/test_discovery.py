@@ -11,10 +11,10 @@ import pytest
 import yaml
 from serial.tools.list_ports_common import ListPortInfo
 
-from sensorium.drivers import v4l2
 from sensorium.drivers.discovery import SerialPort, VideoDevice, probe, serial_ports, video_devices
+from sensorium.drivers.live import v4l2
+from sensorium.drivers.live.v4l2 import VideoFormat
 from sensorium.drivers.registry import driver_config
-from sensorium.drivers.v4l2 import VideoFormat
 from sensorium.errors import ConfigError, SensorLost
 
 

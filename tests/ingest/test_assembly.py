@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensorium.drivers.clock import Clock
+from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal
+from sensorium.episode.layout import encode_chunk
+from sensorium.episode.records import PREFIX
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest import assembly as assembly_module
 from sensorium.ingest.assembly import Assembly
-from sensorium.ingest.episode import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal
-from sensorium.ingest.layout import encode_chunk
-from sensorium.ingest.records import PREFIX
 
 settings.register_profile(
     "ingest", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -313,7 +313,7 @@ def test_a_hole_is_taken_when_the_seal_accounts_for_it(make_episode: Any, seal_e
 
 
 def test_a_wrong_digest_is_corruption(small: Any, start: Any, seal_episode: Any) -> None:
-    from sensorium.ingest.records import encode_record
+    from sensorium.episode.records import encode_record
 
     seal = small.records[-1][0]
     forged = msgspec.structs.replace(seal, digest=bytes(32))

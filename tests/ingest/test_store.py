@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 import sensorium
+from sensorium.corpus.verify import verify
 from sensorium.drivers.clock import Clock
+from sensorium.episode import durable
 from sensorium.errors import Corrupt, PeerViolation, StoreError
-from sensorium.ingest import durable
 from sensorium.ingest import store as store_module
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.store import Conflict, Store, rebuild_catalog
-from sensorium.ingest.verify import verify
 
 STEPS = ["files", "synced", "renamed", "writing record", "record", "catalog"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.drivers.test_camera_live import SYSTEM_PYTHON, Sender
-from tests.drivers.test_imu_witmotion import Sensor, words
+from tests.drivers.live.test_camera_live import SYSTEM_PYTHON, Sender
+from tests.drivers.live.test_imu_witmotion import Sensor, words
 
 from .commands import Command, Site, wait_for
 from .delivered import Delivered, delivered

@@ -77,7 +77,7 @@ def test_a_flight_log_arrives_as_it_is(site: Site, recordings: Path) -> None:
 def test_an_mcap_file_arrives_identical(site: Site) -> None:
     """Pictures and an IMU as the `mcap` library wrote them, and the pictures that were PNG there."""
     pytest.importorskip("mcap_ros2")
-    from tests.drivers.test_replay_mcap import START_NS, imu_row, picture, write
+    from tests.drivers.replay.test_replay_mcap import START_NS, imu_row, picture, write
 
     write(site.folder / "run.mcap", seconds=2.0)
     sensor = {"kind": "replay-mcap", "path": "run.mcap", "pace": "fast", "utc": True}

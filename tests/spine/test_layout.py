@@ -14,14 +14,17 @@ from sensorium.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "sensorium"
-LINKED = ("agents", "drivers", "ingest", "sim")
+LINKED = ("agents", "corpus", "drivers", "ingest", "sim")
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "drivers": {"errors"},
     "perception": {"errors", "drivers"},
-    "ingest": {"errors", "drivers", "perception"},
-    "agents": {"errors", "drivers", "perception", "ingest"},
-    "sim": {"errors", "drivers"},
+    "episode": {"errors", "drivers"},
+    "link": {"errors", "drivers", "episode"},
+    "corpus": {"errors", "drivers", "perception", "episode", "link"},
+    "ingest": {"errors", "drivers", "perception", "episode", "link", "corpus"},
+    "agents": {"errors", "drivers", "perception", "episode", "link", "corpus"},
+    "sim": {"errors", "drivers", "perception"},
 }
 
 

@@ -13,11 +13,11 @@ from rich.live import Live
 
 from sensorium.agents.agent import DRAIN_S
 from sensorium.agents.device_file import load_device_file
-from sensorium.cli.hosting import Hosted, LocalHost, RayHost
 from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
 from sensorium.cli.live import LiveTable
 from sensorium.cli.screen import OUT, size
 from sensorium.errors import SensoriumError
+from sensorium.hosting.hosts import Hosted, LocalHost, RayHost
 
 REFRESH_S = 0.25
 LINE_S = 10.0
@@ -56,7 +56,7 @@ def collect(
         else:
             import ray
 
-            from sensorium.agents.ray_host import start_ray
+            from sensorium.hosting.ray_host import start_ray
 
             start_ray()
             stack.callback(ray.shutdown)

@@ -9,8 +9,8 @@ import typer
 
 import sensorium
 from sensorium.cli.collect import watch
-from sensorium.cli.hosting import Hosted, RayHost
 from sensorium.cli.screen import OUT, size, table
+from sensorium.hosting.hosts import Hosted, RayHost
 
 DEVICES: dict[str, dict[str, Any]] = {
     "rover": {"camera_hz": 30, "imu_hz": 200, "size": [640, 480], "seed": 1},
@@ -30,7 +30,7 @@ def demo(
     """Two simulated devices with different rates deliver to one ingest, under a local Ray; then look at the result."""
     import ray
 
-    from sensorium.agents.ray_host import host_ingest, start_ray
+    from sensorium.hosting.ray_host import host_ingest, start_ray
 
     folder = store.resolve() if store is not None else Path(tempfile.mkdtemp(prefix="sensorium-demo-")) / "store"
     OUT.print("starting Ray on this machine ...")

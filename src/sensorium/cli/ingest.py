@@ -65,7 +65,7 @@ def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> 
 def _under_ray(store: Path, listen: str, keys: Path | None, insecure: bool, stop: threading.Event) -> None:
     import ray
 
-    from sensorium.agents.ray_host import host_ingest, start_ray
+    from sensorium.hosting.ray_host import host_ingest, start_ray
 
     start_ray()
     try:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.screen import OUT, table
-from sensorium.ingest import keys
+from sensorium.link import keys
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -9,12 +9,12 @@ import typer
 from rich.progress import Progress
 
 import sensorium
-from sensorium.agents.inspect import inspect_spool
+from sensorium.agents.spool.inspect import inspect_spool
 from sensorium.cli.health import health_table
 from sensorium.cli.screen import OUT, Format, print_rows, size, table
-from sensorium.ingest.picture import draw
+from sensorium.corpus.picture import draw
+from sensorium.corpus.verify import verify as verify_store
 from sensorium.ingest.store import rebuild_catalog
-from sensorium.ingest.verify import verify as verify_store
 from sensorium.perception.drawing import write_picture
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]

@@ -1,0 +1,114 @@
+"""The pipeline: what the intake delivers goes through the filters to the recorder, or waits for room in the spool."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sensorium.agents.capture.intake import Arrival
+from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.recording.recorder import Recorder
+from sensorium.drivers.stream import Block, StreamSpec
+
+MAX_WAITING_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What filters made of a block, for which the spool has no room yet."""
+
+    stream: str
+    block: Block | None
+    filtered: Mapping[str, int]
+    span_ns: tuple[int, int] | None
+
+
+class Pipeline:
+    """One thread calls it.
+
+    When the spool is full a live device's samples are lost, and counted so: the world does not wait. A replay or a
+    world does: what does not fit waits here until it does, and no sensor is read meanwhile but for what the open
+    episodes still need to be sealed.
+
+    Args:
+        streams_of: By sensor, the streams that end with it: its own, and those derived from them.
+    """
+
+    def __init__(
+        self, chain: FilterChain, recorder: Recorder, streams_of: Mapping[str, list[str]], *, live: bool
+    ) -> None:
+        self._chain = chain
+        self._recorder = recorder
+        self._streams_of = streams_of
+        self._live = live
+        self._waiting: deque[_Waiting] = deque()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits for room."""
+        return not self._waiting
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether what waits comes before anything new: there is room for it, or nothing open to fill."""
+        if not self._waiting:
+            return False
+        if sum(waiting.block.data.nbytes for waiting in self._waiting if waiting.block) > MAX_WAITING_BYTES:
+            self._recorder.seal_all("truncated")
+        return not self._recorder.full or self._recorder.open_episodes == 0
+
+    def accept(self, arrival: Arrival) -> None:
+        """Take what came from a sensor."""
+        recorder = self._recorder
+        for cause, n in arrival.missed.items():
+            recorder.missed(arrival.stream, cause, n)
+        if arrival.change:
+            tell = {"ended": recorder.ended, "lost": recorder.lost, "back": recorder.resumed}[arrival.change]
+            for stream in self._streams_of[arrival.sensor]:
+                tell(stream)
+        if arrival.block is None:
+            return
+        span_ns = _span_ns(arrival.block)
+        for made in self._chain.step(arrival.block):
+            if any(waiting.stream == made.stream for waiting in self._waiting):
+                self._waiting.append(_Waiting(made.stream, made.block, made.filtered, span_ns))
+                continue
+            rest = recorder.add(made.stream, made.block, made.filtered, span_ns)
+            if rest is not None and self._live:
+                recorder.lose(made.stream, "spool_full", len(rest) + rest.lost_before)
+            elif rest is not None:
+                self._waiting.append(_Waiting(made.stream, rest, {}, _span_ns(rest)))
+
+    def retry(self) -> bool:
+        """Add what had to wait for room, in order; False if some still has to."""
+        while self._waiting:
+            first = self._waiting[0]
+            rest = self._recorder.add(first.stream, first.block, first.filtered, first.span_ns)
+            if rest is not None:
+                self._waiting[0] = _Waiting(first.stream, rest, {}, _span_ns(rest))
+                return False
+            self._waiting.popleft()
+        return True
+
+    def finish(self) -> None:
+        """Nothing more will come: what still has no room is lost, everything open is sealed."""
+        self.retry()
+        for waiting in self._waiting:
+            self._recorder.add(waiting.stream, None, waiting.filtered, None)
+            if waiting.block is not None:
+                self._recorder.lose(waiting.stream, "spool_full", len(waiting.block) + waiting.block.lost_before)
+        self._waiting.clear()
+        self._recorder.stop()
+
+
+def streams_of(sensors: Mapping[str, tuple[StreamSpec, ...]], specs: tuple[StreamSpec, ...]) -> dict[str, list[str]]:
+    """The streams, among `specs`, that end with each of `sensors`: its own, and those derived from them."""
+    sensor_of = {spec.name: name for name, own in sensors.items() for spec in own}
+    found: dict[str, list[str]] = {name: [] for name in sensors}
+    for spec in specs:  # a derived stream comes after the one that it is derived from
+        sensor_of.setdefault(spec.name, sensor_of.get(spec.derived_from, ""))
+        found[sensor_of[spec.name]].append(spec.name)
+    return found
+
+
+def _span_ns(block: Block) -> tuple[int, int] | None:
+    return (int(block.captured_ns[0]), int(block.captured_ns[-1])) if len(block) else None

@@ -1,0 +1,301 @@
+"""One open episode: samples placed in it become records of its file, and every one is accounted for."""
+
+import logging
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from sensorium.agents.recording.encode import encoder
+from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.triggers.trigger import Window
+from sensorium.drivers.stream import Block, Samples, Stamps
+from sensorium.episode.documents import Account, Chunk, Items, Note, Reason, StreamEntry
+from sensorium.errors import SensoriumError, SpoolError
+from sensorium.perception.health import StreamHealth
+
+log = logging.getLogger(__name__)
+
+RECORD_BYTES = 1024
+"""More than the frame and header of a record take, and what Blosc adds to what it cannot compress."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """A growing account of one stream."""
+
+    captured: int = 0
+    stored: int = 0
+    filtered: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+    missed_ns: tuple[int, int] | None = None
+
+    def filter(self, counts: dict[str, int]) -> None:
+        """Samples that filters dropped, by rule."""
+        for rule, n in counts.items():
+            self.captured += n
+            self.filtered[rule] = self.filtered.get(rule, 0) + n
+
+    def lose(self, cause: str, n: int, *, captured: bool = False) -> None:
+        """`n` samples lost; `captured` if they were counted as captured before."""
+        if n:
+            self.captured += 0 if captured else n
+            self.lost[cause] = self.lost.get(cause, 0) + n
+
+    def miss(self, rate_hz: float | None, start_ns: int, end_ns: int) -> None:
+        """A sensor was away from `start_ns` to `end_ns`: what it missed is estimated from its rate."""
+        if end_ns > start_ns:
+            self.lose("away", int((end_ns - start_ns) * (rate_hz or 0.0) / 1e9))
+            before = self.missed_ns or (start_ns, end_ns)
+            self.missed_ns = (min(start_ns, before[0]), max(end_ns, before[1]))
+
+    def copy(self) -> "Tally":
+        """As it is now."""
+        return replace(self, filtered=dict(self.filtered), lost=dict(self.lost))
+
+    def account(self) -> Account:
+        """As a document."""
+        return Account(
+            captured=self.captured,
+            stored=self.stored,
+            filtered=dict(self.filtered),
+            lost=dict(self.lost),
+            estimated=self.missed_ns is not None,
+            lost_interval_ns=self.missed_ns,
+        )
+
+
+@dataclass(slots=True)
+class Piece:
+    """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
+
+    One without samples carries counts alone: what filters dropped and what was lost, by cause, at `at_ns`.
+    """
+
+    captured_ns: Stamps
+    sensor_ns: Stamps | None
+    data: Samples
+    at_ns: int
+    encoded: "Future[bytes] | None" = None
+    filtered: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.captured_ns)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, nothing for a frame that is still being encoded."""
+        done = self.encoded is not None and self.encoded.done() and self.encoded.exception() is None
+        return len(self.encoded.result()) if self.encoded is not None and done else self.data.nbytes
+
+    def split(self, n: int) -> tuple["Piece", "Piece"]:
+        """The first `n` rows, and the others."""
+        head, tail = (
+            Piece(
+                self.captured_ns[rows],
+                None if self.sensor_ns is None else self.sensor_ns[rows],
+                self.data[rows],
+                int(self.captured_ns[rows][0]),
+            )
+            for rows in (slice(0, n), slice(n, None))
+        )
+        return head, tail
+
+
+class _StreamOut:
+    """One stream on its way into the file: rows gather until they fill a chunk."""
+
+    def __init__(self, number: int, entry: StreamEntry) -> None:
+        self.number = number
+        self.entry = entry
+        self.tally = Tally()
+        self.next_row = 0
+        self.held_rows = 0
+        self.rows: deque[Piece] = deque()
+        self.encode = encoder(entry)
+        self.health = StreamHealth(entry.spec)
+
+    def bound(self, rows: int) -> int:
+        """At most so many bytes of file do `rows` make: incompressible, padded, with stamps and headers."""
+        return max(rows, self.entry.chunk_rows) * (self.entry.spec.sample_bytes + 16) + RECORD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A record to be: its samples, its payload when that is encoded, and the stream's counts when it was complete."""
+
+    out: _StreamOut
+    captured_ns: Stamps
+    sensor_ns: Stamps | None
+    payload: "Future[bytes] | bytes"
+    counts: Tally
+
+
+class EpisodeWriter:
+    """Fed by the recorder with pieces that belong to it; `seal` ends it.
+
+    Its interval is [start_ns, end_ns): the end is the window's, or `limit_ns` if that comes first, or where it was
+    `cut`.
+    """
+
+    def __init__(
+        self, file: EpisodeFile, window: Window, epoch: int, start_ns: int, limit_ns: int, max_bytes: int
+    ) -> None:
+        self.file = file
+        self.id = UUID(bytes=file.manifest.episode)
+        self.window = window
+        self.epoch = epoch
+        self.start_ns = start_ns
+        self.limit_ns = limit_ns
+        self.last_ns = start_ns - 1
+        self.reset = False
+        self.closing = False
+        self._noted = False
+        self._chunks: deque[_Chunk] = deque()
+        self._max_bytes = max_bytes
+        self._streams = {e.spec.name: _StreamOut(i, e) for i, e in enumerate(file.manifest.streams)}
+
+    @property
+    def end_ns(self) -> int:
+        """Where the interval ends, as far as is known."""
+        return min(self.window.end_ns, self.limit_ns)
+
+    @property
+    def final(self) -> bool:
+        """Whether the end cannot move any more."""
+        return self.window.closed or self.limit_ns < self.window.end_ns
+
+    @property
+    def held_bytes(self) -> int:
+        """Upper bound of what is accepted and not in the file yet."""
+        return sum(out.bound(out.held_rows) for out in self._streams.values() if out.held_rows) + sum(
+            chunk.out.bound(len(chunk.captured_ns)) for chunk in self._chunks
+        )
+
+    @property
+    def too_large(self) -> bool:
+        """Whether what was accepted has reached the bound, so that the episode should be cut.
+
+        The answer is the same however far the encoders are, so that a replay is cut alike each time.
+        """
+        if self.file.written + self.held_bytes < self._max_bytes:
+            return False
+        self.flush(wait=True)
+        return self.file.written >= self._max_bytes
+
+    def cut(self) -> None:
+        """End the interval just after the last sample placed in it."""
+        self.limit_ns = min(self.limit_ns, max(self.last_ns, self.start_ns) + 1)
+
+    def look(self, stream: str, piece: Piece) -> None:
+        """Take in the health of samples about to be added; of frames encoded before, their stamps alone."""
+        self._streams[stream].health.update(Block(stream, piece.captured_ns, piece.data))
+
+    def add(self, stream: str, piece: Piece) -> None:
+        """Take a piece. Raises `SpoolError` if the file could not take a chunk; the loss is counted."""
+        out = self._streams[stream]
+        out.tally.filter(piece.filtered)
+        for cause, n in piece.lost.items():
+            out.tally.lose(cause, n)
+        out.tally.captured += len(piece)
+        if len(piece):
+            self.last_ns = max(self.last_ns, int(piece.captured_ns[-1]))
+            if piece.encoded is not None:
+                self._complete(out, [piece], piece.encoded)
+            else:
+                out.rows.append(piece)
+                out.held_rows += len(piece)
+                self._gather(out)
+        self.flush(wait=False)
+
+    def miss(self, stream: str, start_ns: int, end_ns: int) -> None:
+        """Estimate what a stream missed while its sensor was away."""
+        out = self._streams[stream]
+        out.tally.miss(out.entry.spec.rate_hz, start_ns, end_ns)
+
+    def flush(self, *, wait: bool) -> None:
+        """Write what is encoded, in the order in which it was complete; with `wait`, all."""
+        while self._chunks:
+            payload = self._chunks[0].payload
+            if not (wait or isinstance(payload, bytes) or payload.done()):
+                return
+            self._write(self._chunks.popleft())
+
+    def accounts(self) -> dict[str, Account]:
+        """What became of every sample placed here, so far."""
+        return {name: out.tally.account() for name, out in self._streams.items()}
+
+    def seal(self, reason: Reason) -> None:
+        """Write what is held, the last chunks padded, and the SEAL.
+
+        Raises:
+            SpoolError: no room for the SEAL; may be called again.
+        """
+        self.closing = True
+        for out in self._streams.values():
+            self._gather(out, everything=True)
+        self.flush(wait=True)
+        window = self.window
+        if window.event and not self._noted:
+            value = {"event": window.event, "outcome": window.outcome}
+            self.file.append(
+                Note(kind="trigger", name=window.event, value=value, start_ns=self.start_ns, end_ns=self.end_ns)
+            )
+            self._noted = True
+        summary: dict[str, Any] = {"health": {name: out.health.summary() for name, out in self._streams.items()}}
+        if window.outcome:
+            summary["outcome"] = window.outcome
+        rows = {name: out.tally.stored for name, out in self._streams.items()}
+        self.file.seal(reason, rows, self.accounts(), summary, self.end_ns)
+
+    def _gather(self, out: _StreamOut, *, everything: bool = False) -> None:
+        """Make chunks of the rows held; with `everything`, of the last few too, padded."""
+        size = out.entry.chunk_rows
+        while out.held_rows >= size or (everything and out.held_rows):
+            pieces, n = [], 0
+            while out.rows and n < size:
+                piece = out.rows.popleft()
+                if len(piece) > size - n:
+                    piece, rest = piece.split(size - n)
+                    out.rows.appendleft(rest)
+                pieces.append(piece)
+                n += len(piece)
+            out.held_rows -= n
+            data = np.zeros((size, *out.entry.spec.shape), out.entry.spec.dtype)
+            np.concatenate([piece.data for piece in pieces], out=data[:n])
+            self._complete(out, pieces, out.encode(data))
+
+    def _complete(self, out: _StreamOut, pieces: list[Piece], payload: "Future[bytes] | bytes") -> None:
+        own = [piece.sensor_ns for piece in pieces if piece.sensor_ns is not None]
+        stamps = np.concatenate([piece.captured_ns for piece in pieces])
+        self._chunks.append(_Chunk(out, stamps, np.concatenate(own) if own else None, payload, out.tally.copy()))
+
+    def _write(self, chunk: _Chunk) -> None:
+        out, rows = chunk.out, len(chunk.captured_ns)
+        try:
+            payload = chunk.payload if isinstance(chunk.payload, bytes) else chunk.payload.result()
+        except SensoriumError as error:
+            log.error("%s", error)
+            out.tally.lose("encoder", rows, captured=True)
+            return
+        fields: dict[str, Any] = {
+            "stream": out.number,
+            "first_row": out.next_row,
+            "captured_ns": chunk.captured_ns.astype("<i8").tobytes(),
+            "sensor_ns": b"" if chunk.sensor_ns is None else chunk.sensor_ns.astype("<i8").tobytes(),
+            "captured": chunk.counts.captured,
+            "filtered": chunk.counts.filtered,
+            "lost": chunk.counts.lost,
+        }
+        header = Items(lengths=(len(payload),), **fields) if out.entry.is_blob else Chunk(**fields)
+        try:
+            self.file.append(header, payload)
+        except SpoolError:
+            out.tally.lose("spool_full", rows, captured=True)
+            raise
+        out.next_row += rows
+        out.tally.stored += rows

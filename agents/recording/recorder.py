@@ -1,0 +1,400 @@
+"""The recorder: every sample of a device goes to the episode whose interval holds its stamp, or its fate is counted."""
+
+import logging
+from collections.abc import Mapping
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import uuid_utils
+
+from sensorium.agents.recording.between import RULES, Between
+from sensorium.agents.recording.encode import EncoderPool
+from sensorium.agents.recording.episode_writer import EpisodeWriter, Piece
+from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
+from sensorium.agents.spool.room import RESERVE_BYTES
+from sensorium.agents.spool.spool import Spool
+from sensorium.agents.triggers.trigger import Command, Trigger, Window
+from sensorium.drivers.stream import Block
+from sensorium.episode.documents import Account, Open, Reason
+from sensorium.errors import SpoolError, SpoolFull
+
+log = logging.getLogger(__name__)
+
+GRACE_NS = 1_000_000_000
+MAX_EPISODE_NS = 60_000_000_000
+MAX_EPISODE_BYTES = 256_000_000
+MAX_OPEN = 64
+MAX_RING_BYTES = 256 << 20
+
+
+class Recorder:
+    """Takes filtered blocks, fills and seals episodes in a spool. One thread calls it; it never reads a clock.
+
+    Args:
+        manifest: An OPEN for everything but episode, ordinal, interval and `between`, which are filled in here.
+        grace_ns: How long after its end an episode waits for silent streams, by the `now_ns` given to `tick`; None
+            for replays and worlds, which wait as long as it takes.
+        max_episodes: Samples after the last of these are counted as filtered by `stop`.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        trigger: Trigger,
+        manifest: Open,
+        *,
+        grace_ns: int | None = GRACE_NS,
+        max_episode_ns: int = MAX_EPISODE_NS,
+        max_episode_bytes: int = MAX_EPISODE_BYTES,
+        max_episodes: int | None = None,
+        pool: EncoderPool,
+    ) -> None:
+        self._spool = spool
+        self._trigger = trigger
+        self._manifest = manifest
+        self._grace_ns = grace_ns
+        self._max_episode_ns = max_episode_ns
+        self._max_episode_bytes = max_episode_bytes
+        self._max_episodes = max_episodes
+        self._pool = pool
+        self._streams = {entry.spec.name: StreamState(entry) for entry in manifest.streams}
+        self._open: list[EpisodeWriter] = []
+        self._epoch = 0
+        self._sealed_until: dict[int, int] = {}
+        self._between = Between(spool)
+        self.full = ""
+        self._refused_bytes = 0
+        self.created = 0
+        self.sealed: list[UUID] = []
+
+    def add(
+        self, stream: str, block: Block | None, dropped: Mapping[str, int], span_ns: tuple[int, int] | None
+    ) -> Block | None:
+        """Take one block; returns the rows for which the spool has no room, to be added when it has (nothing dropped).
+
+        Args:
+            stream: The stream's name.
+            block: What filters left of the block captured, None if nothing.
+            dropped: What they dropped of it, by rule.
+            span_ns: First and last stamp of the block captured, None if it had no samples.
+        """
+        state = self._streams[stream]
+        rest = None
+        if span_ns is not None:
+            if span_ns[0] < state.passed_ns:
+                self._clock_reset(state)
+            state.delivers(span_ns[0])
+        if block is not None and len(block):
+            block, rest = self._fit(state, block)
+        lost = block.lost_before if block is not None else 0
+        if dropped or lost or state.unplaced:
+            state.totals.filter(dict(dropped))
+            state.totals.lose("sensor", lost)
+            state.unplaced.append((dict(dropped), {"sensor": lost} if lost else {}))
+        if span_ns is not None:
+            state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
+            state.queue.extend(_counts(span_ns[0], *counts) for counts in state.unplaced)
+            state.unplaced.clear()
+        if block is not None and len(block):
+            self._queue(state, block)
+            if state.epoch == self._epoch:
+                self._trigger.observe(block)
+        if span_ns is not None and state.epoch == self._epoch:
+            self._trigger.passed(stream, state.passed_ns)
+        self._settle()
+        return rest
+
+    def lost(self, stream: str) -> None:
+        """Its sensor is gone and may come back: others do not wait for it, what it misses is estimated by its rate."""
+        self._streams[stream].begin_absence(self._open, self._between)
+        self._trigger.ended(stream)
+        self._settle()
+
+    def ended(self, stream: str) -> None:
+        """This stream delivers no more, or not for now."""
+        self._streams[stream].ended = True
+        self._trigger.ended(stream)
+        self._settle()
+
+    def resumed(self, stream: str) -> None:
+        """Its sensor is back."""
+        self._streams[stream].lost = False
+
+    def missed(self, stream: str, cause: str, n: int) -> None:
+        """Count samples that were lost on the device just before the next block of `stream`, where that is placed."""
+        state = self._streams[stream]
+        state.totals.lose(cause, n)
+        state.unplaced.append(({}, {cause: n}))
+
+    def lose(self, stream: str, cause: str, n: int) -> None:
+        """Count samples of `stream` that were lost on the device outside any episode that can be named."""
+        if n:
+            self._streams[stream].totals.lose(cause, n)
+            self._between[stream].lose(cause, n)
+
+    def command(self, name: Command, outcome: str, at_ns: int | None) -> None:
+        """Pass a word on to the trigger, at a stamp of the device's clock (None: after all that was seen)."""
+        if at_ns is None:
+            at_ns = max((state.passed_ns for state in self._streams.values()), default=0) + 1
+        if not self._trigger.command(name, outcome, at_ns) and name != "close":
+            log.warning("%s: this trigger takes no commands; use `trigger: {kind: manual}`", name)
+
+    def tick(self, now_ns: int | None) -> None:
+        """Write what is encoded, and seal what is due (at `now_ns` of the device's clock, for live sensors)."""
+        for episode in list(self._open):
+            episode.flush(wait=False)
+        self._settle(now_ns)
+
+    def persist(self) -> None:
+        """Make durable what became of samples that are in no episode."""
+        self._between.persist()
+
+    def stop(self) -> None:
+        """No more samples will come: place what waits, seal everything."""
+        self.command("close", "", None)
+        for name in self._streams:
+            self._trigger.ended(name)
+        self._settle()
+        self._drop_queues()
+        for name, state in self._streams.items():
+            for counts in state.unplaced:
+                self._drop(name, _counts(0, *counts), "trigger")
+            state.unplaced.clear()
+        self.seal_all("truncated")
+        self.persist()
+
+    def seal_all(self, reason: Reason) -> None:
+        """End what is open now; `reason` is for those that some stream has not passed."""
+        for episode in list(self._open):
+            whole = all(state.passed(episode) for state in self._streams.values())
+            self._seal(episode, "complete" if whole else reason)
+
+    @property
+    def open_episodes(self) -> int:
+        """How many episodes are open now."""
+        return len(self._open)
+
+    def totals(self) -> dict[str, Account]:
+        """What became of every sample so far, by stream; what is still held counts as neither stored nor lost."""
+        return {name: state.totals.account() for name, state in self._streams.items()}
+
+    # -- placing --------------------------------------------------------------------------------------------------
+
+    def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
+        """(what can be taken, what has to wait): on a full spool open episodes are cut, and only they are filled."""
+        # What is smaller waits until the refused block fits: a stream that overtook another would make that late.
+        needed = max(block.data.nbytes, self._refused_bytes)
+        held = sum(episode.held_bytes for episode in self._open)
+        held += sum(piece.nbytes for each in self._streams.values() for piece in each.queue)
+        try:
+            self._spool.require(needed + held + (1 << 16))
+        except SpoolFull as error:
+            self._refused_bytes = needed
+            if not self.full:
+                self.full = str(error)
+                log.warning("capture stops: %s", error)
+                if self._open:  # earlier ones still get what slower streams have for them
+                    max(self._open, key=lambda e: (e.epoch, e.start_ns)).cut()
+            end_ns = max((e.end_ns for e in self._open if e.epoch == state.epoch), default=BEFORE_ALL)
+            n = int(np.searchsorted(block.captured_ns, end_ns, side="left"))
+            return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
+        if self.full:
+            log.warning("capture goes on: the spool has room again")
+            self.full, self._refused_bytes = "", 0
+            self._spool.restore_reserve()
+        return block, None
+
+    def _queue(self, state: StreamState, block: Block) -> None:
+        state.totals.captured += len(block)
+        step = 1 if state.by_frame else max(1, len(block))
+        for i in range(0, len(block), step):
+            rows = slice(i, i + step)
+            own = None if block.sensor_ns is None else block.sensor_ns[rows]
+            state.queue.append(Piece(block.captured_ns[rows], own, block.data[rows], at_ns=int(block.captured_ns[i])))
+
+    def _settle(self, now_ns: int | None = None) -> None:
+        """Place all that the trigger has decided, then seal what is complete."""
+        for name, state in self._streams.items():
+            self._release(name, state)
+        for episode in list(self._open):
+            late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
+            crowded = len(self._open) > MAX_OPEN
+            if episode.final and (late or crowded or self._passed(episode)):
+                self._seal(episode, "clock_reset" if episode.reset else "complete")
+
+    def _passed(self, episode: EpisodeWriter) -> bool:
+        """Whether every stream is past an episode or lost; if all that could be are lost, they are waited for."""
+        states = self._streams.values()
+        here = [state for state in states if not state.lost]
+        return bool(here) and all(state.passed(episode) for state in here)
+
+    def _release(self, name: str, state: StreamState) -> None:
+        while state.queue:
+            piece = state.queue[0]
+            placed = self._trigger.place(piece.at_ns)
+            if not placed.decided:
+                for waiting in state.queue:
+                    self._encode(state, waiting)
+                self._bound_ring(name, state)
+                return
+            if self.full and len(piece) and placed.window and not self._open_at(state.epoch, piece.at_ns):
+                return  # a new episode would have no room
+            state.queue.popleft()
+            n = int(np.searchsorted(piece.captured_ns, placed.until_ns, side="left"))
+            if 0 < n < len(piece):
+                piece, rest = piece.split(n)
+                state.queue.appendleft(rest)
+            if placed.window is None:
+                self._drop(name, piece, "trigger")
+            else:
+                self._place(name, state, piece, placed.window)
+            if len(piece):  # only now: the episode that it came back in begins before it
+                state.end_absence(self._open, self._between)
+
+    def _place(self, name: str, state: StreamState, piece: Piece, window: Window) -> None:
+        if not len(piece) and self._open_at(state.epoch, piece.at_ns) is None:
+            self._drop(name, piece, "trigger")  # counts alone begin no episode
+            return
+        rest: Piece | None = piece
+        while rest is not None:
+            episode = self._episode(state.epoch, window, rest.at_ns)
+            if isinstance(episode, str):
+                self._drop(name, rest, episode)
+                return
+            head, n = rest, int(np.searchsorted(rest.captured_ns, episode.end_ns, side="left"))
+            head, rest = rest.split(n) if 0 < n < len(rest) else (rest, None)
+            episode.look(name, head)
+            self._encode(state, head)
+            state.totals.stored += len(head)
+            try:
+                episode.add(name, head)
+            except SpoolError as error:
+                self._no_room(error)
+            if episode.too_large:
+                episode.cut()
+
+    def _encode(self, state: StreamState, piece: Piece) -> None:
+        if piece.encoded is None and len(piece) and state.by_frame:
+            piece.encoded = self._pool.submit(state.encode, piece.data)
+            piece.data = piece.data[:0]
+
+    def _open_at(self, epoch: int, at_ns: int) -> EpisodeWriter | None:
+        """The open episode that holds `at_ns`."""
+        holding = (e for e in self._open if e.epoch == epoch and e.start_ns <= at_ns < e.end_ns)
+        return next(holding, None)
+
+    def _episode(self, epoch: int, window: Window, at_ns: int) -> EpisodeWriter | str:
+        """The open episode that holds `at_ns`, a new one, or why there is none (the rule or cause to count under)."""
+        if (found := self._open_at(epoch, at_ns)) is not None:
+            return "late" if found.closing else found
+        mine = [episode for episode in self._open if episode.epoch == epoch]
+        sealed_until = self._sealed_until.get(epoch, BEFORE_ALL)
+        if at_ns < sealed_until or epoch < self._epoch:
+            return "late"
+        if self._max_episodes is not None and self.created >= self._max_episodes:
+            return "stop"
+        start_ns = max([window.start_ns, sealed_until, *(e.end_ns for e in mine if e.end_ns <= at_ns)])
+        limit_ns = min([start_ns + self._max_episode_ns, *(e.start_ns for e in mine if e.start_ns > at_ns)])
+        while limit_ns <= at_ns:  # nothing was captured for longer than an episode may last
+            start_ns, limit_ns = limit_ns, limit_ns + self._max_episode_ns
+        try:
+            return self._create(window, epoch, start_ns, limit_ns)
+        except SpoolError as error:
+            self._no_room(error)
+            return "spool_full"
+
+    def _create(self, window: Window, epoch: int, start_ns: int, limit_ns: int) -> EpisodeWriter:
+        identity = UUID(bytes=uuid_utils.uuid7().bytes)
+        for state in self._streams.values():
+            state.end_absence(self._open, self._between, start_ns)
+
+        def manifest(ordinal: int, _: Mapping[str, Account]) -> Open:
+            return msgspec.structs.replace(
+                self._manifest,
+                episode=identity.bytes,
+                ordinal=ordinal,
+                start_ns=start_ns,
+                end_ns=min(window.end_ns, limit_ns),
+                between=self._between.accounts(),
+            )
+
+        file = self._spool.create(manifest)
+        self._between.carried()
+        episode = EpisodeWriter(file, window, epoch, start_ns, limit_ns, self._max_episode_bytes)
+        self._open.append(episode)
+        self.created += 1
+        return episode
+
+    # -- what is in no episode ------------------------------------------------------------------------------------
+
+    def _drop(self, name: str, piece: Piece, why: str) -> None:
+        """Account for a piece that no episode takes."""
+        self._between.drop(name, piece, why)
+        if len(piece):
+            totals = self._streams[name].totals
+            if why in RULES:
+                totals.filtered[why] = totals.filtered.get(why, 0) + len(piece)
+            else:
+                totals.lose(why, len(piece), captured=True)
+
+    def _bound_ring(self, name: str, state: StreamState) -> None:
+        while sum(piece.nbytes for piece in state.queue) > MAX_RING_BYTES:
+            self._drop(name, state.queue.popleft(), "trigger")
+
+    def _clock_reset(self, state: StreamState) -> None:
+        """The stream's stamps stepped back: it goes on in a new epoch; what is open ends with the old one."""
+        log.warning("clock reset: stream %r stepped back; a new episode begins", state.entry.spec.name)
+        for episode in self._open:
+            if episode.epoch == state.epoch and not state.passed(episode):
+                episode.reset = True
+        self._settle()
+        state.epoch += 1
+        state.passed_ns = BEFORE_ALL
+        state.away_ns = state.back_ns = None
+        if state.epoch > self._epoch:
+            self._epoch = state.epoch
+            self._drop_queues()
+            self._trigger.reset()
+
+    def _drop_queues(self) -> None:
+        """No event can claim what still waits."""
+        for name, state in self._streams.items():
+            while state.queue:
+                self._drop(name, state.queue.popleft(), "spool_full" if self.full else "trigger")
+
+    # -- sealing --------------------------------------------------------------------------------------------------
+
+    def _seal(self, episode: EpisodeWriter, reason: Reason) -> None:
+        if reason != "complete":
+            episode.cut()
+        for state in self._streams.values():
+            state.absent(episode, self._between, episode.end_ns)
+        try:
+            if episode.window.discard:
+                self._spool.discard(episode.id, "discarded by hand")
+                self._between.discard(episode.accounts())
+            else:
+                episode.seal(reason)
+                self.sealed.append(episode.id)
+        except SpoolError as error:
+            self._no_room(error)
+            return
+        self._open.remove(episode)
+        self._sealed_until[episode.epoch] = max(self._sealed_until.get(episode.epoch, BEFORE_ALL), episode.end_ns)
+
+    def _no_room(self, error: SpoolError) -> None:
+        """The file system itself has no room: what is open is ended with the help of the reserve."""
+        if not self.full:
+            log.warning("capture stops: %s", error)
+        self.full = str(error)
+        self._refused_bytes = max(self._refused_bytes, 2 * RESERVE_BYTES)
+        self._spool.release_reserve()
+        for episode in self._open:
+            episode.cut()
+
+
+def _counts(at_ns: int, dropped: dict[str, int], lost: dict[str, int]) -> Piece:
+    """A piece without samples."""
+    empty = np.empty(0, np.int64)
+    return Piece(empty, None, empty, filtered=dropped, lost=lost, at_ns=at_ns)

@@ -1,0 +1,57 @@
+"""Group commit: one thread that syncs all growing files at the earlier of 8 MB and 100 ms."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.errors import SpoolError
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 0.1
+RETRY_S = 1.0
+
+
+class GroupCommit:
+    """Syncs what `growing()` lists, and calls `synced` for each file of which more became sendable."""
+
+    def __init__(self, growing: Callable[[], Sequence[EpisodeFile]], synced: Callable[[EpisodeFile], None]) -> None:
+        self._growing = growing
+        self._synced = synced
+        self._due = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spool-sync", daemon=True)
+        self._thread.start()
+
+    def due(self) -> None:
+        """Sync now instead of at the next tick."""
+        self._due.set()
+
+    def flush(self) -> bool:
+        """Sync everything in the caller's thread; False if the disk failed for a file."""
+        whole = True
+        for file in self._growing():
+            if file.sendable < file.written or file.sealed:
+                try:
+                    file.sync()
+                except SpoolError as error:
+                    log.error("spool: %s", error)
+                    whole = False
+                else:
+                    self._synced(file)
+        return whole
+
+    def stop(self) -> None:
+        """End the thread, then sync what is left."""
+        self._stop.set()
+        self._due.set()
+        self._thread.join()
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._due.wait(INTERVAL_S)
+            self._due.clear()
+            if not self.flush():
+                self._stop.wait(RETRY_S)

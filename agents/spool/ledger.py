@@ -1,0 +1,212 @@
+"""The ledger of a spool: what became of every episode ordinal, durable before anyone is told."""
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from sensorium.episode.documents import FORMAT_VERSION, Account
+from sensorium.errors import SpoolError, SpoolFull
+
+State = Literal["pending", "committed", "discarded"]
+Probe = tuple[int, int, int]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS episodes (
+    ordinal INTEGER PRIMARY KEY, episode BLOB NOT NULL UNIQUE, state TEXT NOT NULL, why TEXT NOT NULL DEFAULT '',
+    ledgered INTEGER NOT NULL DEFAULT 0, priority REAL NOT NULL, recoveries INTEGER NOT NULL DEFAULT 0,
+    sealed_bytes INTEGER, digest BLOB, manifest BLOB);
+CREATE INDEX IF NOT EXISTS episodes_state ON episodes (state, ledgered);
+CREATE TABLE IF NOT EXISTS probes (
+    boot_id TEXT NOT NULL, device_ns INTEGER NOT NULL, server_ns INTEGER NOT NULL, round_trip_ns INTEGER NOT NULL,
+    realtime_ns INTEGER NOT NULL, synchronised INTEGER NOT NULL, PRIMARY KEY (boot_id, device_ns)) WITHOUT ROWID;
+"""
+_COLUMNS = "ordinal, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One ordinal. `manifest` is the encoded OPEN header while pending; `sealed_bytes` and `digest` once sealed."""
+
+    ordinal: int
+    episode: UUID
+    state: State
+    why: str
+    priority: float
+    recoveries: int
+    sealed_bytes: int | None
+    digest: bytes
+    manifest: bytes
+
+
+class Ledger:
+    """A SQLite file (WAL, synchronous FULL) beside the episode files. Thread-safe; every method that changes it
+    returns after its transaction is on disk."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise SpoolError(f"{path}: cannot be used as a ledger: {error}; move it away to begin a new one") from error
+        fresh = {"version": FORMAT_VERSION, "device": device, "spool_id": secrets.token_hex(8), "next_ordinal": 0}
+        self._path = path
+        with self._lock, self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
+        if self._meta("version") != FORMAT_VERSION:
+            raise SpoolError(
+                f"{path}: spool format {self._meta('version')}, this Sensorium reads {FORMAT_VERSION}: "
+                "deliver it with the version that wrote it"
+            )
+        if self._meta("device") != device:
+            raise SpoolError(
+                f"{path}: belongs to device {self._meta('device')!r}, not {device!r}: name another spool.path"
+            )
+        self.spool_id = str(self._meta("spool_id"))
+
+    def close(self) -> None:
+        """Close the file; twice is no error."""
+        with self._lock:
+            self._db.close()
+
+    def begin(self, episode: UUID, ordinal: int, priority: float, manifest: bytes) -> None:
+        """Give `ordinal` to `episode`; what was kept `between` is in its manifest now, and no longer kept."""
+        with self._lock, self._transaction():
+            self._db.execute(
+                "INSERT INTO episodes (ordinal, episode, state, priority, manifest) VALUES (?, ?, 'pending', ?, ?)",
+                (ordinal, episode.bytes, priority, manifest),
+            )
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'next_ordinal'", (ordinal + 1,))
+            self._db.execute("DELETE FROM meta WHERE key = 'between'")
+
+    def sealed(self, episode: UUID, size: int, digest: bytes, recoveries: int) -> None:
+        """The file of `episode` is whole and on disk."""
+        self._write(
+            "UPDATE episodes SET sealed_bytes = ?, digest = ?, recoveries = ? WHERE episode = ?",
+            (size, digest, recoveries, episode.bytes),
+        )
+
+    def committed(self, episode: UUID) -> None:
+        """The store has `episode`; this wins over an earlier discard."""
+        self._write(
+            "UPDATE episodes SET state = 'committed', why = '', ledgered = 1, manifest = NULL WHERE episode = ?",
+            (episode.bytes,),
+        )
+
+    def discarded(self, episode: UUID, why: str) -> None:
+        """`episode` will never be delivered; the server is told until it has taken note."""
+        self._write(
+            "UPDATE episodes SET state = 'discarded', why = ?, manifest = NULL WHERE episode = ? AND state = 'pending'",
+            (why, episode.bytes),
+        )
+
+    def ledgered(self, ordinals: list[int]) -> None:
+        """The server has noted that these ordinals were discarded."""
+        with self._lock, self._transaction():
+            self._db.executemany("UPDATE episodes SET ledgered = 1 WHERE ordinal = ?", [(n,) for n in ordinals])
+
+    def discards(self) -> list[tuple[str, list[int]]]:
+        """Ordinals discarded and not yet ledgered, by reason."""
+        by_reason: dict[str, list[int]] = {}
+        for ordinal, why in self._read(
+            "SELECT ordinal, why FROM episodes WHERE state = 'discarded' AND ledgered = 0 ORDER BY ordinal"
+        ):
+            by_reason.setdefault(why, []).append(ordinal)
+        return list(by_reason.items())
+
+    def entries(self, state: State | None = None) -> list[Entry]:
+        """The entries in a state, or all, by ordinal."""
+        rows = self._read(
+            f"SELECT {_COLUMNS} FROM episodes WHERE state = coalesce(?, state) ORDER BY ordinal", (state,)
+        )
+        return [Entry(r[0], UUID(bytes=r[1]), r[2], r[3], r[4], r[5], r[6], r[7] or b"", r[8] or b"") for r in rows]
+
+    def state(self, episode: UUID) -> State | None:
+        """What became of an episode; None if the ledger does not know it."""
+        rows = self._read("SELECT state FROM episodes WHERE episode = ?", (episode.bytes,))
+        return rows[0][0] if rows else None
+
+    def adopt(self, episode: UUID, ordinal: int, priority: float, manifest: bytes) -> bool:
+        """Enter a file that was found without an entry; False if its ordinal or id is taken."""
+        with self._lock, self._transaction():
+            taken = self._db.execute(
+                "INSERT OR IGNORE INTO episodes (ordinal, episode, state, priority, manifest)"
+                " VALUES (?, ?, 'pending', ?, ?)",
+                (ordinal, episode.bytes, priority, manifest),
+            ).rowcount
+            self._db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ordinal'", (ordinal + 1,))
+        return taken == 1
+
+    def counts(self) -> dict[str, int]:
+        """How many ordinals are in each state."""
+        return dict(self._read("SELECT state, count(*) FROM episodes GROUP BY state"))
+
+    def ordinals(self) -> tuple[int, int]:
+        """(oldest pending ordinal, or next; next ordinal)."""
+        following = int(self._meta("next_ordinal"))
+        ((oldest,),) = self._read("SELECT min(ordinal) FROM episodes WHERE state = 'pending'")
+        return (following if oldest is None else oldest), following
+
+    def keep_between(self, accounts: dict[str, Account]) -> None:
+        """Make durable what became of samples that are in no episode, for the next OPEN."""
+        self._write("INSERT OR REPLACE INTO meta VALUES ('between', ?)", (msgspec.msgpack.encode(accounts),))
+
+    def between(self) -> dict[str, Account]:
+        """What `keep_between` kept and no episode has carried away yet."""
+        kept = self._meta("between")
+        return msgspec.msgpack.decode(kept, type=dict[str, Account]) if isinstance(kept, bytes) else {}
+
+    def add_probe(self, boot_id: str, probe: Probe, realtime_ns: int, synchronised: bool) -> None:
+        """Log one clock probe (device_ns, server_ns, round_trip_ns) of this boot."""
+        self._write(
+            "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?)", (boot_id, *probe, realtime_ns, synchronised)
+        )
+
+    def probes_around(self, boot_id: str, start_ns: int, end_ns: int) -> list[Probe]:
+        """Of one boot: the nearest probe at or before `start_ns`, those between, the nearest at or after `end_ns`."""
+        return self._read(
+            "SELECT device_ns, server_ns, round_trip_ns FROM probes WHERE boot_id = ?1 AND device_ns BETWEEN"
+            " coalesce((SELECT max(device_ns) FROM probes WHERE boot_id = ?1 AND device_ns <= ?2), ?2) AND"
+            " coalesce((SELECT min(device_ns) FROM probes WHERE boot_id = ?1 AND device_ns >= ?3), ?3)"
+            " ORDER BY device_ns",
+            (boot_id, start_ns, end_ns),
+        )
+
+    def _meta(self, key: str) -> Any:
+        rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
+    def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+    def _write(self, sql: str, values: tuple[object, ...]) -> None:
+        with self._lock, self._transaction():
+            self._db.execute(sql, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            kind = SpoolFull if "full" in str(error) else SpoolError
+            raise kind(f"{self._path}: {error}; nothing was changed") from error

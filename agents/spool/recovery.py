@@ -1,0 +1,185 @@
+"""Recovery: what a crash or a failing disk left of an episode file becomes a whole, sealed file again."""
+
+import errno
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from blake3 import blake3
+
+from sensorium.episode.documents import Account, Chunk, Items, Open, Seal
+from sensorium.episode.records import Damage, Record, encode_record, scan
+from sensorium.errors import Corrupt
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A file that is whole, sealed and on disk. `changed` tells whether its bytes are other than before."""
+
+    size: int
+    digest: bytes
+    changed: bool
+    why: str = ""
+
+
+def recover(path: Path, manifest: Open, recoveries: int) -> Recovered:
+    """Make the file at `path` whole; `manifest` is the ledger's copy of its OPEN, used when that record is damaged.
+
+    A file that is whole is left as it is. A torn tail is cut and the file sealed `interrupted`. If a bad record is
+    followed by good ones, the good are written to a new file, the bad counted lost as `corrupt`. `recoveries` is
+    what the new SEAL will say.
+
+    Raises:
+        Corrupt: not one record of data can be read.
+        OSError: the file system failed; the file is as it was.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            raise Corrupt("the file is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            view = memoryview(data)
+            try:
+                return _recover(path, view, manifest, recoveries)
+            finally:
+                view.release()
+
+
+def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> Recovered:
+    found = list(scan(manifest.episode, view))
+    records = [item for item in found if isinstance(item, Record)]
+    damage = [item for item in found if isinstance(item, Damage)]
+    try:
+        if not records:
+            raise Corrupt(f"not one whole record in {len(view)} bytes")
+        end = records[-1].offset + records[-1].size
+        seal = records[-1].header if isinstance(records[-1].header, Seal) else None
+        if seal and not damage and end == len(view) and isinstance(records[0].header, Open):
+            digest = blake3(view[: records[-1].offset]).digest()
+            if digest == seal.digest:
+                return Recovered(len(view), digest, changed=False)
+        if damage or seal or not isinstance(records[0].header, Open):
+            bad = "; ".join(item.why for item in damage[:3]) or "digest does not hold"
+            size, digest = _rewrite(path, records, manifest, seal, recoveries)
+            return Recovered(size, digest, changed=True, why=f"{len(damage) or 1} damaged place(s) taken out: {bad}")
+        size, digest = _finish(path, view, records, manifest, end, recoveries)
+        return Recovered(
+            size, digest, changed=True, why=f"sealed after a crash, torn tail of {len(view) - end} bytes cut"
+        )
+    finally:
+        for record in records:  # or the map cannot be closed
+            record.payload.release()
+
+
+def _finish(
+    path: Path, view: memoryview, records: list[Record], manifest: Open, end: int, recoveries: int
+) -> tuple[int, bytes]:
+    digest = blake3(view[:end]).digest()
+    seal = _interrupted(records, manifest, None, digest, recoveries)
+    tail = b"".join(encode_record(manifest.episode, records[-1].number + 1, seal))
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.ftruncate(descriptor, end)
+        if os.pwrite(descriptor, tail, end) < len(tail):
+            os.ftruncate(descriptor, end)
+            raise OSError(errno.ENOSPC, "no room for the SEAL", str(path))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return end + len(tail), digest
+
+
+def _rewrite(
+    path: Path, records: list[Record], manifest: Open, seal: Seal | None, recoveries: int
+) -> tuple[int, bytes]:
+    new = path.with_suffix(".recovering")
+    digest, size = blake3(), 0
+    with new.open("wb") as file:
+        # Records keep their numbers: a gap in them is what allows a gap in a stream's rows.
+        for number, header, payload in [
+            (0, manifest, memoryview(b"")),
+            *((r.number, r.header, r.payload) for r in records if not isinstance(r.header, Open | Seal)),
+        ]:
+            for buffer in encode_record(manifest.episode, number, header, payload):
+                digest.update(buffer)
+                size += file.write(buffer)
+        closing = _interrupted(records, manifest, seal, digest.digest(), recoveries)
+        last = max(records[-1].number, 0 if isinstance(records[-1].header, Seal) else number + 1)
+        size += file.write(b"".join(encode_record(manifest.episode, last, closing)))
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+    return size, digest.digest()
+
+
+def _interrupted(records: list[Record], manifest: Open, seal: Seal | None, digest: bytes, recoveries: int) -> Seal:
+    """The SEAL that these records earn: `seal` corrected if there was one, else an account from running counts."""
+    tallies = [_Tally() for _ in manifest.streams]
+    for record in records:
+        if isinstance(record.header, Chunk | Items):
+            tallies[record.header.stream].add(record.header)
+    last_ns = max((t.last_ns for t in tallies if t.last_ns is not None), default=manifest.start_ns)
+    accounts = {}
+    for entry, tally in zip(manifest.streams, tallies, strict=True):
+        before = seal.account.get(entry.spec.name) if seal else None
+        accounts[entry.spec.name] = (
+            tally.corrected(before) if before else tally.estimated(entry.spec.rate_hz, manifest.start_ns, last_ns)
+        )
+    return Seal(
+        digest=digest,
+        reason=seal.reason if seal else "interrupted",
+        rows={name: account.stored for name, account in accounts.items()},
+        account=accounts,
+        summary=seal.summary if seal else {},
+        end_ns=seal.end_ns if seal else None,
+        recoveries=recoveries,
+    )
+
+
+class _Tally:
+    """What the good records of one stream tell of it."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.corrupt = 0
+        self.last_ns: int | None = None
+        self.last: Chunk | Items | None = None
+
+    def add(self, header: Chunk | Items) -> None:
+        n = len(header.captured_ns) // 8
+        self.corrupt += max(0, header.first_row - self.rows - self.corrupt)
+        self.rows += n
+        self.last = header
+        self.last_ns = int(np.frombuffer(header.captured_ns, "<i8")[-1]) if n else self.last_ns
+
+    def corrected(self, before: Account) -> Account:
+        corrupt = before.stored - self.rows
+        lost = dict(before.lost)
+        if corrupt:
+            lost["corrupt"] = lost.get("corrupt", 0) + corrupt
+        return msgspec.structs.replace(before, stored=self.rows, lost=lost)
+
+    def estimated(self, rate_hz: float | None, start_ns: int, last_ns: int) -> Account:
+        """Captured but not stored: what the last header counted, and what the rate says fell after it."""
+        known = self.last
+        since_ns = start_ns if self.last_ns is None else self.last_ns
+        filtered = dict(known.filtered) if known else {}
+        lost = dict(known.lost) if known else {}
+        if self.corrupt:
+            lost["corrupt"] = lost.get("corrupt", 0) + self.corrupt
+        counted = (known.captured if known else 0) - self.rows - sum(filtered.values()) - sum(lost.values())
+        expected = int((last_ns - since_ns) * (rate_hz or 0.0) / 1e9)
+        interrupted = max(0, counted, expected)
+        if interrupted:
+            lost["interrupted"] = lost.get("interrupted", 0) + interrupted
+        return Account(
+            captured=self.rows + sum(filtered.values()) + sum(lost.values()),
+            stored=self.rows,
+            filtered=filtered,
+            lost=lost,
+            estimated=True,
+            lost_interval_ns=(since_ns, max(last_ns, since_ns)),
+        )

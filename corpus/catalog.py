@@ -1,0 +1,291 @@
+"""The SQL index over a store's episodes, and the ledger of every spool; rebuilt from `commits/` when lost."""
+
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from sensorium.corpus.commits import CommitRecord, read_record, record_paths
+from sensorium.errors import StoreError
+
+CATALOG_VERSION = 1
+CATALOG = "catalog.sqlite"
+TEXT, NUMBER = "text", "number"
+
+_NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
+_TEXTS = (*_NAMES, "start_utc", "end_utc", "committed_utc", "licence", "consent")
+_COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
+_INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
+_REALS = ("priority", "duration_s")
+COLUMNS: dict[str, str] = dict.fromkeys(_TEXTS, TEXT) | dict.fromkeys((*_INTEGERS, *_REALS), NUMBER)
+"""The columns that `where` and `order_by` know, and what they hold."""
+
+_META = sa.MetaData()
+about = sa.Table("about", _META, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text))
+episodes = sa.Table(
+    "episodes",
+    _META,
+    sa.Column("episode", sa.Text, primary_key=True),
+    *(sa.Column(name, sa.Text) for name in _TEXTS if name != "episode"),
+    *(sa.Column(name, sa.Integer) for name in _INTEGERS),
+    *(sa.Column(name, sa.REAL) for name in _REALS),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Index("episodes_device", "device", "start_utc"),
+    sa.Index("episodes_mission", "mission", "start_utc"),
+    sa.Index("episodes_start", "start_utc"),
+    sa.Index("episodes_committed", "committed_utc"),
+)
+streams = sa.Table(
+    "streams",
+    _META,
+    sa.Column("episode", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+ledger = sa.Table(
+    "ledger",
+    _META,
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("spool_id", sa.Text, primary_key=True),
+    sa.Column("ordinal", sa.Integer, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("episode", sa.Text),
+    sa.Column("reason", sa.Text),
+    sqlite_with_rowid=False,
+)
+spools = sa.Table(
+    "spools",
+    _META,
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("spool_id", sa.Text, primary_key=True),
+    sa.Column("oldest", sa.Integer, nullable=False),
+    sa.Column("next_ordinal", sa.Integer, nullable=False),
+)
+
+
+class LedgerEntry(NamedTuple):
+    """What became of one ordinal of a spool: committed as `episode`, or discarded on the device for `reason`."""
+
+    state: Literal["committed", "discarded"]
+    episode: uuid.UUID | None
+    reason: str
+
+
+class SpoolLedger(NamedTuple):
+    """A spool's ordinals as the store knows them. `next_ordinal` is what the device said last; the rest is pending."""
+
+    device: str
+    spool_id: str
+    committed: int
+    discarded: dict[str, int]
+    oldest: int
+    next_ordinal: int
+
+    @property
+    def pending(self) -> int:
+        return self.next_ordinal - self.committed - sum(self.discarded.values())
+
+
+class Discards(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `commits/discarded/DEVICE/SPOOL_ID.jsonl`."""
+
+    ordinals: tuple[int, ...]
+    reason: str
+
+
+class Catalog:
+    """The catalog as the one writer has it; every method may be called from any thread, and is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+        sa.event.listen(self._engine, "connect", _durable)
+        self._writing = threading.Lock()
+        with self._engine.begin() as connection:
+            _META.create_all(connection)
+            connection.execute(
+                insert(about).values(name="version", value=str(CATALOG_VERSION)).on_conflict_do_nothing()
+            )
+            version = connection.execute(sa.select(about.c.value)).scalar_one()
+        check_version(path, version)
+
+    def close(self) -> None:
+        """Close; the last to do so folds the write-ahead log into the file."""
+        self._engine.dispose()
+
+    def add(self, records: Iterable[CommitRecord]) -> None:
+        """Enter commits; one that is there already stays as it is, and a discard of the same ordinal gives way."""
+        with self._writing, self._engine.begin() as connection:
+            for record in records:
+                row = record.row
+                document = msgspec.json.encode({"streams": record.streams, "account": record.account})
+                columns = {name: row[name] for name in COLUMNS} | {"document": document}
+                connection.execute(insert(episodes).on_conflict_do_nothing(), columns)
+                if record.streams:
+                    names = [{"episode": row["episode"], "name": name} for name in record.streams]
+                    connection.execute(insert(streams).on_conflict_do_nothing(), names)
+                statement = insert(ledger)
+                won = {"state": "committed", "episode": statement.excluded.episode, "reason": ""}
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=list(ledger.primary_key), set_=won),
+                    _entry(row["device"], row["spool_id"], row["ordinal"], "committed", row["episode"], ""),
+                )
+
+    def discard(self, device: str, spool_id: str, discards: Iterable[Discards]) -> None:
+        """Enter what a device says it discarded; a commit of the same ordinal stays."""
+        rows = [
+            _entry(device, spool_id, ordinal, "discarded", None, each.reason)
+            for each in discards
+            for ordinal in each.ordinals
+        ]
+        if rows:
+            with self._writing, self._engine.begin() as connection:
+                connection.execute(insert(ledger).on_conflict_do_nothing(), rows)
+
+    def saw_spool(self, device: str, spool_id: str, oldest: int, next_ordinal: int) -> None:
+        """Remember the range of ordinals that a device last said it had given out."""
+        statement = insert(spools).values(device=device, spool_id=spool_id, oldest=oldest, next_ordinal=next_ordinal)
+        seen = {"oldest": statement.excluded.oldest, "next_ordinal": statement.excluded.next_ordinal}
+        with self._writing, self._engine.begin() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=list(spools.primary_key), set_=seen))
+
+    def episode(self, episode: uuid.UUID) -> dict[str, Any] | None:
+        """The columns of one episode."""
+        with self._engine.connect() as connection:
+            statement = sa.select(*(episodes.c[name] for name in COLUMNS)).where(episodes.c.episode == str(episode))
+            row = connection.execute(statement).first()
+        return None if row is None else dict(row._mapping)
+
+    def ordinal(self, device: str, spool_id: str, ordinal: int) -> LedgerEntry | None:
+        """The ledger's entry, or None while the ordinal is pending or unknown."""
+        key = (ledger.c.device == device) & (ledger.c.spool_id == spool_id) & (ledger.c.ordinal == ordinal)
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(ledger.c.state, ledger.c.episode, ledger.c.reason).where(key)).first()
+        return None if row is None else LedgerEntry(row[0], uuid.UUID(row[1]) if row[1] else None, row[2])
+
+    def ids(self) -> set[str]:
+        """Every episode's id."""
+        with self._engine.connect() as connection:
+            return set(connection.execute(sa.select(episodes.c.episode)).scalars())
+
+
+def read_engine(path: Path) -> sa.Engine:
+    """An engine that reads the catalog at `path` while another process may write it, or on a read-only file system.
+
+    It keeps no connection between uses, so that it may be carried over a fork.
+    """
+
+    def connect() -> sqlite3.Connection:
+        if not path.is_file():
+            raise StoreError(f"{path}: no catalog; run `sensorium rebuild-catalog {path.parent}`")
+        log = path.with_name(f"{path.name}-wal")
+        # Where nobody can write SQLite must be told so: it would want shared memory beside the file.
+        mode = "mode=ro" if os.access(path.parent, os.W_OK) or _has_bytes(log) else "immutable=1"
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30, check_same_thread=False
+        )
+        try:
+            version = connection.execute("select value from about where name = 'version'").fetchone()
+            check_version(path, version[0] if version else None)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise StoreError(
+                f"{path}: cannot be read ({error}); run `sensorium rebuild-catalog {path.parent}`,"
+                " or, of a store that was copied while in use or is read-only, copy it to where you can write"
+            ) from error
+        except StoreError:
+            connection.close()
+            raise
+        return connection
+
+    return sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool)
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def spool_ledgers(connection: sa.Connection, device: str | None = None) -> list[SpoolLedger]:
+    """The ledger of every spool that the store has seen, or of one device's."""
+    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    for name, spool_id, oldest, next_ordinal in connection.execute(sa.select(spools)):
+        seen[name, spool_id] = (oldest, next_ordinal)
+    key = (ledger.c.device, ledger.c.spool_id)
+    counts: dict[tuple[str, str], dict[tuple[str, str], int]] = {owner: {} for owner in seen}
+    statement = sa.select(*key, ledger.c.state, ledger.c.reason, sa.func.count(), sa.func.max(ledger.c.ordinal))
+    for name, spool_id, state, reason, count, last in connection.execute(
+        statement.group_by(*key, ledger.c.state, ledger.c.reason)
+    ):
+        owner = (name, spool_id)
+        counts.setdefault(owner, {})[state, reason] = count
+        oldest, next_ordinal = seen.get(owner, (0, 0))
+        seen[owner] = (oldest, max(next_ordinal, last + 1))
+    found = []
+    for (name, spool_id), states in sorted(counts.items()):
+        discarded = {reason: count for (state, reason), count in states.items() if state == "discarded"}
+        committed = states.get(("committed", ""), 0)
+        found.append(SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id]))
+    return [each for each in found if device is None or each.device == device]
+
+
+def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
+    """Enter every commit record and discard that the catalog lacks; the number of episodes entered.
+
+    `progress(done, total)` is called once a hundred records.
+    """
+    known = catalog.ids()
+    missing = [path for path in record_paths(store) if path.stem not in known]
+    for start in range(0, len(missing), 100):
+        catalog.add([read_record(path) for path in missing[start : start + 100]])
+        progress(min(start + 100, len(missing)), len(missing))
+    for path in sorted((store / "commits" / "discarded").glob("*/*.jsonl")):
+        catalog.discard(path.parent.name, path.stem, read_discards(path))
+    return len(missing)
+
+
+def read_discards(path: Path) -> list[Discards]:
+    """The discards of one spool; a last line that a crash tore was never confirmed, and does not count."""
+    found = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            found.append(msgspec.json.decode(line, type=Discards))
+        except msgspec.DecodeError:
+            continue
+    return found
+
+
+def check_version(path: Path, version: str | None) -> None:
+    if version != str(CATALOG_VERSION):
+        raise StoreError(
+            f"{path}: catalog of version {version}, this release reads {CATALOG_VERSION};"
+            f" run `sensorium rebuild-catalog {path.parent}`"
+        )
+
+
+def _entry(
+    device: str, spool_id: str, ordinal: int, state: str, episode: str | None, reason: str
+) -> dict[str, str | int | None]:
+    return {
+        "device": device,
+        "spool_id": spool_id,
+        "ordinal": ordinal,
+        "state": state,
+        "episode": episode,
+        "reason": reason,
+    }
+
+
+def _durable(connection: sqlite3.Connection, _record: object) -> None:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("pragma journal_mode = wal")
+        cursor.execute("pragma synchronous = full")

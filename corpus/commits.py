@@ -1,0 +1,153 @@
+"""The commit record: one JSON file that says an episode is in the store, with all that the catalog knows of it."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from sensorium.corpus.utc import Probes, utc_of, utc_text
+from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
+from sensorium.errors import Corrupt, PeerViolation, StoreError
+
+EPISODES = "episodes.zarr"
+
+
+class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalog says of a stream. `shape` is that of one sample; `bytes` are its files'."""
+
+    modality: str
+    dtype: str
+    shape: tuple[int, ...]
+    rate_hz: float | None
+    media_type: str
+    rows: int
+    bytes: int
+
+
+class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An episode that is committed. `row` holds the catalog's columns by name; `objects` has, for each file under the
+    episode's folder, its size in bytes and CRC-32 (zlib's: the CRC32C of bytes that end in their own is constant)."""
+
+    format_version: int
+    row: dict[str, Any]
+    streams: dict[str, StreamSummary]
+    account: dict[str, Account]
+    objects: dict[str, tuple[int, int]]
+
+    @property
+    def episode(self) -> uuid.UUID:
+        return uuid.UUID(self.row["episode"])
+
+    @property
+    def digest(self) -> bytes:
+        """BLAKE3 of the episode file's bytes up to SEAL."""
+        return bytes.fromhex(self.row["digest"])
+
+
+def month_of(episode: uuid.UUID) -> str:
+    """`yyyy-mm` of a UUIDv7's own time, UTC; any other UUID is a `PeerViolation`."""
+    if episode.version == 7:
+        try:
+            return f"{datetime.fromtimestamp((episode.int >> 80) / 1000, UTC):%Y-%m}"
+        except (ValueError, OverflowError):
+            pass
+    raise PeerViolation(f"episode {episode}: not a UUIDv7 of the years 1970 to 9999")
+
+
+def media_type(entry: StreamEntry) -> str:
+    """What one sample's bytes are."""
+    return "image/jpeg" if entry.is_blob else "application/octet-stream"
+
+
+def interval_of(manifest: Open, seal: Seal, last_ns: int | None) -> tuple[int, int]:
+    """The half-open interval that an episode covers: as SEAL says, else OPEN if complete, else to its last sample."""
+    after_last = manifest.start_ns if last_ns is None else last_ns + 1
+    stated = seal.end_ns if seal.end_ns is not None else manifest.end_ns if seal.reason == "complete" else after_last
+    end_ns = max(stated, after_last)
+    return manifest.start_ns, max(manifest.start_ns, end_ns)
+
+
+def catalog_row(
+    manifest: Open,
+    seal: Seal,
+    interval_ns: tuple[int, int],
+    identity: str,
+    probes: Probes,
+    committed_ns: int,
+    size: int,
+) -> dict[str, Any]:
+    """The columns of the catalog; `size` is the bytes of all files, `committed_ns` is UTC."""
+    start_ns, end_ns = interval_ns
+    utc_ns, _ = utc_of(np.array([start_ns, end_ns], np.int64), manifest.clock, probes)
+    accounts = seal.account.values()
+    return {
+        "episode": str(uuid.UUID(bytes=manifest.episode)),
+        "device": manifest.device,
+        "spool_id": manifest.spool_id,
+        "ordinal": manifest.ordinal,
+        "identity": identity,
+        "mission": manifest.mission.name,
+        "domain": manifest.mission.domain,
+        "priority": manifest.mission.priority,
+        "origin": manifest.provenance.origin,
+        "clock": manifest.clock.kind,
+        "reason": seal.reason,
+        "start_ns": start_ns,
+        "end_ns": end_ns,
+        "start_utc": None if utc_ns is None else utc_text(int(utc_ns[0])),
+        "end_utc": None if utc_ns is None else utc_text(int(utc_ns[1])),
+        "committed_utc": utc_text(committed_ns),
+        "duration_s": (end_ns - start_ns) / 1e9,
+        "bytes": size,
+        "streams": len(manifest.streams),
+        "rows": sum(seal.rows.values()),
+        "captured": sum(account.captured for account in accounts),
+        "stored": sum(account.stored for account in accounts),
+        "filtered": sum(sum(account.filtered.values()) for account in accounts),
+        "lost": sum(sum(account.lost.values()) for account in accounts),
+        "licence": manifest.provenance.licence,
+        "consent": manifest.provenance.consent,
+        "generation": manifest.provenance.generation,
+        "digest": seal.digest.hex(),
+    }
+
+
+def record_path(store: Path, episode: uuid.UUID) -> Path:
+    return store / "commits" / month_of(episode) / f"{episode}.json"
+
+
+def read_record(path: Path) -> CommitRecord:
+    """One commit record; `Corrupt` if it is not one of this version."""
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=CommitRecord)
+        if record.format_version != FORMAT_VERSION or str(record.episode) != path.stem:
+            raise Corrupt(f"{path}: of version {record.format_version}, episode {record.episode}")
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
+        raise Corrupt(f"{path}: not a commit record of version {FORMAT_VERSION}: {error}") from error
+    return record
+
+
+def record_paths(store: Path) -> Iterator[Path]:
+    """The commit records of a store, oldest month first."""
+    for month in sorted((store / "commits").glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]")):
+        yield from sorted(month.glob("*.json"))
+
+
+def check_store_version(store: Path) -> None:
+    """Raise `StoreError` unless `store` is one, and of this version."""
+    root = store / EPISODES / "zarr.json"
+    try:
+        version = json.loads(root.read_bytes())["attributes"]["sensorium"]["format_version"]
+    except OSError as error:
+        raise StoreError(
+            f"{store}: not a store ({root}: {error.strerror}); give the folder that ingest writes"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{root}: not the root of a store: {error!r}") from error
+    if version != FORMAT_VERSION:
+        raise StoreError(f"{store}: store of version {version}, this release reads {FORMAT_VERSION}; use one that fits")

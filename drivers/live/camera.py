@@ -1,0 +1,235 @@
+"""Cameras through OpenCV: a device, an RTSP or HTTP stream, or a video file, which is replayed.
+
+OpenCV and FFmpeg write their own warnings to stderr, and only process-wide settings silence them: `OPENCV_LOG_LEVEL`
+and `OPENCV_FFMPEG_LOGLEVEL` in the environment before `cv2` is first imported. A driver does not touch them.
+"""
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import cv2
+from pydantic import Field, model_validator
+
+from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.live.camera_file import file_camera
+from sensorium.drivers.live.camera_live import Capture, Image, LiveCamera
+from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps, Stamper, StreamStamps
+from sensorium.drivers.pacing import Pace
+from sensorium.drivers.stream import StreamSpec
+from sensorium.errors import ConfigError, SensorLost
+
+log = logging.getLogger(__name__)
+
+Place = Literal["device", "stream", "file"]
+
+_URL = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+
+
+class CameraConfig(DriverConfig):
+    """A camera. Frames are BGR `[h, w, 3]` or grey `[h, w]`, uint8.
+
+    `source` is an index or a /dev path (V4L2), an rtsp:// or http:// URL, or the path of a video file, which is a
+    replay in its own clock at `pace`. `size` (width, height) and `rate_hz` are asked of a device and checked on
+    everything; `pixel_format` is a device's FourCC, such as MJPG.
+
+    `stamps`: `source` is the time of a file's frames, of an RTSP sender or of the kernel; `arrival` is when a frame
+    came. `auto` takes the source's, but for HTTP, where OpenCV makes positions up from a frame counter; use `source`
+    with HTTP only for containers with times of their own (MPEG-TS, FLV, HLS).
+
+    Live: `buffer` frames wait to be read at most, the oldest then gives way and is counted; nothing for `lost_after_s`
+    is a loss; opening, the first frame included, takes `open_timeout_s` at most (a second more where OpenCV hangs).
+    """
+
+    kind: Literal["camera"] = "camera"
+    source: int | str
+    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
+    rate_hz: Annotated[float, Field(gt=0, lt=1e4)] | None = None
+    pixel_format: Annotated[str, Field(pattern=r"^[A-Za-z0-9 ]{4}$")] | None = None
+    color: Literal["bgr", "gray"] = "bgr"
+    stamps: Literal["auto", "source", "arrival"] = "auto"
+    buffer: Annotated[int, Field(gt=0, le=1024)] = 8
+    lost_after_s: Annotated[float, Field(gt=0, le=3600)] = 3.0
+    open_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    pace: Pace = 1.0
+    frame: str = ""
+    calibration: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CameraConfig":
+        if self.pixel_format is not None and self.place != "device":
+            raise ValueError(f"pixel_format is for devices, and source {self.title} is a {self.place}; leave it out")
+        if self.place != "file" and self.pace != 1.0:
+            raise ValueError(f"pace is for files, and source {self.title} is live; leave it out")
+        if self.place == "file" and self.stamps == "arrival":
+            raise ValueError(f"stamps: a file's frames ({self.title}) have no arrival; leave it out")
+        return self
+
+    @property
+    def place(self) -> Place:
+        """What `source` is."""
+        if isinstance(self.source, int) or self.source.isdecimal() or self.source.startswith("/dev/"):
+            return "device"
+        return "stream" if _URL.match(self.source) else "file"
+
+    @property
+    def title(self) -> str:
+        """`source` as messages show it: a device's path, a URL without its password."""
+        if self.place == "device":
+            source = str(self.source)
+            return f"/dev/video{int(source)}" if source.isdecimal() or isinstance(self.source, int) else source
+        if self.place == "file":
+            return str(self.source)
+        parts = urlsplit(str(self.source))
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    def open(self, name: str, base: Path) -> Driver:
+        if self.place == "file":
+            return file_camera(self._path(base), partial(self._spec, name), self.pace, gray=self.color == "gray")
+        stamper: Stamper
+        if self.place == "device":
+            check_device(self.title)
+            stamper = ArrivalStamps() if self.stamps == "arrival" else DeviceStamps()
+            open_capture = self._open_device
+        else:
+            check_reachable(str(self.source), self.title, self.open_timeout_s)
+            sends_time = self.stamps == "source" or (self.stamps == "auto" and str(self.source)[:4].lower() == "rtsp")
+            stamper = StreamStamps() if sends_time else ArrivalStamps()
+            open_capture = self._open_stream
+
+        def describe(capture: Capture, image: Image) -> StreamSpec:
+            rate_hz = _stated_rate(capture) if self.place == "device" or stamper.stamps_from == "source" else None
+            return self._spec(name, image, rate_hz, stamper.stamps_from, stamper.has_sensor_ns)
+
+        return LiveCamera(
+            self.title,
+            open_capture,
+            stamper,
+            describe,
+            gray=self.color == "gray",
+            buffer=self.buffer,
+            lost_after_s=self.lost_after_s,
+            open_timeout_s=self.open_timeout_s,
+        )
+
+    def _path(self, base: Path) -> Path:
+        path = base / str(self.source)
+        if not path.is_file():
+            what = "is not a file" if path.exists() else "does not exist"
+            raise ConfigError(f"camera file {path} {what}: expected a video, relative to the device file's folder")
+        if not os.access(path, os.R_OK):
+            raise ConfigError(f"camera file {path}: permission denied; make it readable")
+        return path
+
+    def _spec(
+        self, name: str, image: Image, rate_hz: float | None, stamps_from: str, has_sensor_ns: bool = False
+    ) -> StreamSpec:
+        height, width = image.shape[:2]
+        if self.size is not None and (width, height) != tuple(self.size):
+            raise ConfigError(
+                f"camera {self.title}: frames are {width}x{height}, size asks for {self.size[0]}x{self.size[1]};"
+                " choose a size that it has (`sensorium devices` lists a device's), or the filter `resize`"
+            )
+        if self.rate_hz and rate_hz and abs(rate_hz / self.rate_hz - 1) > 0.1:
+            log.warning(
+                "camera %s: delivers %g frames a second, rate_hz asks for %g", self.title, rate_hz, self.rate_hz
+            )
+        return StreamSpec(
+            name=name,
+            modality="video",
+            dtype="uint8",
+            shape=image.shape,
+            channels=() if image.ndim == 2 else ("b", "g", "r"),
+            color_order="" if image.ndim == 2 else "BGR",
+            rate_hz=rate_hz or self.rate_hz,
+            frame=self.frame,
+            calibration=self.calibration,
+            stamps_from=stamps_from,
+            has_sensor_ns=has_sensor_ns,
+            bits=8,
+        )
+
+    def _open_device(self) -> Capture:
+        capture = cv2.VideoCapture(self.title, cv2.CAP_V4L2)
+        if not capture.isOpened():
+            raise SensorLost(f"camera {self.title} does not open: not a camera, or in use by another program")
+        wanted: list[tuple[int, float]] = []
+        if self.pixel_format is not None:  # first: the sizes on offer depend on it
+            wanted.append((cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*self.pixel_format)))
+        if self.size is not None:
+            wanted += [(cv2.CAP_PROP_FRAME_WIDTH, self.size[0]), (cv2.CAP_PROP_FRAME_HEIGHT, self.size[1])]
+        if self.rate_hz is not None:
+            wanted.append((cv2.CAP_PROP_FPS, self.rate_hz))
+        for prop, value in wanted:
+            capture.set(prop, value)
+        if self.pixel_format is not None and int(capture.get(cv2.CAP_PROP_FOURCC)) != int(wanted[0][1]):
+            capture.release()
+            raise ConfigError(
+                f"camera {self.title} has no pixel_format {self.pixel_format} at this size;"
+                " `sensorium devices` lists what it has"
+            )
+        return capture
+
+    def _open_stream(self) -> Capture:
+        bounds = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+            int(self.open_timeout_s * 1e3),
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+            int(self.lost_after_s * 1e3),
+        ]
+        capture = cv2.VideoCapture(str(self.source), cv2.CAP_FFMPEG, bounds)
+        if not capture.isOpened():
+            raise SensorLost(
+                f"camera {self.title} answers but no video opened within {self.open_timeout_s:g} s:"
+                " wrong path, wrong password, or nothing is sent"
+            )
+        if self.title[:4].lower() == "http" and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+            capture.release()
+            raise ConfigError(f"camera {self.title} is a recording, not a live stream; download it and give its path")
+        return capture
+
+
+def check_device(path: str) -> None:
+    """Raise unless a device is there and may be used.
+
+    Raises:
+        SensorLost: it is not there.
+        ConfigError: it may not be used by this user.
+    """
+    if not Path(path).exists():
+        have: Sequence[str] = sorted(str(found) for found in Path("/dev").glob("video*"))
+        raise SensorLost(f"camera {path} is not there (found: {', '.join(have) or 'none'}); plug it in")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise ConfigError(f"camera {path}: permission denied; add yourself to the group video and log in again")
+
+
+def check_reachable(url: str, title: str, timeout_s: float) -> None:
+    """Raise unless the host of `url` accepts a connection: OpenCV would not say why it failed.
+
+    Raises:
+        ConfigError: the URL cannot be one.
+        SensorLost: unknown host, refused, or no answer.
+    """
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname, parts.port or _PORTS[parts.scheme.lower()]
+    except ValueError as error:
+        raise ConfigError(f"camera {title}: {error}; expected SCHEME://HOST[:PORT]/PATH") from error
+    if not host:
+        raise ConfigError(f"camera {title}: no host; expected SCHEME://HOST[:PORT]/PATH")
+    try:
+        socket.create_connection((host, port), timeout_s).close()
+    except OSError as error:
+        raise SensorLost(f"camera {title}: {host}:{port}: {error.strerror or error}; is the camera on?") from error
+
+
+def _stated_rate(capture: Capture) -> float | None:
+    rate_hz = float(capture.get(cv2.CAP_PROP_FPS))
+    return rate_hz if 0 < rate_hz < 1000 else None

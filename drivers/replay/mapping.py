@@ -1,0 +1,58 @@
+"""Mapping: which fields of a recording make up a stream, and the units they are in, as the device file says it."""
+
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from sensorium.drivers.replay.units import to_si
+from sensorium.drivers.stream import StreamSpec
+
+Source = str | int
+"""A column by its title or its number from 0, or a field by its path."""
+
+
+class Channel(BaseModel):
+    """One column or field and the unit it is in; a known unit becomes SI (deg/s: rad/s, g: m/s^2, uT: T, ...)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    field: Source = Field(validation_alias=AliasChoices("field", "column"))
+    unit: str = ""
+
+
+class MappedStream(BaseModel):
+    """A float64 stream made of `channels`: {channel's name: field, or {field, unit}}."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: dict[str, Source | Channel] = Field(min_length=1)
+    modality: str = "table"
+    rate_hz: float | None = Field(default=None, gt=0)
+    frame: str = ""
+
+    @property
+    def fields(self) -> list[Source]:
+        """Where each channel comes from."""
+        return [one.field if isinstance(one, Channel) else one for one in self.channels.values()]
+
+    @property
+    def factors(self) -> list[float]:
+        """What each channel's values are multiplied by to be SI."""
+        return [to_si(unit)[1] for unit in self._units]
+
+    def spec(self, name: str, **more: Any) -> StreamSpec:
+        """The stream's spec under the name `name`, with `more` of what is known."""
+        units = [to_si(unit)[0] for unit in self._units]
+        return StreamSpec(
+            name=name,
+            modality=self.modality,
+            dtype="float64",
+            shape=(len(self.channels),),
+            unit=", ".join(units) if any(units) else "",
+            channels=tuple(self.channels),
+            **{"rate_hz": self.rate_hz, "frame": self.frame, "stamps_from": "source", **more},
+        )
+
+    @property
+    def _units(self) -> list[str]:
+        return [one.unit if isinstance(one, Channel) else "" for one in self.channels.values()]

@@ -1,0 +1,296 @@
+"""Replay of a recording in the EuRoC (ASL) layout: cameras as PNG files, IMUs and other numbers as CSV."""
+
+import logging
+import re
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import yaml
+
+from sensorium.drivers.batching import estimate_rate_hz, rows_source
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.pacing import Pace, Paced, Pacer, Source, merge
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.replay.table import BadRows, read_rows
+from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
+from sensorium.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_DECODERS = 2
+_AHEAD = 4
+_PROBED = 5
+_IMU_CHANNELS = ("gx", "gy", "gz", "ax", "ay", "az")
+_IMU_UNITS = ("rad/s", "rad/s", "rad/s", "m/s^2", "m/s^2", "m/s^2")
+_GYRO_NOISE, _ACCEL_NOISE = "gyroscope_noise_density", "accelerometer_noise_density"
+
+
+class ReplayEurocConfig(DriverConfig):
+    """`path` is the folder `mav0` (or the one that holds it); `streams` picks sensor folders, by default all.
+
+    Streams are called `name.cam0`, `name.imu0`, ... after the folders. Stamps are the recording's, which are UTC.
+    """
+
+    kind: Literal["replay-euroc"] = "replay-euroc"
+    path: Path
+    pace: Pace = 1.0
+    streams: tuple[str, ...] | None = None
+
+    def open(self, name: str, base: Path) -> Driver:
+        """Read tables and calibration, and one picture of each camera; pictures are decoded as they are due.
+
+        Raises:
+            ConfigError: no such folder, no sensor in it, no `data.csv`, or an unknown name in `streams`.
+        """
+        root = _root(base / self.path)
+        sensors = [_load(folder, name) for folder in self._folders(root)]
+        usable = [sensor for sensor in sensors if sensor is not None]
+        if not usable:
+            raise ConfigError(f"{root}: no sensor with usable data; expected folders such as cam0 or imu0")
+        clock = Clock(kind="recording", states_utc=True)
+        return Paced([sensor.spec for sensor in usable], clock, _play(usable), Pacer(self.pace))
+
+    def _folders(self, root: Path) -> list[Path]:
+        found = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+        if self.streams is None:
+            return [folder for folder in found.values() if _is_played(folder)]
+        for stream in self.streams:
+            if stream not in found:
+                raise ConfigError(f"{root}: no sensor {stream!r}{nearest(stream, found)}; found {', '.join(found)}")
+        return [found[stream] for stream in self.streams]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sensor:
+    """One sensor folder, ready to play."""
+
+    spec: StreamSpec
+    source: Callable[[ThreadPoolExecutor], Source]
+
+
+def _is_played(folder: Path) -> bool:
+    """Cameras and IMUs, whose table must then exist, and whatever else has a table (poses, ground truth)."""
+    if (folder / "data.csv").is_file() or re.fullmatch(r"(cam|imu)\d*", folder.name):
+        return True
+    log.warning("%s: no data.csv in it: ignored", folder)
+    return False
+
+
+def _root(path: Path) -> Path:
+    for root in (path / "mav0", path):
+        if root.is_dir():
+            return root
+    raise ConfigError(f"{path}: no such folder; expected the folder mav0 of a recording, give it as `path`")
+
+
+def _play(sensors: list[_Sensor]) -> Source:
+    pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="euroc-decode")
+    try:
+        yield from merge([sensor.source(pool) for sensor in sensors])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _load(folder: Path, name: str) -> _Sensor | None:
+    """The sensor in `folder`, or None, said in the log, where there is nothing that can be played."""
+    calibration = _sensor(folder)
+    kind = str(calibration.get("sensor_type", "camera" if (folder / "data").is_dir() else "")).lower()
+    stream = f"{name}.{folder.name}"
+    if kind == "camera":
+        return _load_camera(folder, stream, calibration)
+    return _load_rows(folder, stream, calibration, kind or folder.name.rstrip("0123456789"))
+
+
+def _sensor(folder: Path) -> dict[str, Any]:
+    """sensor.yaml of a folder, empty if absent. OpenCV writes `%YAML:1.0`, which YAML refuses, and its own tags."""
+    path = folder / "sensor.yaml"
+    if not path.is_file():
+        return {}
+    text = re.sub(r"\A\ufeff?%YAML[^\n]*\n(---[^\n]*\n)?", "", path.read_text(encoding="utf-8-sig", errors="replace"))
+    try:
+        document = yaml.safe_load(text.replace("!!opencv-matrix", ""))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}; mend or remove the file") from error
+    document = {} if document is None else document
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: got {type(document).__name__}, expected a mapping; mend or remove the file")
+    return {str(key): _plain(value) for key, value in document.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A matrix {rows, cols, data} as nested lists."""
+    if isinstance(value, dict) and {"rows", "cols", "data"} <= value.keys():
+        rows, cols, data = value["rows"], value["cols"], value["data"]
+        if isinstance(data, list) and len(data) == rows * cols:
+            return [data[row * cols : (row + 1) * cols] for row in range(rows)]
+    return value
+
+
+def _rate_hz(calibration: dict[str, Any], stamps: Stamps) -> float | None:
+    stated = calibration.get("rate_hz")
+    if isinstance(stated, int | float) and stated > 0:
+        return float(stated)
+    return estimate_rate_hz(stamps)
+
+
+def _table(folder: Path) -> Path:
+    table = folder / "data.csv"
+    if not table.is_file():
+        raise ConfigError(f"{table}: no such file; expected rows of `timestamp [ns],...`, or leave {folder.name} out")
+    return table
+
+
+# Cameras
+
+
+def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sensor | None:
+    table = _table(folder)
+    bad, broken = BadRows(table), BadRows(folder / "data", "/")
+    stamps: list[int] = []
+    files: list[Path] = []
+    for line, cells in read_rows(table):
+        try:
+            stamp = _stamp(cells[0])
+            file = cells[1] if len(cells) > 1 else f"{stamp}.png"
+        except ValueError as error:
+            bad.lose(line, error, len(stamps))
+            continue
+        stamps.append(stamp)
+        files.append(folder / "data" / file)
+    captured_ns = np.array(stamps, np.int64)
+    images = islice((image for image in map(partial(_decode, broken), files) if image is not None), _PROBED)
+    forms = Counter((image.shape, image.dtype.name) for image in images).most_common(1)
+    if not forms:
+        log.warning("%s: no picture in it can be read: %d rows ignored", folder, len(files))
+        return None
+    (shape, dtype), _ = forms[0]
+    spec = StreamSpec(
+        name=stream,
+        modality="image",
+        dtype=dtype,
+        shape=shape,
+        rate_hz=_rate_hz(calibration, captured_ns),
+        frame=folder.name,
+        calibration=calibration,
+        color_order="BGRA"[: shape[2]] if len(shape) == 3 else "",
+        stamps_from="source",
+    )
+    lost = bad.lost_before(len(stamps))
+    return _Sensor(
+        spec,
+        lambda pool: _pictures(spec, captured_ns, files, lost, lambda file: pool.submit(_decode, broken, file)),
+    )
+
+
+def _pictures(
+    spec: StreamSpec,
+    captured_ns: Stamps,
+    files: list[Path],
+    lost_before: Stamps,
+    decode: Callable[[Path], Future[Samples | None]],
+) -> Source:
+    """One block a picture; a few are decoded ahead, because that is what takes the time."""
+    ahead: deque[Future[Samples | None]] = deque()
+    lost = 0
+    for row, file in enumerate(files):
+        ahead.extend(decode(later) for later in files[row + len(ahead) : row + 1 + _AHEAD])
+        image = ahead.popleft().result()
+        lost += int(lost_before[row])
+        if image is None:
+            lost += 1
+        elif image.shape != spec.shape or image.dtype.name != spec.dtype:
+            got = f"{image.shape} {image.dtype}"
+            log.warning("%s: got %s, expected %s %s: counted lost", file, got, spec.shape, spec.dtype)
+            lost += 1
+        else:
+            yield int(captured_ns[row]), Block(spec.name, captured_ns[row : row + 1], image[None], lost)
+            lost = 0
+    lost += int(lost_before[-1])
+    if lost:
+        shape = (0, *spec.shape)
+        yield int(captured_ns[-1]), Block(spec.name, captured_ns[:0], np.empty(shape, spec.dtype), lost)
+
+
+def _decode(broken: BadRows, file: Path) -> Samples | None:
+    """The picture as it was stored, [h, w], [h, w, 3] BGR or [h, w, 4] BGRA, or None, said in the log."""
+    try:
+        encoded = np.fromfile(file, np.uint8)
+    except OSError as error:
+        broken.say(file.name, error.strerror or error)
+        return None
+    image: Samples | None = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    if image is None:
+        broken.say(file.name, f"not a whole picture ({encoded.size} bytes)")
+    return image
+
+
+# IMUs and other tables of numbers
+
+
+def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str) -> _Sensor | None:
+    table = _table(folder)
+    bad = BadRows(table)
+    titles = _titles(table)
+    names = [re.sub(r"\s*\[.*", "", title) for title in titles]
+    units = [match[1] if (match := re.search(r"\[(.*?)\]", title)) else "" for title in titles]
+    if kind == "imu":  # what a table has beyond the six keeps its titles
+        names, units = [*_IMU_CHANNELS, *names[6:]], [*_IMU_UNITS, *units[6:]]
+    width = len(names)
+    stamps: list[int] = []
+    rows: list[list[float]] = []
+    for line, cells in read_rows(table):
+        width = width or len(cells) - 1
+        try:
+            stamp, values = _stamp(cells[0]), [float(cell) for cell in cells[1:]]
+            if len(values) != width:
+                raise ValueError(f"got {len(values)} values, expected {width}")
+        except ValueError as error:
+            bad.lose(line, error, len(stamps))
+            continue
+        stamps.append(stamp)
+        rows.append(values)
+    if not rows:
+        log.warning("%s: no row of numbers in it: ignored", table)
+        return None
+    captured_ns, data = np.array(stamps, np.int64), np.array(rows, np.float64)
+    densities = [calibration.get(key) for key in (_GYRO_NOISE, _ACCEL_NOISE) for _ in range(3)]
+    noise = [float(density) for density in densities if isinstance(density, int | float)]
+    spec = StreamSpec(
+        name=stream,
+        modality=kind,
+        dtype="float64",
+        shape=(width,),
+        unit=", ".join(units) if any(units) else "",
+        channels=tuple(names),
+        rate_hz=_rate_hz(calibration, captured_ns),
+        frame=folder.name,
+        calibration=calibration,
+        stamps_from="source",
+        noise_density=tuple(noise) if len(noise) == width else None,
+    )
+    lost = bad.lost_before(len(rows))
+    return _Sensor(spec, lambda _: rows_source(stream, captured_ns, data, lost))
+
+
+def _stamp(text: str) -> int:
+    """Stamps are read as integers: a float holds 53 bits, and a POSIX time in ns needs 61."""
+    stamp = int(text)
+    if not -(2**63) <= stamp < 2**63:
+        raise ValueError(f"stamp {stamp} is beyond 64 bits")
+    return stamp
+
+
+def _titles(table: Path) -> list[str]:
+    """The column titles after the stamp's, from the comment that heads the table; empty where there is none."""
+    with table.open(encoding="utf-8-sig", errors="replace") as file:
+        head = file.readline().strip()
+    return [title.strip() for title in head.removeprefix("#").split(",")[1:]] if head.startswith("#") else []

@@ -1,0 +1,205 @@
+"""Replay of an MCAP file: ROS 2 images, IMUs and any numbers by field path, from CDR or JSON messages."""
+
+import logging
+import re
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from sensorium.drivers import pacing
+from sensorium.drivers.batching import Window, estimate_rate_hz
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.pacing import Pace, Paced, Pacer
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.replay.mapping import Channel, MappedStream, Source
+from sensorium.drivers.replay.ros_messages import IMAGES, KNOWN, field_reader, image, stamp_ns
+from sensorium.drivers.replay.table import BadRows
+from sensorium.drivers.stream import Samples, StreamSpec
+from sensorium.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sensorium.drivers.replay.mcap_file import McapFile
+
+log = logging.getLogger(__name__)
+
+_LOOKED_AT = 2000
+_TIMES = 100
+_TRIED = 5
+Convert = Callable[[Any], Any]
+
+
+class McapStream(MappedStream):
+    """A stream of `topic`: its fields as `channels`, or without them what its message type is known to be."""
+
+    topic: str
+    channels: dict[str, Source | Channel] = Field(default_factory=dict)
+
+
+class ReplayMcapConfig(DriverConfig):
+    """`streams` maps stream names to topics; without it every topic of a known type is taken: images, Imu, ...
+
+    Those are called `name.` and the topic with "_" for "/". Images are [n, h, w] or [n, h, w, c] as they were sent, BGR
+    if compressed; all else is float64 [n, channels]. Stamps are the messages' `header.stamp` where they have one,
+    unless `stamps` says log. Topics that are not taken are listed in the log. Of a damaged file what is whole is
+    delivered. (Messages that stand outside of chunks carry no checksum.)
+    """
+
+    kind: Literal["replay-mcap"] = "replay-mcap"
+    path: Path
+    streams: dict[str, McapStream] | None = None
+    stamps: Literal["header", "log"] = "header"
+    utc: bool = False
+    pace: Pace = 1.0
+
+    def open(self, name: str, base: Path) -> Driver:
+        """Look at the first messages of every topic; the rest is read as it is due.
+
+        Raises:
+            ConfigError: mcap is not installed, no such file, no MCAP, or a topic or field that is not there.
+        """
+        from sensorium.drivers.replay.mcap_file import McapFile
+
+        path = base / self.path
+        seen = _look(McapFile(path))
+        wanted = self.streams if self.streams is not None else _known(path, seen)
+        parts = []
+        for part, stream in wanted.items():
+            try:
+                parts.append(self._part(path, f"{name}.{part}", stream, seen))
+            except ConfigError as error:
+                if self.streams is not None:
+                    raise
+                log.warning("%s: not taken", error)
+        if not parts:
+            raise ConfigError(f"{path}: no topic of a known type; map some under `streams`")
+        clock = Clock(kind="recording", states_utc=self.utc)
+        return Paced([part.spec for part in parts], clock, _play(path, parts), Pacer(self.pace))
+
+    def _part(self, path: Path, name: str, stream: McapStream, seen: "dict[str, _Topic]") -> "_Part":
+        if stream.topic not in seen:
+            hint = nearest(stream.topic, seen)
+            raise ConfigError(f"{path}: no topic {stream.topic!r}{hint}; found {', '.join(sorted(seen))}")
+        topic = seen[stream.topic]
+        if not stream.channels and topic.type in KNOWN:
+            stream = McapStream.model_validate({**KNOWN[topic.type], **stream.model_dump(exclude_unset=True)})
+        if not stream.channels and topic.type not in IMAGES:
+            raise ConfigError(f"{path}: {stream.topic} is {topic.type}: expected `channels`: {{name: field path}}")
+        why = topic.why or "all of its messages are damaged"
+        for message in topic.first:
+            try:
+                return _fitted(name, stream, topic, message, self.stamps == "header")
+            except ValueError as error:
+                why = str(error)
+        raise ConfigError(f"{path}: {stream.topic} ({topic.type or topic.encoding}): {why}")
+
+
+def _fitted(name: str, stream: McapStream, topic: "_Topic", message: Any, by_header: bool) -> "_Part":
+    """The part for `stream`, its spec from one of the topic's messages; `ValueError` if that cannot be read."""
+    by_header = by_header and stamp_ns(message) is not None
+    known: dict[str, Any] = {
+        "rate_hz": stream.rate_hz or estimate_rate_hz(np.array(topic.log_ns, np.int64)),
+        "stamps_from": "header" if by_header else "log",
+        "frame": stream.frame or str(getattr(getattr(message, "header", None), "frame_id", "")),
+    }
+    if stream.channels:
+        readers = [field_reader(str(field)) for field in stream.fields]
+        factors = stream.factors
+
+        def numbers(message: Any) -> list[float]:
+            return [read(message) * factor for read, factor in zip(readers, factors, strict=True)]
+
+        numbers(message)
+        return _Part(stream.topic, stream.spec(name, **known), numbers)
+
+    picture, order = image(message)
+    spec = StreamSpec(
+        name=name, modality="image", dtype=picture.dtype.name, shape=picture.shape, color_order=order, **known
+    )
+
+    def pixels(message: Any) -> Samples:
+        picture, found = image(message)
+        got, expected = (picture.shape, picture.dtype.name, found), (spec.shape, spec.dtype, order)
+        if got != expected:
+            raise ValueError(f"got {got}, expected {expected}")
+        return picture
+
+    return _Part(stream.topic, spec, pixels)
+
+
+def _play(path: Path, parts: "list[_Part]") -> pacing.Source:
+    from sensorium.drivers.replay.mcap_file import Decoder, McapFile
+
+    window, bad, decoder = Window(part.spec for part in parts), BadRows(path), Decoder()
+    with closing(McapFile(path).messages()) as messages:
+        for logged in messages:
+            for part in parts:
+                if part.topic != logged.topic:
+                    continue
+                try:
+                    message = decoder.decode(logged)
+                    sample = part.convert(message)
+                except ValueError as error:
+                    bad.say(f"{logged.topic} at {logged.log_ns} ns", error)
+                    window.lose(part.spec.name)
+                    continue
+                stamp = stamp_ns(message) if part.spec.stamps_from == "header" else None
+                yield from window.add(part.spec.name, logged.log_ns if stamp is None else stamp, sample)
+    yield from window.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One stream: its topic, and what makes a sample of a decoded message (`ValueError` if it cannot)."""
+
+    topic: str
+    spec: StreamSpec
+    convert: Convert
+
+
+@dataclass(slots=True)
+class _Topic:
+    """What the first messages of a topic show: those that can be read, and why another could not."""
+
+    type: str
+    encoding: str
+    first: list[Any] = field(default_factory=list)
+    log_ns: list[int] = field(default_factory=list)
+    why: str = ""
+
+
+def _look(file: "McapFile") -> dict[str, _Topic]:
+    """The topics of a file, by its first messages; all of it is read where no index says which topics there are."""
+    from sensorium.drivers.replay.mcap_file import Decoder
+
+    seen: dict[str, _Topic] = {}
+    decoder = Decoder()
+    with closing(file.messages()) as messages:
+        for count, logged in enumerate(messages):
+            name = logged.schema.name if logged.schema else ""
+            topic = seen.setdefault(logged.topic, _Topic(name, logged.encoding))
+            if len(topic.log_ns) < _TIMES:
+                topic.log_ns.append(logged.log_ns)
+            if len(topic.first) < _TRIED:
+                try:
+                    topic.first.append(decoder.decode(logged))
+                except ValueError as error:
+                    topic.why = str(error)
+            if count >= _LOOKED_AT and file.topics is not None and file.topics <= seen.keys():
+                break
+    return seen
+
+
+def _known(path: Path, seen: dict[str, _Topic]) -> dict[str, McapStream]:
+    streams = {}
+    for name, topic in sorted(seen.items()):
+        if topic.encoding in ("cdr", "json") and (topic.type in KNOWN or topic.type in IMAGES):
+            streams[re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-") or "root"] = McapStream(topic=name)
+        else:
+            log.warning("%s: topic %s (%s %s) is not taken", path, name, topic.encoding, topic.type or "without schema")
+    return streams

@@ -1,0 +1,41 @@
+"""Clock probes of a session: bursts of eight, one after the other, of which the shortest round trip is kept."""
+
+from dataclasses import dataclass
+
+from sensorium.link.wire import ProbeReply
+
+SECOND = 1_000_000_000
+BURST = 8
+EVERY_S = 5.0
+
+
+@dataclass
+class Probing:
+    """When to probe next, and the best of the burst so far: (device_ns, server_ns, round_trip_ns)."""
+
+    next_ns: int = 0
+    _left: int = 0
+    _waiting_for: int | None = None
+    _best: tuple[int, int, int] | None = None
+
+    def due(self, now_ns: int) -> int | None:
+        """The stamp to send in a PROBE now, if one is due. An answer that never came ends its burst."""
+        if now_ns >= self.next_ns:
+            self._left, self._waiting_for, self._best = BURST, None, None
+            self.next_ns = now_ns + int(EVERY_S * SECOND)
+        if self._left == 0 or self._waiting_for is not None:
+            return None
+        self._left -= 1
+        self._waiting_for = now_ns
+        return now_ns
+
+    def reply(self, reply: ProbeReply, now_ns: int) -> tuple[int, int, int] | None:
+        """Take an answer; the best of the burst once it is complete."""
+        if reply.sent_ns != self._waiting_for:
+            return None
+        self._waiting_for = None
+        round_trip_ns = (now_ns - reply.sent_ns) - (reply.server_sent_ns - reply.server_received_ns)
+        if round_trip_ns >= 0 and (self._best is None or round_trip_ns < self._best[2]):
+            middle_ns = (reply.server_received_ns + reply.server_sent_ns) // 2
+            self._best = ((reply.sent_ns + now_ns) // 2, middle_ns, round_trip_ns)
+        return self._best if self._left == 0 else None

@@ -1,0 +1,212 @@
+"""The intake: a sensor that was lost is opened again, and is taken back if its streams are the same."""
+
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from sensorium.agents.agent import Agent
+from sensorium.agents.capture import intake
+from sensorium.agents.capture.intake import Intake
+from sensorium.agents.device_file import check_device
+from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.documents import Seal
+from sensorium.episode.records import Record
+from sensorium.errors import SensorLost
+from tests.agents.building import records
+
+
+class Plugged:
+    """A sensor that delivers one sample, and is then gone (`lost`) or silent."""
+
+    def __init__(self, spec: StreamSpec, lost: bool) -> None:
+        self.specs = (spec,)
+        self.clock: Clock = live_clock()
+        self.closed = threading.Event()
+        self._lost = lost
+        self._delivered = False
+
+    def read(self, timeout_s: float) -> Sequence[Block] | None:
+        if not self._delivered:
+            self._delivered = True
+            return [Block("imu", np.zeros(1, np.int64), np.zeros((1, *self.specs[0].shape)))]
+        if self._lost:
+            raise SensorLost("unplugged")
+        return None if self.closed.wait(timeout_s) else ()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def spec(rate_hz: float | None, axes: int = 3) -> StreamSpec:
+    return StreamSpec(name="imu", modality="imu", dtype="float64", shape=(axes,), rate_hz=rate_hz)
+
+
+def changes(first: StreamSpec, second: StreamSpec) -> list[str]:
+    """What the intake says of a sensor that is lost and comes back as `second`."""
+    drivers = [Plugged(first, lost=True), Plugged(second, lost=False)]
+    made = Intake({"imu": drivers[0]}, {"imu": lambda: drivers[1]}, live=True)
+    made.start()
+    said: list[str] = []
+    try:
+        while said[-1:] not in (["ended"], ["block after back"]):
+            arrival = made.take(10.0)
+            assert arrival is not None, f"nothing came after {said}"
+            if arrival.change:
+                said.append(arrival.change)
+            elif "back" in said:
+                said.append("block after back")
+    finally:
+        made.stop()
+    assert all(driver.closed.is_set() for driver in drivers)
+    return said
+
+
+@pytest.mark.parametrize("measured_hz", [100.0, 99.7, None])
+def test_a_sensor_comes_back_whatever_rate_was_measured(measured_hz: float | None) -> None:
+    assert changes(spec(100.0), spec(measured_hz)) == ["lost", "back", "block after back"]
+
+
+def test_a_sensor_that_comes_back_as_another_is_refused() -> None:
+    assert changes(spec(100.0), spec(100.0, axes=4)) == ["lost", "ended"]
+
+
+# ---- more than can be taken
+
+
+class FireHose(DriverConfig):
+    """A camera of 640x480 that delivers as fast as it is read, and knows which of its frames are still held."""
+
+    kind: str = "fire-hose"
+
+    def open(self, name: str, base: Path) -> "Hose":
+        return Hose(name)
+
+
+class Hose:
+    alive: ClassVar[list["weakref.ref[np.ndarray]"]] = []
+    sent = 0
+    most = 0
+
+    def __init__(self, name: str) -> None:
+        self.specs = (StreamSpec(name=name, modality="camera", dtype="uint8", shape=(480, 640, 3), color_order="BGR"),)
+        self.clock: Clock = live_clock()
+        self._closed = threading.Event()
+        self._picture = np.random.default_rng(1).integers(0, 255, (1, 480, 640, 3), np.uint8)
+
+    def read(self, timeout_s: float) -> Sequence[Block] | None:
+        if self._closed.wait(0.001):
+            return None
+        picture = self._picture.copy()
+        Hose.alive = [ref for ref in Hose.alive if ref() is not None] + [weakref.ref(picture)]
+        Hose.most = max(Hose.most, len(Hose.alive))
+        Hose.sent += 1
+        return [Block(self.specs[0].name, np.array([boottime_ns()], np.int64), picture)]
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_what_cannot_be_taken_is_counted_and_said_and_memory_stays_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pictures of noise come several times faster than JPEGs can be made of them."""
+    queued = 12
+    monkeypatch.setattr(intake, "MAX_QUEUED_BYTES", queued * 640 * 480 * 3)
+    document = {
+        "device": "rig",
+        "sensors": {"cam": FireHose()},
+        "trigger": {"kind": "interval", "length_s": 0.5},
+        "encodings": {"cam": {"codec": "jpeg", "quality": 95}},
+        "spool": {"path": "spool"},
+    }
+    agent = Agent(check_device(document, tmp_path), seconds=2.0)
+    agent.run()
+    account = agent.status()["streams"]["cam"]
+    assert account.lost["overrun"] > 0
+    assert account.captured == account.stored + sum(account.lost.values()) == Hose.sent
+    assert Hose.most <= queued + 16 + 8, "the queue, the encoders' pool, and what is in hand"
+    said = [line for line in caplog.messages if "counted as lost (overrun)" in line]
+    assert len(said) == 1, "once in ten seconds"
+    sealed = [record.header for path in (tmp_path / "spool").rglob("*.episode") for record in read(path)]
+    accounts = [header.account["cam"] for header in sealed if isinstance(header, Seal)]
+    assert all(each.balances for each in accounts)
+    assert sum(each.lost.get("overrun", 0) for each in accounts) > 0, "named by the episodes in which they are missing"
+
+
+def read(path: Path) -> list[Record]:
+    return records(path, UUID(path.stem.partition("-")[2]))
+
+
+def test_a_malformed_block_costs_only_itself() -> None:
+    """A driver's mistake is counted, and neither this sensor nor the agent ends with it."""
+
+    class Careless(Plugged):
+        def read(self, timeout_s: float) -> Sequence[Block] | None:
+            if self._delivered:
+                return None
+            self._delivered = True
+            good = Block("imu", np.arange(2, dtype=np.int64), np.zeros((2, 3)))
+            wrong_type = Block("imu", np.arange(5, dtype=np.int64), np.zeros((5, 3), np.float32))
+            stepping_back = Block("imu", np.array([3, 1], np.int64), np.zeros((2, 3)), lost_before=4)
+            stranger = Block("gps", np.arange(2, dtype=np.int64), np.zeros((2, 3)))
+            return [wrong_type, stepping_back, stranger, good]
+
+    made = Intake({"imu": Careless(spec(100.0), lost=False)}, {}, live=True)
+    made.start()
+    try:
+        first = made.take(10.0)
+        assert first is not None
+        assert first.block is not None
+        assert len(first.block) == 2
+        assert first.missed == {"malformed": 11}
+    finally:
+        made.stop()
+
+
+class Scripted:
+    """A recording whose blocks come as fast or slow as told."""
+
+    def __init__(self, name: str, starts: list[int], pause_s: float) -> None:
+        self.specs = (StreamSpec(name=name, modality="imu", dtype="float64", shape=(3,), rate_hz=100.0),)
+        self.clock = Clock(kind="recording")
+        self._starts = list(starts)
+        self._pause_s = pause_s
+
+    def read(self, timeout_s: float) -> Sequence[Block] | None:
+        if not self._starts:
+            return None
+        threading.Event().wait(self._pause_s)
+        start = self._starts.pop(0)
+        return [Block(self.specs[0].name, np.arange(start, start + 3, dtype=np.int64), np.zeros((3, 3)))]
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@pytest.mark.parametrize(("slow", "fast"), [("a", "b"), ("b", "a")])
+def test_a_replay_comes_in_the_order_of_its_stamps_whoever_is_faster(slow: str, fast: str) -> None:
+    pauses = {slow: 0.02, fast: 0.0}
+    made = Intake(
+        {"a": Scripted("a", [0, 20, 40, 60], pauses["a"]), "b": Scripted("b", [10, 30, 50], pauses["b"])},
+        {},
+        live=False,
+    )
+    made.start()
+    starts = []
+    try:
+        while not made.exhausted:
+            arrival = made.take(5.0)
+            assert arrival is not None
+            if arrival.block is not None:
+                starts.append(int(arrival.block.captured_ns[0]))
+    finally:
+        made.stop()
+    assert starts == [0, 10, 20, 30, 40, 50, 60]

@@ -1,0 +1,124 @@
+"""The pipeline when the spool is full: a replay waits and loses nothing, a live device loses and counts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from sensorium.agents.capture.intake import Arrival
+from sensorium.agents.capture.pipeline import Pipeline, streams_of
+from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.filters.rate import Rate
+from sensorium.agents.recording.encode import EncoderPool
+from sensorium.agents.recording.recorder import Recorder
+from sensorium.agents.spool.spool import Spool
+from sensorium.agents.triggers.interval import Interval
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.documents import Chunk, Seal
+from tests.agents.building import ROWS, manifest, records, rows
+
+SECOND = 10**9
+BIG = StreamSpec(name="cam", modality="image", dtype="uint8", shape=(1000, 1000), rate_hz=10.0)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Spool]:
+    opened = Spool(tmp_path / "small", "rig", max_bytes=16 << 20)
+    yield opened
+    opened.close()
+
+
+class Server:
+    """Takes what is sealed away, and remembers the stamps and accounts."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.stamps: dict[int, list[int]] = {0: [], 1: []}
+        self.seals: list[Seal] = []
+
+    def collect(self) -> None:
+        self.spool.flush()
+        for waiting in self.spool.waiting():
+            if waiting.sealed:
+                (path,) = (self.spool.path / "episodes").glob(f"*{waiting.episode}*")
+                for record in records(path, UUID(str(waiting.episode))):
+                    if isinstance(record.header, Chunk):
+                        self.stamps[record.header.stream] += np.frombuffer(record.header.captured_ns, "<i8").tolist()
+                    elif isinstance(record.header, Seal):
+                        self.seals.append(record.header)
+                self.spool.committed(waiting.episode)
+
+
+def pipeline(spool: Spool, pool: EncoderPool, *, live: bool) -> tuple[Pipeline, Recorder]:
+    specs = (BIG, ROWS)
+    recorder = Recorder(
+        spool, Interval(100 * SECOND), manifest(*specs, spool_id=spool.spool_id), grace_ns=None, pool=pool
+    )
+    chain = FilterChain(specs, {"imu": [Rate(kind="rate", max_hz=50.0)]})
+    return Pipeline(chain, recorder, streams_of({"rig": specs}, specs), live=live), recorder
+
+
+def blocks(n: int) -> Iterator[Block]:
+    """Noise at 10 Hz, rows at 100 Hz, five blocks of each in turn: three times what the spool holds."""
+    rng = np.random.default_rng(0)
+    for i in range(0, n, 5):
+        for at_ns in range(i * SECOND // 10, (i + 5) * SECOND // 10, SECOND // 10):
+            yield Block("cam", np.array([at_ns], np.int64), rng.integers(0, 256, (1, 1000, 1000), np.uint8))
+        for at_ns in range(i * SECOND // 10, (i + 5) * SECOND // 10, SECOND // 10):
+            yield rows(at_ns, 10)
+
+
+def test_a_replay_waits_for_room_and_loses_nothing(small: Spool) -> None:
+    pool = EncoderPool()
+    made, recorder = pipeline(small, pool, live=False)
+    server = Server(small)
+    waits = 0
+    for order, block in enumerate(blocks(35)):
+        while made.must_wait:
+            waits += 1
+            server.collect()
+            made.retry()
+            assert waits < 100
+        made.accept(Arrival("rig", order, block, block.stream))
+    server.collect()
+    made.finish()
+    server.collect()
+    pool.close()
+    assert waits >= 2
+    assert server.stamps[0] == [i * SECOND // 10 for i in range(35)]
+    assert server.stamps[1] == [i * SECOND // 50 for i in range(175)]
+    accounts = [seal.account for seal in server.seals]
+    assert sum(account["imu"].filtered.get("rate", 0) for account in accounts) == 175
+    assert all(account.balances and not account.lost for each in accounts for account in each.values())
+    assert recorder.totals()["imu"].captured == 350
+
+
+def test_a_live_device_loses_and_counts(small: Spool) -> None:
+    pool = EncoderPool()
+    made, recorder = pipeline(small, pool, live=True)
+    server = Server(small)
+    for order, block in enumerate(blocks(35)):
+        made.accept(Arrival("rig", order, block, block.stream))
+        assert made.empty
+        assert small.used_bytes() <= 16 << 20
+    made.finish()
+    server.collect()
+    pool.close()
+    total = recorder.totals()["cam"]
+    between = small.between()["cam"]
+    assert total.captured == 35
+    assert between.lost["spool_full"] == 35 - len(server.stamps[0]) > 0
+    assert total.lost == between.lost
+
+
+def test_derived_streams_end_with_their_sensor() -> None:
+    derived = [
+        StreamSpec(name=name, modality="image", dtype="uint8", shape=(2, 2), derived_from=source)
+        for name, source in (("small", "cam"), ("smaller", "small"))
+    ]
+    assert streams_of({"a": (BIG,), "b": (ROWS,)}, (BIG, ROWS, *derived)) == {
+        "a": ["cam", "small", "smaller"],
+        "b": ["imu"],
+    }

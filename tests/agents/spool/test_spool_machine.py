@@ -1,0 +1,128 @@
+"""The spool under any sequence of work and power loss: what was synced is delivered or accounted for."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+from uuid import UUID
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from sensorium.agents.spool import group_commit
+from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.spool import Spool
+from sensorium.episode.documents import Account, Seal
+from tests.agents.building import begin, chunk, records
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """Power loss keeps what was synced, and of what was not any beginning, followed by rubbish or nothing.
+
+    The thread that syncs in the background is held back: what is synced is what the rule `sync` says, each time.
+    """
+
+    def open(self, path: Path) -> Spool:
+        spool = Spool(path, "rig")
+        spool._commits.due = lambda: None
+        return spool
+
+    @initialize()
+    def start(self) -> None:
+        self.interval_s, group_commit.INTERVAL_S = group_commit.INTERVAL_S, 3600.0
+        self.root = Path(tempfile.mkdtemp())
+        self.boots = 0
+        self.path = self.root / "0"
+        self.spool = self.open(self.path)
+        self.rng = random.Random(0)
+        self.files: dict[UUID, EpisodeFile] = {}
+        self.written: dict[UUID, int] = {}
+        self.synced: dict[UUID, int] = {}
+        self.begun: dict[UUID, int] = {}
+        self.gone: set[UUID] = set()
+
+    @rule()
+    def begin(self) -> None:
+        ordinal = self.spool.ordinals()[1]
+        episode, file = begin(self.spool)
+        assert file.manifest.ordinal == ordinal == len(self.begun)
+        self.files[episode], self.written[episode], self.synced[episode] = file, 0, 0
+        self.begun[episode] = ordinal
+
+    @precondition(lambda self: self.files)
+    @rule(data=st.data())
+    def append(self, data: st.DataObject) -> None:
+        episode = data.draw(st.sampled_from(sorted(self.files)))
+        self.files[episode].append(*chunk(self.written[episode]))
+        self.written[episode] += 1
+
+    @rule()
+    def sync(self) -> None:
+        self.spool.flush()
+        self.synced.update(self.written)
+
+    @precondition(lambda self: self.files)
+    @rule(data=st.data())
+    def seal(self, data: st.DataObject) -> None:
+        episode = data.draw(st.sampled_from(sorted(self.files)))
+        n = self.written[episode]
+        self.files.pop(episode).seal("complete", {"imu": n}, {"imu": Account(captured=n, stored=n)}, {}, 10**9)
+
+    @rule(data=st.data(), fate=st.sampled_from(["committed", "rejected"]))
+    def settle(self, data: st.DataObject, fate: str) -> None:
+        sealed = [w.episode for w in self.spool.waiting() if w.sealed]
+        if sealed:
+            episode = data.draw(st.sampled_from(sorted(sealed)))
+            if fate == "committed":
+                self.spool.committed(episode)
+            else:
+                self.spool.rejected(episode, "conflict", "said the server")
+            self.gone.add(episode)
+
+    @rule(seed=st.integers(0, 2**32))
+    def lose_power(self, seed: int) -> None:
+        rng = random.Random(seed)
+        copy = self.root / f"copy-{self.boots}"
+        shutil.copytree(self.path, copy)
+        sendable = {w.episode: w.size for w in self.spool.waiting()}
+        self.spool.close()
+        for file in (copy / "episodes").glob("*.episode"):
+            episode = UUID(file.stem.partition("-")[2])
+            content = file.read_bytes()
+            kept = content[: rng.randint(sendable[episode], len(content))]
+            file.write_bytes(kept + rng.randbytes(rng.choice([0, 0, 7, 300])))
+        self.boots += 1
+        self.path = copy
+        self.spool = self.open(copy)
+        self.files.clear()
+        for waiting in self.spool.waiting():
+            assert waiting.sealed
+            found = records(next((copy / "episodes").glob(f"*{waiting.episode}*")), waiting.episode)
+            rows = [bytes(r.payload) for r in found if r.kind == 2]
+            assert rows == [chunk(i)[1] for i in range(len(rows))]
+            assert len(rows) >= self.synced[waiting.episode]
+            closing = found[-1].header
+            assert isinstance(closing, Seal)
+            assert closing.account["imu"].balances
+            self.written[waiting.episode] = self.synced[waiting.episode] = len(rows)
+        for lost in set(self.begun) - self.gone - {w.episode for w in self.spool.waiting()}:
+            assert self.synced[lost] == 0
+            self.gone.add(lost)
+
+    @invariant()
+    def every_ordinal_has_one_fate(self) -> None:
+        pending = {w.ordinal for w in self.spool.waiting()}
+        counts = self.spool.counts()
+        assert sum(counts.values()) == len(self.begun) == self.spool.ordinals()[1]
+        assert counts["pending"] == len(pending)
+        assert {w.episode for w in self.spool.waiting()} == set(self.begun) - self.gone
+
+    def teardown(self) -> None:
+        group_commit.INTERVAL_S = self.interval_s
+        self.spool.close()
+        shutil.rmtree(self.root)
+
+
+TestSpoolMachine = SpoolMachine.TestCase
+TestSpoolMachine.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)

@@ -1,0 +1,95 @@
+"""verify finds each kind of damage and says where and what next; a sound store has none."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from sensorium.corpus.verify import verify
+from sensorium.episode.documents import Encoding
+from sensorium.ingest.store import Store
+
+
+@pytest.fixture(scope="module")
+def sound(make_episode: Any, tmp_path_factory: Any) -> Path:
+    path: Path = tmp_path_factory.mktemp("sound")
+    with Store.open(path) as store:
+        for number in range(2):
+            arrays = {"imu": np.arange(40.0), "pic": np.zeros((2, 16, 16, 3), np.uint8)}
+            made = make_episode(arrays, ordinal=number, encodings={"pic": Encoding(codec="jpeg")})
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="k")
+    return path
+
+
+def first(store: Path) -> Path:
+    return min((store / "episodes.zarr").glob("*/*-*-*"))
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def sql(store: Path, statement: str) -> None:
+    engine = sa.create_engine(f"sqlite:///{store / 'catalog.sqlite'}")
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+DAMAGE: dict[str, tuple[bool, Callable[[Path], Any], str]] = {
+    "a folder gone": (False, lambda s: shutil.rmtree(first(s)), "folder is missing"),
+    "a shard gone": (False, lambda s: (first(s) / "imu/data/c.0").unlink(), "cannot be read"),
+    "a shard cut": (False, lambda s: (first(s) / "imu/data/c.0").write_bytes(b"x"), "is 1 bytes, expected"),
+    "a bit in a shard": (True, lambda s: flip(first(s) / "imu/data/c.0"), "checksum"),
+    "a bit in a blob": (True, lambda s: flip(first(s) / "pic/data/c.0"), "checksum"),
+    "a bit in a document": (True, lambda s: flip(first(s) / "imu/zarr.json"), "checksum"),
+    "a file too many": (False, lambda s: (first(s) / "imu/notes.txt").touch(), "does not belong"),
+    "a record gone": (False, lambda s: min((s / "commits").glob("*/*.json")).unlink(), "has no commit record"),
+    "a record damaged": (False, lambda s: min((s / "commits").glob("*/*.json")).write_text("{"), "not a commit record"),
+    "a row gone": (False, lambda s: sql(s, "delete from episodes where ordinal = 0"), "not in the catalog"),
+    "a row changed": (
+        False,
+        lambda s: sql(s, "update episodes set rows = 7 where ordinal = 1"),
+        "differs from its row",
+    ),
+    "the catalog gone": (False, lambda s: (s / "catalog.sqlite").unlink(), "no catalog"),
+    "an orphan": (False, lambda s: (first(s).parent / "01890000-0000-7000-8000-000000000000").mkdir(), "not committed"),
+    "a month hidden": (False, lambda s: (first(s).parent / "zarr.json").unlink(), "has no zarr.json"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_each_damage_is_found(sound: Path, tmp_path: Path, what: str) -> None:
+    deep, damage, message = DAMAGE[what]
+    store = tmp_path / "s"
+    shutil.copytree(sound, store)
+    damage(store)
+    findings = list(verify(store, deep=deep))
+    assert any(message in str(finding) for finding in findings), findings
+    assert all("\n" not in str(finding) and str(store) in str(finding) for finding in findings)
+    if deep:
+        assert not list(verify(store)), "only a deep look reads the bytes"
+
+
+def test_a_sound_store_has_no_findings(sound: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    assert not list(verify(sound, deep=True, progress=lambda done, total: seen.append((done, total))))
+    assert seen[-1] == (2, 2)
+
+
+def test_a_start_heals_what_it_can(sound: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s"
+    shutil.copytree(sound, store)
+    sql(store, "delete from episodes")
+    (first(store).parent / "zarr.json").unlink()
+    (first(store).parent / "01890000-0000-7000-8000-000000000000").mkdir()
+    Store.open(store).close()
+    assert not list(verify(store, deep=True))

@@ -1,0 +1,356 @@
+"""Live cameras: real RTSP and HTTP senders on loopback that stop, hang, are killed and come back; a webcam played."""
+
+import http.server
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from sensorium.drivers.clock import boottime_ns
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.live.camera import CameraConfig
+from sensorium.drivers.live.camera_live import LiveCamera
+from sensorium.drivers.live.camera_stamps import DeviceStamps
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.testing import DriverTests
+from sensorium.errors import ConfigError, SensorLost
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+VTEST_FRAMES = 795
+
+
+def camera(source: str | int, base: Path = Path(), **options: object) -> Driver:
+    return CameraConfig.model_validate({"kind": "camera", "source": source, **options}).open("front", base)
+
+
+def take(driver: Driver, frames: int) -> list[Block]:
+    """At least `frames` frames; every block checked."""
+    blocks: list[Block] = []
+    while sum(map(len, blocks)) < frames:
+        for block in driver.read(10.0) or ():
+            block.check(driver.specs[0])
+            blocks.append(block)
+    return blocks
+
+
+def lost_line(driver: Driver) -> str:
+    """The message with which the camera is lost."""
+    try:
+        while driver.read(0.5) is not None:
+            pass
+    except SensorLost as lost:
+        return str(lost)
+    return "it ended"
+
+
+@pytest.fixture
+def vtest(recordings: Path) -> Path:
+    return recordings / "video" / "vtest.avi"
+
+
+class Sender:
+    """A camera in a process of its own: `mjpeg_server.py` or `rtsp_server.py`."""
+
+    def __init__(self, python: str, script: str, url: str, *args: object) -> None:
+        command = [python, str(Path(__file__).with_name(script)), *map(str, args)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        ready = self._process.stdout.readline().split()
+        if ready[:1] != ["ready"]:
+            raise RuntimeError(f"{script} did not start: {self._process.communicate()[1]}")
+        self.port = int(ready[1])
+        self.url = url.format(port=self.port)
+
+    def hang(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        self._process.send_signal(number)
+        self._process.communicate()
+
+
+Start = Callable[..., Sender]
+
+
+# ---- MJPEG over HTTP
+
+
+@pytest.fixture
+def mjpeg() -> Iterator[Start]:
+    senders: list[Sender] = []
+
+    def start(port: int = 0, *args: str) -> Sender:
+        senders.append(Sender(sys.executable, "mjpeg_server.py", "http://127.0.0.1:{port}/cam", port, *args))
+        return senders[-1]
+
+    yield start
+    for sender in senders:
+        sender.stop()
+
+
+class TestHttpConformance(DriverTests):
+    reads = 20
+
+    @pytest.fixture(autouse=True)
+    def _sender(self, mjpeg: Start) -> None:
+        self.sender = mjpeg()
+
+    def config(self, tmp_path: Path) -> CameraConfig:
+        return CameraConfig(source=self.sender.url, lost_after_s=0.7)
+
+    def lose(self, driver: Driver) -> None:
+        self.sender.hang()
+
+
+def test_http_stamps_are_arrivals_because_opencv_counts_frames(mjpeg: Start) -> None:
+    """The sender makes 50 frames a second at most; OpenCV's positions would say 25, and so would its rate."""
+    driver = camera(mjpeg().url)
+    try:
+        before_ns = boottime_ns()
+        blocks = take(driver, 20)
+        (spec,) = driver.specs
+        assert (spec.stamps_from, spec.has_sensor_ns, spec.rate_hz, spec.shape) == ("arrival", False, None, (48, 64, 3))
+        assert driver.clock.kind == "boottime"
+        assert before_ns - 5e9 < blocks[0].captured_ns[0] < blocks[-1].captured_ns[0] <= boottime_ns()
+        values = [int(np.median(block.data)) for block in blocks]
+        assert np.diff(values).min() > 0, "frames in the order in which they were sent"
+    finally:
+        driver.close()
+
+
+def test_a_slow_reader_loses_the_oldest_and_is_told(mjpeg: Start) -> None:
+    """Grey values number the frames: what is delivered and what is counted lost follow each other without a hole."""
+    driver = camera(mjpeg().url, buffer=4)
+    try:
+        (first, *_) = take(driver, 1)
+        time.sleep(1.0)
+        blocks = take(driver, 4)
+        assert max(block.lost_before for block in blocks) > 4
+        number = int(np.median(first.data))
+        for block in [*_, *blocks]:
+            number += 1 + block.lost_before
+            assert abs(int(np.median(block.data)) - number) <= 1
+    finally:
+        driver.close()
+
+
+def test_http_stopped_and_started_again(mjpeg: Start) -> None:
+    sender = mjpeg()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        driver = camera(sender.url)
+        try:
+            take(driver, 3)
+            sender.stop(number)
+            assert "stopped delivering" in lost_line(driver)
+        finally:
+            driver.close()
+        with pytest.raises(SensorLost, match=r"127\.0\.0\.1:\d+: Connection refused; is the camera on\?"):
+            camera(sender.url)
+        sender = mjpeg(sender.port)
+    driver = camera(sender.url)
+    take(driver, 3)
+    driver.close()
+
+
+def test_a_camera_that_hangs_is_lost_within_its_bound(mjpeg: Start) -> None:
+    sender = mjpeg()
+    driver = camera(sender.url, lost_after_s=0.5)
+    try:
+        take(driver, 3)
+        sender.hang()
+        line = lost_line(driver)
+        assert "no frame for" in line or "stopped delivering" in line
+    finally:
+        driver.close()
+
+
+def test_a_camera_that_opens_and_never_delivers(mjpeg: Start) -> None:
+    sender = mjpeg(0, "silent")
+    before = set(threading.enumerate())
+    with pytest.raises(SensorLost, match=r"answers but no video opened within 1 s"):
+        camera(sender.url, open_timeout_s=1.0)
+    sender.stop()
+    assert not {thread.name for thread in set(threading.enumerate()) - before if "camera" in thread.name}
+
+
+def test_a_recording_over_http_is_no_live_stream(vtest: Path, tmp_path: Path) -> None:
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *args: handler(*args, directory=str(vtest.parent))
+    ) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            with pytest.raises(ConfigError, match="is a recording, not a live stream; download it"):
+                camera(f"http://127.0.0.1:{server.server_port}/vtest.avi")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+# ---- RTSP
+
+
+@pytest.fixture
+def rtsp() -> Iterator[Start]:
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer;"
+    probe += " Gst.init(None); assert all(map(Gst.ElementFactory.find, ('videotestsrc', 'jpegenc', 'rtpjpegpay')))"
+    if not Path(SYSTEM_PYTHON).exists() or subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True).returncode:
+        pytest.skip("GStreamer's RTSP server is not installed: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi")
+    servers: list[Sender] = []
+
+    def start(port: int = 0) -> Sender:
+        servers.append(Sender(SYSTEM_PYTHON, "rtsp_server.py", "rtsp://127.0.0.1:{port}/cam", port))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def test_rtsp_stamps_are_the_senders(rtsp: Start) -> None:
+    """50 ms apart as the sender has it, although the first frames come in a burst, and never after their arrival."""
+    driver = camera(rtsp().url)
+    try:
+        blocks = take(driver, 30)
+        arrived_ns = boottime_ns()
+        (spec,) = driver.specs
+        assert (spec.stamps_from, spec.has_sensor_ns, spec.rate_hz, spec.shape) == ("source", True, 20.0, (120, 160, 3))
+        sensor_ns = np.concatenate([block.sensor_ns for block in blocks if block.sensor_ns is not None])
+        captured_ns = np.concatenate([block.captured_ns for block in blocks])
+        lost = np.array([block.lost_before for block in blocks])
+        assert np.abs(np.diff(sensor_ns) - 50_000_000 * (1 + lost[1:])).max() < 2_000_000
+        assert np.diff(captured_ns).min() >= 0
+        assert captured_ns[-1] <= arrived_ns
+        assert sensor_ns[0] > 0, "the opening burst was passed over"
+    finally:
+        driver.close()
+
+
+def test_rtsp_stopped_killed_hung_and_started_again(rtsp: Start) -> None:
+    server = rtsp()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        driver = camera(server.url)
+        try:
+            take(driver, 3)
+            server.stop(number)
+            assert "stopped delivering" in lost_line(driver)
+        finally:
+            driver.close()
+        with pytest.raises(SensorLost, match="Connection refused; is the camera on"):
+            camera(server.url)
+        server = rtsp(server.port)
+    driver = camera(server.url, lost_after_s=0.7)
+    try:
+        take(driver, 3)
+        server.hang()
+        line = lost_line(driver)
+        assert "no frame for" in line or "stopped delivering" in line
+    finally:
+        driver.close()
+
+
+def test_a_wrong_path_at_a_camera_that_is_on(rtsp: Start) -> None:
+    server = rtsp()
+    url = server.url.replace("//", "//me:secret@").replace("/cam", "/none")
+    with pytest.raises(SensorLost, match=r"answers but no video opened .* wrong path, wrong password") as lost:
+        camera(url)
+    assert "secret" not in str(lost.value)
+
+
+def test_a_host_that_accepts_and_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/cam"
+        with pytest.raises(SensorLost, match=r"within 0\.7 s"):
+            camera(url, open_timeout_s=0.7)
+
+
+@pytest.mark.parametrize("url", ["rtsp:///cam", "http://127.0.0.1:99999/cam"])
+def test_a_url_that_cannot_be(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected SCHEME://HOST\[:PORT\]/PATH"):
+        camera(url)
+
+
+# ---- a device: none is here, so what OpenCV does for one is played
+
+
+class Webcam:
+    """What `cv2.VideoCapture` does for a V4L2 device at 50 Hz: stamps on CLOCK_MONOTONIC, False once unplugged."""
+
+    def __init__(
+        self, *, unplugged_after: int = 10**9, hang_after: int = 10**9, undecodable: tuple[int, ...] = ()
+    ) -> None:
+        self.number = 0
+        self.missing: set[int] = set()
+        self._unplugged_after, self._hang_after, self._undecodable = unplugged_after, hang_after, undecodable
+        self._start_s = time.monotonic()
+        self.released = threading.Event()
+
+    def grab(self) -> bool:
+        self.number += 1
+        while self.number in self.missing:
+            self.number += 1
+        if self.number > self._hang_after:
+            self.released.wait(1.0)
+            return False
+        time.sleep(max(0.0, self._start_s + 0.02 * self.number - time.monotonic()))
+        return self.number <= self._unplugged_after
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return self.number not in self._undecodable, np.full((4, 6, 3), self.number % 256, np.uint8)
+
+    def get(self, prop: int, /) -> float:
+        return (self._start_s + 0.02 * self.number - 0.005) * 1e3 if prop == cv2.CAP_PROP_POS_MSEC else 50.0
+
+    def release(self) -> None:
+        self.released.set()
+
+
+def webcam(capture: Webcam, **options: Any) -> LiveCamera:
+    def describe(_: object, image: np.ndarray) -> StreamSpec:
+        return StreamSpec(name="front", modality="video", dtype="uint8", shape=image.shape)
+
+    return LiveCamera("/dev/video0", lambda: capture, DeviceStamps(), describe, **options)
+
+
+def test_a_device_gets_the_kernels_stamps_and_what_is_missing_is_counted() -> None:
+    capture = Webcam(undecodable=(25,))
+    capture.missing = {20, 21, 22}
+    driver = webcam(capture, buffer=100)
+    try:
+        blocks = take(driver, 30)
+    finally:
+        driver.close()
+    assert capture.released.is_set()
+    assert sum(block.lost_before for block in blocks) == 4
+    numbers = np.cumsum([1 + block.lost_before for block in blocks])
+    stamps = np.concatenate([block.captured_ns for block in blocks])
+    assert np.abs(stamps - stamps[0] - 20_000_000 * (numbers - numbers[0])).max() < 10_000, (
+        "kernel stamps, not arrivals"
+    )
+    assert DeviceStamps().stamp(10**12, 5.0).captured_ns == 10**12, "stamps of another clock are not believed"
+
+
+def test_a_device_unplugged_or_hanging() -> None:
+    driver = webcam(Webcam(unplugged_after=5), buffer=100)
+    try:
+        assert sum(map(len, take(driver, 5))) == 5, "what came before is delivered"
+        assert "stopped delivering; unplugged" in lost_line(driver)
+    finally:
+        driver.close()
+    hanging = Webcam(hang_after=5)
+    driver = webcam(hanging, buffer=100, lost_after_s=0.2)
+    try:
+        assert "no frame for 0." in lost_line(driver)
+        hanging.released.set()
+    finally:
+        driver.close()

@@ -1,0 +1,203 @@
+"""Tables of any form: exact stamps, SI units, several streams; what is bad is counted and named by line."""
+
+import csv
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from sensorium.drivers.replay.replay_csv import ReplayCsvConfig, _iso_ns
+from sensorium.drivers.testing import DriverTests
+from sensorium.errors import ConfigError
+
+SMALL = "t [ms],a,b,c\n0,1,10,\n10,2,20,5\n20,3,30,\n30,4,40,6\n"
+MAPPED = {"x": {"channels": {"a": "a", "b": {"column": "b", "unit": "g"}}}, "y": {"channels": {"c": "c"}}}
+
+
+def config(tmp_path, text=SMALL, **options):
+    (tmp_path / "t.csv").write_text(text)
+    document = {"path": "t.csv", "time": {"column": "t [ms]", "unit": "ms"}, "pace": "fast"}
+    if "stream" not in options:
+        document["streams"] = MAPPED
+    return ReplayCsvConfig.model_validate({**document, **options})
+
+
+def play(config, base, name="s"):
+    driver = config.open(name, base)
+    specs = {spec.name: spec for spec in driver.specs}
+    out = {stream: ([], [], []) for stream in specs}
+    while (got := driver.read(1.0)) is not None:
+        for block in got:
+            block.check(specs[block.stream])
+            stamps, data, items = out[block.stream]
+            stamps.extend(block.captured_ns.tolist())
+            data.extend(block.data.tolist())
+            items.extend([None] * block.lost_before + block.captured_ns.tolist())
+    driver.close()
+    return specs, out
+
+
+class TestConformance(DriverTests):
+    expected_rows = {"x": 4, "y": 2}
+    expected_lost = {}
+
+    def config(self, tmp_path):
+        return config(tmp_path, pace=2.0)
+
+
+class TestConformanceWithDamage(DriverTests):
+    expected_rows = {"dut": 2}
+    expected_lost = {"dut": 3}
+
+    def config(self, tmp_path):
+        text = "t [ms],a,b,c\nx,1,10,\n10,2,20,5\n20,3\n30,4,40,6\n40,four,4,4\n"
+        return config(tmp_path, text, stream={"channels": {"a": "a"}})
+
+
+def test_xio_fusion_equals_an_independent_reading(recordings):
+    path = recordings / "imu/xio_fusion.csv"
+    turn, pull = "Gyroscope {} (deg/s)", "Accelerometer {} (g)"
+    channels = {f"g{axis.lower()}": {"column": turn.format(axis), "unit": "deg/s"} for axis in "XYZ"}
+    channels |= {f"a{axis.lower()}": {"column": pull.format(axis), "unit": "g"} for axis in "XYZ"}
+    field = {f"m{axis.lower()}": {"column": f"Magnetometer {axis} (uT)", "unit": "uT"} for axis in "XYZ"}
+    streams = {"imu": {"channels": channels, "modality": "imu"}, "mag": {"channels": field}}
+    document = {"path": path, "time": {"column": "Time (s)"}, "streams": streams, "pace": "fast"}
+    specs, out = play(ReplayCsvConfig.model_validate(document), recordings)
+    with path.open() as file:
+        rows = list(csv.reader(file))[1:]
+    stamps, data, _ = out["s.imu"]
+    assert stamps == [int(Decimal(row[0]) * 10**9) for row in rows]
+    assert stamps[1] == 10_078_907
+    raw = np.array(rows, np.float64)
+    assert np.allclose(data, np.hstack([np.radians(raw[:, 1:4]), raw[:, 4:7] * 9.80665]), rtol=1e-15, atol=0)
+    assert np.allclose(out["s.mag"][1], raw[:, 7:] * 1e-6, rtol=1e-15, atol=0)
+    assert (specs["s.imu"].unit, specs["s.mag"].unit) == ("rad/s, rad/s, rad/s, m/s^2, m/s^2, m/s^2", "T, T, T")
+    assert 95 < specs["s.imu"].rate_hz < 105
+    assert specs["s.imu"].channels == ("gx", "gy", "gz", "ax", "ay", "az")
+
+
+def test_several_streams_from_one_table_and_cells_left_empty(tmp_path):
+    specs, out = play(config(tmp_path), tmp_path)
+    assert out["s.x"][0] == [0, 10_000_000, 20_000_000, 30_000_000]
+    assert out["s.x"][1][1] == [2.0, 20 * 9.80665]
+    assert out["s.y"] == ([10_000_000, 30_000_000], [[5.0], [6.0]], [10_000_000, 30_000_000])
+    assert (specs["s.x"].rate_hz, specs["s.y"].rate_hz) == (100.0, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("0;1;2;\n10;3;4;\n", {"delimiter": ";", "header": False}),
+        ("0,1,2\n10,3,4,,\n", {"header": False}),
+        ("# made by hand\r\n0,1,2,\r\n\r\n#more\r\n10,3,4,\r\n", {"comment": "#", "header": False}),
+    ],
+)
+def test_other_forms_of_table(tmp_path, text, options):
+    made = config(tmp_path, text, time={"column": 0, "unit": "us"}, stream={"channels": {"p": 1, "q": 2}}, **options)
+    _, out = play(made, tmp_path)
+    assert out["s"][:2] == ([0, 10_000], [[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_text_in_a_number_costs_that_row_of_that_stream(tmp_path, caplog):
+    _, out = play(config(tmp_path, SMALL.replace("2,20,5", "2,oops,5")), tmp_path)
+    assert out["s.x"][2] == [0, None, 20_000_000, 30_000_000]
+    assert out["s.y"][2] == [10_000_000, 30_000_000]
+    assert "t.csv:3: s.x: could not convert string to float: 'oops': counted lost" in caplog.text
+
+
+@pytest.mark.parametrize("row", ["never,2,20,5", "10,2,20", ",2,20,5", "10,2,20,5,7", "1e300,2,20,5"])
+def test_a_row_without_a_time_costs_every_stream(tmp_path, caplog, row):
+    _, out = play(config(tmp_path, SMALL.replace("10,2,20,5", row)), tmp_path)
+    assert out["s.x"][2] == [0, None, 20_000_000, 30_000_000]
+    assert out["s.y"][2] == [None, 30_000_000]
+    assert "t.csv:3: " in caplog.text
+
+
+def test_time_that_runs_backwards_is_said_and_kept(tmp_path, caplog):
+    _, out = play(config(tmp_path, SMALL.replace("20,3", "5,3")), tmp_path)
+    assert out["s.x"][0] == [0, 10_000_000, 5_000_000, 30_000_000]
+    assert "t.csv:4: time steps back by 5000000 ns" in caplog.text
+
+
+def test_a_long_loss_at_the_end_is_reported(tmp_path, caplog):
+    _, out = play(config(tmp_path, SMALL + "x,1,1,1\n" * 100), tmp_path)
+    assert out["s.x"][2][4:] == [None] * 100
+    assert len(caplog.messages) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"streams": {"x": {"channels": {"a": "aa"}}}},
+            r"t\.csv: no column 'aa', did you mean 'a'\?; found 't \[ms\]', 'a'",
+        ),
+        ({"time": {"column": "time [ms]"}}, r"no column 'time \[ms\]', did you mean 't \[ms\]'"),
+        ({"time": {"column": 7}}, "no column 7; expected 0 to 3"),
+        ({"header": False}, "without a header columns are numbers from 0"),
+        ({"path": "u.csv"}, r"u\.csv: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_mapped_is_one_line(tmp_path, change, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        config(tmp_path, **change).open("s", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_file_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match="no row in it"):
+        config(tmp_path, "").open("s", tmp_path)
+
+
+@pytest.mark.parametrize("streams", [{}, {"stream": {"channels": {"a": "a"}}, "streams": MAPPED}])
+def test_streams_are_given_in_one_way(streams):
+    with pytest.raises(ValidationError, match="either `stream`"):
+        ReplayCsvConfig.model_validate({"path": "t.csv", "time": {"column": 0}, **streams})
+
+
+def test_dates_are_exact(tmp_path):
+    text = "t [ms],a,b,c\n1970-01-01 00:00:01.000000001,1,2,3\n1970-01-01T01:00:02+01:00,1,2,3\n"
+    made = config(tmp_path, text, time={"column": 0, "unit": "iso"})
+    driver = made.open("s", tmp_path)
+    assert driver.clock.states_utc
+    driver.close()
+    assert play(made, tmp_path)[1]["s.x"][0] == [1_000_000_001, 2_000_000_000]
+
+
+@pytest.mark.parametrize("text", ["", "noon", "2024-13-01", "2024-01-01T00:00:00.1234567890"])
+def test_what_is_no_date_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        _iso_ns(text)
+
+
+def test_decimal_commas(tmp_path):
+    text = "t [ms];a\n0,5;1,25\n10,5;-2,5e1\n"
+    _, out = play(config(tmp_path, text, delimiter=";", decimal=",", stream={"channels": {"a": "a"}}), tmp_path)
+    assert out["s"][:2] == ([500_000, 10_500_000], [[1.25], [-25.0]])
+    with pytest.raises(ValidationError, match="decimal and delimiter are both ','"):
+        config(tmp_path, decimal=",")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("t [ms],a\n", "there is none but the first"),
+        ("t [ms],a\nx,1\ny,2\n", "line 2: 'x' is not a time"),
+        ("t [ms],a\n2024-01-01T00:00:00Z,1\n", "is not a time"),
+    ],
+)
+def test_a_table_without_any_time_is_one_line(tmp_path, text, why):
+    made = config(tmp_path, text, stream={"channels": {"a": "a"}})
+    with pytest.raises(ConfigError, match=r"no row with a time in column 't \[ms\]'") as refused:
+        made.open("s", tmp_path)
+    assert why in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_title_that_is_there_twice_is_not_guessed_at(tmp_path):
+    text = "t [ms],a,a\n0,1,7\n10,2,8\n"
+    with pytest.raises(ConfigError, match=r"column 'a' is there twice; give the number of one \(1, 2\)"):
+        config(tmp_path, text, stream={"channels": {"a": "a"}}).open("s", tmp_path)
+    _, out = play(config(tmp_path, text, stream={"channels": {"a": 2}}), tmp_path)
+    assert out["s"][1] == [[7.0], [8.0]]

@@ -1,0 +1,165 @@
+"""Flight logs: rows and stamps as an independent reading has them, gaps counted, damage said in one line."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from sensorium.drivers.replay.replay_ulog import ReplayUlogConfig
+from sensorium.drivers.testing import DriverTests
+from sensorium.errors import ConfigError
+
+pytest.importorskip("pyulog")
+
+
+def config(path, **options):
+    return ReplayUlogConfig.model_validate({"path": path, "pace": "fast", **options})
+
+
+def play(made, base):
+    driver = made.open("v", base)
+    specs = {spec.name: spec for spec in driver.specs}
+    out = {stream: ([], [], []) for stream in specs}
+    dues = []
+    while (got := driver.read(1.0)) is not None:
+        for block in got:
+            block.check(specs[block.stream])
+            stamps, data, lost = out[block.stream]
+            stamps.extend(block.captured_ns.tolist())
+            data.extend(block.data.tolist())
+            lost.extend([(int(block.captured_ns[0]), block.lost_before)] if block.lost_before else [])
+            dues.append(int(block.captured_ns[-1]))
+    driver.close()
+    assert dues == sorted(dues)
+    return specs, out
+
+
+def message(kind, payload):
+    return struct.pack("<HB", len(payload), ord(kind)) + payload
+
+
+def small_log(gap_after=None, rows=20, step_us=5000):
+    """A ULog of one topic `sensor_gyro`, two instances, by the letter of the format; optionally with a dropout."""
+    head = bytes.fromhex("554c6f67011235") + b"\x01" + struct.pack("<Q", 1000)
+    head += message("B", bytes(40))
+    head += message("F", b"sensor_gyro:uint64_t timestamp;float x;float y;float z;uint8_t[5] _padding0;")
+    for instance in (0, 1):
+        head += message("A", struct.pack("<BH", instance, instance) + b"sensor_gyro")
+    body, now_us = b"", 1000
+    for row in range(rows):
+        for instance in (0, 1):
+            body += message("D", struct.pack("<HQfff", instance, now_us, row, instance, 0.5))
+        if row == gap_after:
+            body += message("O", struct.pack("<H", 10 * step_us // 1000))
+            now_us += 10 * step_us
+        now_us += step_us
+    return head + body
+
+
+class TestConformance(DriverTests):
+    expected_rows = {"sensor_gyro": 20, "sensor_gyro_1": 20}
+    expected_lost = {"sensor_gyro": 10, "sensor_gyro_1": 10}
+
+    def config(self, tmp_path):
+        (tmp_path / "a.ulg").write_bytes(small_log(gap_after=7))
+        return config("a.ulg", pace=2.0)
+
+
+def test_sensor_combined_equals_an_independent_reading(recordings):
+    """Read here from the bytes, by the format's own page, not by the library that the driver uses."""
+    path = recordings / "imu/px4_small.ulg"
+    blob = path.read_bytes()
+    at, fields, stamps, rows, number = 16, "", [], [], None
+    while at + 3 <= len(blob):
+        size, kind = struct.unpack_from("<HB", blob, at)
+        payload = blob[at + 3 : at + 3 + size]
+        if chr(kind) == "F" and payload.startswith(b"sensor_combined:"):
+            fields = payload.decode()
+        elif chr(kind) == "A" and payload[3:] == b"sensor_combined":
+            number = struct.unpack_from("<H", payload, 1)[0]
+        elif chr(kind) == "D" and number is not None and struct.unpack_from("<H", payload)[0] == number:
+            stamp, gx, gy, gz, _, _, ax, ay, az = struct.unpack_from("<Q3fIi3f", payload, 2)
+            stamps.append(stamp * 1000)
+            rows.append([gx, gy, gz, ax, ay, az])
+        at += 3 + size
+    assert fields.startswith("sensor_combined:uint64_t timestamp;float[3] gyro_rad;uint32_t gyro_integral_dt;")
+    specs, out = play(config(path), recordings)
+    assert len(rows) == 1298
+    assert out["v.sensor_combined"][0] == stamps
+    assert out["v.sensor_combined"][1] == rows
+    imu = specs["v.sensor_combined"]
+    assert (imu.channels, imu.unit) == (
+        ("gx", "gy", "gz", "ax", "ay", "az"),
+        "rad/s, rad/s, rad/s, m/s^2, m/s^2, m/s^2",
+    )
+    assert 190 < imu.rate_hz < 210
+    assert {"v.sensor_mag", "v.sensor_mag_1", "v.vehicle_magnetometer", "v.sensor_gyro_2"} <= set(specs)
+    assert specs["v.vehicle_magnetometer"].unit == "T, T, T"
+    assert 2e-5 < np.linalg.norm(out["v.vehicle_magnetometer"][1][0]) < 8e-5
+
+
+def test_any_field_of_any_topic_can_be_mapped(recordings):
+    path = recordings / "imu/px4_small.ulg"
+    streams = {
+        "gps": {"topic": "vehicle_gps_position", "channels": {"lat": "lat", "alt": {"field": "alt", "unit": "mm"}}},
+        "batt": {"topic": "battery_status", "instance": 1, "channels": {"u": "voltage_v"}, "rate_hz": 3},
+    }
+    specs, out = play(config(path, streams=streams), recordings)
+    assert set(specs) == {"v.gps", "v.batt"}
+    assert (len(out["v.gps"][0]), len(out["v.batt"][0])) == (32, 21)
+    assert (specs["v.gps"].unit, specs["v.batt"].rate_hz) == (", m", 3.0)
+    assert all(value == round(value) for value, _ in out["v.gps"][1])
+
+
+def test_a_gap_that_the_log_reports_is_counted_in_its_place(tmp_path):
+    (tmp_path / "a.ulg").write_bytes(small_log(gap_after=7))
+    _, out = play(config("a.ulg"), tmp_path)
+    assert out["v.sensor_gyro"][2] == [(1_000_000 + 18 * 5_000_000, 10)]
+    (tmp_path / "a.ulg").write_bytes(small_log())
+    _, out = play(config("a.ulg"), tmp_path)
+    assert out["v.sensor_gyro"][2] == []
+
+
+def test_a_log_cut_short_keeps_what_is_good(tmp_path):
+    (tmp_path / "a.ulg").write_bytes(small_log()[:-10])
+    _, out = play(config("a.ulg"), tmp_path)
+    assert (len(out["v.sensor_gyro"][0]), len(out["v.sensor_gyro_1"][0])) == (20, 19)
+    assert [row[0] for row in out["v.sensor_gyro_1"][1]] == list(range(19))
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (None, {}, r"a\.ulg: No such file"),
+        (b"", {}, r"a\.ulg: .*expected a ULog file"),
+        (b"no log at all, but long enough to be read as one", {}, r"a\.ulg: .*expected a ULog file"),
+        (small_log()[:100], {}, r"a\.ulg: .*"),
+        (
+            small_log(),
+            {"streams": {"x": {"topic": "sensor_giro", "channels": {"x": "x"}}}},
+            "did you mean 'sensor_gyro'",
+        ),
+        (
+            small_log(),
+            {"streams": {"x": {"topic": "sensor_gyro", "instance": 2, "channels": {"x": "x"}}}},
+            "instance 2",
+        ),
+        (
+            small_log(),
+            {"streams": {"x": {"topic": "sensor_gyro", "channels": {"x": "xx"}}}},
+            "has no field 'xx', did you",
+        ),
+    ],
+)
+def test_what_cannot_be_replayed_is_one_line(tmp_path, content, options, message):
+    if content is not None:
+        (tmp_path / "a.ulg").write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as error:
+        config("a.ulg", **options).open("v", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_without_the_library_one_line_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyulog", None)
+    with pytest.raises(ConfigError, match=r"pip install 'sensorium\[ulog\]'"):
+        config("a.ulg").open("v", tmp_path)

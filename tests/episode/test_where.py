@@ -1,0 +1,171 @@
+"""A condition means in a mapping what it means in SQLite, and nothing beyond the grammar gets through."""
+
+import math
+import sqlite3
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sensorium.episode.where import compile_order, compile_where, evaluate, parse_where
+from sensorium.errors import ConfigError
+
+KINDS = {"device": "text", "mission": "text", "rows": "number", "duration_s": "number", "imu.motion": "number"}
+HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.name = {})"
+
+numbers = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, -1.5, 2.0, 1e300, 2**62]))
+texts = st.text("aAbB%_'é\n ", max_size=3)
+
+
+def quoted(value: Any) -> str:
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
+
+
+@st.composite
+def conditions(draw: st.DrawFn, depth: int = 3) -> str:
+    if depth and draw(st.booleans()):
+        first = draw(conditions(depth - 1))
+        kind = draw(
+            st.sampled_from(
+                ["({} and {})", "{} or ({})", "not ({})", "({}) is true", "({}) is not false", "({}) = ({})"]
+            )
+        )
+        return kind.format(first, *([draw(conditions(depth - 1))] if kind.count("{}") == 2 else []))
+    column, values = draw(
+        st.sampled_from(
+            [
+                ("device", texts),
+                ("mission", texts),
+                ("rows", numbers),
+                ("duration_s", numbers),
+                ('"imu.motion"', numbers),
+            ]
+        )
+    )
+    column = column.replace('"imu.motion"', "imu.motion")
+    value = values.map(quoted) | st.just("null")
+    negated = draw(st.sampled_from(["", "not "]))
+    form = draw(st.sampled_from(["compare", "in", "between", "null", "like", "has"]))
+    if form == "compare":
+        return f"{column} {draw(st.sampled_from(['=', '==', '<>', '!=', '<', '<=', '>', '>=']))} {draw(value)}"
+    if form == "in":
+        return f"{column} {negated}in ({', '.join(draw(st.lists(value, min_size=1, max_size=3)))})"
+    if form == "between":
+        return f"{column} {negated}between {draw(value)} and {draw(value)}"
+    if form == "like":
+        return f"mission {negated}like {quoted(draw(texts))}"
+    if form == "has":
+        return f"{negated}has({quoted(draw(st.sampled_from(['front', 'imu', 'x'])))})"
+    return f"{column} is {negated}null"
+
+
+ROWS = st.fixed_dictionaries(
+    {
+        "device": texts,
+        "mission": st.none() | texts,
+        "rows": st.none() | st.integers(-3, 3) | st.just(2**62),
+        "duration_s": st.none() | st.floats(-2, 2) | st.sampled_from([math.nan, math.inf, 1e300]),
+        "imu.motion": st.none() | st.floats(-2, 2),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(condition=conditions(), rows=st.lists(ROWS, min_size=1, max_size=4))
+def test_both_twins_agree_with_sqlite(condition: str, rows: list[dict[str, Any]]) -> None:
+    where = parse_where(condition, KINDS)
+    text, values = where.sql(HAS)
+    columns = 'device TEXT, mission TEXT, rows INTEGER, duration_s REAL, "imu.motion" REAL'
+    with sqlite3.connect(":memory:") as database:
+        database.execute(f"create table episodes ({columns})")
+        database.execute("create table streams (name TEXT)")
+        database.executemany("insert into streams values (?)", [("front",), ("imu",)])
+        database.executemany(
+            "insert into episodes values (?, ?, ?, ?, ?)", [[row[name] for name in KINDS] for row in rows]
+        )
+        compiled = [n for (n,) in database.execute(f"select rowid from episodes where {text} order by rowid", values)]
+        native = condition.replace("imu.motion", '"imu.motion"')
+        for name in ("front", "imu", "x"):
+            native = native.replace(f"has('{name}')", HAS.format(f"'{name}'"))
+        direct = [n for (n,) in database.execute(f"select rowid from episodes where {native} order by rowid")]
+    database.close()
+    twin = [n for n, row in enumerate(rows, 1) if where.evaluate(row, {"front", "imu"})]
+    assert compiled == direct == twin
+    assert [n for n, row in enumerate(rows, 1) if evaluate(condition, row, {"front", "imu"})] == direct
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("devise = 'x'", "did you mean 'device'"),
+        ("zzz = 1", "known are device"),
+        ("device = 5", "compares text with a number"),
+        ("rows in (1, 'a')", "compares text with a number"),
+        ("rows like '1%'", "looks for text in a number"),
+        ("device", "expected a condition"),
+        ("not 'x'", "expected a condition"),
+        ("rows = 1; drop table episodes", "expected one boolean expression"),
+        ("rows = 1 union select 1", "expected one boolean expression"),
+        ("rows from episodes", "expected one boolean expression"),
+        ("rows = 1, 2", "expected one boolean expression"),
+        ("rows = 1 order by rows", "expected one boolean expression"),
+        ("rows in (select 1)", "is not allowed"),
+        ("rows = (select 1)", "is not allowed"),
+        ("load_extension('x')", "is not allowed"),
+        ("has(rows)", "is not allowed"),
+        ("rows = :p0", "is not allowed"),
+        ("rows = ?", "is not allowed"),
+        ("rows + 1 > 2", "is not allowed"),
+        ("rows = 1 as x", "is not allowed"),
+        ("*", "is not allowed"),
+        ("case when rows then 1 end", "is not allowed"),
+        ("rows is 1", "is not allowed"),
+        ("rows in ()", "is not allowed"),
+        ("rows between symmetric 3 and 1", "is not allowed"),
+        ("rows in (1) over ()", "is not allowed|expected e.g."),
+        ("mission like 'a' escape 'b'", "is not allowed"),
+        ("mission glob 'a'", "is not allowed"),
+        ("has(distinct 'a')", "is not allowed"),
+        ("has('a', 'b')", "is not allowed"),
+        ("rows = 1 collate nocase", "is not allowed"),
+        ("rows = -rows", "is not a number"),
+        ("rows = ", "expected e.g."),
+        ("((", "expected e.g."),
+        ("device = 'x", "expected e.g."),
+        ("not " * 100 + "rows", "nested"),
+        ("(" * 3000 + "rows" + ")" * 3000, "nested|expected e.g."),
+        ("rows = 1 or " * 2000 + "rows = 1", "letters"),
+    ],
+)
+def test_one_clear_line_for_all_else(condition: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        compile_where(condition, KINDS, HAS)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_values_are_bound_and_never_spliced() -> None:
+    text, values = compile_where("device = 'x''); drop table episodes; --' and rows > -2", KINDS, HAS)
+    assert text == '(("device" = :p0) AND ("rows" > :p1))'
+    assert values == {"p0": "x'); drop table episodes; --", "p1": -2}
+    assert compile_where("  ", KINDS) == ("1", {})
+
+
+def test_a_mapping_may_hold_what_it_likes() -> None:
+    row = {"front.blur": 0.2, "state": "open", "unknown": None}
+    assert evaluate("front.blur < 0.5 and state = 'open'", row)
+    assert not evaluate("unknown > 0", row)
+    assert not evaluate("not unknown > 0", row)
+    assert evaluate("has('front')", row, ["front"])
+    with pytest.raises(ConfigError, match="did you mean 'state'"):
+        evaluate("stat = 'open'", row)
+    with pytest.raises(ConfigError, match="compares text with a number"):
+        evaluate("state > 5", row)
+
+
+def test_order() -> None:
+    assert compile_order("rows desc, device", KINDS) == '"rows" desc, "device"'
+    for order in ("rows down", "rows desc desc", "rowz", "rows; drop table x", ""):
+        with pytest.raises(ConfigError):
+            compile_order(order, KINDS)

@@ -1,0 +1,115 @@
+"""Keys: files that are never overwritten nor readable by others, and clear lines for what is wrong with them."""
+
+import logging
+import stat
+from pathlib import Path
+
+import pytest
+import zmq.auth
+
+from sensorium.errors import ConfigError
+from sensorium.link import keys
+
+
+def test_a_new_pair_is_private_and_never_overwritten(tmp_path: Path) -> None:
+    public, secret = keys.new("rig-1", tmp_path / "keys")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    before = secret.read_bytes()
+    with pytest.raises(ConfigError, match="never overwritten"):
+        keys.new("rig-1", tmp_path / "keys")
+    assert secret.read_bytes() == before
+    public.unlink()
+    with pytest.raises(ConfigError, match="never overwritten"):
+        keys.new("rig-1", tmp_path / "keys")
+    assert "secret-key" not in keys.new("rig-2", tmp_path)[0].read_text()
+
+
+def test_the_files_are_pyzmq_certificates(tmp_path: Path) -> None:
+    public, secret = keys.new("rig-1", tmp_path)
+    pair = keys.pair(secret)
+    assert zmq.auth.load_certificate(public) == (pair.public, None)
+    assert zmq.auth.load_certificate(secret) == (pair.public, pair.secret)
+    assert zmq.curve_public(pair.secret) == pair.public
+    assert keys.server_key(public).encode() == pair.public
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "a b", "rig+2", "__x"])
+def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="key name"):
+        keys.new(name, tmp_path)
+
+
+def test_allow_list_revoke(tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    first, second = (keys.new("rig-1", tmp_path / where)[0] for where in ("a", "b"))
+    assert keys.allow(folder, first).name == "rig-1.key"
+    assert keys.allow(folder, first).name == "rig-1.key"
+    assert keys.allow(folder, second).name == "rig-1+2.key"
+    assert {key.name for key in keys.list_keys(folder)} == {"rig-1"}
+    assert {key.public for key in keys.list_keys(folder)} == {keys.server_key(first), keys.server_key(second)}
+    assert len(keys.revoke(folder, "rig-1")) == 2
+    assert keys.list_keys(folder) == []
+    with pytest.raises(ConfigError, match="allowed are: none"):
+        keys.revoke(folder, "rig-1")
+
+
+def test_a_key_stands_for_one_name(tmp_path: Path) -> None:
+    public, _ = keys.new("rig-1", tmp_path)
+    keys.allow(tmp_path / "keys", public)
+    other = tmp_path / "rig-2.key"
+    other.write_bytes(public.read_bytes())
+    with pytest.raises(ConfigError, match="allowed as 'rig-1'"):
+        keys.allow(tmp_path / "keys", other)
+
+
+def test_a_secret_is_not_what_is_allowed(tmp_path: Path) -> None:
+    _, secret = keys.new("rig-1", tmp_path)
+    with pytest.raises(ConfigError, match="expected the public file"):
+        keys.allow(tmp_path / "keys", secret)
+    assert not (tmp_path / "keys").exists()
+
+
+def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    _, secret = keys.new("rig-1", tmp_path)
+    secret.chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        keys.pair(secret)
+
+
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"No such file|does not exist|Invalid certificate"):
+        keys.server_key(tmp_path / "absent.key")
+    (tmp_path / "bad.key").write_text("hello")
+    with pytest.raises(ConfigError, match="expected a certificate"):
+        keys.server_key(tmp_path / "bad.key")
+    with pytest.raises(ConfigError, match="sensorium keys new ingest --dir"):
+        keys.ingest_pair(tmp_path)
+    public, _ = keys.new("rig-1", tmp_path)
+    with pytest.raises(ConfigError, match="no secret key"):
+        keys.pair(public)
+
+
+def test_an_unreadable_allowed_key_is_skipped_with_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    public, _ = keys.new("rig-1", tmp_path)
+    keys.allow(tmp_path, public)
+    (tmp_path / "allowed" / "rig-2.key").write_text("rubbish")
+    (tmp_path / "allowed" / "rig-3.key").write_bytes(b"\xff\xfe\x00")
+    with caplog.at_level(logging.WARNING):
+        assert [key.name for key in keys.list_keys(tmp_path)] == ["rig-1"]
+    assert "rig-2.key" in caplog.text
+    assert "rig-3.key" in caplog.text
+
+
+def test_the_allowed_keys_are_seen_as_they_change(tmp_path: Path) -> None:
+    allowed = keys.AllowedKeys(tmp_path)
+    public, _ = keys.new("rig-1", tmp_path)
+    text = keys.server_key(public)
+    assert allowed.user_id(text) is None
+    keys.allow(tmp_path, public)
+    assert allowed.refresh()
+    assert allowed.user_id(text) == f"rig-1/{text}"
+    assert allowed.allows(f"rig-1/{text}")
+    assert not allowed.refresh()
+    keys.revoke(tmp_path, "rig-1")
+    assert allowed.refresh()
+    assert not allowed.allows(f"rig-1/{text}")

@@ -1,0 +1,308 @@
+"""What a hostile or mistaken device meets at the server's end of the link."""
+
+import contextlib
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sensorium.errors import PeerViolation
+from sensorium.link import wire
+from sensorium.link.server.credit import QUANTUM_BYTES, CreditPool
+from sensorium.link.server.protocol import ServerLink
+from sensorium.link.server.transfer import Begin, Commit, Drop, Ledger, Limits, Session, State, Transfer
+
+SECOND = 1_000_000_000
+
+
+@dataclass
+class Peer:
+    """A device of which the test says every message."""
+
+    link: ServerLink
+    name: str = "rig-1"
+    session: int = 0
+    now_ns: int = 0
+
+    def say(self, message: wire.DeviceMessage, route: bytes = b"r") -> list[wire.Message]:
+        self.link.receive(route, f"{self.name}/key", message, self.now_ns)
+        self.link.poll(self.now_ns)
+        return [message for _, message in self.link.take_messages()]
+
+    def hello(self, **change: Any) -> list[wire.Message]:
+        about: dict[str, Any] = {"version": wire.VERSION, "nonce": 1, "device": self.name, "spool_id": "s"}
+        answers = self.say(wire.Hello(session=0, **{**about, **change}))
+        if isinstance(answers[0], wire.Welcome):
+            self.session = answers[0].session
+        return answers
+
+    def offer(self, number: int = 1, **change: Any) -> list[wire.Message]:
+        about: dict[str, Any] = {"ordinal": number, "size": 1 << 20, "sealed": True, "digest": bytes(32)}
+        return self.say(wire.Offer(session=self.session, episode=number.to_bytes(16, "big"), **{**about, **change}))
+
+    def do_begins(self) -> list[wire.Message]:
+        for job in self.link.take_jobs():
+            if isinstance(job, Begin):
+                self.link.arrivals.begun(job.episode, self.now_ns)
+        self.link.poll(self.now_ns)
+        return [message for _, message in self.link.take_messages()]
+
+    def data(self, size: int, offset: int = 0, want: int = 1, session: int | None = None) -> Any:
+        number = self.session if session is None else session
+        header = wire.Data(session=number, episode=(1).to_bytes(16, "big"), offset=offset, want=want)
+        return self.link.data(f"{self.name}/key", header, size, self.now_ns)
+
+
+def new_link(limits: Limits | None = None, secure: bool = True) -> ServerLink:
+    counter = itertools.count(100)
+    return ServerLink(lambda _: None, lambda: next(counter), lambda: 0, limits, secure)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "text"),
+    [
+        ({"version": 7}, "version", "install the same release"),
+        ({"device": "rig-2"}, "identity", "its key is that of 'rig-1'"),
+        ({"spool_id": "../x"}, "identity", "spool_id"),
+    ],
+)
+def test_a_hello_that_cannot_be_is_refused_with_the_reason(change: dict[str, Any], code: str, text: str) -> None:
+    (error,) = Peer(new_link()).hello(**change)
+    assert isinstance(error, wire.Error)
+    assert error.code == code
+    assert text in error.reason
+
+
+@pytest.mark.parametrize(("offered", "sent"), [(1000, 1001), (3 << 20, (1 << 20) + 1), (1000, 0)])
+def test_data_beyond_the_credit_or_the_limits_ends_the_session_and_nothing_is_written(offered: int, sent: int) -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer(size=offered)
+    peer.do_begins()
+    assert peer.data(sent) is None
+    assert not peer.link.sessions
+    assert peer.link.pool.outstanding == 0
+    assert peer.link.out.counters["violations"] == 1
+
+
+def test_the_pool_is_shared_evenly_by_whoever_wants_more_than_there_is() -> None:
+    size = (256 << 20) - 12345
+    pool = CreditPool(size)
+    offer = wire.Offer(session=1, episode=bytes(16), ordinal=0, size=1 << 40)
+    sessions = []
+    for number in range(20):
+        transfer = Transfer(offer, ("d", "s", 0), "d", 0, state=State.TAKING)
+        session = Session(number, b"r", "d/k", "d", "d", "s", 0, 0, limit=1 << 30, taken=1 << 30)
+        session.offers[offer.episode] = transfer
+        sessions.append(session)
+        pool.touch(session)
+    assert pool.turn() == sessions
+    shares = [session.outstanding for session in sessions]
+    assert sum(shares) == pool.outstanding == size
+    assert max(shares) - min(shares) <= QUANTUM_BYTES
+    pool.used(sessions[0], shares[0])
+    pool.close(sessions[1])
+    pool.turn()
+    assert sum(session.outstanding for session in sessions) == pool.outstanding == size
+    assert sessions[1].outstanding == 0
+
+
+def test_a_stranger_cannot_use_a_session_number() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    thief = Peer(peer.link, name="rig-2", session=peer.session)
+    assert thief.data(1000) is None
+    (answer,) = thief.say(wire.Probe(session=peer.session, sent_ns=1), route=b"other")
+    assert isinstance(answer, wire.Error)
+    assert peer.link.out.counters["stale_bytes"] == 1000
+    assert peer.data(1000) is not None
+
+
+def test_a_new_session_revokes_the_old_one() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    old = peer.session
+    peer.hello()
+    assert list(peer.link.sessions) == [peer.session]
+    assert peer.link.pool.outstanding == 0
+    assert peer.data(1000, session=old) is None
+    assert [type(m) for m in peer.offer()] == [wire.Want, wire.Credit]
+
+
+def test_a_gap_is_asked_for_once() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    assert peer.data(1000, offset=5000) is None
+    assert peer.data(1000, offset=6000) is None
+    wants = [m for _, m in peer.link.take_messages() if isinstance(m, wire.Want)]
+    assert [(w.offset, w.number) for w in wants] == [(0, 2)]
+    assert peer.link.out.counters["dropped_bytes"] == 2000
+
+
+def test_one_episode_id_from_two_spools_is_a_conflict() -> None:
+    link = new_link()
+    first, second = Peer(link), Peer(link, name="rig-2")
+    first.hello()
+    second.hello()
+    first.offer()
+    answers = second.offer()
+    assert [m.code for m in answers if isinstance(m, wire.Rejected)] == ["conflict"]
+
+
+def test_offers_and_sessions_are_limited() -> None:
+    link = new_link(Limits(offers=3, sessions=2))
+    peer = Peer(link)
+    peer.hello()
+    for number in range(1, 5):
+        answers = peer.offer(number)
+    assert not link.sessions
+    assert any(isinstance(m, wire.Error) and m.code == "violation" for m in answers)
+    for number in range(2):
+        Peer(link, name=f"a-{number}").hello()
+    (error,) = Peer(link, name="one-more").hello()
+    assert isinstance(error, wire.Error)
+    assert error.code == "busy"
+
+
+def test_one_device_cannot_take_all_the_sessions() -> None:
+    link = new_link(Limits(sessions_of_device=2))
+    peer = Peer(link)
+    for spool in ("a", "b", "c"):
+        (answer,) = peer.hello(spool_id=spool)
+    assert isinstance(answer, wire.Error)
+    assert answer.code == "busy"
+    (again,) = peer.hello(spool_id="a")
+    assert isinstance(again, wire.Welcome)
+    (other,) = Peer(link, name="rig-2").hello()
+    assert isinstance(other, wire.Welcome)
+
+
+def test_discards_for_several_reasons_are_noted_at_once_and_bounded() -> None:
+    link = new_link()
+    peer = Peer(link)
+    peer.hello()
+    link.take_jobs()
+    for number in range(100):
+        peer.say(wire.Discarded(session=peer.session, ordinals=(number,), reason=f"reason {number}"))
+    jobs = [job for job in link.take_jobs() if isinstance(job, Ledger)]
+    assert [job.ordinals for job in jobs] == [(number,) for number in range(16)]
+    for job in jobs:
+        link.ledgered(job.session, job.ordinals, [], 0)
+    peer.say(wire.Discarded(session=peer.session, ordinals=(99,), reason="again"))
+    assert [job.ordinals for job in link.take_jobs() if isinstance(job, Ledger)] == [(99,)]
+
+
+def test_full_staging_says_busy_and_not_rejected() -> None:
+    peer = Peer(new_link(Limits(staged_bytes=1 << 20)))
+    peer.hello()
+    peer.offer(1)
+    answers = peer.offer(2)
+    (error,) = [m for m in answers if isinstance(m, wire.Error)]
+    assert (error.code, error.episode) == ("busy", (2).to_bytes(16, "big"))
+    assert error.retry_s > 0
+
+
+def test_an_offer_during_the_drop_of_its_transfer_is_taken_up_after_it() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    (episode,) = (transfer.episode for transfer in peer.link.arrivals.by_episode.values())
+    peer.link.arrivals.failed(episode, "full", 0)
+    assert [type(job) for job in peer.link.take_jobs()] == [Drop]
+    peer.offer()
+    assert peer.link.take_jobs() == []  # one job of an episode at a time
+    peer.link.arrivals.dropped(episode, 0)
+    assert [type(job) for job in peer.link.take_jobs()] == [Begin]
+
+
+def test_a_restart_waits_for_the_bytes_being_written() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    transfer = peer.data(1000)
+    peer.offer(recoveries=1)
+    assert peer.link.take_jobs() == []
+    peer.link.written(transfer, peer.session, 1000, 0)
+    assert [type(job) for job in peer.link.take_jobs()] == [Begin]
+    peer.link.arrivals.begun(transfer.episode, 0)
+    assert transfer.accepted == 0
+
+
+def test_a_commit_that_the_store_could_not_do_is_tried_again() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer(size=1000)
+    peer.do_begins()
+    transfer = peer.data(1000)
+    peer.link.written(transfer, peer.session, 1000, 0)
+    sealed = wire.Sealed(session=peer.session, episode=(1).to_bytes(16, "big"), size=1000, digest=bytes(32))
+    peer.say(sealed)
+    assert [type(job) for job in peer.link.take_jobs()] == [Commit]
+    peer.link.arrivals.failed(transfer.episode, "full", 0, spoiled=False)
+    peer.link.poll(SECOND)
+    assert peer.link.take_jobs() == []
+    peer.link.poll(6 * SECOND)
+    assert [type(job) for job in peer.link.take_jobs()] == [Commit]
+
+
+def test_silent_and_stalled_sessions_expire_and_their_staging_later() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    assert peer.link.pool.outstanding > 0
+    for _ in range(4):  # it goes on to probe, but never uses its credit
+        peer.now_ns += 10 * SECOND
+        peer.say(wire.Probe(session=peer.session, sent_ns=1))
+    assert not peer.link.sessions
+    assert peer.link.pool.outstanding == 0
+    assert peer.link.arrivals.by_episode
+    peer.now_ns += 1000 * SECOND
+    peer.link.poll(peer.now_ns)
+    assert [type(job) for job in peer.link.take_jobs() if isinstance(job, Drop)] == [Drop]
+
+
+def test_unknown_messages_are_answered_and_rubbish_ends_only_its_sender() -> None:
+    link = new_link()
+    good, bad = Peer(link), Peer(link, name="rig-2")
+    good.hello()
+    bad.hello()
+    link.misunderstood(b"r", "rig-1/key", wire.UnknownMessage("teleport", good.session), 0)
+    ((_, answer),) = link.take_messages()
+    assert isinstance(answer, wire.Error)
+    assert answer.code == "unknown"
+    assert good.session in link.sessions
+
+
+def test_revoking_a_key_ends_its_sessions_alone() -> None:
+    link = new_link()
+    first, second = Peer(link), Peer(link, name="rig-2")
+    first.hello()
+    second.hello()
+    link.revoke(lambda user_id: user_id != "rig-2/key", 0)
+    assert list(link.sessions) == [first.session]
+
+
+def test_without_keys_a_spool_is_the_identity() -> None:
+    link = new_link(secure=False)
+    link.receive(b"r", "", wire.Hello(session=0, version=1, nonce=1, device="cam", spool_id="abc"), 0)
+    (session,) = link.sessions.values()
+    assert (session.identity, session.device) == ("insecure:abc", "cam")
+
+
+@given(frame=st.binary(max_size=200))
+def test_random_bytes_are_a_violation_and_nothing_else(frame: bytes) -> None:
+    for decode in (wire.decode_from_device, wire.decode_from_server):
+        with contextlib.suppress(PeerViolation):
+            decode(frame)
