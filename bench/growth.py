@@ -15,7 +15,7 @@ from blake3 import blake3
 from measuring import DEVICE, Comparison, Options, compared, main
 
 import sensorium
-from sensorium.corpus.reader import Corpus
+from sensorium.corpus.corpus import Corpus
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open, Seal, StreamEntry

@@ -14,7 +14,8 @@ from measuring import DEVICE, Comparison, Options, Server, compared, ingest_proc
 import sensorium
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
-from sensorium.corpus.reader import Corpus, Episode
+from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.episode import Episode
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.stream import Block, StreamSpec

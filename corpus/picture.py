@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.corpus.reader import Episode, Stream
+from sensorium.corpus.episode import Episode
+from sensorium.corpus.stream import Stream
 from sensorium.perception.drawing import (
     ALARM,
     Axis,

@@ -20,7 +20,7 @@ from sensorium.corpus.commits import (
     record_path,
     record_paths,
 )
-from sensorium.corpus.reader import Episode
+from sensorium.corpus.episode import Episode
 from sensorium.errors import Corrupt, StoreError
 
 _READ_BYTES = 1 << 20

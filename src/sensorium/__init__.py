@@ -4,6 +4,7 @@ store = sensorium.open("corpus")
 for episode in store.query("device = 'rig-1' and duration_s > 5"): ...
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import (
@@ -18,8 +19,11 @@ from sensorium.errors import (
 )
 
 if TYPE_CHECKING:
-    from sensorium.corpus.reader import Corpus, Episode, Samples, Stream, Window
-    from sensorium.corpus.reader import open_store as open  # noqa: A004 - sensorium.open reads like the built-in
+    from sensorium.corpus.corpus import Corpus
+    from sensorium.corpus.corpus import open_store as open  # noqa: A004 - sensorium.open reads like the built-in
+    from sensorium.corpus.episode import Episode
+    from sensorium.corpus.stream import Samples, Stream
+    from sensorium.corpus.windows import Window
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,13 +42,20 @@ __all__ = [
     "Window",
     "open",
 ]
-_READER = {name: name for name in ("Corpus", "Episode", "Samples", "Stream", "Window")} | {"open": "open_store"}
+_HOMES = {
+    "Corpus": "corpus",
+    "Episode": "episode",
+    "Samples": "stream",
+    "Stream": "stream",
+    "Window": "windows",
+    "open": "corpus",
+}
+"""The module under `sensorium.corpus` that each of the reader's names is in."""
 
 
 def __getattr__(name: str) -> Any:
     """The reader's names, imported when first used: a device that only captures need not load them."""
-    if name not in _READER:
+    if name not in _HOMES:
         raise AttributeError(f"module 'sensorium' has no attribute {name!r}")
-    from sensorium.corpus import reader
-
-    return getattr(reader, _READER[name])
+    home = importlib.import_module(f"sensorium.corpus.{_HOMES[name]}")
+    return getattr(home, "open_store" if name == "open" else name)

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sensorium
-from sensorium.corpus.reader import Stream
+from sensorium.corpus.stream import Stream
 from sensorium.drivers.stream import DTYPES
 from sensorium.episode import layout
 from sensorium.episode.documents import Encoding, Note

@@ -1,0 +1,118 @@
+"""A store open for reading: episodes found through its catalog by a condition, by an id, as windows."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from sensorium.corpus.catalog import CATALOG, COLUMNS, SpoolLedger, read_engine, spool_ledgers
+from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.episode import Episode, nanoseconds
+from sensorium.corpus.windows import Window, windows_in_batches
+from sensorium.drivers.registry import nearest
+from sensorium.episode.where import compile_order, compile_where
+from sensorium.errors import ConfigError, StoreError
+
+_HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {})"
+
+
+class Corpus:
+    """A store, open for reading, while another process may write it. Holds nothing open between calls."""
+
+    def __init__(self, path: Path) -> None:
+        check_store_version(path)
+        self.path = path
+        self._engine = read_engine(path / CATALOG)
+        with self._reading():
+            pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_store, (self.path,)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise StoreError(f"{self.path / CATALOG}: {error.orig}; run `sensorium rebuild-catalog`") from error
+
+    def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[Episode]:
+        """The committed episodes for which `where` is true, in the order that they were begun unless `order_by` says.
+
+        Raises:
+            ConfigError: the condition or the order is not one (`sensorium.episode.where` has the grammar).
+        """
+        return self._query(where, order_by, limit, ())
+
+    def _query(self, where: str, order_by: str, limit: int | None, having: Sequence[str]) -> list[Episode]:
+        condition = compile_where(where, COLUMNS, _HAS)
+        values = condition.values | {f"stream{number}": name for number, name in enumerate(having)}
+        conditions = [condition.text, *(_HAS.format(f":stream{number}") for number in range(len(having)))]
+        order = f"{compile_order(order_by, COLUMNS)}, " if order_by.strip() else ""
+        text = f"SELECT * FROM episodes WHERE {' AND '.join(conditions)} ORDER BY {order}episode"
+        if limit is not None:
+            text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
+        with self._reading() as connection:
+            rows = connection.execute(sa.text(text), values).mappings().all()
+        return [Episode(self.path, dict(row)) for row in rows]
+
+    def records(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[dict[str, Any]]:
+        """`query`, as plain dictionaries."""
+        return [episode.as_dict() for episode in self.query(where, order_by, limit)]
+
+    def episode(self, episode: str) -> Episode:
+        """The episode whose id begins with `episode`; none or several raise `ConfigError`."""
+        statement = sa.text("SELECT * FROM episodes WHERE substr(episode, 1, :n) = :id ORDER BY episode LIMIT 2")
+        with self._reading() as connection:
+            rows = connection.execute(statement, {"id": episode.lower(), "n": len(episode)}).mappings().all()
+        if len(rows) != 1 or not episode:
+            which = "no episode begins" if not rows else "more than one episode begins"
+            raise ConfigError(f"{self.path}: {which} with {episode!r}; `sensorium query {self.path}` lists them")
+        return Episode(self.path, dict(rows[0]))
+
+    def ledger(self, device: str | None = None) -> list[SpoolLedger]:
+        """What became of every ordinal of every spool, or of one device's spools."""
+        with self._reading() as connection:
+            return spool_ledgers(connection, device)
+
+    def windows(
+        self,
+        where: str = "",
+        *,
+        length_s: float,
+        streams: Sequence[str],
+        batch_size: int = 1,
+        seed: int = 0,
+        stride_s: float | None = None,
+    ) -> Iterator[list[Window]]:
+        """Every whole window of the matching episodes that have all `streams`, once each, in batches.
+
+        A batch is a list of up to `batch_size` windows, drawn from all episodes in an order that `seed` alone decides.
+        Windows begin each `stride_s` (None: `length_s`) from an episode's start. Streams are not resampled, so
+        the windows of a batch may differ by a sample; one in which a stream is silent has none of it.
+        """
+        length_ns = nanoseconds(length_s)
+        stride_ns = length_ns if stride_s is None else nanoseconds(stride_s)
+        if length_ns < 1 or stride_ns < 1 or batch_size < 1:
+            raise ConfigError(f"windows of {length_s} s each {stride_s} s, {batch_size} a batch: expected more than 0")
+        episodes = self._query(where, "episode", None, streams)
+        if not episodes:
+            self._check_streams(streams)
+        yield from windows_in_batches(episodes, length_ns, stride_ns, streams, batch_size, seed)
+
+    def _check_streams(self, names: Sequence[str]) -> None:
+        """Raise `ConfigError` for a name that no episode has: a typo is not an empty corpus."""
+        with self._reading() as connection:
+            known = set(connection.execute(sa.text("SELECT DISTINCT name FROM streams")).scalars())
+        for name in names if known else ():
+            if name not in known:
+                raise ConfigError(f"{self.path}: no episode has a stream {name!r}{nearest(name, known)}")
+
+
+def open_store(path: str | Path) -> Corpus:
+    """Open the store at `path` for reading; `StoreError` if it is none, of another version, or cannot be read."""
+    return Corpus(Path(path))

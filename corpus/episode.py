@@ -1,0 +1,145 @@
+"""One committed episode: what the catalog and its own documents say of it, its streams, its samples with UTC."""
+
+import functools
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from sensorium.corpus.arrays import ZarrArray
+from sensorium.corpus.catalog import COLUMNS
+from sensorium.corpus.commits import EPISODES, month_of
+from sensorium.corpus.stream import Samples, Stream
+from sensorium.corpus.utc import Probes, utc_of
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import Stamps
+from sensorium.errors import ConfigError, Corrupt
+
+MAX_S = 1e9
+
+
+class Episode:
+    """One committed episode. `row` holds the catalog's columns; its files are opened when first needed."""
+
+    def __init__(self, store: Path, row: Mapping[str, Any]) -> None:
+        self._store, self._row = store, row
+        self.row = {name: row[name] for name in COLUMNS}
+
+    def __repr__(self) -> str:
+        return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self._document['streams'])}>"
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """The episode's Zarr group."""
+        return self._store / EPISODES / month_of(uuid.UUID(self.id)) / self.id
+
+    @functools.cached_property
+    def _document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self._row["document"])
+        return document
+
+    def reopened(self) -> "Episode":
+        """The same episode, with nothing read yet."""
+        return Episode(self._store, self._row)
+
+    @property
+    def id(self) -> str:
+        return str(self.row["episode"])
+
+    @property
+    def device(self) -> str:
+        return str(self.row["device"])
+
+    @property
+    def start_ns(self) -> int:
+        """Where the episode begins, in the device's clock."""
+        return int(self.row["start_ns"])
+
+    @property
+    def duration_s(self) -> float:
+        return float(self.row["duration_s"])
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """By stream: captured, stored, filtered by rule, lost by cause."""
+        blank = {"captured": 0, "stored": 0, "filtered": {}, "lost": {}}
+        return {name: blank | account for name, account in self._document["account"].items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `query --format json` prints: the catalog's columns, with `streams` and `account` by stream."""
+        return {**self.row, "streams": self._document["streams"], "account": self.account}
+
+    @functools.cached_property
+    def attributes(self) -> dict[str, Any]:
+        """All that the device said of the episode: mission, clock, provenance, account, summary, notes, software."""
+        attributes: dict[str, Any] = self._group["attributes"]["sensorium"]
+        return attributes
+
+    @functools.cached_property
+    def streams(self) -> Mapping[str, Stream]:
+        """The episode's streams by name."""
+        members = self._members
+        return {path: Stream(self.folder, path, members) for path in members if "/" not in path and path != "clock"}
+
+    @functools.cached_property
+    def clock(self) -> Clock:
+        """The clock that the stamps are in."""
+        return msgspec.convert(self.attributes["clock"], Clock)
+
+    @functools.cached_property
+    def probes(self) -> Probes:
+        """int64 [m, 3]: device_ns, server_ns, round_trip_ns."""
+        array = ZarrArray(self.folder / "clock", self._members["clock"])
+        return array.read(0, len(array))
+
+    def utc(self, captured_ns: Stamps) -> tuple[Stamps | None, Stamps | None]:
+        """UTC and its uncertainty, int64 nanoseconds, of stamps of this episode; None where not known."""
+        return utc_of(captured_ns, self.clock, self.probes)
+
+    def window(self, start_s: float, length_s: float, streams: Sequence[str] | None = None) -> dict[str, Samples]:
+        """The samples in [start_s, start_s + length_s) after the episode's start, of these streams (None: of all)."""
+        start_ns = self.start_ns + nanoseconds(start_s)
+        return self.samples(start_ns, start_ns + nanoseconds(length_s), streams)
+
+    def samples(self, start_ns: int, end_ns: int, streams: Sequence[str] | None = None) -> dict[str, Samples]:
+        """The samples in [start_ns, end_ns) of the device's clock, of these streams (None: of all)."""
+        found = {}
+        for name in self.streams if streams is None else streams:
+            if name not in self.streams:
+                hint = nearest(name, self.streams)
+                raise ConfigError(f"episode {self.id}: no stream {name!r}{hint}; it has {', '.join(self.streams)}")
+            stream = self.streams[name]
+            first, last = (int(row) for row in np.searchsorted(stream.captured_ns, [start_ns, end_ns], "left"))
+            captured_ns = stream.captured_ns[first:last].copy()
+            found[name] = Samples(captured_ns, *self.utc(captured_ns), stream[first:last])
+        return found
+
+    @property
+    def _members(self) -> dict[str, Any]:
+        members: dict[str, Any] = self._group["consolidated_metadata"]["metadata"]
+        return members
+
+    @functools.cached_property
+    def _group(self) -> dict[str, Any]:
+        path = self.folder / "zarr.json"
+        try:
+            document: dict[str, Any] = json.loads(path.read_bytes())
+            if not isinstance(document["consolidated_metadata"]["metadata"]["clock"], dict):
+                raise KeyError("clock")
+            return document
+        except OSError as error:
+            raise Corrupt(f"{path}: missing ({error.strerror}); run `sensorium verify`") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise Corrupt(f"{path}: not an episode's document: {error!r}; run `sensorium verify`") from error
+
+
+def nanoseconds(seconds: float) -> int:
+    """Of a length or a distance in time; `ConfigError` unless it is a number within `MAX_S`."""
+    if not abs(seconds) < MAX_S:
+        raise ConfigError(f"{seconds} s: expected a number of seconds within {MAX_S:g}")
+    return round(seconds * 1e9)

@@ -1,0 +1,142 @@
+"""One stream of an episode as an array: sliced by row, decoded as it is read, every checksum checked."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import cv2
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.corpus.arrays import ZarrArray
+from sensorium.drivers.stream import Stamps, StreamSpec
+from sensorium.episode.documents import Encoding
+from sensorium.errors import ConfigError, Corrupt
+
+Array = npt.NDArray[Any]
+
+
+class Samples(NamedTuple):
+    """Samples of one stream in a window: `captured_ns` int64 [n] in the device's clock, `data` [n, *shape].
+
+    `utc_ns` and `uncertainty_ns` are int64 [n], or None where they are not known.
+    """
+
+    captured_ns: Stamps
+    utc_ns: Stamps | None
+    uncertainty_ns: Stamps | None
+    data: Array
+
+
+class Stream:
+    """One stream of an episode, as an array [n, *spec.shape] of `spec.dtype`; encoded media are decoded on reading.
+
+    Index it with an int or a slice. What is read is checked; damage raises `Corrupt`.
+    """
+
+    def __init__(self, folder: Path, name: str, members: Mapping[str, Any]) -> None:
+        try:
+            about = members[name]["attributes"]["sensorium"]
+            self.spec = msgspec.convert(about["spec"], StreamSpec)
+            self.encoding = msgspec.convert(about["encoding"], Encoding)
+            self.media_type: str = about["media_type"]
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise Corrupt(f"{folder}: stream {name!r}: {error!r}; run `sensorium verify`") from error
+        self._path = f"{folder}: stream {name!r}"
+        arrays = {
+            path.rpartition("/")[2]: ZarrArray(folder / path, document)
+            for path, document in members.items()
+            if path.rpartition("/")[0] == name and document["node_type"] == "array"
+        }
+        if not {"data", "captured_ns"} <= arrays.keys():
+            raise Corrupt(f"{self._path}: has only {', '.join(arrays) or 'no arrays'}; run `sensorium verify`")
+        self._arrays = arrays
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.spec.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.spec.dtype)
+
+    @functools.cached_property
+    def captured_ns(self) -> Stamps:
+        """Stamps, int64 [n], in the device's clock; never stepping back."""
+        return self._whole("captured_ns")
+
+    @functools.cached_property
+    def sensor_ns(self) -> Stamps | None:
+        """The sensor's own counter, int64 [n], where it has one."""
+        return self._whole("sensor_ns") if "sensor_ns" in self._arrays else None
+
+    def __len__(self) -> int:
+        return len(self._arrays["captured_ns"])
+
+    def __iter__(self) -> Iterator[Array]:
+        return (self[row] for row in range(len(self)))
+
+    @overload
+    def __getitem__(self, key: int) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice) -> Array: ...
+    def __getitem__(self, key: int | slice) -> Any:
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step < 0:
+                return self[slice(stop + 1, start + 1, 1)][::step] if stop < start else self._rows(0, 0)
+            return self._rows(start, max(start, stop))[::step]
+        row = range(len(self))[key]
+        return self._rows(row, row + 1)[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        whole: Array = self[:]
+        return whole if dtype is None else whole.astype(dtype)
+
+    def item(self, row: int) -> bytes:
+        """The encoded bytes of one sample of a stream of media."""
+        if "offset" not in self._arrays:
+            raise ConfigError(f"{self._path}: holds numbers, not encoded items; index it")
+        row = range(len(self))[row]
+        first, last = (int(offset) for offset in self._offsets[row : row + 2])
+        return self._arrays["data"].read(first, last).tobytes()
+
+    def check(self) -> None:
+        """Read everything; `Corrupt` at the first chunk that does not hold."""
+        for array in self._arrays.values():
+            array.check()
+
+    @functools.cached_property
+    def _offsets(self) -> Stamps:
+        offsets = self._whole("offset")
+        rises = bool((offsets[1:] >= offsets[:-1]).all())
+        if len(offsets) != len(self) + 1 or offsets[0] or offsets[-1] != len(self._arrays["data"]) or not rises:
+            raise Corrupt(f"{self._path}: its offsets do not fit its data; run `sensorium verify`")
+        return offsets
+
+    def _whole(self, name: str) -> Array:
+        array = self._arrays[name]
+        whole: Array = array.read(0, len(array))
+        return whole
+
+    def _rows(self, start: int, stop: int) -> Array:
+        if "offset" not in self._arrays:
+            return self._arrays["data"].read(start, stop)
+        out = np.empty((stop - start, *self.spec.shape), self.dtype)
+        if stop > start:
+            offsets = self._offsets[start : stop + 1]
+            blob = self._arrays["data"].read(int(offsets[0]), int(offsets[-1]))
+            for row, (first, last) in enumerate(zip(offsets[:-1] - offsets[0], offsets[1:] - offsets[0], strict=True)):
+                out[row] = self._decoded(blob[first:last], start + row)
+        return out
+
+    def _decoded(self, item: Array, row: int) -> Array:
+        gray = len(self.spec.shape) == 2
+        frame = cv2.imdecode(item, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR)
+        if frame is None or frame.shape != self.spec.shape:
+            got = "nothing" if frame is None else str(frame.shape)
+            raise Corrupt(f"{self._path}: item {row} decodes to {got}, expected {self.spec.shape}")
+        picture: Array = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if self.spec.color_order.upper() == "RGB" else frame
+        return picture
