@@ -535,6 +535,31 @@ def test_a_committed_episode_with_another_digest_is_kept() -> None:
     assert [type(event) for event in link.take_events()] == [events.Committed]
 
 
+def test_an_episode_whose_seal_is_noted_after_its_last_byte_was_sent_is_told_as_sealed() -> None:
+    link = DeviceLink("rig-1", "s", "b", lambda: (0, 1), lambda _: [], lambda: 0.5)
+    link.poll(0)
+    (hello,) = link.take_messages()
+    assert isinstance(hello, wire.Hello)
+    link.receive(wire.Welcome(session=9, nonce=hello.nonce), 0)
+    growing = Waiting(uuid.UUID(int=1), 0, 1000, False, b"")
+    link.refresh([growing], 0)
+    link.receive(wire.Want(session=9, episode=growing.episode.bytes, offset=0, number=1), 0)
+    link.receive(wire.Credit(session=9, limit=1 << 20, taken=0), 0)
+    data, size = link.next_data(0) or (None, 0)
+    assert data is not None
+    assert size == 1000
+    link.sent(data, size, 0)
+    link.take_messages()
+    sealed = replace(growing, sealed=True, digest=bytes(32))
+    for _ in range(2):  # it is told once
+        link.refresh([sealed], 0)
+    offer, seal = link.take_messages()
+    assert isinstance(offer, wire.Offer)
+    assert offer.sealed
+    assert isinstance(seal, wire.Sealed)
+    assert (seal.size, seal.digest) == (1000, bytes(32))
+
+
 def test_probes_of_a_long_episode_are_thinned_to_its_end() -> None:
     """A day has more probes than SEALED takes; without its last ones UTC would be vague for most of it."""
     spread = [_thinned([(n, n, 1) for n in range(count)], 1000) for count in range(0, 20_000, 37)]

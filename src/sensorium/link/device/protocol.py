@@ -206,6 +206,7 @@ class DeviceLink:
                 else:
                     transfer.waiting = item
                 self._offer(item)
+                self._finish(session.open[item.episode])  # the spool may note the seal after the last byte was sent
         rank = {item.episode: place for place, item in enumerate(waiting)}
         session.order = sorted(session.open.values(), key=lambda t: rank.get(t.waiting.episode, len(rank)))
 
