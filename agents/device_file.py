@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    ValidationError,
+    field_validator,
+)
 
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.registry import GROUP as FILTERS
@@ -102,7 +111,7 @@ class DeviceFile(_Part):
     trigger: Annotated[TriggerConfig, _by_kind(TRIGGERS, TriggerConfig)]
     ingest: IngestPart | None = None
     spool: SpoolPart = SpoolPart()
-    filters: dict[str, list[Annotated[FilterConfig, _by_kind(FILTERS, FilterConfig)]]] = {}
+    filters: dict[str, list[Annotated[FilterConfig[Any], SkipValidation(), _by_kind(FILTERS, FilterConfig)]]] = {}
     encodings: dict[str, EncodingPart] = {}
     mission: MissionPart = MissionPart()
     provenance: ProvenancePart = ProvenancePart()

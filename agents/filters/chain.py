@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic
 
 import msgspec
 import numpy as np
 
-from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.filter import FilterConfig, State
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
@@ -36,12 +36,17 @@ class Filtered:
 
 
 @dataclass(slots=True)
-class _Stage:
+class _Stage(Generic[State]):
     """One filter of a stream, with its state and the spec of what it makes."""
 
-    config: FilterConfig
-    state: Any
+    config: FilterConfig[State]
+    state: State
     spec: StreamSpec
+
+    def step(self, block: Block) -> Block:
+        """What is left of `block`; where nothing is, its loss alone."""
+        self.state, made = self.config.step(self.state, block)
+        return _loss_alone(self.spec, block.lost_before) if made is None else made
 
 
 class FilterChain:
@@ -54,13 +59,13 @@ class FilterChain:
             stream whose name is taken; names the place in the device file, such as `filters.front[1]`.
     """
 
-    def __init__(self, specs: Sequence[StreamSpec], filters: Mapping[str, Sequence[FilterConfig]]) -> None:
-        self._stages: dict[str, list[_Stage]] = {}
+    def __init__(self, specs: Sequence[StreamSpec], filters: Mapping[str, Sequence[FilterConfig[Any]]]) -> None:
+        self._stages: dict[str, list[_Stage[Any]]] = {}
         fed = {spec.name: spec for spec in specs}
         made: list[StreamSpec] = []
         waiting = list(specs)
         for spec in waiting:
-            stages: list[_Stage] = []
+            stages: list[_Stage[Any]] = []
             for number, config in enumerate(filters.get(spec.name, ())):
                 stage = _stage(config, spec, f"filters.{spec.name}[{number}]", fed)
                 stages.append(stage)
@@ -90,8 +95,7 @@ class FilterChain:
         for stage in self._stages[block.stream]:
             if left is None:
                 break
-            stage.state, made = stage.config.step(stage.state, left)
-            made = _loss_alone(stage.spec, left.lost_before) if made is None else made
+            made = stage.step(left)
             if stage.config.into is not None:
                 derived += self.step(replace(made, stream=stage.spec.name))
                 continue
@@ -106,7 +110,7 @@ class FilterChain:
         return [Filtered(block.stream, left, filtered), *derived]
 
 
-def _stage(config: FilterConfig, spec: StreamSpec, place: str, fed: Mapping[str, StreamSpec]) -> _Stage:
+def _stage(config: FilterConfig[State], spec: StreamSpec, place: str, fed: Mapping[str, StreamSpec]) -> _Stage[State]:
     if config.into in fed:
         raise ConfigError(f"{place}.into: there is a stream {config.into!r} already, choose another name")
     try:

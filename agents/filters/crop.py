@@ -12,7 +12,7 @@ from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 
 
-class Crop(FilterConfig):
+class Crop(FilterConfig[None]):
     """The rectangle `width` by `height` whose upper left pixel is at `x`, `y`.
 
     >>> frames = Block("cam", np.array([5]), np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
@@ -36,6 +36,9 @@ class Crop(FilterConfig):
                 f" {width}x{height} pictures of {spec.name!r}"
             )
         return cut(spec, self.x, self.y, self.width, self.height)
+
+    def start(self, spec: StreamSpec) -> None:
+        del spec
 
     def step(self, state: None, block: Block) -> tuple[None, Block]:
         part = block.data[:, self.y : self.y + self.height, self.x : self.x + self.width]

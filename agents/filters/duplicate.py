@@ -1,7 +1,7 @@
 """duplicate: pictures that look like the last one kept are dropped."""
 
-from dataclasses import replace
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
@@ -12,7 +12,8 @@ from sensorium.perception.dhash import BITS, dhash, distance
 from sensorium.perception.gray import check_pictures, gray
 
 
-class DuplicateState(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DuplicateState:
     """The colour order, and hash and stamp of the last picture kept."""
 
     color_order: str
@@ -20,7 +21,7 @@ class DuplicateState(NamedTuple):
     last_ns: int = 0
 
 
-class Duplicate(FilterConfig):
+class Duplicate(FilterConfig[DuplicateState]):
     """Pictures whose dHash is within `max_distance` bits of 64 of the last one kept are dropped, but one is kept after
     every `keep_every_s` where that is given. Annotates `dhash_distance`, which is 64 for the first picture.
 
@@ -51,7 +52,7 @@ class Duplicate(FilterConfig):
                 distances[row] = distance(found, state.last_hash)
                 kept[row] = distances[row] > self.max_distance or self._is_due(stamp - state.last_ns)
             if kept[row]:
-                state = state._replace(last_hash=found, last_ns=stamp)
+                state = replace(state, last_hash=found, last_ns=stamp)
         annotated = replace(block, scores={**block.scores, "dhash_distance": distances})
         return state, annotated.take(kept, block.lost_before)
 

@@ -1,6 +1,6 @@
 """lowpass: rows without what is above a frequency, and where asked fewer of them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil, cos, nan, pi, sin, sqrt
 from typing import Literal, NamedTuple, Self
 
@@ -27,7 +27,8 @@ Delays = tuple[float, float]
 _ANEW: Delays = (nan, nan)
 
 
-class LowpassState(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LowpassState:
     """The coefficients, the two delays of each channel, and the number of the next row, modulo `decimate`."""
 
     biquad: Biquad
@@ -50,7 +51,7 @@ def butterworth(cutoff_hz: float, rate_hz: float) -> Biquad:
     return Biquad(b1 / 2, b1, b1 / 2, -2 * cos(angle) / a0, (1 - alpha) / a0)
 
 
-class Lowpass(FilterConfig):
+class Lowpass(FilterConfig[LowpassState]):
     """A Butterworth low-pass of order 2 over every channel: -3 dB at `cutoff_hz`, 12 dB an octave above it.
 
     It is causal, so what passes comes later than its stamp, by 0.225 / `cutoff_hz` seconds for slow signals; stamps

@@ -1,6 +1,7 @@
 """rate: at most so many samples a second, by their stamps."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -10,7 +11,8 @@ from sensorium.agents.filters.filter import FilterConfig
 from sensorium.drivers.stream import Block, StreamSpec
 
 
-class RateState(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RateState:
     """Where periods are counted from, and the number of the last one that has its sample."""
 
     lead_ns: float
@@ -18,7 +20,7 @@ class RateState(NamedTuple):
     last_period: float | None = None
 
 
-class Rate(FilterConfig):
+class Rate(FilterConfig[RateState]):
     """The first sample of every period of 1 / `max_hz` is kept.
 
     Periods lie on a fixed grid and are not counted from the last sample kept, so jitter does not lower the rate. The
@@ -54,4 +56,4 @@ class Rate(FilterConfig):
         before = np.nan if state.last_period is None else state.last_period
         is_first = np.diff(periods, prepend=before) != 0
         kept = block.take(is_first, block.lost_before)
-        return state._replace(origin_ns=origin_ns, last_period=float(periods[-1])), kept
+        return replace(state, origin_ns=origin_ns, last_period=float(periods[-1])), kept

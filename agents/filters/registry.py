@@ -1,6 +1,7 @@
 """The registry of filters: entry points of the group `sensorium.filters`, by `kind`."""
 
 from importlib.metadata import EntryPoint
+from typing import Any
 
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.drivers.registry import kinds, model_of
@@ -13,6 +14,6 @@ def filter_kinds() -> dict[str, EntryPoint]:
     return kinds(GROUP)
 
 
-def filter_config(kind: str) -> type[FilterConfig]:
+def filter_config(kind: str) -> type[FilterConfig[Any]]:
     """The model of the filter `kind`; an unknown kind raises `ConfigError` that suggests the nearest."""
     return model_of(GROUP, kind, FilterConfig)

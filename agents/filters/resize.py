@@ -13,7 +13,7 @@ from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.perception.gray import check_pictures
 
 
-class Resize(FilterConfig):
+class Resize(FilterConfig[None]):
     """`size` [width, height]. Pixels are averaged over their area (OpenCV's INTER_AREA), so shrinking does not alias.
 
     >>> frames = Block("cam", np.array([5]), np.array([[[0, 2], [4, 6]]], np.uint8))
@@ -27,6 +27,9 @@ class Resize(FilterConfig):
     def output(self, spec: StreamSpec) -> StreamSpec:
         check_pictures(spec)
         return scaled(spec, *self.size)
+
+    def start(self, spec: StreamSpec) -> None:
+        del spec
 
     def step(self, state: None, block: Block) -> tuple[None, Block]:
         width, height = self.size

@@ -1,7 +1,7 @@
 """sharpness: pictures that are blurred, for this stream, are dropped."""
 
-from dataclasses import replace
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
@@ -12,14 +12,15 @@ from sensorium.perception.gray import check_pictures, gray
 from sensorium.perception.sharpness import noise_ratio, sharpness
 
 
-class SharpnessState(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SharpnessState:
     """The colour order, and the sharpness of the last pictures, kept or not."""
 
     color_order: str
     recent: tuple[float, ...] = ()
 
 
-class Sharpness(FilterConfig):
+class Sharpness(FilterConfig[SharpnessState]):
     """Pictures below the `percentile` of the sharpness of the last `window` pictures of the same stream are dropped.
 
     A fixed limit would not do: the value depends on scene, lens and noise. Up to a tenth of the window all pass. With
@@ -59,4 +60,4 @@ class Sharpness(FilterConfig):
             if self.max_noise_ratio is not None and noise_ratio(flat, value) > self.max_noise_ratio:
                 kept[row] = False
         annotated = replace(block, scores={**block.scores, "sharpness": values})
-        return state._replace(recent=tuple(recent)), annotated.take(kept, block.lost_before)
+        return replace(state, recent=tuple(recent)), annotated.take(kept, block.lost_before)

@@ -25,28 +25,37 @@ IMU = StreamSpec(name="rig.imu0", modality="imu", dtype="float64", shape=(2,), r
 SPECS = (FRONT, IMU)
 
 
-class Nothing(FilterConfig):
+class Nothing(FilterConfig[None]):
     """Leaves nothing, as a filter may: None also where there was a loss."""
 
     kind: str = "nothing"
 
-    def step(self, state, block):
+    def start(self, spec: StreamSpec) -> None:
+        del spec
+
+    def step(self, state: None, block: Block) -> tuple[None, Block | None]:
         return state, None
 
 
-class Twice(FilterConfig):
+class Twice(FilterConfig[None]):
     kind: str = "twice"
 
-    def step(self, state, block):
+    def start(self, spec: StreamSpec) -> None:
+        del spec
+
+    def step(self, state: None, block: Block) -> tuple[None, Block | None]:
         return state, block.take(np.arange(len(block)).repeat(2), 0)
 
 
-class Forgetful(FilterConfig):
+class Forgetful(FilterConfig[None]):
     """Forgets the loss."""
 
     kind: str = "forgetful"
 
-    def step(self, state, block):
+    def start(self, spec: StreamSpec) -> None:
+        del spec
+
+    def step(self, state: None, block: Block) -> tuple[None, Block | None]:
         return state, block.take(slice(None), 0)
 
 
