@@ -26,14 +26,14 @@ SAY_EVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What came from a sensor: a block, or a change. `missed` counts, by cause, samples of `stream` lost before it."""
+    """What came from a sensor: a block, or a change. `lost` counts, by cause, samples of `stream` lost before it."""
 
     sensor: str
     order: int
     block: Block | None = None
     stream: str = ""
-    missed: Mapping[str, int] = field(default_factory=dict)
-    change: Literal["", "ended", "lost", "back"] = ""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    change: Literal["", "ended", "away", "back"] = ""
 
 
 @dataclass(slots=True)
@@ -43,15 +43,15 @@ class _Sensor:
     thread: threading.Thread | None = None
     queue: deque[Arrival] = field(default_factory=deque)
     queued_bytes: int = 0
-    missed: dict[str, dict[str, int]] = field(default_factory=dict)
+    lost: dict[str, dict[str, int]] = field(default_factory=dict)
     overruns: int = 0
     said_s: float = -SAY_EVERY_S
     away: bool = False
     ended: bool = False
 
-    def miss(self, block: Block, cause: str) -> None:
+    def count_lost(self, block: Block, cause: str) -> None:
         """Count the samples of a block that is not taken."""
-        counts = self.missed.setdefault(block.stream, {})
+        counts = self.lost.setdefault(block.stream, {})
         counts[cause] = counts.get(cause, 0) + max(block.lost_before, 0) + len(block)
 
 
@@ -138,8 +138,8 @@ class Intake:
                 if self._is_sound(name, sensor, block):
                     self._put(name, sensor, block)
         with self._changed:
-            for stream, missed in sensor.missed.items():
-                sensor.queue.append(Arrival(name, next(self._order), stream=stream, missed=missed))
+            for stream, lost in sensor.lost.items():
+                sensor.queue.append(Arrival(name, next(self._order), stream=stream, lost=lost))
             if not self._stop.is_set():  # else it was closed, and might have gone on
                 sensor.queue.append(Arrival(name, next(self._order), change="ended"))
             sensor.ended = True
@@ -156,7 +156,7 @@ class Intake:
             log.error("sensor %r delivered what it must not, %d samples are lost: %s", name, len(block), error)
             if spec is not None:
                 with self._changed:
-                    sensor.miss(block, "malformed")
+                    sensor.count_lost(block, "malformed")
             return False
         return True
 
@@ -167,7 +167,7 @@ class Intake:
         if sensor.reopen is None:
             return False
         with self._changed:
-            sensor.queue.append(Arrival(name, next(self._order), change="lost"))
+            sensor.queue.append(Arrival(name, next(self._order), change="away"))
             sensor.away = True
             self._changed.notify_all()
         pause_s = FIRST_BACKOFF_S
@@ -193,15 +193,15 @@ class Intake:
         size = block.data.nbytes
         with self._changed:
             if self._live and sensor.queued_bytes + size > MAX_QUEUED_BYTES:
-                sensor.miss(block, "overrun")
+                sensor.count_lost(block, "overrun")
                 sensor.overruns += block.lost_before + len(block)
                 _say_overrun(name, sensor)
                 return
             self._changed.wait_for(
                 lambda: not sensor.queue or sensor.queued_bytes + size <= MAX_QUEUED_BYTES or self._stop.is_set()
             )
-            missed = sensor.missed.pop(block.stream, {})
-            sensor.queue.append(Arrival(name, next(self._order), block, block.stream, missed))
+            lost = sensor.lost.pop(block.stream, {})
+            sensor.queue.append(Arrival(name, next(self._order), block, block.stream, lost))
             sensor.queued_bytes += size
             self._changed.notify_all()
 

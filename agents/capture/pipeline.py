@@ -13,7 +13,7 @@ MAX_WAITING_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Refused:
     """What filters made of a block, for which the spool has no room yet."""
 
     stream: str
@@ -40,7 +40,7 @@ class Pipeline:
         self._recorder = recorder
         self._streams_of = streams_of
         self._live = live
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_Refused] = deque()
 
     @property
     def empty(self) -> bool:
@@ -59,10 +59,12 @@ class Pipeline:
     def accept(self, arrival: Arrival) -> None:
         """Take what came from a sensor."""
         recorder = self._recorder
-        for cause, n in arrival.missed.items():
-            recorder.missed(arrival.stream, cause, n)
+        for cause, n in arrival.lost.items():
+            recorder.count_lost(arrival.stream, cause, n)
         if arrival.change:
-            tell = {"ended": recorder.ended, "lost": recorder.lost, "back": recorder.resumed}[arrival.change]
+            tell = {"ended": recorder.sensor_ended, "away": recorder.sensor_away, "back": recorder.sensor_back}[
+                arrival.change
+            ]
             for stream in self._streams_of[arrival.sensor]:
                 tell(stream)
         if arrival.block is None:
@@ -70,13 +72,13 @@ class Pipeline:
         span_ns = _span_ns(arrival.block)
         for made in self._chain.step(arrival.block):
             if any(waiting.stream == made.stream for waiting in self._waiting):
-                self._waiting.append(_Waiting(made.stream, made.block, made.filtered, span_ns))
+                self._waiting.append(_Refused(made.stream, made.block, made.filtered, span_ns))
                 continue
             rest = recorder.add(made.stream, made.block, made.filtered, span_ns)
             if rest is not None and self._live:
-                recorder.lose(made.stream, "spool_full", len(rest) + rest.lost_before)
+                recorder.count_lost_between(made.stream, "spool_full", len(rest) + rest.lost_before)
             elif rest is not None:
-                self._waiting.append(_Waiting(made.stream, rest, {}, _span_ns(rest)))
+                self._waiting.append(_Refused(made.stream, rest, {}, _span_ns(rest)))
 
     def retry(self) -> bool:
         """Add what had to wait for room, in order; False if some still has to."""
@@ -84,7 +86,7 @@ class Pipeline:
             first = self._waiting[0]
             rest = self._recorder.add(first.stream, first.block, first.filtered, first.span_ns)
             if rest is not None:
-                self._waiting[0] = _Waiting(first.stream, rest, {}, _span_ns(rest))
+                self._waiting[0] = _Refused(first.stream, rest, {}, _span_ns(rest))
                 return False
             self._waiting.popleft()
         return True
@@ -95,7 +97,9 @@ class Pipeline:
         for waiting in self._waiting:
             self._recorder.add(waiting.stream, None, waiting.filtered, None)
             if waiting.block is not None:
-                self._recorder.lose(waiting.stream, "spool_full", len(waiting.block) + waiting.block.lost_before)
+                self._recorder.count_lost_between(
+                    waiting.stream, "spool_full", len(waiting.block) + waiting.block.lost_before
+                )
         self._waiting.clear()
         self._recorder.stop()
 

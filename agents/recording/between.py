@@ -1,7 +1,8 @@
 """The account of samples that are in no episode, kept durable until the next episode's OPEN carries it."""
 
-from sensorium.agents.recording.episode_writer import Piece, Tally
+from sensorium.agents.recording.piece import Piece
 from sensorium.agents.spool.spool import Spool
+from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account
 
 RULES = frozenset({"trigger", "stop"})

@@ -3,16 +3,18 @@
 import logging
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
 from sensorium.agents.recording.encode import encoder
+from sensorium.agents.recording.piece import Piece
 from sensorium.agents.spool.episode_file import EpisodeFile
-from sensorium.agents.triggers.trigger import Window
-from sensorium.drivers.stream import Block, Samples, Stamps
+from sensorium.agents.triggers.trigger import EpisodeSpan
+from sensorium.drivers.stream import Block, Stamps
+from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account, Chunk, Items, Note, Reason, StreamEntry
 from sensorium.errors import SensoriumError, SpoolError
 from sensorium.perception.health import StreamHealth
@@ -21,89 +23,6 @@ log = logging.getLogger(__name__)
 
 RECORD_BYTES = 1024
 """More than the frame and header of a record take, and what Blosc adds to what it cannot compress."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """A growing account of one stream."""
-
-    captured: int = 0
-    stored: int = 0
-    filtered: dict[str, int] = field(default_factory=dict)
-    lost: dict[str, int] = field(default_factory=dict)
-    missed_ns: tuple[int, int] | None = None
-
-    def filter(self, counts: dict[str, int]) -> None:
-        """Samples that filters dropped, by rule."""
-        for rule, n in counts.items():
-            self.captured += n
-            self.filtered[rule] = self.filtered.get(rule, 0) + n
-
-    def lose(self, cause: str, n: int, *, captured: bool = False) -> None:
-        """`n` samples lost; `captured` if they were counted as captured before."""
-        if n:
-            self.captured += 0 if captured else n
-            self.lost[cause] = self.lost.get(cause, 0) + n
-
-    def miss(self, rate_hz: float | None, start_ns: int, end_ns: int) -> None:
-        """A sensor was away from `start_ns` to `end_ns`: what it missed is estimated from its rate."""
-        if end_ns > start_ns:
-            self.lose("away", int((end_ns - start_ns) * (rate_hz or 0.0) / 1e9))
-            before = self.missed_ns or (start_ns, end_ns)
-            self.missed_ns = (min(start_ns, before[0]), max(end_ns, before[1]))
-
-    def copy(self) -> "Tally":
-        """As it is now."""
-        return replace(self, filtered=dict(self.filtered), lost=dict(self.lost))
-
-    def account(self) -> Account:
-        """As a document."""
-        return Account(
-            captured=self.captured,
-            stored=self.stored,
-            filtered=dict(self.filtered),
-            lost=dict(self.lost),
-            estimated=self.missed_ns is not None,
-            lost_interval_ns=self.missed_ns,
-        )
-
-
-@dataclass(slots=True)
-class Piece:
-    """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
-
-    One without samples carries counts alone: what filters dropped and what was lost, by cause, at `at_ns`.
-    """
-
-    captured_ns: Stamps
-    sensor_ns: Stamps | None
-    data: Samples
-    at_ns: int
-    encoded: "Future[bytes] | None" = None
-    filtered: dict[str, int] = field(default_factory=dict)
-    lost: dict[str, int] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.captured_ns)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held, nothing for a frame that is still being encoded."""
-        done = self.encoded is not None and self.encoded.done() and self.encoded.exception() is None
-        return len(self.encoded.result()) if self.encoded is not None and done else self.data.nbytes
-
-    def split(self, n: int) -> tuple["Piece", "Piece"]:
-        """The first `n` rows, and the others."""
-        head, tail = (
-            Piece(
-                self.captured_ns[rows],
-                None if self.sensor_ns is None else self.sensor_ns[rows],
-                self.data[rows],
-                int(self.captured_ns[rows][0]),
-            )
-            for rows in (slice(0, n), slice(n, None))
-        )
-        return head, tail
 
 
 class _StreamOut:
@@ -125,7 +44,7 @@ class _StreamOut:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Unwritten:
     """A record to be: its samples, its payload when that is encoded, and the stream's counts when it was complete."""
 
     out: _StreamOut
@@ -138,16 +57,16 @@ class _Chunk:
 class EpisodeWriter:
     """Fed by the recorder with pieces that belong to it; `seal` ends it.
 
-    Its interval is [start_ns, end_ns): the end is the window's, or `limit_ns` if that comes first, or where it was
+    Its interval is [start_ns, end_ns): the end is the trigger's, or `limit_ns` if that comes first, or where it was
     `cut`.
     """
 
     def __init__(
-        self, file: EpisodeFile, window: Window, epoch: int, start_ns: int, limit_ns: int, max_bytes: int
+        self, file: EpisodeFile, span: EpisodeSpan, epoch: int, start_ns: int, limit_ns: int, max_bytes: int
     ) -> None:
         self.file = file
         self.id = UUID(bytes=file.manifest.episode)
-        self.window = window
+        self.span = span
         self.epoch = epoch
         self.start_ns = start_ns
         self.limit_ns = limit_ns
@@ -155,25 +74,25 @@ class EpisodeWriter:
         self.reset = False
         self.closing = False
         self._noted = False
-        self._chunks: deque[_Chunk] = deque()
+        self._unwritten: deque[_Unwritten] = deque()
         self._max_bytes = max_bytes
         self._streams = {e.spec.name: _StreamOut(i, e) for i, e in enumerate(file.manifest.streams)}
 
     @property
     def end_ns(self) -> int:
         """Where the interval ends, as far as is known."""
-        return min(self.window.end_ns, self.limit_ns)
+        return min(self.span.end_ns, self.limit_ns)
 
     @property
     def final(self) -> bool:
         """Whether the end cannot move any more."""
-        return self.window.closed or self.limit_ns < self.window.end_ns
+        return self.span.closed or self.limit_ns < self.span.end_ns
 
     @property
     def held_bytes(self) -> int:
         """Upper bound of what is accepted and not in the file yet."""
         return sum(out.bound(out.held_rows) for out in self._streams.values() if out.held_rows) + sum(
-            chunk.out.bound(len(chunk.captured_ns)) for chunk in self._chunks
+            chunk.out.bound(len(chunk.captured_ns)) for chunk in self._unwritten
         )
 
     @property
@@ -212,18 +131,18 @@ class EpisodeWriter:
                 self._gather(out)
         self.flush(wait=False)
 
-    def miss(self, stream: str, start_ns: int, end_ns: int) -> None:
+    def count_absence(self, stream: str, start_ns: int, end_ns: int) -> None:
         """Estimate what a stream missed while its sensor was away."""
         out = self._streams[stream]
-        out.tally.miss(out.entry.spec.rate_hz, start_ns, end_ns)
+        out.tally.absent(out.entry.spec.rate_hz, start_ns, end_ns)
 
     def flush(self, *, wait: bool) -> None:
         """Write what is encoded, in the order in which it was complete; with `wait`, all."""
-        while self._chunks:
-            payload = self._chunks[0].payload
+        while self._unwritten:
+            payload = self._unwritten[0].payload
             if not (wait or isinstance(payload, bytes) or payload.done()):
                 return
-            self._write(self._chunks.popleft())
+            self._write(self._unwritten.popleft())
 
     def accounts(self) -> dict[str, Account]:
         """What became of every sample placed here, so far."""
@@ -239,16 +158,16 @@ class EpisodeWriter:
         for out in self._streams.values():
             self._gather(out, everything=True)
         self.flush(wait=True)
-        window = self.window
-        if window.event and not self._noted:
-            value = {"event": window.event, "outcome": window.outcome}
+        span = self.span
+        if span.event and not self._noted:
+            value = {"event": span.event, "outcome": span.outcome}
             self.file.append(
-                Note(kind="trigger", name=window.event, value=value, start_ns=self.start_ns, end_ns=self.end_ns)
+                Note(kind="trigger", name=span.event, value=value, start_ns=self.start_ns, end_ns=self.end_ns)
             )
             self._noted = True
         summary: dict[str, Any] = {"health": {name: out.health.summary() for name, out in self._streams.items()}}
-        if window.outcome:
-            summary["outcome"] = window.outcome
+        if span.outcome:
+            summary["outcome"] = span.outcome
         rows = {name: out.tally.stored for name, out in self._streams.items()}
         self.file.seal(reason, rows, self.accounts(), summary, self.end_ns)
 
@@ -272,9 +191,9 @@ class EpisodeWriter:
     def _complete(self, out: _StreamOut, pieces: list[Piece], payload: "Future[bytes] | bytes") -> None:
         own = [piece.sensor_ns for piece in pieces if piece.sensor_ns is not None]
         stamps = np.concatenate([piece.captured_ns for piece in pieces])
-        self._chunks.append(_Chunk(out, stamps, np.concatenate(own) if own else None, payload, out.tally.copy()))
+        self._unwritten.append(_Unwritten(out, stamps, np.concatenate(own) if own else None, payload, out.tally.copy()))
 
-    def _write(self, chunk: _Chunk) -> None:
+    def _write(self, chunk: _Unwritten) -> None:
         out, rows = chunk.out, len(chunk.captured_ns)
         try:
             payload = chunk.payload if isinstance(chunk.payload, bytes) else chunk.payload.result()

@@ -4,27 +4,24 @@ import logging
 from collections.abc import Mapping
 from uuid import UUID
 
-import msgspec
 import numpy as np
-import uuid_utils
 
 from sensorium.agents.recording.between import RULES, Between
 from sensorium.agents.recording.encode import EncoderPool
-from sensorium.agents.recording.episode_writer import EpisodeWriter, Piece
+from sensorium.agents.recording.episode_writer import EpisodeWriter
+from sensorium.agents.recording.full_spool import FullSpool
+from sensorium.agents.recording.piece import Piece, counts_alone
+from sensorium.agents.recording.placing import MAX_EPISODE_BYTES, MAX_EPISODE_NS, Placing
 from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
-from sensorium.agents.spool.room import RESERVE_BYTES
 from sensorium.agents.spool.spool import Spool
-from sensorium.agents.triggers.trigger import Command, Trigger, Window
+from sensorium.agents.triggers.trigger import Command, EpisodeSpan, Trigger
 from sensorium.drivers.stream import Block
 from sensorium.episode.documents import Account, Open, Reason
-from sensorium.errors import SpoolError, SpoolFull
+from sensorium.errors import SpoolError
 
 log = logging.getLogger(__name__)
 
 GRACE_NS = 1_000_000_000
-MAX_EPISODE_NS = 60_000_000_000
-MAX_EPISODE_BYTES = 256_000_000
-MAX_OPEN = 64
 MAX_RING_BYTES = 256 << 20
 
 
@@ -52,20 +49,21 @@ class Recorder:
     ) -> None:
         self._spool = spool
         self._trigger = trigger
-        self._manifest = manifest
         self._grace_ns = grace_ns
-        self._max_episode_ns = max_episode_ns
-        self._max_episode_bytes = max_episode_bytes
-        self._max_episodes = max_episodes
         self._pool = pool
         self._streams = {entry.spec.name: StreamState(entry) for entry in manifest.streams}
-        self._open: list[EpisodeWriter] = []
-        self._epoch = 0
-        self._sealed_until: dict[int, int] = {}
         self._between = Between(spool)
-        self.full = ""
-        self._refused_bytes = 0
-        self.created = 0
+        self._episodes = Placing(
+            spool,
+            manifest,
+            self._between,
+            [state.absence for state in self._streams.values()],
+            max_episode_ns=max_episode_ns,
+            max_episode_bytes=max_episode_bytes,
+            max_episodes=max_episodes,
+        )
+        self._full = FullSpool(spool)
+        self._epoch = 0
         self.sealed: list[UUID] = []
 
     def add(
@@ -84,7 +82,7 @@ class Recorder:
         if span_ns is not None:
             if span_ns[0] < state.passed_ns:
                 self._clock_reset(state)
-            state.delivers(span_ns[0])
+            state.absence.delivers(span_ns[0])
         if block is not None and len(block):
             block, rest = self._fit(state, block)
         lost = block.lost_before if block is not None else 0
@@ -94,7 +92,7 @@ class Recorder:
             state.unplaced.append((dict(dropped), {"sensor": lost} if lost else {}))
         if span_ns is not None:
             state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
-            state.queue.extend(_counts(span_ns[0], *counts) for counts in state.unplaced)
+            state.queue.extend(counts_alone(span_ns[0], *counts) for counts in state.unplaced)
             state.unplaced.clear()
         if block is not None and len(block):
             self._queue(state, block)
@@ -105,30 +103,34 @@ class Recorder:
         self._settle()
         return rest
 
-    def lost(self, stream: str) -> None:
+    def sensor_away(self, stream: str) -> None:
         """Its sensor is gone and may come back: others do not wait for it, what it misses is estimated by its rate."""
-        self._streams[stream].begin_absence(self._open, self._between)
+        state = self._streams[stream]
+        state.absence.end(self._episodes, self._between)
+        state.away = True
+        if state.passed_ns > BEFORE_ALL:
+            state.absence.begin(state.epoch, state.passed_ns + 1)
         self._trigger.ended(stream)
         self._settle()
 
-    def ended(self, stream: str) -> None:
+    def sensor_ended(self, stream: str) -> None:
         """This stream delivers no more, or not for now."""
         self._streams[stream].ended = True
         self._trigger.ended(stream)
         self._settle()
 
-    def resumed(self, stream: str) -> None:
+    def sensor_back(self, stream: str) -> None:
         """Its sensor is back."""
-        self._streams[stream].lost = False
+        self._streams[stream].away = False
 
-    def missed(self, stream: str, cause: str, n: int) -> None:
-        """Count samples that were lost on the device just before the next block of `stream`, where that is placed."""
+    def count_lost(self, stream: str, cause: str, n: int) -> None:
+        """`n` samples were lost on the device just before the next block of `stream`: they are counted where it is."""
         state = self._streams[stream]
         state.totals.lose(cause, n)
         state.unplaced.append(({}, {cause: n}))
 
-    def lose(self, stream: str, cause: str, n: int) -> None:
-        """Count samples of `stream` that were lost on the device outside any episode that can be named."""
+    def count_lost_between(self, stream: str, cause: str, n: int) -> None:
+        """`n` samples of `stream` were lost on the device outside any episode that can be named."""
         if n:
             self._streams[stream].totals.lose(cause, n)
             self._between[stream].lose(cause, n)
@@ -142,7 +144,7 @@ class Recorder:
 
     def tick(self, now_ns: int | None) -> None:
         """Write what is encoded, and seal what is due (at `now_ns` of the device's clock, for live sensors)."""
-        for episode in list(self._open):
+        for episode in self._episodes:
             episode.flush(wait=False)
         self._settle(now_ns)
 
@@ -159,21 +161,31 @@ class Recorder:
         self._drop_queues()
         for name, state in self._streams.items():
             for counts in state.unplaced:
-                self._drop(name, _counts(0, *counts), "trigger")
+                self._drop(name, counts_alone(0, *counts), "trigger")
             state.unplaced.clear()
         self.seal_all("truncated")
         self.persist()
 
     def seal_all(self, reason: Reason) -> None:
         """End what is open now; `reason` is for those that some stream has not passed."""
-        for episode in list(self._open):
+        for episode in self._episodes:
             whole = all(state.passed(episode) for state in self._streams.values())
             self._seal(episode, "complete" if whole else reason)
 
     @property
+    def full(self) -> str:
+        """Why the spool takes nothing; empty if it does."""
+        return self._full.reason
+
+    @property
+    def created(self) -> int:
+        """How many episodes were begun."""
+        return self._episodes.created
+
+    @property
     def open_episodes(self) -> int:
         """How many episodes are open now."""
-        return len(self._open)
+        return len(self._episodes)
 
     def totals(self) -> dict[str, Account]:
         """What became of every sample so far, by stream; what is still held counts as neither stored nor lost."""
@@ -182,28 +194,13 @@ class Recorder:
     # -- placing --------------------------------------------------------------------------------------------------
 
     def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
-        """(what can be taken, what has to wait): on a full spool open episodes are cut, and only they are filled."""
-        # What is smaller waits until the refused block fits: a stream that overtook another would make that late.
-        needed = max(block.data.nbytes, self._refused_bytes)
-        held = sum(episode.held_bytes for episode in self._open)
+        """(what can be taken, what has to wait): of a full spool only open episodes are filled."""
+        held = sum(episode.held_bytes for episode in self._episodes)
         held += sum(piece.nbytes for each in self._streams.values() for piece in each.queue)
-        try:
-            self._spool.require(needed + held + (1 << 16))
-        except SpoolFull as error:
-            self._refused_bytes = needed
-            if not self.full:
-                self.full = str(error)
-                log.warning("capture stops: %s", error)
-                if self._open:  # earlier ones still get what slower streams have for them
-                    max(self._open, key=lambda e: (e.epoch, e.start_ns)).cut()
-            end_ns = max((e.end_ns for e in self._open if e.epoch == state.epoch), default=BEFORE_ALL)
-            n = int(np.searchsorted(block.captured_ns, end_ns, side="left"))
-            return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
-        if self.full:
-            log.warning("capture goes on: the spool has room again")
-            self.full, self._refused_bytes = "", 0
-            self._spool.restore_reserve()
-        return block, None
+        if self._full.takes(block.data.nbytes, held, self._episodes):
+            return block, None
+        n = int(np.searchsorted(block.captured_ns, self._episodes.end_ns(state.epoch), side="left"))
+        return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
 
     def _queue(self, state: StreamState, block: Block) -> None:
         state.totals.captured += len(block)
@@ -217,16 +214,15 @@ class Recorder:
         """Place all that the trigger has decided, then seal what is complete."""
         for name, state in self._streams.items():
             self._release(name, state)
-        for episode in list(self._open):
+        for episode in self._episodes:
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
-            crowded = len(self._open) > MAX_OPEN
-            if episode.final and (late or crowded or self._passed(episode)):
+            if episode.final and (late or self._episodes.crowded or self._passed(episode)):
                 self._seal(episode, "clock_reset" if episode.reset else "complete")
 
     def _passed(self, episode: EpisodeWriter) -> bool:
-        """Whether every stream is past an episode or lost; if all that could be are lost, they are waited for."""
+        """Whether every stream is past an episode or away; if all that could be are away, they are waited for."""
         states = self._streams.values()
-        here = [state for state in states if not state.lost]
+        here = [state for state in states if not state.away]
         return bool(here) and all(state.passed(episode) for state in here)
 
     def _release(self, name: str, state: StreamState) -> None:
@@ -238,27 +234,27 @@ class Recorder:
                     self._encode(state, waiting)
                 self._bound_ring(name, state)
                 return
-            if self.full and len(piece) and placed.window and not self._open_at(state.epoch, piece.at_ns):
+            if self.full and len(piece) and placed.span and not self._episodes.at(state.epoch, piece.at_ns):
                 return  # a new episode would have no room
             state.queue.popleft()
             n = int(np.searchsorted(piece.captured_ns, placed.until_ns, side="left"))
             if 0 < n < len(piece):
                 piece, rest = piece.split(n)
                 state.queue.appendleft(rest)
-            if placed.window is None:
+            if placed.span is None:
                 self._drop(name, piece, "trigger")
             else:
-                self._place(name, state, piece, placed.window)
+                self._place(name, state, piece, placed.span)
             if len(piece):  # only now: the episode that it came back in begins before it
-                state.end_absence(self._open, self._between)
+                state.absence.end(self._episodes, self._between)
 
-    def _place(self, name: str, state: StreamState, piece: Piece, window: Window) -> None:
-        if not len(piece) and self._open_at(state.epoch, piece.at_ns) is None:
+    def _place(self, name: str, state: StreamState, piece: Piece, span: EpisodeSpan) -> None:
+        if not len(piece) and self._episodes.at(state.epoch, piece.at_ns) is None:
             self._drop(name, piece, "trigger")  # counts alone begin no episode
             return
         rest: Piece | None = piece
         while rest is not None:
-            episode = self._episode(state.epoch, window, rest.at_ns)
+            episode = self._episode(state.epoch, rest.at_ns, span)
             if isinstance(episode, str):
                 self._drop(name, rest, episode)
                 return
@@ -270,7 +266,7 @@ class Recorder:
             try:
                 episode.add(name, head)
             except SpoolError as error:
-                self._no_room(error)
+                self._full.failed(error, self._episodes)
             if episode.too_large:
                 episode.cut()
 
@@ -279,52 +275,13 @@ class Recorder:
             piece.encoded = self._pool.submit(state.encode, piece.data)
             piece.data = piece.data[:0]
 
-    def _open_at(self, epoch: int, at_ns: int) -> EpisodeWriter | None:
-        """The open episode that holds `at_ns`."""
-        holding = (e for e in self._open if e.epoch == epoch and e.start_ns <= at_ns < e.end_ns)
-        return next(holding, None)
-
-    def _episode(self, epoch: int, window: Window, at_ns: int) -> EpisodeWriter | str:
+    def _episode(self, epoch: int, at_ns: int, span: EpisodeSpan) -> EpisodeWriter | str:
         """The open episode that holds `at_ns`, a new one, or why there is none (the rule or cause to count under)."""
-        if (found := self._open_at(epoch, at_ns)) is not None:
-            return "late" if found.closing else found
-        mine = [episode for episode in self._open if episode.epoch == epoch]
-        sealed_until = self._sealed_until.get(epoch, BEFORE_ALL)
-        if at_ns < sealed_until or epoch < self._epoch:
-            return "late"
-        if self._max_episodes is not None and self.created >= self._max_episodes:
-            return "stop"
-        start_ns = max([window.start_ns, sealed_until, *(e.end_ns for e in mine if e.end_ns <= at_ns)])
-        limit_ns = min([start_ns + self._max_episode_ns, *(e.start_ns for e in mine if e.start_ns > at_ns)])
-        while limit_ns <= at_ns:  # nothing was captured for longer than an episode may last
-            start_ns, limit_ns = limit_ns, limit_ns + self._max_episode_ns
         try:
-            return self._create(window, epoch, start_ns, limit_ns)
+            return self._episodes.place(epoch, at_ns, span, past=epoch < self._epoch)
         except SpoolError as error:
-            self._no_room(error)
+            self._full.failed(error, self._episodes)
             return "spool_full"
-
-    def _create(self, window: Window, epoch: int, start_ns: int, limit_ns: int) -> EpisodeWriter:
-        identity = UUID(bytes=uuid_utils.uuid7().bytes)
-        for state in self._streams.values():
-            state.end_absence(self._open, self._between, start_ns)
-
-        def manifest(ordinal: int, _: Mapping[str, Account]) -> Open:
-            return msgspec.structs.replace(
-                self._manifest,
-                episode=identity.bytes,
-                ordinal=ordinal,
-                start_ns=start_ns,
-                end_ns=min(window.end_ns, limit_ns),
-                between=self._between.accounts(),
-            )
-
-        file = self._spool.create(manifest)
-        self._between.carried()
-        episode = EpisodeWriter(file, window, epoch, start_ns, limit_ns, self._max_episode_bytes)
-        self._open.append(episode)
-        self.created += 1
-        return episode
 
     # -- what is in no episode ------------------------------------------------------------------------------------
 
@@ -345,13 +302,13 @@ class Recorder:
     def _clock_reset(self, state: StreamState) -> None:
         """The stream's stamps stepped back: it goes on in a new epoch; what is open ends with the old one."""
         log.warning("clock reset: stream %r stepped back; a new episode begins", state.entry.spec.name)
-        for episode in self._open:
+        for episode in self._episodes:
             if episode.epoch == state.epoch and not state.passed(episode):
                 episode.reset = True
         self._settle()
         state.epoch += 1
         state.passed_ns = BEFORE_ALL
-        state.away_ns = state.back_ns = None
+        state.absence.forget()
         if state.epoch > self._epoch:
             self._epoch = state.epoch
             self._drop_queues()
@@ -369,32 +326,15 @@ class Recorder:
         if reason != "complete":
             episode.cut()
         for state in self._streams.values():
-            state.absent(episode, self._between, episode.end_ns)
+            state.absence.count_in(episode, self._between, episode.end_ns)
         try:
-            if episode.window.discard:
+            if episode.span.discard:
                 self._spool.discard(episode.id, "discarded by hand")
                 self._between.discard(episode.accounts())
             else:
                 episode.seal(reason)
                 self.sealed.append(episode.id)
         except SpoolError as error:
-            self._no_room(error)
+            self._full.failed(error, self._episodes)
             return
-        self._open.remove(episode)
-        self._sealed_until[episode.epoch] = max(self._sealed_until.get(episode.epoch, BEFORE_ALL), episode.end_ns)
-
-    def _no_room(self, error: SpoolError) -> None:
-        """The file system itself has no room: what is open is ended with the help of the reserve."""
-        if not self.full:
-            log.warning("capture stops: %s", error)
-        self.full = str(error)
-        self._refused_bytes = max(self._refused_bytes, 2 * RESERVE_BYTES)
-        self._spool.release_reserve()
-        for episode in self._open:
-            episode.cut()
-
-
-def _counts(at_ns: int, dropped: dict[str, int], lost: dict[str, int]) -> Piece:
-    """A piece without samples."""
-    empty = np.empty(0, np.int64)
-    return Piece(empty, None, empty, filtered=dropped, lost=lost, at_ns=at_ns)
+        self._episodes.sealed(episode)

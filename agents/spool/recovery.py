@@ -117,7 +117,7 @@ def _rewrite(
 
 def _interrupted(records: list[Record], manifest: Open, seal: Seal | None, digest: bytes, recoveries: int) -> Seal:
     """The SEAL that these records earn: `seal` corrected if there was one, else an account from running counts."""
-    tallies = [_Tally() for _ in manifest.streams]
+    tallies = [_Found() for _ in manifest.streams]
     for record in records:
         if isinstance(record.header, Chunk | Items):
             tallies[record.header.stream].add(record.header)
@@ -139,7 +139,7 @@ def _interrupted(records: list[Record], manifest: Open, seal: Seal | None, diges
     )
 
 
-class _Tally:
+class _Found:
     """What the good records of one stream tell of it."""
 
     def __init__(self) -> None:

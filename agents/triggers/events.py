@@ -1,22 +1,22 @@
-"""Windows around events: pre-roll, post-roll, extension, and disjointness, for the triggers that know events."""
+"""Spans around events: pre-roll, post-roll, extension, and disjointness, for the triggers that know events."""
 
-from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Window
+from sensorium.agents.triggers.trigger import FOREVER_NS, EpisodeSpan, Placement
 
-KEPT_WINDOWS = 64
+KEPT_SPANS = 64
 
 
-class EventWindows:
+class EventSpans:
     """Events come with their stamps; `horizon_ns` is how far they are known: none comes before it any more.
 
-    A window begins `pre_roll_ns` before its event, but not before the previous one's end nor in time that was
+    A span begins `pre_roll_ns` before its event, but not before the previous one's end nor in time that was
     already decided to be in none.
 
-    >>> windows = EventWindows(pre_roll_ns=10, post_roll_ns=5, max_ns=100)
-    >>> windows.place(80).decided
+    >>> spans = EventSpans(pre_roll_ns=10, post_roll_ns=5, max_ns=100)
+    >>> spans.place(80).decided
     False
-    >>> windows.fire(100)
-    >>> windows.advance(100)
-    >>> windows.place(80).window is None, windows.place(95).window.end_ns
+    >>> spans.fire(100)
+    >>> spans.advance(100)
+    >>> spans.place(80).span is None, spans.place(95).span.end_ns
     (True, 106)
     """
 
@@ -28,34 +28,34 @@ class EventWindows:
 
     def reset(self) -> None:
         """Forget everything: the clock was set back."""
-        for window in getattr(self, "_windows", []):
-            window.closed = True
-        self._windows: list[Window] = []
+        for span in getattr(self, "_spans", []):
+            span.closed = True
+        self._spans: list[EpisodeSpan] = []
         self._horizon_ns = -FOREVER_NS
         self._out_until_ns = -FOREVER_NS
 
     @property
-    def current(self) -> Window | None:
-        """The window that is not closed."""
-        return self._windows[-1] if self._windows and not self._windows[-1].closed else None
+    def current(self) -> EpisodeSpan | None:
+        """The span that is not closed."""
+        return self._spans[-1] if self._spans and not self._spans[-1].closed else None
 
     def fire(self, at_ns: int, event: str = "") -> None:
-        """An event: extend the window that it falls in, or begin one."""
+        """An event: extend the span that it falls in, or begin one."""
         current = self.current
         if current is not None and at_ns < current.end_ns:
             current.end_ns = max(current.end_ns, self._end(current.start_ns, at_ns))
         else:
-            window = self._begin(at_ns, event)
-            window.end_ns = self._end(window.start_ns, at_ns)
+            span = self._begin(at_ns, event)
+            span.end_ns = self._end(span.start_ns, at_ns)
 
-    def open(self, at_ns: int, event: str) -> Window:
-        """Begin a window that lasts until it is told to close, or its maximum."""
-        window = self._begin(at_ns, event)
-        window.end_ns = window.start_ns + self._max_ns
-        return window
+    def open(self, at_ns: int, event: str) -> EpisodeSpan:
+        """Begin a span that lasts until it is told to close, or its maximum."""
+        span = self._begin(at_ns, event)
+        span.end_ns = span.start_ns + self._max_ns
+        return span
 
     def close(self, at_ns: int) -> None:
-        """End the current window `post_roll_ns` after `at_ns`, if it lasts that long; what was placed in it stays."""
+        """End the current span `post_roll_ns` after `at_ns`, if it lasts that long; what was placed in it stays."""
         current = self.current
         if current is not None:
             current.end_ns = min(
@@ -75,12 +75,12 @@ class EventWindows:
     def place(self, stamp_ns: int) -> Placement:
         """See `Trigger.place`."""
         following_ns = FOREVER_NS
-        for window in reversed(self._windows):
-            if window.start_ns <= stamp_ns < window.end_ns:
-                return Placement(window.end_ns, window)
-            if stamp_ns >= window.end_ns:
+        for span in reversed(self._spans):
+            if span.start_ns <= stamp_ns < span.end_ns:
+                return Placement(span.end_ns, span)
+            if stamp_ns >= span.end_ns:
                 break
-            following_ns = window.start_ns
+            following_ns = span.start_ns
         if following_ns < FOREVER_NS:
             return Placement(following_ns)
         safe_ns = self._horizon_ns if self._horizon_ns == FOREVER_NS else self._horizon_ns - self._pre_roll_ns
@@ -89,14 +89,14 @@ class EventWindows:
             return Placement(safe_ns)
         return Placement(FOREVER_NS, decided=False)
 
-    def _begin(self, at_ns: int, event: str) -> Window:
-        previous_ns = self._windows[-1].end_ns if self._windows else -FOREVER_NS
+    def _begin(self, at_ns: int, event: str) -> EpisodeSpan:
+        previous_ns = self._spans[-1].end_ns if self._spans else -FOREVER_NS
         out_ns = self._out_until_ns if self._out_until_ns < FOREVER_NS else at_ns
-        window = Window(max(at_ns - self._pre_roll_ns, previous_ns, out_ns), at_ns, event=event)
-        if self._windows:
-            self._windows[-1].closed = True
-        self._windows = [*self._windows[-KEPT_WINDOWS:], window]
-        return window
+        span = EpisodeSpan(max(at_ns - self._pre_roll_ns, previous_ns, out_ns), at_ns, event=event)
+        if self._spans:
+            self._spans[-1].closed = True
+        self._spans = [*self._spans[-KEPT_SPANS:], span]
+        return span
 
     def _end(self, start_ns: int, at_ns: int) -> int:
         return min(start_ns + self._max_ns, at_ns + self._post_roll_ns + 1)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sensorium.agents.triggers.config import EventTriggerConfig
-from sensorium.agents.triggers.events import EventWindows
+from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, Placement, Trigger
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
@@ -68,7 +68,7 @@ class Expression:
         self._where = where
         self._watched = watched
         self._channels = {name: specs[name].channels for name in watched}
-        self._windows = EventWindows(*(round(s * 1e9) for s in (config.pre_roll_s, config.post_roll_s, config.max_s)))
+        self._spans = EventSpans(*(round(s * 1e9) for s in (config.pre_roll_s, config.post_roll_s, config.max_s)))
         self._unknown: set[str] = set()
         self._begin()
 
@@ -99,12 +99,12 @@ class Expression:
             at_ns, _, _, values = heapq.heappop(self._waiting)
             self._row.update(values)
             if self._where.evaluate(self._row):
-                self._windows.fire(at_ns, "expression")
-        self._windows.advance(horizon_ns)
+                self._spans.fire(at_ns, "expression")
+        self._spans.advance(horizon_ns)
 
     def place(self, stamp_ns: int) -> Placement:
         """See `Trigger`."""
-        return self._windows.place(stamp_ns)
+        return self._spans.place(stamp_ns)
 
     def ended(self, stream: str) -> None:
         """The others decide alone; its last values stand."""
@@ -117,7 +117,7 @@ class Expression:
 
     def reset(self) -> None:
         """Forget what was seen in the old clock."""
-        self._windows.reset()
+        self._spans.reset()
         self._begin()
 
     def _values(self, block: Block, name: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from sensorium.agents.triggers.config import TriggerConfig
-from sensorium.agents.triggers.trigger import Command, Placement, Trigger, Window
+from sensorium.agents.triggers.trigger import Command, EpisodeSpan, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
 
 
@@ -23,7 +23,7 @@ class IntervalConfig(TriggerConfig):
 
 
 class Interval:
-    """Windows [k * length_ns, (k + 1) * length_ns)."""
+    """Spans [k * length_ns, (k + 1) * length_ns)."""
 
     def __init__(self, length_ns: int) -> None:
         self._length_ns = length_ns
@@ -37,12 +37,12 @@ class Interval:
     def place(self, stamp_ns: int) -> Placement:
         """
         >>> placement = Interval(10).place(25)
-        >>> placement.window.start_ns, placement.window.end_ns, placement.until_ns
+        >>> placement.span.start_ns, placement.span.end_ns, placement.until_ns
         (20, 30, 30)
         """
         start_ns = stamp_ns // self._length_ns * self._length_ns
         end_ns = start_ns + self._length_ns
-        return Placement(end_ns, Window(start_ns, end_ns, closed=True))
+        return Placement(end_ns, EpisodeSpan(start_ns, end_ns, closed=True))
 
     def ended(self, stream: str) -> None:
         """Nothing is pending."""

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from sensorium.agents.triggers.config import EventTriggerConfig
-from sensorium.agents.triggers.events import EventWindows
+from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
 
@@ -25,10 +25,10 @@ class ManualConfig(EventTriggerConfig):
 
 
 class Manual:
-    """Windows from `command`. Samples seen before a word belong to it only by pre-roll."""
+    """Spans from `command`. Samples seen before a word belong to it only by pre-roll."""
 
     def __init__(self, pre_roll_ns: int, post_roll_ns: int, max_ns: int) -> None:
-        self._windows = EventWindows(pre_roll_ns, post_roll_ns, max_ns)
+        self._spans = EventSpans(pre_roll_ns, post_roll_ns, max_ns)
         self._seen_ns = -FOREVER_NS
 
     def observe(self, block: Block) -> None:
@@ -38,29 +38,29 @@ class Manual:
         """The latest stamp of any stream is the present."""
         del stream
         self._seen_ns = max(self._seen_ns, stamp_ns)
-        self._windows.advance(self._seen_ns + 1)
+        self._spans.advance(self._seen_ns + 1)
 
     def place(self, stamp_ns: int) -> Placement:
         """See `Trigger`."""
-        return self._windows.place(stamp_ns)
+        return self._spans.place(stamp_ns)
 
     def ended(self, stream: str) -> None:
         """Words may come without any stream."""
 
     def command(self, name: Command, outcome: str, at_ns: int) -> bool:
         """Open, close (with an outcome) or discard an episode."""
-        current = self._windows.current
+        current = self._spans.current
         if name == "toggle":
             name = "close" if current else "open"
         if name == "open" and current is None:
-            self._windows.open(at_ns, "manual")
+            self._spans.open(at_ns, "manual")
         elif current is not None and name in ("close", "discard"):
             current.outcome = outcome
             current.discard = name == "discard"
-            self._windows.close(at_ns)
+            self._spans.close(at_ns)
         return True
 
     def reset(self) -> None:
         """The clock was set back: what was open is closed."""
-        self._windows.reset()
+        self._spans.reset()
         self._seen_ns = -FOREVER_NS

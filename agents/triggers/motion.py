@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sensorium.agents.triggers.config import EventTriggerConfig
-from sensorium.agents.triggers.events import EventWindows
+from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, Placement, Trigger
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
@@ -61,7 +61,7 @@ class Motion:
         self._config = config
         self._gyro = [channels.index(c) for c in ("gx", "gy", "gz")] if config.gyro_above is not None else []
         self._accel = [channels.index(c) for c in ("ax", "ay", "az")] if config.accel_above is not None else []
-        self._windows = EventWindows(*(round(s * 1e9) for s in (config.pre_roll_s, config.post_roll_s, config.max_s)))
+        self._spans = EventSpans(*(round(s * 1e9) for s in (config.pre_roll_s, config.post_roll_s, config.max_s)))
 
     def observe(self, block: Block) -> None:
         """Look at the rows of the stream."""
@@ -74,21 +74,21 @@ class Motion:
             pull = np.linalg.norm(block.data[:, self._accel], axis=1)
             over |= np.abs(pull - STANDARD_GRAVITY) > self._config.accel_above
         for stamp_ns in block.captured_ns[over]:
-            self._windows.fire(int(stamp_ns), "motion")
+            self._spans.fire(int(stamp_ns), "motion")
 
     def passed(self, stream: str, stamp_ns: int) -> None:
         """Without a sample there is no motion."""
         if stream == self._config.stream:
-            self._windows.advance(stamp_ns)
+            self._spans.advance(stamp_ns)
 
     def place(self, stamp_ns: int) -> Placement:
         """See `Trigger`."""
-        return self._windows.place(stamp_ns)
+        return self._spans.place(stamp_ns)
 
     def ended(self, stream: str) -> None:
         """Without the stream no event comes."""
         if stream == self._config.stream:
-            self._windows.advance(FOREVER_NS)
+            self._spans.advance(FOREVER_NS)
 
     def command(self, name: Command, outcome: str, at_ns: int) -> bool:
         """Takes none."""
@@ -97,4 +97,4 @@ class Motion:
 
     def reset(self) -> None:
         """Forget the events of the old clock."""
-        self._windows.reset()
+        self._spans.reset()

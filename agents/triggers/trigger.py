@@ -1,4 +1,4 @@
-"""The trigger contract: it sees what is captured, and places every stamp in a window or in none."""
+"""The trigger contract: it sees what is captured, and places every stamp in a span or in none."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -12,7 +12,7 @@ Command = Literal["open", "close", "toggle", "discard"]
 
 
 @dataclass(eq=False, slots=True)
-class Window:
+class EpisodeSpan:
     """A half-open stretch of captured time to keep. Until it is `closed`, `end_ns` may still move.
 
     `event` says in a word what opened it, `outcome` how it was judged by hand; one to `discard` is not delivered.
@@ -28,10 +28,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the stamps from the one asked for up to `until_ns` belong: in `window`, in none, or not known yet."""
+    """Where the stamps from the one asked for up to `until_ns` belong: in `span`, in none, or not known yet."""
 
     until_ns: int
-    window: Window | None = None
+    span: EpisodeSpan | None = None
     decided: bool = True
 
 

@@ -71,11 +71,11 @@ def changes(first: StreamSpec, second: StreamSpec) -> list[str]:
 
 @pytest.mark.parametrize("measured_hz", [100.0, 99.7, None])
 def test_a_sensor_comes_back_whatever_rate_was_measured(measured_hz: float | None) -> None:
-    assert changes(spec(100.0), spec(measured_hz)) == ["lost", "back", "block after back"]
+    assert changes(spec(100.0), spec(measured_hz)) == ["away", "back", "block after back"]
 
 
 def test_a_sensor_that_comes_back_as_another_is_refused() -> None:
-    assert changes(spec(100.0), spec(100.0, axes=4)) == ["lost", "ended"]
+    assert changes(spec(100.0), spec(100.0, axes=4)) == ["away", "ended"]
 
 
 # ---- more than can be taken
@@ -166,7 +166,7 @@ def test_a_malformed_block_costs_only_itself() -> None:
         assert first is not None
         assert first.block is not None
         assert len(first.block) == 2
-        assert first.missed == {"malformed": 11}
+        assert first.lost == {"malformed": 11}
     finally:
         made.stop()
 

@@ -16,7 +16,7 @@ from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
-from sensorium.agents.triggers.events import EventWindows
+from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import Manual
 from sensorium.agents.triggers.trigger import Trigger
@@ -93,7 +93,7 @@ def give(recorder: Recorder, *blocks: Block) -> None:
 
 def finish(recorder: Recorder, *names: str) -> None:
     for name in names or ("imu", "cam"):
-        recorder.ended(name)
+        recorder.sensor_ended(name)
     recorder.stop()
 
 
@@ -363,10 +363,10 @@ def test_what_a_lost_sensor_missed_is_estimated_where_it_was_missed(recorder: Ma
     """The rows (100 Hz) are away from 0.5 s to 2.3 s; the frames go on."""
     made = recorder(None, grace_ns=SECOND)
     give(made, rows(0, 50))
-    made.lost("imu")
+    made.sensor_away("imu")
     for start in (0, SECOND, 2 * SECOND):
         give(made, rows(start, 10, 100_000_000, spec=FRAMES))
-    made.resumed("imu")
+    made.sensor_back("imu")
     give(made, rows(2_300_000_000, 70))
     finish(made)
     accounts = [e.seal.account["imu"] for e in episodes(spool)]
@@ -383,9 +383,9 @@ def test_every_stream_of_a_sensor_that_was_away_misses_the_same(recorder: Make, 
     both = ("imu", "angle")
     give(made, rows(0, 50), rows(0, 50, spec=other))
     for name in both:
-        made.lost(name)
+        made.sensor_away(name)
     for name in both:
-        made.resumed(name)
+        made.sensor_back(name)
     give(made, rows(2_300_000_000, 70), rows(2_300_000_000, 70, spec=other))
     finish(made, *both)
     first, second = episodes(spool)
@@ -398,9 +398,9 @@ def test_a_device_whose_sensors_all_come_back_goes_on_with_the_episode(recorder:
     made = recorder()
     give(made, rows(0, 20), rows(0, 2, 100_000_000, spec=FRAMES))
     for name in ("imu", "cam"):
-        made.lost(name)
+        made.sensor_away(name)
     for name in ("imu", "cam"):
-        made.resumed(name)
+        made.sensor_back(name)
     give(made, rows(500_000_000, 50), rows(504_000_000, 5, 100_000_000, spec=FRAMES))
     finish(made)
     (episode,) = episodes(spool)
@@ -414,9 +414,9 @@ def test_a_device_whose_sensors_all_come_back_goes_on_with_the_episode(recorder:
 def test_an_absence_in_no_episode_is_in_the_next_manifest(recorder: Make, spool: Spool) -> None:
     made = recorder(None, ROWS, grace_ns=SECOND)
     give(made, rows(0, 50))
-    made.lost("imu")
+    made.sensor_away("imu")
     made.tick(5 * SECOND)
-    made.resumed("imu")
+    made.sensor_back("imu")
     give(made, rows(10 * SECOND, 50))
     finish(made, "imu")
     first, second = episodes(spool)
@@ -430,35 +430,35 @@ class Fires:
 
     def __init__(self, at: list[int], pre_roll: int, post_roll: int, longest: int) -> None:
         self.at = at
-        self.windows = EventWindows(pre_roll, post_roll, longest)
+        self.spans = EventSpans(pre_roll, post_roll, longest)
 
     def observe(self, block: Block) -> None:
         if block.stream == "imu" and len(block):
             for stamp in block.captured_ns.tolist():
                 if stamp in self.at:
-                    self.windows.fire(stamp, "fires")
+                    self.spans.fire(stamp, "fires")
 
     def passed(self, stream: str, stamp_ns: int) -> None:
         if stream == "imu":
-            self.windows.advance(stamp_ns)
+            self.spans.advance(stamp_ns)
 
     def place(self, stamp_ns: int) -> object:
-        return self.windows.place(stamp_ns)
+        return self.spans.place(stamp_ns)
 
     def ended(self, stream: str) -> None:
         if stream == "imu":
-            self.windows.advance(2**63 - 1)
+            self.spans.advance(2**63 - 1)
 
     def command(self, *_: object) -> bool:
         return False
 
     def reset(self) -> None:
-        self.windows.reset()
+        self.spans.reset()
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.data())
-def test_event_windows_are_disjoint_and_the_same_for_any_delivery(
+def test_event_spans_are_disjoint_and_the_same_for_any_delivery(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """The oracle goes over the events alone; blocks of both streams come in any cut and interleaving."""

@@ -18,7 +18,7 @@ from sensorium.agents.device_file import check_device
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.spool import Spool
-from sensorium.agents.triggers.events import EventWindows
+from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.expression import ExpressionConfig
 from sensorium.agents.triggers.motion import MotionConfig
 from sensorium.agents.triggers.trigger import FOREVER_NS, Trigger
@@ -182,14 +182,14 @@ def test_a_value_is_null_before_the_first_sample() -> None:
     late = expression("cam.sharpness > 1 or imu.gz > 1")
     show(late, turning([1, 2, 3], 5.0))  # NULL or true is true, once the camera has passed it
     show(late, scored([10], [0.0]))
-    assert late.place(1).window is not None
+    assert late.place(1).span is not None
     never = expression("cam.sharpness < 100")
     show(never, turning([1, 2, 3], 0.0), scored([10], [500.0]), scored([20], [500.0]))
-    assert never.place(3).window is None
+    assert never.place(3).span is None
     null = expression("cam.sharpness is null and imu.gz > 1", post_roll_s=1e-9)
     show(null, turning([1, 2, 3], 5.0), scored([10], [500.0]), turning([11, 12], 5.0), scored([20], [0.0]))
-    assert null.place(3).window is not None
-    assert null.place(12).window is None
+    assert null.place(3).span is not None
+    assert null.place(12).span is None
 
 
 def test_names_that_are_wrong(caplog: pytest.LogCaptureFixture) -> None:
@@ -207,7 +207,7 @@ def test_names_that_are_wrong(caplog: pytest.LogCaptureFixture) -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_what_is_true_does_not_depend_on_which_stream_comes_first(data: st.DataObject) -> None:
-    """Blocks of two streams, interleaved in any way that keeps each one's order: the same windows."""
+    """Blocks of two streams, interleaved in any way that keeps each one's order: the same spans."""
     rows = [turning([n, n + 3], data.draw(st.sampled_from([0.0, 2.0]))) for n in range(0, 60, 6)]
     frames = [scored([n], [data.draw(st.sampled_from([0.0, 50.0]))]) for n in range(0, 60, 7)]
     found = set()
@@ -218,8 +218,8 @@ def test_what_is_true_does_not_depend_on_which_stream_comes_first(data: st.DataO
         show(made, *(next(feeds[which]) for which in order))
         made.ended("imu")
         made.ended("cam")
-        windows = [made.place(stamp).window for stamp in range(70)]
-        found.add(tuple(window and (window.start_ns, window.end_ns) for window in windows))
+        spans = [made.place(stamp).span for stamp in range(70)]
+        found.add(tuple(span and (span.start_ns, span.end_ns) for span in spans))
     assert len(found) == 1
 
 
@@ -241,17 +241,17 @@ def test_a_stream_of_which_filters_leave_nothing_does_not_hold_up_the_rest(tmp_p
 
 
 def test_a_stream_that_comes_back_claims_nothing_that_was_decided() -> None:
-    windows = EventWindows(pre_roll_ns=100, post_roll_ns=5, max_ns=1000)
-    windows.advance(FOREVER_NS)  # the stream that decides has ended
-    assert windows.place(990).decided, "it is in none"
-    windows.fire(1000)  # it is back
-    windows.advance(1010)
-    window = windows.place(1000).window
-    assert window is not None
-    assert window.start_ns == 1000
-    windows.fire(1300)
-    windows.advance(1300)
-    later = windows.place(1300).window
+    spans = EventSpans(pre_roll_ns=100, post_roll_ns=5, max_ns=1000)
+    spans.advance(FOREVER_NS)  # the stream that decides has ended
+    assert spans.place(990).decided, "it is in none"
+    spans.fire(1000)  # it is back
+    spans.advance(1010)
+    span = spans.place(1000).span
+    assert span is not None
+    assert span.start_ns == 1000
+    spans.fire(1300)
+    spans.advance(1300)
+    later = spans.place(1300).span
     assert later is not None
     assert later.start_ns == 1200, "and later events have their pre-roll again"
 

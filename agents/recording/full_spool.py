@@ -1,0 +1,57 @@
+"""The full spool: what it has no room for is handed back, and what is open is cut, so that it can be sealed."""
+
+import logging
+from collections.abc import Iterable
+
+from sensorium.agents.recording.episode_writer import EpisodeWriter
+from sensorium.agents.spool.room import RESERVE_BYTES
+from sensorium.agents.spool.spool import Spool
+from sensorium.errors import SpoolError, SpoolFull
+
+log = logging.getLogger(__name__)
+
+MARGIN_BYTES = 1 << 16
+"""For the headers of what is written meanwhile."""
+
+
+class FullSpool:
+    """Knows whether capture may go on. `reason` says why not; empty while there is room."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.reason = ""
+        self._refused_bytes = 0
+
+    def takes(self, size: int, held_bytes: int, episodes: Iterable[EpisodeWriter]) -> bool:
+        """Whether a block of `size` bytes fits beside `held_bytes` not written yet; if not, `episodes` are cut."""
+        # What is smaller waits until the refused block fits: a stream that overtook another would make that late.
+        needed = max(size, self._refused_bytes)
+        try:
+            self._spool.require(needed + held_bytes + MARGIN_BYTES)
+        except SpoolFull as error:
+            self._refused_bytes = needed
+            if not self.reason:
+                self._stop(error)
+                # The earlier ones still get what slower streams have for them.
+                newest = max(episodes, key=lambda e: (e.epoch, e.start_ns), default=None)
+                if newest is not None:
+                    newest.cut()
+            return False
+        if self.reason:
+            log.warning("capture goes on: the spool has room again")
+            self.reason, self._refused_bytes = "", 0
+            self._spool.restore_reserve()
+        return True
+
+    def failed(self, error: SpoolError, episodes: Iterable[EpisodeWriter]) -> None:
+        """The file system itself has no room: what is open is ended with the help of the reserve."""
+        self._stop(error)
+        self._refused_bytes = max(self._refused_bytes, 2 * RESERVE_BYTES)
+        self._spool.release_reserve()
+        for episode in episodes:
+            episode.cut()
+
+    def _stop(self, error: SpoolError) -> None:
+        if not self.reason:
+            log.warning("capture stops: %s", error)
+        self.reason = str(error)

@@ -1,0 +1,52 @@
+"""A piece: samples of one stream that have a fate in common."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sensorium.drivers.stream import Samples, Stamps
+
+
+@dataclass(slots=True)
+class Piece:
+    """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
+
+    One without samples carries counts alone: what filters dropped and what was lost, by cause, at `at_ns`.
+    """
+
+    captured_ns: Stamps
+    sensor_ns: Stamps | None
+    data: Samples
+    at_ns: int
+    encoded: "Future[bytes] | None" = None
+    filtered: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.captured_ns)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, nothing for a frame that is still being encoded."""
+        done = self.encoded is not None and self.encoded.done() and self.encoded.exception() is None
+        return len(self.encoded.result()) if self.encoded is not None and done else self.data.nbytes
+
+    def split(self, n: int) -> tuple["Piece", "Piece"]:
+        """The first `n` rows, and the others."""
+        head, tail = (
+            Piece(
+                self.captured_ns[rows],
+                None if self.sensor_ns is None else self.sensor_ns[rows],
+                self.data[rows],
+                int(self.captured_ns[rows][0]),
+            )
+            for rows in (slice(0, n), slice(n, None))
+        )
+        return head, tail
+
+
+def counts_alone(at_ns: int, filtered: dict[str, int], lost: dict[str, int]) -> Piece:
+    """A piece without samples."""
+    empty = np.empty(0, np.int64)
+    return Piece(empty, None, empty, at_ns=at_ns, filtered=filtered, lost=lost)

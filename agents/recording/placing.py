@@ -1,0 +1,121 @@
+"""Placing: which open episode holds a stamp, and where a new one begins and at the latest ends."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from uuid import UUID
+
+import msgspec
+import uuid_utils
+
+from sensorium.agents.recording.absence import Absence
+from sensorium.agents.recording.between import Between
+from sensorium.agents.recording.episode_writer import EpisodeWriter
+from sensorium.agents.recording.stream_state import BEFORE_ALL
+from sensorium.agents.spool.spool import Spool
+from sensorium.agents.triggers.trigger import EpisodeSpan
+from sensorium.episode.documents import Account, Open
+
+MAX_EPISODE_NS = 60_000_000_000
+MAX_EPISODE_BYTES = 256_000_000
+MAX_OPEN = 64
+
+
+class Placing:
+    """The open episodes. Those of one epoch are disjoint: each begins where the one before it ends, or later.
+
+    Args:
+        manifest: An OPEN for everything but episode, ordinal, interval and `between`, which are filled in here.
+        absences: Of every stream; what was missed before an episode begins is told in its OPEN.
+        max_episodes: None is begun after so many.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        manifest: Open,
+        between: Between,
+        absences: Sequence[Absence],
+        *,
+        max_episode_ns: int = MAX_EPISODE_NS,
+        max_episode_bytes: int = MAX_EPISODE_BYTES,
+        max_episodes: int | None = None,
+    ) -> None:
+        self._spool = spool
+        self._manifest = manifest
+        self._between = between
+        self._absences = absences
+        self._max_episode_ns = max_episode_ns
+        self._max_episode_bytes = max_episode_bytes
+        self._max_episodes = max_episodes
+        self._open: list[EpisodeWriter] = []
+        self._sealed_until: dict[int, int] = {}
+        self.created = 0
+
+    def __iter__(self) -> Iterator[EpisodeWriter]:
+        return iter(list(self._open))
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more are open than streams that are far apart are worth."""
+        return len(self._open) > MAX_OPEN
+
+    def at(self, epoch: int, at_ns: int) -> EpisodeWriter | None:
+        """The open episode that holds `at_ns`."""
+        return next((e for e in self._open if e.epoch == epoch and e.start_ns <= at_ns < e.end_ns), None)
+
+    def end_ns(self, epoch: int) -> int:
+        """Where the last open episode ends."""
+        return max((e.end_ns for e in self._open if e.epoch == epoch), default=BEFORE_ALL)
+
+    def place(self, epoch: int, at_ns: int, span: EpisodeSpan, *, past: bool) -> EpisodeWriter | str:
+        """The open episode that holds `at_ns`, a new one in `span`, or why there is none: a rule, or a cause of loss.
+
+        Args:
+            past: Whether the clock was set back since: no episode begins in that time any more.
+
+        Raises:
+            SpoolError: a new one has no room.
+        """
+        if (found := self.at(epoch, at_ns)) is not None:
+            return "late" if found.closing else found
+        mine = [episode for episode in self._open if episode.epoch == epoch]
+        sealed_until = self._sealed_until.get(epoch, BEFORE_ALL)
+        if at_ns < sealed_until or past:
+            return "late"
+        if self._max_episodes is not None and self.created >= self._max_episodes:
+            return "stop"
+        start_ns = max([span.start_ns, sealed_until, *(e.end_ns for e in mine if e.end_ns <= at_ns)])
+        limit_ns = min([start_ns + self._max_episode_ns, *(e.start_ns for e in mine if e.start_ns > at_ns)])
+        while limit_ns <= at_ns:  # nothing was captured for longer than an episode may last
+            start_ns, limit_ns = limit_ns, limit_ns + self._max_episode_ns
+        return self._begin(epoch, span, start_ns, limit_ns)
+
+    def sealed(self, episode: EpisodeWriter) -> None:
+        """It is open no more; what comes for it is late."""
+        self._open.remove(episode)
+        until_ns = self._sealed_until.get(episode.epoch, BEFORE_ALL)
+        self._sealed_until[episode.epoch] = max(until_ns, episode.end_ns)
+
+    def _begin(self, epoch: int, span: EpisodeSpan, start_ns: int, limit_ns: int) -> EpisodeWriter:
+        identity = UUID(bytes=uuid_utils.uuid7().bytes)
+        for absence in self._absences:
+            absence.end(self._open, self._between, start_ns)
+
+        def manifest(ordinal: int, _: Mapping[str, Account]) -> Open:
+            return msgspec.structs.replace(
+                self._manifest,
+                episode=identity.bytes,
+                ordinal=ordinal,
+                start_ns=start_ns,
+                end_ns=min(span.end_ns, limit_ns),
+                between=self._between.accounts(),
+            )
+
+        file = self._spool.create(manifest)
+        self._between.carried()
+        episode = EpisodeWriter(file, span, epoch, start_ns, limit_ns, self._max_episode_bytes)
+        self._open.append(episode)
+        self.created += 1
+        return episode
