@@ -31,3 +31,7 @@ class SpoolError(SensoriumError, OSError):
 
 class SpoolFull(SpoolError):
     """The spool's quota or the file system has no room; capture stops until there is some."""
+
+
+class ThreadDied(SensoriumError):
+    """The program is at fault: one of its threads met an error that nobody expected, which is its `__cause__`."""

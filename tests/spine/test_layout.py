@@ -17,14 +17,15 @@ SOURCE = ROOT / "src" / "sensorium"
 LINKED = ("agents", "corpus", "drivers", "ingest", "sim")
 BELOW: dict[str, set[str]] = {
     "errors": set(),
-    "drivers": {"errors"},
-    "perception": {"errors", "drivers"},
-    "episode": {"errors", "drivers"},
-    "link": {"errors", "drivers", "episode"},
-    "corpus": {"errors", "drivers", "perception", "episode", "link"},
-    "ingest": {"errors", "drivers", "perception", "episode", "link", "corpus"},
-    "agents": {"errors", "drivers", "perception", "episode", "link", "corpus"},
-    "sim": {"errors", "drivers", "perception"},
+    "threads": {"errors"},
+    "drivers": {"errors", "threads"},
+    "perception": {"errors", "threads", "drivers"},
+    "episode": {"errors", "threads", "drivers"},
+    "link": {"errors", "threads", "drivers", "episode"},
+    "corpus": {"errors", "threads", "drivers", "perception", "episode", "link"},
+    "ingest": {"errors", "threads", "drivers", "perception", "episode", "link", "corpus"},
+    "agents": {"errors", "threads", "drivers", "perception", "episode", "link", "corpus"},
+    "sim": {"errors", "threads", "drivers", "perception"},
 }
 
 
