@@ -49,6 +49,20 @@ def secure(socket: "zmq.Socket[bytes]", pair: Pair) -> None:
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
+def sender(frame: zmq.Frame, allowed: AllowedKeys | None) -> str | None:
+    """Who sent a frame, by the handshake; "" where none is asked for; None: nobody whom we may listen to any more.
+
+    Asked of every message, since ZeroMQ reconnects unseen and a key may be revoked while its connection lives.
+    """
+    if allowed is None:
+        return ""
+    try:
+        user_id = str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return None
+    return user_id if allowed.allows(user_id) else None
+
+
 class Gate(threading.Thread):
     """The thread that answers; it also looks at the folder of keys twice a second and calls `on_change`."""
 

@@ -1,0 +1,107 @@
+"""The uplink's dealings with the spool: what it has goes to the link, what the ingest says of it goes back."""
+
+import ctypes
+import logging
+import threading
+import time
+from uuid import UUID
+
+from sensorium.agents.spool.spool import Spool
+from sensorium.drivers.clock import boot_id, boottime_ns
+from sensorium.errors import Corrupt, SpoolError
+from sensorium.link import wire
+from sensorium.link.device import events as events
+from sensorium.link.device.events import Offered
+from sensorium.link.device.protocol import DeviceLink
+
+log = logging.getLogger(__name__)
+
+REFRESH_S = 0.02
+DISCARDS_EVERY_S = 1.0
+CONSIDERED = 256
+SECOND = 1_000_000_000
+_TIME_ERROR = 5
+
+
+class SpoolEnd:
+    """What the link asks of the spool, done. `changed` may be called from any thread, the rest from the uplink's."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.boot_id = boot_id()
+        self.committed = self.rejected = 0
+        self._spool = spool
+        self._changed = threading.Event()
+        self._offered_ns = self._discards_ns = 0
+
+    def changed(self) -> None:
+        """The spool has something new."""
+        self._changed.set()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that the link was not told yet."""
+        return self._changed.is_set()
+
+    def begin(self) -> None:
+        """A session is open: it is to hear of everything, at once."""
+        self._offered_ns = self._discards_ns = 0
+        self._changed.set()
+
+    def probes(self, offered: Offered) -> list[tuple[int, int, int]]:
+        """The clock probes around an episode."""
+        boot = offered.boot_id
+        return [] if boot is None else list(self._spool.probes_around(boot, offered.start_ns, offered.end_ns))
+
+    def offer(self, link: DeviceLink, now_ns: int) -> None:
+        """Tell the link what there is, at most every 20 ms unless it has places free for more offers."""
+        if self._changed.is_set() and (now_ns - self._offered_ns >= REFRESH_S * SECOND or link.is_hungry):
+            self._changed.clear()
+            self._offered_ns = now_ns
+            link.refresh(self._spool.waiting(CONSIDERED), now_ns)
+        if now_ns - self._discards_ns >= DISCARDS_EVERY_S * SECOND:
+            self._discards_ns = now_ns
+            link.discard(self._spool.discards())
+            self._changed.set()  # what was put off may be due
+
+    def read(self, data: wire.Data, size: int) -> bytes | None:
+        """The bytes that go with DATA, or None, with the reason in the log."""
+        episode = UUID(bytes=data.episode)
+        try:
+            payload = self._spool.read(episode, data.offset, size)
+            if len(payload) != size:
+                raise SpoolError(f"{len(payload)} bytes at {data.offset}, expected {size}")
+        except (SpoolError, Corrupt) as error:
+            log.error("uplink: episode %s: %s", episode, error)
+            return None
+        return payload
+
+    def do(self, event: events.Event, link: DeviceLink) -> None:
+        """What the link asks of the spool; other events are not for it."""
+        match event:
+            case events.Connected():
+                self.begin()
+            case events.Committed(episode, ordinal):
+                self._spool.committed(episode)
+                self._spool.ledgered([ordinal])
+                self.committed += 1
+                self._changed.set()
+            case events.Rejected(episode, code, reason):
+                log.error("uplink: episode %s rejected (%s): %s", episode, code, reason)
+                self._spool.rejected(episode, code, reason)
+                self.rejected += 1
+                self._changed.set()
+            case events.Recheck(episode):
+                self._spool.recheck(episode)
+                link.refresh(self._spool.waiting(CONSIDERED), boottime_ns())
+            case events.Ledgered(ordinals):
+                self._spool.ledgered(list(ordinals))
+            case events.Probed(device_ns, server_ns, round_trip_ns):
+                self._spool.add_probe(
+                    self.boot_id, device_ns, server_ns, round_trip_ns, time.time_ns(), _clock_is_synchronised()
+                )
+
+
+def _clock_is_synchronised() -> bool:
+    """Whether the kernel says that this machine's clock is disciplined (adjtimex does not return TIME_ERROR)."""
+    query = (ctypes.c_char * 512)()  # struct timex, all zero: only ask
+    return bool(ctypes.CDLL(None).adjtimex(query) != _TIME_ERROR)

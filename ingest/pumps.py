@@ -1,0 +1,189 @@
+"""The ingest's two pumps: each moves messages between one socket and the `ServerLink`, in a thread of its own.
+
+The control socket carries everything but DATA, the bulk socket DATA alone, so that a probe or a COMMITTED never waits
+behind megabytes.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from sensorium.errors import PeerViolation
+from sensorium.ingest.sockets import Socket
+from sensorium.ingest.staging import Staging
+from sensorium.link import wire
+from sensorium.link.keys import AllowedKeys
+from sensorium.link.server.protocol import ServerLink
+from sensorium.link.wake import Wake
+from sensorium.link.zap import Refusals, sender
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 200
+WAKE_BYTES = 2 << 20
+SETTLE_MS = 1
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the pumps share. `lock` guards `link`; `wake` ends the control pump's poll; `stop` ends both pumps."""
+
+    link: ServerLink
+    lock: threading.Lock
+    staging: Staging
+    allowed: AllowedKeys | None
+    refusals: Refusals
+    wake: Wake
+    stop: threading.Event
+
+
+class ControlPump:
+    """Takes what devices say, gives them the link's answers and credit, and closes its sockets at the end."""
+
+    def __init__(self, shared: Shared, socket: Socket, monitors: list[Socket]) -> None:
+        self._shared, self._socket, self._monitors = shared, socket, monitors
+
+    def run(self) -> None:
+        """Pump until stopped."""
+        shared, socket, monitors = self._shared, self._socket, self._monitors
+        poller = zmq.Poller()
+        for source in (socket, shared.wake.fd, *monitors):
+            poller.register(source, zmq.POLLIN)
+        try:
+            while not shared.stop.is_set():
+                ready = dict(poller.poll(POLL_MS))
+                if shared.wake.fd in ready:
+                    shared.wake.clear()
+                for monitor in monitors:
+                    while monitor in ready and monitor.poll(0):
+                        self._handshake_failed(monitor)
+                self._receive()
+                self._send()
+        finally:
+            for monitor in monitors:
+                monitor.close(linger=0)
+            socket.disable_monitor()
+            socket.close(linger=0)
+
+    def _receive(self) -> None:
+        shared, link = self._shared, self._shared.link
+        for _ in range(1000):  # then let answers out
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            user_id = sender(frames[-1], shared.allowed)
+            if user_id is None:
+                continue
+            route, now_ns = frames[0].bytes, time.monotonic_ns()
+            try:
+                if len(frames) != 2:
+                    raise PeerViolation(f"{len(frames) - 1} frames on the control socket, expected 1")
+                message = wire.decode_from_device(frames[1].buffer)
+            except PeerViolation as error:
+                with shared.lock:
+                    link.misunderstood(route, user_id, error, now_ns)
+                continue
+            with shared.lock:
+                link.receive(route, user_id, message, now_ns)
+                jobs = link.take_jobs()
+            shared.staging.run(jobs)
+
+    def _send(self) -> None:
+        shared, link = self._shared, self._shared.link
+        now_ns = time.monotonic_ns()
+        with shared.lock:
+            link.poll(now_ns)
+            messages, jobs = link.take_messages(), link.take_jobs()
+            lines, link.out.lines = link.out.lines, []
+        shared.staging.run(jobs)
+        for line in lines:
+            log.warning("%s", line)
+        lost = set()
+        for route, message in messages:
+            try:
+                if route not in lost:
+                    self._socket.send_multipart([route, wire.encode(message)], zmq.NOBLOCK)
+            except zmq.ZMQError as error:
+                if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                    raise
+                lost.add(route)
+        with shared.lock:
+            for route in lost:
+                link.unreachable(route, now_ns)
+
+    def _handshake_failed(self, monitor: Socket) -> None:
+        event = parse_monitor_message(monitor.recv_multipart())
+        where = event["endpoint"].decode("ascii", "replace")
+        self._shared.refusals.note(
+            f"to {where}", "refused: the CURVE handshake failed: no key, or another server's key"
+        )
+
+
+class BulkPump:
+    """Takes DATA and appends it to staging, which is a write to the page cache; closes its socket at the end."""
+
+    def __init__(self, shared: Shared, socket: Socket) -> None:
+        self._shared, self._socket = shared, socket
+
+    def run(self) -> None:
+        """Pump until stopped."""
+        shared, socket = self._shared, self._socket
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        try:
+            untold = 0
+            while not shared.stop.is_set():
+                if poller.poll(SETTLE_MS if untold else POLL_MS):
+                    untold = self._receive(untold)
+                elif untold:
+                    untold = 0
+                    shared.wake.set()
+        finally:
+            socket.disable_monitor()
+            socket.close(linger=0)
+
+    def _receive(self, untold: int) -> int:
+        """Take what is there. The control pump, which gives credit, is woken every 2 MiB, and by the caller when a
+        pause comes: woken for every message it would take half a core from this thread. Returns the bytes untold."""
+        shared = self._shared
+        link, lock, staging, allowed = shared.link, shared.lock, shared.staging, shared.allowed
+        while not shared.stop.is_set():
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return untold
+            user_id = sender(frames[-1], allowed)
+            if user_id is None:
+                continue
+            try:
+                if len(frames) != 3:
+                    raise PeerViolation(f"{len(frames) - 1} frames on the bulk socket, expected 2")
+                data = wire.decode_from_device(frames[1].buffer)
+                if not isinstance(data, wire.Data):
+                    raise PeerViolation(f"{type(data).__name__} on the bulk socket, expected DATA")
+            except PeerViolation as error:
+                self._ignored(user_id, error)
+                continue
+            payload = frames[2].buffer
+            with lock:
+                transfer = link.data(user_id, data, len(payload), time.monotonic_ns())
+                jobs = link.take_jobs()
+            staging.run(jobs)
+            if transfer is not None:
+                staging.append(transfer, data.session, payload)
+            untold += max(1, len(payload))
+            if untold >= WAKE_BYTES:
+                untold = 0
+                shared.wake.set()
+        return untold
+
+    def _ignored(self, user_id: str, error: PeerViolation) -> None:
+        with self._shared.lock:
+            self._shared.link.out.counters["violations"] += 1
+        device = user_id.partition("/")[0] or "a device without a key"
+        self._shared.refusals.note(f"of {device}", f"sent what is ignored: {error}")

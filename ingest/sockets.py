@@ -1,0 +1,93 @@
+"""The ingest's two sockets: the address, and two ROUTERs bound to ports in a row."""
+
+from urllib.parse import urlsplit
+
+import zmq
+
+from sensorium.errors import ConfigError
+from sensorium.link import wire
+from sensorium.link.keys import Pair
+from sensorium.link.zap import secure
+
+CONTROL_HWM = 1000
+BULK_HWM = 16
+TRIES = 50
+_HANDSHAKES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL  # NO_DETAIL is a peer that hung up half-way
+
+Socket = zmq.Socket[bytes]
+
+
+def parse(listen: str) -> tuple[str, int]:
+    """The host and the port of tcp://HOST:PORT; port 0 is any.
+
+    Raises:
+        ConfigError: it is not such an address.
+    """
+    try:
+        parts = urlsplit(listen)
+        if (
+            parts.scheme == "tcp"
+            and parts.hostname
+            and parts.port is not None
+            and parts.port < 65535
+            and not parts.path
+        ):
+            return parts.hostname, parts.port
+    except ValueError:
+        pass
+    raise ConfigError(f"listen {listen!r}: expected tcp://HOST:PORT, for example tcp://127.0.0.1:{wire.DEFAULT_PORT}")
+
+
+def url(host: str, port: int | str) -> str:
+    """tcp://HOST:PORT, with brackets around IPv6."""
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+class Listening:
+    """The control socket on `port`, the bulk socket on the next, and their monitors of failed handshakes.
+
+    Args:
+        context: It stays the caller's.
+        host: Where to listen.
+        port: Of the control socket; 0: any of which the next is free too.
+        pair: The ingest's own keys. None: no CURVE.
+
+    Raises:
+        ConfigError: a port is in use or the address is not this machine's.
+    """
+
+    def __init__(self, context: "zmq.Context[Socket]", host: str, port: int, pair: Pair | None) -> None:
+        for left in reversed(range(1 if port else TRIES)):
+            self.control, self.bulk = (_router(context, host, pair, bulk=bulk) for bulk in (False, True))
+            try:
+                self.control.bind(url(host, port or "*"))
+                self.port = int(self.control.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+                self.bulk.bind(url(host, self.port + 1))
+                break
+            except zmq.ZMQError as error:
+                self.control.close(linger=0)
+                self.bulk.close(linger=0)
+                if not left or error.errno != zmq.EADDRINUSE:
+                    ports = f"{port} or {port + 1}" if port else "any"
+                    raise ConfigError(
+                        f"cannot listen on {host}, port {ports}: {error.strerror};"
+                        " stop what uses it or choose another port with --listen"
+                    ) from error
+        self.monitors = [socket.get_monitor_socket(_HANDSHAKES) for socket in (self.control, self.bulk)]
+
+
+def _router(context: "zmq.Context[Socket]", host: str, pair: Pair | None, bulk: bool) -> Socket:
+    socket = context.socket(zmq.ROUTER)
+    socket.linger = 0
+    socket.router_mandatory = True
+    socket.ipv6 = ":" in host
+    socket.rcvhwm = BULK_HWM if bulk else CONTROL_HWM
+    socket.sndhwm = CONTROL_HWM
+    socket.maxmsgsize = wire.MAX_FRAME_BYTES if bulk else wire.MAX_CONTROL_BYTES
+    socket.backlog = 1024
+    socket.tcp_keepalive = 1
+    socket.tcp_keepalive_idle = 30
+    socket.tcp_keepalive_intvl = 10
+    if pair is not None:
+        secure(socket, pair)
+    return socket
