@@ -33,7 +33,7 @@ class Duplicate(FilterConfig[DuplicateState]):
     """
 
     kind: Literal["duplicate"] = "duplicate"
-    max_distance: int = Field(8, ge=0, le=BITS)
+    max_distance: int = Field(default=8, ge=0, le=BITS)
     keep_every_s: PositiveFloat | None = None
 
     def output(self, spec: StreamSpec) -> StreamSpec:

@@ -29,9 +29,9 @@ class Exposure(FilterConfig[ExposureState]):
     """
 
     kind: Literal["exposure"] = "exposure"
-    min_mean: float = Field(0.05, ge=0, le=1)
-    max_mean: float = Field(0.95, ge=0, le=1)
-    max_clipped: float = Field(0.5, ge=0, le=1)
+    min_mean: float = Field(default=0.05, ge=0, le=1)
+    max_mean: float = Field(default=0.95, ge=0, le=1)
+    max_clipped: float = Field(default=0.5, ge=0, le=1)
 
     def output(self, spec: StreamSpec) -> StreamSpec:
         check_pictures(spec)

@@ -36,8 +36,8 @@ class Sharpness(FilterConfig[SharpnessState]):
     """
 
     kind: Literal["sharpness"] = "sharpness"
-    percentile: float = Field(20, ge=0, le=100)
-    window: int = Field(100, ge=10, le=10_000)
+    percentile: float = Field(default=20, ge=0, le=100)
+    window: int = Field(default=100, ge=10, le=10_000)
     max_noise_ratio: PositiveFloat | None = None
 
     def output(self, spec: StreamSpec) -> StreamSpec:

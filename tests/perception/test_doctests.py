@@ -9,7 +9,7 @@ import pytest
 import sensorium.agents.filters
 import sensorium.perception
 
-WITHOUT_EXAMPLES = {"chain", "filter", "health", "registry"}
+WITHOUT_EXAMPLES = {"chain", "filter", "health", "registry", "testing"}
 MODULES = sorted(
     module.name
     for package in (sensorium.perception, sensorium.agents.filters)
