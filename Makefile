@@ -10,7 +10,7 @@ BENCHES := $(filter-out bench/table.py bench/measuring.py,$(wildcard bench/*.py)
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
 	@echo "make test      the tests (make test-all: the slow ones too; make soak: minutes under faults)"
-	@echo "make check     ruff, mypy --strict and the tests"
+	@echo "make check     ruff, import-linter, mypy --strict and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
 
 install: $(STAMP)
@@ -39,6 +39,7 @@ soak: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 types: $(STAMP)
 	$(BIN)/mypy
