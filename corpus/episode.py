@@ -5,7 +5,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -19,6 +19,9 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
 from sensorium.errors import ConfigError, Corrupt
+
+if TYPE_CHECKING:
+    from zarr import Group
 
 MAX_S = 1e9
 
@@ -100,6 +103,24 @@ class Episode:
     def utc(self, captured_ns: Stamps) -> tuple[Stamps | None, Stamps | None]:
         """UTC and its uncertainty, int64 nanoseconds, of stamps of this episode; None where not known."""
         return utc_of(captured_ns, self.clock, self.probes)
+
+    @property
+    def zarr(self) -> "Group":
+        """The episode's group as zarr-python's own object, read-only, opened anew at each use.
+
+        `zarr["imu/data"]` is a `zarr.Array`; `xarray.open_zarr(episode.zarr.store, group="imu")` is a dataset. Here
+        zarr's rules hold, and not this reader's: a chunk that is absent reads as 0, encoded media are bytes, and
+        writing raises what zarr raises (`ValueError`).
+
+        Raises:
+            Corrupt: the episode's document cannot be read.
+        """
+        import zarr
+        from zarr.storage import LocalStore
+
+        _ = self._group
+        # Not kept: a write that zarr refuses still changes the attributes of the object that it was tried on.
+        return zarr.open_group(LocalStore(self.folder, read_only=True), mode="r", use_consolidated=True)
 
     def window(self, start_s: float, length_s: float, streams: Sequence[str] | None = None) -> dict[str, Samples]:
         """The samples in [start_s, start_s + length_s) after the episode's start, of these streams (None: of all)."""

@@ -1,0 +1,144 @@
+"""`Episode.zarr` is zarr-python's own group: the same numbers, nothing can be written, xarray opens a stream of it."""
+
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray
+import zarr
+
+import sensorium
+from sensorium.episode.documents import Encoding
+from sensorium.errors import Corrupt
+from sensorium.ingest.store import Store
+
+PROBE = (10**9, 1_700_000_000 * 10**9, 2_000_000)
+
+
+@pytest.fixture
+def made(make_episode: Any) -> Any:
+    rng = np.random.default_rng(3)
+    return make_episode(
+        {
+            "imu": rng.normal(size=(101, 6)),
+            "front": rng.integers(0, 255, (7, 24, 32, 3), dtype=np.uint8),
+            "contact": rng.integers(0, 2, 33).astype(bool),
+            "silent": np.zeros((0, 3), np.float32),
+            "pic": rng.integers(0, 255, (4, 24, 32), dtype=np.uint8),
+        },
+        encodings={"pic": Encoding(codec="jpeg")},
+        specs={"imu": {"has_sensor_ns": True, "rate_hz": 200.0}},
+    )
+
+
+@pytest.fixture
+def episode(made: Any, tmp_path: Path) -> sensorium.Episode:
+    with Store.open(tmp_path) as store:
+        assembly = store.begin(made.episode)
+        assembly.append(made.data)
+        store.commit(assembly, device="rig-1", identity="k", probes=[PROBE])
+    return sensorium.open(tmp_path).query()[0]
+
+
+def test_it_is_zarrs_own_group_with_the_same_numbers(made: Any, episode: sensorium.Episode) -> None:
+    group = episode.zarr
+    assert type(group) is zarr.Group
+    assert set(group.group_keys()) == set(made.arrays)
+    for name, array in made.arrays.items():
+        stream = group[name]
+        assert isinstance(stream, zarr.Group)
+        np.testing.assert_array_equal(stream["captured_ns"], made.stamps[name])
+        if name != "pic":
+            np.testing.assert_array_equal(stream["data"], array)
+    np.testing.assert_array_equal(group["clock"], [PROBE])
+    assert group.attrs["sensorium"] == episode.attributes
+
+
+def rows_of(group: zarr.Group) -> zarr.Array[Any]:
+    found = group["imu/data"]
+    assert isinstance(found, zarr.Array)
+    return found
+
+
+WRITES: dict[str, Callable[[zarr.Group], Any]] = {
+    "a value": lambda group: rows_of(group).__setitem__(0, 1.0),
+    "an attribute": lambda group: group.attrs.__setitem__("mine", 1),
+    "an attribute of a stream": lambda group: group["imu"].update_attributes({"mine": 1}),
+    "an array": lambda group: group.create_array("mine", shape=(1,), dtype="i4"),
+    "a group": lambda group: group.create_group("mine"),
+    "a stream's end": lambda group: group.__delitem__("imu"),
+    "a shape": lambda group: rows_of(group).resize((3, 6)),
+    "rows": lambda group: rows_of(group).append(np.zeros((1, 6))),
+}
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    return ((path, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_nothing_can_be_written(episode: sensorium.Episode, what: str) -> None:
+    before = list(_files(episode.folder))
+    with pytest.raises(ValueError, match="read-only"):
+        WRITES[what](episode.zarr)
+    assert list(_files(episode.folder)) == before
+    assert set(episode.zarr.attrs) == {"sensorium"}
+
+
+def test_xarray_opens_the_group_of_a_stream(made: Any, episode: sensorium.Episode) -> None:
+    for name in ("imu", "front", "contact", "silent"):
+        with xarray.open_zarr(episode.zarr.store, group=name) as found:
+            assert found["data"].dtype == made.arrays[name].dtype
+            np.testing.assert_array_equal(found["data"], made.arrays[name])
+            np.testing.assert_array_equal(found["captured_ns"], made.stamps[name])
+            assert found.attrs["sensorium"]["spec"]["name"] == name
+    with xarray.open_dataset(episode.folder, engine="zarr", group="imu") as found:
+        assert found["data"].dims == ("sample", "channel")
+        np.testing.assert_array_equal(found["data"], episode.streams["imu"][:])
+        np.testing.assert_array_equal(found["sensor_ns"], made.stamps["imu"] // 1000)
+
+
+def _sum(group: zarr.Group) -> float:
+    return float(np.asarray(rows_of(group)).sum())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_it_carries_over_processes(episode: sensorium.Episode, method: str) -> None:
+    group = episode.zarr
+    expected = _sum(group)
+    assert pickle.loads(pickle.dumps(group)).read_only
+    assert pickle.loads(pickle.dumps(episode)).zarr.read_only
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply_async(_sum, (group,)).get(timeout=60) == expected
+
+
+def test_what_is_absent_is_zarrs_fill_value_here_and_corrupt_in_the_reader(episode: sensorium.Episode) -> None:
+    (episode.folder / "imu/data/c.0.0").unlink()
+    assert not np.asarray(rows_of(episode.zarr)).any()
+    with pytest.raises(Corrupt, match="missing"):
+        episode.streams["imu"][:]
+
+
+def test_a_document_that_is_gone_is_named(episode: sensorium.Episode) -> None:
+    (episode.folder / "zarr.json").unlink()
+    with pytest.raises(Corrupt, match=r"zarr\.json: missing"):
+        _ = episode.zarr
+
+
+def test_reading_does_not_import_zarr(episode: sensorium.Episode) -> None:
+    code = """if True:
+        import sys, sensorium
+        corpus = sensorium.open(sys.argv[1])
+        episode = corpus.query()[0]
+        episode.window(0, 1), episode.attributes, list(corpus.windows(length_s=0.1, streams=["imu"]))
+        print("zarr" in sys.modules, type(episode.zarr).__module__)
+    """
+    store = episode.folder.parents[2]
+    run = subprocess.run([sys.executable, "-c", code, str(store)], capture_output=True, text=True, check=True)
+    assert run.stdout == "False zarr.core.group\n"
