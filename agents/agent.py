@@ -19,7 +19,7 @@ from sensorium.agents.capture.pipeline import Pipeline, streams_of
 from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.filters.chain import FilterChain
-from sensorium.agents.recording.encode import EncoderPool, stream_entry
+from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import GRACE_NS, Recorder
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import Command
@@ -28,8 +28,8 @@ from sensorium.drivers.clock import Clock, boottime_ns
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
-from sensorium.episode.documents import FORMAT_VERSION, Encoding, Mission, Open, Origin, Provenance, StreamEntry
-from sensorium.episode.layout import default_encoding
+from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.documents import FORMAT_VERSION, Mission, Open, Origin, Provenance, StreamEntry
 from sensorium.errors import ConfigError
 from sensorium.link.keys import pair, server_key
 
@@ -277,14 +277,11 @@ class Agent:
 
     def _entries(self, specs: tuple[StreamSpec, ...]) -> tuple[StreamEntry, ...]:
         known = {spec.name: spec for spec in specs}
-        chosen = {}
-        for name, part in self.device.encodings.items():
+        for name in self.device.encodings:
             if name not in known:
                 hint = nearest(name, known)
                 raise ConfigError(f"encodings.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(known))})")
-            if part.codec == "jpeg":
-                chosen[name] = Encoding(codec="jpeg", quality=part.quality, subsampling=part.subsampling)
-        return tuple(stream_entry(spec, chosen.get(spec.name, default_encoding(spec))) for spec in specs)
+        return tuple(self.device.encodings.get(spec.name, LosslessConfig()).entry(spec) for spec in specs)
 
 
 def _one_clock(drivers: Mapping[str, Driver]) -> Clock:

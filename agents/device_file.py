@@ -26,18 +26,20 @@ from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP as DRIVERS
 from sensorium.drivers.registry import model_of, nearest
 from sensorium.drivers.stream import check_name
+from sensorium.episode.codecs.contract import CodecConfig
+from sensorium.episode.codecs.registry import GROUP as CODECS
 from sensorium.errors import ConfigError
 
 
-def _by_kind(group: str, contract: type[BaseModel]) -> BeforeValidator:
-    """Validate a mapping with the model that its `kind` names."""
+def _by_kind(group: str, contract: type[BaseModel], key: str = "kind") -> BeforeValidator:
+    """Validate a mapping with the model that its `kind` (or another `key`) names."""
 
     def validate(value: object) -> object:
         if isinstance(value, contract):
             return value
-        if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
-            raise ValueError(f"expected a mapping with `kind`, got {value!r}")
-        return model_of(group, value["kind"], contract).model_validate(value)
+        if not isinstance(value, Mapping) or not isinstance(value.get(key), str):
+            raise ValueError(f"expected a mapping with `{key}`, got {value!r}")
+        return model_of(group, value[key], contract, key).model_validate(value)
 
     return BeforeValidator(validate)
 
@@ -73,14 +75,6 @@ class SpoolPart(_Part):
     when_full: Literal["block", "evict"] = "block"
 
 
-class EncodingPart(_Part):
-    """How a stream is encoded; see `Encoding` in ingest/episode.py."""
-
-    codec: Literal["lossless", "jpeg"]
-    quality: int = Field(default=90, ge=1, le=100)
-    subsampling: Literal["444", "422", "420"] = "420"
-
-
 class MissionPart(_Part):
     """What is recorded, and how urgent its delivery is (the larger first). An episode that reaches `max_episode_s` or
     `max_episode_bytes` is cut, whatever its trigger says, and goes on in the next."""
@@ -112,7 +106,7 @@ class DeviceFile(_Part):
     ingest: IngestPart | None = None
     spool: SpoolPart = SpoolPart()
     filters: dict[str, list[Annotated[FilterConfig[Any], SkipValidation(), _by_kind(FILTERS, FilterConfig)]]] = {}
-    encodings: dict[str, EncodingPart] = {}
+    encodings: dict[str, Annotated[CodecConfig, _by_kind(CODECS, CodecConfig, "codec")]] = {}
     mission: MissionPart = MissionPart()
     provenance: ProvenancePart = ProvenancePart()
     base: Path = Field(default=Path(), exclude=True)
@@ -203,19 +197,23 @@ def _known_keys(where: Sequence[str | int], document: Mapping[str, Any]) -> set[
             value = value[key]
         except (KeyError, IndexError, TypeError):
             value = None
-        group = _KINDS.get(str(where[0]))
-        if group and isinstance(value, Mapping) and isinstance(value.get("kind"), str):
-            model = model_of(group, value["kind"], BaseModel)
+        group, name = _KINDS.get(str(where[0]), ("", ""))
+        if group and isinstance(value, Mapping) and isinstance(value.get(name), str):
+            model = model_of(group, value[name], BaseModel)
         elif str(where[0]) in _PARTS:
             model = _PARTS[str(where[0])]
     return set(model.model_fields) - {"base"}
 
 
-_KINDS = {"sensors": DRIVERS, "filters": FILTERS, "trigger": TRIGGERS}
+_KINDS = {
+    "sensors": (DRIVERS, "kind"),
+    "filters": (FILTERS, "kind"),
+    "trigger": (TRIGGERS, "kind"),
+    "encodings": (CODECS, "codec"),
+}
 _PARTS: dict[str, type[BaseModel]] = {
     "ingest": IngestPart,
     "spool": SpoolPart,
-    "encodings": EncodingPart,
     "mission": MissionPart,
     "provenance": ProvenancePart,
 }

@@ -22,6 +22,9 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.pacing import Due, Paced, Pacer
 from sensorium.drivers.stream import Block, Samples, StreamSpec
+from sensorium.episode.codecs.contract import CodecConfig
+from sensorium.episode.codecs.jpeg import JpegConfig
+from sensorium.episode.codecs.lossless import LosslessConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 QUALITY = 90
@@ -76,7 +79,7 @@ def through_the_agent(film: Path, spool: Path) -> tuple[float, int]:
         "device": DEVICE,
         "sensors": {"cam": {"kind": "camera", "source": str(film), "pace": "fast"}},
         "filters": {"cam": _FILTERS},
-        "encodings": {"cam": {"codec": "jpeg", "quality": QUALITY}},
+        "encodings": {"cam": JpegConfig(quality=QUALITY)},
         "trigger": {"kind": "interval", "length_s": 10},
         "spool": {"path": str(spool)},
     }
@@ -141,15 +144,15 @@ def _timed(camera: str, imu: str, frames: list[Samples], seconds: float) -> Iter
 def shares(film: Path, seconds: float, folder: Path) -> dict[str, Any]:
     """The agent's CPU as a share of one core, with each encoding."""
     found = {}
-    for codec in ("jpeg", "lossless"):
+    for encoding in (JpegConfig(quality=QUALITY), LosslessConfig()):
         with ingest_process(folder / "server", folder / "server" / "store") as server:
-            found[codec] = round(_share(film, seconds, codec, folder / "spool", server), 3)
+            found[encoding.codec] = round(_share(film, seconds, encoding, folder / "spool", server), 3)
         shutil.rmtree(folder / "spool")
         shutil.rmtree(folder / "server")
     return found
 
 
-def _share(film: Path, seconds: float, codec: str, spool: Path, server: Server) -> float:
+def _share(film: Path, seconds: float, encoding: CodecConfig, spool: Path, server: Server) -> float:
     document = {
         "device": DEVICE,
         "ingest": {
@@ -158,7 +161,7 @@ def _share(film: Path, seconds: float, codec: str, spool: Path, server: Server) 
             "key": str(server.device_key),
         },
         "sensors": {"rig": Prepared(film=film, seconds=seconds)},
-        "encodings": {"rig.cam": {"codec": codec, "quality": QUALITY}},
+        "encodings": {"rig.cam": encoding},
         "trigger": {"kind": "interval", "length_s": 5},
         "spool": {"path": str(spool)},
     }

@@ -12,13 +12,13 @@ import numpy as np
 import uuid_utils
 from measuring import DEVICE, Comparison, Options, Server, Watched, compared, ingest_process, main, rounded
 
-from sensorium.agents.recording.encode import stream_entry
+from sensorium.agents.recording.encode import encoder
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import live_clock
 from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open
-from sensorium.episode.layout import default_encoding, encode_chunk
 
 SPEC = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(480, 640, 3), rate_hz=30.0, color_order="BGR")
 PERIOD_NS = 33_333_333
@@ -66,9 +66,9 @@ def measure(options: Options) -> Comparison:
 def fill(path: Path, episodes: int, frames: int) -> list[Path]:
     """Episodes of incompressible frames, sealed and synced in the spool at `path`; their files."""
     noise = np.random.default_rng(0)
-    encoding = default_encoding(SPEC)
-    entry = stream_entry(SPEC, encoding)
-    chunks = [encode_chunk(noise.integers(0, 256, (1, *SPEC.shape), np.uint8), encoding) for _ in range(16)]
+    entry = LosslessConfig().entry(SPEC)
+    encode = encoder(entry)
+    chunks = [encode(noise.integers(0, 256, (1, *SPEC.shape), np.uint8)) for _ in range(16)]
     spool = Spool(path, DEVICE)
     try:
         for number in range(episodes):

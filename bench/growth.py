@@ -15,11 +15,12 @@ from blake3 import blake3
 from measuring import DEVICE, Comparison, Options, compared, main
 
 import sensorium
+from sensorium.agents.recording.encode import encoder
 from sensorium.corpus.corpus import Corpus
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import StreamSpec
-from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open, Seal, StreamEntry
-from sensorium.episode.layout import default_chunk_rows, default_encoding, encode_chunk
+from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open, Seal
 from sensorium.episode.records import encode_record
 from sensorium.ingest.store import Store, rebuild_catalog
 
@@ -77,10 +78,7 @@ def episode_file(ordinal: int) -> tuple[uuid.UUID, bytes]:
     episode = uuid.UUID(bytes=uuid_utils.uuid7().bytes)
     noise = np.random.default_rng(ordinal)
     start_ns = ordinal * EPISODE_NS
-    entries = []
-    for spec in SPECS:
-        encoding = default_encoding(spec)
-        entries.append(StreamEntry(spec=spec, encoding=encoding, chunk_rows=default_chunk_rows(spec, encoding)))
+    entries = [LosslessConfig().entry(spec) for spec in SPECS]
     manifest = Open(
         version=FORMAT_VERSION,
         episode=episode.bytes,
@@ -97,7 +95,7 @@ def episode_file(ordinal: int) -> tuple[uuid.UUID, bytes]:
     rows = {}
     for number, entry in enumerate(entries):
         size = entry.chunk_rows
-        data = encode_chunk(noise.integers(0, 256, (size, *entry.spec.shape)).astype(entry.spec.dtype), entry.encoding)
+        data = encoder(entry)(noise.integers(0, 256, (size, *entry.spec.shape)).astype(entry.spec.dtype))
         rows[entry.spec.name] = 0
         while rows[entry.spec.name] < (entry.spec.rate_hz or 0):
             first = rows[entry.spec.name]

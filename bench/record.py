@@ -14,14 +14,14 @@ import numpy as np
 from mcap.writer import CompressionType, Writer
 from measuring import DEVICE, Comparison, Options, compared, main, rounded
 
-from sensorium.agents.recording.encode import EncoderPool, stream_entry
+from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import IntervalConfig
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.documents import FORMAT_VERSION, Mission, Open, Provenance
-from sensorium.episode.layout import default_encoding
 from sensorium.sim.worlds.planar import SimPlanarConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,7 +130,7 @@ def with_spool(specs: tuple[StreamSpec, ...], blocks: Blocks, folder: Path) -> C
         end_ns=0,
         mission=Mission(name="bench"),
         clock=Clock(kind="simulated"),
-        streams=tuple(stream_entry(spec, default_encoding(spec)) for spec in specs),
+        streams=tuple(LosslessConfig().entry(spec) for spec in specs),
         provenance=Provenance(origin="simulator"),
         software={"python": platform.python_version()},
     )

@@ -149,17 +149,18 @@ def named(source: str) -> VideoDevice | SerialPort:
     return VideoDevice(source, path.name)
 
 
-def device_file(device: str, found: Sequence[Probed]) -> str:
-    """A whole device file, in YAML, for sensors that delivered; where to deliver is left as a comment to fill in."""
+def device_file(device: str, found: Sequence[Probed], small_pictures: str) -> str:
+    """A whole device file, in YAML, for sensors that delivered; where to deliver is left as a comment to fill in, and
+    `small_pictures`, the encoding by which pictures take little room, as one to agree to."""
     sensors = "".join(each.yaml.removeprefix("sensors:\n") for each in found)
-    jpeg = [each.name for each in found if each.entry["kind"] == "camera"]
-    encodings = "".join(f"#   {name}: {{codec: jpeg, quality: 90}}\n" for name in jpeg)
+    cameras = [each.name for each in found if each.entry["kind"] == "camera"]
+    encodings = "".join(f"#   {name}: {small_pictures}\n" for name in cameras)
     return (
         f"device: {device}\n"
         f"sensors:\n{sensors}"
         "spool: {path: spool, max_bytes: 20GB, min_free_bytes: 2GB}\n"
         "trigger: {kind: interval, length_s: 10}\n"
-        + (f"# Lossless; a tenth of the bytes:\n# encodings:\n{encodings}" if jpeg else "")
+        + (f"# Lossless; a tenth of the bytes:\n# encodings:\n{encodings}" if cameras else "")
         + "# Where to deliver; without it episodes stay in the spool. Keys: `sensorium keys new`.\n"
         '# ingest: {url: "tcp://HOST:7707", server_key: keys/ingest.key, key: keys/'
         f"{device}.key_secret}}\n"

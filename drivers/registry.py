@@ -34,12 +34,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f", did you mean {near[0]!r}?" if near else ""
 
 
-def model_of(group: str, kind: str, contract: type[_Model]) -> type[_Model]:
-    """The model that `group` has under `kind`; an unknown kind raises `ConfigError` that suggests the nearest."""
+def model_of(group: str, kind: str, contract: type[_Model], word: str = "kind") -> type[_Model]:
+    """The model that `group` has under `kind`, which messages call `word`.
+
+    Raises:
+        ConfigError: there is none (the nearest is suggested), or it cannot be imported, or is no `contract`.
+    """
     known = kinds(group)
     if kind not in known:
-        raise ConfigError(f"unknown kind {kind!r}{nearest(kind, known)} (installed: {', '.join(sorted(known))})")
-    model = known[kind].load()
+        raise ConfigError(f"unknown {word} {kind!r}{nearest(kind, known)} (installed: {', '.join(sorted(known))})")
+    try:
+        model = known[kind].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{group} {kind!r}: cannot import {known[kind].value}: {error}; install it again") from error
     if not (isinstance(model, type) and issubclass(model, contract)):
         raise ConfigError(f"{group} {kind!r}: {known[kind].value} is not a {contract.__name__}; tell its author")
     return model

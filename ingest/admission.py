@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
-from sensorium.drivers.stream import StreamSpec, check_name
+from sensorium.drivers.stream import check_name
+from sensorium.episode.codecs.contract import MAX_CHUNK_BYTES
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
-from sensorium.episode.layout import COMPRESSORS, MAX_CHUNK_BYTES, chunk_raw_bytes
+from sensorium.episode.layout import chunk_raw_bytes
 from sensorium.errors import ConfigError, PeerViolation
 
 MAX_STREAMS = 256
@@ -54,20 +56,18 @@ def check_open(manifest: Open, episode: uuid.UUID) -> None:
 
 def check_entry(entry: StreamEntry) -> None:
     """Raise `PeerViolation` unless a stream's shape, encoding and chunk size are ones that ingest can store."""
-    spec, encoding = entry.spec, entry.encoding
+    spec = entry.spec
     if len(spec.shape) > MAX_AXES or not 1 <= entry.chunk_rows <= MAX_CHUNK_ROWS:
         raise PeerViolation(f"stream {spec.name!r}: {len(spec.shape)} axes, {entry.chunk_rows} rows a chunk")
-    if encoding.cname not in COMPRESSORS or not 0 <= encoding.clevel <= 9:
-        raise PeerViolation(
-            f"stream {spec.name!r}: blosc {encoding.cname} {encoding.clevel} is not lz4 or zstd, 0 to 9"
-        )
-    if entry.is_blob and (spec.dtype != "uint8" or not _is_picture(spec)):
-        raise PeerViolation(f"stream {spec.name!r}: {encoding.codec} of {spec.dtype} {spec.shape} is no picture")
     if max(chunk_raw_bytes(entry), spec.sample_bytes) > MAX_CHUNK_BYTES:
         raise PeerViolation(
             f"stream {spec.name!r}: samples of {spec.dtype} {spec.shape}, {entry.chunk_rows} a chunk,"
             f" are over {MAX_CHUNK_BYTES} bytes"
         )
+    try:
+        codec_of(entry)
+    except ConfigError as error:
+        raise PeerViolation(f"{error}; ingest needs each codec that its devices use") from error
 
 
 def check_seal(seal: Seal, rows: dict[str, int], gap: bool) -> None:
@@ -133,10 +133,6 @@ def _names(manifest: Open) -> None:
 def _first_twice(names: Iterable[str]) -> str:
     seen: set[str] = set()
     return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-
-
-def _is_picture(spec: StreamSpec) -> bool:
-    return len(spec.shape) == 2 or (len(spec.shape) == 3 and spec.shape[2] == 3)
 
 
 def _extent(document: Any) -> tuple[int, int]:

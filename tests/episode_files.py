@@ -15,8 +15,9 @@ from blake3 import blake3
 
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal, StreamEntry
-from sensorium.episode.layout import default_encoding, encode_chunk
+from sensorium.episode.layout import encode_chunk
 from sensorium.episode.records import Header, encode_record
 
 BOOT = Clock(kind="boottime", boot_id="4c0e3a4e-0000-4000-8000-000000000000")
@@ -60,7 +61,7 @@ def entry_of(
     name: str, array: Array, chunk_rows: int | None = None, encoding: Encoding | None = None, **spec: Any
 ) -> StreamEntry:
     made = StreamSpec(name=name, modality="test", dtype=array.dtype.name, shape=array.shape[1:], **spec)
-    encoding = encoding or default_encoding(made)
+    encoding = encoding or LosslessConfig().encoding(made)
     rows = chunk_rows or (1 if made.is_frames else 8)
     return StreamEntry(spec=made, encoding=encoding, chunk_rows=rows)
 

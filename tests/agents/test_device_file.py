@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sensorium.agents.device_file import check_device, load_device_file
+from sensorium.episode.codecs.jpeg import JpegConfig
 from sensorium.errors import ConfigError
 
 GOOD = """
@@ -33,6 +34,12 @@ def test_a_good_file(tmp_path: Path) -> None:
     assert device.at(device.spool.path) == tmp_path / "spool"
     assert device.filters["rig.cam0"][1].max_distance == 8
     assert device.trigger.length_s == 10
+    assert device.encodings["rig.cam0"] == JpegConfig(quality=90)
+
+
+def test_a_number_may_be_a_subsampling(tmp_path: Path) -> None:
+    device = load(tmp_path, GOOD.replace("quality: 90", "quality: 95, subsampling: 444"))
+    assert device.encodings["rig.cam0"] == JpegConfig(quality=95, subsampling="444")
 
 
 def test_overrides(tmp_path: Path) -> None:
@@ -58,7 +65,11 @@ def test_it_goes_through_json_as_under_ray(tmp_path: Path) -> None:
         ("max_distance: 8", "max_distanc: 8", "filters.rig.cam0[1].max_distanc: unknown key, did you mean"),
         ("length_s: 10", "length: 10", "trigger.length_s: is missing"),
         ("kind: interval", "kind: interva", "trigger: unknown kind 'interva', did you mean 'interval'?"),
-        ("codec: jpeg", "codec: jpg", "encodings.rig.cam0.codec: input should be 'lossless' or 'jpeg', got 'jpg'"),
+        ("codec: jpeg", "codec: jpg", "encodings.rig.cam0: unknown codec 'jpg', did you mean 'jpeg'? (installed: jpeg"),
+        ("quality: 90", "qualty: 90", "encodings.rig.cam0.qualty: unknown key, did you mean 'quality'? (known: codec,"),
+        ("quality: 90", "quality: 101", "encodings.rig.cam0.quality: input should be less than or equal to 100"),
+        ("codec: jpeg, quality", "codec: lossless, quality", "encodings.rig.cam0.quality: unknown key (known: codec)"),
+        ("{codec: jpeg, quality: 90}", "jpeg", "encodings.rig.cam0: expected a mapping with `codec`, got 'jpeg'"),
         ("device: rig-1", "device: rig/1", "device: device 'rig/1': expected"),
         ("device: rig-1", "devise: rig-1", "devise: unknown key, did you mean 'device'?"),
         ("tcp://127.0.0.1:7707", "127.0.0.1:7707", "ingest.url: expected tcp://HOST:PORT, got '127.0.0.1:7707'"),

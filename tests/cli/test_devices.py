@@ -87,6 +87,7 @@ def test_several_are_probed_and_the_silent_are_named(tmp_path: Path, clip: Path)
     assert set(document["sensors"]) == {"front", "front2"}
     assert document["sensors"]["front"]["streams"][0]["shape"] == [48, 64, 3]
     assert "not there; plug it in" in document["silent"]["/dev/ttyUSB99"]
+    assert "\n# encodings:\n#   front: {codec: jpeg, quality: 90}\n#   front2: {codec" in document["device_file"]
     # without its comment marks, the file is whole too: the encodings name streams that are there
     whole = document["device_file"].replace("# encodings", "encodings").replace("#   ", "  ")
     (tmp_path / "rig.yaml").write_text(whole)

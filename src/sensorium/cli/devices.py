@@ -23,6 +23,7 @@ from sensorium.drivers.discovery import (
     video_devices,
 )
 from sensorium.drivers.registry import driver_kinds
+from sensorium.episode.codecs.jpeg import JpegConfig
 from sensorium.errors import SensoriumError, SensorLost
 
 Device = VideoDevice | SerialPort
@@ -105,7 +106,7 @@ def _probe(found: list[Device], form: Form) -> None:
                 rate = f" at {heard.rate_hz:.4g} Hz" if heard.rate_hz else ""
                 shape = "x".join(map(str, heard.spec.shape))
                 sys.stderr.write(f"  {heard.spec.name}: {heard.samples} of {shape} {heard.spec.dtype}{rate}\n")
-    text = device_file(_device_name(), works) if works else ""
+    text = device_file(_device_name(), works, _small_pictures()) if works else ""
     if form is Form.JSON:
         sensors = {each.name: {"entry": each.entry, "streams": _streams(each)} for each in works}
         _print_json({"sensors": sensors, "silent": silent, "device_file": text})
@@ -114,6 +115,11 @@ def _probe(found: list[Device], form: Form) -> None:
         raise SensorLost(f"{tried}; name a camera's URL or a port: `sensorium devices --probe rtsp://HOST/PATH`")
     if form is Form.TABLE:
         sys.stdout.write(text)
+
+
+def _small_pictures() -> str:
+    config = JpegConfig()
+    return f"{{codec: {config.codec}, quality: {config.quality}}}"
 
 
 def _free_name(wanted: str, taken: list[Probed]) -> str:

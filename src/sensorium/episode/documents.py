@@ -17,6 +17,8 @@ Reason = Literal["complete", "interrupted", "truncated", "clock_reset"]
 Origin = Literal["sensor", "simulator", "model", "human", "mixed"]
 Counts = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], int], msgspec.Meta(max_length=256)]
 """Samples by rule or cause; bounded where it is decoded, as a header may come from anyone."""
+CodecName = Annotated[str, msgspec.Meta(max_length=100)]
+"""The name of an entry point of the group `sensorium.codecs`; it is looked up where streams are opened."""
 
 
 class Mission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,14 +40,15 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Encoding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How samples became bytes. `lossless`: one Zarr inner chunk of `chunk_rows` samples, blosc `cname` at `clevel`
-    with bitshuffle and a crc32c; `jpeg`: one JPEG a sample, in a blob."""
+    """How samples became bytes: the name of the codec, and what was chosen for it. `cname` and `clevel` are those of
+    `lossless`, `quality` and `subsampling` those of JPEGs; any other codec has its own `settings`."""
 
-    codec: Literal["lossless", "jpeg"] = "lossless"
+    codec: CodecName = "lossless"
     cname: str = "zstd"
     clevel: int = 1
     quality: int = 0
     subsampling: str = ""
+    settings: dict[str, Any] = {}
 
 
 class StreamEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -19,7 +19,6 @@ blosc.use_threads = False
 
 SHARD_BYTES = 32 << 20
 BLOB_CHUNK_BYTES = 256 << 10
-MAX_CHUNK_BYTES = 256 << 20
 MAX_SHARD_CHUNKS = 16384
 SMALL_CHUNK_ROWS = 1 << 20
 CHECKSUM_BYTES = 4
@@ -33,23 +32,6 @@ _SMALL = Encoding(cname="zstd", clevel=1)
 
 Buffer = bytes | bytearray | memoryview
 Json = dict[str, Any]
-
-
-def default_encoding(spec: StreamSpec) -> Encoding:
-    """The lossless encoding of a stream: speed for frames, size for rows.
-
-    On video frames lz4 5 packs 1.25:1 at 700-850 MB/s a thread, zstd 1 packs 1.43:1 at 240; on rows of an IMU lz4 gains
-    nothing, zstd 1 packs 1.56:1 at a rate that they never reach.
-    """
-    return Encoding(cname="lz4", clevel=5) if spec.is_frames else Encoding(cname="zstd", clevel=1)
-
-
-def default_chunk_rows(spec: StreamSpec, encoding: Encoding) -> int:
-    """One frame, or a quarter second of rows (32 where the rate is not known)."""
-    if spec.is_frames or encoding.codec != "lossless":
-        return 1
-    rows = 32 if spec.rate_hz is None else max(1, round(spec.rate_hz / 4))
-    return max(1, min(rows, MAX_CHUNK_BYTES // spec.sample_bytes))
 
 
 def encode_chunk(rows: npt.NDArray[Any], encoding: Encoding) -> bytes:
@@ -98,6 +80,11 @@ def checked(chunk: Buffer) -> memoryview:
     if stored != actual:
         raise Corrupt(f"chunk checksum {actual:08x}, expected {stored:08x}")
     return view[:-CHECKSUM_BYTES]
+
+
+def with_checksum(packed: bytes) -> bytes:
+    """An inner chunk as it is stored: `packed`, then its CRC32C, little-endian."""
+    return b"".join((packed, _CRC.pack(crc32c(packed))))
 
 
 def chunk_raw_bytes(entry: StreamEntry) -> int:

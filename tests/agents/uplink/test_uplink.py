@@ -20,19 +20,21 @@ import pytest
 import uuid_utils
 import zmq
 
+from sensorium.agents.recording.encode import encoder
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import boottime_ns, live_clock
 from sensorium.drivers.stream import StreamSpec
-from sensorium.episode.documents import Account, Chunk, Mission, Open, StreamEntry
-from sensorium.episode.layout import default_encoding, encode_chunk
+from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.documents import Account, Chunk, Mission, Open
 from sensorium.errors import ConfigError
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from sensorium.link import keys, wire
 
 SPEC = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(64, 256), rate_hz=30)
-ENCODING = default_encoding(SPEC)
+ENTRY = LosslessConfig().entry(SPEC)
+ENCODE = encoder(ENTRY)
 PERIOD_NS = 33_000_000
 
 
@@ -54,7 +56,7 @@ class Recording:
                 end_ns=self.start_ns + frames * PERIOD_NS,
                 mission=Mission(priority=priority),
                 clock=live_clock(),
-                streams=(StreamEntry(spec=SPEC, encoding=ENCODING, chunk_rows=1),),
+                streams=(ENTRY,),
                 between=between,
             )
 
@@ -67,7 +69,7 @@ class Recording:
             stamp = np.int64(self.start_ns + self.done * PERIOD_NS).tobytes()
             self.done += 1
             header = Chunk(stream=0, first_row=self.done - 1, captured_ns=stamp, captured=self.done)
-            self.file.append(header, encode_chunk(frame, ENCODING))
+            self.file.append(header, ENCODE(frame))
 
     def seal(self) -> "Recording":
         self.grow(self.frames - self.done)

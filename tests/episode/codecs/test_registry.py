@@ -1,0 +1,65 @@
+"""Codecs are found by the name that documents give them, and their documents are those of format version 1."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.codecs.contract import CodecConfig
+from sensorium.episode.codecs.jpeg import JpegConfig
+from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.codecs.registry import codec_config, codec_kinds, codec_of
+from sensorium.episode.documents import Encoding, StreamEntry
+from sensorium.errors import ConfigError
+
+FRAMES = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(4, 6, 3), rate_hz=30)
+ROWS = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(6,), rate_hz=200)
+SLOW = StreamSpec(name="gps", modality="gps", dtype="float32", shape=(), rate_hz=1)
+WHENEVER = StreamSpec(name="door", modality="door", dtype="bool", shape=())
+WIDE = StreamSpec(name="scan", modality="lidar", dtype="float64", shape=(1 << 23,), rate_hz=100)
+
+
+@pytest.mark.parametrize("name", sorted(codec_kinds()))
+def test_every_registered_codec_loads_and_knows_its_name(name: str) -> None:
+    assert codec_config(name).model_fields["codec"].default == name
+
+
+def test_an_unknown_codec_suggests_the_nearest() -> None:
+    entry = StreamEntry(spec=FRAMES, encoding=Encoding(codec="jpg"), chunk_rows=1)
+    with pytest.raises(ConfigError, match=r"stream 'cam': unknown codec 'jpg', did you mean 'jpeg'\?"):
+        codec_of(entry)
+
+
+def test_it_is_looked_up_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec_config("lossless")
+    monkeypatch.setattr("sensorium.episode.codecs.registry.model_of", None)
+    assert codec_config("lossless") is LosslessConfig
+
+
+@pytest.mark.parametrize(
+    ("config", "spec", "rows", "document"),
+    [
+        (LosslessConfig(), FRAMES, 1, b'{"cname":"lz4","clevel":5}'),
+        (LosslessConfig(), ROWS, 50, b"{}"),
+        (LosslessConfig(), SLOW, 1, b"{}"),
+        (LosslessConfig(), WHENEVER, 32, b"{}"),
+        (LosslessConfig(), WIDE, 4, b"{}"),
+        (JpegConfig(), FRAMES, 1, b'{"codec":"jpeg","quality":90,"subsampling":"420"}'),
+        (JpegConfig(quality=7, subsampling="444"), FRAMES, 1, b'{"codec":"jpeg","quality":7,"subsampling":"444"}'),
+    ],
+)
+def test_documents_are_those_of_version_1(config: CodecConfig, spec: StreamSpec, rows: int, document: bytes) -> None:
+    entry = config.entry(spec)
+    assert (entry.chunk_rows, msgspec.json.encode(entry.encoding)) == (rows, document)
+    assert msgspec.msgpack.encode(entry.encoding) == msgspec.msgpack.encode(msgspec.json.decode(document))
+
+
+def test_chunks_are_those_of_version_1() -> None:
+    """The frame's own header, which other readers believe: Blosc 2, LZ4 or zstd, bits shuffled, one block."""
+    rows = np.arange(300, dtype=np.float64).reshape(50, 6)
+    packed = codec_of(LosslessConfig().entry(ROWS)).encode(rows)
+    assert packed[:2] == b"\x02\x01"
+    assert packed[2] & 0b111 == 0b100
+    assert packed[2] >> 5 == 4
+    assert packed[3] == 8
+    assert np.frombuffer(packed[4:16], "<u4").tolist() == [2400, 2400, len(packed)]
