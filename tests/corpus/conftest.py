@@ -1,0 +1,30 @@
+"""A small store that the readers' tests share; whoever damages it copies it first."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sensorium.ingest.store import Store
+
+PROBES = [(10**9, 1_700_000_000 * 10**9, 2_000_000)]
+
+
+@pytest.fixture(scope="session")
+def corpus_path(make_episode: Any, tmp_path_factory: Any) -> Path:
+    """Five episodes of two seconds: a camera at 10 Hz, and in all but the first a wheel for 1.5 s; two missions."""
+    path: Path = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    with Store.open(path) as store:
+        for number in range(5):
+            arrays = {"front": rng.integers(0, 255, (20, 8, 8), dtype=np.uint8)}
+            if number:
+                arrays["wheel"] = np.arange(15, dtype=np.int32)
+            made = make_episode(
+                arrays, ordinal=number, step_ns=100_000_000, mission="kitchen" if number % 2 else "hall", start_ns=10**9
+            )
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="k", probes=PROBES)
+    return path
