@@ -18,6 +18,7 @@ from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import live_clock
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open
 
 SPEC = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(480, 640, 3), rate_hz=30.0, color_order="BGR")
@@ -67,7 +68,7 @@ def fill(path: Path, episodes: int, frames: int) -> list[Path]:
     """Episodes of incompressible frames, sealed and synced in the spool at `path`; their files."""
     noise = np.random.default_rng(0)
     entry = LosslessConfig().entry(SPEC)
-    encode = encoder(entry)
+    encode = encoder(codec_of(entry))
     chunks = [encode(noise.integers(0, 256, (1, *SPEC.shape), np.uint8)) for _ in range(16)]
     spool = Spool(path, DEVICE)
     try:

@@ -20,6 +20,7 @@ from sensorium.corpus.corpus import Corpus
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open, Seal
 from sensorium.episode.records import encode_record
 from sensorium.ingest.store import Store, rebuild_catalog
@@ -95,7 +96,7 @@ def episode_file(ordinal: int) -> tuple[uuid.UUID, bytes]:
     rows = {}
     for number, entry in enumerate(entries):
         size = entry.chunk_rows
-        data = encoder(entry)(noise.integers(0, 256, (size, *entry.spec.shape)).astype(entry.spec.dtype))
+        data = encoder(codec_of(entry))(noise.integers(0, 256, (size, *entry.spec.shape)).astype(entry.spec.dtype))
         rows[entry.spec.name] = 0
         while rows[entry.spec.name] < (entry.spec.rate_hz or 0):
             first = rows[entry.spec.name]

@@ -1,5 +1,6 @@
 """Arrays of a committed episode, read straight from their files: every checksum checked, absence never filled in."""
 
+import functools
 import math
 import os
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.episode.layout import CHECKSUM_BYTES, checked, chunk_key, decode_chunk
+from sensorium.episode.layout import CHECKSUM_BYTES, checked, chunk_key
 from sensorium.errors import Corrupt
 
 Array = npt.NDArray[Any]
+Decode = Callable[[memoryview, Array], None]
+"""Fills rows, contiguous, from the bytes of their inner chunk, whose checksum holds; `Corrupt` if it cannot."""
 READ_BYTES = 8 << 20
 PARALLEL_BYTES = 4 << 20
 
@@ -34,7 +37,6 @@ class ZarrArray:
             self._sharded = codecs[0]["name"] == "sharding_indexed"
             inner = codecs[0]["configuration"] if self._sharded else None
             self._inner = int(inner["chunk_shape"][0]) if inner else self._outer
-            self._packed = any(codec["name"] == "blosc" for codec in (inner["codecs"] if inner else codecs))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise Corrupt(
                 f"{folder}: not an array of this store's layout: {error!r}; run `sensorium verify`"
@@ -46,8 +48,8 @@ class ZarrArray:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def read(self, start: int, stop: int) -> Array:
-        """Rows `start` to `stop`, which must lie within the array.
+    def read(self, start: int, stop: int, decode: Decode) -> Array:
+        """Rows `start` to `stop`, which must lie within the array, of chunks that `decode` undoes.
 
         Raises:
             Corrupt: a file is absent or cut short, or a checksum does not hold.
@@ -56,10 +58,11 @@ class ZarrArray:
         if stop <= start:
             return out
         runs = [self._locate(chunk) for chunk in range(start // self._inner, -(-stop // self._inner))]
+        place = functools.partial(self._place, decode, start, out)
         jobs: list[Callable[[], None]] = []
         first = start // self._inner
         for path, begin, end, chunks in _joined(runs):
-            jobs.append(self._job(path, begin, end, chunks, first, start, out))
+            jobs.append(_job(path, begin, end, chunks, first, place))
             first += len(chunks)
         if len(jobs) > 1 and out.nbytes > PARALLEL_BYTES:
             with ThreadPoolExecutor(min(len(jobs), len(os.sched_getaffinity(0)))) as pool:
@@ -70,37 +73,18 @@ class ZarrArray:
                 job()
         return out
 
-    def check(self) -> None:
+    def check(self, decode: Decode) -> None:
         """Decode every chunk, raising `Corrupt` at the first that does not hold."""
         step = max(1, READ_BYTES // max(1, self._chunk_bytes)) * self._inner
         for start in range(0, len(self), step):
-            self.read(start, min(start + step, len(self)))
+            self.read(start, min(start + step, len(self)), decode)
 
-    def _job(
-        self, path: Path, begin: int, end: int, chunks: list[tuple[int, int]], first: int, start: int, out: Array
-    ) -> Callable[[], None]:
-        def run() -> None:
-            raw = memoryview(_read(path, begin, end - begin))
-            for number, (offset, size) in enumerate(chunks, first):
-                try:
-                    self._decode(raw[offset - begin : offset - begin + size], number * self._inner - start, out)
-                except Corrupt as error:
-                    raise Corrupt(
-                        f"{path}: chunk {number} at byte {offset}: {error}; run `sensorium verify --deep`"
-                    ) from error
-
-        return run
-
-    def _decode(self, chunk: memoryview, row: int, out: Array) -> None:
+    def _place(self, decode: Decode, start: int, out: Array, number: int, chunk: memoryview) -> None:
+        """Decode inner chunk `number` into `out`, whose first row is row `start` of the array."""
+        row = number * self._inner - start
         whole = row >= 0 and row + self._inner <= len(out)
         into = out[row : row + self._inner] if whole else np.empty(self._chunk_shape, self.dtype)
-        if self._packed:
-            decode_chunk(chunk, self.dtype.name, self._chunk_shape, into)
-        else:
-            raw = np.frombuffer(checked(chunk), self.dtype)
-            if raw.nbytes != self._chunk_bytes:
-                raise Corrupt(f"{raw.nbytes} bytes, expected {self._chunk_bytes}")
-            into[...] = raw.reshape(self._chunk_shape)
+        decode(checked(chunk), into)
         if not whole:
             low, high = max(row, 0), min(row + self._inner, len(out))
             out[low:high] = into[low - row : high - row]
@@ -120,6 +104,27 @@ class ZarrArray:
         if offset + size > _size(path):
             raise Corrupt(f"{path}: chunk {chunk} is missing; run `sensorium verify`")
         return path, offset, size
+
+
+def _job(
+    path: Path,
+    begin: int,
+    end: int,
+    chunks: list[tuple[int, int]],
+    first: int,
+    place: Callable[[int, memoryview], None],
+) -> Callable[[], None]:
+    def run() -> None:
+        raw = memoryview(_read(path, begin, end - begin))
+        for number, (offset, size) in enumerate(chunks, first):
+            try:
+                place(number, raw[offset - begin : offset - begin + size])
+            except Corrupt as error:
+                raise Corrupt(
+                    f"{path}: chunk {number} at byte {offset}: {error}; run `sensorium verify --deep`"
+                ) from error
+
+    return run
 
 
 def _joined(runs: list[tuple[Path, int, int]]) -> list[tuple[Path, int, int, list[tuple[int, int]]]]:

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from sensorium.corpus.utc import Probes, utc_of, utc_text
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
@@ -61,7 +62,7 @@ def month_of(episode: uuid.UUID) -> str:
 
 def media_type(entry: StreamEntry) -> str:
     """What one sample's bytes are."""
-    return "image/jpeg" if entry.is_blob else "application/octet-stream"
+    return codec_of(entry).media_type or "application/octet-stream"
 
 
 def interval_of(manifest: Open, seal: Seal, last_ns: int | None) -> tuple[int, int]:

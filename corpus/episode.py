@@ -18,6 +18,7 @@ from sensorium.corpus.utc import Probes, utc_of
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
+from sensorium.episode.layout import small_codec
 from sensorium.errors import ConfigError, Corrupt
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Episode:
     def probes(self) -> Probes:
         """int64 [m, 3]: device_ns, server_ns, round_trip_ns."""
         array = ZarrArray(self.folder / "clock", self._members["clock"])
-        return array.read(0, len(array))
+        return array.read(0, len(array), small_codec().decode)
 
     def utc(self, captured_ns: Stamps) -> tuple[Stamps | None, Stamps | None]:
         """UTC and its uncertainty, int64 nanoseconds, of stamps of this episode; None where not known."""

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-import cv2
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.arrays import ZarrArray
-from sensorium.drivers.stream import Stamps, StreamSpec
-from sensorium.episode.documents import Encoding
+from sensorium.drivers.stream import Stamps
+from sensorium.episode.codecs.contract import ChunkCodec, Codec
+from sensorium.episode.codecs.registry import codec_of
+from sensorium.episode.documents import StreamEntry
+from sensorium.episode.layout import decode_plain, small_codec
 from sensorium.errors import ConfigError, Corrupt
 
 Array = npt.NDArray[Any]
@@ -33,15 +35,16 @@ class Samples(NamedTuple):
 class Stream:
     """One stream of an episode, as an array [n, *spec.shape] of `spec.dtype`; encoded media are decoded on reading.
 
-    Index it with an int or a slice. What is read is checked; damage raises `Corrupt`.
+    Index it with an int or a slice. What is read is checked; damage raises `Corrupt`. Samples whose codec is not
+    installed here raise `ConfigError`; stamps, and items as they are, can be read nevertheless.
     """
 
     def __init__(self, folder: Path, name: str, members: Mapping[str, Any]) -> None:
         try:
             about = members[name]["attributes"]["sensorium"]
-            self.spec = msgspec.convert(about["spec"], StreamSpec)
-            self.encoding = msgspec.convert(about["encoding"], Encoding)
+            self.entry = msgspec.convert(about, StreamEntry)
             self.media_type: str = about["media_type"]
+            self.spec, self.encoding = self.entry.spec, self.entry.encoding
         except (KeyError, TypeError, msgspec.ValidationError) as error:
             raise Corrupt(f"{folder}: stream {name!r}: {error!r}; run `sensorium verify`") from error
         self._path = f"{folder}: stream {name!r}"
@@ -53,6 +56,18 @@ class Stream:
         if not {"data", "captured_ns"} <= arrays.keys():
             raise Corrupt(f"{self._path}: has only {', '.join(arrays) or 'no arrays'}; run `sensorium verify`")
         self._arrays = arrays
+
+    @functools.cached_property
+    def codec(self) -> Codec:
+        """What made its samples into bytes, and back: `stream.codec.decode(stream.item(0), 4)` is a quarter of a JPEG.
+
+        Raises:
+            ConfigError: it is not installed here.
+        """
+        codec = codec_of(self.entry)
+        if codec.stores_items != ("offset" in self._arrays):
+            raise Corrupt(f"{self._path}: its arrays are not those of {self.encoding.codec}")
+        return codec
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,12 +116,17 @@ class Stream:
             raise ConfigError(f"{self._path}: holds numbers, not encoded items; index it")
         row = range(len(self))[row]
         first, last = (int(offset) for offset in self._offsets[row : row + 2])
-        return self._arrays["data"].read(first, last).tobytes()
+        return self._arrays["data"].read(first, last, decode_plain).tobytes()
 
     def check(self) -> None:
         """Read everything; `Corrupt` at the first chunk that does not hold."""
-        for array in self._arrays.values():
-            array.check()
+        for name, array in self._arrays.items():
+            if name != "data":
+                array.check(small_codec().decode)
+            elif isinstance(self.codec, ChunkCodec):
+                array.check(self.codec.decode)
+            else:
+                array.check(decode_plain)
 
     @functools.cached_property
     def _offsets(self) -> Stamps:
@@ -118,25 +138,20 @@ class Stream:
 
     def _whole(self, name: str) -> Array:
         array = self._arrays[name]
-        whole: Array = array.read(0, len(array))
+        whole: Array = array.read(0, len(array), small_codec().decode)
         return whole
 
     def _rows(self, start: int, stop: int) -> Array:
-        if "offset" not in self._arrays:
-            return self._arrays["data"].read(start, stop)
+        codec = self.codec
+        if isinstance(codec, ChunkCodec):
+            return self._arrays["data"].read(start, stop, codec.decode)
         out = np.empty((stop - start, *self.spec.shape), self.dtype)
         if stop > start:
             offsets = self._offsets[start : stop + 1]
-            blob = self._arrays["data"].read(int(offsets[0]), int(offsets[-1]))
+            blob = self._arrays["data"].read(int(offsets[0]), int(offsets[-1]), decode_plain).data
             for row, (first, last) in enumerate(zip(offsets[:-1] - offsets[0], offsets[1:] - offsets[0], strict=True)):
-                out[row] = self._decoded(blob[first:last], start + row)
+                try:
+                    out[row] = codec.decode(blob[first:last])
+                except Corrupt as error:
+                    raise Corrupt(f"{self._path}: item {start + row}: {error}") from error
         return out
-
-    def _decoded(self, item: Array, row: int) -> Array:
-        gray = len(self.spec.shape) == 2
-        frame = cv2.imdecode(item, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR)
-        if frame is None or frame.shape != self.spec.shape:
-            got = "nothing" if frame is None else str(frame.shape)
-            raise Corrupt(f"{self._path}: item {row} decodes to {got}, expected {self.spec.shape}")
-        picture: Array = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if self.spec.color_order.upper() == "RGB" else frame
-        return picture

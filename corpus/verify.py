@@ -21,7 +21,7 @@ from sensorium.corpus.commits import (
     record_paths,
 )
 from sensorium.corpus.episode import Episode
-from sensorium.errors import Corrupt, StoreError
+from sensorium.errors import ConfigError, Corrupt, StoreError
 
 _READ_BYTES = 1 << 20
 
@@ -122,6 +122,8 @@ def _episode(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]
             stream.check()
     except Corrupt as error:
         yield Finding(str(error), folder, again)
+    except ConfigError as error:
+        yield Finding(f"chunks are not decoded: {error}", folder, "install the codec here, then verify again")
 
 
 def _orphans(store: Path, committed: set[str]) -> Iterator[Finding]:

@@ -5,15 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from sensorium.drivers.stream import Samples
-from sensorium.episode.codecs.contract import ItemCodec
-from sensorium.episode.codecs.registry import codec_of
-from sensorium.episode.documents import StreamEntry
+from sensorium.episode.codecs.contract import Codec, ItemCodec
 from sensorium.episode.layout import with_checksum
 
 
-def encoder(entry: StreamEntry) -> Callable[[Samples], bytes]:
+def encoder(codec: Codec) -> Callable[[Samples], bytes]:
     """The function from samples (whole chunk, [chunk_rows, *shape]; or one of items, [1, *shape]) to stored bytes."""
-    codec = codec_of(entry)
     if isinstance(codec, ItemCodec):
         return lambda samples: codec.encode(samples[0])
     return lambda samples: with_checksum(codec.encode(samples))

@@ -15,6 +15,7 @@ from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.triggers.trigger import EpisodeSpan
 from sensorium.drivers.stream import Block, Stamps
 from sensorium.episode.account import Tally
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Items, Note, Reason, StreamEntry
 from sensorium.errors import SensoriumError, SpoolError
 from sensorium.perception.health import StreamHealth
@@ -35,12 +36,14 @@ class _StreamOut:
         self.next_row = 0
         self.held_rows = 0
         self.rows: deque[Piece] = deque()
-        self.encode = encoder(entry)
+        self.codec = codec_of(entry)
+        self.encode = encoder(self.codec)
         self.health = StreamHealth(entry.spec)
 
     def bound(self, rows: int) -> int:
         """At most so many bytes of file do `rows` make: incompressible, padded, with stamps and headers."""
-        return max(rows, self.entry.chunk_rows) * (self.entry.spec.sample_bytes + 16) + RECORD_BYTES
+        chunks = -(-rows // self.entry.chunk_rows)
+        return chunks * self.codec.max_bytes + rows * 16 + RECORD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +213,7 @@ class EpisodeWriter:
             "filtered": chunk.counts.filtered,
             "lost": chunk.counts.lost,
         }
-        header = Items(lengths=(len(payload),), **fields) if out.entry.is_blob else Chunk(**fields)
+        header = Items(lengths=(len(payload),), **fields) if out.codec.stores_items else Chunk(**fields)
         try:
             self.file.append(header, payload)
         except SpoolError:

@@ -10,6 +10,7 @@ from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.piece import Piece
 from sensorium.drivers.stream import Samples
 from sensorium.episode.account import Tally
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import StreamEntry
 
 BEFORE_ALL = -(2**63)
@@ -20,8 +21,8 @@ BEFORE_ALL = -(2**63)
 class StreamState:
     """Where one stream is: the last stamp seen, and the pieces that wait for the trigger to decide.
 
-    It has `ended` when it delivers no more; while its sensor is `away`, it may again. `unplaced` counts came without
-    a stamp.
+    Each sample is encoded by itself if it is `by_frame`. It has `ended` when it delivers no more; while its sensor is
+    `away`, it may again. `unplaced` counts came without a stamp.
     """
 
     entry: StreamEntry
@@ -32,17 +33,15 @@ class StreamState:
     unplaced: list[tuple[dict[str, int], dict[str, int]]] = field(default_factory=list)
     queue: deque[Piece] = field(default_factory=deque)
     totals: Tally = field(default_factory=Tally)
+    by_frame: bool = field(init=False)
     encode: Callable[[Samples], bytes] = field(init=False)
     absence: Absence = field(init=False)
 
     def __post_init__(self) -> None:
-        self.encode = encoder(self.entry)
+        codec = codec_of(self.entry)
+        self.by_frame = codec.stores_items or self.entry.spec.is_frames
+        self.encode = encoder(codec)
         self.absence = Absence(self.entry.spec, self.totals)
-
-    @property
-    def by_frame(self) -> bool:
-        """Whether each sample is encoded by itself."""
-        return self.entry.is_blob or self.entry.spec.is_frames
 
     def passed(self, episode: EpisodeWriter) -> bool:
         """Whether no sample of `episode` can come any more, as far as order tells."""

@@ -1,6 +1,6 @@
 """The bytes and documents of an episode in Zarr v3: inner chunks, array and group documents (docs/store-format.md)."""
 
-import math
+import functools
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +11,8 @@ from crc32c import crc32c
 from numcodecs import blosc
 
 from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.codecs.contract import Buffer, Json
+from sensorium.episode.codecs.lossless import Lossless
 from sensorium.episode.documents import Encoding, StreamEntry
 from sensorium.errors import Corrupt
 
@@ -29,9 +31,6 @@ _BLOSC_HEADER = struct.Struct("<BBBBIII")
 _BLOSC_VERSION = 2
 _CRC = struct.Struct("<I")
 _SMALL = Encoding(cname="zstd", clevel=1)
-
-Buffer = bytes | bytearray | memoryview
-Json = dict[str, Any]
 
 
 def encode_chunk(rows: npt.NDArray[Any], encoding: Encoding) -> bytes:
@@ -52,23 +51,18 @@ def check_blosc_header(head: Buffer, encoded_bytes: int, dtype: str, raw_bytes: 
         raise Corrupt(f"blosc header (version, item, raw, packed, codec) is {got}, expected {expected}")
 
 
-def decode_chunk(chunk: Buffer, dtype: str, shape: tuple[int, ...], out: npt.NDArray[Any] | None = None) -> Any:
-    """The array [`shape`] of one inner chunk, into `out` (contiguous, of that size) if given.
+@functools.cache
+def small_codec() -> Lossless:
+    """How stamps, offsets and probes are stored: as a lossless stream of int64 would be."""
+    spec = StreamSpec(name="small", modality="", dtype="int64", shape=())
+    return Lossless(StreamEntry(spec=spec, encoding=_SMALL, chunk_rows=1))
 
-    Raises:
-        Corrupt: the checksum, the header or the compressed bytes do not hold.
-    """
-    packed = checked(chunk)
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if len(packed) < _BLOSC_HEADER.size or _BLOSC_HEADER.unpack_from(packed)[4] != size:
-        raise Corrupt(f"chunk of {len(packed)} bytes does not hold {size} raw bytes")
-    if out is None:
-        out = np.empty(shape, dtype)
-    try:
-        blosc.decompress(packed, out)
-    except (RuntimeError, ValueError) as error:
-        raise Corrupt(f"blosc cannot unpack a chunk: {error}") from error
-    return out
+
+def decode_plain(chunk: Buffer, out: npt.NDArray[Any]) -> None:
+    """Fill `out`, contiguous, with bytes stored as they are, such as those of a blob; `Corrupt` if they do not fit."""
+    if len(chunk) != out.nbytes:
+        raise Corrupt(f"{len(chunk)} bytes, expected {out.nbytes}")
+    out[...] = np.frombuffer(chunk, out.dtype).reshape(out.shape)
 
 
 def checked(chunk: Buffer) -> memoryview:
@@ -114,10 +108,11 @@ def pack_index(entries: Sequence[tuple[int, int]], length: int) -> bytes:
 def small_chunks(array: npt.NDArray[Any]) -> list[bytes]:
     """The files `c.0`, `c.1`, ... of a small array: whole chunks of up to a million rows, the last one padded."""
     if len(array) <= SMALL_CHUNK_ROWS:
-        return [encode_chunk(array, _SMALL)] if len(array) else []
+        return [with_checksum(small_codec().encode(array))] if len(array) else []
     pad = -len(array) % SMALL_CHUNK_ROWS
     padded = np.concatenate((array, np.zeros((pad, *array.shape[1:]), array.dtype)))
-    return [encode_chunk(part, _SMALL) for part in padded.reshape(-1, SMALL_CHUNK_ROWS, *array.shape[1:])]
+    parts = padded.reshape(-1, SMALL_CHUNK_ROWS, *array.shape[1:])
+    return [with_checksum(small_codec().encode(part)) for part in parts]
 
 
 def _codecs(itemsize: int, encoding: Encoding | None) -> list[Json]:

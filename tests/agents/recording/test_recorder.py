@@ -21,8 +21,10 @@ from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import Manual
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.codecs.contract import ChunkCodec
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Note, Open, Seal
-from sensorium.episode.layout import decode_chunk
+from sensorium.episode.layout import checked
 from sensorium.episode.records import Record
 from sensorium.errors import SpoolFull
 from tests.agents.building import FRAMES, ROWS, manifest, records, rows
@@ -52,7 +54,9 @@ class Episode:
         entry = self.opening.streams[header.stream]
         stamps = np.frombuffer(header.captured_ns, "<i8")
         assert header.first_row == len(self.stamps[entry.spec.name])
-        whole = decode_chunk(record.payload, entry.spec.dtype, (entry.chunk_rows, *entry.spec.shape))
+        codec, whole = codec_of(entry), np.empty((entry.chunk_rows, *entry.spec.shape), entry.spec.dtype)
+        assert isinstance(codec, ChunkCodec)
+        codec.decode(checked(record.payload), whole)
         self.stamps[entry.spec.name] += stamps.tolist()
         self.data[entry.spec.name] += list(whole[: len(stamps)])
         assert not whole[len(stamps) :].any()

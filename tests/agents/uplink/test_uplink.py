@@ -26,6 +26,7 @@ from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import boottime_ns, live_clock
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Mission, Open
 from sensorium.errors import ConfigError
 from sensorium.ingest.server import Ingest
@@ -34,7 +35,7 @@ from sensorium.link import keys, wire
 
 SPEC = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(64, 256), rate_hz=30)
 ENTRY = LosslessConfig().entry(SPEC)
-ENCODE = encoder(ENTRY)
+ENCODE = encoder(codec_of(ENTRY))
 PERIOD_NS = 33_000_000
 
 

@@ -16,9 +16,9 @@ MAX_CHUNK_BYTES = 256 << 20
 """No inner chunk holds more raw bytes."""
 
 
-class Codec(ABC):
-    """Of one stream, made from its entry: either a `ChunkCodec` or an `ItemCodec`. It keeps nothing between calls, so
-    that threads may share it, and the same samples always give the same bytes."""
+class StreamCodec(ABC):
+    """What a `ChunkCodec` and an `ItemCodec` share: made of one stream's entry, it keeps nothing between calls, so that
+    threads may share it, and the same samples always give the same bytes. It may be pickled."""
 
     stores_items: ClassVar[bool]
     media_type: ClassVar[str] = ""
@@ -44,7 +44,7 @@ class Codec(ABC):
         return self.stores_items and (media_type, spec.dtype, spec.shape) == known
 
 
-class ChunkCodec(Codec):
+class ChunkCodec(StreamCodec):
     """`chunk_rows` samples are one inner chunk of a numeric Zarr array. A CRC32C follows each chunk in the file and the
     store; the codec neither makes nor sees it, and what it is given to decode has passed it."""
 
@@ -67,7 +67,7 @@ class ChunkCodec(Codec):
         """Fill `out`, contiguous [chunk_rows, *shape], from a chunk; `Corrupt` if it cannot be one."""
 
 
-class ItemCodec(Codec):
+class ItemCodec(StreamCodec):
     """Each sample is one item (say, a picture in a file's format); the store appends them to a blob as they are."""
 
     stores_items = True
@@ -78,6 +78,9 @@ class ItemCodec(Codec):
     def decode(self, item: Buffer, shrink: int = 1) -> Samples:
         """The sample [*shape] of an item, sides of a picture divided by `shrink` and rounded up; `Corrupt` if it cannot
         be one."""
+
+
+Codec = ChunkCodec | ItemCodec
 
 
 class CodecConfig(BaseModel):
