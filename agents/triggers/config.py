@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.stream import StreamSpec
 
@@ -33,3 +34,7 @@ class EventTriggerConfig(TriggerConfig):
     pre_roll_s: float = Field(default=2.0, ge=0, le=600)
     post_roll_s: float = Field(default=2.0, gt=0, le=600)
     max_s: float = Field(default=60.0, gt=0, le=600)
+
+    def spans(self) -> EventSpans:
+        """No spans yet, of these lengths."""
+        return EventSpans(*(round(seconds * 1e9) for seconds in (self.pre_roll_s, self.post_roll_s, self.max_s)))

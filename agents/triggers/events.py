@@ -1,6 +1,6 @@
 """Spans around events: pre-roll, post-roll, extension, and disjointness, for the triggers that know events."""
 
-from sensorium.agents.triggers.trigger import FOREVER_NS, EpisodeSpan, Placement
+from sensorium.agents.triggers.trigger import FOREVER_NS, EpisodeSpan, Placement, Trigger
 
 KEPT_SPANS = 64
 
@@ -31,7 +31,10 @@ class EventSpans:
         for span in getattr(self, "_spans", []):
             span.closed = True
         self._spans: list[EpisodeSpan] = []
+        self.seen_ns = -FOREVER_NS
         self._horizon_ns = -FOREVER_NS
+        # Time that was answered for with "in none": its samples are gone, so that no later span may begin in it. One
+        # would by its pre-roll, or by the event of a stream that had ended and is back.
         self._out_until_ns = -FOREVER_NS
 
     @property
@@ -45,14 +48,15 @@ class EventSpans:
         if current is not None and at_ns < current.end_ns:
             current.end_ns = max(current.end_ns, self._end(current.start_ns, at_ns))
         else:
-            span = self._begin(at_ns, event)
-            span.end_ns = self._end(span.start_ns, at_ns)
+            start_ns = self._start(at_ns)
+            end_ns = self._end(start_ns, at_ns)
+            if start_ns < end_ns:  # else all that it would keep was already decided
+                self._begin(start_ns, end_ns, event)
 
     def open(self, at_ns: int, event: str) -> EpisodeSpan:
         """Begin a span that lasts until it is told to close, or its maximum."""
-        span = self._begin(at_ns, event)
-        span.end_ns = span.start_ns + self._max_ns
-        return span
+        start_ns = self._start(at_ns)
+        return self._begin(start_ns, start_ns + self._max_ns, event)
 
     def close(self, at_ns: int) -> None:
         """End the current span `post_roll_ns` after `at_ns`, if it lasts that long; what was placed in it stays."""
@@ -63,11 +67,15 @@ class EventSpans:
             )
             current.closed = True
 
+    def saw(self, stamp_ns: int) -> None:
+        """No stamp later than the latest of these is asked for yet."""
+        self.seen_ns = max(self.seen_ns, stamp_ns)
+
     def advance(self, horizon_ns: int) -> None:
-        """No event comes before `horizon_ns` any more."""
+        """No event comes before `horizon_ns` any more; FOREVER_NS while the streams that decide have ended."""
+        if self._horizon_ns == FOREVER_NS > horizon_ns:  # back: a pre-roll ends where it has
+            self._out_until_ns = max(self._out_until_ns, horizon_ns)
         self._horizon_ns = horizon_ns
-        if self._out_until_ns == FOREVER_NS > horizon_ns:  # the streams that decide had ended, and are back
-            self._out_until_ns = horizon_ns
         current = self.current
         if current is not None and horizon_ns >= current.end_ns:
             current.closed = True
@@ -83,20 +91,47 @@ class EventSpans:
             following_ns = span.start_ns
         if following_ns < FOREVER_NS:
             return Placement(following_ns)
-        safe_ns = self._horizon_ns if self._horizon_ns == FOREVER_NS else self._horizon_ns - self._pre_roll_ns
+        safe_ns = self._horizon_ns - self._pre_roll_ns
+        if self._horizon_ns == FOREVER_NS:
+            # None comes for now, but the streams that decide may be back: only what was seen is answered for.
+            safe_ns = max(stamp_ns, self.seen_ns) + 1
         if stamp_ns < safe_ns:
             self._out_until_ns = max(self._out_until_ns, safe_ns)
             return Placement(safe_ns)
         return Placement(FOREVER_NS, decided=False)
 
-    def _begin(self, at_ns: int, event: str) -> EpisodeSpan:
+    def _start(self, at_ns: int) -> int:
         previous_ns = self._spans[-1].end_ns if self._spans else -FOREVER_NS
-        out_ns = self._out_until_ns if self._out_until_ns < FOREVER_NS else at_ns
-        span = EpisodeSpan(max(at_ns - self._pre_roll_ns, previous_ns, out_ns), at_ns, event=event)
-        if self._spans:
-            self._spans[-1].closed = True
-        self._spans = [*self._spans[-KEPT_SPANS:], span]
-        return span
+        # While the streams that decide had ended nobody watched: the event that they come back with has no pre-roll.
+        reach_ns = 0 if self._horizon_ns == FOREVER_NS else self._pre_roll_ns
+        return max(at_ns - reach_ns, previous_ns, self._out_until_ns)
 
     def _end(self, start_ns: int, at_ns: int) -> int:
         return min(start_ns + self._max_ns, at_ns + self._post_roll_ns + 1)
+
+    def _begin(self, start_ns: int, end_ns: int, event: str) -> EpisodeSpan:
+        if self._spans:
+            self._spans[-1].closed = True
+        span = EpisodeSpan(start_ns, end_ns, event=event)
+        self._spans = [*self._spans[-KEPT_SPANS:], span]
+        return span
+
+
+class EventTrigger(Trigger):
+    """A trigger that knows events: it tells `spans` of each with `fire`, and with `advance` how far they are known."""
+
+    def __init__(self, spans: EventSpans) -> None:
+        self.spans = spans
+
+    def passed(self, stream: str, stamp_ns: int) -> None:
+        """What has come may be asked for; one that overrides this calls it."""
+        del stream
+        self.spans.saw(stamp_ns)
+
+    def place(self, stamp_ns: int) -> Placement:
+        """In the span that holds it, once no event can claim it any more."""
+        return self.spans.place(stamp_ns)
+
+    def reset(self) -> None:
+        """Forget the events of the old clock."""
+        self.spans.reset()

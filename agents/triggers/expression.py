@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from sensorium.agents.triggers.config import EventTriggerConfig
-from sensorium.agents.triggers.events import EventSpans
-from sensorium.agents.triggers.trigger import FOREVER_NS, Command, Placement, Trigger
+from sensorium.agents.triggers.events import EventTrigger
+from sensorium.agents.triggers.trigger import FOREVER_NS, Trigger
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.where import Where, parse_where
@@ -51,7 +51,7 @@ class ExpressionConfig(EventTriggerConfig):
         return Expression(self, where, watched, names)
 
 
-class Expression:
+class Expression(EventTrigger):
     """Fires at every sample of a watched stream at which the condition is true.
 
     Samples are taken in the order of their stamps, each once all watched streams have passed it, so that what is true
@@ -65,10 +65,10 @@ class Expression:
         watched: dict[str, list[str]],
         specs: dict[str, StreamSpec],
     ) -> None:
+        super().__init__(config.spans())
         self._where = where
         self._watched = watched
         self._channels = {name: specs[name].channels for name in watched}
-        self._spans = EventSpans(*(round(s * 1e9) for s in (config.pre_roll_s, config.post_roll_s, config.max_s)))
         self._unknown: set[str] = set()
         self._begin()
 
@@ -91,34 +91,29 @@ class Expression:
 
     def passed(self, stream: str, stamp_ns: int) -> None:
         """Evaluate at every sample that all have passed."""
-        if stream not in self._watched:
-            return
-        self._passed_ns[stream] = stamp_ns
+        super().passed(stream, stamp_ns)
+        if stream in self._watched:
+            self._evaluate(stream, stamp_ns)
+
+    def ended(self, stream: str) -> None:
+        """The others decide alone; its last values stand."""
+        if stream in self._watched:
+            self._evaluate(stream, FOREVER_NS)
+
+    def reset(self) -> None:
+        """Forget what was seen in the old clock."""
+        super().reset()
+        self._begin()
+
+    def _evaluate(self, stream: str, passed_ns: int) -> None:
+        self._passed_ns[stream] = passed_ns
         horizon_ns = min(self._passed_ns.values())
         while self._waiting and self._waiting[0][0] < horizon_ns:
             at_ns, _, _, values = heapq.heappop(self._waiting)
             self._row.update(values)
             if self._where.evaluate(self._row):
-                self._spans.fire(at_ns, "expression")
-        self._spans.advance(horizon_ns)
-
-    def place(self, stamp_ns: int) -> Placement:
-        """See `Trigger`."""
-        return self._spans.place(stamp_ns)
-
-    def ended(self, stream: str) -> None:
-        """The others decide alone; its last values stand."""
-        self.passed(stream, FOREVER_NS)
-
-    def command(self, name: Command, outcome: str, at_ns: int) -> bool:
-        """Takes none."""
-        del name, outcome, at_ns
-        return False
-
-    def reset(self) -> None:
-        """Forget what was seen in the old clock."""
-        self._spans.reset()
-        self._begin()
+                self.spans.fire(at_ns, "expression")
+        self.spans.advance(horizon_ns)
 
     def _values(self, block: Block, name: str) -> Any:
         if name in block.scores:

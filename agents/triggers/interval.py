@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from sensorium.agents.triggers.config import TriggerConfig
-from sensorium.agents.triggers.trigger import Command, EpisodeSpan, Placement, Trigger
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.agents.triggers.trigger import EpisodeSpan, Placement, Trigger
+from sensorium.drivers.stream import StreamSpec
 
 
 class IntervalConfig(TriggerConfig):
@@ -22,17 +22,11 @@ class IntervalConfig(TriggerConfig):
         return Interval(round(self.length_s * 1e9))
 
 
-class Interval:
+class Interval(Trigger):
     """Spans [k * length_ns, (k + 1) * length_ns)."""
 
     def __init__(self, length_ns: int) -> None:
         self._length_ns = length_ns
-
-    def observe(self, block: Block) -> None:
-        """Nothing to learn from samples."""
-
-    def passed(self, stream: str, stamp_ns: int) -> None:
-        """Nor from how far they have come."""
 
     def place(self, stamp_ns: int) -> Placement:
         """
@@ -43,14 +37,3 @@ class Interval:
         start_ns = stamp_ns // self._length_ns * self._length_ns
         end_ns = start_ns + self._length_ns
         return Placement(end_ns, EpisodeSpan(start_ns, end_ns, closed=True))
-
-    def ended(self, stream: str) -> None:
-        """Nothing is pending."""
-
-    def command(self, name: Command, outcome: str, at_ns: int) -> bool:
-        """Takes none."""
-        del name, outcome, at_ns
-        return False
-
-    def reset(self) -> None:
-        """Nothing is remembered."""

@@ -7,8 +7,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sensorium.agents.triggers.config import EventTriggerConfig
-from sensorium.agents.triggers.events import EventSpans
-from sensorium.agents.triggers.trigger import FOREVER_NS, Command, Placement, Trigger
+from sensorium.agents.triggers.events import EventTrigger
+from sensorium.agents.triggers.trigger import FOREVER_NS, Trigger
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
@@ -54,14 +54,14 @@ class MotionConfig(EventTriggerConfig):
         return Motion(self, channels)
 
 
-class Motion:
+class Motion(EventTrigger):
     """Fires at every sample over a threshold."""
 
     def __init__(self, config: MotionConfig, channels: Sequence[str]) -> None:
+        super().__init__(config.spans())
         self._config = config
         self._gyro = [channels.index(c) for c in ("gx", "gy", "gz")] if config.gyro_above is not None else []
         self._accel = [channels.index(c) for c in ("ax", "ay", "az")] if config.accel_above is not None else []
-        self._spans = EventSpans(*(round(s * 1e9) for s in (config.pre_roll_s, config.post_roll_s, config.max_s)))
 
     def observe(self, block: Block) -> None:
         """Look at the rows of the stream."""
@@ -74,27 +74,15 @@ class Motion:
             pull = np.linalg.norm(block.data[:, self._accel], axis=1)
             over |= np.abs(pull - STANDARD_GRAVITY) > self._config.accel_above
         for stamp_ns in block.captured_ns[over]:
-            self._spans.fire(int(stamp_ns), "motion")
+            self.spans.fire(int(stamp_ns), "motion")
 
     def passed(self, stream: str, stamp_ns: int) -> None:
         """Without a sample there is no motion."""
+        super().passed(stream, stamp_ns)
         if stream == self._config.stream:
-            self._spans.advance(stamp_ns)
-
-    def place(self, stamp_ns: int) -> Placement:
-        """See `Trigger`."""
-        return self._spans.place(stamp_ns)
+            self.spans.advance(stamp_ns)
 
     def ended(self, stream: str) -> None:
         """Without the stream no event comes."""
         if stream == self._config.stream:
-            self._spans.advance(FOREVER_NS)
-
-    def command(self, name: Command, outcome: str, at_ns: int) -> bool:
-        """Takes none."""
-        del name, outcome, at_ns
-        return False
-
-    def reset(self) -> None:
-        """Forget the events of the old clock."""
-        self._spans.reset()
+            self.spans.advance(FOREVER_NS)

@@ -1,7 +1,8 @@
 """The trigger contract: it sees what is captured, and places every stamp in a span or in none."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from sensorium.drivers.stream import Block
 
@@ -35,24 +36,33 @@ class Placement:
     decided: bool = True
 
 
-class Trigger(Protocol):
+class Trigger(ABC):
     """Decides on captured time alone, so a replay at any pace cuts the same episodes. One thread calls it.
 
-    `observe` sees each block of the device, after filters, before its samples are placed; `passed` says how far a
-    stream has come, whether or not filters left anything: no sample of it is earlier any more. `place` answers for a
-    stamp. `ended` names a stream that will deliver no more for now. `command` is a person's or program's word at a
-    stamp, and returns False if this trigger takes none. `reset` says that the clock was set back: what was seen is
-    void.
+    Its spans are disjoint, and one never holds a stamp that was decided to be in none. A trigger overrides what it
+    needs to know; `place` it must have.
     """
 
-    def observe(self, block: Block) -> None: ...
+    @abstractmethod
+    def place(self, stamp_ns: int) -> Placement:
+        """Where a stamp belongs. What is not decided when all streams have ended is in none."""
 
-    def passed(self, stream: str, stamp_ns: int) -> None: ...
+    def observe(self, block: Block) -> None:
+        """A block of any stream of the device, after filters and before its samples are placed. It is not changed."""
+        del block
 
-    def place(self, stamp_ns: int) -> Placement: ...
+    def passed(self, stream: str, stamp_ns: int) -> None:
+        """How far a stream has come, whether or not filters left anything: no sample of it is earlier any more."""
+        del stream, stamp_ns
 
-    def ended(self, stream: str) -> None: ...
+    def ended(self, stream: str) -> None:
+        """This stream will deliver no more for now."""
+        del stream
 
-    def command(self, name: Command, outcome: str, at_ns: int) -> bool: ...
+    def command(self, name: Command, outcome: str, at_ns: int) -> bool:
+        """A person's or program's word at a stamp; False if this trigger takes none."""
+        del name, outcome, at_ns
+        return False
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:  # noqa: B027 (one that remembers nothing has nothing to forget)
+        """The clock was set back: what was seen is void, every span is closed."""

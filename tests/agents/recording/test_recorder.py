@@ -16,7 +16,7 @@ from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
-from sensorium.agents.triggers.events import EventSpans
+from sensorium.agents.triggers.events import EventSpans, EventTrigger
 from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import Manual
 from sensorium.agents.triggers.trigger import Trigger
@@ -333,7 +333,7 @@ def test_a_full_spool_takes_nothing_and_loses_nothing(tmp_path: Path, pool: Enco
 
 
 def test_what_is_in_no_episode_is_kept_and_carried_by_the_next(recorder: Make, spool: Spool) -> None:
-    made = recorder(Manual(0, 0, 60 * SECOND), ROWS)
+    made = recorder(Manual(EventSpans(0, 0, 60 * SECOND)), ROWS)
     give(made, rows(0, 100))
     made.persist()
     assert spool.between()["imu"] == Account(captured=100, filtered={"trigger": 100})
@@ -352,7 +352,7 @@ def test_what_is_in_no_episode_is_kept_and_carried_by_the_next(recorder: Make, s
 
 
 def test_a_discarded_episode_is_not_kept_and_its_samples_are_accounted_for(recorder: Make, spool: Spool) -> None:
-    made = recorder(Manual(0, 0, 60 * SECOND), ROWS)
+    made = recorder(Manual(EventSpans(0, 0, 60 * SECOND)), ROWS)
     made.command("open", "", 0)
     give(made, rows(0, 100))
     made.command("discard", "", None)
@@ -429,12 +429,12 @@ def test_an_absence_in_no_episode_is_in_the_next_manifest(recorder: Make, spool:
     assert second.opening.between["imu"].lost_interval_ns == (SECOND, 10 * SECOND)
 
 
-class Fires:
+class Fires(EventTrigger):
     """A trigger that fires at given stamps of the rows."""
 
     def __init__(self, at: list[int], pre_roll: int, post_roll: int, longest: int) -> None:
+        super().__init__(EventSpans(pre_roll, post_roll, longest))
         self.at = at
-        self.spans = EventSpans(pre_roll, post_roll, longest)
 
     def observe(self, block: Block) -> None:
         if block.stream == "imu" and len(block):
@@ -443,21 +443,13 @@ class Fires:
                     self.spans.fire(stamp, "fires")
 
     def passed(self, stream: str, stamp_ns: int) -> None:
+        super().passed(stream, stamp_ns)
         if stream == "imu":
             self.spans.advance(stamp_ns)
-
-    def place(self, stamp_ns: int) -> object:
-        return self.spans.place(stamp_ns)
 
     def ended(self, stream: str) -> None:
         if stream == "imu":
             self.spans.advance(2**63 - 1)
-
-    def command(self, *_: object) -> bool:
-        return False
-
-    def reset(self) -> None:
-        self.spans.reset()
 
 
 @settings(deadline=None, max_examples=40)

@@ -21,7 +21,7 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.expression import ExpressionConfig
 from sensorium.agents.triggers.motion import MotionConfig
-from sensorium.agents.triggers.trigger import FOREVER_NS, Trigger
+from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.documents import Account, Note, Open, Seal
 from sensorium.errors import ConfigError
@@ -254,6 +254,28 @@ def test_a_stream_that_comes_back_claims_nothing_that_was_decided() -> None:
     later = spans.place(1300).span
     assert later is not None
     assert later.start_ns == 1200, "and later events have their pre-roll again"
+
+
+def test_an_event_in_time_that_was_decided_keeps_nothing_of_it() -> None:
+    spans = EventSpans(pre_roll_ns=0, post_roll_ns=5, max_ns=1000)
+    spans.advance(100)
+    assert spans.place(99).decided, "it is in none"
+    spans.fire(50)  # of a stream that had ended, and is back with what others have passed
+    assert spans.current is None
+    spans.fire(97)
+    assert spans.current is not None
+    assert (spans.current.start_ns, spans.current.end_ns) == (100, 103)
+
+
+def test_while_the_stream_that_decides_has_ended_only_what_was_seen_is_decided() -> None:
+    made = MotionConfig(kind="motion", stream="imu", gyro_above=1, pre_roll_s=0).start([IMU, CAM])
+    show(made, turning([10], 0.0))
+    made.ended("imu")
+    made.passed("cam", 50)
+    assert made.place(20) == Placement(51), "all that came so far, and no more"
+    show(made, turning([40, 60], 5.0))  # it is back
+    assert made.place(60).span is not None
+    assert made.place(50).span is None
 
 
 # ---- pace
