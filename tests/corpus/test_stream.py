@@ -71,7 +71,7 @@ def test_real_frames_come_back(recordings: Path, make_episode: Any, tmp_path: Pa
     import cv2
 
     pictures = sorted((recordings / "euroc/mav0/cam0/data").glob("*.png"))[:20]
-    frames = np.stack([cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in pictures])
+    frames = np.stack([np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)) for path in pictures])
     made = make_episode({"rig.cam0": frames})
     with Store.open(tmp_path) as store:
         assembly = store.begin(made.episode)

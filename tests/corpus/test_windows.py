@@ -34,7 +34,7 @@ def test_windows_come_once_each_in_the_order_of_the_seed(corpus_path: Path) -> N
     corpus = sensorium.open(corpus_path)
 
     def taken(**how: Any) -> list[list[tuple[str, float]]]:
-        given = {"length_s": 0.5, "streams": ["front"], "batch_size": 3} | how
+        given: dict[str, Any] = {"length_s": 0.5, "streams": ["front"], "batch_size": 3} | how
         return [[(one.episode, one.start_s) for one in batch] for batch in corpus.windows(**given)]
 
     batches = taken(seed=1)

@@ -20,7 +20,7 @@ MODULES = {
     "verify": "store",
     "ledger": "store",
     "rebuild-catalog": "store",
-    "spool": "store",
+    "spool": "spool",
     "devices": "devices",
     "keys": "keys",
 }

@@ -5,8 +5,9 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,9 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+Form = Annotated[Format, typer.Option("--format", help="table, json or csv.")]
+
+
 def size(n_bytes: float) -> str:
     """
     >>> size(512), size(20_500_000)
@@ -31,6 +35,14 @@ def size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} TB"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """
+    >>> counted({"interval": 3, "full": 1})
+    'interval 3, full 1'
+    """
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

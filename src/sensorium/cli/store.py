@@ -1,4 +1,4 @@
-"""The commands that read a store or a spool: query, show, verify, ledger, rebuild-catalog, spool."""
+"""The commands over a store: query, show, verify, ledger, rebuild-catalog."""
 
 import json
 import sys
@@ -9,16 +9,14 @@ import typer
 from rich.progress import Progress
 
 import sensorium
-from sensorium.agents.spool.inspect import inspect_spool
 from sensorium.cli.health import health_table
-from sensorium.cli.screen import OUT, Format, print_rows, size, table
+from sensorium.cli.screen import OUT, Form, Format, counted, print_rows, size, table
 from sensorium.corpus.picture import draw
 from sensorium.corpus.verify import verify as verify_store
 from sensorium.ingest.store import rebuild_catalog
 from sensorium.perception.drawing import write_picture
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
-Form = Annotated[Format, typer.Option("--format", help="table, json or csv.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +26,6 @@ def register(app: typer.Typer) -> None:
     app.command()(verify)
     app.command()(ledger)
     app.command("rebuild-catalog")(rebuild)
-    app.command()(spool)
 
 
 def query(
@@ -77,7 +74,7 @@ def show(
             "account",
             ["name", "captured>", "stored>", "filtered", "lost"],
             [
-                (n, a["captured"], a["stored"], _counts(a["filtered"]), _lost(a, row["start_ns"]))
+                (n, a["captured"], a["stored"], counted(a["filtered"]), _lost(a, row["start_ns"]))
                 for n, a in row["account"].items()
             ],
         )
@@ -116,7 +113,7 @@ def ledger(
             "spool_id": each.spool_id,
             "begun": each.next_ordinal,
             "committed": each.committed,
-            "discarded": each.discarded if form is Format.JSON else _counts(each.discarded),
+            "discarded": each.discarded if form is Format.JSON else counted(each.discarded),
             "pending": each.pending,
             "balances": each.pending >= 0,
         }
@@ -133,31 +130,13 @@ def rebuild(store: StorePath) -> None:
     OUT.print(f"{n} episodes in the catalog")
 
 
-def spool(
-    path: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a device's spool.")],
-    form: Form = Format.TABLE,
-) -> None:
-    """Show what waits in a device's spool, and what was discarded or rejected and why. An agent may be running."""
-    found = inspect_spool(path)
-    if form is Format.JSON:
-        sys.stdout.write(json.dumps(found, indent=2, default=str) + "\n")
-        return
-    OUT.print(f"device {found['device']}, spool {found['spool_id']}: {_counts(found['counts'])}")
-    columns = ["ordinal>", "episode", "state", "bytes>", "why"]
-    print_rows(found["episodes"], form, columns)
-
-
 def _lost(account: dict[str, Any], start_ns: int) -> str:
     """What was lost, and where from the start it was missed, if that is an estimate; of no rate, no count is known."""
-    counts = _counts(account["lost"])
+    counts = counted(account["lost"])
     if not account.get("lost_interval_ns"):
         return counts
     first_s, last_s = ((at_ns - start_ns) / 1e9 for at_ns in account["lost_interval_ns"])
     return f"{counts or 'unknown'} (estimated, {first_s:.1f} to {last_s:.1f} s)"
-
-
-def _counts(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {n}" for name, n in counts.items())
 
 
 def _progress() -> Progress:
