@@ -3,6 +3,8 @@
 import ast
 import re
 import shlex
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,16 @@ def test_links_lead_to_the_folders() -> None:
         assert (SOURCE / name).readlink() == Path("../..") / name
         assert (SOURCE / name).resolve() == ROOT / name
         assert not (ROOT / name / "__init__.py").exists(), f"{name}: would hide another distribution's package"
+
+
+def test_pyproject_knows_the_folders() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ruff = project["tool"]["ruff"]
+    assert set(ruff["exclude"]) == {f"src/sensorium/{name}" for name in LINKED}, "each file would be seen twice"
+    assert set(ruff["lint"]["flake8-tidy-imports"]["banned-api"]) == set(LINKED), "the bare name is another package's"
+    for group, entries in project["project"]["entry-points"].items():
+        for name, value in entries.items():
+            assert EntryPoint(name, value, group).load(), f"{group}: {name}"
 
 
 def test_every_module_says_its_idea_and_is_small() -> None:
