@@ -21,8 +21,8 @@ from sensorium.ingest.sockets import Listening, Socket, parse, url
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
 from sensorium.link.keys import AllowedKeys, ingest_pair, is_loopback
+from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
-from sensorium.link.server.transfer import Limits
 from sensorium.link.wake import Wake
 from sensorium.link.zap import Gate, Refusals
 

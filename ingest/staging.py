@@ -16,8 +16,9 @@ from uuid import UUID
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.store import Conflict, Store
+from sensorium.link.server.jobs import Begin, Commit, Drop, Job, NoteDiscards, NoteSpool
 from sensorium.link.server.protocol import ServerLink
-from sensorium.link.server.transfer import Begin, Commit, Drop, Job, Ledger, SawSpool, Transfer
+from sensorium.link.server.transfer import Transfer
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,7 @@ class Staging:
             if error is None:
                 self._link.written(transfer, session, size, now_ns)
             else:
-                self._link.unwritten(transfer, session, size)
-                if self._link.arrivals.by_episode.get(episode.bytes) is transfer:  # not dropped meanwhile
+                if self._link.unwritten(transfer, session, size):
                     self._report(episode, error, now_ns)
             jobs = self._link.take_jobs()
         self.run(jobs)
@@ -104,12 +104,15 @@ class Staging:
         try:
             answer = self._answer(job)
         except Exception as error:
-            if isinstance(job, Ledger):
+            if isinstance(job, NoteDiscards):
                 log.error("ledger of %s: %s", job.device, error)
                 answer = partial(self._link.ledgered, job.session, (), [])
-            elif isinstance(job, SawSpool):
+            elif isinstance(job, NoteSpool):
                 log.error("spool of %s: %s", job.device, error)
                 return
+            elif isinstance(job, Drop):  # it is given up in any case, or its place would be taken for ever
+                log.error("dropping episode %s: %s", job.episode, error, exc_info=error)
+                answer = partial(self._link.arrivals.dropped, job.episode)
             else:
                 answer = partial(self._report, job.episode, error)
         with self._lock:
@@ -130,7 +133,7 @@ class Staging:
         if isinstance(job, Drop):
             self._discard(job.episode, job.why)
             return partial(link.arrivals.dropped, job.episode)
-        if isinstance(job, Ledger):
+        if isinstance(job, NoteDiscards):
             return partial(link.ledgered, job.session, job.ordinals, self._ledger(job))
         store.saw_spool(job.device, job.spool_id, job.oldest, job.next_ordinal)
         return lambda _: None
@@ -151,7 +154,7 @@ class Staging:
         self._staged.pop(job.episode, None)
         return record.digest
 
-    def _ledger(self, job: Ledger) -> list[tuple[bytes, int, bytes]]:
+    def _ledger(self, job: NoteDiscards) -> list[tuple[bytes, int, bytes]]:
         self._store.discarded(job.device, job.spool_id, list(job.ordinals), job.reason)
         committed = []
         for ordinal in job.ordinals:
@@ -168,9 +171,11 @@ class Staging:
             return
         with staged.guard:
             if why:
-                self._store.quarantine(staged.assembly, why)
-            else:
-                staged.assembly.discard()
+                try:
+                    self._store.quarantine(staged.assembly, why)
+                except (StoreError, OSError) as error:
+                    log.error("episode %s cannot be put into quarantine and is discarded: %s", episode, error)
+            staged.assembly.discard()
 
     def _report(self, episode: UUID, error: Exception, now_ns: int) -> None:
         """Tell the link what went wrong, by who is to blame: bytes, device, or this side."""

@@ -17,6 +17,10 @@ class PeerViolation(SensoriumError, ConnectionError):
     """The other side of the link broke the protocol."""
 
 
+class LinkMisused(SensoriumError, RuntimeError):
+    """Our own side of the link did what its tables do not allow: a fault in Sensorium, to be reported."""
+
+
 class Corrupt(SensoriumError, ValueError):
     """Bytes are not what was written: a checksum, a digest or a structure does not hold."""
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from sensorium.link import wire
 from sensorium.link.device import events as events
 from sensorium.link.device.protocol import DeviceLink, State, _thinned
+from sensorium.link.server.jobs import Begin, Commit, Drop, NoteDiscards
+from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
-from sensorium.link.server.transfer import Begin, Commit, Drop, Ledger, Limits
 
 SECOND = 1_000_000_000
 LIMITS = Limits(pool_bytes=1 << 20, offers=8, open_per_session=3, open_transfers=5, growing_reserve_bytes=1 << 16)
@@ -141,7 +142,7 @@ class Server:
                 if why:
                     self.quarantined.append(episode)
                 link.arrivals.dropped(episode, now_ns)
-            case Ledger(session, device, spool_id, ordinals, reason):
+            case NoteDiscards(session, device, spool_id, ordinals, reason):
                 by_owner = {owner: (e, data) for e, (owner, data) in self.committed.items()}
                 found = []
                 for ordinal in ordinals:

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 from sensorium.errors import PeerViolation
 from sensorium.link import wire
 from sensorium.link.server.credit import QUANTUM_BYTES, CreditPool
+from sensorium.link.server.jobs import Begin, Commit, Drop, NoteDiscards
+from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
-from sensorium.link.server.transfer import Begin, Commit, Drop, Ledger, Limits, Session, State, Transfer
+from sensorium.link.server.session import ServerSession
+from sensorium.link.server.transfer import Transfer, TransferState
 
 SECOND = 1_000_000_000
 
@@ -94,8 +98,8 @@ def test_the_pool_is_shared_evenly_by_whoever_wants_more_than_there_is() -> None
     offer = wire.Offer(session=1, episode=bytes(16), ordinal=0, size=1 << 40)
     sessions = []
     for number in range(20):
-        transfer = Transfer(offer, ("d", "s", 0), "d", 0, state=State.TAKING)
-        session = Session(number, b"r", "d/k", "d", "d", "s", 0, 0, limit=1 << 30, taken=1 << 30)
+        transfer = Transfer(offer, ("d", "s", 0), "d", 0, state=TransferState.TAKING)
+        session = ServerSession(number, b"r", "d/k", "d", "d", "s", 0, 0, limit=1 << 30, taken=1 << 30)
         session.offers[offer.episode] = transfer
         sessions.append(session)
         pool.touch(session)
@@ -193,12 +197,12 @@ def test_discards_for_several_reasons_are_noted_at_once_and_bounded() -> None:
     link.take_jobs()
     for number in range(100):
         peer.say(wire.Discarded(session=peer.session, ordinals=(number,), reason=f"reason {number}"))
-    jobs = [job for job in link.take_jobs() if isinstance(job, Ledger)]
+    jobs = [job for job in link.take_jobs() if isinstance(job, NoteDiscards)]
     assert [job.ordinals for job in jobs] == [(number,) for number in range(16)]
     for job in jobs:
         link.ledgered(job.session, job.ordinals, [], 0)
     peer.say(wire.Discarded(session=peer.session, ordinals=(99,), reason="again"))
-    assert [job.ordinals for job in link.take_jobs() if isinstance(job, Ledger)] == [(99,)]
+    assert [job.ordinals for job in link.take_jobs() if isinstance(job, NoteDiscards)] == [(99,)]
 
 
 def test_full_staging_says_busy_and_not_rejected() -> None:
@@ -306,3 +310,92 @@ def test_random_bytes_are_a_violation_and_nothing_else(frame: bytes) -> None:
     for decode in (wire.decode_from_device, wire.decode_from_server):
         with contextlib.suppress(PeerViolation):
             decode(frame)
+
+
+def test_sealed_of_an_episode_that_was_not_asked_for_breaks_the_protocol() -> None:
+    peer = Peer(new_link(Limits(open_per_session=1)))
+    peer.hello()
+    peer.offer(1)
+    peer.offer(2)
+    (error,) = peer.say(wire.Sealed(session=peer.session, episode=(2).to_bytes(16, "big"), size=1, digest=bytes(32)))
+    assert isinstance(error, wire.Error)
+    assert error.code == "violation"
+    assert "SEALED" in error.reason
+    assert "WAITING" in error.reason
+    assert not peer.link.sessions
+
+
+def test_a_session_that_resumes_during_a_write_is_asked_for_what_follows_it() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    transfer, old = peer.data(1000), peer.session
+    peer.hello()
+    assert not any(isinstance(m, wire.Want) for m in peer.offer())
+    peer.link.written(transfer, old, 1000, 0)
+    (want,) = [m for _, m in peer.link.take_messages() if isinstance(m, wire.Want)]
+    assert (want.session, want.offset, want.number) == (peer.session, 1000, 2)
+    assert peer.data(1000, offset=1000, want=2) is transfer
+
+
+def test_a_drop_waits_for_the_bytes_being_written() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    transfer = peer.data(1000)
+    peer.say(wire.Discarded(session=peer.session, ordinals=(1,), reason="evicted"))
+    assert not any(isinstance(job, Drop) for job in peer.link.take_jobs())
+    assert peer.link.unwritten(transfer, peer.session, 1000) is False  # nobody has to be told of the failure
+    assert [type(job) for job in peer.link.take_jobs()] == [Drop]
+
+
+def test_an_episode_on_its_way_out_is_not_counted_among_the_offers() -> None:
+    peer = Peer(new_link(Limits(offers=2)))
+    peer.hello()
+    peer.offer(1)
+    peer.offer(2)
+    peer.do_begins()
+    peer.link.arrivals.refused(UUID(int=1), "format", "no", 0)  # the device may offer another as soon as it hears
+    peer.offer(3)
+    assert peer.session in peer.link.sessions
+    assert [type(job) for job in peer.link.take_jobs()] == [Drop, Begin]
+
+
+def test_a_long_commit_without_a_session_is_not_dropped_under_its_feet() -> None:
+    peer = Peer(new_link())
+    transfer = commit_under_way(peer)
+    peer.now_ns += 2000 * SECOND
+    peer.link.poll(peer.now_ns)
+    assert not peer.link.sessions
+    peer.link.poll(peer.now_ns + 2000 * SECOND)
+    assert peer.link.take_jobs() == []
+    peer.link.arrivals.committed(transfer.episode, bytes(32), peer.now_ns)
+    assert not peer.link.arrivals.by_episode
+
+
+def test_a_file_that_was_recovered_during_its_commit_is_taken_if_the_commit_finds_damage() -> None:
+    peer = Peer(new_link())
+    transfer = commit_under_way(peer)
+    peer.offer(size=900, recoveries=1)
+    peer.link.arrivals.damaged(transfer.episode, "digest", 0)
+    (want,) = peer.do_begins()[:1]
+    assert isinstance(want, wire.Want)
+    peer.link.written(peer.data(900, want=want.number), peer.session, 900, 0)
+    assert peer.link.take_jobs() == []
+    number = (1).to_bytes(16, "big")
+    peer.say(wire.Sealed(session=peer.session, episode=number, size=900, digest=b"2" * 32, recoveries=1))
+    assert [job.digest for job in peer.link.take_jobs() if isinstance(job, Commit)] == [b"2" * 32]
+
+
+def commit_under_way(peer: Peer) -> Transfer:
+    """Episode 1 of 1000 bytes, of which the store was asked to commit it."""
+    peer.hello()
+    peer.offer(size=1000)
+    peer.do_begins()
+    transfer: Transfer = peer.data(1000)
+    peer.link.written(transfer, peer.session, 1000, 0)
+    peer.say(wire.Sealed(session=peer.session, episode=(1).to_bytes(16, "big"), size=1000, digest=bytes(32)))
+    assert [type(job) for job in peer.link.take_jobs()] == [Commit]
+    return transfer

@@ -6,7 +6,7 @@ session is given no more than it has to send and no more than its window, which 
 
 from collections import deque
 
-from sensorium.link.server.transfer import Session
+from sensorium.link.server.session import ServerSession
 
 QUANTUM_BYTES = 1 << 20
 
@@ -17,22 +17,22 @@ class CreditPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self.outstanding = 0
-        self._ring: deque[Session] = deque()
-        self._changed: dict[int, Session] = {}
+        self._ring: deque[ServerSession] = deque()
+        self._changed: dict[int, ServerSession] = {}
 
-    def touch(self, session: Session) -> None:
+    def touch(self, session: ServerSession) -> None:
         """The session's demand or use changed: look at it in the next `turn`."""
         self._changed[session.number] = session
         if session not in self._ring:
             self._ring.append(session)
 
-    def used(self, session: Session, size: int) -> None:
+    def used(self, session: ServerSession, size: int) -> None:
         """The session used `size` bytes of its credit."""
         session.taken += size
         self.outstanding -= size
         self.touch(session)
 
-    def close(self, session: Session) -> None:
+    def close(self, session: ServerSession) -> None:
         """Revoke what the session did not use."""
         self.outstanding -= session.outstanding
         session.limit = session.taken
@@ -40,7 +40,7 @@ class CreditPool:
         if session in self._ring:
             self._ring.remove(session)
 
-    def turn(self) -> list[Session]:
+    def turn(self) -> list[ServerSession]:
         """Give out what is free, a quantum a session and round; the sessions whose figures changed."""
         idle = 0
         while self._ring and idle < len(self._ring) and self.outstanding < self.size:

@@ -1,11 +1,22 @@
 """What the server's state machines want done, and the figures they keep."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 from sensorium.link import wire
-from sensorium.link.server.transfer import DeviceFigures, Job, Session
+from sensorium.link.server.jobs import Job
+from sensorium.link.server.session import ServerSession
 
 MAX_DEVICES = 4096
+
+
+@dataclass
+class DeviceFigures:
+    """What a device has done since the ingest started, over all its sessions."""
+
+    written_bytes: int = 0
+    committed: int = 0
+    heard_ns: int = 0
 
 
 class Outbox:
@@ -18,15 +29,15 @@ class Outbox:
         self.counters: Counter[str] = Counter()
         self.devices: dict[str, DeviceFigures] = {}
 
-    def say(self, session: Session, message: wire.Message) -> None:
+    def say(self, session: ServerSession, message: wire.Message) -> None:
         """Send a message to a session's device."""
         self.messages.append((session.route, message))
 
-    def say_committed(self, session: Session, episode: bytes, ordinal: int, digest: bytes) -> None:
+    def say_committed(self, session: ServerSession, episode: bytes, ordinal: int, digest: bytes) -> None:
         """Tell a device that an episode is in the store."""
         self.say(session, wire.Committed(session=session.number, episode=episode, ordinal=ordinal, digest=digest))
 
-    def reject(self, session: Session, episode: bytes, code: str, why: str) -> None:
+    def reject(self, session: ServerSession, episode: bytes, code: str, why: str) -> None:
         """Tell a device that an episode will never be taken."""
         self.say(session, wire.Rejected(session=session.number, episode=episode, code=code, reason=why[:1000]))
 

@@ -2,49 +2,53 @@
 
 The pumps call one method at a time (under their lock), send what `take_messages` gives and do what `take_jobs` asks,
 reporting back to `arrivals` how each job ended. At most one job of an episode is under way, so that its effects on the
-store are in order. A session lives from its HELLO to an error, silence, a revoked key or the next HELLO of its spool.
+store are in order. What moves a session is in `session`, what moves a transfer in `transfer`.
 """
 
 from collections.abc import Callable
 from uuid import UUID
 
 from sensorium.drivers.stream import check_name
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, PeerViolation
 from sensorium.link import wire
+from sensorium.link.server.arrivals import Arrivals, Stored
 from sensorium.link.server.credit import CreditPool
+from sensorium.link.server.jobs import Job, NoteDiscards, NoteSpool
+from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
-from sensorium.link.server.transfer import SECOND, Job, Ledger, Limits, SawSpool, Session, State, Transfer
-from sensorium.link.server.transfers import Known, Transfers
+from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent
+from sensorium.link.server.transfer import DATA, TAKING, Transfer, TransferEvent
 
+SECOND = 1_000_000_000
 MAX_LEDGERING = 16
 
 
 class ServerLink:
     """The server's sessions, transfers and credit.
 
-    `known(episode)` looks an episode up in the store; `new_number()` gives unguessable session numbers; `utc_ns()`
+    `stored(episode)` looks an episode up in the store; `new_number()` gives unguessable session numbers; `utc_ns()`
     is the server's clock for probes. `secure` says that `user_id` is `name/key` from the handshake and must agree
     with HELLO's device; otherwise the device is what it says it is.
     """
 
     def __init__(
         self,
-        known: Callable[[UUID], Known | None],
+        stored: Callable[[UUID], Stored | None],
         new_number: Callable[[], int],
         utc_ns: Callable[[], int],
         limits: Limits | None = None,
         secure: bool = True,
     ) -> None:
         self.limits = limits or Limits()
-        self.sessions: dict[int, Session] = {}
+        self.sessions: dict[int, ServerSession] = {}
         self.out = Outbox()
         self.pool = CreditPool(self.limits.pool_bytes)
-        self.arrivals = Transfers(known, self.limits, self.pool, self.out)
+        self.arrivals = Arrivals(stored, self.limits, self.pool, self.out)
         self._next_sweep_ns = 0
         self._new_number, self._utc_ns, self._secure = new_number, utc_ns, secure
         self._handlers: dict[type, Callable[..., None]] = {
             wire.Offer: self._offer,
-            wire.Sealed: self._sealed,
+            wire.Sealed: self.arrivals.sealed,
             wire.Discarded: self._discarded,
             wire.Probe: self._probe,
             wire.Status: self._status,
@@ -76,9 +80,12 @@ class ServerLink:
         session.heard_ns = self.out.figures(session.device).heard_ns = now_ns
         handler = self._handlers.get(type(message))
         if handler is None:
-            self._end(session, now_ns, "violation", f"{type(message).__name__} does not belong on the control socket")
+            self._violated(session, f"{type(message).__name__} does not belong on the control socket", now_ns)
             return
-        handler(session, message, now_ns)
+        try:
+            handler(session, message, now_ns)
+        except PeerViolation as error:
+            self._violated(session, str(error), now_ns)
 
     def misunderstood(self, route: bytes, user_id: str, error: Exception, now_ns: int) -> None:
         """A control frame did not decode: an unknown type is answered, rubbish ends its sender's session."""
@@ -90,9 +97,9 @@ class ServerLink:
             return
         self.out.counters["violations"] += 1
         for session in [s for s in self.sessions.values() if s.route == route]:
-            self._end(session, now_ns, "violation", str(error)[:500])
+            self._violated(session, str(error), now_ns)
 
-    def _session_of(self, route: bytes, user_id: str, number: int) -> Session | None:
+    def _session_of(self, route: bytes, user_id: str, number: int) -> ServerSession | None:
         session = self.sessions.get(number)
         return session if session and session.route == route and session.user_id == user_id else None
 
@@ -107,8 +114,8 @@ class ServerLink:
             return
         identity = name if self._secure else f"insecure:{hello.spool_id}"
         for old in [s for s in self.sessions.values() if (s.identity, s.spool_id) == (identity, hello.spool_id)]:
-            self._end(old, now_ns)
-        session = Session(
+            self._end(old, SessionEvent.REPLACED, now_ns)
+        session = ServerSession(
             self._new_number(),
             route,
             user_id,
@@ -123,7 +130,7 @@ class ServerLink:
         self.out.figures(hello.device).heard_ns = now_ns
         limits = self.limits
         self.out.say(session, wire.Welcome(session=session.number, nonce=hello.nonce, max_offers=limits.offers))
-        self.out.jobs.append(SawSpool(hello.device, hello.spool_id, hello.oldest, hello.next_ordinal))
+        self.out.jobs.append(NoteSpool(hello.device, hello.spool_id, hello.oldest, hello.next_ordinal))
 
     def _hello_refusal(self, name: str, hello: wire.Hello) -> tuple[str, str] | None:
         if hello.version != wire.VERSION:
@@ -145,37 +152,26 @@ class ServerLink:
             return "busy", f"{len(others)} other spools of this device have sessions, the limit"
         return None
 
-    def _offer(self, session: Session, offer: wire.Offer, now_ns: int) -> None:
+    def _offer(self, session: ServerSession, offer: wire.Offer, now_ns: int) -> None:
         if offer.episode not in session.offers and len(session.offers) >= self.limits.offers:
-            self._end(session, now_ns, "violation", f"more than {self.limits.offers} offers are open")
-        else:
-            self.arrivals.offer(session, offer, now_ns)
+            raise PeerViolation(f"more than {self.limits.offers} offers are open")
+        self.arrivals.offer(session, offer, now_ns)
 
-    def _sealed(self, session: Session, sealed: wire.Sealed, now_ns: int) -> None:
-        transfer = session.offers.get(sealed.episode)
-        if transfer is None or transfer.state in (State.COMMITTING, State.DROPPING):
-            return
-        if sealed.recoveries == transfer.offer.recoveries:
-            transfer.sealed = sealed
-            self.arrivals.complete(transfer, now_ns)
-
-    def _discarded(self, session: Session, discarded: wire.Discarded, _: int) -> None:
-        for transfer in list(session.offers.values()):
-            if transfer.owner[2] in discarded.ordinals and transfer.state is not State.COMMITTING:
-                self.arrivals.drop(transfer)
+    def _discarded(self, session: ServerSession, discarded: wire.Discarded, _: int) -> None:
+        self.arrivals.discarded(session, discarded.ordinals)
         if session.ledgering < MAX_LEDGERING and discarded.ordinals:  # the device repeats what is not answered
             session.ledgering += 1
-            job = Ledger(session.number, session.device, session.spool_id, discarded.ordinals, discarded.reason)
+            job = NoteDiscards(session.number, session.device, session.spool_id, discarded.ordinals, discarded.reason)
             self.out.jobs.append(job)
 
-    def _probe(self, session: Session, probe: wire.Probe, _: int) -> None:
+    def _probe(self, session: ServerSession, probe: wire.Probe, _: int) -> None:
         utc_ns = self._utc_ns()
         reply = wire.ProbeReply(
             session=session.number, sent_ns=probe.sent_ns, server_received_ns=utc_ns, server_sent_ns=utc_ns
         )
         self.out.say(session, reply)
 
-    def _status(self, session: Session, status: wire.Status, _: int) -> None:
+    def _status(self, session: ServerSession, status: wire.Status, _: int) -> None:
         session.status = status.document
 
     # --- bulk ----------------------------------------------------------------------------------------------------
@@ -189,16 +185,17 @@ class ServerLink:
         session.heard_ns = session.progress_ns = now_ns
         if session.taken + size > session.limit or not 0 < size <= wire.MAX_DATA_BYTES:
             text = f"DATA of {size} bytes at {session.taken} of {session.limit} bytes of credit"
-            self._end(session, now_ns, "violation", text)
+            self._violated(session, text, now_ns)
             return None
         transfer = session.offers.get(data.episode)
-        if transfer and transfer.state is State.TAKING and data.want == transfer.number:
+        if transfer and transfer.state is TAKING and data.want == transfer.number:
             if data.offset + size > self.limits.episode_bytes:
                 self.arrivals.refused(transfer.episode, "too_large", f"over {self.limits.episode_bytes} bytes", now_ns)
             elif data.offset == transfer.accepted:
-                transfer.writing = True
+                transfer.move(DATA)
                 return transfer
             else:  # a gap: what follows under the old number is dropped, so it is asked for once
+                transfer.move(TransferEvent.GAP)
                 self.arrivals.want(transfer)
         self.pool.used(session, size)
         self.out.counters["dropped_bytes"] += size
@@ -206,19 +203,20 @@ class ServerLink:
 
     def written(self, transfer: Transfer, session_number: int, size: int, now_ns: int) -> None:
         """The bytes that `data` accepted are in the staging file."""
-        transfer.accepted += size
         self.out.counters["written_bytes"] += size
         self.out.figures(transfer.owner[0]).written_bytes += size
-        self.unwritten(transfer, session_number, size)
-        if transfer.state is not State.TAKING:
-            return
-        if transfer.restart_due:
-            self.arrivals.restart(transfer)
-        self.arrivals.complete(transfer, now_ns)
+        self._used(session_number, size)
+        self.arrivals.written(transfer, size, now_ns)
 
-    def unwritten(self, transfer: Transfer, session_number: int, size: int) -> None:
-        """The bytes that `data` accepted could not be appended; `damaged`, `refused` or `failed` says what follows."""
-        transfer.writing = False
+    def unwritten(self, transfer: Transfer, session_number: int, size: int) -> bool:
+        """The bytes that `data` accepted could not be appended.
+
+        True: now `damaged`, `refused` or `failed` must say why. False: what was written is not wanted any more.
+        """
+        self._used(session_number, size)
+        return self.arrivals.unwritten(transfer)
+
+    def _used(self, session_number: int, size: int) -> None:
         session = self.sessions.get(session_number)
         if session is not None:
             self.pool.used(session, size)
@@ -228,7 +226,7 @@ class ServerLink:
     def ledgered(
         self, session: int, ordinals: tuple[int, ...], committed: list[tuple[bytes, int, bytes]], _: int
     ) -> None:
-        """`Ledger` is done; `committed` are those (episode, ordinal, digest) that the store holds after all."""
+        """`NoteDiscards` is done; `committed` are those (episode, ordinal, digest) that the store holds after all."""
         if session in self.sessions:
             self.sessions[session].ledgering -= 1
             for episode, ordinal, digest in committed:
@@ -252,38 +250,35 @@ class ServerLink:
             if not session.outstanding or not session.demand:
                 session.progress_ns = now_ns
             if now_ns - session.heard_ns > limits.silent_s * SECOND:
-                self._end(session, now_ns, "session", "silent for too long")
+                self._end(session, SessionEvent.SILENT, now_ns, "silent for too long")
             elif now_ns - session.progress_ns > limits.stall_s * SECOND:
-                self._end(session, now_ns, "session", "credit was not used for too long")
-        for transfer in list(self.arrivals.by_episode.values()):
-            if transfer.retry_ns and now_ns >= transfer.retry_ns:
-                self.arrivals.commit(transfer)
-            elif transfer.session is None and now_ns - transfer.idle_ns > limits.staging_s * SECOND:
-                self.arrivals.drop(transfer)
+                self._end(session, SessionEvent.STALLED, now_ns, "credit was not used for too long")
+        self.arrivals.poll(now_ns)
 
     def unreachable(self, route: bytes, now_ns: int) -> None:
         """The control socket could not deliver to `route`: its sessions are over."""
         for session in [s for s in self.sessions.values() if s.route == route]:
-            self._end(session, now_ns)
+            self._end(session, SessionEvent.UNREACHABLE, now_ns)
 
     def revoke(self, allowed: Callable[[str], bool], now_ns: int) -> None:
         """End every session whose key is not allowed any more."""
         for session in [s for s in self.sessions.values() if not allowed(s.user_id)]:
             self.out.lines.append(f"device {session.device!r}: key revoked, session ended")
-            self._end(session, now_ns, "identity", "this key was revoked")
+            self._end(session, SessionEvent.REVOKED, now_ns, "this key was revoked")
 
     # --- within --------------------------------------------------------------------------------------------------
 
-    def _end(self, session: Session, now_ns: int, code: str = "", reason: str = "") -> None:
-        """The session is over: its credit is revoked, its transfers wait for the next one; with `code` it is told."""
+    def _violated(self, session: ServerSession, why: str, now_ns: int) -> None:
+        self._end(session, SessionEvent.VIOLATED, now_ns, why[:500])
+
+    def _end(self, session: ServerSession, event: SessionEvent, now_ns: int, reason: str = "") -> None:
+        """The session is over: its credit is revoked, its transfers wait for the next one; its device is told why."""
+        session.move(event)
         del self.sessions[session.number]
-        session.is_open = False
         self.pool.close(session)
-        if code:
-            self.out.counters["violations" if code == "violation" else "sessions_ended"] += 1
+        code = ERROR_CODES.get(event)
+        if code is not None:
+            self.out.counters["violations" if event is SessionEvent.VIOLATED else "sessions_ended"] += 1
             self.out.lines.append(f"{session.device}: session ended, {code}: {reason}")
             self.out.say(session, wire.Error(session=session.number, code=code, reason=reason[:1000]))
-        for transfer in list(session.offers.values()):
-            transfer.session, transfer.idle_ns = None, now_ns
-            if transfer.state is State.WAITING:
-                self.arrivals.forget(transfer, now_ns)
+        self.arrivals.session_over(session, now_ns)

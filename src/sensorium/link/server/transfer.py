@@ -1,102 +1,188 @@
-"""What the server of the link knows: its limits, the sessions, the transfers, and the jobs it asks of the store."""
+"""A transfer: one episode on its way into the store, from its offer to its commit; its states and what moves it.
 
-import enum
-from dataclasses import dataclass, field
+Bytes are written by one thread while messages and the store's answers come in by others, so much of what happens cannot
+be done at once: the store has one job of an episode at a time, and nothing of its file is touched while bytes are
+appended to it. What has to wait is not remembered beside the state, it is the state: OPENING and WRITING each have
+their THEN_ states, which say what follows the job or the write. A transfer in a state of LEAVING is nobody's offer
+any more: an offer of the same episode is a new transfer, which waits until what was staged is gone.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sensorium.link import wire
+from sensorium.link.machine import Machine
 
-SECOND = 1_000_000_000
-FIRST_WINDOW_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What bounds the server whatever its peers do."""
-
-    pool_bytes: int = 256 << 20
-    sessions: int = 1024
-    sessions_of_device: int = 64
-    offers: int = wire.MAX_OFFERS
-    open_per_session: int = 8
-    open_transfers: int = 256
-    staged_bytes: int = 64 << 30
-    growing_reserve_bytes: int = 256 << 20
-    episode_bytes: int = 64 << 30
-    silent_s: float = 30.0
-    stall_s: float = 30.0
-    staging_s: float = 900.0
-    retry_s: float = 5.0
+if TYPE_CHECKING:
+    from sensorium.link.server.session import ServerSession
 
 
-class State(enum.Enum):
-    WAITING = enum.auto()
-    OPENING = enum.auto()
-    TAKING = enum.auto()
-    COMMITTING = enum.auto()
-    DROPPING = enum.auto()
+class TransferState(StrEnum):
+    """Where a transfer stands."""
+
+    WAITING = "offered, without a place, or what was staged of it before is not gone yet"
+    OPENING = "job Begin: a file is begun in staging"
+    OPENING_THEN_DROP = "job Begin, and then it is dropped"
+    TAKING = "bytes are taken in"
+    WRITING = "bytes that came are being appended"
+    WRITING_THEN_WANT = "the same, and then WANT tells the new session from where on"
+    WRITING_THEN_BEGIN = "the same, and then it begins anew"
+    WRITING_THEN_DROP = "the same, and then it is dropped"
+    COMMITTING = "job Commit"
+    COMMIT_PUT_OFF = "complete; the store could not commit it, and will be asked again"
+    DROPPING = "job Drop: what is staged is discarded or quarantined"
+    GONE = "committed, dropped, or never begun"
 
 
-@dataclass(eq=False)
-class Session:
-    """One HELLO and WELCOME. `route` is the control socket's routing id, `user_id` names the very key."""
+class TransferEvent(StrEnum):
+    """What happens to a transfer."""
 
-    number: int
-    route: bytes
-    user_id: str
-    identity: str
-    device: str
-    spool_id: str
-    heard_ns: int
-    progress_ns: int
-    limit: int = 0
-    taken: int = 0
-    deficit: int = 0
-    ledgering: int = 0
-    is_open: bool = True
-    offers: "dict[bytes, Transfer]" = field(default_factory=dict)
-    status: dict[str, object] = field(default_factory=dict)
+    OFFERED = "OFFER"
+    RESUMED = "OFFER in a new session"
+    RECOVERED = "OFFER with other `recoveries`"
+    SEALED = "SEALED"
+    DATA = "DATA in turn"
+    GAP = "DATA out of turn"
+    UNWANTED = "DISCARDED, or an OFFER that cannot be taken"
+    SESSION_OVER = "its session ends"
+    EXPIRED = "15 minutes without a session, or its place is needed"
+    PLACE = "a free place"
+    NO_ROOM = "no room in staging (ERROR `busy`)"
+    BEGUN = "begun"
+    WRITTEN = "appended"
+    UNWRITTEN = "could not be appended"
+    COMPLETE = "all bytes and SEALED are there"
+    COMMITTED = "committed"
+    DAMAGED = "damaged, twice at most"
+    REFUSED = "refused (REJECTED)"
+    FAILED = "the store is in trouble (ERROR `busy`)"
+    PUT_OFF = "the store is in trouble, the bytes are whole"
+    RETRY = "5 s are over"
+    DROPPED = "dropped"
 
-    @property
-    def outstanding(self) -> int:
-        """Bytes of credit that were given and not used."""
-        return self.limit - self.taken
 
-    @property
-    def demand(self) -> int:
-        """Bytes that the session has to send for the transfers under way."""
-        under_way = (t for t in self.offers.values() if t.state is State.TAKING)
-        return sum(max(0, t.size - t.accepted) for t in under_way)
+def _table() -> dict[TransferState, dict[TransferEvent, TransferState]]:
+    s, e = TransferState, TransferEvent
+    offers = (e.OFFERED, e.RESUMED, e.RECOVERED)
+    given_up = (e.UNWANTED, e.EXPIRED)
+    deaf = (*offers, e.SEALED, e.UNWANTED, e.SESSION_OVER)  # a commit under way is not called off
+    return {
+        s.WAITING: {
+            e.PLACE: s.OPENING,
+            **dict.fromkeys((e.NO_ROOM, e.UNWANTED, e.SESSION_OVER), s.GONE),
+            **dict.fromkeys((e.OFFERED, e.RECOVERED), s.WAITING),
+        },
+        s.OPENING: {
+            e.BEGUN: s.TAKING,
+            **dict.fromkeys(given_up, s.OPENING_THEN_DROP),
+            **dict.fromkeys((e.REFUSED, e.FAILED), s.DROPPING),
+            # A new file is what a recovery asks for; a SEALED of before is said again after the next WANT.
+            **dict.fromkeys((*offers, e.SEALED, e.SESSION_OVER), s.OPENING),
+        },
+        s.OPENING_THEN_DROP: dict.fromkeys((e.BEGUN, e.REFUSED, e.FAILED), s.DROPPING),
+        s.TAKING: {
+            e.DATA: s.WRITING,
+            e.COMPLETE: s.COMMITTING,
+            **dict.fromkeys((e.RECOVERED, e.DAMAGED), s.OPENING),
+            **dict.fromkeys((*given_up, e.REFUSED, e.FAILED), s.DROPPING),
+            **dict.fromkeys((e.OFFERED, e.RESUMED, e.GAP, e.SEALED, e.SESSION_OVER), s.TAKING),
+        },
+        s.WRITING: {
+            **dict.fromkeys((e.WRITTEN, e.UNWRITTEN), s.TAKING),
+            e.RESUMED: s.WRITING_THEN_WANT,
+            e.RECOVERED: s.WRITING_THEN_BEGIN,
+            **dict.fromkeys(given_up, s.WRITING_THEN_DROP),
+            **dict.fromkeys((e.OFFERED, e.SEALED, e.SESSION_OVER), s.WRITING),
+        },
+        s.WRITING_THEN_WANT: {
+            **dict.fromkeys((e.WRITTEN, e.UNWRITTEN), s.TAKING),
+            e.SESSION_OVER: s.WRITING,
+            e.RECOVERED: s.WRITING_THEN_BEGIN,
+            **dict.fromkeys(given_up, s.WRITING_THEN_DROP),
+            **dict.fromkeys((e.OFFERED, e.SEALED), s.WRITING_THEN_WANT),
+        },
+        s.WRITING_THEN_BEGIN: {
+            **dict.fromkeys((e.WRITTEN, e.UNWRITTEN), s.OPENING),
+            **dict.fromkeys(given_up, s.WRITING_THEN_DROP),
+            **dict.fromkeys((*offers, e.SEALED, e.SESSION_OVER), s.WRITING_THEN_BEGIN),
+        },
+        s.WRITING_THEN_DROP: dict.fromkeys((e.WRITTEN, e.UNWRITTEN), s.DROPPING),
+        s.COMMITTING: {
+            e.COMMITTED: s.GONE,
+            e.DAMAGED: s.OPENING,
+            e.PUT_OFF: s.COMMIT_PUT_OFF,
+            **dict.fromkeys((e.REFUSED, e.FAILED), s.DROPPING),
+            **dict.fromkeys((*deaf, e.EXPIRED), s.COMMITTING),
+        },
+        s.COMMIT_PUT_OFF: {
+            e.RETRY: s.COMMITTING,
+            e.EXPIRED: s.DROPPING,
+            **dict.fromkeys(deaf, s.COMMIT_PUT_OFF),
+        },
+        s.DROPPING: {e.DROPPED: s.GONE},
+        s.GONE: {},
+    }
 
-    def window(self, pool_bytes: int) -> int:
-        """The credit it may hold: what it has delivered already, within reason, so that an idle peer hoards little."""
-        return min(max(FIRST_WINDOW_BYTES, self.taken), pool_bytes // 8)
+
+TRANSFER = Machine(
+    "transfer",
+    _table(),
+    of_peer=(
+        TransferEvent.OFFERED,
+        TransferEvent.RESUMED,
+        TransferEvent.RECOVERED,
+        TransferEvent.SEALED,
+        TransferEvent.DATA,
+        TransferEvent.GAP,
+        TransferEvent.UNWANTED,
+    ),
+)
+DATA, WRITTEN = TransferEvent.DATA, TransferEvent.WRITTEN
+TAKING, WRITING = TransferState.TAKING, TransferState.WRITING
+"""For the way of every DATA: in Python 3.11 a member of an enumeration is looked up more slowly than all else there."""
+UNDER_WAY = frozenset(
+    {
+        TAKING,
+        WRITING,
+        TransferState.WRITING_THEN_WANT,
+        TransferState.WRITING_THEN_BEGIN,
+    }
+)
+"""Bytes are to come."""
+LEAVING = frozenset({TransferState.OPENING_THEN_DROP, TransferState.WRITING_THEN_DROP, TransferState.DROPPING})
+"""Given up, but not gone yet."""
+COMPLETE = frozenset({TransferState.COMMITTING, TransferState.COMMIT_PUT_OFF})
+"""The device has nothing more to send."""
 
 
 @dataclass(eq=False)
 class Transfer:
     """One episode on its way in, of `owner` (device, spool_id, ordinal).
 
-    `accepted` bytes are written, `writing` says that more are being. What cannot be done while bytes are written or a
-    job is under way is remembered: `restart_due`, `drop_due` (why, "" for no reason), and an offer that came while the
-    transfer was being dropped as `parked`.
+    `accepted` bytes are in the file; `number` is that of the last WANT. Without a `session` it has had none since
+    `idle_ns`. `retry_ns`, of a commit that was put off: when to ask again. `quarantine`: why what is staged shall be
+    kept aside, or "" to discard it.
     """
 
     offer: wire.Offer
     owner: tuple[str, str, int]
     identity: str
     idle_ns: int
-    session: Session | None = None
-    state: State = State.WAITING
+    session: "ServerSession | None" = None
+    state: TransferState = TransferState.WAITING
     accepted: int = 0
     number: int = 0
     tries: int = 0
-    writing: bool = False
-    restart_due: bool = False
-    drop_due: str | None = None
     retry_ns: int = 0
+    quarantine: str = ""
     sealed: wire.Sealed | None = None
-    parked: "tuple[Session, wire.Offer] | None" = None
+
+    def move(self, event: TransferEvent) -> TransferState:
+        """Every transition of a transfer."""
+        self.state = state = TRANSFER.after(self.state, event)
+        return state
 
     @property
     def episode(self) -> UUID:
@@ -105,65 +191,3 @@ class Transfer:
     @property
     def size(self) -> int:
         return self.sealed.size if self.sealed else self.offer.size
-
-
-@dataclass
-class DeviceFigures:
-    """What a device has done since the ingest started, over all its sessions."""
-
-    written_bytes: int = 0
-    committed: int = 0
-    heard_ns: int = 0
-
-
-@dataclass(frozen=True)
-class Begin:
-    """Discard what is staged of the episode, if anything, and begin it anew; answer `begun` or `failed`."""
-
-    episode: UUID
-
-
-@dataclass(frozen=True)
-class Commit:
-    """Commit the episode, whose digest and (device, spool_id, ordinal) must be these.
-
-    Answer `committed`, `damaged`, `refused` or `failed`.
-    """
-
-    episode: UUID
-    owner: tuple[str, str, int]
-    identity: str
-    digest: bytes
-    probes: tuple[tuple[int, int, int], ...]
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Discard what is staged of the episode, or quarantine it where `why` says why; answer `dropped`."""
-
-    episode: UUID
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """Enter the ordinals as discarded; answer `ledgered` with those that turned out to be committed."""
-
-    session: int
-    device: str
-    spool_id: str
-    ordinals: tuple[int, ...]
-    reason: str
-
-
-@dataclass(frozen=True)
-class SawSpool:
-    """Note a spool and its ordinals (a fresh session); no answer."""
-
-    device: str
-    spool_id: str
-    oldest: int
-    next_ordinal: int
-
-
-Job = Begin | Commit | Drop | Ledger | SawSpool

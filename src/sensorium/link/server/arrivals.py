@@ -1,0 +1,341 @@
+"""The transfers of the link's server, without I/O: what devices and the store say moves them, see `transfer`.
+
+A transfer outlives the session that offered it, so that the next one resumes it. What a state asks for is done where
+it is entered: OPENING, COMMITTING and DROPPING each begin their job.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+from uuid import UUID
+
+from sensorium.errors import LinkMisused
+from sensorium.link import wire
+from sensorium.link.server.credit import CreditPool
+from sensorium.link.server.jobs import Begin, Commit, Drop
+from sensorium.link.server.limits import Limits
+from sensorium.link.server.outbox import Outbox
+from sensorium.link.server.session import ServerSession
+from sensorium.link.server.transfer import (
+    COMPLETE,
+    LEAVING,
+    TAKING,
+    UNDER_WAY,
+    WRITING,
+    WRITTEN,
+    Transfer,
+    TransferEvent,
+    TransferState,
+)
+
+SECOND = 1_000_000_000
+MAX_TRIES = 3
+
+
+class Stored(Protocol):
+    """What the store says of an episode that it holds."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def digest(self) -> bytes: ...
+
+
+class Arrivals:
+    """The episodes on their way in, by id. The store answers its jobs to `begun`, `committed`, `damaged`, ..."""
+
+    def __init__(self, stored: Callable[[UUID], Stored | None], limits: Limits, pool: CreditPool, out: Outbox) -> None:
+        self.by_episode: dict[bytes, Transfer] = {}
+        self.leaving: dict[bytes, Transfer] = {}
+        self._stored, self._limits, self._pool, self._out = stored, limits, pool, out
+        self._on_entering: dict[TransferState, Callable[[Transfer], None]] = {
+            TransferState.OPENING: self._begin,
+            TransferState.COMMITTING: self._commit,
+            TransferState.DROPPING: self._drop,
+            TransferState.GONE: self._forget,
+        }
+
+    # --- what devices say ----------------------------------------------------------------------------------------
+
+    def offer(self, session: ServerSession, offer: wire.Offer, now_ns: int) -> None:
+        """A session offers an episode, anew or with changes."""
+        owner = (session.device, session.spool_id, offer.ordinal)
+        transfer = self.by_episode.get(offer.episode)
+        mine = transfer if transfer is not None and transfer.owner == owner else None
+        if mine is not None and mine.state in COMPLETE:  # the store may show already what this very commit does
+            self._reoffer(session, mine, offer)
+        elif self._is_answered(session, offer, of_another=transfer is not mine):
+            if mine is not None:
+                self._move(mine, TransferEvent.UNWANTED)
+        elif mine is not None:
+            self._reoffer(session, mine, offer)
+        else:
+            transfer = Transfer(offer, owner, session.identity, now_ns, session)
+            self.by_episode[offer.episode] = session.offers[offer.episode] = transfer
+            self._admit(session)
+
+    def _is_answered(self, session: ServerSession, offer: wire.Offer, of_another: bool) -> bool:
+        """Answer an offer of what cannot come any more; whether it was one."""
+        stored, most = self._stored(UUID(bytes=offer.episode)), self._limits.episode_bytes
+        if stored is not None and stored.state == "deleted":
+            code, why = "deleted", "this episode was deleted from the store"
+        elif stored is not None and offer.sealed and stored.digest == offer.digest:
+            self._out.say_committed(session, offer.episode, offer.ordinal, stored.digest)
+            return True
+        elif stored is not None:
+            code, why = "conflict", "this episode id is in the store with other content"
+        elif offer.size > most:
+            code, why = "too_large", f"{offer.size} bytes, at most {most}"
+        elif of_another:
+            code, why = "conflict", "this episode id is on its way in from another spool"
+        else:
+            return False
+        self._out.reject(session, offer.episode, code, why)
+        return True
+
+    def _reoffer(self, session: ServerSession, transfer: Transfer, offer: wire.Offer) -> None:
+        event = TransferEvent.OFFERED if transfer.session is session else TransferEvent.RESUMED
+        if offer.recoveries != transfer.offer.recoveries:
+            event, transfer.tries = TransferEvent.RECOVERED, 0
+        transfer.offer, transfer.session = offer, session
+        session.offers[offer.episode] = transfer
+        self._move(transfer, event)
+        if event is TransferEvent.RESUMED and transfer.state in UNDER_WAY:
+            transfer.sealed = None  # the new session says it again, after what it was asked for
+            if transfer.state is TAKING:
+                self.want(transfer)
+        self._pool.touch(session)
+
+    def sealed(self, session: ServerSession, sealed: wire.Sealed, now_ns: int) -> None:
+        """A session says that it has sent all of an episode; control may overtake bulk.
+
+        Raises:
+            PeerViolation: nothing was asked for.
+        """
+        transfer = session.offers.get(sealed.episode)
+        if transfer is None or sealed.recoveries != transfer.offer.recoveries:
+            return
+        if transfer.move(TransferEvent.SEALED) in UNDER_WAY:
+            transfer.sealed = sealed
+            self._complete(transfer, now_ns)
+
+    def discarded(self, session: ServerSession, ordinals: tuple[int, ...]) -> None:
+        """A device gave these ordinals up; a commit under way goes on, and wins."""
+        for transfer in list(session.offers.values()):
+            if transfer.owner[2] in ordinals:
+                self._move(transfer, TransferEvent.UNWANTED)
+
+    def session_over(self, session: ServerSession, now_ns: int) -> None:
+        """What the session offered waits for the next one; what was not begun is gone."""
+        for transfer in list(session.offers.values()):
+            transfer.idle_ns = now_ns
+            self._move(transfer, TransferEvent.SESSION_OVER)
+            transfer.session = None
+
+    # --- what the store says -------------------------------------------------------------------------------------
+
+    def begun(self, episode: UUID, now_ns: int) -> None:
+        """`Begin` is done: the transfer takes bytes from 0."""
+        transfer = self._with_job(episode)
+        transfer.idle_ns = now_ns
+        if self._move(transfer, TransferEvent.BEGUN) is TAKING:
+            self.want(transfer)
+
+    def written(self, transfer: Transfer, size: int, now_ns: int) -> None:
+        """Bytes were appended."""
+        was = transfer.state
+        transfer.accepted += size
+        state = transfer.move(WRITTEN)
+        if state is not TAKING:
+            self._on_entering[state](transfer)
+            return
+        if was is not WRITING:  # but WRITING_THEN_WANT
+            self.want(transfer)
+        if transfer.sealed is not None:
+            self._complete(transfer, now_ns)
+
+    def unwritten(self, transfer: Transfer) -> bool:
+        """Bytes could not be appended; whether that matters, and `damaged`, `refused` or `failed` is to follow."""
+        return self._move(transfer, TransferEvent.UNWRITTEN) is TAKING
+
+    def committed(self, episode: UUID, digest: bytes, _: int) -> None:
+        """`Commit` is done."""
+        transfer = self._with_job(episode)
+        self._out.counters["committed"] += 1
+        self._out.figures(transfer.owner[0]).committed += 1
+        if transfer.session is not None:
+            self._out.say_committed(transfer.session, episode.bytes, transfer.owner[2], digest)
+        session = transfer.session
+        self._move(transfer, TransferEvent.COMMITTED)
+        self._admit_after(session)
+
+    def damaged(self, episode: UUID, why: str, now_ns: int) -> None:
+        """The bytes taken are not those that were sealed: try again from 0, three times, then quarantine them."""
+        transfer = self._with_job(episode)
+        transfer.tries += 1
+        self._out.counters["damaged"] += 1
+        self._out.lines.append(f"{transfer.owner[0]}: episode {episode}: {why} (try {transfer.tries} of {MAX_TRIES})")
+        if transfer.tries >= MAX_TRIES:
+            self.refused(episode, "corrupt", why, now_ns, quarantine=True)
+        else:
+            self._move(transfer, TransferEvent.DAMAGED)
+
+    def refused(self, episode: UUID, code: str, why: str, _: int, quarantine: bool = False) -> None:
+        """The episode cannot be taken, ever; with `quarantine` what came of it is kept aside."""
+        transfer = self._with_job(episode)
+        self._out.counters["rejected"] += 1
+        self._out.lines.append(f"{transfer.owner[0]}: episode {episode} rejected, {code}: {why}")
+        if transfer.session is not None:
+            self._out.reject(transfer.session, episode.bytes, code, why)
+        transfer.quarantine = why if quarantine else ""
+        self._move(transfer, TransferEvent.REFUSED)
+
+    def failed(self, episode: UUID, why: str, now_ns: int, spoiled: bool = True) -> None:
+        """The store is in trouble (full, a failing disk): the device is told busy and will offer the episode again.
+
+        A commit whose bytes are not `spoiled` is tried again here.
+        """
+        transfer = self._with_job(episode)
+        self._out.counters["busy"] += 1
+        self._out.lines.append(f"{transfer.owner[0]}: episode {episode} put off: {why}")
+        if transfer.state is TransferState.COMMITTING and not spoiled:
+            transfer.retry_ns = now_ns + int(self._limits.retry_s * SECOND)
+            self._move(transfer, TransferEvent.PUT_OFF)
+        else:
+            self._busy(transfer, why)
+            self._move(transfer, TransferEvent.FAILED)
+
+    def dropped(self, episode: UUID, _: int) -> None:
+        """`Drop` is done."""
+        self._move(self._with_job(episode), TransferEvent.DROPPED)
+        self._admit_all()  # the same episode may have been offered again meanwhile
+
+    def _with_job(self, episode: UUID) -> Transfer:
+        """The transfer of which a job can be under way: while one is leaving, the next of its episode has none."""
+        transfer = self.leaving.get(episode.bytes) or self.by_episode.get(episode.bytes)
+        if transfer is None:
+            raise LinkMisused(f"episode {episode}: the store answers for a transfer that there is not")
+        return transfer
+
+    def _busy(self, transfer: Transfer, why: str) -> None:
+        if transfer.session is not None:
+            number, retry_s = transfer.session.number, self._limits.retry_s
+            error = wire.Error(
+                session=number, code="busy", reason=why[:1000], episode=transfer.offer.episode, retry_s=retry_s
+            )
+            self._out.say(transfer.session, error)
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def poll(self, now_ns: int) -> None:
+        """Ask again for commits that were put off; give up what no session came back for."""
+        for transfer in list(self.by_episode.values()):
+            if transfer.state is TransferState.COMMIT_PUT_OFF and now_ns >= transfer.retry_ns:
+                self._move(transfer, TransferEvent.RETRY)
+            elif transfer.session is None and now_ns - transfer.idle_ns > self._limits.staging_s * SECOND:
+                self._move(transfer, TransferEvent.EXPIRED)
+
+    # --- steps ---------------------------------------------------------------------------------------------------
+
+    def want(self, transfer: Transfer) -> None:
+        """Ask for the bytes from where a transfer that is TAKING stands.
+
+        Never while bytes are being written: they would count only later, so the WANT would ask for them once more, and
+        what came in answer to it would be a gap, to be asked for again.
+        """
+        if transfer.session is not None:
+            transfer.number += 1
+            session, episode = transfer.session, transfer.offer.episode
+            want = wire.Want(session=session.number, episode=episode, offset=transfer.accepted, number=transfer.number)
+            self._out.say(session, want)
+            self._pool.touch(session)
+
+    def _complete(self, transfer: Transfer, now_ns: int) -> None:
+        """Commit the transfer if it has come to its end."""
+        sealed = transfer.sealed
+        if transfer.state is not TAKING or sealed is None:
+            return
+        if transfer.accepted == sealed.size:
+            self._move(transfer, TransferEvent.COMPLETE)
+        elif transfer.accepted > sealed.size:
+            why = f"{transfer.accepted} bytes came of an episode of {sealed.size}"
+            self.refused(transfer.episode, "format", why, now_ns)
+
+    def _move(self, transfer: Transfer, event: TransferEvent) -> TransferState:
+        """A transition, and what is to be done where it leads."""
+        was, state = transfer.state, transfer.move(event)
+        if state is not was:
+            if state in LEAVING and was not in LEAVING:
+                self._leave(transfer)
+            if (entering := self._on_entering.get(state)) is not None:
+                entering(transfer)
+        return state
+
+    def _leave(self, transfer: Transfer) -> None:
+        """From now on it is nobody's: the device may offer the episode again, which is another transfer."""
+        episode = transfer.offer.episode
+        self.leaving[episode] = self.by_episode.pop(episode)
+        if transfer.session is not None:
+            del transfer.session.offers[episode]
+            transfer.session = None
+
+    def _begin(self, transfer: Transfer) -> None:
+        transfer.accepted, transfer.sealed = 0, None  # SEALED comes again, after the bytes
+        self._out.jobs.append(Begin(transfer.episode))
+
+    def _commit(self, transfer: Transfer) -> None:
+        sealed = transfer.sealed
+        if sealed is None:
+            raise LinkMisused(f"episode {transfer.episode}: a commit without SEALED")
+        self._out.jobs.append(Commit(transfer.episode, transfer.owner, transfer.identity, sealed.digest, sealed.probes))
+
+    def _drop(self, transfer: Transfer) -> None:
+        self._out.jobs.append(Drop(transfer.episode, transfer.quarantine))
+
+    def _forget(self, transfer: Transfer) -> None:
+        episode = transfer.offer.episode
+        if self.leaving.get(episode) is transfer:
+            del self.leaving[episode]
+            return
+        del self.by_episode[episode]
+        if transfer.session is not None:
+            del transfer.session.offers[episode]
+
+    def _admit_after(self, session: ServerSession | None) -> None:
+        """Of what held others back one is gone: a place of the session's, or also the one that all waited for."""
+        places = self._limits.open_transfers - len(self.leaving)
+        if sum(t.state is not TransferState.WAITING for t in self.by_episode.values()) >= places - 1:
+            self._admit_all()
+        elif session is not None:
+            self._admit(session)
+
+    def _admit_all(self) -> None:
+        for session in dict.fromkeys(t.session for t in self.by_episode.values() if t.state is TransferState.WAITING):
+            if session is not None:
+                self._admit(session)
+
+    def _admit(self, session: ServerSession) -> None:
+        """Begin what the session offered, in its order, as far as there are places."""
+        limits = self._limits
+        mine = session.offers.values()
+        waiting = [t for t in mine if t.state is TransferState.WAITING and t.offer.episode not in self.leaving]
+        waiting.sort(key=lambda t: (-t.offer.priority, t.offer.ordinal))
+        active = sum(t.state is TransferState.OPENING or t.state in UNDER_WAY for t in mine)
+        active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
+        for transfer in waiting[: max(0, limits.open_per_session - active)]:
+            opened = [t for t in self.by_episode.values() if t.state is not TransferState.WAITING]
+            opened += self.leaving.values()
+            if len(opened) >= limits.open_transfers:
+                left = [t for t in opened if t.session is None and t.state in UNDER_WAY]
+                if left:
+                    self._move(min(left, key=lambda t: t.idle_ns), TransferEvent.EXPIRED)
+                return
+            reserved = sum(map(self._reserve, opened))
+            if reserved + self._reserve(transfer) > limits.staged_bytes:
+                self._busy(transfer, f"{reserved} of {limits.staged_bytes} bytes for staging are taken")
+                self._move(transfer, TransferEvent.NO_ROOM)
+                continue
+            self._move(transfer, TransferEvent.PLACE)
+
+    def _reserve(self, transfer: Transfer) -> int:
+        growing = 0 if transfer.offer.sealed or transfer.sealed else self._limits.growing_reserve_bytes
+        return max(transfer.size, transfer.accepted, growing)

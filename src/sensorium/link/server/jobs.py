@@ -1,0 +1,57 @@
+"""What the server of the link asks of the store; each is answered once, but for `NoteSpool`."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Discard what is staged of the episode, if anything, and begin it anew; answer `begun`, `refused` or `failed`."""
+
+    episode: UUID
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Commit the episode, whose digest and (device, spool_id, ordinal) must be these.
+
+    Answer `committed`, `damaged`, `refused` or `failed`.
+    """
+
+    episode: UUID
+    owner: tuple[str, str, int]
+    identity: str
+    digest: bytes
+    probes: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Discard what is staged of the episode, or quarantine it where `why` says why; answer `dropped`."""
+
+    episode: UUID
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class NoteDiscards:
+    """Enter the ordinals as discarded; answer `ledgered` with those that turned out to be committed."""
+
+    session: int
+    device: str
+    spool_id: str
+    ordinals: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class NoteSpool:
+    """Note a spool and its ordinals (a fresh session); no answer."""
+
+    device: str
+    spool_id: str
+    oldest: int
+    next_ordinal: int
+
+
+Job = Begin | Commit | Drop | NoteDiscards | NoteSpool
