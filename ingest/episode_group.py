@@ -50,7 +50,7 @@ def commit_record(
     """The record that commits an episode now; `files` are its small files, beside the shards."""
     objects = {path: (len(data), zlib.crc32(data)) for path, data in files.items()}
     for stream in assembly.streams:
-        for shard in stream.data.files:
+        for shard in stream.sink.shards.files:
             objects[str(shard.path.relative_to(assembly.folder))] = (shard.size, shard.crc)
     summaries = {}
     for stream in assembly.streams:
@@ -85,8 +85,8 @@ def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str,
         "account": seal.account[name],
     }
     members[name] = group({"sensorium": about})
-    length = stream.blob_bytes if entry.is_blob else stream.rows
-    members[f"{name}/data"] = data_array(entry, length, stream.data.chunks, stream.chunk_length)
+    length = stream.sink.blob_bytes if entry.is_blob else stream.rows
+    members[f"{name}/data"] = data_array(entry, length, stream.sink.shards.chunks, stream.sink.chunk_length)
     _small(files, members, f"{name}/captured_ns", stamps_of(stream.captured_ns), ("sample",))
     if entry.spec.has_sensor_ns:
         _small(files, members, f"{name}/sensor_ns", stamps_of(stream.sensor_ns), ("sample",))

@@ -1,12 +1,28 @@
-"""Shards while they are written: inner chunks in the order they arrive, the index behind them."""
+"""Where payloads go: inner chunks into shard files in the order they arrive, the index behind them."""
 
 import os
+import struct
 import threading
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from sensorium.episode.layout import chunk_key, pack_index
+from crc32c import crc32c
+
+from sensorium.episode.codecs.contract import ChunkCodec, Codec
+from sensorium.episode.layout import (
+    BLOB_CHUNK_BYTES,
+    CHECKSUM_BYTES,
+    chunk_key,
+    pack_index,
+    shard_chunks,
+)
+from sensorium.errors import Corrupt
+
+# What CRC32C gives over any bytes followed by their own CRC32C, little-endian.
+_RESIDUE = 0x48674BC7
+_CRC = struct.Struct("<I")
 
 
 @dataclass(slots=True)
@@ -102,6 +118,112 @@ class ShardWriter:
             path = self.folder / chunk_key(len(self.files), self._ndim)
             self.files.append(ShardFile(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)))
         return self.files[-1]
+
+
+class PayloadSink(Protocol):
+    """Takes the payloads of one stream's records, each in pieces, into the shards of the stream's `data`."""
+
+    @property
+    def shards(self) -> ShardWriter: ...
+
+    @property
+    def blob_bytes(self) -> int:
+        """Bytes of the blob so far, without checksums; 0 of a stream that is none."""
+        ...
+
+    @property
+    def chunk_length(self) -> int:
+        """Rows of an inner chunk; of a blob, bytes."""
+        ...
+
+    def write(self, part: memoryview) -> None:
+        """The next bytes of the current record's payload."""
+        ...
+
+    def end(self) -> None:
+        """The current payload is whole; `Corrupt` if it is not what the stream says."""
+        ...
+
+    def finish(self) -> None:
+        """Close the last chunk and write the indexes; may be called again after it failed."""
+        ...
+
+
+def payload_sink(episode: Path, codec: Codec) -> PayloadSink:
+    """The sink for a stream of the episode in folder `episode`."""
+    spec = codec.entry.spec
+    ndim = 1 if codec.stores_items else 1 + len(spec.shape)
+    shards = ShardWriter(episode / spec.name / "data", ndim, shard_chunks(codec.entry))
+    return ChunkSink(shards, codec) if isinstance(codec, ChunkCodec) else BlobSink(shards)
+
+
+class ChunkSink:
+    """Payloads that are inner chunks already: kept as they are, once their own checksum and their header hold."""
+
+    blob_bytes = 0
+
+    def __init__(self, shards: ShardWriter, codec: ChunkCodec) -> None:
+        self.shards = shards
+        self.chunk_length = codec.entry.chunk_rows
+        self._codec = codec
+        self._crc = 0
+        self._bytes = 0
+        self._head = b""
+
+    def write(self, part: memoryview) -> None:
+        self._crc = crc32c(part, self._crc)
+        self._bytes += len(part)
+        if len(self._head) < self._codec.head_bytes:
+            self._head += bytes(part[: self._codec.head_bytes - len(self._head)])
+        self.shards.write(part)
+
+    def end(self) -> None:
+        if self._crc != _RESIDUE:
+            raise Corrupt("the chunk's own checksum does not hold")
+        self._codec.check(self._head, self._bytes - CHECKSUM_BYTES)
+        self.shards.end_chunk()
+        self._crc, self._bytes, self._head = 0, 0, b""
+
+    def finish(self) -> None:
+        self.shards.finish()
+
+
+class BlobSink:
+    """Payloads that are items, one after the other in a blob, with a checksum behind each of its inner chunks."""
+
+    def __init__(self, shards: ShardWriter) -> None:
+        self.shards = shards
+        self.blob_bytes = 0
+        self._crc = 0
+
+    @property
+    def chunk_length(self) -> int:
+        """A blob below 256 KiB is one chunk of its own size."""
+        return max(1, min(self.blob_bytes, BLOB_CHUNK_BYTES))
+
+    def write(self, part: memoryview) -> None:
+        while len(part):
+            piece = part[: BLOB_CHUNK_BYTES - self.blob_bytes % BLOB_CHUNK_BYTES]
+            self.shards.write(piece)
+            self._crc = crc32c(piece, self._crc)
+            self.blob_bytes += len(piece)
+            part = part[len(piece) :]
+            if self.blob_bytes % BLOB_CHUNK_BYTES == 0:
+                self._end_chunk(padding=b"")
+
+    def end(self) -> None:
+        """Any bytes may be an item; the record's lengths were compared before."""
+
+    def finish(self) -> None:
+        if self.blob_bytes > self.shards.chunks * BLOB_CHUNK_BYTES:
+            self._end_chunk(bytes(-self.blob_bytes % self.chunk_length))
+        self.shards.finish()
+
+    def _end_chunk(self, padding: bytes) -> None:
+        # In one write, which is all there or not at all: `finish` may have to repeat it.
+        self.shards.write(padding + _CRC.pack(crc32c(padding, self._crc)))
+        self.shards.end_chunk()
+        self._crc = 0
 
 
 def _write_all(fd: int, data: memoryview, offset: int) -> None:

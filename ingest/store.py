@@ -253,10 +253,10 @@ class Store:
 
     def _put(self, assembly: Assembly, manifest: Open, seal: Seal, identity: str, probes: Probes) -> CommitRecord:
         """Write, sync, rename, and publish the record: before the last step nothing is visible, after it all is."""
-        last_ns = max((stream.last_ns for stream in assembly.streams if stream.rows), default=None)
+        last_ns = max((stream.last_ns for stream in assembly.streams if stream.last_ns is not None), default=None)
         interval_ns = interval_of(manifest, seal, last_ns)
         for stream in assembly.streams:
-            stream.finish()
+            stream.sink.finish()
         files = group_files(assembly, identity, interval_ns, probes)
         self._step("finished")
         month = month_of(assembly.episode)
@@ -286,7 +286,7 @@ class Store:
         folders = {assembly.folder / parent for path in files for parent in Path(path).parents}
         for folder in sorted(folders):
             folder.mkdir(exist_ok=True)
-        shards = [self._syncing.submit(stream.data.sync) for stream in assembly.streams]
+        shards = [self._syncing.submit(stream.sink.shards.sync) for stream in assembly.streams]
         small = [self._syncing.submit(write_synced, assembly.folder / path, data) for path, data in files.items()]
         wait((*shards, *small))
         self._step("files")

@@ -18,7 +18,8 @@ from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal, StreamEntry
 from sensorium.episode.layout import encode_chunk
-from sensorium.episode.records import Header, encode_record
+from sensorium.episode.parser import Header
+from sensorium.episode.records import encode_record
 
 BOOT = Clock(kind="boottime", boot_id="4c0e3a4e-0000-4000-8000-000000000000")
 Array = npt.NDArray[Any]

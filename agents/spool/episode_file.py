@@ -10,7 +10,8 @@ from typing import Any
 from blake3 import blake3
 
 from sensorium.episode.documents import Account, Open, Reason, Seal
-from sensorium.episode.records import Buffer, Header, encode_record
+from sensorium.episode.parser import Buffer, Header
+from sensorium.episode.records import encode_record
 from sensorium.errors import SpoolError, SpoolFull
 
 SYNC_BYTES = 8 << 20

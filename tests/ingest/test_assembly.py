@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from sensorium.drivers.clock import Clock
 from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal
 from sensorium.episode.layout import encode_chunk
-from sensorium.episode.records import PREFIX
+from sensorium.episode.parser import Kind, Prefix
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest import assembly as assembly_module
+from sensorium.ingest import record_order, shards
 from sensorium.ingest.assembly import Assembly
 
 settings.register_profile(
@@ -306,10 +307,18 @@ def test_a_hole_is_taken_when_the_seal_accounts_for_it(make_episode: Any, seal_e
         if error is None:
             take(one, data)
             assert [stream.rows for stream in one.streams] == [16, 24]
-            assert [stream.data.chunks for stream in one.streams] == [2, 3]
+            assert [stream.sink.shards.chunks for stream in one.streams] == [2, 3]
         else:
             with pytest.raises(PeerViolation, match=error):
                 take(one, data)
+
+
+def test_rows_do_not_come_twice_behind_a_hole(make_episode: Any, seal_episode: Any, start: Any) -> None:
+    made = make_episode({"s": np.arange(32)})
+    records = [made.records[number] for number in (0, 2, 4)]
+    records[-1] = (replaced(first_row=12)(records[-1][0]), records[-1][1])
+    with pytest.raises(PeerViolation, match="first row 12, expected 16"):
+        take(start(made.episode), b"".join(seal_episode(made.episode, records, [0, 2, 4])))
 
 
 def test_a_wrong_digest_is_corruption(small: Any, start: Any, seal_episode: Any) -> None:
@@ -323,10 +332,10 @@ def test_a_wrong_digest_is_corruption(small: Any, start: Any, seal_episode: Any)
 
 
 def test_memory_is_bounded(small: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly_module, "MAX_STAMP_BYTES", 100)
+    monkeypatch.setattr(record_order, "MAX_STAMP_BYTES", 100)
     with pytest.raises(PeerViolation, match="bytes of stamps"):
         take(start(small.episode), small.data)
-    monkeypatch.setattr(assembly_module, "MAX_DOCUMENT_BYTES", 400)
+    monkeypatch.setattr(record_order, "MAX_DOCUMENT_BYTES", 400)
     with pytest.raises(PeerViolation, match="are over 400 bytes"):
         take(start(small.episode), small.data)
 
@@ -369,7 +378,7 @@ def test_what_all_episodes_hold_is_bounded(small: Any, tmp_path: Path, monkeypat
 def test_a_huge_claim_is_corruption_before_a_byte_is_kept(small: Any, start: Any) -> None:
     one = start(small.episode)
     with pytest.raises(Corrupt, match="over the limit"):
-        one.append(PREFIX.pack(b"SNR1", 1, 0, 2**31, 0))
+        one.append(Prefix(Kind.OPEN, 0, 2**31, 0).pack())
 
 
 def test_a_disk_that_refuses_is_a_store_error(small: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,7 +407,7 @@ def test_a_record_counts_once(small: Any, start: Any) -> None:
 
 
 def test_sync_beside_append(make_episode: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly_module, "shard_chunks", lambda _entry: 2)
+    monkeypatch.setattr(shards, "shard_chunks", lambda _entry: 2)
     made = make_episode({name: np.arange(400.0) for name in "abc"})
     one, ended, errors = start(made.episode), threading.Event(), []
 
@@ -421,7 +430,7 @@ def test_sync_beside_append(make_episode: Any, start: Any, monkeypatch: pytest.M
 
 def test_descriptors_are_bounded(make_episode: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of zeros pack small: a device could fill a shard with each."""
-    monkeypatch.setattr(assembly_module, "shard_chunks", lambda _entry: 1)
+    monkeypatch.setattr(shards, "shard_chunks", lambda _entry: 1)
     made = make_episode({"s": np.zeros(800)})
     one = start(made.episode)
     for piece in made.pieces:
@@ -431,7 +440,7 @@ def test_descriptors_are_bounded(make_episode: Any, start: Any, monkeypatch: pyt
             fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink() and str(one.folder) in str(fd.readlink())
         ]
         assert len(held) <= 2
-    assert len(one.streams[0].data.files) == 100
+    assert len(one.streams[0].sink.shards.files) == 100
 
 
 def test_a_failed_sync_is_the_end(small: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,57 +1,27 @@
-"""Records: the framing of the episode file, and how it is read back when part of it is damaged.
+"""Whole records: encoded to be appended, decoded, and found again in a file of which part is damaged."""
 
-    magic "SNR1" | kind u8 | 3 zero | number u32 | header length u32 | payload length u32 | header | payload | crc u32
-
-All integers are little-endian. The CRC is CRC32C of: episode id (16 bytes), then everything after the magic up to the
-CRC itself. The number, which counts the file's records from 0, is among those bytes, so a record that stands in
-another file, or twice in one, is not valid. docs/protocol.md says the same for other languages.
-"""
-
-import enum
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-from crc32c import crc32c
 
-from sensorium.episode.documents import Chunk, Items, Note, Open, Seal
+from sensorium.episode.parser import (
+    KIND_OF,
+    MAGIC,
+    PREFIX_BYTES,
+    TRAILER,
+    Buffer,
+    EpisodeParser,
+    Header,
+    Kind,
+    Prefix,
+    RecordBegun,
+    checksum,
+)
 from sensorium.errors import Corrupt
 
-MAGIC = b"SNR1"
-PREFIX = struct.Struct("<4sB3xIII")
-TRAILER = struct.Struct("<I")
-OVERHEAD = PREFIX.size + TRAILER.size
-MAX_HEADER_BYTES = 16 << 20
-MAX_PAYLOAD_BYTES = 1 << 30
-MAX_RECORDS = 2**32
-
-Header = Open | Chunk | Items | Note | Seal
-Buffer = bytes | bytearray | memoryview
-
-
-class Kind(enum.IntEnum):
-    """Record kinds, as stored."""
-
-    OPEN = 1
-    CHUNK = 2
-    ITEMS = 3
-    NOTE = 4
-    SEAL = 5
-
-
-_KIND_OF: dict[type, Kind] = {
-    Open: Kind.OPEN,
-    Chunk: Kind.CHUNK,
-    Items: Kind.ITEMS,
-    Note: Kind.NOTE,
-    Seal: Kind.SEAL,
-}
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODERS: dict[int, msgspec.msgpack.Decoder[Any]] = {
-    kind: msgspec.msgpack.Decoder(header) for header, kind in _KIND_OF.items()
-}
+_RESYNC_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +39,8 @@ class Record:
 def encode_record(episode: bytes, number: int, header: Header, payload: Buffer = b"") -> list[Buffer]:
     """The buffers of one record, in order, the payload not copied; for `os.writev`."""
     head = _ENCODER.encode(header)
-    prefix = PREFIX.pack(MAGIC, _KIND_OF[type(header)], number, len(head), len(payload))
-    crc = crc32c(payload, crc32c(head, crc32c(memoryview(prefix)[4:], crc32c(episode))))
-    return [prefix, head, payload, TRAILER.pack(crc)]
-
-
-def record_size(prefix: Buffer, offset: int = 0) -> int:
-    """The size of the record whose first bytes are `prefix` (at least `PREFIX.size` of them).
-
-    Raises:
-        Corrupt: these bytes do not begin a record.
-    """
-    magic, kind, _, header_bytes, payload_bytes = PREFIX.unpack_from(prefix)
-    if magic != MAGIC or kind not in _DECODERS or any(prefix[5:8]):
-        raise Corrupt(f"offset {offset}: no record begins here (bytes {bytes(prefix[:8]).hex()})")
-    if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
-        raise Corrupt(f"offset {offset}: a record of {header_bytes} + {payload_bytes} bytes is over the limit")
-    return OVERHEAD + int(header_bytes) + int(payload_bytes)
+    prefix = Prefix(KIND_OF[type(header)], number, len(head), len(payload)).pack()
+    return [prefix, head, payload, TRAILER.pack(checksum(episode, prefix, head, payload))]
 
 
 def decode_record(episode: bytes, buffer: Buffer, offset: int = 0) -> Record:
@@ -95,28 +50,19 @@ def decode_record(episode: bytes, buffer: Buffer, offset: int = 0) -> Record:
         Corrupt: cut short, a wrong checksum, or a header that does not decode.
     """
     view = memoryview(buffer)
-    if len(view) < PREFIX.size:
+    if len(view) < PREFIX_BYTES:
         raise Corrupt(f"offset {offset}: cut short, {len(view)} bytes of a record")
-    size = record_size(view, offset)
+    size = Prefix.unpack(view, offset).record_bytes
     if len(view) < size:
         raise Corrupt(f"offset {offset}: cut short, {len(view)} of {size} bytes of a record")
-    _, kind, number, header_bytes, _ = PREFIX.unpack_from(view)
-    stored = TRAILER.unpack_from(view, size - TRAILER.size)[0]
-    actual = crc32c(view[4 : size - TRAILER.size], crc32c(episode))
-    if actual != stored:
-        raise Corrupt(f"offset {offset}: checksum {actual:08x}, expected {stored:08x}")
-    head_end = PREFIX.size + header_bytes
-    header = decode_header(Kind(kind), view[PREFIX.size : head_end], offset)
-    return Record(Kind(kind), number, header, view[head_end : size - TRAILER.size], offset, size)
-
-
-def decode_header(kind: Kind, head: Buffer, offset: int = 0) -> Header:
-    """The header of a record of `kind` at `offset`, whose checksum the caller has checked or will; else `Corrupt`."""
-    try:
-        header: Header = _DECODERS[kind].decode(head)
-    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise Corrupt(f"offset {offset}: header of {kind.name}: {error}") from error
-    return header
+    begun: RecordBegun
+    payload = memoryview(b"")
+    for event in EpisodeParser(episode, offset).feed(view[:size]):
+        if isinstance(event, RecordBegun):
+            begun = event
+        elif isinstance(event, memoryview):
+            payload = event
+    return Record(begun.kind, begun.number, begun.decode(), payload, offset, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +103,8 @@ def _later(episode: bytes, view: memoryview, at: int, last: int) -> Record:
 
 
 def _resync(episode: bytes, view: memoryview, start: int, last: int) -> Record | None:
-    step = 1 << 20
-    for base in range(start, len(view), step):
-        window = bytes(view[base : base + step + len(MAGIC) - 1])
+    for base in range(start, len(view), _RESYNC_BYTES):
+        window = bytes(view[base : base + _RESYNC_BYTES + len(MAGIC) - 1])
         found = window.find(MAGIC)
         while found >= 0:
             try:
