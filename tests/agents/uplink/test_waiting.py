@@ -1,0 +1,41 @@
+"""How long an uplink waits before it tries again: longer each time, and no two devices alike."""
+
+from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink.uplink import Uplink
+from sensorium.drivers.clock import boottime_ns
+from sensorium.link.device.protocol import FIRST_WAIT_S, MAX_WAIT_S, DeviceLink
+
+SECOND = 10**9
+
+
+def waits(link: DeviceLink, attempts: int) -> list[float]:
+    """Seconds from each failure to the next attempt."""
+    now_ns, found = boottime_ns(), []
+    for _ in range(attempts):
+        link.poll(now_ns)
+        link.lost("nobody there", now_ns)
+        found.append((link.next_timer_ns(now_ns) - now_ns) / SECOND)
+        now_ns = link.next_timer_ns(now_ns)
+    return found
+
+
+def test_waits_double_up_to_half_a_minute_and_are_spread_over_their_upper_half() -> None:
+    def link(random: float) -> DeviceLink:
+        return DeviceLink("rig", "spool", "boot", lambda: (0, 0), lambda _: [], lambda: random)
+
+    shortest, middle, longest = (waits(link(random), 10) for random in (0.0, 0.5, 1.0))
+    whole = [min(FIRST_WAIT_S * 2**n, MAX_WAIT_S) for n in range(10)]
+    assert longest == whole
+    assert shortest == [wait / 2 for wait in whole]
+    assert middle == [wait * 3 / 4 for wait in whole]
+
+
+def test_a_fleet_that_lost_its_ingest_at_one_moment_does_not_come_back_at_one(spool: Spool) -> None:
+    uplinks = [Uplink(spool, "tcp://127.0.0.1:9") for _ in range(32)]
+    try:
+        for attempt in zip(*(waits(uplink._link, 3) for uplink in uplinks), strict=True):
+            assert len({round(wait, 6) for wait in attempt}) > 24
+            assert max(attempt) > 1.3 * min(attempt)
+    finally:
+        for uplink in uplinks:
+            uplink.stop()
