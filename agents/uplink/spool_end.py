@@ -10,8 +10,8 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import boot_id, boottime_ns
 from sensorium.errors import Corrupt, SpoolError
 from sensorium.link import wire
-from sensorium.link.device import events as events
-from sensorium.link.device.events import Offered
+from sensorium.link.device import jobs
+from sensorium.link.device.offer import Sendable
 from sensorium.link.device.protocol import DeviceLink
 
 log = logging.getLogger(__name__)
@@ -47,10 +47,10 @@ class SpoolEnd:
         self._offered_ns = self._discards_ns = 0
         self._changed.set()
 
-    def probes(self, offered: Offered) -> list[tuple[int, int, int]]:
+    def probes(self, item: Sendable) -> list[tuple[int, int, int]]:
         """The clock probes around an episode."""
-        boot = offered.boot_id
-        return [] if boot is None else list(self._spool.probes_around(boot, offered.start_ns, offered.end_ns))
+        boot = item.boot_id
+        return [] if boot is None else list(self._spool.probes_around(boot, item.start_ns, item.end_ns))
 
     def offer(self, link: DeviceLink, now_ns: int) -> None:
         """Tell the link what there is, at most every 20 ms unless it has places free for more offers."""
@@ -75,27 +75,27 @@ class SpoolEnd:
             return None
         return payload
 
-    def do(self, event: events.Event, link: DeviceLink) -> None:
-        """What the link asks of the spool; other events are not for it."""
-        match event:
-            case events.Connected():
+    def do(self, job: jobs.PumpJob, link: DeviceLink) -> None:
+        """What the link asks of the spool; other jobs are not for it."""
+        match job:
+            case jobs.OfferAll():
                 self.begin()
-            case events.Committed(episode, ordinal):
+            case jobs.Delete(episode, ordinal):
                 self._spool.committed(episode)
                 self._spool.ledgered([ordinal])
                 self.committed += 1
                 self._changed.set()
-            case events.Rejected(episode, code, reason):
+            case jobs.SetAside(episode, code, reason):
                 log.error("uplink: episode %s rejected (%s): %s", episode, code, reason)
                 self._spool.rejected(episode, code, reason)
                 self.rejected += 1
                 self._changed.set()
-            case events.Recheck(episode):
+            case jobs.Recheck(episode):
                 self._spool.recheck(episode)
                 link.refresh(self._spool.waiting(CONSIDERED), boottime_ns())
-            case events.Ledgered(ordinals):
+            case jobs.ForgetDiscards(ordinals):
                 self._spool.ledgered(list(ordinals))
-            case events.Probed(device_ns, server_ns, round_trip_ns):
+            case jobs.KeepProbe(device_ns, server_ns, round_trip_ns):
                 self._spool.add_probe(
                     self.boot_id, device_ns, server_ns, round_trip_ns, time.time_ns(), _clock_is_synchronised()
                 )

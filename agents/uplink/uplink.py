@@ -7,7 +7,6 @@ import logging
 import random
 import threading
 from typing import Any
-from uuid import UUID
 
 import zmq
 
@@ -17,8 +16,8 @@ from sensorium.agents.uplink.spool_end import REFRESH_S, SpoolEnd
 from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import PeerViolation, SensoriumError
 from sensorium.link import wire
-from sensorium.link.device import events as events
-from sensorium.link.device.protocol import DeviceLink, State
+from sensorium.link.device import jobs
+from sensorium.link.device.protocol import DeviceLink
 from sensorium.link.keys import Pair
 from sensorium.link.wake import Wake
 
@@ -118,21 +117,21 @@ class Uplink:
         link = self._link
         now_ns = boottime_ns()
         link.poll(now_ns)
-        self._do_events(context)  # first what was committed leaves the spool, then the rest is offered
-        if link.state is State.UP:
+        self._do_jobs(context)  # first what was committed leaves the spool, then the rest is offered
+        if link.is_up:
             self._spool_end.offer(link, now_ns)
         blocked = self._send(context)
         wait_ms = 0
         if not blocked or self._sockets is None:
             wait_ms = max(0, min(MAX_POLL_MS, (link.next_timer_ns(now_ns) - boottime_ns()) // 1_000_000 + 1))
-            if self._spool_end.has_news and link.state is State.UP:
+            if self._spool_end.has_news and link.is_up:
                 wait_ms = min(wait_ms, int(REFRESH_S * 1000))
         self._receive(wait_ms)
 
     def _send(self, context: "zmq.Context[Socket]") -> bool:
         """Do and send what is due; whether there may be more to send at once."""
         link = self._link
-        self._do_events(context)
+        self._do_jobs(context)
         sent = 0
         while self._sockets is not None:
             self._say(self._sockets)
@@ -152,7 +151,7 @@ class Uplink:
     def _send_data(self, sockets: Sockets, data: wire.Data, size: int) -> int:
         payload = self._spool_end.read(data, size)
         if payload is None:
-            self._link.pause(UUID(bytes=data.episode), boottime_ns())
+            self._link.pause(data, boottime_ns())
             return 0
         sockets.send(data, payload)
         self._link.sent(data, size, boottime_ns())
@@ -186,27 +185,27 @@ class Uplink:
                 self._link.lost(f"from the ingest: {error}", now_ns)
                 return
 
-    # --- events --------------------------------------------------------------------------------------------------
+    # --- jobs ----------------------------------------------------------------------------------------------------
 
-    def _do_events(self, context: "zmq.Context[Socket]") -> None:
-        for event in self._link.take_events():
-            match event:
-                case events.Connect():
+    def _do_jobs(self, context: "zmq.Context[Socket]") -> None:
+        for job in self._link.take_jobs():
+            match job:
+                case jobs.Connect():
                     self._sockets = Sockets(context, self._address, self._wake)
-                case events.Disconnect(why):
+                case jobs.Disconnect(why):
                     if self._sockets is not None:
                         self._sockets.close()
                         self._sockets = None
                     if why != self._last_error:
                         log.warning("uplink: %s", why)
                     self._last_error = why
-                case events.Connected():
+                case jobs.OfferAll():
                     self._figures["sessions"] += 1
                     self._last_error = ""
                     log.info("uplink: session with %s", self._address.control)
-                case events.Told(text):
+                case jobs.Log(text):
                     log.warning("uplink: %s", text)
-                case events.Directed(directive):
+                case jobs.Obey(directive):
                     log.warning("uplink: directive %r is not known to this version", directive.kind)
                     self._link.status({"unknown_directive": directive.kind, "version": directive.version})
-            self._spool_end.do(event, self._link)
+            self._spool_end.do(job, self._link)

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensorium.link import wire
-from sensorium.link.device import events as events
-from sensorium.link.device.protocol import DeviceLink, State, _thinned
+from sensorium.link.device import jobs
+from sensorium.link.device.probing import thinned
+from sensorium.link.device.protocol import DeviceLink, LinkState
 from sensorium.link.server.jobs import Begin, Commit, Drop, NoteDiscards
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
@@ -203,7 +204,7 @@ class Device:
         self.deleted: list[uuid.UUID] = []
         self.rejected: dict[uuid.UUID, str] = {}
         self.discards: dict[int, uuid.UUID] = {}
-        self.probes: list[events.Probed] = []
+        self.probes: list[jobs.KeepProbe] = []
         self.gave_up: list[str] = []
         self.connection = 0
         self.cut: set[int] = set()
@@ -254,16 +255,16 @@ class Device:
     def pump(self) -> None:
         link, now_ns = self.link, self.world.now_ns
         link.poll(now_ns)
-        self.do_events()
+        self.do_jobs()
         ranked = sorted(self.waiting.values(), key=lambda item: (-item.priority, item.ordinal))
         link.refresh(ranked, now_ns)
-        self.do_events()
+        self.do_jobs()
         self.send_control()
         while (due := link.next_data(now_ns)) is not None:
             data, size = due
             item = self.waiting.get(uuid.UUID(bytes=data.episode))
             if item is None:
-                link.pause(uuid.UUID(bytes=data.episode), now_ns)
+                link.pause(data, now_ns)
                 continue
             assert data.offset + size <= item.size, "sent what is not synced"
             payload = self.contents[item.episode][data.offset : data.offset + size]
@@ -274,33 +275,33 @@ class Device:
             self.send_bulk(data, payload)
         self.send_control()
 
-    def do_events(self) -> None:
-        for event in self.link.take_events():
-            match event:
-                case events.Connect():
+    def do_jobs(self) -> None:
+        for job in self.link.take_jobs():
+            match job:
+                case jobs.Connect():
                     self.connection += 1
                     self.silent = False
                     self.busy_until_ns = 0
                     self.server.routes[self.route] = self.from_server(self.connection)
-                case events.Disconnect(why):
+                case jobs.Disconnect(why):
                     self.gave_up.append(why)
                     self.server.routes.pop(self.route, None)
                     self.connection += 1
-                case events.Committed(episode, ordinal):
+                case jobs.Delete(episode, ordinal):
                     assert self.server.committed[episode][1] == self.contents[episode]
                     self.waiting.pop(episode, None)
                     self.discards.pop(ordinal, None)
                     self.deleted.append(episode)
-                case events.Rejected(episode, code, _):
+                case jobs.SetAside(episode, code, _):
                     self.waiting.pop(episode, None)
                     self.rejected[episode] = code
-                case events.Recheck(episode):
+                case jobs.Recheck(episode):
                     pass
-                case events.Ledgered(ordinals):
+                case jobs.ForgetDiscards(ordinals):
                     for ordinal in ordinals:
                         self.discards.pop(ordinal, None)
-                case events.Probed():
-                    self.probes.append(event)
+                case jobs.KeepProbe():
+                    self.probes.append(job)
 
     @property
     def route(self) -> bytes:
@@ -434,7 +435,7 @@ def test_a_slow_link_drains_with_at_most_two_seconds_in_flight_and_probes_go_on(
     world, server, (device,) = make(1, [[400_000]], rate=8_000.0)
     world.run(lambda: drained([device], 1), 120)
     assert drained([device], 1)
-    assert device.link.state is State.UP
+    assert device.link.state is LinkState.UP
     assert device.most_in_flight_s <= 2.05  # the first window is 16 KiB
     assert len(device.probes) >= 10
     assert server.link.out.counters["sessions"] == 1
@@ -458,7 +459,7 @@ def test_what_is_in_flight_shrinks_when_the_link_becomes_slow() -> None:
     world.run(lambda: device.link._session.window.size > 100_000, 60)
     device.rate = 8_000.0
     world.run(lambda: False, 90)
-    assert device.link.state is State.UP
+    assert device.link.state is LinkState.UP
     assert 0 < device.link.in_flight / device.rate <= 2.5
 
 
@@ -529,41 +530,16 @@ def test_a_committed_episode_with_another_digest_is_kept() -> None:
     link.receive(wire.Welcome(session=9, nonce=hello.nonce), 0)
     item = Waiting(uuid.UUID(int=1), 0, 10, True, bytes(32))
     link.refresh([item], 0)
-    link.take_events()
+    link.take_jobs()
     link.receive(wire.Committed(session=9, episode=item.episode.bytes, ordinal=0, digest=b"1" * 32), 0)
-    assert [type(event) for event in link.take_events()] == [events.Told]
+    assert [type(job) for job in link.take_jobs()] == [jobs.Log]
     link.receive(wire.Committed(session=9, episode=item.episode.bytes, ordinal=0, digest=bytes(32)), 0)
-    assert [type(event) for event in link.take_events()] == [events.Committed]
-
-
-def test_an_episode_whose_seal_is_noted_after_its_last_byte_was_sent_is_told_as_sealed() -> None:
-    link = DeviceLink("rig-1", "s", "b", lambda: (0, 1), lambda _: [], lambda: 0.5)
-    link.poll(0)
-    (hello,) = link.take_messages()
-    assert isinstance(hello, wire.Hello)
-    link.receive(wire.Welcome(session=9, nonce=hello.nonce), 0)
-    growing = Waiting(uuid.UUID(int=1), 0, 1000, False, b"")
-    link.refresh([growing], 0)
-    link.receive(wire.Want(session=9, episode=growing.episode.bytes, offset=0, number=1), 0)
-    link.receive(wire.Credit(session=9, limit=1 << 20, taken=0), 0)
-    data, size = link.next_data(0) or (None, 0)
-    assert data is not None
-    assert size == 1000
-    link.sent(data, size, 0)
-    link.take_messages()
-    sealed = replace(growing, sealed=True, digest=bytes(32))
-    for _ in range(2):  # it is told once
-        link.refresh([sealed], 0)
-    offer, seal = link.take_messages()
-    assert isinstance(offer, wire.Offer)
-    assert offer.sealed
-    assert isinstance(seal, wire.Sealed)
-    assert (seal.size, seal.digest) == (1000, bytes(32))
+    assert [type(job) for job in link.take_jobs()] == [jobs.Delete]
 
 
 def test_probes_of_a_long_episode_are_thinned_to_its_end() -> None:
     """A day has more probes than SEALED takes; without its last ones UTC would be vague for most of it."""
-    spread = [_thinned([(n, n, 1) for n in range(count)], 1000) for count in range(0, 20_000, 37)]
+    spread = [thinned([(n, n, 1) for n in range(count)], 1000) for count in range(0, 20_000, 37)]
     assert all(len(kept) <= 1000 for kept in spread)
     for count, kept in zip(range(0, 20_000, 37), spread, strict=True):
         if count:

@@ -1,5 +1,6 @@
 """Clock probes of a session: bursts of eight, one after the other, of which the shortest round trip is kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensorium.link.wire import ProbeReply
@@ -39,3 +40,9 @@ class Probing:
             middle_ns = (reply.server_received_ns + reply.server_sent_ns) // 2
             self._best = ((reply.sent_ns + now_ns) // 2, middle_ns, round_trip_ns)
         return self._best if self._left == 0 else None
+
+
+def thinned(probes: Sequence[tuple[int, int, int]], most: int) -> tuple[tuple[int, int, int], ...]:
+    """At most so many, evenly over the whole, the first and the last among them."""
+    step = max(1, -(-(len(probes) - 1) // (most - 1)))
+    return (*probes[:-1:step], *probes[-1:])

@@ -16,7 +16,7 @@ MAX_BYTES = 64 << 20
 
 
 @dataclass
-class Window:
+class FlowWindow:
     """`size` bytes may be in flight. `limited` says that the window, not the credit, held something back."""
 
     size: int = FIRST_BYTES

@@ -1,35 +1,9 @@
-"""What the device's end of the link is told of the spool, and what it asks of its pump."""
+"""What the device's end of the link asks of its pump, in order."""
 
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID
 
 from sensorium.link import wire
-
-
-class Offered(Protocol):
-    """What the spool says of an episode that may be sent (`Waiting`): its first `size` bytes are synced."""
-
-    @property
-    def episode(self) -> UUID: ...
-    @property
-    def ordinal(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def sealed(self) -> bool: ...
-    @property
-    def digest(self) -> bytes: ...
-    @property
-    def priority(self) -> float: ...
-    @property
-    def recoveries(self) -> int: ...
-    @property
-    def boot_id(self) -> str | None: ...
-    @property
-    def start_ns(self) -> int: ...
-    @property
-    def end_ns(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +12,7 @@ class Connect:
 
 
 @dataclass(frozen=True)
-class Connected:
+class OfferAll:
     """A session is open: `refresh` it with what there is."""
 
 
@@ -50,15 +24,15 @@ class Disconnect:
 
 
 @dataclass(frozen=True)
-class Committed:
-    """The store has the episode: tell the spool."""
+class Delete:
+    """The store has the episode, and that of this ordinal: tell the spool."""
 
     episode: UUID
     ordinal: int
 
 
 @dataclass(frozen=True)
-class Rejected:
+class SetAside:
     """The server refuses the episode for good: tell the spool."""
 
     episode: UUID
@@ -74,14 +48,14 @@ class Recheck:
 
 
 @dataclass(frozen=True)
-class Ledgered:
+class ForgetDiscards:
     """The server has noted these discards: tell the spool."""
 
     ordinals: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Probed:
+class KeepProbe:
     """The best of a burst of clock probes, in the device's and the server's nanoseconds."""
 
     device_ns: int
@@ -90,17 +64,17 @@ class Probed:
 
 
 @dataclass(frozen=True)
-class Told:
+class Log:
     """Something for the log: what the server said that is no fault of the session."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Directed:
+class Obey:
     """The server asks something of the device."""
 
     directive: wire.Directive
 
 
-Event = Connect | Connected | Disconnect | Committed | Rejected | Recheck | Ledgered | Probed | Told | Directed
+PumpJob = Connect | OfferAll | Disconnect | Delete | SetAside | Recheck | ForgetDiscards | KeepProbe | Log | Obey

@@ -1,0 +1,169 @@
+"""The episodes on their way out in one session: what the spool and the server say moves them, see `offer`."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from sensorium.link import wire
+from sensorium.link.device.jobs import PumpJob, Recheck
+from sensorium.link.device.offer import OfferEvent, OfferState, OpenOffer, Sendable
+from sensorium.link.device.probing import thinned
+from sensorium.link.device.session import DeviceSession
+
+SECOND = 1_000_000_000
+PAUSE_S = 5.0
+# For the way of every DATA: in Python 3.11 a member of an enumeration is looked up more slowly than all else there.
+_SENDING, _PAUSED = OfferState.SENDING, OfferState.PAUSED
+
+Probes = Callable[[Sendable], Sequence[tuple[int, int, int]]]
+
+
+class Departures:
+    """The open offers by episode id. What is to be said and done is put into `messages` and `jobs`."""
+
+    def __init__(
+        self, session: DeviceSession, probes: Probes, messages: deque[wire.Message], jobs: deque[PumpJob]
+    ) -> None:
+        self.open: dict[bytes, OpenOffer] = {}
+        self._order: list[OpenOffer] = []
+        self._not_before_ns: dict[bytes, int] = {}
+        self._session, self._probes, self._messages, self._jobs = session, probes, messages, jobs
+
+    # --- what the spool says -------------------------------------------------------------------------------------
+
+    def refresh(self, waiting: Sequence[Sendable], now_ns: int) -> None:
+        """Offer what `waiting` (in the order to send) has and the server has not heard of yet."""
+        most = self._session.max_offers
+        for item in waiting:
+            offer = self.open.get(item.episode.bytes)
+            if offer is not None:
+                self._update(offer, item)
+            elif item.size and len(self.open) < most and now_ns >= self._not_before_ns.get(item.episode.bytes, 0):
+                offer = OpenOffer(item)
+                self.open[offer.id] = offer
+                self._not_before_ns.pop(offer.id, None)
+                self._say(offer)
+        rank = {item.episode.bytes: place for place, item in enumerate(waiting)}
+        self._order = sorted(self.open.values(), key=lambda offer: rank.get(offer.id, len(rank)))
+
+    def _update(self, offer: OpenOffer, item: Sendable) -> None:
+        was = offer.item
+        if was.recoveries != item.recoveries:
+            offer.move(OfferEvent.RECOVERED)
+            offer.want = offer.at = offer.furthest = 0
+        elif (was.size, was.sealed) != (item.size, item.sealed):
+            offer.move(OfferEvent.GREW)
+        else:
+            return
+        offer.item = item
+        self._say(offer)
+        self._settle(offer)
+
+    def _say(self, offer: OpenOffer) -> None:
+        item = offer.item
+        self._messages.append(
+            wire.Offer(
+                session=self._session.number,
+                episode=offer.id,
+                ordinal=item.ordinal,
+                size=item.size,
+                sealed=item.sealed,
+                digest=item.digest if item.sealed else b"",
+                priority=item.priority,
+                recoveries=item.recoveries,
+            )
+        )
+
+    # --- bulk ----------------------------------------------------------------------------------------------------
+
+    def next_data(self, now_ns: int) -> tuple[wire.Data, int] | None:
+        """The next DATA to send and how many bytes go with it, then call `sent`. None: nothing, or no room for it."""
+        session = self._session
+        window = session.window
+        room = min(session.limit, session.taken + window.size) - session.sent
+        for offer in self._order:
+            state = offer.state
+            if state is not _SENDING and (state is not _PAUSED or not self._resumes(offer, now_ns)):
+                continue
+            full = min(offer.item.size - offer.at, window.message_bytes, session.max_data_bytes)
+            size = min(full, room)
+            if size < full and size < wire.MIN_DATA_BYTES:
+                window.limited |= session.sent + full > session.taken + window.size
+                return None
+            return wire.Data(session=session.number, episode=offer.id, offset=offer.at, want=offer.want), size
+        return None
+
+    def sent(self, data: wire.Data, size: int, now_ns: int) -> None:
+        """What `next_data` said was sent."""
+        offer = self.open[data.episode]
+        self._session.use(size, now_ns)
+        offer.at += size
+        if offer.at > offer.furthest:
+            offer.furthest = offer.at
+        if offer.at >= offer.item.size:
+            self._settle(offer)
+
+    def pause(self, data: wire.Data, now_ns: int) -> None:
+        """The spool could not read what `next_data` said: its episode is left alone for some seconds."""
+        offer = self.open[data.episode]
+        offer.move(OfferEvent.UNREADABLE)
+        offer.paused_ns = now_ns + int(PAUSE_S * SECOND)
+
+    def _resumes(self, offer: OpenOffer, now_ns: int) -> bool:
+        """Whether the pause is over, and there is something to send."""
+        if now_ns < offer.paused_ns:
+            return False
+        offer.move(OfferEvent.PAUSE_OVER)
+        self._settle(offer)
+        return offer.state is _SENDING
+
+    def _settle(self, offer: OpenOffer) -> None:
+        """An offer that is SENDING has something to send; this is what it is when it has not.
+
+        More than there is was sent where the server wants bytes from beyond the end: SEALED tells it of that.
+        """
+        item = offer.item
+        if offer.state is not _SENDING or offer.at < item.size:
+            return
+        if not item.sealed:
+            offer.move(OfferEvent.CAUGHT_UP)
+            return
+        offer.move(OfferEvent.FINISHED)
+        sealed = wire.Sealed(
+            session=self._session.number,
+            episode=offer.id,
+            size=item.size,
+            digest=item.digest,
+            recoveries=item.recoveries,
+            probes=thinned(self._probes(item), wire.MAX_PROBES),
+        )
+        self._messages.append(sealed)
+
+    # --- what the server says ------------------------------------------------------------------------------------
+
+    def wanted(self, want: wire.Want) -> None:
+        """WANT came. One of before a later one, or of an offer that is closed, means nothing any more."""
+        offer = self.open.get(want.episode)
+        if offer is None or want.number <= offer.want:
+            return
+        offer.move(OfferEvent.WANTED)
+        if want.offset < offer.furthest:
+            self._jobs.append(Recheck(offer.item.episode))
+        offer.want, offer.at = want.number, want.offset
+        self._settle(offer)
+
+    def close(self, episode: bytes) -> None:
+        """The server has answered an offer; it may have been closed before."""
+        offer = self.open.pop(episode, None)
+        if offer is not None:
+            offer.move(OfferEvent.ANSWERED)
+            self._order.remove(offer)
+
+    def close_ordinals(self, ordinals: Iterable[int]) -> None:
+        """The server has answered the offers of these ordinals."""
+        for offer in [offer for offer in self.open.values() if offer.item.ordinal in ordinals]:
+            self.close(offer.id)
+
+    def put_off(self, episode: bytes, until_ns: int) -> None:
+        """The server cannot take an episode now; it is offered again, not before this time."""
+        self.close(episode)
+        self._not_before_ns[episode] = until_ns
