@@ -110,7 +110,7 @@ def video_frames(blocks: Blocks) -> Blocks:
             if not ok:
                 return []
             height, width = block.data.shape[1:3]
-            filmed.append(replace(block, data=cv2.resize(frame, (width, height))[np.newaxis]))
+            filmed.append(replace(block, content=cv2.resize(frame, (width, height))[np.newaxis]))
         else:
             filmed.append(block)
     video.release()

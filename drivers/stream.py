@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.media import Media, Shrink
 from sensorium.errors import ConfigError
 
 Stamps = npt.NDArray[np.int64]
@@ -87,20 +89,50 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Block:
     """Consecutive samples of one stream, in the order of their stamps.
 
-    `captured_ns` is int64 [n] in the device's clock, `data` is [n, *spec.shape] of `spec.dtype`, `sensor_ns` is the
-    sensor's own counter, int64 [n], where the spec says so. `lost_before` samples are missing just before the first;
-    a block with no samples reports a loss alone. `scores`, float64 [n] by name, are what filters have said of each.
+    `captured_ns` is int64 [n] in the device's clock. `content` is the samples, [n, *spec.shape] of `spec.dtype`, or n
+    encoded items of them; `data` and `pixels` are the samples either way. `sensor_ns` is the sensor's own counter,
+    int64 [n], where the spec says so. `lost_before` samples are missing just before the first; a block with no samples
+    reports a loss alone. `scores`, float64 [n] by name, are what filters have said of each.
     """
 
     stream: str
     captured_ns: Stamps
-    data: Samples
+    content: Samples | Media
     lost_before: int = 0
     sensor_ns: Stamps | None = None
     scores: Mapping[str, Scores] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.captured_ns)
+
+    @property
+    def data(self) -> Samples:
+        """The samples, [n, *spec.shape]. Encoded items are decoded, once; `Corrupt` if they cannot be."""
+        return self.content.pictures() if isinstance(self.content, Media) else self.content
+
+    @property
+    def media(self) -> Media | None:
+        """The encoded items, None if there are none: the samples came as they are."""
+        return self.content if isinstance(self.content, Media) else None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the content as it came."""
+        return self.content.nbytes
+
+    def pixels(self, shrink: Shrink = 1) -> Samples:
+        """Pictures [n, h, w, ...] with both sides divided by `shrink`, rounded up; not to be written to.
+
+        Of encoded items no more is decoded than that needs, once; samples are averaged over squares.
+
+        Raises:
+            Corrupt: an item cannot be decoded.
+        """
+        if isinstance(self.content, Media):
+            return self.content.pictures(shrink)
+        if shrink == 1 or not len(self):
+            return self.content
+        return np.stack([_shrunk(picture, shrink) for picture in self.content])
 
     def between(self, start: int, stop: int) -> "Block":
         """Rows `start` to `stop`, without copying; the loss stays with the part that begins at row 0."""
@@ -113,7 +145,7 @@ class Block:
         return Block(
             self.stream,
             self.captured_ns[rows],
-            self.data[rows],
+            self.content[rows],
             lost_before,
             None if self.sensor_ns is None else self.sensor_ns[rows],
             {name: values[rows] for name, values in self.scores.items()},
@@ -122,10 +154,13 @@ class Block:
     def check(self, spec: StreamSpec) -> None:
         """Raise `ValueError` unless this block is one of `spec`'s, with stamps that never step back."""
         n = len(self.captured_ns)
-        got = (self.stream, self.captured_ns.dtype.name, self.data.shape, self.data.dtype.name)
-        expected = (spec.name, "int64", (n, *spec.shape), spec.dtype)
-        if got != expected:
-            raise ValueError(f"block of {spec.name!r}: got {got}, expected {expected}")
+        if isinstance(self.content, Media):
+            self._check_items(self.content, spec)
+        else:
+            got = (self.stream, self.captured_ns.dtype.name, self.content.shape, self.content.dtype.name)
+            expected = (spec.name, "int64", (n, *spec.shape), spec.dtype)
+            if got != expected:
+                raise ValueError(f"block of {spec.name!r}: got {got}, expected {expected}")
         if self.lost_before < 0:
             raise ValueError(f"block of {spec.name!r}: lost_before is {self.lost_before}")
         if n > 1 and bool((self.captured_ns[1:] < self.captured_ns[:-1]).any()):
@@ -136,3 +171,21 @@ class Block:
             )
         if self.sensor_ns is not None and (self.sensor_ns.shape != (n,) or self.sensor_ns.dtype != np.int64):
             raise ValueError(f"block of {spec.name!r}: sensor_ns is not int64 [{n}]")
+
+    def _check_items(self, media: Media, spec: StreamSpec) -> None:
+        got = (self.stream, self.captured_ns.dtype.name, self.captured_ns.shape)
+        if got != (expected := (spec.name, "int64", (len(media),))):
+            raise ValueError(f"block of {spec.name!r}: got {got}, expected {expected}")
+        try:
+            media.check(spec.dtype, spec.shape, spec.color_order)
+        except ValueError as error:
+            raise ValueError(f"block of {spec.name!r}: {error}") from error
+
+
+def _shrunk(picture: Samples, shrink: int) -> Samples:
+    """The means of squares from the upper left, as decoders make them; those that reach over the edge repeat it."""
+    height, width = (-(-side // shrink) for side in picture.shape[:2])
+    below, right = height * shrink - picture.shape[0], width * shrink - picture.shape[1]
+    whole = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    small: Samples = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    return small.reshape(height, width, *picture.shape[2:])

@@ -221,7 +221,8 @@ class DriverTests:
 
 
 def _checksum(block: Block) -> int:
-    return zlib.crc32(block.data.tobytes(), zlib.crc32(block.captured_ns.tobytes()))
+    content = block.data.tobytes() if block.media is None else b"".join(block.media.items)
+    return zlib.crc32(content, zlib.crc32(block.captured_ns.tobytes()))
 
 
 def _descriptors() -> set[tuple[str, str]]:

@@ -89,7 +89,7 @@ class Intake:
                 return None
             arrival = sensor.queue.popleft()
             if arrival.block is not None:
-                sensor.queued_bytes -= arrival.block.data.nbytes
+                sensor.queued_bytes -= arrival.block.nbytes
             self._changed.notify_all()
             return arrival
 
@@ -190,7 +190,7 @@ class Intake:
         return False
 
     def _put(self, name: str, sensor: _Sensor, block: Block) -> None:
-        size = block.data.nbytes
+        size = block.nbytes
         with self._changed:
             if self._live and sensor.queued_bytes + size > MAX_QUEUED_BYTES:
                 sensor.count_lost(block, "overrun")

@@ -52,7 +52,7 @@ class Pipeline:
         """Whether what waits comes before anything new: there is room for it, or nothing open to fill."""
         if not self._waiting:
             return False
-        if sum(waiting.block.data.nbytes for waiting in self._waiting if waiting.block) > MAX_WAITING_BYTES:
+        if sum(waiting.block.nbytes for waiting in self._waiting if waiting.block) > MAX_WAITING_BYTES:
             self._recorder.seal_all("truncated")
         return not self._recorder.full or self._recorder.open_episodes == 0
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.errors import ConfigError
+from sensorium.drivers.media import shrink_for
+from sensorium.drivers.stream import Block, Samples, StreamSpec
+from sensorium.errors import ConfigError, Corrupt
 from sensorium.perception.drawing import (
     ALARM,
     Axis,
@@ -138,7 +139,11 @@ def _tile(seen: _Seen, now_s: float) -> Image:
     age_s = now_s - seen.at_s
     write(image, f"{age_s:.1f} s ago", x, 17, ALARM if age_s > STALE_S else (90, 90, 90))
     if spec.is_frames:
-        small = picture(seen.blocks[-1].data[-1], spec.color_order, _TILE_WIDTH - 8, _PICTURE - 4)
+        try:
+            small = picture(_last_picture(seen), spec.color_order, _TILE_WIDTH - 8, _PICTURE - 4)
+        except Corrupt as error:
+            write(image, str(error), 8, _LINE + 17, ALARM)
+            return image
         image[_LINE : _LINE + small.shape[0], 4 : 4 + small.shape[1]] = small
         return image
     values = np.concatenate([block.data for block in seen.blocks]).reshape(len(stamps), -1)
@@ -157,4 +162,14 @@ def _tile(seen: _Seen, now_s: float) -> Image:
 
 
 def _stamps_alone(block: Block) -> Block:
-    return Block(block.stream, block.captured_ns, block.data[:0].copy())
+    return Block(block.stream, block.captured_ns, np.empty(0))
+
+
+def _last_picture(seen: _Seen) -> Samples:
+    """Of an encoded one no more is decoded than is drawn."""
+    height, width = seen.spec.shape[:2]
+    scale = min(_TILE_WIDTH / width, _PICTURE / height)
+    block = seen.blocks[-1]
+    encoded = block.media is not None
+    last: Samples = block.pixels(shrink_for(seen.spec.shape, width * scale, height * scale) if encoded else 1)[-1]
+    return last

@@ -43,4 +43,4 @@ class Crop(FilterConfig[None]):
     def step(self, state: None, block: Block) -> tuple[None, Block]:
         part = block.data[:, self.y : self.y + self.height, self.x : self.x + self.width]
         # a copy, because a view would keep the whole picture in memory
-        return state, replace(block, data=np.array(part))
+        return state, replace(block, content=np.array(part))

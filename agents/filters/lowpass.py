@@ -111,7 +111,7 @@ class Lowpass(FilterConfig[LowpassState]):
             after.append(left)
         first = state.phase + block.lost_before
         lost = ceil(first / self.decimate) - ceil(state.phase / self.decimate)
-        kept = replace(block, data=data).take(slice(-first % self.decimate, None, self.decimate), lost)
+        kept = replace(block, content=data).take(slice(-first % self.decimate, None, self.decimate), lost)
         phase = (first + len(block)) % self.decimate
         return LowpassState(state.biquad, tuple(after), phase), kept
 

@@ -11,6 +11,7 @@ from sensorium.agents.agent import Agent
 from sensorium.agents.capture import snapshot
 from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.device_file import check_device
+from sensorium.drivers.media import JPEG, Media
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 
@@ -103,3 +104,24 @@ def test_an_agent_keeps_it_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Agent(device, snap=tmp_path / "snap.jpg").run()
     picture = cv2.imread(str(tmp_path / "snap.jpg"))
     assert picture.std() > 20, "a textured plane is on it"
+
+
+def test_encoded_frames_are_drawn_and_one_that_does_not_decode_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(480, 640, 3), rate_hz=20.0)
+    monkeypatch.setattr(snapshot, "EVERY_S", 0.0)
+    monkeypatch.setattr(snapshot, "MOST_OF_A_CORE", 1e9)
+    made = Snapshot(tmp_path / "snap.png", "rig", [camera])
+    item = cv2.imencode(".jpg", np.full((480, 640, 3), (0, 0, 255), np.uint8))[1].tobytes()
+    stamps = np.arange(3, dtype=np.int64)
+    made.see(Block("cam", stamps, Media(JPEG, [item] * 3)))
+    made.refresh("collecting")
+    drawn = cv2.imread(str(tmp_path / "snap.png"))
+    assert drawn is not None
+    assert int(((drawn[..., 2] > 250) & (drawn[..., 0] < 5)).sum()) > 10_000
+    made.see(Block("cam", stamps[:1] + 3, Media(JPEG, [item[:700]])))
+    made.refresh("collecting")
+    after = cv2.imread(str(tmp_path / "snap.png"))
+    assert after is not None
+    assert int((after[28:, :, 1] < 250).sum()) < 5_000, "text, and no picture"

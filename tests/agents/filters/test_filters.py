@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.filters.crop import Crop
 from sensorium.agents.filters.duplicate import Duplicate
 from sensorium.agents.filters.exposure import Exposure
@@ -18,6 +19,7 @@ from sensorium.agents.filters.rate import Rate
 from sensorium.agents.filters.registry import filter_config, filter_kinds
 from sensorium.agents.filters.resize import Resize
 from sensorium.agents.filters.sharpness import Sharpness
+from sensorium.drivers.media import JPEG, Media
 from sensorium.drivers.registry import model_of
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
@@ -363,3 +365,44 @@ def test_whole_numbers_become_floats():
 def test_lowpass_refuses_what_it_cannot_do(config, spec, message):
     with pytest.raises(ConfigError, match=message):
         config.output(spec)
+
+
+# Pictures that come encoded
+
+
+def encoded(*pictures):
+    items = [cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for picture in pictures]
+    return Block("cam", np.arange(len(pictures)) * 33_333_333, Media(JPEG, items))
+
+
+@pytest.mark.parametrize("config", [*PICTURE_FILTERS[2:], Rate(max_hz=12)], ids=lambda config: config.kind)
+def test_filters_that_change_no_pixel_hand_on_the_items(config):
+    block = encoded(*[cv2.GaussianBlur(texture(seed // 2), (0, 0), 1 + seed % 3) for seed in range(12)])
+    left = run(config, CAMERA, block)[0]
+    assert left.media is not None
+    assert left.media.items == tuple(block.media.items[stamp // 33_333_333] for stamp in left.captured_ns.tolist())
+    raw = run(config, CAMERA, frames(*block.data))[0]
+    assert left.captured_ns.tolist() == raw.captured_ns.tolist()
+    assert {name: values.tolist() for name, values in left.scores.items()} == {
+        name: values.tolist() for name, values in raw.scores.items()
+    }
+
+
+@pytest.mark.parametrize("config", [Resize(size=(40, 30)), Crop(x=30, y=20, width=80, height=70)])
+def test_filters_that_change_pixels_hand_on_samples(config):
+    pictures = [texture(seed) for seed in range(3)]
+    left, raw = run(config, CAMERA, encoded(*pictures))[0], run(config, CAMERA, frames(*pictures))[0]
+    assert left.media is None
+    assert np.abs(left.data.astype(int) - raw.data.astype(int)).mean() < 2
+
+
+def test_a_chain_of_filters_decodes_each_picture_once(monkeypatch):
+    calls = []
+    decode = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *args: calls.append(args[1]) or decode(*args))
+    chain = FilterChain([CAMERA], {"cam": [Sharpness(), Exposure(), Duplicate(), Crop(width=9, height=9)]})
+    chain.step(encoded(*[texture(seed) for seed in range(5)]))
+    assert len(calls) == 5
+    calls.clear()
+    FilterChain([CAMERA], {"cam": [Resize(size=(40, 30))]}).step(encoded(texture()))
+    assert calls == [cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_IGNORE_ORIENTATION], "no more than it needs"

@@ -113,7 +113,7 @@ class Halves(Trigger):
         self.horizon_ns = -FOREVER_NS
         self.spans: dict[int, EpisodeSpan] = {}
         self.blocks = 0
-        self.seen_ns = 0
+        self.others = 0
 
     def observe(self, block: Block) -> None:
         self.blocks += 1
@@ -121,9 +121,10 @@ class Halves(Trigger):
             block.data[:] = 0
 
     def passed(self, stream: str, stamp_ns: int) -> None:
-        self.seen_ns = max(self.seen_ns, stamp_ns)
-        if stream == "imu" or self.broken == "hears all":
+        if stream == "imu":
             self.horizon_ns = stamp_ns
+        else:
+            self.others += 1
 
     def ended(self, stream: str) -> None:
         if stream == "imu":
@@ -151,9 +152,8 @@ class Halves(Trigger):
         if rest_ns >= half:
             return Placement(stamp_ns + 1 if self.broken == "overlaps" else (number + 1) * 1000 * MS)
         start_ns = number * 1000 * MS
-        span = self.spans.setdefault(number, EpisodeSpan(start_ns, start_ns + half))
-        if self.broken == "hears all":
-            span.event = str(self.horizon_ns > 400 * MS)
+        event = str(self.others) if self.broken == "counts others" else ""
+        span = self.spans.setdefault(number, EpisodeSpan(start_ns, start_ns + half, event=event))
         if self.broken == "overlaps":
             span.end_ns += 100 * MS
         if self.broken == "leaks":
@@ -193,7 +193,7 @@ def test_a_good_trigger_passes(check: str) -> None:
         ("two lines", "test_refuses"),
         ("changes the block", "test_blocks_are_not_changed"),
         ("counts blocks", "test_delivery_does_not_matter"),
-        ("hears all", "test_delivery_does_not_matter"),
+        ("counts others", "test_delivery_does_not_matter"),
         ("overlaps", "test_spans_are_disjoint_and_hold_what_is_placed_in_them"),
         ("leaks", "test_spans_are_disjoint_and_hold_what_is_placed_in_them"),
         ("stands still", "test_cuts_the_recording"),
