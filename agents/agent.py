@@ -125,7 +125,7 @@ class Agent:
             "device": self.device.device,
             "state": "full" if recorder and recorder.full else self._state,
             "error": self._error or (recorder.full if recorder else ""),
-            "streams": recorder.totals() if recorder else {},
+            "streams": recorder.account.totals() if recorder else {},
             "episodes": recorder.created if recorder else 0,
             "spool_bytes": spool.used_bytes() if spool else 0,
             "ordinals": spool.counts() if spool else {},
@@ -171,15 +171,14 @@ class Agent:
             **device.mission.bounds(),
         )
         self._start_uplink(stack, spool)
-        intake = Intake(drivers, {} if clock.kind == "recording" else openers, live)
+        intake = Intake(drivers, {} if clock.kind == "recording" else openers, spool.account, live=live)
         stack.callback(intake.stop)
         intake.start()
         self._state = "collecting"
         log.info("collecting: %s", ", ".join(spec.name for spec in chain.specs))
         deadline = None if self._seconds is None else time.monotonic() + self._seconds
-        pipeline = Pipeline(
-            chain, recorder, streams_of({name: d.specs for name, d in drivers.items()}, chain.specs), live=live
-        )
+        ends = streams_of({name: driver.specs for name, driver in drivers.items()}, chain.specs)
+        pipeline = Pipeline(chain, recorder, ends, spool.account, live=live)
         deadline = None if self._seconds is None else time.monotonic() + self._seconds
         persist_due = 0.0
         while not (self._stop.is_set() or (intake.exhausted and pipeline.empty) or self._enough()):

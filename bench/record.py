@@ -20,6 +20,7 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import IntervalConfig
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.account import Tally
 from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.documents import FORMAT_VERSION, Mission, Open, Provenance
 from sensorium.sim.worlds.planar import SimPlanarConfig
@@ -139,7 +140,8 @@ def with_spool(specs: tuple[StreamSpec, ...], blocks: Blocks, folder: Path) -> C
     recorder = Recorder(spool, trigger, manifest, grace_ns=None, pool=pool)
     for block in blocks:
         span_ns = int(block.captured_ns[0]), int(block.captured_ns[-1])
-        if recorder.add(block.stream, block, {}, span_ns) is not None:
+        spool.account.enter(block.stream, len(block))
+        if recorder.add(block.stream, block, Tally(), span_ns) is not None:
             raise OSError(f"{folder}: {recorder.full}")
         recorder.tick(None)
     recorder.stop()

@@ -13,6 +13,7 @@ import msgspec
 
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.account import DeviceAccount, Tally
 from sensorium.errors import SensoriumError, SensorLost
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,13 @@ SAY_EVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What came from a sensor: a block, or a change. `lost` counts, by cause, samples of `stream` lost before it."""
+    """What came from a sensor: a block, or a change. `lost` counts samples of `stream` lost before it."""
 
     sensor: str
     order: int
     block: Block | None = None
     stream: str = ""
-    lost: Mapping[str, int] = field(default_factory=dict)
+    lost: Tally = field(default_factory=Tally)
     change: Literal["", "ended", "away", "back"] = ""
 
 
@@ -43,16 +44,11 @@ class _Sensor:
     thread: threading.Thread | None = None
     queue: deque[Arrival] = field(default_factory=deque)
     queued_bytes: int = 0
-    lost: dict[str, dict[str, int]] = field(default_factory=dict)
+    lost: dict[str, Tally] = field(default_factory=dict)
     overruns: int = 0
     said_s: float = -SAY_EVERY_S
     away: bool = False
     ended: bool = False
-
-    def count_lost(self, block: Block, cause: str) -> None:
-        """Count the samples of a block that is not taken."""
-        counts = self.lost.setdefault(block.stream, {})
-        counts[cause] = counts.get(cause, 0) + max(block.lost_before, 0) + len(block)
 
 
 class Intake:
@@ -65,9 +61,18 @@ class Intake:
     Args:
         drivers: The open drivers by sensor. The intake closes them.
         reopen: How to open a sensor again after `SensorLost`; a sensor not in it ends with its loss.
+        account: Where what the drivers deliver, or say is lost, enters.
     """
 
-    def __init__(self, drivers: Mapping[str, Driver], reopen: Mapping[str, Callable[[], Driver]], live: bool) -> None:
+    def __init__(
+        self,
+        drivers: Mapping[str, Driver],
+        reopen: Mapping[str, Callable[[], Driver]],
+        account: DeviceAccount,
+        *,
+        live: bool,
+    ) -> None:
+        self._account = account
         self._live = live
         self._sensors = {name: _Sensor(driver, reopen.get(name)) for name, driver in drivers.items()}
         self._order = itertools.count()
@@ -137,9 +142,13 @@ class Intake:
             for block in blocks:
                 if self._is_sound(name, sensor, block):
                     self._put(name, sensor, block)
+            if self._live and sensor.lost:
+                with self._changed:  # of a sensor that delivers nothing else it must not wait for the end
+                    if not sensor.queue:
+                        self._tell_lost(name, sensor)
+                        self._changed.notify_all()
         with self._changed:
-            for stream, lost in sensor.lost.items():
-                sensor.queue.append(Arrival(name, next(self._order), stream=stream, lost=lost))
+            self._tell_lost(name, sensor)
             if not self._stop.is_set():  # else it was closed, and might have gone on
                 sensor.queue.append(Arrival(name, next(self._order), change="ended"))
             sensor.ended = True
@@ -156,7 +165,7 @@ class Intake:
             log.error("sensor %r delivered what it must not, %d samples are lost: %s", name, len(block), error)
             if spec is not None:
                 with self._changed:
-                    sensor.count_lost(block, "malformed")
+                    self._lose(sensor, block, "malformed")
             return False
         return True
 
@@ -167,6 +176,7 @@ class Intake:
         if sensor.reopen is None:
             return False
         with self._changed:
+            self._tell_lost(name, sensor)
             sensor.queue.append(Arrival(name, next(self._order), change="away"))
             sensor.away = True
             self._changed.notify_all()
@@ -193,17 +203,30 @@ class Intake:
         size = block.nbytes
         with self._changed:
             if self._live and sensor.queued_bytes + size > MAX_QUEUED_BYTES:
-                sensor.count_lost(block, "overrun")
-                sensor.overruns += block.lost_before + len(block)
+                sensor.overruns += self._lose(sensor, block, "overrun")
                 _say_overrun(name, sensor)
                 return
             self._changed.wait_for(
                 lambda: not sensor.queue or sensor.queued_bytes + size <= MAX_QUEUED_BYTES or self._stop.is_set()
             )
-            lost = sensor.lost.pop(block.stream, {})
+            self._account.enter(block.stream, block.lost_before + len(block))
+            lost = sensor.lost.pop(block.stream, Tally())
             sensor.queue.append(Arrival(name, next(self._order), block, block.stream, lost))
             sensor.queued_bytes += size
             self._changed.notify_all()
+
+    def _lose(self, sensor: _Sensor, block: Block, cause: str) -> int:
+        """The samples of a block that is not taken are lost, before the next of its stream; how many."""
+        n = max(block.lost_before, 0) + len(block)
+        self._account.enter(block.stream, n)
+        sensor.lost.setdefault(block.stream, Tally()).count(cause, n)
+        return n
+
+    def _tell_lost(self, name: str, sensor: _Sensor) -> None:
+        """What was lost since the last blocks is told alone."""
+        for stream, lost in sensor.lost.items():
+            sensor.queue.append(Arrival(name, next(self._order), stream=stream, lost=lost))
+        sensor.lost.clear()
 
 
 def _say_overrun(name: str, sensor: _Sensor) -> None:

@@ -8,6 +8,7 @@ from sensorium.agents.capture.intake import Arrival
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.account import DeviceAccount, Tally
 
 MAX_WAITING_BYTES = 64 << 20
 
@@ -18,7 +19,7 @@ class _Refused:
 
     stream: str
     block: Block | None
-    filtered: Mapping[str, int]
+    dropped: Tally
     span_ns: tuple[int, int] | None
 
 
@@ -31,14 +32,22 @@ class Pipeline:
 
     Args:
         streams_of: By sensor, the streams that end with it: its own, and those derived from them.
+        account: Where what filters make enters; what sensors deliver did so in the intake.
     """
 
     def __init__(
-        self, chain: FilterChain, recorder: Recorder, streams_of: Mapping[str, list[str]], *, live: bool
+        self,
+        chain: FilterChain,
+        recorder: Recorder,
+        streams_of: Mapping[str, list[str]],
+        account: DeviceAccount,
+        *,
+        live: bool,
     ) -> None:
         self._chain = chain
         self._recorder = recorder
         self._streams_of = streams_of
+        self._account = account
         self._live = live
         self._waiting: deque[_Refused] = deque()
 
@@ -59,8 +68,9 @@ class Pipeline:
     def accept(self, arrival: Arrival) -> None:
         """Take what came from a sensor."""
         recorder = self._recorder
-        for cause, n in arrival.lost.items():
-            recorder.count_lost(arrival.stream, cause, n)
+        span_ns = None if arrival.block is None else _span_ns(arrival.block)
+        if arrival.lost:
+            recorder.count(arrival.stream, arrival.lost, None if span_ns is None else span_ns[0] - 1)
         if arrival.change:
             tell = {"ended": recorder.sensor_ended, "away": recorder.sensor_away, "back": recorder.sensor_back}[
                 arrival.change
@@ -69,24 +79,25 @@ class Pipeline:
                 tell(stream)
         if arrival.block is None:
             return
-        span_ns = _span_ns(arrival.block)
         for made in self._chain.step(arrival.block):
+            if made.stream != arrival.block.stream:
+                self._account.enter(made.stream, made.captured)
             if any(waiting.stream == made.stream for waiting in self._waiting):
-                self._waiting.append(_Refused(made.stream, made.block, made.filtered, span_ns))
+                self._waiting.append(_Refused(made.stream, made.block, made.dropped, span_ns))
                 continue
-            rest = recorder.add(made.stream, made.block, made.filtered, span_ns)
+            rest = recorder.add(made.stream, made.block, made.dropped, span_ns)
             if rest is not None and self._live:
-                recorder.count_lost_between(made.stream, "spool_full", len(rest) + rest.lost_before)
+                self._lose(made.stream, rest)
             elif rest is not None:
-                self._waiting.append(_Refused(made.stream, rest, {}, _span_ns(rest)))
+                self._waiting.append(_Refused(made.stream, rest, Tally(), _span_ns(rest)))
 
     def retry(self) -> bool:
         """Add what had to wait for room, in order; False if some still has to."""
         while self._waiting:
             first = self._waiting[0]
-            rest = self._recorder.add(first.stream, first.block, first.filtered, first.span_ns)
+            rest = self._recorder.add(first.stream, first.block, first.dropped, first.span_ns)
             if rest is not None:
-                self._waiting[0] = _Refused(first.stream, rest, {}, _span_ns(rest))
+                self._waiting[0] = _Refused(first.stream, rest, Tally(), _span_ns(rest))
                 return False
             self._waiting.popleft()
         return True
@@ -95,13 +106,19 @@ class Pipeline:
         """Nothing more will come: what still has no room is lost, everything open is sealed."""
         self.retry()
         for waiting in self._waiting:
-            self._recorder.add(waiting.stream, None, waiting.filtered, None)
+            at_ns = None if waiting.span_ns is None else waiting.span_ns[0]
+            self._recorder.count(waiting.stream, waiting.dropped, at_ns)
             if waiting.block is not None:
-                self._recorder.count_lost_between(
-                    waiting.stream, "spool_full", len(waiting.block) + waiting.block.lost_before
-                )
+                self._lose(waiting.stream, waiting.block)
         self._waiting.clear()
         self._recorder.stop()
+
+    def _lose(self, stream: str, block: Block) -> None:
+        """There is no room for a block, and nobody waits for it."""
+        counts = Tally()
+        counts.count("sensor", block.lost_before)
+        counts.count("spool_full", len(block))
+        self._recorder.count(stream, counts, int(block.captured_ns[0]) if len(block) else None)
 
 
 def streams_of(sensors: Mapping[str, tuple[StreamSpec, ...]], specs: tuple[StreamSpec, ...]) -> dict[str, list[str]]:

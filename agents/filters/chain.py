@@ -10,6 +10,7 @@ import numpy as np
 from sensorium.agents.filters.filter import FilterConfig, State
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.account import Tally
 from sensorium.errors import ConfigError
 
 
@@ -17,13 +18,13 @@ from sensorium.errors import ConfigError
 class Filtered:
     """What one step made of one output stream.
 
-    `block` is what is left, None if nothing; with no samples it reports a loss alone. `filtered` counts by kind the
-    samples of this stream that were dropped.
+    `block` is what is left, None if nothing; with no samples it reports a loss alone. `dropped` counts by kind the
+    samples of this stream that filters dropped.
     """
 
     stream: str
     block: Block | None
-    filtered: Mapping[str, int] = field(default_factory=dict)
+    dropped: Tally = field(default_factory=Tally)
 
     @property
     def captured(self) -> int:
@@ -32,7 +33,7 @@ class Filtered:
         For a stream of a driver it is what was fed, for a derived one what its filter made.
         """
         left = 0 if self.block is None else len(self.block) + self.block.lost_before
-        return left + sum(self.filtered.values())
+        return left + self.dropped.captured
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class FilterChain:
     def step(self, block: Block) -> list[Filtered]:
         """Pass one block of an input stream; the result of its stream comes first, then those derived from it."""
         left: Block | None = block
-        filtered: dict[str, int] = {}
+        dropped = Tally()
         derived: list[Filtered] = []
         for stage in self._stages[block.stream]:
             if left is None:
@@ -99,15 +100,13 @@ class FilterChain:
             if stage.config.into is not None:
                 derived += self.step(replace(made, stream=stage.spec.name))
                 continue
-            dropped = len(left) - len(made)
-            if dropped < 0:
+            if len(made) > len(left):
                 raise ValueError(f"filter {stage.config.kind!r} made {len(made)} of {len(left)} samples without `into`")
-            if dropped:
-                filtered[stage.config.kind] = filtered.get(stage.config.kind, 0) + dropped
+            dropped.filter(stage.config.kind, len(left) - len(made))
             # a filter drops samples, never a loss
             left = made if made.lost_before == left.lost_before else replace(made, lost_before=left.lost_before)
             left = left if len(left) or left.lost_before else None
-        return [Filtered(block.stream, left, filtered), *derived]
+        return [Filtered(block.stream, left, dropped), *derived]
 
 
 def _stage(config: FilterConfig[State], spec: StreamSpec, place: str, fed: Mapping[str, StreamSpec]) -> _Stage[State]:

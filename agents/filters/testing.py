@@ -147,7 +147,7 @@ class FilterTests:
         for block in self._cut(borders):
             result = chain.step(block)[-1]
             captured += result.captured
-            dropped += sum(result.filtered.values())
+            dropped += result.dropped.captured
             if result.block is not None:
                 left += len(result.block)
                 lost += result.block.lost_before

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sensorium.agents.recording.between import Between
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.triggers.trigger import FOREVER_NS
 from sensorium.drivers.stream import StreamSpec
-from sensorium.episode.account import Tally
+from sensorium.episode.account import DeviceAccount
 
 
 @dataclass(slots=True)
@@ -16,14 +15,15 @@ class Absence:
     the first sample placed ends the absence. Both are None while it is there."""
 
     spec: StreamSpec
-    totals: Tally
+    account: DeviceAccount
     epoch: int = 0
     away_ns: int | None = None
     back_ns: int | None = None
 
     def begin(self, epoch: int, away_ns: int) -> None:
-        """The sensor is lost: it misses what comes from `away_ns` on."""
-        self.epoch, self.away_ns = epoch, away_ns
+        """The sensor is away: it misses what comes from `away_ns` on, if it was not away before."""
+        if self.away_ns is None:
+            self.epoch, self.away_ns = epoch, away_ns
 
     def delivers(self, stamp_ns: int) -> None:
         """A sample has come with this stamp: the first one says when the sensor was back."""
@@ -34,31 +34,37 @@ class Absence:
         """The clock was set back: how long it was is not known."""
         self.away_ns = self.back_ns = None
 
-    def count_in(self, episode: EpisodeWriter, between: Between, until_ns: int) -> None:
-        """Count in `episode` what is missing before `until_ns`; what was before it, in `between`."""
+    def count_in(self, episode: EpisodeWriter, until_ns: int) -> None:
+        """Count in `episode` what is missing before `until_ns`; what was before it, between."""
         if self.away_ns is None or self.epoch != episode.epoch:
             return
         until_ns = until_ns if self.back_ns is None else min(until_ns, self.back_ns)
-        self._count_between(between, min(episode.start_ns, until_ns))
+        self._count_between(min(episode.start_ns, until_ns))
         start_ns, end_ns = max(self.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
-        episode.count_absence(self.spec.name, start_ns, end_ns)
-        self.totals.absent(self.spec.rate_hz, start_ns, end_ns)
+        tally = episode.place[self.spec.name]
+        self.account.absent(self.spec.name, self.spec.rate_hz, start_ns, end_ns, tally)
         self.away_ns = max(start_ns, end_ns)
 
-    def end(self, episodes: Iterable[EpisodeWriter], between: Between, until_ns: int = FOREVER_NS) -> None:
+    def end(self, episodes: Iterable[EpisodeWriter], until_ns: int = FOREVER_NS) -> None:
         """Count what was missed before `until_ns`, and be done if the sensor was back by then; `episodes` are open."""
         if self.away_ns is None or self.back_ns is None:
             return
         until_ns = min(until_ns, self.back_ns)
         for episode in sorted(episodes, key=lambda e: e.start_ns):
             if episode.start_ns < until_ns:
-                self.count_in(episode, between, until_ns)
-        self._count_between(between, until_ns)
+                self.count_in(episode, until_ns)
+        self._count_between(until_ns)
         self.away_ns = max(self.away_ns, until_ns)
         if until_ns == self.back_ns:
             self.away_ns = self.back_ns = None
 
-    def _count_between(self, between: Between, until_ns: int) -> None:
+    def stop(self, now_ns: int) -> None:
+        """Nothing more comes, and no episode is open: what was missed up to `now_ns` is in none."""
+        if self.away_ns is not None:
+            self._count_between(now_ns if self.back_ns is None else min(now_ns, self.back_ns))
+            self.forget()
+
+    def _count_between(self, until_ns: int) -> None:
         if self.away_ns is not None and self.away_ns < until_ns:
-            between[self.spec.name].absent(self.spec.rate_hz, self.away_ns, until_ns)
-            self.totals.absent(self.spec.rate_hz, self.away_ns, until_ns)
+            self.account.absent(self.spec.name, self.spec.rate_hz, self.away_ns, until_ns)
+            self.away_ns = until_ns

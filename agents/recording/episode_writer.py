@@ -14,7 +14,7 @@ from sensorium.agents.recording.piece import Piece
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.triggers.trigger import EpisodeSpan
 from sensorium.drivers.stream import Block, Stamps
-from sensorium.episode.account import Tally
+from sensorium.episode.account import Place, Tally
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Items, Note, Reason, StreamEntry
 from sensorium.errors import SensoriumError, SpoolError
@@ -29,10 +29,10 @@ RECORD_BYTES = 1024
 class _StreamOut:
     """One stream on its way into the file: rows gather until they fill a chunk."""
 
-    def __init__(self, number: int, entry: StreamEntry) -> None:
+    def __init__(self, number: int, entry: StreamEntry, tally: Tally) -> None:
         self.number = number
         self.entry = entry
-        self.tally = Tally()
+        self.tally = tally
         self.next_row = 0
         self.held_rows = 0
         self.rows: deque[Piece] = deque()
@@ -58,16 +58,24 @@ class _Unwritten:
 
 
 class EpisodeWriter:
-    """Fed by the recorder with pieces that belong to it; `seal` ends it.
+    """Fed by the recorder with pieces that belong to it; `seal` ends it. Its account grows in `place`.
 
     Its interval is [start_ns, end_ns): the end is the trigger's, or `limit_ns` if that comes first, or where it was
     `cut`.
     """
 
     def __init__(
-        self, file: EpisodeFile, span: EpisodeSpan, epoch: int, start_ns: int, limit_ns: int, max_bytes: int
+        self,
+        file: EpisodeFile,
+        span: EpisodeSpan,
+        epoch: int,
+        start_ns: int,
+        limit_ns: int,
+        max_bytes: int,
+        place: Place,
     ) -> None:
         self.file = file
+        self.place = place
         self.id = UUID(bytes=file.manifest.episode)
         self.span = span
         self.epoch = epoch
@@ -79,7 +87,7 @@ class EpisodeWriter:
         self._noted = False
         self._unwritten: deque[_Unwritten] = deque()
         self._max_bytes = max_bytes
-        self._streams = {e.spec.name: _StreamOut(i, e) for i, e in enumerate(file.manifest.streams)}
+        self._streams = {e.spec.name: _StreamOut(i, e, place[e.spec.name]) for i, e in enumerate(file.manifest.streams)}
 
     @property
     def end_ns(self) -> int:
@@ -120,10 +128,9 @@ class EpisodeWriter:
     def add(self, stream: str, piece: Piece) -> None:
         """Take a piece. Raises `SpoolError` if the file could not take a chunk; the loss is counted."""
         out = self._streams[stream]
-        out.tally.filter(piece.filtered)
-        for cause, n in piece.lost.items():
-            out.tally.lose(cause, n)
-        out.tally.captured += len(piece)
+        if piece.counts is not None:
+            out.tally.add(piece.counts)
+        out.tally.hold(len(piece))
         if len(piece):
             self.last_ns = max(self.last_ns, int(piece.captured_ns[-1]))
             if piece.encoded is not None:
@@ -133,11 +140,6 @@ class EpisodeWriter:
                 out.held_rows += len(piece)
                 self._gather(out)
         self.flush(wait=False)
-
-    def count_absence(self, stream: str, start_ns: int, end_ns: int) -> None:
-        """Estimate what a stream missed while its sensor was away."""
-        out = self._streams[stream]
-        out.tally.absent(out.entry.spec.rate_hz, start_ns, end_ns)
 
     def flush(self, *, wait: bool) -> None:
         """Write what is encoded, in the order in which it was complete; with `wait`, all."""
@@ -149,7 +151,7 @@ class EpisodeWriter:
 
     def accounts(self) -> dict[str, Account]:
         """What became of every sample placed here, so far."""
-        return {name: out.tally.account() for name, out in self._streams.items()}
+        return {name: tally.account() for name, tally in self.place.items()}
 
     def seal(self, reason: Reason) -> None:
         """Write what is held, the last chunks padded, and the SEAL.
@@ -202,7 +204,7 @@ class EpisodeWriter:
             payload = chunk.payload if isinstance(chunk.payload, bytes) else chunk.payload.result()
         except SensoriumError as error:
             log.error("%s", error)
-            out.tally.lose("encoder", rows, captured=True)
+            out.tally.leave("encoder", rows)
             return
         fields: dict[str, Any] = {
             "stream": out.number,
@@ -217,7 +219,7 @@ class EpisodeWriter:
         try:
             self.file.append(header, payload)
         except SpoolError:
-            out.tally.lose("spool_full", rows, captured=True)
+            out.tally.leave("spool_full", rows)
             raise
         out.next_row += rows
-        out.tally.stored += rows
+        out.tally.store(rows)

@@ -1,18 +1,19 @@
 """A piece: samples of one stream that have a fate in common."""
 
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from sensorium.drivers.stream import Samples, Stamps
+from sensorium.episode.account import Tally
 
 
 @dataclass(slots=True)
 class Piece:
     """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
 
-    One without samples carries counts alone: what filters dropped and what was lost, by cause, at `at_ns`.
+    One without samples carries `counts` alone: what filters dropped and what was lost at `at_ns`.
     """
 
     captured_ns: Stamps
@@ -20,8 +21,7 @@ class Piece:
     data: Samples
     at_ns: int
     encoded: "Future[bytes] | None" = None
-    filtered: dict[str, int] = field(default_factory=dict)
-    lost: dict[str, int] = field(default_factory=dict)
+    counts: Tally | None = None
 
     def __len__(self) -> int:
         return len(self.captured_ns)
@@ -46,7 +46,7 @@ class Piece:
         return head, tail
 
 
-def counts_alone(at_ns: int, filtered: dict[str, int], lost: dict[str, int]) -> Piece:
+def counts_alone(at_ns: int, counts: Tally) -> Piece:
     """A piece without samples."""
     empty = np.empty(0, np.int64)
-    return Piece(empty, None, empty, at_ns=at_ns, filtered=filtered, lost=lost)
+    return Piece(empty, None, empty, at_ns, counts=counts)

@@ -1,17 +1,18 @@
 """Placing: which open episode holds a stamp, and where a new one begins and at the latest ends."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 import msgspec
 import uuid_utils
 
 from sensorium.agents.recording.absence import Absence
-from sensorium.agents.recording.between import Between
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.stream_state import BEFORE_ALL
+from sensorium.agents.recording.unclaimed import Unclaimed
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import EpisodeSpan
+from sensorium.episode.account import Place, Tally
 from sensorium.episode.documents import Account, Open
 
 MAX_EPISODE_NS = 60_000_000_000
@@ -25,6 +26,7 @@ class Placing:
     Args:
         manifest: An OPEN for everything but episode, ordinal, interval and `between`, which are filled in here.
         absences: Of every stream; what was missed before an episode begins is told in its OPEN.
+        passed: Whether no sample before a stamp of an epoch can come any more, as far as order tells.
         max_episodes: None is begun after so many.
     """
 
@@ -32,8 +34,8 @@ class Placing:
         self,
         spool: Spool,
         manifest: Open,
-        between: Between,
         absences: Sequence[Absence],
+        passed: Callable[[int, int], bool],
         *,
         max_episode_ns: int = MAX_EPISODE_NS,
         max_episode_bytes: int = MAX_EPISODE_BYTES,
@@ -41,8 +43,9 @@ class Placing:
     ) -> None:
         self._spool = spool
         self._manifest = manifest
-        self._between = between
         self._absences = absences
+        self._passed = passed
+        self._unclaimed = Unclaimed(spool.account)
         self._max_episode_ns = max_episode_ns
         self._max_episode_bytes = max_episode_bytes
         self._max_episodes = max_episodes
@@ -92,30 +95,51 @@ class Placing:
             start_ns, limit_ns = limit_ns, limit_ns + self._max_episode_ns
         return self._begin(epoch, span, start_ns, limit_ns)
 
+    def count(self, stream: str, epoch: int, at_ns: int, until_ns: int, tally: Tally) -> None:
+        """Count what was dropped or lost at `at_ns`, in the open episode that holds it, or in one that is yet to begin
+        before `until_ns`, else between. Counts alone begin no episode."""
+        episode = self.at(epoch, at_ns)
+        if episode is not None and not episode.closing:
+            episode.place[stream].add(tally)
+        else:
+            self._unclaimed.put(stream, epoch, at_ns, until_ns, tally)
+
+    def settle(self) -> None:
+        """Leave between what no episode can claim any more."""
+        self._unclaimed.settle(self._is_over)
+
     def sealed(self, episode: EpisodeWriter) -> None:
         """It is open no more; what comes for it is late."""
         self._open.remove(episode)
         until_ns = self._sealed_until.get(episode.epoch, BEFORE_ALL)
         self._sealed_until[episode.epoch] = max(until_ns, episode.end_ns)
 
+    def _is_over(self, epoch: int, at_ns: int, until_ns: int) -> bool:
+        return at_ns < self._sealed_until.get(epoch, BEFORE_ALL) or self._passed(epoch, until_ns)
+
     def _begin(self, epoch: int, span: EpisodeSpan, start_ns: int, limit_ns: int) -> EpisodeWriter:
         identity = UUID(bytes=uuid_utils.uuid7().bytes)
         for absence in self._absences:
-            absence.end(self._open, self._between, start_ns)
+            absence.end(self._open, start_ns)
+        self.settle()
+        end_ns = min(span.end_ns, limit_ns)
 
-        def manifest(ordinal: int, _: Mapping[str, Account]) -> Open:
+        def manifest(ordinal: int, between: dict[str, Account]) -> Open:
             return msgspec.structs.replace(
                 self._manifest,
                 episode=identity.bytes,
                 ordinal=ordinal,
                 start_ns=start_ns,
-                end_ns=min(span.end_ns, limit_ns),
-                between=self._between.accounts(),
+                end_ns=end_ns,
+                between=between,
             )
 
-        file = self._spool.create(manifest)
-        self._between.carried()
-        episode = EpisodeWriter(file, span, epoch, start_ns, limit_ns, self._max_episode_bytes)
+        claimed = self._unclaimed.held_by(epoch, start_ns, end_ns)
+        file = self._spool.create(manifest, kept=self._unclaimed.all(), claimed=claimed)
+        self._unclaimed.claimed(epoch, start_ns, end_ns)
+        place: Place = {entry.spec.name: Tally() for entry in self._manifest.streams} | claimed
+        self._spool.account.begin(identity, place)
+        episode = EpisodeWriter(file, span, epoch, start_ns, limit_ns, self._max_episode_bytes, place)
         self._open.append(episode)
         self.created += 1
         return episode

@@ -1,12 +1,10 @@
 """The recorder: every sample of a device goes to the episode whose interval holds its stamp, or its fate is counted."""
 
 import logging
-from collections.abc import Mapping
 from uuid import UUID
 
 import numpy as np
 
-from sensorium.agents.recording.between import RULES, Between
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.full_spool import FullSpool
@@ -16,7 +14,8 @@ from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import Command, EpisodeSpan, Trigger
 from sensorium.drivers.stream import Block
-from sensorium.episode.documents import Account, Open, Reason
+from sensorium.episode.account import Tally
+from sensorium.episode.documents import Open, Reason
 from sensorium.errors import SpoolError
 
 log = logging.getLogger(__name__)
@@ -51,30 +50,31 @@ class Recorder:
         self._trigger = trigger
         self._grace_ns = grace_ns
         self._pool = pool
-        self._streams = {entry.spec.name: StreamState(entry) for entry in manifest.streams}
-        self._between = Between(spool)
+        self.account = spool.account
+        self._streams = {entry.spec.name: StreamState(entry, self.account) for entry in manifest.streams}
+        for name in self._streams:
+            self.account.enter(name, 0)  # so that one that delivers nothing is said to
         self._episodes = Placing(
             spool,
             manifest,
-            self._between,
             [state.absence for state in self._streams.values()],
+            self._passed,
             max_episode_ns=max_episode_ns,
             max_episode_bytes=max_episode_bytes,
             max_episodes=max_episodes,
         )
         self._full = FullSpool(spool)
         self._epoch = 0
+        self._now_ns = BEFORE_ALL
         self.sealed: list[UUID] = []
 
-    def add(
-        self, stream: str, block: Block | None, dropped: Mapping[str, int], span_ns: tuple[int, int] | None
-    ) -> Block | None:
+    def add(self, stream: str, block: Block | None, dropped: Tally, span_ns: tuple[int, int] | None) -> Block | None:
         """Take one block; returns the rows for which the spool has no room, to be added when it has (nothing dropped).
 
         Args:
             stream: The stream's name.
             block: What filters left of the block captured, None if nothing.
-            dropped: What they dropped of it, by rule.
+            dropped: What they dropped of it.
             span_ns: First and last stamp of the block captured, None if it had no samples.
         """
         state = self._streams[stream]
@@ -85,15 +85,12 @@ class Recorder:
             state.absence.delivers(span_ns[0])
         if block is not None and len(block):
             block, rest = self._fit(state, block)
-        lost = block.lost_before if block is not None else 0
-        if dropped or lost or state.unplaced:
-            state.totals.filter(dict(dropped))
-            state.totals.lose("sensor", lost)
-            state.unplaced.append((dict(dropped), {"sensor": lost} if lost else {}))
+        lost = Tally()
+        lost.count("sensor", 0 if block is None else block.lost_before)
+        self._count(state, lost, state.passed_ns if span_ns is None else span_ns[0] - 1)
+        self._count(state, dropped, state.passed_ns if span_ns is None else span_ns[0])
         if span_ns is not None:
             state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
-            state.queue.extend(counts_alone(span_ns[0], *counts) for counts in state.unplaced)
-            state.unplaced.clear()
         if block is not None and len(block):
             self._queue(state, block)
             if state.epoch == self._epoch:
@@ -106,7 +103,7 @@ class Recorder:
     def sensor_away(self, stream: str) -> None:
         """Its sensor is gone and may come back: others do not wait for it, what it misses is estimated by its rate."""
         state = self._streams[stream]
-        state.absence.end(self._episodes, self._between)
+        state.absence.end(self._episodes)
         state.away = True
         if state.passed_ns > BEFORE_ALL:
             state.absence.begin(state.epoch, state.passed_ns + 1)
@@ -114,7 +111,7 @@ class Recorder:
         self._settle()
 
     def sensor_ended(self, stream: str) -> None:
-        """This stream delivers no more, or not for now."""
+        """This stream delivers no more."""
         self._streams[stream].ended = True
         self._trigger.ended(stream)
         self._settle()
@@ -123,17 +120,14 @@ class Recorder:
         """Its sensor is back."""
         self._streams[stream].away = False
 
-    def count_lost(self, stream: str, cause: str, n: int) -> None:
-        """`n` samples were lost on the device just before the next block of `stream`: they are counted where it is."""
-        state = self._streams[stream]
-        state.totals.lose(cause, n)
-        state.unplaced.append(({}, {cause: n}))
+    def count(self, stream: str, counts: Tally, at_ns: int | None = None) -> None:
+        """Samples of `stream` were dropped or lost on the device, at a stamp, or just after the last that it delivered.
 
-    def count_lost_between(self, stream: str, cause: str, n: int) -> None:
-        """`n` samples of `stream` were lost on the device outside any episode that can be named."""
-        if n:
-            self._streams[stream].totals.lose(cause, n)
-            self._between[stream].lose(cause, n)
+        They are counted in the episode that holds that stamp; counts alone begin none.
+        """
+        state = self._streams[stream]
+        self._count(state, counts, state.passed_ns if at_ns is None else at_ns)
+        self._settle()
 
     def command(self, name: Command, outcome: str, at_ns: int | None) -> None:
         """Pass a word on to the trigger, at a stamp of the device's clock (None: after all that was seen)."""
@@ -146,11 +140,12 @@ class Recorder:
         """Write what is encoded, and seal what is due (at `now_ns` of the device's clock, for live sensors)."""
         for episode in self._episodes:
             episode.flush(wait=False)
+        self._now_ns = self._now_ns if now_ns is None else now_ns
         self._settle(now_ns)
 
     def persist(self) -> None:
         """Make durable what became of samples that are in no episode."""
-        self._between.persist()
+        self._spool.persist()
 
     def stop(self) -> None:
         """No more samples will come: place what waits, seal everything."""
@@ -159,17 +154,17 @@ class Recorder:
             self._trigger.ended(name)
         self._settle()
         self._drop_queues()
-        for name, state in self._streams.items():
-            for counts in state.unplaced:
-                self._drop(name, counts_alone(0, *counts), "trigger")
-            state.unplaced.clear()
         self.seal_all("truncated")
+        for state in self._streams.values():
+            state.absence.stop(max(self._now_ns, self._last_ns(state.epoch)))
         self.persist()
+        for name, n in self.account.held().items():
+            log.error("account of %r: %d samples have no fate; this is a mistake of Sensorium's", name, n)
 
     def seal_all(self, reason: Reason) -> None:
         """End what is open now; `reason` is for those that some stream has not passed."""
-        for episode in self._episodes:
-            whole = all(state.passed(episode) for state in self._streams.values())
+        for episode in list(self._episodes):
+            whole = all(state.passed(episode.epoch, episode.end_ns) for state in self._streams.values())
             self._seal(episode, "complete" if whole else reason)
 
     @property
@@ -187,10 +182,6 @@ class Recorder:
         """How many episodes are open now."""
         return len(self._episodes)
 
-    def totals(self) -> dict[str, Account]:
-        """What became of every sample so far, by stream; what is still held counts as neither stored nor lost."""
-        return {name: state.totals.account() for name, state in self._streams.items()}
-
     # -- placing --------------------------------------------------------------------------------------------------
 
     def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
@@ -202,8 +193,14 @@ class Recorder:
         n = int(np.searchsorted(block.captured_ns, self._episodes.end_ns(state.epoch), side="left"))
         return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
 
+    def _count(self, state: StreamState, counts: Tally, at_ns: int) -> None:
+        """Have counts placed in their turn; of a stream that never delivered nothing tells when they were lost."""
+        if counts and at_ns == BEFORE_ALL:
+            self.account.between(state.entry.spec.name, counts)
+        elif counts:
+            state.queue.append(counts_alone(max(at_ns, state.passed_ns), counts))
+
     def _queue(self, state: StreamState, block: Block) -> None:
-        state.totals.captured += len(block)
         step = 1 if state.by_frame else max(1, len(block))
         for i in range(0, len(block), step):
             rows = slice(i, i + step)
@@ -216,14 +213,14 @@ class Recorder:
             self._release(name, state)
         for episode in self._episodes:
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
-            if episode.final and (late or self._episodes.crowded or self._passed(episode)):
+            if episode.final and (late or self._episodes.crowded or self._passed(episode.epoch, episode.end_ns)):
                 self._seal(episode, "clock_reset" if episode.reset else "complete")
+        self._episodes.settle()
 
-    def _passed(self, episode: EpisodeWriter) -> bool:
-        """Whether every stream is past an episode or away; if all that could be are away, they are waited for."""
-        states = self._streams.values()
-        here = [state for state in states if not state.away]
-        return bool(here) and all(state.passed(episode) for state in here)
+    def _passed(self, epoch: int, end_ns: int) -> bool:
+        """Whether every stream is past a stamp or away; if all that could be are away, they are waited for."""
+        here = [state for state in self._streams.values() if state.ended or not state.away]
+        return bool(here) and all(state.passed(epoch, end_ns) for state in here)
 
     def _release(self, name: str, state: StreamState) -> None:
         while state.queue:
@@ -243,15 +240,14 @@ class Recorder:
                 state.queue.appendleft(rest)
             if placed.span is None:
                 self._drop(name, piece, "trigger")
+            elif piece.counts is not None:
+                self._episodes.count(name, state.epoch, piece.at_ns, placed.until_ns, piece.counts)
             else:
                 self._place(name, state, piece, placed.span)
             if len(piece):  # only now: the episode that it came back in begins before it
-                state.absence.end(self._episodes, self._between)
+                state.absence.end(self._episodes)
 
     def _place(self, name: str, state: StreamState, piece: Piece, span: EpisodeSpan) -> None:
-        if not len(piece) and self._episodes.at(state.epoch, piece.at_ns) is None:
-            self._drop(name, piece, "trigger")  # counts alone begin no episode
-            return
         rest: Piece | None = piece
         while rest is not None:
             episode = self._episode(state.epoch, rest.at_ns, span)
@@ -262,7 +258,6 @@ class Recorder:
             head, rest = rest.split(n) if 0 < n < len(rest) else (rest, None)
             episode.look(name, head)
             self._encode(state, head)
-            state.totals.stored += len(head)
             try:
                 episode.add(name, head)
             except SpoolError as error:
@@ -287,13 +282,9 @@ class Recorder:
 
     def _drop(self, name: str, piece: Piece, why: str) -> None:
         """Account for a piece that no episode takes."""
-        self._between.drop(name, piece, why)
-        if len(piece):
-            totals = self._streams[name].totals
-            if why in RULES:
-                totals.filtered[why] = totals.filtered.get(why, 0) + len(piece)
-            else:
-                totals.lose(why, len(piece), captured=True)
+        counts = Tally() if piece.counts is None else piece.counts
+        counts.count(why, len(piece))
+        self.account.between(name, counts)
 
     def _bound_ring(self, name: str, state: StreamState) -> None:
         while sum(piece.nbytes for piece in state.queue) > MAX_RING_BYTES:
@@ -303,9 +294,10 @@ class Recorder:
         """The stream's stamps stepped back: it goes on in a new epoch; what is open ends with the old one."""
         log.warning("clock reset: stream %r stepped back; a new episode begins", state.entry.spec.name)
         for episode in self._episodes:
-            if episode.epoch == state.epoch and not state.passed(episode):
+            if episode.epoch == state.epoch and not state.passed(episode.epoch, episode.end_ns):
                 episode.reset = True
         self._settle()
+        self._drop_queue(state)
         state.epoch += 1
         state.passed_ns = BEFORE_ALL
         state.absence.forget()
@@ -316,9 +308,12 @@ class Recorder:
 
     def _drop_queues(self) -> None:
         """No event can claim what still waits."""
-        for name, state in self._streams.items():
-            while state.queue:
-                self._drop(name, state.queue.popleft(), "spool_full" if self.full else "trigger")
+        for state in self._streams.values():
+            self._drop_queue(state)
+
+    def _drop_queue(self, state: StreamState) -> None:
+        while state.queue:
+            self._drop(state.entry.spec.name, state.queue.popleft(), "spool_full" if self.full else "trigger")
 
     # -- sealing --------------------------------------------------------------------------------------------------
 
@@ -326,15 +321,19 @@ class Recorder:
         if reason != "complete":
             episode.cut()
         for state in self._streams.values():
-            state.absence.count_in(episode, self._between, episode.end_ns)
+            state.absence.count_in(episode, episode.end_ns)
         try:
             if episode.span.discard:
-                self._spool.discard(episode.id, "discarded by hand")
-                self._between.discard(episode.accounts())
+                self._spool.discard(episode.id, "discarded by hand", "discarded")
             else:
                 episode.seal(reason)
+                self.account.sealed(episode.id)
                 self.sealed.append(episode.id)
         except SpoolError as error:
             self._full.failed(error, self._episodes)
             return
         self._episodes.sealed(episode)
+
+    def _last_ns(self, epoch: int) -> int:
+        """The last stamp of any stream."""
+        return max((state.passed_ns for state in self._streams.values() if state.epoch == epoch), default=BEFORE_ALL)

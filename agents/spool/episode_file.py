@@ -3,7 +3,7 @@
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class EpisodeFile:
         self._due = due
         self.sealed = False
         self.digest = b""
+        self.accounts: Mapping[str, Account] = {}
         self.written = 0
         self.sendable = 0
         self._digest = blake3()
@@ -89,7 +90,7 @@ class EpisodeFile:
                 end_ns=end_ns,
             )
         )
-        self.digest = digest
+        self.digest, self.accounts = digest, account
         self.sealed = True
         self._due()
 

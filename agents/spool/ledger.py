@@ -3,7 +3,7 @@
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from sensorium.episode.documents import FORMAT_VERSION, Account
+from sensorium.episode.account import Between, accounts
+from sensorium.episode.documents import FORMAT_VERSION, Account, BetweenTotals
 from sensorium.errors import SpoolError, SpoolFull
 
 State = Literal["pending", "committed", "discarded"]
@@ -25,10 +26,13 @@ CREATE TABLE IF NOT EXISTS episodes (
     ledgered INTEGER NOT NULL DEFAULT 0, priority REAL NOT NULL, recoveries INTEGER NOT NULL DEFAULT 0,
     sealed_bytes INTEGER, digest BLOB, manifest BLOB);
 CREATE INDEX IF NOT EXISTS episodes_state ON episodes (state, ledgered);
+CREATE TABLE IF NOT EXISTS accounts (
+    episode BLOB PRIMARY KEY, sealed BLOB NOT NULL, given BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS probes (
     boot_id TEXT NOT NULL, device_ns INTEGER NOT NULL, server_ns INTEGER NOT NULL, round_trip_ns INTEGER NOT NULL,
     realtime_ns INTEGER NOT NULL, synchronised INTEGER NOT NULL, PRIMARY KEY (boot_id, device_ns)) WITHOUT ROWID;
 """
+_ACCOUNTS = msgspec.msgpack.Decoder(dict[str, Account])
 _COLUMNS = "ordinal, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest"
 
 
@@ -80,36 +84,58 @@ class Ledger:
         with self._lock:
             self._db.close()
 
-    def begin(self, episode: UUID, ordinal: int, priority: float, manifest: bytes) -> None:
-        """Give `ordinal` to `episode`; what was kept `between` is in its manifest now, and no longer kept."""
+    def begin(self, episode: UUID, ordinal: int, priority: float, manifest: bytes, between: Between) -> None:
+        """Give `ordinal` to `episode`; `between` is what is left when its manifest has told what it tells."""
         with self._lock, self._transaction():
             self._db.execute(
                 "INSERT INTO episodes (ordinal, episode, state, priority, manifest) VALUES (?, ?, 'pending', ?, ?)",
                 (ordinal, episode.bytes, priority, manifest),
             )
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'next_ordinal'", (ordinal + 1,))
-            self._db.execute("DELETE FROM meta WHERE key = 'between'")
+            self._keep(between)
 
-    def sealed(self, episode: UUID, size: int, digest: bytes, recoveries: int) -> None:
-        """The file of `episode` is whole and on disk."""
-        self._write(
-            "UPDATE episodes SET sealed_bytes = ?, digest = ?, recoveries = ? WHERE episode = ?",
-            (size, digest, recoveries, episode.bytes),
-        )
+    def sealed(self, episode: UUID, size: int, digest: bytes, recoveries: int, accounts: Mapping[str, Account]) -> None:
+        """The file of `episode` is whole and on disk, and its SEAL says `accounts`."""
+        with self._lock, self._transaction():
+            self._db.execute(
+                "UPDATE episodes SET sealed_bytes = ?, digest = ?, recoveries = ? WHERE episode = ?",
+                (size, digest, recoveries, episode.bytes),
+            )
+            self._db.execute(
+                "INSERT OR REPLACE INTO accounts (episode, sealed) VALUES (?, ?)",
+                (episode.bytes, msgspec.msgpack.encode(accounts)),
+            )
 
-    def committed(self, episode: UUID) -> None:
-        """The store has `episode`; this wins over an earlier discard."""
-        self._write(
-            "UPDATE episodes SET state = 'committed', why = '', ledgered = 1, manifest = NULL WHERE episode = ?",
-            (episode.bytes,),
-        )
+    def committed(self, episode: UUID, between: Between | None = None) -> None:
+        """The store has `episode`; this wins over an earlier discard, whose samples are not `between` any more."""
+        with self._lock, self._transaction():
+            self._db.execute(
+                "UPDATE episodes SET state = 'committed', why = '', ledgered = 1, manifest = NULL WHERE episode = ?",
+                (episode.bytes,),
+            )
+            self._db.execute("DELETE FROM accounts WHERE episode = ?", (episode.bytes,))
+            if between is not None:
+                self._keep(between)
 
-    def discarded(self, episode: UUID, why: str) -> None:
-        """`episode` will never be delivered; the server is told until it has taken note."""
-        self._write(
-            "UPDATE episodes SET state = 'discarded', why = ?, manifest = NULL WHERE episode = ? AND state = 'pending'",
-            (why, episode.bytes),
-        )
+    def discarded(self, episode: UUID, why: str, given: Mapping[str, Account], between: Between) -> None:
+        """`episode` will never be delivered; the server is told until it has taken note. Its samples are `between`, as
+        `given` says."""
+        with self._lock, self._transaction():
+            self._db.execute(
+                "UPDATE episodes SET state = 'discarded', why = ?, manifest = NULL"
+                " WHERE episode = ? AND state = 'pending'",
+                (why, episode.bytes),
+            )
+            self._db.execute(
+                "UPDATE accounts SET given = ? WHERE episode = ?", (msgspec.msgpack.encode(given), episode.bytes)
+            )
+            self._keep(between)
+
+    def accounts(self, episode: UUID) -> tuple[dict[str, Account] | None, dict[str, Account] | None]:
+        """What the SEAL of an episode says, and what was given to between in its stead; None if it is not so far."""
+        rows = self._read("SELECT sealed, given FROM accounts WHERE episode = ?", (episode.bytes,))
+        sealed, given = rows[0] if rows else (None, None)
+        return sealed and _ACCOUNTS.decode(sealed), given and _ACCOUNTS.decode(given)
 
     def ledgered(self, ordinals: list[int]) -> None:
         """The server has noted that these ordinals were discarded."""
@@ -137,6 +163,10 @@ class Ledger:
         rows = self._read("SELECT state FROM episodes WHERE episode = ?", (episode.bytes,))
         return rows[0][0] if rows else None
 
+    def ordinal(self, episode: UUID) -> int:
+        """The ordinal of a known episode."""
+        return int(self._read("SELECT ordinal FROM episodes WHERE episode = ?", (episode.bytes,))[0][0])
+
     def adopt(self, episode: UUID, ordinal: int, priority: float, manifest: bytes) -> bool:
         """Enter a file that was found without an entry; False if its ordinal or id is taken."""
         with self._lock, self._transaction():
@@ -158,14 +188,23 @@ class Ledger:
         ((oldest,),) = self._read("SELECT min(ordinal) FROM episodes WHERE state = 'pending'")
         return (following if oldest is None else oldest), following
 
-    def keep_between(self, accounts: dict[str, Account]) -> None:
-        """Make durable what became of samples that are in no episode, for the next OPEN."""
-        self._write("INSERT OR REPLACE INTO meta VALUES ('between', ?)", (msgspec.msgpack.encode(accounts),))
+    def keep(self, between: Between) -> None:
+        """Make durable what became of samples that are in no episode."""
+        with self._lock, self._transaction():
+            self._keep(between)
 
-    def between(self) -> dict[str, Account]:
-        """What `keep_between` kept and no episode has carried away yet."""
-        kept = self._meta("between")
-        return msgspec.msgpack.decode(kept, type=dict[str, Account]) if isinstance(kept, bytes) else {}
+    def between(self) -> Between:
+        """What was kept last."""
+        since, total = self._meta("between"), self._meta("between_totals")
+        told = _ACCOUNTS.decode(since) if isinstance(since, bytes) else {}
+        if not isinstance(total, bytes):  # of a spool that had none
+            return Between.of_old(told)
+        return Between(told, msgspec.msgpack.decode(total, type=BetweenTotals))
+
+    def between_totals(self) -> BetweenTotals:
+        """The running totals, as they were kept last."""
+        total = self._meta("between_totals")
+        return msgspec.msgpack.decode(total, type=BetweenTotals) if isinstance(total, bytes) else BetweenTotals()
 
     def add_probe(self, boot_id: str, probe: Probe, realtime_ns: int, synchronised: bool) -> None:
         """Log one clock probe (device_ns, server_ns, round_trip_ns) of this boot."""
@@ -194,6 +233,11 @@ class Ledger:
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         with self._lock, self._transaction():
             self._db.execute(sql, values)
+
+    def _keep(self, between: Between) -> None:
+        kept = {"between": accounts(between.since), "between_totals": between.totals()}
+        values = [(key, msgspec.msgpack.encode(document)) for key, document in kept.items()]
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from blake3 import blake3
 
+from sensorium.episode.account import corrected, estimated
 from sensorium.episode.documents import Account, Chunk, Items, Open, Seal
 from sensorium.episode.records import Damage, Record, encode_record, scan
 from sensorium.errors import Corrupt
@@ -21,6 +21,7 @@ class Recovered:
 
     size: int
     digest: bytes
+    accounts: dict[str, Account]
     changed: bool
     why: str = ""
 
@@ -60,15 +61,15 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> R
         if seal and not damage and end == len(view) and isinstance(records[0].header, Open):
             digest = blake3(view[: records[-1].offset]).digest()
             if digest == seal.digest:
-                return Recovered(len(view), digest, changed=False)
+                return Recovered(len(view), digest, seal.account, changed=False)
         if damage or seal or not isinstance(records[0].header, Open):
             bad = "; ".join(item.why for item in damage[:3]) or "digest does not hold"
-            size, digest = _rewrite(path, records, manifest, seal, recoveries)
-            return Recovered(size, digest, changed=True, why=f"{len(damage) or 1} damaged place(s) taken out: {bad}")
-        size, digest = _finish(path, view, records, manifest, end, recoveries)
-        return Recovered(
-            size, digest, changed=True, why=f"sealed after a crash, torn tail of {len(view) - end} bytes cut"
-        )
+            size, seal = _rewrite(path, records, manifest, seal, recoveries)
+            why = f"{len(damage) or 1} damaged place(s) taken out: {bad}"
+        else:
+            size, seal = _finish(path, view, records, manifest, end, recoveries)
+            why = f"sealed after a crash, torn tail of {len(view) - end} bytes cut"
+        return Recovered(size, seal.digest, seal.account, changed=True, why=why)
     finally:
         for record in records:  # or the map cannot be closed
             record.payload.release()
@@ -76,7 +77,7 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> R
 
 def _finish(
     path: Path, view: memoryview, records: list[Record], manifest: Open, end: int, recoveries: int
-) -> tuple[int, bytes]:
+) -> tuple[int, Seal]:
     digest = blake3(view[:end]).digest()
     seal = _interrupted(records, manifest, None, digest, recoveries)
     tail = b"".join(encode_record(manifest.episode, records[-1].number + 1, seal))
@@ -89,12 +90,10 @@ def _finish(
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return end + len(tail), digest
+    return end + len(tail), seal
 
 
-def _rewrite(
-    path: Path, records: list[Record], manifest: Open, seal: Seal | None, recoveries: int
-) -> tuple[int, bytes]:
+def _rewrite(path: Path, records: list[Record], manifest: Open, seal: Seal | None, recoveries: int) -> tuple[int, Seal]:
     new = path.with_suffix(".recovering")
     digest, size = blake3(), 0
     with new.open("wb") as file:
@@ -112,21 +111,26 @@ def _rewrite(
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)
-    return size, digest.digest()
+    return size, closing
 
 
 def _interrupted(records: list[Record], manifest: Open, seal: Seal | None, digest: bytes, recoveries: int) -> Seal:
     """The SEAL that these records earn: `seal` corrected if there was one, else an account from running counts."""
-    tallies = [_Found() for _ in manifest.streams]
+    streams = [_Found() for _ in manifest.streams]
     for record in records:
         if isinstance(record.header, Chunk | Items):
-            tallies[record.header.stream].add(record.header)
-    last_ns = max((t.last_ns for t in tallies if t.last_ns is not None), default=manifest.start_ns)
+            streams[record.header.stream].add(record.header)
+    last_ns = max((found.last_ns for found in streams if found.last_ns is not None), default=manifest.start_ns)
     accounts = {}
-    for entry, tally in zip(manifest.streams, tallies, strict=True):
+    for entry, found in zip(manifest.streams, streams, strict=True):
+        since_ns = manifest.start_ns if found.last_ns is None else found.last_ns
         before = seal.account.get(entry.spec.name) if seal else None
         accounts[entry.spec.name] = (
-            tally.corrected(before) if before else tally.estimated(entry.spec.rate_hz, manifest.start_ns, last_ns)
+            corrected(before, found.rows)
+            if before
+            else estimated(
+                found.last, found.rows, found.corrupt, entry.spec.rate_hz, (since_ns, max(last_ns, since_ns))
+            )
         )
     return Seal(
         digest=digest,
@@ -154,32 +158,3 @@ class _Found:
         self.rows += n
         self.last = header
         self.last_ns = int(np.frombuffer(header.captured_ns, "<i8")[-1]) if n else self.last_ns
-
-    def corrected(self, before: Account) -> Account:
-        corrupt = before.stored - self.rows
-        lost = dict(before.lost)
-        if corrupt:
-            lost["corrupt"] = lost.get("corrupt", 0) + corrupt
-        return msgspec.structs.replace(before, stored=self.rows, lost=lost)
-
-    def estimated(self, rate_hz: float | None, start_ns: int, last_ns: int) -> Account:
-        """Captured but not stored: what the last header counted, and what the rate says fell after it."""
-        known = self.last
-        since_ns = start_ns if self.last_ns is None else self.last_ns
-        filtered = dict(known.filtered) if known else {}
-        lost = dict(known.lost) if known else {}
-        if self.corrupt:
-            lost["corrupt"] = lost.get("corrupt", 0) + self.corrupt
-        counted = (known.captured if known else 0) - self.rows - sum(filtered.values()) - sum(lost.values())
-        expected = int((last_ns - since_ns) * (rate_hz or 0.0) / 1e9)
-        interrupted = max(0, counted, expected)
-        if interrupted:
-            lost["interrupted"] = lost.get("interrupted", 0) + interrupted
-        return Account(
-            captured=self.rows + sum(filtered.values()) + sum(lost.values()),
-            stored=self.rows,
-            filtered=filtered,
-            lost=lost,
-            estimated=True,
-            lost_interval_ns=(since_ns, max(last_ns, since_ns)),
-        )

@@ -10,6 +10,7 @@ import msgspec
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.ledger import Entry, Ledger
 from sensorium.agents.spool.recovery import recover
+from sensorium.episode.account import Between, unreadable_place
 from sensorium.episode.documents import Open
 from sensorium.episode.records import decode_record
 from sensorium.errors import Corrupt, SpoolError
@@ -35,7 +36,10 @@ class Waiting:
 
 @dataclass(slots=True)
 class Held:
-    """What a spool knows of one pending episode. While it grows it has a `file`; after that `size` and `digest`."""
+    """What a spool knows of one pending episode. While it grows it has a `file`; after that `size` and `digest`.
+
+    One that grows and is `refused` (why) is set aside once it is sealed.
+    """
 
     path: Path
     manifest: Open
@@ -43,6 +47,7 @@ class Held:
     digest: bytes = b""
     recoveries: int = 0
     file: EpisodeFile | None = None
+    refused: str = ""
 
     @classmethod
     def of(cls, folder: Path, manifest: Open) -> "Held":
@@ -75,10 +80,11 @@ class Held:
         return self.file.sendable if self.file else self.size
 
 
-def reopen(folder: Path, ledger: Ledger) -> tuple[dict[UUID, Held], list[tuple[UUID, str]]]:
+def reopen(folder: Path, ledger: Ledger, between: Between) -> tuple[dict[UUID, Held], list[tuple[UUID, str]]]:
     """The pending episodes, each whole and sealed, and those of which nothing can be read, with why.
 
-    An entry without a file was lost before its first sync, and is noted as discarded. A file without an entry (a
+    An entry without a file was lost before its first sync, and is noted as discarded; what its manifest told of is told
+    again. A file without an entry (a
     ledger that was lost) is entered. A file that was to be deleted is.
     """
     for path in sorted(folder.glob("*.episode")):
@@ -89,7 +95,9 @@ def reopen(folder: Path, ledger: Ledger) -> tuple[dict[UUID, Held], list[tuple[U
         held = Held.of(folder, msgspec.msgpack.decode(entry.manifest, type=Open))
         held.path.with_suffix(".recovering").unlink(missing_ok=True)
         if not held.path.exists():
-            ledger.discarded(entry.episode, "lost before its first sync")
+            between.restore(held.manifest.between)
+            between.count(unreadable_place(held.manifest))
+            ledger.discarded(entry.episode, "lost before its first sync", {}, between)
             continue
         held_by_id[entry.episode] = held
         try:
@@ -103,14 +111,14 @@ def reopen(folder: Path, ledger: Ledger) -> tuple[dict[UUID, Held], list[tuple[U
 
 def _make_whole(held: Held, entry: Entry, ledger: Ledger) -> None:
     held.size, held.digest, held.recoveries = held.path.stat().st_size, entry.digest, entry.recoveries
-    if entry.sealed_bytes == held.size:
+    if entry.sealed_bytes == held.size and ledger.accounts(entry.episode)[0] is not None:
         return
     found = recover(held.path, held.manifest, entry.recoveries + 1)
     if found.changed:
         held.recoveries += 1
         log.warning("spool: episode %s: %s", entry.episode, found.why)
     held.size, held.digest = found.size, found.digest
-    ledger.sealed(entry.episode, held.size, held.digest, held.recoveries)
+    ledger.sealed(entry.episode, held.size, held.digest, held.recoveries, found.accounts)
 
 
 def _meet(path: Path, ledger: Ledger) -> None:

@@ -3,12 +3,10 @@
 SPOOL/lock  ledger.sqlite  reserve  episodes/<ordinal>-<uuid>.episode  rejected/<uuid>.episode
 """
 
-import fcntl
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
@@ -16,12 +14,23 @@ from uuid import UUID
 import msgspec
 
 from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
 from sensorium.agents.spool.ledger import Ledger, Probe
+from sensorium.agents.spool.pending import Pending
 from sensorium.agents.spool.recovery import recover
 from sensorium.agents.spool.reopen import Held, Waiting, reopen
 from sensorium.agents.spool.room import Room
-from sensorium.episode.documents import Account, Open
+from sensorium.episode.account import (
+    DeviceAccount,
+    Tally,
+    accounts,
+    copied,
+    given_up,
+    unreadable_place,
+    withdraw,
+)
+from sensorium.episode.documents import Account, BetweenTotals, Open
 from sensorium.errors import Corrupt, SpoolError, SpoolFull
 
 log = logging.getLogger(__name__)
@@ -56,33 +65,28 @@ class Spool:
         self.device = device
         self.when_full = when_full
         self._room = Room(path, max_bytes, min_free_bytes)
-        self._episodes = path / "episodes"
-        self._rejected = path / "rejected"
-        try:
-            for folder in (self._episodes, self._rejected):
-                folder.mkdir(parents=True, exist_ok=True)
-            self._lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise SpoolError(f"spool {path}: {error.strerror}; check `spool.path` in the device file") from error
+        self._folder = Folder(path, wait_s)
         self._state = threading.RLock()
         self._callbacks: list[Callable[[], None]] = []
-        self._order: list[UUID] | None = None
         self._closed = False
         try:
-            self._take_lock(wait_s)
             self._room.take_reserve()
             self._ledger = Ledger(path / "ledger.sqlite", device)
-            self._held, unreadable = reopen(self._episodes, self._ledger)
+            between = self._ledger.between()
+            held, unreadable = reopen(self._folder.episodes, self._ledger, between)
         except BaseException:
-            os.close(self._lock_fd)
+            self._folder.unlock()
             raise
-        self.spool_id = self._ledger.spool_id
-        self._rejected_bytes = sum(file.stat().st_size for file in self._rejected.iterdir())
-        self._sealed_bytes = sum(held.size for held in self._held.values())
-        self._growing: dict[UUID, EpisodeFile] = {}
+        self.account = DeviceAccount(between, self._ledger.ordinals()[1])
+        self._pending = Pending(held, self._folder.rejected_bytes())
         for episode, why in unreadable:
-            self._set_aside(episode, why)
+            self._set_aside(episode, why, "corrupt")
         self._commits = GroupCommit(self._growing_files, self._synced)
+
+    @property
+    def spool_id(self) -> str:
+        """Random, from when the folder was made."""
+        return self._ledger.spool_id
 
     # -- recording ------------------------------------------------------------------------------------------------
 
@@ -101,52 +105,69 @@ class Spool:
     def used_bytes(self) -> int:
         """Bytes of all episode files, rejected ones included."""
         with self._state:
-            growing = sum(file.written for file in self._growing.values())
-            return self._rejected_bytes + self._sealed_bytes + growing
+            return self._pending.used_bytes()
 
-    def create(self, manifest: Callable[[int, dict[str, Account]], Open]) -> EpisodeFile:
+    def create(
+        self,
+        manifest: Callable[[int, dict[str, Account]], Open],
+        kept: Mapping[str, Tally] | None = None,
+        claimed: Mapping[str, Tally] | None = None,
+    ) -> EpisodeFile:
         """Begin the next episode: its ordinal is durable before its file exists.
 
-        `manifest` makes the OPEN, given the ordinal and what became of the samples in no episode since the last.
+        Args:
+            manifest: Makes the OPEN, given the ordinal and what became of the samples in no episode since the last.
+            kept: Of those, what this OPEN does not tell of, as an episode may yet claim it.
+            claimed: Of those kept, what this episode claims.
 
         Raises:
             SpoolFull, SpoolError: nothing was begun.
         """
+        kept, claimed = copied(kept or {}), claimed or {}
+        withdraw(kept, claimed)
         with self._state:
             self.require(0)
-            ordinal = self._ledger.ordinals()[1]
-            opening = manifest(ordinal, self._ledger.between())
-            episode = UUID(bytes=opening.episode)
-            self._ledger.begin(episode, ordinal, opening.mission.priority, msgspec.msgpack.encode(opening))
-            held = Held.of(self._episodes, opening)
-            file = EpisodeFile(held.path, opening, self._commits.due)
-            file.append(opening)
-            held.file = file
-            self._held[episode] = held
-            self._growing[episode] = file
-            self._order = None
-        _sync_folder(self._episodes)
+            with self.account.changing() as between:
+                between.take_back(claimed)
+                ordinal = self._ledger.ordinals()[1]
+                opening = manifest(ordinal, between.carry(kept))
+                episode = UUID(bytes=opening.episode)
+                encoded = msgspec.msgpack.encode(opening)
+                self._ledger.begin(episode, ordinal, opening.mission.priority, encoded, between)
+            try:
+                file = self._begin(opening)
+            except SpoolError as error:
+                with self.account.changing() as between:
+                    between.count(claimed)
+                    between.restore(opening.between)
+                    self._ledger.discarded(episode, f"could not be begun: {error}", {}, between)
+                raise
+        self._folder.sync()
         return file
 
-    def discard(self, episode: UUID, why: str) -> None:
-        """Give an episode up: note why durably, then delete its file."""
+    def discard(self, episode: UUID, why: str, fate: str) -> None:
+        """Give an episode up: note why durably, and that its samples have this fate, then delete its file."""
         with self._state:
-            self._ledger.discarded(episode, why)
-            if episode in self._held:
-                self._forget(episode).path.unlink(missing_ok=True)
-            elif (file := self._growing.pop(episode, None)) is not None:  # set aside while it was recorded
-                file.close()
-                self._rejected_bytes += file.written
-        _sync_folder(self._episodes)
+            held = self._pending.get(episode)
+            if held is not None:
+                self._give_up(held, why, fate)
+                self._pending.remove(episode).path.unlink(missing_ok=True)
+        self._folder.sync()
         self._tell()
 
-    def keep_between(self, accounts: dict[str, Account]) -> None:
-        """Make durable what became of samples in no episode, for the next manifest."""
-        self._ledger.keep_between(accounts)
+    def persist(self) -> None:
+        """Make durable what became of samples in no episode."""
+        with self.account.changing() as between:
+            if between.changed:
+                self._ledger.keep(between)
 
     def between(self) -> dict[str, Account]:
-        """What is kept for the next manifest."""
-        return self._ledger.between()
+        """What the next OPEN will tell of, as it is on disk."""
+        return accounts(self._ledger.between().since)
+
+    def between_totals(self) -> BetweenTotals:
+        """Samples in no episode, since the spool was made, as it is on disk."""
+        return self._ledger.between_totals()
 
     def flush(self) -> None:
         """Sync everything that is written, in the caller's thread."""
@@ -161,10 +182,7 @@ class Spool:
     def waiting(self, limit: int | None = None) -> list[Waiting]:
         """What may be sent, in the order to send it: larger priority first, then older."""
         with self._state:
-            if self._order is None:
-                self._order = sorted(self._held, key=lambda e: self._held[e].rank)
-            chosen = self._order if limit is None else self._order[:limit]
-            return [self._held[episode].waiting() for episode in chosen]
+            return self._pending.waiting(limit)
 
     def read(self, episode: UUID, offset: int, size: int) -> bytes:
         """Up to `size` bytes of an episode's file from `offset`, never beyond what is on disk.
@@ -173,7 +191,7 @@ class Spool:
             SpoolError: not in the spool, or the file cannot be read.
         """
         with self._state:
-            held = self._held.get(episode)
+            held = self._pending.get(episode)
             if held is None:
                 raise SpoolError(f"episode {episode}: not in the spool {self.path}")
             path, end = held.path, held.sendable
@@ -188,15 +206,27 @@ class Spool:
 
     def committed(self, episode: UUID) -> None:
         """The store has it: note that durably, then delete the file. Unknown episodes are ignored."""
-        self._ledger.committed(episode)
         with self._state:
-            if episode in self._held:
-                self._forget(episode).path.unlink(missing_ok=True)
-        _sync_folder(self._episodes)
+            if self._ledger.state(episode) == "discarded":
+                self._undo_discard(episode)
+            else:
+                self._ledger.committed(episode)
+            if self._pending.get(episode) is not None:
+                self._pending.remove(episode).path.unlink(missing_ok=True)
+        self._folder.sync()
 
     def rejected(self, episode: UUID, code: str, reason: str) -> None:
-        """The server refuses it for good: note why durably, and keep the file aside in `rejected/`."""
-        self._set_aside(episode, f"rejected ({code}): {reason}")
+        """The server refuses it for good: note why durably, and keep the file aside in `rejected/`.
+
+        One that grows is not offered any more, and recorded to its end: then its account is known.
+        """
+        why = f"rejected ({code}): {reason}"
+        with self._state:
+            held = self._pending.get(episode)
+            if held is not None and held.file is not None:
+                held.refused = why
+                return
+        self._set_aside(episode, why, "rejected")
 
     def recheck(self, episode: UUID) -> None:
         """Read a sealed episode's file again, as the server found its bytes damaged; what is damaged is taken out.
@@ -204,20 +234,22 @@ class Spool:
         If anything was, `recoveries` has grown and the digest is another.
         """
         with self._state:
-            held = self._held.get(episode)
+            held = self._pending.get(episode)
         if held is None or held.file is not None:
             return
         try:
             found = recover(held.path, held.manifest, held.recoveries + 1)
         except (Corrupt, OSError) as error:
-            self._set_aside(episode, f"corrupt: {error}")
+            self._set_aside(episode, f"corrupt: {error}", "corrupt")
             return
         if found.changed:
             log.error("spool: episode %s: %s", episode, found.why)
             with self._state:
-                self._ledger.sealed(episode, found.size, found.digest, held.recoveries + 1)
-                self._sealed_bytes += found.size - held.size
-                held.size, held.digest, held.recoveries = found.size, found.digest, held.recoveries + 1
+                before = self._ledger.accounts(episode)[0] or {}
+                self._ledger.sealed(episode, found.size, found.digest, held.recoveries + 1, found.accounts)
+                self._pending.mended(episode, found.size, found.digest)
+                after = {stream: Tally.of(account) for stream, account in found.accounts.items()}
+                self.account.replaced(episode, held.manifest.ordinal, before, after)
         self._tell()
 
     def discards(self) -> list[tuple[str, list[int]]]:
@@ -262,23 +294,9 @@ class Spool:
         for file in self._growing_files():
             file.close()
         self._ledger.close()
-        os.close(self._lock_fd)
+        self._folder.unlock()
 
     # -- inside ---------------------------------------------------------------------------------------------------
-
-    def _take_lock(self, wait_s: float) -> None:
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise SpoolError(
-                        f"spool {self.path}: another agent is using it: stop that one, or name another spool.path"
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return
 
     def release_reserve(self) -> None:
         """Give the reserve back to the file system, so that open episodes can be sealed on a full disk."""
@@ -288,68 +306,83 @@ class Spool:
         """Take the reserve again once there is room."""
         self._room.take_reserve()
 
-    def _set_aside(self, episode: UUID, why: str) -> None:
+    def _begin(self, opening: Open) -> EpisodeFile:
+        """The file of an episode that has its ordinal. Raises `SpoolError` if there is none."""
+        held = Held.of(self._folder.episodes, opening)
+        try:
+            file = EpisodeFile(held.path, opening, self._commits.due)
+        except OSError as error:
+            raise SpoolError(f"{held.path}: cannot be made: {error.strerror}") from error
+        try:
+            file.append(opening)
+        except SpoolError:
+            file.close()
+            held.path.unlink(missing_ok=True)
+            raise
+        self._pending.begin(UUID(bytes=opening.episode), held, file)
+        return file
+
+    def _give_up(self, held: Held, why: str, fate: str) -> None:
+        """Note durably that an episode is not delivered; its samples are between from now on."""
+        manifest = held.manifest
+        episode = UUID(bytes=manifest.episode)
+        said = self.account.open_accounts(episode) or self._ledger.accounts(episode)[0]
+        place = unreadable_place(manifest) if said is None else given_up(said, fate)
+        with self.account.changing() as between:
+            between.count(place)
+            between.restore(manifest.between)
+            self._ledger.discarded(episode, why, accounts(place), between)
+        self.account.replaced(episode, manifest.ordinal, said or {}, place)
+
+    def _undo_discard(self, episode: UUID) -> None:
+        """The store has an episode after all that was given up: its samples are in it, and not between."""
+        sealed, given = self._ledger.accounts(episode)
+        place = {stream: Tally.of(account) for stream, account in (given or {}).items()}
+        with self.account.changing() as between:
+            between.take_out(place)
+            self._ledger.committed(episode, between)
+        ordinal = self._ledger.ordinal(episode)
+        stored = {stream: Tally.of(account) for stream, account in (sealed or {}).items()}
+        self.account.replaced(episode, ordinal, given or {}, stored)
+
+    def _set_aside(self, episode: UUID, why: str, fate: str) -> None:
         with self._state:
-            held = self._held.get(episode)
+            held = self._pending.get(episode)
             if held is None:
                 return
-            self._ledger.discarded(episode, why)
-            target = self._rejected / f"{episode}.episode"
-            held.path.rename(target)
-            target.with_suffix(".why").write_text(why + "\n", encoding="utf-8")
-            _sync_folder(self._rejected)
-            _sync_folder(self._episodes)
-            self._rejected_bytes += held.size
-            self._forget(episode, keep_growing=True)
+            self._give_up(held, why, fate)
+            target = self._folder.set_aside(held.path, str(episode), why)
+            self._pending.remove(episode, aside=True)
         log.error("spool: episode %s: %s; kept at %s", episode, why, target)
         self._tell()
 
     def _evict(self) -> bool:
         with self._state:
-            sealed = [episode for episode, held in self._held.items() if held.file is None]
-            if not sealed:
-                return False
-            victim = max(sealed, key=lambda e: (self._held[e].rank[0], -self._held[e].rank[1]))
+            victim = self._pending.least()
+        if victim is None:
+            return False
         log.warning("spool %s is full: episode %s evicted", self.path, victim)
-        self.discard(victim, "evicted")
+        self.discard(victim, "evicted", "evicted")
         return True
-
-    def _forget(self, episode: UUID, *, keep_growing: bool = False) -> Held:
-        """No longer hold an episode; with `keep_growing` one that is being recorded is recorded to its end."""
-        held = self._held.pop(episode)
-        self._order = None
-        if held.file is None:
-            self._sealed_bytes -= held.size
-        elif not keep_growing:
-            self._growing.pop(episode).close()
-        return held
 
     def _growing_files(self) -> list[EpisodeFile]:
         with self._state:
-            return list(self._growing.values())
+            return self._pending.growing()
 
     def _synced(self, file: EpisodeFile) -> None:
         episode = UUID(bytes=file.manifest.episode)
+        refused = ""
         if file.sealed and file.sendable == file.written:
             with self._state:
-                held = self._held.get(episode)
+                held = self._pending.get(episode)
                 if held is not None and held.file is not None:
-                    self._ledger.sealed(episode, file.written, file.digest, held.recoveries)
-                    held.size, held.digest, held.file = file.written, file.digest, None
-                    self._sealed_bytes += held.size
-                    del self._growing[episode]
-                elif held is None and self._growing.pop(episode, None) is not None:  # set aside meanwhile
-                    self._rejected_bytes += file.written
+                    self._ledger.sealed(episode, file.written, file.digest, held.recoveries, file.accounts)
+                    self._pending.sealed(episode, file.written, file.digest)
+                    refused = held.refused
+        if refused:
+            self._set_aside(episode, refused, "rejected")
         self._tell()
 
     def _tell(self) -> None:
         for callback in self._callbacks:
             callback()
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,11 +6,13 @@ from uuid import UUID
 import numpy as np
 import uuid_utils
 
+from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.episode.documents import FORMAT_VERSION, Chunk, Encoding, Mission, Open, StreamEntry
+from sensorium.episode.account import Between, DeviceAccount, Tally
+from sensorium.episode.documents import FORMAT_VERSION, BetweenTotals, Chunk, Encoding, Mission, Open, StreamEntry
 from sensorium.episode.records import Record, scan
 
 ROWS = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(2,), rate_hz=100.0, channels=("a", "b"))
@@ -43,6 +45,23 @@ def rows(start_ns: int, n: int, step_ns: int = 10_000_000, lost: int = 0, spec: 
     if spec is FRAMES:
         data[:] = (stamps // step_ns % 251).astype(np.uint8)[:, None, None]
     return Block(spec.name, stamps, data, lost)
+
+
+def fresh_account() -> DeviceAccount:
+    """Of a device whose spool is new."""
+    return DeviceAccount(Between({}, BetweenTotals()), 0)
+
+
+def span(block: Block) -> tuple[int, int] | None:
+    """First and last stamp."""
+    return (int(block.captured_ns[0]), int(block.captured_ns[-1])) if len(block) else None
+
+
+def add(recorder: Recorder, block: Block, dropped: Tally | None = None, *, again: bool = False) -> Block | None:
+    """As the intake and the pipeline do; `again` if it was refused before."""
+    dropped = dropped or Tally()
+    recorder.account.enter(block.stream, 0 if again else len(block) + block.lost_before + dropped.captured)
+    return recorder.add(block.stream, block, dropped, span(block))
 
 
 def chunk(row: int) -> tuple[Chunk, bytes]:

@@ -1,50 +1,392 @@
-"""The account of a stream: what became of every sample, as it grows and as a document."""
+"""The account: every sample is counted once where it enters, and leaves to exactly one fate, in exactly one place.
 
+A place is an episode, or *between*: the samples that are in none. A sample on its way to its place, or to its fate
+there, is held. So for each stream, at any time, captured = held + stored + filtered + lost over all places. Nobody else
+adds such numbers up: what drops, loses or writes samples says so here.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
-from sensorium.episode.documents import Account
+import msgspec
+
+from sensorium.episode.documents import Account, BetweenTotals, Chunk, Items, Open
+
+RULES = frozenset({"trigger", "stop", "discarded"})
+"""The rules, besides the kinds of filters, by which a sample is left out on purpose; all other fates are losses."""
+
+MAX_COUNT = 1 << 53
+"""Counts are below this, as JSON's numbers are, so that the sum over all streams of an episode fits SQL."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """A growing account of one stream."""
+    """A growing account: of one stream in one place, or of counts that are on their way to one."""
 
-    captured: int = 0
+    held: int = 0
     stored: int = 0
     filtered: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
-    away_ns: tuple[int, int] | None = None
+    estimated: bool = False
+    lost_interval_ns: tuple[int, int] | None = None
 
-    def filter(self, counts: dict[str, int]) -> None:
-        """Samples that filters dropped, by rule."""
-        for rule, n in counts.items():
-            self.captured += n
-            self.filtered[rule] = self.filtered.get(rule, 0) + n
+    @classmethod
+    def of(cls, account: Account) -> "Tally":
+        """As a document says it."""
+        fates = account.stored + sum(account.filtered.values()) + sum(account.lost.values())
+        return cls(
+            account.captured - fates,
+            account.stored,
+            dict(account.filtered),
+            dict(account.lost),
+            account.estimated,
+            account.lost_interval_ns,
+        )
 
-    def lose(self, cause: str, n: int, *, captured: bool = False) -> None:
-        """`n` samples lost; `captured` if they were counted as captured before."""
-        if n:
-            self.captured += 0 if captured else n
-            self.lost[cause] = self.lost.get(cause, 0) + n
+    @property
+    def captured(self) -> int:
+        """All of it."""
+        return self.held + self.stored + sum(self.filtered.values()) + sum(self.lost.values())
 
-    def absent(self, rate_hz: float | None, start_ns: int, end_ns: int) -> None:
-        """A sensor was away from `start_ns` to `end_ns`: what it missed is estimated from its rate."""
-        if end_ns > start_ns:
-            self.lose("away", int((end_ns - start_ns) * (rate_hz or 0.0) / 1e9))
-            before = self.away_ns or (start_ns, end_ns)
-            self.away_ns = (min(start_ns, before[0]), max(end_ns, before[1]))
+    def hold(self, n: int) -> None:
+        """`n` samples have come; their fate is open."""
+        self.held += n
+
+    def store(self, n: int) -> None:
+        """`n` of those held are written."""
+        self.held -= n
+        self.stored += n
+
+    def leave(self, fate: str, n: int) -> None:
+        """`n` of those held are left out by a rule, or lost by a cause."""
+        self.held -= n
+        self.count(fate, n)
+
+    def count(self, fate: str, n: int) -> None:
+        """`n` samples, held nowhere, are left out by a rule of `RULES`, or lost by a cause."""
+        self._add(self.filtered if fate in RULES else self.lost, fate, n)
+
+    def filter(self, kind: str, n: int) -> None:
+        """`n` samples were dropped by a filter of this kind."""
+        self._add(self.filtered, kind, n)
+
+    def absent(self, rate_hz: float | None, start_ns: int, end_ns: int) -> int:
+        """The sensor was away from `start_ns` to `end_ns`: how many samples it missed, as its rate tells."""
+        if end_ns <= start_ns:
+            return 0
+        n = int((end_ns - start_ns) * (rate_hz or 0.0) / 1e9)
+        self.count("away", n)
+        self._estimate((start_ns, end_ns))
+        return n
+
+    def add(self, other: "Tally") -> None:
+        """Take over all that another has."""
+        self.held += other.held
+        self.stored += other.stored
+        for mine, theirs in ((self.filtered, other.filtered), (self.lost, other.lost)):
+            for fate, n in theirs.items():
+                self._add(mine, fate, n)
+        if other.estimated:
+            self._estimate(other.lost_interval_ns)
+
+    def remove(self, other: "Tally") -> None:
+        """Give back what was taken over from another; that it was an estimate stays true."""
+        self.held -= other.held
+        self.stored -= other.stored
+        for mine, theirs in ((self.filtered, other.filtered), (self.lost, other.lost)):
+            for fate, n in theirs.items():
+                self._add(mine, fate, -n)
 
     def copy(self) -> "Tally":
         """As it is now."""
         return replace(self, filtered=dict(self.filtered), lost=dict(self.lost))
 
     def account(self) -> Account:
-        """As a document."""
+        """As a document; what is held is captured, and has no fate yet."""
         return Account(
             captured=self.captured,
             stored=self.stored,
             filtered=dict(self.filtered),
             lost=dict(self.lost),
-            estimated=self.away_ns is not None,
-            lost_interval_ns=self.away_ns,
+            estimated=self.estimated,
+            lost_interval_ns=self.lost_interval_ns,
         )
+
+    def __bool__(self) -> bool:
+        return bool(self.captured) or self.estimated
+
+    @staticmethod
+    def _add(counts: dict[str, int], fate: str, n: int) -> None:
+        if n:
+            counts[fate] = counts.get(fate, 0) + n
+            if not counts[fate]:
+                del counts[fate]
+
+    def _estimate(self, interval_ns: tuple[int, int] | None) -> None:
+        before = self.lost_interval_ns
+        self.estimated = True
+        if before is None or interval_ns is None:
+            self.lost_interval_ns = before or interval_ns
+        else:
+            self.lost_interval_ns = (min(before[0], interval_ns[0]), max(before[1], interval_ns[1]))
+
+
+Place = dict[str, Tally]
+"""What became of the samples of one place, by stream."""
+
+
+def accounts(place: Mapping[str, Tally]) -> dict[str, Account]:
+    """As documents, by stream; streams of which there is nothing to say are left out."""
+    return {stream: tally.account() for stream, tally in place.items() if tally}
+
+
+def merge(into: Place, place: Mapping[str, Tally]) -> None:
+    """Add the counts of a place to those of another."""
+    for stream, tally in place.items():
+        into.setdefault(stream, Tally()).add(tally)
+
+
+def withdraw(out_of: Place, place: Mapping[str, Tally]) -> None:
+    """Take the counts of a place out of those of another, into which they were merged."""
+    for stream, tally in place.items():
+        out_of.setdefault(stream, Tally()).remove(tally)
+
+
+def copied(place: Mapping[str, Tally]) -> Place:
+    """As it is now."""
+    return {stream: tally.copy() for stream, tally in place.items()}
+
+
+def given_up(episode: Mapping[str, Account], fate: str) -> Place:
+    """What becomes of an episode's samples if it is not delivered: those that it stored, or held, leave to `fate`."""
+    place = {stream: Tally.of(account) for stream, account in episode.items()}
+    for tally in place.values():
+        kept = tally.held + tally.stored
+        tally.held = tally.stored = 0
+        tally.count(fate, kept)
+    return place
+
+
+def unreadable_place(manifest: Open) -> Place:
+    """Of an episode of which nothing can be read, and nothing was noted: how much was lost is not known."""
+    interval_ns = (manifest.start_ns, manifest.start_ns)
+    return {entry.spec.name: Tally(estimated=True, lost_interval_ns=interval_ns) for entry in manifest.streams}
+
+
+def problem(account: Account, limit_ns: int) -> str:
+    """What is wrong with an account that came from somewhere; empty if it holds. Its interval is within `limit_ns`."""
+    counts = [account.captured, account.stored, *account.filtered.values(), *account.lost.values()]
+    interval = account.lost_interval_ns or ()
+    if not all(0 <= count < MAX_COUNT for count in counts) or not all(-limit_ns <= ns <= limit_ns for ns in interval):
+        return "a number is out of range"
+    if not account.balances:
+        return (
+            f"captured {account.captured} is not stored {account.stored}"
+            f" + filtered {sum(account.filtered.values())} + lost {sum(account.lost.values())}"
+        )
+    return ""
+
+
+# -- after a crash -----------------------------------------------------------------------------------------------------
+
+
+def corrected(before: Account, rows: int) -> Account:
+    """The account of a sealed stream of which only `rows` can still be read: the others are lost, `corrupt`."""
+    tally = Tally.of(before)
+    tally.stored = rows
+    tally.count("corrupt", before.stored - rows)
+    return tally.account()
+
+
+def estimated(
+    last: Chunk | Items | None, rows: int, corrupt: int, rate_hz: float | None, interval_ns: tuple[int, int]
+) -> Account:
+    """The account of a stream whose file was never sealed: captured but not stored is what its last header counted,
+    and what its rate says fell after it.
+
+    Args:
+        last: The stream's last readable header, with its running counts.
+        rows: How many rows can be read.
+        corrupt: How many rows are missing among those.
+        interval_ns: From the stream's last stamp (or the episode's start) to the last stamp of any stream.
+    """
+    tally = Tally(stored=rows, estimated=True, lost_interval_ns=interval_ns)
+    if last is not None:
+        tally.filtered, tally.lost = dict(last.filtered), dict(last.lost)
+    tally.count("corrupt", corrupt)
+    counted = (0 if last is None else last.captured) - tally.captured
+    expected = int((interval_ns[1] - interval_ns[0]) * (rate_hz or 0.0) / 1e9)
+    tally.count("interrupted", max(0, counted, expected))
+    return tally.account()
+
+
+# -- between -----------------------------------------------------------------------------------------------------------
+
+
+class Between:
+    """The samples of a spool that are in no episode: those since the last OPEN, and all since the spool was made.
+
+    Each stream's total has the number of its last change; numbers grow over all streams. So a part of the totals can be
+    told, and what is told last wins.
+    """
+
+    def __init__(self, since: Mapping[str, Account], total: BetweenTotals) -> None:
+        self.since: Place = {stream: Tally.of(account) for stream, account in since.items()}
+        self._total: Place = {stream: Tally.of(account) for stream, account in total.streams.items()}
+        self._numbers = dict(total.numbers)
+        self._changed: set[str] = set()
+
+    @classmethod
+    def of_old(cls, since: Mapping[str, Account]) -> "Between":
+        """Of a spool that kept no totals: they begin with what no OPEN has told of yet."""
+        between = cls({}, BetweenTotals())
+        between.count({stream: Tally.of(account) for stream, account in since.items()})
+        return between
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was counted since the last `totals`."""
+        return bool(self._changed)
+
+    def count(self, place: Mapping[str, Tally]) -> None:
+        """More samples are in no episode."""
+        merge(self.since, place)
+        merge(self._total, place)
+        self._changed |= place.keys()
+
+    def take_back(self, place: Mapping[str, Tally]) -> None:
+        """These are in an episode after all, and no OPEN has told of them."""
+        withdraw(self.since, place)
+        self.take_out(place)
+
+    def take_out(self, place: Mapping[str, Tally]) -> None:
+        """These are in an episode after all; an OPEN may have told of them."""
+        withdraw(self._total, place)
+        self._changed |= place.keys()
+
+    def carry(self, kept: Mapping[str, Tally]) -> dict[str, Account]:
+        """What the next OPEN tells: all but what is `kept` for a later one."""
+        withdraw(self.since, kept)
+        told = accounts(self.since)
+        self.since = {stream: tally.copy() for stream, tally in kept.items()}
+        return told
+
+    def restore(self, told: Mapping[str, Account]) -> None:
+        """An OPEN that told of these will not be delivered: the next one does."""
+        merge(self.since, {stream: Tally.of(account) for stream, account in told.items()})
+
+    def totals(self) -> BetweenTotals:
+        """All since the spool was made, as a document."""
+        for stream in sorted(self._changed):
+            self._numbers[stream] = max(self._numbers.values(), default=0) + 1
+        self._changed.clear()
+        streams = {stream: self._total[stream].account() for stream in self._numbers}
+        return BetweenTotals(numbers=dict(self._numbers), streams=streams)
+
+    def copy(self) -> "Between":
+        """As it is now."""
+        other = Between({}, BetweenTotals())
+        other.since, other._total = copied(self.since), copied(self._total)
+        other._numbers, other._changed = dict(self._numbers), set(self._changed)
+        return other
+
+
+# -- a run -------------------------------------------------------------------------------------------------------------
+
+
+class DeviceAccount:
+    """What became of every sample that a device captured in this run, and of all that its spool has between episodes.
+
+    What enters is held until it is counted in an episode's place, or between. Thread-safe, but for the tallies of an
+    episode's place: those are the recorder's.
+
+    Args:
+        first_ordinal: Episodes from this ordinal on are of this run.
+    """
+
+    def __init__(self, between: Between, first_ordinal: int) -> None:
+        self._lock = threading.RLock()
+        self._between = between
+        self._first_ordinal = first_ordinal
+        self._captured: dict[str, int] = {}
+        self._open: dict[UUID, Place] = {}
+        self._settled: Place = {}
+
+    def enter(self, stream: str, n: int) -> None:
+        """`n` samples were captured, or are known to be lost."""
+        with self._lock:
+            self._captured[stream] = self._captured.get(stream, 0) + n
+
+    def begin(self, episode: UUID, place: Place) -> None:
+        """An episode is open, and counts in `place`; what is there already was between, and the spool knows."""
+        with self._lock:
+            withdraw(self._settled, place)
+            self._open[episode] = place
+
+    def sealed(self, episode: UUID) -> None:
+        """Its file says what its place says; if it was given up meanwhile, that stands."""
+        with self._lock:
+            merge(self._settled, self._open.pop(episode, {}))
+
+    def open_accounts(self, episode: UUID) -> dict[str, Account] | None:
+        """The accounts of an open episode, None if it is not one."""
+        with self._lock:
+            place = self._open.get(episode)
+            return None if place is None else {stream: tally.account() for stream, tally in place.items()}
+
+    def between(self, stream: str, tally: Tally) -> None:
+        """What entered is in no episode."""
+        with self._lock:
+            self._between.count({stream: tally})
+            merge(self._settled, {stream: tally})
+
+    def absent(
+        self, stream: str, rate_hz: float | None, start_ns: int, end_ns: int, episode: Tally | None = None
+    ) -> None:
+        """A sensor was away: what it missed enters, and is lost, in an open `episode` or between."""
+        missed = Tally()
+        self.enter(stream, missed.absent(rate_hz, start_ns, end_ns))
+        if episode is not None:
+            episode.add(missed)
+        elif missed:
+            self.between(stream, missed)
+
+    def replaced(self, episode: UUID, ordinal: int, before: Mapping[str, Account], after: Mapping[str, Tally]) -> None:
+        """What an episode of this spool had stored has another fate now: `after`, here or between."""
+        with self._lock:
+            if self._open.pop(episode, None) is None:
+                if ordinal < self._first_ordinal:
+                    return
+                withdraw(self._settled, {stream: Tally.of(account) for stream, account in before.items()})
+            merge(self._settled, after)
+
+    @contextmanager
+    def changing(self) -> Iterator[Between]:
+        """What is between, to be changed and made durable as one: without an error the change holds."""
+        with self._lock:
+            draft = self._between.copy()
+            yield draft
+            self._between = draft
+
+    def totals(self) -> dict[str, Account]:
+        """What became of every sample of this run, by stream; what is still held is captured alone."""
+        with self._lock:
+            found: Place = {stream: Tally() for stream in self._captured}
+            for place in (self._settled, *self._open.values()):
+                merge(found, place)
+            return {
+                stream: msgspec.structs.replace(tally.account(), captured=self._captured.get(stream, 0))
+                for stream, tally in found.items()
+            }
+
+    def held(self) -> dict[str, int]:
+        """How many samples of each stream have no fate yet; none, once everything has ended."""
+        totals = self.totals().items()
+        held = {
+            name: each.captured - each.stored - sum(each.filtered.values()) - sum(each.lost.values())
+            for name, each in totals
+        }
+        return {name: n for name, n in held.items() if n}

@@ -84,6 +84,16 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.captured == self.stored + sum(self.filtered.values()) + sum(self.lost.values())
 
 
+class BetweenTotals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Running totals, per stream, of a spool's samples that are in no episode, since the spool was made.
+
+    `numbers` says of each stream when its total changed last, counted over all streams; the largest is the latest.
+    """
+
+    numbers: dict[str, int] = {}
+    streams: dict[str, Account] = {}
+
+
 class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """OPEN, record 0: the manifest. The interval is half-open, in the device's clock.
 

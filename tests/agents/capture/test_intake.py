@@ -17,10 +17,11 @@ from sensorium.agents.device_file import check_device
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.account import Tally
 from sensorium.episode.documents import Seal
 from sensorium.episode.records import Record
 from sensorium.errors import SensorLost
-from tests.agents.building import records
+from tests.agents.building import fresh_account, records
 
 
 class Plugged:
@@ -52,7 +53,7 @@ def spec(rate_hz: float | None, axes: int = 3) -> StreamSpec:
 def changes(first: StreamSpec, second: StreamSpec) -> list[str]:
     """What the intake says of a sensor that is lost and comes back as `second`."""
     drivers = [Plugged(first, lost=True), Plugged(second, lost=False)]
-    made = Intake({"imu": drivers[0]}, {"imu": lambda: drivers[1]}, live=True)
+    made = Intake({"imu": drivers[0]}, {"imu": lambda: drivers[1]}, fresh_account(), live=True)
     made.start()
     said: list[str] = []
     try:
@@ -159,14 +160,16 @@ def test_a_malformed_block_costs_only_itself() -> None:
             stranger = Block("gps", np.arange(2, dtype=np.int64), np.zeros((2, 3)))
             return [wrong_type, stepping_back, stranger, good]
 
-    made = Intake({"imu": Careless(spec(100.0), lost=False)}, {}, live=True)
+    account = fresh_account()
+    made = Intake({"imu": Careless(spec(100.0), lost=False)}, {}, account, live=True)
     made.start()
     try:
         first = made.take(10.0)
         assert first is not None
         assert first.block is not None
         assert len(first.block) == 2
-        assert first.lost == {"malformed": 11}
+        assert first.lost == Tally(lost={"malformed": 11})
+        assert account.held() == {"imu": 13}
     finally:
         made.stop()
 
@@ -197,6 +200,7 @@ def test_a_replay_comes_in_the_order_of_its_stamps_whoever_is_faster(slow: str, 
     made = Intake(
         {"a": Scripted("a", [0, 20, 40, 60], pauses["a"]), "b": Scripted("b", [10, 30, 50], pauses["b"])},
         {},
+        fresh_account(),
         live=False,
     )
     made.start()

@@ -57,7 +57,7 @@ def pipeline(spool: Spool, pool: EncoderPool, *, live: bool) -> tuple[Pipeline, 
         spool, Interval(100 * SECOND), manifest(*specs, spool_id=spool.spool_id), grace_ns=None, pool=pool
     )
     chain = FilterChain(specs, {"imu": [Rate(kind="rate", max_hz=50.0)]})
-    return Pipeline(chain, recorder, streams_of({"rig": specs}, specs), live=live), recorder
+    return Pipeline(chain, recorder, streams_of({"rig": specs}, specs), spool.account, live=live), recorder
 
 
 def blocks(n: int) -> Iterator[Block]:
@@ -81,6 +81,7 @@ def test_a_replay_waits_for_room_and_loses_nothing(small: Spool) -> None:
             server.collect()
             made.retry()
             assert waits < 100
+        recorder.account.enter(block.stream, len(block))
         made.accept(Arrival("rig", order, block, block.stream))
     server.collect()
     made.finish()
@@ -92,7 +93,7 @@ def test_a_replay_waits_for_room_and_loses_nothing(small: Spool) -> None:
     accounts = [seal.account for seal in server.seals]
     assert sum(account["imu"].filtered.get("rate", 0) for account in accounts) == 175
     assert all(account.balances and not account.lost for each in accounts for account in each.values())
-    assert recorder.totals()["imu"].captured == 350
+    assert recorder.account.totals()["imu"].captured == 350
 
 
 def test_a_live_device_loses_and_counts(small: Spool) -> None:
@@ -100,13 +101,14 @@ def test_a_live_device_loses_and_counts(small: Spool) -> None:
     made, recorder = pipeline(small, pool, live=True)
     server = Server(small)
     for order, block in enumerate(blocks(35)):
+        recorder.account.enter(block.stream, len(block))
         made.accept(Arrival("rig", order, block, block.stream))
         assert made.empty
         assert small.used_bytes() <= 16 << 20
     made.finish()
     server.collect()
     pool.close()
-    total = recorder.totals()["cam"]
+    total = recorder.account.totals()["cam"]
     between = small.between()["cam"]
     assert total.captured == 35
     assert between.lost["spool_full"] == 35 - len(server.stamps[0]) > 0

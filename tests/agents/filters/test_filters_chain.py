@@ -70,7 +70,7 @@ def test_without_filters_everything_passes_as_it_is():
     block = block_of(FRONT, 3, lost_before=2)
     (result,) = chain.step(block)
     assert chain.specs == SPECS
-    assert (result.stream, result.block, result.filtered) == ("front", block, {})
+    assert (result.stream, result.block, result.dropped.filtered) == ("front", block, {})
 
 
 def test_filters_run_in_the_order_they_stand_in():
@@ -86,10 +86,10 @@ def test_filters_run_in_the_order_they_stand_in():
 def test_drops_are_counted_by_kind():
     chain = FilterChain(SPECS, {"front": [Rate(max_hz=15), Duplicate(max_distance=64), Rate(max_hz=1000)]})
     first, second = chain.step(block_of(FRONT, 10)), chain.step(block_of(FRONT, 10, start=10))
-    assert [(result.stream, len(result.block), result.filtered) for result in first] == [
+    assert [(result.stream, len(result.block), result.dropped.filtered) for result in first] == [
         ("front", 1, {"rate": 5, "duplicate": 4})
     ]
-    assert [(result.stream, result.block, result.filtered) for result in second] == [
+    assert [(result.stream, result.block, result.dropped.filtered) for result in second] == [
         ("front", None, {"rate": 5, "duplicate": 5})
     ]
 
@@ -112,7 +112,7 @@ def test_derived_streams_come_after_the_given_and_have_filters_of_their_own():
     results = chain.step(block_of(FRONT, 12)) + chain.step(block_of(IMU, 8))
     for result in results:
         result.block.check(specs[result.stream])
-    assert [(result.stream, len(result.block), result.filtered) for result in results] == [
+    assert [(result.stream, len(result.block), result.dropped.filtered) for result in results] == [
         ("front", 4, {"rate": 8}),
         ("front.small", 6, {"rate": 6}),
         ("front.tiny", 6, {}),
@@ -127,14 +127,14 @@ def test_a_loss_survives_filters_that_leave_nothing_or_forget_it():
         (result,) = chain.step(block_of(FRONT, 3, lost_before=7))
         result.block.check(chain.specs[0])
         assert result.block.lost_before == 7
-        assert len(result.block) + sum(result.filtered.values()) == 3
+        assert len(result.block) + sum(result.dropped.filtered.values()) == 3
 
 
 def test_a_loss_survives_into_a_derived_stream():
     chain = FilterChain([FRONT], {"front": [Resize(size=(4, 4)), Nothing(into="none")]})
     alone = Block("front", np.arange(0), np.empty((0, 24, 32), np.uint8), 5)
     for result in chain.step(alone):
-        assert (len(result.block), result.block.lost_before, result.filtered) == (0, 5, {})
+        assert (len(result.block), result.block.lost_before, result.dropped.filtered) == (0, 5, {})
         result.block.check({made.name: made for made in chain.specs}[result.stream])
 
 
@@ -194,7 +194,7 @@ def test_the_account_of_every_stream_balances(picked, picked_after, derive_at, b
     start = 0
     for number, (n, lost_before) in enumerate(blocks):
         for result in chain.step(block_of(FRONT, n, start, lost_before, seed=number)):
-            filtered[result.stream].update(result.filtered)
+            filtered[result.stream].update(result.dropped.filtered)
             captured[result.stream] += result.captured
             if result.block is not None:
                 result.block.check(specs[result.stream])

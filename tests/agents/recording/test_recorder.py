@@ -21,13 +21,14 @@ from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import Manual
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.account import Tally
 from sensorium.episode.codecs.contract import ChunkCodec
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Note, Open, Seal
 from sensorium.episode.layout import checked
 from sensorium.episode.records import Record
 from sensorium.errors import SpoolFull
-from tests.agents.building import FRAMES, ROWS, manifest, records, rows
+from tests.agents.building import FRAMES, ROWS, add, manifest, records, rows
 
 SECOND = 10**9
 
@@ -86,13 +87,9 @@ def recorder(spool: Spool, pool: EncoderPool) -> Make:
     return make
 
 
-def span(block: Block) -> tuple[int, int] | None:
-    return (int(block.captured_ns[0]), int(block.captured_ns[-1])) if len(block) else None
-
-
 def give(recorder: Recorder, *blocks: Block) -> None:
     for block in blocks:
-        assert recorder.add(block.stream, block, {}, span(block)) is None
+        assert add(recorder, block) is None
 
 
 def finish(recorder: Recorder, *names: str) -> None:
@@ -143,7 +140,7 @@ def test_every_sample_lands_once_and_every_account_balances(
         block = queues[name].pop(0)
         rules = data.draw(st.sampled_from([{}, {"rate": 3}]))
         dropped[name] += sum(rules.values())
-        assert recorder.add(name, block, rules, span(block)) is None
+        assert add(recorder, block, Tally(filtered=dict(rules))) is None
     finish(recorder)
     found = episodes(spool)
     between = spool.between()
@@ -157,7 +154,7 @@ def test_every_sample_lands_once_and_every_account_balances(
         assert sum(a.captured for a in accounts) == len(expected[name]) + lost[name] + dropped[name]
         assert sum(sum(a.lost.values()) for a in accounts) == lost[name]
         assert sum(sum(a.filtered.values()) for a in accounts) == dropped[name]
-        assert recorder.totals()[name].captured == len(expected[name]) + lost[name] + dropped[name]
+        assert recorder.account.totals()[name].captured == len(expected[name]) + lost[name] + dropped[name]
     for episode in found:
         for name, stamps in episode.stamps.items():
             assert all(episode.start_ns <= stamp < episode.end_ns for stamp in stamps)
@@ -278,7 +275,7 @@ def test_a_seal_that_had_no_room_is_tried_again_and_what_comes_meanwhile_is_late
     finish(made)
     (episode,) = episodes(spool)
     assert {name: len(stamps) for name, stamps in episode.stamps.items()} == {"imu": 30, "cam": 0}
-    assert made.totals()["cam"].lost == {"late": 3}
+    assert made.account.totals()["cam"].lost == {"late": 3}
 
 
 def test_an_event_claims_nothing_from_before_the_clock_stepped_back(recorder: Make, spool: Spool) -> None:
@@ -289,7 +286,7 @@ def test_an_event_claims_nothing_from_before_the_clock_stepped_back(recorder: Ma
     finish(made, "imu")
     (episode,) = episodes(spool)
     assert episode.stamps["imu"] == again.captured_ns.tolist()
-    assert made.totals()["imu"].filtered == {"trigger": 50}
+    assert made.account.totals()["imu"].filtered == {"trigger": 50}
 
 
 def test_after_the_last_episode_samples_are_filtered_by_stop(recorder: Make, spool: Spool) -> None:
@@ -311,7 +308,7 @@ def test_a_full_spool_takes_nothing_and_loses_nothing(tmp_path: Path, pool: Enco
     rest = None
     taken = 0
     for i in range(20):
-        rest = made.add("cam", frames.between(i, i + 1), {}, (i * SECOND, i * SECOND))
+        rest = add(made, frames.between(i, i + 1))
         if rest is not None:
             break
         taken += 1
@@ -323,7 +320,8 @@ def test_a_full_spool_takes_nothing_and_loses_nothing(tmp_path: Path, pool: Enco
     (first,) = episodes(spool)
     assert len(first.stamps["cam"]) == taken
     spool.committed(spool.waiting()[0].episode)
-    assert made.add("cam", frames.between(taken, 20), {}, (taken * SECOND, 19 * SECOND)) is None
+    assert add(made, frames.between(taken, taken + 1), again=True) is None
+    assert add(made, frames.between(taken + 1, 20)) is None
     assert made.full == ""
     finish(made, "cam")
     (second,) = episodes(spool)
@@ -489,7 +487,7 @@ def test_event_spans_are_disjoint_and_the_same_for_any_delivery(
     while any(queues.values()):
         name = data.draw(st.sampled_from([name for name, queue in queues.items() if queue]))
         block = queues[name].pop(0)
-        recorder.add(name, block, {}, span(block))
+        add(recorder, block)
     finish(recorder)
     found = sorted(episodes(spool), key=lambda e: e.start_ns)
     for name, n, period in (("imu", 500, step), ("cam", 71, 7 * step)):

@@ -23,9 +23,10 @@ from sensorium.agents.triggers.expression import ExpressionConfig
 from sensorium.agents.triggers.motion import MotionConfig
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account, Note, Open, Seal
 from sensorium.errors import ConfigError
-from tests.agents.building import manifest, records
+from tests.agents.building import add, manifest, records
 
 SECOND = 10**9
 CHANNELS = ("gx", "gy", "gz", "ax", "ay", "az")
@@ -230,9 +231,10 @@ def test_a_stream_of_which_filters_leave_nothing_does_not_hold_up_the_rest(tmp_p
         recorder = Recorder(spool, trigger, manifest(IMU, CAM, spool_id=spool.spool_id), pool=pool, grace_ns=None)
         for n in range(20):
             start_ns = n * SECOND // 10
-            recorder.add("cam", None, {"duplicate": 1}, (start_ns, start_ns))
+            recorder.account.enter("cam", 1)
+            recorder.add("cam", None, Tally(filtered={"duplicate": 1}), (start_ns, start_ns))
             rows = [start_ns + k * 10_000_000 for k in range(10)]
-            recorder.add("imu", turning(rows, 5.0 if n == 10 else 0.0), {}, (rows[0], rows[-1]))
+            add(recorder, turning(rows, 5.0 if n == 10 else 0.0))
         assert len(recorder.sealed) == 1
         recorder.stop()
     finally:

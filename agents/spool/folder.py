@@ -1,0 +1,75 @@
+"""The folder of a spool: where its files are, and the lock that keeps other processes out."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from sensorium.errors import SpoolError
+
+
+class Folder:
+    """Made if absent, locked (flock) until `unlock`.
+
+    Raises:
+        SpoolError: it cannot be made, or another process holds it for longer than `wait_s`.
+    """
+
+    def __init__(self, path: Path, wait_s: float) -> None:
+        self.path = path
+        self.episodes = path / "episodes"
+        self.rejected = path / "rejected"
+        try:
+            for folder in (self.episodes, self.rejected):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise SpoolError(f"spool {path}: {error.strerror}; check `spool.path` in the device file") from error
+        try:
+            self._take_lock(wait_s)
+        except BaseException:
+            self.unlock()
+            raise
+
+    def unlock(self) -> None:
+        """Let go of it."""
+        os.close(self._lock_fd)
+
+    def sync(self) -> None:
+        """Make durable which files there are."""
+        _sync(self.episodes)
+
+    def set_aside(self, file: Path, name: str, why: str) -> Path:
+        """Move an episode's file to the rejected, and write beside it why; where it is now."""
+        target = self.rejected / f"{name}.episode"
+        file.rename(target)
+        target.with_suffix(".why").write_text(why + "\n", encoding="utf-8")
+        _sync(self.rejected)
+        _sync(self.episodes)
+        return target
+
+    def rejected_bytes(self) -> int:
+        """What lies among the rejected."""
+        return sum(file.stat().st_size for file in self.rejected.iterdir())
+
+    def _take_lock(self, wait_s: float) -> None:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise SpoolError(
+                        f"spool {self.path}: another agent is using it: stop that one, or name another spool.path"
+                    ) from None
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
