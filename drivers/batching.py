@@ -53,7 +53,7 @@ def rows_source(stream: str, captured_ns: Stamps, data: Samples, lost_before: St
         yield last_ns, Block(stream, captured_ns[:0], data[:0], int(lost_before[-1]))
 
 
-class Window:
+class Batcher:
     """Rows of several streams, as a file has them one after the other, gathered until they span `BLOCK_NS`.
 
     Streams need not agree in rate. Their stamps may be out of step by up to a second; beyond that, time was reset.

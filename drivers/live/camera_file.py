@@ -72,9 +72,11 @@ def _frames(path: Path, spec: StreamSpec) -> Source:
         last_ns, seen, lost, begin = -1, 0, 0, 0.0
         while capture.grab():
             seen += 1
+            # where the first frame stands in the file's own count, which `promised_frames` has to take off
             begin = begin if seen > 1 else max(0.0, capture.get(cv2.CAP_PROP_PTS))
             captured_ns = position_ns(capture.get(cv2.CAP_PROP_POS_MSEC))
             decoded, image = capture.retrieve()
+            # a stamp behind the last one would say that the clock was set back, which no file's is
             if not decoded or image is None or captured_ns <= last_ns:
                 lost += 1
                 continue
@@ -86,6 +88,7 @@ def _frames(path: Path, spec: StreamSpec) -> Source:
             yield captured_ns, Block(spec.name, np.array([captured_ns], np.int64), image[None], lost)
             last_ns, lost = captured_ns, 0
         promised = promised_frames(capture, path, seen, last_ns, begin, spec.rate_hz)
+        # where the header states a duration alone the promise is an estimate: so little short of it is not a loss
         if seen < promised * 0.99 - 1:
             log.warning("camera file %s: %d frames of %d; is it cut short or damaged?", path, seen, promised)
             lost += promised - seen

@@ -77,7 +77,7 @@ class ImuWitmotionConfig(DriverConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream:
+class _PacketStream:
     """One stream: which packets' words make its sample, in which columns, and the value of one count."""
 
     spec: StreamSpec
@@ -276,14 +276,14 @@ def open_port(path: str, baud: int) -> serial.Serial:
 
 def _streams(
     name: str, config: ImuWitmotionConfig, kinds: Sequence[int], keeps_time: bool, rate_hz: float | None
-) -> list[_Stream]:
+) -> list[_PacketStream]:
     """The streams that a cycle of `kinds` makes."""
     gyro = math.radians(config.gyro_range_dps)
     accel = config.accel_range_g * STANDARD_GRAVITY
     mag, mag_unit = (config.mag_ut_per_count * 1e-6 * 32768, "T") if config.mag_ut_per_count else (32768.0, "count")
     xyz, six = (0, 1, 2), (0, 1, 2, 4, 5, 6)  # the fourth word is a temperature or a voltage, by model
     rates, forces = ("gx", "gy", "gz"), ("ax", "ay", "az")
-    streams: list[_Stream] = []
+    streams: list[_PacketStream] = []
 
     def add(
         stream: str,
@@ -310,7 +310,7 @@ def _streams(
             bits=16,
         )
         scale = tuple(side / 32768 for side in full_scale) or None
-        streams.append(_Stream(spec, tuple(needs), tuple(columns), scale))
+        streams.append(_PacketStream(spec, tuple(needs), tuple(columns), scale))
 
     if wit.ACCELERATION in kinds and wit.ANGULAR_RATE in kinds:
         unit = ", ".join(["rad/s"] * 3 + ["m/s^2"] * 3)

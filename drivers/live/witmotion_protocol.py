@@ -137,9 +137,13 @@ class Cycles:
         ended = []
         if self._start is None:
             self._start = start
+        # By the packet's place; the nearest cycle, as some bytes may have been lost or added since this one began.
         passed = round((start - self._start) / self._bytes)
+        # In this cycle it would stand before a packet that came already, yet kinds come in order: it is of a later one.
         if passed < 0 or (passed == 0 and any(slot <= self._slot[kind] for kind in self._open)):
             passed = 1  # many bytes vanished: not this cycle, but nothing says how many
+        # After a whole cycle the next one begins late. If what fills the gap begins as this packet does, it is all that
+        # is left of a cycle that was cut off; else bytes were added.
         elif passed == 1 and slot == 0 and not self._open and start - self._start > self._bytes:
             passed += bool(packet.after) and bytes((HEAD, packet.kind)).startswith(packet.after)
         if passed > 0:

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sensorium.drivers import pacing
-from sensorium.drivers.batching import Window, estimate_rate_hz
+from sensorium.drivers.batching import Batcher, estimate_rate_hz
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer
@@ -94,7 +94,7 @@ class ReplayCsvConfig(DriverConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream:
+class _ColumnStream:
     """One stream's columns: their places in a row, and the factors to SI."""
 
     spec: StreamSpec
@@ -144,10 +144,10 @@ class _Table:
             " dates where its unit is iso; see also `delimiter`, `decimal` and `header`"
         )
 
-    def stream(self, name: str, mapped: MappedStream) -> _Stream:
+    def stream(self, name: str, mapped: MappedStream) -> _ColumnStream:
         """The stream called `name`; its rate is not known yet unless it was stated."""
         places = [self._place(field) for field in mapped.fields]
-        return _Stream(mapped.spec(name), places, mapped.factors)
+        return _ColumnStream(mapped.spec(name), places, mapped.factors)
 
     def stamp_ns(self, cells: list[str]) -> int:
         """The row's stamp; `ValueError` where it has none, or too few cells."""
@@ -155,9 +155,9 @@ class _Table:
             raise ValueError(f"got {len(cells)} cells, expected {self._width}")
         return self._read_ns(cells[self._time])
 
-    def play(self, streams: list[_Stream]) -> pacing.Source:
+    def play(self, streams: list[_ColumnStream]) -> pacing.Source:
         """All rows of the file, from its beginning."""
-        window = Window(one.spec for one in streams)
+        batcher = Batcher(one.spec for one in streams)
         bad = BadRows(self._path)
         before_ns = -(2**63)
         with closing(self.rows()) as rows:
@@ -167,7 +167,7 @@ class _Table:
                 except ValueError as error:
                     bad.say(line, error)
                     for one in streams:
-                        window.lose(one.spec.name)
+                        batcher.lose(one.spec.name)
                     continue
                 if stamp_ns < before_ns:
                     log.warning("%s:%d: time steps back by %d ns", self._path, line, before_ns - stamp_ns)
@@ -177,11 +177,11 @@ class _Table:
                         sample = one.sample(cells)
                     except ValueError as error:
                         bad.say(line, f"{one.spec.name}: {error}")
-                        window.lose(one.spec.name)
+                        batcher.lose(one.spec.name)
                     else:
                         if sample is not None:
-                            yield from window.add(one.spec.name, stamp_ns, sample)
-        yield from window.end()
+                            yield from batcher.add(one.spec.name, stamp_ns, sample)
+        yield from batcher.end()
 
     def _place(self, column: Source) -> int:
         if isinstance(column, int):
@@ -199,7 +199,7 @@ class _Table:
         return self._titles.index(column)
 
 
-def _rated(stream: _Stream, table: _Table, rows: list[tuple[int, list[str]]]) -> StreamSpec:
+def _rated(stream: _ColumnStream, table: _Table, rows: list[tuple[int, list[str]]]) -> StreamSpec:
     """The stream's spec with the rate that its first rows show, unless one was stated."""
     if stream.spec.rate_hz is not None:
         return stream.spec

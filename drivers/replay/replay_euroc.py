@@ -70,7 +70,7 @@ class ReplayEurocConfig(DriverConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class _Sensor:
+class _SensorFolder:
     """One sensor folder, ready to play."""
 
     spec: StreamSpec
@@ -92,7 +92,7 @@ def _root(path: Path) -> Path:
     raise ConfigError(f"{path}: no such folder; expected the folder mav0 of a recording, give it as `path`")
 
 
-def _play(sensors: list[_Sensor]) -> Source:
+def _play(sensors: list[_SensorFolder]) -> Source:
     pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="euroc-decode")
     try:
         yield from merge([sensor.source(pool) for sensor in sensors])
@@ -100,7 +100,7 @@ def _play(sensors: list[_Sensor]) -> Source:
         pool.shutdown(cancel_futures=True)
 
 
-def _load(folder: Path, name: str) -> _Sensor | None:
+def _load(folder: Path, name: str) -> _SensorFolder | None:
     """The sensor in `folder`, or None, said in the log, where there is nothing that can be played."""
     calibration = _sensor(folder)
     kind = str(calibration.get("sensor_type", "camera" if (folder / "data").is_dir() else "")).lower()
@@ -152,7 +152,7 @@ def _table(folder: Path) -> Path:
 # Cameras
 
 
-def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sensor | None:
+def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _SensorFolder | None:
     table = _table(folder)
     bad, broken = BadRows(table), BadRows(folder / "data", "/")
     stamps: list[int] = []
@@ -185,7 +185,7 @@ def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sen
         stamps_from="source",
     )
     lost = bad.lost_before(len(stamps))
-    return _Sensor(
+    return _SensorFolder(
         spec,
         lambda pool: _pictures(spec, captured_ns, files, lost, lambda file: pool.submit(_decode, broken, file)),
     )
@@ -236,7 +236,7 @@ def _decode(broken: BadRows, file: Path) -> Samples | None:
 # IMUs and other tables of numbers
 
 
-def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str) -> _Sensor | None:
+def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str) -> _SensorFolder | None:
     table = _table(folder)
     bad = BadRows(table)
     titles = _titles(table)
@@ -278,7 +278,7 @@ def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str
         noise_density=tuple(noise) if len(noise) == width else None,
     )
     lost = bad.lost_before(len(rows))
-    return _Sensor(spec, lambda _: rows_source(stream, captured_ns, data, lost))
+    return _SensorFolder(spec, lambda _: rows_source(stream, captured_ns, data, lost))
 
 
 def _stamp(text: str) -> int:

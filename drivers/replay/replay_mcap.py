@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from sensorium.drivers import pacing
-from sensorium.drivers.batching import Window, estimate_rate_hz
+from sensorium.drivers.batching import Batcher, estimate_rate_hz
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer
@@ -68,20 +68,20 @@ class ReplayMcapConfig(DriverConfig):
         path = base / self.path
         seen = _look(McapFile(path))
         wanted = self.streams if self.streams is not None else _known(path, seen)
-        parts = []
-        for part, stream in wanted.items():
+        streams = []
+        for part, mapped in wanted.items():
             try:
-                parts.append(self._part(path, f"{name}.{part}", stream, seen))
+                streams.append(self._topic_stream(path, f"{name}.{part}", mapped, seen))
             except ConfigError as error:
                 if self.streams is not None:
                     raise
                 log.warning("%s: not taken", error)
-        if not parts:
+        if not streams:
             raise ConfigError(f"{path}: no topic of a known type; map some under `streams`")
         clock = Clock(kind="recording", states_utc=self.utc)
-        return Paced([part.spec for part in parts], clock, _play(path, parts), Pacer(self.pace))
+        return Paced([one.spec for one in streams], clock, _play(path, streams), Pacer(self.pace))
 
-    def _part(self, path: Path, name: str, stream: McapStream, seen: "dict[str, _Topic]") -> "_Part":
+    def _topic_stream(self, path: Path, name: str, stream: McapStream, seen: "dict[str, _Topic]") -> "_TopicStream":
         if stream.topic not in seen:
             hint = nearest(stream.topic, seen)
             raise ConfigError(f"{path}: no topic {stream.topic!r}{hint}; found {', '.join(sorted(seen))}")
@@ -99,8 +99,8 @@ class ReplayMcapConfig(DriverConfig):
         raise ConfigError(f"{path}: {stream.topic} ({topic.type or topic.encoding}): {why}")
 
 
-def _fitted(name: str, stream: McapStream, topic: "_Topic", message: Any, by_header: bool) -> "_Part":
-    """The part for `stream`, its spec from one of the topic's messages; `ValueError` if that cannot be read."""
+def _fitted(name: str, stream: McapStream, topic: "_Topic", message: Any, by_header: bool) -> "_TopicStream":
+    """What `stream` names, its spec from one of the topic's messages; `ValueError` if that cannot be read."""
     by_header = by_header and stamp_ns(message) is not None
     known: dict[str, Any] = {
         "rate_hz": stream.rate_hz or estimate_rate_hz(np.array(topic.log_ns, np.int64)),
@@ -115,7 +115,7 @@ def _fitted(name: str, stream: McapStream, topic: "_Topic", message: Any, by_hea
             return [read(message) * factor for read, factor in zip(readers, factors, strict=True)]
 
         numbers(message)
-        return _Part(stream.topic, stream.spec(name, **known), numbers)
+        return _TopicStream(stream.topic, stream.spec(name, **known), numbers)
 
     picture, order = image(message)
     spec = StreamSpec(
@@ -129,32 +129,32 @@ def _fitted(name: str, stream: McapStream, topic: "_Topic", message: Any, by_hea
             raise ValueError(f"got {got}, expected {expected}")
         return picture
 
-    return _Part(stream.topic, spec, pixels)
+    return _TopicStream(stream.topic, spec, pixels)
 
 
-def _play(path: Path, parts: "list[_Part]") -> pacing.Source:
+def _play(path: Path, streams: "list[_TopicStream]") -> pacing.Source:
     from sensorium.drivers.replay.mcap_file import Decoder, McapFile
 
-    window, bad, decoder = Window(part.spec for part in parts), BadRows(path), Decoder()
+    batcher, bad, decoder = Batcher(one.spec for one in streams), BadRows(path), Decoder()
     with closing(McapFile(path).messages()) as messages:
         for logged in messages:
-            for part in parts:
-                if part.topic != logged.topic:
+            for one in streams:
+                if one.topic != logged.topic:
                     continue
                 try:
                     message = decoder.decode(logged)
-                    sample = part.convert(message)
+                    sample = one.convert(message)
                 except ValueError as error:
                     bad.say(f"{logged.topic} at {logged.log_ns} ns", error)
-                    window.lose(part.spec.name)
+                    batcher.lose(one.spec.name)
                     continue
-                stamp = stamp_ns(message) if part.spec.stamps_from == "header" else None
-                yield from window.add(part.spec.name, logged.log_ns if stamp is None else stamp, sample)
-    yield from window.end()
+                stamp = stamp_ns(message) if one.spec.stamps_from == "header" else None
+                yield from batcher.add(one.spec.name, logged.log_ns if stamp is None else stamp, sample)
+    yield from batcher.end()
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _TopicStream:
     """One stream: its topic, and what makes a sample of a decoded message (`ValueError` if it cannot)."""
 
     topic: str

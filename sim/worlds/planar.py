@@ -29,11 +29,13 @@ _TRUTH_UNITS = ["m"] * 3 + [""] * 4 + ["m/s"] * 3 + ["rad/s"] * 6 + ["m/s^2"] * 
 _IMU_UNITS = ["rad/s"] * 3 + ["m/s^2"] * 3
 
 
-class _Part(BaseModel):
+class _Incident(BaseModel):
+    """Something that happens to the sensor at a moment of its world."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class RateChange(_Part):
+class RateChange(_Incident):
     """From `at_s` on sensors run at these rates; one that is left out keeps its own."""
 
     at_s: Positive
@@ -41,7 +43,7 @@ class RateChange(_Part):
     imu_hz: Rate | None = None
 
 
-class Disconnect(_Part):
+class Unplugging(_Incident):
     """At `at_s` the sensor is pulled (`SensorLost`); it can be opened again once `for_s` have passed."""
 
     at_s: NonNegative
@@ -76,7 +78,7 @@ class SimPlanarConfig(DriverConfig):
     camera_drop: Probability = 0.0
     imu_drop: Probability = 0.0
     rate_changes: tuple[RateChange, ...] = ()
-    disconnects: tuple[Disconnect, ...] = ()
+    disconnects: tuple[Unplugging, ...] = ()
 
     _pulled: "tuple[_World, Pacer] | None" = PrivateAttr(default=None)
 
@@ -120,6 +122,8 @@ class _World:
         end_ns = self._config.start_ns + (self._end_ns or 0)
         while True:
             item = self._held or next(self._items, None)
+            # Only what comes next tells that the moment of a pull has passed; it is held for the session after, and
+            # the pacer goes on, so that the world runs while nobody reads it. A pull may come after the last item.
             if self._pulls and (end_ns if item is None else item[0]) >= self._pulls[0][0]:
                 self._held = item
                 pulled_ns, self.back_ns = self._pulls.popleft()

@@ -16,7 +16,7 @@ _ATTITUDE_RAD = (0.05, 0.05, 0.25)
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class BodyMotion:
     """The body's state at n moments: position and velocity [n, 3] in the world (m, m/s), `rotation` [n, 3, 3] and
     `quaternion` [n, 4] (w x y z) from body to world, and as an ideal IMU at the body's origin has them, in body axes,
     `angular_velocity` [n, 3] (rad/s) and `specific_force` [n, 3] (m/s^2, at rest +g upwards)."""
@@ -40,7 +40,7 @@ class Trajectory:
         self._phase = rng.uniform(0.0, 2 * np.pi, (6, _WAVES))
         self._mean = np.array([0.0, 0.0, height_m, 0.0, 0.0, 0.0])
 
-    def at(self, time_s: Floats) -> Motion:
+    def at(self, time_s: Floats) -> BodyMotion:
         """The state at `time_s` [n], seconds since the start."""
         angle = self._angular_hz * time_s[:, None, None] + self._phase
         value = (self._amplitude * np.sin(angle)).sum(-1) + self._mean
@@ -48,7 +48,7 @@ class Trajectory:
         second = (-self._amplitude * self._angular_hz**2 * np.sin(angle)).sum(-1)
         rotation, quaternion = _attitude(value[:, 3:])
         upwards = second[:, :3] + np.array([0.0, 0.0, GRAVITY])
-        return Motion(
+        return BodyMotion(
             position=value[:, :3],
             velocity=first[:, :3],
             rotation=rotation,

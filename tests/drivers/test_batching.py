@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.drivers.batching import BLOCK_NS, Window, batches, estimate_rate_hz, rows_source
+from sensorium.drivers.batching import BLOCK_NS, Batcher, batches, estimate_rate_hz, rows_source
 from sensorium.drivers.stream import StreamSpec
 
 SPEC = StreamSpec(name="a", modality="test", dtype="float64", shape=(1,))
@@ -52,17 +52,17 @@ def test_rate_is_the_median_interval():
     )
 )
 def test_a_window_delivers_every_row_in_order_with_losses_in_place(rows):
-    window, now, out = Window([SPEC, OTHER]), 10**18, []
+    batcher, now, out = Batcher([SPEC, OTHER]), 10**18, []
     put = {"a": [], "b": []}
     for stream, step, lost in rows:
         now += step
         if lost:
-            window.lose(stream, lost)
-        out.extend(window.add(stream, now, [0.5] if stream == "a" else np.full((2, 3), 7)))
+            batcher.lose(stream, lost)
+        out.extend(batcher.add(stream, now, [0.5] if stream == "a" else np.full((2, 3), 7)))
         put[stream].extend([None] * lost + [now])
-    window.lose("a", 3)
+    batcher.lose("a", 3)
     put["a"].extend([None] * 3)
-    out.extend(window.end())
+    out.extend(batcher.end())
     for spec in (SPEC, OTHER):
         got = []
         for due, block in out:
@@ -74,7 +74,7 @@ def test_a_window_delivers_every_row_in_order_with_losses_in_place(rows):
 
 
 def test_a_slow_stream_does_not_wait_for_its_next_row():
-    window = Window([SPEC, OTHER])
-    assert list(window.add("b", 0, np.zeros((2, 3)))) == []
-    out = [block.stream for stamp in range(1, 200) for _, block in window.add("a", stamp * 10**6, [0.0])]
+    batcher = Batcher([SPEC, OTHER])
+    assert list(batcher.add("b", 0, np.zeros((2, 3)))) == []
+    out = [block.stream for stamp in range(1, 200) for _, block in batcher.add("a", stamp * 10**6, [0.0])]
     assert out[:3] == ["b", "a", "a"]

@@ -11,7 +11,7 @@ from sensorium.perception.gray import Picture
 ROWS = 150
 
 
-class Exposure(NamedTuple):
+class Brightness(NamedTuple):
     """`mean` brightness, 0 black to 1 white, and the share of values that are `clipped`, black or white."""
 
     mean: float
@@ -33,7 +33,7 @@ def white_level(spec: StreamSpec) -> float:
     return max(spec.full_scale) if isinstance(spec.full_scale, tuple) else spec.full_scale
 
 
-def exposure(picture: Picture, white: float) -> Exposure:
+def exposure(picture: Picture, white: float) -> Brightness:
     """Exposure of a picture [h, w] or [h, w, c]; `white` as `white_level` tells.
 
     Of a tall picture every so many rows are looked at, 150 to 299 in all: brightness does not hide between rows, and
@@ -41,11 +41,11 @@ def exposure(picture: Picture, white: float) -> Exposure:
 
 
     >>> exposure(np.array([[0, 51], [102, 255]], np.uint8), 255)
-    Exposure(mean=0.4, clipped=0.5)
+    Brightness(mean=0.4, clipped=0.5)
     """
     values = picture.reshape(len(picture), -1)[:: max(1, len(picture) // ROWS)]
     if values.dtype == np.uint8 and white == 255:  # three times as fast, and the usual case
         clipped = 2 * values.size - cv2.countNonZero(values) - cv2.countNonZero(cv2.bitwise_not(values))
     else:
         clipped = int(np.count_nonzero(values <= 0) + np.count_nonzero(values >= white))
-    return Exposure(float(cv2.mean(values)[0]) / white, clipped / values.size)
+    return Brightness(float(cv2.mean(values)[0]) / white, clipped / values.size)
