@@ -12,6 +12,7 @@ import numpy as np
 from blake3 import blake3
 
 from sensorium.drivers.stream import Stamps
+from sensorium.episode import durable
 from sensorium.episode.documents import Chunk, Items, Note, Open, Seal, StreamEntry
 from sensorium.episode.parser import EpisodeParser, Header, RecordBegun, RecordEnded
 from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
@@ -59,7 +60,7 @@ class Assembly:
     """
 
     def __init__(self, folder: Path, episode: uuid.UUID, all_held: Callable[[], int] = lambda: 0) -> None:
-        folder.mkdir()
+        durable.add_folder(folder)
         self.folder = folder
         self.episode = episode
         self.streams: list[StreamIn] = []

@@ -1,6 +1,5 @@
 """Where payloads go: inner chunks into shard files in the order they arrive, the index behind them."""
 
-import os
 import struct
 import threading
 import zlib
@@ -10,6 +9,7 @@ from typing import Protocol
 
 from crc32c import crc32c
 
+from sensorium.episode import durable
 from sensorium.episode.codecs.contract import ChunkCodec, Codec
 from sensorium.episode.layout import (
     BLOB_CHUNK_BYTES,
@@ -57,7 +57,7 @@ class ShardWriter:
     def write(self, data: memoryview | bytes) -> None:
         """Append bytes to the current inner chunk."""
         shard = self._current()
-        _write_all(shard.fd, memoryview(data), shard.size)
+        durable.write_at(shard.fd, data, shard.size)
         shard.crc = zlib.crc32(data, shard.crc)
         shard.size += len(data)
         shard.dirty = True
@@ -86,23 +86,23 @@ class ShardWriter:
                 whole = shard.indexed
                 if shard.dirty:
                     shard.dirty = False
-                    os.fdatasync(shard.fd)
+                    durable.sync(shard.fd)
                 if whole:
-                    os.close(shard.fd)
+                    durable.close(shard.fd)
                     shard.fd = -1
 
     def close(self) -> None:
         with self._closing:
             for shard in self.files:
                 if shard.fd >= 0:
-                    os.close(shard.fd)
+                    durable.close(shard.fd)
                     shard.fd = -1
 
     def _index(self, shard: ShardFile, length: int) -> None:
         if shard.indexed:
             return
         index = pack_index(shard.entries, length)
-        _write_all(shard.fd, memoryview(index), shard.size)
+        durable.write_at(shard.fd, index, shard.size)
         shard.crc = zlib.crc32(index, shard.crc)
         shard.size += len(index)
         shard.dirty = True
@@ -114,9 +114,9 @@ class ShardWriter:
                 self._index(self.files[-1], self.per_shard)
                 self.files[-1].entries.clear()
             else:
-                self.folder.mkdir(parents=True, exist_ok=True)
+                durable.add_folder(self.folder)
             path = self.folder / chunk_key(len(self.files), self._ndim)
-            self.files.append(ShardFile(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)))
+            self.files.append(ShardFile(path, durable.create(path)))
         return self.files[-1]
 
 
@@ -224,9 +224,3 @@ class BlobSink:
         self.shards.write(padding + _CRC.pack(crc32c(padding, self._crc)))
         self.shards.end_chunk()
         self._crc = 0
-
-
-def _write_all(fd: int, data: memoryview, offset: int) -> None:
-    while len(data):
-        written = os.pwrite(fd, data, offset)
-        data, offset = data[written:], offset + written

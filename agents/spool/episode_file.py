@@ -1,7 +1,6 @@
 """One growing episode file: appends of whole records, and the offset up to which they are on disk."""
 
 import errno
-import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from sensorium.episode import durable
 from sensorium.episode.documents import Account, Open, Reason, Seal
 from sensorium.episode.parser import Buffer, Header
 from sensorium.episode.records import encode_record
@@ -40,7 +40,7 @@ class EpisodeFile:
         self._suspect = False
         self._appending = threading.Lock()
         self._syncing = threading.Lock()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._fd = durable.create(path, appending=True)
 
     def append(self, header: Header, payload: Buffer = b"") -> int:
         """Append one record; returns its size.
@@ -50,13 +50,9 @@ class EpisodeFile:
             SpoolError: the file system failed; the file is as it was before.
         """
         buffers = encode_record(self.manifest.episode, self._number, header, payload)
-        size = sum(len(buffer) for buffer in buffers)
         try:
-            done = os.writev(self._fd, buffers)
-            while 0 < done < size:  # short without an error: a full disk says so only at the next write
-                done += os.write(self._fd, b"".join(buffers)[done:])
+            size = durable.append(self._fd, buffers, self.written)
         except OSError as error:
-            os.ftruncate(self._fd, self.written)
             kind = SpoolFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpoolError
             raise kind(f"{self.path}: {error.strerror}; the record was taken back") from error
         with self._appending:
@@ -107,9 +103,8 @@ class EpisodeFile:
             if self._suspect:
                 self._read_back()
             try:
-                os.fdatasync(self._fd)
+                durable.sync(self._fd)
             except OSError as error:
-                # The kernel may have dropped the dirty pages and called them clean: only reading back tells.
                 self._suspect = True
                 raise SpoolError(f"{self.path}: sync failed: {error.strerror}; nothing more of it is sent") from error
             self._suspect = False
@@ -124,16 +119,16 @@ class EpisodeFile:
 
     def _close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
+            durable.close(self._fd)
             self._fd = -1
 
     def _read_back(self) -> None:
         with self._appending:
             size, expected = self._digested, self._digest.digest()
-        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        durable.forget_cached(self._fd)
         digest, at = blake3(), 0
         while at < size:
-            data = os.pread(self._fd, min(1 << 20, size - at), at)
+            data = durable.read_at(self._fd, min(1 << 20, size - at), at)
             if not data:
                 break
             digest.update(data)

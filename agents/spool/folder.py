@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+from sensorium.episode import durable
 from sensorium.errors import SpoolError
 
 
@@ -21,7 +22,7 @@ class Folder:
         self.rejected = path / "rejected"
         try:
             for folder in (self.episodes, self.rejected):
-                folder.mkdir(parents=True, exist_ok=True)
+                durable.make_folder(folder)
             self._lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SpoolError(f"spool {path}: {error.strerror}; check `spool.path` in the device file") from error
@@ -37,15 +38,15 @@ class Folder:
 
     def sync(self) -> None:
         """Make durable which files there are."""
-        _sync(self.episodes)
+        durable.sync_folder(self.episodes)
 
     def set_aside(self, file: Path, name: str, why: str) -> Path:
         """Move an episode's file to the rejected, and write beside it why; where it is now."""
         target = self.rejected / f"{name}.episode"
-        file.rename(target)
-        target.with_suffix(".why").write_text(why + "\n", encoding="utf-8")
-        _sync(self.rejected)
-        _sync(self.episodes)
+        durable.write_synced(target.with_suffix(".why"), f"{why}\n".encode())
+        durable.rename(file, target)
+        durable.sync_folder(self.rejected)
+        durable.sync_folder(self.episodes)
         return target
 
     def rejected_bytes(self) -> int:
@@ -65,11 +66,3 @@ class Folder:
                 time.sleep(0.05)
             else:
                 return
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,14 +1,15 @@
 """Recovery: what a crash or a failing disk left of an episode file becomes a whole, sealed file again."""
 
-import errno
 import mmap
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from blake3 import blake3
 
+from sensorium.episode import durable
 from sensorium.episode.account import corrected, estimated
 from sensorium.episode.documents import Account, Chunk, Items, Open, Seal
 from sensorium.episode.records import Damage, Record, encode_record, scan
@@ -81,36 +82,23 @@ def _finish(
     digest = blake3(view[:end]).digest()
     seal = _interrupted(records, manifest, None, digest, recoveries)
     tail = b"".join(encode_record(manifest.episode, records[-1].number + 1, seal))
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        os.ftruncate(descriptor, end)
-        if os.pwrite(descriptor, tail, end) < len(tail):
-            os.ftruncate(descriptor, end)
-            raise OSError(errno.ENOSPC, "no room for the SEAL", str(path))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.replace_tail(path, tail, end)
     return end + len(tail), seal
 
 
 def _rewrite(path: Path, records: list[Record], manifest: Open, seal: Seal | None, recoveries: int) -> tuple[int, Seal]:
-    new = path.with_suffix(".recovering")
-    digest, size = blake3(), 0
-    with new.open("wb") as file:
-        # Records keep their numbers: a gap in them is what allows a gap in a stream's rows.
-        for number, header, payload in [
-            (0, manifest, memoryview(b"")),
-            *((r.number, r.header, r.payload) for r in records if not isinstance(r.header, Open | Seal)),
-        ]:
-            for buffer in encode_record(manifest.episode, number, header, payload):
-                digest.update(buffer)
-                size += file.write(buffer)
-        closing = _interrupted(records, manifest, seal, digest.digest(), recoveries)
-        last = max(records[-1].number, 0 if isinstance(records[-1].header, Seal) else number + 1)
-        size += file.write(b"".join(encode_record(manifest.episode, last, closing)))
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
+    # Records keep their numbers: a gap in them is what allows a gap in a stream's rows.
+    pieces, last = [encode_record(manifest.episode, 0, manifest)], 0
+    for record in records:
+        if not isinstance(record.header, Open | Seal):
+            last = record.number
+            pieces.append(encode_record(manifest.episode, last, record.header, record.payload))
+    hasher = blake3()
+    for buffer in chain.from_iterable(pieces):
+        hasher.update(buffer)
+    closing = _interrupted(records, manifest, seal, hasher.digest(), recoveries)
+    pieces.append(encode_record(manifest.episode, records[-1].number if seal else last + 1, closing))
+    size = durable.replace(path, path.with_suffix(".recovering"), pieces)
     return size, closing
 
 

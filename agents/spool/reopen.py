@@ -10,6 +10,7 @@ import msgspec
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.ledger import Entry, Ledger
 from sensorium.agents.spool.recovery import recover
+from sensorium.episode import durable
 from sensorium.episode.account import Between, unreadable_place
 from sensorium.episode.documents import Open
 from sensorium.episode.records import decode_record
@@ -93,7 +94,7 @@ def reopen(folder: Path, ledger: Ledger, between: Between) -> tuple[dict[UUID, H
     unreadable = []
     for entry in ledger.entries("pending"):
         held = Held.of(folder, msgspec.msgpack.decode(entry.manifest, type=Open))
-        held.path.with_suffix(".recovering").unlink(missing_ok=True)
+        durable.remove(held.path.with_suffix(".recovering"))
         if not held.path.exists():
             between.restore(held.manifest.between)
             between.count(unreadable_place(held.manifest))
@@ -132,7 +133,7 @@ def _meet(path: Path, ledger: Ledger) -> None:
     state = ledger.state(episode)
     if state is not None:
         if state != "pending":
-            path.unlink()
+            durable.remove(path)
         return
     try:
         with path.open("rb") as file:

@@ -21,6 +21,7 @@ from sensorium.agents.spool.pending import Pending
 from sensorium.agents.spool.recovery import recover
 from sensorium.agents.spool.reopen import Held, Waiting, reopen
 from sensorium.agents.spool.room import Room
+from sensorium.episode import durable
 from sensorium.episode.account import (
     DeviceAccount,
     Tally,
@@ -151,7 +152,7 @@ class Spool:
             held = self._pending.get(episode)
             if held is not None:
                 self._give_up(held, why, fate)
-                self._pending.remove(episode).path.unlink(missing_ok=True)
+                durable.remove(self._pending.remove(episode).path)
         self._folder.sync()
         self._tell()
 
@@ -212,7 +213,7 @@ class Spool:
             else:
                 self._ledger.committed(episode)
             if self._pending.get(episode) is not None:
-                self._pending.remove(episode).path.unlink(missing_ok=True)
+                durable.remove(self._pending.remove(episode).path)
         self._folder.sync()
 
     def rejected(self, episode: UUID, code: str, reason: str) -> None:
@@ -317,7 +318,7 @@ class Spool:
             file.append(opening)
         except SpoolError:
             file.close()
-            held.path.unlink(missing_ok=True)
+            durable.remove(held.path)
             raise
         self._pending.begin(UUID(bytes=opening.episode), held, file)
         return file
