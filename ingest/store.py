@@ -31,6 +31,7 @@ from sensorium.corpus.commits import (
 )
 from sensorium.corpus.utc import Probes
 from sensorium.drivers.stream import check_name
+from sensorium.episode import durable
 from sensorium.episode.documents import FORMAT_VERSION, Open, Seal
 from sensorium.episode.durable import make_folder, publish, sync_folder, write_synced
 from sensorium.episode.layout import group
@@ -173,16 +174,7 @@ class Store:
             folder = self.path / COMMITS / "discarded" / device
             make_folder(folder)
             path = folder / f"{spool_id}.jsonl"
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            try:
-                # The newline comes first: behind a line that a crash tore, this one still stands alone.
-                line = b"\n" + msgspec.json.encode(entry)
-                if os.write(fd, line) != len(line):
-                    raise StoreError(f"{path}: the disk is full; make room")
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            sync_folder(folder)
+            durable.add_line(path, msgspec.json.encode(entry))
             self.catalog.discard(device, spool_id, [entry])
 
     def saw_spool(self, device: str, spool_id: str, oldest: int, next_ordinal: int) -> None:
@@ -198,7 +190,7 @@ class Store:
             about = {"episode": str(assembly.episode), "why": why, "bytes": assembly.accepted, "open": manifest}
             write_synced(assembly.folder / "why.json", msgspec.json.format(msgspec.json.encode(about)))
             folder = self.path / QUARANTINE / f"{time.time_ns()}-{assembly.episode}"
-            assembly.folder.rename(folder)
+            durable.rename(assembly.folder, folder)
             sync_folder(folder.parent)
             for old in sorted(folder.parent.iterdir())[:-MAX_QUARANTINED]:
                 shutil.rmtree(old)
@@ -266,9 +258,9 @@ class Store:
             self._step("synced")
             self._make_month(month)
             if folder.exists():
-                folder.rename(self.staging / f"orphan-{folder.name}-{next(self._numbers)}")
+                durable.rename(folder, self.staging / f"orphan-{folder.name}-{next(self._numbers)}")
             assembly.close()
-            assembly.folder.rename(folder)
+            durable.rename(assembly.folder, folder)
             assembly.moved = True
             self._step("renamed")
         sync_folder(folder.parent)
@@ -285,7 +277,7 @@ class Store:
         """Make every file durable, then every folder."""
         folders = {assembly.folder / parent for path in files for parent in Path(path).parents}
         for folder in sorted(folders):
-            folder.mkdir(exist_ok=True)
+            durable.add_folder(folder)
         shards = [self._syncing.submit(stream.sink.shards.sync) for stream in assembly.streams]
         small = [self._syncing.submit(write_synced, assembly.folder / path, data) for path, data in files.items()]
         wait((*shards, *small))
@@ -310,13 +302,13 @@ class Store:
 
     def _recover(self) -> None:
         for stale in self.staging.iterdir():
-            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+            shutil.rmtree(stale) if stale.is_dir() else durable.remove(stale)
         committed = {path.stem for path in record_paths(self.path)}
         for month in [entry for entry in self.episodes.iterdir() if entry.is_dir()]:
             self._make_month(month.name)
             for folder in month.iterdir():
                 if folder.name not in committed and folder.is_dir():
-                    folder.rename(self.staging / f"orphan-{folder.name}")
+                    durable.rename(folder, self.staging / f"orphan-{folder.name}")
         fill(self.catalog, self.path)
 
 
@@ -337,15 +329,15 @@ def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lam
         try:
             fresh = store / f"{CATALOG}-new"
             for leftover in store.glob(f"{fresh.name}*"):
-                leftover.unlink()
+                durable.remove(leftover)
             catalog = Catalog(fresh)
             try:
                 count = fill(catalog, store, progress)
             finally:
                 catalog.close()
             for suffix in ("-wal", "-shm"):
-                (store / f"{CATALOG}{suffix}").unlink(missing_ok=True)
-            fresh.rename(store / CATALOG)
+                durable.remove(store / f"{CATALOG}{suffix}")
+            durable.rename(fresh, store / CATALOG)
             sync_folder(store)
         finally:
             os.close(lock)

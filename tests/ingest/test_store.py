@@ -356,7 +356,7 @@ def test_every_file_and_folder_is_synced_before_the_rename(made: Any, tmp_path: 
     everything |= {str(Path(staged) / parent) for path in record.objects for parent in Path(path).parents}
     assert everything <= synced
     last_write = {what: number for number, (name, what) in enumerate(log) if name == "pwrite"}
-    last_sync = {what: number for number, (name, what) in enumerate(log) if name == "fdatasync"}
+    last_sync = {what: number for number, (name, what) in enumerate(log) if name in ("fsync", "fdatasync")}
     assert all(last_sync[what] > number for what, number in last_write.items())
     parent = log.index(("fsync", str(final.parent)), renamed)
     link = next(n for n, (name, _) in enumerate(log) if name == "link" and n > renamed)
