@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from sensorium.corpus.utc import Probes, utc_of, utc_text
-from sensorium.episode.codecs.registry import codec_of
-from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
+from sensorium.episode.codecs.contract import Codec
+from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES = "episodes.zarr"
@@ -60,9 +60,9 @@ def month_of(episode: uuid.UUID) -> str:
     raise PeerViolation(f"episode {episode}: not a UUIDv7 of the years 1970 to 9999")
 
 
-def media_type(entry: StreamEntry) -> str:
+def media_type(codec: Codec) -> str:
     """What one sample's bytes are."""
-    return codec_of(entry).media_type or "application/octet-stream"
+    return codec.media_type or "application/octet-stream"
 
 
 def interval_of(manifest: Open, seal: Seal, last_ns: int | None) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from sensorium.drivers.stream import check_name
 from sensorium.episode.codecs.contract import MAX_CHUNK_BYTES
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
-from sensorium.episode.layout import chunk_raw_bytes
 from sensorium.errors import ConfigError, PeerViolation
 
 MAX_STREAMS = 256
@@ -59,7 +58,7 @@ def check_entry(entry: StreamEntry) -> None:
     spec = entry.spec
     if len(spec.shape) > MAX_AXES or not 1 <= entry.chunk_rows <= MAX_CHUNK_ROWS:
         raise PeerViolation(f"stream {spec.name!r}: {len(spec.shape)} axes, {entry.chunk_rows} rows a chunk")
-    if max(chunk_raw_bytes(entry), spec.sample_bytes) > MAX_CHUNK_BYTES:
+    if spec.sample_bytes * entry.chunk_rows > MAX_CHUNK_BYTES:
         raise PeerViolation(
             f"stream {spec.name!r}: samples of {spec.dtype} {spec.shape}, {entry.chunk_rows} a chunk,"
             f" are over {MAX_CHUNK_BYTES} bytes"

@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from sensorium.drivers.stream import Stamps
 from sensorium.episode import durable
+from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import Chunk, Items, Note, Open, Seal, StreamEntry
 from sensorium.episode.parser import EpisodeParser, Header, RecordBegun, RecordEnded
 from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
@@ -27,7 +28,7 @@ HELD_STEP_BYTES = 1 << 20
 class StreamIn:
     """One stream as far as it has come. Stamps are int64 little-endian; `lengths` are those of a blob's items."""
 
-    entry: StreamEntry
+    codec: Codec
     sink: PayloadSink
     captured_ns: bytearray = field(default_factory=bytearray)
     sensor_ns: bytearray = field(default_factory=bytearray)
@@ -39,6 +40,11 @@ class StreamIn:
         self.sensor_ns += header.sensor_ns
         if isinstance(header, Items):
             self.lengths.extend(header.lengths)
+
+    @property
+    def entry(self) -> StreamEntry:
+        """What OPEN says of it."""
+        return self.codec.entry
 
     @property
     def rows(self) -> int:
@@ -178,7 +184,7 @@ class Assembly:
             self._order.keep(ended.number, header)
         if isinstance(header, Open):
             codecs = [stream.codec for stream in self._order.streams]
-            self.streams = [StreamIn(codec.entry, payload_sink(self.folder, codec)) for codec in codecs]
+            self.streams = [StreamIn(codec, payload_sink(self.folder, codec)) for codec in codecs]
 
     def _end_payload(self, number: int, stream: StreamIn) -> None:
         try:

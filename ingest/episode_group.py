@@ -60,7 +60,7 @@ def commit_record(
             dtype=spec.dtype,
             shape=spec.shape,
             rate_hz=spec.rate_hz,
-            media_type=media_type(stream.entry),
+            media_type=media_type(stream.codec),
             rows=stream.rows,
             bytes=sum(size for path, (size, _) in objects.items() if path.startswith(f"{spec.name}/")),
         )
@@ -81,16 +81,16 @@ def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str,
         "spec": entry.spec,
         "encoding": entry.encoding,
         "chunk_rows": entry.chunk_rows,
-        "media_type": media_type(entry),
+        "media_type": media_type(stream.codec),
         "account": seal.account[name],
     }
     members[name] = group({"sensorium": about})
-    length = stream.sink.blob_bytes if entry.is_blob else stream.rows
-    members[f"{name}/data"] = data_array(entry, length, stream.sink.shards.chunks, stream.sink.chunk_length)
+    length = stream.sink.blob_bytes if stream.codec.stores_items else stream.rows
+    members[f"{name}/data"] = data_array(stream.codec, length, stream.sink.shards.chunks, stream.sink.chunk_length)
     _small(files, members, f"{name}/captured_ns", stamps_of(stream.captured_ns), ("sample",))
     if entry.spec.has_sensor_ns:
         _small(files, members, f"{name}/sensor_ns", stamps_of(stream.sensor_ns), ("sample",))
-    if entry.is_blob:
+    if stream.codec.stores_items:
         offsets = np.concatenate(([0], np.cumsum(stream.lengths, dtype=np.int64))).astype(np.int64)
         _small(files, members, f"{name}/offset", offsets, ("item",))
 

@@ -15,6 +15,7 @@ from sensorium.episode.layout import (
     BLOB_CHUNK_BYTES,
     CHECKSUM_BYTES,
     chunk_key,
+    data_axes,
     pack_index,
     shard_chunks,
 )
@@ -151,9 +152,7 @@ class PayloadSink(Protocol):
 
 def payload_sink(episode: Path, codec: Codec) -> PayloadSink:
     """The sink for a stream of the episode in folder `episode`."""
-    spec = codec.entry.spec
-    ndim = 1 if codec.stores_items else 1 + len(spec.shape)
-    shards = ShardWriter(episode / spec.name / "data", ndim, shard_chunks(codec.entry))
+    shards = ShardWriter(episode / codec.entry.spec.name / "data", data_axes(codec), shard_chunks(codec))
     return ChunkSink(shards, codec) if isinstance(codec, ChunkCodec) else BlobSink(shards)
 
 

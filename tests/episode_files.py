@@ -16,8 +16,9 @@ from blake3 import blake3
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal, StreamEntry
-from sensorium.episode.layout import encode_chunk
+from sensorium.episode.layout import with_checksum
 from sensorium.episode.parser import Header
 from sensorium.episode.records import encode_record
 
@@ -129,18 +130,19 @@ def build_episode(
 
 def _stream_records(number: int, entry: StreamEntry, array: Array, stamps: Array) -> list[tuple[Header, bytes]]:
     records: list[tuple[Header, bytes]] = []
-    rows = 3 if entry.is_blob else entry.chunk_rows
+    codec = codec_of(entry)
+    rows = 3 if codec.stores_items else entry.chunk_rows
     for first in range(0, len(array), rows):
         part = np.ascontiguousarray(array[first : first + rows])
         about: dict[str, Any] = {"stream": number, "first_row": first, "captured": first + len(part)}
         about["captured_ns"] = stamps[first : first + rows].tobytes()
         if entry.spec.has_sensor_ns:
             about["sensor_ns"] = (stamps[first : first + rows] // 1000).tobytes()
-        if entry.is_blob:
+        if codec.stores_items:
             items = [cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes() for frame in part]
             records.append((Items(lengths=tuple(map(len, items)), **about), b"".join(items)))
         else:
             padded = np.zeros((rows, *array.shape[1:]), array.dtype)
             padded[: len(part)] = part
-            records.append((Chunk(**about), encode_chunk(padded, entry.encoding)))
+            records.append((Chunk(**about), with_checksum(codec.encode(padded))))
     return records

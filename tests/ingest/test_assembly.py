@@ -18,8 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensorium.drivers.clock import Clock
-from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal
-from sensorium.episode.layout import encode_chunk
+from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.codecs.lossless import Lossless
+from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal, StreamEntry
+from sensorium.episode.layout import with_checksum
 from sensorium.episode.parser import Kind, Prefix
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest import assembly as assembly_module
@@ -272,8 +274,10 @@ def test_steps_back_of_stamps_are_refused(small: Any, seal_episode: Any, start: 
 def test_a_chunk_must_be_the_chunk_that_the_stream_says(
     small: Any, seal_episode: Any, start: Any, rows: Any, encoding: Encoding, cut: int | None, match: str
 ) -> None:
+    spec = StreamSpec(name="front", modality="test", dtype=rows.dtype.name, shape=rows.shape[1:])
+    chunk = with_checksum(Lossless(StreamEntry(spec=spec, encoding=encoding, chunk_rows=len(rows))).encode(rows))
     records = list(small.records)
-    records[1] = (records[1][0], encode_chunk(rows, encoding)[:cut])
+    records[1] = (records[1][0], chunk[:cut])
     with pytest.raises(PeerViolation, match=match):
         take(start(small.episode), b"".join(seal_episode(small.episode, records)), 10)
 
@@ -407,7 +411,7 @@ def test_a_record_counts_once(small: Any, start: Any) -> None:
 
 
 def test_sync_beside_append(make_episode: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "shard_chunks", lambda _entry: 2)
+    monkeypatch.setattr(shards, "shard_chunks", lambda _codec: 2)
     made = make_episode({name: np.arange(400.0) for name in "abc"})
     one, ended, errors = start(made.episode), threading.Event(), []
 
@@ -430,7 +434,7 @@ def test_sync_beside_append(make_episode: Any, start: Any, monkeypatch: pytest.M
 
 def test_descriptors_are_bounded(make_episode: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of zeros pack small: a device could fill a shard with each."""
-    monkeypatch.setattr(shards, "shard_chunks", lambda _entry: 1)
+    monkeypatch.setattr(shards, "shard_chunks", lambda _codec: 1)
     made = make_episode({"s": np.zeros(800)})
     one = start(made.episode)
     for piece in made.pieces:

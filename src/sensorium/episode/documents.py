@@ -52,16 +52,11 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StreamEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One stream of an episode. `chunk_rows` is the rows of each inner chunk (1 for frames and for blobs)."""
+    """One stream of an episode. `chunk_rows` is the rows of each inner chunk (1 for frames and for items)."""
 
     spec: StreamSpec
     encoding: Encoding
     chunk_rows: int
-
-    @property
-    def is_blob(self) -> bool:
-        """Whether samples are stored as items of a byte blob and not as a numeric array."""
-        return self.encoding.codec != "lossless"
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,16 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from crc32c import crc32c
-from numcodecs import blosc
 
 from sensorium.drivers.stream import StreamSpec
-from sensorium.episode.codecs.contract import Buffer, Json
+from sensorium.episode.codecs.contract import Buffer, ChunkCodec, Codec, Json
 from sensorium.episode.codecs.lossless import Lossless
 from sensorium.episode.documents import Encoding, StreamEntry
 from sensorium.errors import Corrupt
-
-# Blosc's own threads are one pool a process, behind a lock; without them every caller's thread compresses for itself.
-blosc.use_threads = False
 
 SHARD_BYTES = 32 << 20
 BLOB_CHUNK_BYTES = 256 << 10
@@ -26,29 +22,10 @@ SMALL_CHUNK_ROWS = 1 << 20
 CHECKSUM_BYTES = 4
 ABSENT = 2**64 - 1
 
-COMPRESSORS = {"lz4": 1, "zstd": 4}
-_BLOSC_HEADER = struct.Struct("<BBBBIII")
-_BLOSC_VERSION = 2
 _CRC = struct.Struct("<I")
 _SMALL = Encoding(cname="zstd", clevel=1)
-
-
-def encode_chunk(rows: npt.NDArray[Any], encoding: Encoding) -> bytes:
-    """One inner chunk: `rows` [chunk_rows, *shape], C order, padded by the caller; blosc, then CRC32C little-endian."""
-    packed = blosc.compress(np.ascontiguousarray(rows), encoding.cname.encode(), encoding.clevel, blosc.BITSHUFFLE, 0)
-    return b"".join((packed, _CRC.pack(crc32c(packed))))
-
-
-def check_blosc_header(head: Buffer, encoded_bytes: int, dtype: str, raw_bytes: int, cname: str) -> None:
-    """Raise `Corrupt` unless `head` (16 bytes) begins a bitshuffled Blosc buffer of just these sizes.
-
-    Readers believe this header, and ignore a wrong typesize, so it is checked before a byte is kept or decoded.
-    """
-    version, _, flags, typesize, nbytes, blocksize, cbytes = _BLOSC_HEADER.unpack_from(head)
-    got = (version, typesize, nbytes, cbytes, flags >> 5)
-    expected = (_BLOSC_VERSION, np.dtype(dtype).itemsize, raw_bytes, encoded_bytes, COMPRESSORS[cname])
-    if got != expected or not 0 < blocksize <= max(raw_bytes, 1) or flags & 0x1:
-        raise Corrupt(f"blosc header (version, item, raw, packed, codec) is {got}, expected {expected}")
+_BYTES: Json = {"name": "bytes", "configuration": {"endian": "little"}}
+_CHECKSUM: Json = {"name": "crc32c"}
 
 
 @functools.cache
@@ -81,14 +58,15 @@ def with_checksum(packed: bytes) -> bytes:
     return b"".join((packed, _CRC.pack(crc32c(packed))))
 
 
-def chunk_raw_bytes(entry: StreamEntry) -> int:
-    """Raw bytes of one inner chunk of a stream's `data`."""
-    return BLOB_CHUNK_BYTES if entry.is_blob else entry.spec.sample_bytes * entry.chunk_rows
+def data_axes(codec: Codec) -> int:
+    """How many axes a stream's `data` has."""
+    return 1 if codec.stores_items else 1 + len(codec.entry.spec.shape)
 
 
-def shard_chunks(entry: StreamEntry) -> int:
-    """Inner chunks in a full shard: about 32 MB raw, and an index of at most 256 KiB."""
-    return max(1, min(SHARD_BYTES // max(1, chunk_raw_bytes(entry)), MAX_SHARD_CHUNKS))
+def shard_chunks(codec: Codec) -> int:
+    """Inner chunks in a full shard of a stream's `data`: about 32 MB raw, and an index of at most 256 KiB."""
+    raw_bytes = BLOB_CHUNK_BYTES if codec.stores_items else codec.entry.spec.sample_bytes * codec.entry.chunk_rows
+    return max(1, min(SHARD_BYTES // max(1, raw_bytes), MAX_SHARD_CHUNKS))
 
 
 def chunk_key(index: int, ndim: int) -> str:
@@ -115,20 +93,6 @@ def small_chunks(array: npt.NDArray[Any]) -> list[bytes]:
     return [with_checksum(small_codec().encode(part)) for part in parts]
 
 
-def _codecs(itemsize: int, encoding: Encoding | None) -> list[Json]:
-    steps: list[Json] = [{"name": "bytes", "configuration": {"endian": "little"}}]
-    if encoding is not None:
-        settings = {
-            "typesize": itemsize,
-            "cname": encoding.cname,
-            "clevel": encoding.clevel,
-            "shuffle": "bitshuffle",
-            "blocksize": 0,
-        }
-        steps.append({"name": "blosc", "configuration": settings})
-    return [*steps, {"name": "crc32c"}]
-
-
 def _array(shape: Sequence[int], chunk: Sequence[int], dtype: str, codecs: list[Json], names: Sequence[str]) -> Json:
     return {
         "zarr_format": 3,
@@ -148,23 +112,24 @@ def _array(shape: Sequence[int], chunk: Sequence[int], dtype: str, codecs: list[
 def small_array(shape: tuple[int, ...], names: Sequence[str]) -> Json:
     """The document of an int64 array of stamps, offsets or probes."""
     chunk = (max(1, min(shape[0], SMALL_CHUNK_ROWS)), *shape[1:])
-    return _array(shape, chunk, "int64", _codecs(8, _SMALL), names)
+    return _array(shape, chunk, "int64", [*small_codec().pipeline, _CHECKSUM], names)
 
 
-def data_array(entry: StreamEntry, length: int, chunks: int, chunk_length: int) -> Json:
+def data_array(codec: Codec, length: int, chunks: int, chunk_length: int) -> Json:
     """The document of a stream's `data`: sharded, `length` rows (bytes of a blob) in `chunks` inner chunks.
 
     `chunk_length` is the rows (bytes) of an inner chunk. An array that one shard holds has a shard of just its chunks.
     """
-    spec = entry.spec
-    tail = () if entry.is_blob else spec.shape
-    names = ("byte",) if entry.is_blob else ("sample", *_axes(spec))
-    dtype = "uint8" if entry.is_blob else spec.dtype
-    per_shard = max(1, min(chunks, shard_chunks(entry)))
+    spec = codec.entry.spec
+    if isinstance(codec, ChunkCodec):
+        dtype, tail, names, pipeline = spec.dtype, spec.shape, ("sample", *_axes(spec)), codec.pipeline
+    else:
+        dtype, tail, names, pipeline = "uint8", (), ("byte",), [_BYTES]
+    per_shard = max(1, min(chunks, shard_chunks(codec)))
     sharding = {
         "chunk_shape": [chunk_length, *tail],
-        "codecs": _codecs(np.dtype(dtype).itemsize, None if entry.is_blob else entry.encoding),
-        "index_codecs": _codecs(8, None),
+        "codecs": [*pipeline, _CHECKSUM],
+        "index_codecs": [_BYTES, _CHECKSUM],
         "index_location": "end",
     }
     codecs = [{"name": "sharding_indexed", "configuration": sharding}]

@@ -22,7 +22,9 @@ from sensorium.agents.triggers.manual import Manual
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
-from sensorium.episode.codecs.contract import ChunkCodec
+from sensorium.episode.codecs.contract import ChunkCodec, CodecConfig
+from sensorium.episode.codecs.jpeg import JpegConfig
+from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Note, Open, Seal
 from sensorium.episode.layout import checked
@@ -227,6 +229,9 @@ def test_a_large_episode_is_cut_after_its_last_sample(recorder: Make, spool: Spo
     assert all(first.end_ns == second.start_ns for first, second in pairwise(found))
 
 
+NOISY = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(64, 64, 3), rate_hz=10.0)
+
+
 class Lazy(EncoderPool):
     """Encodes a frame only when somebody waits for it: the slowest pool there is."""
 
@@ -238,19 +243,26 @@ class Lazy(EncoderPool):
         return Later()
 
 
+@pytest.mark.parametrize(
+    ("config", "spec", "most"),
+    [(LosslessConfig(), FRAMES, 3000), (JpegConfig(quality=100, subsampling="444"), NOISY, 90_000)],
+    ids=["small", "larger than its samples"],
+)
 def test_where_a_large_episode_is_cut_does_not_depend_on_the_encoders(
-    spool: Spool, tmp_path: Path, pool: EncoderPool
+    spool: Spool, tmp_path: Path, pool: EncoderPool, config: CodecConfig, spec: StreamSpec, most: int
 ) -> None:
     other = Spool(tmp_path / "other", "rig")
     lazy = Lazy()
     spans = []
     for where, encoders in ((spool, pool), (other, lazy)):
-        opening = manifest(FRAMES, spool_id=where.spool_id)
-        made = Recorder(where, Interval(100 * SECOND), opening, grace_ns=None, max_episode_bytes=3000, pool=encoders)
-        give(made, rows(0, 80, 100_000_000, spec=FRAMES))
+        opening = manifest(spec, spool_id=where.spool_id, streams=(config.entry(spec),))
+        made = Recorder(where, Interval(100 * SECOND), opening, grace_ns=None, max_episode_bytes=most, pool=encoders)
+        stamps = np.arange(80, dtype=np.int64) * 100_000_000
+        pictures = np.random.default_rng(0).integers(0, 256, (80, *spec.shape), np.uint8)
+        give(made, Block("cam", stamps, pictures))
         finish(made, "cam")
         spans.append([(e.start_ns, e.end_ns) for e in episodes(where)])
-    assert len(spans[0]) > 2
+    assert 2 < len(spans[0]) < 40
     assert spans[0] == spans[1]
     lazy.close()
     other.close()

@@ -1,0 +1,106 @@
+"""`jpeg` holds pictures of 8 bits, in the colour order of the spec, whole or at a half, a quarter, an eighth."""
+
+import cv2
+import numpy as np
+import pytest
+
+from sensorium.drivers.stream import Samples, StreamSpec
+from sensorium.episode.codecs.jpeg import Jpeg, JpegConfig
+from sensorium.episode.codecs.testing import CodecTests
+from sensorium.episode.documents import Encoding, StreamEntry
+from sensorium.errors import Corrupt
+
+
+def spec(shape: tuple[int, ...], dtype: str = "uint8", color_order: str = "") -> StreamSpec:
+    return StreamSpec(name="cam", modality="camera", dtype=dtype, shape=shape, rate_hz=30, color_order=color_order)
+
+
+PICTURES = (
+    spec((48, 64)),
+    spec((37, 53, 3), color_order="BGR"),
+    spec((37, 53, 3), color_order="RGB"),
+    spec((1, 1)),
+    spec((1, 17, 3)),
+)
+OTHERS = (
+    spec(()),
+    spec((6,)),
+    spec((48, 64), "uint16"),
+    spec((48, 64), "bool"),
+    spec((48, 64, 4)),
+    spec((48, 64, 1)),
+    spec((2, 48, 64, 3)),
+    spec((65_501, 1)),
+)
+
+
+class TestJpeg(CodecTests):
+    config = JpegConfig()
+    holds, refuses = PICTURES, OTHERS
+    exact = False
+
+    def near(self, original: Samples, decoded: Samples) -> bool:
+        return bool(cv2.PSNR(original, decoded) > 30)
+
+
+class TestTheLargest(TestJpeg):
+    """Noise at the best quality takes the most."""
+
+    config = JpegConfig(quality=100, subsampling="444")
+
+
+class TestTheSmallest(TestJpeg):
+    config = JpegConfig(quality=1, subsampling="422")
+
+    def near(self, original: Samples, decoded: Samples) -> bool:
+        return bool(cv2.PSNR(original, decoded) > 15)
+
+
+@pytest.mark.parametrize(("order", "shown"), [("BGR", 2), ("RGB", 0), ("rgb", 0), ("", 2)])
+def test_red_is_red_for_other_readers_too(order: str, shown: int) -> None:
+    codec = Jpeg(JpegConfig().entry(spec((32, 32, 3), color_order=order)))
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., shown] = 250
+    item = codec.encode(red)
+    others = cv2.imdecode(np.frombuffer(item, np.uint8), cv2.IMREAD_COLOR)
+    assert others.reshape(-1, 3).mean(axis=0).argmax() == 2
+    for shrink in codec.shrinks:
+        assert codec.decode(item, shrink).reshape(-1, 3).mean(axis=0).argmax() == shown
+
+
+@pytest.mark.parametrize("item", [b"", b"\xff\xd8\xff", b"no picture" * 100])
+def test_what_is_no_picture_is_corrupt(item: bytes) -> None:
+    codec = Jpeg(JpegConfig().entry(spec((32, 32))))
+    with pytest.raises(Corrupt):
+        codec.decode(item)
+
+
+def test_a_picture_of_another_size_is_corrupt() -> None:
+    small, large = (Jpeg(JpegConfig().entry(spec(shape))) for shape in ((16, 32), (32, 16)))
+    with pytest.raises(Corrupt, match=r"decodes to \(16, 32\), expected \(32, 16\)"):
+        large.decode(small.encode(np.zeros((16, 32), np.uint8)))
+
+
+def test_it_takes_a_cameras_own_jpegs() -> None:
+    codec = Jpeg(JpegConfig().entry(spec((32, 48, 3), color_order="RGB")))
+    assert codec.takes_items("image/jpeg", spec((32, 48, 3), color_order="BGR")), "items have no colour order"
+    assert not codec.takes_items("image/png", spec((32, 48, 3)))
+    assert not codec.takes_items("image/jpeg", spec((32, 48)))
+
+
+def test_quality_and_subsampling_reach_the_encoder() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    sizes = [
+        len(Jpeg(JpegConfig(quality=quality, subsampling=subsampling).entry(spec((64, 64, 3)))).encode(noise))
+        for quality, subsampling in ((30, "420"), (90, "420"), (90, "422"), (90, "444"))
+    ]
+    assert sizes == sorted(set(sizes))
+
+
+def test_documents_that_say_less_mean_the_defaults() -> None:
+    """As those do that other programs wrote."""
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    bare = Jpeg(StreamEntry(spec=spec((64, 64, 3)), encoding=Encoding(codec="jpeg"), chunk_rows=1))
+    assert bare.encode(picture) == Jpeg(JpegConfig().entry(spec((64, 64, 3)))).encode(picture)
+    strange = Encoding(codec="jpeg", quality=90, subsampling="411")
+    assert Jpeg(StreamEntry(spec=spec((64, 64, 3)), encoding=strange, chunk_rows=1)).decode(bare.encode(picture)).any()
