@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .commands import Site
+from tests.spine.commands import Site
 
 
 @pytest.fixture

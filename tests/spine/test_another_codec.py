@@ -23,9 +23,8 @@ from sensorium.errors import ConfigError, Corrupt, PeerViolation
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from tests.episode.codecs.toys import BareConfig, PngConfig, installed
-
-from .commands import Site
-from .delivered import delivered
+from tests.spine.commands import Site
+from tests.spine.delivered import delivered
 
 ENCODINGS = {"sim.cam": {"codec": "png", "level": 1}, "sim.imu": {"codec": "bare"}}
 PLAIN_ZARR = """

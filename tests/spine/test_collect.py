@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .commands import Site, sim, wait_for
+from tests.spine.commands import Site, sim, wait_for
 
 LIVE: dict[str, Any] = {"sim": sim(pace=1.0)}
 

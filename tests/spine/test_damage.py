@@ -11,9 +11,8 @@ import pytest
 import uuid_utils
 
 import sensorium
-
-from .commands import Site, sim
-from .test_kills import arrived_once
+from tests.spine.commands import Site, sim
+from tests.spine.test_kills import arrived_once
 
 SENSORS: dict[str, Any] = {"sim": sim(duration_s=2.0)}
 NOTHING_MORE = ("--local", "--set", "sensors.sim.duration_s=0")

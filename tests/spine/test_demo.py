@@ -2,7 +2,7 @@
 
 import pytest
 
-from .commands import Site
+from tests.spine.commands import Site
 
 
 @pytest.mark.slow

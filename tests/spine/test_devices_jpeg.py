@@ -15,9 +15,8 @@ from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
-
-from .commands import Site
-from .delivered import delivered
+from tests.spine.commands import Site
+from tests.spine.delivered import delivered
 
 FRAMES, LEAST_DB = 795, 38.0
 

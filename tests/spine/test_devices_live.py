@@ -12,9 +12,8 @@ import pytest
 
 from tests.drivers.live.test_camera_live import SYSTEM_PYTHON, Sender
 from tests.drivers.live.test_imu_witmotion import Sensor, words
-
-from .commands import Command, Site, wait_for
-from .delivered import Delivered, delivered
+from tests.spine.commands import Command, Site, wait_for
+from tests.spine.delivered import Delivered, delivered
 
 GSTREAMER = (
     "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer;"

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from .commands import Site
-from .delivered import Delivered, delivered
+from tests.spine.commands import Site
+from tests.spine.delivered import Delivered, delivered
 
 TURN, PULL = "Gyroscope {} (deg/s)", "Accelerometer {} (g)"
 

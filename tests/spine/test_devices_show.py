@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from sensorium.perception.drawing import SHADE
-
-from .commands import Site, sim
+from tests.spine.commands import Site, sim
 
 
 def shaded(picture: np.ndarray) -> np.ndarray:

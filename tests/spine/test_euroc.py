@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .commands import Site
+from tests.spine.commands import Site
 
 LIBRARIES = ("zarr", "zarrs", "tensorstore")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .commands import Command, Site, sim
+from tests.spine.commands import Command, Site, sim
 
 pytestmark = pytest.mark.timeout(300)
 # About 22 MB a second of simulated time, and 2 s of it.

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from .commands import Site, sim, wait_for
-from .test_euroc import with_keys
+from tests.spine.commands import Site, sim, wait_for
+from tests.spine.test_euroc import with_keys
 
 
 def collected(site: Site, device: Path, *args: object) -> str:

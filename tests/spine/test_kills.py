@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .commands import Command, Site, sim, wait_for
+from tests.spine.commands import Command, Site, sim, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 KILLS = 3

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from .commands import Site, sim
+from tests.spine.commands import Site, sim
 
 SOAK_S = float(os.environ.get("SENSORIUM_SOAK_S", "150"))
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(SOAK_S + 300)]
