@@ -30,8 +30,9 @@ from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.documents import FORMAT_VERSION, Mission, Open, Origin, Provenance, StreamEntry
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.link.keys import pair, server_key
+from sensorium.threads import Watch, reason
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ STEP_S = 0.05
 DRAIN_S = 60.0
 PERSIST_S = 1.0
 NOTICE_S = 5.0
-State = Literal["starting", "collecting", "full", "draining", "done", "failed"]
+State = Literal["starting", "collecting", "draining", "done"]
 
 
 class Agent:
@@ -70,8 +71,8 @@ class Agent:
         self._snapshot: Snapshot | None = None
         self._stop = threading.Event()
         self._abandon = threading.Event()
+        self._watch = Watch(self.abandon)
         self._state: State = "starting"
-        self._error = ""
         self._recorder: Recorder | None = None
         self._spool: Spool | None = None
         self._uplink: Uplink | None = None
@@ -82,18 +83,26 @@ class Agent:
         """Collect until the end; True if nothing is left in the spool.
 
         Raises:
-            SensoriumError: it could not begin, or cannot go on; the state is `failed`.
+            SensoriumError: it could not begin, cannot go on, or a sensor was ended by an error; the state is `failed`.
         """
+        delivered = False
         try:
             with ExitStack() as stack:
-                self._collect(stack)
-                delivered = self._drain()
-                self._last = self.status()
-                return delivered
+                try:
+                    ended_by = self._collect(stack)
+                    delivered = self._drain()
+                    if ended_by:
+                        each = "; ".join(
+                            f"sensor {name!r} was ended by an error: {why}" for name, why in ended_by.items()
+                        )
+                        raise SensoriumError(f"{each}; what came before it, and from others, is recorded")
+                except BaseException as error:
+                    self._watch.tell(error)
+                self._last = self.status()  # while what it tells of is open
         except BaseException as error:
-            self._state, self._error = "failed", str(error)
-            self._spool = None
-            raise
+            self._watch.tell(error)
+        self._watch.check()
+        return delivered
 
     def stop(self) -> None:
         """Stop collecting: seal, deliver, end. `run` returns then; from any thread."""
@@ -118,13 +127,16 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """What it does now: state, streams' accounts, spool, link. From any thread."""
-        if self._last is not None:
-            return self._last
+        failure = self._watch.failure
+        failed = {} if failure is None else {"state": "failed", "error": reason(failure)}
+        return (self._last or self._now()) | failed
+
+    def _now(self) -> dict[str, Any]:
         recorder, spool, uplink = self._recorder, self._spool, self._uplink
         return {
             "device": self.device.device,
             "state": "full" if recorder and recorder.full else self._state,
-            "error": self._error or (recorder.full if recorder else ""),
+            "error": recorder.full if recorder else "",
             "streams": recorder.account.totals() if recorder else {},
             "episodes": recorder.created if recorder else 0,
             "spool_bytes": spool.used_bytes() if spool else 0,
@@ -134,16 +146,18 @@ class Agent:
 
     # -- collecting -----------------------------------------------------------------------------------------------
 
-    def _collect(self, stack: ExitStack) -> None:
+    def _collect(self, stack: ExitStack) -> dict[str, str]:
+        """Collect to the end; why, by sensor, of those that an error has ended."""
         device = self.device
         cv2.setNumThreads(1)  # its own threads would compete with ours: that cost a fifth more CPU a frame
         drivers: dict[str, Driver] = {}
         openers: dict[str, Callable[[], Driver]] = {
             name: partial(config.open, name, device.base) for name, config in device.sensors.items()
         }
+        opening = stack.enter_context(ExitStack())
         for name, open_driver in openers.items():
             drivers[name] = open_driver()
-            stack.callback(drivers[name].close)
+            opening.callback(drivers[name].close)
         clock = _one_clock(drivers)
         live = clock.kind == "boottime"
         captured = [spec for driver in drivers.values() for spec in driver.specs]
@@ -159,6 +173,7 @@ class Agent:
             max_bytes=device.spool.max_bytes,
             min_free_bytes=device.spool.min_free_bytes,
             when_full=device.spool.when_full,
+            died=self._watch.tell,
         )
         stack.callback(spool.close)
         recorder = self._recorder = Recorder(
@@ -171,7 +186,9 @@ class Agent:
             **device.mission.bounds(),
         )
         self._start_uplink(stack, spool)
-        intake = Intake(drivers, {} if clock.kind == "recording" else openers, spool.account, live=live)
+        reopen = {} if clock.kind == "recording" else openers
+        intake = Intake(drivers, reopen, spool.account, live=live, died=self._watch.tell)
+        opening.pop_all()  # from here on the intake closes them
         stack.callback(intake.stop)
         intake.start()
         self._state = "collecting"
@@ -198,6 +215,7 @@ class Agent:
             pipeline.accept(arrival)
         pipeline.finish()
         spool.flush()
+        return intake.failures
 
     def _step(self, intake: Intake, pipeline: Pipeline) -> None:
         """Take one arrival through the pipeline; or, when what came before has to wait for room, wait."""

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from sensorium.drivers.driver import Driver
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import DeviceAccount, Tally
 from sensorium.errors import SensoriumError, SensorLost
+from sensorium.threads import Thread, Told, join, reason
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ MAX_QUEUED_BYTES = 64 << 20
 FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
 SAY_EVERY_S = 10.0
+STOP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Arrival:
 class _Sensor:
     driver: Driver
     reopen: Callable[[], Driver] | None
-    thread: threading.Thread | None = None
+    thread: Thread | None = None
     queue: deque[Arrival] = field(default_factory=deque)
     queued_bytes: int = 0
     lost: dict[str, Tally] = field(default_factory=dict)
@@ -60,8 +63,9 @@ class Intake:
 
     Args:
         drivers: The open drivers by sensor. The intake closes them.
-        reopen: How to open a sensor again after `SensorLost`; a sensor not in it ends with its loss.
+        reopen: How to open a sensor again after `SensorLost`, live after any error; one not in it ends with its loss.
         account: Where what the drivers deliver, or say is lost, enters.
+        died: Who is told of the death of a thread that reads or closes a sensor; what that one read has `ended`.
     """
 
     def __init__(
@@ -71,9 +75,13 @@ class Intake:
         account: DeviceAccount,
         *,
         live: bool,
+        died: Told = lambda _: None,
     ) -> None:
         self._account = account
         self._live = live
+        self._died = died
+        self.failures: dict[str, str] = {}
+        """Why, by sensor, of those that were ended by an error."""
         self._sensors = {name: _Sensor(driver, reopen.get(name)) for name, driver in drivers.items()}
         self._order = itertools.count()
         self._changed = threading.Condition()
@@ -82,8 +90,12 @@ class Intake:
     def start(self) -> None:
         """Begin to read."""
         for name, sensor in self._sensors.items():
-            sensor.thread = threading.Thread(target=self._read, args=(name, sensor), name=f"read-{name}", daemon=True)
-            sensor.thread.start()
+            sensor.thread = Thread(
+                f"read-{name}",
+                f"reads sensor {name!r}",
+                partial(self._read, name, sensor),
+                partial(self._reader_died, name, sensor),
+            )
 
     def take(self, timeout_s: float) -> Arrival | None:
         """The next arrival, or None if there was none in time."""
@@ -105,16 +117,20 @@ class Intake:
             return all(sensor.ended and not sensor.queue for sensor in self._sensors.values())
 
     def stop(self) -> None:
-        """Close the drivers and end the threads. What was read before can still be taken; twice is no error."""
-        self._stop.set()
+        """Close the drivers and end the threads. What was read before can still be taken; twice is no error.
+
+        A driver that hangs in `read` or `close` is left behind after `STOP_S`.
+        """
         with self._changed:
+            if self._stop.is_set():
+                return
+            self._stop.set()
             self._changed.notify_all()
-        for sensor in self._sensors.values():
-            sensor.driver.close()
-        for sensor in self._sensors.values():
-            if sensor.thread is not None:
-                sensor.thread.join()
-                sensor.driver.close()  # one that was opened again meanwhile
+        closing = [
+            Thread(f"close-{name}", f"closes sensor {name!r}", sensor.driver.close, self._died)
+            for name, sensor in self._sensors.items()
+        ]
+        join([*closing, *(sensor.thread for sensor in self._sensors.values() if sensor.thread is not None)], STOP_S)
 
     def _next(self) -> _Sensor | None:
         """The sensor whose head comes next; None if it is not known yet."""
@@ -130,13 +146,10 @@ class Intake:
         while not self._stop.is_set():
             try:
                 blocks = sensor.driver.read(READ_S)
-            except SensorLost as error:
+            except Exception as error:  # a driver is anybody's code, and its faults are its sensor's alone
                 if self._stop.is_set() or not self._regain(name, sensor, error):
                     break
                 continue
-            except SensoriumError as error:
-                log.error("sensor %r: %s", name, error)
-                break
             if blocks is None:
                 break
             for block in blocks:
@@ -147,6 +160,15 @@ class Intake:
                     if not sensor.queue:
                         self._tell_lost(name, sensor)
                         self._changed.notify_all()
+        self._end(name, sensor)
+
+    def _reader_died(self, name: str, sensor: _Sensor, death: SensoriumError) -> None:
+        self.failures[name] = str(death)
+        self._end(name, sensor)
+        self._died(death)
+
+    def _end(self, name: str, sensor: _Sensor) -> None:
+        """Nothing more comes from this sensor."""
         with self._changed:
             self._tell_lost(name, sensor)
             if not self._stop.is_set():  # else it was closed, and might have gone on
@@ -169,34 +191,43 @@ class Intake:
             return False
         return True
 
-    def _regain(self, name: str, sensor: _Sensor, why: SensorLost) -> bool:
-        """Close the driver and open it again, with back-off, until it is there or the intake stops."""
-        log.warning("sensor %r is lost: %s", name, why)
-        sensor.driver.close()
-        if sensor.reopen is None:
+    def _regain(self, name: str, sensor: _Sensor, why: Exception) -> bool:
+        """Close the driver and open it again, with back-off, until it is there or the intake stops.
+
+        A replay or a world that fails would fail again at the same place: it ends.
+        """
+        if sensor.reopen is None or not (self._live or isinstance(why, SensorLost)):
+            log.error("sensor %r has ended by an error: %s", name, reason(why))
+            log.debug("where it failed", exc_info=why)
+            self.failures[name] = reason(why)
+            _close(name, sensor.driver)
             return False
+        log.warning("sensor %r is lost: %s", name, reason(why))
         with self._changed:
             self._tell_lost(name, sensor)
             sensor.queue.append(Arrival(name, next(self._order), change="away"))
             sensor.away = True
             self._changed.notify_all()
+        _close(name, sensor.driver)
         pause_s = FIRST_BACKOFF_S
         while not self._stop.wait(pause_s):
             try:
                 driver = sensor.reopen()
-            except SensoriumError as error:
-                log.info("sensor %r: %s; next try in %.0f s", name, error, pause_s)
+            except Exception as error:
+                log.info("sensor %r: %s; next try in %.0f s", name, reason(error), pause_s)
                 pause_s = min(2 * pause_s, MAX_BACKOFF_S)
                 continue
             if _content(driver) != _content(sensor.driver):
-                driver.close()
+                _close(name, driver)
                 log.error("sensor %r came back with other streams; restart the agent to record them", name)
                 return False
             with self._changed:
-                sensor.driver, sensor.away = driver, False
-                sensor.queue.append(Arrival(name, next(self._order), change="back"))
-            log.warning("sensor %r is back", name)
-            return True
+                if not self._stop.is_set():  # whose closing is of the drivers that are known then
+                    sensor.driver, sensor.away = driver, False
+                    sensor.queue.append(Arrival(name, next(self._order), change="back"))
+                    log.warning("sensor %r is back", name)
+                    return True
+            _close(name, driver)
         return False
 
     def _put(self, name: str, sensor: _Sensor, block: Block) -> None:
@@ -227,6 +258,14 @@ class Intake:
         for stream, lost in sensor.lost.items():
             sensor.queue.append(Arrival(name, next(self._order), stream=stream, lost=lost))
         sensor.lost.clear()
+
+
+def _close(name: str, driver: Driver) -> None:
+    """Close a driver that failed; that it does not manage even this changes nothing."""
+    try:
+        driver.close()
+    except Exception as error:
+        log.error("sensor %r could not be closed: %s", name, reason(error))
 
 
 def _say_overrun(name: str, sensor: _Sensor) -> None:

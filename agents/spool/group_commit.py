@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.errors import SpoolError
+from sensorium.threads import Thread, Told
 
 log = logging.getLogger(__name__)
 
@@ -14,15 +15,19 @@ RETRY_S = 1.0
 
 
 class GroupCommit:
-    """Syncs what `growing()` lists, and calls `synced` for each file of which more became sendable."""
+    """Syncs what `growing()` lists, and calls `synced` for each file of which more became sendable.
 
-    def __init__(self, growing: Callable[[], Sequence[EpisodeFile]], synced: Callable[[EpisodeFile], None]) -> None:
+    A disk in trouble is tried again for ever. Should the thread die, `died` is told: nothing more becomes sendable.
+    """
+
+    def __init__(
+        self, growing: Callable[[], Sequence[EpisodeFile]], synced: Callable[[EpisodeFile], None], died: Told
+    ) -> None:
         self._growing = growing
         self._synced = synced
         self._due = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="spool-sync", daemon=True)
-        self._thread.start()
+        self._thread = Thread("spool-sync", "puts the spool on disk", self._run, died)
 
     def due(self) -> None:
         """Sync now instead of at the next tick."""
@@ -35,19 +40,20 @@ class GroupCommit:
             if file.sendable < file.written or file.sealed:
                 try:
                     file.sync()
-                except SpoolError as error:
+                    self._synced(file)
+                except (SpoolError, OSError) as error:
                     log.error("spool: %s", error)
                     whole = False
-                else:
-                    self._synced(file)
         return whole
 
-    def stop(self) -> None:
-        """End the thread, then sync what is left."""
+    def stop(self) -> bool:
+        """End the thread, then sync what is left; False if the thread hangs, and with it the files that it holds."""
         self._stop.set()
         self._due.set()
-        self._thread.join()
+        if not self._thread.join():
+            return False
         self.flush()
+        return True
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -33,6 +33,7 @@ from sensorium.episode.account import (
 )
 from sensorium.episode.documents import Account, BetweenTotals, Open
 from sensorium.errors import Corrupt, SpoolError, SpoolFull
+from sensorium.threads import Told
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Spool:
         when_full: `block`: refuse more, until what waits is delivered. `evict`: discard sealed episodes, the least
             priority first, then the oldest.
         wait_s: How long to wait for another process to let go of the folder.
+        died: Who is told when the thread that syncs has died. From then on only `flush` and `close` sync.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Spool:
         min_free_bytes: int = 0,
         when_full: WhenFull = "block",
         wait_s: float = 10.0,
+        died: Told = lambda _: None,
     ) -> None:
         self.path = path
         self.device = device
@@ -82,7 +85,7 @@ class Spool:
         self._pending = Pending(held, self._folder.rejected_bytes())
         for episode, why in unreadable:
             self._set_aside(episode, why, "corrupt")
-        self._commits = GroupCommit(self._growing_files, self._synced)
+        self._commits = GroupCommit(self._growing_files, self._synced, died)
 
     @property
     def spool_id(self) -> str:
@@ -291,11 +294,13 @@ class Spool:
             if self._closed:
                 return
             self._closed = True
-        self._commits.stop()
-        for file in self._growing_files():
-            file.close()
-        self._ledger.close()
-        self._folder.unlock()
+        try:
+            if self._commits.stop():
+                for file in self._growing_files():
+                    file.close()
+        finally:
+            self._ledger.close()
+            self._folder.unlock()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ class Pool:
     Args:
         name: The threads are NAME-0, NAME-1, ...
         does: As for `Thread`.
-        threads: How many.
+        threads: How many at most; they begin as jobs come.
         died: Who is told of what escapes a job of `do`; its thread goes on with the next one.
         stop_s: The bound of `close`.
     """
@@ -113,7 +113,8 @@ class Pool:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._closed = False
-        self._threads = [Thread(f"{name}-{n}", does, self._work, self._died) for n in range(threads)]
+        self._most = threads
+        self._threads: list[Thread] = []
 
     def submit(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
         """The future result of `job(...)`; whoever takes it has what the job raised.
@@ -126,6 +127,9 @@ class Pool:
             if self._closed:
                 raise RuntimeError(f"the pool {self.name!r} is closed")
             self._jobs.put(_Job(future, partial(job, *args, **kwargs)))
+            if len(self._threads) < self._most:
+                name = f"{self.name}-{len(self._threads)}"
+                self._threads.append(Thread(name, self.does, self._work, self._died))
         return future
 
     def do(self, job: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -194,13 +198,13 @@ class Watch:
     """Who is told of deaths: keeps the first as the reason, and calls `heard`, which makes its owner stop."""
 
     def __init__(self, heard: Callable[[], object]) -> None:
-        self.failure: SensoriumError | None = None
+        self.failure: BaseException | None = None
         self._heard = heard
 
-    def tell(self, death: SensoriumError) -> None:
-        """Of a death; from any thread."""
+    def tell(self, why: BaseException) -> None:
+        """Of a death, or of another reason why its owner cannot go on; from any thread."""
         if self.failure is None:
-            self.failure = death
+            self.failure = why
         self._heard()
 
     def check(self) -> None:
