@@ -13,7 +13,7 @@ from sensorium.cli.health import health_table
 from sensorium.cli.screen import OUT, Form, Format, counted, print_rows, size, table
 from sensorium.corpus.picture import draw
 from sensorium.corpus.verify import verify as verify_store
-from sensorium.ingest.store import rebuild_catalog
+from sensorium.ingest.mending import rebuild_catalog
 from sensorium.perception.drawing import write_picture
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
