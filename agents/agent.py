@@ -261,18 +261,26 @@ class Agent:
         spool = self._spool
         if spool is None:
             return True
-        begun = time.monotonic()
+        begun = told = time.monotonic()
         deadline = begun + (self._drain_s if self._uplink else 0.0)
-        while time.monotonic() < deadline and (spool.counts()["pending"] or self._unnoted(spool, begun)):
+        number = spool.between_totals().number
+        while time.monotonic() < deadline and (spool.counts()["pending"] or self._unnoted(spool, begun, told)):
             if self._abandon.wait(STEP_S):
                 break
+            if number < (latest := spool.between_totals().number):
+                number, told = latest, time.monotonic()
         self._state = "done"
         return not spool.counts()["pending"]
 
-    def _unnoted(self, spool: Spool, begun_s: float) -> bool:
-        """Whether a server that listens, or may do so in a moment, has still to note a discard in its ledger."""
-        listens = self._uplink is not None and self._uplink.stats()["state"] == "up"
-        return bool((listens or time.monotonic() < begun_s + NOTICE_S) and spool.discards())
+    def _unnoted(self, spool: Spool, begun_s: float, told_s: float) -> bool:
+        """Whether a server that listens, or may do so in a moment, has still to note a discard in its ledger, or the
+        samples in no episode; a server of before there was that never does, so it is not waited for."""
+        stats: dict[str, Any] = {"state": "down", "noted_between": 0}
+        if self._uplink is not None:
+            stats = self._uplink.stats()
+        if stats["noted_between"] < spool.between_totals().number and time.monotonic() < told_s + NOTICE_S:
+            return True
+        return bool((stats["state"] == "up" or time.monotonic() < begun_s + NOTICE_S) and spool.discards())
 
     def _manifest(self, specs: tuple[StreamSpec, ...], clock: Clock, spool_id: str) -> Open:
         device = self.device

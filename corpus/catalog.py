@@ -13,7 +13,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.commits import CommitRecord, read_record, record_paths
+from sensorium.episode.documents import Account, BetweenReport
 from sensorium.errors import StoreError
 
 CATALOG_VERSION = 1
@@ -69,6 +71,13 @@ spools = sa.Table(
     sa.Column("oldest", sa.Integer, nullable=False),
     sa.Column("next_ordinal", sa.Integer, nullable=False),
 )
+between_totals = sa.Table(
+    "between_totals",
+    _META,
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("spool_id", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
 
 
 class LedgerEntry(NamedTuple):
@@ -80,7 +89,8 @@ class LedgerEntry(NamedTuple):
 
 
 class SpoolLedger(NamedTuple):
-    """A spool's ordinals as the store knows them. `next_ordinal` is what the device said last; the rest is pending."""
+    """A spool's ordinals as the store knows them, and its samples in no episode. `next_ordinal` is what the device said
+    last; the rest is pending."""
 
     device: str
     spool_id: str
@@ -88,6 +98,7 @@ class SpoolLedger(NamedTuple):
     discarded: dict[str, int]
     oldest: int
     next_ordinal: int
+    between: dict[str, Account]
 
     @property
     def pending(self) -> int:
@@ -148,6 +159,16 @@ class Catalog:
         if rows:
             with self._writing, self._engine.begin() as connection:
                 connection.execute(insert(ledger).on_conflict_do_nothing(), rows)
+
+    def between(self, device: str, spool_id: str, report: BetweenReport) -> None:
+        """Enter a spool's totals, in place of what was here."""
+        statement = insert(between_totals).values(
+            device=device, spool_id=spool_id, document=msgspec.json.encode(report)
+        )
+        latest = {"document": statement.excluded.document}
+        with self._writing, self._engine.begin() as connection:
+            key = list(between_totals.primary_key)
+            connection.execute(statement.on_conflict_do_update(index_elements=key, set_=latest))
 
     def saw_spool(self, device: str, spool_id: str, oldest: int, next_ordinal: int) -> None:
         """Remember the range of ordinals that a device last said it had given out."""
@@ -230,16 +251,31 @@ def spool_ledgers(connection: sa.Connection, device: str | None = None) -> list[
         counts.setdefault(owner, {})[state, reason] = count
         oldest, next_ordinal = seen.get(owner, (0, 0))
         seen[owner] = (oldest, max(next_ordinal, last + 1))
+    between = _between(connection)
+    for owner in between:
+        counts.setdefault(owner, {})
+        seen.setdefault(owner, (0, 0))
     found = []
     for (name, spool_id), states in sorted(counts.items()):
         discarded = {reason: count for (state, reason), count in states.items() if state == "discarded"}
         committed = states.get(("committed", ""), 0)
-        found.append(SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id]))
+        told = between.get((name, spool_id), {})
+        found.append(SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id], told))
     return [each for each in found if device is None or each.device == device]
 
 
+def _between(connection: sa.Connection) -> dict[tuple[str, str], dict[str, Account]]:
+    """By spool, what became of its samples in no episode; nothing in a catalog that was made before there was such."""
+    if not sa.inspect(connection).has_table(between_totals.name):
+        return {}
+    return {
+        (device, spool_id): msgspec.json.decode(document, type=BetweenReport).streams
+        for device, spool_id, document in connection.execute(sa.select(between_totals))
+    }
+
+
 def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
-    """Enter every commit record and discard that the catalog lacks; the number of episodes entered.
+    """Enter every commit record, discard and total that the catalog lacks; the number of episodes entered.
 
     `progress(done, total)` is called once a hundred records.
     """
@@ -250,6 +286,8 @@ def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = l
         progress(min(start + 100, len(missing)), len(missing))
     for path in sorted((store / "commits" / "discarded").glob("*/*.jsonl")):
         catalog.discard(path.parent.name, path.stem, read_discards(path))
+    for device, spool_id, path in between_paths(store):
+        catalog.between(device, spool_id, read_between(path))
     return len(missing)
 
 

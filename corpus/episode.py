@@ -74,6 +74,12 @@ class Episode:
         blank = {"captured": 0, "stored": 0, "filtered": {}, "lost": {}}
         return {name: blank | account for name, account in self._document["account"].items()}
 
+    @property
+    def between(self) -> dict[str, Any]:
+        """As `account`, of the samples in no episode, captured since the one before, as OPEN tells."""
+        blank = {"captured": 0, "stored": 0, "filtered": {}, "lost": {}}
+        return {name: blank | account for name, account in self.attributes.get("between", {}).items()}
+
     def as_dict(self) -> dict[str, Any]:
         """What `query --format json` prints: the catalog's columns, with `streams` and `account` by stream."""
         return {**self.row, "streams": self._document["streams"], "account": self.account}

@@ -77,7 +77,7 @@ class Media:
             Corrupt: an item is no such picture, or not of the size of the others.
         """
         if shrink not in self._decoded:
-            found = [decode_jpeg(item, shrink, gray=len(jpeg_shape(item)) == 2) for item in self.items]
+            found = [_decode(item, shrink) for item in self.items]
             if any(picture.shape != found[0].shape for picture in found):
                 raise Corrupt(f"pictures of {len({picture.shape for picture in found})} sizes in one block")
             made = found[0][None] if len(found) == 1 else np.stack(found) if found else np.empty((0, 0, 0), np.uint8)
@@ -100,11 +100,6 @@ class Media:
                 raise ValueError(f"item {number}: {error}") from error
             if found != shape:
                 raise ValueError(f"item {number}: {JPEG} of {list(found)}, expected {list(shape)}")
-
-
-def decoded(content: npt.NDArray[Any] | Media) -> npt.NDArray[Any]:
-    """Samples as they are, or the pictures of items; `Corrupt` if those cannot be decoded."""
-    return content.pictures() if isinstance(content, Media) else content
 
 
 def shrink_for(shape: Sequence[int], width: float, height: float) -> Shrink:
@@ -143,16 +138,11 @@ def jpeg_shape(item: bytes) -> tuple[int, ...]:
     raise Corrupt(f"{len(item)} bytes that are no JPEG of 8 bits, gray or of three components")
 
 
-def decode_jpeg(item: bytes | bytearray | memoryview, shrink: int, *, gray: bool) -> Pictures:
-    """[h, w] if `gray`, else [h, w, 3] in the order BGR, sides divided by `shrink` and rounded up.
-
-    Raises:
-        Corrupt: it is no picture that OpenCV decodes.
-    """
-    # A picture lies as the sensor has it: what EXIF says of turning it is for those who show it.
-    flags = (_GRAY if gray else _COLOR)[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
+def _decode(item: bytes, shrink: int) -> Pictures:
+    flags = _GRAY if len(jpeg_shape(item)) == 2 else _COLOR
     try:
-        picture = cv2.imdecode(np.frombuffer(item, np.uint8), flags)
+        # a picture lies as the sensor has it: what EXIF says of turning it is for those who show it
+        picture = cv2.imdecode(np.frombuffer(item, np.uint8), flags[shrink] | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise Corrupt(f"OpenCV cannot decode a JPEG: {error.err}") from error
     if picture is None:

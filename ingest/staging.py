@@ -16,7 +16,7 @@ from uuid import UUID
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.store import Conflict, Store
-from sensorium.link.server.jobs import Begin, Commit, Drop, Job, NoteDiscards, NoteSpool
+from sensorium.link.server.jobs import Begin, Commit, Drop, Job, NoteBetween, NoteDiscards, NoteSpool
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.transfer import Transfer
 
@@ -107,6 +107,9 @@ class Staging:
             if isinstance(job, NoteDiscards):
                 log.error("ledger of %s: %s", job.device, error)
                 answer = partial(self._link.ledgered, job.session, (), [])
+            elif isinstance(job, NoteBetween):
+                log.error("samples in no episode of %s: %s", job.device, error)
+                answer = partial(self._link.noted_between, job.session, 0)
             elif isinstance(job, NoteSpool):
                 log.error("spool of %s: %s", job.device, error)
                 return
@@ -135,6 +138,9 @@ class Staging:
             return partial(link.arrivals.dropped, job.episode)
         if isinstance(job, NoteDiscards):
             return partial(link.ledgered, job.session, job.ordinals, self._ledger(job))
+        if isinstance(job, NoteBetween):
+            store.note_between(job.device, job.spool_id, job.report)
+            return partial(link.noted_between, job.session, job.report.number)
         store.saw_spool(job.device, job.spool_id, job.oldest, job.next_ordinal)
         return lambda _: None
 

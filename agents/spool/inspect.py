@@ -1,15 +1,22 @@
 """Looking into a spool from outside, also while its agent runs: what waits, what was discarded and why."""
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from sensorium.episode.documents import Account, BetweenTotals
 from sensorium.errors import SpoolError
 
 
 def inspect_spool(path: Path) -> dict[str, Any]:
     """device, spool_id, next_ordinal, counts by state, and episodes: what is pending, discarded or rejected.
+
+    `between` has by stream what became of samples in no episode since the last OPEN, `between_totals` since the spool
+    was made.
 
     Raises:
         SpoolError: there is no spool, or it cannot be read.
@@ -20,7 +27,7 @@ def inspect_spool(path: Path) -> dict[str, Any]:
     try:
         database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
         try:
-            meta = dict(database.execute("SELECT key, value FROM meta WHERE key != 'between'").fetchall())
+            meta = dict(database.execute("SELECT key, value FROM meta").fetchall())
             counts = dict(database.execute("SELECT state, count(*) FROM episodes GROUP BY state").fetchall())
             rows = database.execute(
                 "SELECT ordinal, episode, state, why FROM episodes WHERE state != 'committed' ORDER BY ordinal"
@@ -29,7 +36,17 @@ def inspect_spool(path: Path) -> dict[str, Any]:
             database.close()
     except sqlite3.Error as error:
         raise SpoolError(f"{file}: cannot be read: {error}") from error
-    return meta | {"counts": counts, "episodes": [_episode(path, *row) for row in rows]}
+    between, totals = meta.pop("between", None), meta.pop("between_totals", None)
+    return meta | {
+        "between": _accounts(msgspec.msgpack.decode(between, type=dict[str, Account]) if between else {}),
+        "between_totals": _accounts(msgspec.msgpack.decode(totals, type=BetweenTotals).streams if totals else {}),
+        "counts": counts,
+        "episodes": [_episode(path, *row) for row in rows],
+    }
+
+
+def _accounts(streams: Mapping[str, Account]) -> dict[str, Any]:
+    return {name: account.as_dict() for name, account in streams.items()}
 
 
 def _episode(path: Path, ordinal: int, episode: bytes, state: str, why: str) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class Spool:
         self._folder.sync()
         return file
 
-    def discard(self, episode: UUID, why: str, fate: str) -> None:
+    def discard(self, episode: UUID, why: str, fate: str = "discarded") -> None:
         """Give an episode up: note why durably, and that its samples have this fate, then delete its file."""
         with self._state:
             held = self._pending.get(episode)
@@ -162,8 +162,11 @@ class Spool:
     def persist(self) -> None:
         """Make durable what became of samples in no episode."""
         with self.account.changing() as between:
-            if between.changed:
+            changed = between.changed
+            if changed:
                 self._ledger.keep(between)
+        if changed:
+            self._tell()
 
     def between(self) -> dict[str, Account]:
         """What the next OPEN will tell of, as it is on disk."""

@@ -31,7 +31,7 @@ class SpoolEnd:
         self.committed = self.rejected = 0
         self._spool = spool
         self._changed = threading.Event()
-        self._offered_ns = self._discards_ns = 0
+        self._offered_ns = self._discards_ns = self._told_between = 0
 
     def changed(self) -> None:
         """The spool has something new."""
@@ -58,10 +58,19 @@ class SpoolEnd:
             self._changed.clear()
             self._offered_ns = now_ns
             link.refresh(self._spool.waiting(CONSIDERED), now_ns)
+            self._report_between(link)
         if now_ns - self._discards_ns >= DISCARDS_EVERY_S * SECOND:
             self._discards_ns = now_ns
             link.discard(self._spool.discards())
+            self._told_between = 0
+            self._report_between(link)
             self._changed.set()  # what was put off may be due
+
+    def _report_between(self, link: DeviceLink) -> None:
+        totals = self._spool.between_totals()
+        if totals.number > max(self._told_between, link.noted_between):
+            self._told_between = totals.number
+            link.report_between(totals)
 
     def read(self, data: wire.Data, size: int) -> bytes | None:
         """The bytes that go with DATA, or None, with the reason in the log."""

@@ -87,6 +87,7 @@ class Uplink:
             "last_error": self._last_error,
             "committed": self._spool_end.committed,
             "rejected": self._spool_end.rejected,
+            "noted_between": self._link.noted_between,
             **self._figures,
         }
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sensorium.agents.spool.inspect import inspect_spool
+from sensorium.cli.accounts import account_table
 from sensorium.cli.screen import OUT, Form, Format, counted, print_rows
 
 
@@ -28,3 +29,6 @@ def spool(
     OUT.print(f"device {found['device']}, spool {found['spool_id']}: {counted(found['counts'])}")
     columns = ["ordinal>", "episode", "state", "bytes>", "why"]
     print_rows(found["episodes"], form, columns)
+    for title, key in (("since the last one", "between"), ("since the spool was made", "between_totals")):
+        if found[key]:
+            OUT.print(account_table(f"in no episode, {title}", found[key], 0))

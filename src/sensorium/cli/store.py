@@ -2,18 +2,21 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import Progress
 
 import sensorium
+from sensorium.cli.accounts import account_table
 from sensorium.cli.health import health_table
 from sensorium.cli.screen import OUT, Form, Format, counted, print_rows, size, table
 from sensorium.corpus.picture import draw
 from sensorium.corpus.verify import verify as verify_store
-from sensorium.ingest.mending import rebuild_catalog
+from sensorium.episode.documents import Account
+from sensorium.ingest.store import rebuild_catalog
 from sensorium.perception.drawing import write_picture
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
@@ -55,7 +58,8 @@ def show(
         write_picture(png, draw(found))
     row = found.as_dict()
     if form is Format.JSON:
-        sys.stdout.write(json.dumps(row | {"attributes": found.attributes}, indent=2, default=str) + "\n")
+        whole = row | {"between": found.between, "attributes": found.attributes}
+        sys.stdout.write(json.dumps(whole, indent=2, default=str) + "\n")
         return
     OUT.print(f"[bold]{row['episode']}[/bold]")
     for key in ("device", "mission", "start_utc", "duration_s", "reason"):
@@ -69,16 +73,9 @@ def show(
             [(n, s["rows"], s["rate_hz"], s["dtype"], s["shape"], s["media_type"]) for n, s in streams],
         )
     )
-    OUT.print(
-        table(
-            "account",
-            ["name", "captured>", "stored>", "filtered", "lost"],
-            [
-                (n, a["captured"], a["stored"], counted(a["filtered"]), _lost(a, row["start_ns"]))
-                for n, a in row["account"].items()
-            ],
-        )
-    )
+    OUT.print(account_table("account", row["account"], row["start_ns"]))
+    if found.between:
+        OUT.print(account_table("in no episode, since the one before", found.between, row["start_ns"]))
     if health := found.attributes.get("summary", {}).get("health"):
         OUT.print(health_table(health))
 
@@ -106,7 +103,8 @@ def ledger(
     device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show what became of every episode that a device began: committed, discarded (why), pending."""
+    """Show what became of every episode that a device began: committed, discarded (why), pending; and of its samples in
+    no episode, since its spool was made."""
     rows = [
         {
             "device": each.device,
@@ -115,11 +113,12 @@ def ledger(
             "committed": each.committed,
             "discarded": each.discarded if form is Format.JSON else counted(each.discarded),
             "pending": each.pending,
+            "between": _between(each.between, form),
             "balances": each.pending >= 0,
         }
         for each in sensorium.open(store).ledger(device)
     ]
-    print_rows(rows, form, ["device", "spool_id", "begun>", "committed>", "discarded", "pending>"])
+    print_rows(rows, form, ["device", "spool_id", "begun>", "committed>", "discarded", "pending>", "between"])
 
 
 def rebuild(store: StorePath) -> None:
@@ -130,13 +129,13 @@ def rebuild(store: StorePath) -> None:
     OUT.print(f"{n} episodes in the catalog")
 
 
-def _lost(account: dict[str, Any], start_ns: int) -> str:
-    """What was lost, and where from the start it was missed, if that is an estimate; of no rate, no count is known."""
-    counts = counted(account["lost"])
-    if not account.get("lost_interval_ns"):
-        return counts
-    first_s, last_s = ((at_ns - start_ns) / 1e9 for at_ns in account["lost_interval_ns"])
-    return f"{counts or 'unknown'} (estimated, {first_s:.1f} to {last_s:.1f} s)"
+def _between(accounts: Mapping[str, Account], form: Format) -> object:
+    if form is Format.JSON:
+        return {stream: account.as_dict() for stream, account in accounts.items()}
+    said = (
+        f"{stream} {each.captured} ({counted({**each.filtered, **each.lost})})" for stream, each in accounts.items()
+    )
+    return "; ".join(said)
 
 
 def _progress() -> Progress:

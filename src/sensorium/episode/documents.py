@@ -78,6 +78,17 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether every captured sample is accounted for, none twice."""
         return self.captured == self.stored + sum(self.filtered.values()) + sum(self.lost.values())
 
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: captured, stored, filtered and lost are there even if they are nothing."""
+        counts: dict[str, Any] = {
+            "captured": self.captured,
+            "stored": self.stored,
+            "filtered": self.filtered,
+            "lost": self.lost,
+        }
+        said: dict[str, Any] = msgspec.to_builtins(self)
+        return counts | said
+
 
 class BetweenTotals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Running totals, per stream, of a spool's samples that are in no episode, since the spool was made.
@@ -87,6 +98,18 @@ class BetweenTotals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     numbers: dict[str, int] = {}
     streams: dict[str, Account] = {}
+
+    @property
+    def number(self) -> int:
+        """That of the latest change."""
+        return max(self.numbers.values(), default=0)
+
+
+class BetweenReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Some streams' running totals as told to others: what has the larger `number` is later, and wins."""
+
+    number: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    streams: dict[Annotated[str, msgspec.Meta(max_length=100)], Account] = {}
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

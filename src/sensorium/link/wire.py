@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from sensorium.episode.documents import BetweenReport
 from sensorium.errors import PeerViolation
 
 VERSION = 1
@@ -19,6 +20,7 @@ MAX_FRAME_BYTES = MAX_DATA_BYTES + 1024  # with what CURVE adds; libzmq cuts a c
 MAX_OFFERS = 64
 MAX_ORDINALS = 1000
 MAX_PROBES = 1000
+MAX_BETWEEN_BYTES = 32 << 10
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Priority = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
@@ -94,7 +96,7 @@ class Probe(Message, frozen=True, kw_only=True, tag="probe"):
 
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
-    """What the device reports of itself."""
+    """What the device reports of itself: under `between` a `BetweenReport`, repeated until LEDGERED has its number."""
 
     document: dict[str, Any]
 
@@ -140,9 +142,10 @@ class Rejected(Message, frozen=True, kw_only=True, tag="rejected"):
 
 
 class Ledgered(Message, frozen=True, kw_only=True, tag="ledgered"):
-    """The fate of these ordinals is durable in the server's ledger."""
+    """The fate of these ordinals is durable in the server's ledger, and what STATUS said under number `between`."""
 
     ordinals: Ordinals
+    between: Count = 0
 
 
 class ProbeReply(Message, frozen=True, kw_only=True, tag="probe_reply"):
@@ -178,13 +181,27 @@ class Directive(Message, frozen=True, kw_only=True, tag="directive"):
 DeviceMessage = Hello | Offer | Data | Sealed | Discarded | Probe | Status
 ServerMessage = Welcome | Want | Credit | Committed | Rejected | Ledgered | ProbeReply | Error | Directive
 
-_ENCODER = msgspec.msgpack.Encoder()
+ENCODER = msgspec.msgpack.Encoder()
 _FROM_DEVICE = msgspec.msgpack.Decoder(DeviceMessage)
 _FROM_SERVER = msgspec.msgpack.Decoder(ServerMessage)
 _TAGS = {
     decoder: {str(kind.__struct_config__.tag) for kind in union.__args__}
     for decoder, union in ((_FROM_DEVICE, DeviceMessage), (_FROM_SERVER, ServerMessage))
 }
+
+
+def between_of(document: dict[str, Any]) -> BetweenReport | None:
+    """What a STATUS says of the samples in no episode; None if it says nothing of them.
+
+    Raises:
+        PeerViolation: it says something else under this key.
+    """
+    if "between" not in document:
+        return None
+    try:
+        return msgspec.convert(document["between"], BetweenReport)
+    except msgspec.ValidationError as error:
+        raise PeerViolation(f"message status: between: {error}") from error
 
 
 class _Tag(msgspec.Struct):
@@ -205,7 +222,7 @@ class UnknownMessage(PeerViolation):
 
 def encode(message: Message) -> bytes:
     """The message's frame (for DATA the first of two)."""
-    return _ENCODER.encode(message)
+    return ENCODER.encode(message)
 
 
 def decode_from_device(frame: bytes | memoryview) -> DeviceMessage:

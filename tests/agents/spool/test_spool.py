@@ -74,7 +74,7 @@ def test_ordinals_count_on_and_every_one_has_a_fate(tmp_path: Path) -> None:
         elif fate == "reject":
             spool.rejected(episode, "conflict", "known with other content")
         elif fate == "discard":
-            spool.discard(episode, "discarded by hand", "discarded")
+            spool.discard(episode, "discarded by hand")
     spool.close()
     again = Spool(tmp_path, "rig")
     assert again.counts() == {"committed": 1, "discarded": 2, "pending": 1}

@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from uuid import UUID
 
+import msgspec
+
+from sensorium.episode.documents import BetweenTotals
 from sensorium.link import wire
 from sensorium.link.device import jobs
 from sensorium.link.device.departures import Departures, Probes
@@ -209,6 +212,26 @@ class DeviceLink:
         if self.is_up:
             self._messages.append(wire.Status(session=self._session.number, document=document))
 
+    def report_between(self, totals: BetweenTotals) -> None:
+        """Report the samples in no episode, those of the oldest changes first, as far as a message goes; call it every
+        few seconds, as the rest follows once the server has noted this."""
+        fresh = sorted((n, stream) for stream, n in totals.numbers.items() if n > self._session.between)
+        number, size = 0, 0
+        streams: dict[str, object] = {}
+        for n, stream in fresh:
+            account = msgspec.to_builtins(totals.streams[stream])
+            size += len(wire.ENCODER.encode({stream: account}))
+            if streams and size > wire.MAX_BETWEEN_BYTES:
+                break
+            number, streams[stream] = n, account
+        if streams:
+            self.status({"between": {"number": number, "streams": streams}})
+
+    @property
+    def noted_between(self) -> int:
+        """Up to which number the server has noted, in this session, the samples in no episode."""
+        return self._session.between
+
     # --- bulk ----------------------------------------------------------------------------------------------------
 
     def next_data(self, now_ns: int) -> tuple[wire.Data, int] | None:
@@ -277,7 +300,9 @@ class DeviceLink:
 
     def _ledgered(self, message: wire.Ledgered, _: int) -> None:
         self._departures.close_ordinals(message.ordinals)
-        self._jobs.append(jobs.ForgetDiscards(message.ordinals))
+        self._session.between = max(self._session.between, message.between)
+        if message.ordinals:
+            self._jobs.append(jobs.ForgetDiscards(message.ordinals))
 
     def _probe_reply(self, reply: wire.ProbeReply, now_ns: int) -> None:
         best = self._session.probing.reply(reply, now_ns)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from sensorium.episode.documents import BetweenReport
+
 
 @dataclass(frozen=True)
 class Begin:
@@ -45,6 +47,16 @@ class NoteDiscards:
 
 
 @dataclass(frozen=True)
+class NoteBetween:
+    """Keep what a spool says of its samples in no episode; answer `noted_between` with its number, 0 if it failed."""
+
+    session: int
+    device: str
+    spool_id: str
+    report: BetweenReport
+
+
+@dataclass(frozen=True)
 class NoteSpool:
     """Note a spool and its ordinals (a fresh session); no answer."""
 
@@ -54,4 +66,4 @@ class NoteSpool:
     next_ordinal: int
 
 
-Job = Begin | Commit | Drop | NoteDiscards | NoteSpool
+Job = Begin | Commit | Drop | NoteDiscards | NoteBetween | NoteSpool

@@ -13,7 +13,7 @@ from sensorium.errors import ConfigError, PeerViolation
 from sensorium.link import wire
 from sensorium.link.server.arrivals import Arrivals, Stored
 from sensorium.link.server.credit import CreditPool
-from sensorium.link.server.jobs import Job, NoteDiscards, NoteSpool
+from sensorium.link.server.jobs import Job, NoteBetween, NoteDiscards, NoteSpool
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent
@@ -173,6 +173,10 @@ class ServerLink:
 
     def _status(self, session: ServerSession, status: wire.Status, _: int) -> None:
         session.status = status.document
+        report = wire.between_of(status.document)
+        if report is not None and session.ledgering < MAX_LEDGERING:
+            session.ledgering += 1
+            self.out.jobs.append(NoteBetween(session.number, session.device, session.spool_id, report))
 
     # --- bulk ----------------------------------------------------------------------------------------------------
 
@@ -233,6 +237,13 @@ class ServerLink:
                 self.out.say_committed(self.sessions[session], episode, ordinal, digest)
             if ordinals:
                 self.out.say(self.sessions[session], wire.Ledgered(session=session, ordinals=ordinals))
+
+    def noted_between(self, session: int, number: int, _: int) -> None:
+        """`NoteBetween` is done: what was told under this number is durable; 0 if nothing is."""
+        if session in self.sessions:
+            self.sessions[session].ledgering -= 1
+            if number:
+                self.out.say(self.sessions[session], wire.Ledgered(session=session, ordinals=(), between=number))
 
     # --- time ----------------------------------------------------------------------------------------------------
 
