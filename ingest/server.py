@@ -7,7 +7,6 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,11 @@ from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.wake import Wake
 from sensorium.link.zap import Gate, Refusals
+from sensorium.threads import Thread, Watch, join, reason
 
 log = logging.getLogger(__name__)
+
+STOP_S = 10.0
 
 
 class Ingest:
@@ -63,7 +65,8 @@ class Ingest:
         self._lock = threading.Lock()
         self._stop_requested = threading.Event()
         self._context: zmq.Context[Socket] | None = None
-        self._threads: list[threading.Thread] = []
+        self._watch = Watch(self._stop_requested.set)
+        self._threads: list[Thread] = []
         self._gate: Gate | None = None
         self._rates = Rates()
         if registry is not None:
@@ -85,24 +88,21 @@ class Ingest:
         self._wake = Wake()
         try:
             if self._allowed is not None:
-                self._gate = Gate(self._context, self._allowed, self._keys_changed)
-                self._gate.start()
+                self._gate = Gate(self._context, self._allowed, self._keys_changed, self._watch.tell)
             sockets = Listening(self._context, self._host, self._port, self._pair)
         except BaseException:
             self._close()
             raise
         self._port = sockets.port
-        self._staging = Staging(self._store, self._link, self._lock, self._wake.set)
+        self._staging = Staging(self._store, self._link, self._lock, self._wake.set, self._watch.tell)
         shared = Shared(
             self._link, self._lock, self._staging, self._allowed, Refusals(), self._wake, self._stop_requested
         )
-        for name, run in (
-            ("control", ControlPump(shared, sockets.control, sockets.monitors).run),
-            ("bulk", BulkPump(shared, sockets.bulk).run),
-        ):
-            thread = threading.Thread(target=self._guarded, args=(run,), name=f"sensorium-{name}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        control, bulk = ControlPump(shared, sockets.control, sockets.monitors), BulkPump(shared, sockets.bulk)
+        self._threads = [
+            Thread("sensorium-control", "answers devices", control.run, self._watch.tell),
+            Thread("sensorium-bulk", "receives data", bulk.run, self._watch.tell),
+        ]
         log.info("ready %s", self.address)
 
     def stop(self) -> None:
@@ -111,32 +111,32 @@ class Ingest:
         if self._context is None:
             return
         self._wake.set()
-        for thread in self._threads:
-            thread.join()
+        ended = join(self._threads, STOP_S)
         self._staging.close()
-        self._close()
+        self._close(ended)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Block until `stop` was called, or a pump died; whether it was."""
-        return self._stop_requested.wait(timeout_s)
+        """Block until `stop` was called; whether it was within `timeout_s`.
+
+        Raises:
+            ThreadDied: one of its threads has, and with it the ingest: no more is received. `stop` it all the same.
+        """
+        stopped = self._stop_requested.wait(timeout_s)
+        self._watch.check()
+        return stopped
 
     def stats(self) -> dict[str, Any]:
-        """For a live table: `devices` {name: sessions, bytes, bytes_per_s, committed, staged, seen_s}, and totals."""
-        now_ns = time.monotonic_ns()
+        """For a live table: `devices` {name: sessions, bytes, bytes_per_s, committed, staged, seen_s}, and totals;
+        `state` (up, stopped, failed) and, of a failed one, `error`."""
+        failure, now_ns = self._watch.failure, time.monotonic_ns()
+        state = "failed" if failure else "stopped" if self._stop_requested.is_set() else "up"
         with self._lock:
-            return self._rates.table(self._link, now_ns)
+            table = self._rates.table(self._link, now_ns)
+        return {**table, "state": state, "error": reason(failure) if failure else ""}
 
     def _counts(self) -> dict[str, int]:
         with self._lock:
             return {**self._link.out.counters, "sessions_open": len(self._link.sessions)}
-
-    def _guarded(self, run: Callable[[], None]) -> None:
-        try:
-            run()
-        except Exception:
-            log.exception("the ingest stops: a pump failed")
-        finally:
-            self._stop_requested.set()
 
     def _keys_changed(self) -> None:
         allowed = self._allowed
@@ -145,10 +145,11 @@ class Ingest:
                 self._link.revoke(allowed.allows, time.monotonic_ns())
             self._wake.set()
 
-    def _close(self) -> None:
-        if self._gate is not None and self._gate.is_alive():
-            self._gate.stop()
-        if self._context is not None:
+    def _close(self, ended: bool = True) -> None:
+        """End the gate; give back what only threads that have `ended` cannot be using."""
+        if self._gate is not None:
+            ended = self._gate.stop() and ended
+        if self._context is not None and ended:
             self._context.destroy(linger=0)
             self._wake.close()
-            self._context = None
+        self._context = None

@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
@@ -19,11 +18,13 @@ from sensorium.ingest.store import Conflict, Store
 from sensorium.link.server.jobs import Begin, Commit, Drop, Job, NoteBetween, NoteDiscards, NoteSpool
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.transfer import Transfer
+from sensorium.threads import Pool, Told
 
 log = logging.getLogger(__name__)
 
 SYNC_BYTES = 8 << 20
 THREADS = 8
+STOP_S = 30.0
 
 
 @dataclass(eq=False)
@@ -35,16 +36,19 @@ class _Staged:
 
 
 class Staging:
-    """The assemblies of the transfers under way. `lock` guards `link`; `wake` tells the control pump to look at it."""
+    """The assemblies of the transfers under way. `lock` guards `link`; `wake` tells the control pump to look at it;
+    `died` is told of what escapes a job: what goes wrong with an episode or the disk is told to the link instead."""
 
-    def __init__(self, store: Store, link: ServerLink, lock: threading.Lock, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, link: ServerLink, lock: threading.Lock, wake: Callable[[], None], died: Told
+    ) -> None:
         self._store, self._link, self._lock, self._wake = store, link, lock, wake
         self._staged: dict[UUID, _Staged] = {}
-        self._pool = ThreadPoolExecutor(THREADS, "sensorium-store")
+        self._pool = Pool("sensorium-store", "writes the store", THREADS, died, stop_s=STOP_S)
 
     def close(self) -> None:
         """Let what was started finish, start nothing more; what is staged is discarded by the store."""
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.close(cancel=True)
         for staged in self._staged.values():
             staged.assembly.discard()
         self._staged.clear()
@@ -87,7 +91,7 @@ class Staging:
 
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
         try:
-            self._pool.submit(work, *arguments)
+            self._pool.do(work, *arguments)
         except RuntimeError:  # it is shut down: the ingest is stopping and nobody waits for this
             log.debug("%s was not started: the ingest is stopping", work.__name__)
 

@@ -10,7 +10,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -39,6 +39,7 @@ from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.between import keep_between
 from sensorium.ingest.episode_group import commit_record, group_files
+from sensorium.threads import Pool
 
 SYNC_THREADS = 8
 MAX_QUARANTINED = 32
@@ -83,7 +84,7 @@ class Store:
             except BaseException:
                 os.close(self._lock)
                 raise
-        self._syncing = ThreadPoolExecutor(SYNC_THREADS, "fsync")
+        self._syncing = Pool("fsync", "puts episodes on disk", SYNC_THREADS)
 
     @classmethod
     def open(cls, path: str | Path, step: Callable[[str], None] = lambda _name: None) -> "Store":
@@ -95,8 +96,9 @@ class Store:
         return cls(Path(path), step)
 
     def close(self) -> None:
-        """Discard what was not committed, and let go of the lock. No other method may run or follow."""
-        self._syncing.shutdown()
+        """Discard what was not committed, and let go of the lock, unless a commit hangs. No other method may follow."""
+        if not self._syncing.close() or self._claimed:  # a commit hangs: no other may write until this process ends
+            return
         for assembly in tuple(self._assemblies):
             assembly.discard()
         self.catalog.close()

@@ -14,12 +14,13 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.sockets import Address, Socket, Sockets, is_refusal
 from sensorium.agents.uplink.spool_end import REFRESH_S, SpoolEnd
 from sensorium.drivers.clock import boottime_ns
-from sensorium.errors import PeerViolation, SensoriumError
+from sensorium.errors import PeerViolation, SensoriumError, SpoolError
 from sensorium.link import wire
 from sensorium.link.device import jobs
 from sensorium.link.device.protocol import DeviceLink
 from sensorium.link.keys import Pair
 from sensorium.link.wake import Wake
+from sensorium.threads import Restart, Thread
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Uplink:
         )
         self._stop_requested = threading.Event()
         self._wake = Wake()
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
         self._sockets: Sockets | None = None
         self._figures = {"sent_bytes": 0, "sessions": 0, "handshakes_refused": 0}
         self._last_error = ""
@@ -67,15 +68,17 @@ class Uplink:
         """Begin, in a thread of its own."""
         self._spool.subscribe(self._spool_changed)
         self._spool_end.changed()
-        self._thread = threading.Thread(target=self._run, name="sensorium-uplink", daemon=True)
-        self._thread.start()
+        # The spool may be in trouble for a while. It keeps the data, so this end tries again, for ever.
+        again = Restart(self._stop_requested)
+        self._thread = Thread("sensorium-uplink", "delivers the spool", self._run, self._broke, restart=again)
 
     def stop(self) -> None:
         """End the thread; what is in flight stays in the spool. May be called twice."""
         self._stop_requested.set()
         if self._thread is not None:
             self._wake.set()
-            self._thread.join()
+            if not self._thread.join():
+                return  # it may still wait for a call
             self._thread = None
         self._wake.close()
 
@@ -101,18 +104,19 @@ class Uplink:
         context = zmq.Context(io_threads=1)
         try:
             while not self._stop_requested.is_set():
-                try:
-                    self._step(context)
-                except Exception as error:
-                    # The spool may be in trouble for a while. It keeps the data, so this end tries again, for ever.
-                    expected = isinstance(error, SensoriumError | OSError)
-                    log.error("uplink: %s", error, exc_info=None if expected else error)
-                    self._link.lost(str(error), boottime_ns())
-                    self._stop_requested.wait(1.0)
+                self._step(context)
+        except OSError as error:
+            raise SpoolError(f"uplink: {error}") from error
         finally:
             if self._sockets is not None:
                 self._sockets.close()
+                self._sockets = None
             context.destroy(linger=0)
+
+    def _broke(self, why: SensoriumError) -> None:
+        log.error("%s", why)
+        self._last_error = str(why)
+        self._link.lost(self._last_error, boottime_ns())
 
     def _step(self, context: "zmq.Context[Socket]") -> None:
         link = self._link

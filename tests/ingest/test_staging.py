@@ -31,10 +31,11 @@ class FullStore:
 
 def test_a_quarantine_that_cannot_be_written_frees_the_place_all_the_same(tmp_path: Path) -> None:
     numbers, lock, woken = itertools.count(1), threading.Lock(), threading.Event()
+    deaths: list[Exception] = []
     episode = uuid.UUID(str(uuid_utils.uuid7()))
     link = ServerLink(lambda _: None, lambda: next(numbers), lambda: 0, secure=False)
     with Store.open(tmp_path / "store") as store:
-        staging = Staging(FullStore(store), link, lock, woken.set)  # type: ignore[arg-type]
+        staging = Staging(FullStore(store), link, lock, woken.set, deaths.append)  # type: ignore[arg-type]
         link.receive(b"r", "", wire.Hello(session=0, version=1, nonce=1, device="d", spool_id="s"), 0)
         link.receive(b"r", "", wire.Offer(session=1, episode=episode.bytes, ordinal=0, size=1000), 0)
         staging.run(link.take_jobs())
@@ -51,3 +52,4 @@ def test_a_quarantine_that_cannot_be_written_frees_the_place_all_the_same(tmp_pa
             time.sleep(0.01)
         assert not list((tmp_path / "store" / ".staging").glob(f"{episode}*"))
         staging.close()
+    assert not deaths

@@ -13,6 +13,7 @@ import zmq
 from zmq.utils import z85
 
 from sensorium.link.keys import AllowedKeys, Pair
+from sensorium.threads import Thread, Told
 
 log = logging.getLogger(__name__)
 
@@ -63,24 +64,33 @@ def sender(frame: zmq.Frame, allowed: AllowedKeys | None) -> str | None:
     return user_id if allowed.allows(user_id) else None
 
 
-class Gate(threading.Thread):
-    """The thread that answers; it also looks at the folder of keys twice a second and calls `on_change`."""
+class Gate:
+    """A thread answers; it also looks at the folder of keys twice a second and calls `on_change`.
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", allowed: AllowedKeys, on_change: Callable[[], None]):
-        super().__init__(name="sensorium-gate", daemon=True)
+    When it dies `died` is told: nobody new is let in, and it would not be seen that a key was revoked.
+    """
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        allowed: AllowedKeys,
+        on_change: Callable[[], None],
+        died: Told,
+    ) -> None:
         self._allowed, self._on_change = allowed, on_change
         self._refusals = Refusals()
         self._stop_requested = threading.Event()
         self._socket = context.socket(zmq.REP)
         self._socket.linger = 0
         self._socket.bind("inproc://zeromq.zap.01")
+        self._thread = Thread("sensorium-gate", "lets devices in", self._run, died)
 
-    def stop(self) -> None:
-        """End the thread; from then on nobody is let in."""
+    def stop(self) -> bool:
+        """End the thread, from then on nobody is let in; False if it hangs."""
         self._stop_requested.set()
-        self.join()
+        return self._thread.join()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Answer until stopped. Whatever ends this thread closes the socket, so nobody is let in unasked."""
         with self._socket as socket:
             while not self._stop_requested.is_set():
