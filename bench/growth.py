@@ -23,7 +23,8 @@ from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Open, Seal
 from sensorium.episode.records import encode_record
-from sensorium.ingest.store import Store, rebuild_catalog
+from sensorium.ingest.mending import rebuild_catalog
+from sensorium.ingest.store import Store
 
 FEW, MANY = 100, 10_000
 SPOOL_ID = "0123456789abcdef"

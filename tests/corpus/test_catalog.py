@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.ingest.store import Store, rebuild_catalog
+from sensorium.ingest.mending import rebuild_catalog
+from sensorium.ingest.store import Store
 from tests.effects import FULL, commit_levels
 
 

@@ -19,10 +19,12 @@ import sensorium
 from sensorium.corpus.verify import verify
 from sensorium.drivers.clock import Clock
 from sensorium.episode import durable
+from sensorium.episode.documents import Encoding
 from sensorium.errors import Corrupt, PeerViolation, StoreError
-from sensorium.ingest import store as store_module
+from sensorium.ingest import quarantine
 from sensorium.ingest.assembly import Assembly
-from sensorium.ingest.store import Conflict, Store, rebuild_catalog
+from sensorium.ingest.mending import rebuild_catalog
+from sensorium.ingest.store import Conflict, Store
 
 STEPS = ["files", "synced", "renamed", "writing record", "record", "catalog"]
 
@@ -207,9 +209,8 @@ def test_a_full_disk_is_survived_and_the_commit_repeated(made: Any, tmp_path: Pa
     with Store.open(tmp_path) as store:
         assembly = arrive(store, made)
         for module, name, at in (
-            (store_module, "write_synced", 3),
-            (store_module, "sync_folder", 2),
-            (durable, "write_synced", 1),
+            (durable, "write_synced", 3),
+            (durable, "sync_folder", 2),
             (durable.os, "link", 1),
         ):
             calls = 0
@@ -222,6 +223,59 @@ def test_a_full_disk_is_survived_and_the_commit_repeated(made: Any, tmp_path: Pa
         (episode,) = sensorium.open(tmp_path).query()
         np.testing.assert_array_equal(episode.streams["imu"][:], made.arrays["imu"])
     assert not list(verify(tmp_path, deep=True))
+
+
+class FailingDisk:
+    """The system as `durable` sees it; call number `fails` of those that change something is an error."""
+
+    def __init__(self, fails: int) -> None:
+        self.left = fails
+        self._guard = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name not in ("open", "pwrite", "fsync", "fdatasync", "mkdir", "rename", "link", "unlink"):
+            return real
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            with self._guard:
+                self.left -= 1
+                if self.left == 0:
+                    raise OSError(28, "No space left on device")
+            return real(*arguments, **named)
+
+        return call
+
+
+def test_a_call_of_a_commit_that_fails_costs_nothing(make_episode: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Whichever it is: the episode is committed again, or delivered again, and is then in the store once and whole."""
+    rng = np.random.default_rng(5)
+    pictures = rng.integers(0, 255, (30, 120, 120, 3), dtype=np.uint8)  # some chunks of a blob, the last not full
+    encodings, failed = {"pic": Encoding(codec="jpeg", quality=90)}, 0
+    with Store.open(tmp_path) as store:
+        for fails in range(1, 200):
+            made = make_episode({"imu": np.arange(20.0), "pic": pictures}, encodings=encodings, ordinal=fails - 1)
+            assembly = arrive(store, made)
+            disk = FailingDisk(fails)
+            monkeypatch.setattr(durable, "os", disk)
+            outcome = _outcome(store, assembly)
+            if outcome != "committed":
+                failed += 1
+                assert "No space left on device" in outcome
+                assert store.state(made.episode) is None
+                disk.left = -1
+                if assembly.failed:
+                    assembly.discard()
+                    commit(store, made)
+                else:
+                    store.commit(assembly, device="rig-1", identity="key-1")
+            monkeypatch.undo()
+            if disk.left > 0:
+                break
+        assert failed > 40
+        assert len(sensorium.open(tmp_path).query()) == fails
+        assert not list(verify(tmp_path, deep=True))
+        assert [path.name for path in store.staging.iterdir() if not path.name.startswith("new-")] == []
 
 
 @pytest.mark.parametrize("at", ["renamed", "folder", "record"])
@@ -262,7 +316,7 @@ def test_a_failed_sync_of_data_is_not_trusted_again(made: Any, tmp_path: Path, m
 
 
 def test_quarantine_keeps_the_newest(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(store_module, "MAX_QUARANTINED", 2)
+    monkeypatch.setattr(quarantine, "MAX_QUARANTINED", 2)
     with Store.open(tmp_path) as store:
         folders = [store.quarantine(arrive(store, made), f"digest {number}") for number in range(3)]
         assert [folder.exists() for folder in folders] == [False, True, True]

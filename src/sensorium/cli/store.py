@@ -16,7 +16,7 @@ from sensorium.cli.screen import OUT, Form, Format, counted, print_rows, size, t
 from sensorium.corpus.picture import draw
 from sensorium.corpus.verify import verify as verify_store
 from sensorium.episode.documents import Account
-from sensorium.ingest.store import rebuild_catalog
+from sensorium.ingest.mending import rebuild_catalog
 from sensorium.perception.drawing import write_picture
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")]
