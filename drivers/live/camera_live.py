@@ -66,33 +66,24 @@ class LiveCamera:
         open_timeout_s: float = 10.0,
     ) -> None:
         self._title = title
-        self._open_capture = open_capture
-        self._stamper = stamper
-        self._describe = describe
-        self._gray = gray
-        self._buffer = buffer
-        self._lost_after_ns = int(lost_after_s * 1e9)
         self._clock = live_clock()
-        self._changed = threading.Condition()
-        self._frames: deque[_Frame] = deque()
-        self._spec: StreamSpec | None = None
-        self._failure: Exception | None = None
-        self._closed = False
-        self._arrived_ns = boottime_ns()
-        self._missing = 0
-        self._thread = threading.Thread(target=self._capture, name=f"camera {title}", daemon=True)
+        self._frames = _Frames(title, buffer, lost_after_s)
+        self._grabber = _Grabber(title, open_capture, stamper, describe, gray)
+        self._thread = threading.Thread(
+            target=self._grabber.run, args=(self._frames,), name=f"camera {title}", daemon=True
+        )
         self._thread.start()
         try:
-            self._await_first(open_timeout_s)
+            self._frames.await_first(open_timeout_s)
         except BaseException:
             # A capture that hangs while opening is not waited for: its thread lets go when OpenCV comes back.
-            self._end()
+            self._frames.close()
             self._thread.join(1.0)
             raise
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
-        return () if self._spec is None else (self._spec,)
+        return () if self._grabber.spec is None else (self._grabber.spec,)
 
     @property
     def clock(self) -> Clock:
@@ -100,10 +91,74 @@ class LiveCamera:
 
     def read(self, timeout_s: float) -> Sequence[Block] | None:
         """What has come, within `timeout_s`; None once closed; `SensorLost` after `lost_after_s` of nothing."""
+        frames = self._frames.take(timeout_s)
+        return None if frames is None else [self._block(frame) for frame in frames]
+
+    def close(self) -> None:
+        """End the capture thread and let go of the camera; waits at most `CLOSE_BOUND_S` where OpenCV hangs."""
+        self._frames.close()
+        self._thread.join(CLOSE_BOUND_S)
+        if self._thread.is_alive():
+            log.warning("%s: OpenCV did not let go within %.0f s; left to end by itself", self._title, CLOSE_BOUND_S)
+
+    def _block(self, frame: _Frame) -> Block:
+        sensor_ns = None if frame.sensor_ns is None else np.array([frame.sensor_ns], np.int64)
+        captured_ns = np.array([frame.captured_ns], np.int64)
+        return Block(self.specs[0].name, captured_ns, frame.image[None], frame.lost_before, sensor_ns)
+
+
+class _Frames:
+    """Frames on their way from the thread that captures to the one that reads, and what ended the first of the two."""
+
+    def __init__(self, title: str, most: int, lost_after_s: float) -> None:
+        self._title = title
+        self._most = most
+        self._lost_after_ns = int(lost_after_s * 1e9)
+        self._changed = threading.Condition()
+        self._waiting: deque[_Frame] = deque()
+        self._failure: Exception | None = None
+        self._arrived_ns = boottime_ns()
+        self.closed = False
+
+    def put(self, frame: _Frame, arrived_ns: int) -> None:
+        """Add a frame; the oldest gives way where it is one too many, and is counted in the next."""
+        with self._changed:
+            if len(self._waiting) >= self._most:
+                dropped = self._waiting.popleft()
+                (self._waiting[0] if self._waiting else frame).lost_before += dropped.lost_before + 1
+            self._waiting.append(frame)
+            self._arrived_ns = arrived_ns
+            self._changed.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """No more will come: who waits is told why."""
+        with self._changed:
+            self._failure = error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody will read any more."""
+        with self._changed:
+            self.closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def await_first(self, open_timeout_s: float) -> None:
+        """Wait for a frame; raises what came instead."""
+        grace_s = 1.0  # OpenCV has the same bound, and knows better what is wrong
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._waiting or self._failure), open_timeout_s + grace_s)
+            if self._failure is not None:
+                raise self._failure
+            if not self._waiting:
+                raise SensorLost(f"{self._title}: no frame within {open_timeout_s:g} s of opening; is it delivering?")
+
+    def take(self, timeout_s: float) -> list[_Frame] | None:
+        """All that wait, within `timeout_s`; None once closed."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while not self._frames:
-                if self._closed:
+            while not self._waiting:
+                if self.closed:
                     return None
                 if self._failure is not None:
                     raise self._failure
@@ -112,82 +167,64 @@ class LiveCamera:
                     raise SensorLost(f"{self._title}: no frame for {silent_ns / 1e9:.1f} s; is it still connected?")
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
-                    return ()
+                    return []
                 self._changed.wait(min(left_s, (self._lost_after_ns - silent_ns) / 1e9 + 0.001))
-            frames = list(self._frames)
-            self._frames.clear()
-        return [self._block(frame) for frame in frames]
+            frames = list(self._waiting)
+            self._waiting.clear()
+        return frames
 
-    def close(self) -> None:
-        """End the capture thread and let go of the camera; waits at most `CLOSE_BOUND_S` where OpenCV hangs."""
-        self._end()
-        self._thread.join(CLOSE_BOUND_S)
-        if self._thread.is_alive():
-            log.warning("%s: OpenCV did not let go within %.0f s; left to end by itself", self._title, CLOSE_BOUND_S)
 
-    def _end(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._frames.clear()
-            self._changed.notify_all()
+class _Grabber:
+    """What the capture thread does: open, grab, stamp, decode, until nobody reads or OpenCV gives up."""
 
-    def _await_first(self, open_timeout_s: float) -> None:
-        grace_s = 1.0  # OpenCV has the same bound, and knows better what is wrong
-        with self._changed:
-            self._changed.wait_for(lambda: bool(self.specs or self._failure), open_timeout_s + grace_s)
-            if self._failure is not None:
-                raise self._failure
-            if self._spec is None:
-                raise SensorLost(f"{self._title}: no frame within {open_timeout_s:g} s of opening; is it delivering?")
+    def __init__(
+        self,
+        title: str,
+        open_capture: Callable[[], Capture],
+        stamper: Stamper,
+        describe: Callable[[Capture, Image], StreamSpec],
+        gray: bool,
+    ) -> None:
+        self._title = title
+        self._open_capture = open_capture
+        self._stamper = stamper
+        self._describe = describe
+        self._gray = gray
+        self._missing = 0
+        self.spec: StreamSpec | None = None
+        """Of the first frame, known before that can be read."""
 
-    def _block(self, frame: _Frame) -> Block:
-        sensor_ns = None if frame.sensor_ns is None else np.array([frame.sensor_ns], np.int64)
-        captured_ns = np.array([frame.captured_ns], np.int64)
-        return Block(self.specs[0].name, captured_ns, frame.image[None], frame.lost_before, sensor_ns)
-
-    def _capture(self) -> None:
+    def run(self, frames: _Frames) -> None:
+        """Put what comes into `frames`, in the thread that calls; every failure is handed to the thread that reads."""
         try:
             capture = self._open_capture()
             try:
-                while not self._closed and self._step(capture):
-                    pass
+                while not frames.closed:
+                    self._step(capture, frames)
             finally:
                 capture.release()
-        except Exception as error:  # every failure is handed to the thread that reads
-            with self._changed:
-                self._failure = error
-                self._changed.notify_all()
+        except Exception as error:
+            frames.fail(error)
 
-    def _step(self, capture: Capture) -> bool:
+    def _step(self, capture: Capture, frames: _Frames) -> None:
         if not capture.grab():
             raise SensorLost(f"{self._title}: it stopped delivering; unplugged, or stopped by its sender?")
         arrival_ns = boottime_ns()
         stamp = self._stamper.stamp(arrival_ns, capture.get(cv2.CAP_PROP_POS_MSEC))
         if stamp is None:
-            return True
+            return
         decoded, image = capture.retrieve()
         if not decoded or image is None:
             self._missing += 1 + stamp.lost_before
-            return True
+            return
         if self._gray:
             image = to_gray(image)
-        if self._spec is None:
-            spec = self._describe(capture, image)
-        else:
-            spec = self._spec
-        if image.shape != spec.shape:
-            raise SensorLost(f"{self._title}: frames became {image.shape}, were {spec.shape}; open it again")
-        with self._changed:
-            missing, self._missing = self._missing, 0
-            frame = _Frame(stamp.captured_ns, stamp.sensor_ns, image, stamp.lost_before + missing)
-            if len(self._frames) >= self._buffer:
-                dropped = self._frames.popleft()
-                (self._frames[0] if self._frames else frame).lost_before += dropped.lost_before + 1
-            self._frames.append(frame)
-            self._spec = spec
-            self._arrived_ns = arrival_ns
-            self._changed.notify_all()
-        return True
+        if self.spec is None:
+            self.spec = self._describe(capture, image)
+        if image.shape != self.spec.shape:
+            raise SensorLost(f"{self._title}: frames became {image.shape}, were {self.spec.shape}; open it again")
+        missing, self._missing = self._missing, 0
+        frames.put(_Frame(stamp.captured_ns, stamp.sensor_ns, image, stamp.lost_before + missing), arrival_ns)
 
 
 def to_gray(image: Image) -> Image:

@@ -1,36 +1,28 @@
 """WitMotion IMUs on a serial port: what they send, in SI units and as raw counts."""
 
-import errno
-import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import serial
 from pydantic import Field
 
-from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.clock import Clock, live_clock
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.live import witmotion_protocol as wit
+from sensorium.drivers.live.witmotion_line import Line, open_port
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError, SensorLost
-
-log = logging.getLogger(__name__)
 
 STANDARD_GRAVITY = 9.80665
 """m/s^2 in one g (ISO 80000-3), which the sensor's counts are fractions of."""
 
 RATES_HZ = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 125.0, 200.0)
 """The rates that these sensors can be set to."""
-
-WAIT_S = 0.05
-"""`read` takes at most this much longer than its timeout, and `close` waits at most this long for a `read`."""
 
 _SETTLE_S = 0.5
 _RAW_CHANNELS = {
@@ -68,11 +60,11 @@ class ImuWitmotionConfig(DriverConfig):
 
         A stated `rate_hz` is believed.
         """
-        port = open_port(self.port, self.baud)
+        line = Line(open_port(self.port, self.baud), self.lost_after_s)
         try:
-            return ImuWitmotion(name, self, port)
+            return ImuWitmotion(name, self, line)
         except BaseException:
-            port.close()
+            line.close()
             raise
 
 
@@ -99,20 +91,14 @@ class ImuWitmotion:
     by the time that bytes take on the wire. A cycle with a damaged packet is lost to the streams that need the packet.
     """
 
-    def __init__(self, name: str, config: ImuWitmotionConfig, port: serial.Serial) -> None:
-        self._port = port
-        self._title = f"IMU on {config.port}"
-        self._config = config
+    def __init__(self, name: str, config: ImuWitmotionConfig, line: Line) -> None:
+        self._line = line
         self._clock = live_clock()
-        self._parser = wit.Parser()
-        self._arrivals: deque[tuple[int, int]] = deque()
-        self._byte_ns = 10 * 10**9 / config.baud
         self._captured_ns = 0
-        self._heard_ns = self._valid_ns = boottime_ns()
         self._reading = threading.Lock()
         self._closed = False
-        packets = self._listen()
-        kinds = self._sent_kinds(packets)
+        packets = self._listen(config)
+        kinds = self._sent_kinds(packets, config.open_timeout_s)
         rate_hz = config.rate_hz or self._measured_rate(packets, kinds[0])
         times = [wit.sensor_time_ns(packet.body) for packet in packets if packet.kind == wit.TIME]
         self._keeps_time = bool(times) and None not in times
@@ -134,7 +120,7 @@ class ImuWitmotion:
         deadline = time.monotonic() + timeout_s
         with self._reading:
             while not self._closed:
-                cycles = [cycle for packet in self._receive() for cycle in self._cycles.add(packet)]
+                cycles = [cycle for packet in self._line.receive() for cycle in self._cycles.add(packet)]
                 if cycles:
                     return self._blocks(cycles)
                 if time.monotonic() >= deadline:
@@ -144,77 +130,49 @@ class ImuWitmotion:
     def close(self) -> None:
         self._closed = True
         with self._reading:
-            self._port.close()
+            self._line.close()
 
-    def _receive(self) -> list[wit.Packet]:
-        """The packets of what has come within `WAIT_S`; raises `SensorLost` when the sensor is gone."""
-        try:
-            data = self._port.read(max(1, self._port.in_waiting))
-        except OSError as error:
-            raise SensorLost(f"{self._title}: {error}; was it unplugged?") from error
-        now_ns = boottime_ns()
-        packets = self._parser.feed(data)
-        if data:
-            self._heard_ns = now_ns
-            self._arrivals.append((self._parser.offset, now_ns))
-        if packets:
-            self._valid_ns = now_ns
-        silent_s = (now_ns - self._valid_ns) / 1e9
-        if silent_s > self._config.lost_after_s:
-            raise SensorLost(self._silence(silent_s))
-        return packets
-
-    def _silence(self, silent_s: float) -> str:
-        if self._heard_ns > self._valid_ns:
-            baud = self._config.baud
-            return f"{self._title}: bytes, but no valid packet for {silent_s:.1f} s; wrong baud rate? (it is {baud})"
-        return f"{self._title}: nothing received for {silent_s:.1f} s; is it powered, and set to send?"
-
-    def _listen(self) -> list[wit.Packet]:
+    def _listen(self, config: ImuWitmotionConfig) -> list[wit.Packet]:
         """What comes until a cycle is known and, if its rate was not stated, for as long after it as that takes."""
-        deadline = time.monotonic() + self._config.open_timeout_s
+        deadline = time.monotonic() + config.open_timeout_s
         packets: list[wit.Packet] = []
         settled = math.inf
         while time.monotonic() < min(deadline, settled):
-            packets += self._receive()
+            packets += self._line.receive()
             if settled == math.inf and wit.find_cycle(packets):
-                settled = time.monotonic() + (_SETTLE_S if self._config.rate_hz is None else 0.0)
+                settled = time.monotonic() + (_SETTLE_S if config.rate_hz is None else 0.0)
         return packets
 
-    def _sent_kinds(self, packets: Sequence[wit.Packet]) -> tuple[int, ...]:
+    def _sent_kinds(self, packets: Sequence[wit.Packet], listened_s: float) -> tuple[int, ...]:
         kinds = wit.find_cycle(packets)
         if kinds is None and packets:
-            raise SensorLost(f"{self._title}: valid packets, but no two equal cycles in a row; is the line disturbed?")
+            raise SensorLost(
+                f"{self._line.title}: valid packets, but no two equal cycles in a row; is the line disturbed?"
+            )
         if kinds is None:
-            raise SensorLost(self._silence(self._config.open_timeout_s))
+            raise SensorLost(self._line.silence(listened_s))
         if kinds == (wit.TIME,):
-            raise ConfigError(f"{self._title}: it sends its time alone; set it to send acceleration and angular rate")
+            raise ConfigError(
+                f"{self._line.title}: it sends its time alone; set it to send acceleration and angular rate"
+            )
         return kinds
 
     def _measured_rate(self, packets: Sequence[wit.Packet], kind: int) -> float | None:
         """The nearest of `RATES_HZ`, or None if none is near."""
         starts = [packet.offset for packet in packets if packet.kind == kind]
-        span_ns = self._arrival_ns(starts[-1]) - self._arrival_ns(starts[0])
+        span_ns = self._line.arrival_ns(starts[-1]) - self._line.arrival_ns(starts[0])
         if span_ns <= 0:
             return None
         measured_hz = (len(starts) - 1) * 1e9 / span_ns
         nearest = min(RATES_HZ, key=lambda rate: abs(math.log(rate / measured_hz)))
         return nearest if abs(nearest / measured_hz - 1) < 0.15 else None
 
-    def _arrival_ns(self, offset: int) -> int:
-        """When the byte at `offset` arrived."""
-        for end, now_ns in self._arrivals:
-            if end > offset:
-                return now_ns - int((end - offset - 1) * self._byte_ns)
-        raise LookupError(f"byte {offset} has not arrived")
-
     def _blocks(self, cycles: Sequence[wit.Cycle]) -> list[Block]:
         whole: list[list[tuple[int, int, wit.Cycle]]] = [[] for _ in self._streams]
         blocks: list[Block] = []
         for cycle in cycles:
-            while self._arrivals[0][0] <= cycle.offset:
-                self._arrivals.popleft()
-            self._captured_ns = max(self._captured_ns, self._arrival_ns(cycle.offset))
+            self._line.forget_before(cycle.offset)
+            self._captured_ns = max(self._captured_ns, self._line.arrival_ns(cycle.offset))
             sensor_ns = self._sensor_ns(cycle)
             for number, stream in enumerate(self._streams):
                 complete = sensor_ns is not None and all(kind in cycle.packets for kind in stream.kinds)
@@ -245,33 +203,6 @@ class ImuWitmotion:
         data = stream.data([sample[2] for sample in samples])
         samples.clear()
         return [Block(stream.spec.name, captured_ns, data, lost, sensor_ns if self._keeps_time else None)]
-
-
-def open_port(path: str, baud: int) -> serial.Serial:
-    """Open a serial port, for this process alone.
-
-    Raises:
-        SensorLost: it is not there, or in use.
-        ConfigError: it may not be used by this user, is no serial port, or has no such baud rate.
-    """
-    try:
-        port = serial.Serial(path, baud, timeout=WAIT_S, exclusive=True)
-        port.reset_input_buffer()
-    except ValueError as error:
-        raise ConfigError(f"port {path}: {error}; choose a baud rate that it has, such as 9600 or 115200") from error
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            raise SensorLost(f"port {path} is not there; plug it in, `sensorium devices` lists what is") from error
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise ConfigError(
-                f"port {path}: permission denied; add yourself to the group dialout and log in again"
-            ) from error
-        if error.errno in (errno.EAGAIN, errno.EBUSY):
-            raise SensorLost(f"port {path} is in use by another program; stop that one first") from error
-        if isinstance(error, serial.SerialException) and error.errno not in (None, errno.ENOTTY):
-            raise SensorLost(f"port {path}: {error}") from error
-        raise ConfigError(f"port {path}: {error}; expected a serial port, such as /dev/ttyUSB0") from error
-    return port
 
 
 def _streams(

@@ -29,33 +29,19 @@ class StreamHealth:
     """
 
     def __init__(self, spec: StreamSpec) -> None:
-        self._spec = spec
-        self._stride = max(1, int((spec.shape[0] * spec.shape[1] / _GRID_PIXELS) ** 0.5)) if spec.is_frames else 1
-        self._measures_blur = _is_pictures(spec)
-        self._bounds = _bounds(spec)
-        self._rows = 0
-        self._first_ns = self._last_ns = 0
-        self._gaps = 0
-        self._longest_ns = self._longest_at_ns = 0
-        self._intervals_ns = Reservoir()
-        self._rows_seen = self._values_seen = 0
-        self._saturated = np.zeros(1 if spec.is_frames else max(int(np.prod(spec.shape)), 1), np.int64)
-        self._low: Samples | None = None
-        self._high: Samples | None = None
-        self._sharpness = Reservoir(1024)
-        self._blur_due_ns: int | None = None
+        self._timing = _Timing(spec.rate_hz)
+        self._range = _Range(spec)
+        self._blur = _Blur(spec.color_order) if _is_pictures(spec) else None
 
     def update(self, block: Block) -> None:
         """Take in one block of the stream, [n, *shape]; without data, [0, *shape], its stamps alone."""
         if not len(block):
             return
-        self._time(block.captured_ns)
+        self._timing.update(block.captured_ns)
         if len(block.data):
-            self._range(block.data)
-            self._rows_seen += len(block)
-            if self._measures_blur:
-                self._blur(block)
-        self._rows += len(block)
+            self._range.update(block.data)
+            if self._blur is not None:
+                self._blur.update(block)
 
     def summary(self) -> dict[str, Any]:
         """What was found so far, as plain values for JSON; None where a thing cannot be told.
@@ -66,6 +52,40 @@ class StreamHealth:
         channels, which had one value in at least 20 samples ("all" if a whole picture stood still); `sharpness` p10
         and p50.
         """
+        sharp = None if self._blur is None else self._blur.summary()
+        return self._timing.summary() | self._range.summary() | {"sharpness": sharp}
+
+
+class _Timing:
+    """When samples came: how many, how regularly, and where one is missing."""
+
+    def __init__(self, rate_hz: float | None) -> None:
+        self._rate_hz = rate_hz
+        self._rows = 0
+        self._first_ns = self._last_ns = 0
+        self._gaps = 0
+        self._longest_ns = self._longest_at_ns = 0
+        self._intervals_ns = Reservoir()
+
+    def update(self, captured_ns: Stamps) -> None:
+        if not self._rows:
+            self._first_ns = self._last_ns = int(captured_ns[0])
+            intervals_ns = np.diff(captured_ns)
+        else:
+            intervals_ns = np.diff(captured_ns, prepend=self._last_ns)
+        self._rows += len(captured_ns)
+        self._last_ns = int(captured_ns[-1])
+        if not len(intervals_ns):
+            return
+        self._intervals_ns.add(intervals_ns.astype(np.float64))
+        if self._rate_hz is not None:
+            self._gaps += int(np.count_nonzero(intervals_ns > GAP_PERIODS * 1e9 / self._rate_hz))
+        longest = int(intervals_ns.argmax())
+        if intervals_ns[longest] > self._longest_ns:
+            self._longest_ns = int(intervals_ns[longest])
+            self._longest_at_ns = int(captured_ns[longest - len(intervals_ns)]) - self._longest_ns
+
+    def summary(self) -> dict[str, Any]:
         span_ns = self._last_ns - self._first_ns
         jitter = Reservoir()
         intervals_ns = self._intervals_ns.values
@@ -77,31 +97,10 @@ class StreamHealth:
             "interval_ms": _in_ms(self._intervals_ns),
             "jitter_ms": _in_ms(jitter),
             "gaps": self._gap_summary(),
-            "saturated_share": self._saturated_share(),
-            "saturated": [] if self._spec.is_frames else self._names(self._saturated > 0),
-            "stuck": self._stuck(),
-            "sharpness": self._sharpness.percentiles(10, 50) if self._measures_blur else None,
         }
 
-    def _time(self, captured_ns: Stamps) -> None:
-        if not self._rows:
-            self._first_ns = self._last_ns = int(captured_ns[0])
-            intervals_ns = np.diff(captured_ns)
-        else:
-            intervals_ns = np.diff(captured_ns, prepend=self._last_ns)
-        self._last_ns = int(captured_ns[-1])
-        if not len(intervals_ns):
-            return
-        self._intervals_ns.add(intervals_ns.astype(np.float64))
-        if self._spec.rate_hz is not None:
-            self._gaps += int(np.count_nonzero(intervals_ns > GAP_PERIODS * 1e9 / self._spec.rate_hz))
-        longest = int(intervals_ns.argmax())
-        if intervals_ns[longest] > self._longest_ns:
-            self._longest_ns = int(intervals_ns[longest])
-            self._longest_at_ns = int(captured_ns[longest - len(intervals_ns)]) - self._longest_ns
-
     def _gap_summary(self) -> dict[str, Any] | None:
-        if self._spec.rate_hz is None:
+        if self._rate_hz is None:
             return None
         found = self._gaps > 0
         return {
@@ -110,12 +109,25 @@ class StreamHealth:
             "longest_after_ns": self._longest_at_ns if found else None,
         }
 
-    def _range(self, data: Samples) -> None:
-        """Saturation, and the least and largest value of every channel, or of every pixel on the grid."""
+
+class _Range:
+    """Saturation, and the least and largest value of every channel, or of every pixel on the grid."""
+
+    def __init__(self, spec: StreamSpec) -> None:
+        self._spec = spec
+        self._stride = max(1, int((spec.shape[0] * spec.shape[1] / _GRID_PIXELS) ** 0.5)) if spec.is_frames else 1
+        self._bounds = _bounds(spec)
+        self._rows_seen = self._values_seen = 0
+        self._saturated = np.zeros(1 if spec.is_frames else max(int(np.prod(spec.shape)), 1), np.int64)
+        self._low: Samples | None = None
+        self._high: Samples | None = None
+
+    def update(self, data: Samples) -> None:
         if self._spec.is_frames:
             values = data[:, :: self._stride, :: self._stride].reshape(len(data), -1)
         else:
             values = data.reshape(len(data), -1)
+        self._rows_seen += len(data)
         self._values_seen += values.size
         if self._bounds is not None:
             low, high = self._bounds
@@ -126,6 +138,13 @@ class StreamHealth:
         least, largest = (values[0], values[0]) if len(values) == 1 else (values.min(axis=0), values.max(axis=0))
         self._low = least.copy() if self._low is None else np.minimum(self._low, least)
         self._high = largest.copy() if self._high is None else np.maximum(self._high, largest)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "saturated_share": self._saturated_share(),
+            "saturated": [] if self._spec.is_frames else self._names(self._saturated > 0),
+            "stuck": self._stuck(),
+        }
 
     def _saturated_share(self) -> float | None:
         if self._bounds is None or not self._values_seen:
@@ -141,16 +160,28 @@ class StreamHealth:
             return ["all"] if bool(same.all()) else []
         return self._names(same)
 
-    def _blur(self, block: Block) -> None:
-        for row, stamp in enumerate(block.captured_ns.tolist()):
-            if self._blur_due_ns is None or stamp >= self._blur_due_ns:
-                self._blur_due_ns = stamp + _BLUR_EVERY_NS
-                middle = _middle(block.data[row])
-                self._sharpness.add(np.array([sharpness(gray(middle, self._spec.color_order))]))
-
     def _names(self, picked: Samples) -> list[str]:
         names = self._spec.channels if len(self._spec.channels) == len(picked) else range(len(picked))
         return [str(name) for name, is_picked in zip(names, picked.tolist(), strict=True) if is_picked]
+
+
+class _Blur:
+    """How sharp the middle of a picture is, of at most five a second."""
+
+    def __init__(self, color_order: str) -> None:
+        self._color_order = color_order
+        self._sharpness = Reservoir(1024)
+        self._due_ns: int | None = None
+
+    def update(self, block: Block) -> None:
+        for row, stamp in enumerate(block.captured_ns.tolist()):
+            if self._due_ns is None or stamp >= self._due_ns:
+                self._due_ns = stamp + _BLUR_EVERY_NS
+                middle = _middle(block.data[row])
+                self._sharpness.add(np.array([sharpness(gray(middle, self._color_order))]))
+
+    def summary(self) -> dict[str, float] | None:
+        return self._sharpness.percentiles(10, 50)
 
 
 def _in_ms(intervals_ns: Reservoir) -> dict[str, float] | None:
