@@ -2,7 +2,7 @@
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 
 import numpy as np
@@ -51,6 +51,16 @@ def rows_source(stream: str, captured_ns: Stamps, data: Samples, lost_before: St
         yield last_ns, Block(stream, captured_ns[start:stop], data[start:stop], int(lost_before[start]))
     if lost_before[-1]:
         yield last_ns, Block(stream, captured_ns[:0], data[:0], int(lost_before[-1]))
+
+
+def to_the_end(read: Iterator[Due], end: Callable[[], Iterable[Due]]) -> Source:
+    """The blocks of `read` and then those of `end()`, also where `read` fails: what was read before that is good."""
+    try:
+        yield from read
+    except Exception:
+        yield from end()
+        raise
+    yield from end()
 
 
 class Batcher:

@@ -123,9 +123,23 @@ class Paced:
 def merge(sources: Sequence[Source]) -> Source:
     """The blocks of all `sources` in the order in which they are due; each source is in that order already.
 
-    A source whose time steps back delivers what follows at once, until it has caught up with the others.
+    A source whose time steps back delivers what follows at once, until it has caught up with the others. One that fails
+    ends all; what the others have read by then is delivered before.
     """
+    failures: list[Exception] = []
+
+    def until_one_fails(source: Source) -> Source:
+        try:
+            for due in source:
+                yield due
+                if failures:
+                    return
+        except Exception as error:
+            failures.append(error)
+
     with ExitStack() as stack:
         for source in sources:
             stack.enter_context(closing(source))
-        yield from heapq.merge(*sources, key=itemgetter(0))
+        yield from heapq.merge(*map(until_one_fails, sources), key=itemgetter(0))
+        if failures:
+            raise failures[0]

@@ -26,6 +26,7 @@ FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
 SAY_EVERY_S = 10.0
 STOP_S = 10.0
+Change = Literal["", "ended", "failed", "away", "back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Arrival:
     block: Block | None = None
     stream: str = ""
     lost: Tally = field(default_factory=Tally)
-    change: Literal["", "ended", "away", "back"] = ""
+    change: Change = ""
 
 
 @dataclass(slots=True)
@@ -172,7 +173,8 @@ class Intake:
         with self._changed:
             self._tell_lost(name, sensor)
             if not self._stop.is_set():  # else it was closed, and might have gone on
-                sensor.queue.append(Arrival(name, next(self._order), change="ended"))
+                change: Change = "failed" if name in self.failures else "ended"
+                sensor.queue.append(Arrival(name, next(self._order), change=change))
             sensor.ended = True
             self._changed.notify_all()
 

@@ -72,9 +72,12 @@ class Pipeline:
         if arrival.lost:
             recorder.count(arrival.stream, arrival.lost, None if span_ns is None else span_ns[0] - 1)
         if arrival.change:
-            tell = {"ended": recorder.sensor_ended, "away": recorder.sensor_away, "back": recorder.sensor_back}[
-                arrival.change
-            ]
+            tell = {
+                "ended": recorder.sensor_ended,
+                "failed": recorder.sensor_failed,
+                "away": recorder.sensor_away,
+                "back": recorder.sensor_back,
+            }[arrival.change]
             for stream in self._streams_of[arrival.sensor]:
                 tell(stream)
         if arrival.block is None:

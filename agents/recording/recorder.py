@@ -116,6 +116,12 @@ class Recorder:
         self._trigger.ended(stream)
         self._settle()
 
+    def sensor_failed(self, stream: str) -> None:
+        """This stream delivers no more, by an error: what it misses is estimated while anything is recorded."""
+        self._streams[stream].failed = True
+        self.sensor_away(stream)
+        self.sensor_ended(stream)
+
     def sensor_back(self, stream: str) -> None:
         """Its sensor is back."""
         self._streams[stream].away = False
@@ -322,6 +328,10 @@ class Recorder:
             episode.cut()
         for state in self._streams.values():
             state.absence.count_in(episode, episode.end_ns)
+            if state.failed and state.epoch == episode.epoch and episode.start_ns <= state.passed_ns < episode.end_ns:
+                rest_ns = (state.passed_ns + 1, max(episode.end_ns, state.passed_ns + 1))
+                episode.place[state.entry.spec.name].add(Tally(estimated=True, lost_interval_ns=rest_ns))
+                reason = "truncated" if reason == "complete" else reason
         try:
             if episode.span.discard:
                 self._spool.discard(episode.id, "discarded by hand")

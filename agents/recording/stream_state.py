@@ -20,8 +20,8 @@ BEFORE_ALL = -(2**63)
 class StreamState:
     """Where one stream is: the last stamp seen, and the pieces that wait for the trigger to decide.
 
-    Each sample is encoded by itself if it is `by_frame`. It has `ended` when it delivers no more; while its sensor is
-    `away`, it may again.
+    Each sample is encoded by itself if it is `by_frame`. It has `ended` when it delivers no more, and `failed` if
+    that was by an error; while its sensor is `away`, it may again.
     """
 
     entry: StreamEntry
@@ -29,6 +29,7 @@ class StreamState:
     epoch: int = 0
     passed_ns: int = BEFORE_ALL
     ended: bool = False
+    failed: bool = False
     away: bool = False
     queue: deque[Piece] = field(default_factory=deque)
     by_frame: bool = field(init=False)

@@ -65,9 +65,9 @@ def _probe(path: Path) -> tuple[Image, float | None]:
 
 def _frames(path: Path, spec: StreamSpec) -> Source:
     """Every frame with its own stamp. A frame whose time does not pass, or that cannot be decoded, is counted lost;
-    so is, at the end, what the file's header promises and the file does not hold. (An AVI states a rate and an order,
-    no times: damage inside one shifts the stamps of what follows it.)"""
-    capture = _open(path)
+    so is, at the end, what the file's header promises and the file does not hold, or holds in another shape. (An AVI
+    states a rate and an order, no times: damage inside one shifts the stamps of what follows it.)"""
+    capture, changed = _open(path), ""
     try:
         last_ns, seen, lost, begin = -1, 0, 0, 0.0
         while capture.grab():
@@ -82,19 +82,21 @@ def _frames(path: Path, spec: StreamSpec) -> Source:
                 continue
             image = to_gray(image) if len(spec.shape) == 2 else image
             if image.shape != spec.shape:
-                raise ConfigError(
-                    f"camera file {path}: frames become {image.shape} after {spec.shape}; cut the file there"
-                )
+                lost, changed = lost + 1, f"frames become {image.shape} after {spec.shape}; cut the file there"
+                break
             yield captured_ns, Block(spec.name, np.array([captured_ns], np.int64), image[None], lost)
             last_ns, lost = captured_ns, 0
         promised = promised_frames(capture, path, seen, last_ns, begin, spec.rate_hz)
         # where the header states a duration alone the promise is an estimate: so little short of it is not a loss
         if seen < promised * 0.99 - 1:
-            log.warning("camera file %s: %d frames of %d; is it cut short or damaged?", path, seen, promised)
+            if not changed:
+                log.warning("camera file %s: %d frames of %d; is it cut short or damaged?", path, seen, promised)
             lost += promised - seen
         if lost:
             none = np.empty((0, *spec.shape), np.uint8)
             yield max(last_ns, 0), Block(spec.name, np.empty(0, np.int64), none, lost)
+        if changed:
+            raise ConfigError(f"camera file {path}: {changed}")
     finally:
         capture.release()
 

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sensorium.drivers import pacing
-from sensorium.drivers.batching import Batcher, estimate_rate_hz
+from sensorium.drivers.batching import Batcher, estimate_rate_hz, to_the_end
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer
@@ -158,6 +158,9 @@ class _Table:
     def play(self, streams: list[_ColumnStream]) -> pacing.Source:
         """All rows of the file, from its beginning."""
         batcher = Batcher(one.spec for one in streams)
+        return to_the_end(self._read(streams, batcher), batcher.end)
+
+    def _read(self, streams: list[_ColumnStream], batcher: Batcher) -> Iterator[pacing.Due]:
         bad = BadRows(self._path)
         before_ns = -(2**63)
         with closing(self.rows()) as rows:
@@ -181,7 +184,6 @@ class _Table:
                     else:
                         if sample is not None:
                             yield from batcher.add(one.spec.name, stamp_ns, sample)
-        yield from batcher.end()
 
     def _place(self, column: Source) -> int:
         if isinstance(column, int):

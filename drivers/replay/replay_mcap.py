@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from sensorium.drivers import pacing
-from sensorium.drivers.batching import Batcher, estimate_rate_hz
+from sensorium.drivers.batching import Batcher, estimate_rate_hz, to_the_end
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer
@@ -133,9 +133,14 @@ def _fitted(name: str, stream: McapStream, topic: "_Topic", message: Any, by_hea
 
 
 def _play(path: Path, streams: "list[_TopicStream]") -> pacing.Source:
+    batcher = Batcher(one.spec for one in streams)
+    return to_the_end(_read(path, streams, batcher), batcher.end)
+
+
+def _read(path: Path, streams: "list[_TopicStream]", batcher: Batcher) -> Iterator[pacing.Due]:
     from sensorium.drivers.replay.mcap_file import Decoder, McapFile
 
-    batcher, bad, decoder = Batcher(one.spec for one in streams), BadRows(path), Decoder()
+    bad, decoder = BadRows(path), Decoder()
     with closing(McapFile(path).messages()) as messages:
         for logged in messages:
             for one in streams:
@@ -150,7 +155,6 @@ def _play(path: Path, streams: "list[_TopicStream]") -> pacing.Source:
                     continue
                 stamp = stamp_ns(message) if one.spec.stamps_from == "header" else None
                 yield from batcher.add(one.spec.name, logged.log_ns if stamp is None else stamp, sample)
-    yield from batcher.end()
 
 
 @dataclass(frozen=True, slots=True)

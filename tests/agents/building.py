@@ -79,3 +79,8 @@ def records(path: Path, episode: UUID) -> list[Record]:
     found = list(scan(episode.bytes, path.read_bytes()))
     assert all(isinstance(item, Record) for item in found)
     return [item for item in found if isinstance(item, Record)]
+
+
+def records_in(path: Path) -> list[Record]:
+    """Of a file in a spool, named by its episode."""
+    return records(path, UUID(path.stem.partition("-")[2]))

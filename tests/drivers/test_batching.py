@@ -1,11 +1,17 @@
 """Rows become valid blocks; nothing is lost on the way, and what was lost stays where it was."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.drivers.batching import BLOCK_NS, Batcher, batches, estimate_rate_hz, rows_source
-from sensorium.drivers.stream import StreamSpec
+from sensorium.drivers.batching import BLOCK_NS, Batcher, batches, estimate_rate_hz, rows_source, to_the_end
+from sensorium.drivers.pacing import Due
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.errors import ConfigError
 
 SPEC = StreamSpec(name="a", modality="test", dtype="float64", shape=(1,))
 OTHER = StreamSpec(name="b", modality="test", dtype="uint8", shape=(2, 3))
@@ -78,3 +84,36 @@ def test_a_slow_stream_does_not_wait_for_its_next_row():
     assert list(batcher.add("b", 0, np.zeros((2, 3)))) == []
     out = [block.stream for stamp in range(1, 200) for _, block in batcher.add("a", stamp * 10**6, [0.0])]
     assert out[:3] == ["b", "a", "a"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_read_before_an_error_is_delivered_with_the_losses_known_by_then(fails: bool) -> None:
+    batcher = Batcher([SPEC])
+
+    def read() -> Iterator[Due]:
+        for stamp in range(3):
+            yield from batcher.add("a", stamp * 10**6, [0.0])
+        batcher.lose("a", 4)
+        if fails:
+            raise ConfigError("the file cannot be read on")
+
+    got: list[tuple[int, int]] = []
+    with pytest.raises(ConfigError, match="cannot be read on") if fails else nullcontext():
+        got.extend((block.lost_before, len(block)) for _, block in to_the_end(read(), batcher.end))
+    assert got == [(0, 3), (4, 0)]
+
+
+def test_closing_ends_what_is_read() -> None:
+    closed = []
+
+    def read() -> Iterator[Due]:
+        try:
+            yield 0, Block("a", np.zeros(1, np.int64), np.zeros((1, 1)))
+            yield 1, Block("a", np.ones(1, np.int64), np.zeros((1, 1)))
+        finally:
+            closed.append(True)
+
+    source = to_the_end(read(), list)
+    next(source)
+    source.close()
+    assert closed == [True]

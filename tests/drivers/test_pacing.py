@@ -11,7 +11,9 @@ from sensorium.drivers.batching import rows_source
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.pacing import Paced, Pacer, Source, merge
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.errors import ConfigError
 
+STEP = 100_000_000
 SPEC = StreamSpec(name="a", modality="test", dtype="float64", shape=(1,))
 
 
@@ -95,3 +97,15 @@ def test_merge_orders_sources_and_loses_nothing(all_stamps):
     for number, stamps in enumerate(all_stamps):
         got = [stamp for _, block in dues if block.stream == f"s{number}" for stamp in block.captured_ns.tolist()]
         assert got == sorted(stamps)
+
+
+def test_a_source_that_fails_ends_all_and_what_was_read_by_then_is_delivered() -> None:
+    def fails() -> Source:
+        yield 10 * STEP, Block("a", np.full(1, 10 * STEP, np.int64), np.zeros((1, 1)))
+        raise ConfigError("cannot be read on")
+
+    got: list[tuple[str, int]] = []
+    merged = merge([source("b", [5 * STEP, 20 * STEP, 30 * STEP]), fails(), source("c", [7 * STEP, 40 * STEP])])
+    with pytest.raises(ConfigError, match="cannot be read on"):
+        got.extend((block.stream, due // STEP) for due, block in merged)
+    assert got == [("b", 5), ("c", 7), ("a", 10), ("b", 20), ("c", 40)], "each had read one on"

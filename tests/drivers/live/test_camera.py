@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from sensorium.drivers.driver import Driver
+from sensorium.drivers.live import camera_file
 from sensorium.drivers.live.camera import CameraConfig, check_device
 from sensorium.drivers.live.camera_file import promised_frames
 from sensorium.drivers.registry import driver_config
@@ -251,3 +252,35 @@ def test_the_examples_sensors_are_valid(example: str) -> None:
     document = yaml.safe_load((Path(__file__).parents[3] / "examples" / f"{example}.yaml").read_text(encoding="utf-8"))
     for entry in document["sensors"].values():
         driver_config(entry["kind"]).model_validate(entry)
+
+
+def test_a_file_whose_pictures_change_their_shape_counts_those_that_it_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 of 30 frames are of the first size; the 18 others are known to be there, and cannot be delivered."""
+    path = tmp_path / "a.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+    for i in range(30):
+        writer.write(np.full((48, 64, 3), i * 8, np.uint8))
+    writer.release()
+    driver = camera("a.avi", tmp_path, pace="fast")
+
+    class Other:
+        def __init__(self, real: Any) -> None:
+            self._real, self._n = real, 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def retrieve(self) -> tuple[bool, Any]:
+            self._n += 1
+            decoded, image = self._real.retrieve()
+            return decoded, image if self._n <= 12 else image[:24]
+
+    real_open = camera_file._open
+    monkeypatch.setattr(camera_file, "_open", lambda path: Other(real_open(path)))
+    blocks: list[Block] = []
+    with pytest.raises(ConfigError, match="frames become"):
+        blocks.extend(block for got in iter(lambda: driver.read(1.0), None) for block in got)
+    driver.close()
+    assert (sum(map(len, blocks)), sum(block.lost_before for block in blocks)) == (12, 18)

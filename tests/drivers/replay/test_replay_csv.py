@@ -2,12 +2,14 @@
 
 import csv
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from sensorium.drivers.replay.replay_csv import ReplayCsvConfig, _iso_ns
+from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError
 
@@ -201,3 +203,14 @@ def test_a_title_that_is_there_twice_is_not_guessed_at(tmp_path):
         config(tmp_path, text, stream={"channels": {"a": "a"}}).open("s", tmp_path)
     _, out = play(config(tmp_path, text, stream={"channels": {"a": 2}}), tmp_path)
     assert out["s"][1] == [[7.0], [8.0]]
+
+
+def test_a_table_that_cannot_be_read_on_keeps_what_was_read_and_known_to_be_lost(tmp_path: Path) -> None:
+    """A stray quote, behind the rows that are looked at first, makes one cell of more than csv takes."""
+    rows = [f"{i},{i}" for i in range(2500)] + ["2500,x", "2501,y", '2502,"'] + ["9,9" * 20] * 4000
+    driver = config(tmp_path, "t [ms],a\n" + "\n".join(rows), stream={"channels": {"a": "a"}}).open("s", tmp_path)
+    blocks: list[Block] = []
+    with pytest.raises(ConfigError, match="field larger than field limit"):
+        blocks.extend(block for got in iter(lambda: driver.read(1.0), None) for block in got)
+    driver.close()
+    assert (sum(map(len, blocks)), sum(block.lost_before for block in blocks)) == (2500, 2)
