@@ -102,6 +102,11 @@ class Media:
                 raise ValueError(f"item {number}: {JPEG} of {list(found)}, expected {list(shape)}")
 
 
+def decoded(content: npt.NDArray[Any] | Media) -> npt.NDArray[Any]:
+    """Samples as they are, or the pictures of items; `Corrupt` if those cannot be decoded."""
+    return content.pictures() if isinstance(content, Media) else content
+
+
 def shrink_for(shape: Sequence[int], width: float, height: float) -> Shrink:
     """The largest shrink that leaves of pictures [h, w, ...] at least `width` by `height`.
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.drivers.media import Media, Shrink
+from sensorium.drivers.media import Media, Shrink, decoded
 from sensorium.errors import ConfigError
 
 Stamps = npt.NDArray[np.int64]
@@ -108,7 +108,7 @@ class Block:
     @property
     def data(self) -> Samples:
         """The samples, [n, *spec.shape]. Encoded items are decoded, once; `Corrupt` if they cannot be."""
-        return self.content.pictures() if isinstance(self.content, Media) else self.content
+        return decoded(self.content)
 
     @property
     def media(self) -> Media | None:
@@ -133,6 +133,10 @@ class Block:
         if shrink == 1 or not len(self):
             return self.content
         return np.stack([_shrunk(picture, shrink) for picture in self.content])
+
+    def undecoded(self) -> "Block":
+        """The same; what was decoded of its items may go."""
+        return replace(self, content=self.content.undecoded()) if isinstance(self.content, Media) else self
 
     def between(self, start: int, stop: int) -> "Block":
         """Rows `start` to `stop`, without copying; the loss stays with the part that begins at row 0."""

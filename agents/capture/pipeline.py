@@ -86,13 +86,14 @@ class Pipeline:
             if made.stream != arrival.block.stream:
                 self._account.enter(made.stream, made.captured)
             if any(waiting.stream == made.stream for waiting in self._waiting):
-                self._waiting.append(_Refused(made.stream, made.block, made.dropped, span_ns))
+                block = None if made.block is None else made.block.undecoded()
+                self._waiting.append(_Refused(made.stream, block, made.dropped, span_ns))
                 continue
             rest = recorder.add(made.stream, made.block, made.dropped, span_ns)
             if rest is not None and self._live:
                 self._lose(made.stream, rest)
             elif rest is not None:
-                self._waiting.append(_Refused(made.stream, rest, Tally(), _span_ns(rest)))
+                self._waiting.append(_Refused(made.stream, rest.undecoded(), Tally(), _span_ns(rest)))
 
     def retry(self) -> bool:
         """Add what had to wait for room, in order; False if some still has to."""

@@ -1,5 +1,6 @@
 """The chain: every stream of a device through its filters, with a count of what each one dropped."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
@@ -11,7 +12,9 @@ from sensorium.agents.filters.filter import FilterConfig, State
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, Corrupt
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Filtered:
     """What one step made of one output stream.
 
     `block` is what is left, None if nothing; with no samples it reports a loss alone. `dropped` counts by kind the
-    samples of this stream that filters dropped.
+    samples of this stream that filters dropped, and as lost (`corrupt`) those that came encoded and do not decode.
     """
 
     stream: str
@@ -44,10 +47,14 @@ class _Stage(Generic[State]):
     state: State
     spec: StreamSpec
 
-    def step(self, block: Block) -> Block:
-        """What is left of `block`; where nothing is, its loss alone."""
-        self.state, made = self.config.step(self.state, block)
-        return _loss_alone(self.spec, block.lost_before) if made is None else made
+    def step(self, block: Block) -> tuple[Block, Block]:
+        """What of `block` the filter was fed, all that decodes, and what is left of it; if nothing, its loss alone."""
+        try:
+            self.state, made = self.config.step(self.state, block)
+        except Corrupt as error:  # the state is as it was: a step that fails has made none
+            block = _decodable(block, error)
+            self.state, made = self.config.step(self.state, block)
+        return block, _loss_alone(self.spec, block.lost_before) if made is None else made
 
 
 class FilterChain:
@@ -96,15 +103,18 @@ class FilterChain:
         for stage in self._stages[block.stream]:
             if left is None:
                 break
-            made = stage.step(left)
+            fed, made = stage.step(left)
             if stage.config.into is not None:
-                derived += self.step(replace(made, stream=stage.spec.name))
+                made_of = self.step(replace(made, stream=stage.spec.name))
+                made_of[0].dropped.count("corrupt", len(left) - len(fed))
+                derived += made_of
                 continue
-            if len(made) > len(left):
-                raise ValueError(f"filter {stage.config.kind!r} made {len(made)} of {len(left)} samples without `into`")
-            dropped.filter(stage.config.kind, len(left) - len(made))
+            if len(made) > len(fed):
+                raise ValueError(f"filter {stage.config.kind!r} made {len(made)} of {len(fed)} samples without `into`")
+            dropped.count("corrupt", len(left) - len(fed))
+            dropped.filter(stage.config.kind, len(fed) - len(made))
             # a filter drops samples, never a loss
-            left = made if made.lost_before == left.lost_before else replace(made, lost_before=left.lost_before)
+            left = made if made.lost_before == fed.lost_before else replace(made, lost_before=fed.lost_before)
             left = left if len(left) or left.lost_before else None
         return [Filtered(block.stream, left, dropped), *derived]
 
@@ -123,3 +133,17 @@ def _stage(config: FilterConfig[State], spec: StreamSpec, place: str, fed: Mappi
 
 def _loss_alone(spec: StreamSpec, lost_before: int) -> Block:
     return Block(spec.name, np.empty(0, np.int64), np.empty((0, *spec.shape), spec.dtype), lost_before)
+
+
+def _decodable(block: Block, error: Corrupt) -> Block:
+    """The samples whose items decode; `error` again if that is not what is wrong."""
+    decodes = np.ones(len(block), np.bool_)
+    for row in range(len(block)):
+        try:
+            block.between(row, row + 1).pixels()
+        except Corrupt as why:
+            decodes[row] = False
+            log.error("stream %r: a sample is lost: %s", block.stream, why)
+    if decodes.all():
+        raise error
+    return block.take(decodes, block.lost_before)

@@ -4,18 +4,24 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from sensorium.drivers.media import Media, decoded
 from sensorium.drivers.stream import Samples
 from sensorium.episode.codecs.contract import Codec, ItemCodec
 from sensorium.episode.layout import with_checksum
 from sensorium.errors import SensoriumError
 from sensorium.threads import Pool, reason
 
+Encode = Callable[[Samples | Media], bytes]
 
-def encoder(codec: Codec) -> Callable[[Samples], bytes]:
-    """The function from samples (whole chunk, [chunk_rows, *shape]; or one of items, [1, *shape]) to stored bytes."""
+
+def encoder(codec: Codec) -> Encode:
+    """The function from samples (whole chunk, [chunk_rows, *shape]; or one of items, [1, *shape]) to stored bytes.
+
+    What came encoded is decoded first, and what cannot be raises `Corrupt`.
+    """
     if isinstance(codec, ItemCodec):
-        return lambda samples: codec.encode(samples[0])
-    return lambda samples: with_checksum(codec.encode(samples))
+        return lambda content: codec.encode(decoded(content)[0])
+    return lambda content: with_checksum(codec.encode(decoded(content)))
 
 
 class EncoderPool:
@@ -26,7 +32,7 @@ class EncoderPool:
         self._pool = Pool("encode", "encodes frames", threads)
         self._places = threading.BoundedSemaphore(depth)
 
-    def submit(self, encode: Callable[[Samples], bytes], frames: Samples) -> "Future[bytes]":
+    def submit(self, encode: Encode, frames: Samples | Media) -> "Future[bytes]":
         """The future bytes of `encode(frames)`; whatever that raises is there a `SensoriumError`: it costs a frame."""
         self._places.acquire()
         future = self._pool.submit(_encoded, encode, frames)
@@ -38,7 +44,7 @@ class EncoderPool:
         self._pool.close()
 
 
-def _encoded(encode: Callable[[Samples], bytes], frames: Samples) -> bytes:
+def _encoded(encode: Encode, frames: Samples | Media) -> bytes:
     try:
         return encode(frames)
     except SensoriumError:

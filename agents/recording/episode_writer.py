@@ -13,6 +13,7 @@ from sensorium.agents.recording.encode import encoder
 from sensorium.agents.recording.piece import Piece
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.triggers.trigger import EpisodeSpan
+from sensorium.drivers.media import Media, decoded
 from sensorium.drivers.stream import Block, Stamps
 from sensorium.episode.account import Place, Tally
 from sensorium.episode.codecs.registry import codec_of
@@ -55,6 +56,12 @@ class _Unwritten:
     sensor_ns: Stamps | None
     payload: "Future[bytes] | bytes"
     counts: Tally
+
+    @property
+    def bound(self) -> int:
+        """At most so many bytes of file; what came encoded may be larger than what is encoded here."""
+        encoded = len(self.payload) if isinstance(self.payload, bytes) else 0
+        return max(self.out.bound(len(self.captured_ns)), encoded + RECORD_BYTES)
 
 
 class EpisodeWriter:
@@ -103,7 +110,7 @@ class EpisodeWriter:
     def held_bytes(self) -> int:
         """Upper bound of what is accepted and not in the file yet."""
         return sum(out.bound(out.held_rows) for out in self._streams.values() if out.held_rows) + sum(
-            chunk.out.bound(len(chunk.captured_ns)) for chunk in self._unwritten
+            chunk.bound for chunk in self._unwritten
         )
 
     @property
@@ -123,7 +130,8 @@ class EpisodeWriter:
 
     def look(self, stream: str, piece: Piece) -> None:
         """Take in the health of samples about to be added; of frames encoded before, their stamps alone."""
-        self._streams[stream].health.update(Block(stream, piece.captured_ns, piece.data))
+        seen = np.empty(0) if isinstance(piece.content, Media) else piece.content
+        self._streams[stream].health.update(Block(stream, piece.captured_ns, seen))
 
     def add(self, stream: str, piece: Piece) -> None:
         """Take a piece. Raises `SpoolError` if the file could not take a chunk; the loss is counted."""
@@ -190,7 +198,7 @@ class EpisodeWriter:
                 n += len(piece)
             out.held_rows -= n
             data = np.zeros((size, *out.entry.spec.shape), out.entry.spec.dtype)
-            np.concatenate([piece.data for piece in pieces], out=data[:n])
+            np.concatenate([decoded(piece.content) for piece in pieces], out=data[:n])
             self._complete(out, pieces, out.encode(data))
 
     def _complete(self, out: _StreamOut, pieces: list[Piece], payload: "Future[bytes] | bytes") -> None:

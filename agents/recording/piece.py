@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sensorium.drivers.media import Media
 from sensorium.drivers.stream import Samples, Stamps
 from sensorium.episode.account import Tally
 
@@ -13,14 +14,16 @@ from sensorium.episode.account import Tally
 class Piece:
     """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
 
+    `content` is that of a block; of a frame that is encoded nothing.
+
     One without samples carries `counts` alone: what filters dropped and what was lost at `at_ns`.
     """
 
     captured_ns: Stamps
     sensor_ns: Stamps | None
-    data: Samples
+    content: Samples | Media
     at_ns: int
-    encoded: "Future[bytes] | None" = None
+    encoded: "Future[bytes] | bytes | None" = None
     counts: Tally | None = None
 
     def __len__(self) -> int:
@@ -29,8 +32,10 @@ class Piece:
     @property
     def nbytes(self) -> int:
         """Memory held, nothing for a frame that is still being encoded."""
+        if isinstance(self.encoded, bytes):
+            return len(self.encoded)
         done = self.encoded is not None and self.encoded.done() and self.encoded.exception() is None
-        return len(self.encoded.result()) if self.encoded is not None and done else self.data.nbytes
+        return len(self.encoded.result()) if self.encoded is not None and done else self.content.nbytes
 
     def split(self, n: int) -> tuple["Piece", "Piece"]:
         """The first `n` rows, and the others."""
@@ -38,7 +43,7 @@ class Piece:
             Piece(
                 self.captured_ns[rows],
                 None if self.sensor_ns is None else self.sensor_ns[rows],
-                self.data[rows],
+                self.content[rows],
                 int(self.captured_ns[rows][0]),
             )
             for rows in (slice(0, n), slice(n, None))

@@ -13,6 +13,7 @@ from sensorium.agents.recording.placing import MAX_EPISODE_BYTES, MAX_EPISODE_NS
 from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import Command, EpisodeSpan, Trigger
+from sensorium.drivers.media import Media
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Open, Reason
@@ -194,7 +195,8 @@ class Recorder:
         """(what can be taken, what has to wait): of a full spool only open episodes are filled."""
         held = sum(episode.held_bytes for episode in self._episodes)
         held += sum(piece.nbytes for each in self._streams.values() for piece in each.queue)
-        if self._full.takes(block.data.nbytes, held, self._episodes):
+        size = block.nbytes if state.stores(block.media) else len(block) * state.entry.spec.sample_bytes
+        if self._full.takes(size, held, self._episodes):
             return block, None
         n = int(np.searchsorted(block.captured_ns, self._episodes.end_ns(state.epoch), side="left"))
         return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
@@ -211,7 +213,9 @@ class Recorder:
         for i in range(0, len(block), step):
             rows = slice(i, i + step)
             own = None if block.sensor_ns is None else block.sensor_ns[rows]
-            state.queue.append(Piece(block.captured_ns[rows], own, block.data[rows], at_ns=int(block.captured_ns[i])))
+            state.queue.append(
+                Piece(block.captured_ns[rows], own, block.content[rows], at_ns=int(block.captured_ns[i]))
+            )
 
     def _settle(self, now_ns: int | None = None) -> None:
         """Place all that the trigger has decided, then seal what is complete."""
@@ -273,8 +277,12 @@ class Recorder:
 
     def _encode(self, state: StreamState, piece: Piece) -> None:
         if piece.encoded is None and len(piece) and state.by_frame:
-            piece.encoded = self._pool.submit(state.encode, piece.data)
-            piece.data = piece.data[:0]
+            content = piece.content
+            if isinstance(content, Media) and state.stores(content):
+                (piece.encoded,) = content.items
+            else:
+                piece.encoded = self._pool.submit(state.encode, content)
+            piece.content = content[:0]
 
     def _episode(self, epoch: int, at_ns: int, span: EpisodeSpan) -> EpisodeWriter | str:
         """The open episode that holds `at_ns`, a new one, or why there is none (the rule or cause to count under)."""

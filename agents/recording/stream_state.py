@@ -1,14 +1,14 @@
 """Where one stream of a recorder is: how far it has come, and what waits for the trigger to decide."""
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 
 from sensorium.agents.recording.absence import Absence
-from sensorium.agents.recording.encode import encoder
+from sensorium.agents.recording.encode import Encode, encoder
 from sensorium.agents.recording.piece import Piece
-from sensorium.drivers.stream import Samples
+from sensorium.drivers.media import Media
 from sensorium.episode.account import DeviceAccount
+from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import StreamEntry
 
@@ -33,14 +33,19 @@ class StreamState:
     away: bool = False
     queue: deque[Piece] = field(default_factory=deque)
     by_frame: bool = field(init=False)
-    encode: Callable[[Samples], bytes] = field(init=False)
+    codec: Codec = field(init=False)
+    encode: Encode = field(init=False)
     absence: Absence = field(init=False)
 
     def __post_init__(self, account: DeviceAccount) -> None:
-        codec = codec_of(self.entry)
-        self.by_frame = codec.stores_items or self.entry.spec.is_frames
-        self.encode = encoder(codec)
+        self.codec = codec_of(self.entry)
+        self.by_frame = self.codec.stores_items or self.entry.spec.is_frames
+        self.encode = encoder(self.codec)
         self.absence = Absence(self.entry.spec, account)
+
+    def stores(self, media: Media | None) -> bool:
+        """Whether items are stored as they came; nobody decodes them."""
+        return media is not None and self.codec.takes_items(media.media_type, self.entry.spec)
 
     def passed(self, epoch: int, end_ns: int) -> bool:
         """Whether no sample before `end_ns` can come any more, as far as order tells."""

@@ -22,6 +22,7 @@ from sensorium.episode.documents import Seal
 from sensorium.episode.records import Record
 from sensorium.errors import SensorLost
 from tests.agents.building import fresh_account, records
+from tests.drivers.jpeg_source import JpegSource, item
 
 
 class Plugged:
@@ -170,6 +171,29 @@ def test_a_malformed_block_costs_only_itself() -> None:
         assert len(first.block) == 2
         assert first.lost == Tally(lost={"malformed": 11})
         assert account.held() == {"imu": 13}
+    finally:
+        made.stop()
+
+
+@pytest.mark.parametrize(("room", "lost"), [(4, 2), (6, 0)])
+def test_the_queue_holds_as_many_items_as_their_own_bytes_allow(
+    monkeypatch: pytest.MonkeyPatch, room: int, lost: int
+) -> None:
+    """Six JPEGs, of a tenth of the bytes of their pictures, one a block; nobody takes any meanwhile."""
+    items = (item(0),) * 6
+    monkeypatch.setattr(intake, "MAX_QUEUED_BYTES", room * len(items[0]))
+    account = fresh_account()
+    made = Intake({"cam": JpegSource(items=items, per_block=1).open("cam", Path())}, {}, account, live=True)
+    made.start()
+    try:
+        deadline = threading.Event()
+        while account.held().get("cam", 0) < len(items) and not deadline.wait(0.01):
+            pass
+        arrivals = [made.take(5.0) for _ in range(room if lost else len(items))]
+        assert [arrival.block is not None for arrival in arrivals if arrival] == [True] * (6 - lost)
+        after = made.take(5.0)
+        assert after is not None
+        assert after.lost == (Tally(lost={"overrun": lost}) if lost else Tally())
     finally:
         made.stop()
 

@@ -71,7 +71,8 @@ class Jpeg(ItemCodec):
         height, width, *channels = self.entry.spec.shape
         expected = (math.ceil(height / shrink), math.ceil(width / shrink), *channels)
         try:
-            frame = cv2.imdecode(np.frombuffer(item, np.uint8), self._flags[shrink])
+            # as it lies: what EXIF says of turning it is for those who show it
+            frame = cv2.imdecode(np.frombuffer(item, np.uint8), self._flags[shrink] | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error as error:
             raise Corrupt(f"OpenCV cannot decode it: {error.err}") from error
         if frame is None or frame.shape != expected:
