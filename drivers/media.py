@@ -77,7 +77,7 @@ class Media:
             Corrupt: an item is no such picture, or not of the size of the others.
         """
         if shrink not in self._decoded:
-            found = [_decode(item, shrink) for item in self.items]
+            found = [decode_jpeg(item, shrink, gray=len(jpeg_shape(item)) == 2) for item in self.items]
             if any(picture.shape != found[0].shape for picture in found):
                 raise Corrupt(f"pictures of {len({picture.shape for picture in found})} sizes in one block")
             made = found[0][None] if len(found) == 1 else np.stack(found) if found else np.empty((0, 0, 0), np.uint8)
@@ -143,11 +143,16 @@ def jpeg_shape(item: bytes) -> tuple[int, ...]:
     raise Corrupt(f"{len(item)} bytes that are no JPEG of 8 bits, gray or of three components")
 
 
-def _decode(item: bytes, shrink: int) -> Pictures:
-    flags = _GRAY if len(jpeg_shape(item)) == 2 else _COLOR
+def decode_jpeg(item: bytes | bytearray | memoryview, shrink: int, *, gray: bool) -> Pictures:
+    """[h, w] if `gray`, else [h, w, 3] in the order BGR, sides divided by `shrink` and rounded up.
+
+    Raises:
+        Corrupt: it is no picture that OpenCV decodes.
+    """
+    # A picture lies as the sensor has it: what EXIF says of turning it is for those who show it.
+    flags = (_GRAY if gray else _COLOR)[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        # a picture lies as the sensor has it: what EXIF says of turning it is for those who show it
-        picture = cv2.imdecode(np.frombuffer(item, np.uint8), flags[shrink] | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = cv2.imdecode(np.frombuffer(item, np.uint8), flags)
     except cv2.error as error:
         raise Corrupt(f"OpenCV cannot decode a JPEG: {error.err}") from error
     if picture is None:

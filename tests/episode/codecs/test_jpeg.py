@@ -104,3 +104,21 @@ def test_documents_that_say_less_mean_the_defaults() -> None:
     assert bare.encode(picture) == Jpeg(JpegConfig().entry(spec((64, 64, 3)))).encode(picture)
     strange = Encoding(codec="jpeg", quality=90, subsampling="411")
     assert Jpeg(StreamEntry(spec=spec((64, 64, 3)), encoding=strange, chunk_rows=1)).decode(bare.encode(picture)).any()
+
+
+def test_a_picture_lies_as_it_is_stored_whatever_exif_says() -> None:
+    """A camera's own JPEG may ask to be turned; its samples are those of the spec."""
+    picture = np.zeros((16, 32), np.uint8)
+    picture[:, 24:] = 255
+    codec = Jpeg(JpegConfig().entry(spec((16, 32))))
+    plain = codec.encode(picture)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_GRAYSCALE).shape == (32, 16), "others turn it"
+    assert (codec.decode(turned) == codec.decode(plain)).all()
+
+
+def test_it_shrinks_by_what_it_says_alone() -> None:
+    codec = Jpeg(JpegConfig().entry(spec((16, 32))))
+    with pytest.raises(ValueError, match="shrink 3"):
+        codec.decode(codec.encode(np.zeros((16, 32), np.uint8)), 3)

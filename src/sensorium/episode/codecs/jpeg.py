@@ -1,12 +1,11 @@
 """`jpeg`: pictures of 8 bits at about a tenth of the bytes, one JPEG a sample."""
 
-import math
 from typing import Annotated, Literal
 
 import cv2
-import numpy as np
 from pydantic import BeforeValidator, Field
 
+from sensorium.drivers.media import JPEG, decode_jpeg
 from sensorium.drivers.stream import Samples, StreamSpec
 from sensorium.episode.codecs.contract import Buffer, CodecConfig, ItemCodec
 from sensorium.episode.documents import Encoding, StreamEntry
@@ -19,24 +18,12 @@ _SUBSAMPLING = {
     "422": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
     "420": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
 }
-_COLOR = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
-_GRAY = {
-    1: cv2.IMREAD_GRAYSCALE,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
 
 
 class Jpeg(ItemCodec):
     """Frames [h, w] or [h, w, 3] of uint8, the latter BGR, or RGB where the spec says so."""
 
-    media_type = "image/jpeg"
+    media_type = JPEG
     shrinks = (1, 2, 4, 8)
 
     def __init__(self, entry: StreamEntry) -> None:
@@ -49,16 +36,18 @@ class Jpeg(ItemCodec):
                 f" {spec.dtype} {list(spec.shape)}: use lossless"
             )
         self._rgb = color and spec.color_order.upper() == "RGB"
-        self._flags = _COLOR if color else _GRAY
+        self._gray = not color
         self._options = [cv2.IMWRITE_JPEG_QUALITY, encoding.quality or _DEFAULT_QUALITY]
         if encoding.subsampling in _SUBSAMPLING:  # what others chose need not be known here to be decoded
             self._options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _SUBSAMPLING[encoding.subsampling]]
 
+        height, width = (-(-side // 16) * 16 for side in spec.shape[:2])
+        # What TurboJPEG's tjBufSize reserves for 4:4:4, the most that any subsampling takes.
+        self._max_bytes = height * width * (6 if color else 2) + 2048
+
     @property
     def max_bytes(self) -> int:
-        """What TurboJPEG's `tjBufSize` reserves for 4:4:4, the most that any subsampling takes."""
-        height, width = (-(-side // 16) * 16 for side in self.entry.spec.shape[:2])
-        return height * width * (6 if len(self.entry.spec.shape) == 3 else 2) + 2048
+        return self._max_bytes
 
     def encode(self, samples: Samples) -> bytes:
         ok, data = cv2.imencode(".jpg", samples[..., ::-1] if self._rgb else samples, self._options)
@@ -68,15 +57,13 @@ class Jpeg(ItemCodec):
         return item
 
     def decode(self, item: Buffer, shrink: int = 1) -> Samples:
+        if shrink not in self.shrinks:
+            raise ValueError(f"shrink {shrink}: expected one of {self.shrinks}")
+        frame = decode_jpeg(item, shrink, gray=self._gray)
         height, width, *channels = self.entry.spec.shape
-        expected = (math.ceil(height / shrink), math.ceil(width / shrink), *channels)
-        try:
-            # as it lies: what EXIF says of turning it is for those who show it
-            frame = cv2.imdecode(np.frombuffer(item, np.uint8), self._flags[shrink] | cv2.IMREAD_IGNORE_ORIENTATION)
-        except cv2.error as error:
-            raise Corrupt(f"OpenCV cannot decode it: {error.err}") from error
-        if frame is None or frame.shape != expected:
-            raise Corrupt(f"decodes to {'nothing' if frame is None else frame.shape}, expected {expected}")
+        expected = (-(-height // shrink), -(-width // shrink), *channels)
+        if frame.shape != expected:
+            raise Corrupt(f"decodes to {frame.shape}, expected {expected}")
         picture: Samples = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if self._rgb else frame
         return picture
 
