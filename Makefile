@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCHES := $(filter-out bench/table.py bench/measuring.py,$(wildcard bench/*.py))
 
-.PHONY: help demo test test-all soak check lint types bench install clean
+.PHONY: help demo test test-all soak coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
 	@echo "make test      the tests (make test-all: the slow ones too; make soak: minutes under faults)"
+	@echo "make coverage  the tests again, and what they do not run: the least covered files first, and whether the total is below its bound"
 	@echo "make check     ruff, import-linter, mypy --strict and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
 
@@ -36,6 +37,11 @@ test-all: $(STAMP)
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak
 
+coverage: $(STAMP)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow and not soak"; status=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +56,4 @@ bench: $(STAMP)
 	$(BIN)/python bench/table.py $(BENCHES)
 
 clean:
-	rm -rf $(VENV) build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
