@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensorium.drivers.batching import BLOCK_NS, Batcher, batches, estimate_rate_hz, rows_source, to_the_end
-from sensorium.drivers.pacing import Due
+from sensorium.drivers.pacing import Due, Source
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 
@@ -17,7 +17,7 @@ SPEC = StreamSpec(name="a", modality="test", dtype="float64", shape=(1,))
 OTHER = StreamSpec(name="b", modality="test", dtype="uint8", shape=(2, 3))
 
 
-def source(stream, stamps, lost):
+def source(stream: str, stamps: list[int], lost: dict[int, int]) -> Source:
     lost_before = np.array([lost.get(row, 0) for row in range(len(stamps) + 1)], np.int64)
     return rows_source(
         stream, np.array(stamps, np.int64), np.arange(len(stamps), dtype=np.float64)[:, None], lost_before
@@ -25,7 +25,7 @@ def source(stream, stamps, lost):
 
 
 @given(st.lists(st.integers(-(10**8), 10**8)), st.dictionaries(st.integers(0, 30), st.integers(0, 5)))
-def test_rows_become_valid_blocks_with_every_loss_in_its_place(stamps, lost):
+def test_rows_become_valid_blocks_with_every_loss_in_its_place(stamps: list[int], lost: dict[int, int]) -> None:
     blocks = [block for _, block in source("a", stamps, lost)]
     for block in blocks:
         block.check(SPEC)
@@ -40,11 +40,11 @@ def test_rows_become_valid_blocks_with_every_loss_in_its_place(stamps, lost):
     assert places == {row: count for row, count in lost.items() if count and row <= len(stamps)}
 
 
-def test_batches_of_nothing():
+def test_batches_of_nothing() -> None:
     assert batches(np.zeros(0, np.int64)) == []
 
 
-def test_rate_is_the_median_interval():
+def test_rate_is_the_median_interval() -> None:
     assert estimate_rate_hz(np.array([0, 5_000_001, 9_999_999, 90_000_000, 95_000_000], np.int64)) == 200.0
     assert estimate_rate_hz(np.array([0, 1], np.int64)) is None
     assert estimate_rate_hz(np.array([5, 5, 5, 5], np.int64)) is None
@@ -57,9 +57,10 @@ def test_rate_is_the_median_interval():
         )
     )
 )
-def test_a_window_delivers_every_row_in_order_with_losses_in_place(rows):
-    batcher, now, out = Batcher([SPEC, OTHER]), 10**18, []
-    put = {"a": [], "b": []}
+def test_a_window_delivers_every_row_in_order_with_losses_in_place(rows: list[tuple[str, int, int]]) -> None:
+    batcher, now = Batcher([SPEC, OTHER]), 10**18
+    out: list[tuple[int, Block]] = []
+    put: dict[str, list[int | None]] = {"a": [], "b": []}
     for stream, step, lost in rows:
         now += step
         if lost:
@@ -70,7 +71,7 @@ def test_a_window_delivers_every_row_in_order_with_losses_in_place(rows):
     put["a"].extend([None] * 3)
     out.extend(batcher.end())
     for spec in (SPEC, OTHER):
-        got = []
+        got: list[int | None] = []
         for due, block in out:
             if block.stream == spec.name:
                 block.check(spec)
@@ -79,7 +80,7 @@ def test_a_window_delivers_every_row_in_order_with_losses_in_place(rows):
         assert got == put[spec.name]
 
 
-def test_a_slow_stream_does_not_wait_for_its_next_row():
+def test_a_slow_stream_does_not_wait_for_its_next_row() -> None:
     batcher = Batcher([SPEC, OTHER])
     assert list(batcher.add("b", 0, np.zeros((2, 3)))) == []
     out = [block.stream for stamp in range(1, 200) for _, block in batcher.add("a", stamp * 10**6, [0.0])]

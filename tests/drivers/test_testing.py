@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,24 +71,24 @@ class Suite(DriverTests):
     expected_lost = {}
     fault = ""
 
-    def open_driver(self, tmp_path):
+    def open_driver(self, tmp_path: Path) -> Good:
         return Good(self.fault)
 
-    def lose(self, driver):
+    def lose(self, driver: Any) -> None:
         driver.lost = True
 
 
 CHECKS = [name for name in dir(Suite) if name.startswith("test_")]
 
 
-def run(fault, check, tmp_path):
+def run(fault: str, check: str, tmp_path: Path) -> None:
     suite = Suite()
     suite.fault = fault
     getattr(suite, check)(tmp_path)
 
 
 @pytest.mark.parametrize("check", sorted(set(CHECKS) - {"test_configuration_survives_a_round_trip"}))
-def test_a_good_driver_passes(check, tmp_path):
+def test_a_good_driver_passes(check: str, tmp_path: Path) -> None:
     run("", check, tmp_path)
 
 
@@ -111,16 +112,16 @@ def test_a_good_driver_passes(check, tmp_path):
         ("silent", "test_a_lost_sensor_is_noticed"),
     ],
 )
-def test_a_broken_promise_fails_its_test(fault, check, tmp_path):
+def test_a_broken_promise_fails_its_test(fault: str, check: str, tmp_path: Path) -> None:
     with pytest.raises((AssertionError, ValueError, OSError, pytest.fail.Exception)):
         run(fault, check, tmp_path)
 
 
-def test_a_descriptor_left_open_fails(tmp_path):
+def test_a_descriptor_left_open_fails(tmp_path: Path) -> None:
     kept = []
 
     class Keeps(Suite):
-        def open_driver(self, tmp_path):
+        def open_driver(self, tmp_path: Path) -> Good:
             kept.append(Good("descriptor"))
             return kept[-1]
 
@@ -129,4 +130,5 @@ def test_a_descriptor_left_open_fails(tmp_path):
             Keeps().test_nothing_leaks(tmp_path)
     finally:
         for driver in kept:
+            assert driver._file is not None
             driver._file.close()

@@ -18,11 +18,11 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_hold(name):
+def test_examples_hold(name: str) -> None:
     results = doctest.testmod(importlib.import_module(name))
     assert results.failed == 0
     assert results.attempted > 0 or name.rpartition(".")[2] in WITHOUT_EXAMPLES
 
 
-def test_modules_are_found():
+def test_modules_are_found() -> None:
     assert {"sensorium.perception.dhash", "sensorium.agents.filters.lowpass"} <= set(MODULES)

@@ -52,6 +52,7 @@ def families() -> Iterator[list[Family]]:
         family.end()
 
 
+@pytest.mark.timeout(240)  # it takes half a minute; on a busy machine more than the usual bound
 def test_a_live_device_under_ray_delivers_and_leaves_nothing_running(site: Site, families: list[Family]) -> None:
     ingest, port = site.ingest()
     device = site.device("rig-1", {"sim": sim(pace=1.0)}, port)

@@ -259,7 +259,7 @@ def test_a_file_whose_pictures_change_their_shape_counts_those_that_it_promised(
 ) -> None:
     """12 of 30 frames are of the first size; the 18 others are known to be there, and cannot be delivered."""
     path = tmp_path / "a.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
     for i in range(30):
         writer.write(np.full((48, 64, 3), i * 8, np.uint8))
     writer.release()

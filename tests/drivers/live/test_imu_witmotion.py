@@ -244,9 +244,9 @@ def test_a_sensor_that_never_sends(sensor: Sensor) -> None:
         pass
 
 
-def test_bytes_that_are_no_packets_ask_about_the_baud_rate(sensor: Sensor) -> None:
+def test_bytes_that_are_no_packets_ask_about_the_baud_rate(sensor: Sensor, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = random.Random(3)
-    sensor.cycle = lambda _: bytes(noise.choices((0x00, 0x80, 0xE0, 0xFF, 0x1C), k=40))  # type: ignore[method-assign]
+    monkeypatch.setattr(sensor, "cycle", lambda _: bytes(noise.choices((0x00, 0x80, 0xE0, 0xFF, 0x1C), k=40)))
     asks = pytest.raises(SensorLost, match=r"no valid packet .*wrong baud rate\? \(it is 9600\)")
     with asks, opened(sensor, baud=9600, open_timeout_s=0.5):
         pass

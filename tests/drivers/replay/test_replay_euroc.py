@@ -3,13 +3,18 @@
 import csv
 import shutil
 from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import yaml
 
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.replay.replay_euroc import ReplayEurocConfig
+from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError
 
@@ -29,12 +34,12 @@ accelerometer_noise_density: 2.0e-3
 """
 
 
-def picture(number, channels=0):
+def picture(number: int, channels: int = 0) -> Samples:
     shape = (8, 12, channels) if channels else (8, 12)
     return np.random.default_rng(number).integers(0, 256, shape, np.uint8)
 
 
-def make_recording(root, frames=6, color=()):
+def make_recording(root: Path, frames: int = 6, color: tuple[str, ...] = ()) -> Path:
     """A small recording: cam0 20 Hz, imu0 200 Hz over the same time, and a pose stream; CRLF in one table."""
     mav = root / "mav0"
     for camera in ("cam0", "cam1"):
@@ -59,9 +64,9 @@ def make_recording(root, frames=6, color=()):
     return mav
 
 
-def play(path, **options):
+def play(path: Path, **options: Any) -> tuple[dict[str, StreamSpec], list[Block]]:
     driver = ReplayEurocConfig(path=path, pace="fast", **options).open("rig", path)
-    blocks = []
+    blocks: list[Block] = []
     while (got := driver.read(1.0)) is not None:
         blocks.extend(got)
     driver.close()
@@ -71,7 +76,7 @@ def play(path, **options):
     return specs, blocks
 
 
-def joined(blocks, stream):
+def joined(blocks: Sequence[Block], stream: str) -> tuple[Stamps, Samples, int]:
     mine = [block for block in blocks if block.stream == stream]
     return (
         np.concatenate([block.captured_ns for block in mine]),
@@ -84,17 +89,17 @@ class TestConformance(DriverTests):
     expected_rows = {"cam0": 6, "cam1": 6, "imu0": 60, "vicon0": 3}
     expected_lost = {}
 
-    def config(self, tmp_path):
+    def config(self, tmp_path: Path) -> DriverConfig:
         if not (tmp_path / "mav0").exists():
             make_recording(tmp_path)
-        return ReplayEurocConfig(path="mav0", pace=20.0)
+        return ReplayEurocConfig(path=Path("mav0"), pace=20.0)
 
 
 class TestConformanceWithDamage(DriverTests):
     expected_rows = {"cam0": 4, "cam1": 6, "imu0": 59, "vicon0": 3}
     expected_lost = {"cam0": 2, "imu0": 1}
 
-    def config(self, tmp_path):
+    def config(self, tmp_path: Path) -> DriverConfig:
         if not (tmp_path / "mav0").exists():
             mav = make_recording(tmp_path)
             first, *_, last = sorted((mav / "cam0/data").iterdir())
@@ -102,10 +107,10 @@ class TestConformanceWithDamage(DriverTests):
             last.write_bytes(last.read_bytes()[:60])
             table = mav / "imu0/data.csv"
             table.write_text(table.read_text().replace("\n1403715273267142977,1.25", "\n1403715273267142977,ouch"))
-        return ReplayEurocConfig(path="mav0", pace="fast")
+        return ReplayEurocConfig(path=Path("mav0"), pace="fast")
 
 
-def test_the_recording_comes_back_bit_for_bit(recordings):
+def test_the_recording_comes_back_bit_for_bit(recordings: Path) -> None:
     specs, blocks = play(recordings / "euroc/mav0")
     assert set(specs) == {"rig.cam0", "rig.cam1", "rig.imu0"}
     for camera in ("cam0", "cam1"):
@@ -116,7 +121,9 @@ def test_the_recording_comes_back_bit_for_bit(recordings):
         assert lost == 0
         for image, row in zip(data, rows, strict=True):
             path = recordings / f"euroc/mav0/{camera}/data/{row[1]}"
-            assert np.array_equal(image, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+            expected = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            assert expected is not None
+            assert np.array_equal(image, expected)
     with (recordings / "euroc/mav0/imu0/data.csv").open() as file:
         rows = [row for row in csv.reader(file) if row and not row[0].startswith("#")]
     stamps, data, lost = joined(blocks, "rig.imu0")
@@ -126,7 +133,7 @@ def test_the_recording_comes_back_bit_for_bit(recordings):
     assert dues == sorted(dues)
 
 
-def test_calibration_goes_into_the_specs(recordings):
+def test_calibration_goes_into_the_specs(recordings: Path) -> None:
     specs, _ = play(recordings / "euroc", streams=("imu0", "cam0"))
     camera, imu = specs["rig.cam0"], specs["rig.imu0"]
     text = (recordings / "euroc/mav0/cam0/sensor.yaml").read_text().split("\n", 1)[1]
@@ -141,7 +148,7 @@ def test_calibration_goes_into_the_specs(recordings):
     driver.close()
 
 
-def test_a_small_recording_with_opencv_yaml_colour_and_poses(tmp_path):
+def test_a_small_recording_with_opencv_yaml_colour_and_poses(tmp_path: Path) -> None:
     mav = make_recording(tmp_path, color=("cam1",))
     specs, blocks = play(mav)
     assert set(specs) == {"rig.cam0", "rig.cam1", "rig.imu0", "rig.vicon0"}
@@ -156,7 +163,7 @@ def test_a_small_recording_with_opencv_yaml_colour_and_poses(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["absent", "cut", "rubbish", "empty", "flipped", "size", "channels"])
-def test_a_bad_picture_costs_itself_alone(tmp_path, caplog, damage):
+def test_a_bad_picture_costs_itself_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str) -> None:
     mav = make_recording(tmp_path)
     victim = sorted((mav / "cam0/data").iterdir())[2]
     whole = victim.read_bytes()
@@ -175,7 +182,7 @@ def test_a_bad_picture_costs_itself_alone(tmp_path, caplog, damage):
     assert any(str(victim) in message and "counted lost" in message for message in caplog.messages)
 
 
-def test_losses_at_the_end_are_reported(tmp_path):
+def test_losses_at_the_end_are_reported(tmp_path: Path) -> None:
     mav = make_recording(tmp_path)
     for victim in sorted((mav / "cam0/data").iterdir())[4:]:
         victim.unlink()
@@ -193,7 +200,9 @@ def test_losses_at_the_end_are_reported(tmp_path):
         ("9223372036854775808,1,2,3,4,5,6", "beyond 64 bits"),
     ],
 )
-def test_a_bad_row_is_lost_and_named_by_line(tmp_path, caplog, row, why):
+def test_a_bad_row_is_lost_and_named_by_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, row: str, why: str
+) -> None:
     mav = make_recording(tmp_path)
     table = mav / "imu0/data.csv"
     lines = table.read_text().split("\n")
@@ -207,7 +216,7 @@ def test_a_bad_row_is_lost_and_named_by_line(tmp_path, caplog, row, why):
     assert before.captured_ns[0] == START_NS + 1 + 10 * 5_000_000
 
 
-def test_a_stamp_that_steps_back_begins_a_block(tmp_path):
+def test_a_stamp_that_steps_back_begins_a_block(tmp_path: Path) -> None:
     mav = make_recording(tmp_path)
     table = mav / "imu0/data.csv"
     rows = table.read_text().splitlines()
@@ -218,6 +227,12 @@ def test_a_stamp_that_steps_back_begins_a_block(tmp_path):
     assert Counter((np.diff(stamps) < 0).tolist())[True] == 1
 
 
+def without_sensors(mav: Path) -> None:
+    for path in mav.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -225,10 +240,10 @@ def test_a_stamp_that_steps_back_begins_a_block(tmp_path):
         (lambda mav: (mav / "cam0/data.csv").unlink(), r"cam0/data\.csv: no such file"),
         (lambda mav: (mav / "imu0/sensor.yaml").write_text("%YAML:1.0\na: [1,"), r"imu0/sensor\.yaml: .*mend"),
         (lambda mav: (mav / "imu0/sensor.yaml").write_text("- 1"), r"imu0/sensor\.yaml: got list"),
-        (lambda mav: [shutil.rmtree(path) for path in mav.iterdir() if path.is_dir()], "no sensor with usable data"),
+        (without_sensors, "no sensor with usable data"),
     ],
 )
-def test_what_cannot_be_replayed_is_one_line(tmp_path, spoil, message):
+def test_what_cannot_be_replayed_is_one_line(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
     mav = make_recording(tmp_path)
     spoil(mav)
     with pytest.raises(ConfigError, match=message) as error:
@@ -236,13 +251,13 @@ def test_what_cannot_be_replayed_is_one_line(tmp_path, spoil, message):
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_stream_suggests_the_nearest(tmp_path):
+def test_an_unknown_stream_suggests_the_nearest(tmp_path: Path) -> None:
     mav = make_recording(tmp_path)
     with pytest.raises(ConfigError, match=r"no sensor 'cam8', did you mean 'cam"):
         ReplayEurocConfig(path=mav, streams=("cam8",)).open("rig", tmp_path)
 
 
-def test_columns_beyond_the_imus_six_are_kept(tmp_path):
+def test_columns_beyond_the_imus_six_are_kept(tmp_path: Path) -> None:
     root = make_recording(tmp_path)
     table = root / "imu0" / "data.csv"
     table.write_text(f"#timestamp [ns],wx,wy,wz,ax,ay,az,temp [degC]\n{START_NS},1,2,3,4,5,6,25.5\n")
@@ -254,7 +269,7 @@ def test_columns_beyond_the_imus_six_are_kept(tmp_path):
     assert joined(blocks, "rig.imu0")[1].tolist() == [[1, 2, 3, 4, 5, 6, 25.5]]
 
 
-def test_alpha_is_kept(tmp_path):
+def test_alpha_is_kept(tmp_path: Path) -> None:
     root = make_recording(tmp_path)
     for file in (root / "cam0" / "data").iterdir():
         cv2.imwrite(str(file), picture(int(file.stem) % 97, 4))
@@ -265,7 +280,7 @@ def test_alpha_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "sensor_type: imu\ngyroscope_noise_density:\naccelerometer_noise_density: low\n"])
-def test_a_calibration_that_states_nothing_of_use_costs_no_sample(tmp_path, text):
+def test_a_calibration_that_states_nothing_of_use_costs_no_sample(tmp_path: Path, text: str) -> None:
     root = make_recording(tmp_path)
     (root / "imu0" / "sensor.yaml").write_text(text)
     specs, blocks = play(tmp_path)
@@ -273,7 +288,7 @@ def test_a_calibration_that_states_nothing_of_use_costs_no_sample(tmp_path, text
     assert len(joined(blocks, "rig.imu0")[0]) == 60
 
 
-def test_a_folder_without_its_pictures_is_said_in_a_few_lines(tmp_path, caplog):
+def test_a_folder_without_its_pictures_is_said_in_a_few_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = make_recording(tmp_path, frames=30)
     shutil.rmtree(root / "cam1" / "data")
     specs, _ = play(tmp_path)

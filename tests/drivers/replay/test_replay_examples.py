@@ -1,6 +1,7 @@
 """The device files in examples/ for recordings and worlds open what they describe."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from sensorium.drivers.registry import driver_config
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-def sensor(name):
+def sensor(name: str) -> tuple[str, Any]:
     (found,) = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())["sensors"].items()
     return found[0], driver_config(found[1]["kind"]).model_validate(found[1])
 
@@ -24,7 +25,7 @@ def sensor(name):
         ("sim", ".", {"sim.cam", "sim.imu", "sim.truth"}),
     ],
 )
-def test_an_example_opens_and_delivers(recordings, example, folder, streams):
+def test_an_example_opens_and_delivers(recordings: Path, example: str, folder: str, streams: set[str]) -> None:
     name, config = sensor(example)
     driver = config.open(name, recordings / folder)
     try:
@@ -36,6 +37,6 @@ def test_an_example_opens_and_delivers(recordings, example, folder, streams):
         driver.close()
 
 
-def test_the_mcap_example_is_valid():
+def test_the_mcap_example_is_valid() -> None:
     name, config = sensor("replay-mcap")
     assert (name, set(config.streams)) == ("run", {"front", "imu", "arm"})

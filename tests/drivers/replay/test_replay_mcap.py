@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.replay.replay_mcap import ReplayMcapConfig
 from sensorium.drivers.replay.ros_messages import field_reader, image
+from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError
 
@@ -46,27 +51,33 @@ TYPES = {
 }
 
 
-def stamp(ns):
+Message = dict[str, Any]
+Job = tuple[int, str, str | None, Message]
+Delivered = dict[str, tuple[list[int], list[Any], list[int | None]]]
+"""Stamps, data, and stamps with None for what was lost, by stream."""
+
+
+def stamp(ns: int) -> dict[str, int]:
     return {"sec": ns // 10**9, "nanosec": ns % 10**9}
 
 
-def header(ns, frame="f"):
+def header(ns: int, frame: str = "f") -> Message:
     return {"stamp": stamp(ns), "frame_id": frame}
 
 
-def picture(number, shape=(6, 8, 3)):
+def picture(number: int, shape: tuple[int, ...] = (6, 8, 3)) -> Samples:
     return np.random.default_rng(number).integers(0, 256, shape, np.uint8)
 
 
-def xyz(values):
+def xyz(values: Sequence[float]) -> dict[str, float]:
     return dict(zip("xyz", values, strict=True))
 
 
-def imu_row(number):
+def imu_row(number: int) -> list[float]:
     return [number + 0.1, -number, 1e-9 * number, 9.8, number / 3, -0.0]
 
 
-def raw(number, ns, encoding="bgr8"):
+def raw(number: int, ns: int, encoding: str = "bgr8") -> Message:
     data = picture(number) if encoding != "mono8" else picture(number, (6, 8))
     height, width = data.shape[:2]
     step = data[0].size
@@ -74,13 +85,20 @@ def raw(number, ns, encoding="bgr8"):
     return {"header": header(ns), **values, "data": data.tobytes()}
 
 
-def compressed(number, ns):
+def compressed(number: int, ns: int) -> Message:
     ok, encoded = cv2.imencode(".png", picture(number, (6, 8)))
     assert ok
     return {"header": header(ns), "format": "png", "data": encoded.tobytes()}
 
 
-def write(path, seconds=1.0, late_ns=2_000_000, header_ns=0, order=None, **options):
+def write(
+    path: Path,
+    seconds: float = 1.0,
+    late_ns: int = 2_000_000,
+    header_ns: int = 0,
+    order: Callable[[Job], Any] = lambda job: job[0],
+    **options: Any,
+) -> None:
     """Three ROS topics and one that is JSON: 200 Hz IMU, 10 Hz pictures raw and compressed, 20 Hz battery."""
     with path.open("wb") as file:
         writer = RosWriter(io.BytesIO())
@@ -89,7 +107,7 @@ def write(path, seconds=1.0, late_ns=2_000_000, header_ns=0, order=None, **optio
         schemas = {name: writer.register_msgdef(name, text + COMMON) for name, text in TYPES.items()}
         inner = writer._writer
         battery = inner.register_channel("/battery", "json", inner.register_schema("Battery", "jsonschema", b"{}"))
-        jobs = []
+        jobs: list[Job] = []
         for n in range(round(seconds * 200)):
             ns = START_NS + n * 5_000_000
             row = imu_row(n)
@@ -112,7 +130,7 @@ def write(path, seconds=1.0, late_ns=2_000_000, header_ns=0, order=None, **optio
             scan = {"header": header(ns + header_ns), "angle_min": 0.5, "ranges": [1.0, n]}
             jobs.append((ns, "/scan", "sensor_msgs/msg/LaserScan", scan))
             jobs.append((ns, "/battery", None, {"cell": [{"mV": 3700 + n}, {"mV": 1}], "name": "b"}))
-        for ns, topic, kind, message in sorted(jobs, key=order or (lambda job: job[0])):
+        for ns, topic, kind, message in sorted(jobs, key=order):
             log_ns = ns + late_ns
             if kind is None:
                 inner.add_message(battery, log_ns, json.dumps(message).encode(), log_ns)
@@ -121,15 +139,15 @@ def write(path, seconds=1.0, late_ns=2_000_000, header_ns=0, order=None, **optio
         writer.finish()
 
 
-def config(path, **options):
+def config(path: Path | str, **options: Any) -> ReplayMcapConfig:
     return ReplayMcapConfig.model_validate({"path": path, "pace": "fast", **options})
 
 
-def play(made, base):
+def play(made: ReplayMcapConfig, base: Path) -> tuple[dict[str, StreamSpec], Delivered, list[int]]:
     driver = made.open("r", base)
     specs = {spec.name: spec for spec in driver.specs}
-    out = {stream: ([], [], []) for stream in specs}
-    dues = []
+    out: Delivered = {stream: ([], [], []) for stream in specs}
+    dues: list[int] = []
     while (got := driver.read(1.0)) is not None:
         for block in got:
             block.check(specs[block.stream])
@@ -142,7 +160,7 @@ def play(made, base):
     return specs, out, dues
 
 
-def assert_whole(out, late_ns=0):
+def assert_whole(out: Delivered, late_ns: int = 0) -> None:
     assert out["r.imu_data"][0] == [START_NS + late_ns + n * 5_000_000 for n in range(200)]
     assert np.array_equal(out["r.imu_data"][1], [imu_row(n) for n in range(200)])
     for stream, shape in (("r.cam_image_raw", (6, 8, 3)), ("r.cam_png", (6, 8))):
@@ -154,7 +172,7 @@ class TestConformance(DriverTests):
     expected_rows = {"imu_data": 200, "cam_image_raw": 10, "cam_png": 10}
     expected_lost = {}
 
-    def config(self, tmp_path):
+    def config(self, tmp_path: Path) -> DriverConfig:
         write(tmp_path / "a.mcap")
         return config("a.mcap", pace=5.0)
 
@@ -171,7 +189,9 @@ class TestConformance(DriverTests):
     ],
     ids=["zstd", "lz4", "plain", "no chunks", "no index", "topic by topic"],
 )
-def test_images_and_imu_come_back_identical(tmp_path, options, caplog):
+def test_images_and_imu_come_back_identical(
+    tmp_path: Path, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     write(tmp_path / "a.mcap", **options)
     specs, out, dues = play(config("a.mcap"), tmp_path)
     assert set(specs) == {"r.imu_data", "r.cam_image_raw", "r.cam_png"}
@@ -185,7 +205,7 @@ def test_images_and_imu_come_back_identical(tmp_path, options, caplog):
     assert "topic /scan (cdr sensor_msgs/msg/LaserScan) is not taken" in caplog.text
 
 
-def test_stamps_by_log_time_if_asked_or_if_there_is_no_header(tmp_path):
+def test_stamps_by_log_time_if_asked_or_if_there_is_no_header(tmp_path: Path) -> None:
     write(tmp_path / "a.mcap")
     assert_whole(play(config("a.mcap", stamps="log"), tmp_path)[1], late_ns=2_000_000)
     write(tmp_path / "b.mcap", header_ns=-START_NS)
@@ -194,7 +214,7 @@ def test_stamps_by_log_time_if_asked_or_if_there_is_no_header(tmp_path):
     assert out["r.imu_data"][0][0] == START_NS + 2_000_000
 
 
-def test_any_number_by_field_path_from_ros_and_json(tmp_path):
+def test_any_number_by_field_path_from_ros_and_json(tmp_path: Path) -> None:
     write(tmp_path / "a.mcap")
     streams = {
         "far": {"topic": "/scan", "channels": {"last": "ranges[1]", "min": {"field": "angle_min", "unit": "deg"}}},
@@ -211,7 +231,9 @@ def test_any_number_by_field_path_from_ros_and_json(tmp_path):
 
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.97])
 @pytest.mark.parametrize("options", [{}, {"use_chunking": False}], ids=["chunks", "no chunks"])
-def test_a_file_cut_short_keeps_what_is_good_and_says_where_it_ends(tmp_path, caplog, cut, options):
+def test_a_file_cut_short_keeps_what_is_good_and_says_where_it_ends(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int, options: Any
+) -> None:
     write(tmp_path / "a.mcap", **options)
     whole = (tmp_path / "a.mcap").read_bytes()
     data_end = int(len(whole) * cut)
@@ -227,7 +249,9 @@ def test_a_file_cut_short_keeps_what_is_good_and_says_where_it_ends(tmp_path, ca
 
 
 @pytest.mark.parametrize("options", [{}, {"index_types": IndexType.MESSAGE}], ids=["index", "no index"])
-def test_a_damaged_chunk_costs_itself_and_is_counted(tmp_path, caplog, options):
+def test_a_damaged_chunk_costs_itself_and_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, options: Any
+) -> None:
     write(tmp_path / "a.mcap", compression=CompressionType.NONE, **options)
     data = bytearray((tmp_path / "a.mcap").read_bytes())
     middle = data.index(picture(5).tobytes())
@@ -245,7 +269,7 @@ def test_a_damaged_chunk_costs_itself_and_is_counted(tmp_path, caplog, options):
     assert "cut short or damaged at byte" in caplog.text
 
 
-def test_a_message_that_does_not_fit_is_lost_alone(tmp_path, caplog):
+def test_a_message_that_does_not_fit_is_lost_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with (tmp_path / "a.mcap").open("wb") as file:
         writer = RosWriter(file)
         schemas = {name: writer.register_msgdef(name, text + COMMON) for name, text in TYPES.items()}
@@ -271,7 +295,9 @@ def test_a_message_that_does_not_fit_is_lost_alone(tmp_path, caplog):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1), st.integers(1, 255), st.booleans())
-def test_whatever_is_flipped_or_cut_nothing_false_is_delivered(tmp_path, place, flip, cut):
+def test_whatever_is_flipped_or_cut_nothing_false_is_delivered(
+    tmp_path: Path, place: float, flip: int, cut: bool
+) -> None:
     if not (tmp_path / "whole.mcap").exists():
         write(tmp_path / "whole.mcap")
     data = bytearray((tmp_path / "whole.mcap").read_bytes())
@@ -303,7 +329,7 @@ def test_whatever_is_flipped_or_cut_nothing_false_is_delivered(tmp_path, place, 
         ({"path": "d.mcap"}, r"d\.mcap: no topic of a known type"),
     ],
 )
-def test_what_cannot_be_replayed_is_one_line(tmp_path, options, message):
+def test_what_cannot_be_replayed_is_one_line(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     write(tmp_path / "a.mcap", seconds=0.2)
     (tmp_path / "c.mcap").write_bytes(b"something else")
     with (tmp_path / "d.mcap").open("wb") as file:
@@ -326,7 +352,7 @@ def test_what_cannot_be_replayed_is_one_line(tmp_path, options, message):
         ("32FC1", np.arange(12, dtype=np.float32).reshape(3, 4) / 7, 0, 4),
     ],
 )
-def test_raw_images_of_every_layout(encoding, array, bigendian, padding):
+def test_raw_images_of_every_layout(encoding: str, array: Samples, bigendian: int, padding: int) -> None:
     sent = array.astype(array.dtype.newbyteorder(">" if bigendian else "<"))
     rows = [row.tobytes() + b"\xee" * padding for row in sent]
     height, width = array.shape[:2]
@@ -338,7 +364,7 @@ def test_raw_images_of_every_layout(encoding, array, bigendian, padding):
     assert np.array_equal(got, array)
 
 
-def test_field_paths_read_objects_documents_and_lists():
+def test_field_paths_read_objects_documents_and_lists() -> None:
     message = SimpleNamespace(a=SimpleNamespace(b=[1, {"c": 2.5}]))
     assert field_reader("a.b[1].c")(message) == 2.5
     assert field_reader("a.b[0]")(message) == 1.0
@@ -347,7 +373,7 @@ def test_field_paths_read_objects_documents_and_lists():
             field_reader(path)(message)
 
 
-def test_without_the_library_one_line_says_what_to_install(tmp_path, monkeypatch):
+def test_without_the_library_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modules = __import__("sys").modules
     monkeypatch.delitem(modules, "sensorium.drivers.replay.mcap_file", raising=False)
     monkeypatch.setitem(modules, "mcap.reader", None)
@@ -367,24 +393,31 @@ def test_without_the_library_one_line_says_what_to_install(tmp_path, monkeypatch
         ("64FC1", np.float64, 1, ""),
     ],
 )
-def test_image_encodings(encoding, dtype, channels, order):
+def test_image_encodings(encoding: str, dtype: type[np.generic], channels: int, order: str) -> None:
     data = np.random.default_rng(3).integers(0, 100, (4, 6, channels)).astype(dtype)
     data = data if channels > 1 else data[..., 0]
     sizes = {"height": 4, "width": 6, "step": data[0].nbytes, "is_bigendian": 0}
     found, said = image(SimpleNamespace(encoding=encoding, data=data.tobytes(), **sizes))
-    assert (found.dtype, said) == (dtype, order)
+    assert found.dtype == dtype
+    assert said == order
     assert np.array_equal(found, data)
 
 
-def test_images_and_imu_from_json(tmp_path):
+def test_images_and_imu_from_json(tmp_path: Path) -> None:
     """By Foxglove's schemas, or by those of ROS: stamps are the messages' own there, too."""
     ok, png = cv2.imencode(".png", picture(1))
     assert ok
     clock = {"timestamp": {"sec": 17, "nsec": 5}, "frame_id": "c"}
     messages = {
         "foxglove.RawImage": clock
-        | {"width": 8, "height": 6, "encoding": "rgb8", "step": 24, "data": base64.b64encode(picture(1)).decode()},
-        "foxglove.CompressedImage": clock | {"format": "png", "data": base64.b64encode(png).decode()},
+        | {
+            "width": 8,
+            "height": 6,
+            "encoding": "rgb8",
+            "step": 24,
+            "data": base64.b64encode(picture(1).tobytes()).decode(),
+        },
+        "foxglove.CompressedImage": clock | {"format": "png", "data": base64.b64encode(png.tobytes()).decode()},
         "sensor_msgs/msg/Imu": {
             "header": header(17_000_000_005),
             "angular_velocity": xyz((1, 2, 3)),
@@ -399,7 +432,7 @@ def test_images_and_imu_from_json(tmp_path):
             writer.add_message(channel, 99, json.dumps(message).encode(), 99)
         writer.finish()
     driver = ReplayMcapConfig(path=tmp_path / "a.mcap", pace="fast").open("x", tmp_path)
-    got = {}
+    got: dict[str, Block] = {}
     while (blocks := driver.read(1.0)) is not None:
         got |= {block.stream: block for block in blocks}
     driver.close()

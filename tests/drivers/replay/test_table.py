@@ -2,6 +2,7 @@
 
 import logging
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,14 +12,14 @@ from sensorium.drivers.replay.table import BadRows, decimal_ns, read_rows
 from sensorium.errors import ConfigError
 
 
-def test_rows_with_their_lines(tmp_path):
+def test_rows_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b'\xef\xbb\xbf#a,b\r\n1, x \r\n\r\n  \r\n# note\r\n2,"y, z"\r\n')
     assert list(read_rows(path)) == [(2, ["1", "x"]), (6, ["2", "y, z"])]
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path, is_folder):
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, is_folder: bool) -> None:
     if is_folder:
         (tmp_path / "t.csv").mkdir()
     with pytest.raises(ConfigError, match=r"t\.csv: .*check the path"):
@@ -26,18 +27,18 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path, is_folder):
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_seconds_are_exact(ns):
+def test_seconds_are_exact(ns: int) -> None:
     assert decimal_ns(str(Decimal(ns).scaleb(-9)), 10**9) == ns
     assert decimal_ns(str(ns), 1) == ns
 
 
 @pytest.mark.parametrize("text", ["", "x", "nan", "inf", "-Infinity", "1e400", "1e999999999", "9223372036.854775808"])
-def test_what_is_no_time_is_a_value_error(text):
+def test_what_is_no_time_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="time"):
         decimal_ns(text, 10**9)
 
 
-def test_lost_rows_have_a_place_and_few_lines(tmp_path, caplog):
+def test_lost_rows_have_a_place_and_few_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bad = BadRows(tmp_path / "t.csv")
     for line in range(10):
         bad.lose(line, "text", 1 if line else 0)

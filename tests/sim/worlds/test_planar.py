@@ -1,27 +1,31 @@
 """The planar world: physics that agree with themselves, seeded to the byte, and a good driver."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
 from sensorium.sim.worlds.planar import SimPlanarConfig
 from sensorium.sim.worlds.scene import BODY_FROM_CAMERA, PlanarScene
 from sensorium.sim.worlds.trajectory import GRAVITY, Trajectory
 
 
-def play(**options):
+def play(**options: Any) -> list[Block]:
     driver = SimPlanarConfig(**{"pace": "fast", "duration_s": 1.0, "size": (64, 48), **options}).open("w", Path())
-    blocks = []
+    blocks: list[Block] = []
     while (got := driver.read(1.0)) is not None:
         blocks.extend(got)
     driver.close()
     return blocks
 
 
-def bytes_of(blocks):
+def bytes_of(blocks: Sequence[Block]) -> list[tuple[str, bytes, bytes, int]]:
     return [(block.stream, block.captured_ns.tobytes(), block.data.tobytes(), block.lost_before) for block in blocks]
 
 
@@ -29,18 +33,18 @@ class TestConformance(DriverTests):
     expected_rows = {"cam": 30, "imu": 200}
     expected_lost = {}
 
-    def config(self, tmp_path):
+    def config(self, tmp_path: Path) -> DriverConfig:
         return SimPlanarConfig(size=(64, 48), duration_s=1.0, pace=5.0)
 
 
 class TestConformanceEndless(DriverTests):
     reads = 30
 
-    def config(self, tmp_path):
+    def config(self, tmp_path: Path) -> DriverConfig:
         return SimPlanarConfig(size=(64, 48), color=True, camera_hz=15, start_ns=-5)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
     assert bytes_of(play(seed=3)) == bytes_of(play(seed=3, pace=1000.0))
     other = play(seed=4)
     for mine, theirs in zip(play(seed=3), other, strict=True):
@@ -49,7 +53,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
 
 
 @pytest.mark.parametrize("rate", [30.0, 29.97, 7.0, 0.5, 1000.0])
-def test_stamps_are_exact_for_hours(rate):
+def test_stamps_are_exact_for_hours(rate: float) -> None:
     """Tick n stands at floor(n / rate), in integers: no rounding error grows."""
     from fractions import Fraction
 
@@ -60,7 +64,7 @@ def test_stamps_are_exact_for_hours(rate):
     assert len(stamps) == np.ceil(20 * rate - 1e-9)
 
 
-def test_gyro_integrates_to_the_orientation():
+def test_gyro_integrates_to_the_orientation() -> None:
     step = 1e-3
     motion = Trajectory(1).at(np.arange(0, 10, step))
     middle = Trajectory(1).at(np.arange(0, 10, step) + step / 2).angular_velocity
@@ -70,7 +74,7 @@ def test_gyro_integrates_to_the_orientation():
     assert np.abs(rotation - motion.rotation[-1]).max() < 1e-5
 
 
-def test_velocity_and_specific_force_are_the_derivatives_of_position():
+def test_velocity_and_specific_force_are_the_derivatives_of_position() -> None:
     step = 1e-4
     time = np.arange(0, 10, 0.01)
     before, now, after = (Trajectory(2).at(time + shift) for shift in (-step, 0, step))
@@ -80,7 +84,7 @@ def test_velocity_and_specific_force_are_the_derivatives_of_position():
     assert np.abs(now.specific_force[:, 2].mean() - GRAVITY) < 0.5
 
 
-def test_quaternion_and_matrix_are_the_same_rotation():
+def test_quaternion_and_matrix_are_the_same_rotation() -> None:
     motion = Trajectory(5).at(np.linspace(0, 60, 500))
     assert np.abs(np.linalg.norm(motion.quaternion, axis=1) - 1).max() < 1e-12
     w, vector = motion.quaternion[:, :1], motion.quaternion[:, 1:]
@@ -90,7 +94,7 @@ def test_quaternion_and_matrix_are_the_same_rotation():
     assert np.abs(np.linalg.det(motion.rotation) - 1).max() < 1e-12
 
 
-def test_points_project_as_a_pinhole_camera_says():
+def test_points_project_as_a_pinhole_camera_says() -> None:
     scene = PlanarScene(0, 320, 240, 70.0, color=False)
     assert np.isclose(np.linalg.det(BODY_FROM_CAMERA), 1), "a rotation, not a mirror"
     motion = Trajectory(0).at(np.array([3.0]))
@@ -103,7 +107,7 @@ def test_points_project_as_a_pinhole_camera_says():
         assert np.allclose(mapped / mapped[2], pixel)
 
 
-def test_image_motion_agrees_with_the_homography():
+def test_image_motion_agrees_with_the_homography() -> None:
     """Features tracked from one rendered frame to a later one land where the two poses say."""
     scene = PlanarScene(0, 320, 240, 70.0, color=False)
     motion = Trajectory(0).at(np.array([1.0, 1.1]))
@@ -117,7 +121,7 @@ def test_image_motion_agrees_with_the_homography():
     assert np.median(error) < 0.1
 
 
-def test_the_camera_never_looks_past_the_texture():
+def test_the_camera_never_looks_past_the_texture() -> None:
     scene = PlanarScene(0, 640, 480, 70.0, color=False)
     corners = np.array([[[x, y]] for x in (0.0, 639.0) for y in (0.0, 479.0)])
     for seed in range(5):
