@@ -4,7 +4,6 @@ import functools
 import math
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from sensorium.episode.layout import CHECKSUM_BYTES, checked, chunk_key
 from sensorium.errors import Corrupt
+from sensorium.threads import Pool
 
 Array = npt.NDArray[Any]
 Decode = Callable[[memoryview, Array], None]
@@ -65,7 +65,7 @@ class ZarrArray:
             jobs.append(_job(path, begin, end, chunks, first, place))
             first += len(chunks)
         if len(jobs) > 1 and out.nbytes > PARALLEL_BYTES:
-            with ThreadPoolExecutor(min(len(jobs), len(os.sched_getaffinity(0)))) as pool:
+            with Pool("read", "reads shards", min(len(jobs), len(os.sched_getaffinity(0)))) as pool:
                 for done in [pool.submit(job) for job in jobs]:
                     done.result()
         else:

@@ -21,7 +21,8 @@ import pytest
 
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.stream import Block, check_name
-from sensorium.errors import ConfigError, SensorLost
+from sensorium.errors import ConfigError, SensoriumError, SensorLost
+from sensorium.threads import Thread
 
 NAME = "dut"
 
@@ -129,14 +130,14 @@ class DriverTests:
                 pass
 
         closed = threading.Event()
-        reader = threading.Thread(target=read_on, daemon=True)
-        reader.start()
+        failed: list[SensoriumError] = []
+        reader = Thread("driver-read", "reads a driver", read_on, failed.append, stop_s=self.bound_s)
         started.wait(self.bound_s)
         time.sleep(0.05)  # so that the read is most likely waiting; the promise holds either way
         closed.set()
         self._bounded(driver.close)
-        reader.join(self.bound_s)
-        assert not reader.is_alive(), f"read went on waiting {self.bound_s} s after close"
+        assert reader.join(), f"read went on waiting {self.bound_s} s after close"
+        assert not failed, f"read ended by an error when it was closed: {failed[0]}"
 
     def test_nothing_leaks(self, tmp_path: Path) -> None:
         """Threads and descriptors are as before, whether the driver was read to some point or not at all."""
@@ -185,9 +186,7 @@ class DriverTests:
             except BaseException as error:  # handed to the test's own thread
                 outcome.append((None, error))
 
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        thread.join(self.bound_s + beyond_s)
+        Thread("driver-call", "calls a driver", run, lambda _: None).join(self.bound_s + beyond_s)
         if not outcome:
             pytest.fail(f"hung for {self.bound_s + beyond_s} s")
         value, error = outcome[0]

@@ -1,11 +1,11 @@
 """Live cameras: a thread of the driver's own captures, because OpenCV blocks; `read` never waits for OpenCV."""
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import cv2
@@ -15,9 +15,8 @@ import numpy.typing as npt
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.live.camera_stamps import Stamper
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.errors import SensorLost
-
-log = logging.getLogger(__name__)
+from sensorium.errors import SensoriumError, SensorLost
+from sensorium.threads import Thread, reason
 
 Image = npt.NDArray[np.uint8]
 
@@ -65,14 +64,11 @@ class LiveCamera:
         lost_after_s: float = 3.0,
         open_timeout_s: float = 10.0,
     ) -> None:
-        self._title = title
         self._clock = live_clock()
         self._frames = _Frames(title, buffer, lost_after_s)
         self._grabber = _Grabber(title, open_capture, stamper, describe, gray)
-        self._thread = threading.Thread(
-            target=self._grabber.run, args=(self._frames,), name=f"camera {title}", daemon=True
-        )
-        self._thread.start()
+        grab = partial(self._grabber.run, self._frames)
+        self._thread = Thread(f"camera {title}", "captures", grab, self._frames.fail, stop_s=CLOSE_BOUND_S)
         try:
             self._frames.await_first(open_timeout_s)
         except BaseException:
@@ -97,9 +93,7 @@ class LiveCamera:
     def close(self) -> None:
         """End the capture thread and let go of the camera; waits at most `CLOSE_BOUND_S` where OpenCV hangs."""
         self._frames.close()
-        self._thread.join(CLOSE_BOUND_S)
-        if self._thread.is_alive():
-            log.warning("%s: OpenCV did not let go within %.0f s; left to end by itself", self._title, CLOSE_BOUND_S)
+        self._thread.join()
 
     def _block(self, frame: _Frame) -> Block:
         sensor_ns = None if frame.sensor_ns is None else np.array([frame.sensor_ns], np.int64)
@@ -116,7 +110,7 @@ class _Frames:
         self._lost_after_ns = int(lost_after_s * 1e9)
         self._changed = threading.Condition()
         self._waiting: deque[_Frame] = deque()
-        self._failure: Exception | None = None
+        self._failure: SensoriumError | None = None
         self._arrived_ns = boottime_ns()
         self.closed = False
 
@@ -130,7 +124,7 @@ class _Frames:
             self._arrived_ns = arrived_ns
             self._changed.notify_all()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: SensoriumError) -> None:
         """No more will come: who waits is told why."""
         with self._changed:
             self._failure = error
@@ -195,7 +189,12 @@ class _Grabber:
         """Of the first frame, known before that can be read."""
 
     def run(self, frames: _Frames) -> None:
-        """Put what comes into `frames`, in the thread that calls; every failure is handed to the thread that reads."""
+        """Put what comes into `frames`, in the thread that calls.
+
+        Raises:
+            SensorLost: the camera fails, in whatever manner OpenCV says so.
+            ConfigError: it cannot be what was asked for.
+        """
         try:
             capture = self._open_capture()
             try:
@@ -203,8 +202,10 @@ class _Grabber:
                     self._step(capture, frames)
             finally:
                 capture.release()
+        except SensoriumError:
+            raise
         except Exception as error:
-            frames.fail(error)
+            raise SensorLost(f"{self._title}: capturing failed: {reason(error)}; see to the camera") from error
 
     def _step(self, capture: Capture, frames: _Frames) -> None:
         if not capture.grab():

@@ -4,7 +4,7 @@ import logging
 import re
 from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -23,6 +23,7 @@ from sensorium.drivers.registry import nearest
 from sensorium.drivers.replay.table import BadRows, read_rows
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
+from sensorium.threads import Pool
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class _SensorFolder:
     """One sensor folder, ready to play."""
 
     spec: StreamSpec
-    source: Callable[[ThreadPoolExecutor], Source]
+    source: Callable[[Pool], Source]
 
 
 def _is_played(folder: Path) -> bool:
@@ -93,11 +94,11 @@ def _root(path: Path) -> Path:
 
 
 def _play(sensors: list[_SensorFolder]) -> Source:
-    pool = ThreadPoolExecutor(_DECODERS, thread_name_prefix="euroc-decode")
+    pool = Pool("euroc-decode", "decodes pictures", _DECODERS)
     try:
         yield from merge([sensor.source(pool) for sensor in sensors])
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.close(cancel=True)
 
 
 def _load(folder: Path, name: str) -> _SensorFolder | None:

@@ -2,8 +2,8 @@
 
 import signal
 import sys
-import threading
 import time
+from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,8 @@ from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
 from sensorium.cli.live import LiveTable
 from sensorium.cli.screen import OUT, size
 from sensorium.errors import SensoriumError
-from sensorium.hosting.hosts import Hosted, LocalHost, RayHost
+from sensorium.hosting.hosted import HostedAgent
+from sensorium.hosting.local import LocalAgent
 
 REFRESH_S = 0.25
 LINE_S = 10.0
@@ -50,24 +51,24 @@ def collect(
     options: dict[str, Any] = {"seconds": seconds, "episodes": episodes, "drain_s": drain}
     options["snap"] = snap.resolve() if snap is not None else None
     with ExitStack() as stack:
-        host: Hosted
+        host: HostedAgent
         if local:
-            host = LocalHost(device, **options)
+            host = LocalAgent(device, **options)
         else:
             import ray
 
-            from sensorium.hosting.ray_host import start_ray
+            from sensorium.hosting.on_ray import RayAgent, start_ray
 
             start_ray()
             stack.callback(ray.shutdown)
-            host = RayHost(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
+            host = RayAgent(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
         status = watch([host], stack)[0]
     _report(status, device.ingest.url if device.ingest else None)
 
 
-def watch(hosts: list[Hosted], stack: ExitStack, title: str = "") -> list[dict[str, Any]]:
+def watch(hosts: list[HostedAgent], stack: ExitStack, title: str = "") -> list[dict[str, Any]]:
     """Show what agents do until all have ended; SIGINT and SIGTERM stop them, a second one abandons delivery."""
-    _handle_signals(hosts)
+    signals, stopping = _signals(), False
     live = LiveTable()
     terminal = sys.stdout.isatty()
     screen = stack.enter_context(Live(console=OUT, transient=True)) if terminal else None
@@ -85,12 +86,17 @@ def watch(hosts: list[Hosted], stack: ExitStack, title: str = "") -> list[dict[s
                 sys.stderr.write(_line(status) + "\n")
         if not any(status["alive"] for status in statuses):
             return statuses
+        while signals:
+            signals.popleft()
+            for host in hosts:
+                host.abandon() if stopping else host.stop()
+            stopping = True
         if keys is not None:
             _obey(keys, hosts[0])
         time.sleep(REFRESH_S)
 
 
-def _obey(keys: Keyboard, host: Hosted) -> None:
+def _obey(keys: Keyboard, host: HostedAgent) -> None:
     for key in keys.pressed():
         match key:
             case " ":
@@ -105,18 +111,12 @@ def _obey(keys: Keyboard, host: Hosted) -> None:
                 host.stop()
 
 
-def _handle_signals(hosts: list[Hosted]) -> None:
-    """The handler only begins: what it calls may wait, and must not in a signal handler."""
-    asked = threading.Event()
-
-    def handle(*_: object) -> None:
-        method = "abandon" if asked.is_set() else "stop"
-        asked.set()
-        for host in hosts:
-            threading.Thread(target=getattr(host, method), name=f"agent-{method}", daemon=True).start()
-
+def _signals() -> deque[int]:
+    """SIGINT and SIGTERM as they come; what they ask for is done by the loop that looks here."""
+    asked: deque[int] = deque()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
+        signal.signal(number, lambda number, _: asked.append(number))
+    return asked
 
 
 def _line(status: dict[str, Any]) -> str:

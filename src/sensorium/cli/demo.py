@@ -10,7 +10,7 @@ import typer
 import sensorium
 from sensorium.cli.collect import watch
 from sensorium.cli.screen import OUT, size, table
-from sensorium.hosting.hosts import Hosted, RayHost
+from sensorium.hosting.hosted import HostedAgent
 
 DEVICES: dict[str, dict[str, Any]] = {
     "rover": {"camera_hz": 30, "imu_hz": 200, "size": [640, 480], "seed": 1},
@@ -30,7 +30,7 @@ def demo(
     """Two simulated devices with different rates deliver to one ingest, under a local Ray; then look at the result."""
     import ray
 
-    from sensorium.hosting.ray_host import host_ingest, start_ray
+    from sensorium.hosting.on_ray import RayAgent, RayIngest, start_ray
 
     folder = store.resolve() if store is not None else Path(tempfile.mkdtemp(prefix="sensorium-demo-")) / "store"
     OUT.print("starting Ray on this machine ...")
@@ -38,14 +38,14 @@ def demo(
         spools = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sensorium-demo-spools-")))
         start_ray()
         stack.callback(ray.shutdown)
-        ingest = host_ingest(folder, "tcp://127.0.0.1:0")
-        url = ray.get(ingest.address.remote())
+        ingest = RayIngest(folder, "tcp://127.0.0.1:0")
+        url = ingest.address()
         OUT.print(f"ingest at {url}, devices: {', '.join(DEVICES)}")
-        hosts: list[Hosted] = [
-            RayHost(_device(name, sim, url, spools), spools, seconds=seconds) for name, sim in DEVICES.items()
+        hosts: list[HostedAgent] = [
+            RayAgent(_device(name, sim, url, spools), spools, seconds=seconds) for name, sim in DEVICES.items()
         ]
         watch(hosts, stack, f"collecting for {seconds:.0f} s")
-        ray.get(ingest.stop.remote())
+        ingest.stop()
     _show(folder)
 
 

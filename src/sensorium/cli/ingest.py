@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import prometheus_client
 import typer
 
+from sensorium.cli.metrics import Metrics
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 
@@ -33,25 +34,28 @@ def ingest(
     metrics: Annotated[int, typer.Option(help="Serve Prometheus metrics on 127.0.0.1:PORT.", metavar="PORT")] = 0,
     stats_every: Annotated[float, typer.Option(help="Print a JSON line of figures every so many seconds.")] = 0.0,
 ) -> None:
-    """Receive episodes from devices into a store. Prints `ready tcp://...` when it accepts; Ctrl-C ends it."""
+    """Receive episodes from devices into a store. Prints `ready tcp://...` when it accepts; Ctrl-C ends it.
+
+    Exits 1, with the reason, if it cannot go on.
+    """
     stop = threading.Event()
     if ray:
-        _under_ray(store, listen, keys, insecure, stop)
+        _under_ray(store, listen, keys, insecure, stop, stats_every)
         return
     with Store.open(store) as opened:
         registry = prometheus_client.CollectorRegistry()
         server = Ingest(opened, listen, keys, insecure, registry)
         server.start()
-        served = prometheus_client.start_http_server(metrics, "127.0.0.1", registry) if metrics else None
+        served: Metrics | None = None
         try:
+            served = Metrics(metrics, registry) if metrics else None
             _handle_signals(stop)
             _say(f"ready {server.address}")
             _serve(stop, stats_every, server.stats, server.wait)
         finally:
             server.stop()
             if served is not None:
-                served[0].shutdown()
-                served[0].server_close()
+                served.stop()
 
 
 def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> None:
@@ -62,19 +66,27 @@ def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> 
             _say(json.dumps(stats()))
 
 
-def _under_ray(store: Path, listen: str, keys: Path | None, insecure: bool, stop: threading.Event) -> None:
+def _under_ray(
+    store: Path, listen: str, keys: Path | None, insecure: bool, stop: threading.Event, stats_every: float
+) -> None:
     import ray
 
-    from sensorium.hosting.ray_host import host_ingest, start_ray
+    from sensorium.hosting.on_ray import RayIngest, start_ray
 
     start_ray()
     try:
-        actor = host_ingest(store.resolve(), listen, keys.resolve() if keys else None, insecure)
-        address = ray.get(actor.address.remote())
+        host = RayIngest(store.resolve(), listen, keys.resolve() if keys else None, insecure)
         _handle_signals(stop)
-        _say(f"ready {address}")
-        stop.wait()
-        ray.get(actor.stop.remote(), timeout=30)
+        address, due = "", time.monotonic() + stats_every
+        while not stop.wait(0.2):
+            status = host.status()
+            if status["address"] not in ("", address):  # again if it was restarted on another port
+                address = status["address"]
+                _say(f"ready {address}")
+            if stats_every and time.monotonic() >= due:
+                due += stats_every
+                _say(json.dumps(status["stats"]))
+        host.stop()
     finally:
         ray.shutdown()
 

@@ -11,7 +11,6 @@ A codec that loses something says `exact = False` and overrides `near`. Needs py
 import pickle
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from sensorium.episode.codecs.contract import ChunkCodec, Codec, CodecConfig, It
 from sensorium.episode.codecs.registry import codec_config, codec_of
 from sensorium.episode.documents import StreamEntry
 from sensorium.errors import ConfigError, Corrupt
+from sensorium.threads import Pool
 
 EVERYWHERE = frozenset({"transpose", "bytes", "blosc", "gzip", "zstd"})
 """The Zarr codecs that zarr-python, zarrs and tensorstore all have, before the CRC32C that the layout adds."""
@@ -160,11 +160,11 @@ class CodecTests:
             for other in (codec_of(codec.entry), pickle.loads(pickle.dumps(codec))):
                 for each in (samples, strided, turned):
                     assert self._encode(other, each) == expected
-            with ThreadPoolExecutor(4) as pool:
-                for stored in pool.map(lambda _, c=codec, s=samples: self._encode(c, s), range(8)):
-                    assert stored == expected
-                for decoded in pool.map(lambda _, c=codec, e=expected: self._decode(c, e[0]).tobytes(), range(8)):
-                    assert decoded == self._decode(codec, expected[0]).tobytes()
+            with Pool("codec", "encodes and decodes", 4) as pool:
+                for stored in [pool.submit(self._encode, codec, samples) for _ in range(8)]:
+                    assert stored.result() == expected
+                for decoded in [pool.submit(self._decode, codec, expected[0]) for _ in range(8)]:
+                    assert decoded.result().tobytes() == self._decode(codec, expected[0]).tobytes()
             assert samples.tobytes() == before, "encode wrote to what it was given"
 
     def test_pictures_shrink_as_it_says(self) -> None:

@@ -1,0 +1,97 @@
+"""The actors: an agent and an ingest as Ray's workers run them, each in a thread, so that every method returns at once.
+
+After a crash Ray runs only `__init__` again: what must live on is begun there.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium.agents.agent import Agent
+from sensorium.agents.device_file import check_device
+from sensorium.agents.triggers.trigger import Command
+from sensorium.ingest.server import Ingest
+from sensorium.ingest.store import Store
+from sensorium.threads import Thread, Watch, reason
+
+POLL_S = 0.2
+
+
+class AgentActor:
+    """An `Agent`. After a crash the new one waits for the spool, recovers it and goes on."""
+
+    def __init__(self, document: Mapping[str, Any], base: str, options: Mapping[str, Any]) -> None:
+        _log_to_stderr()
+        self._agent = Agent(check_device(document, Path(base)), **options)
+        self._watch = Watch(lambda: None)
+        self._thread = Thread("agent", "collects", self._agent.run, self._watch.tell)
+
+    def status(self) -> dict[str, Any]:
+        """What the agent does now; `alive` until its thread has ended; `failure` names what ended it."""
+        return {**self._agent.status(), **_life(self._thread, self._watch)}
+
+    def stop(self) -> None:
+        """Seal, deliver, end."""
+        self._agent.stop()
+
+    def abandon(self) -> None:
+        """End without waiting for delivery."""
+        self._agent.abandon()
+
+    def command(self, name: Command, outcome: str = "") -> None:
+        """Tell the trigger to open, close or discard an episode."""
+        self._agent.command(name, outcome)
+
+
+class IngestActor:
+    """An `Ingest` with the store that it writes."""
+
+    def __init__(self, store: str, listen: str, keys: str | None, insecure: bool) -> None:
+        _log_to_stderr()
+        self._store, self._listen, self._keys, self._insecure = store, listen, keys, insecure
+        self._ingest: Ingest | None = None
+        self._stop_requested = threading.Event()
+        self._watch = Watch(lambda: None)
+        self._thread = Thread("ingest", "receives episodes", self._run, self._watch.tell)
+
+    def status(self) -> dict[str, Any]:
+        """`state` (starting, up, stopped, failed), `address` once it accepts, its `stats`, and as of an agent `error`,
+        `alive` and `failure`."""
+        ingest, life = self._ingest, _life(self._thread, self._watch)
+        stats = {} if ingest is None else ingest.stats()
+        return {
+            "state": "starting",
+            "error": "",
+            **{key: stats[key] for key in ("state", "error") if key in stats},
+            "address": "" if ingest is None else ingest.address,
+            "stats": stats,
+            **life,
+        }
+
+    def stop(self) -> None:
+        """Finish commits that were begun, then close the store."""
+        self._stop_requested.set()
+
+    def _run(self) -> None:
+        with Store.open(self._store) as store:
+            ingest = Ingest(store, self._listen, Path(self._keys) if self._keys else None, self._insecure)
+            ingest.start()
+            try:
+                self._ingest = ingest
+                while not self._stop_requested.wait(POLL_S):
+                    ingest.wait(0)
+            finally:
+                ingest.stop()
+
+
+def _life(thread: Thread, watch: Watch) -> dict[str, Any]:
+    alive, failure = thread.alive, watch.failure
+    if failure is None:
+        return {"alive": alive, "failure": ""}
+    return {"alive": alive, "failure": type(failure).__name__, "state": "failed", "error": reason(failure)}
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -1,0 +1,135 @@
+"""Ray at the rim: it places, watches and restarts an agent or an ingest. No sample crosses Ray."""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from sensorium import errors
+from sensorium.agents.agent import DRAIN_S
+from sensorium.agents.triggers.trigger import Command
+from sensorium.errors import SensoriumError
+from sensorium.hosting.actors import AgentActor, IngestActor
+from sensorium.hosting.hosted import STOP_S, StopBound
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 5.0
+POLL_S = 0.1
+
+
+def start_ray(address: str = "local") -> None:
+    """Start a Ray of one node, or join the cluster at `address`; dashboard and usage statistics are off."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # One BLAS thread a worker: threads that spin for small products starve capture.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": os.cpu_count()} if address == "local" else {}
+    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **local)
+
+
+class RayAgent:
+    """See `sensorium.hosting.hosted.HostedAgent`; `labels` place it on a node of the cluster that has them."""
+
+    def __init__(
+        self, document: Mapping[str, Any], base: Path, labels: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
+        first = {"device": document.get("device", ""), "streams": {}, "episodes": 0, "spool_bytes": 0}
+        placed = {"label_selector": dict(labels)} if labels else {}
+        arguments = dict(document), str(base), options
+        self._actor = _Actor("agent", AgentActor, arguments, first | {"ordinals": {}, "link": {}}, **placed)
+        self._drain_s = options.get("drain_s", DRAIN_S)
+
+    def status(self) -> dict[str, Any]:
+        """The agent's status; raises what ended it, or that it does not end."""
+        return self._actor.status()
+
+    def command(self, name: Command, outcome: str = "") -> None:
+        """Pass on to the trigger."""
+        self._actor.call("command", name, outcome)
+
+    def stop(self) -> None:
+        """Seal, deliver, end."""
+        self._actor.end("stop", STOP_S + self._drain_s)
+
+    def abandon(self) -> None:
+        """End without waiting for delivery."""
+        self._actor.end("abandon", STOP_S)
+
+
+class RayIngest:
+    """An ingest as an actor."""
+
+    def __init__(self, store: Path, listen: str, keys: Path | None = None, insecure: bool = False) -> None:
+        arguments = str(store), listen, str(keys) if keys else None, insecure
+        self._actor = _Actor("ingest", IngestActor, arguments, {"address": "", "stats": {}})
+
+    def status(self) -> dict[str, Any]:
+        """See `IngestActor.status`; raises what ended it, or that it does not end."""
+        return self._actor.status()
+
+    def address(self) -> str:
+        """tcp://HOST:PORT as bound; waits until it is, or raises why it never will be."""
+        while not (address := self.status()["address"]):
+            time.sleep(POLL_S)
+        return str(address)
+
+    def stop(self) -> None:
+        """Finish commits that were begun and close the store; waits for it, within a bound."""
+        self._actor.end("stop", STOP_S)
+        while self.status()["alive"]:
+            time.sleep(POLL_S)
+
+
+class _Actor:
+    """An actor through its restarts: while Ray starts it again its last status stands, in the state `restarting`."""
+
+    def __init__(
+        self, name: str, plain: type, arguments: tuple[Any, ...], first: dict[str, Any], **placed: Any
+    ) -> None:
+        self._name = name
+        self._handle = ray.remote(plain).options(max_restarts=-1, num_cpus=0, **placed).remote(*arguments)
+        self._last = {**first, "state": "starting", "error": "", "alive": True}
+        self._bound = StopBound(f"the {name}")
+        self._told_to = ""
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself, or last said; raises why it has failed, is gone for good, or does not end."""
+        try:
+            if self._told_to:  # again each time: one that was restarted meanwhile has not heard of it
+                self.call(self._told_to)
+            self._last = ray.get(self._handle.status.remote(), timeout=ANSWER_S)
+        except ray.exceptions.ActorDiedError as error:
+            why = str(error).strip().splitlines()[-1].strip()
+            raise SensoriumError(f"the {self._name}'s actor is gone for good: {why}; start again") from error
+        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+            if self._last["state"] not in ("starting", "restarting"):
+                log.warning("the %s's actor does not answer; if it died, Ray starts it again", self._name)
+                self._last = {**self._last, "state": "restarting", "alive": True}
+        except ray.exceptions.RayTaskError as error:
+            raise SensoriumError(f"the {self._name}'s actor failed: {error.cause}") from error
+        if self._last["state"] == "failed" and not self._last["alive"]:
+            raise _named(self._last["failure"], self._last["error"])
+        if self._last["alive"]:
+            self._bound.check()
+        return self._last
+
+    def call(self, method: str, *arguments: Any) -> None:
+        """Call a method, without waiting for it."""
+        getattr(self._handle, method).remote(*arguments)
+
+    def end(self, method: str, bound_s: float) -> None:
+        """Have it end by `method`, within `bound_s`."""
+        self._bound.set(bound_s)
+        self._told_to = method
+        self.call(method)
+
+
+def _named(kind: str, message: str) -> SensoriumError:
+    found = getattr(errors, kind, SensoriumError)
+    error: SensoriumError = found(message)
+    return error
