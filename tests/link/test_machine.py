@@ -13,9 +13,10 @@ from sensorium.link.device.protocol import LINK, LinkEvent, LinkState
 from sensorium.link.machine import Machine
 from sensorium.link.server.session import SESSION, SessionEvent, SessionState
 from sensorium.link.server.transfer import TRANSFER, TransferEvent, TransferState
+from sensorium.link.tables import MACHINES, filled
 
 FOLDER = Path(__file__).parents[2] / "src" / "sensorium" / "link"
-MACHINES: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum], StrEnum]] = [
+CASES: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum], StrEnum]] = [
     (LINK, LinkState, LinkEvent, LinkState.DOWN),
     (OFFER, OfferState, OfferEvent, OfferState.OFFERED),
     (SESSION, SessionState, SessionEvent, SessionState.OPEN),
@@ -57,14 +58,18 @@ def test_a_table_is_printed_with_a_row_for_each_state() -> None:
     assert DOOR.markdown().splitlines() == [
         "| state | meaning | left by | stays at |",
         "|---|---|---|---|",
-        "| `OPEN` | one can walk through | pulled from inside → `SHUT` |  |",
-        "| `SHUT` | one cannot | pushed from outside → `OPEN` | knocked at |",
+        "| `OPEN` | one can walk through | `PULLED` → `SHUT` |  |",
+        "| `SHUT` | one cannot | `PUSHED` → `OPEN` | `KNOCKED` |",
+        "",
+        "| event | of | meaning |",
+        "|---|---|---|",
+        "| `PUSHED` | the other side | pushed from outside |",
+        "| `PULLED` | this side | pulled from inside |",
+        "| `KNOCKED` | the other side | knocked at |",
     ]
 
 
-@pytest.mark.parametrize(
-    ("machine", "states", "events", "first"), MACHINES, ids=lambda value: getattr(value, "name", "")
-)
+@pytest.mark.parametrize(("machine", "states", "events", "first"), CASES, ids=lambda value: getattr(value, "name", ""))
 def test_every_state_is_reached_and_every_event_has_a_place(
     machine: Machine[Any, Any], states: type[StrEnum], events: type[StrEnum], first: StrEnum
 ) -> None:
@@ -97,3 +102,14 @@ def test_every_transition_goes_through_the_table() -> None:
             assert "state" not in assigned or begins or function.name == "move", f"{path.name}: {function.name}"
             if function.name == "move":
                 assert ".after(self.state, event)" in ast.unparse(function), path.name
+
+
+def test_the_documents_print_the_tables_that_the_code_moves_by() -> None:
+    text = (FOLDER.parents[2] / "docs" / "protocol.md").read_text()
+    assert filled(text) == text, "write them anew: python -m sensorium.link.tables docs/protocol.md"
+    assert all(machine.markdown() in text for machine in MACHINES)
+
+
+def test_a_document_without_a_place_for_a_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 places for the table of 'link', expected: <!-- table link -->"):
+        filled("nothing")

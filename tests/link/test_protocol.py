@@ -74,7 +74,7 @@ class Server:
         self.committed: dict[uuid.UUID, tuple[tuple[str, str, int], bytes]] = {}
         self.discarded: dict[tuple[str, str, int], str] = {}
         self.quarantined: list[uuid.UUID] = []
-        self.routes: dict[bytes, Callable[[wire.Message], None]] = {}
+        self.routes: dict[bytes, Callable[[wire.ServerMessage], None]] = {}
         self.trouble = 0.0
         self.slowness_s = 0.0
         self.life = 0
@@ -110,8 +110,7 @@ class Server:
             else:
                 deliver(wire.decode_from_server(wire.encode(message)))
         for job in link.take_jobs():
-            life = self.life
-            world.after(world.random.random() * 0.05, lambda job=job, life=life: self.do(job, life))
+            world.after(world.random.random() * 0.05, partial(self.do, job, self.life))
         self.check()
 
     def do(self, job: Any, life: int) -> None:
@@ -231,7 +230,7 @@ class Device:
             sealed, known = step == steps, size * step // steps
             digest = digest_of(data) if sealed else b""
             item = Waiting(episode, ordinal, known, sealed, digest, priority)
-            self.world.after(step * 0.3, lambda item=item: self.extend(item))
+            self.world.after(step * 0.3, partial(self.extend, item))
 
     def extend(self, item: Waiting) -> None:
         old = self.waiting.get(item.episode)
@@ -311,8 +310,8 @@ class Device:
     def user_id(self) -> str:
         return f"{self.name}/key"
 
-    def from_server(self, connection: int) -> Callable[[wire.Message], None]:
-        def deliver(message: wire.Message) -> None:
+    def from_server(self, connection: int) -> Callable[[wire.ServerMessage], None]:
+        def deliver(message: wire.ServerMessage) -> None:
             def arrive() -> None:
                 if connection == self.connection and connection not in self.cut and not self.silent:
                     self.link.receive(message, self.world.now_ns)
@@ -379,7 +378,7 @@ def make(seed: int, sizes: list[list[int]], rate: float, limits: Limits = LIMITS
     devices = [Device(world, server, f"rig-{number}", rate) for number in range(len(sizes))]
     for device, mine in zip(devices, sizes, strict=True):
         for number, size in enumerate(mine):
-            world.after(number * 0.2, lambda d=device, s=size, n=number: d.record(s, n % 3 == 1, float(n % 2)))
+            world.after(number * 0.2, partial(device.record, size, number % 3 == 1, float(number % 2)))
     return world, server, devices
 
 

@@ -389,6 +389,18 @@ def test_a_file_that_was_recovered_during_its_commit_is_taken_if_the_commit_find
     assert [job.digest for job in peer.link.take_jobs() if isinstance(job, Commit)] == [b"2" * 32]
 
 
+def test_a_commit_after_damage_waits_for_sealed_to_come_again() -> None:
+    peer = Peer(new_link())
+    transfer = commit_under_way(peer)
+    peer.link.arrivals.damaged(transfer.episode, "digest", 0)
+    (want,) = peer.do_begins()[:1]
+    assert isinstance(want, wire.Want)
+    peer.link.written(peer.data(1000, want=want.number), peer.session, 1000, 0)
+    assert peer.link.take_jobs() == []
+    peer.say(wire.Sealed(session=peer.session, episode=(1).to_bytes(16, "big"), size=1000, digest=bytes(32)))
+    assert [type(job) for job in peer.link.take_jobs()] == [Commit]
+
+
 def commit_under_way(peer: Peer) -> Transfer:
     """Episode 1 of 1000 bytes, of which the store was asked to commit it."""
     peer.hello()

@@ -41,13 +41,22 @@ class Machine(Generic[State, Event]):
         return guilty(f"{self.name}: {event.name} ({event}) in state {state.name}, expected in {places}")
 
     def markdown(self) -> str:
-        """The table for people: a row for each state, with what leads out of it and what it bears without leaving."""
+        """The table for people: a row for each state, with the events that move it, and a row for each event."""
         lines = ["| state | meaning | left by | stays at |", "|---|---|---|---|"]
         for state, row in self.table.items():
-            leads: dict[State, list[str]] = {}
+            leads: dict[State, list[Event]] = {}
             for event, following in row.items():
-                leads.setdefault(following, []).append(str(event))
-            stays = leads.pop(state, [])
-            ways = [f"{', '.join(events)} → `{following.name}`" for following, events in leads.items()]
-            lines.append(f"| `{state.name}` | {state} | {'; '.join(ways)} | {', '.join(stays)} |")
+                leads.setdefault(following, []).append(event)
+            stays = _names(leads.pop(state, []))
+            ways = "; ".join(f"{_names(events)} → `{following.name}`" for following, events in leads.items())
+            lines.append(f"| `{state.name}` | {state} | {ways} | {stays} |")
+        lines += ["", "| event | of | meaning |", "|---|---|---|"]
+        events = {event for row in self.table.values() for event in row}
+        for event in sorted(events, key=list(type(next(iter(events)))).index):
+            side = "the other side" if event in self._of_peer else "this side"
+            lines.append(f"| `{event.name}` | {side} | {event} |")
         return "\n".join(lines) + "\n"
+
+
+def _names(members: Iterable[StrEnum]) -> str:
+    return ", ".join(f"`{member.name}`" for member in members)
