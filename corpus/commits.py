@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from sensorium.corpus.utc import Probes, utc_of, utc_text
+from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal
 from sensorium.errors import Corrupt, PeerViolation, StoreError
@@ -85,7 +86,7 @@ def catalog_row(
     """The columns of the catalog; `size` is the bytes of all files, `committed_ns` is UTC."""
     start_ns, end_ns = interval_ns
     utc_ns, _ = utc_of(np.array([start_ns, end_ns], np.int64), manifest.clock, probes)
-    accounts = seal.account.values()
+    account = summed(seal.account.values())
     return {
         "episode": str(uuid.UUID(bytes=manifest.episode)),
         "device": manifest.device,
@@ -107,10 +108,10 @@ def catalog_row(
         "bytes": size,
         "streams": len(manifest.streams),
         "rows": sum(seal.rows.values()),
-        "captured": sum(account.captured for account in accounts),
-        "stored": sum(account.stored for account in accounts),
-        "filtered": sum(sum(account.filtered.values()) for account in accounts),
-        "lost": sum(sum(account.lost.values()) for account in accounts),
+        "captured": account.captured,
+        "stored": account.stored,
+        "filtered": sum(account.filtered.values()),
+        "lost": sum(account.lost.values()),
         "licence": manifest.provenance.licence,
         "consent": manifest.provenance.consent,
         "generation": manifest.provenance.generation,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from sensorium.drivers.stream import check_name
+from sensorium.episode.account import problem
 from sensorium.episode.codecs.contract import MAX_CHUNK_BYTES
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
@@ -22,8 +23,6 @@ MAX_VALUES = 1 << 16
 MAX_TEXT = 1000
 MAX_NS = 1 << 62
 """Stamps are within 146 years of 0, so that no difference or sum of two leaves int64."""
-MAX_COUNT = 1 << 53
-"""Counts are below this, as JSON's numbers are, so that the sum over all streams of an episode fits SQL."""
 _INT64 = 1 << 63
 _NESTED = (dict, list, tuple)
 
@@ -88,15 +87,8 @@ def check_seal(seal: Seal, rows: dict[str, int], gap: bool) -> None:
 
 def check_account(name: str, account: Account) -> None:
     """Raise `PeerViolation` unless the counts are counts, and captured = stored + filtered + lost."""
-    counts = [account.captured, account.stored, *account.filtered.values(), *account.lost.values()]
-    interval = account.lost_interval_ns or ()
-    if not all(0 <= count < MAX_COUNT for count in counts) or not all(-MAX_NS <= ns <= MAX_NS for ns in interval):
-        raise PeerViolation(f"account of {name!r}: a number is out of range")
-    if not account.balances:
-        raise PeerViolation(
-            f"account of {name!r}: captured {account.captured} is not stored {account.stored}"
-            f" + filtered {sum(account.filtered.values())} + lost {sum(account.lost.values())}"
-        )
+    if why := problem(account, MAX_NS):
+        raise PeerViolation(f"account of {name!r}: {why}")
 
 
 def check_document(document: msgspec.Struct, what: str) -> None:

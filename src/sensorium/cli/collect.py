@@ -16,6 +16,7 @@ from sensorium.agents.device_file import load_device_file
 from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
 from sensorium.cli.live import LiveTable
 from sensorium.cli.screen import OUT, size
+from sensorium.episode.account import summed
 from sensorium.errors import SensoriumError
 from sensorium.hosting.hosted import HostedAgent
 from sensorium.hosting.local import LocalAgent
@@ -120,13 +121,13 @@ def _signals() -> deque[int]:
 
 
 def _line(status: dict[str, Any]) -> str:
-    captured = sum(account.captured for account in status["streams"].values())
-    lost = sum(sum(account.lost.values()) for account in status["streams"].values())
+    account = summed(status["streams"].values())
+    lost = sum(account.lost.values())
     ordinals = status["ordinals"]
     return (
-        f"{status['device']}: {status['state']}, {captured} samples, {lost} lost, {status['episodes']} episodes, "
-        f"{ordinals.get('committed', 0)} committed, {ordinals.get('pending', 0)} waiting, "
-        f"spool {size(status['spool_bytes'])}"
+        f"{status['device']}: {status['state']}, {account.captured} samples, {lost} lost, "
+        f"{status['episodes']} episodes, {ordinals.get('committed', 0)} committed, "
+        f"{ordinals.get('pending', 0)} waiting, spool {size(status['spool_bytes'])}"
     )
 
 

@@ -6,7 +6,7 @@ adds such numbers up: what drops, loses or writes samples says so here.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from uuid import UUID
@@ -141,6 +141,14 @@ Place = dict[str, Tally]
 def accounts(place: Mapping[str, Tally]) -> dict[str, Account]:
     """As documents, by stream; streams of which there is nothing to say are left out."""
     return {stream: tally.account() for stream, tally in place.items() if tally}
+
+
+def summed(said: Iterable[Account]) -> Account:
+    """One account for several."""
+    whole = Tally()
+    for account in said:
+        whole.add(Tally.of(account))
+    return whole.account()
 
 
 def merge(into: Place, place: Mapping[str, Tally]) -> None:
@@ -384,9 +392,5 @@ class DeviceAccount:
 
     def held(self) -> dict[str, int]:
         """How many samples of each stream have no fate yet; none, once everything has ended."""
-        totals = self.totals().items()
-        held = {
-            name: each.captured - each.stored - sum(each.filtered.values()) - sum(each.lost.values())
-            for name, each in totals
-        }
-        return {name: n for name, n in held.items() if n}
+        held = {stream: Tally.of(account).held for stream, account in self.totals().items()}
+        return {stream: n for stream, n in held.items() if n}
