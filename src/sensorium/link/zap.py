@@ -1,7 +1,9 @@
 """The gate of the link: answers ZeroMQ's authentication requests (ZAP), and fails closed.
 
 libzmq asks on inproc://zeromq.zap.01 at every CURVE handshake. The sockets set ZAP_DOMAIN and ZAP_ENFORCE_DOMAIN, so
-that with no gate, or a dead one, every handshake is refused.
+that with no gate, or a dead one, every handshake is refused. By itself libzmq fails open: where nobody answers there,
+it lets in every key, known or not. pyzmq's own authenticator, set up for all domains, "*", does not take a domain that
+has a name for one of them, and refuses everyone.
 """
 
 import logging
@@ -46,6 +48,7 @@ def secure(socket: "zmq.Socket[bytes]", pair: Pair) -> None:
     """Make a server socket accept only CURVE, and only whom the gate lets in."""
     socket.curve_server = True
     socket.curve_secretkey = pair.secret
+    # It takes both: without a domain there is nothing to enforce, and without enforcing, no gate means no check.
     socket.zap_domain = DOMAIN
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
@@ -92,6 +95,7 @@ class Gate:
 
     def _run(self) -> None:
         """Answer until stopped. Whatever ends this thread closes the socket, so nobody is let in unasked."""
+        # Left open it would take requests that nobody answers; closed, libzmq has nobody to ask, and refuses.
         with self._socket as socket:
             while not self._stop_requested.is_set():
                 if socket.poll(POLL_MS // 5):

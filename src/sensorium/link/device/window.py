@@ -1,7 +1,9 @@
 """How much a device keeps in flight, from how long the server takes to deal with what was sent.
 
 By Little's law bytes in flight are rate times delay, so "at most two seconds of the measured rate" is a bound on the
-delay: the window doubles while the delay is below one second (then it stays below two), and shrinks above two.
+delay: the window doubles while the delay is below one second (then it stays below two), and shrinks above two. What the
+server has dealt with is all that counts here: that a send returned says nothing, since sockets and kernels take
+megabytes at once, which on a slow link are minutes that neither a CREDIT nor a change of mind can overtake.
 """
 
 from collections import deque
@@ -17,7 +19,10 @@ MAX_BYTES = 64 << 20
 
 @dataclass
 class FlowWindow:
-    """`size` bytes may be in flight. `limited` says that the window, not the credit, held something back."""
+    """`size` bytes may be in flight. `limited` says that the window, not the credit, held something back.
+
+    Only then may it grow: a short delay of a few small messages says nothing of what the link could carry.
+    """
 
     size: int = FIRST_BYTES
     limited: bool = False
@@ -38,10 +43,13 @@ class FlowWindow:
         left_ns = None
         while self._sent and self._sent[0][0] <= total:
             left_ns = self._sent.popleft()[1]
+        # Once a round: what arrives until the bytes sent under the new size come through was delayed by the old one,
+        # and a size that changed at each CREDIT would swing between its bounds.
         if left_ns is None or total < self._round_end:
             return
         delay_ns = now_ns - left_ns
         if delay_ns > 2 * SECOND:
+            # What the measured rate carries in 1.5 s: between the bounds, so that it neither grows nor shrinks next.
             self.size = max(MIN_BYTES, self.size * 3 * SECOND // (2 * delay_ns))
         elif delay_ns < SECOND and self.limited:
             self.size = min(self.size * 2, MAX_BYTES)
