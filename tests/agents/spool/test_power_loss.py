@@ -1,0 +1,84 @@
+"""Power lost at any moment of a spool's life: what could be sent is there, every ordinal has its entry."""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from sensorium.agents.spool import group_commit
+from sensorium.agents.spool.spool import Spool
+from sensorium.episode import durable
+from sensorium.episode.documents import Account
+from tests.agents.building import begin, chunk
+from tests.forgetful_disk import ForgetfulDisk
+
+
+@dataclass
+class Seen:
+    """At one moment: the bytes that could have been sent, and how many ordinals had been given out."""
+
+    sendable: dict[UUID, bytes]
+    begun: int
+
+
+def test_power_lost_behind_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "spool"
+    root.mkdir()
+    seen: list[Seen] = []
+    spool: Spool | None = None
+
+    def look() -> None:
+        if spool is None:
+            return
+        seen.append(Seen({}, spool.ordinals()[1]))
+        given_up = {ordinal for _, ordinals in spool.discards() for ordinal in ordinals}
+        for each in spool.waiting():
+            if each.ordinal not in given_up:  # else it is about to be moved to the rejected
+                seen[-1].sendable[each.episode] = spool.read(each.episode, 0, each.size)
+        copy = tmp_path / f"copy-{len(seen) - 1}"
+        disk.after_power_loss(copy)
+        for file in copy.glob("ledger.sqlite*"):
+            file.unlink()
+        ledger, kept = sqlite3.connect(root / "ledger.sqlite"), sqlite3.connect(copy / "ledger.sqlite")
+        ledger.backup(kept)  # as it is at the last COMMIT
+        ledger.close()
+        kept.close()
+
+    monkeypatch.setattr(group_commit, "INTERVAL_S", 3600.0)
+    disk = ForgetfulDisk(root, look)
+    monkeypatch.setattr(durable, "os", disk)
+    spool = Spool(root, "rig")
+    monkeypatch.setattr(spool._commits, "due", lambda: None)
+    for number in range(3):
+        episode, file = begin(spool)
+        for row in range(4):
+            file.append(*chunk(row))
+            if row % 2:
+                spool.flush()
+        file.append(*chunk(4))
+        if number:
+            file.seal("complete", {"imu": 5}, {"imu": Account(captured=5, stored=5)}, {}, 10**9)
+            spool.flush()
+        if number == 1:
+            spool.committed(episode)
+        elif number == 2:
+            spool.rejected(episode, "conflict", "said the server")
+    look()
+    spool.close()
+    monkeypatch.undo()
+    assert len(seen) > 12
+    assert [len(each.sendable) for each in (seen[0], seen[-1])] == [1, 1], "the first grows, the others are settled"
+    for number, before in enumerate(seen):
+        again = Spool(tmp_path / f"copy-{number}", "rig")
+        try:
+            waiting = {w.episode: w for w in again.waiting()}
+            for episode, sent in before.sendable.items():
+                if sent:
+                    assert waiting[episode].sealed
+                    assert again.read(episode, 0, len(sent)) == sent, number
+            assert again.ordinals()[1] >= before.begun, number
+            assert sum(again.counts().values()) == again.ordinals()[1], number
+        finally:
+            again.close()
