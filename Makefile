@@ -11,7 +11,7 @@ help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
 	@echo "make test      the tests (make test-all: the slow ones too; make soak: minutes under faults)"
 	@echo "make coverage  the tests again, and what they do not run: the least covered files first, and whether the total is below its bound"
-	@echo "make check     ruff, import-linter, mypy --strict and the tests"
+	@echo "make check     ruff, import-linter, mypy --strict (tests and benchmarks too) and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
 
 install: $(STAMP)

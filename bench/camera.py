@@ -7,7 +7,6 @@ core, with `jpeg` and with `lossless`.
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Driver, DriverConfig
-from sensorium.drivers.pacing import Due, Paced, Pacer
+from sensorium.drivers.pacing import Paced, Pacer, Source
 from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.jpeg import JpegConfig
@@ -30,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 QUALITY = 90
 SHARE_S = 10.0
 SHOWN = 60
-_FILTERS = [{"kind": "exposure"}, {"kind": "sharpness", "percentile": 0}]
+_FILTERS: list[dict[str, Any]] = [{"kind": "exposure"}, {"kind": "sharpness", "percentile": 0}]
 
 
 def measure(options: Options) -> Comparison:
@@ -75,7 +74,7 @@ def film_of(options: Options) -> Path:
 
 def through_the_agent(film: Path, spool: Path) -> tuple[float, int]:
     """Frames a second from opening the film to everything sealed and synced; frames stored."""
-    document = {
+    document: dict[str, Any] = {
         "device": DEVICE,
         "sensors": {"cam": {"kind": "camera", "source": str(film), "pace": "fast"}},
         "filters": {"cam": _FILTERS},
@@ -130,7 +129,7 @@ class Prepared(DriverConfig):
         return Paced((camera, imu), Clock(kind="simulated"), source, Pacer(1.0))
 
 
-def _timed(camera: str, imu: str, frames: list[Samples], seconds: float) -> Iterator[Due]:
+def _timed(camera: str, imu: str, frames: list[Samples], seconds: float) -> Source:
     rows = np.random.default_rng(0).normal(size=(10, 6))
     moments = [(n * 1_000_000_000 // 30, n) for n in range(round(seconds * 30))]
     moments += [(n * 50_000_000 + 45_000_000, -1) for n in range(round(seconds * 20))]
@@ -143,8 +142,9 @@ def _timed(camera: str, imu: str, frames: list[Samples], seconds: float) -> Iter
 
 def shares(film: Path, seconds: float, folder: Path) -> dict[str, Any]:
     """The agent's CPU as a share of one core, with each encoding."""
-    found = {}
-    for encoding in (JpegConfig(quality=QUALITY), LosslessConfig()):
+    found: dict[str, Any] = {}
+    encodings: list[CodecConfig] = [JpegConfig(quality=QUALITY), LosslessConfig()]
+    for encoding in encodings:
         with ingest_process(folder / "server", folder / "server" / "store") as server:
             found[encoding.codec] = round(_share(film, seconds, encoding, folder / "spool", server), 3)
         shutil.rmtree(folder / "spool")

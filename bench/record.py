@@ -164,7 +164,7 @@ def with_mcap(specs: tuple[StreamSpec, ...], blocks: Blocks, folder: Path) -> Co
             channel = channels[block.stream]
             for stamp_ns, sample in zip(block.captured_ns.tolist(), block.data, strict=True):
                 writer.add_message(channel, stamp_ns, sample.tobytes(), stamp_ns)
-        writer.finish()  # type: ignore[no-untyped-call]
+        writer.finish()
         file.flush()
         os.fsync(file.fileno())
     return watch.cost(path.stat().st_size)

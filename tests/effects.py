@@ -79,7 +79,7 @@ def commit_levels() -> Iterator[list[int]]:
                 levels.append(super().execute("PRAGMA synchronous").fetchone()[0])
 
     def connect(*args: Any, **options: Any) -> sqlite3.Connection:
-        made = real(*args, **{"factory": Watched} | options)
+        made: sqlite3.Connection = real(*args, **{"factory": Watched} | options)
         made.cursor().execute("PRAGMA synchronous=OFF").close()
         return made
 

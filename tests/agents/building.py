@@ -1,6 +1,7 @@
 """What tests of the device side build: streams, blocks, manifests, episodes, and the records of a file."""
 
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -9,7 +10,7 @@ import uuid_utils
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
-from sensorium.drivers.clock import Clock
+from sensorium.drivers.clock import Clock, ClockKind
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Between, DeviceAccount, Tally
 from sensorium.episode.documents import FORMAT_VERSION, BetweenTotals, Chunk, Encoding, Mission, Open, StreamEntry
@@ -23,8 +24,8 @@ def entry(spec: StreamSpec, chunk_rows: int = 25) -> StreamEntry:
     return StreamEntry(spec=spec, encoding=Encoding(), chunk_rows=1 if spec.is_frames else chunk_rows)
 
 
-def manifest(*specs: StreamSpec, kind: str = "recording", **more: object) -> Open:
-    fields = {
+def manifest(*specs: StreamSpec, kind: ClockKind = "recording", **more: Any) -> Open:
+    fields: dict[str, Any] = {
         "version": FORMAT_VERSION,
         "episode": uuid_utils.uuid7().bytes,
         "device": "rig",
@@ -69,7 +70,7 @@ def chunk(row: int) -> tuple[Chunk, bytes]:
     return Chunk(stream=0, first_row=row, captured_ns=stamps, captured=row + 1), bytes([row % 256]) * 100
 
 
-def begin(spool: Spool, **more: object) -> tuple[UUID, EpisodeFile]:
+def begin(spool: Spool, **more: Any) -> tuple[UUID, EpisodeFile]:
     """A new episode of one stream in `spool`."""
     file = spool.create(lambda ordinal, _: manifest(ROWS, spool_id=spool.spool_id, ordinal=ordinal, **more))
     return UUID(bytes=file.manifest.episode), file

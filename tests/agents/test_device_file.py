@@ -1,6 +1,7 @@
 """The device file: a mistake names its path in the file, what was expected and the nearest valid name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ mission: {name: kitchen, domain: home, priority: 1.0}
 """
 
 
-def load(tmp_path: Path, text: str, *overrides: str) -> object:
+def load(tmp_path: Path, text: str, *overrides: str) -> Any:
     path = tmp_path / "device.yaml"
     path.write_text(text, encoding="utf-8")
     return load_device_file(path, overrides)

@@ -20,7 +20,7 @@ def test_keys_in_a_terminal(tmp_path: Path) -> None:
     document = {"device": "rig", "sensors": {"sim": sim()}, "trigger": {"kind": "manual"}, "spool": {"path": "spool"}}
     (tmp_path / "rig.yaml").write_text(yaml.safe_dump(document))
     master, slave = pty.openpty()
-    command = [Path(sys.executable).with_name("sensorium"), "collect", "rig.yaml", "--local"]
+    command = [str(Path(sys.executable).with_name("sensorium")), "collect", "rig.yaml", "--local"]
     environment = os.environ | {"COLUMNS": "200", "LINES": "40", "TERM": "xterm"}
     process = subprocess.Popen(
         command, cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True

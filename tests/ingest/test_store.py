@@ -211,7 +211,7 @@ def test_a_full_disk_is_survived_and_the_commit_repeated(made: Any, tmp_path: Pa
         for module, name, at in (
             (durable, "write_synced", 3),
             (durable, "sync_folder", 2),
-            (durable.os, "link", 1),
+            (os, "link", 1),
         ):
             calls = 0
             monkeypatch.setattr(module, name, full(getattr(module, name), at))
@@ -437,7 +437,7 @@ def test_a_disk_that_is_really_full(make_episode: Any, tmp_path: Path) -> None:
     image.touch()
     os.truncate(image, 16 << 20)
     mounted.mkdir()
-    for command in (["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, mounted]):
+    for command in (["mkfs.ext4", "-q", str(image)], ["mount", "-o", "loop", str(image), str(mounted)]):
         try:
             done = subprocess.run(command, capture_output=True, check=False)
         except FileNotFoundError:

@@ -7,7 +7,9 @@ import hashlib
 import json
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,7 +20,7 @@ MAGIC = b"SNR1"
 OPEN, CHUNK, ITEMS, NOTE, SEAL = range(1, 6)
 
 
-def record_at(data, at, episode, last):
+def record_at(data: bytes, at: int, episode: bytes, last: int) -> tuple[int, int, Any, bytes, int] | None:
     """(kind, number, header, payload, end) of a valid record at `at`, or None."""
     if data[at : at + 4] != MAGIC or len(data) < at + 20:
         return None
@@ -32,7 +34,7 @@ def record_at(data, at, episode, last):
     return kind, number, msgspec.msgpack.decode(data[at + 20 : head_end]), data[head_end : end - 4], end
 
 
-def records(data, episode):
+def records(data: bytes, episode: bytes) -> Iterator[tuple[int, int, int, Any, bytes]]:
     """(offset, bytes of damage before it, kind, header, payload) of every valid record; after damage the next magic
     under which a later record checks."""
     at, end, last = 0, 0, -1
@@ -46,17 +48,18 @@ def records(data, episode):
             at = data.find(MAGIC, at + 1)
 
 
-def stamps(header):
+def stamps(header: Any) -> list[int]:
     """int64, little-endian."""
     return list(struct.unpack(f"<{len(header['captured_ns']) // 8}q", header["captured_ns"]))
 
 
-def read(path):
+def read(path: Path) -> dict[str, Any]:
     """One file: its episode, whether it is whole, and for each stream its pieces."""
     ordinal, _, name = path.stem.partition("-")
     data, episode = path.read_bytes(), UUID(name).bytes
-    found = {"episode": name, "ordinal": int(ordinal), "sealed": False, "damage": 0, "reason": None, "streams": {}}
-    names = []
+    found: dict[str, Any] = {"episode": name, "ordinal": int(ordinal), "sealed": False, "damage": 0, "reason": None}
+    found["streams"] = {}
+    names: list[str] = []
     for at, damage, kind, header, payload in records(data, episode):
         found["damage"] += damage
         if kind == OPEN:

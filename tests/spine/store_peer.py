@@ -5,12 +5,14 @@ import itertools
 import json
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import zarr
 
 
-def shard_pieces(folder):
+def shard_pieces(folder: Path) -> list[str]:
     """SHA-256 of every inner chunk of a sharded array, in order."""
     document = json.loads((folder / "zarr.json").read_text())
     (sharding,) = document["codecs"]
@@ -27,7 +29,7 @@ def shard_pieces(folder):
     return pieces
 
 
-def stream(group, folder):
+def stream(group: Any, folder: Path) -> dict[str, Any]:
     """Stamps and pieces; the pieces of encoded media are the items of the blob."""
     found = {"captured_ns": group["captured_ns"][:].tolist()}
     if "offset" in group:
@@ -39,12 +41,12 @@ def stream(group, folder):
     return found
 
 
-def episodes(store):
+def episodes(store: Path) -> Iterator[dict[str, Any]]:
     """Every committed episode."""
     for record in sorted((store / "commits").glob("*/*.json")):
         folder = store / "episodes.zarr" / record.parent.name / record.stem
         group = zarr.open_group(folder, mode="r")
-        about = group.attrs["sensorium"]
+        about: Any = group.attrs["sensorium"]
         names = [name for name, _ in group.groups()]
         yield {
             "episode": record.stem,

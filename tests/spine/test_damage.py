@@ -205,12 +205,13 @@ def test_stores_that_are_none(site: Site, corpus: Path) -> None:
 
     root = corpus / "episodes.zarr" / "zarr.json"
     root.write_text(root.read_text().replace('"format_version":1', '"format_version":7'))
-    for args in (
+    refused: list[tuple[str, ...]] = [
         ("query", "store"),
         ("verify", "store"),
         ("ingest", "--listen", "tcp://127.0.0.1:0", "--store", "store"),
-    ):
-        site.refused(*args, expect=1, says=("store", "7", "1"))
+    ]
+    for words in refused:
+        site.refused(*words, expect=1, says=("store", "7", "1"))
 
 
 def test_one_writer_and_one_listener(site: Site) -> None:

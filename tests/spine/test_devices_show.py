@@ -6,13 +6,21 @@ import cv2
 import numpy as np
 import pytest
 
+from sensorium.drivers.stream import Samples
 from sensorium.perception.drawing import SHADE
 from tests.spine.commands import Site, sim
 
 
-def shaded(picture: np.ndarray) -> np.ndarray:
+def picture_at(path: Path) -> Samples:
+    """[h, w, 3] BGR, of a file that must be one."""
+    found = cv2.imread(str(path))
+    assert found is not None, path
+    return np.asarray(found)
+
+
+def shaded(picture: Samples) -> Samples:
     """For each column, whether it is shaded anywhere."""
-    return (picture == SHADE).all(axis=2).any(axis=0)
+    return np.asarray((picture == SHADE).all(axis=2).any(axis=0))
 
 
 def test_health_and_a_picture_of_an_episode_with_a_gap(site: Site) -> None:
@@ -23,7 +31,7 @@ def test_health_and_a_picture_of_an_episode_with_a_gap(site: Site) -> None:
     collected = site.run("collect", device, "--local", "--snap", "snap.jpg")
     ingest.interrupt()
     assert "lost (away)" in collected.out, "the account that `collect` prints names the gap too"
-    assert cv2.imread(str(site.folder / "snap.jpg")).std() > 10
+    assert picture_at(site.folder / "snap.jpg").std() > 10
     (episode,) = site.json("query", "store")
     shown = site.run("show", "store", episode["episode"], "--png", "episode.png").out
     assert "away 40 (estimated, 4.0 to 6.0 s)" in shown
@@ -32,7 +40,7 @@ def test_health_and_a_picture_of_an_episode_with_a_gap(site: Site) -> None:
     assert rows["sim.cam"][1] == str(episode["streams"]["sim.cam"]["rows"])
     assert "2010" in rows["sim.imu"], "the longest gap, in ms: two seconds and a period"
 
-    picture = cv2.imread(str(site.folder / "episode.png"))
+    picture = picture_at(site.folder / "episode.png")
     assert picture.shape[1] == 1600
     is_shaded = shaded(picture)
     left, width = 80, 1500
@@ -45,7 +53,7 @@ def test_health_and_a_picture_of_an_episode_with_a_gap(site: Site) -> None:
 def test_a_snapshot_is_kept_under_ray(site: Site) -> None:
     device = site.device("rig", {"sim": sim(duration_s=3, pace=1.0)})
     site.run("collect", device, "--snap", "snap.png")
-    assert cv2.imread(str(site.folder / "snap.png")).std() > 10
+    assert picture_at(site.folder / "snap.png").std() > 10
 
 
 def test_a_snapshot_that_cannot_be_kept_is_refused(site: Site) -> None:

@@ -67,3 +67,9 @@ def check_command(command: Any, words: list[str], line: str) -> None:
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
     for word in words:
         assert not word.startswith("--") or word.partition("=")[0] in known, f"{line!r}: no option {word}"
+
+
+def test_every_benchmark_is_type_checked() -> None:
+    """By name, since each is a program that finds its neighbours beside it."""
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["modules"]
+    assert checked == sorted(path.stem for path in (ROOT / "bench").glob("*.py"))

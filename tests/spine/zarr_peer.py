@@ -8,13 +8,14 @@ import csv
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import zarr
 
 
-def source(folder):
+def source(folder: Path) -> tuple[list[int], list[Any]]:
     """(stamps, rows) of one sensor of the recording."""
     with (folder / "data.csv").open() as file:
         lines = [line for line in csv.reader(file) if not line[0].startswith("#")]
@@ -25,7 +26,7 @@ def source(folder):
     return stamps, [np.array(line[1:], np.float64) for line in lines]
 
 
-def whole(library, folder):
+def whole(library: str, folder: Path) -> Any:
     """One array, read by `library`."""
     if library != "tensorstore":
         return zarr.open_array(folder, mode="r")[:]
@@ -35,14 +36,15 @@ def whole(library, folder):
     return tensorstore.open(context, read=True).result().read().result()
 
 
-def compare(library, store, mav0, name):
+def compare(library: str, store: Path, mav0: Path, name: str) -> dict[str, Any]:
     """What differs between one sensor of the recording and its stream in the store."""
     stamps, rows = source(mav0 / name)
     expected = dict(zip(stamps, rows, strict=True))
-    seen, wrong = set(), []
+    seen: set[int] = set()
+    wrong: list[str] = []
     for record in sorted((store / "commits").glob("*/*.json")):
         folder = store / "episodes.zarr" / record.parent.name / record.stem
-        about = zarr.open_group(folder, mode="r").attrs["sensorium"]
+        about: Any = zarr.open_group(folder, mode="r").attrs["sensorium"]
         captured = whole(library, folder / f"rig.{name}" / "captured_ns")
         data = whole(library, folder / f"rig.{name}" / "data")
         if len(captured) != len(data):
@@ -59,7 +61,7 @@ def compare(library, store, mav0, name):
     return {"rows": len(seen), "expected": len(expected), "wrong": wrong[:5]}
 
 
-def main(library, store, mav0):
+def main(library: str, store: Path, mav0: Path) -> None:
     """Every sensor folder."""
     if library == "zarrs":
         import zarrs  # noqa: F401 - registers its pipeline

@@ -58,6 +58,7 @@ def test_it_shows_the_latest_frame_and_the_curves(taken: tuple[Snapshot, Path]) 
         made.see(rows(first, 50, gap_rows=100 if first >= 300 else 0))
     made.refresh("collecting")
     after = cv2.imread(str(path))
+    assert after is not None
     assert after.shape == before.shape
     assert red(before) == 0
     assert red(after) > 20_000, "the last frame alone, its RGB drawn as red and not as blue"
@@ -103,6 +104,7 @@ def test_an_agent_keeps_it_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     Agent(device, snap=tmp_path / "snap.jpg").run()
     picture = cv2.imread(str(tmp_path / "snap.jpg"))
+    assert picture is not None
     assert picture.std() > 20, "a textured plane is on it"
 
 

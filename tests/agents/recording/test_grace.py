@@ -6,7 +6,7 @@ from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import Interval
-from tests.agents.building import FRAMES, ROWS, manifest, rows
+from tests.agents.building import FRAMES, ROWS, add, manifest, rows
 
 SECOND = 10**9
 
@@ -15,8 +15,7 @@ def test_it_is_one_second_after_the_end_of_the_episode(tmp_path: Path) -> None:
     spool, pool = Spool(tmp_path, "rig"), EncoderPool()
     try:
         made = Recorder(spool, Interval(SECOND), manifest(ROWS, FRAMES, spool_id=spool.spool_id), pool=pool)
-        block = rows(0, 150)  # the camera says nothing
-        assert made.add("imu", block, {}, (0, int(block.captured_ns[-1]))) is None
+        assert add(made, rows(0, 150)) is None  # the camera says nothing
         made.tick(2 * SECOND - 1)
         assert made.sealed == []
         made.tick(2 * SECOND)

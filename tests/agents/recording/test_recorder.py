@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -20,7 +21,8 @@ from sensorium.agents.triggers.events import EventSpans, EventTrigger
 from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import Manual
 from sensorium.agents.triggers.trigger import Trigger
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.media import Media
+from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.codecs.contract import ChunkCodec, CodecConfig
 from sensorium.episode.codecs.jpeg import JpegConfig
@@ -82,9 +84,9 @@ Make = Callable[..., Recorder]
 
 @pytest.fixture
 def recorder(spool: Spool, pool: EncoderPool) -> Make:
-    def make(trigger: Trigger | None = None, *specs: StreamSpec, **options: object) -> Recorder:
+    def make(trigger: Trigger | None = None, *specs: StreamSpec, **options: Any) -> Recorder:
         opening = manifest(*(specs or (ROWS, FRAMES)), spool_id=spool.spool_id)
-        return Recorder(spool, trigger or Interval(SECOND), opening, pool=pool, **({"grace_ns": None} | options))
+        return Recorder(spool, trigger or Interval(SECOND), opening, pool=pool, **{"grace_ns": None, **options})
 
     return make
 
@@ -235,8 +237,8 @@ NOISY = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(64, 64, 
 class Lazy(EncoderPool):
     """Encodes a frame only when somebody waits for it: the slowest pool there is."""
 
-    def submit(self, encode: Callable[..., bytes], frames: np.ndarray) -> "Future[bytes]":
-        class Later(Future):
+    def submit(self, encode: Callable[..., bytes], frames: Samples | Media) -> "Future[bytes]":
+        class Later(Future[bytes]):
             def result(self, timeout: float | None = None) -> bytes:
                 return encode(frames)
 

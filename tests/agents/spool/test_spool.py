@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.recovery import recover
 from sensorium.agents.spool.spool import Spool
-from sensorium.episode import durable
 from sensorium.episode.documents import Account, Open, Seal
 from sensorium.episode.records import Damage, Record, scan
 from sensorium.errors import Corrupt, SpoolError, SpoolFull
@@ -297,12 +296,12 @@ def test_a_short_write_is_taken_back(spool: Spool, monkeypatch: pytest.MonkeyPat
     episode, file = begin(spool)
     fill(file, 2)
     real = os.writev
-    monkeypatch.setattr(durable.os, "writev", lambda fd, buffers: real(fd, [b"".join(buffers)[:50]]))
+    monkeypatch.setattr(os, "writev", lambda fd, buffers: real(fd, [b"".join(buffers)[:50]]))
 
     def full(fd: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(durable.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(SpoolFull, match="taken back"):
         file.append(*chunk(2))
     monkeypatch.undo()
@@ -323,7 +322,7 @@ def test_after_a_failed_sync_nothing_more_is_sent_until_it_was_read_back(
     def broken(fd: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(durable.os, "fdatasync", broken)
+    monkeypatch.setattr(os, "fdatasync", broken)
     with pytest.raises(SpoolError, match="sync failed"):
         file.sync()
     assert file.sendable == before

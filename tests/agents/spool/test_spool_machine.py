@@ -25,7 +25,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     def open(self, path: Path) -> Spool:
         spool = Spool(path, "rig")
-        spool._commits.due = lambda: None
+        spool._commits.due = lambda: None  # type: ignore[method-assign]
         return spool
 
     @initialize()

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -348,13 +349,17 @@ def start_ingest(site: Site, listen: str) -> tuple["subprocess.Popen[str]", str]
     return process, process.stdout.readline().split()[1]
 
 
+def has_committed(uplink: Uplink, episodes: int) -> bool:
+    return bool(uplink.stats()["committed"] >= episodes)
+
+
 def test_a_killed_ingest_is_found_again_and_every_episode_arrives_once(site: Site) -> None:
     spool = site.spool("rig-1")
     recordings = [Recording(spool, 400).seal() for _ in range(8)]
     process, url = start_ingest(site, "tcp://127.0.0.1:0")
     uplink = site.uplink(spool, site.enrol("rig-1"), url=url)
     for target in (2, 5):
-        wait_for(lambda target=target: uplink.stats()["committed"] >= target)
+        wait_for(partial(has_committed, uplink, target))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         process, _ = start_ingest(site, url)
