@@ -376,7 +376,7 @@ class ServerEnd(RuleBasedStateMachine):
     def answer(self, job: Job, how: str) -> None:
         if isinstance(job, NoteDiscards):
             self.link.ledgered(job.session, job.ordinals, [], self.now_ns)
-        elif not isinstance(job, NoteSpool):
+        elif isinstance(job, Begin | Commit | Drop):
             if isinstance(job, Commit) and how == "committed":
                 self.stored[job.episode] = Stored("committed", job.digest)
             self.tell(job.episode, how)
