@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +44,15 @@ NOTICE_S = 5.0
 State = Literal["starting", "collecting", "draining", "done"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """How long an agent runs, and at its end waits for delivery."""
+
+    seconds: float | None
+    episodes: int | None
+    drain_s: float
+
+
 class Agent:
     """Hosts drivers, filters, trigger, spool and uplink of one device. A plain class: `run` it in any thread.
 
@@ -64,9 +74,7 @@ class Agent:
         snap: Path | None = None,
     ) -> None:
         self.device = device
-        self._seconds = seconds
-        self._episodes = episodes
-        self._drain_s = drain_s
+        self._bounds = _Bounds(seconds, episodes, drain_s)
         self._snap = snap
         self._snapshot: Snapshot | None = None
         self._stop = threading.Event()
@@ -76,6 +84,7 @@ class Agent:
         self._recorder: Recorder | None = None
         self._spool: Spool | None = None
         self._uplink: Uplink | None = None
+        self._looking = threading.Lock()
         self._last: dict[str, Any] | None = None
         self._commands: deque[tuple[Command, str, int]] = deque()
 
@@ -98,7 +107,8 @@ class Agent:
                         raise SensoriumError(f"{each}; what came before it, and from others, is recorded")
                 except BaseException as error:
                     self._watch.tell(error)
-                self._last = self.status()  # while what it tells of is open
+                with self._looking:
+                    self._last = self._now()  # while what it tells of is open
         except BaseException as error:
             self._watch.tell(error)
         self._watch.check()
@@ -127,9 +137,10 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """What it does now: state, streams' accounts, spool, link. From any thread."""
+        with self._looking:  # what it tells of is not closed meanwhile
+            status = self._last or self._now()
         failure = self._watch.failure
-        failed = {} if failure is None else {"state": "failed", "error": reason(failure)}
-        return (self._last or self._now()) | failed
+        return status | ({} if failure is None else {"state": "failed", "error": reason(failure)})
 
     def _now(self) -> dict[str, Any]:
         recorder, spool, uplink = self._recorder, self._spool, self._uplink
@@ -181,7 +192,7 @@ class Agent:
             trigger,
             self._manifest(chain.specs, clock, spool.spool_id),
             grace_ns=GRACE_NS if live else None,
-            max_episodes=self._episodes,
+            max_episodes=self._bounds.episodes,
             pool=pool,
             **device.mission.bounds(),
         )
@@ -193,10 +204,9 @@ class Agent:
         intake.start()
         self._state = "collecting"
         log.info("collecting: %s", ", ".join(spec.name for spec in chain.specs))
-        deadline = None if self._seconds is None else time.monotonic() + self._seconds
         ends = streams_of({name: driver.specs for name, driver in drivers.items()}, chain.specs)
         pipeline = Pipeline(chain, recorder, ends, spool.account, live=live)
-        deadline = None if self._seconds is None else time.monotonic() + self._seconds
+        deadline = time.monotonic() + self._bounds.seconds if self._bounds.seconds is not None else None
         persist_due = 0.0
         while not (self._stop.is_set() or (intake.exhausted and pipeline.empty) or self._enough()):
             if deadline is not None and time.monotonic() >= deadline:
@@ -235,8 +245,8 @@ class Agent:
             recorder.command(name, outcome, at_ns if live else None)
 
     def _enough(self) -> bool:
-        recorder = self._recorder
-        return self._episodes is not None and recorder is not None and len(recorder.sealed) >= self._episodes
+        recorder, enough = self._recorder, self._bounds.episodes
+        return enough is not None and recorder is not None and len(recorder.sealed) >= enough
 
     # -- delivering -----------------------------------------------------------------------------------------------
 
@@ -262,7 +272,7 @@ class Agent:
         if spool is None:
             return True
         begun = told = time.monotonic()
-        deadline = begun + (self._drain_s if self._uplink else 0.0)
+        deadline = begun + (self._bounds.drain_s if self._uplink else 0.0)
         number = spool.between_totals().number
         while time.monotonic() < deadline and (spool.counts()["pending"] or self._unnoted(spool, begun, told)):
             if self._abandon.wait(STEP_S):

@@ -65,7 +65,7 @@ class ZarrArray:
             jobs.append(_job(path, begin, end, chunks, first, place))
             first += len(chunks)
         if len(jobs) > 1 and out.nbytes > PARALLEL_BYTES:
-            with Pool("read", "reads shards", min(len(jobs), len(os.sched_getaffinity(0)))) as pool:
+            with Pool("shard-read", "reads shards", min(len(jobs), len(os.sched_getaffinity(0)))) as pool:
                 for done in [pool.submit(job) for job in jobs]:
                     done.result()
         else:

@@ -35,6 +35,11 @@ class Metrics:
         # What it tells of goes on without it.
         self._thread = Thread("metrics", "serves metrics", self._run, lambda _: None, restart=Restart(self._stop))
 
+    @property
+    def port(self) -> int:
+        """As bound."""
+        return self._server.server_port
+
     def stop(self) -> None:
         """End the thread, give the port back."""
         self._stop.set()

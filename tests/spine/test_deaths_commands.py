@@ -1,0 +1,115 @@
+"""A thread dies in a process of `collect` or `ingest`: one line says why, the exit status is 1, the data is whole."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.spine.commands import Site, sim
+from tests.spine.killing import kills
+
+INJECTION = """
+import threading
+from {module} import {owner}
+real = {owner}.{method}
+def call(*args, **more):
+    if threading.current_thread().name.startswith({thread!r}):
+        raise KeyError("injected")
+    return real(*args, **more)
+{owner}.{method} = call
+"""
+
+
+class Inject:
+    """Has processes that are started from now on fail in one method, in one thread."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self._folder, self._patch = folder, patch
+
+    def __call__(self, where: str, method: str, thread: str) -> None:
+        module, _, owner = where.rpartition(".")
+        text = INJECTION.format(module=module, owner=owner, method=method, thread=thread)
+        self._folder.mkdir()
+        (self._folder / "sitecustomize.py").write_text(text)
+        self._patch.setenv("PYTHONPATH", str(self._folder))
+
+    def end(self) -> None:
+        """From now on they are as they are."""
+        self._patch.delenv("PYTHONPATH")
+
+
+@pytest.fixture
+def inject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inject:
+    return Inject(tmp_path / "injected", monkeypatch)
+
+
+def is_actor_of(process: psutil.Process, driver: int) -> bool:
+    """Whether it is a Ray worker that runs an ingest for the process `driver`."""
+    try:
+        return "IngestActor" in " ".join(process.cmdline()) and driver in [each.pid for each in process.parents()]
+    except psutil.Error:
+        return False
+
+
+@kills("spool-sync")
+def test_collect_says_why_and_exits_1(site: Site, inject: Inject) -> None:
+    made = site.device("rig-1", {"sim": sim(pace=1.0)})
+    inject("sensorium.agents.spool.episode_file.EpisodeFile", "sync", "spool-sync")
+    says = ("thread spool-sync, which puts the spool on disk, died of KeyError: 'injected'", "start again")
+    site.refused("collect", made, "--local", expect=1, says=says)
+    copies = site.peer("spool_peer.py", *site.spooled("rig-1"))
+    assert copies
+    assert all(copy["sealed"] for copy in copies), "what was recorded is whole"
+
+
+@kills("read-")
+def test_a_driver_that_raises_is_said_and_exits_1(site: Site, inject: Inject) -> None:
+    _, port = site.ingest()
+    sensors = {"bad": sim(imu_hz=10), "good": sim(duration_s=3.0, seed=2)}
+    made = site.device("rig-1", sensors, port)
+    inject("sensorium.drivers.pacing.Paced", "read", "read-bad")
+    says = ("sensor 'bad' was ended by an error: KeyError: 'injected'", "from others, is recorded")
+    site.refused("collect", made, "--local", expect=1, says=says)
+    episodes = site.json("query", "store")
+    assert len(episodes) == 3, "what the other delivered is recorded, and in the store"
+    assert all(episode["streams"]["good.cam"]["rows"] == 20 for episode in episodes)
+
+
+@kills("sensorium-control")
+def test_ingest_says_why_and_exits_1(site: Site, inject: Inject) -> None:
+    site.run("collect", site.device("rig-1", {"sim": sim(duration_s=3.0)}), "--local")
+    inject("sensorium.ingest.pumps.ControlPump", "_receive", "sensorium-control")
+    failing = site.start("ingest", "--store", "store", "--listen", "tcp://127.0.0.1:0")
+    failing.wait(expect=1)
+    lines = [line for line in failing.err.splitlines() if line.startswith("sensorium: ")]
+    assert len(lines) == 1, failing.err
+    assert "thread sensorium-control, which answers devices, died of KeyError: 'injected'" in lines[0]
+    inject.end()
+    _, port = site.ingest()
+    site.run("collect", site.device("rig-1", {"sim": sim(duration_s=1.0)}, port), "--local")
+    assert len(site.json("query", "store")) == 4
+    assert site.json("verify", "store", "--deep") == []
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
+def test_ingest_under_ray_says_why_and_exits_1(site: Site, inject: Inject) -> None:
+    inject("sensorium.ingest.pumps.ControlPump", "_receive", "sensorium-control")
+    failing = site.start("ingest", "--store", "store", "--listen", "tcp://127.0.0.1:0", "--ray")
+    failing.wait(expect=1, timeout_s=120.0)
+    lines = [line for line in failing.err.splitlines() if line.startswith("sensorium: ")]
+    assert len(lines) == 1, failing.err
+    assert "thread sensorium-control, which answers devices, died of KeyError: 'injected'" in lines[0]
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
+def test_an_actor_that_is_killed_is_said_and_started_again(site: Site) -> None:
+    ingest = site.start("ingest", "--store", "store", "--listen", "tcp://127.0.0.1:0", "--ray")
+    first = ingest.until(r"ready tcp://127\.0\.0\.1:(\d+)\n", 120.0)[1]
+    actors = [each for each in psutil.process_iter() if is_actor_of(each, ingest.process.pid)]
+    assert len(actors) == 1
+    actors[0].kill()
+    ingest.until("the ingest's actor does not answer", 60.0)
+    ingest.until(rf"ready tcp://127\.0\.0\.1:(?!{first}\n)(\d+)\n", 60.0)
+    ingest.interrupt()

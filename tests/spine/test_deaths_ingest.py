@@ -1,0 +1,221 @@
+"""Every thread of an ingest, of the uplink, of readers and of metrics is killed once: it is heard, nothing is lost."""
+
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+import sensorium
+from sensorium.agents.agent import Agent
+from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink.spool_end import SpoolEnd
+from sensorium.agents.uplink.uplink import Uplink
+from sensorium.cli.metrics import Metrics
+from sensorium.corpus import arrays
+from sensorium.corpus.verify import verify
+from sensorium.episode import durable
+from sensorium.episode.layout import checked
+from sensorium.hosting.actors import IngestActor
+from sensorium.ingest.pumps import BulkPump, ControlPump
+from sensorium.ingest.server import Ingest
+from sensorium.ingest.staging import Staging
+from sensorium.link import keys
+from sensorium.link.zap import Gate
+from tests.spine.commands import wait_for
+from tests.spine.killing import SAID, device, injected, kills, only_in
+
+
+class Link:
+    """A spool with three episodes, keys, and a store with its ingest; all end with the test."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack, self.store = folder, stack, folder / "store"
+        agent = Agent(device(folder, sensors={"sim": {"kind": "sim-planar", "pace": "fast", "duration_s": 3}}))
+        agent.run()
+        keys.new("ingest", folder / "keys")
+        public, secret = keys.new("rig-1", folder / "device")
+        keys.allow(folder / "keys", public)
+        self._pair = keys.pair(secret)
+
+    def ingest(self) -> IngestActor:
+        actor = IngestActor(str(self.store), "tcp://127.0.0.1:0", str(self._folder / "keys"), False)
+        self._stack.callback(self.end, actor)
+        return actor
+
+    @staticmethod
+    def end(actor: IngestActor) -> None:
+        actor.stop()
+        assert actor._thread.join(60.0)
+
+    def spool(self) -> Spool:
+        spool = Spool(self._folder / "spool", "rig-1")
+        self._stack.callback(spool.close)
+        return spool
+
+    def uplink(self, spool: Spool, actor: IngestActor) -> Uplink:
+        wait_for(lambda: actor.status()["address"], "the ingest to listen")
+        server_key = keys.server_key(self._folder / "keys" / "ingest.key")
+        uplink = Uplink(spool, actor.status()["address"], server_key, self._pair)
+        uplink.start()
+        self._stack.callback(uplink.stop)
+        return uplink
+
+    def all_is_there(self) -> None:
+        assert len(sensorium.open(self.store).query()) == 3
+        assert not list(verify(self.store, deep=True))
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[Link]:
+    with ExitStack() as stack:
+        yield Link(tmp_path, stack)
+
+
+def answers_badly(*_: object) -> Callable[..., Any]:
+    return injected
+
+
+INGESTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "sensorium-control": lambda patch: patch.setattr(ControlPump, "_receive", injected),
+    "sensorium-bulk": lambda patch: patch.setattr(BulkPump, "_receive", injected),
+    "sensorium-gate": lambda patch: patch.setattr(Gate, "_answer", injected),
+    "sensorium-store": lambda patch: patch.setattr(Staging, "_answer", answers_badly),
+    "ingest": lambda patch: patch.setattr(Ingest, "wait", injected),
+}
+
+
+@kills("ingest", "sensorium-bulk", "sensorium-control", "sensorium-gate", "sensorium-store")
+@pytest.mark.parametrize("name", INGESTS)
+def test_the_ingest_ends_as_failed_and_the_next_one_has_everything(
+    name: str, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = link.spool()
+    with monkeypatch.context() as patch:
+        INGESTS[name](patch)
+        failing = link.ingest()
+        if name != "ingest":  # which fails at once
+            uplink = link.uplink(spool, failing)
+        wait_for(lambda: not failing.status()["alive"], "the ingest to fail")
+        if name != "ingest":
+            uplink.stop()
+    status = failing.status()
+    assert (status["state"], status["failure"]) == ("failed", "ThreadDied")
+    assert status["error"].startswith(f"thread {name}, which ")
+    assert SAID in status["error"]
+    if name != "ingest":
+        assert (status["stats"]["state"], status["stats"]["error"]) == ("failed", status["error"])
+    assert not any(t.name.startswith(("sensorium-c", "sensorium-b", "sensorium-g")) for t in threading.enumerate())
+    assert spool.counts()["pending"] == 3, "nothing was acknowledged"
+    again = link.ingest()
+    link.uplink(spool, again)
+    wait_for(lambda: spool.counts()["pending"] == 0, "the next ingest to have everything")
+    link.end(again)
+    link.all_is_there()
+
+
+def test_a_dead_gate_lets_nobody_in(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its death ends the ingest, and before that happened nothing was accepted."""
+    received: list[object] = []
+    real = ControlPump._receive
+
+    def receive(pump: ControlPump) -> None:
+        received.append(pump._socket.poll(0))
+        real(pump)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gate, "_look", injected)
+        patch.setattr(ControlPump, "_receive", receive)
+        failing = link.ingest()
+        wait_for(lambda: not failing.status()["alive"], "the ingest to fail")
+    assert "sensorium-gate" in failing.status()["error"]
+    assert not any(received)
+
+
+@kills("fsync")
+def test_a_commit_that_cannot_be_synced_is_told_to_the_device_and_tried_again(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, actor = link.spool(), link.ingest()
+    monkeypatch.setattr(durable, "write_synced", only_in("fsync", durable.write_synced))
+    link.uplink(spool, actor)
+    wait_for(lambda: actor.status()["stats"].get("busy") or spool.counts()["committed"], "commits to fail", 60)
+    assert spool.counts()["pending"] == 3
+    assert actor.status()["state"] == "up"
+    monkeypatch.undo()
+    wait_for(lambda: spool.counts()["pending"] == 0, "the commits to be tried again", 60)
+    link.end(actor)
+    link.all_is_there()
+
+
+@kills("sensorium-uplink")
+def test_the_uplink_is_restarted_and_says_what_ended_it(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, actor = link.spool(), link.ingest()
+    monkeypatch.setattr(SpoolEnd, "offer", injected)
+    uplink = link.uplink(spool, actor)
+    wait_for(lambda: SAID in uplink.stats()["last_error"], "its death to be told")
+    assert uplink.stats()["last_error"].startswith("thread sensorium-uplink, which delivers the spool, died of ")
+    assert uplink.stats()["state"] == "down"
+    assert spool.counts()["pending"] == 3
+    monkeypatch.undo()
+    wait_for(lambda: spool.counts()["pending"] == 0, "the next one to deliver")
+    assert uplink.stats()["last_error"] == ""
+    link.end(actor)
+    link.all_is_there()
+
+
+def test_an_uplink_that_dies_again_and_again_stops_when_told(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, actor = link.spool(), link.ingest()
+    monkeypatch.setattr(Uplink, "_step", injected)
+    uplink = link.uplink(spool, actor)
+    wait_for(lambda: SAID in uplink.stats()["last_error"], "its death to be told")
+    begun_s = time.monotonic()
+    uplink.stop()
+    assert time.monotonic() - begun_s < 5.0
+
+
+@kills("shard-read")
+def test_a_shard_that_cannot_be_read_reaches_who_reads(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, actor = link.spool(), link.ingest()
+    link.uplink(spool, actor)
+    wait_for(lambda: spool.counts()["pending"] == 0, "everything to arrive")
+    link.end(actor)
+    monkeypatch.setattr(arrays, "READ_BYTES", 1)
+    monkeypatch.setattr(arrays, "PARALLEL_BYTES", 0)
+    episode = sensorium.open(link.store).query()[0]
+    assert len(episode.window(0.0, 1.0, ["sim.cam"])["sim.cam"].data) == 30
+    monkeypatch.setattr(arrays, "checked", only_in("shard-read", checked, 5))
+    with pytest.raises(KeyError, match="injected"):
+        episode.window(0.0, 1.0, ["sim.cam"])
+    assert not any(thread.name.startswith("shard-read") for thread in threading.enumerate())
+
+
+@kills("metrics")
+def test_the_metrics_come_back_and_what_they_tell_of_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = CollectorRegistry()
+    Gauge("tests_alive", "Whether it lives.", registry=registry).set(1)
+    served = Metrics(0, registry)
+    url = f"http://127.0.0.1:{served.port}/metrics"
+
+    def get() -> str:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read(), "utf-8")
+
+    try:
+        assert "tests_alive 1.0" in get()
+        with monkeypatch.context() as patch:
+            patch.setattr(WSGIServer, "handle_request", injected)
+            wait_for(lambda: any("thread metrics, which" in line for line in caplog.messages), "its death to be told")
+        assert "tests_alive 1.0" in get()
+    finally:
+        served.stop()
+    with pytest.raises(OSError, match="refused"):
+        get()

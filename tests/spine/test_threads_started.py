@@ -1,0 +1,45 @@
+"""Threads are started in one module, and each of them dies once in a test."""
+
+import ast
+
+import pytest
+
+from tests.spine import test_deaths_agent, test_deaths_commands, test_deaths_ingest
+from tests.spine.killing import KILLED
+from tests.spine.test_layout import ROOT, modules
+
+DYING = (test_deaths_agent, test_deaths_commands, test_deaths_ingest)
+
+STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "ThreadingMixIn", "start_new_thread"}
+LIBRARIES = {"start_http_server", "start_wsgi_server", "to_thread", "run_in_executor", "ThreadingHTTPServer"}
+
+
+def test_no_thread_is_started_elsewhere() -> None:
+    for path in modules():
+        if path == ROOT / "src/sensorium/threads.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Attribute(value=ast.Name(id="threading" | "futures" | "socketserver" | "_thread"), attr=name):
+                    assert name not in STARTERS, f"{path.relative_to(ROOT)}:{node.lineno} starts a thread"
+                case ast.ImportFrom(module=module) if module != "sensorium.threads":
+                    names = {alias.name for alias in node.names}
+                    assert not names & (STARTERS | LIBRARIES), f"{path.relative_to(ROOT)}:{node.lineno} starts a thread"
+                case ast.Attribute(attr=name) | ast.Name(id=name):
+                    assert name not in LIBRARIES, f"{path.relative_to(ROOT)}:{node.lineno} starts a thread"
+
+
+def test_each_that_is_started_is_killed_once() -> None:
+    started = set()
+    for path in modules():
+        if path.name in ("threads.py", "testing.py"):  # suites of tests hand on what their threads raise
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Thread", "Pool"):
+                match node.args[0]:
+                    case ast.Constant(value=str(name)) | ast.JoinedStr(values=[ast.Constant(value=str(name)), *_]):
+                        started.add(name)
+                    case _:
+                        pytest.fail(f"{path.relative_to(ROOT)}:{node.lineno}: what is its name?")
+    assert DYING, "the tests that kill were imported, and have said what"
+    assert started == KILLED
