@@ -150,6 +150,7 @@ class Agent:
             "error": recorder.full if recorder else "",
             "streams": recorder.account.totals() if recorder else {},
             "episodes": recorder.created if recorder else 0,
+            "notes_dropped": recorder.notes.dropped if recorder else 0,
             "spool_bytes": spool.used_bytes() if spool else 0,
             "ordinals": spool.counts() if spool else {},
             "link": uplink.stats() if uplink else {},

@@ -15,7 +15,7 @@ from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.live import v4l2
 from sensorium.drivers.live.v4l2 import VideoFormat
 from sensorium.drivers.registry import driver_config
-from sensorium.drivers.stream import StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import SensorLost
 
 ADAPTERS = {
@@ -185,10 +185,10 @@ def _listen(config: DriverConfig, name: str, base: Path, listen_s: float) -> tup
     try:
         deadline = time.monotonic() + listen_s
         while time.monotonic() < deadline:
-            blocks = driver.read(max(0.0, deadline - time.monotonic()))
-            if blocks is None:
+            delivered = driver.read(max(0.0, deadline - time.monotonic()))
+            if delivered is None:
                 break
-            for block in blocks:
+            for block in (each for each in delivered if isinstance(each, Block)):
                 stamps[block.stream] += block.captured_ns.tolist()
                 lost[block.stream] += block.lost_before
         specs = driver.specs

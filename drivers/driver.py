@@ -7,15 +7,20 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from sensorium.drivers.clock import Clock
+from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
+
+Delivery = Block | Mark | SourceNote
+"""What a source delivers: samples, and, where it knows of such, where episodes begin and end and what happened."""
 
 
 class Driver(Protocol):
     """One sensor unit, open: physical, recorded or simulated.
 
     `specs` and `clock` never change while it is open. `read` waits at most `timeout_s` (plus a bound that the driver
-    states) and returns what has arrived, `()` if nothing has, or `None` once the source has ended for good. Stamps of a
-    stream never step back but when the clock was reset. What the driver knows it missed is in `Block.lost_before`.
+    states) and returns what has arrived, `()` if nothing has, or `None` once the source has ended for good: blocks, and
+    beside them marks and notes (`sensorium.drivers.marks`). Stamps of a stream never step back but when the clock was
+    reset. What the driver knows it missed is in `Block.lost_before`.
     A sensor that is gone raises `SensorLost`; after it only `close` may be called. One thread reads; `close` may be
     called twice, from any thread, ends every thread and descriptor that the driver opened, and makes a `read` that
     waits return soon.
@@ -27,7 +32,7 @@ class Driver(Protocol):
     @property
     def clock(self) -> Clock: ...
 
-    def read(self, timeout_s: float) -> Sequence[Block] | None: ...
+    def read(self, timeout_s: float) -> Sequence[Delivery] | None: ...
 
     def close(self) -> None: ...
 

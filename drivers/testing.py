@@ -4,7 +4,7 @@
         def config(self, tmp_path):
             return MyCameraConfig(port="/dev/video0")
 
-Override more where the driver promises more: `expected_lost`, `expected_rows`, `lose`. Needs pytest.
+Override more where the driver promises more: `expected_lost`, `expected_rows`, `expected_marks`, `lose`. Needs pytest.
 """
 
 import contextlib
@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.driver import Delivery, Driver, DriverConfig
+from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block, check_name
 from sensorium.errors import ConfigError, SensoriumError, SensorLost
 from sensorium.threads import Thread
@@ -37,6 +38,8 @@ class DriverTests:
     """Samples of each stream, by its name after `dut.` (or `dut`), of a source that ends."""
     expected_lost: dict[str, int] | None = None
     """Samples of each stream that the driver must report missing, of a source that ends."""
+    expected_marks: Sequence[Mark] | None = None
+    """The marks of a source that ends."""
 
     def config(self, tmp_path: Path) -> DriverConfig:
         """The configuration to test; it is opened with `tmp_path` as its base."""
@@ -86,6 +89,31 @@ class DriverTests:
             assert [_checksum(block) for block in blocks] == sums, "a block changed after it was delivered"
         finally:
             driver.close()
+
+    def test_marks_and_notes(self, tmp_path: Path) -> None:
+        """What a source says can be stored; marks come in order, each before the samples at or behind its stamp."""
+        driver = self.open_driver(tmp_path)
+        try:
+            streams = {"", *(spec.name for spec in driver.specs)}
+            delivered, ended = self._deliveries(driver, self.reads)
+        finally:
+            driver.close()
+        marks: list[Mark] = []
+        last_ns: int | None = None
+        for each in delivered:
+            if isinstance(each, Block):
+                last_ns = max(last_ns or int(each.captured_ns[-1]), int(each.captured_ns[-1])) if len(each) else last_ns
+                continue
+            each.check()
+            if isinstance(each, SourceNote):
+                assert each.stream in streams, f"a note of {each.stream!r}, which no spec announces"
+                continue
+            assert last_ns is None or each.at_ns > last_ns, f"{each} comes behind a sample of {last_ns}"
+            assert not marks or each.at_ns >= marks[-1].at_ns, f"{each} comes behind {marks[-1]}"
+            marks.append(each)
+        if self.expected_marks is not None:
+            assert ended, "the source did not end"
+            assert marks == list(self.expected_marks)
 
     def test_every_sample_is_delivered_or_counted(self, tmp_path: Path) -> None:
         if self.expected_rows is None and self.expected_lost is None:
@@ -196,19 +224,24 @@ class DriverTests:
 
     def _read_all(self, driver: Driver, reads: int, sums: list[int] | None = None) -> tuple[list[Block], bool]:
         """Blocks of up to `reads` reads, and whether the source ended; their checksums on arrival go to `sums`."""
+        delivered, ended = self._deliveries(driver, reads, sums)
+        return [each for each in delivered if isinstance(each, Block)], ended
 
-        def run() -> tuple[list[Block], bool]:
-            blocks: list[Block] = []
+    def _deliveries(self, driver: Driver, reads: int, sums: list[int] | None = None) -> tuple[list[Delivery], bool]:
+        """The same with marks and notes."""
+
+        def run() -> tuple[list[Delivery], bool]:
+            delivered: list[Delivery] = []
             for _ in range(reads):
-                got: Sequence[Block] | None = driver.read(0.2)
+                got = driver.read(0.2)
                 if got is None:
-                    return blocks, True
-                blocks.extend(got)
+                    return delivered, True
+                delivered.extend(got)
                 if sums is not None:
-                    sums.extend(map(_checksum, got))
-            return blocks, False
+                    sums.extend(_checksum(each) for each in got if isinstance(each, Block))
+            return delivered, False
 
-        result: tuple[list[Block], bool] = self._bounded(run, beyond_s=min(0.2 * reads, 60.0))
+        result: tuple[list[Delivery], bool] = self._bounded(run, beyond_s=min(0.2 * reads, 60.0))
         return result
 
     def _open_read_close(self, tmp_path: Path, reads: int) -> None:

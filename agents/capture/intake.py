@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from sensorium.drivers.driver import Driver
+from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import DeviceAccount, Tally
 from sensorium.errors import SensoriumError, SensorLost
@@ -26,12 +27,15 @@ FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
 SAY_EVERY_S = 10.0
 STOP_S = 10.0
+SAID_BYTES = 256
+"""More than a mark or a note takes beside its value."""
 Change = Literal["", "ended", "failed", "away", "back"]
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What came from a sensor: a block, or a change. `lost` counts samples of `stream` lost before it."""
+    """What came from a sensor: a block, what it says, or a change. `lost` counts samples of `stream` lost before it,
+    `unheard` what it said before it and was not taken."""
 
     sensor: str
     order: int
@@ -39,6 +43,14 @@ class Arrival:
     stream: str = ""
     lost: Tally = field(default_factory=Tally)
     change: Change = ""
+    said: Mark | SourceNote | None = None
+    unheard: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """What it counts for in the queue."""
+        note_bytes = self.said.nbytes if isinstance(self.said, SourceNote) else 0
+        return (0 if self.block is None else self.block.nbytes) + (SAID_BYTES + note_bytes) * (self.said is not None)
 
 
 @dataclass(slots=True)
@@ -49,6 +61,7 @@ class _Sensor:
     queue: deque[Arrival] = field(default_factory=deque)
     queued_bytes: int = 0
     lost: dict[str, Tally] = field(default_factory=dict)
+    unheard: int = 0
     overruns: int = 0
     said_s: float = -SAY_EVERY_S
     away: bool = False
@@ -106,8 +119,7 @@ class Intake:
             if sensor is None:
                 return None
             arrival = sensor.queue.popleft()
-            if arrival.block is not None:
-                sensor.queued_bytes -= arrival.block.nbytes
+            sensor.queued_bytes -= arrival.nbytes
             self._changed.notify_all()
             return arrival
 
@@ -146,17 +158,19 @@ class Intake:
     def _read(self, name: str, sensor: _Sensor) -> None:
         while not self._stop.is_set():
             try:
-                blocks = sensor.driver.read(READ_S)
+                delivered = sensor.driver.read(READ_S)
             except Exception as error:  # a driver is anybody's code, and its faults are its sensor's alone
                 if self._stop.is_set() or not self._regain(name, sensor, error):
                     break
                 continue
-            if blocks is None:
+            if delivered is None:
                 break
-            for block in blocks:
-                if self._is_sound(name, sensor, block):
-                    self._put(name, sensor, block)
-            if self._live and sensor.lost:
+            for each in delivered:
+                if isinstance(each, Block) and self._is_sound(name, sensor, each):
+                    self._put(name, sensor, each)
+                elif not isinstance(each, Block):
+                    self._hear(name, sensor, each)
+            if self._live and (sensor.lost or sensor.unheard):
                 with self._changed:  # of a sensor that delivers nothing else it must not wait for the end
                     if not sensor.queue:
                         self._tell_lost(name, sensor)
@@ -239,14 +253,42 @@ class Intake:
                 sensor.overruns += self._lose(sensor, block, "overrun")
                 _say_overrun(name, sensor)
                 return
-            self._changed.wait_for(
-                lambda: not sensor.queue or sensor.queued_bytes + size <= MAX_QUEUED_BYTES or self._stop.is_set()
-            )
+            self._wait_for_room(sensor, size)
             self._account.enter(block.stream, block.lost_before + len(block))
             lost = sensor.lost.pop(block.stream, Tally())
             sensor.queue.append(Arrival(name, next(self._order), block, block.stream, lost))
             sensor.queued_bytes += size
             self._changed.notify_all()
+
+    def _hear(self, name: str, sensor: _Sensor, said: Mark | SourceNote) -> None:
+        """Take a mark or a note, if it is sound and there is room."""
+        try:
+            if not isinstance(said, Mark | SourceNote):
+                raise ValueError(f"{type(said).__name__}, which is neither a block nor a mark nor a note")
+            said.check()
+            if isinstance(said, SourceNote) and said.stream not in {"", *(spec.name for spec in sensor.driver.specs)}:
+                raise ValueError(f"note of {said.stream!r}, which is none of the sensor's streams")
+        except ValueError as error:
+            log.error("sensor %r said what it must not: %s", name, error)
+            with self._changed:
+                sensor.unheard += 1
+            return
+        with self._changed:
+            arrival = Arrival(name, next(self._order), said=said, unheard=sensor.unheard)
+            if self._live and sensor.queued_bytes + arrival.nbytes > MAX_QUEUED_BYTES:
+                log.error("sensor %r says more than can be taken: %s is lost", name, type(said).__name__)
+                sensor.unheard += 1
+                return
+            self._wait_for_room(sensor, arrival.nbytes)
+            sensor.unheard = 0
+            sensor.queue.append(arrival)
+            sensor.queued_bytes += arrival.nbytes
+            self._changed.notify_all()
+
+    def _wait_for_room(self, sensor: _Sensor, size: int) -> None:
+        self._changed.wait_for(
+            lambda: not sensor.queue or sensor.queued_bytes + size <= MAX_QUEUED_BYTES or self._stop.is_set()
+        )
 
     def _lose(self, sensor: _Sensor, block: Block, cause: str) -> int:
         """The samples of a block that is not taken are lost, before the next of its stream; how many."""
@@ -260,6 +302,9 @@ class Intake:
         for stream, lost in sensor.lost.items():
             sensor.queue.append(Arrival(name, next(self._order), stream=stream, lost=lost))
         sensor.lost.clear()
+        if sensor.unheard:
+            sensor.queue.append(Arrival(name, next(self._order), unheard=sensor.unheard))
+            sensor.unheard = 0
 
 
 def _close(name: str, driver: Driver) -> None:
@@ -290,6 +335,6 @@ def _content(driver: Driver) -> list[StreamSpec]:
 
 
 def _head_ns(sensor: _Sensor) -> int:
-    """When the head of a queue was captured; a change comes before every block."""
+    """When the head of a queue was captured; a change, and what a sensor says, come before every block."""
     block = sensor.queue[0].block
     return int(block.captured_ns[0]) if block is not None and len(block) else -(2**63)

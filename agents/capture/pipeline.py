@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sensorium.agents.capture.intake import Arrival
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.recorder import Recorder
+from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import DeviceAccount, Tally
 
@@ -80,6 +81,12 @@ class Pipeline:
             }[arrival.change]
             for stream in self._streams_of[arrival.sensor]:
                 tell(stream)
+        if arrival.unheard:
+            recorder.count_unheard(arrival.unheard)
+        if isinstance(arrival.said, SourceNote):
+            recorder.note(arrival.said)
+        elif arrival.said is not None:
+            recorder.mark(arrival.sensor, arrival.said)
         if arrival.block is None:
             return
         for made in self._chain.step(arrival.block):

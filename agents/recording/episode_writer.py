@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import numpy as np
 
 from sensorium.agents.recording.encode import encoder
 from sensorium.agents.recording.piece import Piece
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.triggers.trigger import EpisodeSpan
+from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.media import Media, decoded
 from sensorium.drivers.stream import Block, Stamps
 from sensorium.episode.account import Place, Tally
@@ -23,6 +25,8 @@ from sensorium.perception.health import StreamHealth
 
 log = logging.getLogger(__name__)
 
+MAX_NOTE_BYTES = 256 << 10
+"""Of what sources note in one episode: a quarter of what a server takes of documents in one."""
 RECORD_BYTES = 1024
 """More than the frame and header of a record take, and what Blosc adds to what it cannot compress."""
 
@@ -92,6 +96,7 @@ class EpisodeWriter:
         self.reset = False
         self.closing = False
         self._noted = False
+        self._note_bytes = 0
         self._unwritten: deque[_Unwritten] = deque()
         self._max_bytes = max_bytes
         self._streams = {e.spec.name: _StreamOut(i, e, place[e.spec.name]) for i, e in enumerate(file.manifest.streams)}
@@ -157,6 +162,27 @@ class EpisodeWriter:
                 return
             self._write(self._unwritten.popleft())
 
+    def note(self, note: SourceNote) -> bool:
+        """Write what a source noted, whose start the interval holds; False if there are too many bytes of such.
+
+        Raises:
+            SpoolError: the file could not take it.
+        """
+        document = Note(
+            kind=note.kind,
+            name=note.name,
+            value=note.plain(),
+            stream=note.stream,
+            start_ns=note.start_ns,
+            end_ns=note.end_ns,
+        )
+        size = len(msgspec.msgpack.encode(document))
+        if self._note_bytes + size > MAX_NOTE_BYTES:
+            return False
+        self.file.append(document)
+        self._note_bytes += size
+        return True
+
     def accounts(self) -> dict[str, Account]:
         """What became of every sample placed here, so far."""
         return {name: tally.account() for name, tally in self.place.items()}
@@ -173,7 +199,8 @@ class EpisodeWriter:
         self.flush(wait=True)
         span = self.span
         if span.event and not self._noted:
-            value = {"event": span.event, "outcome": span.outcome}
+            labels = {"labels": dict(span.labels)} if span.labels else {}
+            value = {"event": span.event, "outcome": span.outcome, **labels}
             self.file.append(
                 Note(kind="trigger", name=span.event, value=value, start_ns=self.start_ns, end_ns=self.end_ns)
             )

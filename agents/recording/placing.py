@@ -106,16 +106,17 @@ class Placing:
 
     def settle(self) -> None:
         """Leave between what no episode can claim any more."""
-        self._unclaimed.settle(self._is_over)
+        self._unclaimed.settle(self.is_over)
+
+    def is_over(self, epoch: int, at_ns: int, until_ns: int) -> bool:
+        """Whether no episode that holds `at_ns` can begin any more, before `until_ns`."""
+        return at_ns < self._sealed_until.get(epoch, BEFORE_ALL) or self._passed(epoch, until_ns)
 
     def sealed(self, episode: EpisodeWriter) -> None:
         """It is open no more; what comes for it is late."""
         self._open.remove(episode)
         until_ns = self._sealed_until.get(episode.epoch, BEFORE_ALL)
         self._sealed_until[episode.epoch] = max(until_ns, episode.end_ns)
-
-    def _is_over(self, epoch: int, at_ns: int, until_ns: int) -> bool:
-        return at_ns < self._sealed_until.get(epoch, BEFORE_ALL) or self._passed(epoch, until_ns)
 
     def _begin(self, epoch: int, span: EpisodeSpan, start_ns: int, limit_ns: int) -> EpisodeWriter:
         identity = UUID(bytes=uuid_utils.uuid7().bytes)

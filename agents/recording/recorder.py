@@ -8,11 +8,13 @@ import numpy as np
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.full_spool import FullSpool
+from sensorium.agents.recording.notes import Notes
 from sensorium.agents.recording.piece import Piece, counts_alone
 from sensorium.agents.recording.placing import MAX_EPISODE_BYTES, MAX_EPISODE_NS, Placing
 from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import Command, EpisodeSpan, Trigger
+from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.media import Media
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
@@ -65,6 +67,8 @@ class Recorder:
             max_episodes=max_episodes,
         )
         self._full = FullSpool(spool)
+        self.notes = Notes(self._episodes, trigger.place, lambda error: self._full.failed(error, self._episodes))
+        self._unheeded: set[str] = set()
         self._epoch = 0
         self._now_ns = BEFORE_ALL
         self.sealed: list[UUID] = []
@@ -143,6 +147,22 @@ class Recorder:
         if not self._trigger.command(name, outcome, at_ns) and name != "close":
             log.warning("%s: this trigger takes no commands; use `trigger: {kind: manual}`", name)
 
+    def mark(self, sensor: str, mark: Mark) -> None:
+        """Pass on to the trigger where a source says that an episode begins or ends."""
+        if not self._trigger.mark(sensor, mark) and sensor not in self._unheeded:
+            self._unheeded.add(sensor)
+            log.warning("sensor %r marks episodes; the trigger that heeds it is `trigger: {kind: source}`", sensor)
+        self._settle()
+
+    def note(self, note: SourceNote) -> None:
+        """Keep what a source noted until an episode holds its start, or none can any more."""
+        self.notes.put(self._epoch, note)
+        self._settle()
+
+    def count_unheard(self, n: int) -> None:
+        """`n` marks or notes were lost on their way here."""
+        self.notes.dropped += n
+
     def tick(self, now_ns: int | None) -> None:
         """Write what is encoded, and seal what is due (at `now_ns` of the device's clock, for live sensors)."""
         for episode in self._episodes:
@@ -162,6 +182,7 @@ class Recorder:
         self._settle()
         self._drop_queues()
         self.seal_all("truncated")
+        self.notes.stop()
         for state in self._streams.values():
             state.absence.stop(max(self._now_ns, self._last_ns(state.epoch)))
         self.persist()
@@ -221,6 +242,7 @@ class Recorder:
         """Place all that the trigger has decided, then seal what is complete."""
         for name, state in self._streams.items():
             self._release(name, state)
+        self.notes.settle(self._epoch)
         for episode in self._episodes:
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
             if episode.final and (late or self._episodes.crowded or self._passed(episode.epoch, episode.end_ns)):
@@ -340,6 +362,7 @@ class Recorder:
                 rest_ns = (state.passed_ns + 1, max(episode.end_ns, state.passed_ns + 1))
                 episode.place[state.entry.spec.name].add(Tally(estimated=True, lost_interval_ns=rest_ns))
                 reason = "truncated" if reason == "complete" else reason
+        self.notes.seal(episode)
         try:
             if episode.span.discard:
                 self._spool.discard(episode.id, "discarded by hand")

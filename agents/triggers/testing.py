@@ -14,7 +14,7 @@ Needs pytest and hypothesis.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, get_args
 
@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from sensorium.agents.triggers.config import TriggerConfig
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, Trigger
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Mark
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 
@@ -40,6 +41,9 @@ class Word(NamedTuple):
     outcome: str = ""
 
 
+Delivered = Block | tuple[str, Mark]
+
+
 class TriggerTests:
     """Tests of any trigger."""
 
@@ -49,6 +53,8 @@ class TriggerTests:
     """Streams that it cannot start with."""
     words: ClassVar[Sequence[Word]] = ()
     """What it is told meanwhile, if it is one that takes words."""
+    marks: ClassVar[Sequence[tuple[str, Mark]]] = ()
+    """What sensors mark meanwhile, by their names, in the order of the stamps, if it is a trigger that heeds marks."""
     expected: ClassVar[Sequence[tuple[int, int]]]
     """The spans [start_ns, end_ns) that it makes of the recording."""
 
@@ -114,13 +120,25 @@ class TriggerTests:
             assert all(self._start().command(word.name, word.outcome, word.at_ns) for word in self.words)
             return
         names = get_args(Command)
-        told = _Told(self._start())
-        for number, block in enumerate(_one_by_one(self.recording())):
+
+        def tell(number: int, block: Block, trigger: Trigger) -> None:
             name = names[number % len(names)]
-            assert not told.trigger.command(name, "success", int(block.captured_ns[-1])), f"takes {name!r}"
-            told.deliver(block)
-        told.end(spec.name for spec in self.specs)
-        assert told.decisions() == self._told([]).decisions()
+            assert not trigger.command(name, "success", int(block.captured_ns[-1])), f"takes {name!r}"
+
+        assert self._told([], meanwhile=tell).decisions() == self._told([]).decisions()
+
+    def test_marks(self) -> None:
+        """One that does not heed marks says so, and goes on as if none had come."""
+        if self.marks:
+            assert all(self._start().mark(sensor, mark) for sensor, mark in self.marks)
+            return
+
+        def tell(number: int, block: Block, trigger: Trigger) -> None:
+            at_ns = int(block.captured_ns[0])
+            mark = EpisodeEnd(at_ns, "success") if number % 2 else EpisodeBegin(at_ns)
+            assert not trigger.mark(block.stream.partition(".")[0], mark), "heeds marks"
+
+        assert self._told([], meanwhile=tell).decisions() == self._told([]).decisions()
 
     def test_reset(self) -> None:
         """After it every span is closed, and what was seen before changes nothing of what comes."""
@@ -132,8 +150,9 @@ class TriggerTests:
     def _start(self) -> Trigger:
         return self.config().start(self.specs)
 
-    def _delivery(self, data: st.DataObject) -> list[Block]:
-        """The recording in any cuts and any order that keeps each stream's own, a word before what is behind it."""
+    def _delivery(self, data: st.DataObject) -> list[Delivered]:
+        """The recording in any cuts and any order that keeps each stream's own, a word before what is behind it; and
+        marks at any time before the samples of their sensor at or behind them."""
         parts: dict[str, deque[Block]] = {}
         for block in self.recording():
             borders = data.draw(st.lists(st.integers(0, len(block)), max_size=5), f"borders of {block.stream}")
@@ -145,23 +164,29 @@ class TriggerTests:
             feeds = {stream: deque(_before(waiting, until_ns)) for stream, waiting in parts.items()}
             order = data.draw(st.permutations([stream for stream, feed in feeds.items() for _ in feed]), "order")
             delivery += [feeds[stream].popleft() for stream in order]
-        return delivery
+        early = data.draw(st.lists(st.integers(0, len(delivery)), min_size=len(self.marks), max_size=len(self.marks)))
+        return _with_marks(delivery, self.marks, early)
 
     def _told(
         self,
-        delivery: Sequence[Block],
+        delivery: Sequence[Delivered],
         *,
         ends: Sequence[int] = (),
         end: bool = True,
         trigger: Trigger | None = None,
+        meanwhile: Callable[[int, Block, Trigger], None] = lambda *_: None,
     ) -> "_Told":
         """What a trigger says of a delivery (none: in the order of stamps, one by one) and of the words in it."""
         told = _Told(self._start() if trigger is None else trigger)
         words = deque(self.words)
-        for number, block in enumerate(delivery or _one_by_one(self.recording())):
+        for number, block in enumerate(delivery or _with_marks(_one_by_one(self.recording()), self.marks)):
+            if not isinstance(block, Block):
+                told.trigger.mark(*block)
+                continue
             while words and words[0].at_ns <= block.captured_ns[0]:
                 word = words.popleft()
                 told.trigger.command(word.name, word.outcome, word.at_ns)
+            meanwhile(number, block, told.trigger)
             told.deliver(block)
             if number in ends:
                 told.end([block.stream])
@@ -198,7 +223,16 @@ class _Told:
     def decisions(self) -> set[tuple[Any, ...]]:
         """By stream and stamp, all that is known of its span in the end."""
         return {
-            (stream, stamp, span.start_ns, span.end_ns, span.event, span.outcome, span.discard)
+            (
+                stream,
+                stamp,
+                span.start_ns,
+                span.end_ns,
+                span.event,
+                span.outcome,
+                span.discard,
+                tuple(span.labels.items()),
+            )
             for stream, stamp, span in self.placed
             if span is not None
         }
@@ -217,6 +251,28 @@ class _Told:
 def _before(waiting: deque[Block], until_ns: int) -> Iterator[Block]:
     while waiting and waiting[0].captured_ns[0] < until_ns:
         yield waiting.popleft()
+
+
+def _with_marks(
+    blocks: Sequence[Block], marks: Sequence[tuple[str, Mark]], early: Sequence[int] = ()
+) -> list[Delivered]:
+    """Each mark just before the first block that holds a sample of its sensor at or behind it, or so much earlier."""
+    before: list[list[tuple[str, Mark]]] = [[] for _ in range(len(blocks) + 1)]
+    place = len(blocks)
+    for number, (sensor, mark) in reversed(list(enumerate(marks))):
+        of_it = (row for row, block in enumerate(blocks) if _is_of(block.stream, sensor))
+        latest = next((row for row in of_it if blocks[row].captured_ns[-1] >= mark.at_ns), len(blocks))
+        place = min(place, latest)
+        place -= min(place, early[number]) if early else 0
+        before[place].insert(0, (sensor, mark))
+    delivery: list[Delivered] = []
+    for place, here in enumerate(before):
+        delivery += [*here, *blocks[place : place + 1]]
+    return delivery
+
+
+def _is_of(stream: str, sensor: str) -> bool:
+    return stream == sensor or stream.startswith(f"{sensor}.")
 
 
 def _one_by_one(blocks: Sequence[Block]) -> list[Block]:

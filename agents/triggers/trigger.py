@@ -1,9 +1,11 @@
 """The trigger contract: it sees what is captured, and places every stamp in a span or in none."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
+from sensorium.drivers.marks import Label, Mark
 from sensorium.drivers.stream import Block
 
 FOREVER_NS = 2**63 - 1
@@ -16,7 +18,8 @@ Command = Literal["open", "close", "toggle", "discard"]
 class EpisodeSpan:
     """A half-open stretch of captured time to keep. Until it is `closed`, `end_ns` may still move.
 
-    `event` says in a word what opened it, `outcome` how it was judged by hand; one to `discard` is not delivered.
+    `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, and `labels` what the
+    source says of it; one to `discard` is not delivered.
     """
 
     start_ns: int
@@ -25,6 +28,7 @@ class EpisodeSpan:
     event: str = ""
     outcome: str = ""
     discard: bool = False
+    labels: Mapping[str, Label] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,11 @@ class Trigger(ABC):
     def command(self, name: Command, outcome: str, at_ns: int) -> bool:
         """A person's or program's word at a stamp; False if this trigger takes none."""
         del name, outcome, at_ns
+        return False
+
+    def mark(self, sensor: str, mark: Mark) -> bool:
+        """A source says where an episode begins or ends; False if this trigger does not heed it."""
+        del sensor, mark
         return False
 
     def reset(self) -> None:  # noqa: B027 (one that remembers nothing has nothing to forget)

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit, urlunsplit
 import cv2
 from pydantic import Field, model_validator
 
-from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.live.camera_file import file_camera
 from sensorium.drivers.live.camera_live import Capture, Image, LiveCamera
 from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps, Stamper, StreamStamps
-from sensorium.drivers.pacing import Pace
+from sensorium.drivers.pacing import Pace, Paced
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensorLost
 
@@ -90,7 +90,7 @@ class CameraConfig(DriverConfig):
         parts = urlsplit(str(self.source))
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
-    def open(self, name: str, base: Path) -> Driver:
+    def open(self, name: str, base: Path) -> LiveCamera | Paced:
         if self.place == "file":
             return file_camera(self._path(base), partial(self._spec, name), self.pace, gray=self.color == "gray")
         stamper: Stamper

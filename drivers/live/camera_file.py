@@ -11,7 +11,6 @@ import numpy as np
 
 from sensorium.drivers.batching import estimate_rate_hz
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.driver import Driver
 from sensorium.drivers.live.camera_live import Capture, Image, to_gray
 from sensorium.drivers.live.camera_stamps import position_ns
 from sensorium.drivers.pacing import Paced, Pacer, Source
@@ -26,7 +25,7 @@ _AGREES = 0.1
 Describe = Callable[[Image, float | None, str], StreamSpec]
 
 
-def file_camera(path: Path, describe: Describe, pace: float | Literal["fast"], *, gray: bool = False) -> Driver:
+def file_camera(path: Path, describe: Describe, pace: float | Literal["fast"], *, gray: bool = False) -> Paced:
     """Open `path`; `describe` makes the spec from its first frame, its rate and where the stamps come from.
 
     Raises:

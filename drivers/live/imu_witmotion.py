@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from sensorium.drivers.clock import Clock, live_clock
-from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.live import witmotion_protocol as wit
 from sensorium.drivers.live.witmotion_line import Line, open_port
 from sensorium.drivers.stream import Block, StreamSpec
@@ -55,7 +55,7 @@ class ImuWitmotionConfig(DriverConfig):
     frame: str = ""
     calibration: dict[str, Any] = Field(default_factory=dict)
 
-    def open(self, name: str, base: Path) -> Driver:  # noqa: ARG002 (a port is no path of the device file's folder)
+    def open(self, name: str, base: Path) -> "ImuWitmotion":  # noqa: ARG002 (a port is no path of the device file's folder)
         """Open the port alone and learn what the sensor sends (two cycles) and how fast (half a second more).
 
         A stated `rate_hz` is believed.

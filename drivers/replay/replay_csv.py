@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sensorium.drivers import pacing
 from sensorium.drivers.batching import Batcher, estimate_rate_hz, to_the_end
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.replay.mapping import MappedStream, Source
@@ -71,7 +71,7 @@ class ReplayCsvConfig(DriverConfig):
             raise ValueError(f"decimal and delimiter are both {self.decimal!r}; expected two different signs")
         return self
 
-    def open(self, name: str, base: Path) -> Driver:
+    def open(self, name: str, base: Path) -> Paced:
         """Read the titles and the first rows; the rest is read as it is due.
 
         Raises:

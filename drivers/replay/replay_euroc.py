@@ -17,7 +17,7 @@ import yaml
 
 from sensorium.drivers.batching import estimate_rate_hz, rows_source
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.replay.table import BadRows, read_rows
@@ -46,7 +46,7 @@ class ReplayEurocConfig(DriverConfig):
     pace: Pace = 1.0
     streams: tuple[str, ...] | None = None
 
-    def open(self, name: str, base: Path) -> Driver:
+    def open(self, name: str, base: Path) -> Paced:
         """Read tables and calibration, and one picture of each camera; pictures are decoded as they are due.
 
         Raises:

@@ -14,7 +14,7 @@ from pydantic import Field
 from sensorium.drivers import pacing
 from sensorium.drivers.batching import Batcher, estimate_rate_hz, to_the_end
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.replay.mapping import Channel, MappedStream, Source
@@ -57,7 +57,7 @@ class ReplayMcapConfig(DriverConfig):
     utc: bool = False
     pace: Pace = 1.0
 
-    def open(self, name: str, base: Path) -> Driver:
+    def open(self, name: str, base: Path) -> Paced:
         """Look at the first messages of every topic; the rest is read as it is due.
 
         Raises:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from sensorium.drivers.batching import estimate_rate_hz, rows_source
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer, merge
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.replay.mapping import MappedStream
@@ -81,7 +81,7 @@ class ReplayUlogConfig(DriverConfig):
     streams: dict[str, UlogStream] | None = None
     pace: Pace = 1.0
 
-    def open(self, name: str, base: Path) -> Driver:
+    def open(self, name: str, base: Path) -> Paced:
         """Read the log; of its topics only those that are taken.
 
         Raises:

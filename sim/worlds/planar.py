@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from sensorium.drivers.batching import BLOCK_NS
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import SensorLost
@@ -82,7 +82,7 @@ class SimPlanarConfig(DriverConfig):
 
     _pulled: "tuple[_World, Pacer] | None" = PrivateAttr(default=None)
 
-    def open(self, name: str, base: Path) -> Driver:  # noqa: ARG002 (a world needs no folder)
+    def open(self, name: str, base: Path) -> Paced:  # noqa: ARG002 (a world needs no folder)
         """Draw the texture, or go on with the world that was pulled; frames are rendered as they are due.
 
         Raises:

@@ -4,7 +4,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 import numpy as np
@@ -15,7 +15,8 @@ from sensorium.agents.capture import intake
 from sensorium.agents.capture.intake import Intake
 from sensorium.agents.device_file import check_device
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
-from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.driver import Delivery, DriverConfig
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Seal
@@ -35,7 +36,7 @@ class Plugged:
         self._lost = lost
         self._delivered = False
 
-    def read(self, timeout_s: float) -> Sequence[Block] | None:
+    def read(self, timeout_s: float) -> Sequence[Delivery] | None:
         if not self._delivered:
             self._delivered = True
             return [Block("imu", np.zeros(1, np.int64), np.zeros((1, *self.specs[0].shape)))]
@@ -196,6 +197,65 @@ def test_the_queue_holds_as_many_items_as_their_own_bytes_allow(
         assert after.lost == (Tally(lost={"overrun": lost}) if lost else Tally())
     finally:
         made.stop()
+
+
+def test_what_a_source_says_comes_in_its_order_and_what_it_must_not_costs_only_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Talkative(Plugged):
+        def read(self, timeout_s: float) -> Sequence[Delivery] | None:
+            if self._delivered:
+                return None
+            self._delivered = True
+            wrong: Any = "a text"
+            return [
+                EpisodeBegin(0),
+                Block("imu", np.zeros(1, np.int64), np.zeros((1, 3))),
+                EpisodeEnd(5, "a" * 1000),
+                SourceNote("event", "x", stream="gps", start_ns=3),
+                wrong,
+                SourceNote("event", "x", stream="imu", start_ns=3),
+                EpisodeEnd(5),
+            ]
+
+    made = Intake({"imu": Talkative(spec(100.0), lost=False)}, {}, fresh_account(), live=True)
+    made.start()
+    try:
+        arrivals = [made.take(10.0) for _ in range(5)]
+    finally:
+        made.stop()
+    said = [(each.said, each.unheard, each.block is not None, each.change) for each in arrivals if each]
+    assert said == [
+        (EpisodeBegin(0), 0, False, ""),
+        (None, 0, True, ""),
+        (SourceNote("event", "x", stream="imu", start_ns=3), 3, False, ""),
+        (EpisodeEnd(5), 0, False, ""),
+        (None, 0, False, "ended"),
+    ]
+    assert len([line for line in caplog.messages if "said what it must not" in line]) == 3
+
+
+def test_a_flood_of_notes_is_bounded_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Flood(Plugged):
+        def read(self, timeout_s: float) -> Sequence[Delivery] | None:
+            if self._delivered:
+                return None
+            self._delivered = True
+            return [SourceNote("event", "x", "v" * 1000, start_ns=n) for n in range(50)]
+
+    monkeypatch.setattr(intake, "MAX_QUEUED_BYTES", 20_000)
+    made = Intake({"imu": Flood(spec(100.0), lost=False)}, {}, fresh_account(), live=True)
+    made.start()
+    taken = unheard = 0
+    try:
+        while not made.exhausted:
+            if arrival := made.take(0.1):
+                taken += arrival.said is not None
+                unheard += arrival.unheard
+    finally:
+        made.stop()
+    assert unheard > 0
+    assert taken + unheard == 50
 
 
 class Scripted:

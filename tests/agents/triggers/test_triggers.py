@@ -21,7 +21,9 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.expression import ExpressionConfig
 from sensorium.agents.triggers.motion import MotionConfig
+from sensorium.agents.triggers.source import SourceConfig
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account, Note, Open, Seal
@@ -385,3 +387,64 @@ def test_a_word_to_a_trigger_that_takes_none_is_said(tmp_path: Path, caplog: pyt
     agent.open_episode()
     agent.run()
     assert "open: this trigger takes no commands; use `trigger: {kind: manual}`" in caplog.text
+
+
+# ---- source: what its sensor marks (how it cuts a recording is in test_triggers_conform.py)
+
+
+def test_an_episode_that_was_told_to_last_longer_than_its_source_is_not_cut_by_later_marks() -> None:
+    made = SourceConfig(kind="source", sensor="imu").start([IMU, CAM])
+    for mark in (EpisodeBegin(0), EpisodeEnd(100, "success")):
+        assert made.mark("imu", mark)
+    made.passed("imu", 50)
+    made.ended("imu")  # and is back
+    for mark in (EpisodeBegin(70), EpisodeEnd(80, "failure")):
+        made.mark("imu", mark)
+    made.passed("imu", 120)
+    (span,) = {made.place(stamp).span for stamp in (0, 50, 75, 85, 99)}
+    assert span is not None
+    assert (span.start_ns, span.end_ns, span.outcome) == (0, 100, "success")
+    assert made.place(100).span is None
+
+
+def test_marks_that_come_late_take_back_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    made = SourceConfig(kind="source").start([IMU])
+    made.passed("imu", 50)
+    assert made.place(50) == Placement(51)
+    made.mark("imu", EpisodeBegin(20))
+    made.passed("imu", 60)
+    assert made.place(50).span is None
+    span = made.place(51).span
+    assert span is not None
+    made.mark("imu", EpisodeEnd(55))
+    made.passed("imu", 70)
+    assert (span.start_ns, span.end_ns, span.closed) == (51, 61, True)
+    assert [line.split()[-3:] for line in caplog.messages] == [["31", "ns", "late"], ["6", "ns", "late"]]
+
+
+def test_a_source_whose_clock_is_set_back_begins_anew() -> None:
+    made = SourceConfig(kind="source").start([IMU])
+    made.mark("imu", EpisodeBegin(1000))
+    made.passed("imu", 1100)
+    span = made.place(1050).span
+    assert span is not None
+    made.reset()
+    assert span.closed
+    made.passed("imu", 10)
+    assert made.place(5).span is None
+    assert not made.place(11).decided
+
+
+def test_only_the_named_sensor_is_heeded_and_only_so_many_marks_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sensorium.agents.triggers.source.MAX_WAITING", 2)
+    made = SourceConfig(kind="source", sensor="imu").start([IMU, CAM])
+    assert not made.mark("cam", EpisodeBegin(0))
+    for mark in (EpisodeBegin(10), EpisodeEnd(20), EpisodeBegin(30)):
+        assert made.mark("imu", mark)
+    assert "over 2 marks of sensor 'imu'" in caplog.text
+    made.passed("imu", 100)
+    assert [made.place(stamp).span is not None for stamp in (10, 19, 20, 30, 99)] == [True, True, False, False, False]
+    with pytest.raises(ConfigError, match=r"trigger\.sensor: no sensor 'imuu', did you mean 'imu'\?"):
+        SourceConfig(kind="source", sensor="imuu").start([IMU, CAM])

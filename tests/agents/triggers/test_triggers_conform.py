@@ -11,8 +11,10 @@ from sensorium.agents.triggers.expression import ExpressionConfig
 from sensorium.agents.triggers.interval import IntervalConfig
 from sensorium.agents.triggers.manual import ManualConfig
 from sensorium.agents.triggers.motion import MotionConfig
+from sensorium.agents.triggers.source import SourceConfig
 from sensorium.agents.triggers.testing import TriggerTests, Word
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, Placement, Trigger
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Mark
 from sensorium.drivers.registry import kinds, model_of
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
@@ -83,6 +85,45 @@ class TestManual(OfRig):
         return ManualConfig(kind="manual", pre_roll_s=0.02, post_roll_s=0.01)
 
 
+class TestSource(OfRig):
+    """Marks of the IMU, which decides alone: a span, one that the next begin ends, an empty one, and one that is open
+    to the end."""
+
+    expected = ((100 * MS, 305 * MS), (400 * MS, 500 * MS), (500 * MS, 620 * MS), (950 * MS, 990 * MS + 1))
+    refused = ((CAMERA,), ())
+    marks = (
+        ("imu", EpisodeEnd(50 * MS, "of nothing")),
+        ("imu", EpisodeBegin(100 * MS, {"task": "pour", "attempt": 1})),
+        ("imu", EpisodeEnd(305 * MS, "success")),
+        ("imu", EpisodeBegin(400 * MS)),
+        ("imu", EpisodeBegin(500 * MS)),
+        ("imu", EpisodeEnd(620 * MS, "failure")),
+        ("imu", EpisodeBegin(700 * MS)),
+        ("imu", EpisodeEnd(700 * MS)),
+        ("imu", EpisodeBegin(950 * MS)),
+    )
+
+    def config(self) -> SourceConfig:
+        return SourceConfig(kind="source", sensor="imu")
+
+
+class TestSourceOfAny(OfRig):
+    """Both sensors mark; the last end stands behind all samples."""
+
+    expected = ((100 * MS, 305 * MS), (500 * MS, 620 * MS), (880 * MS, 2000 * MS))
+    marks = (
+        ("cam", EpisodeBegin(100 * MS)),
+        ("imu", EpisodeEnd(305 * MS, "success")),
+        ("imu", EpisodeBegin(500 * MS)),
+        ("cam", EpisodeEnd(620 * MS, "failure")),
+        ("imu", EpisodeBegin(880 * MS)),
+        ("imu", EpisodeEnd(2000 * MS, "success")),
+    )
+
+    def config(self) -> SourceConfig:
+        return SourceConfig(kind="source")
+
+
 def test_every_trigger_that_is_shipped_is_here() -> None:
     suites = [suite for name, suite in globals().items() if name.startswith("Test")]
     tested = {type(suite().config()) for suite in suites}
@@ -134,6 +175,9 @@ class Halves(Trigger):
         if self.broken == "obeys in secret":
             self.spans.setdefault(at_ns // (1000 * MS), EpisodeSpan(0, 500 * MS)).outcome = outcome
         return self.broken == "takes words"
+
+    def mark(self, sensor: str, mark: Mark) -> bool:
+        return self.broken == "heeds marks"
 
     def reset(self) -> None:
         if self.broken != "remembers":
@@ -199,6 +243,7 @@ def test_a_good_trigger_passes(check: str) -> None:
         ("stands still", "test_cuts_the_recording"),
         ("takes words", "test_commands"),
         ("obeys in secret", "test_commands"),
+        ("heeds marks", "test_marks"),
         ("remembers", "test_reset"),
     ],
 )

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sensorium.drivers.driver import Driver
 from sensorium.drivers.live import camera_file
 from sensorium.drivers.live.camera import CameraConfig, check_device
 from sensorium.drivers.live.camera_file import promised_frames
+from sensorium.drivers.live.camera_live import LiveCamera
+from sensorium.drivers.pacing import Paced
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
@@ -23,11 +24,14 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 VTEST_FRAMES = 795
 
 
-def camera(source: str | int, base: Path = Path(), **options: object) -> Driver:
+Opened = LiveCamera | Paced
+
+
+def camera(source: str | int, base: Path = Path(), **options: object) -> Opened:
     return CameraConfig.model_validate({"kind": "camera", "source": source, **options}).open("front", base)
 
 
-def take(driver: Driver, frames: int) -> list[Block]:
+def take(driver: Opened, frames: int) -> list[Block]:
     """At least `frames` frames; every block checked."""
     blocks: list[Block] = []
     while sum(map(len, blocks)) < frames:
@@ -37,7 +41,7 @@ def take(driver: Driver, frames: int) -> list[Block]:
     return blocks
 
 
-def drain(driver: Driver) -> list[Block]:
+def drain(driver: Opened) -> list[Block]:
     blocks: list[Block] = []
     while (got := driver.read(1.0)) is not None:
         blocks += got

@@ -20,6 +20,7 @@ from sensorium.drivers.driver import Driver
 from sensorium.drivers.live.camera import CameraConfig
 from sensorium.drivers.live.camera_live import LiveCamera
 from sensorium.drivers.live.camera_stamps import DeviceStamps
+from sensorium.drivers.pacing import Paced
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError, SensorLost
@@ -28,11 +29,14 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 VTEST_FRAMES = 795
 
 
-def camera(source: str | int, base: Path = Path(), **options: object) -> Driver:
+Opened = LiveCamera | Paced
+
+
+def camera(source: str | int, base: Path = Path(), **options: object) -> Opened:
     return CameraConfig.model_validate({"kind": "camera", "source": source, **options}).open("front", base)
 
 
-def take(driver: Driver, frames: int) -> list[Block]:
+def take(driver: Opened, frames: int) -> list[Block]:
     """At least `frames` frames; every block checked."""
     blocks: list[Block] = []
     while sum(map(len, blocks)) < frames:
@@ -42,7 +46,7 @@ def take(driver: Driver, frames: int) -> list[Block]:
     return blocks
 
 
-def lost_line(driver: Driver) -> str:
+def lost_line(driver: Opened) -> str:
     """The message with which the camera is lost."""
     try:
         while driver.read(0.5) is not None:

@@ -19,7 +19,7 @@ from witmotion.protocol import AccelerationMessage, AngularVelocityMessage
 from sensorium.drivers.discovery import SerialPort, probe
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.live import witmotion_protocol as wit
-from sensorium.drivers.live.imu_witmotion import ImuWitmotionConfig
+from sensorium.drivers.live.imu_witmotion import ImuWitmotion, ImuWitmotionConfig
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
@@ -100,7 +100,7 @@ def sensor(tmp_path: Path) -> Iterator[Sensor]:
 
 
 @contextmanager
-def opened(sensor: Sensor, **options: object) -> Iterator[Driver]:
+def opened(sensor: Sensor, **options: object) -> Iterator[ImuWitmotion]:
     driver = ImuWitmotionConfig.model_validate(
         {"kind": "imu-witmotion", "port": str(sensor.port), "rate_hz": 100, **options}
     ).open("imu", Path())
@@ -110,7 +110,7 @@ def opened(sensor: Sensor, **options: object) -> Iterator[Driver]:
         driver.close()
 
 
-def gather(driver: Driver, cycles: int) -> dict[str, list[Block]]:
+def gather(driver: ImuWitmotion, cycles: int) -> dict[str, list[Block]]:
     """Blocks until every stream has `cycles` samples, delivered or lost."""
     blocks: dict[str, list[Block]] = {spec.name: [] for spec in driver.specs}
     while min(sum(len(block) + block.lost_before for block in got) for got in blocks.values()) < cycles:
