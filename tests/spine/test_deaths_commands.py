@@ -110,6 +110,6 @@ def test_an_actor_that_is_killed_is_said_and_started_again(site: Site) -> None:
     actors = [each for each in psutil.process_iter() if is_actor_of(each, ingest.process.pid)]
     assert len(actors) == 1
     actors[0].kill()
-    ingest.until("the ingest's actor does not answer", 60.0)
+    ingest.until("the ingest's actor died, and Ray has started it again", 60.0)
     ingest.until(rf"ready tcp://127\.0\.0\.1:(?!{first}\n)(\d+)\n", 60.0)
     ingest.interrupt()

@@ -4,6 +4,7 @@ After a crash Ray runs only `__init__` again: what must live on is begun there.
 """
 
 import logging
+import secrets
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from sensorium.ingest.store import Store
 from sensorium.threads import Thread, Watch, reason
 
 POLL_S = 0.2
+PROCESS = secrets.token_hex(8)
+"""Tells this process from the one that ran an actor before a crash."""
 
 
 class AgentActor:
@@ -29,7 +32,8 @@ class AgentActor:
         self._thread = Thread("agent", "collects", self._agent.run, self._watch.tell)
 
     def status(self) -> dict[str, Any]:
-        """What the agent does now; `alive` until its thread has ended; `failure` names what ended it."""
+        """What the agent does now; `alive` until its thread has ended; `failure` names what ended it; `process`
+        is another after a crash."""
         return {**self._agent.status(), **_life(self._thread, self._watch)}
 
     def stop(self) -> None:
@@ -58,7 +62,7 @@ class IngestActor:
 
     def status(self) -> dict[str, Any]:
         """`state` (starting, up, stopped, failed), `address` once it accepts, its `stats`, and as of an agent `error`,
-        `alive` and `failure`."""
+        `alive`, `failure` and `process`."""
         ingest, life = self._ingest, _life(self._thread, self._watch)
         stats = {} if ingest is None else ingest.stats()
         return {
@@ -87,10 +91,10 @@ class IngestActor:
 
 
 def _life(thread: Thread, watch: Watch) -> dict[str, Any]:
-    alive, failure = thread.alive, watch.failure
+    life, failure = {"process": PROCESS, "alive": thread.alive, "failure": ""}, watch.failure
     if failure is None:
-        return {"alive": alive, "failure": ""}
-    return {"alive": alive, "failure": type(failure).__name__, "state": "failed", "error": reason(failure)}
+        return life
+    return life | {"failure": type(failure).__name__, "state": "failed", "error": reason(failure)}
 
 
 def _log_to_stderr() -> None:

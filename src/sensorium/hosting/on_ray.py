@@ -102,13 +102,14 @@ class _Actor:
         try:
             if self._told_to:  # again each time: one that was restarted meanwhile has not heard of it
                 self.call(self._told_to)
-            self._last = ray.get(self._handle.status.remote(), timeout=ANSWER_S)
+            before, self._last = self._last, ray.get(self._handle.status.remote(), timeout=ANSWER_S)
+            if self._last["process"] != before.get("process", self._last["process"]):
+                log.warning("the %s's actor died, and Ray has started it again", self._name)
         except ray.exceptions.ActorDiedError as error:
             why = str(error).strip().splitlines()[-1].strip()
             raise SensoriumError(f"the {self._name}'s actor is gone for good: {why}; start again") from error
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            if self._last["state"] not in ("starting", "restarting"):
-                log.warning("the %s's actor does not answer; if it died, Ray starts it again", self._name)
+            if self._last["state"] != "starting":
                 self._last = {**self._last, "state": "restarting", "alive": True}
         except ray.exceptions.RayTaskError as error:
             raise SensoriumError(f"the {self._name}'s actor failed: {error.cause}") from error

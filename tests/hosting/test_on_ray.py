@@ -1,0 +1,138 @@
+"""An actor's restarts, its end for good and a stop that takes too long, as whoever watches it is told; without Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from sensorium.errors import ConfigError, SensoriumError, SpoolError
+from sensorium.hosting import on_ray
+from sensorium.hosting.on_ray import RayAgent, RayIngest
+
+UP: dict[str, Any] = {"state": "collecting", "error": "", "alive": True, "failure": "", "process": "a"}
+GONE = ray.exceptions.ActorUnavailableError("gone for now", b"a" * 16)
+DEAD = ray.exceptions.ActorDiedError()
+DEAD.error_msg = "The actor died because of an error raised in its creation task\nValueError: x"
+
+
+class PlayedRay:
+    """Answers `status` from a script, whose last word stands, and keeps what else was called."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *script: object) -> None:
+        self.script = list(script)
+        self.called: list[tuple[str, tuple[object, ...]]] = []
+        self.placed: dict[str, Any] = {}
+        patch.setattr(ray, "remote", lambda _: self)
+        patch.setattr(ray, "get", self.get)
+
+    def options(self, **options: Any) -> "PlayedRay":
+        self.placed = options
+        return self
+
+    def remote(self, *_: object) -> "Handle":
+        return Handle(self)
+
+    def get(self, method: str, timeout: float) -> Any:
+        assert method == "status"
+        assert timeout <= 5.0
+        said = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+class Handle:
+    def __init__(self, played: PlayedRay) -> None:
+        self._played = played
+
+    def __getattr__(self, name: str) -> "Method":
+        return Method(self._played, name)
+
+
+class Method:
+    def __init__(self, played: PlayedRay, name: str) -> None:
+        self._played, self._name = played, name
+
+    def remote(self, *arguments: object) -> str:
+        if self._name != "status":
+            self._played.called.append((self._name, arguments))
+        return self._name
+
+
+def agent(patch: pytest.MonkeyPatch, *script: object) -> tuple[RayAgent, PlayedRay]:
+    played = PlayedRay(patch, *script)
+    return RayAgent({"device": "rig-1"}, Path(), drain_s=5.0), played
+
+
+def test_a_restart_is_said_and_meanwhile_the_last_status_stands(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    late = ray.exceptions.GetTimeoutError("late")
+    host, played = agent(monkeypatch, GONE, UP | {"episodes": 3}, GONE, late, UP | {"process": "b"})
+    assert played.placed == {"max_restarts": -1, "num_cpus": 0}
+    states = [host.status()["state"] for _ in range(2)]
+    assert states == ["starting", "collecting"]
+    for _ in range(2):
+        status = host.status()
+        assert (status["state"], status["alive"], status["episodes"]) == ("restarting", True, 3)
+    assert not caplog.messages
+    assert host.status()["state"] == "collecting"
+    assert caplog.messages == ["the agent's actor died, and Ray has started it again"]
+    host.status()
+    assert len(caplog.messages) == 1
+
+
+def test_one_that_is_gone_for_good_is_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, _ = agent(monkeypatch, UP, DEAD)
+    host.status()
+    with pytest.raises(SensoriumError, match="the agent's actor is gone for good: ValueError: x; start again"):
+        host.status()
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"), [("ConfigError", ConfigError), ("SpoolError", SpoolError), ("KeyError", SensoriumError)]
+)
+def test_what_ended_it_is_raised_as_what_it_was(
+    failure: str, kind: type[SensoriumError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = UP | {"state": "failed", "failure": failure, "error": "as it is"}
+    host, _ = agent(monkeypatch, failed, failed | {"alive": False})
+    assert host.status()["state"] == "failed", "it still ends"
+    with pytest.raises(kind, match=r"^as it is$") as raised:
+        host.status()
+    assert type(raised.value) is kind
+
+
+def test_it_is_told_to_stop_until_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that Ray restarts has not heard of it."""
+    host, played = agent(monkeypatch, GONE, UP)
+    host.stop()
+    assert played.called == [("stop", ())]
+    host.status()
+    host.abandon()
+    host.status()
+    assert [name for name, _ in played.called] == ["stop", "stop", "abandon", "abandon"]
+    host.command("close", "success")
+    assert played.called[-1] == ("command", ("close", "success"))
+
+
+def test_one_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "STOP_S", 0.0)
+    host, _ = agent(monkeypatch, UP)
+    host.stop()
+    host.status()
+    host.abandon()
+    with pytest.raises(SensoriumError, match="the agent did not end within 0 s of being told to"):
+        host.status()
+
+
+def test_an_ingest_says_its_address_or_why_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = PlayedRay(monkeypatch, UP | {"address": ""}, UP | {"address": "tcp://127.0.0.1:7707"})
+    host = RayIngest(Path("store"), "tcp://127.0.0.1:7707")
+    assert host.address() == "tcp://127.0.0.1:7707"
+    played.script = [UP | {"alive": True}, UP | {"alive": False}]
+    host.stop()
+    played.script = [UP | {"state": "failed", "failure": "ConfigError", "error": "in use", "alive": False}]
+    with pytest.raises(ConfigError, match="in use"):
+        host.address()
