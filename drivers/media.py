@@ -14,6 +14,7 @@ Shrink = Literal[1, 2, 4, 8]
 """By what both sides of a picture are divided."""
 
 JPEG = "image/jpeg"
+"""The media type of a JPEG."""
 _GRAY = {
     1: cv2.IMREAD_GRAYSCALE,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,

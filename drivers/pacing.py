@@ -24,6 +24,7 @@ Due = tuple[int, Block]
 """A block and the moment of its own clock, ns, at which a live sensor would have delivered it: its last stamp."""
 
 Source = Generator[Due, None, None]
+"""What is due, in its order. Closing it ends all that it opened."""
 
 
 class Pacer:

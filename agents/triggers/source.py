@@ -31,17 +31,17 @@ class SourceConfig(TriggerConfig):
         # a derived stream comes as far as the one that it is made of
         captured = [spec.name for spec in specs if not spec.derived_from]
         if self.sensor is None:
-            return Source(captured, None)
+            return Marked(captured, None)
         watched = [name for name in captured if name == self.sensor or name.startswith(f"{self.sensor}.")]
         if not watched:
             hint = nearest(self.sensor, [*captured, *(name.partition(".")[0] for name in captured)])
             raise ConfigError(
                 f"trigger.sensor: no sensor {self.sensor!r}{hint} (streams are: {', '.join(sorted(captured))})"
             )
-        return Source(watched, self.sensor)
+        return Marked(watched, self.sensor)
 
 
-class Source(Trigger):
+class Marked(Trigger):
     """Spans from a begin to the next end, or the next begin of any.
 
     A mark is known when its sensor's samples come to it, so a stamp is decided once the watched streams have passed it.

@@ -12,6 +12,7 @@ FOREVER_NS = 2**63 - 1
 """Later than any stamp."""
 
 Command = Literal["open", "close", "toggle", "discard"]
+"""A person's or program's word to a trigger that takes such."""
 
 
 @dataclass(eq=False, slots=True)

@@ -28,6 +28,11 @@ FACE = "The public face is for users; within, only the commands use it"
 
 FORBIDDEN = {
     ("hosting", "cli"): DOWN,
+    ("cli", "extend"): DOWN,
+    ("hosting", "extend"): DOWN,
+    ("agents", "extend"): DOWN,
+    ("drivers", "extend"): DOWN,
+    ("sim.worlds", "extend"): DOWN,
     ("agents", "hosting"): DOWN,
     ("agents", "ingest"): DOWN,
     ("agents", "sim"): DOWN,

@@ -81,6 +81,7 @@ class ItemCodec(StreamCodec):
 
 
 Codec = ChunkCodec | ItemCodec
+"""The codec of one stream, of either kind."""
 
 
 class CodecConfig(BaseModel):

@@ -1,0 +1,115 @@
+"""What drivers, filters, triggers and codecs of your own may import, and a promise that it stays.
+
+    from sensorium.extend import Block, DriverConfig, StreamSpec
+
+A package registers what it adds as entry points: in `sensorium.drivers`, `sensorium.filters` and `sensorium.triggers`
+by its `kind`, in `sensorium.codecs` by its `codec` in a device file. docs/extending.md leads through it.
+
+**The promise** holds for the names in `__all__`, for their parameters, attributes and methods that do not begin with
+an underscore, and for what their docstrings say. Nothing else in Sensorium is promised to those who import it.
+
+- A patch version changes none of it.
+- A minor version may add: names; parameters and fields that have a default; methods of a base class that do something
+  sensible where they are not overridden; kinds of what `Driver.read` may deliver. It never asks more of what you
+  wrote: no new abstract method, and no new test in a suite but of what its contract had promised before.
+- What is to go works on, with a `DeprecationWarning` that names what to use instead, for a minor version at least,
+  and CHANGELOG says so under *Extending*. After that a major version may take it away; before 1.0 a minor one may.
+- What is in files and on the wire (docs/store-format.md, docs/protocol.md) has versions of its own.
+
+The suites `DriverTests`, `FilterTests`, `TriggerTests` and `CodecTests` need pytest and hypothesis
+(`pip install 'sensorium[testing]'`), and are imported when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.triggers.config import EventTriggerConfig, TriggerConfig
+from sensorium.agents.triggers.events import EventSpans, EventTrigger
+from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, Placement, Trigger
+from sensorium.drivers.batching import Batcher, estimate_rate_hz, rows_source
+from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.driver import Delivery, Driver, DriverConfig
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
+from sensorium.drivers.media import JPEG, Media
+from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.codecs.contract import ChunkCodec, Codec, CodecConfig, ItemCodec
+from sensorium.episode.documents import Encoding, StreamEntry
+from sensorium.errors import ConfigError, Corrupt, SensoriumError, SensorLost
+from sensorium.perception.gray import check_pictures, gray
+
+if TYPE_CHECKING:
+    from sensorium.agents.filters.testing import FilterTests
+    from sensorium.agents.triggers.testing import TriggerTests, Word
+    from sensorium.drivers.testing import DriverTests
+    from sensorium.episode.codecs.testing import CodecTests
+
+__all__ = [
+    "FOREVER_NS",
+    "JPEG",
+    "Batcher",
+    "Block",
+    "ChunkCodec",
+    "Clock",
+    "Codec",
+    "CodecConfig",
+    "CodecTests",
+    "Command",
+    "ConfigError",
+    "Corrupt",
+    "Delivery",
+    "Driver",
+    "DriverConfig",
+    "DriverTests",
+    "Due",
+    "Encoding",
+    "EpisodeBegin",
+    "EpisodeEnd",
+    "EpisodeSpan",
+    "EventSpans",
+    "EventTrigger",
+    "EventTriggerConfig",
+    "FilterConfig",
+    "FilterTests",
+    "ItemCodec",
+    "Media",
+    "Pace",
+    "Paced",
+    "Pacer",
+    "Placement",
+    "SensorLost",
+    "SensoriumError",
+    "Source",
+    "SourceNote",
+    "StreamEntry",
+    "StreamSpec",
+    "Trigger",
+    "TriggerConfig",
+    "TriggerTests",
+    "Word",
+    "boottime_ns",
+    "check_pictures",
+    "estimate_rate_hz",
+    "gray",
+    "live_clock",
+    "merge",
+    "nearest",
+    "rows_source",
+]
+_SUITES = {
+    "CodecTests": "sensorium.episode.codecs.testing",
+    "DriverTests": "sensorium.drivers.testing",
+    "FilterTests": "sensorium.agents.filters.testing",
+    "TriggerTests": "sensorium.agents.triggers.testing",
+    "Word": "sensorium.agents.triggers.testing",
+}
+"""The modules that need pytest."""
+
+
+def __getattr__(name: str) -> Any:
+    """A suite, imported when it is first used: what collects has no pytest."""
+    if name not in _SUITES:
+        raise AttributeError(f"module 'sensorium.extend' has no attribute {name!r}")
+    return getattr(importlib.import_module(_SUITES[name]), name)
