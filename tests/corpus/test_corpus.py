@@ -89,9 +89,3 @@ def test_opening_imports_little(tmp_path: Path) -> None:
     assert sensorium.Corrupt is Corrupt
     with pytest.raises(AttributeError, match="no attribute 'opne'"):
         _ = sensorium.opne
-
-
-def test_every_public_name_is_there() -> None:
-    found = {name: getattr(sensorium, name) for name in sensorium.__all__}
-    assert all(each.__name__ == name for name, each in found.items() if name != "open")
-    assert sensorium.__all__ == sorted(sensorium.__all__)

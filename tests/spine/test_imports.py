@@ -1,5 +1,6 @@
 """Imports run down: import-linter looks at every module that there is, and each of its contracts can be broken."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ FACE = "The public face is for users; within, only the commands use it"
 
 FORBIDDEN = {
     ("hosting", "cli"): DOWN,
-    ("cli", "extend"): DOWN,
+    ("extend", "cli"): DOWN,
+    ("ingest", "extend"): DOWN,
+    ("corpus", "extend"): DOWN,
     ("hosting", "extend"): DOWN,
     ("agents", "extend"): DOWN,
     ("drivers", "extend"): DOWN,
@@ -57,6 +60,8 @@ FORBIDDEN = {
     ("sim.worlds", "episode"): WORLDS,
     ("sim.worlds", "link"): WORLDS,
     ("sim.worlds", "corpus"): WORLDS,
+    ("", "extend"): "What is for extensions, nothing here imports",
+    ("cli", "extend"): "What is for extensions, nothing here imports",
     ("agents", ""): FACE,
     ("sim.worlds", ""): FACE,
     ("drivers.stream", "drivers.driver"): CIRCLES,
@@ -66,6 +71,8 @@ FORBIDDEN = {
 
 ALLOWED = [
     ("cli.main", ""),
+    ("extend", "agents"),
+    ("extend", "ingest"),
     ("hosting", "agents"),
     ("hosting", "ingest"),
     ("agents", "corpus"),
@@ -130,3 +137,12 @@ def test_an_import_that_may_be_is_let_be(imports: grimp.ImportGraph, importer: s
 
 def test_every_contract_can_be_broken() -> None:
     assert {each["name"] for each in CONFIGURATION["contracts_options"]} == set(FORBIDDEN.values())
+
+
+def test_benchmarks_use_nothing_that_is_for_extensions() -> None:
+    benches = list((ROOT / "bench").glob("*.py"))
+    assert len(benches) > 5
+    for path in benches:
+        assert not re.search(r"^\s*(from|import) sensorium(\.| import .*\b)extend\b", path.read_text(), re.MULTILINE), (
+            path
+        )
