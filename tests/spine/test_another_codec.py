@@ -123,6 +123,21 @@ def test_a_flipped_bit_is_seen_by_our_reader_and_by_plain_zarr(tmp_path: Path, s
 
 
 @pytest.mark.usefixtures("theirs")
+@pytest.mark.parametrize(("stream", "codec"), [("sim.cam", "lossless"), ("sim.imu", "png")])
+def test_arrays_that_are_not_those_of_the_codec_are_corrupt(tmp_path: Path, stream: str, codec: str) -> None:
+    path = collected(tmp_path / "theirs", ENCODINGS)
+    episode = sensorium.open(path).query(order_by="start_ns")[0]
+    document = json.loads((episode.folder / "zarr.json").read_bytes())
+    about = document["consolidated_metadata"]["metadata"][stream]["attributes"]["sensorium"]
+    about["encoding"] = {"codec": codec}
+    about["spec"] |= {"dtype": "uint8", "shape": [48, 64]}
+    (episode.folder / "zarr.json").write_text(json.dumps(document))
+    damaged = sensorium.open(path).episode(episode.id).streams[stream]
+    with pytest.raises(Corrupt, match=f"stream '{stream}': its arrays are not those of {codec}"):
+        damaged[:]
+
+
+@pytest.mark.usefixtures("theirs")
 def test_over_the_link(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
     ingest = Ingest(store, "tcp://127.0.0.1:0")

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from numcodecs import blosc
 
 from sensorium.drivers.stream import DTYPES, StreamSpec
 from sensorium.episode.codecs.lossless import Lossless, LosslessConfig
@@ -69,3 +70,19 @@ def test_a_document_keeps_what_another_release_chose() -> None:
     codec.decode(codec.encode(samples), out)
     assert (out == samples).all()
     assert codec.pipeline[1]["configuration"]["cname"] == "zstd"
+
+
+def test_what_zarr_is_told_is_all_of_it() -> None:
+    """Readers ignore a wrong type size, so that none of them would tell."""
+    codec = Lossless(LosslessConfig().entry(spec("float64", (6,))))
+    configuration = {"typesize": 8, "cname": "zstd", "clevel": 1, "shuffle": "bitshuffle", "blocksize": 0}
+    assert codec.pipeline == [
+        {"name": "bytes", "configuration": {"endian": "little"}},
+        {"name": "blosc", "configuration": configuration},
+    ]
+
+
+def test_every_thread_compresses_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blosc, "use_threads", True)
+    Lossless(LosslessConfig().entry(spec()))
+    assert blosc.use_threads is False

@@ -1,5 +1,7 @@
 """Codecs are found by the name that documents give them, and their documents are those of format version 1."""
 
+from importlib.metadata import EntryPoint
+
 import msgspec
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.jpeg import JpegConfig
 from sensorium.episode.codecs.lossless import LosslessConfig
-from sensorium.episode.codecs.registry import codec_config, codec_kinds, codec_of
+from sensorium.episode.codecs.registry import GROUP, codec_config, codec_kinds, codec_of
 from sensorium.episode.documents import Encoding, StreamEntry
 from sensorium.errors import ConfigError
 
@@ -34,6 +36,15 @@ def test_it_is_looked_up_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None
     codec_config("lossless")
     monkeypatch.setattr("sensorium.episode.codecs.registry.model_of", None)
     assert codec_config("lossless") is LosslessConfig
+
+
+def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [EntryPoint("lost", "no_such_package:Config", GROUP), EntryPoint("other", "math:pi", GROUP)]
+    monkeypatch.setattr("sensorium.drivers.registry.entry_points", lambda **_: points)
+    with pytest.raises(ConfigError, match="cannot import no_such_package:Config: No module named 'no_such_package'"):
+        codec_config("lost")
+    with pytest.raises(ConfigError, match="'other': math:pi is not a CodecConfig; tell its author"):
+        codec_config("other")
 
 
 @pytest.mark.parametrize(
