@@ -282,6 +282,26 @@ def test_a_chunk_must_be_the_chunk_that_the_stream_says(
         take(start(small.episode), b"".join(seal_episode(small.episode, records)), 10)
 
 
+def test_chunks_of_more_than_memory_holds_are_refused_with_their_stream(
+    small: Any, seal_episode: Any, start: Any
+) -> None:
+    opened = of_stream(0, chunk_rows=1 << 23)(small.manifest)
+    with pytest.raises(PeerViolation, match=f"stream 'front': .* {1 << 23} a chunk, are over {256 << 20} bytes"):
+        take(start(small.episode), seal_episode(small.episode, [(opened, b"")])[0])
+
+
+def test_a_chunk_larger_than_any_is_not_written(small: Any, seal_episode: Any, start: Any) -> None:
+    records = list(small.records)
+    header, chunk = records[1]
+    records[1] = (header, chunk[:-4] + bytes(100_000) + chunk[-4:])
+    one, pieces = start(small.episode), seal_episode(small.episode, records)
+    take(one, pieces[0])
+    take(one, pieces[1][:-4])
+    assert not (one.folder / "front" / "data").exists()
+    with pytest.raises(PeerViolation, match="a chunk of 16 to 80 bytes in a payload of 100"):
+        take(one, pieces[1][-4:])
+
+
 def test_a_partial_chunk_is_the_last_of_its_stream(make_episode: Any, seal_episode: Any, start: Any) -> None:
     made = make_episode({"s": np.arange(11)})
     opened, first, last, seal = made.records

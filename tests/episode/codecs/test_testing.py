@@ -3,16 +3,16 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from sensorium.drivers.stream import Samples, StreamSpec
-from sensorium.episode.codecs.contract import Buffer, CodecConfig, Json
+from sensorium.episode.codecs.contract import Buffer, CodecConfig, ItemCodec, Json
 from sensorium.episode.codecs.testing import CodecTests
 from sensorium.episode.documents import StreamEntry
-from sensorium.errors import SensoriumError
+from sensorium.errors import Corrupt, SensoriumError
 from tests.episode.codecs.toys import Bare, BareConfig, Png, PngConfig, installed
 
 ROWS = StreamSpec(name="imu", modality="imu", dtype="int16", shape=(3,), rate_hz=32)
@@ -25,6 +25,7 @@ def _installed() -> Iterator[None]:
     with installed(
         bare=BareConfig,
         png=PngConfig,
+        packet=PacketConfig,
         faulty=FaultyConfig,
         broken=BrokenConfig,
         trusting=TrustingConfig,
@@ -42,6 +43,37 @@ class TestPng(CodecTests):
     config = PngConfig(level=1)
     holds = (PICTURE,)
     refuses = (ROWS, COLOUR)
+
+
+class Packet(ItemCodec):
+    """Items need not be pictures: each row by itself."""
+
+    media_type = "application/x-packet"
+
+    @property
+    def max_bytes(self) -> int:
+        return self.entry.spec.sample_bytes
+
+    def encode(self, samples: Samples) -> bytes:
+        return samples.tobytes()
+
+    def decode(self, item: Buffer, shrink: int = 1) -> Samples:
+        if len(item) != self.max_bytes:
+            raise Corrupt(f"{len(item)} bytes, expected {self.max_bytes}")
+        return np.frombuffer(item, self.entry.spec.dtype).reshape(self.entry.spec.shape)
+
+
+class PacketConfig(CodecConfig):
+    codec: Literal["packet"] = "packet"
+
+    @classmethod
+    def open(cls, entry: StreamEntry) -> Packet:
+        return Packet(entry)
+
+
+class TestPacket(CodecTests):
+    config = PacketConfig()
+    holds = (ROWS, PICTURE)
 
 
 class Faulty(Bare):

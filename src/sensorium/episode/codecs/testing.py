@@ -115,6 +115,7 @@ class CodecTests:
     def test_media_type(self) -> None:
         for codec, _ in self._each():
             assert codec.stores_items == isinstance(codec, ItemCodec) == bool(codec.media_type)
+            assert not codec.stores_items or codec.entry.chunk_rows == 1
             assert codec.media_type == "" or re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", codec.media_type)
             spec = codec.entry.spec
             assert codec.takes_items(codec.media_type, spec) == codec.stores_items
