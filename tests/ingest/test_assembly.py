@@ -302,6 +302,22 @@ def test_a_chunk_larger_than_any_is_not_written(small: Any, seal_episode: Any, s
         take(one, pieces[1][-4:])
 
 
+@pytest.mark.parametrize(("name", "other"), [("front", Items), ("pic", Chunk)])
+def test_a_record_is_of_the_kind_that_its_streams_codec_makes(
+    small: Any, seal_episode: Any, start: Any, name: str, other: type[Chunk | Items]
+) -> None:
+    number = [entry.spec.name for entry in small.manifest.streams].index(name)
+    records = list(small.records)
+    at = next(i for i, (header, _) in enumerate(records) if getattr(header, "stream", None) == number)
+    header, payload = records[at]
+    fields: dict[str, Any] = {name: getattr(header, name) for name in header.__struct_fields__ if name != "lengths"}
+    if other is Items:
+        fields["lengths"] = (len(payload),)  # a chunk of one frame would be one item
+    records[at] = (other(**fields), payload)
+    with pytest.raises(PeerViolation, match="of a stream of the other kind"):
+        take(start(small.episode), b"".join(seal_episode(small.episode, records)))
+
+
 def test_a_partial_chunk_is_the_last_of_its_stream(make_episode: Any, seal_episode: Any, start: Any) -> None:
     made = make_episode({"s": np.arange(11)})
     opened, first, last, seal = made.records
