@@ -138,9 +138,11 @@ class Ledger:
         return sealed and _ACCOUNTS.decode(sealed), given and _ACCOUNTS.decode(given)
 
     def ledgered(self, ordinals: list[int]) -> None:
-        """The server has noted that these ordinals were discarded."""
+        """The server has noted that these ordinals were discarded; of others that means nothing."""
         with self._lock, self._transaction():
-            self._db.executemany("UPDATE episodes SET ledgered = 1 WHERE ordinal = ?", [(n,) for n in ordinals])
+            self._db.executemany(
+                "UPDATE episodes SET ledgered = 1 WHERE ordinal = ? AND state = 'discarded'", [(n,) for n in ordinals]
+            )
 
     def discards(self) -> list[tuple[str, list[int]]]:
         """Ordinals discarded and not yet ledgered, by reason."""
@@ -162,6 +164,11 @@ class Ledger:
         """What became of an episode; None if the ledger does not know it."""
         rows = self._read("SELECT state FROM episodes WHERE episode = ?", (episode.bytes,))
         return rows[0][0] if rows else None
+
+    def sealed_digest(self, episode: UUID) -> tuple[State | None, bytes]:
+        """What became of an episode, None if it is not known, and its digest, empty if it was never sealed."""
+        rows = self._read("SELECT state, digest FROM episodes WHERE episode = ?", (episode.bytes,))
+        return (rows[0][0], rows[0][1] or b"") if rows else (None, b"")
 
     def ordinal(self, episode: UUID) -> int:
         """The ordinal of a known episode."""

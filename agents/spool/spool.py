@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.fates import Fates
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
 from sensorium.agents.spool.ledger import Ledger, Probe
@@ -27,8 +28,6 @@ from sensorium.episode.account import (
     Tally,
     accounts,
     copied,
-    given_up,
-    unreadable_place,
     withdraw,
 )
 from sensorium.episode.documents import Account, BetweenTotals, Open
@@ -83,6 +82,7 @@ class Spool:
             raise
         self.account = DeviceAccount(between, self._ledger.ordinals()[1])
         self._pending = Pending(held, self._folder.rejected_bytes())
+        self._fates = Fates(self._ledger, self.account)
         for episode, why in unreadable:
             self._set_aside(episode, why, "corrupt")
         self._commits = GroupCommit(self._growing_files, self._synced, died)
@@ -154,7 +154,7 @@ class Spool:
         with self._state:
             held = self._pending.get(episode)
             if held is not None:
-                self._give_up(held, why, fate)
+                self._fates.give_up(held, why, fate)
                 durable.remove(self._pending.remove(episode).path)
         self._folder.sync()
         self._tell()
@@ -211,16 +211,18 @@ class Spool:
         except OSError as error:
             raise SpoolError(f"{path}: cannot be read: {error.strerror}") from error
 
-    def committed(self, episode: UUID) -> None:
-        """The store has it: note that durably, then delete the file. Unknown episodes are ignored."""
+    def committed(self, episode: UUID, digest: bytes) -> bool:
+        """The store has it, with this digest: note that durably, then delete the file. This wins over a discard.
+
+        False, and nothing changed, where that is not of what was sealed here.
+        """
         with self._state:
-            if self._ledger.state(episode) == "discarded":
-                self._undo_discard(episode)
-            else:
-                self._ledger.committed(episode)
+            if not self._fates.commit(episode, digest):
+                return False
             if self._pending.get(episode) is not None:
                 durable.remove(self._pending.remove(episode).path)
         self._folder.sync()
+        return True
 
     def rejected(self, episode: UUID, code: str, reason: str) -> None:
         """The server refuses it for good: note why durably, and keep the file aside in `rejected/`.
@@ -331,35 +333,12 @@ class Spool:
         self._pending.begin(UUID(bytes=opening.episode), held, file)
         return file
 
-    def _give_up(self, held: Held, why: str, fate: str) -> None:
-        """Note durably that an episode is not delivered; its samples are between from now on."""
-        manifest = held.manifest
-        episode = UUID(bytes=manifest.episode)
-        said = self.account.open_accounts(episode) or self._ledger.accounts(episode)[0]
-        place = unreadable_place(manifest) if said is None else given_up(said, fate)
-        with self.account.changing() as between:
-            between.count(place)
-            between.restore(manifest.between)
-            self._ledger.discarded(episode, why, accounts(place), between)
-        self.account.replaced(episode, manifest.ordinal, said or {}, place)
-
-    def _undo_discard(self, episode: UUID) -> None:
-        """The store has an episode after all that was given up: its samples are in it, and not between."""
-        sealed, given = self._ledger.accounts(episode)
-        place = {stream: Tally.of(account) for stream, account in (given or {}).items()}
-        with self.account.changing() as between:
-            between.take_out(place)
-            self._ledger.committed(episode, between)
-        ordinal = self._ledger.ordinal(episode)
-        stored = {stream: Tally.of(account) for stream, account in (sealed or {}).items()}
-        self.account.replaced(episode, ordinal, given or {}, stored)
-
     def _set_aside(self, episode: UUID, why: str, fate: str) -> None:
         with self._state:
             held = self._pending.get(episode)
             if held is None:
                 return
-            self._give_up(held, why, fate)
+            self._fates.give_up(held, why, fate)
             target = self._folder.set_aside(held.path, str(episode), why)
             self._pending.remove(episode, aside=True)
         log.error("spool: episode %s: %s; kept at %s", episode, why, target)

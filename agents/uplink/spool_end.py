@@ -89,10 +89,8 @@ class SpoolEnd:
         match job:
             case jobs.OfferAll():
                 self.begin()
-            case jobs.Delete(episode, ordinal):
-                self._spool.committed(episode)
-                self._spool.ledgered([ordinal])
-                self.committed += 1
+            case jobs.Delete(episode, _, digest):
+                self.committed += self._spool.committed(episode, digest)
                 self._changed.set()
             case jobs.SetAside(episode, code, reason):
                 log.error("uplink: episode %s rejected (%s): %s", episode, code, reason)

@@ -85,3 +85,9 @@ def records(path: Path, episode: UUID) -> list[Record]:
 def records_in(path: Path) -> list[Record]:
     """Of a file in a spool, named by its episode."""
     return records(path, UUID(path.stem.partition("-")[2]))
+
+
+def commit(spool: Spool, episode: UUID) -> bool:
+    """As the uplink does when the ingest says that it has what the spool sealed."""
+    (digest,) = [waiting.digest for waiting in spool.waiting() if waiting.episode == episode]
+    return spool.committed(episode, digest)

@@ -286,7 +286,7 @@ class Device:
                     self.gave_up.append(why)
                     self.server.routes.pop(self.route, None)
                     self.connection += 1
-                case jobs.Delete(episode, ordinal):
+                case jobs.Delete(episode, ordinal, _):
                     assert self.server.committed[episode][1] == self.contents[episode]
                     self.waiting.pop(episode, None)
                     self.discards.pop(ordinal, None)

@@ -48,7 +48,7 @@ class Server:
                         self.stamps[record.header.stream] += np.frombuffer(record.header.captured_ns, "<i8").tolist()
                     elif isinstance(record.header, Seal):
                         self.seals.append(record.header)
-                self.spool.committed(waiting.episode)
+                assert self.spool.committed(waiting.episode, waiting.digest)
 
 
 def pipeline(spool: Spool, pool: EncoderPool, *, live: bool) -> tuple[Pipeline, Recorder]:

@@ -32,7 +32,7 @@ from sensorium.episode.documents import Account, Chunk, Note, Open, Seal
 from sensorium.episode.layout import checked
 from sensorium.episode.records import Record
 from sensorium.errors import SpoolFull
-from tests.agents.building import FRAMES, ROWS, add, manifest, records, rows
+from tests.agents.building import FRAMES, ROWS, add, commit, manifest, records, rows
 
 SECOND = 10**9
 
@@ -333,7 +333,7 @@ def test_a_full_spool_takes_nothing_and_loses_nothing(tmp_path: Path, pool: Enco
         spool.require(8 << 20)
     (first,) = episodes(spool)
     assert len(first.stamps["cam"]) == taken
-    spool.committed(spool.waiting()[0].episode)
+    assert commit(spool, spool.waiting()[0].episode)
     assert add(made, frames.between(taken, taken + 1), again=True) is None
     assert add(made, frames.between(taken + 1, 20)) is None
     assert made.full == ""

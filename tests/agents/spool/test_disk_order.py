@@ -14,7 +14,7 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account
 from sensorium.errors import SpoolError
-from tests.agents.building import begin, chunk
+from tests.agents.building import begin, chunk, commit
 from tests.effects import FULL, HeldDisk, commit_levels
 from tests.spine.commands import wait_for
 
@@ -105,7 +105,7 @@ def sealed(spool: Spool, n: int = 2) -> UUID:
 def settle(spool: Spool, episode: UUID, fate: str) -> None:
     match fate:
         case "committed":
-            spool.committed(episode)
+            assert commit(spool, episode)
         case "discard":
             spool.discard(episode, "by hand", "discarded")
         case "rejected":

@@ -11,7 +11,7 @@ from sensorium.agents.spool import group_commit
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode import durable
 from sensorium.episode.documents import Account
-from tests.agents.building import begin, chunk
+from tests.agents.building import begin, chunk, commit
 from tests.forgetful_disk import ForgetfulDisk
 
 
@@ -62,7 +62,7 @@ def test_power_lost_behind_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             file.seal("complete", {"imu": 5}, {"imu": Account(captured=5, stored=5)}, {}, 10**9)
             spool.flush()
         if number == 1:
-            spool.committed(episode)
+            assert commit(spool, episode)
         elif number == 2:
             spool.rejected(episode, "conflict", "said the server")
     look()

@@ -15,7 +15,7 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.episode.documents import Account, Open, Seal
 from sensorium.episode.records import Damage, Record, scan
 from sensorium.errors import Corrupt, SpoolError, SpoolFull
-from tests.agents.building import ROWS, begin, chunk, manifest, records
+from tests.agents.building import ROWS, begin, chunk, commit, manifest, records
 
 
 def fill(file: EpisodeFile, n: int) -> None:
@@ -69,7 +69,7 @@ def test_ordinals_count_on_and_every_one_has_a_fate(tmp_path: Path) -> None:
             seal(file, 1)
             spool.flush()
         if fate == "commit":
-            spool.committed(episode)
+            assert commit(spool, episode)
         elif fate == "reject":
             spool.rejected(episode, "conflict", "known with other content")
         elif fate == "discard":
@@ -89,9 +89,13 @@ def test_ordinals_count_on_and_every_one_has_a_fate(tmp_path: Path) -> None:
 
 
 def test_a_commit_wins_over_a_discard(spool: Spool) -> None:
-    episode, _ = begin(spool)
+    episode, file = begin(spool)
+    fill(file, 1)
+    seal(file, 1)
+    spool.flush()
+    (waiting,) = spool.waiting()
     spool.discard(episode, "evicted", "evicted")
-    spool.committed(episode)
+    assert spool.committed(episode, waiting.digest)
     assert spool.counts() == {"committed": 1, "discarded": 0, "pending": 0}
 
 

@@ -14,7 +14,7 @@ from sensorium.agents.spool import group_commit
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode.documents import Account, Seal
-from tests.agents.building import begin, chunk, records
+from tests.agents.building import begin, chunk, commit, records
 
 
 class SpoolMachine(RuleBasedStateMachine):
@@ -75,7 +75,7 @@ class SpoolMachine(RuleBasedStateMachine):
         if sealed:
             episode = data.draw(st.sampled_from(sorted(sealed)))
             if fate == "committed":
-                self.spool.committed(episode)
+                assert commit(self.spool, episode)
             else:
                 self.spool.rejected(episode, "conflict", "said the server")
             self.gone.add(episode)

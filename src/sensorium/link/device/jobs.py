@@ -25,10 +25,11 @@ class Disconnect:
 
 @dataclass(frozen=True)
 class Delete:
-    """The store has the episode, and that of this ordinal: tell the spool."""
+    """The server says that the store has the episode, with this digest: tell the spool, which may know better."""
 
     episode: UUID
     ordinal: int
+    digest: bytes
 
 
 @dataclass(frozen=True)

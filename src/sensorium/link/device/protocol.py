@@ -292,7 +292,7 @@ class DeviceLink:
             return
         self._departures.close(message.episode)
         self._failures = 0
-        self._jobs.append(jobs.Delete(episode, message.ordinal))
+        self._jobs.append(jobs.Delete(episode, message.ordinal, message.digest))
 
     def _rejected(self, message: wire.Rejected, _: int) -> None:
         self._departures.close(message.episode)

@@ -1,0 +1,59 @@
+"""The fate of an episode that leaves the spool: noted durably, its samples too, before its file goes."""
+
+import logging
+from uuid import UUID
+
+from sensorium.agents.spool.ledger import Ledger
+from sensorium.agents.spool.reopen import Held
+from sensorium.episode.account import DeviceAccount, Tally, accounts, given_up, unreadable_place
+
+log = logging.getLogger(__name__)
+
+
+class Fates:
+    """Called under the spool's lock."""
+
+    def __init__(self, ledger: Ledger, account: DeviceAccount) -> None:
+        self._ledger = ledger
+        self._account = account
+
+    def give_up(self, held: Held, why: str, fate: str) -> None:
+        """It is not delivered; its samples are between from now on."""
+        manifest = held.manifest
+        episode = UUID(bytes=manifest.episode)
+        said = self._account.open_accounts(episode) or self._ledger.accounts(episode)[0]
+        place = unreadable_place(manifest) if said is None else given_up(said, fate)
+        with self._account.changing() as between:
+            between.count(place)
+            between.restore(manifest.between)
+            self._ledger.discarded(episode, why, accounts(place), between)
+        self._account.replaced(episode, manifest.ordinal, said or {}, place)
+
+    def commit(self, episode: UUID, digest: bytes) -> bool:
+        """The store says that it has it, with this digest; False where that is not of what was sealed here.
+
+        Such a word changes nothing: an ingest that is wrong must not cost what it does not have.
+        """
+        state, sealed = self._ledger.sealed_digest(episode)
+        if state == "committed":
+            return True
+        if not sealed or sealed != digest:
+            why = "has another digest here" if sealed else "is not sealed" if state else "is not of this spool"
+            log.error("spool: the ingest says that episode %s is committed, which %s; kept", episode, why)
+            return False
+        if state == "discarded":
+            self._undo_discard(episode)
+        else:
+            self._ledger.committed(episode)
+        return True
+
+    def _undo_discard(self, episode: UUID) -> None:
+        """The store has an episode after all that was given up: its samples are in it, and not between."""
+        sealed, given = self._ledger.accounts(episode)
+        place = {stream: Tally.of(account) for stream, account in (given or {}).items()}
+        with self._account.changing() as between:
+            between.take_out(place)
+            self._ledger.committed(episode, between)
+        ordinal = self._ledger.ordinal(episode)
+        stored = {stream: Tally.of(account) for stream, account in (sealed or {}).items()}
+        self._account.replaced(episode, ordinal, given or {}, stored)
