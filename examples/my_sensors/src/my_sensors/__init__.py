@@ -1,0 +1,1 @@
+"""Sensors, filters and triggers of one's own, for Sensorium."""
