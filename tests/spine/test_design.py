@@ -1,4 +1,4 @@
-"""docs/design.md is true of the tree: what it points to exists, the walk of a block is short, every invariant has tests."""
+"""docs/design.md is true: what it points to exists, the walk of a block is short, every invariant has tests."""
 
 import re
 
