@@ -15,7 +15,7 @@ from uuid import UUID
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.store import Conflict, Store
-from sensorium.link.server.jobs import Begin, Commit, Drop, Job, NoteBetween, NoteDiscards, NoteSpool
+from sensorium.link.server.jobs import Begin, Commit, Drop, NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.transfer import Transfer
 from sensorium.threads import Pool, Told
@@ -53,7 +53,7 @@ class Staging:
             staged.assembly.discard()
         self._staged.clear()
 
-    def run(self, jobs: list[Job]) -> None:
+    def run(self, jobs: list[StoreJob]) -> None:
         """Start the jobs."""
         for job in jobs:
             self._submit(self._do, job)
@@ -103,7 +103,7 @@ class Staging:
             log.error("staging: %s", error)
         staged.syncing = False
 
-    def _do(self, job: Job) -> None:
+    def _do(self, job: StoreJob) -> None:
         answer: Callable[[int], None]
         try:
             answer = self._answer(job)
@@ -128,7 +128,7 @@ class Staging:
         self.run(jobs)
         self._wake()
 
-    def _answer(self, job: Job) -> Callable[[int], None]:
+    def _answer(self, job: StoreJob) -> Callable[[int], None]:
         """Do the job; what to tell the link of it."""
         link, store = self._link, self._store
         if isinstance(job, Begin):

@@ -14,14 +14,14 @@ PAUSE_S = 5.0
 # For the way of every DATA: in Python 3.11 a member of an enumeration is looked up more slowly than all else there.
 _SENDING, _PAUSED = OfferState.SENDING, OfferState.PAUSED
 
-Probes = Callable[[Sendable], Sequence[tuple[int, int, int]]]
+ProbesOf = Callable[[Sendable], Sequence[tuple[int, int, int]]]
 
 
 class Departures:
     """The open offers by episode id. What is to be said and done is put into `messages` and `jobs`."""
 
     def __init__(
-        self, session: DeviceSession, probes: Probes, messages: deque[wire.Message], jobs: deque[PumpJob]
+        self, session: DeviceSession, probes: ProbesOf, messages: deque[wire.Message], jobs: deque[PumpJob]
     ) -> None:
         self.open: dict[bytes, OpenOffer] = {}
         self._order: list[OpenOffer] = []

@@ -14,7 +14,7 @@ import msgspec
 from sensorium.episode.documents import BetweenTotals
 from sensorium.link import wire
 from sensorium.link.device import jobs
-from sensorium.link.device.departures import Departures, Probes
+from sensorium.link.device.departures import Departures, ProbesOf
 from sensorium.link.device.offer import Sendable
 from sensorium.link.device.session import DeviceSession
 from sensorium.link.machine import Machine
@@ -72,7 +72,7 @@ class DeviceLink:
         spool_id: str,
         boot_id: str,
         ordinals: Callable[[], tuple[int, int]],
-        probes: Probes,
+        probes: ProbesOf,
         random: Callable[[], float],
     ) -> None:
         self.state = LinkState.DOWN

@@ -66,4 +66,4 @@ class NoteSpool:
     next_ordinal: int
 
 
-Job = Begin | Commit | Drop | NoteDiscards | NoteBetween | NoteSpool
+StoreJob = Begin | Commit | Drop | NoteDiscards | NoteBetween | NoteSpool

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from sensorium.link import wire
-from sensorium.link.server.jobs import Job
+from sensorium.link.server.jobs import StoreJob
 from sensorium.link.server.session import ServerSession
 
 MAX_DEVICES = 4096
@@ -24,7 +24,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.messages: list[tuple[bytes, wire.Message]] = []
-        self.jobs: list[Job] = []
+        self.jobs: list[StoreJob] = []
         self.lines: list[str] = []
         self.counters: Counter[str] = Counter()
         self.devices: dict[str, DeviceFigures] = {}

@@ -13,7 +13,7 @@ from sensorium.errors import ConfigError, PeerViolation
 from sensorium.link import wire
 from sensorium.link.server.arrivals import Arrivals, Stored
 from sensorium.link.server.credit import CreditPool
-from sensorium.link.server.jobs import Job, NoteBetween, NoteDiscards, NoteSpool
+from sensorium.link.server.jobs import NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent
@@ -59,7 +59,7 @@ class ServerLink:
         messages, self.out.messages = self.out.messages, []
         return messages
 
-    def take_jobs(self) -> list[Job]:
+    def take_jobs(self) -> list[StoreJob]:
         """The work on the store to start now."""
         jobs, self.out.jobs = self.out.jobs, []
         return jobs

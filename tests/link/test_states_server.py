@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sensorium.link import wire
-from sensorium.link.server.jobs import Begin, Commit, Drop, Job, NoteDiscards, NoteSpool
+from sensorium.link.server.jobs import Begin, Commit, Drop, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.session import SESSION, ServerSession, SessionState
@@ -77,7 +77,7 @@ class ServerEnd(RuleBasedStateMachine):
         self.now_ns = 0
         self.calm = 0
         self.stored: dict[UUID, Stored] = {}
-        self.asked: list[Job] = []
+        self.asked: list[StoreJob] = []
         self.writing: tuple[Transfer, int, int] | None = None
         self.received: Counter[int] = Counter()
         self.wants: dict[bytes, wire.Want] = {}
@@ -373,7 +373,7 @@ class ServerEnd(RuleBasedStateMachine):
             self.asked.remove(job)
             self.answer(job, {Begin: "begun", Commit: "committed", Drop: "dropped"}.get(type(job), ""))
 
-    def answer(self, job: Job, how: str) -> None:
+    def answer(self, job: StoreJob, how: str) -> None:
         if isinstance(job, NoteDiscards):
             self.link.ledgered(job.session, job.ordinals, [], self.now_ns)
         elif isinstance(job, Begin | Commit | Drop):
@@ -512,11 +512,11 @@ class ServerEnd(RuleBasedStateMachine):
         message = kind(session=session.number, **about)
         self.link.receive(session.route, session.user_id, message, self.now_ns)
 
-    def jobs_of(self, episode: UUID) -> list[Job]:
+    def jobs_of(self, episode: UUID) -> list[StoreJob]:
         return [j for j in self.asked if isinstance(j, Begin | Commit | Drop) and j.episode == episode]
 
 
 ServerEnd.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestServerEnd = ServerEnd.TestCase
