@@ -40,6 +40,7 @@ class RecordOrder:
         self.manifest: Open | None = None
         self.seal: Seal | None = None
         self.streams: list[StreamProgress] = []
+        self._where = f"episode {episode}"
         self._last_number = -1
         self._gap = False
         self._stamp_bytes = 0
@@ -56,12 +57,14 @@ class RecordOrder:
         Raises:
             PeerViolation: it may not, or its header does not decode.
         """
-        where = f"episode {self.episode}, record {begun.number}"
+        where = f"{self._where}, record {begun.number}"
         self._admit_document_bytes(begun, where)
         try:
             header = begun.decode()
         except Corrupt as error:
             raise PeerViolation(f"{where}: {error}") from error
+        if self.seal is not None:
+            raise PeerViolation(f"{where}: it follows SEAL")
         if begun.number <= self._last_number:
             raise PeerViolation(f"{where}: it follows record {self._last_number}")
         if isinstance(header, Open) != (self.manifest is None) or (isinstance(header, Open) and begun.number):

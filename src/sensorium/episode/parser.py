@@ -12,7 +12,6 @@ This is the one place that knows how a record is framed; `records` reads and wri
 import enum
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -96,8 +95,7 @@ def checksum(episode: bytes, *parts: Buffer) -> int:
     return crc
 
 
-@dataclass(frozen=True, slots=True)
-class RecordBegun:
+class RecordBegun(NamedTuple):
     """A record whose header has come whole; none of it is checked before its `RecordEnded`. `offset` is its place."""
 
     kind: Kind
@@ -115,8 +113,7 @@ class RecordBegun:
         return header
 
 
-@dataclass(frozen=True, slots=True)
-class RecordEnded:
+class RecordEnded(NamedTuple):
     """The record that was begun is whole and its checksum holds; the next begins at `end`."""
 
     kind: Kind
