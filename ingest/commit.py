@@ -74,8 +74,9 @@ class Committer:
             return
         durable.make_folder(self._store / EPISODES / month)
         durable.make_folder(self._store / COMMITS / month)
-        document = msgspec.json.encode(group({}))
-        durable.publish(self._store / EPISODES / month / "zarr.json", document, self._staging)
+        about = self._store / EPISODES / month / "zarr.json"
+        if not about.exists():
+            durable.publish(about, msgspec.json.encode(group({})), self._staging)
         self._months.add(month)
 
     def set_orphan_aside(self, folder: Path) -> None:

@@ -43,8 +43,9 @@ def lock_folder(path: Path) -> int:
             check_store_version(path)
         for name in (EPISODES, COMMITS, STAGING, QUARANTINE):
             durable.make_folder(path / name)
-        about = group({"sensorium": {"format_version": FORMAT_VERSION}})
-        durable.publish(root, msgspec.json.encode(about), path / STAGING)
+        if not root.exists():
+            about = group({"sensorium": {"format_version": FORMAT_VERSION}})
+            durable.publish(root, msgspec.json.encode(about), path / STAGING)
     except BlockingIOError as error:
         os.close(lock)
         raise StoreError(f"{path}: another ingest writes this store; stop it, or give another folder") from error

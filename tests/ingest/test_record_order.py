@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.episode.documents import Chunk, Open
+from sensorium.episode.documents import Chunk, Note, Open
 from sensorium.episode.parser import KIND_OF, Header, Kind, RecordBegun
 from sensorium.errors import PeerViolation
 from sensorium.ingest.record_order import RecordOrder
@@ -40,6 +40,22 @@ def test_a_whole_episode_is_in_order() -> None:
     assert order.manifest == MADE.manifest
     assert order.seal == MADE.records[-1][0]
     assert [(each.rows, each.ended) for each in order.streams] == [(20, True), (3, False)]
+
+
+@pytest.mark.parametrize("which", range(len(MADE.records)))
+def test_nothing_follows_a_seal(which: int) -> None:
+    header, payload = MADE.records[which]
+    with pytest.raises(PeerViolation, match="it follows SEAL"):
+        run(MADE, len(MADE.records)).admit(begun(len(MADE.records), header, len(payload)))
+
+
+@pytest.mark.parametrize("header", [MADE.manifest, Note(kind="event", name="x"), MADE.records[-1][0]])
+def test_a_document_has_no_payload(header: Header) -> None:
+    order = run(MADE, 0 if isinstance(header, Open) else len(MADE.records) - 1)
+    number = 0 if isinstance(header, Open) else len(MADE.records) - 1
+    with pytest.raises(PeerViolation, match="hold a payload"):
+        order.admit(begun(number, header, 1))
+    order.admit(begun(number, header, 0))
 
 
 @settings(deadline=None, max_examples=60)

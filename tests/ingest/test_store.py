@@ -419,6 +419,25 @@ def test_every_file_and_folder_is_synced_before_the_rename(made: Any, tmp_path: 
     assert renamed < parent < log.index(("fsync", temporary)) < link < commits
 
 
+def test_a_store_on_a_full_disk_can_be_opened(made: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Else what a crash left in its staging, which fills the disk, could never be removed."""
+    with Store.open(tmp_path) as store:
+        commit(store, made)
+    (tmp_path / ".staging" / "left").mkdir()
+
+    class FullDisk:
+        def __getattr__(self, name: str) -> Any:
+            return self.full if name in ("write", "writev", "pwrite") else getattr(os, name)
+
+        def full(self, *_: Any) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "os", FullDisk())
+    with Store.open(tmp_path) as store:
+        assert store.state(made.episode) is not None
+        assert not list(store.staging.iterdir())
+
+
 def test_an_unreadable_record_stops_the_start_with_its_name(made: Any, tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         record = commit(store, made)
