@@ -8,7 +8,7 @@ from typing import Any, Generic
 import msgspec
 import numpy as np
 
-from sensorium.agents.filters.filter import FilterConfig, State
+from sensorium.agents.filters.filter import FilterConfig, FilterState
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
@@ -40,11 +40,11 @@ class Filtered:
 
 
 @dataclass(slots=True)
-class _Stage(Generic[State]):
+class _Stage(Generic[FilterState]):
     """One filter of a stream, with its state and the spec of what it makes."""
 
-    config: FilterConfig[State]
-    state: State
+    config: FilterConfig[FilterState]
+    state: FilterState
     spec: StreamSpec
 
     def step(self, block: Block) -> tuple[Block, Block]:
@@ -119,7 +119,9 @@ class FilterChain:
         return [Filtered(block.stream, left, dropped), *derived]
 
 
-def _stage(config: FilterConfig[State], spec: StreamSpec, place: str, fed: Mapping[str, StreamSpec]) -> _Stage[State]:
+def _stage(
+    config: FilterConfig[FilterState], spec: StreamSpec, place: str, fed: Mapping[str, StreamSpec]
+) -> _Stage[FilterState]:
     if config.into in fed:
         raise ConfigError(f"{place}.into: there is a stream {config.into!r} already, choose another name")
     try:

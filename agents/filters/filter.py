@@ -6,18 +6,19 @@ from pydantic import BaseModel, ConfigDict
 
 from sensorium.drivers.stream import Block, StreamSpec
 
-State = TypeVar("State")
+FilterState = TypeVar("FilterState")
 
 
-class FilterConfig(BaseModel, Generic[State]):
+class FilterConfig(BaseModel, Generic[FilterState]):
     """What stands under `filters:` in a device file; a filter's own model adds its parameters and its step.
 
     A filter passes, changes, annotates (`Block.scores`) or drops samples, one stream at a time. It holds no state:
     `step(state, block)` returns the next state and what is left of the block (None: nothing); what it returns must not
-    depend on how the samples were cut into blocks. `State` is a frozen type of the filter's own, or None. A block may
-    be empty and report a loss alone. The chain counts what was dropped under `kind`, and hands on `lost_before` where
-    nothing is left. With `into` the filter leaves its stream alone, and what it makes becomes a derived stream of that
-    name, with the losses that its blocks state.
+    depend on how the samples were cut into blocks. The state is a frozen type of the filter's own, or None: the one in
+    `FilterConfig[...]`. A block may be empty and report a loss alone, and may hold encoded items: `block.data` and
+    `block.pixels` decode them. The chain counts what was dropped under `kind`, and hands on `lost_before` where nothing
+    is left. With `into` the filter leaves its stream alone, and what it makes becomes a derived stream of that name,
+    with the losses that its blocks state.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,10 +34,10 @@ class FilterConfig(BaseModel, Generic[State]):
         """
         return spec
 
-    def start(self, spec: StreamSpec) -> State:
+    def start(self, spec: StreamSpec) -> FilterState:
         """The state before the first block."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it starts with")
 
-    def step(self, state: State, block: Block) -> tuple[State, Block | None]:
+    def step(self, state: FilterState, block: Block) -> tuple[FilterState, Block | None]:
         """The next state, and what is left of `block`. Neither is changed."""
         raise NotImplementedError(f"{type(self).__name__} has no step")

@@ -41,7 +41,7 @@ class Word(NamedTuple):
     outcome: str = ""
 
 
-Delivered = Block | tuple[str, Mark]
+Fed = Block | tuple[str, Mark]
 
 
 class TriggerTests:
@@ -150,7 +150,7 @@ class TriggerTests:
     def _start(self) -> Trigger:
         return self.config().start(self.specs)
 
-    def _delivery(self, data: st.DataObject) -> list[Delivered]:
+    def _delivery(self, data: st.DataObject) -> list[Fed]:
         """The recording in any cuts and any order that keeps each stream's own, a word before what is behind it; and
         marks at any time before the samples of their sensor at or behind them."""
         parts: dict[str, deque[Block]] = {}
@@ -169,15 +169,15 @@ class TriggerTests:
 
     def _told(
         self,
-        delivery: Sequence[Delivered],
+        delivery: Sequence[Fed],
         *,
         ends: Sequence[int] = (),
         end: bool = True,
         trigger: Trigger | None = None,
         meanwhile: Callable[[int, Block, Trigger], None] = lambda *_: None,
-    ) -> "_Told":
+    ) -> "_Listener":
         """What a trigger says of a delivery (none: in the order of stamps, one by one) and of the words in it."""
-        told = _Told(self._start() if trigger is None else trigger)
+        told = _Listener(self._start() if trigger is None else trigger)
         words = deque(self.words)
         for number, block in enumerate(delivery or _with_marks(_one_by_one(self.recording()), self.marks)):
             if not isinstance(block, Block):
@@ -197,7 +197,7 @@ class TriggerTests:
         return told
 
 
-class _Told:
+class _Listener:
     """A trigger that is told of blocks as a recorder does, and what it said of every stamp."""
 
     def __init__(self, trigger: Trigger) -> None:
@@ -253,9 +253,7 @@ def _before(waiting: deque[Block], until_ns: int) -> Iterator[Block]:
         yield waiting.popleft()
 
 
-def _with_marks(
-    blocks: Sequence[Block], marks: Sequence[tuple[str, Mark]], early: Sequence[int] = ()
-) -> list[Delivered]:
+def _with_marks(blocks: Sequence[Block], marks: Sequence[tuple[str, Mark]], early: Sequence[int] = ()) -> list[Fed]:
     """Each mark just before the first block that holds a sample of its sensor at or behind it, or so much earlier."""
     before: list[list[tuple[str, Mark]]] = [[] for _ in range(len(blocks) + 1)]
     place = len(blocks)
@@ -265,7 +263,7 @@ def _with_marks(
         place = min(place, latest)
         place -= min(place, early[number]) if early else 0
         before[place].insert(0, (sensor, mark))
-    delivery: list[Delivered] = []
+    delivery: list[Fed] = []
     for place, here in enumerate(before):
         delivery += [*here, *blocks[place : place + 1]]
     return delivery

@@ -7,7 +7,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from sensorium.drivers.replay.units import to_si
 from sensorium.drivers.stream import StreamSpec
 
-Source = str | int
+FieldName = str | int
 """A column by its title or its number from 0, or a field by its path."""
 
 
@@ -16,7 +16,7 @@ class Channel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    field: Source = Field(validation_alias=AliasChoices("field", "column"))
+    field: FieldName = Field(validation_alias=AliasChoices("field", "column"))
     unit: str = ""
 
 
@@ -25,13 +25,13 @@ class MappedStream(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channels: dict[str, Source | Channel] = Field(min_length=1)
+    channels: dict[str, FieldName | Channel] = Field(min_length=1)
     modality: str = "table"
     rate_hz: float | None = Field(default=None, gt=0)
     frame: str = ""
 
     @property
-    def fields(self) -> list[Source]:
+    def fields(self) -> list[FieldName]:
         """Where each channel comes from."""
         return [one.field if isinstance(one, Channel) else one for one in self.channels.values()]
 

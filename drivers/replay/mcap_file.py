@@ -44,7 +44,7 @@ class Logged:
     data: bytes | None
 
 
-Found = tuple[int, list[tuple[int, int, bytes | None]]]
+Stored = tuple[int, list[tuple[int, int, bytes | None]]]
 """Messages that stand together in a file: the earliest log time, and (log time, channel id, data) of each."""
 
 
@@ -99,7 +99,7 @@ class McapFile:
             self.topics = {channel.topic for channel in self._channels.values() if counts.get(channel.id)}
         return sorted(summary.chunk_indexes, key=lambda index: (index.message_start_time, index.chunk_start_offset))
 
-    def _indexed(self, file: IO[bytes], indexes: Iterable[ChunkIndex]) -> Iterator[Found]:
+    def _indexed(self, file: IO[bytes], indexes: Iterable[ChunkIndex]) -> Iterator[Stored]:
         for index in indexes:
             file.seek(index.chunk_start_offset)
             records = StreamReader(file, skip_magic=True, emit_chunks=True).records
@@ -122,7 +122,7 @@ class McapFile:
             log.warning("%s: %s: messages of a damaged chunk cannot be counted", self._path, error)
         return held
 
-    def _linear(self, file: IO[bytes]) -> Iterator[Found]:
+    def _linear(self, file: IO[bytes]) -> Iterator[Stored]:
         file.seek(0)
         records = StreamReader(file, emit_chunks=True).records
         at = 0
@@ -174,7 +174,7 @@ class McapFile:
         self._said = True
 
 
-def _in_order(found: Iterator[Found]) -> Iterator[tuple[int, int, bytes | None]]:
+def _in_order(found: Iterator[Stored]) -> Iterator[tuple[int, int, bytes | None]]:
     """Messages by log time; those that the next group may precede wait for it. Equal times keep the file's order."""
     waiting: list[tuple[int, int, int, bytes | None]] = []
     count = 0

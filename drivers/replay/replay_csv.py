@@ -22,7 +22,7 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.replay.mapping import MappedStream, Source
+from sensorium.drivers.replay.mapping import FieldName, MappedStream
 from sensorium.drivers.replay.table import BadRows, decimal_ns, read_rows
 from sensorium.drivers.replay.units import TIME_NS
 from sensorium.drivers.stream import StreamSpec
@@ -38,7 +38,7 @@ class TimeColumn(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    column: Source
+    column: FieldName
     unit: Literal["s", "ms", "us", "ns", "iso"] = "s"
 
 
@@ -185,7 +185,7 @@ class _Table:
                         if sample is not None:
                             yield from batcher.add(one.spec.name, stamp_ns, sample)
 
-    def _place(self, column: Source) -> int:
+    def _place(self, column: FieldName) -> int:
         if isinstance(column, int):
             if 0 <= column < self._width:
                 return column

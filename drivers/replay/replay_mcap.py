@@ -17,7 +17,7 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.replay.mapping import Channel, MappedStream, Source
+from sensorium.drivers.replay.mapping import Channel, FieldName, MappedStream
 from sensorium.drivers.replay.ros_messages import IMAGES, KNOWN, field_reader, image, stamp_ns
 from sensorium.drivers.replay.table import BadRows
 from sensorium.drivers.stream import Samples, StreamSpec
@@ -38,7 +38,7 @@ class McapStream(MappedStream):
     """A stream of `topic`: its fields as `channels`, or without them what its message type is known to be."""
 
     topic: str
-    channels: dict[str, Source | Channel] = Field(default_factory=dict)
+    channels: dict[str, FieldName | Channel] = Field(default_factory=dict)
 
 
 class ReplayMcapConfig(DriverConfig):

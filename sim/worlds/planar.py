@@ -20,7 +20,7 @@ from sensorium.sim.worlds.scene import BODY_FROM_CAMERA, PlanarScene
 from sensorium.sim.worlds.trajectory import Trajectory
 
 SECOND_NS = 1_000_000_000
-Rate = Annotated[float, Field(gt=0, le=100_000)]
+RateHz = Annotated[float, Field(gt=0, le=100_000)]
 Side = Annotated[int, Field(ge=8, le=8192)]
 
 _POSE = ("px", "py", "pz", "qw", "qx", "qy", "qz")
@@ -39,8 +39,8 @@ class RateChange(_Incident):
     """From `at_s` on sensors run at these rates; one that is left out keeps its own."""
 
     at_s: Positive
-    camera_hz: Rate | None = None
-    imu_hz: Rate | None = None
+    camera_hz: RateHz | None = None
+    imu_hz: RateHz | None = None
 
 
 class Unplugging(_Incident):
@@ -66,8 +66,8 @@ class SimPlanarConfig(DriverConfig):
     size: tuple[Side, Side] = (320, 240)
     color: bool = False
     fov_deg: float = Field(default=70.0, gt=1, lt=120)
-    camera_hz: Rate = 30.0
-    imu_hz: Rate = 200.0
+    camera_hz: RateHz = 30.0
+    imu_hz: RateHz = 200.0
     duration_s: NonNegative | None = None
     start_ns: int = 0
     pace: Pace = 1.0
