@@ -32,28 +32,29 @@ class Departures:
 
     def refresh(self, waiting: Sequence[Sendable], now_ns: int) -> None:
         """Offer what `waiting` (in the order to send) has and the server has not heard of yet."""
-        most = self._session.max_offers
-        for item in waiting:
-            offer = self.open.get(item.episode.bytes)
+        most, last = self._session.max_offers, len(waiting)
+        rank: dict[bytes, int] = {}
+        for place, item in enumerate(waiting):
+            episode = item.episode.bytes
+            rank[episode] = place
+            offer = self.open.get(episode)
             if offer is not None:
-                self._update(offer, item)
-            elif item.size and len(self.open) < most and now_ns >= self._not_before_ns.get(item.episode.bytes, 0):
-                offer = OpenOffer(item)
-                self.open[offer.id] = offer
-                self._not_before_ns.pop(offer.id, None)
+                told = offer.item
+                if told.size != item.size or told.sealed != item.sealed or told.recoveries != item.recoveries:
+                    self._update(offer, item)
+            elif len(self.open) < most and item.size and now_ns >= self._not_before_ns.get(episode, 0):
+                self._not_before_ns.pop(episode, None)
+                self.open[episode] = offer = OpenOffer(item)
                 self._say(offer)
-        rank = {item.episode.bytes: place for place, item in enumerate(waiting)}
-        self._order = sorted(self.open.values(), key=lambda offer: rank.get(offer.id, len(rank)))
+        self._order = sorted(self.open.values(), key=lambda offer: rank.get(offer.id, last))
 
     def _update(self, offer: OpenOffer, item: Sendable) -> None:
-        was = offer.item
-        if was.recoveries != item.recoveries:
-            offer.move(OfferEvent.RECOVERED)
-            offer.want = offer.at = offer.furthest = 0
-        elif (was.size, was.sealed) != (item.size, item.sealed):
+        """The spool has something else to say of an open offer."""
+        if offer.item.recoveries == item.recoveries:
             offer.move(OfferEvent.GREW)
         else:
-            return
+            offer.move(OfferEvent.RECOVERED)
+            offer.want = offer.at = offer.furthest = 0
         offer.item = item
         self._say(offer)
         self._settle(offer)

@@ -18,8 +18,10 @@ from sensorium.link.server.session import ServerSession
 from sensorium.link.server.transfer import (
     COMPLETE,
     LEAVING,
+    OPENING,
     TAKING,
     UNDER_WAY,
+    WAITING,
     WRITING,
     WRITTEN,
     Transfer,
@@ -303,13 +305,13 @@ class Arrivals:
     def _admit_after(self, session: ServerSession | None) -> None:
         """Of what held others back one is gone: a place of the session's, or also the one that all waited for."""
         places = self._limits.open_transfers - len(self.leaving)
-        if sum(t.state is not TransferState.WAITING for t in self.by_episode.values()) >= places - 1:
+        if sum(t.state is not WAITING for t in self.by_episode.values()) >= places - 1:
             self._admit_all()
         elif session is not None:
             self._admit(session)
 
     def _admit_all(self) -> None:
-        for session in dict.fromkeys(t.session for t in self.by_episode.values() if t.state is TransferState.WAITING):
+        for session in dict.fromkeys(t.session for t in self.by_episode.values() if t.state is WAITING):
             if session is not None:
                 self._admit(session)
 
@@ -317,12 +319,12 @@ class Arrivals:
         """Begin what the session offered, in its order, as far as there are places."""
         limits = self._limits
         mine = session.offers.values()
-        waiting = [t for t in mine if t.state is TransferState.WAITING and t.offer.episode not in self.leaving]
+        waiting = [t for t in mine if t.state is WAITING and t.offer.episode not in self.leaving]
         waiting.sort(key=lambda t: (-t.offer.priority, t.offer.ordinal))
-        active = sum(t.state is TransferState.OPENING or t.state in UNDER_WAY for t in mine)
+        active = sum(t.state is OPENING or t.state in UNDER_WAY for t in mine)
         active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
         for transfer in waiting[: max(0, limits.open_per_session - active)]:
-            opened = [t for t in self.by_episode.values() if t.state is not TransferState.WAITING]
+            opened = [t for t in self.by_episode.values() if t.state is not WAITING]
             opened += self.leaving.values()
             if len(opened) >= limits.open_transfers:
                 left = [t for t in opened if t.session is None and t.state in UNDER_WAY]

@@ -140,8 +140,10 @@ TRANSFER = Machine(
     ),
 )
 DATA, WRITTEN = TransferEvent.DATA, TransferEvent.WRITTEN
+WAITING, OPENING = TransferState.WAITING, TransferState.OPENING
 TAKING, WRITING = TransferState.TAKING, TransferState.WRITING
-"""For the way of every DATA: in Python 3.11 a member of an enumeration is looked up more slowly than all else there."""
+"""For the way of every DATA, and to count: in Python 3.11 a member of an enumeration is looked up more slowly than all
+else there."""
 UNDER_WAY = frozenset(
     {
         TAKING,
