@@ -1,0 +1,95 @@
+"""The delivery of a device: its spool, the uplink that empties it, and the wait at the end until that is done."""
+
+import logging
+import time
+from typing import Any
+
+from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.orders import Orders
+from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink.uplink import Uplink
+from sensorium.link.keys import pair, server_key
+from sensorium.threads import Told
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.05
+NOTICE_S = 5.0
+
+
+class Delivery:
+    """Opens the spool of `device`, which it then holds. `died` is told of the death of a thread of it.
+
+    Raises:
+        SpoolError: the spool cannot be used.
+    """
+
+    def __init__(self, device: DeviceFile, died: Told) -> None:
+        self._device = device
+        self._uplink: Uplink | None = None
+        self.spool = Spool(
+            device.at(device.spool.path),
+            device.device,
+            max_bytes=device.spool.max_bytes,
+            min_free_bytes=device.spool.min_free_bytes,
+            when_full=device.spool.when_full,
+            died=died,
+        )
+
+    def start(self) -> None:
+        """Begin to deliver, if the device file says where to.
+
+        Raises:
+            ConfigError: the address or a key cannot be used.
+        """
+        device, part = self._device, self._device.ingest
+        if part is None:
+            log.info("no `ingest` in the device file: episodes stay in the spool")
+            return
+        self._uplink = Uplink(
+            self.spool,
+            part.url,
+            server_key=server_key(device.at(part.server_key)) if part.server_key else None,
+            keypair=pair(device.at(part.key)) if part.key else None,
+            insecure=part.insecure,
+        )
+        self._uplink.start()
+
+    def drain(self, within_s: float, orders: Orders) -> bool:
+        """Wait until everything is committed and noted, at most so long or until told not to; whether it is."""
+        spool = self.spool
+        begun_s = told_s = time.monotonic()
+        deadline_s = begun_s + (within_s if self._uplink else 0.0)
+        number = spool.between_totals().number
+        while time.monotonic() < deadline_s and (spool.counts()["pending"] or self._unnoted(begun_s, told_s)):
+            if orders.abandoned(POLL_S):
+                break
+            if number < (latest := spool.between_totals().number):
+                number, told_s = latest, time.monotonic()
+        return not spool.counts()["pending"]
+
+    def status(self) -> dict[str, Any]:
+        """Bytes in the spool, how many ordinals are in each state, and the link's figures. From any thread."""
+        return {
+            "spool_bytes": self.spool.used_bytes(),
+            "ordinals": self.spool.counts(),
+            "link": self._uplink.stats() if self._uplink else {},
+        }
+
+    def close(self) -> None:
+        """End the uplink, then close the spool; what is in it stays for the next run."""
+        try:
+            if self._uplink is not None:
+                self._uplink.stop()
+        finally:
+            self.spool.close()
+
+    def _unnoted(self, begun_s: float, told_s: float) -> bool:
+        """Whether a server that listens, or may do so in a moment, has still to note a discard in its ledger, or the
+        samples in no episode; a server of before there was that never does, so it is not waited for."""
+        stats: dict[str, Any] = {"state": "down", "noted_between": 0}
+        if self._uplink is not None:
+            stats = self._uplink.stats()
+        if stats["noted_between"] < self.spool.between_totals().number and time.monotonic() < told_s + NOTICE_S:
+            return True
+        return bool((stats["state"] == "up" or time.monotonic() < begun_s + NOTICE_S) and self.spool.discards())

@@ -1,0 +1,46 @@
+"""What an agent is asked to do while it runs, from any thread: words for its trigger, to stop, to wait no longer."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+from sensorium.agents.triggers.trigger import Command
+from sensorium.drivers.clock import boottime_ns
+
+Word = tuple[Command, str, int]
+"""A command for the trigger, its outcome, and when it was given (boottime, ns)."""
+
+
+class Orders:
+    """Given by whoever hosts the agent, obeyed by the agent's own thread."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._abandon = threading.Event()
+        self._words: deque[Word] = deque()
+
+    def stop(self) -> None:
+        """Stop collecting."""
+        self._stop.set()
+
+    def abandon(self) -> None:
+        """Stop collecting, and do not wait for delivery."""
+        self._abandon.set()
+        self._stop.set()
+
+    def say(self, name: Command, outcome: str) -> None:
+        """A word for the trigger, given now."""
+        self._words.append((name, outcome, boottime_ns()))
+
+    def words(self) -> Iterator[Word]:
+        """What was said and not yet taken, in order."""
+        while self._words:
+            yield self._words.popleft()
+
+    def stopped(self, wait_s: float = 0.0) -> bool:
+        """Whether to stop; waits for it at most so long."""
+        return self._stop.is_set() or (wait_s > 0 and self._stop.wait(wait_s))
+
+    def abandoned(self, wait_s: float = 0.0) -> bool:
+        """Whether to wait for nothing more; waits for it at most so long."""
+        return self._abandon.is_set() or (wait_s > 0 and self._abandon.wait(wait_s))

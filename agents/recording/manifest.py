@@ -1,0 +1,45 @@
+"""What all episodes of one run say of themselves in their OPEN: device, mission, clock, streams, and their origin."""
+
+import platform
+from importlib.metadata import version
+
+from sensorium.agents.device_file import DeviceFile
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.documents import FORMAT_VERSION, Mission, Open, Origin, Provenance, StreamEntry
+from sensorium.errors import ConfigError
+
+_ORIGINS: dict[str, Origin] = {"boottime": "sensor", "recording": "sensor", "simulated": "simulator"}
+
+
+def manifest_of(device: DeviceFile, specs: tuple[StreamSpec, ...], clock: Clock, spool_id: str) -> Open:
+    """An OPEN in which episode, ordinal and interval are still to be filled in.
+
+    Raises:
+        ConfigError: an encoding is for a stream that there is not, or for one that it cannot encode.
+    """
+    return Open(
+        version=FORMAT_VERSION,
+        episode=bytes(16),
+        device=device.device,
+        spool_id=spool_id,
+        ordinal=0,
+        start_ns=0,
+        end_ns=0,
+        mission=Mission(**device.mission.model_dump(include={"name", "domain", "priority"})),
+        clock=clock,
+        streams=_entries(device, specs),
+        provenance=Provenance(origin=_ORIGINS[clock.kind], **device.provenance.model_dump()),
+        software={"sensorium": version("sensorium"), "python": platform.python_version()},
+    )
+
+
+def _entries(device: DeviceFile, specs: tuple[StreamSpec, ...]) -> tuple[StreamEntry, ...]:
+    known = {spec.name: spec for spec in specs}
+    for name in device.encodings:
+        if name not in known:
+            hint = nearest(name, known)
+            raise ConfigError(f"encodings.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(known))})")
+    return tuple(device.encodings.get(spec.name, LosslessConfig()).entry(spec) for spec in specs)
