@@ -15,6 +15,8 @@ import yaml
 
 HERE = Path(__file__).parent
 SENSORIUM = Path(sys.executable).with_name("sensorium")
+STRICT = os.environ | {"PYTHONWARNINGS": "error"}
+"""Warnings are errors in the commands as they are in the tests."""
 WITHOUT_SENSORIUM = (
     "import runpy, sys; sys.modules['sensorium'] = None; sys.argv = sys.argv[1:]; "
     "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -38,7 +40,7 @@ class Command:
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [SENSORIUM, *self.args], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+                [SENSORIUM, *self.args], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=STRICT
             )
 
     @property
@@ -161,6 +163,7 @@ class Site:
                 command.kill()
         spoken = "".join(command.err for command in self._commands)
         assert "Traceback" not in spoken, spoken
+        assert "Exception ignored" not in spoken, spoken
 
 
 def sim(**changes: Any) -> dict[str, Any]:
