@@ -92,7 +92,7 @@ class Collecting:
             self._snapshot.refresh(self._recorder.full or "collecting")
 
     def status(self) -> dict[str, Any]:
-        """What became of the samples of every stream, of episodes and notes, and why capture stands still if it does."""
+        """What became of samples by stream, of episodes and notes, and why capture stands still, if it does."""
         recorder = self._recorder
         return {
             "full": recorder.full,

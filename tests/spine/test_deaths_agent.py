@@ -14,6 +14,7 @@ import pytest
 from sensorium.agents.agent import Agent
 from sensorium.agents.capture import intake
 from sensorium.agents.capture.intake import Intake
+from sensorium.agents.collecting import Collecting
 from sensorium.agents.recording import encode
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
@@ -73,7 +74,7 @@ AGENTS: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "spool-sync": lambda patch: kill(patch, EpisodeFile, "sync", "spool-sync", 3),
     "read-sim": lambda patch: kill(patch, Intake, "_put", "read-sim", 30),
     "close-shy": lambda _: {"sensors": {"shy": Shy()}},
-    "agent": lambda patch: kill(patch, Agent, "_step", "agent", 40),
+    "agent": lambda patch: kill(patch, Collecting, "step", "agent", 40),
 }
 
 
@@ -134,7 +135,11 @@ def test_a_file_that_cannot_be_synced_for_a_while_kills_nothing(
     time.sleep(1.0)
     assert host.status()["state"] == "collecting"
     failing.clear()
-    sealed = lambda: host._agent._spool is not None and any(each.sealed for each in host._agent._spool.waiting())  # noqa: E731
+
+    def sealed() -> bool:
+        delivery = host._agent._delivery
+        return delivery is not None and any(each.sealed for each in delivery.spool.waiting())
+
     wait_for(sealed, "an episode to be synced as sealed")
     host.stop()
     wait_for(lambda: not host.status()["alive"], "the agent to end")
