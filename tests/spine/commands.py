@@ -15,8 +15,6 @@ import yaml
 
 HERE = Path(__file__).parent
 SENSORIUM = Path(sys.executable).with_name("sensorium")
-STRICT = os.environ | {"PYTHONWARNINGS": "error"}
-"""Warnings are errors in the commands as they are in the tests."""
 WITHOUT_SENSORIUM = (
     "import runpy, sys; sys.modules['sensorium'] = None; sys.argv = sys.argv[1:]; "
     "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -38,9 +36,10 @@ class Command:
     def __init__(self, folder: Path, name: str, args: tuple[object, ...]) -> None:
         self.args = tuple(map(str, args))
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
+        environment = os.environ | {"PYTHONWARNINGS": "error"}  # as they are in the tests themselves
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [SENSORIUM, *self.args], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=STRICT
+                [SENSORIUM, *self.args], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
             )
 
     @property
