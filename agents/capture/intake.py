@@ -158,7 +158,8 @@ class Intake:
     def _read(self, name: str, sensor: _Sensor) -> None:
         while not self._stop.is_set():
             try:
-                delivered = sensor.driver.read(READ_S)
+                read = sensor.driver.read(READ_S)
+                delivered = None if read is None else list(read)
             except Exception as error:  # a driver is anybody's code, and its faults are its sensor's alone
                 if self._stop.is_set() or not self._regain(name, sensor, error):
                     break

@@ -14,7 +14,7 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.sockets import Address, Socket, Sockets, is_refusal
 from sensorium.agents.uplink.spool_end import REFRESH_S, SpoolEnd
 from sensorium.drivers.clock import boottime_ns
-from sensorium.errors import PeerViolation, SensoriumError, SpoolError
+from sensorium.errors import PeerViolation, SensoriumError, SpoolError, ThreadDied
 from sensorium.link import wire
 from sensorium.link.device import jobs
 from sensorium.link.device.protocol import DeviceLink
@@ -114,7 +114,8 @@ class Uplink:
             context.destroy(linger=0)
 
     def _broke(self, why: SensoriumError) -> None:
-        log.error("%s", why)
+        if not isinstance(why, ThreadDied):  # which is said already
+            log.error("%s", why)
         self._last_error = str(why)
         self._link.lost(self._last_error, boottime_ns())
 

@@ -213,6 +213,21 @@ def test_a_live_driver_that_raises_anything_is_a_lost_sensor(tmp_path: Path, mon
     assert spooled(tmp_path)["odd"] > 20
 
 
+def test_a_driver_that_delivers_what_is_no_sequence_is_at_fault_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = OddDriver.read
+
+    def read(self: OddDriver, timeout_s: float) -> Any:
+        return 5 if self._fails else real(self, timeout_s)
+
+    monkeypatch.setattr(OddDriver, "read", read)
+    agent = Agent(device(tmp_path, sensors={"bad": Odd(live=False), "good": Odd(live=False, opened=1)}))
+    with pytest.raises(SensoriumError, match="sensor 'bad' was ended by an error: TypeError: 'int' object is not"):
+        agent.run()
+    assert spooled(tmp_path)["good"] == 300
+
+
 def test_a_replay_that_raises_anything_ends_alone_and_the_run_has_failed(tmp_path: Path) -> None:
     made = device(tmp_path, sensors={"bad": Odd(live=False), "good": Odd(live=False, opened=1)})
     agent = Agent(made)

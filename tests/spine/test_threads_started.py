@@ -29,8 +29,9 @@ def test_no_thread_is_started_elsewhere() -> None:
                     assert name not in LIBRARIES, f"{path.relative_to(ROOT)}:{node.lineno} starts a thread"
 
 
-def test_each_that_is_started_is_killed_once() -> None:
-    started = set()
+def started() -> set[str]:
+    """The names of threads and pools in the product, or what the names begin with."""
+    names = set()
     for path in modules():
         if path.name in ("threads.py", "testing.py"):  # suites of tests hand on what their threads raise
             continue
@@ -38,8 +39,19 @@ def test_each_that_is_started_is_killed_once() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Thread", "Pool"):
                 match node.args[0]:
                     case ast.Constant(value=str(name)) | ast.JoinedStr(values=[ast.Constant(value=str(name)), *_]):
-                        started.add(name)
+                        names.add(name)
                     case _:
                         pytest.fail(f"{path.relative_to(ROOT)}:{node.lineno}: what is its name?")
+    return names
+
+
+def test_each_that_is_started_is_killed_once() -> None:
     assert DYING, "the tests that kill were imported, and have said what"
-    assert started == KILLED
+    assert started() == KILLED
+
+
+def test_each_that_is_started_is_in_the_design() -> None:
+    """What it guards, who hears of its death, what follows, and in what bound it stops."""
+    text = (ROOT / "docs" / "design.md").read_text()
+    table = text[text.index("## Threads, and who hears") : text.index("## The rooms")]
+    assert {name for name in started() if f"`{name}" not in table} == set()

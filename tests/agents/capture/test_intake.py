@@ -21,7 +21,7 @@ from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Seal
 from sensorium.episode.records import Record
-from sensorium.errors import SensorLost
+from sensorium.errors import SensoriumError, SensorLost
 from tests.agents.building import fresh_account, records
 from tests.drivers.jpeg_source import JpegSource, item
 
@@ -146,6 +146,41 @@ def test_what_cannot_be_taken_is_counted_and_said_and_memory_stays_bounded(
 
 def read(path: Path) -> list[Record]:
     return records(path, UUID(path.stem.partition("-")[2]))
+
+
+def test_a_reader_that_dies_ends_its_sensor_and_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes what comes hears that there is no more, after all that came before."""
+
+    class Counting(Plugged):
+        def read(self, timeout_s: float) -> Sequence[Delivery] | None:
+            return [Block("imu", np.zeros(1, np.int64), np.zeros((1, 3)))]
+
+    real, put = Intake._put, iter(range(3))
+
+    def die(self: Intake, name: str, *rest: Any) -> None:
+        if name == "bad" and next(put, None) is None:
+            raise KeyError("injected")
+        real(self, name, *rest)
+
+    monkeypatch.setattr(Intake, "_put", die)
+    told: list[SensoriumError] = []
+    drivers = {"bad": Counting(spec(100.0), lost=False), "good": Plugged(spec(100.0), lost=False)}
+    made = Intake(drivers, {}, fresh_account(), live=True, died=told.append)
+    made.start()
+    of_bad: list[str] = []
+    try:
+        while of_bad[-1:] != ["failed"]:
+            arrival = made.take(10.0)
+            assert arrival is not None, f"nothing came after {of_bad}"
+            if arrival.sensor == "bad":
+                of_bad.append(arrival.change or "block")
+    finally:
+        made.stop()
+    assert of_bad == ["block", "block", "block", "failed"]
+    assert [str(death).partition(";")[0] for death in told] == [
+        "thread read-bad, which reads sensor 'bad', died of KeyError: 'injected'"
+    ]
+    assert made.failures == {"bad": str(told[0])}
 
 
 def test_a_malformed_block_costs_only_itself() -> None:
