@@ -22,7 +22,7 @@ from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import Lossless
 from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal, StreamEntry
 from sensorium.episode.layout import with_checksum
-from sensorium.episode.parser import Kind, Prefix
+from sensorium.episode.parser import Kind, pack_prefix
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest import assembly as assembly_module
 from sensorium.ingest import record_order, shards
@@ -418,7 +418,7 @@ def test_what_all_episodes_hold_is_bounded(small: Any, tmp_path: Path, monkeypat
 def test_a_huge_claim_is_corruption_before_a_byte_is_kept(small: Any, start: Any) -> None:
     one = start(small.episode)
     with pytest.raises(Corrupt, match="over the limit"):
-        one.append(Prefix(Kind.OPEN, 0, 2**31, 0).pack())
+        one.append(pack_prefix(Kind.OPEN, 0, 2**31, 0))
 
 
 def test_a_disk_that_refuses_is_a_store_error(small: Any, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

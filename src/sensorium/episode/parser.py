@@ -27,7 +27,7 @@ MAX_PAYLOAD_BYTES = 1 << 30
 MAGIC = b"SNR1"
 PREFIX_BYTES = 20
 TRAILER = struct.Struct("<I")
-_PREFIX = struct.Struct("<4sB3sIII")
+_PREFIX = struct.Struct("<4sB3xIII")
 
 Header = Open | Chunk | Items | Note | Seal
 Buffer = bytes | bytearray | memoryview
@@ -70,16 +70,12 @@ class Prefix(NamedTuple):
         Raises:
             Corrupt: these bytes do not begin a record.
         """
-        magic, kind, zero, number, header_bytes, payload_bytes = _PREFIX.unpack_from(data)
-        if magic != MAGIC or kind not in _DECODERS or any(zero):
+        magic, kind, number, header_bytes, payload_bytes = _PREFIX.unpack_from(data)
+        if magic != MAGIC or kind not in _DECODERS or any(data[5:8]):
             raise Corrupt(f"offset {offset}: no record begins here (bytes {bytes(data[:8]).hex()})")
         if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
             raise Corrupt(f"offset {offset}: a record of {header_bytes} + {payload_bytes} bytes is over the limit")
         return cls(Kind(kind), number, header_bytes, payload_bytes)
-
-    def pack(self) -> bytes:
-        """The bytes of this prefix."""
-        return _PREFIX.pack(MAGIC, self.kind, bytes(3), self.number, self.header_bytes, self.payload_bytes)
 
     @property
     def record_bytes(self) -> int:
@@ -87,11 +83,14 @@ class Prefix(NamedTuple):
         return PREFIX_BYTES + self.header_bytes + self.payload_bytes + TRAILER.size
 
 
-def checksum(episode: bytes, *parts: Buffer) -> int:
-    """The CRC of a record of `episode` so far, of `parts`: its bytes from the magic on, cut anywhere behind that."""
-    crc: int = crc32c(memoryview(parts[0])[len(MAGIC) :], crc32c(episode))
-    for part in parts[1:]:
-        crc = crc32c(part, crc)
+def pack_prefix(kind: Kind, number: int, header_bytes: int, payload_bytes: int) -> bytes:
+    """The first `PREFIX_BYTES` of a record."""
+    return _PREFIX.pack(MAGIC, kind, number, header_bytes, payload_bytes)
+
+
+def begin_checksum(episode: bytes, beginning: Buffer) -> int:
+    """The CRC of a record of `episode` that begins with these bytes, magic and all; `crc32c` carries it on."""
+    crc: int = crc32c(memoryview(beginning)[len(MAGIC) :], crc32c(episode))
     return crc
 
 
@@ -195,7 +194,7 @@ class EpisodeParser:
         head = memoryview(self._head)[PREFIX_BYTES:]
         self._begun = RecordBegun(kind, number, head, payload_bytes, start)
         self._payload_left = payload_bytes
-        self._crc = checksum(self._episode, self._head)
+        self._crc = begin_checksum(self._episode, self._head)
         self._hash(self._head)
         return self._begun
 

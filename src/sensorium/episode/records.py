@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
+from crc32c import crc32c
 
 from sensorium.episode.parser import (
     KIND_OF,
@@ -16,7 +17,8 @@ from sensorium.episode.parser import (
     Kind,
     Prefix,
     RecordBegun,
-    checksum,
+    begin_checksum,
+    pack_prefix,
 )
 from sensorium.errors import Corrupt
 
@@ -39,8 +41,9 @@ class Record:
 def encode_record(episode: bytes, number: int, header: Header, payload: Buffer = b"") -> list[Buffer]:
     """The buffers of one record, in order, the payload not copied; for `os.writev`."""
     head = _ENCODER.encode(header)
-    prefix = Prefix(KIND_OF[type(header)], number, len(head), len(payload)).pack()
-    return [prefix, head, payload, TRAILER.pack(checksum(episode, prefix, head, payload))]
+    prefix = pack_prefix(KIND_OF[type(header)], number, len(head), len(payload))
+    crc = crc32c(payload, crc32c(head, begin_checksum(episode, prefix)))
+    return [prefix, head, payload, TRAILER.pack(crc)]
 
 
 def decode_record(episode: bytes, buffer: Buffer, offset: int = 0) -> Record:
