@@ -5,17 +5,18 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 import msgspec
 
-from sensorium.drivers.driver import Driver
+from sensorium.drivers.driver import Delivery, Driver
 from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.episode.account import DeviceAccount, Tally
+from sensorium.episode.account import Tally
+from sensorium.episode.device_account import DeviceAccount
 from sensorium.errors import SensoriumError, SensorLost
 from sensorium.threads import Thread, Told, join, reason
 
@@ -166,17 +167,20 @@ class Intake:
                 continue
             if delivered is None:
                 break
-            for each in delivered:
-                if isinstance(each, Block) and self._is_sound(name, sensor, each):
-                    self._put(name, sensor, each)
-                elif not isinstance(each, Block):
-                    self._hear(name, sensor, each)
-            if self._live and (sensor.lost or sensor.unheard):
-                with self._changed:  # of a sensor that delivers nothing else it must not wait for the end
-                    if not sensor.queue:
-                        self._tell_lost(name, sensor)
-                        self._changed.notify_all()
+            self._take_in(name, sensor, delivered)
         self._end(name, sensor)
+
+    def _take_in(self, name: str, sensor: _Sensor, delivered: Sequence[Delivery]) -> None:
+        for each in delivered:
+            if isinstance(each, Block) and self._is_sound(name, sensor, each):
+                self._put(name, sensor, each)
+            elif not isinstance(each, Block):
+                self._hear(name, sensor, each)
+        if self._live and (sensor.lost or sensor.unheard):
+            with self._changed:  # of a sensor that delivers nothing else it must not wait for the end
+                if not sensor.queue:
+                    self._tell_lost(name, sensor)
+                    self._changed.notify_all()
 
     def _reader_died(self, name: str, sensor: _Sensor, death: SensoriumError) -> None:
         self.failures[name] = str(death)
@@ -220,11 +224,7 @@ class Intake:
             _close(name, sensor.driver)
             return False
         log.warning("sensor %r is lost: %s", name, reason(why))
-        with self._changed:
-            self._tell_lost(name, sensor)
-            sensor.queue.append(Arrival(name, next(self._order), change="away"))
-            sensor.away = True
-            self._changed.notify_all()
+        self._away(name, sensor)
         _close(name, sensor.driver)
         pause_s = FIRST_BACKOFF_S
         while not self._stop.wait(pause_s):
@@ -240,12 +240,24 @@ class Intake:
                 return False
             with self._changed:
                 if not self._stop.is_set():  # whose closing is of the drivers that are known then
-                    sensor.driver, sensor.away = driver, False
-                    sensor.queue.append(Arrival(name, next(self._order), change="back"))
+                    self._back(name, sensor, driver)
                     log.warning("sensor %r is back", name)
                     return True
             _close(name, driver)
         return False
+
+    def _away(self, name: str, sensor: _Sensor) -> None:
+        with self._changed:
+            self._tell_lost(name, sensor)
+            sensor.queue.append(Arrival(name, next(self._order), change="away"))
+            sensor.away = True
+            self._changed.notify_all()
+
+    def _back(self, name: str, sensor: _Sensor, driver: Driver) -> None:
+        """Called with the lock held."""
+        sensor.driver, sensor.away = driver, False
+        sensor.queue.append(Arrival(name, next(self._order), change="back"))
+        self._changed.notify_all()
 
     def _put(self, name: str, sensor: _Sensor, block: Block) -> None:
         size = block.nbytes

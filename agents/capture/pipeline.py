@@ -9,7 +9,8 @@ from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.episode.account import DeviceAccount, Tally
+from sensorium.episode.account import Tally
+from sensorium.episode.device_account import DeviceAccount
 
 MAX_WAITING_BYTES = 64 << 20
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.triggers.trigger import FOREVER_NS
 from sensorium.drivers.stream import StreamSpec
-from sensorium.episode.account import DeviceAccount
+from sensorium.episode.device_account import DeviceAccount
 
 
 @dataclass(slots=True)

@@ -1,6 +1,8 @@
 """The recorder: every sample of a device goes to the episode whose interval holds its stamp, or its fate is counted."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import numpy as np
@@ -166,7 +168,8 @@ class Recorder:
     def tick(self, now_ns: int | None) -> None:
         """Write what is encoded, and seal what is due (at `now_ns` of the device's clock, for live sensors)."""
         for episode in self._episodes:
-            episode.flush(wait=False)
+            with self._writing():
+                episode.flush(wait=False)
         self._now_ns = self._now_ns if now_ns is None else now_ns
         self._settle(now_ns)
 
@@ -186,7 +189,7 @@ class Recorder:
         for state in self._streams.values():
             state.absence.stop(max(self._now_ns, self._last_ns(state.epoch)))
         self.persist()
-        for name, n in self.account.held().items():
+        for name, n in self.account.held().items() if not self.open_episodes else ():
             log.error("account of %r: %d samples have no fate; this is a mistake of Sensorium's", name, n)
 
     def seal_all(self, reason: Reason) -> None:
@@ -290,12 +293,18 @@ class Recorder:
             head, rest = rest.split(n) if 0 < n < len(rest) else (rest, None)
             episode.look(name, head)
             self._encode(state, head)
-            try:
+            with self._writing():
                 episode.add(name, head)
-            except SpoolError as error:
-                self._full.failed(error, self._episodes)
-            if episode.too_large:
-                episode.cut()
+                if episode.too_large:
+                    episode.cut()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Where there is no room for what is written, the loss is counted, and all that is open ends."""
+        try:
+            yield
+        except SpoolError as error:
+            self._full.failed(error, self._episodes)
 
     def _encode(self, state: StreamState, piece: Piece) -> None:
         if piece.encoded is None and len(piece) and state.by_frame:

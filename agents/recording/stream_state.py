@@ -7,9 +7,9 @@ from sensorium.agents.recording.absence import Absence
 from sensorium.agents.recording.encode import Encode, encoder
 from sensorium.agents.recording.piece import Piece
 from sensorium.drivers.media import Media
-from sensorium.episode.account import DeviceAccount
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.codecs.registry import codec_of
+from sensorium.episode.device_account import DeviceAccount
 from sensorium.episode.documents import StreamEntry
 
 BEFORE_ALL = -(2**63)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sensorium.episode.account import DeviceAccount, Place, Tally, merge
+from sensorium.episode.account import Place, Tally, merge
+from sensorium.episode.device_account import DeviceAccount
 
 MAX_KEPT = 4096
 MERGED_NS = 1_000_000_000

@@ -3,9 +3,10 @@
 import logging
 from uuid import UUID
 
-from sensorium.agents.spool.ledger import Ledger
+from sensorium.agents.spool.ledger import GivenUp, Ledger
 from sensorium.agents.spool.reopen import Held
-from sensorium.episode.account import DeviceAccount, Tally, accounts, given_up, unreadable_place
+from sensorium.episode.account import Tally, accounts, given_up, unreadable_place
+from sensorium.episode.device_account import DeviceAccount
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +22,12 @@ class Fates:
         """It is not delivered; its samples are between from now on."""
         manifest = held.manifest
         episode = UUID(bytes=manifest.episode)
-        said = self._account.open_accounts(episode) or self._ledger.accounts(episode)[0]
+        said = self._account.open_accounts(episode) or self._ledger.accounts(episode)
         place = unreadable_place(manifest) if said is None else given_up(said, fate)
         with self._account.changing() as between:
-            between.count(place)
-            between.restore(manifest.between)
-            self._ledger.discarded(episode, why, accounts(place), between)
+            between.give_up(place, manifest.between)
+            given = GivenUp(place=accounts(place), told=manifest.between, openings=between.openings)
+            self._ledger.discarded(episode, why, given, between)
         self._account.replaced(episode, manifest.ordinal, said or {}, place)
 
     def commit(self, episode: UUID, digest: bytes) -> bool:
@@ -49,11 +50,11 @@ class Fates:
 
     def _undo_discard(self, episode: UUID) -> None:
         """The store has an episode after all that was given up: its samples are in it, and not between."""
-        sealed, given = self._ledger.accounts(episode)
-        place = {stream: Tally.of(account) for stream, account in (given or {}).items()}
+        sealed, given = self._ledger.accounts(episode), self._ledger.given_up(episode)
+        place = {stream: Tally.of(account) for stream, account in given.place.items()}
         with self._account.changing() as between:
-            between.take_out(place)
+            between.undo_give_up(place, given.told, given.openings)
             self._ledger.committed(episode, between)
         ordinal = self._ledger.ordinal(episode)
         stored = {stream: Tally.of(account) for stream, account in (sealed or {}).items()}
-        self._account.replaced(episode, ordinal, given or {}, stored)
+        self._account.replaced(episode, ordinal, given.place, stored)

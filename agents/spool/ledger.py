@@ -12,7 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from sensorium.episode.account import Between, accounts
+from sensorium.episode.account import accounts
+from sensorium.episode.device_account import Between
 from sensorium.episode.documents import FORMAT_VERSION, Account, BetweenTotals
 from sensorium.errors import SpoolError, SpoolFull
 
@@ -49,6 +50,14 @@ class Entry:
     sealed_bytes: int | None
     digest: bytes
     manifest: bytes
+
+
+class GivenUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a sealed episode was given up: what of it is between since, what its OPEN told, and after how many OPENs."""
+
+    place: dict[str, Account] = {}
+    told: dict[str, Account] = {}
+    openings: int = 0
 
 
 class Ledger:
@@ -117,9 +126,8 @@ class Ledger:
             if between is not None:
                 self._keep(between)
 
-    def discarded(self, episode: UUID, why: str, given: Mapping[str, Account], between: Between) -> None:
-        """`episode` will never be delivered; the server is told until it has taken note. Its samples are `between`, as
-        `given` says."""
+    def discarded(self, episode: UUID, why: str, given: GivenUp, between: Between) -> None:
+        """`episode` will never be delivered; the server is told until it has taken note. Its samples are `between`."""
         with self._lock, self._transaction():
             self._db.execute(
                 "UPDATE episodes SET state = 'discarded', why = ?, manifest = NULL"
@@ -131,11 +139,15 @@ class Ledger:
             )
             self._keep(between)
 
-    def accounts(self, episode: UUID) -> tuple[dict[str, Account] | None, dict[str, Account] | None]:
-        """What the SEAL of an episode says, and what was given to between in its stead; None if it is not so far."""
-        rows = self._read("SELECT sealed, given FROM accounts WHERE episode = ?", (episode.bytes,))
-        sealed, given = rows[0] if rows else (None, None)
-        return sealed and _ACCOUNTS.decode(sealed), given and _ACCOUNTS.decode(given)
+    def accounts(self, episode: UUID) -> dict[str, Account] | None:
+        """What the SEAL of an episode says that is not committed; None if there is none."""
+        rows = self._read("SELECT sealed FROM accounts WHERE episode = ?", (episode.bytes,))
+        return _ACCOUNTS.decode(rows[0][0]) if rows else None
+
+    def given_up(self, episode: UUID) -> GivenUp:
+        """How a sealed episode was given up."""
+        rows = self._read("SELECT given FROM accounts WHERE episode = ?", (episode.bytes,))
+        return msgspec.msgpack.decode(rows[0][0], type=GivenUp) if rows and rows[0][0] else GivenUp()
 
     def ledgered(self, ordinals: list[int]) -> None:
         """The server has noted that these ordinals were discarded; of others that means nothing."""

@@ -8,10 +8,11 @@ from uuid import UUID
 import msgspec
 
 from sensorium.agents.spool.episode_file import EpisodeFile
-from sensorium.agents.spool.ledger import Entry, Ledger
+from sensorium.agents.spool.ledger import Entry, GivenUp, Ledger
 from sensorium.agents.spool.recovery import recover
 from sensorium.episode import durable
-from sensorium.episode.account import Between, unreadable_place
+from sensorium.episode.account import unreadable_place
+from sensorium.episode.device_account import Between
 from sensorium.episode.documents import Open
 from sensorium.episode.records import decode_record
 from sensorium.errors import Corrupt, SpoolError
@@ -96,9 +97,8 @@ def reopen(folder: Path, ledger: Ledger, between: Between) -> tuple[dict[UUID, H
         held = Held.of(folder, msgspec.msgpack.decode(entry.manifest, type=Open))
         durable.remove(held.path.with_suffix(".recovering"))
         if not held.path.exists():
-            between.restore(held.manifest.between)
-            between.count(unreadable_place(held.manifest))
-            ledger.discarded(entry.episode, "lost before its first sync", {}, between)
+            between.give_up(unreadable_place(held.manifest), held.manifest.between)
+            ledger.discarded(entry.episode, "lost before its first sync", GivenUp(), between)
             continue
         held_by_id[entry.episode] = held
         try:
@@ -112,7 +112,7 @@ def reopen(folder: Path, ledger: Ledger, between: Between) -> tuple[dict[UUID, H
 
 def _make_whole(held: Held, entry: Entry, ledger: Ledger) -> None:
     held.size, held.digest, held.recoveries = held.path.stat().st_size, entry.digest, entry.recoveries
-    if entry.sealed_bytes == held.size and ledger.accounts(entry.episode)[0] is not None:
+    if entry.sealed_bytes == held.size and ledger.accounts(entry.episode) is not None:
         return
     found = recover(held.path, held.manifest, entry.recoveries + 1)
     if found.changed:

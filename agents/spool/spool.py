@@ -17,19 +17,14 @@ from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.fates import Fates
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
-from sensorium.agents.spool.ledger import Ledger, Probe
+from sensorium.agents.spool.ledger import GivenUp, Ledger, Probe
 from sensorium.agents.spool.pending import Pending
 from sensorium.agents.spool.recovery import recover
 from sensorium.agents.spool.reopen import Held, Waiting, reopen
 from sensorium.agents.spool.room import Room
 from sensorium.episode import durable
-from sensorium.episode.account import (
-    DeviceAccount,
-    Tally,
-    accounts,
-    copied,
-    withdraw,
-)
+from sensorium.episode.account import Tally, accounts, copied, withdraw
+from sensorium.episode.device_account import DeviceAccount
 from sensorium.episode.documents import Account, BetweenTotals, Open
 from sensorium.errors import Corrupt, SpoolError, SpoolFull
 from sensorium.threads import Told
@@ -143,8 +138,8 @@ class Spool:
             except SpoolError as error:
                 with self.account.changing() as between:
                     between.count(claimed)
-                    between.restore(opening.between)
-                    self._ledger.discarded(episode, f"could not be begun: {error}", {}, between)
+                    between.untold(opening.between)
+                    self._ledger.discarded(episode, f"could not be begun: {error}", GivenUp(), between)
                 raise
         self._folder.sync()
         return file
@@ -254,7 +249,7 @@ class Spool:
         if found.changed:
             log.error("spool: episode %s: %s", episode, found.why)
             with self._state:
-                before = self._ledger.accounts(episode)[0] or {}
+                before = self._ledger.accounts(episode) or {}
                 self._ledger.sealed(episode, found.size, found.digest, held.recoveries + 1, found.accounts)
                 self._pending.mended(episode, found.size, found.digest)
                 after = {stream: Tally.of(account) for stream, account in found.accounts.items()}

@@ -12,7 +12,8 @@ from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import Clock, ClockKind
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.episode.account import Between, DeviceAccount, Tally
+from sensorium.episode.account import Tally
+from sensorium.episode.device_account import Between, DeviceAccount
 from sensorium.episode.documents import FORMAT_VERSION, BetweenTotals, Chunk, Encoding, Mission, Open, StreamEntry
 from sensorium.episode.records import Record, scan
 

@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.episode.account import (
-    Between,
-    DeviceAccount,
-    Tally,
-    accounts,
-    corrected,
-    estimated,
-    given_up,
-    problem,
-)
+from sensorium.episode.account import Tally, accounts, corrected, estimated, given_up, problem
+from sensorium.episode.device_account import Between, DeviceAccount
 from sensorium.episode.documents import Account, BetweenTotals, Chunk
 
 FATES = ["trigger", "stop", "discarded", "overrun", "late", "away"]
@@ -178,9 +170,25 @@ def test_what_an_undelivered_open_had_told_is_told_again_and_counted_once() -> N
     between = fresh()
     between.count({"imu": Tally(lost={"late": 3})})
     told = between.carry({})
-    between.restore(told)
+    between.untold(told)
     assert accounts(between.since) == told
-    assert between.totals().streams == told
+    assert between.totals() == BetweenTotals(numbers={"imu": 1}, streams=told)
+
+
+@pytest.mark.parametrize("told_since", [False, True])
+def test_an_episode_that_is_given_up_and_delivered_after_all_leaves_nothing_in_the_total(told_since: bool) -> None:
+    """Unless another OPEN has told of it: then that cannot be helped, but the next tells of nothing."""
+    between = fresh()
+    between.count({"imu": Tally(lost={"late": 3})})
+    told = between.carry({})
+    place = {"imu": Tally(lost={"evicted": 10})}
+    between.give_up(place, told)
+    openings = between.openings
+    if told_since:
+        assert between.carry({})["imu"].lost == {"late": 3, "evicted": 10}
+    between.undo_give_up(place, told, openings)
+    assert accounts(between.since) == {}
+    assert between.totals().streams == {"imu": Account(captured=3, lost={"late": 3})}
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------

@@ -94,10 +94,12 @@ class BetweenTotals(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Running totals, per stream, of a spool's samples that are in no episode, since the spool was made.
 
     `numbers` says of each stream when its total changed last, counted over all streams; the largest is the latest.
+    `openings` counts the OPENs that have told of a part.
     """
 
     numbers: dict[str, int] = {}
     streams: dict[str, Account] = {}
+    openings: int = 0
 
     @property
     def number(self) -> int:

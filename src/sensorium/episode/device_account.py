@@ -1,0 +1,182 @@
+"""The account of a device: all that enters in a run and what became of it, and what its spool has between episodes."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from uuid import UUID
+
+import msgspec
+
+from sensorium.episode.account import Place, Tally, accounts, copied, merge, withdraw
+from sensorium.episode.documents import Account, BetweenTotals
+
+
+class Between:
+    """The samples of a spool that are in no episode: those since the last OPEN, and all since the spool was made.
+
+    Each stream's total has the number of its last change; numbers grow over all streams. So a part of the totals can be
+    told, and what is told last wins.
+    """
+
+    def __init__(self, since: Mapping[str, Account], total: BetweenTotals) -> None:
+        self.since: Place = {stream: Tally.of(account) for stream, account in since.items()}
+        self._total: Place = {stream: Tally.of(account) for stream, account in total.streams.items()}
+        self._numbers = dict(total.numbers)
+        self.openings = total.openings
+        self._changed: set[str] = set()
+
+    @classmethod
+    def of_old(cls, since: Mapping[str, Account]) -> "Between":
+        """Of a spool that kept no totals: they begin with what no OPEN has told of yet."""
+        between = cls({}, BetweenTotals())
+        between.count({stream: Tally.of(account) for stream, account in since.items()})
+        return between
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was counted since the last `totals`."""
+        return bool(self._changed)
+
+    def count(self, place: Mapping[str, Tally]) -> None:
+        """More samples are in no episode."""
+        merge(self.since, place)
+        merge(self._total, place)
+        self._changed |= place.keys()
+
+    def take_back(self, place: Mapping[str, Tally]) -> None:
+        """These are in an episode after all, and no OPEN has told of them."""
+        withdraw(self.since, place)
+        withdraw(self._total, place)
+        self._changed |= place.keys()
+
+    def carry(self, kept: Mapping[str, Tally]) -> dict[str, Account]:
+        """What the next OPEN tells: all but what is `kept` for a later one."""
+        withdraw(self.since, kept)
+        told = accounts(self.since)
+        self.since = copied(kept)
+        self.openings += 1
+        return told
+
+    def untold(self, told: Mapping[str, Account]) -> None:
+        """The OPEN that told of these did not come to be."""
+        self.openings -= 1
+        merge(self.since, {stream: Tally.of(account) for stream, account in told.items()})
+
+    def give_up(self, place: Mapping[str, Tally], told: Mapping[str, Account]) -> None:
+        """An episode is not delivered: what it has is here, and what its OPEN told the next one tells."""
+        self.count(place)
+        merge(self.since, {stream: Tally.of(account) for stream, account in told.items()})
+
+    def undo_give_up(self, place: Mapping[str, Tally], told: Mapping[str, Account], openings: int) -> None:
+        """It is delivered after all. That an OPEN has told otherwise since there were `openings` cannot be helped."""
+        if self.openings == openings:
+            withdraw(self.since, place)
+            withdraw(self.since, {stream: Tally.of(account) for stream, account in told.items()})
+        withdraw(self._total, place)
+        self._changed |= place.keys()
+
+    def totals(self) -> BetweenTotals:
+        """All since the spool was made, as a document."""
+        for stream in sorted(self._changed):
+            self._numbers[stream] = max(self._numbers.values(), default=0) + 1
+        self._changed.clear()
+        streams = {stream: self._total[stream].account() for stream in self._numbers}
+        return BetweenTotals(numbers=dict(self._numbers), streams=streams, openings=self.openings)
+
+    def copy(self) -> "Between":
+        """As it is now."""
+        other = Between({}, BetweenTotals())
+        other.since, other._total = copied(self.since), copied(self._total)
+        other._numbers, other._changed, other.openings = dict(self._numbers), set(self._changed), self.openings
+        return other
+
+
+class DeviceAccount:
+    """What became of every sample that a device captured in this run, and of all that its spool has between episodes.
+
+    What enters is held until it is counted in an episode's place, or between. Thread-safe, but for the tallies of an
+    episode's place: those are the recorder's.
+
+    Args:
+        first_ordinal: Episodes from this ordinal on are of this run.
+    """
+
+    def __init__(self, between: Between, first_ordinal: int) -> None:
+        self._lock = threading.RLock()
+        self._between = between
+        self._first_ordinal = first_ordinal
+        self._captured: dict[str, int] = {}
+        self._open: dict[UUID, Place] = {}
+        self._settled: Place = {}
+
+    def enter(self, stream: str, n: int) -> None:
+        """`n` samples were captured, or are known to be lost."""
+        with self._lock:
+            self._captured[stream] = self._captured.get(stream, 0) + n
+
+    def begin(self, episode: UUID, place: Place) -> None:
+        """An episode is open, and counts in `place`; what is there already was between, and the spool knows."""
+        with self._lock:
+            withdraw(self._settled, place)
+            self._open[episode] = place
+
+    def sealed(self, episode: UUID) -> None:
+        """Its file says what its place says; if it was given up meanwhile, that stands."""
+        with self._lock:
+            merge(self._settled, self._open.pop(episode, {}))
+
+    def open_accounts(self, episode: UUID) -> dict[str, Account] | None:
+        """The accounts of an open episode, None if it is not one."""
+        with self._lock:
+            place = self._open.get(episode)
+            return None if place is None else {stream: tally.account() for stream, tally in place.items()}
+
+    def between(self, stream: str, tally: Tally) -> None:
+        """What entered is in no episode."""
+        with self._lock:
+            self._between.count({stream: tally})
+            merge(self._settled, {stream: tally})
+
+    def absent(
+        self, stream: str, rate_hz: float | None, start_ns: int, end_ns: int, episode: Tally | None = None
+    ) -> None:
+        """A sensor was away: what it missed enters, and is lost, in an open `episode` or between."""
+        missed = Tally()
+        self.enter(stream, missed.absent(rate_hz, start_ns, end_ns))
+        if episode is not None:
+            episode.add(missed)
+        elif missed:
+            self.between(stream, missed)
+
+    def replaced(self, episode: UUID, ordinal: int, before: Mapping[str, Account], after: Mapping[str, Tally]) -> None:
+        """What an episode of this spool had stored has another fate now: `after`, here or between."""
+        with self._lock:
+            if self._open.pop(episode, None) is None:
+                if ordinal < self._first_ordinal:
+                    return
+                withdraw(self._settled, {stream: Tally.of(account) for stream, account in before.items()})
+            merge(self._settled, after)
+
+    @contextmanager
+    def changing(self) -> Iterator[Between]:
+        """What is between, to be changed and made durable as one: without an error the change holds."""
+        with self._lock:
+            draft = self._between.copy()
+            yield draft
+            self._between = draft
+
+    def totals(self) -> dict[str, Account]:
+        """What became of every sample of this run, by stream; what is still held is captured alone."""
+        with self._lock:
+            found: Place = {stream: Tally() for stream in self._captured}
+            for place in (self._settled, *self._open.values()):
+                merge(found, place)
+            return {
+                stream: msgspec.structs.replace(tally.account(), captured=self._captured.get(stream, 0))
+                for stream, tally in found.items()
+            }
+
+    def held(self) -> dict[str, int]:
+        """How many samples of each stream have no fate yet; none, once everything has ended."""
+        held = {stream: Tally.of(account).held for stream, account in self.totals().items()}
+        return {stream: n for stream, n in held.items() if n}
