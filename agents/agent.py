@@ -65,7 +65,7 @@ class Agent:
         """Collect until the end; True if nothing is left in the spool.
 
         Raises:
-            SensoriumError: it could not begin, cannot go on, or a sensor was ended by an error; the state is `failed`.
+            SensoriumError: it could not begin, cannot go on, or a sensor failed; the state is `failed`.
         """
         delivered = False
         try:
@@ -167,5 +167,5 @@ class Agent:
 def _raise_for(failures: dict[str, str]) -> None:
     """Say which sensors an error has ended, if any."""
     if failures:
-        each = "; ".join(f"sensor {name!r} was ended by an error: {why}" for name, why in failures.items())
+        each = "; ".join(f"sensor {name!r} failed: {why}" for name, why in failures.items())
         raise SensoriumError(f"{each}; what came before it, and from others, is recorded")

@@ -9,7 +9,8 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.stream import StreamSpec
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError
+from sensorium.threads import reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,12 @@ def open_sensors(device: DeviceFile) -> Sensors:
     drivers: dict[str, Driver] = {}
     with ExitStack() as opened:
         for name, open_driver in openers.items():
-            drivers[name] = open_driver()
+            try:
+                drivers[name] = open_driver()
+            except SensoriumError:
+                raise
+            except Exception as error:  # a driver is anybody's code: say whose
+                raise SensoriumError(f"sensor {name!r} cannot be opened: {reason(error)}") from error
             opened.callback(drivers[name].close)
         sensors = Sensors(drivers, openers, _one_clock(drivers))
         opened.pop_all()

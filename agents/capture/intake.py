@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from sensorium.drivers.driver import Delivery, Driver
+from sensorium.drivers.driver import Driver
 from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
@@ -67,6 +67,7 @@ class _Sensor:
     said_s: float = -SAY_EVERY_S
     away: bool = False
     ended: bool = False
+    failed: bool = False
 
 
 class Intake:
@@ -96,7 +97,7 @@ class Intake:
         self._live = live
         self._died = died
         self.failures: dict[str, str] = {}
-        """Why, by sensor, of those that were ended by an error."""
+        """Why, by sensor, of those that were ended by an error, or delivered what no stream can count."""
         self._sensors = {name: _Sensor(driver, reopen.get(name)) for name, driver in drivers.items()}
         self._order = itertools.count()
         self._changed = threading.Condition()
@@ -170,20 +171,34 @@ class Intake:
             self._take_in(name, sensor, delivered)
         self._end(name, sensor)
 
-    def _take_in(self, name: str, sensor: _Sensor, delivered: Sequence[Delivery]) -> None:
+    def _take_in(self, name: str, sensor: _Sensor, delivered: Sequence[object]) -> None:
+        streams = {spec.name for spec in sensor.driver.specs}
         for each in delivered:
-            if isinstance(each, Block) and self._is_sound(name, sensor, each):
-                self._put(name, sensor, each)
-            elif not isinstance(each, Block):
+            if isinstance(each, Block) and each.stream not in streams:
+                self._accuse(name, f"{len(each)} samples of {each.stream!r}, which is none of its streams")
+            elif isinstance(each, Block):
+                if self._is_sound(name, sensor, each):
+                    self._put(name, sensor, each)
+            elif isinstance(each, Mark | SourceNote):
                 self._hear(name, sensor, each)
+            else:
+                sensor.unheard += 1
+                self._accuse(name, f"{type(each).__name__}, which is neither a block nor a mark nor a note")
         if self._live and (sensor.lost or sensor.unheard):
             with self._changed:  # of a sensor that delivers nothing else it must not wait for the end
                 if not sensor.queue:
                     self._tell_lost(name, sensor)
                     self._changed.notify_all()
 
+    def _accuse(self, name: str, what: str) -> None:
+        """A driver delivered what can be counted in none of its streams: said once, and at the end by the exit status;
+        what else it delivers is good."""
+        if name not in self.failures:
+            self.failures[name] = f"it delivered {what}"
+            log.error("sensor %r said what it must not: %s; this is lost, as is what follows of the kind", name, what)
+
     def _reader_died(self, name: str, sensor: _Sensor, death: SensoriumError) -> None:
-        self.failures[name] = str(death)
+        self.failures[name], sensor.failed = str(death), True
         self._end(name, sensor)
         self._died(death)
 
@@ -192,23 +207,20 @@ class Intake:
         with self._changed:
             self._tell_lost(name, sensor)
             if not self._stop.is_set():  # else it was closed, and might have gone on
-                change: Change = "failed" if name in self.failures else "ended"
+                change: Change = "failed" if sensor.failed else "ended"
                 sensor.queue.append(Arrival(name, next(self._order), change=change))
             sensor.ended = True
             self._changed.notify_all()
 
     def _is_sound(self, name: str, sensor: _Sensor, block: Block) -> bool:
         """Whether a block is as its spec says; else a driver is at fault, which must not end the others."""
-        spec = next((spec for spec in sensor.driver.specs if spec.name == block.stream), None)
+        spec = next(spec for spec in sensor.driver.specs if spec.name == block.stream)
         try:
-            if spec is None:
-                raise ValueError(f"block of {block.stream!r}, which is none of the sensor's streams")
             block.check(spec)
         except ValueError as error:
             log.error("sensor %r delivered what it must not, %d samples are lost: %s", name, len(block), error)
-            if spec is not None:
-                with self._changed:
-                    self._lose(sensor, block, "malformed")
+            with self._changed:
+                self._lose(sensor, block, "malformed")
             return False
         return True
 
@@ -220,7 +232,7 @@ class Intake:
         if sensor.reopen is None or not (self._live or isinstance(why, SensorLost)):
             log.error("sensor %r has ended by an error: %s", name, reason(why))
             log.debug("where it failed", exc_info=why)
-            self.failures[name] = reason(why)
+            self.failures[name], sensor.failed = reason(why), True
             _close(name, sensor.driver)
             return False
         log.warning("sensor %r is lost: %s", name, reason(why))
@@ -276,8 +288,6 @@ class Intake:
     def _hear(self, name: str, sensor: _Sensor, said: Mark | SourceNote) -> None:
         """Take a mark or a note, if it is sound and there is room."""
         try:
-            if not isinstance(said, Mark | SourceNote):
-                raise ValueError(f"{type(said).__name__}, which is neither a block nor a mark nor a note")
             said.check()
             if isinstance(said, SourceNote) and said.stream not in {"", *(spec.name for spec in sensor.driver.specs)}:
                 raise ValueError(f"note of {said.stream!r}, which is none of the sensor's streams")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 
 from sensorium.agents.agent import Agent
-from sensorium.agents.device_file import check_device
+from sensorium.agents.device_file import DeviceFile, check_device
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import Clock, ClockKind
@@ -111,3 +111,15 @@ def test_what_does_not_fit_is_said_before_a_sensor_is_read(
 def test_a_sensor_is_read_and_closed(tmp_path: Path, done: list[str]) -> None:
     assert Agent(device(tmp_path, {"a": DoorConfig()})).run()
     assert done == ["open a", "read a", "close a"]
+
+
+def test_a_driver_that_raises_anything_when_it_is_opened_is_named(tmp_path: Path) -> None:
+    class Broken(DriverConfig):
+        kind: str = "broken"
+
+        def open(self, name: str, base: Path) -> Driver:
+            raise TypeError("Extra positional arguments provided")
+
+    device = DeviceFile.model_construct(sensors={"imu": Broken()}, base=tmp_path)
+    with pytest.raises(SensoriumError, match="sensor 'imu' cannot be opened: TypeError: Extra positional"):
+        open_sensors(device)

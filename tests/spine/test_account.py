@@ -299,7 +299,7 @@ def test_a_recording_that_fails_half_way(house: House) -> None:
     house.ingest()
     cells = [str(i) for i in range(2500)] + ["x", "y", '"'] + ["9" * 100] * 3000
     agent = house.agent({"imu": table(house.folder, cells)}, trigger={"kind": "interval", "length_s": 10})
-    with pytest.raises(SensoriumError, match="'imu' was ended by an error"):
+    with pytest.raises(SensoriumError, match="'imu' failed"):
         agent.run()
     found = house.agreed(agent.status()["streams"])["imu"]
     assert (found.stored, found.lost["sensor"], found.estimated) == (2500, 2, True)

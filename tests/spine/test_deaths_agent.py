@@ -223,7 +223,7 @@ def test_a_driver_that_delivers_what_is_no_sequence_is_at_fault_alone(
 
     monkeypatch.setattr(OddDriver, "read", read)
     agent = Agent(device(tmp_path, sensors={"bad": Odd(live=False), "good": Odd(live=False, opened=1)}))
-    with pytest.raises(SensoriumError, match="sensor 'bad' was ended by an error: TypeError: 'int' object is not"):
+    with pytest.raises(SensoriumError, match="sensor 'bad' failed: TypeError: 'int' object is not"):
         agent.run()
     assert spooled(tmp_path)["good"] == 300
 
@@ -231,7 +231,7 @@ def test_a_driver_that_delivers_what_is_no_sequence_is_at_fault_alone(
 def test_a_replay_that_raises_anything_ends_alone_and_the_run_has_failed(tmp_path: Path) -> None:
     made = device(tmp_path, sensors={"bad": Odd(live=False), "good": Odd(live=False, opened=1)})
     agent = Agent(made)
-    with pytest.raises(SensoriumError, match="sensor 'bad' was ended by an error: KeyError: 'injected'; "):
+    with pytest.raises(SensoriumError, match="sensor 'bad' failed: KeyError: 'injected'; "):
         agent.run()
     assert agent.status()["state"] == "failed"
     assert SAID in agent.status()["error"]

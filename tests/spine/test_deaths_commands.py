@@ -68,7 +68,7 @@ def test_a_driver_that_raises_is_said_and_exits_1(site: Site, inject: Inject) ->
     sensors = {"bad": sim(imu_hz=10), "good": sim(duration_s=3.0, seed=2)}
     made = site.device("rig-1", sensors, port)
     inject("sensorium.drivers.pacing.Paced", "read", "read-bad")
-    says = ("sensor 'bad' was ended by an error: KeyError: 'injected'", "from others, is recorded")
+    says = ("sensor 'bad' failed: KeyError: 'injected'", "from others, is recorded")
     site.refused("collect", made, "--local", expect=1, says=says)
     episodes = site.json("query", "store")
     assert len(episodes) == 3, "what the other delivered is recorded, and in the store"

@@ -30,5 +30,6 @@ def spool(
     columns = ["ordinal>", "episode", "state", "bytes>", "why"]
     print_rows(found["episodes"], form, columns)
     for title, key in (("since the last one", "between"), ("since the spool was made", "between_totals")):
-        if found[key]:
-            OUT.print(account_table(f"in no episode, {title}", found[key], 0))
+        said = {name: each for name, each in found[key].items() if each["captured"] or each.get("estimated")}
+        if said:
+            OUT.print(account_table(f"in no episode, {title}", said, 0))

@@ -133,7 +133,9 @@ def _between(accounts: Mapping[str, Account], form: Format) -> object:
     if form is Format.JSON:
         return {stream: account.as_dict() for stream, account in accounts.items()}
     said = (
-        f"{stream} {each.captured} ({counted({**each.filtered, **each.lost})})" for stream, each in accounts.items()
+        f"{stream} {each.captured} ({counted({**each.filtered, **each.lost})})"
+        for stream, each in accounts.items()
+        if each.captured or each.estimated
     )
     return "; ".join(said)
 

@@ -207,6 +207,10 @@ def test_a_malformed_block_costs_only_itself() -> None:
         assert len(first.block) == 2
         assert first.lost == Tally(lost={"malformed": 11})
         assert account.held() == {"imu": 13}
+        assert made.failures == {"imu": "it delivered 2 samples of 'gps', which is none of its streams"}
+        last = made.take(10.0)
+        assert last is not None
+        assert last.change == "ended", "it went on to its own end"
     finally:
         made.stop()
 
@@ -333,3 +337,32 @@ def test_a_replay_comes_in_the_order_of_its_stamps_whoever_is_faster(slow: str, 
     finally:
         made.stop()
     assert starts == [0, 10, 20, 30, 40, 50, 60]
+
+
+def test_what_is_no_delivery_at_all_is_said_once_and_fails_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    """Its samples can be counted in no stream, so the exit status must tell of them; the others are recorded."""
+
+    class Rubbish(Plugged):
+        reads = 0
+
+        def read(self, timeout_s: float) -> Any:
+            self.reads += 1
+            if self.reads > 5:
+                return None
+            return [42, Block("imu", np.array([self.reads], np.int64), np.zeros((1, 3)))]
+
+    made = Intake({"imu": Rubbish(spec(100.0), lost=False)}, {}, fresh_account(), live=True)
+    made.start()
+    try:
+        taken: list[intake.Arrival] = []
+        while not (taken and taken[-1].change):
+            arrival = made.take(10.0)
+            assert arrival is not None
+            taken.append(arrival)
+        assert taken[-1].change == "ended"
+        assert sum(arrival.block is not None for arrival in taken) == 5
+        assert sum(arrival.unheard for arrival in taken) == 5
+        assert made.failures == {"imu": "it delivered int, which is neither a block nor a mark nor a note"}
+        assert len([record for record in caplog.records if "neither a block" in record.getMessage()]) == 1
+    finally:
+        made.stop()
