@@ -1,16 +1,22 @@
 """What is dropped or lost is counted in the episode whose interval holds it, else between: at the end too."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
-from sensorium.agents.recording.encode import EncoderPool
+from sensorium.agents.recording.encode import Encode, EncoderPool
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import ManualConfig
 from sensorium.agents.triggers.trigger import Trigger
-from sensorium.drivers.stream import Block
+from sensorium.drivers.media import Media
+from sensorium.drivers.stream import Block, Samples
+from sensorium.episode import durable
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account, Open, Seal
 from tests.agents.building import FRAMES, ROWS, add, manifest, records_in, rows
@@ -294,3 +300,44 @@ def test_an_episode_that_is_discarded_gives_all_to_between_and_what_its_open_tol
     expected = Account(captured=38, filtered={"trigger": 15, "discarded": 20}, lost={"sensor": 3})
     assert told(spool) == [{"imu": expected}]
     assert between(spool) == expected
+
+
+# -- a disk that fails -------------------------------------------------------------------------------------------------
+
+
+def test_frames_that_cannot_be_written_when_their_turn_comes_cost_themselves_alone(
+    recorder: Make, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoders are done only when nothing new comes: it is `tick` that meets the full disk."""
+    made = recorder(Interval(10 * SECOND))
+    slow = threading.Event()
+    submit = made._pool.submit
+
+    def submit_slowly(encode: Encode, frames: Samples | Media) -> "Future[bytes]":
+        def encode_slowly(content: Samples | Media) -> bytes:
+            slow.wait()
+            return encode(content)
+
+        return submit(encode_slowly, frames)
+
+    monkeypatch.setattr(made._pool, "submit", submit_slowly)
+    give(made, rows(0, 25), rows(0, 3, 10 * STEP, spec=FRAMES))
+    slow.set()
+    real, failing = durable.append, [True]
+
+    def append(*given: Any) -> int:
+        if failing:
+            failing.pop()
+            raise OSError(28, "No space left on device")
+        return real(*given)
+
+    monkeypatch.setattr(durable, "append", append)
+    deadline = time.monotonic() + 10
+    while failing:
+        assert time.monotonic() < deadline, "no frame was written"
+        made.tick(None)
+    assert made.full
+    give(made, rows(250_000_000, 25), rows(300_000_000, 3, 10 * STEP, spec=FRAMES))
+    assert not made.full, "there is room again"
+    ends(made)
+    assert [account.lost for account in found(spool, "cam")] == [{"spool_full": 1}, {}]
