@@ -17,6 +17,7 @@ from sensorium.episode.parser import (
     Kind,
     Prefix,
     RecordBegun,
+    RecordEnded,
     begin_checksum,
     pack_prefix,
 )
@@ -58,14 +59,7 @@ def decode_record(episode: bytes, buffer: Buffer, offset: int = 0) -> Record:
     size = Prefix.unpack(view, offset).record_bytes
     if len(view) < size:
         raise Corrupt(f"offset {offset}: cut short, {len(view)} of {size} bytes of a record")
-    begun: RecordBegun
-    payload = memoryview(b"")
-    for event in EpisodeParser(episode, offset).feed(view[:size]):
-        if isinstance(event, RecordBegun):
-            begun = event
-        elif isinstance(event, memoryview):
-            payload = event
-    return Record(begun.kind, begun.number, begun.decode(), payload, offset, size)
+    return next(_records(EpisodeParser(episode, offset), view[:size]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +81,39 @@ def scan(episode: bytes, data: Buffer) -> Iterator[Record | Damage]:
     at, last = 0, -1
     while at < len(view):
         try:
-            record = _later(episode, view, at, last)
+            for record in _records(EpisodeParser(episode, at), view[at:]):
+                _check_order(record, last)
+                yield record
+                at, last = record.offset + record.size, record.number
+            why = f"offset {at}: cut short"
         except Corrupt as error:
-            found = _resync(episode, view, at + 1, last)
-            if found is None:
-                return
-            yield Damage(at, found.offset - at, str(error))
-            record = found
-        yield record
-        at, last = record.offset + record.size, record.number
+            why = str(error)
+        found = _resync(episode, view, at, last)
+        if found is None:
+            return
+        if found.offset > at:
+            yield Damage(at, found.offset - at, why)
+        yield found
+        at, last = found.offset + found.size, found.number
 
 
-def _later(episode: bytes, view: memoryview, at: int, last: int) -> Record:
-    record = decode_record(episode, view[at:], at)
+def _records(parser: EpisodeParser, view: memoryview) -> Iterator[Record]:
+    """The whole records that `view` begins with, whose payloads alias it."""
+    begun: RecordBegun
+    payload = memoryview(b"")
+    for event in parser.feed(view):
+        if isinstance(event, RecordBegun):
+            begun, payload = event, memoryview(b"")
+        elif isinstance(event, RecordEnded):
+            size = event.end - begun.offset
+            yield Record(begun.kind, begun.number, begun.decode(), payload, begun.offset, size)
+        else:
+            payload = event
+
+
+def _check_order(record: Record, last: int) -> None:
     if record.number <= last:
-        raise Corrupt(f"offset {at}: record {record.number} after record {last}")
-    return record
+        raise Corrupt(f"offset {record.offset}: record {record.number} after record {last}")
 
 
 def _resync(episode: bytes, view: memoryview, start: int, last: int) -> Record | None:
@@ -111,7 +122,10 @@ def _resync(episode: bytes, view: memoryview, start: int, last: int) -> Record |
         found = window.find(MAGIC)
         while found >= 0:
             try:
-                return _later(episode, view, base + found, last)
+                record = decode_record(episode, view[base + found :], base + found)
+                _check_order(record, last)
             except Corrupt:
                 found = window.find(MAGIC, found + 1)
+            else:
+                return record
     return None
