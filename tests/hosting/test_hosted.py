@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sensorium.agents.agent import Agent
+from sensorium.agents.collecting import Collecting
 from sensorium.agents.device_file import check_device
 from sensorium.errors import SensoriumError
 from sensorium.hosting import local
@@ -38,7 +38,7 @@ def test_an_agent_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.
         released.wait()
 
     monkeypatch.setattr(local, "STOP_S", 0.1)
-    monkeypatch.setattr(Agent, "_step", hang)
+    monkeypatch.setattr(Collecting, "step", hang)
     world = {"kind": "sim-planar", "pace": "fast", "duration_s": 1, "size": [64, 48]}
     document = {"device": "rig", "spool": {"path": "spool"}, "sensors": {"sim": world}}
     host = LocalAgent(check_device(document | {"trigger": {"kind": "interval", "length_s": 1}}, tmp_path), drain_s=0.1)
