@@ -83,7 +83,8 @@ class Uplink:
         self._wake.close()
 
     def stats(self) -> dict[str, Any]:
-        """`state` (down, greeting, up), sent_bytes, in_flight, committed, rejected, sessions, last_error."""
+        """`state` (down, greeting, up), sent_bytes, in_flight, committed, rejected, sessions, last_error; `unanswered`:
+        how often a session was renewed because a whole episode had no answer."""
         return {
             "state": self._link.state.name.lower(),
             "in_flight": self._link.in_flight,
@@ -91,6 +92,7 @@ class Uplink:
             "committed": self._spool_end.committed,
             "rejected": self._spool_end.rejected,
             "noted_between": self._link.noted_between,
+            "unanswered": self._link.unanswered,
             **self._figures,
         }
 

@@ -174,3 +174,82 @@ def test_what_was_put_off_is_offered_again_when_its_time_has_come() -> None:
     link.refresh([item], 5 * SECOND)
     link.refresh([replace(item)], 6 * SECOND)
     assert said(link) == ["Offer"]
+
+
+def passes(link: DeviceLink, from_s: float, to_s: float) -> list[object]:
+    """Time passes while the server answers probes; what is to be done then."""
+    asked: list[object] = []
+    for second in range(int(from_s), int(to_s) + 1):
+        now_ns = second * SECOND
+        link.poll(now_ns)
+        for message in link.take_messages():
+            if isinstance(message, wire.Probe):
+                reply = wire.ProbeReply(session=NUMBER, sent_ns=message.sent_ns, server_received_ns=0, server_sent_ns=0)
+                link.receive(reply, now_ns)
+        asked += link.take_jobs()
+    return [job for job in asked if isinstance(job, jobs.Disconnect)]
+
+
+def test_an_episode_that_was_sent_whole_and_has_no_answer_renews_the_session() -> None:
+    link = up()
+    link.refresh([Item(1000)], 0)
+    want(link)
+    sent = send_all(link)
+    link.receive(wire.Credit(session=NUMBER, limit=1 << 20, taken=sent), 0)
+    assert passes(link, 1, 60) == []
+    (why,) = [job.why for job in passes(link, 61, 62) if isinstance(job, jobs.Disconnect)]
+    assert str(EPISODE) in why
+    assert "60 s" in why
+    assert link.unanswered == 1
+    assert not link.is_up
+
+
+def test_one_that_has_no_answer_counts_though_others_have() -> None:
+    link = up()
+    other = uuid.UUID(int=2)
+    link.refresh([Item(1000), Item(1000, episode=other, ordinal=1)], 0)
+    want(link)
+    link.receive(wire.Credit(session=NUMBER, limit=1 << 20, taken=send_all(link)), 0)
+    for second in range(1, 60):
+        assert passes(link, second, second) == []
+        link.receive(wire.Want(session=NUMBER, episode=other.bytes, offset=0, number=second), second * SECOND)
+    assert len(passes(link, 60, 61)) == 1
+
+
+def test_what_is_on_its_way_is_not_waited_for_in_vain() -> None:
+    """On a slow link the answer may take long: the time counts from when the server has it all."""
+    link = up()
+    link.refresh([Item(100_000)], 0)
+    want(link)
+    sent = 0
+    for second in range(1, 400):  # 340 bytes a second are taken in
+        sent += send_all(link, second * SECOND)
+        taken = min(sent, 340 * second)
+        link.receive(wire.Credit(session=NUMBER, limit=1 << 20, taken=taken), second * SECOND)
+        if taken == 100_000:
+            break
+        assert passes(link, second, second) == []
+    assert passes(link, second, second + 59) == []
+    assert len(passes(link, second + 60, second + 62)) == 1
+
+
+def test_an_offer_may_wait_for_others_but_not_for_nothing() -> None:
+    link = up()
+    link.refresh([Item(1000)], 0)
+    other = uuid.UUID(int=2)
+    link.refresh([Item(1000), Item(1000, episode=other, ordinal=1)], 0)
+    for second in range(1, 200, 40):  # the other one is dealt with, this one is not
+        link.receive(wire.Want(session=NUMBER, episode=other.bytes, offset=0, number=second), second * SECOND)
+        assert passes(link, second, second + 39) == []
+        link.receive(wire.Credit(session=NUMBER, limit=1 << 20, taken=link._session.sent), (second + 39) * SECOND)
+    assert link.unanswered == 0
+    passes(link, 201, 262)
+    assert link.unanswered == 1
+
+
+def test_a_growing_episode_and_one_that_cannot_be_read_have_no_answer_to_wait_for() -> None:
+    link = up()
+    link.refresh([Item(1000, sealed=False)], 0)
+    want(link)
+    link.receive(wire.Credit(session=NUMBER, limit=1 << 20, taken=send_all(link)), 0)
+    assert passes(link, 1, 300) == []

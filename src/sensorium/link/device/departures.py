@@ -11,6 +11,7 @@ from sensorium.link.device.session import DeviceSession
 
 SECOND = 1_000_000_000
 PAUSE_S = 5.0
+ANSWER_S = 60.0
 # For the way of every DATA: in Python 3.11 a member of an enumeration is looked up more slowly than all else there.
 _SENDING, _PAUSED = OfferState.SENDING, OfferState.PAUSED
 
@@ -41,14 +42,14 @@ class Departures:
             if offer is not None:
                 told = offer.item
                 if told.size != item.size or told.sealed != item.sealed or told.recoveries != item.recoveries:
-                    self._update(offer, item)
+                    self._update(offer, item, now_ns)
             elif len(self.open) < most and item.size and now_ns >= self._not_before_ns.get(episode, 0):
                 self._not_before_ns.pop(episode, None)
                 self.open[episode] = offer = OpenOffer(item)
-                self._say(offer)
+                self._say(offer, now_ns)
         self._order = sorted(self.open.values(), key=lambda offer: rank.get(offer.id, last))
 
-    def _update(self, offer: OpenOffer, item: Sendable) -> None:
+    def _update(self, offer: OpenOffer, item: Sendable, now_ns: int) -> None:
         """The spool has something else to say of an open offer."""
         if offer.item.recoveries == item.recoveries:
             offer.move(OfferEvent.GREW)
@@ -56,11 +57,12 @@ class Departures:
             offer.move(OfferEvent.RECOVERED)
             offer.want = offer.at = offer.furthest = 0
         offer.item = item
-        self._say(offer)
-        self._settle(offer)
+        self._say(offer, now_ns)
+        self._settle(offer, now_ns)
 
-    def _say(self, offer: OpenOffer) -> None:
+    def _say(self, offer: OpenOffer, now_ns: int) -> None:
         item = offer.item
+        offer.since_ns = now_ns
         self._messages.append(
             wire.Offer(
                 session=self._session.number,
@@ -101,7 +103,7 @@ class Departures:
         if offer.at > offer.furthest:
             offer.furthest = offer.at
         if offer.at >= offer.item.size:
-            self._settle(offer)
+            self._settle(offer, now_ns)
 
     def pause(self, data: wire.Data, now_ns: int) -> None:
         """The spool could not read what `next_data` said: its episode is left alone for some seconds."""
@@ -114,10 +116,10 @@ class Departures:
         if now_ns < offer.paused_ns:
             return False
         offer.move(OfferEvent.PAUSE_OVER)
-        self._settle(offer)
+        self._settle(offer, now_ns)
         return offer.state is _SENDING
 
-    def _settle(self, offer: OpenOffer) -> None:
+    def _settle(self, offer: OpenOffer, now_ns: int) -> None:
         """An offer that is SENDING has something to send; this is what it is when it has not.
 
         More than there is was sent where the server wants bytes from beyond the end: SEALED tells it of that.
@@ -129,6 +131,7 @@ class Departures:
             offer.move(OfferEvent.CAUGHT_UP)
             return
         offer.move(OfferEvent.FINISHED)
+        offer.since_ns, offer.end = now_ns, self._session.sent
         sealed = wire.Sealed(
             session=self._session.number,
             episode=offer.id,
@@ -141,7 +144,7 @@ class Departures:
 
     # --- what the server says ------------------------------------------------------------------------------------
 
-    def wanted(self, want: wire.Want) -> None:
+    def wanted(self, want: wire.Want, now_ns: int) -> None:
         """WANT came. One of before a later one, or of an offer that is closed, means nothing any more."""
         offer = self.open.get(want.episode)
         if offer is None or want.number <= offer.want:
@@ -149,8 +152,8 @@ class Departures:
         offer.move(OfferEvent.WANTED)
         if want.offset < offer.furthest:
             self._jobs.append(Recheck(offer.item.episode))
-        offer.want, offer.at = want.number, want.offset
-        self._settle(offer)
+        offer.want, offer.at, offer.since_ns = want.number, want.offset, now_ns
+        self._settle(offer, now_ns)
 
     def close(self, episode: bytes) -> None:
         """The server has answered an offer; it may have been closed before."""
@@ -168,3 +171,25 @@ class Departures:
         """The server cannot take an episode now; it is offered again, not before this time."""
         self.close(episode)
         self._not_before_ns[episode] = until_ns
+
+    def unanswered(self, now_ns: int) -> str:
+        """Of which whole episode the server owes an answer since `ANSWER_S`, in words for people; "" if it owes none.
+
+        One that was sent is to be answered, whatever becomes of others. One that is not wanted yet, or lacks credit,
+        may wait for others: as long as the server deals with any. What the spool cannot read is not the server's to
+        answer.
+        """
+        session = self._session
+        for offer in self.open.values():
+            if not offer.item.sealed or offer.state is _PAUSED:
+                continue
+            if offer.state is not OfferState.SEALED:
+                since_ns = max(offer.since_ns, session.answered_ns, session.progress_ns)
+            elif session.taken < offer.end:  # it is on its way
+                since_ns = offer.since_ns = now_ns
+            else:
+                since_ns = offer.since_ns
+            if now_ns - since_ns > ANSWER_S * SECOND:
+                what = "was sent whole" if offer.state is OfferState.SEALED else "is offered whole"
+                return f"episode {offer.item.episode} {what}, and the ingest has not answered for {ANSWER_S:.0f} s"
+        return ""

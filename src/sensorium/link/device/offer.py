@@ -88,7 +88,8 @@ OFFER = Machine("offer", _table(), of_peer=(OfferEvent.WANTED, OfferEvent.ANSWER
 @dataclass(eq=False)
 class OpenOffer:
     """`item` is what OFFER said last. `want` is the number of the last WANT (0: none yet), `at` the next byte to send;
-    nothing from `furthest` on was sent in this session. A pause lasts until `paused_ns`."""
+    nothing from `furthest` on was sent in this session. A pause lasts until `paused_ns`. Since `since_ns` it is for the
+    server to say something; `end` is what the session had sent when SEALED was said."""
 
     item: Sendable
     state: OfferState = OfferState.OFFERED
@@ -96,6 +97,8 @@ class OpenOffer:
     at: int = 0
     furthest: int = 0
     paused_ns: int = 0
+    since_ns: int = 0
+    end: int = 0
 
     def __post_init__(self) -> None:
         self.id = self.item.episode.bytes

@@ -25,6 +25,7 @@ SILENT_S = 20.0
 STALL_S = 20.0
 FIRST_WAIT_S = 0.25
 MAX_WAIT_S = 30.0
+_ANSWERS = (wire.Want, wire.Committed, wire.Rejected, wire.Error)
 
 
 class LinkState(StrEnum):
@@ -41,7 +42,7 @@ class LinkEvent(StrEnum):
     WAIT_OVER = "the wait is over"
     WELCOMED = "WELCOME with the `nonce`"
     REFUSED = "ERROR with the `nonce`"
-    LOST = "a cut, no answer for 10 s, silence or no progress for 20 s, ERROR of the session, a broken rule"
+    LOST = "a cut, no answer for 10 s, silence or no progress for 20 s, no answer for 60 s, ERROR, a broken rule"
 
 
 LINK = Machine(
@@ -64,6 +65,7 @@ class DeviceLink:
 
     `ordinals()` gives (oldest, next) of the spool; `probes(item)` the clock probes to send with a sealed episode;
     `random()` is uniform in [0, 1), for the jitter of waits and the nonce of HELLO.
+    `unanswered` counts the sessions given up because a whole episode had no answer.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class DeviceLink:
         self._nonce = 0
         self._due_ns = 0
         self._failures = 0
+        self.unanswered = 0
         self._handlers: dict[type, Callable[..., None]] = {
             wire.Welcome: self._welcome,
             wire.Want: self._want,
@@ -143,6 +146,9 @@ class DeviceLink:
             self.lost("the ingest fell silent", now_ns)
         elif session.in_flight and now_ns - session.progress_ns > STALL_S * SECOND:
             self.lost(f"no progress with {session.in_flight} bytes in flight", now_ns)
+        elif why := self._departures.unanswered(now_ns):
+            self.unanswered += 1
+            self.lost(why, now_ns)
         else:
             sent_ns = session.probing.due(now_ns)
             if sent_ns is not None:
@@ -259,6 +265,8 @@ class DeviceLink:
                 self._leave(LinkEvent.REFUSED, why, now_ns)
         elif self.state is LinkState.UP and message.session == self._session.number:
             self._session.heard_ns = now_ns
+            if isinstance(message, _ANSWERS):
+                self._session.answered_ns = now_ns
             handler = self._handlers.get(type(message))
             if handler is not None:
                 handler(message, now_ns)
@@ -272,12 +280,13 @@ class DeviceLink:
                 max_data_bytes=min(max(message.max_data_bytes, wire.MIN_DATA_BYTES), wire.MAX_DATA_BYTES),
                 heard_ns=now_ns,
                 progress_ns=now_ns,
+                answered_ns=now_ns,
             )
         )
         self._jobs.append(jobs.OfferAll())
 
-    def _want(self, want: wire.Want, _: int) -> None:
-        self._departures.wanted(want)
+    def _want(self, want: wire.Want, now_ns: int) -> None:
+        self._departures.wanted(want, now_ns)
 
     def _credit(self, credit: wire.Credit, now_ns: int) -> None:
         if self._session.credit(credit, now_ns):

@@ -12,7 +12,8 @@ class DeviceSession:
     """`limit`, `sent` and `taken` count bytes of DATA since the session began; without one all are 0.
 
     `heard_ns` is when the server was heard last, `progress_ns` when `taken` grew, or bytes were sent after none were
-    in flight. `between` is the number up to which the server has noted the samples in no episode.
+    in flight, `answered_ns` when it wanted or answered an offer. `between` is the number up to which the server has
+    noted the samples in no episode.
     """
 
     number: int = 0
@@ -23,6 +24,7 @@ class DeviceSession:
     max_data_bytes: int = wire.MAX_DATA_BYTES
     heard_ns: int = 0
     progress_ns: int = 0
+    answered_ns: int = 0
     between: int = 0
     window: FlowWindow = field(default_factory=FlowWindow)
     probing: Probing = field(default_factory=Probing)
