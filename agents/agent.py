@@ -80,6 +80,8 @@ class Agent:
                     _raise_for(failures)
                 except BaseException as error:
                     self._watch.tell(error)
+                if self._watch.failure is not None:
+                    self._give_up()
                 with self._looking:
                     self._last = self._now()  # while what it tells of is open
         except BaseException as error:
@@ -113,6 +115,14 @@ class Agent:
             status = self._last or self._now()
         failure = self._watch.failure
         return status | ({} if failure is None else {"state": "failed", "error": reason(failure)})
+
+    def _give_up(self) -> None:
+        if self._collecting is None:
+            return
+        try:
+            self._collecting.give_up()
+        except Exception as error:
+            log.error("the agent gives up, and could not end what it recorded: %s", reason(error))
 
     def _now(self) -> dict[str, Any]:
         nothing: dict[str, Any] = {"full": "", "streams": {}, "episodes": 0, "notes_dropped": 0}

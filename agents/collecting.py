@@ -76,6 +76,12 @@ class Collecting:
         self._spool.flush()
         return self._intake.failures
 
+    def give_up(self) -> None:
+        """End where `run` cannot go on, or a thread has died: what has no fate yet is lost, what is open is sealed."""
+        self._intake.stop()
+        self._recorder.give_up()
+        self._spool.flush()
+
     def step(self, orders: Orders) -> None:
         """Obey, take one arrival to where it belongs, and do what is due; waits a moment where nothing comes."""
         self._obey(orders)

@@ -187,16 +187,32 @@ class EpisodeWriter:
         """What became of every sample placed here, so far."""
         return {name: tally.account() for name, tally in self.place.items()}
 
-    def seal(self, reason: Reason) -> None:
-        """Write what is held, the last chunks padded, and the SEAL.
+    def write(self) -> None:
+        """Write what is held, the last chunks padded: nothing more comes.
 
         Raises:
-            SpoolError: no room for the SEAL; may be called again.
+            SpoolError: the file could not take a chunk; the loss is counted.
         """
         self.closing = True
         for out in self._streams.values():
             self._gather(out, everything=True)
         self.flush(wait=True)
+
+    def lose_held(self, cause: str) -> None:
+        """What is accepted and not written will not be."""
+        self._unwritten.clear()
+        for out in self._streams.values():
+            out.rows.clear()
+            out.held_rows = 0
+            out.tally.leave(cause, out.tally.held)
+
+    def seal(self, reason: Reason) -> None:
+        """Write what is held, and the SEAL.
+
+        Raises:
+            SpoolError: no room for the SEAL; may be called again.
+        """
+        self.write()
         span = self.span
         if span.event and not self._noted:
             labels = {"labels": dict(span.labels)} if span.labels else {}

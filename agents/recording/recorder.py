@@ -10,6 +10,7 @@ import numpy as np
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.full_spool import FullSpool
+from sensorium.agents.recording.giving_up import give_up
 from sensorium.agents.recording.notes import Notes
 from sensorium.agents.recording.piece import Piece, counts_alone
 from sensorium.agents.recording.placing import MAX_EPISODE_BYTES, MAX_EPISODE_NS, Placing
@@ -186,11 +187,16 @@ class Recorder:
         self._drop_queues()
         self.seal_all("truncated")
         self.notes.stop()
-        for state in self._streams.values():
-            state.absence.stop(max(self._now_ns, self._last_ns(state.epoch)))
+        self._end_absences()
         self.persist()
         for name, n in self.account.held().items() if not self.open_episodes else ():
             log.error("account of %r: %d samples have no fate; this is a mistake of Sensorium's", name, n)
+
+    def give_up(self) -> None:
+        """The run cannot go on: seal what is open, lose what is held, and make that durable."""
+        give_up(self.account, self._episodes, lambda episode: self._seal(episode, "truncated"))
+        self._end_absences()
+        self.persist()
 
     def seal_all(self, reason: Reason) -> None:
         """End what is open now; `reason` is for those that some stream has not passed."""
@@ -383,6 +389,10 @@ class Recorder:
             self._full.failed(error, self._episodes)
             return
         self._episodes.sealed(episode)
+
+    def _end_absences(self) -> None:
+        for state in self._streams.values():
+            state.absence.stop(max(self._now_ns, self._last_ns(state.epoch)))
 
     def _last_ns(self, epoch: int) -> int:
         """The last stamp of any stream."""

@@ -17,14 +17,18 @@ import sensorium
 from sensorium.agents.agent import Agent
 from sensorium.agents.capture import intake
 from sensorium.agents.device_file import check_device
+from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.inspect import inspect_spool
-from sensorium.agents.triggers.trigger import Command
+from sensorium.agents.triggers.config import TriggerConfig
+from sensorium.agents.triggers.interval import Interval
+from sensorium.agents.triggers.trigger import FOREVER_NS, Command, Placement, Trigger
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account
-from sensorium.errors import SensoriumError, SensorLost
+from sensorium.errors import SensoriumError, SensorLost, SpoolError
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Conflict, Store
@@ -309,6 +313,99 @@ def test_a_recording_that_fails_half_way(house: House) -> None:
     assert "lost" not in {
         key for episode in episodes[:2] for key in episode.account["imu"] if episode.account["imu"][key]
     }
+
+
+# -- an agent that dies ------------------------------------------------------------------------------------------------
+
+
+class Bomb(FilterConfig[int]):
+    """Passes so many blocks, and then raises what no filter should."""
+
+    kind: str = "bomb"
+    blocks: int
+
+    def start(self, spec: StreamSpec) -> int:
+        return 0
+
+    def step(self, state: int, block: Block) -> tuple[int, Block | None]:
+        if state == self.blocks:
+            raise KeyError("injected")
+        return state + 1, block
+
+
+class FuseConfig(TriggerConfig):
+    """Of so many blocks; with `asks` it decides nothing before it raises."""
+
+    kind: str = "fuse"
+    blocks: int
+    asks: bool = False
+
+    def start(self, specs: Sequence[StreamSpec]) -> Trigger:
+        return Fuse(self)
+
+
+class Fuse(Trigger):
+    def __init__(self, config: FuseConfig) -> None:
+        self._left, self._asks = config.blocks, config.asks
+
+    def observe(self, block: Block) -> None:
+        self._left -= 1
+
+    def place(self, stamp_ns: int) -> Placement:
+        if self._left <= 0:
+            raise KeyError("injected")
+        return Placement(FOREVER_NS, decided=False) if self._asks else Interval(10**9).place(stamp_ns)
+
+
+DYING: dict[str, dict[str, Any]] = {
+    "filter": {"filters": {"imu": [Bomb(blocks=150)]}},
+    "derived": {"filters": {"imu": [Bomb(blocks=150, into="more")]}},
+    "trigger": {"trigger": FuseConfig(blocks=300)},
+    "undecided": {"trigger": FuseConfig(blocks=300, asks=True)},
+}
+
+
+@pytest.mark.parametrize("name", DYING)
+@pytest.mark.parametrize("live", [True, False], ids=["live", "replay"])
+def test_an_agent_that_dies_leaves_no_sample_without_a_fate(house: House, name: str, live: bool) -> None:
+    """What it holds then, in queues, rings and rows that fill no chunk, is lost where that can be said."""
+    house.ingest()
+    side = 64
+    sensors: dict[str, Any] = {"imu": Script(lives=[[1000]]), "cam": Script(lives=[[1000]], side=side)}
+    if not live:
+        cells = [str(i) for i in range(1000)]
+        sensors = {"imu": table(house.folder, cells), "cam": table(house.folder, cells)}
+    agent = house.agent(sensors, **DYING[name])
+    with pytest.raises(KeyError, match="injected"):
+        agent.run()
+    printed = agent.status()["streams"]
+    assert all(account.balances for account in printed.values())
+    assert sum(account.lost.get("agent", 0) for account in printed.values()) > 0
+    assert (sum(account.stored for account in printed.values()) > 0) == (name != "undecided")
+    assert house.agent({"imu": Script(lives=[[]])}).run(), "what it has sealed is delivered"
+    assert house.agreed(printed)["imu"].captured == printed["imu"].captured
+
+
+def test_an_agent_that_dies_on_a_disk_in_trouble_counts_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the episode cannot be sealed, what was held is between; the next start seals what is on disk."""
+
+    def seal(*_: object) -> None:
+        raise SpoolError("no room")
+
+    monkeypatch.setattr(EpisodeFile, "seal", seal)
+    agent = house.agent({"imu": Script(lives=[[1000]])}, filters={"imu": [Bomb(blocks=50)]})
+    with pytest.raises(KeyError, match="injected"):
+        agent.run()
+    printed = agent.status()["streams"]["imu"]
+    assert printed.balances
+    assert printed.lost["agent"] > 0
+    between = inspect_spool(house.folder / "spool")["between_totals"]["imu"]
+    assert between["captured"] == between["lost"]["agent"] == printed.lost["agent"]
+    monkeypatch.undo()
+    house.ingest()
+    assert house.agent({"imu": Script(lives=[[]])}).run()
+    for episode in sensorium.open(house.folder / "store").query():
+        assert msgspec.convert(episode.account["imu"], Account).balances
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ def collect(
     device = load_device_file(device_file, overrides or [])
     options: dict[str, Any] = {"seconds": seconds, "episodes": episodes, "drain_s": drain}
     options["snap"] = snap.resolve() if snap is not None else None
+    failure: SensoriumError | None = None
     with ExitStack() as stack:
         host: HostedAgent
         if local:
@@ -63,8 +64,16 @@ def collect(
             start_ray()
             stack.callback(ray.shutdown)
             host = RayAgent(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
-        status = watch([host], stack)[0]
-    _report(status, device.ingest.url if device.ingest else None)
+        try:
+            status = watch([host], stack)[0]
+        except SensoriumError as error:
+            status, failure = host.last(), error
+    if failure is not None:
+        if status["state"] == "failed" and status["streams"]:
+            _print(status)
+        raise failure
+    _print(status)
+    _check_waiting(status, device.ingest.url if device.ingest else None)
 
 
 def watch(hosts: list[HostedAgent], stack: ExitStack, title: str = "") -> list[dict[str, Any]]:
@@ -131,7 +140,8 @@ def _line(status: dict[str, Any]) -> str:
     )
 
 
-def _report(status: dict[str, Any], url: str | None) -> None:
+def _print(status: dict[str, Any]) -> None:
+    """What became of every sample."""
     OUT.print(_line(status))
     for name, account in status["streams"].items():
         OUT.print(
@@ -139,6 +149,10 @@ def _report(status: dict[str, Any], url: str | None) -> None:
             + "".join(f", {n} filtered by {rule}" for rule, n in account.filtered.items())
             + "".join(f", {n} lost ({cause})" for cause, n in account.lost.items())
         )
+
+
+def _check_waiting(status: dict[str, Any], url: str | None) -> None:
+    """Say what waits in the spool, which is a failure where somebody should have taken it."""
     waiting = status["ordinals"].get("pending", 0)
     if waiting and url:
         link = status["link"]

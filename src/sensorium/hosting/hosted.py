@@ -13,10 +13,13 @@ STOP_S = 45.0
 class HostedAgent(Protocol):
     """What runs an agent. Only `status` may wait, for seconds where the agent is in another process.
 
-    `status` is the agent's, with `alive`; it raises what ended the agent, if that was no stop.
+    `status` is the agent's, with `alive`; it raises what ended the agent, if that was no stop. `last` is what is known
+    of it after that: the accounts are whole if its state is `failed`.
     """
 
     def status(self) -> dict[str, Any]: ...
+
+    def last(self) -> dict[str, Any]: ...
 
     def command(self, name: Command, outcome: str = "") -> None: ...
 

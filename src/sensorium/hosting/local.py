@@ -27,6 +27,10 @@ class LocalAgent:
             self._bound.check()
         return self._agent.status() | {"alive": alive}
 
+    def last(self) -> dict[str, Any]:
+        """The agent's status, whatever has ended it."""
+        return self._agent.status()
+
     def command(self, name: Command, outcome: str = "") -> None:
         """Pass on to the trigger."""
         self._agent.command(name, outcome)

@@ -48,6 +48,10 @@ class RayAgent:
         """The agent's status; raises what ended it, or that it does not end."""
         return self._actor.status()
 
+    def last(self) -> dict[str, Any]:
+        """The status that the actor answered last."""
+        return self._actor.last
+
     def command(self, name: Command, outcome: str = "") -> None:
         """Pass on to the trigger."""
         self._actor.call("command", name, outcome)
@@ -93,7 +97,7 @@ class _Actor:
     ) -> None:
         self._name = name
         self._handle = ray.remote(plain).options(max_restarts=-1, num_cpus=0, **placed).remote(*arguments)
-        self._last = {**first, "state": "starting", "error": "", "alive": True}
+        self.last = {**first, "state": "starting", "error": "", "alive": True}
         self._bound = StopBound(f"the {name}")
         self._told_to = ""
 
@@ -102,22 +106,22 @@ class _Actor:
         try:
             if self._told_to:  # again each time: one that was restarted meanwhile has not heard of it
                 self.call(self._told_to)
-            before, self._last = self._last, ray.get(self._handle.status.remote(), timeout=ANSWER_S)
-            if self._last["process"] != before.get("process", self._last["process"]):
+            before, self.last = self.last, ray.get(self._handle.status.remote(), timeout=ANSWER_S)
+            if self.last["process"] != before.get("process", self.last["process"]):
                 log.warning("the %s's actor died, and Ray has started it again", self._name)
         except ray.exceptions.ActorDiedError as error:
             why = str(error).strip().splitlines()[-1].strip()
             raise SensoriumError(f"the {self._name}'s actor is gone for good: {why}; start again") from error
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            if self._last["state"] != "starting":
-                self._last = {**self._last, "state": "restarting", "alive": True}
+            if self.last["state"] != "starting":
+                self.last = {**self.last, "state": "restarting", "alive": True}
         except ray.exceptions.RayTaskError as error:
             raise SensoriumError(f"the {self._name}'s actor failed: {error.cause}") from error
-        if self._last["state"] == "failed" and not self._last["alive"]:
-            raise _named(self._last["failure"], self._last["error"])
-        if self._last["alive"]:
+        if self.last["state"] == "failed" and not self.last["alive"]:
+            raise _named(self.last["failure"], self.last["error"])
+        if self.last["alive"]:
             self._bound.check()
-        return self._last
+        return self.last
 
     def call(self, method: str, *arguments: Any) -> None:
         """Call a method, without waiting for it."""
