@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.perception.gray import check_pictures, gray
+from sensorium.perception.percentile import percentile
 from sensorium.perception.sharpness import noise_ratio, sharpness
 
 
@@ -55,7 +56,7 @@ class Sharpness(FilterConfig[SharpnessState]):
             flat = gray(picture, state.color_order)
             values[row] = value = sharpness(flat)
             if len(recent) >= self.window // 10:
-                kept[row] = not value < np.percentile(recent, self.percentile)
+                kept[row] = not value < percentile(recent, self.percentile)
             recent = [*recent, value][-self.window :]
             if self.max_noise_ratio is not None and noise_ratio(flat, value) > self.max_noise_ratio:
                 kept[row] = False

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from pathlib import Path
 
 from sensorium.errors import SpoolFull
@@ -9,6 +10,9 @@ from sensorium.errors import SpoolFull
 log = logging.getLogger(__name__)
 
 RESERVE_BYTES = 4 << 20
+LOOK_EVERY_S = 0.05
+ROOMY_BYTES = 256 << 20
+"""So much beside what is needed is not used up between two looks at the file system."""
 
 
 class Room:
@@ -20,6 +24,8 @@ class Room:
         self.max_bytes = max_bytes
         self.min_free_bytes = min_free_bytes
         self._reserve = path / "reserve"
+        self._free_bytes = 0
+        self._looked_s = 0.0
 
     def lacks(self, used_bytes: int, more_bytes: int) -> str:
         """Why `more_bytes` do not fit beside `used_bytes`, in one line with the next step; empty if they do."""
@@ -28,14 +34,24 @@ class Room:
                 f"spool {self.path}: {used_bytes} of {self.max_bytes} bytes used, {more_bytes} more do not fit: "
                 "deliver what waits, or raise spool.max_bytes"
             )
-        disk = os.statvfs(self.path)
-        free = disk.f_bavail * disk.f_frsize
+        free = self._free(self.min_free_bytes + more_bytes)
         if free - more_bytes < self.min_free_bytes:
             return (
                 f"spool {self.path}: {free} bytes free on its file system, {self.min_free_bytes} must stay: "
                 "make room, or lower spool.min_free_bytes"
             )
         return ""
+
+    def _free(self, needed_bytes: int) -> int:
+        """Bytes that are free on the file system, as it was looked at just now, or a moment ago if that is enough.
+
+        It is asked for every block, and whoever asks the system lets go of the interpreter, which encoders then have.
+        """
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= LOOK_EVERY_S or self._free_bytes < needed_bytes + ROOMY_BYTES:
+            disk = os.statvfs(self.path)
+            self._free_bytes, self._looked_s = disk.f_bavail * disk.f_frsize, now_s
+        return self._free_bytes
 
     def take_reserve(self) -> None:
         """Occupy the reserve; without room for it, say so and go on.

@@ -15,6 +15,7 @@ from sensorium.errors import ConfigError
 from sensorium.perception.dhash import dhash, distance
 from sensorium.perception.exposure import exposure, white_level
 from sensorium.perception.gray import check_pictures, gray
+from sensorium.perception.percentile import percentile
 from sensorium.perception.sharpness import noise_ratio, sharpness
 
 DTYPES = ["uint8", "uint16", "float32", "float64"]
@@ -131,3 +132,11 @@ def test_measures_take_read_only_and_strided_pictures() -> None:
     picture.flags.writeable = False
     view, copy = picture[::2, ::2], np.array(picture[::2, ::2])
     assert (sharpness(view), dhash(view), exposure(view, 255)) == (sharpness(copy), dhash(copy), exposure(copy, 255))
+
+
+@given(
+    values=st.lists(st.floats(allow_infinity=False, min_value=-1e100, max_value=1e100), min_size=1, max_size=120),
+    percent=st.floats(0, 100),
+)
+def test_a_percentile_is_that_of_numpy_to_the_last_bit(values: list[float], percent: float) -> None:
+    assert np.array_equal(percentile(values, percent), np.percentile(values, percent), equal_nan=True)

@@ -68,6 +68,9 @@ class _Timing:
         self._intervals_ns = Reservoir()
 
     def update(self, captured_ns: Stamps) -> None:
+        if len(captured_ns) == 1 and self._rows:  # frames come one by one, and numpy takes longer to begin than to do
+            self._single(int(captured_ns[0]))
+            return
         if not self._rows:
             self._first_ns = self._last_ns = int(captured_ns[0])
             intervals_ns = np.diff(captured_ns)
@@ -84,6 +87,15 @@ class _Timing:
         if intervals_ns[longest] > self._longest_ns:
             self._longest_ns = int(intervals_ns[longest])
             self._longest_at_ns = int(captured_ns[longest - len(intervals_ns)]) - self._longest_ns
+
+    def _single(self, captured_ns: int) -> None:
+        interval_ns, last_ns = captured_ns - self._last_ns, self._last_ns
+        self._rows, self._last_ns = self._rows + 1, captured_ns
+        self._intervals_ns.add_one(interval_ns)
+        if self._rate_hz is not None and interval_ns > GAP_PERIODS * 1e9 / self._rate_hz:
+            self._gaps += 1
+        if interval_ns > self._longest_ns:
+            self._longest_ns, self._longest_at_ns = interval_ns, last_ns
 
     def summary(self) -> dict[str, Any]:
         span_ns = self._last_ns - self._first_ns
