@@ -20,7 +20,8 @@ from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.stream import Block, StreamSpec
 
-LENGTH_S = 0.5
+LENGTH_S = 0.51
+"""No multiple of the period of frames or rows: else where samples fall before an end is the luck of a whole run."""
 POLL_S = 0.002
 LIMIT_S = 30.0
 COMMIT_THREADS = 8
