@@ -9,7 +9,7 @@ BENCHES := $(filter-out bench/table.py bench/measuring.py,$(wildcard bench/*.py)
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
-	@echo "make test      the tests (make test-all: the slow ones too; make soak: minutes under faults)"
+	@echo "make test      the tests (make test-all: the slow ones too; make soak: SOAK_MINUTES, 20 if not set, of kills and other faults)"
 	@echo "make coverage  the tests again, and what they do not run: the least covered files first, and whether the total is below its bound"
 	@echo "make check     ruff, import-linter, mypy --strict (tests and benchmarks too) and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
@@ -35,7 +35,7 @@ test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "not soak"
 
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -s -m soak
 
 coverage: $(STAMP)
 	$(BIN)/coverage erase

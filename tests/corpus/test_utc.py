@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from sensorium.corpus.utc import utc_of, utc_text
 from sensorium.drivers.clock import Clock
+from sensorium.link.device.probing import EVERY_S, Probing
+from sensorium.link.wire import ProbeReply
 
 LIVE = Clock(kind="boottime", boot_id="b")
 S = 1_000_000_000
@@ -40,6 +42,41 @@ def test_true_utc_lies_within_the_uncertainty(data: st.DataObject) -> None:
     assert uncertainty is not None
     assert (np.abs(got - true_utc(stamps)) <= uncertainty).all()
     assert (uncertainty >= min(probe[2] for probe in probes) // 2).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), ppm=st.sampled_from([-30, 30]), queue_s=st.sampled_from([0.0, 0.3, 2.0]))
+def test_probes_through_a_queueing_link_bound_a_clock_that_drifts(seed: int, ppm: int, queue_s: float) -> None:
+    """An hour of the device's own bursts, of which most wait one way behind bulk data, and the samples of that hour."""
+    rng = np.random.default_rng(seed)
+
+    def server_ns(device_ns: int) -> int:
+        return 1_700_000_000 * S + device_ns + device_ns * ppm // 1_000_000
+
+    def delay_ns() -> int:
+        waits = queue_s * rng.random() if rng.random() < 0.7 else 0.0
+        return int((rng.exponential(0.02) + waits) * S)
+
+    probing, probes, now_ns = Probing(), [], 0
+    while now_ns < 3600 * S:
+        sent_ns = probing.due(now_ns)
+        if sent_ns is None:
+            now_ns += int(EVERY_S * S / 10)
+            continue
+        there, works, back = delay_ns(), int(rng.exponential(1e5)), delay_ns()
+        received, answered = server_ns(sent_ns + there), server_ns(sent_ns + there + works)
+        now_ns = sent_ns + there + works + back
+        reply = ProbeReply(session=1, sent_ns=sent_ns, server_received_ns=received, server_sent_ns=answered)
+        if (best := probing.reply(reply, now_ns)) is not None:
+            probes.append(best)
+    stamps = np.sort(rng.integers(0, 3600 * S, 5000))
+    got, uncertainty = utc_of(stamps, LIVE, np.array(probes, np.int64))
+    assert got is not None
+    assert uncertainty is not None
+    true = 1_700_000_000 * S + stamps + stamps * ppm // 1_000_000
+    inside = np.abs(got - true) <= uncertainty
+    assert inside.mean() >= 0.99
+    assert np.median(uncertainty) < (0.1 + queue_s) * S, "a bound that says nothing would hold too"
 
 
 def test_utc_without_probes_is_unknown_and_never_a_guess() -> None:

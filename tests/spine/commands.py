@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 HERE = Path(__file__).parent
+Mount = Callable[[Path, str], None]
 SENSORIUM = Path(sys.executable).with_name("sensorium")
 WITHOUT_SENSORIUM = (
     "import runpy, sys; sys.modules['sensorium'] = None; sys.argv = sys.argv[1:]; "
@@ -33,10 +34,10 @@ def wait_for(holds: Callable[[], Any], what: str, timeout_s: float = 30.0, every
 class Command:
     """One `sensorium` process; its output is in files, so that it never waits for a reader."""
 
-    def __init__(self, folder: Path, name: str, args: tuple[object, ...]) -> None:
+    def __init__(self, folder: Path, name: str, args: tuple[object, ...], environment: dict[str, str]) -> None:
         self.args = tuple(map(str, args))
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
-        environment = os.environ | {"PYTHONWARNINGS": "error"}  # as they are in the tests themselves
+        environment = os.environ | {"PYTHONWARNINGS": "error"} | environment  # as they are in the tests themselves
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [SENSORIUM, *self.args], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
@@ -92,11 +93,12 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.environment: dict[str, str] = {}
         self._commands: list[Command] = []
 
     def start(self, *args: object) -> Command:
         """Start `sensorium ARGS`."""
-        command = Command(self.folder, f"{len(self._commands)}", args)
+        command = Command(self.folder, f"{len(self._commands)}", args, self.environment)
         self._commands.append(command)
         return command
 
@@ -141,14 +143,14 @@ class Site:
         """The episode files in a device's spool, by ordinal."""
         return sorted((self.folder / f"spool-{name}" / "episodes").glob("*.episode"))
 
-    def peer(self, script: str, *args: object) -> Any:
+    def peer(self, script: str, *args: object, timeout_s: float = 120) -> Any:
         """What a script of this folder, which cannot import sensorium, prints as JSON."""
         made = subprocess.run(
             [sys.executable, "-c", WITHOUT_SENSORIUM, str(HERE / script), *map(str, args)],
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=timeout_s,
             check=False,
         )
         assert made.returncode == 0, made.stderr

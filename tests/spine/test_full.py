@@ -1,41 +1,17 @@
 """No room: the spool's quota, a full disk under the spool, a full disk under the store. Nothing good is lost."""
 
 import itertools
-import os
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.spine.commands import Command, Site, sim
+from tests.spine.commands import Command, Mount, Site, sim
 
 pytestmark = pytest.mark.timeout(300)
 # About 22 MB a second of simulated time, and 2 s of it.
 LARGE: dict[str, Any] = {"sim": sim(size=[640, 480], color=True, camera_hz=30, imu_hz=200, duration_s=2.0)}
-Mount = Callable[[Path, str], None]
-
-
-@pytest.fixture
-def mount() -> Iterator[Mount]:
-    """Mount a tmpfs of so many bytes on a new folder."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small file system")
-    mounted = []
-
-    def mount_on(folder: Path, size: str) -> None:
-        folder.mkdir()
-        made = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], capture_output=True, check=False
-        )
-        if made.returncode:
-            pytest.skip(f"no file system can be mounted here: {made.stderr.decode().strip()}")
-        mounted.append(folder)
-
-    yield mount_on
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def everything_arrived(site: Site, agent: Command) -> None:
