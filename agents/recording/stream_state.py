@@ -22,6 +22,11 @@ class StreamState:
 
     Each sample is encoded by itself if it is `by_frame`. It has `ended` when it delivers no more, and `failed` if
     that was by an error; while its sensor is `away`, it may again.
+
+    `epoch` counts how often its stamps stepped back. Each stream has its own: a clock that is set back shows in one
+    stream after the other, with its next block, and until then what a slow stream delivers is still of the time
+    before, and belongs in an episode of that time. So stamps are compared only within an epoch, and an episode has
+    passed when every stream has come to its end, to a later epoch, or to the end of the episode.
     """
 
     entry: StreamEntry

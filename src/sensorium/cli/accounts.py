@@ -23,4 +23,5 @@ def _lost(account: Mapping[str, Any], start_ns: int) -> str:
     if not account.get("lost_interval_ns"):
         return counts
     first_s, last_s = ((at_ns - start_ns) / 1e9 for at_ns in account["lost_interval_ns"])
-    return f"{counts or 'unknown'} (estimated, {first_s:.1f} to {last_s:.1f} s)"
+    where = f"{first_s:.1f} to {last_s:.1f} s" if last_s > first_s else f"after {first_s:.1f} s"
+    return f"{counts or 'unknown'} (estimated, {where})"
