@@ -1,5 +1,7 @@
 """An account as a table: an estimated loss says where it was missed."""
 
+import io
+
 import pytest
 from rich.console import Console
 
@@ -19,6 +21,6 @@ S = 1_000_000_000
 )
 def test_where_a_loss_is(lost: dict[str, int], interval_ns: list[int] | None, said: str) -> None:
     account = {"captured": 50, "stored": 10, "filtered": {}, "lost": lost, "lost_interval_ns": interval_ns}
-    console = Console(width=120, record=True, quiet=True)
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(account_table("episode", {"imu": account}, 10 * S))
     assert said in console.export_text()
