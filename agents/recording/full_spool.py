@@ -1,7 +1,8 @@
 """The full spool: what it has no room for is handed back, and what is open is cut, so that it can be sealed."""
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sized
 
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.spool.room import RESERVE_BYTES
@@ -12,6 +13,7 @@ log = logging.getLogger(__name__)
 
 MARGIN_BYTES = 1 << 16
 """For the headers of what is written meanwhile."""
+LAST_PAUSES_S = (0.1,) * 25
 
 
 class FullSpool:
@@ -21,6 +23,7 @@ class FullSpool:
         self._spool = spool
         self.reason = ""
         self._refused_bytes = 0
+        self._kept = True
 
     def takes(self, size: int, held_bytes: int, episodes: Iterable[EpisodeWriter]) -> bool:
         """Whether a block of `size` bytes fits beside `held_bytes` not written yet; if not, `episodes` are cut."""
@@ -37,6 +40,8 @@ class FullSpool:
                 if newest is not None:
                     newest.cut()
             return False
+        if self.reason and any(episode.closing for episode in episodes):
+            return False  # there is room, and yet what was cut cannot be sealed: the disk is still in trouble
         if self.reason:
             log.warning("capture goes on: the spool has room again")
             self.reason, self._refused_bytes = "", 0
@@ -50,6 +55,27 @@ class FullSpool:
         self._spool.release_reserve()
         for episode in episodes:
             episode.cut()
+
+    def persist(self, episodes: Iterable[EpisodeWriter]) -> None:
+        """Make durable what became of samples in no episode; where the disk will not have it, that is owed."""
+        try:
+            self._spool.persist()
+            self._kept = True
+        except SpoolFull as error:
+            self.failed(error, episodes)
+        except SpoolError as error:
+            if self._kept:
+                log.error("samples in no episode are not noted yet: %s", error)
+            self._kept = False
+
+    def insist(self, seal: Callable[[], object], open_episodes: Sized) -> None:
+        """Seal at the end what is open. A disk in trouble is tried again, for a while: what stays unsealed is only as good
+        as after a crash."""
+        for pause_s in (0.0, *LAST_PAUSES_S):
+            seal()
+            if not open_episodes:
+                return
+            time.sleep(pause_s)
 
     def _stop(self, error: SpoolError) -> None:
         if not self.reason:

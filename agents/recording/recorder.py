@@ -176,7 +176,7 @@ class Recorder:
 
     def persist(self) -> None:
         """Make durable what became of samples that are in no episode."""
-        self._spool.persist()
+        self._full.persist(self._episodes)
 
     def stop(self) -> None:
         """No more samples will come: place what waits, seal everything."""
@@ -185,7 +185,7 @@ class Recorder:
             self._trigger.ended(name)
         self._settle()
         self._drop_queues()
-        self.seal_all("truncated")
+        self._full.insist(lambda: self.seal_all("truncated"), self._episodes)
         self.notes.stop()
         self._end_absences()
         self.persist()

@@ -1,6 +1,8 @@
 """One growing episode file: appends of whole records, and the offset up to which they are on disk."""
 
 import errno
+import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +16,8 @@ from sensorium.episode.parser import Buffer, Header
 from sensorium.episode.records import encode_record
 from sensorium.errors import SpoolError, SpoolFull
 
+log = logging.getLogger(__name__)
+
 SYNC_BYTES = 8 << 20
 
 
@@ -22,25 +26,68 @@ class EpisodeFile:
 
     A write that fails or falls short is cut back to the last record's end, so the file never holds half a record that
     a later one follows. After a failed sync nothing more becomes sendable until the file was read back, found whole
-    and synced. `due` is called when a sync should not wait for the next tick: 8 MB written, or the SEAL.
+    and synced; if it is not whole it is `damaged`, and nothing more of it is sendable before that was taken out. `due`
+    is called when a sync should not wait for the next tick: 8 MB written, or the SEAL.
     """
 
     def __init__(self, path: Path, manifest: Open, due: Callable[[], None] = lambda: None) -> None:
         self.path = path
         self.manifest = manifest
         self._due = due
-        self.sealed = False
-        self.digest = b""
-        self.accounts: Mapping[str, Account] = {}
+        self.ending: Seal | None = None
+        self.damaged = False
         self.written = 0
         self.sendable = 0
         self._digest = blake3()
-        self._digested = 0
         self._number = 0
         self._suspect = False
         self._appending = threading.Lock()
         self._syncing = threading.Lock()
         self._fd = durable.create(path, appending=True)
+
+    @classmethod
+    def begun(
+        cls, path: Path, manifest: Open, due: Callable[[], None], sync_name: Callable[[], None]
+    ) -> "EpisodeFile":
+        """One that has its OPEN, and whose name `sync_name` has made durable.
+
+        Raises:
+            SpoolFull, SpoolError: it was not begun; the descriptor is closed, the file may be there.
+        """
+        try:
+            file = cls(path, manifest, due)
+        except OSError as error:
+            raise disk_error(error, f"{path}", "it was not begun") from error
+        try:
+            file.append(manifest)
+            sync_name()
+        except SpoolError:
+            file.close()
+            raise
+        except OSError as error:
+            file.close()
+            raise disk_error(error, f"{path}", "it was not begun") from error
+        return file
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it has its SEAL."""
+        return self.ending is not None
+
+    @property
+    def digest(self) -> bytes:
+        """What the SEAL says of the bytes before it; empty without one."""
+        return b"" if self.ending is None else self.ending.digest
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """What the SEAL says of the samples."""
+        return {} if self.ending is None else self.ending.account
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is written or synced."""
+        return self._fd < 0
 
     def append(self, header: Header, payload: Buffer = b"") -> int:
         """Append one record; returns its size.
@@ -53,13 +100,10 @@ class EpisodeFile:
         try:
             size = durable.append(self._fd, buffers, self.written)
         except OSError as error:
-            kind = SpoolFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpoolError
-            raise kind(f"{self.path}: {error.strerror}; the record was taken back") from error
+            raise disk_error(error, f"{self.path}", "the record was taken back") from error
         with self._appending:
-            if not isinstance(header, Seal):
-                for buffer in buffers:
-                    self._digest.update(buffer)
-                self._digested += size
+            for buffer in buffers:
+                self._digest.update(buffer)
             self._number += 1
             self.written += size
         if self.written - self.sendable >= SYNC_BYTES:
@@ -75,19 +119,11 @@ class EpisodeFile:
         end_ns: int,
     ) -> None:
         """Append the SEAL; nothing can be appended after it."""
-        digest = self._digest.digest()
-        self.append(
-            Seal(
-                digest=digest,
-                reason=reason,
-                rows=rows,
-                account=account,
-                summary=summary,
-                end_ns=end_ns,
-            )
+        ending = Seal(
+            digest=self._digest.digest(), reason=reason, rows=rows, account=account, summary=summary, end_ns=end_ns
         )
-        self.digest, self.accounts = digest, account
-        self.sealed = True
+        self.append(ending)
+        self.ending = ending
         self._due()
 
     def sync(self) -> None:
@@ -100,15 +136,16 @@ class EpisodeFile:
             if self._fd < 0:  # sealed and synced by another thread
                 return
             sealed, target = self.sealed, self.written  # in this order: sealed means that `written` has the SEAL
-            if self._suspect:
-                self._read_back()
             try:
+                if self._suspect and not self.damaged:
+                    self._read_back()
                 durable.sync(self._fd)
             except OSError as error:
                 self._suspect = True
                 raise SpoolError(f"{self.path}: sync failed: {error.strerror}; nothing more of it is sent") from error
             self._suspect = False
-            self.sendable = target
+            if not self.damaged:
+                self.sendable = target
             if sealed:
                 self._close()
 
@@ -118,13 +155,17 @@ class EpisodeFile:
             self._close()
 
     def _close(self) -> None:
-        if self._fd >= 0:
-            durable.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                durable.close(fd)
+            except OSError as error:  # it is closed all the same; what had to be on disk was synced
+                log.warning("spool: %s: %s at its close", self.path, error.strerror)
 
     def _read_back(self) -> None:
+        """See whether the disk holds what was written."""
         with self._appending:
-            size, expected = self._digested, self._digest.digest()
+            size, expected = self.written, self._digest.digest()
         durable.forget_cached(self._fd)
         digest, at = blake3(), 0
         while at < size:
@@ -134,4 +175,27 @@ class EpisodeFile:
             digest.update(data)
             at += len(data)
         if digest.digest() != expected:
-            raise SpoolError(f"{self.path}: what the disk holds is not what was written")
+            self.damaged = True
+            log.error("spool: %s: what the disk holds is not what was written; mended once it is sealed", self.path)
+
+
+def read_part(path: Path, offset: int, size: int) -> bytes:
+    """Up to `size` bytes of a file from `offset`.
+
+    Raises:
+        SpoolError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, max(0, size), offset)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise SpoolError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def disk_error(error: OSError, what: str, then: str) -> SpoolError:
+    """What a failed call is to a spool's user: whether there was no room, or the disk is in trouble."""
+    kind = SpoolFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else SpoolError
+    return kind(f"{what}: {error.strerror}; {then}")

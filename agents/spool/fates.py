@@ -18,8 +18,8 @@ class Fates:
         self._ledger = ledger
         self._account = account
 
-    def give_up(self, held: Held, why: str, fate: str) -> None:
-        """It is not delivered; its samples are between from now on."""
+    def give_up(self, held: Held, why: str, fate: str, *, aside: bool = False) -> None:
+        """It is not delivered; its samples are between from now on. `aside`: its file is kept among the rejected."""
         manifest = held.manifest
         episode = UUID(bytes=manifest.episode)
         said = self._account.open_accounts(episode) or self._ledger.accounts(episode)
@@ -27,7 +27,7 @@ class Fates:
         with self._account.changing() as between:
             between.give_up(place, manifest.between)
             given = GivenUp(place=accounts(place), told=manifest.between, openings=between.openings)
-            self._ledger.discarded(episode, why, given, between)
+            self._ledger.discarded(episode, why, given, between, aside=aside)
         self._account.replaced(episode, manifest.ordinal, said or {}, place)
 
     def commit(self, episode: UUID, digest: bytes) -> bool:

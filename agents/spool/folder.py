@@ -40,14 +40,23 @@ class Folder:
         """Make durable which files there are."""
         durable.sync_folder(self.episodes)
 
-    def set_aside(self, file: Path, name: str, why: str) -> Path:
-        """Move an episode's file to the rejected, and write beside it why; where it is now."""
-        target = self.rejected / f"{name}.episode"
-        durable.write_synced(target.with_suffix(".why"), f"{why}\n".encode())
-        durable.rename(file, target)
+    def delete(self, file: Path) -> None:
+        """Delete an episode's file; without it that is no error."""
+        durable.remove(file)
+        self.sync()
+
+    def place_aside(self, name: str) -> Path:
+        """Where the file of an episode that was set aside is."""
+        return self.rejected / f"{name}.episode"
+
+    def set_aside(self, file: Path, name: str, why: str) -> None:
+        """Move an episode's file to the rejected, and write beside it why; where that was begun before, end it."""
+        target = self.place_aside(name)
+        if file.exists():
+            durable.write_synced(target.with_suffix(".why"), f"{why}\n".encode())
+            durable.rename(file, target)
         durable.sync_folder(self.rejected)
         durable.sync_folder(self.episodes)
-        return target
 
     def rejected_bytes(self) -> int:
         """What lies among the rejected."""

@@ -1,8 +1,8 @@
 """The ledger of a spool: what became of every episode ordinal, durable before anyone is told."""
 
+import logging
 import secrets
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +12,13 @@ from uuid import UUID
 
 import msgspec
 
+from sensorium.agents.spool.ledger_file import LedgerFile
 from sensorium.episode.account import accounts
 from sensorium.episode.device_account import Between
 from sensorium.episode.documents import FORMAT_VERSION, Account, BetweenTotals
-from sensorium.errors import SpoolError, SpoolFull
+from sensorium.errors import SpoolError
+
+log = logging.getLogger(__name__)
 
 State = Literal["pending", "committed", "discarded"]
 Probe = tuple[int, int, int]
@@ -33,6 +36,8 @@ CREATE TABLE IF NOT EXISTS probes (
     boot_id TEXT NOT NULL, device_ns INTEGER NOT NULL, server_ns INTEGER NOT NULL, round_trip_ns INTEGER NOT NULL,
     realtime_ns INTEGER NOT NULL, synchronised INTEGER NOT NULL, PRIMARY KEY (boot_id, device_ns)) WITHOUT ROWID;
 """
+_ADDED = {"aside": "INTEGER NOT NULL DEFAULT 0"}
+"""Columns that a spool of before may lack."""
 _ACCOUNTS = msgspec.msgpack.Decoder(dict[str, Account])
 _COLUMNS = "ordinal, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest"
 
@@ -65,18 +70,21 @@ class Ledger:
     returns after its transaction is on disk."""
 
     def __init__(self, path: Path, device: str) -> None:
-        self._lock = threading.Lock()
+        self._owed: dict[UUID, str] = {}
+        self._counts: dict[str, int] = {}
+        self._file = LedgerFile(path, _SCHEMA, _ADDED)
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise SpoolError(f"{path}: cannot be used as a ledger: {error}; move it away to begin a new one") from error
+            self.spool_id = self._of_device(device)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _of_device(self, device: str) -> str:
+        """Make what is not there yet, and see whether this is a ledger of `device`; its spool_id."""
+        path = self._file.path
         fresh = {"version": FORMAT_VERSION, "device": device, "spool_id": secrets.token_hex(8), "next_ordinal": 0}
-        self._path = path
-        with self._lock, self._transaction():
-            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
+        with self._file.change() as change:
+            change.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
         if self._meta("version") != FORMAT_VERSION:
             raise SpoolError(
                 f"{path}: spool format {self._meta('version')}, this Sensorium reads {FORMAT_VERSION}: "
@@ -86,80 +94,86 @@ class Ledger:
             raise SpoolError(
                 f"{path}: belongs to device {self._meta('device')!r}, not {device!r}: name another spool.path"
             )
-        self.spool_id = str(self._meta("spool_id"))
+        return str(self._meta("spool_id"))
 
     def close(self) -> None:
         """Close the file; twice is no error."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     def begin(self, episode: UUID, ordinal: int, priority: float, manifest: bytes, between: Between) -> None:
         """Give `ordinal` to `episode`; `between` is what is left when its manifest has told what it tells."""
-        with self._lock, self._transaction():
-            self._db.execute(
+        with self._changing(between) as change:
+            change.execute(
                 "INSERT INTO episodes (ordinal, episode, state, priority, manifest) VALUES (?, ?, 'pending', ?, ?)",
                 (ordinal, episode.bytes, priority, manifest),
             )
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'next_ordinal'", (ordinal + 1,))
-            self._keep(between)
+            change.execute("UPDATE meta SET value = ? WHERE key = 'next_ordinal'", (ordinal + 1,))
 
     def sealed(self, episode: UUID, size: int, digest: bytes, recoveries: int, accounts: Mapping[str, Account]) -> None:
         """The file of `episode` is whole and on disk, and its SEAL says `accounts`."""
-        with self._lock, self._transaction():
-            self._db.execute(
+        with self._file.change() as change:
+            change.execute(
                 "UPDATE episodes SET sealed_bytes = ?, digest = ?, recoveries = ? WHERE episode = ?",
                 (size, digest, recoveries, episode.bytes),
             )
-            self._db.execute(
+            change.execute(
                 "INSERT OR REPLACE INTO accounts (episode, sealed) VALUES (?, ?)",
                 (episode.bytes, msgspec.msgpack.encode(accounts)),
             )
 
     def committed(self, episode: UUID, between: Between | None = None) -> None:
         """The store has `episode`; this wins over an earlier discard, whose samples are not `between` any more."""
-        with self._lock, self._transaction():
-            self._db.execute(
+        with self._changing(between) as change:
+            change.execute(
                 "UPDATE episodes SET state = 'committed', why = '', ledgered = 1, manifest = NULL WHERE episode = ?",
                 (episode.bytes,),
             )
-            self._db.execute("DELETE FROM accounts WHERE episode = ?", (episode.bytes,))
-            if between is not None:
-                self._keep(between)
+            change.execute("DELETE FROM accounts WHERE episode = ?", (episode.bytes,))
 
-    def discarded(self, episode: UUID, why: str, given: GivenUp, between: Between) -> None:
-        """`episode` will never be delivered; the server is told until it has taken note. Its samples are `between`."""
-        with self._lock, self._transaction():
-            self._db.execute(
-                "UPDATE episodes SET state = 'discarded', why = ?, manifest = NULL"
-                " WHERE episode = ? AND state = 'pending'",
-                (why, episode.bytes),
-            )
-            self._db.execute(
+    def discarded(
+        self, episode: UUID, why: str, given: GivenUp, between: Between, *, aside: bool = False
+    ) -> None:
+        """`episode` will never be delivered; the server is told until it has taken note. Its samples are `between`.
+
+        Args:
+            aside: Its file is to be kept, among the rejected.
+        """
+        with self._changing(between) as change:
+            _discard(change, episode, why, aside=aside)
+            change.execute(
                 "UPDATE accounts SET given = ? WHERE episode = ?", (msgspec.msgpack.encode(given), episode.bytes)
             )
-            self._keep(between)
+
+    def owe_discard(self, episode: UUID, why: str) -> None:
+        """`episode` was never begun, and this cannot be noted now: it is with the next change of what is between."""
+        self._owed[episode] = why
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is such."""
+        return bool(self._owed)
 
     def accounts(self, episode: UUID) -> dict[str, Account] | None:
         """What the SEAL of an episode says that is not committed; None if there is none."""
-        rows = self._read("SELECT sealed FROM accounts WHERE episode = ?", (episode.bytes,))
+        rows = self._file.read("SELECT sealed FROM accounts WHERE episode = ?", (episode.bytes,))
         return _ACCOUNTS.decode(rows[0][0]) if rows else None
 
     def given_up(self, episode: UUID) -> GivenUp:
         """How a sealed episode was given up."""
-        rows = self._read("SELECT given FROM accounts WHERE episode = ?", (episode.bytes,))
+        rows = self._file.read("SELECT given FROM accounts WHERE episode = ?", (episode.bytes,))
         return msgspec.msgpack.decode(rows[0][0], type=GivenUp) if rows and rows[0][0] else GivenUp()
 
     def ledgered(self, ordinals: list[int]) -> None:
         """The server has noted that these ordinals were discarded; of others that means nothing."""
-        with self._lock, self._transaction():
-            self._db.executemany(
+        with self._file.change() as change:
+            change.executemany(
                 "UPDATE episodes SET ledgered = 1 WHERE ordinal = ? AND state = 'discarded'", [(n,) for n in ordinals]
             )
 
     def discards(self) -> list[tuple[str, list[int]]]:
         """Ordinals discarded and not yet ledgered, by reason."""
         by_reason: dict[str, list[int]] = {}
-        for ordinal, why in self._read(
+        for ordinal, why in self._file.read(
             "SELECT ordinal, why FROM episodes WHERE state = 'discarded' AND ledgered = 0 ORDER BY ordinal"
         ):
             by_reason.setdefault(why, []).append(ordinal)
@@ -167,50 +181,54 @@ class Ledger:
 
     def entries(self, state: State | None = None) -> list[Entry]:
         """The entries in a state, or all, by ordinal."""
-        rows = self._read(
+        rows = self._file.read(
             f"SELECT {_COLUMNS} FROM episodes WHERE state = coalesce(?, state) ORDER BY ordinal", (state,)
         )
         return [Entry(r[0], UUID(bytes=r[1]), r[2], r[3], r[4], r[5], r[6], r[7] or b"", r[8] or b"") for r in rows]
 
-    def state(self, episode: UUID) -> State | None:
-        """What became of an episode; None if the ledger does not know it."""
-        rows = self._read("SELECT state FROM episodes WHERE episode = ?", (episode.bytes,))
-        return rows[0][0] if rows else None
+    def state(self, episode: UUID) -> tuple[State | None, str, bool]:
+        """What became of an episode, None if the ledger does not know it, why, and whether its file is to be kept."""
+        rows = self._file.read("SELECT state, why, aside FROM episodes WHERE episode = ?", (episode.bytes,))
+        return (rows[0][0], rows[0][1], bool(rows[0][2])) if rows else (None, "", False)
 
     def sealed_digest(self, episode: UUID) -> tuple[State | None, bytes]:
         """What became of an episode, None if it is not known, and its digest, empty if it was never sealed."""
-        rows = self._read("SELECT state, digest FROM episodes WHERE episode = ?", (episode.bytes,))
+        rows = self._file.read("SELECT state, digest FROM episodes WHERE episode = ?", (episode.bytes,))
         return (rows[0][0], rows[0][1] or b"") if rows else (None, b"")
 
     def ordinal(self, episode: UUID) -> int:
         """The ordinal of a known episode."""
-        return int(self._read("SELECT ordinal FROM episodes WHERE episode = ?", (episode.bytes,))[0][0])
+        return int(self._file.read("SELECT ordinal FROM episodes WHERE episode = ?", (episode.bytes,))[0][0])
 
     def adopt(self, episode: UUID, ordinal: int, priority: float, manifest: bytes) -> bool:
         """Enter a file that was found without an entry; False if its ordinal or id is taken."""
-        with self._lock, self._transaction():
-            taken = self._db.execute(
+        with self._file.change() as change:
+            taken = change.execute(
                 "INSERT OR IGNORE INTO episodes (ordinal, episode, state, priority, manifest)"
                 " VALUES (?, ?, 'pending', ?, ?)",
                 (ordinal, episode.bytes, priority, manifest),
             ).rowcount
-            self._db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ordinal'", (ordinal + 1,))
+            change.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ordinal'", (ordinal + 1,))
         return taken == 1
 
     def counts(self) -> dict[str, int]:
-        """How many ordinals are in each state."""
-        return dict(self._read("SELECT state, count(*) FROM episodes GROUP BY state"))
+        """How many ordinals are in each state; while the disk is in trouble, how many were."""
+        try:
+            self._counts = dict(self._file.read("SELECT state, count(*) FROM episodes GROUP BY state"))
+        except SpoolError as error:
+            log.error("%s", error)
+        return self._counts
 
     def ordinals(self) -> tuple[int, int]:
         """(oldest pending ordinal, or next; next ordinal)."""
         following = int(self._meta("next_ordinal"))
-        ((oldest,),) = self._read("SELECT min(ordinal) FROM episodes WHERE state = 'pending'")
+        ((oldest,),) = self._file.read("SELECT min(ordinal) FROM episodes WHERE state = 'pending'")
         return (following if oldest is None else oldest), following
 
     def keep(self, between: Between) -> None:
         """Make durable what became of samples that are in no episode."""
-        with self._lock, self._transaction():
-            self._keep(between)
+        with self._changing(between):
+            pass
 
     def between(self) -> Between:
         """What was kept last."""
@@ -233,7 +251,7 @@ class Ledger:
 
     def probes_around(self, boot_id: str, start_ns: int, end_ns: int) -> list[Probe]:
         """Of one boot: the nearest probe at or before `start_ns`, those between, the nearest at or after `end_ns`."""
-        return self._read(
+        return self._file.read(
             "SELECT device_ns, server_ns, round_trip_ns FROM probes WHERE boot_id = ?1 AND device_ns BETWEEN"
             " coalesce((SELECT max(device_ns) FROM probes WHERE boot_id = ?1 AND device_ns <= ?2), ?2) AND"
             " coalesce((SELECT min(device_ns) FROM probes WHERE boot_id = ?1 AND device_ns >= ?3), ?3)"
@@ -242,34 +260,32 @@ class Ledger:
         )
 
     def _meta(self, key: str) -> Any:
-        rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
+        rows = self._file.read("SELECT value FROM meta WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
-    def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(sql, values).fetchall()
-
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
-        with self._lock, self._transaction():
-            self._db.execute(sql, values)
-
-    def _keep(self, between: Between) -> None:
-        kept = {"between": accounts(between.since), "between_totals": between.totals()}
-        values = [(key, msgspec.msgpack.encode(document)) for key, document in kept.items()]
-        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+        with self._file.change() as change:
+            change.execute(sql, values)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            kind = SpoolFull if "full" in str(error) else SpoolError
-            raise kind(f"{self._path}: {error}; nothing was changed") from error
+    def _changing(self, between: Between | None) -> Iterator[sqlite3.Connection]:
+        """A change with which `between`, and what is owed, becomes durable too."""
+        owed = dict(self._owed) if between is not None else {}
+        with self._file.change() as change:
+            yield change
+            for episode, why in owed.items():
+                _discard(change, episode, why)
+            if between is not None:
+                kept = {"between": accounts(between.since), "between_totals": between.totals()}
+                values = [(key, msgspec.msgpack.encode(document)) for key, document in kept.items()]
+                change.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+        for episode in owed:
+            del self._owed[episode]
+
+
+def _discard(change: sqlite3.Connection, episode: UUID, why: str, *, aside: bool = False) -> None:
+    change.execute(
+        "UPDATE episodes SET state = 'discarded', why = ?, aside = ?, manifest = CASE WHEN ? THEN manifest END"
+        " WHERE episode = ? AND state = 'pending'",
+        (why, aside, aside, episode.bytes),
+    )

@@ -42,11 +42,11 @@ class Pending:
         del self._growing[episode]
         self._sealed_bytes += size
 
-    def mended(self, episode: UUID, size: int, digest: bytes) -> None:
-        """Damage was taken out of a sealed one."""
+    def mended(self, episode: UUID, size: int, digest: bytes, recoveries: int) -> None:
+        """Its file is whole again, and another than before."""
         held = self._held[episode]
         self._sealed_bytes += size - held.size
-        held.size, held.digest, held.recoveries = size, digest, held.recoveries + 1
+        held.size, held.digest, held.recoveries = size, digest, recoveries
 
     def remove(self, episode: UUID, *, aside: bool = False) -> Held:
         """It is settled, its file to be deleted, or to lie among the rejected."""
@@ -72,7 +72,7 @@ class Pending:
         if self._order is None:
             self._order = sorted(self._held, key=lambda e: self._held[e].rank)
         offered = (self._held[episode] for episode in self._order)
-        return [held.waiting() for held in islice((held for held in offered if not held.refused), limit)]
+        return [held.waiting() for held in islice((held for held in offered if not (held.refused or held.unread)), limit)]
 
     def least(self) -> UUID | None:
         """The sealed episode to give up first: of the least priority the oldest; None if there is none."""

@@ -15,14 +15,18 @@ from sensorium.episode.documents import Account, Chunk, Items, Open, Seal
 from sensorium.episode.records import Damage, Record, encode_record, scan
 from sensorium.errors import Corrupt
 
+READ_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A file that is whole, sealed and on disk. `changed` tells whether its bytes are other than before."""
+    """A file that is whole, sealed and on disk. `recoveries` is what its SEAL says; `changed` tells whether its bytes are
+    other than before."""
 
     size: int
     digest: bytes
     accounts: dict[str, Account]
+    recoveries: int
     changed: bool
     why: str = ""
 
@@ -42,6 +46,9 @@ def recover(path: Path, manifest: Open, recoveries: int) -> Recovered:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise Corrupt("the file is empty")
+        # What the disk will not give would kill who looks at it through a map; a read is told so.
+        for at in range(0, size, READ_BYTES):
+            durable.read_at(file.fileno(), READ_BYTES, at)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             view = memoryview(data)
             try:
@@ -62,7 +69,7 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> R
         if seal and not damage and end == len(view) and isinstance(records[0].header, Open):
             digest = blake3(view[: records[-1].offset]).digest()
             if digest == seal.digest:
-                return Recovered(len(view), digest, seal.account, changed=False)
+                return Recovered(len(view), digest, seal.account, seal.recoveries, changed=False)
         if damage or seal or not isinstance(records[0].header, Open):
             bad = "; ".join(item.why for item in damage[:3]) or "digest does not hold"
             size, seal = _rewrite(path, records, manifest, seal, recoveries)
@@ -70,7 +77,7 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> R
         else:
             size, seal = _finish(path, view, records, manifest, end, recoveries)
             why = f"sealed after a crash, torn tail of {len(view) - end} bytes cut"
-        return Recovered(size, seal.digest, seal.account, changed=True, why=why)
+        return Recovered(size, seal.digest, seal.account, seal.recoveries, changed=True, why=why)
     finally:
         for record in records:  # or the map cannot be closed
             record.payload.release()

@@ -1,14 +1,17 @@
 """Opening a spool again: every pending entry of its ledger meets its file, whatever a crash came between."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
 from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.ledger import Entry, GivenUp, Ledger
+from sensorium.agents.spool.owed import Owed
 from sensorium.agents.spool.recovery import recover
 from sensorium.episode import durable
 from sensorium.episode.account import unreadable_place
@@ -40,7 +43,8 @@ class Waiting:
 class Held:
     """What a spool knows of one pending episode. While it grows it has a `file`; after that `size` and `digest`.
 
-    One that grows and is `refused` (why) is set aside once it is sealed.
+    One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the spool
+    was opened is `unread` until it does.
     """
 
     path: Path
@@ -50,6 +54,7 @@ class Held:
     recoveries: int = 0
     file: EpisodeFile | None = None
     refused: str = ""
+    unread: bool = False
 
     @classmethod
     def of(cls, folder: Path, manifest: Open) -> "Held":
@@ -82,63 +87,92 @@ class Held:
         return self.file.sendable if self.file else self.size
 
 
-def reopen(folder: Path, ledger: Ledger, between: Between) -> tuple[dict[UUID, Held], list[tuple[UUID, str]]]:
-    """The pending episodes, each whole and sealed, and those of which nothing can be read, with why.
+@dataclass(slots=True)
+class Reopened:
+    """What a spool has: its pending episodes; those of which nothing can be read, and those that the disk would not give
+    now, each with why; and its samples in no episode."""
+
+    between: Between
+    held: dict[UUID, Held] = field(default_factory=dict)
+    unreadable: list[tuple[UUID, str]] = field(default_factory=list)
+    unread: list[tuple[UUID, str]] = field(default_factory=list)
+
+
+def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
+    """The pending episodes, each whole and sealed but for those in trouble.
 
     An entry without a file was lost before its first sync, and is noted as discarded; what its manifest told of is told
-    again. A file without an entry (a
-    ledger that was lost) is entered. A file that was to be deleted is.
+    again. A file without an entry (a ledger that was lost) is entered. A file that was to be deleted, or to be set
+    aside, is.
+
+    Raises:
+        SpoolError: the ledger cannot be read or written. What was done is done, so it may be called again.
     """
-    for path in sorted(folder.glob("*.episode")):
-        _meet(path, ledger)
-    held_by_id: dict[UUID, Held] = {}
-    unreadable = []
+    for path in sorted(folder.episodes.glob("*.episode")):
+        _meet(path, folder, ledger, owed)
+    found = Reopened(ledger.between())
     for entry in ledger.entries("pending"):
-        held = Held.of(folder, msgspec.msgpack.decode(entry.manifest, type=Open))
-        durable.remove(held.path.with_suffix(".recovering"))
-        if not held.path.exists():
-            between.give_up(unreadable_place(held.manifest), held.manifest.between)
-            ledger.discarded(entry.episode, "lost before its first sync", GivenUp(), between)
-            continue
-        held_by_id[entry.episode] = held
+        held = Held.of(folder.episodes, msgspec.msgpack.decode(entry.manifest, type=Open))
         try:
-            _make_whole(held, entry, ledger)
+            if not held.path.exists():
+                found.between.give_up(unreadable_place(held.manifest), held.manifest.between)
+                ledger.discarded(entry.episode, "lost before its first sync", GivenUp(), found.between)
+                continue
+            make_whole(held, entry, ledger)
         except Corrupt as error:
-            unreadable.append((entry.episode, f"nothing of it can be read: {error}"))
+            found.unreadable.append((entry.episode, f"nothing of it can be read: {error}"))
+        except SpoolError:
+            raise
         except OSError as error:
-            raise SpoolError(f"{held.path}: cannot be recovered: {error.strerror}; free some space first") from error
-    return held_by_id, unreadable
+            held.unread = True
+            found.unread.append((entry.episode, f"{held.path}: cannot be recovered: {error.strerror}"))
+        found.held[entry.episode] = held
+    return found
 
 
-def _make_whole(held: Held, entry: Entry, ledger: Ledger) -> None:
+def make_whole(held: Held, entry: Entry, ledger: Ledger) -> None:
+    """See that the file of a pending episode is whole, sealed, and as the ledger has it.
+
+    Raises:
+        Corrupt: nothing of it can be read.
+        SpoolError: the ledger cannot be written.
+        OSError: the disk would not give or take it now.
+    """
     held.size, held.digest, held.recoveries = held.path.stat().st_size, entry.digest, entry.recoveries
-    if entry.sealed_bytes == held.size and ledger.accounts(entry.episode) is not None:
-        return
-    found = recover(held.path, held.manifest, entry.recoveries + 1)
-    if found.changed:
-        held.recoveries += 1
-        log.warning("spool: episode %s: %s", entry.episode, found.why)
-    held.size, held.digest = found.size, found.digest
-    ledger.sealed(entry.episode, held.size, held.digest, held.recoveries, found.accounts)
+    durable.remove(held.path.with_suffix(".recovering"))
+    if entry.sealed_bytes != held.size or ledger.accounts(entry.episode) is None:
+        found = recover(held.path, held.manifest, entry.recoveries + 1)
+        if found.changed:
+            log.warning("spool: episode %s: %s", entry.episode, found.why)
+        held.size, held.digest = found.size, found.digest
+        # The file knows better, if a crash came between it and the ledger.
+        held.recoveries = max(held.recoveries, found.recoveries)
+        ledger.sealed(entry.episode, held.size, held.digest, held.recoveries, found.accounts)
+    held.unread = False
 
 
-def _meet(path: Path, ledger: Ledger) -> None:
-    """Enter a file that the ledger does not know; delete one that it knows to be settled."""
+def _meet(path: Path, folder: Folder, ledger: Ledger, owed: Owed) -> None:
+    """Enter a file that the ledger does not know; finish with one that it knows to be settled."""
     ordinal, _, name = path.stem.partition("-")
     try:
         episode, number = UUID(name), int(ordinal)
     except ValueError:
         log.error("spool: %s: no episode's name (ORDINAL-UUID.episode); left where it is", path)
         return
-    state = ledger.state(episode)
-    if state is not None:
-        if state != "pending":
-            durable.remove(path)
-        return
+    state, why, aside = ledger.state(episode)
+    if state == "discarded" and aside:
+        owed.do(f"{path.name} is to be set aside", partial(folder.set_aside, path, name, why))
+    elif state in ("committed", "discarded"):
+        owed.do(f"{path.name} is to be deleted", partial(folder.delete, path))
+    elif state is None:
+        _adopt(path, episode, number, ledger)
+
+
+def _adopt(path: Path, episode: UUID, number: int, ledger: Ledger) -> None:
     try:
         with path.open("rb") as file:
             opening = decode_record(episode.bytes, file.read(1 << 20)).header
-    except Corrupt as error:
+    except (Corrupt, OSError) as error:
         log.error("spool: %s: not in the ledger, and %s; left where it is", path, error)
         return
     if isinstance(opening, Open):

@@ -3,7 +3,9 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sensorium.errors import SpoolFull
 
@@ -13,6 +15,8 @@ RESERVE_BYTES = 4 << 20
 LOOK_EVERY_S = 0.05
 ROOMY_BYTES = 256 << 20
 """So much beside what is needed is not used up between two looks at the file system."""
+
+T = TypeVar("T")
 
 
 class Room:
@@ -26,6 +30,7 @@ class Room:
         self._reserve = path / "reserve"
         self._free_bytes = 0
         self._looked_s = 0.0
+        self._released = True
 
     def lacks(self, used_bytes: int, more_bytes: int) -> str:
         """Why `more_bytes` do not fit beside `used_bytes`, in one line with the next step; empty if they do."""
@@ -34,7 +39,10 @@ class Room:
                 f"spool {self.path}: {used_bytes} of {self.max_bytes} bytes used, {more_bytes} more do not fit: "
                 "deliver what waits, or raise spool.max_bytes"
             )
-        free = self._free(self.min_free_bytes + more_bytes)
+        try:
+            free = self._free(self.min_free_bytes + more_bytes)
+        except OSError as error:
+            return f"spool {self.path}: its file system does not answer: {error.strerror}; see to the disk"
         if free - more_bytes < self.min_free_bytes:
             return (
                 f"spool {self.path}: {free} bytes free on its file system, {self.min_free_bytes} must stay: "
@@ -62,11 +70,38 @@ class Room:
         try:
             with self._reserve.open("ab") as file:
                 os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            self._released = False
         except PermissionError as error:
             raise SpoolFull(f"spool {self.path}: {error.strerror}; make it writable for this user") from error
         except OSError as error:
             log.warning("spool %s: no room for its reserve of %d bytes: %s", self.path, RESERVE_BYTES, error.strerror)
+            self.release_reserve()  # a part of it would help nobody
 
     def release_reserve(self) -> None:
         """Give the reserve back to the file system."""
-        self._reserve.unlink(missing_ok=True)
+        self._released = True
+        try:
+            self._reserve.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("spool %s: its reserve cannot be given back: %s", self.path, error.strerror)
+
+    def restore_reserve(self) -> None:
+        """Take the reserve again, if it was given back and there is room for more than that."""
+        try:
+            needed_bytes = self.min_free_bytes + 2 * RESERVE_BYTES
+            if self._released and self._free(needed_bytes) >= needed_bytes:
+                self.take_reserve()
+        except OSError as error:
+            log.warning("spool %s: no reserve yet: %s", self.path, error)
+
+    def with_reserve(self, change: Callable[[], T]) -> T:
+        """Make a change of the ledger, for which there is the reserve if there is no other room.
+
+        Raises:
+            SpoolFull: not even so. What `change` raises else.
+        """
+        try:
+            return change()
+        except SpoolFull:
+            self.release_reserve()
+            return change()

@@ -4,25 +4,26 @@ SPOOL/lock  ledger.sqlite  reserve  episodes/<ordinal>-<uuid>.episode  rejected/
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.episode_file import EpisodeFile, read_part
 from sensorium.agents.spool.fates import Fates
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
-from sensorium.agents.spool.ledger import GivenUp, Ledger, Probe
+from sensorium.agents.spool.ledger import Ledger, Probe
+from sensorium.agents.spool.mending import Mending
+from sensorium.agents.spool.owed import Owed
 from sensorium.agents.spool.pending import Pending
-from sensorium.agents.spool.recovery import recover
 from sensorium.agents.spool.reopen import Held, Waiting, reopen
 from sensorium.agents.spool.room import Room
-from sensorium.episode import durable
 from sensorium.episode.account import Tally, accounts, copied, withdraw
 from sensorium.episode.device_account import DeviceAccount
 from sensorium.episode.documents import Account, BetweenTotals, Open
@@ -63,24 +64,27 @@ class Spool:
         self.device = device
         self.when_full = when_full
         self._room = Room(path, max_bytes, min_free_bytes)
-        self._folder = Folder(path, wait_s)
         self._state = threading.RLock()
         self._callbacks: list[Callable[[], None]] = []
         self._closed = False
-        try:
+        self._owed = Owed()
+        with ExitStack() as opening:
+            self._folder = Folder(path, wait_s)
+            opening.callback(self._folder.unlock)
             self._room.take_reserve()
-            self._ledger = Ledger(path / "ledger.sqlite", device)
-            between = self._ledger.between()
-            held, unreadable = reopen(self._folder.episodes, self._ledger, between)
-        except BaseException:
-            self._folder.unlock()
-            raise
-        self.account = DeviceAccount(between, self._ledger.ordinals()[1])
-        self._pending = Pending(held, self._folder.rejected_bytes())
-        self._fates = Fates(self._ledger, self.account)
-        for episode, why in unreadable:
-            self._set_aside(episode, why, "corrupt")
-        self._commits = GroupCommit(self._growing_files, self._synced, died)
+            self._ledger = self._room.with_reserve(lambda: Ledger(path / "ledger.sqlite", device))
+            opening.callback(self._ledger.close)
+            found = self._room.with_reserve(lambda: reopen(self._folder, self._ledger, self._owed))
+            self.account = DeviceAccount(found.between, self._ledger.ordinals()[1])
+            self._pending = Pending(found.held, self._folder.rejected_bytes())
+            self._fates = Fates(self._ledger, self.account)
+            self._mending = Mending(self._ledger, self._pending, self.account)
+            for episode, why in found.unreadable:
+                self._refuse(episode, why, "corrupt")
+            for episode, why in found.unread:
+                self._owed.do(why, partial(self._read_again, episode))
+            self._commits = GroupCommit(self._growing_files, self._synced, self._owed, died)
+            opening.pop_all()
 
     @property
     def spool_id(self) -> str:
@@ -96,8 +100,11 @@ class Spool:
             SpoolFull: they do not; the message says what is in the way and the next step.
         """
         lacks = self._room.lacks(self.used_bytes(), more_bytes)
-        while lacks and self.when_full == "evict" and self._evict():
-            lacks = self._room.lacks(self.used_bytes(), more_bytes)
+        try:
+            while lacks and self.when_full == "evict" and self._evict():
+                lacks = self._room.lacks(self.used_bytes(), more_bytes)
+        except SpoolError as error:
+            lacks = f"{lacks}; nothing can be evicted: {error}"
         if lacks:
             raise SpoolFull(lacks)
 
@@ -134,33 +141,29 @@ class Spool:
                 encoded = msgspec.msgpack.encode(opening)
                 self._ledger.begin(episode, ordinal, opening.mission.priority, encoded, between)
             try:
-                file = self._begin(opening)
+                return self._begin(opening)
             except SpoolError as error:
-                with self.account.changing() as between:
-                    between.count(claimed)
-                    between.untold(opening.between)
-                    self._ledger.discarded(episode, f"could not be begun: {error}", GivenUp(), between)
+                self._take_back(opening, claimed, f"could not be begun: {error}")
                 raise
-        self._folder.sync()
-        return file
 
     def discard(self, episode: UUID, why: str, fate: str = "discarded") -> None:
         """Give an episode up: note why durably, and that its samples have this fate, then delete its file."""
         with self._state:
             held = self._pending.get(episode)
             if held is not None:
-                self._fates.give_up(held, why, fate)
-                durable.remove(self._pending.remove(episode).path)
-        self._folder.sync()
+                self._room.with_reserve(lambda: self._fates.give_up(held, why, fate))
+                self._pending.remove(episode)
+        if held is not None:
+            self._delete(held)
         self._tell()
 
     def persist(self) -> None:
-        """Make durable what became of samples in no episode."""
-        with self.account.changing() as between:
-            changed = between.changed
-            if changed:
-                self._ledger.keep(between)
-        if changed:
+        """Make durable what became of samples in no episode.
+
+        Raises:
+            SpoolFull, SpoolError: it is not; nothing of it is forgotten, so call again.
+        """
+        if self._room.with_reserve(self._persist):
             self._tell()
 
     def between(self) -> dict[str, Account]:
@@ -197,14 +200,7 @@ class Spool:
             if held is None:
                 raise SpoolError(f"episode {episode}: not in the spool {self.path}")
             path, end = held.path, held.sendable
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return os.pread(descriptor, max(0, min(size, end - offset)), offset)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise SpoolError(f"{path}: cannot be read: {error.strerror}") from error
+        return read_part(path, offset, min(size, end - offset))
 
     def committed(self, episode: UUID, digest: bytes) -> bool:
         """The store has it, with this digest: note that durably, then delete the file. This wins over a discard.
@@ -212,11 +208,14 @@ class Spool:
         False, and nothing changed, where that is not of what was sealed here.
         """
         with self._state:
-            if not self._fates.commit(episode, digest):
+            if not self._room.with_reserve(lambda: self._fates.commit(episode, digest)):
                 return False
-            if self._pending.get(episode) is not None:
-                durable.remove(self._pending.remove(episode).path)
-        self._folder.sync()
+            held = self._pending.get(episode)
+            if held is not None:
+                self._pending.remove(episode)
+        if held is not None:
+            self._delete(held)
+            self._room.restore_reserve()
         return True
 
     def rejected(self, episode: UUID, code: str, reason: str) -> None:
@@ -236,24 +235,19 @@ class Spool:
         """Read a sealed episode's file again, as the server found its bytes damaged; what is damaged is taken out.
 
         If anything was, `recoveries` has grown and the digest is another.
+
+        Raises:
+            SpoolError, OSError: the disk is in trouble; nothing was changed, so call again.
         """
         with self._state:
             held = self._pending.get(episode)
         if held is None or held.file is not None:
             return
         try:
-            found = recover(held.path, held.manifest, held.recoveries + 1)
-        except (Corrupt, OSError) as error:
-            self._set_aside(episode, f"corrupt: {error}", "corrupt")
-            return
-        if found.changed:
-            log.error("spool: episode %s: %s", episode, found.why)
             with self._state:
-                before = self._ledger.accounts(episode) or {}
-                self._ledger.sealed(episode, found.size, found.digest, held.recoveries + 1, found.accounts)
-                self._pending.mended(episode, found.size, found.digest)
-                after = {stream: Tally.of(account) for stream, account in found.accounts.items()}
-                self.account.replaced(episode, held.manifest.ordinal, before, after)
+                self._mending.mend(held, self._ledger.accounts(episode) or {})
+        except Corrupt as error:
+            self._set_aside(episode, f"corrupt: {error}", "corrupt")
         self._tell()
 
     def discards(self) -> list[tuple[str, list[int]]]:
@@ -273,13 +267,7 @@ class Spool:
         return {"pending": 0, "committed": 0, "discarded": 0} | self._ledger.counts()
 
     def add_probe(
-        self,
-        boot_id: str,
-        device_ns: int,
-        server_ns: int,
-        round_trip_ns: int,
-        realtime_ns: int,
-        synchronised: bool,
+        self, boot_id: str, device_ns: int, server_ns: int, round_trip_ns: int, realtime_ns: int, synchronised: bool
     ) -> None:
         """Log a clock probe."""
         self._ledger.add_probe(boot_id, (device_ns, server_ns, round_trip_ns), realtime_ns, synchronised)
@@ -289,7 +277,8 @@ class Spool:
         return self._ledger.probes_around(boot_id, start_ns, end_ns)
 
     def close(self) -> None:
-        """Sync, end the sync thread, let go of the folder; twice is no error."""
+        """Sync, end the sync thread, let go of the folder; a disk in trouble is tried again for 2.5 s at most. Twice is no
+        error."""
         with self._state:
             if self._closed:
                 return
@@ -310,43 +299,68 @@ class Spool:
 
     def restore_reserve(self) -> None:
         """Take the reserve again once there is room."""
-        self._room.take_reserve()
+        self._room.restore_reserve()
 
     def _begin(self, opening: Open) -> EpisodeFile:
         """The file of an episode that has its ordinal. Raises `SpoolError` if there is none."""
         held = Held.of(self._folder.episodes, opening)
-        try:
-            file = EpisodeFile(held.path, opening, self._commits.due)
-        except OSError as error:
-            raise SpoolError(f"{held.path}: cannot be made: {error.strerror}") from error
-        try:
-            file.append(opening)
-        except SpoolError:
-            file.close()
-            durable.remove(held.path)
-            raise
+        file = EpisodeFile.begun(held.path, opening, self._commits.due, self._folder.sync)
         self._pending.begin(UUID(bytes=opening.episode), held, file)
         return file
+
+    def _take_back(self, opening: Open, claimed: Mapping[str, Tally], why: str) -> None:
+        """An episode that has its ordinal was not begun: no file of it stays, and its ordinal is discarded."""
+        self._delete(Held.of(self._folder.episodes, opening))
+        with self.account.changing() as between:
+            between.count(claimed)
+            between.untold(opening.between)
+        self._ledger.owe_discard(UUID(bytes=opening.episode), why)
+        self._owed.do(f"ordinal {opening.ordinal} is to be noted as discarded", self.persist)
+
+    def _persist(self) -> bool:
+        with self.account.changing() as between:
+            changed = between.changed or self._ledger.owes
+            if changed:
+                self._ledger.keep(between)
+        return changed
+
+    def _delete(self, held: Held) -> None:
+        self._owed.do(f"{held.path.name} is to be deleted", partial(self._folder.delete, held.path))
 
     def _set_aside(self, episode: UUID, why: str, fate: str) -> None:
         with self._state:
             held = self._pending.get(episode)
             if held is None:
                 return
-            self._fates.give_up(held, why, fate)
-            target = self._folder.set_aside(held.path, str(episode), why)
+            self._room.with_reserve(lambda: self._fates.give_up(held, why, fate, aside=True))
             self._pending.remove(episode, aside=True)
-        log.error("spool: episode %s: %s; kept at %s", episode, why, target)
+        name = str(episode)
+        self._owed.do(f"{held.path.name} is to be set aside", partial(self._folder.set_aside, held.path, name, why))
+        log.error("spool: episode %s: %s; kept at %s", episode, why, self._folder.place_aside(name))
+        self._tell()
+
+    def _refuse(self, episode: UUID, why: str, fate: str) -> None:
+        """Set it aside, at the latest when the disk lets us; it is not offered meanwhile."""
+        self._pending[episode].refused = why
+        self._owed.do(f"episode {episode} is to be set aside", partial(self._set_aside, episode, why, fate))
+
+    def _read_again(self, episode: UUID) -> None:
+        with self._state:
+            held = self._pending.get(episode)
+            try:
+                if held is not None:
+                    self._mending.read_again(held)
+            except Corrupt as error:
+                self._set_aside(episode, f"nothing of it can be read: {error}", "corrupt")
         self._tell()
 
     def _evict(self) -> bool:
         with self._state:
             victim = self._pending.least()
-        if victim is None:
-            return False
-        log.warning("spool %s is full: episode %s evicted", self.path, victim)
-        self.discard(victim, "evicted", "evicted")
-        return True
+        if victim is not None:
+            log.warning("spool %s is full: episode %s evicted", self.path, victim)
+            self.discard(victim, "evicted", "evicted")
+        return victim is not None
 
     def _growing_files(self) -> list[EpisodeFile]:
         with self._state:
@@ -354,17 +368,31 @@ class Spool:
 
     def _synced(self, file: EpisodeFile) -> None:
         episode = UUID(bytes=file.manifest.episode)
-        refused = ""
-        if file.sealed and file.sendable == file.written:
+        refused = fate = ""
+        if file.sealed and file.closed:
             with self._state:
                 held = self._pending.get(episode)
                 if held is not None and held.file is not None:
-                    self._ledger.sealed(episode, file.written, file.digest, held.recoveries, file.accounts)
-                    self._pending.sealed(episode, file.written, file.digest)
-                    refused = held.refused
+                    refused, fate = self._sealed(held, file), "corrupt"
+                    if held.refused:
+                        refused, fate = held.refused, "rejected"
         if refused:
-            self._set_aside(episode, refused, "rejected")
+            self._refuse(episode, refused, fate)
         self._tell()
+
+    def _sealed(self, held: Held, file: EpisodeFile) -> str:
+        """Note that a file grows no more; why it cannot be delivered, if the disk did not keep what it took."""
+        episode, why = UUID(bytes=file.manifest.episode), ""
+        if file.damaged:
+            try:
+                self._mending.mend(held, file.accounts)
+                return why
+            except Corrupt as error:
+                why = f"corrupt: {error}"
+        sealed = (file.written, file.digest, held.recoveries, file.accounts)
+        self._room.with_reserve(lambda: self._ledger.sealed(episode, *sealed))
+        self._pending.sealed(episode, file.written, file.digest)
+        return why
 
     def _tell(self) -> None:
         for callback in self._callbacks:

@@ -32,6 +32,8 @@ class SpoolEnd:
         self._spool = spool
         self._changed = threading.Event()
         self._offered_ns = self._discards_ns = self._told_between = 0
+        self._owed: dict[UUID, jobs.PumpJob] = {}
+        self._trouble = ""
 
     def changed(self) -> None:
         """The spool has something new."""
@@ -54,17 +56,23 @@ class SpoolEnd:
 
     def offer(self, link: DeviceLink, now_ns: int) -> None:
         """Tell the link what there is, at most every 20 ms unless it has places free for more offers."""
-        if self._changed.is_set() and (now_ns - self._offered_ns >= REFRESH_S * SECOND or link.is_hungry):
-            self._changed.clear()
-            self._offered_ns = now_ns
-            link.refresh(self._spool.waiting(CONSIDERED), now_ns)
-            self._report_between(link)
-        if now_ns - self._discards_ns >= DISCARDS_EVERY_S * SECOND:
-            self._discards_ns = now_ns
-            link.discard(self._spool.discards())
-            self._told_between = 0
-            self._report_between(link)
-            self._changed.set()  # what was put off may be due
+        has_news = self._changed.is_set() and (now_ns - self._offered_ns >= REFRESH_S * SECOND or link.is_hungry)
+        try:
+            if has_news:
+                self._changed.clear()
+                self._offered_ns = now_ns
+                link.refresh(self._spool.waiting(CONSIDERED), now_ns)
+                self._report_between(link)
+            if now_ns - self._discards_ns >= DISCARDS_EVERY_S * SECOND:
+                self._discards_ns = now_ns
+                for job in list(self._owed.values()):
+                    self.do(job, link)
+                link.discard(self._spool.discards())
+                self._told_between = 0
+                self._report_between(link)
+                self._changed.set()  # what was put off may be due
+        except SpoolError as error:  # the rest of it in a second
+            self._in_trouble(error)
 
     def _report_between(self, link: DeviceLink) -> None:
         totals = self._spool.between_totals()
@@ -85,7 +93,27 @@ class SpoolEnd:
         return payload
 
     def do(self, job: jobs.PumpJob, link: DeviceLink) -> None:
-        """What the link asks of the spool; other jobs are not for it."""
+        """What the link asks of the spool; other jobs are not for it.
+
+        What a disk in trouble will not do is done later. Probes come again, and so does word of discards.
+        """
+        try:
+            self._do(job, link)
+        except (SpoolError, OSError) as error:
+            self._in_trouble(error)
+            if isinstance(job, jobs.Delete | jobs.SetAside | jobs.Recheck):
+                self._owed[job.episode] = job
+        else:
+            if isinstance(job, jobs.Delete | jobs.SetAside | jobs.Recheck):
+                self._owed.pop(job.episode, None)
+                self._trouble = ""
+
+    def _in_trouble(self, error: OSError) -> None:
+        if str(error) != self._trouble:
+            log.error("uplink: %s; tried again until it can be done", error)
+        self._trouble = str(error)
+
+    def _do(self, job: jobs.PumpJob, link: DeviceLink) -> None:
         match job:
             case jobs.OfferAll():
                 self.begin()

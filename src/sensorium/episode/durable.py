@@ -5,6 +5,7 @@ module alone: another disk can stand there, say one that forgets what was not sy
 `OSError`.
 """
 
+import contextlib
 import errno
 import os
 import uuid
@@ -24,8 +25,13 @@ def create(path: Path, *, appending: bool = False) -> int:
 
 
 def append(fd: int, buffers: Sequence[Buffer], end: int) -> int:
-    """Append `buffers` whole to a file that ends at `end`, or leave it as it is; the number of bytes."""
+    """Append `buffers` whole to a file that ends at `end`, or leave it as it is; the number of bytes.
+
+    What is behind `end` is what an append that failed could not take back: it is cut first.
+    """
     size = sum(map(len, buffers))
+    if os.fstat(fd).st_size != end:
+        os.ftruncate(fd, end)
     try:
         done = os.writev(fd, buffers)
         while done < size:  # short without an error: a full disk says so only at the next write
@@ -141,16 +147,24 @@ def publish(path: Path, data: Buffer, staging: Path) -> bool:
 
 
 def replace(path: Path, temporary: Path, pieces: Iterable[Sequence[Buffer]]) -> int:
-    """Make `path` hold `pieces`, one after the other, instead of what it held; the number of bytes."""
+    """Make `path` hold `pieces`, one after the other, instead of what it held; the number of bytes.
+
+    Where that fails `path` is whole all the same: as it was, or as it should be.
+    """
     remove(temporary)
-    fd, size = create(temporary, appending=True), 0
     try:
-        for buffers in pieces:
-            size += append(fd, buffers, size)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    rename(temporary, path)
+        fd, size = create(temporary, appending=True), 0
+        try:
+            for buffers in pieces:
+                size += append(fd, buffers, size)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        rename(temporary, path)
+    except OSError:  # it must not take the room that the next try needs
+        with contextlib.suppress(OSError):
+            remove(temporary)
+        raise
     sync_folder(path.parent)
     return size
 

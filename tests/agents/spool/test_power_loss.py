@@ -11,15 +11,17 @@ from sensorium.agents.spool import group_commit
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode import durable
 from sensorium.episode.documents import Account
-from tests.agents.building import begin, chunk, commit
+from tests.agents.building import begin, chunk, commit, records
 from tests.forgetful_disk import ForgetfulDisk
 
 
 @dataclass
 class Seen:
-    """At one moment: the bytes that could have been sent, and how many ordinals had been given out."""
+    """At one moment: the bytes that could have been sent, what the ledger says is refused, and how many ordinals had been
+    given out."""
 
     sendable: dict[UUID, bytes]
+    refused: set[UUID]
     begun: int
 
 
@@ -32,16 +34,18 @@ def test_power_lost_behind_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def look() -> None:
         if spool is None:
             return
-        seen.append(Seen({}, spool.ordinals()[1]))
+        ledger = sqlite3.connect(root / "ledger.sqlite")
+        said = ledger.execute("SELECT episode FROM episodes WHERE state = 'discarded' AND aside").fetchall()
+        seen.append(Seen({}, {UUID(bytes=episode) for (episode,) in said}, spool.ordinals()[1]))
         given_up = {ordinal for _, ordinals in spool.discards() for ordinal in ordinals}
         for each in spool.waiting():
-            if each.ordinal not in given_up:  # else it is about to be moved to the rejected
+            if each.ordinal not in given_up:
                 seen[-1].sendable[each.episode] = spool.read(each.episode, 0, each.size)
         copy = tmp_path / f"copy-{len(seen) - 1}"
         disk.after_power_loss(copy)
         for file in copy.glob("ledger.sqlite*"):
             file.unlink()
-        ledger, kept = sqlite3.connect(root / "ledger.sqlite"), sqlite3.connect(copy / "ledger.sqlite")
+        kept = sqlite3.connect(copy / "ledger.sqlite")
         ledger.backup(kept)  # as it is at the last COMMIT
         ledger.close()
         kept.close()
@@ -69,6 +73,7 @@ def test_power_lost_behind_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     spool.close()
     monkeypatch.undo()
     assert len(seen) > 12
+    assert any(each.refused for each in seen[:-1]), "power is lost between the ledger's entry and the move"
     assert [len(each.sendable) for each in (seen[0], seen[-1])] == [1, 1], "the first grows, the others are settled"
     for number, before in enumerate(seen):
         again = Spool(tmp_path / f"copy-{number}", "rig")
@@ -80,5 +85,7 @@ def test_power_lost_behind_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                     assert again.read(episode, 0, len(sent)) == sent, number
             assert again.ordinals()[1] >= before.begun, number
             assert sum(again.counts().values()) == again.ordinals()[1], number
+            for episode in before.refused:
+                assert len(records(tmp_path / f"copy-{number}" / "rejected" / f"{episode}.episode", episode)) == 7, number
         finally:
             again.close()

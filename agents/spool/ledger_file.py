@@ -1,0 +1,85 @@
+"""The SQLite file under a spool's ledger: whole changes, which are on disk when they are made, or not made at all."""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sensorium.errors import SpoolError, SpoolFull
+
+
+class LedgerFile:
+    """WAL, synchronous FULL. Thread-safe.
+
+    Args:
+        path: Made if it is not there.
+        schema: SQL that makes the tables where they are missing.
+        columns: SQL of columns of the table `episodes` that are added where they are missing.
+
+    Raises:
+        SpoolError: it cannot be used.
+    """
+
+    def __init__(self, path: Path, schema: str, columns: dict[str, str]) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(schema)
+                there = {row[1] for row in self._db.execute("PRAGMA table_info(episodes)")}
+                for name in columns.keys() - there:
+                    self._db.execute(f"ALTER TABLE episodes ADD COLUMN {name} {columns[name]}")
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.Error as error:
+            kind = SpoolFull if _is_full(error) else SpoolError
+            raise kind(f"{path}: cannot be used as a ledger: {error}; move it away to begin a new one") from error
+
+    def close(self) -> None:
+        """Close it; twice is no error."""
+        with self._lock:
+            self._db.close()
+
+    def read(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a query finds.
+
+        Raises:
+            SpoolError: the disk is in trouble.
+        """
+        with self._lock:
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise SpoolError(f"{self.path}: cannot be read: {error}; see to the disk") from error
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """Make all that is done with the connection durable, or nothing of it.
+
+        Raises:
+            SpoolFull: there is no room.
+            SpoolError: the disk is in trouble.
+        """
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                kind = SpoolFull if _is_full(error) else SpoolError
+                raise kind(f"{self.path}: {error}; nothing was changed") from error
+            finally:
+                # SQLite may have rolled back by itself, and where not even that can be done there is nothing to say.
+                with contextlib.suppress(sqlite3.Error):
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return "full" in str(error)

@@ -1,0 +1,58 @@
+"""Mending: what is damaged is taken out of a sealed file, and what could not be read at the start is read later."""
+
+import logging
+from collections.abc import Mapping
+from uuid import UUID
+
+from sensorium.agents.spool.ledger import Ledger
+from sensorium.agents.spool.pending import Pending
+from sensorium.agents.spool.recovery import recover
+from sensorium.agents.spool.reopen import Held, make_whole
+from sensorium.episode.account import Tally
+from sensorium.episode.device_account import DeviceAccount
+from sensorium.episode.documents import Account
+
+log = logging.getLogger(__name__)
+
+
+class Mending:
+    """Called under the spool's lock. A disk in trouble changes nothing: call again."""
+
+    def __init__(self, ledger: Ledger, pending: Pending, account: DeviceAccount) -> None:
+        self._ledger = ledger
+        self._pending = pending
+        self._account = account
+
+    def mend(self, held: Held, before: Mapping[str, Account]) -> None:
+        """Take out of a sealed file what is damaged; its SEAL, or the ledger, said `before`.
+
+        Raises:
+            Corrupt: nothing of it can be read.
+            SpoolError, OSError: the disk is in trouble.
+        """
+        episode = UUID(bytes=held.manifest.episode)
+        found = recover(held.path, held.manifest, held.recoveries + 1)
+        if not found.changed and found.digest == held.digest:
+            return
+        log.error("spool: episode %s: %s", episode, found.why or "was mended before")
+        recoveries = max(held.recoveries + 1, found.recoveries)
+        self._ledger.sealed(episode, found.size, found.digest, recoveries, found.accounts)
+        if held.file is not None:
+            self._pending.sealed(episode, found.size, found.digest)
+        self._pending.mended(episode, found.size, found.digest, recoveries)
+        after = {stream: Tally.of(account) for stream, account in found.accounts.items()}
+        self._account.replaced(episode, held.manifest.ordinal, before, after)
+
+    def read_again(self, held: Held) -> None:
+        """Try once more to recover what the disk would not give when the spool was opened.
+
+        Raises:
+            Corrupt: nothing of it can be read.
+            SpoolError, OSError: the disk is in trouble.
+        """
+        episode = UUID(bytes=held.manifest.episode)
+        (entry,) = (entry for entry in self._ledger.entries("pending") if entry.episode == episode)
+        whole = Held(held.path, held.manifest)
+        make_whole(whole, entry, self._ledger)
+        self._pending.mended(episode, whole.size, whole.digest, whole.recoveries)
+        held.unread = False
