@@ -2,10 +2,12 @@
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.orders import Orders
+from sensorium.agents.spool.hardware import hardware_words
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.link.keys import pair, server_key
@@ -27,6 +29,7 @@ class Delivery:
     def __init__(self, device: DeviceFile, died: Told) -> None:
         self._device = device
         self._uplink: Uplink | None = None
+        self._formers: list[Uplink] = []
         self.spool = Spool(
             device.at(device.spool.path),
             device.device,
@@ -34,6 +37,7 @@ class Delivery:
             min_free_bytes=device.spool.min_free_bytes,
             when_full=device.spool.when_full,
             died=died,
+            hardware=hardware_words(),
         )
 
     def start(self) -> None:
@@ -46,14 +50,18 @@ class Delivery:
         if part is None:
             log.info("no `ingest` in the device file: episodes stay in the spool")
             return
-        self._uplink = Uplink(
+        make = partial(
+            Uplink,
             self.spool,
             part.url,
             server_key=server_key(device.at(part.server_key)) if part.server_key else None,
             keypair=pair(device.at(part.key)) if part.key else None,
             insecure=part.insecure,
         )
-        self._uplink.start()
+        self._uplink = make()
+        self._formers = [make(of=former) for former in self.spool.formers()]
+        for uplink in (self._uplink, *self._formers):
+            uplink.start()
 
     def drain(self, within_s: float, orders: Orders) -> bool:
         """Wait until everything is committed and noted, at most so long or until told not to; whether it is."""
@@ -73,16 +81,25 @@ class Delivery:
         return {
             "spool_bytes": self.spool.used_bytes(),
             "ordinals": self.spool.counts(),
-            "link": self._uplink.stats() if self._uplink else {},
+            "link": self._link_stats(),
         }
 
     def close(self) -> None:
         """End the uplink, then close the spool; what is in it stays for the next run."""
         try:
-            if self._uplink is not None:
-                self._uplink.stop()
+            for uplink in (self._uplink, *self._formers):
+                if uplink is not None:
+                    uplink.stop()
         finally:
             self.spool.close()
+
+    def _link_stats(self) -> dict[str, Any]:
+        if self._uplink is None:
+            return {}
+        stats = self._uplink.stats()
+        for former in self._formers:
+            stats |= {name: stats[name] + former.stats()[name] for name in ("committed", "rejected", "sent_bytes")}
+        return stats
 
     def _unnoted(self, begun_s: float, told_s: float) -> bool:
         """Whether a server that listens, or may do so in a moment, has still to note a discard in its ledger, or the
@@ -92,4 +109,5 @@ class Delivery:
             stats = self._uplink.stats()
         if stats["noted_between"] < self.spool.between_totals().number and time.monotonic() < told_s + NOTICE_S:
             return True
-        return bool((stats["state"] == "up" or time.monotonic() < begun_s + NOTICE_S) and self.spool.discards())
+        listens = stats["state"] == "up" or time.monotonic() < begun_s + NOTICE_S
+        return listens and any(self.spool.discards(of) for of in ("", *self.spool.formers()))

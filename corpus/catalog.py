@@ -173,7 +173,8 @@ class Catalog:
     def saw_spool(self, device: str, spool_id: str, oldest: int, next_ordinal: int) -> None:
         """Remember the range of ordinals that a device last said it had given out."""
         statement = insert(spools).values(device=device, spool_id=spool_id, oldest=oldest, next_ordinal=next_ordinal)
-        seen = {"oldest": statement.excluded.oldest, "next_ordinal": statement.excluded.next_ordinal}
+        furthest = sa.func.max(spools.c.next_ordinal, statement.excluded.next_ordinal)  # a copy may be behind
+        seen = {"oldest": statement.excluded.oldest, "next_ordinal": furthest}
         with self._writing, self._engine.begin() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=list(spools.primary_key), set_=seen))
 

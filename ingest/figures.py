@@ -19,6 +19,7 @@ COUNTERS = {
     "busy": "Times that an episode was put off",
     "refused_hellos": "Sessions refused",
     "violations": "Sessions and messages that broke the protocol",
+    "copied_spools": "Times that a spool came from two machines by turns",
 }
 
 

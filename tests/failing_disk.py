@@ -15,8 +15,8 @@ CALLS = ("open", "write", "writev", "pwrite", "ftruncate", "fsync", "fdatasync",
 class FailingDisk:
     """Stands in for `os` in `durable`, and for SQLite under every ledger that is opened meanwhile.
 
-    Calls are counted from 0. Those from `first` on fail with `error`, `n` of them, as a disk fails: a write puts half of
-    it there, a descriptor is closed all the same, and a transaction may be over or not.
+    Calls are counted from 0. Those from `first` on fail with `error`, `n` of them, as a disk fails: a write puts half
+    of it there, a descriptor is closed all the same, and a transaction may be over or not.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ class FailingDisk:
                     if full and self.in_transaction:
                         super().execute("ROLLBACK")
                     raise sqlite3.OperationalError("database or disk is full" if full else "disk I/O error")
-                return super().execute(sql, *values)
+                return super().execute(sql.replace("synchronous=FULL", "synchronous=OFF"), *values)
 
         patch.setattr(sqlite3, "connect", lambda *args, **options: real(*args, **{"factory": Watched} | options))
 
@@ -57,7 +57,9 @@ class FailingDisk:
 
         def call(*arguments: Any, **named: Any) -> Any:
             if not self.fails():
-                return real(*arguments, **named)
+                return (
+                    None if name in ("fsync", "fdatasync") else real(*arguments, **named)
+                )  # it is not power that goes
             if name == "close":
                 real(*arguments)
             if name == "writev" and (half := b"".join(arguments[1])[: sum(map(len, arguments[1])) // 2]):

@@ -40,8 +40,8 @@ class FullSpool:
                 if newest is not None:
                     newest.cut()
             return False
-        if self.reason and any(episode.closing for episode in episodes):
-            return False  # there is room, and yet what was cut cannot be sealed: the disk is still in trouble
+        if self.reason and not self._works():
+            return False
         if self.reason:
             log.warning("capture goes on: the spool has room again")
             self.reason, self._refused_bytes = "", 0
@@ -69,13 +69,21 @@ class FullSpool:
             self._kept = False
 
     def insist(self, seal: Callable[[], object], open_episodes: Sized) -> None:
-        """Seal at the end what is open. A disk in trouble is tried again, for a while: what stays unsealed is only as good
-        as after a crash."""
+        """Seal at the end what is open. A disk in trouble is tried again, for a while: what stays unsealed is only as
+        good as after a crash."""
         for pause_s in (0.0, *LAST_PAUSES_S):
             seal()
             if not open_episodes:
                 return
             time.sleep(pause_s)
+
+    def _works(self) -> bool:
+        try:
+            self._spool.try_disk()
+        except SpoolError as error:
+            self.reason = str(error)
+            return False
+        return True
 
     def _stop(self, error: SpoolError) -> None:
         if not self.reason:

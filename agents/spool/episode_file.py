@@ -26,8 +26,8 @@ class EpisodeFile:
 
     A write that fails or falls short is cut back to the last record's end, so the file never holds half a record that
     a later one follows. After a failed sync nothing more becomes sendable until the file was read back, found whole
-    and synced; if it is not whole it is `damaged`, and nothing more of it is sendable before that was taken out. `due`
-    is called when a sync should not wait for the next tick: 8 MB written, or the SEAL.
+    and synced; if it is still not whole when it is sealed, it is `damaged`: that is to be taken out. `due` is called
+    when a sync should not wait for the next tick: 8 MB written, or the SEAL.
     """
 
     def __init__(self, path: Path, manifest: Open, due: Callable[[], None] = lambda: None) -> None:
@@ -46,9 +46,7 @@ class EpisodeFile:
         self._fd = durable.create(path, appending=True)
 
     @classmethod
-    def begun(
-        cls, path: Path, manifest: Open, due: Callable[[], None], sync_name: Callable[[], None]
-    ) -> "EpisodeFile":
+    def begun(cls, path: Path, manifest: Open, due: Callable[[], None], sync_name: Callable[[], None]) -> "EpisodeFile":
         """One that has its OPEN, and whose name `sync_name` has made durable.
 
         Raises:
@@ -137,9 +135,11 @@ class EpisodeFile:
                 return
             sealed, target = self.sealed, self.written  # in this order: sealed means that `written` has the SEAL
             try:
-                if self._suspect and not self.damaged:
-                    self._read_back()
+                if self._suspect:
+                    self._read_back(sealed)
                 durable.sync(self._fd)
+            except SpoolError:
+                raise
             except OSError as error:
                 self._suspect = True
                 raise SpoolError(f"{self.path}: sync failed: {error.strerror}; nothing more of it is sent") from error
@@ -162,8 +162,8 @@ class EpisodeFile:
             except OSError as error:  # it is closed all the same; what had to be on disk was synced
                 log.warning("spool: %s: %s at its close", self.path, error.strerror)
 
-    def _read_back(self) -> None:
-        """See whether the disk holds what was written."""
+    def _read_back(self, sealed: bool) -> None:
+        """See whether the disk holds what was written. Of what grows no more nothing better can be had."""
         with self._appending:
             size, expected = self.written, self._digest.digest()
         durable.forget_cached(self._fd)
@@ -174,9 +174,9 @@ class EpisodeFile:
                 break
             digest.update(data)
             at += len(data)
-        if digest.digest() != expected:
-            self.damaged = True
-            log.error("spool: %s: what the disk holds is not what was written; mended once it is sealed", self.path)
+        self.damaged = digest.digest() != expected
+        if self.damaged and not sealed:
+            raise SpoolError(f"{self.path}: what the disk holds is not what was written; mended once it is sealed")
 
 
 def read_part(path: Path, offset: int, size: int) -> bytes:

@@ -1,12 +1,14 @@
 """The fate of an episode that leaves the spool: noted durably, its samples too, before its file goes."""
 
 import logging
+from collections.abc import Mapping
 from uuid import UUID
 
 from sensorium.agents.spool.ledger import GivenUp, Ledger
 from sensorium.agents.spool.reopen import Held
 from sensorium.episode.account import Tally, accounts, given_up, unreadable_place
 from sensorium.episode.device_account import DeviceAccount
+from sensorium.episode.documents import Open
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +29,15 @@ class Fates:
         with self._account.changing() as between:
             between.give_up(place, manifest.between)
             given = GivenUp(place=accounts(place), told=manifest.between, openings=between.openings)
-            self._ledger.discarded(episode, why, given, between, aside=aside)
-        self._account.replaced(episode, manifest.ordinal, said or {}, place)
+            self._ledger.discarded(episode, why, given, between, aside)
+        self._account.replaced(episode, self._ledger.ordinal(episode), said or {}, place)
+
+    def never_begun(self, opening: Open, claimed: Mapping[str, Tally], why: str) -> None:
+        """It has its ordinal and no file. What it claimed and told is as it was, and is noted with the next change."""
+        with self._account.changing() as between:
+            between.count(claimed)
+            between.untold(opening.between)
+        self._ledger.owe_discard(UUID(bytes=opening.episode), why)
 
     def commit(self, episode: UUID, digest: bytes) -> bool:
         """The store says that it has it, with this digest; False where that is not of what was sealed here.

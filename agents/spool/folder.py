@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+from sensorium.agents.spool.episode_file import disk_error
 from sensorium.episode import durable
 from sensorium.errors import SpoolError
 
@@ -39,6 +40,14 @@ class Folder:
     def sync(self) -> None:
         """Make durable which files there are."""
         durable.sync_folder(self.episodes)
+
+    def try_disk(self) -> None:
+        """Write and sync a little. Raises `SpoolError` if that cannot be done."""
+        try:
+            durable.write_synced(self.path / "trial", b"can it be written?")
+            durable.remove(self.path / "trial")
+        except OSError as error:
+            raise disk_error(error, f"spool {self.path}", "tried again until it can be written") from error
 
     def delete(self, file: Path) -> None:
         """Delete an episode's file; without it that is no error."""

@@ -16,7 +16,7 @@ def inspect_spool(path: Path) -> dict[str, Any]:
     """device, spool_id, next_ordinal, counts by state, and episodes: what is pending, discarded or rejected.
 
     `between` has by stream what became of samples in no episode since the last OPEN, `between_totals` since the spool
-    was made.
+    was made. An episode of a `former_spool_id` is delivered under that one.
 
     Raises:
         SpoolError: there is no spool, or it cannot be read.
@@ -29,15 +29,20 @@ def inspect_spool(path: Path) -> dict[str, Any]:
         try:
             meta = dict(database.execute("SELECT key, value FROM meta").fetchall())
             counts = dict(database.execute("SELECT state, count(*) FROM episodes GROUP BY state").fetchall())
+            columns = {row[1] for row in database.execute("PRAGMA table_info(episodes)")}
+            own = "coalesce(spool_ordinal, ordinal), coalesce(spool_id, '')" if "spool_id" in columns else "ordinal, ''"
             rows = database.execute(
-                "SELECT ordinal, episode, state, why FROM episodes WHERE state != 'committed' ORDER BY ordinal"
+                f"SELECT {own}, episode, state, why FROM episodes WHERE state != 'committed' ORDER BY ordinal"
             ).fetchall()
         finally:
             database.close()
     except sqlite3.Error as error:
         raise SpoolError(f"{file}: cannot be read: {error}") from error
     between, totals = meta.pop("between", None), meta.pop("between_totals", None)
+    hardware, former = meta.pop("hardware", None), meta.pop("former", None)
     return meta | {
+        "hardware": msgspec.msgpack.decode(hardware) if hardware else {},
+        "former_spool_ids": list(msgspec.msgpack.decode(former)) if former else [],
         "between": _accounts(msgspec.msgpack.decode(between, type=dict[str, Account]) if between else {}),
         "between_totals": _accounts(msgspec.msgpack.decode(totals, type=BetweenTotals).streams if totals else {}),
         "counts": counts,
@@ -49,7 +54,7 @@ def _accounts(streams: Mapping[str, Account]) -> dict[str, Any]:
     return {name: account.as_dict() for name, account in streams.items()}
 
 
-def _episode(path: Path, ordinal: int, episode: bytes, state: str, why: str) -> dict[str, Any]:
+def _episode(path: Path, ordinal: int, former: str, episode: bytes, state: str, why: str) -> dict[str, Any]:
     name = UUID(bytes=episode)
     places = (path / "episodes" / f"{ordinal:010d}-{name}.episode", path / "rejected" / f"{name}.episode")
     held = next((place for place in places if place.exists()), None)
@@ -60,4 +65,5 @@ def _episode(path: Path, ordinal: int, episode: bytes, state: str, why: str) -> 
         "why": why,
         "bytes": held.stat().st_size if held else 0,
         "file": str(held.relative_to(path)) if held else None,
+        "former_spool_id": former or None,
     }

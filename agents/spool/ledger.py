@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from sensorium.agents.spool.ledger_file import LedgerFile
-from sensorium.episode.account import accounts
+from sensorium.agents.spool.former import Formers, FormerSpool
+from sensorium.agents.spool.hardware import Words
+from sensorium.agents.spool.ledger_file import LedgerFile, note
+from sensorium.episode.account import Place, accounts
 from sensorium.episode.device_account import Between
 from sensorium.episode.documents import FORMAT_VERSION, Account, BetweenTotals
 from sensorium.errors import SpoolError
@@ -36,15 +38,20 @@ CREATE TABLE IF NOT EXISTS probes (
     boot_id TEXT NOT NULL, device_ns INTEGER NOT NULL, server_ns INTEGER NOT NULL, round_trip_ns INTEGER NOT NULL,
     realtime_ns INTEGER NOT NULL, synchronised INTEGER NOT NULL, PRIMARY KEY (boot_id, device_ns)) WITHOUT ROWID;
 """
-_ADDED = {"aside": "INTEGER NOT NULL DEFAULT 0"}
-"""Columns that a spool of before may lack."""
+_ADDED = {"aside": "INTEGER NOT NULL DEFAULT 0", "spool_id": "TEXT", "spool_ordinal": "INTEGER"}
+"""Columns that a spool of before may lack. `ordinal` numbers what the file has; an episode's own is `spool_ordinal`,
+which is the same while the spool has had one id only. `spool_id` is a former one, under which it is delivered."""
+COPIED = "copied: it grew when the spool was copied, and grows on where it came from"
 _ACCOUNTS = msgspec.msgpack.Decoder(dict[str, Account])
-_COLUMNS = "ordinal, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest"
+_OWN = "coalesce(spool_ordinal, ordinal)"
+_OF = "coalesce(spool_id, '') = ?"
+_COLUMNS = f"{_OWN}, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest, coalesce(spool_id, '')"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One ordinal. `manifest` is the encoded OPEN header while pending; `sealed_bytes` and `digest` once sealed."""
+    """One ordinal. `manifest` is the encoded OPEN header while pending; `sealed_bytes` and `digest` once sealed;
+    `spool_id` that of a former spool, else empty."""
 
     ordinal: int
     episode: UUID
@@ -55,6 +62,7 @@ class Entry:
     sealed_bytes: int | None
     digest: bytes
     manifest: bytes
+    spool_id: str
 
 
 class GivenUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,6 +81,7 @@ class Ledger:
         self._owed: dict[UUID, str] = {}
         self._counts: dict[str, int] = {}
         self._file = LedgerFile(path, _SCHEMA, _ADDED)
+        self.formers = Formers(self._file)
         try:
             self.spool_id = self._of_device(device)
         except BaseException:
@@ -85,16 +94,16 @@ class Ledger:
         fresh = {"version": FORMAT_VERSION, "device": device, "spool_id": secrets.token_hex(8), "next_ordinal": 0}
         with self._file.change() as change:
             change.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", fresh.items())
-        if self._meta("version") != FORMAT_VERSION:
+        if self._file.meta("version") != FORMAT_VERSION:
             raise SpoolError(
-                f"{path}: spool format {self._meta('version')}, this Sensorium reads {FORMAT_VERSION}: "
+                f"{path}: spool format {self._file.meta('version')}, this Sensorium reads {FORMAT_VERSION}: "
                 "deliver it with the version that wrote it"
             )
-        if self._meta("device") != device:
+        if self._file.meta("device") != device:
             raise SpoolError(
-                f"{path}: belongs to device {self._meta('device')!r}, not {device!r}: name another spool.path"
+                f"{path}: belongs to device {self._file.meta('device')!r}, not {device!r}: name another spool.path"
             )
-        return str(self._meta("spool_id"))
+        return str(self._file.meta("spool_id"))
 
     def close(self) -> None:
         """Close the file; twice is no error."""
@@ -103,10 +112,7 @@ class Ledger:
     def begin(self, episode: UUID, ordinal: int, priority: float, manifest: bytes, between: Between) -> None:
         """Give `ordinal` to `episode`; `between` is what is left when its manifest has told what it tells."""
         with self._changing(between) as change:
-            change.execute(
-                "INSERT INTO episodes (ordinal, episode, state, priority, manifest) VALUES (?, ?, 'pending', ?, ?)",
-                (ordinal, episode.bytes, priority, manifest),
-            )
+            change.execute(_INSERT, (ordinal, episode.bytes, priority, manifest, None, ordinal))
             change.execute("UPDATE meta SET value = ? WHERE key = 'next_ordinal'", (ordinal + 1,))
 
     def sealed(self, episode: UUID, size: int, digest: bytes, recoveries: int, accounts: Mapping[str, Account]) -> None:
@@ -125,14 +131,13 @@ class Ledger:
         """The store has `episode`; this wins over an earlier discard, whose samples are not `between` any more."""
         with self._changing(between) as change:
             change.execute(
-                "UPDATE episodes SET state = 'committed', why = '', ledgered = 1, manifest = NULL WHERE episode = ?",
+                "UPDATE episodes SET state = 'committed', why = '', ledgered = 1, aside = 0, manifest = NULL"
+                " WHERE episode = ?",
                 (episode.bytes,),
             )
             change.execute("DELETE FROM accounts WHERE episode = ?", (episode.bytes,))
 
-    def discarded(
-        self, episode: UUID, why: str, given: GivenUp, between: Between, *, aside: bool = False
-    ) -> None:
+    def discarded(self, episode: UUID, why: str, given: GivenUp, between: Between, aside: bool = False) -> None:
         """`episode` will never be delivered; the server is told until it has taken note. Its samples are `between`.
 
         Args:
@@ -153,6 +158,21 @@ class Ledger:
         """Whether there is such."""
         return bool(self._owed)
 
+    def keep_aside(self, episode: UUID, *, aside: bool) -> None:
+        """Whether the file of a discarded episode is to be kept, among the rejected."""
+        with self._file.change() as change:
+            change.execute("UPDATE episodes SET aside = ? WHERE episode = ?", (aside, episode.bytes))
+
+    def pend(self, episode: UUID, manifest: bytes, between: Between) -> None:
+        """A discarded `episode` is to be delivered after all; its samples are not `between` any more."""
+        with self._changing(between) as change:
+            change.execute(
+                "UPDATE episodes SET state = 'pending', why = '', ledgered = 0, aside = 0, manifest = ?"
+                " WHERE episode = ?",
+                (manifest, episode.bytes),
+            )
+            change.execute("UPDATE accounts SET given = NULL WHERE episode = ?", (episode.bytes,))
+
     def accounts(self, episode: UUID) -> dict[str, Account] | None:
         """What the SEAL of an episode says that is not committed; None if there is none."""
         rows = self._file.read("SELECT sealed FROM accounts WHERE episode = ?", (episode.bytes,))
@@ -163,18 +183,20 @@ class Ledger:
         rows = self._file.read("SELECT given FROM accounts WHERE episode = ?", (episode.bytes,))
         return msgspec.msgpack.decode(rows[0][0], type=GivenUp) if rows and rows[0][0] else GivenUp()
 
-    def ledgered(self, ordinals: list[int]) -> None:
+    def ledgered(self, ordinals: list[int], of: str = "") -> None:
         """The server has noted that these ordinals were discarded; of others that means nothing."""
         with self._file.change() as change:
             change.executemany(
-                "UPDATE episodes SET ledgered = 1 WHERE ordinal = ? AND state = 'discarded'", [(n,) for n in ordinals]
+                f"UPDATE episodes SET ledgered = 1 WHERE state = 'discarded' AND ledgered = 0 AND {_OWN} = ? AND {_OF}",
+                [(n, of) for n in ordinals],
             )
 
-    def discards(self) -> list[tuple[str, list[int]]]:
+    def discards(self, of: str = "") -> list[tuple[str, list[int]]]:
         """Ordinals discarded and not yet ledgered, by reason."""
         by_reason: dict[str, list[int]] = {}
         for ordinal, why in self._file.read(
-            "SELECT ordinal, why FROM episodes WHERE state = 'discarded' AND ledgered = 0 ORDER BY ordinal"
+            f"SELECT {_OWN}, why FROM episodes WHERE state = 'discarded' AND ledgered = 0 AND {_OF} ORDER BY ordinal",
+            (of,),
         ):
             by_reason.setdefault(why, []).append(ordinal)
         return list(by_reason.items())
@@ -184,7 +206,9 @@ class Ledger:
         rows = self._file.read(
             f"SELECT {_COLUMNS} FROM episodes WHERE state = coalesce(?, state) ORDER BY ordinal", (state,)
         )
-        return [Entry(r[0], UUID(bytes=r[1]), r[2], r[3], r[4], r[5], r[6], r[7] or b"", r[8] or b"") for r in rows]
+        return [
+            Entry(r[0], UUID(bytes=r[1]), r[2], r[3], r[4], r[5], r[6], r[7] or b"", r[8] or b"", r[9]) for r in rows
+        ]
 
     def state(self, episode: UUID) -> tuple[State | None, str, bool]:
         """What became of an episode, None if the ledger does not know it, why, and whether its file is to be kept."""
@@ -197,19 +221,25 @@ class Ledger:
         return (rows[0][0], rows[0][1] or b"") if rows else (None, b"")
 
     def ordinal(self, episode: UUID) -> int:
-        """The ordinal of a known episode."""
-        return int(self._file.read("SELECT ordinal FROM episodes WHERE episode = ?", (episode.bytes,))[0][0])
+        """The ordinal of a known episode in the present spool, -1 of one of a former."""
+        sql = f"SELECT {_OWN}, spool_id FROM episodes WHERE episode = ?"
+        ((ordinal, former),) = self._file.read(sql, (episode.bytes,))
+        return -1 if former else int(ordinal)
 
-    def adopt(self, episode: UUID, ordinal: int, priority: float, manifest: bytes) -> bool:
-        """Enter a file that was found without an entry; False if its ordinal or id is taken."""
+    def adopt(self, episode: UUID, ordinal: int, priority: float, manifest: bytes, of: str) -> bool:
+        """Enter a file that was found without an entry, of the spool that its manifest names; False if its ordinal or
+        id is taken."""
+        former = None if of in ("", self.spool_id) else of
         with self._file.change() as change:
             taken = change.execute(
-                "INSERT OR IGNORE INTO episodes (ordinal, episode, state, priority, manifest)"
-                " VALUES (?, ?, 'pending', ?, ?)",
-                (ordinal, episode.bytes, priority, manifest),
-            ).rowcount
-            change.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ordinal'", (ordinal + 1,))
-        return taken == 1
+                f"SELECT 1 FROM episodes WHERE episode = ? OR ({_OWN} = ? AND {_OF})",
+                (episode.bytes, ordinal, former or ""),
+            ).fetchall()
+            if not taken:
+                change.execute(_INSERT, (ordinal, episode.bytes, priority, manifest, former, ordinal))
+                if former is None:
+                    change.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ordinal'", (ordinal + 1,))
+        return not taken
 
     def counts(self) -> dict[str, int]:
         """How many ordinals are in each state; while the disk is in trouble, how many were."""
@@ -219,10 +249,14 @@ class Ledger:
             log.error("%s", error)
         return self._counts
 
-    def ordinals(self) -> tuple[int, int]:
-        """(oldest pending ordinal, or next; next ordinal)."""
-        following = int(self._meta("next_ordinal"))
-        ((oldest,),) = self._file.read("SELECT min(ordinal) FROM episodes WHERE state = 'pending'")
+    def ordinals(self, of: str = "") -> tuple[int, int]:
+        """(oldest pending ordinal, or next; next ordinal), of the present spool or a former."""
+        ((oldest,),) = self._file.read(f"SELECT min({_OWN}) FROM episodes WHERE state = 'pending' AND {_OF}", (of,))
+        if of:
+            ((latest,),) = self._file.read(f"SELECT coalesce(max({_OWN}), -1) FROM episodes WHERE {_OF}", (of,))
+            following = max(self.formers[of].next_ordinal, latest + 1)
+        else:
+            following = int(self._file.meta("next_ordinal"))
         return (following if oldest is None else oldest), following
 
     def keep(self, between: Between) -> None:
@@ -232,16 +266,62 @@ class Ledger:
 
     def between(self) -> Between:
         """What was kept last."""
-        since, total = self._meta("between"), self._meta("between_totals")
+        since, total = self._file.meta("between"), self._file.meta("between_totals")
         told = _ACCOUNTS.decode(since) if isinstance(since, bytes) else {}
         if not isinstance(total, bytes):  # of a spool that had none
             return Between.of_old(told)
         return Between(told, msgspec.msgpack.decode(total, type=BetweenTotals))
 
-    def between_totals(self) -> BetweenTotals:
+    def between_totals(self, of: str = "") -> BetweenTotals:
         """The running totals, as they were kept last."""
-        total = self._meta("between_totals")
+        if of:
+            return self.formers[of].totals
+        total = self._file.meta("between_totals")
         return msgspec.msgpack.decode(total, type=BetweenTotals) if isinstance(total, bytes) else BetweenTotals()
+
+    # -- the hardware --------------------------------------------------------------------------------------------
+
+    def hardware(self) -> Words:
+        """What the hardware said when it was noted last."""
+        noted = self._file.meta("hardware")
+        return msgspec.msgpack.decode(noted, type=Words) if isinstance(noted, bytes) else {}
+
+    def note_hardware(self, words: Words) -> None:
+        """What the hardware says now."""
+        with self._file.change() as change:
+            note(change, "hardware", words)
+
+    def begin_anew(self, words: Words, copied: Mapping[UUID, Place], between: Between) -> None:
+        """Take a new spool_id: on this hardware the spool is a copy.
+
+        Args:
+            words: What this hardware says.
+            copied: What is not sealed, and what its samples became here. It is set aside; the server is not told,
+                as the original delivers it.
+            between: What is in no episode of the new spool.
+        """
+        was = FormerSpool(next_ordinal=self.ordinals()[1], totals=self.between_totals())
+        fresh = secrets.token_hex(8)
+        formers = self.formers.with_one(self.spool_id, was)
+        with self._changing(between) as change:
+            for episode, place in copied.items():
+                _discard(change, episode, COPIED, aside=True)
+                change.execute("UPDATE episodes SET ledgered = 1 WHERE episode = ?", (episode.bytes,))
+                given = msgspec.msgpack.encode(GivenUp(place=accounts(place)))
+                change.execute(
+                    "INSERT OR REPLACE INTO accounts (episode, sealed, given) VALUES (?, ?, ?)",
+                    (episode.bytes, msgspec.msgpack.encode({}), given),
+                )
+            change.execute(
+                f"UPDATE episodes SET spool_ordinal = {_OWN}, spool_id = ? WHERE spool_id IS NULL", (self.spool_id,)
+            )
+            change.execute("UPDATE meta SET value = ? WHERE key = 'spool_id'", (fresh,))
+            change.execute("UPDATE meta SET value = 0 WHERE key = 'next_ordinal'")
+            note(change, "hardware", words)
+            note(change, "former", formers)
+        self.spool_id = fresh
+
+    # -- the clock -----------------------------------------------------------------------------------------------
 
     def add_probe(self, boot_id: str, probe: Probe, realtime_ns: int, synchronised: bool) -> None:
         """Log one clock probe (device_ns, server_ns, round_trip_ns) of this boot."""
@@ -259,10 +339,6 @@ class Ledger:
             (boot_id, start_ns, end_ns),
         )
 
-    def _meta(self, key: str) -> Any:
-        rows = self._file.read("SELECT value FROM meta WHERE key = ?", (key,))
-        return rows[0][0] if rows else None
-
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         with self._file.change() as change:
             change.execute(sql, values)
@@ -276,11 +352,16 @@ class Ledger:
             for episode, why in owed.items():
                 _discard(change, episode, why)
             if between is not None:
-                kept = {"between": accounts(between.since), "between_totals": between.totals()}
-                values = [(key, msgspec.msgpack.encode(document)) for key, document in kept.items()]
-                change.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+                note(change, "between", accounts(between.since))
+                note(change, "between_totals", between.totals())
         for episode in owed:
             del self._owed[episode]
+
+
+_INSERT = (
+    "INSERT INTO episodes (ordinal, episode, state, priority, manifest, spool_id, spool_ordinal)"
+    " VALUES (max(?, coalesce((SELECT max(ordinal) + 1 FROM episodes), 0)), ?, 'pending', ?, ?, ?, ?)"
+)
 
 
 def _discard(change: sqlite3.Connection, episode: UUID, why: str, *, aside: bool = False) -> None:

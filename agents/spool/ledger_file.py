@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from sensorium.errors import SpoolError, SpoolFull
 
 
@@ -58,6 +60,11 @@ class LedgerFile:
             except sqlite3.Error as error:
                 raise SpoolError(f"{self.path}: cannot be read: {error}; see to the disk") from error
 
+    def meta(self, key: str) -> Any:
+        """What was noted under a key; None if nothing was."""
+        rows = self.read("SELECT value FROM meta WHERE key = ?", (key,))
+        return rows[0][0] if rows else None
+
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """Make all that is done with the connection durable, or nothing of it.
@@ -79,6 +86,11 @@ class LedgerFile:
                 with contextlib.suppress(sqlite3.Error):
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
+
+
+def note(change: sqlite3.Connection, key: str, document: object) -> None:
+    """Note a document under a key."""
+    change.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, msgspec.msgpack.encode(document)))
 
 
 def _is_full(error: sqlite3.Error) -> bool:

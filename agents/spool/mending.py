@@ -1,16 +1,19 @@
-"""Mending: what is damaged is taken out of a sealed file, and what could not be read at the start is read later."""
+"""The end of a file's growth, and mending: what is damaged is taken out, what could not be read is read later."""
 
 import logging
 from collections.abc import Mapping
 from uuid import UUID
 
+from sensorium.agents.spool.episode_file import EpisodeFile, disk_error
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.pending import Pending
 from sensorium.agents.spool.recovery import recover
 from sensorium.agents.spool.reopen import Held, make_whole
+from sensorium.agents.spool.room import Room
 from sensorium.episode.account import Tally
 from sensorium.episode.device_account import DeviceAccount
 from sensorium.episode.documents import Account
+from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +21,29 @@ log = logging.getLogger(__name__)
 class Mending:
     """Called under the spool's lock. A disk in trouble changes nothing: call again."""
 
-    def __init__(self, ledger: Ledger, pending: Pending, account: DeviceAccount) -> None:
+    def __init__(self, ledger: Ledger, pending: Pending, account: DeviceAccount, room: Room) -> None:
         self._ledger = ledger
         self._pending = pending
         self._account = account
+        self._room = room
+
+    def sealed(self, held: Held, file: EpisodeFile) -> str:
+        """Note that a file has its SEAL and is on disk; why it cannot be delivered, if nothing of it can be read.
+
+        Raises:
+            SpoolError, OSError: the disk is in trouble.
+        """
+        why = ""
+        if file.damaged:
+            try:
+                self.mend(held, file.accounts)
+                return why
+            except Corrupt as error:
+                why = f"corrupt: {error}"
+        episode, said = UUID(bytes=file.manifest.episode), (file.written, file.digest, held.recoveries, file.accounts)
+        self._room.with_reserve(lambda: self._ledger.sealed(episode, *said))
+        self._pending.sealed(episode, file.written, file.digest)
+        return why
 
     def mend(self, held: Held, before: Mapping[str, Account]) -> None:
         """Take out of a sealed file what is damaged; its SEAL, or the ledger, said `before`.
@@ -31,7 +53,10 @@ class Mending:
             SpoolError, OSError: the disk is in trouble.
         """
         episode = UUID(bytes=held.manifest.episode)
-        found = recover(held.path, held.manifest, held.recoveries + 1)
+        try:
+            found = recover(held.path, held.manifest, held.recoveries + 1)
+        except OSError as error:
+            raise disk_error(error, f"{held.path}", "it is read again later") from error
         if not found.changed and found.digest == held.digest:
             return
         log.error("spool: episode %s: %s", episode, found.why or "was mended before")
@@ -41,7 +66,7 @@ class Mending:
             self._pending.sealed(episode, found.size, found.digest)
         self._pending.mended(episode, found.size, found.digest, recoveries)
         after = {stream: Tally.of(account) for stream, account in found.accounts.items()}
-        self._account.replaced(episode, held.manifest.ordinal, before, after)
+        self._account.replaced(episode, self._ledger.ordinal(episode), before, after)
 
     def read_again(self, held: Held) -> None:
         """Try once more to recover what the disk would not give when the spool was opened.

@@ -32,4 +32,6 @@ class Owed:
 
     def again(self) -> bool:
         """Try what is owed; whether nothing is any more."""
-        return all([self.do(what, change) for what, change in list(self._changes.items())])
+        for what, change in list(self._changes.items()):
+            self.do(what, change)
+        return not self._changes

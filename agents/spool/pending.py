@@ -67,12 +67,14 @@ class Pending:
         """The files of those that grow."""
         return list(self._growing.values())
 
-    def waiting(self, limit: int | None = None) -> list[Waiting]:
-        """What may be sent, in the order to send it: larger priority first, then older."""
+    def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
+        """What may be sent, in the order to send it: larger priority first, then older. `of`: a former spool_id, or
+        empty for the present one."""
         if self._order is None:
             self._order = sorted(self._held, key=lambda e: self._held[e].rank)
         offered = (self._held[episode] for episode in self._order)
-        return [held.waiting() for held in islice((held for held in offered if not (held.refused or held.unread)), limit)]
+        due = (held for held in offered if not (held.refused or held.unread) and of in (None, held.former))
+        return [held.waiting() for held in islice(due, limit)]
 
     def least(self) -> UUID | None:
         """The sealed episode to give up first: of the least priority the oldest; None if there is none."""

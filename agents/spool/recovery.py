@@ -2,6 +2,8 @@
 
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,8 +22,8 @@ READ_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A file that is whole, sealed and on disk. `recoveries` is what its SEAL says; `changed` tells whether its bytes are
-    other than before."""
+    """A file that is whole, sealed and on disk. `recoveries` is what its SEAL says; `changed` tells whether its
+    bytes are other than before."""
 
     size: int
     digest: bytes
@@ -42,6 +44,34 @@ def recover(path: Path, manifest: Open, recoveries: int) -> Recovered:
         Corrupt: not one record of data can be read.
         OSError: the file system failed; the file is as it was.
     """
+    with _seen(path) as view:
+        return _recover(path, view, manifest, recoveries)
+
+
+def unsealed_accounts(path: Path, manifest: Open) -> dict[str, Account] | None:
+    """What the samples of a file became that was not sealed, as `recover` would say; None of one that is. It stays as
+    it is.
+
+    Raises:
+        Corrupt: not one record can be read.
+        OSError: the file system failed.
+    """
+    with _seen(path) as view:
+        records = [item for item in scan(manifest.episode, view) if isinstance(item, Record)]
+        try:
+            if not records:
+                raise Corrupt(f"not one whole record in {len(view)} bytes")
+            if isinstance(records[-1].header, Seal):
+                return None
+            return _interrupted(records, manifest, None, b"", 0).account
+        finally:
+            for record in records:
+                record.payload.release()
+
+
+@contextmanager
+def _seen(path: Path) -> Iterator[memoryview]:
+    """The bytes of a file."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
@@ -52,7 +82,7 @@ def recover(path: Path, manifest: Open, recoveries: int) -> Recovered:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             view = memoryview(data)
             try:
-                return _recover(path, view, manifest, recoveries)
+                yield view
             finally:
                 view.release()
 

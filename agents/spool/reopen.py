@@ -43,8 +43,8 @@ class Waiting:
 class Held:
     """What a spool knows of one pending episode. While it grows it has a `file`; after that `size` and `digest`.
 
-    One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the spool
-    was opened is `unread` until it does.
+    One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the
+    spool was opened is `unread` until it does. `former` is the spool_id under which it goes, if not the present one.
     """
 
     path: Path
@@ -55,6 +55,7 @@ class Held:
     file: EpisodeFile | None = None
     refused: str = ""
     unread: bool = False
+    former: str = ""
 
     @classmethod
     def of(cls, folder: Path, manifest: Open) -> "Held":
@@ -89,8 +90,8 @@ class Held:
 
 @dataclass(slots=True)
 class Reopened:
-    """What a spool has: its pending episodes; those of which nothing can be read, and those that the disk would not give
-    now, each with why; and its samples in no episode."""
+    """What a spool has: its pending episodes; those of which nothing can be read, and those that the disk would not
+    give now, each with why; and its samples in no episode."""
 
     between: Between
     held: dict[UUID, Held] = field(default_factory=dict)
@@ -113,6 +114,7 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
     found = Reopened(ledger.between())
     for entry in ledger.entries("pending"):
         held = Held.of(folder.episodes, msgspec.msgpack.decode(entry.manifest, type=Open))
+        held.former = entry.spool_id
         try:
             if not held.path.exists():
                 found.between.give_up(unreadable_place(held.manifest), held.manifest.between)
@@ -176,4 +178,5 @@ def _adopt(path: Path, episode: UUID, number: int, ledger: Ledger) -> None:
         log.error("spool: %s: not in the ledger, and %s; left where it is", path, error)
         return
     if isinstance(opening, Open):
-        ledger.adopt(episode, number, opening.mission.priority, msgspec.msgpack.encode(opening))
+        encoded = msgspec.msgpack.encode(opening)
+        ledger.adopt(episode, number, opening.mission.priority, encoded, opening.spool_id)

@@ -14,10 +14,12 @@ from uuid import UUID
 
 import msgspec
 
+from sensorium.agents.spool.copies import see_hardware
 from sensorium.agents.spool.episode_file import EpisodeFile, read_part
 from sensorium.agents.spool.fates import Fates
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
+from sensorium.agents.spool.hardware import Words
 from sensorium.agents.spool.ledger import Ledger, Probe
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.owed import Owed
@@ -47,6 +49,7 @@ class Spool:
             priority first, then the oldest.
         wait_s: How long to wait for another process to let go of the folder.
         died: Who is told when the thread that syncs has died. From then on only `flush` and `close` sync.
+        hardware: What it says of itself; on other hardware than before the spool takes a new spool_id. None: not known.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Spool:
         when_full: WhenFull = "block",
         wait_s: float = 10.0,
         died: Told = lambda _: None,
+        hardware: Words | None = None,
     ) -> None:
         self.path = path
         self.device = device
@@ -74,11 +78,13 @@ class Spool:
             self._room.take_reserve()
             self._ledger = self._room.with_reserve(lambda: Ledger(path / "ledger.sqlite", device))
             opening.callback(self._ledger.close)
+            if hardware is not None:
+                self._room.with_reserve(lambda: see_hardware(self._folder.episodes, self._ledger, hardware))
             found = self._room.with_reserve(lambda: reopen(self._folder, self._ledger, self._owed))
             self.account = DeviceAccount(found.between, self._ledger.ordinals()[1])
             self._pending = Pending(found.held, self._folder.rejected_bytes())
             self._fates = Fates(self._ledger, self.account)
-            self._mending = Mending(self._ledger, self._pending, self.account)
+            self._mending = Mending(self._ledger, self._pending, self.account, self._room)
             for episode, why in found.unreadable:
                 self._refuse(episode, why, "corrupt")
             for episode, why in found.unread:
@@ -88,10 +94,18 @@ class Spool:
 
     @property
     def spool_id(self) -> str:
-        """Random, from when the folder was made."""
+        """Random, from when the folder was made, or met other hardware."""
         return self._ledger.spool_id
 
     # -- recording ------------------------------------------------------------------------------------------------
+
+    def formers(self) -> list[str]:
+        """The former ids under which there is something to deliver, or to tell."""
+        return self._ledger.formers.ids()
+
+    def forget_totals(self, of: str) -> None:
+        """The server has noted what was in no episode of a former spool."""
+        self._ledger.formers.forget_totals(of)
 
     def require(self, more_bytes: int) -> None:
         """Return if `more_bytes` fit beside the reserve; with `evict`, make them fit.
@@ -107,6 +121,11 @@ class Spool:
             lacks = f"{lacks}; nothing can be evicted: {error}"
         if lacks:
             raise SpoolFull(lacks)
+
+    def try_disk(self) -> None:
+        """Return if the disk takes what is written. Raises `SpoolError` if it is still in trouble."""
+        self._folder.try_disk()
+        self._persist()
 
     def used_bytes(self) -> int:
         """Bytes of all episode files, rejected ones included."""
@@ -140,11 +159,14 @@ class Spool:
                 episode = UUID(bytes=opening.episode)
                 encoded = msgspec.msgpack.encode(opening)
                 self._ledger.begin(episode, ordinal, opening.mission.priority, encoded, between)
+            held = Held.of(self._folder.episodes, opening)
             try:
-                return self._begin(opening)
+                file = EpisodeFile.begun(held.path, opening, self._commits.due, self._folder.sync)
             except SpoolError as error:
                 self._take_back(opening, claimed, f"could not be begun: {error}")
                 raise
+            self._pending.begin(episode, held, file)
+        return file
 
     def discard(self, episode: UUID, why: str, fate: str = "discarded") -> None:
         """Give an episode up: note why durably, and that its samples have this fate, then delete its file."""
@@ -170,13 +192,13 @@ class Spool:
         """What the next OPEN will tell of, as it is on disk."""
         return accounts(self._ledger.between().since)
 
-    def between_totals(self) -> BetweenTotals:
+    def between_totals(self, of: str = "") -> BetweenTotals:
         """Samples in no episode, since the spool was made, as it is on disk."""
-        return self._ledger.between_totals()
+        return self._ledger.between_totals(of)
 
-    def flush(self) -> None:
-        """Sync everything that is written, in the caller's thread."""
-        self._commits.flush()
+    def flush(self) -> bool:
+        """Sync everything that is written, in the caller's thread; False if the disk failed for something."""
+        return self._commits.flush()
 
     # -- delivery -------------------------------------------------------------------------------------------------
 
@@ -184,10 +206,11 @@ class Spool:
         """Call `callback`, from any thread, when there is something new to send."""
         self._callbacks.append(callback)
 
-    def waiting(self, limit: int | None = None) -> list[Waiting]:
-        """What may be sent, in the order to send it: larger priority first, then older."""
+    def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
+        """What may be sent, in the order to send it: larger priority first, then older. All, or what goes under
+        one spool_id: `of` a former, or, empty, the present one. So with the other `of`."""
         with self._state:
-            return self._pending.waiting(limit)
+            return self._pending.waiting(limit, of)
 
     def read(self, episode: UUID, offset: int, size: int) -> bytes:
         """Up to `size` bytes of an episode's file from `offset`, never beyond what is on disk.
@@ -237,7 +260,7 @@ class Spool:
         If anything was, `recoveries` has grown and the digest is another.
 
         Raises:
-            SpoolError, OSError: the disk is in trouble; nothing was changed, so call again.
+            SpoolError: the disk is in trouble; nothing was changed, so call again.
         """
         with self._state:
             held = self._pending.get(episode)
@@ -250,17 +273,17 @@ class Spool:
             self._set_aside(episode, f"corrupt: {error}", "corrupt")
         self._tell()
 
-    def discards(self) -> list[tuple[str, list[int]]]:
+    def discards(self, of: str = "") -> list[tuple[str, list[int]]]:
         """(reason, ordinals) of what was discarded and the server has not noted yet."""
-        return self._ledger.discards()
+        return self._ledger.discards(of)
 
-    def ledgered(self, ordinals: list[int]) -> None:
+    def ledgered(self, ordinals: list[int], of: str = "") -> None:
         """The server has noted these discards."""
-        self._ledger.ledgered(ordinals)
+        self._ledger.ledgered(ordinals, of)
 
-    def ordinals(self) -> tuple[int, int]:
+    def ordinals(self, of: str = "") -> tuple[int, int]:
         """(oldest pending ordinal, or next; next ordinal)."""
-        return self._ledger.ordinals()
+        return self._ledger.ordinals(of)
 
     def counts(self) -> dict[str, int]:
         """How many ordinals are pending, committed, discarded."""
@@ -277,8 +300,7 @@ class Spool:
         return self._ledger.probes_around(boot_id, start_ns, end_ns)
 
     def close(self) -> None:
-        """Sync, end the sync thread, let go of the folder; a disk in trouble is tried again for 2.5 s at most. Twice is no
-        error."""
+        """Sync, end the sync thread, let go of the folder, and try a disk in trouble for 2.5 s. Twice is no error."""
         with self._state:
             if self._closed:
                 return
@@ -301,20 +323,10 @@ class Spool:
         """Take the reserve again once there is room."""
         self._room.restore_reserve()
 
-    def _begin(self, opening: Open) -> EpisodeFile:
-        """The file of an episode that has its ordinal. Raises `SpoolError` if there is none."""
-        held = Held.of(self._folder.episodes, opening)
-        file = EpisodeFile.begun(held.path, opening, self._commits.due, self._folder.sync)
-        self._pending.begin(UUID(bytes=opening.episode), held, file)
-        return file
-
     def _take_back(self, opening: Open, claimed: Mapping[str, Tally], why: str) -> None:
         """An episode that has its ordinal was not begun: no file of it stays, and its ordinal is discarded."""
         self._delete(Held.of(self._folder.episodes, opening))
-        with self.account.changing() as between:
-            between.count(claimed)
-            between.untold(opening.between)
-        self._ledger.owe_discard(UUID(bytes=opening.episode), why)
+        self._fates.never_begun(opening, claimed, why)
         self._owed.do(f"ordinal {opening.ordinal} is to be noted as discarded", self.persist)
 
     def _persist(self) -> bool:
@@ -373,26 +385,12 @@ class Spool:
             with self._state:
                 held = self._pending.get(episode)
                 if held is not None and held.file is not None:
-                    refused, fate = self._sealed(held, file), "corrupt"
+                    refused, fate = self._mending.sealed(held, file), "corrupt"
                     if held.refused:
                         refused, fate = held.refused, "rejected"
         if refused:
             self._refuse(episode, refused, fate)
         self._tell()
-
-    def _sealed(self, held: Held, file: EpisodeFile) -> str:
-        """Note that a file grows no more; why it cannot be delivered, if the disk did not keep what it took."""
-        episode, why = UUID(bytes=file.manifest.episode), ""
-        if file.damaged:
-            try:
-                self._mending.mend(held, file.accounts)
-                return why
-            except Corrupt as error:
-                why = f"corrupt: {error}"
-        sealed = (file.written, file.digest, held.recoveries, file.accounts)
-        self._room.with_reserve(lambda: self._ledger.sealed(episode, *sealed))
-        self._pending.sealed(episode, file.written, file.digest)
-        return why
 
     def _tell(self) -> None:
         for callback in self._callbacks:

@@ -24,9 +24,12 @@ _TIME_ERROR = 5
 
 
 class SpoolEnd:
-    """What the link asks of the spool, done. `changed` may be called from any thread, the rest from the uplink's."""
+    """What the link asks of the spool, or of what is in it `of` a former spool_id, done. `changed` may be called from
+    any thread, the rest from the uplink's. Of a former spool there is no more one day: then this is `finished`."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, of: str = "") -> None:
+        self._of = of
+        self.finished = False
         self.boot_id = boot_id()
         self.committed = self.rejected = 0
         self._spool = spool
@@ -61,22 +64,25 @@ class SpoolEnd:
             if has_news:
                 self._changed.clear()
                 self._offered_ns = now_ns
-                link.refresh(self._spool.waiting(CONSIDERED), now_ns)
+                link.refresh(self._spool.waiting(CONSIDERED, self._of), now_ns)
                 self._report_between(link)
             if now_ns - self._discards_ns >= DISCARDS_EVERY_S * SECOND:
                 self._discards_ns = now_ns
                 for job in list(self._owed.values()):
                     self.do(job, link)
-                link.discard(self._spool.discards())
+                link.discard(self._spool.discards(self._of))
                 self._told_between = 0
                 self._report_between(link)
+                self.finished = bool(self._of) and self._of not in self._spool.formers()
                 self._changed.set()  # what was put off may be due
         except SpoolError as error:  # the rest of it in a second
             self._in_trouble(error)
 
     def _report_between(self, link: DeviceLink) -> None:
-        totals = self._spool.between_totals()
-        if totals.number > max(self._told_between, link.noted_between):
+        totals = self._spool.between_totals(self._of)
+        if self._of and 0 < totals.number <= link.noted_between:
+            self._spool.forget_totals(self._of)
+        elif totals.number > max(self._told_between, link.noted_between):
             self._told_between = totals.number
             link.report_between(totals)
 
@@ -127,9 +133,9 @@ class SpoolEnd:
                 self._changed.set()
             case jobs.Recheck(episode):
                 self._spool.recheck(episode)
-                link.refresh(self._spool.waiting(CONSIDERED), boottime_ns())
+                link.refresh(self._spool.waiting(CONSIDERED, self._of), boottime_ns())
             case jobs.ForgetDiscards(ordinals):
-                self._spool.ledgered(list(ordinals))
+                self._spool.ledgered(list(ordinals), self._of)
             case jobs.KeepProbe(device_ns, server_ns, round_trip_ns):
                 self._spool.add_probe(
                     self.boot_id, device_ns, server_ns, round_trip_ns, time.time_ns(), _clock_is_synchronised()

@@ -6,6 +6,7 @@ One thread serves both sockets: a send only queues, the encryption and the netwo
 import logging
 import random
 import threading
+from functools import partial
 from typing import Any
 
 import zmq
@@ -37,6 +38,7 @@ class Uplink:
         server_key: The ingest's public key, Z85. None: no CURVE, which is for loopback, or `insecure`.
         keypair: This device's pair; with `server_key`, both or neither.
         insecure: Without keys, send to any address: whoever is on the way may read and change it.
+        of: Deliver what is in the spool of this former spool_id; empty: of its present one.
     """
 
     def __init__(
@@ -46,14 +48,15 @@ class Uplink:
         server_key: str | None = None,
         keypair: Pair | None = None,
         insecure: bool = False,
+        of: str = "",
     ) -> None:
         self._address = Address.of(url, server_key, keypair, insecure)
-        self._spool, self._spool_end = spool, SpoolEnd(spool)
+        self._spool, self._spool_end = spool, SpoolEnd(spool, of)
         self._link = DeviceLink(
             spool.device,
-            spool.spool_id,
+            of or spool.spool_id,
             self._spool_end.boot_id,
-            spool.ordinals,
+            partial(spool.ordinals, of),
             self._spool_end.probes,
             random.SystemRandom().random,
         )
@@ -105,7 +108,7 @@ class Uplink:
     def _run(self) -> None:
         context = zmq.Context(io_threads=1)
         try:
-            while not self._stop_requested.is_set():
+            while not (self._stop_requested.is_set() or self._spool_end.finished):
                 self._step(context)
         except OSError as error:
             raise SpoolError(f"uplink: {error}") from error

@@ -1,4 +1,4 @@
-"""A disk in trouble under the recorder: capture stands or goes on, ends by nothing of it, and every sample is counted."""
+"""A disk in trouble under the recorder: capture stands or goes on, never ends by it, and every sample is counted."""
 
 import errno
 from collections.abc import Iterator

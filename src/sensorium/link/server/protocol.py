@@ -12,6 +12,7 @@ from sensorium.drivers.stream import check_name
 from sensorium.errors import ConfigError, PeerViolation
 from sensorium.link import wire
 from sensorium.link.server.arrivals import Arrivals, Stored
+from sensorium.link.server.boots import Boots
 from sensorium.link.server.credit import CreditPool
 from sensorium.link.server.jobs import NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.limits import Limits
@@ -44,6 +45,7 @@ class ServerLink:
         self.out = Outbox()
         self.pool = CreditPool(self.limits.pool_bytes)
         self.arrivals = Arrivals(stored, self.limits, self.pool, self.out)
+        self._boots = Boots()
         self._next_sweep_ns = 0
         self._new_number, self._utc_ns, self._secure = new_number, utc_ns, secure
         self._handlers: dict[type, Callable[..., None]] = {
@@ -113,6 +115,12 @@ class ServerLink:
             self.out.messages.append((route, wire.Error(session=0, code=code, reason=reason, nonce=hello.nonce)))
             return
         identity = name if self._secure else f"insecure:{hello.spool_id}"
+        if self._boots.alternate(hello.device, hello.spool_id, hello.boot_id):
+            self.out.counters["copied_spools"] += 1
+            self.out.lines.append(
+                f"device {hello.device!r}: spool {hello.spool_id} comes from two machines by turns: it was copied"
+                " (an image, a backup); stop the copy, or start it with a fresh spool.path"
+            )
         for old in [s for s in self.sessions.values() if (s.identity, s.spool_id) == (identity, hello.spool_id)]:
             self._end(old, SessionEvent.REPLACED, now_ns)
         session = ServerSession(
