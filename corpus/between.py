@@ -23,9 +23,15 @@ def read_between(path: Path) -> BetweenReport:
         Corrupt: the file holds something else.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=BetweenReport)
+        return decode_between(path.read_bytes(), path)
     except FileNotFoundError:
         return BetweenReport()
+
+
+def decode_between(data: bytes, path: Path) -> BetweenReport:
+    """The totals that `path` holds; `Corrupt` if it holds something else."""
+    try:
+        return msgspec.json.decode(data, type=BetweenReport)
     except msgspec.DecodeError as error:
         raise Corrupt(f"{path}: not the totals of a spool: {error}") from error
 

@@ -4,8 +4,8 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,11 +15,14 @@ from sqlalchemy.dialects.sqlite import insert
 
 from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.commits import CommitRecord, read_record, record_paths
+from sensorium.episode import durable
 from sensorium.episode.documents import Account, BetweenReport
 from sensorium.errors import StoreError
 
 CATALOG_VERSION = 1
 CATALOG = "catalog.sqlite"
+LOCKED_S = 5.0
+"""How long a transaction waits for a catalog that another process holds; then it fails, and is to be tried again."""
 TEXT, NUMBER = "text", "number"
 
 _NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
@@ -113,32 +116,83 @@ class Discards(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalog:
-    """The catalog as the one writer has it; every method may be called from any thread, and is one transaction."""
+    """The catalog as the one writer has it; every method may be called from any thread, and is one transaction.
+
+    It is made where there is none, and then never again but by `make_again`: once the file is gone, or another is in
+    its place, what needs a new connection fails.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-        sa.event.listen(self._engine, "connect", _durable)
+        self._path = path
+        self._file: durable.FileId | None = None
+        self._engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.QueuePool)
         self._writing = threading.Lock()
+        self._make()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file that was opened still has its name."""
+        seen = durable.look(self._path)
+        return seen is not None and seen.id == self._file
+
+    def make_again(self) -> None:
+        """Open what has the name now, or an empty catalog where nothing has, which is then to be filled."""
+        with self._writing:
+            self._engine.dispose()
+            self._file = None
+            self._make()
+
+    def _make(self) -> None:
         with self._engine.begin() as connection:
             _META.create_all(connection)
             connection.execute(
                 insert(about).values(name="version", value=str(CATALOG_VERSION)).on_conflict_do_nothing()
             )
             version = connection.execute(sa.select(about.c.value)).scalar_one()
-        check_version(path, version)
+        check_version(self._path, version)
+        seen = durable.look(self._path)
+        self._file = None if seen is None else seen.id
+
+    def _connect(self) -> sqlite3.Connection:
+        """A connection to the file that was opened; SQLite would make another where it is gone."""
+        fresh = self._file is None
+        mode = "rwc" if fresh else "rw"
+        if not fresh and not self.is_there:
+            raise StoreError(f"{self._path}: the catalog that was opened here is gone; it is made again")
+        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=LOCKED_S, check_same_thread=False)
+        try:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute("pragma journal_mode = wal")
+                cursor.execute("pragma synchronous = full")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """A transaction. After an error every connection is opened anew: one that was opened while the disk could only
+        be read would never write again."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.SQLAlchemyError:
+            self._engine.dispose()
+            raise
 
     def close(self) -> None:
         """Close; the last to do so folds the write-ahead log into the file."""
         self._engine.dispose()
 
     def add(self, records: Iterable[CommitRecord]) -> None:
-        """Enter commits; one that is there already stays as it is, and a discard of the same ordinal gives way."""
-        with self._writing, self._engine.begin() as connection:
+        """Enter commits, in place of what is here of the same episodes; a discard of the same ordinal gives way."""
+        with self._writing, self._transaction() as connection:
             for record in records:
                 row = record.row
                 document = msgspec.json.encode({"streams": record.streams, "account": record.account})
                 columns = {name: row[name] for name in COLUMNS} | {"document": document}
-                connection.execute(insert(episodes).on_conflict_do_nothing(), columns)
+                connection.execute(insert(episodes).prefix_with("OR REPLACE"), columns)
                 if record.streams:
                     names = [{"episode": row["episode"], "name": name} for name in record.streams]
                     connection.execute(insert(streams).on_conflict_do_nothing(), names)
@@ -157,7 +211,7 @@ class Catalog:
             for ordinal in each.ordinals
         ]
         if rows:
-            with self._writing, self._engine.begin() as connection:
+            with self._writing, self._transaction() as connection:
                 connection.execute(insert(ledger).on_conflict_do_nothing(), rows)
 
     def between(self, device: str, spool_id: str, report: BetweenReport) -> None:
@@ -166,7 +220,7 @@ class Catalog:
             device=device, spool_id=spool_id, document=msgspec.json.encode(report)
         )
         latest = {"document": statement.excluded.document}
-        with self._writing, self._engine.begin() as connection:
+        with self._writing, self._transaction() as connection:
             key = list(between_totals.primary_key)
             connection.execute(statement.on_conflict_do_update(index_elements=key, set_=latest))
 
@@ -175,12 +229,12 @@ class Catalog:
         statement = insert(spools).values(device=device, spool_id=spool_id, oldest=oldest, next_ordinal=next_ordinal)
         furthest = sa.func.max(spools.c.next_ordinal, statement.excluded.next_ordinal)  # a copy may be behind
         seen = {"oldest": statement.excluded.oldest, "next_ordinal": furthest}
-        with self._writing, self._engine.begin() as connection:
+        with self._writing, self._transaction() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=list(spools.primary_key), set_=seen))
 
     def episode(self, episode: uuid.UUID) -> dict[str, Any] | None:
         """The columns of one episode."""
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             statement = sa.select(*(episodes.c[name] for name in COLUMNS)).where(episodes.c.episode == str(episode))
             row = connection.execute(statement).first()
         return None if row is None else dict(row._mapping)
@@ -188,13 +242,13 @@ class Catalog:
     def ordinal(self, device: str, spool_id: str, ordinal: int) -> LedgerEntry | None:
         """The ledger's entry, or None while the ordinal is pending or unknown."""
         key = (ledger.c.device == device) & (ledger.c.spool_id == spool_id) & (ledger.c.ordinal == ordinal)
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             row = connection.execute(sa.select(ledger.c.state, ledger.c.episode, ledger.c.reason).where(key)).first()
         return None if row is None else LedgerEntry(row[0], uuid.UUID(row[1]) if row[1] else None, row[2])
 
     def ids(self) -> set[str]:
         """Every episode's id."""
-        with self._engine.connect() as connection:
+        with self._transaction() as connection:
             return set(connection.execute(sa.select(episodes.c.episode)).scalars())
 
 
@@ -322,9 +376,3 @@ def _entry(
         "episode": episode,
         "reason": reason,
     }
-
-
-def _durable(connection: sqlite3.Connection, _record: object) -> None:
-    with closing(connection.cursor()) as cursor:
-        cursor.execute("pragma journal_mode = wal")
-        cursor.execute("pragma synchronous = full")

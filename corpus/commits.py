@@ -125,8 +125,13 @@ def record_path(store: Path, episode: uuid.UUID) -> Path:
 
 def read_record(path: Path) -> CommitRecord:
     """One commit record; `Corrupt` if it is not one of this version."""
+    return decode_commit(path.read_bytes(), path)
+
+
+def decode_commit(data: bytes, path: Path) -> CommitRecord:
+    """The commit record that `path` holds; `Corrupt` if it is not one of this version."""
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=CommitRecord)
+        record = msgspec.json.decode(data, type=CommitRecord)
         if record.format_version != FORMAT_VERSION or str(record.episode) != path.stem:
             raise Corrupt(f"{path}: of version {record.format_version}, episode {record.episode}")
     except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:

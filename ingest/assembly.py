@@ -1,6 +1,5 @@
 """One episode on its way in: its file's bytes in any cuts, checked record by record, payloads straight into shards."""
 
-import shutil
 import uuid
 from array import array
 from collections.abc import Callable
@@ -18,10 +17,13 @@ from sensorium.episode.documents import Chunk, Items, Note, Open, Seal, StreamEn
 from sensorium.episode.parser import EpisodeParser, Header, RecordBegun, RecordEnded
 from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
 from sensorium.ingest.record_order import RecordOrder
-from sensorium.ingest.shards import PayloadSink, payload_sink
+from sensorium.ingest.shards import PayloadSink, ShardFile, payload_sink
+from sensorium.ingest.staged_folder import StagedFolder
 
 MAX_HELD_BYTES = 512 << 20
 HELD_STEP_BYTES = 1 << 20
+KEEP_BYTES = 64 << 10
+"""A smaller part of an episode is sent again after a restart, which costs less than to keep it."""
 
 
 @dataclass(slots=True)
@@ -63,16 +65,27 @@ class Assembly:
     memory holds one header, the notes, and the stamps up to a limit. `all_held` gives what all assemblies hold: beyond
     `MAX_HELD_BYTES` one that grows is put off. After any error the assembly is of no more use: `discard` it, or have
     the store quarantine it.
+
+    `folder` is under the open folder `dir_fd`. `again`: it is what an earlier run left, to be gone through once more
+    with `kept` and `append`, and then to be settled.
     """
 
-    def __init__(self, folder: Path, episode: uuid.UUID, all_held: Callable[[], int] = lambda: 0) -> None:
-        durable.add_folder(folder)
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        episode: uuid.UUID,
+        all_held: Callable[[], int] = lambda: 0,
+        *,
+        recoveries: int = 0,
+        dir_fd: int | None = None,
+        again: bool = False,
+    ) -> None:
+        self.staged = StagedFolder(folder, recoveries, dir_fd, again)
         self.episode = episode
         self.streams: list[StreamIn] = []
         self.notes: list[msgspec.Raw] = []
         self.failed: str | None = None
-        self.moved = False
+        self.written: dict[str, durable.Seen] = {}
         self._hasher = blake3()
         self._parser = EpisodeParser(episode.bytes, hasher=self._hasher)
         self._order = RecordOrder(episode)
@@ -80,6 +93,11 @@ class Assembly:
         self._verdict: PeerViolation | None = None
         self._all_held = all_held
         self._held_checked = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where it is staged."""
+        return self.staged.path
 
     @property
     def accepted(self) -> int:
@@ -117,17 +135,10 @@ class Assembly:
         if self.failed is not None:
             raise StoreError(f"episode {self.episode}: failed before ({self.failed}); begin it again")
         try:
-            end = self.accepted + len(data)
-            for event in self._parser.feed(data):
-                if isinstance(event, RecordBegun):
-                    self._begin(event)
-                elif isinstance(event, RecordEnded):
-                    self._end(event)
-                else:
-                    self._take_payload(event)
-            if self.accepted < end:
-                raise PeerViolation(f"episode {self.episode}: {end - self.accepted} bytes after SEAL")
+            self._take(memoryview(data))
             self._check_held()
+            if self.staged.heads.begun or (self.accepted >= KEEP_BYTES and self.seal is None):
+                self.staged.heads.write()
         except SensoriumError as error:
             self.failed = str(error)
             raise
@@ -135,26 +146,72 @@ class Assembly:
             self.failed = str(error)
             raise StoreError(f"{self.folder}: cannot write: {error}; make room, then it is sent again") from error
 
-    def sync(self) -> None:
-        """Make what was appended durable; safe beside `append`, from another thread."""
+    def sync(self, names: bool = False) -> None:
+        """Make what was appended durable, with `names` so that it is found again; safe beside `append`."""
         try:
+            files = self.files
             for stream in tuple(self.streams):
                 stream.sink.shards.sync()
+            if names:
+                self.staged.sync([file.path for file in files])
         except OSError as error:
             # The kernel may have dropped the pages, and would report success next time: nothing of this is trusted.
             self.failed = str(error)
             raise StoreError(f"{self.folder}: cannot sync: {error}; it is sent again") from error
 
+    @property
+    def files(self) -> list[ShardFile]:
+        """The shards so far."""
+        return [file for stream in tuple(self.streams) for file in tuple(stream.sink.shards.files)]
+
+    def kept(self, size: int) -> bytes:
+        """Up to `size` of the next bytes of the payload that is under way, as an earlier run left them."""
+        header = self._header
+        return self.streams[header.stream].sink.kept(size) if isinstance(header, Chunk | Items) else b""
+
+    def settle(self) -> None:
+        """All that an earlier run left and that is to be kept was gone through: what is beyond it is removed."""
+        for stream in self.streams:
+            stream.sink.shards.settle()
+        self.staged.heads.settle()
+        self.staged.again = False
+
     def close(self) -> None:
-        """Close every file."""
+        """Close every file; what is in staging is left there."""
         for stream in self.streams:
             stream.sink.shards.close()
+        self.staged.close()
+
+    def leave(self) -> None:
+        """Close, and leave in staging what a later run can go on from; twice is no error."""
+        if self.failed is None and self.staged.heads.begun:
+            self.close()
+        else:
+            self.discard()
 
     def discard(self) -> None:
         """Close, and remove what was not moved into the store; may be called twice."""
         self.failed = self.failed or "discarded"
         self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.staged.remove()
+
+    def _take(self, data: memoryview) -> None:
+        begin, heads = self.accepted, self.staged.heads
+        at = 0
+        for event in self._parser.feed(data):
+            taken, at = at, self.accepted - begin
+            if isinstance(event, memoryview):
+                self._take_payload(event)
+                continue
+            heads.add(data[taken:at])
+            if isinstance(event, RecordBegun):
+                self._begin(event)
+            else:
+                self._end(event)
+        taken = self.accepted - begin
+        heads.add(data[at:taken])
+        if taken < len(data):
+            raise PeerViolation(f"episode {self.episode}: {len(data) - taken} bytes after SEAL")
 
     # A header is judged when it is whole, so that no payload is kept in memory, but the verdict is given only once the
     # record's checksum holds: a flipped bit is nobody's fault.
@@ -184,7 +241,7 @@ class Assembly:
             self._order.keep(ended.number, header)
         if isinstance(header, Open):
             codecs = [stream.codec for stream in self._order.streams]
-            self.streams = [StreamIn(codec, payload_sink(self.folder, codec)) for codec in codecs]
+            self.streams = [StreamIn(codec, payload_sink(codec, self.staged.fd, self.staged.again)) for codec in codecs]
 
     def _end_payload(self, number: int, stream: StreamIn) -> None:
         try:

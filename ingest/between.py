@@ -5,18 +5,19 @@ from pathlib import Path
 
 import msgspec
 
-from sensorium.corpus.between import between_path, read_between
+from sensorium.corpus.between import between_path, decode_between
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport
 from sensorium.errors import ConfigError, PeerViolation
 from sensorium.ingest.admission import check_account
+from sensorium.ingest.store_folder import STAGING, StoreFolder
 
 MAX_STREAMS = 1024
 MAX_BYTES = 1 << 20
 
 
-def keep_between(store: Path, staging: Path, device: str, spool_id: str, report: BetweenReport) -> BetweenReport:
+def keep_between(store: StoreFolder, device: str, spool_id: str, report: BetweenReport) -> BetweenReport:
     """Take over the totals of some streams, unless later ones are here; what is kept now, which is on disk.
 
     Raises:
@@ -26,8 +27,11 @@ def keep_between(store: Path, staging: Path, device: str, spool_id: str, report:
     for name, account in report.streams.items():
         _check_name(name)
         check_account(name, account)
-    path = between_path(store, device, spool_id)
-    before = read_between(path)
+    path = between_path(Path(), device, spool_id)
+    try:
+        before = decode_between(durable.read_whole(path, dir_fd=store.fd), store.path / path)
+    except FileNotFoundError:
+        before = BetweenReport()
     if report.number <= before.number:
         return before
     kept = BetweenReport(number=report.number, streams={**before.streams, **report.streams})
@@ -37,8 +41,8 @@ def keep_between(store: Path, staging: Path, device: str, spool_id: str, report:
             f"spool {spool_id}: totals of {len(kept.streams)} streams, {len(data)} bytes; at most {MAX_STREAMS} and"
             f" {MAX_BYTES}"
         )
-    durable.make_folder(path.parent)
-    durable.replace(path, staging / f"new-{uuid.uuid4().hex}", [[data]])
+    durable.make_folder(path.parent, dir_fd=store.fd)
+    durable.replace(path, STAGING / f"new-{uuid.uuid4().hex}", [[data]], dir_fd=store.fd)
     return kept
 
 

@@ -4,33 +4,35 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 
-from sensorium.corpus.commits import EPISODES, CommitRecord, interval_of, month_of, read_record, record_path
+from sensorium.corpus.commits import CommitRecord, decode_commit, interval_of, month_of, record_path
 from sensorium.corpus.utc import Probes
 from sensorium.episode import durable
 from sensorium.episode.documents import Open, Seal
 from sensorium.episode.layout import group
+from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.episode_group import commit_record, group_files
-from sensorium.ingest.store_folder import COMMITS, STAGING
+from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
 from sensorium.threads import Pool
 
 SYNC_THREADS = 8
+_STORE = Path()
+"""Paths here are those under the store's folder."""
 
 
 class Committer:
-    """Commits into the store in folder `store`, several episodes at once, none of them twice at a time.
+    """Commits into a store, several episodes at once, none of them twice at a time.
 
     `step(name)` is called after each step; tests end the process there.
     """
 
-    def __init__(self, store: Path, step: Callable[[str], None]) -> None:
+    def __init__(self, store: StoreFolder, step: Callable[[str], None]) -> None:
         self._store = store
-        self._staging = store / STAGING
         self._step = step
-        self._months: set[str] = set()
         self._orphans = itertools.count()
         self._syncing = Pool("fsync", "puts episodes on disk", SYNC_THREADS)
 
@@ -39,7 +41,11 @@ class Committer:
         return self._syncing.close()
 
     def put(self, assembly: Assembly, manifest: Open, seal: Seal, identity: str, probes: Probes) -> CommitRecord:
-        """Write, sync, rename, and publish the record; may be called again after it failed, unless the assembly did."""
+        """Write, sync, rename, and publish the record; may be called again after it failed, unless the assembly did.
+
+        The store's name, and that of every file, lead to what was written when the record is published; `check` says
+        whether they still do.
+        """
         last_ns = max((stream.last_ns for stream in assembly.streams if stream.last_ns is not None), default=None)
         interval_ns = interval_of(manifest, seal, last_ns)
         for stream in assembly.streams:
@@ -47,57 +53,93 @@ class Committer:
         files = group_files(assembly, identity, interval_ns, probes)
         self._step("finished")
         month = month_of(assembly.episode)
-        folder = self._store / EPISODES / month / str(assembly.episode)
-        if not assembly.moved:
+        folder = folder_of(assembly.episode)
+        if not assembly.staged.moved:
+            self._check_staged(assembly)
             self._write(assembly, files)
             self._step("synced")
+            self._store.check()
             self.make_month(month)
-            if folder.exists():
-                self.set_orphan_aside(folder)
-            assembly.close()
-            durable.rename(assembly.folder, folder)
-            assembly.moved = True
+            self._check_staged(assembly)
+            self._move(assembly, folder)
             self._step("renamed")
-        durable.sync_folder(folder.parent)
+        durable.sync_folder(folder.parent, dir_fd=self._store.fd)
         self._step("folder")
+        self.check(assembly)
         record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, files)
-        path = record_path(self._store, assembly.episode)
+        path = record_path(_STORE, assembly.episode)
         self._step("writing record")
-        if not durable.publish(path, msgspec.json.encode(record), self._staging):
-            record = read_record(path)
+        if not durable.publish(path, msgspec.json.encode(record), STAGING, dir_fd=self._store.fd):
+            record = self.record(path)
         self._step("record")
         return record
 
+    def check(self, assembly: Assembly) -> None:
+        """Raise `StoreError` unless all that was written of an episode is in the store, by its name there."""
+        folder = folder_of(assembly.episode)
+        missing = self._store.check_files({folder / path: seen for path, seen in assembly.written.items()})
+        if missing:
+            assembly.failed = f"{missing[0]} is not what was written there"
+            raise StoreError(f"{self._store.path / missing[0]}: not the file that was written there; it is sent again")
+
+    def record(self, path: Path) -> CommitRecord:
+        """The commit record at `path` under the store's folder."""
+        return decode_commit(durable.read_whole(path, dir_fd=self._store.fd), self._store.path / path)
+
     def make_month(self, month: str) -> None:
         """The folders of a month, `yyyy-mm`, and the group without which other readers would not see its episodes."""
-        if month in self._months:
-            return
-        durable.make_folder(self._store / EPISODES / month)
-        durable.make_folder(self._store / COMMITS / month)
-        about = self._store / EPISODES / month / "zarr.json"
-        if not about.exists():
-            durable.publish(about, msgspec.json.encode(group({})), self._staging)
-        self._months.add(month)
+        fd = self._store.fd
+        durable.make_folder(EPISODES_FOLDER / month, dir_fd=fd)
+        durable.make_folder(COMMITS / month, dir_fd=fd)
+        about = EPISODES_FOLDER / month / "zarr.json"
+        if durable.look(about, dir_fd=fd) is None:
+            durable.publish(about, msgspec.json.encode(group({})), STAGING, dir_fd=fd)
 
     def set_orphan_aside(self, folder: Path) -> None:
         """Move away the folder of an episode that was not committed."""
-        durable.rename(folder, self._staging / f"orphan-{folder.name}-{next(self._orphans)}")
+        durable.rename(folder, STAGING / f"orphan-{folder.name}-{next(self._orphans)}", dir_fd=self._store.fd)
+
+    def _check_staged(self, assembly: Assembly) -> None:
+        if not assembly.staged.is_there:
+            assembly.failed = "it was taken out of staging"
+            raise StoreError(f"{self._store.path / assembly.folder}: it was taken out of staging; it is sent again")
+
+    def _move(self, assembly: Assembly, folder: Path) -> None:
+        if durable.look(folder, dir_fd=self._store.fd) is not None:
+            self.set_orphan_aside(folder)
+        assembly.staged.move(folder)
+        assembly.close()
+        assembly.staged.heads.remove()
 
     def _write(self, assembly: Assembly, files: dict[str, bytes]) -> None:
         """Make every file durable, then every folder."""
-        folders = {assembly.folder / parent for path in files for parent in Path(path).parents}
+        fd = assembly.staged.fd
+        folders = {parent for path in files for parent in Path(path).parents}
         for folder in sorted(folders):
-            durable.add_folder(folder)
+            durable.add_folder(folder, dir_fd=fd)
         shards = [self._syncing.submit(stream.sink.shards.sync) for stream in assembly.streams]
-        small = [self._syncing.submit(durable.write_synced, assembly.folder / path, files[path]) for path in files]
-        wait((*shards, *small))
+        small = {
+            path: self._syncing.submit(durable.write_synced, Path(path), data, dir_fd=fd)
+            for path, data in files.items()
+        }
+        wait(shards)
+        wait(small.values())
         self._step("files")
         for synced in shards:
             # The kernel may have dropped the pages, and would report success next time: this copy is not to be trusted.
             if (error := synced.exception()) is not None:
                 assembly.failed = str(error)
-        for written in (*shards, *small):
-            written.result()
-        wait(synced_folders := [self._syncing.submit(durable.sync_folder, folder) for folder in folders])
-        for synced in synced_folders:
-            synced.result()
+        for done in shards:
+            done.result()
+        written = {path: durable.Seen(done.result(), len(files[path]), False) for path, done in small.items()}
+        shard_files = {str(file.path): durable.Seen(file.id, file.size, False) for file in assembly.files}
+        assembly.written = written | shard_files
+        synced_folders = [self._syncing.submit(durable.sync_folder, folder, dir_fd=fd) for folder in folders]
+        wait(synced_folders)
+        for synced_folder in synced_folders:
+            synced_folder.result()
+
+
+def folder_of(episode: UUID) -> Path:
+    """Where a committed episode is, under the store's folder."""
+    return EPISODES_FOLDER / month_of(episode) / str(episode)

@@ -51,7 +51,7 @@ def commit_record(
     objects = {path: (len(data), zlib.crc32(data)) for path, data in files.items()}
     for stream in assembly.streams:
         for shard in stream.sink.shards.files:
-            objects[str(shard.path.relative_to(assembly.folder))] = (shard.size, shard.crc)
+            objects[str(shard.path)] = (shard.size, shard.crc)
     summaries = {}
     for stream in assembly.streams:
         spec = stream.entry.spec

@@ -11,6 +11,7 @@ from sensorium.link.server.protocol import ServerLink
 COUNTERS = {
     "sessions": "Sessions opened",
     "written_bytes": "Episode bytes written to staging",
+    "resumed_bytes": "Episode bytes that an earlier run of the ingest had taken in",
     "dropped_bytes": "Bytes of DATA dropped: out of turn or of no use",
     "stale_bytes": "Bytes of DATA of sessions that are over",
     "committed": "Episodes committed",
@@ -61,3 +62,5 @@ class LinkMetrics(Collector):
         for name, text in COUNTERS.items():
             yield CounterMetricFamily(f"sensorium_ingest_{name}", text, value=counts.get(name, 0))
         yield GaugeMetricFamily("sensorium_ingest_sessions_open", "Sessions open now", value=counts["sessions_open"])
+        text = "1 while the store cannot be written as it should"
+        yield GaugeMetricFamily("sensorium_ingest_store_trouble", text, value=counts["store_trouble"])

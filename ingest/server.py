@@ -19,6 +19,7 @@ from sensorium.ingest.pumps import BulkPump, ControlPump, Shared
 from sensorium.ingest.sockets import Listening, Socket, parse, url
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
+from sensorium.ingest.trouble import watched
 from sensorium.link.keys import AllowedKeys, ingest_pair, is_loopback
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
@@ -61,7 +62,8 @@ class Ingest:
         self._pair = ingest_pair(keys) if keys is not None else None
         self._allowed = AllowedKeys(keys) if keys is not None else None
         self._store = store
-        self._link = ServerLink(store.state, lambda: secrets.randbits(62) + 1, time.time_ns, limits, keys is not None)
+        stored = watched(store.trouble, "offers", store.state)
+        self._link = ServerLink(stored, lambda: secrets.randbits(62) + 1, time.time_ns, limits, keys is not None)
         self._lock = threading.Lock()
         self._stop_requested = threading.Event()
         self._context: zmq.Context[Socket] | None = None
@@ -127,16 +129,18 @@ class Ingest:
 
     def stats(self) -> dict[str, Any]:
         """For a live table: `devices` {name: sessions, bytes, bytes_per_s, committed, staged, seen_s}, and totals;
-        `state` (up, stopped, failed) and, of a failed one, `error`."""
+        `state` (up, stopped, failed) and, of a failed one, `error`; `trouble` says what is wrong with the store."""
         failure, now_ns = self._watch.failure, time.monotonic_ns()
         state = "failed" if failure else "stopped" if self._stop_requested.is_set() else "up"
         with self._lock:
             table = self._rates.table(self._link, now_ns)
-        return {**table, "state": state, "error": reason(failure) if failure else ""}
+        error = reason(failure) if failure else ""
+        return {**table, "state": state, "error": error, "trouble": self._store.trouble.why}
 
     def _counts(self) -> dict[str, int]:
         with self._lock:
-            return {**self._link.out.counters, "sessions_open": len(self._link.sessions)}
+            counts = {**self._link.out.counters, "sessions_open": len(self._link.sessions)}
+        return counts | {"store_trouble": bool(self._store.trouble.why)}
 
     def _keys_changed(self) -> None:
         allowed = self._allowed

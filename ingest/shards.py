@@ -28,10 +28,12 @@ _CRC = struct.Struct("<I")
 
 @dataclass(slots=True)
 class ShardFile:
-    """One open shard: its size and CRC-32 so far, and (offset, bytes) of each whole inner chunk in it."""
+    """One shard, by its path in the episode: which file it is, its size and CRC-32 so far, and (offset, bytes) of each
+    whole inner chunk in it while more may come."""
 
     path: Path
     fd: int
+    id: durable.FileId
     size: int = 0
     crc: int = 0
     entries: list[tuple[int, int]] = field(default_factory=list)
@@ -43,10 +45,13 @@ class ShardWriter:
     """The shards of one array, `per_shard` inner chunks each; a chunk may be written in pieces.
 
     Chunk number i of the array is the i-th that was ended. One thread writes; `sync` may be called from another.
-    An `OSError` (a full disk) leaves the array unusable, to be closed.
+    An `OSError` (a full disk) leaves the array unusable, to be closed. `folder` is under the open folder `dir_fd`.
+
+    `again`: the files are there from an earlier run. What they hold is taken from them with `kept` and written once
+    more where it is, so that a sync of today covers it; `settle` ends that, and removes what was not taken.
     """
 
-    def __init__(self, folder: Path, ndim: int, per_shard: int) -> None:
+    def __init__(self, folder: Path, ndim: int, per_shard: int, dir_fd: int, again: bool = False) -> None:
         self.folder = folder
         self.per_shard = per_shard
         self.files: list[ShardFile] = []
@@ -54,6 +59,8 @@ class ShardWriter:
         self._ndim = ndim
         self._chunk_bytes = 0
         self._closing = threading.Lock()
+        self._dir_fd = dir_fd
+        self._again = again
 
     def write(self, data: memoryview | bytes) -> None:
         """Append bytes to the current inner chunk."""
@@ -63,6 +70,24 @@ class ShardWriter:
         shard.size += len(data)
         shard.dirty = True
         self._chunk_bytes += len(data)
+
+    def kept(self, size: int) -> bytes:
+        """Up to `size` bytes that an earlier run wrote where the next are to be written."""
+        shard = self._current()
+        return durable.read_at(shard.fd, size, shard.size)
+
+    def settle(self) -> None:
+        """What was taken again is all that there is: more is to be removed, and what comes is new."""
+        self._again = False
+        if durable.look(self.folder, dir_fd=self._dir_fd) is None:
+            return
+        taken = {shard.path.name for shard in self.files}
+        for name in durable.names(self.folder, dir_fd=self._dir_fd):
+            if name not in taken:
+                durable.remove(self.folder / name, dir_fd=self._dir_fd)
+        for shard in self.files:
+            if shard.fd >= 0:
+                durable.cut(shard.fd, shard.size)
 
     def end_chunk(self) -> None:
         """The current inner chunk is whole."""
@@ -115,9 +140,11 @@ class ShardWriter:
                 self._index(self.files[-1], self.per_shard)
                 self.files[-1].entries.clear()
             else:
-                durable.add_folder(self.folder)
+                durable.add_folder(self.folder, dir_fd=self._dir_fd)
             path = self.folder / chunk_key(len(self.files), self._ndim)
-            self.files.append(ShardFile(path, durable.create(path)))
+            begin = durable.reopen if self._again else durable.create
+            fd = begin(path, dir_fd=self._dir_fd)
+            self.files.append(ShardFile(path, fd, durable.identity(fd)))
         return self.files[-1]
 
 
@@ -141,6 +168,10 @@ class PayloadSink(Protocol):
         """The next bytes of the current record's payload."""
         ...
 
+    def kept(self, size: int) -> bytes:
+        """Up to `size` of the next bytes of the current payload, as an earlier run left them."""
+        ...
+
     def end(self) -> None:
         """The current payload is whole; `Corrupt` if it is not what the stream says."""
         ...
@@ -150,9 +181,10 @@ class PayloadSink(Protocol):
         ...
 
 
-def payload_sink(episode: Path, codec: Codec) -> PayloadSink:
-    """The sink for a stream of the episode in folder `episode`."""
-    shards = ShardWriter(episode / codec.entry.spec.name / "data", data_axes(codec), shard_chunks(codec))
+def payload_sink(codec: Codec, dir_fd: int, again: bool = False) -> PayloadSink:
+    """The sink for a stream of the episode in the open folder `dir_fd`."""
+    folder = Path(codec.entry.spec.name) / "data"
+    shards = ShardWriter(folder, data_axes(codec), shard_chunks(codec), dir_fd, again)
     return ChunkSink(shards, codec) if isinstance(codec, ChunkCodec) else BlobSink(shards)
 
 
@@ -175,6 +207,9 @@ class ChunkSink:
         if len(self._head) < self._codec.head_bytes:
             self._head += bytes(part[: self._codec.head_bytes - len(self._head)])
         self.shards.write(part)
+
+    def kept(self, size: int) -> bytes:
+        return self.shards.kept(size)
 
     def end(self) -> None:
         if self._crc != _RESIDUE:
@@ -209,6 +244,9 @@ class BlobSink:
             part = part[len(piece) :]
             if self.blob_bytes % BLOB_CHUNK_BYTES == 0:
                 self._end_chunk(padding=b"")
+
+    def kept(self, size: int) -> bytes:
+        return self.shards.kept(min(size, BLOB_CHUNK_BYTES - self.blob_bytes % BLOB_CHUNK_BYTES))
 
     def end(self) -> None:
         """Any bytes may be an item; the record's lengths were compared before."""

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.partials import Offered
 from sensorium.ingest.store import Conflict, Store
 from sensorium.link.server.jobs import Begin, Commit, Drop, NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.protocol import ServerLink
@@ -23,6 +24,10 @@ from sensorium.threads import Pool, Told
 log = logging.getLogger(__name__)
 
 SYNC_BYTES = 8 << 20
+KEEP_S = 30.0
+"""So often, besides, a transfer is synced so that after power loss the next run finds it again."""
+LOOK_S = 5.0
+SECOND = 1_000_000_000
 THREADS = 8
 STOP_S = 30.0
 
@@ -33,30 +38,43 @@ class _Staged:
     guard: threading.Lock = field(default_factory=threading.Lock)
     unsynced: int = 0
     syncing: bool = False
+    kept_ns: int = field(default_factory=time.monotonic_ns)
 
 
 class Staging:
     """The assemblies of the transfers under way. `lock` guards `link`; `wake` tells the control pump to look at it;
-    `died` is told of what escapes a job: what goes wrong with an episode or the disk is told to the link instead."""
+    `died` is told of what escapes a job: what goes wrong with an episode or the disk is told to the link instead, and
+    is the store's `trouble`."""
 
     def __init__(
         self, store: Store, link: ServerLink, lock: threading.Lock, wake: Callable[[], None], died: Told
     ) -> None:
         self._store, self._link, self._lock, self._wake = store, link, lock, wake
+        self._trouble = store.trouble
+        self._look_ns = 0
+        self._forget_ns = time.monotonic_ns() + int(link.limits.staging_s * SECOND)
         self._staged: dict[UUID, _Staged] = {}
         self._pool = Pool("sensorium-store", "writes the store", THREADS, died, stop_s=STOP_S)
 
     def close(self) -> None:
-        """Let what was started finish, start nothing more; what is staged is discarded by the store."""
+        """Let what was started finish, start nothing more; what is staged is left to the next run."""
         self._pool.close(cancel=True)
         for staged in self._staged.values():
-            staged.assembly.discard()
+            staged.assembly.leave()
         self._staged.clear()
 
     def run(self, jobs: list[StoreJob]) -> None:
-        """Start the jobs."""
+        """Start the jobs; called often, also with none."""
         for job in jobs:
             self._submit(self._do, job)
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + int(LOOK_S * SECOND)
+            forget = now_ns >= self._forget_ns > 0
+            if forget:
+                self._forget_ns = 0
+            if forget or self._trouble.why:
+                self._submit(self._look, forget)
 
     def append(self, transfer: Transfer, session: int, data: memoryview) -> None:
         """Write bytes that the link accepted, and report."""
@@ -81,13 +99,16 @@ class Staging:
             jobs = self._link.take_jobs()
         self.run(jobs)
         if staged is not None and error is None:
-            self._sync_sometimes(staged, size)
+            self._sync_sometimes(staged, size, now_ns)
 
-    def _sync_sometimes(self, staged: _Staged, size: int) -> None:
+    def _sync_sometimes(self, staged: _Staged, size: int, now_ns: int) -> None:
         staged.unsynced += size
-        if staged.unsynced >= SYNC_BYTES and not staged.syncing:
+        names = now_ns - staged.kept_ns >= KEEP_S * SECOND
+        if (names or staged.unsynced >= SYNC_BYTES) and not staged.syncing:
             staged.unsynced, staged.syncing = 0, True
-            self._submit(self._sync, staged)
+            if names:
+                staged.kept_ns = now_ns
+            self._submit(self._sync, staged, names)
 
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
         try:
@@ -95,13 +116,25 @@ class Staging:
         except RuntimeError:  # it is shut down: the ingest is stopping and nobody waits for this
             log.debug("%s was not started: the ingest is stopping", work.__name__)
 
-    def _sync(self, staged: _Staged) -> None:
+    def _sync(self, staged: _Staged, names: bool) -> None:
         try:
-            staged.assembly.sync()
+            staged.assembly.sync(names)
         except (StoreError, OSError, ValueError) as error:
             # A failed sync marks the assembly failed, and its next append or commit says so to the link.
-            log.error("staging: %s", error)
+            self._trouble.met("episodes", error)
         staged.syncing = False
+
+    def _look(self, forget: bool) -> None:
+        """Whether the store is as it should be again, when it was not; and `forget` what nobody came back for."""
+        try:
+            self._store.check()
+            if forget:
+                self._store.forget_partials()
+        except (StoreError, OSError) as error:
+            self._trouble.met("store", error)
+        else:
+            self._trouble.over("store")
+        self._trouble.look()
 
     def _do(self, job: StoreJob) -> None:
         answer: Callable[[int], None]
@@ -109,13 +142,13 @@ class Staging:
             answer = self._answer(job)
         except Exception as error:
             if isinstance(job, NoteDiscards):
-                log.error("ledger of %s: %s", job.device, error)
+                self._trouble.met("discards", error)
                 answer = partial(self._link.ledgered, job.session, (), [])
             elif isinstance(job, NoteBetween):
-                log.error("samples in no episode of %s: %s", job.device, error)
+                self._trouble.met("between", error)
                 answer = partial(self._link.noted_between, job.session, 0)
             elif isinstance(job, NoteSpool):
-                log.error("spool of %s: %s", job.device, error)
+                self._trouble.met("spools", error)
                 return
             elif isinstance(job, Drop):  # it is given up in any case, or its place would be taken for ever
                 log.error("dropping episode %s: %s", job.episode, error, exc_info=error)
@@ -133,19 +166,27 @@ class Staging:
         link, store = self._link, self._store
         if isinstance(job, Begin):
             self._discard(job.episode)
-            self._staged[job.episode] = _Staged(store.begin(job.episode))
-            return partial(link.arrivals.begun, job.episode)
+            assembly = store.begin(job.episode, Offered(job.owner, job.size, job.recoveries))
+            self._staged[job.episode] = _Staged(assembly)
+            accepted, recoveries = assembly.accepted, job.recoveries
+            return partial(link.arrivals.begun, job.episode, accepted=accepted, recoveries=recoveries)
         if isinstance(job, Commit):
-            return partial(link.arrivals.committed, job.episode, self._commit(job))
+            digest = self._commit(job)
+            self._trouble.over("episodes")
+            return partial(link.arrivals.committed, job.episode, digest)
         if isinstance(job, Drop):
             self._discard(job.episode, job.why)
             return partial(link.arrivals.dropped, job.episode)
         if isinstance(job, NoteDiscards):
-            return partial(link.ledgered, job.session, job.ordinals, self._ledger(job))
+            committed = self._ledger(job)
+            self._trouble.over("discards")
+            return partial(link.ledgered, job.session, job.ordinals, committed)
         if isinstance(job, NoteBetween):
             store.note_between(job.device, job.spool_id, job.report)
+            self._trouble.over("between")
             return partial(link.noted_between, job.session, job.report.number)
         store.saw_spool(job.device, job.spool_id, job.oldest, job.next_ordinal)
+        self._trouble.over("spools")
         return lambda _: None
 
     def _commit(self, job: Commit) -> bytes:
@@ -198,6 +239,8 @@ class Staging:
         elif isinstance(error, PeerViolation):
             link.arrivals.refused(episode, "format", why, now_ns)
         else:
-            if not isinstance(error, StoreError | OSError):
+            if isinstance(error, StoreError | OSError):
+                self._trouble.met("episodes", error)
+            else:
                 log.error("episode %s: %s", episode, why, exc_info=error)
             link.arrivals.failed(episode, why, now_ns, spoiled=staged is None or staged.assembly.failed is not None)

@@ -1,8 +1,9 @@
 """The store, open for writing: what it knows, who is committing what, and what devices say of ordinals and spools."""
 
 import contextlib
-import itertools
+import logging
 import os
+import secrets
 import threading
 import uuid
 import weakref
@@ -13,18 +14,22 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from sensorium.corpus.catalog import CATALOG, Catalog, Discards, LedgerEntry
-from sensorium.corpus.commits import EPISODES, CommitRecord, month_of, read_record, record_path
+from sensorium.corpus.catalog import CATALOG, Catalog, Discards, LedgerEntry, fill
+from sensorium.corpus.commits import EPISODES, CommitRecord, month_of, record_path
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport, Open
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.between import keep_between
-from sensorium.ingest.commit import Committer
+from sensorium.ingest.commit import Committer, folder_of
 from sensorium.ingest.mending import mend
+from sensorium.ingest.partials import Offered
 from sensorium.ingest.quarantine import set_aside
-from sensorium.ingest.store_folder import COMMITS, QUARANTINE, STAGING, lock_folder, store_errors
+from sensorium.ingest.store_folder import COMMITS, STAGING, StoreAway, StoreFolder, store_errors
+from sensorium.ingest.trouble import Trouble
+
+log = logging.getLogger(__name__)
 
 
 class Conflict(PeerViolation):
@@ -44,6 +49,10 @@ class KnownEpisode(NamedTuple):
 class Store:
     """A corpus, open for writing by this process alone; every method may be called from any thread.
 
+    It writes into the folder that was opened and no other: where the store's name leads elsewhere by now, or nowhere,
+    whatever would promise something raises `StoreAway`, until it leads there again. Whoever meets what it raises tells
+    its `trouble`.
+
     `step(name)` is called after each step of a commit; tests end the process there.
     """
 
@@ -51,19 +60,22 @@ class Store:
         self.path = path
         self.episodes = path / EPISODES
         self.staging = path / STAGING
+        self.trouble = Trouble()
         self._step = step
-        self._numbers = itertools.count()
         self._guard = threading.Lock()
+        self._mending = threading.Lock()
         self._claimed: set[object] = set()
         self._assemblies: weakref.WeakSet[Assembly] = weakref.WeakSet()
         with store_errors(path):
-            self._lock = lock_folder(path)
+            self._folder = StoreFolder(path)
             try:
-                self._commits = Committer(path, step)
+                self._returns = self._folder.returns
+                self._commits = Committer(self._folder, step)
                 self.catalog = Catalog(path / CATALOG)
-                mend(path, self._commits, self.catalog)
+                self._partials = mend(self._folder, self._commits, self.catalog)
+                self._folder.check()
             except BaseException:
-                os.close(self._lock)
+                self._folder.close()
                 raise
 
     @classmethod
@@ -76,13 +88,16 @@ class Store:
         return cls(Path(path), step)
 
     def close(self) -> None:
-        """Discard what was not committed, and let go of the lock, unless a commit hangs. No other method may follow."""
+        """Leave to the next start what was not committed, and let go of the lock, unless a commit hangs.
+
+        No other method may follow.
+        """
         if not self._commits.close() or self._claimed:  # a commit hangs: no other may write until this process ends
             return
         for assembly in tuple(self._assemblies):
-            assembly.discard()
+            assembly.leave()
         self.catalog.close()
-        os.close(self._lock)
+        self._folder.close()
 
     def __enter__(self) -> "Store":
         return self
@@ -90,14 +105,53 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def begin(self, episode: uuid.UUID) -> Assembly:
-        """A new assembly for `episode`; one that exists already is not touched."""
+    def begin(self, episode: uuid.UUID, offered: Offered | None = None) -> Assembly:
+        """A new assembly for `episode`; one that exists already is not touched.
+
+        It has `accepted` already what an earlier run took in of it, if that is a part of what is `offered`.
+        """
         month_of(episode)
-        with store_errors(self.staging):
-            assembly = Assembly(self.staging / f"{episode}-{next(self._numbers)}", episode, self._held_bytes)
+        self.check()
+        with store_errors(self.path):
+            fd = self._folder.fd
+            durable.make_folder(STAGING, dir_fd=fd)
+            assembly = self._partials.take(episode, offered, self._held_bytes) if offered is not None else None
+            if assembly is None:
+                name = STAGING / f"{episode}-{secrets.token_hex(4)}"
+                recoveries = 0 if offered is None else offered.recoveries
+                assembly = Assembly(name, episode, self._held_bytes, recoveries=recoveries, dir_fd=fd)
         with self._guard:
             self._assemblies.add(assembly)
         return assembly
+
+    def check(self) -> None:
+        """Begin anew what hung on a disk that was away and is back, or on a catalog that is gone.
+
+        Raises:
+            StoreAway: what the store's name leads to is not the store that was opened.
+        """
+        with store_errors(self.path):
+            self._folder.check()
+            with self._mending:
+                if self._returns != self._folder.returns:
+                    self._returns = self._folder.returns
+                    log.warning("%s: the disk is back", self.path)
+                    with self._guard:
+                        for assembly in self._assemblies:
+                            assembly.failed = assembly.failed or "the disk was away"
+                    self.catalog.make_again()
+                    fill(self.catalog, self.path)  # SQLite may have folded its log into the file of before
+                elif not self.catalog.is_there:
+                    log.warning("%s: gone; it is made again from the commit records", self.path / CATALOG)
+                    for suffix in ("", "-wal", "-shm"):  # of which none may stand beside another's
+                        durable.remove(Path(f"{CATALOG}{suffix}"), dir_fd=self._folder.fd)
+                    self.catalog.make_again()
+                    fill(self.catalog, self.path)
+
+    def forget_partials(self) -> None:
+        """Remove what an earlier run took in and nobody came for."""
+        with store_errors(self.path):
+            self._partials.forget()
 
     def commit(
         self, assembly: Assembly, *, device: str, identity: str, probes: Sequence[tuple[int, int, int]] = ()
@@ -112,6 +166,7 @@ class Store:
             PeerViolation: the episode is another device's.
             StoreError: it cannot be written now. Call again, or `discard` and begin it again if `assembly.failed`.
         """
+        self.check()
         manifest, seal = assembly.manifest, assembly.seal
         if manifest is None or seal is None:
             raise Corrupt(f"episode {assembly.episode}: {assembly.accepted} bytes end before SEAL")
@@ -128,17 +183,27 @@ class Store:
             record = self._commits.put(assembly, manifest, seal, identity, array)
             self.catalog.add([record])
             self._step("catalog")
+            self._commits.check(assembly)
             with self._guard:
                 self._assemblies.discard(assembly)
             return record
 
     def state(self, episode: uuid.UUID) -> KnownEpisode | None:
-        """What the store knows of an episode: None if it has never been committed."""
+        """What the store knows of an episode: None if it has never been committed.
+
+        Raises:
+            StoreError: it cannot be said now, or files of the episode are missing, so that a device must keep it.
+        """
         with store_errors(self.path):
+            self._folder.check()
+            if not self.catalog.is_there:
+                raise StoreAway(f"{self.path / CATALOG}: the catalog is gone; it is made again, and delivery goes on")
             row = self.catalog.episode(episode)
-        if row is None:
+            record = None if row is None else self._committed(episode)
+        if record is None:
             return None
-        return KnownEpisode("committed", row["device"], row["spool_id"], row["ordinal"], bytes.fromhex(row["digest"]))
+        row = record.row
+        return KnownEpisode("committed", row["device"], row["spool_id"], row["ordinal"], record.digest)
 
     def ordinal(self, device: str, spool_id: str, ordinal: int) -> LedgerEntry | None:
         """What became of one ordinal of a spool; None while it is pending."""
@@ -153,17 +218,21 @@ class Store:
         if not fresh:
             return
         entry = Discards(ordinals=tuple(fresh), reason=reason)
+        self.check()
         with store_errors(self.path), self._guard:
-            folder = self.path / COMMITS / "discarded" / device
-            durable.make_folder(folder)
+            folder = COMMITS / "discarded" / device
+            durable.make_folder(folder, dir_fd=self._folder.fd)
             path = folder / f"{spool_id}.jsonl"
-            durable.add_line(path, msgspec.json.encode(entry))
+            durable.add_line(path, msgspec.json.encode(entry), dir_fd=self._folder.fd)
             self.catalog.discard(device, spool_id, [entry])
+            self._folder.check()
 
     def note_between(self, device: str, spool_id: str, report: BetweenReport) -> None:
         """Keep, durably, what a device says of its samples in no episode."""
+        self.check()
         with store_errors(self.path), self._guard:
-            self.catalog.between(device, spool_id, keep_between(self.path, self.staging, device, spool_id, report))
+            self.catalog.between(device, spool_id, keep_between(self._folder, device, spool_id, report))
+            self._folder.check()
 
     def saw_spool(self, device: str, spool_id: str, oldest: int, next_ordinal: int) -> None:
         """Remember which ordinals a device says it has given out; this alone is not in a rebuilt catalog."""
@@ -174,7 +243,7 @@ class Store:
         """Set an episode aside for a person to look at; the oldest make room beyond 32. Returns its folder."""
         assembly.close()
         with store_errors(self.path), self._guard:
-            folder = set_aside(self.path / QUARANTINE, assembly, why)
+            folder = set_aside(self._folder, assembly, why)
         assembly.discard()
         return folder
 
@@ -190,7 +259,7 @@ class Store:
     def free_bytes(self) -> int:
         """Bytes that the file system has left for us."""
         with store_errors(self.path):
-            status = os.statvfs(self.path)
+            status = os.fstatvfs(self._folder.fd)
         return status.f_bavail * status.f_frsize
 
     @contextlib.contextmanager
@@ -207,9 +276,8 @@ class Store:
                 self._claimed -= keys
 
     def _known(self, episode: uuid.UUID, manifest: Open, digest: bytes) -> CommitRecord | None:
-        path = record_path(self.path, episode)
-        if path.exists():
-            record = read_record(path)
+        record = self._committed(episode)
+        if record is not None:
             if record.digest != digest:
                 raise Conflict(
                     f"episode {episode}: came with digest {digest.hex()}, committed is {record.digest.hex()}"
@@ -217,9 +285,31 @@ class Store:
             self.catalog.add([record])
             return record
         entry = self.catalog.ordinal(manifest.device, manifest.spool_id, manifest.ordinal)
-        if entry is not None and entry.state == "committed":
+        if entry is not None and entry.episode is not None and self._committed(entry.episode) is not None:
             raise Conflict(
                 f"episode {episode}: ordinal {manifest.ordinal} of {manifest.device}, spool {manifest.spool_id},"
                 f" is committed as episode {entry.episode}"
             )
         return None
+
+    def _committed(self, episode: uuid.UUID) -> CommitRecord | None:
+        """The commit record of an episode, if it has one; the catalog is but an index.
+
+        Raises:
+            StoreError: the record cannot be read, or a file that it names is not there: no fault of who sends it again.
+        """
+        path = record_path(Path(), episode)
+        if durable.look(path, dir_fd=self._folder.fd) is None:
+            return None
+        try:
+            record = self._commits.record(path)
+        except Corrupt as error:
+            raise StoreError(f"{error}; run `sensorium verify {self.path}`: the device keeps the episode") from error
+        for name, (size, _) in record.objects.items():
+            seen = durable.look(folder_of(episode) / name, dir_fd=self._folder.fd)
+            if seen is None or seen.size != size:
+                raise StoreError(
+                    f"{self.path / folder_of(episode) / name}: committed, but missing or of another size; run"
+                    f" `sensorium verify {self.path}` and restore it from a copy: the device keeps the episode"
+                )
+        return record

@@ -1,9 +1,12 @@
-"""The folder of a store as its one writer holds it: what is in it, its lock, and what its failures say."""
+"""The folder of a store as its one writer holds it: by descriptor, by its lock, and compared with its name."""
 
 import contextlib
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,43 +19,209 @@ from sensorium.episode.documents import FORMAT_VERSION
 from sensorium.episode.layout import group
 from sensorium.errors import SensoriumError, StoreError
 
-COMMITS, STAGING, QUARANTINE, LOCK = "commits", ".staging", "quarantine", ".lock"
+COMMITS, STAGING, QUARANTINE, LOCK = Path("commits"), Path(".staging"), Path("quarantine"), Path(".lock")
+EPISODES_FOLDER = Path(EPISODES)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def lock_folder(path: Path) -> int:
-    """Make the store's folders where they are missing; the descriptor of its lock, held.
+class StoreAway(StoreError):
+    """What the store's name leads to is not the store that was opened; nothing is committed until it is again."""
+
+
+class StoreFolder:
+    """The folder `path` of a store, made where it is missing, held until `close`.
+
+    `fd` is the folder whatever becomes of its name: from here on nothing above it is looked at to write, or made. All
+    that is published is compared with what the name leads to by then. A disk that was taken away and is back, mounted
+    anew, is known again by what the lock file says, and `fd` is then the folder on it; `returns` counts that.
 
     Raises:
         StoreError: another process writes it, it is of another version, or the folder holds something else.
     """
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"{path}: not a folder; give the folder of a store, or one to make")
-    known = {EPISODES, COMMITS, STAGING, QUARANTINE, LOCK, CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm"}
-    if (
-        path.is_dir()
-        and (others := sorted({entry.name for entry in path.iterdir()} - known))
-        and not (path / EPISODES).is_dir()
-    ):
-        raise StoreError(f"{path}: not a store, it holds {others[0]!r}; give an empty or a new folder")
-    durable.make_folder(path)
-    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"{path}: not a folder; give the folder of a store, or one to make")
+        known = {EPISODES, CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm"}
+        known |= {folder.name for folder in (COMMITS, STAGING, QUARANTINE, LOCK)}
+        if (
+            path.is_dir()
+            and (others := sorted({entry.name for entry in path.iterdir()} - known))
+            and not (path / EPISODES).is_dir()
+        ):
+            raise StoreError(f"{path}: not a store, it holds {others[0]!r}; give an empty or a new folder")
+        self.path = path
+        self.returns = 0
+        self._guard = threading.RLock()
+        with _folders_synced(path):
+            durable.make_folder(path)
+        self.fd = durable.open_folder(path)
+        try:
+            self._lock = _locked(path, self.fd)
+        except BaseException:
+            durable.close(self.fd)
+            raise
+        try:
+            with _folders_synced(path):
+                self._prepare()
+            self._mark = _write_mark(self._lock)
+            self._held = self._look(self.fd)
+            self.check()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the folder and the lock."""
+        durable.close(self.fd)
+        durable.close(self._lock)
+
+    def check(self) -> None:
+        """Raise `StoreAway` unless the store's name leads to what is held here."""
+        with self._by_name():
+            pass
+
+    def check_files(self, files: Mapping[Path, durable.Seen]) -> list[Path]:
+        """Those of `files` whose names do not lead to what was written there; `StoreAway` as for `check`."""
+        with self._by_name() as fd:
+            return [path for path, seen in files.items() if durable.look(path, dir_fd=fd) != seen]
+
+    @contextlib.contextmanager
+    def _by_name(self) -> Iterator[int]:
+        """The folder that the store's name leads to, opened anew, once it is known to be this one."""
+        with self._guard:
+            try:
+                fd = durable.open_folder(self.path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise StoreAway(
+                    f"{self.path}: the store that was opened here is gone: moved, removed, or its disk is away;"
+                    " put it back, and delivery goes on"
+                ) from error
+            try:
+                now = self._look(fd)
+                if now != self._held:
+                    self._take_back(fd, now)
+                seen = durable.look(LOCK, dir_fd=fd)
+                if seen is None or seen.id != durable.identity(self._lock):
+                    self._lock_again(fd)
+                yield fd
+            finally:
+                durable.close(fd)
+
+    def _prepare(self) -> None:
+        """Make what is missing in the folder; what is there already is not written again, or a full disk cannot be
+        opened to make room on it."""
+        root = EPISODES_FOLDER / "zarr.json"
+        known = durable.look(root, dir_fd=self.fd) is not None
+        if known:
+            check_store_version(self.path)
+        for folder in (EPISODES_FOLDER, COMMITS, STAGING, QUARANTINE):
+            durable.make_folder(folder, dir_fd=self.fd)
+        self._check_file_system()
+        if not known:
+            about = group({"sensorium": {"format_version": FORMAT_VERSION}})
+            durable.publish(root, msgspec.json.encode(about), STAGING, dir_fd=self.fd)
+
+    def _check_file_system(self) -> None:
+        """Refuse before anything is taken in what no commit would ever get over."""
+        disks = {folder: durable.look(folder, dir_fd=self.fd) for folder in (STAGING, EPISODES_FOLDER, COMMITS)}
+        first = disks[STAGING]
+        for folder, seen in disks.items():
+            if first is None or seen is None or seen.id.device != first.id.device:
+                raise StoreError(
+                    f"{self.path / folder}: on another disk than {self.path / STAGING}, from which episodes are renamed"
+                    " into the store; put the whole store on one disk"
+                )
+        probe = STAGING / f"new-{secrets.token_hex(8)}"
+        try:
+            durable.link(LOCK, probe, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise _unfit(self.path, "hard links") from error
+            if error.errno not in _FULL:
+                raise
+        durable.remove(probe, dir_fd=self.fd)
+        durable.sync_folder(STAGING, dir_fd=self.fd)
+
+    def _look(self, fd: int) -> dict[str, durable.FileId | None]:
+        """The folders that commits hang on, as they are under `fd`."""
+        seen = {folder.name: durable.look(folder, dir_fd=fd) for folder in (EPISODES_FOLDER, COMMITS)}
+        return {"": durable.identity(fd)} | {name: each and each.id for name, each in seen.items()}
+
+    def _take_back(self, fd: int, now: dict[str, durable.FileId | None]) -> None:
+        """Hold from now on what the name leads to, if it is the same folder on a disk that was mounted anew."""
+        if now[""] == self._held[""]:
+            moved = next(name for name, each in now.items() if each != self._held[name])
+            raise StoreAway(
+                f"{self.path / moved}: not the folder that it was when the store was opened;"
+                " put that back, and delivery goes on, or restart the ingest to go on with this one"
+            )
+        inodes = [[each and each.inode for each in seen.values()] for seen in (now, self._held)]
+        if inodes[0] != inodes[1] or not self._mark or _mark(fd) != self._mark:
+            raise StoreAway(
+                f"{self.path}: another folder is in the place of the store that was opened here;"
+                " put that back, and delivery goes on, or restart the ingest to write this one"
+            )
+        self._lock_again(fd)
+        os.dup2(fd, self.fd, inheritable=False)
+        self._held = now
+        self.returns += 1
+
+    def _lock_again(self, fd: int) -> None:
+        """Hold the lock file that is there now; the one that was held is there no more."""
+        try:
+            lock = _locked(self.path, fd)
+        except StoreError as error:
+            raise StoreAway(str(error)) from error
+        self._mark = _write_mark(lock)
+        os.dup2(lock, self._lock, inheritable=False)
+        durable.close(lock)
+
+
+def _locked(path: Path, fd: int) -> int:
+    """The lock file under the open folder `fd` of the store at `path`, locked."""
+    lock = durable.reopen(LOCK, dir_fd=fd)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        root = path / EPISODES / "zarr.json"
-        if root.exists():
-            check_store_version(path)
-        for name in (EPISODES, COMMITS, STAGING, QUARANTINE):
-            durable.make_folder(path / name)
-        if not root.exists():
-            about = group({"sensorium": {"format_version": FORMAT_VERSION}})
-            durable.publish(root, msgspec.json.encode(about), path / STAGING)
     except BlockingIOError as error:
-        os.close(lock)
+        durable.close(lock)
         raise StoreError(f"{path}: another ingest writes this store; stop it, or give another folder") from error
-    except BaseException:
-        os.close(lock)
-        raise
+    except OSError as error:
+        durable.close(lock)
+        raise (_unfit(path, "locks") if error.errno in _NO_LOCKS else error) from error
     return lock
+
+
+def _write_mark(lock: int) -> bytes:
+    """Write into the lock file which run of an ingest holds it; b"" where that cannot be written."""
+    mark = secrets.token_hex(16).encode()
+    try:
+        durable.write_at(lock, mark, 0)
+        durable.sync(lock)
+    except OSError:  # a full disk: then a restart is needed once it was away
+        return b""
+    return mark
+
+
+def _mark(fd: int) -> bytes:
+    try:
+        return durable.read_whole(LOCK, dir_fd=fd)
+    except FileNotFoundError:
+        return b""
+
+
+@contextlib.contextmanager
+def _folders_synced(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise (_unfit(path, "folders that can be synced") if error.errno == errno.EINVAL else error) from error
+
+
+def _unfit(path: Path, lacks: str) -> StoreError:
+    return StoreError(f"{path}: this file system has no {lacks}, which a store needs; put it on ext4, xfs, btrfs, ...")
 
 
 @contextlib.contextmanager
@@ -63,9 +232,8 @@ def store_errors(path: Path) -> Iterator[None]:
     except SensoriumError:
         raise
     except OSError as error:
-        raise StoreError(
-            f"{error.filename or path}: {error.strerror or error}; see to the disk, then try again"
-        ) from error
+        where = path / error.filename if isinstance(error.filename, str | os.PathLike) else path
+        raise StoreError(f"{where}: {error.strerror or error}; see to the disk, then try again") from error
     except SQLAlchemyError as error:
         why = str(error).splitlines()[0]
         raise StoreError(f"{path / CATALOG}: {why}; see to the disk, or run `sensorium rebuild-catalog`") from error

@@ -46,6 +46,11 @@ class EpisodeFile:
     def data(self) -> bytes:
         return b"".join(self.pieces)
 
+    @property
+    def digest(self) -> bytes:
+        """BLAKE3 of its bytes up to SEAL."""
+        return blake3(b"".join(self.pieces[:-1])).digest()
+
 
 def seal_records(
     episode: uuid.UUID, records: Sequence[tuple[Header, bytes]], numbers: Sequence[int] | None = None

@@ -39,12 +39,13 @@ class ForgetfulDisk:
 
         def call(*arguments: Any, **named: Any) -> Any:
             with self._guard:
+                at = named.get("dir_fd")
                 new = name == "mkdir" or (
-                    name == "open" and arguments[1] & os.O_CREAT and not os.path.lexists(arguments[0])
+                    name == "open" and arguments[1] & os.O_CREAT and not is_there(arguments[0], at)
                 )
                 result = real(*arguments, **named)
                 if new:
-                    self._objects[Path(arguments[0]).stat().st_ino] = self._number()
+                    self._objects[os.stat(arguments[0], dir_fd=at).st_ino] = self._number()
                 if name in SYNCS:
                     self._synced(arguments[0])
             if name in SYNCS:
@@ -86,3 +87,12 @@ class ForgetfulDisk:
     def _number(self) -> int:
         self._made += 1
         return self._made
+
+
+def is_there(name: Any, folder: int | None) -> bool:
+    """Whether anything has that name, of which a relative one begins at the open `folder`."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

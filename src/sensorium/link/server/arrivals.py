@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
-from sensorium.errors import LinkMisused
+from sensorium.errors import LinkMisused, StoreError
 from sensorium.link import wire
 from sensorium.link.server.credit import CreditPool
 from sensorium.link.server.jobs import Begin, Commit, Drop
@@ -65,7 +65,7 @@ class Arrivals:
         mine = transfer if transfer is not None and transfer.owner == owner else None
         if mine is not None and mine.state in COMPLETE:  # the store may show already what this very commit does
             self._reoffer(session, mine, offer)
-        elif self._is_answered(session, offer, of_another=transfer is not mine):
+        elif self._is_answered(session, offer, mine, of_another=transfer is not mine):
             if mine is not None:
                 self._move(mine, TransferEvent.UNWANTED)
         elif mine is not None:
@@ -75,9 +75,16 @@ class Arrivals:
             self.by_episode[offer.episode] = session.offers[offer.episode] = transfer
             self._admit(session)
 
-    def _is_answered(self, session: ServerSession, offer: wire.Offer, of_another: bool) -> bool:
-        """Answer an offer of what cannot come any more; whether it was one."""
-        stored, most = self._stored(UUID(bytes=offer.episode)), self._limits.episode_bytes
+    def _is_answered(self, session: ServerSession, offer: wire.Offer, mine: Transfer | None, of_another: bool) -> bool:
+        """Answer an offer of what cannot come any more, or not now; whether it was one."""
+        try:
+            stored = self._stored(UUID(bytes=offer.episode))
+        except StoreError as error:
+            if mine is None:
+                self._out.counters["busy"] += 1
+                self._say_busy(session, offer.episode, str(error))
+            return mine is None
+        most = self._limits.episode_bytes
         if stored is not None and stored.state == "deleted":
             code, why = "deleted", "this episode was deleted from the store"
         elif stored is not None and offer.sealed and stored.digest == offer.digest:
@@ -135,10 +142,16 @@ class Arrivals:
 
     # --- what the store says -------------------------------------------------------------------------------------
 
-    def begun(self, episode: UUID, now_ns: int) -> None:
-        """`Begin` is done: the transfer takes bytes from 0."""
+    def begun(self, episode: UUID, now_ns: int, accepted: int = 0, recoveries: int = 0) -> None:
+        """`Begin` is done: the transfer takes bytes from 0, or behind those that an earlier run accepted."""
         transfer = self._with_job(episode)
         transfer.idle_ns = now_ns
+        offer = transfer.offer
+        if transfer.state is OPENING and accepted and (recoveries != offer.recoveries or accepted > offer.size):
+            self._begin(transfer)  # the device has changed it meanwhile
+            return
+        transfer.accepted = accepted
+        self._out.counters["resumed_bytes"] += accepted
         if self._move(transfer, TransferEvent.BEGUN) is TAKING:
             self.want(transfer)
 
@@ -198,7 +211,6 @@ class Arrivals:
         """
         transfer = self._with_job(episode)
         self._out.counters["busy"] += 1
-        self._out.lines.append(f"{transfer.owner[0]}: episode {episode} put off: {why}")
         if transfer.state is TransferState.COMMITTING and not spoiled:
             transfer.retry_ns = now_ns + int(self._limits.retry_s * SECOND)
             self._move(transfer, TransferEvent.PUT_OFF)
@@ -220,11 +232,12 @@ class Arrivals:
 
     def _busy(self, transfer: Transfer, why: str) -> None:
         if transfer.session is not None:
-            number, retry_s = transfer.session.number, self._limits.retry_s
-            error = wire.Error(
-                session=number, code="busy", reason=why[:1000], episode=transfer.offer.episode, retry_s=retry_s
-            )
-            self._out.say(transfer.session, error)
+            self._say_busy(transfer.session, transfer.offer.episode, why)
+
+    def _say_busy(self, session: ServerSession, episode: bytes, why: str) -> None:
+        retry_s = self._limits.retry_s
+        error = wire.Error(session=session.number, code="busy", reason=why[:1000], episode=episode, retry_s=retry_s)
+        self._out.say(session, error)
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -282,7 +295,8 @@ class Arrivals:
 
     def _begin(self, transfer: Transfer) -> None:
         transfer.accepted, transfer.sealed = 0, None  # SEALED comes again, after the bytes
-        self._out.jobs.append(Begin(transfer.episode))
+        offer = transfer.offer
+        self._out.jobs.append(Begin(transfer.episode, transfer.owner, offer.size, offer.recoveries))
 
     def _commit(self, transfer: Transfer) -> None:
         sealed = transfer.sealed

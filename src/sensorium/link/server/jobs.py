@@ -8,9 +8,16 @@ from sensorium.episode.documents import BetweenReport
 
 @dataclass(frozen=True)
 class Begin:
-    """Discard what is staged of the episode, if anything, and begin it anew; answer `begun`, `refused` or `failed`."""
+    """Discard what is staged of the episode, if anything, and begin it anew, or where an earlier run left it.
+
+    That only if what was left is of this `owner` (device, spool_id, ordinal), of so many `recoveries`, and no longer
+    than `size`. Answer `begun`, `refused` or `failed`.
+    """
 
     episode: UUID
+    owner: tuple[str, str, int] = ("", "", 0)
+    size: int = 0
+    recoveries: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,113 @@
+"""What is wrong with the store, said once when it begins and once when it is over, however often it is met."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from sensorium.errors import StoreError
+from sensorium.ingest.store_folder import StoreAway
+from sensorium.threads import reason
+
+log = logging.getLogger(__name__)
+
+MAX_TOLD = 1000
+QUIET_S = 60.0
+"""Trouble that was not met for so long is over, though nothing has succeeded: nobody tries any more."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Trouble:
+    """The alarm of one store; from any thread.
+
+    Each kind of work that meets trouble is in it until that kind of work succeeds again.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._met: dict[str, tuple[str, float]] = {}
+        self._said: set[str] = set()
+        self._told: set[str] = set()
+        self._why = ""
+        self._since_s = 0.0
+
+    @property
+    def why(self) -> str:
+        """What is wrong; "" if nothing is."""
+        return self._why
+
+    def met(self, work: str, error: Exception) -> None:
+        """A kind of `work` has failed."""
+        kind = _kind(error)
+        with self._guard:
+            if kind is None:  # it is of one episode, or of this moment: no other work is in trouble for it
+                self._say_once(reason(error))
+                return
+            now_s = time.monotonic()
+            if not self._met:
+                self._since_s = now_s
+            self._met[work] = (kind, now_s)
+            if kind not in self._said:
+                self._said.add(kind)
+                self._why = reason(error)
+                log.error("store in trouble: %s (devices are told busy, and keep what they have)", self._why)
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._told:
+            if len(self._told) >= MAX_TOLD:
+                self._told.clear()
+            self._told.add(text)
+            log.warning("%s", text)
+
+    def over(self, work: str) -> None:
+        """A kind of work has succeeded."""
+        if work in self._met:
+            with self._guard:
+                self._met.pop(work, None)
+                self._end()
+
+    def look(self) -> None:
+        """End what was not met for long."""
+        with self._guard:
+            before_s = time.monotonic() - QUIET_S
+            self._met = {work: met for work, met in self._met.items() if met[1] > before_s}
+            self._end()
+
+    def _end(self) -> None:
+        if self._said and not self._met:
+            took_s = time.monotonic() - self._since_s
+            log.warning("store goes on, after %.0f s; it was: %s", took_s, self._why)
+            self._said.clear()
+            self._why = ""
+
+
+def watched(trouble: Trouble, work: str, call: Callable[P, T]) -> Callable[P, T]:
+    """`call`, whose failures are trouble of that kind of `work`; they are raised all the same."""
+
+    def watching(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            result = call(*args, **kwargs)
+        except StoreError as error:
+            trouble.met(work, error)
+            raise
+        trouble.over(work)
+        return result
+
+    return watching
+
+
+def _kind(error: Exception) -> str | None:
+    """What makes two failures the same; None of what is not the store's trouble as a whole."""
+    cause = error.__cause__ if error.__cause__ is not None else error
+    if isinstance(error, StoreAway):
+        return str(error)
+    if isinstance(cause, SQLAlchemyError):
+        return "catalog"
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return str(cause.errno)
+    return None

@@ -1,0 +1,448 @@
+"""A store whose disk is moved, replaced or gone while it is written: nothing is said to be in it that is not."""
+
+import errno
+import fcntl
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sensorium
+from sensorium.corpus.verify import verify
+from sensorium.episode import durable
+from sensorium.episode.documents import Account, BetweenReport
+from sensorium.errors import StoreError
+from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.store import Store
+from sensorium.ingest.store_folder import StoreAway
+
+STEPS = ["finished", "files", "synced", "renamed", "folder", "writing record", "record", "catalog"]
+
+
+@pytest.fixture
+def made(make_episode: Any) -> Any:
+    return make_episode({"front": np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8), "imu": np.arange(20.0)})
+
+
+def arrive(store: Store, made: Any) -> Assembly:
+    assembly = store.begin(made.episode)
+    assembly.append(made.data)
+    return assembly
+
+
+def commit(store: Store, assembly: Assembly) -> Any:
+    return store.commit(assembly, device="rig-1", identity="key-1")
+
+
+def under(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def away(path: Path) -> Path:
+    return path.rename(path.with_name("aside"))
+
+
+def gone(path: Path) -> None:
+    away(path)
+
+
+def replaced(path: Path) -> None:
+    away(path)
+    path.mkdir()
+
+
+def another_store(path: Path) -> None:
+    away(path)
+    Store.open(path).close()
+
+
+def a_copy(path: Path) -> None:
+    shutil.copytree(away(path), path, symlinks=True)
+
+
+def a_file(path: Path) -> None:
+    away(path)
+    path.touch()
+
+
+def parent_gone(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("disk-aside"))
+
+
+def restore(path: Path) -> None:
+    if not path.parent.exists():
+        path.parent.with_name("disk-aside").rename(path.parent)
+        return
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    path.with_name("aside").rename(path)
+
+
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "gone": gone,
+    "replaced by an empty folder": replaced,
+    "replaced by another store": another_store,
+    "replaced by a copy": a_copy,
+    "replaced by a file": a_file,
+    "its disk gone": parent_gone,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_opened_is_not_there(made: Any, make_episode: Any, tmp_path: Path, change: str) -> None:
+    """Every promise is refused, nothing is made in or above the place, and with the store back it goes on."""
+    path = tmp_path / "disk" / "store"
+    with Store.open(path) as store:
+        before = make_episode({"imu": np.arange(5)}, ordinal=7)
+        commit(store, arrive(store, before))
+        assembly = store.begin(made.episode)
+        assembly.append(made.data[:700])
+        CHANGES[change](path)
+        there = under(tmp_path)
+        assembly.append(made.data[700:])
+        refused: list[Callable[[], object]] = [
+            lambda: commit(store, assembly),
+            lambda: store.begin(made.episode),
+            lambda: store.state(before.episode),
+            lambda: store.discarded("rig-1", "spool-a", [9], "evicted"),
+            lambda: store.note_between(
+                "rig-1", "s", BetweenReport(number=1, streams={"x": Account(captured=1, stored=1)})
+            ),
+        ]
+        for promise in refused:
+            with pytest.raises(StoreAway, match=r"put (it|that) back"):
+                promise()
+        staged = {name for name in under(tmp_path) - there if ".staging" not in name}
+        assert not {name for name in staged if "aside" not in name}, "nothing is written where the name leads by now"
+        assert assembly.failed is None
+        restore(path)
+        commit(store, assembly)
+        assert store.state(made.episode) is not None
+        assert store.state(before.episode) is not None
+        store.discarded("rig-1", "spool-a", [9], "evicted")
+    assert len(sensorium.open(path).query()) == 2
+    assert not list(verify(path, deep=True))
+
+
+@pytest.mark.parametrize("at", STEPS)
+@pytest.mark.parametrize("change", ["gone", "replaced by an empty folder", "replaced by a copy"])
+def test_it_goes_at_any_step_of_a_commit(made: Any, tmp_path: Path, at: str, change: str) -> None:
+    """A commit that returns is in the folder of that name, whole; one that does not is asked for again."""
+    path, changing = tmp_path / "disk" / "store", [True]
+
+    def step(name: str) -> None:
+        if name == at and changing:
+            changing.clear()
+            CHANGES[change](path)
+
+    with Store.open(path, step) as store:
+        assembly = arrive(store, made)
+        with pytest.raises(StoreAway):
+            commit(store, assembly)
+        with pytest.raises(StoreAway):
+            commit(store, assembly)
+        restore(path)
+        commit(store, assembly)
+        assert store.state(made.episode) is not None
+    assert len(sensorium.open(path).query()) == 1
+    assert not list(verify(path, deep=True))
+
+
+def test_a_removed_store_is_not_made_again(made: Any, tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with Store.open(path) as store:
+        assembly = arrive(store, made)
+        shutil.rmtree(path)
+        for _ in range(2):
+            with pytest.raises(StoreAway, match="is gone"):
+                commit(store, assembly)
+            with pytest.raises(StoreAway, match="is gone"):
+                store.begin(made.episode)
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["episodes.zarr", "commits"])
+def test_a_folder_of_the_store_is_another(made: Any, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "store"
+    with Store.open(path) as store:
+        assembly = arrive(store, made)
+        for replace in (gone, replaced):
+            replace(path / name)
+            with pytest.raises(StoreAway, match=f"{name}: not the folder"):
+                commit(store, assembly)
+            assert not (path / name).exists() or not list((path / name).iterdir())
+            restore(path / name)
+        commit(store, assembly)
+    assert not list(verify(path, deep=True))
+
+
+def test_staging_that_was_cleared_is_made_again(made: Any, make_episode: Any, tmp_path: Path) -> None:
+    """By somebody who wanted room: what was there comes again, and so does the rest."""
+    with Store.open(tmp_path) as store:
+        lost = arrive(store, made)
+        shutil.rmtree(store.staging)
+        with pytest.raises(StoreError, match="taken out of staging"):
+            commit(store, lost)
+        assert lost.failed
+        lost.discard()
+        commit(store, arrive(store, made))
+        half = store.begin(made.episode)
+        away(store.staging)
+        other = make_episode({"imu": np.arange(4)}, ordinal=1)
+        commit(store, arrive(store, other))
+        half.append(made.data)
+    assert len(sensorium.open(tmp_path).query()) == 2
+    assert not list(verify(tmp_path, deep=True))
+
+
+@pytest.mark.parametrize("at", ["renamed", "folder", "record"])
+@pytest.mark.parametrize("name", ["imu/data/c.0", "imu/captured_ns/c.0", "zarr.json"])
+def test_a_file_that_is_not_what_was_written_is_not_committed(made: Any, tmp_path: Path, at: str, name: str) -> None:
+    def step(done: str) -> None:
+        if done == at and not looked:
+            path = next(tmp_path.glob(f"episodes.zarr/*/{made.episode}")) / name
+            data = path.read_bytes()
+            path.rename(tmp_path / "quarantine" / "x")  # or the other would have its inode
+            path.write_bytes(data)
+            looked.append(path)
+
+    looked: list[Path] = []
+    with Store.open(tmp_path, step) as store:
+        assembly = arrive(store, made)
+        with pytest.raises(StoreError, match=f"{name}: not the file"):
+            commit(store, assembly)
+        assert assembly.failed
+        assert bool(list(tmp_path.glob("commits/2*/*.json"))) == (at == "record")
+
+
+def test_the_lock_file_is_removed(made: Any, tmp_path: Path) -> None:
+    """No second ingest gets in, as soon as the first has looked; if one was faster, the first commits nothing."""
+    with Store.open(tmp_path) as store:
+        (tmp_path / ".lock").unlink()
+        commit(store, arrive(store, made))
+        with pytest.raises(StoreError, match="another ingest"):
+            Store.open(tmp_path)
+        (tmp_path / ".lock").unlink()
+        with Store.open(tmp_path):
+            with pytest.raises(StoreAway, match="another ingest"):
+                store.begin(made.episode)
+            with pytest.raises(StoreAway, match="another ingest"):
+                store.state(made.episode)
+        assert store.state(made.episode) is not None
+
+
+def test_committed_files_that_are_missing_keep_the_episode_on_the_device(made: Any, tmp_path: Path) -> None:
+    """Whoever offers it again must not be told to delete it."""
+    with Store.open(tmp_path) as store:
+        commit(store, arrive(store, made))
+        path = next(tmp_path.glob("episodes.zarr/*/*/imu/data/c.0"))
+        data = path.read_bytes()
+        for damage in (path.unlink, lambda: path.write_bytes(data[:-1])):
+            damage()
+            with pytest.raises(StoreError, match=r"imu/data/c\.0: committed, but missing or of another size"):
+                store.state(made.episode)
+            again = arrive(store, made)
+            with pytest.raises(StoreError, match="committed, but missing"):
+                commit(store, again)
+            path.write_bytes(data)
+        commit(store, again)
+
+
+def test_an_unreadable_record_is_not_the_devices_fault(made: Any, tmp_path: Path) -> None:
+    """Else the device would be told three times that its bytes are damaged, and then that nobody wants them."""
+    with Store.open(tmp_path) as store:
+        commit(store, arrive(store, made))
+        path = next(tmp_path.glob("commits/2*/*.json"))
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9])
+        with pytest.raises(StoreError, match="the device keeps the episode"):
+            store.state(made.episode)
+        again = arrive(store, made)
+        with pytest.raises(StoreError, match="the device keeps the episode"):
+            commit(store, again)
+        path.write_bytes(whole)
+        commit(store, again)
+
+
+def test_a_record_that_is_gone_is_not_committed_whatever_the_catalog_says(made: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        commit(store, arrive(store, made))
+        next(tmp_path.glob("commits/2*/*.json")).unlink()
+        assert store.state(made.episode) is None
+        commit(store, arrive(store, made))
+        assert store.state(made.episode) is not None
+    assert not list(verify(tmp_path, deep=True))
+
+
+# -- the catalog, which is but an index --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")])
+def test_a_catalog_that_is_removed_is_made_again(
+    made: Any, make_episode: Any, tmp_path: Path, suffixes: tuple[str, ...]
+) -> None:
+    with Store.open(tmp_path) as store:
+        commit(store, arrive(store, made))
+        store.discarded("rig-1", "spool-a", [5], "evicted")
+        for suffix in suffixes:
+            (tmp_path / f"catalog.sqlite{suffix}").unlink()
+        with pytest.raises(StoreError, match="made again"):
+            store.state(made.episode)
+        commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
+        assert store.state(made.episode) is not None
+        assert store.ordinal("rig-1", "spool-a", 5) is not None
+        assert len(sensorium.open(tmp_path).query()) == 2
+    assert not list(verify(tmp_path, deep=True))
+
+
+def test_a_catalog_that_another_took_the_place_of(made: Any, make_episode: Any, tmp_path: Path) -> None:
+    """Say, one that was restored: what it lacks is entered."""
+    with Store.open(tmp_path / "store") as store:
+        shutil.copy(tmp_path / "store" / "catalog.sqlite", tmp_path / "old")
+        commit(store, arrive(store, made))
+        (tmp_path / "old").rename(tmp_path / "store" / "catalog.sqlite")
+        store.check()
+        assert store.state(made.episode) is not None
+        commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
+    assert len(sensorium.open(tmp_path / "store").query()) == 2
+    assert not list(verify(tmp_path / "store", deep=True))
+
+
+# -- disks -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_system_without_what_a_store_needs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is taken in: no commit would ever succeed there."""
+
+    def fails(number: int) -> Callable[..., None]:
+        def call(*_: Any, **__: Any) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return call
+
+    def of_folders(fd: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{fd}"):  # noqa: PTH112
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    for owner, name, fake, says in (
+        (fcntl, "flock", fails(errno.ENOLCK), "no locks"),
+        (fcntl, "flock", fails(errno.EOPNOTSUPP), "no locks"),
+        (os, "link", fails(errno.EPERM), "no hard links"),
+        (os, "fsync", of_folders, "no folders that can be synced"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fake)
+            with pytest.raises(StoreError, match=f"this file system has {says}, which a store needs; put it on ext4"):
+                Store.open(tmp_path / "store")
+    Store.open(tmp_path / "store").close()
+
+
+def test_staging_on_another_disk_is_refused(tmp_path: Path) -> None:
+    """Nothing could ever be renamed from there into the store."""
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system here")
+    Store.open(tmp_path / "store").close()
+    folder = other / f"sensorium-test-{os.getpid()}"
+    folder.mkdir()
+    try:
+        for name in (".staging", "commits"):
+            path = tmp_path / "store" / name
+            path.rename(tmp_path / "kept")
+            path.symlink_to(folder)
+            with pytest.raises(StoreError, match="on another disk than"):
+                Store.open(tmp_path / "store")
+            path.unlink()
+            (tmp_path / "kept").rename(path)
+        Store.open(tmp_path / "store").close()
+    finally:
+        shutil.rmtree(folder)
+
+
+def mounting(*command: object) -> None:
+    try:
+        done = subprocess.run([str(word) for word in command], capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip(f"no {command[0]} here")
+    if done.returncode:
+        pytest.skip(f"cannot mount here: {done.stderr.decode().strip()}")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 of 32 MB, mounted; whatever is mounted on that folder in the end is taken off."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a disk")
+    image, mounted = tmp_path / "image", tmp_path / "mounted"
+    image.touch()
+    os.truncate(image, 32 << 20)
+    mounted.mkdir()
+    mounting("mkfs.ext4", "-q", image)
+    mounting("mount", "-o", "loop", image, mounted)
+    yield mounted
+    while mounted.is_mount():
+        subprocess.run(["umount", "--lazy", mounted], check=True, capture_output=True)
+
+
+def test_a_disk_that_is_taken_away_and_comes_back(made: Any, make_episode: Any, disk: Path, tmp_path: Path) -> None:
+    """Under another device number, as a disk that was plugged in again has: the ingest goes on without a restart."""
+    with Store.open(disk / "store") as store:
+        commit(store, arrive(store, made))
+        arriving = arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1))
+        subprocess.run(["sync", "--file-system", disk], check=True)
+        shutil.copy(tmp_path / "image", tmp_path / "the same disk")
+        subprocess.run(["umount", "--lazy", disk], check=True)
+        with pytest.raises(StoreAway, match="is gone"):
+            commit(store, arriving)
+        assert not list(disk.iterdir()), "nothing is made where the disk was"
+        mounting("mount", "-o", "loop", tmp_path / "the same disk", disk)
+        with pytest.raises(StoreError, match="the disk was away"):
+            commit(store, arriving)
+        arriving.discard()
+        assert store.state(made.episode) is not None
+        commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=2)))
+        with pytest.raises(StoreError, match="another ingest"):
+            Store.open(disk / "store")
+    assert len(sensorium.open(disk / "store").query()) == 2
+    assert not list(verify(disk / "store", deep=True))
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_can_only_be_read_for_a_while(
+    made: Any, make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel makes it after an error; writing goes on by itself when it can."""
+    connect = sqlite3.connect
+
+    class ReadOnly:
+        def __getattr__(self, name: str) -> Any:
+            return (
+                self.refuse if name in ("mkdir", "pwrite", "writev", "rename", "link", "unlink") else getattr(os, name)
+            )
+
+        def refuse(self, *_: Any, **__: Any) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with Store.open(tmp_path) as store:
+        assembly = arrive(store, made)
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "os", ReadOnly())
+            patch.setattr(sqlite3, "connect", lambda path, **named: connect(path.replace("=rw", "=ro"), **named))
+            store.catalog.close()  # a connection that is begun now can never write
+            for promise in (
+                lambda: store.begin(made.episode),
+                lambda: commit(store, assembly),
+                lambda: store.saw_spool("rig-1", "spool-a", 0, 3),
+            ):
+                with pytest.raises(StoreError, match=r"Read-only|readonly"):
+                    promise()
+        store.saw_spool("rig-1", "spool-a", 0, 3)
+        commit(store, assembly)
+    assert len(sensorium.open(tmp_path).query()) == 1
