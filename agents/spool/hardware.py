@@ -42,9 +42,8 @@ def _addresses(folder: Path) -> Iterator[str]:
     """Those that were burnt in: a bridge, a container or privacy makes others up."""
     for card in _in(folder):
         address = _read(card / "address")
-        first = address.partition(":")[0]
         is_given = card.name != "lo" and len(address) == len("00:00:00:00:00:00") and address.strip("0:")
-        if is_given and _read(card / "addr_assign_type") in ("", "0") and not int(first, 16) & 2:
+        if is_given and _read(card / "addr_assign_type") in ("", "0"):
             yield address
 
 
