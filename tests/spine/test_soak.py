@@ -44,6 +44,8 @@ def found(site: Site, *devices: str) -> dict[str, dict[str, Any]]:
 def nothing_is_lost(site: Site) -> None:
     for device, streams in found(site, *DEVICES).items():
         for stream, about in streams.items():
+            worst_s, rest = max(about["tails"]), {key: n for key, n in about.items() if key != "tails"}
+            print(f"{device} {stream}: {rest}, {worst_s:.3f} s before the worst kill")
             assert about["stored"] > 0, (device, stream, about)
             assert about["twice"] == 0, (device, stream, about)
             assert about["altered"] == 0, (device, stream, about)
