@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 import cv2
 
+from sensorium.agents.absent import filters_of
 from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.collecting import Collecting
-from sensorium.agents.delivery import Delivery
+from sensorium.agents.delivery import Delivery, holds_spool
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.joining import Joining
 from sensorium.agents.orders import Orders
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.manifest import manifest_of
@@ -36,6 +38,7 @@ class Agent:
         seconds: Stop after so long; None: when the sources end or `stop` is called.
         episodes: Stop after so many episodes.
         drain_s: How long, at the end, to wait for the server to commit what is in the spool.
+        only_deliver: Leave the sensors alone; end when nothing is left in the spool, or has moved for `drain_s`.
         snap: A PNG or JPEG file to keep a small picture of every stream in, about once a second.
     """
 
@@ -46,12 +49,14 @@ class Agent:
         seconds: float | None = None,
         episodes: int | None = None,
         drain_s: float = DRAIN_S,
+        only_deliver: bool = False,
         snap: Path | None = None,
     ) -> None:
         self.device = device
         self._seconds = seconds
         self._episodes = episodes
         self._drain_s = drain_s
+        self._only_deliver = only_deliver
         self._snap = snap
         self._orders = Orders()
         self._watch = Watch(self._orders.abandon)
@@ -65,19 +70,19 @@ class Agent:
         """Collect until the end; True if nothing is left in the spool.
 
         Raises:
-            SensoriumError: it could not begin, cannot go on, or a sensor failed; the state is `failed`.
+            SensoriumError: it could not begin, cannot go on, at the end a sensor was away or had failed, or an episode
+                was rejected or cannot be sealed; the state is `failed`.
         """
         delivered = False
         try:
             with ExitStack() as stack:
                 try:
-                    collecting, delivery = self._begin(stack)
-                    self._state = "collecting"
-                    failures = collecting.run(self._orders, self._seconds)
+                    of_sensors = [] if self._only_deliver else self._collect(stack)
+                    delivery = self._delivery or self._deliver(stack)
                     self._state = "draining"
-                    delivered = delivery.drain(self._drain_s, self._orders)
+                    delivered = delivery.drain(self._drain_s, self._orders, while_it_moves=self._only_deliver)
                     self._state = "done"
-                    _raise_for(failures)
+                    _raise_for(of_sensors, delivery.complaints())
                 except BaseException as error:
                     self._watch.tell(error)
                 if self._watch.failure is not None:
@@ -89,9 +94,10 @@ class Agent:
         self._watch.check()
         return delivered
 
-    def stop(self) -> None:
-        """Stop collecting: seal, deliver, end. `run` returns then; from any thread."""
-        self._orders.stop()
+    def stop(self, within_s: float | None = None) -> None:
+        """Stop collecting: seal, deliver, end; from any thread. `run` returns then, and with `within_s` has by that
+        time, or as soon as it can, whatever waits in the spool."""
+        self._orders.stop(within_s)
 
     def abandon(self) -> None:
         """Stop without waiting for delivery: what is in the spool stays there for the next run."""
@@ -125,7 +131,7 @@ class Agent:
             log.error("the agent gives up, and could not end what it recorded: %s", reason(error))
 
     def _now(self) -> dict[str, Any]:
-        nothing: dict[str, Any] = {"full": "", "streams": {}, "episodes": 0, "notes_dropped": 0}
+        nothing: dict[str, Any] = {"full": "", "streams": {}, "episodes": 0, "notes_dropped": 0, "away": {}}
         recorded = self._collecting.status() if self._collecting else nothing
         kept = self._delivery.status() if self._delivery else {"spool_bytes": 0, "ordinals": {}, "link": {}}
         full = recorded.pop("full")
@@ -133,49 +139,72 @@ class Agent:
             "device": self.device.device,
             "state": "full" if full else self._state,
             "error": full,
+            "hurried": self._orders.hurried,
             **recorded,
             **kept,
         }
 
-    def _begin(self, stack: ExitStack) -> tuple[Collecting, Delivery]:
+    def _collect(self, stack: ExitStack) -> list[str]:
+        """Collect until the end; what is wrong with sensors then."""
+        collecting = self._begin(stack)
+        self._state = "collecting"
+        return collecting.run(self._orders, self._seconds)
+
+    def _begin(self, stack: ExitStack) -> Collecting:
         """Open everything, in the order in which what is wrong is best said: nothing is written before the device
-        file has been found to fit the sensors, and nothing is read before there is a place for it."""
-        device, died = self.device, self._watch.tell
+        file has been found to fit the sensors, and nothing is read before there is a place for it. What a spool holds
+        already is delivered whatever becomes of the sensors."""
+        device = self.device
         cv2.setNumThreads(1)  # its own threads would compete with ours: that cost a fifth more CPU a frame
+        if holds_spool(device):
+            self._deliver(stack)
         with ExitStack() as opening:
-            sensors = open_sensors(device)
+            sensors = open_sensors(device, self._orders.stopped)
             opening.callback(sensors.close)
-            chain = FilterChain(sensors.specs, device.filters)
+            chain = FilterChain(sensors.specs, filters_of(device, sensors.specs, sensors.absent))
             snapshot = None if self._snap is None else Snapshot(self._snap, device.device, sensors.specs)
-            trigger = device.trigger.start(chain.specs)
+            joining = Joining(device, sensors, chain)
             pool = EncoderPool()
             stack.callback(pool.close)
-            delivery = Delivery(device, died)
-            stack.callback(delivery.close)
-            self._delivery = delivery
+            delivery = self._delivery or self._deliver(stack)
             recorder = Recorder(
                 delivery.spool,
-                trigger,
-                manifest_of(device, chain.specs, sensors.clock, delivery.spool.spool_id),
+                joining.trigger,
+                manifest_of(device, chain.specs, sensors.clock, delivery.spool.spool_id, sensors.absent),
                 grace_ns=GRACE_NS if sensors.live else None,
                 max_episodes=self._episodes,
                 pool=pool,
                 **device.mission.bounds(),
             )
-            delivery.start()
             collecting = Collecting(
-                sensors, chain, recorder, delivery.spool, snapshot=snapshot, episodes=self._episodes, died=died
+                sensors,
+                chain,
+                joining,
+                recorder,
+                delivery.spool,
+                snapshot=snapshot,
+                episodes=self._episodes,
+                died=self._watch.tell,
             )
             self._collecting = collecting
             opening.pop_all()  # from here on collecting closes them
         stack.callback(collecting.close)
         collecting.start()
         log.info("collecting: %s", ", ".join(spec.name for spec in chain.specs))
-        return collecting, delivery
+        return collecting
+
+    def _deliver(self, stack: ExitStack) -> Delivery:
+        """Open the spool, and begin to deliver what it holds."""
+        delivery = Delivery(self.device, self._watch.tell)
+        stack.callback(delivery.close)
+        self._delivery = delivery
+        delivery.start()
+        return delivery
 
 
-def _raise_for(failures: dict[str, str]) -> None:
-    """Say which sensors an error has ended, if any."""
-    if failures:
-        each = "; ".join(f"sensor {name!r} failed: {why}" for name, why in failures.items())
-        raise SensoriumError(f"{each}; what came before it, and from others, is recorded")
+def _raise_for(of_sensors: list[str], of_delivery: list[str]) -> None:
+    """Say what is wrong at the end, if anything is."""
+    recorded = "what came before it, and from others, is recorded"
+    clauses = [*of_sensors, *[recorded][: len(of_sensors)], *of_delivery]
+    if clauses:
+        raise SensoriumError("; ".join(clauses))

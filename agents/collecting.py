@@ -4,10 +4,12 @@ import logging
 import time
 from typing import Any
 
+from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.capture.intake import Intake
 from sensorium.agents.capture.pipeline import Pipeline, streams_of
 from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.joining import Joining
 from sensorium.agents.orders import Orders
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.sensors import Sensors
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 
 STEP_S = 0.05
 PERSIST_S = 1.0
+AFTER_READERS_S, AFTER_QUEUES_S = 2.5, 2.0
+"""Where all has to end by a time: what of it is left for what comes after the readers, and after what they queued."""
 
 
 class Collecting:
@@ -27,6 +31,7 @@ class Collecting:
     Args:
         sensors: Open; this closes them.
         chain: What becomes of their samples before they are recorded.
+        joining: What has those join that were absent, as they come.
         recorder: Where they go then, in `spool`.
         snapshot: What keeps a small picture of what was captured, if anything does.
         episodes: Stop after so many.
@@ -37,6 +42,7 @@ class Collecting:
         self,
         sensors: Sensors,
         chain: FilterChain,
+        joining: Joining,
         recorder: Recorder,
         spool: Spool,
         *,
@@ -45,6 +51,7 @@ class Collecting:
         died: Told,
     ) -> None:
         self._live = sensors.live
+        self._joining = joining
         self._recorder = recorder
         self._spool = spool
         self._snapshot = snapshot
@@ -58,23 +65,33 @@ class Collecting:
         """Begin to read the sensors."""
         self._intake.start()
 
-    def run(self, orders: Orders, seconds: float | None) -> dict[str, str]:
+    def run(self, orders: Orders, seconds: float | None) -> list[str]:
         """Collect until the sources end, enough was collected, or told to stop, and seal what is open.
 
-        Returns why, by sensor, of those that an error has ended.
+        Returns what is wrong with sensors at the end, a clause for each.
         """
         deadline_s = None if seconds is None else time.monotonic() + seconds
         while not (orders.stopped() or self._exhausted or self._enough):
             if deadline_s is not None and time.monotonic() >= deadline_s:
                 break
             self.step(orders)
-        self._intake.stop()
+        self._intake.stop(lambda: orders.left_s() < AFTER_READERS_S)
         self._obey(orders)
         while (arrival := self._intake.take(0)) is not None:
-            self._pipeline.accept(arrival)
+            if arrival.change == "opened":
+                continue  # nothing of it was read
+            if orders.left_s() > AFTER_QUEUES_S:
+                self._pipeline.accept(arrival)
+            else:
+                self._pipeline.lose(arrival)
         self._pipeline.finish()
         self._spool.flush()
-        return self._intake.failures
+        return self.complaints()
+
+    def complaints(self) -> list[str]:
+        """What is wrong with sensors, a clause for each that is away or was ended by an error."""
+        failed = [f"sensor {name!r} failed: {why}" for name, why in self._intake.failures.items()]
+        return failed + [f"sensor {name!r} is away: {why}" for name, why in self._intake.away.items()]
 
     def give_up(self) -> None:
         """End where `run` cannot go on, or a thread has died: what has no fate yet is lost, what is open is sealed."""
@@ -105,6 +122,8 @@ class Collecting:
             "streams": recorder.account.totals(),
             "episodes": recorder.created,
             "notes_dropped": recorder.notes.dropped,
+            "away": self._intake.away,
+            "absent": self._joining.absent,
         }
 
     def close(self) -> None:
@@ -122,11 +141,21 @@ class Collecting:
 
     def _take(self) -> None:
         arrival = self._intake.take(STEP_S)
-        if arrival is None:
+        if arrival is None or self._joins(arrival):
             return
         if self._snapshot is not None and arrival.block is not None:
             self._snapshot.see(arrival.block)
         self._pipeline.accept(arrival)
+
+    def _joins(self, arrival: Arrival) -> bool:
+        """Whether it says that a sensor is there which was absent; it is then taken in or refused."""
+        if arrival.change != "opened":
+            return False
+        name = arrival.sensor
+        driver = self._intake.driver(name)
+        why = self._joining.join(name, driver, self._recorder, self._pipeline, self._snapshot)
+        self._intake.admit(name, why)
+        return True
 
     def _obey(self, orders: Orders) -> None:
         for name, outcome, at_ns in orders.words():

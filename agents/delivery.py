@@ -17,6 +17,13 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.05
 NOTICE_S = 5.0
+CLOSING_S, HOPE_S = 0.75, 0.5
+"""Where all has to end by a time: what of it is left for closing; how long an ingest that is away is waited for."""
+
+
+def holds_spool(device: DeviceFile) -> bool:
+    """Whether something was ever recorded where the device file says."""
+    return (device.at(device.spool.path) / "episodes").is_dir()
 
 
 class Delivery:
@@ -63,15 +70,21 @@ class Delivery:
         for uplink in (self._uplink, *self._formers):
             uplink.start()
 
-    def drain(self, within_s: float, orders: Orders) -> bool:
-        """Wait until everything is committed and noted, at most so long or until told not to; whether it is."""
+    def drain(self, within_s: float, orders: Orders, *, while_it_moves: bool = False) -> bool:
+        """Wait until everything is committed and noted, or told not to; whether it is. At most so long, or
+        `while_it_moves` until nothing has moved for so long."""
         spool = self.spool
         begun_s = told_s = time.monotonic()
         deadline_s = begun_s + (within_s if self._uplink else 0.0)
         number = spool.between_totals().number
+        sent_bytes = -1
         while time.monotonic() < deadline_s and (spool.counts()["pending"] or self._unnoted(begun_s, told_s)):
+            if orders.left_s() < CLOSING_S or (orders.hurried and self._is_hopeless(begun_s)):
+                break
             if orders.abandoned(POLL_S):
                 break
+            if while_it_moves and sent_bytes < (moved := self._link_stats().get("sent_bytes", 0)):
+                sent_bytes, deadline_s = moved, time.monotonic() + within_s
             if number < (latest := spool.between_totals().number):
                 number, told_s = latest, time.monotonic()
         return not spool.counts()["pending"]
@@ -83,6 +96,15 @@ class Delivery:
             "ordinals": self.spool.counts(),
             "link": self._link_stats(),
         }
+
+    def complaints(self) -> list[str]:
+        """What became of episodes that should not have, a clause for each kind."""
+        found = []
+        if growing := sum(not waiting.sealed for waiting in self.spool.waiting()):
+            found.append(f"{growing} episodes in {self.spool.path} could not be sealed; the next start does that")
+        if rejected := self._link_stats().get("rejected"):
+            found.append(f"the ingest rejected {rejected} episodes; `sensorium spool {self.spool.path}` says why")
+        return found
 
     def close(self) -> None:
         """End the uplink, then close the spool; what is in it stays for the next run."""
@@ -100,6 +122,11 @@ class Delivery:
         for former in self._formers:
             stats |= {name: stats[name] + former.stats()[name] for name in ("committed", "rejected", "sent_bytes")}
         return stats
+
+    def _is_hopeless(self, begun_s: float) -> bool:
+        """Whether there is no ingest that could take anything soon."""
+        up = self._uplink is not None and self._uplink.stats()["state"] == "up"
+        return not up and time.monotonic() > begun_s + HOPE_S
 
     def _unnoted(self, begun_s: float, told_s: float) -> bool:
         """Whether a server that listens, or may do so in a moment, has still to note a discard in its ledger, or the

@@ -1,6 +1,8 @@
 """What an agent is asked to do while it runs, from any thread: words for its trigger, to stop, to wait no longer."""
 
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 
@@ -17,10 +19,13 @@ class Orders:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._abandon = threading.Event()
+        self._by_s = math.inf
         self._words: deque[Word] = deque()
 
-    def stop(self) -> None:
-        """Stop collecting."""
+    def stop(self, within_s: float | None = None) -> None:
+        """Stop collecting; with `within_s`, to have ended by then, whatever waits for delivery."""
+        if within_s is not None:
+            self._by_s = min(self._by_s, time.monotonic() + within_s)
         self._stop.set()
 
     def abandon(self) -> None:
@@ -44,3 +49,12 @@ class Orders:
     def abandoned(self, wait_s: float = 0.0) -> bool:
         """Whether to wait for nothing more; waits for it at most so long."""
         return self._abandon.is_set() or (wait_s > 0 and self._abandon.wait(wait_s))
+
+    @property
+    def hurried(self) -> bool:
+        """Whether there is a time by which to have ended."""
+        return self._by_s < math.inf
+
+    def left_s(self) -> float:
+        """Seconds until that time; without it, for ever."""
+        return max(0.0, self._by_s - time.monotonic())

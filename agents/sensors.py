@@ -1,24 +1,31 @@
-"""The sensors of a device file: all of them open, in one clock, or none."""
+"""The sensors of a device file: open in one clock; a live one that is not there yet is absent, and may come later."""
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from sensorium.agents.capture.reopening import Absent
 from sensorium.agents.device_file import DeviceFile
-from sensorium.drivers.clock import Clock
+from sensorium.agents.opening import Opener
+from sensorium.drivers.clock import Clock, live_clock
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.threads import reason
 
+log = logging.getLogger(__name__)
+
+OPEN_S = 20.0
+
 
 @dataclass(frozen=True, slots=True)
 class Sensors:
-    """Open drivers by sensor, how each was opened, and the clock that all share."""
+    """Open drivers by sensor, or what stands for an absent one; how each is opened; and the clock that all share."""
 
     drivers: Mapping[str, Driver]
-    openers: Mapping[str, Callable[[], Driver]]
+    openers: Mapping[str, Opener]
     clock: Clock
 
     @property
@@ -28,48 +35,86 @@ class Sensors:
 
     @property
     def reopen(self) -> Mapping[str, Callable[[], Driver]]:
-        """How to open a sensor again once it was lost; a recording is not, it would begin anew."""
-        return {} if self.clock.kind == "recording" else self.openers
+        """How to open a sensor again once it was lost; a recording or a world is not, it would begin anew."""
+        return self.openers if self.live else {}
 
     @property
     def specs(self) -> list[StreamSpec]:
         """Of all that they capture."""
         return [spec for driver in self.drivers.values() for spec in driver.specs]
 
+    @property
+    def absent(self) -> dict[str, str]:
+        """Why, by sensor, of those that are not there yet."""
+        return {name: driver.why for name, driver in self.drivers.items() if isinstance(driver, Absent)}
+
     def close(self) -> None:
         """Close all of them."""
         with ExitStack() as stack:
-            for driver in self.drivers.values():
+            for name, driver in self.drivers.items():
                 stack.callback(driver.close)
+                stack.callback(self.openers[name].close)
 
 
-def open_sensors(device: DeviceFile) -> Sensors:
-    """Open every sensor of the device file, in its order.
+def open_sensors(device: DeviceFile, stopped: Callable[[], bool] = lambda: False) -> Sensors:
+    """Open every sensor of the device file, in its order. One that is not there is absent, unless it is `required` or
+    of a recording or a world; so is one that takes too long, or is not open when all is `stopped`.
 
     Raises:
-        SensoriumError: one cannot be opened; those before it are closed.
-        ConfigError: they are not all in one clock; all are closed.
+        SensoriumError: one cannot be opened; all others are closed.
+        ConfigError: they are not all in one clock, or two have a stream of one name; all are closed.
     """
-    openers: dict[str, Callable[[], Driver]] = {
-        name: partial(config.open, name, device.base) for name, config in device.sensors.items()
-    }
+    openers = {name: Opener(name, partial(config.open, name, device.base)) for name, config in device.sensors.items()}
     drivers: dict[str, Driver] = {}
-    with ExitStack() as opened:
-        for name, open_driver in openers.items():
+    failed: dict[str, BaseException] = {}
+    with ExitStack() as stack:
+        for name, opener in openers.items():
+            stack.callback(opener.close)
             try:
-                drivers[name] = open_driver()
-            except SensoriumError:
-                raise
-            except Exception as error:  # a driver is anybody's code: say whose
-                raise SensoriumError(f"sensor {name!r} cannot be opened: {reason(error)}") from error
-            opened.callback(drivers[name].close)
-        sensors = Sensors(drivers, openers, _one_clock(drivers))
-        opened.pop_all()
-    return sensors
+                drivers[name] = opener.within(OPEN_S, stopped)
+            except BaseException as error:
+                if device.sensors[name].required or isinstance(error, ConfigError) or not _may_be_live(drivers):
+                    raise _of(name, error) from error
+                failed[name] = error
+            else:
+                stack.callback(drivers[name].close)
+        clock = _one_clock(drivers)
+        for name, why in failed.items():
+            # From what the world does to it a sensor may recover, from its author's mistakes only if it is a live one.
+            if not _may_be_live(drivers) or not (drivers or isinstance(why, OSError)):
+                raise _of(name, why) from why
+        check_names(drivers)
+        for name, why in failed.items():
+            log.warning("sensor %r is absent: %s; it is tried again, and joins when it is there", name, reason(why))
+        stack.pop_all()
+    there = {name: drivers[name] if name in drivers else Absent(reason(failed[name])) for name in openers}
+    return Sensors(there, openers, clock)
+
+
+def check_names(drivers: Mapping[str, Driver]) -> None:
+    """Raise `ConfigError` if two sensors have a stream of one name."""
+    owner: dict[str, str] = {}
+    for name, driver in drivers.items():
+        for spec in driver.specs:
+            if owner.setdefault(spec.name, name) != name:
+                raise ConfigError(
+                    f"sensors: {owner[spec.name]!r} and {name!r} both have a stream {spec.name!r}; rename one of them"
+                )
+
+
+def _may_be_live(drivers: Mapping[str, Driver]) -> bool:
+    return all(driver.clock.kind == "boottime" for driver in drivers.values())
+
+
+def _of(sensor: str, error: BaseException) -> BaseException:
+    """The error, so that it names its sensor."""
+    if isinstance(error, SensoriumError):
+        return error
+    return SensoriumError(f"sensor {sensor!r} cannot be opened: {reason(error)}")
 
 
 def _one_clock(drivers: Mapping[str, Driver]) -> Clock:
-    """The clock that all drivers share.
+    """The clock that all drivers share; that of live sensors if there is none.
 
     Raises:
         ConfigError: they do not.
@@ -79,6 +124,6 @@ def _one_clock(drivers: Mapping[str, Driver]) -> Clock:
     if len(kinds) > 1:
         each = ", ".join(f"{name}: {clock.kind}" for name, clock in clocks.items())
         raise ConfigError(f"sensors: all must be in one clock, got {each}; give each kind a device file of its own")
-    first = next(iter(clocks.values()))
-    states_utc = all(clock.states_utc for clock in clocks.values())
+    first = next(iter(clocks.values()), live_clock())
+    states_utc = bool(clocks) and all(clock.states_utc for clock in clocks.values())
     return Clock(kind=first.kind, boot_id=first.boot_id, states_utc=states_utc)

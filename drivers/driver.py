@@ -41,12 +41,13 @@ class DriverConfig(BaseModel):
     """What stands under `sensors:` in a device file; a driver's own model adds its fields and opens it.
 
     A model must import without the vendor's library. Its `kind` is the name of its entry point in the group
-    `sensorium.drivers`.
+    `sensorium.drivers`. Where it is `required`, nothing begins before its sensor is there; any other may come later.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
+    required: bool = False
 
     def open(self, name: str, base: Path) -> Driver:
         """Open the sensor called `name`; relative paths start at `base`, the folder of the device file.

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.errors import ConfigError
+from sensorium.threads import reason
 
 GROUP = "sensorium.drivers"
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -45,8 +46,9 @@ def model_of(group: str, kind: str, contract: type[_Model], word: str = "kind") 
         raise ConfigError(f"unknown {word} {kind!r}{nearest(kind, known)} (installed: {', '.join(sorted(known))})")
     try:
         model = known[kind].load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{group} {kind!r}: cannot import {known[kind].value}: {error}; install it again") from error
+    except Exception as error:  # importing runs what its author wrote
+        why = error if isinstance(error, ImportError | AttributeError) else reason(error)
+        raise ConfigError(f"{group} {kind!r}: cannot import {known[kind].value}: {why}; install it again") from error
     if not (isinstance(model, type) and issubclass(model, contract)):
         raise ConfigError(f"{group} {kind!r}: {known[kind].value} is not a {contract.__name__}; tell its author")
     return model

@@ -8,55 +8,30 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
-import msgspec
-
+from sensorium.agents.capture.arrival import Arrival, Change
+from sensorium.agents.capture.reopening import Absent, Nature, close_quietly, open_again
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.marks import Mark, SourceNote
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
 from sensorium.episode.device_account import DeviceAccount
-from sensorium.errors import SensoriumError, SensorLost
+from sensorium.errors import SensoriumError
 from sensorium.threads import Thread, Told, join, reason
 
 log = logging.getLogger(__name__)
 
 READ_S = 0.2
 MAX_QUEUED_BYTES = 64 << 20
-FIRST_BACKOFF_S = 0.5
-MAX_BACKOFF_S = 15.0
 SAY_EVERY_S = 10.0
-STOP_S = 10.0
-SAID_BYTES = 256
-"""More than a mark or a note takes beside its value."""
-Change = Literal["", "ended", "failed", "away", "back"]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What came from a sensor: a block, what it says, or a change. `lost` counts samples of `stream` lost before it,
-    `unheard` what it said before it and was not taken."""
-
-    sensor: str
-    order: int
-    block: Block | None = None
-    stream: str = ""
-    lost: Tally = field(default_factory=Tally)
-    change: Change = ""
-    said: Mark | SourceNote | None = None
-    unheard: int = 0
-
-    @property
-    def nbytes(self) -> int:
-        """What it counts for in the queue."""
-        note_bytes = self.said.nbytes if isinstance(self.said, SourceNote) else 0
-        return (0 if self.block is None else self.block.nbytes) + (SAID_BYTES + note_bytes) * (self.said is not None)
+STOP_S, LEAST_S = 10.0, 0.5
+POLL_S = 0.01
 
 
 @dataclass(slots=True)
 class _Sensor:
     driver: Driver
+    nature: Nature
     reopen: Callable[[], Driver] | None
     thread: Thread | None = None
     queue: deque[Arrival] = field(default_factory=deque)
@@ -65,9 +40,16 @@ class _Sensor:
     unheard: int = 0
     overruns: int = 0
     said_s: float = -SAY_EVERY_S
-    away: bool = False
     ended: bool = False
     failed: bool = False
+    why_away: str | None = None
+    admitted: bool | None = None
+    left: bool = False
+
+    @property
+    def away(self) -> bool:
+        """Whether it is not there, and may come back."""
+        return self.why_away is not None
 
 
 class Intake:
@@ -78,8 +60,9 @@ class Intake:
     same order whatever the threads do.
 
     Args:
-        drivers: The open drivers by sensor. The intake closes them.
-        reopen: How to open a sensor again after `SensorLost`, live after any error; one not in it ends with its loss.
+        drivers: The open drivers by sensor. The intake closes them. One that is `Absent` is told of as `opened` when
+            it is there, and is read once it was admitted.
+        reopen: How to open a sensor again after an error, whichever it is; one not in it ends with the first.
         account: Where what the drivers deliver, or say is lost, enters.
         died: Who is told of the death of a thread that reads or closes a sensor; what that one read has `ended`.
     """
@@ -98,7 +81,7 @@ class Intake:
         self._died = died
         self.failures: dict[str, str] = {}
         """Why, by sensor, of those that were ended by an error, or delivered what no stream can count."""
-        self._sensors = {name: _Sensor(driver, reopen.get(name)) for name, driver in drivers.items()}
+        self._sensors = {name: _Sensor(driver, Nature.of(driver), reopen.get(name)) for name, driver in drivers.items()}
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._stop = threading.Event()
@@ -131,10 +114,31 @@ class Intake:
         with self._changed:
             return all(sensor.ended and not sensor.queue for sensor in self._sensors.values())
 
-    def stop(self) -> None:
+    @property
+    def away(self) -> dict[str, str]:
+        """Why, by sensor, of those that are not there now."""
+        with self._changed:
+            away = {name: s.why_away for name, s in self._sensors.items() if s.why_away is not None}
+            return {name: why for name, why in away.items() if name not in self.failures}
+
+    def driver(self, sensor: str) -> Driver:
+        """That of a sensor, as it is open now."""
+        return self._sensors[sensor].driver
+
+    def admit(self, name: str, refused: str = "") -> None:
+        """A sensor that was `opened` may be read, or is `refused`: why."""
+        sensor = self._sensors[name]
+        with self._changed:
+            if refused:
+                self.failures[name], sensor.failed = refused, True
+            sensor.admitted = not refused
+            self._changed.notify_all()
+
+    def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Close the drivers and end the threads. What was read before can still be taken; twice is no error.
 
-        A driver that hangs in `read` or `close` is left behind after `STOP_S`.
+        A driver that hangs in `read`, `open` or `close` is left behind after `STOP_S`, or as soon as there is `hurry`:
+        what its sensor would have delivered since its last sample is said to be missed.
         """
         with self._changed:
             if self._stop.is_set():
@@ -145,7 +149,19 @@ class Intake:
             Thread(f"close-{name}", f"closes sensor {name!r}", sensor.driver.close, self._died)
             for name, sensor in self._sensors.items()
         ]
-        join([*closing, *(sensor.thread for sensor in self._sensors.values() if sensor.thread is not None)], STOP_S)
+        threads = [*closing, *(sensor.thread for sensor in self._sensors.values() if sensor.thread is not None)]
+        begun_s = time.monotonic()
+        while any(thread.alive for thread in threads) and (waited_s := time.monotonic() - begun_s) < STOP_S:
+            if waited_s > LEAST_S and hurry():
+                break
+            time.sleep(POLL_S)
+        join(threads, 0.0)
+        with self._changed:
+            for name, sensor in self._sensors.items():
+                if sensor.thread is not None and sensor.thread.alive and not sensor.ended:
+                    sensor.left = True
+                    self._tell_lost(name, sensor)
+                    sensor.queue.append(Arrival(name, next(self._order), change="away"))
 
     def _next(self) -> _Sensor | None:
         """The sensor whose head comes next; None if it is not known yet."""
@@ -162,7 +178,7 @@ class Intake:
             try:
                 read = sensor.driver.read(READ_S)
                 delivered = None if read is None else list(read)
-            except Exception as error:  # a driver is anybody's code, and its faults are its sensor's alone
+            except BaseException as error:  # a driver is anybody's code, and its faults are its sensor's alone
                 if self._stop.is_set() or not self._regain(name, sensor, error):
                     break
                 continue
@@ -172,23 +188,32 @@ class Intake:
         self._end(name, sensor)
 
     def _take_in(self, name: str, sensor: _Sensor, delivered: Sequence[object]) -> None:
-        streams = {spec.name for spec in sensor.driver.specs}
         for each in delivered:
-            if isinstance(each, Block) and each.stream not in streams:
-                self._accuse(name, f"{len(each)} samples of {each.stream!r}, which is none of its streams")
-            elif isinstance(each, Block):
-                if self._is_sound(name, sensor, each):
-                    self._put(name, sensor, each)
-            elif isinstance(each, Mark | SourceNote):
-                self._hear(name, sensor, each)
-            else:
-                sensor.unheard += 1
-                self._accuse(name, f"{type(each).__name__}, which is neither a block nor a mark nor a note")
+            try:
+                fault = self._sort(name, sensor, each)
+            except (TypeError, AttributeError, IndexError) as error:  # not even its parts are what they must be
+                fault = f"{type(each).__name__} of a wrong make ({reason(error)})"
+            if fault:
+                sensor.unheard += not isinstance(each, Block)
+                self._accuse(name, fault)
         if self._live and (sensor.lost or sensor.unheard):
             with self._changed:  # of a sensor that delivers nothing else it must not wait for the end
                 if not sensor.queue:
                     self._tell_lost(name, sensor)
                     self._changed.notify_all()
+
+    def _sort(self, name: str, sensor: _Sensor, each: object) -> str:
+        """Take one thing that a driver delivered; what it is, if that can be counted in no stream."""
+        if isinstance(each, Block):
+            if each.stream not in [spec.name for spec in sensor.nature.specs]:
+                return f"{len(each)} samples of {each.stream!r}, which is none of its streams"
+            if self._is_sound(name, sensor, each):
+                self._put(name, sensor, each)
+            return ""
+        if isinstance(each, Mark | SourceNote):
+            self._hear(name, sensor, each)
+            return ""
+        return f"{type(each).__name__}, which is neither a block nor a mark nor a note"
 
     def _accuse(self, name: str, what: str) -> None:
         """A driver delivered what can be counted in none of its streams: said once, and at the end by the exit status;
@@ -214,62 +239,74 @@ class Intake:
 
     def _is_sound(self, name: str, sensor: _Sensor, block: Block) -> bool:
         """Whether a block is as its spec says; else a driver is at fault, which must not end the others."""
-        spec = next(spec for spec in sensor.driver.specs if spec.name == block.stream)
+        spec = next(spec for spec in sensor.nature.specs if spec.name == block.stream)
         try:
             block.check(spec)
-        except ValueError as error:
+        except Exception as error:  # what it is made of is anybody's too
             log.error("sensor %r delivered what it must not, %d samples are lost: %s", name, len(block), error)
             with self._changed:
                 self._lose(sensor, block, "malformed")
             return False
         return True
 
-    def _regain(self, name: str, sensor: _Sensor, why: Exception) -> bool:
+    def _regain(self, name: str, sensor: _Sensor, why: BaseException) -> bool:
         """Close the driver and open it again, with back-off, until it is there or the intake stops.
 
-        A replay or a world that fails would fail again at the same place: it ends.
+        A replay or a world that fails would fail again at the same place: it ends, and so does one that comes back as
+        another.
         """
-        if sensor.reopen is None or not (self._live or isinstance(why, SensorLost)):
-            log.error("sensor %r has ended by an error: %s", name, reason(why))
-            log.debug("where it failed", exc_info=why)
-            self.failures[name], sensor.failed = reason(why), True
-            _close(name, sensor.driver)
+        if sensor.reopen is None:
+            return self._give_up(name, sensor, reason(why), why)
+        if not isinstance(sensor.driver, Absent):
+            log.warning("sensor %r is lost: %s", name, reason(why))
+        self._away(name, sensor, reason(why))
+        close_quietly(name, sensor.driver)
+        driver = open_again(name, sensor.reopen, self._stop, partial(setattr, sensor, "why_away"))
+        if driver is None:
             return False
-        log.warning("sensor %r is lost: %s", name, reason(why))
-        self._away(name, sensor)
-        _close(name, sensor.driver)
-        pause_s = FIRST_BACKOFF_S
-        while not self._stop.wait(pause_s):
-            try:
-                driver = sensor.reopen()
-            except Exception as error:
-                log.info("sensor %r: %s; next try in %.0f s", name, reason(error), pause_s)
-                pause_s = min(2 * pause_s, MAX_BACKOFF_S)
-                continue
-            if _content(driver) != _content(sensor.driver):
-                _close(name, driver)
-                log.error("sensor %r came back with other streams; restart the agent to record them", name)
-                return False
-            with self._changed:
-                if not self._stop.is_set():  # whose closing is of the drivers that are known then
-                    self._back(name, sensor, driver)
-                    log.warning("sensor %r is back", name)
-                    return True
-            _close(name, driver)
+        is_new, nature = isinstance(sensor.driver, Absent), Nature.of(driver)
+        if not is_new and (how := sensor.nature.differs(nature)):
+            close_quietly(name, driver)
+            return self._give_up(name, sensor, f"it came back {how}; restart the agent to record it")
+        with self._changed:
+            is_taken = not self._stop.is_set()  # whose closing is of the drivers that are known then
+            if is_taken:
+                sensor.driver, sensor.nature = driver, nature
+        if not is_taken or (is_new and not self._is_admitted(name, sensor)):
+            close_quietly(name, driver)
+            return False
+        self._back(name, sensor)
+        log.warning("sensor %r is back", name)
+        return True
+
+    def _is_admitted(self, name: str, sensor: _Sensor) -> bool:
+        """Tell that it is open, and wait for the word of who takes what comes."""
+        with self._changed:
+            sensor.queue.append(Arrival(name, next(self._order), change="opened"))
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: sensor.admitted is not None or self._stop.is_set())
+        return bool(sensor.admitted)
+
+    def _give_up(self, name: str, sensor: _Sensor, why: str, error: BaseException | None = None) -> bool:
+        """The sensor ends by an error."""
+        log.error("sensor %r has ended by an error: %s", name, why)
+        log.debug("where it failed", exc_info=error)
+        self.failures[name], sensor.failed = why, True
+        close_quietly(name, sensor.driver)
         return False
 
-    def _away(self, name: str, sensor: _Sensor) -> None:
+    def _away(self, name: str, sensor: _Sensor, why: str) -> None:
         with self._changed:
             self._tell_lost(name, sensor)
             sensor.queue.append(Arrival(name, next(self._order), change="away"))
-            sensor.away = True
+            sensor.why_away = why
             self._changed.notify_all()
 
-    def _back(self, name: str, sensor: _Sensor, driver: Driver) -> None:
-        """Called with the lock held."""
-        sensor.driver, sensor.away = driver, False
-        sensor.queue.append(Arrival(name, next(self._order), change="back"))
-        self._changed.notify_all()
+    def _back(self, name: str, sensor: _Sensor) -> None:
+        with self._changed:
+            sensor.why_away = None
+            sensor.queue.append(Arrival(name, next(self._order), change="back"))
+            self._changed.notify_all()
 
     def _put(self, name: str, sensor: _Sensor, block: Block) -> None:
         size = block.nbytes
@@ -279,6 +316,8 @@ class Intake:
                 _say_overrun(name, sensor)
                 return
             self._wait_for_room(sensor, size)
+            if sensor.left:  # nobody takes it any more
+                return
             self._account.enter(block.stream, block.lost_before + len(block))
             lost = sensor.lost.pop(block.stream, Tally())
             sensor.queue.append(Arrival(name, next(self._order), block, block.stream, lost))
@@ -289,9 +328,9 @@ class Intake:
         """Take a mark or a note, if it is sound and there is room."""
         try:
             said.check()
-            if isinstance(said, SourceNote) and said.stream not in {"", *(spec.name for spec in sensor.driver.specs)}:
+            if isinstance(said, SourceNote) and said.stream not in {"", *(spec.name for spec in sensor.nature.specs)}:
                 raise ValueError(f"note of {said.stream!r}, which is none of the sensor's streams")
-        except ValueError as error:
+        except Exception as error:  # what it is made of is anybody's too
             log.error("sensor %r said what it must not: %s", name, error)
             with self._changed:
                 sensor.unheard += 1
@@ -315,6 +354,8 @@ class Intake:
 
     def _lose(self, sensor: _Sensor, block: Block, cause: str) -> int:
         """The samples of a block that is not taken are lost, before the next of its stream; how many."""
+        if sensor.left:
+            return 0
         n = max(block.lost_before, 0) + len(block)
         self._account.enter(block.stream, n)
         sensor.lost.setdefault(block.stream, Tally()).count(cause, n)
@@ -330,14 +371,6 @@ class Intake:
             sensor.unheard = 0
 
 
-def _close(name: str, driver: Driver) -> None:
-    """Close a driver that failed; that it does not manage even this changes nothing."""
-    try:
-        driver.close()
-    except Exception as error:
-        log.error("sensor %r could not be closed: %s", name, reason(error))
-
-
 def _say_overrun(name: str, sensor: _Sensor) -> None:
     """Not for every block that is dropped."""
     now_s = time.monotonic()
@@ -350,11 +383,6 @@ def _say_overrun(name: str, sensor: _Sensor) -> None:
         name,
         sensor.overruns,
     )
-
-
-def _content(driver: Driver) -> list[StreamSpec]:
-    """What a driver's streams hold, without the rates: where they are measured, each opening finds another."""
-    return [msgspec.structs.replace(spec, rate_hz=None) for spec in driver.specs]
 
 
 def _head_ns(sensor: _Sensor) -> int:

@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sensorium.agents.capture.intake import Arrival
+from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.drivers.marks import SourceNote
@@ -48,7 +48,7 @@ class Pipeline:
     ) -> None:
         self._chain = chain
         self._recorder = recorder
-        self._streams_of = streams_of
+        self._streams_of = dict(streams_of)
         self._account = account
         self._live = live
         self._waiting: deque[_Refused] = deque()
@@ -66,6 +66,10 @@ class Pipeline:
         if sum(waiting.block.nbytes for waiting in self._waiting if waiting.block) > MAX_WAITING_BYTES:
             self._recorder.seal_all("truncated")
         return not self._recorder.full or self._recorder.open_episodes == 0
+
+    def join(self, sensor: str, streams: list[str]) -> None:
+        """What a sensor delivers comes here too."""
+        self._streams_of[sensor] = streams
 
     def accept(self, arrival: Arrival) -> None:
         """Take what came from a sensor."""
@@ -102,6 +106,14 @@ class Pipeline:
                 self._lose(made.stream, rest)
             elif rest is not None:
                 self._waiting.append(_Refused(made.stream, rest.undecoded(), Tally(), _span_ns(rest)))
+
+    def lose(self, arrival: Arrival) -> None:
+        """There is no time any more for what came from a sensor."""
+        lost = arrival.lost.copy()
+        if arrival.block is not None:
+            lost.count("sensor", arrival.block.lost_before)
+            lost.count("overrun", len(arrival.block))
+        self.accept(replace(arrival, block=None, lost=lost))
 
     def retry(self) -> bool:
         """Add what had to wait for room, in order; False if some still has to."""

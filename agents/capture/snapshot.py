@@ -91,6 +91,10 @@ class Snapshot:
         self._said = ""
         write_picture(path, self._drawn("starting", self._due_s))
 
+    def join(self, specs: Sequence[StreamSpec]) -> None:
+        """These streams are captured too."""
+        self._seen |= {spec.name: _Seen(spec) for spec in specs}
+
     def see(self, block: Block) -> None:
         """A block was captured."""
         if len(block):
@@ -113,7 +117,7 @@ class Snapshot:
     def _drawn(self, state: str, now_s: float) -> Image:
         tiles = [_tile(seen, now_s) for seen in self._seen.values()]
         lines = [tiles[first : first + _COLUMNS] for first in range(0, len(tiles), _COLUMNS)]
-        columns = min(_COLUMNS, len(tiles))
+        columns = max(1, min(_COLUMNS, len(tiles)))
         head = blank(columns * _TILE_WIDTH, _HEAD)
         write(head, f"{self._device}   {datetime.now():%Y-%m-%d %H:%M:%S}   {state}", 8, 19, size=0.5)
         return np.concatenate([head, *(_beside(line, columns) for line in lines)])

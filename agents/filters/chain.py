@@ -95,6 +95,17 @@ class FilterChain:
         """The specs of all output streams: those that were given, in their order, and then the derived ones."""
         return self._specs
 
+    def join(self, other: "FilterChain") -> None:
+        """Take over the streams of another.
+
+        Raises:
+            ConfigError: one of them has a name that is taken.
+        """
+        if taken := sorted(self._stages.keys() & other._stages.keys()):
+            raise ConfigError(f"there is a stream {taken[0]!r} already; rename the sensor")
+        self._stages |= other._stages
+        self._specs += other._specs
+
     def step(self, block: Block) -> list[Filtered]:
         """Pass one block of an input stream; the result of its stream comes first, then those derived from it."""
         left: Block | None = block

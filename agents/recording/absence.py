@@ -41,7 +41,7 @@ class Absence:
         until_ns = until_ns if self.back_ns is None else min(until_ns, self.back_ns)
         self._count_between(min(episode.start_ns, until_ns))
         start_ns, end_ns = max(self.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
-        tally = episode.place[self.spec.name]
+        tally = episode.place.get(self.spec.name)  # an episode that began before its stream joined does not tell of it
         self.account.absent(self.spec.name, self.spec.rate_hz, start_ns, end_ns, tally)
         self.away_ns = max(start_ns, end_ns)
 

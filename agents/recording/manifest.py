@@ -1,21 +1,29 @@
 """What all episodes of one run say of themselves in their OPEN: device, mission, clock, streams, and their origin."""
 
 import platform
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 
+from sensorium.agents.absent import sensor_of
 from sensorium.agents.device_file import DeviceFile
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
-from sensorium.episode.documents import FORMAT_VERSION, Mission, Open, Origin, Provenance, StreamEntry
+from sensorium.episode.documents import FORMAT_VERSION, MAX_WHY, Mission, Open, Origin, Provenance, StreamEntry
 from sensorium.errors import ConfigError
 
 _ORIGINS: dict[str, Origin] = {"boottime": "sensor", "recording": "sensor", "simulated": "simulator"}
 
 
-def manifest_of(device: DeviceFile, specs: tuple[StreamSpec, ...], clock: Clock, spool_id: str) -> Open:
-    """An OPEN in which episode, ordinal and interval are still to be filled in.
+def manifest_of(
+    device: DeviceFile,
+    specs: tuple[StreamSpec, ...],
+    clock: Clock,
+    spool_id: str,
+    absent: Mapping[str, str] | None = None,
+) -> Open:
+    """An OPEN in which episode, ordinal and interval are still to be filled in; `absent` says of sensors why they are.
 
     Raises:
         ConfigError: an encoding is for a stream that there is not, or for one that it cannot encode.
@@ -30,16 +38,27 @@ def manifest_of(device: DeviceFile, specs: tuple[StreamSpec, ...], clock: Clock,
         end_ns=0,
         mission=Mission(**device.mission.model_dump(include={"name", "domain", "priority"})),
         clock=clock,
-        streams=_entries(device, specs),
+        streams=entries_of(device, specs, absent or {}),
         provenance=Provenance(origin=_ORIGINS[clock.kind], **device.provenance.model_dump()),
         software={"sensorium": version("sensorium"), "python": platform.python_version()},
+        absent=in_brief(absent or {}),
     )
 
 
-def _entries(device: DeviceFile, specs: tuple[StreamSpec, ...]) -> tuple[StreamEntry, ...]:
+def entries_of(device: DeviceFile, specs: Sequence[StreamSpec], absent: Collection[str]) -> tuple[StreamEntry, ...]:
+    """How streams are stored. What is said of streams of sensors that are `absent` waits for them.
+
+    Raises:
+        ConfigError: an encoding is for a stream that there is not, or for one that it cannot encode.
+    """
     known = {spec.name: spec for spec in specs}
     for name in device.encodings:
-        if name not in known:
+        if name not in known and not sensor_of(device, name, absent):
             hint = nearest(name, known)
             raise ConfigError(f"encodings.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(known))})")
     return tuple(device.encodings.get(spec.name, LosslessConfig()).entry(spec) for spec in specs)
+
+
+def in_brief(absent: Mapping[str, str]) -> dict[str, str]:
+    """As an OPEN says it."""
+    return {sensor: " ".join(why.encode(errors="replace").decode().split())[:MAX_WHY] for sensor, why in absent.items()}

@@ -28,7 +28,7 @@ class Notes:
         self, episodes: Placing, place: Callable[[int], Placement], failed: Callable[[SpoolError], object]
     ) -> None:
         self._episodes = episodes
-        self._place = place
+        self.place = place
         self._failed = failed
         self._waiting: list[tuple[int, SourceNote]] = []
         self._waiting_bytes = 0
@@ -64,6 +64,9 @@ class Notes:
     def _write(self, episode: EpisodeWriter, until_ns: int) -> None:
         end_ns = min(until_ns, episode.end_ns)
         for note in self._take(lambda of, at_ns: of == episode.epoch and episode.start_ns <= at_ns < end_ns):
+            if note.stream and note.stream not in episode.place:
+                self._drop(note, "its stream is in none of its time")
+                continue
             try:
                 if not episode.note(note):
                     self._drop(note, "there are too many in its episode")
@@ -77,7 +80,7 @@ class Notes:
             return False
         if epoch < present:
             return True
-        placed = self._place(at_ns)
+        placed = self.place(at_ns)
         return placed.decided and self._episodes.is_over(epoch, at_ns, placed.until_ns)
 
     def _drop(self, note: SourceNote, why: str) -> None:

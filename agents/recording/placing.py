@@ -1,6 +1,6 @@
 """Placing: which open episode holds a stamp, and where a new one begins and at the latest ends."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from sensorium.agents.recording.unclaimed import Unclaimed
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import EpisodeSpan
 from sensorium.episode.account import Place, Tally
-from sensorium.episode.documents import Account, Open
+from sensorium.episode.documents import Account, Open, StreamEntry
 
 MAX_EPISODE_NS = 60_000_000_000
 MAX_EPISODE_BYTES = 256_000_000
@@ -34,7 +34,7 @@ class Placing:
         self,
         spool: Spool,
         manifest: Open,
-        absences: Sequence[Absence],
+        absences: Iterable[Absence],
         passed: Callable[[int, int], bool],
         *,
         max_episode_ns: int = MAX_EPISODE_NS,
@@ -43,7 +43,7 @@ class Placing:
     ) -> None:
         self._spool = spool
         self._manifest = manifest
-        self._absences = absences
+        self._absences = list(absences)
         self._passed = passed
         self._unclaimed = Unclaimed(spool.account)
         self._max_episode_ns = max_episode_ns
@@ -95,14 +95,35 @@ class Placing:
             start_ns, limit_ns = limit_ns, limit_ns + self._max_episode_ns
         return self._begin(epoch, span, start_ns, limit_ns)
 
+    def join(self, entry: StreamEntry, absence: Absence) -> None:
+        """Episodes that begin from now on have this stream too."""
+        self._manifest = msgspec.structs.replace(self._manifest, streams=(*self._manifest.streams, entry))
+        self._absences.append(absence)
+
+    def tell_absent(self, absent: Mapping[str, str]) -> None:
+        """Episodes that begin from now on say of these sensors why they are not there."""
+        self._manifest = msgspec.structs.replace(self._manifest, absent=dict(absent))
+
+    def begin_after(self, epoch: int, stamp_ns: int) -> None:
+        """None begins at or before this stamp any more."""
+        if stamp_ns > BEFORE_ALL:
+            self._sealed_until[epoch] = max(self._sealed_until.get(epoch, BEFORE_ALL), stamp_ns + 1)
+
     def count(self, stream: str, epoch: int, at_ns: int, until_ns: int, tally: Tally) -> None:
         """Count what was dropped or lost at `at_ns`, in the open episode that holds it, or in one that is yet to begin
         before `until_ns`, else between. Counts alone begin no episode."""
         episode = self.at(epoch, at_ns)
         if episode is not None and not episode.closing:
-            episode.place[stream].add(tally)
+            self._count_in(episode, stream, tally)
         else:
             self._unclaimed.put(stream, epoch, at_ns, until_ns, tally)
+
+    def _count_in(self, episode: EpisodeWriter, stream: str, tally: Tally) -> None:
+        """Of a stream that came after the episode had begun, it says nothing."""
+        if stream in episode.place:
+            episode.place[stream].add(tally)
+        else:
+            self._spool.account.between(stream, tally)
 
     def settle(self) -> None:
         """Leave between what no episode can claim any more."""

@@ -1,7 +1,7 @@
 """The recorder: every sample of a device goes to the episode whose interval holds its stamp, or its fate is counted."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -10,10 +10,10 @@ import numpy as np
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.full_spool import FullSpool
-from sensorium.agents.recording.giving_up import give_up
 from sensorium.agents.recording.notes import Notes
 from sensorium.agents.recording.piece import Piece, counts_alone
 from sensorium.agents.recording.placing import MAX_EPISODE_BYTES, MAX_EPISODE_NS, Placing
+from sensorium.agents.recording.sealing import Sealing
 from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import Command, EpisodeSpan, Trigger
@@ -21,7 +21,7 @@ from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.media import Media
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
-from sensorium.episode.documents import Open, Reason
+from sensorium.episode.documents import Open, Reason, StreamEntry
 from sensorium.errors import SpoolError
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Recorder:
         self._unheeded: set[str] = set()
         self._epoch = 0
         self._now_ns = BEFORE_ALL
-        self.sealed: list[UUID] = []
+        self._sealing = Sealing(spool, self._episodes, self._streams, self.notes, self._full)
 
     def add(self, stream: str, block: Block | None, dropped: Tally, span_ns: tuple[int, int] | None) -> Block | None:
         """Take one block; returns the rows for which the spool has no room, to be added when it has (nothing dropped).
@@ -107,6 +107,30 @@ class Recorder:
             self._trigger.passed(stream, state.passed_ns)
         self._settle()
         return rest
+
+    def join(self, entries: Sequence[StreamEntry], absent: Mapping[str, str], since_ns: int, now_ns: int) -> None:
+        """Streams of a sensor that came late: episodes that begin from now on have them, and are told who is `absent`.
+
+        What it missed since `since_ns`, when all began, until `now_ns` is lost, and how much that was is not known.
+        """
+        for entry in entries:
+            state = self._streams[entry.spec.name] = StreamState(entry, self.account)
+            state.epoch = self._epoch
+            self.account.enter(entry.spec.name, 0)
+            missed = Tally(estimated=True, lost_interval_ns=(since_ns, max(since_ns, now_ns)))
+            self.account.between(entry.spec.name, missed)
+            self._episodes.join(entry, state.absence)
+        self._episodes.tell_absent(absent)
+
+    def replace_trigger(self, trigger: Trigger) -> None:
+        """Have another trigger decide on what comes; what was decided stands."""
+        self._settle()
+        self._episodes.begin_after(self._epoch, max((s.passed_ns for s in self._streams.values()), default=BEFORE_ALL))
+        self._trigger = trigger
+        self.notes.place = trigger.place
+        for name, state in self._streams.items():
+            if state.ended or state.away:
+                trigger.ended(name)
 
     def sensor_away(self, stream: str) -> None:
         """Its sensor is gone and may come back: others do not wait for it, what it misses is estimated by its rate."""
@@ -187,22 +211,25 @@ class Recorder:
         self._drop_queues()
         self._full.insist(lambda: self.seal_all("truncated"), self._episodes)
         self.notes.stop()
-        self._end_absences()
+        self._sealing.end_absences(self._now_ns)
         self.persist()
         for name, n in self.account.held().items() if not self.open_episodes else ():
             log.error("account of %r: %d samples have no fate; this is a mistake of Sensorium's", name, n)
 
     def give_up(self) -> None:
         """The run cannot go on: seal what is open, lose what is held, and make that durable."""
-        give_up(self.account, self._episodes, lambda episode: self._seal(episode, "truncated"))
-        self._end_absences()
+        self._sealing.give_up()
+        self._sealing.end_absences(self._now_ns)
         self.persist()
 
     def seal_all(self, reason: Reason) -> None:
         """End what is open now; `reason` is for those that some stream has not passed."""
-        for episode in list(self._episodes):
-            whole = all(state.passed(episode.epoch, episode.end_ns) for state in self._streams.values())
-            self._seal(episode, "complete" if whole else reason)
+        self._sealing.seal_all(reason)
+
+    @property
+    def sealed(self) -> list[UUID]:
+        """The episodes that were sealed, in that order."""
+        return self._sealing.sealed
 
     @property
     def full(self) -> str:
@@ -255,7 +282,7 @@ class Recorder:
         for episode in self._episodes:
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
             if episode.final and (late or self._episodes.crowded or self._passed(episode.epoch, episode.end_ns)):
-                self._seal(episode, "clock_reset" if episode.reset else "complete")
+                self._sealing.seal(episode, "clock_reset" if episode.reset else "complete")
         self._episodes.settle()
 
     def _passed(self, epoch: int, end_ns: int) -> bool:
@@ -297,6 +324,9 @@ class Recorder:
                 return
             head, n = rest, int(np.searchsorted(rest.captured_ns, episode.end_ns, side="left"))
             head, rest = rest.split(n) if 0 < n < len(rest) else (rest, None)
+            if name not in episode.place:  # its sensor came after it had begun
+                self._drop(name, head, "absent")
+                continue
             episode.look(name, head)
             self._encode(state, head)
             with self._writing():
@@ -365,35 +395,3 @@ class Recorder:
     def _drop_queue(self, state: StreamState) -> None:
         while state.queue:
             self._drop(state.entry.spec.name, state.queue.popleft(), "spool_full" if self.full else "trigger")
-
-    # -- sealing --------------------------------------------------------------------------------------------------
-
-    def _seal(self, episode: EpisodeWriter, reason: Reason) -> None:
-        if reason != "complete":
-            episode.cut()
-        for state in self._streams.values():
-            state.absence.count_in(episode, episode.end_ns)
-            if state.failed and state.epoch == episode.epoch and episode.start_ns <= state.passed_ns < episode.end_ns:
-                rest_ns = (state.passed_ns + 1, max(episode.end_ns, state.passed_ns + 1))
-                episode.place[state.entry.spec.name].add(Tally(estimated=True, lost_interval_ns=rest_ns))
-                reason = "truncated" if reason == "complete" else reason
-        self.notes.seal(episode)
-        try:
-            if episode.span.discard:
-                self._spool.discard(episode.id, "discarded by hand")
-            else:
-                episode.seal(reason)
-                self.account.sealed(episode.id)
-                self.sealed.append(episode.id)
-        except SpoolError as error:
-            self._full.failed(error, self._episodes)
-            return
-        self._episodes.sealed(episode)
-
-    def _end_absences(self) -> None:
-        for state in self._streams.values():
-            state.absence.stop(max(self._now_ns, self._last_ns(state.epoch)))
-
-    def _last_ns(self, epoch: int) -> int:
-        """The last stamp of any stream."""
-        return max((state.passed_ns for state in self._streams.values() if state.epoch == epoch), default=BEFORE_ALL)

@@ -1,5 +1,6 @@
 """An actor's restarts, its end for good and a stop that takes too long, as whoever watches it is told; without Ray."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_a_restart_is_said_and_meanwhile_the_last_status_stands(
 ) -> None:
     late = ray.exceptions.GetTimeoutError("late")
     host, played = agent(monkeypatch, GONE, UP | {"episodes": 3}, GONE, late, UP | {"process": "b"})
-    assert played.placed == {"max_restarts": -1, "num_cpus": 0}
+    assert played.placed == {"max_restarts": on_ray.MAX_RESTARTS, "num_cpus": 0}
     states = [host.status()["state"] for _ in range(2)]
     assert states == ["starting", "collecting"]
     for _ in range(2):
@@ -136,3 +137,23 @@ def test_an_ingest_says_its_address_or_why_it_has_none(monkeypatch: pytest.Monke
     played.script = [UP | {"state": "failed", "failure": "ConfigError", "error": "in use", "alive": False}]
     with pytest.raises(ConfigError, match="in use"):
         host.address()
+
+
+def test_a_run_has_one_end_whatever_restarts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seconds of a run begin with its first life; a later one, which begins to count anew, is told to stop."""
+    now_s = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    played = PlayedRay(monkeypatch, UP | {"state": "starting"}, UP, GONE, UP | {"process": "b"})
+    host = RayAgent({"device": "rig-1"}, Path(), seconds=10.0, drain_s=5.0)
+    now_s[0] += 100.0
+    assert host.status()["state"] == "starting"
+    host.status()
+    now_s[0] += 9.0
+    assert host.status()["state"] == "restarting"
+    assert played.called == []
+    now_s[0] += 2.0
+    host.status()
+    host.status()
+    assert played.called == [("stop", ()), ("stop", ())], "told once, and again each time that it is asked"
+    host.stop(4.0)
+    assert played.called[-1] == ("stop", (4.0,)), "a signal is in more of a hurry"

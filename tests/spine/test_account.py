@@ -15,7 +15,7 @@ import pytest
 
 import sensorium
 from sensorium.agents.agent import Agent
-from sensorium.agents.capture import intake
+from sensorium.agents.capture import intake, reopening
 from sensorium.agents.device_file import check_device
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.spool.episode_file import EpisodeFile
@@ -193,9 +193,12 @@ def test_overrun_and_malformed_blocks_and_losses_at_the_end(house: House, monkey
 
 def test_a_sensor_away_in_the_middle_and_to_the_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.ingest()
-    monkeypatch.setattr(intake, "FIRST_BACKOFF_S", 0.3)
+    monkeypatch.setattr(reopening, "FIRST_BACKOFF_S", 0.3)
     sensors = {"steady": Script(lives=[[1000]]), "loose": Script(lives=[[50, "lost"], [50, "lost"]])}
-    found = house.delivered(house.agent(sensors, seconds=4.0))
+    agent = house.agent(sensors, seconds=4.0)
+    with pytest.raises(SensoriumError, match="sensor 'loose' is away: it is not there; what came before it"):
+        agent.run()
+    found = house.agreed(agent.status()["streams"])
     assert found["loose"].estimated
     assert found["loose"].stored == 100
     assert found["loose"].lost["away"] > 150, "the second absence lasts to the end"
@@ -266,7 +269,8 @@ def test_an_episode_that_the_server_rejects(house: House, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Store, "commit", commit)
     agent = house.agent({"sim": sim(duration_s=3.0)})
-    assert agent.run()
+    with pytest.raises(SensoriumError, match=r"the ingest rejected 1 episodes; `sensorium spool .*` says why"):
+        agent.run()
     found = house.agreed(agent.status()["streams"])
     assert found["sim.imu"] == Account(captured=300, stored=200, lost={"rejected": 100})
 

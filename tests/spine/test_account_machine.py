@@ -194,10 +194,10 @@ class AccountMachine(RuleBasedStateMachine):
             return
         if sensor.away:
             with self.intake._changed:
-                self.intake._back(name, sensor, sensor.driver)
+                self.intake._back(name, sensor)
             self.next_ns[name] = max(self.next_ns[name], self.now_ns)
         else:
-            self.intake._away(name, sensor)
+            self.intake._away(name, sensor, "unplugged")
 
     @rule(name=st.sampled_from(["imu", "cam"]), failed=st.booleans())
     def end(self, name: str, failed: bool) -> None:

@@ -26,7 +26,7 @@ def test_interrupt_seals_and_delivers(site: Site) -> None:
 
 def test_second_interrupt_does_not_wait_for_delivery(site: Site) -> None:
     device = site.device("rig-1", LIVE, 1)
-    agent = site.start("collect", device, "--local")
+    agent = site.start("collect", device, "--local", "--drain", 60)
     wait_for(lambda: len(site.spooled("rig-1")) >= 2, "two episodes")
     agent.signal(signal.SIGINT)
     wait_for(lambda: all_sealed(site), "what is open to be sealed")

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from sensorium.agents.agent import Agent
-from sensorium.agents.capture import intake
+from sensorium.agents.capture import intake, reopening
 from sensorium.agents.capture.intake import Intake
 from sensorium.agents.collecting import Collecting
+from sensorium.agents.opening import Opener
 from sensorium.agents.recording import encode
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
@@ -25,7 +26,7 @@ from sensorium.drivers.live.camera_stamps import DeviceStamps
 from sensorium.drivers.replay import replay_euroc
 from sensorium.drivers.replay.replay_euroc import ReplayEurocConfig
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.episode.documents import Seal
+from sensorium.episode.documents import Account, Seal
 from sensorium.errors import SensoriumError, SensorLost, ThreadDied
 from sensorium.hosting.actors import AgentActor
 from sensorium.hosting.local import LocalAgent
@@ -202,7 +203,7 @@ class OddDriver:
 
 
 def test_a_live_driver_that_raises_anything_is_a_lost_sensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "FIRST_BACKOFF_S", 0.05)
+    monkeypatch.setattr(reopening, "FIRST_BACKOFF_S", 0.05)
     odd = Odd()
     host = LocalAgent(device(tmp_path, sensors={"odd": odd}))
     wait_for(lambda: odd.opened == 2 and host.status()["streams"]["odd"].stored > 20, "it to deliver again")
@@ -210,6 +211,19 @@ def test_a_live_driver_that_raises_anything_is_a_lost_sensor(tmp_path: Path, mon
     wait_for(lambda: not host.status()["alive"], "the agent to end")
     assert host.status()["state"] == "done"
     assert spooled(tmp_path)["odd"] > 20
+
+
+@kills("open-")
+def test_what_opens_a_sensor_dies_and_that_one_alone_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for it; it is opened again, and joins."""
+    monkeypatch.setattr(reopening, "FIRST_BACKOFF_S", 0.05)
+    monkeypatch.setattr(Opener, "_run", only_in("open-bad", Opener._run))
+    host = LocalAgent(device(tmp_path, sensors={"bad": Odd(opened=1), "good": Odd(opened=1)}))
+    wait_for(lambda: host.status()["streams"].get("bad", Account()).stored > 20, "it to join")
+    host.stop()
+    wait_for(lambda: not host.status()["alive"], "the agent to end")
+    assert host.status()["state"] == "done"
+    assert spooled(tmp_path)["good"] > spooled(tmp_path)["bad"] > 20
 
 
 def test_a_driver_that_delivers_what_is_no_sequence_is_at_fault_alone(

@@ -1,13 +1,16 @@
 """A thread dies in a process of `collect` or `ingest`: one line says why, the exit status is 1, the data is whole."""
 
 import re
+import threading
 from pathlib import Path
 
 import psutil
 import pytest
+import ray
 
+from sensorium.hosting import on_ray
 from tests.spine.commands import Site, sim
-from tests.spine.killing import kills
+from tests.spine.killing import injected, kills
 
 INJECTION = """
 import threading
@@ -132,3 +135,18 @@ def test_an_actor_that_is_killed_is_said_and_started_again(site: Site) -> None:
     ingest.until("the ingest's actor died, and Ray has started it again", 60.0)
     ingest.until(rf"ready tcp://127\.0\.0\.1:(?!{first}\n)(\d+)\n", 60.0)
     ingest.interrupt()
+
+
+@kills("ray-end")
+def test_ray_that_cannot_be_left_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ray, "shutdown", injected)
+    on_ray.end_ray()
+    assert "thread ray-end, which leaves Ray, died of KeyError: 'injected'" in caplog.text
+    released = threading.Event()
+    monkeypatch.setattr(ray, "shutdown", released.wait)
+    monkeypatch.setattr(on_ray, "HURRY_S", 0.1)
+    on_ray.end_ray(hurry=True)
+    released.set()
+    assert "thread ray-end, which leaves Ray, did not end in time; it is left behind" in caplog.text

@@ -1,12 +1,15 @@
 """`collect` as it runs by default, under Ray: what it records arrives, and nothing of Ray is left when it has ended."""
 
+import contextlib
 import signal
+import time
 from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from tests.spine.commands import Site, sim, wait_for
+from tests.spine import odd_sensor
+from tests.spine.commands import Command, Site, sim, wait_for
 
 
 class Family:
@@ -25,6 +28,13 @@ class Family:
             except psutil.NoSuchProcess:
                 continue
         return sorted(name for each in self._seen.values() if (name := alive(each)))
+
+    def signal(self, number: int) -> None:
+        """Signal all that live, the first of them too."""
+        self.look()
+        for each in (self._root, *self._seen.values()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.send_signal(number)
 
     def end(self) -> None:
         """Kill those that live."""
@@ -85,3 +95,52 @@ def test_a_live_device_under_ray_delivers_and_leaves_nothing_running(site: Site,
     (ledger,) = site.json("ledger", "store")
     assert ledger["begun"] == ledger["committed"] == len(episodes)
     ingest.interrupt()
+
+
+def begun(site: Site, families: list[Family], *args: object) -> tuple[Command, Family]:
+    """A `collect` under Ray, with no server there, that has recorded something."""
+    device = site.device("rig-1", {"sim": sim(pace=1.0)}, 1)
+    agent = site.start("collect", device, *args)
+    family = Family(agent.process.pid)
+    families.append(family)
+    wait_for(lambda: (family.look(), len(site.spooled("rig-1")) >= 2)[1], "two episodes", timeout_s=90.0, every_s=0.2)
+    return agent, family
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
+def test_all_processes_are_told_to_end_as_systemd_does_and_what_was_open_is_sealed(
+    site: Site, families: list[Family]
+) -> None:
+    agent, family = begun(site, families)
+    begun_s = time.monotonic()
+    family.signal(signal.SIGTERM)
+    agent.wait(expect=0, timeout_s=60.0)
+    assert time.monotonic() - begun_s < 10.0, "five seconds where the machine has nothing else to do"
+    copies = site.peer("spool_peer.py", *site.spooled("rig-1"))
+    assert all(copy["sealed"] for copy in copies)
+    assert len(copies) >= 2
+    wait_for(lambda: not family.look(), "what it started to end", timeout_s=10.0, every_s=0.1)
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
+def test_nothing_outlives_a_driver_process_that_was_killed(site: Site, families: list[Family]) -> None:
+    """Daemons of Ray did so for a minute."""
+    agent, family = begun(site, families)
+    agent.kill()
+    wait_for(lambda: not family.look(), "what it started to end", timeout_s=20.0, every_s=0.1)
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
+def test_an_agent_whose_process_dies_again_and_again_is_given_up(
+    site: Site, families: list[Family], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(odd_sensor.install(site.folder)))
+    device = site.device("rig-1", {"bad": {"kind": "odd", "lives": [[30, "die"]]}})
+    agent = site.start("collect", device)
+    families.append(Family(agent.process.pid))
+    agent.wait(expect=1, timeout_s=200.0)
+    assert "the agent's actor died, and Ray has started it again" in agent.err
+    assert "the agent's actor is gone for good" in agent.err

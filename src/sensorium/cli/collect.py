@@ -18,7 +18,7 @@ from sensorium.cli.live import LiveTable
 from sensorium.cli.screen import OUT, size
 from sensorium.episode.account import summed
 from sensorium.errors import SensoriumError
-from sensorium.hosting.hosted import HostedAgent
+from sensorium.hosting.hosted import SIGNAL_S, HostedAgent
 from sensorium.hosting.local import LocalAgent
 
 REFRESH_S = 0.25
@@ -35,7 +35,12 @@ def collect(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Stop after so many episodes.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="a.b=c in place of what the file says.")] = None,
-    drain: Annotated[float, typer.Option(min=0, metavar="S", help="At the end, wait so long for delivery.")] = DRAIN_S,
+    drain: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="S", show_default="60", help="Wait so long for delivery at the end, after a signal too."
+        ),
+    ] = None,
     snap: Annotated[
         Path | None, typer.Option(metavar="F.png", help="Keep a small picture of every stream fresh in this file.")
     ] = None,
@@ -43,42 +48,52 @@ def collect(
 ) -> None:
     """Record what the sensors of DEVICE.yaml see, and deliver it.
 
-    Ends when every source has ended, on Ctrl-C, or as told; what was recorded is then delivered, and the exit status
-    is 0 if nothing is left in the spool. What is left is delivered by the next run. A second Ctrl-C does not wait for
-    delivery. In a terminal: space opens and closes an episode, x discards it, s and f close it as
-    success or failure, q drains and quits (trigger `manual`).
+    Ends when every source has ended, or as told, and waits 60 s for delivery. The exit status is then 1 if anything is
+    left in the spool, at the end a sensor is away or was ended by an error, or an episode was rejected; else 0. On
+    Ctrl-C or SIGTERM it ends within 5 s: what is open is sealed, and what is not delivered by then is so by the next
+    run; with `--drain` it waits, which a second signal ends. In a terminal: space opens and closes an episode, x
+    discards it, s and f close it as success or failure, q drains and quits (trigger `manual`).
     """
     device = load_device_file(device_file, overrides or [])
-    options: dict[str, Any] = {"seconds": seconds, "episodes": episodes, "drain_s": drain}
+    options: dict[str, Any] = {"seconds": seconds, "episodes": episodes}
+    options["drain_s"] = DRAIN_S if drain is None else drain
     options["snap"] = snap.resolve() if snap is not None else None
     failure: SensoriumError | None = None
+    status: dict[str, Any] = {"hurried": False}
     with ExitStack() as stack:
         host: HostedAgent
         if local:
+            signals = caught()
             host = LocalAgent(device, **options)
         else:
-            import ray
+            from sensorium.hosting.on_ray import RayAgent, end_ray, start_ray
 
-            from sensorium.hosting.on_ray import RayAgent, start_ray
-
+            stack.callback(lambda: end_ray(hurry=status["hurried"]))
             start_ray()
-            stack.callback(ray.shutdown)
+            signals = caught()  # not before: to start Ray takes seconds, which a signal ends
             host = RayAgent(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
         try:
-            status = watch([host], stack)[0]
+            status = watch([host], signals, stack, signal_s=SIGNAL_S if drain is None else None)[0]
         except SensoriumError as error:
             status, failure = host.last(), error
     if failure is not None:
         if status["state"] == "failed" and status["streams"]:
-            _print(status)
+            print_totals(status)
         raise failure
-    _print(status)
-    _check_waiting(status, device.ingest.url if device.ingest else None)
+    print_totals(status)
+    check_waiting(status, device.ingest.url if device.ingest else None)
 
 
-def watch(hosts: list[HostedAgent], stack: ExitStack, title: str = "") -> list[dict[str, Any]]:
-    """Show what agents do until all have ended; SIGINT and SIGTERM stop them, a second one abandons delivery."""
-    signals, stopping = _signals(), False
+def watch(
+    hosts: list[HostedAgent],
+    signals: deque[int],
+    stack: ExitStack,
+    title: str = "",
+    signal_s: float | None = SIGNAL_S,
+) -> list[dict[str, Any]]:
+    """Show what agents do until all have ended. `signals` stop them, within `signal_s` or, if that is None, once
+    all is delivered; a second one abandons delivery."""
+    stopping = False
     live = LiveTable()
     terminal = sys.stdout.isatty()
     screen = stack.enter_context(Live(console=OUT, transient=True)) if terminal else None
@@ -99,7 +114,7 @@ def watch(hosts: list[HostedAgent], stack: ExitStack, title: str = "") -> list[d
         while signals:
             signals.popleft()
             for host in hosts:
-                host.abandon() if stopping else host.stop()
+                host.abandon() if stopping else host.stop(signal_s)
             stopping = True
         if keys is not None:
             _obey(keys, hosts[0])
@@ -121,8 +136,8 @@ def _obey(keys: Keyboard, host: HostedAgent) -> None:
                 host.stop()
 
 
-def _signals() -> deque[int]:
-    """SIGINT and SIGTERM as they come; what they ask for is done by the loop that looks here."""
+def caught() -> deque[int]:
+    """SIGINT and SIGTERM as they come from now on; what they ask for is done by the loop that looks here."""
     asked: deque[int] = deque()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: asked.append(number))
@@ -137,10 +152,11 @@ def _line(status: dict[str, Any]) -> str:
         f"{status['device']}: {status['state']}, {account.captured} samples, {lost} lost, "
         f"{status['episodes']} episodes, {ordinals.get('committed', 0)} committed, "
         f"{ordinals.get('pending', 0)} waiting, spool {size(status['spool_bytes'])}"
+        + "".join(f", {name} is away" for name in status["away"])
     )
 
 
-def _print(status: dict[str, Any]) -> None:
+def print_totals(status: dict[str, Any]) -> None:
     """What became of every sample."""
     OUT.print(_line(status))
     for name, account in status["streams"].items():
@@ -149,12 +165,18 @@ def _print(status: dict[str, Any]) -> None:
             + "".join(f", {n} filtered by {rule}" for rule, n in account.filtered.items())
             + "".join(f", {n} lost ({cause})" for cause, n in account.lost.items())
         )
+    for name, why in status["away"].items():
+        OUT.print(f"  {name} is away: {why}", markup=False)
 
 
-def _check_waiting(status: dict[str, Any], url: str | None) -> None:
+def check_waiting(status: dict[str, Any], url: str | None) -> None:
     """Say what waits in the spool, which is a failure where somebody should have taken it."""
     waiting = status["ordinals"].get("pending", 0)
-    if waiting and url:
+    if waiting and url and status["hurried"]:
+        OUT.print(
+            f"{waiting} episodes wait in the spool; the next `sensorium collect` or `sensorium deliver` delivers them"
+        )
+    elif waiting and url:
         link = status["link"]
         silent = f"no ingest answered at {url}"
         why = link.get("last_error") or ("it did not commit them in time" if link.get("sessions") else silent)
@@ -162,5 +184,5 @@ def _check_waiting(status: dict[str, Any], url: str | None) -> None:
             f"{waiting} episodes ({size(status['spool_bytes'])}) remain in the spool: {why}; "
             "they are safe, and the next `sensorium collect` delivers them"
         )
-    if waiting:
+    elif waiting:
         OUT.print(f"{waiting} episodes wait in the spool: the device file names no `ingest`")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import sensorium
-from sensorium.cli.collect import watch
+from sensorium.cli.collect import caught, watch
 from sensorium.cli.screen import OUT, size, table
 from sensorium.hosting.hosted import HostedAgent
 
@@ -28,23 +28,21 @@ def demo(
     store: Annotated[Path | None, typer.Option(help="Where to put the store; else a new temporary folder.")] = None,
 ) -> None:
     """Two simulated devices with different rates deliver to one ingest, under a local Ray; then look at the result."""
-    import ray
-
-    from sensorium.hosting.on_ray import RayAgent, RayIngest, start_ray
+    from sensorium.hosting.on_ray import RayAgent, RayIngest, end_ray, start_ray
 
     folder = store.resolve() if store is not None else Path(tempfile.mkdtemp(prefix="sensorium-demo-")) / "store"
     OUT.print("starting Ray on this machine ...")
     with ExitStack() as stack:
         spools = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sensorium-demo-spools-")))
+        stack.callback(end_ray)
         start_ray()
-        stack.callback(ray.shutdown)
         ingest = RayIngest(folder, "tcp://127.0.0.1:0")
         url = ingest.address()
         OUT.print(f"ingest at {url}, devices: {', '.join(DEVICES)}")
         hosts: list[HostedAgent] = [
             RayAgent(_device(name, sim, url, spools), spools, seconds=seconds) for name, sim in DEVICES.items()
         ]
-        watch(hosts, stack, f"collecting for {seconds:.0f} s")
+        watch(hosts, caught(), stack, f"collecting for {seconds:.0f} s")
         ingest.stop()
     _show(folder)
 

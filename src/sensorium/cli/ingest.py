@@ -69,12 +69,10 @@ def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> 
 def _under_ray(
     store: Path, listen: str, keys: Path | None, insecure: bool, stop: threading.Event, stats_every: float
 ) -> None:
-    import ray
+    from sensorium.hosting.on_ray import RayIngest, end_ray, start_ray
 
-    from sensorium.hosting.on_ray import RayIngest, start_ray
-
-    start_ray()
     try:
+        start_ray()
         host = RayIngest(store.resolve(), listen, keys.resolve() if keys else None, insecure)
         _handle_signals(stop)
         address, due = "", time.monotonic() + stats_every
@@ -88,7 +86,7 @@ def _under_ray(
                 _say(json.dumps(status["stats"]))
         host.stop()
     finally:
-        ray.shutdown()
+        end_ray()
 
 
 def _handle_signals(stop: threading.Event) -> None:

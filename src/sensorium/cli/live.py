@@ -39,6 +39,7 @@ class LiveTable:
         rows = []
         for status in statuses:
             link, ordinals = status["link"], status["ordinals"]
+            away = ", ".join(f"{name} is away" for name in status["away"])
             rows.append(
                 (
                     status["device"],
@@ -49,7 +50,7 @@ class LiveTable:
                     ordinals.get("committed", 0),
                     link.get("state", "none"),
                     size(link.get("sent_bytes", 0)),
-                    status["error"] or link.get("last_error", ""),
+                    status["error"] or away or link.get("last_error", ""),
                 )
             )
         columns = ["device", "state", "episodes>", "spool>", "waiting>", "committed>", "link", "sent>", ""]

@@ -14,6 +14,7 @@ from sensorium.errors import ConfigError, SensoriumError
 MODULES = {
     "demo": "demo",
     "collect": "collect",
+    "deliver": "deliver",
     "ingest": "ingest",
     "query": "store",
     "show": "store",

@@ -13,6 +13,8 @@ from sensorium.drivers.stream import StreamSpec
 
 FORMAT_VERSION = 1
 
+MAX_WHY = 500
+Why = Annotated[str, msgspec.Meta(max_length=MAX_WHY)]
 Reason = Literal["complete", "interrupted", "truncated", "clock_reset"]
 Origin = Literal["sensor", "simulator", "model", "human", "mixed"]
 Counts = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], int], msgspec.Meta(max_length=256)]
@@ -118,6 +120,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """OPEN, record 0: the manifest. The interval is half-open, in the device's clock.
 
     `between` accounts, per stream, for samples captured since the last episode that belong to none.
+    `absent` says of sensors, by name, why they were not there; what streams they have is not known.
     """
 
     version: int
@@ -133,6 +136,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provenance: Provenance = Provenance()
     software: dict[str, str] = {}
     between: dict[str, Account] = {}
+    absent: Annotated[dict[Annotated[str, msgspec.Meta(max_length=100)], Why], msgspec.Meta(max_length=256)] = {}
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

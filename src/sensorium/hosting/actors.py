@@ -3,10 +3,12 @@
 After a crash Ray runs only `__init__` again: what must live on is begun there.
 """
 
+import contextlib
 import logging
 import secrets
+import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from sensorium.ingest.store import Store
 from sensorium.threads import Thread, Watch, reason
 
 POLL_S = 0.2
+ORPHAN_S = 3.0
 PROCESS = secrets.token_hex(8)
 """Tells this process from the one that ran an actor before a crash."""
 
@@ -30,15 +33,16 @@ class AgentActor:
         self._agent = Agent(check_device(document, Path(base)), **options)
         self._watch = Watch(lambda: None)
         self._thread = Thread("agent", "collects", self._agent.run, self._watch.tell)
+        _on_sigterm(lambda: self._agent.stop(ORPHAN_S))
 
     def status(self) -> dict[str, Any]:
         """What the agent does now; `alive` until its thread has ended; `failure` names what ended it; `process`
         is another after a crash."""
         return {**self._agent.status(), **_life(self._thread, self._watch)}
 
-    def stop(self) -> None:
-        """Seal, deliver, end."""
-        self._agent.stop()
+    def stop(self, within_s: float | None = None) -> None:
+        """Seal, deliver, end; within a time whatever waits."""
+        self._agent.stop(within_s)
 
     def abandon(self) -> None:
         """End without waiting for delivery."""
@@ -95,6 +99,13 @@ def _life(thread: Thread, watch: Watch) -> dict[str, Any]:
     if failure is None:
         return life
     return life | {"failure": type(failure).__name__, "state": "failed", "error": reason(failure)}
+
+
+def _on_sigterm(end: Callable[[], object]) -> None:
+    """Have this process end what it does instead of dying of SIGTERM, as it gets one where a service is stopped, which
+    tells all its processes. Ray's daemon dies of that, and this process a second later."""
+    with contextlib.suppress(ValueError):  # not in the main thread, which is as tests have it
+        signal.signal(signal.SIGTERM, lambda *_: end())
 
 
 def _log_to_stderr() -> None:

@@ -8,13 +8,18 @@ from sensorium.errors import SensoriumError
 
 STOP_S = 45.0
 """To seal, to end every thread and to close the spool; beside what delivery may take."""
+SIGNAL_S = 4.0
+"""What a signal leaves an agent to seal, to deliver what it can, and to end."""
+LATE_S = 0.5
+"""What it may take longer."""
 
 
 class HostedAgent(Protocol):
     """What runs an agent. Only `status` may wait, for seconds where the agent is in another process.
 
     `status` is the agent's, with `alive`; it raises what ended the agent, if that was no stop. `last` is what is known
-    of it after that: the accounts are whole if its state is `failed`.
+    of it after that: the accounts are whole if its state is `failed`. One that is to `stop` within a time ends by then,
+    or is left behind.
     """
 
     def status(self) -> dict[str, Any]: ...
@@ -23,7 +28,7 @@ class HostedAgent(Protocol):
 
     def command(self, name: Command, outcome: str = "") -> None: ...
 
-    def stop(self) -> None: ...
+    def stop(self, within_s: float | None = None) -> None: ...
 
     def abandon(self) -> None: ...
 

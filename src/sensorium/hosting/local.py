@@ -5,7 +5,7 @@ from typing import Any
 from sensorium.agents.agent import DRAIN_S, Agent
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.triggers.trigger import Command
-from sensorium.hosting.hosted import STOP_S, StopBound
+from sensorium.hosting.hosted import LATE_S, STOP_S, StopBound
 from sensorium.threads import Thread, Watch
 
 
@@ -35,10 +35,10 @@ class LocalAgent:
         """Pass on to the trigger."""
         self._agent.command(name, outcome)
 
-    def stop(self) -> None:
-        """Seal, deliver, end."""
-        self._bound.set(STOP_S + self._drain_s)
-        self._agent.stop()
+    def stop(self, within_s: float | None = None) -> None:
+        """Seal, deliver, end; within a time whatever waits."""
+        self._bound.set(STOP_S + self._drain_s if within_s is None else within_s + LATE_S)
+        self._agent.stop(within_s)
 
     def abandon(self) -> None:
         """End without waiting for delivery."""

@@ -1,7 +1,10 @@
 """Ray at the rim: it places, watches and restarts an agent or an ingest. No sample crosses Ray."""
 
+import atexit
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +16,19 @@ from sensorium import errors
 from sensorium.agents.agent import DRAIN_S
 from sensorium.agents.triggers.trigger import Command
 from sensorium.errors import SensoriumError
+from sensorium.hosting import reaper
 from sensorium.hosting.actors import AgentActor, IngestActor
-from sensorium.hosting.hosted import STOP_S, StopBound
+from sensorium.hosting.hosted import LATE_S, STOP_S, StopBound
+from sensorium.threads import Thread
 
 log = logging.getLogger(__name__)
 
 ANSWER_S = 5.0
 POLL_S = 0.1
+LEAVE_S, HURRY_S = 15.0, 1.0
+MAX_RESTARTS = 5
+"""Of an agent whose process died: one that dies again and again would do so for ever."""
+FOR_EVER = -1
 
 
 def start_ray(address: str = "local") -> None:
@@ -29,7 +38,25 @@ def start_ray(address: str = "local") -> None:
     # One BLAS thread a worker: threads that spin for small products starve capture.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     local: dict[str, Any] = {"include_dashboard": False, "num_cpus": os.cpu_count()} if address == "local" else {}
+    if local:
+        _reapers.append(subprocess.Popen([sys.executable, "-IS", reaper.__file__], stdin=subprocess.PIPE))
     ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **local)
+
+
+def end_ray(*, hurry: bool = False) -> None:
+    """Leave Ray; if `start_ray` began it, nothing of it is left some seconds later, whatever hangs there."""
+    for each in _reapers:
+        if each.stdin is not None:
+            each.stdin.close()
+    ending = Thread("ray-end", "leaves Ray", ray.shutdown, lambda _: None, stop_s=HURRY_S if hurry else LEAVE_S)
+    if not ending.join():  # its daemons have ended before it, and it asks them in vain
+        atexit.unregister(ray.shutdown)
+    while _reapers:
+        _reapers.pop().wait()
+
+
+_reapers: list["subprocess.Popen[bytes]"] = []
+"""Who ends what was begun here, should this process be killed; it knows by its standard input."""
 
 
 class RayAgent:
@@ -38,27 +65,46 @@ class RayAgent:
     def __init__(
         self, document: Mapping[str, Any], base: Path, labels: Mapping[str, str] | None = None, **options: Any
     ) -> None:
-        first = {"device": document.get("device", ""), "streams": {}, "episodes": 0, "spool_bytes": 0}
-        placed = {"label_selector": dict(labels)} if labels else {}
+        first: dict[str, Any] = {"device": document.get("device", ""), "streams": {}, "episodes": 0, "spool_bytes": 0}
+        first |= {"away": {}, "hurried": False}
+        placed: dict[str, Any] = {"label_selector": dict(labels)} if labels else {}
         arguments = dict(document), str(base), options
-        self._actor = _Actor("agent", AgentActor, arguments, first | {"ordinals": {}, "link": {}}, **placed)
+        self._actor = _Actor(
+            "agent", AgentActor, arguments, first | {"ordinals": {}, "link": {}}, MAX_RESTARTS, **placed
+        )
         self._drain_s = options.get("drain_s", DRAIN_S)
+        self._seconds: float | None = options.get("seconds")
+        self._until_s: float | None = None
 
     def status(self) -> dict[str, Any]:
         """The agent's status; raises what ended it, or that it does not end."""
-        return self._actor.status()
+        status = self._actor.status()
+        if self._seconds is not None and status["state"] != "starting":
+            self._keep_time(self._seconds)
+        return status
 
     def last(self) -> dict[str, Any]:
         """The status that the actor answered last."""
         return self._actor.last
 
+    def _keep_time(self, seconds: float) -> None:
+        """A run has one end, though an actor that was restarted begins to count anew."""
+        now_s = time.monotonic()
+        if self._until_s is None:
+            self._until_s = now_s + seconds
+        if now_s > self._until_s and not self._actor.is_told_to_end:
+            self.stop()
+
     def command(self, name: Command, outcome: str = "") -> None:
         """Pass on to the trigger."""
         self._actor.call("command", name, outcome)
 
-    def stop(self) -> None:
-        """Seal, deliver, end."""
-        self._actor.end("stop", STOP_S + self._drain_s)
+    def stop(self, within_s: float | None = None) -> None:
+        """Seal, deliver, end; within a time whatever waits."""
+        if within_s is None:
+            self._actor.end("stop", STOP_S + self._drain_s)
+        else:
+            self._actor.end("stop", within_s + LATE_S, within_s)
 
     def abandon(self) -> None:
         """End without waiting for delivery."""
@@ -70,7 +116,7 @@ class RayIngest:
 
     def __init__(self, store: Path, listen: str, keys: Path | None = None, insecure: bool = False) -> None:
         arguments = str(store), listen, str(keys) if keys else None, insecure
-        self._actor = _Actor("ingest", IngestActor, arguments, {"address": "", "stats": {}})
+        self._actor = _Actor("ingest", IngestActor, arguments, {"address": "", "stats": {}}, FOR_EVER)
 
     def status(self) -> dict[str, Any]:
         """See `IngestActor.status`; raises what ended it, or that it does not end."""
@@ -93,19 +139,25 @@ class _Actor:
     """An actor through its restarts: while Ray starts it again its last status stands, in the state `restarting`."""
 
     def __init__(
-        self, name: str, plain: type, arguments: tuple[Any, ...], first: dict[str, Any], **placed: Any
+        self,
+        name: str,
+        plain: type,
+        arguments: tuple[Any, ...],
+        first: dict[str, Any],
+        restarts: int,
+        **placed: Any,
     ) -> None:
         self._name = name
-        self._handle = ray.remote(plain).options(max_restarts=-1, num_cpus=0, **placed).remote(*arguments)
+        self._handle = ray.remote(plain).options(max_restarts=restarts, num_cpus=0, **placed).remote(*arguments)
         self.last = {**first, "state": "starting", "error": "", "alive": True}
         self._bound = StopBound(f"the {name}")
-        self._told_to = ""
+        self._told_to: tuple[Any, ...] = ()
 
     def status(self) -> dict[str, Any]:
         """What it says of itself, or last said; raises why it has failed, is gone for good, or does not end."""
         try:
             if self._told_to:  # again each time: one that was restarted meanwhile has not heard of it
-                self.call(self._told_to)
+                self.call(*self._told_to)
             before, self.last = self.last, ray.get(self._handle.status.remote(), timeout=ANSWER_S)
             if self.last["process"] != before.get("process", self.last["process"]):
                 log.warning("the %s's actor died, and Ray has started it again", self._name)
@@ -123,15 +175,20 @@ class _Actor:
             self._bound.check()
         return self.last
 
+    @property
+    def is_told_to_end(self) -> bool:
+        """Whether `end` was called."""
+        return bool(self._told_to)
+
     def call(self, method: str, *arguments: Any) -> None:
         """Call a method, without waiting for it."""
         getattr(self._handle, method).remote(*arguments)
 
-    def end(self, method: str, bound_s: float) -> None:
+    def end(self, method: str, bound_s: float, *arguments: Any) -> None:
         """Have it end by `method`, within `bound_s`."""
         self._bound.set(bound_s)
-        self._told_to = method
-        self.call(method)
+        self._told_to = method, *arguments
+        self.call(method, *arguments)
 
 
 def _named(kind: str, message: str) -> SensoriumError:

@@ -12,6 +12,7 @@ import pytest
 
 from sensorium.agents.agent import Agent
 from sensorium.agents.capture import intake
+from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.capture.intake import Intake
 from sensorium.agents.device_file import check_device
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
@@ -59,7 +60,7 @@ def changes(first: StreamSpec, second: StreamSpec) -> list[str]:
     made.start()
     said: list[str] = []
     try:
-        while said[-1:] not in (["ended"], ["block after back"]):
+        while said[-1:] not in (["failed"], ["block after back"]):
             arrival = made.take(10.0)
             assert arrival is not None, f"nothing came after {said}"
             if arrival.change:
@@ -78,7 +79,7 @@ def test_a_sensor_comes_back_whatever_rate_was_measured(measured_hz: float | Non
 
 
 def test_a_sensor_that_comes_back_as_another_is_refused() -> None:
-    assert changes(spec(100.0), spec(100.0, axes=4)) == ["away", "ended"]
+    assert changes(spec(100.0), spec(100.0, axes=4)) == ["away", "failed"]
 
 
 # ---- more than can be taken
@@ -354,7 +355,7 @@ def test_what_is_no_delivery_at_all_is_said_once_and_fails_the_run(caplog: pytes
     made = Intake({"imu": Rubbish(spec(100.0), lost=False)}, {}, fresh_account(), live=True)
     made.start()
     try:
-        taken: list[intake.Arrival] = []
+        taken: list[Arrival] = []
         while not (taken and taken[-1].change):
             arrival = made.take(10.0)
             assert arrival is not None

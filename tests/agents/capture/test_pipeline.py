@@ -7,7 +7,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from sensorium.agents.capture.intake import Arrival
+from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.capture.pipeline import Pipeline, streams_of
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.filters.rate import Rate

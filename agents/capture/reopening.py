@@ -1,0 +1,103 @@
+"""Reopening: a sensor that is not there is opened again, with back-off, until it is; what comes back is what it was."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from sensorium.drivers.clock import Clock, live_clock
+from sensorium.drivers.driver import Delivery, Driver
+from sensorium.drivers.stream import StreamSpec
+from sensorium.errors import SensorLost
+from sensorium.threads import reason
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF_S = 0.5
+MAX_BACKOFF_S = 15.0
+SAY_EVERY_TRIES = 20
+
+
+class Absent:
+    """Stands for a sensor that could not be opened yet: it is lost as soon as it is read. `why` it is not there."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.specs: tuple[StreamSpec, ...] = ()
+        self.clock: Clock = live_clock()
+
+    def read(self, timeout_s: float) -> Sequence[Delivery] | None:
+        """Raises `SensorLost`."""
+        del timeout_s
+        raise SensorLost(self.why)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def open_again(
+    name: str, open_driver: Callable[[], Driver], stop: threading.Event, failed: Callable[[str], object]
+) -> Driver | None:
+    """The sensor, as soon as it can be opened; None once `stop` is set. `failed` hears why each try came to nothing."""
+    pause_s, tries = FIRST_BACKOFF_S, 0
+    while not stop.wait(pause_s):
+        try:
+            return opened(open_driver)
+        except BaseException as error:  # a driver is anybody's code, and may raise anything
+            tries += 1
+            say = log.warning if tries % SAY_EVERY_TRIES == 0 else log.info
+            say("sensor %r: %s; next try in %.1f s", name, reason(error), pause_s)
+            failed(reason(error))
+            pause_s = min(2 * pause_s, MAX_BACKOFF_S)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """What a sensor is, as long as it is open, and each time that it is."""
+
+    specs: tuple[StreamSpec, ...]
+    clock: Clock
+
+    @classmethod
+    def of(cls, driver: Driver) -> "Nature":
+        """As the driver says.
+
+        Raises:
+            TypeError: it says no such thing. What its own members raise comes as it is.
+        """
+        nature = cls(tuple(driver.specs), driver.clock)
+        if not all(isinstance(spec, StreamSpec) for spec in nature.specs) or not isinstance(nature.clock, Clock):
+            raise TypeError(f"its driver has the streams {nature.specs!r} in the clock {nature.clock!r}")
+        return nature
+
+    def differs(self, now: "Nature") -> str:
+        """In what it came back as another, or empty. Where rates are measured, each opening finds another."""
+        if _contents(self.specs) != _contents(now.specs):
+            return "with other streams"
+        return "" if self.clock.kind == now.clock.kind else f"in another clock, {now.clock.kind}"
+
+
+def close_quietly(name: str, driver: Driver) -> None:
+    """Close a driver that failed; that it does not manage even this changes nothing."""
+    try:
+        driver.close()
+    except BaseException as error:
+        log.error("sensor %r could not be closed: %s", name, reason(error))
+
+
+def opened(open_driver: Callable[[], Driver]) -> Driver:
+    """The driver that this opens, if it says what every driver does; else it is closed, and what is wrong raised."""
+    driver = open_driver()
+    try:
+        Nature.of(driver)
+    except BaseException:
+        driver.close()
+        raise
+    return driver
+
+
+def _contents(specs: Sequence[StreamSpec]) -> list[StreamSpec]:
+    return [msgspec.structs.replace(spec, rate_hz=None) for spec in specs]

@@ -1,0 +1,220 @@
+"""How an agent ends: what is wrong with sensors or episodes then, and a time by which it has to have ended."""
+
+import itertools
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sensorium.agents.agent import Agent
+from sensorium.agents.capture import reopening
+from sensorium.agents.collecting import AFTER_QUEUES_S, AFTER_READERS_S
+from sensorium.agents.device_file import check_device
+from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.spool.inspect import inspect_spool
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.documents import Seal
+from sensorium.errors import SensoriumError
+from tests.agents.building import records_in
+from tests.spine.commands import wait_for
+from tests.spine.odd_sensor import OddConfig
+
+
+@pytest.fixture(autouse=True)
+def _again(monkeypatch: pytest.MonkeyPatch) -> None:
+    OddConfig.opened.clear()
+    monkeypatch.setattr(reopening, "FIRST_BACKOFF_S", 0.05)
+
+
+def odd(*lives: list[int | str], **more: Any) -> OddConfig:
+    return OddConfig(kind="odd", lives=list(lives) or [[100_000]], **more)
+
+
+def agent(tmp_path: Path, sensors: dict[str, Any], options: dict[str, Any] | None = None, **parts: Any) -> Agent:
+    document = {
+        "device": "rig",
+        "spool": {"path": "spool"},
+        "sensors": sensors,
+        "trigger": {"kind": "interval", "length_s": 60},
+        **parts,
+    }
+    return Agent(check_device(document, tmp_path), **(options or {}))
+
+
+def seals(tmp_path: Path) -> list[Seal]:
+    found = []
+    for path in sorted((tmp_path / "spool" / "episodes").glob("*.episode")):
+        closing = records_in(path)[-1].header
+        assert isinstance(closing, Seal), "it is sealed"
+        found.append(closing)
+    return found
+
+
+def started(made: Agent) -> threading.Thread:
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    return thread
+
+
+def samples(made: Agent, stream: str, n: int) -> None:
+    def enough() -> bool:
+        account = made.status()["streams"].get(stream)
+        return account is not None and account.stored >= n
+
+    wait_for(enough, f"{n} samples of {stream}")
+
+
+# -- whatever a source raises ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("raised", ["ValueError", "OSError", "SystemExit", "KeyboardInterrupt", "MemoryError"])
+def test_a_live_sensor_comes_back_from_any_error(tmp_path: Path, raised: str) -> None:
+    sensor = odd([30, f"raise:{raised}"], ["open:raise:" + raised], ["open:raise:TypeError"], [40, "end"])
+    made = agent(tmp_path, {"imu": sensor})
+    assert not made.run(), "nobody takes what it recorded; but nothing is wrong with the sensor at the end"
+    assert made.status()["streams"]["imu"].stored == 70
+    assert made.status()["streams"]["imu"].estimated, "what it missed is said"
+    assert sensor.opened["imu"] == 4
+
+
+def test_one_that_is_away_at_the_end_is_said(tmp_path: Path) -> None:
+    made = agent(
+        tmp_path, {"imu": odd([30, "raise:ValueError"], ["open:raise:OSError"]), "good": odd()}, {"seconds": 1}
+    )
+    with pytest.raises(SensoriumError, match=r"^sensor 'imu' is away: (OS|Value)Error: injected; what came before it"):
+        made.run()
+    (seal,) = seals(tmp_path)
+    assert seal.account["imu"].lost["away"] > 20
+    assert seal.account["good"].lost == {}
+
+
+@pytest.mark.parametrize("clock", ["recording", "simulated"])
+def test_a_recording_or_a_world_ends_with_any_error(tmp_path: Path, clock: str) -> None:
+    bad, good = odd([30, "raise:SystemExit"], clock=clock), odd([100], clock=clock)
+    with pytest.raises(SensoriumError, match=r"^sensor 'bad' failed: SystemExit: injected; what came before it"):
+        agent(tmp_path, {"bad": bad, "good": good}).run()
+    assert (bad.opened["bad"], good.opened["good"]) == (1, 1)
+    (seal,) = seals(tmp_path)
+    assert seal.rows == {"bad": 30, "good": 100}
+    assert seal.account["bad"].estimated, "what it would have delivered"
+
+
+def test_one_that_comes_back_as_another_ends_and_is_said(tmp_path: Path) -> None:
+    lives: list[list[int | str]] = [[30, "raise:ValueError"], [30]]
+
+    class Other(OddConfig):
+        def open(self, name: str, base: Path) -> Any:
+            opened = super().open(name, base)
+            if self.opened[name] == 2:
+                opened.specs = (StreamSpec(name=name, modality="test", dtype="float64", shape=(4,)),)
+            return opened
+
+    made = agent(tmp_path, {"imu": Other(kind="odd", lives=lives), "good": odd()}, {"seconds": 1.5})
+    with pytest.raises(
+        SensoriumError, match=r"^sensor 'imu' failed: it came back with other streams; restart the agent"
+    ):
+        made.run()
+    (seal,) = seals(tmp_path)
+    assert (seal.rows["imu"], seal.account["imu"].lost["away"] > 30) == (30, True)
+    assert seal.rows["good"] > 50, "the other goes on"
+
+
+def test_what_is_delivered_of_a_wrong_make_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Careless(OddConfig):
+        def open(self, name: str, base: Path) -> Any:
+            opened = super().open(name, base)
+            read = opened.read
+            wrong: Any = itertools.cycle([None, [1, 2], "text", object()])
+
+            def careless(timeout_s: float) -> Any:
+                good: Any = read(timeout_s)
+                return [*good, Block(name, next(wrong), wrong)]
+
+            monkeypatch.setattr(opened, "read", careless)
+            return opened
+
+    made = agent(tmp_path, {"imu": Careless(kind="odd", lives=[[100_000]])}, {"seconds": 0.5})
+    with pytest.raises(SensoriumError, match="sensor 'imu' failed: it delivered Block of a wrong make"):
+        made.run()
+    account = made.status()["streams"]["imu"]
+    assert account.stored > 20
+    assert account.balances
+
+
+# -- a time by which to have ended -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("then", ["sleep", "hang"])
+def test_a_read_that_never_returns_is_left_behind_and_its_loss_counted(tmp_path: Path, then: str) -> None:
+    stuck = odd([30, then], hangs_in_close=True)
+    made = agent(tmp_path, {"stuck": stuck, "good": odd()})
+    thread = started(made)
+    samples(made, "stuck", 25)
+    samples(made, "good", 150)
+    begun_s = time.monotonic()
+    made.stop(3.0)
+    thread.join(10.0)
+    assert not thread.is_alive()
+    assert time.monotonic() - begun_s < 4.0
+    assert made.status()["state"] == "done"
+    (seal,) = seals(tmp_path)
+    assert seal.rows["stuck"] == 30
+    missed = seal.account["stuck"].lost["away"]
+    assert seal.account["stuck"].estimated
+    assert missed == pytest.approx(seal.rows["good"] - 30, abs=30)
+    assert all(account.balances for account in made.status()["streams"].values())
+
+
+class Slow(FilterConfig[None]):
+    """As one that finds too much to do."""
+
+    kind: str = "slow"
+    step_s: float
+
+    def start(self, spec: StreamSpec) -> None:
+        return None
+
+    def step(self, state: None, block: Block) -> tuple[None, Block | None]:
+        time.sleep(self.step_s)
+        return None, block
+
+
+def test_what_there_is_no_time_for_is_lost_and_counted(tmp_path: Path) -> None:
+    made = agent(tmp_path, {"imu": odd()}, filters={"imu": [Slow(step_s=0.1)]})
+    thread = started(made)
+    samples(made, "imu", 10)
+    wait_for(lambda: made.status()["streams"]["imu"].captured > 100, "a queue")
+    made.stop(AFTER_READERS_S - AFTER_QUEUES_S)  # that time has passed already
+    thread.join(10.0)
+    account = made.status()["streams"]["imu"]
+    assert account.balances
+    assert account.lost["overrun"] > 50
+    (seal,) = seals(tmp_path)
+    assert seal.account["imu"] == account
+
+
+def test_nobody_is_waited_for_where_no_ingest_answers(tmp_path: Path) -> None:
+    made = agent(tmp_path, {"imu": odd()}, ingest={"url": "tcp://127.0.0.1:1"})
+    thread = started(made)
+    samples(made, "imu", 10)
+    begun_s = time.monotonic()
+    made.stop(4.0)
+    thread.join(10.0)
+    assert time.monotonic() - begun_s < 3.0
+    status = made.status()
+    assert (status["state"], status["hurried"], status["ordinals"]["pending"]) == ("done", True, 1)
+    seals(tmp_path)
+    assert inspect_spool(tmp_path / "spool")["counts"]["pending"] == 1
+
+
+def test_a_signal_while_it_waits_for_delivery_ends_that(tmp_path: Path) -> None:
+    made = agent(tmp_path, {"imu": odd([50, "end"])}, ingest={"url": "tcp://127.0.0.1:1"})
+    thread = started(made)
+    wait_for(lambda: made.status()["state"] == "draining", "the source to end")
+    begun_s = time.monotonic()
+    made.stop(4.0)
+    thread.join(10.0)
+    assert time.monotonic() - begun_s < 3.0
+    assert made.status()["state"] == "done"

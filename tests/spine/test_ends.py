@@ -1,0 +1,113 @@
+"""How the command `collect` ends on signals and with sensors that are away: its exit status, and what it says."""
+
+import fcntl
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.spine import odd_sensor
+from tests.spine.commands import Command, Site, sim, wait_for
+from tests.spine.test_deaths_commands import balanced
+
+BOUND_S = 5.5
+"""Five seconds, and what a test needs to see that they are over."""
+
+
+@pytest.fixture
+def odd(site: Site, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What stands under `sensors:` for a sensor that does as it is told."""
+    monkeypatch.setenv("PYTHONPATH", str(odd_sensor.install(site.folder)))
+    return lambda *lives, **more: {"kind": "odd", "lives": list(lives), **more}
+
+
+def ends(command: Command, number: int, expect: int) -> None:
+    """Signal it; it ends within five seconds."""
+    begun_s = time.monotonic()
+    command.signal(number)
+    command.wait(expect, timeout_s=30.0)
+    assert time.monotonic() - begun_s < BOUND_S
+
+
+def sealed(site: Site, name: str = "rig-1") -> list[Any]:
+    copies: list[Any] = site.peer("spool_peer.py", *site.spooled(name))
+    assert all(copy["sealed"] for copy in copies)
+    return copies
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_with_no_server_there_seals_and_ends(site: Site, number: int) -> None:
+    device = site.device("rig-1", {"sim": sim(pace=1.0)}, 1)
+    agent = site.start("collect", device, "--local")
+    wait_for(lambda: len(site.spooled("rig-1")) >= 2, "two episodes")
+    ends(agent, number, expect=0)
+    assert len(sealed(site)) >= 2
+    assert "wait in the spool; the next `sensorium collect` or `sensorium deliver` delivers them" in agent.out
+    balanced(agent.out)
+
+
+def test_a_read_that_never_returns_does_not_keep_the_process(site: Site, odd: Any) -> None:
+    device = site.device("rig-1", {"stuck": odd([50, "hang"], hangs_in_close=True), "good": odd([100_000])}, 1)
+    agent = site.start("collect", device, "--local")
+    wait_for(lambda: len(site.spooled("rig-1")) >= 3, "more than a second")
+    ends(agent, signal.SIGTERM, expect=0)
+    sealed(site)
+    assert balanced(agent.out)["stuck"]["lost (away)"] > 10
+    assert "thread read-stuck, which reads sensor 'stuck', did not end in time; it is left behind" in agent.err
+
+
+def test_a_sensor_that_is_away_at_the_end_makes_exit_1(site: Site, odd: Any) -> None:
+    sensors = {"bad": odd([30, "raise:ValueError"], ["open:raise:TypeError"]), "good": odd([100_000])}
+    command = site.run("collect", site.device("rig-1", sensors), "--local", "--seconds", 2, expect=1)
+    (line,) = [line for line in command.err.splitlines() if line.startswith("sensorium: ")]
+    assert "sensor 'bad' is away: " in line
+    assert balanced(command.out)["good"]["stored"] > 100
+    sealed(site)
+
+
+def test_a_told_wait_holds_for_signals_too(site: Site) -> None:
+    device = site.device("rig-1", {"sim": sim(pace=1.0)}, 1)
+    agent = site.start("collect", device, "--local", "--drain", 1.5)
+    wait_for(lambda: site.spooled("rig-1"), "an episode")
+    begun_s = time.monotonic()
+    agent.signal(signal.SIGTERM)
+    agent.wait(expect=1)
+    assert time.monotonic() - begun_s > 1.5
+    assert "remain in the spool: no ingest answered" in agent.err
+
+
+# -- deliver -----------------------------------------------------------------------------------------------------------
+
+
+def test_deliver_delivers_and_leaves_the_sensors_alone(site: Site, odd: Any) -> None:
+    site.run("collect", site.device("rig-1", {"sim": sim(duration_s=3.0)}), "--local")
+    assert len(sealed(site)) == 3
+    device = site.device("rig-1", {"odd": odd(["open:die"])}, 1)
+    says = ("3 episodes", "remain in the spool: no ingest answered at tcp://127.0.0.1:1")
+    site.refused("deliver", device, "--drain", 0.5, expect=1, says=says)
+    waiting = site.start("deliver", device)
+    wait_for(lambda: waiting.running and lock_held(site), "it to hold the spool")
+    ends(waiting, signal.SIGTERM, expect=0)
+    ingest, port = site.ingest()
+    command = site.run("deliver", site.device("rig-1", {"odd": odd(["open:die"])}, port))
+    assert "3 committed, 0 waiting" in command.out
+    assert site.spooled("rig-1") == []
+    assert len(site.json("query", "store")) == 3
+    ingest.interrupt()
+
+
+def lock_held(site: Site) -> bool:
+    with (site.folder / "spool-rig-1" / "lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_deliver_says_what_is_missing(site: Site) -> None:
+    site.refused("deliver", site.device("rig-1", {"sim": sim()}), expect=2, says=("names no `ingest`",))
+    says = ("nothing was ever recorded there", "spool.path")
+    site.refused("deliver", site.device("rig-1", {"sim": sim()}, 1), expect=1, says=says)
+    assert not (site.folder / "spool-rig-1").exists()
