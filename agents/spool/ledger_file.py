@@ -1,6 +1,7 @@
 """The SQLite file under a spool's ledger: whole changes, which are on disk when they are made, or not made at all."""
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 import msgspec
 
 from sensorium.errors import SpoolError, SpoolFull
+
+SHARED_BYTES = 1 << 16
 
 
 class LedgerFile:
@@ -21,6 +24,7 @@ class LedgerFile:
         columns: SQL of columns of the table `episodes` that are added where they are missing.
 
     Raises:
+        SpoolFull: there is no room to open it.
         SpoolError: it cannot be used.
     """
 
@@ -40,8 +44,9 @@ class LedgerFile:
                 self._db.close()
                 raise
         except sqlite3.Error as error:
-            kind = SpoolFull if _is_full(error) else SpoolError
-            raise kind(f"{path}: cannot be used as a ledger: {error}; move it away to begin a new one") from error
+            if _is_full(error, path):
+                raise SpoolFull(f"{path}: cannot be opened: {error}; make room on its file system") from error
+            raise SpoolError(f"{path}: cannot be used as a ledger: {error}; move it away to begin a new one") from error
 
     def close(self) -> None:
         """Close it; twice is no error."""
@@ -79,7 +84,7 @@ class LedgerFile:
                 yield self._db
                 self._db.execute("COMMIT")
             except sqlite3.Error as error:
-                kind = SpoolFull if _is_full(error) else SpoolError
+                kind = SpoolFull if _is_full(error, self.path) else SpoolError
                 raise kind(f"{self.path}: {error}; nothing was changed") from error
             finally:
                 # SQLite may have rolled back by itself, and where not even that can be done there is nothing to say.
@@ -93,5 +98,12 @@ def note(change: sqlite3.Connection, key: str, document: object) -> None:
     change.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, msgspec.msgpack.encode(document)))
 
 
-def _is_full(error: sqlite3.Error) -> bool:
-    return "full" in str(error)
+def _is_full(error: sqlite3.Error, path: Path) -> bool:
+    """Whether there is no room; of the memory that SQLite shares beside its file it says only that it failed."""
+    if "full" in str(error):
+        return True
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return isinstance(error, sqlite3.OperationalError) and disk.f_bavail * disk.f_frsize < SHARED_BYTES

@@ -1,5 +1,6 @@
 """No room: the spool's quota, a full disk under the spool, a full disk under the store. Nothing good is lost."""
 
+import contextlib
 import itertools
 import subprocess
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from sensorium.agents.spool.spool import Spool
+from tests.agents.building import begin, commit
 from tests.spine.commands import Command, Mount, Site, sim
 
 pytestmark = pytest.mark.timeout(300)
@@ -73,3 +76,26 @@ def test_full_disk_under_the_store(site: Site, mount: Mount) -> None:
     agent.wait()
     everything_arrived(site, agent)
     ingest.interrupt()
+
+
+def test_a_disk_that_is_full_at_the_start(tmp_path: Path, mount: Mount) -> None:
+    """What was open when the device went down on it is sealed, and can be sent: for that there is the reserve."""
+    mount(tmp_path / "small", "8m")
+    path = tmp_path / "small" / "spool"
+    spool = Spool(path, "rig")
+    for _ in range(2):
+        begin(spool)
+    spool.close()
+    with (tmp_path / "small" / "full").open("wb", buffering=0) as full, contextlib.suppress(OSError):
+        while True:
+            full.write(bytes(4096))
+    spool = Spool(path, "rig")
+    try:
+        assert [(waiting.ordinal, waiting.sealed) for waiting in spool.waiting()] == [(0, True), (1, True)]
+        assert commit(spool, spool.waiting()[0].episode)
+        assert spool.counts() == {"pending": 1, "committed": 1, "discarded": 0}
+        (tmp_path / "small" / "full").unlink()
+        assert commit(spool, spool.waiting()[0].episode)
+        assert (path / "reserve").exists(), "there is room for it again"
+    finally:
+        spool.close()
