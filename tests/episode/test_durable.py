@@ -171,3 +171,66 @@ def test_whole_changes_are_synced_in_their_order(tmp_path: Path, monkeypatch: py
         disk.calls.clear()
         change()
         assert [name for name in disk.calls if name in order] == order, what
+
+
+# -- relative to an open folder ----------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_was_moved_is_written_where_it_is(tmp_path: Path) -> None:
+    """And nothing is made where it was, or above it."""
+    (tmp_path / "disk" / "held").mkdir(parents=True)
+    at = durable.open_folder(tmp_path / "disk" / "held")
+    (tmp_path / "disk").rename(tmp_path / "moved")
+    durable.make_folder(Path("a/b"), dir_fd=at)
+    durable.close(durable.create(Path("a/new"), dir_fd=at))
+    made = durable.write_synced(Path("a/b/one"), b"1", dir_fd=at)
+    durable.replace(Path("two"), Path("a/t"), [[b"2"]], dir_fd=at)
+    published = durable.publish(Path("three"), b"3", Path("a"), dir_fd=at)
+    assert durable.publish(Path("three"), b"x", Path("a"), dir_fd=at) is None
+    durable.add_line(Path("lines"), b"4", dir_fd=at)
+    durable.rename(Path("a/b"), Path("b"), dir_fd=at)
+    durable.link(Path("two"), Path("a/two"), dir_fd=at)
+    durable.remove(Path("a/new"), dir_fd=at)
+    assert durable.names(Path("a"), dir_fd=at) == ["two"]
+    assert durable.look("b/one", dir_fd=at) == (made, 1, False)
+    assert durable.look(Path("three"), dir_fd=at) == (published, 1, False)
+    seen = durable.look("b", dir_fd=at)
+    assert seen is not None
+    assert seen.is_folder
+    assert durable.look("b/one/no", dir_fd=at) is None
+    assert durable.read_whole(Path("lines"), dir_fd=at) == b"\n4"
+    fd = durable.reopen(Path("two"), dir_fd=at)
+    durable.write_at(fd, b"22", 0)
+    durable.cut(fd, 1)
+    durable.close(fd)
+    durable.remove_tree(Path("a"), dir_fd=at)
+    durable.close(at)
+    here = tmp_path / "moved" / "held"
+    held = {str(path.relative_to(here)): path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    assert held == {"b/one": b"1", "two": b"2", "three": b"3", "lines": b"\n4"}
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+
+
+def test_a_folder_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
+    (tmp_path / "held").mkdir()
+    at = durable.open_folder(tmp_path / "held")
+    (tmp_path / "held").rmdir()
+    for make in (durable.make_folder, durable.add_folder, durable.create, durable.reopen):
+        with pytest.raises(FileNotFoundError):
+            make(Path("a"), dir_fd=at)
+    durable.close(at)
+    assert not list(tmp_path.iterdir())
+
+
+def test_removing_a_tree_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep" / "link").symlink_to(tmp_path / "other")
+    durable.remove_tree(tmp_path / "tree")
+    durable.remove_tree(tmp_path / "tree")
+    assert [path.name for path in tmp_path.rglob("*")] == ["other", "file"]
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match=r"Not a directory|symbolic"):
+        durable.remove_tree(tmp_path / "link")
+    assert (tmp_path / "other" / "file").exists()

@@ -28,6 +28,27 @@ CHANGES: dict[str, tuple[Change, dict[str, bytes]]] = {
     "begin a file of lines": (lambda at: durable.add_line(at / "fresh", b"1"), {"fresh": b"\n1"}),
     "make a folder": (lambda at: durable.make_folder(at / "a" / "b"), {"a/": b"", "a/b/": b""}),
 }
+RELATIVE: dict[str, Callable[[int], object]] = {
+    "publish": lambda at: durable.publish(Path("fresh"), b"whole", Path(), dir_fd=at),
+    "replace": lambda at: durable.replace(Path("old"), Path("new"), [[b"the ", b"new"]], dir_fd=at),
+    "add a line": lambda at: durable.add_line(Path("lines"), b"2", dir_fd=at),
+    "begin a file of lines": lambda at: durable.add_line(Path("fresh"), b"1", dir_fd=at),
+    "make a folder": lambda at: durable.make_folder(Path("a/b"), dir_fd=at),
+}
+
+
+def under(change: Callable[[int], object]) -> Change:
+    """The same change, by a descriptor of the folder."""
+
+    def changed(root: Path) -> None:
+        at = durable.open_folder(root)
+        change(at)
+        durable.close(at)
+
+    return changed
+
+
+CHANGES |= {f"{what}, in an open folder": (under(change), CHANGES[what][1]) for what, change in RELATIVE.items()}
 
 
 @pytest.mark.parametrize("what", CHANGES)
@@ -52,9 +73,9 @@ def test_a_whole_change_is_made_or_not(tmp_path: Path, monkeypatch: pytest.Monke
     assert seen[0] == before
     assert seen[-1] == before | after, "it returned"
     steps = [before, before | after]
-    if what == "make a folder":
+    if what.startswith("make a folder"):
         steps.insert(1, before | {"a/": b""})
-    if what == "begin a file of lines":
+    if what.startswith("begin a file of lines"):
         steps.insert(1, before | {"fresh": b""})
     assert [state for state in seen if state not in steps] == []
 

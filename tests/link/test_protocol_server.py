@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.errors import PeerViolation
+from sensorium.errors import PeerViolation, StoreError
 from sensorium.link import wire
 from sensorium.link.server.credit import QUANTUM_BYTES, CreditPool
 from sensorium.link.server.jobs import Begin, Commit, Drop, NoteDiscards
@@ -411,3 +411,62 @@ def commit_under_way(peer: Peer) -> Transfer:
     peer.say(wire.Sealed(session=peer.session, episode=(1).to_bytes(16, "big"), size=1000, digest=bytes(32)))
     assert [type(job) for job in peer.link.take_jobs()] == [Commit]
     return transfer
+
+
+def test_a_store_that_cannot_say_what_it_holds_is_busy_and_ends_no_session() -> None:
+    trouble: list[str] = []
+
+    def stored(_: object) -> None:
+        if trouble:
+            raise StoreError(trouble[0])
+
+    counter = itertools.count(100)
+    peer = Peer(ServerLink(stored, lambda: next(counter), lambda: 0))
+    peer.hello()
+    peer.offer(1)
+    peer.do_begins()
+    trouble.append("the disk is away")
+    answers = peer.offer(2)
+    (error,) = [m for m in answers if isinstance(m, wire.Error)]
+    assert (error.code, error.reason, error.episode) == ("busy", "the disk is away", (2).to_bytes(16, "big"))
+    assert error.retry_s > 0
+    assert [m for m in peer.offer(1, size=2 << 20) if isinstance(m, wire.Error)] == [], "that is under way already"
+    assert peer.data(1000) is not None
+    trouble.clear()
+    assert not [m for m in peer.offer(2) if isinstance(m, wire.Error)]
+    assert [type(job) for job in peer.link.take_jobs()][-1] is Begin
+
+
+def test_what_an_earlier_run_accepted_is_not_asked_for() -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer(size=1000, recoveries=2)
+    (begin,) = [job for job in peer.link.take_jobs() if isinstance(job, Begin)]
+    assert (begin.owner, begin.size, begin.recoveries) == (("rig-1", "s", 1), 1000, 2)
+    peer.link.arrivals.begun(begin.episode, 0, 700, 2)
+    (want,) = [message for _, message in peer.link.take_messages() if isinstance(message, wire.Want)]
+    assert want.offset == 700
+    transfer = peer.link.arrivals.by_episode[(1).to_bytes(16, "big")]
+    peer.link.poll(0)
+    assert peer.data(300, offset=700) is transfer
+    peer.link.written(transfer, peer.session, 300, 0)
+    peer.say(
+        wire.Sealed(session=peer.session, episode=(1).to_bytes(16, "big"), size=1000, digest=bytes(32), recoveries=2)
+    )
+    assert [type(job) for job in peer.link.take_jobs()] == [Commit]
+
+
+@pytest.mark.parametrize("change", [{"recoveries": 3}, {"size": 600}])
+def test_what_an_earlier_run_accepted_of_what_has_changed_is_begun_anew(change: dict[str, int]) -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer(size=1000, recoveries=2)
+    (begin,) = [job for job in peer.link.take_jobs() if isinstance(job, Begin)]
+    peer.offer(**{"size": 1000, "recoveries": 2} | change)
+    peer.link.arrivals.begun(begin.episode, 0, 700, 2)
+    (again,) = [job for job in peer.link.take_jobs() if isinstance(job, Begin)]
+    assert (again.size, again.recoveries) != (begin.size, begin.recoveries)
+    assert not [message for _, message in peer.link.take_messages() if isinstance(message, wire.Want)]
+    peer.link.arrivals.begun(again.episode, 0)
+    (want,) = [message for _, message in peer.link.take_messages() if isinstance(message, wire.Want)]
+    assert want.offset == 0
