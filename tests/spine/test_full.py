@@ -80,7 +80,7 @@ def test_full_disk_under_the_store(site: Site, mount: Mount) -> None:
 
 def test_a_disk_that_is_full_at_the_start(tmp_path: Path, mount: Mount) -> None:
     """What was open when the device went down on it is sealed, and can be sent: for that there is the reserve."""
-    mount(tmp_path / "small", "8m")
+    mount(tmp_path / "small", "16m")
     path = tmp_path / "small" / "spool"
     spool = Spool(path, "rig")
     for _ in range(2):
