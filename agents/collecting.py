@@ -15,6 +15,7 @@ from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.sensors import Sensors
 from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import boottime_ns
+from sensorium.episode.account import Tally
 from sensorium.threads import Told
 
 log = logging.getLogger(__name__)
@@ -57,12 +58,14 @@ class Collecting:
         self._snapshot = snapshot
         self._episodes = episodes
         self._persist_due_s = 0.0
+        self._begun_ns = 0
         self._intake = Intake(sensors.drivers, sensors.reopen, spool.account, live=self._live, died=died)
         ends = streams_of({name: driver.specs for name, driver in sensors.drivers.items()}, chain.specs)
         self._pipeline = Pipeline(chain, recorder, ends, spool.account, live=self._live)
 
     def start(self) -> None:
         """Begin to read the sensors."""
+        self._begun_ns = boottime_ns()
         self._intake.start()
 
     def run(self, orders: Orders, seconds: float | None) -> list[str]:
@@ -85,6 +88,7 @@ class Collecting:
             else:
                 self._pipeline.lose(arrival)
         self._pipeline.finish()
+        self._tell_never_there()
         self._spool.flush()
         return self.complaints()
 
@@ -156,6 +160,14 @@ class Collecting:
         why = self._joining.join(name, driver, self._recorder, self._pipeline, self._snapshot)
         self._intake.admit(name, why)
         return True
+
+    def _tell_never_there(self) -> None:
+        """A live sensor that was open, and is gone without ever having delivered, has missed all of it."""
+        account = self._spool.account
+        silent = {stream for stream, told in account.totals().items() if not told.captured}
+        for stream in self._intake.missing() & silent if self._live else ():
+            account.between(stream, Tally(estimated=True, lost_interval_ns=(self._begun_ns, boottime_ns())))
+        self._recorder.persist()
 
     def _obey(self, orders: Orders) -> None:
         for name, outcome, at_ns in orders.words():

@@ -125,6 +125,11 @@ class Intake:
         """That of a sensor, as it is open now."""
         return self._sensors[sensor].driver
 
+    def missing(self) -> set[str]:
+        """The streams of sensors that are away, or were left behind."""
+        gone = [sensor for sensor in self._sensors.values() if sensor.away or sensor.left]
+        return {spec.name for sensor in gone for spec in sensor.nature.specs}
+
     def admit(self, name: str, refused: str = "") -> None:
         """A sensor that was `opened` may be read, or is `refused`: why."""
         sensor = self._sensors[name]

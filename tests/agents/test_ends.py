@@ -1,7 +1,7 @@
 """How an agent ends: what is wrong with sensors or episodes then, and a time by which it has to have ended."""
 
+import contextlib
 import itertools
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sensorium.agents.agent import Agent
-from sensorium.agents.capture import reopening
+from sensorium.agents.capture import intake, reopening
 from sensorium.agents.collecting import AFTER_QUEUES_S, AFTER_READERS_S
 from sensorium.agents.device_file import check_device
 from sensorium.agents.filters.filter import FilterConfig
@@ -18,6 +18,7 @@ from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.documents import Seal
 from sensorium.errors import SensoriumError
 from tests.agents.building import records_in
+from tests.agents.running import fails, samples, started
 from tests.spine.commands import wait_for
 from tests.spine.odd_sensor import OddConfig
 
@@ -52,20 +53,6 @@ def seals(tmp_path: Path) -> list[Seal]:
     return found
 
 
-def started(made: Agent) -> threading.Thread:
-    thread = threading.Thread(target=made.run)
-    thread.start()
-    return thread
-
-
-def samples(made: Agent, stream: str, n: int) -> None:
-    def enough() -> bool:
-        account = made.status()["streams"].get(stream)
-        return account is not None and account.stored >= n
-
-    wait_for(enough, f"{n} samples of {stream}")
-
-
 # -- whatever a source raises ------------------------------------------------------------------------------------------
 
 
@@ -80,11 +67,8 @@ def test_a_live_sensor_comes_back_from_any_error(tmp_path: Path, raised: str) ->
 
 
 def test_one_that_is_away_at_the_end_is_said(tmp_path: Path) -> None:
-    made = agent(
-        tmp_path, {"imu": odd([30, "raise:ValueError"], ["open:raise:OSError"]), "good": odd()}, {"seconds": 1}
-    )
-    with pytest.raises(SensoriumError, match=r"^sensor 'imu' is away: (OS|Value)Error: injected; what came before it"):
-        made.run()
+    made = agent(tmp_path, {"imu": odd([30, "raise:ValueError"], ["open:raise:OSError"]), "good": odd()})
+    fails(made, 100, "^sensor 'imu' is away: (OS|Value)Error: injected; what came before it")
     (seal,) = seals(tmp_path)
     assert seal.account["imu"].lost["away"] > 20
     assert seal.account["good"].lost == {}
@@ -111,11 +95,8 @@ def test_one_that_comes_back_as_another_ends_and_is_said(tmp_path: Path) -> None
                 opened.specs = (StreamSpec(name=name, modality="test", dtype="float64", shape=(4,)),)
             return opened
 
-    made = agent(tmp_path, {"imu": Other(kind="odd", lives=lives), "good": odd()}, {"seconds": 1.5})
-    with pytest.raises(
-        SensoriumError, match=r"^sensor 'imu' failed: it came back with other streams; restart the agent"
-    ):
-        made.run()
+    made = agent(tmp_path, {"imu": Other(kind="odd", lives=lives), "good": odd()})
+    fails(made, 150, "^sensor 'imu' failed: it came back with other streams; restart the agent to record it; what came")
     (seal,) = seals(tmp_path)
     assert (seal.rows["imu"], seal.account["imu"].lost["away"] > 30) == (30, True)
     assert seal.rows["good"] > 50, "the other goes on"
@@ -135,10 +116,9 @@ def test_what_is_delivered_of_a_wrong_make_costs_itself_alone(tmp_path: Path, mo
             monkeypatch.setattr(opened, "read", careless)
             return opened
 
-    made = agent(tmp_path, {"imu": Careless(kind="odd", lives=[[100_000]])}, {"seconds": 0.5})
-    with pytest.raises(SensoriumError, match="sensor 'imu' failed: it delivered Block of a wrong make"):
-        made.run()
-    account = made.status()["streams"]["imu"]
+    made = agent(tmp_path, {"good": Careless(kind="odd", lives=[[100_000]])})
+    fails(made, 30, "sensor 'good' failed: it delivered Block of a wrong make")
+    account = made.status()["streams"]["good"]
     assert account.stored > 20
     assert account.balances
 
@@ -161,10 +141,29 @@ def test_a_read_that_never_returns_is_left_behind_and_its_loss_counted(tmp_path:
     assert made.status()["state"] == "done"
     (seal,) = seals(tmp_path)
     assert seal.rows["stuck"] == 30
-    missed = seal.account["stuck"].lost["away"]
-    assert seal.account["stuck"].estimated
-    assert missed == pytest.approx(seal.rows["good"] - 30, abs=30)
+    account = seal.account["stuck"]
+    assert account.estimated
+    assert account.lost_interval_ns is not None
+    missed_ns = account.lost_interval_ns[1] - account.lost_interval_ns[0]
+    assert missed_ns >= (150 - 30) * 10_000_000, "since its last sample, while the other went on"
+    assert account.lost == {"away": missed_ns // 10_000_000}
     assert all(account.balances for account in made.status()["streams"].values())
+
+
+@pytest.mark.parametrize("word", ["raise:ValueError", "sleep"])
+def test_one_that_never_delivered_has_missed_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setattr(intake, "STOP_S", 0.3)
+    never = odd([word], ["open:raise:OSError"], hangs_in_close=word == "sleep")
+    made = agent(tmp_path, {"never": never, "good": odd()}, {"seconds": 0.5})
+    with contextlib.suppress(SensoriumError):  # that it is away, where it is; one that hangs is silent
+        made.run()
+    account = made.status()["streams"]["never"]
+    assert (account.captured, account.estimated) == (0, True)
+    began_ns, ended_ns = account.lost_interval_ns or (0, 0)
+    assert ended_ns - began_ns >= 500_000_000
+    assert inspect_spool(tmp_path / "spool")["between_totals"]["never"]["estimated"]
 
 
 class Slow(FilterConfig[None]):
