@@ -10,6 +10,7 @@ from sensorium.agents.orders import Orders
 from sensorium.agents.spool.hardware import hardware_words
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.uplink import Uplink
+from sensorium.errors import SpoolError
 from sensorium.link.keys import pair, server_key
 from sensorium.threads import Told
 
@@ -78,7 +79,7 @@ class Delivery:
         deadline_s = begun_s + (within_s if self._uplink else 0.0)
         number = spool.between_totals().number
         sent_bytes = -1
-        while time.monotonic() < deadline_s and (spool.counts()["pending"] or self._unnoted(begun_s, told_s)):
+        while time.monotonic() < deadline_s and self._waits(begun_s, told_s):
             if orders.left_s() < CLOSING_S or (orders.hurried and self._is_hopeless(begun_s)):
                 break
             if orders.abandoned(POLL_S):
@@ -127,6 +128,14 @@ class Delivery:
         """Whether there is no ingest that could take anything soon."""
         up = self._uplink is not None and self._uplink.stats()["state"] == "up"
         return not up and time.monotonic() > begun_s + HOPE_S
+
+    def _waits(self, begun_s: float, told_s: float) -> bool:
+        """Whether something is still to be delivered, or to be noted; so it is while the disk is in trouble."""
+        try:
+            return bool(self.spool.counts()["pending"] or self._unnoted(begun_s, told_s))
+        except SpoolError as error:
+            log.error("%s", error)
+            return True
 
     def _unnoted(self, begun_s: float, told_s: float) -> bool:
         """Whether a server that listens, or may do so in a moment, has still to note a discard in its ledger, or the

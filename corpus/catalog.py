@@ -224,13 +224,18 @@ class Catalog:
             key = list(between_totals.primary_key)
             connection.execute(statement.on_conflict_do_update(index_elements=key, set_=latest))
 
-    def saw_spool(self, device: str, spool_id: str, oldest: int, next_ordinal: int) -> None:
-        """Remember the range of ordinals that a device last said it had given out."""
+    def saw_spool(self, device: str, spool_id: str, oldest: int, next_ordinal: int) -> int:
+        """Remember the range of ordinals that a device last said it had given out; the next one that was known of."""
+        ours = (ledger.c.device == device) & (ledger.c.spool_id == spool_id)
+        told = (spools.c.device == device) & (spools.c.spool_id == spool_id)
         statement = insert(spools).values(device=device, spool_id=spool_id, oldest=oldest, next_ordinal=next_ordinal)
         furthest = sa.func.max(spools.c.next_ordinal, statement.excluded.next_ordinal)  # a copy may be behind
         seen = {"oldest": statement.excluded.oldest, "next_ordinal": furthest}
         with self._writing, self._transaction() as connection:
+            settled = connection.execute(sa.select(sa.func.max(ledger.c.ordinal)).where(ours)).scalar()
+            known = connection.execute(sa.select(spools.c.next_ordinal).where(told)).scalar()
             connection.execute(statement.on_conflict_do_update(index_elements=list(spools.primary_key), set_=seen))
+        return max(0 if known is None else int(known), 0 if settled is None else int(settled) + 1)
 
     def episode(self, episode: uuid.UUID) -> dict[str, Any] | None:
         """The columns of one episode."""

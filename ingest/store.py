@@ -235,9 +235,21 @@ class Store:
             self._folder.check()
 
     def saw_spool(self, device: str, spool_id: str, oldest: int, next_ordinal: int) -> None:
-        """Remember which ordinals a device says it has given out; this alone is not in a rebuilt catalog."""
+        """Remember which ordinals a device says it has given out; this alone is not in a rebuilt catalog.
+
+        A spool that was further before has come back from a backup, or is a copy: that is said.
+        """
         with store_errors(self.path):
-            self.catalog.saw_spool(device, spool_id, oldest, next_ordinal)
+            known = self.catalog.saw_spool(device, spool_id, oldest, next_ordinal)
+        if next_ordinal < known:
+            log.error(
+                "device %r: spool %s says that its next ordinal is %d, and was at %d before: it was restored from a"
+                " backup, or copied; what is recorded in it anew will be a conflict: start it with a fresh spool.path",
+                device,
+                spool_id,
+                next_ordinal,
+                known,
+            )
 
     def quarantine(self, assembly: Assembly, why: str) -> Path:
         """Set an episode aside for a person to look at; the oldest make room beyond 32. Returns its folder."""

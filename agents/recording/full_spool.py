@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 MARGIN_BYTES = 1 << 16
 """For the headers of what is written meanwhile."""
-LAST_PAUSES_S = (0.1,) * 25
+LAST_PAUSES_S = (0.1,) * 20
 
 
 class FullSpool:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.1
 RETRY_S = 1.0
-LAST_TRY_S = 2.5
+LAST_TRY_S = 1.0
 """How long a disk in trouble is tried again at the end: what is not on disk then is only as good as after a crash."""
 
 

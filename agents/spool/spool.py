@@ -300,7 +300,7 @@ class Spool:
         return self._ledger.probes_around(boot_id, start_ns, end_ns)
 
     def close(self) -> None:
-        """Sync, end the sync thread, let go of the folder, and try a disk in trouble for 2.5 s. Twice is no error."""
+        """Sync, end the sync thread, let go of the folder, and try a disk in trouble for 1 s. Twice is no error."""
         with self._state:
             if self._closed:
                 return

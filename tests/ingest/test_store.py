@@ -105,6 +105,23 @@ def test_what_may_not_be_committed(made: Any, tmp_path: Path) -> None:
         assert sensorium.open(tmp_path).query() == []
 
 
+def test_a_spool_that_has_gone_back_is_said_to(made: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Store.open(tmp_path) as store:
+        for next_ordinal in (0, 6, 6, 9):
+            store.saw_spool("rig-1", "spool-a", 0, next_ordinal)
+        store.saw_spool("rig-1", "spool-b", 0, 0)
+        store.saw_spool("rig-2", "spool-a", 0, 0)
+        assert not caplog.messages
+        store.saw_spool("rig-1", "spool-a", 0, 7)
+        assert "spool spool-a says that its next ordinal is 7, and was at 9 before" in caplog.text
+        (line, *_) = sensorium.open(tmp_path).ledger("rig-1")
+        assert line.next_ordinal == 9
+        caplog.clear()
+        commit(store, made)  # its ordinal is 0
+        store.saw_spool("rig-1", made.manifest.spool_id, 0, 0)
+        assert "was restored from a backup, or copied" in caplog.text
+
+
 def test_a_discard_gives_way_to_a_commit_and_is_rebuilt(made: Any, make_episode: Any, tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         store.discarded("rig-1", "spool-a", [0, 1, 2], "evicted")

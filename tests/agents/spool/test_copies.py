@@ -1,12 +1,14 @@
 """A spool that was copied, restored or moved: it knows by what the hardware says, and no episode becomes a conflict."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from sensorium.agents.spool.hardware import Words, hardware_words
+from sensorium.agents.spool.inspect import inspect_spool
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account, Seal
@@ -272,3 +274,25 @@ def test_files_whose_ledger_was_lost_go_under_the_id_that_they_name(tmp_path: Pa
         assert isinstance(records_in(file)[-1].header, Seal)
     finally:
         again.close()
+
+
+def test_a_ledger_of_before_is_read_and_goes_on(tmp_path: Path) -> None:
+    """One that has neither former ids nor what is set aside."""
+    committed, pending, growing = used(tmp_path, {})
+    database = sqlite3.connect(tmp_path / "ledger.sqlite")
+    for column in ("aside", "spool_id", "spool_ordinal"):
+        database.execute(f"ALTER TABLE episodes DROP COLUMN {column}")
+    database.execute("DELETE FROM meta WHERE key IN ('hardware', 'former')")
+    database.commit()
+    database.close()
+    before = inspect_spool(tmp_path)
+    assert [each["episode"] for each in before["episodes"]] == [str(pending), str(growing)]
+    assert all(each["file"] for each in before["episodes"])
+    spool = Spool(tmp_path, "rig", hardware=machine(tmp_path / "a", "SN-1"))
+    try:
+        assert spool.spool_id == before["spool_id"]
+        assert [(each.episode, each.ordinal) for each in spool.waiting()] == [(pending, 1), (growing, 2)]
+        assert sealed(spool) != committed
+        assert spool.ordinals() == (1, 4)
+    finally:
+        spool.close()
