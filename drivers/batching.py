@@ -2,13 +2,13 @@
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 
 import numpy as np
 
 from sensorium.drivers.pacing import Due, Source
-from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
+from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec, loss_alone
 
 BLOCK_NS = 50_000_000
 """Blocks of sampled streams span at most this much time (one sample at least), as a live driver would batch them."""
@@ -38,19 +38,35 @@ def estimate_rate_hz(stamps: Stamps) -> float | None:
     return float(f"{1e9 / interval_ns:.4g}") if interval_ns > 1 else None
 
 
-def rows_source(stream: str, captured_ns: Stamps, data: Samples, lost_before: Stamps) -> Source:
+def rows_source(
+    spec: StreamSpec,
+    captured_ns: Stamps,
+    data: Samples,
+    lost_before: Stamps,
+    lost_at: Sequence[tuple[int, int]] = (),
+) -> Source:
     """A source over a whole stream in memory: `captured_ns` int64 [n], `data` [n, ...], `lost_before` int64 [n + 1].
 
-    `lost_before[i]` samples are missing just before row i, `lost_before[n]` after the last. A loss begins a new block.
+    `lost_before[i]` samples are missing just before row i, `lost_before[n]` after the last, beside those of `lost_at`,
+    (row that follows, stamp). A loss begins a new block.
     """
-    starts = {start for start, _ in batches(captured_ns)} | set(np.flatnonzero(lost_before).tolist()) - {len(data)}
-    bounds = [*sorted(starts), len(data)]
-    last_ns = 0
-    for start, stop in itertools.pairwise(bounds):
-        last_ns = int(captured_ns[stop - 1])
-        yield last_ns, Block(stream, captured_ns[start:stop], data[start:stop], int(lost_before[start]))
-    if lost_before[-1]:
-        yield last_ns, Block(stream, captured_ns[:0], data[:0], int(lost_before[-1]))
+    losses = Losses(spec)
+    placed: dict[int, list[int]] = {}
+    for row, at_ns in lost_at:
+        placed.setdefault(row, []).append(at_ns)
+    starts = {start for start, _ in batches(captured_ns)} | set(np.flatnonzero(lost_before).tolist()) | placed.keys()
+    for start, stop in itertools.pairwise([*sorted(starts - {len(data)}), len(data)]):
+        for at_ns in placed.get(start, ()):
+            losses.lose(1, at_ns)
+        losses.lose(int(lost_before[start]), None)
+        lost, alone = losses.before(int(captured_ns[start]))
+        yield from alone
+        yield int(captured_ns[stop - 1]), Block(spec.name, captured_ns[start:stop], data[start:stop], lost)
+        losses.passed(int(captured_ns[stop - 1]))
+    for at_ns in placed.get(len(data), ()):
+        losses.lose(1, at_ns)
+    losses.lose(int(lost_before[-1]), None)
+    yield from losses.rest()
 
 
 def to_the_end(read: Iterator[Due], end: Callable[[], Iterable[Due]]) -> Source:
@@ -80,9 +96,9 @@ class Batcher:
             self._start_ns = stamp_ns
         self._rows[stream].add(stamp_ns, sample)
 
-    def lose(self, stream: str, count: int = 1) -> None:
-        """`count` samples of `stream` are missing here."""
-        self._rows[stream].lose(count)
+    def lose(self, stream: str, count: int = 1, at_ns: int | None = None) -> None:
+        """`count` samples of `stream` are missing here; they had the stamp `at_ns`, if that can be told."""
+        self._rows[stream].losses.lose(count, at_ns)
 
     def flush(self) -> list[Due]:
         """Everything gathered so far."""
@@ -90,40 +106,83 @@ class Batcher:
 
     def end(self) -> list[Due]:
         """Everything gathered so far, and the losses that no sample follows."""
-        return self.flush() + [due for rows in self._rows.values() for due in rows.end()]
+        return self.flush() + [due for rows in self._rows.values() for due in rows.losses.rest()]
+
+
+class Losses:
+    """Of one stream: what is missing since its last row, until the next one, or the end, tells where it belongs.
+
+    A stamp is taken at its word between the rows around it, so that one which cannot be right moves nothing else.
+    """
+
+    def __init__(self, spec: StreamSpec) -> None:
+        self._spec = spec
+        self._unplaced = 0
+        self._placed: list[tuple[int, int]] = []
+        self._last_ns: int | None = None
+
+    def lose(self, count: int, at_ns: int | None) -> None:
+        """`count` samples are missing here, with the stamp `at_ns`, if that can be told."""
+        if at_ns is None or not abs(at_ns) < 2**63:
+            self._unplaced += count
+        else:
+            self._placed.append((at_ns, count))
+
+    def __bool__(self) -> bool:
+        return bool(self._unplaced or self._placed)
+
+    def before(self, stamp_ns: int) -> tuple[int, list[Due]]:
+        """How many are missing just before a row at `stamp_ns`, and those that have a stamp of their own."""
+        lost, alone = self._unplaced, self._alone(stamp_ns)
+        self._unplaced, self._placed = 0, []
+        return lost, alone
+
+    def passed(self, stamp_ns: int) -> None:
+        """A row with this stamp has come."""
+        self._last_ns = stamp_ns
+
+    def rest(self) -> list[Due]:
+        """What no row follows."""
+        lost, alone = self._unplaced, self._alone(None)
+        due_ns = max((due for due, _ in alone), default=self._last_ns or 0)
+        self._unplaced, self._placed = 0, []
+        return [*alone, *([(due_ns, loss_alone(self._spec, lost))] if lost else [])]
+
+    def _alone(self, limit_ns: int | None) -> list[Due]:
+        alone: list[Due] = []
+        due_ns = self._last_ns
+        for at_ns, count in self._placed:
+            at_ns = at_ns if self._last_ns is None else max(at_ns, self._last_ns)
+            at_ns = at_ns if limit_ns is None else min(at_ns, limit_ns)
+            due_ns = at_ns if due_ns is None else max(due_ns, at_ns)
+            alone.append((due_ns, loss_alone(self._spec, count, at_ns)))
+        return alone
 
 
 class _Rows:
     def __init__(self, spec: StreamSpec) -> None:
+        self.losses = Losses(spec)
         self._spec = spec
         self._stamps: list[int] = []
         self._samples: list[object] = []
         self._lost_before = 0
-        self._lost = 0
         self._last_ns = 0
         self._cut: list[Due] = []
 
     def add(self, stamp_ns: int, sample: object) -> None:
-        if self._lost or (self._stamps and stamp_ns < self._last_ns):
+        if self.losses or (self._stamps and stamp_ns < self._last_ns):
             self._close()
-            self._lost_before, self._lost = self._lost, 0
+            self._lost_before, alone = self.losses.before(stamp_ns)
+            self._cut += alone
         self._stamps.append(stamp_ns)
         self._samples.append(sample)
         self._last_ns = stamp_ns
-
-    def lose(self, count: int) -> None:
-        self._lost += count
+        self.losses.passed(stamp_ns)
 
     def take(self) -> list[Due]:
         self._close()
         taken, self._cut = self._cut, []
         return taken
-
-    def end(self) -> list[Due]:
-        if not self._lost:
-            return []
-        none = np.empty((0, *self._spec.shape), self._spec.dtype)
-        return [(self._last_ns, Block(self._spec.name, np.empty(0, np.int64), none, self._lost))]
 
     def _close(self) -> None:
         if self._stamps:

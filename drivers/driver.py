@@ -20,7 +20,8 @@ class Driver(Protocol):
     `specs` and `clock` never change while it is open. `read` waits at most `timeout_s` (plus a bound that the driver
     states) and returns what has arrived, `()` if nothing has, or `None` once the source has ended for good: blocks, and
     beside them marks and notes (`sensorium.drivers.marks`). Stamps of a stream never step back but when the clock was
-    reset. What the driver knows it missed is in `Block.lost_before`.
+    reset. What the driver knows it missed is in `Block.lost_before`, and where, if
+    it can tell, in `Block.lost_at_ns`: between the stamps of the samples around it.
     A sensor that is gone raises `SensorLost`; after it only `close` may be called. One thread reads; `close` may be
     called twice, from any thread, ends every thread and descriptor that the driver opened, and makes a `read` that
     waits return soon.

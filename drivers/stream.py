@@ -92,7 +92,8 @@ class Block:
     `captured_ns` is int64 [n] in the device's clock. `content` is the samples, [n, *spec.shape] of `spec.dtype`, or n
     encoded items of them; `data` and `pixels` are the samples either way. `sensor_ns` is the sensor's own counter,
     int64 [n], where the spec says so. `lost_before` samples are missing just before the first; a block with no samples
-    reports a loss alone. `scores`, float64 [n] by name, are what filters have said of each.
+    reports a loss alone, and may say with `lost_at_ns` which stamp they would have had: it belongs to the episode that
+    holds it. `scores`, float64 [n] by name, are what filters have said of each.
     """
 
     stream: str
@@ -101,6 +102,7 @@ class Block:
     lost_before: int = 0
     sensor_ns: Stamps | None = None
     scores: Mapping[str, Scores] = field(default_factory=dict)
+    lost_at_ns: int | None = None
 
     def __len__(self) -> int:
         return len(self.captured_ns)
@@ -153,6 +155,7 @@ class Block:
             lost_before,
             None if self.sensor_ns is None else self.sensor_ns[rows],
             {name: values[rows] for name, values in self.scores.items()},
+            self.lost_at_ns if lost_before else None,
         )
 
     def check(self, spec: StreamSpec) -> None:
@@ -167,6 +170,8 @@ class Block:
                 raise ValueError(f"block of {spec.name!r}: got {got}, expected {expected}")
         if self.lost_before < 0:
             raise ValueError(f"block of {spec.name!r}: lost_before is {self.lost_before}")
+        if self.lost_at_ns is not None and not (not n and self.lost_before and abs(self.lost_at_ns) < 2**63):
+            raise ValueError(f"block of {spec.name!r}: lost_at_ns is of a block that reports a loss alone")
         if n > 1 and bool((self.captured_ns[1:] < self.captured_ns[:-1]).any()):
             raise ValueError(f"block of {spec.name!r}: stamps step back inside the block")
         if (self.sensor_ns is not None) != spec.has_sensor_ns and n:
@@ -184,6 +189,12 @@ class Block:
             media.check(spec.dtype, spec.shape, spec.color_order)
         except ValueError as error:
             raise ValueError(f"block of {spec.name!r}: {error}") from error
+
+
+def loss_alone(spec: StreamSpec, lost: int, at_ns: int | None = None) -> Block:
+    """A block that reports a loss of `spec`, at a stamp where that is known."""
+    none = np.empty((0, *spec.shape), spec.dtype)
+    return Block(spec.name, np.empty(0, np.int64), none, lost, lost_at_ns=at_ns)
 
 
 def _shrunk(picture: Samples, shrink: int) -> Samples:

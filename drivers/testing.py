@@ -38,6 +38,8 @@ class DriverTests:
     """Samples of each stream, by its name after `dut.` (or `dut`), of a source that ends."""
     expected_lost: dict[str, int] | None = None
     """Samples of each stream that the driver must report missing, of a source that ends."""
+    expected_lost_at: dict[str, list[int]] | None = None
+    """The stamps of those, as far as the driver can tell them; by default they are not looked at."""
     expected_marks: Sequence[Mark] | None = None
     """The marks of a source that ends."""
 
@@ -78,6 +80,7 @@ class DriverTests:
             sums: list[int] = []
             blocks, _ = self._read_all(driver, self.reads, sums)
             last: dict[str, int] = {}
+            lost_ns: dict[str, int] = {}
             for block in blocks:
                 assert block.stream in specs, f"a block of {block.stream!r}, which no spec announces"
                 block.check(specs[block.stream])
@@ -85,6 +88,11 @@ class DriverTests:
                 if len(block):
                     assert block.captured_ns[0] >= last.get(block.stream, block.captured_ns[0]), "stamps step back"
                     last[block.stream] = int(block.captured_ns[-1])
+                    told = lost_ns.pop(block.stream, block.captured_ns[0])
+                    assert block.captured_ns[0] >= told, "a sample before a loss that came before it"
+                elif block.lost_at_ns is not None:
+                    assert block.lost_at_ns >= last.get(block.stream, block.lost_at_ns), "a loss before what came"
+                    lost_ns[block.stream] = max(block.lost_at_ns, lost_ns.get(block.stream, block.lost_at_ns))
             assert set(last) == set(specs), f"streams that delivered nothing: {set(specs) - set(last)}"
             assert [_checksum(block) for block in blocks] == sums, "a block changed after it was delivered"
         finally:
@@ -126,13 +134,18 @@ class DriverTests:
         assert ended, "the source did not end"
         rows: Counter[str] = Counter()
         lost: Counter[str] = Counter()
+        lost_at: dict[str, list[int]] = {}
         for block in blocks:
             stream = block.stream.removeprefix(f"{NAME}.")
             rows[stream] += len(block)
             lost[stream] += block.lost_before
+            if block.lost_at_ns is not None:
+                lost_at.setdefault(stream, []).extend([block.lost_at_ns] * block.lost_before)
         if self.expected_rows is not None:
             assert rows == self.expected_rows
         assert +lost == Counter(self.expected_lost or {})
+        if self.expected_lost_at is not None:
+            assert lost_at == self.expected_lost_at
 
     def test_an_end_is_an_end(self, tmp_path: Path) -> None:
         driver = self.open_driver(tmp_path)

@@ -142,7 +142,7 @@ class Pipeline:
         counts = Tally()
         counts.count("sensor", block.lost_before)
         counts.count("spool_full", len(block))
-        self._recorder.count(stream, counts, int(block.captured_ns[0]) if len(block) else None)
+        self._recorder.count(stream, counts, int(block.captured_ns[0]) if len(block) else block.lost_at_ns)
 
 
 def streams_of(sensors: Mapping[str, tuple[StreamSpec, ...]], specs: tuple[StreamSpec, ...]) -> dict[str, list[str]]:

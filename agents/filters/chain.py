@@ -10,7 +10,7 @@ import numpy as np
 
 from sensorium.agents.filters.filter import FilterConfig, FilterState
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.episode.account import Tally
 from sensorium.errors import ConfigError, Corrupt
 
@@ -54,7 +54,10 @@ class _Stage(Generic[FilterState]):
         except Corrupt as error:  # the state is as it was: a step that fails has made none
             block = _decodable(block, error)
             self.state, made = self.config.step(self.state, block)
-        return block, _loss_alone(self.spec, block.lost_before) if made is None else made
+        made = loss_alone(self.spec, block.lost_before) if made is None else made
+        if block.lost_at_ns is not None and made.lost_before and not len(made):
+            made = replace(made, lost_at_ns=block.lost_at_ns)
+        return block, made
 
 
 class FilterChain:
@@ -125,7 +128,11 @@ class FilterChain:
             dropped.count("corrupt", len(left) - len(fed))
             dropped.filter(stage.config.kind, len(fed) - len(made))
             # a filter drops samples, never a loss
-            left = made if made.lost_before == fed.lost_before else replace(made, lost_before=fed.lost_before)
+            if made.lost_before != fed.lost_before:
+                made = replace(
+                    made, lost_before=fed.lost_before, lost_at_ns=None if len(made) else fed.lost_at_ns
+                )
+            left = made
             left = left if len(left) or left.lost_before else None
         return [Filtered(block.stream, left, dropped), *derived]
 
@@ -142,10 +149,6 @@ def _stage(
         return _Stage(config, config.start(spec), made)
     except ConfigError as error:
         raise ConfigError(f"{place} ({config.kind}): {error}") from error
-
-
-def _loss_alone(spec: StreamSpec, lost_before: int) -> Block:
-    return Block(spec.name, np.empty(0, np.int64), np.empty((0, *spec.shape), spec.dtype), lost_before)
 
 
 def _decodable(block: Block, error: Corrupt) -> Block:

@@ -95,7 +95,8 @@ class Recorder:
             block, rest = self._fit(state, block)
         lost = Tally()
         lost.count("sensor", 0 if block is None else block.lost_before)
-        self._count(state, lost, state.passed_ns if span_ns is None else span_ns[0] - 1)
+        told_ns = block.lost_at_ns if block is not None and block.lost_at_ns is not None else state.passed_ns
+        self._count(state, lost, told_ns if span_ns is None else span_ns[0] - 1)
         self._count(state, dropped, state.passed_ns if span_ns is None else span_ns[0])
         if span_ns is not None:
             state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
@@ -263,16 +264,14 @@ class Recorder:
         if counts and at_ns == BEFORE_ALL:
             self.account.between(state.entry.spec.name, counts)
         elif counts:
-            state.queue.append(counts_alone(max(at_ns, state.passed_ns), counts))
+            state.put(counts_alone(max(at_ns, state.passed_ns), counts))
 
     def _queue(self, state: StreamState, block: Block) -> None:
         step = 1 if state.by_frame else max(1, len(block))
         for i in range(0, len(block), step):
             rows = slice(i, i + step)
             own = None if block.sensor_ns is None else block.sensor_ns[rows]
-            state.queue.append(
-                Piece(block.captured_ns[rows], own, block.content[rows], at_ns=int(block.captured_ns[i]))
-            )
+            state.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns=int(block.captured_ns[i])))
 
     def _settle(self, now_ns: int | None = None) -> None:
         """Place all that the trigger has decided, then seal what is complete."""

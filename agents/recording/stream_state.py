@@ -52,6 +52,14 @@ class StreamState:
         """Whether items are stored as they came; nobody decodes them."""
         return media is not None and self.codec.takes_items(media.media_type, self.entry.spec)
 
+    def put(self, piece: Piece) -> None:
+        """Have a piece wait for its turn. A loss that a wrong stamp placed behind it comes just before it."""
+        for waiting in reversed(self.queue):
+            if len(waiting) or waiting.at_ns <= piece.at_ns:
+                break
+            waiting.at_ns = piece.at_ns
+        self.queue.append(piece)
+
     def passed(self, epoch: int, end_ns: int) -> bool:
         """Whether no sample before `end_ns` can come any more, as far as order tells."""
         return self.ended or (self.epoch, self.passed_ns) >= (epoch, end_ns)

@@ -9,7 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from sensorium.drivers.batching import estimate_rate_hz
+from sensorium.drivers.batching import Losses, estimate_rate_hz
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.live.camera_live import Capture, Image, to_gray
 from sensorium.drivers.live.camera_stamps import position_ns
@@ -67,8 +67,9 @@ def _frames(path: Path, spec: StreamSpec) -> Source:
     so is, at the end, what the file's header promises and the file does not hold, or holds in another shape. (An AVI
     states a rate and an order, no times: damage inside one shifts the stamps of what follows it.)"""
     capture, changed = _open(path), ""
+    losses = Losses(spec)
     try:
-        last_ns, seen, lost, begin = -1, 0, 0, 0.0
+        last_ns, seen, begin = -1, 0, 0.0
         while capture.grab():
             seen += 1
             # where the first frame stands in the file's own count, which `promised_frames` has to take off
@@ -77,23 +78,25 @@ def _frames(path: Path, spec: StreamSpec) -> Source:
             decoded, image = capture.retrieve()
             # a stamp behind the last one would say that the clock was set back, which no file's is
             if not decoded or image is None or captured_ns <= last_ns:
-                lost += 1
+                losses.lose(1, captured_ns)
                 continue
             image = to_gray(image) if len(spec.shape) == 2 else image
             if image.shape != spec.shape:
-                lost, changed = lost + 1, f"frames become {image.shape} after {spec.shape}; cut the file there"
+                losses.lose(1, captured_ns)
+                changed = f"frames become {image.shape} after {spec.shape}; cut the file there"
                 break
+            lost, alone = losses.before(captured_ns)
+            yield from alone
             yield captured_ns, Block(spec.name, np.array([captured_ns], np.int64), image[None], lost)
-            last_ns, lost = captured_ns, 0
+            losses.passed(captured_ns)
+            last_ns = captured_ns
         promised = promised_frames(capture, path, seen, last_ns, begin, spec.rate_hz)
         # where the header states a duration alone the promise is an estimate: so little short of it is not a loss
         if seen < promised * 0.99 - 1:
             if not changed:
                 log.warning("camera file %s: %d frames of %d; is it cut short or damaged?", path, seen, promised)
-            lost += promised - seen
-        if lost:
-            none = np.empty((0, *spec.shape), np.uint8)
-            yield max(last_ns, 0), Block(spec.name, np.empty(0, np.int64), none, lost)
+            losses.lose(promised - seen, None)
+        yield from losses.rest()
         if changed:
             raise ConfigError(f"camera file {path}: {changed}")
     finally:

@@ -155,6 +155,15 @@ class _Table:
             raise ValueError(f"got {len(cells)} cells, expected {self._width}")
         return self._read_ns(cells[self._time])
 
+    def told_ns(self, cells: list[str]) -> int | None:
+        """The stamp of a row that is no good, where it can be read: the last cell of one that was cut short may be cut."""
+        if self._time >= len(cells) - (len(cells) < self._width):
+            return None
+        try:
+            return self._read_ns(cells[self._time])
+        except ValueError:
+            return None
+
     def play(self, streams: list[_ColumnStream]) -> pacing.Source:
         """All rows of the file, from its beginning."""
         batcher = Batcher(one.spec for one in streams)
@@ -170,7 +179,7 @@ class _Table:
                 except ValueError as error:
                     bad.say(line, error)
                     for one in streams:
-                        batcher.lose(one.spec.name)
+                        batcher.lose(one.spec.name, at_ns=self.told_ns(cells))
                     continue
                 if stamp_ns < before_ns:
                     log.warning("%s:%d: time steps back by %d ns", self._path, line, before_ns - stamp_ns)
@@ -180,7 +189,7 @@ class _Table:
                         sample = one.sample(cells)
                     except ValueError as error:
                         bad.say(line, f"{one.spec.name}: {error}")
-                        batcher.lose(one.spec.name)
+                        batcher.lose(one.spec.name, at_ns=stamp_ns)
                     else:
                         if sample is not None:
                             yield from batcher.add(one.spec.name, stamp_ns, sample)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import yaml
 
-from sensorium.drivers.batching import estimate_rate_hz, rows_source
+from sensorium.drivers.batching import Losses, estimate_rate_hz, rows_source
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.pacing import Pace, Paced, Pacer, Source, merge
@@ -201,24 +201,24 @@ def _pictures(
 ) -> Source:
     """One block a picture; a few are decoded ahead, because that is what takes the time."""
     ahead: deque[Future[Samples | None]] = deque()
-    lost = 0
+    losses = Losses(spec)
     for row, file in enumerate(files):
         ahead.extend(decode(later) for later in files[row + len(ahead) : row + 1 + _AHEAD])
-        image = ahead.popleft().result()
-        lost += int(lost_before[row])
+        image, stamp_ns = ahead.popleft().result(), int(captured_ns[row])
+        losses.lose(int(lost_before[row]), None)
         if image is None:
-            lost += 1
+            losses.lose(1, stamp_ns)
         elif image.shape != spec.shape or image.dtype.name != spec.dtype:
             got = f"{image.shape} {image.dtype}"
             log.warning("%s: got %s, expected %s %s: counted lost", file, got, spec.shape, spec.dtype)
-            lost += 1
+            losses.lose(1, stamp_ns)
         else:
-            yield int(captured_ns[row]), Block(spec.name, captured_ns[row : row + 1], image[None], lost)
-            lost = 0
-    lost += int(lost_before[-1])
-    if lost:
-        shape = (0, *spec.shape)
-        yield int(captured_ns[-1]), Block(spec.name, captured_ns[:0], np.empty(shape, spec.dtype), lost)
+            lost, alone = losses.before(stamp_ns)
+            yield from alone
+            yield stamp_ns, Block(spec.name, captured_ns[row : row + 1], image[None], lost)
+            losses.passed(stamp_ns)
+    losses.lose(int(lost_before[-1]), None)
+    yield from losses.rest()
 
 
 def _decode(broken: BadRows, file: Path) -> Samples | None:
@@ -250,14 +250,16 @@ def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str
     rows: list[list[float]] = []
     for line, cells in read_rows(table):
         width = width or len(cells) - 1
+        stamp: int | None = None
         try:
-            stamp, values = _stamp(cells[0]), [float(cell) for cell in cells[1:]]
+            stamp = _stamp(cells[0]) if len(cells) > 1 else None  # what is cut short may end in the stamp itself
+            values = [float(cell) for cell in cells[1:]]
             if len(values) != width:
                 raise ValueError(f"got {len(values)} values, expected {width}")
+            stamps.append(_stamp(cells[0]))
         except ValueError as error:
-            bad.lose(line, error, len(stamps))
+            bad.lose(line, error, len(stamps), stamp)
             continue
-        stamps.append(stamp)
         rows.append(values)
     if not rows:
         log.warning("%s: no row of numbers in it: ignored", table)
@@ -279,7 +281,7 @@ def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str
         noise_density=tuple(noise) if len(noise) == width else None,
     )
     lost = bad.lost_before(len(rows))
-    return _SensorFolder(spec, lambda _: rows_source(stream, captured_ns, data, lost))
+    return _SensorFolder(spec, lambda _: rows_source(spec, captured_ns, data, lost, bad.lost_at))
 
 
 def _stamp(text: str) -> int:

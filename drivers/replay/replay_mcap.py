@@ -146,15 +146,17 @@ def _read(path: Path, streams: "list[_TopicStream]", batcher: Batcher) -> Iterat
             for one in streams:
                 if one.topic != logged.topic:
                     continue
+                by_header = one.spec.stamps_from == "header"
+                at_ns = None if by_header else logged.log_ns
                 try:
                     message = decoder.decode(logged)
+                    at_ns = stamp_ns(message) if by_header else at_ns
                     sample = one.convert(message)
                 except ValueError as error:
                     bad.say(f"{logged.topic} at {logged.log_ns} ns", error)
-                    batcher.lose(one.spec.name)
+                    batcher.lose(one.spec.name, at_ns=at_ns)
                     continue
-                stamp = stamp_ns(message) if one.spec.stamps_from == "header" else None
-                yield from batcher.add(one.spec.name, logged.log_ns if stamp is None else stamp, sample)
+                yield from batcher.add(one.spec.name, logged.log_ns if at_ns is None else at_ns, sample)
 
 
 @dataclass(frozen=True, slots=True)

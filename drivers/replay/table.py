@@ -52,7 +52,8 @@ def decimal_ns(text: str, unit_ns: int) -> int:
 
 
 class BadRows:
-    """Counts rows that cannot be used, per place between good rows; logs the first few by file and line."""
+    """Counts rows that cannot be used, per place between good rows, with their stamps where those can be read; logs the
+    first few by file and line."""
 
     def __init__(self, path: Path, joint: str = ":") -> None:
         """`joint` stands in the log between path and place: ":" before a line, "/" before a file of a folder."""
@@ -60,6 +61,8 @@ class BadRows:
         self._joint = joint
         self._said = 0
         self._at: list[int] = []
+        self.lost_at: list[tuple[int, int]] = []
+        """(number of the good row that follows, stamp) of those that have a stamp."""
 
     def say(self, place: object, why: object) -> None:
         """Log that the row at `place` (a line) is lost, if not too much was said already."""
@@ -69,11 +72,14 @@ class BadRows:
         elif self._said == _LOGGED + 1:
             log.warning("%s: more is lost; not listed", self._path)
 
-    def lose(self, line: int, why: object, before_row: int) -> None:
-        """The row on `line` is lost; it stood just before the good row number `before_row`."""
-        self._at.append(before_row)
+    def lose(self, line: int, why: object, before_row: int, at_ns: int | None = None) -> None:
+        """The row on `line` is lost; it stood just before the good row number `before_row`, with the stamp `at_ns`."""
+        if at_ns is None:
+            self._at.append(before_row)
+        else:
+            self.lost_at.append((before_row, at_ns))
         self.say(line, why)
 
     def lost_before(self, rows: int) -> np.typing.NDArray[np.int64]:
-        """int64 [rows + 1]: how many were lost before each good row, and after the last."""
+        """int64 [rows + 1]: how many without a stamp were lost before each good row, and after the last."""
         return np.bincount(np.asarray(self._at, np.int64), minlength=rows + 1).astype(np.int64)

@@ -17,16 +17,15 @@ SPEC = StreamSpec(name="a", modality="test", dtype="float64", shape=(1,))
 OTHER = StreamSpec(name="b", modality="test", dtype="uint8", shape=(2, 3))
 
 
-def source(stream: str, stamps: list[int], lost: dict[int, int]) -> Source:
+def source(stamps: list[int], lost: dict[int, int], lost_at: list[tuple[int, int]] | None = None) -> Source:
     lost_before = np.array([lost.get(row, 0) for row in range(len(stamps) + 1)], np.int64)
-    return rows_source(
-        stream, np.array(stamps, np.int64), np.arange(len(stamps), dtype=np.float64)[:, None], lost_before
-    )
+    data = np.arange(len(stamps), dtype=np.float64)[:, None]
+    return rows_source(SPEC, np.array(stamps, np.int64), data, lost_before, lost_at or [])
 
 
 @given(st.lists(st.integers(-(10**8), 10**8)), st.dictionaries(st.integers(0, 30), st.integers(0, 5)))
 def test_rows_become_valid_blocks_with_every_loss_in_its_place(stamps: list[int], lost: dict[int, int]) -> None:
-    blocks = [block for _, block in source("a", stamps, lost)]
+    blocks = [block for _, block in source(stamps, lost)]
     for block in blocks:
         block.check(SPEC)
         if len(block):
@@ -78,6 +77,57 @@ def test_a_window_delivers_every_row_in_order_with_losses_in_place(rows: list[tu
                 assert not len(block) or due == block.captured_ns[-1]
                 got.extend([None] * block.lost_before + block.captured_ns.tolist())
         assert got == put[spec.name]
+
+
+FAR_NS = 2**62
+
+
+@pytest.mark.parametrize("read", ["batcher", "rows"])
+@pytest.mark.parametrize(
+    ("told", "placed"),
+    [
+        ([21, 22], [21, 22]),
+        ([25, 21], [25, 21]),
+        ([5, -FAR_NS], [20, 20]),
+        ([FAR_NS, 22], [30, 22]),
+        ([2**63, 22], [None, 22]),
+    ],
+)
+def test_a_loss_is_at_its_stamp_if_that_lies_between_the_rows_around_it(
+    read: str, told: list[int], placed: list[int | None]
+) -> None:
+    """One that cannot be right is where it stood; what is due is in order whatever stamps say."""
+    if read == "rows":
+        delivered = list(source([10, 20, 30], {}, [(2, at_ns) for at_ns in told if at_ns < 2**63]))
+        placed = [at_ns for at_ns in placed if at_ns is not None]
+    else:
+        batcher = Batcher([SPEC])
+        for stamp_ns in (10, 20):
+            assert not list(batcher.add("a", stamp_ns, [0.0]))
+        for at_ns in told:
+            batcher.lose("a", 1, at_ns)
+        assert not list(batcher.add("a", 30, [0.0]))
+        delivered = batcher.end()
+    assert [due for due, _ in delivered] == sorted(due for due, _ in delivered)
+    assert [block.lost_at_ns for _, block in delivered if not len(block)] == [at for at in placed if at is not None]
+    assert [block.lost_before for _, block in delivered if len(block)] == [0, int(None in placed)]
+
+
+@pytest.mark.parametrize("read", ["batcher", "rows"])
+def test_a_loss_that_no_row_follows_is_at_its_stamp(read: str) -> None:
+    if read == "rows":
+        delivered = list(source([10, 20], {2: 3}, [(2, 25), (2, 26)]))
+    else:
+        batcher = Batcher([SPEC])
+        delivered = [due for stamp_ns in (10, 20) for due in batcher.add("a", stamp_ns, [0.0])]
+        batcher.lose("a", 1, 25)
+        batcher.lose("a", 3)
+        batcher.lose("a", 1, 26)
+        delivered += batcher.end()
+    losses = [(block.lost_before, block.lost_at_ns) for _, block in delivered if not len(block)]
+    assert losses == [(1, 25), (1, 26), (3, None)]
+    for _, block in delivered:
+        block.check(SPEC)
 
 
 def test_a_slow_stream_does_not_wait_for_its_next_row() -> None:

@@ -59,6 +59,7 @@ class TestConformance(DriverTests):
 class TestConformanceWithDamage(DriverTests):
     expected_rows = {"dut": 2}
     expected_lost = {"dut": 3}
+    expected_lost_at = {"dut": [20_000_000, 40_000_000]}
 
     def config(self, tmp_path: Path) -> DriverConfig:
         text = "t [ms],a,b,c\nx,1,10,\n10,2,20,5\n20,3\n30,4,40,6\n40,four,4,4\n"

@@ -98,6 +98,7 @@ class TestConformance(DriverTests):
 class TestConformanceWithDamage(DriverTests):
     expected_rows = {"cam0": 4, "cam1": 6, "imu0": 59, "vicon0": 3}
     expected_lost = {"cam0": 2, "imu0": 1}
+    expected_lost_at = {"cam0": [START_NS, START_NS + 5 * 50_000_003], "imu0": [START_NS + 5_000_001]}
 
     def config(self, tmp_path: Path) -> DriverConfig:
         if not (tmp_path / "mav0").exists():
@@ -178,7 +179,8 @@ def test_a_bad_picture_costs_itself_alone(tmp_path: Path, caplog: pytest.LogCapt
         flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
         victim.write_bytes({"cut": whole[:-30], "rubbish": b"no picture", "empty": b"", "flipped": flipped}[damage])
     _, blocks = play(mav, streams=("cam0",))
-    assert [block.lost_before for block in blocks] == [0, 0, 1, 0, 0]
+    assert [(len(block), block.lost_before) for block in blocks] == [(1, 0), (1, 0), (0, 1), *[(1, 0)] * 3]
+    assert blocks[2].lost_at_ns == int(victim.stem)
     assert any(str(victim) in message and "counted lost" in message for message in caplog.messages)
 
 
@@ -187,7 +189,7 @@ def test_losses_at_the_end_are_reported(tmp_path: Path) -> None:
     for victim in sorted((mav / "cam0/data").iterdir())[4:]:
         victim.unlink()
     _, blocks = play(mav, streams=("cam0",))
-    assert [(len(block), block.lost_before) for block in blocks[-2:]] == [(1, 0), (0, 2)]
+    assert [(len(block), block.lost_before) for block in blocks[-3:]] == [(1, 0), (0, 1), (0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -212,8 +214,8 @@ def test_a_bad_row_is_lost_and_named_by_line(
     stamps, _, lost = joined(blocks, "rig.imu0")
     assert (len(stamps), lost) == (59, 1)
     assert any("data.csv:12: " in message and why in message for message in caplog.messages)
-    before = next(block for block in blocks if block.lost_before)
-    assert before.captured_ns[0] == START_NS + 1 + 10 * 5_000_000
+    place = next(place for place, block in enumerate(blocks) if block.lost_before)
+    assert sum(map(len, blocks[:place])) == 10
 
 
 def test_a_stamp_that_steps_back_begins_a_block(tmp_path: Path) -> None:
