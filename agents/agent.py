@@ -19,6 +19,7 @@ from sensorium.agents.orders import Orders
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.manifest import manifest_of
 from sensorium.agents.recording.recorder import GRACE_NS, Recorder
+from sensorium.agents.replays import Replay, replay_of
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.triggers.trigger import Command
 from sensorium.errors import SensoriumError
@@ -39,6 +40,7 @@ class Agent:
         episodes: Stop after so many episodes.
         drain_s: How long, at the end, to wait for the server to commit what is in the spool.
         only_deliver: Leave the sensors alone; end when nothing is left in the spool, or has moved for `drain_s`.
+        again: A word, of which the first run of a replay with it begins anew, though it was collected before.
         snap: A PNG or JPEG file to keep a small picture of every stream in, about once a second.
     """
 
@@ -50,6 +52,7 @@ class Agent:
         episodes: int | None = None,
         drain_s: float = DRAIN_S,
         only_deliver: bool = False,
+        again: str = "",
         snap: Path | None = None,
     ) -> None:
         self.device = device
@@ -57,6 +60,7 @@ class Agent:
         self._episodes = episodes
         self._drain_s = drain_s
         self._only_deliver = only_deliver
+        self._again = again
         self._snap = snap
         self._orders = Orders()
         self._watch = Watch(self._orders.abandon)
@@ -132,6 +136,7 @@ class Agent:
 
     def _now(self) -> dict[str, Any]:
         nothing: dict[str, Any] = {"full": "", "streams": {}, "episodes": 0, "notes_dropped": 0, "away": {}}
+        nothing["finished_before"] = False
         recorded = self._collecting.status() if self._collecting else nothing
         kept = self._delivery.status() if self._delivery else {"spool_bytes": 0, "ordinals": {}, "link": {}}
         full = recorded.pop("full")
@@ -167,12 +172,16 @@ class Agent:
             pool = EncoderPool()
             stack.callback(pool.close)
             delivery = self._delivery or self._deliver(stack)
+            replay = Replay() if sensors.live else replay_of(device)
+            run = delivery.spool.runs.take_up(replay.run, self._again) if replay.run else None
+            episodes = None if self._episodes is None else max(0, self._episodes - (run.episodes if run else 0))
             recorder = Recorder(
                 delivery.spool,
                 joining.trigger,
-                manifest_of(device, chain.specs, sensors.clock, delivery.spool.spool_id, sensors.absent),
+                manifest_of(device, chain.specs, sensors.clock, delivery.spool.spool_id, sensors.absent, replay),
                 grace_ns=GRACE_NS if sensors.live else None,
-                max_episodes=self._episodes,
+                max_episodes=episodes,
+                run=run,
                 pool=pool,
                 **device.mission.bounds(),
             )
@@ -183,7 +192,8 @@ class Agent:
                 recorder,
                 delivery.spool,
                 snapshot=snapshot,
-                episodes=self._episodes,
+                episodes=episodes,
+                run=run,
                 died=self._watch.tell,
             )
             self._collecting = collecting
@@ -198,6 +208,8 @@ class Agent:
         delivery = Delivery(self.device, self._watch.tell)
         stack.callback(delivery.close)
         self._delivery = delivery
+        if not self._only_deliver:  # what is recorded anew is not to be delivered
+            delivery.spool.runs.go_back(replay_of(self.device).run, self._again)
         delivery.start()
         return delivery
 

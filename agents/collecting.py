@@ -13,6 +13,7 @@ from sensorium.agents.joining import Joining
 from sensorium.agents.orders import Orders
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.sensors import Sensors
+from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import boottime_ns
 from sensorium.episode.account import Tally
@@ -24,6 +25,8 @@ STEP_S = 0.05
 PERSIST_S = 1.0
 AFTER_READERS_S, AFTER_QUEUES_S = 2.5, 2.0
 """Where all has to end by a time: what of it is left for what comes after the readers, and after what they queued."""
+LEVEL_S = 1.0
+"""How long the streams of a replay that is stopped may take to come as far as each other."""
 
 
 class Collecting:
@@ -36,6 +39,7 @@ class Collecting:
         recorder: Where they go then, in `spool`.
         snapshot: What keeps a small picture of what was captured, if anything does.
         episodes: Stop after so many.
+        run: What is known of the replay, if it is one and can be taken up again.
         died: Who is told of the death of a thread.
     """
 
@@ -49,6 +53,7 @@ class Collecting:
         *,
         snapshot: Snapshot | None,
         episodes: int | None,
+        run: Run | None = None,
         died: Told,
     ) -> None:
         self._live = sensors.live
@@ -57,6 +62,7 @@ class Collecting:
         self._spool = spool
         self._snapshot = snapshot
         self._episodes = episodes
+        self._run = run
         self._persist_due_s = 0.0
         self._begun_ns = 0
         self._intake = Intake(sensors.drivers, sensors.reopen, spool.account, live=self._live, died=died)
@@ -66,30 +72,39 @@ class Collecting:
     def start(self) -> None:
         """Begin to read the sensors."""
         self._begun_ns = boottime_ns()
-        self._intake.start()
+        if not self._finished_before:
+            self._intake.start()
 
     def run(self, orders: Orders, seconds: float | None) -> list[str]:
         """Collect until the sources end, enough was collected, or told to stop, and seal what is open.
 
         Returns what is wrong with sensors at the end, a clause for each.
         """
+        if self._finished_before:
+            return []
         deadline_s = None if seconds is None else time.monotonic() + seconds
         while not (orders.stopped() or self._exhausted or self._enough):
             if deadline_s is not None and time.monotonic() >= deadline_s:
                 break
             self.step(orders)
+        exhausted = self._exhausted
+        self._come_level()
         self._intake.stop(lambda: orders.left_s() < AFTER_READERS_S)
         self._obey(orders)
         while (arrival := self._intake.take(0)) is not None:
             if arrival.change == "opened":
                 continue  # nothing of it was read
-            if orders.left_s() > AFTER_QUEUES_S:
+            if not self._live:  # what a replay has read ahead can be read again
+                self._spool.account.disown(arrival.stream, arrival.captured)
+            elif orders.left_s() > AFTER_QUEUES_S:
                 self._pipeline.accept(arrival)
             else:
                 self._pipeline.lose(arrival)
         self._pipeline.finish()
         self._tell_never_there()
         self._spool.flush()
+        if self._run is not None:
+            self._spool.runs.end(self._run.run, finished=exhausted and not self.complaints())
         return self.complaints()
 
     def complaints(self) -> list[str]:
@@ -128,11 +143,16 @@ class Collecting:
             "notes_dropped": recorder.notes.dropped,
             "away": self._intake.away,
             "absent": self._joining.absent,
+            "finished_before": self._finished_before,
         }
 
     def close(self) -> None:
         """Close the sensors; twice is no error."""
         self._intake.stop()
+
+    @property
+    def _finished_before(self) -> bool:
+        return self._run is not None and self._run.finished
 
     @property
     def _exhausted(self) -> bool:
@@ -142,6 +162,15 @@ class Collecting:
     @property
     def _enough(self) -> bool:
         return self._episodes is not None and len(self._recorder.sealed) >= self._episodes
+
+    def _come_level(self) -> None:
+        """A replay that is stopped ends at one moment of all its streams: none is to lack what another has."""
+        self._recorder.portion.ends()
+        until_s = time.monotonic() + LEVEL_S
+        while not (self._recorder.portion.is_read or self._exhausted) and self._pipeline.empty:
+            if time.monotonic() > until_s:
+                break
+            self._take()
 
     def _take(self) -> None:
         arrival = self._intake.take(STEP_S)

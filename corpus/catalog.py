@@ -26,7 +26,7 @@ LOCKED_S = 5.0
 TEXT, NUMBER = "text", "number"
 
 _NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
-_TEXTS = (*_NAMES, "start_utc", "end_utc", "committed_utc", "licence", "consent")
+_TEXTS = (*_NAMES, "start_utc", "end_utc", "committed_utc", "licence", "consent", "source")
 _COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
 _INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
 _REALS = ("priority", "duration_s")
@@ -145,6 +145,7 @@ class Catalog:
     def _make(self) -> None:
         with self._engine.begin() as connection:
             _META.create_all(connection)
+            _add_columns(connection)
             connection.execute(
                 insert(about).values(name="version", value=str(CATALOG_VERSION)).on_conflict_do_nothing()
             )
@@ -191,7 +192,7 @@ class Catalog:
             for record in records:
                 row = record.row
                 document = msgspec.json.encode({"streams": record.streams, "account": record.account})
-                columns = {name: row[name] for name in COLUMNS} | {"document": document}
+                columns = {name: row.get(name) for name in COLUMNS} | {"document": document}
                 connection.execute(insert(episodes).prefix_with("OR REPLACE"), columns)
                 if record.streams:
                     names = [{"episode": row["episode"], "name": name} for name in record.streams]
@@ -255,6 +256,14 @@ class Catalog:
         """Every episode's id."""
         with self._transaction() as connection:
             return set(connection.execute(sa.select(episodes.c.episode)).scalars())
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """A catalog of before there was a column gets it, empty."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns(episodes.name)}
+    for name in _TEXTS:
+        if name not in there:
+            connection.execute(sa.text(f"ALTER TABLE episodes ADD COLUMN {name} TEXT"))
 
 
 def read_engine(path: Path) -> sa.Engine:

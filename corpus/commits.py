@@ -114,6 +114,7 @@ def catalog_row(
         "lost": sum(account.lost.values()),
         "licence": manifest.provenance.licence,
         "consent": manifest.provenance.consent,
+        "source": manifest.provenance.source,
         "generation": manifest.provenance.generation,
         "digest": seal.digest.hex(),
     }

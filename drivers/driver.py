@@ -7,6 +7,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from sensorium.drivers.clock import Clock
+from sensorium.drivers.identity import Identity, identity_of
 from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 
@@ -60,3 +61,12 @@ class DriverConfig(BaseModel):
             SensorLost: the sensor is not there or does not answer.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to open its sensor")
+
+    def identity(self, base: Path) -> Identity | None:
+        """What tells the recording or the world that this opens from others; None: it is new each time.
+
+        So a replay that was cut off goes on where it was, and one that was collected is not collected twice. By
+        default it is told by the files and folders in its fields of type `Path`. Of live sensors it is not asked.
+        """
+        said = {name: identity_of(base / value) for name, value in self if isinstance(value, Path)}
+        return Identity(said) if said and all(said.values()) else None

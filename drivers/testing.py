@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sensorium.drivers.driver import Delivery, Driver, DriverConfig
@@ -206,6 +207,20 @@ class DriverTests:
             assert "\n" not in str(lost.value)
         finally:
             driver.close()
+
+    def test_what_it_replays_is_known_again(self, tmp_path: Path) -> None:
+        """Whoever opens the same finds the same identity, in plain JSON."""
+        try:
+            config = self.config(tmp_path)
+        except NotImplementedError:
+            pytest.skip("only open_driver() is given")
+        driver = self.open_driver(tmp_path)
+        driver.close()
+        identity = None if driver.clock.kind == "boottime" else config.identity(tmp_path)
+        if identity is None:
+            pytest.skip("what it opens is new each time")
+        assert msgspec.json.decode(msgspec.json.encode(identity.said)) == identity.said
+        assert type(config).model_validate(config.model_dump(mode="json")).identity(tmp_path) == identity
 
     def test_configuration_survives_a_round_trip(self, tmp_path: Path) -> None:
         try:

@@ -107,7 +107,8 @@ def check_document(document: msgspec.Struct, what: str) -> None:
 
 def _names(manifest: Open) -> None:
     names = [entry.spec.name for entry in manifest.streams]
-    texts = [manifest.mission.name, manifest.mission.domain, manifest.provenance.licence, manifest.provenance.consent]
+    origin = manifest.provenance
+    texts = [manifest.mission.name, manifest.mission.domain, origin.licence, origin.consent, origin.source]
     try:
         check_name(manifest.device, "device")
         check_name(manifest.spool_id, "spool_id")

@@ -27,6 +27,11 @@ class Arrival:
     unheard: int = 0
 
     @property
+    def captured(self) -> int:
+        """How many samples it brings, or says are lost."""
+        return self.lost.captured + (0 if self.block is None else self.block.lost_before + len(self.block))
+
+    @property
     def nbytes(self) -> int:
         """What it counts for in the queue."""
         note_bytes = self.said.nbytes if isinstance(self.said, SourceNote) else 0

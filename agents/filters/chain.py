@@ -129,9 +129,7 @@ class FilterChain:
             dropped.filter(stage.config.kind, len(fed) - len(made))
             # a filter drops samples, never a loss
             if made.lost_before != fed.lost_before:
-                made = replace(
-                    made, lost_before=fed.lost_before, lost_at_ns=None if len(made) else fed.lost_at_ns
-                )
+                made = replace(made, lost_before=fed.lost_before, lost_at_ns=None if len(made) else fed.lost_at_ns)
             left = made
             left = left if len(left) or left.lost_before else None
         return [Filtered(block.stream, left, dropped), *derived]

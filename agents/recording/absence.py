@@ -42,7 +42,7 @@ class Absence:
         self._count_between(min(episode.start_ns, until_ns))
         start_ns, end_ns = max(self.away_ns, episode.start_ns), min(episode.end_ns, until_ns)
         tally = episode.place.get(self.spec.name)  # an episode that began before its stream joined does not tell of it
-        self.account.absent(self.spec.name, self.spec.rate_hz, start_ns, end_ns, tally)
+        self.account.absent(self.spec.name, self.spec.rate_hz, (self.epoch, start_ns), end_ns, tally)
         self.away_ns = max(start_ns, end_ns)
 
     def end(self, episodes: Iterable[EpisodeWriter], until_ns: int = FOREVER_NS) -> None:
@@ -66,5 +66,5 @@ class Absence:
 
     def _count_between(self, until_ns: int) -> None:
         if self.away_ns is not None and self.away_ns < until_ns:
-            self.account.absent(self.spec.name, self.spec.rate_hz, self.away_ns, until_ns)
+            self.account.absent(self.spec.name, self.spec.rate_hz, (self.epoch, self.away_ns), until_ns)
             self.away_ns = until_ns

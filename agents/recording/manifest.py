@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from sensorium.agents.absent import sensor_of
 from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.replays import Replay
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
@@ -22,8 +23,10 @@ def manifest_of(
     clock: Clock,
     spool_id: str,
     absent: Mapping[str, str] | None = None,
+    replay: Replay | None = None,
 ) -> Open:
-    """An OPEN in which episode, ordinal and interval are still to be filled in; `absent` says of sensors why they are.
+    """An OPEN in which episode, ordinal and interval are still to be filled in; `absent` says of sensors why they are,
+    `replay` what is played.
 
     Raises:
         ConfigError: an encoding is for a stream that there is not, or for one that it cannot encode.
@@ -39,9 +42,19 @@ def manifest_of(
         mission=Mission(**device.mission.model_dump(include={"name", "domain", "priority"})),
         clock=clock,
         streams=entries_of(device, specs, absent or {}),
-        provenance=Provenance(origin=_ORIGINS[clock.kind], **device.provenance.model_dump()),
+        provenance=_provenance(device, clock, replay or Replay()),
         software={"sensorium": version("sensorium"), "python": platform.python_version()},
         absent=in_brief(absent or {}),
+    )
+
+
+def _provenance(device: DeviceFile, clock: Clock, replay: Replay) -> Provenance:
+    return Provenance(
+        origin=_ORIGINS[clock.kind],
+        source=replay.source,
+        sources=dict(replay.sources),
+        configuration=replay.configuration,
+        **device.provenance.model_dump(),
     )
 
 

@@ -14,6 +14,7 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import EpisodeSpan
 from sensorium.episode.account import Place, Tally
 from sensorium.episode.documents import Account, Open, StreamEntry
+from sensorium.episode.run_counts import NOTHING, At
 
 MAX_EPISODE_NS = 60_000_000_000
 MAX_EPISODE_BYTES = 256_000_000
@@ -28,6 +29,7 @@ class Placing:
         absences: Of every stream; what was missed before an episode begins is told in its OPEN.
         passed: Whether no sample before a stamp of an epoch can come any more, as far as order tells.
         max_episodes: None is begun after so many.
+        begin: What lies before this moment is recorded already.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Placing:
         max_episode_ns: int = MAX_EPISODE_NS,
         max_episode_bytes: int = MAX_EPISODE_BYTES,
         max_episodes: int | None = None,
+        begin: At = NOTHING,
     ) -> None:
         self._spool = spool
         self._manifest = manifest
@@ -50,7 +53,7 @@ class Placing:
         self._max_episode_bytes = max_episode_bytes
         self._max_episodes = max_episodes
         self._open: list[EpisodeWriter] = []
-        self._sealed_until: dict[int, int] = {}
+        self._sealed_until = dict([begin])
         self.created = 0
 
     def __iter__(self) -> Iterator[EpisodeWriter]:
@@ -63,6 +66,10 @@ class Placing:
     def crowded(self) -> bool:
         """Whether more are open than streams that are far apart are worth."""
         return len(self._open) > MAX_OPEN
+
+    def in_order(self) -> list[EpisodeWriter]:
+        """Those that are open, the earlier first."""
+        return sorted(self._open, key=lambda episode: (episode.epoch, episode.start_ns))
 
     def at(self, epoch: int, at_ns: int) -> EpisodeWriter | None:
         """The open episode that holds `at_ns`."""
@@ -157,6 +164,7 @@ class Placing:
             )
 
         claimed = self._unclaimed.held_by(epoch, start_ns, end_ns)
+        self._spool.account.run_claims((epoch, start_ns), (epoch, end_ns))
         file = self._spool.create(manifest, kept=self._unclaimed.all(), claimed=claimed)
         self._unclaimed.claimed(epoch, start_ns, end_ns)
         place: Place = {entry.spec.name: Tally() for entry in self._manifest.streams} | claimed

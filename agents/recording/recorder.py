@@ -11,10 +11,12 @@ from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.full_spool import FullSpool
 from sensorium.agents.recording.notes import Notes
-from sensorium.agents.recording.piece import Piece, counts_alone
+from sensorium.agents.recording.piece import Piece
 from sensorium.agents.recording.placing import MAX_EPISODE_BYTES, MAX_EPISODE_NS, Placing
+from sensorium.agents.recording.portion import Portion
 from sensorium.agents.recording.sealing import Sealing
 from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
+from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.trigger import Command, EpisodeSpan, Trigger
 from sensorium.drivers.marks import Mark, SourceNote
@@ -38,6 +40,7 @@ class Recorder:
         grace_ns: How long after its end an episode waits for silent streams, by the `now_ns` given to `tick`; None
             for replays and worlds, which wait as long as it takes.
         max_episodes: Samples after the last of these are counted as filtered by `stop`.
+        run: What is known of the replay, if it is one: what was recorded of it before is passed over.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Recorder:
         max_episode_ns: int = MAX_EPISODE_NS,
         max_episode_bytes: int = MAX_EPISODE_BYTES,
         max_episodes: int | None = None,
+        run: Run | None = None,
         pool: EncoderPool,
     ) -> None:
         self._spool = spool
@@ -58,6 +62,7 @@ class Recorder:
         self._pool = pool
         self.account = spool.account
         self._streams = {entry.spec.name: StreamState(entry, self.account) for entry in manifest.streams}
+        self.portion = Portion(spool, run, self._streams.values())
         for name in self._streams:
             self.account.enter(name, 0)  # so that one that delivers nothing is said to
         self._episodes = Placing(
@@ -68,13 +73,14 @@ class Recorder:
             max_episode_ns=max_episode_ns,
             max_episode_bytes=max_episode_bytes,
             max_episodes=max_episodes,
+            begin=self.portion.begin,
         )
         self._full = FullSpool(spool)
         self.notes = Notes(self._episodes, trigger.place, lambda error: self._full.failed(error, self._episodes))
         self._unheeded: set[str] = set()
         self._epoch = 0
         self._now_ns = BEFORE_ALL
-        self._sealing = Sealing(spool, self._episodes, self._streams, self.notes, self._full)
+        self._sealing = Sealing(spool, self._episodes, self._streams, self.notes, self._full, self.portion)
 
     def add(self, stream: str, block: Block | None, dropped: Tally, span_ns: tuple[int, int] | None) -> Block | None:
         """Take one block; returns the rows for which the spool has no room, to be added when it has (nothing dropped).
@@ -96,12 +102,12 @@ class Recorder:
         lost = Tally()
         lost.count("sensor", 0 if block is None else block.lost_before)
         told_ns = block.lost_at_ns if block is not None and block.lost_at_ns is not None else state.passed_ns
-        self._count(state, lost, told_ns if span_ns is None else span_ns[0] - 1)
-        self._count(state, dropped, state.passed_ns if span_ns is None else span_ns[0])
+        self.portion.count(state, lost, told_ns if span_ns is None else span_ns[0] - 1)
+        self.portion.count(state, dropped, state.passed_ns if span_ns is None else span_ns[0])
         if span_ns is not None:
             state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
         if block is not None and len(block):
-            self._queue(state, block)
+            state.put_rows(block)
             if state.epoch == self._epoch:
                 self._trigger.observe(block)
         if span_ns is not None and state.epoch == self._epoch:
@@ -139,7 +145,7 @@ class Recorder:
         state.absence.end(self._episodes)
         state.away = True
         if state.passed_ns > BEFORE_ALL:
-            state.absence.begin(state.epoch, state.passed_ns + 1)
+            state.absence.begin(state.epoch, self.portion.from_ns(state.epoch, state.passed_ns + 1))
         self._trigger.ended(stream)
         self._settle()
 
@@ -165,7 +171,7 @@ class Recorder:
         They are counted in the episode that holds that stamp; counts alone begin none.
         """
         state = self._streams[stream]
-        self._count(state, counts, state.passed_ns if at_ns is None else at_ns)
+        self.portion.count(state, counts, state.passed_ns if at_ns is None else at_ns)
         self._settle()
 
     def command(self, name: Command, outcome: str, at_ns: int | None) -> None:
@@ -184,7 +190,8 @@ class Recorder:
 
     def note(self, note: SourceNote) -> None:
         """Keep what a source noted until an episode holds its start, or none can any more."""
-        self.notes.put(self._epoch, note)
+        if self.portion.holds(self._epoch, note.start_ns):
+            self.notes.put(self._epoch, note)
         self._settle()
 
     def count_unheard(self, n: int) -> None:
@@ -219,6 +226,7 @@ class Recorder:
 
     def give_up(self) -> None:
         """The run cannot go on: seal what is open, lose what is held, and make that durable."""
+        self.portion.give_up()
         self._sealing.give_up()
         self._sealing.end_absences(self._now_ns)
         self.persist()
@@ -259,30 +267,17 @@ class Recorder:
         n = int(np.searchsorted(block.captured_ns, self._episodes.end_ns(state.epoch), side="left"))
         return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
 
-    def _count(self, state: StreamState, counts: Tally, at_ns: int) -> None:
-        """Have counts placed in their turn; of a stream that never delivered nothing tells when they were lost."""
-        if counts and at_ns == BEFORE_ALL:
-            self.account.between(state.entry.spec.name, counts)
-        elif counts:
-            state.put(counts_alone(max(at_ns, state.passed_ns), counts))
-
-    def _queue(self, state: StreamState, block: Block) -> None:
-        step = 1 if state.by_frame else max(1, len(block))
-        for i in range(0, len(block), step):
-            rows = slice(i, i + step)
-            own = None if block.sensor_ns is None else block.sensor_ns[rows]
-            state.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns=int(block.captured_ns[i])))
-
     def _settle(self, now_ns: int | None = None) -> None:
         """Place all that the trigger has decided, then seal what is complete."""
         for name, state in self._streams.items():
             self._release(name, state)
         self.notes.settle(self._epoch)
-        for episode in self._episodes:
+        for episode in self._episodes.in_order():
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
             if episode.final and (late or self._episodes.crowded or self._passed(episode.epoch, episode.end_ns)):
                 self._sealing.seal(episode, "clock_reset" if episode.reset else "complete")
         self._episodes.settle()
+        self.portion.settle(self._episodes)
 
     def _passed(self, epoch: int, end_ns: int) -> bool:
         """Whether every stream is past a stamp or away; if all that could be are away, they are waited for."""
@@ -296,17 +291,20 @@ class Recorder:
             if not placed.decided:
                 for waiting in state.queue:
                     self._encode(state, waiting)
-                self._bound_ring(name, state)
+                self._bound_ring(state)
                 return
-            if self.full and len(piece) and placed.span and not self._episodes.at(state.epoch, piece.at_ns):
+            ours = self.portion.holds(state.epoch, piece.at_ns)
+            homeless = ours and len(piece) and placed.span and not self._episodes.at(state.epoch, piece.at_ns)
+            if self.full and homeless:
                 return  # a new episode would have no room
             state.queue.popleft()
-            n = int(np.searchsorted(piece.captured_ns, placed.until_ns, side="left"))
+            until_ns = self.portion.until_ns(state.epoch, piece.at_ns, placed.until_ns)
+            n = int(np.searchsorted(piece.captured_ns, until_ns, side="left"))
             if 0 < n < len(piece):
                 piece, rest = piece.split(n)
                 state.queue.appendleft(rest)
-            if placed.span is None:
-                self._drop(name, piece, "trigger")
+            if placed.span is None or not ours:
+                self.portion.drop(state, piece, "trigger")
             elif piece.counts is not None:
                 self._episodes.count(name, state.epoch, piece.at_ns, placed.until_ns, piece.counts)
             else:
@@ -319,12 +317,12 @@ class Recorder:
         while rest is not None:
             episode = self._episode(state.epoch, rest.at_ns, span)
             if isinstance(episode, str):
-                self._drop(name, rest, episode)
+                self.portion.drop(state, rest, episode)
                 return
             head, n = rest, int(np.searchsorted(rest.captured_ns, episode.end_ns, side="left"))
             head, rest = rest.split(n) if 0 < n < len(rest) else (rest, None)
             if name not in episode.place:  # its sensor came after it had begun
-                self._drop(name, head, "absent")
+                self.portion.drop(state, head, "absent")
                 continue
             episode.look(name, head)
             self._encode(state, head)
@@ -344,7 +342,9 @@ class Recorder:
     def _encode(self, state: StreamState, piece: Piece) -> None:
         if piece.encoded is None and len(piece) and state.by_frame:
             content = piece.content
-            if isinstance(content, Media) and state.stores(content):
+            if not self.portion.holds(state.epoch, piece.at_ns):
+                pass  # nobody writes it
+            elif isinstance(content, Media) and state.stores(content):
                 (piece.encoded,) = content.items
             else:
                 piece.encoded = self._pool.submit(state.encode, content)
@@ -360,15 +360,9 @@ class Recorder:
 
     # -- what is in no episode ------------------------------------------------------------------------------------
 
-    def _drop(self, name: str, piece: Piece, why: str) -> None:
-        """Account for a piece that no episode takes."""
-        counts = Tally() if piece.counts is None else piece.counts
-        counts.count(why, len(piece))
-        self.account.between(name, counts)
-
-    def _bound_ring(self, name: str, state: StreamState) -> None:
+    def _bound_ring(self, state: StreamState) -> None:
         while sum(piece.nbytes for piece in state.queue) > MAX_RING_BYTES:
-            self._drop(name, state.queue.popleft(), "trigger")
+            self.portion.drop(state, state.queue.popleft(), "trigger")
 
     def _clock_reset(self, state: StreamState) -> None:
         """The stream's stamps stepped back: it goes on in a new epoch; what is open ends with the old one."""
@@ -393,4 +387,4 @@ class Recorder:
 
     def _drop_queue(self, state: StreamState) -> None:
         while state.queue:
-            self._drop(state.entry.spec.name, state.queue.popleft(), "spool_full" if self.full else "trigger")
+            self.portion.drop(state, state.queue.popleft(), "spool_full" if self.full else "trigger")

@@ -9,6 +9,7 @@ from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.full_spool import FullSpool
 from sensorium.agents.recording.notes import Notes
 from sensorium.agents.recording.placing import Placing
+from sensorium.agents.recording.portion import Portion
 from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode.account import Place, Tally, merge, withdraw
@@ -26,13 +27,20 @@ class Sealing:
     """Ends the open `episodes` of a recorder, whose `streams` it looks at."""
 
     def __init__(
-        self, spool: Spool, episodes: Placing, streams: Mapping[str, StreamState], notes: Notes, full: FullSpool
+        self,
+        spool: Spool,
+        episodes: Placing,
+        streams: Mapping[str, StreamState],
+        notes: Notes,
+        full: FullSpool,
+        portion: Portion,
     ) -> None:
         self._spool = spool
         self._episodes = episodes
         self._streams = streams
         self._notes = notes
         self._full = full
+        self._portion = portion
         self.sealed: list[UUID] = []
 
     def seal(self, episode: EpisodeWriter, reason: Reason) -> None:
@@ -51,6 +59,7 @@ class Sealing:
             if episode.span.discard:
                 self._spool.discard(episode.id, "discarded by hand")
             else:
+                self._portion.seals(episode)
                 episode.seal(reason)
                 self._spool.account.sealed(episode.id)
                 self.sealed.append(episode.id)
@@ -61,7 +70,7 @@ class Sealing:
 
     def seal_all(self, reason: Reason) -> None:
         """End what is open now; `reason` is for those that some stream has not passed."""
-        for episode in list(self._episodes):
+        for episode in self._episodes.in_order():
             here = [state for name, state in self._streams.items() if name in episode.place]
             whole = all(state.passed(episode.epoch, episode.end_ns) for state in here)
             self.seal(episode, "complete" if whole else reason)

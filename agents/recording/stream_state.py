@@ -7,6 +7,7 @@ from sensorium.agents.recording.absence import Absence
 from sensorium.agents.recording.encode import Encode, encoder
 from sensorium.agents.recording.piece import Piece
 from sensorium.drivers.media import Media
+from sensorium.drivers.stream import Block
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.device_account import DeviceAccount
@@ -59,6 +60,14 @@ class StreamState:
                 break
             waiting.at_ns = piece.at_ns
         self.queue.append(piece)
+
+    def put_rows(self, block: Block) -> None:
+        """The samples of a block, one by one if they are encoded so."""
+        step = 1 if self.by_frame else max(1, len(block))
+        for i in range(0, len(block), step):
+            rows = slice(i, i + step)
+            own = None if block.sensor_ns is None else block.sensor_ns[rows]
+            self.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns=int(block.captured_ns[i])))
 
     def passed(self, epoch: int, end_ns: int) -> bool:
         """Whether no sample before `end_ns` can come any more, as far as order tells."""

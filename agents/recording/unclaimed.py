@@ -33,7 +33,7 @@ class Unclaimed:
 
     def put(self, stream: str, epoch: int, at_ns: int, until_ns: int, tally: Tally) -> None:
         """Count in none, for now; an episode of this `epoch` that begins before `until_ns` may claim it."""
-        self._account.between(stream, tally)
+        self._account.between(stream, tally, (epoch, at_ns))
         last = next((each for each in reversed(self._counts) if each.stream == stream), None)
         if last and (last.epoch, last.until_ns) == (epoch, until_ns) and at_ns - last.at_ns < MERGED_NS:
             last.tally.add(tally)

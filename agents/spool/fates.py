@@ -35,7 +35,7 @@ class Fates:
     def never_begun(self, opening: Open, claimed: Mapping[str, Tally], why: str) -> None:
         """It has its ordinal and no file. What it claimed and told is as it was, and is noted with the next change."""
         with self._account.changing() as between:
-            between.count(claimed)
+            between.give_back(claimed)
             between.untold(opening.between)
         self._ledger.owe_discard(UUID(bytes=opening.episode), why)
 

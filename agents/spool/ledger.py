@@ -3,7 +3,7 @@
 import logging
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 from sensorium.agents.spool.former import Formers, FormerSpool
 from sensorium.agents.spool.hardware import Words
 from sensorium.agents.spool.ledger_file import LedgerFile, note
+from sensorium.agents.spool.runs import RUNS, Position, RunTable
 from sensorium.episode.account import Place, accounts
 from sensorium.episode.device_account import Between
 from sensorium.episode.documents import FORMAT_VERSION, Account, BetweenTotals
@@ -80,7 +81,8 @@ class Ledger:
     def __init__(self, path: Path, device: str) -> None:
         self._owed: dict[UUID, str] = {}
         self._counts: dict[str, int] = {}
-        self._file = LedgerFile(path, _SCHEMA, _ADDED)
+        self._file = LedgerFile(path, _SCHEMA + RUNS, _ADDED)
+        self.runs = RunTable(self._file)
         self.formers = Formers(self._file)
         try:
             self.spool_id = self._of_device(device)
@@ -114,9 +116,19 @@ class Ledger:
         with self._changing(between) as change:
             change.execute(_INSERT, (ordinal, episode.bytes, priority, manifest, None, ordinal))
             change.execute("UPDATE meta SET value = ? WHERE key = 'next_ordinal'", (ordinal + 1,))
+            if between.run is not None:
+                self.runs.began(change, episode, between.run.run)
 
-    def sealed(self, episode: UUID, size: int, digest: bytes, recoveries: int, accounts: Mapping[str, Account]) -> None:
-        """The file of `episode` is whole and on disk, and its SEAL says `accounts`."""
+    def sealed(
+        self,
+        episode: UUID,
+        size: int,
+        digest: bytes,
+        recoveries: int,
+        accounts: Mapping[str, Account],
+        position: Position | None = None,
+    ) -> None:
+        """The file of `episode` is whole and on disk, and its SEAL says `accounts`; its run has come to `position`."""
         with self._file.change() as change:
             change.execute(
                 "UPDATE episodes SET sealed_bytes = ?, digest = ?, recoveries = ? WHERE episode = ?",
@@ -126,10 +138,13 @@ class Ledger:
                 "INSERT OR REPLACE INTO accounts (episode, sealed) VALUES (?, ?)",
                 (episode.bytes, msgspec.msgpack.encode(accounts)),
             )
+            if position is not None:
+                self.runs.sealed(change, episode, position)
 
     def committed(self, episode: UUID, between: Between | None = None) -> None:
         """The store has `episode`; this wins over an earlier discard, whose samples are not `between` any more."""
         with self._changing(between) as change:
+            self.runs.committed(change, episode)
             change.execute(
                 "UPDATE episodes SET state = 'committed', why = '', ledgered = 1, aside = 0, manifest = NULL"
                 " WHERE episode = ?",
@@ -148,6 +163,15 @@ class Ledger:
             change.execute(
                 "UPDATE accounts SET given = ? WHERE episode = ?", (msgspec.msgpack.encode(given), episode.bytes)
             )
+            self.runs.gone(change, episode)
+
+    def redone(self, episodes: Sequence[UUID], why: str, between: Between) -> None:
+        """These will never be delivered, as their run records them anew; `between` is what it begins with."""
+        with self._changing(between) as change:
+            for episode in episodes:
+                _discard(change, episode, why)
+                change.execute("DELETE FROM accounts WHERE episode = ?", (episode.bytes,))
+                self.runs.gone(change, episode)
 
     def owe_discard(self, episode: UUID, why: str) -> None:
         """`episode` was never begun, and this cannot be noted now: it is with the next change of what is between."""
@@ -354,6 +378,8 @@ class Ledger:
             if between is not None:
                 note(change, "between", accounts(between.since))
                 note(change, "between_totals", between.totals())
+                if between.run is not None:
+                    self.runs.keep(change, between.run.run, accounts(between.run.whole()))
         for episode in owed:
             del self._owed[episode]
 

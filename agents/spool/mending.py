@@ -41,7 +41,7 @@ class Mending:
             except Corrupt as error:
                 why = f"corrupt: {error}"
         episode, said = UUID(bytes=file.manifest.episode), (file.written, file.digest, held.recoveries, file.accounts)
-        self._room.with_reserve(lambda: self._ledger.sealed(episode, *said))
+        self._room.with_reserve(lambda: self._ledger.sealed(episode, *said, held.position))
         self._pending.sealed(episode, file.written, file.digest)
         return why
 

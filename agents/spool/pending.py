@@ -64,8 +64,8 @@ class Pending:
         return self._rejected_bytes + self._sealed_bytes + sum(file.written for file in self._growing.values())
 
     def growing(self) -> list[EpisodeFile]:
-        """The files of those that grow."""
-        return list(self._growing.values())
+        """The files of those that grow, the earlier first, so that a replay is on disk up to where one says it is."""
+        return sorted(self._growing.values(), key=lambda file: file.manifest.start_ns)
 
     def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
         """What may be sent, in the order to send it: larger priority first, then older. `of`: a former spool_id, or

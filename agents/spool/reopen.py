@@ -13,6 +13,7 @@ from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.ledger import Entry, GivenUp, Ledger
 from sensorium.agents.spool.owed import Owed
 from sensorium.agents.spool.recovery import recover
+from sensorium.agents.spool.runs import Position
 from sensorium.episode import durable
 from sensorium.episode.account import unreadable_place
 from sensorium.episode.device_account import Between
@@ -45,6 +46,7 @@ class Held:
 
     One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the
     spool was opened is `unread` until it does. `former` is the spool_id under which it goes, if not the present one.
+    With its seal a replay comes to `position`.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Held:
     refused: str = ""
     unread: bool = False
     former: str = ""
+    position: Position | None = None
 
     @classmethod
     def of(cls, folder: Path, manifest: Open) -> "Held":
@@ -116,8 +119,12 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
         held = Held.of(folder.episodes, msgspec.msgpack.decode(entry.manifest, type=Open))
         held.former = entry.spool_id
         try:
-            if not held.path.exists():
-                found.between.give_up(unreadable_place(held.manifest), held.manifest.between)
+            replayed = ledger.runs.is_of_run(entry.episode)
+            if not held.path.exists() or (replayed and not held.path.stat().st_size):
+                durable.remove(held.path)
+                # of a replay nothing is lost: it is read again by whoever takes it up
+                place = {} if replayed else unreadable_place(held.manifest)
+                found.between.give_up(place, held.manifest.between)
                 ledger.discarded(entry.episode, "lost before its first sync", GivenUp(), found.between)
                 continue
             make_whole(held, entry, ledger)

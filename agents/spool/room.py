@@ -21,12 +21,13 @@ T = TypeVar("T")
 
 class Room:
     """The limits of the folder `path`. `RESERVE_BYTES` of the quota, and a file of that size, are kept for SEAL and
-    ledger, so that what is open can be closed when nothing else fits."""
+    ledger, so that what is open can be closed when nothing else fits. Where it `evicts`, what waits gives way."""
 
-    def __init__(self, path: Path, max_bytes: int, min_free_bytes: int) -> None:
+    def __init__(self, path: Path, max_bytes: int, min_free_bytes: int, *, evicts: bool = False) -> None:
         self.path = path
         self.max_bytes = max_bytes
         self.min_free_bytes = min_free_bytes
+        self.evicts = evicts
         self._reserve = path / "reserve"
         self._free_bytes = 0
         self._looked_s = 0.0

@@ -26,6 +26,7 @@ from sensorium.agents.spool.owed import Owed
 from sensorium.agents.spool.pending import Pending
 from sensorium.agents.spool.reopen import Held, Waiting, reopen
 from sensorium.agents.spool.room import Room
+from sensorium.agents.spool.taking_up import Runs
 from sensorium.episode.account import Tally, accounts, copied, withdraw
 from sensorium.episode.device_account import DeviceAccount
 from sensorium.episode.documents import Account, BetweenTotals, Open
@@ -66,8 +67,7 @@ class Spool:
     ) -> None:
         self.path = path
         self.device = device
-        self.when_full = when_full
-        self._room = Room(path, max_bytes, min_free_bytes)
+        self._room = Room(path, max_bytes, min_free_bytes, evicts=when_full == "evict")
         self._state = threading.RLock()
         self._callbacks: list[Callable[[], None]] = []
         self._closed = False
@@ -84,6 +84,7 @@ class Spool:
             self.account = DeviceAccount(found.between, self._ledger.ordinals()[1])
             self._pending = Pending(found.held, self._folder.rejected_bytes())
             self._fates = Fates(self._ledger, self.account)
+            self.runs = Runs(self._ledger, self.account, self._pending, self._delete, self._state)
             self._mending = Mending(self._ledger, self._pending, self.account, self._room)
             for episode, why in found.unreadable:
                 self._refuse(episode, why, "corrupt")
@@ -115,7 +116,7 @@ class Spool:
         """
         lacks = self._room.lacks(self.used_bytes(), more_bytes)
         try:
-            while lacks and self.when_full == "evict" and self._evict():
+            while lacks and self._room.evicts and self._evict():
                 lacks = self._room.lacks(self.used_bytes(), more_bytes)
         except SpoolError as error:
             lacks = f"{lacks}; nothing can be evicted: {error}"
@@ -157,8 +158,7 @@ class Spool:
                 ordinal = self._ledger.ordinals()[1]
                 opening = manifest(ordinal, between.carry(kept))
                 episode = UUID(bytes=opening.episode)
-                encoded = msgspec.msgpack.encode(opening)
-                self._ledger.begin(episode, ordinal, opening.mission.priority, encoded, between)
+                self._ledger.begin(episode, ordinal, opening.mission.priority, msgspec.msgpack.encode(opening), between)
             held = Held.of(self._folder.episodes, opening)
             try:
                 file = EpisodeFile.begun(held.path, opening, self._commits.due, self._folder.sync)
@@ -346,9 +346,9 @@ class Spool:
                 return
             self._room.with_reserve(lambda: self._fates.give_up(held, why, fate, aside=True))
             self._pending.remove(episode, aside=True)
-        name = str(episode)
-        self._owed.do(f"{held.path.name} is to be set aside", partial(self._folder.set_aside, held.path, name, why))
-        log.error("spool: episode %s: %s; kept at %s", episode, why, self._folder.place_aside(name))
+        aside = partial(self._folder.set_aside, held.path, str(episode), why)
+        self._owed.do(f"{held.path.name} is to be set aside", aside)
+        log.error("spool: episode %s: %s; kept at %s", episode, why, self._folder.place_aside(str(episode)))
         self._tell()
 
     def _refuse(self, episode: UUID, why: str, fate: str) -> None:

@@ -18,6 +18,7 @@ import cv2
 from pydantic import Field, model_validator
 
 from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.identity import Identity, identity_of
 from sensorium.drivers.live.camera_file import file_camera
 from sensorium.drivers.live.camera_live import Capture, Image, LiveCamera
 from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps, Stamper, StreamStamps
@@ -118,6 +119,11 @@ class CameraConfig(DriverConfig):
             lost_after_s=self.lost_after_s,
             open_timeout_s=self.open_timeout_s,
         )
+
+    def identity(self, base: Path) -> Identity | None:
+        """Of a video file."""
+        said = identity_of(base / str(self.source)) if self.place == "file" else None
+        return Identity({"source": said}) if said else None
 
     def _path(self, base: Path) -> Path:
         path = base / str(self.source)

@@ -156,7 +156,7 @@ class _Table:
         return self._read_ns(cells[self._time])
 
     def told_ns(self, cells: list[str]) -> int | None:
-        """The stamp of a row that is no good, where it can be read: the last cell of one that was cut short may be cut."""
+        """The stamp of a bad row, where it can be read; the last cell of one that was cut short may be cut too."""
         if self._time >= len(cells) - (len(cells) < self._width):
             return None
         try:

@@ -18,6 +18,7 @@ import yaml
 from sensorium.drivers.batching import Losses, estimate_rate_hz, rows_source
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.identity import Identity, identity_of_files
 from sensorium.drivers.pacing import Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.replay.table import BadRows, read_rows
@@ -60,6 +61,13 @@ class ReplayEurocConfig(DriverConfig):
         clock = Clock(kind="recording", states_utc=True)
         return Paced([sensor.spec for sensor in usable], clock, _play(usable), Pacer(self.pace))
 
+    def identity(self, base: Path) -> Identity:
+        """Of the sensor folders that are played; what lies beside them does not count."""
+        root = _root(base / self.path)
+        folders = [folder for folder in root.iterdir() if folder.is_dir() and _has_data(folder)]
+        chosen = [folder for folder in folders if self.streams is None or folder.name in self.streams]
+        return Identity({"path": identity_of_files(root, chosen)})
+
     def _folders(self, root: Path) -> list[Path]:
         found = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
         if self.streams is None:
@@ -80,10 +88,14 @@ class _SensorFolder:
 
 def _is_played(folder: Path) -> bool:
     """Cameras and IMUs, whose table must then exist, and whatever else has a table (poses, ground truth)."""
-    if (folder / "data.csv").is_file() or re.fullmatch(r"(cam|imu)\d*", folder.name):
+    if _has_data(folder):
         return True
     log.warning("%s: no data.csv in it: ignored", folder)
     return False
+
+
+def _has_data(folder: Path) -> bool:
+    return (folder / "data.csv").is_file() or re.fullmatch(r"(cam|imu)\d*", folder.name) is not None
 
 
 def _root(path: Path) -> Path:

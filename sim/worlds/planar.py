@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from sensorium.drivers.batching import BLOCK_NS
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.identity import Identity
 from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import SensorLost
@@ -94,6 +96,11 @@ class SimPlanarConfig(DriverConfig):
             raise SensorLost(f"{name}: unplugged for {(world.back_ns - now_ns) / SECOND_NS:.1f} s more; open it then")
         self._pulled = None
         return Paced(world.specs, Clock(kind="simulated"), world.session(pacer, now_ns), pacer)
+
+    def identity(self, base: Path) -> Identity:  # noqa: ARG002 (a world needs no folder)
+        """Its kind, version, seed and all that is set of it but the pace."""
+        said = self.model_dump(mode="json", exclude={"pace"})
+        return Identity({**said, "version": version("sensorium")}, ends=self.duration_s is not None)
 
     def pulled(self, world: "_World", pacer: Pacer) -> None:
         """Keep a world whose sensor was pulled, for the next `open`."""

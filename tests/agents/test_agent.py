@@ -78,7 +78,7 @@ def test_filters_and_derived_streams_are_in_the_account(tmp_path: Path) -> None:
 
 def test_a_second_run_goes_on_with_the_ordinals(tmp_path: Path) -> None:
     run(tmp_path, device(tmp_path))
-    _, found = run(tmp_path, device(tmp_path))
+    _, found = run(tmp_path, device(tmp_path), again="a word")
     assert [opening.ordinal for opening, _, _ in found] == list(range(6))
 
 

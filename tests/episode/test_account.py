@@ -217,8 +217,8 @@ def test_absence_enters_and_is_lost_at_once() -> None:
     account = DeviceAccount(fresh(), 0)
     place = {"imu": Tally()}
     account.begin(EPISODE, place)
-    account.absent("imu", 100.0, 0, 10**9, place["imu"])
-    account.absent("imu", 100.0, 10**9, 3 * 10**9)
+    account.absent("imu", 100.0, (0, 0), 10**9, place["imu"])
+    account.absent("imu", 100.0, (0, 10**9), 3 * 10**9)
     assert account.held() == {}
     assert place["imu"].lost == {"away": 100}
     assert account.totals()["imu"].lost == {"away": 300}

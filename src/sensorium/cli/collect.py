@@ -1,5 +1,6 @@
 """`sensorium collect`: run the agent of one device file."""
 
+import secrets
 import signal
 import sys
 import time
@@ -35,6 +36,7 @@ def collect(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Stop after so many episodes.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="a.b=c in place of what the file says.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Collect a recording anew that was collected before.")] = False,
     drain: Annotated[
         float | None,
         typer.Option(
@@ -58,6 +60,7 @@ def collect(
     options: dict[str, Any] = {"seconds": seconds, "episodes": episodes}
     options["drain_s"] = DRAIN_S if drain is None else drain
     options["snap"] = snap.resolve() if snap is not None else None
+    options["again"] = secrets.token_hex(8) if again else ""  # a word, so that a restart under Ray is not again
     failure: SensoriumError | None = None
     status: dict[str, Any] = {"hurried": False}
     with ExitStack() as stack:
@@ -167,6 +170,8 @@ def print_totals(status: dict[str, Any]) -> None:
         )
     for name, why in status["away"].items():
         OUT.print(f"  {name} is away: {why}", markup=False)
+    if status["finished_before"]:
+        OUT.print("this was collected to its end before, with the same filters and trigger; `--again` collects it anew")
 
 
 def check_waiting(status: dict[str, Any], url: str | None) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from sensorium.episode.account import Place, Tally, accounts, copied, merge, withdraw
 from sensorium.episode.documents import Account, BetweenTotals
+from sensorium.episode.run_counts import At, RunCounts
 
 
 class Between:
@@ -23,6 +24,8 @@ class Between:
         self._total: Place = {stream: Tally.of(account) for stream, account in total.streams.items()}
         self._numbers = dict(total.numbers)
         self.openings = total.openings
+        self.run: RunCounts | None = None
+        """Of these, what the run of a replay has counted, if one is under way."""
         self._changed: set[str] = set()
 
     @classmethod
@@ -45,9 +48,17 @@ class Between:
 
     def take_back(self, place: Mapping[str, Tally]) -> None:
         """These are in an episode after all, and no OPEN has told of them."""
+        if self.run is not None:
+            self.run.take_back(place)
         withdraw(self.since, place)
         withdraw(self._total, place)
         self._changed |= place.keys()
+
+    def give_back(self, place: Mapping[str, Tally]) -> None:
+        """The episode that took these back last did not come to be."""
+        self.count(place)
+        if self.run is not None:
+            self.run.give_back(place)
 
     def carry(self, kept: Mapping[str, Tally]) -> dict[str, Account]:
         """What the next OPEN tells: all but what is `kept` for a later one."""
@@ -61,6 +72,17 @@ class Between:
         """The OPEN that told of these did not come to be."""
         self.openings -= 1
         merge(self.since, {stream: Tally.of(account) for stream, account in told.items()})
+
+    def go_back(self, counted: Mapping[str, Tally], before: Mapping[str, Tally]) -> None:
+        """Of what a run has `counted`, all is counted anew that it had not `before` where it is taken up."""
+        again = copied(counted)
+        withdraw(again, before)
+        withdraw(self._total, again)
+        withdraw(self.since, again)
+        for tally in self.since.values():  # an OPEN that stays may have told of a part
+            tally.filtered = {fate: n for fate, n in tally.filtered.items() if n > 0}
+            tally.lost = {fate: n for fate, n in tally.lost.items() if n > 0}
+        self._changed |= again.keys()
 
     def give_up(self, place: Mapping[str, Tally], told: Mapping[str, Account]) -> None:
         """An episode is not delivered: what it has is here, and what its OPEN told the next one tells."""
@@ -88,6 +110,7 @@ class Between:
         other = Between({}, BetweenTotals())
         other.since, other._total = copied(self.since), copied(self._total)
         other._numbers, other._changed, other.openings = dict(self._numbers), set(self._changed), self.openings
+        other.run = None if self.run is None else self.run.copy()
         return other
 
 
@@ -114,6 +137,11 @@ class DeviceAccount:
         with self._lock:
             self._captured[stream] = self._captured.get(stream, 0) + n
 
+    def disown(self, stream: str, n: int) -> None:
+        """`n` samples that entered are not of this run: another has counted them."""
+        if n:
+            self.enter(stream, -n)
+
     def begin(self, episode: UUID, place: Place) -> None:
         """An episode is open, and counts in `place`; what is there already was between, and the spool knows."""
         with self._lock:
@@ -131,22 +159,46 @@ class DeviceAccount:
             place = self._open.get(episode)
             return None if place is None else {stream: tally.account() for stream, tally in place.items()}
 
-    def between(self, stream: str, tally: Tally) -> None:
-        """What entered is in no episode."""
+    def between(self, stream: str, tally: Tally, at: At | None = None) -> None:
+        """What entered is in no episode; `at` is where in the recording, if it is one."""
         with self._lock:
             self._between.count({stream: tally})
+            if self._between.run is not None:
+                self._between.run.count(stream, at, tally)
             merge(self._settled, {stream: tally})
 
     def absent(
-        self, stream: str, rate_hz: float | None, start_ns: int, end_ns: int, episode: Tally | None = None
+        self,
+        stream: str,
+        rate_hz: float | None,
+        start: At,
+        end_ns: int,
+        episode: Tally | None = None,
     ) -> None:
         """A sensor was away: what it missed enters, and is lost, in an open `episode` or between."""
         missed = Tally()
-        self.enter(stream, missed.absent(rate_hz, start_ns, end_ns))
+        self.enter(stream, missed.absent(rate_hz, start[1], end_ns))
         if episode is not None:
             episode.add(missed)
         elif missed:
-            self.between(stream, missed)
+            self.between(stream, missed, start)
+
+    def run_before(self, end: At) -> dict[str, Account]:
+        """What the run has counted between of what lies before a moment."""
+        with self._lock:
+            return {} if self._between.run is None else accounts(self._between.run.before(end))
+
+    def run_claims(self, start: At, end: At) -> None:
+        """The episode that is about to begin has this interval."""
+        with self._lock:
+            if self._between.run is not None:
+                self._between.run.claims = (start, end)
+
+    def run_settles(self, frontier: At) -> None:
+        """All ends of episodes that are to come are behind `frontier`."""
+        with self._lock:
+            if self._between.run is not None:
+                self._between.run.settle(frontier)
 
     def replaced(self, episode: UUID, ordinal: int, before: Mapping[str, Account], after: Mapping[str, Tally]) -> None:
         """What an episode of this spool had stored has another fate now: `after`, here or between."""

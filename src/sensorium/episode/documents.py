@@ -32,13 +32,20 @@ class Mission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the data comes from: `origin`, the episodes it was made from, and how many models stand between."""
+    """Where the data comes from: `origin`, the episodes it was made from, and how many models stand between.
+
+    Of a replay, `sources` tells by sensor which recording or world it plays, `source` is a digest of that: episodes of
+    one source have it in common. `configuration` is one of the sensors', filters' and trigger's configuration.
+    """
 
     origin: Origin = "sensor"
     parents: tuple[str, ...] = ()
     generation: int = 0
     licence: str = ""
     consent: str = ""
+    source: str = ""
+    sources: dict[str, Any] = {}
+    configuration: str = ""
 
 
 class Encoding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -215,7 +215,7 @@ def test_a_bad_row_is_lost_and_named_by_line(
     assert (len(stamps), lost) == (59, 1)
     assert any("data.csv:12: " in message and why in message for message in caplog.messages)
     place = next(place for place, block in enumerate(blocks) if block.lost_before)
-    assert sum(map(len, blocks[:place])) == 10
+    assert sum(map(len, blocks[:place])) == 9
 
 
 def test_a_stamp_that_steps_back_begins_a_block(tmp_path: Path) -> None:
