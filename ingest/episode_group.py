@@ -123,5 +123,6 @@ def _attributes(
         "summary": seal.summary,
         "account": seal.account,
         "between": manifest.between,
+        **({"absent": manifest.absent} if manifest.absent else {}),
         "notes": assembly.notes,
     }

@@ -33,6 +33,7 @@ from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Conflict, Store
 from tests.spine.commands import Site, sim, wait_for
+from tests.spine.odd_sensor import OddConfig
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -202,6 +203,46 @@ def test_a_sensor_away_in_the_middle_and_to_the_end(house: House, monkeypatch: p
     assert found["loose"].estimated
     assert found["loose"].stored == 100
     assert found["loose"].lost["away"] > 150, "the second absence lasts to the end"
+
+
+def test_a_sensor_that_comes_late(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone it keeps nobody from delivering what the spool holds; beside another it joins, and all agree."""
+    monkeypatch.setattr(reopening, "FIRST_BACKOFF_S", 0.1)
+    monkeypatch.setattr(reopening, "MAX_BACKOFF_S", 0.1)
+    OddConfig.opened.clear()
+    assert not house.agent({"late": OddConfig(kind="odd", lives=[[50, "end"]])}).run()
+    house.ingest()
+    alone = house.agent({"late": OddConfig(kind="odd", lives=[["open:raise:OSError"]])})
+    running = threading.Thread(target=lambda: suppressed(alone))
+    running.start()
+    wait_for(lambda: alone.status()["ordinals"].get("committed"), "delivery")
+    assert alone.status()["absent"] == {"late": "OSError: injected"}
+    alone.stop()
+    running.join()
+
+    OddConfig.opened.clear()
+    absent: list[list[int | str]] = [["open:raise:OSError"]] * 8
+    late = OddConfig(kind="odd", lives=[*absent, [100_000]])
+    agent = house.agent({"late": late, "good": OddConfig(kind="odd", lives=[[100_000]])})
+    running = threading.Thread(target=agent.run)
+    running.start()
+    wait_for(lambda: agent.status()["streams"].get("late", Account()).stored > 50, "it to join")
+    agent.stop()
+    running.join()
+    episodes = sensorium.open(house.folder / "store").query(order_by="ordinal")
+    first = next(episode for episode in episodes if list(episode.streams) == ["good"])
+    assert first.attributes["absent"] == {"late": "OSError: injected"}
+    assert "absent" not in episodes[-1].attributes
+    assert sorted(episodes[-1].streams) == ["good", "late"]
+    (ledger,) = sensorium.open(house.folder / "store").ledger()
+    assert ledger.between["late"].estimated
+    assert {"late", "good"} <= agent.status()["streams"].keys()
+    assert ledger.pending == 0
+
+
+def suppressed(agent: Agent) -> None:
+    with pytest.raises(SensoriumError, match="sensor 'late' is away"):
+        agent.run()
 
 
 def test_a_full_spool_live(house: House) -> None:
