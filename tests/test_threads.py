@@ -1,14 +1,17 @@
 """Threads: a death is told once and by name, a stop has a bound, a pool's jobs fail where someone hears it."""
 
 import gc
+import itertools
 import logging
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from sensorium import threads
 from sensorium.errors import ConfigError, SensoriumError, ThreadDied
 from sensorium.threads import Pool, Restart, Thread, Watch, join
 
@@ -81,12 +84,22 @@ def test_one_that_hangs_is_left_behind_and_said(caplog: pytest.LogCaptureFixture
 
 def test_several_that_hang_share_one_bound() -> None:
     released = threading.Event()
-    threads = [Thread(f"pump-{n}", "moves the water", released.wait, lambda _: None) for n in range(20)]
+    hung = [Thread(f"pump-{n}", "moves the water", released.wait, lambda _: None) for n in range(20)]
     begun_s = time.monotonic()
-    assert not join(threads, 0.2)
+    assert not join(hung, 0.2)
     assert time.monotonic() - begun_s < 2.0, "not the bound of each after the other"
     released.set()
-    assert join(threads, BOUND_S)
+    assert join(hung, BOUND_S)
+
+
+def test_one_that_hangs_beside_one_that_ended_is_not_all_of_them() -> None:
+    released = threading.Event()
+    ended = Thread("fill", "fills", lambda: None, lambda _: None)
+    hung = Thread("pump", "moves the water", released.wait, lambda _: None)
+    assert ended.join(BOUND_S)
+    assert not join([ended, hung], 0.05)
+    released.set()
+    assert join([ended, hung], BOUND_S)
 
 
 def test_one_that_is_restarted_tells_every_death_and_pauses_longer_each_time() -> None:
@@ -105,6 +118,26 @@ def test_one_that_is_restarted_tells_every_death_and_pauses_longer_each_time() -
     assert len(told) == len(begun_s) == 4
     pauses_s = np.diff(begun_s)
     assert (pauses_s >= [0.05, 0.1, 0.1]).all()
+
+
+def test_pauses_double_up_to_the_most_and_begin_anew_behind_a_long_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, lives_s = 0.0, iter([0.0, 0.0, 5.0, 0.0, 5.1, 0.0])
+    pauses_s: list[float | None] = []
+
+    class Until(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses_s.append(timeout)
+            return len(pauses_s) == 6
+
+    def run() -> None:
+        nonlocal now_s
+        now_s += next(lives_s)
+        fail()
+
+    monkeypatch.setattr(threads, "time", SimpleNamespace(monotonic=lambda: now_s))
+    restart = Restart(Until(), first_s=1.0, most_s=5.0)
+    assert Thread("uplink", "delivers", run, lambda _: None, restart=restart).join(BOUND_S)
+    assert pauses_s == [1.0, 2.0, 4.0, 5.0, 1.0, 2.0]
 
 
 def test_a_restart_is_given_up_when_it_is_told_to_end() -> None:
@@ -142,6 +175,30 @@ def test_a_pool_does_its_jobs_and_hands_on_what_they_raise() -> None:
         assert not told, "whoever takes the result has it"
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError()])
+def test_whatever_a_job_raises_is_its_result_and_the_pool_goes_on(error: BaseException) -> None:
+    told: list[SensoriumError] = []
+
+    def end() -> None:
+        raise error
+
+    with Pool("work", "works", 1, told.append) as pool:
+        assert pool.submit(end).exception(BOUND_S) is error
+        assert pool.submit(pow, 2, 3).result(BOUND_S) == 8
+    assert not told
+
+
+def test_a_pool_has_as_many_threads_as_it_may_and_no_more() -> None:
+    met, crowd = threading.Barrier(3), itertools.count(1)
+    with Pool("work", "works", 3) as pool:
+        jobs = [pool.submit(met.wait, BOUND_S) for _ in range(3)]
+        assert sorted(job.result(BOUND_S) for job in jobs) == [0, 1, 2], "three at a time"
+        for job in [pool.submit(next, crowd) for _ in range(50)]:
+            job.result(BOUND_S)
+        assert {each.name for each in threading.enumerate()} >= {"work-0", "work-1", "work-2"}
+        assert "work-3" not in {each.name for each in threading.enumerate()}
+
+
 def test_what_escapes_a_job_whose_result_nobody_takes_is_told_and_the_pool_goes_on() -> None:
     told: list[SensoriumError] = []
     done = threading.Event()
@@ -164,7 +221,7 @@ def test_closing_finishes_what_was_given() -> None:
         pool.do(done.append, 100)
 
 
-def test_closing_with_cancel_finishes_only_what_was_begun() -> None:
+def test_closing_with_cancel_finishes_only_what_was_begun(caplog: pytest.LogCaptureFixture) -> None:
     begun, released = threading.Event(), threading.Event()
     told: list[SensoriumError] = []
 
@@ -184,6 +241,7 @@ def test_closing_with_cancel_finishes_only_what_was_begun() -> None:
     assert closer.join(BOUND_S)
     first.result(BOUND_S)
     assert not told
+    assert not caplog.messages, "what was cancelled is no failure"
 
 
 def test_a_job_that_hangs_does_not_keep_a_pool(caplog: pytest.LogCaptureFixture) -> None:
