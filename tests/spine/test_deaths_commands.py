@@ -113,6 +113,15 @@ def test_ingest_says_why_and_exits_1(site: Site, inject: Inject) -> None:
     assert site.json("verify", "store", "--deep") == []
 
 
+def test_an_ingest_whose_thread_dies_in_the_end_exits_1(site: Site, inject: Inject) -> None:
+    inject("zmq.sugar.socket.Socket", "disable_monitor", "sensorium-control")
+    failing, _ = site.ingest()
+    failing.interrupt(expect=1)
+    lines = [line for line in failing.err.splitlines() if line.startswith("sensorium: ")]
+    assert len(lines) == 1, failing.err
+    assert "thread sensorium-control, which answers devices, died of KeyError: 'injected'" in lines[0]
+
+
 @pytest.mark.slow  # it starts Ray
 @pytest.mark.timeout(240)
 def test_ingest_under_ray_says_why_and_exits_1(site: Site, inject: Inject) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 import pytest
+import zmq
 from prometheus_client import CollectorRegistry, Gauge
 
 import sensorium
@@ -118,6 +119,16 @@ def test_the_ingest_ends_as_failed_and_the_next_one_has_everything(
     wait_for(lambda: spool.counts()["pending"] == 0, "the next ingest to have everything")
     link.end(again)
     link.all_is_there()
+
+
+def test_a_death_in_the_end_is_one_too(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = link.ingest()
+    wait_for(lambda: actor.status()["address"], "the ingest to listen")
+    monkeypatch.setattr(zmq.Socket, "disable_monitor", only_in("sensorium-bulk", zmq.Socket.disable_monitor))
+    link.end(actor)
+    status = actor.status()
+    assert (status["state"], status["failure"]) == ("failed", "ThreadDied")
+    assert status["error"].startswith("thread sensorium-bulk, which receives data, died of " + SAID)
 
 
 def test_a_dead_gate_lets_nobody_in(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:

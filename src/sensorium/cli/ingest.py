@@ -56,6 +56,7 @@ def ingest(
             server.stop()
             if served is not None:
                 served.stop()
+        server.wait(0)  # raises what has died in the end
 
 
 def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> None:

@@ -92,6 +92,7 @@ class IngestActor:
                     ingest.wait(0)
             finally:
                 ingest.stop()
+            ingest.wait(0)  # raises what has died in the end
 
 
 def _life(thread: Thread, watch: Watch) -> dict[str, Any]:
