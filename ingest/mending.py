@@ -8,20 +8,19 @@ from sensorium.corpus.commits import check_store_version, record_paths
 from sensorium.episode import durable
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.partials import Partials
-from sensorium.ingest.store_folder import EPISODES_FOLDER, STAGING, StoreFolder, store_errors
+from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder, store_errors
 
 
 def mend(store: StoreFolder, commits: Committer, catalog: Catalog) -> Partials:
     """Set aside what was not committed, and enter into the catalog what was; what is staged and can be gone on from."""
+    _sync_what_is_believed(store.fd)
     committed = {path.stem for path in record_paths(store.path)}
     partials = Partials(STAGING, store.fd, committed)
-    for month in durable.names(EPISODES_FOLDER, dir_fd=store.fd):
-        if not _is_folder(EPISODES_FOLDER / month, store.fd):
-            continue
-        commits.make_month(month)
-        for name in durable.names(EPISODES_FOLDER / month, dir_fd=store.fd):
-            if name not in committed and _is_folder(EPISODES_FOLDER / month / name, store.fd):
-                commits.set_orphan_aside(EPISODES_FOLDER / month / name)
+    for month in _folders(EPISODES_FOLDER, store.fd):
+        commits.make_month(month.name)
+        for name in durable.names(month, dir_fd=store.fd):
+            if name not in committed and _is_folder(month / name, store.fd):
+                commits.set_orphan_aside(month / name)
     fill(catalog, store.path)
     return partials
 
@@ -56,6 +55,23 @@ def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lam
         finally:
             store.close()
     return count
+
+
+def _sync_what_is_believed(store: int) -> None:
+    """Make durable what a run that was killed had named or written, and not synced: a record, a line of discards."""
+    discarded = COMMITS / "discarded"
+    for device in _folders(discarded, store):
+        for name in durable.names(device, dir_fd=store):
+            durable.sync_file(device / name, dir_fd=store)
+        durable.sync_folder(device, dir_fd=store)
+    for folder in (*_folders(COMMITS, store), COMMITS, *_folders(EPISODES_FOLDER, store), EPISODES_FOLDER, Path()):
+        durable.sync_folder(folder, dir_fd=store)
+
+
+def _folders(path: Path, dir_fd: int) -> list[Path]:
+    """The folders in a folder, if that is there."""
+    found = [path / name for name in durable.names(path, dir_fd=dir_fd)] if _is_folder(path, dir_fd) else []
+    return [folder for folder in found if _is_folder(folder, dir_fd)]
 
 
 def _is_folder(path: Path, dir_fd: int) -> bool:

@@ -59,6 +59,29 @@ class ForgetfulDisk:
         with self._guard:
             self._restore(self._object(self._root.stat().st_ino), copy)
 
+    def content(self, path: Path) -> bytes | None:
+        """What a file would hold after a power loss now; None if it would not be there."""
+        number = self._find(path)
+        return None if number is None else self._contents.get(number, b"")
+
+    def names(self, folder: Path) -> list[str]:
+        """What would be in a folder after a power loss now."""
+        number = self._find(folder)
+        return [] if number is None else sorted(self._names.get(number, {}))
+
+    def note(self, path: Path) -> None:
+        """A file on disk has changed, by nobody's call."""
+        self._note_file(path.stat().st_ino, path.read_bytes())
+
+    def _find(self, path: Path) -> int | None:
+        number = self._object(self._root.stat().st_ino)
+        for name in path.relative_to(self._root).parts:
+            found = self._names.get(number, {}).get(name)
+            if found is None:
+                return None
+            number = found[0]
+        return number
+
     def _synced(self, fd: int) -> None:
         path = Path(f"/proc/self/fd/{fd}")
         if path.is_dir():

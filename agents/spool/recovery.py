@@ -45,7 +45,10 @@ def recover(path: Path, manifest: Open, recoveries: int) -> Recovered:
         OSError: the file system failed; the file is as it was.
     """
     with _seen(path) as view:
-        return _recover(path, view, manifest, recoveries)
+        found = _recover(path, view, manifest, recoveries)
+    if not found.changed:
+        durable.sync_file(path)
+    return found
 
 
 def unsealed_accounts(path: Path, manifest: Open) -> dict[str, Account] | None:

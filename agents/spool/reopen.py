@@ -151,6 +151,7 @@ def make_whole(held: Held, entry: Entry, ledger: Ledger) -> None:
     durable.remove(held.path.with_suffix(".recovering"))
     if entry.sealed_bytes != held.size or ledger.accounts(entry.episode) is None:
         found = recover(held.path, held.manifest, entry.recoveries + 1)
+        durable.sync_folder(held.path.parent)  # whoever was killed may have made the name, and not synced it
         if found.changed:
             log.warning("spool: episode %s: %s", entry.episode, found.why)
         held.size, held.digest = found.size, found.digest

@@ -234,3 +234,18 @@ def test_removing_a_tree_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"Not a directory|symbolic"):
         durable.remove_tree(tmp_path / "link")
     assert (tmp_path / "other" / "file").exists()
+
+
+def test_a_folder_whose_name_could_not_be_synced_is_not_taken_for_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(durable, "sync_folder", sync)
+    with pytest.raises(OSError, match="Input/output"):
+        durable.make_folder(tmp_path / "a" / "b")
+    synced: list[Path] = []
+    monkeypatch.setattr(durable, "sync_folder", lambda folder, **_: synced.append(folder))
+    durable.make_folder(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]

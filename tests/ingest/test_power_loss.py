@@ -11,6 +11,7 @@ import sensorium
 from sensorium.corpus.verify import verify
 from sensorium.episode import durable
 from sensorium.episode.documents import Account, BetweenReport, Encoding
+from sensorium.errors import StoreError
 from sensorium.ingest.store import Store
 from tests.forgetful_disk import ForgetfulDisk
 
@@ -73,3 +74,73 @@ def _outside_staging(store: Path) -> frozenset[tuple[Path, bytes]]:
     """What a start does not remove."""
     paths = [path for path in store.rglob("*") if ".staging" not in path.parts]
     return frozenset((path.relative_to(store), path.read_bytes() if path.is_file() else b"/") for path in paths)
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+def killed(store: Store) -> None:
+    """As a kill leaves it: nothing more is written, and its lock is gone."""
+    store.catalog.close()
+    store._folder.close()
+
+
+@pytest.mark.parametrize("at", ["episodes.zarr", "commits"])
+def test_what_an_ingest_that_was_killed_had_named_is_on_disk_before_it_is_believed(
+    make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Killed between a name and its sync; the next one says of what it finds that it is committed; power is lost."""
+    made = make_episode({"imu": np.arange(20.0)})
+    root, copy = tmp_path / "root", tmp_path / "copy"
+    root.mkdir()
+    disk = ForgetfulDisk(root)
+    monkeypatch.setattr(durable, "os", disk)
+    store = Store.open(root / "store")
+    assembly = store.begin(made.episode)
+    assembly.append(made.data)
+    sync_folder = durable.sync_folder
+
+    def sync(folder: Path, *, dir_fd: int | None = None) -> None:
+        if folder.parts[:1] == (at,) and len(folder.parts) == 2:
+            raise Killed
+        sync_folder(folder, dir_fd=dir_fd)
+
+    monkeypatch.setattr(durable, "sync_folder", sync)
+    with pytest.raises(Killed):
+        store.commit(assembly, device="rig-1", identity="key-1")
+    monkeypatch.setattr(durable, "sync_folder", sync_folder)
+    killed(store)
+    with Store.open(root / "store") as store:
+        if store.state(made.episode) is None:  # not named yet: it comes again
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="key-1")
+        disk.after_power_loss(copy)
+    monkeypatch.undo()
+    for file in (copy / "store").glob("catalog.sqlite*"):
+        file.unlink()
+    with Store.open(copy / "store") as store:
+        assert store.state(made.episode) is not None
+    assert not list(verify(copy / "store", deep=True))
+
+
+def test_a_discard_whose_sync_failed_is_on_disk_before_it_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = ForgetfulDisk(tmp_path)
+    monkeypatch.setattr(durable, "os", disk)
+    store = Store.open(tmp_path / "store")
+    store.discarded("rig-1", "spool-a", [1], "evicted")
+
+    def fsync(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    disk.__dict__["fsync"] = fsync
+    with pytest.raises(StoreError, match="Input/output"):
+        store.discarded("rig-1", "spool-a", [2], "evicted")
+    del disk.__dict__["fsync"]
+    killed(store)
+    with Store.open(tmp_path / "store") as store:
+        assert store.ordinal("rig-1", "spool-a", 2) is not None, "what is in the file counts"
+        assert b"[2]" in (disk.content(tmp_path / "store/commits/discarded/rig-1/spool-a.jsonl") or b"")

@@ -188,6 +188,15 @@ def sync_folder(folder: Path, *, dir_fd: int | None = None) -> None:
         os.close(fd)
 
 
+def sync_file(path: Path, *, dir_fd: int | None = None) -> None:
+    """Make durable what a file holds, whoever wrote it: of a process that was killed it may be in memory alone."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def add_folder(folder: Path, *, dir_fd: int | None = None) -> None:
     """Make a folder, and its parents, where they are missing."""
     if _is_folder(folder, dir_fd):
@@ -209,7 +218,12 @@ def make_folder(folder: Path, *, dir_fd: int | None = None) -> None:
         return
     make_folder(folder.parent, dir_fd=dir_fd)
     add_folder(folder, dir_fd=dir_fd)
-    sync_folder(folder.parent, dir_fd=dir_fd)
+    try:
+        sync_folder(folder.parent, dir_fd=dir_fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder, dir_fd=dir_fd)  # the next call would take its name for durable
+        raise
 
 
 def write_synced(path: Path, data: Buffer, *, dir_fd: int | None = None) -> FileId:

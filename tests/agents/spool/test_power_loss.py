@@ -91,3 +91,31 @@ def test_power_lost_behind_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 )
         finally:
             again.close()
+
+
+def test_what_an_agent_that_was_killed_had_written_is_on_disk_before_it_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill keeps what is in memory: it is found whole, and power may be lost before anyone has synced it."""
+    root = tmp_path / "spool"
+    root.mkdir()
+    disk = ForgetfulDisk(root)
+    monkeypatch.setattr(group_commit, "INTERVAL_S", 3600.0)
+    monkeypatch.setattr(durable, "os", disk)
+    spool = Spool(root, "rig")
+    monkeypatch.setattr(spool._commits, "due", lambda: None)
+    monkeypatch.setattr(spool._folder, "sync", lambda: None)  # killed before the name was synced
+    episode, file = begin(spool)
+    file.append(*chunk(0))
+    file.seal("complete", {"imu": 1}, {"imu": Account(captured=1, stored=1)}, {}, 10**9)
+    spool._ledger.close()
+    spool._folder.unlock()
+    assert disk.content(file.path) is None
+    again = Spool(root, "rig")
+    try:
+        (waiting,) = again.waiting()
+        assert waiting.sealed
+        assert disk.content(file.path) == again.read(episode, 0, waiting.size)
+    finally:
+        again.close()
+        file.close()

@@ -1,0 +1,438 @@
+"""Both ends of the link with the product's spool and store under them, through whatever may happen, in virtual time."""
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.drivers.clock import Clock as ClockOfStamps
+from sensorium.drivers.stream import StreamSpec
+from sensorium.episode import durable
+from sensorium.episode.codecs.lossless import Lossless
+from sensorium.episode.documents import Account, Chunk, Mission, Open, StreamEntry
+from sensorium.episode.layout import with_checksum
+from sensorium.errors import SensoriumError, SpoolError
+from sensorium.link import wire
+from tests.agents.building import entry, manifest
+from tests.spine.model.disk import Disk, Disks, Killed
+from tests.spine.model.ends import LIMITS, SECOND, Clock, Device, End, Server, image
+from tests.spine.model.network import Network, tampered
+from tests.spine.model.witness import Broken, Invariant, Witness
+
+ROW_BYTES = 5000
+ALL = 1 << 30
+SPEC = StreamSpec(name="s", modality="test", dtype="uint8", shape=(ROW_BYTES,))
+ENTRY = StreamEntry(spec=SPEC, encoding=entry(SPEC).encoding, chunk_rows=1)
+CODEC = Lossless(ENTRY)
+SOCKETS = st.sampled_from(["control", "bulk", "answers"])
+MEMORY = Path("/dev/shm")
+
+
+class TwoEnds(RuleBasedStateMachine):
+    """A device that records and a server that stores. Each rule is a step of theirs, or something that befalls them.
+
+    At the end all faults cease: whatever came before, the spool drains and the store has what was promised.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+        self.patch = pytest.MonkeyPatch()
+        self.clock, self.disks, self.witness = Clock(), Disks(), Witness()
+        self.network = Network(self.witness)
+        self.device = Device(self.clock, self.network, self.witness)
+        self.server = Server(self.clock, self.network, self.witness)
+        self.growing: tuple[EpisodeFile, int] | None = None
+        self.recorded = self.lives = 0
+        self.power = False
+        self.patch.setattr(durable, "os", self.disks)
+        for module in (sqlite3, sqlite3.dbapi2):
+            self.patch.setattr(module, "connect", self.disks.connect)
+        for end, name in ((self.device, "spool"), (self.server, "store")):
+            end.stand_in(self.patch)
+            (self.base / f"{name}-0").mkdir()
+            self.insert_disk(end, self.base / f"{name}-0")
+
+    @initialize(chunks=st.integers(1, 3), grows=st.booleans())
+    def begin(self, chunks: int, grows: bool) -> None:
+        """Both are up and have a session; a first episode is there."""
+        for end in (self.device, self.server):
+            self.act(end, end.start)
+        self.run(3)
+        self.act(self.device, self.record, chunks, not grows, True)
+
+    # --- what they do ------------------------------------------------------------------------------------------------
+
+    @rule(turns=st.sampled_from([1, 2, 4, 8]), apart=st.booleans())
+    def goes_on(self, turns: int, apart: bool) -> None:
+        """All goes well for a while; answers come together, or each by itself."""
+        self.run(turns, answers=1 if apart else ALL)
+
+    @rule(chunks=st.integers(0, 4), seal=st.booleans(), sync=st.sampled_from([True, True, False]))
+    def records(self, chunks: int, seal: bool, sync: bool) -> None:
+        """Some chunks more of the episode that grows, or of a new one; its end; a sync."""
+        self.act(self.device, self.record, chunks, seal, sync)
+
+    @rule()
+    def device_turns(self) -> None:
+        self.act(self.device, self.device.turn)
+
+    @rule(socket=SOCKETS, count=st.integers(1, 3))
+    def arrives(self, socket: str, count: int) -> None:
+        """Some of one socket, before anything of the other."""
+        self.deliver(socket, count)
+
+    @rule(count=st.integers(1, 3))
+    def overtakes_a_write(self, count: int) -> None:
+        """The control pump has a turn in the middle of what the bulk pump does."""
+        self.network.arrive("control", count)
+        self.server.disk.meanwhile = self.server.turn
+        self.deliver("bulk")
+        self.server.disk.meanwhile = None
+
+    @rule(which=st.integers(0, 3))
+    def store_works(self, which: int) -> None:
+        """One of the jobs that the store has to do, and what the server says then."""
+        self.act(self.server, self.server.work, which)
+        self.act(self.server, self.server.turn)
+
+    @rule(later_s=st.sampled_from([0.1, 1.0, 6.0, 21.0, 61.0]))
+    def time_passes(self, later_s: float) -> None:
+        self.clock.now_ns += int(later_s * SECOND)
+        self.act(self.device, self.device.turn)
+        self.act(self.server, self.server.turn)
+
+    @rule(which=st.integers(0, 3))
+    def gives_up(self, which: int) -> None:
+        """An episode is discarded on the device."""
+        waiting = self.waiting(lambda _: True)
+        if waiting:
+            episode = waiting[which % len(waiting)].episode
+            if self.growing and self.growing[0].manifest.episode == episode.bytes:
+                self.growing = None
+            self.act(self.device, self.device.spool.discard, episode, "by hand")
+
+    # --- what befalls them -------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.network.open is not None)
+    @rule(how=st.sampled_from(["answer lost", "bit flipped"]))
+    def network_fails(self, how: str) -> None:
+        connection = self.network.open
+        if connection is None:
+            return
+        if how == "answer lost" and connection.down:
+            connection.down.popleft()
+        elif how == "bit flipped" and connection.bulk:
+            connection.bulk[0] = tampered(connection.bulk[0], self.recorded)
+
+    @rule(of_device=st.booleans(), power=st.booleans(), calls=st.integers(0, 50), turns=st.integers(0, 5))
+    def dies(self, of_device: bool, power: bool, calls: int, turns: int) -> None:
+        """A process is killed, or power lost, at one of its next calls to the disk, while it is at work."""
+        end: End = self.device if of_device else self.server
+        disk: Disk = end.disk
+        disk.calls_left = calls
+        self.power = power
+        for _ in range(turns):
+            if end.disk is disk and disk.calls_left is not None:
+                self.run(1)
+        if end.disk is disk and disk.calls_left is not None:
+            self.end(end)
+        self.run(1)
+
+    @rule(of_device=st.booleans())
+    def restarts(self, of_device: bool) -> None:
+        """A process ends in order, and begins again."""
+        end: End = self.device if of_device else self.server
+        if end.up:
+            self.growing = None if of_device else self.growing
+            self.act(end, end.stop)
+            if not of_device:
+                self.network.server_gone(seen=True)
+            self.act(end, end.start)
+
+    @rule(turns=st.integers(1, 5))
+    def sync_thread_waits(self, turns: int) -> None:
+        """An episode ends; it is synced, and sent, before the spool notes that it is sealed."""
+        self.device.sync_waits = True
+        self.act(self.device, self.record, 1, True, False)
+        self.act(self.device, self.device.sync_unnoted)
+        for _ in range(turns):
+            self.clock.now_ns += SECOND // 2
+            self.run(1)
+        self.device.sync_waits = False
+
+    @rule(turns=st.integers(1, 2), at=st.integers(0, 1), count=st.integers(1, 2))
+    def loses_bulk(self, turns: int, at: int, count: int) -> None:
+        """Bulk is slow, and some of what is on its way is lost, as by a reconnect that nobody sees."""
+        self.act(self.device, self.record, 3, True, True)
+        self.run(turns, bulk=0)
+        if self.network.open is not None:
+            for _ in range(min(count, len(self.network.open.bulk) - at)):
+                del self.network.open.bulk[at]
+        self.run(4 * turns, bulk=1)
+
+    @rule(seen=st.booleans(), turns=st.integers(1, 4))
+    def cut_off(self, seen: bool, turns: int) -> None:
+        """The connections break in the middle of an episode; the next session begins with one word at a time."""
+        self.act(self.device, self.record, 2, True, True)
+        self.run(1, bulk=0)
+        if self.network.open is not None:
+            self.network.open.sever(seen)
+            self.clock.now_ns += (1 if seen else 21) * SECOND
+            self.run(1)
+            self.clock.now_ns += 2 * SECOND
+            self.run(turns, answers=1)
+
+    @rule(chunks=st.integers(1, 2))
+    def sync_is_late(self, chunks: int) -> None:
+        """The uplink looks at what is written before it is synced."""
+        self.act(self.device, self.record, chunks, False, False)
+        self.clock.now_ns += SECOND
+        self.act(self.device, self.device.turn)
+
+    @rule(of_device=st.booleans(), full=st.booleans(), turns=st.integers(1, 4))
+    def disk_fails(self, of_device: bool, full: bool, turns: int) -> None:
+        """A disk is full, or its syncs fail, for a while in which both are at work."""
+        end: End = self.device if of_device else self.server
+        end.disk.full, end.disk.failing = full, not full
+        self.act(self.device, self.record, 2, True, True)
+        self.run(turns)
+        end.disk.full = end.disk.failing = False
+
+    @rule(which=st.integers(0, 3), place=st.integers(0, 20_000))
+    def file_rots(self, which: int, place: int) -> None:
+        """A bit of a sealed file in the spool flips, once in its life."""
+        sealed = self.waiting(lambda each: each.sealed and each.episode not in self.witness.damaged)
+        if sealed:
+            each = sealed[which % len(sealed)]
+            path = self.device.disk.root / "episodes" / f"{each.ordinal:010d}-{each.episode}.episode"
+            self.witness.damaged.add(each.episode)
+            self.device.disk.damage(path, place)
+
+    @rule(power=st.booleans(), which=st.integers(0, 3), place=st.integers(0, 20_000))
+    def staging_rots(self, power: bool, which: int, place: int) -> None:
+        """The server's process is gone, and a bit of what it had staged flips before it is there again."""
+        self.act(self.device, self.record, 3, False, True)
+        self.run(4)
+        self.power = power
+        self.end(self.server)
+        staged = sorted(path for path in (self.server.disk.root / ".staging").rglob("c.*") if path.stat().st_size)
+        if staged:
+            self.server.disk.damage(staged[which % len(staged)], place)
+        self.run(2)
+
+    @rule(which=st.integers(0, 3))
+    def wrong_word(self, which: int) -> None:
+        """A server that is wrong says COMMITTED of what it does not have: the digest is another."""
+        self.act(self.device, self.record, 1, True, True)
+        self.run(1, bulk=0)
+        waiting, connection = self.waiting(lambda _: True), self.network.open
+        if waiting and connection is not None and not connection.cut:
+            each = waiting[which % len(waiting)]
+            said = wire.Committed(
+                session=self.device.uplink._link._session.number,
+                episode=each.episode.bytes,
+                ordinal=each.ordinal,
+                digest=bytes(32),
+            )
+            connection.down.append(wire.encode(said))
+            self.deliver("answers")
+
+    @rule(how=st.sampled_from(["suspend", "back", "ahead"]))
+    def clock_steps(self, how: str) -> None:
+        """The device sleeps for ten minutes, or UTC is set by an hour."""
+        if how == "suspend":
+            self.clock.booted_ns -= 600 * SECOND
+        else:
+            self.clock.utc_ns += (1 if how == "ahead" else -1) * 3600 * SECOND
+
+    # --- what must hold ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def credit_and_ordinals_add_up(self) -> None:
+        witness = self.witness
+        if witness.first is not None:
+            raise witness.first
+        if self.server.up:
+            pool, sessions = self.server.link.pool, self.server.link.sessions.values()
+            given = [session.outstanding for session in sessions]
+            fits = min(given, default=0) >= 0 and sum(given) == pool.outstanding <= LIMITS.pool_bytes
+            witness.check(fits, Invariant.CREDIT, f"{given} outstanding, {pool.outstanding} of the pool")
+        if self.device.up:
+            counts, (_, following) = self.device.spool.counts(), self.device.spool.ordinals()
+            witness.check(sum(counts.values()) == following, Invariant.ORDINALS, f"{counts} of {following}")
+
+    def teardown(self) -> None:
+        """Faults cease, what grows is sealed, and there is time enough."""
+        try:
+            if self.witness.first is None:
+                self.drain()
+        finally:
+            self.tidy()
+
+    def drain(self) -> None:
+        for end in (self.device, self.server):
+            end.disk.full = end.disk.failing = False
+            end.disk.calls_left = None
+        self.run(2)
+        self.act(self.device, self.record, 0, True, True)
+        for step_s, turns in ((0.05, 40), (1.0, 150), (10.0, 60)):
+            for _ in range(turns):
+                if self.device.up and self.server.up and not self.device.spool.counts()["pending"]:
+                    break
+                self.run(1)
+                self.clock.now_ns += int(step_s * SECOND)
+        self.act(self.device, lambda: self.witness.drained(self.device.spool))
+
+    def tidy(self) -> None:
+        self.disks.acting = None
+        for end in (self.device, self.server):
+            end.disk.dead = True
+            self.disks.acting = end.disk
+            end.end()
+        self.disks.acting = None
+        self.patch.undo()
+        shutil.rmtree(self.base)
+
+    # --- within ------------------------------------------------------------------------------------------------------
+
+    def run(self, turns: int, *, bulk: int = ALL, answers: int = ALL) -> None:
+        """A fair share for everyone, so often. Of `bulk` so many messages get through a turn, of `answers` at once."""
+        device, server = self.device, self.server
+        for _ in range(turns):
+            self.act(device, device.turn)
+            while self.deliver("control"):
+                pass
+            while bulk and self.deliver("bulk", bulk) and bulk == ALL:
+                pass
+            self.act(server, server.turn)
+            while server.up and server.pool.jobs:
+                self.act(server, server.work)
+            self.act(server, server.turn)
+            while self.deliver("answers", answers):
+                pass
+            self.clock.now_ns += SECOND // 20
+
+    def deliver(self, socket: str, count: int = ALL) -> bool:
+        """Let frames of a socket through, to whom they wake."""
+        if not self.network.arrive(socket, count):
+            return False
+        if socket == "answers":
+            self.act(self.device, self.device.turn)
+        elif socket == "bulk":
+            self.act(self.server, self.server.take_bulk)
+        else:
+            self.act(self.server, self.server.turn)
+        return True
+
+    def act(self, end: End, work: Any, *arguments: Any) -> None:
+        """Have an end do something. What escapes it is a fault of its own; a kill is not."""
+        self.disks.acting = end.disk
+        try:
+            work(*arguments)
+            killed = False
+        except Killed:
+            killed = True
+        except Broken:
+            raise
+        except Exception as error:
+            if self.witness.first is None:
+                raise Broken(Invariant.LIVES, f"{type(error).__name__}: {error}") from error
+        finally:
+            self.disks.acting = None
+        if self.witness.first is not None:
+            raise self.witness.first
+        if killed:
+            self.end(end)
+        elif end is self.device and self.device.up:
+            self.witness.device_rests()
+
+    def end(self, end: End) -> None:
+        """A process is no more; after a power loss what it had not synced is not either."""
+        old: Disk = end.disk
+        old.dead, old.calls_left = True, None
+        self.disks.acting = old
+        end.end()
+        self.disks.acting = None
+        if end is self.device:
+            self.growing = None
+            self.witness.session_over()
+        else:
+            self.network.server_gone(seen=not self.power)
+        if self.power:
+            self.lives += 1
+            self.insert_disk(end, image(end, old, self.lives))
+            if end is self.device:
+                self.clock.booted_ns = self.clock.now_ns
+        else:
+            old.dead = False
+        end.again_ns = 0
+
+    def insert_disk(self, end: Any, root: Path) -> None:
+        witness = self.witness
+        if end is self.device:
+            end.disk = witness.device = Disk(root, lambda _: None, witness.leaves)
+        else:
+            end.disk = witness.server = Disk(root, witness.server_changed, lambda _: None)
+
+    def waiting(self, which: Any) -> list[Any]:
+        return [each for each in self.device.spool.waiting() if which(each)] if self.device.up else []
+
+    def record(self, chunks: int, seal: bool, sync: bool) -> None:
+        """As a recorder does; a spool that does not take something does not get it."""
+        spool = self.device.spool
+        if not self.device.up:
+            return
+        try:
+            if self.growing is None and chunks:
+                file = spool.create(self.manifest)
+                self.witness.begun(file.manifest.ordinal, UUID(bytes=file.manifest.episode))
+                self.growing = file, 0
+            for _ in range(chunks):
+                self.append()
+            if seal and self.growing is not None:
+                file, rows = self.growing
+                file.seal("complete", {"s": rows}, {"s": Account(captured=rows, stored=rows)}, {}, 10**12)
+                self.growing = None
+            if sync:
+                spool.flush()
+        except SensoriumError:
+            return
+
+    def append(self) -> None:
+        if self.growing is None:
+            return
+        file, row = self.growing
+        self.recorded += 1
+        data = np.random.default_rng(self.recorded).integers(0, 256, (1, ROW_BYTES), np.uint8)
+        payload = with_checksum(CODEC.encode(data))
+        stamps = np.array([row * 1000], "<i8").tobytes()
+        captured = self.witness.captured[UUID(bytes=file.manifest.episode)]
+        captured.append(payload)  # if the process dies in this, it is in the file or not
+        try:
+            file.append(Chunk(stream=0, first_row=row, captured_ns=stamps, captured=row + 1), payload)
+        except SpoolError:
+            captured.pop()
+            raise
+        self.growing = file, row + 1
+
+    def manifest(self, ordinal: int, _: object) -> Open:
+        self.recorded += 1
+        made = UUID(int=(1_790_000_000_000 + self.recorded) << 80 | 7 << 76 | 2 << 62 | self.recorded)
+        return manifest(
+            episode=made.bytes,
+            spool_id=self.device.spool.spool_id,
+            ordinal=ordinal,
+            end_ns=10**12,
+            mission=Mission(priority=1.0 + ordinal % 2),
+            clock=ClockOfStamps(kind="boottime", boot_id=f"boot-{self.clock.booted_ns}"),
+            streams=(ENTRY,),
+        )

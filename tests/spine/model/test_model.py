@@ -1,0 +1,48 @@
+"""The protocol, model-checked: what is right stays right through everything, and what is wrong is found and named."""
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.spine.model.machine import TwoEnds
+from tests.spine.model.variants import MOST_LINES, VARIANTS, Variant
+from tests.spine.model.witness import Broken
+
+SEED = 1
+EXAMPLES = 40
+STEPS = 14
+
+
+def check(examples: int, steps: int = STEPS) -> None:
+    """Run the machine: the same examples each time, as long as it does the same."""
+    run_state_machine_as_test(
+        seed(SEED)(TwoEnds),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            phases=[Phase.generate],
+            database=None,
+            deadline=None,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_every_invariant_holds() -> None:
+    check(EXAMPLES)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_every_invariant_holds_for_long() -> None:
+    check(500, 25)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_what_is_wrong_is_found_and_named(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < variant.lines <= MOST_LINES
+    variant.apply(monkeypatch)
+    with pytest.raises(Broken) as found:
+        check(EXAMPLES)
+    assert found.value.invariant in variant.breaks

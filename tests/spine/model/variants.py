@@ -1,0 +1,253 @@
+"""The product as it must not be: each variant is a change of a few of its lines, and names the invariants it breaks."""
+
+import difflib
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.fates import Fates
+from sensorium.agents.spool.ledger import Ledger
+from sensorium.agents.spool.mending import Mending
+from sensorium.agents.spool.reopen import Held
+from sensorium.agents.spool.spool import Spool
+from sensorium.ingest import partials
+from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.commit import Committer
+from sensorium.ingest.shards import ChunkSink
+from sensorium.link.device.departures import Departures
+from sensorium.link.device.protocol import DeviceLink
+from sensorium.link.server.arrivals import Arrivals
+from sensorium.link.server.protocol import ServerLink
+from tests.spine.model.witness import Invariant
+
+MOST_LINES = 5
+
+
+@dataclass(frozen=True)
+class Edit:
+    """In the source of one method, or function of a module, `old` stands once, and `new` shall stand there."""
+
+    owner: Any
+    name: str
+    old: str
+    new: str
+
+    @property
+    def method(self) -> Callable[..., Any]:
+        found: Any = inspect.getattr_static(self.owner, self.name)  # a property, or the method itself
+        made: Callable[..., Any] = getattr(found, "fget", found)
+        return made
+
+    @property
+    def sources(self) -> tuple[str, str]:
+        """The method before and after."""
+        source = textwrap.dedent(inspect.getsource(self.method))
+        assert source.count(self.old) == 1, f"{self.owner.__name__}.{self.name} is not what the variant changes"
+        return source, source.replace(self.old, self.new)
+
+    @property
+    def lines(self) -> int:
+        """How many lines are new."""
+        before, after = (source.splitlines() for source in self.sources)
+        changed = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
+        return max(sum(line[0] == sign for line in changed) for sign in "+-")
+
+    def apply(self, patch: pytest.MonkeyPatch) -> None:
+        """Have the class do it the wrong way."""
+        _, source = self.sources
+        made: dict[str, Any] = {}
+        exec(compile(source, f"<{self.owner.__name__}.{self.name}, wrong>", "exec"), self.method.__globals__, made)
+        patch.setattr(self.owner, self.name, made[self.name])
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to get it wrong, and the invariants of which one is found broken."""
+
+    name: str
+    breaks: tuple[Invariant, ...]
+    edits: tuple[Edit, ...]
+
+    def __init__(self, name: str, breaks: Invariant | tuple[Invariant, ...], *edits: tuple[Any, str, str, str]) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "breaks", breaks if isinstance(breaks, tuple) else (breaks,))
+        object.__setattr__(self, "edits", tuple(Edit(*edit) for edit in edits))
+
+    @property
+    def lines(self) -> int:
+        return sum(edit.lines for edit in self.edits)
+
+    def apply(self, patch: pytest.MonkeyPatch) -> None:
+        for edit in self.edits:
+            edit.apply(patch)
+
+
+VARIANTS = (
+    Variant(
+        "acknowledge on receipt",
+        Invariant.RECORDED,
+        (
+            Arrivals,
+            "_commit",
+            "    self._out.jobs.append(",
+            (
+                "    if transfer.session is not None:\n"
+                "        episode, ordinal = transfer.offer.episode, transfer.owner[2]\n"
+                "        self._out.say_committed(transfer.session, episode, ordinal, sealed.digest)\n"
+                "    self._out.jobs.append("
+            ),
+        ),
+    ),
+    Variant(
+        "send before sync",
+        Invariant.SYNCED,
+        (Held, "sendable", "self.file.sendable if", "self.file.written if"),
+    ),
+    Variant(
+        "send a partial record",
+        Invariant.SYNCED,
+        (EpisodeFile, "sync", "self.sendable = target", "self.sendable = target - target % 4096"),
+    ),
+    Variant(
+        "commit record before data",
+        Invariant.WHOLE,
+        (
+            Committer,
+            "put",
+            "        self._write(assembly, files)\n",
+            (
+                "        self.make_month(month)\n"
+                "        record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, files)\n"
+                "        path = record_path(_STORE, assembly.episode)\n"
+                "        durable.publish(path, msgspec.json.encode(record), STAGING, dir_fd=self._store.fd)\n"
+                "        self._write(assembly, files)\n"
+            ),
+        ),
+    ),
+    Variant(
+        "catalog before commit record",
+        Invariant.RECORDED,
+        (
+            Committer,
+            "put",
+            '    self._step("writing record")\n',
+            (
+                "    from sensorium.corpus.catalog import Catalog\n"
+                '    Catalog(self._store.path / "catalog.sqlite").add([record])\n'
+            ),
+        ),
+    ),
+    Variant(
+        "accept a hole",
+        Invariant.TURN,
+        (ServerLink, "data", "elif data.offset == transfer.accepted:", "elif data.offset >= transfer.accepted:"),
+    ),
+    Variant(
+        "resume from the sender's cursor",
+        (Invariant.TURN, Invariant.SEALED),
+        (
+            Departures,
+            "wanted",
+            "= want.number, want.offset, now_ns",
+            "= want.number, max(want.offset, offer.furthest), now_ns",
+        ),
+    ),
+    Variant(
+        "one id with two contents",
+        Invariant.ONE_CONTENT,
+        (
+            Mending,
+            "mend",
+            "    recoveries = max(held.recoveries + 1, found.recoveries)",
+            "    recoveries = held.recoveries",
+        ),
+    ),
+    Variant(
+        "delete when sealed is sent",
+        Invariant.ENTITLED,
+        (
+            Departures,
+            "_settle",
+            "    self._messages.append(sealed)",
+            (
+                "    from sensorium.link.device.jobs import Delete\n"
+                "    self._messages.append(sealed)\n"
+                "    self._jobs.append(Delete(item.episode, item.ordinal, item.digest))"
+            ),
+        ),
+    ),
+    Variant(
+        "delete on an unequal digest",
+        Invariant.ENTITLED,
+        (Fates, "commit", "if not sealed or sealed != digest:", "if not sealed:"),
+        (
+            DeviceLink,
+            "_committed",
+            "if offer and offer.item.sealed and offer.item.digest != message.digest:",
+            "if False:",
+        ),
+    ),
+    Variant(
+        "old grants kept over a session",
+        Invariant.CREDIT,
+        (DeviceLink, "_leave", "DeviceSession()", "DeviceSession(limit=self._session.limit)"),
+        (
+            DeviceLink,
+            "_welcome",
+            "message.session,\n",
+            "message.session,\n                limit=self._session.limit,\n",
+        ),
+    ),
+    Variant(
+        "old want numbers accepted",
+        Invariant.TURN,
+        (ServerLink, "data", " and data.want == transfer.number", ""),
+    ),
+    Variant(
+        "ledger written after delete",
+        Invariant.ENTITLED,
+        (
+            Spool,
+            "committed",
+            "        if not self._room",
+            (
+                "        held = self._pending.get(episode)\n"
+                "        if held is not None and held.digest == digest:\n"
+                "            self._folder.delete(held.path)\n"
+                "        if not self._room"
+            ),
+        ),
+    ),
+    Variant(
+        "unverified partial kept",
+        Invariant.EXACT,
+        (
+            partials,
+            "read_again",
+            "assembly.append(head.behind)",
+            "assembly.append(assembly._parser._crc.to_bytes(4, 'little'))",
+        ),
+        (ChunkSink, "end", "if self._crc != _RESIDUE:", "if False:"),
+        (Assembly, "_end", "header.digest != self.digest:", "False:"),
+    ),
+    Variant(
+        "ordinal reused",
+        Invariant.ORDINALS,
+        (Ledger, "ordinals", 'int(self._file.meta("next_ordinal"))', 'self.counts().get("pending", 0)'),
+    ),
+    Variant(
+        "SEALED forgotten",
+        Invariant.SEALED,
+        (
+            Departures,
+            "_update",
+            "        offer.move(OfferEvent.GREW)\n",
+            "        if offer.item.size != item.size:\n            offer.move(OfferEvent.GREW)\n",
+        ),
+    ),
+)
