@@ -196,20 +196,20 @@ class Assembly:
         self.staged.remove()
 
     def _take(self, data: memoryview) -> None:
-        begin, heads = self.accepted, self.staged.heads
-        at = 0
-        for event in self._parser.feed(data):
-            taken, at = at, self.accepted - begin
+        parser, heads = self._parser, self.staged.heads.new
+        begin, at = parser.offset, 0
+        for event in parser.feed(data):
+            taken, at = at, parser.offset - begin
             if isinstance(event, memoryview):
                 self._take_payload(event)
                 continue
-            heads.add(data[taken:at])
+            heads += data[taken:at]
             if isinstance(event, RecordBegun):
                 self._begin(event)
             else:
                 self._end(event)
-        taken = self.accepted - begin
-        heads.add(data[at:taken])
+        taken = parser.offset - begin
+        heads += data[at:taken]
         if taken < len(data):
             raise PeerViolation(f"episode {self.episode}: {len(data) - taken} bytes after SEAL")
 

@@ -58,9 +58,7 @@ class Committer:
             self._check_staged(assembly)
             self._write(assembly, files)
             self._step("synced")
-            self._store.check()
             self.make_month(month)
-            self._check_staged(assembly)
             self._move(assembly, folder)
             self._step("renamed")
         durable.sync_folder(folder.parent, dir_fd=self._store.fd)
@@ -77,10 +75,11 @@ class Committer:
     def check(self, assembly: Assembly) -> None:
         """Raise `StoreError` unless all that was written of an episode is in the store, by its name there."""
         folder = folder_of(assembly.episode)
-        missing = self._store.check_files({folder / path: seen for path, seen in assembly.written.items()})
-        if missing:
-            assembly.failed = f"{missing[0]} is not what was written there"
-            raise StoreError(f"{self._store.path / missing[0]}: not the file that was written there; it is sent again")
+        missing = self._store.unlike(folder, assembly.written)
+        if missing is not None:
+            assembly.failed = f"{missing} is not what was written there"
+            where = self._store.path / folder / missing
+            raise StoreError(f"{where}: not the file that was written there; it is sent again")
 
     def record(self, path: Path) -> CommitRecord:
         """The commit record at `path` under the store's folder."""

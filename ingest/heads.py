@@ -33,33 +33,31 @@ class Head(NamedTuple):
 class Heads:
     """The heads of one episode, in the file `path` under the open folder `dir_fd`, `begun` by the first `write`.
 
+    `new` takes the bytes of the episode file that are not payload, as they come; `write` brings them to the file.
+
     `again`: it is there from an earlier run, to be read with `kept` while the same is written once more.
     """
 
     def __init__(self, path: Path, recoveries: int, dir_fd: int | None = None, again: bool = False) -> None:
         self.path = path
         self._dir_fd = dir_fd
-        self._new = bytearray(_BEGIN.pack(_MAGIC, recoveries))
+        self.new = bytearray(_BEGIN.pack(_MAGIC, recoveries))
         self._size = 0
         self._synced = 0
         self._fd = durable.reopen(path, dir_fd=dir_fd) if again else -1
         self.begun = again
         self._closing = threading.Lock()
 
-    def add(self, part: memoryview | bytes) -> None:
-        """The next bytes of the episode file that are not payload."""
-        self._new += part
-
     def write(self) -> None:
-        """Bring to the file what was added."""
-        if not self._new:
+        """Bring to the file what was added to `new`."""
+        if not self.new:
             return
         if self._fd < 0:
             self._fd = durable.create(self.path, dir_fd=self._dir_fd)
             self.begun = True
-        durable.write_at(self._fd, self._new, self._size)
-        self._size += len(self._new)
-        self._new.clear()
+        durable.write_at(self._fd, self.new, self._size)
+        self._size += len(self.new)
+        self.new.clear()
 
     def sync(self) -> None:
         """Make durable what was written; safe beside `write`, from another thread."""

@@ -4,6 +4,7 @@ What each thread does is said where it runs: `pumps` (control and bulk), `link.z
 """
 
 import logging
+import resource
 import secrets
 import threading
 import time
@@ -30,6 +31,8 @@ from sensorium.threads import Thread, Watch, join, reason
 log = logging.getLogger(__name__)
 
 STOP_S = 10.0
+OPEN_FILES = 16384
+"""256 transfers of some streams each and a thousand connections need more than the 1024 that many systems allow."""
 
 
 class Ingest:
@@ -85,6 +88,7 @@ class Ingest:
         Raises:
             ConfigError: a port is in use or the address is not this machine's.
         """
+        _allow_open_files()
         self._context = zmq.Context(io_threads=2)
         self._context.set(zmq.MAX_SOCKETS, 4096)
         self._wake = Wake()
@@ -157,3 +161,10 @@ class Ingest:
             self._context.destroy(linger=0)
             self._wake.close()
         self._context = None
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

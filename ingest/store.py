@@ -71,7 +71,7 @@ class Store:
             try:
                 self._returns = self._folder.returns
                 self._commits = Committer(self._folder, step)
-                self.catalog = Catalog(path / CATALOG)
+                self.catalog = Catalog((path / CATALOG).absolute())
                 self._partials = mend(self._folder, self._commits, self.catalog)
                 self._folder.check()
             except BaseException:

@@ -54,6 +54,7 @@ class StoreFolder:
             raise StoreError(f"{path}: not a store, it holds {others[0]!r}; give an empty or a new folder")
         self.path = path
         self.returns = 0
+        self._name = path.absolute()  # or it would lead into a working folder that was moved itself
         self._guard = threading.RLock()
         with _folders_synced(path):
             durable.make_folder(path)
@@ -83,17 +84,25 @@ class StoreFolder:
         with self._by_name():
             pass
 
-    def check_files(self, files: Mapping[Path, durable.Seen]) -> list[Path]:
-        """Those of `files` whose names do not lead to what was written there; `StoreAway` as for `check`."""
+    def unlike(self, folder: Path, files: Mapping[str, durable.Seen]) -> str | None:
+        """The first of the `files` in a `folder` of the store that by its name is not what it was seen to be, if any;
+        `StoreAway` as for `check`."""
         with self._by_name() as fd:
-            return [path for path, seen in files.items() if durable.look(path, dir_fd=fd) != seen]
+            try:
+                at = durable.open_folder(folder, dir_fd=fd)
+            except FileNotFoundError:
+                return "."
+            try:
+                return next((path for path, seen in files.items() if durable.look(path, dir_fd=at) != seen), None)
+            finally:
+                durable.close(at)
 
     @contextlib.contextmanager
     def _by_name(self) -> Iterator[int]:
         """The folder that the store's name leads to, opened anew, once it is known to be this one."""
         with self._guard:
             try:
-                fd = durable.open_folder(self.path)
+                fd = durable.open_folder(self._name)
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise StoreAway(
                     f"{self.path}: the store that was opened here is gone: moved, removed, or its disk is away;"

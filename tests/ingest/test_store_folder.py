@@ -155,6 +155,19 @@ def test_it_goes_at_any_step_of_a_commit(made: Any, tmp_path: Path, at: str, cha
     assert not list(verify(path, deep=True))
 
 
+def test_the_working_folder_is_moved(made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative name would still lead to the store, where nobody looks for it any more."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    with Store.open("store") as store:
+        assembly = arrive(store, made)
+        (tmp_path / "work").rename(tmp_path / "aside")
+        with pytest.raises(StoreAway, match="is gone"):
+            commit(store, assembly)
+        (tmp_path / "aside").rename(tmp_path / "work")
+        commit(store, assembly)
+
+
 def test_a_removed_store_is_not_made_again(made: Any, tmp_path: Path) -> None:
     path = tmp_path / "store"
     with Store.open(path) as store:
