@@ -244,7 +244,8 @@ class Store:
         if next_ordinal < known:
             log.error(
                 "device %r: spool %s says that its next ordinal is %d, and was at %d before: it was restored from a"
-                " backup, or copied; what is recorded in it anew will be a conflict: start it with a fresh spool.path",
+                " backup, or is a copy that delivers what it had; what the former records is a conflict: give it a"
+                " fresh spool.path",
                 device,
                 spool_id,
                 next_ordinal,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from sensorium.agents.spool.clock_probes import PROBES, ClockProbes
 from sensorium.agents.spool.former import Formers, FormerSpool
 from sensorium.agents.spool.hardware import Words
 from sensorium.agents.spool.ledger_file import LedgerFile, note
@@ -24,7 +25,6 @@ from sensorium.errors import SpoolError
 log = logging.getLogger(__name__)
 
 State = Literal["pending", "committed", "discarded"]
-Probe = tuple[int, int, int]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -35,9 +35,6 @@ CREATE TABLE IF NOT EXISTS episodes (
 CREATE INDEX IF NOT EXISTS episodes_state ON episodes (state, ledgered);
 CREATE TABLE IF NOT EXISTS accounts (
     episode BLOB PRIMARY KEY, sealed BLOB NOT NULL, given BLOB) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS probes (
-    boot_id TEXT NOT NULL, device_ns INTEGER NOT NULL, server_ns INTEGER NOT NULL, round_trip_ns INTEGER NOT NULL,
-    realtime_ns INTEGER NOT NULL, synchronised INTEGER NOT NULL, PRIMARY KEY (boot_id, device_ns)) WITHOUT ROWID;
 """
 _ADDED = {"aside": "INTEGER NOT NULL DEFAULT 0", "spool_id": "TEXT", "spool_ordinal": "INTEGER"}
 """Columns that a spool of before may lack. `ordinal` numbers what the file has; an episode's own is `spool_ordinal`,
@@ -81,8 +78,9 @@ class Ledger:
     def __init__(self, path: Path, device: str) -> None:
         self._owed: dict[UUID, str] = {}
         self._counts: dict[str, int] = {}
-        self._file = LedgerFile(path, _SCHEMA + RUNS, _ADDED)
+        self._file = LedgerFile(path, _SCHEMA + RUNS + PROBES, _ADDED)
         self.runs = RunTable(self._file)
+        self.probes = ClockProbes(self._file)
         self.formers = Formers(self._file)
         try:
             self.spool_id = self._of_device(device)
@@ -328,9 +326,11 @@ class Ledger:
         fresh = secrets.token_hex(8)
         formers = self.formers.with_one(self.spool_id, was)
         with self._changing(between) as change:
+            self.runs.leave_counts(change, copied)
             for episode, place in copied.items():
                 _discard(change, episode, COPIED, aside=True)
                 change.execute("UPDATE episodes SET ledgered = 1 WHERE episode = ?", (episode.bytes,))
+                self.runs.gone(change, episode)
                 given = msgspec.msgpack.encode(GivenUp(place=accounts(place)))
                 change.execute(
                     "INSERT OR REPLACE INTO accounts (episode, sealed, given) VALUES (?, ?, ?)",
@@ -344,28 +344,6 @@ class Ledger:
             note(change, "hardware", words)
             note(change, "former", formers)
         self.spool_id = fresh
-
-    # -- the clock -----------------------------------------------------------------------------------------------
-
-    def add_probe(self, boot_id: str, probe: Probe, realtime_ns: int, synchronised: bool) -> None:
-        """Log one clock probe (device_ns, server_ns, round_trip_ns) of this boot."""
-        self._write(
-            "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?, ?, ?)", (boot_id, *probe, realtime_ns, synchronised)
-        )
-
-    def probes_around(self, boot_id: str, start_ns: int, end_ns: int) -> list[Probe]:
-        """Of one boot: the nearest probe at or before `start_ns`, those between, the nearest at or after `end_ns`."""
-        return self._file.read(
-            "SELECT device_ns, server_ns, round_trip_ns FROM probes WHERE boot_id = ?1 AND device_ns BETWEEN"
-            " coalesce((SELECT max(device_ns) FROM probes WHERE boot_id = ?1 AND device_ns <= ?2), ?2) AND"
-            " coalesce((SELECT min(device_ns) FROM probes WHERE boot_id = ?1 AND device_ns >= ?3), ?3)"
-            " ORDER BY device_ns",
-            (boot_id, start_ns, end_ns),
-        )
-
-    def _write(self, sql: str, values: tuple[object, ...]) -> None:
-        with self._file.change() as change:
-            change.execute(sql, values)
 
     @contextmanager
     def _changing(self, between: Between | None) -> Iterator[sqlite3.Connection]:

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from sensorium.agents.spool.ledger_file import LedgerFile
+from sensorium.episode.account import Place, Tally, accounts, merge
 from sensorium.episode.documents import Account, Open
 
 RUNS = """
@@ -108,6 +109,21 @@ class RunTable:
     def keep(self, change: sqlite3.Connection, run: str, counted: Mapping[str, Account]) -> None:
         """It has counted so much between."""
         change.execute("UPDATE runs SET counted = ? WHERE run = ?", (msgspec.msgpack.encode(counted), run))
+
+    def leave_counts(self, change: sqlite3.Connection, copied: Mapping[UUID, Place]) -> None:
+        """The spool has another id from here on. What runs counted behind where they are stays with the former; what
+        they have counted here are the episodes that were `copied`, and who takes a run up counts their samples anew."""
+        counted: dict[str, Place] = {}
+        for (name,) in change.execute("SELECT run FROM runs").fetchall():
+            run = _run(name, change.execute(_GET, (name,)).fetchall())
+            said = run.position.counted if run is not None and run.position is not None else {}
+            counted[name] = {stream: Tally.of(account) for stream, account in said.items()}
+        for episode, place in copied.items():
+            run = _run_of(change, episode)
+            if run is not None:
+                merge(counted[run.run], place)
+        for name, whole in counted.items():
+            self.keep(change, name, accounts(whole))
 
 
 def _run(run: str, rows: list[tuple[Any, ...]]) -> Run | None:

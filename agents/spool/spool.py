@@ -14,13 +14,14 @@ from uuid import UUID
 
 import msgspec
 
+from sensorium.agents.spool.clock_probes import Probe
 from sensorium.agents.spool.copies import see_hardware
 from sensorium.agents.spool.episode_file import EpisodeFile, read_part
 from sensorium.agents.spool.fates import Fates
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
 from sensorium.agents.spool.hardware import Words
-from sensorium.agents.spool.ledger import Ledger, Probe
+from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.owed import Owed
 from sensorium.agents.spool.pending import Pending
@@ -293,11 +294,11 @@ class Spool:
         self, boot_id: str, device_ns: int, server_ns: int, round_trip_ns: int, realtime_ns: int, synchronised: bool
     ) -> None:
         """Log a clock probe."""
-        self._ledger.add_probe(boot_id, (device_ns, server_ns, round_trip_ns), realtime_ns, synchronised)
+        self._ledger.probes.add(boot_id, (device_ns, server_ns, round_trip_ns), realtime_ns, synchronised)
 
     def probes_around(self, boot_id: str, start_ns: int, end_ns: int) -> list[Probe]:
         """(device_ns, server_ns, round_trip_ns): the nearest before, those within, the nearest after an interval."""
-        return self._ledger.probes_around(boot_id, start_ns, end_ns)
+        return self._ledger.probes.around(boot_id, start_ns, end_ns)
 
     def close(self) -> None:
         """Sync, end the sync thread, let go of the folder, and try a disk in trouble for 1 s. Twice is no error."""

@@ -14,6 +14,7 @@ from tests.spine.commands import SENSORIUM, Site, sim, wait_for
 
 LIVE = {"sim": sim(pace=1.0, duration_s=60.0)}
 SHORT = {"sim": sim(duration_s=2.0)}
+OTHER, THIRD = ({"sim": sim(duration_s=2.0, seed=seed)} for seed in (1, 2))
 
 
 @pytest.fixture
@@ -69,6 +70,7 @@ def test_a_golden_image(site: Site, elsewhere: list[str]) -> None:
     ingest.interrupt()
 
 
+@pytest.mark.slow
 def test_a_rejected_episode_is_sent_again_on_demand(site: Site) -> None:
     site.run("collect", site.device("rig-1", SHORT), "--local")
     spool = site.folder / "spool-rig-1"
@@ -77,7 +79,7 @@ def test_a_rejected_episode_is_sent_again_on_demand(site: Site) -> None:
     (again,) = site.json("spool", spool, "retry")
     assert (again["episode"], again["done"]) == (episode, "waits for delivery again")
     ingest, port = site.ingest()
-    site.run("collect", site.device("rig-1", SHORT, port), "--local")
+    site.run("collect", site.device("rig-1", OTHER, port), "--local")
     (ledger,) = site.json("ledger", "store")
     assert (ledger["begun"], ledger["committed"], ledger["pending"]) == (4, 4, 0)
     assert not ledger["discarded"]
@@ -91,3 +93,22 @@ def reject(folder: Path, *episodes: str) -> None:
     for episode in episodes:
         spool.rejected(UUID(episode), "too_large", "said the server")
     spool.close()
+
+
+def test_a_backup_that_is_restored_on_the_same_machine_is_said_at_both_ends(site: Site) -> None:
+    """Nothing on the device tells it from the spool as it was: what it records under taken ordinals is refused."""
+    ingest, port = site.ingest()
+    site.run("collect", site.device("rig-1", SHORT, port), "--local")
+    spool, backup = site.folder / "spool-rig-1", site.folder / "backup"
+    shutil.copytree(spool, backup)
+    site.run("collect", site.device("rig-1", OTHER, port), "--local")
+    shutil.rmtree(spool)
+    backup.rename(spool)
+    again = site.run("collect", site.device("rig-1", THIRD, port), "--local", expect=1)
+    assert "the ingest rejected 2 episodes" in again.err
+    assert again.out.count("lost (rejected)") == 2, "of both streams"
+    assert "was restored from a backup" in ingest.err
+    found = inspect_spool(spool)
+    assert [each["state"] for each in found["episodes"]] == ["discarded"] * 2
+    assert all("conflict" in each["why"] and (spool / each["file"]).is_file() for each in found["episodes"])
+    ingest.interrupt()

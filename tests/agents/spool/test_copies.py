@@ -296,3 +296,38 @@ def test_a_ledger_of_before_is_read_and_goes_on(tmp_path: Path) -> None:
         assert spool.ordinals() == (1, 4)
     finally:
         spool.close()
+
+
+def test_what_has_its_seal_is_sealed_though_the_ledger_does_not_know(tmp_path: Path) -> None:
+    """Power was cut, or the copy taken, between the file and its entry."""
+    _, pending, _ = used(tmp_path, machine(tmp_path / "a", "SN-1"))
+    database = sqlite3.connect(tmp_path / "ledger.sqlite")
+    database.execute("UPDATE episodes SET sealed_bytes = NULL, digest = NULL WHERE episode = ?", (pending.bytes,))
+    database.execute("DELETE FROM accounts WHERE episode = ?", (pending.bytes,))
+    database.commit()
+    database.close()
+    spool = Spool(tmp_path, "rig", hardware=machine(tmp_path / "b", "SN-2"))
+    (waiting,) = spool.waiting()
+    assert (waiting.episode, waiting.sealed, waiting.recoveries) == (pending, True, 0)
+    spool.close()
+
+
+def test_a_replay_that_is_taken_up_on_the_other_machine_counts_its_samples_once(tmp_path: Path) -> None:
+    """What grew in the original, and was lost here as `copied`, is read again."""
+    spool = Spool(tmp_path, "rig", hardware=machine(tmp_path / "a", "SN-1"))
+    spool.runs.take_up("replay")
+    _, file = begin(spool)
+    file.append(*chunk(0))
+    spool.account.enter("imu", 3)
+    spool.account.between("imu", Tally(filtered={"trigger": 3}))
+    spool.persist()
+    spool.flush()
+    spool.close()
+    spool = Spool(tmp_path, "rig", hardware=machine(tmp_path / "b", "SN-2"))
+    try:
+        assert spool.between_totals().streams["imu"].lost == {"copied": 1}
+        spool.runs.take_up("replay")
+        assert spool.between_totals().streams["imu"].captured == 0
+        assert spool.between() == {} or not spool.between()["imu"].captured
+    finally:
+        spool.close()
