@@ -62,6 +62,7 @@ class Thread:
         self.name, self.does = name, does
         self._run, self._died, self._restart, self._stop_s = run, died, restart, stop_s
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
+        _begun.add(self)
         self._thread.start()
 
     @property
@@ -77,6 +78,12 @@ class Thread:
         return not self.alive
 
     def _live(self) -> None:
+        try:
+            self._work()
+        finally:
+            _begun.discard(self)
+
+    def _work(self) -> None:
         again = self._restart
         pause_s = again.first_s if again is not None else 0.0
         while True:
@@ -211,6 +218,15 @@ class Watch:
         """Raise what was told first, if anything was."""
         if self.failure is not None:
             raise self.failure
+
+
+_begun: set[Thread] = set()
+
+
+def some_live() -> bool:
+    """Whether a thread lives. At the end of a process it is one that hangs, and the interpreter's own end is then none
+    to wait for: it frees what a library's call still uses."""
+    return any(thread.alive for thread in tuple(_begun))
 
 
 def join(threads: Sequence[Thread], stop_s: float) -> bool:

@@ -1,7 +1,9 @@
 """`sensorium`: one command with the others under it, and how errors leave it."""
 
+import contextlib
 import importlib
 import logging
+import os
 import sys
 from typing import Annotated, Any
 
@@ -10,6 +12,7 @@ from typer.core import TyperGroup
 
 from sensorium import __version__
 from sensorium.errors import ConfigError, SensoriumError
+from sensorium.threads import some_live
 
 MODULES = {
     "demo": "demo",
@@ -79,24 +82,38 @@ def _options(
 
 def main() -> None:
     """Run the command line; errors become one line each, exit 1 (failed) or 2 (wrong use)."""
+    status = _status()
+    if some_live():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _status() -> int:
+    """Run the command; its exit status."""
     debug = "--debug" in sys.argv
     try:
         app()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except SensoriumError as error:
         if debug:
             raise
         for line in str(error).splitlines():
             sys.stderr.write(f"sensorium: {line}\n")
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(1)
+        return 1
     except Exception as error:
         if debug:
             raise
         sys.stderr.write(
             f"sensorium: internal error: {type(error).__name__}: {error}; run with --debug for the trace\n"
         )
-        sys.exit(1)
+        return 1
+    return 0
