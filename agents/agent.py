@@ -174,6 +174,8 @@ class Agent:
             delivery = self._delivery or self._deliver(stack)
             replay = Replay() if sensors.live else replay_of(device)
             run = delivery.spool.runs.take_up(replay.run, self._again) if replay.run else None
+            if run and run.position and not run.position.resets:  # its time has passed already
+                sensors.hurry(run.position.until_ns)
             episodes = None if self._episodes is None else max(0, self._episodes - (run.episodes if run else 0))
             recorder = Recorder(
                 delivery.spool,

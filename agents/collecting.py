@@ -84,7 +84,7 @@ class Collecting:
             return []
         deadline_s = None if seconds is None else time.monotonic() + seconds
         while not (orders.stopped() or self._exhausted or self._enough):
-            if deadline_s is not None and time.monotonic() >= deadline_s:
+            if deadline_s is not None and time.monotonic() >= deadline_s and self._recorder.portion.is_reached:
                 break
             self.step(orders)
         exhausted = self._exhausted

@@ -11,6 +11,7 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.opening import Opener
 from sensorium.drivers.clock import Clock, live_clock
 from sensorium.drivers.driver import Driver
+from sensorium.drivers.pacing import Paced
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.threads import reason
@@ -47,6 +48,12 @@ class Sensors:
     def absent(self) -> dict[str, str]:
         """Why, by sensor, of those that are not there yet."""
         return {name: driver.why for name, driver in self.drivers.items() if isinstance(driver, Absent)}
+
+    def hurry(self, until_ns: int) -> None:
+        """Have recordings and worlds deliver what comes before a moment as fast as they can."""
+        for driver in self.drivers.values():
+            if isinstance(driver, Paced):
+                driver.hurry(until_ns)
 
     def close(self) -> None:
         """Close all of them."""

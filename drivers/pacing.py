@@ -46,6 +46,7 @@ class Pacer:
         self._closed = threading.Event()
         self._wait = wait or self._closed.wait
         self._anchor: tuple[int, int] | None = None
+        self._hurried_ns: int | None = None
 
     @property
     def closed(self) -> bool:
@@ -54,7 +55,7 @@ class Pacer:
 
     def until(self, due_ns: int, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for `due_ns`; whether it has come."""
-        if self._pace is None:
+        if self._pace is None or (self._hurried_ns is not None and due_ns < self._hurried_ns):
             return True
         now_ns = self._now_ns()
         if self._anchor is None:
@@ -63,6 +64,10 @@ class Pacer:
         if ahead_s > 0:
             self._wait(min(ahead_s, max(timeout_s, 0.0)))
         return ahead_s <= timeout_s and not self.closed
+
+    def hurry(self, until_ns: int) -> None:
+        """What is due before a moment does not wait: its time has passed already."""
+        self._hurried_ns = until_ns
 
     def reached_ns(self) -> int | None:
         """The moment of the recording's clock that is the present; None where nothing says so ("fast", not begun)."""
@@ -73,7 +78,7 @@ class Pacer:
     def continued(self) -> "Pacer":
         """A pacer, not closed, for which time has passed just as for this one."""
         other = Pacer(self._pace or "fast", self._now_ns)
-        other._anchor = self._anchor
+        other._anchor, other._hurried_ns = self._anchor, self._hurried_ns
         return other
 
     def close(self) -> None:
@@ -114,6 +119,10 @@ class Paced:
             return None if self._pacer.closed else ()
         self._next = None
         return (due[1],)
+
+    def hurry(self, until_ns: int) -> None:
+        """Deliver what is due before a moment as fast as it is read; before the first `read`."""
+        self._pacer.hurry(until_ns)
 
     def close(self) -> None:
         self._pacer.close()

@@ -54,6 +54,11 @@ class Portion:
             self._end = (epoch, last_ns + 1)
 
     @property
+    def is_reached(self) -> bool:
+        """Whether something of it may have come."""
+        return self.begin == NOTHING or any((s.epoch, s.passed_ns) >= self.begin for s in self._streams)
+
+    @property
     def is_read(self) -> bool:
         """Whether all of it has come, of every stream that is there, once it has an end."""
         return not self._known or all(s.ended or s.away or s.passed(*self._end) for s in self._streams)

@@ -110,3 +110,13 @@ def test_a_source_that_fails_ends_all_and_what_was_read_by_then_is_delivered() -
     with pytest.raises(ConfigError, match="cannot be read on"):
         got.extend((block.stream, due // STEP) for due, block in merged)
     assert got == [("b", 5), ("c", 7), ("a", 10), ("b", 20), ("c", 40)], "each had read one on"
+
+
+def test_what_is_due_before_a_moment_does_not_wait_and_what_follows_does() -> None:
+    time = Time()
+    pacer = Pacer(1.0, lambda: time.now_ns, time.wait)
+    driver = Paced([SPEC], Clock(kind="recording"), source("a", [0, 10**9, 2 * 10**9, 3 * 10**9]), pacer)
+    driver.hurry(2 * 10**9)
+    while driver.read(10.0) is not None:
+        pass
+    assert sum(time.slept) == pytest.approx(1.0)
