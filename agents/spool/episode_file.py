@@ -40,7 +40,7 @@ class EpisodeFile:
         self.sendable = 0
         self._digest = blake3()
         self._number = 0
-        self._suspect = False
+        self._suspect = self._torn = False
         self._appending = threading.Lock()
         self._syncing = threading.Lock()
         self._fd = durable.create(path, appending=True)
@@ -96,7 +96,11 @@ class EpisodeFile:
         """
         buffers = encode_record(self.manifest.episode, self._number, header, payload)
         try:
+            if self._torn:
+                durable.cut(self._fd, self.written)
+            self._torn = True
             size = durable.append(self._fd, buffers, self.written)
+            self._torn = False
         except OSError as error:
             raise disk_error(error, f"{self.path}", "the record was taken back") from error
         with self._appending:

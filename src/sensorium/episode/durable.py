@@ -57,11 +57,9 @@ def open_folder(path: Path, *, dir_fd: int | None = None) -> int:
 def append(fd: int, buffers: Sequence[Buffer], end: int) -> int:
     """Append `buffers` whole to a file that ends at `end`, or leave it as it is; the number of bytes.
 
-    What is behind `end` is what an append that failed could not take back: it is cut first.
+    One that failed may not even have been able to take back what it wrote: `cut` it before anything else is appended.
     """
     size = sum(map(len, buffers))
-    if os.fstat(fd).st_size != end:
-        os.ftruncate(fd, end)
     try:
         done = os.writev(fd, buffers)
         while done < size:  # short without an error: a full disk says so only at the next write
