@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from sensorium.agents.agent import Agent
 from sensorium.agents.collecting import Collecting
 from sensorium.agents.device_file import check_device
 from sensorium.errors import SensoriumError
 from sensorium.hosting import local
 from sensorium.hosting.hosted import StopBound
 from sensorium.hosting.local import LocalAgent
+
+DOCUMENT = {
+    "device": "rig",
+    "spool": {"path": "spool"},
+    "sensors": {"sim": {"kind": "sim-planar", "pace": "fast", "duration_s": 1, "size": [64, 48]}},
+    "trigger": {"kind": "interval", "length_s": 1},
+}
 
 
 def test_the_nearest_bound_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +38,17 @@ def test_the_nearest_bound_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         bound.check()
 
 
+def test_what_each_way_to_end_an_agent_may_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(StopBound, "set", lambda _, bound_s: given.append(bound_s))
+    monkeypatch.setattr(Agent, "run", lambda _: True)
+    host = LocalAgent(check_device(DOCUMENT, tmp_path), drain_s=5.0)
+    host.stop()
+    host.stop(4.0)
+    host.abandon()
+    assert given == [50.0, 4.5, 45.0]
+
+
 def test_an_agent_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hung, released = threading.Event(), threading.Event()
 
@@ -39,9 +58,7 @@ def test_an_agent_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(local, "STOP_S", 0.1)
     monkeypatch.setattr(Collecting, "step", hang)
-    world = {"kind": "sim-planar", "pace": "fast", "duration_s": 1, "size": [64, 48]}
-    document = {"device": "rig", "spool": {"path": "spool"}, "sensors": {"sim": world}}
-    host = LocalAgent(check_device(document | {"trigger": {"kind": "interval", "length_s": 1}}, tmp_path), drain_s=0.1)
+    host = LocalAgent(check_device(DOCUMENT, tmp_path), drain_s=0.1)
     try:
         assert hung.wait(30.0)
         assert host.status()["alive"]

@@ -9,6 +9,7 @@ import ray
 
 from sensorium.errors import ConfigError, SensoriumError, SpoolError
 from sensorium.hosting import on_ray
+from sensorium.hosting.hosted import StopBound
 from sensorium.hosting.on_ray import RayAgent, RayIngest
 
 UP: dict[str, Any] = {"state": "collecting", "error": "", "alive": True, "failure": "", "process": "a"}
@@ -126,6 +127,18 @@ def test_one_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
     host.abandon()
     with pytest.raises(SensoriumError, match="the agent did not end within 0 s of being told to"):
         host.status()
+
+
+def test_what_each_way_to_end_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(StopBound, "set", lambda _, bound_s: given.append(bound_s))
+    host, _ = agent(monkeypatch, UP)
+    host.stop()
+    host.stop(4.0)
+    host.abandon()
+    PlayedRay(monkeypatch, UP | {"alive": False})
+    RayIngest(Path("store"), "tcp://127.0.0.1:7707").stop()
+    assert given == [50.0, 4.5, 45.0, 45.0]
 
 
 def test_an_ingest_says_its_address_or_why_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,55 +1,182 @@
-"""What the store fails at is said to the link, and no transfer keeps its place for it."""
+"""What the store fails at is said to the link, costs no thread, and no transfer keeps its place for it."""
 
 import itertools
 import threading
-import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uuid_utils
 
 from sensorium.errors import StoreError
+from sensorium.ingest import staging as staging_module
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
 from sensorium.link import wire
 from sensorium.link.server.protocol import ServerLink
+from sensorium.threads import Thread
+from tests.spine.commands import wait_for
+
+FAILURES = (StoreError("No space left on device"), KeyError("of nobody's making"))
+EPISODE = uuid.UUID(str(uuid_utils.uuid7()))
 
 
-class FullStore:
-    """A store in which nothing can be put aside."""
+class Failing:
+    """A store, but for the methods that are in `instead`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.instead: dict[str, Callable[..., Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+        return self.instead.get(name) or getattr(self._store, name)
 
-    def quarantine(self, *_: object) -> None:
-        raise StoreError("No space left on device")
+    def fails(self, name: str, error: Exception) -> threading.Event:
+        """From now on a method raises `error`; when it has."""
+        called = threading.Event()
+
+        def fail(*_: object, **__: object) -> None:
+            called.set()
+            raise error
+
+        self.instead[name] = fail
+        return called
 
 
-def test_a_quarantine_that_cannot_be_written_frees_the_place_all_the_same(tmp_path: Path) -> None:
-    numbers, lock, woken = itertools.count(1), threading.Lock(), threading.Event()
-    deaths: list[Exception] = []
-    episode = uuid.UUID(str(uuid_utils.uuid7()))
-    link = ServerLink(lambda _: None, lambda: next(numbers), lambda: 0, secure=False)
-    with Store.open(tmp_path / "store") as store:
-        staging = Staging(FullStore(store), link, lock, woken.set, deaths.append)  # type: ignore[arg-type]
-        link.receive(b"r", "", wire.Hello(session=0, version=1, nonce=1, device="d", spool_id="s"), 0)
-        link.receive(b"r", "", wire.Offer(session=1, episode=episode.bytes, ordinal=0, size=1000), 0)
-        staging.run(link.take_jobs())
-        deadline = time.monotonic() + 10
-        while not any(isinstance(message, wire.Want) for _, message in link.out.messages):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        with lock:
-            link.arrivals.refused(episode, "corrupt", "damaged thrice", 0, quarantine=True)
-            jobs = link.take_jobs()
-        staging.run(jobs)
-        while link.arrivals.leaving:
-            assert time.monotonic() < deadline, "it keeps its place for ever"
-            time.sleep(0.01)
-        assert not list((tmp_path / "store" / ".staging").glob(f"{episode}*"))
-        staging.close()
-    assert not deaths
+class Site:
+    """The link's server over a store that fails; one device has said HELLO."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.lock, self.woken = Failing(store), threading.Lock(), threading.Event()
+        self.deaths: list[Exception] = []
+        numbers = itertools.count(1)
+        self.link = ServerLink(lambda _: None, lambda: next(numbers), lambda: 0, secure=False)
+        self.staging = Staging(self.store, self.link, self.lock, self.woken.set, self.deaths.append)  # type: ignore[arg-type]
+
+    def hear(self, message: wire.DeviceMessage) -> None:
+        with self.lock:
+            self.link.receive(b"r", "", message, 0)
+            jobs = self.link.take_jobs()
+        self.staging.run(jobs)
+
+    def hello(self) -> None:
+        self.hear(wire.Hello(session=0, version=1, nonce=1, device="d", spool_id="s"))
+
+    def offer(self) -> wire.Want:
+        self.hear(wire.Offer(session=1, episode=EPISODE.bytes, ordinal=0, size=1000))
+        want: wire.Want = wait_for(lambda: self.said(wire.Want), "the episode to be wanted")
+        return want
+
+    def said(self, kind: type[Any]) -> Any:
+        """The last message of this kind that the link has for the device."""
+        with self.lock:
+            found = [message for _, message in self.link.out.messages if isinstance(message, kind)]
+        return found[-1] if found else None
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Site]:
+    with Store.open(folder) as store:
+        site = Site(store)
+        yield site
+        site.staging.close()
+    assert not site.deaths
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
+def test_a_quarantine_that_cannot_be_written_frees_the_place_all_the_same(tmp_path: Path, error: Exception) -> None:
+    with serving(tmp_path / "store") as site:
+        site.hello()
+        site.offer()
+        site.store.fails("quarantine", error)
+        with site.lock:
+            site.link.arrivals.refused(EPISODE, "corrupt", "damaged thrice", 0, quarantine=True)
+            jobs = site.link.take_jobs()
+        site.staging.run(jobs)
+        wait_for(lambda: not site.link.arrivals.leaving, "its place to be free")
+        if isinstance(error, StoreError):
+            assert not list((tmp_path / "store" / ".staging").glob(f"{EPISODE}*"))
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
+def test_what_the_ledger_cannot_take_is_not_answered_and_is_when_it_is_said_again(
+    tmp_path: Path, error: Exception
+) -> None:
+    with serving(tmp_path / "store") as site:
+        seen = site.store.fails("saw_spool", error)
+        site.hello()
+        assert seen.wait(10.0)
+        discarded, between = site.store.fails("discarded", error), site.store.fails("note_between", error)
+        given_up = wire.Discarded(session=1, ordinals=(3,), reason="evicted")
+        told = wire.Status(session=1, document={"between": {"number": 7, "streams": {}}})
+        for _ in range(8):  # more than are looked at together
+            site.hear(given_up)
+            site.hear(told)
+            wait_for(lambda: site.link.sessions[1].ledgering == 0, "the store to have tried")
+        assert discarded.is_set()
+        assert between.is_set()
+        assert site.said(wire.Ledgered) is None
+        site.store.instead.clear()
+        site.woken.clear()
+        site.hear(given_up)
+        assert wait_for(lambda: site.said(wire.Ledgered), "the discard to be noted").ordinals == (3,)
+        site.hear(told)
+        wait_for(lambda: site.said(wire.Ledgered).between == 7, "what is between to be noted")
+        assert site.woken.wait(10.0), "who sends the answers does not wait for its next look"
+
+
+def test_a_sync_that_fails_is_said_by_the_next_append_and_the_episode_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging_module, "SYNC_BYTES", 1)
+    with serving(tmp_path / "store") as site:
+        site.hello()
+        want = site.offer()
+        (staged,) = site.staging._staged.values()
+        real, failed = staged.assembly.sync, threading.Event()
+
+        def sync(names: bool = False) -> None:
+            real(names)
+            staged.assembly.failed = "fdatasync: Input/output error"
+            failed.set()
+            raise StoreError("fdatasync: Input/output error")
+
+        monkeypatch.setattr(staged.assembly, "sync", sync)
+        append(site, want, b"SN")
+        assert failed.wait(10.0)
+        append(site, want, b"SR", 2)
+        assert "Input/output error" in wait_for(lambda: site.said(wire.Error), "the device to be told").reason
+        wait_for(lambda: EPISODE not in site.staging._staged, "what cannot be trusted to be discarded")
+
+
+def append(site: Site, want: wire.Want, data: bytes, offset: int = 0) -> None:
+    with site.lock:
+        site.link.poll(0)
+        message = wire.Data(session=1, episode=EPISODE.bytes, offset=offset, want=want.number)
+        transfer = site.link.data("", message, len(data), 0)
+    assert transfer is not None
+    site.staging.append(transfer, 1, memoryview(data))
+
+
+def test_what_was_not_begun_is_not_done_any_more_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging_module, "THREADS", 1)
+    begun, released, begins = threading.Event(), threading.Event(), []
+
+    def hang(*_: object) -> None:
+        begun.set()
+        released.wait(10.0)
+
+    with serving(tmp_path / "store") as site:
+        site.store.instead = {"saw_spool": hang, "begin": begins.append}
+        site.hello()
+        assert begun.wait(10.0)
+        site.hear(wire.Offer(session=1, episode=EPISODE.bytes, ordinal=0, size=1000))
+        closing = Thread("closer", "closes", site.staging.close, site.deaths.append)
+        pool = site.staging._pool
+        wait_for(lambda: pool._closed and pool._jobs.qsize() == 1, "nothing but the end to wait in the queue")
+        released.set()
+        assert closing.join(10.0)
+    assert not begins

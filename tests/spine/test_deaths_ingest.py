@@ -1,10 +1,12 @@
 """Every thread of an ingest, of the uplink, of readers and of metrics is killed once: it is heard, nothing is lost."""
 
+import errno
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -16,21 +18,28 @@ from prometheus_client import CollectorRegistry, Gauge
 import sensorium
 from sensorium.agents.agent import Agent
 from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink import uplink as uplink_module
 from sensorium.agents.uplink.spool_end import SpoolEnd
 from sensorium.agents.uplink.uplink import Uplink
+from sensorium.cli import metrics
 from sensorium.cli.metrics import Metrics
 from sensorium.corpus import arrays
 from sensorium.corpus.verify import verify
 from sensorium.episode import durable
 from sensorium.episode.layout import checked
 from sensorium.hosting.actors import IngestActor
+from sensorium.ingest import server
 from sensorium.ingest.pumps import BulkPump, ControlPump
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.staging import Staging
-from sensorium.link import keys
+from sensorium.ingest.store import Store
+from sensorium.link import keys, zap
 from sensorium.link.zap import Gate
+from sensorium.threads import Restart, Thread
 from tests.spine.commands import wait_for
 from tests.spine.killing import SAID, device, injected, kills, only_in
+
+LATER = partial(Restart, first_s=60.0, most_s=60.0)
 
 
 class Link:
@@ -131,6 +140,36 @@ def test_a_death_in_the_end_is_one_too(link: Link, monkeypatch: pytest.MonkeyPat
     assert status["error"].startswith("thread sensorium-bulk, which receives data, died of " + SAID)
 
 
+@pytest.mark.parametrize(("owner", "method"), [(ControlPump, "_receive"), (Gate, "_look")])
+def test_what_a_thread_that_hangs_still_uses_is_not_taken_from_it(
+    owner: Any, method: str, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung, released, contexts = threading.Event(), threading.Event(), []
+
+    def hang(self: Any) -> None:
+        hung.set()
+        released.wait(30.0)
+
+    monkeypatch.setattr(server, "STOP_S", 0.1)
+    monkeypatch.setattr(zap, "Thread", partial(Thread, stop_s=0.1))
+    monkeypatch.setattr(zmq.Context, "destroy", lambda self, **_: contexts.append(self))
+    with monkeypatch.context() as patch, Store.open(link.store) as store:
+        patch.setattr(owner, method, hang)
+        ingest = Ingest(store, "tcp://127.0.0.1:0", link.store.parent / "keys")
+        ingest.start()
+        assert hung.wait(10.0)
+        context = ingest._context
+        ingest.stop()
+        taken = list(contexts)
+        released.set()
+        hanging = [*ingest._threads, *([ingest._gate._thread] if ingest._gate else [])]
+        assert all(thread.join(10.0) for thread in hanging)
+    monkeypatch.undo()
+    assert context is not None
+    context.destroy(linger=0)
+    assert not taken
+
+
 def test_a_dead_gate_lets_nobody_in(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its death ends the ingest, and before that happened nothing was accepted."""
     received: list[object] = []
@@ -149,12 +188,33 @@ def test_a_dead_gate_lets_nobody_in(link: Link, monkeypatch: pytest.MonkeyPatch)
     assert not any(received)
 
 
-@kills("fsync")
-def test_a_commit_that_cannot_be_synced_is_told_to_the_device_and_tried_again(
-    link: Link, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_of_keys_that_cannot_be_read_ends_nothing_and_is_said_once(
+    link: Link, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool, actor = link.spool(), link.ingest()
-    monkeypatch.setattr(durable, "write_synced", only_in("fsync", durable.write_synced))
+    wait_for(lambda: actor.status()["address"], "the ingest to listen")
+    looks = 0
+
+    def unreadable(_: keys.AllowedKeys) -> bool:
+        nonlocal looks
+        looks += 1
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys.AllowedKeys, "refresh", unreadable)
+        wait_for(lambda: looks > 3, "the gate to look again and again")
+    link.uplink(spool, actor)
+    wait_for(lambda: spool.counts()["pending"] == 0, "everything to arrive")
+    assert caplog.messages.count("the folder of allowed keys cannot be read: Input/output error") == 1
+
+
+@kills("fsync")
+@pytest.mark.parametrize("call", ["write_synced", "sync_folder"])
+def test_a_commit_that_cannot_be_synced_is_told_to_the_device_and_tried_again(
+    call: str, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, actor = link.spool(), link.ingest()
+    monkeypatch.setattr(durable, call, only_in("fsync", getattr(durable, call)))
     link.uplink(spool, actor)
     wait_for(lambda: actor.status()["stats"].get("busy") or spool.counts()["committed"], "commits to fail", 60)
     assert spool.counts()["pending"] == 3
@@ -184,11 +244,28 @@ def test_the_uplink_is_restarted_and_says_what_ended_it(link: Link, monkeypatch:
 def test_an_uplink_that_dies_again_and_again_stops_when_told(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     spool, actor = link.spool(), link.ingest()
     monkeypatch.setattr(Uplink, "_step", injected)
+    monkeypatch.setattr(uplink_module, "Restart", LATER)
     uplink = link.uplink(spool, actor)
     wait_for(lambda: SAID in uplink.stats()["last_error"], "its death to be told")
     begun_s = time.monotonic()
     uplink.stop()
     assert time.monotonic() - begun_s < 5.0
+
+
+def test_what_the_disk_does_to_an_uplink_is_no_fault_of_the_program(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, actor = link.spool(), link.ingest()
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Uplink, "_step", broken)
+    uplink = link.uplink(spool, actor)
+    wait_for(lambda: uplink.stats()["last_error"], "its death to be told")
+    assert uplink.stats()["last_error"] == "uplink: [Errno 5] Input/output error"
+    monkeypatch.undo()
+    wait_for(lambda: spool.counts()["pending"] == 0, "the next one to deliver")
 
 
 @kills("shard-read")
@@ -230,3 +307,15 @@ def test_the_metrics_come_back_and_what_they_tell_of_goes_on(
         served.stop()
     with pytest.raises(OSError, match="refused"):
         get()
+
+
+def test_metrics_that_die_again_and_again_stop_when_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(WSGIServer, "handle_request", injected)
+    monkeypatch.setattr(metrics, "Restart", LATER)
+    served = Metrics(0, CollectorRegistry())
+    wait_for(lambda: caplog.messages, "its death to be told")
+    begun_s = time.monotonic()
+    served.stop()
+    assert time.monotonic() - begun_s < 5.0

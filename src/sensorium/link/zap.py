@@ -20,7 +20,7 @@ from sensorium.threads import Thread, Told
 log = logging.getLogger(__name__)
 
 DOMAIN = b"sensorium"
-POLL_MS = 500
+POLL_MS = 100
 LOG_EVERY_S = 10.0
 MAX_PEERS = 1024
 
@@ -68,7 +68,7 @@ def sender(frame: zmq.Frame, allowed: AllowedKeys | None) -> str | None:
 
 
 class Gate:
-    """A thread answers; it also looks at the folder of keys twice a second and calls `on_change`.
+    """A thread answers; it also looks at the folder of keys ten times a second and calls `on_change`.
 
     When it dies `died` is told: nobody new is let in, and it would not be seen that a key was revoked.
     """
@@ -82,6 +82,7 @@ class Gate:
     ) -> None:
         self._allowed, self._on_change = allowed, on_change
         self._refusals = Refusals()
+        self._unreadable = ""
         self._stop_requested = threading.Event()
         self._socket = context.socket(zmq.REP)
         self._socket.linger = 0
@@ -98,7 +99,7 @@ class Gate:
         # Left open it would take requests that nobody answers; closed, libzmq has nobody to ask, and refuses.
         with self._socket as socket:
             while not self._stop_requested.is_set():
-                if socket.poll(POLL_MS // 5):
+                if socket.poll(POLL_MS):
                     socket.send_multipart(self._answer(socket.recv_multipart()))
                 self._look()
 
@@ -106,8 +107,12 @@ class Gate:
         try:
             changed = self._allowed.refresh()
         except OSError as error:
-            log.error("the folder of allowed keys cannot be read: %s", error.strerror)
+            why = error.strerror or str(error)
+            if why != self._unreadable:
+                log.error("the folder of allowed keys cannot be read: %s", why)
+            self._unreadable = why
             return
+        self._unreadable = ""
         if changed:
             self._on_change()
 
