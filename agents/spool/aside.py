@@ -24,7 +24,7 @@ from sensorium.errors import ConfigError, Corrupt, SpoolError
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class EpisodeAside:
     """One such episode, and what was done with it, if anything was."""
 
     episode: UUID
@@ -42,7 +42,7 @@ class Aside:
         self._folder = folder
         self._ledger = ledger
 
-    def chosen(self, names: Sequence[str]) -> list[SetAside]:
+    def chosen(self, names: Sequence[str]) -> list[EpisodeAside]:
         """All, or those whose ids begin with one of `names`.
 
         Raises:
@@ -60,7 +60,7 @@ class Aside:
             chosen += like
         return chosen
 
-    def retry(self, each: SetAside) -> str:
+    def retry(self, each: EpisodeAside) -> str:
         """Let an episode wait for delivery again, as it was: its samples are in it, and not lost.
 
         Raises:
@@ -81,7 +81,7 @@ class Aside:
             durable.sync_folder(self._folder.rejected)
         return "waits for delivery again"
 
-    def export(self, each: SetAside, to: Path) -> str:
+    def export(self, each: EpisodeAside, to: Path) -> str:
         """Copy the file of an episode, and why it was set aside, into the folder `to`.
 
         Raises:
@@ -96,7 +96,7 @@ class Aside:
                     shutil.copyfile(file, to / file.name)
         return f"copied to {to / each.file.name}"
 
-    def discard(self, each: SetAside) -> str:
+    def discard(self, each: EpisodeAside) -> str:
         """Delete the file of an episode; why it was discarded stays in the ledger.
 
         Raises:
@@ -109,13 +109,13 @@ class Aside:
             self._ledger.keep_aside(each.episode, aside=False)
         return "deleted"
 
-    def _of(self, entry: Entry) -> SetAside | None:
+    def _of(self, entry: Entry) -> EpisodeAside | None:
         file = self._folder.place_aside(str(entry.episode))
         if not file.exists():
             return None
-        return SetAside(entry.episode, entry.ordinal, entry.why, file, file.stat().st_size)
+        return EpisodeAside(entry.episode, entry.ordinal, entry.why, file, file.stat().st_size)
 
-    def _manifest(self, each: SetAside) -> Open:
+    def _manifest(self, each: EpisodeAside) -> Open:
         (entry,) = (entry for entry in self._ledger.entries("discarded") if entry.episode == each.episode)
         if entry.manifest:
             return msgspec.msgpack.decode(entry.manifest, type=Open)
@@ -146,7 +146,7 @@ def open_aside(path: Path) -> Iterator[Aside]:
 
 
 @contextmanager
-def _disk(each: SetAside) -> Iterator[None]:
+def _disk(each: EpisodeAside) -> Iterator[None]:
     try:
         yield
     except SpoolError:

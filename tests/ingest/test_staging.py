@@ -163,7 +163,8 @@ def append(site: Site, want: wire.Want, data: bytes, offset: int = 0) -> None:
 
 def test_what_was_not_begun_is_not_done_any_more_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging_module, "THREADS", 1)
-    begun, released, begins = threading.Event(), threading.Event(), []
+    begun, released = threading.Event(), threading.Event()
+    begins: list[object] = []
 
     def hang(*_: object) -> None:
         begun.set()

@@ -31,6 +31,7 @@ from sensorium.hosting.actors import IngestActor
 from sensorium.ingest import server
 from sensorium.ingest.pumps import BulkPump, ControlPump
 from sensorium.ingest.server import Ingest
+from sensorium.ingest.shards import ShardWriter
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
 from sensorium.link import keys, zap
@@ -209,12 +210,14 @@ def test_a_folder_of_keys_that_cannot_be_read_ends_nothing_and_is_said_once(
 
 
 @kills("fsync")
-@pytest.mark.parametrize("call", ["write_synced", "sync_folder"])
+@pytest.mark.parametrize(
+    ("owner", "method"), [(ShardWriter, "sync"), (durable, "write_synced"), (durable, "sync_folder")]
+)
 def test_a_commit_that_cannot_be_synced_is_told_to_the_device_and_tried_again(
-    call: str, link: Link, monkeypatch: pytest.MonkeyPatch
+    owner: Any, method: str, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool, actor = link.spool(), link.ingest()
-    monkeypatch.setattr(durable, call, only_in("fsync", getattr(durable, call)))
+    monkeypatch.setattr(owner, method, only_in("fsync", getattr(owner, method)))
     link.uplink(spool, actor)
     wait_for(lambda: actor.status()["stats"].get("busy") or spool.counts()["committed"], "commits to fail", 60)
     assert spool.counts()["pending"] == 3

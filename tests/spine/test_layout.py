@@ -47,6 +47,15 @@ def test_every_module_says_its_idea_and_is_small() -> None:
         assert ast.get_docstring(ast.parse(text)), f"{path.relative_to(ROOT)}: its first line says no idea"
 
 
+def test_no_two_classes_have_one_name() -> None:
+    found: dict[str, list[str]] = {}
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}, "a name says one thing"
+
+
 def test_readmes_commands_exist() -> None:
     blocks = re.findall(r"^```[^\n]*\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     lines = [line.strip() for block in blocks for line in block.splitlines()]

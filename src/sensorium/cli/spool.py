@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sensorium.agents.device_file import load_device_file
-from sensorium.agents.spool.aside import SetAside, open_aside
+from sensorium.agents.spool.aside import EpisodeAside, open_aside
 from sensorium.agents.spool.inspect import inspect_spool
 from sensorium.cli.accounts import account_table
 from sensorium.cli.screen import OUT, Form, Format, counted, print_rows
@@ -105,7 +105,7 @@ def _show(path: Path, form: Format) -> None:
             OUT.print(account_table(f"in no episode, {title}", said, 0))
 
 
-def _report(done: list[SetAside], form: Format) -> None:
+def _report(done: list[EpisodeAside], form: Format) -> None:
     rows: list[dict[str, Any]] = [asdict(each) for each in done]
     if not rows and form is Format.TABLE:
         OUT.print("nothing was set aside")
