@@ -2,6 +2,8 @@
 
 import os
 import random
+import threading
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -9,12 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensorium.agents.spool import group_commit
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.recovery import recover
 from sensorium.agents.spool.spool import Spool
+from sensorium.episode import durable
 from sensorium.episode.documents import Account, Open, Seal
 from sensorium.episode.records import Damage, Record, scan
-from sensorium.errors import Corrupt, SpoolError, SpoolFull
+from sensorium.errors import Corrupt, SensoriumError, SpoolError, SpoolFull
+from sensorium.threads import Thread
 from tests.agents.building import ROWS, begin, chunk, commit, manifest, records
 
 
@@ -393,3 +398,39 @@ def test_the_reserve_is_there_and_can_be_given_back(spool: Spool) -> None:
     assert not reserve.exists()
     spool.restore_reserve()
     assert reserve.exists()
+
+
+def test_a_disk_that_hangs_in_a_sync_keeps_the_end_no_longer_than_its_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the thread that hangs holds is left to the next start."""
+    hung, released, real = threading.Event(), threading.Event(), durable.sync
+
+    def sync(fd: int) -> None:
+        if threading.current_thread().name == "spool-sync":
+            hung.set()
+            released.wait(60.0)
+        real(fd)
+
+    monkeypatch.setattr(group_commit, "Thread", partial(Thread, stop_s=0.2))
+    deaths: list[SensoriumError] = []
+    spool = Spool(tmp_path, "rig", died=deaths.append)
+    monkeypatch.setattr(durable, "sync", sync)
+    _, file = begin(spool)
+    fill(file, 3)
+    assert hung.wait(10.0)
+    closing = Thread("closer", "closes", spool.close, deaths.append)
+    try:
+        assert closing.join(5.0)
+        assert not file.closed
+    finally:
+        released.set()
+    assert spool._commits._thread.join(10.0)
+    file.close()
+    again = Spool(tmp_path, "rig")
+    (found,) = again.waiting()
+    closing_record = records(only_file(tmp_path), found.episode)[-1].header
+    assert isinstance(closing_record, Seal)
+    assert closing_record.rows == {"imu": 3}
+    again.close()
+    assert not deaths
