@@ -354,7 +354,9 @@ class Spool:
 
     def _refuse(self, episode: UUID, why: str, fate: str) -> None:
         """Set it aside, at the latest when the disk lets us; it is not offered meanwhile."""
-        self._pending[episode].refused = why
+        with self._state:
+            if (held := self._pending.get(episode)) is not None:  # else another thread was before
+                held.refused = why
         self._owed.do(f"episode {episode} is to be set aside", partial(self._set_aside, episode, why, fate))
 
     def _read_again(self, episode: UUID) -> None:

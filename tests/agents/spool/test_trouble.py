@@ -11,6 +11,7 @@ import pytest
 
 from sensorium.agents.spool import group_commit
 from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.reopen import Held
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.spool_end import SpoolEnd
 from sensorium.drivers.clock import boottime_ns
@@ -420,3 +421,25 @@ def test_what_the_ingest_says_meanwhile_is_done_later(tmp_path: Path, monkeypatc
     finally:
         disk.works()
         spool.close()
+
+
+def test_an_episode_that_goes_while_it_is_being_refused_ends_nothing(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads have the last word on it at the same time: the one that syncs, and the uplink's."""
+    episode, file = begin(spool)
+    file.append(*chunk(0))
+    spool.rejected(episode, "format", "said the server")
+    real = spool._mending.sealed
+
+    def sealed(held: Held, of: EpisodeFile) -> str:
+        why = real(held, of)
+        spool.discard(episode, "by hand")
+        return why
+
+    monkeypatch.setattr(spool._mending, "sealed", sealed)
+    seal(file, 1)
+    wait_for(lambda: spool.counts()["discarded"] == 1, "its end")
+    assert spool.flush()
+    assert spool._commits._thread.alive
+    assert spool.discards() == [("by hand", [0])]
