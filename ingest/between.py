@@ -33,6 +33,8 @@ def keep_between(store: StoreFolder, device: str, spool_id: str, report: Between
     except FileNotFoundError:
         before = BetweenReport()
     if report.number <= before.number:
+        if before.number:  # it may be here because the sync of its name failed when it was told before
+            durable.sync_folder(path.parent, dir_fd=store.fd)
         return before
     kept = BetweenReport(number=report.number, streams={**before.streams, **report.streams})
     data = msgspec.json.encode(kept)

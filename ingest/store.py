@@ -295,6 +295,8 @@ class Store:
                 raise Conflict(
                     f"episode {episode}: came with digest {digest.hex()}, committed is {record.digest.hex()}"
                 )
+            # It may be there because the sync of its name failed when it was published.
+            durable.sync_folder(record_path(Path(), episode).parent, dir_fd=self._folder.fd)
             self.catalog.add([record])
             return record
         entry = self.catalog.ordinal(manifest.device, manifest.spool_id, manifest.ordinal)

@@ -1,19 +1,23 @@
 """Power lost at any moment of a store's life: what was said to be committed is there, and nothing is there in part."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 import sensorium
+from sensorium.corpus.between import between_path, read_between
+from sensorium.corpus.catalog import read_discards
+from sensorium.corpus.commits import read_record, record_path
 from sensorium.corpus.verify import verify
 from sensorium.episode import durable
 from sensorium.episode.documents import Account, BetweenReport, Encoding
 from sensorium.errors import StoreError
 from sensorium.ingest.store import Store
-from tests.forgetful_disk import ForgetfulDisk
+from tests.forgetful_disk import SYNCS, ForgetfulDisk
 
 
 def test_power_lost_behind_any_sync(make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,3 +148,83 @@ def test_a_discard_whose_sync_failed_is_on_disk_before_it_is_believed(
     with Store.open(tmp_path / "store") as store:
         assert store.ordinal("rig-1", "spool-a", 2) is not None, "what is in the file counts"
         assert b"[2]" in (disk.content(tmp_path / "store/commits/discarded/rig-1/spool-a.jsonl") or b"")
+
+
+def test_what_was_promised_after_a_sync_had_failed_outlives_power_loss(
+    make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever it was: what is done already when it is tried again is not on disk for that."""
+    for fails in range(1, 200):
+        root, copy = memory / f"root-{fails}", memory / f"copy-{fails}"
+        root.mkdir()
+        made = make_episode({"imu": np.arange(20.0), "x": np.arange(9)})
+        disk = FailingOnce(root, fails)
+        monkeypatch.setattr(durable, "os", disk)
+        store = again(lambda root=root: Store.open(root / "store"))  # type: ignore[misc]
+        again(lambda store=store, made=made: deliver(store, made))  # type: ignore[misc]
+        again(lambda store=store: store.discarded("rig-1", "spool-a", [2, 3], "evicted"))  # type: ignore[misc]
+        report = BetweenReport(number=1, streams={"imu": Account(captured=5, stored=5)})
+        again(lambda store=store, report=report: store.note_between("rig-1", "spool-a", report))  # type: ignore[misc]
+        disk.after_power_loss(copy)
+        monkeypatch.undo()
+        store.close()
+        assert record_path(copy / "store", made.episode).is_file(), fails
+        record = read_record(record_path(copy / "store", made.episode))
+        folder = next((copy / "store").glob(f"episodes.zarr/*/{made.episode}"))
+        assert {name: (folder / name).stat().st_size for name in record.objects} == {
+            name: size for name, (size, _) in record.objects.items()
+        }, fails
+        discards = read_discards(copy / "store/commits/discarded/rig-1/spool-a.jsonl")
+        assert {ordinal for each in discards for ordinal in each.ordinals} == {2, 3}, fails
+        assert read_between(between_path(copy / "store", "rig-1", "spool-a")) == report, fails
+        if disk.left > 0:
+            break
+    assert fails > 30
+
+
+class FailingOnce(ForgetfulDisk):
+    """Sync number `left` fails, once."""
+
+    def __init__(self, root: Path, left: int) -> None:
+        super().__init__(root)
+        self.left, self._counting = left, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        call = super().__getattr__(name)
+        if name not in SYNCS:
+            return call
+
+        def sync(fd: int) -> None:
+            with self._counting:
+                self.left -= 1
+                fails = self.left == 0
+            if fails:
+                raise OSError(5, "Input/output error")
+            call(fd)
+
+        return sync
+
+
+def deliver(store: Store, made: Any) -> None:
+    assembly = store.begin(made.episode)
+    assembly.append(made.data)
+    for _ in range(3):  # as the ingest asks again, of what the disk has not spoiled
+        try:
+            store.commit(assembly, device="rig-1", identity="key-1")
+        except StoreError:
+            if assembly.failed is not None:
+                assembly.discard()
+                raise
+        else:
+            return
+
+
+T = TypeVar("T")
+
+
+def again(promise: Callable[[], T]) -> T:
+    """What comes of it, tried once more if it failed."""
+    try:
+        return promise()
+    except StoreError:
+        return promise()
