@@ -135,7 +135,8 @@ class Agent:
             log.error("the agent gives up, and could not end what it recorded: %s", reason(error))
 
     def _now(self) -> dict[str, Any]:
-        nothing: dict[str, Any] = {"full": "", "streams": {}, "episodes": 0, "notes_dropped": 0, "away": {}}
+        nothing: dict[str, Any] = {"full": "", "streams": {}, "episodes": 0, "notes_dropped": 0}
+        nothing |= {"away": {}, "absent": {}}
         nothing["finished_before"] = False
         recorded = self._collecting.status() if self._collecting else nothing
         kept = self._delivery.status() if self._delivery else {"spool_bytes": 0, "ordinals": {}, "link": {}}

@@ -80,7 +80,10 @@ def open_sensors(device: DeviceFile, stopped: Callable[[], bool] = lambda: False
             try:
                 drivers[name] = opener.within(OPEN_S, stopped)
             except BaseException as error:
-                if device.sensors[name].required or isinstance(error, ConfigError) or not _may_be_live(drivers):
+                config = device.sensors[name]
+                if config.required or config.is_live is False or isinstance(error, ConfigError):
+                    raise _of(name, error) from error
+                if not _may_be_live(drivers):
                     raise _of(name, error) from error
                 failed[name] = error
             else:
@@ -88,7 +91,8 @@ def open_sensors(device: DeviceFile, stopped: Callable[[], bool] = lambda: False
         clock = _one_clock(drivers)
         for name, why in failed.items():
             # From what the world does to it a sensor may recover, from its author's mistakes only if it is a live one.
-            if not _may_be_live(drivers) or not (drivers or isinstance(why, OSError)):
+            known = device.sensors[name].is_live or drivers
+            if not _may_be_live(drivers) or not (known or isinstance(why, OSError)):
                 raise _of(name, why) from why
         check_names(drivers)
         for name, why in failed.items():

@@ -51,6 +51,12 @@ class DriverConfig(BaseModel):
     kind: str
     required: bool = False
 
+    @property
+    def is_live(self) -> bool | None:
+        """Whether its sensor senses the world, if that is known before it is open: kinds of recordings begin with
+        `replay-`, those of worlds with `sim-`. One that is live is opened again whatever opening it raised."""
+        return False if self.kind.startswith(("replay-", "sim-")) else None
+
     def open(self, name: str, base: Path) -> Driver:
         """Open the sensor called `name`; relative paths start at `base`, the folder of the device file.
 

@@ -11,12 +11,13 @@ from sensorium.drivers.clock import Clock, live_clock
 from sensorium.drivers.driver import Delivery, Driver
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import SensorLost
-from sensorium.threads import reason
+from sensorium.threads import Thread, reason
 
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
+CLOSE_S = 5.0
 SAY_EVERY_TRIES = 20
 
 
@@ -81,11 +82,15 @@ class Nature:
 
 
 def close_quietly(name: str, driver: Driver) -> None:
-    """Close a driver that failed; that it does not manage even this changes nothing."""
-    try:
-        driver.close()
-    except BaseException as error:
-        log.error("sensor %r could not be closed: %s", name, reason(error))
+    """Close a driver that failed; that it does not manage even this, or never returns from it, changes nothing."""
+
+    def close() -> None:
+        try:
+            driver.close()
+        except BaseException as error:  # a driver is anybody's code, and may raise anything
+            log.error("sensor %r could not be closed: %s", name, reason(error))
+
+    Thread(f"close-{name}", f"closes sensor {name!r}", close, lambda _: None, stop_s=CLOSE_S).join()
 
 
 def opened(open_driver: Callable[[], Driver]) -> Driver:

@@ -128,6 +128,23 @@ def test_what_may_be_no_live_sensor_and_raises_what_no_hardware_does_is_refused(
         agent(tmp_path, {**others, "bad": odd(["open:raise:TypeError"])}).run()
 
 
+def test_what_is_a_recording_or_a_world_by_its_kind_is_not_waited_for(tmp_path: Path) -> None:
+    class Replay(OddConfig):
+        kind: Any = "replay-odd"
+
+    with pytest.raises(SensoriumError, match="sensor 'run' cannot be opened: OSError: injected"):
+        agent(tmp_path, {"run": Replay(lives=[["open:raise:OSError"]])}).run()
+
+
+def test_what_says_that_it_is_live_is_waited_for_whatever_it_raises(tmp_path: Path) -> None:
+    class Live(OddConfig):
+        @property
+        def is_live(self) -> bool:
+            return True
+
+    until(agent(tmp_path, {"late": Live(kind="odd", lives=[["open:raise:TypeError"], [100_000]])}), "late", 30)
+
+
 def test_beside_a_live_sensor_any_error_is_absence(tmp_path: Path) -> None:
     late = odd(["open:raise:TypeError"], ["open:raise:SystemExit"], [100_000])
     until(agent(tmp_path, {"late": late, "good": odd()}), "late", 30)

@@ -66,6 +66,20 @@ def test_a_live_sensor_comes_back_from_any_error(tmp_path: Path, raised: str) ->
     assert sensor.opened["imu"] == 4
 
 
+def test_one_that_cannot_be_closed_comes_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reopening, "CLOSE_S", 0.1)
+
+    class Stuck(OddConfig):
+        def open(self, name: str, base: Path) -> Any:
+            opened = super().open(name, base)
+            opened._hangs = self.opened[name] == 1
+            return opened
+
+    made = agent(tmp_path, {"imu": Stuck(kind="odd", lives=[[30, "raise:ValueError"], [40, "end"]])})
+    assert not made.run()
+    assert made.status()["streams"]["imu"].stored == 70
+
+
 def test_one_that_is_away_at_the_end_is_said(tmp_path: Path) -> None:
     made = agent(tmp_path, {"imu": odd([30, "raise:ValueError"], ["open:raise:OSError"]), "good": odd()})
     fails(made, 100, "^sensor 'imu' is away: (OS|Value)Error: injected; what came before it")

@@ -72,7 +72,10 @@ def collect(
             from sensorium.hosting.on_ray import RayAgent, end_ray, start_ray
 
             stack.callback(lambda: end_ray(hurry=status["hurried"]))
-            start_ray()
+            try:
+                start_ray()
+            except SystemExit as end:  # Ray's own answer to SIGTERM; nothing has begun
+                raise typer.Exit(0 if end.code == signal.SIGTERM else 1) from end
             signals = caught()  # not before: to start Ray takes seconds, which a signal ends
             host = RayAgent(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
         try:

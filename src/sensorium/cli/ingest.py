@@ -87,7 +87,7 @@ def _under_ray(
                 _say(json.dumps(status["stats"]))
         host.stop()
     finally:
-        end_ray()
+        end_ray(hurry=stop.is_set())
 
 
 def _handle_signals(stop: threading.Event) -> None:

@@ -63,6 +63,7 @@ class IngestActor:
         self._stop_requested = threading.Event()
         self._watch = Watch(lambda: None)
         self._thread = Thread("ingest", "receives episodes", self._run, self._watch.tell)
+        _on_sigterm(self._stop_requested.set)
 
     def status(self) -> dict[str, Any]:
         """`state` (starting, up, stopped, failed), `address` once it accepts, its `stats`, and as of an agent `error`,
