@@ -74,11 +74,11 @@ class Aside:
             self._ledger.keep_aside(each.episode, aside=True)  # where this ends half-way it is set aside again
             durable.rename(each.file, held.path)
             durable.sync_folder(self._folder.episodes)
+            durable.sync_folder(self._folder.rejected)
             between = self._ledger.between()
             between.undo_give_up(place, given.told, given.openings)
             self._ledger.pend(each.episode, msgspec.msgpack.encode(manifest), between)
             durable.remove(each.file.with_suffix(".why"))
-            durable.sync_folder(self._folder.rejected)
         return "waits for delivery again"
 
     def export(self, each: EpisodeAside, to: Path) -> str:
