@@ -47,11 +47,10 @@ def open_again(
         try:
             return opened(open_driver)
         except BaseException as error:  # a driver is anybody's code, and may raise anything
-            tries += 1
+            tries, pause_s = tries + 1, min(2 * pause_s, MAX_BACKOFF_S)
             say = log.warning if tries % SAY_EVERY_TRIES == 0 else log.info
             say("sensor %r: %s; next try in %.1f s", name, reason(error), pause_s)
             failed(reason(error))
-            pause_s = min(2 * pause_s, MAX_BACKOFF_S)
     return None
 
 

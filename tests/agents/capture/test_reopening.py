@@ -1,0 +1,71 @@
+"""Reopening: pauses double up to a bound, each try is told with why it failed, and what is told to stop has stopped."""
+
+import logging
+import threading
+
+import pytest
+
+from sensorium.agents.capture.intake import Intake
+from sensorium.agents.capture.reopening import open_again
+from sensorium.drivers.clock import Clock, live_clock
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.errors import SensorLost
+from tests.agents.building import fresh_account
+from tests.spine.commands import wait_for
+
+
+class Lost:
+    """A sensor that is lost when it is read."""
+
+    def __init__(self) -> None:
+        self.specs = (StreamSpec(name="front", modality="x", dtype="float64", shape=(1,)),)
+        self.clock: Clock = live_clock()
+        self.closed = 0
+
+    def read(self, timeout_s: float) -> list[Block] | None:
+        raise SensorLost("unplugged")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_pauses_double_up_to_a_bound_and_the_log_says_the_next_one(caplog: pytest.LogCaptureFixture) -> None:
+    pauses_s: list[float] = []
+    why: list[str] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            pauses_s.append(timeout)
+            return len(pauses_s) == 8
+
+    def absent() -> Driver:
+        raise SensorLost("not there")
+
+    with caplog.at_level(logging.INFO):
+        assert open_again("front", absent, Stop(), why.append) is None
+    assert pauses_s == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0]
+    assert why == ["not there"] * 7
+    assert caplog.messages == [f"sensor 'front': not there; next try in {next_s:.1f} s" for next_s in pauses_s[1:]]
+
+
+def test_what_is_opened_while_all_is_closed_is_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensorium.agents.capture.reopening.FIRST_BACKOFF_S", 0.01)
+    opening, released, again = threading.Event(), threading.Event(), Lost()
+
+    def reopen() -> Driver:
+        opening.set()
+        released.wait(10.0)
+        return again
+
+    intake = Intake({"front": Lost()}, {"front": reopen}, fresh_account(), live=True)
+    intake.start()
+    assert opening.wait(10.0)
+    stopping = threading.Thread(target=intake.stop)
+    stopping.start()
+    wait_for(intake._stop.is_set, "it to be told to stop")
+    released.set()
+    stopping.join(10.0)
+    assert again.closed == 1
+    assert [arrival.change for arrival in iter(lambda: intake.take(0), None)] == ["away"]
