@@ -86,6 +86,7 @@ class Assembly:
         self.notes: list[msgspec.Raw] = []
         self.failed: str | None = None
         self.written: dict[str, durable.Seen] = {}
+        self.published: durable.Seen | None = None
         self._hasher = blake3()
         self._parser = EpisodeParser(episode.bytes, hasher=self._hasher)
         self._order = RecordOrder(episode)

@@ -67,8 +67,12 @@ class Committer:
         record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, files)
         path = record_path(_STORE, assembly.episode)
         self._step("writing record")
-        if not durable.publish(path, msgspec.json.encode(record), STAGING, dir_fd=self._store.fd):
+        data = msgspec.json.encode(record)
+        published = durable.publish(path, data, STAGING, dir_fd=self._store.fd)
+        if published is None:
             record = self.record(path)
+        else:
+            assembly.published = durable.Seen(published, len(data), False)
         self._step("record")
         return record
 
@@ -80,6 +84,10 @@ class Committer:
             assembly.failed = f"{missing} is not what was written there"
             where = self._store.path / folder / missing
             raise StoreError(f"{where}: not the file that was written there; it is sent again")
+        path, published = record_path(_STORE, assembly.episode), assembly.published
+        if published is not None and self._store.unlike(path.parent, {path.name: published}) is not None:
+            assembly.published = None
+            raise StoreError(f"{self._store.path / path}: not the record that was published there; it is tried again")
 
     def record(self, path: Path) -> CommitRecord:
         """The commit record at `path` under the store's folder."""

@@ -135,23 +135,24 @@ class StoreFolder:
 
     def _check_file_system(self) -> None:
         """Refuse before anything is taken in what no commit would ever get over."""
-        disks = {folder: durable.look(folder, dir_fd=self.fd) for folder in (STAGING, EPISODES_FOLDER, COMMITS)}
-        first = disks[STAGING]
-        for folder, seen in disks.items():
-            if first is None or seen is None or seen.id.device != first.id.device:
-                raise StoreError(
-                    f"{self.path / folder}: on another disk than {self.path / STAGING}, from which episodes are renamed"
-                    " into the store; put the whole store on one disk"
-                )
-        probe = STAGING / f"new-{secrets.token_hex(8)}"
+        probe = f"new-{secrets.token_hex(8)}"
+        at = Path()
         try:
-            durable.link(LOCK, probe, dir_fd=self.fd)
+            durable.link(LOCK, STAGING / probe, dir_fd=self.fd)
+            for at in (EPISODES_FOLDER, COMMITS):  # mounts of one disk are told from one another by this alone
+                durable.rename(STAGING / probe, at / probe, dir_fd=self.fd)
+                durable.rename(at / probe, STAGING / probe, dir_fd=self.fd)
         except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise StoreError(
+                    f"{self.path / STAGING}: not on the same disk, or mount, as {self.path / at}; episodes go from one"
+                    " to the other by name alone: put the whole store on one disk"
+                ) from error
             if error.errno in _NO_LINKS:
                 raise _unfit(self.path, "hard links") from error
             if error.errno not in _FULL:
                 raise
-        durable.remove(probe, dir_fd=self.fd)
+        durable.remove(STAGING / probe, dir_fd=self.fd)
         durable.sync_folder(STAGING, dir_fd=self.fd)
 
     def _look(self, fd: int) -> dict[str, durable.FileId | None]:

@@ -235,6 +235,26 @@ def test_a_file_that_is_not_what_was_written_is_not_committed(made: Any, tmp_pat
         assert bool(list(tmp_path.glob("commits/2*/*.json"))) == (at == "record")
 
 
+def test_a_record_that_is_not_where_it_was_published_is_not_told_of(made: Any, tmp_path: Path) -> None:
+    """Say, its month was moved in that very moment: it is published again."""
+
+    def step(done: str) -> None:
+        if done == "record" and not moved:
+            month = next(tmp_path.glob("commits/2*"))
+            moved.append(month.rename(tmp_path / "quarantine" / month.name))
+            month.mkdir()
+
+    moved: list[Path] = []
+    with Store.open(tmp_path, step) as store:
+        assembly = arrive(store, made)
+        with pytest.raises(StoreError, match="not the record"):
+            commit(store, assembly)
+        assert store.state(made.episode) is None
+        commit(store, assembly)
+        assert store.state(made.episode) is not None
+    assert not list(verify(tmp_path, deep=True))
+
+
 def test_the_lock_file_is_removed(made: Any, tmp_path: Path) -> None:
     """No second ingest gets in, as soon as the first has looked; if one was faster, the first commits nothing."""
     with Store.open(tmp_path) as store:
@@ -328,6 +348,24 @@ def test_a_catalog_that_another_took_the_place_of(made: Any, make_episode: Any, 
     assert not list(verify(tmp_path / "store", deep=True))
 
 
+def test_a_catalog_whose_disk_is_replaced(made: Any, make_episode: Any, tmp_path: Path) -> None:
+    """It was a link to a faster one: the store has all that is needed, and one of its own from then on."""
+    (tmp_path / "fast").mkdir()
+    Store.open(tmp_path / "store").close()
+    catalog = tmp_path / "store" / "catalog.sqlite"
+    catalog.rename(tmp_path / "fast" / "catalog.sqlite")
+    catalog.symlink_to(tmp_path / "fast" / "catalog.sqlite")
+    with Store.open(tmp_path / "store") as store:
+        commit(store, arrive(store, made))
+        (tmp_path / "fast").rename(tmp_path / "away")
+        (tmp_path / "fast").mkdir()
+        commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
+        assert store.state(made.episode) is not None
+        assert len(sensorium.open(tmp_path / "store").query()) == 2
+    assert not list((tmp_path / "fast").iterdir())
+    assert not list(verify(tmp_path / "store", deep=True))
+
+
 # -- disks -------------------------------------------------------------------------------------------------------------
 
 
@@ -366,11 +404,13 @@ def test_staging_on_another_disk_is_refused(tmp_path: Path) -> None:
     folder = other / f"sensorium-test-{os.getpid()}"
     folder.mkdir()
     try:
-        for name in (".staging", "commits"):
+        for name in (".staging", "commits", "episodes.zarr"):
             path = tmp_path / "store" / name
             path.rename(tmp_path / "kept")
             path.symlink_to(folder)
-            with pytest.raises(StoreError, match="on another disk than"):
+            if name == "episodes.zarr":
+                shutil.copy(tmp_path / "kept" / "zarr.json", folder)
+            with pytest.raises(StoreError, match="not on the same disk, or mount, as"):
                 Store.open(tmp_path / "store")
             path.unlink()
             (tmp_path / "kept").rename(path)
