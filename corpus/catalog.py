@@ -258,9 +258,14 @@ class Catalog:
             return set(connection.execute(sa.select(episodes.c.episode)).scalars())
 
 
-def _add_columns(connection: sa.Connection) -> None:
-    """A catalog of before there was a column gets it, empty."""
+def columns_of(connection: sa.Connection) -> dict[str, str]:
+    """Those of `COLUMNS` that a catalog has: one of before there was a column lacks it until it is written to."""
     there = {column["name"] for column in sa.inspect(connection).get_columns(episodes.name)}
+    return {name: kind for name, kind in COLUMNS.items() if name in there}
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    there = columns_of(connection)
     for name in _TEXTS:
         if name not in there:
             connection.execute(sa.text(f"ALTER TABLE episodes ADD COLUMN {name} TEXT"))

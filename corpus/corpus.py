@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import CATALOG, COLUMNS, SpoolLedger, read_engine, spool_ledgers
+from sensorium.corpus.catalog import CATALOG, SpoolLedger, columns_of, read_engine, spool_ledgers
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.windows import Window, windows_in_batches
@@ -26,8 +26,9 @@ class Corpus:
         check_store_version(path)
         self.path = path
         self._engine = read_engine(path / CATALOG)
-        with self._reading():
-            pass
+        with self._reading() as connection:
+            # of a name that is no column SQLite makes a text, which equals nothing
+            self._columns = columns_of(connection)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_store, (self.path,)
@@ -49,10 +50,10 @@ class Corpus:
         return self._query(where, order_by, limit, ())
 
     def _query(self, where: str, order_by: str, limit: int | None, having: Sequence[str]) -> list[Episode]:
-        condition = compile_where(where, COLUMNS, _HAS)
+        condition = compile_where(where, self._columns, _HAS)
         values = condition.values | {f"stream{number}": name for number, name in enumerate(having)}
         conditions = [condition.text, *(_HAS.format(f":stream{number}") for number in range(len(having)))]
-        order = f"{compile_order(order_by, COLUMNS)}, " if order_by.strip() else ""
+        order = f"{compile_order(order_by, self._columns)}, " if order_by.strip() else ""
         text = f"SELECT * FROM episodes WHERE {' AND '.join(conditions)} ORDER BY {order}episode"
         if limit is not None:
             text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)

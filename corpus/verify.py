@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import CATALOG, COLUMNS, episodes, read_engine
+from sensorium.corpus.catalog import CATALOG, columns_of, episodes, read_engine
 from sensorium.corpus.commits import (
     EPISODES,
     CommitRecord,
@@ -63,7 +63,7 @@ def verify(
             continue
         if not trouble:
             row = entered.get(path.stem)
-            if row is None or any(row[name] != record.row[name] for name in COLUMNS):
+            if row is None or any(row[name] != record.row.get(name) for name in row):
                 what = "is not in the catalog" if row is None else "differs from its row in the catalog"
                 yield Finding(what, path, f"run `sensorium rebuild-catalog {store}`")
         yield from _episode(store, record, deep)
@@ -76,9 +76,9 @@ def verify(
 
 
 def _catalog(store: Path) -> tuple[dict[str, dict[str, object]], list[Finding]]:
-    columns = [episodes.c[name] for name in COLUMNS]
     try:
         with read_engine(store / CATALOG).connect() as connection:
+            columns = [episodes.c[name] for name in columns_of(connection)]
             rows = connection.execute(sa.select(*columns)).mappings().all()
     except (StoreError, sa.exc.SQLAlchemyError) as error:
         step = f"run `sensorium rebuild-catalog {store}`"
