@@ -32,7 +32,7 @@ class Episode:
 
     def __init__(self, store: Path, row: Mapping[str, Any]) -> None:
         self._store, self._row = store, row
-        self.row = {name: row.get(name) for name in COLUMNS}
+        self.row: dict[str, Any] = {name: row.get(name) for name in COLUMNS}
 
     def __repr__(self) -> str:
         return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self._document['streams'])}>"

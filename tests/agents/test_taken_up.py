@@ -8,9 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from sensorium.agents.spool.spool import Spool
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.pacing import Paced, Pacer, Source
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.errors import SensoriumError
 from tests.agents.replaying import Document, Recorded, agent, csv, in_child, killed_at, recorded, table, totals
 
 pytestmark = pytest.mark.timeout(120)
@@ -230,3 +237,66 @@ def test_what_is_recorded_already_passes_as_fast_as_it_is_read(tmp_path: Path) -
     assert time.monotonic() - begun_s < 15
     assert made.status()["streams"]["long"].stored > 0
     assert recorded(tmp_path / "spool")[-1].interval_ns[0] >= 20 * 10**9
+
+
+def test_what_is_recorded_anew_is_given_up_before_anything_is_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sensors may take long to open, and by then an ingest might have what a crash cut short."""
+    document = {"sensors": two_tables(tmp_path)}
+    step = 25
+    while True:
+        killed_at(step, lambda: agent(tmp_path, document).run())
+        with closing(Spool(tmp_path / "spool", "rig")) as opened:
+            cut_short = opened._ledger.runs.unsealed(next(iter(_runs(opened))))
+        if cut_short:
+            break
+        step += 1
+    made = agent(tmp_path, document)
+
+    def look(*_: Any) -> None:
+        assert made._delivery is not None
+        waiting = {each.episode for each in made._delivery.spool.waiting()}
+        assert not waiting & set(cut_short)
+        raise SensoriumError("seen")
+
+    monkeypatch.setattr("sensorium.agents.agent.open_sensors", look)
+    with pytest.raises(SensoriumError, match="seen"):
+        made.run()
+
+
+def _runs(spool: Spool) -> list[str]:
+    return [row[0] for row in spool._ledger._file.read("SELECT run FROM runs")]
+
+
+class Lagging(DriverConfig):
+    """Two streams, of which one comes half a second at a time before the other."""
+
+    kind: str = "lagging"
+    path: Path
+
+    def open(self, name: str, base: Path) -> Paced:
+        del base
+        first = StreamSpec(name=f"{name}.a", modality="test", dtype="float64", shape=(1,), rate_hz=100.0)
+        specs = [first, msgspec.structs.replace(first, name=f"{name}.b")]
+
+        def blocks() -> Source:
+            for half in range(40):
+                stamps = np.arange(50, dtype=np.int64) * 10**7 + half * 5 * 10**8
+                for spec in specs:
+                    yield int(stamps[-1]), Block(spec.name, stamps, np.zeros((50, 1)))
+
+        return Paced(specs, Clock(kind="recording"), blocks(), Pacer(50.0))
+
+
+def test_streams_that_are_apart_when_it_is_stopped_lose_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    for seconds in (0.1, 0.05, 0.08, None):
+        made = agent(tmp_path, {"sensors": {"s": Lagging(path=Path("x"))}}, seconds=seconds)
+        made.run()
+        assert all(not account.lost for account in made.status()["streams"].values())
+    stored = {"s.a": 0, "s.b": 0}
+    for episode in recorded(tmp_path / "spool"):
+        for name, account in episode.accounts.items():
+            stored[name] += account.stored
+    assert stored == {"s.a": 2000, "s.b": 2000}

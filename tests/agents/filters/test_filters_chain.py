@@ -18,7 +18,7 @@ from sensorium.agents.filters.lowpass import Lowpass
 from sensorium.agents.filters.rate import Rate
 from sensorium.agents.filters.resize import Resize
 from sensorium.agents.filters.sharpness import Sharpness
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.errors import ConfigError
 
 FRONT = StreamSpec(name="front", modality="image", dtype="uint8", shape=(24, 32), rate_hz=30)
@@ -145,6 +145,17 @@ def test_a_loss_survives_into_a_derived_stream() -> None:
     for result in chain.step(alone):
         assert (len(left(result)), left(result).lost_before, result.dropped.filtered) == (0, 5, {})
         left(result).check({made.name: made for made in chain.specs}[result.stream])
+
+
+def test_a_loss_has_its_stamp_behind_whatever_filter() -> None:
+    """Behind one that leaves nothing, one that forgets the loss, and in a stream of another that makes a new block."""
+    slow = Lowpass(cutoff_hz=20, decimate=2, into="slow")
+    filters: list[FilterConfig[Any]] = [Nothing(into="none"), Forgetful(), slow, Nothing()]
+    chain = FilterChain(SPECS, {"rig.imu0": filters})
+    for made in chain.step(loss_alone(IMU, 8, 77)):
+        assert made.block is not None
+        assert made.block.lost_before
+        assert made.block.lost_at_ns == 77, made.stream
 
 
 def test_a_filter_that_makes_samples_must_derive_a_stream() -> None:

@@ -15,7 +15,7 @@ from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import ManualConfig
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.media import Media
-from sensorium.drivers.stream import Block, Samples
+from sensorium.drivers.stream import Block, Samples, loss_alone
 from sensorium.episode import durable
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account, Open, Seal
@@ -341,3 +341,23 @@ def test_frames_that_cannot_be_written_when_their_turn_comes_cost_themselves_alo
     assert not made.full, "there is room again"
     ends(made)
     assert [account.lost for account in found(spool, "cam")] == [{"spool_full": 1}, {}]
+
+
+# -- with a stamp of its own -------------------------------------------------------------------------------------------
+
+
+def test_a_loss_is_in_the_episode_that_holds_its_stamp(recorder: Make, spool: Spool) -> None:
+    made = recorder(streams=1)
+    give(made, rows(0, 50), loss_alone(ROWS, 3, SECOND + STEP), rows(SECOND + 2 * STEP, 10))
+    give(made, loss_alone(ROWS, 4, SECOND + 90 * STEP))
+    ends(made, "imu")
+    assert [account.lost for account in found(spool)] == [{}, {"sensor": 7}]
+
+
+def test_a_loss_whose_stamp_lies_behind_what_follows_keeps_nobody_waiting(recorder: Make, spool: Spool) -> None:
+    """A trigger by events decides nothing of so far ahead; what comes behind it is decided all the same."""
+    made = recorder(manual(), streams=1)
+    give(made, rows(0, 10), loss_alone(ROWS, 2, 10**15), rows(10 * STEP, 10), rows(20 * STEP, 1))
+    assert spool.account.totals()["imu"].filtered == {"trigger": 21}, "it is not held"
+    ends(made, "imu")
+    assert between(spool).lost == {"sensor": 2}
