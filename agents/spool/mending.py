@@ -17,6 +17,9 @@ from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
 
+SALVAGE_TRIES = 60
+"""So often, once a second, the disk is asked for what it will not give; then the rest has to do."""
+
 
 class Mending:
     """Called under the spool's lock. A disk in trouble changes nothing: call again."""
@@ -45,8 +48,9 @@ class Mending:
         self._pending.sealed(episode, file.written, file.digest)
         return why
 
-    def mend(self, held: Held, before: Mapping[str, Account]) -> None:
-        """Take out of a sealed file what is damaged; its SEAL, or the ledger, said `before`.
+    def mend(self, held: Held, before: Mapping[str, Account], *, salvage: bool = False) -> None:
+        """Take out of a sealed file what is damaged, and with `salvage` what the disk will not give; its SEAL, or the
+        ledger, said `before`.
 
         Raises:
             Corrupt: nothing of it can be read.
@@ -54,7 +58,7 @@ class Mending:
         """
         episode = UUID(bytes=held.manifest.episode)
         try:
-            found = recover(held.path, held.manifest, held.recoveries + 1)
+            found = recover(held.path, held.manifest, held.recoveries + 1, salvage=salvage)
         except OSError as error:
             raise disk_error(error, f"{held.path}", "it is read again later") from error
         if not found.changed and found.digest == held.digest:
@@ -78,6 +82,7 @@ class Mending:
         episode = UUID(bytes=held.manifest.episode)
         (entry,) = (entry for entry in self._ledger.entries("pending") if entry.episode == episode)
         whole = Held(held.path, held.manifest)
-        make_whole(whole, entry, self._ledger)
+        held.tries += 1
+        make_whole(whole, entry, self._ledger, salvage=held.tries >= SALVAGE_TRIES)
         self._pending.mended(episode, whole.size, whole.digest, whole.recoveries)
         held.unread = False

@@ -18,6 +18,7 @@ from sensorium.episode.records import Damage, Record, encode_record, scan
 from sensorium.errors import Corrupt
 
 READ_BYTES = 1 << 20
+PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,18 @@ class Recovered:
     why: str = ""
 
 
-def recover(path: Path, manifest: Open, recoveries: int) -> Recovered:
+def recover(path: Path, manifest: Open, recoveries: int, *, salvage: bool = False) -> Recovered:
     """Make the file at `path` whole; `manifest` is the ledger's copy of its OPEN, used when that record is damaged.
 
     A file that is whole is left as it is. A torn tail is cut and the file sealed `interrupted`. If a bad record is
     followed by good ones, the good are written to a new file, the bad counted lost as `corrupt`. `recoveries` is
-    what the new SEAL will say.
+    what the new SEAL will say. With `salvage` places that the disk will not give count as bad.
 
     Raises:
         Corrupt: not one record of data can be read.
         OSError: the file system failed; the file is as it was.
     """
-    with _seen(path) as view:
+    with _seen(path, salvage=salvage) as view:
         found = _recover(path, view, manifest, recoveries)
     if not found.changed:
         durable.sync_file(path)
@@ -73,12 +74,15 @@ def unsealed_accounts(path: Path, manifest: Open) -> dict[str, Account] | None:
 
 
 @contextmanager
-def _seen(path: Path) -> Iterator[memoryview]:
-    """The bytes of a file."""
+def _seen(path: Path, *, salvage: bool = False) -> Iterator[memoryview]:
+    """The bytes of a file; with `salvage` zeros where the disk will not give them."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise Corrupt("the file is empty")
+        if salvage:
+            yield memoryview(_salvaged(file.fileno(), size))
+            return
         # What the disk will not give would kill who looks at it through a map; a read is told so.
         for at in range(0, size, READ_BYTES):
             durable.read_at(file.fileno(), READ_BYTES, at)
@@ -88,6 +92,25 @@ def _seen(path: Path) -> Iterator[memoryview]:
                 yield view
             finally:
                 view.release()
+
+
+def _salvaged(fd: int, size: int) -> bytearray:
+    """What a disk will give of a file.
+
+    Raises:
+        OSError: nothing.
+    """
+    content, trouble, pages = bytearray(size), [], range(0, size, PAGE_BYTES)
+    for at in pages:
+        try:
+            page = durable.read_at(fd, PAGE_BYTES, at)
+        except OSError as error:
+            trouble.append(error)
+        else:
+            content[at : at + len(page)] = page
+    if len(trouble) == len(pages):  # then it is the whole disk that is in trouble, which may pass
+        raise trouble[0]
+    return content
 
 
 def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> Recovered:

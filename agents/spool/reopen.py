@@ -46,7 +46,7 @@ class Held:
 
     One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the
     spool was opened is `unread` until it does. `former` is the spool_id under which it goes, if not the present one.
-    With its seal a replay comes to `position`.
+    With its seal a replay comes to `position`. `tries` counts how often it could not be read.
     """
 
     path: Path
@@ -57,6 +57,7 @@ class Held:
     file: EpisodeFile | None = None
     refused: str = ""
     unread: bool = False
+    tries: int = 0
     former: str = ""
     position: Position | None = None
 
@@ -139,8 +140,9 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
     return found
 
 
-def make_whole(held: Held, entry: Entry, ledger: Ledger) -> None:
-    """See that the file of a pending episode is whole, sealed, and as the ledger has it.
+def make_whole(held: Held, entry: Entry, ledger: Ledger, *, salvage: bool = False) -> None:
+    """See that the file of a pending episode is whole, sealed, and as the ledger has it; with `salvage` without what
+    the disk will not give.
 
     Raises:
         Corrupt: nothing of it can be read.
@@ -150,7 +152,7 @@ def make_whole(held: Held, entry: Entry, ledger: Ledger) -> None:
     held.size, held.digest, held.recoveries = held.path.stat().st_size, entry.digest, entry.recoveries
     durable.remove(held.path.with_suffix(".recovering"))
     if entry.sealed_bytes != held.size or ledger.accounts(entry.episode) is None:
-        found = recover(held.path, held.manifest, entry.recoveries + 1)
+        found = recover(held.path, held.manifest, entry.recoveries + 1, salvage=salvage)
         durable.sync_folder(held.path.parent)  # whoever was killed may have made the name, and not synced it
         if found.changed:
             log.warning("spool: episode %s: %s", entry.episode, found.why)

@@ -255,10 +255,9 @@ class Spool:
                 return
         self._set_aside(episode, why, "rejected")
 
-    def recheck(self, episode: UUID) -> None:
+    def recheck(self, episode: UUID, *, salvage: bool = False) -> None:
         """Read a sealed episode's file again, as the server found its bytes damaged; what is damaged is taken out.
-
-        If anything was, `recoveries` has grown and the digest is another.
+        With `salvage` so is what the disk will not give. If anything was, `recoveries` has grown, the digest is new.
 
         Raises:
             SpoolError: the disk is in trouble; nothing was changed, so call again.
@@ -269,7 +268,7 @@ class Spool:
             return
         try:
             with self._state:
-                self._mending.mend(held, self._ledger.accounts(episode) or {})
+                self._mending.mend(held, self._ledger.accounts(episode) or {}, salvage=salvage)
         except Corrupt as error:
             self._set_aside(episode, f"corrupt: {error}", "corrupt")
         self._tell()

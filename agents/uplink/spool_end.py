@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 REFRESH_S = 0.02
 DISCARDS_EVERY_S = 1.0
 CONSIDERED = 256
+SALVAGE_READS = 12
+"""So often a file is read in vain, with the pauses of the link between, before it is salvaged."""
 SECOND = 1_000_000_000
 _TIME_ERROR = 5
 
@@ -37,6 +39,7 @@ class SpoolEnd:
         self._offered_ns = self._discards_ns = self._told_between = 0
         self._owed: dict[UUID, jobs.PumpJob] = {}
         self._trouble = ""
+        self._unread: dict[UUID, int] = {}
 
     def changed(self) -> None:
         """The spool has something new."""
@@ -95,8 +98,22 @@ class SpoolEnd:
                 raise SpoolError(f"{len(payload)} bytes at {data.offset}, expected {size}")
         except (SpoolError, Corrupt) as error:
             log.error("uplink: episode %s: %s", episode, error)
+            self._cannot_read(episode)
             return None
+        if self._unread:
+            self._unread.pop(episode, None)
         return payload
+
+    def _cannot_read(self, episode: UUID) -> None:
+        """The disk may give it later; in the end what it will not give is taken out, so that the rest gets there."""
+        self._unread[episode] = tries = self._unread.get(episode, 0) + 1
+        if tries < SALVAGE_READS:
+            return
+        del self._unread[episode]
+        try:
+            self._spool.recheck(episode, salvage=True)
+        except SpoolError as error:
+            self._in_trouble(error)
 
     def do(self, job: jobs.PumpJob, link: DeviceLink) -> None:
         """What the link asks of the spool; other jobs are not for it.

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from sensorium.agents.spool import group_commit
+from sensorium.agents.spool import group_commit, mending
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.reopen import Held
 from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink import spool_end
 from sensorium.agents.uplink.spool_end import SpoolEnd
 from sensorium.drivers.clock import boottime_ns
 from sensorium.episode import durable
@@ -443,3 +444,82 @@ def test_an_episode_that_goes_while_it_is_being_refused_ends_nothing(
     assert spool.flush()
     assert spool._commits._thread.alive
     assert spool.discards() == [("by hand", [0])]
+
+
+# -- a bad sector ------------------------------------------------------------------------------------------------------
+
+
+def bad_sector(patch: pytest.MonkeyPatch, path: Path, page: int) -> None:
+    """The disk gives a page of this very file never again."""
+    inode, real, start = path.stat().st_ino, os.pread, page * 4096
+
+    def pread(fd: int, size: int, offset: int) -> bytes:
+        if os.fstat(fd).st_ino == inode and offset < start + 4096 and offset + size > start:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(fd, size, offset)
+
+    patch.setattr(os, "pread", pread)
+
+
+def salvaged(spool: Spool, episode: UUID, n: int) -> None:
+    """All but what was in that page is there, and can be sent."""
+    (waiting,) = spool.waiting()
+    assert (waiting.episode, waiting.sealed, waiting.recoveries) == (episode, True, 1)
+    (path,) = (spool.path / "episodes").iterdir()
+    assert spool.read(episode, 0, 1 << 20) == path.read_bytes()
+    closing = records(path, episode)[-1].header
+    assert isinstance(closing, Seal)
+    account = closing.account["imu"]
+    assert account.balances
+    assert account.captured >= n
+    assert 10 < account.lost["corrupt"] < 30
+    assert account.stored == n - account.lost["corrupt"]
+
+
+def test_what_a_disk_will_never_give_is_taken_out_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "RETRY_S", 0.01)
+    monkeypatch.setattr(mending, "SALVAGE_TRIES", 3)
+    spool = Spool(tmp_path, "rig")
+    episode, file = begin(spool)
+    for row in range(200):
+        file.append(*chunk(row))
+    spool.close()
+    bad_sector(monkeypatch, file.path, 3)
+    spool = Spool(tmp_path, "rig")
+    try:
+        assert spool.waiting() == []
+        wait_for(spool.waiting, "it to be salvaged")
+        salvaged(spool, episode, 200)
+    finally:
+        spool.close()
+
+
+def test_what_cannot_be_read_to_be_sent_is_taken_out_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, "rig")
+    try:
+        end = SpoolEnd(spool)
+        episode, file = begin(spool)
+        for row in range(200):
+            file.append(*chunk(row))
+        seal(file, 200)
+        spool.flush()
+        data = wire.Data(session=1, episode=episode.bytes, offset=12000, want=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pread", failing_pread)
+            for _ in range(2 * spool_end.SALVAGE_READS):  # the whole disk is in trouble: nothing is given up
+                assert end.read(data, 4000) is None
+        assert spool.waiting()[0].recoveries == 0
+        bad_sector(monkeypatch, file.path, 3)
+        for _ in range(spool_end.SALVAGE_READS):
+            assert spool.waiting()[0].recoveries == 0
+            assert end.read(data, 4000) is None
+        salvaged(spool, episode, 200)
+        assert end.read(data, 4000) is not None
+    finally:
+        spool.close()
+
+
+def failing_pread(*_: object) -> bytes:
+    raise OSError(errno.EIO, "Input/output error")
