@@ -66,7 +66,7 @@ class RayAgent:
         self, document: Mapping[str, Any], base: Path, labels: Mapping[str, str] | None = None, **options: Any
     ) -> None:
         first: dict[str, Any] = {"device": document.get("device", ""), "streams": {}, "episodes": 0, "spool_bytes": 0}
-        first |= {"away": {}, "absent": {}, "hurried": False}
+        first |= {"away": {}, "absent": {}, "hurried": False, "finished_before": False}
         placed: dict[str, Any] = {"label_selector": dict(labels)} if labels else {}
         arguments = dict(document), str(base), options
         self._actor = _Actor(
