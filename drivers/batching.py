@@ -8,7 +8,7 @@ from operator import itemgetter
 import numpy as np
 
 from sensorium.drivers.pacing import Due, Source
-from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec, loss_alone
+from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 
 BLOCK_NS = 50_000_000
 """Blocks of sampled streams span at most this much time (one sample at least), as a live driver would batch them."""
@@ -39,7 +39,7 @@ def estimate_rate_hz(stamps: Stamps) -> float | None:
 
 
 def rows_source(
-    spec: StreamSpec,
+    stream: str,
     captured_ns: Stamps,
     data: Samples,
     lost_before: Stamps,
@@ -50,7 +50,7 @@ def rows_source(
     `lost_before[i]` samples are missing just before row i, `lost_before[n]` after the last, beside those of `lost_at`,
     (row that follows, stamp). A loss begins a new block.
     """
-    losses = Losses(spec)
+    losses = Losses(stream, data[:0])
     placed: dict[int, list[int]] = {}
     for row, at_ns in lost_at:
         placed.setdefault(row, []).append(at_ns)
@@ -61,7 +61,7 @@ def rows_source(
         losses.lose(int(lost_before[start]), None)
         lost, alone = losses.before(int(captured_ns[start]))
         yield from alone
-        yield int(captured_ns[stop - 1]), Block(spec.name, captured_ns[start:stop], data[start:stop], lost)
+        yield int(captured_ns[stop - 1]), Block(stream, captured_ns[start:stop], data[start:stop], lost)
         losses.passed(int(captured_ns[stop - 1]))
     for at_ns in placed.get(len(data), ()):
         losses.lose(1, at_ns)
@@ -113,10 +113,12 @@ class Losses:
     """Of one stream: what is missing since its last row, until the next one, or the end, tells where it belongs.
 
     A stamp is taken at its word between the rows around it, so that one which cannot be right moves nothing else.
+    `nothing` is no samples of the stream, [0, ...].
     """
 
-    def __init__(self, spec: StreamSpec) -> None:
-        self._spec = spec
+    def __init__(self, stream: str, nothing: Samples) -> None:
+        self._stream = stream
+        self._nothing = nothing
         self._unplaced = 0
         self._placed: list[tuple[int, int]] = []
         self._last_ns: int | None = None
@@ -146,7 +148,7 @@ class Losses:
         lost, alone = self._unplaced, self._alone(None)
         due_ns = max((due for due, _ in alone), default=self._last_ns or 0)
         self._unplaced, self._placed = 0, []
-        return [*alone, *([(due_ns, loss_alone(self._spec, lost))] if lost else [])]
+        return [*alone, *([(due_ns, self._block(lost))] if lost else [])]
 
     def _alone(self, limit_ns: int | None) -> list[Due]:
         alone: list[Due] = []
@@ -155,13 +157,16 @@ class Losses:
             at_ns = at_ns if self._last_ns is None else max(at_ns, self._last_ns)
             at_ns = at_ns if limit_ns is None else min(at_ns, limit_ns)
             due_ns = at_ns if due_ns is None else max(due_ns, at_ns)
-            alone.append((due_ns, loss_alone(self._spec, count, at_ns)))
+            alone.append((due_ns, self._block(count, at_ns)))
         return alone
+
+    def _block(self, lost: int, at_ns: int | None = None) -> Block:
+        return Block(self._stream, np.empty(0, np.int64), self._nothing, lost, lost_at_ns=at_ns)
 
 
 class _Rows:
     def __init__(self, spec: StreamSpec) -> None:
-        self.losses = Losses(spec)
+        self.losses = Losses(spec.name, np.empty((0, *spec.shape), spec.dtype))
         self._spec = spec
         self._stamps: list[int] = []
         self._samples: list[object] = []

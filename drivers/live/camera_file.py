@@ -67,7 +67,7 @@ def _frames(path: Path, spec: StreamSpec) -> Source:
     so is, at the end, what the file's header promises and the file does not hold, or holds in another shape. (An AVI
     states a rate and an order, no times: damage inside one shifts the stamps of what follows it.)"""
     capture, changed = _open(path), ""
-    losses = Losses(spec)
+    losses = Losses(spec.name, np.empty((0, *spec.shape), spec.dtype))
     try:
         last_ns, seen, begin = -1, 0, 0.0
         while capture.grab():

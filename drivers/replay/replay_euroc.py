@@ -213,7 +213,7 @@ def _pictures(
 ) -> Source:
     """One block a picture; a few are decoded ahead, because that is what takes the time."""
     ahead: deque[Future[Samples | None]] = deque()
-    losses = Losses(spec)
+    losses = Losses(spec.name, np.empty((0, *spec.shape), spec.dtype))
     for row, file in enumerate(files):
         ahead.extend(decode(later) for later in files[row + len(ahead) : row + 1 + _AHEAD])
         image, stamp_ns = ahead.popleft().result(), int(captured_ns[row])
@@ -293,7 +293,7 @@ def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str
         noise_density=tuple(noise) if len(noise) == width else None,
     )
     lost = bad.lost_before(len(rows))
-    return _SensorFolder(spec, lambda _: rows_source(spec, captured_ns, data, lost, bad.lost_at))
+    return _SensorFolder(spec, lambda _: rows_source(stream, captured_ns, data, lost, bad.lost_at))
 
 
 def _stamp(text: str) -> int:

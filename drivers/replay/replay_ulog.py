@@ -102,7 +102,7 @@ class ReplayUlogConfig(DriverConfig):
             spec = stream.spec(f"{name}.{part}", rate_hz=stream.rate_hz or estimate_rate_hz(stamps))
             data = np.stack(fields, axis=1) * np.array(stream.factors)
             specs.append(spec)
-            sources.append(rows_source(spec, stamps, data, _dropped(ulog, spec, stamps)))
+            sources.append(rows_source(spec.name, stamps, data, _dropped(ulog, spec, stamps)))
         if not specs:
             raise ConfigError(f"{path}: none of the known sensor topics in it; map others under `streams`")
         return Paced(specs, Clock(kind="recording"), merge(sources), Pacer(self.pace))

@@ -30,11 +30,12 @@ from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, 
 from sensorium.drivers.batching import Batcher, estimate_rate_hz, rows_source
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.driver import Delivery, Driver, DriverConfig
+from sensorium.drivers.identity import Identity, identity_of
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
 from sensorium.drivers.media import JPEG, Media
 from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.episode.codecs.contract import ChunkCodec, Codec, CodecConfig, ItemCodec
 from sensorium.episode.documents import Encoding, StreamEntry
 from sensorium.errors import ConfigError, Corrupt, SensoriumError, SensorLost
@@ -73,6 +74,7 @@ __all__ = [
     "EventTriggerConfig",
     "FilterConfig",
     "FilterTests",
+    "Identity",
     "ItemCodec",
     "Media",
     "Pace",
@@ -93,7 +95,9 @@ __all__ = [
     "check_pictures",
     "estimate_rate_hz",
     "gray",
+    "identity_of",
     "live_clock",
+    "loss_alone",
     "merge",
     "nearest",
     "rows_source",

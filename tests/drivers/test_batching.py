@@ -20,7 +20,7 @@ OTHER = StreamSpec(name="b", modality="test", dtype="uint8", shape=(2, 3))
 def source(stamps: list[int], lost: dict[int, int], lost_at: list[tuple[int, int]] | None = None) -> Source:
     lost_before = np.array([lost.get(row, 0) for row in range(len(stamps) + 1)], np.int64)
     data = np.arange(len(stamps), dtype=np.float64)[:, None]
-    return rows_source(SPEC, np.array(stamps, np.int64), data, lost_before, lost_at or [])
+    return rows_source("a", np.array(stamps, np.int64), data, lost_before, lost_at or [])
 
 
 @given(st.lists(st.integers(-(10**8), 10**8)), st.dictionaries(st.integers(0, 30), st.integers(0, 5)))

@@ -32,8 +32,7 @@ class Time:
 def source(stream: str, stamps: list[int], lost: dict[int, int] | None = None) -> Source:
     rows = len(stamps)
     lost_before = np.array([(lost or {}).get(row, 0) for row in range(rows + 1)], np.int64)
-    spec = StreamSpec(name=stream, modality="test", dtype="float64", shape=(1,))
-    return rows_source(spec, np.array(stamps, np.int64), np.arange(rows, dtype=np.float64)[:, None], lost_before)
+    return rows_source(stream, np.array(stamps, np.int64), np.arange(rows, dtype=np.float64)[:, None], lost_before)
 
 
 @pytest.mark.parametrize(("pace", "total_s"), [(1.0, 2.0), (4.0, 0.5), (0.5, 4.0), ("fast", 0.0)])

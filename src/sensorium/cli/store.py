@@ -40,7 +40,7 @@ def query(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Find episodes. Columns are device, mission, domain, start_utc, duration_s, bytes, rows, lost, filtered."""
+    """Find episodes. Columns are device, mission, domain, source, start_utc, duration_s, bytes, rows, lost."""
     rows = sensorium.open(store).records(where, order_by, limit)
     columns = ["episode", "device", "mission", "start_utc", "duration_s>", "bytes>", "streams"]
     print_rows(rows, form, columns, f"{len(rows)} episodes")
