@@ -96,16 +96,16 @@ CHANGES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_was_opened_is_not_there(made: Any, make_episode: Any, tmp_path: Path, change: str) -> None:
+def test_what_was_opened_is_not_there(made: Any, make_episode: Any, memory: Path, change: str) -> None:
     """Every promise is refused, nothing is made in or above the place, and with the store back it goes on."""
-    path = tmp_path / "disk" / "store"
+    path = memory / "disk" / "store"
     with Store.open(path) as store:
         before = make_episode({"imu": np.arange(5)}, ordinal=7)
         commit(store, arrive(store, before))
         assembly = store.begin(made.episode)
         assembly.append(made.data[:700])
         CHANGES[change](path)
-        there = under(tmp_path)
+        there = under(memory)
         assembly.append(made.data[700:])
         refused: list[Callable[[], object]] = [
             lambda: commit(store, assembly),
@@ -119,7 +119,7 @@ def test_what_was_opened_is_not_there(made: Any, make_episode: Any, tmp_path: Pa
         for promise in refused:
             with pytest.raises(StoreAway, match=r"put (it|that) back"):
                 promise()
-        staged = {name for name in under(tmp_path) - there if ".staging" not in name}
+        staged = {name for name in under(memory) - there if ".staging" not in name}
         assert not {name for name in staged if "aside" not in name}, "nothing is written where the name leads by now"
         assert assembly.failed is None
         restore(path)
@@ -133,9 +133,9 @@ def test_what_was_opened_is_not_there(made: Any, make_episode: Any, tmp_path: Pa
 
 @pytest.mark.parametrize("at", STEPS)
 @pytest.mark.parametrize("change", ["gone", "replaced by an empty folder", "replaced by a copy"])
-def test_it_goes_at_any_step_of_a_commit(made: Any, tmp_path: Path, at: str, change: str) -> None:
+def test_it_goes_at_any_step_of_a_commit(made: Any, memory: Path, at: str, change: str) -> None:
     """A commit that returns is in the folder of that name, whole; one that does not is asked for again."""
-    path, changing = tmp_path / "disk" / "store", [True]
+    path, changing = memory / "disk" / "store", [True]
 
     def step(name: str) -> None:
         if name == at and changing:
@@ -155,21 +155,21 @@ def test_it_goes_at_any_step_of_a_commit(made: Any, tmp_path: Path, at: str, cha
     assert not list(verify(path, deep=True))
 
 
-def test_the_working_folder_is_moved(made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_folder_is_moved(made: Any, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative name would still lead to the store, where nobody looks for it any more."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    (memory / "work").mkdir()
+    monkeypatch.chdir(memory / "work")
     with Store.open("store") as store:
         assembly = arrive(store, made)
-        (tmp_path / "work").rename(tmp_path / "aside")
+        (memory / "work").rename(memory / "aside")
         with pytest.raises(StoreAway, match="is gone"):
             commit(store, assembly)
-        (tmp_path / "aside").rename(tmp_path / "work")
+        (memory / "aside").rename(memory / "work")
         commit(store, assembly)
 
 
-def test_a_removed_store_is_not_made_again(made: Any, tmp_path: Path) -> None:
-    path = tmp_path / "store"
+def test_a_removed_store_is_not_made_again(made: Any, memory: Path) -> None:
+    path = memory / "store"
     with Store.open(path) as store:
         assembly = arrive(store, made)
         shutil.rmtree(path)
@@ -182,8 +182,8 @@ def test_a_removed_store_is_not_made_again(made: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["episodes.zarr", "commits"])
-def test_a_folder_of_the_store_is_another(made: Any, tmp_path: Path, name: str) -> None:
-    path = tmp_path / "store"
+def test_a_folder_of_the_store_is_another(made: Any, memory: Path, name: str) -> None:
+    path = memory / "store"
     with Store.open(path) as store:
         assembly = arrive(store, made)
         for replace in (gone, replaced):
@@ -196,9 +196,9 @@ def test_a_folder_of_the_store_is_another(made: Any, tmp_path: Path, name: str) 
     assert not list(verify(path, deep=True))
 
 
-def test_staging_that_was_cleared_is_made_again(made: Any, make_episode: Any, tmp_path: Path) -> None:
+def test_staging_that_was_cleared_is_made_again(made: Any, make_episode: Any, memory: Path) -> None:
     """By somebody who wanted room: what was there comes again, and so does the rest."""
-    with Store.open(tmp_path) as store:
+    with Store.open(memory) as store:
         lost = arrive(store, made)
         shutil.rmtree(store.staging)
         with pytest.raises(StoreError, match="taken out of staging"):
@@ -211,59 +211,59 @@ def test_staging_that_was_cleared_is_made_again(made: Any, make_episode: Any, tm
         other = make_episode({"imu": np.arange(4)}, ordinal=1)
         commit(store, arrive(store, other))
         half.append(made.data)
-    assert len(sensorium.open(tmp_path).query()) == 2
-    assert not list(verify(tmp_path, deep=True))
+    assert len(sensorium.open(memory).query()) == 2
+    assert not list(verify(memory, deep=True))
 
 
 @pytest.mark.parametrize("at", ["renamed", "folder", "record"])
 @pytest.mark.parametrize("name", ["imu/data/c.0", "imu/captured_ns/c.0", "zarr.json"])
-def test_a_file_that_is_not_what_was_written_is_not_committed(made: Any, tmp_path: Path, at: str, name: str) -> None:
+def test_a_file_that_is_not_what_was_written_is_not_committed(made: Any, memory: Path, at: str, name: str) -> None:
     def step(done: str) -> None:
         if done == at and not looked:
-            path = next(tmp_path.glob(f"episodes.zarr/*/{made.episode}")) / name
+            path = next(memory.glob(f"episodes.zarr/*/{made.episode}")) / name
             data = path.read_bytes()
-            path.rename(tmp_path / "quarantine" / "x")  # or the other would have its inode
+            path.rename(memory / "quarantine" / "x")  # or the other would have its inode
             path.write_bytes(data)
             looked.append(path)
 
     looked: list[Path] = []
-    with Store.open(tmp_path, step) as store:
+    with Store.open(memory, step) as store:
         assembly = arrive(store, made)
         with pytest.raises(StoreError, match=f"{name}: not the file"):
             commit(store, assembly)
         assert assembly.failed
-        assert bool(list(tmp_path.glob("commits/2*/*.json"))) == (at == "record")
+        assert bool(list(memory.glob("commits/2*/*.json"))) == (at == "record")
 
 
-def test_a_record_that_is_not_where_it_was_published_is_not_told_of(made: Any, tmp_path: Path) -> None:
+def test_a_record_that_is_not_where_it_was_published_is_not_told_of(made: Any, memory: Path) -> None:
     """Say, its month was moved in that very moment: it is published again."""
 
     def step(done: str) -> None:
         if done == "record" and not moved:
-            month = next(tmp_path.glob("commits/2*"))
-            moved.append(month.rename(tmp_path / "quarantine" / month.name))
+            month = next(memory.glob("commits/2*"))
+            moved.append(month.rename(memory / "quarantine" / month.name))
             month.mkdir()
 
     moved: list[Path] = []
-    with Store.open(tmp_path, step) as store:
+    with Store.open(memory, step) as store:
         assembly = arrive(store, made)
         with pytest.raises(StoreError, match="not the record"):
             commit(store, assembly)
         assert store.state(made.episode) is None
         commit(store, assembly)
         assert store.state(made.episode) is not None
-    assert not list(verify(tmp_path, deep=True))
+    assert not list(verify(memory, deep=True))
 
 
-def test_the_lock_file_is_removed(made: Any, tmp_path: Path) -> None:
+def test_the_lock_file_is_removed(made: Any, memory: Path) -> None:
     """No second ingest gets in, as soon as the first has looked; if one was faster, the first commits nothing."""
-    with Store.open(tmp_path) as store:
-        (tmp_path / ".lock").unlink()
+    with Store.open(memory) as store:
+        (memory / ".lock").unlink()
         commit(store, arrive(store, made))
         with pytest.raises(StoreError, match="another ingest"):
-            Store.open(tmp_path)
-        (tmp_path / ".lock").unlink()
-        with Store.open(tmp_path):
+            Store.open(memory)
+        (memory / ".lock").unlink()
+        with Store.open(memory):
             with pytest.raises(StoreAway, match="another ingest"):
                 store.begin(made.episode)
             with pytest.raises(StoreAway, match="another ingest"):
@@ -271,11 +271,11 @@ def test_the_lock_file_is_removed(made: Any, tmp_path: Path) -> None:
         assert store.state(made.episode) is not None
 
 
-def test_committed_files_that_are_missing_keep_the_episode_on_the_device(made: Any, tmp_path: Path) -> None:
+def test_committed_files_that_are_missing_keep_the_episode_on_the_device(made: Any, memory: Path) -> None:
     """Whoever offers it again must not be told to delete it."""
-    with Store.open(tmp_path) as store:
+    with Store.open(memory) as store:
         commit(store, arrive(store, made))
-        path = next(tmp_path.glob("episodes.zarr/*/*/imu/data/c.0"))
+        path = next(memory.glob("episodes.zarr/*/*/imu/data/c.0"))
         data = path.read_bytes()
         for damage in (path.unlink, lambda: path.write_bytes(data[:-1])):
             damage()
@@ -288,11 +288,11 @@ def test_committed_files_that_are_missing_keep_the_episode_on_the_device(made: A
         commit(store, again)
 
 
-def test_an_unreadable_record_is_not_the_devices_fault(made: Any, tmp_path: Path) -> None:
+def test_an_unreadable_record_is_not_the_devices_fault(made: Any, memory: Path) -> None:
     """Else the device would be told three times that its bytes are damaged, and then that nobody wants them."""
-    with Store.open(tmp_path) as store:
+    with Store.open(memory) as store:
         commit(store, arrive(store, made))
-        path = next(tmp_path.glob("commits/2*/*.json"))
+        path = next(memory.glob("commits/2*/*.json"))
         whole = path.read_bytes()
         path.write_bytes(whole[:-9])
         with pytest.raises(StoreError, match="the device keeps the episode"):
@@ -304,14 +304,14 @@ def test_an_unreadable_record_is_not_the_devices_fault(made: Any, tmp_path: Path
         commit(store, again)
 
 
-def test_a_record_that_is_gone_is_not_committed_whatever_the_catalog_says(made: Any, tmp_path: Path) -> None:
-    with Store.open(tmp_path) as store:
+def test_a_record_that_is_gone_is_not_committed_whatever_the_catalog_says(made: Any, memory: Path) -> None:
+    with Store.open(memory) as store:
         commit(store, arrive(store, made))
-        next(tmp_path.glob("commits/2*/*.json")).unlink()
+        next(memory.glob("commits/2*/*.json")).unlink()
         assert store.state(made.episode) is None
         commit(store, arrive(store, made))
         assert store.state(made.episode) is not None
-    assert not list(verify(tmp_path, deep=True))
+    assert not list(verify(memory, deep=True))
 
 
 # -- the catalog, which is but an index --------------------------------------------------------------------------------
@@ -319,57 +319,57 @@ def test_a_record_that_is_gone_is_not_committed_whatever_the_catalog_says(made: 
 
 @pytest.mark.parametrize("suffixes", [("",), ("", "-wal", "-shm")])
 def test_a_catalog_that_is_removed_is_made_again(
-    made: Any, make_episode: Any, tmp_path: Path, suffixes: tuple[str, ...]
+    made: Any, make_episode: Any, memory: Path, suffixes: tuple[str, ...]
 ) -> None:
-    with Store.open(tmp_path) as store:
+    with Store.open(memory) as store:
         commit(store, arrive(store, made))
         store.discarded("rig-1", "spool-a", [5], "evicted")
         for suffix in suffixes:
-            (tmp_path / f"catalog.sqlite{suffix}").unlink()
+            (memory / f"catalog.sqlite{suffix}").unlink()
         with pytest.raises(StoreError, match="made again"):
             store.state(made.episode)
         commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
         assert store.state(made.episode) is not None
         assert store.ordinal("rig-1", "spool-a", 5) is not None
-        assert len(sensorium.open(tmp_path).query()) == 2
-    assert not list(verify(tmp_path, deep=True))
+        assert len(sensorium.open(memory).query()) == 2
+    assert not list(verify(memory, deep=True))
 
 
-def test_a_catalog_that_another_took_the_place_of(made: Any, make_episode: Any, tmp_path: Path) -> None:
+def test_a_catalog_that_another_took_the_place_of(made: Any, make_episode: Any, memory: Path) -> None:
     """Say, one that was restored: what it lacks is entered."""
-    with Store.open(tmp_path / "store") as store:
-        shutil.copy(tmp_path / "store" / "catalog.sqlite", tmp_path / "old")
+    with Store.open(memory / "store") as store:
+        shutil.copy(memory / "store" / "catalog.sqlite", memory / "old")
         commit(store, arrive(store, made))
-        (tmp_path / "old").rename(tmp_path / "store" / "catalog.sqlite")
+        (memory / "old").rename(memory / "store" / "catalog.sqlite")
         store.check()
         assert store.state(made.episode) is not None
         commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
-    assert len(sensorium.open(tmp_path / "store").query()) == 2
-    assert not list(verify(tmp_path / "store", deep=True))
+    assert len(sensorium.open(memory / "store").query()) == 2
+    assert not list(verify(memory / "store", deep=True))
 
 
-def test_a_catalog_whose_disk_is_replaced(made: Any, make_episode: Any, tmp_path: Path) -> None:
+def test_a_catalog_whose_disk_is_replaced(made: Any, make_episode: Any, memory: Path) -> None:
     """It was a link to a faster one: the store has all that is needed, and one of its own from then on."""
-    (tmp_path / "fast").mkdir()
-    Store.open(tmp_path / "store").close()
-    catalog = tmp_path / "store" / "catalog.sqlite"
-    catalog.rename(tmp_path / "fast" / "catalog.sqlite")
-    catalog.symlink_to(tmp_path / "fast" / "catalog.sqlite")
-    with Store.open(tmp_path / "store") as store:
+    (memory / "fast").mkdir()
+    Store.open(memory / "store").close()
+    catalog = memory / "store" / "catalog.sqlite"
+    catalog.rename(memory / "fast" / "catalog.sqlite")
+    catalog.symlink_to(memory / "fast" / "catalog.sqlite")
+    with Store.open(memory / "store") as store:
         commit(store, arrive(store, made))
-        (tmp_path / "fast").rename(tmp_path / "away")
-        (tmp_path / "fast").mkdir()
+        (memory / "fast").rename(memory / "away")
+        (memory / "fast").mkdir()
         commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
         assert store.state(made.episode) is not None
-        assert len(sensorium.open(tmp_path / "store").query()) == 2
-    assert not list((tmp_path / "fast").iterdir())
-    assert not list(verify(tmp_path / "store", deep=True))
+        assert len(sensorium.open(memory / "store").query()) == 2
+    assert not list((memory / "fast").iterdir())
+    assert not list(verify(memory / "store", deep=True))
 
 
 # -- disks -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_system_without_what_a_store_needs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_what_a_store_needs_is_refused(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is taken in: no commit would ever succeed there."""
 
     def fails(number: int) -> Callable[..., None]:
@@ -391,8 +391,8 @@ def test_a_file_system_without_what_a_store_needs_is_refused(tmp_path: Path, mon
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, fake)
             with pytest.raises(StoreError, match=f"this file system has {says}, which a store needs; put it on ext4"):
-                Store.open(tmp_path / "store")
-    Store.open(tmp_path / "store").close()
+                Store.open(memory / "store")
+    Store.open(memory / "store").close()
 
 
 def test_staging_on_another_disk_is_refused(tmp_path: Path) -> None:
@@ -469,7 +469,7 @@ def test_a_disk_that_is_taken_away_and_comes_back(made: Any, make_episode: Any, 
 
 
 def test_a_disk_that_can_only_be_read_for_a_while(
-    made: Any, make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Any, make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the kernel makes it after an error; writing goes on by itself when it can."""
     connect = sqlite3.connect
@@ -483,7 +483,7 @@ def test_a_disk_that_can_only_be_read_for_a_while(
         def refuse(self, *_: Any, **__: Any) -> None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    with Store.open(tmp_path) as store:
+    with Store.open(memory) as store:
         assembly = arrive(store, made)
         with monkeypatch.context() as patch:
             patch.setattr(durable, "os", ReadOnly())
@@ -498,4 +498,4 @@ def test_a_disk_that_can_only_be_read_for_a_while(
                     promise()
         store.saw_spool("rig-1", "spool-a", 0, 3)
         commit(store, assembly)
-    assert len(sensorium.open(tmp_path).query()) == 1
+    assert len(sensorium.open(memory).query()) == 1

@@ -102,8 +102,8 @@ def test_a_part_survives_the_end_of_the_ingest(site: Site, end: Callable[[Comman
     first, port = site.ingest("--stats-every", "0.05")
     sensors = {"sim": sim(**FRAMES, pace=1.0)}
     device = site.device("rig-1", sensors, port, trigger={"kind": "interval", "length_s": 3600})
-    agent = site.start("collect", device, "--local", "--seconds", 5)
-    wait_for(lambda: staged(first) > 3_000_000, "bytes to arrive")
+    agent = site.start("collect", device, "--local", "--seconds", 3)
+    wait_for(lambda: staged(first) > 1_500_000, "bytes to arrive")
     end(first)
     ingest, _ = site.ingest("--stats-every", "0.05", port=port)
     agent.wait()
@@ -111,6 +111,6 @@ def test_a_part_survives_the_end_of_the_ingest(site: Site, end: Callable[[Comman
     ingest.interrupt()
     (episode,) = site.json("query", "store")
     resumed = figures(ingest)["resumed_bytes"]
-    assert resumed > 2_000_000
+    assert resumed > 500_000
     assert figures(ingest)["written_bytes"] + resumed < episode["bytes"] + 1_000_000, "nothing was sent again"
     assert site.json("verify", "store", "--deep") == []
