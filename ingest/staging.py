@@ -194,7 +194,8 @@ class Staging:
         with staged.guard:
             manifest, seal = staged.assembly.manifest, staged.assembly.seal
             if manifest is None or seal is None:
-                raise PeerViolation("SEALED says that all was sent, yet the bytes do not end in a SEAL record")
+                # A flipped bit in a length swallows what follows, and no checksum comes to tell.
+                raise Corrupt("SEALED says that all was sent, yet the bytes do not end in a SEAL record")
             if seal.digest != job.digest:
                 raise Corrupt(f"SEALED says digest {job.digest.hex()}, the SEAL record {seal.digest.hex()}")
             if (manifest.device, manifest.spool_id, manifest.ordinal) != job.owner:

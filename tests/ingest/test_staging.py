@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uuid_utils
 
@@ -181,3 +182,23 @@ def test_what_was_not_begun_is_not_done_any_more_when_it_ends(tmp_path: Path, mo
         released.set()
         assert closing.join(10.0)
     assert not begins
+
+
+def test_a_flipped_bit_in_a_length_is_damage_and_no_fault_of_the_device(tmp_path: Path, make_episode: Any) -> None:
+    """It swallows all that follows, so that no checksum and no SEAL ever comes."""
+    made = make_episode({"imu": np.arange(20.0)}, device="d", spool_id="s")
+    episode, data, digest = made.episode.bytes, bytearray(made.data), bytes(32)
+    data[len(made.pieces[0]) + 18] ^= 1  # a payload is 64 KiB longer
+    with serving(tmp_path / "store") as site:
+        site.hello()
+        site.hear(wire.Offer(session=1, episode=episode, ordinal=0, size=len(data), sealed=True, digest=digest))
+        wait_for(lambda: site.said(wire.Want), "the episode to be wanted")
+        with site.lock:
+            site.link.poll(0)  # which gives credit
+            transfer = site.link.data("", wire.Data(session=1, episode=episode, offset=0, want=1), len(data), 0)
+        assert transfer is not None
+        site.staging.append(transfer, 1, memoryview(data))
+        site.hear(wire.Sealed(session=1, episode=episode, size=len(data), digest=digest))
+        counters = site.link.out.counters
+        wait_for(lambda: counters["damaged"] or counters["rejected"], "the commit to fail")
+        assert (counters["damaged"], counters["rejected"]) == (1, 0)

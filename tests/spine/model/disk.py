@@ -24,14 +24,15 @@ class Disk:
     """The disk of the folder `root`.
 
     `changed` is called behind each sync, and with True behind each COMMIT; `leaves` before a file loses its name.
-    `calls_left`: so many calls are made before the process dies. Of one that is `dead` no call has an effect.
-    `meanwhile` is called in the middle of the next write.
+    `calls_left`: so many calls are made before the process dies; `dies_behind`: when calls of these names were made.
+    Of one that is `dead` no call has an effect. `meanwhile` is called in the middle of the next write.
     """
 
     def __init__(self, root: Path, changed: Callable[[bool], None], leaves: Callable[[Path], None]) -> None:
         self.root = root
         self.full = self.failing = self.dead = False
         self.calls_left: int | None = None
+        self.dies_behind: list[str] = []
         self._changed, self._leaves = changed, leaves
         self.meanwhile: Callable[[], None] | None = None
         self._memory = ForgetfulDisk(root)
@@ -53,6 +54,7 @@ class Disk:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
         result = getattr(self._memory, name)(*arguments, **named)
+        self._made(name)
         if name in SYNCS:
             self._changed(False)
         return result
@@ -63,6 +65,7 @@ class Disk:
         if self.full:
             raise sqlite3.OperationalError("database or disk is full")
         result = commit()
+        self._made("COMMIT")
         self._changed(True)
         return result
 
@@ -101,6 +104,11 @@ class Disk:
                     os.close(int(entry.name))
             except OSError:
                 continue
+
+    def _made(self, name: str) -> None:
+        if self.dies_behind[:1] == [name]:
+            del self.dies_behind[0]
+            self.calls_left = self.calls_left if self.dies_behind else 0
 
     def _live(self) -> None:
         if self.calls_left is not None:

@@ -5,34 +5,21 @@ import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import numpy as np
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from sensorium.agents.spool.episode_file import EpisodeFile
-from sensorium.drivers.clock import Clock as ClockOfStamps
-from sensorium.drivers.stream import StreamSpec
 from sensorium.episode import durable
-from sensorium.episode.codecs.lossless import Lossless
-from sensorium.episode.documents import Account, Chunk, Mission, Open, StreamEntry
-from sensorium.episode.layout import with_checksum
-from sensorium.errors import SensoriumError, SpoolError
 from sensorium.link import wire
-from tests.agents.building import entry, manifest
 from tests.spine.model.disk import Disk, Disks, Killed
 from tests.spine.model.ends import LIMITS, SECOND, Clock, Device, End, Server, image
 from tests.spine.model.network import Network, tampered
+from tests.spine.model.recording import Recorder
 from tests.spine.model.witness import Broken, Invariant, Witness
 
-ROW_BYTES = 5000
 ALL = 1 << 30
-SPEC = StreamSpec(name="s", modality="test", dtype="uint8", shape=(ROW_BYTES,))
-ENTRY = StreamEntry(spec=SPEC, encoding=entry(SPEC).encoding, chunk_rows=1)
-CODEC = Lossless(ENTRY)
-SOCKETS = st.sampled_from(["control", "bulk", "answers"])
+CALLS = ("link", "link", "rename", "mkdir", "fsync", "COMMIT")
 MEMORY = Path("/dev/shm")
 
 
@@ -50,8 +37,8 @@ class TwoEnds(RuleBasedStateMachine):
         self.network = Network(self.witness)
         self.device = Device(self.clock, self.network, self.witness)
         self.server = Server(self.clock, self.network, self.witness)
-        self.growing: tuple[EpisodeFile, int] | None = None
-        self.recorded = self.lives = 0
+        self.recorder = Recorder(self.device, self.witness)
+        self.lives = 0
         self.power = False
         self.patch.setattr(durable, "os", self.disks)
         for module in (sqlite3, sqlite3.dbapi2):
@@ -67,7 +54,7 @@ class TwoEnds(RuleBasedStateMachine):
         for end in (self.device, self.server):
             self.act(end, end.start)
         self.run(3)
-        self.act(self.device, self.record, chunks, not grows, True)
+        self.act(self.device, self.recorder.record, chunks, not grows, True)
 
     # --- what they do ------------------------------------------------------------------------------------------------
 
@@ -79,13 +66,13 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(chunks=st.integers(0, 4), seal=st.booleans(), sync=st.sampled_from([True, True, False]))
     def records(self, chunks: int, seal: bool, sync: bool) -> None:
         """Some chunks more of the episode that grows, or of a new one; its end; a sync."""
-        self.act(self.device, self.record, chunks, seal, sync)
+        self.act(self.device, self.recorder.record, chunks, seal, sync)
 
     @rule()
     def device_turns(self) -> None:
         self.act(self.device, self.device.turn)
 
-    @rule(socket=SOCKETS, count=st.integers(1, 3))
+    @rule(socket=st.sampled_from(["control", "bulk", "answers"]), count=st.integers(1, 3))
     def arrives(self, socket: str, count: int) -> None:
         """Some of one socket, before anything of the other."""
         self.deliver(socket, count)
@@ -116,34 +103,60 @@ class TwoEnds(RuleBasedStateMachine):
         waiting = self.waiting(lambda _: True)
         if waiting:
             episode = waiting[which % len(waiting)].episode
-            if self.growing and self.growing[0].manifest.episode == episode.bytes:
-                self.growing = None
+            self.recorder.forget(episode)
             self.act(self.device, self.device.spool.discard, episode, "by hand")
 
     # --- what befalls them -------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.network.open is not None)
-    @rule(how=st.sampled_from(["answer lost", "bit flipped"]))
-    def network_fails(self, how: str) -> None:
-        connection = self.network.open
-        if connection is None:
-            return
-        if how == "answer lost" and connection.down:
-            connection.down.popleft()
-        elif how == "bit flipped" and connection.bulk:
-            connection.bulk[0] = tampered(connection.bulk[0], self.recorded)
+    @rule(turns=st.integers(0, 3), at=st.integers(0, 1))
+    def loses_an_answer(self, turns: int, at: int) -> None:
+        """One of the answers to what the device said never comes, and nobody sees that."""
+        self.act(self.device, self.recorder.record, 1, True, True)
+        self.run(turns)
+        self.run(1, answers=0)
+        if self.network.open is not None and len(self.network.open.down) > at:
+            del self.network.open.down[at]
+        self.run(1)
+
+    @rule(at=st.integers(0, 2), place=st.integers(0, 5000))
+    def flips_a_bit(self, at: int, place: int) -> None:
+        """Of what is on its way on bulk a bit flips, past TCP's checksum."""
+        self.act(self.device, self.recorder.record, 2, True, True)
+        self.run(1, bulk=0)
+        if self.network.open is not None and len(self.network.open.bulk) > at:
+            self.witness.flipped = True
+            self.network.open.bulk[at] = tampered(self.network.open.bulk[at], place)
+        self.run(1)
 
     @rule(of_device=st.booleans(), power=st.booleans(), calls=st.integers(0, 50), turns=st.integers(0, 5))
     def dies(self, of_device: bool, power: bool, calls: int, turns: int) -> None:
         """A process is killed, or power lost, at one of its next calls to the disk, while it is at work."""
         end: End = self.device if of_device else self.server
+        end.disk.calls_left = calls
+        self.until_it_dies(end, power, turns)
+
+    @rule(power=st.sampled_from([False, False, True]), call=st.sampled_from(CALLS), times=st.integers(1, 2))
+    def dies_in_a_commit(self, power: bool, call: str, times: int) -> None:
+        """The same of the server, right behind a call of this kind."""
+        self.server.disk.dies_behind = [call] * times
+        self.act(self.device, self.recorder.record, 2, True, True)
+        self.until_it_dies(self.server, power, 4)
+
+    @rule(power=st.sampled_from([False, False, True]), chunks=st.integers(0, 2), seal=st.booleans())
+    def dies_before_a_sync(self, power: bool, chunks: int, seal: bool) -> None:
+        """The same of the device, when it has written something."""
+        self.act(self.device, self.recorder.record, chunks, seal, False)
+        self.power = power
+        self.end(self.device)
+        self.run(2)
+
+    def until_it_dies(self, end: End, power: bool, turns: int) -> None:
         disk: Disk = end.disk
-        disk.calls_left = calls
         self.power = power
         for _ in range(turns):
-            if end.disk is disk and disk.calls_left is not None:
+            if end.disk is disk and (disk.dies_behind or disk.calls_left is not None):
                 self.run(1)
-        if end.disk is disk and disk.calls_left is not None:
+        if end.disk is disk and (disk.dies_behind or disk.calls_left is not None):  # it came through, so far
             self.end(end)
         self.run(1)
 
@@ -152,9 +165,10 @@ class TwoEnds(RuleBasedStateMachine):
         """A process ends in order, and begins again."""
         end: End = self.device if of_device else self.server
         if end.up:
-            self.growing = None if of_device else self.growing
             self.act(end, end.stop)
-            if not of_device:
+            if of_device:
+                self.recorder.forget()
+            else:
                 self.network.server_gone(seen=True)
             self.act(end, end.start)
 
@@ -162,7 +176,7 @@ class TwoEnds(RuleBasedStateMachine):
     def sync_thread_waits(self, turns: int) -> None:
         """An episode ends; it is synced, and sent, before the spool notes that it is sealed."""
         self.device.sync_waits = True
-        self.act(self.device, self.record, 1, True, False)
+        self.act(self.device, self.recorder.record, 1, True, False)
         self.act(self.device, self.device.sync_unnoted)
         for _ in range(turns):
             self.clock.now_ns += SECOND // 2
@@ -172,7 +186,7 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(turns=st.integers(1, 2), at=st.integers(0, 1), count=st.integers(1, 2))
     def loses_bulk(self, turns: int, at: int, count: int) -> None:
         """Bulk is slow, and some of what is on its way is lost, as by a reconnect that nobody sees."""
-        self.act(self.device, self.record, 3, True, True)
+        self.act(self.device, self.recorder.record, 3, True, True)
         self.run(turns, bulk=0)
         if self.network.open is not None:
             for _ in range(min(count, len(self.network.open.bulk) - at)):
@@ -182,7 +196,7 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(seen=st.booleans(), turns=st.integers(1, 4))
     def cut_off(self, seen: bool, turns: int) -> None:
         """The connections break in the middle of an episode; the next session begins with one word at a time."""
-        self.act(self.device, self.record, 2, True, True)
+        self.act(self.device, self.recorder.record, 2, True, True)
         self.run(1, bulk=0)
         if self.network.open is not None:
             self.network.open.sever(seen)
@@ -194,7 +208,7 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(chunks=st.integers(1, 2))
     def sync_is_late(self, chunks: int) -> None:
         """The uplink looks at what is written before it is synced."""
-        self.act(self.device, self.record, chunks, False, False)
+        self.act(self.device, self.recorder.record, chunks, False, False)
         self.clock.now_ns += SECOND
         self.act(self.device, self.device.turn)
 
@@ -203,24 +217,26 @@ class TwoEnds(RuleBasedStateMachine):
         """A disk is full, or its syncs fail, for a while in which both are at work."""
         end: End = self.device if of_device else self.server
         end.disk.full, end.disk.failing = full, not full
-        self.act(self.device, self.record, 2, True, True)
+        self.act(self.device, self.recorder.record, 2, True, True)
         self.run(turns)
         end.disk.full = end.disk.failing = False
 
-    @rule(which=st.integers(0, 3), place=st.integers(0, 20_000))
-    def file_rots(self, which: int, place: int) -> None:
+    @rule(which=st.integers(0, 3), place=st.integers(0, 20_000), turns=st.integers(0, 3))
+    def file_rots(self, which: int, place: int, turns: int) -> None:
         """A bit of a sealed file in the spool flips, once in its life."""
+        self.act(self.device, self.recorder.record, 2, True, True)
         sealed = self.waiting(lambda each: each.sealed and each.episode not in self.witness.damaged)
         if sealed:
-            each = sealed[which % len(sealed)]
+            each = sealed[-1 - which % len(sealed)]
             path = self.device.disk.root / "episodes" / f"{each.ordinal:010d}-{each.episode}.episode"
             self.witness.damaged.add(each.episode)
             self.device.disk.damage(path, place)
+        self.run(turns)
 
     @rule(power=st.booleans(), which=st.integers(0, 3), place=st.integers(0, 20_000))
     def staging_rots(self, power: bool, which: int, place: int) -> None:
         """The server's process is gone, and a bit of what it had staged flips before it is there again."""
-        self.act(self.device, self.record, 3, False, True)
+        self.act(self.device, self.recorder.record, 3, False, True)
         self.run(4)
         self.power = power
         self.end(self.server)
@@ -232,7 +248,7 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(which=st.integers(0, 3))
     def wrong_word(self, which: int) -> None:
         """A server that is wrong says COMMITTED of what it does not have: the digest is another."""
-        self.act(self.device, self.record, 1, True, True)
+        self.act(self.device, self.recorder.record, 1, True, True)
         self.run(1, bulk=0)
         waiting, connection = self.waiting(lambda _: True), self.network.open
         if waiting and connection is not None and not connection.cut:
@@ -283,14 +299,17 @@ class TwoEnds(RuleBasedStateMachine):
             end.disk.full = end.disk.failing = False
             end.disk.calls_left = None
         self.run(2)
-        self.act(self.device, self.record, 0, True, True)
+        self.act(self.device, self.recorder.record, 0, True, True)
         for step_s, turns in ((0.05, 40), (1.0, 150), (10.0, 60)):
             for _ in range(turns):
-                if self.device.up and self.server.up and not self.device.spool.counts()["pending"]:
+                if self.device.up and self.server.up and self.is_drained():
                     break
                 self.run(1)
                 self.clock.now_ns += int(step_s * SECOND)
         self.act(self.device, lambda: self.witness.drained(self.device.spool))
+
+    def is_drained(self) -> bool:
+        return not self.device.spool.counts()["pending"] and not self.device.spool.discards()
 
     def tidy(self) -> None:
         self.disks.acting = None
@@ -317,7 +336,7 @@ class TwoEnds(RuleBasedStateMachine):
             while server.up and server.pool.jobs:
                 self.act(server, server.work)
             self.act(server, server.turn)
-            while self.deliver("answers", answers):
+            while answers and self.deliver("answers", answers):
                 pass
             self.clock.now_ns += SECOND // 20
 
@@ -358,12 +377,12 @@ class TwoEnds(RuleBasedStateMachine):
     def end(self, end: End) -> None:
         """A process is no more; after a power loss what it had not synced is not either."""
         old: Disk = end.disk
-        old.dead, old.calls_left = True, None
+        old.dead, old.calls_left, old.dies_behind = True, None, []
         self.disks.acting = old
         end.end()
         self.disks.acting = None
         if end is self.device:
-            self.growing = None
+            self.recorder.forget()
             self.witness.session_over()
         else:
             self.network.server_gone(seen=not self.power)
@@ -385,54 +404,3 @@ class TwoEnds(RuleBasedStateMachine):
 
     def waiting(self, which: Any) -> list[Any]:
         return [each for each in self.device.spool.waiting() if which(each)] if self.device.up else []
-
-    def record(self, chunks: int, seal: bool, sync: bool) -> None:
-        """As a recorder does; a spool that does not take something does not get it."""
-        spool = self.device.spool
-        if not self.device.up:
-            return
-        try:
-            if self.growing is None and chunks:
-                file = spool.create(self.manifest)
-                self.witness.begun(file.manifest.ordinal, UUID(bytes=file.manifest.episode))
-                self.growing = file, 0
-            for _ in range(chunks):
-                self.append()
-            if seal and self.growing is not None:
-                file, rows = self.growing
-                file.seal("complete", {"s": rows}, {"s": Account(captured=rows, stored=rows)}, {}, 10**12)
-                self.growing = None
-            if sync:
-                spool.flush()
-        except SensoriumError:
-            return
-
-    def append(self) -> None:
-        if self.growing is None:
-            return
-        file, row = self.growing
-        self.recorded += 1
-        data = np.random.default_rng(self.recorded).integers(0, 256, (1, ROW_BYTES), np.uint8)
-        payload = with_checksum(CODEC.encode(data))
-        stamps = np.array([row * 1000], "<i8").tobytes()
-        captured = self.witness.captured[UUID(bytes=file.manifest.episode)]
-        captured.append(payload)  # if the process dies in this, it is in the file or not
-        try:
-            file.append(Chunk(stream=0, first_row=row, captured_ns=stamps, captured=row + 1), payload)
-        except SpoolError:
-            captured.pop()
-            raise
-        self.growing = file, row + 1
-
-    def manifest(self, ordinal: int, _: object) -> Open:
-        self.recorded += 1
-        made = UUID(int=(1_790_000_000_000 + self.recorded) << 80 | 7 << 76 | 2 << 62 | self.recorded)
-        return manifest(
-            episode=made.bytes,
-            spool_id=self.device.spool.spool_id,
-            ordinal=ordinal,
-            end_ns=10**12,
-            mission=Mission(priority=1.0 + ordinal % 2),
-            clock=ClockOfStamps(kind="boottime", boot_id=f"boot-{self.clock.booted_ns}"),
-            streams=(ENTRY,),
-        )

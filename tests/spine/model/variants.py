@@ -15,13 +15,16 @@ from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.reopen import Held
 from sensorium.agents.spool.spool import Spool
-from sensorium.ingest import partials
+from sensorium.episode import durable
+from sensorium.ingest import mending, partials
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.shards import ChunkSink
+from sensorium.ingest.staging import Staging
 from sensorium.link.device.departures import Departures
 from sensorium.link.device.protocol import DeviceLink
 from sensorium.link.server.arrivals import Arrivals
+from sensorium.link.server.credit import CreditPool
 from sensorium.link.server.protocol import ServerLink
 from tests.spine.model.witness import Invariant
 
@@ -77,6 +80,9 @@ class Variant:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "breaks", breaks if isinstance(breaks, tuple) else (breaks,))
         object.__setattr__(self, "edits", tuple(Edit(*edit) for edit in edits))
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def lines(self) -> int:
@@ -249,5 +255,37 @@ VARIANTS = (
             "        offer.move(OfferEvent.GREW)\n",
             "        if offer.item.size != item.size:\n            offer.move(OfferEvent.GREW)\n",
         ),
+    ),
+)
+MORE = (
+    Variant(
+        "an answer that was lost is waited for",
+        Invariant.DRAINS,
+        (DeviceLink, "poll", "why := self._departures.unanswered(now_ns)", 'why := ""'),
+    ),
+    Variant(
+        "the credit of a session that is over stays given",
+        Invariant.CREDIT,
+        (CreditPool, "close", "self.outstanding -= session.outstanding", "pass"),
+    ),
+    Variant(
+        "rejected because the store is in trouble",
+        Invariant.PATIENT,
+        (
+            Staging,
+            "_report",
+            "failed(episode, why, now_ns, spoiled=",
+            "refused(episode, 'format', why, now_ns, quarantine=",
+        ),
+    ),
+    Variant(
+        "what a killed process wrote is believed",
+        (Invariant.SYNCED, Invariant.ORDINALS),
+        (durable, "sync_file", "    os.fsync(fd)", "    pass"),
+    ),
+    Variant(
+        "what a killed ingest named is believed",
+        (Invariant.RECORDED, Invariant.ORDINALS),
+        (mending, "_sync_what_is_believed", "durable.sync_folder(folder, dir_fd=store)", "pass"),
     ),
 )

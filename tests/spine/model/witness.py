@@ -40,9 +40,10 @@ class Invariant(StrEnum):
     ONE_CONTENT = "3: an id names one content"
     ORDINALS = "4: each ordinal is given once and has one fate; LEDGERED is said of what is on disk"
     CREDIT = "5: what is sent in a session is within the credit of that session, and all credit within the pool"
-    TURN = "5: only what the last WANT asked for is sent and taken in, from its offset on, without a hole"
+    TURN = "5: only what the session's last WANT asked for is sent and taken in, from its offset on, without a hole"
     SEALED = "6: SEALED follows the last byte of a sealed episode"
     DRAINS = "6: when faults cease, the spool drains"
+    PATIENT = "6: what is not damaged is never rejected, whatever fails"
     LIVES = "6: a fault on one side or of a disk ends neither end"
 
 
@@ -66,9 +67,11 @@ class Witness:
         self.ordinals: dict[int, UUID] = {}
         self.given_up: set[UUID] = set()
         self.damaged: set[UUID] = set()
+        self.flipped = False
         self.promised: dict[UUID, int] = {}
         self.committed: dict[UUID, CommitRecord] = {}
         self._digests: dict[tuple[UUID, int], bytes] = {}
+        self._session = 0
         self._limits: dict[int, int] = {}
         self._sent: dict[int, int] = {}
         self._wants: dict[tuple[int, bytes], wire.Want] = {}
@@ -180,6 +183,13 @@ class Witness:
                 self.check(message.offset <= have, Invariant.TURN, lambda: f"WANT from {message.offset}, it has {have}")
                 self._have[message.episode] = message.offset
                 self._wants[message.session, message.episode] = message
+            case wire.Welcome():
+                self._session = message.session
+            case wire.Rejected():
+                damaged = self.flipped or UUID(bytes=message.episode) in self.damaged
+                self.check(
+                    damaged and message.code == "corrupt", Invariant.PATIENT, f"{message.code}: {message.reason}"
+                )
             case wire.Committed():
                 record = self._record(UUID(bytes=message.episode))
                 digest = record.row["digest"] if record else None
@@ -216,7 +226,7 @@ class Witness:
         """DATA is about to be appended."""
         want, have = self._wants.get((data.session, data.episode)), self._have.get(data.episode, 0)
         self.check(
-            want is not None and want.number == data.want and have == data.offset,
+            want is not None and want.number == data.want and have == data.offset and data.session == self._session,
             Invariant.TURN,
             lambda: f"DATA at {data.offset} under {data.want} is taken in; {have} bytes are there, asked is {want}",
         )
@@ -312,6 +322,7 @@ class Witness:
         """All faults are over, and there was time enough."""
         waiting = [each.episode for each in spool.waiting()]
         self.check(not waiting, Invariant.DRAINS, lambda: f"{len(waiting)} episodes wait: {waiting}")
+        self.check(not spool.discards(), Invariant.DRAINS, f"not ledgered yet: {spool.discards()}")
         counts = spool.counts()
         self.check(sum(counts.values()) == spool.ordinals()[1], Invariant.ORDINALS, f"{counts}, {spool.ordinals()}")
         for episode, rows in self.promised.items():
