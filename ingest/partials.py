@@ -8,7 +8,7 @@ since the sync that ought to have made it durable may have failed when nobody wa
 import logging
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,11 +75,11 @@ class Partials:
             self._remove(path.with_name(path.name + SUFFIX))
         return assembly
 
-    def forget(self) -> None:
-        """Remove what nobody came for."""
+    def forget(self, but: Set[uuid.UUID]) -> None:
+        """Remove what nobody came for, `but` these."""
         with self._guard:
-            found, self._found = self._found, {}
-        for path in found.values():
+            found = [self._found.pop(episode) for episode in self._found.keys() - but]
+        for path in found:
             self._remove(path)
             self._remove(path.with_name(path.name + SUFFIX))
 

@@ -70,9 +70,9 @@ class Staging:
         now_ns = time.monotonic_ns()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + int(LOOK_S * SECOND)
-            forget = now_ns >= self._forget_ns > 0
+            forget = now_ns >= self._forget_ns
             if forget:
-                self._forget_ns = 0
+                self._forget_ns = now_ns + int(self._link.limits.staging_s * SECOND)
             if forget or self._trouble.why:
                 self._submit(self._look, forget)
 
@@ -125,11 +125,13 @@ class Staging:
         staged.syncing = False
 
     def _look(self, forget: bool) -> None:
-        """Whether the store is as it should be again, when it was not; and `forget` what nobody came back for."""
+        """Whether the store is as it should be again, when it was not; and `forget` what nobody offers any more."""
         try:
             self._store.check()
             if forget:
-                self._store.forget_partials()
+                with self._lock:
+                    offered = {transfer.episode for transfer in self._link.arrivals.by_episode.values()}
+                self._store.forget_partials(offered)
         except (StoreError, OSError) as error:
             self._trouble.met("store", error)
         else:

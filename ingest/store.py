@@ -7,7 +7,7 @@ import secrets
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -148,10 +148,10 @@ class Store:
                     self.catalog.make_again()
                     fill(self.catalog, self.path)
 
-    def forget_partials(self) -> None:
-        """Remove what an earlier run took in and nobody came for."""
+    def forget_partials(self, but: Set[uuid.UUID] = frozenset()) -> None:
+        """Remove what an earlier run took in and nobody came for, `but` of these episodes."""
         with store_errors(self.path):
-            self._partials.forget()
+            self._partials.forget(but)
 
     def commit(
         self, assembly: Assembly, *, device: str, identity: str, probes: Sequence[tuple[int, int, int]] = ()

@@ -205,6 +205,8 @@ def test_what_nobody_comes_for_is_removed(made: Any, memory: Path) -> None:
     leave(memory, made, 900_000)
     with Store.open(memory) as store:
         assert list(store.staging.iterdir())
+        store.forget_partials({made.episode})
+        assert list(store.staging.iterdir()), "its device waits for a place"
         store.forget_partials()
         assert not list(store.staging.iterdir())
         assert store.begin(made.episode, offered(made)).accepted == 0
