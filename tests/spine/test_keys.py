@@ -96,8 +96,8 @@ def test_both_keys_of_one_name_deliver(site: Site) -> None:
     site.run("keys", "new", "rig-1", "--dir", "new-keys")
     site.run("keys", "allow", "server-keys", "new-keys/rig-1.key")
     _, port = site.ingest("--keys", "server-keys")
-    sensors = {"sim": sim(duration_s=1.0)}
-    for folder in ("keys", "new-keys"):
+    for seed, folder in enumerate(("keys", "new-keys")):
+        sensors = {"sim": sim(duration_s=1.0, seed=seed)}
         parts: dict[str, Any] = keys | {"key": f"{folder}/rig-1.key_secret"}
         site.run("collect", site.device("rig-1", sensors, port, ingest=parts), "--local")
     episodes = site.json("query", "store")
