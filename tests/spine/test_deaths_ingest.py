@@ -131,6 +131,21 @@ def test_the_ingest_ends_as_failed_and_the_next_one_has_everything(
     link.all_is_there()
 
 
+def test_who_waits_for_ever_hears_of_a_death(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Gate, "_look", injected)
+    heard: list[Exception] = []
+    with Store.open(link.store) as store:
+        ingest = Ingest(store, "tcp://127.0.0.1:0", link.store.parent / "keys")
+        ingest.start()
+        try:
+            assert Thread("waiter", "waits", ingest.wait, heard.append).join(10.0)
+            pumps = [thread for thread in ingest._threads if not thread.join(10.0)]
+        finally:
+            ingest.stop()
+    assert [str(each).partition(",")[0] for each in heard] == ["thread sensorium-gate"]
+    assert not pumps, "nothing more is received, though nobody has called `stop` yet"
+
+
 def test_a_death_in_the_end_is_one_too(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     actor = link.ingest()
     wait_for(lambda: actor.status()["address"], "the ingest to listen")
