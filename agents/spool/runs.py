@@ -61,6 +61,10 @@ class RunTable:
         """None if it was never begun."""
         return _run(run, self._file.read(_GET, (run,)))
 
+    def all(self) -> list[str]:
+        """Every one that was begun in this spool."""
+        return [row[0] for row in self._file.read("SELECT run FROM runs")]
+
     def unsealed(self, run: str) -> list[UUID]:
         """The episodes that it began, but for those up to whose end all is done."""
         return [UUID(bytes=row[0]) for row in self._file.read("SELECT episode FROM run_episodes WHERE run = ?", (run,))]

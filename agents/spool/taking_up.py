@@ -45,6 +45,8 @@ class Runs:
         with self._lock:
             found = self._ledger.runs.get(run)
             if found is None or (again and found.again != again):
+                if found is None:
+                    _tell_news(run, self._ledger.runs.all())
                 found = Run(run=run, again=again)
                 self._ledger.runs.start(found)
             if found.finished:
@@ -77,6 +79,15 @@ class Runs:
     def end(self, run: str, *, finished: bool) -> None:
         """It ends as it should; `finished` if its sources have ended, and all its episodes are sealed."""
         self._ledger.runs.end(run, finished=finished)
+
+
+def _tell_news(run: str, others: list[str]) -> None:
+    """Say what is other than before, of a run that is nearly one of those that this spool has seen."""
+    source, _, configuration = run.partition("-")
+    if any(other.startswith(f"{source}-") for other in others):
+        log.warning("this was collected before, with other sensors, filters or another trigger: now anew, as these say")
+    elif any(other.endswith(f"-{configuration}") for other in others):
+        log.warning("what is played is not what was before, by size, mtime or content: it is collected whole")
 
 
 def _place(said: dict[str, Account]) -> Place:
