@@ -21,6 +21,8 @@ Scores = npt.NDArray[np.float64]
 DTYPES = frozenset(
     {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
 )
+MAX_LOST = 1 << 32
+"""Before one sample: more is a counter that ran over, and counts beyond 2^53 are none that an account can have."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _RESERVED = frozenset({"clock", "zarr.json"})
 
@@ -158,6 +160,11 @@ class Block:
             self.lost_at_ns if lost_before else None,
         )
 
+    @property
+    def is_countable(self) -> bool:
+        """Whether the loss is a number that an account can have."""
+        return type(self.lost_before) is int and 0 <= self.lost_before <= MAX_LOST
+
     def check(self, spec: StreamSpec) -> None:
         """Raise `ValueError` unless this block is one of `spec`'s, with stamps that never step back."""
         n = len(self.captured_ns)
@@ -168,8 +175,8 @@ class Block:
             expected = (spec.name, "int64", (n, *spec.shape), spec.dtype)
             if got != expected:
                 raise ValueError(f"block of {spec.name!r}: got {got}, expected {expected}")
-        if self.lost_before < 0:
-            raise ValueError(f"block of {spec.name!r}: lost_before is {self.lost_before}")
+        if not self.is_countable:
+            raise ValueError(f"block of {spec.name!r}: lost_before is {self.lost_before!r}")
         if self.lost_at_ns is not None and not (not n and self.lost_before and abs(self.lost_at_ns) < 2**63):
             raise ValueError(f"block of {spec.name!r}: lost_at_ns is of a block that reports a loss alone")
         if n > 1 and bool((self.captured_ns[1:] < self.captured_ns[:-1]).any()):

@@ -13,7 +13,7 @@ import pytest
 
 from sensorium import threads
 from sensorium.errors import ConfigError, SensoriumError, ThreadDied
-from sensorium.threads import Pool, Restart, Thread, Watch, join, some_live
+from sensorium.threads import Pool, Restart, Thread, Watch, join, reason
 
 BOUND_S = 10.0
 
@@ -277,12 +277,9 @@ def test_traces_are_for_those_who_ask(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_a_thread_that_lives_is_known() -> None:
-    """Those of other tests may hang, or be about to end."""
-    released = threading.Event()
-    thread = Thread("lives", "waits", released.wait, lambda _: None)
-    assert some_live()
-    assert thread in threads._begun
-    released.set()
-    assert thread.join()
-    assert thread not in threads._begun
+def test_an_error_that_cannot_say_itself_is_named() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise KeyError("its maker's mistake")
+
+    assert reason(Mute()) == "Mute: it does not say why"

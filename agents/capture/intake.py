@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from sensorium.agents.capture.arrival import Arrival, Change
-from sensorium.agents.capture.reopening import Absent, Nature, close_quietly, open_again
+from sensorium.agents.capture.delivered import delivered
+from sensorium.agents.capture.reopening import Absent, Nature, close_quietly, fault_of_closing, open_again
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block
@@ -151,7 +152,7 @@ class Intake:
             self._stop.set()
             self._changed.notify_all()
         closing = [
-            Thread(f"close-{name}", f"closes sensor {name!r}", sensor.driver.close, self._died)
+            Thread(f"close-{name}", f"closes sensor {name!r}", partial(self._close, name, sensor), self._died)
             for name, sensor in self._sensors.items()
         ]
         threads = [*closing, *(sensor.thread for sensor in self._sensors.values() if sensor.thread is not None)]
@@ -168,6 +169,10 @@ class Intake:
                     self._tell_lost(name, sensor)
                     sensor.queue.append(Arrival(name, next(self._order), change="away"))
 
+    def _close(self, name: str, sensor: _Sensor) -> None:
+        if why := fault_of_closing(name, sensor.driver):
+            self.failures.setdefault(name, f"it could not be closed: {why}")
+
     def _next(self) -> _Sensor | None:
         """The sensor whose head comes next; None if it is not known yet."""
         ready = [sensor for sensor in self._sensors.values() if sensor.queue]
@@ -181,19 +186,18 @@ class Intake:
     def _read(self, name: str, sensor: _Sensor) -> None:
         while not self._stop.is_set():
             try:
-                read = sensor.driver.read(READ_S)
-                delivered = None if read is None else list(read)
+                found = delivered(sensor.driver.read(READ_S))
             except BaseException as error:  # a driver is anybody's code, and its faults are its sensor's alone
                 if self._stop.is_set() or not self._regain(name, sensor, error):
                     break
                 continue
-            if delivered is None:
+            if found is None:
                 break
-            self._take_in(name, sensor, delivered)
+            self._take_in(name, sensor, found)
         self._end(name, sensor)
 
-    def _take_in(self, name: str, sensor: _Sensor, delivered: Sequence[object]) -> None:
-        for each in delivered:
+    def _take_in(self, name: str, sensor: _Sensor, found: Sequence[object]) -> None:
+        for each in found:
             try:
                 fault = self._sort(name, sensor, each)
             except (TypeError, AttributeError, IndexError) as error:  # not even its parts are what they must be
@@ -361,7 +365,7 @@ class Intake:
         """The samples of a block that is not taken are lost, before the next of its stream; how many."""
         if sensor.left:
             return 0
-        n = max(block.lost_before, 0) + len(block)
+        n = (block.lost_before if block.is_countable else 0) + len(block)
         self._account.enter(block.stream, n)
         sensor.lost.setdefault(block.stream, Tally()).count(cause, n)
         return n

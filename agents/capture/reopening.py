@@ -1,9 +1,11 @@
 """Reopening: a sensor that is not there is opened again, with back-off, until it is; what comes back is what it was."""
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -82,14 +84,18 @@ class Nature:
 
 def close_quietly(name: str, driver: Driver) -> None:
     """Close a driver that failed; that it does not manage even this, or never returns from it, changes nothing."""
-
-    def close() -> None:
-        try:
-            driver.close()
-        except BaseException as error:  # a driver is anybody's code, and may raise anything
-            log.error("sensor %r could not be closed: %s", name, reason(error))
-
+    close = partial(fault_of_closing, name, driver)
     Thread(f"close-{name}", f"closes sensor {name!r}", close, lambda _: None, stop_s=CLOSE_S).join()
+
+
+def fault_of_closing(name: str, driver: Driver) -> str:
+    """Close a driver; what it raised, or empty."""
+    try:
+        driver.close()
+    except BaseException as error:  # a driver is anybody's code, and may raise anything
+        log.error("sensor %r could not be closed: %s", name, reason(error))
+        return reason(error)
+    return ""
 
 
 def opened(open_driver: Callable[[], Driver]) -> Driver:
@@ -98,7 +104,8 @@ def opened(open_driver: Callable[[], Driver]) -> Driver:
     try:
         Nature.of(driver)
     except BaseException:
-        driver.close()
+        with contextlib.suppress(BaseException):  # it may be no driver at all
+            driver.close()
         raise
     return driver
 

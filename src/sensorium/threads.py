@@ -62,7 +62,6 @@ class Thread:
         self.name, self.does = name, does
         self._run, self._died, self._restart, self._stop_s = run, died, restart, stop_s
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
-        _begun.add(self)
         self._thread.start()
 
     @property
@@ -78,12 +77,6 @@ class Thread:
         return not self.alive
 
     def _live(self) -> None:
-        try:
-            self._work()
-        finally:
-            _begun.discard(self)
-
-    def _work(self) -> None:
         again = self._restart
         pause_s = again.first_s if again is not None else 0.0
         while True:
@@ -220,15 +213,6 @@ class Watch:
             raise self.failure
 
 
-_begun: set[Thread] = set()
-
-
-def some_live() -> bool:
-    """Whether a thread lives. At the end of a process it is one that hangs, and the interpreter's own end is then none
-    to wait for: it frees what a library's call still uses."""
-    return any(thread.alive for thread in tuple(_begun))
-
-
 def join(threads: Sequence[Thread], stop_s: float) -> bool:
     """Wait for all of them within one bound; False if one did not end, which is said."""
     deadline_s = time.monotonic() + stop_s
@@ -238,7 +222,11 @@ def join(threads: Sequence[Thread], stop_s: float) -> bool:
 
 def reason(error: BaseException) -> str:
     """What to say of an error: one of ours explains itself, any other is named."""
-    return str(error) if isinstance(error, SensoriumError) else f"{type(error).__name__}: {error}".rstrip(": ")
+    try:
+        said = str(error)
+    except BaseException:  # it may be anybody's, and raise even here
+        said = "it does not say why"
+    return said if isinstance(error, SensoriumError) else f"{type(error).__name__}: {said}".rstrip(": ")
 
 
 def _tell(name: str, does: str, error: BaseException, died: Told) -> None:

@@ -3,13 +3,16 @@
 import contextlib
 import itertools
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sensorium.agents.agent import Agent
-from sensorium.agents.capture import intake, reopening
+from sensorium.agents.capture import delivered, intake, reopening
 from sensorium.agents.collecting import AFTER_QUEUES_S, AFTER_READERS_S
 from sensorium.agents.device_file import check_device
 from sensorium.agents.filters.filter import FilterConfig
@@ -116,25 +119,65 @@ def test_one_that_comes_back_as_another_ends_and_is_said(tmp_path: Path) -> None
     assert seal.rows["good"] > 50, "the other goes on"
 
 
-def test_what_is_delivered_of_a_wrong_make_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def delivering(monkeypatch: pytest.MonkeyPatch, careless: Callable[[Sequence[Block]], Any]) -> OddConfig:
+    """A sensor that delivers what this makes of each that it read."""
+
     class Careless(OddConfig):
         def open(self, name: str, base: Path) -> Any:
             opened = super().open(name, base)
             read = opened.read
-            wrong: Any = itertools.cycle([None, [1, 2], "text", object()])
-
-            def careless(timeout_s: float) -> Any:
-                good: Any = read(timeout_s)
-                return [*good, Block(name, next(wrong), wrong)]
-
-            monkeypatch.setattr(opened, "read", careless)
+            monkeypatch.setattr(opened, "read", lambda timeout_s: careless(read(timeout_s) or ()))
             return opened
 
-    made = agent(tmp_path, {"good": Careless(kind="odd", lives=[[100_000]])})
+    return Careless(kind="odd", lives=[[100_000]])
+
+
+def test_what_is_delivered_of_a_wrong_make_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong: Any = itertools.cycle([None, [1, 2], "text", object()])
+    good = delivering(monkeypatch, lambda read: [*read, Block("good", next(wrong), wrong)])
+    made = agent(tmp_path, {"good": good})
     fails(made, 30, "sensor 'good' failed: it delivered Block of a wrong make")
     account = made.status()["streams"]["good"]
     assert account.stored > 20
     assert account.balances
+
+
+@pytest.mark.parametrize("lost", [2**62, -1, 1.5, float("nan"), None, True])
+def test_a_loss_that_is_no_count_costs_its_block_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: Any
+) -> None:
+    bad = delivering(monkeypatch, lambda read: [replace(block, lost_before=lost) for block in read])
+    made = agent(tmp_path, {"bad": bad, "good": odd()})
+    thread = started(made)
+    samples(made, "good", 30)
+    made.stop()
+    thread.join(30.0)
+    account = made.status()["streams"]["bad"]
+    assert account.captured == account.lost["malformed"] > 10
+    assert (made.status()["state"], len(seals(tmp_path))) == ("done", 1)
+
+
+def test_a_loss_in_numbers_of_numpy_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: Any = np.uint8(200)
+    counting = delivering(monkeypatch, lambda read: [replace(block, lost_before=lost) for block in read])
+    made = agent(tmp_path, {"good": counting})
+    thread = started(made)
+    samples(made, "good", 30)
+    made.stop()
+    thread.join(30.0)
+    (seal,) = seals(tmp_path)
+    account = seal.account["good"]
+    assert account.lost["sensor"] == 200 * account.stored
+
+
+def test_a_delivery_without_end_is_an_error_of_its_sensor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivered, "MAX_DELIVERED", 100)
+    endless = delivering(monkeypatch, lambda _: itertools.repeat(None))
+    made = agent(tmp_path, {"endless": endless, "good": odd([200, "end"])}, {"seconds": 1.0})
+    with contextlib.suppress(SensoriumError):  # that it is away, if it is just then
+        made.run()
+    assert OddConfig.opened["endless"] > 1
+    assert made.status()["streams"]["good"].stored > 20
 
 
 # -- a time by which to have ended -------------------------------------------------------------------------------------

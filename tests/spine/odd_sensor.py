@@ -9,6 +9,7 @@ import itertools
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -34,6 +35,7 @@ class OddConfig(DriverConfig):
     clock: Literal["boottime", "recording", "simulated"] = "boottime"
     streams: list[str] = []
     hangs_in_close: bool = False
+    hangs_in_pool: bool = False
     opened: ClassVar[dict[str, int]] = {}
 
     def open(self, name: str, base: Path) -> "OddSensor":
@@ -76,6 +78,8 @@ class OddSensor:
         self._sent = itertools.count()
         self._hangs = config.hangs_in_close
         self._closed = threading.Event()
+        if config.hangs_in_pool:
+            ThreadPoolExecutor().submit(act, "hang")
 
     def read(self, timeout_s: float) -> Sequence[Block] | None:
         """Ten milliseconds, or as the word says."""

@@ -15,7 +15,9 @@ from sensorium.agents.agent import Agent
 from sensorium.agents.capture import intake, reopening
 from sensorium.agents.capture.intake import Intake
 from sensorium.agents.collecting import Collecting
+from sensorium.agents.delivery import Delivery
 from sensorium.agents.opening import Opener
+from sensorium.agents.orders import Orders
 from sensorium.agents.recording import encode
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.spool import Spool
@@ -47,34 +49,10 @@ def spooled(folder: Path) -> dict[str, int]:
     return rows
 
 
-class Shy(DriverConfig):
-    """A world that cannot be closed, though it was read well."""
-
-    kind: str = "shy"
-
-    def open(self, name: str, base: Path) -> "ShyDriver":
-        return ShyDriver(name)
-
-
-class ShyDriver:
-    def __init__(self, name: str) -> None:
-        self.specs = (StreamSpec(name=name, modality="x", dtype="float64", shape=(1,)),)
-        self.clock = Clock(kind="simulated")
-        self._sent = 0
-
-    def read(self, timeout_s: float) -> Sequence[Block] | None:
-        self._sent += 1
-        stamp = np.array([self._sent * 10**8], np.int64)
-        return [Block(self.specs[0].name, stamp, np.zeros((1, 1)))] if self._sent <= 25 else None
-
-    def close(self) -> None:
-        injected()
-
-
 AGENTS: dict[str, Callable[[pytest.MonkeyPatch], dict[str, Any]]] = {
     "spool-sync": lambda patch: kill(patch, EpisodeFile, "sync", "spool-sync", 3),
     "read-sim": lambda patch: kill(patch, Intake, "_put", "read-sim", 30),
-    "close-shy": lambda _: {"sensors": {"shy": Shy()}},
+    "close-shy": lambda patch: kill(patch, Intake, "_close", "close-shy", 0) | {"sensors": {"shy": Shy()}},
     "agent": lambda patch: kill(patch, Collecting, "step", "agent", 40),
 }
 
@@ -224,6 +202,47 @@ def test_what_opens_a_sensor_dies_and_that_one_alone_is_absent(tmp_path: Path, m
     wait_for(lambda: not host.status()["alive"], "the agent to end")
     assert host.status()["state"] == "done"
     assert spooled(tmp_path)["good"] > spooled(tmp_path)["bad"] > 20
+
+
+class Shy(DriverConfig):
+    """A recording that cannot be closed, though it was read well."""
+
+    kind: str = "shy"
+
+    def open(self, name: str, base: Path) -> "ShyDriver":
+        return ShyDriver(name)
+
+
+class ShyDriver:
+    def __init__(self, name: str) -> None:
+        self.specs = (StreamSpec(name=name, modality="x", dtype="float64", shape=(1,)),)
+        self.clock = Clock(kind="recording")
+        self._sent = 0
+
+    def read(self, timeout_s: float) -> Sequence[Block] | None:
+        self._sent += 1
+        stamp = np.array([self._sent * 10**8], np.int64)
+        return [Block(self.specs[0].name, stamp, np.zeros((1, 1)))] if self._sent <= 25 else None
+
+    def close(self) -> None:
+        injected()
+
+
+def test_a_driver_that_raises_in_close_is_said_when_all_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, abandoned = Delivery.drain, []
+
+    def drain(self: Delivery, within_s: float, orders: Orders, **more: Any) -> bool:
+        abandoned.append(orders.abandoned())
+        return real(self, within_s, orders, **more)
+
+    monkeypatch.setattr(Delivery, "drain", drain)
+    agent = Agent(device(tmp_path, sensors={"shy": Shy(), "good": Odd(live=False, opened=1)}))
+    with pytest.raises(SensoriumError, match=r"^sensor 'shy' failed: it could not be closed: KeyError: 'injected'; "):
+        agent.run()
+    assert abandoned == [False], "it does not end the wait for delivery"
+    assert spooled(tmp_path) == {"shy": 25, "good": 300}
 
 
 def test_a_driver_that_delivers_what_is_no_sequence_is_at_fault_alone(

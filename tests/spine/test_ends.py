@@ -57,6 +57,13 @@ def test_a_read_that_never_returns_does_not_keep_the_process(site: Site, odd: An
     assert "thread read-stuck, which reads sensor 'stuck', did not end in time; it is left behind" in agent.err
 
 
+def test_a_thread_of_a_driver_that_hangs_does_not_keep_the_process(site: Site, odd: Any) -> None:
+    agent = site.start("collect", site.device("rig-1", {"good": odd([100_000], hangs_in_pool=True)}, 1), "--local")
+    wait_for(lambda: len(site.spooled("rig-1")) >= 2, "more than a second")
+    ends(agent, signal.SIGTERM, expect=0)
+    sealed(site)
+
+
 def test_a_sensor_that_is_away_at_the_end_makes_exit_1(site: Site, odd: Any) -> None:
     sensors = {"bad": odd([30, "raise:ValueError"], ["open:raise:TypeError"]), "good": odd([100_000])}
     command = site.run("collect", site.device("rig-1", sensors), "--local", "--seconds", 2, expect=1)
