@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS run_episodes (episode BLOB PRIMARY KEY, run TEXT NOT 
 """SQL of the tables: what is known of each run, and the episodes that it began, but for those up to whose end all is
 done."""
 _GET = "SELECT again, position, counted, episodes, finished FROM runs WHERE run = ?"
+_UNSEALED = "SELECT episode FROM run_episodes JOIN episodes USING (episode) WHERE run = ? AND state = 'pending'"
 _RUN_OF = "SELECT run FROM run_episodes WHERE episode = ?"
 _ACCOUNTS = msgspec.msgpack.Decoder(dict[str, Account])
 
@@ -67,7 +68,7 @@ class RunTable:
 
     def unsealed(self, run: str) -> list[UUID]:
         """The episodes that it began, but for those up to whose end all is done."""
-        return [UUID(bytes=row[0]) for row in self._file.read("SELECT episode FROM run_episodes WHERE run = ?", (run,))]
+        return [UUID(bytes=row[0]) for row in self._file.read(_UNSEALED, (run,))]
 
     def is_of_run(self, episode: UUID) -> bool:
         """Whether an episode is one of those."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import Interval
+from sensorium.episode import durable
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account, Seal
 from tests.agents.building import FRAMES, ROWS, add, manifest, records_in, rows
@@ -120,4 +122,30 @@ def test_what_had_not_come_when_it_was_stopped_is_lost_and_counted_by_the_next(t
     made.stop()
     assert spool.account.totals()["cam"] == Account(captured=5, stored=2, lost={"late": 3})
     assert spool.account.totals()["imu"] == Account(captured=10, stored=10)
+    spool.close()
+
+
+def test_an_episode_that_could_not_be_begun_keeps_no_run_from_its_end(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path, "rig")
+    made = make(spool)
+    real, failing = durable.create, [True]
+
+    def create(*given: Any, **more: Any) -> int:
+        if failing:
+            failing.pop()
+            raise OSError(28, "No space left on device")
+        return real(*given, **more)
+
+    monkeypatch.setattr(durable, "create", create)
+    add(made, rows(0, 50))
+    add(made, rows(50 * STEP, 50))
+    for name in ("imu", "cam"):
+        made.sensor_ended(name)
+    made.stop()
+    spool.flush()
+    assert spool.counts() == {"pending": 1, "committed": 0, "discarded": 1}
+    spool.runs.end("run", finished=True)
+    assert known(spool).finished
     spool.close()
