@@ -45,14 +45,20 @@ def start_ray(address: str = "local") -> None:
 
 def end_ray(*, hurry: bool = False) -> None:
     """Leave Ray; if `start_ray` began it, nothing of it is left some seconds later, whatever hangs there."""
-    for each in _reapers:
-        if each.stdin is not None:
-            each.stdin.close()
+    if hurry:
+        _let_reap()
     ending = Thread("ray-end", "leaves Ray", ray.shutdown, lambda _: None, stop_s=HURRY_S if hurry else LEAVE_S)
     if not ending.join():  # its daemons have ended before it, and it asks them in vain
         atexit.unregister(ray.shutdown)
+    _let_reap()
     while _reapers:
         _reapers.pop().wait()
+
+
+def _let_reap() -> None:
+    for each in _reapers:
+        if each.stdin is not None:
+            each.stdin.close()
 
 
 _reapers: list["subprocess.Popen[bytes]"] = []
