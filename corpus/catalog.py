@@ -13,8 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from sensorium.corpus.between import between_paths, read_between
-from sensorium.corpus.commits import CommitRecord, read_record, record_paths
+from sensorium.corpus.commits import CommitRecord
 from sensorium.episode import durable
 from sensorium.episode.documents import Account, BetweenReport
 from sensorium.errors import StoreError
@@ -119,11 +118,14 @@ class Catalog:
     """The catalog as the one writer has it; every method may be called from any thread, and is one transaction.
 
     It is made where there is none, and then never again but by `make_again`: once the file is gone, or another is in
-    its place, what needs a new connection fails.
+    its place, what needs a new connection fails. Where the open folder `dir_fd` is given the file is the one in there:
+    SQLite opens it by its path all the same, and is told to make none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dir_fd: int | None = None) -> None:
         self._path = path
+        self._name = path if dir_fd is None else Path(path.name)
+        self._dir_fd = dir_fd
         self._file: durable.FileId | None = None
         self._engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.QueuePool)
         self._writing = threading.Lock()
@@ -132,17 +134,36 @@ class Catalog:
     @property
     def is_there(self) -> bool:
         """Whether the file that was opened still has its name."""
-        seen = durable.look(self._path)
+        seen = durable.look(self._name, dir_fd=self._dir_fd)
         return seen is not None and seen.id == self._file
 
-    def make_again(self) -> None:
-        """Open what has the name now, or an empty catalog where nothing has, which is then to be filled."""
+    def make_again(self, fill: Callable[[], object]) -> None:
+        """Open what has the name now, or an empty catalog where nothing has, and `fill` it with what it lacks."""
         with self._writing:
             self._engine.dispose()
             self._file = None
             self._make()
+        try:
+            fill()
+        except BaseException:
+            self._file = None  # or it would pass for whole
+            raise
 
     def _make(self) -> None:
+        try:
+            # One that is there is not opened here: when that was closed SQLite would lose its locks on it.
+            if (seen := durable.look(self._name, dir_fd=self._dir_fd)) is not None:
+                self._file = seen.id
+            else:
+                fd = durable.create(self._name, dir_fd=self._dir_fd)
+                self._file = durable.identity(fd)
+                durable.close(fd)
+            self._create()
+        except BaseException:
+            self._file = None
+            raise
+
+    def _create(self) -> None:
         with self._engine.begin() as connection:
             _META.create_all(connection)
             _add_columns(connection)
@@ -151,21 +172,20 @@ class Catalog:
             )
             version = connection.execute(sa.select(about.c.value)).scalar_one()
         check_version(self._path, version)
-        seen = durable.look(self._path)
-        self._file = None if seen is None else seen.id
 
     def _connect(self) -> sqlite3.Connection:
         """A connection to the file that was opened; SQLite would make another where it is gone."""
-        fresh = self._file is None
-        mode = "rwc" if fresh else "rw"
-        if not fresh and not self.is_there:
+        uri = f"{self._path.absolute().as_uri()}?mode=rw"
+        if not self.is_there:
             raise StoreError(f"{self._path}: the catalog that was opened here is gone; it is made again")
-        uri = f"{self._path.absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(uri, uri=True, timeout=LOCKED_S, check_same_thread=False)
         try:
             with closing(connection.cursor()) as cursor:
                 cursor.execute("pragma journal_mode = wal")
                 cursor.execute("pragma synchronous = full")
+            seen = durable.look(self._path)
+            if seen is None or seen.id != self._file:
+                raise StoreError(f"{self._path}: not the catalog that was opened here; put the store back")
         except BaseException:
             connection.close()
             raise
@@ -346,34 +366,6 @@ def _between(connection: sa.Connection) -> dict[tuple[str, str], dict[str, Accou
         (device, spool_id): msgspec.json.decode(document, type=BetweenReport).streams
         for device, spool_id, document in connection.execute(sa.select(between_totals))
     }
-
-
-def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
-    """Enter every commit record, discard and total that the catalog lacks; the number of episodes entered.
-
-    `progress(done, total)` is called once a hundred records.
-    """
-    known = catalog.ids()
-    missing = [path for path in record_paths(store) if path.stem not in known]
-    for start in range(0, len(missing), 100):
-        catalog.add([read_record(path) for path in missing[start : start + 100]])
-        progress(min(start + 100, len(missing)), len(missing))
-    for path in sorted((store / "commits" / "discarded").glob("*/*.jsonl")):
-        catalog.discard(path.parent.name, path.stem, read_discards(path))
-    for device, spool_id, path in between_paths(store):
-        catalog.between(device, spool_id, read_between(path))
-    return len(missing)
-
-
-def read_discards(path: Path) -> list[Discards]:
-    """The discards of one spool; a last line that a crash tore was never confirmed, and does not count."""
-    found = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            found.append(msgspec.json.decode(line, type=Discards))
-        except msgspec.DecodeError:
-            continue
-    return found
 
 
 def check_version(path: Path, version: str | None) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sensorium.corpus.catalog import CATALOG, Catalog, fill
+from sensorium.corpus.catalog import CATALOG, Catalog
 from sensorium.corpus.commits import check_store_version, record_paths
+from sensorium.corpus.filling import fill
 from sensorium.episode import durable
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.partials import Partials
@@ -43,7 +44,7 @@ def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lam
             for leftover in durable.names(Path(), dir_fd=store.fd):
                 if leftover.startswith(fresh):
                     durable.remove(Path(leftover), dir_fd=store.fd)
-            catalog = Catalog(store.path / fresh)
+            catalog = Catalog(store.path / fresh, store.fd)
             try:
                 count = fill(catalog, store.path, progress)
             finally:

@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from sensorium.corpus.catalog import CATALOG, Catalog, Discards, LedgerEntry, fill
+from sensorium.corpus.catalog import CATALOG, Catalog, Discards, LedgerEntry
 from sensorium.corpus.commits import EPISODES, CommitRecord, month_of, record_path
+from sensorium.corpus.filling import fill
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport, Open
@@ -71,7 +72,7 @@ class Store:
             try:
                 self._returns = self._folder.returns
                 self._commits = Committer(self._folder, step)
-                self.catalog = Catalog((path / CATALOG).absolute())
+                self.catalog = Catalog((path / CATALOG).absolute(), self._folder.fd)
                 self._partials = mend(self._folder, self._commits, self.catalog)
                 self._folder.check()
             except BaseException:
@@ -139,14 +140,12 @@ class Store:
                     with self._guard:
                         for assembly in self._assemblies:
                             assembly.failed = assembly.failed or "the disk was away"
-                    self.catalog.make_again()
-                    fill(self.catalog, self.path)  # SQLite may have folded its log into the file of before
+                    self.catalog.make_again(self._fill)  # SQLite may have folded its log into the file of before
                 elif not self.catalog.is_there:
                     log.warning("%s: gone; it is made again from the commit records", self.path / CATALOG)
                     for suffix in ("", "-wal", "-shm"):  # of which none may stand beside another's
                         durable.remove(Path(f"{CATALOG}{suffix}"), dir_fd=self._folder.fd)
-                    self.catalog.make_again()
-                    fill(self.catalog, self.path)
+                    self.catalog.make_again(self._fill)
 
     def forget_partials(self, but: Set[uuid.UUID] = frozenset()) -> None:
         """Remove what an earlier run took in and nobody came for, `but` of these episodes."""
@@ -287,6 +286,10 @@ class Store:
         finally:
             with self._guard:
                 self._claimed -= keys
+
+    def _fill(self) -> None:
+        """Enter what the folder that is held has, whatever has its name by now."""
+        fill(self.catalog, Path(f"/proc/self/fd/{self._folder.fd}"))
 
     def _known(self, episode: uuid.UUID, manifest: Open, digest: bytes) -> CommitRecord | None:
         record = self._committed(episode)

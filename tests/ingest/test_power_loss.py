@@ -10,8 +10,8 @@ import pytest
 
 import sensorium
 from sensorium.corpus.between import between_path, read_between
-from sensorium.corpus.catalog import read_discards
 from sensorium.corpus.commits import read_record, record_path
+from sensorium.corpus.filling import read_discards
 from sensorium.corpus.verify import verify
 from sensorium.episode import durable
 from sensorium.episode.documents import Account, BetweenReport, Encoding

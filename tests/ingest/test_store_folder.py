@@ -3,9 +3,11 @@
 import errno
 import fcntl
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,47 @@ def test_the_working_folder_is_moved(made: Any, memory: Path, monkeypatch: pytes
             commit(store, assembly)
         (memory / "aside").rename(memory / "work")
         commit(store, assembly)
+
+
+def test_it_comes_and_goes_all_the_time(make_episode: Any, memory: Path) -> None:
+    """With a folder of the same name in its place in between: every commit that returned is in the store, whole."""
+    path, rng, ended = memory / "disk" / "store", random.Random(4), threading.Event()
+    episodes = [make_episode({"imu": np.arange(30.0), "x": np.arange(8)}, ordinal=number) for number in range(60)]
+    refused = 0
+
+    def flap() -> None:
+        while not ended.wait(rng.uniform(0, 0.004)):
+            aside = path.rename(path.with_name("aside"))
+            if rng.random() < 0.5:
+                (path / "episodes.zarr").mkdir(parents=True)
+            ended.wait(rng.uniform(0, 0.004))
+            if path.exists():
+                assert under(path) == {"episodes.zarr"}
+                shutil.rmtree(path)
+            aside.rename(path)
+
+    with Store.open(path) as store:
+        flapping = threading.Thread(target=flap)
+        flapping.start()
+        try:
+            for made in episodes:
+                for _ in range(2000):
+                    assembly = None
+                    try:
+                        assembly = arrive(store, made)
+                        commit(store, assembly)
+                        break
+                    except StoreError:
+                        refused += 1
+                        if assembly is not None:
+                            assembly.discard()
+        finally:
+            ended.set()
+            flapping.join()
+        assert refused > 10
+        assert all(store.state(made.episode) is not None for made in episodes)
+    assert len(sensorium.open(path).query()) == len(episodes)
+    assert not list(verify(path, deep=True))
 
 
 def test_a_removed_store_is_not_made_again(made: Any, memory: Path) -> None:
