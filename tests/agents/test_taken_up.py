@@ -304,3 +304,14 @@ def test_streams_that_are_apart_when_it_is_stopped_lose_nothing(tmp_path: Path) 
         for name, account in episode.accounts.items():
             stored[name] += account.stored
     assert stored == {"s.a": 2000, "s.b": 2000}
+
+
+def test_as_many_episodes_as_asked_for_are_recorded_over_all_its_starts(tmp_path: Path) -> None:
+    table(tmp_path / "long.csv", 9.0)
+    document = {"sensors": {"long": csv("long.csv")}}
+    kills = sum(killed_at(step, lambda: agent(tmp_path, document, episodes=4).run()) for step in (20, 22))
+    assert in_child(lambda: agent(tmp_path, document, episodes=4).run()) == 0
+    found = recorded(tmp_path / "spool")
+    assert kills
+    assert [episode.interval_ns[0] // 10**9 for episode in found] == [0, 1, 2, 3]
+    assert all(episode.accounts["long"].stored == 100 for episode in found)
