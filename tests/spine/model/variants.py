@@ -259,11 +259,6 @@ VARIANTS = (
 )
 MORE = (
     Variant(
-        "an answer that was lost is waited for",
-        Invariant.DRAINS,
-        (DeviceLink, "poll", "why := self._departures.unanswered(now_ns)", 'why := ""'),
-    ),
-    Variant(
         "the credit of a session that is over stays given",
         Invariant.CREDIT,
         (CreditPool, "close", "self.outstanding -= session.outstanding", "pass"),

@@ -78,6 +78,7 @@ class Witness:
         self._next: dict[tuple[int, bytes, int], int] = {}
         self._heard: dict[tuple[int, bytes], int] = {}
         self._have: dict[bytes, int] = {}
+        self._had: dict[bytes, int] = {}
         self._offers: dict[tuple[int, bytes], wire.Offer] = {}
         self._sealed: set[tuple[int, bytes, int]] = set()
         self._stored: dict[tuple[str, str, int], UUID] = {}
@@ -231,6 +232,7 @@ class Witness:
             lambda: f"DATA at {data.offset} under {data.want} is taken in; {have} bytes are there, asked is {want}",
         )
         self._have[data.episode] = have + size
+        self._had[data.episode] = max(have + size, self._had.get(data.episode, 0))
 
     # --- what the disks are left with ----------------------------------------------------------------------------
 
@@ -313,7 +315,8 @@ class Witness:
                     self.given_up.add(episode)
 
     def server_reopened(self, store: Any) -> None:
-        """What is committed is known."""
+        """What is committed is known. What was staged may be there again that was removed before power was lost."""
+        self._have.update(self._had)
         for episode in self.committed:
             known = store.state(episode)
             self.check(known is not None, Invariant.RECORDED, f"{episode} was committed, and is not known")
