@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import ray
 
+from sensorium.agents.spool.spool import Spool
+from sensorium.episode.documents import Seal
 from sensorium.errors import ConfigError, SensoriumError, SpoolError
 from sensorium.hosting import on_ray
 from sensorium.hosting.hosted import StopBound
 from sensorium.hosting.on_ray import RayAgent, RayIngest
+from tests.agents.building import begin, records_in
 
 UP: dict[str, Any] = {"state": "collecting", "error": "", "alive": True, "failure": "", "process": "a"}
 GONE = ray.exceptions.ActorUnavailableError("gone for now", b"a" * 16)
@@ -170,3 +173,28 @@ def test_a_run_has_one_end_whatever_restarts(monkeypatch: pytest.MonkeyPatch) ->
     assert played.called == [("stop", ()), ("stop", ())], "told once, and again each time that it is asked"
     host.stop(4.0)
     assert played.called[-1] == ("stop", (4.0,)), "a signal is in more of a hurry"
+
+
+def test_an_actor_that_went_with_the_daemons_of_ray_is_sealed_by_who_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a signal goes to all processes; without one it is gone for good."""
+    begin(spool := Spool(tmp_path / "spool", "rig-1"))
+    spool.close()
+    document = {
+        "device": "rig-1",
+        "spool": {"path": "spool"},
+        "sensors": {"sim": {"kind": "sim-planar"}},
+        "trigger": {"kind": "manual"},
+    }
+    PlayedRay(monkeypatch, UP, DEAD)
+    host = RayAgent(document, tmp_path)
+    host.status()
+    with pytest.raises(SensoriumError, match="is gone for good"):
+        host.status()
+    host.stop(4.0)
+    status = host.status()
+    assert (status["alive"], status["state"], status["hurried"]) == (False, "done", True)
+    assert status["ordinals"]["pending"] == 1
+    (path,) = (tmp_path / "spool" / "episodes").glob("*.episode")
+    assert isinstance(records_in(path)[-1].header, Seal)

@@ -79,7 +79,14 @@ def collect(
             signals = caught()  # not before: to start Ray takes seconds, which a signal ends
             host = RayAgent(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
         try:
-            status = watch([host], signals, stack, signal_s=SIGNAL_S if drain is None else None)[0]
+            signal_s = SIGNAL_S if drain is None else None
+            try:
+                status = watch([host], signals, stack, signal_s=signal_s)[0]
+            except SensoriumError:
+                if not signals:  # which came meanwhile
+                    raise
+                host.stop(signal_s)
+                status = host.status()
         except SensoriumError as error:
             status, failure = host.last(), error
     if failure is not None:

@@ -14,6 +14,8 @@ import ray
 
 from sensorium import errors
 from sensorium.agents.agent import DRAIN_S
+from sensorium.agents.delivery import Delivery
+from sensorium.agents.device_file import check_device
 from sensorium.agents.triggers.trigger import Command
 from sensorium.errors import SensoriumError
 from sensorium.hosting import reaper
@@ -81,16 +83,32 @@ class RayAgent:
         self._drain_s = options.get("drain_s", DRAIN_S)
         self._seconds: float | None = options.get("seconds")
         self._until_s: float | None = None
+        self._document, self._base, self._is_elsewhere = document, base, bool(labels)
+        self._is_hurried = False
 
     def status(self) -> dict[str, Any]:
         """The agent's status; raises what ended it, or that it does not end."""
-        status = self._actor.status()
+        try:
+            status = self._actor.status()
+        except SensoriumError:
+            if not self._is_hurried or self._is_elsewhere or self._actor.last["state"] == "failed":
+                raise
+            return self._sealed_here()  # a service's stop tells Ray's daemons too, and with them the actor may be gone
         if self._seconds is not None and status["state"] != "starting":
             self._keep_time(self._seconds)
         return status
 
     def last(self) -> dict[str, Any]:
         """The status that the actor answered last."""
+        return self._actor.last
+
+    def _sealed_here(self) -> dict[str, Any]:
+        """The status once what the agent left open is sealed, as by its next start; raises if it is there after all."""
+        delivery = Delivery(check_device(self._document, self._base), lambda _: None)
+        try:
+            self._actor.last |= {**delivery.status(), "state": "done", "streams": {}, "alive": False, "hurried": True}
+        finally:
+            delivery.close()
         return self._actor.last
 
     def _keep_time(self, seconds: float) -> None:
@@ -110,6 +128,7 @@ class RayAgent:
         if within_s is None:
             self._actor.end("stop", STOP_S + self._drain_s)
         else:
+            self._is_hurried = True
             self._actor.end("stop", within_s + LATE_S, within_s)
 
     def abandon(self) -> None:
