@@ -1,5 +1,6 @@
 """The folder of a spool: where its files are, and the lock that keeps other processes out."""
 
+import errno
 import fcntl
 import os
 import time
@@ -26,7 +27,8 @@ class Folder:
                 durable.make_folder(folder)
             self._lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise SpoolError(f"spool {path}: {error.strerror}; check `spool.path` in the device file") from error
+            what = "no folders that can be synced" if error.errno == errno.EINVAL else ""
+            raise _unusable(path, error, what) from error
         try:
             self._take_lock(wait_s)
         except BaseException:
@@ -82,5 +84,16 @@ class Folder:
                         f"spool {self.path}: another agent is using it: stop that one, or name another spool.path"
                     ) from None
                 time.sleep(0.05)
+            except OSError as error:
+                raise _unusable(self.path, error, "no locks") from error
             else:
                 return
+
+
+def _unusable(path: Path, error: OSError, lacks: str) -> SpoolError:
+    """What is wrong with the folder `path`, or what its file system `lacks`."""
+    if not lacks:
+        return SpoolError(f"spool {path}: {error.strerror}; check `spool.path` in the device file")
+    return SpoolError(
+        f"spool {path}: this file system has {lacks} ({error.strerror}), which a spool needs; put it on ext4, xfs, ..."
+    )

@@ -1,10 +1,13 @@
 """The spool: what is synced is sendable, what was promised survives, and nothing leaves without an entry."""
 
+import errno
+import fcntl
 import os
 import random
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -107,6 +110,24 @@ def test_a_commit_wins_over_a_discard(spool: Spool) -> None:
 def test_one_process_at_a_time(spool: Spool) -> None:
     with pytest.raises(SpoolError, match="another agent is using it"):
         Spool(spool.path, "rig", wait_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("owner", "call", "number", "lacks"),
+    [
+        (fcntl, "flock", errno.ENOLCK, "no locks"),
+        (durable, "make_folder", errno.EINVAL, "no folders that can be synced"),
+    ],
+)
+def test_a_file_system_that_cannot_hold_one_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, call: str, number: int, lacks: str
+) -> None:
+    def cannot(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(owner, call, cannot)
+    with pytest.raises(SpoolError, match=f"this file system has {lacks} .*, which a spool needs"):
+        Spool(tmp_path / "spool", "rig")
 
 
 def test_a_spool_belongs_to_one_device(tmp_path: Path) -> None:
