@@ -30,7 +30,7 @@ demo: $(STAMP)
 	$(BIN)/sensorium demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not soak"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not soak"
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "not soak"
