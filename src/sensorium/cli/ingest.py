@@ -12,6 +12,7 @@ import prometheus_client
 import typer
 
 from sensorium.cli.metrics import Metrics
+from sensorium.errors import ConfigError
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 
@@ -31,7 +32,9 @@ def ingest(
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept anyone, unencrypted, on any address.")] = False,
     ray: Annotated[bool, typer.Option("--ray", help="Host it as a Ray actor, restarted if it crashes.")] = False,
-    metrics: Annotated[int, typer.Option(help="Serve Prometheus metrics on 127.0.0.1:PORT.", metavar="PORT")] = 0,
+    metrics: Annotated[
+        int, typer.Option(help="Serve Prometheus metrics on 127.0.0.1:PORT; not with --ray.", metavar="PORT")
+    ] = 0,
     stats_every: Annotated[float, typer.Option(help="Print a JSON line of figures every so many seconds.")] = 0.0,
 ) -> None:
     """Receive episodes from devices into a store. Prints `ready tcp://...` when it accepts; Ctrl-C ends it.
@@ -39,6 +42,8 @@ def ingest(
     Exits 1, with the reason, if it cannot go on.
     """
     stop = threading.Event()
+    if ray and metrics:
+        raise ConfigError("--metrics: an actor serves none; leave out --ray, or print figures with --stats-every")
     if ray:
         _under_ray(store, listen, keys, insecure, stop, stats_every)
         return
