@@ -57,7 +57,10 @@ class Command:
 
     def wait(self, expect: int = 0, timeout_s: float = 60.0) -> "Command":
         """Wait for the end, which must be `expect`, without a traceback."""
-        status = self.process.wait(timeout_s)
+        try:
+            status: int | None = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            status = None  # it is ended by the site
         said = f"{self.args}: exit {status}, expected {expect}\n{self.out}\n{self.err}"
         assert "Traceback" not in self.err + self.out, said
         assert status == expect, said
