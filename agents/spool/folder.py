@@ -1,18 +1,28 @@
-"""The folder of a spool: where its files are, and the lock that keeps other processes out."""
+"""The folder of a spool: where its files are, the lock that keeps other processes out, and a sign of life."""
 
+import contextlib
 import errno
 import fcntl
 import os
+import struct
 import time
 from pathlib import Path
+from uuid import UUID
 
 from sensorium.agents.spool.episode_file import disk_error
+from sensorium.drivers.clock import Clock, boot_id, boottime_ns
 from sensorium.episode import durable
 from sensorium.errors import SpoolError
+
+_ALIVE = struct.Struct("<16sq")
+"""The boot, and the moment of it in CLOCK_BOOTTIME."""
 
 
 class Folder:
     """Made if absent, locked (flock) until `unlock`.
+
+    `beat` notes in the file `alive` that its owner lives. That is never synced: a kill leaves it, power loss perhaps an
+    older one, or none.
 
     Raises:
         SpoolError: it cannot be made, or another process holds it for longer than `wait_s`.
@@ -29,15 +39,34 @@ class Folder:
         except OSError as error:
             what = "no folders that can be synced" if error.errno == errno.EINVAL else ""
             raise _unusable(path, error, what) from error
+        self._alive_fd = -1
         try:
             self._take_lock(wait_s)
+            self._boot, self._last_alive = UUID(boot_id()).bytes, b""
+            with contextlib.suppress(OSError):  # on a disk without room it goes without
+                self._alive_fd = os.open(path / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                self._last_alive = os.pread(self._alive_fd, _ALIVE.size, 0)
         except BaseException:
             self.unlock()
             raise
 
     def unlock(self) -> None:
         """Let go of it."""
+        if self._alive_fd >= 0:
+            os.close(self._alive_fd)
         os.close(self._lock_fd)
+
+    def beat(self) -> None:
+        """Its owner lives."""
+        with contextlib.suppress(OSError):  # it is not there, or a disk in trouble has worse to say
+            os.pwrite(self._alive_fd, _ALIVE.pack(self._boot, boottime_ns()), 0)
+
+    def last_alive_ns(self, clock: Clock) -> int | None:
+        """When its owner before this one gave its last sign of life, in `clock`; None if that is not known."""
+        if len(self._last_alive) < _ALIVE.size or clock.kind != "boottime" or clock.boot_id is None:
+            return None
+        boot, at_ns = _ALIVE.unpack(self._last_alive)
+        return int(at_ns) if str(UUID(bytes=boot)) == clock.boot_id else None
 
     def sync(self) -> None:
         """Make durable which files there are."""

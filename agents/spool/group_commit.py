@@ -21,7 +21,8 @@ LAST_TRY_S = 1.0
 class GroupCommit:
     """Syncs what `growing()` lists, and calls `synced` for each file of which more became sendable.
 
-    A disk in trouble is tried again for ever, and so is what is `owed`. Should the thread die, `died` is told: nothing
+    A disk in trouble is tried again for ever, and so is what is `owed`; `beat` is called ten times a second, but for
+    the time that a sync takes. Should the thread die, `died` is told: nothing
     more becomes sendable.
     """
 
@@ -30,11 +31,13 @@ class GroupCommit:
         growing: Callable[[], Sequence[EpisodeFile]],
         synced: Callable[[EpisodeFile], None],
         owed: Owed,
+        beat: Callable[[], None],
         died: Told,
     ) -> None:
         self._growing = growing
         self._synced = synced
         self._owed = owed
+        self._beat = beat
         self._said = ""
         self._due = threading.Event()
         self._stop = threading.Event()
@@ -75,6 +78,7 @@ class GroupCommit:
         while not self._stop.is_set():
             self._due.wait(INTERVAL_S)
             self._due.clear()
+            self._beat()
             if not self.flush():
                 self._stop.wait(RETRY_S)
             if self._owed and time.monotonic() >= again_s:

@@ -34,19 +34,22 @@ class Recovered:
     why: str = ""
 
 
-def recover(path: Path, manifest: Open, recoveries: int, *, salvage: bool = False) -> Recovered:
+def recover(
+    path: Path, manifest: Open, recoveries: int, *, alive_ns: int | None = None, salvage: bool = False
+) -> Recovered:
     """Make the file at `path` whole; `manifest` is the ledger's copy of its OPEN, used when that record is damaged.
 
     A file that is whole is left as it is. A torn tail is cut and the file sealed `interrupted`. If a bad record is
     followed by good ones, the good are written to a new file, the bad counted lost as `corrupt`. `recoveries` is
-    what the new SEAL will say. With `salvage` places that the disk will not give count as bad.
+    what the new SEAL will say. Of one that was not sealed, what is missing is estimated up to the newest record, or up
+    to `alive_ns` if whoever recorded it was alive then. With `salvage` places that the disk will not give count as bad.
 
     Raises:
         Corrupt: not one record of data can be read.
         OSError: the file system failed; the file is as it was.
     """
     with _seen(path, salvage=salvage) as view:
-        found = _recover(path, view, manifest, recoveries)
+        found = _recover(path, view, manifest, recoveries, alive_ns)
     if not found.changed:
         durable.sync_file(path)
     return found
@@ -113,7 +116,7 @@ def _salvaged(fd: int, size: int) -> bytearray:
     return content
 
 
-def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> Recovered:
+def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int, alive_ns: int | None) -> Recovered:
     found = list(scan(manifest.episode, view))
     records = [item for item in found if isinstance(item, Record)]
     damage = [item for item in found if isinstance(item, Damage)]
@@ -128,10 +131,10 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> R
                 return Recovered(len(view), digest, seal.account, seal.recoveries, changed=False)
         if damage or seal or not isinstance(records[0].header, Open):
             bad = "; ".join(item.why for item in damage[:3]) or "digest does not hold"
-            size, seal = _rewrite(path, records, manifest, seal, recoveries)
+            size, seal = _rewrite(path, records, manifest, seal, recoveries, alive_ns)
             why = f"{len(damage) or 1} damaged place(s) taken out: {bad}"
         else:
-            size, seal = _finish(path, view, records, manifest, end, recoveries)
+            size, seal = _finish(path, view, records, manifest, end, recoveries, alive_ns)
             why = f"sealed after a crash, torn tail of {len(view) - end} bytes cut"
         return Recovered(size, seal.digest, seal.account, seal.recoveries, changed=True, why=why)
     finally:
@@ -140,16 +143,24 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int) -> R
 
 
 def _finish(
-    path: Path, view: memoryview, records: list[Record], manifest: Open, end: int, recoveries: int
+    path: Path,
+    view: memoryview,
+    records: list[Record],
+    manifest: Open,
+    end: int,
+    recoveries: int,
+    alive_ns: int | None,
 ) -> tuple[int, Seal]:
     digest = blake3(view[:end]).digest()
-    seal = _interrupted(records, manifest, None, digest, recoveries)
+    seal = _interrupted(records, manifest, None, digest, recoveries, alive_ns)
     tail = b"".join(encode_record(manifest.episode, records[-1].number + 1, seal))
     durable.replace_tail(path, tail, end)
     return end + len(tail), seal
 
 
-def _rewrite(path: Path, records: list[Record], manifest: Open, seal: Seal | None, recoveries: int) -> tuple[int, Seal]:
+def _rewrite(
+    path: Path, records: list[Record], manifest: Open, seal: Seal | None, recoveries: int, alive_ns: int | None
+) -> tuple[int, Seal]:
     # Records keep their numbers: a gap in them is what allows a gap in a stream's rows.
     pieces, last = [encode_record(manifest.episode, 0, manifest)], 0
     for record in records:
@@ -159,19 +170,28 @@ def _rewrite(path: Path, records: list[Record], manifest: Open, seal: Seal | Non
     hasher = blake3()
     for buffer in chain.from_iterable(pieces):
         hasher.update(buffer)
-    closing = _interrupted(records, manifest, seal, hasher.digest(), recoveries)
+    closing = _interrupted(records, manifest, seal, hasher.digest(), recoveries, alive_ns)
     pieces.append(encode_record(manifest.episode, records[-1].number if seal else last + 1, closing))
     size = durable.replace(path, path.with_suffix(".recovering"), pieces)
     return size, closing
 
 
-def _interrupted(records: list[Record], manifest: Open, seal: Seal | None, digest: bytes, recoveries: int) -> Seal:
+def _interrupted(
+    records: list[Record],
+    manifest: Open,
+    seal: Seal | None,
+    digest: bytes,
+    recoveries: int,
+    alive_ns: int | None = None,
+) -> Seal:
     """The SEAL that these records earn: `seal` corrected if there was one, else an account from running counts."""
     streams = [_Found() for _ in manifest.streams]
     for record in records:
         if isinstance(record.header, Chunk | Items):
             streams[record.header.stream].add(record.header)
     last_ns = max((found.last_ns for found in streams if found.last_ns is not None), default=manifest.start_ns)
+    # What came after the newest record was in memory alone: it is missing up to the last sign of life.
+    last_ns = max(last_ns, min(last_ns if alive_ns is None else alive_ns, manifest.end_ns - 1))
     accounts = {}
     for entry, found in zip(manifest.streams, streams, strict=True):
         since_ns = manifest.start_ns if found.last_ns is None else found.last_ns

@@ -46,7 +46,8 @@ class Held:
 
     One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the
     spool was opened is `unread` until it does. `former` is the spool_id under which it goes, if not the present one.
-    With its seal a replay comes to `position`. `tries` counts how often it could not be read.
+    With its seal a replay comes to `position`. `tries` counts how often it could not be read. Whoever recorded it was
+    alive at `alive_ns` of its clock, if that is known.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class Held:
     tries: int = 0
     former: str = ""
     position: Position | None = None
+    alive_ns: int | None = None
 
     @classmethod
     def of(cls, folder: Path, manifest: Open) -> "Held":
@@ -119,6 +121,7 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
     for entry in ledger.entries("pending"):
         held = Held.of(folder.episodes, msgspec.msgpack.decode(entry.manifest, type=Open))
         held.former = entry.spool_id
+        held.alive_ns = folder.last_alive_ns(held.manifest.clock)
         try:
             replayed = ledger.runs.is_of_run(entry.episode)
             if not held.path.exists() or (replayed and not held.path.stat().st_size):
@@ -152,7 +155,7 @@ def make_whole(held: Held, entry: Entry, ledger: Ledger, *, salvage: bool = Fals
     held.size, held.digest, held.recoveries = held.path.stat().st_size, entry.digest, entry.recoveries
     durable.remove(held.path.with_suffix(".recovering"))
     if entry.sealed_bytes != held.size or ledger.accounts(entry.episode) is None:
-        found = recover(held.path, held.manifest, entry.recoveries + 1, salvage=salvage)
+        found = recover(held.path, held.manifest, entry.recoveries + 1, alive_ns=held.alive_ns, salvage=salvage)
         durable.sync_folder(held.path.parent)  # whoever was killed may have made the name, and not synced it
         if found.changed:
             log.warning("spool: episode %s: %s", entry.episode, found.why)

@@ -1,6 +1,6 @@
 """The spool: the device's durable store of episodes that are not committed yet, one file each.
 
-SPOOL/lock  ledger.sqlite  reserve  episodes/<ordinal>-<uuid>.episode  rejected/<uuid>.episode
+SPOOL/lock  alive  ledger.sqlite  reserve  episodes/<ordinal>-<uuid>.episode  rejected/<uuid>.episode
 """
 
 import logging
@@ -91,7 +91,7 @@ class Spool:
                 self._refuse(episode, why, "corrupt")
             for episode, why in found.unread:
                 self._owed.do(why, partial(self._read_again, episode))
-            self._commits = GroupCommit(self._growing_files, self._synced, self._owed, died)
+            self._commits = GroupCommit(self._growing_files, self._synced, self._owed, self._folder.beat, died)
             opening.pop_all()
 
     @property

@@ -17,6 +17,7 @@ from tests.spine.soaking.rig import DEVICES, rig_on
 SOAK_S = 60 * float(os.environ.get("SOAK_MINUTES", "20"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 MOST_LOST_S = 0.5
+IMU_HZ = 200
 SLOW_PERIOD_S = 1.0
 """Of a slow stream at most one sample more is lost: it waits in memory for others to fill its chunk."""
 
@@ -127,3 +128,7 @@ def test_what_a_kill_costs(counted: Site, kills: int) -> None:
             f"{stream}: of {kills} kills the worst lost {lost_s[-1]:.3f} s, the middle one {lost_s[kills // 2]:.3f} s"
         )
         assert lost_s[-1] <= MOST_LOST_S + period_s, (stream, lost_s)
+    # What was only in memory is counted too, up to the last sign of life: within so much a kill.
+    missing, counted = (streams["imu"][key] for key in ("missing", "counted"))
+    assert missing > 0
+    assert abs(counted - missing) <= kills * MOST_LOST_S * IMU_HZ, (counted, missing)

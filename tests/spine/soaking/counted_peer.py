@@ -69,6 +69,7 @@ def judged(runs: list[dict[str, list[int]]], stream: str, counts: Counter[int], 
         "stored": len(all_delivered & counts.keys()),
         "twice": sum(n - 1 for n in counts.values()),
         "altered": wrong + len(counts.keys() - all_delivered),
+        "missing": len(all_delivered - counts.keys()),
         "missing_elsewhere": elsewhere,
         "tails": tails,
     }
