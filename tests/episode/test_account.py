@@ -1,5 +1,6 @@
 """The account: what enters is held, and has one fate in one place; totals are what the places say."""
 
+import threading
 from uuid import UUID
 
 import msgspec
@@ -238,6 +239,17 @@ def test_what_becomes_of_a_sealed_episode_later_is_in_the_totals_of_its_own_run_
     account.replaced(EPISODE, ordinal, before, given_up(before, "evicted"))
     expected = {"imu": Account(captured=10, lost={"evicted": 10})} if ordinal == 7 else {}
     assert account.totals() == expected
+
+
+def test_what_enters_does_not_wait_for_a_change_to_become_durable() -> None:
+    """A disk may take seconds for that, and who reads a sensor must go on meanwhile."""
+    account = DeviceAccount(Between({}, BetweenTotals()), 0)
+    reader = threading.Thread(target=account.enter, args=("imu", 3))
+    with account.changing():
+        reader.start()
+        reader.join(10.0)
+        assert not reader.is_alive()
+    assert account.totals()["imu"].captured == 3
 
 
 def test_a_change_that_does_not_become_durable_has_not_been() -> None:

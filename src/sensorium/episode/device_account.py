@@ -128,13 +128,14 @@ class DeviceAccount:
         self._lock = threading.RLock()
         self._between = between
         self._first_ordinal = first_ordinal
+        self._entering = threading.Lock()
         self._captured: dict[str, int] = {}
         self._open: dict[UUID, Place] = {}
         self._settled: Place = {}
 
     def enter(self, stream: str, n: int) -> None:
-        """`n` samples were captured, or are known to be lost."""
-        with self._lock:
+        """`n` samples were captured, or are known to be lost. It waits for no disk: who reads a sensor calls it."""
+        with self._entering:
             self._captured[stream] = self._captured.get(stream, 0) + n
 
     def disown(self, stream: str, n: int) -> None:
@@ -220,13 +221,16 @@ class DeviceAccount:
     def totals(self) -> dict[str, Account]:
         """What became of every sample of this run, by stream; what is still held is captured alone."""
         with self._lock:
-            found: Place = {stream: Tally() for stream in self._captured}
+            with self._entering:
+                found: Place = {stream: Tally() for stream in self._captured}
             for place in (self._settled, *self._open.values()):
                 merge(found, place)
-            return {
-                stream: msgspec.structs.replace(tally.account(), captured=self._captured.get(stream, 0))
-                for stream, tally in found.items()
-            }
+            with self._entering:  # after the places: what has one has entered
+                captured = dict(self._captured)
+        return {
+            stream: msgspec.structs.replace(tally.account(), captured=captured.get(stream, 0))
+            for stream, tally in found.items()
+        }
 
     def held(self) -> dict[str, int]:
         """How many samples of each stream have no fate yet; none, once everything has ended."""
