@@ -65,6 +65,7 @@ class Collecting:
         self._run = run
         self._persist_due_s = 0.0
         self._begun_ns = 0
+        self._taken_until_ns = 0
         self._intake = Intake(sensors.drivers, sensors.reopen, spool.account, live=self._live, died=died)
         ends = streams_of({name: driver.specs for name, driver in sensors.drivers.items()}, chain.specs)
         self._pipeline = Pipeline(chain, recorder, ends, spool.account, live=self._live)
@@ -126,7 +127,8 @@ class Collecting:
                 orders.stopped(2 * STEP_S)
         else:
             self._take()
-        self._recorder.tick(boottime_ns() if self._live else None)
+        # Where the disk kept this thread waiting, what came meanwhile is not late: time is where the queue is.
+        self._recorder.tick(self._taken_until_ns if self._live else None)
         if time.monotonic() >= self._persist_due_s:
             self._recorder.persist()
             self._persist_due_s = time.monotonic() + PERSIST_S
@@ -173,7 +175,9 @@ class Collecting:
             self._take()
 
     def _take(self) -> None:
+        now_ns = boottime_ns()
         arrival = self._intake.take(STEP_S)
+        self._taken_until_ns = now_ns if arrival is None else arrival.came_ns
         if arrival is None or self._joins(arrival):
             return
         if self._snapshot is not None and arrival.block is not None:

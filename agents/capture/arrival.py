@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
@@ -15,7 +16,7 @@ Change = Literal["", "ended", "failed", "away", "back", "opened"]
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """What came from a sensor: a block, what it says, or a change. `lost` counts samples of `stream` lost before it,
-    `unheard` what it said before it and was not taken."""
+    `unheard` what it said before it and was not taken. `came_ns` is when, in CLOCK_BOOTTIME."""
 
     sensor: str
     order: int
@@ -25,6 +26,7 @@ class Arrival:
     change: Change = ""
     said: Mark | SourceNote | None = None
     unheard: int = 0
+    came_ns: int = field(default_factory=boottime_ns)
 
     @property
     def captured(self) -> int:

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,6 +84,29 @@ def test_a_silent_sensor_is_waited_for_no_longer_than_a_second(tmp_path: Path) -
     last_with_it = [seal for seal in seals(tmp_path) if seal.rows["quiet"]][-1]
     assert last_with_it.reason == "complete"
     assert agent.status()["streams"]["quiet"].stored == 20
+
+
+def test_a_disk_that_stalls_makes_nothing_late(tmp_path: Path) -> None:
+    """The ledger cannot be written for longer than an episode and its grace; sensors are read on, and time waits."""
+    document = live_device(tmp_path, imu=[(10_000, "silent")])
+    document["trigger"]["length_s"] = 1.0
+    agent = Agent(check_device(document, tmp_path))
+    running = threading.Thread(target=agent.run)
+    running.start()
+    try:
+        wait_for(lambda: agent.status()["episodes"] >= 2, "a second episode")
+        with contextlib.closing(sqlite3.connect(tmp_path / "spool" / "ledger.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            before = agent.status()["streams"]["imu"].captured
+            time.sleep(3.0)
+            other.execute("ROLLBACK")
+        wait_for(lambda: agent.status()["streams"]["imu"].captured > before + 100, "it to be read meanwhile")
+    finally:
+        agent.stop()
+        running.join()
+    account = agent.status()["streams"]["imu"]
+    assert account.lost == {}
+    assert account.captured == account.stored
 
 
 def test_a_lost_sensor_that_comes_back_is_recorded_again(tmp_path: Path) -> None:
