@@ -36,8 +36,8 @@ class Sensors:
 
     @property
     def reopen(self) -> Mapping[str, Callable[[], Driver]]:
-        """How to open a sensor again once it was lost; a recording or a world is not, it would begin anew."""
-        return self.openers if self.live else {}
+        """How to open a sensor again once it was lost; a recording is not, it would begin anew."""
+        return {} if self.clock.kind == "recording" else self.openers
 
     @property
     def specs(self) -> list[StreamSpec]:

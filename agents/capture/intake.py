@@ -17,7 +17,7 @@ from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
 from sensorium.episode.device_account import DeviceAccount
-from sensorium.errors import SensoriumError
+from sensorium.errors import SensoriumError, SensorLost
 from sensorium.threads import Thread, Told, join, reason
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Intake:
     Args:
         drivers: The open drivers by sensor. The intake closes them. One that is `Absent` is told of as `opened` when
             it is there, and is read once it was admitted.
-        reopen: How to open a sensor again after an error, whichever it is; one not in it ends with the first.
+        reopen: How to open a sensor again, live after any error, else after `SensorLost`; one not in it ends with it.
         account: Where what the drivers deliver, or say is lost, enters.
         died: Who is told of the death of a thread that reads or closes a sensor; what that one read has `ended`.
     """
@@ -261,10 +261,10 @@ class Intake:
     def _regain(self, name: str, sensor: _Sensor, why: BaseException) -> bool:
         """Close the driver and open it again, with back-off, until it is there or the intake stops.
 
-        A replay or a world that fails would fail again at the same place: it ends, and so does one that comes back as
-        another.
+        A replay or a world that fails would fail again at the same place: it ends, unless a world says that its sensor
+        was pulled. So does one that comes back as another.
         """
-        if sensor.reopen is None:
+        if sensor.reopen is None or not (self._live or isinstance(why, SensorLost)):
             return self._give_up(name, sensor, reason(why), why)
         if not isinstance(sensor.driver, Absent):
             log.warning("sensor %r is lost: %s", name, reason(why))

@@ -183,8 +183,8 @@ def test_nothing_was_worth_an_episode(house: House) -> None:
 def test_overrun_and_malformed_blocks_and_losses_at_the_end(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Noise comes faster than it can be encoded; the last that the sensor says is a loss."""
     house.ingest()
-    monkeypatch.setattr(intake, "MAX_QUEUED_BYTES", 2 << 20)
-    sensor = Script(lives=[["wrong", 300, "loss", "wrong"]], side=700, step_s=0.001)
+    monkeypatch.setattr(intake, "MAX_QUEUED_BYTES", 1 << 19)  # one frame
+    sensor = Script(lives=[["wrong", 300, "loss", "wrong"]], side=700, step_s=0.0001)
     agent = house.agent({"cam": sensor}, encodings={"cam": {"codec": "jpeg", "quality": 95}})
     found = house.delivered(agent)["cam"]
     assert found.captured == 300 + 7 + 4

@@ -19,7 +19,7 @@ from sensorium.agents.device_file import check_device
 from sensorium.agents.spool.inspect import inspect_spool
 from sensorium.corpus.verify import verify
 from sensorium.episode.codecs.contract import ItemCodec
-from sensorium.errors import ConfigError, Corrupt, PeerViolation
+from sensorium.errors import ConfigError, Corrupt, PeerViolation, SensoriumError
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from tests.episode.codecs.toys import BareConfig, PngConfig, installed
@@ -170,7 +170,8 @@ def test_an_ingest_without_it_refuses_in_one_line(site: Site, tmp_path: Path) ->
     ingest, port = site.ingest()
     with installed(bare=BareConfig, png=PngConfig):
         document = device(tmp_path, ENCODINGS, ingest={"url": f"tcp://127.0.0.1:{port}"})
-        assert Agent(check_device(document, tmp_path)).run()
+        with pytest.raises(SensoriumError, match="the ingest rejected 3 episodes"):
+            Agent(check_device(document, tmp_path)).run()
     reasons = {each["why"] for each in inspect_spool(tmp_path / "spool")["episodes"]}
     assert len(reasons) == 1
     assert "stream 'sim.cam': unknown codec 'png'" in reasons.pop()
