@@ -25,7 +25,7 @@ LOCKED_S = 5.0
 TEXT, NUMBER = "text", "number"
 
 _NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
-_TEXTS = (*_NAMES, "start_utc", "end_utc", "committed_utc", "licence", "consent", "source")
+_TEXTS = (*_NAMES, "start_utc", "end_utc", "committed_utc", "licence", "consent", "source", "form")
 _COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
 _INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
 _REALS = ("priority", "duration_s")

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -13,10 +13,13 @@ import numpy as np
 from sensorium.corpus.utc import Probes, utc_of, utc_text
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal
+from sensorium.episode.documents import Account, Open, Seal
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES = "episodes.zarr"
+ZIP = ".zip"
+LOOSE_VERSION, ZIP_VERSION = 1, 2
+"""Of a commit record: by the second the episode is one ZIP. A store in which there is one has that version too."""
 
 
 class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +36,10 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An episode that is committed. `row` holds the catalog's columns by name; `objects` has, for each file under the
-    episode's folder, its size in bytes and CRC-32 (zlib's: the CRC32C of bytes that end in their own is constant)."""
+    episode's folder, its size in bytes and CRC-32 (zlib's: the CRC32C of bytes that end in their own is constant).
+
+    Of one that is `zipped` the only object is its ZIP, by its name beside which the folder would be.
+    """
 
     format_version: int
     row: dict[str, Any]
@@ -44,6 +50,11 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def episode(self) -> uuid.UUID:
         return uuid.UUID(self.row["episode"])
+
+    @property
+    def zipped(self) -> bool:
+        """Whether the episode is one ZIP, and not a folder."""
+        return self.format_version == ZIP_VERSION
 
     @property
     def digest(self) -> bytes:
@@ -82,6 +93,7 @@ def catalog_row(
     probes: Probes,
     committed_ns: int,
     size: int,
+    form: Literal["loose", "zip"],
 ) -> dict[str, Any]:
     """The columns of the catalog; `size` is the bytes of all files, `committed_ns` is UTC."""
     start_ns, end_ns = interval_ns
@@ -117,6 +129,7 @@ def catalog_row(
         "source": manifest.provenance.source,
         "generation": manifest.provenance.generation,
         "digest": seal.digest.hex(),
+        "form": form,
     }
 
 
@@ -133,10 +146,13 @@ def decode_commit(data: bytes, path: Path) -> CommitRecord:
     """The commit record that `path` holds; `Corrupt` if it is not one of this version."""
     try:
         record = msgspec.json.decode(data, type=CommitRecord)
-        if record.format_version != FORMAT_VERSION or str(record.episode) != path.stem:
+        if record.format_version not in (LOOSE_VERSION, ZIP_VERSION) or str(record.episode) != path.stem:
             raise Corrupt(f"{path}: of version {record.format_version}, episode {record.episode}")
+        if record.zipped and list(record.objects) != [f"{path.stem}{ZIP}"]:
+            raise Corrupt(f"{path}: names {', '.join(record.objects)} for a ZIP")
     except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
-        raise Corrupt(f"{path}: not a commit record of version {FORMAT_VERSION}: {error}") from error
+        versions = f"{LOOSE_VERSION} or {ZIP_VERSION}"
+        raise Corrupt(f"{path}: not a commit record of version {versions}: {error}") from error
     return record
 
 
@@ -146,8 +162,18 @@ def record_paths(store: Path) -> Iterator[Path]:
         yield from sorted(month.glob("*.json"))
 
 
-def check_store_version(store: Path) -> None:
-    """Raise `StoreError` unless `store` is one, and of this version."""
+def folder_path(store: Path, episode: uuid.UUID) -> Path:
+    """Where an episode that is a folder is."""
+    return store / EPISODES / month_of(episode) / str(episode)
+
+
+def zip_path(store: Path, episode: uuid.UUID) -> Path:
+    """Where an episode that is a ZIP is."""
+    return store / EPISODES / month_of(episode) / f"{episode}{ZIP}"
+
+
+def check_store_version(store: Path) -> int:
+    """The version of `store`; `StoreError` unless it is one, and of a version that is read here."""
     root = store / EPISODES / "zarr.json"
     try:
         version = json.loads(root.read_bytes())["attributes"]["sensorium"]["format_version"]
@@ -157,5 +183,9 @@ def check_store_version(store: Path) -> None:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{root}: not the root of a store: {error!r}") from error
-    if version != FORMAT_VERSION:
-        raise StoreError(f"{store}: store of version {version}, this release reads {FORMAT_VERSION}; use one that fits")
+    if version not in (LOOSE_VERSION, ZIP_VERSION):
+        raise StoreError(
+            f"{store}: store of version {version}, this release reads {LOOSE_VERSION} and {ZIP_VERSION};"
+            " use one that fits"
+        )
+    return int(version)

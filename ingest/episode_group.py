@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from sensorium.corpus.commits import CommitRecord, StreamSummary, catalog_row, media_type
+from sensorium.corpus.commits import LOOSE_VERSION, CommitRecord, StreamSummary, catalog_row, media_type
 from sensorium.corpus.utc import Probes
-from sensorium.episode.documents import FORMAT_VERSION, Open, Seal
+from sensorium.episode.documents import Open, Seal
 from sensorium.episode.layout import chunk_key, data_array, group, small_array, small_chunks
 from sensorium.errors import Corrupt
 from sensorium.ingest.assembly import Assembly, StreamIn, stamps_of
@@ -66,8 +66,8 @@ def commit_record(
         )
     size = sum(size for size, _ in objects.values())
     return CommitRecord(
-        format_version=FORMAT_VERSION,
-        row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size),
+        format_version=LOOSE_VERSION,
+        row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size, "loose"),
         streams=summaries,
         account=seal.account,
         objects=objects,
@@ -105,7 +105,7 @@ def _attributes(
     assembly: Assembly, manifest: Open, seal: Seal, identity: str, interval_ns: tuple[int, int]
 ) -> dict[str, Any]:
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": LOOSE_VERSION,
         "episode": str(assembly.episode),
         "device": manifest.device,
         "identity": identity,

@@ -13,9 +13,8 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.corpus.catalog import CATALOG
-from sensorium.corpus.commits import EPISODES, check_store_version
+from sensorium.corpus.commits import EPISODES, LOOSE_VERSION, check_store_version
 from sensorium.episode import durable
-from sensorium.episode.documents import FORMAT_VERSION
 from sensorium.episode.layout import group
 from sensorium.errors import SensoriumError, StoreError
 
@@ -130,7 +129,7 @@ class StoreFolder:
             durable.make_folder(folder, dir_fd=self.fd)
         self._check_file_system()
         if not known:
-            about = group({"sensorium": {"format_version": FORMAT_VERSION}})
+            about = group({"sensorium": {"format_version": LOOSE_VERSION}})
             durable.publish(root, msgspec.json.encode(about), STAGING, dir_fd=self.fd)
 
     def _check_file_system(self) -> None:

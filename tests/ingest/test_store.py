@@ -160,9 +160,9 @@ def test_second_writer_other_version_and_other_folders(made: Any, tmp_path: Path
     with Store.open(path), pytest.raises(StoreError, match="another ingest writes this store"):
         Store.open(path)
     root = path / "episodes.zarr" / "zarr.json"
-    root.write_text(root.read_text().replace('"format_version":1', '"format_version":2'))
+    root.write_text(root.read_text().replace('"format_version":1', '"format_version":3'))
     for opening in (Store.open, sensorium.open, rebuild_catalog, lambda where: list(verify(where))):
-        with pytest.raises(StoreError, match="version 2, this release reads 1"):
+        with pytest.raises(StoreError, match="version 3, this release reads 1 and 2"):
             opening(path)
     other = tmp_path / "photos"
     other.mkdir()
