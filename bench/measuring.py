@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ _INGEST = "from sensorium.cli.main import main; main()"
 
 @dataclass(frozen=True)
 class Options:
-    """`quick`: as little as shows that it works. `runs`: repetitions. `folder`: scratch, on the disk to measure."""
+    """`quick`: as little as shows that it works. `runs`: repetitions. `folder`: scratch, on the disk to measure.
+    `against`: a checkout of what ours is compared with, where a benchmark takes one."""
 
     quick: bool
     runs: int
     folder: Path
+    against: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,21 @@ def compared(
     )
 
 
-def main(about: str, measure: Callable[[Options], Comparison], runs: int) -> None:
-    """The command line of one benchmark: `--json` for one object, `--quick` for a smoke run."""
+def main(about: str, measure: Callable[[Options], Comparison], runs: int, against: str = "") -> None:
+    """The command line of one benchmark: `--json` for one object, `--quick` for a smoke run; what `--against DIR` is,
+    for one that has it."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="a smoke run: the figures mean nothing")
     parser.add_argument("--runs", type=int, default=runs, help="repetitions (default %(default)s)")
     parser.add_argument("--folder", type=Path, help="where to work, on the disk to measure (default: TMPDIR)")
+    if against:
+        parser.add_argument("--against", type=Path, metavar="DIR", help=against)
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="sensorium-bench-", dir=arguments.folder))
     load = os.getloadavg()[0]  # of others, who share the cores and the disk
     try:
-        found = measure(Options(arguments.quick, arguments.runs, folder))
+        found = measure(Options(arguments.quick, arguments.runs, folder, arguments.against if against else None))
     finally:
         shutil.rmtree(folder)
     found = replace(found, detail={"load_average_before": round(load, 2), **found.detail})
@@ -129,30 +134,40 @@ class Watched:
 
 @dataclass(frozen=True)
 class Server:
-    """An ingest in a process of its own, with what a device needs to reach it."""
+    """An ingest in a process of its own, with what devices need to reach it; `device_pair` and `device_key` are those
+    of the first one."""
 
     pid: int
     url: str
     server_key: str
-    device_pair: Pair
+    pairs: Mapping[str, Pair]
     device_key: Path
+
+    @property
+    def device_pair(self) -> Pair:
+        return next(iter(self.pairs.values()))
 
 
 @contextlib.contextmanager
-def ingest_process(folder: Path, store: Path) -> Iterator[Server]:
-    """`sensorium ingest` with CURVE on loopback, one device enrolled; ended with SIGTERM."""
-    public, secret = keys.new(DEVICE, folder / "device")
+def ingest_process(
+    folder: Path, store: Path, devices: Sequence[str] = (DEVICE,), environ: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """`sensorium ingest` with CURVE on loopback, the devices enrolled; ended with SIGTERM. `environ`: another's."""
     keys.new(keys.INGEST, folder / "keys")
-    keys.allow(folder / "keys", public)
+    secrets = {}
+    for device in devices:
+        public, secrets[device] = keys.new(device, folder / "devices")
+        keys.allow(folder / "keys", public)
     listen = ("--listen", "tcp://127.0.0.1:0", "--keys", str(folder / "keys"))
     command = [sys.executable, "-c", _INGEST, "ingest", "--store", str(store), *listen]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""
             if not line.startswith("ready "):
                 raise RuntimeError(f"the ingest did not start: {line!r}")
             server_key = keys.server_key(folder / "keys" / f"{keys.INGEST}.key")
-            yield Server(process.pid, line.split()[1], server_key, keys.pair(secret), secret)
+            pairs = {device: keys.pair(secret) for device, secret in secrets.items()}
+            yield Server(process.pid, line.split()[1], server_key, pairs, secrets[devices[0]])
         finally:
             process.terminate()
             process.wait(30)
