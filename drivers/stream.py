@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.described import Described
 from sensorium.drivers.media import Media, Shrink, decoded
 from sensorium.errors import ConfigError
 
@@ -95,7 +96,8 @@ class Block:
     encoded items of them; `data` and `pixels` are the samples either way. `sensor_ns` is the sensor's own counter,
     int64 [n], where the spec says so. `lost_before` samples are missing just before the first; a block with no samples
     reports a loss alone, and may say with `lost_at_ns` which stamp they would have had: it belongs to the episode that
-    holds it. `scores`, float64 [n] by name, are what filters have said of each.
+    holds it. `scores`, float64 [n] by name, are what filters have said of each, NaN where they could not; `described`
+    are the descriptors of some.
     """
 
     stream: str
@@ -105,6 +107,7 @@ class Block:
     sensor_ns: Stamps | None = None
     scores: Mapping[str, Scores] = field(default_factory=dict)
     lost_at_ns: int | None = None
+    described: Described | None = None
 
     def __len__(self) -> int:
         return len(self.captured_ns)
@@ -158,6 +161,7 @@ class Block:
             None if self.sensor_ns is None else self.sensor_ns[rows],
             {name: values[rows] for name, values in self.scores.items()},
             self.lost_at_ns if lost_before else None,
+            None if self.described is None else self.described.take(rows, len(self)),
         )
 
     @property
@@ -187,6 +191,13 @@ class Block:
             )
         if self.sensor_ns is not None and (self.sensor_ns.shape != (n,) or self.sensor_ns.dtype != np.int64):
             raise ValueError(f"block of {spec.name!r}: sensor_ns is not int64 [{n}]")
+        for name, values in self.scores.items():
+            if values.shape != (n,) or values.dtype != np.float64:
+                raise ValueError(
+                    f"block of {spec.name!r}: score {name!r} is {values.dtype} {values.shape}, not float64 [{n}]"
+                )
+        if self.described is not None:
+            self.described.check(n)
 
     def _check_items(self, media: Media, spec: StreamSpec) -> None:
         got = (self.stream, self.captured_ns.dtype.name, self.captured_ns.shape)
