@@ -52,6 +52,15 @@ class ImuModel:
         return np.clip(ideal + bias + noise, -self._full_scale, self._full_scale), bias
 
 
+def with_noise(frame: npt.NDArray[np.uint8], sigma: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """The frame with independent noise of `sigma` gray levels in each value; the same array where that is 0."""
+    if not sigma:
+        return frame
+    noise = rng.standard_normal(frame.shape, np.float32) * np.float32(sigma)
+    noisy: npt.NDArray[np.uint8] = np.rint(np.clip(frame + noise, 0, 255)).astype(np.uint8)
+    return noisy
+
+
 class Outlet:
     """The way of one stream's samples out of the world: stamped, some of them dropped.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from sensorium.drivers.batching import BLOCK_NS
 from sensorium.drivers.clock import Clock
@@ -17,11 +17,21 @@ from sensorium.drivers.identity import Identity
 from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import SensorLost
-from sensorium.sim.worlds.imperfections import ImuErrors, ImuModel, NonNegative, Outlet, Positive, Probability
-from sensorium.sim.worlds.scene import BODY_FROM_CAMERA, PlanarScene
+from sensorium.sim.worlds.imperfections import (
+    ImuErrors,
+    ImuModel,
+    NonNegative,
+    Outlet,
+    Positive,
+    Probability,
+    with_noise,
+)
+from sensorium.sim.worlds.scene import BODY_FROM_CAMERA, SIDE_M, PlanarScene
 from sensorium.sim.worlds.trajectory import Trajectory
+from sensorium.sim.worlds.walk import Walk, WalkTrajectory, side_m
 
 SECOND_NS = 1_000_000_000
+_MOST_M = 80
 RateHz = Annotated[float, Field(gt=0, le=100_000)]
 Side = Annotated[int, Field(ge=8, le=8192)]
 
@@ -58,6 +68,7 @@ class SimPlanarConfig(DriverConfig):
     Streams: `name.cam` uint8 [h, w], or [h, w, 3] BGR with `color`; `name.imu` float64 [6] gx gy gz ax ay az in body
     axes, gravity included; with `truth` also `name.truth` float64 [19] at the moments of the IMU: position,
     quaternion (w x y z, body to world), velocity in the world, angular velocity in the body, the IMU's biases.
+    Without `walk` it hovers over one spot. `pixel_noise`, gray levels, one sigma, is in every pixel on its own.
     `camera_offset_s` is how late the camera's stamps are. Stamps of `truth` are true. The same seed gives the same
     bytes at any pace. A world that was pulled goes on when the same configuration object is opened again, at the time
     that it is then; as with any sensor, what it missed in between is for the caller to count.
@@ -74,6 +85,8 @@ class SimPlanarConfig(DriverConfig):
     start_ns: int = 0
     pace: Pace = 1.0
     truth: bool = False
+    walk: Walk | None = None
+    pixel_noise: NonNegative = 0.0
     imu_errors: ImuErrors = ImuErrors()
     jitter_s: NonNegative = 0.0
     camera_offset_s: float = Field(default=0.0, allow_inf_nan=False)
@@ -83,6 +96,15 @@ class SimPlanarConfig(DriverConfig):
     disconnects: tuple[Unplugging, ...] = ()
 
     _pulled: "tuple[_World, Pacer] | None" = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _in_view(self) -> "SimPlanarConfig":
+        if self.walk is not None and (side := side_m(self.walk, self.size, self.fov_deg)) > _MOST_M:
+            raise ValueError(
+                f"walk: such a camera sees a plane {side:.0f} m wide, expected at most {_MOST_M}; less fov_deg,"
+                " a flatter size, or a smaller area_m"
+            )
+        return self
 
     def open(self, name: str, base: Path) -> Paced:  # noqa: ARG002 (a world needs no folder)
         """Draw the texture, or go on with the world that was pulled; frames are rendered as they are due.
@@ -113,8 +135,10 @@ class _World:
     def __init__(self, config: SimPlanarConfig, name: str) -> None:
         self._config = config
         self._name = name
-        self._trajectory = Trajectory(config.seed)
-        self._scene = PlanarScene(config.seed, *config.size, config.fov_deg, config.color)
+        walk, seed = config.walk, config.seed
+        self._trajectory = Trajectory(seed) if walk is None else WalkTrajectory(walk, seed)
+        wide_m = SIDE_M if walk is None else side_m(walk, config.size, config.fov_deg)
+        self._scene = PlanarScene(seed, *config.size, config.fov_deg, config.color, wide_m)
         self._camera, self._imu, self._truth = _specs(config, name, self._scene)
         self.specs = (self._camera, self._imu, self._truth) if config.truth else (self._camera, self._imu)
         self.back_ns = config.start_ns
@@ -147,12 +171,14 @@ class _World:
         offset_ns = round(config.camera_offset_s * SECOND_NS)
         outlet = self._outlet(self._camera, 2, offset_ns, config.jitter_s, config.camera_drop)
         changes = [(change.at_s, change.camera_hz) for change in config.rate_changes]
+        noise = np.random.default_rng([config.seed, 7])
         for since_ns, _ in self._ticks(config.camera_hz, changes, span_ns=1):
             if self._here(since_ns).all():
                 stamps, kept = outlet.admit(since_ns)
                 motion = self._trajectory.at(since_ns[kept] / SECOND_NS)
                 poses = zip(motion.position, motion.rotation, strict=True)
-                frames = [self._scene.render(position, rotation)[None] for position, rotation in poses]
+                seen = [self._scene.render(position, rotation) for position, rotation in poses]
+                frames = [with_noise(frame, config.pixel_noise, noise)[None] for frame in seen]
                 yield from outlet.blocks(stamps, kept, frames[0] if frames else np.empty(0))
         yield from outlet.end(self._end_ns or 0)
 

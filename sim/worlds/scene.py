@@ -1,5 +1,7 @@
 """A textured plane seen through a pinhole camera: each frame is one homography of one seeded texture, exactly."""
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -9,20 +11,23 @@ from sensorium.sim.worlds.trajectory import Floats
 BODY_FROM_CAMERA = np.diag([1.0, -1.0, -1.0])
 """Rotation from camera to body axes: the camera sits at the body's origin and looks down (its z is the body's -z)."""
 
-_SIDE_M = 10.0
-_SIDE_PX = 1024
+SIDE_M = 10.0
+_PX_PER_M = 102.4
 
 
 class PlanarScene:
-    """The plane z = 0 under a camera of `width` x `height` px and `fov_deg` across; gray [h, w] or BGR [h, w, 3]."""
+    """The plane z = 0 under a camera of `width` x `height` px and `fov_deg` across; gray [h, w] or BGR [h, w, 3].
 
-    def __init__(self, seed: int, width: int, height: int, fov_deg: float, color: bool) -> None:
+    Its texture is `side_m` wide around the origin, and mirrored beyond.
+    """
+
+    def __init__(self, seed: int, width: int, height: int, fov_deg: float, color: bool, side_m: float = SIDE_M) -> None:
         focal = width / 2 / np.tan(np.radians(fov_deg) / 2)
         self.size = (width, height)
         self.intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-        self.texture = _texture(np.random.default_rng([seed, 1]), color)
-        metre = _SIDE_M / _SIDE_PX
-        centre = (_SIDE_PX - 1) / 2
+        self.texture = _texture(np.random.default_rng([seed, 1]), color, side_m / SIDE_M)
+        metre = 1 / _PX_PER_M
+        centre = (len(self.texture) - 1) / 2
         self._plane_from_texture = np.array([[metre, 0, -metre * centre], [0, metre, -metre * centre], [0, 0, 1]])
 
     def homography(self, position: Floats, rotation: Floats) -> Floats:
@@ -41,18 +46,21 @@ class PlanarScene:
         return frame
 
 
-def _texture(rng: np.random.Generator, color: bool) -> npt.NDArray[np.uint8]:
-    """Noise of several scales under discs and rectangles: something to track at every distance."""
+def _texture(rng: np.random.Generator, color: bool, times: float) -> npt.NDArray[np.uint8]:
+    """Noise of several scales under discs and rectangles: something to track at every distance.
+
+    It is `times` as wide as 10 m, with as much in each square metre.
+    """
     channels = 3 if color else 1
-    texture = np.zeros((_SIDE_PX, _SIDE_PX, channels), np.float32)
+    side = math.ceil(SIDE_M * _PX_PER_M * times)
+    texture = np.zeros((side, side, channels), np.float32)
     for octave in range(3, 9):
-        coarse = rng.standard_normal((2**octave, 2**octave, channels)).astype(np.float32)
-        texture += 18.0 * cv2.resize(coarse, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_LINEAR).reshape(
-            texture.shape
-        )
+        nodes = math.ceil(2**octave * times)
+        coarse = rng.standard_normal((nodes, nodes, channels)).astype(np.float32)
+        texture += 18.0 * cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR).reshape(texture.shape)
     image = np.clip(texture + 128.0, 0, 255).astype(np.uint8)
-    for _ in range(400):
-        x, y, a, b = (int(value) for value in rng.integers((0, 0, 4, 4), (_SIDE_PX, _SIDE_PX, 24, 24)))
+    for _ in range(round(400 * times * times)):
+        x, y, a, b = (int(value) for value in rng.integers((0, 0, 4, 4), (side, side, 24, 24)))
         shade = [int(value) for value in rng.integers(0, 256, channels)]
         if rng.random() < 0.5:
             cv2.circle(image, (x, y), a, shade, -1)

@@ -46,16 +46,21 @@ class Trajectory:
         value = (self._amplitude * np.sin(angle)).sum(-1) + self._mean
         first = (self._amplitude * self._angular_hz * np.cos(angle)).sum(-1)
         second = (-self._amplitude * self._angular_hz**2 * np.sin(angle)).sum(-1)
-        rotation, quaternion = _attitude(value[:, 3:])
-        upwards = second[:, :3] + np.array([0.0, 0.0, GRAVITY])
-        return BodyMotion(
-            position=value[:, :3],
-            velocity=first[:, :3],
-            rotation=rotation,
-            quaternion=quaternion,
-            angular_velocity=_body_rates(value[:, 3:], first[:, 3:]),
-            specific_force=np.einsum("nij,ni->nj", rotation, upwards),
-        )
+        return body_motion(value, first, second)
+
+
+def body_motion(value: Floats, first: Floats, second: Floats) -> BodyMotion:
+    """The state where x, y, z, roll, pitch, yaw are `value` [n, 6], with these first and second derivatives."""
+    rotation, quaternion = _attitude(value[:, 3:])
+    upwards = second[:, :3] + np.array([0.0, 0.0, GRAVITY])
+    return BodyMotion(
+        position=value[:, :3],
+        velocity=first[:, :3],
+        rotation=rotation,
+        quaternion=quaternion,
+        angular_velocity=_body_rates(value[:, 3:], first[:, 3:]),
+        specific_force=np.einsum("nij,ni->nj", rotation, upwards),
+    )
 
 
 def _attitude(euler: Floats) -> tuple[Floats, Floats]:
