@@ -82,6 +82,9 @@ between_totals = sa.Table(
 )
 
 
+_ENTRY_OF = "SELECT state, episode, reason FROM ledger WHERE device = ? AND spool_id = ? AND ordinal = ?"
+
+
 class LedgerEntry(NamedTuple):
     """What became of one ordinal of a spool: committed as `episode`, or discarded on the device for `reason`."""
 
@@ -208,29 +211,28 @@ class Catalog:
 
     def add(self, records: Iterable[CommitRecord]) -> None:
         """Enter commits, in place of what is here of the same episodes; a discard of the same ordinal gives way."""
+        rows, names, entries = [], [], []
+        for record in records:
+            row = record.row
+            document = msgspec.json.encode({"streams": record.streams, "account": record.account})
+            rows.append({name: row.get(name) for name in COLUMNS} | {"document": document})
+            names += [{"episode": row["episode"], "name": name} for name in record.streams]
+            entries.append(_entry(row["device"], row["spool_id"], row["ordinal"], "committed", row["episode"], ""))
+        if not rows:
+            return
+        statement = insert(ledger)
+        won = {"state": "committed", "episode": statement.excluded.episode, "reason": ""}
+        winning = statement.on_conflict_do_update(index_elements=list(ledger.primary_key), set_=won)
         with self._writing, self._transaction() as connection:
-            for record in records:
-                row = record.row
-                document = msgspec.json.encode({"streams": record.streams, "account": record.account})
-                columns = {name: row.get(name) for name in COLUMNS} | {"document": document}
-                connection.execute(insert(episodes).prefix_with("OR REPLACE"), columns)
-                if record.streams:
-                    names = [{"episode": row["episode"], "name": name} for name in record.streams]
-                    connection.execute(insert(streams).on_conflict_do_nothing(), names)
-                statement = insert(ledger)
-                won = {"state": "committed", "episode": statement.excluded.episode, "reason": ""}
-                connection.execute(
-                    statement.on_conflict_do_update(index_elements=list(ledger.primary_key), set_=won),
-                    _entry(row["device"], row["spool_id"], row["ordinal"], "committed", row["episode"], ""),
-                )
+            connection.execute(insert(episodes).prefix_with("OR REPLACE"), rows)
+            connection.execute(winning, entries)
+            if names:
+                connection.execute(insert(streams).on_conflict_do_nothing(), names)
 
     def discard(self, device: str, spool_id: str, discards: Iterable[Discards]) -> None:
         """Enter what a device says it discarded; a commit of the same ordinal stays."""
-        rows = [
-            _entry(device, spool_id, ordinal, "discarded", None, each.reason)
-            for each in discards
-            for ordinal in each.ordinals
-        ]
+        given = [(ordinal, each.reason) for each in discards for ordinal in each.ordinals]
+        rows = [_entry(device, spool_id, ordinal, "discarded", None, reason) for ordinal, reason in given]
         if rows:
             with self._writing, self._transaction() as connection:
                 connection.execute(insert(ledger).on_conflict_do_nothing(), rows)
@@ -267,10 +269,13 @@ class Catalog:
 
     def ordinal(self, device: str, spool_id: str, ordinal: int) -> LedgerEntry | None:
         """The ledger's entry, or None while the ordinal is pending or unknown."""
-        key = (ledger.c.device == device) & (ledger.c.spool_id == spool_id) & (ledger.c.ordinal == ordinal)
+        return self.ordinals([(device, spool_id, ordinal)])[0]
+
+    def ordinals(self, keys: Iterable[tuple[str, str, int]]) -> list[LedgerEntry | None]:
+        """The ledger's entries of these (device, spool_id, ordinal)."""
         with self._transaction() as connection:
-            row = connection.execute(sa.select(ledger.c.state, ledger.c.episode, ledger.c.reason).where(key)).first()
-        return None if row is None else LedgerEntry(row[0], uuid.UUID(row[1]) if row[1] else None, row[2])
+            rows = [connection.exec_driver_sql(_ENTRY_OF, key).first() for key in keys]
+        return [None if row is None else _ledger_entry(*row) for row in rows]
 
     def ids(self) -> set[str]:
         """Every episode's id."""
@@ -387,3 +392,7 @@ def _entry(
         "episode": episode,
         "reason": reason,
     }
+
+
+def _ledger_entry(state: Literal["committed", "discarded"], episode: str | None, reason: str) -> LedgerEntry:
+    return LedgerEntry(state, uuid.UUID(episode) if episode else None, reason)

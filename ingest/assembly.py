@@ -16,6 +16,7 @@ from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import Chunk, Items, Note, Open, Seal, StreamEntry
 from sensorium.episode.parser import EpisodeParser, Header, RecordBegun, RecordEnded
 from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
+from sensorium.ingest.held_room import HeldPlace
 from sensorium.ingest.record_order import RecordOrder
 from sensorium.ingest.shards import PayloadSink, ShardFile, payload_sink
 from sensorium.ingest.staged_folder import StagedFolder
@@ -67,7 +68,8 @@ class Assembly:
     the store quarantine it.
 
     `folder` is under the open folder `dir_fd`. `again`: it is what an earlier run left, to be gone through once more
-    with `kept` and `append`, and then to be settled.
+    with `kept` and `append`, and then to be settled. As long as there is room for it at its
+    `place` it is held in memory, and is no folder.
     """
 
     def __init__(
@@ -79,8 +81,11 @@ class Assembly:
         recoveries: int = 0,
         dir_fd: int | None = None,
         again: bool = False,
+        place: HeldPlace | None = None,
     ) -> None:
         self.staged = StagedFolder(folder, recoveries, dir_fd, again)
+        if place is None and not again:
+            self.staged.make()
         self.episode = episode
         self.streams: list[StreamIn] = []
         self.notes: list[msgspec.Raw] = []
@@ -94,6 +99,7 @@ class Assembly:
         self._verdict: PeerViolation | None = None
         self._all_held = all_held
         self._held_checked = 0
+        self._place = place
 
     @property
     def folder(self) -> Path:
@@ -116,6 +122,11 @@ class Assembly:
         return self._order.seal
 
     @property
+    def last_ns(self) -> int | None:
+        """The latest stamp of all streams."""
+        return max((stream.last_ns for stream in self.streams if stream.last_ns is not None), default=None)
+
+    @property
     def digest(self) -> bytes:
         """BLAKE3 of the bytes before SEAL, so far."""
         return self._hasher.digest()
@@ -136,16 +147,41 @@ class Assembly:
         if self.failed is not None:
             raise StoreError(f"episode {self.episode}: failed before ({self.failed}); begin it again")
         try:
+            if self._place is not None and not self._place.take(len(data)):
+                self.put_down()
             self._take(memoryview(data))
             self._check_held()
-            if self.staged.heads.begun or (self.accepted >= KEEP_BYTES and self.seal is None):
-                self.staged.heads.write()
+            if self._place is None:
+                self._keep_heads()
         except SensoriumError as error:
             self.failed = str(error)
             raise
         except OSError as error:
             self.failed = str(error)
             raise StoreError(f"{self.folder}: cannot write: {error}; make room, then it is sent again") from error
+
+    def put_down(self) -> None:
+        """Bring to disk what is held in memory, to go on there; not beside `append`."""
+        if self._place is None:
+            return
+        try:
+            self.staged.make()
+            for stream in self.streams:
+                stream.sink.shards.put_down(self.staged.fd)
+            self._keep_heads()
+        except OSError as error:
+            self.failed = str(error)
+            raise StoreError(f"{self.folder}: cannot write: {error}; make room, then it is sent again") from error
+        self._leave_place()
+
+    def _keep_heads(self) -> None:
+        if self.staged.heads.begun or (self.accepted >= KEEP_BYTES and self.seal is None):
+            self.staged.heads.write()
+
+    def _leave_place(self) -> None:
+        if self._place is not None:
+            self._place.leave()
+            self._place = None
 
     def sync(self, names: bool = False) -> None:
         """Make what was appended durable, with `names` so that it is found again; safe beside `append`."""
@@ -178,7 +214,8 @@ class Assembly:
         self.staged.again = False
 
     def close(self) -> None:
-        """Close every file; what is in staging is left there."""
+        """Close every file, and let go of what is held in memory; what is in staging is left there."""
+        self._leave_place()
         for stream in self.streams:
             stream.sink.shards.close()
         self.staged.close()
@@ -242,7 +279,8 @@ class Assembly:
             self._order.keep(ended.number, header)
         if isinstance(header, Open):
             codecs = [stream.codec for stream in self._order.streams]
-            self.streams = [StreamIn(codec, payload_sink(codec, self.staged.fd, self.staged.again)) for codec in codecs]
+            dir_fd = self.staged.fd if self.staged.made else None
+            self.streams = [StreamIn(codec, payload_sink(codec, dir_fd, self.staged.again)) for codec in codecs]
 
     def _end_payload(self, number: int, stream: StreamIn) -> None:
         try:

@@ -4,24 +4,42 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
-from uuid import UUID
+from typing import NamedTuple
 
 import msgspec
 
-from sensorium.corpus.commits import CommitRecord, decode_commit, interval_of, month_of, record_path
+from sensorium.corpus.commits import (
+    LOOSE_VERSION,
+    CommitRecord,
+    decode_commit,
+    folder_path,
+    interval_of,
+    month_of,
+    record_path,
+)
 from sensorium.corpus.utc import Probes
 from sensorium.episode import durable
 from sensorium.episode.documents import Open, Seal
 from sensorium.episode.layout import group
 from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
-from sensorium.ingest.episode_group import commit_record, group_files
+from sensorium.ingest.episode_group import commit_record, group_files, objects_of
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
 from sensorium.threads import Pool
 
 SYNC_THREADS = 8
 _STORE = Path()
 """Paths here are those under the store's folder."""
+
+
+class Ready(NamedTuple):
+    """An episode that is whole, with what is said of it beside its file: who sent it, and the time probes."""
+
+    assembly: Assembly
+    manifest: Open
+    seal: Seal
+    identity: str
+    probes: Probes
 
 
 class Committer:
@@ -32,7 +50,7 @@ class Committer:
 
     def __init__(self, store: StoreFolder, step: Callable[[str], None]) -> None:
         self._store = store
-        self._step = step
+        self.step = step
         self._orphans = itertools.count()
         self._syncing = Pool("fsync", "puts episodes on disk", SYNC_THREADS)
 
@@ -40,52 +58,54 @@ class Committer:
         """Finish what was begun; False if that hangs."""
         return self._syncing.close()
 
-    def put(self, assembly: Assembly, manifest: Open, seal: Seal, identity: str, probes: Probes) -> CommitRecord:
+    def put(self, ready: Ready) -> CommitRecord:
         """Write, sync, rename, and publish the record; may be called again after it failed, unless the assembly did.
 
         The store's name, and that of every file, lead to what was written when the record is published; `check` says
         whether they still do.
         """
-        last_ns = max((stream.last_ns for stream in assembly.streams if stream.last_ns is not None), default=None)
-        interval_ns = interval_of(manifest, seal, last_ns)
+        assembly, manifest, seal, identity, probes = ready
+        assembly.put_down()
+        interval_ns = interval_of(manifest, seal, assembly.last_ns)
         for stream in assembly.streams:
             stream.sink.finish()
-        files = group_files(assembly, identity, interval_ns, probes)
-        self._step("finished")
+        files = group_files(assembly, identity, interval_ns, probes, LOOSE_VERSION)
+        self.step("finished")
         month = month_of(assembly.episode)
-        folder = folder_of(assembly.episode)
+        folder = folder_path(_STORE, assembly.episode)
         if not assembly.staged.moved:
             self._check_staged(assembly)
             self._write(assembly, files)
-            self._step("synced")
+            self.step("synced")
             self.make_month(month)
             self._move(assembly, folder)
-            self._step("renamed")
+            self.step("renamed")
         durable.sync_folder(folder.parent, dir_fd=self._store.fd)
-        self._step("folder")
+        self.step("folder")
         self.check(assembly)
-        record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, files)
+        objects = objects_of(assembly, files)
+        record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, objects)
         path = record_path(_STORE, assembly.episode)
-        self._step("writing record")
+        self.step("writing record")
         data = msgspec.json.encode(record)
         published = durable.publish(path, data, STAGING, dir_fd=self._store.fd)
         if published is None:
             record = self.record(path)
         else:
             assembly.published = durable.Seen(published, len(data), False)
-        self._step("record")
+        self.step("record")
         return record
 
     def check(self, assembly: Assembly) -> None:
         """Raise `StoreError` unless all that was written of an episode is in the store, by its name there."""
-        folder = folder_of(assembly.episode)
+        folder = folder_path(_STORE, assembly.episode)
         missing = self._store.unlike(folder, assembly.written)
-        if missing is not None:
-            assembly.failed = f"{missing} is not what was written there"
-            where = self._store.path / folder / missing
+        if missing:
+            assembly.failed = f"{missing[0]} is not what was written there"
+            where = self._store.path / folder / missing[0]
             raise StoreError(f"{where}: not the file that was written there; it is sent again")
         path, published = record_path(_STORE, assembly.episode), assembly.published
-        if published is not None and self._store.unlike(path.parent, {path.name: published}) is not None:
+        if published is not None and self._store.unlike(path.parent, {path.name: published}):
             assembly.published = None
             raise StoreError(f"{self._store.path / path}: not the record that was published there; it is tried again")
 
@@ -102,9 +122,9 @@ class Committer:
         if durable.look(about, dir_fd=fd) is None:
             durable.publish(about, msgspec.json.encode(group({})), STAGING, dir_fd=fd)
 
-    def set_orphan_aside(self, folder: Path) -> None:
-        """Move away the folder of an episode that was not committed."""
-        durable.rename(folder, STAGING / f"orphan-{folder.name}-{next(self._orphans)}", dir_fd=self._store.fd)
+    def set_orphan_aside(self, path: Path) -> None:
+        """Move away the folder, or the ZIP, of an episode that was not committed."""
+        durable.rename(path, STAGING / f"orphan-{path.name}-{next(self._orphans)}", dir_fd=self._store.fd)
 
     def _check_staged(self, assembly: Assembly) -> None:
         if not assembly.staged.is_there:
@@ -131,7 +151,7 @@ class Committer:
         }
         wait(shards)
         wait(small.values())
-        self._step("files")
+        self.step("files")
         for synced in shards:
             # The kernel may have dropped the pages, and would report success next time: this copy is not to be trusted.
             if (error := synced.exception()) is not None:
@@ -139,14 +159,11 @@ class Committer:
         for done in shards:
             done.result()
         written = {path: durable.Seen(done.result(), len(files[path]), False) for path, done in small.items()}
-        shard_files = {str(file.path): durable.Seen(file.id, file.size, False) for file in assembly.files}
+        shard_files = {
+            str(file.path): durable.Seen(file.id, file.size, False) for file in assembly.files if file.id is not None
+        }
         assembly.written = written | shard_files
         synced_folders = [self._syncing.submit(durable.sync_folder, folder, dir_fd=fd) for folder in folders]
         wait(synced_folders)
         for synced_folder in synced_folders:
             synced_folder.result()
-
-
-def folder_of(episode: UUID) -> Path:
-    """Where a committed episode is, under the store's folder."""
-    return EPISODES_FOLDER / month_of(episode) / str(episode)

@@ -2,12 +2,19 @@
 
 import time
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
-from sensorium.corpus.commits import LOOSE_VERSION, CommitRecord, StreamSummary, catalog_row, media_type
+from sensorium.corpus.commits import (
+    LOOSE_VERSION,
+    ZIP_VERSION,
+    CommitRecord,
+    StreamSummary,
+    catalog_row,
+    media_type,
+)
 from sensorium.corpus.utc import Probes
 from sensorium.episode.documents import Open, Seal
 from sensorium.episode.layout import chunk_key, data_array, group, small_array, small_chunks
@@ -17,8 +24,8 @@ from sensorium.ingest.assembly import Assembly, StreamIn, stamps_of
 Files = dict[str, bytes]
 
 
-def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int], probes: Probes) -> Files:
-    """The small files of an episode by path under its folder, once its shards are finished.
+def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int], probes: Probes, version: int) -> Files:
+    """The small files of an episode by path under its folder, once its shards are finished; `version` is its form's.
 
     Raises:
         Corrupt: the episode has not come to its SEAL.
@@ -33,9 +40,18 @@ def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int],
     _small(files, members, "clock", probes, ("probe", "value"))
     for path, document in members.items():
         files[f"{path}/zarr.json"] = msgspec.json.encode(document)
-    attributes = _attributes(assembly, manifest, seal, identity, interval_ns)
+    attributes = {"format_version": version, **_attributes(assembly, manifest, seal, identity, interval_ns)}
     files["zarr.json"] = msgspec.json.encode(group({"sensorium": attributes}, members))
     return files
+
+
+Objects = dict[str, tuple[int, int]]
+
+
+def objects_of(assembly: Assembly, files: Files) -> Objects:
+    """Size and CRC-32 of all that an episode is, its small `files` and its shards, by path under its folder."""
+    objects = {path: (len(data), zlib.crc32(data)) for path, data in files.items()}
+    return objects | {str(shard.path): (shard.size, shard.crc) for shard in assembly.files}
 
 
 def commit_record(
@@ -45,13 +61,10 @@ def commit_record(
     interval_ns: tuple[int, int],
     identity: str,
     probes: Probes,
-    files: dict[str, bytes],
+    objects: Objects,
+    zipped: Objects | None = None,
 ) -> CommitRecord:
-    """The record that commits an episode now; `files` are its small files, beside the shards."""
-    objects = {path: (len(data), zlib.crc32(data)) for path, data in files.items()}
-    for stream in assembly.streams:
-        for shard in stream.sink.shards.files:
-            objects[str(shard.path)] = (shard.size, shard.crc)
+    """The record that commits an episode now; `objects` are those of its group, `zipped` is what holds them."""
     summaries = {}
     for stream in assembly.streams:
         spec = stream.entry.spec
@@ -64,13 +77,15 @@ def commit_record(
             rows=stream.rows,
             bytes=sum(size for path, (size, _) in objects.items() if path.startswith(f"{spec.name}/")),
         )
-    size = sum(size for size, _ in objects.values())
+    stands = objects if zipped is None else zipped
+    size = sum(size for size, _ in stands.values())
+    form: Literal["loose", "zip"] = "loose" if zipped is None else "zip"
     return CommitRecord(
-        format_version=LOOSE_VERSION,
-        row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size, "loose"),
+        format_version=LOOSE_VERSION if zipped is None else ZIP_VERSION,
+        row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size, form),
         streams=summaries,
         account=seal.account,
-        objects=objects,
+        objects=stands,
     )
 
 
@@ -105,7 +120,6 @@ def _attributes(
     assembly: Assembly, manifest: Open, seal: Seal, identity: str, interval_ns: tuple[int, int]
 ) -> dict[str, Any]:
     return {
-        "format_version": LOOSE_VERSION,
         "episode": str(assembly.episode),
         "device": manifest.device,
         "identity": identity,

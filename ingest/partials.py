@@ -59,6 +59,9 @@ class Partials:
         for name in sorted(names - wanted - {name + SUFFIX for name in wanted}):
             self._remove(staging / name)
 
+    def __contains__(self, episode: uuid.UUID) -> bool:
+        return episode in self._found
+
     def take(self, episode: uuid.UUID, offered: Offered, all_held: Callable[[], int]) -> Assembly | None:
         """What is left of an episode, checked, as far as it is of the one that is offered; None if nothing is."""
         with self._guard:

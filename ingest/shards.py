@@ -3,6 +3,7 @@
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,11 +30,12 @@ _CRC = struct.Struct("<I")
 @dataclass(slots=True)
 class ShardFile:
     """One shard, by its path in the episode: which file it is, its size and CRC-32 so far, and (offset, bytes) of each
-    whole inner chunk in it while more may come."""
+    whole inner chunk in it while more may come. While it is `held` in memory it is no file."""
 
     path: Path
-    fd: int
-    id: durable.FileId
+    fd: int = -1
+    id: durable.FileId | None = None
+    held: bytearray | None = None
     size: int = 0
     crc: int = 0
     entries: list[tuple[int, int]] = field(default_factory=list)
@@ -45,13 +47,14 @@ class ShardWriter:
     """The shards of one array, `per_shard` inner chunks each; a chunk may be written in pieces.
 
     Chunk number i of the array is the i-th that was ended. One thread writes; `sync` may be called from another.
-    An `OSError` (a full disk) leaves the array unusable, to be closed. `folder` is under the open folder `dir_fd`.
+    An `OSError` (a full disk) leaves the array unusable, to be closed. `folder` is under the open folder `dir_fd`;
+    without one they are held in memory, until they are `put_down`.
 
     `again`: the files are there from an earlier run. What they hold is taken from them with `kept` and written once
     more where it is, so that a sync of today covers it; `settle` ends that, and removes what was not taken.
     """
 
-    def __init__(self, folder: Path, ndim: int, per_shard: int, dir_fd: int, again: bool = False) -> None:
+    def __init__(self, folder: Path, ndim: int, per_shard: int, dir_fd: int | None, again: bool = False) -> None:
         self.folder = folder
         self.per_shard = per_shard
         self.files: list[ShardFile] = []
@@ -65,11 +68,32 @@ class ShardWriter:
     def write(self, data: memoryview | bytes) -> None:
         """Append bytes to the current inner chunk."""
         shard = self._current()
-        durable.write_at(shard.fd, data, shard.size)
+        _write(shard, data)
         shard.crc = zlib.crc32(data, shard.crc)
         shard.size += len(data)
         shard.dirty = True
         self._chunk_bytes += len(data)
+
+    def put_down(self, dir_fd: int) -> None:
+        """Make files of what is held in memory, in `folder` under the open folder `dir_fd`."""
+        self._dir_fd = dir_fd
+        for shard in self.files:
+            durable.add_folder(self.folder, dir_fd=dir_fd)
+            shard.fd = durable.create(shard.path, dir_fd=dir_fd)
+            shard.id = durable.identity(shard.fd)
+            held, shard.held = shard.held or b"", None
+            durable.write_at(shard.fd, held, 0)
+
+    def content(self) -> Iterator[tuple[ShardFile, bytes | bytearray]]:
+        """Every shard, once it is finished, with what it holds; `Corrupt` if a file has not what was written to it."""
+        for shard in self.files:
+            if shard.held is not None:
+                yield shard, shard.held
+                continue
+            data = durable.read_whole(shard.path, dir_fd=self._dir_fd)
+            if zlib.crc32(data) != shard.crc:
+                raise Corrupt(f"{shard.path}: reads otherwise than it was written")
+            yield shard, data
 
     def kept(self, size: int) -> bytes:
         """Up to `size` bytes that an earlier run wrote where the next are to be written."""
@@ -128,7 +152,7 @@ class ShardWriter:
         if shard.indexed:
             return
         index = pack_index(shard.entries, length)
-        durable.write_at(shard.fd, index, shard.size)
+        _write(shard, index)
         shard.crc = zlib.crc32(index, shard.crc)
         shard.size += len(index)
         shard.dirty = True
@@ -139,13 +163,17 @@ class ShardWriter:
             if self.files:
                 self._index(self.files[-1], self.per_shard)
                 self.files[-1].entries.clear()
-            else:
-                durable.add_folder(self.folder, dir_fd=self._dir_fd)
-            path = self.folder / chunk_key(len(self.files), self._ndim)
-            begin = durable.reopen if self._again else durable.create
-            fd = begin(path, dir_fd=self._dir_fd)
-            self.files.append(ShardFile(path, fd, durable.identity(fd)))
+            self.files.append(self._begin(self.folder / chunk_key(len(self.files), self._ndim)))
         return self.files[-1]
+
+    def _begin(self, path: Path) -> ShardFile:
+        if self._dir_fd is None:
+            return ShardFile(path, held=bytearray())
+        if not self.files:
+            durable.add_folder(self.folder, dir_fd=self._dir_fd)
+        begin = durable.reopen if self._again else durable.create
+        fd = begin(path, dir_fd=self._dir_fd)
+        return ShardFile(path, fd, durable.identity(fd))
 
 
 class PayloadSink(Protocol):
@@ -181,8 +209,16 @@ class PayloadSink(Protocol):
         ...
 
 
-def payload_sink(codec: Codec, dir_fd: int, again: bool = False) -> PayloadSink:
-    """The sink for a stream of the episode in the open folder `dir_fd`."""
+def _write(shard: ShardFile, data: memoryview | bytes) -> None:
+    """Append to a shard, wherever it is."""
+    if shard.held is None:
+        durable.write_at(shard.fd, data, shard.size)
+    else:
+        shard.held += data
+
+
+def payload_sink(codec: Codec, dir_fd: int | None, again: bool = False) -> PayloadSink:
+    """The sink for a stream of the episode in the open folder `dir_fd`, or without one in memory."""
     folder = Path(codec.entry.spec.name) / "data"
     shards = ShardWriter(folder, data_axes(codec), shard_chunks(codec), dir_fd, again)
     return ChunkSink(shards, codec) if isinstance(codec, ChunkCodec) else BlobSink(shards)

@@ -11,23 +11,38 @@ from sensorium.ingest.heads import SUFFIX, Heads
 class StagedFolder:
     """`path`, under the open folder `dir_fd`, until it is `moved` into the store; what is in it is under `fd`.
 
-    Whatever is done to its name, nothing is written anywhere else. `again`: it is there from an earlier run.
+    Whatever is done to its name, nothing is written anywhere else. It is made by `make`, before which there is nothing
+    of it on disk, unless it is there `again` from an earlier run.
     """
 
     def __init__(self, path: Path, recoveries: int, dir_fd: int | None = None, again: bool = False) -> None:
-        if not again:
-            durable.add_folder(path, dir_fd=dir_fd)
         self.path = path
         self.again = again
         self.moved = False
-        self.fd = durable.open_folder(path, dir_fd=dir_fd)
+        self.fd = -1
+        self.id: durable.FileId | None = None
         self._dir_fd = dir_fd
         self._named = 0
+        self.heads = Heads(path.with_name(path.name + SUFFIX), recoveries, dir_fd, again)
+        if again:
+            self._open()
+
+    @property
+    def made(self) -> bool:
+        """Whether it is on disk."""
+        return self.id is not None
+
+    def make(self) -> None:
+        """Have it on disk."""
+        durable.add_folder(self.path, dir_fd=self._dir_fd)
+        self._open()
+
+    def _open(self) -> None:
         try:
+            self.fd = durable.open_folder(self.path, dir_fd=self._dir_fd)
             self.id = durable.identity(self.fd)
-            self.heads = Heads(path.with_name(path.name + SUFFIX), recoveries, dir_fd, again)
         except BaseException:
-            durable.close(self.fd)
+            self.close()
             raise
 
     @property
@@ -64,6 +79,6 @@ class StagedFolder:
         self.close()
         with contextlib.suppress(OSError):
             self.heads.remove()
-        if not self.moved:
+        if self.made and not self.moved:
             with contextlib.suppress(OSError):
                 durable.remove_tree(self.path, dir_fd=self._dir_fd)

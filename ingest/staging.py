@@ -4,9 +4,11 @@ Appending happens in the bulk pump's thread (a write to the page cache); beginni
 dropping and the ledger in the pool. Every answer goes back to the `ServerLink`, under its lock.
 """
 
+import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,8 +16,10 @@ from uuid import UUID
 
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.commit import Ready
+from sensorium.ingest.committing import Conflict, ready_of
 from sensorium.ingest.partials import Offered
-from sensorium.ingest.store import Conflict, Store
+from sensorium.ingest.store import Store
 from sensorium.link.server.jobs import Begin, Commit, Drop, NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.transfer import Transfer
@@ -29,6 +33,9 @@ KEEP_S = 30.0
 LOOK_S = 5.0
 SECOND = 1_000_000_000
 THREADS = 8
+COMMITTING = 3
+"""So many commit small episodes at once: while one waits for the disk another makes ZIPs."""
+TOGETHER = 32
 STOP_S = 30.0
 
 
@@ -54,6 +61,9 @@ class Staging:
         self._look_ns = 0
         self._forget_ns = time.monotonic_ns() + int(link.limits.staging_s * SECOND)
         self._staged: dict[UUID, _Staged] = {}
+        self._small: deque[Commit] = deque()
+        self._committing = 0
+        self._gathering = threading.Lock()
         self._pool = Pool("sensorium-store", "writes the store", THREADS, died, stop_s=STOP_S)
 
     def close(self) -> None:
@@ -66,7 +76,7 @@ class Staging:
     def run(self, jobs: list[StoreJob]) -> None:
         """Start the jobs; called often, also with none."""
         for job in jobs:
-            self._submit(self._do, job)
+            self._start(job)
         now_ns = time.monotonic_ns()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + int(LOOK_S * SECOND)
@@ -75,6 +85,82 @@ class Staging:
                 self._forget_ns = now_ns + int(self._link.limits.staging_s * SECOND)
             if forget or self._trouble.why:
                 self._submit(self._look, forget)
+
+    def _start(self, job: StoreJob) -> None:
+        """Of a small episode only the commit is the pool's, and whoever is at one takes all that are ready."""
+        if isinstance(job, Begin) and self._begin_held(job):
+            return
+        if isinstance(job, Commit) and self._is_small(job.episode):
+            self._small.append(job)
+            with self._gathering:
+                if self._committing >= COMMITTING:
+                    return
+                self._committing += 1
+            self._submit(self._commit_small)
+            return
+        self._submit(self._do, job)
+
+    def _begin_held(self, job: Begin) -> bool:
+        if job.episode in self._staged or job.size > self._store.small_bytes:
+            return False
+        try:
+            assembly = self._store.begin_held(job.episode)
+        except PeerViolation:
+            return False
+        if assembly is None:
+            return False
+        self._staged[job.episode] = _Staged(assembly)
+        with self._lock:
+            self._link.arrivals.begun(job.episode, time.monotonic_ns())
+            jobs = self._link.take_jobs()
+        self.run(jobs)
+        self._wake()
+        return True
+
+    def _is_small(self, episode: UUID) -> bool:
+        staged = self._staged.get(episode)
+        return staged is not None and self._store.is_small(staged.assembly)
+
+    def _commit_small(self) -> None:
+        while jobs := self._ready():
+            answers = self._commit_together(jobs)
+            with self._lock:
+                now_ns = time.monotonic_ns()
+                for answer in answers:
+                    answer(now_ns)
+                more = self._link.take_jobs()
+            self.run(more)
+            self._wake()
+
+    def _ready(self) -> list[Commit]:
+        """The next small episodes that are to be committed together; none ends the thread's turn."""
+        with self._gathering:
+            jobs = [self._small.popleft() for _ in range(min(len(self._small), TOGETHER))]
+            if not jobs:
+                self._committing -= 1
+        return jobs
+
+    def _commit_together(self, jobs: list[Commit]) -> list[Callable[[int], None]]:
+        """Commit them; what to tell the link of each."""
+        answers: list[Callable[[int], None]] = []
+        whole: list[tuple[Commit, Ready]] = []
+        with contextlib.ExitStack() as guards:
+            for job in jobs:
+                try:
+                    staged = self._staged[job.episode]
+                    guards.enter_context(staged.guard)
+                    whole.append((job, _whole(staged, job)))
+                except Exception as error:
+                    answers.append(partial(self._report, job.episode, error))
+            outcomes = self._store.commit_together([ready for _, ready in whole])
+        for (job, _), outcome in zip(whole, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                answers.append(partial(self._report, job.episode, outcome))
+                continue
+            self._staged.pop(job.episode, None)
+            self._trouble.over("episodes")
+            answers.append(partial(self._link.arrivals.committed, job.episode, outcome.digest))
+        return answers
 
     def append(self, transfer: Transfer, session: int, data: memoryview) -> None:
         """Write bytes that the link accepted, and report."""
@@ -118,6 +204,9 @@ class Staging:
 
     def _sync(self, staged: _Staged, names: bool) -> None:
         try:
+            if names:
+                with staged.guard:
+                    staged.assembly.put_down()
             staged.assembly.sync(names)
         except (StoreError, OSError, ValueError) as error:
             # A failed sync marks the assembly failed, and its next append or commit says so to the link.
@@ -194,14 +283,7 @@ class Staging:
     def _commit(self, job: Commit) -> bytes:
         staged = self._staged[job.episode]
         with staged.guard:
-            manifest, seal = staged.assembly.manifest, staged.assembly.seal
-            if manifest is None or seal is None:
-                # A flipped bit in a length swallows what follows, and no checksum comes to tell.
-                raise Corrupt("SEALED says that all was sent, yet the bytes do not end in a SEAL record")
-            if seal.digest != job.digest:
-                raise Corrupt(f"SEALED says digest {job.digest.hex()}, the SEAL record {seal.digest.hex()}")
-            if (manifest.device, manifest.spool_id, manifest.ordinal) != job.owner:
-                raise PeerViolation(f"OPEN and OFFER differ in device, spool or ordinal ({job.owner})")
+            _whole(staged, job)
             record = self._store.commit(
                 staged.assembly, device=job.owner[0], identity=job.identity, probes=list(job.probes)
             )
@@ -247,3 +329,16 @@ class Staging:
             else:
                 log.error("episode %s: %s", episode, why, exc_info=error)
             link.arrivals.failed(episode, why, now_ns, spoiled=staged is None or staged.assembly.failed is not None)
+
+
+def _whole(staged: _Staged, job: Commit) -> Ready:
+    """The episode, once it is known to be that of which the link says so."""
+    manifest, seal = staged.assembly.manifest, staged.assembly.seal
+    if manifest is None or seal is None:
+        # A flipped bit in a length swallows what follows, and no checksum comes to tell.
+        raise Corrupt("SEALED says that all was sent, yet the bytes do not end in a SEAL record")
+    if seal.digest != job.digest:
+        raise Corrupt(f"SEALED says digest {job.digest.hex()}, the SEAL record {seal.digest.hex()}")
+    if (manifest.device, manifest.spool_id, manifest.ordinal) != job.owner:
+        raise PeerViolation(f"OPEN and OFFER differ in device, spool or ordinal ({job.owner})")
+    return ready_of(staged.assembly, job.owner[0], job.identity, job.probes)

@@ -1,40 +1,36 @@
 """The store, open for writing: what it knows, who is committing what, and what devices say of ordinals and spools."""
 
-import contextlib
 import logging
 import os
 import secrets
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
-import numpy as np
 
 from sensorium.corpus.catalog import CATALOG, Catalog, Discards, LedgerEntry
-from sensorium.corpus.commits import EPISODES, CommitRecord, month_of, record_path
+from sensorium.corpus.commits import EPISODES, CommitRecord, month_of
 from sensorium.corpus.filling import fill
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable
-from sensorium.episode.documents import BetweenReport, Open
-from sensorium.errors import Corrupt, PeerViolation, StoreError
+from sensorium.episode.documents import BetweenReport
+from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.between import keep_between
-from sensorium.ingest.commit import Committer, folder_of
+from sensorium.ingest.commit import Ready
+from sensorium.ingest.committing import Commits, ready_of
+from sensorium.ingest.held_room import SMALL_BYTES, HeldPlace, HeldRoom
 from sensorium.ingest.mending import mend
 from sensorium.ingest.partials import Offered
 from sensorium.ingest.quarantine import set_aside
-from sensorium.ingest.store_folder import COMMITS, STAGING, StoreAway, StoreFolder, store_errors
+from sensorium.ingest.store_folder import COMMITS, STAGING, StoreAway, StoreFolder, store_errors, told
 from sensorium.ingest.trouble import Trouble
 
 log = logging.getLogger(__name__)
-
-
-class Conflict(PeerViolation):
-    """An episode id or an ordinal that the store knows came with other content."""
 
 
 class KnownEpisode(NamedTuple):
@@ -54,46 +50,50 @@ class Store:
     whatever would promise something raises `StoreAway`, until it leads there again. Whoever meets what it raises tells
     its `trouble`.
 
-    `step(name)` is called after each step of a commit; tests end the process there.
+    An episode whose file is no longer than `small_bytes` is committed as one ZIP. `step(name)` is called after each
+    step of a commit; tests end the process there.
     """
 
-    def __init__(self, path: Path, step: Callable[[str], None] = lambda _name: None) -> None:
+    def __init__(
+        self, path: Path, step: Callable[[str], None] = lambda _name: None, small_bytes: int = SMALL_BYTES
+    ) -> None:
         self.path = path
         self.episodes = path / EPISODES
         self.staging = path / STAGING
         self.trouble = Trouble()
-        self._step = step
         self._guard = threading.Lock()
         self._mending = threading.Lock()
-        self._claimed: set[object] = set()
+        self._room = HeldRoom(small_bytes)
         self._assemblies: weakref.WeakSet[Assembly] = weakref.WeakSet()
         with store_errors(path):
             self._folder = StoreFolder(path)
             try:
                 self._returns = self._folder.returns
-                self._commits = Committer(self._folder, step)
                 self.catalog = Catalog((path / CATALOG).absolute(), self._folder.fd)
-                self._partials = mend(self._folder, self._commits, self.catalog)
+                self._commits = Commits(self._folder, self.catalog, small_bytes, step)
+                self._partials = mend(self._folder, self._commits.loose, self.catalog)
                 self._folder.check()
             except BaseException:
                 self._folder.close()
                 raise
 
     @classmethod
-    def open(cls, path: str | Path, step: Callable[[str], None] = lambda _name: None) -> "Store":
+    def open(
+        cls, path: str | Path, step: Callable[[str], None] = lambda _name: None, small_bytes: int = SMALL_BYTES
+    ) -> "Store":
         """Open the store at `path` for writing, making it if nothing is there, and put right what a crash left.
 
         Raises:
             StoreError: another process writes it, it is of another version, or the folder holds something else.
         """
-        return cls(Path(path), step)
+        return cls(Path(path), step, small_bytes)
 
     def close(self) -> None:
         """Leave to the next start what was not committed, and let go of the lock, unless a commit hangs.
 
         No other method may follow.
         """
-        if not self._commits.close() or self._claimed:  # a commit hangs: no other may write until this process ends
+        if not self._commits.close():  # a commit hangs: no other may write until this process ends
             return
         for assembly in tuple(self._assemblies):
             assembly.leave()
@@ -139,7 +139,8 @@ class Store:
                     log.warning("%s: the disk is back", self.path)
                     with self._guard:
                         for assembly in self._assemblies:
-                            assembly.failed = assembly.failed or "the disk was away"
+                            if assembly.staged.made:
+                                assembly.failed = assembly.failed or "the disk was away"
                     self.catalog.make_again(self._fill)  # SQLite may have folded its log into the file of before
                 elif not self.catalog.is_there:
                     log.warning("%s: gone; it is made again from the commit records", self.path / CATALOG)
@@ -166,26 +167,55 @@ class Store:
             StoreError: it cannot be written now. Call again, or `discard` and begin it again if `assembly.failed`.
         """
         self.check()
-        manifest, seal = assembly.manifest, assembly.seal
-        if manifest is None or seal is None:
-            raise Corrupt(f"episode {assembly.episode}: {assembly.accepted} bytes end before SEAL")
-        if assembly.failed is not None:
-            raise StoreError(f"episode {assembly.episode}: failed before ({assembly.failed}); begin it again")
-        if manifest.device != device:
-            raise PeerViolation(f"episode {assembly.episode}: it says device {manifest.device!r}, {device!r} sent it")
-        with store_errors(self.path), self._claim(assembly.episode, manifest):
-            known = self._known(assembly.episode, manifest, seal.digest)
-            if known is not None:
-                assembly.discard()
-                return known
-            array = np.array(probes if manifest.clock.kind == "boottime" else (), np.int64).reshape(-1, 3)
-            record = self._commits.put(assembly, manifest, seal, identity, array)
-            self.catalog.add([record])
-            self._step("catalog")
-            self._commits.check(assembly)
-            with self._guard:
-                self._assemblies.discard(assembly)
-            return record
+        ready = ready_of(assembly, device, identity, probes)
+        if self._commits.is_small(assembly):
+            outcome = self.commit_together([ready])[0]
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+        with store_errors(self.path):
+            record = self._commits.commit(ready)
+        self._done(assembly)
+        return record
+
+    @property
+    def small_bytes(self) -> int:
+        """How long the file of an episode may be that becomes a ZIP."""
+        return self._room.small_bytes
+
+    def is_small(self, assembly: Assembly) -> bool:
+        """Whether an episode that is whole is one for `commit_together`."""
+        return self._commits.is_small(assembly)
+
+    def commit_together(self, ready: Sequence[Ready]) -> list[CommitRecord | Exception]:
+        """`commit` of small episodes, which cost little more than one: what it returns, or raises, of each."""
+        try:
+            self.check()
+            outcomes = self._commits.commit_small(ready)
+        except StoreError as error:
+            return [error] * len(ready)
+        for each, outcome in zip(ready, outcomes, strict=True):
+            if not isinstance(outcome, Exception):
+                self._done(each.assembly)
+        return [told(outcome, self.path) if isinstance(outcome, Exception) else outcome for outcome in outcomes]
+
+    def _done(self, assembly: Assembly) -> None:
+        """An episode is committed: nothing is kept of what it was made of."""
+        assembly.discard()
+        with self._guard:
+            self._assemblies.discard(assembly)
+
+    def begin_held(self, episode: uuid.UUID) -> Assembly | None:
+        """`begin` of one of which nothing is on disk, in memory, as long as it is small; None where that cannot be."""
+        if not self._room.small_bytes or episode in self._partials:
+            return None
+        month_of(episode)
+        name = STAGING / f"{episode}-{secrets.token_hex(4)}"
+        place = HeldPlace(self._room)
+        assembly = Assembly(name, episode, self._held_bytes, dir_fd=self._folder.fd, place=place)
+        with self._guard:
+            self._assemblies.add(assembly)
+        return assembly
 
     def state(self, episode: uuid.UUID) -> KnownEpisode | None:
         """What the store knows of an episode: None if it has never been committed.
@@ -198,7 +228,7 @@ class Store:
             if not self.catalog.is_there:
                 raise StoreAway(f"{self.path / CATALOG}: the catalog is gone; it is made again, and delivery goes on")
             row = self.catalog.episode(episode)
-            record = None if row is None else self._committed(episode)
+            record = None if row is None else self._commits.committed(episode)
         if record is None:
             return None
         row = record.row
@@ -253,6 +283,7 @@ class Store:
 
     def quarantine(self, assembly: Assembly, why: str) -> Path:
         """Set an episode aside for a person to look at; the oldest make room beyond 32. Returns its folder."""
+        assembly.put_down()
         assembly.close()
         with store_errors(self.path), self._guard:
             folder = set_aside(self._folder, assembly, why)
@@ -274,60 +305,6 @@ class Store:
             status = os.fstatvfs(self._folder.fd)
         return status.f_bavail * status.f_frsize
 
-    @contextlib.contextmanager
-    def _claim(self, episode: uuid.UUID, manifest: Open) -> Iterator[None]:
-        keys = {episode, (manifest.device, manifest.spool_id, manifest.ordinal)}
-        with self._guard:
-            if self._claimed & keys:
-                raise StoreError(f"episode {episode}: it is being committed already; ask again")
-            self._claimed |= keys
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._claimed -= keys
-
     def _fill(self) -> None:
         """Enter what the folder that is held has, whatever has its name by now."""
         fill(self.catalog, Path(f"/proc/self/fd/{self._folder.fd}"))
-
-    def _known(self, episode: uuid.UUID, manifest: Open, digest: bytes) -> CommitRecord | None:
-        record = self._committed(episode)
-        if record is not None:
-            if record.digest != digest:
-                raise Conflict(
-                    f"episode {episode}: came with digest {digest.hex()}, committed is {record.digest.hex()}"
-                )
-            # It may be there because the sync of its name failed when it was published.
-            durable.sync_folder(record_path(Path(), episode).parent, dir_fd=self._folder.fd)
-            self.catalog.add([record])
-            return record
-        entry = self.catalog.ordinal(manifest.device, manifest.spool_id, manifest.ordinal)
-        if entry is not None and entry.episode is not None and self._committed(entry.episode) is not None:
-            raise Conflict(
-                f"episode {episode}: ordinal {manifest.ordinal} of {manifest.device}, spool {manifest.spool_id},"
-                f" is committed as episode {entry.episode}"
-            )
-        return None
-
-    def _committed(self, episode: uuid.UUID) -> CommitRecord | None:
-        """The commit record of an episode, if it has one; the catalog is but an index.
-
-        Raises:
-            StoreError: the record cannot be read, or a file that it names is not there: no fault of who sends it again.
-        """
-        path = record_path(Path(), episode)
-        if durable.look(path, dir_fd=self._folder.fd) is None:
-            return None
-        try:
-            record = self._commits.record(path)
-        except Corrupt as error:
-            raise StoreError(f"{error}; run `sensorium verify {self.path}`: the device keeps the episode") from error
-        for name, (size, _) in record.objects.items():
-            seen = durable.look(folder_of(episode) / name, dir_fd=self._folder.fd)
-            if seen is None or seen.size != size:
-                raise StoreError(
-                    f"{self.path / folder_of(episode) / name}: committed, but missing or of another size; run"
-                    f" `sensorium verify {self.path}` and restore it from a copy: the device keeps the episode"
-                )
-        return record

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.corpus.catalog import CATALOG
-from sensorium.corpus.commits import EPISODES, LOOSE_VERSION, check_store_version
+from sensorium.corpus.commits import EPISODES, LOOSE_VERSION, ZIP_VERSION, check_store_version
 from sensorium.episode import durable
 from sensorium.episode.layout import group
 from sensorium.errors import SensoriumError, StoreError
@@ -53,6 +53,7 @@ class StoreFolder:
             raise StoreError(f"{path}: not a store, it holds {others[0]!r}; give an empty or a new folder")
         self.path = path
         self.returns = 0
+        self._version = LOOSE_VERSION
         self._name = path.absolute()  # or it would lead into a working folder that was moved itself
         self._guard = threading.RLock()
         with _folders_synced(path):
@@ -83,16 +84,27 @@ class StoreFolder:
         with self._by_name():
             pass
 
-    def unlike(self, folder: Path, files: Mapping[str, durable.Seen]) -> str | None:
-        """The first of the `files` in a `folder` of the store that by its name is not what it was seen to be, if any;
+    def raise_version(self) -> None:
+        """Make the store one that may hold ZIPs, durably; it is once and for all."""
+        with self._guard:
+            if self._version >= ZIP_VERSION:
+                return
+            root = EPISODES_FOLDER / "zarr.json"
+            document = msgspec.json.decode(durable.read_whole(root, dir_fd=self.fd))
+            document["attributes"]["sensorium"]["format_version"] = ZIP_VERSION
+            durable.replace(root, STAGING / "new-root", [[msgspec.json.encode(document)]], dir_fd=self.fd)
+            self._version = ZIP_VERSION
+
+    def unlike(self, folder: Path, files: Mapping[str, durable.Seen]) -> list[str]:
+        """Those of the `files` in a `folder` of the store that by their names are not what they were seen to be;
         `StoreAway` as for `check`."""
         with self._by_name() as fd:
             try:
                 at = durable.open_folder(folder, dir_fd=fd)
             except FileNotFoundError:
-                return "."
+                return list(files)
             try:
-                return next((path for path, seen in files.items() if durable.look(path, dir_fd=at) != seen), None)
+                return [path for path, seen in files.items() if durable.look(path, dir_fd=at) != seen]
             finally:
                 durable.close(at)
 
@@ -124,7 +136,7 @@ class StoreFolder:
         root = EPISODES_FOLDER / "zarr.json"
         known = durable.look(root, dir_fd=self.fd) is not None
         if known:
-            check_store_version(self.path)
+            self._version = check_store_version(self.path)
         for folder in (EPISODES_FOLDER, COMMITS, STAGING, QUARANTINE):
             durable.make_folder(folder, dir_fd=self.fd)
         self._check_file_system()
@@ -246,3 +258,12 @@ def store_errors(path: Path) -> Iterator[None]:
     except SQLAlchemyError as error:
         why = str(error).splitlines()[0]
         raise StoreError(f"{path / CATALOG}: {why}; see to the disk, or run `sensorium rebuild-catalog`") from error
+
+
+def told(error: Exception, path: Path) -> Exception:
+    """What `store_errors` would raise of it."""
+    try:
+        with store_errors(path):
+            raise error
+    except Exception as known:
+        return known

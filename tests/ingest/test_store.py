@@ -23,8 +23,9 @@ from sensorium.episode.documents import Encoding
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest import quarantine
 from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.committing import Conflict
 from sensorium.ingest.mending import rebuild_catalog
-from sensorium.ingest.store import Conflict, Store
+from sensorium.ingest.store import Store
 
 STEPS = ["files", "synced", "renamed", "writing record", "record", "catalog"]
 

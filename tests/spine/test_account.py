@@ -29,9 +29,10 @@ from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account
 from sensorium.errors import SensoriumError, SensorLost, SpoolError
+from sensorium.ingest.committing import Conflict
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.server import Ingest
-from sensorium.ingest.store import Conflict, Store
+from sensorium.ingest.store import Store
 from tests.spine.commands import Site, sim, wait_for
 from tests.spine.odd_sensor import OddConfig
 

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import prometheus_client
 import typer
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from sensorium.cli.metrics import Metrics
 from sensorium.errors import ConfigError
+from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 
@@ -36,18 +38,23 @@ def ingest(
         int, typer.Option(help="Serve Prometheus metrics on 127.0.0.1:PORT; not with --ray.", metavar="PORT")
     ] = 0,
     stats_every: Annotated[float, typer.Option(help="Print a JSON line of figures every so many seconds.")] = 0.0,
+    small: Annotated[
+        str,
+        typer.Option(help="Up to this an episode becomes one ZIP and no folder; 0: none.", metavar="SIZE"),
+    ] = f"{SMALL_BYTES}",
 ) -> None:
     """Receive episodes from devices into a store. Prints `ready tcp://...` when it accepts; Ctrl-C ends it.
 
     Exits 1, with the reason, if it cannot go on.
     """
     stop = threading.Event()
+    small_bytes = _small_bytes(small)
     if ray and metrics:
         raise ConfigError("--metrics: an actor serves none; leave out --ray, or print figures with --stats-every")
     if ray:
-        _under_ray(store, listen, keys, insecure, stop, stats_every)
+        _under_ray(store, listen, keys, insecure, small_bytes, stop, stats_every)
         return
-    with Store.open(store) as opened:
+    with Store.open(store, small_bytes=small_bytes) as opened:
         registry = prometheus_client.CollectorRegistry()
         server = Ingest(opened, listen, keys, insecure, registry)
         server.start()
@@ -72,14 +79,27 @@ def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> 
             _say(json.dumps(stats()))
 
 
+def _small_bytes(text: str) -> int:
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError as error:
+        raise ConfigError(f"--small {text!r}: expected a size, as 8MB, 500kB or 0") from error
+
+
 def _under_ray(
-    store: Path, listen: str, keys: Path | None, insecure: bool, stop: threading.Event, stats_every: float
+    store: Path,
+    listen: str,
+    keys: Path | None,
+    insecure: bool,
+    small_bytes: int,
+    stop: threading.Event,
+    stats_every: float,
 ) -> None:
     from sensorium.hosting.on_ray import RayIngest, end_ray, start_ray
 
     try:
         start_ray()
-        host = RayIngest(store.resolve(), listen, keys.resolve() if keys else None, insecure)
+        host = RayIngest(store.resolve(), listen, keys.resolve() if keys else None, insecure, small_bytes)
         _handle_signals(stop)
         address, due = "", time.monotonic() + stats_every
         while not stop.wait(0.2):

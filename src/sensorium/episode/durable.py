@@ -93,6 +93,11 @@ def sync(fd: int) -> None:
     os.fdatasync(fd)
 
 
+def begin_sync(fd: int) -> None:
+    """Have the disk begin with what was written, so that of several files each `sync` waits for little."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def forget_cached(fd: int) -> None:
     """What is read next is what the disk holds, as far as it can be had."""
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -251,6 +256,74 @@ def publish(path: Path, data: Buffer, staging: Path, *, dir_fd: int | None = Non
         remove(temporary, dir_fd=dir_fd)
     sync_folder(path.parent, dir_fd=dir_fd)
     return made
+
+
+def write_all(files: Iterable[tuple[Path, Buffer]], *, dir_fd: int | None = None) -> list[Seen | OSError]:
+    """Write and sync new files, or say of each why it is not there; as of `write_synced` names are not durable yet.
+
+    All are written before the first is waited for: together they take the disk little longer than one.
+    """
+    begun = [(path, len(data), _begin(path, data, dir_fd)) for path, data in files]
+    return [_finish(path, size, fd, dir_fd) for path, size, fd in begun]
+
+
+def _begin(path: Path, data: Buffer, dir_fd: int | None) -> int | OSError:
+    try:
+        fd = create(path, dir_fd=dir_fd)
+    except OSError as error:
+        return error
+    try:
+        write_at(fd, data, 0)
+        begin_sync(fd)
+    except OSError as error:
+        close(fd)
+        return _without(path, error, dir_fd)
+    return fd
+
+
+def _finish(path: Path, size: int, fd: int | OSError, dir_fd: int | None) -> Seen | OSError:
+    if isinstance(fd, OSError):
+        return fd
+    try:
+        sync(fd)
+        return Seen(identity(fd), size, False)
+    except OSError as error:
+        return _without(path, error, dir_fd)
+    finally:
+        close(fd)
+
+
+def _without(path: Path, error: OSError, dir_fd: int | None) -> OSError:
+    """The error, once the file that it left is removed: it must not take the room that the next try needs."""
+    with contextlib.suppress(OSError):
+        remove(path, dir_fd=dir_fd)
+    return error
+
+
+def publish_all(
+    files: Sequence[tuple[Path, Buffer]], staging: Path, *, dir_fd: int | None = None
+) -> list[Seen | OSError | None]:
+    """`publish` of several, at the price of few: which file each is now, None where there was one, or why not."""
+    temporary = [staging / f"new-{uuid.uuid4().hex}" for _ in files]
+    written = write_all(((new, data) for new, (_, data) in zip(temporary, files, strict=True)), dir_fd=dir_fd)
+    made: list[Seen | OSError | None] = []
+    for new, (path, _), seen in zip(temporary, files, written, strict=True):
+        made.append(seen if isinstance(seen, OSError) else _publish(new, path, seen, dir_fd))
+    for folder in {path.parent for path, _ in files}:
+        sync_folder(folder, dir_fd=dir_fd)
+    return made
+
+
+def _publish(temporary: Path, path: Path, seen: Seen, dir_fd: int | None) -> Seen | OSError | None:
+    try:
+        link(temporary, path, dir_fd=dir_fd)
+        return seen
+    except FileExistsError:
+        return None
+    except OSError as error:
+        return error
+    finally:
+        remove(temporary, dir_fd=dir_fd)
 
 
 def replace(path: Path, temporary: Path, pieces: Iterable[Sequence[Buffer]], *, dir_fd: int | None = None) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
 from sensorium.agents.triggers.trigger import Command
+from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from sensorium.threads import Thread, Watch, reason
@@ -56,9 +57,12 @@ class AgentActor:
 class IngestActor:
     """An `Ingest` with the store that it writes."""
 
-    def __init__(self, store: str, listen: str, keys: str | None, insecure: bool) -> None:
+    def __init__(
+        self, store: str, listen: str, keys: str | None, insecure: bool, small_bytes: int = SMALL_BYTES
+    ) -> None:
         _log_to_stderr()
         self._store, self._listen, self._keys, self._insecure = store, listen, keys, insecure
+        self._small_bytes = small_bytes
         self._ingest: Ingest | None = None
         self._stop_requested = threading.Event()
         self._watch = Watch(lambda: None)
@@ -84,7 +88,7 @@ class IngestActor:
         self._stop_requested.set()
 
     def _run(self) -> None:
-        with Store.open(self._store) as store:
+        with Store.open(self._store, small_bytes=self._small_bytes) as store:
             ingest = Ingest(store, self._listen, Path(self._keys) if self._keys else None, self._insecure)
             ingest.start()
             try:

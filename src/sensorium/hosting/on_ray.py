@@ -21,6 +21,7 @@ from sensorium.errors import SensoriumError
 from sensorium.hosting import reaper
 from sensorium.hosting.actors import AgentActor, IngestActor
 from sensorium.hosting.hosted import LATE_S, STOP_S, StopBound
+from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.threads import Thread
 
 log = logging.getLogger(__name__)
@@ -139,8 +140,15 @@ class RayAgent:
 class RayIngest:
     """An ingest as an actor."""
 
-    def __init__(self, store: Path, listen: str, keys: Path | None = None, insecure: bool = False) -> None:
-        arguments = str(store), listen, str(keys) if keys else None, insecure
+    def __init__(
+        self,
+        store: Path,
+        listen: str,
+        keys: Path | None = None,
+        insecure: bool = False,
+        small_bytes: int = SMALL_BYTES,
+    ) -> None:
+        arguments = str(store), listen, str(keys) if keys else None, insecure, small_bytes
         self._actor = _Actor("ingest", IngestActor, arguments, {"address": "", "stats": {}}, FOR_EVER)
 
     def status(self) -> dict[str, Any]:
