@@ -140,6 +140,24 @@ def test_whole_and_byte_by_byte_it_says_where_records_end(written: Written) -> N
 
 
 @often
+@given(written=files, at=st.lists(st.integers(0, 10_000), max_size=8))
+def test_it_says_how_many_bytes_it_took_at_each_event(written: Written, at: list[int]) -> None:
+    parser, offsets = EpisodeParser(EPISODE), []
+    for piece in cut(written.data, at):
+        for event in parser.feed(piece):
+            if isinstance(event, RecordBegun):
+                header = parser.offset
+                assert header == event.offset + PREFIX_BYTES + len(event.head)
+            elif isinstance(event, RecordEnded):
+                offsets.append(parser.offset)
+                assert parser.offset == event.end
+            else:
+                header += len(event)
+                assert parser.offset == header
+    assert offsets == written.ends
+
+
+@often
 @given(written=files, bit=st.integers(0), at=st.lists(st.integers(0, 10_000), max_size=5))
 def test_a_flipped_bit_is_found_and_costs_no_record_before_it(written: Written, bit: int, at: list[int]) -> None:
     bad = bytearray(written.data)

@@ -27,7 +27,8 @@ MAX_PAYLOAD_BYTES = 1 << 30
 MAGIC = b"SNR1"
 PREFIX_BYTES = 20
 TRAILER = struct.Struct("<I")
-_PREFIX = struct.Struct("<4sB3xIII")
+_PREFIX = struct.Struct("<4sB3sIII")
+_RESERVED = bytes(3)
 
 Header = Open | Chunk | Items | Note | Seal
 Buffer = bytes | bytearray | memoryview
@@ -53,6 +54,8 @@ KIND_OF: dict[type, Kind] = {
 _DECODERS: dict[Kind, msgspec.msgpack.Decoder[Any]] = {
     kind: msgspec.msgpack.Decoder(header) for header, kind in KIND_OF.items()
 }
+_KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
+_SEAL = Kind.SEAL  # in Python 3.11 a member of an enumeration is looked up slowly, and here once for every record
 
 
 class Prefix(NamedTuple):
@@ -70,12 +73,13 @@ class Prefix(NamedTuple):
         Raises:
             Corrupt: these bytes do not begin a record.
         """
-        magic, kind, number, header_bytes, payload_bytes = _PREFIX.unpack_from(data)
-        if magic != MAGIC or kind not in _DECODERS or any(data[5:8]):
+        magic, number_of_kind, reserved, number, header_bytes, payload_bytes = _PREFIX.unpack_from(data)
+        kind = _KINDS.get(number_of_kind)
+        if magic != MAGIC or kind is None or reserved != _RESERVED:
             raise Corrupt(f"offset {offset}: no record begins here (bytes {bytes(data[:8]).hex()})")
         if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
             raise Corrupt(f"offset {offset}: a record of {header_bytes} + {payload_bytes} bytes is over the limit")
-        return cls(Kind(kind), number, header_bytes, payload_bytes)
+        return cls(kind, number, header_bytes, payload_bytes)
 
     @property
     def record_bytes(self) -> int:
@@ -85,7 +89,7 @@ class Prefix(NamedTuple):
 
 def pack_prefix(kind: Kind, number: int, header_bytes: int, payload_bytes: int) -> bytes:
     """The first `PREFIX_BYTES` of a record."""
-    return _PREFIX.pack(MAGIC, kind, number, header_bytes, payload_bytes)
+    return _PREFIX.pack(MAGIC, kind, _RESERVED, number, header_bytes, payload_bytes)
 
 
 def begin_checksum(episode: bytes, beginning: Buffer) -> int:
@@ -135,6 +139,7 @@ class EpisodeParser:
         self.offset = offset
         self.sealed = False
         self._episode = episode
+        self._seed = crc32c(episode)
         self._hasher = hasher
         self._expect_record()
 
@@ -150,12 +155,51 @@ class EpisodeParser:
             Corrupt: bytes are not what was written.
         """
         view = memoryview(data)
-        while len(view) and not self.sealed:
-            before = self.offset
-            event = self._take(view)
-            view = view[self.offset - before :]
-            if event is not None:
-                yield event
+        at = hashed = 0
+        while at < len(view) and not self.sealed:
+            whole = None if self._head else self._whole(view, at)
+            if whole is None:
+                self._hash(view[hashed:at])
+                before = self.offset
+                event = self._take(view[at:])
+                hashed = at = at + self.offset - before
+                if event is not None:
+                    yield event
+                continue
+            # Most records of a small episode come whole, and many at once: what each costs is what the episode costs.
+            kind, number, body, payload_bytes = whole
+            if kind is _SEAL:
+                self._hash(view[hashed:at])
+            begun = RecordBegun(kind, number, view[at + PREFIX_BYTES : body], payload_bytes, self.offset)
+            self.offset += body - at
+            yield begun
+            at = body + payload_bytes
+            if payload_bytes:
+                self.offset += payload_bytes
+                yield view[body:at]
+            at += TRAILER.size
+            self.offset += TRAILER.size
+            self.sealed = kind is _SEAL
+            yield RecordEnded(kind, number, self.offset)
+        if not self.sealed:
+            self._hash(view[hashed:at])
+
+    def _whole(self, view: memoryview, at: int) -> tuple[Kind, int, int, int] | None:
+        """The kind and number of the record that begins at `at`, where its payload begins and how long that is. None:
+        it is not all there, or it is wrong, which the slower way tells."""
+        if len(view) - at < PREFIX_BYTES:
+            return None
+        magic, number_of_kind, reserved, number, header_bytes, payload_bytes = _PREFIX.unpack_from(view, at)
+        body = at + PREFIX_BYTES + header_bytes
+        end = body + payload_bytes
+        kind = _KINDS.get(number_of_kind)
+        if end + TRAILER.size > len(view) or magic != MAGIC or kind is None or reserved != _RESERVED:
+            return None
+        if header_bytes > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
+            return None
+        if TRAILER.unpack_from(view, end) != (crc32c(view[at + len(MAGIC) : end], self._seed),):
+            return None
+        return kind, number, body, payload_bytes
 
     def _expect_record(self) -> None:
         self._head = bytearray()
@@ -176,7 +220,7 @@ class EpisodeParser:
             part = view[: self._payload_left]
             self._payload_left -= len(part)
             self._crc = crc32c(part, self._crc)
-            self._hash(part)
+            self._hash_part(part)
             self.offset += len(part)
             return part
         part = view[: TRAILER.size - len(self._trailer)]
@@ -195,7 +239,7 @@ class EpisodeParser:
         self._begun = RecordBegun(kind, number, head, payload_bytes, start)
         self._payload_left = payload_bytes
         self._crc = begin_checksum(self._episode, self._head)
-        self._hash(self._head)
+        self._hash_part(self._head)
         return self._begun
 
     def _end(self, begun: RecordBegun) -> RecordEnded:
@@ -204,11 +248,16 @@ class EpisodeParser:
             raise Corrupt(
                 f"offset {begun.offset}: record {begun.number}: checksum {self._crc:08x}, expected {stored:08x}"
             )
-        self._hash(self._trailer)
+        self._hash_part(self._trailer)
         self.sealed = begun.kind is Kind.SEAL
         self._expect_record()
         return RecordEnded(begun.kind, begun.number, self.offset)
 
+    def _hash_part(self, part: Buffer) -> None:
+        """A part of the record that is under way; SEAL's are not hashed."""
+        if self._prefix is not None and self._prefix.kind is not _SEAL:
+            self._hash(part)
+
     def _hash(self, part: Buffer) -> None:
-        if self._hasher is not None and self._prefix is not None and self._prefix.kind is not Kind.SEAL:
+        if self._hasher is not None and len(part):
             self._hasher.update(part)

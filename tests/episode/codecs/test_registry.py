@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from sensorium.drivers.stream import StreamSpec
-from sensorium.episode.codecs.contract import CodecConfig
+from sensorium.episode.codecs import registry
+from sensorium.episode.codecs.contract import Codec, CodecConfig
 from sensorium.episode.codecs.jpeg import JpegConfig
-from sensorium.episode.codecs.lossless import LosslessConfig
+from sensorium.episode.codecs.lossless import Lossless, LosslessConfig
 from sensorium.episode.codecs.registry import GROUP, codec_config, codec_kinds, codec_of
 from sensorium.episode.documents import Encoding, StreamEntry
 from sensorium.errors import ConfigError
@@ -74,3 +75,34 @@ def test_chunks_are_those_of_version_1() -> None:
     assert packed[2] >> 5 == 4
     assert packed[3] == 8
     assert np.frombuffer(packed[4:16], "<u4").tolist() == [2400, 2400, len(packed)]
+
+
+def test_streams_of_the_same_entry_share_a_codec(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_kept", {})
+    entry = LosslessConfig().entry(ROWS)
+    came = msgspec.msgpack.encode(entry)
+    first, second = (msgspec.msgpack.decode(came, type=StreamEntry) for _ in range(2))
+    assert codec_of(first) is codec_of(second)
+    assert codec_of(first).entry == entry
+    for other in (msgspec.structs.replace(entry, chunk_rows=51), LosslessConfig().entry(FRAMES)):
+        assert codec_of(other).entry == other
+
+
+def test_codecs_that_are_kept_are_bounded_whoever_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[bytes, Codec] = {}
+    monkeypatch.setattr(registry, "_kept", kept)
+    entry = LosslessConfig().entry(ROWS)
+    for rows in range(1, 1000):
+        codec_of(msgspec.structs.replace(entry, chunk_rows=rows))
+        codec_of(
+            msgspec.structs.replace(
+                entry, spec=msgspec.structs.replace(ROWS, calibration={"long": "x" * 5000 + str(rows)})
+            )
+        )
+    assert 0 < len(kept) <= 256
+    assert max(map(len, kept)) <= 4 << 10
+
+
+def test_a_calibration_that_is_no_document_keeps_no_stream_from_its_codec() -> None:
+    odd = msgspec.structs.replace(ROWS, calibration={"matrix": object()})
+    assert isinstance(codec_of(StreamEntry(spec=odd, encoding=Encoding(), chunk_rows=1)), Lossless)
