@@ -4,12 +4,12 @@ import functools
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.corpus.files import EpisodeFiles
 from sensorium.episode.layout import CHECKSUM_BYTES, checked, chunk_key
 from sensorium.errors import Corrupt
 from sensorium.threads import Pool
@@ -22,13 +22,13 @@ PARALLEL_BYTES = 4 << 20
 
 
 class ZarrArray:
-    """One array that `layout` describes, in `folder`; rows are along axis 0.
+    """The array that `layout` describes, at `path` among an episode's files; rows are along axis 0.
 
     Holds no descriptor and starts no thread that outlives a call, so it may be carried over a fork or pickled.
     """
 
-    def __init__(self, folder: Path, document: dict[str, Any]) -> None:
-        self.folder = folder
+    def __init__(self, files: EpisodeFiles, path: str, document: dict[str, Any]) -> None:
+        self._files, self._path = files, path
         try:
             self.shape: tuple[int, ...] = tuple(document["shape"])
             self.dtype = np.dtype(document["data_type"])
@@ -39,11 +39,11 @@ class ZarrArray:
             self._inner = int(inner["chunk_shape"][0]) if inner else self._outer
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise Corrupt(
-                f"{folder}: not an array of this store's layout: {error!r}; run `sensorium verify`"
+                f"{files.where(path)}: not an array of this store's layout: {error!r}; run `sensorium verify`"
             ) from error
         self._chunk_shape = (self._inner, *self.shape[1:])
         self._chunk_bytes = math.prod(self._chunk_shape) * self.dtype.itemsize
-        self._indexes: dict[int, Array] = {}
+        self._indexes: dict[int, tuple[str, Array, int]] = {}
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -61,8 +61,8 @@ class ZarrArray:
         place = functools.partial(self._place, decode, start, out)
         jobs: list[Callable[[], None]] = []
         first = start // self._inner
-        for path, begin, end, chunks in _joined(runs):
-            jobs.append(_job(path, begin, end, chunks, first, place))
+        for name, begin, end, chunks in _joined(runs):
+            jobs.append(_job(self._files, name, begin, end, chunks, first, place))
             first += len(chunks)
         if len(jobs) > 1 and out.nbytes > PARALLEL_BYTES:
             with Pool("shard-read", "reads shards", min(len(jobs), len(os.sched_getaffinity(0)))) as pool:
@@ -72,6 +72,10 @@ class ZarrArray:
             for job in jobs:
                 job()
         return out
+
+    def names(self) -> list[str]:
+        """Its files: chunks or shards."""
+        return [self._name(key) for key in range(-(-len(self) // self._outer))]
 
     def check(self, decode: Decode) -> None:
         """Decode every chunk, raising `Corrupt` at the first that does not hold."""
@@ -89,25 +93,39 @@ class ZarrArray:
             low, high = max(row, 0), min(row + self._inner, len(out))
             out[low:high] = into[low - row : high - row]
 
-    def _locate(self, chunk: int) -> tuple[Path, int, int]:
+    def _locate(self, chunk: int) -> tuple[str, int, int]:
         """File, offset and size of an inner chunk."""
         if not self._sharded:
-            path = self.folder / chunk_key(chunk, len(self.shape))
-            return path, 0, _size(path)
-        per_shard = self._outer // self._inner
-        shard, within = divmod(chunk, per_shard)
-        path = self.folder / chunk_key(shard, len(self.shape))
-        index = self._indexes.get(shard)
-        if index is None:
-            index = self._indexes[shard] = _read_index(path, per_shard)
+            name = self._name(chunk)
+            return name, 0, self._files.size(name)
+        shard, within = divmod(chunk, self._outer // self._inner)
+        name, index, end = self._indexes.get(shard) or self._read_index(shard)
         offset, size = (int(value) for value in index[within])
-        if offset + size > _size(path):
-            raise Corrupt(f"{path}: chunk {chunk} is missing; run `sensorium verify`")
-        return path, offset, size
+        if offset + size > end:
+            raise Corrupt(f"{self._files.where(name)}: chunk {chunk} is missing; run `sensorium verify`")
+        return name, offset, size
+
+    def _name(self, key: int) -> str:
+        return f"{self._path}/{chunk_key(key, len(self.shape))}"
+
+    def _read_index(self, shard: int) -> tuple[str, Array, int]:
+        """A shard's name, where its chunks are, and where they must end."""
+        name = self._name(shard)
+        size = self._outer // self._inner * 16 + CHECKSUM_BYTES
+        end = self._files.size(name) - size
+        raw = self._files.read(name, end, size)
+        try:
+            index = np.frombuffer(checked(raw), "<u8").reshape(-1, 2)
+        except Corrupt as error:
+            where = self._files.where(name)
+            raise Corrupt(f"{where}: index of the shard: {error}; run `sensorium verify --deep`") from error
+        found = self._indexes[shard] = name, index, end
+        return found
 
 
 def _job(
-    path: Path,
+    files: EpisodeFiles,
+    name: str,
     begin: int,
     end: int,
     chunks: list[tuple[int, int]],
@@ -115,56 +133,26 @@ def _job(
     place: Callable[[int, memoryview], None],
 ) -> Callable[[], None]:
     def run() -> None:
-        raw = memoryview(_read(path, begin, end - begin))
+        raw = memoryview(files.read(name, begin, end - begin))
         for number, (offset, size) in enumerate(chunks, first):
             try:
                 place(number, raw[offset - begin : offset - begin + size])
             except Corrupt as error:
-                raise Corrupt(
-                    f"{path}: chunk {number} at byte {offset}: {error}; run `sensorium verify --deep`"
-                ) from error
+                where = f"{files.where(name)}: chunk {number} at byte {offset}"
+                raise Corrupt(f"{where}: {error}; run `sensorium verify --deep`") from error
 
     return run
 
 
-def _joined(runs: list[tuple[Path, int, int]]) -> list[tuple[Path, int, int, list[tuple[int, int]]]]:
+def _joined(runs: list[tuple[str, int, int]]) -> list[tuple[str, int, int, list[tuple[int, int]]]]:
     """Neighbouring chunks of one file as one read of at most some megabytes."""
-    joined: list[tuple[Path, int, int, list[tuple[int, int]]]] = []
-    for path, offset, size in runs:
+    joined: list[tuple[str, int, int, list[tuple[int, int]]]] = []
+    for name, offset, size in runs:
         if joined:
             last, begin, end, chunks = joined[-1]
-            if last == path and end == offset and offset + size - begin <= READ_BYTES:
+            if last == name and end == offset and offset + size - begin <= READ_BYTES:
                 chunks.append((offset, size))
                 joined[-1] = (last, begin, offset + size, chunks)
                 continue
-        joined.append((path, offset, offset + size, [(offset, size)]))
+        joined.append((name, offset, offset + size, [(offset, size)]))
     return joined
-
-
-def _read_index(path: Path, per_shard: int) -> Array:
-    size = per_shard * 16 + CHECKSUM_BYTES
-    try:
-        return np.frombuffer(checked(_read(path, _size(path) - size, size)), "<u8").reshape(-1, 2)
-    except Corrupt as error:
-        raise Corrupt(f"{path}: index of the shard: {error}; run `sensorium verify --deep`") from error
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise Corrupt(f"{path}: missing ({error.strerror}); run `sensorium verify`") from error
-
-
-def _read(path: Path, offset: int, size: int) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise Corrupt(f"{path}: cannot open ({error.strerror}); run `sensorium verify`") from error
-    try:
-        data = os.pread(fd, size, offset) if offset >= 0 else b""
-    finally:
-        os.close(fd)
-    if len(data) != size:
-        raise Corrupt(f"{path}: cut short, {len(data)} of {size} bytes at {offset}")
-    return data

@@ -57,6 +57,11 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.format_version == ZIP_VERSION
 
     @property
+    def zip_bytes(self) -> int | None:
+        """Bytes of the ZIP, of one that is."""
+        return next(iter(self.objects.values()))[0] if self.zipped else None
+
+    @property
     def digest(self) -> bytes:
         """BLAKE3 of the episode file's bytes up to SEAL."""
         return bytes.fromhex(self.row["digest"])

@@ -23,8 +23,8 @@ class Corpus:
     """A store, open for reading, while another process may write it. Holds nothing open between calls."""
 
     def __init__(self, path: Path) -> None:
-        check_store_version(path)
         self.path = path
+        self._version = check_store_version(path)
         self._engine = read_engine(path / CATALOG)
         with self._reading() as connection:
             # of a name that is no column SQLite makes a text, which equals nothing
@@ -59,7 +59,7 @@ class Corpus:
             text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
         with self._reading() as connection:
             rows = connection.execute(sa.text(text), values).mappings().all()
-        return [Episode(self.path, dict(row)) for row in rows]
+        return [Episode(self.path, dict(row), self._version) for row in rows]
 
     def records(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[dict[str, Any]]:
         """`query`, as plain dictionaries."""
@@ -73,7 +73,7 @@ class Corpus:
         if len(rows) != 1 or not episode:
             which = "no episode begins" if not rows else "more than one episode begins"
             raise ConfigError(f"{self.path}: {which} with {episode!r}; `sensorium query {self.path}` lists them")
-        return Episode(self.path, dict(rows[0]))
+        return Episode(self.path, dict(rows[0]), self._version)
 
     def ledger(self, device: str | None = None) -> list[SpoolLedger]:
         """What became of every ordinal of every spool, or of one device's spools."""

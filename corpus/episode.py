@@ -12,13 +12,15 @@ import numpy as np
 
 from sensorium.corpus.arrays import ZarrArray
 from sensorium.corpus.catalog import COLUMNS
-from sensorium.corpus.commits import EPISODES, month_of
+from sensorium.corpus.commits import LOOSE_VERSION, ZIP
+from sensorium.corpus.files import EpisodeFiles
 from sensorium.corpus.stream import Samples, Stream
 from sensorium.corpus.utc import Probes, utc_of
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
 from sensorium.episode.layout import small_codec
+from sensorium.episode.zip_form import DOCUMENT
 from sensorium.errors import ConfigError, Corrupt
 
 if TYPE_CHECKING:
@@ -28,19 +30,39 @@ MAX_S = 1e9
 
 
 class Episode:
-    """One committed episode. `row` holds the catalog's columns; its files are opened when first needed."""
+    """One committed episode. `row` holds the catalog's columns; its files are opened when first needed.
 
-    def __init__(self, store: Path, row: Mapping[str, Any]) -> None:
-        self._store, self._row = store, row
+    `version` is that of the store, which is looked up again where it says that there is no ZIP in it.
+    """
+
+    def __init__(self, store: Path, row: Mapping[str, Any], version: int = LOOSE_VERSION) -> None:
+        self._store, self._row, self._version = store, row, version
+        zip_bytes = row["bytes"] if row.get("form") == "zip" else None
+        self._files = EpisodeFiles(store, uuid.UUID(row["episode"]), zip_bytes, version)
         self.row: dict[str, Any] = {name: row.get(name) for name in COLUMNS}
 
     def __repr__(self) -> str:
         return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self._document['streams'])}>"
 
-    @functools.cached_property
+    @property
+    def path(self) -> Path:
+        """Where the episode is now: the folder that is its Zarr group, or the ZIP (`.zip`) that is one.
+
+        Raises:
+            Corrupt: it is not in the store.
+        """
+        return self._files.path()
+
+    @property
     def folder(self) -> Path:
-        """The episode's Zarr group."""
-        return self._store / EPISODES / month_of(uuid.UUID(self.id)) / self.id
+        """`path`, of an episode that is a folder.
+
+        Raises:
+            ConfigError: it is a ZIP.
+        """
+        if self.path.suffix == ZIP:
+            raise ConfigError(f"{self.path}: a ZIP, and no folder; take `path`, or `zarr`, which opens either")
+        return self.path
 
     @functools.cached_property
     def _document(self) -> dict[str, Any]:
@@ -49,7 +71,7 @@ class Episode:
 
     def reopened(self) -> "Episode":
         """The same episode, with nothing read yet."""
-        return Episode(self._store, self._row)
+        return Episode(self._store, self._row, self._version)
 
     @property
     def id(self) -> str:
@@ -94,7 +116,7 @@ class Episode:
     def streams(self) -> Mapping[str, Stream]:
         """The episode's streams by name."""
         members = self._members
-        return {path: Stream(self.folder, path, members) for path in members if "/" not in path and path != "clock"}
+        return {path: Stream(self._files, path, members) for path in members if "/" not in path and path != "clock"}
 
     @functools.cached_property
     def clock(self) -> Clock:
@@ -104,7 +126,7 @@ class Episode:
     @functools.cached_property
     def probes(self) -> Probes:
         """int64 [m, 3]: device_ns, server_ns, round_trip_ns."""
-        array = ZarrArray(self.folder / "clock", self._members["clock"])
+        array = ZarrArray(self._files, "clock", self._members["clock"])
         return array.read(0, len(array), small_codec().decode)
 
     def utc(self, captured_ns: Stamps) -> tuple[Stamps | None, Stamps | None]:
@@ -117,17 +139,20 @@ class Episode:
 
         `zarr["imu/data"]` is a `zarr.Array`; `xarray.open_zarr(episode.zarr.store, group="imu")` is a dataset. Here
         zarr's rules hold, and not this reader's: a chunk that is absent reads as 0, encoded media are bytes, and
-        writing raises what zarr raises (`ValueError`).
+        writing raises what zarr raises (`ValueError`). Its store is a `LocalStore`, of a ZIP a `ZipStore`, which keeps
+        the file open: after a fork take `zarr` anew.
 
         Raises:
             Corrupt: the episode's document cannot be read.
         """
         import zarr
-        from zarr.storage import LocalStore
+        from zarr.storage import LocalStore, ZipStore
 
         _ = self._group
+        path = self.path
+        store = ZipStore(path, mode="r") if path.suffix == ZIP else LocalStore(path, read_only=True)
         # Not kept: a write that zarr refuses still changes the attributes of the object that it was tried on.
-        return zarr.open_group(LocalStore(self.folder, read_only=True), mode="r", use_consolidated=True)
+        return zarr.open_group(store, mode="r", use_consolidated=True)
 
     def window(self, start_s: float, length_s: float, streams: Sequence[str] | None = None) -> dict[str, Samples]:
         """The samples in [start_s, start_s + length_s) after the episode's start, of these streams (None: of all)."""
@@ -147,6 +172,15 @@ class Episode:
             found[name] = Samples(captured_ns, *self.utc(captured_ns), stream[first:last])
         return found
 
+    def file_names(self) -> set[str]:
+        """The files that the episode's documents tell of: those documents, and every chunk or shard."""
+        found = {DOCUMENT}
+        for path, document in self._members.items():
+            found.add(f"{path}/{DOCUMENT}")
+            if document["node_type"] == "array":
+                found.update(ZarrArray(self._files, path, document).names())
+        return found
+
     @property
     def _members(self) -> dict[str, Any]:
         members: dict[str, Any] = self._group["consolidated_metadata"]["metadata"]
@@ -154,16 +188,18 @@ class Episode:
 
     @functools.cached_property
     def _group(self) -> dict[str, Any]:
-        path = self.folder / "zarr.json"
+        raw = self._files.document(DOCUMENT)
         try:
-            document: dict[str, Any] = json.loads(path.read_bytes())
+            document: dict[str, Any] = json.loads(bytes(raw))
             if not isinstance(document["consolidated_metadata"]["metadata"]["clock"], dict):
                 raise KeyError("clock")
-            return document
-        except OSError as error:
-            raise Corrupt(f"{path}: missing ({error.strerror}); run `sensorium verify`") from error
+            digest = document["attributes"]["sensorium"]["digest"]
         except (ValueError, KeyError, TypeError) as error:
-            raise Corrupt(f"{path}: not an episode's document: {error!r}; run `sensorium verify`") from error
+            where = self._files.where(DOCUMENT)
+            raise Corrupt(f"{where}: not an episode's document: {error!r}; run `sensorium verify`") from error
+        if digest != self.row["digest"]:
+            raise Corrupt(f"{self._files.where(DOCUMENT)}: of another episode ({digest}); run `sensorium verify`")
+        return document
 
 
 def nanoseconds(seconds: float) -> int:

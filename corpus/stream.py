@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import msgspec
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.arrays import ZarrArray
+from sensorium.corpus.files import EpisodeFiles
 from sensorium.drivers.stream import Stamps
 from sensorium.episode.codecs.contract import ChunkCodec, Codec
 from sensorium.episode.codecs.registry import codec_of
@@ -39,17 +39,17 @@ class Stream:
     installed here raise `ConfigError`; stamps, and items as they are, can be read nevertheless.
     """
 
-    def __init__(self, folder: Path, name: str, members: Mapping[str, Any]) -> None:
+    def __init__(self, files: EpisodeFiles, name: str, members: Mapping[str, Any]) -> None:
         try:
             about = members[name]["attributes"]["sensorium"]
             self.entry = msgspec.convert(about, StreamEntry)
             self.media_type: str = about["media_type"]
             self.spec, self.encoding = self.entry.spec, self.entry.encoding
         except (KeyError, TypeError, msgspec.ValidationError) as error:
-            raise Corrupt(f"{folder}: stream {name!r}: {error!r}; run `sensorium verify`") from error
-        self._path = f"{folder}: stream {name!r}"
+            raise Corrupt(f"{files.where(name)}: {error!r}; run `sensorium verify`") from error
+        self._path = f"{files.where(name)}"
         arrays = {
-            path.rpartition("/")[2]: ZarrArray(folder / path, document)
+            path.rpartition("/")[2]: ZarrArray(files, path, document)
             for path, document in members.items()
             if path.rpartition("/")[0] == name and document["node_type"] == "array"
         }

@@ -1,11 +1,13 @@
 """Whether a store is what it says: commit records, folders, files, catalog, and with `deep` every checksum."""
 
+import json
 import os
+import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -13,17 +15,24 @@ import sqlalchemy as sa
 from sensorium.corpus.catalog import CATALOG, columns_of, episodes, read_engine
 from sensorium.corpus.commits import (
     EPISODES,
+    ZIP,
+    ZIP_VERSION,
     CommitRecord,
     check_store_version,
-    month_of,
+    folder_path,
     read_record,
     record_path,
     record_paths,
+    zip_path,
 )
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.utc import utc_text
+from sensorium.corpus.zip_files import ZipFiles
 from sensorium.errors import ConfigError, Corrupt, StoreError
 
 _READ_BYTES = 1 << 20
+_AGAIN = "restore it from a copy, or deliver the episode again"
+_SETTLE = "restart ingest, which removes it"
 
 
 class Finding(NamedTuple):
@@ -43,12 +52,12 @@ def verify(
     """Everything that is wrong with a store, cheap looks at each episode; `deep` reads every byte.
 
     `progress(done, total)` counts episodes. The store may be in use; an episode that is
-    being committed in that instant shows as not committed.
+    being committed or packed in that instant shows as not committed, or as differing from the catalog.
 
     Raises:
         StoreError: it is no store, or of another version.
     """
-    check_store_version(store)
+    version = check_store_version(store)
     # In this order: an ingest at work publishes the record first, and then enters it.
     paths = list(record_paths(store))
     entered, trouble = _catalog(store)
@@ -57,16 +66,21 @@ def verify(
     for number, path in enumerate(paths):
         progress(number, len(paths))
         try:
-            record = read_record(path)
+            record = _record_now(store, path)
         except Corrupt as error:
-            yield Finding(str(error), path, "restore it from a copy, or deliver the episode again")
+            yield Finding(_said(error, path), path, _AGAIN)
             continue
         if not trouble:
             row = entered.get(path.stem)
             if row is None or any(row[name] != record.row.get(name) for name in row):
+                row = _entered(store, path.stem).get(path.stem)  # it may have been packed since
+            if row is None or any(row[name] != record.row.get(name) for name in row):
                 what = "is not in the catalog" if row is None else "differs from its row in the catalog"
                 yield Finding(what, path, f"run `sensorium rebuild-catalog {store}`")
-        yield from _episode(store, record, deep)
+        if record.zipped and version < ZIP_VERSION and (version := check_store_version(store)) < ZIP_VERSION:
+            what = f"says that the episode is a ZIP, but the store is of version {version}: readers give nothing of it"
+            yield Finding(what, path, f"restore {store / EPISODES / 'zarr.json'} from a copy, or set its version to 2")
+        yield from (_zipped if record.zipped else _loose)(store, record, deep)
     progress(len(paths), len(paths))
     for episode in sorted(entered.keys() - committed):
         if not record_path(store, uuid.UUID(episode)).exists():
@@ -77,53 +91,114 @@ def verify(
 
 def _catalog(store: Path) -> tuple[dict[str, dict[str, object]], list[Finding]]:
     try:
-        with read_engine(store / CATALOG).connect() as connection:
-            columns = [episodes.c[name] for name in columns_of(connection)]
-            rows = connection.execute(sa.select(*columns)).mappings().all()
+        return _entered(store), []
     except (StoreError, sa.exc.SQLAlchemyError) as error:
         step = f"run `sensorium rebuild-catalog {store}`"
         return {}, [Finding(f"cannot be read: {str(error).splitlines()[0]}", store / CATALOG, step)]
-    return {row["episode"]: dict(row) for row in rows}, []
 
 
-def _episode(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
-    folder = store / EPISODES / month_of(record.episode) / str(record.episode)
-    again = "restore it from a copy, or deliver the episode again"
+def _entered(store: Path, episode: str | None = None) -> dict[str, dict[str, object]]:
+    """The catalog's rows by episode, or of one."""
+    with read_engine(store / CATALOG).connect() as connection:
+        statement = sa.select(*(episodes.c[name] for name in columns_of(connection)))
+        if episode is not None:
+            statement = statement.where(episodes.c.episode == episode)
+        rows = connection.execute(statement).mappings().all()
+    return {row["episode"]: dict(row) for row in rows}
+
+
+def _record_now(store: Path, path: Path) -> CommitRecord:
+    """A commit record; once more where the episode is not there: it may have been packed since."""
+    record = read_record(path)
+    return record if record.zipped or folder_path(store, record.episode).is_dir() else read_record(path)
+
+
+def _loose(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
+    folder, packed = folder_path(store, record.episode), zip_path(store, record.episode)
+    if packed.exists():
+        yield Finding("beside the episode's folder, which is what was committed: a pack was cut off", packed, _SETTLE)
     if not folder.is_dir():
-        yield Finding("committed, but the folder is missing", folder, again)
+        yield Finding("committed, but the folder is missing", folder, _AGAIN)
         return
     damaged = False
     for name, (size, crc) in record.objects.items():
-        path = folder / name
-        try:
-            actual = path.stat().st_size
-            if actual != size:
-                yield Finding(f"is {actual} bytes, expected {size}", path, again)
-                damaged = True
-            elif deep and (found := _crc_of(path)) != crc:
-                yield Finding(f"checksum {found:08x}, expected {crc:08x}", path, again)
-                damaged = True
-        except OSError as error:
-            yield Finding(f"cannot be read ({error.strerror})", path, again)
+        for finding in _file(folder / name, size, crc, deep):
+            yield finding
             damaged = True
     extra = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()} - record.objects.keys()
     for name in sorted(extra):
         yield Finding("does not belong to the episode", folder / name, "remove it")
-    if damaged:
+    if not damaged:
+        yield from _content(store, record, deep, folder)
+
+
+def _zipped(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
+    path, folder = zip_path(store, record.episode), folder_path(store, record.episode)
+    if folder.is_dir() and _left_until(record_path(store, record.episode)) <= (utc_text(time.time_ns()) or ""):
+        yield Finding("beside the episode's ZIP, which is what was committed: a pack was cut off", folder, _SETTLE)
+    ((size, crc),) = record.objects.values()
+    if findings := list(_file(path, size, crc, deep)):
+        yield from findings
         return
-    row = record.row | {"document": msgspec.json.encode({"streams": record.streams, "account": record.account})}
+    files = ZipFiles(store, record.episode, size, ZIP_VERSION)
     try:
-        episode = Episode(store, row)
+        names = files.check(deep)
+        expected = Episode(store, _row(record), ZIP_VERSION).file_names()
+    except (Corrupt, OSError) as error:
+        yield Finding(_said(error, path), path, _AGAIN)
+        return
+    for name in sorted(names - expected):
+        yield Finding(f"{name}: does not belong to the episode", path, _AGAIN)
+    for name in sorted(expected - names):
+        yield Finding(f"{name}: missing", path, _AGAIN)
+    if names == expected:
+        yield from _content(store, record, deep, path)
+
+
+def _file(path: Path, size: int, crc: int, deep: bool) -> Iterator[Finding]:
+    try:
+        actual = path.stat().st_size
+        if actual != size:
+            yield Finding(f"is {actual} bytes, expected {size}", path, _AGAIN)
+        elif deep and (found := _crc_of(path)) != crc:
+            yield Finding(f"checksum {found:08x}, expected {crc:08x}", path, _AGAIN)
+    except OSError as error:
+        yield Finding(f"cannot be read ({error.strerror})", path, _AGAIN)
+
+
+def _content(store: Path, record: CommitRecord, deep: bool, path: Path) -> Iterator[Finding]:
+    """What is wrong with an episode whose files are those that were committed."""
+    try:
+        episode = Episode(store, _row(record), ZIP_VERSION)
         rows = {name: len(stream) for name, stream in episode.streams.items()}
         expected = {name: summary.rows for name, summary in record.streams.items()}
-        if rows != expected or episode.attributes["digest"] != record.row["digest"]:
-            yield Finding(f"holds rows {rows}, its commit record says {expected}, or the digest differs", folder, again)
+        if rows != expected:
+            yield Finding(f"holds rows {rows}, its commit record says {expected}", path, _AGAIN)
         for stream in episode.streams.values() if deep else ():
             stream.check()
     except Corrupt as error:
-        yield Finding(str(error), folder, again)
+        yield Finding(_said(error, path), path, _AGAIN)
     except ConfigError as error:
-        yield Finding(f"chunks are not decoded: {error}", folder, "install the codec here, then verify again")
+        yield Finding(f"chunks are not decoded: {error}", path, "install the codec here, then verify again")
+
+
+def _row(record: CommitRecord) -> dict[str, Any]:
+    document = msgspec.json.encode({"streams": record.streams, "account": record.account})
+    form = "zip" if record.zipped else "loose"
+    return record.row | {"document": document, "form": form, "bytes": record.zip_bytes or record.row["bytes"]}
+
+
+def _left_until(record: Path) -> str:
+    """Until when the folder is left to those who read it, of an episode that was packed: UTC, or nothing."""
+    try:
+        return str(json.loads(record.read_bytes()).get("loose_until_utc", ""))
+    except (OSError, ValueError):
+        return ""
+
+
+def _said(error: Exception, where: Path) -> str:
+    """What an error says, but for where, which a finding says itself."""
+    return str(error).removeprefix(f"{where}: ").removesuffix("; run `sensorium verify`")
 
 
 def _orphans(store: Path, committed: set[str]) -> Iterator[Finding]:
@@ -131,9 +206,9 @@ def _orphans(store: Path, committed: set[str]) -> Iterator[Finding]:
         if month.is_dir():
             if not (month / "zarr.json").is_file():
                 yield Finding("has no zarr.json, so that other readers do not see it", month, "restart ingest")
-            for folder in sorted(month.iterdir()):
-                if folder.is_dir() and folder.name not in committed:
-                    yield Finding("is not committed", folder, "restart ingest, which sets it aside; readers ignore it")
+            for path in sorted(month.iterdir()):
+                if (path.suffix == ZIP or path.is_dir()) and path.name.removesuffix(ZIP) not in committed:
+                    yield Finding("is not committed", path, "restart ingest, which sets it aside; readers ignore it")
 
 
 def _crc_of(path: Path) -> int:

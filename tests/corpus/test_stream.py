@@ -80,4 +80,4 @@ def test_real_frames_come_back(recordings: Path, make_episode: Any, tmp_path: Pa
     stream = sensorium.open(tmp_path).query("has('rig.cam0')")[0].streams["rig.cam0"]
     np.testing.assert_array_equal(stream[3:17:2], frames[3:17:2])
     assert np.asarray(stream).nbytes == frames.nbytes
-    assert (stream._arrays["data"].folder / "c.0.0.0").stat().st_size < frames.nbytes
+    assert (sensorium.open(tmp_path).query()[0].path / "rig.cam0/data/c.0.0.0").stat().st_size < frames.nbytes
