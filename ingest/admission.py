@@ -46,6 +46,10 @@ def check_open(manifest: Open, episode: uuid.UUID) -> None:
         raise PeerViolation(f"episode {episode}: ordinal {manifest.ordinal} is not a count")
     if not -MAX_NS <= manifest.start_ns <= manifest.end_ns <= MAX_NS:
         raise PeerViolation(f"episode {episode}: it runs from {manifest.start_ns} to {manifest.end_ns} ns")
+    if len(manifest.streams) > MAX_STREAMS:
+        raise PeerViolation(f"episode {episode}: {len(manifest.streams)} streams, at most {MAX_STREAMS}")
+    for entry in manifest.streams:
+        check_entry(entry)
     alike = _alike(msgspec.structs.replace(manifest, episode=b"", ordinal=0, start_ns=0, end_ns=0))
     if alike is None or alike not in _passed:
         _check_rest(manifest, episode)
@@ -57,10 +61,6 @@ def _check_rest(manifest: Open, episode: uuid.UUID) -> None:
     _names(manifest)
     if not math.isfinite(manifest.mission.priority) or not 0 <= manifest.provenance.generation < _INT64:
         raise PeerViolation(f"episode {episode}: priority or generation is not a finite number from 0 up")
-    if len(manifest.streams) > MAX_STREAMS:
-        raise PeerViolation(f"episode {episode}: {len(manifest.streams)} streams, at most {MAX_STREAMS}")
-    for entry in manifest.streams:
-        check_entry(entry)
     for name, account in manifest.between.items():
         check_account(name, account)
     check_document(manifest, "OPEN")

@@ -13,7 +13,7 @@ from sensorium.errors import ConfigError
 GROUP = "sensorium.codecs"
 _KEPT = 256
 _KEPT_BYTES = 4 << 10
-_kept: dict[bytes, Codec] = {}
+_kept: dict[tuple[type[CodecConfig], bytes], Codec] = {}
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -38,27 +38,23 @@ def codec_of(entry: StreamEntry) -> Codec:
         ConfigError: it is not installed here, or cannot hold the stream.
     """
     try:
-        key = _ENCODER.encode(entry)
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-        msgspec.MsgspecError,
-    ):  # of no document, but a program may have put anything there
-        return _opened(entry)
-    codec = _kept.get(key)
-    if codec is None:
-        codec = _opened(entry)
-        if len(key) <= _KEPT_BYTES:  # whoever sends entries: those that are kept take a few megabytes at most
-            if len(_kept) >= _KEPT:
-                _kept.clear()
-            _kept[key] = codec
+        config = codec_config(entry.encoding.codec)
+        key = _key(entry)
+        codec = _kept.get((config, key))
+        if codec is None:
+            codec = config.open(entry)
+            if 0 < len(key) <= _KEPT_BYTES:  # whoever sends entries, what is kept is some megabytes at most
+                if len(_kept) >= _KEPT:
+                    _kept.clear()
+                _kept[config, key] = codec
+    except ConfigError as error:
+        raise ConfigError(f"stream {entry.spec.name!r}: {error}") from error
     return codec
 
 
-def _opened(entry: StreamEntry) -> Codec:
+def _key(entry: StreamEntry) -> bytes:
+    """What entries that are the same have in common; empty if it is no document, as a program may make one."""
     try:
-        return codec_config(entry.encoding.codec).open(entry)
-    except ConfigError as error:
-        raise ConfigError(f"stream {entry.spec.name!r}: {error}") from error
+        return _ENCODER.encode(entry)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return b""
