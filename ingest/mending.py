@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sensorium.corpus.catalog import CATALOG, Catalog
-from sensorium.corpus.commits import check_store_version, record_paths
+from sensorium.corpus.commits import ZIP, check_store_version, record_paths
 from sensorium.corpus.filling import fill
 from sensorium.episode import durable
+from sensorium.ingest.both_forms import in_both_forms, settle
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.partials import Partials
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder, store_errors
@@ -14,15 +15,19 @@ from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, Sto
 
 def mend(store: StoreFolder, commits: Committer, catalog: Catalog) -> Partials:
     """Set aside what was not committed, and enter into the catalog what was; what is staged and can be gone on from."""
-    _sync_what_is_believed(store.fd)
+    sync_what_is_believed(store.fd)
     committed = {path.stem for path in record_paths(store.path)}
     partials = Partials(STAGING, store.fd, committed)
-    for month in _folders(EPISODES_FOLDER, store.fd):
+    both: list[tuple[str, str]] = []
+    for month in folders_in(EPISODES_FOLDER, store.fd):
         commits.make_month(month.name)
-        for name in durable.names(month, dir_fd=store.fd):
-            if name not in committed and _is_folder(month / name, store.fd):
+        names = durable.names(month, dir_fd=store.fd)
+        for name in names:
+            if name.removesuffix(ZIP) not in committed and (name.endswith(ZIP) or _is_folder(month / name, store.fd)):
                 commits.set_orphan_aside(month / name)
+        both += [(month.name, name) for name in in_both_forms(names) if name in committed]
     fill(catalog, store.path)
+    settle(store, catalog, both)
     return partials
 
 
@@ -58,18 +63,18 @@ def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lam
     return count
 
 
-def _sync_what_is_believed(store: int) -> None:
+def sync_what_is_believed(store: int) -> None:
     """Make durable what a run that was killed had named or written, and not synced: a record, a line of discards."""
     discarded = COMMITS / "discarded"
-    for device in _folders(discarded, store):
+    for device in folders_in(discarded, store):
         for name in durable.names(device, dir_fd=store):
             durable.sync_file(device / name, dir_fd=store)
         durable.sync_folder(device, dir_fd=store)
-    for folder in (*_folders(COMMITS, store), COMMITS, *_folders(EPISODES_FOLDER, store), EPISODES_FOLDER, Path()):
+    for folder in (*folders_in(COMMITS, store), COMMITS, *folders_in(EPISODES_FOLDER, store), EPISODES_FOLDER, Path()):
         durable.sync_folder(folder, dir_fd=store)
 
 
-def _folders(path: Path, dir_fd: int) -> list[Path]:
+def folders_in(path: Path, dir_fd: int) -> list[Path]:
     """The folders in a folder, if that is there."""
     found = [path / name for name in durable.names(path, dir_fd=dir_fd)] if _is_folder(path, dir_fd) else []
     return [folder for folder in found if _is_folder(folder, dir_fd)]

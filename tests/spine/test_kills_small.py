@@ -76,7 +76,7 @@ def serve(store: str, last: int | None, talk: Connection) -> None:
         talk.send("open")
         talk.recv()
         if last is not None:
-            durable.os = LastCall(last)  # type: ignore[attr-defined]
+            durable.os = LastCall(last)  # type: ignore[assignment, attr-defined]
         server.start()
         talk.send(server.address)
         talk.recv()

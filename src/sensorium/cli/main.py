@@ -24,6 +24,7 @@ MODULES = {
     "verify": "store",
     "ledger": "store",
     "rebuild-catalog": "store",
+    "pack": "pack",
     "spool": "spool",
     "devices": "devices",
     "keys": "keys",

@@ -1,0 +1,132 @@
+"""An episode that is there as a folder and as a ZIP: its commit record says which of the two counts, the other goes."""
+
+import logging
+import time
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.commits import ZIP, CommitRecord, decode_commit, folder_path, zip_path
+from sensorium.corpus.utc import utc_text
+from sensorium.episode import durable
+from sensorium.errors import Corrupt
+from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
+
+log = logging.getLogger(__name__)
+
+STORE = Path()
+"""Paths here are those under the store's folder."""
+_GOING = "packed-"
+
+
+class PackedRecord(CommitRecord, frozen=True, kw_only=True):
+    """The record of an episode that was a folder before: until `loose_until_utc` that is left to those who read it."""
+
+    loose_until_utc: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody is to find the folder any more."""
+        return self.loose_until_utc <= (utc_text(time.time_ns()) or "")
+
+
+def packed_record(record: CommitRecord, **changes: Any) -> PackedRecord:
+    """A record with these of its fields in place of its own."""
+    return PackedRecord(**msgspec.structs.asdict(record) | changes)
+
+
+def in_both_forms(names: Iterable[str]) -> list[str]:
+    """Of the names in a month, those that are there with and without the ending of a ZIP."""
+    there = set(names)
+    return sorted(name for name in there if name + ZIP in there)
+
+
+def settle(store: StoreFolder, catalog: Catalog, both: Iterable[tuple[str, str]]) -> list[PackedRecord]:
+    """Bring to its end what was interrupted of episodes, by (month, id), that are there in both forms.
+
+    By a record of a folder the ZIP was never committed. By one of a ZIP the folder is what is left of it: it goes once
+    its time is over, and once the catalog has the record, which may be where it ended. The names of records must be
+    durable already. Returns those whose folder stays for now.
+    """
+    packed, left = [], []
+    for month, name in both:
+        path = COMMITS / month / f"{name}.json"
+        try:
+            data = durable.read_whole(path, dir_fd=store.fd)
+            record = decode_commit(data, store.path / path)
+        except FileNotFoundError:
+            continue
+        except Corrupt as error:
+            log.warning("%s; episode %s is left in both forms", error, name)
+            continue
+        if not record.zipped:
+            durable.remove(EPISODES_FOLDER / month / f"{name}{ZIP}", dir_fd=store.fd)
+            continue
+        packed.append(_packed(record, data))
+    catalog.add(packed)
+    for record in packed:
+        if not record.is_over:
+            left.append(record)
+            continue
+        try:
+            remove_loose(store, record)
+        except Corrupt as error:
+            log.error("%s", error)
+    return left
+
+
+def remove_loose(store: StoreFolder, record: CommitRecord) -> None:
+    """Remove the folder of an episode that is a ZIP.
+
+    It goes at once from where readers look: to them a chunk that is absent might be one of zeros.
+
+    Raises:
+        Corrupt: the ZIP is not what was committed; the folder is left.
+    """
+    folder, packed = folder_path(STORE, record.episode), zip_path(STORE, record.episode)
+    if not _holds(store, packed, record):
+        raise Corrupt(
+            f"{store.path / packed}: not the file that was committed; the episode's folder is left beside it:"
+            f" run `sensorium verify --deep {store.path}`"
+        )
+    going = STAGING / f"{_GOING}{record.episode}"
+    durable.remove_tree(going, dir_fd=store.fd)
+    durable.rename(folder, going, dir_fd=store.fd)
+    durable.remove_tree(going, dir_fd=store.fd)
+
+
+def next_record(record: CommitRecord) -> Path:
+    """Where a record is written that is to take the place of another."""
+    return STAGING / f"{_GOING}{record.episode}.json"
+
+
+def remove_leftovers(store: StoreFolder) -> None:
+    """Remove what was on its way out, or in, when the process ended; a start of an ingest does so too."""
+    for name in durable.names(STAGING, dir_fd=store.fd):
+        if name.startswith(_GOING):
+            seen = durable.look(STAGING / name, dir_fd=store.fd)
+            if seen is not None and seen.is_folder:
+                durable.remove_tree(STAGING / name, dir_fd=store.fd)
+            else:
+                durable.remove(STAGING / name, dir_fd=store.fd)
+
+
+def _packed(record: CommitRecord, data: bytes) -> PackedRecord:
+    """A record that does not say until when its folder stays is one whose time is over."""
+    try:
+        return msgspec.json.decode(data, type=PackedRecord)
+    except msgspec.ValidationError:
+        return packed_record(record, loose_until_utc="")
+
+
+def _holds(store: StoreFolder, packed: Path, record: CommitRecord) -> bool:
+    ((size, crc),) = record.objects.values()
+    try:
+        data = durable.read_whole(packed, dir_fd=store.fd)
+    except FileNotFoundError:
+        return False
+    return len(data) == size and zlib.crc32(data) == crc

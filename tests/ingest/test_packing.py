@@ -1,0 +1,348 @@
+"""Folders become ZIPs: byte for byte, whole in one form at any moment, and what is damaged is left alone."""
+
+import json
+import shutil
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sensorium
+from sensorium.corpus.commits import folder_path, read_record, record_path, zip_path
+from sensorium.corpus.verify import verify
+from sensorium.episode import durable
+from sensorium.episode.documents import Encoding, Note
+from sensorium.errors import StoreError
+from sensorium.ingest import both_forms, packing
+from sensorium.ingest.mending import rebuild_catalog
+from sensorium.ingest.packing import PackReport, pack
+from sensorium.ingest.store import Store
+from tests.corpus.zip_peer import episodes
+from tests.forgetful_disk import CHANGES, SYNCS, ForgetfulDisk
+
+NOTE = Note(kind="score", name='"format_version":1', value=0.1, stream="imu")
+
+
+def make_loose(path: Path, made: list[Any]) -> Path:
+    """A store of episodes that are folders."""
+    with Store.open(path, small_bytes=0) as store:
+        for each in made:
+            assembly = store.begin(each.episode)
+            assembly.append(each.data)
+            store.commit(assembly, device="rig-1", identity="key-1", probes=[(10**9, 10**18, 4)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def loose(make_episode: Any, tmp_path_factory: Any) -> Path:
+    """Three small episodes that are folders, two of them with encoded media."""
+    made = []
+    for number in range(3):
+        arrays = {"imu": np.arange(20.0 + number), "wheel": np.arange(5, dtype=np.int16)}
+        if number:
+            arrays["pic"] = np.full((2, 16, 16, 3), number, np.uint8)
+        made.append(make_episode(arrays, ordinal=number, encodings={"pic": Encoding(codec="jpeg")}, notes=[NOTE]))
+    return make_loose(tmp_path_factory.mktemp("loose"), made)
+
+
+@pytest.fixture
+def store(loose: Path, memory: Path) -> Path:
+    return Path(shutil.copytree(loose, memory / "store"))
+
+
+def by_content(store: Path) -> list[dict[str, Any]]:
+    """What the outside reader finds, but for the form."""
+    return [{key: value for key, value in each.items() if key != "form"} for each in episodes(store)]
+
+
+def forms(store: Path) -> list[str]:
+    """The form of every episode, by its record, each of which is whole in it."""
+    found = episodes(store)
+    assert not [each for each in found if "wrong" in each]
+    return [each["form"] for each in found]
+
+
+def folders(store: Path) -> list[Path]:
+    return [path for path in (store / "episodes.zarr").glob("*/*") if path.is_dir()]
+
+
+def ids(store: Path) -> list[Any]:
+    return [read_record(path).episode for path in sorted((store / "commits").glob("*/*.json"))]
+
+
+def test_every_member_is_there_byte_for_byte(store: Path, loose: Path) -> None:
+    before = by_content(loose)
+    report = pack(store, 0.0, grace_s=0.0)
+    assert (report.episodes, report.left) == (3, [])
+    assert forms(store) == ["zip"] * 3
+    assert by_content(store) == before
+    assert not folders(store)
+    assert [path.name for path in (store / ".staging").iterdir()] == []
+    for episode in ids(store):
+        record, was = read_record(record_path(store, episode)), read_record(record_path(loose, episode))
+        data = zip_path(store, episode).read_bytes()
+        assert record.row == was.row | {"form": "zip", "bytes": len(data)}
+        assert (record.streams, record.account) == (was.streams, was.account)
+        with zipfile.ZipFile(zip_path(store, episode)) as peer:
+            assert peer.testzip() is None
+            assert set(peer.namelist()) == was.objects.keys()
+            for name in was.objects:
+                raw = (folder_path(loose, episode) / name).read_bytes()
+                if name == "zarr.json":  # to the byte, too
+                    raw = raw.replace(b'"format_version":1', b'"format_version":2', 1)
+                assert peer.read(name) == raw, name
+                stored = peer.getinfo(name).compress_type == zipfile.ZIP_STORED
+                assert stored != name.endswith("zarr.json")
+    root = json.loads((store / "episodes.zarr/zarr.json").read_bytes())
+    assert root["attributes"]["sensorium"] == {"format_version": 2}
+    assert [row["form"] for row in sensorium.open(store).records()] == ["zip"] * 3
+    again = pack(store, 0.0, grace_s=0.0)
+    assert again == PackReport()
+
+
+def test_what_it_says_it_saved_is_what_the_disk_has(store: Path) -> None:
+    def taken() -> tuple[int, int]:
+        roots = [*folders(store), *(store / "episodes.zarr").glob("*/*.zip"), *(store / "commits").glob("*/*.json")]
+        paths = [each for root in roots for each in (root, *root.rglob("*"))]
+        return len(paths), sum(path.stat().st_blocks * 512 for path in paths)
+
+    before, plan = taken(), pack(store, 0.0, dry_run=True)
+    assert taken() == before
+    assert forms(store) == ["loose"] * 3
+    report = pack(store, 0.0, grace_s=0.0)
+    assert (report.inodes_before, report.disk_bytes_before) == before
+    assert (report.inodes_after, report.disk_bytes_after) == taken()
+    assert report.inodes_after == 6 < report.inodes_before
+    assert plan == report
+
+
+def test_only_what_is_old_and_small_is_packed(store: Path) -> None:
+    assert pack(store, 3600.0, grace_s=0.0) == PackReport()
+    root = json.loads((store / "episodes.zarr/zarr.json").read_bytes())
+    assert root["attributes"]["sensorium"] == {"format_version": 1}, "a store without a ZIP stays as it is"
+    sizes = sorted(read_record(record_path(store, episode)).row["bytes"] for episode in ids(store))
+    assert pack(store, 0.0, small_bytes=sizes[0] - 1, grace_s=0.0).episodes == 0
+    assert pack(store, 0.0, small_bytes=sizes[0], grace_s=0.0).episodes == 1
+    assert sorted(forms(store)) == ["loose", "loose", "zip"]
+
+
+def test_beside_an_ingest_only_a_dry_run_goes(store: Path, loose: Path) -> None:
+    with Store.open(store):
+        with pytest.raises(StoreError, match="another ingest writes this store"):
+            pack(store, 0.0)
+        assert pack(store, 0.0, dry_run=True).episodes == 3
+    with pytest.raises(StoreError, match="not a store"):
+        pack(store / "absent", 0.0)
+    assert not (store / "absent").exists()
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a bit": (lambda folder: flip(folder / "imu/data/c.0"), "checksum"),
+    "a document": (lambda folder: flip(folder / "zarr.json"), "checksum"),
+    "cut short": (lambda folder: (folder / "imu/data/c.0").write_bytes(b"1"), "is 1 bytes, expected"),
+    "gone": (lambda folder: (folder / "imu/data/c.0").unlink(), "is missing"),
+    "all gone": (shutil.rmtree, "is missing"),
+    "one too many": (lambda folder: (folder / "imu/notes.txt").touch(), "does not belong"),
+    "a link": (lambda folder: (folder / "imu/notes").symlink_to("zarr.json"), "does not belong"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_what_is_not_what_was_committed_is_left_alone_and_named(store: Path, what: str) -> None:
+    damage, said = DAMAGE[what]
+    first, *others = ids(store)
+    folder = folder_path(store, first)
+    damage(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for dry_run in (True, False):
+        report = pack(store, 0.0, grace_s=0.0, dry_run=dry_run)
+        assert report.episodes == 2
+        (finding,) = report.left
+        assert said in str(finding)
+        assert finding.where.is_relative_to(folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not read_record(record_path(store, first)).zipped
+    assert all(read_record(record_path(store, episode)).zipped for episode in others)
+
+
+def test_a_record_that_cannot_be_read_is_named(store: Path) -> None:
+    path = record_path(store, ids(store)[1])
+    path.write_text("{")
+    (finding,) = pack(store, 0.0, grace_s=0.0).left
+    assert "not a commit record" in str(finding)
+    assert len(folders(store)) == 1
+
+
+class Interrupted(BaseException):
+    """The process is no more."""
+
+
+class DyingDisk:
+    """`os` as `durable` sees it, up to the call at which the process ends."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def __getattr__(self, name: str) -> Any:
+        import os
+
+        real = getattr(os, name)
+        if name not in (*CHANGES, *SYNCS, "rmdir"):
+            return real
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                raise Interrupted
+            return real(*arguments, **named)
+
+        return call
+
+
+def test_killed_at_any_call_every_episode_is_whole_in_one_form(
+    make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loose = make_loose(memory / "loose", [make_episode({"x": np.arange(9)}, ordinal=number) for number in range(2)])
+    before, seen = by_content(loose), set()
+    for number in range(1000):
+        store = Path(shutil.copytree(loose, memory / f"store-{number}"))
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "os", DyingDisk(number))
+            try:
+                pack(store, 0.0, grace_s=0.0)
+                ended = True
+            except Interrupted:
+                ended = False
+        assert by_content(store) == before, number
+        seen.add(tuple(forms(store)))
+        if number % 2:
+            with Store.open(store) as opened:
+                assert all(opened.catalog.episode(episode) is not None for episode in ids(store))
+            assert {each.name for each in folders(store)} == {
+                str(episode) for episode in ids(store) if not read_record(record_path(store, episode)).zipped
+            }
+            assert [row["form"] for row in sensorium.open(store).records()] == forms(store)
+        pack(store, 0.0, grace_s=0.0)
+        assert by_content(store) == before, number
+        assert forms(store) == ["zip"] * 2
+        assert not folders(store)
+        assert not [each for each in (store / ".staging").iterdir() if each.name.startswith("packed-")]
+        assert not list(verify(store, deep=True)), number
+        shutil.rmtree(store)
+        if ended:
+            break
+    assert ended
+    assert len(seen) == 3, "it died between the records of one batch too"
+
+
+def test_power_lost_behind_any_sync(loose: Path, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Path(shutil.copytree(loose, memory / "store"))
+    copies: list[Path] = []
+
+    def look() -> None:
+        copies.append(memory / f"copy-{len(copies)}")
+        disk.after_power_loss(copies[-1])
+        if (catalog := copies[-1] / "catalog.sqlite").exists():  # which has its own way to outlive this
+            catalog.unlink()
+
+    before = by_content(store)
+    disk = ForgetfulDisk(store, look)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "os", disk)
+        pack(store, 0.0, grace_s=0.0)
+        disk.after_power_loss(memory / "last")
+    assert len(copies) > 10
+    for copy in [*copies, memory / "last"]:
+        assert by_content(copy) == before, copy
+        with Store.open(copy):
+            pass
+        assert by_content(copy) == before, copy
+        assert not list(verify(copy, deep=True)), copy
+        (copy / "catalog.sqlite").unlink()
+        assert rebuild_catalog(copy) == 3
+        assert [row["form"] for row in sensorium.open(copy).records()] == forms(copy)
+    assert {form for copy in copies for form in forms(copy)} == {"loose", "zip"}
+
+
+def test_a_folder_is_left_to_its_readers_for_as_long_as_was_said(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        assert len(folders(store)) == 3
+        assert forms(store) == ["zip"] * 3
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        pack(store, 0.0, grace_s=3600.0)
+    monkeypatch.undo()
+    assert waited
+    now = time.time_ns()
+    for start in (lambda: Store.open(store).close(), lambda: pack(store, 0.0, grace_s=0.0)):
+        start()
+        assert len(folders(store)) == 3, "an hour it was to be"
+    monkeypatch.setattr(time, "time_ns", lambda: now + 3601 * 10**9)
+    Store.open(store).close()
+    assert not folders(store)
+    assert not list(verify(store, deep=True))
+
+
+def test_a_folder_goes_only_beside_the_zip_that_was_committed(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = both_forms.remove_loose
+
+    def damaged(*arguments: Any) -> None:
+        flip(zip_path(store, first))
+        real(*arguments)
+
+    first, *_ = ids(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "remove_loose", damaged)
+        (finding,) = pack(store, 0.0, small_bytes=1 << 30, grace_s=0.0).left[:1]
+    assert "not the file that was committed" in str(finding)
+    assert folder_path(store, first).is_dir()
+    Store.open(store).close()
+    assert folder_path(store, first).is_dir()
+    assert "the episode's folder is left beside it" in caplog.text
+
+
+def test_a_start_sets_aside_a_zip_that_was_not_committed(store: Path) -> None:
+    month = next((store / "episodes.zarr").glob("*-*"))
+    torn = month / "01890000-0000-7000-8000-000000000000.zip"
+    torn.write_bytes(b"PK\3\4")
+    half = zip_path(store, ids(store)[0])
+    half.write_bytes(b"PK\3\4")
+    Store.open(store).close()
+    assert not torn.exists()
+    assert not half.exists(), "the record says that the folder counts"
+    assert [path.name for path in (store / ".staging").iterdir()] == [f"orphan-{torn.name}-0"]
+    assert not list(verify(store, deep=True))
+    assert forms(store) == ["loose"] * 3
+    Store.open(store).close()
+    assert not list((store / ".staging").iterdir())
+
+
+def test_a_full_disk_leaves_nothing_behind(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    for call in ("sync", "begin_sync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, call, full)
+            with pytest.raises(StoreError, match="No space left on device; see to the disk"):
+                pack(store, 0.0, grace_s=0.0)
+        assert not list((store / "episodes.zarr").glob("*/*.zip"))
+        assert not list((store / ".staging").iterdir())
+        assert forms(store) == ["loose"] * 3
