@@ -4,7 +4,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,9 +13,9 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from sensorium.corpus.commits import CommitRecord
+from sensorium.corpus.commits import LOOSE_VERSION, CommitRecord, check_store_version
 from sensorium.episode import durable
-from sensorium.episode.documents import Account, BetweenReport
+from sensorium.episode.documents import BetweenReport
 from sensorium.errors import StoreError
 
 CATALOG_VERSION = 1
@@ -38,7 +38,8 @@ episodes = sa.Table(
     "episodes",
     _META,
     sa.Column("episode", sa.Text, primary_key=True),
-    *(sa.Column(name, sa.Text) for name in _TEXTS if name != "episode"),
+    *(sa.Column(name, sa.Text) for name in _TEXTS if name not in ("episode", "form")),
+    sa.Column("form", sa.Text, server_default="loose"),
     *(sa.Column(name, sa.Integer) for name in _INTEGERS),
     *(sa.Column(name, sa.REAL) for name in _REALS),
     sa.Column("document", sa.LargeBinary, nullable=False),
@@ -83,6 +84,8 @@ between_totals = sa.Table(
 
 
 _ENTRY_OF = "SELECT state, episode, reason FROM ledger WHERE device = ? AND spool_id = ? AND ordinal = ?"
+_OF_RECORDS = (episodes, streams, ledger)
+"""What the commit records are entered in, all of an episode at once."""
 
 
 class LedgerEntry(NamedTuple):
@@ -91,23 +94,6 @@ class LedgerEntry(NamedTuple):
     state: Literal["committed", "discarded"]
     episode: uuid.UUID | None
     reason: str
-
-
-class SpoolLedger(NamedTuple):
-    """A spool's ordinals as the store knows them, and its samples in no episode. `next_ordinal` is what the device said
-    last; the rest is pending."""
-
-    device: str
-    spool_id: str
-    committed: int
-    discarded: dict[str, int]
-    oldest: int
-    next_ordinal: int
-    between: dict[str, Account]
-
-    @property
-    def pending(self) -> int:
-        return self.next_ordinal - self.committed - sum(self.discarded.values())
 
 
 class Discards(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,14 +153,30 @@ class Catalog:
             raise
 
     def _create(self) -> None:
+        """Make the tables, or bring those of an earlier release to this one; what it cannot bring is left to `fill`."""
         with self._engine.begin() as connection:
+            there = set(sa.inspect(connection).get_table_names())
+            version = None
+            if about.name in there:
+                version = connection.execute(sa.select(about.c.value).where(about.c.name == "version")).scalar()
+            if version is not None:
+                check_version(self._path, version)
+            if self._is_of_old(version, there, connection):
+                # The version is written last, and a table that is gone is reason enough: what is cut off is done again.
+                _META.drop_all(connection, [table for table in _OF_RECORDS if table.name in there])
             _META.create_all(connection)
             _add_columns(connection)
-            connection.execute(
-                insert(about).values(name="version", value=str(CATALOG_VERSION)).on_conflict_do_nothing()
-            )
-            version = connection.execute(sa.select(about.c.value)).scalar_one()
-        check_version(self._path, version)
+            for index in episodes.indexes:
+                index.create(connection, checkfirst=True)
+            now = {"name": "version", "value": str(CATALOG_VERSION)}
+            connection.execute(insert(about).prefix_with("OR REPLACE"), now)
+
+    def _is_of_old(self, version: str | None, there: Set[str], connection: sa.Connection) -> bool:
+        """Whether the commit records must be entered anew. A column that is missing alone stays empty: so it is in the
+        records of before there was such, but not in those of ZIPs."""
+        if version != str(CATALOG_VERSION) or not there >= {table.name for table in _OF_RECORDS}:
+            return True
+        return columns_of(connection) != COLUMNS and check_store_version(self._path.parent) != LOOSE_VERSION
 
     def _connect(self) -> sqlite3.Connection:
         """A connection to the file that was opened; SQLite would make another where it is gone."""
@@ -215,7 +217,7 @@ class Catalog:
         for record in records:
             row = record.row
             document = msgspec.json.encode({"streams": record.streams, "account": record.account})
-            rows.append({name: row.get(name) for name in COLUMNS} | {"document": document})
+            rows.append({name: row.get(name) for name in COLUMNS} | {"form": record.form, "document": document})
             names += [{"episode": row["episode"], "name": name} for name in record.streams]
             entries.append(_entry(row["device"], row["spool_id"], row["ordinal"], "committed", row["episode"], ""))
         if not rows:
@@ -291,9 +293,10 @@ def columns_of(connection: sa.Connection) -> dict[str, str]:
 
 def _add_columns(connection: sa.Connection) -> None:
     there = columns_of(connection)
-    for name in _TEXTS:
+    for name in COLUMNS:
         if name not in there:
-            connection.execute(sa.text(f"ALTER TABLE episodes ADD COLUMN {name} TEXT"))
+            column = sa.schema.CreateColumn(episodes.c[name]).compile(connection)
+            connection.execute(sa.text(f"ALTER TABLE episodes ADD COLUMN {column}"))
 
 
 def read_engine(path: Path) -> sa.Engine:
@@ -335,49 +338,12 @@ def _has_bytes(path: Path) -> bool:
         return False
 
 
-def spool_ledgers(connection: sa.Connection, device: str | None = None) -> list[SpoolLedger]:
-    """The ledger of every spool that the store has seen, or of one device's."""
-    seen: dict[tuple[str, str], tuple[int, int]] = {}
-    for name, spool_id, oldest, next_ordinal in connection.execute(sa.select(spools)):
-        seen[name, spool_id] = (oldest, next_ordinal)
-    key = (ledger.c.device, ledger.c.spool_id)
-    counts: dict[tuple[str, str], dict[tuple[str, str], int]] = {owner: {} for owner in seen}
-    statement = sa.select(*key, ledger.c.state, ledger.c.reason, sa.func.count(), sa.func.max(ledger.c.ordinal))
-    for name, spool_id, state, reason, count, last in connection.execute(
-        statement.group_by(*key, ledger.c.state, ledger.c.reason)
-    ):
-        owner = (name, spool_id)
-        counts.setdefault(owner, {})[state, reason] = count
-        oldest, next_ordinal = seen.get(owner, (0, 0))
-        seen[owner] = (oldest, max(next_ordinal, last + 1))
-    between = _between(connection)
-    for owner in between:
-        counts.setdefault(owner, {})
-        seen.setdefault(owner, (0, 0))
-    found = []
-    for (name, spool_id), states in sorted(counts.items()):
-        discarded = {reason: count for (state, reason), count in states.items() if state == "discarded"}
-        committed = states.get(("committed", ""), 0)
-        told = between.get((name, spool_id), {})
-        found.append(SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id], told))
-    return [each for each in found if device is None or each.device == device]
-
-
-def _between(connection: sa.Connection) -> dict[tuple[str, str], dict[str, Account]]:
-    """By spool, what became of its samples in no episode; nothing in a catalog that was made before there was such."""
-    if not sa.inspect(connection).has_table(between_totals.name):
-        return {}
-    return {
-        (device, spool_id): msgspec.json.decode(document, type=BetweenReport).streams
-        for device, spool_id, document in connection.execute(sa.select(between_totals))
-    }
-
-
 def check_version(path: Path, version: str | None) -> None:
-    if version != str(CATALOG_VERSION):
+    """Raise `StoreError` for a catalog of a later release; an earlier one's is read as it is until it is written to."""
+    if version is None or not version.isdecimal() or int(version) > CATALOG_VERSION:
         raise StoreError(
-            f"{path}: catalog of version {version}, this release reads {CATALOG_VERSION};"
-            f" run `sensorium rebuild-catalog {path.parent}`"
+            f"{path}: catalog of version {version}, this release reads up to {CATALOG_VERSION}; use the release that"
+            f" made it, or run `sensorium rebuild-catalog {path.parent}`, which makes it anew"
         )
 
 

@@ -57,6 +57,11 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.format_version == ZIP_VERSION
 
     @property
+    def form(self) -> Literal["loose", "zip"]:
+        """As the catalog has it; records of before there was another do not say."""
+        return "zip" if self.zipped else "loose"
+
+    @property
     def zip_bytes(self) -> int | None:
         """Bytes of the ZIP, of one that is."""
         return next(iter(self.objects.values()))[0] if self.zipped else None

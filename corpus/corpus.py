@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import CATALOG, SpoolLedger, columns_of, read_engine, spool_ledgers
+from sensorium.corpus.catalog import CATALOG, columns_of, read_engine
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
+from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
 from sensorium.corpus.windows import Window, windows_in_batches
 from sensorium.drivers.registry import nearest
 from sensorium.episode.where import compile_order, compile_where

@@ -5,7 +5,7 @@ import os
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,9 +72,9 @@ def verify(
             continue
         if not trouble:
             row = entered.get(path.stem)
-            if row is None or any(row[name] != record.row.get(name) for name in row):
+            if _differs(row, record):
                 row = _entered(store, path.stem).get(path.stem)  # it may have been packed since
-            if row is None or any(row[name] != record.row.get(name) for name in row):
+            if _differs(row, record):
                 what = "is not in the catalog" if row is None else "differs from its row in the catalog"
                 yield Finding(what, path, f"run `sensorium rebuild-catalog {store}`")
         if record.zipped and version < ZIP_VERSION and (version := check_store_version(store)) < ZIP_VERSION:
@@ -105,6 +105,11 @@ def _entered(store: Path, episode: str | None = None) -> dict[str, dict[str, obj
             statement = statement.where(episodes.c.episode == episode)
         rows = connection.execute(statement).mappings().all()
     return {row["episode"]: dict(row) for row in rows}
+
+
+def _differs(row: Mapping[str, object] | None, record: CommitRecord) -> bool:
+    said = record.row | {"form": record.form}
+    return row is None or any(row[name] != said.get(name) for name in row)
 
 
 def _record_now(store: Path, path: Path) -> CommitRecord:
@@ -184,8 +189,7 @@ def _content(store: Path, record: CommitRecord, deep: bool, path: Path) -> Itera
 
 def _row(record: CommitRecord) -> dict[str, Any]:
     document = msgspec.json.encode({"streams": record.streams, "account": record.account})
-    form = "zip" if record.zipped else "loose"
-    return record.row | {"document": document, "form": form, "bytes": record.zip_bytes or record.row["bytes"]}
+    return record.row | {"document": document, "form": record.form, "bytes": record.zip_bytes or record.row["bytes"]}
 
 
 def _left_until(record: Path) -> str:

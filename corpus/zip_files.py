@@ -65,28 +65,31 @@ class ZipFiles:
         if offset < 0 or offset + size > member.size:
             raise Corrupt(f"{self.where(member.name)}: {member.size} bytes, none at {offset} to {offset + size}")
         if member.header >= self._tail_at:
-            tail = memoryview(self._tail)
+            whole = memoryview(self._tail)[member.header - self._tail_at : member.end - self._tail_at]
+            header = member.offset - member.header
             if member.name not in self._checked:
-                self._check_header(member, tail[member.header - self._tail_at : member.offset - self._tail_at])
-            at = member.offset - self._tail_at + offset
-            return tail[at : at + size]
+                self._check(member, whole[:header], whole[header:])
+            return whole[header + offset : header + offset + size]
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if member.name in self._checked:
                 return self._pread(fd, size, member.offset + offset)
             header = member.offset - member.header
             if offset > TAIL_BYTES:
-                self._check_header(member, self._pread(fd, header, member.header))
+                self._check(member, self._pread(fd, header, member.header), b"")
                 return self._pread(fd, size, member.offset + offset)
             data = memoryview(self._pread(fd, header + offset + size, member.header))
-            self._check_header(member, data[:header])
+            self._check(member, data[:header], data[header:])
             return data[header + offset :]
         finally:
             os.close(fd)
 
-    def _check_header(self, member: Member, raw: bytes | memoryview) -> None:
+    def _check(self, member: Member, header: bytes | memoryview, stored: bytes | memoryview) -> None:
+        """A member's header, and its CRC-32 where all of it is at hand; that of a document is checked at each use."""
         try:
-            zip_form.check_header(member, raw)
+            zip_form.check_header(member, header)
+            if len(stored) == member.size and not member.deflated:
+                zip_form.content(member, stored)
         except Corrupt as error:
             raise self._damaged(error) from error
         self._checked.add(member.name)

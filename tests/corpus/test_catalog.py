@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 import sensorium
 from sensorium.corpus.verify import verify
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
 from tests.effects import FULL, commit_levels
+from tests.forms import in_form
 
 
 def test_every_change_of_the_catalog_is_on_disk_when_it_returns(make_episode: Any, tmp_path: Path) -> None:
@@ -65,3 +67,99 @@ def test_a_store_of_before_there_was_a_column_opens_and_gets_it(make_episode: An
     rebuild_catalog(tmp_path)
     assert list(verify(tmp_path)) == []
     assert len(sensorium.open(tmp_path).query("device = 'rig-1'")) == 2
+
+
+def sql(store: Path, *statements: str) -> list[Any]:
+    with closing(sqlite3.connect(store / "catalog.sqlite")) as catalog:
+        rows = [row for statement in statements for row in catalog.execute(statement)]
+        catalog.commit()
+    return rows
+
+
+@pytest.fixture
+def two(make_episode: Any, tmp_path: Path) -> Path:
+    """A store of two folders, whose device has begun a third."""
+    with Store.open(tmp_path / "made") as store:
+        for ordinal in range(2):
+            commit(store, make_episode({"imu": np.arange(20.0)}, ordinal=ordinal))
+        store.saw_spool("rig-1", "spool-a", 0, 3)
+    return in_form(tmp_path / "made", False, tmp_path / "two")
+
+
+OLD = "UPDATE about SET value = '0'"
+NO_FORM = "ALTER TABLE episodes DROP COLUMN form"
+EARLIER: dict[str, tuple[str, ...]] = {
+    "a column less": (NO_FORM,),
+    "an index less": ("DROP INDEX episodes_committed",),
+    "a lower version": (OLD,),
+    "a lower version, a column less": (OLD, NO_FORM),
+    "a lower version, other rows": (OLD, "UPDATE episodes SET rows = 7, device = 'nobody'"),
+}
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("what", EARLIER)
+def test_a_catalog_of_an_earlier_release_is_read_and_brought_up(
+    two: Path, tmp_path: Path, what: str, zipped: bool
+) -> None:
+    store = in_form(two, zipped, tmp_path / "store")
+    schema = sorted(sql(store, "SELECT type, name, tbl_name FROM sqlite_master"))
+    sql(store, "INSERT INTO spools VALUES ('rig-1', 'spool-a', 0, 3)")
+    ledger = sensorium.open(store).ledger()
+    sql(store, *EARLIER[what])
+    for episode in sensorium.open(store).query():
+        assert len(episode.streams["imu"][:]) == 20
+    Store.open(store).close()
+    assert sql(store, "SELECT value FROM about") == [("1",)]
+    assert sorted(sql(store, "SELECT type, name, tbl_name FROM sqlite_master")) == schema
+    assert list(verify(store, deep=True)) == []
+    assert sensorium.open(store).ledger() == ledger
+    assert len(sensorium.open(store).query("has('imu') and rows = 20 and device = 'rig-1'")) == 2
+    assert len(sensorium.open(store).query(f"form = '{'zip' if zipped else 'loose'}'")) == 2
+
+
+@pytest.mark.parametrize("lost", ["streams", "ledger", "episodes", "about"])
+def test_a_table_that_a_start_was_cut_off_before_is_made_and_filled(two: Path, lost: str) -> None:
+    sql(two, f"DROP TABLE {lost}")
+    Store.open(two).close()
+    assert list(verify(two, deep=True)) == []
+    assert len(sensorium.open(two).query("has('imu')")) == 2
+    (ledger,) = sensorium.open(two).ledger()
+    assert ledger.committed == 2
+
+
+@pytest.mark.parametrize("after", ["drop_all", "create_all"])
+def test_bringing_up_goes_on_where_it_was_cut_off(two: Path, monkeypatch: pytest.MonkeyPatch, after: str) -> None:
+    sql(two, OLD)
+
+    class CutOff(BaseException):
+        pass
+
+    done = getattr(sa.MetaData, after)
+
+    def cut_off(*arguments: Any) -> None:
+        done(*arguments)
+        raise CutOff
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sa.MetaData, after, cut_off)
+        with pytest.raises(CutOff):
+            Store.open(two)
+    Store.open(two).close()
+    assert list(verify(two, deep=True)) == []
+    assert len(sensorium.open(two).query("has('imu')")) == 2
+
+
+@pytest.mark.parametrize("version", ["2", "10", "x", ""])
+def test_a_catalog_of_a_later_release_is_refused_and_left(two: Path, version: str) -> None:
+    sql(two, f"UPDATE about SET value = '{version}'", "DROP INDEX episodes_committed")
+    before = (two / "catalog.sqlite").read_bytes()
+    said = f"catalog of version {version}, this release reads up to 1; use the release that made it"
+    for opening in (sensorium.open, Store.open):
+        with pytest.raises(StoreError, match=said) as caught:
+            opening(two)
+        assert "\n" not in str(caught.value)
+    assert sql(two, "SELECT count(*) FROM sqlite_master WHERE name = 'episodes_committed'") == [(0,)]
+    assert (two / "catalog.sqlite").read_bytes() == before
+    rebuild_catalog(two)
+    assert list(verify(two)) == []

@@ -1,0 +1,64 @@
+"""What became of every ordinal of every spool, and of its samples in no episode, as the catalog has it."""
+
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from sensorium.corpus.catalog import between_totals, ledger, spools
+from sensorium.episode.documents import Account, BetweenReport
+
+
+class SpoolLedger(NamedTuple):
+    """A spool's ordinals as the store knows them, and its samples in no episode. `next_ordinal` is what the device said
+    last; the rest is pending."""
+
+    device: str
+    spool_id: str
+    committed: int
+    discarded: dict[str, int]
+    oldest: int
+    next_ordinal: int
+    between: dict[str, Account]
+
+    @property
+    def pending(self) -> int:
+        return self.next_ordinal - self.committed - sum(self.discarded.values())
+
+
+def spool_ledgers(connection: sa.Connection, device: str | None = None) -> list[SpoolLedger]:
+    """The ledger of every spool that the store has seen, or of one device's."""
+    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    for name, spool_id, oldest, next_ordinal in connection.execute(sa.select(spools)):
+        seen[name, spool_id] = (oldest, next_ordinal)
+    key = (ledger.c.device, ledger.c.spool_id)
+    counts: dict[tuple[str, str], dict[tuple[str, str], int]] = {owner: {} for owner in seen}
+    statement = sa.select(*key, ledger.c.state, ledger.c.reason, sa.func.count(), sa.func.max(ledger.c.ordinal))
+    for name, spool_id, state, reason, count, last in connection.execute(
+        statement.group_by(*key, ledger.c.state, ledger.c.reason)
+    ):
+        owner = (name, spool_id)
+        counts.setdefault(owner, {})[state, reason] = count
+        oldest, next_ordinal = seen.get(owner, (0, 0))
+        seen[owner] = (oldest, max(next_ordinal, last + 1))
+    between = _between(connection)
+    for owner in between:
+        counts.setdefault(owner, {})
+        seen.setdefault(owner, (0, 0))
+    found = []
+    for (name, spool_id), states in sorted(counts.items()):
+        discarded = {reason: count for (state, reason), count in states.items() if state == "discarded"}
+        committed = states.get(("committed", ""), 0)
+        told = between.get((name, spool_id), {})
+        found.append(SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id], told))
+    return [each for each in found if device is None or each.device == device]
+
+
+def _between(connection: sa.Connection) -> dict[tuple[str, str], dict[str, Account]]:
+    """By spool, what became of its samples in no episode; nothing in a catalog that was made before there was such."""
+    if not sa.inspect(connection).has_table(between_totals.name):
+        return {}
+    return {
+        (device, spool_id): msgspec.json.decode(document, type=BetweenReport).streams
+        for device, spool_id, document in connection.execute(sa.select(between_totals))
+    }
