@@ -88,7 +88,7 @@ class Delivery:
                 sent_bytes, deadline_s = moved, time.monotonic() + within_s
             if number < (latest := spool.between_totals().number):
                 number, told_s = latest, time.monotonic()
-        return not spool.counts()["pending"]
+        return spool.is_empty
 
     def status(self) -> dict[str, Any]:
         """Bytes in the spool, how many ordinals are in each state, and the link's figures. From any thread."""
@@ -132,7 +132,7 @@ class Delivery:
     def _waits(self, begun_s: float, told_s: float) -> bool:
         """Whether something is still to be delivered, or to be noted; so it is while the disk is in trouble."""
         try:
-            return bool(self.spool.counts()["pending"] or self._unnoted(begun_s, told_s))
+            return bool(not self.spool.is_empty or self._unnoted(begun_s, told_s))
         except SpoolError as error:
             log.error("%s", error)
             return True

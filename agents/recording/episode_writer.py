@@ -2,6 +2,7 @@
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -20,30 +21,41 @@ from sensorium.drivers.stream import Block, Stamps
 from sensorium.episode.account import Place, Tally
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Items, Note, Reason, StreamEntry
+from sensorium.episode.parser import Header
 from sensorium.errors import SensoriumError, SpoolError
 from sensorium.perception.health import StreamHealth
 
 log = logging.getLogger(__name__)
 
+AT_ONCE_BYTES = 64 << 10
 MAX_NOTE_BYTES = 256 << 10
 """Of what sources note in one episode: a quarter of what a server takes of documents in one."""
 RECORD_BYTES = 1024
 """More than the frame and header of a record take, and what Blosc adds to what it cannot compress."""
 
 
+class StoredForm:
+    """How a stream is stored: the same in all its episodes."""
+
+    def __init__(self, entry: StreamEntry) -> None:
+        self.entry = entry
+        self.codec = codec_of(entry)
+        self.encode = encoder(self.codec)
+
+
 class _StreamOut:
     """One stream on its way into the file: rows gather until they fill a chunk."""
 
-    def __init__(self, number: int, entry: StreamEntry, tally: Tally) -> None:
+    def __init__(self, number: int, form: StoredForm, tally: Tally) -> None:
         self.number = number
-        self.entry = entry
+        self.entry = form.entry
         self.tally = tally
         self.next_row = 0
         self.held_rows = 0
         self.rows: deque[Piece] = deque()
-        self.codec = codec_of(entry)
-        self.encode = encoder(self.codec)
-        self.health = StreamHealth(entry.spec)
+        self.codec = form.codec
+        self.encode = form.encode
+        self.health = StreamHealth(form.entry.spec)
 
     def bound(self, rows: int) -> int:
         """At most so many bytes of file do `rows` make: incompressible, padded, with stamps and headers."""
@@ -84,6 +96,7 @@ class EpisodeWriter:
         limit_ns: int,
         max_bytes: int,
         place: Place,
+        forms: Sequence[StoredForm],
     ) -> None:
         self.file = file
         self.place = place
@@ -99,7 +112,8 @@ class EpisodeWriter:
         self._note_bytes = 0
         self._unwritten: deque[_Unwritten] = deque()
         self._max_bytes = max_bytes
-        self._streams = {e.spec.name: _StreamOut(i, e, place[e.spec.name]) for i, e in enumerate(file.manifest.streams)}
+        names = [form.entry.spec.name for form in forms]
+        self._streams = {name: _StreamOut(i, forms[i], place[name]) for i, name in enumerate(names)}
 
     @property
     def end_ns(self) -> int:
@@ -154,13 +168,51 @@ class EpisodeWriter:
                 self._gather(out)
         self.flush(wait=False)
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether a chunk is complete and not written."""
+        return bool(self._unwritten)
+
     def flush(self, *, wait: bool) -> None:
         """Write what is encoded, in the order in which it was complete; with `wait`, all."""
         while self._unwritten:
+            small = self._small()
+            if len(small) > 1 and self._written_at_once(small):
+                continue
             payload = self._unwritten[0].payload
             if not (wait or isinstance(payload, bytes) or payload.done()):
                 return
             self._write(self._unwritten.popleft())
+
+    def _small(self) -> list[_Unwritten]:
+        """What is next, encoded, and so little that one call to the disk is the greatest part of it."""
+        small, size = [], 0
+        for chunk in self._unwritten:
+            size += len(chunk.payload) if isinstance(chunk.payload, bytes) else AT_ONCE_BYTES
+            if size >= AT_ONCE_BYTES:
+                break
+            small.append(chunk)
+        return small
+
+    def _written_at_once(self, chunks: Sequence[_Unwritten]) -> bool:
+        """Write the next chunks with one call; False if that could not be done, and each is to be tried by itself."""
+        rows = {chunk.out.number: chunk.out.next_row for chunk in chunks}
+        records: list[tuple[Header, bytes]] = []
+        for chunk in chunks:
+            out, payload = chunk.out, chunk.payload
+            if not isinstance(payload, bytes):
+                return False
+            records.append((_header(chunk, rows[out.number], len(payload)), payload))
+            rows[out.number] += len(chunk.captured_ns)
+        try:
+            self.file.append_all(records)
+        except SpoolError:
+            return False
+        for chunk in chunks:
+            self._unwritten.popleft()
+            chunk.out.next_row += len(chunk.captured_ns)
+            chunk.out.tally.store(len(chunk.captured_ns))
+        return True
 
     def note(self, note: SourceNote) -> bool:
         """Write what a source noted, whose start the interval holds; False if there are too many bytes of such.
@@ -240,14 +292,18 @@ class EpisodeWriter:
                 pieces.append(piece)
                 n += len(piece)
             out.held_rows -= n
-            data = np.zeros((size, *out.entry.spec.shape), out.entry.spec.dtype)
-            np.concatenate([decoded(piece.content) for piece in pieces], out=data[:n])
+            parts = [decoded(piece.content) for piece in pieces]
+            if len(parts) == 1 and n == size:
+                data = parts[0]
+            else:
+                data = np.zeros((size, *out.entry.spec.shape), out.entry.spec.dtype)
+                np.concatenate(parts, out=data[:n])
             self._complete(out, pieces, out.encode(data))
 
     def _complete(self, out: _StreamOut, pieces: list[Piece], payload: "Future[bytes] | bytes") -> None:
         own = [piece.sensor_ns for piece in pieces if piece.sensor_ns is not None]
-        stamps = np.concatenate([piece.captured_ns for piece in pieces])
-        self._unwritten.append(_Unwritten(out, stamps, np.concatenate(own) if own else None, payload, out.tally.copy()))
+        stamps = _joined([piece.captured_ns for piece in pieces])
+        self._unwritten.append(_Unwritten(out, stamps, _joined(own) if own else None, payload, out.tally.copy()))
 
     def _write(self, chunk: _Unwritten) -> None:
         out, rows = chunk.out, len(chunk.captured_ns)
@@ -257,20 +313,27 @@ class EpisodeWriter:
             log.error("%s", error)
             out.tally.leave("encoder", rows)
             return
-        fields: dict[str, Any] = {
-            "stream": out.number,
-            "first_row": out.next_row,
-            "captured_ns": chunk.captured_ns.astype("<i8").tobytes(),
-            "sensor_ns": b"" if chunk.sensor_ns is None else chunk.sensor_ns.astype("<i8").tobytes(),
-            "captured": chunk.counts.captured,
-            "filtered": chunk.counts.filtered,
-            "lost": chunk.counts.lost,
-        }
-        header = Items(lengths=(len(payload),), **fields) if out.codec.stores_items else Chunk(**fields)
         try:
-            self.file.append(header, payload)
+            self.file.append(_header(chunk, out.next_row, len(payload)), payload)
         except SpoolError:
             out.tally.leave("spool_full", rows)
             raise
         out.next_row += rows
         out.tally.store(rows)
+
+
+def _header(chunk: _Unwritten, first_row: int, size: int) -> Chunk | Items:
+    fields: dict[str, Any] = {
+        "stream": chunk.out.number,
+        "first_row": first_row,
+        "captured_ns": chunk.captured_ns.astype("<i8", copy=False).tobytes(),
+        "sensor_ns": b"" if chunk.sensor_ns is None else chunk.sensor_ns.astype("<i8", copy=False).tobytes(),
+        "captured": chunk.counts.captured,
+        "filtered": chunk.counts.filtered,
+        "lost": chunk.counts.lost,
+    }
+    return Items(lengths=(size,), **fields) if chunk.out.codec.stores_items else Chunk(**fields)
+
+
+def _joined(parts: list[Stamps]) -> Stamps:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

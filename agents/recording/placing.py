@@ -7,7 +7,7 @@ import msgspec
 import uuid_utils
 
 from sensorium.agents.recording.absence import Absence
-from sensorium.agents.recording.episode_writer import EpisodeWriter
+from sensorium.agents.recording.episode_writer import EpisodeWriter, StoredForm
 from sensorium.agents.recording.stream_state import BEFORE_ALL
 from sensorium.agents.recording.unclaimed import Unclaimed
 from sensorium.agents.spool.spool import Spool
@@ -52,6 +52,7 @@ class Placing:
         self._max_episode_ns = max_episode_ns
         self._max_episode_bytes = max_episode_bytes
         self._max_episodes = max_episodes
+        self._forms = [StoredForm(entry) for entry in manifest.streams]
         self._open: list[EpisodeWriter] = []
         self._sealed_until = dict([begin])
         self.created = 0
@@ -105,6 +106,7 @@ class Placing:
     def join(self, entry: StreamEntry, absence: Absence) -> None:
         """Episodes that begin from now on have this stream too."""
         self._manifest = msgspec.structs.replace(self._manifest, streams=(*self._manifest.streams, entry))
+        self._forms.append(StoredForm(entry))
         self._absences.append(absence)
 
     def tell_absent(self, absent: Mapping[str, str]) -> None:
@@ -169,7 +171,7 @@ class Placing:
         self._unclaimed.claimed(epoch, start_ns, end_ns)
         place: Place = {entry.spec.name: Tally() for entry in self._manifest.streams} | claimed
         self._spool.account.begin(identity, place)
-        episode = EpisodeWriter(file, span, epoch, start_ns, limit_ns, self._max_episode_bytes, place)
+        episode = EpisodeWriter(file, span, epoch, start_ns, limit_ns, self._max_episode_bytes, place, self._forms)
         self._open.append(episode)
         self.created += 1
         return episode

@@ -78,6 +78,7 @@ class Recorder:
         self._full = FullSpool(spool)
         self.notes = Notes(self._episodes, trigger.place, lambda error: self._full.failed(error, self._episodes))
         self._unheeded: set[str] = set()
+        self._commanded = False
         self._epoch = 0
         self._now_ns = BEFORE_ALL
         self._sealing = Sealing(spool, self._episodes, self._streams, self.notes, self._full, self.portion)
@@ -178,6 +179,7 @@ class Recorder:
         """Pass a word on to the trigger, at a stamp of the device's clock (None: after all that was seen)."""
         if at_ns is None:
             at_ns = max((state.passed_ns for state in self._streams.values()), default=0) + 1
+        self._commanded = True
         if not self._trigger.command(name, outcome, at_ns) and name != "close":
             log.warning("%s: this trigger takes no commands; use `trigger: {kind: manual}`", name)
 
@@ -201,10 +203,13 @@ class Recorder:
     def tick(self, now_ns: int | None) -> None:
         """Write what is encoded, and seal what is due (at `now_ns` of the device's clock, for live sensors)."""
         for episode in self._episodes:
-            with self._writing():
-                episode.flush(wait=False)
+            if episode.has_unwritten:
+                with self._writing():
+                    episode.flush(wait=False)
         self._now_ns = self._now_ns if now_ns is None else now_ns
-        self._settle(now_ns)
+        if now_ns is not None or self.full or self._commanded:  # else all was settled when it came
+            self._commanded = False
+            self._settle(now_ns)
 
     def persist(self) -> None:
         """Make durable what became of samples that are in no episode."""
@@ -270,7 +275,8 @@ class Recorder:
     def _settle(self, now_ns: int | None = None) -> None:
         """Place all that the trigger has decided, then seal what is complete."""
         for name, state in self._streams.items():
-            self._release(name, state)
+            if state.queue:
+                self._release(name, state)
         self.notes.settle(self._epoch)
         for episode in self._episodes.in_order():
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
@@ -289,8 +295,9 @@ class Recorder:
             piece = state.queue[0]
             placed = self._trigger.place(piece.at_ns)
             if not placed.decided:
-                for waiting in state.queue:
-                    self._encode(state, waiting)
+                if state.by_frame:
+                    for waiting in state.queue:
+                        self._encode(state, waiting)
                 self._bound_ring(state)
                 return
             ours = self.portion.holds(state.epoch, piece.at_ns)

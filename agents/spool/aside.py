@@ -12,10 +12,11 @@ from uuid import UUID
 
 import msgspec
 
+from sensorium.agents.spool.entries import Entry
 from sensorium.agents.spool.folder import Folder
+from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.inspect import inspect_spool
-from sensorium.agents.spool.ledger import Entry, Ledger
-from sensorium.agents.spool.reopen import Held
+from sensorium.agents.spool.ledger import Ledger
 from sensorium.episode import durable
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Open
@@ -116,7 +117,7 @@ class Aside:
         return EpisodeAside(entry.episode, entry.ordinal, entry.why, file, file.stat().st_size)
 
     def _manifest(self, each: EpisodeAside) -> Open:
-        (entry,) = (entry for entry in self._ledger.entries("discarded") if entry.episode == each.episode)
+        entry = self._ledger.entry(each.episode)
         if entry.manifest:
             return msgspec.msgpack.decode(entry.manifest, type=Open)
         try:

@@ -10,10 +10,11 @@ from uuid import UUID
 
 import msgspec
 
+from sensorium.agents.spool.entries import Entry
 from sensorium.agents.spool.hardware import Words, differing
-from sensorium.agents.spool.ledger import Entry, Ledger
+from sensorium.agents.spool.held import Held
+from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.recovery import unsealed_accounts
-from sensorium.agents.spool.reopen import Held
 from sensorium.episode.account import Place, given_up, unreadable_place
 from sensorium.episode.device_account import Between
 from sensorium.episode.documents import BetweenTotals, Open

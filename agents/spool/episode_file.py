@@ -4,7 +4,8 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,13 @@ class EpisodeFile:
     when a sync should not wait for the next tick: 8 MB written, or the SEAL.
     """
 
-    def __init__(self, path: Path, manifest: Open, due: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: Open,
+        due: Callable[[], None] = lambda: None,
+        namer: Callable[[], Callable[[], None]] = lambda: lambda: None,
+    ) -> None:
         self.path = path
         self.manifest = manifest
         self._due = due
@@ -44,27 +51,26 @@ class EpisodeFile:
         self._appending = threading.Lock()
         self._syncing = threading.Lock()
         self._fd = durable.create(path, appending=True)
+        self._sync_name = namer()
 
     @classmethod
-    def begun(cls, path: Path, manifest: Open, due: Callable[[], None], sync_name: Callable[[], None]) -> "EpisodeFile":
-        """One that has its OPEN, and whose name `sync_name` has made durable.
+    def begun(
+        cls, path: Path, manifest: Open, due: Callable[[], None], namer: Callable[[], Callable[[], None]]
+    ) -> "EpisodeFile":
+        """One that has its OPEN; what `namer` gives makes its name durable, before anything of it is sendable.
 
         Raises:
             SpoolFull, SpoolError: it was not begun; the descriptor is closed, the file may be there.
         """
         try:
-            file = cls(path, manifest, due)
+            file = cls(path, manifest, due, namer)
         except OSError as error:
             raise disk_error(error, f"{path}", "it was not begun") from error
         try:
             file.append(manifest)
-            sync_name()
         except SpoolError:
             file.close()
             raise
-        except OSError as error:
-            file.close()
-            raise disk_error(error, f"{path}", "it was not begun") from error
         return file
 
     @property
@@ -94,7 +100,20 @@ class EpisodeFile:
             SpoolFull: no room; the file is as it was before.
             SpoolError: the file system failed; the file is as it was before.
         """
-        buffers = encode_record(self.manifest.episode, self._number, header, payload)
+        return self._append(encode_record(self.manifest.episode, self._number, header, payload), 1)
+
+    def append_all(self, records: Sequence[tuple[Header, Buffer]]) -> int:
+        """Append records, few and small ones, with one call to the disk; returns their size.
+
+        Raises:
+            SpoolFull: no room for all; the file is as it was before.
+            SpoolError: the file system failed; the file is as it was before.
+        """
+        episode, number = self.manifest.episode, self._number
+        encoded = (encode_record(episode, n, *record) for n, record in enumerate(records, number))
+        return self._append([b"".join(chain.from_iterable(encoded))], len(records))
+
+    def _append(self, buffers: Sequence[Buffer], records: int) -> int:
         try:
             if self._torn:
                 durable.cut(self._fd, self.written)
@@ -106,7 +125,7 @@ class EpisodeFile:
         with self._appending:
             for buffer in buffers:
                 self._digest.update(buffer)
-            self._number += 1
+            self._number += records
             self.written += size
         if self.written - self.sendable >= SYNC_BYTES:
             self._due()
@@ -138,6 +157,10 @@ class EpisodeFile:
             if self._fd < 0:  # sealed and synced by another thread
                 return
             sealed, target = self.sealed, self.written  # in this order: sealed means that `written` has the SEAL
+            try:
+                self._sync_name()
+            except OSError as error:
+                raise disk_error(error, f"{self.path}", "its name is not on disk, and nothing of it is sent") from error
             try:
                 if self._suspect:
                     self._read_back(sealed)

@@ -1,11 +1,12 @@
 """The fate of an episode that leaves the spool: noted durably, its samples too, before its file goes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sensorium.agents.spool.ledger import GivenUp, Ledger
-from sensorium.agents.spool.reopen import Held
+from sensorium.agents.spool.entries import GivenUp
+from sensorium.agents.spool.held import Held
+from sensorium.agents.spool.ledger import Ledger
 from sensorium.episode.account import Tally, accounts, given_up, unreadable_place
 from sensorium.episode.device_account import DeviceAccount
 from sensorium.episode.documents import Open
@@ -22,8 +23,8 @@ class Fates:
 
     def give_up(self, held: Held, why: str, fate: str, *, aside: bool = False) -> None:
         """It is not delivered; its samples are between from now on. `aside`: its file is kept among the rejected."""
-        manifest = held.manifest
-        episode = UUID(bytes=manifest.episode)
+        episode = held.episode
+        manifest = self._ledger.manifest(episode)
         said = self._account.open_accounts(episode) or self._ledger.accounts(episode)
         place = unreadable_place(manifest) if said is None else given_up(said, fate)
         with self._account.changing() as between:
@@ -39,23 +40,26 @@ class Fates:
             between.untold(opening.between)
         self._ledger.owe_discard(UUID(bytes=opening.episode), why)
 
-    def commit(self, episode: UUID, digest: bytes) -> bool:
-        """The store says that it has it, with this digest; False where that is not of what was sealed here.
+    def commit(self, said: Sequence[tuple[UUID, bytes]]) -> list[UUID]:
+        """The store says that it has these, with these digests; those of which it may: as they were sealed here.
 
-        Such a word changes nothing: an ingest that is wrong must not cost what it does not have.
+        A word that is not of such changes nothing: an ingest that is wrong must not cost what it does not have.
         """
-        state, sealed = self._ledger.sealed_digest(episode)
-        if state == "committed":
-            return True
-        if not sealed or sealed != digest:
-            why = "has another digest here" if sealed else "is not sealed" if state else "is not of this spool"
-            log.error("spool: the ingest says that episode %s is committed, which %s; kept", episode, why)
-            return False
-        if state == "discarded":
-            self._undo_discard(episode)
-        else:
-            self._ledger.committed(episode)
-        return True
+        entitled, pending = [], []
+        for episode, digest in said:
+            state, sealed = self._ledger.sealed_digest(episode)
+            if state != "committed" and (not sealed or sealed != digest):
+                why = "has another digest here" if sealed else "is not sealed" if state else "is not of this spool"
+                log.error("spool: the ingest says that episode %s is committed, which %s; kept", episode, why)
+                continue
+            if state == "discarded":
+                self._undo_discard(episode)
+            elif state == "pending":
+                pending.append(episode)
+            entitled.append(episode)
+        if pending:
+            self._ledger.committed(pending)
+        return entitled
 
     def _undo_discard(self, episode: UUID) -> None:
         """The store has an episode after all that was given up: its samples are in it, and not between."""
@@ -63,7 +67,7 @@ class Fates:
         place = {stream: Tally.of(account) for stream, account in given.place.items()}
         with self._account.changing() as between:
             between.undo_give_up(place, given.told, given.openings)
-            self._ledger.committed(episode, between)
+            self._ledger.committed([episode], between)
         ordinal = self._ledger.ordinal(episode)
         stored = {stream: Tally.of(account) for stream, account in (sealed or {}).items()}
         self._account.replaced(episode, ordinal, given.place, stored)

@@ -5,7 +5,10 @@ import errno
 import fcntl
 import os
 import struct
+import threading
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -40,6 +43,8 @@ class Folder:
             what = "no folders that can be synced" if error.errno == errno.EINVAL else ""
             raise _unusable(path, error, what) from error
         self._alive_fd = -1
+        self._naming = threading.Lock()
+        self._named = self._durably_named = 0
         try:
             self._take_lock(wait_s)
             self._boot, self._last_alive = UUID(boot_id()).bytes, b""
@@ -68,6 +73,19 @@ class Folder:
         boot, at_ns = _ALIVE.unpack(self._last_alive)
         return int(at_ns) if str(UUID(bytes=boot)) == clock.boot_id else None
 
+    def namer(self) -> Callable[[], None]:
+        """Of a file that was made just now: what makes durable that it is there, with all that were made before."""
+        with self._naming:
+            self._named += 1
+            return partial(self._sync_names, self._named)
+
+    def _sync_names(self, number: int) -> None:
+        with self._naming:
+            if self._durably_named < number:
+                named = self._named
+                self.sync()
+                self._durably_named = named
+
     def sync(self) -> None:
         """Make durable which files there are."""
         durable.sync_folder(self.episodes)
@@ -80,9 +98,10 @@ class Folder:
         except OSError as error:
             raise disk_error(error, f"spool {self.path}", "tried again until it can be written") from error
 
-    def delete(self, file: Path) -> None:
-        """Delete an episode's file; without it that is no error."""
-        durable.remove(file)
+    def delete(self, files: Iterable[Path]) -> None:
+        """Delete episodes' files; without one that is no error."""
+        for file in files:
+            durable.remove(file)
         self.sync()
 
     def place_aside(self, name: str) -> Path:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.episode_file import SYNC_BYTES, EpisodeFile
 from sensorium.agents.spool.owed import Owed
 from sensorium.errors import SpoolError
 from sensorium.threads import Thread, Told
@@ -13,13 +13,15 @@ from sensorium.threads import Thread, Told
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.1
+SHARED_S = 0.01
+"""So long what was sealed waits, if the disk was busy a moment ago, for others to be synced with."""
 RETRY_S = 1.0
 LAST_TRY_S = 1.0
 """How long a disk in trouble is tried again at the end: what is not on disk then is only as good as after a crash."""
 
 
 class GroupCommit:
-    """Syncs what `growing()` lists, and calls `synced` for each file of which more became sendable.
+    """Syncs what `growing()` lists, and calls `synced` with the files of which more became sendable.
 
     A disk in trouble is tried again for ever, and so is what is `owed`; `beat` is called ten times a second, but for
     the time that a sync takes. Should the thread die, `died` is told: nothing
@@ -29,7 +31,7 @@ class GroupCommit:
     def __init__(
         self,
         growing: Callable[[], Sequence[EpisodeFile]],
-        synced: Callable[[EpisodeFile], None],
+        synced: Callable[[Sequence[EpisodeFile]], None],
         owed: Owed,
         beat: Callable[[], None],
         died: Told,
@@ -47,16 +49,22 @@ class GroupCommit:
         """Sync now instead of at the next tick."""
         self._due.set()
 
-    def flush(self) -> bool:
-        """Sync everything in the caller's thread; False if the disk failed for a file."""
-        failures = []
+    def flush(self, *, every: bool = True) -> bool:
+        """Sync everything in the caller's thread, or but what is due before the tick: what is sealed, and 8 MB; False
+        if the disk failed for a file."""
+        failures, synced = [], []
         for file in self._growing():
-            if file.sendable < file.written or file.sealed:
+            if file.sealed or file.written - file.sendable >= (1 if every else SYNC_BYTES):
                 try:
                     file.sync()
-                    self._synced(file)
+                    synced.append(file)
                 except (SpoolError, OSError) as error:
                     failures.append(str(error))
+        if synced:
+            try:
+                self._synced(synced)
+            except (SpoolError, OSError) as error:
+                failures.append(str(error))
         said, self._said = self._said, "; ".join(failures)
         if failures and self._said != said:
             log.error("spool: %s", self._said)
@@ -74,13 +82,18 @@ class GroupCommit:
         return True
 
     def _run(self) -> None:
-        again_s = 0.0
+        again_s, done_s, tick_s = 0.0, 0.0, time.monotonic() + INTERVAL_S
         while not self._stop.is_set():
-            self._due.wait(INTERVAL_S)
+            self._due.wait(min(INTERVAL_S, max(0.0, tick_s - time.monotonic())))
+            self._stop.wait(done_s + SHARED_S - time.monotonic())
             self._due.clear()
-            self._beat()
-            if not self.flush():
+            is_tick = (now_s := time.monotonic()) >= tick_s
+            if is_tick:
+                tick_s = now_s + INTERVAL_S
+                self._beat()
+            if not self.flush(every=is_tick):
                 self._stop.wait(RETRY_S)
+            done_s = time.monotonic()
             if self._owed and time.monotonic() >= again_s:
                 self._owed.again()
                 again_s = time.monotonic() + RETRY_S

@@ -1,7 +1,9 @@
 """Looking into a spool from outside, also while its agent runs: what waits, what was discarded and why."""
 
+import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -38,6 +40,7 @@ def inspect_spool(path: Path) -> dict[str, Any]:
             database.close()
     except sqlite3.Error as error:
         raise SpoolError(f"{file}: cannot be read: {error}") from error
+    places = dict(_files(path, "rejected")) | dict(_files(path, "episodes"))
     between, totals = meta.pop("between", None), meta.pop("between_totals", None)
     hardware, former = meta.pop("hardware", None), meta.pop("former", None)
     return meta | {
@@ -46,7 +49,7 @@ def inspect_spool(path: Path) -> dict[str, Any]:
         "between": _accounts(msgspec.msgpack.decode(between, type=dict[str, Account]) if between else {}),
         "between_totals": _accounts(msgspec.msgpack.decode(totals, type=BetweenTotals).streams if totals else {}),
         "counts": counts,
-        "episodes": [_episode(path, *row) for row in rows],
+        "episodes": [_episode(places, *row) for row in rows],
     }
 
 
@@ -54,16 +57,25 @@ def _accounts(streams: Mapping[str, Account]) -> dict[str, Any]:
     return {name: account.as_dict() for name, account in streams.items()}
 
 
-def _episode(path: Path, ordinal: int, former: str, episode: bytes, state: str, why: str) -> dict[str, Any]:
+def _files(path: Path, folder: str) -> Iterator[tuple[str, tuple[str, int]]]:
+    """The files in a folder, which may not be there, and may change meanwhile: name, place and bytes of each."""
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(path / folder):
+            with suppress(FileNotFoundError):
+                yield entry.name, (f"{folder}/{entry.name}", entry.stat().st_size)
+
+
+def _episode(
+    places: Mapping[str, tuple[str, int]], ordinal: int, former: str, episode: bytes, state: str, why: str
+) -> dict[str, Any]:
     name = UUID(bytes=episode)
-    places = (path / "episodes" / f"{ordinal:010d}-{name}.episode", path / "rejected" / f"{name}.episode")
-    held = next((place for place in places if place.exists()), None)
+    file, size = places.get(f"{ordinal:010d}-{name}.episode") or places.get(f"{name}.episode") or (None, 0)
     return {
         "ordinal": ordinal,
         "episode": str(name),
         "state": state,
         "why": why,
-        "bytes": held.stat().st_size if held else 0,
-        "file": str(held.relative_to(path)) if held else None,
+        "bytes": size,
+        "file": file,
         "former_spool_id": former or None,
     }

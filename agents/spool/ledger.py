@@ -5,26 +5,23 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from sensorium.agents.spool.clock_probes import PROBES, ClockProbes
+from sensorium.agents.spool.entries import Entry, GivenUp, SealedFile, State, entry_of
 from sensorium.agents.spool.former import Formers, FormerSpool
 from sensorium.agents.spool.hardware import Words
 from sensorium.agents.spool.ledger_file import LedgerFile, note
-from sensorium.agents.spool.runs import RUNS, Position, RunTable
+from sensorium.agents.spool.runs import RUNS, RunTable
 from sensorium.episode.account import Place, accounts
 from sensorium.episode.device_account import Between
-from sensorium.episode.documents import FORMAT_VERSION, Account, BetweenTotals
+from sensorium.episode.documents import FORMAT_VERSION, Account, BetweenTotals, Open
 from sensorium.errors import SpoolError
 
 log = logging.getLogger(__name__)
-
-State = Literal["pending", "committed", "discarded"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -46,31 +43,6 @@ _OF = "coalesce(spool_id, '') = ?"
 _COLUMNS = f"{_OWN}, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest, coalesce(spool_id, '')"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One ordinal. `manifest` is the encoded OPEN header while pending; `sealed_bytes` and `digest` once sealed;
-    `spool_id` that of a former spool, else empty."""
-
-    ordinal: int
-    episode: UUID
-    state: State
-    why: str
-    priority: float
-    recoveries: int
-    sealed_bytes: int | None
-    digest: bytes
-    manifest: bytes
-    spool_id: str
-
-
-class GivenUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a sealed episode was given up: what of it is between since, what its OPEN told, and after how many OPENs."""
-
-    place: dict[str, Account] = {}
-    told: dict[str, Account] = {}
-    openings: int = 0
-
-
 class Ledger:
     """A SQLite file (WAL, synchronous FULL) beside the episode files. Thread-safe; every method that changes it
     returns after its transaction is on disk."""
@@ -78,12 +50,14 @@ class Ledger:
     def __init__(self, path: Path, device: str) -> None:
         self._owed: dict[UUID, str] = {}
         self._counts: dict[str, int] = {}
+        self._entries = 0
         self._file = LedgerFile(path, _SCHEMA + RUNS + PROBES, _ADDED)
         self.runs = RunTable(self._file)
         self.probes = ClockProbes(self._file)
         self.formers = Formers(self._file)
         try:
             self.spool_id = self._of_device(device)
+            ((self._entries,),) = self._file.read("SELECT count(*) FROM episodes")
         except BaseException:
             self._file.close()
             raise
@@ -116,39 +90,35 @@ class Ledger:
             change.execute("UPDATE meta SET value = ? WHERE key = 'next_ordinal'", (ordinal + 1,))
             if between.run is not None:
                 self.runs.began(change, episode, between.run.run)
+        self._entries += 1
 
-    def sealed(
-        self,
-        episode: UUID,
-        size: int,
-        digest: bytes,
-        recoveries: int,
-        accounts: Mapping[str, Account],
-        position: Position | None = None,
-    ) -> None:
-        """The file of `episode` is whole and on disk, and its SEAL says `accounts`; its run has come to `position`."""
+    def sealed(self, files: Sequence[SealedFile]) -> None:
+        """These files are whole and on disk."""
         with self._file.change() as change:
-            change.execute(
+            change.executemany(
                 "UPDATE episodes SET sealed_bytes = ?, digest = ?, recoveries = ? WHERE episode = ?",
-                (size, digest, recoveries, episode.bytes),
+                [(file.size, file.digest, file.recoveries, file.episode.bytes) for file in files],
             )
-            change.execute(
+            change.executemany(
                 "INSERT OR REPLACE INTO accounts (episode, sealed) VALUES (?, ?)",
-                (episode.bytes, msgspec.msgpack.encode(accounts)),
+                [(file.episode.bytes, msgspec.msgpack.encode(file.accounts)) for file in files],
             )
-            if position is not None:
-                self.runs.sealed(change, episode, position)
+            for file in files:
+                if file.position is not None:
+                    self.runs.sealed(change, file.episode, file.position)
 
-    def committed(self, episode: UUID, between: Between | None = None) -> None:
-        """The store has `episode`; this wins over an earlier discard, whose samples are not `between` any more."""
+    def committed(self, episodes: Sequence[UUID], between: Between | None = None) -> None:
+        """The store has these; this wins over an earlier discard, whose samples are not `between` any more."""
         with self._changing(between) as change:
-            self.runs.committed(change, episode)
-            change.execute(
+            for episode in episodes:
+                self.runs.committed(change, episode)
+            these = [(episode.bytes,) for episode in episodes]
+            change.executemany(
                 "UPDATE episodes SET state = 'committed', why = '', ledgered = 1, aside = 0, manifest = NULL"
                 " WHERE episode = ?",
-                (episode.bytes,),
+                these,
             )
-            change.execute("DELETE FROM accounts WHERE episode = ?", (episode.bytes,))
+            change.executemany("DELETE FROM accounts WHERE episode = ?", these)
 
     def discarded(self, episode: UUID, why: str, given: GivenUp, between: Between, aside: bool = False) -> None:
         """`episode` will never be delivered; the server is told until it has taken note. Its samples are `between`.
@@ -228,9 +198,28 @@ class Ledger:
         rows = self._file.read(
             f"SELECT {_COLUMNS} FROM episodes WHERE state = coalesce(?, state) ORDER BY ordinal", (state,)
         )
-        return [
-            Entry(r[0], UUID(bytes=r[1]), r[2], r[3], r[4], r[5], r[6], r[7] or b"", r[8] or b"", r[9]) for r in rows
-        ]
+        return [entry_of(row) for row in rows]
+
+    def entry(self, episode: UUID) -> Entry:
+        """That of a known episode."""
+        (row,) = self._file.read(f"SELECT {_COLUMNS} FROM episodes WHERE episode = ?", (episode.bytes,))
+        return entry_of(row)
+
+    def pending(self) -> Iterator[Entry]:
+        """The pending entries, by ordinal; few are in memory at a time, and what is changed meanwhile may show."""
+        after = -1
+        while rows := self._file.read(_PENDING_AFTER, (after, PAGE)):
+            for row in rows:
+                yield entry_of(row)
+            after = rows[-1][-1]
+
+    def pending_ids(self) -> set[bytes]:
+        """The ids of the pending episodes."""
+        return {row[0] for row in self._file.read("SELECT episode FROM episodes WHERE state = 'pending'")}
+
+    def accounted(self) -> set[bytes]:
+        """The ids of episodes of which `accounts` are there."""
+        return {row[0] for row in self._file.read("SELECT episode FROM accounts")}
 
     def state(self, episode: UUID) -> tuple[State | None, str, bool]:
         """What became of an episode, None if the ledger does not know it, why, and whether its file is to be kept."""
@@ -261,25 +250,37 @@ class Ledger:
                 change.execute(_INSERT, (ordinal, episode.bytes, priority, manifest, former, ordinal))
                 if former is None:
                     change.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ordinal'", (ordinal + 1,))
+        self._entries += not taken
         return not taken
 
     def counts(self) -> dict[str, int]:
         """How many ordinals are in each state; while the disk is in trouble, how many were."""
         try:
-            self._counts = dict(self._file.read("SELECT state, count(*) FROM episodes GROUP BY state"))
+            found = dict(self._file.read(_UNCOMMITTED))
+            self._counts = found | {"committed": self._entries - sum(found.values())}
         except SpoolError as error:
             log.error("%s", error)
         return self._counts
 
     def ordinals(self, of: str = "") -> tuple[int, int]:
-        """(oldest pending ordinal, or next; next ordinal), of the present spool or a former."""
+        """(oldest pending ordinal, or next; next ordinal), of the present spool or a former. It looks at all that is
+        pending."""
         ((oldest,),) = self._file.read(f"SELECT min({_OWN}) FROM episodes WHERE state = 'pending' AND {_OF}", (of,))
         if of:
             ((latest,),) = self._file.read(f"SELECT coalesce(max({_OWN}), -1) FROM episodes WHERE {_OF}", (of,))
             following = max(self.formers[of].next_ordinal, latest + 1)
         else:
-            following = int(self._file.meta("next_ordinal"))
+            following = self.next_ordinal()
         return (following if oldest is None else oldest), following
+
+    def next_ordinal(self) -> int:
+        """That of the next episode of the present spool."""
+        return int(self._file.meta("next_ordinal"))
+
+    def manifest(self, episode: UUID) -> Open:
+        """The OPEN of a pending episode."""
+        ((manifest,),) = self._file.read("SELECT manifest FROM episodes WHERE episode = ?", (episode.bytes,))
+        return msgspec.msgpack.decode(manifest, type=Open)
 
     def keep(self, between: Between) -> None:
         """Make durable what became of samples that are in no episode."""
@@ -353,7 +354,7 @@ class Ledger:
             yield change
             for episode, why in owed.items():
                 _discard(change, episode, why)
-            if between is not None:
+            if between is not None and between.take_unkept():
                 note(change, "between", accounts(between.since))
                 note(change, "between_totals", between.totals())
                 if between.run is not None:
@@ -362,6 +363,12 @@ class Ledger:
             del self._owed[episode]
 
 
+PAGE = 1000
+_PENDING_AFTER = f"""
+SELECT {_COLUMNS}, ordinal FROM episodes WHERE state = 'pending' AND ledgered = 0 AND ordinal > ?
+ORDER BY ordinal LIMIT ?"""
+_UNCOMMITTED = "SELECT state, count(*) FROM episodes WHERE state IN ('pending', 'discarded') GROUP BY state"
+"""Of a spool that is old these are few beside those that are committed."""
 _INSERT = (
     "INSERT INTO episodes (ordinal, episode, state, priority, manifest, spool_id, spool_ordinal)"
     " VALUES (max(?, coalesce((SELECT max(ordinal) + 1 FROM episodes), 0)), ?, 'pending', ?, ?, ?, ?)"

@@ -1,14 +1,17 @@
 """The end of a file's growth, and mending: what is damaged is taken out, what could not be read is read later."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
+from sensorium.agents.spool.entries import SealedFile
 from sensorium.agents.spool.episode_file import EpisodeFile, disk_error
+from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.pending import Pending
 from sensorium.agents.spool.recovery import recover
-from sensorium.agents.spool.reopen import Held, make_whole
+from sensorium.agents.spool.reopen import make_whole
 from sensorium.agents.spool.room import Room
 from sensorium.episode.account import Tally
 from sensorium.episode.device_account import DeviceAccount
@@ -30,23 +33,52 @@ class Mending:
         self._account = account
         self._room = room
 
-    def sealed(self, held: Held, file: EpisodeFile) -> str:
-        """Note that a file has its SEAL and is on disk; why it cannot be delivered, if nothing of it can be read.
+    def sealed(self, files: Sequence[tuple[Held, EpisodeFile]]) -> None:
+        """Note that these have their SEALs and are on disk.
+
+        Raises:
+            SpoolError: the disk is in trouble.
+        """
+        said = [_said(held, file) for held, file in files]
+        if said:
+            self._room.with_reserve(lambda: self._ledger.sealed(said))
+        for each in said:
+            self._pending.sealed(each.episode, each.size, each.digest)
+
+    def grown(self, files: Sequence[EpisodeFile]) -> list[tuple[UUID, str, str]]:
+        """Note of these, as far as they have their SEALs and are on disk, that they grow no more. Those that are not to
+        be delivered: why, and the fate of their samples.
 
         Raises:
             SpoolError, OSError: the disk is in trouble.
         """
-        why = ""
-        if file.damaged:
-            try:
-                self.mend(held, file.accounts)
-                return why
-            except Corrupt as error:
-                why = f"corrupt: {error}"
-        episode, said = UUID(bytes=file.manifest.episode), (file.written, file.digest, held.recoveries, file.accounts)
-        self._room.with_reserve(lambda: self._ledger.sealed(episode, *said, held.position))
-        self._pending.sealed(episode, file.written, file.digest)
-        return why
+        ended = [(held, file) for file in files if file.sealed and file.closed and (held := self._growing(file))]
+        self.sealed([(held, file) for held, file in ended if not file.damaged])
+        refused = []
+        for held, file in ended:
+            why = self.damaged(held, file) if file.damaged else ""
+            if held.refused:
+                refused.append((held.episode, held.refused, "rejected"))
+            elif why:
+                refused.append((held.episode, why, "corrupt"))
+        return refused
+
+    def _growing(self, file: EpisodeFile) -> Held | None:
+        held = self._pending.get(UUID(bytes=file.manifest.episode))
+        return held if held is not None and held.file is not None else None
+
+    def damaged(self, held: Held, file: EpisodeFile) -> str:
+        """Mend one that has its SEAL and is damaged; why it cannot be delivered, if nothing of it can be read.
+
+        Raises:
+            SpoolError, OSError: the disk is in trouble.
+        """
+        try:
+            self.mend(held, file.accounts)
+        except Corrupt as error:
+            self.sealed([(held, file)])
+            return f"corrupt: {error}"
+        return ""
 
     def mend(self, held: Held, before: Mapping[str, Account], *, salvage: bool = False) -> None:
         """Take out of a sealed file what is damaged, and with `salvage` what the disk will not give; its SEAL, or the
@@ -56,16 +88,16 @@ class Mending:
             Corrupt: nothing of it can be read.
             SpoolError, OSError: the disk is in trouble.
         """
-        episode = UUID(bytes=held.manifest.episode)
+        episode = held.episode
         try:
-            found = recover(held.path, held.manifest, held.recoveries + 1, salvage=salvage)
+            found = recover(held.path, self._ledger.manifest(episode), held.recoveries + 1, salvage=salvage)
         except OSError as error:
             raise disk_error(error, f"{held.path}", "it is read again later") from error
         if not found.changed and found.digest == held.digest:
             return
         log.error("spool: episode %s: %s", episode, found.why or "was mended before")
         recoveries = max(held.recoveries + 1, found.recoveries)
-        self._ledger.sealed(episode, found.size, found.digest, recoveries, found.accounts)
+        self._ledger.sealed([SealedFile(episode, found.size, found.digest, recoveries, found.accounts)])
         if held.file is not None:
             self._pending.sealed(episode, found.size, found.digest)
         self._pending.mended(episode, found.size, found.digest, recoveries)
@@ -79,10 +111,12 @@ class Mending:
             Corrupt: nothing of it can be read.
             SpoolError, OSError: the disk is in trouble.
         """
-        episode = UUID(bytes=held.manifest.episode)
-        (entry,) = (entry for entry in self._ledger.entries("pending") if entry.episode == episode)
-        whole = Held(held.path, held.manifest)
+        found = replace(held, size=0)
         held.tries += 1
-        make_whole(whole, entry, self._ledger, salvage=held.tries >= SALVAGE_TRIES)
-        self._pending.mended(episode, whole.size, whole.digest, whole.recoveries)
+        make_whole(found, self._ledger, salvage=held.tries >= SALVAGE_TRIES)
+        self._pending.mended(held.episode, found.size, found.digest, found.recoveries)
         held.unread = False
+
+
+def _said(held: Held, file: EpisodeFile) -> SealedFile:
+    return SealedFile(held.episode, file.written, file.digest, held.recoveries, file.accounts, held.position)

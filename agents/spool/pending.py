@@ -1,14 +1,17 @@
 """The pending episodes of a spool: those that grow and those that wait, their bytes, and the order in which they go."""
 
+import threading
+from bisect import bisect_left, insort
 from itertools import islice
 from uuid import UUID
 
 from sensorium.agents.spool.episode_file import EpisodeFile
-from sensorium.agents.spool.reopen import Held, Waiting
+from sensorium.agents.spool.held import Held, Waiting
 
 
 class Pending:
-    """What is held, by episode. Its caller sees to it that one thread at a time is here.
+    """What is held, by episode, and in the order of delivery. Any thread may look; one at a time changes it, as its
+    caller sees to, who may keep others waiting for a disk meanwhile.
 
     Args:
         held: What was found in the folder.
@@ -16,11 +19,15 @@ class Pending:
     """
 
     def __init__(self, held: dict[UUID, Held], rejected_bytes: int) -> None:
+        self._guard = threading.Lock()
         self._held = held
         self._growing: dict[UUID, EpisodeFile] = {}
-        self._order: list[UUID] | None = None
+        self._order = sorted(held.values(), key=_place)
         self._sealed_bytes = sum(each.size for each in held.values())
         self._rejected_bytes = rejected_bytes
+
+    def __len__(self) -> int:
+        return len(self._held)
 
     def __getitem__(self, episode: UUID) -> Held:
         return self._held[episode]
@@ -31,52 +38,69 @@ class Pending:
 
     def begin(self, episode: UUID, held: Held, file: EpisodeFile) -> None:
         """An episode grows."""
-        held.file = self._growing[episode] = file
-        self._held[episode] = held
-        self._order = None
+        with self._guard:
+            held.file = self._growing[episode] = file
+            self._held[episode] = held
+            insort(self._order, held, key=_place)
 
     def sealed(self, episode: UUID, size: int, digest: bytes) -> None:
         """It grows no more, and is on disk."""
-        held = self._held[episode]
-        held.size, held.digest, held.file = size, digest, None
-        del self._growing[episode]
-        self._sealed_bytes += size
+        with self._guard:
+            held = self._held[episode]
+            held.size, held.digest, held.file = size, digest, None
+            del self._growing[episode]
+            self._sealed_bytes += size
 
     def mended(self, episode: UUID, size: int, digest: bytes, recoveries: int) -> None:
         """Its file is whole again, and another than before."""
-        held = self._held[episode]
-        self._sealed_bytes += size - held.size
-        held.size, held.digest, held.recoveries = size, digest, recoveries
+        with self._guard:
+            held = self._held[episode]
+            self._sealed_bytes += size - held.size
+            held.size, held.digest, held.recoveries = size, digest, recoveries
 
     def remove(self, episode: UUID, *, aside: bool = False) -> Held:
         """It is settled, its file to be deleted, or to lie among the rejected."""
-        held = self._held.pop(episode)
-        self._order = None
-        if held.file is None:
-            self._sealed_bytes -= held.size
-            self._rejected_bytes += held.size if aside else 0
-        else:
-            self._growing.pop(episode).close()
+        with self._guard:
+            held = self._held.pop(episode)
+            del self._order[bisect_left(self._order, _place(held), key=_place)]
+            file = self._growing.pop(episode, None)
+            if file is None:
+                self._sealed_bytes -= held.size
+                self._rejected_bytes += held.size if aside else 0
+        if file is not None:
+            file.close()
         return held
 
     def used_bytes(self) -> int:
         """Of all files, rejected ones included."""
-        return self._rejected_bytes + self._sealed_bytes + sum(file.written for file in self._growing.values())
+        with self._guard:
+            return self._rejected_bytes + self._sealed_bytes + sum(file.written for file in self._growing.values())
 
     def growing(self) -> list[EpisodeFile]:
         """The files of those that grow, the earlier first, so that a replay is on disk up to where one says it is."""
-        return sorted(self._growing.values(), key=lambda file: file.manifest.start_ns)
+        with self._guard:
+            return sorted(self._growing.values(), key=lambda file: file.manifest.start_ns)
 
     def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
         """What may be sent, in the order to send it: larger priority first, then older. `of`: a former spool_id, or
-        empty for the present one."""
-        if self._order is None:
-            self._order = sorted(self._held, key=lambda e: self._held[e].rank)
-        offered = (self._held[episode] for episode in self._order)
-        due = (held for held in offered if not (held.refused or held.unread) and of in (None, held.former))
-        return [held.waiting() for held in islice(due, limit)]
+        empty for the present one. No more is looked at than what is asked for, and what may not be sent before it."""
+        with self._guard:
+            due = (held for held in self._order if not (held.refused or held.unread) and of in (None, held.former))
+            return [held.waiting() for held in islice(due, limit)]
 
     def least(self) -> UUID | None:
         """The sealed episode to give up first: of the least priority the oldest; None if there is none."""
-        sealed = self._held.keys() - self._growing.keys()
-        return max(sealed, key=lambda e: (self._held[e].rank[0], -self._held[e].rank[1]), default=None)
+        with self._guard:
+            end = len(self._order)
+            while end:
+                first = bisect_left(self._order, self._order[end - 1].rank[0], key=lambda held: held.rank[0])
+                for held in islice(self._order, first, end):
+                    if held.file is None:
+                        return held.episode
+                end = first
+        return None
+
+
+def _place(held: Held) -> tuple[float, int, UUID]:
+    """Of episodes of a former spool and the present one the ordinals may be the same."""
+    return *held.rank, held.episode

@@ -70,9 +70,9 @@ class RunTable:
         """The episodes that it began, but for those up to whose end all is done."""
         return [UUID(bytes=row[0]) for row in self._file.read(_UNSEALED, (run,))]
 
-    def is_of_run(self, episode: UUID) -> bool:
-        """Whether an episode is one of those."""
-        return bool(self._file.read(_RUN_OF, (episode.bytes,)))
+    def ids(self) -> set[bytes]:
+        """The ids of those of all runs."""
+        return {row[0] for row in self._file.read("SELECT episode FROM run_episodes")}
 
     def start(self, run: Run) -> None:
         """It begins, from its beginning."""

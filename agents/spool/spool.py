@@ -5,7 +5,7 @@ SPOOL/lock  alive  ledger.sqlite  reserve  episodes/<ordinal>-<uuid>.episode  re
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,12 @@ from sensorium.agents.spool.fates import Fates
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
 from sensorium.agents.spool.hardware import Words
+from sensorium.agents.spool.held import Held, Waiting
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.owed import Owed
 from sensorium.agents.spool.pending import Pending
-from sensorium.agents.spool.reopen import Held, Waiting, reopen
+from sensorium.agents.spool.reopen import reopen
 from sensorium.agents.spool.room import Room
 from sensorium.agents.spool.taking_up import Runs
 from sensorium.episode.account import Tally, accounts, copied, withdraw
@@ -82,7 +83,7 @@ class Spool:
             if hardware is not None:
                 self._room.with_reserve(lambda: see_hardware(self._folder.episodes, self._ledger, hardware))
             found = self._room.with_reserve(lambda: reopen(self._folder, self._ledger, self._owed))
-            self.account = DeviceAccount(found.between, self._ledger.ordinals()[1])
+            self.account = DeviceAccount(found.between, self._ledger.next_ordinal())
             self._pending = Pending(found.held, self._folder.rejected_bytes())
             self._fates = Fates(self._ledger, self.account)
             self.runs = Runs(self._ledger, self.account, self._pending, self._delete, self._state)
@@ -131,8 +132,7 @@ class Spool:
 
     def used_bytes(self) -> int:
         """Bytes of all episode files, rejected ones included."""
-        with self._state:
-            return self._pending.used_bytes()
+        return self._pending.used_bytes()
 
     def create(
         self,
@@ -156,13 +156,13 @@ class Spool:
             self.require(0)
             with self.account.changing() as between:
                 between.take_back(claimed)
-                ordinal = self._ledger.ordinals()[1]
+                ordinal = self._ledger.next_ordinal()
                 opening = manifest(ordinal, between.carry(kept))
                 episode = UUID(bytes=opening.episode)
                 self._ledger.begin(episode, ordinal, opening.mission.priority, msgspec.msgpack.encode(opening), between)
             held = Held.of(self._folder.episodes, opening)
             try:
-                file = EpisodeFile.begun(held.path, opening, self._commits.due, self._folder.sync)
+                file = EpisodeFile.begun(held.path, opening, self._commits.due, self._folder.namer)
             except SpoolError as error:
                 self._take_back(opening, claimed, f"could not be begun: {error}")
                 raise
@@ -210,8 +210,7 @@ class Spool:
     def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
         """What may be sent, in the order to send it: larger priority first, then older. All, or what goes under
         one spool_id: `of` a former, or, empty, the present one. So with the other `of`."""
-        with self._state:
-            return self._pending.waiting(limit, of)
+        return self._pending.waiting(limit, of)
 
     def read(self, episode: UUID, offset: int, size: int) -> bytes:
         """Up to `size` bytes of an episode's file from `offset`, never beyond what is on disk.
@@ -219,28 +218,26 @@ class Spool:
         Raises:
             SpoolError: not in the spool, or the file cannot be read.
         """
-        with self._state:
-            held = self._pending.get(episode)
-            if held is None:
-                raise SpoolError(f"episode {episode}: not in the spool {self.path}")
-            path, end = held.path, held.sendable
-        return read_part(path, offset, min(size, end - offset))
+        held = self._pending.get(episode)
+        if held is None:
+            raise SpoolError(f"episode {episode}: not in the spool {self.path}")
+        return read_part(held.path, offset, min(size, held.sendable - offset))
 
     def committed(self, episode: UUID, digest: bytes) -> bool:
-        """The store has it, with this digest: note that durably, then delete the file. This wins over a discard.
+        """The store has one: `committed_all` of it."""
+        return bool(self.committed_all([(episode, digest)]))
 
-        False, and nothing changed, where that is not of what was sealed here.
+    def committed_all(self, said: Sequence[tuple[UUID, bytes]]) -> list[UUID]:
+        """The store has these, with these digests: note that durably, then delete the files, with the disk calls of
+        one. This wins over a discard. Those of which it is so: what was not sealed here, with that digest, stays.
         """
         with self._state:
-            if not self._room.with_reserve(lambda: self._fates.commit(episode, digest)):
-                return False
-            held = self._pending.get(episode)
-            if held is not None:
-                self._pending.remove(episode)
-        if held is not None:
-            self._delete(held)
+            entitled = self._room.with_reserve(lambda: self._fates.commit(said))
+            gone = [self._pending.remove(episode) for episode in entitled if self._pending.get(episode) is not None]
+        if gone:
+            self._delete(*gone)
             self._room.restore_reserve()
-        return True
+        return entitled
 
     def rejected(self, episode: UUID, code: str, reason: str) -> None:
         """The server refuses it for good: note why durably, and keep the file aside in `rejected/`.
@@ -289,6 +286,11 @@ class Spool:
         """How many ordinals are pending, committed, discarded."""
         return {"pending": 0, "committed": 0, "discarded": 0} | self._ledger.counts()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is pending."""
+        return not self._pending and not self._ledger.owes
+
     def add_probe(
         self, boot_id: str, device_ns: int, server_ns: int, round_trip_ns: int, realtime_ns: int, synchronised: bool
     ) -> None:
@@ -336,8 +338,13 @@ class Spool:
                 self._ledger.keep(between)
         return changed
 
-    def _delete(self, held: Held) -> None:
-        self._owed.do(f"{held.path.name} is to be deleted", partial(self._folder.delete, held.path))
+    def _delete(self, *gone: Held) -> None:
+        paths = [held.path for held in gone]
+        try:
+            self._folder.delete(paths)
+        except OSError:  # each for itself, and what is not to be done now is owed
+            for path in paths:
+                self._owed.do(f"{path.name} is to be deleted", partial(self._folder.delete, [path]))
 
     def _set_aside(self, episode: UUID, why: str, fate: str) -> None:
         with self._state:
@@ -347,7 +354,7 @@ class Spool:
             self._room.with_reserve(lambda: self._fates.give_up(held, why, fate, aside=True))
             self._pending.remove(episode, aside=True)
         aside = partial(self._folder.set_aside, held.path, str(episode), why)
-        self._owed.do(f"{held.path.name} is to be set aside", aside)
+        self._owed.do(f"{held.name} is to be set aside", aside)
         log.error("spool: episode %s: %s; kept at %s", episode, why, self._folder.place_aside(str(episode)))
         self._tell()
 
@@ -380,18 +387,11 @@ class Spool:
         with self._state:
             return self._pending.growing()
 
-    def _synced(self, file: EpisodeFile) -> None:
-        episode = UUID(bytes=file.manifest.episode)
-        refused = fate = ""
-        if file.sealed and file.closed:
-            with self._state:
-                held = self._pending.get(episode)
-                if held is not None and held.file is not None:
-                    refused, fate = self._mending.sealed(held, file), "corrupt"
-                    if held.refused:
-                        refused, fate = held.refused, "rejected"
-        if refused:
-            self._refuse(episode, refused, fate)
+    def _synced(self, files: Sequence[EpisodeFile]) -> None:
+        with self._state:
+            refused = self._mending.grown(files)
+        for episode, why, fate in refused:
+            self._refuse(episode, why, fate)
         self._tell()
 
     def _tell(self) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from uuid import UUID
 
+from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.pending import Pending
-from sensorium.agents.spool.reopen import Held
 from sensorium.agents.spool.runs import Position, Run
 from sensorium.episode.account import Place, Tally
 from sensorium.episode.device_account import DeviceAccount
@@ -56,7 +56,7 @@ class Runs:
             with self._account.changing() as between:
                 known = between.run is not None
                 for episode in redone:
-                    between.give_up({}, self._pending[episode].manifest.between)
+                    between.give_up({}, self._ledger.manifest(episode).between)
                 between.go_back(_place(found.counted), before)
                 between.run = RunCounts(run, before)
                 self._ledger.redone(redone, REDONE, between)

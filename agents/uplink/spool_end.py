@@ -17,6 +17,8 @@ from sensorium.link.device.protocol import DeviceLink
 log = logging.getLogger(__name__)
 
 REFRESH_S = 0.02
+SETTLE_S = 0.05
+"""So long an answer waits, if others were dealt with a moment ago, to be noted with those that come meanwhile."""
 DISCARDS_EVERY_S = 1.0
 CONSIDERED = 256
 SALVAGE_READS = 12
@@ -37,6 +39,8 @@ class SpoolEnd:
         self._spool = spool
         self._changed = threading.Event()
         self._offered_ns = self._discards_ns = self._told_between = 0
+        self._answered: dict[UUID, bytes] = {}
+        self._settle_ns = 0
         self._owed: dict[UUID, jobs.PumpJob] = {}
         self._trouble = ""
         self._unread: dict[UUID, int] = {}
@@ -50,9 +54,14 @@ class SpoolEnd:
         """Whether there is something that the link was not told yet."""
         return self._changed.is_set()
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether there are answers of the ingest that are not dealt with yet."""
+        return bool(self._answered)
+
     def begin(self) -> None:
         """A session is open: it is to hear of everything, at once."""
-        self._offered_ns = self._discards_ns = 0
+        self._offered_ns = self._discards_ns = self._settle_ns = 0
         self._changed.set()
 
     def probes(self, item: Sendable) -> list[tuple[int, int, int]]:
@@ -62,12 +71,13 @@ class SpoolEnd:
 
     def offer(self, link: DeviceLink, now_ns: int) -> None:
         """Tell the link what there is, at most every 20 ms unless it has places free for more offers."""
+        self.settle(now_ns)
         has_news = self._changed.is_set() and (now_ns - self._offered_ns >= REFRESH_S * SECOND or link.is_hungry)
         try:
             if has_news:
                 self._changed.clear()
                 self._offered_ns = now_ns
-                link.refresh(self._spool.waiting(CONSIDERED, self._of), now_ns)
+                self._refresh(link, now_ns)
                 self._report_between(link)
             if now_ns - self._discards_ns >= DISCARDS_EVERY_S * SECOND:
                 self._discards_ns = now_ns
@@ -80,6 +90,28 @@ class SpoolEnd:
                 self._changed.set()  # what was put off may be due
         except SpoolError as error:  # the rest of it in a second
             self._in_trouble(error)
+
+    def settle(self, now_ns: int | None = None) -> None:
+        """Have leave the spool what the ingest has committed: together, if it is time for that, or no time is given."""
+        if not self._answered or (now_ns is not None and now_ns < self._settle_ns):
+            return
+        now_ns = boottime_ns() if now_ns is None else now_ns
+        try:
+            self.committed += len(self._spool.committed_all(list(self._answered.items())))
+        except (SpoolError, OSError) as error:
+            self._in_trouble(error)
+            self._settle_ns = now_ns + SECOND
+            return
+        self._answered.clear()
+        self._trouble = ""
+        self._settle_ns = now_ns + int(SETTLE_S * SECOND)
+        self._changed.set()
+
+    def _refresh(self, link: DeviceLink, now_ns: int) -> None:
+        """Tell the link what there is, but for what is answered."""
+        answered = self._answered
+        waiting = self._spool.waiting(CONSIDERED + len(answered), self._of)
+        link.refresh([each for each in waiting if each.episode not in answered] if answered else waiting, now_ns)
 
     def _report_between(self, link: DeviceLink) -> None:
         totals = self._spool.between_totals(self._of)
@@ -124,10 +156,10 @@ class SpoolEnd:
             self._do(job, link)
         except (SpoolError, OSError) as error:
             self._in_trouble(error)
-            if isinstance(job, jobs.Delete | jobs.SetAside | jobs.Recheck):
+            if isinstance(job, jobs.SetAside | jobs.Recheck):
                 self._owed[job.episode] = job
         else:
-            if isinstance(job, jobs.Delete | jobs.SetAside | jobs.Recheck):
+            if isinstance(job, jobs.SetAside | jobs.Recheck):
                 self._owed.pop(job.episode, None)
                 self._trouble = ""
 
@@ -141,8 +173,8 @@ class SpoolEnd:
             case jobs.OfferAll():
                 self.begin()
             case jobs.Delete(episode, _, digest):
-                self.committed += self._spool.committed(episode, digest)
-                self._changed.set()
+                self._answered[episode] = digest
+                self.settle(boottime_ns())
             case jobs.SetAside(episode, code, reason):
                 log.error("uplink: episode %s rejected (%s): %s", episode, code, reason)
                 self._spool.rejected(episode, code, reason)
@@ -150,7 +182,7 @@ class SpoolEnd:
                 self._changed.set()
             case jobs.Recheck(episode):
                 self._spool.recheck(episode)
-                link.refresh(self._spool.waiting(CONSIDERED, self._of), boottime_ns())
+                self._refresh(link, boottime_ns())
             case jobs.ForgetDiscards(ordinals):
                 self._spool.ledgered(list(ordinals), self._of)
             case jobs.KeepProbe(device_ns, server_ns, round_trip_ns):

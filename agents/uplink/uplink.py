@@ -83,6 +83,7 @@ class Uplink:
             if not self._thread.join():
                 return  # it may still wait for a call
             self._thread = None
+            self._spool_end.settle()
         self._wake.close()
 
     def stats(self) -> dict[str, Any]:
@@ -129,13 +130,14 @@ class Uplink:
         now_ns = boottime_ns()
         link.poll(now_ns)
         self._do_jobs(context)  # first what was committed leaves the spool, then the rest is offered
+        self._spool_end.settle(now_ns)
         if link.is_up:
             self._spool_end.offer(link, now_ns)
         blocked = self._send(context)
         wait_ms = 0
         if not blocked or self._sockets is None:
             wait_ms = max(0, min(MAX_POLL_MS, (link.next_timer_ns(now_ns) - boottime_ns()) // 1_000_000 + 1))
-            if self._spool_end.has_news and link.is_up:
+            if self._spool_end.has_answers or (self._spool_end.has_news and link.is_up):
                 wait_ms = min(wait_ms, int(REFRESH_S * 1000))
         self._receive(wait_ms)
 

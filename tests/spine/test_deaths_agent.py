@@ -103,10 +103,10 @@ def test_a_file_that_cannot_be_synced_for_a_while_kills_nothing(
     failing.set()
     real = Spool._synced
 
-    def synced(self: Spool, file: EpisodeFile) -> None:
+    def synced(self: Spool, files: Sequence[EpisodeFile]) -> None:
         if failing.is_set() and threading.current_thread().name == "spool-sync":
             raise OSError(28, "No space left on device")
-        real(self, file)
+        real(self, files)
 
     monkeypatch.setattr(Spool, "_synced", synced)
     host = LocalAgent(device(tmp_path))

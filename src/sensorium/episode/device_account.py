@@ -27,6 +27,7 @@ class Between:
         self.run: RunCounts | None = None
         """Of these, what the run of a replay has counted, if one is under way."""
         self._changed: set[str] = set()
+        self._unkept = True
 
     @classmethod
     def of_old(cls, since: Mapping[str, Account]) -> "Between":
@@ -40,11 +41,16 @@ class Between:
         """Whether anything was counted since the last `totals`."""
         return bool(self._changed)
 
+    def take_unkept(self) -> bool:
+        """Whether any of this may be other than when this was asked last: then it is to be noted."""
+        unkept, self._unkept = self._unkept, False
+        return unkept
+
     def count(self, place: Mapping[str, Tally]) -> None:
         """More samples are in no episode."""
         merge(self.since, place)
         merge(self._total, place)
-        self._changed |= place.keys()
+        self._touch(place)
 
     def take_back(self, place: Mapping[str, Tally]) -> None:
         """These are in an episode after all, and no OPEN has told of them."""
@@ -52,7 +58,7 @@ class Between:
             self.run.take_back(place)
         withdraw(self.since, place)
         withdraw(self._total, place)
-        self._changed |= place.keys()
+        self._touch(place)
 
     def give_back(self, place: Mapping[str, Tally]) -> None:
         """The episode that took these back last did not come to be."""
@@ -65,12 +71,17 @@ class Between:
         withdraw(self.since, kept)
         told = accounts(self.since)
         self.since = copied(kept)
-        self.openings += 1
+        if told:
+            self.openings += 1
+            self._unkept = True
         return told
 
     def untold(self, told: Mapping[str, Account]) -> None:
         """The OPEN that told of these did not come to be."""
+        if not told:
+            return
         self.openings -= 1
+        self._unkept = True
         merge(self.since, {stream: Tally.of(account) for stream, account in told.items()})
 
     def go_back(self, counted: Mapping[str, Tally], before: Mapping[str, Tally]) -> None:
@@ -82,11 +93,13 @@ class Between:
         for tally in self.since.values():  # an OPEN that stays may have told of a part
             tally.filtered = {fate: n for fate, n in tally.filtered.items() if n > 0}
             tally.lost = {fate: n for fate, n in tally.lost.items() if n > 0}
-        self._changed |= again.keys()
+        self._touch(again)
+        self._unkept = True  # the run too
 
     def give_up(self, place: Mapping[str, Tally], told: Mapping[str, Account]) -> None:
         """An episode is not delivered: what it has is here, and what its OPEN told the next one tells."""
         self.count(place)
+        self._unkept = True
         merge(self.since, {stream: Tally.of(account) for stream, account in told.items()})
 
     def undo_give_up(self, place: Mapping[str, Tally], told: Mapping[str, Account], openings: int) -> None:
@@ -95,7 +108,8 @@ class Between:
             withdraw(self.since, place)
             withdraw(self.since, {stream: Tally.of(account) for stream, account in told.items()})
         withdraw(self._total, place)
-        self._changed |= place.keys()
+        self._touch(place)
+        self._unkept = True
 
     def totals(self) -> BetweenTotals:
         """All since the spool was made, as a document."""
@@ -111,7 +125,12 @@ class Between:
         other.since, other._total = copied(self.since), copied(self._total)
         other._numbers, other._changed, other.openings = dict(self._numbers), set(self._changed), self.openings
         other.run = None if self.run is None else self.run.copy()
+        other._unkept = self._unkept
         return other
+
+    def _touch(self, streams: Mapping[str, Tally]) -> None:
+        self._changed |= streams.keys()
+        self._unkept |= bool(streams)
 
 
 class DeviceAccount:

@@ -8,7 +8,7 @@ from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.exposure import white_level
 from sensorium.perception.gray import check_pictures, gray
-from sensorium.perception.reservoir import Reservoir
+from sensorium.perception.reservoir import Reservoir, Values, median, percentiles
 from sensorium.perception.sharpness import sharpness
 
 GAP_PERIODS = 1.5
@@ -72,11 +72,11 @@ class _Timing:
             self._single(int(captured_ns[0]))
             return
         if not self._rows:
-            self._first_ns = self._last_ns = int(captured_ns[0])
-            intervals_ns = np.diff(captured_ns)
+            self._rows, self._first_ns = 1, int(captured_ns[0])
         else:
-            intervals_ns = np.diff(captured_ns, prepend=self._last_ns)
-        self._rows += len(captured_ns)
+            self._single(int(captured_ns[0]))
+        intervals_ns = captured_ns[1:] - captured_ns[:-1]
+        self._rows += len(intervals_ns)
         self._last_ns = int(captured_ns[-1])
         if not len(intervals_ns):
             return
@@ -85,8 +85,7 @@ class _Timing:
             self._gaps += int(np.count_nonzero(intervals_ns > GAP_PERIODS * 1e9 / self._rate_hz))
         longest = int(intervals_ns.argmax())
         if intervals_ns[longest] > self._longest_ns:
-            self._longest_ns = int(intervals_ns[longest])
-            self._longest_at_ns = int(captured_ns[longest - len(intervals_ns)]) - self._longest_ns
+            self._longest_ns, self._longest_at_ns = int(intervals_ns[longest]), int(captured_ns[longest])
 
     def _single(self, captured_ns: int) -> None:
         interval_ns, last_ns = captured_ns - self._last_ns, self._last_ns
@@ -99,15 +98,14 @@ class _Timing:
 
     def summary(self) -> dict[str, Any]:
         span_ns = self._last_ns - self._first_ns
-        jitter = Reservoir()
-        intervals_ns = self._intervals_ns.values
+        jitter_ns = intervals_ns = self._intervals_ns.values
         if len(intervals_ns):
-            jitter.add(np.abs(intervals_ns - np.median(intervals_ns)))
+            jitter_ns = np.abs(intervals_ns - median(intervals_ns))
         return {
             "rows": self._rows,
             "rate_hz": round((self._rows - 1) * 1e9 / span_ns, 4) if span_ns > 0 else None,
-            "interval_ms": _in_ms(self._intervals_ns),
-            "jitter_ms": _in_ms(jitter),
+            "interval_ms": _in_ms(intervals_ns),
+            "jitter_ms": _in_ms(jitter_ns),
             "gaps": self._gap_summary(),
         }
 
@@ -196,8 +194,8 @@ class _Blur:
         return self._sharpness.percentiles(10, 50)
 
 
-def _in_ms(intervals_ns: Reservoir) -> dict[str, float] | None:
-    found = intervals_ns.percentiles(50, 99)
+def _in_ms(intervals_ns: Values) -> dict[str, float] | None:
+    found = percentiles(intervals_ns, 50, 99)
     return None if found is None else {name: value / 1e6 for name, value in found.items()}
 
 

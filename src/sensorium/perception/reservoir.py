@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
+FIRST_ROOM = 64
 
 
 class Reservoir:
@@ -18,8 +19,10 @@ class Reservoir:
 
     def __init__(self, capacity: int = 4096, seed: int = 0) -> None:
         self.seen = 0
-        self._kept = np.empty(capacity)
-        self._random = np.random.default_rng(seed)
+        self._capacity = capacity
+        self._seed = seed
+        self._kept = np.empty(min(capacity, FIRST_ROOM))  # most sequences are short, and there are many of them
+        self._random: np.random.Generator | None = None
 
     @property
     def values(self) -> Values:
@@ -28,19 +31,22 @@ class Reservoir:
 
     def add(self, values: Values) -> None:
         """Add float64 [n]."""
-        room = max(len(self._kept) - self.seen, 0)
-        first = values[:room]
-        self._kept[self.seen : self.seen + len(first)] = first
-        later = values[room:]
-        if len(later):
-            places = self._random.integers(0, np.arange(self.seen + room, self.seen + len(values)) + 1)
-            kept = places < len(self._kept)
+        n, room = len(values), max(self._capacity - self.seen, 0)
+        self._make_room(self.seen + min(n, room))
+        self._kept[self.seen : self.seen + min(n, room)] = values[:room]
+        if n > room:
+            if self._random is None:
+                self._random = np.random.default_rng(self._seed)
+            later = values[room:]
+            places = self._random.integers(0, np.arange(self.seen + room, self.seen + n) + 1)
+            kept = places < self._capacity
             self._kept[places[kept]] = later[kept]
-        self.seen += len(values)
+        self.seen += n
 
     def add_one(self, value: float) -> None:
         """Add one value, as `add` does, in a fifth of the time while there is room."""
-        if self.seen < len(self._kept):
+        if self.seen < self._capacity:
+            self._make_room(self.seen + 1)
             self._kept[self.seen] = value
             self.seen += 1
         else:
@@ -48,7 +54,43 @@ class Reservoir:
 
     def percentiles(self, *percents: float) -> dict[str, float] | None:
         """{"p50": ...} to six digits, or None if nothing was added."""
-        if not self.seen:
-            return None
-        found = np.percentile(self.values, percents)
-        return {f"p{percent:g}": float(f"{value:.6g}") for percent, value in zip(percents, found, strict=True)}
+        return percentiles(self.values, *percents)
+
+    def _make_room(self, n: int) -> None:
+        if n > len(self._kept):
+            grown = np.empty(min(self._capacity, max(n, 2 * len(self._kept))))
+            grown[: self.seen] = self._kept[: self.seen]
+            self._kept = grown
+
+
+def percentiles(values: Values, *percents: float) -> dict[str, float] | None:
+    """{"p50": ...} of float64 [n] to six digits, or None of nothing.
+
+    It gives what `np.percentile` gives, which on a few values takes ten times as long.
+
+    >>> percentiles(np.array([4.0, 1.0, 2.0]), 50, 99)
+    {'p50': 2.0, 'p99': 3.96}
+    """
+    if not len(values):
+        return None
+    ordered = np.sort(values).tolist()
+    return {f"p{percent:g}": float(f"{_percentile(ordered, percent):.6g}") for percent in percents}
+
+
+def median(values: Values) -> float:
+    """Of float64 [n], n > 0."""
+    ordered = np.sort(values).tolist()
+    if ordered[-1] != ordered[-1]:
+        return float("nan")
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def _percentile(ordered: list[float], percent: float) -> float:
+    """Linear between the two nearest, reckoned from the nearer, as numpy does; one NaN, which sorts last, makes all."""
+    if ordered[-1] != ordered[-1]:
+        return ordered[-1]
+    place = (len(ordered) - 1) * (percent / 100)
+    below = min(int(place), len(ordered) - 1)
+    low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    part = place - below
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)

@@ -96,7 +96,7 @@ def test_capture_does_not_go_on_before_what_was_cut_is_sealed(
         made.tick(None)
         rest = add(made, rest, again=True) if rest is not None else add(made, rows(2 * SECOND, 25))
     assert made.full
-    assert len([line for line in caplog.messages if "capture" in line]) == 1
+    assert len([line for line in caplog.messages if line.startswith("capture")]) == 1
     disk.works()
     made.tick(None)
     assert rest is not None

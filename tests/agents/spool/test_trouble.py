@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,7 +11,7 @@ import pytest
 
 from sensorium.agents.spool import group_commit, mending
 from sensorium.agents.spool.episode_file import EpisodeFile
-from sensorium.agents.spool.reopen import Held
+from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink import spool_end
 from sensorium.agents.uplink.spool_end import SpoolEnd
@@ -433,10 +433,10 @@ def test_an_episode_that_goes_while_it_is_being_refused_ends_nothing(
     spool.rejected(episode, "format", "said the server")
     real = spool._mending.sealed
 
-    def sealed(held: Held, of: EpisodeFile) -> str:
-        why = real(held, of)
-        spool.discard(episode, "by hand")
-        return why
+    def sealed(files: Sequence[tuple[Held, EpisodeFile]]) -> None:
+        real(files)
+        if files:
+            spool.discard(episode, "by hand")
 
     monkeypatch.setattr(spool._mending, "sealed", sealed)
     seal(file, 1)

@@ -11,9 +11,9 @@ import pytest
 
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.fates import Fates
+from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
-from sensorium.agents.spool.reopen import Held
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode import durable
 from sensorium.ingest import mending, partials
@@ -112,7 +112,7 @@ VARIANTS = (
     Variant(
         "send before sync",
         Invariant.SYNCED,
-        (Held, "sendable", "self.file.sendable if", "self.file.written if"),
+        (Held, "sendable", "else file.sendable", "else file.written"),
     ),
     Variant(
         "send a partial record",
@@ -190,7 +190,7 @@ VARIANTS = (
     Variant(
         "delete on an unequal digest",
         Invariant.ENTITLED,
-        (Fates, "commit", "if not sealed or sealed != digest:", "if not sealed:"),
+        (Fates, "commit", "(not sealed or sealed != digest):", "not sealed:"),
         (
             DeviceLink,
             "_committed",
@@ -219,13 +219,14 @@ VARIANTS = (
         Invariant.ENTITLED,
         (
             Spool,
-            "committed",
-            "        if not self._room",
+            "committed_all",
+            "        entitled = self._room",
             (
-                "        held = self._pending.get(episode)\n"
-                "        if held is not None and held.digest == digest:\n"
-                "            self._folder.delete(held.path)\n"
-                "        if not self._room"
+                "        for episode, digest in said:\n"
+                "            held = self._pending.get(episode)\n"
+                "            if held is not None and held.digest == digest:\n"
+                "                self._folder.delete([held.path])\n"
+                "        entitled = self._room"
             ),
         ),
     ),
@@ -244,7 +245,7 @@ VARIANTS = (
     Variant(
         "ordinal reused",
         Invariant.ORDINALS,
-        (Ledger, "ordinals", 'int(self._file.meta("next_ordinal"))', 'self.counts().get("pending", 0)'),
+        (Ledger, "next_ordinal", 'int(self._file.meta("next_ordinal"))', 'self.counts().get("pending", 0)'),
     ),
     Variant(
         "SEALED forgotten",

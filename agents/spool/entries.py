@@ -1,0 +1,80 @@
+"""What a ledger says of one episode: its entry, how its file was sealed, how it was given up."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from sensorium.agents.spool.runs import Position
+from sensorium.drivers.clock import Clock
+from sensorium.episode.documents import Account, Mission, Open
+
+State = Literal["pending", "committed", "discarded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One ordinal. `manifest` is the encoded OPEN header while pending; `sealed_bytes` and `digest` once sealed;
+    `spool_id` that of a former spool, else empty."""
+
+    ordinal: int
+    episode: UUID
+    state: State
+    why: str
+    priority: float
+    recoveries: int
+    sealed_bytes: int | None
+    digest: bytes
+    manifest: bytes
+    spool_id: str
+
+
+class Priority(msgspec.Struct, frozen=True):
+    """Of a mission what orders delivery."""
+
+    priority: float = Mission().priority
+
+
+class Brief(msgspec.Struct, frozen=True, kw_only=True):
+    """Of an OPEN no more than is needed of an episode that waits: there may be very many."""
+
+    ordinal: int
+    start_ns: int
+    end_ns: int
+    mission: Priority
+    clock: Clock
+
+    @classmethod
+    def of(cls, said: Open) -> "Brief":
+        """What is needed of an OPEN that is there whole."""
+        mission = Priority(said.mission.priority)
+        return cls(ordinal=said.ordinal, start_ns=said.start_ns, end_ns=said.end_ns, mission=mission, clock=said.clock)
+
+
+class SealedFile(NamedTuple):
+    """A file that is whole and on disk. Its SEAL says `accounts`; with it its run has come to `position`."""
+
+    episode: UUID
+    size: int
+    digest: bytes
+    recoveries: int
+    accounts: Mapping[str, Account]
+    position: Position | None = None
+
+
+class GivenUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a sealed episode was given up: what of it is between since, what its OPEN told, and after how many OPENs."""
+
+    place: dict[str, Account] = {}
+    told: dict[str, Account] = {}
+    openings: int = 0
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """From a row of the ledger: its columns in the order of an entry's fields."""
+    ordinal, episode, state, why, priority, recoveries, size, digest, manifest, of = row[:10]
+    return Entry(
+        ordinal, UUID(bytes=episode), state, why, priority, recoveries, size, digest or b"", manifest or b"", of
+    )

@@ -1,0 +1,97 @@
+"""What a spool knows of one pending episode, and what the uplink is told of it.
+
+There may be very many, so no more is kept than what they are told apart by; the rest of an OPEN is in the ledger.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from sensorium.agents.spool.entries import Brief
+from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.runs import Position
+from sensorium.episode.documents import Open
+
+SUFFIX = ".episode"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An episode that the uplink may send. `size` bytes are on disk; more may follow until it is `sealed`."""
+
+    episode: UUID
+    ordinal: int
+    size: int
+    sealed: bool
+    digest: bytes
+    priority: float
+    recoveries: int
+    boot_id: str | None
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(slots=True)
+class Held:
+    """A pending episode. While it grows it has a `file`; after that `size` and `digest`.
+
+    One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the
+    spool was opened is `unread` until it does. `former` is the spool_id under which it goes, if not the present one.
+    With its seal a replay comes to `position`. `tries` counts how often it could not be read. Whoever recorded it was
+    alive at `alive_ns` of its clock, if that is known.
+    """
+
+    folder: Path
+    episode: UUID
+    said: Brief
+    size: int = 0
+    digest: bytes = b""
+    recoveries: int = 0
+    file: EpisodeFile | None = None
+    refused: str = ""
+    unread: bool = False
+    tries: int = 0
+    former: str = ""
+    position: Position | None = None
+    alive_ns: int | None = None
+
+    @classmethod
+    def of(cls, folder: Path, said: Open) -> "Held":
+        """Of an episode whose file is in `folder`, by its OPEN."""
+        return cls(folder, UUID(bytes=said.episode), Brief.of(said))
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return f"{self.said.ordinal:010d}-{self.episode}{SUFFIX}"
+
+    @property
+    def path(self) -> Path:
+        """Where its file is."""
+        return self.folder / self.name
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Its place in the order of delivery: larger priority first, then older."""
+        return -self.said.mission.priority, self.said.ordinal
+
+    @property
+    def sendable(self) -> int:
+        """Bytes on disk, from the start of the file."""
+        file = self.file
+        return self.size if file is None else file.sendable
+
+    def waiting(self) -> Waiting:
+        """What the uplink is told of it."""
+        return Waiting(
+            self.episode,
+            self.said.ordinal,
+            self.sendable,
+            self.file is None,
+            self.digest,
+            self.said.mission.priority,
+            self.recoveries,
+            self.said.clock.boot_id,
+            self.said.start_ns,
+            self.said.end_ns,
+        )
