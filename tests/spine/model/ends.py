@@ -242,6 +242,10 @@ class Device(End):
             self.network.left(self.network.open)
 
 
+SMALL_BYTES = 11_000
+"""Some of the episodes are longer, some are not."""
+
+
 class Server(End):
     """A store and the ingest's pumps."""
 
@@ -268,7 +272,7 @@ class Server(End):
     def start(self) -> None:
         self.later(1.0)
         try:
-            self.store = Store.open(self.disk.root)
+            self.store = Store.open(self.disk.root, small_bytes=SMALL_BYTES)
         except (SensoriumError, OSError):
             return
         lock, wake = threading.Lock(), NoWake()

@@ -21,6 +21,7 @@ from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.shards import ChunkSink
 from sensorium.ingest.staging import Staging
+from sensorium.ingest.zip_commit import ZipCommitter
 from sensorium.link.device.departures import Departures
 from sensorium.link.device.protocol import DeviceLink
 from sensorium.link.server.arrivals import Arrivals
@@ -128,7 +129,8 @@ VARIANTS = (
             "        self._write(assembly, files)\n",
             (
                 "        self.make_month(month)\n"
-                "        record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, files)\n"
+                "        objects = objects_of(assembly, files)\n"
+                "        record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, objects)\n"
                 "        path = record_path(_STORE, assembly.episode)\n"
                 "        durable.publish(path, msgspec.json.encode(record), STAGING, dir_fd=self._store.fd)\n"
                 "        self._write(assembly, files)\n"
@@ -141,12 +143,31 @@ VARIANTS = (
         (
             Committer,
             "put",
-            '    self._step("writing record")\n',
+            '    self.step("writing record")\n',
             (
                 "    from sensorium.corpus.catalog import Catalog\n"
                 '    Catalog(self._store.path / "catalog.sqlite").add([record])\n'
             ),
         ),
+    ),
+    Variant(
+        "commit record before ZIP",
+        Invariant.WHOLE,
+        (
+            ZipCommitter,
+            "put",
+            "    self._write(list(going(commits)))\n",
+            (
+                "    for _, those in _by_month(commits):\n"
+                "        self._publish(those)\n"
+                "    self._write(list(going(commits)))\n"
+            ),
+        ),
+    ),
+    Variant(
+        "a ZIP in a store that does not say so",
+        Invariant.WHOLE,
+        (ZipCommitter, "put", "        self._store.raise_version()\n", ""),
     ),
     Variant(
         "accept a hole",
@@ -260,6 +281,21 @@ VARIANTS = (
 )
 MORE = (
     Variant(
+        "ZIPs and records that are not waited for",
+        Invariant.WHOLE,
+        (durable, "_finish", "        sync(fd)\n", ""),
+    ),
+    Variant(
+        "ZIPs whose names are not waited for",
+        Invariant.WHOLE,
+        (ZipCommitter, "put", "durable.sync_folder(EPISODES_FOLDER / month, dir_fd=self._store.fd)", "pass"),
+    ),
+    Variant(
+        "several records are told of before their names are on disk",
+        Invariant.RECORDED,
+        (durable, "publish_all", "sync_folder(folder, dir_fd=dir_fd)", "pass"),
+    ),
+    Variant(
         "the credit of a session that is over stays given",
         Invariant.CREDIT,
         (CreditPool, "close", "self.outstanding -= session.outstanding", "pass"),
@@ -282,6 +318,6 @@ MORE = (
     Variant(
         "what a killed ingest named is believed",
         (Invariant.RECORDED, Invariant.ORDINALS),
-        (mending, "_sync_what_is_believed", "durable.sync_folder(folder, dir_fd=store)", "pass"),
+        (mending, "sync_what_is_believed", "durable.sync_folder(folder, dir_fd=store)", "pass"),
     ),
 )

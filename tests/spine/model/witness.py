@@ -4,8 +4,11 @@ The witness knows what was captured, sees each message as it is said and each di
 believes nothing that either end says of itself.
 """
 
+import io
+import json
 import re
 import sqlite3
+import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import closing
@@ -274,16 +277,27 @@ class Witness:
     def _recorded(self, path: Path) -> None:
         """A commit record has come to be on disk: all that it tells of is too, and is what was captured."""
         content = self.server.content(path) or b""
-        record = msgspec.json.decode(content, type=CommitRecord)
+        try:
+            record = msgspec.json.decode(content, type=CommitRecord)
+        except msgspec.DecodeError as error:
+            self.check(False, Invariant.WHOLE, f"{path.name}: {error}")
+            return
         episode = record.episode
-        folder = self.server.root / "episodes.zarr" / path.parent.name / str(episode)
-        data = b""
+        month = self.server.root / "episodes.zarr" / path.parent.name
+        folder = month if record.zipped else month / str(episode)
+        files: dict[str, bytes] = {}
         for name, (size, crc) in record.objects.items():
             found = self.server.content(folder / name)
             whole = found is not None and (len(found), zlib.crc32(found)) == (size, crc)
             self.check(whole, Invariant.WHOLE, f"{episode}: {name} is not on disk as it should be")
-            if "/data/" in name and not name.endswith("zarr.json"):
-                data = found or b""
+            files[name] = found or b""
+        if record.zipped:
+            with zipfile.ZipFile(io.BytesIO(*files.values())) as packed:
+                files = {name: packed.read(name) for name in packed.namelist()}
+            root = json.loads(self.server.content(month.parent / "zarr.json") or b"{}")
+            raised = root.get("attributes", {}).get("sensorium", {}).get("format_version") == 2
+            self.check(raised, Invariant.WHOLE, f"{episode}: a ZIP, and the store does not say that there are any")
+        data = next((found for name, found in files.items() if re.search(r"/data/c\.", name)), b"")
         self.check(self._is_exact(episode, data, record), Invariant.EXACT, f"{episode}: {len(data)} bytes")
         key = (record.row["device"], record.row["spool_id"], record.row["ordinal"])
         other = self._stored.setdefault(key, episode)
