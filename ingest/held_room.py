@@ -2,7 +2,7 @@
 
 import threading
 
-SMALL_BYTES = 0
+SMALL_BYTES = 8_000_000
 """An episode whose file is no longer is a small one, and is committed as one ZIP."""
 ALL_BYTES = 128 << 20
 
