@@ -206,7 +206,15 @@ def _begin(config: FilterConfig[Any], spec: StreamSpec) -> tuple[Any, StreamSpec
 
 def _content(block: Block) -> dict[str, Any]:
     own = {} if block.sensor_ns is None else {"sensor_ns": block.sensor_ns.copy()}
-    scores = {f"scores.{name}": values.copy() for name, values in block.scores.items()}
+    scores: dict[str, Any] = {f"scores.{name}": values.copy() for name, values in block.scores.items()}
+    if block.described is not None:
+        seen = block.described
+        rows = block.captured_ns[seen.rows]
+        scores |= {
+            "described.at_ns": rows,
+            "described.vectors": seen.vectors.copy(),
+            "described.hashes": seen.hashes.copy(),
+        }
     loss = np.array([block.lost_before])
     return {"captured_ns": block.captured_ns.copy(), "data": block.data.copy(), "loss": loss, **own, **scores}
 

@@ -126,7 +126,7 @@ class _Range:
     def __init__(self, spec: StreamSpec) -> None:
         self._spec = spec
         self._stride = max(1, int((spec.shape[0] * spec.shape[1] / _GRID_PIXELS) ** 0.5)) if spec.is_frames else 1
-        self._bounds = _bounds(spec)
+        self._bounds = bounds(spec)
         self._rows_seen = self._values_seen = 0
         self._saturated = np.zeros(1 if spec.is_frames else max(int(np.prod(spec.shape)), 1), np.int64)
         self._low: Samples | None = None
@@ -212,7 +212,7 @@ def _middle(picture: Samples) -> Samples:
     return picture[top : top + _BLUR_SIDES[0], left : left + _BLUR_SIDES[1]]
 
 
-def _bounds(spec: StreamSpec) -> tuple[Any, Any] | None:
+def bounds(spec: StreamSpec) -> tuple[Any, Any] | None:
     """The values at and beyond which a sample is saturated, low (None: nothing is) and high; None if not known."""
     if spec.dtype == "bool" or (spec.dtype.startswith("float") and spec.full_scale is None):
         return None

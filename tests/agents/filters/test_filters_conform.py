@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,10 +16,12 @@ from sensorium.agents.filters.lowpass import Lowpass
 from sensorium.agents.filters.rate import Rate
 from sensorium.agents.filters.registry import filter_config, filter_kinds
 from sensorium.agents.filters.resize import Resize
+from sensorium.agents.filters.scores import Cascade
 from sensorium.agents.filters.sharpness import Sharpness
 from sensorium.agents.filters.testing import SAMPLES, FilterTests
 from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.errors import ConfigError
+from sensorium.perception.gates import Gates
 
 CAMERA = StreamSpec(name="s", modality="image", dtype="uint8", shape=(24, 32, 3), rate_hz=30, color_order="RGB")
 IMU = StreamSpec(name="s", modality="imu", dtype="float32", shape=(3,), rate_hz=30)
@@ -119,6 +122,29 @@ class TestLowpassOfFewer(FilterTests):
 
     def config(self) -> Lowpass:
         return Lowpass(cutoff_hz=2, decimate=3, into="slow")
+
+
+class TestScoresOfPictures(OfPictures):
+    refused = ()
+
+    def config(self) -> Cascade:
+        return Cascade()
+
+
+class TestScoresThatDrop(OfPictures):
+    drops = True
+    refused = (IMU,)
+
+    def config(self) -> Cascade:
+        return Cascade(drop=("noise",), gates=Gates(max_noise=1.0))
+
+
+class TestScoresOfRows(FilterTests):
+    spec = msgspec.structs.replace(IMU, shape=(2, 2))
+    refused = (msgspec.structs.replace(IMU, shape=(2000,)),)
+
+    def config(self) -> Cascade:
+        return Cascade()
 
 
 def test_every_filter_that_is_shipped_is_here() -> None:

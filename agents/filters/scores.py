@@ -1,0 +1,109 @@
+"""scores: what is said of every sample, before anybody decides what is worth keeping."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.symptoms import Symptoms, of_pictures, of_rows, told
+from sensorium.drivers.described import Described
+from sensorium.drivers.media import shrink_for
+from sensorium.drivers.stream import Block, Scores, StreamSpec
+from sensorium.errors import ConfigError
+from sensorium.perception import cascade, rows
+from sensorium.perception.descriptor import BY, SIZE
+from sensorium.perception.exposure import white_level
+from sensorium.perception.gates import Gates
+from sensorium.perception.gray import check_pictures
+from sensorium.perception.working import WIDTH, working
+
+MOST_CHANNELS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ScoresState:
+    """The stream, what is remembered of its pictures or rows, and what ails it."""
+
+    spec: StreamSpec
+    before: cascade.Before | rows.RowsBefore
+    symptoms: Symptoms
+
+
+class Cascade(FilterConfig[ScoresState]):
+    """Annotates all scores of pictures, or of rows (docs/scores.md), and `Block.described`; drops nothing by itself.
+
+    With `drop` it is a gate too: samples that `gates` close on are dropped, by name. A camera that shows noise, nothing
+    or one picture for two seconds, that flickers, or channels that are stuck or saturated, are said so in the log.
+
+    >>> frames = Block("cam", np.arange(2), np.stack([np.zeros((12, 16), np.uint8), np.eye(12, 16, dtype=np.uint8)]))
+    >>> spec = StreamSpec(name="cam", modality="image", dtype="uint8", shape=(12, 16))
+    >>> for drop in ((), ("exposure",)):
+    ...     scores = Cascade(drop=drop)
+    ...     left = scores.step(scores.start(spec), frames)[1]
+    ...     print(len(left), sorted(left.scores)[:3], left.described.vectors.shape)
+    2 ['blur', 'entropy', 'exposure_clipped'] (2, 512)
+    0 ['blur', 'entropy', 'exposure_clipped'] (0, 512)
+    """
+
+    kind: Literal["scores"] = "scores"
+    drop: tuple[Literal["noise", "exposure", "frozen"], ...] = ()
+    gates: Gates = Gates()
+
+    def output(self, spec: StreamSpec) -> StreamSpec:
+        if not _is_pictures(spec):
+            if int(np.prod(spec.shape, dtype=np.int64)) > MOST_CHANNELS:
+                raise ConfigError(
+                    f"stream {spec.name!r} is {list(spec.shape)} {spec.dtype}, expected pictures [h, w] or"
+                    f" [h, w, 1|3|4] of an unsigned or float type, or rows of at most {MOST_CHANNELS} numbers"
+                )
+            if self.drop:
+                raise ConfigError(f"stream {spec.name!r} is no pictures, and only those can be dropped; remove `drop`")
+        return spec
+
+    def start(self, spec: StreamSpec) -> ScoresState:
+        return ScoresState(spec, cascade.Before() if _is_pictures(spec) else rows.RowsBefore(), Symptoms())
+
+    def step(self, state: ScoresState, block: Block) -> tuple[ScoresState, Block]:
+        spec = state.spec
+        if isinstance(state.before, rows.RowsBefore):
+            of = rows.watched(spec)
+            before, seen = rows.look_rows(state.before, of, block.data, block.captured_ns, block.lost_before)
+            described = Described(of.bands.by, seen.ends, seen.vectors, np.zeros((len(seen.ends), 0), np.uint64))
+            annotated = replace(block, scores={**block.scores, **seen.scores}, described=described)
+            symptoms = told(state.symptoms, spec.name, block.captured_ns, of_rows(seen.scores))
+            return replace(state, before=before, symptoms=symptoms), annotated
+        looked, last = _looked(state.before, spec, block)
+        scores: dict[str, Scores] = {
+            name: np.array([each.scores[name] for each in looked], np.float64) for name in cascade.NAMES
+        }
+        described = Described(
+            BY,
+            np.arange(len(looked)),
+            np.array([each.vector for each in looked], np.int8).reshape(-1, SIZE),
+            np.array([each.hashes for each in looked], np.uint64).reshape(-1, 2),
+        )
+        annotated = replace(block, scores={**block.scores, **scores}, described=described)
+        closed = self.gates.closed(scores)
+        symptoms = told(state.symptoms, spec.name, block.captured_ns, of_pictures(closed, scores))
+        kept = np.array([gate not in self.drop for gate in closed], np.bool_)
+        return replace(state, before=last, symptoms=symptoms), annotated.take(kept, block.lost_before)
+
+
+def _looked(before: cascade.Before, spec: StreamSpec, block: Block) -> tuple[list[cascade.Looked], cascade.Before]:
+    """Each picture is brought to the working size once; of one that came encoded no more is decoded than that needs."""
+    found = []
+    white = white_level(spec)
+    pictures = block.pixels(shrink_for(spec.shape, WIDTH, 1) if block.media is not None else 1)
+    for picture, stamp in zip(pictures, block.captured_ns.tolist(), strict=True):
+        before, looked = cascade.look(before, working(picture, spec.color_order, spec.shape), white, stamp)
+        found.append(looked)
+    return found, before
+
+
+def _is_pictures(spec: StreamSpec) -> bool:
+    try:
+        check_pictures(spec)
+    except ConfigError:
+        return False
+    return True

@@ -1,0 +1,147 @@
+"""The filter `scores`: annotates and drops by name, looks at encoded items shrunk, and says what ails a sensor."""
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+
+from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.filters.scores import Cascade
+from sensorium.agents.filters.symptoms import Symptoms, told
+from sensorium.drivers.media import JPEG, Media
+from sensorium.drivers.stream import Block, Samples, StreamSpec
+from sensorium.errors import ConfigError
+from sensorium.perception import cascade, rows
+
+CAMERA = StreamSpec(name="cam", modality="image", dtype="uint8", shape=(480, 640), rate_hz=10)
+IMU = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(3,), channels=("gx", "gy", "gz"), rate_hz=100)
+TICK_NS = 100_000_000
+
+
+def pictures(n: int, seed: int = 0) -> Samples:
+    """A plane that passes, with the noise of a sensor."""
+    random = np.random.default_rng(seed)
+    plane = cv2.resize(random.integers(0, 256, (9, 14), np.uint8), (640 + 10 * n, 480), interpolation=cv2.INTER_CUBIC)
+    noise = random.normal(0, 2, (n, 480, 640))
+    return (np.stack([plane[:, 10 * k : 640 + 10 * k] for k in range(n)]) + noise).clip(0, 255).astype(np.uint8)
+
+
+def block(frames: Samples, first: int = 0) -> Block:
+    return Block("cam", (np.arange(len(frames)) + first) * TICK_NS, frames)
+
+
+def test_all_scores_are_annotated_and_each_picture_is_described() -> None:
+    scores = Cascade()
+    _, left = scores.step(scores.start(CAMERA), block(pictures(3)))
+    left.check(CAMERA)
+    assert tuple(left.scores) == cascade.NAMES
+    assert left.described is not None
+    assert left.described.rows.tolist() == [0, 1, 2]
+    assert left.described.vectors.shape == (3, 512)
+
+
+def test_rows_are_described_by_windows() -> None:
+    scores = Cascade()
+    data = np.random.default_rng(0).normal(size=(200, 3))
+    _, left = scores.step(scores.start(IMU), Block("imu", np.arange(200) * 10_000_000, data))
+    left.check(IMU)
+    assert tuple(left.scores) == rows.NAMES
+    assert left.described is not None
+    assert left.described.rows.tolist() == [63, 127, 191]
+
+
+def test_what_gates_close_on_is_dropped_by_name_and_counted() -> None:
+    frames = pictures(6)
+    frames[1] = np.random.default_rng(1).integers(0, 256, (480, 640))
+    frames[2] = 0
+    frames[3] = 255
+    for drop, kept in (((), 6), (("noise",), 5), (("exposure",), 4), (("noise", "exposure", "frozen"), 3)):
+        chain = FilterChain([CAMERA], {"cam": [Cascade.model_validate({"drop": drop})]})
+        result = chain.step(block(frames))[0]
+        assert result.block is not None
+        assert len(result.block) == kept
+        assert result.dropped.filtered.get("scores", 0) == 6 - kept
+
+
+def test_only_pictures_can_be_dropped() -> None:
+    with pytest.raises(ConfigError, match=r"filters.imu\[0\] \(scores\): .*remove `drop`"):
+        FilterChain([IMU], {"imu": [Cascade(drop=("noise",))]})
+
+
+def test_encoded_items_are_decoded_no_further_than_needed_and_say_nearly_the_same() -> None:
+    frames = pictures(4)
+    items = Media(JPEG, [cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames])
+    scores = Cascade()
+    _, plain = scores.step(scores.start(CAMERA), block(frames))
+    encoded = Block("cam", plain.captured_ns, items)
+    _, left = scores.step(scores.start(CAMERA), encoded)
+    assert set(items._decoded) == {4}
+    for name in ("exposure_mean", "entropy", "sharpness", "shift_x"):
+        assert left.scores[name] == pytest.approx(plain.scores[name], rel=0.1, abs=0.002, nan_ok=True), name
+    assert plain.described is not None
+    assert left.described is not None
+    one, other = (seen.vectors.astype(float) for seen in (plain.described, left.described))
+    assert ((one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)).min() > 0.995
+
+
+def run(frames: Samples) -> None:
+    scores = Cascade()
+    state = scores.start(CAMERA)
+    for k in range(len(frames)):
+        state, _ = scores.step(state, block(frames[k : k + 1], k))
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("noise", "shows noise"),
+        ("black", "is black, white or clipped"),
+        ("frozen", "shows the same pictures again and again"),
+        ("flicker", "flickers"),
+    ],
+)
+def test_what_ails_a_camera_is_said_once_and_when_it_is_over(
+    kind: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    well, random = pictures(80), np.random.default_rng(3)
+    ill = well[20:50].copy()
+    if kind == "noise":
+        ill[:] = random.integers(0, 256, ill.shape)
+    elif kind == "black":
+        ill[:] = random.poisson(1.0, ill.shape)
+    elif kind == "frozen":
+        ill[:] = ill[0]
+    else:
+        ill[::2] //= 2
+    run(np.concatenate([well[:20], ill, well[50:]]))
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [line.startswith("stream 'cam' ") and says in line for line in said] == [True, False]
+    assert said[-1].endswith("is over")
+    assert all("\n" not in line for line in said)
+
+
+def test_a_well_camera_is_not_spoken_of(caplog: pytest.LogCaptureFixture) -> None:
+    run(pictures(60))
+    assert not caplog.records
+
+
+def test_what_ails_an_imu_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    data = np.random.default_rng(0).normal(size=(900, 3))
+    data[300:, 1] = 0.25
+    scores = Cascade()
+    state = scores.start(IMU)
+    for first in range(0, 900, 25):
+        stamps = np.arange(first, first + 25) * 10_000_000
+        state, _ = scores.step(state, Block("imu", stamps, data[first : first + 25]))
+    assert [record.getMessage() for record in caplog.records] == [
+        "stream 'imu' has channels that do not change any more: is the sensor well?"
+    ]
+
+
+def test_what_comes_and_goes_is_not_said_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    symptoms = Symptoms()
+    for tick in range(3000):
+        marked = {"noise": np.array([tick % 60 < 30])}
+        symptoms = told(symptoms, "cam", np.array([tick * TICK_NS]), marked)
+    assert len(caplog.records) == 2, "in five minutes: that it is there, and that it is over"
