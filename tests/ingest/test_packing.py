@@ -346,3 +346,33 @@ def test_a_full_disk_leaves_nothing_behind(store: Path, monkeypatch: pytest.Monk
         assert not list((store / "episodes.zarr").glob("*/*.zip"))
         assert not list((store / ".staging").iterdir())
         assert forms(store) == ["loose"] * 3
+
+
+@pytest.mark.parametrize(
+    "start", [lambda store: pack(store, 0.0, grace_s=0.0), lambda store: Store.open(store).close()]
+)
+def test_what_a_pack_that_was_killed_had_named_is_on_disk_before_a_folder_goes(
+    store: Path, monkeypatch: pytest.MonkeyPatch, start: Callable[[Path], object]
+) -> None:
+    disk = ForgetfulDisk(store)
+    sync_folder = durable.sync_folder
+
+    def sync(folder: Path, *, dir_fd: int | None = None) -> None:
+        if folder.parts[:1] == ("commits",) and len(folder.parts) == 2:
+            raise Interrupted
+        sync_folder(folder, dir_fd=dir_fd)
+
+    record = record_path(store, ids(store)[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "os", disk)
+        patch.setattr(packing, "sync_what_is_believed", lambda _: None)
+        patch.setattr(durable, "sync_folder", sync)
+        with pytest.raises(Interrupted):
+            pack(store, 0.0, grace_s=0.0)
+    assert read_record(record).zipped
+    assert b'"format_version":1' in (disk.content(record) or b""), "as yet it is in memory alone"
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "os", disk)
+        start(store)
+    assert not folders(store)
+    assert b'"format_version":2' in (disk.content(record) or b"")
