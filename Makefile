@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_kinds.py table.py),$(wildcard bench/*.py))
 
-.PHONY: help demo test test-all soak model coverage check lint types bench install clean
+.PHONY: help demo test test-all soak kills model coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
 	@echo "make test      the tests (make test-all: the slow ones too; make soak: SOAK_MINUTES, 20 if not set, of kills and other faults)"
+	@echo "make kills     an ingest killed a hundred times, between any two system calls of the commits of small episodes"
 	@echo "make model     the protocol, model-checked for longer than in the tests"
 	@echo "make coverage  the tests again, and what they do not run: the least covered files first, and whether the total is below its bound"
 	@echo "make check     ruff, import-linter, mypy --strict (tests and benchmarks too) and the tests"
@@ -37,6 +38,9 @@ test-all: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -s -m soak
+
+kills: $(STAMP)
+	$(BIN)/python -m pytest -s tests/spine/test_kills_small.py
 
 model: $(STAMP)
 	$(BIN)/python -m pytest tests/spine/model

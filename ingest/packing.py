@@ -41,10 +41,11 @@ from sensorium.ingest.both_forms import (
     remove_loose,
     settle,
 )
+from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.mending import folders_in, sync_what_is_believed
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, StoreFolder, store_errors
 
-SMALL_BYTES, MAX_SMALL_BYTES = 8_000_000, 256_000_000
+MAX_SMALL_BYTES = 256_000_000
 GRACE_S = 30.0
 """How long a folder is left to those who read it already, once its ZIP is committed."""
 BATCH, BATCH_BYTES = 32, 32_000_000

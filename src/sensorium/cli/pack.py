@@ -12,7 +12,8 @@ from rich.progress import Progress
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size
 from sensorium.cli.store import StorePath
 from sensorium.errors import ConfigError
-from sensorium.ingest.packing import GRACE_S, MAX_SMALL_BYTES, SMALL_BYTES, pack
+from sensorium.ingest.held_room import SMALL_BYTES
+from sensorium.ingest.packing import GRACE_S, MAX_SMALL_BYTES, pack
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
