@@ -1,5 +1,6 @@
 """The commit record: one JSON file that says an episode is in the store, with all that the catalog knows of it."""
 
+import functools
 import json
 import uuid
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
         return bytes.fromhex(self.row["digest"])
 
 
+@functools.lru_cache(1024)
 def month_of(episode: uuid.UUID) -> str:
     """`yyyy-mm` of a UUIDv7's own time, UTC; any other UUID is a `PeerViolation`."""
     if episode.version == 7:

@@ -190,7 +190,7 @@ class Assembly:
             for stream in tuple(self.streams):
                 stream.sink.shards.sync()
             if names:
-                self.staged.sync([file.path for file in files])
+                self.staged.sync([Path(file.name) for file in files])
         except OSError as error:
             # The kernel may have dropped the pages, and would report success next time: nothing of this is trusted.
             self.failed = str(error)

@@ -160,7 +160,7 @@ class Committer:
             done.result()
         written = {path: durable.Seen(done.result(), len(files[path]), False) for path, done in small.items()}
         shard_files = {
-            str(file.path): durable.Seen(file.id, file.size, False) for file in assembly.files if file.id is not None
+            file.name: durable.Seen(file.id, file.size, False) for file in assembly.files if file.id is not None
         }
         assembly.written = written | shard_files
         synced_folders = [self._syncing.submit(durable.sync_folder, folder, dir_fd=fd) for folder in folders]

@@ -1,5 +1,6 @@
 """What completes an episode beside its shards: stamps, offsets, probes, the Zarr documents, and the commit record."""
 
+import functools
 import time
 import zlib
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from sensorium.corpus.commits import (
     media_type,
 )
 from sensorium.corpus.utc import Probes
+from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import Open, Seal
 from sensorium.episode.layout import chunk_key, data_array, group, small_array, small_chunks
 from sensorium.errors import Corrupt
@@ -34,12 +36,12 @@ def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int],
     if manifest is None or seal is None:
         raise Corrupt(f"episode {assembly.episode}: {assembly.accepted} bytes end before SEAL")
     files: Files = {}
-    members: dict[str, Any] = {}
+    members: dict[str, msgspec.Raw] = {}
     for stream in assembly.streams:
         _stream_files(stream, seal, files, members)
     _small(files, members, "clock", probes, ("probe", "value"))
     for path, document in members.items():
-        files[f"{path}/zarr.json"] = msgspec.json.encode(document)
+        files[f"{path}/zarr.json"] = bytes(document)
     attributes = {"format_version": version, **_attributes(assembly, manifest, seal, identity, interval_ns)}
     files["zarr.json"] = msgspec.json.encode(group({"sensorium": attributes}, members))
     return files
@@ -51,7 +53,7 @@ Objects = dict[str, tuple[int, int]]
 def objects_of(assembly: Assembly, files: Files) -> Objects:
     """Size and CRC-32 of all that an episode is, its small `files` and its shards, by path under its folder."""
     objects = {path: (len(data), zlib.crc32(data)) for path, data in files.items()}
-    return objects | {str(shard.path): (shard.size, shard.crc) for shard in assembly.files}
+    return objects | {shard.name: (shard.size, shard.crc) for shard in assembly.files}
 
 
 def commit_record(
@@ -65,18 +67,12 @@ def commit_record(
     zipped: Objects | None = None,
 ) -> CommitRecord:
     """The record that commits an episode now; `objects` are those of its group, `zipped` is what holds them."""
-    summaries = {}
-    for stream in assembly.streams:
-        spec = stream.entry.spec
-        summaries[spec.name] = StreamSummary(
-            modality=spec.modality,
-            dtype=spec.dtype,
-            shape=spec.shape,
-            rate_hz=spec.rate_hz,
-            media_type=media_type(stream.codec),
-            rows=stream.rows,
-            bytes=sum(size for path, (size, _) in objects.items() if path.startswith(f"{spec.name}/")),
-        )
+    held = dict.fromkeys((stream.entry.spec.name for stream in assembly.streams), 0)
+    for path, (size, _) in objects.items():
+        name = path.partition("/")[0]
+        if name in held:
+            held[name] += size
+    summaries = {stream.entry.spec.name: _summary(stream, held[stream.entry.spec.name]) for stream in assembly.streams}
     stands = objects if zipped is None else zipped
     size = sum(size for size, _ in stands.values())
     form: Literal["loose", "zip"] = "loose" if zipped is None else "zip"
@@ -89,7 +85,20 @@ def commit_record(
     )
 
 
-def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str, Any]) -> None:
+def _summary(stream: StreamIn, size: int) -> StreamSummary:
+    spec = stream.entry.spec
+    return StreamSummary(
+        modality=spec.modality,
+        dtype=spec.dtype,
+        shape=spec.shape,
+        rate_hz=spec.rate_hz,
+        media_type=media_type(stream.codec),
+        rows=stream.rows,
+        bytes=size,
+    )
+
+
+def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str, msgspec.Raw]) -> None:
     entry = stream.entry
     name = entry.spec.name
     about = {
@@ -99,9 +108,9 @@ def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str,
         "media_type": media_type(stream.codec),
         "account": seal.account[name],
     }
-    members[name] = group({"sensorium": about})
+    members[name] = msgspec.Raw(msgspec.json.encode(group({"sensorium": about})))
     length = stream.sink.blob_bytes if stream.codec.stores_items else stream.rows
-    members[f"{name}/data"] = data_array(stream.codec, length, stream.sink.shards.chunks, stream.sink.chunk_length)
+    members[f"{name}/data"] = _data_document(stream.codec, length, stream.sink.shards.chunks, stream.sink.chunk_length)
     _small(files, members, f"{name}/captured_ns", stamps_of(stream.captured_ns), ("sample",))
     if entry.spec.has_sensor_ns:
         _small(files, members, f"{name}/sensor_ns", stamps_of(stream.sensor_ns), ("sample",))
@@ -110,8 +119,21 @@ def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str,
         _small(files, members, f"{name}/offset", offsets, ("item",))
 
 
-def _small(files: Files, members: dict[str, Any], path: str, array: Probes, names: tuple[str, ...]) -> None:
-    members[path] = small_array(array.shape, names)
+# Thousands of small episodes have the same few of these.
+
+
+@functools.lru_cache(1024)
+def _data_document(codec: Codec, length: int, chunks: int, chunk_length: int) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(data_array(codec, length, chunks, chunk_length)))
+
+
+@functools.lru_cache(1024)
+def _small_document(shape: tuple[int, ...], names: tuple[str, ...]) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(small_array(shape, names)))
+
+
+def _small(files: Files, members: dict[str, msgspec.Raw], path: str, array: Probes, names: tuple[str, ...]) -> None:
+    members[path] = _small_document(array.shape, names)
     for index, chunk in enumerate(small_chunks(array)):
         files[f"{path}/{chunk_key(index, array.ndim)}"] = chunk
 

@@ -29,10 +29,10 @@ _CRC = struct.Struct("<I")
 
 @dataclass(slots=True)
 class ShardFile:
-    """One shard, by its path in the episode: which file it is, its size and CRC-32 so far, and (offset, bytes) of each
+    """One shard, by its name in the episode: which file it is, its size and CRC-32 so far, and (offset, bytes) of each
     whole inner chunk in it while more may come. While it is `held` in memory it is no file."""
 
-    path: Path
+    name: str
     fd: int = -1
     id: durable.FileId | None = None
     held: bytearray | None = None
@@ -54,7 +54,7 @@ class ShardWriter:
     more where it is, so that a sync of today covers it; `settle` ends that, and removes what was not taken.
     """
 
-    def __init__(self, folder: Path, ndim: int, per_shard: int, dir_fd: int | None, again: bool = False) -> None:
+    def __init__(self, folder: str, ndim: int, per_shard: int, dir_fd: int | None, again: bool = False) -> None:
         self.folder = folder
         self.per_shard = per_shard
         self.files: list[ShardFile] = []
@@ -78,8 +78,8 @@ class ShardWriter:
         """Make files of what is held in memory, in `folder` under the open folder `dir_fd`."""
         self._dir_fd = dir_fd
         for shard in self.files:
-            durable.add_folder(self.folder, dir_fd=dir_fd)
-            shard.fd = durable.create(shard.path, dir_fd=dir_fd)
+            durable.add_folder(Path(self.folder), dir_fd=dir_fd)
+            shard.fd = durable.create(Path(shard.name), dir_fd=dir_fd)
             shard.id = durable.identity(shard.fd)
             held, shard.held = shard.held or b"", None
             durable.write_at(shard.fd, held, 0)
@@ -90,9 +90,9 @@ class ShardWriter:
             if shard.held is not None:
                 yield shard, shard.held
                 continue
-            data = durable.read_whole(shard.path, dir_fd=self._dir_fd)
+            data = durable.read_whole(Path(shard.name), dir_fd=self._dir_fd)
             if zlib.crc32(data) != shard.crc:
-                raise Corrupt(f"{shard.path}: reads otherwise than it was written")
+                raise Corrupt(f"{shard.name}: reads otherwise than it was written")
             yield shard, data
 
     def kept(self, size: int) -> bytes:
@@ -103,12 +103,13 @@ class ShardWriter:
     def settle(self) -> None:
         """What was taken again is all that there is: more is to be removed, and what comes is new."""
         self._again = False
-        if durable.look(self.folder, dir_fd=self._dir_fd) is None:
+        folder = Path(self.folder)
+        if durable.look(folder, dir_fd=self._dir_fd) is None:
             return
-        taken = {shard.path.name for shard in self.files}
-        for name in durable.names(self.folder, dir_fd=self._dir_fd):
+        taken = {shard.name.rpartition("/")[2] for shard in self.files}
+        for name in durable.names(folder, dir_fd=self._dir_fd):
             if name not in taken:
-                durable.remove(self.folder / name, dir_fd=self._dir_fd)
+                durable.remove(folder / name, dir_fd=self._dir_fd)
         for shard in self.files:
             if shard.fd >= 0:
                 durable.cut(shard.fd, shard.size)
@@ -163,17 +164,17 @@ class ShardWriter:
             if self.files:
                 self._index(self.files[-1], self.per_shard)
                 self.files[-1].entries.clear()
-            self.files.append(self._begin(self.folder / chunk_key(len(self.files), self._ndim)))
+            self.files.append(self._begin(f"{self.folder}/{chunk_key(len(self.files), self._ndim)}"))
         return self.files[-1]
 
-    def _begin(self, path: Path) -> ShardFile:
+    def _begin(self, name: str) -> ShardFile:
         if self._dir_fd is None:
-            return ShardFile(path, held=bytearray())
+            return ShardFile(name, held=bytearray())
         if not self.files:
-            durable.add_folder(self.folder, dir_fd=self._dir_fd)
+            durable.add_folder(Path(self.folder), dir_fd=self._dir_fd)
         begin = durable.reopen if self._again else durable.create
-        fd = begin(path, dir_fd=self._dir_fd)
-        return ShardFile(path, fd, durable.identity(fd))
+        fd = begin(Path(name), dir_fd=self._dir_fd)
+        return ShardFile(name, fd, durable.identity(fd))
 
 
 class PayloadSink(Protocol):
@@ -219,7 +220,7 @@ def _write(shard: ShardFile, data: memoryview | bytes) -> None:
 
 def payload_sink(codec: Codec, dir_fd: int | None, again: bool = False) -> PayloadSink:
     """The sink for a stream of the episode in the open folder `dir_fd`, or without one in memory."""
-    folder = Path(codec.entry.spec.name) / "data"
+    folder = f"{codec.entry.spec.name}/data"
     shards = ShardWriter(folder, data_axes(codec), shard_chunks(codec), dir_fd, again)
     return ChunkSink(shards, codec) if isinstance(codec, ChunkCodec) else BlobSink(shards)
 

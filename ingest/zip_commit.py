@@ -56,7 +56,7 @@ class ZipCommit:
         files = group_files(assembly, identity, interval_ns, probes, ZIP_VERSION)
         members = [_member(path, data) for path, data in files.items()]
         for stream in assembly.streams:
-            members += [chunk(str(shard.path), data, shard.crc) for shard, data in stream.sink.shards.content()]
+            members += [chunk(shard.name, data, shard.crc) for shard, data in stream.sink.shards.content()]
         self.data = zip_file(members)
         zipped = {self.zip_path.name: (len(self.data), zlib.crc32(self.data))}
         objects = objects_of(assembly, files)

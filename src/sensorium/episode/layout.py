@@ -143,7 +143,7 @@ def _axes(spec: StreamSpec) -> list[str]:
     )
 
 
-def group(attributes: Json, members: Mapping[str, Json] | None = None) -> Json:
+def group(attributes: Json, members: Mapping[str, Any] | None = None) -> Json:
     """The document of a group, with its members' documents consolidated into it where they are given."""
     document: Json = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     if members is not None:
