@@ -14,7 +14,7 @@ from sensorium.drivers.stream import Stamps
 from sensorium.episode import durable
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import Chunk, Items, Note, Open, Seal, StreamEntry
-from sensorium.episode.parser import EpisodeParser, Header, RecordBegun, RecordEnded
+from sensorium.episode.parser import TRAILER, EpisodeParser, Header, RecordBegun, RecordEnded, WholeRecord
 from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
 from sensorium.ingest.held_room import HeldPlace
 from sensorium.ingest.record_order import RecordOrder
@@ -236,8 +236,14 @@ class Assembly:
     def _take(self, data: memoryview) -> None:
         parser, heads = self._parser, self.staged.heads.new
         begin, at = parser.offset, 0
-        for event in parser.feed(data):
+        for event in parser.feed_at_once(data):
             taken, at = at, parser.offset - begin
+            if isinstance(event, WholeRecord):
+                behind = at - TRAILER.size
+                heads += data[taken : behind - len(event.payload)]
+                heads += data[behind:at]
+                self._take_record(event)
+                continue
             if isinstance(event, memoryview):
                 self._take_payload(event)
                 continue
@@ -251,8 +257,18 @@ class Assembly:
         if taken < len(data):
             raise PeerViolation(f"episode {self.episode}: {len(data) - taken} bytes after SEAL")
 
-    # A header is judged when it is whole, so that no payload is kept in memory, but the verdict is given only once the
-    # record's checksum holds: a flipped bit is nobody's fault.
+    def _take_record(self, record: WholeRecord) -> None:
+        begun = record.begun
+        header = self._order.admit(begun)
+        if isinstance(header, Chunk | Items):
+            try:
+                self.streams[header.stream].sink.put(record.payload)
+            except Corrupt as error:
+                raise self._no_payload(begun.number, header, error) from error
+        self._keep(begun.number, header)
+
+    # Of a record that comes in pieces the header is judged when it is whole, so that no payload is kept in memory, but
+    # the verdict is given only once the record's checksum holds: a flipped bit is nobody's fault.
 
     def _begin(self, begun: RecordBegun) -> None:
         try:
@@ -269,25 +285,30 @@ class Assembly:
             raise self._verdict
         header, self._header = self._header, None
         if isinstance(header, Chunk | Items):
-            self._end_payload(ended.number, self.streams[header.stream])
+            try:
+                self.streams[header.stream].sink.end()
+            except Corrupt as error:
+                raise self._no_payload(ended.number, header, error) from error
+        if header is not None:
+            self._keep(ended.number, header)
+
+    def _keep(self, number: int, header: Header) -> None:
+        """What a record says whose checksum holds."""
+        if isinstance(header, Chunk | Items):
             self.streams[header.stream].keep(header)
         elif isinstance(header, Note):
             self.notes.append(msgspec.Raw(msgspec.json.encode(header)))
         elif isinstance(header, Seal) and header.digest != self.digest:
             raise Corrupt(f"episode {self.episode}: digest {self.digest.hex()}, SEAL says {header.digest.hex()}")
-        if header is not None:
-            self._order.keep(ended.number, header)
+        self._order.keep(number, header)
         if isinstance(header, Open):
             codecs = [stream.codec for stream in self._order.streams]
             dir_fd = self.staged.fd if self.staged.made else None
             self.streams = [StreamIn(codec, payload_sink(codec, dir_fd, self.staged.again)) for codec in codecs]
 
-    def _end_payload(self, number: int, stream: StreamIn) -> None:
-        try:
-            stream.sink.end()
-        except Corrupt as error:
-            where = f"episode {self.episode}, record {number}, stream {stream.entry.spec.name!r}"
-            raise PeerViolation(f"{where}: {error}") from error
+    def _no_payload(self, number: int, header: Chunk | Items, error: Corrupt) -> PeerViolation:
+        stream = self.streams[header.stream].entry.spec.name
+        return PeerViolation(f"episode {self.episode}, record {number}, stream {stream!r}: {error}")
 
     def _check_held(self) -> None:
         if self.held_bytes > self._held_checked + HELD_STEP_BYTES:

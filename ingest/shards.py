@@ -74,6 +74,16 @@ class ShardWriter:
         shard.dirty = True
         self._chunk_bytes += len(data)
 
+    def put_chunk(self, data: memoryview) -> None:
+        """Append an inner chunk, whole, where none is under way."""
+        shard = self._current()
+        _write(shard, data)
+        shard.crc = zlib.crc32(data, shard.crc)
+        shard.entries.append((shard.size, len(data)))
+        shard.size += len(data)
+        shard.dirty = True
+        self.chunks += 1
+
     def put_down(self, dir_fd: int) -> None:
         """Make files of what is held in memory, in `folder` under the open folder `dir_fd`."""
         self._dir_fd = dir_fd
@@ -197,6 +207,10 @@ class PayloadSink(Protocol):
         """The next bytes of the current record's payload."""
         ...
 
+    def put(self, payload: memoryview) -> None:
+        """A payload, whole; as `write` and `end`."""
+        ...
+
     def kept(self, size: int) -> bytes:
         """Up to `size` of the next bytes of the current payload, as an earlier run left them."""
         ...
@@ -245,15 +259,22 @@ class ChunkSink:
             self._head += bytes(part[: self._codec.head_bytes - len(self._head)])
         self.shards.write(part)
 
+    def put(self, payload: memoryview) -> None:
+        self._check(crc32c(payload), bytes(payload[: self._codec.head_bytes]), len(payload))
+        self.shards.put_chunk(payload)
+
     def kept(self, size: int) -> bytes:
         return self.shards.kept(size)
 
     def end(self) -> None:
-        if self._crc != _RESIDUE:
-            raise Corrupt("the chunk's own checksum does not hold")
-        self._codec.check(self._head, self._bytes - CHECKSUM_BYTES)
+        self._check(self._crc, self._head, self._bytes)
         self.shards.end_chunk()
         self._crc, self._bytes, self._head = 0, 0, b""
+
+    def _check(self, crc: int, head: bytes, size: int) -> None:
+        if crc != _RESIDUE:
+            raise Corrupt("the chunk's own checksum does not hold")
+        self._codec.check(head, size - CHECKSUM_BYTES)
 
     def finish(self) -> None:
         self.shards.finish()
@@ -281,6 +302,9 @@ class BlobSink:
             part = part[len(piece) :]
             if self.blob_bytes % BLOB_CHUNK_BYTES == 0:
                 self._end_chunk(padding=b"")
+
+    def put(self, payload: memoryview) -> None:
+        self.write(payload)
 
     def kept(self, size: int) -> bytes:
         return self.shards.kept(min(size, BLOB_CHUNK_BYTES - self.blob_bytes % BLOB_CHUNK_BYTES))

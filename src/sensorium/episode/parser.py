@@ -12,7 +12,7 @@ This is the one place that knows how a record is framed; `records` reads and wri
 import enum
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from blake3 import blake3
@@ -124,6 +124,14 @@ class RecordEnded(NamedTuple):
     end: int
 
 
+class WholeRecord(NamedTuple):
+    """A record that came whole, and holds: as it was begun, its payload, not copied, and where the next begins."""
+
+    begun: RecordBegun
+    payload: memoryview
+    end: int
+
+
 Event = RecordBegun | memoryview | RecordEnded
 """In the order of the file: a record begins, its payload in the pieces that came, not copied, then its end."""
 
@@ -154,6 +162,13 @@ class EpisodeParser:
         Raises:
             Corrupt: bytes are not what was written.
         """
+        return cast("Iterator[Event]", self._events(data, at_once=False))
+
+    def feed_at_once(self, data: Buffer) -> Iterator[Event | WholeRecord]:
+        """As `feed`, but a record that comes whole is one event, and not three."""
+        return self._events(data, at_once=True)
+
+    def _events(self, data: Buffer, at_once: bool) -> Iterator[Event | WholeRecord]:
         view = memoryview(data)
         at = hashed = 0
         while at < len(view) and not self.sealed:
@@ -171,6 +186,13 @@ class EpisodeParser:
             if kind is _SEAL:
                 self._hash(view[hashed:at])
             begun = RecordBegun(kind, number, view[at + PREFIX_BYTES : body], payload_bytes, self.offset)
+            if at_once:
+                end = body + payload_bytes
+                self.offset += end + TRAILER.size - at
+                at = end + TRAILER.size
+                self.sealed = kind is _SEAL
+                yield WholeRecord(begun, view[body:end], self.offset)
+                continue
             self.offset += body - at
             yield begun
             at = body + payload_bytes
