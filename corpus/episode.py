@@ -37,12 +37,15 @@ class Episode:
 
     def __init__(self, store: Path, row: Mapping[str, Any], version: int = LOOSE_VERSION) -> None:
         self._store, self._row, self._version = store, row, version
-        zip_bytes = row["bytes"] if row.get("form") == "zip" else None
-        self._files = EpisodeFiles(store, uuid.UUID(row["episode"]), zip_bytes, version)
         self.row: dict[str, Any] = {name: row.get(name) for name in COLUMNS}
 
     def __repr__(self) -> str:
         return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self._document['streams'])}>"
+
+    @functools.cached_property
+    def _files(self) -> EpisodeFiles:
+        zip_bytes = self.row["bytes"] if self.row["form"] == "zip" else None
+        return EpisodeFiles(self._store, uuid.UUID(self.id), zip_bytes, self._version)
 
     @property
     def path(self) -> Path:
@@ -190,11 +193,11 @@ class Episode:
     def _group(self) -> dict[str, Any]:
         raw = self._files.document(DOCUMENT)
         try:
-            document: dict[str, Any] = json.loads(bytes(raw))
+            document: dict[str, Any] = msgspec.json.decode(raw)
             if not isinstance(document["consolidated_metadata"]["metadata"]["clock"], dict):
                 raise KeyError("clock")
             digest = document["attributes"]["sensorium"]["digest"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
             where = self._files.where(DOCUMENT)
             raise Corrupt(f"{where}: not an episode's document: {error!r}; run `sensorium verify`") from error
         if digest != self.row["digest"]:

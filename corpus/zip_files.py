@@ -9,8 +9,10 @@ from sensorium.episode import zip_form
 from sensorium.episode.zip_form import Member
 from sensorium.errors import Corrupt
 
-TAIL_BYTES = 64 << 10
-"""So much of the end is read with the directory, and kept: all of most small episodes, of others the documents."""
+WHOLE_BYTES = 64 << 10
+"""A ZIP of so much is read and kept whole."""
+TAIL_BYTES = 16 << 10
+"""Of a larger one the end: most often the directory, and the episode's document, which is the last."""
 
 
 class ZipFiles:
@@ -23,7 +25,7 @@ class ZipFiles:
         self.path = zip_path(store, episode)
         self._store, self._size, self._version = store, size, version
         self._members: dict[str, Member] | None = None
-        self._tail, self._tail_at = b"", 0
+        self._tail, self._tail_at = memoryview(b""), 0
         self._checked: set[str] = set()
 
     def where(self, name: str) -> str:
@@ -65,7 +67,7 @@ class ZipFiles:
         if offset < 0 or offset + size > member.size:
             raise Corrupt(f"{self.where(member.name)}: {member.size} bytes, none at {offset} to {offset + size}")
         if member.header >= self._tail_at:
-            whole = memoryview(self._tail)[member.header - self._tail_at : member.end - self._tail_at]
+            whole = self._tail[member.header - self._tail_at : member.end - self._tail_at]
             header = member.offset - member.header
             if member.name not in self._checked:
                 self._check(member, whole[:header], whole[header:])
@@ -110,7 +112,7 @@ class ZipFiles:
             raise self._damaged(f"a ZIP in a store of version {self._version}, which has none")
         if (size := os.fstat(fd).st_size) != self._size:
             raise self._damaged(f"is {size} bytes, expected {self._size}")
-        at = max(0, size - TAIL_BYTES)
+        at = max(0, size - TAIL_BYTES) if size > WHOLE_BYTES else 0
         tail = self._pread(fd, size - at, at)
         try:
             offset, length, entries = zip_form.directory_at(tail[-zip_form.END_BYTES :], size)
@@ -119,7 +121,7 @@ class ZipFiles:
             members = zip_form.read_directory(whole, offset, entries)
         except Corrupt as error:
             raise self._damaged(error) from error
-        self._tail, self._tail_at = tail, at
+        self._tail, self._tail_at = memoryview(tail), at
         return members
 
     def _pread(self, fd: int, size: int, offset: int) -> bytes:

@@ -6,6 +6,7 @@ Only `zarr.json` members may be deflated, so that a chunk is in the file as it c
 """
 
 import functools
+import itertools
 import struct
 import zlib
 from collections.abc import Iterable
@@ -22,6 +23,8 @@ MAX_MEMBERS = (1 << 16) - 2
 _LOCAL = struct.Struct("<4s5H3I2H")
 # Signature, version made by; as above; bytes of comment, disk, attributes; external attributes, offset of its header.
 _ENTRY = struct.Struct("<4s6H3I5H2I")
+# Of that what a reader looks at; the bytes of extra and of comment are one number.
+_READ = struct.Struct("<4s2x3H4x3IHIH6xI")
 # Signature, disk, disk of the directory, entries on it, entries, bytes and offset of the directory, bytes of comment.
 _END = struct.Struct("<4s4H2IH")
 _LOCAL_MAGIC, _ENTRY_MAGIC, _END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
@@ -119,32 +122,39 @@ def read_directory(raw: bytes | memoryview, offset: int, entries: int) -> dict[s
         Corrupt: it is not the directory of such a ZIP: something is there twice, out of order, of a kind that does not
             belong there, leaves the folder, or stands not where the one before ends.
     """
-    found: dict[str, Member] = {}
-    at, place, last = 0, 0, b""
+    found: list[Member] = []
+    names: list[bytes] = []
+    at, place, unpack, member_of = 0, 0, _READ.unpack_from, tuple.__new__
     for _ in range(entries):
         if at + _ENTRY.size > len(raw):
             raise Corrupt("its directory is cut short")
-        fields = _ENTRY.unpack_from(raw, at)
-        flags, method, _time, _date, crc, size, content_bytes, name_bytes, extra = fields[3:12]
-        comment, disk, _internal, _external, header = fields[12:]
+        magic, needed, flags, method, crc, size, content_bytes, name_bytes, more, disk, header = unpack(raw, at)
         raw_name = bytes(raw[at + _ENTRY.size : at + _ENTRY.size + name_bytes])
         at += _ENTRY.size + name_bytes
-        name = _checked_name(raw_name, fields[0], last)
-        if fields[2] > _VERSION or flags & ~_UTF8 or extra or comment or disk or method not in (_STORED, _DEFLATED):
-            raise Corrupt(f"{name}: not a plain member (ZIP64, encrypted, or of another method)")
-        deflated = method == _DEFLATED
-        if deflated and name.rpartition("/")[2] != DOCUMENT:
-            raise Corrupt(f"{name}: deflated, and no {DOCUMENT}")
-        if not deflated and size != content_bytes:
+        if magic != _ENTRY_MAGIC:
+            raise Corrupt("its directory is damaged")
+        try:
+            name = raw_name.decode()
+        except UnicodeDecodeError as error:
+            raise Corrupt(f"{raw_name!r}: not a name") from error
+        if needed > _VERSION or flags & ~_UTF8 or more or disk or method not in (_STORED, _DEFLATED):
+            raise Corrupt(f"{name}: not a plain member (ZIP64, encrypted, commented, or of another method)")
+        if method == _DEFLATED:
+            if name.rpartition("/")[2] != DOCUMENT:
+                raise Corrupt(f"{name}: deflated, and no {DOCUMENT}")
+        elif size != content_bytes:
             raise Corrupt(f"{name}: {size} bytes stored, {content_bytes} of content")
         if header != place:
             raise Corrupt(f"{name}: at byte {header}, expected {place}")
         data_at = header + _LOCAL.size + name_bytes
-        member = Member(name, header, data_at, size, content_bytes, crc, deflated)
-        found[name], place, last = member, member.end, raw_name
+        # As Member(...), in half the time.
+        found.append(member_of(Member, (name, header, data_at, size, content_bytes, crc, method == _DEFLATED)))
+        names.append(raw_name)
+        place = data_at + size
+    _check_names(names, [member.name for member in found])
     if at != len(raw) or place != offset:
         raise Corrupt(f"its members end at {place}, its directory begins at {offset}")
-    return found
+    return {member.name: member for member in found}
 
 
 def check_header(member: Member, raw: bytes | memoryview) -> None:
@@ -180,18 +190,19 @@ def content(member: Member, stored: bytes | memoryview) -> bytes | memoryview:
     return held
 
 
-def _checked_name(raw: bytes, magic: bytes, last: bytes) -> str:
-    if magic != _ENTRY_MAGIC:
-        raise Corrupt("its directory is damaged")
-    try:
-        name = raw.decode()
-    except UnicodeDecodeError as error:
-        raise Corrupt(f"{raw!r}: not a name") from error
-    if raw <= last:
-        raise Corrupt(f"{name}: {'there twice' if raw == last else 'out of order'} in the directory")
-    if "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+def _check_names(raw: list[bytes], names: list[str]) -> None:
+    """`Corrupt` unless these rise, and each names something in the folder; all at once, since every reader waits."""
+    for last, this in itertools.pairwise(raw):
+        if this <= last:
+            what = "there twice" if this == last else "out of order"
+            raise Corrupt(f"{this.decode()}: {what} in the directory")
+    if _leads_out("/" + "/\n/".join(names) + "/"):
+        name = next(name for name in names if _leads_out(f"/{name}/"))
         raise Corrupt(f"{name!r}: leads out of the episode, or nowhere")
-    return name
+
+
+def _leads_out(framed: str) -> bool:
+    return any(part in framed for part in ("//", "/./", "/../", "\\", "\0"))
 
 
 def _deflate(content: bytes) -> tuple[bytes, int]:
