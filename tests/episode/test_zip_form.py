@@ -111,3 +111,7 @@ def test_two_members_that_changed_places_are_told() -> None:
     made[a.header : a.end], made[b.header : b.end] = made[b.header : b.end], made[a.header : a.end]
     with pytest.raises(Corrupt, match="differs"):
         read(bytes(made))
+
+
+def test_one_without_members_is_one() -> None:
+    assert read(zip_form.zip_file([])) == {}

@@ -196,7 +196,7 @@ def _check_names(raw: list[bytes], names: list[str]) -> None:
         if this <= last:
             what = "there twice" if this == last else "out of order"
             raise Corrupt(f"{this.decode()}: {what} in the directory")
-    if _leads_out("/" + "/\n/".join(names) + "/"):
+    if names and _leads_out("/" + "/\n/".join(names) + "/"):
         name = next(name for name in names if _leads_out(f"/{name}/"))
         raise Corrupt(f"{name!r}: leads out of the episode, or nowhere")
 
