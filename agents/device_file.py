@@ -3,13 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -24,24 +23,12 @@ from sensorium.agents.triggers.config import GROUP as TRIGGERS
 from sensorium.agents.triggers.config import TriggerConfig
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP as DRIVERS
-from sensorium.drivers.registry import model_of, nearest
+from sensorium.drivers.registry import by_kind, model_of, nearest
 from sensorium.drivers.stream import check_name
 from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.registry import GROUP as CODECS
 from sensorium.errors import ConfigError
-
-
-def _by_kind(group: str, contract: type[BaseModel], key: str = "kind") -> BeforeValidator:
-    """Validate a mapping with the model that its `kind` (or another `key`) names."""
-
-    def validate(value: object) -> object:
-        if isinstance(value, contract):
-            return value
-        if not isinstance(value, Mapping) or not isinstance(value.get(key), str):
-            raise ValueError(f"expected a mapping with `{key}`, got {value!r}")
-        return model_of(group, value[key], contract, key).model_validate(value)
-
-    return BeforeValidator(validate)
+from sensorium.perception.encoder import GROUP as ENCODERS
 
 
 class _Part(BaseModel):
@@ -101,12 +88,12 @@ class DeviceFile(_Part):
     """A device file, checked. `base` is the folder that its relative paths start at."""
 
     device: str
-    sensors: dict[str, Annotated[DriverConfig, _by_kind(DRIVERS, DriverConfig)]] = Field(min_length=1)
-    trigger: Annotated[TriggerConfig, _by_kind(TRIGGERS, TriggerConfig)]
+    sensors: dict[str, Annotated[DriverConfig, by_kind(DRIVERS, DriverConfig)]] = Field(min_length=1)
+    trigger: Annotated[TriggerConfig, by_kind(TRIGGERS, TriggerConfig)]
     ingest: IngestPart | None = None
     spool: SpoolPart = SpoolPart()
-    filters: dict[str, list[Annotated[FilterConfig[Any], SkipValidation(), _by_kind(FILTERS, FilterConfig)]]] = {}
-    encodings: dict[str, Annotated[CodecConfig, _by_kind(CODECS, CodecConfig, "codec")]] = {}
+    filters: dict[str, list[Annotated[FilterConfig[Any], SkipValidation(), by_kind(FILTERS, FilterConfig)]]] = {}
+    encodings: dict[str, Annotated[CodecConfig, by_kind(CODECS, CodecConfig, "codec")]] = {}
     mission: MissionPart = MissionPart()
     provenance: ProvenancePart = ProvenancePart()
     base: Path = Field(default=Path(), exclude=True)
@@ -151,7 +138,7 @@ def load_device_file(path: Path, overrides: Sequence[str] = ()) -> DeviceFile:
 def check_device(document: Mapping[str, Any], base: Path, name: str = "device") -> DeviceFile:
     """Check a device file's content; `base` is where its relative paths start, `name` what errors call it."""
     try:
-        return DeviceFile.model_validate({**document, "base": base})
+        return DeviceFile.model_validate({**document, "base": base}, context={"base": base})
     except ValidationError as error:
         raise ConfigError("\n".join(f"device file {name}: {line}" for line in _lines(error, document))) from error
 
@@ -192,17 +179,25 @@ def _known_keys(where: Sequence[str | int], document: Mapping[str, Any]) -> set[
     """The keys that the format has at `where`: those of the last model on the way there."""
     model: type[BaseModel] = DeviceFile
     value: Any = document
+    group = name = ""
     for key in where:
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError):
             value = None
-        group, name = _KINDS.get(str(where[0]), ("", ""))
-        if group and isinstance(value, Mapping) and isinstance(value.get(name), str):
+        group, name = _KINDS.get(str(key), (group, name))
+        if str(key) not in _KINDS and (part := _part(model, str(key))) is not None:
+            model, group = part, ""
+        elif group and isinstance(value, Mapping) and isinstance(value.get(name), str):
             model = model_of(group, value[name], BaseModel)
-        elif str(where[0]) in _PARTS:
-            model = _PARTS[str(where[0])]
     return set(model.model_fields) - {"base"}
+
+
+def _part(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The model of a part that is a mapping of known keys."""
+    said = model.model_fields[key].annotation if key in model.model_fields else None
+    parts = (each for each in (said, *get_args(said)) if isinstance(each, type) and issubclass(each, BaseModel))
+    return next(parts, None)
 
 
 _KINDS = {
@@ -210,10 +205,5 @@ _KINDS = {
     "filters": (FILTERS, "kind"),
     "trigger": (TRIGGERS, "kind"),
     "encodings": (CODECS, "codec"),
-}
-_PARTS: dict[str, type[BaseModel]] = {
-    "ingest": IngestPart,
-    "spool": SpoolPart,
-    "mission": MissionPart,
-    "provenance": ProvenancePart,
+    "encoder": (ENCODERS, "kind"),
 }

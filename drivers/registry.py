@@ -1,11 +1,11 @@
 """The registry: configuration models by `kind`, found as entry points; drivers are one group of them."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, ValidationInfo
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.errors import ConfigError
@@ -52,6 +52,19 @@ def model_of(group: str, kind: str, contract: type[_Model], word: str = "kind") 
     if not (isinstance(model, type) and issubclass(model, contract)):
         raise ConfigError(f"{group} {kind!r}: {known[kind].value} is not a {contract.__name__}; tell its author")
     return model
+
+
+def by_kind(group: str, contract: type[BaseModel], key: str = "kind") -> BeforeValidator:
+    """Validate a mapping with the model that its `kind` (or another `key`) names; in its context, if it has one."""
+
+    def validate(value: object, info: ValidationInfo) -> object:
+        if isinstance(value, contract):
+            return value
+        if not isinstance(value, Mapping) or not isinstance(value.get(key), str):
+            raise ValueError(f"expected a mapping with `{key}`, got {value!r}")
+        return model_of(group, value[key], contract, key).model_validate(value, context=info.context)
+
+    return BeforeValidator(validate)
 
 
 def driver_config(kind: str) -> type[DriverConfig]:

@@ -1,9 +1,10 @@
-"""What drivers, filters, triggers and codecs of your own may import, and a promise that it stays.
+"""What drivers, filters, triggers, codecs and encoders of your own may import, and a promise that it stays.
 
     from sensorium.extend import Block, DriverConfig, StreamSpec
 
 A package registers what it adds as entry points: in `sensorium.drivers`, `sensorium.filters` and `sensorium.triggers`
-by its `kind`, in `sensorium.codecs` by its `codec` in a device file. docs/extending.md leads through it.
+by its `kind`, as in `sensorium.encoders`, in `sensorium.codecs` by its `codec` in a device file. docs/extending.md
+leads through it.
 
 **The promise** holds for the names in `__all__`, for their parameters, attributes and methods that do not begin with
 an underscore, and for what their docstrings say. Nothing else in Sensorium is promised to those who import it.
@@ -16,7 +17,7 @@ an underscore, and for what their docstrings say. Nothing else in Sensorium is p
   and CHANGELOG says so under *Extending*. After that a major version may take it away; before 1.0 a minor one may.
 - What is in files and on the wire (docs/store-format.md, docs/protocol.md) has versions of its own.
 
-The suites `DriverTests`, `FilterTests`, `TriggerTests` and `CodecTests` need pytest and hypothesis
+The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests` and `EncoderTests` need pytest and hypothesis
 (`pip install 'sensorium[testing]'`), and are imported when they are first used.
 """
 
@@ -29,6 +30,7 @@ from sensorium.agents.triggers.events import EventSpans, EventTrigger
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, Placement, Trigger
 from sensorium.drivers.batching import Batcher, estimate_rate_hz, rows_source
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.described import Described
 from sensorium.drivers.driver import Delivery, Driver, DriverConfig
 from sensorium.drivers.identity import Identity, identity_of
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
@@ -39,6 +41,7 @@ from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.episode.codecs.contract import ChunkCodec, Codec, CodecConfig, ItemCodec
 from sensorium.episode.documents import Encoding, StreamEntry
 from sensorium.errors import ConfigError, Corrupt, SensoriumError, SensorLost
+from sensorium.perception.encoder import DevicePath, Encoder, EncoderConfig
 from sensorium.perception.gray import check_pictures, gray
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from sensorium.agents.triggers.testing import TriggerTests, Word
     from sensorium.drivers.testing import DriverTests
     from sensorium.episode.codecs.testing import CodecTests
+    from sensorium.perception.testing import EncoderTests
 
 __all__ = [
     "FOREVER_NS",
@@ -61,10 +65,15 @@ __all__ = [
     "ConfigError",
     "Corrupt",
     "Delivery",
+    "Described",
+    "DevicePath",
     "Driver",
     "DriverConfig",
     "DriverTests",
     "Due",
+    "Encoder",
+    "EncoderConfig",
+    "EncoderTests",
     "Encoding",
     "EpisodeBegin",
     "EpisodeEnd",
@@ -105,6 +114,7 @@ __all__ = [
 _SUITES = {
     "CodecTests": "sensorium.episode.codecs.testing",
     "DriverTests": "sensorium.drivers.testing",
+    "EncoderTests": "sensorium.perception.testing",
     "FilterTests": "sensorium.agents.filters.testing",
     "TriggerTests": "sensorium.agents.triggers.testing",
     "Word": "sensorium.agents.triggers.testing",

@@ -9,7 +9,7 @@ import pytest
 import sensorium.agents.filters
 import sensorium.perception
 
-WITHOUT_EXAMPLES = {"chain", "filter", "health", "registry", "testing"}
+WITHOUT_EXAMPLES = {"chain", "embed", "filter", "guarded", "health", "onnx_encoder", "registry", "testing"}
 MODULES = sorted(
     module.name
     for package in (sensorium.perception, sensorium.agents.filters)

@@ -10,6 +10,7 @@ import pytest
 
 from sensorium.agents.filters.crop import Crop
 from sensorium.agents.filters.duplicate import Duplicate
+from sensorium.agents.filters.embed import Embed
 from sensorium.agents.filters.exposure import Exposure
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.lowpass import Lowpass
@@ -22,6 +23,8 @@ from sensorium.agents.filters.testing import SAMPLES, FilterTests
 from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.gates import Gates
+from sensorium.perception.onnx_encoder import OnnxConfig
+from tests.perception.onnx_model import model
 
 CAMERA = StreamSpec(name="s", modality="image", dtype="uint8", shape=(24, 32, 3), rate_hz=30, color_order="RGB")
 IMU = StreamSpec(name="s", modality="imu", dtype="float32", shape=(3,), rate_hz=30)
@@ -145,6 +148,14 @@ class TestScoresOfRows(FilterTests):
 
     def config(self) -> Cascade:
         return Cascade()
+
+
+class TestEmbed(OfPictures):
+    refused = (IMU, msgspec.structs.replace(CAMERA, dtype="uint16"))
+
+    def config(self) -> Embed:
+        pytest.importorskip("onnxruntime")
+        return Embed(encoder=OnnxConfig(path=model()), max_hz=12)
 
 
 def test_every_filter_that_is_shipped_is_here() -> None:
