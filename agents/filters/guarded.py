@@ -85,7 +85,7 @@ class GuardedEncoder:
             finally:
                 done.set()
 
-        self._thread = Thread("encoder", f"asks the encoder {self._config.kind!r}", run, lambda _: None)
+        self._thread = Thread("describe", f"asks the encoder {self._config.kind!r}", run, lambda _: None)
         if not done.wait(within_s):
             return None
         deadline_s = time.monotonic() + within_s

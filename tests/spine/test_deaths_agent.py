@@ -32,7 +32,9 @@ from sensorium.episode.documents import Account, Seal
 from sensorium.errors import SensoriumError, SensorLost, ThreadDied
 from sensorium.hosting.actors import AgentActor
 from sensorium.hosting.local import LocalAgent
+from sensorium.perception.encoder import checked
 from tests.agents.building import records
+from tests.agents.filters.test_embed import Toy
 from tests.spine.commands import wait_for
 from tests.spine.killing import SAID, device, injected, kills, only_in
 
@@ -142,6 +144,19 @@ def test_a_picture_that_cannot_be_encoded_costs_itself_alone(
     assert account.captured == account.stored + 1 == 60
     assert any(SAID in line for line in caplog.messages)
     assert spooled(tmp_path)["sim.cam"] == 59
+
+
+@kills("describe")
+def test_an_encoder_that_dies_costs_descriptors_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sensorium.agents.filters.guarded.checked", only_in("describe", checked))
+    world = {"kind": "sim-planar", "pace": "fast", "duration_s": 2}
+    filters = {"sim.cam": [{"kind": "embed", "encoder": Toy()}]}
+    agent = Agent(device(tmp_path, sensors={"sim": world}, filters=filters))
+    agent.run()
+    assert agent.status()["streams"]["sim.cam"].stored == spooled(tmp_path)["sim.cam"] == 60
+    assert len([line for line in caplog.messages if SAID in line]) == 1
 
 
 # ---- drivers
