@@ -146,7 +146,7 @@ def catalog_row(
 
 
 def record_path(store: Path, episode: uuid.UUID) -> Path:
-    return store / "commits" / month_of(episode) / f"{episode}.json"
+    return store.joinpath("commits", month_of(episode), f"{episode}.json")
 
 
 def read_record(path: Path) -> CommitRecord:
@@ -176,12 +176,12 @@ def record_paths(store: Path) -> Iterator[Path]:
 
 def folder_path(store: Path, episode: uuid.UUID) -> Path:
     """Where an episode that is a folder is."""
-    return store / EPISODES / month_of(episode) / str(episode)
+    return store.joinpath(EPISODES, month_of(episode), str(episode))
 
 
 def zip_path(store: Path, episode: uuid.UUID) -> Path:
     """Where an episode that is a ZIP is."""
-    return store / EPISODES / month_of(episode) / f"{episode}{ZIP}"
+    return store.joinpath(EPISODES, month_of(episode), f"{episode}{ZIP}")
 
 
 def check_store_version(store: Path) -> int:

@@ -27,6 +27,9 @@ KEEP_BYTES = 64 << 10
 """A smaller part of an episode is sent again after a restart, which costs less than to keep it."""
 
 
+_ROWS = (Chunk, Items)
+
+
 @dataclass(slots=True)
 class StreamIn:
     """One stream as far as it has come. Stamps are int64 little-endian; `lengths` are those of a blob's items."""
@@ -260,7 +263,7 @@ class Assembly:
     def _take_record(self, record: WholeRecord) -> None:
         begun = record.begun
         header = self._order.admit(begun)
-        if isinstance(header, Chunk | Items):
+        if isinstance(header, _ROWS):
             try:
                 self.streams[header.stream].sink.put(record.payload)
             except Corrupt as error:
@@ -294,7 +297,7 @@ class Assembly:
 
     def _keep(self, number: int, header: Header) -> None:
         """What a record says whose checksum holds."""
-        if isinstance(header, Chunk | Items):
+        if isinstance(header, _ROWS):
             self.streams[header.stream].keep(header)
         elif isinstance(header, Note):
             self.notes.append(msgspec.Raw(msgspec.json.encode(header)))

@@ -82,15 +82,19 @@ class Commits:
             self._unclaim([commit.ready for commit in mine])
         return [commit.outcome for commit in commits]
 
+    def is_published(self, episode: uuid.UUID) -> bool:
+        """Whether there is a record of it, durable or not."""
+        return durable.look(record_path(Path(), episode), dir_fd=self._store.fd) is not None
+
     def committed(self, episode: uuid.UUID) -> CommitRecord | None:
         """The commit record of an episode, if it has one; the catalog is but an index.
 
         Raises:
             StoreError: the record cannot be read, or a file that it names is not there: no fault of who sends it again.
         """
-        path = record_path(Path(), episode)
-        if durable.look(path, dir_fd=self._store.fd) is None:
+        if not self.is_published(episode):
             return None
+        path = record_path(Path(), episode)
         where = self._store.path
         try:
             record = self.loose.record(path)

@@ -32,6 +32,9 @@ from sensorium.ingest.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
+KNOWN_S = 0.1
+"""So long the store is taken to be where it was by what is only asked."""
+
 
 class KnownEpisode(NamedTuple):
     """An episode that the store knows, and the digest of what it holds of it."""
@@ -224,9 +227,13 @@ class Store:
             StoreError: it cannot be said now, or files of the episode are missing, so that a device must keep it.
         """
         with store_errors(self.path):
+            self._folder.check(KNOWN_S)  # what nobody has committed promises nothing
+            if not self._commits.is_published(episode):
+                return None
             self._folder.check()
             if not self.catalog.is_there:
                 raise StoreAway(f"{self.path / CATALOG}: the catalog is gone; it is made again, and delivery goes on")
+            # A record whose name was not synced is not in there.
             row = self.catalog.episode(episode)
             record = None if row is None else self._commits.committed(episode)
         if record is None:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class StoreFolder:
         self.path = path
         self.returns = 0
         self._version = LOOSE_VERSION
+        self._checked_s = 0.0
         self._name = path.absolute()  # or it would lead into a working folder that was moved itself
         self._guard = threading.RLock()
         with _folders_synced(path):
@@ -79,10 +81,11 @@ class StoreFolder:
         durable.close(self.fd)
         durable.close(self._lock)
 
-    def check(self) -> None:
-        """Raise `StoreAway` unless the store's name leads to what is held here."""
-        with self._by_name():
-            pass
+    def check(self, known_s: float = 0.0) -> None:
+        """Raise `StoreAway` unless the store's name leads to what is held here, or did so within the last `known_s`."""
+        if not known_s or time.monotonic() - self._checked_s > known_s:
+            with self._by_name():
+                pass
 
     def raise_version(self) -> None:
         """Make the store one that may hold ZIPs, durably; it is once and for all."""
@@ -126,6 +129,7 @@ class StoreFolder:
                 seen = durable.look(LOCK, dir_fd=fd)
                 if seen is None or seen.id != durable.identity(self._lock):
                     self._lock_again(fd)
+                self._checked_s = time.monotonic()
                 yield fd
             finally:
                 durable.close(fd)
