@@ -51,6 +51,11 @@ class EpisodeFiles:
     def __reduce__(self) -> tuple[type["EpisodeFiles"], tuple[Path, UUID, int | None, int]]:
         return EpisodeFiles, self._asked
 
+    @property
+    def place(self) -> str:
+        """What to call the episode when something is said of it."""
+        return str(self._held.path)
+
     def where(self, name: str) -> str:
         """What to call a file when something is said of it."""
         return self._held.where(name)

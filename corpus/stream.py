@@ -46,8 +46,8 @@ class Stream:
             self.media_type: str = about["media_type"]
             self.spec, self.encoding = self.entry.spec, self.entry.encoding
         except (KeyError, TypeError, msgspec.ValidationError) as error:
-            raise Corrupt(f"{files.where(name)}: {error!r}; run `sensorium verify`") from error
-        self._path = f"{files.where(name)}"
+            raise Corrupt(f"{files.place}: stream {name!r}: {error!r}; run `sensorium verify`") from error
+        self._path = f"{files.place}: stream {name!r}"
         arrays = {
             path.rpartition("/")[2]: ZarrArray(files, path, document)
             for path, document in members.items()

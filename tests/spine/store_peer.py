@@ -1,20 +1,25 @@
-"""What a store holds, chunk by chunk as stored: `store_peer.py STORE`. Needs zarr's documents, and no sensorium."""
+"""What a store holds, chunk by chunk as stored, folders and ZIPs: `store_peer.py STORE`. Needs zarr, no sensorium."""
 
 import hashlib
 import itertools
 import json
 import struct
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.storage import ZipStore
+
+Read = Callable[[str], bytes]
 
 
-def shard_pieces(folder: Path) -> list[str]:
+def shard_pieces(read: Read, array: str) -> list[str]:
     """SHA-256 of every inner chunk of a sharded array, in order."""
-    document = json.loads((folder / "zarr.json").read_text())
+    document = json.loads(read(f"{array}/zarr.json"))
     (sharding,) = document["codecs"]
     inner = sharding["configuration"]["chunk_shape"][0]
     per_shard = document["chunk_grid"]["configuration"]["chunk_shape"][0] // inner
@@ -22,14 +27,14 @@ def shard_pieces(folder: Path) -> list[str]:
     pieces = []
     for n in range(-(-rows // inner)):
         key = ".".join(["c", str(n // per_shard), *["0"] * (len(document["shape"]) - 1)])
-        shard = (folder / key).read_bytes()
+        shard = read(f"{array}/{key}")
         index = shard[-(16 * per_shard + 4) :]
         offset, size = struct.unpack_from("<QQ", index, 16 * (n % per_shard))
         pieces.append(hashlib.sha256(shard[offset : offset + size]).hexdigest())
     return pieces
 
 
-def stream(group: Any, folder: Path) -> dict[str, Any]:
+def stream(group: Any, read: Read, name: str) -> dict[str, Any]:
     """Stamps and pieces; the pieces of encoded media are the items of the blob."""
     found = {"captured_ns": group["captured_ns"][:].tolist()}
     if "offset" in group:
@@ -37,21 +42,28 @@ def stream(group: Any, folder: Path) -> dict[str, Any]:
         spans = itertools.pairwise(offsets)
         found["pieces"] = [hashlib.sha256(blob[start:stop]).hexdigest() for start, stop in spans]
     else:
-        found["pieces"] = shard_pieces(folder / "data")
+        found["pieces"] = shard_pieces(read, f"{name}/data")
     return found
+
+
+def file(folder: Path, name: str) -> bytes:
+    """A file of an episode that is a folder."""
+    return (folder / name).read_bytes()
 
 
 def episodes(store: Path) -> Iterator[dict[str, Any]]:
     """Every committed episode."""
     for record in sorted((store / "commits").glob("*/*.json")):
-        folder = store / "episodes.zarr" / record.parent.name / record.stem
-        group = zarr.open_group(folder, mode="r")
+        path = store / "episodes.zarr" / record.parent.name / record.stem
+        is_zip = json.loads(record.read_bytes())["format_version"] == 2
+        group = zarr.open_group(ZipStore(f"{path}.zip", mode="r") if is_zip else path, mode="r")
+        read = zipfile.ZipFile(f"{path}.zip").read if is_zip else partial(file, path)
         about: Any = group.attrs["sensorium"]
         names = [name for name, _ in group.groups()]
         yield {
             "episode": record.stem,
             **{key: about[key] for key in ("device", "ordinal", "reason", "account", "start_ns", "end_ns")},
-            "streams": {name: stream(group[name], folder / name) for name in names},
+            "streams": {name: stream(group[name], read, name) for name in names},
         }
 
 

@@ -29,7 +29,8 @@ from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account
 from sensorium.errors import SensoriumError, SensorLost, SpoolError
-from sensorium.ingest.committing import Conflict
+from sensorium.ingest.commit import Ready
+from sensorium.ingest.committing import Commits, Conflict
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
@@ -302,14 +303,14 @@ def test_frames_that_cannot_be_encoded(house: House, monkeypatch: pytest.MonkeyP
 
 def test_an_episode_that_the_server_rejects(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.ingest()
-    real = Store.commit
+    real = Commits._known
 
-    def commit(store: Store, assembly: Any, **given: Any) -> Any:
-        if assembly.manifest.ordinal == 1:
+    def known(commits: Commits, ready: Ready, entry: Any) -> Any:
+        if ready.manifest.ordinal == 1:
             raise Conflict("known with other content")
-        return real(store, assembly, **given)
+        return real(commits, ready, entry)
 
-    monkeypatch.setattr(Store, "commit", commit)
+    monkeypatch.setattr(Commits, "_known", known)
     agent = house.agent({"sim": sim(duration_s=3.0)})
     with pytest.raises(SensoriumError, match=r"the ingest rejected 1 episodes; `sensorium spool .*` says why"):
         agent.run()

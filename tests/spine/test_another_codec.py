@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import uuid
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from sensorium.agents.spool.inspect import inspect_spool
 from sensorium.corpus.verify import verify
 from sensorium.episode.codecs.contract import ItemCodec
 from sensorium.errors import ConfigError, Corrupt, PeerViolation, SensoriumError
+from sensorium.ingest.held_room import SMALL_BYTES
+from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from tests.episode.codecs.toys import BareConfig, PngConfig, installed
+from tests.forms import as_zip, members_of
 from tests.spine.commands import Site
 from tests.spine.delivered import delivered
 
@@ -31,7 +35,7 @@ PLAIN_ZARR = """
 import sys
 sys.modules["sensorium"] = None                      # any import of it fails
 import json, zarr
-root = zarr.open_group(sys.argv[1], mode="r", use_consolidated=True)
+root = zarr.open_group(zarr.storage.ZipStore(sys.argv[1], mode="r"), mode="r", use_consolidated=True)
 names = ["sim.imu/data", "sim.cam/data", "sim.cam/offset"]
 print(json.dumps([[root[name].dtype.str, root[name].shape, root[name][...].tobytes().hex()] for name in names]))
 """
@@ -63,11 +67,11 @@ def take_in(spool: Path, store: Store) -> None:
         store.commit(assembly, device="rig", identity="key")
 
 
-def collected(folder: Path, encodings: dict[str, Any]) -> Path:
+def collected(folder: Path, encodings: dict[str, Any], small_bytes: int = SMALL_BYTES) -> Path:
     """A store of what a device with these encodings spooled."""
     folder.mkdir()
     Agent(check_device(device(folder, encodings), folder)).run()
-    with Store.open(folder / "store") as store:
+    with Store.open(folder / "store", small_bytes=small_bytes) as store:
         take_in(folder / "spool", store)
     return folder / "store"
 
@@ -81,11 +85,12 @@ def test_from_the_device_file_to_the_corpus_and_to_plain_zarr(tmp_path: Path) ->
         np.testing.assert_array_equal(got.data, expected.data)
     assert list(verify(other, deep=True)) == []
     episode = sensorium.open(other).query(order_by="start_ns")[2]
-    about = json.loads((episode.folder / "sim.cam" / "zarr.json").read_bytes())["attributes"]["sensorium"]
+    with zipfile.ZipFile(episode.path) as held:
+        about = json.loads(held.read("sim.cam/zarr.json"))["attributes"]["sensorium"]
     assert about["encoding"] == {"codec": "png", "settings": {"level": 1}}
     assert about["media_type"] == episode.streams["sim.cam"].media_type == "image/png"
     plain = subprocess.run(
-        [sys.executable, "-c", PLAIN_ZARR, episode.folder], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-c", PLAIN_ZARR, episode.path], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     (imu_type, imu_shape, imu), (_, _, blob), (_, _, offsets) = json.loads(plain.stdout)
     imu_data, cam = episode.streams["sim.imu"][:], episode.streams["sim.cam"]
@@ -101,25 +106,36 @@ def test_from_the_device_file_to_the_corpus_and_to_plain_zarr(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("theirs")
+@pytest.mark.parametrize("form", ["zip", "folder"])
 @pytest.mark.parametrize("stream", ["sim.cam", "sim.imu"])
-def test_a_flipped_bit_is_seen_by_our_reader_and_by_plain_zarr(tmp_path: Path, stream: str) -> None:
+def test_a_flipped_bit_is_seen_by_our_reader_and_by_plain_zarr(tmp_path: Path, stream: str, form: str) -> None:
     """The checksum is the layout's, whatever the codec."""
-    path = collected(tmp_path / "theirs", ENCODINGS)
+    path = collected(tmp_path / "theirs", ENCODINGS, SMALL_BYTES if form == "zip" else 0)
     episode = sensorium.open(path).query(order_by="start_ns")[0]
-    shard = next((episode.folder / stream / "data").glob("c.*"))
-    good = shard.read_bytes()
+    file, shard_at, size = shard_of(episode, stream)
+    good = file.read_bytes()
     chunks = 1 if stream == "sim.cam" else 4
-    for bit in np.random.default_rng(0).integers(0, (len(good) - chunks * 16 - 4) * 8, 20).tolist():
+    for bit in np.random.default_rng(0).integers(0, (size - chunks * 16 - 4) * 8, 20).tolist():
         bad = bytearray(good)
-        bad[bit // 8] ^= 1 << bit % 8
-        shard.write_bytes(bad)
+        bad[shard_at + bit // 8] ^= 1 << bit % 8
+        file.write_bytes(bad)
         damaged = sensorium.open(path).episode(episode.id)
-        with pytest.raises(Corrupt, match="checksum"):
+        with pytest.raises(Corrupt, match=r"checksum|CRC-32"):
             damaged.streams[stream][:]
-        with pytest.raises(Exception, match=r"(?i)checksum"):
+        with pytest.raises(Exception, match=r"(?i)checksum|CRC-32"):
             np.asarray(damaged.zarr[f"{stream}/data"])
-    shard.write_bytes(good)
+    file.write_bytes(good)
     assert list(verify(path, deep=True)) == []
+
+
+def shard_of(episode: sensorium.Episode, stream: str) -> tuple[Path, int, int]:
+    """The file that holds a stream's only shard, where that begins in it, and its bytes."""
+    if episode.path.suffix != ".zip":
+        file = next((episode.path / stream / "data").glob("c.*"))
+        return file, 0, file.stat().st_size
+    with zipfile.ZipFile(episode.path) as held:
+        (shard,) = [each for each in held.infolist() if each.filename.startswith(f"{stream}/data/c.")]
+    return episode.path, shard.header_offset + 30 + len(shard.filename), shard.file_size
 
 
 @pytest.mark.usefixtures("theirs")
@@ -127,11 +143,14 @@ def test_a_flipped_bit_is_seen_by_our_reader_and_by_plain_zarr(tmp_path: Path, s
 def test_arrays_that_are_not_those_of_the_codec_are_corrupt(tmp_path: Path, stream: str, codec: str) -> None:
     path = collected(tmp_path / "theirs", ENCODINGS)
     episode = sensorium.open(path).query(order_by="start_ns")[0]
-    document = json.loads((episode.folder / "zarr.json").read_bytes())
+    record = path / "commits" / episode.path.parent.name / f"{episode.id}.json"
+    members = members_of(path, record)
+    document = json.loads(members["zarr.json"])
     about = document["consolidated_metadata"]["metadata"][stream]["attributes"]["sensorium"]
     about["encoding"] = {"codec": codec}
     about["spec"] |= {"dtype": "uint8", "shape": [48, 64]}
-    (episode.folder / "zarr.json").write_text(json.dumps(document))
+    as_zip(path, record, {**members, "zarr.json": json.dumps(document).encode()})
+    rebuild_catalog(path)
     damaged = sensorium.open(path).episode(episode.id).streams[stream]
     with pytest.raises(Corrupt, match=f"stream '{stream}': its arrays are not those of {codec}"):
         damaged[:]

@@ -123,11 +123,8 @@ def test_broken_picture(site: Site) -> None:
 
 @pytest.fixture
 def corpus(site: Site) -> Path:
-    """A store of two episodes, whose ingest has ended."""
-    ingest, port = site.ingest()
-    site.run("collect", site.device("rig-1", SENSORS, port), "--local")
-    ingest.interrupt()
-    return site.folder / "store"
+    """A store of two episodes, both ZIPs, whose ingest has ended."""
+    return taken_in(site)
 
 
 def found(site: Site, *args: str) -> list[tuple[str, str]]:
@@ -137,45 +134,78 @@ def found(site: Site, *args: str) -> list[tuple[str, str]]:
     return [(each["where"].partition("store/")[2], each["what"]) for each in findings]
 
 
+@pytest.fixture
+def folders(site: Site) -> Path:
+    """The same of two that are folders."""
+    return taken_in(site, "--small", "0")
+
+
+def taken_in(site: Site, *args: str) -> Path:
+    ingest, port = site.ingest(*args)
+    site.run("collect", site.device("rig-1", SENSORS, port), "--local")
+    ingest.interrupt()
+    return site.folder / "store"
+
+
 def shards(corpus: Path, stream: str, array: str = "data") -> list[Path]:
     return sorted((corpus / "episodes.zarr").glob(f"*/*/{stream}/{array}/c.0*"))
 
 
-def test_damaged_shards(site: Site, corpus: Path) -> None:
-    first, second = shards(corpus, "sim.cam")
-    flip(first, 1000)
+def test_damaged_shards(site: Site, folders: Path) -> None:
+    first, second = shards(folders, "sim.cam")
+    is_damaged(site, folders, first, second, "sim.cam", [path.parents[2].name for path in (first, second)])
+    # What is good beside it can be read.
+    assert len(stream_of(folders, second.parents[2].name, "sim.imu")[:]) == 100
+
+
+def test_damaged_zips(site: Site, corpus: Path) -> None:
+    first, second = sorted((corpus / "episodes.zarr").glob("*/*.zip"))
+    names = [first.stem, second.stem]
+    is_damaged(site, corpus, first, second, "sim.cam", names)
+    # What is good beside what was flipped can be read.
+    assert len(stream_of(corpus, first.stem, "sim.imu")[:]) == 100
+
+
+def is_damaged(site: Site, store: Path, first: Path, second: Path, stream: str, episodes: list[str]) -> None:
+    """Flip a bit of one file, cut another short and remove it: all is found and named, and nothing delivered."""
+    flip(first, first.stat().st_size // 2)
     assert site.json("verify", "store") == []  # a look at sizes cannot tell
     ((where, what),) = found(site, "--deep")
-    assert where == str(first.relative_to(corpus))
+    assert where == str(first.relative_to(store))
     assert "checksum" in what
     with pytest.raises(sensorium.Corrupt, match="checksum"):
-        stream_of(corpus, first, "sim.cam")[:]
+        stream_of(store, episodes[0], stream)[:]
 
     second.write_bytes(second.read_bytes()[:-100])
     ((where, what),) = found(site)
-    assert where == str(second.relative_to(corpus))
+    assert where == str(second.relative_to(store))
     assert "expected" in what
     with pytest.raises(sensorium.Corrupt):
-        stream_of(corpus, second, "sim.cam")[:]
+        stream_of(store, episodes[1], stream)[:]
 
     second.unlink()
     ((where, what),) = found(site)
-    assert where == str(second.relative_to(corpus))
+    assert where == str(second.relative_to(store))
     with pytest.raises(sensorium.Corrupt):
-        stream_of(corpus, second, "sim.cam")[:]
-    # What is good beside it can be read.
-    assert len(stream_of(corpus, second, "sim.imu")[:]) == 100
+        stream_of(store, episodes[1], stream)[:]
 
 
 @pytest.mark.parametrize("array", ["data", "captured_ns"])
-def test_shard_of_another_episode(site: Site, corpus: Path, array: str) -> None:
-    first, second = shards(corpus, "sim.imu", array)
+def test_shard_of_another_episode(site: Site, folders: Path, array: str) -> None:
+    first, second = shards(folders, "sim.imu", array)
     shutil.copy(first, second)
-    assert [where for where, _ in found(site, "--deep")] == [str(second.relative_to(corpus))]
+    assert [where for where, _ in found(site, "--deep")] == [str(second.relative_to(folders))]
 
 
-def stream_of(corpus: Path, shard: Path, name: str) -> sensorium.Stream:
-    episode = shard.parents[2].name
+def test_zip_of_another_episode(site: Site, corpus: Path) -> None:
+    first, second = sorted((corpus / "episodes.zarr").glob("*/*.zip"))
+    shutil.copy(first, second)
+    assert {where for where, _ in found(site, "--deep")} == {str(second.relative_to(corpus))}
+    with pytest.raises(sensorium.Corrupt):
+        stream_of(corpus, second.stem, "sim.imu")[:]
+
+
+def stream_of(corpus: Path, episode: str, name: str) -> sensorium.Stream:
     return sensorium.open(corpus).episode(episode).streams[name]
 
 
@@ -204,7 +234,7 @@ def test_stores_that_are_none(site: Site, corpus: Path) -> None:
         site.refused("ingest", "--store", store, "--listen", "tcp://127.0.0.1:0", expect=1, says=(store, "give"))
 
     root = corpus / "episodes.zarr" / "zarr.json"
-    root.write_text(root.read_text().replace('"format_version":1', '"format_version":7'))
+    root.write_text(root.read_text().replace('"format_version":2', '"format_version":7'))
     refused: list[tuple[str, ...]] = [
         ("query", "store"),
         ("verify", "store"),

@@ -6,6 +6,7 @@ What was synced is judged by `spool_peer.py`, a reader made from docs/protocol.m
 import shutil
 import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,30 @@ from tests.spine.commands import Command, Site, sim, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 KILLS = 3
+FORMS = {"zip": (), "folder": ("--small", "0")}
 FRAMES = {"size": [640, 480], "camera_hz": 20, "imu_hz": 100}
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> str:
+    """What episodes become, all of them here."""
+    return str(request.param)
+
+
+def arrives(site: Site, form: str, zips: int) -> bool:
+    """Whether episodes are arriving: of those that become folders bytes are in the staging; ZIPs arrive in memory,
+    one behind the other, and there are more by now than so many. Or none is left."""
+    return (staged_bytes(site) > 0 if form == "folder" else zips_of(site) > zips) or not site.spooled("rig-1")
+
+
+def zips_of(site: Site) -> int:
+    """ZIPs in the store, committed or not."""
+    return len(list((site.folder / "store" / "episodes.zarr").glob("*/*.zip")))
+
+
+def are_all(site: Site, form: str) -> None:
+    """Every episode has the form."""
+    assert {row["form"] for row in site.json("query", "store")} == {"zip" if form == "zip" else "loose"}
 
 
 def staged_bytes(site: Site) -> int:
@@ -48,8 +72,8 @@ def arrived_once(site: Site, copies: list[dict[str, Any]]) -> dict[str, dict[str
     return by_id
 
 
-def test_ingest_killed_with_bytes_in_flight(site: Site) -> None:
-    ingest, port = site.ingest()
+def test_ingest_killed_with_bytes_in_flight(site: Site, form: str) -> None:
+    ingest, port = site.ingest(*FORMS[form])
     sensors = {"sim": sim(**FRAMES, duration_s=8.0), "eye": sim(imu_hz=5, color=True, duration_s=8.0)}
     encodings = {"eye.cam": {"codec": "jpeg"}}
     site.run("collect", site.device("rig-1", sensors, encodings=encodings), "--local")
@@ -60,29 +84,34 @@ def test_ingest_killed_with_bytes_in_flight(site: Site) -> None:
     sensors["sim"]["duration_s"] = 0.1
     sensors["eye"]["duration_s"] = 0.1
     agent = site.start("collect", site.device("rig-1", sensors, port, encodings=encodings), "--local")
+    in_flight = 0
     for _ in range(KILLS):
-        wait_for(lambda: staged_bytes(site) > 0, "bytes in the staging", every_s=0.001)
+        wait_for(partial(arrives, site, form, zips_of(site)), "bytes to arrive", every_s=0.001)
         ingest.kill()
-        ingest, _ = site.ingest(port=port)
+        in_flight += bool(site.spooled("rig-1"))
+        ingest, _ = site.ingest(*FORMS[form], port=port)
     agent.wait()
 
     ingest.interrupt()
+    assert in_flight >= KILLS // 2  # or nothing was in flight, and this test shows nothing
     stored = arrived_once(site, synced)
     assert len(stored) == len(synced) + 1
     (ledger,) = site.json("ledger", "store")
     assert (ledger["begun"], ledger["committed"], ledger["pending"]) == (9, 9, 0)
+    are_all(site, form)
     assert site.json("verify", "store", "--deep") == []
 
 
-def test_agent_killed_with_bytes_in_flight(site: Site) -> None:
-    ingest, port = site.ingest()
+def test_agent_killed_with_bytes_in_flight(site: Site, form: str) -> None:
+    ingest, port = site.ingest(*FORMS[form])
     sensors = {"sim": sim(**FRAMES), "eye": sim(imu_hz=5, color=True)}
     device = site.device("rig-1", sensors, port, encodings={"eye.cam": {"codec": "jpeg"}})
     synced: list[dict[str, Any]] = []
     growing = []
     for kill in range(KILLS):
+        arriving = partial(arrives, site, form, zips_of(site))
         agent = site.start("collect", device, "--local")
-        wait_for(lambda: staged_bytes(site) > 0 and grows(site), "an episode that grows and arrives", every_s=0.001)
+        wait_for(lambda: arriving() and grows(site), "an episode that grows and arrives", every_s=0.001)  # noqa: B023
         copies = stopped_and_killed(site, agent, site.folder / f"copies-{kill}")
         found = site.peer("spool_peer.py", *copies)
         growing += [copy["episode"] for copy in found if not copy["sealed"] and any_rows(copy)]
@@ -103,6 +132,7 @@ def test_agent_killed_with_bytes_in_flight(site: Site) -> None:
     assert ledger["pending"] == 0
     assert ledger["begun"] == ledger["committed"] + sum(ledger["discarded"].values())
     assert ledger["committed"] == len(stored)
+    are_all(site, form)
     assert site.json("verify", "store", "--deep") == []
 
 

@@ -1,7 +1,7 @@
 """Compare a store with the EuRoC recording that went into it: `zarr_peer.py LIBRARY STORE MAV0`.
 
-The recording is read with cv2 and csv, the store with zarr, zarrs or tensorstore. Prints, for each stream, its rows
-and what differs. A sample must be in exactly one episode, whose half-open interval holds its stamp.
+The recording is read with cv2 and csv, the store, folders and ZIPs, with zarr, zarrs or tensorstore. Prints, for each
+stream, its rows and what differs. A sample must be in exactly one episode, whose half-open interval holds its stamp.
 """
 
 import csv
@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import zarr
+from zarr.storage import ZipStore
 
 
 def source(folder: Path) -> tuple[list[int], list[Any]]:
@@ -26,14 +27,28 @@ def source(folder: Path) -> tuple[list[int], list[Any]]:
     return stamps, [np.array(line[1:], np.float64) for line in lines]
 
 
-def whole(library: str, folder: Path) -> Any:
-    """One array, read by `library`."""
+def place(store: Path, record: Path) -> Path:
+    """An episode's folder, or the ZIP that it is, as its record says."""
+    path = store / "episodes.zarr" / record.parent.name / record.stem
+    return path.with_name(f"{path.name}.zip") if json.loads(record.read_bytes())["format_version"] == 2 else path
+
+
+def opened(episode: Path) -> Path | ZipStore:
+    """What zarr opens."""
+    return ZipStore(episode, mode="r") if episode.suffix == ".zip" else episode
+
+
+def whole(library: str, episode: Path, name: str) -> Any:
+    """One array of an episode, a folder or a ZIP, read by `library`."""
     if library != "tensorstore":
-        return zarr.open_array(folder, mode="r")[:]
+        return zarr.open_array(opened(episode), path=name, mode="r")[:]
     import tensorstore
 
-    context = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(folder)}}
-    return tensorstore.open(context, read=True).result().read().result()
+    if episode.suffix == ".zip":
+        kvstore = {"driver": "zip", "base": {"driver": "file", "path": str(episode)}, "path": f"{name}/"}
+    else:
+        kvstore = {"driver": "file", "path": f"{episode / name}/"}
+    return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}, read=True).result().read().result()
 
 
 def compare(library: str, store: Path, mav0: Path, name: str) -> dict[str, Any]:
@@ -43,10 +58,10 @@ def compare(library: str, store: Path, mav0: Path, name: str) -> dict[str, Any]:
     seen: set[int] = set()
     wrong: list[str] = []
     for record in sorted((store / "commits").glob("*/*.json")):
-        folder = store / "episodes.zarr" / record.parent.name / record.stem
-        about: Any = zarr.open_group(folder, mode="r").attrs["sensorium"]
-        captured = whole(library, folder / f"rig.{name}" / "captured_ns")
-        data = whole(library, folder / f"rig.{name}" / "data")
+        episode = place(store, record)
+        about: Any = zarr.open_group(opened(episode), mode="r").attrs["sensorium"]
+        captured = whole(library, episode, f"rig.{name}/captured_ns")
+        data = whole(library, episode, f"rig.{name}/data")
         if len(captured) != len(data):
             wrong.append(f"{record.stem}: {len(captured)} stamps, {len(data)} samples")
         for stamp, sample in zip(captured.tolist(), data, strict=True):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import ZipStore
 
 STREAMS = ("cam", "imu", "slow")
 OPENED = 255
@@ -37,11 +38,18 @@ def is_right(stamps: Any, data: Any) -> Any:
     return (flat == expected).all(axis=1)
 
 
+def held(store: Path, record: Path) -> Path | ZipStore:
+    """What zarr opens of an episode: its folder, or the ZIP that it is, as the record says."""
+    path = store / "episodes.zarr" / record.parent.name / record.stem
+    is_zip = json.loads(record.read_bytes())["format_version"] == 2
+    return ZipStore(f"{path}.zip", mode="r") if is_zip else path
+
+
 def stored(store: Path) -> dict[tuple[str, str], tuple[Counter[int], int]]:
     """By device and stream: how often each stamp is there, and how many samples are wrong."""
     found: dict[tuple[str, str], tuple[Counter[int], int]] = {}
     for record in sorted((store / "commits").glob("*/*.json")):
-        group = zarr.open_group(store / "episodes.zarr" / record.parent.name / record.stem, mode="r")
+        group = zarr.open_group(held(store, record), mode="r")
         about: Any = group.attrs["sensorium"]
         for name, arrays in group.groups():
             stream = name.rpartition(".")[2]
