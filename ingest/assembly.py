@@ -1,5 +1,6 @@
 """One episode on its way in: its file's bytes in any cuts, checked record by record, payloads straight into shards."""
 
+import contextlib
 import uuid
 from array import array
 from collections.abc import Callable
@@ -171,7 +172,8 @@ class Assembly:
             self.staged.make()
             for stream in self.streams:
                 stream.sink.shards.put_down(self.staged.fd)
-            self._keep_heads()
+            if self.accepted >= KEEP_BYTES:
+                self.staged.heads.write()
         except OSError as error:
             self.failed = str(error)
             raise StoreError(f"{self.folder}: cannot write: {error}; make room, then it is sent again") from error
@@ -225,6 +227,9 @@ class Assembly:
 
     def leave(self) -> None:
         """Close, and leave in staging what a later run can go on from; twice is no error."""
+        if self.failed is None and self.accepted >= KEEP_BYTES:
+            with contextlib.suppress(StoreError):
+                self.put_down()
         if self.failed is None and self.staged.heads.begun:
             self.close()
         else:

@@ -74,7 +74,7 @@ class Committer:
         month = month_of(assembly.episode)
         folder = folder_path(_STORE, assembly.episode)
         if not assembly.staged.moved:
-            self._check_staged(assembly)
+            self.check_staged(assembly)
             self._write(assembly, files)
             self.step("synced")
             self.make_month(month)
@@ -107,7 +107,7 @@ class Committer:
         path, published = record_path(_STORE, assembly.episode), assembly.published
         if published is not None and self._store.unlike(path.parent, {path.name: published}):
             assembly.published = None
-            raise StoreError(f"{self._store.path / path}: not the record that was published there; it is tried again")
+            raise StoreError(f"{self._store.path / path}: not the record that was written there; it is tried again")
 
     def record(self, path: Path) -> CommitRecord:
         """The commit record at `path` under the store's folder."""
@@ -126,7 +126,8 @@ class Committer:
         """Move away the folder, or the ZIP, of an episode that was not committed."""
         durable.rename(path, STAGING / f"orphan-{path.name}-{next(self._orphans)}", dir_fd=self._store.fd)
 
-    def _check_staged(self, assembly: Assembly) -> None:
+    def check_staged(self, assembly: Assembly) -> None:
+        """Raise `StoreError` unless an assembly that is on disk is in staging still."""
         if not assembly.staged.is_there:
             assembly.failed = "it was taken out of staging"
             raise StoreError(f"{self._store.path / assembly.folder}: it was taken out of staging; it is sent again")

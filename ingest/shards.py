@@ -20,7 +20,7 @@ from sensorium.episode.layout import (
     pack_index,
     shard_chunks,
 )
-from sensorium.errors import Corrupt
+from sensorium.errors import Corrupt, StoreError
 
 # What CRC32C gives over any bytes followed by their own CRC32C, little-endian.
 _RESIDUE = 0x48674BC7
@@ -86,23 +86,31 @@ class ShardWriter:
 
     def put_down(self, dir_fd: int) -> None:
         """Make files of what is held in memory, in `folder` under the open folder `dir_fd`."""
-        self._dir_fd = dir_fd
-        for shard in self.files:
-            durable.add_folder(Path(self.folder), dir_fd=dir_fd)
-            shard.fd = durable.create(Path(shard.name), dir_fd=dir_fd)
-            shard.id = durable.identity(shard.fd)
-            held, shard.held = shard.held or b"", None
-            durable.write_at(shard.fd, held, 0)
+        with self._closing:  # or a sync might close a shard, or call it clean, of which nothing is written yet
+            self._dir_fd = dir_fd
+            for shard in self.files:
+                durable.add_folder(Path(self.folder), dir_fd=dir_fd)
+                shard.fd = durable.create(Path(shard.name), dir_fd=dir_fd)
+                shard.id = durable.identity(shard.fd)
+                held, shard.held = shard.held or b"", None
+                durable.write_at(shard.fd, held, 0)
 
     def content(self) -> Iterator[tuple[ShardFile, bytes | bytearray]]:
-        """Every shard, once it is finished, with what it holds; `Corrupt` if a file has not what was written to it."""
+        """Every shard, once it is finished, with what it holds.
+
+        Raises:
+            StoreError: a file has not what was written to it, which is no fault of who sent that.
+        """
         for shard in self.files:
             if shard.held is not None:
                 yield shard, shard.held
                 continue
-            data = durable.read_whole(Path(shard.name), dir_fd=self._dir_fd)
+            try:
+                data = durable.read_whole(Path(shard.name), dir_fd=self._dir_fd)
+            except FileNotFoundError as error:
+                raise StoreError(f"{shard.name}: it was taken out of staging; it is sent again") from error
             if zlib.crc32(data) != shard.crc:
-                raise Corrupt(f"{shard.name}: reads otherwise than it was written")
+                raise StoreError(f"{shard.name}: reads otherwise than it was written; it is sent again")
             yield shard, data
 
     def kept(self, size: int) -> bytes:

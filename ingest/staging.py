@@ -104,7 +104,7 @@ class Staging:
         if job.episode in self._staged or job.size > self._store.small_bytes:
             return False
         try:
-            assembly = self._store.begin_held(job.episode)
+            assembly = self._store.begin_held(job.episode, job.recoveries)
         except PeerViolation:
             return False
         if assembly is None:

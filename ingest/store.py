@@ -18,7 +18,6 @@ from sensorium.corpus.filling import fill
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport
-from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.between import keep_between
 from sensorium.ingest.commit import Ready
@@ -195,8 +194,8 @@ class Store:
         try:
             self.check()
             outcomes = self._commits.commit_small(ready)
-        except StoreError as error:
-            return [error] * len(ready)
+        except Exception as error:
+            return [told(error, self.path)] * len(ready)
         for each, outcome in zip(ready, outcomes, strict=True):
             if not isinstance(outcome, Exception):
                 self._done(each.assembly)
@@ -208,14 +207,14 @@ class Store:
         with self._guard:
             self._assemblies.discard(assembly)
 
-    def begin_held(self, episode: uuid.UUID) -> Assembly | None:
+    def begin_held(self, episode: uuid.UUID, recoveries: int = 0) -> Assembly | None:
         """`begin` of one of which nothing is on disk, in memory, as long as it is small; None where that cannot be."""
         if not self._room.small_bytes or episode in self._partials:
             return None
         month_of(episode)
         name = STAGING / f"{episode}-{secrets.token_hex(4)}"
         place = HeldPlace(self._room)
-        assembly = Assembly(name, episode, self._held_bytes, dir_fd=self._folder.fd, place=place)
+        assembly = Assembly(name, episode, self._held_bytes, recoveries=recoveries, dir_fd=self._folder.fd, place=place)
         with self._guard:
             self._assemblies.add(assembly)
         return assembly

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.corpus.commits import ZIP_VERSION, CommitRecord, interval_of, month_of, record_path, zip_path
 from sensorium.episode import durable
 from sensorium.episode.zip_form import DOCUMENT, NewMember, chunk, document, zip_file
-from sensorium.errors import SensoriumError, StoreError
+from sensorium.errors import StoreError
 from sensorium.ingest.commit import Committer, Ready
 from sensorium.ingest.episode_group import commit_record, group_files, objects_of
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
@@ -75,12 +74,14 @@ class ZipCommitter:
         step = self._commits.step
         for commit in commits:
             with failing([commit]):
-                commit.make()
+                self._make(commit)
         step("finished")
         with failing(commits):
+            durable.make_folder(STAGING, dir_fd=self._store.fd)  # which somebody may have removed to have room
             self._store.raise_version()
             for month in {commit.month for commit in commits}:
                 self._commits.make_month(month)
+        step("version")
         self._write(list(going(commits)))
         step("synced")
         for month, those in _by_month(commits):
@@ -105,12 +106,23 @@ class ZipCommitter:
                 if published:
                     gone |= set(self._store.unlike(COMMITS / month, published))
                 for commit in those:
-                    for path in (commit.zip_path, commit.record_path):
+                    for path, what in ((commit.record_path, "record"), (commit.zip_path, "file")):
                         if path.name in gone:
                             where = self._store.path / path
                             commit.error = StoreError(
-                                f"{where}: not the file that was written there; it is tried again"
+                                f"{where}: not the {what} that was written there; it is tried again"
                             )
+
+    def _make(self, commit: ZipCommit) -> None:
+        assembly = commit.assembly
+        assembly.published = None  # of a try whose record is there no more
+        if assembly.staged.made:
+            self._commits.check_staged(assembly)
+        try:
+            commit.make()
+        except StoreError as error:  # what is staged of it is not what came
+            assembly.failed = assembly.failed or str(error)
+            raise
 
     def _write(self, commits: list[ZipCommit]) -> None:
         """The ZIPs, durable but for their names."""
@@ -166,6 +178,6 @@ def failing(commits: Sequence[ZipCommit]) -> Iterator[None]:
     """What goes wrong here ends those of `commits` that go on."""
     try:
         yield
-    except (OSError, SensoriumError, SQLAlchemyError) as error:
+    except Exception as error:  # also of what nobody thought of only those hear whose it is
         for commit in going(commits):
             commit.error = error

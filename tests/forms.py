@@ -1,4 +1,4 @@
-"""A store with every episode as a ZIP, or every one as a folder, made of another: what a reader must not tell apart."""
+"""A store with every episode as a ZIP, or every one as a folder: of another, which no reader may tell apart, or new."""
 
 import json
 import shutil
@@ -8,11 +8,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sensorium.corpus.commits import LOOSE_VERSION, ZIP_VERSION, record_paths
 from sensorium.episode import zip_form
+from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.mending import rebuild_catalog
+from sensorium.ingest.store import Store
 
 ROOT = "episodes.zarr/zarr.json"
+FORMS = pytest.mark.parametrize("small_bytes", [0, 8_000_000], ids=["folders", "ZIPs"])
+"""Of a store that is written: what is small there."""
+
+
+def arrived(store: Store, made: Any) -> Assembly:
+    """All of an episode: in memory, as the ingest has it, if that goes."""
+    assembly = store.begin_held(made.episode) or store.begin(made.episode)
+    assembly.append(made.data)
+    return assembly
 
 
 def in_form(store: Path, zipped: bool, into: Path) -> Path:

@@ -16,12 +16,10 @@ from sensorium.corpus.verify import verify
 from sensorium.episode import durable
 from sensorium.episode.documents import Account, BetweenReport, Encoding
 from sensorium.errors import StoreError
-from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.committing import ready_of
 from sensorium.ingest.store import Store
 from tests.forgetful_disk import SYNCS, ForgetfulDisk
-
-FORMS = pytest.mark.parametrize("small_bytes", [0, 8_000_000], ids=["folders", "ZIPs"])
+from tests.forms import FORMS, arrived
 
 
 @FORMS
@@ -79,13 +77,6 @@ def test_power_lost_behind_any_sync(
         assert sum(ledger.discarded.values()) >= before["discarded"], number
         assert len(ledger.between) >= before["between"], number
         assert not list(verify(copy, deep=True)), number
-
-
-def arrived(store: Store, made: Any) -> Assembly:
-    """All of an episode: in memory, as the ingest has it, if that goes."""
-    assembly = store.begin_held(made.episode) or store.begin(made.episode)
-    assembly.append(made.data)
-    return assembly
 
 
 def _outside_staging(store: Path) -> frozenset[tuple[Path, bytes]]:

@@ -23,8 +23,14 @@ from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.store import Store
 from sensorium.ingest.store_folder import StoreAway
+from tests.forms import FORMS, arrived
 
-STEPS = ["finished", "files", "synced", "renamed", "folder", "writing record", "record", "catalog"]
+STEPS = [
+    (0, step) for step in ("finished", "files", "synced", "renamed", "folder", "writing record", "record", "catalog")
+]
+STEPS += [
+    (8_000_000, step) for step in ("finished", "version", "synced", "folder", "writing record", "record", "catalog")
+]
 
 
 @pytest.fixture
@@ -32,14 +38,15 @@ def made(make_episode: Any) -> Any:
     return make_episode({"front": np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8), "imu": np.arange(20.0)})
 
 
-def arrive(store: Store, made: Any) -> Assembly:
+def commit(store: Store, assembly: Assembly) -> Any:
+    return store.commit(assembly, device="rig-1", identity="key-1")
+
+
+def begun(store: Store, made: Any) -> Assembly:
+    """All of an episode, in staging."""
     assembly = store.begin(made.episode)
     assembly.append(made.data)
     return assembly
-
-
-def commit(store: Store, assembly: Assembly) -> Any:
-    return store.commit(assembly, device="rig-1", identity="key-1")
 
 
 def under(folder: Path) -> set[str]:
@@ -98,12 +105,15 @@ CHANGES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_was_opened_is_not_there(made: Any, make_episode: Any, memory: Path, change: str) -> None:
+@FORMS
+def test_what_was_opened_is_not_there(
+    made: Any, make_episode: Any, memory: Path, change: str, small_bytes: int
+) -> None:
     """Every promise is refused, nothing is made in or above the place, and with the store back it goes on."""
     path = memory / "disk" / "store"
-    with Store.open(path) as store:
+    with Store.open(path, small_bytes=small_bytes) as store:
         before = make_episode({"imu": np.arange(5)}, ordinal=7)
-        commit(store, arrive(store, before))
+        commit(store, arrived(store, before))
         assembly = store.begin(made.episode)
         assembly.append(made.data[:700])
         CHANGES[change](path)
@@ -133,9 +143,9 @@ def test_what_was_opened_is_not_there(made: Any, make_episode: Any, memory: Path
     assert not list(verify(path, deep=True))
 
 
-@pytest.mark.parametrize("at", STEPS)
+@pytest.mark.parametrize(("small_bytes", "at"), STEPS)
 @pytest.mark.parametrize("change", ["gone", "replaced by an empty folder", "replaced by a copy"])
-def test_it_goes_at_any_step_of_a_commit(made: Any, memory: Path, at: str, change: str) -> None:
+def test_it_goes_at_any_step_of_a_commit(made: Any, memory: Path, small_bytes: int, at: str, change: str) -> None:
     """A commit that returns is in the folder of that name, whole; one that does not is asked for again."""
     path, changing = memory / "disk" / "store", [True]
 
@@ -144,8 +154,8 @@ def test_it_goes_at_any_step_of_a_commit(made: Any, memory: Path, at: str, chang
             changing.clear()
             CHANGES[change](path)
 
-    with Store.open(path, step) as store:
-        assembly = arrive(store, made)
+    with Store.open(path, step, small_bytes) as store:
+        assembly = arrived(store, made)
         with pytest.raises(StoreAway):
             commit(store, assembly)
         with pytest.raises(StoreAway):
@@ -162,7 +172,7 @@ def test_the_working_folder_is_moved(made: Any, memory: Path, monkeypatch: pytes
     (memory / "work").mkdir()
     monkeypatch.chdir(memory / "work")
     with Store.open("store") as store:
-        assembly = arrive(store, made)
+        assembly = arrived(store, made)
         (memory / "work").rename(memory / "aside")
         with pytest.raises(StoreAway, match="is gone"):
             commit(store, assembly)
@@ -170,7 +180,8 @@ def test_the_working_folder_is_moved(made: Any, memory: Path, monkeypatch: pytes
         commit(store, assembly)
 
 
-def test_it_comes_and_goes_all_the_time(make_episode: Any, memory: Path) -> None:
+@FORMS
+def test_it_comes_and_goes_all_the_time(make_episode: Any, memory: Path, small_bytes: int) -> None:
     """With a folder of the same name in its place in between: every commit that returned is in the store, whole."""
     path, rng, ended = memory / "disk" / "store", random.Random(4), threading.Event()
     episodes = [make_episode({"imu": np.arange(30.0), "x": np.arange(8)}, ordinal=number) for number in range(60)]
@@ -187,7 +198,7 @@ def test_it_comes_and_goes_all_the_time(make_episode: Any, memory: Path) -> None
                 shutil.rmtree(path)
             aside.rename(path)
 
-    with Store.open(path) as store:
+    with Store.open(path, small_bytes=small_bytes) as store:
         flapping = threading.Thread(target=flap)
         flapping.start()
         try:
@@ -195,7 +206,7 @@ def test_it_comes_and_goes_all_the_time(make_episode: Any, memory: Path) -> None
                 for _ in range(2000):
                     assembly = None
                     try:
-                        assembly = arrive(store, made)
+                        assembly = arrived(store, made)
                         commit(store, assembly)
                         break
                     except StoreError:
@@ -211,10 +222,11 @@ def test_it_comes_and_goes_all_the_time(make_episode: Any, memory: Path) -> None
     assert not list(verify(path, deep=True))
 
 
-def test_a_removed_store_is_not_made_again(made: Any, memory: Path) -> None:
+@FORMS
+def test_a_removed_store_is_not_made_again(made: Any, memory: Path, small_bytes: int) -> None:
     path = memory / "store"
-    with Store.open(path) as store:
-        assembly = arrive(store, made)
+    with Store.open(path, small_bytes=small_bytes) as store:
+        assembly = arrived(store, made)
         shutil.rmtree(path)
         for _ in range(2):
             with pytest.raises(StoreAway, match="is gone"):
@@ -225,10 +237,11 @@ def test_a_removed_store_is_not_made_again(made: Any, memory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["episodes.zarr", "commits"])
-def test_a_folder_of_the_store_is_another(made: Any, memory: Path, name: str) -> None:
+@FORMS
+def test_a_folder_of_the_store_is_another(made: Any, memory: Path, name: str, small_bytes: int) -> None:
     path = memory / "store"
-    with Store.open(path) as store:
-        assembly = arrive(store, made)
+    with Store.open(path, small_bytes=small_bytes) as store:
+        assembly = arrived(store, made)
         for replace in (gone, replaced):
             replace(path / name)
             with pytest.raises(StoreAway, match=f"{name}: not the folder"):
@@ -239,20 +252,21 @@ def test_a_folder_of_the_store_is_another(made: Any, memory: Path, name: str) ->
     assert not list(verify(path, deep=True))
 
 
-def test_staging_that_was_cleared_is_made_again(made: Any, make_episode: Any, memory: Path) -> None:
+@FORMS
+def test_staging_that_was_cleared_is_made_again(made: Any, make_episode: Any, memory: Path, small_bytes: int) -> None:
     """By somebody who wanted room: what was there comes again, and so does the rest."""
-    with Store.open(memory) as store:
-        lost = arrive(store, made)
+    with Store.open(memory, small_bytes=small_bytes) as store:
+        lost = begun(store, made)
         shutil.rmtree(store.staging)
         with pytest.raises(StoreError, match="taken out of staging"):
             commit(store, lost)
         assert lost.failed
         lost.discard()
-        commit(store, arrive(store, made))
+        commit(store, begun(store, made))
         half = store.begin(made.episode)
         away(store.staging)
         other = make_episode({"imu": np.arange(4)}, ordinal=1)
-        commit(store, arrive(store, other))
+        commit(store, arrived(store, other))
         half.append(made.data)
     assert len(sensorium.open(memory).query()) == 2
     assert not list(verify(memory, deep=True))
@@ -270,15 +284,40 @@ def test_a_file_that_is_not_what_was_written_is_not_committed(made: Any, memory:
             looked.append(path)
 
     looked: list[Path] = []
-    with Store.open(memory, step) as store:
-        assembly = arrive(store, made)
+    with Store.open(memory, step, small_bytes=0) as store:
+        assembly = arrived(store, made)
         with pytest.raises(StoreError, match=f"{name}: not the file"):
             commit(store, assembly)
         assert assembly.failed
         assert bool(list(memory.glob("commits/2*/*.json"))) == (at == "record")
 
 
-def test_a_record_that_is_not_where_it_was_published_is_not_told_of(made: Any, memory: Path) -> None:
+@pytest.mark.parametrize("at", ["synced", "folder", "writing record", "record"])
+def test_a_zip_that_is_not_what_was_written_is_not_told_of(made: Any, memory: Path, at: str) -> None:
+    """It is held still, and written again unless its record is there."""
+
+    def step(done: str) -> None:
+        if done == at and not looked:
+            path = next(memory.glob(f"episodes.zarr/*/{made.episode}.zip"))
+            data = path.read_bytes()
+            path.rename(memory / "quarantine" / "x")
+            path.write_bytes(data[:-1] if at in ("synced", "folder") else data)
+            looked.append(path)
+
+    looked: list[Path] = []
+    with Store.open(memory, step) as store:
+        assembly = arrived(store, made)
+        with pytest.raises(StoreError, match=f"{made.episode}.zip: not the file"):
+            commit(store, assembly)
+        assert assembly.failed is None
+        assert bool(list(memory.glob("commits/2*/*.json"))) == (at in ("writing record", "record"))
+        commit(store, assembly)
+        assert store.state(made.episode) is not None
+    assert not list(verify(memory, deep=True))
+
+
+@FORMS
+def test_a_record_that_is_not_where_it_was_published_is_not_told_of(made: Any, memory: Path, small_bytes: int) -> None:
     """Say, its month was moved in that very moment: it is published again."""
 
     def step(done: str) -> None:
@@ -288,8 +327,8 @@ def test_a_record_that_is_not_where_it_was_published_is_not_told_of(made: Any, m
             month.mkdir()
 
     moved: list[Path] = []
-    with Store.open(memory, step) as store:
-        assembly = arrive(store, made)
+    with Store.open(memory, step, small_bytes=small_bytes) as store:
+        assembly = arrived(store, made)
         with pytest.raises(StoreError, match="not the record"):
             commit(store, assembly)
         assert store.state(made.episode) is None
@@ -302,7 +341,7 @@ def test_the_lock_file_is_removed(made: Any, memory: Path) -> None:
     """No second ingest gets in, as soon as the first has looked; if one was faster, the first commits nothing."""
     with Store.open(memory) as store:
         (memory / ".lock").unlink()
-        commit(store, arrive(store, made))
+        commit(store, arrived(store, made))
         with pytest.raises(StoreError, match="another ingest"):
             Store.open(memory)
         (memory / ".lock").unlink()
@@ -314,45 +353,52 @@ def test_the_lock_file_is_removed(made: Any, memory: Path) -> None:
         assert store.state(made.episode) is not None
 
 
-def test_committed_files_that_are_missing_keep_the_episode_on_the_device(made: Any, memory: Path) -> None:
+@FORMS
+def test_committed_files_that_are_missing_keep_the_episode_on_the_device(
+    made: Any, memory: Path, small_bytes: int
+) -> None:
     """Whoever offers it again must not be told to delete it."""
-    with Store.open(memory) as store:
-        commit(store, arrive(store, made))
-        path = next(memory.glob("episodes.zarr/*/*/imu/data/c.0"))
+    with Store.open(memory, small_bytes=small_bytes) as store:
+        commit(store, arrived(store, made))
+        path = next(memory.glob("episodes.zarr/*/*.zip" if small_bytes else "episodes.zarr/*/*/imu/data/c.0"))
         data = path.read_bytes()
         for damage in (path.unlink, lambda: path.write_bytes(data[:-1])):
             damage()
-            with pytest.raises(StoreError, match=r"imu/data/c\.0: committed, but missing or of another size"):
+            with pytest.raises(StoreError, match=f"{path}: committed, but missing or of another size"):
                 store.state(made.episode)
-            again = arrive(store, made)
+            again = arrived(store, made)
             with pytest.raises(StoreError, match="committed, but missing"):
                 commit(store, again)
             path.write_bytes(data)
         commit(store, again)
 
 
-def test_an_unreadable_record_is_not_the_devices_fault(made: Any, memory: Path) -> None:
+@FORMS
+def test_an_unreadable_record_is_not_the_devices_fault(made: Any, memory: Path, small_bytes: int) -> None:
     """Else the device would be told three times that its bytes are damaged, and then that nobody wants them."""
-    with Store.open(memory) as store:
-        commit(store, arrive(store, made))
+    with Store.open(memory, small_bytes=small_bytes) as store:
+        commit(store, arrived(store, made))
         path = next(memory.glob("commits/2*/*.json"))
         whole = path.read_bytes()
         path.write_bytes(whole[:-9])
         with pytest.raises(StoreError, match="the device keeps the episode"):
             store.state(made.episode)
-        again = arrive(store, made)
+        again = arrived(store, made)
         with pytest.raises(StoreError, match="the device keeps the episode"):
             commit(store, again)
         path.write_bytes(whole)
         commit(store, again)
 
 
-def test_a_record_that_is_gone_is_not_committed_whatever_the_catalog_says(made: Any, memory: Path) -> None:
-    with Store.open(memory) as store:
-        commit(store, arrive(store, made))
+@FORMS
+def test_a_record_that_is_gone_is_not_committed_whatever_the_catalog_says(
+    made: Any, memory: Path, small_bytes: int
+) -> None:
+    with Store.open(memory, small_bytes=small_bytes) as store:
+        commit(store, arrived(store, made))
         next(memory.glob("commits/2*/*.json")).unlink()
         assert store.state(made.episode) is None
-        commit(store, arrive(store, made))
+        commit(store, arrived(store, made))
         assert store.state(made.episode) is not None
     assert not list(verify(memory, deep=True))
 
@@ -365,13 +411,13 @@ def test_a_catalog_that_is_removed_is_made_again(
     made: Any, make_episode: Any, memory: Path, suffixes: tuple[str, ...]
 ) -> None:
     with Store.open(memory) as store:
-        commit(store, arrive(store, made))
+        commit(store, arrived(store, made))
         store.discarded("rig-1", "spool-a", [5], "evicted")
         for suffix in suffixes:
             (memory / f"catalog.sqlite{suffix}").unlink()
         with pytest.raises(StoreError, match="made again"):
             store.state(made.episode)
-        commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
+        commit(store, arrived(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
         assert store.state(made.episode) is not None
         assert store.ordinal("rig-1", "spool-a", 5) is not None
         assert len(sensorium.open(memory).query()) == 2
@@ -382,11 +428,11 @@ def test_a_catalog_that_another_took_the_place_of(made: Any, make_episode: Any, 
     """Say, one that was restored: what it lacks is entered."""
     with Store.open(memory / "store") as store:
         shutil.copy(memory / "store" / "catalog.sqlite", memory / "old")
-        commit(store, arrive(store, made))
+        commit(store, arrived(store, made))
         (memory / "old").rename(memory / "store" / "catalog.sqlite")
         store.check()
         assert store.state(made.episode) is not None
-        commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
+        commit(store, arrived(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
     assert len(sensorium.open(memory / "store").query()) == 2
     assert not list(verify(memory / "store", deep=True))
 
@@ -399,10 +445,10 @@ def test_a_catalog_whose_disk_is_replaced(made: Any, make_episode: Any, memory: 
     catalog.rename(memory / "fast" / "catalog.sqlite")
     catalog.symlink_to(memory / "fast" / "catalog.sqlite")
     with Store.open(memory / "store") as store:
-        commit(store, arrive(store, made))
+        commit(store, arrived(store, made))
         (memory / "fast").rename(memory / "away")
         (memory / "fast").mkdir()
-        commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
+        commit(store, arrived(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
         assert store.state(made.episode) is not None
         assert len(sensorium.open(memory / "store").query()) == 2
     assert not list((memory / "fast").iterdir())
@@ -487,11 +533,15 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", mounted], check=True, capture_output=True)
 
 
-def test_a_disk_that_is_taken_away_and_comes_back(made: Any, make_episode: Any, disk: Path, tmp_path: Path) -> None:
+@FORMS
+def test_a_disk_that_is_taken_away_and_comes_back(
+    made: Any, make_episode: Any, disk: Path, tmp_path: Path, small_bytes: int
+) -> None:
     """Under another device number, as a disk that was plugged in again has: the ingest goes on without a restart."""
-    with Store.open(disk / "store") as store:
-        commit(store, arrive(store, made))
-        arriving = arrive(store, make_episode({"imu": np.arange(3)}, ordinal=1))
+    with Store.open(disk / "store", small_bytes=small_bytes) as store:
+        commit(store, arrived(store, made))
+        arriving = begun(store, make_episode({"imu": np.arange(3)}, ordinal=1))
+        held = arrived(store, make_episode({"imu": np.arange(3)}, ordinal=3))
         subprocess.run(["sync", "--file-system", disk], check=True)
         shutil.copy(tmp_path / "image", tmp_path / "the same disk")
         subprocess.run(["umount", "--lazy", disk], check=True)
@@ -502,17 +552,22 @@ def test_a_disk_that_is_taken_away_and_comes_back(made: Any, make_episode: Any, 
         with pytest.raises(StoreError, match="the disk was away"):
             commit(store, arriving)
         arriving.discard()
+        if held.staged.made:
+            held.discard()
+        else:
+            commit(store, held)
         assert store.state(made.episode) is not None
-        commit(store, arrive(store, make_episode({"imu": np.arange(3)}, ordinal=2)))
+        commit(store, arrived(store, make_episode({"imu": np.arange(3)}, ordinal=2)))
         with pytest.raises(StoreError, match="another ingest"):
             Store.open(disk / "store")
-    assert len(sensorium.open(disk / "store").query()) == 2
+    assert len(sensorium.open(disk / "store").query()) == 2 + bool(small_bytes)
     assert not list(verify(disk / "store", deep=True))
     subprocess.run(["umount", disk], check=True)
 
 
+@FORMS
 def test_a_disk_that_can_only_be_read_for_a_while(
-    made: Any, make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
+    made: Any, make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
 ) -> None:
     """As the kernel makes it after an error; writing goes on by itself when it can."""
     connect = sqlite3.connect
@@ -526,8 +581,8 @@ def test_a_disk_that_can_only_be_read_for_a_while(
         def refuse(self, *_: Any, **__: Any) -> None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    with Store.open(memory) as store:
-        assembly = arrive(store, made)
+    with Store.open(memory, small_bytes=small_bytes) as store:
+        assembly = arrived(store, made)
         with monkeypatch.context() as patch:
             patch.setattr(durable, "os", ReadOnly())
             patch.setattr(sqlite3, "connect", lambda path, **named: connect(path.replace("=rw", "=ro"), **named))
