@@ -76,8 +76,13 @@ class ShardWriter:
 
     def put_chunk(self, data: memoryview) -> None:
         """Append an inner chunk, whole, where none is under way."""
-        shard = self._current()
-        _write(shard, data)
+        shard = self.files[-1] if self.files else None
+        if shard is None or len(shard.entries) == self.per_shard:
+            shard = self._current()
+        if shard.held is None:
+            durable.write_at(shard.fd, data, shard.size)
+        else:
+            shard.held += data
         shard.crc = zlib.crc32(data, shard.crc)
         shard.entries.append((shard.size, len(data)))
         shard.size += len(data)

@@ -13,7 +13,7 @@ import msgspec
 
 from sensorium.corpus.commits import ZIP_VERSION, CommitRecord, interval_of, month_of, record_path, zip_path
 from sensorium.episode import durable
-from sensorium.episode.zip_form import DOCUMENT, NewMember, chunk, document, zip_file
+from sensorium.episode.zip_form import DOCUMENT, chunk, document, zip_file
 from sensorium.errors import StoreError
 from sensorium.ingest.commit import Committer, Ready
 from sensorium.ingest.episode_group import commit_record, group_files, objects_of
@@ -53,7 +53,9 @@ class ZipCommit:
         for stream in assembly.streams:
             stream.sink.finish()
         files = group_files(assembly, identity, interval_ns, probes, ZIP_VERSION)
-        members = [_member(path, data) for path, data in files.items()]
+        members = [
+            document(path, data) if path.endswith(DOCUMENT) else chunk(path, data) for path, data in files.items()
+        ]
         for stream in assembly.streams:
             members += [chunk(shard.name, data, shard.crc) for shard, data in stream.sink.shards.content()]
         self.data = zip_file(members)
@@ -154,10 +156,6 @@ class ZipCommitter:
                     commit.record = self._commits.record(commit.record_path)
             else:
                 commit.assembly.published = seen
-
-
-def _member(path: str, data: bytes) -> NewMember:
-    return document(path, data) if path.rpartition("/")[2] == DOCUMENT else chunk(path, data)
 
 
 def going(commits: Iterable[ZipCommit]) -> Iterator[ZipCommit]:
