@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sensorium.corpus.commits import LOOSE_VERSION, ZIP_VERSION, record_paths
@@ -37,8 +38,7 @@ def in_form(store: Path, zipped: bool, into: Path) -> Path:
             as_zip(into, record, members)
         else:
             as_folder(into, record, members)
-    if zipped:
-        raise_version(into, ZIP_VERSION)
+    raise_version(into, ZIP_VERSION if zipped else LOOSE_VERSION)
     rebuild_catalog(into)
     return into
 
@@ -82,7 +82,7 @@ def as_folder(store: Path, record: Path, members: Mapping[str, bytes]) -> Path:
 def with_version(root: bytes, version: int) -> bytes:
     document = json.loads(root)
     document["attributes"]["sensorium"]["format_version"] = version
-    return json.dumps(document).encode()
+    return msgspec.json.encode(document)
 
 
 def write_record(record: Path, version: int, objects: Mapping[str, tuple[int, int]]) -> None:

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from sensorium.ingest.store import Store
+from tests.forms import in_form
 
 PROBES = [(10**9, 1_700_000_000 * 10**9, 2_000_000)]
 
 
 @pytest.fixture(scope="session")
-def corpus_path(make_episode: Any, tmp_path_factory: Any) -> Path:
-    """Five episodes of two seconds: a camera at 10 Hz, and in all but the first a wheel for 1.5 s; two missions."""
+def folders_path(make_episode: Any, tmp_path_factory: Any) -> Path:
+    """Five folders of 2 s: a camera at 10 Hz, and in all but the first a wheel for 1.5 s; two missions."""
     path: Path = tmp_path_factory.mktemp("corpus")
     rng = np.random.default_rng(0)
-    with Store.open(path) as store:
+    with Store.open(path, small_bytes=0) as store:
         for number in range(5):
             arrays = {"front": rng.integers(0, 255, (20, 8, 8), dtype=np.uint8)}
             if number:
@@ -28,3 +29,9 @@ def corpus_path(make_episode: Any, tmp_path_factory: Any) -> Path:
             assembly.append(made.data)
             store.commit(assembly, device="rig-1", identity="k", probes=PROBES)
     return path
+
+
+@pytest.fixture(scope="session", params=["folders", "zips"])
+def corpus_path(folders_path: Path, request: Any, tmp_path_factory: Any) -> Path:
+    """The same, in either form."""
+    return in_form(folders_path, request.param == "zips", tmp_path_factory.mktemp(request.param) / "store")

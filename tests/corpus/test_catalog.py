@@ -46,7 +46,7 @@ def commit(store: Store, made: Any) -> None:
 def test_a_store_of_before_there_was_a_column_opens_and_gets_it(make_episode: Any, tmp_path: Path) -> None:
     """Read as it is; written, the catalog has the column; rebuilt, what old commit records lack is empty."""
     first, second = (make_episode({"imu": np.arange(n)}, ordinal=int(n)) for n in (20.0, 21.0))
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, small_bytes=0) as store:
         commit(store, first)
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as catalog:
         catalog.execute("ALTER TABLE episodes DROP COLUMN source")
@@ -60,7 +60,7 @@ def test_a_store_of_before_there_was_a_column_opens_and_gets_it(make_episode: An
     assert list(verify(tmp_path)) == []
     with pytest.raises(ConfigError, match="source"):
         sensorium.open(tmp_path).query("source = ''")
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, small_bytes=0) as store:
         commit(store, second)
     assert len(sensorium.open(tmp_path).query("source = ''")) == 1
     assert list(verify(tmp_path)) == []

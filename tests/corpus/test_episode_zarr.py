@@ -37,9 +37,9 @@ def made(make_episode: Any) -> Any:
     )
 
 
-@pytest.fixture
-def episode(made: Any, tmp_path: Path) -> sensorium.Episode:
-    with Store.open(tmp_path) as store:
+@pytest.fixture(params=[0, 8_000_000], ids=["folder", "zip"])
+def episode(made: Any, request: Any, tmp_path: Path) -> sensorium.Episode:
+    with Store.open(tmp_path, small_bytes=request.param) as store:
         assembly = store.begin(made.episode)
         assembly.append(made.data)
         store.commit(assembly, device="rig-1", identity="k", probes=[PROBE])
@@ -78,16 +78,25 @@ WRITES: dict[str, Callable[[zarr.Group], Any]] = {
 }
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    return ((path, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file())
+@pytest.fixture
+def folder(made: Any, tmp_path: Path) -> sensorium.Episode:
+    with Store.open(tmp_path, small_bytes=0) as store:
+        assembly = store.begin(made.episode)
+        assembly.append(made.data)
+        store.commit(assembly, device="rig-1", identity="k")
+    return sensorium.open(tmp_path).query()[0]
+
+
+def _files(store: Path) -> Iterator[tuple[Path, bytes]]:
+    return ((path, path.read_bytes()) for path in sorted(store.rglob("*")) if path.is_file())
 
 
 @pytest.mark.parametrize("what", WRITES)
 def test_nothing_can_be_written(episode: sensorium.Episode, what: str) -> None:
-    before = list(_files(episode.folder))
+    before = list(_files(episode.path.parent))
     with pytest.raises(ValueError, match="read-only"):
         WRITES[what](episode.zarr)
-    assert list(_files(episode.folder)) == before
+    assert list(_files(episode.path.parent)) == before
     assert set(episode.zarr.attrs) == {"sensorium"}
 
 
@@ -98,10 +107,13 @@ def test_xarray_opens_the_group_of_a_stream(made: Any, episode: sensorium.Episod
             np.testing.assert_array_equal(found["data"], made.arrays[name])
             np.testing.assert_array_equal(found["captured_ns"], made.stamps[name])
             assert found.attrs["sensorium"]["spec"]["name"] == name
-    with xarray.open_dataset(episode.folder, engine="zarr", group="imu") as found:
+    with xarray.open_zarr(episode.zarr.store, group="imu") as found:
         assert found["data"].dims == ("sample", "channel")
         np.testing.assert_array_equal(found["data"], episode.streams["imu"][:])
         np.testing.assert_array_equal(found["sensor_ns"], made.stamps["imu"] // 1000)
+    if episode.path.is_dir():
+        with xarray.open_dataset(episode.folder, engine="zarr", group="imu") as found:
+            np.testing.assert_array_equal(found["data"], episode.streams["imu"][:])
 
 
 def _sum(group: zarr.Group) -> float:
@@ -118,17 +130,17 @@ def test_it_carries_over_processes(episode: sensorium.Episode, method: str) -> N
         assert pool.apply_async(_sum, (group,)).get(timeout=60) == expected
 
 
-def test_what_is_absent_is_zarrs_fill_value_here_and_corrupt_in_the_reader(episode: sensorium.Episode) -> None:
-    (episode.folder / "imu/data/c.0.0").unlink()
-    assert not np.asarray(rows_of(episode.zarr)).any()
+def test_what_is_absent_is_zarrs_fill_value_here_and_corrupt_in_the_reader(folder: sensorium.Episode) -> None:
+    (folder.path / "imu/data/c.0.0").unlink()
+    assert not np.asarray(rows_of(folder.zarr)).any()
     with pytest.raises(Corrupt, match="missing"):
-        episode.streams["imu"][:]
+        folder.streams["imu"][:]
 
 
-def test_a_document_that_is_gone_is_named(episode: sensorium.Episode) -> None:
-    (episode.folder / "zarr.json").unlink()
+def test_a_document_that_is_gone_is_named(folder: sensorium.Episode) -> None:
+    (folder.path / "zarr.json").unlink()
     with pytest.raises(Corrupt, match=r"zarr\.json: missing"):
-        _ = episode.zarr
+        _ = folder.zarr
 
 
 def test_reading_does_not_import_zarr(episode: sensorium.Episode) -> None:
@@ -139,6 +151,6 @@ def test_reading_does_not_import_zarr(episode: sensorium.Episode) -> None:
         episode.window(0, 1), episode.attributes, list(corpus.windows(length_s=0.1, streams=["imu"]))
         print("zarr" in sys.modules, type(episode.zarr).__module__)
     """
-    store = episode.folder.parents[2]
+    store = episode.path.parents[2]
     run = subprocess.run([sys.executable, "-c", code, str(store)], capture_output=True, text=True, check=True)
     assert run.stdout == "False zarr.core.group\n"

@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import zarr
 import zarrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from zarr.storage import LocalStore, ZipStore
 
 import sensorium
 from sensorium.corpus.stream import Stream
@@ -28,7 +30,8 @@ PLAIN_ZARR = """
 import sys
 sys.modules["sensorium"] = None                      # any import of it fails
 import json, numpy, zarr
-root = zarr.open_group(sys.argv[1], mode="r", use_consolidated=True)
+store = zarr.storage.ZipStore(sys.argv[1], mode="r") if sys.argv[1].endswith(".zip") else sys.argv[1]
+root = zarr.open_group(store, mode="r", use_consolidated=True)
 out = {}
 for path, node in root.members(max_depth=None):
     if isinstance(node, zarr.Array):
@@ -39,26 +42,38 @@ print(json.dumps(out))
 
 
 def deliver(store: Store, made: Any, cut: int = 4096, probes: Any = ()) -> Path:
-    """Append the episode's bytes in cuts, commit; the episode's folder."""
+    """Append the episode's bytes in cuts, commit; the episode's folder, or its ZIP."""
     assembly, data = store.begin(made.episode), memoryview(made.data)
     for start in range(0, len(data), cut):
         assembly.append(data[start : start + cut])
     store.commit(assembly, device=made.manifest.device, identity="key", probes=probes)
-    return next(store.episodes.glob(f"*/{made.episode}"))
+    return next(store.episodes.glob(f"*/{made.episode}*"))
 
 
 def with_tensorstore(path: Path) -> Any:
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{path}/"}}
-    return tensorstore.open(spec, read=True).result().read().result()
+    kvstore: dict[str, Any] = {"driver": "file", "path": f"{path}/"}
+    if (packed := packed_in(path)) is not None:
+        within = f"{path.relative_to(packed)}/"
+        kvstore = {"driver": "zip", "base": {"driver": "file", "path": str(packed)}, "path": within}
+    return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}, read=True).result().read().result()
 
 
 def with_zarrs(path: Path) -> Any:
+    """Of a ZIP zarr reads itself what its pipeline cannot, and does not say so."""
     with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        if (packed := packed_in(path)) is not None:
+            return zarr.open_array(ZipStore(packed, mode="r"), path=str(path.relative_to(packed)), mode="r")[...]
         return zarr.open_array(path, mode="r")[...]
 
 
+def packed_in(path: Path) -> Path | None:
+    """The ZIP that a path leads into."""
+    return next((parent for parent in path.parents if parent.suffix == ".zip"), None)
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_every_reader_sees_the_same_bytes(make_episode: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("small_bytes", [0, 8_000_000], ids=["folder", "zip"])
+def test_every_reader_sees_the_same_bytes(make_episode: Any, tmp_path: Path, small_bytes: int) -> None:
     assert zarrs is not None
     rng = np.random.default_rng(1)
     made = make_episode(
@@ -74,7 +89,7 @@ def test_every_reader_sees_the_same_bytes(make_episode: Any, tmp_path: Path) -> 
         specs={"imu": {"has_sensor_ns": True, "rate_hz": 200.0}, "rgb": {"color_order": "BGR"}},
         notes=[Note(kind="score", name="blur", value=0.5, stream="front")],
     )
-    with Store.open(tmp_path / "store") as store:
+    with Store.open(tmp_path / "store", small_bytes=small_bytes) as store:
         folder = deliver(store, made, probes=[(10**9, 1_700_000_000 * 10**9, 10**6)])
     run = subprocess.run(
         [sys.executable, "-c", PLAIN_ZARR, str(folder)], capture_output=True, text=True, check=True, cwd=tmp_path
@@ -118,7 +133,7 @@ ORDINALS = itertools.count()
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: Any) -> Iterator[Store]:
-    with Store.open(tmp_path_factory.mktemp("store")) as opened:
+    with Store.open(tmp_path_factory.mktemp("store"), small_bytes=0) as opened:
         yield opened
 
 
@@ -155,6 +170,23 @@ def test_any_array_in_any_cuts(
         stream[len(array)]
 
 
+def test_what_zarrs_reads_of_a_zip(make_episode: Any, tmp_path: Path) -> None:
+    """Nothing in place: zarr takes its own codecs. What is unpacked it reads."""
+    made = make_episode({"imu": np.arange(60.0).reshape(10, 6)})
+    with Store.open(tmp_path / "store") as store:
+        packed = deliver(store, made)
+    assert packed.suffix == ".zip"
+    with zipfile.ZipFile(packed) as held:
+        held.extractall(tmp_path / "unpacked")
+    pipelines = {}
+    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        for opened in (ZipStore(packed, mode="r"), LocalStore(tmp_path / "unpacked", read_only=True)):
+            array = zarr.open_array(opened, path="imu/data", mode="r")
+            pipelines[type(opened)] = type(array.async_array.codec_pipeline).__name__
+            np.testing.assert_array_equal(np.asarray(array), made.arrays["imu"])
+    assert pipelines == {ZipStore: "BatchedCodecPipeline", LocalStore: "ZarrsCodecPipeline"}
+
+
 def test_jpeg_frames_come_in_the_colour_order_of_the_spec(make_episode: Any, tmp_path: Path) -> None:
     red = np.zeros((2, 32, 32, 3), np.uint8)
     red[..., 2] = 250
@@ -164,7 +196,7 @@ def test_jpeg_frames_come_in_the_colour_order_of_the_spec(make_episode: Any, tmp
         encodings={"bgr": jpeg, "rgb": jpeg, "gray": jpeg},
         specs={"bgr": {"color_order": "BGR"}, "rgb": {"color_order": "RGB"}},
     )
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, small_bytes=0) as store:
         deliver(store, made)
     streams = sensorium.open(tmp_path).episode(str(made.episode)).streams
     assert abs(streams["bgr"][0].reshape(-1, 3).mean(axis=0) - (0, 0, 250)).max() < 8
@@ -177,7 +209,7 @@ def test_jpeg_frames_come_in_the_colour_order_of_the_spec(make_episode: Any, tmp
 def test_small_arrays_beyond_a_chunk(make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "SMALL_CHUNK_ROWS", 16)
     made = make_episode({"s": np.arange(50, dtype=np.int32)})
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, small_bytes=0) as store:
         folder = deliver(store, made)
     assert len(list((folder / "s" / "captured_ns").glob("c.*"))) == 4
     np.testing.assert_array_equal(zarr.open_array(folder / "s/captured_ns", mode="r")[...], made.stamps["s"])

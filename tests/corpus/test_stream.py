@@ -31,8 +31,8 @@ def flip_index(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, flip, flip_index, Path.unlink])
 @pytest.mark.parametrize("file", ["front/data/c.0.0.0", "front/captured_ns/c.0"])
-def test_damage_is_never_read(corpus_path: Path, tmp_path: Path, file: str, damage: Callable[[Path], None]) -> None:
-    shutil.copytree(corpus_path, tmp_path / "s")
+def test_damage_is_never_read(folders_path: Path, tmp_path: Path, file: str, damage: Callable[[Path], None]) -> None:
+    shutil.copytree(folders_path, tmp_path / "s")
     episode = sensorium.open(tmp_path / "s").query()[0]
     damage(episode.folder / file)
     with pytest.raises(Corrupt, match=file) as caught:
@@ -40,11 +40,11 @@ def test_damage_is_never_read(corpus_path: Path, tmp_path: Path, file: str, dama
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_chunk_is_not_filled_in(corpus_path: Path, tmp_path: Path) -> None:
+def test_a_missing_chunk_is_not_filled_in(folders_path: Path, tmp_path: Path) -> None:
     """Zarr's own rule is the fill value; here every chunk is written, so an absent one is a loss."""
     from sensorium.episode.layout import ABSENT, pack_index
 
-    shutil.copytree(corpus_path, tmp_path / "s")
+    shutil.copytree(folders_path, tmp_path / "s")
     stream = sensorium.open(tmp_path / "s").query()[0].streams["front"]
     path = sensorium.open(tmp_path / "s").query()[0].folder / "front/data/c.0.0.0"
     data = path.read_bytes()
@@ -56,8 +56,8 @@ def test_a_missing_chunk_is_not_filled_in(corpus_path: Path, tmp_path: Path) -> 
         stream[5:9]
 
 
-def test_damaged_documents_are_named(corpus_path: Path, tmp_path: Path) -> None:
-    shutil.copytree(corpus_path, tmp_path / "s")
+def test_damaged_documents_are_named(folders_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders_path, tmp_path / "s")
     episode = sensorium.open(tmp_path / "s").query()[0]
     document = episode.folder / "zarr.json"
     whole = document.read_text()
@@ -73,7 +73,7 @@ def test_real_frames_come_back(recordings: Path, make_episode: Any, tmp_path: Pa
     pictures = sorted((recordings / "euroc/mav0/cam0/data").glob("*.png"))[:20]
     frames = np.stack([np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)) for path in pictures])
     made = make_episode({"rig.cam0": frames})
-    with Store.open(tmp_path) as store:
+    with Store.open(tmp_path, small_bytes=0) as store:
         assembly = store.begin(made.episode)
         assembly.append(made.data)
         store.commit(assembly, device="rig-1", identity="k")

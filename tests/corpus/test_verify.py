@@ -17,7 +17,7 @@ from sensorium.ingest.store import Store
 @pytest.fixture(scope="module")
 def sound(make_episode: Any, tmp_path_factory: Any) -> Path:
     path: Path = tmp_path_factory.mktemp("sound")
-    with Store.open(path) as store:
+    with Store.open(path, small_bytes=0) as store:
         for number in range(2):
             arrays = {"imu": np.arange(40.0), "pic": np.zeros((2, 16, 16, 3), np.uint8)}
             made = make_episode(arrays, ordinal=number, encodings={"pic": Encoding(codec="jpeg")})
