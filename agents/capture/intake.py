@@ -214,7 +214,7 @@ class Intake:
     def _sort(self, name: str, sensor: _Sensor, each: object) -> str:
         """Take one thing that a driver delivered; what it is, if that can be counted in no stream."""
         if isinstance(each, Block):
-            if each.stream not in [spec.name for spec in sensor.nature.specs]:
+            if not any(each.stream == spec.name for spec in sensor.nature.specs):
                 return f"{len(each)} samples of {each.stream!r}, which is none of its streams"
             if self._is_sound(name, sensor, each):
                 self._put(name, sensor, each)

@@ -41,6 +41,7 @@ class StoredForm:
         self.entry = entry
         self.codec = codec_of(entry)
         self.encode = encoder(self.codec)
+        self.health = StreamHealth(entry.spec)
 
 
 class _StreamOut:
@@ -55,7 +56,7 @@ class _StreamOut:
         self.rows: deque[Piece] = deque()
         self.codec = form.codec
         self.encode = form.encode
-        self.health = StreamHealth(form.entry.spec)
+        self.health = form.health.anew()
 
     def bound(self, rows: int) -> int:
         """At most so many bytes of file do `rows` make: incompressible, padded, with stamps and headers."""
@@ -128,9 +129,13 @@ class EpisodeWriter:
     @property
     def held_bytes(self) -> int:
         """Upper bound of what is accepted and not in the file yet."""
-        return sum(out.bound(out.held_rows) for out in self._streams.values() if out.held_rows) + sum(
-            chunk.bound for chunk in self._unwritten
-        )
+        held = 0
+        for out in self._streams.values():
+            if out.held_rows:
+                held += out.bound(out.held_rows)
+        for chunk in self._unwritten:
+            held += chunk.bound
+        return held
 
     @property
     def too_large(self) -> bool:
@@ -282,6 +287,8 @@ class EpisodeWriter:
     def _gather(self, out: _StreamOut, *, everything: bool = False) -> None:
         """Make chunks of the rows held; with `everything`, of the last few too, padded."""
         size = out.entry.chunk_rows
+        if len(out.rows) == 1 and out.held_rows > size:
+            self._cut(out, out.rows.popleft())
         while out.held_rows >= size or (everything and out.held_rows):
             pieces, n = [], 0
             while out.rows and n < size:
@@ -293,12 +300,24 @@ class EpisodeWriter:
                 n += len(piece)
             out.held_rows -= n
             parts = [decoded(piece.content) for piece in pieces]
-            if len(parts) == 1 and n == size:
+            if len(parts) == 1 and n == size and parts[0].dtype.isnative:
                 data = parts[0]
             else:
                 data = np.zeros((size, *out.entry.spec.shape), out.entry.spec.dtype)
                 np.concatenate(parts, out=data[:n])
             self._complete(out, pieces, out.encode(data))
+
+    def _cut(self, out: _StreamOut, piece: Piece) -> None:
+        """Make chunks of one piece that fills more than one; what is left of it is held."""
+        size, counts, data = out.entry.chunk_rows, out.tally.copy(), decoded(piece.content)
+        end = len(piece) - len(piece) % size if data.dtype.isnative else 0
+        for first in range(0, end, size):
+            rows = slice(first, first + size)
+            own = None if piece.sensor_ns is None else piece.sensor_ns[rows]
+            self._unwritten.append(_Unwritten(out, piece.captured_ns[rows], own, out.encode(data[rows]), counts))
+        out.held_rows -= end
+        if end < len(piece):
+            out.rows.append(piece.split(end)[1] if end else piece)
 
     def _complete(self, out: _StreamOut, pieces: list[Piece], payload: "Future[bytes] | bytes") -> None:
         own = [piece.sensor_ns for piece in pieces if piece.sensor_ns is not None]
@@ -323,16 +342,24 @@ class EpisodeWriter:
 
 
 def _header(chunk: _Unwritten, first_row: int, size: int) -> Chunk | Items:
-    fields: dict[str, Any] = {
-        "stream": chunk.out.number,
-        "first_row": first_row,
-        "captured_ns": chunk.captured_ns.astype("<i8", copy=False).tobytes(),
-        "sensor_ns": b"" if chunk.sensor_ns is None else chunk.sensor_ns.astype("<i8", copy=False).tobytes(),
-        "captured": chunk.counts.captured,
-        "filtered": chunk.counts.filtered,
-        "lost": chunk.counts.lost,
-    }
-    return Items(lengths=(size,), **fields) if chunk.out.codec.stores_items else Chunk(**fields)
+    counts, stamps = chunk.counts, _bytes_of(chunk.captured_ns)
+    own = b"" if chunk.sensor_ns is None else _bytes_of(chunk.sensor_ns)
+    header = Chunk(
+        stream=chunk.out.number,
+        first_row=first_row,
+        captured_ns=stamps,
+        captured=counts.captured,
+        sensor_ns=own,
+        filtered=counts.filtered,
+        lost=counts.lost,
+    )
+    if not chunk.out.codec.stores_items:
+        return header
+    return Items(lengths=(size,), **{name: getattr(header, name) for name in Chunk.__struct_fields__})
+
+
+def _bytes_of(stamps: Stamps) -> bytes:
+    return stamps.astype("<i8", copy=False).tobytes()
 
 
 def _joined(parts: list[Stamps]) -> Stamps:

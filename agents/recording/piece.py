@@ -37,6 +37,12 @@ class Piece:
         done = self.encoded is not None and self.encoded.done() and self.encoded.exception() is None
         return len(self.encoded.result()) if self.encoded is not None and done else self.content.nbytes
 
+    def rows_before(self, end_ns: int) -> int:
+        """How many of its samples have stamps before `end_ns`; in most pieces all have, and that is seen at once."""
+        stamps = self.captured_ns
+        n = len(stamps)
+        return n if n and stamps[-1] < end_ns else int(stamps.searchsorted(end_ns))
+
     def split(self, n: int) -> tuple["Piece", "Piece"]:
         """The first `n` rows, and the others."""
         head, tail = (

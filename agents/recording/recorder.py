@@ -265,7 +265,9 @@ class Recorder:
     def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
         """(what can be taken, what has to wait): of a full spool only open episodes are filled."""
         held = sum(episode.held_bytes for episode in self._episodes)
-        held += sum(piece.nbytes for each in self._streams.values() for piece in each.queue)
+        for each in self._streams.values():
+            for piece in each.queue:
+                held += piece.nbytes
         size = block.nbytes if state.stores(block.media) else len(block) * state.entry.spec.sample_bytes
         if self._full.takes(size, held, self._episodes):
             return block, None
@@ -306,7 +308,7 @@ class Recorder:
                 return  # a new episode would have no room
             state.queue.popleft()
             until_ns = self.portion.until_ns(state.epoch, piece.at_ns, placed.until_ns)
-            n = int(np.searchsorted(piece.captured_ns, until_ns, side="left"))
+            n = piece.rows_before(until_ns)
             if 0 < n < len(piece):
                 piece, rest = piece.split(n)
                 state.queue.appendleft(rest)
@@ -326,7 +328,7 @@ class Recorder:
             if isinstance(episode, str):
                 self.portion.drop(state, rest, episode)
                 return
-            head, n = rest, int(np.searchsorted(rest.captured_ns, episode.end_ns, side="left"))
+            head, n = rest, rest.rows_before(episode.end_ns)
             head, rest = rest.split(n) if 0 < n < len(rest) else (rest, None)
             if name not in episode.place:  # its sensor came after it had begun
                 self.portion.drop(state, head, "absent")

@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,27 +21,37 @@ from sensorium.errors import SpoolError, SpoolFull
 log = logging.getLogger(__name__)
 
 SYNC_BYTES = 8 << 20
+EARLY_BYTES = 64 << 10
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a spool does for its files: `begin` makes durable that their episodes are, of one that was `made`
+    `sync_names` its name. `due` is called when the disk should not wait for the next tick."""
+
+    begin: Callable[[], None] = _nothing
+    made: Callable[[], None] = _nothing
+    sync_names: Callable[[], None] = _nothing
+    due: Callable[[], None] = _nothing
 
 
 class EpisodeFile:
-    """Created by the spool. One thread appends, another calls `sync`; `sendable` may be read by any.
+    """Created by the spool. One thread appends, another calls `put_down` and `sync`; `sendable` may be read by any.
 
+    A little is held in memory until whoever syncs puts it down, so that many small episodes share what it takes to
+    begin one; what appends more than that waits for the disk itself.
     A write that fails or falls short is cut back to the last record's end, so the file never holds half a record that
     a later one follows. After a failed sync nothing more becomes sendable until the file was read back, found whole
-    and synced; if it is still not whole when it is sealed, it is `damaged`: that is to be taken out. `due` is called
-    when a sync should not wait for the next tick: 8 MB written, or the SEAL.
+    and synced; if it is still not whole when it is sealed, it is `damaged`: that is to be taken out.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        manifest: Open,
-        due: Callable[[], None] = lambda: None,
-        namer: Callable[[], Callable[[], None]] = lambda: lambda: None,
-    ) -> None:
+    def __init__(self, path: Path, manifest: Open, ground: Ground | None = None) -> None:
         self.path = path
         self.manifest = manifest
-        self._due = due
+        self._ground = ground or Ground()
         self.ending: Seal | None = None
         self.damaged = False
         self.written = 0
@@ -50,28 +61,10 @@ class EpisodeFile:
         self._suspect = self._torn = False
         self._appending = threading.Lock()
         self._syncing = threading.Lock()
-        self._fd = durable.create(path, appending=True)
-        self._sync_name = namer()
-
-    @classmethod
-    def begun(
-        cls, path: Path, manifest: Open, due: Callable[[], None], namer: Callable[[], Callable[[], None]]
-    ) -> "EpisodeFile":
-        """One that has its OPEN; what `namer` gives makes its name durable, before anything of it is sendable.
-
-        Raises:
-            SpoolFull, SpoolError: it was not begun; the descriptor is closed, the file may be there.
-        """
-        try:
-            file = cls(path, manifest, due, namer)
-        except OSError as error:
-            raise disk_error(error, f"{path}", "it was not begun") from error
-        try:
-            file.append(manifest)
-        except SpoolError:
-            file.close()
-            raise
-        return file
+        self._early: bytes | None = b""
+        self._fd = -1
+        self.append(manifest)
+        self._ground.due()
 
     @property
     def sealed(self) -> bool:
@@ -91,7 +84,12 @@ class EpisodeFile:
     @property
     def closed(self) -> bool:
         """Whether nothing more is written or synced."""
-        return self._fd < 0
+        return self._fd < 0 and self._early is None
+
+    @property
+    def is_early(self) -> bool:
+        """Whether all of it is in memory."""
+        return self._early is not None
 
     def append(self, header: Header, payload: Buffer = b"") -> int:
         """Append one record; returns its size.
@@ -114,22 +112,58 @@ class EpisodeFile:
         return self._append([b"".join(chain.from_iterable(encoded))], len(records))
 
     def _append(self, buffers: Sequence[Buffer], records: int) -> int:
+        size = sum(map(len, buffers))
+        with self._appending:
+            if self._early is not None and self.written + size <= EARLY_BYTES:
+                joined = b"".join(buffers)
+                self._early += joined
+                self._count([joined], size, records)
+                return size
+        self.put_down()
         try:
             if self._torn:
                 durable.cut(self._fd, self.written)
             self._torn = True
-            size = durable.append(self._fd, buffers, self.written)
+            durable.append(self._fd, buffers, self.written)
             self._torn = False
         except OSError as error:
             raise disk_error(error, f"{self.path}", "the record was taken back") from error
         with self._appending:
-            for buffer in buffers:
-                self._digest.update(buffer)
-            self._number += records
-            self.written += size
+            self._count(buffers, size, records)
         if self.written - self.sendable >= SYNC_BYTES:
-            self._due()
+            self._ground.due()
         return size
+
+    def _count(self, buffers: Sequence[Buffer], size: int, records: int) -> None:
+        for buffer in buffers:
+            self._digest.update(buffer)
+        self._number += records
+        self.written += size
+
+    def put_down(self) -> None:
+        """Have what was held in memory in the file, which is made for it; what is in the file already is no matter.
+
+        Raises:
+            SpoolFull, SpoolError: it is still in memory.
+        """
+        if not self.is_early:
+            return
+        self._ground.begin()
+        with self._appending:
+            if self._early is None:
+                return
+            try:
+                if self._fd < 0:
+                    self._fd = durable.create(self.path, appending=True)
+                    self._ground.made()
+                elif self._torn:
+                    durable.cut(self._fd, 0)
+                self._torn = True
+                durable.append(self._fd, [self._early], 0)
+                self._torn = False
+            except OSError as error:
+                raise disk_error(error, f"{self.path}", "it is not on disk yet") from error
+            self._early = None
 
     def seal(
         self,
@@ -145,7 +179,7 @@ class EpisodeFile:
         )
         self.append(ending)
         self.ending = ending
-        self._due()
+        self._ground.due()
 
     def sync(self) -> None:
         """Put what is written so far on disk, and make it sendable.
@@ -153,12 +187,14 @@ class EpisodeFile:
         Raises:
             SpoolError: the disk failed; nothing new is sendable.
         """
+        self.put_down()
         with self._syncing:
             if self._fd < 0:  # sealed and synced by another thread
                 return
             sealed, target = self.sealed, self.written  # in this order: sealed means that `written` has the SEAL
             try:
-                self._sync_name()
+                if not self.sendable:
+                    self._ground.sync_names()
             except OSError as error:
                 raise disk_error(error, f"{self.path}", "its name is not on disk, and nothing of it is sent") from error
             try:
@@ -177,8 +213,9 @@ class EpisodeFile:
                 self._close()
 
     def close(self) -> None:
-        """Close the descriptor; twice is no error."""
-        with self._syncing:
+        """Close the descriptor, and put nothing down any more; twice is no error."""
+        with self._syncing, self._appending:
+            self._early = None
             self._close()
 
     def _close(self) -> None:
@@ -212,10 +249,12 @@ def read_part(path: Path, offset: int, size: int) -> bytes:
     Raises:
         SpoolError: it cannot be read.
     """
+    if size <= 0:
+        return b""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.pread(descriptor, max(0, size), offset)
+            return os.pread(descriptor, size, offset)
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -1,7 +1,7 @@
 """The fate of an episode that leaves the spool: noted durably, its samples too, before its file goes."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from sensorium.agents.spool.entries import GivenUp
@@ -9,7 +9,6 @@ from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.episode.account import Tally, accounts, given_up, unreadable_place
 from sensorium.episode.device_account import DeviceAccount
-from sensorium.episode.documents import Open
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +31,6 @@ class Fates:
             given = GivenUp(place=accounts(place), told=manifest.between, openings=between.openings)
             self._ledger.discarded(episode, why, given, between, aside)
         self._account.replaced(episode, self._ledger.ordinal(episode), said or {}, place)
-
-    def never_begun(self, opening: Open, claimed: Mapping[str, Tally], why: str) -> None:
-        """It has its ordinal and no file. What it claimed and told is as it was, and is noted with the next change."""
-        with self._account.changing() as between:
-            between.give_back(claimed)
-            between.untold(opening.between)
-        self._ledger.owe_discard(UUID(bytes=opening.episode), why)
 
     def commit(self, said: Sequence[tuple[UUID, bytes]]) -> list[UUID]:
         """The store says that it has these, with these digests; those of which it may: as they were sealed here.

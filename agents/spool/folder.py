@@ -7,8 +7,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
@@ -44,7 +43,7 @@ class Folder:
             raise _unusable(path, error, what) from error
         self._alive_fd = -1
         self._naming = threading.Lock()
-        self._named = self._durably_named = 0
+        self._made = self._named = 0
         try:
             self._take_lock(wait_s)
             self._boot, self._last_alive = UUID(boot_id()).bytes, b""
@@ -73,18 +72,17 @@ class Folder:
         boot, at_ns = _ALIVE.unpack(self._last_alive)
         return int(at_ns) if str(UUID(bytes=boot)) == clock.boot_id else None
 
-    def namer(self) -> Callable[[], None]:
-        """Of a file that was made just now: what makes durable that it is there, with all that were made before."""
+    def made(self) -> None:
+        """An episode's file was made just now."""
         with self._naming:
-            self._named += 1
-            return partial(self._sync_names, self._named)
+            self._made += 1
 
-    def _sync_names(self, number: int) -> None:
+    def sync_names(self) -> None:
+        """Make durable the names of all files that were made, if that is not done."""
         with self._naming:
-            if self._durably_named < number:
-                named = self._named
+            if self._named < self._made:
                 self.sync()
-                self._durably_named = named
+                self._named = self._made
 
     def sync(self) -> None:
         """Make durable which files there are."""

@@ -52,9 +52,17 @@ class GroupCommit:
     def flush(self, *, every: bool = True) -> bool:
         """Sync everything in the caller's thread, or but what is due before the tick: what is sealed, and 8 MB; False
         if the disk failed for a file."""
-        failures, synced = [], []
-        for file in self._growing():
-            if file.sealed or file.written - file.sendable >= (1 if every else SYNC_BYTES):
+        failures: list[str] = []
+        synced: list[EpisodeFile] = []
+        files = self._growing()
+        for file in files:
+            try:
+                file.put_down()
+            except (SpoolError, OSError) as error:
+                failures.append(str(error))
+        for file in files:
+            is_due = file.sealed or file.written - file.sendable >= (1 if every else SYNC_BYTES)
+            if is_due and not file.is_early:
                 try:
                     file.sync()
                     synced.append(file)
@@ -65,7 +73,7 @@ class GroupCommit:
                 self._synced(synced)
             except (SpoolError, OSError) as error:
                 failures.append(str(error))
-        said, self._said = self._said, "; ".join(failures)
+        said, self._said = self._said, "; ".join(dict.fromkeys(failures))
         if failures and self._said != said:
             log.error("spool: %s", self._said)
         return not failures

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -43,12 +44,21 @@ _OF = "coalesce(spool_id, '') = ?"
 _COLUMNS = f"{_OWN}, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest, coalesce(spool_id, '')"
 
 
+class _Beginning(NamedTuple):
+    ordinal: int
+    priority: float
+    manifest: bytes
+    run: str
+
+
 class Ledger:
     """A SQLite file (WAL, synchronous FULL) beside the episode files. Thread-safe; every method that changes it
     returns after its transaction is on disk."""
 
     def __init__(self, path: Path, device: str) -> None:
-        self._owed: dict[UUID, str] = {}
+        self._unbegun: dict[UUID, _Beginning] = {}
+        self.is_stuck = False
+        """Whether those that were to be begun could not be, when that was tried last."""
         self._counts: dict[str, int] = {}
         self._entries = 0
         self._file = LedgerFile(path, _SCHEMA + RUNS + PROBES, _ADDED)
@@ -84,13 +94,11 @@ class Ledger:
         self._file.close()
 
     def begin(self, episode: UUID, ordinal: int, priority: float, manifest: bytes, between: Between) -> None:
-        """Give `ordinal` to `episode`; `between` is what is left when its manifest has told what it tells."""
-        with self._changing(between) as change:
-            change.execute(_INSERT, (ordinal, episode.bytes, priority, manifest, None, ordinal))
-            change.execute("UPDATE meta SET value = ? WHERE key = 'next_ordinal'", (ordinal + 1,))
-            if between.run is not None:
-                self.runs.began(change, episode, between.run.run)
-        self._entries += 1
+        """Give `ordinal` to `episode`, durably with the next change of `between`, of which its manifest has told.
+
+        All those changes, and this, are for one thread at a time."""
+        run = "" if between.run is None else between.run.run
+        self._unbegun[episode] = _Beginning(ordinal, priority, manifest, run)
 
     def sealed(self, files: Sequence[SealedFile]) -> None:
         """These files are whole and on disk."""
@@ -141,14 +149,10 @@ class Ledger:
                 change.execute("DELETE FROM accounts WHERE episode = ?", (episode.bytes,))
                 self.runs.gone(change, episode)
 
-    def owe_discard(self, episode: UUID, why: str) -> None:
-        """`episode` was never begun, and this cannot be noted now: it is with the next change of what is between."""
-        self._owed[episode] = why
-
     @property
-    def owes(self) -> bool:
-        """Whether there is such."""
-        return bool(self._owed)
+    def unbegun(self) -> list[UUID]:
+        """The episodes that have an ordinal, and of which nothing is on disk."""
+        return list(self._unbegun)
 
     def keep_aside(self, episode: UUID, *, aside: bool) -> None:
         """Whether the file of a discarded episode is to be kept, among the rejected."""
@@ -256,8 +260,10 @@ class Ledger:
     def counts(self) -> dict[str, int]:
         """How many ordinals are in each state; while the disk is in trouble, how many were."""
         try:
+            unbegun = len(self._unbegun)
             found = dict(self._file.read(_UNCOMMITTED))
             self._counts = found | {"committed": self._entries - sum(found.values())}
+            self._counts["pending"] = found.get("pending", 0) + unbegun
         except SpoolError as error:
             log.error("%s", error)
         return self._counts
@@ -275,10 +281,12 @@ class Ledger:
 
     def next_ordinal(self) -> int:
         """That of the next episode of the present spool."""
-        return int(self._file.meta("next_ordinal"))
+        return int(self._file.meta("next_ordinal")) + len(self._unbegun)
 
     def manifest(self, episode: UUID) -> Open:
         """The OPEN of a pending episode."""
+        if (beginning := self._unbegun.get(episode)) is not None:
+            return msgspec.msgpack.decode(beginning.manifest, type=Open)
         ((manifest,),) = self._file.read("SELECT manifest FROM episodes WHERE episode = ?", (episode.bytes,))
         return msgspec.msgpack.decode(manifest, type=Open)
 
@@ -348,19 +356,26 @@ class Ledger:
 
     @contextmanager
     def _changing(self, between: Between | None) -> Iterator[sqlite3.Connection]:
-        """A change with which `between`, and what is owed, becomes durable too."""
-        owed = dict(self._owed) if between is not None else {}
+        """A change with which `between`, and what was begun, becomes durable too."""
+        begun = dict(self._unbegun) if between is not None else {}
+        self.is_stuck = self.is_stuck or bool(begun)
         with self._file.change() as change:
+            for episode, (ordinal, priority, manifest, run) in begun.items():
+                change.execute(_INSERT, (ordinal, episode.bytes, priority, manifest, None, ordinal))
+                if run:
+                    self.runs.began(change, episode, run)
+            if begun:
+                change.execute("UPDATE meta SET value = value + ? WHERE key = 'next_ordinal'", (len(begun),))
             yield change
-            for episode, why in owed.items():
-                _discard(change, episode, why)
             if between is not None and between.take_unkept():
                 note(change, "between", accounts(between.since))
                 note(change, "between_totals", between.totals())
                 if between.run is not None:
                     self.runs.keep(change, between.run.run, accounts(between.run.whole()))
-        for episode in owed:
-            del self._owed[episode]
+        for episode in begun:
+            del self._unbegun[episode]
+        self._entries += len(begun)
+        self.is_stuck = self.is_stuck and not begun
 
 
 PAGE = 1000

@@ -16,7 +16,7 @@ import msgspec
 
 from sensorium.agents.spool.clock_probes import Probe
 from sensorium.agents.spool.copies import see_hardware
-from sensorium.agents.spool.episode_file import EpisodeFile, read_part
+from sensorium.agents.spool.episode_file import EpisodeFile, Ground, read_part
 from sensorium.agents.spool.fates import Fates
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
@@ -140,7 +140,7 @@ class Spool:
         kept: Mapping[str, Tally] | None = None,
         claimed: Mapping[str, Tally] | None = None,
     ) -> EpisodeFile:
-        """Begin the next episode: its ordinal is durable before its file exists.
+        """Begin the next episode: its ordinal is durable before its file exists, which is soon, with those of others.
 
         Args:
             manifest: Makes the OPEN, given the ordinal and what became of the samples in no episode since the last.
@@ -154,6 +154,8 @@ class Spool:
         withdraw(kept, claimed)
         with self._state:
             self.require(0)
+            if self._ledger.is_stuck:
+                self._begin()
             with self.account.changing() as between:
                 between.take_back(claimed)
                 ordinal = self._ledger.next_ordinal()
@@ -161,13 +163,15 @@ class Spool:
                 episode = UUID(bytes=opening.episode)
                 self._ledger.begin(episode, ordinal, opening.mission.priority, msgspec.msgpack.encode(opening), between)
             held = Held.of(self._folder.episodes, opening)
-            try:
-                file = EpisodeFile.begun(held.path, opening, self._commits.due, self._folder.namer)
-            except SpoolError as error:
-                self._take_back(opening, claimed, f"could not be begun: {error}")
-                raise
+            due = self._commits.due
+            file = EpisodeFile(held.path, opening, Ground(self._begin, self._folder.made, self._folder.sync_names, due))
             self._pending.begin(episode, held, file)
         return file
+
+    def _begin(self) -> None:
+        """Make durable which ordinals were given to which episodes."""
+        if self._ledger.unbegun:
+            self._room.with_reserve(self._persist)
 
     def discard(self, episode: UUID, why: str, fate: str = "discarded") -> None:
         """Give an episode up: note why durably, and that its samples have this fate, then delete its file."""
@@ -279,7 +283,8 @@ class Spool:
         self._ledger.ledgered(ordinals, of)
 
     def ordinals(self, of: str = "") -> tuple[int, int]:
-        """(oldest pending ordinal, or next; next ordinal)."""
+        """(oldest pending ordinal, or next; next ordinal), durable."""
+        self._begin()
         return self._ledger.ordinals(of)
 
     def counts(self) -> dict[str, int]:
@@ -289,7 +294,7 @@ class Spool:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is pending."""
-        return not self._pending and not self._ledger.owes
+        return not self._pending
 
     def add_probe(
         self, boot_id: str, device_ns: int, server_ns: int, round_trip_ns: int, realtime_ns: int, synchronised: bool
@@ -325,15 +330,9 @@ class Spool:
         """Take the reserve again once there is room."""
         self._room.restore_reserve()
 
-    def _take_back(self, opening: Open, claimed: Mapping[str, Tally], why: str) -> None:
-        """An episode that has its ordinal was not begun: no file of it stays, and its ordinal is discarded."""
-        self._delete(Held.of(self._folder.episodes, opening))
-        self._fates.never_begun(opening, claimed, why)
-        self._owed.do(f"ordinal {opening.ordinal} is to be noted as discarded", self.persist)
-
     def _persist(self) -> bool:
         with self.account.changing() as between:
-            changed = between.changed or self._ledger.owes
+            changed = between.changed or bool(self._ledger.unbegun)
             if changed:
                 self._ledger.keep(between)
         return changed

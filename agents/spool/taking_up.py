@@ -78,7 +78,7 @@ class Runs:
 
     def end(self, run: str, *, finished: bool) -> None:
         """It ends as it should; `finished` if its sources have ended, and all its episodes are sealed."""
-        self._ledger.runs.end(run, finished=finished)
+        self._ledger.runs.end(run, finished=finished and not self._ledger.unbegun)
 
 
 def _tell_news(run: str, others: list[str]) -> None:

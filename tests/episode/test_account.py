@@ -167,13 +167,24 @@ def test_each_change_of_a_stream_has_a_number_of_its_own() -> None:
     assert again.totals().numbers["imu"] == 4, "numbers go on after a restart"
 
 
-def test_what_an_undelivered_open_had_told_is_told_again_and_counted_once() -> None:
+def test_only_what_changed_is_to_be_noted() -> None:
     between = fresh()
+    assert between.take_unkept(), "nobody has noted it yet"
+    assert between.carry({}) == {}
+    assert not between.take_unkept(), "an OPEN that tells nothing changes nothing"
     between.count({"imu": Tally(lost={"late": 3})})
-    told = between.carry({})
-    between.untold(told)
-    assert accounts(between.since) == told
-    assert between.totals() == BetweenTotals(numbers={"imu": 1}, streams=told)
+    draft = between.copy()
+    assert draft.take_unkept()
+    assert not draft.take_unkept()
+    assert between.take_unkept(), "of a draft that was dropped nothing is noted"
+    assert between.carry({})
+    assert between.take_unkept()
+    between.give_up({}, {"imu": Account(captured=3, lost={"late": 3})})
+    assert between.take_unkept()
+    between.undo_give_up({}, {"imu": Account(captured=3, lost={"late": 3})}, between.openings)
+    assert between.take_unkept()
+    between.go_back({}, {})
+    assert between.take_unkept(), "the run that goes back is to be noted too"
 
 
 @pytest.mark.parametrize("told_since", [False, True])

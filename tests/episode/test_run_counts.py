@@ -35,9 +35,6 @@ def test_what_an_episode_takes_over_is_gone_wherever_it_is_asked_from() -> None:
     assert filtered(counts.before((0, 10))) == {}
     assert filtered(counts.before((0, 20))) == {}
     assert filtered(counts.whole()) == {"imu": 5}
-    counts.give_back({"imu": dropped(3)})
-    assert filtered(counts.before((0, 10))) == {}
-    assert filtered(counts.before((0, 20))) == {"imu": 3}
 
 
 def test_a_copy_is_another() -> None:

@@ -6,7 +6,7 @@ adds such numbers up: what drops, loses or writes samples says so here, or to th
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sensorium.episode.documents import Account, Chunk, Items, Open
 
@@ -97,7 +97,8 @@ class Tally:
 
     def copy(self) -> "Tally":
         """As it is now."""
-        return replace(self, filtered=dict(self.filtered), lost=dict(self.lost))
+        filtered, lost = dict(self.filtered), dict(self.lost)
+        return Tally(self.held, self.stored, filtered, lost, self.estimated, self.lost_interval_ns)
 
     def account(self) -> Account:
         """As a document; what is held is captured, and has no fate yet."""

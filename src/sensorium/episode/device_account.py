@@ -60,12 +60,6 @@ class Between:
         withdraw(self._total, place)
         self._touch(place)
 
-    def give_back(self, place: Mapping[str, Tally]) -> None:
-        """The episode that took these back last did not come to be."""
-        self.count(place)
-        if self.run is not None:
-            self.run.give_back(place)
-
     def carry(self, kept: Mapping[str, Tally]) -> dict[str, Account]:
         """What the next OPEN tells: all but what is `kept` for a later one."""
         withdraw(self.since, kept)
@@ -75,14 +69,6 @@ class Between:
             self.openings += 1
             self._unkept = True
         return told
-
-    def untold(self, told: Mapping[str, Account]) -> None:
-        """The OPEN that told of these did not come to be."""
-        if not told:
-            return
-        self.openings -= 1
-        self._unkept = True
-        merge(self.since, {stream: Tally.of(account) for stream, account in told.items()})
 
     def go_back(self, counted: Mapping[str, Tally], before: Mapping[str, Tally]) -> None:
         """Of what a run has `counted`, all is counted anew that it had not `before` where it is taken up."""

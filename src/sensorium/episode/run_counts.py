@@ -53,11 +53,6 @@ class RunCounts:
         self._ahead = kept
         withdraw(self._settled, place)
 
-    def give_back(self, place: Mapping[str, Tally]) -> None:
-        """The last episode that did so did not come to be."""
-        for stream, tally in place.items():
-            self.count(stream, self.claims[0], tally)
-
     def before(self, end: At) -> Place:
         """What was counted of what lies before a moment."""
         place = copied(self._settled)

@@ -1,5 +1,6 @@
 """Health: whether a stream is worth keeping, told from its samples as they pass, in bounded memory."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.exposure import white_level
 from sensorium.perception.gray import check_pictures, gray
-from sensorium.perception.reservoir import Reservoir, Values, median, percentiles
+from sensorium.perception.percentile import percentile
+from sensorium.perception.reservoir import FEW, Reservoir, percentiles
 from sensorium.perception.sharpness import sharpness
 
 GAP_PERIODS = 1.5
@@ -29,9 +31,19 @@ class StreamHealth:
     """
 
     def __init__(self, spec: StreamSpec) -> None:
+        self._has_pictures = _is_pictures(spec)
+        self._spec = spec
         self._timing = _Timing(spec.rate_hz)
-        self._range = _Range(spec)
-        self._blur = _Blur(spec.color_order) if _is_pictures(spec) else None
+        self._range = _Range(spec, bounds(spec))
+        self._blur = _Blur(spec.color_order) if self._has_pictures else None
+
+    def anew(self) -> "StreamHealth":
+        """That of another episode of the stream; what is known of the stream is not found out again."""
+        other = copy(self)
+        other._timing = _Timing(self._spec.rate_hz)
+        other._range = _Range(self._spec, self._range.limits)
+        other._blur = _Blur(self._spec.color_order) if self._has_pictures else None
+        return other
 
     def update(self, block: Block) -> None:
         """Take in one block of the stream, [n, *shape]; without data, [0, *shape], its stamps alone."""
@@ -73,8 +85,13 @@ class _Timing:
             return
         if not self._rows:
             self._rows, self._first_ns = 1, int(captured_ns[0])
+            self._last_ns = self._first_ns
         else:
             self._single(int(captured_ns[0]))
+        if len(captured_ns) <= FEW:
+            for stamp_ns in captured_ns[1:].tolist():
+                self._single(stamp_ns)
+            return
         intervals_ns = captured_ns[1:] - captured_ns[:-1]
         self._rows += len(intervals_ns)
         self._last_ns = int(captured_ns[-1])
@@ -98,9 +115,10 @@ class _Timing:
 
     def summary(self) -> dict[str, Any]:
         span_ns = self._last_ns - self._first_ns
-        jitter_ns = intervals_ns = self._intervals_ns.values
-        if len(intervals_ns):
-            jitter_ns = np.abs(intervals_ns - median(intervals_ns))
+        jitter_ns = intervals_ns = self._intervals_ns.ordered()
+        if intervals_ns:
+            middle_ns = percentile(intervals_ns, 50)
+            jitter_ns = sorted(abs(interval_ns - middle_ns) for interval_ns in intervals_ns)
         return {
             "rows": self._rows,
             "rate_hz": round((self._rows - 1) * 1e9 / span_ns, 4) if span_ns > 0 else None,
@@ -123,12 +141,14 @@ class _Timing:
 class _Range:
     """Saturation, and the least and largest value of every channel, or of every pixel on the grid."""
 
-    def __init__(self, spec: StreamSpec) -> None:
+    def __init__(self, spec: StreamSpec, limits: "tuple[Any, Any] | None") -> None:
         self._spec = spec
+        self.limits = limits
         self._stride = max(1, int((spec.shape[0] * spec.shape[1] / _GRID_PIXELS) ** 0.5)) if spec.is_frames else 1
-        self._bounds = bounds(spec)
         self._rows_seen = self._values_seen = 0
-        self._saturated = np.zeros(1 if spec.is_frames else max(int(np.prod(spec.shape)), 1), np.int64)
+        channels = 1 if spec.is_frames or limits is None else max(int(np.prod(spec.shape)), 1)
+        self._saturated = np.zeros(channels, np.int64)
+        self._early: list[Samples] = []
         self._low: Samples | None = None
         self._high: Samples | None = None
 
@@ -139,12 +159,18 @@ class _Range:
             values = data.reshape(len(data), -1)
         self._rows_seen += len(data)
         self._values_seen += values.size
-        if self._bounds is not None:
-            low, high = self._bounds
+        if self.limits is not None:
+            low, high = self.limits
             saturated = values >= high
             if low is not None:
                 saturated |= values <= low
             self._saturated += np.count_nonzero(saturated, axis=None if self._spec.is_frames else 0)
+        if self._rows_seen < _STUCK_ROWS and not self._spec.is_frames:
+            self._early.append(values)  # so few tell nothing of their range
+            return
+        if self._early:
+            values = np.concatenate([*self._early, values])
+            self._early = []
         least, largest = (values[0], values[0]) if len(values) == 1 else (values.min(axis=0), values.max(axis=0))
         self._low = least.copy() if self._low is None else np.minimum(self._low, least)
         self._high = largest.copy() if self._high is None else np.maximum(self._high, largest)
@@ -152,12 +178,12 @@ class _Range:
     def summary(self) -> dict[str, Any]:
         return {
             "saturated_share": self._saturated_share(),
-            "saturated": [] if self._spec.is_frames else self._names(self._saturated > 0),
+            "saturated": [] if self._spec.is_frames or self.limits is None else self._names(self._saturated > 0),
             "stuck": self._stuck(),
         }
 
     def _saturated_share(self) -> float | None:
-        if self._bounds is None or not self._values_seen:
+        if self.limits is None or not self._values_seen:
             return None
         return round(float(self._saturated.sum()) / self._values_seen, 6)
 
@@ -194,7 +220,7 @@ class _Blur:
         return self._sharpness.percentiles(10, 50)
 
 
-def _in_ms(intervals_ns: Values) -> dict[str, float] | None:
+def _in_ms(intervals_ns: list[float]) -> dict[str, float] | None:
     found = percentiles(intervals_ns, 50, 99)
     return None if found is None else {name: value / 1e6 for name, value in found.items()}
 

@@ -271,6 +271,7 @@ def test_an_episode_in_which_its_only_stream_failed_does_not_say_that_it_is_whol
     give(made, rows(0, 150))
     made.sensor_failed("imu")
     made.stop()
+    spool.flush()
     seals = [records_in(path)[-1].header for path in sorted((spool.path / "episodes").glob("*"))]
     assert [seal.reason for seal in seals if isinstance(seal, Seal)] == ["complete", "truncated"]
     first, second = found(spool)

@@ -351,6 +351,7 @@ def test_what_is_in_no_episode_is_kept_and_carried_by_the_next(recorder: Make, s
     assert spool.between()["imu"] == Account(captured=100, filtered={"trigger": 100})
     made.command("open", "", None)
     give(made, rows(SECOND, 100))
+    spool.flush()
     assert spool.between() == {}  # it is in the OPEN now, and must not be counted twice after a crash
     made.command("close", "success", None)
     give(made, rows(2 * SECOND, 30))

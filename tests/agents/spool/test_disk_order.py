@@ -26,6 +26,7 @@ def test_only_what_a_whole_sync_has_covered_can_be_sent(tmp_path: Path, monkeypa
     try:
         episode, file = begin(spool)
         path = file.path
+        wait_for(lambda: not file.is_early, "it to have a file", timeout_s=10.0)
 
         def sendable() -> int:
             size = spool.waiting()[0].size
@@ -146,8 +147,9 @@ def test_a_growing_episode_that_is_discarded_is_in_the_ledger_first(
 
 def test_an_ordinal_is_in_the_ledger_before_its_file_is_made(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     files = FilesGo(spool.path, monkeypatch)
-    episode, _ = begin(spool)
-    assert files.made == {episode: "pending"}
+    episodes = [begin(spool)[0] for _ in range(3)]
+    spool.flush()
+    assert files.made == dict.fromkeys(episodes, "pending")
 
 
 @pytest.mark.parametrize("fate", ["committed", "discard", "rejected"])

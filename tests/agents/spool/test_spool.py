@@ -292,7 +292,6 @@ def test_flipped_bits_never_deliver_a_wrong_byte(
     path = tmp_path_factory.mktemp("file") / "x.episode"
     opening = manifest(ROWS)
     file = EpisodeFile(path, opening)
-    file.append(opening)
     fill(file, n)
     seal(file, n)
     file.sync()
@@ -326,6 +325,7 @@ def test_scan_survives_rubbish() -> None:
 def test_a_short_write_is_taken_back(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     episode, file = begin(spool)
     fill(file, 2)
+    file.put_down()
     real = os.writev
     monkeypatch.setattr(os, "writev", lambda fd, buffers: real(fd, [b"".join(buffers)[:50]]))
 

@@ -200,6 +200,8 @@ def test_syncing_goes_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         _, file = begin(spool)
         file.append(*chunk(0))
         disk.trouble(0, 10**9, error)
+        given_up, _ = begin(spool)
+        wait_for(lambda: spool._ledger.is_stuck, "it to be found that it cannot be begun")
         with pytest.raises(SpoolError):
             begin(spool)
         spool.account.enter("imu", 1)
@@ -208,6 +210,7 @@ def test_syncing_goes_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             spool.persist()
         wait_for(lambda: disk.calls > 10, "the thread to have tried some times")
         disk.works()
+        spool.discard(given_up, "by hand")
         seal(file, 1)
         wait_for(lambda: [waiting.sealed for waiting in spool.waiting()] == [True], "the seal to be noted")
         spool.persist()
@@ -218,7 +221,7 @@ def test_syncing_goes_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         spool.close()
 
 
-def test_what_was_between_is_not_forgotten_with_an_episode_that_was_not_begun(
+def test_what_was_between_is_told_once_by_an_episode_that_the_disk_would_not_have_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = FailingDisk(monkeypatch)
@@ -227,13 +230,22 @@ def test_what_was_between_is_not_forgotten_with_an_episode_that_was_not_begun(
         spool.account.enter("imu", 3)
         spool.account.between("imu", Tally(filtered={"trigger": 3}))
         spool.persist()
-        disk.trouble(2, 10**9, errno.ENOSPC)  # the ordinal is in the ledger, and then nothing goes any more
+
+        def create() -> EpisodeFile:
+            return spool.create(lambda n, told: manifest(ROWS, spool_id=spool.spool_id, ordinal=n, between=told))
+
+        disk.trouble(0, 10**9, errno.ENOSPC)
+        file = create()
+        assert file.manifest.between["imu"].filtered == {"trigger": 3}
+        assert not spool.flush()
         with pytest.raises(SpoolFull):
-            spool.create(lambda n, told: manifest(ROWS, spool_id=spool.spool_id, ordinal=n, between=told))
+            create()
+        assert spool.between()["imu"].filtered == {"trigger": 3}, "as the disk has it"
         disk.works()
-        spool.persist()
-        assert spool.counts() == {"pending": 0, "committed": 0, "discarded": 1}
-        assert spool.between()["imu"].filtered == {"trigger": 3}, "the next OPEN tells of them"
+        assert spool.flush()
+        assert spool.counts() == {"pending": 1, "committed": 0, "discarded": 0}
+        assert spool.between() == {}
+        assert create().manifest.between == {}, "one OPEN has told of them"
         assert spool.between_totals().streams["imu"].filtered == {"trigger": 3}
     finally:
         spool.close()
@@ -287,6 +299,7 @@ def test_what_a_disk_lost_while_it_grew_is_taken_out_once_it_is_sealed(
     episode, file = begin(spool)
     for row in range(4):
         file.append(*chunk(row))
+    file.put_down()
     second = records(file.path, episode)[2]
     at = second.offset + 25
     if of_seal:

@@ -378,6 +378,8 @@ class TwoEnds(RuleBasedStateMachine):
         """A process is no more; after a power loss what it had not synced is not either."""
         old: Disk = end.disk
         old.dead, old.calls_left, old.dies_behind = True, None, []
+        if end is self.device and self.device.up:
+            self.witness.never_begun(self.device.spool._ledger.unbegun)
         self.disks.acting = old
         end.end()
         self.disks.acting = None

@@ -10,7 +10,7 @@ import re
 import sqlite3
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -97,6 +97,10 @@ class Witness:
         owner = self.ordinals.setdefault(ordinal, episode)
         self.check(owner == episode, Invariant.ORDINALS, lambda: f"ordinal {ordinal} is given to {owner} and {episode}")
         self.captured[episode] = []
+
+    def never_begun(self, episodes: Collection[UUID]) -> None:
+        """These were in the memory of a device that is no more: their ordinals are free."""
+        self.ordinals = {n: episode for n, episode in self.ordinals.items() if episode not in episodes}
 
     # --- what the device says ------------------------------------------------------------------------------------
 

@@ -1,0 +1,308 @@
+"""What many small episodes have in common is done once for all: beginnings, names, seals, answers; and a start."""
+
+import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from sensorium.agents.spool import group_commit, inspect
+from sensorium.agents.spool.episode_file import EARLY_BYTES, EpisodeFile
+from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink import spool_end
+from sensorium.agents.uplink.spool_end import SpoolEnd
+from sensorium.episode import durable
+from sensorium.episode.documents import Account
+from sensorium.errors import SpoolError, SpoolFull
+from sensorium.link import wire
+from sensorium.link.device import jobs
+from sensorium.link.device.protocol import DeviceLink
+from tests.agents.building import begin, chunk, records
+from tests.failing_disk import FailingDisk
+
+MANY = 40
+CALLS = ("open", "writev", "fsync", "fdatasync", "unlink")
+
+
+@pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spool]:
+    """One whose disk is written to when the test says so."""
+    monkeypatch.setattr(group_commit, "INTERVAL_S", 3600.0)
+    made = opened(tmp_path / "spool")
+    yield made
+    made.close()
+
+
+def opened(path: Path) -> Spool:
+    made = Spool(path, "rig")
+    made._commits.due = lambda: None  # type: ignore[method-assign]
+    return made
+
+
+@contextmanager
+def counted(spool: Spool, patch: pytest.MonkeyPatch) -> Iterator["Counter[str]"]:
+    """What the disk is asked for meanwhile; the ledger by statements."""
+    asked: Counter[str] = Counter()
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            asked[name] += name in CALLS
+            return getattr(os, name)
+
+    patch.setattr(durable, "os", Counting())
+    spool._ledger._file._db.set_trace_callback(lambda sql: asked.update([sql.partition(" ")[0]]))
+    try:
+        yield asked
+    finally:
+        patch.setattr(durable, "os", os)
+        spool._ledger._file._db.set_trace_callback(None)
+
+
+def small(spool: Spool, n: int = 1) -> tuple[UUID, EpisodeFile]:
+    episode, file = begin(spool)
+    for row in range(n):
+        file.append(*chunk(row))
+    file.seal("complete", {"imu": n}, {"imu": Account(captured=n, stored=n)}, {}, 10**9)
+    return episode, file
+
+
+def killed(spool: Spool) -> None:
+    """What it has in memory is no more."""
+    spool._closed = True
+    spool._commits.flush = lambda **_: True  # type: ignore[method-assign]
+    spool._commits._stop.set()
+    spool._commits._due.set()
+    spool._commits._thread.join()
+    spool._ledger.close()
+    spool._folder.unlock()
+
+
+def files(spool: Spool) -> list[str]:
+    return sorted(path.name for path in (spool.path / "episodes").iterdir())
+
+
+def test_begun_and_sealed_together_they_cost_one_sync_each_and_a_few_for_all(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with counted(spool, monkeypatch) as asked:
+        episodes = [small(spool)[0] for _ in range(MANY)]
+        assert not any(asked[name] for name in CALLS), "the disk was not asked for anything yet"
+        assert spool.flush()
+    assert (asked["fdatasync"], asked["writev"]) == (MANY, MANY)
+    assert asked["fsync"] == 1, "of the folder, which has all the names"
+    assert asked["COMMIT"] == 2, "of the beginnings, and of the seals"
+    assert [each.episode for each in spool.waiting() if each.sealed] == episodes
+
+
+def test_they_leave_together(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    episodes = [small(spool)[0] for _ in range(MANY)]
+    growing, _ = begin(spool)
+    spool.flush()
+    said = [(each.episode, each.digest) for each in spool.waiting() if each.sealed]
+    wrong = [(said[0][0], bytes(32)), (growing, bytes(32)), (UUID(int=7), bytes(32))]
+    with counted(spool, monkeypatch) as asked:
+        assert spool.committed_all([*wrong, *said[1:], said[1]]) == [*episodes[1:], episodes[1]]
+    assert (asked["COMMIT"], asked["fsync"], asked["unlink"]) == (1, 1, MANY - 1)
+    assert [each.episode for each in spool.waiting()] == [episodes[0], growing]
+    assert spool.counts() == {"pending": 2, "committed": MANY - 1, "discarded": 0}
+    assert len(files(spool)) == 2
+
+
+def test_a_file_that_cannot_be_deleted_keeps_no_other(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    episodes = [small(spool)[0] for _ in range(3)]
+    spool.flush()
+    real, stuck = os.unlink, [True]
+
+    def unlink(path: Any, **more: Any) -> None:
+        if stuck and str(episodes[1]) in str(path):
+            raise OSError(5, "Input/output error")
+        real(path, **more)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    assert spool.committed_all([(each.episode, each.digest) for each in spool.waiting()]) == episodes
+    assert len(files(spool)) == 1
+    stuck.clear()
+    assert spool._owed.again()
+    assert files(spool) == []
+
+
+def test_what_grows_is_not_synced_with_what_is_sealed_before_its_time(spool: Spool) -> None:
+    small(spool)
+    _, file = begin(spool)
+    file.append(*chunk(0))
+    assert spool._commits.flush(every=False)
+    assert not file.is_early, "a kill would not cost it"
+    assert [each.sealed for each in spool.waiting()] == [True, False]
+    assert file.sendable == 0
+    spool.flush()
+    assert file.sendable == file.written
+
+
+# -- before the disk has it --------------------------------------------------------------------------------------------
+
+
+def test_a_little_is_held_in_memory_and_more_is_not(spool: Spool) -> None:
+    episode, file = begin(spool)
+    header, _ = chunk(0)
+    file.append(header, bytes(EARLY_BYTES // 2))
+    assert (file.is_early, files(spool)) == (True, [])
+    assert spool.used_bytes() == file.written
+    assert spool.read(episode, 0, 100) == b"", "nothing of it can be sent"
+    file.append(chunk(1)[0], bytes(EARLY_BYTES // 2))
+    assert not file.is_early
+    assert len(records(file.path, episode)) == 3
+    assert spool.ordinals() == (0, 1)
+
+
+def test_a_kill_before_that_leaves_nothing_and_its_ordinal_is_free(spool: Spool) -> None:
+    small(spool)
+    spool.flush()
+    lost, _ = small(spool)
+    killed(spool)
+    again = opened(spool.path)
+    try:
+        assert again.ordinals()[1] == 1
+        assert again.counts() == {"pending": 1, "committed": 0, "discarded": 0}
+        episode, file = small(again)
+        assert (file.manifest.ordinal, episode != lost) == (1, True)
+    finally:
+        again.close()
+
+
+def test_an_ordinal_that_was_told_is_not_given_again(spool: Spool) -> None:
+    """Though nothing of its episode is on disk: HELLO says which is the next."""
+    begin(spool)
+    assert spool.ordinals() == (0, 1)
+    killed(spool)
+    again = opened(spool.path)
+    try:
+        assert again.ordinals()[1] == 1
+        assert again.counts() == {"pending": 0, "committed": 0, "discarded": 1}, "lost before its first sync"
+    finally:
+        again.close()
+
+
+def test_one_that_is_given_up_before_has_its_entry_all_the_same(spool: Spool) -> None:
+    first, file = begin(spool)
+    spool.discard(first, "by hand")
+    assert file.closed
+    second, _ = small(spool)
+    spool.rejected(second, "format", "said the server")
+    assert spool.flush()
+    assert spool.discards() == [("by hand", [0]), ("rejected (format): said the server", [1])]
+    assert files(spool) == []
+    assert (spool.path / "rejected" / f"{second}.episode").exists()
+
+
+@pytest.mark.parametrize("first", range(8))
+def test_whatever_fails_on_the_way_down_it_is_whole_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """BEGIN, COMMIT, open, writev, ... a disk fails for three calls, with half of a write there."""
+    monkeypatch.setattr(group_commit, "INTERVAL_S", 3600.0)
+    disk = FailingDisk(monkeypatch)
+    spool = opened(tmp_path / "spool")
+    try:
+        made = [small(spool, 3) for _ in range(2)]
+        disk.trouble(first, 3, 28)
+        assert not spool.flush()
+        if spool._ledger.is_stuck:
+            with pytest.raises((SpoolError, SpoolFull)):
+                begin(spool)
+        disk.works()
+        assert spool.flush()
+        for episode, file in made:
+            assert [record.payload[:1] for record in records(file.path, episode)[1:-1]] == [b"\0", b"\1", b"\2"]
+        assert spool.counts() == {"pending": 2, "committed": 0, "discarded": 0}
+    finally:
+        disk.works()
+        spool.close()
+
+
+# -- a start, and a look from outside ----------------------------------------------------------------------------------
+
+
+def test_a_start_asks_the_ledger_no_more_of_many_than_of_few(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    episodes = [small(spool)[0] for _ in range(MANY)]
+    spool.flush()
+    before = spool.waiting()
+    spool.close()
+    asked: list[str] = []
+    real = sqlite3.connect
+
+    def connect(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        made: sqlite3.Connection = real(*arguments, **named)
+        made.set_trace_callback(asked.append)
+        return made
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    again = opened(spool.path)
+    try:
+        assert again.waiting() == before
+        assert [each.episode for each in again.waiting()] == episodes
+        assert len(asked) < MANY
+    finally:
+        again.close()
+
+
+def test_a_look_from_outside_while_files_go(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    episodes = [small(spool)[0] for _ in range(3)]
+    spool.flush()
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        found = list(real(path))
+        for entry in found:
+            if str(episodes[1]) in entry.name:
+                Path(entry.path).unlink()
+        return found
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = inspect.inspect_spool(spool.path)["episodes"]
+    assert [(each["episode"], bool(each["bytes"]), bool(each["file"])) for each in found] == [
+        (str(episode), number != 1, number != 1) for number, episode in enumerate(episodes)
+    ]
+
+
+# -- the uplink's end --------------------------------------------------------------------------------------------------
+
+
+def test_answers_that_come_close_together_are_noted_together(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first at once; none is offered again meanwhile."""
+    now_ns = [10**12]
+    monkeypatch.setattr(spool_end, "boottime_ns", lambda: now_ns[0])
+    end, link = SpoolEnd(spool), DeviceLink("rig", "id", "boot", spool.ordinals, lambda _: [], lambda: 0.5)
+    link.poll(0)
+    hello = next(message for message in link.take_messages() if isinstance(message, wire.Hello))
+    link.receive(wire.Welcome(session=9, nonce=hello.nonce), now_ns[0])
+    episodes = [small(spool)[0] for _ in range(5)]
+    spool.flush()
+    digests = {each.episode: each.digest for each in spool.waiting()}
+    noted: list[int] = []
+    real = spool.committed_all
+
+    def committed_all(said: Sequence[tuple[UUID, bytes]]) -> list[UUID]:
+        noted.append(len(said))
+        return real(said)
+
+    monkeypatch.setattr(spool, "committed_all", committed_all)
+    for ordinal, episode in enumerate(episodes[:4]):
+        end.do(jobs.Delete(episode, ordinal, digests[episode]), link)
+    assert (noted, end.committed, end.has_answers) == ([1], 1, True)
+    end.begin()
+    end._settle_ns = now_ns[0] + 1
+    end.offer(link, now_ns[0])
+    offered = [message.episode for message in link.take_messages() if isinstance(message, wire.Offer)]
+    assert offered == [episodes[4].bytes]
+    now_ns[0] += int(spool_end.SETTLE_S * 10**9)
+    end.settle(now_ns[0])
+    assert (noted, end.committed, end.has_answers) == ([1, 3], 4, False)
+    end.do(jobs.Delete(episodes[4], 4, digests[episodes[4]]), link)
+    end.settle()
+    assert end.committed == 5, "at the end they wait for nothing"
+    assert spool.is_empty
