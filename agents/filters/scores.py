@@ -87,7 +87,8 @@ class Cascade(FilterConfig[ScoresState]):
         closed = self.gates.closed(scores)
         symptoms = told(state.symptoms, spec.name, block.captured_ns, of_pictures(closed, scores))
         kept = np.array([gate not in self.drop for gate in closed], np.bool_)
-        return replace(state, before=last, symptoms=symptoms), annotated.take(kept, block.lost_before)
+        left = annotated if kept.all() else annotated.take(kept, block.lost_before)
+        return replace(state, before=last, symptoms=symptoms), left
 
 
 def _looked(before: cascade.Before, spec: StreamSpec, block: Block) -> tuple[list[cascade.Looked], cascade.Before]:

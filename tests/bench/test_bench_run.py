@@ -31,7 +31,7 @@ def has_history() -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["delivery", "record", "latency", "growth", "camera", "small_episodes"])
+@pytest.mark.parametrize("name", ["delivery", "record", "latency", "growth", "camera", "cascade", "small_episodes"])
 def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     more: tuple[str, ...] = () if name == "latency" else ("--runs", "1")
     if name == "small_episodes" and not has_history():

@@ -30,9 +30,9 @@ class Working(NamedTuple):
 def working(picture: Picture, color_order: str = "", shape: tuple[int, ...] | None = None) -> Working:
     """Bring a picture [h, w] or [h, w, 1, 3 or 4] of an unsigned or float type to working size.
 
-    `shape` is that of the whole picture where this one came already shrunk. Pixels are averaged over squares, in two
-    steps: whole squares first, which is fast, and cuts off at most a hundredth of the picture at the right and below.
-    What is not finite counts as 0.
+    `shape` is that of the whole picture where this one came already shrunk. Pixels are averaged over squares: sides are
+    halved, which is three times as fast as to shrink them at once and cuts off less than a hundredth at the right and
+    below, and then brought to size. What is not finite counts as 0.
 
     >>> working(np.full((480, 640, 3), [255, 0, 0], np.uint8), "RGB").picture[60, 80].tolist()
     [0, 0, 255]
@@ -61,11 +61,9 @@ def _shrunk(picture: Picture, whole: tuple[int, ...]) -> Picture:
     if width <= WIDTH:
         return picture
     size = WIDTH, max(1, round(whole[0] * WIDTH / whole[1]))
-    times = width // WIDTH
-    if times > 1:
-        picture = picture[: max(1, height // times) * times, : width // times * times]
-        coarse = width // times, max(1, height // times)
-        picture = cv2.resize(picture, coarse, interpolation=cv2.INTER_AREA)
+    while width >= 2 * WIDTH and height >= 2:
+        height, width = height // 2, width // 2
+        picture = cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
     small: Picture = (
         picture if picture.shape[1::-1] == size else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     )

@@ -78,7 +78,7 @@ def test_encoded_items_are_decoded_no_further_than_needed_and_say_nearly_the_sam
     _, left = scores.step(scores.start(CAMERA), encoded)
     assert set(items._decoded) == {4}
     for name in ("exposure_mean", "entropy", "sharpness", "shift_x"):
-        assert left.scores[name] == pytest.approx(plain.scores[name], rel=0.1, abs=0.002, nan_ok=True), name
+        assert left.scores[name] == pytest.approx(plain.scores[name], rel=0.1, abs=0.004, nan_ok=True), name
     assert plain.described is not None
     assert left.described is not None
     one, other = (seen.vectors.astype(float) for seen in (plain.described, left.described))
