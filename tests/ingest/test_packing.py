@@ -214,7 +214,7 @@ def test_killed_at_any_call_every_episode_is_whole_in_one_form(
 ) -> None:
     loose = make_loose(memory / "loose", [make_episode({"x": np.arange(9)}, ordinal=number) for number in range(2)])
     before, seen = by_content(loose), set()
-    for number in range(1000):
+    for number in sorted({*range(0, 1000, 4), *range(30, 80)}):  # in there a folder becomes a ZIP, and begins to go
         store = Path(shutil.copytree(loose, memory / f"store-{number}"))
         with monkeypatch.context() as patch:
             patch.setattr(durable, "os", DyingDisk(number))
