@@ -8,6 +8,9 @@ from uuid import UUID
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.held import Held, Waiting
 
+MOST_GROWING = 512
+"""While the disk keeps what is sealed waiting it is in memory, up to 64 kB of each."""
+
 
 class Pending:
     """What is held, by episode, and in the order of delivery. Any thread may look; one at a time changes it, as its
@@ -70,6 +73,11 @@ class Pending:
         if file is not None:
             file.close()
         return held
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many grow, or wait to be synced, that no more should begin before the disk has them."""
+        return len(self._growing) >= MOST_GROWING
 
     def used_bytes(self) -> int:
         """Of all files, rejected ones included."""

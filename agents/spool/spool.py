@@ -152,6 +152,8 @@ class Spool:
         """
         kept, claimed = copied(kept or {}), claimed or {}
         withdraw(kept, claimed)
+        if self._pending.is_crowded:
+            self.flush()
         with self._state:
             self.require(0)
             if self._ledger.is_stuck:

@@ -13,6 +13,7 @@ import pytest
 
 from sensorium.agents.spool import group_commit, inspect
 from sensorium.agents.spool.episode_file import EARLY_BYTES, EpisodeFile
+from sensorium.agents.spool.pending import MOST_GROWING
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink import spool_end
 from sensorium.agents.uplink.spool_end import SpoolEnd
@@ -141,6 +142,15 @@ def test_what_grows_is_not_synced_with_what_is_sealed_before_its_time(spool: Spo
     assert file.sendable == 0
     spool.flush()
     assert file.sendable == file.written
+
+
+def test_what_waits_for_the_disk_in_memory_is_bounded(spool: Spool) -> None:
+    for _ in range(MOST_GROWING):
+        small(spool)
+    assert files(spool) == []
+    small(spool)
+    assert len(files(spool)) == MOST_GROWING
+    assert sum(each.sealed for each in spool.waiting()) == MOST_GROWING
 
 
 # -- before the disk has it --------------------------------------------------------------------------------------------
