@@ -1,5 +1,6 @@
 """A walk over the plane: long stays at a few places, and routes between them that are taken again and again."""
 
+import itertools
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -8,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sensorium.sim.worlds.trajectory import BodyMotion, Floats, body_motion
 
-HEIGHT_M = 2.0
 _APART_M = 2.5
 _MARGIN_M = 1.0
 _TURN_M = 1.5
@@ -16,7 +16,7 @@ _POINTS = 400
 
 
 class Walk(BaseModel):
-    """A device that is carried about in a square of `area_m` around the origin, seen from above.
+    """A device that is carried about, `height_m` over a square of `area_m` around the origin, and looks down.
 
     It stays at `places` points, standing still, for the share `dwell_share` of its time: the stays are log-normal,
     with `dwell_spread` the deviation of their logarithm (cut off at twice that) around a length that keeps the share.
@@ -29,13 +29,14 @@ class Walk(BaseModel):
 
     area_m: float = Field(default=20.0, ge=8, le=60)
     places: int = Field(default=8, ge=2, le=40)
-    exits: int = Field(default=2, ge=1, le=8)
-    tour: float = Field(default=0.75, gt=0, le=1)
+    exits: int = Field(default=1, ge=1, le=8)
+    tour: float = Field(default=0.95, gt=0, le=1)
     dwell_share: float = Field(default=0.8, ge=0, lt=1)
     dwell_spread: float = Field(default=0.8, ge=0, le=2)
     step_m: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]] = (0.25, 0.5)
     step_hz: float = Field(default=5.0, gt=0, le=1000)
     stray_m: float = Field(default=0.05, ge=0, le=0.2)
+    height_m: float = Field(default=4.0, gt=0, le=20)
 
     @model_validator(mode="after")
     def _in_order(self) -> "Walk":
@@ -49,7 +50,7 @@ class Walk(BaseModel):
 def side_m(walk: Walk, size: tuple[int, int], fov_deg: float) -> float:
     """How wide a plane must be so that a camera of `size` (width, height in px) never sees past it, in metres."""
     width, height = size
-    reach = HEIGHT_M * np.tan(np.radians(fov_deg) / 2) * np.hypot(1, height / width)
+    reach = walk.height_m * np.tan(np.radians(fov_deg) / 2) * np.hypot(1, height / width)
     return walk.area_m + 2 * (float(reach) + 0.5)
 
 
@@ -106,7 +107,7 @@ class WalkTrajectory:
         value, speed, push = _cubic(one[:, :3], one[:, 3:6], other[:, :3], other[:, 3:6], within)
         hz = self.walk.step_hz
         pose, *slopes = (_level(part) for part in (value, speed * hz, push * hz * hz))
-        pose[:, 2] = HEIGHT_M
+        pose[:, 2] = self.walk.height_m
         return body_motion(pose, *slopes)
 
     def place_at(self, time_s: Floats) -> npt.NDArray[np.int64]:
@@ -220,12 +221,22 @@ class _Routes:
 
 
 def _short_tour(spots: Floats) -> Floats:
-    """The spots [n, 2] in the order of a tour: from each to the nearest that is left."""
-    left = list(range(1, len(spots)))
+    """The spots [n, 2] in the order of a short round trip: from each to the nearest, then stretches turned about."""
+    apart = np.linalg.norm(spots[:, None] - spots[None], axis=2)
     order = [0]
-    while left:
-        order.append(min(left, key=lambda k: float(np.linalg.norm(spots[k] - spots[order[-1]]))))
-        left.remove(order[-1])
+    while len(order) < len(spots):
+        order.append(min(set(range(len(spots))) - set(order), key=lambda k: (float(apart[order[-1], k]), k)))
+
+    def length(trip: list[int]) -> float:
+        return float(apart[trip, trip[1:] + trip[:1]].sum())
+
+    better = True
+    while better:
+        better = False
+        for start, stop in itertools.combinations(range(1, len(order) + 1), 2):
+            turned = order[:start] + order[start:stop][::-1] + order[stop:]
+            if length(turned) < length(order) - 1e-9:
+                order, better = turned, True
     return spots[order]
 
 

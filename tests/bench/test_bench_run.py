@@ -31,7 +31,9 @@ def has_history() -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["delivery", "record", "latency", "growth", "camera", "cascade", "small_episodes"])
+@pytest.mark.parametrize(
+    "name", ["delivery", "record", "latency", "growth", "camera", "cascade", "small_episodes", "selection"]
+)
 def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     more: tuple[str, ...] = () if name == "latency" else ("--runs", "1")
     if name == "small_episodes" and not has_history():
@@ -40,7 +42,7 @@ def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, nam
     found = json.loads(printed)
     assert found.keys() == KEYS
     assert found["name"] == name
-    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s")
+    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "cells")
     assert found["runs"] >= 1
     for key in ("ours", "against", "ratio"):
         assert math.isfinite(found[key])

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of perception and of the filters are true."""
+"""The examples in the docstrings of perception, of the filters and of selection are true."""
 
 import doctest
 import importlib
@@ -7,12 +7,16 @@ import pkgutil
 import pytest
 
 import sensorium.agents.filters
+import sensorium.agents.selection
 import sensorium.perception
 
-WITHOUT_EXAMPLES = {"chain", "embed", "filter", "guarded", "health", "onnx_encoder", "registry", "testing"}
+WITHOUT_EXAMPLES = {
+    "chain", "embed", "filter", "guarded", "health", "onnx_encoder", "registry", "testing",
+    "budget", "judging", "policy", "selector", "unit",
+}  # fmt: skip
 MODULES = sorted(
     module.name
-    for package in (sensorium.perception, sensorium.agents.filters)
+    for package in (sensorium.perception, sensorium.agents.filters, sensorium.agents.selection)
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
 )
 
