@@ -7,6 +7,7 @@ behind megabytes.
 import logging
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 
 import zmq
@@ -18,12 +19,15 @@ from sensorium.ingest.staging import Staging
 from sensorium.link import wire
 from sensorium.link.keys import AllowedKeys
 from sensorium.link.server.protocol import ServerLink
+from sensorium.link.server.transfer import Transfer
 from sensorium.link.wake import Wake
 from sensorium.link.zap import Refusals, sender
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 200
+AT_ONCE = 64
+AT_ONCE_BYTES = 64 << 10
 WAKE_BYTES = 2 << 20
 SETTLE_MS = 1
 
@@ -70,28 +74,41 @@ class ControlPump:
             socket.close(linger=0)
 
     def _receive(self) -> None:
+        """Take what is there, some at a time, then let answers out: a look at the lock, at the jobs and at what is to
+        be said is as much work as a message is, and of small episodes there are thousands a second."""
         shared, link = self._shared, self._shared.link
-        for _ in range(1000):  # then let answers out
+        came = self._came()
+        if not came:
+            return
+        with shared.lock:
+            for route, user_id, message, now_ns in came:
+                if isinstance(message, PeerViolation):
+                    link.misunderstood(route, user_id, message, now_ns)
+                else:
+                    link.receive(route, user_id, message, now_ns)
+            jobs = link.take_jobs()
+        shared.staging.run(jobs)
+
+    def _came(self) -> list[tuple[bytes, str, wire.DeviceMessage | PeerViolation, int]]:
+        """What came, by whom and when."""
+        came: list[tuple[bytes, str, wire.DeviceMessage | PeerViolation, int]] = []
+        while len(came) < AT_ONCE:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                return
-            user_id = sender(frames[-1], shared.allowed)
+                break
+            user_id = sender(frames[-1], self._shared.allowed)
             if user_id is None:
                 continue
-            route, now_ns = frames[0].bytes, time.monotonic_ns()
+            message: wire.DeviceMessage | PeerViolation
             try:
                 if len(frames) != 2:
                     raise PeerViolation(f"{len(frames) - 1} frames on the control socket, expected 1")
                 message = wire.decode_from_device(frames[1].buffer)
             except PeerViolation as error:
-                with shared.lock:
-                    link.misunderstood(route, user_id, error, now_ns)
-                continue
-            with shared.lock:
-                link.receive(route, user_id, message, now_ns)
-                jobs = link.take_jobs()
-            shared.staging.run(jobs)
+                message = error
+            came.append((frames[0].bytes, user_id, message, time.monotonic_ns()))
+        return came
 
     def _send(self) -> None:
         shared, link = self._shared, self._shared.link
@@ -151,13 +168,44 @@ class BulkPump:
         """Take what is there. The control pump, which gives credit, is woken every 2 MiB, and by the caller when a
         pause comes: woken for every message it would take half a core from this thread. Returns the bytes untold."""
         shared = self._shared
-        link, lock, staging, allowed = shared.link, shared.lock, shared.staging, shared.allowed
-        while not shared.stop.is_set():
+        while not shared.stop.is_set() and (came := self._came()):
+            untold += sum([max(1, len(payload)) for _, _, payload in came])
+            while came:
+                self._append(came)
+            if untold >= WAKE_BYTES:
+                untold = 0
+                shared.wake.set()
+        return untold
+
+    def _append(self, came: deque[tuple[str, wire.Data, memoryview]]) -> None:
+        """Append the first of what came, and of each other episode that follows the first: what comes next of the same
+        has its turn when that is written."""
+        shared, link = self._shared, self._shared.link
+        wanted: list[tuple[Transfer, int, memoryview]] = []
+        episodes: set[bytes] = set()
+        with shared.lock:
+            now_ns = time.monotonic_ns()
+            while came and came[0][1].episode not in episodes:
+                user_id, data, payload = came.popleft()
+                episodes.add(data.episode)
+                transfer = link.data(user_id, data, len(payload), now_ns)
+                if transfer is not None:
+                    wanted.append((transfer, data.session, payload))
+            jobs = link.take_jobs()
+        shared.staging.run(jobs)
+        for transfer, session, payload in wanted:
+            shared.staging.append(transfer, session, payload)
+
+    def _came(self) -> deque[tuple[str, wire.Data, memoryview]]:
+        """What came, some small messages or a large one, and by whom."""
+        came: deque[tuple[str, wire.Data, memoryview]] = deque()
+        size = 0
+        while len(came) < AT_ONCE and size < AT_ONCE_BYTES:
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                return untold
-            user_id = sender(frames[-1], allowed)
+                break
+            user_id = sender(frames[-1], self._shared.allowed)
             if user_id is None:
                 continue
             try:
@@ -169,18 +217,9 @@ class BulkPump:
             except PeerViolation as error:
                 self._ignored(user_id, error)
                 continue
-            payload = frames[2].buffer
-            with lock:
-                transfer = link.data(user_id, data, len(payload), time.monotonic_ns())
-                jobs = link.take_jobs()
-            staging.run(jobs)
-            if transfer is not None:
-                staging.append(transfer, data.session, payload)
-            untold += max(1, len(payload))
-            if untold >= WAKE_BYTES:
-                untold = 0
-                shared.wake.set()
-        return untold
+            came.append((user_id, data, frames[2].buffer))
+            size += len(came[-1][2])
+        return came
 
     def _ignored(self, user_id: str, error: PeerViolation) -> None:
         with self._shared.lock:

@@ -63,6 +63,12 @@ def watched(table: Any) -> Callable[[Any, str, object], None]:
     return set_attribute
 
 
+def needed(transfer: Transfer) -> int:
+    """What of staging is to be kept for a transfer that was opened."""
+    growing = 0 if transfer.offer.sealed or transfer.sealed is not None else LIMITS.growing_reserve_bytes
+    return max(transfer.size, transfer.accepted, growing)
+
+
 class ServerEnd(RuleBasedStateMachine):
     """A `ServerLink`, what was asked of its store and pumps and not answered yet, and what its devices were told."""
 
@@ -435,6 +441,7 @@ class ServerEnd(RuleBasedStateMachine):
         arrivals = self.link.arrivals
         opened = [t for t in arrivals.by_episode.values() if t.state is not TransferState.WAITING]
         assert len(opened) + len(arrivals.leaving) <= LIMITS.open_transfers
+        assert arrivals.reserved == sum(map(needed, (*opened, *arrivals.leaving.values())))
         for session in self.sessions():
             assert session.state is SessionState.OPEN
             assert len(session.offers) <= LIMITS.offers

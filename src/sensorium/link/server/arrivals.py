@@ -16,6 +16,7 @@ from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.session import ServerSession
 from sensorium.link.server.transfer import (
+    ACTIVE,
     COMPLETE,
     LEAVING,
     OPENING,
@@ -48,6 +49,8 @@ class Arrivals:
     def __init__(self, stored: Callable[[UUID], Stored | None], limits: Limits, pool: CreditPool, out: Outbox) -> None:
         self.by_episode: dict[bytes, Transfer] = {}
         self.leaving: dict[bytes, Transfer] = {}
+        self._opened: dict[Transfer, None] = {}
+        self._reserved = 0
         self._stored, self._limits, self._pool, self._out = stored, limits, pool, out
         self._on_entering: dict[TransferState, Callable[[Transfer], None]] = {
             TransferState.OPENING: self._begin,
@@ -55,6 +58,11 @@ class Arrivals:
             TransferState.DROPPING: self._drop,
             TransferState.GONE: self._forget,
         }
+
+    @property
+    def reserved(self) -> int:
+        """Bytes of staging that are kept for what was opened, leaving or not."""
+        return self._reserved
 
     # --- what devices say ----------------------------------------------------------------------------------------
 
@@ -112,6 +120,7 @@ class Arrivals:
             transfer.sealed = None  # the new session says it again, after what it was asked for
             if transfer.state is TAKING:
                 self.want(transfer)
+        self._reserve(transfer)
         self._pool.touch(session)
 
     def sealed(self, session: ServerSession, sealed: wire.Sealed, now_ns: int) -> None:
@@ -125,6 +134,7 @@ class Arrivals:
             return
         if transfer.move(TransferEvent.SEALED) in UNDER_WAY:
             transfer.sealed = sealed
+            self._reserve(transfer)
             self._complete(transfer, now_ns)
 
     def discarded(self, session: ServerSession, ordinals: tuple[int, ...]) -> None:
@@ -151,6 +161,7 @@ class Arrivals:
             self._begin(transfer)  # the device has changed it meanwhile
             return
         transfer.accepted = accepted
+        self._reserve(transfer)
         self._out.counters["resumed_bytes"] += accepted
         if self._move(transfer, TransferEvent.BEGUN) is TAKING:
             self.want(transfer)
@@ -159,6 +170,8 @@ class Arrivals:
         """Bytes were appended."""
         was = transfer.state
         transfer.accepted += size
+        if transfer.accepted > transfer.reserved:
+            self._reserve(transfer)
         state = transfer.move(WRITTEN)
         if state is not TAKING:
             self._on_entering[state](transfer)
@@ -295,6 +308,8 @@ class Arrivals:
 
     def _begin(self, transfer: Transfer) -> None:
         transfer.accepted, transfer.sealed = 0, None  # SEALED comes again, after the bytes
+        self._opened[transfer] = None
+        self._reserve(transfer)
         offer = transfer.offer
         self._out.jobs.append(Begin(transfer.episode, transfer.owner, offer.size, offer.recoveries))
 
@@ -308,6 +323,8 @@ class Arrivals:
         self._out.jobs.append(Drop(transfer.episode, transfer.quarantine))
 
     def _forget(self, transfer: Transfer) -> None:
+        self._opened.pop(transfer, None)
+        self._reserved, transfer.reserved = self._reserved - transfer.reserved, 0
         episode = transfer.offer.episode
         if self.leaving.get(episode) is transfer:
             del self.leaving[episode]
@@ -318,8 +335,7 @@ class Arrivals:
 
     def _admit_after(self, session: ServerSession | None) -> None:
         """Of what held others back one is gone: a place of the session's, or also the one that all waited for."""
-        places = self._limits.open_transfers - len(self.leaving)
-        if sum(t.state is not WAITING for t in self.by_episode.values()) >= places - 1:
+        if len(self._opened) >= self._limits.open_transfers - 1:
             self._admit_all()
         elif session is not None:
             self._admit(session)
@@ -333,25 +349,38 @@ class Arrivals:
         """Begin what the session offered, in its order, as far as there are places."""
         limits = self._limits
         mine = session.offers.values()
+        active = sum([t.state in ACTIVE for t in mine])
+        if self.leaving:
+            active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
+        if active >= limits.open_per_session:
+            return
         waiting = [t for t in mine if t.state is WAITING and t.offer.episode not in self.leaving]
-        waiting.sort(key=lambda t: (-t.offer.priority, t.offer.ordinal))
-        active = sum(t.state is OPENING or t.state in UNDER_WAY for t in mine)
-        active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
-        for transfer in waiting[: max(0, limits.open_per_session - active)]:
-            opened = [t for t in self.by_episode.values() if t.state is not WAITING]
-            opened += self.leaving.values()
-            if len(opened) >= limits.open_transfers:
-                left = [t for t in opened if t.session is None and t.state in UNDER_WAY]
+        waiting.sort(key=_turn)
+        for transfer in waiting[: limits.open_per_session - active]:
+            if len(self._opened) >= limits.open_transfers:
+                left = [t for t in self._opened if t.session is None and t.state in UNDER_WAY]
                 if left:
                     self._move(min(left, key=lambda t: t.idle_ns), TransferEvent.EXPIRED)
                 return
-            reserved = sum(map(self._reserve, opened))
-            if reserved + self._reserve(transfer) > limits.staged_bytes:
+            reserved = self._reserved
+            if reserved + self._needs(transfer) > limits.staged_bytes:
                 self._busy(transfer, f"{reserved} of {limits.staged_bytes} bytes for staging are taken")
                 self._move(transfer, TransferEvent.NO_ROOM)
                 continue
             self._move(transfer, TransferEvent.PLACE)
 
-    def _reserve(self, transfer: Transfer) -> int:
+    def _reserve(self, transfer: Transfer) -> None:
+        """What is kept for a transfer that was opened is what it needs by now."""
+        if transfer in self._opened:
+            needs = self._needs(transfer)
+            self._reserved += needs - transfer.reserved
+            transfer.reserved = needs
+
+    def _needs(self, transfer: Transfer) -> int:
         growing = 0 if transfer.offer.sealed or transfer.sealed else self._limits.growing_reserve_bytes
         return max(transfer.size, transfer.accepted, growing)
+
+
+def _turn(transfer: Transfer) -> tuple[float, int]:
+    """By what those that wait are sorted: larger priority first, then older."""
+    return -transfer.offer.priority, transfer.offer.ordinal

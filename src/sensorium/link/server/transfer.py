@@ -7,7 +7,7 @@ their THEN_ states, which say what follows the job or the write. A transfer in a
 any more: an offer of the same episode is a new transfer, which waits until what was staged is gone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -153,6 +153,8 @@ UNDER_WAY = frozenset(
     }
 )
 """Bytes are to come."""
+ACTIVE = UNDER_WAY | {OPENING}
+"""It has a place of its session's."""
 LEAVING = frozenset({TransferState.OPENING_THEN_DROP, TransferState.WRITING_THEN_DROP, TransferState.DROPPING})
 """Given up, but not gone yet."""
 COMPLETE = frozenset({TransferState.COMMITTING, TransferState.COMMIT_PUT_OFF})
@@ -163,9 +165,9 @@ COMPLETE = frozenset({TransferState.COMMITTING, TransferState.COMMIT_PUT_OFF})
 class Transfer:
     """One episode on its way in, of `owner` (device, spool_id, ordinal).
 
-    `accepted` bytes are in the file; `number` is that of the last WANT. Without a `session` it has had none since
-    `idle_ns`. `retry_ns`, of a commit that was put off: when to ask again. `quarantine`: why what is staged shall be
-    kept aside, or "" to discard it.
+    `accepted` bytes are in the file; `number` is that of the last WANT; for it `reserved` bytes of staging are kept.
+    Without a `session` it has had none since `idle_ns`. `retry_ns`, of a commit that was put off: when to ask again.
+    `quarantine`: why what is staged shall be kept aside, or "" to discard it.
     """
 
     offer: wire.Offer
@@ -179,16 +181,17 @@ class Transfer:
     tries: int = 0
     retry_ns: int = 0
     quarantine: str = ""
+    reserved: int = 0
     sealed: wire.Sealed | None = None
+    episode: UUID = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.episode = UUID(bytes=self.offer.episode)
 
     def move(self, event: TransferEvent) -> TransferState:
         """Every transition of a transfer."""
         self.state = state = TRANSFER.after(self.state, event)
         return state
-
-    @property
-    def episode(self) -> UUID:
-        return UUID(bytes=self.offer.episode)
 
     @property
     def size(self) -> int:
