@@ -10,7 +10,7 @@ import msgspec
 
 from sensorium.drivers.stream import check_name
 from sensorium.episode.account import problem
-from sensorium.episode.codecs.contract import MAX_CHUNK_BYTES
+from sensorium.episode.codecs.contract import MAX_CHUNK_BYTES, Codec
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
 from sensorium.errors import ConfigError, PeerViolation
@@ -33,8 +33,9 @@ same few. Bounded, as they come from anyone."""
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-def check_open(manifest: Open, episode: uuid.UUID) -> None:
-    """Raise `PeerViolation` unless `manifest` opens `episode` in this version, with streams that can be stored."""
+def check_open(manifest: Open, episode: uuid.UUID) -> list[Codec]:
+    """Raise `PeerViolation` unless `manifest` opens `episode` in this version, with streams that can be stored;
+    their codecs."""
     if manifest.version != FORMAT_VERSION:
         raise PeerViolation(
             f"episode {episode}: format version {manifest.version}, this ingest takes {FORMAT_VERSION};"
@@ -48,12 +49,12 @@ def check_open(manifest: Open, episode: uuid.UUID) -> None:
         raise PeerViolation(f"episode {episode}: it runs from {manifest.start_ns} to {manifest.end_ns} ns")
     if len(manifest.streams) > MAX_STREAMS:
         raise PeerViolation(f"episode {episode}: {len(manifest.streams)} streams, at most {MAX_STREAMS}")
-    for entry in manifest.streams:
-        check_entry(entry)
+    codecs = [check_entry(entry) for entry in manifest.streams]
     alike = _alike(msgspec.structs.replace(manifest, episode=b"", ordinal=0, start_ns=0, end_ns=0))
     if alike is None or alike not in _passed:
         _check_rest(manifest, episode)
         _pass(alike)
+    return codecs
 
 
 def _check_rest(manifest: Open, episode: uuid.UUID) -> None:
@@ -66,8 +67,11 @@ def _check_rest(manifest: Open, episode: uuid.UUID) -> None:
     check_document(manifest, "OPEN")
 
 
-def check_entry(entry: StreamEntry) -> None:
-    """Raise `PeerViolation` unless a stream's shape, encoding and chunk size are ones that ingest can store."""
+def check_entry(entry: StreamEntry) -> Codec:
+    """Raise `PeerViolation` unless a stream's shape, encoding and chunk size are ones that ingest can store.
+
+    Returns its codec.
+    """
     spec = entry.spec
     if len(spec.shape) > MAX_AXES or not 1 <= entry.chunk_rows <= MAX_CHUNK_ROWS:
         raise PeerViolation(f"stream {spec.name!r}: {len(spec.shape)} axes, {entry.chunk_rows} rows a chunk")
@@ -77,7 +81,7 @@ def check_entry(entry: StreamEntry) -> None:
             f" are over {MAX_CHUNK_BYTES} bytes"
         )
     try:
-        codec_of(entry)
+        return codec_of(entry)
     except ConfigError as error:
         raise PeerViolation(f"{error}; ingest needs each codec that its devices use") from error
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from sensorium.episode.codecs.contract import ChunkCodec, Codec
-from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Chunk, Items, Note, Open, Seal
 from sensorium.episode.layout import CHECKSUM_BYTES
 from sensorium.episode.parser import Header, Kind, RecordBegun
@@ -47,6 +46,7 @@ class RecordOrder:
         self.manifest: Open | None = None
         self.seal: Seal | None = None
         self.streams: list[StreamProgress] = []
+        self._codecs: list[Codec] = []
         self._last_number = -1
         self._gap = False
         self._stamp_bytes = 0
@@ -78,7 +78,7 @@ class RecordOrder:
         if isinstance(header, _ROWS):
             self._admit_rows(header, begun)
         elif isinstance(header, Open):
-            check_open(header, self.episode)
+            self._codecs = check_open(header, self.episode)
         elif isinstance(header, Note):
             check_document(header, "NOTE")
         else:
@@ -92,7 +92,7 @@ class RecordOrder:
         self._last_number = number
         if isinstance(header, Open):
             self.manifest = header
-            self.streams = [StreamProgress(codec_of(entry)) for entry in header.streams]
+            self.streams = [StreamProgress(codec) for codec in self._codecs]
         elif isinstance(header, _ROWS):
             stream, rows = self.streams[header.stream], len(header.captured_ns) // 8
             stream.ended = isinstance(header, Chunk) and rows < stream.codec.entry.chunk_rows
