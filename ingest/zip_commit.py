@@ -84,7 +84,8 @@ class ZipCommitter:
             for month in {commit.month for commit in commits}:
                 self._commits.make_month(month)
         step("version")
-        self._write(list(going(commits)))
+        with failing(commits):
+            self._write(list(going(commits)))
         step("synced")
         for month, those in _by_month(commits):
             with failing(those):

@@ -29,11 +29,13 @@ from sensorium.episode import durable
 from sensorium.episode.layout import checked
 from sensorium.hosting.actors import IngestActor
 from sensorium.ingest import server
+from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.pumps import BulkPump, ControlPump
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.shards import ShardWriter
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
+from sensorium.ingest.zip_commit import ZipCommit
 from sensorium.link import keys, zap
 from sensorium.link.zap import Gate
 from sensorium.threads import Restart, Thread
@@ -55,8 +57,8 @@ class Link:
         keys.allow(folder / "keys", public)
         self._pair = keys.pair(secret)
 
-    def ingest(self) -> IngestActor:
-        actor = IngestActor(str(self.store), "tcp://127.0.0.1:0", str(self._folder / "keys"), False)
+    def ingest(self, small_bytes: int = SMALL_BYTES) -> IngestActor:
+        actor = IngestActor(str(self.store), "tcp://127.0.0.1:0", str(self._folder / "keys"), False, small_bytes)
         self._stack.callback(self.end, actor)
         return actor
 
@@ -224,15 +226,24 @@ def test_a_folder_of_keys_that_cannot_be_read_ends_nothing_and_is_said_once(
     assert caplog.messages.count("the folder of allowed keys cannot be read: Input/output error") == 1
 
 
-@kills("fsync")
+@kills("fsync", "sensorium-store")
 @pytest.mark.parametrize(
-    ("owner", "method"), [(ShardWriter, "sync"), (durable, "write_synced"), (durable, "sync_folder")]
+    ("small_bytes", "thread", "owner", "method"),
+    [
+        (0, "fsync", ShardWriter, "sync"),
+        (0, "fsync", durable, "write_synced"),
+        (0, "fsync", durable, "sync_folder"),
+        (SMALL_BYTES, "sensorium-store", ZipCommit, "make"),
+        (SMALL_BYTES, "sensorium-store", durable, "write_all"),
+        (SMALL_BYTES, "sensorium-store", durable, "sync_folder"),
+        (SMALL_BYTES, "sensorium-store", durable, "publish_all"),
+    ],
 )
 def test_a_commit_that_cannot_be_synced_is_told_to_the_device_and_tried_again(
-    owner: Any, method: str, link: Link, monkeypatch: pytest.MonkeyPatch
+    small_bytes: int, thread: str, owner: Any, method: str, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool, actor = link.spool(), link.ingest()
-    monkeypatch.setattr(owner, method, only_in("fsync", getattr(owner, method)))
+    spool, actor = link.spool(), link.ingest(small_bytes)
+    monkeypatch.setattr(owner, method, only_in(thread, getattr(owner, method)))
     link.uplink(spool, actor)
     wait_for(lambda: actor.status()["stats"].get("busy") or spool.counts()["committed"], "commits to fail", 60)
     assert spool.counts()["pending"] == 3
