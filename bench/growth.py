@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import statistics
 import time
 import uuid
@@ -68,8 +67,7 @@ def measure(options: Options) -> Comparison:
         "cpu_ms": {str(count): round(statistics.median(values), 2) for count, values in cpu.items()},
         "query_ms": {str(count): round(statistics.median(values), 2) for count, values in queries.items()},
         "p90_ms": {str(count): round(float(np.percentile(values, 90)), 1) for count, values in commits.items()},
-        "fill": "100 committed, the rest copied from one of them (folders, documents, hard links of arrays) before"
-        " rebuild-catalog",
+        "fill": "100 committed, the rest with the ZIP of one of them (hard links, records) before rebuild-catalog",
         "fill_s": round(fill_s, 1),
     }
     return compared("growth", commits[many], commits[few], "ms", False, detail)
@@ -133,24 +131,24 @@ def fill(path: Path, count: int) -> None:
             episode, data = episode_file(ordinal)
             commit(store, episode, data)
     original = next((path / "commits").glob("????-??/*.json"))
-    group = path / "episodes.zarr" / original.parent.name / original.stem
+    packed = path / "episodes.zarr" / original.parent.name / f"{original.stem}.zip"
     record = json.loads(original.read_bytes())
     for ordinal in range(committed, count):
-        copy(group, original, record, ordinal)
+        copy(packed, original, record, ordinal)
     if count > committed:
         rebuild_catalog(path)
 
 
-def copy(group: Path, original: Path, record: dict[str, dict[str, object]], ordinal: int) -> None:
-    """Another episode with the arrays of `group`; its id is of now, so that it stands in the same month's folder."""
+def copy(packed: Path, original: Path, record: dict[str, dict[str, object]], ordinal: int) -> None:
+    """Another episode with the ZIP `packed`; its id is of now, so that it stands in the same month's folder."""
     identity = str(uuid_utils.uuid7())
-    shutil.copytree(group, group.with_name(identity), copy_function=os.link)
-    document = group.with_name(identity) / "zarr.json"
-    text = document.read_text(encoding="utf-8").replace(original.stem, identity)
-    document.unlink()
-    document.write_text(text, encoding="utf-8")
-    row = record["row"] | {"episode": identity, "ordinal": ordinal}
-    original.with_name(f"{identity}.json").write_text(json.dumps(record | {"row": row}), encoding="utf-8")
+    name = f"{identity}.zip"
+    os.link(packed, packed.with_name(name))
+    about = {
+        "row": record["row"] | {"episode": identity, "ordinal": ordinal},
+        "objects": {name: record["objects"][packed.name]},
+    }
+    original.with_name(f"{identity}.json").write_text(json.dumps(record | about), encoding="utf-8")
 
 
 def timed(work: Callable[[], None]) -> tuple[float, float]:

@@ -124,7 +124,7 @@ def observe(folder: Path, episodes: int) -> tuple[list[float], list[float]]:
     with ThreadPoolExecutor(COMMIT_THREADS) as pool:
         for ordinal in range(1, WARM_UP + episodes + 1):
             episode, seen_ns = appeared(corpus, ordinal)
-            floor_ms = bare_syncs(episode.folder, folder / f"bare-{ordinal}", pool)
+            floor_ms = bare_syncs(episode.path, folder / f"bare-{ordinal}", pool)
             if ordinal > WARM_UP:
                 last_ns = max(int(stream.captured_ns[-1]) for stream in episode.streams.values())
                 latencies.append((seen_ns - last_ns) / 1e6)
@@ -145,19 +145,20 @@ def appeared(corpus: Corpus, ordinal: int) -> tuple[Episode, int]:
 def bare_syncs(episode: Path, copy: Path, pool: ThreadPoolExecutor) -> float:
     """Milliseconds to write what the episode's bytes need on both sides, with as many syncs, and nothing else.
 
-    The spool's file; its ledger; every file of the episode, then every folder, by as many threads as the store has;
-    the month's folder; the commit record and its folder; the catalog.
+    The spool's file; its ledger; the episode's ZIP, or every file of its folder, then every folder, by as many threads
+    as the store has; the month's folder; the commit record and its folder; the catalog.
     """
-    files = [path for path in episode.rglob("*") if path.is_file()]
-    content = {path.relative_to(episode): path.read_bytes() for path in files}
+    files = [path for path in episode.rglob("*") if path.is_file()] or [episode]
+    group = Path() if episode.is_file() else Path("group")
+    content = {group / path.relative_to(episode if group.name else episode.parent): path.read_bytes() for path in files}
     began = time.perf_counter()
     copy.mkdir()
     write(copy / "spool", b"".join(content.values()))
     write(copy / "ledger", bytes(8192))
-    folders = {copy / "group" / parent for path in content for parent in path.parents}
+    folders = {copy / parent for path in content for parent in path.parents} - {copy}
     for folder in sorted(folders):
-        folder.mkdir(exist_ok=True)
-    list(pool.map(write, (copy / "group" / path for path in content), content.values()))
+        folder.mkdir()
+    list(pool.map(write, (copy / path for path in content), content.values()))
     list(pool.map(sync, folders))
     sync(copy)
     write(copy / "record", bytes(4096))

@@ -251,7 +251,7 @@ def compared_times(times: dict[str, list[float]]) -> dict[str, Any]:
 
 def forget(episode: Episode) -> None:
     """Have the kernel drop an episode's bytes; names and inodes stay known to it."""
-    for path in Footprint.of(episode.folder.parents[2], episode.id).files:
+    for path in Footprint.of(episode.path.parents[2], episode.id).files:
         fd = os.open(path, os.O_RDONLY)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)

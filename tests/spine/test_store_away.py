@@ -96,10 +96,18 @@ def staged(ingest: Command) -> int:
     return int(device.get("staged", 0))
 
 
-@pytest.mark.parametrize("end", [Command.kill, pytest.param(Command.interrupt, marks=pytest.mark.slow)])
-def test_a_part_survives_the_end_of_the_ingest(site: Site, end: Callable[[Command], object]) -> None:
-    """What it took in of an episode that is being recorded is not sent again."""
-    first, port = site.ingest("--stats-every", "0.05")
+@pytest.mark.parametrize(
+    ("end", "small"),
+    [
+        (Command.kill, "0"),
+        pytest.param(Command.interrupt, "0", marks=pytest.mark.slow),
+        pytest.param(Command.interrupt, "8MB", marks=pytest.mark.slow),
+    ],
+)
+def test_a_part_survives_the_end_of_the_ingest(site: Site, end: Callable[[Command], object], small: str) -> None:
+    """What it took in of an episode that is being recorded is not sent again. Of one that may still be small a kill
+    costs what is in memory, 8 MB at most."""
+    first, port = site.ingest("--stats-every", "0.05", "--small", small)
     sensors = {"sim": sim(**FRAMES, pace=1.0)}
     device = site.device("rig-1", sensors, port, trigger={"kind": "interval", "length_s": 3600})
     agent = site.start("collect", device, "--local", "--seconds", 3)

@@ -40,7 +40,9 @@ def ingest(
     stats_every: Annotated[float, typer.Option(help="Print a JSON line of figures every so many seconds.")] = 0.0,
     small: Annotated[
         str,
-        typer.Option(help="Up to this an episode becomes one ZIP and no folder; 0: none.", metavar="SIZE"),
+        typer.Option(
+            help="Episodes of up to this (8MB) become one ZIP file each, others a folder; 0: none.", metavar="SIZE"
+        ),
     ] = f"{SMALL_BYTES}",
 ) -> None:
     """Receive episodes from devices into a store. Prints `ready tcp://...` when it accepts; Ctrl-C ends it.
