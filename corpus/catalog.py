@@ -83,6 +83,14 @@ between_totals = sa.Table(
 )
 
 
+# As text, for what every commit does: to have it made anew each time took longer than to do it.
+_ENTER = f"INSERT OR REPLACE INTO episodes ({', '.join(COLUMNS)}, document) VALUES ({'?, ' * len(COLUMNS)}?)"
+_ENTER_STREAM = "INSERT INTO streams (episode, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_ENTER_COMMITTED = (
+    "INSERT INTO ledger (device, spool_id, ordinal, state, episode, reason) VALUES (?, ?, ?, 'committed', ?, '')"
+    " ON CONFLICT (device, spool_id, ordinal)"
+    " DO UPDATE SET state = 'committed', episode = excluded.episode, reason = ''"
+)
 _ENTRY_OF = "SELECT state, episode, reason FROM ledger WHERE device = ? AND spool_id = ? AND ordinal = ?"
 _OF_RECORDS = (episodes, streams, ledger)
 """What the commit records are entered in, all of an episode at once."""
@@ -213,23 +221,22 @@ class Catalog:
 
     def add(self, records: Iterable[CommitRecord]) -> None:
         """Enter commits, in place of what is here of the same episodes; a discard of the same ordinal gives way."""
-        rows, names, entries = [], [], []
+        rows: list[tuple[Any, ...]] = []
+        names: list[tuple[Any, ...]] = []
+        entries: list[tuple[Any, ...]] = []
         for record in records:
-            row = record.row
+            row = record.row | {"form": record.form}
             document = msgspec.json.encode({"streams": record.streams, "account": record.account})
-            rows.append({name: row.get(name) for name in COLUMNS} | {"form": record.form, "document": document})
-            names += [{"episode": row["episode"], "name": name} for name in record.streams]
-            entries.append(_entry(row["device"], row["spool_id"], row["ordinal"], "committed", row["episode"], ""))
+            rows.append((*map(row.get, COLUMNS), document))
+            names += [(row["episode"], name) for name in record.streams]
+            entries.append((row["device"], row["spool_id"], row["ordinal"], row["episode"]))
         if not rows:
             return
-        statement = insert(ledger)
-        won = {"state": "committed", "episode": statement.excluded.episode, "reason": ""}
-        winning = statement.on_conflict_do_update(index_elements=list(ledger.primary_key), set_=won)
         with self._writing, self._transaction() as connection:
-            connection.execute(insert(episodes).prefix_with("OR REPLACE"), rows)
-            connection.execute(winning, entries)
+            connection.exec_driver_sql(_ENTER, rows)
+            connection.exec_driver_sql(_ENTER_COMMITTED, entries)
             if names:
-                connection.execute(insert(streams).on_conflict_do_nothing(), names)
+                connection.exec_driver_sql(_ENTER_STREAM, names)
 
     def discard(self, device: str, spool_id: str, discards: Iterable[Discards]) -> None:
         """Enter what a device says it discarded; a commit of the same ordinal stays."""
