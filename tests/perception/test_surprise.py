@@ -94,6 +94,8 @@ def test_what_the_gyro_does_not_cover_is_not_said() -> None:
     assert np.isfinite(surprise.of(stamps, scores)).tolist() == [True] * 4 + [False] * 2
     surprise.turn(np.arange(5 * FRAME_NS, 400 * FRAME_NS, 10_000_000), np.zeros((1975, 6)))
     assert np.isnan(surprise.of(stamps, scores)).all(), "so far back nothing is kept"
+    surprise.turn(np.arange(0, 7 * FRAME_NS, 10_000_000), np.zeros((35, 6)))
+    assert np.isfinite(surprise.of(stamps, scores)).all(), "the clock was set back, and begins anew"
     nothing = {name: np.full(6, np.nan) for name in scores}
     assert np.isnan(surprise.of(stamps + 390 * FRAME_NS, nothing)).all()
 

@@ -73,7 +73,7 @@ def look(before: Before, seen: Working, white: float, at_ns: int) -> tuple[Befor
     both = tuple(prints.tolist())
     # of a picture that is the last one again, that they are alike says nothing
     noisy = before.noise if repeats and before.prints[-1:] == (print_,) else _noise(seen, moved)
-    sure = moved.response >= SURE
+    sure = moved.response >= SURE and at_ns > before.at_ns  # a clock that was set back says nothing of how long it took
     scores = {
         "frozen": float(repeats),
         "exposure_mean": mean,

@@ -45,6 +45,8 @@ class Surprise:
         """Take in rows of the gyro's stream, [n, channels]."""
         if not len(captured_ns):
             return
+        if len(self._stamps) and captured_ns[0] < self._stamps[-1]:  # the clock was set back
+            self._stamps, self._turned = self._stamps[:0], self._turned[:0]
         rates = np.nan_to_num(data[:, self._columns].astype(np.float64) * self._scale)
         first = len(self._stamps) == 0
         stamps = np.concatenate([captured_ns[:1] if first else self._stamps[-1:], captured_ns])

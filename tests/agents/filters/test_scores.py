@@ -3,6 +3,7 @@
 import logging
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,12 +20,16 @@ IMU = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(3,), channe
 TICK_NS = 100_000_000
 
 
-def pictures(n: int, seed: int = 0) -> Samples:
-    """A plane that passes, with the noise of a sensor."""
-    random = np.random.default_rng(seed)
-    plane = cv2.resize(random.integers(0, 256, (9, 14), np.uint8), (640 + 10 * n, 480), interpolation=cv2.INTER_CUBIC)
-    noise = random.normal(0, 2, (n, 480, 640))
-    return (np.stack([plane[:, 10 * k : 640 + 10 * k] for k in range(n)]) + noise).clip(0, 255).astype(np.uint8)
+def pictures(n: int, times: int = 1) -> Samples:
+    """A plane that passes, with the noise of a sensor; 640 x 480, or so many times smaller."""
+    random = np.random.default_rng(0)
+    width, height = 640 // times, 480 // times
+    size = width + 10 // times * n, height
+    plane = cv2.resize(random.integers(0, 256, (9, 14), np.uint8), size, interpolation=cv2.INTER_CUBIC)
+    noise = random.normal(0, 2, (n, height, width))
+    passing = np.stack([plane[:, 10 // times * k :][:, :width] for k in range(n)])
+    frames: Samples = (passing + noise).clip(0, 255).astype(np.uint8)
+    return frames
 
 
 def block(frames: Samples, first: int = 0) -> Block:
@@ -87,7 +92,7 @@ def test_encoded_items_are_decoded_no_further_than_needed_and_say_nearly_the_sam
 
 def run(frames: Samples) -> None:
     scores = Cascade()
-    state = scores.start(CAMERA)
+    state = scores.start(msgspec.structs.replace(CAMERA, shape=frames.shape[1:]))
     for k in range(len(frames)):
         state, _ = scores.step(state, block(frames[k : k + 1], k))
 
@@ -104,7 +109,7 @@ def run(frames: Samples) -> None:
 def test_what_ails_a_camera_is_said_once_and_when_it_is_over(
     kind: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    well, random = pictures(80), np.random.default_rng(3)
+    well, random = pictures(80, 4), np.random.default_rng(3)
     ill = well[20:50].copy()
     if kind == "noise":
         ill[:] = random.integers(0, 256, ill.shape)
@@ -122,7 +127,7 @@ def test_what_ails_a_camera_is_said_once_and_when_it_is_over(
 
 
 def test_a_well_camera_is_not_spoken_of(caplog: pytest.LogCaptureFixture) -> None:
-    run(pictures(60))
+    run(pictures(60, 4))
     assert not caplog.records
 
 
