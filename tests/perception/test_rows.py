@@ -100,6 +100,14 @@ def test_it_does_not_matter_how_rows_come_in_blocks(
     assert np.array_equal(whole.vectors, parts.vectors)
 
 
+def test_a_loss_begins_a_window_anew() -> None:
+    rows, of = motion(300), spec(rate_hz=100.0)
+    assert looked(rows, of).ends.tolist() == [63, 127, 191, 255]
+    lost = looked(rows, of, lost_at=100)
+    assert lost.ends.tolist() == [63, 163, 227, 291]
+    assert np.isnan(lost.scores["jitter"]).nonzero()[0].tolist() == [0, 100]
+
+
 def novelties(rows: Samples, of: StreamSpec, known: int) -> Scores:
     """Of the windows behind the first `known`, how new they are after those."""
     found = looked(rows, of)
