@@ -101,11 +101,11 @@ def test_a_disk_in_trouble_costs_what_was_learnt_since(
     path = tmp_path / "front"
     write_exemplars(path, learnt(3))
     disk = FailingDisk(monkeypatch)
-    for call in range(5):
-        disk.trouble(disk.calls + call, 1, errno.ENOSPC)
+    for call in range(8):
+        disk.trouble(call, 1, errno.ENOSPC)
         if not write_exemplars(path, learnt(6, seed=1)):
             assert "cannot be written: No space left on device; make room" in caplog.records[-1].getMessage()
-        disk.trouble(0, 0, 0)
+        disk.works()
         assert len(read(path)) in (3, 6)
     assert caplog.records
     assert write_exemplars(path, learnt(7))
