@@ -107,8 +107,6 @@ class EpisodeFiles:
         """Look in the other form from now on, if the commit record says so; else `Corrupt`."""
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise Corrupt(f"{where}: cannot be read ({error.strerror}); run `sensorium verify`") from error
-        if self._held is not held:  # another thread saw it too
-            return
         try:
             record = read_record(record_path(*self._asked[:2]))
         except OSError:

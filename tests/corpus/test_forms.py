@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from zarr.storage import ZipStore
 
 import sensorium
 from sensorium.corpus.commits import ZIP_VERSION, record_path, record_paths
+from sensorium.corpus.files import LooseFiles
 from sensorium.corpus.verify import verify
 from sensorium.episode.documents import Encoding
 from sensorium.errors import ConfigError, Corrupt
@@ -148,6 +150,23 @@ def test_windows_go_on_when_episodes_are_packed(store: Path, zips: Path) -> None
         seen += plain(iter([next(batches)]))
     assert seen + plain(batches) == expected
     assert len(expected) == 24
+
+
+def test_two_threads_that_miss_the_folder_at_once_both_go_on(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    episode = sensorium.open(store).query()[0]
+    stream = episode.streams["front"]
+    expected = stream[:].tobytes()
+    pack(store, episode.id)
+    both = threading.Barrier(2)
+
+    def gone(_files: LooseFiles, _name: str, _offset: int, _size: int) -> bytes:
+        both.wait(60)
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(LooseFiles, "read", gone)
+    with ThreadPoolExecutor(2) as pool:
+        reads = [pool.submit(lambda: stream[:].tobytes()) for _ in range(2)]
+        assert {each.result() for each in reads} == {expected}
 
 
 def test_threads_that_share_an_episode_all_go_on(store: Path) -> None:

@@ -53,8 +53,9 @@ def test_a_recording(site: Site, recordings: Path) -> None:
     sensors = {"rig": {"kind": "replay-euroc", "path": str(mav0), "pace": "fast"}}
     stores = in_both_forms(site, sensors)
     check_alike(site, stores)
-    for form in stores:
-        for library in LIBRARIES:
-            for name, found in site.peer("zarr_peer.py", library, form, mav0).items():
-                assert found["wrong"] == [], (form, library, name)
-                assert found["rows"] == found["expected"] > 0, (form, library, name)
+    as_ingested = {each.path.suffix for each in sensorium.open(site.folder / "store").query()}
+    form = "zips" if "" in as_ingested else "folders"  # the other was shown to them in test_euroc
+    for library in LIBRARIES:
+        for name, found in site.peer("zarr_peer.py", library, form, mav0).items():
+            assert found["wrong"] == [], (form, library, name)
+            assert found["rows"] == found["expected"] > 0, (form, library, name)
