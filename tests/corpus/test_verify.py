@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sensorium.corpus.verify import verify
 from sensorium.episode.documents import Encoding
 from sensorium.ingest.store import Store
+from tests.forms import in_form
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,12 @@ def sound(make_episode: Any, tmp_path_factory: Any) -> Path:
             assembly.append(made.data)
             store.commit(assembly, device="rig-1", identity="k")
     return path
+
+
+@pytest.fixture(scope="module")
+def sounds(sound: Path, tmp_path_factory: Any) -> dict[str, Path]:
+    """The same store in both forms."""
+    return {"folders": sound, "ZIPs": in_form(sound, True, tmp_path_factory.mktemp("zips") / "store")}
 
 
 def first(store: Path) -> Path:
@@ -52,6 +59,9 @@ DAMAGE: dict[str, tuple[bool, Callable[[Path], Any], str]] = {
     "a bit in a blob": (True, lambda s: flip(first(s) / "pic/data/c.0"), "checksum"),
     "a bit in a document": (True, lambda s: flip(first(s) / "imu/zarr.json"), "checksum"),
     "a file too many": (False, lambda s: (first(s) / "imu/notes.txt").touch(), "does not belong"),
+}
+"""Of a folder; of a ZIP they are in test_damaged_zips."""
+ANY_DAMAGE: dict[str, tuple[bool, Callable[[Path], Any], str]] = {
     "a record gone": (False, lambda s: min((s / "commits").glob("*/*.json")).unlink(), "has no commit record"),
     "a record damaged": (False, lambda s: min((s / "commits").glob("*/*.json")).write_text("{"), "not a commit record"),
     "a row gone": (False, lambda s: sql(s, "delete from episodes where ordinal = 0"), "not in the catalog"),
@@ -66,11 +76,14 @@ DAMAGE: dict[str, tuple[bool, Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", DAMAGE)
-def test_each_damage_is_found(sound: Path, tmp_path: Path, what: str) -> None:
-    deep, damage, message = DAMAGE[what]
+@pytest.mark.parametrize(
+    ("form", "what"),
+    [("folders", what) for what in DAMAGE] + [(form, what) for form in ("folders", "ZIPs") for what in ANY_DAMAGE],
+)
+def test_each_damage_is_found(sounds: dict[str, Path], tmp_path: Path, form: str, what: str) -> None:
+    deep, damage, message = (DAMAGE | ANY_DAMAGE)[what]
     store = tmp_path / "s"
-    shutil.copytree(sound, store)
+    shutil.copytree(sounds[form], store)
     damage(store)
     findings = list(verify(store, deep=deep))
     assert any(message in str(finding) for finding in findings), findings
@@ -79,15 +92,17 @@ def test_each_damage_is_found(sound: Path, tmp_path: Path, what: str) -> None:
         assert not list(verify(store)), "only a deep look reads the bytes"
 
 
-def test_a_sound_store_has_no_findings(sound: Path) -> None:
+@pytest.mark.parametrize("form", ["folders", "ZIPs"])
+def test_a_sound_store_has_no_findings(form: str, sounds: dict[str, Path]) -> None:
     seen: list[tuple[int, int]] = []
-    assert not list(verify(sound, deep=True, progress=lambda done, total: seen.append((done, total))))
+    assert not list(verify(sounds[form], deep=True, progress=lambda done, total: seen.append((done, total))))
     assert seen[-1] == (2, 2)
 
 
-def test_a_start_heals_what_it_can(sound: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["folders", "ZIPs"])
+def test_a_start_heals_what_it_can(form: str, sounds: dict[str, Path], tmp_path: Path) -> None:
     store = tmp_path / "s"
-    shutil.copytree(sound, store)
+    shutil.copytree(sounds[form], store)
     sql(store, "delete from episodes")
     (first(store).parent / "zarr.json").unlink()
     (first(store).parent / "01890000-0000-7000-8000-000000000000").mkdir()

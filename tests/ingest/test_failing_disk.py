@@ -27,6 +27,7 @@ from sensorium.ingest.store_folder import StoreAway
 from sensorium.ingest.trouble import Trouble, watched
 from sensorium.link import wire
 from sensorium.link.server.protocol import ServerLink
+from tests.forms import FORMS
 from tests.spine.commands import wait_for
 
 CALLS = ("open", "write", "writev", "pwrite", "pread", "ftruncate", "fsync", "fdatasync")
@@ -64,15 +65,16 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
+@FORMS
 @pytest.mark.parametrize(("number", "more"), [(errno.ENOSPC, 0), (errno.EIO, 3)])
 def test_a_call_that_fails_costs_nothing_but_a_try(
-    make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch, number: int, more: int
+    make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch, number: int, more: int, small_bytes: int
 ) -> None:
     """From begin to COMMITTED, with what devices give up and say of their samples: each is tried until it is done."""
     rng = np.random.default_rng(5)
     pictures = rng.integers(0, 255, (4, 160, 160, 3), dtype=np.uint8)
     encodings, failed = {"pic": Encoding(codec="jpeg", quality=90)}, 0
-    with Store.open(memory / "store") as store:
+    with Store.open(memory / "store", small_bytes=small_bytes) as store:
         store.saw_spool("rig-1", "spool-a", 0, 1)
         ordinals = itertools.count()
         for fails in range(1, 400, 1 + more):
@@ -141,6 +143,12 @@ def attempts(promise: Callable[[], object]) -> int:
 # -- what is said of it ------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every offer looks where the store is, and not only the first in a while; what was begun before is put off."""
+    monkeypatch.setattr("sensorium.ingest.store.KNOWN_S", 0.0)
+
+
 class Server:
     """The link's server over a store, in which one device offers one episode; `disk` stands in for the system's."""
 
@@ -201,6 +209,7 @@ class Server:
         return self.answer()
 
 
+@pytest.mark.usefixtures("looking")
 def test_trouble_is_said_once_and_again_when_it_is_over(
     make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,6 +238,7 @@ def test_trouble_is_said_once_and_again_when_it_is_over(
     assert not server.deaths
 
 
+@pytest.mark.usefixtures("looking")
 def test_a_store_that_is_away_is_busy_and_then_takes_what_is_offered(
     make_episode: Any, memory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
