@@ -156,12 +156,8 @@ VARIANTS = (
         (
             ZipCommitter,
             "put",
-            "    self._write(list(going(commits)))\n",
-            (
-                "    for _, those in _by_month(commits):\n"
-                "        self._publish(those)\n"
-                "    self._write(list(going(commits)))\n"
-            ),
+            '    step("version")\n',
+            "    for _, those in _by_month(commits):\n        self._publish(those)\n",
         ),
     ),
     Variant(
@@ -260,8 +256,8 @@ VARIANTS = (
             "assembly.append(head.behind)",
             "assembly.append(assembly._parser._crc.to_bytes(4, 'little'))",
         ),
-        (ChunkSink, "end", "if self._crc != _RESIDUE:", "if False:"),
-        (Assembly, "_end", "header.digest != self.digest:", "False:"),
+        (ChunkSink, "_check", "if crc != _RESIDUE:", "if False:"),
+        (Assembly, "_keep", "header.digest != self.digest:", "False:"),
     ),
     Variant(
         "ordinal reused",
