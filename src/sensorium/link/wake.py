@@ -11,18 +11,23 @@ class Wake:
 
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._called = False
         self._lock = threading.Lock()
 
     def set(self) -> None:
         """Wake the poll; nothing once it is closed. May be called from any thread."""
+        if self._called:  # and not taken yet: who takes it looks at what there is only afterwards
+            return
         with self._lock:  # between a look at `fd` and the write its number may become another file's
             if self.fd >= 0:
+                self._called = True
                 os.eventfd_write(self.fd, 1)
 
     def clear(self) -> None:
-        """Take the call; of several at once there is one."""
+        """Take the call, then look at what there is; of several at once there is one."""
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.fd)
+        self._called = False  # in this order: a call between the two is one that is looked at, and after both it writes
 
     def wait(self, timeout_ms: int) -> None:
         """Wait for a call alone, and take it, or until the time is over."""
