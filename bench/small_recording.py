@@ -246,9 +246,9 @@ def waiting_process(pipe: Connection, path: Path, idle_s: float) -> None:
     """Open the spool at `path`, look at what the uplink looks at, idle beside an ingest that is away, be answered."""
     memory = psutil.Process().memory_info
     before = memory().rss
-    began_s = time.perf_counter()
+    began_s, cpu_s = time.perf_counter(), time.process_time()
     spool = Spool(path, DEVICE)
-    start_s = time.perf_counter() - began_s
+    start_s, start_cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_s
     rss = memory().rss - before
     began_s = time.perf_counter()
     for _ in range(100):
@@ -269,6 +269,7 @@ def waiting_process(pipe: Connection, path: Path, idle_s: float) -> None:
     pipe.send(
         {
             "start_s": round(start_s, 3),
+            "start_cpu_s": round(start_cpu_s, 3),
             "rss_mb": round(rss / 1e6, 1),
             "refresh_ms": round(refresh_ms, 3),
             "idle_share_of_a_core": round(idle, 4),
