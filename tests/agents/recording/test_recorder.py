@@ -344,6 +344,24 @@ def test_a_full_spool_takes_nothing_and_loses_nothing(tmp_path: Path, pool: Enco
     spool.close()
 
 
+@pytest.mark.parametrize("sizes", [[25, 25, 25], [100], [10, 90], [60, 7, 33], [1] * 100])
+@pytest.mark.parametrize("dtype", ["<f8", ">f8"])
+def test_rows_are_the_same_however_blocks_cut_them_and_in_whatever_order_their_bytes_are(
+    recorder: Make, spool: Spool, sizes: list[int], dtype: str
+) -> None:
+    """Chunks are of 25 rows; a driver of big-endian rows is one of float64 all the same."""
+    made = recorder(Interval(10 * SECOND), ROWS)
+    first, whole = 0, rows(0, sum(sizes))
+    for size in sizes:
+        cut = whole.between(first, first + size)
+        give(made, Block(cut.stream, cut.captured_ns, cut.data.astype(dtype)))
+        first += size
+    finish(made, "imu")
+    (episode,) = episodes(spool)
+    assert np.array_equal(episode.data["imu"], whole.data)
+    assert episode.stamps["imu"] == whole.captured_ns.tolist()
+
+
 def test_what_is_in_no_episode_is_kept_and_carried_by_the_next(recorder: Make, spool: Spool) -> None:
     made = recorder(Manual(EventSpans(0, 0, 60 * SECOND)), ROWS)
     give(made, rows(0, 100))
