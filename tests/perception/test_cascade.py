@@ -13,7 +13,10 @@ from sensorium.perception.descriptor import descriptor, quantised
 from sensorium.perception.gates import Gates
 from sensorium.perception.noise import noise
 from sensorium.perception.working import working
+from sensorium.sim.worlds.scene import PlanarScene
+from sensorium.sim.worlds.walk import Walk, WalkTrajectory, side_m
 
+SIZES = [(160, 120), (320, 240), (640, 480), (752, 480), (1280, 720)]
 Scored = dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]
 
 
@@ -61,8 +64,8 @@ def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Samples:
     return noisy
 
 
-@pytest.mark.parametrize("size", [(160, 120), (320, 240), (640, 480), (752, 480), (1280, 720)])
-@pytest.mark.parametrize(("sigma", "box"), [(0, 0), (1, 0), (1.5, 0), (2, 0), (0, 2), (0, 3)])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("sigma", "box"), [(0, 0), (1, 0), (1.5, 0), (0, 2), (0, 3)])
 def test_noise_closes_its_gate_also_where_neighbours_go_together(size: tuple[int, int], sigma: float, box: int) -> None:
     frames = [static(size, sigma, seed, box) for seed in range(3)]
     assert closed(frames) == ["noise"] * 3
@@ -77,6 +80,23 @@ def test_real_scenes_pass_all_gates(recordings: Path) -> None:
         shaken = [np.roll(frame, (9 * n, 23 * n), axis=(0, 1)) for n, frame in enumerate(frames)]
         assert set(closed(shaken)) == {""}
         assert max(noise(working(frame).gray) for frame in frames) < 2, "each by itself"
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_noise_of_two_pixels_is_noise_where_the_picture_is_larger_than_the_working_size(size: tuple[int, int]) -> None:
+    """Blobs of eight pixels in 160 are what a plane full of texture looks like."""
+    assert closed([static(size, 2, seed) for seed in range(3)]) == ["noise"] * 3
+
+
+@pytest.mark.parametrize("size", [(64, 48), (96, 72), (160, 120), (320, 240), (752, 480)])
+@pytest.mark.parametrize("color", [False, True])
+def test_every_place_of_a_world_is_a_scene_by_itself(size: tuple[int, int], color: bool) -> None:
+    walk = Walk()
+    motion = WalkTrajectory(walk, 0).at(np.arange(0, 400, 9.0))
+    plane = PlanarScene(0, *size, 70.0, color, side_m(walk, size, 70.0))
+    pictures = [plane.render(*pose) for pose in zip(motion.position, motion.rotation, strict=True)]
+    assert max(noise(working(picture).gray) for picture in pictures) < 3.8
+    assert noise(working(static(size, 0, 0)).gray) > 6
 
 
 def test_texture_that_moves_is_no_noise() -> None:
