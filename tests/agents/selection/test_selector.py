@@ -165,6 +165,17 @@ def test_chance_is_fixed_before_anything_of_a_unit_is_seen(
         assert changed[at].p == decisions[at].p
 
 
+@pytest.mark.parametrize("at", [0, 5, 40])
+def test_a_unit_has_the_same_chance_whatever_it_shows(at: int) -> None:
+    chosen = policy(share=0.5, always=("cam.wish = 1",))
+    quiet = [unit(n, 0.001, 0.001) for n in range(at)]
+    shown = [unit(at, 0.9), unit(at, 0.0), unit(at, math.nan), unit(at, 0.0, scores={"cam.wish": 1})]
+    found = [run(chosen, [*quiet, each])[-1] for each in shown]
+    assert len({d.p for d in found}) == 1
+    assert found[0].p > 0
+    assert {d.reason for d in found} >= {"novelty", "always"}
+
+
 def test_gates_come_before_rules_and_rules_before_novelty() -> None:
     chosen = policy(share=1.0, floor=0.0, never=("cam.noise > 4",), always=("cam.wish = 1", "cam.wish > 1"))
     scores: list[dict[str, float]] = [{"cam.noise": 5, "cam.wish": 1}, {"cam.wish": 2, "cam.noise": math.nan}, {}, {}]
