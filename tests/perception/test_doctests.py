@@ -11,7 +11,7 @@ import sensorium.agents.selection
 import sensorium.perception
 
 WITHOUT_EXAMPLES = {
-    "chain", "embed", "filter", "guarded", "health", "onnx_encoder", "registry", "testing",
+    "chain", "embed", "exemplar_file", "filter", "guarded", "health", "onnx_encoder", "registry", "testing",
     "budget", "judging", "policy", "selector", "unit",
 }  # fmt: skip
 MODULES = sorted(
