@@ -1,15 +1,26 @@
 """A small store that the readers' tests share; whoever damages it copies it first."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sensorium.ingest import episode_group
 from sensorium.ingest.store import Store
 from tests.forms import in_form
 
 PROBES = [(10**9, 1_700_000_000 * 10**9, 2_000_000)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def documents_made_anew() -> Iterator[None]:
+    """Tests here change the sizes that documents depend on, and those that were made are kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_data_document", "_small_document"):
+            patch.setattr(episode_group, name, getattr(episode_group, name).__wrapped__)
+        yield
 
 
 @pytest.fixture(scope="session")
