@@ -193,8 +193,8 @@ class BulkPump:
                     wanted.append((transfer, data.session, payload))
             jobs = link.take_jobs()
         shared.staging.run(jobs)
-        for transfer, session, payload in wanted:
-            shared.staging.append(transfer, session, payload)
+        if wanted:
+            shared.staging.append(wanted)
 
     def _came(self) -> deque[tuple[str, wire.Data, memoryview]]:
         """What came, some small messages or a large one, and by whom."""

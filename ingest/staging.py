@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
@@ -74,9 +74,31 @@ class Staging:
         self._staged.clear()
 
     def run(self, jobs: list[StoreJob]) -> None:
-        """Start the jobs; called often, also with none."""
+        """Start the jobs; called often, also with none.
+
+        Of a small episode only the commit is the pool's, and whoever is at one takes all that are ready.
+        """
+        begun: list[Begin] = []
         for job in jobs:
-            self._start(job)
+            if isinstance(job, Begin) and self._begin_held(job):
+                begun.append(job)
+            elif isinstance(job, Commit) and self._is_small(job.episode):
+                self._small.append(job)
+            else:
+                self._submit(self._do, job)
+        if self._small:
+            self._gather()
+        if begun:
+            with self._lock:
+                now_ns = time.monotonic_ns()
+                for job in begun:
+                    self._link.arrivals.begun(job.episode, now_ns)
+                more = self._link.take_jobs()
+            self.run(more)
+            self._wake()
+        self._look_sometimes()
+
+    def _look_sometimes(self) -> None:
         now_ns = time.monotonic_ns()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + int(LOOK_S * SECOND)
@@ -86,21 +108,8 @@ class Staging:
             if forget or self._trouble.why:
                 self._submit(self._look, forget)
 
-    def _start(self, job: StoreJob) -> None:
-        """Of a small episode only the commit is the pool's, and whoever is at one takes all that are ready."""
-        if isinstance(job, Begin) and self._begin_held(job):
-            return
-        if isinstance(job, Commit) and self._is_small(job.episode):
-            self._small.append(job)
-            with self._gathering:
-                if self._committing >= COMMITTING:
-                    return
-                self._committing += 1
-            self._submit(self._commit_small)
-            return
-        self._submit(self._do, job)
-
     def _begin_held(self, job: Begin) -> bool:
+        """Begin it in memory, if it may be; the link is to be told."""
         if job.episode in self._staged or job.size > self._store.small_bytes:
             return False
         try:
@@ -110,12 +119,15 @@ class Staging:
         if assembly is None:
             return False
         self._staged[job.episode] = _Staged(assembly)
-        with self._lock:
-            self._link.arrivals.begun(job.episode, time.monotonic_ns())
-            jobs = self._link.take_jobs()
-        self.run(jobs)
-        self._wake()
         return True
+
+    def _gather(self) -> None:
+        """Have somebody commit the small episodes that are ready, if fewer than enough are at it."""
+        with self._gathering:
+            if self._committing >= COMMITTING:
+                return
+            self._committing += 1
+        self._submit(self._commit_small)
 
     def _is_small(self, episode: UUID) -> bool:
         staged = self._staged.get(episode)
@@ -162,30 +174,33 @@ class Staging:
             answers.append(partial(self._link.arrivals.committed, job.episode, outcome.digest))
         return answers
 
-    def append(self, transfer: Transfer, session: int, data: memoryview) -> None:
-        """Write bytes that the link accepted, and report."""
-        episode, size = transfer.episode, len(data)
-        staged = self._staged.get(episode)
-        error: Exception | None = None
-        if staged is None:
-            error = StoreError(f"episode {episode}: its staging is gone")
-        else:
-            try:
-                with staged.guard:
-                    staged.assembly.append(data)
-            except Exception as caught:
-                error = caught
+    def append(self, came: Sequence[tuple[Transfer, int, memoryview]]) -> None:
+        """Write bytes that the link accepted, each of a transfer of its own in a session, and report."""
+        failed = [self._append(transfer.episode, data) for transfer, _, data in came]
         now_ns = time.monotonic_ns()
         with self._lock:
-            if error is None:
-                self._link.written(transfer, session, size, now_ns)
-            else:
-                if self._link.unwritten(transfer, session, size):
-                    self._report(episode, error, now_ns)
+            for (transfer, session, data), error in zip(came, failed, strict=True):
+                if error is None:
+                    self._link.written(transfer, session, len(data), now_ns)
+                elif self._link.unwritten(transfer, session, len(data)):
+                    self._report(transfer.episode, error, now_ns)
             jobs = self._link.take_jobs()
         self.run(jobs)
-        if staged is not None and error is None:
-            self._sync_sometimes(staged, size, now_ns)
+        for (transfer, _, data), error in zip(came, failed, strict=True):
+            staged = self._staged.get(transfer.episode)
+            if staged is not None and error is None:
+                self._sync_sometimes(staged, len(data), now_ns)
+
+    def _append(self, episode: UUID, data: memoryview) -> Exception | None:
+        staged = self._staged.get(episode)
+        if staged is None:
+            return StoreError(f"episode {episode}: its staging is gone")
+        try:
+            with staged.guard:
+                staged.assembly.append(data)
+        except Exception as error:
+            return error
+        return None
 
     def _sync_sometimes(self, staged: _Staged, size: int, now_ns: int) -> None:
         staged.unsynced += size

@@ -203,7 +203,7 @@ class Server:
             message = wire.Data(session=1, episode=self.made.episode.bytes, offset=0, want=answer.number)
             transfer = self.link.data("", message, len(data), 0)
         assert transfer is not None
-        self.staging.append(transfer, 1, memoryview(data))
+        self.staging.append([(transfer, 1, memoryview(data))])
         digest = self.made.digest
         self.hear(wire.Sealed(session=1, episode=self.made.episode.bytes, size=len(data), digest=digest))
         return self.answer()

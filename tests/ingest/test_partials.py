@@ -328,7 +328,7 @@ class Server:
             message = wire.Data(session=1, episode=episode.bytes, offset=want.offset, want=want.number)
             transfer = self.link.data("", message, len(data), 0)
         assert transfer is not None
-        self.staging.append(transfer, 1, memoryview(data))
+        self.staging.append([(transfer, 1, memoryview(data))])
 
     def end(self) -> None:
         self.staging.close()

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -46,10 +46,11 @@ class Appending:
         assert not self.lock.locked(), "jobs are run without the lock"
         self.jobs += jobs
 
-    def append(self, transfer: Transfer, session: int, data: memoryview) -> None:
+    def append(self, came: Sequence[tuple[Transfer, int, memoryview]]) -> None:
         assert not self.lock.locked(), "bytes are written without the lock"
-        self.appended.append((transfer.offer.episode, transfer.accepted, bytes(data)))
-        self.link.written(transfer, session, len(data), 0)
+        for transfer, session, data in came:
+            self.appended.append((transfer.offer.episode, transfer.accepted, bytes(data)))
+            self.link.written(transfer, session, len(data), 0)
 
 
 class Bench:

@@ -159,7 +159,7 @@ def append(site: Site, want: wire.Want, data: bytes, offset: int = 0) -> None:
         message = wire.Data(session=1, episode=EPISODE.bytes, offset=offset, want=want.number)
         transfer = site.link.data("", message, len(data), 0)
     assert transfer is not None
-    site.staging.append(transfer, 1, memoryview(data))
+    site.staging.append([(transfer, 1, memoryview(data))])
 
 
 def test_what_was_not_begun_is_not_done_any_more_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,7 @@ def test_a_flipped_bit_in_a_length_is_damage_and_no_fault_of_the_device(tmp_path
             site.link.poll(0)  # which gives credit
             transfer = site.link.data("", wire.Data(session=1, episode=episode, offset=0, want=1), len(data), 0)
         assert transfer is not None
-        site.staging.append(transfer, 1, memoryview(data))
+        site.staging.append([(transfer, 1, memoryview(data))])
         site.hear(wire.Sealed(session=1, episode=episode, size=len(data), digest=digest))
         counters = site.link.out.counters
         wait_for(lambda: counters["damaged"] or counters["rejected"], "the commit to fail")
