@@ -19,7 +19,7 @@ import numpy as np
 import zarr
 from former import checkout, environment
 from measuring import Comparison, Options, Server, Watched, compared, ingest_process, main, rounded
-from small_kinds import ROLLOUT, ROWS, Digests, Kind, digest, record
+from small_kinds import ROLLOUT, ROWS, SLOW_ROLLOUT, Digests, Kind, digest, record
 from zarr.storage import LocalStore, ZipStore
 
 import sensorium
@@ -88,7 +88,7 @@ def measure(options: Options) -> Comparison:
     former = environment(source, options.folder / "metadata")
     sides: list[tuple[Side, Side]] = []
     detail: dict[str, Any] = {}
-    for kind in (ROLLOUT,) if options.quick else (ROLLOUT, ROWS):
+    for kind in (ROLLOUT,) if options.quick else (ROLLOUT, SLOW_ROLLOUT, ROWS):
         ours, loose = deliveries(options, kind, former)
         detail[kind.name] = figures(options, ours, loose)
         sides.append((ours, loose))

@@ -38,16 +38,22 @@ def _kind(name: str, streams: Mapping[str, tuple[int, str, tuple[int, ...], floa
     return Kind(name, {stream: rows for stream, (rows, *_) in streams.items()}, specs)
 
 
-ROLLOUT = _kind(  # 462 bytes of samples
-    "rollout",
-    {
-        "observation": (11, "float32", (6,), 20.0),
-        "action": (11, "float32", (2,), 20.0),
-        "reward": (11, "float32", (), 20.0),
-        "terminated": (11, "bool", (), 20.0),
-        "info": (11, "uint8", (5,), 20.0),
-    },
-)
+def _rollout(name: str, rate_hz: float) -> Kind:
+    """11 steps, 462 bytes of samples."""
+    streams = {
+        "observation": ("float32", (6,)),
+        "action": ("float32", (2,)),
+        "reward": ("float32", ()),
+        "terminated": ("bool", ()),
+        "info": ("uint8", (5,)),
+    }
+    return _kind(name, {stream: (11, dtype, shape, rate_hz) for stream, (dtype, shape) in streams.items()})
+
+
+ROLLOUT = _rollout("rollout", 50.0)
+"""A chunk a stream, which is a quarter of a second: at the rate of many a control task."""
+SLOW_ROLLOUT = _rollout("slow_rollout", 20.0)
+"""Three chunks a stream, each a record of the file: more to check of the same samples."""
 ROWS = _kind(  # a file of 42 kB
     "rows",
     {

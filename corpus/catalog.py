@@ -283,7 +283,13 @@ class Catalog:
     def ordinals(self, keys: Iterable[tuple[str, str, int]]) -> list[LedgerEntry | None]:
         """The ledger's entries of these (device, spool_id, ordinal)."""
         with self._transaction() as connection:
-            rows = [connection.exec_driver_sql(_ENTRY_OF, key).first() for key in keys]
+            cursor = connection.connection.cursor()
+            try:
+                rows = [cursor.execute(_ENTRY_OF, key).fetchone() for key in keys]
+            except sqlite3.Error as error:
+                raise sa.exc.OperationalError(_ENTRY_OF, None, error) from error
+            finally:
+                cursor.close()
         return [None if row is None else _ledger_entry(*row) for row in rows]
 
     def ids(self) -> set[str]:

@@ -34,6 +34,7 @@ _MADE_BY = 3 << 8 | _VERSION  # Unix, so that the mode below is one
 _MODE = 0o100644 << 16
 _UTF8 = 1 << 11
 _DATE = 1 << 5 | 1  # 1980-01-01, the first that there is: a ZIP is the same whenever it is made
+_LEVEL = 1
 _KEPT_DOCUMENTS = 4096
 _KEPT_BYTES = 4096
 
@@ -206,7 +207,8 @@ def _leads_out(framed: str) -> bool:
 
 
 def _deflate(content: bytes) -> tuple[bytes, int]:
-    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    # With less memory than usual: to clear that takes longer than to deflate what an episode's document is.
+    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -14, 5)
     return deflate.compress(content) + deflate.flush(), zlib.crc32(content)
 
 
