@@ -226,7 +226,7 @@ class Catalog:
         entries: list[tuple[Any, ...]] = []
         for record in records:
             row = record.row | {"form": record.form}
-            document = msgspec.json.encode({"streams": record.streams, "account": record.account})
+            document = catalog_document(record)
             rows.append((*map(row.get, COLUMNS), document))
             names += [(row["episode"], name) for name in record.streams]
             entries.append((row["device"], row["spool_id"], row["ordinal"], row["episode"]))
@@ -358,6 +358,12 @@ def check_version(path: Path, version: str | None) -> None:
             f"{path}: catalog of version {version}, this release reads up to {CATALOG_VERSION}; use the release that"
             f" made it, or run `sensorium rebuild-catalog {path.parent}`, which makes it anew"
         )
+
+
+def catalog_document(record: CommitRecord) -> bytes:
+    """What the catalog has of an episode beside its columns: JSON of `streams`, `account`, and of a ZIP its `crc`."""
+    crc = {} if record.zip_object is None else {"crc": record.zip_object[1]}
+    return msgspec.json.encode({"streams": record.streams, "account": record.account, **crc})
 
 
 def _entry(

@@ -63,9 +63,9 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
         return "zip" if self.zipped else "loose"
 
     @property
-    def zip_bytes(self) -> int | None:
-        """Bytes of the ZIP, of one that is."""
-        return next(iter(self.objects.values()))[0] if self.zipped else None
+    def zip_object(self) -> tuple[int, int] | None:
+        """Bytes and CRC-32 of the ZIP, of one that is."""
+        return next(iter(self.objects.values())) if self.zipped else None
 
     @property
     def digest(self) -> bytes:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 MAX_S = 1e9
 
 
+class _Zipped(msgspec.Struct):
+    """What a row's document says of the ZIP; those of before do not say it."""
+
+    crc: int | None = None
+
+
 class Episode:
     """One committed episode. `row` holds the catalog's columns; its files are opened when first needed.
 
@@ -44,8 +50,10 @@ class Episode:
 
     @functools.cached_property
     def _files(self) -> EpisodeFiles:
-        zip_bytes = self.row["bytes"] if self.row["form"] == "zip" else None
-        return EpisodeFiles(self._store, uuid.UUID(self.id), zip_bytes, self._version)
+        zipped = None
+        if self.row["form"] == "zip":
+            zipped = self.row["bytes"], msgspec.json.decode(self._row["document"], type=_Zipped).crc
+        return EpisodeFiles(self._store, uuid.UUID(self.id), zipped, self._version)
 
     @property
     def path(self) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 from sensorium.corpus.commits import LOOSE_VERSION, folder_path, read_record, record_path
-from sensorium.corpus.zip_files import ZipFiles
+from sensorium.corpus.zip_files import FLAGS, ZipFiles, Zipped
 from sensorium.errors import Corrupt
 
 
@@ -23,7 +23,7 @@ class LooseFiles:
         return os.stat(f"{self._prefix}{name}").st_size  # noqa: PTH116 - a Path for each takes as long as the call
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        fd = os.open(f"{self._prefix}{name}", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(f"{self._prefix}{name}", FLAGS)
         try:
             data = os.pread(fd, size, offset) if offset >= 0 else b""
         finally:
@@ -37,18 +37,18 @@ class LooseFiles:
 
 
 class EpisodeFiles:
-    """The files of an episode: in a ZIP of `zip_bytes`, or where that is None in a folder, as the catalog said once.
+    """The files of an episode: in a ZIP, `zipped` (bytes, CRC-32), or in a folder, as the catalog said once.
 
     That is where they are looked for first; where they are not, the commit record says where they are by now. So a
     reader goes on when the episode is packed meanwhile, with what it read before: a chunk is the same in both forms.
     Holds no descriptor, and may be shared by threads. `version` is the store's, as far as that is known.
     """
 
-    def __init__(self, store: Path, episode: UUID, zip_bytes: int | None = None, version: int = LOOSE_VERSION) -> None:
-        self._asked = (store, episode, zip_bytes, version)
-        self._held = self._in(zip_bytes)
+    def __init__(self, store: Path, episode: UUID, zipped: Zipped | None = None, version: int = LOOSE_VERSION) -> None:
+        self._asked = (store, episode, zipped, version)
+        self._held = self._in(zipped)
 
-    def __reduce__(self) -> tuple[type["EpisodeFiles"], tuple[Path, UUID, int | None, int]]:
+    def __reduce__(self) -> tuple[type["EpisodeFiles"], tuple[Path, UUID, Zipped | None, int]]:
         return EpisodeFiles, self._asked
 
     @property
@@ -97,11 +97,11 @@ class EpisodeFiles:
             self._fall_over(held, held.where(name), error)
         return self.document(name)
 
-    def _in(self, zip_bytes: int | None) -> LooseFiles | ZipFiles:
+    def _in(self, zipped: Zipped | None) -> LooseFiles | ZipFiles:
         store, episode, _, version = self._asked
-        if zip_bytes is None:
+        if zipped is None:
             return LooseFiles(folder_path(store, episode))
-        return ZipFiles(store, episode, zip_bytes, version)
+        return ZipFiles(store, episode, zipped, version)
 
     def _fall_over(self, held: LooseFiles | ZipFiles, where: str, error: OSError) -> None:
         """Look in the other form from now on, if the commit record says so; else `Corrupt`."""
@@ -113,4 +113,4 @@ class EpisodeFiles:
             record = None
         if record is None or record.zipped == isinstance(held, ZipFiles):
             raise Corrupt(f"{where}: missing ({error.strerror}); run `sensorium verify`") from error
-        self._held = self._in(record.zip_bytes)
+        self._held = self._in(record.zip_object)

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import CATALOG, columns_of, episodes, read_engine
+from sensorium.corpus.catalog import CATALOG, catalog_document, columns_of, episodes, read_engine
 from sensorium.corpus.commits import (
     EPISODES,
     ZIP,
@@ -145,7 +144,7 @@ def _zipped(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
     if findings := list(_file(path, size, crc, deep)):
         yield from findings
         return
-    files = ZipFiles(store, record.episode, size, ZIP_VERSION)
+    files = ZipFiles(store, record.episode, (size, crc), ZIP_VERSION)
     try:
         names = files.check(deep)
         expected = Episode(store, _row(record), ZIP_VERSION).file_names()
@@ -188,8 +187,9 @@ def _content(store: Path, record: CommitRecord, deep: bool, path: Path) -> Itera
 
 
 def _row(record: CommitRecord) -> dict[str, Any]:
-    document = msgspec.json.encode({"streams": record.streams, "account": record.account})
-    return record.row | {"document": document, "form": record.form, "bytes": record.zip_bytes or record.row["bytes"]}
+    document = catalog_document(record)
+    size = record.row["bytes"] if record.zip_object is None else record.zip_object[0]
+    return record.row | {"document": document, "form": record.form, "bytes": size}
 
 
 def _left_until(record: Path) -> str:

@@ -1,6 +1,8 @@
 """The members of one episode's ZIP, read in place: its directory once, then ranges, never another member's bytes."""
 
 import os
+import stat
+import zlib
 from pathlib import Path
 from uuid import UUID
 
@@ -15,15 +17,24 @@ TAIL_BYTES = 16 << 10
 """Of a larger one the end: most often the directory, and the episode's document, which is the last."""
 
 
-class ZipFiles:
-    """The members of the ZIP of `size` bytes that `episode` is in `store`; `OSError` where that cannot be opened.
+FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""What is no file does not hold up who opens it."""
 
+Zipped = tuple[int, int | None]
+"""Bytes of a ZIP, and its CRC-32 where that is known."""
+
+
+class ZipFiles:
+    """The members of the ZIP, `zipped`, that `episode` is in `store`; `OSError` where that cannot be opened.
+
+    What is read whole is held to its CRC-32: of one that is damaged anywhere nothing is read.
     The store's version is looked up unless it is known to be one that has ZIPs. Holds no descriptor between calls.
     """
 
-    def __init__(self, store: Path, episode: UUID, size: int, version: int) -> None:
+    def __init__(self, store: Path, episode: UUID, zipped: Zipped, version: int) -> None:
         self.path = zip_path(store, episode)
-        self._store, self._size, self._version = store, size, version
+        self._store, self._version = store, version
+        self._size, self._crc = zipped
         self._members: dict[str, Member] | None = None
         self._tail, self._tail_at = memoryview(b""), 0
         self._checked: set[str] = set()
@@ -72,7 +83,7 @@ class ZipFiles:
             if member.name not in self._checked:
                 self._check(member, whole[:header], whole[header:])
             return whole[header + offset : header + offset + size]
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(self.path, FLAGS)
         try:
             if member.name in self._checked:
                 return self._pread(fd, size, member.offset + offset)
@@ -98,7 +109,7 @@ class ZipFiles:
 
     def _directory(self) -> dict[str, Member]:
         if self._members is None:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self.path, FLAGS)
             try:
                 self._members = self._read_directory(fd)
             finally:
@@ -110,10 +121,15 @@ class ZipFiles:
             self._version = check_store_version(self._store)
         if self._version < ZIP_VERSION:
             raise self._damaged(f"a ZIP in a store of version {self._version}, which has none")
-        if (size := os.fstat(fd).st_size) != self._size:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            raise self._damaged("is no file")
+        if (size := about.st_size) != self._size:
             raise self._damaged(f"is {size} bytes, expected {self._size}")
         at = max(0, size - TAIL_BYTES) if size > WHOLE_BYTES else 0
         tail = self._pread(fd, size - at, at)
+        if not at and self._crc is not None and (crc := zlib.crc32(tail)) != self._crc:
+            raise self._damaged(f"checksum {crc:08x}, expected {self._crc:08x}")
         try:
             offset, length, entries = zip_form.directory_at(tail[-zip_form.END_BYTES :], size)
             within = offset - at

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import struct
 import zipfile
@@ -126,6 +127,16 @@ def wrong_crc(name: str) -> Callable[[bytes], bytes]:
     return damage
 
 
+def bomb(data: bytes) -> bytes:
+    """Its document says how large it is: too large to be one."""
+    large = zip_form.document(DOCUMENT, b" " * (zip_form.MAX_DOCUMENT_BYTES + 1))
+    made = bytearray(remade(lambda made: [*made[:-1], large._replace(content_bytes=1)])(data))
+    where, member = entries(bytes(made))[DOCUMENT], members(bytes(made))[DOCUMENT]
+    for at in (where + 24, member.header + 22):
+        made[at : at + 4] = struct.pack("<I", large.content_bytes)
+    return bytes(made)
+
+
 def by_another(zip64: bool = False, comment: bytes = b"") -> Callable[[bytes], bytes]:
     def damage(data: bytes) -> bytes:
         out = io.BytesIO()
@@ -172,6 +183,7 @@ OF_THE_FILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         remade(lambda made: [*made[:-1], zip_form.document(DOCUMENT, b" " * 9_000_000)._replace(content_bytes=100)]),
         "bytes, expected 100",
     ),
+    "a bomb that says so": (bomb, "would be a document of"),
 }
 
 
@@ -207,6 +219,33 @@ def gives_nothing(store: Path, path: Path) -> None:
             assert str(path) in str(caught.value)
             assert "sensorium verify" in str(caught.value)
             assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", OF_THE_FILE)
+def test_of_one_that_is_read_at_once_nothing_is_given_whatever_is_damaged(
+    sound: Path, tmp_path: Path, what: str
+) -> None:
+    store = Path(shutil.copytree(sound, tmp_path / "s"))
+    path = zips(store)[0]
+    forge(store, path, OF_THE_FILE[what][0](path.read_bytes()), said=False)
+    assert list(verify(store))
+    gives_nothing(store, path)
+
+
+def test_no_document_is_written_that_would_not_be_read() -> None:
+    with pytest.raises(ValueError, match="too much"):
+        zip_form.zip_file([zip_form.document(DOCUMENT, b" " * (zip_form.MAX_DOCUMENT_BYTES + 1))])
+
+
+@pytest.mark.parametrize("form", ["zip", "folder"])
+def test_what_is_no_file_does_not_hold_up_the_reader(sound: Path, tmp_path: Path, form: str) -> None:
+    store = in_form(sound, form == "zip", tmp_path / "s")
+    episode = sensorium.open(store).query()[0]
+    path = episode.path if form == "zip" else episode.path / DOCUMENT
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(Corrupt, match=str(path)):
+        check(sensorium.open(store).query()[0])
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["small", "longer"])

@@ -18,6 +18,8 @@ DOCUMENT = "zarr.json"
 MAX_ZIP_BYTES = (1 << 32) - 2
 MAX_MEMBERS = (1 << 16) - 2
 """Beyond these a ZIP needs other structures."""
+MAX_DOCUMENT_BYTES = 16 << 20
+"""What a document may become: a file of some kilobytes could say that it is gigabytes."""
 
 # Signature; version needed, flags, method, time, date; CRC-32, stored bytes, content bytes; bytes of name and extra.
 _LOCAL = struct.Struct("<4s5H3I2H")
@@ -94,7 +96,8 @@ def zip_file(members: Iterable[NewMember]) -> bytes:
         directory += (_ENTRY.pack(_ENTRY_MAGIC, _MADE_BY, _VERSION, *about, 0, 0, 0, _MODE, at), name)
         at += _LOCAL.size + len(name) + len(stored)
     size = sum(map(len, directory))
-    if at + size + _END.size > MAX_ZIP_BYTES or len(ordered) > MAX_MEMBERS:
+    largest = max((member.content_bytes for _, member in ordered if member.deflated), default=0)
+    if at + size + _END.size > MAX_ZIP_BYTES or len(ordered) > MAX_MEMBERS or largest > MAX_DOCUMENT_BYTES:
         raise ValueError(f"{len(ordered)} members of {at} bytes: too much for a plain ZIP")
     end = _END.pack(_END_MAGIC, 0, 0, len(ordered), len(ordered), size, at, 0)
     return b"".join((*parts, *directory, end))
@@ -143,6 +146,8 @@ def read_directory(raw: bytes | memoryview, offset: int, entries: int) -> dict[s
         if method == _DEFLATED:
             if name.rpartition("/")[2] != DOCUMENT:
                 raise Corrupt(f"{name}: deflated, and no {DOCUMENT}")
+            if content_bytes > MAX_DOCUMENT_BYTES:
+                raise Corrupt(f"{name}: would be a document of {content_bytes} bytes")
         elif size != content_bytes:
             raise Corrupt(f"{name}: {size} bytes stored, {content_bytes} of content")
         if header != place:
