@@ -24,6 +24,7 @@ from sensorium.ingest.staged_folder import StagedFolder
 
 MAX_HELD_BYTES = 512 << 20
 HELD_STEP_BYTES = 1 << 20
+MAX_HELD_SHARDS = 512
 KEEP_BYTES = 64 << 10
 """A smaller part of an episode is sent again after a restart, which costs less than to keep it."""
 
@@ -157,6 +158,8 @@ class Assembly:
             self._check_held()
             if self._place is None:
                 self._keep_heads()
+            elif sum(len(stream.sink.shards.files) for stream in self.streams) > MAX_HELD_SHARDS:
+                self.put_down()  # what a shard takes beside its bytes is not counted
         except SensoriumError as error:
             self.failed = str(error)
             raise

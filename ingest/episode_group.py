@@ -4,6 +4,7 @@ import functools
 import time
 import zlib
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import msgspec
 import numpy as np
@@ -119,12 +120,24 @@ def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str,
         _small(files, members, f"{name}/offset", offsets, ("item",))
 
 
-# Thousands of small episodes have the same few of these.
+# Thousands of small episodes have the same few of these. What a codec has goes with it, or whoever sends entries that
+# are large and never the same would have them all kept here.
+_DOCUMENTS = 64
+_data_documents: "WeakKeyDictionary[Codec, dict[tuple[int, int, int], msgspec.Raw]]" = WeakKeyDictionary()
 
 
-@functools.lru_cache(1024)
 def _data_document(codec: Codec, length: int, chunks: int, chunk_length: int) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(data_array(codec, length, chunks, chunk_length)))
+    made = _data_documents.get(codec)
+    if made is None:
+        made = _data_documents[codec] = {}
+    document = made.get((length, chunks, chunk_length))
+    if document is None:
+        if len(made) >= _DOCUMENTS:
+            made.clear()
+        document = msgspec.Raw(msgspec.json.encode(data_array(codec, length, chunks, chunk_length)))
+        if _DOCUMENTS:
+            made[length, chunks, chunk_length] = document
+    return document
 
 
 @functools.lru_cache(1024)

@@ -138,8 +138,6 @@ def _pack(path: Path, older_than_s: float, small_bytes: int, grace_s: float, pro
         ]
         going = deque(settle(store, catalog, both))
         cold = _cold(path, older_than_s, small_bytes)
-        if cold:
-            store.raise_version()
         for batch in _batches(_read_cold(path, store.fd, cold, grace_s, report, progress)):
             _convert(store, catalog, batch)
             for packed in batch:
@@ -287,6 +285,7 @@ def _batches(read: Iterator[_Packed]) -> Iterator[list[_Packed]]:
 
 def _convert(store: StoreFolder, catalog: Catalog, batch: list[_Packed]) -> None:
     """Make every ZIP durable, then every record in place of the former, then the rows."""
+    store.raise_version()
     fd, months = store.fd, {month_of(packed.record.episode) for packed in batch}
     zips = [(zip_path(STORE, packed.record.episode), packed.data) for packed in batch]
     records = [(next_record(packed.record), msgspec.json.encode(packed.record)) for packed in batch]

@@ -99,6 +99,10 @@ class ShardWriter:
                 shard.id = durable.identity(shard.fd)
                 held, shard.held = shard.held or b"", None
                 durable.write_at(shard.fd, held, 0)
+                if shard.indexed:  # or an episode of many would use up what may be open
+                    durable.sync(shard.fd)
+                    durable.close(shard.fd)
+                    shard.fd, shard.dirty = -1, False
 
     def content(self) -> Iterator[tuple[ShardFile, bytes | bytearray]]:
         """Every shard, once it is finished, with what it holds.

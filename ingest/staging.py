@@ -35,7 +35,8 @@ SECOND = 1_000_000_000
 THREADS = 8
 COMMITTING = 3
 """So many commit small episodes at once: while one waits for the disk another makes ZIPs."""
-TOGETHER = 32
+TOGETHER, TOGETHER_BYTES = 32, 8 << 20
+"""So many episodes, or bytes, are committed together: their ZIPs are in memory."""
 STOP_S = 30.0
 
 
@@ -146,8 +147,13 @@ class Staging:
 
     def _ready(self) -> list[Commit]:
         """The next small episodes that are to be committed together; none ends the thread's turn."""
+        jobs: list[Commit] = []
+        size = 0
         with self._gathering:
-            jobs = [self._small.popleft() for _ in range(min(len(self._small), TOGETHER))]
+            while self._small and len(jobs) < TOGETHER and size < TOGETHER_BYTES:
+                jobs.append(self._small.popleft())
+                staged = self._staged.get(jobs[-1].episode)
+                size += 0 if staged is None else staged.assembly.accepted
             if not jobs:
                 self._committing -= 1
         return jobs

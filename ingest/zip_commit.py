@@ -78,10 +78,13 @@ class ZipCommitter:
             with failing([commit]):
                 self._make(commit)
         step("finished")
+        if not list(going(commits)):  # or the store would be of another version for a ZIP that there is not
+            return
         with failing(commits):
             durable.make_folder(STAGING, dir_fd=self._store.fd)  # which somebody may have removed to have room
             self._store.raise_version()
-            for month in {commit.month for commit in commits}:
+        for month, those in _by_month(commits):
+            with failing(those):
                 self._commits.make_month(month)
         step("version")
         with failing(commits):

@@ -18,8 +18,8 @@ PROBES = [(10**9, 1_700_000_000 * 10**9, 2_000_000)]
 def documents_made_anew() -> Iterator[None]:
     """Tests here change the sizes that documents depend on, and those that were made are kept."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_data_document", "_small_document"):
-            patch.setattr(episode_group, name, getattr(episode_group, name).__wrapped__)
+        patch.setattr(episode_group, "_DOCUMENTS", 0)
+        patch.setattr(episode_group, "_small_document", episode_group._small_document.__wrapped__)
         yield
 
 

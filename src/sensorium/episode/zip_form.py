@@ -37,8 +37,8 @@ _MODE = 0o100644 << 16
 _UTF8 = 1 << 11
 _DATE = 1 << 5 | 1  # 1980-01-01, the first that there is: a ZIP is the same whenever it is made
 _LEVEL = 1
-_KEPT_DOCUMENTS = 4096
-_KEPT_BYTES = 4096
+_KEPT_DOCUMENTS = 1024
+_KEPT_BYTES = 2048
 
 END_BYTES = _END.size
 

@@ -11,8 +11,8 @@ from sensorium.episode.documents import StreamEntry
 from sensorium.errors import ConfigError
 
 GROUP = "sensorium.codecs"
-_KEPT = 256
-_KEPT_BYTES = 4 << 10
+_KEPT = 128
+_KEPT_BYTES = 1 << 10
 _kept: dict[tuple[type[CodecConfig], bytes], Codec] = {}
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -43,7 +43,7 @@ def codec_of(entry: StreamEntry) -> Codec:
         codec = _kept.get((config, key))
         if codec is None:
             codec = config.open(entry)
-            if 0 < len(key) <= _KEPT_BYTES:  # whoever sends entries, what is kept is some megabytes at most
+            if 0 < len(key) <= _KEPT_BYTES:  # decoded it may be 60 times as much: some megabytes in all
                 if len(_kept) >= _KEPT:
                     _kept.clear()
                 _kept[config, key] = codec
