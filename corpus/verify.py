@@ -31,7 +31,7 @@ from sensorium.errors import ConfigError, Corrupt, StoreError
 
 _READ_BYTES = 1 << 20
 _AGAIN = "restore it from a copy, or deliver the episode again"
-_SETTLE = "restart ingest, which removes it"
+_SETTLE = "the next `sensorium pack`, or start of the ingest, removes it"
 
 
 class Finding(NamedTuple):

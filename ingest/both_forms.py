@@ -3,7 +3,7 @@
 import logging
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 STORE = Path()
 """Paths here are those under the store's folder."""
-_GOING = "packed-"
+_GOING, _COMING = "packed-", "new-"
 
 
 class PackedRecord(CommitRecord, frozen=True, kw_only=True):
@@ -45,38 +45,48 @@ def in_both_forms(names: Iterable[str]) -> list[str]:
     return sorted(name for name in there if name + ZIP in there)
 
 
-def settle(store: StoreFolder, catalog: Catalog, both: Iterable[tuple[str, str]]) -> list[PackedRecord]:
+def settle(store: StoreFolder, catalog: Catalog, both: Iterable[tuple[str, str]]) -> None:
     """Bring to its end what was interrupted of episodes, by (month, id), that are there in both forms.
 
     By a record of a folder the ZIP was never committed. By one of a ZIP the folder is what is left of it: it goes once
     its time is over, and once the catalog has the record, which may be where it ended. The names of records must be
-    durable already. Returns those whose folder stays for now.
+    durable already.
     """
-    packed, left = [], []
+    for record in unfinished(store, catalog, both):
+        if record.is_over:
+            try:
+                remove_loose(store, record)
+            except Corrupt as error:
+                log.error("%s", error)
+
+
+def unfinished(store: StoreFolder, catalog: Catalog, both: Iterable[tuple[str, str]]) -> list[PackedRecord]:
+    """As `settle`, but the folders are left: the records of those that are to go, each at its time."""
+    packed, uncommitted = read_both(store.path, store.fd, both)
+    for path in uncommitted:
+        durable.remove(path, dir_fd=store.fd)
+    catalog.add(packed)
+    return packed
+
+
+def read_both(path: Path, fd: int, both: Iterable[tuple[str, str]]) -> tuple[list[PackedRecord], list[Path]]:
+    """Of episodes, by (month, id), in both forms: the records of ZIPs, and the ZIPs that are not committed."""
+    packed, uncommitted = [], []
     for month, name in both:
-        path = COMMITS / month / f"{name}.json"
+        at = COMMITS / month / f"{name}.json"
         try:
-            data = durable.read_whole(path, dir_fd=store.fd)
-            record = decode_commit(data, store.path / path)
+            data = durable.read_whole(at, dir_fd=fd)
+            record = decode_commit(data, path / at)
         except FileNotFoundError:
             continue
         except Corrupt as error:
             log.warning("%s; episode %s is left in both forms", error, name)
             continue
-        if not record.zipped:
-            durable.remove(EPISODES_FOLDER / month / f"{name}{ZIP}", dir_fd=store.fd)
-            continue
-        packed.append(_packed(record, data))
-    catalog.add(packed)
-    for record in packed:
-        if not record.is_over:
-            left.append(record)
-            continue
-        try:
-            remove_loose(store, record)
-        except Corrupt as error:
-            log.error("%s", error)
-    return left
+        if record.zipped:
+            packed.append(_packed(record, data))
+        else:
+            uncommitted.append(EPISODES_FOLDER / month / f"{name}{ZIP}")
+    return packed, uncommitted
 
 
 def remove_loose(store: StoreFolder, record: CommitRecord) -> None:
@@ -104,12 +114,15 @@ def next_record(record: CommitRecord) -> Path:
     return STAGING / f"{_GOING}{record.episode}.json"
 
 
-def remove_leftovers(store: StoreFolder) -> None:
-    """Remove what was on its way out, or in, when the process ended; a start of an ingest does so too."""
+def remove_leftovers(store: StoreFolder, about_to: Callable[[Path], None] = lambda _folder: None) -> None:
+    """Remove what was on its way out, or in, when the process ended; a start of an ingest does so too.
+
+    `about_to(folder)` is called before each folder goes."""
     for name in durable.names(STAGING, dir_fd=store.fd):
-        if name.startswith(_GOING):
+        if name.startswith((_GOING, _COMING)):
             seen = durable.look(STAGING / name, dir_fd=store.fd)
             if seen is not None and seen.is_folder:
+                about_to(STAGING / name)
                 durable.remove_tree(STAGING / name, dir_fd=store.fd)
             else:
                 durable.remove(STAGING / name, dir_fd=store.fd)

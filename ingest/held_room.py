@@ -4,6 +4,8 @@ import threading
 
 SMALL_BYTES = 8_000_000
 """An episode whose file is no longer is a small one, and is committed as one ZIP."""
+MAX_SMALL_BYTES = 256_000_000
+"""No bound of what is small is above this, as each such episode is held in memory."""
 ALL_BYTES = 128 << 20
 
 

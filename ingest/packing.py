@@ -1,12 +1,11 @@
 """Cold small episodes that are folders become ZIPs: fewer inodes and blocks, the same chunks byte for byte."""
 
 import contextlib
+import heapq
 import os
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -37,46 +36,36 @@ from sensorium.ingest.both_forms import (
     in_both_forms,
     next_record,
     packed_record,
+    read_both,
     remove_leftovers,
     remove_loose,
-    settle,
+    unfinished,
 )
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.mending import folders_in, sync_what_is_believed
+from sensorium.ingest.pack_report import PackReport, Taken, blocks, look_at
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, StoreFolder, store_errors
 
-MAX_SMALL_BYTES = 256_000_000
 GRACE_S = 30.0
 """How long a folder is left to those who read it already, once its ZIP is committed."""
 BATCH, BATCH_BYTES = 32, 32_000_000
 """What is synced together."""
 _SECOND = 1_000_000_000
 _POLL_S = 0.05
-_BLOCK = 512
 _AGAIN = "restore it from a copy, or deliver the episode again"
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(slots=True)
-class PackReport:
-    """What was packed, how many inodes and bytes of disk blocks that takes with its records, and what was `left`."""
-
-    episodes: int = 0
-    inodes_before: int = 0
-    inodes_after: int = 0
-    disk_bytes_before: int = 0
-    disk_bytes_after: int = 0
-    left: list[Finding] = field(default_factory=list)
+Going = list[tuple[str, str, PackedRecord]]
+"""A heap of the folders that are to go, by until when each is left, and by episode."""
 
 
 class _Packed(NamedTuple):
-    """An episode as it will be, and what its folder takes now."""
+    """An episode as it will be, and what its folder and its record take now."""
 
     record: PackedRecord
     data: bytes
-    inodes: int
-    disk_bytes: int
+    folder: Taken
+    record_bytes: int
 
 
 def pack(
@@ -87,80 +76,129 @@ def pack(
     grace_s: float = GRACE_S,
     dry_run: bool = False,
     progress: Progress = lambda _what, _done, _total: None,
+    stop: Callable[[], bool] = lambda: False,
+    report: PackReport | None = None,
 ) -> PackReport:
     """Make ZIPs of the episodes of the store at `path` that are folders of up to `small_bytes` and were committed
     `older_than_s` ago; then remove the folders, each `grace_s` after its ZIP is what counts.
 
     An episode of which a file is not what was committed is left as it is, and named. It may be interrupted anywhere:
-    every episode is whole in one form, and the next `pack`, or start of an ingest, goes on. `dry_run` does all but
-    write, beside an ingest too. `progress(what, done, total)` counts episodes.
+    every episode is whole in one form, and the next `pack`, or start of an ingest, goes on. Once `stop()` is true it
+    ends by itself, after what it is at. All is counted in `report`, which tells it also where an error ends this.
+    `dry_run` does all but write, beside an ingest too. `progress(what, done, total)` counts episodes.
 
     Raises:
         StoreError: an ingest is running, it is not a store, or the disk fails.
     """
     path = Path(path)
+    report = PackReport() if report is None else report
     check_store_version(path)
     with store_errors(path):
-        return (
-            _plan(path, older_than_s, small_bytes, progress)
-            if dry_run
-            else _pack(path, older_than_s, small_bytes, grace_s, progress)
-        )
-
-
-def _plan(path: Path, older_than_s: float, small_bytes: int, progress: Progress) -> PackReport:
-    report = PackReport()
-    fd = durable.open_folder(path)
-    try:
-        block = os.fstatvfs(fd).f_bsize
-        for packed in _read_cold(path, fd, _cold(path, older_than_s, small_bytes), 0.0, report, progress):
-            sizes = len(packed.data), len(msgspec.json.encode(packed.record))
-            _count(report, packed, sum(-(-size // block) * block for size in sizes))
-    finally:
-        durable.close(fd)
+        if dry_run:
+            _plan(path, older_than_s, small_bytes, progress, stop, report)
+        else:
+            _pack(path, older_than_s, small_bytes, grace_s, progress, stop, report)
+    report.interrupted = stop()
     return report
 
 
-def _pack(path: Path, older_than_s: float, small_bytes: int, grace_s: float, progress: Progress) -> PackReport:
-    report = PackReport()
+def _plan(
+    path: Path,
+    older_than_s: float,
+    small_bytes: int,
+    progress: Progress,
+    stop: Callable[[], bool],
+    report: PackReport,
+) -> None:
+    fd = durable.open_folder(path)
+    try:
+        for record in read_both(path, fd, _both(fd))[0]:
+            if record.is_over:
+                report.count_removed(look_at(fd, folder_path(STORE, record.episode))[1])
+            else:
+                report.count_left([record.loose_until_utc])
+        block = os.fstatvfs(fd).f_bsize
+        for packed in _read_cold(path, fd, _cold(path, older_than_s, small_bytes), 0.0, report, progress, stop):
+            sizes = len(packed.data), len(msgspec.json.encode(packed.record))
+            report.count_packed(packed.folder, packed.record_bytes, sum(-(-size // block) * block for size in sizes))
+            report.count_removed(packed.folder)
+    finally:
+        durable.close(fd)
+
+
+def _pack(
+    path: Path,
+    older_than_s: float,
+    small_bytes: int,
+    grace_s: float,
+    progress: Progress,
+    stop: Callable[[], bool],
+    report: PackReport,
+) -> None:
+    going: Going = []
     with contextlib.ExitStack() as stack:
         store = StoreFolder(path)
         stack.callback(store.close)
         sync_what_is_believed(store.fd)
-        remove_leftovers(store)
+        remove_leftovers(store, lambda folder: report.count_removed(look_at(store.fd, folder)[1]))
         catalog = Catalog((path / CATALOG).absolute(), store.fd)
         stack.callback(catalog.close)
         fill(catalog, path)
-        both = [
-            (month.name, name)
-            for month in folders_in(EPISODES_FOLDER, store.fd)
-            for name in in_both_forms(durable.names(month, dir_fd=store.fd))
-        ]
-        going = deque(settle(store, catalog, both))
-        cold = _cold(path, older_than_s, small_bytes)
-        for batch in _batches(_read_cold(path, store.fd, cold, grace_s, report, progress)):
+        stack.callback(lambda: report.count_left(until for until, _, _ in going))
+        for record in unfinished(store, catalog, _both(store.fd)):
+            _push(going, record)
+        _remove_over(store, going, report, stop)
+        cold = [] if stop() else _cold(path, older_than_s, small_bytes)
+        for batch in _batches(_read_cold(path, store.fd, cold, grace_s, report, progress, stop)):
             _convert(store, catalog, batch)
             for packed in batch:
-                _count(report, packed, _blocks(store.fd, zip_path(STORE, packed.record.episode), _record(packed)))
-                going.append(packed.record)
-            while going and going[0].is_over:
-                _remove(store, going.popleft(), report)
-        _remove_in_time(store, going, grace_s, report, progress)
-    return report
+                taken = blocks(store.fd, zip_path(STORE, packed.record.episode), _record(packed))
+                report.count_packed(packed.folder, packed.record_bytes, taken)
+                _push(going, packed.record)
+            _remove_over(store, going, report, stop)
+        _remove_in_time(store, going, grace_s, report, progress, stop)
+
+
+def _both(fd: int) -> list[tuple[str, str]]:
+    """The episodes of a store, by (month, id), that are there in both forms."""
+    months = folders_in(EPISODES_FOLDER, fd)
+    return [(month.name, name) for month in months for name in in_both_forms(durable.names(month, dir_fd=fd))]
+
+
+def _push(going: Going, record: PackedRecord) -> None:
+    heapq.heappush(going, (record.loose_until_utc, str(record.episode), record))
+
+
+def _remove_over(store: StoreFolder, going: Going, report: PackReport, stop: Callable[[], bool]) -> None:
+    """Remove the folders that nobody is to find any more."""
+    while going and going[0][2].is_over and not stop():
+        record = going[0][2]
+        folder = look_at(store.fd, folder_path(STORE, record.episode))[1]
+        try:
+            remove_loose(store, record)
+            report.count_removed(folder)
+        except Corrupt as error:
+            report.left.append(Finding(str(error), store.path / zip_path(STORE, record.episode), _AGAIN))
+        heapq.heappop(going)
 
 
 def _remove_in_time(
-    store: StoreFolder, going: deque[PackedRecord], grace_s: float, report: PackReport, progress: Progress
+    store: StoreFolder,
+    going: Going,
+    grace_s: float,
+    report: PackReport,
+    progress: Progress,
+    stop: Callable[[], bool],
 ) -> None:
     """Wait until nobody is to find the folders any more. One that is to stay for longer, an earlier run said so."""
     end, total = time.monotonic() + grace_s, len(going)
-    for number in range(total):
-        progress("leaving folders to their readers", number, total)
-        record = going.popleft()
-        while not record.is_over and time.monotonic() < end:
+    while going and not stop():
+        progress("leaving folders to their readers", total - len(going), total)
+        _remove_over(store, going, report, stop)
+        if going and time.monotonic() >= end and not going[0][2].is_over:
+            return
+        if going and not stop():
             time.sleep(_POLL_S)
-        if record.is_over:
-            _remove(store, record, report)
 
 
 def with_version(document: bytes) -> bytes:
@@ -191,9 +229,17 @@ def _cold(path: Path, older_than_s: float, small_bytes: int) -> list[UUID]:
 
 
 def _read_cold(
-    path: Path, fd: int, cold: list[UUID], grace_s: float, report: PackReport, progress: Progress
+    path: Path,
+    fd: int,
+    cold: list[UUID],
+    grace_s: float,
+    report: PackReport,
+    progress: Progress,
+    stop: Callable[[], bool],
 ) -> Iterator[_Packed]:
     for number, episode in enumerate(cold):
+        if stop():
+            return
         progress("packing", number, len(cold))
         at = record_path(STORE, episode)
         try:
@@ -221,7 +267,7 @@ def _read_loose(path: Path, fd: int, record: CommitRecord, grace_s: float) -> _P
     seen = durable.look(folder, dir_fd=fd)
     if seen is None or not seen.is_folder:
         raise _LeftAlone("committed, but the folder is missing", path / folder)
-    there, inodes, disk_bytes = _look_at(fd, folder)
+    there, taken = look_at(fd, folder)
     if extra := sorted(there - record.objects.keys()):
         raise _LeftAlone("does not belong to the episode, which is not packed", path / folder / extra[0], "remove it")
     members = []
@@ -248,7 +294,7 @@ def _read_loose(path: Path, fd: int, record: CommitRecord, grace_s: float) -> _P
         objects={f"{record.episode}{ZIP}": (len(data), zlib.crc32(data))},
         loose_until_utc=utc_text(time.time_ns() + round(grace_s * _SECOND)) or "",
     )
-    return _Packed(packed, data, inodes + 1, disk_bytes + _blocks(fd, record_path(STORE, record.episode)))
+    return _Packed(packed, data, taken, blocks(fd, record_path(STORE, record.episode)))
 
 
 def _member(name: str, data: bytes, crc: int, where: Path) -> zip_form.NewMember:
@@ -258,18 +304,6 @@ def _member(name: str, data: bytes, crc: int, where: Path) -> zip_form.NewMember
         return zip_form.document(name, with_version(data) if name == zip_form.DOCUMENT else data)
     except Corrupt as error:
         raise _LeftAlone(str(error), where) from error
-
-
-def _look_at(fd: int, folder: Path) -> tuple[set[str], int, int]:
-    """The files under a folder, how many inodes it has with itself, and the bytes of their blocks."""
-    files, inodes, disk_bytes = set(), 0, 0
-    for root, _, names, at in os.fwalk(folder, dir_fd=fd):
-        inodes += 1 + len(names)
-        disk_bytes += os.fstat(at).st_blocks * _BLOCK
-        for name in names:
-            files.add(str((Path(root) / name).relative_to(folder)))
-            disk_bytes += os.stat(name, dir_fd=at, follow_symlinks=False).st_blocks * _BLOCK
-    return files, inodes, disk_bytes
 
 
 def _batches(read: Iterator[_Packed]) -> Iterator[list[_Packed]]:
@@ -315,22 +349,3 @@ def _write(dir_fd: int, files: list[tuple[Path, bytes]]) -> None:
 
 def _record(packed: _Packed) -> Path:
     return record_path(STORE, packed.record.episode)
-
-
-def _remove(store: StoreFolder, record: CommitRecord, report: PackReport) -> None:
-    try:
-        remove_loose(store, record)
-    except Corrupt as error:
-        report.left.append(Finding(str(error), store.path / zip_path(STORE, record.episode), _AGAIN))
-
-
-def _count(report: PackReport, packed: _Packed, disk_bytes: int) -> None:
-    report.episodes += 1
-    report.inodes_before += packed.inodes
-    report.inodes_after += 2
-    report.disk_bytes_before += packed.disk_bytes
-    report.disk_bytes_after += disk_bytes
-
-
-def _blocks(fd: int, *paths: Path) -> int:
-    return sum(os.stat(path, dir_fd=fd).st_blocks for path in paths) * _BLOCK

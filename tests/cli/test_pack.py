@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from sensorium.cli.main import app
 from sensorium.cli.pack import seconds
+from sensorium.episode import durable
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.store import Store
 
@@ -78,12 +82,72 @@ def test_what_is_younger_or_larger_stays(store: Path) -> None:
         (["--older-than", "-1d"], "--older-than '-1d'"),
         (["--older-than", "0s", "--grace", "9"], "--grace '9': expected"),
         (["--older-than", "0s", "--small", "small"], "--small 'small': expected a size, as 8MB"),
-        (["--older-than", "0s", "--small", "1GB"], "--small '1GB': at most 256MB"),
+        (["--older-than", "0s", "--small", "1GB"], "--small '1GB': at most 256MB, as each such episode is held"),
     ],
 )
 def test_wrong_use_is_said(store: Path, words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
         run(store, *words)
+
+
+def test_one_bound_for_what_is_small(tmp_path: Path) -> None:
+    said = []
+    for words in (["ingest", "--store", str(tmp_path / "new")], ["pack", str(tmp_path / "new"), "--older-than", "0"]):
+        result = CliRunner().invoke(app, [*words, "--small", "5GB"])
+        assert isinstance(result.exception, ConfigError)
+        said.append(str(result.exception))
+    assert said == ["--small '5GB': at most 256MB, as each such episode is held in memory"] * 2
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_interrupted_it_says_what_it_did_and_what_stays(
+    store: Path, form: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(_: float) -> None:
+        os.kill(os.getpid(), number)
+
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", sleep)
+        said = run(store, "--older-than", "0", "--grace", "1h", "--format", form, expect=130).stdout
+    assert signal.getsignal(number) is handler
+    until = max(json.loads(path.read_bytes())["loose_until_utc"] for path in (store / "commits").glob("*/*.json"))
+    if form == "json":
+        (row,) = json.loads(said)
+        assert (row["episodes"], row["inodes_saved"], row["interrupted"]) == (2, -2, True)
+        assert (row["folders_left"], row["folders_left_until_utc"]) == (2, until)
+    else:
+        first, stay, last = said.splitlines()
+        assert first.startswith("2 episodes packed: ")
+        assert first.endswith("; 0 inodes and 0 B saved so far")
+        assert stay == (
+            f"2 folders stay until {until}, for those who read them already;"
+            " the next `sensorium pack`, or start of the ingest, after that removes them"
+        )
+        assert last.startswith("interrupted; ")
+        again = run(store, "--older-than", "0").stdout.splitlines()
+        assert again[0].startswith("0 episodes packed: ")
+        assert again[1:] == [stay]
+        now = time.time_ns()
+        monkeypatch.setattr(time, "time_ns", lambda: now + 3601 * 10**9)
+        end, removed = run(store, "--older-than", "0").stdout.splitlines()
+        assert removed.startswith("2 folders removed, those of earlier runs too: ")
+        assert end.partition("; ")[2].removesuffix(" saved") == removed.partition(": ")[2].removesuffix(" freed")
+
+
+def test_a_disk_that_fails_on_the_way_takes_nothing_from_what_is_said(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(durable, "remove_tree", fails)
+    result = CliRunner().invoke(app, ["pack", str(store), "--older-than", "0", "--grace", "0s"])
+    assert isinstance(result.exception, StoreError)
+    assert result.stdout.startswith("2 episodes packed: ")
+    assert "2 folders stay until " in result.stdout
 
 
 def test_an_ingest_at_work_is_one_line(store: Path) -> None:

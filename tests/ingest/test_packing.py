@@ -19,7 +19,8 @@ from sensorium.episode.documents import Encoding, Note
 from sensorium.errors import StoreError
 from sensorium.ingest import both_forms, packing
 from sensorium.ingest.mending import rebuild_catalog
-from sensorium.ingest.packing import PackReport, pack
+from sensorium.ingest.pack_report import PackReport
+from sensorium.ingest.packing import pack
 from sensorium.ingest.store import Store
 from tests.corpus.zip_peer import episodes
 from tests.forgetful_disk import CHANGES, SYNCS, ForgetfulDisk
@@ -296,6 +297,63 @@ def test_a_folder_is_left_to_its_readers_for_as_long_as_was_said(store: Path, mo
     Store.open(store).close()
     assert not folders(store)
     assert not list(verify(store, deep=True))
+
+
+def test_what_was_packed_freed_and_left_is_counted_whatever_ends_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken() -> int:
+        return len(list(store.glob("episodes.zarr/*/*/**/*"))) + len(list(store.glob("episodes.zarr/*/*")))
+
+    before = taken()
+    stopped = pack(store, 0.0, grace_s=3600.0, stop=lambda: len(list(store.glob("episodes.zarr/*/*.zip"))) == 3)
+    until = max(json.loads(path.read_bytes())["loose_until_utc"] for path in (store / "commits").glob("*/*.json"))
+    assert (stopped.interrupted, stopped.episodes, stopped.folders_removed, stopped.inodes_freed) == (True, 3, 0, 0)
+    assert (stopped.folders_left, stopped.folders_left_until_utc) == (3, until)
+    assert stopped.inodes_saved == before - taken() == -3
+    early = pack(store, 0.0, grace_s=0.0)
+    assert (early.episodes, early.folders_removed, early.folders_left) == (0, 0, 3)
+    assert early.folders_left_until_utc == until
+    assert pack(store, 0.0, dry_run=True) == early
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now + 3601 * 10**9)
+    plan = pack(store, 0.0, dry_run=True)
+    assert pack(store, 0.0, stop=lambda: True).folders_left == 3
+    later = pack(store, 0.0)
+    assert later == plan
+    assert (later.episodes, later.folders_removed, later.folders_left) == (0, 3, 0)
+    assert later.inodes_saved == later.inodes_freed == stopped.inodes_before - 3
+    assert before - taken() == later.inodes_saved + stopped.inodes_saved
+    assert later.disk_bytes_saved == later.disk_bytes_freed > 0
+    assert pack(store, 0.0) == PackReport()
+
+
+def test_what_was_done_is_known_also_where_the_disk_ends_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    report = PackReport()
+    monkeypatch.setattr(durable, "remove_tree", full)
+    with pytest.raises(StoreError, match="No space left"):
+        pack(store, 0.0, grace_s=0.0, report=report)
+    assert (report.episodes, report.folders_removed, report.folders_left) == (3, 0, 3)
+
+
+@pytest.mark.parametrize("start", [lambda store: pack(store, 1e9), lambda store: Store.open(store).close()])
+def test_what_a_killed_pack_was_writing_is_removed(store: Path, start: Callable[[Path], object]) -> None:
+    staging = store / ".staging"
+    for name in (
+        "new-0123456789abcdef0123456789abcdef",
+        "new-root",
+        "packed-01890000-0000-7000-8000-000000000000.json",
+    ):
+        (staging / name).write_bytes(b"half")
+    going = staging / "packed-01890000-0000-7000-8000-000000000001"
+    (going / "imu").mkdir(parents=True)
+    report = start(store)
+    assert not list(staging.iterdir())
+    if isinstance(report, PackReport):
+        assert (report.folders_removed, report.inodes_freed) == (1, 2)
 
 
 def test_a_folder_goes_only_beside_the_zip_that_was_committed(

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import prometheus_client
 import typer
-from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from sensorium.cli.metrics import Metrics
+from sensorium.cli.small import small_bytes as bytes_of
 from sensorium.errors import ConfigError
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
@@ -41,7 +41,8 @@ def ingest(
     small: Annotated[
         str,
         typer.Option(
-            help="Episodes of up to this (8MB) become one ZIP file each, others a folder; 0: none.", metavar="SIZE"
+            help="Episodes of up to this (8MB; at most 256MB) become one ZIP each, others a folder; 0: none.",
+            metavar="SIZE",
         ),
     ] = f"{SMALL_BYTES}",
 ) -> None:
@@ -50,7 +51,7 @@ def ingest(
     Exits 1, with the reason, if it cannot go on.
     """
     stop = threading.Event()
-    small_bytes = _small_bytes(small)
+    small_bytes = bytes_of(small)
     if ray and metrics:
         raise ConfigError("--metrics: an actor serves none; leave out --ray, or print figures with --stats-every")
     if ray:
@@ -79,13 +80,6 @@ def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> 
         if stats_every and time.monotonic() >= due:
             due += stats_every
             _say(json.dumps(stats()))
-
-
-def _small_bytes(text: str) -> int:
-    try:
-        return int(TypeAdapter(ByteSize).validate_python(text))
-    except ValidationError as error:
-        raise ConfigError(f"--small {text!r}: expected a size, as 8MB, 500kB or 0") from error
 
 
 def _under_ray(

@@ -1,20 +1,26 @@
 """`sensorium pack`: cold small episodes become one file each, and what that saves is said."""
 
+import contextlib
 import dataclasses
 import re
+import signal
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
-import pydantic
 import typer
 from rich.progress import Progress
 
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size
+from sensorium.cli.small import small_bytes
 from sensorium.cli.store import StorePath
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.ingest.held_room import SMALL_BYTES
-from sensorium.ingest.packing import GRACE_S, MAX_SMALL_BYTES, pack
+from sensorium.ingest.pack_report import PackReport
+from sensorium.ingest.packing import GRACE_S, pack
 
+INTERRUPTED = 130
+"""The exit status, as that of any command that a signal ends."""
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -40,52 +46,89 @@ def pack_store(
     """Make one ZIP file of each small episode that is a folder: fewer inodes and blocks, the same chunks. Stop the
     ingest first. It may be interrupted at any time, and goes on when it is started again.
 
-    Exits 1 if a file is not what was committed: its episode is left as it is, and named.
+    Exits 1 if a file is not what was committed: its episode is left as it is, and named. On Ctrl-C or SIGTERM it ends
+    after the episodes that it is at, says what it did, and exits 130.
     """
-    with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
+    older_than_s, grace_s, bytes_ = seconds(older_than, "--older-than"), seconds(grace, "--grace"), small_bytes(small)
+    report = PackReport()
+    with _signals() as signals, Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("packing", total=None)
-        report = pack(
-            store,
-            seconds(older_than, "--older-than"),
-            small_bytes=_bytes(small),
-            grace_s=seconds(grace, "--grace"),
-            dry_run=dry_run,
-            progress=lambda what, n, of: progress.update(task, description=what, completed=n, total=of),
-        )
+        try:
+            pack(
+                store,
+                older_than_s,
+                small_bytes=bytes_,
+                grace_s=grace_s,
+                dry_run=dry_run,
+                progress=lambda what, n, of: progress.update(task, description=what, completed=n, total=of),
+                stop=lambda: bool(signals),
+                report=report,
+            )
+        except SensoriumError:
+            if report != PackReport():
+                _say(report, dry_run, form)
+            raise
+    _say(report, dry_run, form)
+    if report.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if report.left:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM as they come meanwhile."""
+    caught: list[int] = []
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in former:
+        signal.signal(number, lambda number, _: caught.append(number))
+    try:
+        yield caught
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _say(report: PackReport, dry_run: bool, form: Format) -> None:
     left = [{"what": each.what, "where": str(each.where), "next step": each.next_step} for each in report.left]
-    if form is Format.TABLE:
-        would = "would be packed" if dry_run else "packed"
-        saved = (report.inodes_before - report.inodes_after, report.disk_bytes_before - report.disk_bytes_after)
-        OUT.print(
-            f"{report.episodes} episodes {would}: {report.inodes_before} inodes become {report.inodes_after},"
-            f" {size(report.disk_bytes_before)} on disk {size(report.disk_bytes_after)};"
-            f" {saved[0]} inodes and {size(saved[1])} saved"
-        )
-        for finding in report.left:
-            typer.echo(f"left as it is: {finding}")
-    else:
+    if form is not Format.TABLE:
         row = dataclasses.asdict(report) | {"dry_run": dry_run, "left": left}
         print_rows([row | ({"left": len(left)} if form is Format.CSV else {})], form, list(row))
-    if left:
-        raise typer.Exit(1)
+        return
+    would = "would be " if dry_run else ""
+    saved = max(0, report.inodes_saved), max(0, report.disk_bytes_saved)
+    OUT.print(
+        f"{report.episodes} episodes {would}packed: {report.inodes_before} inodes become {report.inodes_after},"
+        f" {size(report.disk_bytes_before)} on disk {size(report.disk_bytes_after)};"
+        f" {saved[0]} inodes and {size(saved[1])} saved"
+        f"{' so far' if report.folders_left and not dry_run else ''}"
+    )
+    if report.folders_removed not in (0, report.episodes):
+        OUT.print(
+            f"{report.folders_removed} folders {would}removed, those of earlier runs too:"
+            f" {report.inodes_freed} inodes and {size(report.disk_bytes_freed)} {would}freed"
+        )
+    if report.folders_left:
+        OUT.print(
+            f"{report.folders_left} folders stay until {report.folders_left_until_utc},"
+            " for those who read them already; the next `sensorium pack`, or start of the ingest, after that removes"
+            " them",
+            soft_wrap=True,
+        )
+    for finding in report.left:
+        typer.echo(f"left as it is: {finding}")
+    if report.interrupted:
+        OUT.print("interrupted; run the same `sensorium pack` again, which goes on")
 
 
 def seconds(text: str, option: str) -> float:
     """
-    >>> seconds("30d", "--older-than"), seconds("1.5h", "--older-than")
-    (2592000.0, 5400.0)
+    >>> seconds("30d", "--older-than"), seconds("1.5h", "--older-than"), seconds("0", "--older-than")
+    (2592000.0, 5400.0, 0.0)
     """
+    if text.strip() == "0":
+        return 0.0
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*(s|min|h|d|w)", text.strip())
     if match is None:
         raise ConfigError(f"{option} {text!r}: expected a length of time, as 30d, 12h, 15min, 0s")
     return float(match[1]) * _SECONDS[match[2]]
-
-
-def _bytes(text: str) -> int:
-    try:
-        found = int(pydantic.TypeAdapter(pydantic.ByteSize).validate_python(text))
-    except pydantic.ValidationError as error:
-        raise ConfigError(f"--small {text!r}: expected a size, as 8MB, 500kB") from error
-    if found > MAX_SMALL_BYTES:
-        raise ConfigError(f"--small {text!r}: at most 256MB, as each is held in memory")
-    return found

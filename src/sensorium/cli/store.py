@@ -91,7 +91,7 @@ def verify(
         findings = list(verify_store(store, deep, lambda n, of: progress.update(task, completed=n, total=of)))
     rows = [{"what": each.what, "where": each.where, "next step": each.next_step} for each in findings]
     if rows or form is Format.JSON:
-        print_rows(rows, form, ["what", "where", "next step"], f"{len(rows)} findings")
+        print_rows(rows, form, ["what", "where", "next step"], f"{len(rows)} finding{'s' * (len(rows) != 1)}")
     else:
         OUT.print("nothing is wrong")
     if findings:
