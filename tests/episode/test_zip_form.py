@@ -3,6 +3,7 @@
 import io
 import os
 import zipfile
+import zlib
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,22 @@ def test_two_members_that_changed_places_are_told() -> None:
     made[a.header : a.end], made[b.header : b.end] = made[b.header : b.end], made[a.header : a.end]
     with pytest.raises(Corrupt, match="differs"):
         read(bytes(made))
+
+
+@pytest.mark.parametrize("how", ["junk behind it", "another stream behind it", "no end"])
+def test_a_member_is_one_whole_deflate_stream(how: str) -> None:
+    """Though what it becomes is of the right size and CRC-32."""
+    content = b'{"node_type": "group"}'
+    good = zip_form.document("zarr.json", content)
+    deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    stored = {
+        "junk behind it": bytes(good.stored) + b"junk",
+        "another stream behind it": bytes(good.stored) * 2,
+        "no end": deflate.compress(content) + deflate.flush(zlib.Z_SYNC_FLUSH),
+    }
+    assert read(zip_form.zip_file([good])) == {"zarr.json": content}
+    with pytest.raises(Corrupt, match=f"zarr.json: {len(content)} bytes"):
+        read(zip_form.zip_file([good._replace(stored=stored[how])]))
 
 
 def test_one_without_members_is_one() -> None:

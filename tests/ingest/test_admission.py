@@ -99,6 +99,15 @@ def test_what_is_not_good_is_not_remembered_as_good() -> None:
             opens(bad)
 
 
+def test_a_document_that_is_large_is_gone_through_each_time(looked_at: list[str]) -> None:
+    """Whoever sends such ones may not have them kept here."""
+    large = replace(MADE.manifest, software={"much": "x" * (16 << 10)})
+    for _ in range(2):
+        opens(large)
+    assert looked_at == ["OPEN", "OPEN"]
+    assert not admission._passed
+
+
 def test_what_is_remembered_is_bounded_whoever_sends_it() -> None:
     for number in range(1000):
         opens(replace(MADE.manifest, software={"some": str(number)}))

@@ -278,8 +278,9 @@ def test_a_chunk_must_be_the_chunk_that_the_stream_says(
     chunk = with_checksum(Lossless(StreamEntry(spec=spec, encoding=encoding, chunk_rows=len(rows))).encode(rows))
     records = list(small.records)
     records[1] = (records[1][0], chunk[:cut])
-    with pytest.raises(PeerViolation, match=match):
-        take(start(small.episode), b"".join(seal_episode(small.episode, records)), 10)
+    for size in (10, 1 << 20):  # in pieces, and whole
+        with pytest.raises(PeerViolation, match=match):
+            take(start(small.episode), b"".join(seal_episode(small.episode, records)), size)
 
 
 def test_chunks_of_more_than_memory_holds_are_refused_with_their_stream(

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import uuid
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import pytest
 import sensorium
 from sensorium.corpus.commits import CommitRecord, month_of
 from sensorium.corpus.verify import verify
-from sensorium.episode import durable
+from sensorium.episode import durable, zip_form
 from sensorium.errors import StoreError
-from sensorium.ingest import episode_group, zip_commit
+from sensorium.ingest import committing, episode_group, zip_commit
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.commit import Committer, Ready
 from sensorium.ingest.committing import Conflict, ready_of
@@ -146,6 +147,38 @@ def test_a_store_without_small_episodes_stays_of_version_1(few: list[Any], memor
     assert len(sensorium.open(memory).query()) == 4
 
 
+def test_one_of_exactly_the_bound_is_small(few: list[Any], memory: Path) -> None:
+    with Store.open(memory, small_bytes=len(few[0].data)) as store:
+        for assembly in (arrived(store, few[0]), store.begin(few[1].episode)):
+            assembly.append(few[1].data[assembly.accepted :])
+            assert store.is_small(assembly)
+            store.commit(assembly, device="rig-1", identity="key-1")
+        assert version(memory) == 2
+    check(memory, few[:2])
+
+
+def test_one_of_more_members_than_a_plain_zip_holds_is_a_folder(
+    make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few bytes they are; what it is made of are at least as many members as it comes to."""
+    narrow = make_episode({"imu": np.arange(20.0)})
+    wide = make_episode({f"s{number}": np.arange(20.0) for number in range(5)}, ordinal=1)
+    with Store.open(memory) as store:
+        store.commit(arrived(store, narrow), device="rig-1", identity="key-1")
+    with zipfile.ZipFile(next(memory.glob("episodes.zarr/*/*.zip"))) as made:
+        members = len(made.namelist())
+    monkeypatch.setattr(committing, "MAX_MEMBERS", 20)
+    monkeypatch.setattr(zip_form, "MAX_MEMBERS", 20)
+    assert members <= 20
+    other = make_episode({"imu": np.arange(20.0)}, ordinal=2)
+    with Store.open(memory) as store:
+        for made in (wide, other):
+            store.commit(arrived(store, made), device="rig-1", identity="key-1")
+    assert zips(memory) == sorted(str(made.episode) for made in (narrow, other))
+    assert len(sensorium.open(memory).query()) == 3
+    assert not list(verify(memory, deep=True))
+
+
 def test_a_root_that_cannot_be_raised_keeps_every_zip_out(few: list[Any], memory: Path, monkeypatch: Any) -> None:
     with Store.open(memory) as store:
         assemblies = [arrived(store, made) for made in few]
@@ -239,6 +272,7 @@ def test_conflicts_within_one_call(few: list[Any], make_episode: Any, memory: Pa
 
 BAD: dict[str, Callable[[Assembly], None]] = {
     "failed before": lambda assembly: assembly.discard(),
+    "failed meanwhile": lambda assembly: setattr(assembly, "failed", "the disk was away"),
     "taken out of staging": lambda assembly: durable.remove_tree(assembly.staged.path, dir_fd=assembly.staged._dir_fd),
     "a shard gone": lambda assembly: durable.remove(Path(assembly.files[0].name), dir_fd=assembly.staged.fd),
     "a shard changed": lambda assembly: durable.write_at(assembly.files[0].fd, b"\xff\xfe", 3),
