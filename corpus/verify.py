@@ -32,6 +32,7 @@ from sensorium.errors import ConfigError, Corrupt, StoreError
 _READ_BYTES = 1 << 20
 _AGAIN = "restore it from a copy, or deliver the episode again"
 _SETTLE = "the next `sensorium pack`, or start of the ingest, removes it"
+_KEPT = "keep it: the same chunks are in it, and the ZIP is damaged"
 
 
 class Finding(NamedTuple):
@@ -138,10 +139,12 @@ def _loose(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
 
 def _zipped(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
     path, folder = zip_path(store, record.episode), folder_path(store, record.episode)
-    if folder.is_dir() and _left_until(record_path(store, record.episode)) <= (utc_text(time.time_ns()) or ""):
-        yield Finding("beside the episode's ZIP, which is what was committed: a pack was cut off", folder, _SETTLE)
     ((size, crc),) = record.objects.values()
-    if findings := list(_file(path, size, crc, deep)):
+    findings = list(_file(path, size, crc, deep))
+    if folder.is_dir() and _left_until(record_path(store, record.episode)) <= (utc_text(time.time_ns()) or ""):
+        step = _KEPT if findings else _SETTLE
+        yield Finding("beside the episode's ZIP, which is what was committed: a pack was cut off", folder, step)
+    if findings:
         yield from findings
         return
     files = ZipFiles(store, record.episode, (size, crc), ZIP_VERSION)

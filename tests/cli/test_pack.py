@@ -123,8 +123,8 @@ def test_interrupted_it_says_what_it_did_and_what_stays(
         assert first.startswith("2 episodes packed: ")
         assert first.endswith("; 0 inodes and 0 B saved so far")
         assert stay == (
-            f"2 folders stay until {until}, for those who read them already;"
-            " the next `sensorium pack`, or start of the ingest, after that removes them"
+            f"2 folders left until {until}, to those who read there already;"
+            " the next `sensorium pack`, or start of the ingest, after that removes what is left"
         )
         assert last.startswith("interrupted; ")
         again = run(store, "--older-than", "0").stdout.splitlines()
@@ -147,7 +147,7 @@ def test_a_disk_that_fails_on_the_way_takes_nothing_from_what_is_said(
     result = CliRunner().invoke(app, ["pack", str(store), "--older-than", "0", "--grace", "0s"])
     assert isinstance(result.exception, StoreError)
     assert result.stdout.startswith("2 episodes packed: ")
-    assert "2 folders stay until " in result.stdout
+    assert "2 folders left until " in result.stdout
 
 
 def test_an_ingest_at_work_is_one_line(store: Path) -> None:

@@ -37,6 +37,15 @@ def test_what_a_pack_left_that_was_cut_off(make_episode: Any, tmp_path: Path, ex
     assert "a pack was cut off" in as_csv
     assert "the next `sensorium pack`, or start of the ingest, removes it" in as_csv
     assert str(packed if extra == "zip" else folder) in as_csv
+    if extra == "folder":
+        whole = packed.read_bytes()
+        packed.write_bytes(whole[:-1])
+        damaged = CliRunner().invoke(app, ["verify", str(store), "--format", "csv"]).stdout
+        assert "removes it" not in damaged, "neither does, of what may be the last copy"
+        assert "keep it: the same chunks are in it" in damaged
+        assert len(pack(store, 1e9).left) == 1
+        assert folder.is_dir()
+        packed.write_bytes(whole)
     if step == "pack":
         pack(store, 1e9)
     else:

@@ -105,20 +105,23 @@ def _say(report: PackReport, dry_run: bool, form: Format) -> None:
     )
     if report.folders_removed not in (0, report.episodes):
         OUT.print(
-            f"{report.folders_removed} folders {would}removed, those of earlier runs too:"
+            f"{_folders(report.folders_removed)} {would}removed, those of earlier runs too:"
             f" {report.inodes_freed} inodes and {size(report.disk_bytes_freed)} {would}freed"
         )
     if report.folders_left:
         OUT.print(
-            f"{report.folders_left} folders stay until {report.folders_left_until_utc},"
-            " for those who read them already; the next `sensorium pack`, or start of the ingest, after that removes"
-            " them",
+            f"{_folders(report.folders_left)} left until {report.folders_left_until_utc}, to those who read there"
+            " already; the next `sensorium pack`, or start of the ingest, after that removes what is left",
             soft_wrap=True,
         )
     for finding in report.left:
         typer.echo(f"left as it is: {finding}")
     if report.interrupted:
         OUT.print("interrupted; run the same `sensorium pack` again, which goes on")
+
+
+def _folders(n: int) -> str:
+    return f"{n} folder{'s' * (n != 1)}"
 
 
 def seconds(text: str, option: str) -> float:
