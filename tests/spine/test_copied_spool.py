@@ -34,7 +34,7 @@ def elsewhere(tmp_path: Path) -> list[str]:
 def test_a_golden_image(site: Site, elsewhere: list[str]) -> None:
     first = site.device("rig-1", LIVE)
     agent = site.start("collect", first, "--local")
-    wait_for(lambda: len(site.spooled("rig-1")) >= 3, "some episodes")
+    wait_for(lambda: len(files := site.spooled("rig-1")) >= 3 and files[-1].stat().st_size > 65_536, "some episodes")
     agent.kill()
     spool, clone = site.folder / "spool-rig-1", site.folder / "spool-clone"
     shutil.copytree(spool, clone)

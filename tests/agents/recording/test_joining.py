@@ -26,6 +26,7 @@ def pool() -> Iterator[EncoderPool]:
 
 
 def found(spool: Spool) -> list[tuple[Open, Seal, list[Note]]]:
+    spool.flush()
     read = [[record.header for record in records_in(path)] for path in sorted(spool.path.rglob("*.episode"))]
     episodes = []
     for headers in read:

@@ -75,6 +75,7 @@ def found(spool: Spool, stream: str = "imu") -> list[Account]:
 
 def told(spool: Spool) -> list[dict[str, Account]]:
     """What the OPENs say of between."""
+    spool.flush()
     paths = sorted((spool.path / "episodes").glob("*.episode"))
     return [header.between for path in paths if isinstance(header := records_in(path)[0].header, Open)]
 
