@@ -328,6 +328,23 @@ def test_what_was_packed_freed_and_left_is_counted_whatever_ends_it(
     assert pack(store, 0.0) == PackReport()
 
 
+def test_stopped_at_any_look_it_counts_what_is_there(loose: Path, memory: Path) -> None:
+    seen = set()
+    for looks in range(100):
+        store = Path(shutil.copytree(loose, memory / f"store-{looks}"))
+        left = iter([False] * looks)
+        report = pack(store, 0.0, grace_s=0.0, stop=lambda left=left: next(left, True))  # type: ignore[misc]
+        assert report.episodes == forms(store).count("zip")
+        assert report.folders_removed == 3 - len(folders(store))
+        assert report.folders_left == report.episodes - report.folders_removed
+        seen.add((report.episodes, report.folders_left))
+        shutil.rmtree(store)
+        if not report.interrupted:
+            break
+    assert (report.episodes, report.folders_left, report.interrupted) == (3, 0, False)
+    assert {(0, 0), (1, 1), (3, 3), (3, 1), (3, 0)} <= seen
+
+
 def test_what_was_done_is_known_also_where_the_disk_ends_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
