@@ -41,8 +41,8 @@ class Ground:
 class EpisodeFile:
     """Created by the spool. One thread appends, another calls `put_down` and `sync`; `sendable` may be read by any.
 
-    A little is held in memory until whoever syncs puts it down, so that many small episodes share what it takes to
-    begin one; what appends more than that waits for the disk itself.
+    A little, and an OPEN of any size, is held in memory until whoever syncs puts it down, so that many small episodes
+    share what it takes to begin one, and none fails as it is made; what appends more waits for the disk itself.
     A write that fails or falls short is cut back to the last record's end, so the file never holds half a record that
     a later one follows. After a failed sync nothing more becomes sendable until the file was read back, found whole
     and synced; if it is still not whole when it is sealed, it is `damaged`: that is to be taken out.
@@ -114,7 +114,7 @@ class EpisodeFile:
     def _append(self, buffers: Sequence[Buffer], records: int) -> int:
         size = sum(map(len, buffers))
         with self._appending:
-            if self._early is not None and self.written + size <= EARLY_BYTES:
+            if self._early is not None and (not self._number or self.written + size <= EARLY_BYTES):
                 joined = b"".join(buffers)
                 self._early += joined
                 self._count([joined], size, records)

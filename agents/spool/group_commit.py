@@ -78,6 +78,17 @@ class GroupCommit:
             log.error("spool: %s", self._said)
         return not failures
 
+    def relieve(self, most: int) -> None:
+        """Sync everything in the caller's thread. While `most` wait for the disk alone, one is tried for all of them.
+
+        Raises:
+            SpoolFull, SpoolError: the disk does not take that one.
+        """
+        waiting = [file for file in self._growing() if file.sealed or file.is_early]
+        if len(waiting) >= most:
+            max(waiting, key=lambda file: file.is_early).sync()
+        self.flush()
+
     def stop(self) -> bool:
         """End the thread, then sync what is left; False if the thread hangs, and with it the files that it holds."""
         self._stop.set()

@@ -269,14 +269,14 @@ class Ledger:
         return self._counts
 
     def ordinals(self, of: str = "") -> tuple[int, int]:
-        """(oldest pending ordinal, or next; next ordinal), of the present spool or a former. It looks at all that is
-        pending."""
-        ((oldest,),) = self._file.read(f"SELECT min({_OWN}) FROM episodes WHERE state = 'pending' AND {_OF}", (of,))
+        """(oldest pending ordinal, or next; next ordinal), of the present spool or a former, as one reading of what is
+        durable. It looks at all that is pending."""
+        oldest_pending = f"SELECT min({_OWN}) FROM episodes WHERE state = 'pending' AND {_OF}"
+        following_all = "SELECT value FROM meta WHERE key = 'next_ordinal'"
+        ((oldest, following),) = self._file.read(f"SELECT ({oldest_pending}), ({following_all})", (of,))
         if of:
             ((latest,),) = self._file.read(f"SELECT coalesce(max({_OWN}), -1) FROM episodes WHERE {_OF}", (of,))
             following = max(self.formers[of].next_ordinal, latest + 1)
-        else:
-            following = self.next_ordinal()
         return (following if oldest is None else oldest), following
 
     def next_ordinal(self) -> int:

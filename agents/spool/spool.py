@@ -25,7 +25,7 @@ from sensorium.agents.spool.held import Held, Waiting
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.owed import Owed
-from sensorium.agents.spool.pending import Pending
+from sensorium.agents.spool.pending import MOST_GROWING, Pending
 from sensorium.agents.spool.reopen import reopen
 from sensorium.agents.spool.room import Room
 from sensorium.agents.spool.taking_up import Runs
@@ -153,7 +153,7 @@ class Spool:
         kept, claimed = copied(kept or {}), claimed or {}
         withdraw(kept, claimed)
         if self._pending.is_crowded:
-            self.flush()
+            self._commits.relieve(MOST_GROWING)
         with self._state:
             self.require(0)
             if self._ledger.is_stuck:
@@ -162,12 +162,12 @@ class Spool:
                 between.take_back(claimed)
                 ordinal = self._ledger.next_ordinal()
                 opening = manifest(ordinal, between.carry(kept))
-                episode = UUID(bytes=opening.episode)
-                self._ledger.begin(episode, ordinal, opening.mission.priority, msgspec.msgpack.encode(opening), between)
-            held = Held.of(self._folder.episodes, opening)
-            due = self._commits.due
-            file = EpisodeFile(held.path, opening, Ground(self._begin, self._folder.made, self._folder.sync_names, due))
-            self._pending.begin(episode, held, file)
+                held, encoded = Held.of(self._folder.episodes, opening), msgspec.msgpack.encode(opening)
+                due = self._commits.due
+                ground = Ground(self._begin, self._folder.made, self._folder.sync_names, due)
+                file = EpisodeFile(held.path, opening, ground)  # the last that may fail
+                self._ledger.begin(held.episode, ordinal, opening.mission.priority, encoded, between)
+            self._pending.begin(held.episode, held, file)
         return file
 
     def _begin(self) -> None:
