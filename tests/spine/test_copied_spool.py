@@ -56,7 +56,7 @@ def test_a_golden_image(site: Site, elsewhere: list[str]) -> None:
     after = inspect_spool(clone)
     assert after["former_spool_ids"] == [before["spool_id"]]
     assert after["counts"]["discarded"] >= 1, "what grew"
-    lost = after["between_totals"]["sim.imu"]["lost"].keys()
+    lost = after["between_totals"]["sim.cam"]["lost"].keys()
     assert {"copied"} <= lost <= {"copied", "interrupted"}, "what grew, and what was not on disk yet when it was killed"
     site.run("collect", site.device("rig-1", SHORT, port), "--local")
 
