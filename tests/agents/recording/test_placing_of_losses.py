@@ -324,6 +324,7 @@ def test_frames_that_cannot_be_written_when_their_turn_comes_cost_themselves_alo
 
     monkeypatch.setattr(made._pool, "submit", submit_slowly)
     give(made, rows(0, 25), rows(0, 3, 10 * STEP, spec=FRAMES))
+    spool.flush()  # what began in memory is on disk: from here on the recorder writes by itself
     slow.set()
     real, failing = durable.append, [True]
 
