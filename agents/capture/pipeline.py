@@ -17,12 +17,14 @@ MAX_WAITING_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """What filters made of a block, for which the spool has no room yet."""
+    """What filters made of a block, for which the spool has no room yet; or, behind that, what became of the stream's
+    sensor."""
 
     stream: str
     block: Block | None
     dropped: Tally
     span_ns: tuple[int, int] | None
+    change: str = ""
 
 
 class Pipeline:
@@ -78,14 +80,12 @@ class Pipeline:
         if arrival.lost:
             recorder.count(arrival.stream, arrival.lost, None if span_ns is None else span_ns[0] - 1)
         if arrival.change:
-            tell = {
-                "ended": recorder.sensor_ended,
-                "failed": recorder.sensor_failed,
-                "away": recorder.sensor_away,
-                "back": recorder.sensor_back,
-            }[arrival.change]
             for stream in self._streams_of[arrival.sensor]:
-                tell(stream)
+                if any(waiting.stream == stream for waiting in self._waiting):
+                    # Told before what waits, that would be late: what is open would not wait for it.
+                    self._waiting.append(_Refused(stream, None, Tally(), None, arrival.change))
+                else:
+                    self._tell(stream, arrival.change)
         if arrival.unheard:
             recorder.count_unheard(arrival.unheard)
         if isinstance(arrival.said, SourceNote):
@@ -119,6 +119,10 @@ class Pipeline:
         """Add what had to wait for room, in order; False if some still has to."""
         while self._waiting:
             first = self._waiting[0]
+            if first.change:
+                self._tell(first.stream, first.change)
+                self._waiting.popleft()
+                continue
             rest = self._recorder.add(first.stream, first.block, first.dropped, first.span_ns)
             if rest is not None:
                 self._waiting[0] = _Refused(first.stream, rest, Tally(), _span_ns(rest))
@@ -130,12 +134,24 @@ class Pipeline:
         """Nothing more will come: what still has no room is lost, everything open is sealed."""
         self.retry()
         for waiting in self._waiting:
+            if waiting.change:
+                self._tell(waiting.stream, waiting.change)
+                continue
             at_ns = None if waiting.span_ns is None else waiting.span_ns[0]
             self._recorder.count(waiting.stream, waiting.dropped, at_ns)
             if waiting.block is not None:
                 self._lose(waiting.stream, waiting.block)
         self._waiting.clear()
         self._recorder.stop()
+
+    def _tell(self, stream: str, change: str) -> None:
+        tell = {
+            "ended": self._recorder.sensor_ended,
+            "failed": self._recorder.sensor_failed,
+            "away": self._recorder.sensor_away,
+            "back": self._recorder.sensor_back,
+        }
+        tell[change](stream)
 
     def _lose(self, stream: str, block: Block) -> None:
         """There is no room for a block, and nobody waits for it."""

@@ -124,3 +124,36 @@ def test_derived_streams_end_with_their_sensor() -> None:
         "a": ["cam", "small", "smaller"],
         "b": ["imu"],
     }
+
+
+def waits(made: Pipeline) -> bool:
+    return not made.empty
+
+
+def test_a_sensor_that_ends_while_some_of_it_waits_for_room_has_that_stored(small: Spool) -> None:
+    pool = EncoderPool()
+    made, recorder = pipeline(small, pool, live=False)
+    server = Server(small)
+    given: dict[str, int] = {"cam": 0, "imu": 0}
+
+    def give(block: Block) -> None:
+        given[block.stream] += len(block)
+        recorder.account.enter(block.stream, len(block))
+        made.accept(Arrival("rig", sum(given.values()), block, block.stream))
+
+    came = blocks(30)
+    while not waits(made):
+        give(next(came))
+    recorder.seal_all("truncated")  # so that there is room again, which nobody has tried yet
+    server.collect()
+    give(rows((given["cam"] - 1) * SECOND // 10, 10))
+    made.accept(Arrival("rig", 1000, None, "", change="ended"))
+    while waits(made):
+        server.collect()
+        made.retry()
+    made.finish()
+    server.collect()
+    pool.close()
+    assert len(server.stamps[0]) == given["cam"]
+    accounts = [seal.account for seal in server.seals]
+    assert all(not account.lost for each in accounts for account in each.values())
