@@ -19,7 +19,7 @@ from measuring import Comparison, Options, main
 from sensorium.agents.selection.budget import Purse, costs_of
 from sensorium.agents.selection.policy import SECOND_NS, SelectionBudget, SelectionPolicy
 from sensorium.agents.selection.selector import Selector
-from sensorium.agents.selection.unit import Decision, Unit
+from sensorium.episode.unit import Decision, Unit
 from sensorium.perception.coverage import cells_of, k_centre
 from sensorium.perception.descriptor import BY, SIZE, descriptor, quantised
 from sensorium.perception.dhash import dhash, distance

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from sensorium.agents.selection.policy import SelectionPolicy, condition
 from sensorium.agents.selection.stillness import Stillness, StillnessState
-from sensorium.agents.selection.unit import Unit
+from sensorium.episode.unit import Unit
 from sensorium.episode.where import Where
 
 

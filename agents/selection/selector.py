@@ -8,7 +8,7 @@ from sensorium.agents.selection.judging import Judge, Verdict
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
 from sensorium.agents.selection.stillness import StillnessState
 from sensorium.agents.selection.threshold import Threshold
-from sensorium.agents.selection.unit import Decision, Unit
+from sensorium.episode.unit import Decision, Unit
 from sensorium.errors import Corrupt
 
 NEVER, ALWAYS, NOVELTY, FLOOR, ROLL = "never", "always", "novelty", "floor", "roll"

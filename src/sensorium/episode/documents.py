@@ -17,6 +17,8 @@ MAX_WHY = 500
 Why = Annotated[str, msgspec.Meta(max_length=MAX_WHY)]
 Reason = Literal["complete", "interrupted", "truncated", "clock_reset"]
 Origin = Literal["sensor", "simulator", "model", "human", "mixed"]
+Kind = Literal["full", "trace", "preview"]
+"""Of an episode: samples as captured, what was seen and decided, or a small picture of it."""
 Counts = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], int], msgspec.Meta(max_length=256)]
 """Samples by rule or cause; bounded where it is decoded, as a header may come from anyone."""
 CodecName = Annotated[str, msgspec.Meta(max_length=100)]
@@ -132,6 +134,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     version: int
     episode: bytes
+    kind: Kind = "full"
     device: str
     spool_id: str
     ordinal: int

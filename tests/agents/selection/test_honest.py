@@ -7,7 +7,7 @@ import pytest
 
 from sensorium.agents.selection.chance import evicted_down_to, rank
 from sensorium.agents.selection.selector import Selector
-from sensorium.agents.selection.unit import Decision, Unit
+from sensorium.episode.unit import Decision, Unit
 from sensorium.perception.sampling import Estimate, mean, total, total_beside
 from tests.agents.selection.test_selector import decided, policy, unit
 

@@ -16,7 +16,7 @@ from sensorium.agents.selection.budget import BYTES, DAY, MICRO, TIME, Purse
 from sensorium.agents.selection.chance import draw, evicted_down_to, rank
 from sensorium.agents.selection.policy import SECOND_NS, SelectionBudget, SelectionPolicy
 from sensorium.agents.selection.selector import Selector
-from sensorium.agents.selection.unit import Decision, Unit, encoded
+from sensorium.episode.unit import Decision, Unit, encoded
 from sensorium.errors import Corrupt
 
 

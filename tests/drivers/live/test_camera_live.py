@@ -288,7 +288,10 @@ def test_a_url_that_cannot_be(url: str) -> None:
 
 
 class Webcam:
-    """What `cv2.VideoCapture` does for a V4L2 device at 50 Hz: stamps on CLOCK_MONOTONIC, False once unplugged."""
+    """What `cv2.VideoCapture` does for a V4L2 device at 50 Hz: stamps on CLOCK_MONOTONIC, False once unplugged.
+
+    They are 5 ms before a frame can be had, of every other frame 9 ms.
+    """
 
     def __init__(
         self, *, unplugged_after: int = 10**9, hang_after: int = 10**9, undecodable: tuple[int, ...] = ()
@@ -313,10 +316,17 @@ class Webcam:
         return self.number not in self._undecodable, np.full((4, 6, 3), self.number % 256, np.uint8)
 
     def get(self, prop: int, /) -> float:
-        return (self._start_s + 0.02 * self.number - 0.005) * 1e3 if prop == cv2.CAP_PROP_POS_MSEC else 50.0
+        return (
+            (self._start_s + 0.02 * self.number - early_s(self.number)) * 1e3 if prop == cv2.CAP_PROP_POS_MSEC else 50.0
+        )
 
     def release(self) -> None:
         self.released.set()
+
+
+def early_s(number: int) -> float:
+    """How long before it can be had a frame was taken."""
+    return 0.009 if number % 2 else 0.005
 
 
 def webcam(capture: Webcam, **options: Any) -> LiveCamera:
@@ -338,9 +348,9 @@ def test_a_device_gets_the_kernels_stamps_and_what_is_missing_is_counted() -> No
     assert sum(block.lost_before for block in blocks) == 4
     numbers = np.cumsum([1 + block.lost_before for block in blocks])
     stamps = np.concatenate([block.captured_ns for block in blocks])
-    assert np.abs(stamps - stamps[0] - 20_000_000 * (numbers - numbers[0])).max() < 10_000, (
-        "kernel stamps, not arrivals"
-    )
+    taken_ns = np.array([20_000_000 * n - round(1e9 * early_s(n)) for n in numbers.tolist()])
+    off_ns = stamps - stamps[0] - (taken_ns - taken_ns[0])
+    assert np.abs(off_ns).max() < 1_000_000, "kernel stamps, not arrivals, which tell nothing of the 4 ms between"
     assert DeviceStamps().stamp(10**12, 5.0).captured_ns == 10**12, "stamps of another clock are not believed"
 
 

@@ -58,3 +58,28 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 def encoded(decision: Decision) -> bytes:
     """As bytes: two decisions are the same if these are."""
     return msgspec.msgpack.encode(decision)
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What one stream looked like in a unit: one descriptor for those of its samples that no gate closed.
+
+    `by` names the maker, whose vectors alone are compared with each other. `vector` is int8 [d], `hashes` the dHash in
+    both directions of the sample that the descriptor is nearest to, or empty of what is no picture.
+    """
+
+    by: str
+    vector: bytes
+    hashes: tuple[int, ...] = ()
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit with its final decision: what the trace remembers, and all that deciding again needs.
+
+    `looks` are by stream. `saved` says that behind this unit what selection knows was made durable: a restart goes on
+    from the last such.
+    """
+
+    unit: Unit
+    decision: Decision
+    looks: dict[str, Look] = {}
+    saved: bool = False
