@@ -25,7 +25,7 @@ LOCKED_S = 5.0
 TEXT, NUMBER = "text", "number"
 
 _NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
-_TEXTS = (*_NAMES, "start_utc", "end_utc", "committed_utc", "licence", "consent", "source", "form")
+_TEXTS = (*_NAMES, "start_utc", "end_utc", "committed_utc", "licence", "consent", "source", "form", "kind")
 _COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
 _INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
 _REALS = ("priority", "duration_s")
@@ -38,8 +38,9 @@ episodes = sa.Table(
     "episodes",
     _META,
     sa.Column("episode", sa.Text, primary_key=True),
-    *(sa.Column(name, sa.Text) for name in _TEXTS if name not in ("episode", "form")),
+    *(sa.Column(name, sa.Text) for name in _TEXTS if name not in ("episode", "form", "kind")),
     sa.Column("form", sa.Text, server_default="loose"),
+    sa.Column("kind", sa.Text, server_default="full"),
     *(sa.Column(name, sa.Integer) for name in _INTEGERS),
     *(sa.Column(name, sa.REAL) for name in _REALS),
     sa.Column("document", sa.LargeBinary, nullable=False),
@@ -225,7 +226,7 @@ class Catalog:
         names: list[tuple[Any, ...]] = []
         entries: list[tuple[Any, ...]] = []
         for record in records:
-            row = record.row | {"form": record.form}
+            row = record.row | {"form": record.form, "kind": record.kind}
             document = catalog_document(record)
             rows.append((*map(row.get, COLUMNS), document))
             names += [(row["episode"], name) for name in record.streams]

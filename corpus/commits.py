@@ -14,7 +14,7 @@ import numpy as np
 from sensorium.corpus.utc import Probes, utc_of, utc_text
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import Account, Open, Seal
+from sensorium.episode.documents import Account, Kind, Open, Seal
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES = "episodes.zarr"
@@ -61,6 +61,12 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
     def form(self) -> Literal["loose", "zip"]:
         """As the catalog has it; records of before there was another do not say."""
         return "zip" if self.zipped else "loose"
+
+    @property
+    def kind(self) -> Kind:
+        """Of the episode; records of before there was another than `full` do not say."""
+        kind: Kind = self.row.get("kind", "full")
+        return kind
 
     @property
     def zip_object(self) -> tuple[int, int] | None:
@@ -142,6 +148,7 @@ def catalog_row(
         "generation": manifest.provenance.generation,
         "digest": seal.digest.hex(),
         "form": form,
+        "kind": manifest.kind,
     }
 
 

@@ -14,7 +14,7 @@ from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
 from sensorium.corpus.windows import Window, windows_in_batches
 from sensorium.drivers.registry import nearest
-from sensorium.episode.where import compile_order, compile_where
+from sensorium.episode.where import Sql, compile_order, parse_where
 from sensorium.errors import ConfigError, StoreError
 
 _HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {})"
@@ -45,15 +45,20 @@ class Corpus:
     def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[Episode]:
         """The committed episodes for which `where` is true, in the order that they were begun unless `order_by` says.
 
+        Unless `where` names the column `kind` they are `full` ones: neither traces nor previews.
+
         Raises:
             ConfigError: the condition or the order is not one (`sensorium.episode.where` has the grammar).
         """
         return self._query(where, order_by, limit, ())
 
     def _query(self, where: str, order_by: str, limit: int | None, having: Sequence[str]) -> list[Episode]:
-        condition = compile_where(where, self._columns, _HAS)
+        parsed = parse_where(where, self._columns) if where.strip() else None
+        condition = Sql("1", {}) if parsed is None else parsed.sql(_HAS)
         values = condition.values | {f"stream{number}": name for number, name in enumerate(having)}
         conditions = [condition.text, *(_HAS.format(f":stream{number}") for number in range(len(having)))]
+        if "kind" in self._columns and (parsed is None or "kind" not in parsed.columns):
+            conditions.append("kind = 'full'")
         order = f"{compile_order(order_by, self._columns)}, " if order_by.strip() else ""
         text = f"SELECT * FROM episodes WHERE {' AND '.join(conditions)} ORDER BY {order}episode"
         if limit is not None:

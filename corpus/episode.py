@@ -19,6 +19,7 @@ from sensorium.corpus.utc import Probes, utc_of
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
+from sensorium.episode.documents import Kind
 from sensorium.episode.layout import small_codec
 from sensorium.episode.zip_form import DOCUMENT
 from sensorium.errors import ConfigError, Corrupt
@@ -44,6 +45,7 @@ class Episode:
     def __init__(self, store: Path, row: Mapping[str, Any], version: int = LOOSE_VERSION) -> None:
         self._store, self._row, self._version = store, row, version
         self.row: dict[str, Any] = {name: row.get(name) for name in COLUMNS}
+        self.row["kind"] = self.kind
 
     def __repr__(self) -> str:
         return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self._document['streams'])}>"
@@ -87,6 +89,12 @@ class Episode:
     @property
     def id(self) -> str:
         return str(self.row["episode"])
+
+    @property
+    def kind(self) -> Kind:
+        """What it holds: `full` samples, the `trace` of what was seen and decided, or a `preview`."""
+        kind: Kind = self.row["kind"] or "full"  # a catalog of before there was another does not say
+        return kind
 
     @property
     def device(self) -> str:

@@ -108,7 +108,7 @@ def _entered(store: Path, episode: str | None = None) -> dict[str, dict[str, obj
 
 
 def _differs(row: Mapping[str, object] | None, record: CommitRecord) -> bool:
-    said = record.row | {"form": record.form}
+    said = record.row | {"form": record.form, "kind": record.kind}
     return row is None or any(row[name] != said.get(name) for name in row)
 
 

@@ -156,6 +156,7 @@ def _attributes(
 ) -> dict[str, Any]:
     return {
         "episode": str(assembly.episode),
+        **({"kind": manifest.kind} if manifest.kind != "full" else {}),
         "device": manifest.device,
         "identity": identity,
         "spool_id": manifest.spool_id,

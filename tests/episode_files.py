@@ -17,7 +17,7 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.codecs.registry import codec_of
-from sensorium.episode.documents import Account, Chunk, Encoding, Items, Mission, Note, Open, Seal, StreamEntry
+from sensorium.episode.documents import Account, Chunk, Encoding, Items, Kind, Mission, Note, Open, Seal, StreamEntry
 from sensorium.episode.layout import with_checksum
 from sensorium.episode.parser import Header
 from sensorium.episode.records import encode_record
@@ -90,6 +90,7 @@ def build_episode(
     notes: Sequence[Note] = (),
     reason: Any = "complete",
     episode: uuid.UUID | None = None,
+    kind: Kind = "full",
 ) -> EpisodeFile:
     """An episode of `streams`, {name: [n, *shape]}, a sample each `step_ns`; chunks of the streams take turns."""
     episode = episode or uuid.UUID(str(uuid_utils.uuid7()))
@@ -108,6 +109,7 @@ def build_episode(
     manifest = Open(
         version=1,
         episode=episode.bytes,
+        kind=kind,
         device=device,
         spool_id=spool_id,
         ordinal=ordinal,

@@ -16,7 +16,7 @@ from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
 from tests.effects import FULL, commit_levels
-from tests.forms import in_form
+from tests.forms import FORMS, in_form
 
 
 def test_every_change_of_the_catalog_is_on_disk_when_it_returns(make_episode: Any, tmp_path: Path) -> None:
@@ -88,8 +88,11 @@ def two(make_episode: Any, tmp_path: Path) -> Path:
 
 OLD = "UPDATE about SET value = '0'"
 NO_FORM = "ALTER TABLE episodes DROP COLUMN form"
+NO_KIND = "ALTER TABLE episodes DROP COLUMN kind"
 EARLIER: dict[str, tuple[str, ...]] = {
     "a column less": (NO_FORM,),
+    "no kinds": (NO_KIND,),
+    "no forms, no kinds": (NO_FORM, NO_KIND),
     "an index less": ("DROP INDEX episodes_committed",),
     "a lower version": (OLD,),
     "a lower version, a column less": (OLD, NO_FORM),
@@ -109,6 +112,7 @@ def test_a_catalog_of_an_earlier_release_is_read_and_brought_up(
     sql(store, *EARLIER[what])
     for episode in sensorium.open(store).query():
         assert len(episode.streams["imu"][:]) == 20
+        assert episode.kind == episode.as_dict()["kind"] == "full"
     Store.open(store).close()
     assert sql(store, "SELECT value FROM about") == [("1",)]
     assert sorted(sql(store, "SELECT type, name, tbl_name FROM sqlite_master")) == schema
@@ -116,6 +120,36 @@ def test_a_catalog_of_an_earlier_release_is_read_and_brought_up(
     assert sensorium.open(store).ledger() == ledger
     assert len(sensorium.open(store).query("has('imu') and rows = 20 and device = 'rig-1'")) == 2
     assert len(sensorium.open(store).query(f"form = '{'zip' if zipped else 'loose'}'")) == 2
+    assert len(sensorium.open(store).query("kind = 'full'")) == 2
+
+
+@FORMS
+def test_only_full_episodes_are_found_unless_kind_is_named(make_episode: Any, tmp_path: Path, small_bytes: int) -> None:
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        made = [
+            make_episode({"imu": np.arange(20.0)}, ordinal=ordinal, kind=kind)
+            for ordinal, kind in enumerate(("full", "trace", "preview", "full"))
+        ]
+        for each in made:
+            commit(store, each)
+
+    def check() -> None:
+        corpus = sensorium.open(tmp_path)
+        assert [each.kind for each in corpus.query()] == ["full", "full"]
+        assert [each["kind"] for each in corpus.records("rows = 20", "kind")] == ["full", "full"]
+        assert len(list(corpus.windows(length_s=0.1, streams=["imu"]))) == 2
+        assert [each.kind for each in corpus.query("kind = 'trace'")] == ["trace"]
+        assert len(corpus.query("kind in ('full', 'trace', 'preview')")) == 4
+        assert len(list(corpus.windows("kind = 'trace'", length_s=0.1, streams=["imu"]))) == 1
+        assert corpus.episode(str(made[1].episode)).attributes["kind"] == "trace"
+        assert "kind" not in corpus.episode(str(made[0].episode)).attributes
+        (ledger,) = corpus.ledger()
+        assert (ledger.committed, ledger.pending) == (4, 0)
+        assert list(verify(tmp_path, deep=True)) == []
+
+    check()
+    rebuild_catalog(tmp_path)
+    check()
 
 
 @pytest.mark.parametrize("lost", ["streams", "ledger", "episodes", "about"])

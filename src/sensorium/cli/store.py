@@ -40,7 +40,10 @@ def query(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Find episodes. Columns are device, mission, domain, source, start_utc, duration_s, bytes, rows, lost."""
+    """Find episodes. Columns are device, mission, domain, source, start_utc, duration_s, bytes, rows, lost, kind.
+
+    Unless --where names kind only full ones are found: "kind = 'trace'" finds what devices wrote of their decisions.
+    """
     rows = sensorium.open(store).records(where, order_by, limit)
     columns = ["episode", "device", "mission", "start_utc", "duration_s>", "bytes>", "streams"]
     print_rows(rows, form, columns, f"{len(rows)} episodes")
@@ -62,7 +65,7 @@ def show(
         sys.stdout.write(json.dumps(whole, indent=2, default=str) + "\n")
         return
     OUT.print(f"[bold]{row['episode']}[/bold]")
-    for key in ("device", "mission", "start_utc", "duration_s", "reason"):
+    for key in (*(["kind"] * (found.kind != "full")), "device", "mission", "start_utc", "duration_s", "reason"):
         OUT.print(f"{key:>12}  {row.get(key) if row.get(key) is not None else 'unknown'}")
     OUT.print(f"{'size':>12}  {size(row['bytes'])}")
     streams = row["streams"].items()
