@@ -1,5 +1,7 @@
 """The selector: units in, decisions out; no clock, no disk, and the same again from what was logged."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from sensorium.agents.selection.budget import Purse, costs_of
@@ -66,6 +68,11 @@ class Selector:
                 self._roll_until_ns,
             )
         )
+
+    @property
+    def waiting(self) -> Sequence[Decision]:
+        """The decisions that a pre-roll may still change, as they are now, in order."""
+        return self._waiting
 
     def step(self, unit: Unit) -> list[Decision]:
         """Decide of the next unit; what is final by now."""

@@ -12,7 +12,7 @@ import sensorium.perception
 
 WITHOUT_EXAMPLES = {
     "chain", "embed", "exemplar_file", "filter", "guarded", "health", "onnx_encoder", "registry", "testing",
-    "budget", "judging", "policy", "selector", "unit",
+    "budget", "chooser", "judging", "policy", "selector", "unit",
 }  # fmt: skip
 MODULES = sorted(
     module.name

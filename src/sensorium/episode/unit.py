@@ -75,11 +75,12 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """A unit with its final decision: what the trace remembers, and all that deciding again needs.
 
-    `looks` are by stream. `saved` says that behind this unit what selection knows was made durable: a restart goes on
-    from the last such.
+    `looks` are by stream. `saved` says that behind this unit what selection knows was made durable, `begun` that it is
+    the first since selection was started, with what was known behind the last that was saved before.
     """
 
     unit: Unit
     decision: Decision
     looks: dict[str, Look] = {}
     saved: bool = False
+    begun: bool = False
