@@ -7,6 +7,7 @@ from typing import Literal
 
 from sensorium.drivers.marks import Label, Mark
 from sensorium.drivers.stream import Block
+from sensorium.episode.unit import Decision
 
 FOREVER_NS = 2**63 - 1
 """Later than any stamp."""
@@ -20,7 +21,8 @@ class EpisodeSpan:
     """A half-open stretch of captured time to keep. Until it is `closed`, `end_ns` may still move.
 
     `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, and `labels` what the
-    source says of it; one to `discard` is not delivered.
+    source says of it; one to `discard` is not delivered. `decisions` are those of its units, in order of time, once it
+    is `closed` at the latest; a trigger that judges no units leaves them None.
     """
 
     start_ns: int
@@ -30,6 +32,7 @@ class EpisodeSpan:
     outcome: str = ""
     discard: bool = False
     labels: Mapping[str, Label] = field(default_factory=dict)
+    decisions: list[Decision] | None = None
 
 
 @dataclass(frozen=True, slots=True)
