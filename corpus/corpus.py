@@ -4,18 +4,22 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from sensorium.corpus.catalog import CATALOG, columns_of, read_engine
+from sensorium.corpus.cells import compile_cells
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
 from sensorium.corpus.windows import Window, windows_in_batches
 from sensorium.drivers.registry import nearest
-from sensorium.episode.where import Sql, compile_order, parse_where
+from sensorium.episode.where import Sql, compile_order, compile_where, parse_where
 from sensorium.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from sensorium.corpus.stats import Stats
 
 _HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {})"
 
@@ -80,6 +84,37 @@ class Corpus:
             which = "no episode begins" if not rows else "more than one episode begins"
             raise ConfigError(f"{self.path}: {which} with {episode!r}; `sensorium query {self.path}` lists them")
         return Episode(self.path, dict(rows[0]), self._version)
+
+    def cells(self, expressions: Sequence[str], where: str = "") -> dict[str, set[tuple[Any, ...]]]:
+        """By kind of episode, the different values that SQL `expressions` have together; none where one is NULL.
+
+        Raises:
+            ConfigError: the condition or an expression is none (`sensorium.corpus.cells`).
+        """
+        condition = compile_where(where, self._columns, _HAS)
+        kind = "kind" if "kind" in self._columns else "'full'"
+        values = compile_cells(expressions, self._columns).replace(":", r"\:")  # no parameters
+        text = f"SELECT DISTINCT {kind}, {values} FROM episodes WHERE {condition.text}"
+        found: dict[str, set[tuple[Any, ...]]] = {}
+        with self._reading() as connection:
+            for of, *cell in connection.execute(sa.text(text), condition.values):
+                if None not in cell:
+                    found.setdefault(of, set()).add(tuple(cell))
+        return found
+
+    def totals(self) -> dict[str, tuple[int, float, int]]:
+        """By kind: episodes, seconds and bytes."""
+        kind = "kind" if "kind" in self._columns else "'full'"
+        text = f"SELECT {kind}, count(*), total(duration_s), sum(bytes) FROM episodes GROUP BY 1 ORDER BY 1"
+        with self._reading() as connection:
+            rows = connection.execute(sa.text(text)).all()
+        return {of: (int(count), float(seconds), int(size or 0)) for of, count, seconds, size in rows}
+
+    def stats(self, where: str = "", cells: Sequence[str] = (), clusters: int = 0) -> "Stats":
+        """How much different there is: effective episodes, novelty and coverage. See `sensorium.corpus.stats.stats`."""
+        from sensorium.corpus.stats import stats
+
+        return stats(self, where, cells, clusters)
 
     def ledger(self, device: str | None = None) -> list[SpoolLedger]:
         """What became of every ordinal of every spool, or of one device's spools."""

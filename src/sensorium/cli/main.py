@@ -23,6 +23,7 @@ MODULES = {
     "show": "store",
     "verify": "store",
     "ledger": "store",
+    "stats": "stats",
     "rebuild-catalog": "store",
     "pack": "pack",
     "spool": "spool",

@@ -1,0 +1,16 @@
+"""What of an open store those need that make something of many episodes: so they need not know how it is opened."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sensorium.corpus.episode import Episode
+
+
+class Queried(Protocol):
+    """A `Corpus`, which says what each of these does."""
+
+    def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[Episode]: ...
+
+    def cells(self, expressions: Sequence[str], where: str = "") -> dict[str, set[tuple[Any, ...]]]: ...
+
+    def totals(self) -> dict[str, tuple[int, float, int]]: ...
