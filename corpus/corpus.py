@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import CATALOG, columns_of, read_engine
+from sensorium.corpus.catalog import CATALOG, TEXT, columns_of, read_engine
 from sensorium.corpus.cells import compile_cells
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
@@ -33,7 +33,9 @@ class Corpus:
         self._engine = read_engine(path / CATALOG)
         with self._reading() as connection:
             # of a name that is no column SQLite makes a text, which equals nothing
-            self._columns = columns_of(connection)
+            there = columns_of(connection)
+        self._columns = there | {"kind": TEXT}
+        self._episodes = "episodes" if "kind" in there else "(SELECT *, 'full' AS kind FROM episodes) AS episodes"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_store, (self.path,)
@@ -61,10 +63,10 @@ class Corpus:
         condition = Sql("1", {}) if parsed is None else parsed.sql(_HAS)
         values = condition.values | {f"stream{number}": name for number, name in enumerate(having)}
         conditions = [condition.text, *(_HAS.format(f":stream{number}") for number in range(len(having)))]
-        if "kind" in self._columns and (parsed is None or "kind" not in parsed.columns):
+        if parsed is None or "kind" not in parsed.columns:
             conditions.append("kind = 'full'")
         order = f"{compile_order(order_by, self._columns)}, " if order_by.strip() else ""
-        text = f"SELECT * FROM episodes WHERE {' AND '.join(conditions)} ORDER BY {order}episode"
+        text = f"SELECT * FROM {self._episodes} WHERE {' AND '.join(conditions)} ORDER BY {order}episode"
         if limit is not None:
             text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
         with self._reading() as connection:

@@ -113,6 +113,8 @@ def test_a_catalog_of_an_earlier_release_is_read_and_brought_up(
     for episode in sensorium.open(store).query():
         assert len(episode.streams["imu"][:]) == 20
         assert episode.kind == episode.as_dict()["kind"] == "full"
+    assert len(sensorium.open(store).query("kind = 'full'")) == len(sensorium.open(store).query())
+    assert sensorium.open(store).query("kind = 'trace'") == []
     Store.open(store).close()
     assert sql(store, "SELECT value FROM about") == [("1",)]
     assert sorted(sql(store, "SELECT type, name, tbl_name FROM sqlite_master")) == schema

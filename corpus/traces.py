@@ -1,0 +1,173 @@
+"""Traces: every unit that devices judged, with its decision, read from a store; or from any judged units at hand."""
+
+import bisect
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.episode import Episode
+from sensorium.episode.trace import About, Column, about_of, read_trace
+from sensorium.episode.trace_row import TraceRow
+from sensorium.episode.unit import Judged
+from sensorium.errors import Corrupt
+
+
+class TracedUnit(msgspec.Struct, frozen=True, kw_only=True):
+    """A unit as a device judged it, or `count` neighbours that it merged to save bytes; see `TraceRow`.
+
+    `device` and `spool_id` say whose it is, `episode` which trace holds it, `policy` is the document of the policy that
+    decided (empty where it was not told). `resets` is how often the clock had been set back in this boot.
+    """
+
+    judged: Judged
+    count: int = 1
+    least: dict[str, float] = {}
+    greatest: dict[str, float] = {}
+    reasons: dict[str, int] = {}
+    device: str = ""
+    spool_id: str = ""
+    episode: str = ""
+    resets: int = 0
+    policy: dict[str, Any] = {}
+
+    @property
+    def start_ns(self) -> int:
+        """Where it begins, in the device's clock."""
+        return self.judged.unit.start_ns
+
+    @property
+    def end_ns(self) -> int:
+        """Where it ends."""
+        return self.judged.unit.end_ns
+
+    @property
+    def by_reason(self) -> dict[str, int]:
+        """How many units had which reason, of a single one too."""
+        return self.reasons or {self.judged.decision.reason: 1}
+
+
+class _Traced(NamedTuple):
+    """A trace episode, before its rows are read."""
+
+    episode: Episode
+    about: About
+
+    @property
+    def of(self) -> tuple[str, str, str, int]:
+        """What units must have in common to be of one time."""
+        return self.episode.device, str(self.episode.row["spool_id"]), self.about.boot, self.about.resets
+
+
+def traces(
+    corpus: Corpus,
+    *,
+    device: str | None = None,
+    spool_id: str | None = None,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+) -> Iterator[TracedUnit]:
+    """The units that devices judged, in the order of device, spool_id, boot (and clock resets in it), and start.
+
+    One that was judged again, by a replay that was taken up after a kill, comes once, as it was judged last. With
+    `start_ns` and `end_ns` those that have a part in that interval of the device's clock.
+
+    Raises:
+        Corrupt: a trace is damaged; `sensorium verify` names it.
+    """
+    found = [_Traced(each, about_of(each.attributes["notes"])) for each in _episodes(corpus, device, spool_id)]
+    found = [each for each in found if _is_in(each, start_ns, end_ns)]
+    for _, those in itertools.groupby(sorted(found, key=lambda each: each.of), key=lambda each: each.of):
+        for cluster in _clusters(those):
+            for unit in _latest(cluster):
+                if (end_ns is None or unit.start_ns < end_ns) and (start_ns is None or unit.end_ns > start_ns):
+                    yield unit
+
+
+def traced(
+    units: Iterable[Judged], *, device: str = "", spool_id: str = "", policy: Mapping[str, Any] | None = None
+) -> Iterator[TracedUnit]:
+    """Judged units at hand as if they had been read from a store."""
+    for judged in units:
+        yield TracedUnit(judged=judged, device=device, spool_id=spool_id, policy=dict(policy or {}))
+
+
+def read_episode(episode: Episode) -> tuple[About, list[TraceRow]]:
+    """The rows of one trace episode, in the order of time, and what they have in common.
+
+    Raises:
+        Corrupt: it is damaged, or no trace.
+    """
+    columns = (Column(each.spec, each.captured_ns, each[:]) for each in episode.streams.values())
+    try:
+        return read_trace(columns, episode.attributes["notes"])
+    except Corrupt as error:
+        raise Corrupt(f"episode {episode.id}: {error}; run `sensorium verify`") from error
+
+
+def _episodes(corpus: Corpus, device: str | None, spool_id: str | None) -> list[Episode]:
+    where = "kind = 'trace'"
+    for column, value in (("device", device), ("spool_id", spool_id)):
+        if value is not None:
+            quoted = value.replace("'", "''")
+            where += f" and {column} = '{quoted}'"
+    return corpus.query(where)
+
+
+def _is_in(each: _Traced, start_ns: int | None, end_ns: int | None) -> bool:
+    """Whether a trace may hold units of an interval. Where the last of one ends that was cut off is not known."""
+    row = each.episode.row
+    ends = row["reason"] in ("complete", "clock_reset")
+    return (end_ns is None or row["start_ns"] < end_ns) and (start_ns is None or not ends or row["end_ns"] > start_ns)
+
+
+def _clusters(those: Iterable[_Traced]) -> Iterator[list[_Traced]]:
+    """Episodes of one time, in order, those that overlap together."""
+    cluster: list[_Traced] = []
+    until_ns = 0
+    for each in sorted(those, key=lambda each: (each.episode.start_ns, each.episode.row["ordinal"])):
+        if cluster and each.episode.start_ns >= until_ns:
+            yield cluster
+            cluster = []
+        until_ns = max(int(each.episode.row["end_ns"]), until_ns) if cluster else int(each.episode.row["end_ns"])
+        cluster.append(each)
+    if cluster:
+        yield cluster
+
+
+def _latest(cluster: list[_Traced]) -> list[TracedUnit]:
+    """The units of episodes that overlap: where a later one has judged again, what it says alone."""
+    units: list[TracedUnit] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for each in sorted(cluster, key=lambda each: -int(each.episode.row["ordinal"])):
+        device, spool_id, _, resets = each.of
+        about, rows = read_episode(each.episode)
+        kept = [row for row in rows if not _is_covered(row.start_ns, starts, ends)]
+        units += [
+            TracedUnit(
+                judged=row.judged,
+                count=row.count,
+                least=row.least,
+                greatest=row.greatest,
+                reasons=row.reasons,
+                device=device,
+                spool_id=spool_id,
+                episode=each.episode.id,
+                resets=resets,
+                policy=about.document,
+            )
+            for row in kept
+        ]
+        if len(cluster) > 1:
+            both = sorted([*zip(starts, ends, strict=True), *((row.start_ns, row.end_ns) for row in kept)])
+            starts, ends = [start for start, _ in both], [end for _, end in both]
+    return sorted(units, key=lambda unit: unit.start_ns)
+
+
+def _is_covered(at_ns: int, starts: list[int], ends: list[int]) -> bool:
+    """Whether one of some intervals, which are apart, holds a stamp or begins at it."""
+    before = bisect.bisect_right(starts, at_ns) - 1
+    return before >= 0 and (at_ns < ends[before] or at_ns == starts[before])
