@@ -7,11 +7,12 @@ import sqlalchemy as sa
 
 from sensorium.corpus.catalog import between_totals, ledger, spools
 from sensorium.episode.documents import Account, BetweenReport
+from sensorium.episode.value import Evicted
 
 
 class SpoolLedger(NamedTuple):
     """A spool's ordinals as the store knows them, and its samples in no episode. `next_ordinal` is what the device said
-    last; the rest is pending."""
+    last; the rest is pending. `evictions` are those of what chance kept, which `discarded` counts as `evicted`."""
 
     device: str
     spool_id: str
@@ -20,6 +21,7 @@ class SpoolLedger(NamedTuple):
     oldest: int
     next_ordinal: int
     between: dict[str, Account]
+    evictions: tuple[Evicted, ...]
 
     @property
     def pending(self) -> int:
@@ -47,10 +49,17 @@ def spool_ledgers(connection: sa.Connection, device: str | None = None) -> list[
         seen.setdefault(owner, (0, 0))
     found = []
     for (name, spool_id), states in sorted(counts.items()):
-        discarded = {reason: count for (state, reason), count in states.items() if state == "discarded"}
+        discarded: dict[str, int] = {}
+        evictions = []
+        for (state, reason), count in states.items():
+            if state == "discarded":
+                if (evicted := Evicted.of(reason)) is not None:
+                    evictions.append(evicted)
+                    reason = "evicted"
+                discarded[reason] = discarded.get(reason, 0) + count
         committed = states.get(("committed", ""), 0)
         told = between.get((name, spool_id), {})
-        found.append(SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id], told))
+        found.append(SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id], told, tuple(evictions)))
     return [each for each in found if device is None or each.device == device]
 
 

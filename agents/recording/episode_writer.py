@@ -13,6 +13,7 @@ import numpy as np
 
 from sensorium.agents.recording.encode import encoder
 from sensorium.agents.recording.piece import Piece
+from sensorium.agents.selection.value import quality_of, worth_of
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.triggers.trigger import EpisodeSpan
 from sensorium.drivers.marks import SourceNote
@@ -278,7 +279,11 @@ class EpisodeWriter:
                 Note(kind="trigger", name=span.event, value=value, start_ns=self.start_ns, end_ns=self.end_ns)
             )
             self._noted = True
-        summary: dict[str, Any] = {"health": {name: out.health.summary() for name, out in self._streams.items()}}
+        health = {name: out.health.summary() for name, out in self._streams.items()}
+        summary: dict[str, Any] = {"health": health}
+        if span.decisions is not None:
+            quality = quality_of(self.place, health)
+            summary |= worth_of(span.decisions, self.start_ns, self.end_ns, quality).summary()
         if span.outcome:
             summary["outcome"] = span.outcome
         rows = {name: out.tally.stored for name, out in self._streams.items()}

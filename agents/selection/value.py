@@ -1,9 +1,11 @@
 """The value of an episode: how new what it holds is, and how well it holds it; of one kept by chance, its draw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sensorium.agents.selection.chance import rank
 from sensorium.agents.selection.selector import ALWAYS
+from sensorium.episode.account import Place
 from sensorium.episode.unit import Decision
 from sensorium.episode.value import Chance, Worth
 
@@ -20,3 +22,15 @@ def worth_of(decisions: Sequence[Decision], start_ns: int, end_ns: int, quality:
     drawn = min((each for each in kept if each.drawn), key=lambda each: rank(each.draw, each.p), default=None)
     chance = None if drawn is None else Chance(drawn.draw, drawn.p)
     return Worth(value * min(max(quality, 0.0), 1.0), chance)
+
+
+def quality_of(place: Place, health: Mapping[str, Mapping[str, Any]]) -> float:
+    """How well an episode holds what was captured, in [0, 1]: of its worst stream the part of the samples that was not
+    lost, times the part of its values that is not saturated. What a filter dropped is no lack."""
+    found = [1.0]
+    for stream, tally in place.items():
+        lost = sum(tally.lost.values())
+        whole = tally.stored / (tally.stored + lost) if lost else 1.0
+        saturated = health.get(stream, {}).get("saturated_share") or 0.0
+        found.append(whole * (1.0 - saturated))
+    return min(found)

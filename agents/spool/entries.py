@@ -9,15 +9,21 @@ import msgspec
 
 from sensorium.agents.spool.runs import Position
 from sensorium.drivers.clock import Clock
-from sensorium.episode.documents import Account, Mission, Open
+from sensorium.episode.documents import Account, Kind, Mission, Open
+from sensorium.episode.value import NOTHING, Chance, Worth
 
 State = Literal["pending", "committed", "discarded"]
+OWN = "coalesce(spool_ordinal, ordinal)"
+COLUMNS = (
+    f"{OWN}, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest, coalesce(spool_id, ''),"
+    " value, draw, p"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One ordinal. `manifest` is the encoded OPEN header while pending; `sealed_bytes` and `digest` once sealed;
-    `spool_id` that of a former spool, else empty."""
+    """One ordinal. `manifest` is the encoded OPEN header while pending; `sealed_bytes`, `digest` and `worth` once
+    sealed; `spool_id` that of a former spool, else empty."""
 
     ordinal: int
     episode: UUID
@@ -29,6 +35,7 @@ class Entry:
     digest: bytes
     manifest: bytes
     spool_id: str
+    worth: Worth
 
 
 class Priority(msgspec.Struct, frozen=True):
@@ -41,6 +48,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     """Of an OPEN no more than is needed of an episode that waits: there may be very many."""
 
     ordinal: int
+    kind: Kind = "full"
     start_ns: int
     end_ns: int
     mission: Priority
@@ -50,11 +58,18 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, said: Open) -> "Brief":
         """What is needed of an OPEN that is there whole."""
         mission = Priority(said.mission.priority)
-        return cls(ordinal=said.ordinal, start_ns=said.start_ns, end_ns=said.end_ns, mission=mission, clock=said.clock)
+        return cls(
+            ordinal=said.ordinal,
+            kind=said.kind,
+            start_ns=said.start_ns,
+            end_ns=said.end_ns,
+            mission=mission,
+            clock=said.clock,
+        )
 
 
 class SealedFile(NamedTuple):
-    """A file that is whole and on disk. Its SEAL says `accounts`; with it its run has come to `position`."""
+    """A file that is whole and on disk. Its SEAL says `accounts` and `worth`; with it its run comes to `position`."""
 
     episode: UUID
     size: int
@@ -62,6 +77,12 @@ class SealedFile(NamedTuple):
     recoveries: int
     accounts: Mapping[str, Account]
     position: Position | None = None
+    worth: Worth = NOTHING
+
+    @property
+    def weights(self) -> tuple[float | None, float | None, float | None]:
+        """Its value, draw and p, as the ledger has them."""
+        return self.worth.value, *(self.worth.chance or (None, None))
 
 
 class GivenUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,8 +94,9 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
-    """From a row of the ledger: its columns in the order of an entry's fields."""
-    ordinal, episode, state, why, priority, recoveries, size, digest, manifest, of = row[:10]
+    """From a row of the ledger: its `COLUMNS`."""
+    ordinal, episode, state, why, priority, recoveries, size, digest, manifest, of, value, draw, p = row[:13]
+    worth = Worth(value, None if draw is None else Chance(draw, p))
     return Entry(
-        ordinal, UUID(bytes=episode), state, why, priority, recoveries, size, digest or b"", manifest or b"", of
+        ordinal, UUID(bytes=episode), state, why, priority, recoveries, size, digest or b"", manifest or b"", of, worth
     )

@@ -16,6 +16,7 @@ from sensorium.episode import durable
 from sensorium.episode.documents import Account, Open, Reason, Seal
 from sensorium.episode.parser import Buffer, Header
 from sensorium.episode.records import encode_record
+from sensorium.episode.value import NOTHING, Worth
 from sensorium.errors import SpoolError, SpoolFull
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,11 @@ class EpisodeFile:
     def accounts(self) -> Mapping[str, Account]:
         """What the SEAL says of the samples."""
         return {} if self.ending is None else self.ending.account
+
+    @property
+    def worth(self) -> Worth:
+        """What the SEAL says of its worth."""
+        return NOTHING if self.ending is None else Worth.of(self.ending.summary)
 
     @property
     def closed(self) -> bool:

@@ -11,13 +11,16 @@ from sensorium.agents.spool.entries import Brief
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.runs import Position
 from sensorium.episode.documents import Open
+from sensorium.episode.value import NOTHING, Worth
 
 SUFFIX = ".episode"
+MOST_A_BYTE = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An episode that the uplink may send. `size` bytes are on disk; more may follow until it is `sealed`."""
+    """An episode that the uplink may send. `size` bytes are on disk; more may follow until it is `sealed`. Of the same
+    `priority` what has the larger `value` goes first."""
 
     episode: UUID
     ordinal: int
@@ -25,6 +28,7 @@ class Waiting:
     sealed: bool
     digest: bytes
     priority: float
+    value: float
     recoveries: int
     boot_id: str | None
     start_ns: int
@@ -33,7 +37,8 @@ class Waiting:
 
 @dataclass(slots=True)
 class Held:
-    """A pending episode. While it grows it has a `file`; after that `size` and `digest`.
+    """A pending episode. While it grows it has a `file`; after that `size`, `digest`, and what its SEAL says of its
+    `worth`.
 
     One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the
     spool was opened is `unread` until it does. `former` is the spool_id under which it goes, if not the present one.
@@ -47,6 +52,7 @@ class Held:
     size: int = 0
     digest: bytes = b""
     recoveries: int = 0
+    worth: Worth = NOTHING
     file: EpisodeFile | None = None
     refused: str = ""
     unread: bool = False
@@ -72,9 +78,15 @@ class Held:
         return self.folder / self.name
 
     @property
-    def rank(self) -> tuple[float, int]:
-        """Its place in the order of delivery: larger priority first, then older."""
-        return -self.said.mission.priority, self.said.ordinal
+    def priority(self) -> float:
+        """That of its mission."""
+        return self.said.mission.priority
+
+    @property
+    def value_per_byte(self) -> float:
+        """What a byte of it is worth; 0 while it grows, and of one that was not judged."""
+        value = self.worth.value
+        return 0.0 if self.file is not None or value is None else min(max(value, 0.0) / max(self.size, 1), MOST_A_BYTE)
 
     @property
     def sendable(self) -> int:
@@ -82,10 +94,10 @@ class Held:
         file = self.file
         return self.size if file is None else file.sendable
 
-    def waiting(self) -> Waiting:
-        """What the uplink is told of it."""
-        told = self._told
-        if told is not None and told.sealed and (told.digest, told.recoveries) == (self.digest, self.recoveries):
+    def waiting(self, value: float) -> Waiting:
+        """What the uplink is told of it; `value` is its place among those of its priority."""
+        told, now = self._told, (self.digest, self.recoveries, value)
+        if told is not None and told.sealed and (told.digest, told.recoveries, told.value) == now:
             return told
         self._told = told = Waiting(
             self.episode,
@@ -93,7 +105,8 @@ class Held:
             self.sendable,
             self.file is None,
             self.digest,
-            self.said.mission.priority,
+            self.priority,
+            value,
             self.recoveries,
             self.said.clock.boot_id,
             self.said.start_ns,

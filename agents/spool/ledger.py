@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from sensorium.agents.spool.clock_probes import PROBES, ClockProbes
-from sensorium.agents.spool.entries import Entry, GivenUp, SealedFile, State, entry_of
+from sensorium.agents.spool.entries import COLUMNS, OWN, Entry, GivenUp, SealedFile, State, entry_of
 from sensorium.agents.spool.former import Formers, FormerSpool
 from sensorium.agents.spool.hardware import Words
 from sensorium.agents.spool.ledger_file import LedgerFile, note
@@ -34,14 +34,14 @@ CREATE INDEX IF NOT EXISTS episodes_state ON episodes (state, ledgered);
 CREATE TABLE IF NOT EXISTS accounts (
     episode BLOB PRIMARY KEY, sealed BLOB NOT NULL, given BLOB) WITHOUT ROWID;
 """
-_ADDED = {"aside": "INTEGER NOT NULL DEFAULT 0", "spool_id": "TEXT", "spool_ordinal": "INTEGER"}
+_ADDED = {"aside": "INTEGER NOT NULL DEFAULT 0", "spool_id": "TEXT", "spool_ordinal": "INTEGER"} | dict.fromkeys(
+    ("value", "draw", "p"), "REAL"
+)
 """Columns that a spool of before may lack. `ordinal` numbers what the file has; an episode's own is `spool_ordinal`,
 which is the same while the spool has had one id only. `spool_id` is a former one, under which it is delivered."""
 COPIED = "copied: it grew when the spool was copied, and grows on where it came from"
 _ACCOUNTS = msgspec.msgpack.Decoder(dict[str, Account])
-_OWN = "coalesce(spool_ordinal, ordinal)"
 _OF = "coalesce(spool_id, '') = ?"
-_COLUMNS = f"{_OWN}, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest, coalesce(spool_id, '')"
 
 
 class _Beginning(NamedTuple):
@@ -104,8 +104,9 @@ class Ledger:
         """These files are whole and on disk."""
         with self._file.change() as change:
             change.executemany(
-                "UPDATE episodes SET sealed_bytes = ?, digest = ?, recoveries = ? WHERE episode = ?",
-                [(file.size, file.digest, file.recoveries, file.episode.bytes) for file in files],
+                "UPDATE episodes SET sealed_bytes = ?, digest = ?, recoveries = ?, value = ?, draw = ?, p = ?"
+                " WHERE episode = ?",
+                [(file.size, file.digest, file.recoveries, *file.weights, file.episode.bytes) for file in files],
             )
             change.executemany(
                 "INSERT OR REPLACE INTO accounts (episode, sealed) VALUES (?, ?)",
@@ -183,7 +184,7 @@ class Ledger:
         """The server has noted that these ordinals were discarded; of others that means nothing."""
         with self._file.change() as change:
             change.executemany(
-                f"UPDATE episodes SET ledgered = 1 WHERE state = 'discarded' AND ledgered = 0 AND {_OWN} = ? AND {_OF}",
+                f"UPDATE episodes SET ledgered = 1 WHERE state = 'discarded' AND ledgered = 0 AND {OWN} = ? AND {_OF}",
                 [(n, of) for n in ordinals],
             )
 
@@ -191,7 +192,7 @@ class Ledger:
         """Ordinals discarded and not yet ledgered, by reason."""
         by_reason: dict[str, list[int]] = {}
         for ordinal, why in self._file.read(
-            f"SELECT {_OWN}, why FROM episodes WHERE state = 'discarded' AND ledgered = 0 AND {_OF} ORDER BY ordinal",
+            f"SELECT {OWN}, why FROM episodes WHERE state = 'discarded' AND ledgered = 0 AND {_OF} ORDER BY ordinal",
             (of,),
         ):
             by_reason.setdefault(why, []).append(ordinal)
@@ -200,13 +201,13 @@ class Ledger:
     def entries(self, state: State | None = None) -> list[Entry]:
         """The entries in a state, or all, by ordinal."""
         rows = self._file.read(
-            f"SELECT {_COLUMNS} FROM episodes WHERE state = coalesce(?, state) ORDER BY ordinal", (state,)
+            f"SELECT {COLUMNS} FROM episodes WHERE state = coalesce(?, state) ORDER BY ordinal", (state,)
         )
         return [entry_of(row) for row in rows]
 
     def entry(self, episode: UUID) -> Entry:
         """That of a known episode."""
-        (row,) = self._file.read(f"SELECT {_COLUMNS} FROM episodes WHERE episode = ?", (episode.bytes,))
+        (row,) = self._file.read(f"SELECT {COLUMNS} FROM episodes WHERE episode = ?", (episode.bytes,))
         return entry_of(row)
 
     def pending(self) -> Iterator[Entry]:
@@ -237,7 +238,7 @@ class Ledger:
 
     def ordinal(self, episode: UUID) -> int:
         """The ordinal of a known episode in the present spool, -1 of one of a former."""
-        sql = f"SELECT {_OWN}, spool_id FROM episodes WHERE episode = ?"
+        sql = f"SELECT {OWN}, spool_id FROM episodes WHERE episode = ?"
         ((ordinal, former),) = self._file.read(sql, (episode.bytes,))
         return -1 if former else int(ordinal)
 
@@ -247,7 +248,7 @@ class Ledger:
         former = None if of in ("", self.spool_id) else of
         with self._file.change() as change:
             taken = change.execute(
-                f"SELECT 1 FROM episodes WHERE episode = ? OR ({_OWN} = ? AND {_OF})",
+                f"SELECT 1 FROM episodes WHERE episode = ? OR ({OWN} = ? AND {_OF})",
                 (episode.bytes, ordinal, former or ""),
             ).fetchall()
             if not taken:
@@ -271,11 +272,11 @@ class Ledger:
     def ordinals(self, of: str = "") -> tuple[int, int]:
         """(oldest pending ordinal, or next; next ordinal), of the present spool or a former, as one reading of what is
         durable. It looks at all that is pending."""
-        oldest_pending = f"SELECT min({_OWN}) FROM episodes WHERE state = 'pending' AND {_OF}"
+        oldest_pending = f"SELECT min({OWN}) FROM episodes WHERE state = 'pending' AND {_OF}"
         following_all = "SELECT value FROM meta WHERE key = 'next_ordinal'"
         ((oldest, following),) = self._file.read(f"SELECT ({oldest_pending}), ({following_all})", (of,))
         if of:
-            ((latest,),) = self._file.read(f"SELECT coalesce(max({_OWN}), -1) FROM episodes WHERE {_OF}", (of,))
+            ((latest,),) = self._file.read(f"SELECT coalesce(max({OWN}), -1) FROM episodes WHERE {_OF}", (of,))
             following = max(self.formers[of].next_ordinal, latest + 1)
         return (following if oldest is None else oldest), following
 
@@ -346,7 +347,7 @@ class Ledger:
                     (episode.bytes, msgspec.msgpack.encode({}), given),
                 )
             change.execute(
-                f"UPDATE episodes SET spool_ordinal = {_OWN}, spool_id = ? WHERE spool_id IS NULL", (self.spool_id,)
+                f"UPDATE episodes SET spool_ordinal = {OWN}, spool_id = ? WHERE spool_id IS NULL", (self.spool_id,)
             )
             change.execute("UPDATE meta SET value = ? WHERE key = 'spool_id'", (fresh,))
             change.execute("UPDATE meta SET value = 0 WHERE key = 'next_ordinal'")
@@ -380,7 +381,7 @@ class Ledger:
 
 PAGE = 1000
 _PENDING_AFTER = f"""
-SELECT {_COLUMNS}, ordinal FROM episodes WHERE state = 'pending' AND ledgered = 0 AND ordinal > ?
+SELECT {COLUMNS}, ordinal FROM episodes WHERE state = 'pending' AND ledgered = 0 AND ordinal > ?
 ORDER BY ordinal LIMIT ?"""
 _UNCOMMITTED = "SELECT state, count(*) FROM episodes WHERE state IN ('pending', 'discarded') GROUP BY state"
 """Of a spool that is old these are few beside those that are committed."""

@@ -43,7 +43,7 @@ class Mending:
         if said:
             self._room.with_reserve(lambda: self._ledger.sealed(said))
         for each in said:
-            self._pending.sealed(each.episode, each.size, each.digest)
+            self._pending.sealed(each.episode, each.size, each.digest, each.worth)
 
     def grown(self, files: Sequence[EpisodeFile]) -> list[tuple[UUID, str, str]]:
         """Note of these, as far as they have their SEALs and are on disk, that they grow no more. Those that are not to
@@ -97,10 +97,11 @@ class Mending:
             return
         log.error("spool: episode %s: %s", episode, found.why or "was mended before")
         recoveries = max(held.recoveries + 1, found.recoveries)
-        self._ledger.sealed([SealedFile(episode, found.size, found.digest, recoveries, found.accounts)])
+        said = SealedFile(episode, found.size, found.digest, recoveries, found.accounts, worth=found.worth)
+        self._ledger.sealed([said])
         if held.file is not None:
-            self._pending.sealed(episode, found.size, found.digest)
-        self._pending.mended(episode, found.size, found.digest, recoveries)
+            self._pending.sealed(episode, found.size, found.digest, found.worth)
+        self._pending.mended(episode, found.size, found.digest, recoveries, found.worth)
         after = {stream: Tally.of(account) for stream, account in found.accounts.items()}
         self._account.replaced(episode, self._ledger.ordinal(episode), before, after)
 
@@ -114,9 +115,10 @@ class Mending:
         found = replace(held, size=0)
         held.tries += 1
         make_whole(found, self._ledger, salvage=held.tries >= SALVAGE_TRIES)
-        self._pending.mended(held.episode, found.size, found.digest, found.recoveries)
+        self._pending.mended(held.episode, found.size, found.digest, found.recoveries, found.worth)
         held.unread = False
 
 
 def _said(held: Held, file: EpisodeFile) -> SealedFile:
-    return SealedFile(held.episode, file.written, file.digest, held.recoveries, file.accounts, held.position)
+    recoveries, position = held.recoveries, held.position
+    return SealedFile(held.episode, file.written, file.digest, recoveries, file.accounts, position, file.worth)

@@ -1,12 +1,12 @@
 """The pending episodes of a spool: those that grow and those that wait, their bytes, and the order in which they go."""
 
 import threading
-from bisect import bisect_left, insort
-from itertools import islice
 from uuid import UUID
 
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.held import Held, Waiting
+from sensorium.agents.spool.order import Order, Victim
+from sensorium.episode.value import Worth
 
 MOST_GROWING = 512
 """While the disk keeps what is sealed waiting it is in memory, up to 64 kB of each."""
@@ -25,7 +25,7 @@ class Pending:
         self._guard = threading.Lock()
         self._held = held
         self._growing: dict[UUID, EpisodeFile] = {}
-        self._order = sorted(held.values(), key=_place)
+        self._order = Order(held.values())
         self._sealed_bytes = sum(each.size for each in held.values())
         self._rejected_bytes = rejected_bytes
 
@@ -44,28 +44,39 @@ class Pending:
         with self._guard:
             held.file = self._growing[episode] = file
             self._held[episode] = held
-            insort(self._order, held, key=_place)
+            self._order.add(held)
 
-    def sealed(self, episode: UUID, size: int, digest: bytes) -> None:
+    def sealed(self, episode: UUID, size: int, digest: bytes, worth: Worth) -> None:
         """It grows no more, and is on disk."""
         with self._guard:
             held = self._held[episode]
-            held.size, held.digest, held.file = size, digest, None
+            self._order.remove(held)
+            held.size, held.digest, held.worth, held.file = size, digest, worth, None
+            self._order.add(held)
             del self._growing[episode]
             self._sealed_bytes += size
 
-    def mended(self, episode: UUID, size: int, digest: bytes, recoveries: int) -> None:
+    def mended(self, episode: UUID, size: int, digest: bytes, recoveries: int, worth: Worth) -> None:
         """Its file is whole again, and another than before."""
         with self._guard:
             held = self._held[episode]
             self._sealed_bytes += size - held.size
-            held.size, held.digest, held.recoveries = size, digest, recoveries
+            self._order.remove(held)
+            held.size, held.digest, held.recoveries, held.worth = size, digest, recoveries, worth
+            self._order.add(held)
+
+    def delivered(self, episode: UUID) -> Held:
+        """It is committed, its file to be deleted."""
+        held = self.remove(episode)
+        with self._guard:
+            self._order.delivered(held)
+        return held
 
     def remove(self, episode: UUID, *, aside: bool = False) -> Held:
         """It is settled, its file to be deleted, or to lie among the rejected."""
         with self._guard:
             held = self._held.pop(episode)
-            del self._order[bisect_left(self._order, _place(held), key=_place)]
+            self._order.remove(held)
             file = self._growing.pop(episode, None)
             if file is None:
                 self._sealed_bytes -= held.size
@@ -90,25 +101,15 @@ class Pending:
             return sorted(self._growing.values(), key=lambda file: file.manifest.start_ns)
 
     def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
-        """What may be sent, in the order to send it: larger priority first, then older. `of`: a former spool_id, or
-        empty for the present one. No more is looked at than what is asked for, and what may not be sent before it."""
+        """What may be sent, in the order to send it. `of`: a former spool_id, or empty for the present one."""
+
+        def is_due(held: Held) -> bool:
+            return not (held.refused or held.unread) and of in (None, held.former)
+
         with self._guard:
-            due = (held for held in self._order if not (held.refused or held.unread) and of in (None, held.former))
-            return [held.waiting() for held in islice(due, limit)]
+            return [held.waiting(value) for held, value in self._order.first(limit, is_due)]
 
-    def least(self) -> UUID | None:
-        """The sealed episode to give up first: of the least priority the oldest; None if there is none."""
+    def least(self) -> Victim | None:
+        """The sealed episode to give up first; None if there is none."""
         with self._guard:
-            end = len(self._order)
-            while end:
-                first = bisect_left(self._order, self._order[end - 1].rank[0], key=lambda held: held.rank[0])
-                for held in islice(self._order, first, end):
-                    if held.file is None:
-                        return held.episode
-                end = first
-        return None
-
-
-def _place(held: Held) -> tuple[float, int, UUID]:
-    """Of episodes of a former spool and the present one the ordinals may be the same."""
-    return *held.rank, held.episode
+            return self._order.least()

@@ -15,6 +15,7 @@ from sensorium.episode import durable
 from sensorium.episode.account import corrected, estimated
 from sensorium.episode.documents import Account, Chunk, Items, Open, Seal
 from sensorium.episode.records import Damage, Record, encode_record, scan
+from sensorium.episode.value import NOTHING, Worth
 from sensorium.errors import Corrupt
 
 READ_BYTES = 1 << 20
@@ -32,6 +33,7 @@ class Recovered:
     recoveries: int
     changed: bool
     why: str = ""
+    worth: Worth = NOTHING
 
 
 def recover(
@@ -128,7 +130,8 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int, aliv
         if seal and not damage and end == len(view) and isinstance(records[0].header, Open):
             digest = blake3(view[: records[-1].offset]).digest()
             if digest == seal.digest:
-                return Recovered(len(view), digest, seal.account, seal.recoveries, changed=False)
+                worth = Worth.of(seal.summary)
+                return Recovered(len(view), digest, seal.account, seal.recoveries, changed=False, worth=worth)
         if damage or seal or not isinstance(records[0].header, Open):
             bad = "; ".join(item.why for item in damage[:3]) or "digest does not hold"
             size, seal = _rewrite(path, records, manifest, seal, recoveries, alive_ns)
@@ -136,7 +139,8 @@ def _recover(path: Path, view: memoryview, manifest: Open, recoveries: int, aliv
         else:
             size, seal = _finish(path, view, records, manifest, end, recoveries, alive_ns)
             why = f"sealed after a crash, torn tail of {len(view) - end} bytes cut"
-        return Recovered(size, seal.digest, seal.account, seal.recoveries, changed=True, why=why)
+        worth = Worth.of(seal.summary)
+        return Recovered(size, seal.digest, seal.account, seal.recoveries, changed=True, why=why, worth=worth)
     finally:
         for record in records:  # or the map cannot be closed
             record.payload.release()

@@ -55,6 +55,7 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
     for entry in ledger.pending():
         held = Held(folder.episodes, entry.episode, _BRIEF.decode(entry.manifest))
         held.former, held.digest, held.recoveries = entry.spool_id, entry.digest, entry.recoveries
+        held.worth = entry.worth
         held.alive_ns = folder.last_alive_ns(held.said.clock)
         size = sizes.get(held.name)
         is_whole = size is not None and entry.sealed_bytes == size and entry.episode.bytes in accounted
@@ -102,10 +103,11 @@ def make_whole(held: Held, ledger: Ledger, *, salvage: bool = False) -> None:
         durable.sync_folder(held.path.parent)  # whoever was killed may have made the name, and not synced it
         if found.changed:
             log.warning("spool: episode %s: %s", entry.episode, found.why)
-        held.size, held.digest = found.size, found.digest
+        held.size, held.digest, held.worth = found.size, found.digest, found.worth
         # The file knows better, if a crash came between it and the ledger.
         held.recoveries = max(held.recoveries, found.recoveries)
-        ledger.sealed([SealedFile(entry.episode, held.size, held.digest, held.recoveries, found.accounts)])
+        said = SealedFile(entry.episode, held.size, held.digest, held.recoveries, found.accounts, worth=found.worth)
+        ledger.sealed([said])
     held.unread = False
 
 

@@ -48,8 +48,8 @@ class Spool:
         device: The device's name; a spool belongs to one.
         max_bytes: Quota over all that is in the folder, rejected episodes included.
         min_free_bytes: What must stay free on the file system.
-        when_full: `block`: refuse more, until what waits is delivered. `evict`: discard sealed episodes, the least
-            priority first, then the oldest.
+        when_full: `block`: refuse more, until what waits is delivered. `evict`: discard sealed episodes, as `order`
+            says.
         wait_s: How long to wait for another process to let go of the folder.
         died: Who is told when the thread that syncs has died. From then on only `flush` and `close` sync.
         hardware: What it says of itself; on other hardware than before the spool takes a new spool_id. None: not known.
@@ -214,8 +214,8 @@ class Spool:
         self._callbacks.append(callback)
 
     def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
-        """What may be sent, in the order to send it: larger priority first, then older. All, or what goes under
-        one spool_id: `of` a former, or, empty, the present one. So with the other `of`."""
+        """What may be sent, in the order to send it. All, or what goes under one spool_id: `of` a former, or, empty,
+        the present one. So with the other `of`."""
         return self._pending.waiting(limit, of)
 
     def read(self, episode: UUID, offset: int, size: int) -> bytes:
@@ -239,7 +239,7 @@ class Spool:
         """
         with self._state:
             entitled = self._room.with_reserve(lambda: self._fates.commit(said))
-            gone = [self._pending.remove(episode) for episode in entitled if self._pending.get(episode) is not None]
+            gone = [self._pending.delivered(episode) for episode in entitled if self._pending.get(episode) is not None]
         if gone:
             self._delete(*gone)
             self._room.restore_reserve()
@@ -380,8 +380,8 @@ class Spool:
         with self._state:
             victim = self._pending.least()
         if victim is not None:
-            log.warning("spool %s is full: episode %s evicted", self.path, victim)
-            self.discard(victim, "evicted", "evicted")
+            log.warning("spool %s is full: episode %s %s", self.path, *victim)
+            self.discard(victim.episode, victim.why, "evicted")
         return victim is not None
 
     def _growing_files(self) -> list[EpisodeFile]:

@@ -21,8 +21,8 @@ class EpisodeSpan:
     """A half-open stretch of captured time to keep. Until it is `closed`, `end_ns` may still move.
 
     `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, and `labels` what the
-    source says of it; one to `discard` is not delivered. `decisions` are those of its units, in order of time, once it
-    is `closed` at the latest; a trigger that judges no units leaves them None.
+    source says of it; one to `discard` is not delivered. `decisions` are those of its units, in order of time: of each
+    when its first sample is placed. A trigger that judges no units leaves them None.
     """
 
     start_ns: int

@@ -38,6 +38,7 @@ class Waiting:
     sealed: bool
     digest: bytes
     priority: float = 1.0
+    value: float = 0.0
     recoveries: int = 0
     boot_id: str | None = None
     start_ns: int = 0

@@ -27,6 +27,7 @@ class Item:
     episode: uuid.UUID = EPISODE
     ordinal: int = 0
     priority: float = 1.0
+    value: float = 0.0
     boot_id: str | None = None
     start_ns: int = 0
     end_ns: int = 0

@@ -36,6 +36,7 @@ class Item:
     sealed: bool = False
     digest: bytes = b""
     priority: float = 1.0
+    value: float = 0.0
     recoveries: int = 0
     boot_id: str | None = None
     start_ns: int = 0

@@ -21,9 +21,11 @@ MAX_OFFERS = 64
 MAX_ORDINALS = 1000
 MAX_PROBES = 1000
 MAX_BETWEEN_BYTES = 32 << 10
+MAX_VALUE = 1e12
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Priority = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
+Value = Annotated[float, msgspec.Meta(ge=0, le=MAX_VALUE)]
 EpisodeId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Digest = Annotated[bytes, msgspec.Meta(max_length=32)]
 Name = Annotated[str, msgspec.Meta(max_length=100)]
@@ -53,7 +55,8 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Offer(Message, frozen=True, kw_only=True, tag="offer"):
-    """An episode can be had: its first `size` bytes are synced. Said again when any of this changed."""
+    """An episode can be had: its first `size` bytes are synced. Said again when any of this changed, but for the order:
+    the larger `priority` is to come first, of the same the larger `value`, then the smaller ordinal."""
 
     episode: EpisodeId
     ordinal: Count
@@ -61,6 +64,7 @@ class Offer(Message, frozen=True, kw_only=True, tag="offer"):
     sealed: bool = False
     digest: Digest = b""
     priority: Priority = 1.0
+    value: Value = 0.0
     recoveries: Count = 0
 
 

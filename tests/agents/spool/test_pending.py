@@ -12,6 +12,7 @@ from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.held import Held, Waiting
 from sensorium.agents.spool.pending import Pending
 from sensorium.episode.documents import Mission
+from sensorium.episode.value import NOTHING
 from tests.agents.building import manifest
 
 
@@ -27,7 +28,7 @@ def held(number: int, priority: float, ordinal: int, former: str = "") -> Held:
     steps=st.lists(st.tuples(st.sampled_from(["begin", "seal", "refuse", "remove"]), st.integers(0, 100)), max_size=40),
     found=st.integers(0, 10),
 )
-def test_it_is_as_if_all_were_sorted_each_time(
+def test_without_scores_it_is_as_if_all_were_sorted_each_time_by_mission_and_age(
     priorities: list[float], steps: list[tuple[str, int]], found: int
 ) -> None:
     """Some belong to a former spool, in which they had the same ordinals."""
@@ -45,7 +46,7 @@ def test_it_is_as_if_all_were_sorted_each_time(
         elif step == "seal" and growing:
             episode = list(growing)[which % len(growing)]
             del growing[episode]
-            pending.sealed(episode, 50, b"digest")
+            pending.sealed(episode, 50, b"digest", NOTHING)
         elif model:
             episode = list(model)[which % len(model)]
             if step == "remove":
@@ -53,14 +54,14 @@ def test_it_is_as_if_all_were_sorted_each_time(
                 growing.pop(episode, None)
             elif step == "refuse":
                 model[episode].refused = "why"
-        order = sorted(model.values(), key=lambda each: (*each.rank, each.episode))
+        order = sorted(model.values(), key=lambda each: (-each.priority, each.said.ordinal, each.episode))
         offered = [each.episode for each in order if not each.refused]
         assert [each.episode for each in pending.waiting()] == offered
         assert [each.episode for each in pending.waiting(3)] == offered[:3]
         assert [each.episode for each in pending.waiting(of="former")] == [e for e in offered if model[e].former]
         sealed = [each for each in order if each.episode not in growing]
-        least = max(sealed, key=lambda each: (each.rank[0], -each.rank[1], -each.episode.int), default=None)
-        assert pending.least() == (None if least is None else least.episode)
+        least = min(sealed, key=lambda each: (each.priority, each.said.ordinal, each.episode), default=None)
+        assert pending.least() == (None if least is None else (least.episode, "evicted"))
         written = sum(each.file.written for each in growing.values() if each.file)
         assert pending.used_bytes() == written + sum(each.size for each in sealed)
         assert len(pending) == len(model)
@@ -70,9 +71,9 @@ def test_no_more_is_looked_at_than_is_asked_for(monkeypatch: pytest.MonkeyPatch)
     looked = []
     real = Held.waiting
 
-    def waiting(self: Held) -> Waiting:
+    def waiting(self: Held, value: float) -> Waiting:
         looked.append(self)
-        return real(self)
+        return real(self, value)
 
     monkeypatch.setattr(Held, "waiting", waiting)
     pending = Pending({each.episode: each for each in (held(n, 1.0, n) for n in range(2000))}, 0)
@@ -84,13 +85,14 @@ def test_what_is_told_of_one_is_as_it_is() -> None:
     """It is kept, and made anew when the file is another."""
     each = held(1, 1.0, 1)
     each.file = EpisodeFile(each.path, manifest(episode=each.episode.bytes))
-    growing = each.waiting()
+    growing = each.waiting(0.0)
     assert not growing.sealed
     each.size, each.digest, each.file = 99, b"one", None
-    sealed = each.waiting()
-    assert (sealed.sealed, sealed.size, sealed.digest) == (True, 99, b"one")
-    assert each.waiting() is sealed
+    sealed = each.waiting(2.0)
+    assert (sealed.sealed, sealed.size, sealed.digest, sealed.value) == (True, 99, b"one", 2.0)
+    assert each.waiting(2.0) is sealed
+    assert each.waiting(3.0).value == 3.0
     each.size, each.digest, each.recoveries = 98, b"two", 1
-    mended = each.waiting()
+    mended = each.waiting(0.0)
     assert (mended.size, mended.digest, mended.recoveries) == (98, b"two", 1)
     assert msgspec.structs.asdict(each.said)["ordinal"] == mended.ordinal

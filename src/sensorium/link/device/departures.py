@@ -72,6 +72,7 @@ class Departures:
                 sealed=item.sealed,
                 digest=item.digest if item.sealed else b"",
                 priority=item.priority,
+                value=item.value,
                 recoveries=item.recoveries,
             )
         )

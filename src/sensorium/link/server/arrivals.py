@@ -381,6 +381,7 @@ class Arrivals:
         return max(transfer.size, transfer.accepted, growing)
 
 
-def _turn(transfer: Transfer) -> tuple[float, int]:
-    """By what those that wait are sorted: larger priority first, then older."""
-    return -transfer.offer.priority, transfer.offer.ordinal
+def _turn(transfer: Transfer) -> tuple[float, float, int]:
+    """By what those that wait are sorted: larger priority first, then larger value, then older."""
+    offer = transfer.offer
+    return -offer.priority, -offer.value, offer.ordinal
