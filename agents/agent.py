@@ -181,7 +181,15 @@ class Agent:
             recorder = Recorder(
                 delivery.spool,
                 joining.trigger,
-                manifest_of(device, chain.specs, sensors.clock, delivery.spool.spool_id, sensors.absent, replay),
+                manifest_of(
+                    device,
+                    chain.specs,
+                    sensors.clock,
+                    delivery.spool.spool_id,
+                    sensors.absent,
+                    replay,
+                    chain.redactions,
+                ),
                 grace_ns=GRACE_NS if sensors.live else None,
                 max_episodes=episodes,
                 run=run,

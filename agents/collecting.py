@@ -68,7 +68,8 @@ class Collecting:
         self._taken_until_ns = 0
         self._intake = Intake(sensors.drivers, sensors.reopen, spool.account, live=self._live, died=died)
         ends = streams_of({name: driver.specs for name, driver in sensors.drivers.items()}, chain.specs)
-        self._pipeline = Pipeline(chain, recorder, ends, spool.account, live=self._live)
+        show = None if snapshot is None else snapshot.see
+        self._pipeline = Pipeline(chain, recorder, ends, spool.account, live=self._live, show=show)
 
     def start(self) -> None:
         """Begin to read the sensors."""
@@ -180,8 +181,6 @@ class Collecting:
         self._taken_until_ns = now_ns if arrival is None else arrival.came_ns
         if arrival is None or self._joins(arrival):
             return
-        if self._snapshot is not None and arrival.block is not None:
-            self._snapshot.see(arrival.block)
         self._pipeline.accept(arrival)
 
     def _joins(self, arrival: Arrival) -> bool:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.order import check_order
 from sensorium.agents.filters.registry import GROUP as FILTERS
 from sensorium.agents.triggers.config import GROUP as TRIGGERS
 from sensorium.agents.triggers.config import TriggerConfig
@@ -28,6 +29,7 @@ from sensorium.drivers.stream import check_name
 from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.registry import GROUP as CODECS
 from sensorium.errors import ConfigError
+from sensorium.perception.detector import GROUP as DETECTORS
 from sensorium.perception.encoder import GROUP as ENCODERS
 
 
@@ -102,6 +104,12 @@ class DeviceFile(_Part):
     @classmethod
     def _check_device(cls, name: str) -> str:
         return check_name(name, "device")
+
+    @field_validator("filters")
+    @classmethod
+    def _check_filters(cls, filters: dict[str, list[FilterConfig[Any]]]) -> dict[str, list[FilterConfig[Any]]]:
+        check_order(filters)
+        return filters
 
     @field_validator("sensors")
     @classmethod
@@ -206,4 +214,5 @@ _KINDS = {
     "trigger": (TRIGGERS, "kind"),
     "encodings": (CODECS, "codec"),
     "encoder": (ENCODERS, "kind"),
+    "detector": (DETECTORS, "kind"),
 }

@@ -47,7 +47,7 @@ class Joining:
             self._check(name, driver)
             more = FilterChain(driver.specs, filters_for(device, name, self.absent))
             specs = (*chain.specs, *more.specs)
-            entries = entries_of(device, specs, others)[len(chain.specs) :]
+            entries = entries_of(device, specs, others, more.redactions)[len(chain.specs) :]
             trigger = None
             if isinstance(self.trigger, WaitingTrigger):
                 trigger = start_trigger(device.trigger, specs, others)

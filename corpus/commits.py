@@ -14,7 +14,7 @@ import numpy as np
 from sensorium.corpus.utc import Probes, utc_of, utc_text
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import Account, Kind, Open, Seal
+from sensorium.episode.documents import Account, Kind, Open, Redaction, Seal
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES = "episodes.zarr"
@@ -23,7 +23,7 @@ LOOSE_VERSION, ZIP_VERSION = 1, 2
 """Of a commit record: by the second the episode is one ZIP. A store in which there is one has that version too."""
 
 
-class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
+class StreamSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the catalog says of a stream. `shape` is that of one sample; `bytes` are its files'."""
 
     modality: str
@@ -33,6 +33,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str
     rows: int
     bytes: int
+    redactions: tuple[Redaction, ...] = ()
 
 
 class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):

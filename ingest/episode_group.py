@@ -96,6 +96,7 @@ def _summary(stream: StreamIn, size: int) -> StreamSummary:
         media_type=media_type(stream.codec),
         rows=stream.rows,
         bytes=size,
+        redactions=stream.entry.redactions,
     )
 
 
@@ -108,6 +109,7 @@ def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str,
         "chunk_rows": entry.chunk_rows,
         "media_type": media_type(stream.codec),
         "account": seal.account[name],
+        **({"redactions": entry.redactions} if entry.redactions else {}),
     }
     members[name] = msgspec.Raw(msgspec.json.encode(group({"sensorium": about})))
     length = stream.sink.blob_bytes if stream.codec.stores_items else stream.rows

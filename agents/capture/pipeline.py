@@ -1,7 +1,7 @@
 """The pipeline: what the intake delivers goes through the filters to the recorder, or waits for room in the spool."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sensorium.agents.capture.arrival import Arrival
@@ -37,6 +37,7 @@ class Pipeline:
     Args:
         streams_of: By sensor, the streams that end with it: its own, and those derived from them.
         account: Where what filters make enters; what sensors deliver did so in the intake.
+        show: Who is shown what was captured, as far as it may be shown.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Pipeline:
         account: DeviceAccount,
         *,
         live: bool,
+        show: Callable[[Block], None] | None = None,
     ) -> None:
         self._chain = chain
         self._recorder = recorder
         self._streams_of = dict(streams_of)
         self._account = account
         self._live = live
+        self._show = show
         self._waiting: deque[_Refused] = deque()
 
     @property
@@ -95,6 +98,8 @@ class Pipeline:
         if arrival.block is None:
             return
         for made in self._chain.step(arrival.block):
+            if self._show is not None and made.shown is not None:
+                self._show(made.shown)
             if made.stream != arrival.block.stream:
                 self._account.enter(made.stream, made.captured)
             if any(waiting.stream == made.stream for waiting in self._waiting):

@@ -73,7 +73,8 @@ class _Seen:
 
 
 class Snapshot:
-    """Shown blocks as they are captured, before filters, it draws them about once a second into a PNG or JPEG file.
+    """Shown blocks as they are captured, or where filters redact behind those, it draws them about once a second into a
+    PNG or JPEG file.
 
     Holds at most the last picture of a stream of frames, and five seconds of rows. Each takes 10 to 20 ms with one
     camera and an IMU on the machine this was written on; with many streams they come less often, so that they never

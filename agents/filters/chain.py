@@ -9,9 +9,11 @@ import msgspec
 import numpy as np
 
 from sensorium.agents.filters.filter import FilterConfig, FilterState
+from sensorium.agents.filters.order import check_order
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.episode.account import Tally
+from sensorium.episode.documents import Redaction
 from sensorium.errors import ConfigError, Corrupt
 
 log = logging.getLogger(__name__)
@@ -23,11 +25,14 @@ class Filtered:
 
     `block` is what is left, None if nothing; with no samples it reports a loss alone. `dropped` counts by kind the
     samples of this stream that filters dropped, and as lost (`corrupt`) those that came encoded and do not decode.
+    `shown` is what may be shown of the stream as it was captured: as it came, or where filters redact, behind the last
+    of those; None of derived streams.
     """
 
     stream: str
     block: Block | None
     dropped: Tally = field(default_factory=Tally)
+    shown: Block | None = None
 
     @property
     def captured(self) -> int:
@@ -71,9 +76,14 @@ class FilterChain:
     """
 
     def __init__(self, specs: Sequence[StreamSpec], filters: Mapping[str, Sequence[FilterConfig[Any]]]) -> None:
+        try:
+            check_order(filters)
+        except ConfigError as error:
+            raise ConfigError(f"filters.{error}") from error
         self._stages: dict[str, list[_Stage[Any]]] = {}
         fed = {spec.name: spec for spec in specs}
         made: list[StreamSpec] = []
+        redactions: dict[str, tuple[Redaction, ...]] = {}
         waiting = list(specs)
         for spec in waiting:
             stages: list[_Stage[Any]] = []
@@ -86,17 +96,26 @@ class FilterChain:
                     fed[stage.spec.name] = stage.spec
                     waiting.append(stage.spec)
             self._stages[spec.name] = stages
+            done = (stage.config.redaction(stage.state) for stage in stages)
+            said = (*redactions.get(spec.derived_from, ()), *(each for each in done if each is not None))
+            redactions[spec.name] = said
             made.append(spec)
         for name in filters:
             if name not in fed:
                 hint = nearest(name, fed)
                 raise ConfigError(f"filters.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(fed))})")
         self._specs = tuple(made)
+        self._redactions = redactions
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
         """The specs of all output streams: those that were given, in their order, and then the derived ones."""
         return self._specs
+
+    @property
+    def redactions(self) -> Mapping[str, tuple[Redaction, ...]]:
+        """What is taken out of each output stream, and of what it is derived from."""
+        return self._redactions
 
     def join(self, other: "FilterChain") -> None:
         """Take over the streams of another.
@@ -108,13 +127,17 @@ class FilterChain:
             raise ConfigError(f"there is a stream {taken[0]!r} already; rename the sensor")
         self._stages |= other._stages
         self._specs += other._specs
+        self._redactions |= other._redactions
 
     def step(self, block: Block) -> list[Filtered]:
         """Pass one block of an input stream; the result of its stream comes first, then those derived from it."""
         left: Block | None = block
         dropped = Tally()
         derived: list[Filtered] = []
-        for stage in self._stages[block.stream]:
+        stages = self._stages[block.stream]
+        redactors = sum(stage.config.redacts for stage in stages)
+        shown = None if redactors else block
+        for stage in stages:
             if left is None:
                 break
             fed, made = stage.step(left)
@@ -126,13 +149,16 @@ class FilterChain:
             if len(made) > len(fed):
                 raise ValueError(f"filter {stage.config.kind!r} made {len(made)} of {len(fed)} samples without `into`")
             dropped.count("corrupt", len(left) - len(fed))
-            dropped.filter(stage.config.kind, len(fed) - len(made))
+            dropped.filter(stage.config.counted_as, len(fed) - len(made))
             # a filter drops samples, never a loss
             if made.lost_before != fed.lost_before:
                 made = replace(made, lost_before=fed.lost_before, lost_at_ns=None if len(made) else fed.lost_at_ns)
             left = made
             left = left if len(left) or left.lost_before else None
-        return [Filtered(block.stream, left, dropped), *derived]
+            if stage.config.redacts:
+                redactors -= 1
+                shown = None if redactors else left
+        return [Filtered(block.stream, left, dropped, shown), *derived]
 
 
 def _stage(

@@ -3,20 +3,18 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, PositiveFloat, SerializeAsAny, SkipValidation
 
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.guarded import GuardedEncoder
 from sensorium.drivers.described import Described
 from sensorium.drivers.registry import by_kind
-from sensorium.drivers.stream import Block, Samples, StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.descriptor import hashes, quantised
 from sensorium.perception.encoder import GROUP, EncoderConfig
-from sensorium.perception.gray import check_pictures
+from sensorium.perception.gray import check_pictures, colored
 from sensorium.perception.working import working
 
 
@@ -61,7 +59,7 @@ class Embed(FilterConfig[EmbedState]):
 
     def _described(self, state: EmbedState, block: Block, rows: list[int]) -> Described | None:
         pictures = [block.data[row] for row in rows]
-        found = [state.encoder.embed(_colored(picture, state.color_order)[None]) for picture in pictures]
+        found = [state.encoder.embed(colored(picture, state.color_order)[None]) for picture in pictures]
         seen = [
             (row, vector[0], picture)
             for row, vector, picture in zip(rows, found, pictures, strict=True)
@@ -75,10 +73,3 @@ class Embed(FilterConfig[EmbedState]):
             np.stack([quantised(vector) for _, vector, _ in seen]),
             np.stack([hashes(working(picture, state.color_order)) for _, _, picture in seen]),
         )
-
-
-def _colored(picture: Samples, color_order: str) -> npt.NDArray[np.uint8]:
-    """uint8 [h, w, 3] BGR of a picture of any channels."""
-    if picture.ndim == 2 or picture.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
-    return np.ascontiguousarray(picture[..., 2::-1] if color_order.startswith("RGB") else picture[..., :3])

@@ -1,10 +1,11 @@
 """The filter contract: a pure step over the blocks of one stream."""
 
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.documents import Redaction
 
 FilterState = TypeVar("FilterState")
 
@@ -16,15 +17,26 @@ class FilterConfig(BaseModel, Generic[FilterState]):
     `step(state, block)` returns the next state and what is left of the block (None: nothing); what it returns must not
     depend on how the samples were cut into blocks. The state is a frozen type of the filter's own, or None: the one in
     `FilterConfig[...]`. A block may be empty and report a loss alone, and may hold encoded items: `block.data` and
-    `block.pixels` decode them. The chain counts what was dropped under `kind`, and hands on `lost_before` where nothing
-    is left. With `into` the filter leaves its stream alone, and what it makes becomes a derived stream of that name,
-    with the losses that its blocks state.
+    `block.pixels` decode them. The chain counts what was dropped under `kind` (`counted_as`), and hands on
+    `lost_before` where nothing is left. With `into` the filter leaves its stream alone, and what it makes becomes a
+    derived stream of that name, with the losses that its blocks state.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    redacts: ClassVar[bool] = False
+    """Whether it takes out of samples what nobody may see. It then stands before all that looks at them: other filters,
+    snapshots, triggers; and `redaction` says what it did."""
+    looks: ClassVar[bool] = True
+    """Whether what it does depends on samples, and not on their stamps alone."""
+
     kind: str
     into: str | None = None
+
+    @property
+    def counted_as(self) -> str:
+        """By what name an account counts what it dropped."""
+        return self.kind
 
     def output(self, spec: StreamSpec) -> StreamSpec:
         """The spec of what `step` returns, given the spec of what it is fed.
@@ -37,6 +49,11 @@ class FilterConfig(BaseModel, Generic[FilterState]):
     def start(self, spec: StreamSpec) -> FilterState:
         """The state before the first block."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it starts with")
+
+    def redaction(self, state: FilterState) -> Redaction | None:
+        """What every episode says of what it took out of the stream, if it `redacts`."""
+        del state
+        return None
 
     def step(self, state: FilterState, block: Block) -> tuple[FilterState, Block | None]:
         """The next state, and what is left of `block`. Neither is changed."""

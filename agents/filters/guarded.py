@@ -1,24 +1,20 @@
 """A guarded encoder: whatever it raises, or if it never answers, costs pictures their descriptors and nothing else."""
 
 import logging
-import threading
-import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from sensorium.agents.filters.guarded_call import GuardedCall, in_line
 from sensorium.errors import ConfigError
 from sensorium.perception.encoder import Embedded, Encoder, EncoderConfig, Pictures, checked, maker
-from sensorium.threads import Thread, reason
+from sensorium.threads import Thread
 
 log = logging.getLogger(__name__)
 
 OPEN_S = 60.0
-POLL_S = 0.001
 
 
 class GuardedEncoder:
-    """An encoder that was opened, and is asked in a thread of its own, since no call of it need ever return.
+    """An encoder that was opened, and is asked in a thread of its own.
 
     While one call has not, no other is made. What is wrong is said once, and again when it is well. What it says of
     itself is asked once. A pickle of it is its configuration, and opens it anew.
@@ -30,14 +26,15 @@ class GuardedEncoder:
     def __init__(self, config: EncoderConfig, within_s: float) -> None:
         self._config = config
         self._within_s = within_s
-        self._thread: Thread | None = None
+        work = f"asks the encoder {config.kind!r}"
+        self._asking = GuardedCall(lambda run: Thread("describe", work, run, lambda _: None))
         self._ails = ""
         self._dimensions = 0
-        outcome = self._outcome(partial(_opened, config), OPEN_S)
+        outcome = self._asking.outcome(partial(_opened, config), OPEN_S)
         if isinstance(outcome, ConfigError):
             raise outcome
         if not isinstance(outcome, tuple):
-            why = f"it has not opened within {OPEN_S:.0f} s" if outcome is None else _line(outcome)
+            why = f"it has not opened within {OPEN_S:.0f} s" if outcome is None else in_line(outcome)
             raise ConfigError(f"encoder {config.kind!r} cannot be opened: {why}; mend it, or leave it out") from outcome
         self._encoder, self.by = outcome
 
@@ -46,16 +43,16 @@ class GuardedEncoder:
 
     def embed(self, pictures: Pictures) -> Embedded | None:
         """float32 [n, d] of uint8 [n, h, w, 3] BGR, or None: there are none this time."""
-        if self._thread is not None and self._thread.alive:
+        if self._asking.busy:
             return None
         given = pictures.copy()  # a call that comes too late looks at pictures that are long gone
         call = partial(_embedded, self._encoder, given)
-        outcome: Embedded | BaseException | None = self._outcome(call, self._within_s)
+        outcome: Embedded | BaseException | None = self._asking.outcome(call, self._within_s)
         if outcome is None:
             self._ail(f"has not answered within {self._within_s:g} s")
             return None
         if isinstance(outcome, BaseException):
-            self._ail(f"failed: {_line(outcome)}")
+            self._ail(f"failed: {in_line(outcome)}")
             return None
         if self._dimensions not in (0, outcome.shape[1]):
             self._ail(f"gave vectors of {outcome.shape[1]} numbers, and of {self._dimensions} before")
@@ -72,35 +69,10 @@ class GuardedEncoder:
             log.warning("encoder %r %s; %s", self.by, what, after)
         self._ails = what
 
-    def _outcome(self, call: Callable[[], Any], within_s: float) -> Any:
-        """What a call returned or raised; None if it has not returned in time."""
-        found: list[Any] = []
-        done = threading.Event()
-
-        def run() -> None:
-            try:
-                found.append(call())
-            except BaseException as error:  # it is anybody's code
-                found.append(error)
-            finally:
-                done.set()
-
-        self._thread = Thread("describe", f"asks the encoder {self._config.kind!r}", run, lambda _: None)
-        if not done.wait(within_s):
-            return None
-        deadline_s = time.monotonic() + within_s
-        while self._thread.alive and time.monotonic() < deadline_s:  # it has done its work, and ends
-            time.sleep(POLL_S)
-        return found[0]
-
 
 def _opened(config: EncoderConfig) -> tuple[Encoder, str]:
     encoder = config.open()
     return encoder, maker(encoder)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(reason(error).split())
 
 
 def _embedded(encoder: Encoder, pictures: Pictures) -> Embedded:

@@ -1,7 +1,7 @@
 """rate: at most so many samples a second, by their stamps."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -33,6 +33,8 @@ class Rate(FilterConfig[RateState]):
     >>> rate.step(rate.start(spec), rows)[1].data.tolist()
     [0.0, 2.0, 4.0, 6.0]
     """
+
+    looks: ClassVar[bool] = False
 
     kind: Literal["rate"] = "rate"
     max_hz: float = Field(gt=0, lt=1e9)

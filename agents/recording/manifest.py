@@ -4,6 +4,8 @@ import platform
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 
+import msgspec
+
 from sensorium.agents.absent import sensor_of
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.replays import Replay
@@ -11,8 +13,19 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
-from sensorium.episode.documents import FORMAT_VERSION, MAX_WHY, Mission, Open, Origin, Provenance, StreamEntry
+from sensorium.episode.documents import (
+    FORMAT_VERSION,
+    MAX_WHY,
+    Mission,
+    Open,
+    Origin,
+    Provenance,
+    Redaction,
+    StreamEntry,
+)
 from sensorium.errors import ConfigError
+
+Redactions = Mapping[str, tuple[Redaction, ...]]
 
 _ORIGINS: dict[str, Origin] = {"boottime": "sensor", "recording": "sensor", "simulated": "simulator"}
 
@@ -24,9 +37,10 @@ def manifest_of(
     spool_id: str,
     absent: Mapping[str, str] | None = None,
     replay: Replay | None = None,
+    redactions: Redactions | None = None,
 ) -> Open:
     """An OPEN in which episode, ordinal and interval are still to be filled in; `absent` says of sensors why they are,
-    `replay` what is played.
+    `replay` what is played, `redactions` what is taken out of streams.
 
     Raises:
         ConfigError: an encoding is for a stream that there is not, or for one that it cannot encode.
@@ -41,7 +55,7 @@ def manifest_of(
         end_ns=0,
         mission=Mission(**device.mission.model_dump(include={"name", "domain", "priority"})),
         clock=clock,
-        streams=entries_of(device, specs, absent or {}),
+        streams=entries_of(device, specs, absent or {}, redactions or {}),
         provenance=_provenance(device, clock, replay or Replay()),
         software={"sensorium": version("sensorium"), "python": platform.python_version()},
         absent=in_brief(absent or {}),
@@ -58,7 +72,9 @@ def _provenance(device: DeviceFile, clock: Clock, replay: Replay) -> Provenance:
     )
 
 
-def entries_of(device: DeviceFile, specs: Sequence[StreamSpec], absent: Collection[str]) -> tuple[StreamEntry, ...]:
+def entries_of(
+    device: DeviceFile, specs: Sequence[StreamSpec], absent: Collection[str], redactions: Redactions
+) -> tuple[StreamEntry, ...]:
     """How streams are stored. What is said of streams of sensors that are `absent` waits for them.
 
     Raises:
@@ -69,7 +85,8 @@ def entries_of(device: DeviceFile, specs: Sequence[StreamSpec], absent: Collecti
         if name not in known and not sensor_of(device, name, absent):
             hint = nearest(name, known)
             raise ConfigError(f"encodings.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(known))})")
-    return tuple(device.encodings.get(spec.name, LosslessConfig()).entry(spec) for spec in specs)
+    entries = (device.encodings.get(spec.name, LosslessConfig()).entry(spec) for spec in specs)
+    return tuple(msgspec.structs.replace(entry, redactions=redactions.get(entry.spec.name, ())) for entry in entries)
 
 
 def in_brief(absent: Mapping[str, str]) -> dict[str, str]:

@@ -11,8 +11,8 @@ import sensorium.agents.selection
 import sensorium.perception
 
 WITHOUT_EXAMPLES = {
-    "chain", "embed", "exemplar_file", "filter", "guarded", "health", "onnx_encoder", "registry", "testing",
-    "budget", "chooser", "judging", "policy", "selector", "unit",
+    "budget", "chain", "chooser", "embed", "exemplar_file", "filter", "guarded", "guarded_call", "guarded_detector",
+    "health", "judging", "onnx_encoder", "order", "policy", "registry", "selector", "testing", "unit",
 }  # fmt: skip
 MODULES = sorted(
     module.name

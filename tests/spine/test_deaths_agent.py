@@ -32,9 +32,11 @@ from sensorium.episode.documents import Account, Seal
 from sensorium.errors import SensoriumError, SensorLost, ThreadDied
 from sensorium.hosting.actors import AgentActor
 from sensorium.hosting.local import LocalAgent
+from sensorium.perception.detector import found
 from sensorium.perception.encoder import checked
 from tests.agents.building import records
 from tests.agents.filters.test_embed import Toy
+from tests.perception.bright import Bright
 from tests.spine.commands import wait_for
 from tests.spine.killing import SAID, device, injected, kills, only_in
 
@@ -156,6 +158,21 @@ def test_an_encoder_that_dies_costs_descriptors_alone(
     agent = Agent(device(tmp_path, sensors={"sim": world}, filters=filters))
     agent.run()
     assert agent.status()["streams"]["sim.cam"].stored == spooled(tmp_path)["sim.cam"] == 60
+    assert len([line for line in caplog.messages if SAID in line]) == 1
+
+
+@kills("detect")
+def test_a_detector_that_dies_costs_pictures_and_shows_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sensorium.agents.filters.guarded_detector.found", only_in("detect", found))
+    world = {"kind": "sim-planar", "pace": "fast", "duration_s": 2}
+    filters = {"sim.cam": [{"kind": "redact", "detector": Bright()}]}
+    agent = Agent(device(tmp_path, sensors={"sim": world}, filters=filters))
+    agent.run()
+    account = agent.status()["streams"]["sim.cam"]
+    assert account.filtered == {"redact.failed": 60}
+    assert account.stored == spooled(tmp_path)["sim.cam"] == 0
     assert len([line for line in caplog.messages if SAID in line]) == 1
 
 

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -76,6 +76,8 @@ def show(
             [(n, s["rows"], s["rate_hz"], s["dtype"], s["shape"], s["media_type"]) for n, s in streams],
         )
     )
+    if redacted := [(name, *_redacted(each)) for name, s in streams for each in s.get("redactions", ())]:
+        OUT.print(table("taken out of pictures", ["stream", "fill", "mask", "detector", "policy"], redacted))
     OUT.print(account_table("account", row["account"], row["start_ns"]))
     if found.between:
         OUT.print(account_table("in no episode, since the one before", found.between, row["start_ns"]))
@@ -141,6 +143,13 @@ def _between(accounts: Mapping[str, Account], form: Format) -> object:
         if each.captured or each.estimated
     )
     return "; ".join(said)
+
+
+def _redacted(said: Mapping[str, Any]) -> tuple[str, ...]:
+    found = said.get("detector", "")
+    if found:
+        found += f" ({said['weights']})" + (f" at {said['max_hz']:g} Hz" if "max_hz" in said else "")
+    return said.get("fill", ""), said.get("mask", ""), found, said["policy"]
 
 
 def _progress() -> Progress:

@@ -62,12 +62,29 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     settings: dict[str, Any] = {}
 
 
+class Redaction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was taken out of the samples of a stream before anything was made of them, once for each filter that did.
+
+    `policy` is a digest of all that follows and of how it was done: where it differs, something else was taken out.
+    `mask` is one of the fixed mask, empty if there is none; `detector` names what found the rest, `weights` the numbers
+    that it was trained to. It looked at `max_hz` samples a second at most, at all of them where that is not given.
+    """
+
+    policy: str
+    fill: str = ""
+    mask: str = ""
+    detector: str = ""
+    weights: str = ""
+    max_hz: float | None = None
+
+
 class StreamEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One stream of an episode. `chunk_rows` is the rows of each inner chunk (1 for frames and for items)."""
 
     spec: StreamSpec
     encoding: Encoding
     chunk_rows: int
+    redactions: Annotated[tuple[Redaction, ...], msgspec.Meta(max_length=64)] = ()
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""Gray pictures: what the measures of a picture look at."""
+"""Gray pictures, what the measures of a picture look at, and coloured ones, what models do."""
 
 from typing import Any
 
@@ -47,3 +47,14 @@ def gray(picture: Picture, color_order: str = "") -> Picture:
     code = _TO_GRAY.get((channels, color_order), cv2.COLOR_BGR2GRAY if channels == 3 else cv2.COLOR_BGRA2GRAY)
     weighed: Picture = cv2.cvtColor(picture.astype(np.float32) if picture.dtype == np.float64 else picture, code)
     return weighed
+
+
+def colored(picture: Picture, color_order: str = "") -> npt.NDArray[np.uint8]:
+    """uint8 [h, w, 3] BGR of a uint8 picture [h, w] or [h, w, 1, 3 or 4].
+
+    >>> colored(np.array([[[1, 2, 3]]], np.uint8), "RGB").tolist(), colored(np.array([[5]], np.uint8)).tolist()
+    ([[[3, 2, 1]]], [[[5, 5, 5]]])
+    """
+    if picture.ndim == 2 or picture.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
+    return np.ascontiguousarray(picture[..., 2::-1] if color_order.startswith("RGB") else picture[..., :3])

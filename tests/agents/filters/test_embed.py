@@ -135,8 +135,8 @@ def test_one_that_hangs_is_waited_for_once_and_asked_again_when_it_is_back(caplo
         assert made.described is None
     assert len(state.encoder._encoder.seen) == 1, "no call beside one that has not returned"
     WELL.set()
-    assert state.encoder._thread is not None
-    assert state.encoder._thread.join(10)
+    assert state.encoder._asking._thread is not None
+    assert state.encoder._asking._thread.join(10)
     embed.step(state, frames(1, 9))
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
     assert "has not answered within 0.05 s" in caplog.records[0].getMessage()

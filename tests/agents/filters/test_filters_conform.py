@@ -1,6 +1,6 @@
 """Every filter that is shipped keeps the filter contract, and the suite that says so fails for one that does not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import cv2
@@ -15,6 +15,7 @@ from sensorium.agents.filters.exposure import Exposure
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.lowpass import Lowpass
 from sensorium.agents.filters.rate import Rate
+from sensorium.agents.filters.redact import Redact
 from sensorium.agents.filters.registry import filter_config, filter_kinds
 from sensorium.agents.filters.resize import Resize
 from sensorium.agents.filters.scores import Cascade
@@ -23,7 +24,9 @@ from sensorium.agents.filters.testing import SAMPLES, FilterTests
 from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.gates import Gates
+from sensorium.perception.masks import Mask
 from sensorium.perception.onnx_encoder import OnnxConfig
+from tests.perception.bright import Bright, installed
 from tests.perception.onnx_model import model
 
 CAMERA = StreamSpec(name="s", modality="image", dtype="uint8", shape=(24, 32, 3), rate_hz=30, color_order="RGB")
@@ -156,6 +159,33 @@ class TestEmbed(OfPictures):
     def config(self) -> Embed:
         pytest.importorskip("onnxruntime")
         return Embed(encoder=OnnxConfig(path=model()), max_hz=12)
+
+
+class TestRedact(OfPictures):
+    def config(self) -> Redact:
+        return Redact(masks=(Mask(polygon=((1, 1), (30, 2), (9, 20))), Mask(rectangle=(0.5, 0, 0.5, 1), unit="share")))
+
+
+class OfDetector(OfPictures):
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def installed(cls) -> Iterator[None]:
+        with installed():
+            yield
+
+
+class TestRedactByDetector(OfDetector):
+    refused = (IMU, msgspec.structs.replace(CAMERA, dtype="uint16"))
+
+    def config(self) -> Redact:
+        return Redact(detector=Bright(), fill="blur", max_hz=12)
+
+
+class TestRedactThatFails(OfDetector):
+    drops = True
+
+    def config(self) -> Redact:
+        return Redact(detector=Bright(fails_above=120), fill="pixelate")
 
 
 def test_every_filter_that_is_shipped_is_here() -> None:

@@ -1,0 +1,49 @@
+"""A guarded call: another's code is asked in a thread of its own, since no call of it need ever return."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sensorium.threads import Thread, reason
+
+POLL_S = 0.001
+
+
+class GuardedCall:
+    """One call at a time, in a thread that `start` gives what to run. One thread asks."""
+
+    def __init__(self, start: Callable[[Callable[[], None]], Thread]) -> None:
+        self._start = start
+        self._thread: Thread | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call has not returned yet; no other may be made beside it."""
+        return self._thread is not None and self._thread.alive
+
+    def outcome(self, call: Callable[[], Any], within_s: float) -> Any:
+        """What a call returned, or the error that it raised; None if it has not returned in time."""
+        found: list[Any] = []
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                found.append(call())
+            except BaseException as error:  # it is anybody's code
+                found.append(error)
+            finally:
+                done.set()
+
+        self._thread = self._start(run)
+        if not done.wait(within_s):
+            return None
+        deadline_s = time.monotonic() + within_s
+        while self._thread.alive and time.monotonic() < deadline_s:  # it has done its work, and ends
+            time.sleep(POLL_S)
+        return found[0]
+
+
+def in_line(error: BaseException) -> str:
+    """What it says, in one line."""
+    return " ".join(reason(error).split())
