@@ -144,7 +144,7 @@ class FilterChain:
             if stage.config.into is not None:
                 made_of = self.step(replace(made, stream=stage.spec.name))
                 made_of[0].dropped.count("corrupt", len(left) - len(fed))
-                derived += made_of
+                derived += (replace(each, shown=None) for each in made_of)
                 continue
             if len(made) > len(fed):
                 raise ValueError(f"filter {stage.config.kind!r} made {len(made)} of {len(fed)} samples without `into`")

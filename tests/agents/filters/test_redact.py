@@ -154,6 +154,9 @@ def test_what_is_shown_is_what_all_redactors_have_left() -> None:
     assert made.shown.data[:, 10:].all()
     assert made.block is not None
     assert not made.block.data.any()
+    own, *derived = chain(Redact(masks=(CORNER,)), Resize(size=(9, 9), into="small")).step(whole)
+    assert own.shown is not None
+    assert [each.shown for each in derived] == [None], "it was not captured"
     assert chain(Crop(width=5, height=5)).step(whole)[0].shown is whole
     failing = chain(Redact(detector=Toy(does=("raises",)))).step(whole)[0]
     assert failing.shown is None or not len(failing.shown)

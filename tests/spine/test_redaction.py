@@ -1,0 +1,245 @@
+"""What a filter redacts is nowhere: in no file of the spool or the store, no picture in them, and no snapshot."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pydantic import ConfigDict
+
+import sensorium
+from sensorium.agents.agent import Agent
+from sensorium.agents.capture import snapshot
+from sensorium.agents.device_file import check_device
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.media import JPEG, Media
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.codecs.contract import ItemCodec
+from sensorium.episode.codecs.registry import codec_of
+from sensorium.episode.documents import Chunk, Items, Open
+from sensorium.ingest.server import Ingest
+from sensorium.ingest.store import Store
+from sensorium.perception.drawing import write_picture
+from tests.agents.building import records_in
+from tests.perception.bright import RED, Bright
+
+Picture = npt.NDArray[np.uint8]
+SHAPE = (96, 128, 3)
+FRAMES, PERIOD_NS = 20, 100_000_000
+SIDE, CELL = 40, 10
+"""Of a planted pattern, and of what it is made of: coarse enough to be told in a JPEG and in a snapshot."""
+PLACES = ((8, 12), (50, 80))
+"""Rows and columns of their upper left corners."""
+LIKE = 0.8
+
+
+def pattern(frame: int, place: int) -> Picture:
+    """Another one in each frame and place; framed in `RED`, for a detector."""
+    cells = np.random.default_rng([frame, place]).integers(0, 256, (SIDE // CELL, SIDE // CELL, 3))
+    made = cells.repeat(CELL, axis=0).repeat(CELL, axis=1).astype(np.uint8)
+    made[:2] = made[-2:] = RED
+    made[:, :2] = made[:, -2:] = RED
+    return made
+
+
+def picture(frame: int) -> Picture:
+    """Soft, and moving, with a pattern in each place."""
+    noise = np.random.default_rng(1).integers(0, 256, SHAPE).astype(np.uint8)
+    soft = np.asarray(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 6), None, 40, 180, cv2.NORM_MINMAX), np.uint8)
+    made = np.roll(soft, 2 * frame, axis=1)
+    for number, (top, left) in enumerate(PLACES):
+        made[top : top + SIDE, left : left + SIDE] = pattern(frame, number)
+    return made
+
+
+class Planted(DriverConfig):
+    """A recording of such pictures, ten a second, raw or as JPEG."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str = "planted"
+    encoded: bool = False
+
+    def open(self, name: str, base: Path) -> "PlantedReel":
+        return PlantedReel(name, self.encoded)
+
+
+class PlantedReel:
+    def __init__(self, name: str, encoded: bool) -> None:
+        spec = StreamSpec(name=name, modality="camera", dtype="uint8", shape=SHAPE, rate_hz=10.0, color_order="BGR")
+        self.specs = (spec,)
+        self.clock = Clock(kind="recording")
+        self._encoded = encoded
+        self._next = 0
+
+    def read(self, timeout_s: float) -> Sequence[Block] | None:
+        if self._next == FRAMES:
+            return None
+        rows = range(self._next, self._next + 2)
+        self._next += 2
+        data = np.stack([picture(row) for row in rows])
+        stamps = np.array(rows, np.int64) * PERIOD_NS
+        if not self._encoded:
+            return [Block(self.specs[0].name, stamps, data)]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
+        items = [cv2.imencode(".jpg", each, quality)[1].tobytes() for each in data]
+        return [Block(self.specs[0].name, stamps, Media(JPEG, items))]
+
+    def close(self) -> None:
+        self._next = FRAMES
+
+
+MASKS = [{"rectangle": [left, top, SIDE, SIDE]} for top, left in PLACES]
+MASKED = {"kind": "redact", "masks": MASKS}
+FOUND = {"kind": "redact", "detector": Bright(reach=60), "margin": 0.05}
+INTERVAL = {"kind": "interval", "length_s": 1}
+ROLLS = {"kind": "expression", "when": "cam.exposure_mean > 0.2", "pre_roll_s": 0.5, "post_roll_s": 0.3, "max_s": 1}
+
+
+def planted_in(whole: Picture, frames: Sequence[int] = range(FRAMES)) -> list[tuple[int, int]]:
+    """Which patterns of `frames`, by frame and place, are anywhere in a picture of the size of the camera's."""
+    found = []
+    for frame in frames:
+        for place in range(len(PLACES)):
+            wanted = pattern(frame, place)[4:-4, 4:-4]
+            if float(cv2.matchTemplate(whole, wanted, cv2.TM_CCOEFF_NORMED).max()) > LIKE:
+                found.append((frame, place))
+    return found
+
+
+def pictures_in(path: Path) -> Iterator[tuple[str, int, Picture]]:
+    """(stream, frame, picture) of all that an episode file holds, as its codec decodes it."""
+    opening, *others = records_in(path)
+    assert isinstance(opening.header, Open)
+    for record in others:
+        if not isinstance(record.header, Chunk | Items):
+            continue
+        entry = opening.header.streams[record.header.stream]
+        codec = codec_of(entry)
+        stamps = np.frombuffer(record.header.captured_ns, "<i8")
+        if isinstance(codec, ItemCodec):
+            assert isinstance(record.header, Items)
+            at, decoded = 0, []
+            for length in record.header.lengths:
+                decoded.append(codec.decode(record.payload[at : at + length]))
+                at += length
+        else:
+            out = np.empty((entry.chunk_rows, *entry.spec.shape), entry.spec.dtype)
+            codec.decode(record.payload[:-4], out)
+            decoded = list(out[: len(stamps)])
+        for stamp, each in zip(stamps.tolist(), decoded, strict=True):
+            yield entry.spec.name, stamp // PERIOD_NS, each
+
+
+def raw_in(folder: Path) -> bool:
+    """Whether a row of any pattern lies anywhere in a folder as it is."""
+    rows = {
+        pattern(frame, place)[row, 4:-4].tobytes() for frame in range(FRAMES) for place in (0, 1) for row in (5, 25)
+    }
+    return any(row in path.read_bytes() for path in folder.rglob("*") if path.is_file() for row in rows)
+
+
+class Ran:
+    """An agent that played it all into a spool, and all snapshots that it drew; and what a store then has of it."""
+
+    def __init__(
+        self, folder: Path, encoded: bool, filters: list[Any], patch: pytest.MonkeyPatch, **parts: Any
+    ) -> None:
+        self._folder = folder
+        self.snapshots: list[Picture] = []
+
+        def kept(path: Path, image: Picture) -> None:
+            self.snapshots.append(image.copy())
+            write_picture(path, image)
+
+        patch.setattr(snapshot, "EVERY_S", 0.0)
+        patch.setattr(snapshot, "MOST_OF_A_CORE", 1e9)
+        patch.setattr(snapshot, "write_picture", kept)
+        self._document: dict[str, Any] = {
+            "device": "rig",
+            "spool": {"path": "spool"},
+            "sensors": {"cam": Planted(encoded=encoded)},
+            "filters": {"cam": filters},
+            "trigger": INTERVAL,
+            **parts,
+        }
+        agent = Agent(check_device(self._document, folder), snap=folder / "snap.png")
+        agent.run()
+        self.accounts = agent.status()["streams"]
+        self.spooled = sorted((folder / "spool" / "episodes").iterdir())
+        assert self.spooled
+        self.pictures = [each for path in self.spooled for each in pictures_in(path)]
+
+    def delivered(self) -> sensorium.Corpus:
+        """The corpus, once the spool has been delivered."""
+        with Store.open(self._folder / "store") as store:
+            server = Ingest(store, "tcp://127.0.0.1:0")
+            server.start()
+            try:
+                document = {**self._document, "ingest": {"url": server.address}}
+                assert Agent(check_device(document, self._folder), only_deliver=True, drain_s=20).run()
+            finally:
+                server.stop()
+        return sensorium.open(self._folder / "store")
+
+    def drawn(self) -> set[tuple[int, int]]:
+        """The patterns that are in any snapshot."""
+        tile = 472 / SHAPE[1], 266 / SHAPE[0]
+        scale = 1 / min(tile)
+        small = [cv2.resize(each, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for each in self.snapshots]
+        return {each for whole in small for each in planted_in(np.asarray(whole, np.uint8))}
+
+
+def test_without_it_all_of_them_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the search finds what it looks for."""
+    ran = Ran(tmp_path, False, [{"kind": "scores"}], monkeypatch, encodings={"cam": {"codec": "jpeg", "quality": 90}})
+    assert all(planted_in(each, [frame]) == [(frame, 0), (frame, 1)] for _, frame, each in ran.pictures)
+    assert len(ran.drawn()) > 5
+    assert (0, 0) in planted_in(ran.delivered().query()[0].streams["cam"][0])
+
+
+def test_without_it_rows_of_them_are_found_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_bytes(picture(3).tobytes())
+    assert raw_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("redact", "codec", "encoded", "trigger"),
+    [
+        (MASKED, "lossless", False, INTERVAL),
+        (MASKED, "jpeg", True, ROLLS),
+        (FOUND, "lossless", True, INTERVAL),
+        (MASKED | {"fill": "blur"}, "lossless", False, ROLLS),
+        (FOUND | {"fill": "pixelate"}, "jpeg", False, ROLLS),
+    ],
+)
+def test_what_is_redacted_is_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redact: Any, codec: str, encoded: bool, trigger: Any
+) -> None:
+    filters = [redact, {"kind": "scores"}, {"kind": "crop", "x": 8, "y": 4, "width": 120, "height": 90, "into": "part"}]
+    encodings = {name: {"codec": codec} for name in ("cam", "part")}
+    ran = Ran(tmp_path, encoded, filters, monkeypatch, encodings=encodings, trigger=trigger)
+    assert ran.accounts["cam"].stored == FRAMES
+    assert {name for name, _, _ in ran.pictures} == {"cam", "part"}
+    for _, frame, each in ran.pictures:
+        assert planted_in(each, range(max(0, frame - 1), frame + 2)) == [], frame
+    assert not raw_in(tmp_path / "spool")
+    assert len(ran.snapshots) > 5
+    assert ran.drawn() == set()
+    corpus = ran.delivered()
+    assert not raw_in(tmp_path)
+    for episode in corpus.query():
+        for name in ("cam", "part"):
+            (said,) = episode.streams[name].entry.redactions
+            assert (said.fill, said.mask != "", said.detector) == (
+                redact.get("fill", "black"),
+                "masks" in redact,
+                "bright/1" if "detector" in redact else "",
+            )
+            assert episode.as_dict()["streams"][name]["redactions"][0]["policy"] == said.policy
+            for each in episode.streams[name]:
+                assert planted_in(each, [0]) == []
