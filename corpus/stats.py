@@ -12,7 +12,7 @@ from sensorium.corpus.episode import Episode
 from sensorium.corpus.queried import Queried
 from sensorium.drivers.described import Vectors
 from sensorium.errors import ConfigError, Corrupt, StoreError
-from sensorium.perception.coverage import k_centre, unit_vectors
+from sensorium.perception.coverage import centres_of, nearest_of, unit_vectors
 from sensorium.perception.effective import representatives, vendi
 from sensorium.perception.means import published_mean
 
@@ -186,22 +186,6 @@ def _clusters(groups: Mapping[str, Vectors], count: int) -> Covered:
     seen = covered = 0
     for vectors in groups.values():
         centres = centres_of(vectors, count)
-        seen += len(set(cells_of(centres, vectors).tolist()))
-        covered += len(set(cells_of(centres, vectors).tolist()))
+        cells = set(nearest_of(centres, vectors).tolist())
+        seen, covered = seen + len(cells), covered + len(cells)
     return Covered(covered, seen)
-
-
-def centres_of(vectors: Vectors, count: int) -> Vectors:
-    """Up to `count` of the descriptors [n, d] that are as far from each other as can be, whatever is there twice."""
-    distinct = np.unique(vectors, axis=0)
-    return distinct[k_centre(distinct, count)]
-
-
-def cells_of(centres: Vectors, vectors: Vectors) -> npt.NDArray[np.int64]:
-    """Of each of the descriptors [n, d] the number of the centre that it is nearest to, int64 [n].
-
-    >>> cells_of(np.array([[9, 0], [0, 9]], np.int8), np.array([[9, 1], [1, 9], [8, 0]], np.int8)).tolist()
-    [0, 1, 0]
-    """
-    found: npt.NDArray[np.int64] = np.argmax(unit_vectors(vectors) @ unit_vectors(centres).T, axis=1).astype(np.int64)
-    return found

@@ -11,8 +11,7 @@ import sensorium.agents.selection
 import sensorium.perception
 
 WITHOUT_EXAMPLES = {
-    "budget", "chain", "chooser", "embed", "exemplar_file", "filter", "guarded", "guarded_call", "guarded_detector",
-    "health", "judging", "onnx_encoder", "order", "policy", "registry", "selector", "testing", "unit",
+    "budget", "chooser", "judging", "policy", "replay", "selector", "unit", "value",
 }  # fmt: skip
 MODULES = sorted(
     module.name

@@ -1,6 +1,7 @@
 """Coverage: of all there was to see, how much a choice of units has; and the choice that hindsight would make."""
 
-from collections.abc import Collection, Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,17 +40,7 @@ def k_centre(vectors: Vectors, k: int) -> Indices:
     >>> k_centre(np.array([[1, 0], [1, 0], [0, 1], [1, 1]]), 3).tolist()
     [3, 0, 2]
     """
-    unit = unit_vectors(vectors)
-    chosen: list[int] = []
-    if k > 0 and len(unit):
-        chosen.append(int(np.argmax(unit @ unit.mean(axis=0))))
-        most = unit @ unit[chosen[0]]
-        most[chosen] = np.inf
-        while len(chosen) < min(k, len(unit)):
-            chosen.append(int(np.argmin(most)))
-            np.maximum(most, unit @ unit[chosen[-1]], out=most)
-            most[chosen[-1]] = np.inf
-    return np.array(chosen, np.int64)
+    return np.fromiter(itertools.islice(_by_distance(vectors), max(k, 0)), np.int64)
 
 
 def regret(units: Sequence[Collection[int]], vectors: Vectors, chosen: Sequence[int]) -> float:
@@ -58,8 +49,42 @@ def regret(units: Sequence[Collection[int]], vectors: Vectors, chosen: Sequence[
     >>> round(regret([{1}, {1}, {2}, {3}], np.array([[1, 0], [1, 0], [0, 1], [1, 1]]), [0, 1, 2]), 2)
     0.33
     """
-    best = coverage(units, k_centre(vectors, len(set(chosen))).tolist())
-    return 1.0 - coverage(units, chosen) / best if best else 0.0
+    there, best = cells_of(units, range(len(units))), set[int]()
+    for number in itertools.islice(_by_distance(vectors), len(set(chosen))):
+        best.update(units[number])
+        if len(best) == len(there):  # more add nothing
+            break
+    return 1.0 - len(cells_of(units, chosen)) / len(best) if best else 0.0
+
+
+def centres_of(vectors: Vectors, count: int) -> Vectors:
+    """Up to `count` of the descriptors [n, d] that are as far from each other as can be, whatever is there twice."""
+    distinct = np.unique(vectors, axis=0)
+    return distinct[k_centre(distinct, count)]
+
+
+def nearest_of(centres: Vectors, vectors: Vectors) -> Indices:
+    """Of each of the descriptors [n, d] the number of the centre that it is nearest to, int64 [n].
+
+    >>> nearest_of(np.array([[9, 0], [0, 9]], np.int8), np.array([[9, 1], [1, 9], [8, 0]], np.int8)).tolist()
+    [0, 1, 0]
+    """
+    found: Indices = np.argmax(unit_vectors(vectors) @ unit_vectors(centres).T, axis=1).astype(np.int64)
+    return found
+
+
+def _by_distance(vectors: Vectors) -> Iterator[int]:
+    """All descriptors, in the order of greedy k-centre."""
+    unit = unit_vectors(vectors)
+    if not len(unit):
+        return
+    chosen = int(np.argmax(unit @ unit.mean(axis=0)))
+    most = np.full(len(unit), -np.inf)
+    for _ in range(len(unit)):
+        yield chosen
+        np.maximum(most, unit @ unit[chosen], out=most)
+        most[chosen] = np.inf
+        chosen = int(np.argmin(most))
 
 
 def unit_vectors(vectors: Vectors) -> npt.NDArray[np.float64]:
