@@ -11,7 +11,8 @@ import sensorium.agents.selection
 import sensorium.perception
 
 WITHOUT_EXAMPLES = {
-    "budget", "chooser", "judging", "policy", "replay", "selector", "unit", "value",
+    "budget", "chain", "chooser", "embed", "exemplar_file", "filter", "guarded", "guarded_call", "guarded_detector",
+    "health", "judging", "onnx_encoder", "order", "policy", "registry", "replay", "selector", "testing", "unit",
 }  # fmt: skip
 MODULES = sorted(
     module.name
