@@ -1,13 +1,10 @@
 """Absent sensors: which names in a device file are of sensors that are not there yet, and wait with them."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.triggers.config import Filters
 from sensorium.drivers.stream import StreamSpec
-
-Filters = Mapping[str, Sequence[FilterConfig[Any]]]
 
 
 def sensor_of(device: DeviceFile, stream: str, absent: Collection[str], seen: frozenset[str] = frozenset()) -> str:
@@ -25,11 +22,14 @@ def sensor_of(device: DeviceFile, stream: str, absent: Collection[str], seen: fr
 
 
 def filters_of(device: DeviceFile, specs: Sequence[StreamSpec], absent: Collection[str]) -> Filters:
-    """The filters of the device file that do not wait: those of `specs`, and of streams that no absent sensor has."""
+    """The filters of the device file that do not wait, those of `specs` and of streams that no absent sensor has; and
+    what its trigger needs besides."""
     here = {spec.name for spec in specs}
-    return {name: each for name, each in device.filters.items() if name in here or not sensor_of(device, name, absent)}
+    said = {name: each for name, each in device.filters.items() if name in here or not sensor_of(device, name, absent)}
+    return device.trigger.filters(specs, said)
 
 
-def filters_for(device: DeviceFile, sensor: str, absent: Collection[str]) -> Filters:
-    """The filters that wait for a sensor of those absent."""
-    return {name: each for name, each in device.filters.items() if sensor_of(device, name, absent) == sensor}
+def filters_for(device: DeviceFile, sensor: str, specs: Sequence[StreamSpec], absent: Collection[str]) -> Filters:
+    """The filters that wait for a sensor of those absent, which has come with `specs`."""
+    said = {name: each for name, each in device.filters.items() if sensor_of(device, name, absent) == sensor}
+    return device.trigger.filters(specs, said)

@@ -103,6 +103,7 @@ class Collecting:
             else:
                 self._pipeline.lose(arrival)
         self._pipeline.finish()
+        self._joining.trigger.close()
         self._tell_never_there()
         self._spool.flush()
         if self._run is not None:

@@ -45,7 +45,7 @@ class Joining:
         others = {each: why for each, why in self.absent.items() if each != name}
         try:
             self._check(name, driver)
-            more = FilterChain(driver.specs, filters_for(device, name, self.absent))
+            more = FilterChain(driver.specs, filters_for(device, name, driver.specs, self.absent))
             specs = (*chain.specs, *more.specs)
             entries = entries_of(device, specs, others, more.redactions)[len(chain.specs) :]
             trigger = None
@@ -62,7 +62,9 @@ class Joining:
         pipeline.join(name, [spec.name for spec in more.specs])
         if snapshot is not None:
             snapshot.join(driver.specs)
-        if trigger is not None and not isinstance(trigger, WaitingTrigger):
+        if trigger is None:
+            self.trigger.join(more.specs)
+        elif not isinstance(trigger, WaitingTrigger):
             self.trigger = trigger
             recorder.replace_trigger(trigger)
         log.warning("sensor %r is there: its streams are in episodes that begin from now on", name)

@@ -15,7 +15,7 @@ from sensorium.agents.recording.encode import encoder
 from sensorium.agents.recording.piece import Piece
 from sensorium.agents.selection.value import quality_of, worth_of
 from sensorium.agents.spool.episode_file import EpisodeFile
-from sensorium.agents.triggers.trigger import EpisodeSpan
+from sensorium.agents.triggers.trigger import EpisodeSpan, Took
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.media import Media, decoded
 from sensorium.drivers.stream import Block, Stamps
@@ -54,6 +54,7 @@ class _StreamOut:
         self.tally = tally
         self.next_row = 0
         self.held_rows = 0
+        self.size = 0
         self.rows: deque[Piece] = deque()
         self.codec = form.codec
         self.encode = form.encode
@@ -210,12 +211,15 @@ class EpisodeWriter:
                 return False
             records.append((_header(chunk, rows[out.number], len(payload)), payload))
             rows[out.number] += len(chunk.captured_ns)
+        before = self.file.written
         try:
             self.file.append_all(records)
         except SpoolError:
             return False
-        for chunk in chunks:
+        framing = (self.file.written - before - sum(len(payload) for _, payload in records)) // len(records)
+        for chunk, (_, payload) in zip(chunks, records, strict=True):
             self._unwritten.popleft()
+            chunk.out.size += len(payload) + framing
             chunk.out.next_row += len(chunk.captured_ns)
             chunk.out.tally.store(len(chunk.captured_ns))
         return True
@@ -288,6 +292,8 @@ class EpisodeWriter:
             summary["outcome"] = span.outcome
         rows = {name: out.tally.stored for name, out in self._streams.items()}
         self.file.seal(reason, rows, self.accounts(), summary, self.end_ns)
+        took = {name: (out.tally.stored, out.size) for name, out in self._streams.items()}
+        span.took.append(Took(self.start_ns, self.end_ns, self.file.written, self._note_bytes, took))
 
     def _gather(self, out: _StreamOut, *, everything: bool = False) -> None:
         """Make chunks of the rows held; with `everything`, of the last few too, padded."""
@@ -337,11 +343,13 @@ class EpisodeWriter:
             log.error("%s", error)
             out.tally.leave("encoder", rows)
             return
+        before = self.file.written
         try:
             self.file.append(_header(chunk, out.next_row, len(payload)), payload)
         except SpoolError:
             out.tally.leave("spool_full", rows)
             raise
+        out.size += self.file.written - before
         out.next_row += rows
         out.tally.store(rows)
 

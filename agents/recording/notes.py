@@ -53,8 +53,12 @@ class Notes:
             self._drop(note, "it is in no episode")
 
     def seal(self, episode: EpisodeWriter) -> None:
-        """Write what an episode holds besides, whose end is known."""
+        """Write what an episode holds besides, whose end is known, and what its trigger says of it."""
         self._write(episode, episode.end_ns)
+        told = [note for note in episode.span.notes if episode.start_ns <= note.start_ns < episode.end_ns]
+        for note in told:
+            self._keep(episode, note)
+            episode.span.notes.remove(note)
 
     def stop(self) -> None:
         """No episode begins any more."""
@@ -66,13 +70,16 @@ class Notes:
         for note in self._take(lambda of, at_ns: of == episode.epoch and episode.start_ns <= at_ns < end_ns):
             if note.stream and note.stream not in episode.place:
                 self._drop(note, "its stream is in none of its time")
-                continue
-            try:
-                if not episode.note(note):
-                    self._drop(note, "there are too many in its episode")
-            except SpoolError as error:
-                self._drop(note, "there is no room")
-                self._failed(error)
+            else:
+                self._keep(episode, note)
+
+    def _keep(self, episode: EpisodeWriter, note: SourceNote) -> None:
+        try:
+            if not episode.note(note):
+                self._drop(note, "there are too many in its episode")
+        except SpoolError as error:
+            self._drop(note, "there is no room")
+            self._failed(error)
 
     def _is_homeless(self, epoch: int, at_ns: int, present: int) -> bool:
         """Whether no episode holds a stamp, nor will one."""

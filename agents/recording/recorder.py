@@ -108,7 +108,7 @@ class Recorder:
         if span_ns is not None:
             state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
         if block is not None and len(block):
-            state.put_rows(block)
+            state.put_rows(block.undecoded() if self._trigger.waits_raw else block)
             if state.epoch == self._epoch:
                 self._trigger.observe(block)
         if span_ns is not None and state.epoch == self._epoch:
@@ -265,9 +265,8 @@ class Recorder:
     def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
         """(what can be taken, what has to wait): of a full spool only open episodes are filled."""
         held = sum(episode.held_bytes for episode in self._episodes)
-        for each in self._streams.values():
-            for piece in each.queue:
-                held += piece.nbytes
+        for each in self._streams.values() if not self._trigger.waits_raw else ():  # raw, most of it never written
+            held += sum(piece.nbytes for piece in each.queue)
         size = block.nbytes if state.stores(block.media) else len(block) * state.entry.spec.sample_bytes
         if self._full.takes(size, held, self._episodes):
             return block, None
@@ -297,9 +296,8 @@ class Recorder:
             piece = state.queue[0]
             placed = self._trigger.place(piece.at_ns)
             if not placed.decided:
-                if state.by_frame:
-                    for waiting in state.queue:
-                        self._encode(state, waiting)
+                for waiting in state.queue if state.by_frame and not self._trigger.waits_raw else ():
+                    self._encode(state, waiting)
                 self._bound_ring(state)
                 return
             ours = self.portion.holds(state.epoch, piece.at_ns)
@@ -308,12 +306,11 @@ class Recorder:
                 return  # a new episode would have no room
             state.queue.popleft()
             until_ns = self.portion.until_ns(state.epoch, piece.at_ns, placed.until_ns)
-            n = piece.rows_before(until_ns)
-            if 0 < n < len(piece):
+            if 0 < (n := piece.rows_before(until_ns)) < len(piece):
                 piece, rest = piece.split(n)
                 state.queue.appendleft(rest)
             if placed.span is None or not ours:
-                self.portion.drop(state, piece, "trigger")
+                self.portion.drop(state, piece, placed.rule)
             elif piece.counts is not None:
                 self._episodes.count(name, state.epoch, piece.at_ns, placed.until_ns, piece.counts)
             else:
@@ -370,6 +367,8 @@ class Recorder:
     # -- what is in no episode ------------------------------------------------------------------------------------
 
     def _bound_ring(self, state: StreamState) -> None:
+        if self._trigger.waits_raw and state.epoch == self._epoch:
+            return  # it bounds them itself
         while sum(piece.nbytes for piece in state.queue) > MAX_RING_BYTES:
             self.portion.drop(state, state.queue.popleft(), "trigger")
 
@@ -379,6 +378,8 @@ class Recorder:
         for episode in self._episodes:
             if episode.epoch == state.epoch and not state.passed(episode.epoch, episode.end_ns):
                 episode.reset = True
+        if state.epoch == self._epoch:
+            self._trigger.finish()
         self._settle()
         self._drop_queue(state)
         state.epoch += 1

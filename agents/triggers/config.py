@@ -1,14 +1,18 @@
 """What stands under `trigger:` in a device file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.stream import StreamSpec
 
 GROUP = "sensorium.triggers"
+
+Filters = Mapping[str, Sequence[FilterConfig[Any]]]
 
 
 class TriggerConfig(BaseModel):
@@ -25,6 +29,16 @@ class TriggerConfig(BaseModel):
             ConfigError: it needs a stream that is not there.
         """
         raise NotImplementedError
+
+    def filters(self, specs: Sequence[StreamSpec], filters: Filters) -> Filters:
+        """The `filters` of streams that are there, with what this trigger needs besides of those that sensors have."""
+        del specs
+        return filters
+
+    def advice(self, specs: Sequence[StreamSpec]) -> list[str]:
+        """What cannot be had as it is configured, with these streams: a line each, and what to do."""
+        del specs
+        return []
 
 
 class EventTriggerConfig(TriggerConfig):

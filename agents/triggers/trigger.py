@@ -1,12 +1,12 @@
 """The trigger contract: it sees what is captured, and places every stamp in a span or in none."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
-from sensorium.drivers.marks import Label, Mark
-from sensorium.drivers.stream import Block
+from sensorium.drivers.marks import Label, Mark, SourceNote
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.unit import Decision
 
 FOREVER_NS = 2**63 - 1
@@ -16,13 +16,25 @@ Command = Literal["open", "close", "toggle", "discard"]
 """A person's or program's word to a trigger that takes such."""
 
 
+class Took(NamedTuple):
+    """What a sealed episode of [start_ns, end_ns) took: bytes of its file in all and of its notes, and by stream the
+    samples and the bytes of their records."""
+
+    start_ns: int
+    end_ns: int
+    size: int
+    note_size: int
+    streams: Mapping[str, tuple[int, int]]
+
+
 @dataclass(eq=False, slots=True)
 class EpisodeSpan:
     """A half-open stretch of captured time to keep. Until it is `closed`, `end_ns` may still move.
 
     `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, and `labels` what the
     source says of it; one to `discard` is not delivered. `decisions` are those of its units, in order of time: of each
-    when its first sample is placed. A trigger that judges no units leaves them None.
+    when its first sample is placed. A trigger that judges no units leaves them None. `notes` of the trigger's own go
+    into the episodes that hold their starts; of each that was sealed the recorder says in `took` what that cost.
     """
 
     start_ns: int
@@ -33,23 +45,30 @@ class EpisodeSpan:
     discard: bool = False
     labels: Mapping[str, Label] = field(default_factory=dict)
     decisions: list[Decision] | None = None
+    notes: list[SourceNote] = field(default_factory=list)
+    took: list[Took] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the stamps from the one asked for up to `until_ns` belong: in `span`, in none, or not known yet."""
+    """Where the stamps from the one asked for up to `until_ns` belong: in `span`, in none, by a `rule` of
+    `episode.account.RULES`, or not known yet."""
 
     until_ns: int
     span: EpisodeSpan | None = None
     decided: bool = True
+    rule: str = "trigger"
 
 
 class Trigger(ABC):
     """Decides on captured time alone, so a replay at any pace cuts the same episodes. One thread calls it.
 
     Its spans are disjoint, and one never holds a stamp that was decided to be in none. A trigger overrides what it
-    needs to know; `place` it must have.
+    needs to know; `place` it must have. Frames that it has not decided of wait as encoded, but raw where it says so.
     """
+
+    waits_raw: ClassVar[bool] = False
+    """Whether what waits is left as it came, since most of it will be in none; the trigger then bounds its bytes."""
 
     @abstractmethod
     def place(self, stamp_ns: int) -> Placement:
@@ -76,6 +95,16 @@ class Trigger(ABC):
         """A source says where an episode begins or ends; False if this trigger does not heed it."""
         del sensor, mark
         return False
+
+    def join(self, specs: Sequence[StreamSpec]) -> None:
+        """These streams, as filters leave them, were not there when it was started, and are now."""
+        del specs
+
+    def finish(self) -> None:  # noqa: B027
+        """No more of this time comes, as its clock was set back: decide what can be decided before `reset`."""
+
+    def close(self) -> None:  # noqa: B027
+        """All is sealed, and nothing comes any more: keep what is to be known at the next start."""
 
     def reset(self) -> None:  # noqa: B027 (one that remembers nothing has nothing to forget)
         """The clock was set back: what was seen is void, every span is closed."""

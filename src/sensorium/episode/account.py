@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from sensorium.episode.documents import Account, Chunk, Items, Open
 
-RULES = frozenset({"trigger", "stop", "discarded"})
+SELECTION = "selection."
+RULES = frozenset({"trigger", "stop", "discarded", *(SELECTION + why for why in ("never", "dull", "budget"))})
 """The rules, besides the kinds of filters, by which a sample is left out on purpose; all other fates are losses."""
 
 MAX_COUNT = 1 << 53

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from sensorium.agents.selection.policy import SelectionBudget
 from sensorium.agents.triggers.config import GROUP, TriggerConfig
 from sensorium.agents.triggers.expression import ExpressionConfig
 from sensorium.agents.triggers.interval import IntervalConfig
@@ -14,6 +15,7 @@ from sensorium.agents.triggers.motion import MotionConfig
 from sensorium.agents.triggers.source import SourceConfig
 from sensorium.agents.triggers.testing import TriggerTests, Word
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, Placement, Trigger
+from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Mark
 from sensorium.drivers.registry import kinds, model_of
 from sensorium.drivers.stream import Block, StreamSpec
@@ -122,6 +124,32 @@ class TestSourceOfAny(OfRig):
 
     def config(self) -> SourceConfig:
         return SourceConfig(kind="source")
+
+
+class TestWorth(OfRig):
+    """Units of 100 ms; what the camera shows in the first five is always kept, and those are neighbours."""
+
+    expected = ((0, 500 * MS),)
+    refused = ((CAMERA,), ())
+
+    def config(self) -> WorthConfig:
+        return WorthConfig(
+            kind="worth",
+            unit_s=0.1,
+            streams={"cam": 1.0, "imu": 1.0},
+            always=("cam.sharpness > 5",),
+            budget=SelectionBudget(share=1, floor=0),
+        )
+
+
+class TestWorthByFrame(OfRig):
+    """Units are frames; the camera alone says what is one."""
+
+    expected = ((500 * MS, 990 * MS + 1),)
+
+    def config(self) -> WorthConfig:
+        budget = SelectionBudget(share=1, floor=0)
+        return WorthConfig(kind="worth", unit="frame", always=("cam.sharpness < 5",), budget=budget)
 
 
 def test_every_trigger_that_is_shipped_is_here() -> None:

@@ -1,0 +1,82 @@
+"""The estimate: what a unit will cost in bytes, from what kept samples really took, and what it then cost besides."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from sensorium.agents.triggers.trigger import Took
+from sensorium.episode.documents import StreamEntry
+
+RECENT = 16
+NOTE_BYTES = 512
+"""More than the note of a decision takes."""
+FRAMING_BYTES = 512
+"""More than the frame and header of a small record take."""
+OPENING_BYTES, OF_STREAM_BYTES = 2048, 1024
+"""Until one was sealed: what OPEN and SEAL take, and what each stream adds to them."""
+_OF_ITEMS = 4
+"""What came raw is expected to be a quarter of that as a JPEG or another medium, until some were encoded."""
+
+
+class EstimateState(msgspec.Struct):
+    """What a restart needs: bytes a sample by stream, and bytes besides, of episodes of late; what is to be booked."""
+
+    streams: dict[str, list[float]] = {}
+    besides: list[int] = []
+    booked: int = 0
+
+
+class Estimate:
+    """Of a sample, the most that those of late episodes took on average; before the first, as much as it has raw.
+
+    So estimates are rather too high, and what was not needed is booked back with the episode that holds the unit.
+    """
+
+    def __init__(self, entries: Sequence[StreamEntry] = (), state: EstimateState | None = None) -> None:
+        state = state or EstimateState()
+        self._first: dict[str, float] = {}
+        self._streams = {name: deque(each, RECENT) for name, each in state.streams.items()}
+        self._besides = deque(state.besides, RECENT)
+        self._booked = state.booked
+        self.know(entries)
+
+    @property
+    def state(self) -> EstimateState:
+        """For `Estimate` after a restart."""
+        streams = {name: list(each) for name, each in self._streams.items()}
+        return EstimateState(streams, list(self._besides), self._booked)
+
+    def know(self, entries: Sequence[StreamEntry]) -> None:
+        """How these streams are stored."""
+        for entry in entries:
+            raw = float(entry.spec.sample_bytes)
+            framing = 16 + FRAMING_BYTES / entry.chunk_rows
+            self._first[entry.spec.name] = framing + (raw if entry.encoding.codec == "lossless" else raw / _OF_ITEMS)
+
+    def of(self, counts: Mapping[str, float]) -> int:
+        """What a unit with so many samples by stream will cost."""
+        size = float(NOTE_BYTES)
+        for name, count in counts.items():
+            if count:
+                late = self._streams.get(name)
+                size += count * (max(late) if late else self._first.get(name, 0.0))
+        besides = max(self._besides, default=OPENING_BYTES + OF_STREAM_BYTES * len(self._first))
+        return round(size) + besides
+
+    def learn(self, took: Took, spent: deque[tuple[int, int]]) -> None:
+        """An episode was sealed: book what it cost more than was `spent`, (start_ns, bytes), on its units, or less."""
+        held = 0
+        for name, (rows, size) in took.streams.items():
+            held += size
+            if rows:
+                self._streams.setdefault(name, deque(maxlen=RECENT)).append(size / rows)
+        self._besides.append(max(took.size - held - took.note_size, 0))
+        self._booked += took.size
+        while spent and spent[0][0] < took.end_ns:
+            self._booked -= spent.popleft()[1]
+
+    def booked(self) -> int:
+        """How much more, or less, was needed since the last time this was asked."""
+        booked, self._booked = self._booked, 0
+        return booked

@@ -1,0 +1,118 @@
+"""Runs: what was decided of captured time, as spans to keep and stretches that a rule leaves out."""
+
+import bisect
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from sensorium.agents.recording.episode_writer import MAX_NOTE_BYTES
+from sensorium.agents.selection.estimate import Estimate
+from sensorium.agents.triggers.trigger import FOREVER_NS, EpisodeSpan, Placement
+from sensorium.drivers.marks import SourceNote
+from sensorium.episode.account import SELECTION
+from sensorium.episode.unit import Decision
+
+KEPT_RUNS = 16_384
+KEPT_UNBOOKED = 256
+_NOTE_BYTES = 128
+"""What a note takes beside its value."""
+_MOST_NOTES = MAX_NOTE_BYTES // 2
+"""Of an episode's notes half are for its sources."""
+
+
+@dataclass(slots=True)
+class Run:
+    """Neighbouring units with one fate: kept in a `span`, with what was `spent` on each, (start_ns, bytes), or left out
+    by a `rule`."""
+
+    start_ns: int
+    end_ns: int
+    rule: str
+    span: EpisodeSpan | None
+    note_bytes: int = 0
+    spent: deque[tuple[int, int]] = field(default_factory=deque)
+
+
+class Runs:
+    """Those of one time, in its order. Neighbouring kept units are one span, as long as its notes have room in one
+    episode."""
+
+    def __init__(self, before: "Runs | None" = None) -> None:
+        """`before` are those of the time before, of which something may be sealed yet."""
+        self._runs: list[Run] = []
+        self._starts: list[int] = []
+        self._unbooked: deque[Run] = deque(maxlen=KEPT_UNBOOKED) if before is None else before._unbooked
+
+    def add(self, decision: Decision) -> None:
+        """The next unit has its final decision."""
+        last = self._runs[-1] if self._runs and self._runs[-1].end_ns == decision.start_ns else None
+        if not decision.kept:
+            self.close()
+            rule = SELECTION + decision.reason
+            if last is not None and last.rule == rule:
+                last.end_ns = decision.end_ns
+            else:
+                self._begin(Run(decision.start_ns, decision.end_ns, rule, None))
+            return
+        note = note_of(decision)
+        size = note.nbytes + _NOTE_BYTES
+        span = None if last is None else last.span
+        if last is None or span is None or last.note_bytes + size > _MOST_NOTES:
+            self.close()
+            span = EpisodeSpan(decision.start_ns, decision.end_ns, decisions=[])
+            last = Run(decision.start_ns, decision.end_ns, "", span)
+            self._begin(last)
+            self._unbooked.append(last)
+        last.end_ns = span.end_ns = decision.end_ns
+        span.notes.append(note)
+        if span.decisions is not None:
+            span.decisions.append(decision)
+        last.note_bytes += size
+        last.spent.append((decision.start_ns, decision.cost_bytes))
+
+    def close(self) -> None:
+        """The last span ends where it ends now."""
+        if self._runs and (span := self._runs[-1].span) is not None:
+            span.closed = True
+
+    def place(self, stamp_ns: int, until_ns: int) -> Placement:
+        """Where a stamp before `until_ns` belongs, up to which all is decided."""
+        at = bisect.bisect_right(self._starts, stamp_ns) - 1
+        if at >= 0 and stamp_ns < (run := self._runs[at]).end_ns:
+            return Placement(run.end_ns, run.span, rule=run.rule)
+        following_ns = self._starts[at + 1] if at + 1 < len(self._starts) else FOREVER_NS
+        return Placement(min(following_ns, until_ns))
+
+    def book(self, estimate: Estimate) -> None:
+        """Tell the estimate what was sealed since the last time."""
+        for run in list(self._unbooked):
+            took = [] if run.span is None else run.span.took
+            while took:
+                estimate.learn(took.pop(0), run.spent)
+            if run.span is None or (run.span.closed and not run.spent):
+                self._unbooked.remove(run)
+
+    def _begin(self, run: Run) -> None:
+        self._runs.append(run)
+        self._starts.append(run.start_ns)
+        if len(self._runs) > KEPT_RUNS:
+            del self._runs[: KEPT_RUNS // 2], self._starts[: KEPT_RUNS // 2]
+
+
+def note_of(decision: Decision) -> SourceNote:
+    """What an episode says of a unit that it holds."""
+    value: dict[str, Any] = {
+        "reason": decision.reason,
+        "by": decision.by,
+        "score": _short(decision.score),
+        "threshold": _short(decision.threshold),
+        "p": _short(decision.p),
+        "drawn": decision.drawn,
+        "policy": decision.policy,
+        "cost_bytes": decision.cost_bytes,
+    }
+    return SourceNote("decision", decision.reason, value, start_ns=decision.start_ns, end_ns=decision.end_ns)
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.6g}")

@@ -1,0 +1,46 @@
+"""Scored: which streams are judged where none is named, and the filter `scores` for those that lack it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.scores import MOST_CHANNELS, Cascade
+from sensorium.drivers.stream import StreamSpec
+from sensorium.errors import ConfigError
+from sensorium.perception.gates import Gates
+from sensorium.perception.gray import check_pictures
+
+TRUTH = "truth"
+"""The modality of what a world knows and no sensor does: it is recorded, and never judged unless it is named."""
+
+
+def is_pictures(spec: StreamSpec) -> bool:
+    """Whether a stream's samples can be looked at."""
+    try:
+        check_pictures(spec)
+    except ConfigError:
+        return False
+    return True
+
+
+def is_judged(spec: StreamSpec) -> bool:
+    """Whether a stream is judged where none is named: pictures, and rows that have a rate."""
+    if spec.derived_from or spec.modality == TRUTH:
+        return False
+    rows = spec.rate_hz is not None and not spec.is_frames and int(np.prod(spec.shape, dtype=np.int64)) <= MOST_CHANNELS
+    return is_pictures(spec) or rows
+
+
+def with_scores(
+    filters: Mapping[str, Sequence[FilterConfig[Any]]], judged: Collection[str], gates: Gates
+) -> dict[str, Sequence[FilterConfig[Any]]]:
+    """The filters, with `scores` for every judged stream without: the last, or before what describes pictures anew."""
+    found = dict(filters)
+    for name in judged:
+        mine = list(filters.get(name, ()))
+        if not any(each.kind == "scores" and each.into is None for each in mine):
+            at = next((place for place, each in enumerate(mine) if each.kind == "embed"), len(mine))
+            found[name] = [*mine[:at], Cascade(gates=gates), *mine[at:]]
+    return found

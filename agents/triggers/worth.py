@@ -1,0 +1,111 @@
+"""`worth`: what the device has found worth keeping, unit by unit, within a budget; see docs/selection.md."""
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
+
+from sensorium.agents.selection.policy import SelectionPolicy, condition
+from sensorium.agents.selection.scored import is_judged, is_pictures, with_scores
+from sensorium.agents.selection.selecting import OWN, Selecting
+from sensorium.agents.triggers.config import Filters, TriggerConfig
+from sensorium.agents.triggers.trigger import Trigger
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import StreamSpec
+from sensorium.errors import ConfigError
+from sensorium.perception.gates import Gates
+
+
+class TraceBudget(BaseModel):
+    """What may be spent to remember what was seen and not kept; it is on top of the budget of what is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bytes_per_s: float = Field(default=1000.0, ge=0, le=1e9, allow_inf_nan=False)
+
+
+class WorthConfig(SelectionPolicy, TriggerConfig):
+    """`trigger: {kind: worth, budget: {share: 0.05}}`: a selection policy, and what the device needs to follow it.
+
+    Judged are the `streams` that are named, or else all pictures and all rows with a rate (`unit: frame`: all
+    pictures; the first of them says what a unit is). Those without the filter `scores` are given one, with `gates`.
+    Undecided samples wait raw, of all streams together `max_waiting_bytes` at most.
+    """
+
+    kind: Literal["worth"]
+    trace: TraceBudget = TraceBudget()
+    max_waiting_bytes: ByteSize = Field(default=ByteSize(256 << 20), ge=1 << 20)
+    gates: Gates = Gates()
+
+    @property
+    def policy(self) -> SelectionPolicy:
+        """The policy alone: what a decision depends on."""
+        return SelectionPolicy(**{name: getattr(self, name) for name in SelectionPolicy.model_fields})
+
+    def judged(self, specs: Sequence[StreamSpec]) -> list[str]:
+        """Of these streams those that are judged."""
+        if self.streams:
+            return [spec.name for spec in specs if spec.name in self.streams]
+        return [spec.name for spec in specs if is_judged(spec) and (self.unit == "time" or is_pictures(spec))]
+
+    def filters(self, specs: Sequence[StreamSpec], filters: Filters) -> Filters:
+        """Every judged stream has scores, also a derived one that is named."""
+        derived = [each.into for mine in filters.values() for each in mine if each.into in self.streams]
+        return with_scores(filters, [*self.judged(specs), *filter(None, derived)], self.gates)
+
+    def start(self, specs: Sequence[StreamSpec]) -> Trigger:
+        """Check the names of streams; what a score is called is known when there is one."""
+        names = {spec.name: spec for spec in specs}
+        for name in self.streams:
+            if name not in names:
+                hint = nearest(name, names)
+                raise ConfigError(
+                    f"trigger.streams.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(names))})"
+                )
+        for rule, conditions in (("never", self.never), ("always", self.always)):
+            for place, text in enumerate(conditions):
+                _check_columns(f"trigger.{rule}[{place}]", text, names)
+        judged = self.judged(specs)
+        if specs and not judged:
+            raise ConfigError(
+                f"trigger: no stream can be judged, expected pictures{' or rows with a rate' * (self.unit == 'time')};"
+                f" name some under `streams` (there are: {', '.join(sorted(names))})"
+            )
+        if self.unit == "frame" and specs and not any(is_pictures(names[name]) for name in judged):
+            raise ConfigError(f"trigger.unit: frame: no judged stream has frames, {', '.join(judged)} has rows")
+        return Selecting(
+            self.policy,
+            specs,
+            judged,
+            gates=self.gates,
+            max_waiting_bytes=int(self.max_waiting_bytes),
+            judges=self.judged,
+        )
+
+    def advice(self, specs: Sequence[StreamSpec]) -> list[str]:
+        """Whether a unit with its pre-roll fits into what may wait, at the rates of the streams."""
+        per_s = sum((spec.rate_hz or 0.0) * spec.sample_bytes for spec in specs)
+        unit_s = self.unit_s if self.unit == "time" else max((1 / (spec.rate_hz or 1.0) for spec in specs), default=0.0)
+        # the unit that is not over, one that the slowest stream has still to pass, and what a pre-roll may claim
+        needed_s = 2 * unit_s + self.pre_roll_s
+        if per_s * needed_s <= self.max_waiting_bytes:
+            return []
+        fits_s = self.max_waiting_bytes / per_s - 2 * unit_s
+        raw = f"raw samples come at {per_s / 1e6:.1f} MB/s, and {self.max_waiting_bytes / 1e6:.0f} MB may wait"
+        more = f"or raise max_waiting_bytes to {round(per_s * needed_s)}"
+        if fits_s > 0:
+            line = f"trigger.pre_roll_s: {raw}: {fits_s:.1f} s fit, not {self.pre_roll_s:g}, and it will be shortened"
+            return [f"{line}; lower it, {more}"]
+        line = f"trigger.unit_s: {raw}: units of {unit_s:g} s do not fit, and will be judged early, without pre-roll"
+        return [f"{line}; units of {self.max_waiting_bytes / per_s / 2:.2f} s fit, {more}"]
+
+
+def _check_columns(place: str, text: str, names: Collection[str]) -> None:
+    """Raise `ConfigError` where a condition is about a stream that there is not."""
+    for column in sorted(condition(text).columns):
+        if not any(column.startswith(f"{name}.") for name in (*names, OWN)):
+            hint = nearest(column.rpartition(".")[0] or column, names)
+            raise ConfigError(
+                f"{place}: {column!r} names no stream{hint}; expected STREAM.SCORE, streams are"
+                f" {', '.join(sorted(names))}"
+            )

@@ -1,0 +1,105 @@
+"""`worth` in a device file: what it needs is there without a word, and what it says no to is told in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sensorium.agents.absent import filters_of
+from sensorium.agents.agent import Agent
+from sensorium.agents.device_file import DeviceFile, check_device
+from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.selection.scored import with_scores
+from sensorium.agents.triggers.worth import WorthConfig
+from sensorium.drivers.stream import StreamSpec
+from sensorium.errors import ConfigError
+from sensorium.perception.gates import Gates
+from tests.agents.replaying import recorded
+
+CAMERA = StreamSpec(name="front", modality="image", dtype="uint8", shape=(120, 160), rate_hz=10.0)
+IMU = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(6,), rate_hz=100.0)
+GPS = StreamSpec(name="gps", modality="gps", dtype="float64", shape=(3,))
+TRUTH = StreamSpec(name="truth", modality="truth", dtype="float64", shape=(19,), rate_hz=100.0)
+ALL = (CAMERA, IMU, GPS, TRUTH)
+
+
+def device(folder: Path, trigger: dict[str, Any] | None = None, **more: Any) -> DeviceFile:
+    sim = {"kind": "sim-planar", "size": [64, 48], "camera_hz": 5, "imu_hz": 50, "duration_s": 40, "pace": "fast"}
+    document: dict[str, Any] = {
+        "device": "rig",
+        "sensors": {"sim": {**sim, "walk": {}, "truth": True, **more.pop("sim", {})}},
+        "trigger": {"kind": "worth", "budget": {"share": 0.05}, **(trigger or {})},
+    }
+    return check_device({**document, **more}, folder)
+
+
+def config(**fields: Any) -> WorthConfig:
+    return WorthConfig(**{"kind": "worth", "budget": {"share": 0.5}, **fields})
+
+
+def test_a_trigger_and_a_budget_are_enough(tmp_path: Path) -> None:
+    agent = Agent(device(tmp_path))
+    agent.run()
+    streams = agent.status()["streams"]
+    assert set(streams) == {"sim.cam", "sim.imu", "sim.truth"}
+    for account in streams.values():
+        assert account.balances
+        assert set(account.filtered) <= {"selection.dull", "selection.budget"}
+    episodes = recorded(tmp_path / "spool")
+    kept_s = sum(end - start for (start, end), *_ in episodes) / 1e9
+    assert {account.stored * 40 / account.captured for account in streams.values()} == {kept_s}
+    assert 1 <= kept_s <= 0.05 * 40 + 3
+    for episode in episodes:
+        notes = [record for record in episode.records if record[0] == "decision"]
+        assert len(notes) == (episode.interval_ns[1] - episode.interval_ns[0]) // 10**9
+
+
+def test_streams_that_lack_scores_are_given_them(tmp_path: Path) -> None:
+    filters = {"front": [{"kind": "rate", "max_hz": 5}], "imu": [{"kind": "scores"}]}
+    found = filters_of(device(tmp_path, filters=filters), ALL, ())
+    assert {name: [each.kind for each in mine] for name, mine in found.items()} == {
+        "front": ["rate", "scores"],
+        "imu": ["scores"],
+    }
+
+
+def test_scores_come_before_what_describes_pictures_anew() -> None:
+    embed: FilterConfig[Any] = FilterConfig(kind="embed")
+    found = with_scores({"front": [embed]}, ["front"], Gates())
+    assert [each.kind for each in found["front"]] == ["scores", "embed"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "specs", "judged"),
+    [
+        ({}, ALL, ["front", "imu"]),
+        ({"unit": "frame"}, ALL, ["front"]),
+        ({"streams": {"truth": 1.0, "gps": 2.0}}, ALL, ["gps", "truth"]),
+    ],
+)
+def test_what_is_judged(fields: dict[str, Any], specs: tuple[StreamSpec, ...], judged: list[str]) -> None:
+    assert config(**fields).judged(specs) == judged
+
+
+@pytest.mark.parametrize(
+    ("fields", "specs", "words"),
+    [
+        ({"streams": {"frnt": 1}}, ALL, "trigger.streams.frnt: no stream 'frnt', did you mean 'front'"),
+        ({"always": ["imu.jitter > 5", "frnt.blur < 0.1"]}, ALL, r"trigger.always\[1\]: 'frnt.blur' names no stream"),
+        ({}, (GPS,), "no stream can be judged"),
+        ({"unit": "frame", "streams": {"imu": 1}}, ALL, "no judged stream has frames"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(fields: dict[str, Any], specs: tuple[StreamSpec, ...], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        config(**fields).start(specs)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_does_not_fit_into_what_may_wait_is_told_with_what_does() -> None:
+    large = StreamSpec(name="front", modality="image", dtype="uint8", shape=(1080, 1920, 3), rate_hz=30.0)
+    assert config().advice([CAMERA, IMU]) == []
+    (rolls,) = config(pre_roll_s=10.0, max_waiting_bytes=900_000_000).advice([large])
+    assert "2.8 s fit, not 10" in rolls
+    (units,) = config().advice([large])
+    assert "units of 0.72 s fit" in units
