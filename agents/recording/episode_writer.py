@@ -13,9 +13,10 @@ import numpy as np
 
 from sensorium.agents.recording.encode import encoder
 from sensorium.agents.recording.piece import Piece
+from sensorium.agents.selection.estimate import Took
 from sensorium.agents.selection.value import quality_of, worth_of
 from sensorium.agents.spool.episode_file import EpisodeFile
-from sensorium.agents.triggers.trigger import EpisodeSpan, Took
+from sensorium.agents.triggers.trigger import EpisodeSpan
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.media import Media, decoded
 from sensorium.drivers.stream import Block, Stamps

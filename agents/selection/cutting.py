@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sensorium.agents.selection.seen import Seen
-from sensorium.agents.triggers.trigger import FOREVER_NS
 
 
 class Bounds(NamedTuple):
@@ -47,10 +46,10 @@ def by_frame(frames: Seen, most_ns: int) -> Cut:
     return cut
 
 
-def horizon_ns(streams: Sequence[Seen], seen_ns: int, silent_ns: int) -> int:
-    """How far all streams that are here have come; FOREVER_NS if none is. One that others are so far ahead of is not
+def horizon_ns(streams: Sequence[Seen], seen_ns: int, silent_ns: int) -> int | None:
+    """How far all streams that are here have come; None if none is. One that others are so far ahead of is not
     waited for."""
     here = [stream for stream in streams if stream.here]
     if not here:
-        return FOREVER_NS
+        return None
     return min([each.passed_ns for each in here if seen_ns - each.heard_ns <= silent_ns], default=seen_ns)

@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from sensorium.agents.triggers.trigger import Took
 from sensorium.episode.documents import StreamEntry
 
 RECENT = 16
@@ -17,6 +17,17 @@ OPENING_BYTES, OF_STREAM_BYTES = 2048, 1024
 """Until one was sealed: what OPEN and SEAL take, and what each stream adds to them."""
 _OF_ITEMS = 4
 """What came raw is expected to be a quarter of that as a JPEG or another medium, until some were encoded."""
+
+
+class Took(NamedTuple):
+    """What a sealed episode of [start_ns, end_ns) took: bytes of its file in all and of its notes, and by stream the
+    samples and the bytes of their records."""
+
+    start_ns: int
+    end_ns: int
+    size: int
+    note_size: int
+    streams: Mapping[str, tuple[int, int]]
 
 
 class EstimateState(msgspec.Struct):
@@ -31,6 +42,11 @@ class Estimate:
     """Of a sample, the most that those of late episodes took on average; before the first, as much as it has raw.
 
     So estimates are rather too high, and what was not needed is booked back with the episode that holds the unit.
+
+    >>> estimate = Estimate()
+    >>> estimate.learn(Took(0, 10, 900, 100, {"cam": (5, 500)}), deque([(0, 1000), (10, 1000)]))
+    >>> estimate.of({"cam": 2.0}) == 2 * 100 + NOTE_BYTES + 300, estimate.booked(), estimate.booked()
+    (True, -100, 0)
     """
 
     def __init__(self, entries: Sequence[StreamEntry] = (), state: EstimateState | None = None) -> None:

@@ -26,7 +26,13 @@ def is_pictures(spec: StreamSpec) -> bool:
 
 
 def is_judged(spec: StreamSpec) -> bool:
-    """Whether a stream is judged where none is named: pictures, and rows that have a rate."""
+    """Whether a stream is judged where none is named: pictures, and rows that have a rate.
+
+    >>> is_judged(StreamSpec(name="imu", modality="imu", dtype="float64", shape=(6,), rate_hz=200.0))
+    True
+    >>> is_judged(StreamSpec(name="gps", modality="gps", dtype="float64", shape=(3,)))
+    False
+    """
     if spec.derived_from or spec.modality == TRUTH:
         return False
     rows = spec.rate_hz is not None and not spec.is_frames and int(np.prod(spec.shape, dtype=np.int64)) <= MOST_CHANNELS

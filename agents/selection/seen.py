@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.agents.recording.stream_state import BEFORE_ALL
 from sensorium.drivers.described import Described, Vectors
 from sensorium.drivers.stream import Block, Scores, Stamps
 from sensorium.episode.unit import Look
@@ -16,6 +15,8 @@ from sensorium.perception.gates import Gates
 
 OF_MOMENTS = frozenset({"frozen", "flicker", "hash_distance", "jitter", "saturated", "stuck", "surprise"})
 """Scores of what happens at a moment: a unit has the greatest of them, and the mean of all others."""
+
+BEFORE_ALL = -(2**63)
 
 
 @dataclass(frozen=True, slots=True)

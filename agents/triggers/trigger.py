@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
+from sensorium.agents.selection.estimate import Took
 from sensorium.drivers.marks import Label, Mark, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.unit import Decision
@@ -14,17 +15,6 @@ FOREVER_NS = 2**63 - 1
 
 Command = Literal["open", "close", "toggle", "discard"]
 """A person's or program's word to a trigger that takes such."""
-
-
-class Took(NamedTuple):
-    """What a sealed episode of [start_ns, end_ns) took: bytes of its file in all and of its notes, and by stream the
-    samples and the bytes of their records."""
-
-    start_ns: int
-    end_ns: int
-    size: int
-    note_size: int
-    streams: Mapping[str, tuple[int, int]]
 
 
 @dataclass(eq=False, slots=True)

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from sensorium.agents.selection.policy import SelectionPolicy, condition
 from sensorium.agents.selection.scored import is_judged, is_pictures, with_scores
-from sensorium.agents.selection.selecting import OWN, Selecting
 from sensorium.agents.triggers.config import Filters, TriggerConfig
+from sensorium.agents.triggers.selecting import OWN, Selecting
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec

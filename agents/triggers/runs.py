@@ -5,7 +5,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from sensorium.agents.recording.episode_writer import MAX_NOTE_BYTES
 from sensorium.agents.selection.estimate import Estimate
 from sensorium.agents.triggers.trigger import FOREVER_NS, EpisodeSpan, Placement
 from sensorium.drivers.marks import SourceNote
@@ -16,8 +15,8 @@ KEPT_RUNS = 16_384
 KEPT_UNBOOKED = 256
 _NOTE_BYTES = 128
 """What a note takes beside its value."""
-_MOST_NOTES = MAX_NOTE_BYTES // 2
-"""Of an episode's notes half are for its sources."""
+MOST_NOTES = 128 << 10
+"""Bytes of notes of decisions in one episode: half of what may be noted there, the rest is for its sources."""
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class Runs:
         note = note_of(decision)
         size = note.nbytes + _NOTE_BYTES
         span = None if last is None else last.span
-        if last is None or span is None or last.note_bytes + size > _MOST_NOTES:
+        if last is None or span is None or last.note_bytes + size > MOST_NOTES:
             self.close()
             span = EpisodeSpan(decision.start_ns, decision.end_ns, decisions=[])
             last = Run(decision.start_ns, decision.end_ns, "", span)

@@ -10,10 +10,10 @@ from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, h
 from sensorium.agents.selection.estimate import Estimate
 from sensorium.agents.selection.gyros import Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
-from sensorium.agents.selection.runs import Runs
 from sensorium.agents.selection.scored import is_pictures
 from sensorium.agents.selection.seen import Seen, Summary, summary
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
+from sensorium.agents.triggers.runs import Runs
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.unit import Judged, Look, Unit
@@ -171,7 +171,7 @@ class Selecting(Trigger):
         """Judge every unit that all have passed."""
         streams = list(self._streams.values())
         horizon = horizon_ns(streams, self._time.seen_ns, SILENT_NS)
-        if horizon == FOREVER_NS:
+        if horizon is None:
             self._end()
             return
         while (bounds := self._next()) is not None and bounds.end_ns <= horizon:
