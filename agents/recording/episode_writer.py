@@ -13,7 +13,7 @@ import numpy as np
 
 from sensorium.agents.recording.encode import encoder
 from sensorium.agents.recording.piece import Piece
-from sensorium.agents.selection.estimate import Took
+from sensorium.agents.selection.unit_costs import Took
 from sensorium.agents.selection.value import quality_of, worth_of
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.triggers.trigger import EpisodeSpan

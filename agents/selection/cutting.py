@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sensorium.agents.selection.seen import Seen
+from sensorium.agents.selection.seen import StreamSeen
 
 
 class Bounds(NamedTuple):
@@ -31,7 +31,7 @@ def by_time(length_ns: int) -> Cut:
     return cut
 
 
-def by_frame(frames: Seen, most_ns: int) -> Cut:
+def by_frame(frames: StreamSeen, most_ns: int) -> Cut:
     """Units from each frame to the next, or `most_ns` long: where frames are missing others are judged without."""
 
     def cut(first_ns: int, cursor_ns: int) -> Bounds | None:
@@ -46,7 +46,7 @@ def by_frame(frames: Seen, most_ns: int) -> Cut:
     return cut
 
 
-def horizon_ns(streams: Sequence[Seen], seen_ns: int, silent_ns: int) -> int | None:
+def horizon_ns(streams: Sequence[StreamSeen], seen_ns: int, silent_ns: int) -> int | None:
     """How far all streams that are here have come; None if none is. One that others are so far ahead of is not
     waited for."""
     here = [stream for stream in streams if stream.here]

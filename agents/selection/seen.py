@@ -43,7 +43,7 @@ class Part:
         return head, tail
 
 
-class Seen:
+class StreamSeen:
     """One judged stream: how far it has come, since when nothing is heard of it, whether it is `here`, and what waits
     to be part of a unit."""
 

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from sensorium.agents.selection.chooser import Chooser
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
-from sensorium.agents.selection.estimate import Estimate
 from sensorium.agents.selection.gyros import Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
 from sensorium.agents.selection.scored import is_pictures
-from sensorium.agents.selection.seen import Seen, Summary, summary
+from sensorium.agents.selection.seen import StreamSeen, Summary, summary
+from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
-from sensorium.agents.triggers.runs import Runs
+from sensorium.agents.triggers.stretches import Stretches
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.unit import Judged, Look, Unit
@@ -33,7 +33,7 @@ class Desk(Protocol):
 
     boot: str
     chooser: Chooser
-    estimate: Estimate
+    costs: UnitCosts
 
     def decided(self, final: list[Judged]) -> None:
         """These are final, of the last step."""
@@ -49,7 +49,7 @@ class Bare:
 
     def __init__(self, policy: SelectionPolicy) -> None:
         self.chooser = Chooser(policy, "")
-        self.estimate = Estimate()
+        self.costs = UnitCosts()
 
     def decided(self, final: list[Judged]) -> None:
         """Nobody is told."""
@@ -85,12 +85,12 @@ class Selecting(Trigger):
         self._gates = gates
         self._judges = judges
         self._rates: dict[str, float] = {}
-        self._streams: dict[str, Seen] = {}
+        self._streams: dict[str, StreamSeen] = {}
         self._cut: Cut = by_time(round(policy.unit_s * SECOND_NS))
         self._paced_by: str | None = None
         self._gyros = Gyros()
         self._time = _Time()
-        self._waiting = _Waiting(max_waiting_bytes)
+        self._waiting = _TooMuch(max_waiting_bytes)
         self._resets = 0
         self._take_in(specs, judged)
 
@@ -141,7 +141,7 @@ class Selecting(Trigger):
 
     def close(self) -> None:
         """Book what was sealed last, and save."""
-        self._time.runs.book(self.desk.estimate)
+        self._time.runs.book(self.desk.costs)
         self.desk.save()
 
     def reset(self) -> None:
@@ -161,7 +161,7 @@ class Selecting(Trigger):
         self._rates |= {spec.name: spec.rate_hz or 0.0 for spec in specs}
         for spec in specs:
             if spec.name in judged:
-                self._streams[spec.name] = Seen(self._time.seen_ns)
+                self._streams[spec.name] = StreamSeen(self._time.seen_ns)
                 if self.policy.unit == "frame" and is_pictures(spec) and self._paced_by is None:
                     self._paced_by = spec.name
                     self._cut = by_frame(self._streams[spec.name], round(self.policy.unit_s * SECOND_NS))
@@ -216,7 +216,7 @@ class Selecting(Trigger):
         for name, stream in self._streams.items():
             if parts := stream.take(bounds.end_ns):
                 found[name] = summary(parts, self._gates, self._gyros.surprise(name, parts, bounds.end_ns))
-        time.runs.book(desk.estimate)
+        time.runs.book(desk.costs)
         boot = f"{desk.boot}#{self._resets}" if self._resets else desk.boot
         length_s = (bounds.end_ns - bounds.start_ns) / SECOND_NS
         counts = {name: rate_hz * length_s for name, rate_hz in self._rates.items()}
@@ -228,8 +228,8 @@ class Selecting(Trigger):
             boot=boot,
             scores=scores | ({f"{OWN}.early": 1.0} if early else {}),
             gate=_gate(found),
-            estimate_bytes=desk.estimate.of(counts),
-            booked_bytes=desk.estimate.booked(),
+            estimate_bytes=desk.costs.of(counts),
+            booked_bytes=desk.costs.booked(),
         )
         looks: Mapping[str, Look] = {name: each.look for name, each in found.items() if each.look is not None}
         time.begin(bounds)
@@ -243,7 +243,7 @@ class Selecting(Trigger):
             self._time.decided(each)
 
 
-class _Waiting:
+class _TooMuch:
     """How much waits, and that it was too much is said once a while."""
 
     def __init__(self, most: int) -> None:
@@ -269,10 +269,10 @@ class _Waiting:
 class _Time:
     """One time, up to a clock reset: how far it is seen, judged (`cursor_ns`) and final, and what was decided of it."""
 
-    def __init__(self, unbooked: Runs | None = None) -> None:
+    def __init__(self, unbooked: Stretches | None = None) -> None:
         self.seen_ns = self.cursor_ns = self.final_ns = -FOREVER_NS
         self.waiting: deque[int] = deque()
-        self.runs = Runs(unbooked)
+        self.runs = Stretches(unbooked)
 
     def begin(self, bounds: Bounds) -> None:
         """A unit is about to be decided."""

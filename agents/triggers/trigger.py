@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from sensorium.agents.selection.estimate import Took
+from sensorium.agents.selection.unit_costs import Took
 from sensorium.drivers.marks import Label, Mark, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.unit import Decision

@@ -1,11 +1,11 @@
-"""Runs: what was decided of captured time, as spans to keep and stretches that a rule leaves out."""
+"""Stretches: what was decided of captured time, as spans to keep and stretches that a rule leaves out."""
 
 import bisect
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from sensorium.agents.selection.estimate import Estimate
+from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.triggers.trigger import FOREVER_NS, EpisodeSpan, Placement
 from sensorium.drivers.marks import SourceNote
 from sensorium.episode.account import SELECTION
@@ -20,7 +20,7 @@ MOST_NOTES = 128 << 10
 
 
 @dataclass(slots=True)
-class Run:
+class Stretch:
     """Neighbouring units with one fate: kept in a `span`, with what was `spent` on each, (start_ns, bytes), or left out
     by a `rule`."""
 
@@ -32,15 +32,15 @@ class Run:
     spent: deque[tuple[int, int]] = field(default_factory=deque)
 
 
-class Runs:
+class Stretches:
     """Those of one time, in its order. Neighbouring kept units are one span, as long as its notes have room in one
     episode."""
 
-    def __init__(self, before: "Runs | None" = None) -> None:
+    def __init__(self, before: "Stretches | None" = None) -> None:
         """`before` are those of the time before, of which something may be sealed yet."""
-        self._runs: list[Run] = []
+        self._runs: list[Stretch] = []
         self._starts: list[int] = []
-        self._unbooked: deque[Run] = deque(maxlen=KEPT_UNBOOKED) if before is None else before._unbooked
+        self._unbooked: deque[Stretch] = deque(maxlen=KEPT_UNBOOKED) if before is None else before._unbooked
 
     def add(self, decision: Decision) -> None:
         """The next unit has its final decision."""
@@ -51,7 +51,7 @@ class Runs:
             if last is not None and last.rule == rule:
                 last.end_ns = decision.end_ns
             else:
-                self._begin(Run(decision.start_ns, decision.end_ns, rule, None))
+                self._begin(Stretch(decision.start_ns, decision.end_ns, rule, None))
             return
         note = note_of(decision)
         size = note.nbytes + _NOTE_BYTES
@@ -59,7 +59,7 @@ class Runs:
         if last is None or span is None or last.note_bytes + size > MOST_NOTES:
             self.close()
             span = EpisodeSpan(decision.start_ns, decision.end_ns, decisions=[])
-            last = Run(decision.start_ns, decision.end_ns, "", span)
+            last = Stretch(decision.start_ns, decision.end_ns, "", span)
             self._begin(last)
             self._unbooked.append(last)
         last.end_ns = span.end_ns = decision.end_ns
@@ -82,16 +82,16 @@ class Runs:
         following_ns = self._starts[at + 1] if at + 1 < len(self._starts) else FOREVER_NS
         return Placement(min(following_ns, until_ns))
 
-    def book(self, estimate: Estimate) -> None:
-        """Tell the estimate what was sealed since the last time."""
+    def book(self, costs: UnitCosts) -> None:
+        """Tell the costs what was sealed since the last time."""
         for run in list(self._unbooked):
             took = [] if run.span is None else run.span.took
             while took:
-                estimate.learn(took.pop(0), run.spent)
+                costs.learn(took.pop(0), run.spent)
             if run.span is None or (run.span.closed and not run.spent):
                 self._unbooked.remove(run)
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, run: Stretch) -> None:
         self._runs.append(run)
         self._starts.append(run.start_ns)
         if len(self._runs) > KEPT_RUNS:

@@ -1,4 +1,4 @@
-"""The estimate: what a unit will cost in bytes, from what kept samples really took, and what it then cost besides."""
+"""Unit costs: what a unit will cost in bytes, from what kept samples really took, and what it then cost besides."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Took(NamedTuple):
     streams: Mapping[str, tuple[int, int]]
 
 
-class EstimateState(msgspec.Struct):
+class UnitCostsState(msgspec.Struct):
     """What a restart needs: bytes a sample by stream, and bytes besides, of episodes of late; what is to be booked."""
 
     streams: dict[str, list[float]] = {}
@@ -38,19 +38,19 @@ class EstimateState(msgspec.Struct):
     booked: int = 0
 
 
-class Estimate:
+class UnitCosts:
     """Of a sample, the most that those of late episodes took on average; before the first, as much as it has raw.
 
     So estimates are rather too high, and what was not needed is booked back with the episode that holds the unit.
 
-    >>> estimate = Estimate()
-    >>> estimate.learn(Took(0, 10, 900, 100, {"cam": (5, 500)}), deque([(0, 1000), (10, 1000)]))
-    >>> estimate.of({"cam": 2.0}) == 2 * 100 + NOTE_BYTES + 300, estimate.booked(), estimate.booked()
+    >>> costs = UnitCosts()
+    >>> costs.learn(Took(0, 10, 900, 100, {"cam": (5, 500)}), deque([(0, 1000), (10, 1000)]))
+    >>> costs.of({"cam": 2.0}) == 2 * 100 + NOTE_BYTES + 300, costs.booked(), costs.booked()
     (True, -100, 0)
     """
 
-    def __init__(self, entries: Sequence[StreamEntry] = (), state: EstimateState | None = None) -> None:
-        state = state or EstimateState()
+    def __init__(self, entries: Sequence[StreamEntry] = (), state: UnitCostsState | None = None) -> None:
+        state = state or UnitCostsState()
         self._first: dict[str, float] = {}
         self._streams = {name: deque(each, RECENT) for name, each in state.streams.items()}
         self._besides = deque(state.besides, RECENT)
@@ -58,10 +58,10 @@ class Estimate:
         self.know(entries)
 
     @property
-    def state(self) -> EstimateState:
-        """For `Estimate` after a restart."""
+    def state(self) -> UnitCostsState:
+        """For `UnitCosts` after a restart."""
         streams = {name: list(each) for name, each in self._streams.items()}
-        return EstimateState(streams, list(self._besides), self._booked)
+        return UnitCostsState(streams, list(self._besides), self._booked)
 
     def know(self, entries: Sequence[StreamEntry]) -> None:
         """How these streams are stored."""
