@@ -23,7 +23,7 @@ MAX_VALUES = 1 << 16
 MAX_TEXT = 1000
 MAX_NS = 1 << 62
 """Stamps are within 146 years of 0, so that no difference or sum of two leaves int64."""
-_INT64 = 1 << 63
+INT64 = 1 << 63
 _NESTED = (dict, list, tuple)
 _PASSED = 256
 _PASSED_BYTES = 16 << 10
@@ -43,7 +43,7 @@ def check_open(manifest: Open, episode: uuid.UUID) -> list[Codec]:
         )
     if manifest.episode != episode.bytes:
         raise PeerViolation(f"episode {episode}: OPEN names {manifest.episode.hex()}")
-    if not 0 <= manifest.ordinal < _INT64:
+    if not 0 <= manifest.ordinal < INT64:
         raise PeerViolation(f"episode {episode}: ordinal {manifest.ordinal} is not a count")
     if not -MAX_NS <= manifest.start_ns <= manifest.end_ns <= MAX_NS:
         raise PeerViolation(f"episode {episode}: it runs from {manifest.start_ns} to {manifest.end_ns} ns")
@@ -60,7 +60,7 @@ def check_open(manifest: Open, episode: uuid.UUID) -> list[Codec]:
 def _check_rest(manifest: Open, episode: uuid.UUID) -> None:
     """Of OPEN what may be the same in many episodes."""
     _names(manifest)
-    if not math.isfinite(manifest.mission.priority) or not 0 <= manifest.provenance.generation < _INT64:
+    if not math.isfinite(manifest.mission.priority) or not 0 <= manifest.provenance.generation < INT64:
         raise PeerViolation(f"episode {episode}: priority or generation is not a finite number from 0 up")
     for name, account in manifest.between.items():
         check_account(name, account)
@@ -95,7 +95,7 @@ def check_seal(seal: Seal, rows: dict[str, int], gap: bool) -> None:
     for name, account in seal.account.items():
         if account.stored != rows[name]:
             raise PeerViolation(f"stream {name!r}: SEAL says stored {account.stored}, {rows[name]} rows came")
-    if not 0 <= seal.recoveries < _INT64 or not -MAX_NS <= (seal.end_ns or 0) <= MAX_NS:
+    if not 0 <= seal.recoveries < INT64 or not -MAX_NS <= (seal.end_ns or 0) <= MAX_NS:
         raise PeerViolation(f"SEAL says recoveries {seal.recoveries}, end {seal.end_ns}")
     if gap and not any("corrupt" in account.lost for account in seal.account.values()):
         raise PeerViolation("records are missing, and SEAL says of no stream that some are lost `corrupt`")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from sensorium.episode.documents import Open, Seal
 from sensorium.episode.layout import group
 from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.episode_group import commit_record, group_files, objects_of
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
 from sensorium.threads import Pool
@@ -32,10 +33,13 @@ _STORE = Path()
 """Paths here are those under the store's folder."""
 
 
-class Ready(NamedTuple):
+Came = TypeVar("Came", bound=Assembly | AtOnce, covariant=True)
+
+
+class Ready(NamedTuple, Generic[Came]):
     """An episode that is whole, with what is said of it beside its file: who sent it, and the time probes."""
 
-    assembly: Assembly
+    assembly: Came
     manifest: Open
     seal: Seal
     identity: str
@@ -58,7 +62,7 @@ class Committer:
         """Finish what was begun; False if that hangs."""
         return self._syncing.close()
 
-    def put(self, ready: Ready) -> CommitRecord:
+    def put(self, ready: Ready[Assembly]) -> CommitRecord:
         """Write, sync, rename, and publish the record; may be called again after it failed, unless the assembly did.
 
         The store's name, and that of every file, lead to what was written when the record is published; `check` says

@@ -9,13 +9,18 @@ import numpy as np
 
 from sensorium.corpus.catalog import Catalog, LedgerEntry
 from sensorium.corpus.commits import CommitRecord, folder_path, record_path, zip_path
+from sensorium.corpus.utc import Probes
 from sensorium.episode import durable
+from sensorium.episode.documents import Open
 from sensorium.episode.zip_form import MAX_MEMBERS
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.commit import Committer, Ready
 from sensorium.ingest.store_folder import StoreFolder
 from sensorium.ingest.zip_commit import ZipCommit, ZipCommitter, failing, going
+
+_NO_PROBES: Probes = np.zeros((0, 3), np.int64)
 
 
 class Conflict(PeerViolation):
@@ -42,7 +47,7 @@ class Commits:
         members = len(assembly.files) + 8 * len(assembly.streams) + 8  # documents and small arrays, at the most
         return assembly.accepted <= self._small_bytes and members <= MAX_MEMBERS
 
-    def commit(self, ready: Ready) -> CommitRecord:
+    def commit(self, ready: Ready[Assembly]) -> CommitRecord:
         """Commit a folder, unless it is there already; its record."""
         if not self._claim(ready):
             raise _busy(ready)
@@ -60,7 +65,7 @@ class Commits:
         finally:
             self._unclaim([ready])
 
-    def commit_small(self, ready: Sequence[Ready]) -> list[CommitRecord | Exception]:
+    def commit_small(self, ready: Sequence[Ready[Assembly | AtOnce]]) -> list[CommitRecord | Exception]:
         """Commit ZIPs, those that are not there already: of each its record, or what ended that."""
         commits = [ZipCommit(each) for each in ready]
         mine = [commit for commit in commits if self._claim(commit.ready)]
@@ -110,7 +115,7 @@ class Commits:
                 )
         return record
 
-    def _claim(self, ready: Ready) -> bool:
+    def _claim(self, ready: Ready[Assembly | AtOnce]) -> bool:
         """Have the episode, and its ordinal, to ourselves; False if somebody has."""
         keys = {ready.assembly.episode, _owner(ready)}
         with self._guard:
@@ -119,12 +124,12 @@ class Commits:
             self._claimed |= keys
         return True
 
-    def _unclaim(self, ready: Sequence[Ready]) -> None:
+    def _unclaim(self, ready: Sequence[Ready[Assembly | AtOnce]]) -> None:
         with self._guard:
             for each in ready:
                 self._claimed -= {each.assembly.episode, _owner(each)}
 
-    def _known(self, ready: Ready, entry: LedgerEntry | None) -> CommitRecord | None:
+    def _known(self, ready: Ready[Assembly | AtOnce], entry: LedgerEntry | None) -> CommitRecord | None:
         """The record of what is there already, of whose ordinal the ledger has `entry`."""
         episode, digest = ready.assembly.episode, ready.seal.digest
         record = self.committed(episode)
@@ -145,7 +150,9 @@ class Commits:
         return None
 
 
-def ready_of(assembly: Assembly, device: str, identity: str, probes: Sequence[tuple[int, int, int]] = ()) -> Ready:
+def ready_of(
+    assembly: Assembly, device: str, identity: str, probes: Sequence[tuple[int, int, int]] = ()
+) -> Ready[Assembly]:
     """An assembly that is whole, of a `device` that was authenticated as `identity`.
 
     Raises:
@@ -160,14 +167,20 @@ def ready_of(assembly: Assembly, device: str, identity: str, probes: Sequence[tu
         raise StoreError(f"episode {assembly.episode}: failed before ({assembly.failed}); begin it again")
     if manifest.device != device:
         raise PeerViolation(f"episode {assembly.episode}: it says device {manifest.device!r}, {device!r} sent it")
-    array = np.array(probes if manifest.clock.kind == "boottime" else (), np.int64).reshape(-1, 3)
-    return Ready(assembly, manifest, seal, identity, array)
+    return Ready(assembly, manifest, seal, identity, probes_of(manifest, probes))
 
 
-def _owner(ready: Ready) -> tuple[str, str, int]:
+def probes_of(manifest: Open, probes: Sequence[tuple[int, int, int]]) -> Probes:
+    """The probes as an array; none of a clock that needs none."""
+    if not probes or manifest.clock.kind != "boottime":
+        return _NO_PROBES
+    return np.array(probes, np.int64)
+
+
+def _owner(ready: Ready[Assembly | AtOnce]) -> tuple[str, str, int]:
     manifest = ready.manifest
     return manifest.device, manifest.spool_id, manifest.ordinal
 
 
-def _busy(ready: Ready) -> StoreError:
+def _busy(ready: Ready[Assembly | AtOnce]) -> StoreError:
     return StoreError(f"episode {ready.assembly.episode}: it is being committed already; ask again")

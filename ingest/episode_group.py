@@ -2,8 +2,10 @@
 
 import functools
 import time
+import uuid
 import zlib
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -19,12 +21,14 @@ from sensorium.corpus.commits import (
 )
 from sensorium.corpus.utc import Probes
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import Open, Seal
+from sensorium.episode.documents import Account, Open, Seal
 from sensorium.episode.layout import chunk_key, data_array, group, small_array, small_chunks
 from sensorium.errors import Corrupt
 from sensorium.ingest.assembly import Assembly, StreamIn, stamps_of
 
 Files = dict[str, bytes]
+Members = dict[str, msgspec.Raw]
+"""The documents of an episode's groups and arrays, by path under its folder."""
 
 
 def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int], probes: Probes, version: int) -> Files:
@@ -37,13 +41,14 @@ def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int],
     if manifest is None or seal is None:
         raise Corrupt(f"episode {assembly.episode}: {assembly.accepted} bytes end before SEAL")
     files: Files = {}
-    members: dict[str, msgspec.Raw] = {}
+    members: Members = {}
     for stream in assembly.streams:
         _stream_files(stream, seal, files, members)
-    _small(files, members, "clock", probes, ("probe", "value"))
+    members["clock"] = probes_document(len(probes))
+    _small(files, "clock", probes)
     for path, document in members.items():
         files[f"{path}/zarr.json"] = bytes(document)
-    attributes = {"format_version": version, **_attributes(assembly, manifest, seal, identity, interval_ns)}
+    attributes = attributes_of(manifest, seal, identity, interval_ns, assembly.notes, version)
     files["zarr.json"] = msgspec.json.encode(group({"sensorium": attributes}, members))
     return files
 
@@ -73,12 +78,27 @@ def commit_record(
         name = path.partition("/")[0]
         if name in held:
             held[name] += size
-    summaries = {stream.entry.spec.name: _summary(stream, held[stream.entry.spec.name]) for stream in assembly.streams}
+    pairs = zip(held, assembly.streams, strict=True)
+    summaries = {name: summary_of(stream.codec, stream.rows, held[name]) for name, stream in pairs}
     stands = objects if zipped is None else zipped
-    size = sum(size for size, _ in stands.values())
     form: Literal["loose", "zip"] = "loose" if zipped is None else "zip"
+    return record_of(manifest, seal, interval_ns, identity, probes, summaries, stands, form)
+
+
+def record_of(
+    manifest: Open,
+    seal: Seal,
+    interval_ns: tuple[int, int],
+    identity: str,
+    probes: Probes,
+    summaries: dict[str, StreamSummary],
+    stands: Objects,
+    form: Literal["loose", "zip"],
+) -> CommitRecord:
+    """The record that commits an episode, now, as the files that it `stands` in."""
+    size = sum([size for size, _ in stands.values()])
     return CommitRecord(
-        format_version=LOOSE_VERSION if zipped is None else ZIP_VERSION,
+        format_version=LOOSE_VERSION if form == "loose" else ZIP_VERSION,
         row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size, form),
         streams=summaries,
         account=seal.account,
@@ -86,60 +106,90 @@ def commit_record(
     )
 
 
-def _summary(stream: StreamIn, size: int) -> StreamSummary:
-    spec = stream.entry.spec
+def summary_of(codec: Codec, rows: int, size: int) -> StreamSummary:
+    """What the catalog says of a stream of so many rows, whose members are of so many bytes."""
+    spec = codec.entry.spec
     return StreamSummary(
         modality=spec.modality,
         dtype=spec.dtype,
         shape=spec.shape,
         rate_hz=spec.rate_hz,
-        media_type=media_type(stream.codec),
-        rows=stream.rows,
+        media_type=media_type(codec),
+        rows=rows,
         bytes=size,
-        redactions=stream.entry.redactions,
+        redactions=codec.entry.redactions,
     )
 
 
-def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: dict[str, msgspec.Raw]) -> None:
-    entry = stream.entry
+def _stream_files(stream: StreamIn, seal: Seal, files: Files, members: Members) -> None:
+    name, rows, codec = stream.entry.spec.name, stream.rows, stream.codec
+    length = stream.sink.blob_bytes if codec.stores_items else rows
+    members |= stream_documents(
+        codec, seal.account[name], rows, DataExtent(length, stream.sink.shards.chunks, stream.sink.chunk_length)
+    )
+    _small(files, f"{name}/captured_ns", stamps_of(stream.captured_ns))
+    if stream.entry.spec.has_sensor_ns:
+        _small(files, f"{name}/sensor_ns", stamps_of(stream.sensor_ns))
+    if codec.stores_items:
+        offsets = np.concatenate(([0], np.cumsum(stream.lengths, dtype=np.int64))).astype(np.int64)
+        _small(files, f"{name}/offset", offsets)
+
+
+class DataExtent(NamedTuple):
+    """Rows (bytes of a blob) of a stream's `data`, its inner chunks, and rows (bytes) of each."""
+
+    length: int
+    chunks: int
+    chunk_length: int
+
+
+def stream_documents(codec: Codec, account: Account, rows: int, data: DataExtent) -> Members:
+    """The documents of a stream's group and of its arrays, by path under the episode's folder."""
+    entry = codec.entry
     name = entry.spec.name
     about = {
         "spec": entry.spec,
         "encoding": entry.encoding,
         "chunk_rows": entry.chunk_rows,
-        "media_type": media_type(stream.codec),
-        "account": seal.account[name],
+        "media_type": media_type(codec),
+        "account": account,
         **({"redactions": entry.redactions} if entry.redactions else {}),
     }
-    members[name] = msgspec.Raw(msgspec.json.encode(group({"sensorium": about})))
-    length = stream.sink.blob_bytes if stream.codec.stores_items else stream.rows
-    members[f"{name}/data"] = _data_document(stream.codec, length, stream.sink.shards.chunks, stream.sink.chunk_length)
-    _small(files, members, f"{name}/captured_ns", stamps_of(stream.captured_ns), ("sample",))
+    documents = {
+        name: msgspec.Raw(msgspec.json.encode(group({"sensorium": about}))),
+        f"{name}/data": _data_document(codec, data),
+        f"{name}/captured_ns": _small_document((rows,), ("sample",)),
+    }
     if entry.spec.has_sensor_ns:
-        _small(files, members, f"{name}/sensor_ns", stamps_of(stream.sensor_ns), ("sample",))
-    if stream.codec.stores_items:
-        offsets = np.concatenate(([0], np.cumsum(stream.lengths, dtype=np.int64))).astype(np.int64)
-        _small(files, members, f"{name}/offset", offsets, ("item",))
+        documents[f"{name}/sensor_ns"] = _small_document((rows,), ("sample",))
+    if codec.stores_items:
+        documents[f"{name}/offset"] = _small_document((rows + 1,), ("item",))
+    return documents
 
 
 # Thousands of small episodes have the same few of these. What a codec has goes with it, or whoever sends entries that
 # are large and never the same would have them all kept here.
 _DOCUMENTS = 64
-_data_documents: "WeakKeyDictionary[Codec, dict[tuple[int, int, int], msgspec.Raw]]" = WeakKeyDictionary()
+_data_documents: "WeakKeyDictionary[Codec, dict[DataExtent, msgspec.Raw]]" = WeakKeyDictionary()
 
 
-def _data_document(codec: Codec, length: int, chunks: int, chunk_length: int) -> msgspec.Raw:
+def _data_document(codec: Codec, extent: DataExtent) -> msgspec.Raw:
     made = _data_documents.get(codec)
     if made is None:
         made = _data_documents[codec] = {}
-    document = made.get((length, chunks, chunk_length))
+    document = made.get(extent)
     if document is None:
         if len(made) >= _DOCUMENTS:
             made.clear()
-        document = msgspec.Raw(msgspec.json.encode(data_array(codec, length, chunks, chunk_length)))
+        document = msgspec.Raw(msgspec.json.encode(data_array(codec, *extent)))
         if _DOCUMENTS:
-            made[length, chunks, chunk_length] = document
+            made[extent] = document
     return document
+
+
+def probes_document(probes: int) -> msgspec.Raw:
+    """The document of so many time probes."""
+    return _small_document((probes, 3), ("probe", "value"))
 
 
 @functools.lru_cache(1024)
@@ -147,17 +197,23 @@ def _small_document(shape: tuple[int, ...], names: tuple[str, ...]) -> msgspec.R
     return msgspec.Raw(msgspec.json.encode(small_array(shape, names)))
 
 
-def _small(files: Files, members: dict[str, msgspec.Raw], path: str, array: Probes, names: tuple[str, ...]) -> None:
-    members[path] = _small_document(array.shape, names)
+def _small(files: Files, path: str, array: Probes) -> None:
     for index, chunk in enumerate(small_chunks(array)):
         files[f"{path}/{chunk_key(index, array.ndim)}"] = chunk
 
 
-def _attributes(
-    assembly: Assembly, manifest: Open, seal: Seal, identity: str, interval_ns: tuple[int, int]
+def attributes_of(
+    manifest: Open,
+    seal: Seal,
+    identity: str,
+    interval_ns: tuple[int, int],
+    notes: Sequence[msgspec.Raw],
+    version: int,
 ) -> dict[str, Any]:
+    """What the group of an episode, whose form is of `version`, says of it."""
     return {
-        "episode": str(assembly.episode),
+        "format_version": version,
+        "episode": str(uuid.UUID(bytes=manifest.episode)),
         **({"kind": manifest.kind} if manifest.kind != "full" else {}),
         "device": manifest.device,
         "identity": identity,
@@ -176,5 +232,5 @@ def _attributes(
         "account": seal.account,
         "between": manifest.between,
         **({"absent": manifest.absent} if manifest.absent else {}),
-        "notes": assembly.notes,
+        "notes": notes,
     }

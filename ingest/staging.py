@@ -10,15 +10,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
-from sensorium.errors import Corrupt, PeerViolation, StoreError
+from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
 from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.commit import Ready
-from sensorium.ingest.committing import Conflict, ready_of
+from sensorium.ingest.committing import Conflict
+from sensorium.ingest.held_episode import HeldEpisode
 from sensorium.ingest.partials import Offered
+from sensorium.ingest.staged import Staged, whole
 from sensorium.ingest.store import Store
 from sensorium.link.server.jobs import Begin, Commit, Drop, NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.protocol import ServerLink
@@ -40,15 +42,6 @@ TOGETHER, TOGETHER_BYTES = 32, 8 << 20
 STOP_S = 30.0
 
 
-@dataclass(eq=False)
-class _Staged:
-    assembly: Assembly
-    guard: threading.Lock = field(default_factory=threading.Lock)
-    unsynced: int = 0
-    syncing: bool = False
-    kept_ns: int = field(default_factory=time.monotonic_ns)
-
-
 class Staging:
     """The assemblies of the transfers under way. `lock` guards `link`; `wake` tells the control pump to look at it;
     `died` is told of what escapes a job: what goes wrong with an episode or the disk is told to the link instead, and
@@ -61,7 +54,7 @@ class Staging:
         self._trouble = store.trouble
         self._look_ns = 0
         self._forget_ns = time.monotonic_ns() + int(link.limits.staging_s * SECOND)
-        self._staged: dict[UUID, _Staged] = {}
+        self._staged: dict[UUID, Staged] = {}
         self._small: deque[Commit] = deque()
         self._committing = 0
         self._gathering = threading.Lock()
@@ -71,7 +64,7 @@ class Staging:
         """Let what was started finish, start nothing more; what is staged is left to the next run."""
         self._pool.close(cancel=True)
         for staged in self._staged.values():
-            staged.assembly.leave()
+            staged.leave(self._store)
         self._staged.clear()
 
     def run(self, jobs: list[StoreJob]) -> None:
@@ -111,15 +104,15 @@ class Staging:
 
     def _begin_held(self, job: Begin) -> bool:
         """Begin it in memory, if it may be; the link is to be told."""
-        if job.episode in self._staged or job.size > self._store.small_bytes:
+        if job.episode in self._staged:
             return False
         try:
-            assembly = self._store.begin_held(job.episode, job.recoveries)
+            held = self._store.hold(job.episode, job.size, job.recoveries)
         except PeerViolation:
             return False
-        if assembly is None:
+        if held is None:
             return False
-        self._staged[job.episode] = _Staged(assembly)
+        self._staged[job.episode] = Staged(held)
         return True
 
     def _gather(self) -> None:
@@ -132,7 +125,11 @@ class Staging:
 
     def _is_small(self, episode: UUID) -> bool:
         staged = self._staged.get(episode)
-        return staged is not None and self._store.is_small(staged.assembly)
+        return staged is not None and self._is_zip(staged.assembly)
+
+    def _is_zip(self, came: Assembly | AtOnce | HeldEpisode) -> bool:
+        """What was, or is to be, read at once is a small one; of an assembly the store knows."""
+        return not isinstance(came, Assembly) or self._store.is_small(came)
 
     def _commit_small(self) -> None:
         while jobs := self._ready():
@@ -161,21 +158,25 @@ class Staging:
     def _commit_together(self, jobs: list[Commit]) -> list[Callable[[int], None]]:
         """Commit them; what to tell the link of each."""
         answers: list[Callable[[int], None]] = []
-        whole: list[tuple[Commit, Ready]] = []
+        mine: list[tuple[Commit, Ready[Assembly | AtOnce]]] = []
         with contextlib.ExitStack() as guards:
             for job in jobs:
                 try:
                     staged = self._staged[job.episode]
                     guards.enter_context(staged.guard)
-                    whole.append((job, _whole(staged, job)))
+                    ready = staged.ready(self._store, job)
+                    if self._is_zip(ready.assembly):
+                        mine.append((job, ready))
+                    else:  # of so many members that no ZIP takes them, which was not known before it was read
+                        self._submit(self._do, job)
                 except Exception as error:
                     answers.append(partial(self._report, job.episode, error))
-            outcomes = self._store.commit_together([ready for _, ready in whole])
-        for (job, _), outcome in zip(whole, outcomes, strict=True):
+            outcomes = self._store.commit_together([ready for _, ready in mine])
+        for (job, _), outcome in zip(mine, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 answers.append(partial(self._report, job.episode, outcome))
                 continue
-            self._staged.pop(job.episode, None)
+            self._staged.pop(job.episode).assembly.discard()
             self._trouble.over("episodes")
             answers.append(partial(self._link.arrivals.committed, job.episode, outcome.digest))
         return answers
@@ -203,12 +204,12 @@ class Staging:
             return StoreError(f"episode {episode}: its staging is gone")
         try:
             with staged.guard:
-                staged.assembly.append(data)
+                staged.take(self._store, data)
         except Exception as error:
             return error
         return None
 
-    def _sync_sometimes(self, staged: _Staged, size: int, now_ns: int) -> None:
+    def _sync_sometimes(self, staged: Staged, size: int, now_ns: int) -> None:
         staged.unsynced += size
         names = now_ns - staged.kept_ns >= KEEP_S * SECOND
         if (names or staged.unsynced >= SYNC_BYTES) and not staged.syncing:
@@ -223,12 +224,13 @@ class Staging:
         except RuntimeError:  # it is shut down: the ingest is stopping and nobody waits for this
             log.debug("%s was not started: the ingest is stopping", work.__name__)
 
-    def _sync(self, staged: _Staged, names: bool) -> None:
+    def _sync(self, staged: Staged, names: bool) -> None:
         try:
-            if names:
-                with staged.guard:
-                    staged.assembly.put_down()
-            staged.assembly.sync(names)
+            with staged.guard:
+                assembly = staged.opened(self._store)
+                if names:
+                    assembly.put_down()
+            assembly.sync(names)
         except (StoreError, OSError, ValueError) as error:
             # A failed sync marks the assembly failed, and its next append or commit says so to the link.
             self._trouble.met("episodes", error)
@@ -279,7 +281,7 @@ class Staging:
         if isinstance(job, Begin):
             self._discard(job.episode)
             assembly = store.begin(job.episode, Offered(job.owner, job.size, job.recoveries))
-            self._staged[job.episode] = _Staged(assembly)
+            self._staged[job.episode] = Staged(assembly)
             accepted, recoveries = assembly.accepted, job.recoveries
             return partial(link.arrivals.begun, job.episode, accepted=accepted, recoveries=recoveries)
         if isinstance(job, Commit):
@@ -304,10 +306,9 @@ class Staging:
     def _commit(self, job: Commit) -> bytes:
         staged = self._staged[job.episode]
         with staged.guard:
-            _whole(staged, job)
-            record = self._store.commit(
-                staged.assembly, device=job.owner[0], identity=job.identity, probes=list(job.probes)
-            )
+            assembly = staged.opened(self._store)
+            whole(assembly, job)
+            record = self._store.commit(assembly, device=job.owner[0], identity=job.identity, probes=list(job.probes))
         self._staged.pop(job.episode, None)
         return record.digest
 
@@ -329,8 +330,8 @@ class Staging:
         with staged.guard:
             if why:
                 try:
-                    self._store.quarantine(staged.assembly, why)
-                except (StoreError, OSError) as error:
+                    self._store.quarantine(staged.opened(self._store), why)
+                except (SensoriumError, OSError) as error:
                     log.error("episode %s cannot be put into quarantine and is discarded: %s", episode, error)
             staged.assembly.discard()
 
@@ -350,16 +351,3 @@ class Staging:
             else:
                 log.error("episode %s: %s", episode, why, exc_info=error)
             link.arrivals.failed(episode, why, now_ns, spoiled=staged is None or staged.assembly.failed is not None)
-
-
-def _whole(staged: _Staged, job: Commit) -> Ready:
-    """The episode, once it is known to be that of which the link says so."""
-    manifest, seal = staged.assembly.manifest, staged.assembly.seal
-    if manifest is None or seal is None:
-        # A flipped bit in a length swallows what follows, and no checksum comes to tell.
-        raise Corrupt("SEALED says that all was sent, yet the bytes do not end in a SEAL record")
-    if seal.digest != job.digest:
-        raise Corrupt(f"SEALED says digest {job.digest.hex()}, the SEAL record {seal.digest.hex()}")
-    if (manifest.device, manifest.spool_id, manifest.ordinal) != job.owner:
-        raise PeerViolation(f"OPEN and OFFER differ in device, spool or ordinal ({job.owner})")
-    return ready_of(staged.assembly, job.owner[0], job.identity, job.probes)

@@ -19,9 +19,11 @@ from sensorium.drivers.stream import check_name
 from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport
 from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.between import keep_between
 from sensorium.ingest.commit import Ready
 from sensorium.ingest.committing import Commits, ready_of
+from sensorium.ingest.held_episode import HeldEpisode
 from sensorium.ingest.held_room import SMALL_BYTES, HeldPlace, HeldRoom
 from sensorium.ingest.mending import mend
 from sensorium.ingest.partials import Offered
@@ -67,6 +69,7 @@ class Store:
         self._mending = threading.Lock()
         self._room = HeldRoom(small_bytes)
         self._assemblies: weakref.WeakSet[Assembly] = weakref.WeakSet()
+        self._held: weakref.WeakSet[HeldEpisode] = weakref.WeakSet()
         with store_errors(path):
             self._folder = StoreFolder(path)
             try:
@@ -189,7 +192,7 @@ class Store:
         """Whether an episode that is whole is one for `commit_together`."""
         return self._commits.is_small(assembly)
 
-    def commit_together(self, ready: Sequence[Ready]) -> list[CommitRecord | Exception]:
+    def commit_together(self, ready: Sequence[Ready[Assembly | AtOnce]]) -> list[CommitRecord | Exception]:
         """`commit` of small episodes, which cost little more than one: what it returns, or raises, of each."""
         try:
             self.check()
@@ -197,7 +200,7 @@ class Store:
         except Exception as error:
             return [told(error, self.path)] * len(ready)
         for each, outcome in zip(ready, outcomes, strict=True):
-            if not isinstance(outcome, Exception):
+            if not isinstance(outcome, Exception) and isinstance(each.assembly, Assembly):
                 self._done(each.assembly)
         return [told(outcome, self.path) if isinstance(outcome, Exception) else outcome for outcome in outcomes]
 
@@ -206,6 +209,17 @@ class Store:
         assembly.discard()
         with self._guard:
             self._assemblies.discard(assembly)
+
+    def hold(self, episode: uuid.UUID, size: int, recoveries: int = 0) -> HeldEpisode | None:
+        """Room for a small episode of which nothing is on disk, to come in one piece of `size` bytes; None where that
+        cannot be."""
+        if not 0 < size <= self._room.small_bytes or episode in self._partials:
+            return None
+        month_of(episode)
+        held = HeldEpisode(episode, size, recoveries, HeldPlace(self._room))
+        with self._guard:
+            self._held.add(held)
+        return held
 
     def begin_held(self, episode: uuid.UUID, recoveries: int = 0) -> Assembly | None:
         """`begin` of one of which nothing is on disk, in memory, as long as it is small; None where that cannot be."""
@@ -299,7 +313,8 @@ class Store:
     def staged_bytes(self) -> int:
         """Bytes of episodes that are arriving."""
         with self._guard:
-            return sum(assembly.accepted for assembly in self._assemblies if assembly.failed is None)
+            staged = sum(assembly.accepted for assembly in self._assemblies if assembly.failed is None)
+            return staged + sum(held.accepted for held in self._held)
 
     def _held_bytes(self) -> int:
         with self._guard:

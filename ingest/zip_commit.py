@@ -15,6 +15,9 @@ from sensorium.corpus.commits import ZIP_VERSION, CommitRecord, interval_of, mon
 from sensorium.episode import durable
 from sensorium.episode.zip_form import DOCUMENT, chunk, document, zip_file
 from sensorium.errors import StoreError
+from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.at_once import AtOnce
+from sensorium.ingest.at_once_zip import made
 from sensorium.ingest.commit import Committer, Ready
 from sensorium.ingest.episode_group import commit_record, group_files, objects_of
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
@@ -26,7 +29,7 @@ _STORE = Path()
 class ZipCommit:
     """One small episode on its way into the store; `error` is what ended that, until it is tried again."""
 
-    def __init__(self, ready: Ready) -> None:
+    def __init__(self, ready: Ready[Assembly | AtOnce]) -> None:
         self.ready = ready
         self.assembly = ready.assembly
         self.month = month_of(self.assembly.episode)
@@ -50,6 +53,9 @@ class ZipCommit:
         if assembly.failed is not None:
             raise StoreError(f"episode {assembly.episode}: failed before ({assembly.failed}); begin it again")
         interval_ns = interval_of(manifest, seal, assembly.last_ns)
+        if isinstance(assembly, AtOnce):
+            self.data, self.record = made(assembly, identity, interval_ns, probes, self.zip_path.name)
+            return
         for stream in assembly.streams:
             stream.sink.finish()
         files = group_files(assembly, identity, interval_ns, probes, ZIP_VERSION)
@@ -122,7 +128,7 @@ class ZipCommitter:
     def _make(self, commit: ZipCommit) -> None:
         assembly = commit.assembly
         assembly.published = None  # of a try whose record is there no more
-        if assembly.staged.made:
+        if isinstance(assembly, Assembly) and assembly.staged.made:
             self._commits.check_staged(assembly)
         try:
             commit.make()

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -137,15 +137,16 @@ def test_a_sync_that_fails_is_said_by_the_next_append_and_the_episode_begins_ane
         site.hello()
         want = site.offer()
         (staged,) = site.staging._staged.values()
-        real, failed = staged.assembly.sync, threading.Event()
+        assembly = staged.opened(cast("Store", site.store))
+        real, failed = assembly.sync, threading.Event()
 
         def sync(names: bool = False) -> None:
             real(names)
-            staged.assembly.failed = "fdatasync: Input/output error"
+            assembly.failed = "fdatasync: Input/output error"
             failed.set()
             raise StoreError("fdatasync: Input/output error")
 
-        monkeypatch.setattr(staged.assembly, "sync", sync)
+        monkeypatch.setattr(assembly, "sync", sync)
         append(site, want, b"SN")
         assert failed.wait(10.0)
         append(site, want, b"SR", 2)

@@ -32,7 +32,7 @@ def together(store: Store, assemblies: list[Assembly]) -> Outcomes:
     return store.commit_together([whole(each) for each in assemblies])
 
 
-def whole(assembly: Assembly) -> Ready:
+def whole(assembly: Assembly) -> Ready[Assembly]:
     return ready_of(assembly, "rig-1", "key-1")
 
 

@@ -305,7 +305,7 @@ def test_an_episode_that_the_server_rejects(house: House, monkeypatch: pytest.Mo
     house.ingest()
     real = Commits._known
 
-    def known(commits: Commits, ready: Ready, entry: Any) -> Any:
+    def known(commits: Commits, ready: Ready[Any], entry: Any) -> Any:
         if ready.manifest.ordinal == 1:
             raise Conflict("known with other content")
         return real(commits, ready, entry)

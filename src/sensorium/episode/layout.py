@@ -144,8 +144,12 @@ def _axes(spec: StreamSpec) -> list[str]:
 
 
 def group(attributes: Json, members: Mapping[str, Any] | None = None) -> Json:
-    """The document of a group, with its members' documents consolidated into it where they are given."""
-    document: Json = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    """The document of a group, with its members' documents consolidated into it where they are given.
+
+    Those come first: they are alike in thousands of episodes, and what begins alike is deflated once.
+    """
+    document: Json = {"zarr_format": 3, "node_type": "group"}
     if members is not None:
         document["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": dict(members)}
+    document["attributes"] = attributes
     return document

@@ -9,7 +9,7 @@ import functools
 import itertools
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sensorium.errors import Corrupt
@@ -29,6 +29,7 @@ _ENTRY = struct.Struct("<4s6H3I5H2I")
 _READ = struct.Struct("<4s2x3H4x3IHIH6xI")
 # Signature, disk, disk of the directory, entries on it, entries, bytes and offset of the directory, bytes of comment.
 _END = struct.Struct("<4s4H2IH")
+_NUMBERS = struct.Struct("<3I")
 _LOCAL_MAGIC, _ENTRY_MAGIC, _END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _STORED, _DEFLATED = 0, 8
 _VERSION = 20
@@ -101,6 +102,70 @@ def zip_file(members: Iterable[NewMember]) -> bytes:
         raise ValueError(f"{len(ordered)} members of {at} bytes: too much for a plain ZIP")
     end = _END.pack(_END_MAGIC, 0, 0, len(ordered), len(ordered), size, at, 0)
     return b"".join((*parts, *directory, end))
+
+
+class ZipFrame:
+    """The ZIP files of which some members are always the same: `fixed`, packed once; `varying` names the others."""
+
+    def __init__(self, fixed: Iterable[NewMember], varying: Iterable[str]) -> None:
+        known = {member.name: member for member in fixed}
+        slots = {name: at for at, name in enumerate(varying)}
+        names = sorted([*known, *slots], key=str.encode)
+        self._slots = [0] * len(slots)
+        self._parts: list[bytes] = []
+        self._sizes: list[int] = []
+        self._entries: list[bytes | int] = []
+        form = ["<"]
+        for at, name in enumerate(names):
+            raw = name.encode()
+            member = known.get(name) or NewMember(name, b"", 0, 0, name.rpartition("/")[2] == DOCUMENT)
+            if name in slots:
+                self._slots[slots[name]] = at
+            flags = 0 if raw.isascii() else _UTF8
+            method = _DEFLATED if member.deflated else _STORED
+            numbers = (member.crc, len(member.stored), member.content_bytes)
+            local = _LOCAL.pack(_LOCAL_MAGIC, _VERSION, flags, method, 0, _DATE, *numbers, len(raw), 0)
+            entry = _ENTRY.pack(
+                _ENTRY_MAGIC, _MADE_BY, _VERSION, flags, method, 0, _DATE, *numbers, len(raw), 0, 0, 0, 0, _MODE, 0
+            )
+            self._parts += (local + raw, bytes(member.stored))
+            self._sizes.append(len(local) + len(raw) + len(member.stored))
+            self._entries += (entry[:16], *numbers, entry[28:42], 0, raw)
+            form.append(f"16s3I14sI{len(raw)}s")
+        self._directory = struct.Struct("".join(form))
+
+    def file(self, varying: Sequence[tuple[bytes, int, int]]) -> bytes:
+        """The whole file, byte for byte that of `zip_file`; of each of `varying` the bytes as they stand in it, and the
+        size and CRC-32 of its content. `ValueError` if that is more than this form holds."""
+        parts, sizes, entries = self._parts.copy(), self._sizes.copy(), self._entries.copy()
+        for slot, (stored, content_bytes, crc) in zip(self._slots, varying, strict=True):
+            head, numbers = parts[2 * slot], (crc, len(stored), content_bytes)
+            parts[2 * slot] = head[:14] + _NUMBERS.pack(*numbers) + head[26:]
+            parts[2 * slot + 1] = stored
+            sizes[slot] += len(stored)
+            entries[7 * slot + 1 : 7 * slot + 4] = numbers
+        *offsets, at = itertools.accumulate(sizes, initial=0)
+        size = self._directory.size
+        if at + size + _END.size > MAX_ZIP_BYTES or len(sizes) > MAX_MEMBERS:
+            raise ValueError(f"{len(sizes)} members of {at} bytes: too much for a plain ZIP")
+        entries[5::7] = offsets
+        end = _END.pack(_END_MAGIC, 0, 0, len(sizes), len(sizes), size, at, 0)
+        return b"".join((*parts, self._directory.pack(*entries), end))
+
+
+class BegunDocument:
+    """Documents that begin alike: each is as deflated by `document`, at the cost of how it ends alone."""
+
+    def __init__(self, beginning: bytes) -> None:
+        self._deflate = _deflator()
+        self._stored = self._deflate.compress(beginning)
+        self._bytes, self._crc = len(beginning), zlib.crc32(beginning)
+
+    def ended(self, ending: bytes) -> tuple[bytes, int, int]:
+        """The bytes as they stand in the file, and size and CRC-32 of the content, of one that ends so."""
+        deflate = self._deflate.copy()
+        stored = self._stored + deflate.compress(ending) + deflate.flush()
+        return stored, self._bytes + len(ending), zlib.crc32(ending, self._crc)
 
 
 def directory_at(end: bytes, file_bytes: int) -> tuple[int, int, int]:
@@ -211,9 +276,13 @@ def _leads_out(framed: str) -> bool:
     return any(part in framed for part in ("//", "/./", "/../", "\\", "\0"))
 
 
-def _deflate(content: bytes) -> tuple[bytes, int]:
+def _deflator() -> "zlib._Compress":
     # With less memory than usual: to clear that takes longer than to deflate what an episode's document is.
-    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -14, 5)
+    return zlib.compressobj(_LEVEL, zlib.DEFLATED, -14, 5)
+
+
+def _deflate(content: bytes) -> tuple[bytes, int]:
+    deflate = _deflator()
     return deflate.compress(content) + deflate.flush(), zlib.crc32(content)
 
 

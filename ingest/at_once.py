@@ -1,0 +1,152 @@
+"""A small episode that is there whole, read in one pass that takes only what is plain.
+
+The rules are those of `record_order`, `assembly` and `shards`, which judge bytes that come in any pieces, and say what
+is wrong and whose fault it is. Here whatever is not as most small episodes are (a gap, items, a shard that is full, a
+checksum that does not hold) is None: whoever asked has it read by those. So what is taken here they would take, and
+make the same of it; tests hold them to that.
+"""
+
+import struct
+import uuid
+from dataclasses import dataclass, field
+
+import msgspec
+from blake3 import blake3
+from crc32c import crc32c
+
+from sensorium.episode import durable
+from sensorium.episode.documents import Chunk, Note, Open, Seal
+from sensorium.episode.layout import CHECKSUM_BYTES, SMALL_CHUNK_ROWS
+from sensorium.episode.parser import MAGIC, MAX_HEADER_BYTES, PREFIX_BYTES, TRAILER, Kind
+from sensorium.errors import SensoriumError
+from sensorium.ingest.admission import MAX_NS, check_document
+from sensorium.ingest.alike import Shape, StreamAlike, StreamsAlike, opened, sealed
+from sensorium.ingest.record_order import MAX_DOCUMENT_BYTES
+
+_PREFIX = struct.Struct("<4sB3sIII")
+_RESERVED = bytes(3)
+_OPEN, _CHUNK, _NOTE, _SEAL = (int(kind) for kind in (Kind.OPEN, Kind.CHUNK, Kind.NOTE, Kind.SEAL))
+_RESIDUE = 0x48674BC7
+"""What CRC32C gives over any bytes followed by their own CRC32C, little-endian."""
+_WRONG = (SensoriumError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError, struct.error)
+_decode_chunk = msgspec.msgpack.Decoder(Chunk).decode
+_decode_note = msgspec.msgpack.Decoder(Note).decode
+
+
+@dataclass(slots=True)
+class StreamAtOnce:
+    """What came of one stream: stamps, int64 little-endian, and its inner chunks."""
+
+    alike: StreamAlike
+    captured_ns: bytes = b""
+    sensor_ns: bytes = b""
+    chunks: list[memoryview] = field(default_factory=list)
+    rows: int = 0
+    last_ns: int = -MAX_NS
+    ended: bool = False
+
+    def take(self, header: Chunk, payload: memoryview) -> bool:
+        """Take the next chunk; False if it is not plainly that."""
+        alike, captured_ns = self.alike, header.captured_ns
+        rows, rest = divmod(len(captured_ns), 8)
+        size = len(payload) - CHECKSUM_BYTES
+        if (
+            rest
+            or not 0 < rows <= alike.chunk_rows
+            or self.ended
+            or header.first_row != self.rows
+            or len(header.sensor_ns) != alike.sensor_bytes * rows
+            or header.captured < 0
+            or (header.filtered and min(header.filtered.values()) < 0)
+            or (header.lost and min(header.lost.values()) < 0)
+            or not alike.head_bytes < size <= alike.max_bytes
+            or len(self.chunks) == alike.per_shard
+            or crc32c(payload) != _RESIDUE
+        ):
+            return False
+        stamps = struct.unpack(f"<{rows}q", captured_ns)
+        if not self.last_ns <= stamps[0] <= stamps[-1] <= MAX_NS or list(stamps) != sorted(stamps):
+            return False
+        alike.codec.check(payload[: alike.head_bytes], size)
+        self.captured_ns += captured_ns
+        self.sensor_ns += header.sensor_ns
+        self.chunks.append(payload)
+        self.rows += rows
+        self.last_ns = stamps[-1]
+        self.ended = rows < alike.chunk_rows
+        return self.rows <= SMALL_CHUNK_ROWS
+
+
+@dataclass(slots=True, eq=False)
+class AtOnce:
+    """An episode that was read whole, on its way into the store. `shape` is what it has in common with many."""
+
+    episode: uuid.UUID
+    manifest: Open
+    alike: StreamsAlike
+    streams: list[StreamAtOnce]
+    notes: list[msgspec.Raw] = field(default_factory=list)
+    seal: Seal = field(init=False)
+    shape: Shape = field(init=False)
+    failed: str | None = None
+    written: dict[str, durable.Seen] = field(default_factory=dict)
+    published: durable.Seen | None = None
+
+    @property
+    def last_ns(self) -> int | None:
+        """The latest stamp of all streams."""
+        return max((stream.last_ns for stream in self.streams if stream.rows), default=None)
+
+
+def read_at_once(data: bytes, episode: uuid.UUID) -> AtOnce | None:
+    """The episode whose whole file is `data`; None if it is not plainly that."""
+    try:
+        return _read(data, episode)
+    except _WRONG:
+        return None
+
+
+def _read(data: bytes, episode: uuid.UUID) -> AtOnce | None:
+    view, seed, whole = memoryview(data), crc32c(episode.bytes), len(data) - TRAILER.size
+    read: AtOnce | None = None
+    at, number, document_bytes = 0, 0, 0
+    while True:
+        magic, kind, reserved, counted, header_bytes, payload_bytes = _PREFIX.unpack_from(view, at)
+        body = at + PREFIX_BYTES + header_bytes
+        end = body + payload_bytes
+        if magic != MAGIC or reserved != _RESERVED or counted != number or end > whole:
+            return None
+        if header_bytes > MAX_HEADER_BYTES or TRAILER.unpack_from(view, end)[0] != crc32c(view[at + 4 : end], seed):
+            return None
+        head = view[at + PREFIX_BYTES : body]
+        if kind != _CHUNK:
+            document_bytes += header_bytes
+            if payload_bytes or document_bytes > MAX_DOCUMENT_BYTES:
+                return None
+        if read is None:
+            read = _opened(head, episode) if kind == _OPEN else None
+            if read is None:
+                return None
+        elif kind == _CHUNK:
+            header = _decode_chunk(head)
+            if header.stream < 0 or not read.streams[header.stream].take(header, view[body:end]):
+                return None
+        elif kind == _NOTE:
+            note = _decode_note(head)
+            check_document(note, "NOTE")
+            read.notes.append(msgspec.Raw(msgspec.json.encode(note)))
+        else:
+            return _sealed(read, head, view[:at]) if kind == _SEAL and end == whole else None
+        at, number = end + TRAILER.size, number + 1
+
+
+def _opened(head: memoryview, episode: uuid.UUID) -> AtOnce | None:
+    if (found := opened(head, episode)) is None:
+        return None
+    manifest, alike = found
+    return AtOnce(episode, manifest, alike, [StreamAtOnce(stream) for stream in alike.streams])
+
+
+def _sealed(read: AtOnce, head: memoryview, before: memoryview) -> AtOnce | None:
+    read.seal, read.shape = sealed(head, read.alike, [stream.rows for stream in read.streams])
+    return read if blake3(before).digest() == read.seal.digest else None
