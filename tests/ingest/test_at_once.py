@@ -1,0 +1,235 @@
+"""A small episode read at once is what the slower way makes of it, byte for byte; what that refuses is never taken."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sensorium.drivers.clock import Clock
+from sensorium.episode.documents import Account, Chunk, Encoding, Note, Open, Seal
+from sensorium.episode.records import encode_record
+from sensorium.errors import Corrupt, PeerViolation
+from sensorium.ingest import alike, at_once_zip
+from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.at_once import AtOnce, read_at_once
+from sensorium.ingest.commit import Ready
+from sensorium.ingest.committing import probes_of, ready_of
+from sensorium.ingest.held_room import HeldPlace, HeldRoom
+from sensorium.ingest.zip_commit import ZipCommit
+from tests.episode_files import build_episode, seal_records
+
+Records = list[tuple[Any, bytes]]
+PROBES = ((10, 1_000_000_010, 4), (30, 1_000_000_031, 6))
+NOTES = st.lists(
+    st.builds(
+        Note,
+        kind=st.sampled_from(["score", "event"]),
+        name=st.sampled_from(["worth", "bump"]),
+        value=st.one_of(st.none(), st.floats(), st.text(max_size=5)),
+        start_ns=st.one_of(st.none(), st.integers(0, 1 << 63)),
+    ),
+    max_size=2,
+)
+STREAMS = st.dictionaries(
+    st.sampled_from(["imu", "world.reward", "zarr", "clock.x", "a"]),
+    st.tuples(
+        st.integers(0, 20), st.sampled_from(["float32", "bool", "int64"]), st.sampled_from([(), (3,)]), st.booleans()
+    ),
+    max_size=4,
+)
+WRONG: dict[type, tuple[dict[str, Any], ...]] = {
+    Open: (
+        {"version": 2},
+        {"episode": bytes(16)},
+        {"ordinal": -1},
+        {"start_ns": 1 << 63},
+        {"end_ns": 0},
+        {"end_ns": 1 << 62},
+        {"device": "../x"},
+        {"streams": ()},
+        {"software": {"sensorium": "another"}},
+        {"between": {"imu": Account(captured=1)}},
+        {"between": {"imu": Account(captured=1, stored=1)}},
+    ),
+    Chunk: (
+        {"stream": -1},
+        {"stream": 9},
+        {"first_row": 1},
+        {"first_row": -8},
+        {"captured": -1},
+        {"captured": 1 << 60},
+        {"filtered": {"rate": -1}},
+        {"lost": {"late": 3}},
+        {"sensor_ns": bytes(8)},
+        {"captured_ns": b""},
+        {"captured_ns": bytes(7)},
+        {"captured_ns": np.array([5, 4], np.int64).tobytes()},
+        {"captured_ns": np.array([1 << 62 | 1], np.int64).tobytes()},
+        {"captured_ns": np.array([-(1 << 62)], np.int64).tobytes()},
+        {"captured_ns": np.arange(9).tobytes()},
+    ),
+    Note: ({"value": float("nan")}, {"value": {"a": [1, {"b": None}]}}, {"stream": "nowhere"}),
+    Seal: (
+        {"rows": {}},
+        {"rows": {"imu": 1}},
+        {"account": {}},
+        {"recoveries": -1},
+        {"recoveries": 1 << 63},
+        {"recoveries": 3},
+        {"end_ns": 1 << 63},
+        {"end_ns": 9_000_000_000},
+        {"reason": "interrupted"},
+        {"summary": {"blur": 0.5}},
+        {"summary": {"blur": float("inf")}},
+    ),
+}
+
+
+def slowly(data: bytes, episode: uuid.UUID) -> Assembly:
+    """As bytes are taken that come in any pieces; raises what is wrong with them."""
+    assembly = Assembly(Path("nowhere"), episode, place=HeldPlace(HeldRoom()))
+    assembly.append(data)
+    if assembly.seal is None:
+        raise Corrupt("it does not end in SEAL")
+    return assembly
+
+
+def committed(ready: Ready[Any]) -> tuple[bytes, dict[str, Any]]:
+    """The ZIP, and the record but for the moment."""
+    commit = ZipCommit(ready)
+    commit.make()
+    record = msgspec.json.decode(msgspec.json.encode(commit.record))
+    record["row"].pop("committed_utc")
+    return commit.data, record
+
+
+def compare(data: bytes, episode: uuid.UUID) -> AtOnce | None:
+    """Read both ways, and make of it what is committed; what was read at once, if it was."""
+    read = read_at_once(data, episode)
+    if read is None:
+        return None
+    assembly = slowly(data, episode)
+    assert (read.manifest, read.seal, read.last_ns) == (assembly.manifest, assembly.seal, assembly.last_ns)
+    for probes in ((), PROBES):
+        ready = Ready(read, read.manifest, read.seal, "key", probes_of(read.manifest, probes))
+        assert committed(ready) == committed(ready_of(slowly(data, episode), "rig-1", "key", probes))
+    return read
+
+
+@st.composite
+def episodes(draw: st.DrawFn) -> Any:
+    about = draw(STREAMS)
+    rng = np.random.default_rng(draw(st.integers(0, 3)))
+    arrays = {name: rng.normal(size=(rows, *shape)).astype(dtype) for name, (rows, dtype, shape, _) in about.items()}
+    return build_episode(
+        arrays,
+        specs={name: {"has_sensor_ns": sensor} for name, (*_, sensor) in about.items()},
+        clock=draw(st.sampled_from([Clock(kind="boottime", boot_id="b"), Clock(kind="simulated")])),
+        notes=draw(NOTES),
+        ordinal=draw(st.integers(0, 1 << 40)),
+        kind=draw(st.sampled_from(["full", "trace"])),
+    )
+
+
+@given(episodes())
+def test_it_is_what_the_slower_way_makes_of_it(made: Any) -> None:
+    read = compare(made.data, made.episode)
+    plain = all(note.value == note.value and abs(note.value or 0) != float("inf") for note in made_notes(made.records))
+    assert (read is not None) == plain, "of a plain one"
+
+
+def made_notes(records: Records) -> list[Any]:
+    return [header for header, _ in records if isinstance(header, Note) and not isinstance(header.value, str)]
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[Any, Records, list[int]]:
+    """An episode, one of whose records says something else, is there twice, or is not there; with whole checksums."""
+    made = draw(episodes())
+    records = list(made.records)
+    at = draw(st.integers(0, len(records) - 1))
+    header, payload = records[at]
+    numbers = list(range(len(records)))
+    change = draw(st.sampled_from(["says", "says", "says", "payload", "twice", "gone", "skipped", "swapped"]))
+    if change == "says":
+        records[at] = (msgspec.structs.replace(header, **draw(st.sampled_from(WRONG[type(header)]))), payload)
+    elif change == "payload":
+        records[at] = (header, draw(st.sampled_from([b"", b"x", payload[:-1], payload + b"\0", payload[::-1]])))
+    elif change == "twice":
+        records.insert(at, records[at])
+    elif change == "gone":
+        del records[at]
+    elif change == "skipped":
+        numbers[at:] = [number + 1 for number in numbers[at:]]
+    else:
+        records.insert(0, records.pop(at))
+    return made, records, [*numbers, len(records)]
+
+
+@given(changes())
+def test_what_the_slower_way_refuses_is_not_taken(changed: tuple[Any, Records, list[int]]) -> None:
+    made, records, numbers = changed
+    compare(made.data, made.episode)  # so that what is alike in the next is known
+    compare(b"".join(seal_records(made.episode, records, numbers)), made.episode)
+
+
+PLAIN = build_episode({"imu": np.arange(20.0), "a": np.ones((3, 2), np.float32)}, notes=[Note(kind="event", name="x")])
+
+
+@given(st.integers(0, 8 * len(PLAIN.data) - 1))
+@example(0)
+def test_a_flipped_bit_is_found(bit: int) -> None:
+    damaged = bytearray(PLAIN.data)
+    damaged[bit // 8] ^= 1 << bit % 8
+    assert read_at_once(PLAIN.data, PLAIN.episode) is not None
+    assert read_at_once(bytes(damaged), PLAIN.episode) is None
+    with pytest.raises((Corrupt, PeerViolation)):
+        slowly(bytes(damaged), PLAIN.episode)
+
+
+@given(st.integers(0, len(PLAIN.data) - 1), st.binary(max_size=40))
+def test_what_is_cut_short_or_goes_on_is_not_taken(size: int, more: bytes) -> None:
+    assert read_at_once(PLAIN.data[:size], PLAIN.episode) is None
+    assert read_at_once(PLAIN.data[:size] + more, PLAIN.episode) is None or PLAIN.data[size:] == more
+    assert read_at_once(PLAIN.data + more, PLAIN.episode) is None or not more
+
+
+def test_another_digest_in_the_seal_is_not_taken() -> None:
+    pieces = seal_records(PLAIN.episode, PLAIN.records[:-1])
+    seal, _ = PLAIN.records[-1]
+    header = msgspec.structs.replace(seal, digest=bytes(32))
+    pieces.append(b"".join(encode_record(PLAIN.episode.bytes, len(pieces), header)))
+    assert read_at_once(b"".join(pieces), PLAIN.episode) is None
+
+
+def test_items_and_shards_that_are_full_are_left_to_the_slower_way() -> None:
+    frames = build_episode({"cam": np.zeros((3, 16, 16, 3), np.uint8)}, encodings={})
+    assert compare(frames.data, frames.episode) is not None
+    pictures = build_episode(
+        {"cam": np.zeros((3, 16, 16, 3), np.uint8)}, encodings={"cam": Encoding(codec="jpeg", quality=90)}
+    )
+    assert read_at_once(pictures.data, pictures.episode) is None
+    assert slowly(pictures.data, pictures.episode).seal is not None
+    many = build_episode({"a": np.zeros((5, 3000, 3000), np.uint8)})
+    assert read_at_once(many.data, many.episode) is None
+    assert slowly(many.data, many.episode).seal is not None
+
+
+def test_what_is_kept_of_those_that_are_alike_is_bounded() -> None:
+    for rows in range(alike._KEPT + 5):
+        made = build_episode({"imu": np.arange(float(rows))}, device=f"rig-{rows}")
+        read = read_at_once(made.data, made.episode)
+        assert read is not None
+        committed(Ready(read, read.manifest, read.seal, "key", probes_of(read.manifest, ())))
+    for kept in (alike._opens, alike._streams, alike._shapes, alike._seals):
+        assert len(kept) <= alike._KEPT
+    assert len(at_once_zip._plans) <= at_once_zip._KEPT
+    large = build_episode({"imu": np.arange(3.0)}, mission="m", specs={"imu": {"calibration": {"k": "x" * 20_000}}})
+    before = [dict(kept) for kept in (alike._opens, alike._streams)]
+    assert compare(large.data, large.episode) is not None
+    assert before == [alike._opens, alike._streams], "who sends much that is never the same has nothing kept"
