@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,16 @@ from sensorium.corpus.cells import compile_cells
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
+from sensorium.corpus.stream import Samples
 from sensorium.corpus.windows import Window, windows_in_batches
 from sensorium.drivers.registry import nearest
 from sensorium.episode.where import Sql, compile_order, compile_where, parse_where
 from sensorium.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from sensorium.corpus.estimate import Estimated
     from sensorium.corpus.stats import Stats
+    from sensorium.corpus.traces import TracedUnit
 
 _HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {})"
 
@@ -117,6 +120,39 @@ class Corpus:
         from sensorium.corpus.stats import stats
 
         return stats(self, where, cells, clusters)
+
+    def estimate(
+        self,
+        f: "Callable[[TracedUnit], float] | str",
+        *,
+        device: str | None = None,
+        spool_id: str | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> "Estimated":
+        """The total and the mean of `f` over all units that devices judged, from those that chance drew: novelty kept
+        the others, and they are no sample of what was seen.
+
+        `f` is asked of drawn units that are in the store; `unit_samples` are what was captured in one. Or it is a name
+        of what traces say of every unit: `score`, `novelty.STREAM`, `STREAM.SCORE`.
+
+            print(corpus.estimate(lambda unit: people_in(corpus.unit_samples(unit, ["front"])["front"].data)))
+
+        Raises:
+            ValueError: `f` is not a finite number of a unit.
+            Corrupt: a trace is damaged.
+        """
+        from sensorium.corpus.estimate import estimate
+
+        return estimate(self, f, device=device, spool_id=spool_id, start_ns=start_ns, end_ns=end_ns)
+
+    def unit_samples(self, unit: "TracedUnit", streams: Sequence[str] | None = None) -> dict[str, Samples]:
+        """What was captured in a traced unit, of these streams (None: of all); of one that was not kept, nothing."""
+        at = f"start_ns <= {unit.start_ns} and end_ns > {unit.start_ns}"
+        for episode in self.query(f"device = '{unit.device}' and spool_id = '{unit.spool_id}' and {at}"):
+            if episode.clock.boot_id in (None, unit.judged.unit.boot.partition("#")[0]):
+                return episode.samples(unit.start_ns, unit.end_ns, streams)
+        return {}
 
     def ledger(self, device: str | None = None) -> list[SpoolLedger]:
         """What became of every ordinal of every spool, or of one device's spools."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.spool_ledgers import SpoolLedger
 
 
 class Queried(Protocol):
@@ -12,5 +13,7 @@ class Queried(Protocol):
     def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[Episode]: ...
 
     def cells(self, expressions: Sequence[str], where: str = "") -> dict[str, set[tuple[Any, ...]]]: ...
+
+    def ledger(self, device: str | None = None) -> list[SpoolLedger]: ...
 
     def totals(self) -> dict[str, tuple[int, float, int]]: ...

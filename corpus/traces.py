@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.queried import Queried
 from sensorium.episode.trace import About, Column, about_of, read_trace
 from sensorium.episode.trace_row import TraceRow
 from sensorium.episode.unit import Judged
@@ -62,7 +62,7 @@ class _Traced(NamedTuple):
 
 
 def traces(
-    corpus: Corpus,
+    corpus: Queried,
     *,
     device: str | None = None,
     spool_id: str | None = None,
@@ -107,7 +107,7 @@ def read_episode(episode: Episode) -> tuple[About, list[TraceRow]]:
         raise Corrupt(f"episode {episode.id}: {error}; run `sensorium verify`") from error
 
 
-def _episodes(corpus: Corpus, device: str | None, spool_id: str | None) -> list[Episode]:
+def _episodes(corpus: Queried, device: str | None, spool_id: str | None) -> list[Episode]:
     where = "kind = 'trace'"
     for column, value in (("device", device), ("spool_id", spool_id)):
         if value is not None:
