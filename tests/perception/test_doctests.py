@@ -12,7 +12,8 @@ import sensorium.perception
 
 WITHOUT_EXAMPLES = {
     "budget", "chain", "chooser", "embed", "exemplar_file", "filter", "guarded", "guarded_call", "guarded_detector",
-    "gyros", "health", "judging", "onnx_encoder", "order", "policy", "registry", "replay", "selector", "testing",
+    "gyros", "health", "judging", "onnx_encoder", "order", "policy", "registry", "landscape", "logs", "outcome",
+    "outcome_picture", "policy_file", "replay", "selector", "testing",
     "unit", "value",
 }  # fmt: skip
 MODULES = sorted(

@@ -24,6 +24,7 @@ MODULES = {
     "verify": "store",
     "ledger": "store",
     "stats": "stats",
+    "policy": "policy",
     "rebuild-catalog": "store",
     "pack": "pack",
     "spool": "spool",

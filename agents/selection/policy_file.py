@@ -1,0 +1,53 @@
+"""A policy in a file of its own: what stands under `trigger:` with the kind `worth`, or a device file that has it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from sensorium.agents.selection.policy import SelectionPolicy
+from sensorium.drivers.registry import nearest
+from sensorium.errors import ConfigError
+
+OF_THE_DEVICE = frozenset({"kind", "trace", "max_waiting_bytes", "gates"})
+"""Keys of the trigger that no decision depends on, or that have done their part before a unit is judged."""
+
+
+def load_policy(path: Path) -> SelectionPolicy:
+    """Read and check a policy.
+
+    Raises:
+        ConfigError: the file cannot be read, or is none; a line for each thing that is wrong.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"policy {path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"policy {path}: is no YAML: {' '.join(str(error).split())}") from error
+    if isinstance(document, dict) and isinstance(document.get("trigger"), dict):
+        document = document["trigger"]
+    if not isinstance(document, dict):
+        raise ConfigError(f"policy {path}: expected the fields of the trigger `worth`, e.g. budget: {{share: 0.05}}")
+    if document.get("kind", "worth") != "worth":
+        raise ConfigError(f"policy {path}: is of a trigger {document['kind']!r}, expected `worth`")
+    return check_policy(document, str(path))
+
+
+def check_policy(document: dict[str, Any], name: str = "policy") -> SelectionPolicy:
+    """The policy that a document tells of; `name` is what errors call it."""
+    fields = {key: value for key, value in document.items() if key not in OF_THE_DEVICE}
+    try:
+        return SelectionPolicy.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"policy {name}: {line}" for line in map(_line, error.errors()))) from error
+
+
+def _line(problem: Any) -> str:
+    place = ".".join(map(str, problem["loc"])) or "all of it"
+    if problem["type"] == "extra_forbidden":
+        hint = nearest(str(problem["loc"][-1]), SelectionPolicy.model_fields)
+        return f"{place}: unknown key{hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[:1].lower() + message[1:]}"
