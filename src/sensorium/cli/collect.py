@@ -14,6 +14,7 @@ from rich.live import Live
 
 from sensorium.agents.agent import DRAIN_S
 from sensorium.agents.device_file import load_device_file
+from sensorium.cli.checked import print_check
 from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
 from sensorium.cli.live import LiveTable
 from sensorium.cli.screen import OUT, size
@@ -47,6 +48,9 @@ def collect(
         Path | None, typer.Option(metavar="F.png", help="Keep a small picture of every stream fresh in this file.")
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="In this process, without Ray: for small boards.")] = False,
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Open the sensors, say what would be recorded and how; record nothing.")
+    ] = False,
 ) -> None:
     """Record what the sensors of DEVICE.yaml see, and deliver it.
 
@@ -57,6 +61,9 @@ def collect(
     discards it, s and f close it as success or failure, q drains and quits (trigger `manual`).
     """
     device = load_device_file(device_file, overrides or [])
+    if only_check:
+        print_check(device)
+        return
     options: dict[str, Any] = {"seconds": seconds, "episodes": episodes}
     options["drain_s"] = DRAIN_S if drain is None else drain
     options["snap"] = snap.resolve() if snap is not None else None

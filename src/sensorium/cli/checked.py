@@ -1,0 +1,35 @@
+"""`sensorium collect --check`: what a device file would record, in a table, and what it asks for in vain."""
+
+import typer
+
+from sensorium.agents.checking import Checked, check
+from sensorium.agents.device_file import DeviceFile
+from sensorium.cli.screen import OUT, size, table
+from sensorium.episode.documents import StreamEntry
+
+
+def print_check(device: DeviceFile) -> None:
+    """Open the sensors of a device, and print what would be recorded of them; exit 1 where one is absent."""
+    found = check(device)
+    columns = ["stream", "shape", "dtype", "Hz>", "raw a second>", "encoding", "filters"]
+    OUT.print(table(f"{device.device}, clock {found.clock}", columns, [_row(found, entry) for entry in found.entries]))
+    OUT.print(f"trigger {device.trigger.kind}")
+    for line in found.advice:
+        OUT.print(f"not as configured: {line}", markup=False)
+    for name, why in found.absent.items():
+        OUT.print(f"sensor {name} is absent: {why}", markup=False)
+    if found.absent:
+        raise typer.Exit(1)
+
+
+def _row(found: Checked, entry: StreamEntry) -> list[str]:
+    spec, per_s = entry.spec, found.raw_bytes_per_s(entry)
+    return [
+        spec.name,
+        "x".join(map(str, spec.shape)) or "1",
+        spec.dtype,
+        "" if spec.rate_hz is None else f"{spec.rate_hz:g}",
+        "" if per_s is None else size(per_s),
+        entry.encoding.codec,
+        ", ".join(found.filters.get(spec.name, ())),
+    ]

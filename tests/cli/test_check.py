@@ -1,0 +1,42 @@
+"""`collect --check`: what would be recorded is said, what cannot be had too, and nothing is written."""
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from sensorium.cli.main import app
+
+DEVICE = """
+device: rig
+spool: {path: spool}
+sensors: {sim: {kind: sim-planar, camera_hz: 30, imu_hz: 100, size: [1280, 720], pace: fast, duration_s: 1}}
+trigger: {kind: worth, budget: {share: 0.1}, pre_roll_s: 30}
+"""
+
+
+def checked(path: Path, *overrides: str) -> tuple[int, str]:
+    path.write_text(DEVICE)
+    words = [word for each in overrides for word in ("--set", each)]
+    result = CliRunner().invoke(app, ["collect", "--check", str(path), *words])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_streams_are_listed_and_nothing_is_recorded(tmp_path: Path) -> None:
+    status, said = checked(tmp_path / "rig.yaml", "trigger.pre_roll_s=0")
+    assert status == 0
+    assert "sim.cam 720x1280 uint8 30 27.6 MB lossless scores" in said
+    assert "not as configured" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["rig.yaml"], "no spool is made"
+
+
+def test_a_pre_roll_that_cannot_wait_raw_is_told_before_it_is_shortened(tmp_path: Path) -> None:
+    status, said = checked(tmp_path / "rig.yaml")
+    assert status == 0
+    assert "not as configured: trigger.pre_roll_s" in said
+    assert "s fit, not 30, and it will be shortened" in said
+
+
+def test_a_sensor_that_is_absent_is_no_success(tmp_path: Path) -> None:
+    status, said = checked(tmp_path / "rig.yaml", "sensors={imu: {kind: imu-witmotion, port: /dev/ttyNONE}}")
+    assert status != 0
+    assert "imu" in said
