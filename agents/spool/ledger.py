@@ -93,11 +93,11 @@ class Ledger:
         """Close the file; twice is no error."""
         self._file.close()
 
-    def begin(self, episode: UUID, ordinal: int, priority: float, manifest: bytes, between: Between) -> None:
-        """Give `ordinal` to `episode`, durably with the next change of `between`, of which its manifest has told.
+    def begin(self, episode: UUID, ordinal: int, priority: float, manifest: bytes, between: Between | None) -> None:
+        """Give `ordinal` to `episode`, durably with the next change of `between`, if its manifest has told of that.
 
         All those changes, and this, are for one thread at a time."""
-        run = "" if between.run is None else between.run.run
+        run = "" if between is None or between.run is None else between.run.run
         self._unbegun[episode] = _Beginning(ordinal, priority, manifest, run)
 
     def sealed(self, files: Sequence[SealedFile]) -> None:

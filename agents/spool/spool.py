@@ -139,6 +139,7 @@ class Spool:
         manifest: Callable[[int, dict[str, Account]], Open],
         kept: Mapping[str, Tally] | None = None,
         claimed: Mapping[str, Tally] | None = None,
+        apart: bool = False,
     ) -> EpisodeFile:
         """Begin the next episode: its ordinal is durable before its file exists, which is soon, with those of others.
 
@@ -146,6 +147,7 @@ class Spool:
             manifest: Makes the OPEN, given the ordinal and what became of the samples in no episode since the last.
             kept: Of those, what this OPEN does not tell of, as an episode may yet claim it.
             claimed: Of those kept, what this episode claims.
+            apart: It has no sensor's samples: it tells of none, and is of no run.
 
         Raises:
             SpoolFull, SpoolError: nothing was begun.
@@ -161,12 +163,12 @@ class Spool:
             with self.account.changing() as between:
                 between.take_back(claimed)
                 ordinal = self._ledger.next_ordinal()
-                opening = manifest(ordinal, between.carry(kept))
+                opening = manifest(ordinal, {} if apart else between.carry(kept))
                 held, encoded = Held.of(self._folder.episodes, opening), msgspec.msgpack.encode(opening)
                 due = self._commits.due
                 ground = Ground(self._begin, self._folder.made, self._folder.sync_names, due)
                 file = EpisodeFile(held.path, opening, ground)  # the last that may fail
-                self._ledger.begin(held.episode, ordinal, opening.mission.priority, encoded, between)
+                self._ledger.begin(held.episode, ordinal, opening.mission.priority, encoded, None if apart else between)
             self._pending.begin(held.episode, held, file)
         return file
 
@@ -321,8 +323,6 @@ class Spool:
         finally:
             self._ledger.close()
             self._folder.unlock()
-
-    # -- inside ---------------------------------------------------------------------------------------------------
 
     def release_reserve(self) -> None:
         """Give the reserve back to the file system, so that open episodes can be sealed on a full disk."""

@@ -3,6 +3,7 @@
 import struct
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from sensorium.episode.unit import Decision, Judged, Look, Unit
@@ -59,6 +60,20 @@ def judged(
 def bits(number: float) -> bytes:
     """A NaN is another than one of other bits."""
     return struct.pack("<d", number)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Alike, floats by their bits, mappings whatever their order."""
+    if isinstance(one, float) and isinstance(other, float):
+        return bits(one) == bits(other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, msgspec.Struct):
+        names = one.__struct_fields__
+        return type(one) is type(other) and all(same(getattr(one, name), getattr(other, name)) for name in names)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other) and type(one) is type(other)
 
 
 @st.composite
