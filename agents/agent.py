@@ -20,6 +20,7 @@ from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.manifest import manifest_of
 from sensorium.agents.recording.recorder import GRACE_NS, Recorder
 from sensorium.agents.replays import Replay, replay_of
+from sensorium.agents.seating import seating
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.triggers.trigger import Command
 from sensorium.errors import SensoriumError
@@ -178,18 +179,21 @@ class Agent:
             if run and run.position and not run.position.resets:  # its time has passed already
                 sensors.hurry(run.position.until_ns)
             episodes = None if self._episodes is None else max(0, self._episodes - (run.episodes if run else 0))
+            manifest = manifest_of(
+                device,
+                chain.specs,
+                sensors.clock,
+                delivery.spool.spool_id,
+                sensors.absent,
+                replay,
+                chain.redactions,
+            )
+            joining.seat = seating(delivery.spool, manifest, replay, run)
+            joining.seat(joining.trigger, manifest.streams)
             recorder = Recorder(
                 delivery.spool,
                 joining.trigger,
-                manifest_of(
-                    device,
-                    chain.specs,
-                    sensors.clock,
-                    delivery.spool.spool_id,
-                    sensors.absent,
-                    replay,
-                    chain.redactions,
-                ),
+                manifest,
                 grace_ns=GRACE_NS if sensors.live else None,
                 max_episodes=episodes,
                 run=run,

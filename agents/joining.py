@@ -1,7 +1,7 @@
 """Joining: a sensor that comes late brings its streams into what is recorded, or it alone is refused."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sensorium.agents.absent import filters_for, filters_of
 from sensorium.agents.capture.pipeline import Pipeline
@@ -11,13 +11,18 @@ from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.manifest import entries_of, in_brief
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.sensors import Sensors
+from sensorium.agents.triggers.trigger import Trigger
 from sensorium.agents.triggers.waiting import WaitingTrigger, start_trigger
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.documents import StreamEntry
 from sensorium.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+Seat = Callable[[Trigger, Sequence[StreamEntry]], object]
+"""What a trigger is given before it decides of streams that are recorded so."""
 
 
 class Joining:
@@ -35,6 +40,7 @@ class Joining:
         self._chain = chain
         self._since_ns = boottime_ns()
         self.absent = sensors.absent
+        self.seat: Seat = lambda *_: None
         self.trigger = start_trigger(device.trigger, chain.specs, self.absent)
         for name in sorted(device.filters.keys() - filters_of(device, self._captured, self.absent).keys()):
             log.warning("filters.%s waits for its sensor, which is absent", name)
@@ -63,9 +69,10 @@ class Joining:
         if snapshot is not None:
             snapshot.join(driver.specs)
         if trigger is None:
-            self.trigger.join(more.specs)
+            self.trigger.join(entries)
         elif not isinstance(trigger, WaitingTrigger):
             self.trigger = trigger
+            self.seat(trigger, entries_of(device, specs, others, chain.redactions))
             recorder.replace_trigger(trigger)
         log.warning("sensor %r is there: its streams are in episodes that begin from now on", name)
         return ""

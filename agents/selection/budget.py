@@ -8,6 +8,8 @@ from sensorium.agents.selection.policy import SECOND_NS, SelectionBudget
 MICRO = 1_000_000
 _DAY_S = 86_400
 _FLOOR_BURSTS = 20
+_MOST = 1 << 57
+"""As much as a bucket holds: what chance is due of many bursts is still a number of 63 bits."""
 TIME, BYTES, DAY = "share", "bytes_per_s", "bytes_per_day"
 
 
@@ -59,7 +61,7 @@ class Purse:
         }
         for name, per_s in rates.items():
             if per_s is not None:
-                capacity = int(per_s * budget.burst_s)
+                capacity = min(int(per_s * budget.burst_s), _MOST)
                 made = Bucket(per_s, capacity, budget.floor, capacity, 0)
                 made.due = made.most_due // 2
                 self.buckets[name] = made

@@ -66,6 +66,10 @@ class Chooser:
         """All that the next decisions depend on, but for rolls."""
         return msgspec.msgpack.encode(ChooserState(self._selector.state, self._knowledge.state))
 
+    def end_ns(self, boot: str) -> int | None:
+        """Where the last unit ended, if that was in this boot."""
+        return self._knowledge.end_ns(boot)
+
     def step(self, unit: Unit, looks: Mapping[str, Look]) -> list[Judged]:
         """Decide of the next unit, whose novelty and change are those of `looks` by stream; what is final by now."""
         unit = self._knowledge.saw(unit, looks)

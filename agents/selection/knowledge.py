@@ -69,6 +69,10 @@ class Knowledge:
         }
         return KnowledgeState(streams, dict(self._before), self._boot, self._end_ns)
 
+    def end_ns(self, boot: str) -> int | None:
+        """Where the last unit ended, if that was in this boot."""
+        return self._end_ns if boot == self._boot else None
+
     def saw(self, unit: Unit, looks: Mapping[str, Look]) -> Unit:
         """The next unit with the novelty and the change of every stream that was looked at, in the order of names.
 

@@ -30,7 +30,7 @@ class Took(NamedTuple):
     streams: Mapping[str, tuple[int, int]]
 
 
-class UnitCostsState(msgspec.Struct):
+class UnitCostsState(msgspec.Struct, frozen=True):
     """What a restart needs: bytes a sample by stream, and bytes besides, of episodes of late; what is to be booked."""
 
     streams: dict[str, list[float]] = {}
@@ -50,11 +50,10 @@ class UnitCosts:
     """
 
     def __init__(self, entries: Sequence[StreamEntry] = (), state: UnitCostsState | None = None) -> None:
-        state = state or UnitCostsState()
         self._first: dict[str, float] = {}
-        self._streams = {name: deque(each, RECENT) for name, each in state.streams.items()}
-        self._besides = deque(state.besides, RECENT)
-        self._booked = state.booked
+        self.learnt = 0
+        """How many episodes."""
+        self.take_over(state or UnitCostsState())
         self.know(entries)
 
     @property
@@ -62,6 +61,12 @@ class UnitCosts:
         """For `UnitCosts` after a restart."""
         streams = {name: list(each) for name, each in self._streams.items()}
         return UnitCostsState(streams, list(self._besides), self._booked)
+
+    def take_over(self, state: UnitCostsState) -> None:
+        """Go on from a state."""
+        self._streams = {name: deque(each, RECENT) for name, each in state.streams.items()}
+        self._besides = deque(state.besides, RECENT)
+        self._booked = state.booked
 
     def know(self, entries: Sequence[StreamEntry]) -> None:
         """How these streams are stored."""
@@ -82,6 +87,7 @@ class UnitCosts:
 
     def learn(self, took: Took, spent: deque[tuple[int, int]]) -> None:
         """An episode was sealed: book what it cost more than was `spent`, (start_ns, bytes), on its units, or less."""
+        self.learnt += 1
         held = 0
         for name, (rows, size) in took.streams.items():
             held += size

@@ -3,19 +3,18 @@
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
-from sensorium.agents.selection.chooser import Chooser
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
 from sensorium.agents.selection.gyros import Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
 from sensorium.agents.selection.scored import is_pictures
 from sensorium.agents.selection.seen import StreamSeen, Summary, summary
-from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
+from sensorium.agents.triggers.desk import Desk
 from sensorium.agents.triggers.stretches import Stretches
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.documents import StreamEntry
 from sensorium.episode.unit import Judged, Look, Unit
 from sensorium.perception.gates import Gates
 
@@ -26,36 +25,6 @@ OWN = "selection"
 SILENT_NS = 10 * SECOND_NS
 """A stream that others are so far ahead of is not waited for."""
 MAX_WAITING_BYTES = 256 << 20
-
-
-class Desk(Protocol):
-    """Where decisions go: `boot` names the time that units are in."""
-
-    boot: str
-    chooser: Chooser
-    costs: UnitCosts
-
-    def decided(self, final: list[Judged]) -> None:
-        """These are final, of the last step."""
-
-    def save(self) -> None:
-        """Nothing more comes for now."""
-
-
-class Bare:
-    """A desk of a device that remembers nothing: decisions go nowhere but into spans."""
-
-    boot = ""
-
-    def __init__(self, policy: SelectionPolicy) -> None:
-        self.chooser = Chooser(policy, "")
-        self.costs = UnitCosts()
-
-    def decided(self, final: list[Judged]) -> None:
-        """Nobody is told."""
-
-    def save(self) -> None:
-        """Nothing is kept."""
 
 
 class Selecting(Trigger):
@@ -81,7 +50,7 @@ class Selecting(Trigger):
         judges: Callable[[Sequence[StreamSpec]], Sequence[str]],
     ) -> None:
         self.policy = policy
-        self.desk: Desk = Bare(policy)
+        self.desk = Desk(policy)
         self._gates = gates
         self._judges = judges
         self._rates: dict[str, float] = {}
@@ -93,6 +62,12 @@ class Selecting(Trigger):
         self._waiting = _TooMuch(max_waiting_bytes)
         self._resets = 0
         self._take_in(specs, judged)
+
+    def sit_at(self, desk: Desk) -> None:
+        """Go on from what is known there, and tell there what is decided from now on."""
+        self.desk = desk
+        if (begin_ns := desk.begin_ns()) is not None:
+            self._time.pass_over(begin_ns)
 
     def observe(self, block: Block) -> None:
         """Keep what was said of it until its unit is judged."""
@@ -131,9 +106,11 @@ class Selecting(Trigger):
             time.pass_over(max(stamp_ns, time.seen_ns) + 1)  # nobody judges for now: only what was seen is answered for
         return time.runs.place(stamp_ns, time.final_ns)
 
-    def join(self, specs: Sequence[StreamSpec]) -> None:
+    def join(self, entries: Sequence[StreamEntry]) -> None:
         """These are judged too, from where the others are."""
+        specs = [entry.spec for entry in entries]
         self._take_in(specs, self._judges(specs))
+        self.desk.costs.know(entries)
 
     def finish(self) -> None:
         """Judge what has come as it is."""
@@ -218,6 +195,7 @@ class Selecting(Trigger):
                 found[name] = summary(parts, self._gates, self._gyros.surprise(name, parts, bounds.end_ns))
         time.runs.book(desk.costs)
         boot = f"{desk.boot}#{self._resets}" if self._resets else desk.boot
+        booked = desk.booked(boot, bounds.start_ns)  # first: what a unit costs may be another then
         length_s = (bounds.end_ns - bounds.start_ns) / SECOND_NS
         counts = {name: rate_hz * length_s for name, rate_hz in self._rates.items()}
         counts |= {name: float(each.count) for name, each in found.items()}
@@ -229,7 +207,7 @@ class Selecting(Trigger):
             scores=scores | ({f"{OWN}.early": 1.0} if early else {}),
             gate=_gate(found),
             estimate_bytes=desk.costs.of(counts),
-            booked_bytes=desk.costs.booked(),
+            booked_bytes=booked,
         )
         looks: Mapping[str, Look] = {name: each.look for name, each in found.items() if each.look is not None}
         time.begin(bounds)

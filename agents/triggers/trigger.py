@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from sensorium.agents.selection.unit_costs import Took
 from sensorium.drivers.marks import Label, Mark, SourceNote
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.stream import Block
+from sensorium.episode.documents import StreamEntry
 from sensorium.episode.unit import Decision
 
 FOREVER_NS = 2**63 - 1
@@ -86,9 +87,9 @@ class Trigger(ABC):
         del sensor, mark
         return False
 
-    def join(self, specs: Sequence[StreamSpec]) -> None:
-        """These streams, as filters leave them, were not there when it was started, and are now."""
-        del specs
+    def join(self, entries: Sequence[StreamEntry]) -> None:
+        """These streams, as they are recorded, were not there when it was started, and are now."""
+        del entries
 
     def finish(self) -> None:  # noqa: B027
         """No more of this time comes, as its clock was set back: decide what can be decided before `reset`."""

@@ -11,10 +11,9 @@ import sensorium.agents.selection
 import sensorium.perception
 
 WITHOUT_EXAMPLES = {
-    "budget", "chain", "chooser", "embed", "exemplar_file", "filter", "guarded", "guarded_call", "guarded_detector",
-    "gyros", "health", "judging", "onnx_encoder", "order", "policy", "registry", "landscape", "logs", "outcome",
-    "outcome_picture", "policy_file", "replay", "selector", "testing",
-    "unit", "value",
+    "booked_file", "budget", "chain", "chooser", "embed", "filter", "guarded", "guarded_call", "guarded_detector",
+    "gyros", "health", "judging", "landscape", "logs", "memory_file", "onnx_encoder", "order", "outcome",
+    "outcome_picture", "policy", "policy_file", "registry", "replay", "selector", "testing", "unit", "value",
 }  # fmt: skip
 MODULES = sorted(
     module.name

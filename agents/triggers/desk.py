@@ -1,0 +1,151 @@
+"""The desk: what a trigger that selects knows of before, where it keeps that, and whom it tells what it has decided."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sensorium.agents.selection.booked_file import Booking, add_booking, forget_bookings, read_bookings
+from sensorium.agents.selection.chooser import Chooser
+from sensorium.agents.selection.memory_file import Memory, read_memory, set_aside, write_memory
+from sensorium.agents.selection.policy import SelectionPolicy
+from sensorium.agents.selection.unit_costs import UnitCosts, UnitCostsState
+from sensorium.episode.documents import StreamEntry
+from sensorium.episode.unit import Judged
+from sensorium.errors import Corrupt
+
+log = logging.getLogger(__name__)
+
+FOLDER, NOW, BEGUN, BOOKED = "selection", "state", "begun", "booked"
+SAVE_S = 10.0
+
+Log = Callable[[Judged], object]
+"""Who is told of every unit with its final decision, in the order of time."""
+
+
+class Desk:
+    """One that remembers nothing, and tells nobody."""
+
+    boot = ""
+    live = False
+
+    def __init__(self, policy: SelectionPolicy, entries: Sequence[StreamEntry] = ()) -> None:
+        self.policy = policy
+        self.chooser = Chooser(policy, "")
+        self.costs = UnitCosts(entries)
+
+    def booked(self, boot: str, start_ns: int) -> int:
+        """Bytes to be booked with the unit that starts there, which is decided next."""
+        del boot, start_ns
+        return self.costs.booked()
+
+    def begin_ns(self) -> int | None:
+        """Before this no unit begins: a live sensor's time was decided so far before a restart."""
+        return self.chooser.end_ns(self.boot) if self.live else None
+
+    def decided(self, final: list[Judged]) -> None:
+        """These are final, of the last step."""
+
+    def save(self) -> None:
+        """Nothing more comes for now: keep what is known."""
+
+
+class SpoolDesk(Desk):
+    """One in the folder of a spool. What is known is durable every 10 s, and whenever nothing comes for now; a unit
+    behind which it was says so.
+
+    A `run` of a replay begins with what was known then, and so it does when it is taken up again: its units are decided
+    again, with what they were decided with.
+
+    Args:
+        path: The spool's folder.
+        boot: Which time stamps are in; `live` if it goes on while nobody looks.
+        entries: How the device's streams are stored.
+        run: What the replay is known by, empty of what is none.
+        tell: Who is told.
+    """
+
+    def __init__(
+        self,
+        policy: SelectionPolicy,
+        path: Path,
+        spool_id: str,
+        boot: str,
+        entries: Sequence[StreamEntry],
+        run: str = "",
+        tell: Log = lambda _: None,
+        *,
+        live: bool = False,
+    ) -> None:
+        super().__init__(policy, entries)
+        self.boot = boot
+        self.live = live
+        self._folder = path / FOLDER
+        self._run = run
+        self._tell = tell
+        self._held: list[Judged] = []
+        self._decided = 0
+        self._saved = (0, 0)
+        self._bookings: dict[tuple[str, int], UnitCostsState] = {}
+        self._learnt = self.costs.learnt
+        memory = self._known()
+        if memory is not None:
+            try:
+                self.chooser = Chooser(policy, spool_id, memory.chooser)
+                self.costs = UnitCosts(entries, memory.costs)
+            except Corrupt as error:
+                set_aside(self._folder / (BEGUN if memory.run else NOW), str(error))
+                memory = None
+        if memory is None:
+            self.chooser = Chooser(policy, spool_id)
+        self._saved_s = time.monotonic()
+
+    def booked(self, boot: str, start_ns: int) -> int:
+        """As noted, of units of a run that was decided before; what is new of one is noted first."""
+        if self._run:
+            if (before := self._bookings.get((boot, start_ns))) is not None:
+                self.costs.take_over(before)
+            elif self.costs.learnt != self._learnt:
+                add_booking(self._folder / BOOKED, Booking(self._run, boot, start_ns, self.costs.state))
+            self._learnt = self.costs.learnt
+        return self.costs.booked()
+
+    def decided(self, final: list[Judged]) -> None:
+        """Tell them, but for those of the last step: it may still be saved behind them."""
+        self._decided += 1
+        if final:
+            self._flush()
+            self._held = final
+        if time.monotonic() - self._saved_s >= SAVE_S:
+            self._save()
+
+    def save(self) -> None:
+        """Keep what is known, and tell all."""
+        if self._saved != (self._decided, self.costs.learnt):
+            self._save()
+        self._flush()
+
+    def _known(self) -> Memory | None:
+        """What was known when this run began, or else now."""
+        if not self._run:
+            return read_memory(self._folder / NOW)
+        begun = read_memory(self._folder / BEGUN)
+        if begun is not None and begun.run == self._run:
+            self._bookings = read_bookings(self._folder / BOOKED, self._run)
+            return begun if begun.chooser else None
+        now = read_memory(self._folder / NOW)
+        forget_bookings(self._folder / BOOKED)
+        chooser, costs = (b"", UnitCostsState()) if now is None else (now.chooser, now.costs)
+        write_memory(self._folder / BEGUN, Memory(chooser, costs, self._run))
+        return now
+
+    def _save(self) -> None:
+        self._saved_s = time.monotonic()
+        if write_memory(self._folder / NOW, Memory(self.chooser.state, self.costs.state)):
+            self._held = self.chooser.mark_saved(self._held)
+            self._saved = (self._decided, self.costs.learnt)
+
+    def _flush(self) -> None:
+        for each in self._held:
+            self._tell(each)
+        self._held = []

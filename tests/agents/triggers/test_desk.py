@@ -1,0 +1,95 @@
+"""What selection knows is in the spool: a restart, a kill, or a replay taken up goes on as if there was none."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from sensorium.agents.selection.memory_file import read_memory
+from sensorium.agents.triggers import desk
+from sensorium.episode.unit import Judged, encoded
+from tests.agents.selecting import Device, config, frames, walk
+
+WHOLE = 120
+
+
+def decisions(judged: list[Judged]) -> list[bytes]:
+    return [encoded(each.decision) for each in judged]
+
+
+@pytest.mark.parametrize("budget", [{"share": 0.1}, {"bytes_per_s": 400.0}])
+def test_a_clean_restart_changes_no_decision(budget: dict[str, float], tmp_path: Path) -> None:
+    whole = Device(tmp_path / "whole", config(**budget)).feed(walk(WHOLE)).stop()
+    kept = [each.decision.kept for each in whole.judged]
+    at = next(n for n in range(40, WHOLE) if any(kept[:n]) and not any(kept[n - 3 : n]))  # all that was kept is booked
+    first = Device(tmp_path / "twice", config(**budget)).feed(walk(WHOLE)[:at]).stop()
+    second = Device(tmp_path / "twice", config(**budget)).feed(walk(WHOLE)[at:]).stop()
+    assert decisions(first.judged + second.judged) == decisions(whole.judged)
+    assert [each.begun for each in second.judged[:2]] == [True, False]
+    assert [each.saved for each in first.judged[-2:]] == [False, True]
+    assert 5 < len(whole.kept()) < 80
+
+
+def test_another_budget_goes_on_from_what_is_known(tmp_path: Path) -> None:
+    first = Device(tmp_path, config(share=0.5, floor=0)).feed(walk(WHOLE)[:60]).stop()
+    second = Device(tmp_path, config(share=0.02, floor=0)).feed(walk(WHOLE)[60:]).stop()
+    assert len(first.kept()) > 10
+    assert 0 < len(second.kept()) <= 3
+    assert second.judged[0].unit.novelty["cam"] < 0.9, "it knows what it has kept"
+
+
+def test_where_a_restart_cuts_a_unit_both_parts_are_judged(tmp_path: Path) -> None:
+    wanted = config(share=1.0, floor=0.0, always=("cam.noise >= 0",))
+    first = Device(tmp_path, wanted).feed([frames(0, 7)]).stop()
+    second = Device(tmp_path, wanted).feed([frames(7 * 200_000_000, 8)]).stop()
+    units = [(each.unit.start_ns, each.unit.end_ns) for each in first.judged + second.judged]
+    assert units == [(0, 10**9), (10**9, 1_400_000_000), (1_400_000_000, 2 * 10**9), (2 * 10**9, 3 * 10**9)]
+
+
+def test_after_a_kill_what_was_saved_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "SAVE_S", 0.0)
+    first = Device(tmp_path / "spool", config()).feed(walk(WHOLE)[:40])
+    saved = read_memory(tmp_path / "spool" / "selection" / "state")
+    assert saved is not None
+    assert all(each.saved for each in first.judged), "each was made durable before it was told"
+    first.spool.close()
+    first.pool.close()
+    other = Device(tmp_path / "spool", config())
+    assert other.trigger.desk.chooser.state == saved.chooser
+    other.stop()
+
+
+def test_a_replay_that_is_taken_up_decides_the_same_again(tmp_path: Path) -> None:
+    wanted = config(bytes_per_s=400.0)
+    before = Device(tmp_path, wanted, run="earlier").feed(walk(30, seed=3)).stop()
+    assert before.kept()
+    whole = Device(tmp_path, wanted, boot="recording", run="mine").feed(walk(WHOLE)).stop()
+    again = Device(tmp_path, wanted, boot="recording", run="mine")
+    again.feed(walk(WHOLE)).stop()
+    assert decisions(again.judged) == decisions(whole.judged)
+    other = Device(tmp_path, wanted, boot="recording", run="mine again").feed(walk(WHOLE)).stop()
+    assert decisions(other.judged) != decisions(whole.judged), "all that was kept is known by then"
+
+
+@pytest.mark.parametrize("name", ["state", "begun"])
+def test_a_torn_memory_costs_what_was_learnt_and_one_line(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Device(tmp_path, config(), run="mine").feed(walk(30)).stop()
+    path = tmp_path / "selection" / name
+    path.write_bytes(path.read_bytes()[:-3])
+    caplog.clear()
+    run = "mine" if name == "begun" else "another"
+    again = Device(tmp_path, config(), run=run).feed(walk(30, seed=1)).stop()
+    assert len(again.judged) == 30
+    assert again.judged[0].unit.novelty == {"cam": 1.0} or name == "begun"
+    (line,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "is torn" in line.getMessage()
+
+
+def test_another_encoder_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Device(tmp_path, config()).feed([frames(s * 10**9, 5) for s in range(20)]).stop()
+    again = Device(tmp_path, config()).feed([frames(s * 10**9, 5, by="maker/2") for s in range(20, 40)]).stop()
+    assert again.judged[0].unit.novelty == {"cam": 1.0}
+    assert again.judged[0].unit.change == {}
+    assert sum("described by maker/1, now it is by maker/2" in record.getMessage() for record in caplog.records) == 1
