@@ -17,8 +17,9 @@ from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import Account, Kind, Open, Redaction, Seal
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
-EPISODES = "episodes.zarr"
+EPISODES, COMMITS = "episodes.zarr", "commits"
 ZIP = ".zip"
+_DAY_MS = 86_400_000
 LOOSE_VERSION, ZIP_VERSION = 1, 2
 """Of a commit record: by the second the episode is one ZIP. A store in which there is one has that version too."""
 
@@ -80,15 +81,20 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
         return bytes.fromhex(self.row["digest"])
 
 
-@functools.lru_cache(1024)
 def month_of(episode: uuid.UUID) -> str:
     """`yyyy-mm` of a UUIDv7's own time, UTC; any other UUID is a `PeerViolation`."""
-    if episode.version == 7:
+    number = episode.int
+    if number >> 76 & 0xF == 7 and number >> 62 & 3 == 2:  # its version, and the variant that has versions
         try:
-            return f"{datetime.fromtimestamp((episode.int >> 80) / 1000, UTC):%Y-%m}"
+            return _month_of_day((number >> 80) // _DAY_MS)
         except (ValueError, OverflowError):
             pass
     raise PeerViolation(f"episode {episode}: not a UUIDv7 of the years 1970 to 9999")
+
+
+@functools.lru_cache(64)
+def _month_of_day(day: int) -> str:
+    return f"{datetime.fromtimestamp(day * _DAY_MS / 1000, UTC):%Y-%m}"
 
 
 def media_type(codec: Codec) -> str:
@@ -154,7 +160,12 @@ def catalog_row(
 
 
 def record_path(store: Path, episode: uuid.UUID) -> Path:
-    return store.joinpath("commits", month_of(episode), f"{episode}.json")
+    return store / record_name(episode)
+
+
+def record_name(episode: uuid.UUID) -> str:
+    """The path of an episode's commit record under its store; as a text, as that is asked for of every offer."""
+    return f"{COMMITS}/{month_of(episode)}/{episode}.json"
 
 
 def read_record(path: Path) -> CommitRecord:
@@ -189,7 +200,12 @@ def folder_path(store: Path, episode: uuid.UUID) -> Path:
 
 def zip_path(store: Path, episode: uuid.UUID) -> Path:
     """Where an episode that is a ZIP is."""
-    return store.joinpath(EPISODES, month_of(episode), f"{episode}{ZIP}")
+    return store / zip_name(episode)
+
+
+def zip_name(episode: uuid.UUID) -> str:
+    """The same under its store, as a text."""
+    return f"{EPISODES}/{month_of(episode)}/{episode}{ZIP}"
 
 
 def check_store_version(store: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sensorium.corpus.catalog import Catalog, LedgerEntry
-from sensorium.corpus.commits import CommitRecord, folder_path, record_path, zip_path
+from sensorium.corpus.commits import CommitRecord, folder_path, record_name, record_path, zip_path
 from sensorium.corpus.utc import Probes
 from sensorium.episode import durable
 from sensorium.episode.documents import Open
@@ -89,7 +89,7 @@ class Commits:
 
     def is_published(self, episode: uuid.UUID) -> bool:
         """Whether there is a record of it, durable or not."""
-        return durable.look(record_path(Path(), episode), dir_fd=self._store.fd) is not None
+        return durable.look(record_name(episode), dir_fd=self._store.fd) is not None
 
     def committed(self, episode: uuid.UUID) -> CommitRecord | None:
         """The commit record of an episode, if it has one; the catalog is but an index.

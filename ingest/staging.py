@@ -158,6 +158,7 @@ class Staging:
     def _commit_together(self, jobs: list[Commit]) -> list[Callable[[int], None]]:
         """Commit them; what to tell the link of each."""
         answers: list[Callable[[int], None]] = []
+        committed: list[tuple[UUID, bytes]] = []
         mine: list[tuple[Commit, Ready[Assembly | AtOnce]]] = []
         with contextlib.ExitStack() as guards:
             for job in jobs:
@@ -177,8 +178,10 @@ class Staging:
                 answers.append(partial(self._report, job.episode, outcome))
                 continue
             self._staged.pop(job.episode).assembly.discard()
+            committed.append((job.episode, outcome.digest))
+        if committed:
             self._trouble.over("episodes")
-            answers.append(partial(self._link.arrivals.committed, job.episode, outcome.digest))
+            answers.append(partial(self._link.arrivals.all_committed, committed))
         return answers
 
     def append(self, came: Sequence[tuple[Transfer, int, memoryview]]) -> None:

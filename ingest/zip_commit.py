@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from sensorium.corpus.commits import ZIP_VERSION, CommitRecord, interval_of, month_of, record_path, zip_path
+from sensorium.corpus.commits import EPISODES, ZIP, ZIP_VERSION, CommitRecord, interval_of, month_of
 from sensorium.episode import durable
 from sensorium.episode.zip_form import DOCUMENT, chunk, document, zip_file
 from sensorium.errors import StoreError
@@ -22,9 +22,6 @@ from sensorium.ingest.commit import Committer, Ready
 from sensorium.ingest.episode_group import commit_record, group_files, objects_of
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
 
-_STORE = Path()
-"""Paths here are those under the store's folder."""
-
 
 class ZipCommit:
     """One small episode on its way into the store; `error` is what ended that, until it is tried again."""
@@ -32,9 +29,10 @@ class ZipCommit:
     def __init__(self, ready: Ready[Assembly | AtOnce]) -> None:
         self.ready = ready
         self.assembly = ready.assembly
-        self.month = month_of(self.assembly.episode)
-        self.zip_path = zip_path(_STORE, self.assembly.episode)
-        self.record_path = record_path(_STORE, self.assembly.episode)
+        self.month = month = month_of(self.assembly.episode)
+        episode = str(self.assembly.episode)
+        self.zip_name, self.record_name = f"{episode}{ZIP}", f"{episode}.json"
+        self.zip_path, self.record_path = f"{EPISODES}/{month}/{self.zip_name}", f"{COMMITS}/{month}/{self.record_name}"
         self.data = b""
         self.in_the_way = False
         self.record: CommitRecord | None = None
@@ -54,7 +52,7 @@ class ZipCommit:
             raise StoreError(f"episode {assembly.episode}: failed before ({assembly.failed}); begin it again")
         interval_ns = interval_of(manifest, seal, assembly.last_ns)
         if isinstance(assembly, AtOnce):
-            self.data, self.record = made(assembly, identity, interval_ns, probes, self.zip_path.name)
+            self.data, self.record = made(assembly, identity, interval_ns, probes, self.zip_name)
             return
         for stream in assembly.streams:
             stream.sink.finish()
@@ -65,7 +63,7 @@ class ZipCommit:
         for stream in assembly.streams:
             members += [chunk(shard.name, data, shard.crc) for shard, data in stream.sink.shards.content()]
         self.data = zip_file(members)
-        zipped = {self.zip_path.name: (len(self.data), zlib.crc32(self.data))}
+        zipped = {self.zip_name: (len(self.data), zlib.crc32(self.data))}
         objects = objects_of(assembly, files)
         self.record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, objects, zipped)
 
@@ -111,15 +109,19 @@ class ZipCommitter:
         """An `error` for each of which not all that was written is in the store, by its name there."""
         for month, those in _by_month(commits):
             with failing(those):
-                zips = {commit.zip_path.name: commit.assembly.written[commit.zip_path.name] for commit in those}
+                zips = {commit.zip_name: commit.assembly.written[commit.zip_name] for commit in those}
                 gone = set(self._store.unlike(EPISODES_FOLDER / month, zips))
-                records = {commit.record_path.name: commit.assembly.published for commit in those}
+                records = {commit.record_name: commit.assembly.published for commit in those}
                 published = {name: seen for name, seen in records.items() if seen is not None}
                 if published:
                     gone |= set(self._store.unlike(COMMITS / month, published))
                 for commit in those:
-                    for path, what in ((commit.record_path, "record"), (commit.zip_path, "file")):
-                        if path.name in gone:
+                    names = (
+                        (commit.record_name, commit.record_path, "record"),
+                        (commit.zip_name, commit.zip_path, "file"),
+                    )
+                    for name, path, what in names:
+                        if name in gone:
                             where = self._store.path / path
                             commit.error = StoreError(
                                 f"{where}: not the {what} that was written there; it is tried again"
@@ -147,11 +149,11 @@ class ZipCommitter:
             elif isinstance(seen, OSError):
                 commit.error = seen
             else:
-                commit.assembly.written = {commit.zip_path.name: seen}
+                commit.assembly.written = {commit.zip_name: seen}
         for commit in in_the_way:
             commit.in_the_way = True
             with failing([commit]):
-                self._commits.set_orphan_aside(commit.zip_path)
+                self._commits.set_orphan_aside(Path(commit.zip_path))
         if in_the_way:
             self._write(list(going(in_the_way)))
 
@@ -163,7 +165,7 @@ class ZipCommitter:
                 commit.error = seen
             elif seen is None:
                 with failing([commit]):
-                    commit.record = self._commits.record(commit.record_path)
+                    commit.record = self._commits.record(Path(commit.record_path))
             else:
                 commit.assembly.published = seen
 

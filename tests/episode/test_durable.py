@@ -182,7 +182,7 @@ def test_several_are_published_when_it_returns(tmp_path: Path, monkeypatch: pyte
     forgetful = ForgetfulDisk(tmp_path)
     monkeypatch.setattr(durable, "os", forgetful)
     (tmp_path / "b" / "3").write_bytes(b"before")
-    files = [(Path("a/1"), b"one"), (Path("a/2"), b"two"), (Path("b/3"), b"three")]
+    files = [("a/1", b"one"), ("a/2", b"two"), ("b/3", b"three")]
     fd = durable.open_folder(tmp_path)
     seen = durable.publish_all(files, Path("new"), dir_fd=fd)
     durable.close(fd)

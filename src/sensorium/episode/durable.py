@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 # -- open files: the caller keeps the descriptor -----------------------------------------------------------------------
 
 
-def create(path: Path, *, appending: bool = False, dir_fd: int | None = None) -> int:
+def create(path: Path | str, *, appending: bool = False, dir_fd: int | None = None) -> int:
     """A new file; its name is durable once its folder is synced. `appending`: for `append`, else for `write_at`."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | (os.O_APPEND if appending else 0)
     return os.open(path, flags, 0o644, dir_fd=dir_fd)
@@ -152,12 +152,12 @@ def rename(source: Path, target: Path, *, dir_fd: int | None = None) -> None:
     os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
 
-def link(source: Path, target: Path, *, dir_fd: int | None = None) -> None:
+def link(source: Path | str, target: Path | str, *, dir_fd: int | None = None) -> None:
     """Give a file one more name, which must be free."""
     os.link(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
 
-def remove(path: Path, *, dir_fd: int | None = None) -> None:
+def remove(path: Path | str, *, dir_fd: int | None = None) -> None:
     """Remove a file's name, if it is there."""
     try:
         os.unlink(path, dir_fd=dir_fd)
@@ -258,7 +258,7 @@ def publish(path: Path, data: Buffer, staging: Path, *, dir_fd: int | None = Non
     return made
 
 
-def write_all(files: Iterable[tuple[Path, Buffer]], *, dir_fd: int | None = None) -> list[Seen | OSError]:
+def write_all(files: Iterable[tuple[Path | str, Buffer]], *, dir_fd: int | None = None) -> list[Seen | OSError]:
     """Write and sync new files, or say of each why it is not there; as of `write_synced` names are not durable yet.
 
     All are written before the first is waited for: together they take the disk little longer than one.
@@ -267,7 +267,7 @@ def write_all(files: Iterable[tuple[Path, Buffer]], *, dir_fd: int | None = None
     return [_finish(path, size, fd, dir_fd) for path, size, fd in begun]
 
 
-def _begin(path: Path, data: Buffer, dir_fd: int | None) -> int | OSError:
+def _begin(path: Path | str, data: Buffer, dir_fd: int | None) -> int | OSError:
     try:
         fd = create(path, dir_fd=dir_fd)
     except OSError as error:
@@ -281,7 +281,7 @@ def _begin(path: Path, data: Buffer, dir_fd: int | None) -> int | OSError:
     return fd
 
 
-def _finish(path: Path, size: int, fd: int | OSError, dir_fd: int | None) -> Seen | OSError:
+def _finish(path: Path | str, size: int, fd: int | OSError, dir_fd: int | None) -> Seen | OSError:
     if isinstance(fd, OSError):
         return fd
     try:
@@ -293,7 +293,7 @@ def _finish(path: Path, size: int, fd: int | OSError, dir_fd: int | None) -> See
         close(fd)
 
 
-def _without(path: Path, error: OSError, dir_fd: int | None) -> OSError:
+def _without(path: Path | str, error: OSError, dir_fd: int | None) -> OSError:
     """The error, once the file that it left is removed: it must not take the room that the next try needs."""
     with contextlib.suppress(OSError):
         remove(path, dir_fd=dir_fd)
@@ -301,20 +301,20 @@ def _without(path: Path, error: OSError, dir_fd: int | None) -> OSError:
 
 
 def publish_all(
-    files: Sequence[tuple[Path, Buffer]], staging: Path, *, dir_fd: int | None = None
+    files: Sequence[tuple[str, Buffer]], staging: Path, *, dir_fd: int | None = None
 ) -> list[Seen | OSError | None]:
     """`publish` of several, at the price of few: which file each is now, None where there was one, or why not."""
-    temporary = [staging / f"new-{uuid.uuid4().hex}" for _ in files]
-    written = write_all(((new, data) for new, (_, data) in zip(temporary, files, strict=True)), dir_fd=dir_fd)
+    temporary = [f"{staging}/new-{uuid.uuid4().hex}" for _ in files]
+    written = write_all([(new, data) for new, (_, data) in zip(temporary, files, strict=True)], dir_fd=dir_fd)
     made: list[Seen | OSError | None] = []
     for new, (path, _), seen in zip(temporary, files, written, strict=True):
         made.append(seen if isinstance(seen, OSError) else _publish(new, path, seen, dir_fd))
-    for folder in {path.parent for path, _ in files}:
-        sync_folder(folder, dir_fd=dir_fd)
+    for folder in {path.rpartition("/")[0] for path, _ in files}:
+        sync_folder(Path(folder), dir_fd=dir_fd)
     return made
 
 
-def _publish(temporary: Path, path: Path, seen: Seen, dir_fd: int | None) -> Seen | OSError | None:
+def _publish(temporary: str, path: str, seen: Seen, dir_fd: int | None) -> Seen | OSError | None:
     try:
         link(temporary, path, dir_fd=dir_fd)
         return seen

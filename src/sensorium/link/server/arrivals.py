@@ -4,7 +4,7 @@ A transfer outlives the session that offered it, so that the next one resumes it
 it is entered: OPENING, COMMITTING and DROPPING each begin their job.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 from uuid import UUID
 
@@ -16,7 +16,6 @@ from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.session import ServerSession
 from sensorium.link.server.transfer import (
-    ACTIVE,
     COMPLETE,
     LEAVING,
     OPENING,
@@ -50,6 +49,7 @@ class Arrivals:
         self.by_episode: dict[bytes, Transfer] = {}
         self.leaving: dict[bytes, Transfer] = {}
         self._opened: dict[Transfer, None] = {}
+        self._abandoned: dict[Transfer, None] = {}
         self._reserved = 0
         self._stored, self._limits, self._pool, self._out = stored, limits, pool, out
         self._on_entering: dict[TransferState, Callable[[Transfer], None]] = {
@@ -114,6 +114,7 @@ class Arrivals:
         if offer.recoveries != transfer.offer.recoveries:
             event, transfer.tries = TransferEvent.RECOVERED, 0
         transfer.offer, transfer.session = offer, session
+        self._abandoned.pop(transfer, None)
         session.offers[offer.episode] = transfer
         self._move(transfer, event)
         if event is TransferEvent.RESUMED and transfer.state in UNDER_WAY:
@@ -149,6 +150,8 @@ class Arrivals:
             transfer.idle_ns = now_ns
             self._move(transfer, TransferEvent.SESSION_OVER)
             transfer.session = None
+            if transfer in self._opened:
+                self._abandoned[transfer] = None
 
     # --- what the store says -------------------------------------------------------------------------------------
 
@@ -185,16 +188,27 @@ class Arrivals:
         """Bytes could not be appended; whether that matters, and `damaged`, `refused` or `failed` is to follow."""
         return self._move(transfer, TransferEvent.UNWRITTEN) is TAKING
 
-    def committed(self, episode: UUID, digest: bytes, _: int) -> None:
+    def committed(self, episode: UUID, digest: bytes, now_ns: int) -> None:
         """`Commit` is done."""
-        transfer = self._with_job(episode)
-        self._out.counters["committed"] += 1
-        self._out.figures(transfer.owner[0]).committed += 1
-        if transfer.session is not None:
-            self._out.say_committed(transfer.session, episode.bytes, transfer.owner[2], digest)
-        session = transfer.session
-        self._move(transfer, TransferEvent.COMMITTED)
-        self._admit_after(session)
+        self.all_committed([(episode, digest)], now_ns)
+
+    def all_committed(self, committed: Iterable[tuple[UUID, bytes]], _: int) -> None:
+        """Each `Commit` is done. Who may begin now is looked for once: that is as much work as all else here."""
+        were_full = len(self._opened) >= self._limits.open_transfers
+        sessions: dict[ServerSession, None] = {}
+        for episode, digest in committed:
+            transfer = self._with_job(episode)
+            self._out.counters["committed"] += 1
+            self._out.figures(transfer.owner[0]).committed += 1
+            if transfer.session is not None:
+                self._out.say_committed(transfer.session, episode.bytes, transfer.owner[2], digest)
+                sessions[transfer.session] = None
+            self._move(transfer, TransferEvent.COMMITTED)
+        if were_full:  # that held back others too
+            self._admit_all()
+        else:
+            for session in sessions:
+                self._admit(session)
 
     def damaged(self, episode: UUID, why: str, now_ns: int) -> None:
         """The bytes taken are not those that were sealed: try again from 0, three times, then quarantine them."""
@@ -324,6 +338,7 @@ class Arrivals:
 
     def _forget(self, transfer: Transfer) -> None:
         self._opened.pop(transfer, None)
+        self._abandoned.pop(transfer, None)
         self._reserved, transfer.reserved = self._reserved - transfer.reserved, 0
         episode = transfer.offer.episode
         if self.leaving.get(episode) is transfer:
@@ -332,13 +347,6 @@ class Arrivals:
         del self.by_episode[episode]
         if transfer.session is not None:
             del transfer.session.offers[episode]
-
-    def _admit_after(self, session: ServerSession | None) -> None:
-        """Of what held others back one is gone: a place of the session's, or also the one that all waited for."""
-        if len(self._opened) >= self._limits.open_transfers - 1:
-            self._admit_all()
-        elif session is not None:
-            self._admit(session)
 
     def _admit_all(self) -> None:
         for session in dict.fromkeys(t.session for t in self.by_episode.values() if t.state is WAITING):
@@ -349,16 +357,18 @@ class Arrivals:
         """Begin what the session offered, in its order, as far as there are places."""
         limits = self._limits
         mine = session.offers.values()
-        active = sum([t.state in ACTIVE for t in mine])
+        active = sum([t.active for t in mine])
         if self.leaving:
             active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
         if active >= limits.open_per_session:
+            return
+        if len(self._opened) >= limits.open_transfers and not self._abandoned:
             return
         waiting = [t for t in mine if t.state is WAITING and t.offer.episode not in self.leaving]
         waiting.sort(key=_turn)
         for transfer in waiting[: limits.open_per_session - active]:
             if len(self._opened) >= limits.open_transfers:
-                left = [t for t in self._opened if t.session is None and t.state in UNDER_WAY]
+                left = [t for t in self._abandoned if t.state in UNDER_WAY]
                 if left:
                     self._move(min(left, key=lambda t: t.idle_ns), TransferEvent.EXPIRED)
                 return

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sensorium.link.machine import Machine
-from sensorium.link.server.transfer import UNDER_WAY, Transfer
+from sensorium.link.server.transfer import Transfer
 
 FIRST_WINDOW_BYTES = 1 << 20
 
@@ -76,8 +76,7 @@ class ServerSession:
     @property
     def demand(self) -> int:
         """Bytes that the session has to send for the transfers under way."""
-        under_way = (t for t in self.offers.values() if t.state in UNDER_WAY)
-        return sum(max(0, t.size - t.accepted) for t in under_way)
+        return sum([max(0, t.size - t.accepted) for t in self.offers.values() if t.under_way])
 
     def window(self, pool_bytes: int) -> int:
         """The credit it may hold: what it has delivered already, within reason, so that an idle peer hoards little."""

@@ -167,7 +167,8 @@ class Transfer:
 
     `accepted` bytes are in the file; `number` is that of the last WANT; for it `reserved` bytes of staging are kept.
     Without a `session` it has had none since `idle_ns`. `retry_ns`, of a commit that was put off: when to ask again.
-    `quarantine`: why what is staged shall be kept aside, or "" to discard it.
+    `quarantine`: why what is staged shall be kept aside, or "" to discard it. `active` and `under_way` say whether its
+    state is one of those.
     """
 
     offer: wire.Offer
@@ -183,15 +184,23 @@ class Transfer:
     quarantine: str = ""
     reserved: int = 0
     sealed: wire.Sealed | None = None
+    active: bool = field(init=False)
+    under_way: bool = field(init=False)
     episode: UUID = field(init=False)
 
     def __post_init__(self) -> None:
         self.episode = UUID(bytes=self.offer.episode)
+        self._note()
 
     def move(self, event: TransferEvent) -> TransferState:
         """Every transition of a transfer."""
         self.state = state = TRANSFER.after(self.state, event)
+        self._note()
         return state
+
+    def _note(self) -> None:
+        """What is asked of all that a session has, and often, is looked up once."""
+        self.active, self.under_way = self.state in ACTIVE, self.state in UNDER_WAY
 
     @property
     def size(self) -> int:
