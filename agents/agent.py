@@ -20,7 +20,7 @@ from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.manifest import manifest_of
 from sensorium.agents.recording.recorder import GRACE_NS, Recorder
 from sensorium.agents.replays import Replay, replay_of
-from sensorium.agents.seating import seating
+from sensorium.agents.seating import seating, tracing
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.triggers.trigger import Command
 from sensorium.errors import SensoriumError
@@ -137,7 +137,7 @@ class Agent:
 
     def _now(self) -> dict[str, Any]:
         nothing: dict[str, Any] = {"full": "", "streams": {}, "episodes": 0, "notes_dropped": 0}
-        nothing |= {"away": {}, "absent": {}}
+        nothing |= {"away": {}, "absent": {}, "trace": {}}
         nothing["finished_before"] = False
         recorded = self._collecting.status() if self._collecting else nothing
         kept = self._delivery.status() if self._delivery else {"spool_bytes": 0, "ordinals": {}, "link": {}}
@@ -188,7 +188,9 @@ class Agent:
                 replay,
                 chain.redactions,
             )
-            joining.seat = seating(delivery.spool, manifest, replay, run)
+            trace = tracing(delivery.spool, manifest, device.trigger)
+            told = (lambda _: None) if trace is None else trace.log
+            joining.seat = seating(delivery.spool, manifest, replay, run, told)
             joining.seat(joining.trigger, manifest.streams)
             recorder = Recorder(
                 delivery.spool,
@@ -209,6 +211,7 @@ class Agent:
                 snapshot=snapshot,
                 episodes=episodes,
                 run=run,
+                trace=trace,
                 died=self._watch.tell,
             )
             self._collecting = collecting

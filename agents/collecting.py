@@ -4,6 +4,8 @@ import logging
 import time
 from typing import Any
 
+import msgspec
+
 from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.capture.intake import Intake
 from sensorium.agents.capture.pipeline import Pipeline, streams_of
@@ -12,11 +14,13 @@ from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.joining import Joining
 from sensorium.agents.orders import Orders
 from sensorium.agents.recording.recorder import Recorder
+from sensorium.agents.recording.trace_writer import TraceWriter
 from sensorium.agents.sensors import Sensors
 from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import boottime_ns
 from sensorium.episode.account import Tally
+from sensorium.episode.trace import PREFIX
 from sensorium.threads import Told
 
 log = logging.getLogger(__name__)
@@ -40,6 +44,7 @@ class Collecting:
         snapshot: What keeps a small picture of what was captured, if anything does.
         episodes: Stop after so many.
         run: What is known of the replay, if it is one and can be taken up again.
+        trace: Where what was judged is remembered, if it is.
         died: Who is told of the death of a thread.
     """
 
@@ -54,6 +59,7 @@ class Collecting:
         snapshot: Snapshot | None,
         episodes: int | None,
         run: Run | None = None,
+        trace: TraceWriter | None = None,
         died: Told,
     ) -> None:
         self._live = sensors.live
@@ -63,6 +69,7 @@ class Collecting:
         self._snapshot = snapshot
         self._episodes = episodes
         self._run = run
+        self._trace = trace
         self._persist_due_s = 0.0
         self._begun_ns = 0
         self._taken_until_ns = 0
@@ -104,6 +111,7 @@ class Collecting:
                 self._pipeline.lose(arrival)
         self._pipeline.finish()
         self._joining.trigger.close()
+        self._end_trace()
         self._tell_never_there()
         self._spool.flush()
         if self._run is not None:
@@ -118,6 +126,7 @@ class Collecting:
     def give_up(self) -> None:
         """End where `run` cannot go on, or a thread has died: what has no fate yet is lost, what is open is sealed."""
         self._intake.stop()
+        self._end_trace()
         self._recorder.give_up()
         self._spool.flush()
 
@@ -138,11 +147,14 @@ class Collecting:
             self._snapshot.refresh(self._recorder.full or "collecting")
 
     def status(self) -> dict[str, Any]:
-        """What became of samples by stream, of episodes and notes, and why capture stands still, if it does."""
+        """What became of samples by stream, of episodes and notes, what is traced, and why capture stands still, if it
+        does."""
         recorder = self._recorder
+        streams = recorder.account.totals()
         return {
             "full": recorder.full,
-            "streams": recorder.account.totals(),
+            "streams": {name: account for name, account in streams.items() if not name.startswith(PREFIX)},
+            "trace": {} if self._trace is None else msgspec.to_builtins(self._trace.status),
             "episodes": recorder.created,
             "notes_dropped": recorder.notes.dropped,
             "away": self._intake.away,
@@ -201,6 +213,10 @@ class Collecting:
         for stream in self._intake.missing() & silent if self._live else ():
             account.between(stream, Tally(estimated=True, lost_interval_ns=(self._begun_ns, boottime_ns())))
         self._recorder.persist()
+
+    def _end_trace(self) -> None:
+        if self._trace is not None:
+            self._trace.stop()
 
     def _obey(self, orders: Orders) -> None:
         for name, outcome, at_ns in orders.words():

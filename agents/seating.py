@@ -1,14 +1,20 @@
-"""Seating: a trigger that selects is given its desk, in the folder of the spool that it selects for."""
+"""Seating: a trigger that selects is given its desk, in the folder of the spool that it selects for, and a trace."""
 
 from collections.abc import Callable, Sequence
 
+from sensorium.agents.recording.trace_writer import TraceWriter
 from sensorium.agents.replays import Replay
 from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
+from sensorium.agents.triggers.config import TriggerConfig
 from sensorium.agents.triggers.desk import Log, SpoolDesk
 from sensorium.agents.triggers.selecting import Selecting
 from sensorium.agents.triggers.trigger import Trigger
+from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.episode.documents import Open, StreamEntry
+
+WAITS_S, FEWEST_ROWS, MOST_ROWS = 8.0, 4, 16
+"""Units of about so long are written to the trace at once; a crash loses them. Of frames so many."""
 
 
 def seating(
@@ -30,3 +36,17 @@ def seating(
             trigger.sit_at(SpoolDesk(trigger.policy, *here, live=manifest.clock.kind == "boottime"))
 
     return seat
+
+
+def tracing(spool: Spool, manifest: Open, trigger: TriggerConfig) -> TraceWriter | None:
+    """What remembers all that a trigger decides; None of one that does not select, or is not to be remembered.
+
+    Raises:
+        ConfigError: a sensor's stream has a name that is the trace's.
+    """
+    if not isinstance(trigger, WorthConfig) or not trigger.trace.bytes_per_s:
+        return None
+    policy = trigger.policy
+    rows = MOST_ROWS if trigger.unit == "frame" else min(max(round(WAITS_S / trigger.unit_s), FEWEST_ROWS), MOST_ROWS)
+    documents = {policy.version: policy.model_dump(mode="json")}
+    return TraceWriter(spool, manifest, bytes_per_s=trigger.trace.bytes_per_s, documents=documents, chunk_rows=rows)

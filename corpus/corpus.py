@@ -97,9 +97,8 @@ class Corpus:
             ConfigError: the condition or an expression is none (`sensorium.corpus.cells`).
         """
         condition = compile_where(where, self._columns, _HAS)
-        kind = "kind" if "kind" in self._columns else "'full'"
         values = compile_cells(expressions, self._columns).replace(":", r"\:")  # no parameters
-        text = f"SELECT DISTINCT {kind}, {values} FROM episodes WHERE {condition.text}"
+        text = f"SELECT DISTINCT kind, {values} FROM {self._episodes} WHERE {condition.text}"
         found: dict[str, set[tuple[Any, ...]]] = {}
         with self._reading() as connection:
             for of, *cell in connection.execute(sa.text(text), condition.values):
@@ -109,8 +108,7 @@ class Corpus:
 
     def totals(self) -> dict[str, tuple[int, float, int]]:
         """By kind: episodes, seconds and bytes."""
-        kind = "kind" if "kind" in self._columns else "'full'"
-        text = f"SELECT {kind}, count(*), total(duration_s), sum(bytes) FROM episodes GROUP BY 1 ORDER BY 1"
+        text = f"SELECT kind, count(*), total(duration_s), sum(bytes) FROM {self._episodes} GROUP BY 1 ORDER BY 1"
         with self._reading() as connection:
             rows = connection.execute(sa.text(text)).all()
         return {of: (int(count), float(seconds), int(size or 0)) for of, count, seconds, size in rows}

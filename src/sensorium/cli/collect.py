@@ -172,6 +172,7 @@ def _line(status: dict[str, Any]) -> str:
         f"{status['device']}: {status['state']}, {account.captured} samples, {lost} lost, "
         f"{status['episodes']} episodes, {ordinals.get('committed', 0)} committed, "
         f"{ordinals.get('pending', 0)} waiting, spool {size(status['spool_bytes'])}"
+        + (f", trace {size(trace['bytes'])}" if (trace := status.get("trace")) else "")
         + "".join(f", {name} is away" for name in status["away"])
     )
 
@@ -185,6 +186,9 @@ def print_totals(status: dict[str, Any]) -> None:
             + "".join(f", {n} filtered by {rule}" for rule, n in account.filtered.items())
             + "".join(f", {n} lost ({cause})" for cause, n in account.lost.items())
         )
+    if trace := status.get("trace"):
+        lost = f", {trace['lost']} lost" * bool(trace["lost"])
+        OUT.print(f"  trace: {trace['units']} units judged, in {trace['rows']} rows, {size(trace['bytes'])}{lost}")
     for name, why in status["away"].items():
         OUT.print(f"  {name} is away: {why}", markup=False)
     if status["finished_before"]:

@@ -1,0 +1,76 @@
+"""An agent with `worth` writes down what it decides: all of it, beside what it keeps, over a restart and a kill too."""
+
+from pathlib import Path
+from typing import Any
+
+import sensorium
+from sensorium.agents.agent import Agent
+from sensorium.agents.device_file import check_device
+from sensorium.corpus.traces import traces
+from sensorium.corpus.verify import verify
+from tests.agents.recording.tracing import delivered
+from tests.agents.replaying import killed_at, totals
+
+SIM = {"kind": "sim-planar", "pace": "fast", "duration_s": 12, "size": [64, 48], "imu_hz": 50, "camera_hz": 5}
+
+
+def agent(folder: Path, share: float = 0.2, trace: float | None = None, **sim: Any) -> Agent:
+    trigger: dict[str, Any] = {"kind": "worth", "budget": {"share": share}}
+    trigger |= {} if trace is None else {"trace": {"bytes_per_s": trace}}
+    document = {
+        "device": "rig",
+        "spool": {"path": "spool"},
+        "sensors": {"sim": SIM | sim},
+        "trigger": trigger,
+    }
+    return Agent(check_device(document, folder))
+
+
+def test_every_unit_is_in_the_trace_with_the_policy_and_what_was_kept_is_in_episodes(tmp_path: Path) -> None:
+    made = agent(tmp_path)
+    made.run()
+    status = made.status()
+    assert set(status["streams"]) == {"sim.cam", "sim.imu"}
+    assert all(account.balances for account in status["streams"].values())
+    assert (status["trace"]["units"], status["trace"]["rows"], status["trace"]["lost"]) == (12, 12, 0)
+    found = delivered(tmp_path / "spool", tmp_path / "store")
+    assert [each.start_ns // 10**9 for each in found] == list(range(12))
+    assert found[0].policy["budget"]["share"] == 0.2
+    assert {"sim.cam", "sim.imu"} == set(found[0].judged.looks)
+    corpus = sensorium.open(tmp_path / "store")
+    kept_s = sum(each.duration_s for each in corpus.query())
+    assert kept_s == sum(each.judged.decision.kept for each in found) > 0
+    assert sum(each.row["bytes"] for each in corpus.query("kind = 'trace'")) > 0
+    assert list(verify(tmp_path / "store", deep=True)) == []
+
+
+def test_without_a_budget_for_episodes_only_traces_come_and_without_one_for_traces_none(tmp_path: Path) -> None:
+    agent(tmp_path, share=0).run()
+    assert len(delivered(tmp_path / "spool", tmp_path / "store")) == 12
+    assert sensorium.open(tmp_path / "store").query() == []
+    assert not any("trace" in name for name in totals(tmp_path / "spool"))
+    other = tmp_path / "other"
+    other.mkdir()
+    made = agent(other, trace=0)
+    made.run()
+    assert made.status()["trace"] == {}
+    assert delivered(other / "spool", other / "store") == []
+
+
+def test_a_replay_that_was_killed_and_taken_up_has_every_unit_once(tmp_path: Path) -> None:
+    """Whenever it dies: its units are judged again, and the same again."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    agent(whole).run()
+    expected = [(each.start_ns, each.judged.decision.reason) for each in delivered(whole / "spool", whole / "store")]
+    for step in (60, 110):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        assert killed_at(step, agent(folder).run)
+        agent(folder).run()
+        found = delivered(folder / "spool", folder / "store")
+        assert [each.start_ns for each in found] == [start_ns for start_ns, _ in expected]
+        assert sum(each.count for each in found) == 12
+        (ledger,) = sensorium.open(folder / "store").ledger()
+        assert len(list(traces(sensorium.open(folder / "store")))) == 12
+        assert ledger.committed > 0
