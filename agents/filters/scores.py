@@ -1,14 +1,17 @@
 """scores: what is said of every sample, before anybody decides what is worth keeping."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import SerializeAsAny, field_validator
 
 from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.own_scores import OwnScores
 from sensorium.agents.filters.symptoms import Symptoms, of_pictures, of_rows, told
 from sensorium.drivers.described import Described
 from sensorium.drivers.media import shrink_for
+from sensorium.drivers.registry import by_kind
 from sensorium.drivers.stream import Block, Scores, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception import cascade, rows
@@ -16,6 +19,7 @@ from sensorium.perception.descriptor import BY, SIZE
 from sensorium.perception.exposure import white_level
 from sensorium.perception.gates import Gates
 from sensorium.perception.gray import check_pictures
+from sensorium.perception.score import GROUP, ScoreConfig
 from sensorium.perception.working import WIDTH, working
 
 MOST_CHANNELS = 1024
@@ -23,11 +27,12 @@ MOST_CHANNELS = 1024
 
 @dataclass(frozen=True, slots=True)
 class ScoresState:
-    """The stream, what is remembered of its pictures or rows, and what ails it."""
+    """The stream, what is remembered of its pictures or rows, what ails it, and the scores of other packages."""
 
     spec: StreamSpec
     before: cascade.Before | rows.RowsBefore
     symptoms: Symptoms
+    own: OwnScores
 
 
 class Cascade(FilterConfig[ScoresState]):
@@ -49,6 +54,15 @@ class Cascade(FilterConfig[ScoresState]):
     kind: Literal["scores"] = "scores"
     drop: tuple[Literal["noise", "exposure", "frozen"], ...] = ()
     gates: Gates = Gates()
+    also: tuple[Annotated[SerializeAsAny[ScoreConfig], by_kind(GROUP, ScoreConfig)], ...] = ()
+
+    @field_validator("also")
+    @classmethod
+    def _have_names_of_their_own(cls, also: tuple[ScoreConfig, ...]) -> tuple[ScoreConfig, ...]:
+        names = [each.kind for each in also]
+        if taken := sorted({*cascade.NAMES} & {*names}) or sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"there is a score {taken[0]!r} already")
+        return also
 
     def output(self, spec: StreamSpec) -> StreamSpec:
         if not _is_pictures(spec):
@@ -57,12 +71,15 @@ class Cascade(FilterConfig[ScoresState]):
                     f"stream {spec.name!r} is {list(spec.shape)} {spec.dtype}, expected pictures [h, w] or"
                     f" [h, w, 1|3|4] of an unsigned or float type, or rows of at most {MOST_CHANNELS} numbers"
                 )
+            if self.also:
+                raise ConfigError(f"stream {spec.name!r} is no pictures, and `also` scores those alone; remove it")
             if self.drop:
                 raise ConfigError(f"stream {spec.name!r} is no pictures, and only those can be dropped; remove `drop`")
         return spec
 
     def start(self, spec: StreamSpec) -> ScoresState:
-        return ScoresState(spec, cascade.Before() if _is_pictures(spec) else rows.RowsBefore(), Symptoms())
+        before = cascade.Before() if _is_pictures(spec) else rows.RowsBefore()
+        return ScoresState(spec, before, Symptoms(), OwnScores(self.also))
 
     def step(self, state: ScoresState, block: Block) -> tuple[ScoresState, Block]:
         spec = state.spec
@@ -73,9 +90,10 @@ class Cascade(FilterConfig[ScoresState]):
             annotated = replace(block, scores={**block.scores, **seen.scores}, described=described)
             symptoms = told(state.symptoms, spec.name, block.captured_ns, of_rows(seen.scores))
             return replace(state, before=before, symptoms=symptoms), annotated
-        looked, last = _looked(state.before, spec, block)
+        looked, last = _looked(state.before, state.own, spec, block)
         scores: dict[str, Scores] = {
-            name: np.array([each.scores[name] for each in looked], np.float64) for name in cascade.NAMES
+            name: np.array([each.scores[name] for each in looked], np.float64)
+            for name in (*cascade.NAMES, *(each.kind for each in self.also))
         }
         described = Described(
             BY,
@@ -91,14 +109,17 @@ class Cascade(FilterConfig[ScoresState]):
         return replace(state, before=last, symptoms=symptoms), left
 
 
-def _looked(before: cascade.Before, spec: StreamSpec, block: Block) -> tuple[list[cascade.Looked], cascade.Before]:
+def _looked(
+    before: cascade.Before, own: OwnScores, spec: StreamSpec, block: Block
+) -> tuple[list[cascade.Looked], cascade.Before]:
     """Each picture is brought to the working size once; of one that came encoded no more is decoded than that needs."""
     found = []
     white = white_level(spec)
     pictures = block.pixels(shrink_for(spec.shape, WIDTH, 1) if block.media is not None else 1)
     for picture, stamp in zip(pictures, block.captured_ns.tolist(), strict=True):
-        before, looked = cascade.look(before, working(picture, spec.color_order, spec.shape), white, stamp)
-        found.append(looked)
+        seen = working(picture, spec.color_order, spec.shape)
+        before, looked = cascade.look(before, seen, white, stamp)
+        found.append(looked._replace(scores=looked.scores | own.of(seen.picture)))
     return found, before
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sensorium.agents.selection.contract import Policy
 from sensorium.agents.selection.knowledge import Knowledge, KnowledgeState
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
@@ -55,7 +56,7 @@ class Chooser:
             Corrupt: `state` is none.
         """
         before = None if state is None else _decoded(state)
-        self._selector = Selector(policy, spool_id, None if before is None else before.selector)
+        self._selector = decider(policy, spool_id, None if before is None else before.selector)
         self._selector.finish()
         self._knowledge = Knowledge(None if before is None else before.knowledge)
         self._waiting: deque[_Waiting] = deque()
@@ -92,6 +93,8 @@ class Chooser:
         final = []
         for decision in decisions:
             each = self._waiting.popleft()
+            if (decision.start_ns, decision.boot) != (each.unit.start_ns, each.unit.boot):
+                raise ValueError(f"policy: decided of {decision.start_ns} ns where {each.unit.start_ns} ns was next")
             self._learn(each, decision)
             final.append(each.judged(decision))
         waiting = self._selector.waiting
@@ -104,6 +107,13 @@ class Chooser:
         if decision.kept and not each.learnt:
             self._knowledge.learn(each.looks)
             each.learnt = True
+
+
+def decider(policy: SelectionPolicy, spool_id: str, state: bytes | None = None) -> Policy:
+    """The policy that a document tells of: the built-in one, or that of another package."""
+    if policy.decided_by is None:
+        return Selector(policy, spool_id, state)
+    return policy.decided_by.open(policy, spool_id, state)
 
 
 def _decoded(state: bytes) -> ChooserState:

@@ -4,8 +4,10 @@ import functools
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
+from sensorium.agents.selection.contract import GROUP, Policy
+from sensorium.drivers.registry import by_kind
 from sensorium.episode.where import NUMBER, Where, parse_where
 from sensorium.errors import ConfigError
 
@@ -37,12 +39,32 @@ class SelectionBudget(BaseModel):
         return self
 
 
+class PolicyConfig(BaseModel):
+    """What stands under `decided_by`: a policy that is not the built-in one. Its own model adds its fields.
+
+    Its `kind` is the name of its entry point in the group `sensorium.policies`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+    def open(self, policy: "SelectionPolicy", spool_id: str, state: bytes | None) -> Policy:
+        """Begin, or go on from `state`, which this policy or another has left; `policy` has the budget and the rest.
+
+        Raises:
+            Corrupt: `state` is none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to open its policy")
+
+
 class SelectionPolicy(BaseModel):
     """How a device chooses. Units are `unit_s` long, or single frames.
 
     `streams` are those that are judged, with the weight of their novelty; empty: all that have one. `never` and
     `always` are conditions over the scores of a unit, STREAM.SCORE, in the grammar of `where`; one that is not there
-    is NULL. Around what novelty or a rule keeps, `pre_roll_s` and `post_roll_s` are kept too.
+    is NULL. Around what novelty or a rule keeps, `pre_roll_s` and `post_roll_s` are kept too. `decided_by` is a policy
+    of one's own in place of the built-in one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +78,7 @@ class SelectionPolicy(BaseModel):
     post_roll_s: float = Field(default=0.0, ge=0, le=60)
     budget: SelectionBudget
     seed: int = Field(default=0, ge=0, lt=1 << 63)
+    decided_by: Annotated[SerializeAsAny[PolicyConfig], by_kind(GROUP, PolicyConfig)] | None = None
 
     @field_validator("never", "always")
     @classmethod

@@ -1,10 +1,10 @@
-"""What drivers, filters, triggers, codecs, encoders and detectors of your own may import, and a promise that it stays.
+"""What drivers, filters, triggers, codecs, policies and others of your own may import, and a promise that it stays.
 
     from sensorium.extend import Block, DriverConfig, StreamSpec
 
 A package registers what it adds as entry points: in `sensorium.drivers`, `sensorium.filters`, `sensorium.triggers`,
-`sensorium.encoders` and `sensorium.detectors` by its `kind`, in `sensorium.codecs` by its `codec` in a device file.
-docs/extending.md leads through it.
+`sensorium.encoders`, `sensorium.detectors`, `sensorium.scores` and `sensorium.policies` by its `kind`, in
+`sensorium.codecs` by its `codec` in a device file. docs/extending.md leads through it.
 
 **The promise** holds for the names in `__all__`, for their parameters, attributes and methods that do not begin with
 an underscore, and for what their docstrings say. Nothing else in Sensorium is promised to those who import it.
@@ -17,14 +17,19 @@ an underscore, and for what their docstrings say. Nothing else in Sensorium is p
   and CHANGELOG says so under *Extending*. After that a major version may take it away; before 1.0 a minor one may.
 - What is in files and on the wire (docs/store-format.md, docs/protocol.md) has versions of its own.
 
-The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests`, `EncoderTests` and `DetectorTests` need pytest
-and hypothesis (`pip install 'sensorium[testing]'`), and are imported when they are first used.
+The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests`, `EncoderTests`, `DetectorTests`, `ScoreTests` and
+`PolicyTests` need pytest and hypothesis (`pip install 'sensorium[testing]'`), and are imported when they are first
+used.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.selection.budget import Purse, costs_of
+from sensorium.agents.selection.chance import draw
+from sensorium.agents.selection.contract import Policy
+from sensorium.agents.selection.policy import PolicyConfig, SelectionBudget, SelectionPolicy
 from sensorium.agents.triggers.config import EventTriggerConfig, TriggerConfig
 from sensorium.agents.triggers.events import EventSpans, EventTrigger
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, Placement, Trigger
@@ -40,17 +45,20 @@ from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.episode.codecs.contract import ChunkCodec, Codec, CodecConfig, ItemCodec
 from sensorium.episode.documents import Encoding, Redaction, StreamEntry
+from sensorium.episode.unit import Decision, Unit
 from sensorium.errors import ConfigError, Corrupt, SensoriumError, SensorLost
 from sensorium.perception.detector import Detector, DetectorConfig
 from sensorium.perception.encoder import DevicePath, Encoder, EncoderConfig
 from sensorium.perception.gray import check_pictures, gray
+from sensorium.perception.score import ScoreConfig
 
 if TYPE_CHECKING:
     from sensorium.agents.filters.testing import FilterTests
+    from sensorium.agents.selection.testing import PolicyTests
     from sensorium.agents.triggers.testing import TriggerTests, Word
     from sensorium.drivers.testing import DriverTests
     from sensorium.episode.codecs.testing import CodecTests
-    from sensorium.perception.testing import DetectorTests, EncoderTests
+    from sensorium.perception.testing import DetectorTests, EncoderTests, ScoreTests
 
 __all__ = [
     "FOREVER_NS",
@@ -65,6 +73,7 @@ __all__ = [
     "Command",
     "ConfigError",
     "Corrupt",
+    "Decision",
     "Delivery",
     "Described",
     "Detector",
@@ -94,7 +103,15 @@ __all__ = [
     "Paced",
     "Pacer",
     "Placement",
+    "Policy",
+    "PolicyConfig",
+    "PolicyTests",
+    "Purse",
     "Redaction",
+    "ScoreConfig",
+    "ScoreTests",
+    "SelectionBudget",
+    "SelectionPolicy",
     "SensorLost",
     "SensoriumError",
     "Source",
@@ -104,9 +121,12 @@ __all__ = [
     "Trigger",
     "TriggerConfig",
     "TriggerTests",
+    "Unit",
     "Word",
     "boottime_ns",
     "check_pictures",
+    "costs_of",
+    "draw",
     "estimate_rate_hz",
     "gray",
     "identity_of",
@@ -117,6 +137,8 @@ __all__ = [
     "rows_source",
 ]
 _SUITES = {
+    "PolicyTests": "sensorium.agents.selection.testing",
+    "ScoreTests": "sensorium.perception.testing",
     "CodecTests": "sensorium.episode.codecs.testing",
     "DetectorTests": "sensorium.perception.testing",
     "DriverTests": "sensorium.drivers.testing",

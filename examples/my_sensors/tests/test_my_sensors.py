@@ -6,9 +6,23 @@ from pathlib import Path
 import numpy as np
 from my_sensors.deadband import Deadband
 from my_sensors.heat import HeatConfig
+from my_sensors.patrol import Patrol
+from my_sensors.redness import Redness
 from my_sensors.thermometer import ThermometerConfig
 
-from sensorium.extend import Block, Driver, DriverTests, FilterTests, StreamSpec, TriggerTests
+from sensorium.extend import (
+    Block,
+    Driver,
+    DriverTests,
+    FilterTests,
+    PolicyTests,
+    ScoreTests,
+    SelectionBudget,
+    SelectionPolicy,
+    StreamSpec,
+    TriggerTests,
+    Unit,
+)
 
 SECOND = 1_000_000_000
 CPU = StreamSpec(name="cpu", modality="temperature", dtype="float64", shape=(1,), rate_hz=10)
@@ -67,3 +81,23 @@ class TestHeat(TriggerTests):
             Block("cpu", stamps, np.where(hot, 70.0, 40.0)[:, None]),
             Block("front", pictures, np.zeros((10, 4, 6), np.uint8)),
         )
+
+
+class TestRedness(ScoreTests):
+    def config(self) -> Redness:
+        return Redness()
+
+    def test_red_is_red(self) -> None:
+        red, gray = np.full((4, 4, 3), (0, 0, 255), np.uint8), np.full((4, 4, 3), 90, np.uint8)
+        assert [Redness().score(None, picture) for picture in (red, gray)] == [1.0, 0.0]
+
+
+class TestPatrol(PolicyTests):
+    def config(self) -> Patrol:
+        return Patrol(every_s=10)
+
+    def test_it_keeps_a_unit_now_and_then(self) -> None:
+        policy = SelectionPolicy(budget=SelectionBudget(share=0.5, floor=0), decided_by=self.config())
+        opened = self.config().open(policy, "spool", None)
+        units = [Unit(start_ns=n * SECOND, end_ns=(n + 1) * SECOND) for n in range(40)]
+        assert [n for n, unit in enumerate(units) if opened.step(unit)[0].kept] == [0, 10, 20, 30]

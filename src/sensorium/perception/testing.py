@@ -1,4 +1,4 @@
-"""The conformance suites of the encoder and detector contracts, for whoever brings a model.
+"""The conformance suites of the encoder, detector and score contracts, for whoever brings one.
 
     class TestMyEncoder(EncoderTests):
         def config(self):
@@ -23,6 +23,7 @@ import pytest
 from sensorium.errors import ConfigError
 from sensorium.perception.detector import Boxes, DetectorConfig, found, which
 from sensorium.perception.encoder import Embedded, EncoderConfig, Pictures, checked, maker
+from sensorium.perception.score import ScoreConfig
 
 SIZES = ((48, 64), (120, 160), (97, 31))
 
@@ -162,6 +163,53 @@ class DetectorTests:
 
     def _found(self, picture: Pictures) -> Boxes:
         return found(self.config().open().detect(picture[None]), picture[None])[0]
+
+
+class ScoreTests:
+    """Tests of any score of pictures."""
+
+    def config(self) -> ScoreConfig:
+        """The configuration to test."""
+        raise NotImplementedError(f"{type(self).__name__} must override config()")
+
+    def test_configuration(self) -> None:
+        config = self.config()
+        assert type(config).model_validate(config.model_dump(mode="json")) == config
+        assert type(config).model_fields["kind"].default == config.kind
+        assert pickle.loads(pickle.dumps(config)) == config, "an agent may be sent to another process"
+        with pytest.raises((ValueError, ConfigError)):
+            type(config).model_validate({**config.model_dump(), "no_such_option": 1})
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_a_number_a_picture(self, size: tuple[int, int]) -> None:
+        """Of pictures of any size, gray or coloured."""
+        config = self.config()
+        state = config.start()
+        for picture in (*_pictures(2, size), *_pictures(2, size)[..., 0]):
+            assert isinstance(config.score(state, np.ascontiguousarray(picture)), float)
+
+    def test_it_depends_on_the_picture_alone(self) -> None:
+        config = self.config()
+        state = config.start()
+        pictures = [np.ascontiguousarray(picture) for picture in _pictures(4)]
+        found = [config.score(state, picture) for picture in pictures]
+        again = [config.score(state, picture) for picture in pictures[::-1]][::-1]
+        anew = [config.score(config.start(), picture) for picture in pictures]
+        assert np.array_equal(found, again, equal_nan=True), "what came before makes a difference"
+        assert np.array_equal(found, anew, equal_nan=True), "started anew it says otherwise"
+
+    def test_a_picture_is_left_as_it_is(self) -> None:
+        config = self.config()
+        (picture,) = np.ascontiguousarray(_pictures(1))
+        before = picture.copy()
+        picture.flags.writeable = False
+        config.score(config.start(), picture)
+        assert np.array_equal(picture, before)
+
+    @pytest.mark.parametrize("level", [0, 128, 255])
+    def test_a_picture_of_nothing_raises_nothing(self, level: int) -> None:
+        config = self.config()
+        config.score(config.start(), np.full((48, 64, 3), level, np.uint8))
 
 
 def _pictures(count: int, size: tuple[int, int] = (48, 64)) -> Pictures:
