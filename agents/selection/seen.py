@@ -1,5 +1,6 @@
 """Seen: what filters said of one stream's samples that are in no unit yet, and what that makes of a unit."""
 
+import math
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -112,6 +113,10 @@ def summary(parts: list[Part], gates: Gates, surprise: Scores | None = None) -> 
         joined["surprise"] = surprise
     scores = {}
     for name, values in joined.items():
+        if count == 1:
+            if math.isfinite(value := float(values[0])):
+                scores[name] = value
+            continue
         finite = values[np.isfinite(values)]
         if len(finite):
             scores[name] = float(finite.max() if name in OF_MOMENTS else finite.mean())
@@ -154,6 +159,8 @@ def _look(parts: list[Part], closed: list[str]) -> Look | None:
     same = [(each, rows) for each, rows in found if each.by == by]
     vectors = np.concatenate([each.vectors[rows] for each, rows in same])
     hashes = np.concatenate([each.hashes[rows] for each, rows in same])
+    if len(vectors) == 1:
+        return Look(by=by, vector=vectors[0].tobytes(), hashes=tuple(hashes[0].tolist()))
     mean = looks_like(vectors)
     numbers = vectors.astype(np.float64)
     alike = numbers @ mean.astype(np.float64) / np.maximum(np.linalg.norm(numbers, axis=1), 1e-9)

@@ -83,8 +83,10 @@ class Surprise:
         """By how much it turned around its axes, rad; None where that is not known."""
         if not len(self._stamps) or start_ns < self._stamps[0] or end_ns > self._stamps[-1]:
             return None
-        since = self._stamps - start_ns
-        ends = [[np.interp(at, since, self._turned[:, axis]) for axis in range(3)] for at in (0, end_ns - start_ns)]
+        first, last = np.searchsorted(self._stamps, (start_ns, end_ns))
+        near = slice(max(int(first) - 1, 0), int(last) + 1)  # all that is known would take longer than all else
+        since, turned = self._stamps[near] - start_ns, self._turned[near]
+        ends = [[np.interp(at, since, turned[:, axis]) for axis in range(3)] for at in (0, end_ns - start_ns)]
         return np.array(ends[1]) - np.array(ends[0])
 
     def _learn(self, turned: npt.NDArray[np.float64], missed: npt.NDArray[np.float64]) -> None:
