@@ -51,6 +51,18 @@ CASES: dict[str, Callable[[Path], Document]] = {
         "mission": {"max_episode_s": 0.7},
     },
     "world": lambda _: {"sensors": {"sim": SIM}, "encodings": {"sim.cam": {"codec": "jpeg"}}},
+    "worth": lambda _: {
+        "sensors": {"sim": {**SIM, "camera_hz": 10}},
+        "trigger": {
+            "kind": "worth",
+            "unit_s": 0.1,
+            "budget": {"bytes_per_s": 20_000, "burst_s": 3, "floor": 0},  # draws are another spool's
+            "always": ["sim.cam.hash_distance > 6"],
+            "trace": {"bytes_per_s": 0},
+            "pre_roll_s": 0.2,
+        },
+        "encodings": {"sim.cam": {"codec": "jpeg"}},
+    },
     "gate": lambda _: {
         "sensors": {"sim": {**SIM, "camera_drop": 0.1}},
         "filters": {"sim.cam": [{"kind": "duplicate", "max_distance": 2}]},

@@ -28,7 +28,7 @@ def device(folder: Path, trigger: dict[str, Any] | None = None, **more: Any) -> 
     document: dict[str, Any] = {
         "device": "rig",
         "sensors": {"sim": {**sim, "walk": {}, "truth": True, **more.pop("sim", {})}},
-        "trigger": {"kind": "worth", "budget": {"share": 0.05}, **(trigger or {})},
+        "trigger": {"kind": "worth", "budget": {"share": 0.05}, "trace": {"bytes_per_s": 0}, **(trigger or {})},
     }
     return check_device({**document, **more}, folder)
 
