@@ -5,11 +5,14 @@ import time
 from functools import partial
 from typing import Any
 
-from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.device_file import DeviceFile, UplinkPart
 from sensorium.agents.orders import Orders
 from sensorium.agents.spool.hardware import hardware_words
 from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink.budget import Budget
+from sensorium.agents.uplink.budget_file import open_budget
 from sensorium.agents.uplink.uplink import Uplink
+from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import SpoolError
 from sensorium.link.keys import pair, server_key
 from sensorium.threads import Told
@@ -38,6 +41,7 @@ class Delivery:
         self._device = device
         self._uplink: Uplink | None = None
         self._formers: list[Uplink] = []
+        self._budget: Budget | None = None
         self.spool = Spool(
             device.at(device.spool.path),
             device.device,
@@ -58,6 +62,8 @@ class Delivery:
         if part is None:
             log.info("no `ingest` in the device file: episodes stay in the spool")
             return
+        if device.uplink != UplinkPart():
+            self._budget = open_budget(self.spool.path / "uplink.budget", **device.uplink.model_dump())
         make = partial(
             Uplink,
             self.spool,
@@ -65,6 +71,7 @@ class Delivery:
             server_key=server_key(device.at(part.server_key)) if part.server_key else None,
             keypair=pair(device.at(part.key)) if part.key else None,
             insecure=part.insecure,
+            budget=self._budget,
         )
         self._uplink = make()
         self._formers = [make(of=former) for former in self.spool.formers()]
@@ -73,7 +80,8 @@ class Delivery:
 
     def drain(self, within_s: float, orders: Orders, *, while_it_moves: bool = False) -> bool:
         """Wait until everything is committed and noted, or told not to; whether it is. At most so long, or
-        `while_it_moves` until nothing has moved for so long."""
+        `while_it_moves` until nothing has moved for so long; no longer than there is something to wait for where the
+        uplink's budget lets nothing go in that time."""
         spool = self.spool
         begun_s = told_s = time.monotonic()
         deadline_s = begun_s + (within_s if self._uplink else 0.0)
@@ -83,6 +91,8 @@ class Delivery:
             if orders.left_s() < CLOSING_S or (orders.hurried and self._is_hopeless(begun_s)):
                 break
             if orders.abandoned(POLL_S):
+                break
+            if self._held_until_s() > deadline_s and not self._unnoted(begun_s, told_s):
                 break
             if while_it_moves and sent_bytes < (moved := self._link_stats().get("sent_bytes", 0)):
                 sent_bytes, deadline_s = moved, time.monotonic() + within_s
@@ -113,16 +123,23 @@ class Delivery:
             for uplink in (self._uplink, *self._formers):
                 if uplink is not None:
                     uplink.stop()
+            if self._budget is not None:
+                self._budget.close(boottime_ns())
         finally:
             self.spool.close()
 
     def _link_stats(self) -> dict[str, Any]:
         if self._uplink is None:
             return {}
-        stats = self._uplink.stats()
+        stats = self._uplink.stats() | {"budget": "" if self._budget is None else self._budget.said(boottime_ns())}
         for former in self._formers:
             stats |= {name: stats[name] + former.stats()[name] for name in ("committed", "rejected", "sent_bytes")}
         return stats
+
+    def _held_until_s(self) -> float:
+        """Until when (monotonic, s) the budget lets nothing go."""
+        hold = None if self._budget is None or self.spool.is_empty else self._budget.held(boottime_ns())
+        return 0.0 if hold is None else time.monotonic() + hold.until_ns / 1e9 - time.time()
 
     def _is_hopeless(self, begun_s: float) -> bool:
         """Whether there is no ingest that could take anything soon."""

@@ -22,6 +22,7 @@ from sensorium.agents.filters.order import check_order
 from sensorium.agents.filters.registry import GROUP as FILTERS
 from sensorium.agents.triggers.config import GROUP as TRIGGERS
 from sensorium.agents.triggers.config import TriggerConfig
+from sensorium.agents.uplink.hours import HoursOfDay
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP as DRIVERS
 from sensorium.drivers.registry import by_kind, model_of, nearest
@@ -53,6 +54,25 @@ class IngestPart(_Part):
         if parts.scheme != "tcp" or not parts.hostname or not re.search(r":\d+$", url):
             raise ValueError(f"expected tcp://HOST:PORT, got {url!r}")
         return url
+
+
+class UplinkPart(_Part):
+    """How much may be sent, and when, by the device's local time; what is not given bounds nothing.
+
+    `bytes_per_s` adds up for ten seconds; `bytes_per_day` is for each day, from midnight to midnight; `hours` are like
+    22:00-06:00. Episodes wait in the spool meanwhile; the link stays up.
+    """
+
+    bytes_per_s: ByteSize | None = Field(default=None, ge=256)
+    bytes_per_day: ByteSize | None = Field(default=None, ge=100_000)
+    hours: tuple[str, ...] = ()
+
+    @field_validator("hours")
+    @classmethod
+    def _check_hours(cls, hours: tuple[str, ...]) -> tuple[str, ...]:
+        for each in hours:
+            HoursOfDay.of(each)
+        return hours
 
 
 class SpoolPart(_Part):
@@ -94,6 +114,7 @@ class DeviceFile(_Part):
     trigger: Annotated[TriggerConfig, by_kind(TRIGGERS, TriggerConfig)]
     ingest: IngestPart | None = None
     spool: SpoolPart = SpoolPart()
+    uplink: UplinkPart = UplinkPart()
     filters: dict[str, list[Annotated[FilterConfig[Any], SkipValidation(), by_kind(FILTERS, FilterConfig)]]] = {}
     encodings: dict[str, Annotated[CodecConfig, by_kind(CODECS, CodecConfig, "codec")]] = {}
     mission: MissionPart = MissionPart()

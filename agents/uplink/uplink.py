@@ -12,6 +12,7 @@ from typing import Any
 import zmq
 
 from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink.budget import Budget
 from sensorium.agents.uplink.sockets import Address, Socket, Sockets, is_refusal
 from sensorium.agents.uplink.spool_end import REFRESH_S, SpoolEnd
 from sensorium.drivers.clock import boottime_ns
@@ -39,6 +40,7 @@ class Uplink:
         keypair: This device's pair; with `server_key`, both or neither.
         insecure: Without keys, send to any address: whoever is on the way may read and change it.
         of: Deliver what is in the spool of this former spool_id; empty: of its present one.
+        budget: What may be sent, in common with others; None: whatever there is.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Uplink:
         keypair: Pair | None = None,
         insecure: bool = False,
         of: str = "",
+        budget: Budget | None = None,
     ) -> None:
         self._address = Address.of(url, server_key, keypair, insecure)
         self._spool, self._spool_end = spool, SpoolEnd(spool, of)
@@ -60,6 +63,7 @@ class Uplink:
             self._spool_end.probes,
             random.SystemRandom().random,
         )
+        self._budget = budget
         self._stop_requested = threading.Event()
         self._wake = Wake()
         self._thread: Thread | None = None
@@ -133,10 +137,14 @@ class Uplink:
         self._spool_end.settle(now_ns)
         if link.is_up:
             self._spool_end.offer(link, now_ns)
+        hold = None if self._budget is None else self._budget.held(now_ns)
+        link.hold("" if hold is None else hold.why, now_ns)
         blocked = self._send(context)
         wait_ms = 0
         if not blocked or self._sockets is None:
             wait_ms = max(0, min(MAX_POLL_MS, (link.next_timer_ns(now_ns) - boottime_ns()) // 1_000_000 + 1))
+            if self._budget is not None and (short_ns := self._budget.wait_ns(now_ns)):
+                wait_ms = min(wait_ms, short_ns // 1_000_000 + 1)
             if self._spool_end.has_answers or (self._spool_end.has_news and link.is_up):
                 wait_ms = min(wait_ms, int(REFRESH_S * 1000))
         self._receive(wait_ms)
@@ -151,11 +159,17 @@ class Uplink:
             if sent >= BURST_BYTES:
                 return True
             due = link.next_data(boottime_ns())
-            if due is None:
+            if due is None or (size := self._allowed(due[1])) == 0:
                 self._say(self._sockets)
                 return False
-            sent += self._send_data(self._sockets, *due)
+            sent += self._send_data(self._sockets, due[0], size)
         return False
+
+    def _allowed(self, size: int) -> int:
+        """How much of `size` bytes the budget has now; 0 if it is not worth a message."""
+        if self._budget is None:
+            return size
+        return min(size, self._budget.allows(self, boottime_ns()))
 
     def _say(self, sockets: Sockets) -> None:
         for message in self._link.take_messages():
@@ -169,6 +183,8 @@ class Uplink:
         sockets.send(data, payload)
         self._link.sent(data, size, boottime_ns())
         self._figures["sent_bytes"] += size
+        if self._budget is not None:
+            self._budget.spend(self, size, boottime_ns())
         return size
 
     def _receive(self, wait_ms: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sensorium.agents.uplink.budget import Budget
 from sensorium.link import wire
 from sensorium.link.device import jobs
 from sensorium.link.device.probing import thinned
@@ -211,6 +212,8 @@ class Device:
         self.silent = False
         self.corrupt = 0.0
         self.most_in_flight_s = 0.0
+        self.budget: Budget | None = None
+        self.sent_bytes = 0
         self.boot()
         self.tick()
 
@@ -256,10 +259,12 @@ class Device:
         link, now_ns = self.link, self.world.now_ns
         link.poll(now_ns)
         self.do_jobs()
-        ranked = sorted(self.waiting.values(), key=lambda item: (-item.priority, item.ordinal))
+        ranked = sorted(self.waiting.values(), key=lambda item: (-item.priority, -item.value, item.ordinal))
         link.refresh(ranked, now_ns)
         self.do_jobs()
         self.send_control()
+        hold = None if self.budget is None else self.budget.held(now_ns)
+        link.hold("" if hold is None else hold.why, now_ns)
         while (due := link.next_data(now_ns)) is not None:
             data, size = due
             item = self.waiting.get(uuid.UUID(bytes=data.episode))
@@ -267,6 +272,12 @@ class Device:
                 link.pause(data, now_ns)
                 continue
             assert data.offset + size <= item.size, "sent what is not synced"
+            if self.budget is not None:
+                size = min(size, self.budget.allows(self, now_ns))
+                if not size:
+                    break
+                self.budget.spend(self, size, now_ns)
+            self.sent_bytes += size
             payload = self.contents[item.episode][data.offset : data.offset + size]
             link.sent(data, size, now_ns)
             session = link._session

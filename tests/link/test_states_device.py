@@ -244,6 +244,11 @@ class DeviceEnd(RuleBasedStateMachine):
             self.hear(wire.Error(session=self.session, code="session", reason="silent for too long"))
         self.listen()
 
+    @rule(held=st.booleans())
+    def held(self, held: bool) -> None:
+        self.link.hold("spent" if held else "", self.now_ns)
+        self.listen()
+
     # --- what must hold ----------------------------------------------------------------------------------------------
 
     def hear(self, message: wire.ServerMessage) -> None:
@@ -305,6 +310,7 @@ class DeviceEnd(RuleBasedStateMachine):
     def teardown(self) -> None:
         """The spool seals what it has, a server takes it all: SEALED is said of every episode."""
         try:
+            self.held(False)
             if not self.link.is_up:
                 self.greet()
             for number, item in list(self.spool.items()):

@@ -127,6 +127,18 @@ class ServerEnd(RuleBasedStateMachine):
             priority=float(number % 2),
         )
 
+    @rule(data=st.data(), held=st.booleans())
+    def held(self, data: st.DataObject, held: bool) -> None:
+        """A device says that it may send nothing, or again."""
+        if self.sessions():
+            session = data.draw(st.sampled_from(self.sessions()), "session")
+            before = session.limit
+            self.say(session, wire.Status, document={"uplink": {"held": held}})
+            assert session.held is held
+            if held:
+                self.link.poll(self.now_ns)
+                assert session.limit == before
+
     @rule(number=EPISODES, until=st.sampled_from(["writing", "writing", "written", "committing", "put off"]))
     def one_comes(self, number: int, until: str) -> None:
         """An episode whose device and store do all they should, up to here."""
@@ -480,6 +492,7 @@ class ServerEnd(RuleBasedStateMachine):
                         or any(t.state is not TransferState.WAITING for t in session.offers.values())
                         or opened + len(arrivals.leaving) >= LIMITS.open_transfers
                         or any(t.owner[:2] == transfer.owner[:2] for t in arrivals.leaving.values())
+                        or session.held
                     ), "there is a place for it"
                 case _:
                     assert transfer.state.name.startswith("WRITING")

@@ -174,7 +174,13 @@ def _line(status: dict[str, Any]) -> str:
         f"{ordinals.get('pending', 0)} waiting, spool {size(status['spool_bytes'])}"
         + (f", trace {size(trace['bytes'])}" if (trace := status.get("trace")) else "")
         + "".join(f", {name} is away" for name in status["away"])
+        + _throttled(status)
     )
+
+
+def _throttled(status: dict[str, Any]) -> str:
+    why = status["link"].get("budget", "")
+    return f", uplink: {why}" if why else ""
 
 
 def print_totals(status: dict[str, Any]) -> None:
@@ -205,7 +211,8 @@ def check_waiting(status: dict[str, Any], url: str | None) -> None:
     elif waiting and url:
         link = status["link"]
         silent = f"no ingest answered at {url}"
-        why = link.get("last_error") or ("it did not commit them in time" if link.get("sessions") else silent)
+        late = "it did not commit them in time" if link.get("sessions") else silent
+        why = link.get("last_error") or link.get("budget") or late
         raise SensoriumError(
             f"{waiting} episodes ({size(status['spool_bytes'])}) remain in the spool: {why}; "
             "they are safe, and the next `sensorium collect` delivers them"

@@ -100,7 +100,8 @@ class Probe(Message, frozen=True, kw_only=True, tag="probe"):
 
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
-    """What the device reports of itself: under `between` a `BetweenReport`, repeated until LEDGERED has its number."""
+    """What the device reports of itself: under `between` a `BetweenReport`, repeated until LEDGERED has its number;
+    under `uplink` whether it is `held`, and may send no DATA for a while."""
 
     document: dict[str, Any]
 
@@ -206,6 +207,24 @@ def between_of(document: dict[str, Any]) -> BetweenReport | None:
         return msgspec.convert(document["between"], BetweenReport)
     except msgspec.ValidationError as error:
         raise PeerViolation(f"message status: between: {error}") from error
+
+
+def held_of(document: dict[str, Any]) -> bool | None:
+    """Whether a STATUS says that its device may send nothing for a while; None if it says nothing of that.
+
+    Raises:
+        PeerViolation: it says something else under this key.
+    """
+    if "uplink" not in document:
+        return None
+    try:
+        return msgspec.convert(document["uplink"], _UplinkReport).held
+    except msgspec.ValidationError as error:
+        raise PeerViolation(f"message status: uplink: {error}") from error
+
+
+class _UplinkReport(msgspec.Struct):
+    held: bool = False
 
 
 class _Tag(msgspec.Struct):

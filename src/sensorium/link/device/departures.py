@@ -173,16 +173,16 @@ class Departures:
         self.close(episode)
         self._not_before_ns[episode] = until_ns
 
-    def unanswered(self, now_ns: int) -> str:
+    def unanswered(self, now_ns: int, *, held: bool = False) -> str:
         """Of which whole episode the server owes an answer since `ANSWER_S`, in words for people; "" if it owes none.
 
         One that was sent is to be answered, whatever becomes of others. One that is not wanted yet, or lacks credit,
         may wait for others: as long as the server deals with any. What the spool cannot read is not the server's to
-        answer.
+        answer, nor, while the device is held, what is not sent whole.
         """
         session = self._session
         for offer in self.open.values():
-            if not offer.item.sealed or offer.state is _PAUSED:
+            if not offer.item.sealed or offer.state is _PAUSED or (held and offer.state is not OfferState.SEALED):
                 continue
             if offer.state is not OfferState.SEALED:
                 since_ns = max(offer.since_ns, session.answered_ns, session.progress_ns)

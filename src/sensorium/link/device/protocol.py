@@ -36,12 +36,21 @@ class LinkState(StrEnum):
     UP = "a session is open"
 
 
+class Hold(StrEnum):
+    """Whether the device may send; a hold has its effect on credit once."""
+
+    NONE = "bulk goes as there is credit"
+    BEGUN = "nothing is sent; credit that is left goes back once all that is in flight was dealt with"
+    SETTLED = "nothing is sent, and no credit was left, or it went back"
+
+
 class LinkEvent(StrEnum):
     """What happens to the device's end."""
 
     WAIT_OVER = "the wait is over"
     WELCOMED = "WELCOME with the `nonce`"
     REFUSED = "ERROR with the `nonce`"
+    HELD = "the device may send nothing for a while: a session without credit is to follow"
     LOST = "a cut, no answer for 10 s, silence or no progress for 20 s, no answer for 60 s, ERROR, a broken rule"
 
 
@@ -54,7 +63,7 @@ LINK = Machine(
             LinkEvent.WELCOMED: LinkState.UP,
             **dict.fromkeys((LinkEvent.REFUSED, LinkEvent.LOST), LinkState.DOWN),
         },
-        LinkState.UP: {LinkEvent.LOST: LinkState.DOWN},
+        LinkState.UP: dict.fromkeys((LinkEvent.HELD, LinkEvent.LOST), LinkState.DOWN),
     },
     of_peer=(LinkEvent.WELCOMED, LinkEvent.REFUSED),
 )
@@ -86,6 +95,7 @@ class DeviceLink:
         self._nonce = 0
         self._due_ns = 0
         self._failures = 0
+        self._hold = Hold.NONE
         self.unanswered = 0
         self._handlers: dict[type, Callable[..., None]] = {
             wire.Welcome: self._welcome,
@@ -146,7 +156,7 @@ class DeviceLink:
             self.lost("the ingest fell silent", now_ns)
         elif session.in_flight and now_ns - session.progress_ns > STALL_S * SECOND:
             self.lost(f"no progress with {session.in_flight} bytes in flight", now_ns)
-        elif why := self._departures.unanswered(now_ns):
+        elif why := self._departures.unanswered(now_ns, held=self._hold is not Hold.NONE):
             self.unanswered += 1
             self.lost(why, now_ns)
         else:
@@ -240,9 +250,29 @@ class DeviceLink:
 
     # --- bulk ----------------------------------------------------------------------------------------------------
 
+    def hold(self, why: str, now_ns: int) -> None:
+        """Nothing may be sent for a while, and why, or, where that is empty, again; call it before `next_data`.
+
+        The server is told, so that nobody waits for what does not come. Credit that is left is given back, which only
+        the end of a session does: it would be missing to others, or be taken away.
+        """
+        session = self._session
+        if bool(why) is (self._hold is Hold.NONE):
+            self._hold = Hold.BEGUN if why else Hold.NONE
+            session.answered_ns = now_ns  # of what was not sent meanwhile no answer was due
+            self._say_hold()
+        if self._hold is Hold.BEGUN and self.is_up and not session.in_flight:
+            self._hold = Hold.SETTLED
+            if session.limit > session.sent:
+                self._leave(LinkEvent.HELD, why, now_ns)
+
+    def _say_hold(self) -> None:
+        self.status({"uplink": {"held": self._hold is not Hold.NONE}})
+
     def next_data(self, now_ns: int) -> tuple[wire.Data, int] | None:
-        """The next DATA to send and how many bytes go with it, then call `sent`. None: nothing, or no room for it."""
-        return self._departures.next_data(now_ns)  # without a session nothing is offered
+        """The next DATA to send and how many bytes go with it, or fewer, then call `sent`. None: nothing, or no room
+        for it, or the device is held."""
+        return None if self._hold is not Hold.NONE else self._departures.next_data(now_ns)
 
     def sent(self, data: wire.Data, size: int, now_ns: int) -> None:
         """What `next_data` said was sent."""
@@ -283,6 +313,8 @@ class DeviceLink:
                 answered_ns=now_ns,
             )
         )
+        if self._hold is not Hold.NONE:
+            self._say_hold()
         self._jobs.append(jobs.OfferAll())
 
     def _want(self, want: wire.Want, now_ns: int) -> None:

@@ -14,6 +14,7 @@ from sensorium.link.server.credit import CreditPool
 from sensorium.link.server.jobs import Begin, Commit, Drop
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
+from sensorium.link.server.places import Places
 from sensorium.link.server.session import ServerSession
 from sensorium.link.server.transfer import (
     COMPLETE,
@@ -48,9 +49,7 @@ class Arrivals:
     def __init__(self, stored: Callable[[UUID], Stored | None], limits: Limits, pool: CreditPool, out: Outbox) -> None:
         self.by_episode: dict[bytes, Transfer] = {}
         self.leaving: dict[bytes, Transfer] = {}
-        self._opened: dict[Transfer, None] = {}
-        self._abandoned: dict[Transfer, None] = {}
-        self._reserved = 0
+        self._places = Places(limits)
         self._stored, self._limits, self._pool, self._out = stored, limits, pool, out
         self._on_entering: dict[TransferState, Callable[[Transfer], None]] = {
             TransferState.OPENING: self._begin,
@@ -62,7 +61,7 @@ class Arrivals:
     @property
     def reserved(self) -> int:
         """Bytes of staging that are kept for what was opened, leaving or not."""
-        return self._reserved
+        return self._places.reserved
 
     # --- what devices say ----------------------------------------------------------------------------------------
 
@@ -114,14 +113,14 @@ class Arrivals:
         if offer.recoveries != transfer.offer.recoveries:
             event, transfer.tries = TransferEvent.RECOVERED, 0
         transfer.offer, transfer.session = offer, session
-        self._abandoned.pop(transfer, None)
+        self._places.see(transfer)
         session.offers[offer.episode] = transfer
         self._move(transfer, event)
         if event is TransferEvent.RESUMED and transfer.state in UNDER_WAY:
             transfer.sealed = None  # the new session says it again, after what it was asked for
             if transfer.state is TAKING:
                 self.want(transfer)
-        self._reserve(transfer)
+        self._places.reserve(transfer)
         self._pool.touch(session)
 
     def sealed(self, session: ServerSession, sealed: wire.Sealed, now_ns: int) -> None:
@@ -135,7 +134,7 @@ class Arrivals:
             return
         if transfer.move(TransferEvent.SEALED) in UNDER_WAY:
             transfer.sealed = sealed
-            self._reserve(transfer)
+            self._places.reserve(transfer)
             self._complete(transfer, now_ns)
 
     def discarded(self, session: ServerSession, ordinals: tuple[int, ...]) -> None:
@@ -150,8 +149,15 @@ class Arrivals:
             transfer.idle_ns = now_ns
             self._move(transfer, TransferEvent.SESSION_OVER)
             transfer.session = None
-            if transfer in self._opened:
-                self._abandoned[transfer] = None
+            self._places.see(transfer)
+
+    def hold(self, session: ServerSession, *, held: bool) -> None:
+        """The device may send nothing for a while, or again; what it has begun gives place to others meanwhile."""
+        session.held = held
+        for transfer in session.offers.values():
+            self._places.see(transfer)
+        self._pool.touch(session)
+        self._admit(session)
 
     # --- what the store says -------------------------------------------------------------------------------------
 
@@ -164,7 +170,7 @@ class Arrivals:
             self._begin(transfer)  # the device has changed it meanwhile
             return
         transfer.accepted = accepted
-        self._reserve(transfer)
+        self._places.reserve(transfer)
         self._out.counters["resumed_bytes"] += accepted
         if self._move(transfer, TransferEvent.BEGUN) is TAKING:
             self.want(transfer)
@@ -174,7 +180,7 @@ class Arrivals:
         was = transfer.state
         transfer.accepted += size
         if transfer.accepted > transfer.reserved:
-            self._reserve(transfer)
+            self._places.reserve(transfer)
         state = transfer.move(WRITTEN)
         if state is not TAKING:
             self._on_entering[state](transfer)
@@ -194,7 +200,7 @@ class Arrivals:
 
     def all_committed(self, committed: Iterable[tuple[UUID, bytes]], _: int) -> None:
         """Each `Commit` is done. Who may begin now is looked for once: that is as much work as all else here."""
-        were_full = len(self._opened) >= self._limits.open_transfers
+        were_full = self._places.full
         sessions: dict[ServerSession, None] = {}
         for episode, digest in committed:
             transfer = self._with_job(episode)
@@ -322,8 +328,7 @@ class Arrivals:
 
     def _begin(self, transfer: Transfer) -> None:
         transfer.accepted, transfer.sealed = 0, None  # SEALED comes again, after the bytes
-        self._opened[transfer] = None
-        self._reserve(transfer)
+        self._places.take(transfer)
         offer = transfer.offer
         self._out.jobs.append(Begin(transfer.episode, transfer.owner, offer.size, offer.recoveries))
 
@@ -337,9 +342,7 @@ class Arrivals:
         self._out.jobs.append(Drop(transfer.episode, transfer.quarantine))
 
     def _forget(self, transfer: Transfer) -> None:
-        self._opened.pop(transfer, None)
-        self._abandoned.pop(transfer, None)
-        self._reserved, transfer.reserved = self._reserved - transfer.reserved, 0
+        self._places.leave(transfer)
         episode = transfer.offer.episode
         if self.leaving.get(episode) is transfer:
             del self.leaving[episode]
@@ -355,6 +358,8 @@ class Arrivals:
 
     def _admit(self, session: ServerSession) -> None:
         """Begin what the session offered, in its order, as far as there are places."""
+        if session.held:
+            return
         limits = self._limits
         mine = session.offers.values()
         active = sum([t.active for t in mine])
@@ -362,36 +367,23 @@ class Arrivals:
             active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
         if active >= limits.open_per_session:
             return
-        if len(self._opened) >= limits.open_transfers and not self._abandoned:
+        if self._places.hopeless:
             return
         waiting = [t for t in mine if t.state is WAITING and t.offer.episode not in self.leaving]
-        waiting.sort(key=_turn)
+        waiting.sort(key=lambda transfer: transfer.turn)
         for transfer in waiting[: limits.open_per_session - active]:
-            if len(self._opened) >= limits.open_transfers:
-                left = [t for t in self._abandoned if t.state in UNDER_WAY]
-                if left:
-                    self._move(min(left, key=lambda t: t.idle_ns), TransferEvent.EXPIRED)
+            if self._places.full:
+                self._make_place()
                 return
-            reserved = self._reserved
-            if reserved + self._needs(transfer) > limits.staged_bytes:
-                self._busy(transfer, f"{reserved} of {limits.staged_bytes} bytes for staging are taken")
+            if lacks := self._places.lacks(transfer):
+                self._busy(transfer, lacks)
                 self._move(transfer, TransferEvent.NO_ROOM)
+                self._make_place()
                 continue
             self._move(transfer, TransferEvent.PLACE)
 
-    def _reserve(self, transfer: Transfer) -> None:
-        """What is kept for a transfer that was opened is what it needs by now."""
-        if transfer in self._opened:
-            needs = self._needs(transfer)
-            self._reserved += needs - transfer.reserved
-            transfer.reserved = needs
-
-    def _needs(self, transfer: Transfer) -> int:
-        growing = 0 if transfer.offer.sealed or transfer.sealed else self._limits.growing_reserve_bytes
-        return max(transfer.size, transfer.accepted, growing)
-
-
-def _turn(transfer: Transfer) -> tuple[float, float, int]:
-    """By what those that wait are sorted: larger priority first, then larger value, then older."""
-    offer = transfer.offer
-    return -offer.priority, -offer.value, offer.ordinal
+    def _make_place(self) -> None:
+        given_up = self._places.first_to_yield()
+        if given_up is not None:
+            self._busy(given_up, "its place is needed while its device may not send")
+            self._move(given_up, TransferEvent.EXPIRED)

@@ -45,7 +45,7 @@ class CreditPool:
         idle = 0
         while self._ring and idle < len(self._ring) and self.outstanding < self.size:
             session = self._ring[0]
-            needed = min(session.window(self.size), session.demand) - session.outstanding
+            needed = 0 if session.held else min(session.window(self.size), session.demand) - session.outstanding
             if needed <= 0:
                 session.deficit = 0
                 self._ring.popleft()

@@ -181,6 +181,9 @@ class ServerLink:
 
     def _status(self, session: ServerSession, status: wire.Status, _: int) -> None:
         session.status = status.document
+        held = wire.held_of(status.document)
+        if held is not None:
+            self.arrivals.hold(session, held=held)
         report = wire.between_of(status.document)
         if report is not None and session.ledgering < MAX_LEDGERING:
             session.ledgering += 1

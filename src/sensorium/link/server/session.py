@@ -45,7 +45,10 @@ ERROR_CODES = {
 
 @dataclass(eq=False)
 class ServerSession:
-    """`route` is the control socket's routing id, `user_id` names the very key. `limit` and `taken` count bytes."""
+    """`route` is the control socket's routing id, `user_id` names the very key. `limit` and `taken` count bytes.
+
+    One that is `held` says that it may send nothing for a while: it is given no credit and no place. Credit that it
+    does not use all the same ends it as it does any other."""
 
     number: int
     route: bytes
@@ -62,6 +65,7 @@ class ServerSession:
     state: SessionState = SessionState.OPEN
     offers: dict[bytes, Transfer] = field(default_factory=dict)
     status: dict[str, object] = field(default_factory=dict)
+    held: bool = False
 
     def move(self, event: SessionEvent) -> SessionState:
         """Every transition of a session."""

@@ -47,7 +47,7 @@ class TransferEvent(StrEnum):
     GAP = "DATA out of turn"
     UNWANTED = "DISCARDED, or an OFFER that cannot be taken"
     SESSION_OVER = "its session ends"
-    EXPIRED = "15 minutes without a session, or its place is needed"
+    EXPIRED = "15 minutes without a session; or its place is needed, and it has none or its device is held"
     PLACE = "a free place"
     NO_ROOM = "no room in staging (ERROR `busy`)"
     BEGUN = "Begin is done"
@@ -205,3 +205,8 @@ class Transfer:
     @property
     def size(self) -> int:
         return self.sealed.size if self.sealed else self.offer.size
+
+    @property
+    def turn(self) -> tuple[float, float, int]:
+        """By what those that wait are sorted: larger priority first, then larger value, then older."""
+        return -self.offer.priority, -self.offer.value, self.offer.ordinal
