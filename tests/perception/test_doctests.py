@@ -11,9 +11,10 @@ import sensorium.agents.selection
 import sensorium.perception
 
 WITHOUT_EXAMPLES = {
-    "booked_file", "budget", "chain", "chooser", "embed", "filter", "guarded", "guarded_call", "guarded_detector",
-    "gyros", "health", "judging", "landscape", "logs", "memory_file", "onnx_encoder", "order", "outcome",
-    "outcome_picture", "policy", "policy_file", "registry", "replay", "selector", "testing", "unit", "value",
+    "booked_file", "budget", "chain", "chooser", "contract", "embed", "filter", "guarded", "guarded_call",
+    "guarded_detector", "gyros", "health", "judging", "landscape", "logs", "memory_file", "onnx_encoder", "order",
+    "outcome", "outcome_picture", "policy", "policy_file", "registry", "replay", "score", "selector", "testing",
+    "unit", "value",
 }  # fmt: skip
 MODULES = sorted(
     module.name
