@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import SerializeAsAny, field_validator
+from pydantic import PositiveFloat, SerializeAsAny, field_validator
 
 from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.looks import LastLook, due, held
 from sensorium.agents.filters.own_scores import OwnScores
 from sensorium.agents.filters.symptoms import Symptoms, of_pictures, of_rows, told
 from sensorium.drivers.described import Described
 from sensorium.drivers.media import shrink_for
 from sensorium.drivers.registry import by_kind
-from sensorium.drivers.stream import Block, Scores, StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception import cascade, rows
 from sensorium.perception.descriptor import BY, SIZE
@@ -27,12 +28,14 @@ MOST_CHANNELS = 1024
 
 @dataclass(frozen=True, slots=True)
 class ScoresState:
-    """The stream, what is remembered of its pictures or rows, what ails it, and the scores of other packages."""
+    """The stream, what is remembered of its pictures or rows, what ails it, the scores of other packages, and what was
+    said when a picture was looked at last."""
 
     spec: StreamSpec
     before: cascade.Before | rows.RowsBefore
     symptoms: Symptoms
     own: OwnScores
+    last: LastLook
 
 
 class Cascade(FilterConfig[ScoresState]):
@@ -40,6 +43,8 @@ class Cascade(FilterConfig[ScoresState]):
 
     With `drop` it is a gate too: samples that `gates` close on are dropped, by name. A camera that shows noise, nothing
     or one picture for two seconds, that flickers, or channels that are stuck or saturated, are said so in the log.
+    With `max_hz` so many pictures a second at most are looked at: those between have the scores of the last one, no
+    shift, and no descriptor.
 
     >>> frames = Block("cam", np.arange(2), np.stack([np.zeros((12, 16), np.uint8), np.eye(12, 16, dtype=np.uint8)]))
     >>> spec = StreamSpec(name="cam", modality="image", dtype="uint8", shape=(12, 16))
@@ -55,6 +60,7 @@ class Cascade(FilterConfig[ScoresState]):
     drop: tuple[Literal["noise", "exposure", "frozen"], ...] = ()
     gates: Gates = Gates()
     also: tuple[Annotated[SerializeAsAny[ScoreConfig], by_kind(GROUP, ScoreConfig)], ...] = ()
+    max_hz: PositiveFloat | None = None
 
     @field_validator("also")
     @classmethod
@@ -73,13 +79,15 @@ class Cascade(FilterConfig[ScoresState]):
                 )
             if self.also:
                 raise ConfigError(f"stream {spec.name!r} is no pictures, and `also` scores those alone; remove it")
+            if self.max_hz is not None:
+                raise ConfigError(f"stream {spec.name!r} is no pictures, of rows all are scored; remove `max_hz`")
             if self.drop:
                 raise ConfigError(f"stream {spec.name!r} is no pictures, and only those can be dropped; remove `drop`")
         return spec
 
     def start(self, spec: StreamSpec) -> ScoresState:
         before = cascade.Before() if _is_pictures(spec) else rows.RowsBefore()
-        return ScoresState(spec, before, Symptoms(), OwnScores(self.also))
+        return ScoresState(spec, before, Symptoms(), OwnScores(self.also), LastLook())
 
     def step(self, state: ScoresState, block: Block) -> tuple[ScoresState, Block]:
         spec = state.spec
@@ -90,14 +98,15 @@ class Cascade(FilterConfig[ScoresState]):
             annotated = replace(block, scores={**block.scores, **seen.scores}, described=described)
             symptoms = told(state.symptoms, spec.name, block.captured_ns, of_rows(seen.scores))
             return replace(state, before=before, symptoms=symptoms), annotated
-        looked, last = _looked(state.before, state.own, spec, block)
-        scores: dict[str, Scores] = {
-            name: np.array([each.scores[name] for each in looked], np.float64)
-            for name in (*cascade.NAMES, *(each.kind for each in self.also))
-        }
+        places, period = due(block.captured_ns.tolist(), state.last, self.max_hz)
+        seen_of = block if len(places) == len(block) else block.take(places, 0)
+        looked, remembered = _looked(state.before, state.own, spec, seen_of)
+        names = (*cascade.NAMES, *(each.kind for each in self.also))
+        said = [tuple(each.scores[name] for name in names) for each in looked]
+        scores = held(names, said, places, len(block), state.last)
         described = Described(
             BY,
-            np.arange(len(looked)),
+            places,
             np.array([each.vector for each in looked], np.int8).reshape(-1, SIZE),
             np.array([each.hashes for each in looked], np.uint64).reshape(-1, 2),
         )
@@ -106,7 +115,8 @@ class Cascade(FilterConfig[ScoresState]):
         symptoms = told(state.symptoms, spec.name, block.captured_ns, of_pictures(closed, scores))
         kept = np.array([gate not in self.drop for gate in closed], np.bool_)
         left = annotated if kept.all() else annotated.take(kept, block.lost_before)
-        return replace(state, before=last, symptoms=symptoms), left
+        last = LastLook(period, said[-1] if said else state.last.said)
+        return replace(state, before=remembered, symptoms=symptoms, last=last), left
 
 
 def _looked(

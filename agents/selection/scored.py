@@ -40,13 +40,19 @@ def is_judged(spec: StreamSpec) -> bool:
 
 
 def with_scores(
-    filters: Mapping[str, Sequence[FilterConfig[Any]]], judged: Collection[str], gates: Gates
+    filters: Mapping[str, Sequence[FilterConfig[Any]]],
+    judged: Collection[str],
+    gates: Gates,
+    max_hz: Mapping[str, float] | None = None,
 ) -> dict[str, Sequence[FilterConfig[Any]]]:
-    """The filters, with `scores` for every judged stream without: the last, or before what describes pictures anew."""
+    """The filters, with `scores` for every judged stream without: the last, or before what describes pictures anew.
+
+    `max_hz` says of streams at how many pictures a second these look, at most.
+    """
     found = dict(filters)
     for name in judged:
         mine = list(filters.get(name, ()))
         if not any(each.kind == "scores" and each.into is None for each in mine):
             at = next((place for place, each in enumerate(mine) if each.kind == "embed"), len(mine))
-            found[name] = [*mine[:at], Cascade(gates=gates), *mine[at:]]
+            found[name] = [*mine[:at], Cascade(gates=gates, max_hz=(max_hz or {}).get(name)), *mine[at:]]
     return found

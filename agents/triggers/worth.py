@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from sensorium.agents.selection.policy import SelectionPolicy, condition
@@ -14,6 +15,9 @@ from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.gates import Gates
+
+LOOKS_A_UNIT, LEAST_HZ = 5, 2.0
+"""To look at a picture costs what it costs to encode it: at all of them, and choosing would save nothing."""
 
 
 class TraceBudget(BaseModel):
@@ -28,7 +32,8 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
     """`trigger: {kind: worth, budget: {share: 0.05}}`: a selection policy, and what the device needs to follow it.
 
     Judged are the `streams` that are named, or else all pictures and all rows with a rate (`unit: frame`: all
-    pictures; the first of them says what a unit is). Those without the filter `scores` are given one, with `gates`.
+    pictures; the first of them says what a unit is). Those without the filter `scores` are given one, with `gates`,
+    which looks at five pictures a unit, or two a second, of those that come more than twice as often.
     Undecided samples wait raw, of all streams together `max_waiting_bytes` at most.
     """
 
@@ -51,7 +56,11 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
     def filters(self, specs: Sequence[StreamSpec], filters: Filters) -> Filters:
         """Every judged stream has scores, also a derived one that is named."""
         derived = [each.into for mine in filters.values() for each in mine if each.into in self.streams]
-        return with_scores(filters, [*self.judged(specs), *filter(None, derived)], self.gates)
+        judged = self.judged(specs)
+        looks_hz = max(LOOKS_A_UNIT / self.unit_s, LEAST_HZ)
+        often = [spec.name for spec in specs if is_pictures(spec) and (spec.rate_hz or np.inf) > 2 * looks_hz]
+        max_hz = dict.fromkeys(often, looks_hz) if self.unit == "time" else {}
+        return with_scores(filters, [*judged, *filter(None, derived)], self.gates, max_hz)
 
     def start(self, specs: Sequence[StreamSpec]) -> Trigger:
         """Check the names of streams; what a score is called is known when there is one."""

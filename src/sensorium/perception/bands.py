@@ -1,5 +1,6 @@
 """Band energies: how much goes on in which range of frequencies, a window at a time."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,7 @@ class Bands:
         return summed
 
 
+@functools.lru_cache(256)
 def bands_of(channels: int, rate_hz: float | None) -> Bands:
     """Bands for rows at a nominal rate (None: irregular): windows of about half a second, as many bands as have room.
 

@@ -137,6 +137,13 @@ class TestScoresOfPictures(OfPictures):
         return Cascade()
 
 
+class TestScoresOfSomePictures(OfPictures):
+    refused = (IMU,)
+
+    def config(self) -> Cascade:
+        return Cascade(max_hz=9)
+
+
 class TestScoresThatDrop(OfPictures):
     drops = True
     refused = (IMU,)

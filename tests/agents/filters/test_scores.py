@@ -150,3 +150,36 @@ def test_what_comes_and_goes_is_not_said_without_end(caplog: pytest.LogCaptureFi
         marked = {"noise": np.array([tick % 60 < 30])}
         symptoms = told(symptoms, "cam", np.array([tick * TICK_NS]), marked)
     assert len(caplog.records) == 2, "in five minutes: that it is there, and that it is over"
+
+
+def test_pictures_between_two_looks_have_what_was_said_of_the_last() -> None:
+    frames = pictures(12, times=4)
+    spec = msgspec.structs.replace(CAMERA, shape=(120, 160))
+    some, every = Cascade(max_hz=3), Cascade()
+    _, left = some.step(some.start(spec), block(frames, first=5))
+    left.check(spec)
+    looked = [0, 2, 5, 9]  # at 0.5, 0.7, 1.0 and 1.4 s: the first in each third of a second
+    assert left.described is not None
+    assert left.described.rows.tolist() == looked
+    alone = Block("cam", left.captured_ns[looked], frames[looked])
+    _, wanted = every.step(every.start(spec), alone)
+    assert wanted.described is not None
+    assert np.array_equal(left.described.vectors, wanted.described.vectors)
+    last = np.searchsorted(looked, np.arange(12), side="right") - 1
+    for name in cascade.NAMES:
+        held = wanted.scores[name][last]
+        if name.startswith("shift_"):
+            held[[row for row in range(12) if row not in looked]] = np.nan
+        assert np.array_equal(left.scores[name], held, equal_nan=True), name
+
+
+def test_who_begins_later_looks_at_the_same() -> None:
+    scores = Cascade(max_hz=3)
+    spec = msgspec.structs.replace(CAMERA, shape=(120, 160))
+    whole = block(pictures(20, times=4))
+    found = []
+    for first in (0, 7):
+        _, left = scores.step(scores.start(spec), whole.between(first, 20))
+        assert left.described is not None
+        found.append({int(stamp) for stamp in left.captured_ns[left.described.rows]})
+    assert found[1] - {int(whole.captured_ns[7])} == {stamp for stamp in found[0] if stamp > whole.captured_ns[7]}

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sensorium.agents.absent import filters_of
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import DeviceFile, check_device
 from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.scores import Cascade
 from sensorium.agents.selection.scored import with_scores
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.stream import StreamSpec
@@ -61,6 +63,18 @@ def test_streams_that_lack_scores_are_given_them(tmp_path: Path) -> None:
         "front": ["rate", "scores"],
         "imu": ["scores"],
     }
+
+
+def test_the_scores_given_look_five_times_a_unit_where_pictures_come_often(tmp_path: Path) -> None:
+    specs = (msgspec.structs.replace(CAMERA, name="fast", rate_hz=30.0), *ALL)
+
+    def looks(**fields: Any) -> dict[str, float | None]:
+        found = config(**fields).filters(specs, {})
+        return {name: each.max_hz for name, (each,) in found.items() if isinstance(each, Cascade)}
+
+    assert looks() == {"fast": 5.0, "front": None, "imu": None}
+    assert looks(unit_s=2.0, budget={"share": 0.1}) == {"fast": 2.5, "front": 2.5, "imu": None}
+    assert looks(unit="frame") == {"fast": None, "front": None}
 
 
 def test_scores_come_before_what_describes_pictures_anew() -> None:
