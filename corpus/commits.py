@@ -15,6 +15,7 @@ from sensorium.corpus.utc import Probes, utc_of, utc_text
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import Account, Kind, Open, Redaction, Seal
+from sensorium.episode.trace_row import JUDGED_S, OTHER, REASONS
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES, COMMITS = "episodes.zarr", "commits"
@@ -156,7 +157,16 @@ def catalog_row(
         "digest": seal.digest.hex(),
         "form": form,
         "kind": manifest.kind,
+        **({JUDGED_S: _judged_s(seal)} if manifest.kind == "trace" else {}),
     }
+
+
+def _judged_s(seal: Seal) -> dict[str, float]:
+    """Seconds by reason, as a trace's SEAL says; of one that was cut off nothing."""
+    said = seal.summary.get(JUDGED_S)
+    if not isinstance(said, dict):
+        return {}
+    return {reason: said[reason] for reason in (*REASONS, OTHER) if isinstance(said.get(reason), int | float)}
 
 
 def record_path(store: Path, episode: uuid.UUID) -> Path:

@@ -21,6 +21,7 @@ from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
 from sensorium.episode.documents import Kind
 from sensorium.episode.layout import small_codec
+from sensorium.episode.trace_row import JUDGED_S
 from sensorium.episode.zip_form import DOCUMENT
 from sensorium.errors import ConfigError, Corrupt
 
@@ -114,6 +115,11 @@ class Episode:
         """By stream: captured, stored, filtered by rule, lost by cause."""
         blank = {"captured": 0, "stored": 0, "filtered": {}, "lost": {}}
         return {name: blank | account for name, account in self._document["account"].items()}
+
+    @property
+    def judged_s(self) -> dict[str, float]:
+        """Of a trace, seconds by what was decided of them; nothing of one that was cut off before it could say."""
+        return dict(self._document.get(JUDGED_S, {}))
 
     @property
     def between(self) -> dict[str, Any]:

@@ -111,9 +111,14 @@ def _episodes(corpus: Queried, device: str | None, spool_id: str | None) -> list
     where = "kind = 'trace'"
     for column, value in (("device", device), ("spool_id", spool_id)):
         if value is not None:
-            quoted = value.replace("'", "''")
-            where += f" and {column} = '{quoted}'"
+            where += f" and {column} = {where_text(value)}"
     return corpus.query(where)
+
+
+def where_text(value: str) -> str:
+    """As a text in a condition."""
+    quoted = value.replace("'", "''")
+    return f"'{quoted}'"
 
 
 def _is_in(each: _Traced, start_ns: int | None, end_ns: int | None) -> bool:

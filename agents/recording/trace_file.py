@@ -1,5 +1,6 @@
 """One trace episode as it is written: judged units of one boot, policy and layout, with an account of its own."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from uuid import UUID
@@ -15,7 +16,7 @@ from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import Account, Chunk, Open, Reason
 from sensorium.episode.parser import Header
 from sensorium.episode.trace import About, Layout, Words
-from sensorium.episode.trace_row import TraceRow
+from sensorium.episode.trace_row import JUDGED_S, TraceRow, seconds_by_reason
 
 NOMINAL_NS = 3600 * 10**9
 """How long it lasts, as OPEN says, which is before anybody knows."""
@@ -83,6 +84,7 @@ class TraceFile:
         self._place: Place = {entry.spec.name: Tally() for entry in form.entries}
         self._words, self._told = Words(), False
         self._end_ns = start_ns
+        self._judged_s: Counter[str] = Counter()
         self._counted = 0
         spool.account.begin(self._id, self._place)
 
@@ -125,6 +127,8 @@ class TraceFile:
         self._words.fresh.clear()
         self.rows += n
         self._end_ns = max(self._end_ns, *(row.end_ns for row in rows))
+        for row in rows:
+            self._judged_s.update(seconds_by_reason(row))
         for name, tally in self._place.items():
             self._spool.account.enter(name, n)
             tally.hold(n)
@@ -138,5 +142,6 @@ class TraceFile:
         """
         accounts = {name: tally.account() for name, tally in self._place.items()}
         rows = dict.fromkeys(self._place, self.rows)
-        self._file.seal(reason, rows, accounts, {}, self._end_ns)
+        summary = {JUDGED_S: {reason: round(seconds, 3) for reason, seconds in self._judged_s.items()}}
+        self._file.seal(reason, rows, accounts, summary, self._end_ns)
         self._spool.account.sealed(self._id)

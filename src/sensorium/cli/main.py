@@ -23,6 +23,7 @@ MODULES = {
     "show": "store",
     "verify": "store",
     "ledger": "store",
+    "why": "why",
     "stats": "stats",
     "policy": "policy",
     "rebuild-catalog": "store",

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,9 @@ import sensorium
 from sensorium.cli.accounts import account_table
 from sensorium.cli.health import health_table
 from sensorium.cli.screen import OUT, Form, Format, counted, print_rows, size, table
+from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.episode import Episode
+from sensorium.corpus.gaps import gap_before, in_brief, judged_by_spool, judged_s, time_of
 from sensorium.corpus.picture import draw
 from sensorium.corpus.verify import verify as verify_store
 from sensorium.episode.documents import Account
@@ -56,7 +59,8 @@ def show(
     png: Annotated[Path | None, typer.Option(help="Draw frames over curves on one time axis into this file.")] = None,
 ) -> None:
     """Show one episode: its streams, the account of every sample, the streams' health."""
-    found = sensorium.open(store).episode(episode)
+    corpus = sensorium.open(store)
+    found = corpus.episode(episode)
     if png is not None:
         write_picture(png, draw(found))
     row = found.as_dict()
@@ -81,6 +85,8 @@ def show(
     OUT.print(account_table("account", row["account"], row["start_ns"]))
     if found.between:
         OUT.print(account_table("in no episode, since the one before", found.between, row["start_ns"]))
+    for told in _judged(corpus, found):
+        OUT.print(told, markup=False, highlight=False)
     if health := found.attributes.get("summary", {}).get("health"):
         OUT.print(health_table(health))
 
@@ -108,8 +114,10 @@ def ledger(
     device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show what became of every episode that a device began: committed, discarded (why), pending; and of its samples in
-    no episode, since its spool was made."""
+    """Show what became of every episode that a device began: committed, discarded (why), pending; of its samples in
+    no episode, since its spool was made; and what it decided of its time, as far as its traces tell."""
+    corpus = sensorium.open(store)
+    judged = judged_by_spool(corpus, device)
     rows = [
         {
             "device": each.device,
@@ -119,11 +127,14 @@ def ledger(
             "discarded": each.discarded if form is Format.JSON else counted(each.discarded),
             "pending": each.pending,
             "between": _between(each.between, form),
+            "judged": seconds if form is Format.JSON else in_brief(seconds),
             "balances": each.pending >= 0,
         }
-        for each in sensorium.open(store).ledger(device)
+        for each in corpus.ledger(device)
+        for seconds in [judged.get((each.device, each.spool_id), {})]
     ]
-    print_rows(rows, form, ["device", "spool_id", "begun>", "committed>", "discarded", "pending>", "between"])
+    columns = ["device", "spool_id", "begun>", "committed>", "discarded", "pending>", "between"]
+    print_rows(rows, form, [*columns, *(["judged"] * bool(judged))])
 
 
 def rebuild(store: StorePath) -> None:
@@ -132,6 +143,16 @@ def rebuild(store: StorePath) -> None:
         task = progress.add_task("reading commit records", total=None)
         n = rebuild_catalog(store, lambda n, of: progress.update(task, completed=n, total=of))
     OUT.print(f"{n} episodes in the catalog")
+
+
+def _judged(corpus: Corpus, episode: Episode) -> Iterator[str]:
+    """What a trace holds, or what was judged since the episode before, where its OPEN says that some was dropped."""
+    dropped = any(rule.startswith("selection.") for each in episode.between.values() for rule in each["filtered"])
+    if episode.kind == "trace":
+        yield f"judged: {in_brief(judged_s(episode))}"
+    elif dropped and (gap := gap_before(corpus, episode)) is not None:
+        start, end = (time_of(episode, at_ns) for at_ns in (gap.start_ns, gap.end_ns))
+        yield f"judged before it, {start} to {end}: {in_brief(gap.judged_s)}"
 
 
 def _between(accounts: Mapping[str, Account], form: Format) -> object:

@@ -10,6 +10,8 @@ from sensorium.episode.unit import Judged
 REASONS = ("always", "novelty", "floor", "roll", "never", "dull", "budget")
 OTHER = "other"
 """Any other reason, where they are counted."""
+JUDGED_S = "judged_s"
+"""In the summary of a trace: seconds by reason."""
 
 
 class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,16 @@ class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.reasons or {self.judged.decision.reason: 1}
 
 
+def seconds_by_reason(row: TraceRow) -> dict[str, float]:
+    """How much of its time was decided for which reason; merged units count alike."""
+    length_s = (row.end_ns - row.start_ns) / 1e9
+    return {_known(reason): length_s * n / row.count for reason, n in row.by_reason.items()}
+
+
+def _known(reason: str) -> str:
+    return reason if reason in REASONS else OTHER
+
+
 def numbers_of(judged: Judged) -> dict[str, float]:
     """What was found in a unit, by the names that the trace has for it."""
     unit = judged.unit
@@ -68,8 +80,7 @@ def merged(one: TraceRow, other: TraceRow) -> TraceRow:
     reasons: dict[str, int] = {}
     for row in (one, other):
         for reason, n in row.by_reason.items():
-            known = reason if reason in REASONS else OTHER
-            reasons[known] = reasons.get(known, 0) + n
+            reasons[_known(reason)] = reasons.get(_known(reason), 0) + n
     (least, greatest), (least_too, greatest_too) = extremes(one), extremes(other)
     for name, value in least_too.items():
         least[name] = min(value, least.get(name, value))
