@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from pydantic import ConfigDict
+from typer.testing import CliRunner
 
 import sensorium
 from sensorium.agents.agent import Agent
 from sensorium.agents.capture import snapshot
 from sensorium.agents.device_file import check_device
+from sensorium.agents.filters.scores import Cascade
+from sensorium.cli.main import app
+from sensorium.corpus.traces import traces
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.media import JPEG, Media
@@ -97,6 +101,7 @@ MASKS = [{"rectangle": [left, top, SIDE, SIDE]} for top, left in PLACES]
 MASKED = {"kind": "redact", "masks": MASKS}
 FOUND = {"kind": "redact", "detector": Bright(reach=60), "margin": 0.05}
 INTERVAL = {"kind": "interval", "length_s": 1}
+WORTH = {"kind": "worth", "unit": "frame", "unit_s": 0.1, "budget": {"share": 0.4}}
 ROLLS = {"kind": "expression", "when": "cam.exposure_mean > 0.2", "pre_roll_s": 0.5, "post_roll_s": 0.3, "max_s": 1}
 
 
@@ -119,6 +124,8 @@ def pictures_in(path: Path) -> Iterator[tuple[str, int, Picture]]:
         if not isinstance(record.header, Chunk | Items):
             continue
         entry = opening.header.streams[record.header.stream]
+        if entry.spec.name.startswith("trace."):
+            continue
         codec = codec_of(entry)
         stamps = np.frombuffer(record.header.captured_ns, "<i8")
         if isinstance(codec, ItemCodec):
@@ -215,6 +222,7 @@ def test_without_it_rows_of_them_are_found_as_they_are(tmp_path: Path) -> None:
         (FOUND, "lossless", True, INTERVAL),
         (MASKED | {"fill": "blur"}, "lossless", False, ROLLS),
         (FOUND | {"fill": "pixelate"}, "jpeg", False, ROLLS),
+        (MASKED, "jpeg", True, WORTH),
     ],
 )
 def test_what_is_redacted_is_nowhere(
@@ -223,7 +231,8 @@ def test_what_is_redacted_is_nowhere(
     filters = [redact, {"kind": "scores"}, {"kind": "crop", "x": 8, "y": 4, "width": 120, "height": 90, "into": "part"}]
     encodings = {name: {"codec": codec} for name in ("cam", "part")}
     ran = Ran(tmp_path, encoded, filters, monkeypatch, encodings=encodings, trigger=trigger)
-    assert ran.accounts["cam"].stored == FRAMES
+    stored = ran.accounts["cam"].stored
+    assert stored == FRAMES or (trigger is WORTH and stored)
     assert {name for name, _, _ in ran.pictures} == {"cam", "part"}
     for _, frame, each in ran.pictures:
         assert planted_in(each, range(max(0, frame - 1), frame + 2)) == [], frame
@@ -232,6 +241,8 @@ def test_what_is_redacted_is_nowhere(
     assert ran.drawn() == set()
     corpus = ran.delivered()
     assert not raw_in(tmp_path)
+    shown = CliRunner().invoke(app, ["show", str(tmp_path / "store"), str(corpus.query()[0].id)], terminal_width=200)
+    assert shown.exit_code == 0
     for episode in corpus.query():
         for name in ("cam", "part"):
             (said,) = episode.streams[name].entry.redactions
@@ -241,5 +252,40 @@ def test_what_is_redacted_is_nowhere(
                 "bright/1" if "detector" in redact else "",
             )
             assert episode.as_dict()["streams"][name]["redactions"][0]["policy"] == said.policy
+            assert said.policy in shown.output
             for each in episode.streams[name]:
                 assert planted_in(each, [0]) == []
+
+
+def descriptors(frames: Sequence[Picture]) -> list[tuple[bytes, tuple[int, ...]]]:
+    """What `scores` says that each picture looks like, by itself."""
+    spec = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=SHAPE, color_order="BGR")
+    scores = Cascade()
+    found = []
+    for frame in frames:
+        _, made = scores.step(scores.start(spec), Block("cam", np.zeros(1, np.int64), frame[None]))
+        assert made.described is not None
+        found.append((made.described.vectors[0].tobytes(), tuple(made.described.hashes[0].tolist())))
+    return found
+
+
+@pytest.mark.parametrize("redacted", [True, False])
+def test_what_is_remembered_of_what_was_not_kept_has_seen_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redacted: bool
+) -> None:
+    """Descriptors and hashes in the trace, and those that the device keeps to tell what is new, are of what is left."""
+    ran = Ran(tmp_path, False, [MASKED] if redacted else [], monkeypatch, trigger=WORTH)
+    left = [picture(frame) for frame in range(FRAMES)]
+    whole = descriptors(left)
+    for each in left:
+        for top, width in PLACES:
+            each[top : top + SIDE, width : width + SIDE] = 0
+    expected = descriptors(left) if redacted else whole
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "spool").rglob("*") if path.is_file())
+    assert 0 < ran.accounts["cam"].stored < FRAMES
+    corpus = ran.delivered()
+    looks = {unit.start_ns // PERIOD_NS: unit.judged.looks["cam"] for unit in traces(corpus)}
+    assert sorted(looks) == list(range(FRAMES)), "kept or not"
+    assert [(looks[frame].vector, looks[frame].hashes) for frame in range(FRAMES)] == expected
+    assert any(vector in kept for vector, _ in expected), "what is known on the device"
+    assert any(vector in kept for vector, _ in whole) != redacted
