@@ -59,7 +59,7 @@ class Redact(FilterConfig[RedactState]):
     margin: float = Field(default=0.15, ge=0, le=2)
     max_hz: PositiveFloat | None = None
     held_margin: float = Field(default=0.5, ge=0, le=5)
-    timeout_s: float = Field(default=5.0, gt=0, le=60)
+    timeout_s: float = Field(default=2.0, gt=0, le=60)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,8 +74,11 @@ class Redact(FilterConfig[RedactState]):
         return f"{self.kind}.failed"
 
     def output(self, spec: StreamSpec) -> StreamSpec:
-        if len(spec.shape) not in (2, 3):
-            raise ConfigError(f"stream {spec.name!r} has samples {list(spec.shape)}, expected pictures [h, w, ...]")
+        # [3, h, w] and pictures side by side have their height elsewhere: a mask would lie where nobody drew it
+        if len(spec.shape) not in (2, 3) or (len(spec.shape) == 3 and spec.shape[2] >= min(spec.shape[:2])):
+            raise ConfigError(
+                f"stream {spec.name!r} has samples {list(spec.shape)}, expected pictures [h, w] or [h, w, channels]"
+            )
         if self.fill != "black" or self.detector is not None:
             try:
                 check_pictures(spec)

@@ -10,11 +10,14 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sensorium.agents.device_file import check_device, load_device_file
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.filters.crop import Crop
 from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.filters.order import check_order
 from sensorium.agents.filters.rate import Rate
 from sensorium.agents.filters.redact import Redact, RedactState
 from sensorium.agents.filters.resize import Resize
@@ -142,6 +145,27 @@ def test_what_looks_at_pictures_stands_behind_it() -> None:
     chain(Rate(max_hz=1), redact, Redact(masks=(CORNER,), fill="blur"), Cascade(), small, small=[redact])
 
 
+KINDS: dict[str, FilterConfig[Any]] = {
+    "redact": Redact(masks=(CORNER,)),
+    "rate": Rate(max_hz=5),
+    "slow": Rate(max_hz=1, into="slow"),
+    "scores": Cascade(),
+    "crop": Crop(width=20, height=20),
+    "small": Crop(width=9, height=9, into="small"),
+}
+
+
+@given(kinds=st.lists(st.sampled_from(sorted(KINDS)), max_size=5))
+def test_whatever_the_order_nothing_sees_a_stream_before_it_is_redacted(kinds: list[str]) -> None:
+    filters = {"cam": [KINDS[kind] for kind in kinds]}
+    before = kinds[: max((place for place, kind in enumerate(kinds) if kind == "redact"), default=0)]
+    if set(before) <= {"redact", "rate"}:
+        check_order(filters)
+    else:
+        with pytest.raises(ConfigError, match=r"put redact first$"):
+            check_order(filters)
+
+
 def test_what_is_shown_is_what_all_redactors_have_left() -> None:
     whole = frames(3)
     made = chain(
@@ -189,7 +213,8 @@ def test_what_does_not_fit_the_stream_is_refused() -> None:
         "filters.cam[0] (redact): masks[1]: the rectangle reaches from 60, 0 to 65, 5, expected within the 64x48"
         " pictures; with `unit: share` numbers are shares (stream 'cam')"
     )
-    assert "expected pictures [h, w, ...]" in says(Redact(masks=(CORNER,)), shape=(6,))
+    for shape in ((6,), (3, 48, 64), (2, 48, 64, 3)):
+        assert "expected pictures [h, w] or [h, w, channels]" in says(Redact(masks=(CORNER,)), shape=shape)
     assert "of others, masks can be made black" in says(Redact(masks=(CORNER,), fill="blur"), dtype="int32")
     assert "detectors look at uint8 alone" in says(Redact(detector=Bright()), dtype="uint16")
 
