@@ -42,8 +42,8 @@ class EpisodeSpan:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the stamps from the one asked for up to `until_ns` belong: in `span`, in none, by a `rule` of
-    `episode.account.RULES`, or not known yet."""
+    """Where the stamps from the one asked for up to `until_ns` belong: in `span`, in none, by a `rule` that
+    `Tally.count` knows, or not known yet."""
 
     until_ns: int
     span: EpisodeSpan | None = None

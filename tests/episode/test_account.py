@@ -274,3 +274,11 @@ def test_a_change_that_does_not_become_durable_has_not_been() -> None:
     with account.changing() as between:
         assert between.changed
         assert accounts(between.since) == {"imu": Account(captured=1, lost={"late": 1})}
+
+
+def test_what_selection_drops_is_left_out_on_purpose_whatever_word_its_policy_has() -> None:
+    tally = Tally()
+    for fate in ("selection.dull", "selection.a word of its own", "trigger", "selected"):
+        tally.count(fate, 1)
+    assert set(tally.filtered) == {"selection.dull", "selection.a word of its own", "trigger"}
+    assert set(tally.lost) == {"selected"}

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 
 from sensorium.episode.documents import Account, Chunk, Items, Open
 
+RULES = frozenset({"trigger", "stop", "discarded"})
+"""The rules, besides the kinds of filters and what begins with `SELECTION`, by which a sample is left out on purpose;
+all other fates are losses."""
+
 SELECTION = "selection."
-RULES = frozenset({"trigger", "stop", "discarded", *(SELECTION + why for why in ("never", "dull", "budget"))})
-"""The rules, besides the kinds of filters, by which a sample is left out on purpose; all other fates are losses."""
+"""Behind it stands why a unit was not kept, in the word of the policy."""
 
 MAX_COUNT = 1 << 53
 """Counts are below this, as JSON's numbers are, so that the sum over all streams of an episode fits SQL."""
@@ -63,7 +66,8 @@ class Tally:
 
     def count(self, fate: str, n: int) -> None:
         """`n` samples, held nowhere, are left out by a rule of `RULES`, or lost by a cause."""
-        self._add(self.filtered if fate in RULES else self.lost, fate, n)
+        by_rule = fate in RULES or fate.startswith(SELECTION)
+        self._add(self.filtered if by_rule else self.lost, fate, n)
 
     def filter(self, kind: str, n: int) -> None:
         """`n` samples were dropped by a filter of this kind."""
