@@ -6,6 +6,9 @@ from typing import Any
 import sensorium
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
+from sensorium.agents.selection.logs import traced_logs
+from sensorium.agents.selection.replay import decided_again, differing
+from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.corpus.traces import traces
 from sensorium.corpus.verify import verify
 from tests.agents.recording.tracing import delivered
@@ -26,6 +29,16 @@ def agent(folder: Path, share: float = 0.2, trace: float | None = None, **sim: A
     return Agent(check_device(document, folder))
 
 
+def assert_decided_again_alike(store: Path, trigger: object = None) -> None:
+    """From what a store has of it, byte for byte, with the policy that it tells of."""
+    (traced,) = traced_logs(sensorium.open(store))
+    assert traced.told
+    assert len(traced.log.judged) == 12
+    assert differing(traced.log, decided_again(traced.log)) == []
+    if isinstance(trigger, WorthConfig):
+        assert list(traced.log.policies.values()) == [trigger.policy]
+
+
 def test_every_unit_is_in_the_trace_with_the_policy_and_what_was_kept_is_in_episodes(tmp_path: Path) -> None:
     made = agent(tmp_path)
     made.run()
@@ -38,6 +51,7 @@ def test_every_unit_is_in_the_trace_with_the_policy_and_what_was_kept_is_in_epis
     assert found[0].policy["budget"]["share"] == 0.2
     assert {"sim.cam", "sim.imu"} == set(found[0].judged.looks)
     corpus = sensorium.open(tmp_path / "store")
+    assert_decided_again_alike(tmp_path / "store", made.device.trigger)
     kept_s = sum(each.duration_s for each in corpus.query())
     assert kept_s == sum(each.judged.decision.kept for each in found) > 0
     assert sum(each.row["bytes"] for each in corpus.query("kind = 'trace'")) > 0
@@ -73,4 +87,5 @@ def test_a_replay_that_was_killed_and_taken_up_has_every_unit_once(tmp_path: Pat
         assert sum(each.count for each in found) == 12
         (ledger,) = sensorium.open(folder / "store").ledger()
         assert len(list(traces(sensorium.open(folder / "store")))) == 12
+        assert_decided_again_alike(folder / "store")
         assert ledger.committed > 0
