@@ -149,7 +149,7 @@ class Redact(FilterConfig[RedactState]):
             return state, [_around(box, margin, height, width) for box in state.held]
         boxes: Boxes | None = state.detector.find(colored(picture, state.spec.color_order))
         if boxes is None:
-            return replace(state, held=(), last_ns=None), None
+            return state, None  # and the next picture is looked at: the last look is as long ago as it was
         held = tuple(tuple(box) for box in boxes[:, :4].tolist())
         return replace(state, held=held, last_ns=stamp), [_around(box, self.margin, height, width) for box in held]
 
