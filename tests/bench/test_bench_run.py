@@ -32,7 +32,19 @@ def has_history() -> bool:
 
 
 @pytest.mark.parametrize(
-    "name", ["delivery", "record", "latency", "growth", "camera", "cascade", "choosing", "small_episodes", "selection"]
+    "name",
+    [
+        "delivery",
+        "record",
+        "latency",
+        "growth",
+        "camera",
+        "cascade",
+        "choosing",
+        "small_episodes",
+        "selection",
+        "slow_link",
+    ],
 )
 def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     more: tuple[str, ...] = () if name == "latency" else ("--runs", "1")

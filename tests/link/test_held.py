@@ -11,8 +11,10 @@ from sensorium.agents.uplink.budget import Budget
 from sensorium.errors import PeerViolation
 from sensorium.link import wire
 from sensorium.link.device.protocol import LinkState
+from sensorium.link.server.jobs import Drop
 from sensorium.link.server.limits import Limits
 from tests.link.test_protocol import LIMITS, SECOND, Device, Server, World, drained, make
+from tests.link.test_protocol_server import Peer, new_link
 
 BEGIN = int(datetime(2026, 3, 2, 23, 55, tzinfo=UTC).timestamp()) * SECOND
 TO_MIDNIGHT_S = 300
@@ -185,3 +187,53 @@ def test_spools_drain_under_any_budget_and_fault(
     else:
         assert device.sent_bytes <= 2 * per_day
     assert not server.quarantined
+
+
+def wanted(messages: list[wire.Message]) -> list[int]:
+    """The episodes of which bytes are asked for."""
+    return [int.from_bytes(each.episode, "big") for each in messages if isinstance(each, wire.Want)]
+
+
+def test_a_place_goes_to_the_larger_priority_then_to_the_larger_value_then_to_the_older() -> None:
+    peer = Peer(new_link(Limits(open_per_session=1)))
+    peer.hello()
+    peer.offer(1)
+    assert wanted(peer.do_begins()) == [1]
+    for number, priority, value in ((2, 1.0, 0.5), (3, 1.0, 0.0), (4, 1.0, 7.0), (5, 1.0, 7.0), (6, 2.0, 0.0)):
+        peer.offer(number, priority=priority, value=value)
+    turns = []
+    for last in (1, 6, 4, 5, 2):
+        peer.say(wire.Discarded(session=peer.session, ordinals=(last,), reason="evicted"))
+        for job in peer.link.take_jobs():
+            if isinstance(job, Drop):
+                peer.link.arrivals.dropped(job.episode, 0)
+        turns += wanted(peer.do_begins())
+    assert turns == [6, 4, 5, 2, 3]
+
+
+def test_one_that_is_held_gives_its_places_up_and_is_given_none() -> None:
+    link = new_link(Limits(open_transfers=2))
+    night, day = Peer(link, "night"), Peer(link, "day")
+    night.hello()
+    day.hello()
+    night.offer(1)
+    night.offer(2)
+    assert wanted(night.do_begins()) == [1, 2]
+    day.offer(3)
+    assert not wanted(day.do_begins())
+    night.say(wire.Status(session=night.session, document={"uplink": {"held": True}}))
+    busy = [each for each in day.offer(4) if isinstance(each, wire.Error)]
+    assert [each.code for each in busy] == ["busy"]
+    for job in link.take_jobs():
+        if isinstance(job, Drop):
+            link.arrivals.dropped(job.episode, 0)
+    assert wanted(day.do_begins()) == [3]
+    night.offer(5)
+    assert not wanted(night.do_begins())
+    night.say(wire.Status(session=night.session, document={"uplink": {"held": False}}))
+    for number in (3, 4):
+        day.say(wire.Discarded(session=day.session, ordinals=(number,), reason="evicted"))
+    for job in link.take_jobs():
+        if isinstance(job, Drop):
+            link.arrivals.dropped(job.episode, 0)
+    assert wanted(night.do_begins()) == [5]
