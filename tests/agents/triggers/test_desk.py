@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sensorium.agents.selection.memory_file import read_memory
+from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.triggers import desk
 from sensorium.episode.unit import Judged, encoded
 from tests.agents.selecting import Device, config, frames, walk
@@ -59,7 +60,7 @@ def test_after_a_kill_what_was_saved_is_known(tmp_path: Path, monkeypatch: pytes
     other.stop()
 
 
-def test_a_replay_that_is_taken_up_decides_the_same_again(tmp_path: Path) -> None:
+def test_a_replay_that_is_taken_up_decides_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = config(bytes_per_s=400.0)
     before = Device(tmp_path, wanted, run="earlier").feed(walk(30, seed=3)).stop()
     assert before.kept()
@@ -67,6 +68,10 @@ def test_a_replay_that_is_taken_up_decides_the_same_again(tmp_path: Path) -> Non
     again = Device(tmp_path, wanted, boot="recording", run="mine")
     again.feed(walk(WHOLE)).stop()
     assert decisions(again.judged) == decisions(whole.judged)
+    with monkeypatch.context() as nothing_is_sealed_again:
+        nothing_is_sealed_again.setattr(UnitCosts, "learn", lambda *_: None)
+        third = Device(tmp_path, wanted, boot="recording", run="mine").feed(walk(WHOLE)).stop()
+    assert decisions(third.judged) == decisions(whole.judged), "they cost what was noted"
     other = Device(tmp_path, wanted, boot="recording", run="mine again").feed(walk(WHOLE)).stop()
     assert decisions(other.judged) != decisions(whole.judged), "all that was kept is known by then"
 
