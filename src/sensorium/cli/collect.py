@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,9 +111,10 @@ def watch(
     stack: ExitStack,
     title: str = "",
     signal_s: float | None = SIGNAL_S,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Show what agents do until all have ended. `signals` stop them, within `signal_s` or, if that is None, once
-    all is delivered; a second one abandons delivery."""
+    all is delivered; a second one abandons delivery. `meanwhile` is called at each look, and may print."""
     stopping = False
     live = LiveTable()
     terminal = sys.stdout.isatty()
@@ -138,6 +140,7 @@ def watch(
             stopping = True
         if keys is not None:
             _obey(keys, hosts[0])
+        meanwhile()
         time.sleep(REFRESH_S)
 
 
