@@ -180,7 +180,6 @@ class ServerLink:
         self.out.say(session, reply)
 
     def _status(self, session: ServerSession, status: wire.Status, _: int) -> None:
-        session.status = status.document
         held = wire.held_of(status.document)
         if held is not None:
             self.arrivals.hold(session, held=held)

@@ -64,7 +64,6 @@ class ServerSession:
     ledgering: int = 0
     state: SessionState = SessionState.OPEN
     offers: dict[bytes, Transfer] = field(default_factory=dict)
-    status: dict[str, object] = field(default_factory=dict)
     held: bool = False
 
     def move(self, event: SessionEvent) -> SessionState:

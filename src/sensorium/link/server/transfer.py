@@ -153,8 +153,6 @@ UNDER_WAY = frozenset(
     }
 )
 """Bytes are to come."""
-ACTIVE = UNDER_WAY | {OPENING}
-"""It has a place of its session's."""
 LEAVING = frozenset({TransferState.OPENING_THEN_DROP, TransferState.WRITING_THEN_DROP, TransferState.DROPPING})
 """Given up, but not gone yet."""
 COMPLETE = frozenset({TransferState.COMMITTING, TransferState.COMMIT_PUT_OFF})
@@ -167,8 +165,8 @@ class Transfer:
 
     `accepted` bytes are in the file; `number` is that of the last WANT; for it `reserved` bytes of staging are kept.
     Without a `session` it has had none since `idle_ns`. `retry_ns`, of a commit that was put off: when to ask again.
-    `quarantine`: why what is staged shall be kept aside, or "" to discard it. `active` and `under_way` say whether its
-    state is one of those.
+    `quarantine`: why what is staged shall be kept aside, or "" to discard it. `under_way` says whether its state is one
+    of those.
     """
 
     offer: wire.Offer
@@ -184,23 +182,23 @@ class Transfer:
     quarantine: str = ""
     reserved: int = 0
     sealed: wire.Sealed | None = None
-    active: bool = field(init=False)
     under_way: bool = field(init=False)
     episode: UUID = field(init=False)
 
     def __post_init__(self) -> None:
         self.episode = UUID(bytes=self.offer.episode)
-        self._note()
+        self.under_way = self.state in UNDER_WAY
 
     def move(self, event: TransferEvent) -> TransferState:
         """Every transition of a transfer."""
         self.state = state = TRANSFER.after(self.state, event)
-        self._note()
+        self.under_way = state in UNDER_WAY  # asked of all that a session has, and often: looked up once
         return state
 
-    def _note(self) -> None:
-        """What is asked of all that a session has, and often, is looked up once."""
-        self.active, self.under_way = self.state in ACTIVE, self.state in UNDER_WAY
+    @property
+    def active(self) -> bool:
+        """Whether it has a place of its session's."""
+        return self.under_way or self.state is OPENING
 
     @property
     def size(self) -> int:
