@@ -64,14 +64,18 @@ class Outcome:
 
 
 class Comparison:
-    """Logs, the landscape of all that they saw, and what keeping each unit cost where that is known."""
+    """Logs, the landscape of all that they saw, and what keeping each unit cost where that is known.
+
+    `clusters` 0 is one for five units, at least 2 and at most 100.
+    """
 
     def __init__(
         self, logs: Sequence[TracedLog], clusters: int, bytes_of: Callable[[TracedUnit], float | None]
     ) -> None:
         self.logs = logs
         self.traced = list(chain.from_iterable(each.traced for each in logs))
-        self.landscape = Landscape([unit.judged for unit in self.traced], clusters)
+        cells = clusters or min(max(len(self.traced) // 5, 2), 100)
+        self.landscape = Landscape([unit.judged for unit in self.traced], cells)
         self._bytes_of = bytes_of
 
     def logged(self) -> Outcome:

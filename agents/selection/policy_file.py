@@ -20,6 +20,11 @@ def load_policy(path: Path) -> SelectionPolicy:
     Raises:
         ConfigError: the file cannot be read, or is none; a line for each thing that is wrong.
     """
+    return check_policy(read_policy(path), str(path))
+
+
+def read_policy(path: Path) -> dict[str, Any]:
+    """What a policy's file says, unchecked; `ConfigError` where it cannot be read or is none."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -32,7 +37,7 @@ def load_policy(path: Path) -> SelectionPolicy:
         raise ConfigError(f"policy {path}: expected the fields of the trigger `worth`, e.g. budget: {{share: 0.05}}")
     if document.get("kind", "worth") != "worth":
         raise ConfigError(f"policy {path}: is of a trigger {document['kind']!r}, expected `worth`")
-    return check_policy(document, str(path))
+    return document
 
 
 def check_policy(document: dict[str, Any], name: str = "policy") -> SelectionPolicy:
@@ -41,10 +46,11 @@ def check_policy(document: dict[str, Any], name: str = "policy") -> SelectionPol
     try:
         return SelectionPolicy.model_validate(fields)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"policy {name}: {line}" for line in map(_line, error.errors()))) from error
+        raise ConfigError("\n".join(f"policy {name}: {one_line(each)}" for each in error.errors())) from error
 
 
-def _line(problem: Any) -> str:
+def one_line(problem: Any) -> str:
+    """What is wrong, and where, of one of pydantic's errors."""
     place = ".".join(map(str, problem["loc"])) or "all of it"
     if problem["type"] == "extra_forbidden":
         hint = nearest(str(problem["loc"][-1]), SelectionPolicy.model_fields)

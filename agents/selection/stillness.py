@@ -8,6 +8,8 @@ import msgspec
 
 WINDOW = 1024
 """Units that count as the long run."""
+LATE = 256
+"""Units in which the most novel is looked for: what was new long ago says little of what is to be expected."""
 LEAST_SPREAD = 0.005
 """Of a stream without any noise, in cosine: descriptors are not more exact."""
 _EVERY = 16
@@ -17,7 +19,7 @@ _GAUSS = 1.4826
 
 
 class StillnessState(msgspec.Struct):
-    """What a restart needs: changes in their order, scale, and the most novel that the window saw, by unit."""
+    """What a restart needs: changes in their order, scale, and the most novel of late, by unit."""
 
     changes: list[float]
     counted: int
@@ -53,7 +55,7 @@ class Stillness:
 
     @property
     def most_novel(self) -> float:
-        """The greatest novelty of the window, in units of the noise; 0 before there was any."""
+        """The greatest novelty of late, in units of the noise; 0 before there was any."""
         return self.counted_in(self._peaks[0][1]) if self._peaks else 0.0
 
     def counted_in(self, novelty: float) -> float:
@@ -67,7 +69,7 @@ class Stillness:
             while self._peaks and self._peaks[-1][1] <= novelty:
                 self._peaks.pop()
             self._peaks.append((self._units, novelty))
-        while self._peaks and self._peaks[0][0] <= self._units - WINDOW:
+        while self._peaks and self._peaks[0][0] <= self._units - LATE:
             self._peaks.popleft()
         if not math.isfinite(change):
             return

@@ -15,7 +15,8 @@ class Threshold:
 
     With an empty bucket it is three quarters of the most novel that was seen of late: what little comes in is for what
     is really new. With a full one it is `part` of that; `part` falls while budget is wasted, to an e-th for each ten
-    units that it would have paid for, and rises again more slowly.
+    units that it would have paid for, and rises again more slowly. Between them it falls as the square of what is
+    missing: what is saved up is spent before it runs over.
 
     >>> threshold = Threshold()
     >>> threshold.value(most_novel=100.0, fullness=1.0)
@@ -32,7 +33,7 @@ class Threshold:
         """What must be passed now."""
         high = _OF_MOST * most_novel
         low = self.part * high
-        return max(LEAST, low + (high - low) * (1.0 - fullness))
+        return max(LEAST, low + (high - low) * (1.0 - fullness) ** 2)
 
     def follow(self, earned: float, wasted: float) -> None:
         """So many units the budget could have paid for since the last time, and so many more it could not save."""

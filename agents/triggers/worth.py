@@ -10,7 +10,6 @@ from sensorium.agents.selection.policy import SelectionPolicy, condition
 from sensorium.agents.selection.scored import is_judged, is_pictures, with_scores
 from sensorium.agents.triggers.config import Filters, TriggerConfig
 from sensorium.agents.triggers.selecting import OWN, Selecting
-from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError
@@ -62,7 +61,7 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
         max_hz = dict.fromkeys(often, looks_hz) if self.unit == "time" else {}
         return with_scores(filters, [*judged, *filter(None, derived)], self.gates, max_hz)
 
-    def start(self, specs: Sequence[StreamSpec]) -> Trigger:
+    def start(self, specs: Sequence[StreamSpec]) -> Selecting:
         """Check the names of streams; what a score is called is known when there is one."""
         names = {spec.name: spec for spec in specs}
         for name in self.streams:

@@ -2,16 +2,20 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 import sensorium
+from sensorium.agents.rescoring import load_worth, rescored_logs
+from sensorium.agents.selection.agreement import Agreement, agreement
+from sensorium.agents.selection.contact_sheet import contact_sheet
 from sensorium.agents.selection.logs import TracedLog, traced_logs
 from sensorium.agents.selection.outcome import Comparison, Outcome
 from sensorium.agents.selection.outcome_picture import draw
-from sensorium.agents.selection.policy_file import load_policy
 from sensorium.cli.screen import OUT, size, table
 from sensorium.cli.store import StorePath
 from sensorium.corpus.kept import Kept
@@ -34,32 +38,66 @@ def replay(
         typer.Option(help="YAML with the fields of the trigger `worth`, or a device file; may be given several times."),
     ] = None,
     where: Annotated[str, typer.Option(help="SQL condition over the episodes that are looked at.")] = "",
-    clusters: Annotated[int, typer.Option(min=1, help="Cells that each stream's looks are cut into.")] = 100,
+    pixels: Annotated[
+        bool | None,
+        typer.Option(
+            "--pixels/--traces",
+            help="Score full episodes again, or take what devices traced. Without: traces, where there are some.",
+        ),
+    ] = None,
+    clusters: Annotated[
+        int, typer.Option(min=0, help="Cells that each stream's looks are cut into; 0: one for five units, up to 100.")
+    ] = 0,
     png: Annotated[Path | None, typer.Option(help="Draw coverage and what is kept when into this file.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Draw what the last policy keeps and drops into this file, with scores.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Decide again of what was seen, by the code that decides on devices: units and time kept, bytes (~: estimated in
     part, as some was never encoded), coverage of all that was seen, effective episodes, and regret, one minus coverage
     over that of a choice of as many units in hindsight.
+
+    Of full episodes that are scored again, with units and gates of the first policy, it says how far that agrees with
+    what was traced: it is exact where they are lossless.
     """
-    wanted = [(str(path), load_policy(path)) for path in policy or ()]
+    wanted = [(str(path), load_worth(path)) for path in policy or ()]
     corpus = sensorium.open(store)
-    logs = traced_logs(corpus, where)
+    logs = traced_logs(corpus, where) if not pixels else []
+    agreed = None
+    if not logs and pixels is not False:
+        if not wanted:
+            raise ConfigError(f"{store}: no traces{_for(where)}; give a --policy to score full episodes again by")
+        with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
+            task = progress.add_task("scoring", total=None)
+            logs = rescored_logs(
+                corpus, wanted[0][1], where, lambda n, of: progress.update(task, completed=n, total=of)
+            )
+        agreed = agreement(logs, traced_logs(corpus)) if pixels else None
+        pixels = True
     if not logs:
-        raise ConfigError(
-            f"{store}: no traces{' for which ' + where if where.strip() else ''}; nothing was judged here"
-        )
-    comparison = Comparison(logs, clusters, Kept(corpus).bytes)
-    outcomes = [comparison.logged(), *(comparison.outcome(*each) for each in wanted)]
+        what = "full episodes" if pixels else "traces"
+        raise ConfigError(f"{store}: no {what}{_for(where)} in which anything could be judged")
+    kept = Kept(corpus)
+    comparison = Comparison(logs, clusters, kept.bytes)
+    outcomes = [comparison.outcome(name, each.policy) for name, each in wanted]
+    if not pixels:
+        outcomes.insert(0, comparison.logged())
     if png is not None:
         write_picture(png, draw(outcomes, comparison.landscape))
+    if sheet is not None:
+        write_picture(sheet, contact_sheet(outcomes[-1], comparison, kept))
     if as_json:
         sys.stdout.write(json.dumps([each.as_dict() for each in outcomes], indent=2) + "\n")
     else:
-        _print(outcomes, logs)
+        _print(outcomes, logs, agreed)
 
 
-def _print(outcomes: list[Outcome], logs: list[TracedLog]) -> None:
+def _for(where: str) -> str:
+    return f" for which {where}" if where.strip() else ""
+
+
+def _print(outcomes: Sequence[Outcome], logs: Sequence[TracedLog], agreed: Agreement | None) -> None:
     columns = ["policy", "units>", "kept>", "time>", "size>", "coverage>", "effective>", "regret>", "reasons"]
     rows = [
         (
@@ -76,10 +114,11 @@ def _print(outcomes: list[Outcome], logs: list[TracedLog]) -> None:
         for each in outcomes
     ]
     OUT.print(table("", columns, rows))
-    for each in outcomes:
+    for each in outcomes if agreed is None else ():
         if each.differing is not None:
-            OUT.print(
-                f"{each.name}: {len(each.judged) - each.differing} of {len(each.judged)} decisions are those logged"
-            )
+            count = len(each.judged)
+            OUT.print(f"{each.name}: {count - each.differing} of {count} decisions are those logged")
+    if agreed is not None and agreed.units:
+        OUT.print(str(agreed))
     if merged := sum(each.merged for each in logs):
         OUT.print(f"{merged} rows stand for several units each: what is decided of these is not exact")

@@ -146,4 +146,4 @@ def test_a_store_without_traces_says_so(tmp_path: Path) -> None:
         pass
     run = CliRunner().invoke(app, ["policy", "replay", str(tmp_path / "store")])
     assert isinstance(run.exception, ConfigError)
-    assert "no traces; nothing was judged here" in str(run.exception)
+    assert "no traces; give a --policy to score full episodes again by" in str(run.exception)
