@@ -35,9 +35,9 @@ KEEP_S = 30.0
 LOOK_S = 5.0
 SECOND = 1_000_000_000
 THREADS = 8
-COMMITTING = 3
-"""So many commit small episodes at once: while one waits for the disk another makes ZIPs."""
-TOGETHER, TOGETHER_BYTES = 32, 8 << 20
+COMMITTING = 2
+"""So many commit small episodes at once: while one waits for the disk another makes ZIPs; more take turns in vain."""
+TOGETHER, TOGETHER_BYTES = 64, 8 << 20
 """So many episodes, or bytes, are committed together: their ZIPs are in memory."""
 STOP_S = 30.0
 

@@ -1,5 +1,6 @@
 """`sensorium ingest`: the server process that receives episodes and writes the store."""
 
+import gc
 import json
 import signal
 import sys
@@ -61,6 +62,7 @@ def ingest(
         registry = prometheus_client.CollectorRegistry()
         server = Ingest(opened, listen, keys, insecure, registry)
         server.start()
+        gc.freeze()  # what was imported lives as long as the process: no collection need look at it again
         served: Metrics | None = None
         try:
             served = Metrics(metrics, registry) if metrics else None
