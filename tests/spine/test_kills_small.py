@@ -43,7 +43,7 @@ pytestmark = pytest.mark.timeout(900)
 CALLS = "mkdir,mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,ftruncate,pwrite64,writev,fsync,fdatasync"
 """What changes a disk, SQLite's calls too. What opening a file does shows before the first write to it."""
 SMALL_BYTES = 8_000_000
-EACH = 5
+EACH = 7
 
 
 class LastCall:
