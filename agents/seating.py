@@ -48,5 +48,6 @@ def tracing(spool: Spool, manifest: Open, trigger: TriggerConfig) -> TraceWriter
         return None
     policy = trigger.policy
     rows = MOST_ROWS if trigger.unit == "frame" else min(max(round(WAITS_S / trigger.unit_s), FEWEST_ROWS), MOST_ROWS)
-    documents = {policy.version: policy.model_dump(mode="json")}
+    in_force = (policy, policy.built_in)  # the latter where the other fails
+    documents = {each.version: each.model_dump(mode="json") for each in in_force}
     return TraceWriter(spool, manifest, bytes_per_s=trigger.trace.bytes_per_s, documents=documents, chunk_rows=rows)

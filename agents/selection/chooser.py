@@ -1,7 +1,8 @@
 """The chooser: looks in, final decisions out; the selector with what the device knows, live and in every replay."""
 
+import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -11,14 +12,20 @@ from sensorium.agents.selection.knowledge import Knowledge, KnowledgeState
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
 from sensorium.episode.unit import Decision, Judged, Look, Unit
-from sensorium.errors import Corrupt
+from sensorium.errors import ConfigError, Corrupt, SensoriumError
+from sensorium.threads import reason
+
+log = logging.getLogger(__name__)
+
+_NOBODY = "?"
 
 
 class ChooserState(msgspec.Struct):
-    """What a restart needs."""
+    """What a restart needs: the state of the policy of the kind `by`, empty of the built-in one, and what is known."""
 
     selector: bytes
     knowledge: KnowledgeState
+    by: str = ""
 
 
 @dataclass(slots=True)
@@ -47,25 +54,47 @@ class Chooser:
         final = chooser.step(unit, looks)
         write(chooser.state)
         final = chooser.mark_saved(final)
+
+    A policy of another package that raises, or does not decide of each unit once and in order, is an error; where it is
+    `contained` it is one line, and from the first unit that it left undecided on the built-in one decides, under the
+    same budget and rules. What the other had left is not known, so it begins with an empty purse: nothing is kept
+    beyond the ceiling, and nothing is lost unsaid.
     """
 
-    def __init__(self, policy: SelectionPolicy, spool_id: str, state: bytes | None = None) -> None:
-        """Begin, or go on from `state`, under this policy or another.
+    def __init__(
+        self, policy: SelectionPolicy, spool_id: str, state: bytes | None = None, *, contained: bool = False
+    ) -> None:
+        """Begin, or go on from `state`, under this policy or another; of one of another kind is taken what is known.
 
         Raises:
+            ConfigError: the policy cannot be opened.
             Corrupt: `state` is none.
         """
-        before = None if state is None else _decoded(state)
-        self._selector = decider(policy, spool_id, None if before is None else before.selector)
-        self._selector.finish()
+        self._before = before = None if state is None else _decoded(state)
+        self._policy, self._spool_id, self._contained = policy, spool_id, contained
+        self._selector = _going_on(policy, spool_id, before)
+        self._decided = False
         self._knowledge = Knowledge(None if before is None else before.knowledge)
+        self._stateless = False
         self._waiting: deque[_Waiting] = deque()
+        self._forget_what_waited()
         self._begins = True
 
     @property
     def state(self) -> bytes:
         """All that the next decisions depend on, but for rolls."""
-        return msgspec.msgpack.encode(ChooserState(self._selector.state, self._knowledge.state))
+        by = self._policy.decider
+        try:
+            selector = self._selector.state
+            if not isinstance(selector, bytes):
+                raise TypeError(f"expected bytes, got {type(selector).__name__}")
+        except Exception as error:
+            if not by:
+                raise
+            if not self._stateless:
+                log.warning("selection: policy %r has no state: %s; a restart begins without it", by, reason(error))
+            self._stateless, selector, by = True, b"", _NOBODY
+        return msgspec.msgpack.encode(ChooserState(selector, self._knowledge.state, by))
 
     def end_ns(self, boot: str) -> int | None:
         """Where the last unit ended, if that was in this boot."""
@@ -76,11 +105,14 @@ class Chooser:
         unit = self._knowledge.saw(unit, looks)
         self._waiting.append(_Waiting(unit, looks, self._begins))
         self._begins = False
-        return self._final(self._selector.step(unit))
+        return self._final(lambda selector: selector.step(unit))
 
     def finish(self) -> list[Judged]:
         """What waited for a pre-roll, now final."""
-        return self._final(self._selector.finish())
+        final = self._final(lambda selector: selector.finish())
+        if self._waiting:  # it was another's, which left some
+            final += self._final(lambda selector: selector.finish())
+        return final
 
     def mark_saved(self, final: list[Judged]) -> list[Judged]:
         """`final`, of the last step, where `state` was made durable behind it: its unit says so, now or later."""
@@ -89,19 +121,65 @@ class Chooser:
             return final
         return [*final[:-1], *(msgspec.structs.replace(each, saved=True) for each in final[-1:])]
 
-    def _final(self, decisions: list[Decision]) -> list[Judged]:
+    def _forget_what_waited(self) -> None:
+        try:
+            self._selector.finish()
+        except Exception as error:
+            if not (self._contained and self._policy.decider):
+                raise
+            self._fall_back(error)
+
+    def _final(self, ask: Callable[[Policy], list[Decision]]) -> list[Judged]:
+        try:
+            decisions = ask(self._selector)
+            waiting = self._checked(decisions)
+        except Exception as error:
+            if not (self._contained and self._policy.decider):
+                raise
+            decisions = self._fall_back(error)
+            waiting = self._selector.waiting
         final = []
         for decision in decisions:
+            self._decided = True
             each = self._waiting.popleft()
-            if (decision.start_ns, decision.boot) != (each.unit.start_ns, each.unit.boot):
-                raise ValueError(f"policy: decided of {decision.start_ns} ns where {each.unit.start_ns} ns was next")
             self._learn(each, decision)
             final.append(each.judged(decision))
-        waiting = self._selector.waiting
         if waiting and waiting[-1].kept:  # only then may a roll have claimed what came before
             for each, decision in zip(self._waiting, waiting, strict=True):
                 self._learn(each, decision)
         return final
+
+    def _checked(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """The decisions that wait, where these are of the units that were next, and none is missing."""
+        waiting = self._selector.waiting
+        if not self._policy.decider:
+            return waiting
+        for each, decision in zip(self._waiting, decisions, strict=False):
+            if (decision.start_ns, decision.boot) != (each.unit.start_ns, each.unit.boot):
+                raise ValueError(f"policy: decided of {decision.start_ns} ns where {each.unit.start_ns} ns was next")
+            if decision.kept and each.unit.gate:
+                raise ValueError(f"policy: kept {decision.start_ns} ns, behind the gate {each.unit.gate!r}")
+        if len(decisions) + len(waiting) != len(self._waiting):
+            raise ValueError(
+                f"policy: of {len(self._waiting)} units {len(decisions)} are final and {len(waiting)} wait"
+            )
+        return waiting
+
+    def _fall_back(self, error: Exception) -> list[Decision]:
+        """What the built-in policy decides of the units that wait."""
+        log.error(
+            "selection: policy %r failed at %d ns: %s; the built-in one decides from here on, from an empty purse;"
+            " mend it, and start again",
+            self._policy.decider,
+            self._waiting[-1].unit.start_ns if self._waiting else 0,
+            reason(error),
+        )
+        self._policy = self._policy.built_in
+        self._selector = selector = _going_on(self._policy, self._spool_id, self._before)
+        if self._decided and isinstance(selector, Selector):
+            selector.empty()
+        selector.finish()
+        return [decision for each in self._waiting for decision in selector.step(each.unit)]
 
     def _learn(self, each: _Waiting, decision: Decision) -> None:
         if decision.kept and not each.learnt:
@@ -110,10 +188,32 @@ class Chooser:
 
 
 def decider(policy: SelectionPolicy, spool_id: str, state: bytes | None = None) -> Policy:
-    """The policy that a document tells of: the built-in one, or that of another package."""
+    """The policy that a document tells of: the built-in one, or that of another package.
+
+    Raises:
+        ConfigError: it cannot be opened.
+        Corrupt: `state` is none.
+    """
     if policy.decided_by is None:
         return Selector(policy, spool_id, state)
-    return policy.decided_by.open(policy, spool_id, state)
+    try:
+        return policy.decided_by.open(policy, spool_id, state)
+    except SensoriumError:
+        raise
+    except Exception as error:
+        if state is not None:
+            raise Corrupt(f"state of the policy {policy.decider!r}: {reason(error)}; it begins anew") from error
+        raise ConfigError(f"trigger.decided_by: policy {policy.decider!r} cannot be opened: {reason(error)}") from error
+
+
+def _going_on(policy: SelectionPolicy, spool_id: str, before: ChooserState | None) -> Policy:
+    """From what it knew itself; where another decided before, what that has left to spend is not known."""
+    if before is None or before.by == policy.decider:
+        return decider(policy, spool_id, None if before is None else before.selector)
+    made = decider(policy, spool_id)
+    if isinstance(made, Selector):
+        made.empty()
+    return made
 
 
 def _decoded(state: bytes) -> ChooserState:

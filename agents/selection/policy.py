@@ -105,6 +105,17 @@ class SelectionPolicy(BaseModel):
         """Names this policy, with all its numbers, in 16 letters."""
         return hashlib.blake2b(self.model_dump_json().encode(), digest_size=8).hexdigest()
 
+    @property
+    def decider(self) -> str:
+        """Which policy decides; empty: the built-in one."""
+        return "" if self.decided_by is None else self.decided_by.kind
+
+    @property
+    def built_in(self) -> "SelectionPolicy":
+        """The same budget and rules, with the built-in policy."""
+        fields = {name: getattr(self, name) for name in SelectionPolicy.model_fields if name != "decided_by"}
+        return SelectionPolicy(**fields)
+
 
 def condition(text: str) -> Where:
     """A condition over scores, which are numbers; see `parse_where` for errors."""

@@ -40,7 +40,7 @@ def decided_again(log: SpoolLog, policy: SelectionPolicy | None = None) -> list[
         if chooser is None or before is None or each.begun or wanted.version != before.version:
             state = saved if chooser is None or each.begun else chooser.state
             found += [] if chooser is None else chooser.finish()
-            chooser, before = Chooser(wanted, log.spool_id, state), wanted
+            chooser, before = Chooser(wanted, log.spool_id, state, contained=policy is None), wanted
         final = chooser.step(_as_it_came(each, wanted.version), each.looks)
         if each.saved:
             saved = chooser.state

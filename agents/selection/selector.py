@@ -74,6 +74,10 @@ class Selector:
         """The decisions that a pre-roll may still change, as they are now, in order."""
         return self._waiting
 
+    def empty(self) -> None:
+        """Nothing is left to spend: another has decided before, and what it has spent is not known."""
+        self._purse.take_over(dict.fromkeys(self._purse.levels(), (0, 0)))
+
     def step(self, unit: Unit) -> list[Decision]:
         """Decide of the next unit; what is final by now."""
         final: list[Decision] = []

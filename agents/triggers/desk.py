@@ -91,13 +91,13 @@ class SpoolDesk(Desk):
         memory = self._known()
         if memory is not None:
             try:
-                self.chooser = Chooser(policy, spool_id, memory.chooser)
+                self.chooser = Chooser(policy, spool_id, memory.chooser, contained=True)
                 self.costs = UnitCosts(entries, memory.costs)
             except Corrupt as error:
                 set_aside(self._folder / (BEGUN if memory.run else NOW), str(error))
                 memory = None
         if memory is None:
-            self.chooser = Chooser(policy, spool_id)
+            self.chooser = Chooser(policy, spool_id, contained=True)
         self._saved_s = time.monotonic()
 
     def booked(self, boot: str, start_ns: int) -> int:
