@@ -22,10 +22,12 @@ _MOST_CHANNELS = 1024
 
 
 class Appearance(NamedTuple):
-    """A descriptor int8 [d], and who made it: those of two makers are not compared."""
+    """A descriptor int8 [d], and who made it: those of two makers are not compared. `parts` int8 [n, d] are the
+    pictures, or stretches of rows, that it is the mean of."""
 
     by: str
     vector: Vectors
+    parts: Vectors
 
 
 def appearance(episode: Episode) -> Appearance | None:
@@ -39,7 +41,7 @@ def appearance(episode: Episode) -> Appearance | None:
     """
     seen = [_of_pictures(stream) for stream in episode.streams.values() if is_pictures(stream.spec) and len(stream)]
     if seen:
-        return Appearance(BY, _mean(np.concatenate(seen)))
+        return _of(BY, np.concatenate(seen))
     rows: dict[str, list[Vectors]] = {}
     for stream in episode.streams.values():
         if stream.spec.is_frames or int(np.prod(stream.spec.shape, dtype=np.int64)) > _MOST_CHANNELS:
@@ -50,7 +52,7 @@ def appearance(episode: Episode) -> Appearance | None:
     if not rows:
         return None
     by = max(rows, key=lambda name: (sum(map(len, rows[name])), name))
-    return Appearance(by, _mean(np.concatenate(rows[by])))
+    return _of(by, np.concatenate(rows[by]))
 
 
 def is_pictures(spec: StreamSpec) -> bool:
@@ -75,5 +77,5 @@ def _of_rows(stream: Stream) -> tuple[str, Vectors]:
     return of.bands.by, look_rows(RowsBefore(), of, data, stamps, 0)[1].vectors
 
 
-def _mean(vectors: Vectors) -> Vectors:
-    return quantised(unit_vectors(vectors).mean(axis=0))
+def _of(by: str, parts: Vectors) -> Appearance:
+    return Appearance(by, quantised(unit_vectors(parts).mean(axis=0)), parts)

@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.appearance import Appearance, appearance
+from sensorium.corpus.clusters import AllSeen
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.kept import Kept
 from sensorium.corpus.queried import Queried
 from sensorium.drivers.described import Vectors
 from sensorium.errors import ConfigError, Corrupt, StoreError
-from sensorium.perception.coverage import centres_of, nearest_of, unit_vectors
+from sensorium.perception.coverage import unit_vectors
 from sensorium.perception.effective import representatives, vendi
 from sensorium.perception.means import published_mean
 
@@ -99,7 +101,7 @@ def stats(
     """Look at the full episodes for which `where` is true, and at traces.
 
     `cells` are SQL expressions over the columns of the catalog, together one cell an episode, of NULL none. `clusters`
-    is into how many parts what was seen is cut by its descriptors: 0 into none.
+    is into how many parts what was seen, in full episodes and in traces, is cut by its descriptors: 0 into none.
 
     Raises:
         ConfigError: the condition or an expression is none.
@@ -114,12 +116,13 @@ def stats(
         of = [(episode, look.vector) for episode, look in looks if look.by == by]
         groups[by] = [episode for episode, _ in of], np.stack([vector for _, vector in of])
     distinct = [each for by, group in groups.items() for each in _distinct(by, *group)]
+    seen = _seen(corpus, where, episodes, looks, unreadable).cells(clusters) if clusters else None
     return Stats(
         {kind: OfKind(count, seconds / 3600, size) for kind, (count, seconds, size) in corpus.totals().items()},
         sorted(distinct, key=lambda each: (-each.novelty, each.episode.id)),
         effective({by: vectors for by, (_, vectors) in groups.items()}),
         None if named is None else Covered(len(set(named.get("full", ()))), len(set().union(*named.values()))),
-        _clusters({by: vectors for by, (_, vectors) in groups.items()}, clusters) if clusters else None,
+        None if seen is None else Covered(*seen),
         blank,
         unreadable,
     )
@@ -181,11 +184,13 @@ def _distinct(by: str, episodes: Sequence[Episode], vectors: Vectors) -> list[Di
     return [Distinct(episodes[row], float(far), by) for row, far in zip(chosen.tolist(), others.tolist(), strict=True)]
 
 
-def _clusters(groups: Mapping[str, Vectors], count: int) -> Covered:
-    """Each maker's descriptors in `count` parts, around centres that are as far from each other as can be."""
-    seen = covered = 0
-    for vectors in groups.values():
-        centres = centres_of(vectors, count)
-        cells = set(nearest_of(centres, vectors).tolist())
-        seen, covered = seen + len(cells), covered + len(cells)
-    return Covered(covered, seen)
+def _seen(
+    corpus: Queried,
+    where: str,
+    episodes: Sequence[Episode],
+    looks: Sequence[tuple[Episode, Appearance]],
+    unreadable: list[str],
+) -> AllSeen:
+    seen = AllSeen(Kept(corpus), episodes)
+    unreadable += seen.tell(corpus.query(f"({where}) and kind = 'trace'" if where.strip() else "kind = 'trace'"), looks)
+    return seen

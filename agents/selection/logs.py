@@ -44,6 +44,16 @@ def traced_logs(corpus: Queried, where: str = "") -> list[TracedLog]:
     return found
 
 
+def cut_otherwise(logs: Iterable[TracedLog], policy: SelectionPolicy) -> str:
+    """How the units of logs were cut where `policy` says otherwise, in words; "" where it says the same."""
+    known = {_units(each) for log in logs for each in log.log.policies.values()} - {_units(policy)}
+    return f"units of {' and of '.join(sorted(known))} where it says {_units(policy)}" if known else ""
+
+
+def _units(policy: SelectionPolicy) -> str:
+    return f"{policy.unit_s:g} s" if policy.unit == "time" else "a frame"
+
+
 def log_of(traced: Sequence[TracedUnit]) -> TracedLog:
     """The log of one spool, from its units in the order in which they were decided of."""
     policies = _policies(traced)

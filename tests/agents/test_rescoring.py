@@ -1,5 +1,6 @@
 """Rescoring: of lossless episodes it is what the device found, bit for bit; of JPEG it says how far it is."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,20 @@ def test_what_cannot_be_is_one_line(make_episode: Any, tmp_path: Path) -> None:
     (tmp_path / "q.yaml").write_text("budget: {share: 0.1}\ngates: {max_nois: 3}\n")
     with pytest.raises(ConfigError, match="max_nois"):
         load_worth(tmp_path / "q.yaml")
+
+
+def test_a_policy_of_other_units_is_said_to_decide_of_those_that_were_cut(make_episode: Any, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(POLICY.format(unit="time"))
+    (tmp_path / "q.yaml").write_text(POLICY.format(unit="frame"))
+    store = store_of(tmp_path, make_episode, frames(20), on_the_device(tmp_path / "p.yaml", frames(20)))
+    words = ["policy", "replay", str(store), "--policy", str(tmp_path / "p.yaml"), "--json"]
+    run = CliRunner().invoke(app, words)
+    assert (run.exit_code, run.stderr) == (0, "")
+    for more, says in (([], "with --pixels"), (["--pixels"], "give it first to score")):
+        run = CliRunner().invoke(app, [*words, "--policy", str(tmp_path / "q.yaml"), *more])
+        assert run.exit_code == 0
+        assert run.stderr.count("\n") == 1
+        assert "q.yaml: decides of units of" in run.stderr
+        assert "where it says a frame" in run.stderr
+        assert says in run.stderr
+        assert len(json.loads(run.stdout)) == (3 if not more else 2)

@@ -13,7 +13,7 @@ import sensorium
 from sensorium.agents.rescoring import load_worth, rescored_logs
 from sensorium.agents.selection.agreement import Agreement, agreement
 from sensorium.agents.selection.contact_sheet import contact_sheet
-from sensorium.agents.selection.logs import TracedLog, traced_logs
+from sensorium.agents.selection.logs import TracedLog, cut_otherwise, traced_logs
 from sensorium.agents.selection.outcome import Comparison, Outcome
 from sensorium.agents.selection.outcome_picture import draw
 from sensorium.cli.screen import OUT, size, table
@@ -58,6 +58,7 @@ def replay(
     part, as some was never encoded), coverage of all that was seen, effective episodes, and regret, one minus coverage
     over that of a choice of as many units in hindsight.
 
+    Traces keep the units that devices cut: a policy with another `unit` or `unit_s` decides of these, and it is said.
     Of full episodes that are scored again, with units and gates of the first policy, it says how far that agrees with
     what was traced: it is exact where they are lossless.
     """
@@ -83,6 +84,10 @@ def replay(
     outcomes = [comparison.outcome(name, each.policy) for name, each in wanted]
     if not pixels:
         outcomes.insert(0, comparison.logged())
+    for name, each in wanted:
+        if cut := cut_otherwise(logs, each.policy):
+            again = f"; give it first{'' if pixels else ', with --pixels,'} to score full episodes again by its own"
+            sys.stderr.write(f"sensorium: policy {name}: decides of {cut}, as all were cut before{again}\n")
     if png is not None:
         write_picture(png, draw(outcomes, comparison.landscape))
     if sheet is not None:
