@@ -1,6 +1,6 @@
 """Checking: what a device file would do here, found out by opening its sensors and recording nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -9,7 +9,11 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.joining import Joining
 from sensorium.agents.recording.manifest import entries_of
+from sensorium.agents.selection.unit_costs import OF_ITEMS
 from sensorium.agents.sensors import open_sensors
+from sensorium.agents.triggers.interval import IntervalConfig
+from sensorium.agents.triggers.worth import WorthConfig
+from sensorium.agents.uplink.capacity import DAY_S, bytes_in_a_day, too_little
 from sensorium.episode.documents import StreamEntry
 
 
@@ -26,8 +30,7 @@ class Checked:
 
     def raw_bytes_per_s(self, entry: StreamEntry) -> float | None:
         """What a stream brings before it is encoded, if its rate is known."""
-        rate_hz = entry.spec.rate_hz
-        return None if rate_hz is None else rate_hz * entry.spec.sample_bytes
+        return _raw_bytes_per_s(entry)
 
 
 def check(device: DeviceFile) -> Checked:
@@ -42,10 +45,35 @@ def check(device: DeviceFile) -> Checked:
         filters = filters_of(device, sensors.specs, sensors.absent)
         chain = FilterChain(sensors.specs, filters)
         Joining(device, sensors, chain)
+        entries = entries_of(device, chain.specs, sensors.absent, chain.redactions)
+        held = too_little(bytes_in_a_day(**device.uplink.model_dump()), _recorded_bytes_a_day(device, entries))
         return Checked(
             sensors.clock.kind,
-            entries_of(device, chain.specs, sensors.absent, chain.redactions),
+            entries,
             {stream: tuple(each.kind for each in mine) for stream, mine in filters.items()},
             sensors.absent,
-            tuple(device.trigger.advice(chain.specs)),
+            (*device.trigger.advice(chain.specs), *([held] if held else ())),
         )
+
+
+def _raw_bytes_per_s(entry: StreamEntry) -> float | None:
+    rate_hz = entry.spec.rate_hz
+    return None if rate_hz is None else rate_hz * entry.spec.sample_bytes
+
+
+def _recorded_bytes_a_day(device: DeviceFile, entries: Sequence[StreamEntry]) -> float:
+    """At most, as far as it can be told: raw what is lossless, a part of that what is a medium; 0 under triggers of
+    which nobody knows how often they record."""
+    trigger = device.trigger
+    if not isinstance(trigger, IntervalConfig | WorthConfig):
+        return 0.0
+    a_day = DAY_S * sum(
+        (_raw_bytes_per_s(entry) or 0.0) / (1 if entry.encoding.codec == "lossless" else OF_ITEMS) for entry in entries
+    )
+    if isinstance(trigger, IntervalConfig):
+        return a_day
+    budget = trigger.budget
+    bounds = [a_day if budget.share is None else a_day * budget.share]
+    bounds += [] if budget.bytes_per_s is None else [DAY_S * budget.bytes_per_s]
+    bounds += [] if budget.bytes_per_day is None else [budget.bytes_per_day]
+    return min(bounds) + DAY_S * trigger.trace.bytes_per_s

@@ -15,7 +15,7 @@ FRAMING_BYTES = 512
 """More than the frame and header of a small record take."""
 OPENING_BYTES, OF_STREAM_BYTES = 2048, 1024
 """Until one was sealed: what OPEN and SEAL take, and what each stream adds to them."""
-_OF_ITEMS = 4
+OF_ITEMS = 4
 """What came raw is expected to be a quarter of that as a JPEG or another medium, until some were encoded."""
 
 
@@ -73,7 +73,7 @@ class UnitCosts:
         for entry in entries:
             raw = float(entry.spec.sample_bytes)
             framing = 16 + FRAMING_BYTES / entry.chunk_rows
-            self._first[entry.spec.name] = framing + (raw if entry.encoding.codec == "lossless" else raw / _OF_ITEMS)
+            self._first[entry.spec.name] = framing + (raw if entry.encoding.codec == "lossless" else raw / OF_ITEMS)
 
     def of(self, counts: Mapping[str, float]) -> int:
         """What a unit with so many samples by stream will cost."""

@@ -40,3 +40,23 @@ def test_a_sensor_that_is_absent_is_no_success(tmp_path: Path) -> None:
     status, said = checked(tmp_path / "rig.yaml", "sensors={imu: {kind: imu-witmotion, port: /dev/ttyNONE}}")
     assert status != 0
     assert "imu" in said
+
+
+def test_an_uplink_that_cannot_carry_what_is_recorded_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "rig.yaml"
+    fits = ("trigger.pre_roll_s=0", "trigger.budget={share: 1.0, bytes_per_s: 1000}", "trigger.trace.bytes_per_s=500")
+    of_all = "trigger={kind: interval, length_s: 10}"
+    for overrides, says in (
+        ((*fits, "uplink.bytes_per_s=1500"), ""),
+        ((*fits, "uplink.bytes_per_s=1499"), "carries at most 129.514 MB a day, and up to about 130 MB a day"),
+        ((*fits, "uplink.bytes_per_s=3000", 'uplink.hours=["22:00-06:00"]'), "carries at most 86.4 MB a day"),
+        ((*fits, "uplink.bytes_per_day=100kB"), "carries at most 100 kB a day"),
+        ((*fits, 'uplink.hours=["22:00-06:00"]'), ""),
+        ((of_all,), ""),
+        ((of_all, "uplink.bytes_per_s=1MB"), "up to about 2400 GB a day are recorded"),
+        ((of_all, "uplink.bytes_per_s=1MB", "encodings={sim.cam: {codec: jpeg}}"), "up to about 600 GB a day"),
+        (("trigger={kind: manual}", "uplink.bytes_per_s=1kB"), ""),
+    ):
+        status, said = checked(path, *overrides)
+        assert status == 0, said
+        assert says in said if says else "uplink" not in said, (overrides, said)
