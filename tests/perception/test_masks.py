@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -45,6 +45,10 @@ def test_a_rectangle_has_every_pixel_that_it_touches_and_no_other(
 
 
 @given(corners=st.lists(st.tuples(shares, shares), min_size=3, max_size=6), seed=st.integers(0, 99))
+@example(corners=[(0.0, 1.0), (0.0, 0.5), (1.0, 1.0)], seed=0)
+@example(corners=[(1.0, 0.0), (1.0, 0.5), (1.0, 1.0)], seed=0)
+@example(corners=[(0.0, 0.0), (0.0, 0.5), (0.0, 1.0)], seed=0)
+@example(corners=[(0.0, 1.0), (0.0, 1.0), (0.0, 1.0)], seed=0)
 def test_a_polygon_has_every_pixel_in_which_it_has_a_point(corners: list[tuple[float, float]], seed: int) -> None:
     try:
         found = drawn(Mask(polygon=tuple(corners), unit="share"))

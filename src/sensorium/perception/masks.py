@@ -93,10 +93,11 @@ def region_of(mask: Mask, height: int, width: int) -> Region:
         rows = max(0, int(np.floor(top + 1e-9))), min(height, int(np.ceil(bottom - 1e-9)))
         columns = max(0, int(np.floor(left + 1e-9))), min(width, int(np.ceil(right - 1e-9)))
         return Region(*rows, *columns)
-    drawn = np.zeros((height, width), np.uint8)
-    fixed = np.rint((np.array(corners) - 0.5) * (1 << _FIXED_BITS)).astype(np.int32)
+    # with a pixel more on each side: an edge on the very border of the picture is drawn outside, and reaches in
+    drawn = np.zeros((height + 2, width + 2), np.uint8)
+    fixed = np.rint((np.array(corners) + 0.5) * (1 << _FIXED_BITS)).astype(np.int32)
     cv2.fillPoly(drawn, [fixed.reshape(-1, 1, 2)], 1, shift=_FIXED_BITS)
-    return _fitted(cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0)
+    return _fitted(cv2.dilate(drawn, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0)
 
 
 def marked(regions: Sequence[Region], height: int, width: int) -> Marked:

@@ -104,6 +104,8 @@ class Suite(PolicyTests):
         return Broken(broken=self.broken)
 
 
+MANY: Any = {"phases": [Phase.generate], "database": None, "derandomize": True, "max_examples": 200}
+"""The first failure ends it, and who reads it here has no use for chance."""
 ONCE, CEILING = "every_unit_is_decided_of_once_in_order", "the_ceiling_is_never_overrun_beyond_its_burst"
 RESTART, CHANCE = "a_restart_at_any_point_changes_nothing", "chance_knows_nothing_of_what_a_unit_shows"
 
@@ -125,7 +127,7 @@ def test_who_breaks_a_promise_is_found(broken: str, test: str, monkeypatch: pyte
     suite.broken = broken
     told = getattr(PolicyTests, f"test_{test}")
     name = "_hypothesis_internal_use_settings"  # nobody reads the failure: it need not be made small
-    monkeypatch.setattr(told, name, settings(getattr(told, name), phases=[Phase.generate], database=None))
+    monkeypatch.setattr(told, name, settings(getattr(told, name), **MANY))
     with pytest.raises((AssertionError, HypothesisException, ExceptionGroup)):
         getattr(suite, f"test_{test}")()
 
