@@ -109,7 +109,7 @@ def stats(
     if clusters < 0:
         raise ConfigError(f"clusters {clusters}: expected at least 1, or 0 for none")
     named = corpus.cells(cells, where) if cells else None
-    episodes = corpus.query(where)
+    episodes = corpus.query(_of_kind("full", where))
     looks, blank, unreadable = _appearances(episodes, progress)
     groups: dict[str, tuple[list[Episode], Vectors]] = {}
     for by in sorted({look.by for _, look in looks}):
@@ -192,5 +192,9 @@ def _seen(
     unreadable: list[str],
 ) -> AllSeen:
     seen = AllSeen(Kept(corpus), episodes)
-    unreadable += seen.tell(corpus.query(f"({where}) and kind = 'trace'" if where.strip() else "kind = 'trace'"), looks)
+    unreadable += seen.tell(corpus.query(_of_kind("trace", where)), looks)
     return seen
+
+
+def _of_kind(kind: str, where: str) -> str:
+    return f"({where}) and kind = '{kind}'" if where.strip() else f"kind = '{kind}'"

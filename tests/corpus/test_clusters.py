@@ -79,6 +79,9 @@ def test_what_was_seen_and_not_kept_is_a_cell_too(make_episode: Any, tmp_path: P
     assert clusters(path, where="device = 'rig-1'") == Covered(2, UNITS)
     assert clusters(path, where="device = 'rig-9'") == Covered(0, 0)
     assert clusters(path, where="kind = 'full'") == Covered(2, 2)
+    assert clusters(path, where="kind = 'trace'") == Covered(0, UNITS)
+    found = sensorium.open(path).stats("kind = 'trace'")
+    assert (found.blank, found.effective) == (0, 0.0), "traces are no episodes that look like anything"
 
 
 def test_what_was_kept_and_is_not_in_the_store_is_no_longer_had(make_episode: Any, tmp_path: Path) -> None:

@@ -107,8 +107,8 @@ def _print(outcomes: Sequence[Outcome], logs: Sequence[TracedLog], agreed: Agree
     rows = [
         (
             each.name,
-            len(each.judged),
-            len(each.kept),
+            each.units,
+            each.kept_units,
             f"{each.share:.2%}",
             ("~" if each.estimated_bytes else "") + size(each.bytes),
             f"{each.coverage:.3f}",

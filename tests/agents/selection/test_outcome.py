@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 import sensorium
 from sensorium.agents.selection.landscape import Landscape
-from sensorium.agents.selection.logs import traced_logs
+from sensorium.agents.selection.logs import log_of, traced_logs
 from sensorium.agents.selection.outcome import Comparison
 from sensorium.agents.selection.policy_file import load_policy
 from sensorium.agents.selection.replay import SpoolLog
 from sensorium.cli.main import app
 from sensorium.corpus.kept import Kept
+from sensorium.corpus.traces import TracedUnit
 from sensorium.episode.unit import Judged, Look
 from sensorium.errors import ConfigError
 from sensorium.ingest.store import Store
@@ -72,6 +73,22 @@ def test_a_condition_chooses_among_traces(tmp_path: Path) -> None:
     (found,) = traced_logs(corpus, "ordinal < 2")
     assert len(found.traced) == 60
     assert traced_logs(corpus, "device = 'nobody'") == []
+
+
+def test_of_merged_rows_all_units_count_as_what_they_were(tmp_path: Path) -> None:
+    """Four of which one was kept are no four that were."""
+    second = log().judged[0].unit.length_ns
+    kept = next(each for each in log().judged if each.decision.reason == "novelty")
+    span = msgspec.structs.replace(kept.unit, end_ns=kept.unit.start_ns + 4 * second)
+    decision = msgspec.structs.replace(kept.decision, end_ns=span.end_ns)
+    judged = msgspec.structs.replace(kept, unit=span, decision=decision)
+    row = TracedUnit(judged=judged, count=4, reasons={"dull": 3, "novelty": 1})
+    found = Comparison([log_of([row])], 8, lambda _: 100.0).logged()
+    assert (found.units, found.kept_units, found.share, found.bytes) == (4, 1, 0.25, 100.0)
+    assert found.reasons == {"dull": 3, "novelty": 1}
+    all_of_it = msgspec.structs.replace(judged, decision=msgspec.structs.replace(decision, reason="whim"))
+    row = TracedUnit(judged=all_of_it, count=4, reasons={"dull": 1, "whim": 3})
+    assert Comparison([log_of([row])], 8, lambda _: None).logged().kept_units == 3
 
 
 def looked(*numbers: int, hashes: tuple[int, ...] = ()) -> Look:

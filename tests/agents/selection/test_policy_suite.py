@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.errors import HypothesisException
-from my_sensors.patrol import Patrol, PatrolPolicy
+from my_sensors.patrol import Patrol
+from my_sensors.patrolling import PatrolPolicy
 
 from sensorium.agents.selection.chooser import Chooser, decider
 from sensorium.agents.selection.contract import Policy
@@ -51,7 +52,7 @@ class Broken(Patrol):
 class BrokenPolicy(PatrolPolicy):
     def __init__(self, config: Broken, policy: SelectionPolicy, spool_id: str, state: bytes | None) -> None:
         self._broken = config.broken
-        super().__init__(config, policy, spool_id, None if self._broken == "forgets" else state)
+        super().__init__(config.every_s, policy, spool_id, None if self._broken == "forgets" else state)
 
         if self._broken == "does not open":
             raise RuntimeError("not today")
