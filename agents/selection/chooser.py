@@ -17,6 +17,8 @@ from sensorium.threads import reason
 
 log = logging.getLogger(__name__)
 
+SHORTENED = "selection.shortened"
+"""The score that is 1 of a unit before which all that waited for a pre-roll had to be decided: it can claim nothing."""
 _NOBODY = "?"
 
 
@@ -102,10 +104,11 @@ class Chooser:
 
     def step(self, unit: Unit, looks: Mapping[str, Look]) -> list[Judged]:
         """Decide of the next unit, whose novelty and change are those of `looks` by stream; what is final by now."""
+        before = self.finish() if unit.scores.get(SHORTENED) else []  # as it was: a replay is not told otherwise
         unit = self._knowledge.saw(unit, looks)
         self._waiting.append(_Waiting(unit, looks, self._begins))
         self._begins = False
-        return self._final(lambda selector: selector.step(unit))
+        return before + self._final(lambda selector: selector.step(unit))
 
     def finish(self) -> list[Judged]:
         """What waited for a pre-roll, now final."""

@@ -10,14 +10,20 @@ from uuid import UUID
 
 import msgspec
 
-from sensorium.episode.documents import Account, BetweenTotals
+from sensorium.episode.documents import Account, BetweenTotals, Kind
 from sensorium.errors import SpoolError
+
+
+class _OfKind(msgspec.Struct):
+    """Of an OPEN what is shown."""
+
+    kind: Kind = "full"
 
 
 def inspect_spool(path: Path) -> dict[str, Any]:
     """device, spool_id, next_ordinal, counts by state, and episodes: what is pending, discarded or rejected.
 
-    `between` has by stream what became of samples in no episode since the last OPEN, `between_totals` since the spool
+    An episode's `kind` is None where it is given up, and nothing but that is kept of it. `between` has by stream what became of samples in no episode since the last OPEN, `between_totals` since the spool
     was made. An episode of a `former_spool_id` is delivered under that one.
 
     Raises:
@@ -34,7 +40,7 @@ def inspect_spool(path: Path) -> dict[str, Any]:
             columns = {row[1] for row in database.execute("PRAGMA table_info(episodes)")}
             own = "coalesce(spool_ordinal, ordinal), coalesce(spool_id, '')" if "spool_id" in columns else "ordinal, ''"
             rows = database.execute(
-                f"SELECT {own}, episode, state, why FROM episodes WHERE state != 'committed' ORDER BY ordinal"
+                f"SELECT {own}, episode, state, why, manifest FROM episodes WHERE state != 'committed' ORDER BY ordinal"
             ).fetchall()
         finally:
             database.close()
@@ -66,7 +72,13 @@ def _files(path: Path, folder: str) -> Iterator[tuple[str, tuple[str, int]]]:
 
 
 def _episode(
-    places: Mapping[str, tuple[str, int]], ordinal: int, former: str, episode: bytes, state: str, why: str
+    places: Mapping[str, tuple[str, int]],
+    ordinal: int,
+    former: str,
+    episode: bytes,
+    state: str,
+    why: str,
+    manifest: bytes | None,
 ) -> dict[str, Any]:
     name = UUID(bytes=episode)
     file, size = places.get(f"{ordinal:010d}-{name}.episode") or places.get(f"{name}.episode") or (None, 0)
@@ -74,6 +86,7 @@ def _episode(
         "ordinal": ordinal,
         "episode": str(name),
         "state": state,
+        "kind": msgspec.msgpack.decode(manifest, type=_OfKind).kind if manifest else None,
         "why": why,
         "bytes": size,
         "file": file,

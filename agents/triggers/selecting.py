@@ -4,6 +4,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
+from sensorium.agents.selection.chooser import SHORTENED
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
 from sensorium.agents.selection.gyros import Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
@@ -164,7 +165,7 @@ class Selecting(Trigger):
         end_ns = self._time.seen_ns + 1
         while (bounds := self._next()) is not None:
             self._judge(Bounds(bounds.start_ns, min(bounds.end_ns, end_ns)))
-        self._final(self.desk.chooser.finish())
+        self._shorten()
         self._time.runs.close()
         self._time.pass_over(end_ns)
         self.desk.save()
@@ -174,7 +175,7 @@ class Selecting(Trigger):
         while self._waiting.is_too_much:
             if self._time.waiting:
                 self._waiting.say("a pre-roll is shortened")
-                self._final(self.desk.chooser.finish())
+                self._shorten()
                 self._time.settle()
             elif (bounds := self._next()) is not None:
                 self._waiting.say("a unit is judged early, before all streams have come to its end")
@@ -204,16 +205,23 @@ class Selecting(Trigger):
             start_ns=bounds.start_ns,
             end_ns=bounds.end_ns,
             boot=boot,
-            scores=scores | ({f"{OWN}.early": 1.0} if early else {}),
+            scores=scores | ({f"{OWN}.early": 1.0} if early else {}) | ({SHORTENED: 1.0} if time.shortened else {}),
             gate=_gate(found),
             estimate_bytes=desk.costs.of(counts),
             booked_bytes=booked,
         )
         looks: Mapping[str, Look] = {name: each.look for name, each in found.items() if each.look is not None}
+        time.shortened = False
         time.begin(bounds)
         self._final(desk.chooser.step(unit, looks))
         time.settle()
         self._waiting.bytes.decided(time.final_ns)
+
+    def _shorten(self) -> None:
+        """Decide what waits for a pre-roll; the next unit says that it could claim nothing of it."""
+        final = self.desk.chooser.finish()
+        self._time.shortened |= bool(final)
+        self._final(final)
 
     def _final(self, final: list[Judged]) -> None:
         self.desk.decided(final)
@@ -249,6 +257,7 @@ class _Time:
 
     def __init__(self, unbooked: Stretches | None = None) -> None:
         self.seen_ns = self.cursor_ns = self.final_ns = -FOREVER_NS
+        self.shortened = False
         self.waiting: deque[int] = deque()
         self.runs = Stretches(unbooked)
 

@@ -13,6 +13,8 @@ from sensorium.cli.main import app
 from sensorium.episode.documents import Account
 from sensorium.errors import ConfigError, SpoolError
 from tests.agents.building import begin, chunk
+from tests.agents.recording.tracing import writer
+from tests.episode.judged import judged
 
 
 @pytest.fixture
@@ -50,6 +52,18 @@ def test_it_shows_what_waits_and_what_was_rejected_and_why(spool: Path) -> None:
     assert found["counts"] == {"discarded": 2, "pending": 1}
     assert found["former_spool_ids"] == []
     assert "rejected (conflict): said the server" in run(spool)
+
+
+def test_it_shows_of_what_kind_an_episode_is(tmp_path: Path) -> None:
+    opened = Spool(tmp_path / "spool", "rig")
+    begin(opened)
+    traced = writer(opened)
+    traced.log(judged(0))
+    traced.stop()
+    opened.flush()
+    opened.close()
+    assert [each["kind"] for each in rows(tmp_path / "spool")["episodes"]] == ["full", "trace"]
+    assert "trace" in run(tmp_path / "spool")
 
 
 def test_a_device_file_does_as_well(spool: Path) -> None:

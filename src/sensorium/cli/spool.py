@@ -97,7 +97,7 @@ def _show(path: Path, form: Format) -> None:
         sys.stdout.write(json.dumps(found, indent=2, default=str) + "\n")
         return
     OUT.print(f"device {found['device']}, spool {found['spool_id']}: {counted(found['counts'])}")
-    columns = ["ordinal>", "episode", "state", "bytes>", "why"]
+    columns = ["ordinal>", "episode", "kind", "state", "bytes>", "why"]
     print_rows(found["episodes"], form, columns)
     for title, key in (("since the last one", "between"), ("since the spool was made", "between_totals")):
         said = {name: each for name, each in found[key].items() if each["captured"] or each.get("estimated")}

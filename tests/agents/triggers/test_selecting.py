@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from sensorium.agents.recording import episode_writer
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.selection.policy import SECOND_NS
+from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers import stretches
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.unit import Unit
 from tests.agents.recording.test_recorder import episodes
 from tests.agents.selecting import CAM, IMU, Device, balanced, config, frames, rows, undescribed, walk
 
@@ -278,3 +281,29 @@ def test_more_than_may_wait_shortens_rolls_then_judges_early(
     assert any("a unit is judged early" in line for line in said)
     assert any(each.unit.scores.get("selection.early") == 1.0 for each in device.judged)
     balanced(device, lambda name: 45 if name == "cam" else 180)
+
+
+@pytest.mark.parametrize("cause", ["no room", "away"])
+def test_a_pre_roll_that_was_shortened_is_in_the_log_and_a_replay_has_it_so(cause: str, tmp_path: Path) -> None:
+    large = StreamSpec(name="cam", modality="image", dtype="uint8", shape=(300, 300), rate_hz=5.0)
+    wanted = config(max_waiting_bytes=2 << 20, pre_roll_s=20.0 if cause == "no room" else 3.0, share=0.9, floor=0.0)
+    device = Device(tmp_path, wanted, (large,))
+    for s in range(40):
+        small = frames(s * SECOND_NS, 5, s // 7 % 64)
+        device.feed([replace(small, content=np.zeros((5, 300, 300), np.uint8))])
+        if cause == "away" and s % 7 == 6:
+            device.recorder.sensor_away("cam")
+    device.stop()
+    shortened = [bool(each.unit.scores.get("selection.shortened")) for each in device.judged]
+    assert 0 < sum(shortened) < 40
+    assert any(each.decision.reason == "roll" for each in device.judged) == (cause == "no room")
+    record = SpoolLog("spool", device.judged, {wanted.policy.version: wanted.policy})
+    assert differing(record, decided_again(record)) == []
+    told = [msgspec.structs.replace(each, unit=_unmarked(each.unit)) for each in device.judged]
+    record = SpoolLog("spool", told, record.policies)
+    assert differing(record, decided_again(record)) != [], "without a word it would be decided otherwise"
+
+
+def _unmarked(unit: Unit) -> Unit:
+    scores = {name: value for name, value in unit.scores.items() if name != "selection.shortened"}
+    return msgspec.structs.replace(unit, scores=scores)
