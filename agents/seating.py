@@ -7,7 +7,7 @@ from sensorium.agents.replays import Replay
 from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.config import TriggerConfig
-from sensorium.agents.triggers.desk import Log, SpoolDesk
+from sensorium.agents.triggers.desk import FOLDER, Log, SpoolDesk
 from sensorium.agents.triggers.selecting import Selecting
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.agents.triggers.worth import WorthConfig
@@ -50,4 +50,12 @@ def tracing(spool: Spool, manifest: Open, trigger: TriggerConfig) -> TraceWriter
     rows = MOST_ROWS if trigger.unit == "frame" else min(max(round(WAITS_S / trigger.unit_s), FEWEST_ROWS), MOST_ROWS)
     in_force = (policy, policy.built_in)  # the latter where the other fails
     documents = {each.version: each.model_dump(mode="json") for each in in_force}
-    return TraceWriter(spool, manifest, bytes_per_s=trigger.trace.bytes_per_s, documents=documents, chunk_rows=rows)
+    live = manifest.clock.kind == "boottime"  # the time of a replay that is taken up comes again
+    return TraceWriter(
+        spool,
+        manifest,
+        bytes_per_s=trigger.trace.bytes_per_s,
+        documents=documents,
+        chunk_rows=rows,
+        left=spool.path / FOLDER / "trace" if live else None,
+    )

@@ -45,6 +45,8 @@ class Notes:
     def settle(self, epoch: int) -> None:
         """Write those whose episode has samples behind them, so that it cannot be cut before them any more; drop those
         that none can hold. `epoch` is the present one."""
+        for episode in self._episodes:
+            self._tell(episode, episode.last_ns + 1)
         if not self._waiting:
             return
         for episode in self._episodes:
@@ -55,15 +57,22 @@ class Notes:
     def seal(self, episode: EpisodeWriter) -> None:
         """Write what an episode holds besides, whose end is known, and what its trigger says of it."""
         self._write(episode, episode.end_ns)
-        told = [note for note in episode.span.notes if episode.start_ns <= note.start_ns < episode.end_ns]
-        for note in told:
-            self._keep(episode, note)
-            episode.span.notes.remove(note)
+        self._tell(episode, episode.end_ns)
 
     def stop(self) -> None:
         """No episode begins any more."""
         for note in self._take(lambda *_: True):
             self._drop(note, "it is in no episode")
+
+    def _tell(self, episode: EpisodeWriter, until_ns: int) -> None:
+        """Write what its trigger says of moments before that, early: a kill leaves an episode with what it says."""
+        notes = episode.span.notes
+        end_ns = min(until_ns, episode.end_ns)
+        if not notes or notes[0].start_ns >= end_ns:
+            return
+        for note in [note for note in notes if episode.start_ns <= note.start_ns < end_ns]:
+            notes.remove(note)
+            self._keep(episode, note)
 
     def _write(self, episode: EpisodeWriter, until_ns: int) -> None:
         end_ns = min(until_ns, episode.end_ns)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -53,6 +54,7 @@ class TraceWriter:
         bytes_per_s: Of files, over captured time. 0: nothing is traced.
         documents: Policies by their version.
         chunk_rows: How many rows wait at most; what a crash loses.
+        left: The file in which what is left of the budget survives restarts.
 
     Raises:
         ConfigError: a sensor's stream has a name that is the trace's.
@@ -67,6 +69,7 @@ class TraceWriter:
         documents: Mapping[str, Mapping[str, Any]] | None = None,
         chunk_rows: int = CHUNK_ROWS,
         episode_ns: int = EPISODE_NS,
+        left: Path | None = None,
     ) -> None:
         for entry in manifest.streams:
             if entry.spec.name.startswith(PREFIX):
@@ -74,7 +77,7 @@ class TraceWriter:
         self._spool, self._manifest = spool, manifest
         self._on = bytes_per_s > 0
         self.documents = {version: dict(document) for version, document in (documents or {}).items()}
-        self._bucket = TraceBucket(bytes_per_s)
+        self._bucket = TraceBucket(bytes_per_s, left)
         self._episode_ns = episode_ns
         self._waiting = TraceRows(chunk_rows)
         self._layout, self._about = Layout(), About()
@@ -96,6 +99,8 @@ class TraceWriter:
         passed_ns = unit.end_ns - last.unit.end_ns if last is not None and goes_on else unit.length_ns
         self._bucket.earn(max(passed_ns, 0))
         form = self._formed(judged)
+        if last is None:
+            self._bucket.begin(unit)
         self._last = judged
         self._waiting.add(judged)
         self.status.units += 1
@@ -231,7 +236,7 @@ class TraceWriter:
 
     def _book(self, file: TraceFile | None) -> None:
         size = 0 if file is None else file.take_written()
-        self._bucket.spend(size)
+        self._bucket.spend(size, None if self._last is None else self._last.unit)
         self.status.bytes += size
 
     def _complain(self, error: SpoolError) -> None:

@@ -23,8 +23,9 @@ class _OfKind(msgspec.Struct):
 def inspect_spool(path: Path) -> dict[str, Any]:
     """device, spool_id, next_ordinal, counts by state, and episodes: what is pending, discarded or rejected.
 
-    An episode's `kind` is None where it is given up, and nothing but that is kept of it. `between` has by stream what became of samples in no episode since the last OPEN, `between_totals` since the spool
-    was made. An episode of a `former_spool_id` is delivered under that one.
+    An episode's `kind` is None where it is given up, and nothing but that is kept of it. `between` has by stream what
+    became of samples in no episode since the last OPEN, `between_totals` since the spool was made. An episode of a
+    `former_spool_id` is delivered under that one.
 
     Raises:
         SpoolError: there is no spool, or it cannot be read.

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 import sensorium
 from sensorium.agents.recording import trace_writer
+from sensorium.agents.recording.trace_bucket import Left
 from sensorium.agents.recording.trace_rows import TraceRows
+from sensorium.agents.recording.trace_writer import TraceStatus
 from sensorium.agents.spool.spool import Spool
 from sensorium.corpus.traces import TracedUnit
 from sensorium.corpus.verify import verify
@@ -332,3 +334,32 @@ def test_what_loses_least_is_merged_first() -> None:
         waiting.add(seen(number, reason))
     reasons = [row.by_reason for row in waiting.rows]
     assert reasons == [{"dull": 2}, {"budget": 1}, {"novelty": 1}, {"budget": 1, "dull": 1}]
+
+
+def test_what_is_left_of_the_budget_survives_restarts(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    """A device that is started again and again has no burst each time."""
+    file = spool.path / "selection" / "trace"
+
+    def run(first: int, left: Path | None) -> TraceStatus:
+        trace = writer(spool, 150.0, left=left)
+        for number in range(first, first + 20):
+            trace.log(seen(number))
+        trace.stop()
+        return trace.status
+
+    assert [run(20 * n, None).rows for n in range(4)] == [20] * 4
+    first, *others = [run(20 * n, file) for n in range(4)]
+    assert first.rows == 20
+    assert all(each.units == 20 > 10 > each.rows for each in others[1:])
+    left = msgspec.msgpack.decode(file.read_bytes(), type=Left).level
+    assert writer(spool, 150.0, left=file)._bucket.level == left < 150 * 60
+    later = run(4000, file)
+    assert later.rows == 20, "what came in meanwhile is there"
+    left = msgspec.msgpack.decode(file.read_bytes(), type=Left).level
+    other_boot = writer(spool, 150.0, left=file)
+    other_boot.log(seen(9000, boot="other"))
+    assert other_boot._bucket.level == pytest.approx(min(left + 150, 150 * 60)), "nobody knows how long it was off"
+    other_boot.stop()
+    file.write_bytes(b"torn")
+    assert run(5000, file).rows < 10
+    assert "what was left cannot be read" in caplog.text

@@ -80,6 +80,17 @@ def test_an_episode_is_cut_before_its_notes_are_too_large(tmp_path: Path, monkey
     assert sum(len(each.stamps["cam"]) for each in found) == 100
 
 
+def test_an_episode_that_a_kill_cut_says_why_it_was_kept(tmp_path: Path) -> None:
+    device = Device(tmp_path, config(**ALL)).feed([frames(s * SECOND_NS, 5) for s in range(10)])
+    device.spool.close()
+    device.pool.close()
+    (found,) = episodes(Spool(tmp_path, "rig"))
+    assert found.seal.reason == "interrupted"
+    samples = len(found.stamps["cam"])
+    assert samples > 10
+    assert [note.start_ns for note in found.notes] == [s * SECOND_NS for s in range(-(-samples // 5))]
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_ceiling_holds_for_real_bytes_of_sealed_episodes(
