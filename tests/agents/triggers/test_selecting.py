@@ -20,6 +20,7 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers import stretches
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.unit import Unit
+from tests.agents.building import manifest
 from tests.agents.recording.test_recorder import episodes
 from tests.agents.selecting import CAM, IMU, Device, balanced, config, frames, rows, undescribed, walk
 
@@ -318,3 +319,31 @@ def test_a_pre_roll_that_was_shortened_is_in_the_log_and_a_replay_has_it_so(caus
 def _unmarked(unit: Unit) -> Unit:
     scores = {name: value for name, value in unit.scores.items() if name != "selection.shortened"}
     return msgspec.structs.replace(unit, scores=scores)
+
+
+def test_a_sensor_that_comes_late_is_judged_from_then_on(tmp_path: Path) -> None:
+    """Its unit is waited for, its samples share the fate of their time, and each has one."""
+    device = Device(tmp_path, config(share=1.0, floor=0.0, always=("cam.noise >= 0",)))
+    device.feed([frames(s * SECOND_NS, 5, s) for s in range(5)])
+    (late,) = manifest(IMU).streams
+    device.recorder.join([late], {}, 5 * SECOND_NS, 5 * SECOND_NS)
+    device.trigger.join([late])
+    for s in range(5, 10):
+        device.feed([frames(s * SECOND_NS, 5, s), rows(s * SECOND_NS, 20)])
+    device.stop()
+    assert len(device.judged) == 10
+    assert ["imu.stuck" in each.unit.scores for each in device.judged] == [False] * 5 + [True] * 5
+    balanced(device, lambda name: 50 if name == "cam" else 100)
+
+
+def test_a_camera_that_flickers_is_judged_and_a_rule_can_drop_it(tmp_path: Path) -> None:
+    """It is no gate; of a unit the worst of its samples counts, and is in the log."""
+    shown = [frames(s * SECOND_NS, 5, s) for s in range(20)]
+    flickers = {"flicker": np.array([0.0, 0.0, 0.9, 0.0, 0.0])}
+    shown[10:] = [replace(block, scores={**block.scores, **flickers}) for block in shown[10:]]
+    rule = config(share=1.0, floor=0.0, never=("cam.flicker > 0.5",), always=("cam.noise >= 0",))
+    device = Device(tmp_path, rule).feed(shown).stop()
+    assert [each.decision.reason for each in device.judged] == ["always"] * 10 + ["never"] * 10
+    assert {each.decision.by for each in device.judged[10:]} == {"cam.flicker > 0.5"}
+    assert {each.unit.scores["cam.flicker"] for each in device.judged[10:]} == {0.9}
+    assert balanced(device, lambda _: 100) == {"cam": {"selection.never": 50}}
