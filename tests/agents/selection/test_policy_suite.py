@@ -127,7 +127,8 @@ def test_who_breaks_a_promise_is_found(broken: str, test: str, monkeypatch: pyte
     suite: Any = Suite()
     suite.broken = broken
     told = getattr(PolicyTests, f"test_{test}")
-    name = "_hypothesis_internal_use_settings"  # nobody reads the failure: it need not be made small
+    # nobody reads the failure: it need not be made small, but be found, however rare
+    name = "_hypothesis_internal_use_settings"
     monkeypatch.setattr(told, name, settings(getattr(told, name), **MANY))
     with pytest.raises((AssertionError, HypothesisException, ExceptionGroup)):
         getattr(suite, f"test_{test}")()
