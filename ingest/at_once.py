@@ -28,7 +28,7 @@ _RESERVED = bytes(3)
 _OPEN, _CHUNK, _NOTE, _SEAL = (int(kind) for kind in (Kind.OPEN, Kind.CHUNK, Kind.NOTE, Kind.SEAL))
 _RESIDUE = 0x48674BC7
 """What CRC32C gives over any bytes followed by their own CRC32C, little-endian."""
-_WRONG = (SensoriumError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError, struct.error)
+_WRONG = (SensoriumError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError, LookupError, struct.error)
 _decode_chunk = msgspec.msgpack.Decoder(Chunk).decode
 _decode_note = msgspec.msgpack.Decoder(Note).decode
 
@@ -129,7 +129,9 @@ def _read(data: bytes, episode: uuid.UUID) -> AtOnce | None:
                 return None
         elif kind == _CHUNK:
             header = _decode_chunk(head)
-            if header.stream < 0 or not read.streams[header.stream].take(header, view[body:end]):
+            if not 0 <= header.stream < len(read.streams):
+                return None
+            if not read.streams[header.stream].take(header, view[body:end]):
                 return None
         elif kind == _NOTE:
             note = _decode_note(head)

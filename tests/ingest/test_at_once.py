@@ -196,6 +196,16 @@ def test_what_is_cut_short_or_goes_on_is_not_taken(size: int, more: bytes) -> No
     assert read_at_once(PLAIN.data + more, PLAIN.episode) is None or not more
 
 
+@pytest.mark.parametrize("stream", [2, 9, -1, 2**40])
+def test_a_chunk_of_a_stream_that_there_is_not_is_not_taken(stream: int) -> None:
+    records = list(PLAIN.records)
+    at = next(place for place, (header, _) in enumerate(records) if isinstance(header, Chunk))
+    chunk, payload = records[at]
+    records[at] = (msgspec.structs.replace(chunk, stream=stream), payload)
+    compare(b"".join(seal_records(PLAIN.episode, records)), PLAIN.episode)
+    assert read_at_once(b"".join(seal_records(PLAIN.episode, records)), PLAIN.episode) is None
+
+
 def test_another_digest_in_the_seal_is_not_taken() -> None:
     pieces = seal_records(PLAIN.episode, PLAIN.records[:-1])
     seal, _ = PLAIN.records[-1]
