@@ -7,11 +7,9 @@ import numpy as np
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Stream
 from sensorium.drivers.described import Vectors
-from sensorium.drivers.stream import StreamSpec
-from sensorium.errors import ConfigError
 from sensorium.perception.coverage import unit_vectors
 from sensorium.perception.descriptor import BY, descriptor, quantised
-from sensorium.perception.gray import check_pictures
+from sensorium.perception.gray import is_pictures
 from sensorium.perception.rows import RowsBefore, look_rows, watched
 from sensorium.perception.working import working
 
@@ -53,15 +51,6 @@ def appearance(episode: Episode) -> Appearance | None:
         return None
     by = max(rows, key=lambda name: (sum(map(len, rows[name])), name))
     return _of(by, np.concatenate(rows[by]))
-
-
-def is_pictures(spec: StreamSpec) -> bool:
-    """Whether a stream has pictures that scores can be told of."""
-    try:
-        check_pictures(spec)
-    except ConfigError:
-        return False
-    return True
 
 
 def _of_pictures(stream: Stream) -> Vectors:

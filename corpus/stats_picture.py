@@ -3,11 +3,11 @@
 import cv2
 import numpy as np
 
-from sensorium.corpus.appearance import is_pictures
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stats import Stats
 from sensorium.errors import SensoriumError
 from sensorium.perception.drawing import COLORS, Image, blank, picture, write
+from sensorium.perception.gray import is_pictures
 from sensorium.perception.sheet import WIDTH, Tile, sheet, tile_size
 
 MOST_TILES = 32

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from sensorium.agents.selection.outcome import Comparison, Outcome
-from sensorium.corpus.appearance import is_pictures
 from sensorium.corpus.kept import Kept
 from sensorium.corpus.traces import TracedUnit
 from sensorium.episode.unit import Judged
 from sensorium.errors import SensoriumError
 from sensorium.perception.drawing import Image, picture
+from sensorium.perception.gray import is_pictures
 from sensorium.perception.sheet import DROPPED, KEPT, Tile, sheet, tile_size
 
 COLUMNS, MOST_KEPT, MOST_DROPPED = 8, 48, 32

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sensorium.agents.selection.scored import is_pictures
 from sensorium.agents.selection.seen import Part
 from sensorium.drivers.stream import Block, Samples, Scores, Stamps, StreamSpec
+from sensorium.perception.gray import is_pictures
 from sensorium.perception.surprise import Surprise, gyro_of
 
 _SHIFT = ("shift_x", "shift_y", "shift_s")

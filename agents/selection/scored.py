@@ -8,21 +8,11 @@ import numpy as np
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.scores import MOST_CHANNELS, Cascade
 from sensorium.drivers.stream import StreamSpec
-from sensorium.errors import ConfigError
 from sensorium.perception.gates import Gates
-from sensorium.perception.gray import check_pictures
+from sensorium.perception.gray import is_pictures
 
 TRUTH = "truth"
 """The modality of what a world knows and no sensor does: it is recorded, and never judged unless it is named."""
-
-
-def is_pictures(spec: StreamSpec) -> bool:
-    """Whether a stream's samples can be looked at."""
-    try:
-        check_pictures(spec)
-    except ConfigError:
-        return False
-    return True
 
 
 def is_judged(spec: StreamSpec) -> bool:

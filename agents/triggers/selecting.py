@@ -8,7 +8,6 @@ from sensorium.agents.selection.chooser import SHORTENED
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
 from sensorium.agents.selection.gyros import Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
-from sensorium.agents.selection.scored import is_pictures
 from sensorium.agents.selection.seen import StreamSeen, Summary, summary
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
 from sensorium.agents.triggers.desk import Desk
@@ -18,6 +17,7 @@ from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.documents import StreamEntry
 from sensorium.episode.unit import Judged, Look, Unit
 from sensorium.perception.gates import Gates
+from sensorium.perception.gray import is_pictures
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,14 @@ import numpy as np
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from sensorium.agents.selection.policy import SelectionPolicy, condition
-from sensorium.agents.selection.scored import is_judged, is_pictures, with_scores
+from sensorium.agents.selection.scored import is_judged, with_scores
 from sensorium.agents.triggers.config import Filters, TriggerConfig
 from sensorium.agents.triggers.selecting import OWN, Selecting
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.gates import Gates
+from sensorium.perception.gray import is_pictures
 
 LOOKS_A_UNIT, LEAST_HZ = 5, 2.0
 """To look at a picture costs what it costs to encode it: at all of them, and choosing would save nothing."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import sensorium
 from sensorium.cli.screen import OUT, size
-from sensorium.corpus.appearance import is_pictures
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.errors import SensoriumError
 from sensorium.perception.drawing import Image, picture
+from sensorium.perception.gray import is_pictures
 from sensorium.perception.sheet import KEPT, NEUTRAL, Tile, sheet, tile_size
 
 EACH_S = 1.0

@@ -58,3 +58,12 @@ def colored(picture: Picture, color_order: str = "") -> npt.NDArray[np.uint8]:
     if picture.ndim == 2 or picture.shape[2] == 1:
         return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
     return np.ascontiguousarray(picture[..., 2::-1] if color_order.startswith("RGB") else picture[..., :3])
+
+
+def is_pictures(spec: StreamSpec) -> bool:
+    """Whether a stream's samples can be looked at."""
+    try:
+        check_pictures(spec)
+    except ConfigError:
+        return False
+    return True
