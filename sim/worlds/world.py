@@ -1,0 +1,78 @@
+"""The world contract: reset, step, and what it senses, on one simulated clock that begins at each reset.
+
+A world runs by itself as a driver, with its own `scripted` motion, or is acted on as an environment. Stamps are since
+the reset; whoever hosts it adds a base. The manner is dm_env's (https://github.com/google-deepmind/dm_env).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.drivers.stream import Block, StreamSpec
+
+Action = npt.NDArray[np.float64]
+"""float64 [n], n as `WorldSpecs.action` has it."""
+
+Done = Literal["", "terminated", "truncated"]
+"""Empty while it goes on; the task reached an end of its own; its time was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorldSpecs:
+    """What a world senses, takes and knows; names of streams are bare (`cam`, `imu`), a host puts its own before.
+
+    `action` is a stream of one float64 row a step, `low` and `high` [n] its bounds. `truth` streams have the modality
+    `truth`: no policy sees them. Each stream has its own rate; `step_ns` is how long one step is.
+    """
+
+    sensed: tuple[StreamSpec, ...]
+    truth: tuple[StreamSpec, ...]
+    action: StreamSpec
+    low: Action
+    high: Action
+    step_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What came out in (now - step, now], by stream, in the order of stamps; at a reset what stands at 0.
+
+    `sensed` and `truth` are blocks of those streams, with stamps since the reset. `rewards` is what this step earned,
+    by component; the reward is their sum.
+    """
+
+    now_ns: int
+    sensed: tuple[Block, ...]
+    truth: tuple[Block, ...] = ()
+    rewards: Mapping[str, float] = field(default_factory=dict)
+
+
+class World(ABC):
+    """One world, made by its configuration. The same (version, configuration, task, seed, actions) gives the same bytes
+    of every stream, in any process on the same machine; a reset leaves nothing behind of what was before."""
+
+    version: str
+    """Changes whenever the same actions would give other bytes."""
+    specs: WorldSpecs
+    tasks: Mapping[str, str]
+    """What may be asked for, each with a sentence; the first is the default."""
+
+    @abstractmethod
+    def reset(self, seed: int, task: str) -> Observation:
+        """Begin anew at 0 ns; `seed` decides all that is random. An unknown task raises `ConfigError`."""
+
+    @abstractmethod
+    def step(self, action: Action) -> tuple[Observation, Done]:
+        """Act for one step. `ValueError` for an action of another shape or that is not finite; it is clipped to its
+        bounds, and the clipped one is what acts. After `done` only `reset` may be called."""
+
+    @abstractmethod
+    def scripted(self) -> Action:
+        """What the world's own motion does next, by its truth: it shows the task, and never ends."""
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to give back)
+        """Give back what it holds (a GL context); twice is no error."""
