@@ -22,14 +22,21 @@ Label = str | int | float | bool
 
 @dataclass(frozen=True, slots=True)
 class EpisodeBegin:
-    """From `at_ns` of the device's clock on samples belong to an episode; one that is open ends there."""
+    """From `at_ns` of the device's clock on samples belong to an episode; one that is open ends there.
+
+    `base_ns` is where a source whose own time began anew, as that of a world that was reset, has its 0: what is the
+    same has the same stamps less their base.
+    """
 
     at_ns: int
     labels: Mapping[str, Label] = field(default_factory=dict)
+    base_ns: int | None = None
 
     def check(self) -> None:
         """Raise `ValueError` unless its stamp and labels (up to 64, texts of up to 200 letters) can be stored."""
         _check_stamp(self.at_ns)
+        if self.base_ns is not None:
+            _check_stamp(self.base_ns)
         if len(self.labels) > MAX_LABELS:
             raise ValueError(f"{len(self.labels)} labels, at most {MAX_LABELS}")
         for name, value in self.labels.items():

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from operator import itemgetter
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field
 
 from sensorium.drivers.clock import Clock
+from sensorium.drivers.driver import Delivery
 from sensorium.drivers.stream import Block, StreamSpec
 
 Pace = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["fast"]
@@ -25,6 +26,9 @@ Due = tuple[int, Block]
 
 Source = Generator[Due, None, None]
 """What is due, in its order. Closing it ends all that it opened."""
+
+
+D = TypeVar("D", bound=Delivery)
 
 
 class Pacer:
@@ -86,18 +90,24 @@ class Pacer:
         self._closed.set()
 
 
-class Paced:
-    """A driver (see `sensorium.drivers.driver.Driver`) that delivers the blocks of `source` when they are due.
+class Timed(Generic[D]):
+    """A driver (see `sensorium.drivers.driver.Driver`) that delivers what `source` makes, when it is due.
 
-    One block a `read`. Beyond its timeout a read takes as long as the source takes to make one block.
+    One of that a `read`. Beyond its timeout a read takes as long as the source takes to make one.
     """
 
-    def __init__(self, specs: Sequence[StreamSpec], clock: Clock, source: Source, pacer: Pacer) -> None:
+    def __init__(
+        self,
+        specs: Sequence[StreamSpec],
+        clock: Clock,
+        source: Generator[tuple[int, D], None, None],
+        pacer: Pacer,
+    ) -> None:
         self._specs = tuple(specs)
         self._clock = clock
         self._source = source
         self._pacer = pacer
-        self._next: Due | None = None
+        self._next: tuple[int, D] | None = None
         self._advancing = threading.Lock()
 
     @property
@@ -108,7 +118,7 @@ class Paced:
     def clock(self) -> Clock:
         return self._clock
 
-    def read(self, timeout_s: float) -> Sequence[Block] | None:
+    def read(self, timeout_s: float) -> Sequence[D] | None:
         with self._advancing:  # a generator cannot be closed while it runs
             if self._next is None and not self._pacer.closed:
                 self._next = next(self._source, None)
@@ -128,6 +138,10 @@ class Paced:
         self._pacer.close()
         with self._advancing:
             self._source.close()
+
+
+class Paced(Timed[Block]):
+    """The same where all that is delivered are blocks: `source` is a `Source`."""
 
 
 def merge(sources: Sequence[Source]) -> Source:

@@ -53,7 +53,11 @@ class Observation:
 
 class World(ABC):
     """One world, made by its configuration. The same (version, configuration, task, seed, actions) gives the same bytes
-    of every stream, in any process on the same machine; a reset leaves nothing behind of what was before."""
+    of every stream, in any process on the same machine; a reset leaves nothing behind of what was before.
+
+    One thread resets and steps it; another may have made it, and another may close it: what belongs to a thread (a GL
+    context) it makes at its first reset.
+    """
 
     version: str
     """Changes whenever the same actions would give other bytes."""

@@ -1,0 +1,57 @@
+"""What every world is configured by, and how it is made of that: to be acted on, or to run by itself as a driver."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.identity import Identity
+from sensorium.drivers.pacing import Pace
+from sensorium.sim.worlds.imperfections import NonNegative, Positive
+from sensorium.sim.worlds.running import Course, Running
+from sensorium.sim.worlds.world import World
+
+WORLD_VERSION = "world_version"
+"""Under this name an identity and the labels of an episode have a world's own version."""
+
+
+class WorldConfig(DriverConfig):
+    """A world, by a `kind` that begins with `sim-`; a model of one adds its own fields, and says how to `make` it.
+
+    `seed` is that of the first reset, of each later one the next; `task` is one of the world's, empty its first. The
+    other fields are for running by itself: for `duration_s` of simulated time (None: for ever) from `start_ns` on at
+    `pace`, with a reset every `episode_s` (None: where the task is done, alone). Without `truth` no truth streams come
+    out, and a world may leave those out of its specs that cost time.
+    """
+
+    version: ClassVar[str]
+    """`World.version`, known before a world is made."""
+
+    seed: int = Field(default=0, ge=0, lt=1 << 53)
+    task: str = ""
+    duration_s: NonNegative | None = None
+    start_ns: int = 0
+    pace: Pace = 1.0
+    truth: bool = False
+    episode_s: Positive | None = None
+
+    def make(self) -> World:
+        """The world, to be reset and acted on. Only this imports what it is built on.
+
+        Raises:
+            ConfigError: something that it needs is absent: what, and how to install it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how to make its world")
+
+    def open(self, name: str, base: Path) -> Driver:  # noqa: ARG002 (a world needs no folder)
+        """The world as it runs by itself, moved by its `scripted`; its actions are the stream `name.action`."""
+        course = Course(self.kind, self.seed, self.task, self.start_ns, self.duration_s, self.episode_s, self.truth)
+        return Running(self.make(), name, course, self.pace)
+
+    def identity(self, base: Path) -> Identity:  # noqa: ARG002 (a world needs no folder)
+        """Its kind, versions, seed and all that is set of it but the pace."""
+        said = self.model_dump(mode="json", exclude={"pace"})
+        versions = {"version": version("sensorium"), WORLD_VERSION: self.version}
+        return Identity({**said, **versions}, ends=self.duration_s is not None)

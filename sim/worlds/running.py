@@ -1,0 +1,128 @@
+"""A world that runs by itself: a driver that resets it, moves it as it is scripted, and marks where episodes begin."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.driver import Delivery
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label
+from sensorium.drivers.pacing import Pacer, Timed
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.sim.worlds.ticks import SECOND_NS
+from sensorium.sim.worlds.world import Action, Observation, World
+
+SCRIPTED = "scripted"
+"""The policy of a world that moves by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is asked of a world that runs by itself; see `WorldConfig`."""
+
+    kind: str
+    seed: int
+    task: str
+    start_ns: int
+    duration_s: float | None
+    episode_s: float | None
+    truth: bool
+
+
+class Running(Timed[Delivery]):
+    """A driver over `world`, which is its own from now on. A read takes as long as a step of the world."""
+
+    def __init__(self, world: World, name: str, course: Course, pace: float | Literal["fast"]) -> None:
+        self._world = world
+        named = Named(name, world, course.truth)
+        super().__init__(named.specs, Clock(kind="simulated"), _deliveries(world, named, course), Pacer(pace))
+
+    def close(self) -> None:
+        super().close()
+        self._world.close()
+
+
+class Named:
+    """The streams of a world as its host has them: under the host's name for it, with stamps from a base on."""
+
+    def __init__(self, name: str, world: World, truth: bool) -> None:
+        self._prefix = f"{name}."
+        self._truth = truth
+        streams = (*world.specs.sensed, *(world.specs.truth if truth else ()), world.specs.action)
+        self.specs = tuple(self._spec(spec) for spec in streams)
+
+    def blocks(self, observation: Observation, base_ns: int) -> list[tuple[int, Block]]:
+        """What came out, each with its last stamp, in their order."""
+        came = (*observation.sensed, *(observation.truth if self._truth else ()))
+        return sorted((self._block(block, base_ns) for block in came), key=itemgetter(0))
+
+    def action(self, action: Action, at_ns: int, world: World) -> tuple[int, Block]:
+        """The row of an action that begins to act at a moment of the host's clock."""
+        stream = f"{self._prefix}{world.specs.action.name}"
+        return at_ns, Block(stream, np.array([at_ns], np.int64), action.astype(np.float64)[None])
+
+    def _block(self, block: Block, base_ns: int) -> tuple[int, Block]:
+        stamps = block.captured_ns + base_ns
+        lost_at_ns = None if block.lost_at_ns is None else block.lost_at_ns + base_ns
+        stream = self._prefix + block.stream
+        named = Block(stream, stamps, block.content, block.lost_before, block.sensor_ns, lost_at_ns=lost_at_ns)
+        return int(stamps[-1]) if len(stamps) else lost_at_ns or base_ns, named
+
+    def _spec(self, spec: StreamSpec) -> StreamSpec:
+        derived_from = self._prefix + spec.derived_from if spec.derived_from else ""
+        return msgspec.structs.replace(spec, name=self._prefix + spec.name, derived_from=derived_from)
+
+
+def next_base_ns(end_ns: int) -> int:
+    """The base of a reset after one that ended so: a whole second, with one between, so that it is no clock reset."""
+    return (-(-end_ns // SECOND_NS) + 1) * SECOND_NS
+
+
+Deliveries = Generator[tuple[int, Delivery], None, None]
+
+
+def _deliveries(world: World, named: Named, course: Course) -> Deliveries:
+    """Episode after episode, each with the next seed, as long as it runs."""
+    base_ns, seed = course.start_ns, course.seed
+    until_ns = None if course.duration_s is None else course.start_ns + round(course.duration_s * SECOND_NS)
+    while until_ns is None or base_ns < until_ns:
+        end_ns = yield from _episode(world, named, course, seed, base_ns, until_ns)
+        base_ns, seed = next_base_ns(end_ns), seed + 1
+
+
+def _episode(
+    world: World, named: Named, course: Course, seed: int, base_ns: int, until_ns: int | None
+) -> Generator[tuple[int, Delivery], None, int]:
+    """One, from its reset to where it is done, or cut; it returns its end, which is behind its last sample."""
+    task = course.task or next(iter(world.tasks))
+    labels: dict[str, Label] = {"world": course.kind, "task": task, "seed": seed, "policy": SCRIPTED}
+    yield base_ns, EpisodeBegin(base_ns, labels | {"world_version": world.version}, base_ns)
+    observation, done = world.reset(seed, task), ""
+    last_ns = now_ns = base_ns
+    cut_ns = min(_ends(base_ns, course, until_ns), default=None)
+    while True:
+        for due_ns, block in named.blocks(observation, base_ns):
+            last_ns = max(last_ns, due_ns)
+            yield due_ns, block
+        now_ns = base_ns + observation.now_ns
+        if not done and cut_ns is not None and now_ns >= cut_ns:
+            done = "truncated"
+        if done:
+            break
+        action = np.clip(world.scripted(), world.specs.low, world.specs.high)
+        yield named.action(action, now_ns, world)
+        observation, done = world.step(action)
+    end_ns = max(now_ns, last_ns) + 1
+    yield end_ns, EpisodeEnd(end_ns, done)
+    return end_ns
+
+
+def _ends(base_ns: int, course: Course, until_ns: int | None) -> Iterator[int]:
+    if course.episode_s is not None:
+        yield base_ns + round(course.episode_s * SECOND_NS)
+    if until_ns is not None:
+        yield until_ns

@@ -1,0 +1,106 @@
+"""A world that runs by itself is a driver like any other, and its episodes are told apart by where their time began."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sensorium.drivers.driver import Delivery, DriverConfig
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label
+from sensorium.drivers.stream import Block
+from sensorium.drivers.testing import DriverTests
+from sensorium.errors import ConfigError
+from sensorium.sim.worlds.running import next_base_ns
+from tests.sim.worlds.tiny_world import STEP_NS, TinyConfig
+
+S = 1_000_000_000
+
+
+def play(**options: Any) -> list[Delivery]:
+    driver = TinyConfig(**{"pace": "fast", "task": "wander", **options}).open("w", Path())
+    delivered: list[Delivery] = []
+    while (got := driver.read(1.0)) is not None:
+        delivered.extend(got)
+    driver.close()
+    return delivered
+
+
+class TestConformance(DriverTests):
+    expected_rows = {"place": 101, "cam": 11, "action": 20}
+    expected_lost = {}
+    labels: Mapping[str, Label] = {
+        "world": "sim-tiny",
+        "task": "wander",
+        "seed": 3,
+        "policy": "scripted",
+        "world_version": "1",
+    }
+    expected_marks = (EpisodeBegin(0, labels, 0), EpisodeEnd(S + 1, "truncated"))
+
+    def config(self, tmp_path: Path) -> DriverConfig:
+        return TinyConfig(task="wander", seed=3, duration_s=1.0, pace=5.0)
+
+
+class TestConformanceEndless(DriverTests):
+    reads = 40
+
+    def config(self, tmp_path: Path) -> DriverConfig:
+        return TinyConfig(truth=True, start_ns=-5, episode_s=0.2, pace="fast")
+
+
+def test_each_reset_has_the_next_seed_and_a_base_of_whole_seconds_with_one_between() -> None:
+    marks = [each for each in play(seed=7, episode_s=0.5, duration_s=5.0) if not isinstance(each, Block)]
+    begins = [each for each in marks if isinstance(each, EpisodeBegin)]
+    assert [(each.at_ns, each.base_ns, each.labels["seed"]) for each in begins] == [
+        (0, 0, 7), (2 * S, 2 * S, 8), (4 * S, 4 * S, 9),
+    ]  # fmt: skip
+    ends = [each for each in marks if isinstance(each, EpisodeEnd)]
+    assert [(each.at_ns, each.outcome) for each in ends] == [
+        (base_ns + S // 2 + 1, "truncated") for base_ns in (0, 2 * S, 4 * S)
+    ]
+
+
+def test_where_the_task_is_done_the_world_begins_anew() -> None:
+    marks = [each for each in play(task="", duration_s=20.0) if not isinstance(each, Block)]
+    assert [each.outcome for each in marks if isinstance(each, EpisodeEnd)][:2] == ["terminated", "terminated"]
+    assert {each.labels["task"] for each in marks if isinstance(each, EpisodeBegin)} == {"centre"}
+
+
+def test_an_action_is_stamped_with_when_it_began_to_act() -> None:
+    delivered = play(episode_s=0.5, duration_s=0.5, start_ns=7)
+    actions = [each for each in delivered if isinstance(each, Block) and each.stream == "w.action"]
+    assert [int(each.captured_ns[0]) for each in actions] == [7 + k * STEP_NS for k in range(10)]
+    assert all(np.abs(each.data).max() <= 2.0 for each in actions)
+
+
+def test_truth_comes_out_where_it_is_asked_for() -> None:
+    def streams(truth: bool) -> set[str]:
+        return {each.stream for each in play(duration_s=0.2, truth=truth) if isinstance(each, Block)}
+
+    assert streams(truth=True) - streams(truth=False) == {"w.bead"}
+
+
+def test_a_reset_gives_what_the_same_reset_gave_elsewhere() -> None:
+    """The second of one run is the first of another, stamp for stamp less the base."""
+
+    def episode(delivered: list[Delivery], number: int) -> list[tuple[str, list[int], bytes]]:
+        base_ns = [each.base_ns for each in delivered if isinstance(each, EpisodeBegin)][number] or 0
+        blocks = [each for each in delivered if isinstance(each, Block)]
+        mine = [each for each in blocks if base_ns <= each.captured_ns[0] < base_ns + 2 * S]
+        return [(each.stream, (each.captured_ns - base_ns).tolist(), each.data.tobytes()) for each in mine]
+
+    assert episode(play(seed=1, episode_s=0.5, duration_s=3.0), 1) == episode(
+        play(seed=2, episode_s=0.5, duration_s=3.0), 0
+    )
+
+
+@pytest.mark.parametrize(("end_ns", "base_ns"), [(1, 2 * S), (S, 2 * S), (S + 1, 3 * S), (-5 * S, -4 * S)])
+def test_the_next_base(end_ns: int, base_ns: int) -> None:
+    assert next_base_ns(end_ns) == base_ns
+
+
+def test_a_task_that_there_is_not() -> None:
+    with pytest.raises(ConfigError, match="no task 'fly'"):
+        play(task="fly")
