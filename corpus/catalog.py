@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from sensorium.corpus.commits import LOOSE_VERSION, CommitRecord, check_store_version
 from sensorium.episode import durable
-from sensorium.episode.documents import BetweenReport
+from sensorium.episode.documents import LABELS, OUTCOME, BetweenReport
 from sensorium.episode.trace_row import JUDGED_S
 from sensorium.errors import StoreError
 
@@ -363,11 +363,10 @@ def check_version(path: Path, version: str | None) -> None:
 
 
 def catalog_document(record: CommitRecord) -> bytes:
-    """What the catalog has of an episode beside its columns: JSON of `streams`, `account`, of a ZIP its `crc`, and of a
-    trace the seconds by reason."""
+    """What the catalog has of an episode beside its columns: JSON of `streams`, `account`, of a ZIP its `crc`, of a
+    trace the seconds by reason, and what the source said: `labels` and `outcome`."""
     more = {} if record.zip_object is None else {"crc": record.zip_object[1]}
-    if JUDGED_S in record.row:
-        more[JUDGED_S] = record.row[JUDGED_S]
+    more |= {name: record.row[name] for name in (JUDGED_S, LABELS, OUTCOME) if name in record.row}
     return msgspec.json.encode({"streams": record.streams, "account": record.account, **more})
 
 

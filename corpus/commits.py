@@ -1,5 +1,6 @@
 """The commit record: one JSON file that says an episode is in the store, with all that the catalog knows of it."""
 
+import contextlib
 import functools
 import json
 import uuid
@@ -14,7 +15,7 @@ import numpy as np
 from sensorium.corpus.utc import Probes, utc_of, utc_text
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import Account, Kind, Open, Redaction, Seal
+from sensorium.episode.documents import LABELS, OUTCOME, Account, Kind, Labels, Open, Redaction, Seal
 from sensorium.episode.trace_row import JUDGED_S, OTHER, REASONS
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
@@ -158,7 +159,18 @@ def catalog_row(
         "form": form,
         "kind": manifest.kind,
         **({JUDGED_S: _judged_s(seal)} if manifest.kind == "trace" else {}),
+        **_said_of(manifest, seal),
     }
+
+
+def _said_of(manifest: Open, seal: Seal) -> dict[str, Any]:
+    """What its source said of it: labels, and how it ended; nothing where it said nothing."""
+    labels, outcome = manifest.labels, seal.summary.get(OUTCOME)
+    if LABELS in seal.summary:
+        with contextlib.suppress(msgspec.ValidationError):  # a summary is whatever the device made of it
+            labels = labels | msgspec.convert(seal.summary[LABELS], Labels)
+    said = {LABELS: labels, OUTCOME: outcome if isinstance(outcome, str) else ""}
+    return {name: value for name, value in said.items() if value}
 
 
 def _judged_s(seal: Seal) -> dict[str, float]:

@@ -19,7 +19,7 @@ from sensorium.corpus.utc import Probes, utc_of
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
-from sensorium.episode.documents import Kind
+from sensorium.episode.documents import LABELS, OUTCOME, Kind, Label
 from sensorium.episode.layout import small_codec
 from sensorium.episode.trace_row import JUDGED_S
 from sensorium.episode.zip_form import DOCUMENT
@@ -122,6 +122,16 @@ class Episode:
         return dict(self._document.get(JUDGED_S, {}))
 
     @property
+    def labels(self) -> dict[str, Label]:
+        """What its source said of it, by name: when it began, and at its end."""
+        return dict(self._document.get(LABELS, {}))
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, by the word of its source or of a person; empty where nobody said."""
+        return str(self._document.get(OUTCOME, ""))
+
+    @property
     def between(self) -> dict[str, Any]:
         """As `account`, of the samples in no episode, captured since the one before, as OPEN tells."""
         blank = {"captured": 0, "stored": 0, "filtered": {}, "lost": {}}
@@ -129,7 +139,8 @@ class Episode:
 
     def as_dict(self) -> dict[str, Any]:
         """What `query --format json` prints: the catalog's columns, with `streams` and `account` by stream."""
-        return {**self.row, "streams": self._document["streams"], "account": self.account}
+        said = {name: value for name, value in ((LABELS, self.labels), (OUTCOME, self.outcome)) if value}
+        return {**self.row, "streams": self._document["streams"], "account": self.account, **said}
 
     @functools.cached_property
     def attributes(self) -> dict[str, Any]:

@@ -37,28 +37,28 @@ class EpisodeBegin:
         _check_stamp(self.at_ns)
         if self.base_ns is not None:
             _check_stamp(self.base_ns)
-        if len(self.labels) > MAX_LABELS:
-            raise ValueError(f"{len(self.labels)} labels, at most {MAX_LABELS}")
-        for name, value in self.labels.items():
-            _check_text("a label's name", name)
-            if isinstance(value, str):
-                _check_text(f"label {name!r}", value, empty=True)
-            elif not isinstance(value, int | float) or not abs(value) < _FAR_NS:
-                raise ValueError(f"label {name!r} is {value!r}, expected text, a finite number, true or false")
+        _check_labels(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeEnd:
     """At `at_ns` the episode has ended, which does not hold that stamp; `outcome` says how: success, failure, any
-    word."""
+    word. `labels` are those that are known at its end alone.
+
+    With `passed` the source says that all its samples before `at_ns` were delivered, and every later one will have a
+    later stamp: the episode is sealed at once, where else it waits for samples behind its end.
+    """
 
     at_ns: int
     outcome: str = ""
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    passed: bool = False
 
     def check(self) -> None:
-        """Raise `ValueError` unless its stamp and outcome (up to 200 letters) can be stored."""
+        """Raise `ValueError` unless its stamp, outcome (up to 200 letters) and labels can be stored."""
         _check_stamp(self.at_ns)
         _check_text("the outcome", self.outcome, empty=True)
+        _check_labels(self.labels)
 
 
 Mark = EpisodeBegin | EpisodeEnd
@@ -114,6 +114,17 @@ class SourceNote:
             return msgspec.json.encode(self.value)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"note {self.name!r} has a value that JSON cannot say: {error}") from error
+
+
+def _check_labels(labels: Mapping[str, Label]) -> None:
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"{len(labels)} labels, at most {MAX_LABELS}")
+    for name, value in labels.items():
+        _check_text("a label's name", name)
+        if isinstance(value, str):
+            _check_text(f"label {name!r}", value, empty=True)
+        elif not isinstance(value, int | float) or not abs(value) < _FAR_NS:
+            raise ValueError(f"label {name!r} is {value!r}, expected text, a finite number, true or false")
 
 
 def _check_stamp(stamp_ns: object) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,7 @@ from sensorium.drivers.stream import check_name
 from sensorium.episode.account import problem
 from sensorium.episode.codecs.contract import MAX_CHUNK_BYTES, Codec
 from sensorium.episode.codecs.registry import codec_of
-from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal, StreamEntry
+from sensorium.episode.documents import FORMAT_VERSION, Account, Label, Open, Seal, StreamEntry
 from sensorium.errors import ConfigError, PeerViolation
 
 MAX_STREAMS = 256
@@ -50,7 +50,8 @@ def check_open(manifest: Open, episode: uuid.UUID) -> list[Codec]:
     if len(manifest.streams) > MAX_STREAMS:
         raise PeerViolation(f"episode {episode}: {len(manifest.streams)} streams, at most {MAX_STREAMS}")
     codecs = [check_entry(entry) for entry in manifest.streams]
-    alike = _alike(msgspec.structs.replace(manifest, episode=b"", ordinal=0, start_ns=0, end_ns=0))
+    check_labels(manifest.labels)
+    alike = _alike(msgspec.structs.replace(manifest, episode=b"", ordinal=0, start_ns=0, end_ns=0, labels={}))
     if alike is None or alike not in _passed:
         _check_rest(manifest, episode)
         _pass(alike)
@@ -105,6 +106,13 @@ def check_seal(seal: Seal, rows: dict[str, int], gap: bool) -> None:
             check_account(name, account)
         check_document(seal, "SEAL")
         _pass(alike)
+
+
+def check_labels(labels: Mapping[str, Label]) -> None:
+    """Raise `PeerViolation` unless a number among them is one that JSON, and the catalog, can hold."""
+    for name, value in labels.items():
+        if not isinstance(value, str) and not abs(value) < INT64:  # nor is NaN
+            raise PeerViolation(f"label {name!r} is {value!r}, expected text, a finite number, true or false")
 
 
 def check_account(name: str, account: Account) -> None:

@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from sensorium.episode.codecs.contract import ChunkCodec, Codec
-from sensorium.episode.documents import FORMAT_VERSION, Account, Open, Seal
+from sensorium.episode.documents import FORMAT_VERSION, Account, Labels, Open, Seal
 from sensorium.episode.layout import shard_chunks
 from sensorium.errors import PeerViolation
-from sensorium.ingest.admission import INT64, MAX_NS, check_open, check_seal
+from sensorium.ingest.admission import INT64, MAX_NS, check_labels, check_open, check_seal
 
 _KEPT = 128
 _KEPT_BYTES = 16 << 10
@@ -41,6 +41,7 @@ class _Opening(msgspec.Struct, frozen=True, kw_only=True):
     software: msgspec.Raw = _NOTHING
     between: msgspec.Raw = _NOTHING
     absent: msgspec.Raw = _NOTHING
+    labels: Labels = {}
 
 
 class _Sealing(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,8 +136,9 @@ def opened(head: memoryview, episode: uuid.UUID) -> tuple[Open, StreamsAlike] | 
         raise PeerViolation(f"episode {episode}: OPEN of another, or of another version")
     if not 0 <= this.ordinal < INT64 or not -MAX_NS <= this.start_ns <= this.end_ns <= MAX_NS:
         raise PeerViolation(f"episode {episode}: its ordinal or interval is out of range")
+    check_labels(this.labels)
     manifest, streams = known
-    own = {"episode": this.episode, "ordinal": this.ordinal, "start_ns": this.start_ns, "end_ns": this.end_ns}
+    own = {name: getattr(this, name) for name in ("episode", "ordinal", "start_ns", "end_ns", "labels")}
     return msgspec.structs.replace(manifest, **own), streams
 
 

@@ -232,5 +232,6 @@ def attributes_of(
         "account": seal.account,
         "between": manifest.between,
         **({"absent": manifest.absent} if manifest.absent else {}),
+        **({"labels": manifest.labels} if manifest.labels else {}),
         "notes": notes,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.recorder import Recorder
-from sensorium.drivers.marks import SourceNote
+from sensorium.drivers.marks import EpisodeEnd, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.device_account import DeviceAccount
@@ -95,6 +95,8 @@ class Pipeline:
             recorder.note(arrival.said)
         elif arrival.said is not None:
             recorder.mark(arrival.sensor, arrival.said)
+            if isinstance(arrival.said, EpisodeEnd) and arrival.said.passed:
+                self._pass(arrival.sensor, arrival.said.at_ns)
         if arrival.block is None:
             return
         for made in self._chain.step(arrival.block):
@@ -148,6 +150,14 @@ class Pipeline:
                 self._lose(waiting.stream, waiting.block)
         self._waiting.clear()
         self._recorder.stop()
+
+    def _pass(self, sensor: str, at_ns: int) -> None:
+        """Nothing before this stamp comes from a sensor any more: as if there had been a sample, which was no more."""
+        for stream in self._streams_of[sensor]:
+            if any(waiting.stream == stream for waiting in self._waiting):
+                self._waiting.append(_Refused(stream, None, Tally(), (at_ns, at_ns)))
+            else:
+                self._recorder.add(stream, None, Tally(), (at_ns, at_ns))
 
     def _tell(self, stream: str, change: str) -> None:
         tell = {

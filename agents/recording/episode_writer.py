@@ -22,7 +22,7 @@ from sensorium.drivers.media import Media, decoded
 from sensorium.drivers.stream import Block, Stamps
 from sensorium.episode.account import Place, Tally
 from sensorium.episode.codecs.registry import codec_of
-from sensorium.episode.documents import Account, Chunk, Items, Note, Reason, StreamEntry
+from sensorium.episode.documents import LABELS, OUTCOME, Account, Chunk, Items, Note, Reason, StreamEntry
 from sensorium.episode.parser import Header
 from sensorium.errors import SensoriumError, SpoolError
 from sensorium.perception.health import StreamHealth
@@ -290,7 +290,9 @@ class EpisodeWriter:
             quality = quality_of(self.place, health)
             summary |= worth_of(span.decisions, self.start_ns, self.end_ns, quality).summary()
         if span.outcome:
-            summary["outcome"] = span.outcome
+            summary[OUTCOME] = span.outcome
+        if late := dict(span.labels.items() - self.file.manifest.labels.items()):
+            summary[LABELS] = late
         rows = {name: out.tally.stored for name, out in self._streams.items()}
         self.file.seal(reason, rows, self.accounts(), summary, self.end_ns)
         took = {name: (out.tally.stored, out.size) for name, out in self._streams.items()}

@@ -153,7 +153,7 @@ class Placing:
         for absence in self._absences:
             absence.end(self._open, start_ns)
         self.settle()
-        end_ns = min(span.end_ns, limit_ns)
+        end_ns, labels = min(span.end_ns, limit_ns), dict(span.labels)
 
         def manifest(ordinal: int, between: dict[str, Account]) -> Open:
             return msgspec.structs.replace(
@@ -163,6 +163,7 @@ class Placing:
                 start_ns=start_ns,
                 end_ns=end_ns,
                 between=between,
+                labels=labels,
             )
 
         claimed = self._unclaimed.held_by(epoch, start_ns, end_ns)

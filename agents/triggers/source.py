@@ -137,7 +137,9 @@ class Marked(Trigger):
                 start_ns = max(at_ns, self._known_ns, previous_ns)
                 span = EpisodeSpan(start_ns, FOREVER_NS, event="source", labels=dict(labels))
                 self._spans = [*self._spans[-KEPT_SPANS:], span]
-            case EpisodeEnd(at_ns, outcome):
+            case EpisodeEnd(at_ns, outcome, labels):
+                if self._current is not None:
+                    self._current.labels = dict(self._current.labels) | dict(labels)
                 self._end(at_ns, outcome)
 
     def _end(self, at_ns: int, outcome: str) -> None:

@@ -55,6 +55,8 @@ WRONG: dict[type, tuple[dict[str, Any], ...]] = {
         {"software": {"sensorium": "another"}},
         {"between": {"imu": Account(captured=1)}},
         {"between": {"imu": Account(captured=1, stored=1)}},
+        {"labels": {"task": "reach", "seed": 3}},
+        {"labels": {"a": float("nan")}},
     ),
     Chunk: (
         {"stream": -1},

@@ -21,6 +21,11 @@ Kind = Literal["full", "trace", "preview"]
 """Of an episode: samples as captured, what was seen and decided, or a small picture of it."""
 Counts = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], int], msgspec.Meta(max_length=256)]
 """Samples by rule or cause; bounded where it is decoded, as a header may come from anyone."""
+Label = Annotated[str, msgspec.Meta(max_length=200)] | int | float | bool
+Labels = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], Label], msgspec.Meta(max_length=128)]
+"""What a source says of an episode of its own, by name."""
+LABELS, OUTCOME = "labels", "outcome"
+"""The keys of SEAL's summary under which are the labels that were known at the end alone, and how it ended."""
 CodecName = Annotated[str, msgspec.Meta(max_length=100)]
 """The name of an entry point of the group `sensorium.codecs`; it is looked up where streams are opened."""
 
@@ -146,7 +151,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """OPEN, record 0: the manifest. The interval is half-open, in the device's clock.
 
     `between` accounts, per stream, for samples captured since the last episode that belong to none.
-    `absent` says of sensors, by name, why they were not there; what streams they have is not known.
+    `absent` says of sensors, by name, why they were not there; what streams they have is not known. `labels` are what
+    the source said when it began.
     """
 
     version: int
@@ -164,6 +170,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     software: dict[str, str] = {}
     between: dict[str, Account] = {}
     absent: Annotated[dict[Annotated[str, msgspec.Meta(max_length=100)], Why], msgspec.Meta(max_length=256)] = {}
+    labels: Labels = {}
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
