@@ -28,10 +28,11 @@ MAX_LINE_BYTES = 16 << 20
 
 
 class BesideRecord(NamedTuple):
-    """One record: in which writer's file, where it begins there, and what it says (None: the line is damaged)."""
+    """One record: in which writer's file, its bytes `at` to `end` there, and what it says (None: it is damaged)."""
 
     writer: str
     at: int
+    end: int
     record: dict[str, Any] | None
 
 
@@ -172,7 +173,7 @@ def read_lines(path: Path, start: int = 0) -> Iterator[BesideRecord]:
         at = start
         for line in file:
             if line.endswith(b"\n"):
-                yield BesideRecord(path.stem, at, _record_of(line[:-1]))
+                yield BesideRecord(path.stem, at, at + len(line), _record_of(line[:-1]))
                 at += len(line)
 
 

@@ -294,6 +294,11 @@ class Catalog:
                 cursor.close()
         return [None if row is None else _ledger_entry(*row) for row in rows]
 
+    def transact(self, what: Callable[[sa.Connection], None]) -> None:
+        """Do `what` in a transaction of its own."""
+        with self._writing, self._transaction() as connection:
+            what(connection)
+
     def ids(self) -> set[str]:
         """Every episode's id."""
         with self._transaction() as connection:

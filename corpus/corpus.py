@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from sensorium.corpus.beside_catalog import NO_VERDICT, VERDICT, has_beside, newest
 from sensorium.corpus.catalog import CATALOG, TEXT, columns_of, read_engine
 from sensorium.corpus.cells import compile_cells
 from sensorium.corpus.commits import check_store_version
@@ -62,8 +63,8 @@ class Corpus:
         return self._query(where, order_by, limit, ())
 
     def _query(self, where: str, order_by: str, limit: int | None, having: Sequence[str]) -> list[Episode]:
-        parsed = parse_where(where, self._columns) if where.strip() else None
-        condition = Sql("1", {}) if parsed is None else parsed.sql(_HAS)
+        parsed = parse_where(where, self._columns, True) if where.strip() else None
+        condition = Sql("1", {}) if parsed is None else parsed.sql(_HAS, self._verdict(where))
         values = condition.values | {f"stream{number}": name for number, name in enumerate(having)}
         conditions = [condition.text, *(_HAS.format(f":stream{number}") for number in range(len(having)))]
         if parsed is None or "kind" not in parsed.columns:
@@ -76,9 +77,31 @@ class Corpus:
             rows = connection.execute(sa.text(text), values).mappings().all()
         return [Episode(self.path, dict(row), self._version) for row in rows]
 
+    def _verdict(self, where: str) -> str:
+        """The SQL for what a condition asks of verdicts, where it may ask."""
+        if "verdict" not in where.lower():
+            return NO_VERDICT
+        with self._reading() as connection:
+            return VERDICT if has_beside(connection) else NO_VERDICT
+
     def records(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[dict[str, Any]]:
-        """`query`, as plain dictionaries."""
-        return [episode.as_dict() for episode in self.query(where, order_by, limit)]
+        """`query`, as plain dictionaries, each with its `verdicts`."""
+        episodes = self.query(where, order_by, limit)
+        verdicts = self.verdicts([episode.id for episode in episodes])
+        return [episode.as_dict() | {"verdicts": verdicts.get(episode.id, {})} for episode in episodes]
+
+    def verdicts(self, episodes: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, Any]]]:
+        """By episode and verifier the newest verdict's record: version, code, verdict (None where it failed), failed,
+        utc, who; of these episodes (None: of all), without those that have none."""
+        return self.beside("verdicts", episodes)
+
+    def beside(self, kind: str, episodes: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, Any]]]:
+        """By episode and name the newest record of a kind that is beside the episodes: `verdicts`, `advantages`, ..."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        with self._reading() as connection:
+            for episode, name, record in newest(connection, kind, episodes):
+                found.setdefault(episode, {})[name] = record
+        return found
 
     def episode(self, episode: str) -> Episode:
         """The episode whose id begins with `episode`; none or several raise `ConfigError`."""
@@ -96,7 +119,7 @@ class Corpus:
         Raises:
             ConfigError: the condition or an expression is none (`sensorium.corpus.cells`).
         """
-        condition = compile_where(where, self._columns, _HAS)
+        condition = compile_where(where, self._columns, _HAS, self._verdict(where))
         values = compile_cells(expressions, self._columns).replace(":", r"\:")  # no parameters
         text = f"SELECT DISTINCT kind, {values} FROM {self._episodes} WHERE {condition.text}"
         found: dict[str, set[tuple[Any, ...]]] = {}

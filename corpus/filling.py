@@ -5,13 +5,15 @@ from pathlib import Path
 
 import msgspec
 
+from sensorium.corpus.beside_catalog import fill_beside
 from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.catalog import Catalog, Discards
 from sensorium.corpus.commits import read_record, record_paths
 
 
 def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
-    """Enter every commit record, discard and total that the catalog lacks; the number of episodes entered.
+    """Enter every commit record, discard, total and record beside an episode that the catalog lacks; the number of
+    episodes entered.
 
     `progress(done, total)` is called once a hundred records.
     """
@@ -24,6 +26,7 @@ def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = l
         catalog.discard(path.parent.name, path.stem, read_discards(path))
     for device, spool_id, path in between_paths(store):
         catalog.between(device, spool_id, read_between(path))
+    fill_beside(catalog.transact, store)
     return len(missing)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from sensorium.corpus.beside_catalog import damage_beside
 from sensorium.corpus.catalog import CATALOG, catalog_document, columns_of, episodes, read_engine
 from sensorium.corpus.commits import (
     EPISODES,
@@ -87,6 +88,8 @@ def verify(
             step = f"run `sensorium rebuild-catalog {store}`"
             yield Finding(f"episode {episode} has no commit record", store / CATALOG, step)
     yield from _orphans(store, committed | entered.keys())
+    for damage in damage_beside(store):
+        yield Finding(*damage)
 
 
 def _catalog(store: Path) -> tuple[dict[str, dict[str, object]], list[Finding]]:

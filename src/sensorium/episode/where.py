@@ -3,7 +3,8 @@
     device = 'rig-1' and (duration_s > 5 or mission in ('kitchen', 'hall')) and has('front')
 
 Allowed are and, or, not, parentheses, comparisons, `in`, `between`, `like`, `is [not] null|true|false`, numbers,
-'text', the known columns, and `has('stream')`. Meaning is SQLite's, with NULL as neither true nor false.
+'text', the known columns, and `has('stream')`; of a store also `verdict('verifier').passed` and its other fields
+(`sensorium.episode.verdict_terms`). Meaning is SQLite's, with NULL as neither true nor false.
 """
 
 import difflib
@@ -17,6 +18,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from sensorium.episode.verdict_terms import EXPECTED, verdict_term
 from sensorium.errors import ConfigError
 
 MAX_LETTERS = 10_000
@@ -65,8 +67,9 @@ class Where:
         """The columns that the condition names."""
         return frozenset(_column(node) for node in self.tree.find_all(exp.Column))
 
-    def sql(self, has: str = "") -> Sql:
-        """As SQL. `has` is the SQL for `has(name)`, with `{}` for the parameter."""
+    def sql(self, has: str = "", verdict: str = "") -> Sql:
+        """As SQL. `has` is the SQL for `has(name)`, with `{}` for the parameter; `verdict` that for a field of the
+        newest verdict, with `{name}` of the verifier and `{path}` of the field."""
         values: dict[str, Value] = {}
 
         def bind(value: Value) -> str:
@@ -74,15 +77,16 @@ class Where:
             values[name] = value
             return f":{name}"
 
-        return Sql(_sql(self.tree, bind, has), values)
+        return Sql(_sql(self.tree, bind, has, verdict), values)
 
     def evaluate(self, row: Row, streams: Collection[str] = ()) -> bool:
         """Whether the condition is true of `row` (NULL is not); a column that the row lacks raises `ConfigError`."""
         return bool(_value(self.tree, row, streams, self.source))
 
 
-def parse_where(expression: str, kinds: Mapping[str, str] | None) -> Where:
-    """Check a condition; `kinds` maps the known columns to "text" or "number", None leaves them to the row.
+def parse_where(expression: str, kinds: Mapping[str, str] | None, verdicts: bool = False) -> Where:
+    """Check a condition; `kinds` maps the known columns to "text" or "number", None leaves them to the row. With
+    `verdicts` it may ask for them too, which only a store has.
 
     Raises:
         ConfigError: it does not parse, uses more than the grammar, names an unknown column, or compares text with a
@@ -100,14 +104,15 @@ def parse_where(expression: str, kinds: Mapping[str, str] | None) -> Where:
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Select) or len(tree.expressions) != 1 or _extras(tree):
         raise ConfigError(f"condition {source!r}: expected one boolean expression, e.g. device = 'rig-1'")
-    if _kind(tree.expressions[0], kinds, source, MAX_DEPTH) == TEXT:
+    if _kind(tree.expressions[0], kinds, source, MAX_DEPTH, verdicts) == TEXT:
         raise ConfigError(f"condition {source!r}: is text; expected a condition, e.g. device = 'rig-1'")
     return Where(source, tree.expressions[0], kinds)
 
 
-def compile_where(expression: str, kinds: Mapping[str, str], has: str = "") -> Sql:
-    """`expression` as checked SQL text with bound values; empty is always true. See `parse_where` for errors."""
-    return parse_where(expression, kinds).sql(has) if expression.strip() else Sql("1", {})
+def compile_where(expression: str, kinds: Mapping[str, str], has: str = "", verdict: str = "") -> Sql:
+    """`expression` as checked SQL text with bound values; empty is always true. See `parse_where` for errors, and
+    `Where.sql`."""
+    return parse_where(expression, kinds, bool(verdict)).sql(has, verdict) if expression.strip() else Sql("1", {})
 
 
 def evaluate(expression: str, row: Row, streams: Collection[str] = ()) -> bool:
@@ -146,13 +151,13 @@ def _column(node: exp.Expression) -> str:
     return ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else ""
 
 
-def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, depth: int) -> str | None:
+def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, depth: int, verdicts: bool) -> str | None:
     """What a node holds: text, number, or None where it may be either; raises on all that is not in the grammar."""
     if depth < 0:
         raise ConfigError(f"condition {source!r}: nested more than {MAX_DEPTH} deep")
 
     def inner(child: exp.Expression) -> str | None:
-        return _kind(child, kinds, source, depth - 1)
+        return _kind(child, kinds, source, depth - 1, verdicts)
 
     def truth(child: exp.Expression) -> None:
         if inner(child) == TEXT:
@@ -189,6 +194,8 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
                 raise ConfigError(f"condition {source!r}: {node.sql()} looks for text in a number")
         case exp.Anonymous() if node.name.lower() == "has" and _has_name(node) is not None:
             pass
+        case exp.Dot() if verdicts and (term := verdict_term(node)) is not None:
+            return term.holds
         case exp.Literal() | exp.Neg() | exp.Boolean():
             return TEXT if isinstance(_literal(node, source), str) else NUMBER
         case exp.Null():
@@ -205,6 +212,8 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
 
 
 def _refuse(node: exp.Expression, source: str) -> NoReturn:
+    if isinstance(node, exp.Dot | exp.Anonymous) and node.sql().lower().startswith("verdict("):
+        raise ConfigError(f"condition {source!r}: {node.sql()[:80]}: expected, of a store, {EXPECTED}")
     raise ConfigError(
         f"condition {source!r}: {node.sql()[:80]} is not allowed; use and, or, not, comparisons, in, between, like,"
         " is null, columns, numbers, 'text', has('stream')"
@@ -238,9 +247,9 @@ def _literal(node: exp.Expression, source: str) -> str | int | float:
     raise ConfigError(f"condition {source!r}: {node.sql()[:80]} is not a number")
 
 
-def _sql(node: exp.Expression, bind: Callable[[Value], str], has: str) -> str:
+def _sql(node: exp.Expression, bind: Callable[[Value], str], has: str, verdict: str) -> str:
     def inner(child: exp.Expression) -> str:
-        return _sql(child, bind, has)
+        return _sql(child, bind, has, verdict)
 
     match node:
         case exp.Paren():
@@ -262,6 +271,8 @@ def _sql(node: exp.Expression, bind: Callable[[Value], str], has: str) -> str:
             return f"({inner(node.this)} {negate}LIKE {inner(node.expression)})"
         case exp.Anonymous():
             return has.format(bind(_has_name(node)))
+        case exp.Dot() if (term := verdict_term(node)) is not None:
+            return verdict.format(name=bind(term.verifier), path=bind(term.path))
         case exp.Column():
             return f'"{_column(node)}"'
         case exp.Null():

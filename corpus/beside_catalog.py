@@ -1,0 +1,196 @@
+"""What is beside the episodes, in the catalog: entered line by line, found by kind, episode and name."""
+
+import functools
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from sensorium.corpus.beside import BESIDE, SUFFIX, beside_kinds, beside_paths, read_lines
+from sensorium.corpus.catalog import CATALOG, LOCKED_S, check_version, read_engine
+from sensorium.episode import durable
+from sensorium.errors import StoreError
+
+_META = sa.MetaData()
+beside = sa.Table(
+    "beside",
+    _META,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("writer", sa.Text, primary_key=True),
+    sa.Column("at", sa.Integer, primary_key=True),
+    sa.Column("episode", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Column("utc", sa.Text),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Index("beside_episode", "kind", "episode", "name", "utc"),
+    sqlite_with_rowid=False,
+)
+beside_files = sa.Table(
+    "beside_files",
+    _META,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("writer", sa.Text, primary_key=True),
+    sa.Column("entered", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Up to which byte each file is entered."""
+
+_NEWEST = "ORDER BY utc DESC, writer DESC, at DESC LIMIT 1"
+VERDICT = (
+    "(SELECT json_extract(document, {path}) FROM beside WHERE beside.kind = 'verdicts'"
+    f" AND beside.episode = episodes.episode AND beside.name = {{name}} {_NEWEST})"
+)
+"""The field of an episode's newest verdict by one verifier, for `Where.sql`."""
+NO_VERDICT = "CASE WHEN 0 THEN {name} || {path} END"
+"""The same, of a catalog of before there were verdicts."""
+_ENTER = "INSERT OR REPLACE INTO beside (kind, writer, at, episode, name, utc, document) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ENTERED = (
+    "INSERT INTO beside_files (kind, writer, entered) VALUES (?, ?, ?)"
+    " ON CONFLICT (kind, writer) DO UPDATE SET entered = max(entered, excluded.entered)"
+)
+_LINES = 1000
+"""Of one transaction."""
+
+
+def has_beside(connection: sa.Connection) -> bool:
+    """Whether a catalog knows of records beside episodes: one of before there were such does not."""
+    return sa.inspect(connection).has_table(beside.name)
+
+
+def enter_beside(store: Path) -> int:
+    """Enter what the catalog of a store lacks of what is beside its episodes; how many lines. An ingest may be at work.
+
+    Raises:
+        StoreError: the catalog cannot be written.
+    """
+    path = store / CATALOG
+
+    def connect() -> sqlite3.Connection:
+        if not path.is_file():
+            raise StoreError(f"{path}: no catalog; run `sensorium rebuild-catalog {store}`")
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCKED_S)
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.StaticPool)
+    try:
+        with engine.begin() as connection:
+            version = connection.exec_driver_sql("SELECT value FROM about WHERE name = 'version'").scalar()
+            check_version(path, version)
+
+        def transact(what: Callable[[sa.Connection], None]) -> None:
+            with engine.begin() as connection:
+                what(connection)
+
+        return fill_beside(transact, store)
+    except sa.exc.DBAPIError as error:
+        raise StoreError(f"{path}: {error.orig}; try again, or run `sensorium rebuild-catalog {store}`") from error
+    finally:
+        engine.dispose()
+
+
+def fill_beside(transact: Callable[[Callable[[sa.Connection], None]], None], store: Path) -> int:
+    """`enter_beside`, where `transact` does something in a transaction of its own."""
+    entered = 0
+    known: dict[tuple[str, str], int] = {}
+
+    def prepare(connection: sa.Connection) -> None:
+        _META.create_all(connection)
+        for kind, writer, end in connection.execute(sa.select(beside_files)):
+            known[kind, writer] = end
+
+    transact(prepare)
+    for kind in beside_kinds(store):
+        for path in beside_paths(store, kind):
+            start = known.pop((kind, path.stem), 0)
+            size = path.stat().st_size
+            if size < start:  # another file has its name: it came from a copy of the store, say
+                transact(functools.partial(_forget, kind=kind, writer=path.stem))
+                start = 0
+            if size > start:
+                # What a writer that was killed had not synced must not be believed, and then be gone.
+                durable.sync_file(path)
+                entered += _enter_file(transact, kind, path, start)
+    for kind, writer in known:
+        transact(functools.partial(_forget, kind=kind, writer=writer))
+    return entered
+
+
+def _enter_file(transact: Callable[[Callable[[sa.Connection], None]], None], kind: str, path: Path, start: int) -> int:
+    count = 0
+    rows: list[tuple[Any, ...]] = []
+    end = start
+
+    def enter(connection: sa.Connection) -> None:
+        if rows:
+            connection.exec_driver_sql(_ENTER, rows)
+        connection.exec_driver_sql(_ENTERED, (kind, path.stem, end))
+
+    for line in read_lines(path, start):
+        end = line.end
+        if line.record is not None:
+            found = (line.record.get(name) for name in ("episode", "name", "utc"))
+            texts = (each if isinstance(each, str) else None for each in found)
+            rows.append((kind, line.writer, line.at, *texts, json.dumps(line.record)))
+        if len(rows) == _LINES:
+            transact(enter)
+            count += len(rows)
+            rows = []
+    transact(enter)
+    return count + len(rows)
+
+
+def _forget(connection: sa.Connection, kind: str, writer: str) -> None:
+    for table in (beside, beside_files):
+        connection.execute(sa.delete(table).where(table.c.kind == kind, table.c.writer == writer))
+
+
+def newest(
+    connection: sa.Connection, kind: str, episodes: Iterable[str] | None = None
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(episode, name, record) of the newest record of one kind by episode and name; of these episodes, or of all that
+    are in the store: what is said of one that is not there counts for nothing.
+    """
+    if not has_beside(connection):
+        return
+    text = (
+        "SELECT episode, name, document FROM (SELECT *, row_number() OVER (PARTITION BY episode, name"
+        " ORDER BY utc DESC, writer DESC, at DESC) AS age FROM beside"
+        " WHERE kind = :kind AND episode IN (SELECT episode FROM episodes){}) WHERE age = 1 ORDER BY episode, name"
+    )
+    wanted = None if episodes is None else list(episodes)
+    for start in range(0, 1 if wanted is None else len(wanted), 500):
+        some = [] if wanted is None else wanted[start : start + 500]
+        values = {"kind": kind} | {f"e{number}": episode for number, episode in enumerate(some)}
+        which = "" if wanted is None else f" AND episode IN ({', '.join(f':e{number}' for number in range(len(some)))})"
+        for episode, name, document in connection.execute(sa.text(text.format(which)), values):
+            yield episode, name, json.loads(document)
+
+
+def damage_beside(store: Path) -> Iterator[tuple[str, Path, str]]:
+    """What is wrong with the files beside the episodes, and with what the catalog has of them: what, where, next."""
+    known: dict[tuple[str, str], int] | None = {}
+    try:
+        with read_engine(store / CATALOG).connect() as connection:
+            if has_beside(connection):
+                known = {(kind, writer): end for kind, writer, end in connection.execute(sa.select(beside_files))}
+    except (StoreError, sa.exc.SQLAlchemyError):
+        known = None  # which is said already
+    for kind in beside_kinds(store):
+        for path in beside_paths(store, kind):
+            end = 0
+            try:
+                for number, line in enumerate(read_lines(path), 1):
+                    end = line.end
+                    if line.record is None:
+                        what = f"line {number}, byte {line.at}: is not what was written, and counts for nothing"
+                        yield what, path, "restore the file from a copy, or remove the line and say it again"
+            except OSError as error:
+                yield f"cannot be read ({error.strerror})", path, "restore it from a copy"
+                continue
+            if known is not None and known.pop((kind, path.stem), 0) != end:
+                yield "is not in the catalog as it is", path, f"run `sensorium rebuild-catalog {store}`"
+    for kind, writer in known or ():
+        path = store / BESIDE / kind / f"{writer}{SUFFIX}"
+        yield "is gone, but in the catalog", path, "restore it from a copy, or run `sensorium rebuild-catalog`"
