@@ -1,55 +1,18 @@
-"""What real sensors do to the truth: IMU errors, jittered stamps, dropped samples; all seeded."""
+"""What happens to samples on their way out of a world: pixel noise, jittered stamps, dropped samples; all seeded."""
 
 import itertools
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sensorium.drivers.pacing import Source
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
-from sensorium.sim.worlds.trajectory import Floats
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-
-
-class ImuErrors(BaseModel):
-    """The usual IMU model (as in Kalibr): biases are one sigma of a constant drawn per axis, in rad/s and m/s^2; random
-    walks are in rad/s^2/sqrt(Hz) and m/s^3/sqrt(Hz); noise densities in rad/s/sqrt(Hz) and m/s^2/sqrt(Hz); readings
-    clip at plus and minus full scale."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    gyro_bias: NonNegative = 0.0
-    gyro_random_walk: NonNegative = 0.0
-    gyro_noise_density: NonNegative = 0.0
-    gyro_full_scale: Positive | None = None
-    accel_bias: NonNegative = 0.0
-    accel_random_walk: NonNegative = 0.0
-    accel_noise_density: NonNegative = 0.0
-    accel_full_scale: Positive | None = None
-
-
-class ImuModel:
-    """Turns ideal readings into those of an IMU with `errors`; the biases walk on from call to call."""
-
-    def __init__(self, errors: ImuErrors, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self._bias = _six(errors.gyro_bias, errors.accel_bias) * rng.standard_normal(6)
-        self._walk = _six(errors.gyro_random_walk, errors.accel_random_walk)
-        self._density = _six(errors.gyro_noise_density, errors.accel_noise_density)
-        self._full_scale = _six(errors.gyro_full_scale or np.inf, errors.accel_full_scale or np.inf)
-
-    def measure(self, ideal: Floats, interval_s: float) -> tuple[Floats, Floats]:
-        """Readings and biases, each [n, 6], of `ideal` [n, 6] (gx gy gz ax ay az) sampled every `interval_s`."""
-        steps = self._walk * np.sqrt(interval_s) * self._rng.standard_normal(ideal.shape)
-        bias = self._bias + np.cumsum(steps, axis=0)
-        self._bias = bias[-1]
-        noise = self._density / np.sqrt(interval_s) * self._rng.standard_normal(ideal.shape)
-        return np.clip(ideal + bias + noise, -self._full_scale, self._full_scale), bias
 
 
 def with_noise(frame: npt.NDArray[np.uint8], sigma: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -111,7 +74,3 @@ class Outlet:
         if self._missing:
             none = np.empty((0, *self._spec.shape), self._spec.dtype)
             yield end_ns + self._shift_ns, Block(self._spec.name, np.empty(0, np.int64), none, self._missing)
-
-
-def _six(gyro: float, accel: float) -> Floats:
-    return np.repeat(np.array([gyro, accel], np.float64), 3)

@@ -17,16 +17,9 @@ from sensorium.drivers.identity import Identity
 from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import SensorLost
-from sensorium.sim.worlds.imperfections import (
-    ImuErrors,
-    ImuModel,
-    NonNegative,
-    Outlet,
-    Positive,
-    Probability,
-    with_noise,
-)
+from sensorium.sim.worlds.imperfections import NonNegative, Outlet, Positive, Probability, with_noise
 from sensorium.sim.worlds.scene import BODY_FROM_CAMERA, SIDE_M, PlanarScene
+from sensorium.sim.worlds.senses.imu import ImuErrors, ImuSense
 from sensorium.sim.worlds.trajectory import Trajectory
 from sensorium.sim.worlds.walk import Walk, WalkTrajectory, side_m
 
@@ -186,12 +179,12 @@ class _World:
         config = self._config
         outlet = self._outlet(self._imu, 3, 0, config.jitter_s, config.imu_drop)
         true_outlet = self._outlet(self._truth, 4)
-        model = ImuModel(config.imu_errors, np.random.default_rng([config.seed, 5]))
+        sense = ImuSense(config.imu_errors, np.random.default_rng([config.seed, 5]), config.imu_hz)
         changes = [(change.at_s, change.imu_hz) for change in config.rate_changes]
         for since_ns, rate_hz in self._ticks(config.imu_hz, changes, BLOCK_NS):
             motion = self._trajectory.at(since_ns / SECOND_NS)
             ideal = np.concatenate([motion.angular_velocity, motion.specific_force], axis=1)
-            data, bias = model.measure(ideal, 1 / rate_hz)  # while it is away too: the biases walk on
+            data, bias = sense.measure(ideal, rate_hz), sense.bias  # while it is away too: the biases walk on
             here = self._here(since_ns)
             if not here.any():
                 continue
@@ -280,8 +273,8 @@ def _specs(config: SimPlanarConfig, name: str, scene: PlanarScene) -> tuple[Stre
         rate_hz=config.imu_hz,
         frame="body",
         stamps_from="source",
-        full_scale=_each(errors.gyro_full_scale, errors.accel_full_scale),
-        noise_density=_each(errors.gyro_noise_density, errors.accel_noise_density),
+        full_scale=errors.full_scale(),
+        noise_density=errors.noise_density(),
         calibration={"T_BS": _transform(np.eye(3))},
     )
     truth = StreamSpec(
@@ -296,10 +289,6 @@ def _specs(config: SimPlanarConfig, name: str, scene: PlanarScene) -> tuple[Stre
         stamps_from="source",
     )
     return camera, imu, truth
-
-
-def _each(gyro: float | None, accel: float | None) -> tuple[float, ...] | None:
-    return (gyro,) * 3 + (accel,) * 3 if gyro and accel else None
 
 
 def _transform(rotation: np.typing.NDArray[np.float64]) -> list[list[float]]:

@@ -14,7 +14,7 @@ from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import SensorLost
-from sensorium.sim.worlds.imperfections import ImuErrors, ImuModel, Outlet
+from sensorium.sim.worlds.imperfections import Outlet
 from sensorium.sim.worlds.planar import TRUTH, SimPlanarConfig
 from sensorium.sim.worlds.trajectory import Trajectory
 
@@ -104,25 +104,6 @@ def test_truth_is_the_trajectory_and_the_biases_that_were_added() -> None:
     assert np.allclose(imu[:, 0], motion.angular_velocity[:, 0] + column["bgx"])
     assert np.allclose(imu[:, 5], motion.specific_force[:, 2] + column["baz"])
     assert np.std(column["bgx"]) > 0
-
-
-def test_noise_walk_and_bias_have_the_size_asked_for() -> None:
-    rate_hz, n = 200.0, 100_000
-    ideal = np.zeros((n, 6))
-    rng = np.random.default_rng(0)
-    noise, _ = ImuModel(ImuErrors(gyro_noise_density=1e-3, accel_noise_density=0.1), rng).measure(ideal, 1 / rate_hz)
-    assert np.allclose(noise.std(axis=0), np.repeat([1e-3, 0.1], 3) * np.sqrt(rate_hz), rtol=0.02)
-    _, walk = ImuModel(ImuErrors(gyro_random_walk=1e-4, accel_random_walk=1e-2), rng).measure(ideal, 1 / rate_hz)
-    steps = np.diff(walk[:: int(rate_hz)], axis=0)
-    assert np.allclose(steps.std(axis=0), np.repeat([1e-4, 1e-2], 3), rtol=0.15)
-    biases = [ImuModel(ImuErrors(gyro_bias=0.5), rng).measure(ideal[:1], 1.0)[1][0] for _ in range(2000)]
-    assert np.allclose(np.std(biases, axis=0), [0.5, 0.5, 0.5, 0, 0, 0], rtol=0.06)
-
-
-def test_the_walk_goes_on_from_block_to_block() -> None:
-    model = ImuModel(ImuErrors(gyro_random_walk=1.0), np.random.default_rng(0))
-    ends = [model.measure(np.zeros((10, 6)), 1.0)[1] for _ in range(200)]
-    assert np.std([end[-1, 0] for end in ends]) > 10
 
 
 def test_readings_saturate_at_full_scale() -> None:
