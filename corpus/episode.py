@@ -107,6 +107,15 @@ class Episode:
         return int(self.row["start_ns"])
 
     @property
+    def base_ns(self) -> int | None:
+        """Where the source's own time has its 0, in the device's clock, as of a world that was reset; None: not said.
+
+        An episode of the same that is made again has the same stamps, less this.
+        """
+        base_ns: int | None = self.attributes.get("base_ns")
+        return base_ns
+
+    @property
     def duration_s(self) -> float:
         return float(self.row["duration_s"])
 

@@ -47,11 +47,14 @@ def check_open(manifest: Open, episode: uuid.UUID) -> list[Codec]:
         raise PeerViolation(f"episode {episode}: ordinal {manifest.ordinal} is not a count")
     if not -MAX_NS <= manifest.start_ns <= manifest.end_ns <= MAX_NS:
         raise PeerViolation(f"episode {episode}: it runs from {manifest.start_ns} to {manifest.end_ns} ns")
+    if not -MAX_NS <= (manifest.base_ns or 0) <= MAX_NS:
+        raise PeerViolation(f"episode {episode}: its source's time begins at {manifest.base_ns} ns")
     if len(manifest.streams) > MAX_STREAMS:
         raise PeerViolation(f"episode {episode}: {len(manifest.streams)} streams, at most {MAX_STREAMS}")
     codecs = [check_entry(entry) for entry in manifest.streams]
     check_labels(manifest.labels)
-    alike = _alike(msgspec.structs.replace(manifest, episode=b"", ordinal=0, start_ns=0, end_ns=0, labels={}))
+    own = {"episode": b"", "ordinal": 0, "start_ns": 0, "end_ns": 0, "base_ns": None, "labels": {}}
+    alike = _alike(msgspec.structs.replace(manifest, **own))
     if alike is None or alike not in _passed:
         _check_rest(manifest, episode)
         _pass(alike)

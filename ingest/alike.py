@@ -31,6 +31,7 @@ class _Opening(msgspec.Struct, frozen=True, kw_only=True):
     ordinal: int
     start_ns: int
     end_ns: int
+    base_ns: int | None = None
     streams: msgspec.Raw
     kind: msgspec.Raw = _NOTHING
     device: msgspec.Raw = _NOTHING
@@ -136,9 +137,11 @@ def opened(head: memoryview, episode: uuid.UUID) -> tuple[Open, StreamsAlike] | 
         raise PeerViolation(f"episode {episode}: OPEN of another, or of another version")
     if not 0 <= this.ordinal < INT64 or not -MAX_NS <= this.start_ns <= this.end_ns <= MAX_NS:
         raise PeerViolation(f"episode {episode}: its ordinal or interval is out of range")
+    if not -MAX_NS <= (this.base_ns or 0) <= MAX_NS:
+        raise PeerViolation(f"episode {episode}: its source's time begins at {this.base_ns} ns")
     check_labels(this.labels)
     manifest, streams = known
-    own = {name: getattr(this, name) for name in ("episode", "ordinal", "start_ns", "end_ns", "labels")}
+    own = {name: getattr(this, name) for name in ("episode", "ordinal", "start_ns", "end_ns", "base_ns", "labels")}
     return msgspec.structs.replace(manifest, **own), streams
 
 

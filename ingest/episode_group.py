@@ -225,6 +225,7 @@ def attributes_of(
         "software": manifest.software,
         "start_ns": interval_ns[0],
         "end_ns": interval_ns[1],
+        **({} if manifest.base_ns is None else {"base_ns": manifest.base_ns}),
         "reason": seal.reason,
         "digest": seal.digest.hex(),
         "recoveries": seal.recoveries,

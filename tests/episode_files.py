@@ -91,6 +91,7 @@ def build_episode(
     reason: Any = "complete",
     episode: uuid.UUID | None = None,
     kind: Kind = "full",
+    base_ns: int | None = None,
 ) -> EpisodeFile:
     """An episode of `streams`, {name: [n, *shape]}, a sample each `step_ns`; chunks of the streams take turns."""
     episode = episode or uuid.UUID(str(uuid_utils.uuid7()))
@@ -115,6 +116,7 @@ def build_episode(
         ordinal=ordinal,
         start_ns=start_ns,
         end_ns=start_ns + (step_ns * longest if length_ns is None else length_ns),
+        base_ns=base_ns,
         mission=Mission(name=mission, domain="home"),
         clock=clock,
         streams=tuple(entries),

@@ -162,6 +162,7 @@ class Placing:
                 ordinal=ordinal,
                 start_ns=start_ns,
                 end_ns=end_ns,
+                base_ns=span.base_ns,
                 between=between,
                 labels=labels,
             )

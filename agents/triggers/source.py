@@ -131,11 +131,11 @@ class Marked(Trigger):
 
     def _apply(self, mark: Mark) -> None:
         match mark:
-            case EpisodeBegin(at_ns, labels):
+            case EpisodeBegin(at_ns, labels, base_ns):
                 self._end(at_ns, "")
                 previous_ns = self._spans[-1].end_ns if self._spans else -FOREVER_NS
                 start_ns = max(at_ns, self._known_ns, previous_ns)
-                span = EpisodeSpan(start_ns, FOREVER_NS, event="source", labels=dict(labels))
+                span = EpisodeSpan(start_ns, FOREVER_NS, event="source", labels=dict(labels), base_ns=base_ns)
                 self._spans = [*self._spans[-KEPT_SPANS:], span]
             case EpisodeEnd(at_ns, outcome, labels):
                 if self._current is not None:

@@ -232,6 +232,7 @@ class _Listener:
                 span.outcome,
                 span.discard,
                 tuple(span.labels.items()),
+                span.base_ns,
             )
             for stream, stamp, span in self.placed
             if span is not None

@@ -22,10 +22,11 @@ Command = Literal["open", "close", "toggle", "discard"]
 class EpisodeSpan:
     """A half-open stretch of captured time to keep. Until it is `closed`, `end_ns` may still move.
 
-    `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, and `labels` what the
-    source says of it; one to `discard` is not delivered. `decisions` are those of its units, in order of time: of each
-    when its first sample is placed. A trigger that judges no units leaves them None. `notes` of the trigger's own go
-    into the episodes that hold their starts; of each that was sealed the recorder says in `took` what that cost.
+    `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, `labels` what the
+    source says of it, and `base_ns` where its own time has its 0; one to `discard` is not delivered. `decisions` are
+    those of its units, in order of time: of each when its first sample is placed. A trigger that judges no units leaves
+    them None. `notes` of the trigger's own go into the episodes that hold their starts; of each that was sealed the
+    recorder says in `took` what that cost.
     """
 
     start_ns: int
@@ -35,6 +36,7 @@ class EpisodeSpan:
     outcome: str = ""
     discard: bool = False
     labels: Mapping[str, Label] = field(default_factory=dict)
+    base_ns: int | None = None
     decisions: list[Decision] | None = None
     notes: list[SourceNote] = field(default_factory=list)
     took: list[Took] = field(default_factory=list)

@@ -117,7 +117,7 @@ def _episode(
         yield named.action(action, now_ns, world)
         observation, done = world.step(action)
     end_ns = max(now_ns, last_ns) + 1
-    yield end_ns, EpisodeEnd(end_ns, done)
+    yield end_ns, EpisodeEnd(end_ns, done, passed=True)
     return end_ns
 
 

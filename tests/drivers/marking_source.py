@@ -12,7 +12,7 @@ from sensorium.drivers.stream import Block, StreamSpec
 
 MS = 1_000_000
 SAYS: tuple[Delivery, ...] = (
-    EpisodeBegin(100 * MS, {"task": "pour", "attempt": 1, "sim": True}),
+    EpisodeBegin(100 * MS, {"task": "pour", "attempt": 1, "sim": True}, base_ns=90 * MS),
     SourceNote("event", "grasp", {"force": [1.5, 2]}, "{name}.state", start_ns=150 * MS),
     SourceNote("event", "before", start_ns=20 * MS),
     EpisodeEnd(305 * MS, "success"),

@@ -58,6 +58,8 @@ def test_alike_documents_are_gone_through_once(looked_at: list[str]) -> None:
         {"ordinal": 1 << 63},
         {"start_ns": 10, "end_ns": 9},
         {"end_ns": 1 << 63},
+        {"base_ns": 1 << 63},
+        {"base_ns": -(1 << 62) - 1},
         {"device": "../elsewhere"},
         {"provenance": Provenance(generation=-1)},
         {"streams": MADE.manifest.streams * 2},

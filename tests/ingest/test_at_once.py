@@ -50,6 +50,10 @@ WRONG: dict[type, tuple[dict[str, Any], ...]] = {
         {"start_ns": 1 << 63},
         {"end_ns": 0},
         {"end_ns": 1 << 62},
+        {"base_ns": 7},
+        {"base_ns": None},
+        {"base_ns": 1 << 62 | 1},
+        {"base_ns": 1 << 63},
         {"device": "../x"},
         {"streams": ()},
         {"software": {"sensorium": "another"}},
@@ -135,6 +139,7 @@ def episodes(draw: st.DrawFn) -> Any:
         notes=draw(NOTES),
         ordinal=draw(st.integers(0, 1 << 40)),
         kind=draw(st.sampled_from(["full", "trace"])),
+        base_ns=draw(st.one_of(st.none(), st.integers(-(1 << 62), 1 << 62))),
     )
 
 

@@ -69,6 +69,12 @@ def test_outcome_and_labels_are_where_those_by_hand_are(collect: Collect) -> Non
     assert of_second["value"] == {"event": "source", "outcome": "failure"}
 
 
+def test_where_the_time_of_the_source_begins_is_said_where_it_said_so(collect: Collect) -> None:
+    (first, second), _ = collect()
+    assert (first.base_ns, second.base_ns) == (90 * MS, None)
+    assert "base_ns" not in second.attributes
+
+
 def test_notes_are_in_the_episode_that_holds_their_start(collect: Collect, caplog: pytest.LogCaptureFixture) -> None:
     (first, second), agent = collect()
     (grasp,), (push,) = notes(first, "event"), notes(second, "action")

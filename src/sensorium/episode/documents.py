@@ -150,6 +150,8 @@ class BetweenReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """OPEN, record 0: the manifest. The interval is half-open, in the device's clock.
 
+    `base_ns` is where the source's own time has its 0, if it said so: the stamps of the same, made again, are the same
+    less their base.
     `between` accounts, per stream, for samples captured since the last episode that belong to none.
     `absent` says of sensors, by name, why they were not there; what streams they have is not known. `labels` are what
     the source said when it began.
@@ -163,6 +165,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ordinal: int
     start_ns: int
     end_ns: int
+    base_ns: int | None = None
     mission: Mission
     clock: Clock
     streams: tuple[StreamEntry, ...]

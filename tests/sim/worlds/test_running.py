@@ -37,7 +37,7 @@ class TestConformance(DriverTests):
         "policy": "scripted",
         "world_version": "1",
     }
-    expected_marks = (EpisodeBegin(0, labels, 0), EpisodeEnd(S + 1, "truncated"))
+    expected_marks = (EpisodeBegin(0, labels, 0), EpisodeEnd(S + 1, "truncated", passed=True))
 
     def config(self, tmp_path: Path) -> DriverConfig:
         return TinyConfig(task="wander", seed=3, duration_s=1.0, pace=5.0)
