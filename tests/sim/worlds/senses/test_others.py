@@ -15,7 +15,7 @@ from sensorium.sim.worlds.senses.rows import RowErrors, RowSense
 TRUE_NS = np.arange(0, 100_000_000_000, 10_000_000, dtype=np.int64)
 
 
-def clock(**errors: float) -> SenseClock:
+def clock(**errors: Any) -> SenseClock:
     return SenseClock(ClockErrors(**errors), np.random.default_rng(0))
 
 
@@ -93,7 +93,7 @@ def test_an_encoder_counts_what_its_shafts_turn(calls: int) -> None:
 
 
 def test_rows_have_the_flaws_asked_for() -> None:
-    def read(**errors: float) -> np.typing.NDArray[np.float64]:
+    def read(**errors: Any) -> np.typing.NDArray[np.float64]:
         sense = RowSense(RowErrors(**errors), np.random.default_rng(0), 50.0, 3)
         return np.concatenate([sense.measure(np.full((5000, 3), 2.0)) for _ in range(4)])
 
