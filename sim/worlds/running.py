@@ -10,7 +10,7 @@ import numpy as np
 
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Delivery
-from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.pacing import Pacer, Timed
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.sim.worlds.ticks import SECOND_NS
@@ -60,10 +60,19 @@ class Named:
         came = (*observation.sensed, *(observation.truth if self._truth else ()))
         return sorted((self._block(block, base_ns) for block in came), key=itemgetter(0))
 
+    def notes(self, observation: Observation, base_ns: int) -> list[SourceNote]:
+        """What happened, where truth is told."""
+        return [self._note(note, base_ns) for note in observation.notes] if self._truth else []
+
     def action(self, action: Action, at_ns: int, world: World) -> tuple[int, Block]:
         """The row of an action that begins to act at a moment of the host's clock."""
         stream = f"{self._prefix}{world.specs.action.name}"
         return at_ns, Block(stream, np.array([at_ns], np.int64), action.astype(np.float64)[None])
+
+    def _note(self, note: SourceNote, base_ns: int) -> SourceNote:
+        stream = self._prefix + note.stream if note.stream else ""
+        end_ns = None if note.end_ns is None else note.end_ns + base_ns
+        return SourceNote(note.kind, note.name, note.value, stream, start_ns=note.start_ns + base_ns, end_ns=end_ns)
 
     def _block(self, block: Block, base_ns: int) -> tuple[int, Block]:
         stamps = block.captured_ns + base_ns
@@ -105,6 +114,8 @@ def _episode(
     last_ns = now_ns = base_ns
     cut_ns = min(_ends(base_ns, course, until_ns), default=None)
     while True:
+        for note in named.notes(observation, base_ns):
+            yield last_ns, note
         for due_ns, block in named.blocks(observation, base_ns):
             last_ns = max(last_ns, due_ns)
             yield due_ns, block

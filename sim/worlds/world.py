@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 
 Action = npt.NDArray[np.float64]
@@ -42,13 +43,15 @@ class Observation:
     """What came out in (now - step, now], by stream, in the order of stamps; at a reset what stands at 0.
 
     `sensed` and `truth` are blocks of those streams, with stamps since the reset. `rewards` is what this step earned,
-    by component; the reward is their sum.
+    by component; the reward is their sum. `notes` is what happened that only the world knows (a planned fault that
+    begins), with stamps since the reset: truth, too.
     """
 
     now_ns: int
     sensed: tuple[Block, ...]
     truth: tuple[Block, ...] = ()
     rewards: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[SourceNote, ...] = ()
 
 
 class World(ABC):

@@ -42,7 +42,7 @@ class Faults:
         self._injected: dict[str, list[_Injected]] = {}
         for fault, mine in zip(self.planned, rng.spawn(len(self.planned)), strict=True):
             self._injected.setdefault(fault.sensor, []).append(_Injected(fault, by_name[fault.sensor], mine))
-        self._told_ns = -1
+        self._told_ns = self._noted_ns = -1
 
     @property
     def spec(self) -> StreamSpec | None:
@@ -77,17 +77,14 @@ class Faults:
         rows = [[fault.badly if _lasts(fault, at) else 0.0 for fault in self.planned] for at in stamps]
         return Block(FAULTS, np.array(stamps, np.int64), np.array(rows, np.float64))
 
-    def notes(self, base_ns: int = 0, end_ns: int | None = None) -> list[SourceNote]:
-        """A note of each fault that begins before `end_ns`, over its span: kind `event`, name `fault`."""
-        said = []
-        for fault in self.planned:
-            if end_ns is not None and fault.start_ns >= end_ns:
-                continue
-            ends = [at for at in (fault.end_ns, end_ns) if at is not None]
-            over_ns = base_ns + min(ends) if ends else None
-            start_ns = base_ns + fault.start_ns
-            said.append(SourceNote("event", "fault", fault.said(), fault.sensor, start_ns=start_ns, end_ns=over_ns))
-        return said
+    def notes(self, now_ns: int) -> tuple[SourceNote, ...]:
+        """A note of each fault that began since the last call, over its span: kind `event`, name `fault`."""
+        before_ns, self._noted_ns = self._noted_ns, now_ns
+        return tuple(
+            SourceNote("event", "fault", fault.said(), fault.sensor, start_ns=fault.start_ns, end_ns=fault.end_ns)
+            for fault in self.planned
+            if before_ns < fault.start_ns <= now_ns
+        )
 
 
 class _Injected:
