@@ -124,7 +124,7 @@ def _episode(
             done = "truncated"
         if done:
             break
-        action = np.clip(world.scripted(), world.specs.low, world.specs.high)
+        action = world.specs.clipped(world.scripted())
         yield named.action(action, now_ns, world)
         observation, done = world.step(action)
     end_ns = max(now_ns, last_ns) + 1

@@ -37,6 +37,17 @@ class WorldSpecs:
     high: Action
     step_ns: int
 
+    def clipped(self, action: Action) -> Action:
+        """What acts: a copy within the bounds.
+
+        Raises:
+            ValueError: it has another shape, or is not finite.
+        """
+        if np.shape(action) != self.low.shape or not np.isfinite(action).all():
+            got = f"{np.shape(action)}" if np.shape(action) != self.low.shape else f"{np.asarray(action).tolist()}"
+            raise ValueError(f"action {self.action.name!r} is {got}, expected {len(self.low)} finite numbers")
+        return np.clip(np.asarray(action, np.float64), self.low, self.high)
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -74,12 +85,17 @@ class World(ABC):
 
     @abstractmethod
     def step(self, action: Action) -> tuple[Observation, Done]:
-        """Act for one step. `ValueError` for an action of another shape or that is not finite; it is clipped to its
-        bounds, and the clipped one is what acts. After `done` only `reset` may be called."""
+        """Act for one step. The action is clipped to its bounds (`specs.clipped`), and the clipped one is what acts.
+
+        Raises:
+            ValueError: it has another shape or is not finite; nothing has happened.
+            RuntimeError: after `done`, when only `reset` may be called.
+        """
 
     @abstractmethod
     def scripted(self) -> Action:
-        """What the world's own motion does next, by its truth: it shows the task, and never ends."""
+        """What the world's own motion does next, by its truth and within the bounds: it shows the task, and never ends.
+        To ask changes nothing."""
 
     def close(self) -> None:  # noqa: B027 (most have nothing to give back)
         """Give back what it holds (a GL context); twice is no error."""

@@ -17,9 +17,9 @@ an underscore, and for what their docstrings say. Nothing else in Sensorium is p
   and CHANGELOG says so under *Extending*. After that a major version may take it away; before 1.0 a minor one may.
 - What is in files and on the wire (docs/store-format.md, docs/protocol.md) has versions of its own.
 
-The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests`, `EncoderTests`, `DetectorTests`, `ScoreTests` and
-`PolicyTests` need pytest and hypothesis (`pip install 'sensorium[testing]'`), and are imported when they are first
-used.
+The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests`, `EncoderTests`, `DetectorTests`, `ScoreTests`,
+`PolicyTests` and `WorldTests` need pytest and hypothesis (`pip install 'sensorium[testing]'`), and are imported when
+they are first used.
 """
 
 import importlib
@@ -51,6 +51,10 @@ from sensorium.perception.detector import Detector, DetectorConfig
 from sensorium.perception.encoder import DevicePath, Encoder, EncoderConfig
 from sensorium.perception.gray import check_pictures, gray
 from sensorium.perception.score import ScoreConfig
+from sensorium.sim.worlds.config import WorldConfig
+from sensorium.sim.worlds.playing import Played
+from sensorium.sim.worlds.ticks import ticks
+from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
 
 if TYPE_CHECKING:
     from sensorium.agents.filters.testing import FilterTests
@@ -59,10 +63,12 @@ if TYPE_CHECKING:
     from sensorium.drivers.testing import DriverTests
     from sensorium.episode.codecs.testing import CodecTests
     from sensorium.perception.testing import DetectorTests, EncoderTests, ScoreTests
+    from sensorium.sim.worlds.testing import WorldTests
 
 __all__ = [
     "FOREVER_NS",
     "JPEG",
+    "Action",
     "Batcher",
     "Block",
     "ChunkCodec",
@@ -80,6 +86,7 @@ __all__ = [
     "DetectorConfig",
     "DetectorTests",
     "DevicePath",
+    "Done",
     "Driver",
     "DriverConfig",
     "DriverTests",
@@ -99,10 +106,12 @@ __all__ = [
     "Identity",
     "ItemCodec",
     "Media",
+    "Observation",
     "Pace",
     "Paced",
     "Pacer",
     "Placement",
+    "Played",
     "Policy",
     "PolicyConfig",
     "PolicyTests",
@@ -123,6 +132,10 @@ __all__ = [
     "TriggerTests",
     "Unit",
     "Word",
+    "World",
+    "WorldConfig",
+    "WorldSpecs",
+    "WorldTests",
     "boottime_ns",
     "check_pictures",
     "costs_of",
@@ -135,6 +148,7 @@ __all__ = [
     "merge",
     "nearest",
     "rows_source",
+    "ticks",
 ]
 _SUITES = {
     "PolicyTests": "sensorium.agents.selection.testing",
@@ -145,6 +159,7 @@ _SUITES = {
     "EncoderTests": "sensorium.perception.testing",
     "FilterTests": "sensorium.agents.filters.testing",
     "TriggerTests": "sensorium.agents.triggers.testing",
+    "WorldTests": "sensorium.sim.worlds.testing",
     "Word": "sensorium.agents.triggers.testing",
 }
 """The modules that need pytest."""

@@ -66,10 +66,10 @@ class TinyWorld(World):
         return self._sensed(-1, np.zeros(1))
 
     def step(self, action: Action) -> tuple[Observation, Done]:
-        if action.shape != (1,) or not np.isfinite(action).all():
-            raise ValueError(f"action {action!r}, expected 1 finite number, m/s^2")
+        if self._done:
+            raise RuntimeError(f"sim-tiny: {self._done}; reset it")
+        push = self.specs.clipped(action)
         before_ns, self._now_ns = self._now_ns, self._now_ns + STEP_NS
-        push = np.clip(action, self.specs.low, self.specs.high)
         seen = self._sensed(before_ns, push)
         self._state = self._at(np.array([STEP_NS / 1e9]), push)[0]
         if self._task == "centre" and np.abs(self._state).max() < 0.05:
@@ -79,7 +79,7 @@ class TinyWorld(World):
         return seen, self._done
 
     def scripted(self) -> Action:
-        return np.array([-3.0 * self._state[0] - 3.0 * self._state[1]])
+        return self.specs.clipped(np.array([-3.0 * self._state[0] - 3.0 * self._state[1]]))
 
     def _sensed(self, before_ns: int, push: Action) -> Observation:
         start_ns = max(before_ns, 0)
