@@ -83,9 +83,12 @@ class ActingSideBySide:
         faults: list[Moment] = []
         chosen = [self._chosen(sub, faults) for sub in range(envs.num_envs)]
         space = envs.single_action_space
-        actions = concatenate(space, chosen, create_empty_array(space, envs.num_envs))
+        room: Any = create_empty_array(space, envs.num_envs)
+        actions = concatenate(space, chosen, room)
         moments = apart.step(actions, envs.step(actions), frame_drawn(envs))
-        self._over |= {each.sub for each in moments if isinstance(each, Stepped) and (each.terminated or each.truncated)}
+        self._over |= {
+            each.sub for each in moments if isinstance(each, Stepped) and (each.terminated or each.truncated)
+        }
         return faults + moments
 
     def _chosen(self, sub: int, faults: list[Moment]) -> Any:

@@ -1,5 +1,6 @@
 """The driver `gymnasium`: any Gymnasium environment, acted in by a policy, as a source that marks its own episodes."""
 
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ _OWN = ("random", "scripted")
 
 
 class GymnasiumConfig(DriverConfig):
-    """`id` is what `gymnasium.make` takes, with `options` for the environment; `trigger: {kind: source}` cuts its episodes.
+    """`id` is what `gymnasium.make` takes, with `options`; `trigger: {kind: source}` cuts its episodes.
 
     `policy` is random, scripted (where the environment has a script, as worlds have) or module:callable, a function of
     observation and a seeded `numpy.random.Generator`; modules are looked for beside the device file. The n-th episode
@@ -27,7 +28,7 @@ class GymnasiumConfig(DriverConfig):
 
     kind: Literal["gymnasium"] = "gymnasium"
     id: str = Field(min_length=1)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     policy: str = "random"
     seed: int = Field(default=0, ge=0, lt=1 << 31)
     num_envs: int = Field(default=1, ge=1, le=1024)
@@ -55,12 +56,12 @@ class GymnasiumConfig(DriverConfig):
         """Make the environment in a thread of its own, where it stays, and begin.
 
         Raises:
-            ConfigError: there is no such environment or policy, a space cannot be recorded, or Gymnasium is not installed.
+            ConfigError: there is no such environment or policy, a space cannot be recorded, or Gymnasium is absent.
         """
         installed()
-        from sensorium.sim.gym.source import opened
+        from sensorium.sim.gym.source import Asked, opened
 
-        return opened(self, name, base)
+        return opened(Asked(**{each.name: getattr(self, each.name) for each in fields(Asked)}), name, base)
 
     def identity(self, base: Path) -> Identity | None:  # noqa: ARG002 (an environment needs no folder)
         """All that is set, and the version of Gymnasium; a policy of somebody's own is new each time."""

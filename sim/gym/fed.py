@@ -1,4 +1,4 @@
-"""A driver that is fed: what one thread makes, the reader of the driver takes, in order and with a bound between them."""
+"""A driver that is fed: what one thread makes, its reader takes, in order and with a bound between them."""
 
 import threading
 from collections import deque
@@ -32,8 +32,8 @@ class Fed:
         return Clock(kind="simulated")
 
     def put(self, given: Sequence[Delivery], timeout_s: float | None = None) -> bool:
-        """Give what is to be delivered; waits for room, at most so long, and takes it whole or not at all. False when it
-        was not taken, as nothing is once it is closed."""
+        """Give what is to be delivered; waits for room, at most so long, and takes all of it or nothing: False then, as
+        it is once it is closed."""
         size = sum(each.nbytes for each in given if isinstance(each, Block))
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not self._is_full, timeout_s)

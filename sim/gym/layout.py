@@ -29,7 +29,7 @@ _IMAGE_SIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Nature:
+class EnvNature:
     """What is known of an environment before it runs; `said` is kept with the streams, in JSON."""
 
     observation_space: spaces.Space[Any]
@@ -39,10 +39,10 @@ class Nature:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class EnvLayout:
     """The leaves of each stream. `infos` are by path; `render` is None where nothing is drawn."""
 
-    nature: Nature
+    nature: EnvNature
     observation: tuple[Leaf, ...]
     final: tuple[Leaf, ...]
     action: tuple[Leaf, ...]
@@ -71,12 +71,10 @@ class Layout:
         ]
         rate_hz = 1e9 / nature.step_ns
         sparse = {leaf.name for leaf in (*self.final, *self.infos.values())}
-        return tuple(
-            _named(spec, f"{prefix}.{spec.name}", None if spec.name in sparse else rate_hz) for spec in yields
-        )
+        return tuple(_named(spec, f"{prefix}.{spec.name}", None if spec.name in sparse else rate_hz) for spec in yields)
 
 
-def layout_of(nature: Nature, reset: Mapping[str, Any], step: Mapping[str, Any]) -> Layout:
+def layout_of(nature: EnvNature, reset: Mapping[str, Any], step: Mapping[str, Any]) -> EnvLayout:
     """The layout of an environment.
 
     Args:
@@ -96,7 +94,7 @@ def layout_of(nature: Nature, reset: Mapping[str, Any], step: Mapping[str, Any])
     final = tuple(replace(leaf, name=FINAL + leaf.name.removeprefix(OBSERVATION)) for leaf in observed)
     frame = next((given["frame"] for given in (reset, step) if given.get("frame") is not None), None)
     render = None if frame is None else Leaf(RENDER, (), np.shape(frame), np.asarray(frame).dtype.name)
-    return Layout(nature, observed, final, acted, _info_leaves(reset.get("info"), step.get("info")), render)
+    return EnvLayout(nature, observed, final, acted, _info_leaves(reset.get("info"), step.get("info")), render)
 
 
 def numbers_in(info: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -172,9 +170,7 @@ def _spec(leaf: Leaf, modality: str) -> StreamSpec:
 
 def _is_picture(shape: tuple[int, ...]) -> bool:
     """[h, w] or [h, w, 1 or 3]: what has its channels first is a stack of them, and no picture."""
-    return (
-        len(shape) in (2, 3) and min(shape[:2]) >= _IMAGE_SIDE and (len(shape) == 2 or shape[2] in (1, 3))
-    )
+    return len(shape) in (2, 3) and min(shape[:2]) >= _IMAGE_SIDE and (len(shape) == 2 or shape[2] in (1, 3))
 
 
 def _named(spec: StreamSpec, name: str, rate_hz: float | None) -> StreamSpec:

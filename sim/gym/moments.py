@@ -47,10 +47,10 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Abandoned:
     """Nobody goes on with the episode, if there is one."""
 
     sub: int = 0
 
 
-Moment = Began | Stepped | Failed | Left
+Moment = Began | Stepped | Failed | Abandoned

@@ -134,7 +134,9 @@ def _load(policy: str, base: Path) -> Acts:
             found = getattr(found, each)
     except Exception as error:  # importing runs what its author wrote
         why = error if isinstance(error, ImportError | AttributeError) else reason(error)
-        raise ConfigError(f"policy {policy!r}: cannot be imported: {why}; modules are looked for in {base} too") from error
+        raise ConfigError(
+            f"policy {policy!r}: cannot be imported: {why}; modules are looked for in {base} too"
+        ) from error
     if not callable(found):
         raise ConfigError(f"policy {policy!r}: {name} cannot be called; expected a function of observation and rng")
     acts: Acts = found

@@ -1,4 +1,4 @@
-"""The log of one environment: its moments become the marks, blocks and notes of episodes, with stamps since each reset."""
+"""The log of one environment: its moments become marks, blocks and notes of episodes, stamped since each reset."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ import numpy as np
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import MAX_TEXT, EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
-from sensorium.sim.gym.layout import FAILED, INFO, RENDER, REWARD, TERMINATED, TRUNCATED, Layout, numbers_in
-from sensorium.sim.gym.moments import Began, Failed, Left, Moment, Stepped
+from sensorium.sim.gym.layout import FAILED, INFO, RENDER, REWARD, TERMINATED, TRUNCATED, EnvLayout, numbers_in
+from sensorium.sim.gym.moments import Abandoned, Began, Failed, Moment, Stepped
 from sensorium.sim.gym.spaces import Array, Unfit, part
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _GATHERED_STEPS, _GATHERED_BYTES = 256, 4 << 20
 _MOST_ACTION_BYTES = 8 << 10
 
 
-class _Rows:
+class _Gathered:
     """Rows of one stream that are not delivered yet."""
 
     def __init__(self, spec: StreamSpec) -> None:
@@ -42,13 +42,13 @@ class _Rows:
 class RolloutLog:
     """Takes moments in their order, and gives what is to be delivered.
 
-    An observation, reward or action that is none of its stream's ends the episode as failed: what is wrong is a note, and
-    what comes until the next one begins is passed over. `has_refused` says so of the moment that was taken last.
+    An observation, reward or action that is none of its stream's ends the episode as failed: what is wrong is a note,
+    and what comes until the next one begins is passed over. `has_refused` says so of the moment that was taken last.
     """
 
-    def __init__(self, layout: Layout, prefix: str, labels: Mapping[str, Label]) -> None:
+    def __init__(self, layout: EnvLayout, prefix: str, labels: Mapping[str, Label]) -> None:
         self._layout, self._prefix, self._labels = layout, prefix, labels
-        self._rows = {spec.name.removeprefix(f"{prefix}."): _Rows(spec) for spec in layout.specs(prefix)}
+        self._rows = {spec.name.removeprefix(f"{prefix}."): _Gathered(spec) for spec in layout.specs(prefix)}
         self._made: list[Delivery] = []
         self._bytes = self._step = self._gathered = self.index = 0
         self._is_open = False
@@ -70,7 +70,7 @@ class RolloutLog:
                 if not self._is_open:
                     self._begin(moment.labels)
                 self._fail(moment.who, moment.why, moment.action)
-            case Left():
+            case Abandoned():
                 self._end(UNFINISHED)
         if self._gathered >= _GATHERED_STEPS or self._bytes >= _GATHERED_BYTES:
             self._flush()
@@ -142,7 +142,12 @@ class RolloutLog:
         except ValueError as error:
             if name not in self._said:
                 self._said.add(name)
-                log.warning("%s: info %r is neither numbers nor can it be a note, and is left out: %s", self._prefix, name, error)
+                log.warning(
+                    "%s: info %r is neither numbers nor can it be a note, and is left out: %s",
+                    self._prefix,
+                    name,
+                    error,
+                )
             return
         self._made.append(note)
 
@@ -153,7 +158,7 @@ class RolloutLog:
         if self._last is not None:
             self._step += 1
         self._put(FAILED, np.array(True))
-        value = {"who": who, "why": why[:2000], "action": None if action is None else _json(action)}
+        value = {"who": who, "why": " ".join(why.split())[:2000], "action": None if action is None else _json(action)}
         note = SourceNote("event", FAILED, value, start_ns=self._now_ns)
         if note.nbytes > _MOST_ACTION_BYTES:
             note = SourceNote("event", FAILED, {**value, "action": None}, start_ns=self._now_ns)
@@ -168,7 +173,7 @@ class RolloutLog:
             for leaf in self._layout.final:
                 self._put_at(leaf.name, leaf.array(part(self._last, leaf.path)), at_ns)
         self._flush()
-        self._made.append(EpisodeEnd(self._now_ns + 1, outcome))
+        self._made.append(EpisodeEnd(self._now_ns + 1, outcome, passed=True))
         self._is_open = False
 
     @property
@@ -212,4 +217,3 @@ def _plain(value: Any) -> Any:
 def end_of(delivered: list[Delivery]) -> EpisodeEnd | None:
     """The end of the episode, if it is among what was delivered."""
     return next((each for each in reversed(delivered) if isinstance(each, EpisodeEnd)), None)
-

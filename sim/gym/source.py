@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,14 @@ from sensorium.drivers.marks import Label
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.sim.gym.acting import Acting, ActingAlone, close_quietly
 from sensorium.sim.gym.acting_side_by_side import ActingSideBySide
-from sensorium.sim.gym.driver import GymnasiumConfig
 from sensorium.sim.gym.fed import Fed
-from sensorium.sim.gym.layout import Nature, layout_of
+from sensorium.sim.gym.layout import EnvNature, layout_of
 from sensorium.sim.gym.moments import Began, Moment, Stepped
 from sensorium.sim.gym.policies import Actor, actor
 from sensorium.sim.gym.rollout_log import RolloutLog
 from sensorium.sim.gym.spaces import gymnasium_version
 from sensorium.sim.gym.timeline import Timeline
-from sensorium.sim.gym.vectors import MODES
+from sensorium.sim.gym.vectors import MODES, Mode
 from sensorium.threads import Thread, reason
 
 log = logging.getLogger(__name__)
@@ -33,48 +33,54 @@ CLOSE_S = 5.0
 PUT_S = 0.2
 
 
-def opened(config: GymnasiumConfig, name: str, base: Path) -> Fed:
-    """A driver that is fed with the episodes of what `config` says."""
-    return _Source(config, name, base).driver()
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of an environment; see `sensorium.sim.gym.driver.GymnasiumConfig`."""
+
+    id: str
+    options: Mapping[str, Any]
+    policy: str
+    seed: int
+    num_envs: int
+    autoreset: Mode
+    episodes: int | None
+    max_steps: int | None
+    step_s: float | None
+    render: bool
+    start_ns: int
+
+
+def opened(asked: Asked, name: str, base: Path) -> Fed:
+    """A driver that is fed with the episodes of what was asked."""
+    return _Source(asked, name, base).driver()
 
 
 class _Source:
-    def __init__(self, config: GymnasiumConfig, name: str, base: Path) -> None:
-        self._config, self._name, self._base = config, name, base
+    def __init__(self, asked: Asked, name: str, base: Path) -> None:
+        self._asked, self._name, self._base = asked, name, base
         self._ready = threading.Event()
         self._stop = threading.Event()
         self._fed: Fed | None = None
-        self._error: BaseException | None = None
+        self._error: SensoriumError | None = None
         self._thread: Thread | None = None
 
     def driver(self) -> Fed:
         """It once the first step has shown which streams there are."""
         self._thread = Thread(f"gym-{self._name}", "acts in an environment", self._run, self._died, stop_s=CLOSE_S)
-        while not self._ready.wait(0.1):
-            if not self._thread.alive and not self._ready.is_set():
-                break
+        self._ready.wait()
         if self._fed is None:
             raise self._error or SensoriumError(f"{self._name}: it ended before its first step")
         return self._fed
 
     def _run(self) -> None:
         """Everything that touches the environment is done here: what it draws with belongs to one thread."""
-        acting: Acting | None = None
+        acting, nature = self._acting()
         try:
-            acting, nature = self._acting()
             self._feed(acting, nature)
-        except BaseException as error:
-            self._error = error
-            if self._fed is None:
-                return
-            self._fed.end(error)
-        else:
-            if self._fed is not None:
-                self._fed.end()
         finally:
-            if acting is not None:
-                acting.close()
-            self._ready.set()
+            acting.close()
+        if self._fed is not None:
+            self._fed.end()
 
     def _died(self, death: SensoriumError) -> None:
         self._error = death
@@ -82,23 +88,23 @@ class _Source:
             self._fed.end(death)
         self._ready.set()
 
-    def _acting(self) -> tuple[Acting, Nature]:
-        config = self._config
-        make = partial(made, config)
+    def _acting(self) -> tuple[Acting, EnvNature]:
+        asked = self._asked
+        make = partial(made, asked)
         env = make()
         try:
-            if config.num_envs > 1:
-                act = partial(_actor_of, config.policy, self._base)
-                acting: Acting = ActingSideBySide(env, make, act, config.seed, config.episodes)
-                return acting, nature_of(env, env.single_observation_space, env.single_action_space, config.step_s)
-            alone = partial(_actor_of, config.policy, self._base)
-            nature = nature_of(env, env.observation_space, env.action_space, config.step_s)
-            return ActingAlone(env, make, alone, config.seed, config.episodes), nature
+            if asked.num_envs > 1:
+                act = partial(_actor_of, asked.policy, self._base)
+                acting: Acting = ActingSideBySide(env, make, act, asked.seed, asked.episodes)
+                return acting, nature_of(env, env.single_observation_space, env.single_action_space, asked.step_s)
+            alone = partial(_actor_of, asked.policy, self._base)
+            nature = nature_of(env, env.observation_space, env.action_space, asked.step_s)
+            return ActingAlone(env, make, alone, asked.seed, asked.episodes), nature
         except BaseException:
             close_quietly(env)
             raise
 
-    def _feed(self, acting: Acting, nature: Nature) -> None:
+    def _feed(self, acting: Acting, nature: EnvNature) -> None:
         early: list[Moment] = []  # until it is known which streams there are
         seen: dict[type[Moment], Moment] = {}
         while not (Began in seen and Stepped in seen) and len(early) < _MOST_EARLY:
@@ -108,7 +114,9 @@ class _Source:
             early += moments
             for moment in moments:
                 seen.setdefault(type(moment), moment)
-        feeder = Feeder(layout_from(nature, seen), self._name, self._labels(), self._config.num_envs, self._config.start_ns)
+        feeder = Feeder(
+            layout_from(nature, seen), self._name, self._labels(), self._asked.num_envs, self._asked.start_ns
+        )
         self._fed = Fed(feeder.specs, self._close)
         self._ready.set()
         while early or not self._stop.is_set():
@@ -127,7 +135,7 @@ class _Source:
         return True
 
     def _labels(self) -> Mapping[str, Label]:
-        return {"world": self._config.id, "world_version": gymnasium_version(), "policy": self._config.policy}
+        return {"world": self._asked.id, "world_version": gymnasium_version(), "policy": self._asked.policy}
 
     def _close(self) -> None:
         self._stop.set()
@@ -155,27 +163,27 @@ class Feeder:
         return self._logs[moment.sub].has_refused
 
 
-def made(config: GymnasiumConfig) -> Any:
-    """The environment, made as the configuration says.
+def made(asked: Asked) -> Any:
+    """The environment, made as it was asked for.
 
     Raises:
         ConfigError: it cannot be made: what Gymnasium says of it.
     """
-    options = dict(config.options)
-    if config.render:
+    options = dict(asked.options)
+    if asked.render:
         options["render_mode"] = "rgb_array"
-    if config.max_steps is not None:
-        options["max_episode_steps"] = config.max_steps
+    if asked.max_steps is not None:
+        options["max_episode_steps"] = asked.max_steps
     try:
-        if config.num_envs == 1:
-            return gymnasium.make(config.id, disable_env_checker=True, **options)
-        kwargs = {"autoreset_mode": MODES[config.autoreset]}
-        return gymnasium.make_vec(config.id, config.num_envs, vectorization_mode="sync", vector_kwargs=kwargs, **options)
+        if asked.num_envs == 1:
+            return gymnasium.make(asked.id, disable_env_checker=True, **options)
+        kwargs = {"autoreset_mode": MODES[asked.autoreset]}
+        return gymnasium.make_vec(asked.id, asked.num_envs, vectorization_mode="sync", vector_kwargs=kwargs, **options)
     except Exception as error:  # making runs what its author wrote
-        raise ConfigError(f"id {config.id!r}: cannot be made: {reason(error)}") from error
+        raise ConfigError(f"id {asked.id!r}: cannot be made: {reason(error)}") from error
 
 
-def nature_of(env: Any, observation_space: Any, action_space: Any, step_s: float | None) -> Nature:
+def nature_of(env: Any, observation_space: Any, action_space: Any, step_s: float | None) -> EnvNature:
     """What is known of an environment before it runs."""
     rate_hz = env.metadata.get("render_fps") if isinstance(env.metadata, Mapping) else None
     from_ = "step_s"
@@ -189,10 +197,10 @@ def nature_of(env: Any, observation_space: Any, action_space: Any, step_s: float
         said["spec"] = env.spec.to_json()
     except Exception:  # options that are no JSON, or no spec at all
         said["spec"] = ""
-    return Nature(observation_space, action_space, max(1, round(step_s * 1e9)), said)
+    return EnvNature(observation_space, action_space, max(1, round(step_s * 1e9)), said)
 
 
-def layout_from(nature: Nature, seen: Mapping[type[Moment], Moment]) -> Any:
+def layout_from(nature: EnvNature, seen: Mapping[type[Moment], Moment]) -> Any:
     """The layout, from the first moments of each kind."""
     began, stepped = seen.get(Began), seen.get(Stepped)
     reset: dict[str, Any] = {}

@@ -1,8 +1,9 @@
 """Spaces: Gymnasium's, taken apart into leaves that a stream can hold, and put together again.
 
 A leaf is an array of one shape and type. `Box`, `Discrete`, `MultiDiscrete`, `MultiBinary` are one each, as they are
-(images in float too: nothing is scaled). `Text` is uint32 code points, filled up with `FILL`. `Dict` and `Tuple` are those of
-their parts, by key and number. What has no fixed shape (`Sequence`, `Graph`, `OneOf`, a space of somebody's own) is refused.
+(images in float too: nothing is scaled). `Text` is uint32 code points, filled up with `FILL`. `Dict` and `Tuple` are
+those of their parts, by key and number. What has no fixed shape (`Sequence`, `Graph`, `OneOf`, a space of somebody's
+own) is refused.
 """
 
 import base64
@@ -108,7 +109,9 @@ def leaves(space: spaces.Space[Any], name: str) -> tuple[Leaf, ...]:
     by_name: dict[str, Path] = {}
     for leaf in found:
         if (other := by_name.setdefault(leaf.name, leaf.path)) != leaf.path:
-            raise ConfigError(f"{name}: {list(other)} and {list(leaf.path)} both are a stream {leaf.name!r}; rename one")
+            raise ConfigError(
+                f"{name}: {list(other)} and {list(leaf.path)} both are a stream {leaf.name!r}; rename one"
+            )
     return found
 
 
@@ -196,16 +199,18 @@ def _leaves(space: spaces.Space[Any], name: str, path: Path) -> Iterator[Leaf]:
         yield Leaf(name, path, (space.max_length,), "uint32", text=True)
     elif isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         declared = np.dtype(space.dtype).name
-        dtype = _WIDER.get(declared, declared)
+        dtype, shape = _WIDER.get(declared, declared), space.shape or ()
         if dtype not in DTYPES:
-            raise ConfigError(f"{name}: a stream cannot hold {declared}; convert it (gymnasium.wrappers.DtypeObservation)")
-        if any(side < 1 for side in space.shape):
+            raise ConfigError(
+                f"{name}: a stream cannot hold {declared}; convert it (gymnasium.wrappers.DtypeObservation)"
+            )
+        if any(side < 1 for side in shape):
             raise ConfigError(f"{name}: {space} has a side of length 0, so there is nothing to record")
-        yield Leaf(name, path, tuple(map(int, space.shape)), dtype, declared if dtype != declared else "")
+        yield Leaf(name, path, tuple(map(int, shape)), dtype, declared if dtype != declared else "")
     else:
         raise ConfigError(
-            f"{name}: {type(space).__name__} has no fixed shape, so that no stream can hold it; leave it out or give it one"
-            " with a wrapper (gymnasium.wrappers.FilterObservation, TransformObservation)"
+            f"{name}: {type(space).__name__} has no fixed shape, so that no stream can hold it; leave it out or give it"
+            " one with a wrapper (gymnasium.wrappers.FilterObservation, TransformObservation)"
         )
 
 

@@ -1,8 +1,8 @@
 """The timeline: episodes one behind the other on one simulated clock, also those that went on side by side.
 
 Each begins at a base, a whole second with one between it and the end before. Of one environment alone what happens is
-placed at once. Of several side by side an episode waits, as blocks, until it has ended, and is then placed whole: each has
-its own time since its reset, and none is cut by another's beginning.
+placed at once. Of several side by side an episode waits, as blocks, until it has ended, and is then placed whole: each
+has its own time since its reset, and none is cut by another's beginning.
 """
 
 import tempfile

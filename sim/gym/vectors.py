@@ -1,8 +1,8 @@
 """Vector environments: what comes out of all at once becomes the moments of each sub-environment.
 
 The autoreset mode is kept: under `next_step` the step behind an end is a reset and no transition (its action does
-nothing, its reward is none); under `same_step` the last observation is in the infos, and what stands in its place begins
-the next episode; under `disabled` an episode begins where it was reset, alone or with others.
+nothing, its reward is none); under `same_step` the last observation is in the infos, and what stands in its place
+begins the next episode; under `disabled` an episode begins where it was reset, alone or with others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,9 @@ def mode_of(envs: VectorEnv[Any, Any, Any]) -> Mode:
 class Apart:
     """Takes what a vector environment gives apart, and remembers what each sub-environment was seeded with."""
 
-    def __init__(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], n: int, mode: Mode) -> None:
+    def __init__(
+        self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], n: int, mode: Mode
+    ) -> None:
         self._observation_space, self._action_space = observation_space, action_space
         self._n, self.mode = n, mode
         self._done = np.zeros(n, np.bool_)
@@ -54,7 +56,9 @@ class Apart:
     ) -> list[Moment]:
         """What a reset gave to those of the mask, or to all; `seed` is as it was asked with."""
         observations, infos = given
-        seeds = list(seed) if isinstance(seed, Sequence) else [None if seed is None else seed + i for i in range(self._n)]
+        seeds = (
+            list(seed) if isinstance(seed, Sequence) else [None if seed is None else seed + i for i in range(self._n)]
+        )
         each = list(iterate(self._observation_space, observations))
         moments: list[Moment] = []
         for sub in range(self._n):
@@ -67,7 +71,9 @@ class Apart:
             moments.append(Began(each[sub], info_of(infos, sub), frame_of(frames, sub), labels, sub))
         return moments
 
-    def step(self, actions: Any, given: tuple[Any, Any, Any, Any, Mapping[str, Any]], frames: Any = None) -> list[Moment]:
+    def step(
+        self, actions: Any, given: tuple[Any, Any, Any, Any, Mapping[str, Any]], frames: Any = None
+    ) -> list[Moment]:
         """What a step gave to each."""
         observations, rewards, terminated, truncated, infos = given
         each = list(iterate(self._observation_space, observations))
