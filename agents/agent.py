@@ -200,7 +200,7 @@ class Agent:
                 max_episodes=episodes,
                 run=run,
                 pool=pool,
-                **device.mission.bounds(rollouts=sensors.clock.kind == "simulated" and device.trigger.kind == "source"),
+                **device.mission.bounds(),
             )
             collecting = Collecting(
                 sensors,

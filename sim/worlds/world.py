@@ -27,7 +27,8 @@ class WorldSpecs:
     """What a world senses, takes and knows; names of streams are bare (`cam`, `imu`), a host puts its own before.
 
     `action` is a stream of one float64 row a step, `low` and `high` [n] its bounds. `truth` streams have the modality
-    `truth`: no policy sees them. Each stream has its own rate; `step_ns` is how long one step is.
+    `truth`: no policy sees them. Each stream has its own rate; `step_ns` is how long one step is; unless
+    `steady`, the least: each takes as long as what was asked for.
     """
 
     sensed: tuple[StreamSpec, ...]
@@ -36,6 +37,7 @@ class WorldSpecs:
     low: Action
     high: Action
     step_ns: int
+    steady: bool = True
 
     def clipped(self, action: Action) -> Action:
         """What acts: a copy within the bounds.

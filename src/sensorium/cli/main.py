@@ -26,7 +26,6 @@ MODULES = {
     "why": "why",
     "stats": "stats",
     "policy": "policy",
-    "verdicts": "verdicts",
     "rebuild-catalog": "store",
     "pack": "pack",
     "spool": "spool",
