@@ -200,7 +200,7 @@ class Agent:
                 max_episodes=episodes,
                 run=run,
                 pool=pool,
-                **device.mission.bounds(),
+                **device.mission.bounds(rollouts=sensors.clock.kind == "simulated" and device.trigger.kind == "source"),
             )
             collecting = Collecting(
                 sensors,

@@ -33,6 +33,8 @@ from sensorium.errors import ConfigError
 from sensorium.perception.detector import GROUP as DETECTORS
 from sensorium.perception.encoder import GROUP as ENCODERS
 
+_DAY_S = 86_400.0
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,12 +93,13 @@ class MissionPart(_Part):
     name: str = "default"
     domain: str = ""
     priority: float = Field(default=1.0, allow_inf_nan=False)
-    max_episode_s: float = Field(default=60.0, gt=0, le=86_400)
+    max_episode_s: float = Field(default=60.0, gt=0, le=_DAY_S)
     max_episode_bytes: ByteSize = Field(default=ByteSize(256_000_000), ge=1_000_000)
 
-    def bounds(self) -> dict[str, int]:
-        """As the recorder takes them."""
-        return {"max_episode_ns": round(self.max_episode_s * 1e9), "max_episode_bytes": int(self.max_episode_bytes)}
+    def bounds(self, *, rollouts: bool = False) -> dict[str, int]:
+        """As the recorder takes them; `rollouts`, which a simulation marks, last up to a day if nothing is said."""
+        longest_s = _DAY_S if rollouts and "max_episode_s" not in self.model_fields_set else self.max_episode_s
+        return {"max_episode_ns": round(longest_s * 1e9), "max_episode_bytes": int(self.max_episode_bytes)}
 
 
 class ProvenancePart(_Part):

@@ -95,7 +95,7 @@ def captured(seconds: float) -> tuple[tuple[StreamSpec, ...], Blocks]:
     )
     blocks: Blocks = []
     while (delivered := driver.read(1.0)) is not None:
-        blocks += delivered
+        blocks += [each for each in delivered if isinstance(each, Block)]
     driver.close()
     return driver.specs, blocks
 

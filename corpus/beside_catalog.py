@@ -168,6 +168,17 @@ def newest(
             yield episode, name, json.loads(document)
 
 
+def judged(connection: sa.Connection, name: str, version: str, code: str) -> set[str]:
+    """The episodes that a verifier has judged, at this version and with this code."""
+    if not has_beside(connection):
+        return set()
+    text = (
+        "SELECT episode FROM beside WHERE kind = 'verdicts' AND name = :name"
+        " AND json_extract(document, '$.version') = :version AND json_extract(document, '$.code') = :code"
+    )
+    return set(connection.execute(sa.text(text), {"name": name, "version": version, "code": code}).scalars())
+
+
 def damage_beside(store: Path) -> Iterator[tuple[str, Path, str]]:
     """What is wrong with the files beside the episodes, and with what the catalog has of them: what, where, next."""
     known: dict[tuple[str, str], int] | None = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sensorium.corpus.beside_catalog import NO_VERDICT, VERDICT, has_beside, newest
+from sensorium.corpus.beside_catalog import NO_VERDICT, VERDICT, has_beside, judged, newest
 from sensorium.corpus.catalog import CATALOG, TEXT, columns_of, read_engine
 from sensorium.corpus.cells import compile_cells
 from sensorium.corpus.commits import check_store_version
@@ -94,6 +94,11 @@ class Corpus:
         """By episode and verifier the newest verdict's record: version, code, verdict (None where it failed), failed,
         utc, who; of these episodes (None: of all), without those that have none."""
         return self.beside("verdicts", episodes)
+
+    def judged(self, name: str, version: str, code: str) -> set[str]:
+        """The ids of the episodes that a verifier of this version and code has judged."""
+        with self._reading() as connection:
+            return judged(connection, name, version, code)
 
     def beside(self, kind: str, episodes: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, Any]]]:
         """By episode and name the newest record of a kind that is beside the episodes: `verdicts`, `advantages`, ..."""

@@ -10,7 +10,7 @@ from sensorium.episode.unit import Unit
 from sensorium.episode.where import Where
 
 
-class Verdict(NamedTuple):
+class Impression(NamedTuple):
     """What a unit is like: the gate that is `closed` or "", the `rule` that keeps it or "", the `score` and the
     `stream` it is of, and the `most_novel` score of late."""
 
@@ -35,11 +35,11 @@ class Judge:
         """For a `Judge` after a restart."""
         return {name: stream.state for name, stream in self._streams.items()}
 
-    def judge(self, unit: Unit) -> Verdict:
+    def judge(self, unit: Unit) -> Impression:
         """Look at the next unit. What is gated moves no stillness: noise is not how still a stream is."""
         closed = unit.gate or _first(self._never, unit)
         if closed:
-            return Verdict(closed, "", 0.0, "", 0.0)
+            return Impression(closed, "", 0.0, "", 0.0)
         score, most_novel, of = 0.0, 0.0, ""
         for name in sorted(unit.novelty):
             if self._weights and name not in self._weights:
@@ -53,7 +53,7 @@ class Judge:
             most_novel = max(most_novel, weight * stream.most_novel)
             if counted > score:
                 score, of = counted, name
-        return Verdict("", _first(self._always, unit), score, of, most_novel)
+        return Impression("", _first(self._always, unit), score, of, most_novel)
 
 
 def _first(conditions: list[Where], unit: Unit) -> str:

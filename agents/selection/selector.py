@@ -6,7 +6,7 @@ import msgspec
 
 from sensorium.agents.selection.budget import Purse, costs_of
 from sensorium.agents.selection.chance import draw
-from sensorium.agents.selection.judging import Judge, Verdict
+from sensorium.agents.selection.judging import Impression, Judge
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
 from sensorium.agents.selection.stillness import StillnessState
 from sensorium.agents.selection.threshold import Threshold
@@ -144,7 +144,7 @@ class Selector:
             cost_bytes=unit.estimate_bytes,
         )
 
-    def _wanted(self, unit: Unit, found: Verdict, threshold: float) -> tuple[str, str, float]:
+    def _wanted(self, unit: Unit, found: Impression, threshold: float) -> tuple[str, str, float]:
         """Why it is wanted, or that it is dull; by what; and the draw that broke a tie, or -1."""
         if found.rule:
             return ALWAYS, found.rule, -1.0

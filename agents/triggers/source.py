@@ -44,13 +44,15 @@ class SourceConfig(TriggerConfig):
 class Marked(Trigger):
     """Spans from a begin to the next end, or the next begin of any.
 
-    A mark is known when its sensor's samples come to it, so a stamp is decided once the watched streams have passed it.
+    A mark is known when its sensor's samples come to it, those of any of its streams, so a stamp is decided once all
+    watched sensors have passed it. Of one that has not marked yet each stream has to.
     Marks are then taken in the order of their stamps. One that comes too late counts from what is not decided yet.
     """
 
     def __init__(self, watched: Sequence[str], sensor: str | None) -> None:
         self._sensor = sensor
         self._passed_ns = dict.fromkeys(watched, -FOREVER_NS)
+        self._sensor_of = dict.fromkeys(watched if sensor else (), sensor or "")
         self._begin()
 
     def _begin(self) -> None:
@@ -66,6 +68,11 @@ class Marked(Trigger):
         """Keep it until its turn."""
         if self._sensor not in (None, sensor):
             return False
+        for stream in self._passed_ns:
+            if (stream == sensor or stream.startswith(f"{sensor}.")) and len(self._sensor_of.get(stream, "")) < len(
+                sensor
+            ):
+                self._sensor_of[stream] = sensor
         heapq.heappush(self._waiting, (mark.at_ns, sensor, next(self._count), mark))
         if len(self._waiting) > MAX_WAITING:
             log.error("over %d marks of sensor %r wait for its samples; the latest is ignored", MAX_WAITING, sensor)
@@ -117,11 +124,13 @@ class Marked(Trigger):
         return self._spans[-1] if self._spans and not self._spans[-1].closed else None
 
     def _advance(self) -> None:
-        here = [passed_ns for name, passed_ns in self._passed_ns.items() if name not in self._ended]
-        if not here:
-            passed_ns = self._seen_ns  # nobody marks for now: what came so far is decided, but no more
-        else:
-            passed_ns = min(here) if self._sensor is None else max(here)
+        here: dict[str, int] = {}  # how far each sensor is, by its furthest stream: a mark comes before any of them
+        for name, passed_ns in self._passed_ns.items():
+            if name not in self._ended:
+                sensor = self._sensor_of.get(name, name)
+                here[sensor] = max(passed_ns, here.get(sensor, passed_ns))
+        # where nobody marks for now, what came so far is decided, but no more
+        passed_ns = min(here.values(), default=self._seen_ns)
         while self._waiting and self._waiting[0][0] <= passed_ns:
             mark = heapq.heappop(self._waiting)[-1]
             if mark.at_ns < self._known_ns:

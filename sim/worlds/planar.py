@@ -3,35 +3,29 @@
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from sensorium.drivers.batching import BLOCK_NS
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.driver import DriverConfig
-from sensorium.drivers.identity import Identity
-from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.pacing import Due, Paced, Pacer, Source, merge
 from sensorium.drivers.stream import Stamps, StreamSpec
-from sensorium.errors import SensorLost
-from sensorium.sim.worlds.imperfections import NonNegative, Outlet, Positive, Probability, with_noise
-from sensorium.sim.worlds.scene import BODY_FROM_CAMERA, SIDE_M, PlanarScene
-from sensorium.sim.worlds.senses.imu import ImuErrors, ImuSense
+from sensorium.errors import ConfigError, SensorLost
+from sensorium.sim.worlds.imperfections import NonNegative, Outlet, Positive, with_noise
+from sensorium.sim.worlds.planar_sensors import PlanarSensors, RateHz
+from sensorium.sim.worlds.planar_world import PlanarWorld
+from sensorium.sim.worlds.scene import SIDE_M, PlanarScene
+from sensorium.sim.worlds.senses.imu import ImuSense
 from sensorium.sim.worlds.trajectory import Trajectory
 from sensorium.sim.worlds.walk import Walk, WalkTrajectory, side_m
+from sensorium.sim.worlds.world import World
 
 SECOND_NS = 1_000_000_000
 _MOST_M = 80
-RateHz = Annotated[float, Field(gt=0, le=100_000)]
-Side = Annotated[int, Field(ge=8, le=8192)]
-
-_POSE = ("px", "py", "pz", "qw", "qx", "qy", "qz")
-TRUTH = (*_POSE, "vx", "vy", "vz", "wx", "wy", "wz", "bgx", "bgy", "bgz", "bax", "bay", "baz")
-_TRUTH_UNITS = ["m"] * 3 + [""] * 4 + ["m/s"] * 3 + ["rad/s"] * 6 + ["m/s^2"] * 3
-_IMU_UNITS = ["rad/s"] * 3 + ["m/s^2"] * 3
 
 
 class _Incident(BaseModel):
@@ -55,38 +49,23 @@ class Unplugging(_Incident):
     for_s: Positive
 
 
-class SimPlanarConfig(DriverConfig):
-    """`size` is width, height in px; `duration_s` None never ends; time begins at `start_ns`.
+class SimPlanarConfig(PlanarSensors):
+    """A camera and an IMU over a textured plane, on a trajectory of their own, or flown by actions.
 
-    Streams: `name.cam` uint8 [h, w], or [h, w, 3] BGR with `color`; `name.imu` float64 [6] gx gy gz ax ay az in body
-    axes, gravity included; with `truth` also `name.truth` float64 [19] at the moments of the IMU: position,
-    quaternion (w x y z, body to world), velocity in the world, angular velocity in the body, the IMU's biases.
-    Without `walk` it hovers over one spot. `pixel_noise`, gray levels, one sigma, is in every pixel on its own.
-    `camera_offset_s` is how late the camera's stamps are. Stamps of `truth` are true. The same seed gives the same
-    bytes at any pace. A world that was pulled goes on when the same configuration object is opened again, at the time
-    that it is then; as with any sensor, what it missed in between is for the caller to count.
+    By itself it hovers over one spot, or goes on its `walk`, without end where `duration_s` is None; the same seed
+    gives the same bytes at any pace. A world that was pulled goes on when the same configuration object is opened
+    again, at the time that it is then; as with any sensor, what it missed in between is for the caller to count. With a
+    `task` or `episode_s` it shows that task instead, flown by its script. A task is over after `limit_s`.
     """
+
+    version: ClassVar[str] = PlanarWorld.version
 
     kind: Literal["sim-planar"] = "sim-planar"
     seed: int = Field(default=0, ge=0)
-    size: tuple[Side, Side] = (320, 240)
-    color: bool = False
-    fov_deg: float = Field(default=70.0, gt=1, lt=120)
-    camera_hz: RateHz = 30.0
-    imu_hz: RateHz = 200.0
-    duration_s: NonNegative | None = None
-    start_ns: int = 0
-    pace: Pace = 1.0
-    truth: bool = False
     walk: Walk | None = None
-    pixel_noise: NonNegative = 0.0
-    imu_errors: ImuErrors = ImuErrors()
-    jitter_s: NonNegative = 0.0
-    camera_offset_s: float = Field(default=0.0, allow_inf_nan=False)
-    camera_drop: Probability = 0.0
-    imu_drop: Probability = 0.0
     rate_changes: tuple[RateChange, ...] = ()
     disconnects: tuple[Unplugging, ...] = ()
+    limit_s: Positive = 30.0
 
     _pulled: "tuple[_World, Pacer] | None" = PrivateAttr(default=None)
 
@@ -99,12 +78,26 @@ class SimPlanarConfig(DriverConfig):
             )
         return self
 
-    def open(self, name: str, base: Path) -> Paced:  # noqa: ARG002 (a world needs no folder)
+    @model_validator(mode="after")
+    def _one_motion(self) -> "SimPlanarConfig":
+        if (self.task or self.episode_s) and (alone := self._alone()):
+            raise ValueError(f"{alone} with a task: it is of the motion without one; leave either out")
+        return self
+
+    def make(self) -> World:
+        """The world to act on. It has no walk and no incidents."""
+        if alone := self._alone():
+            raise ConfigError(f"{alone}: of the motion by itself alone, nobody can act on it; leave it out")
+        return PlanarWorld(self, self.limit_s)
+
+    def open(self, name: str, base: Path) -> Driver:
         """Draw the texture, or go on with the world that was pulled; frames are rendered as they are due.
 
         Raises:
             SensorLost: it was pulled and is not back yet.
         """
+        if self.task or self.episode_s:
+            return super().open(name, base)
         world, pacer = self._pulled or (_World(self, name), Pacer(self.pace))
         now_ns = pacer.reached_ns()
         if now_ns is not None and now_ns < world.back_ns:
@@ -112,10 +105,10 @@ class SimPlanarConfig(DriverConfig):
         self._pulled = None
         return Paced(world.specs, Clock(kind="simulated"), world.session(pacer, now_ns), pacer)
 
-    def identity(self, base: Path) -> Identity:  # noqa: ARG002 (a world needs no folder)
-        """Its kind, version, seed and all that is set of it but the pace."""
-        said = self.model_dump(mode="json", exclude={"pace"})
-        return Identity({**said, "version": version("sensorium")}, ends=self.duration_s is not None)
+    def _alone(self) -> str:
+        """The first thing that is set and only the motion by itself has."""
+        found = (("walk", self.walk), ("rate_changes", self.rate_changes), ("disconnects", self.disconnects))
+        return next((name for name, value in found if value), "")
 
     def pulled(self, world: "_World", pacer: Pacer) -> None:
         """Keep a world whose sensor was pulled, for the next `open`."""
@@ -132,7 +125,7 @@ class _World:
         self._trajectory = Trajectory(seed) if walk is None else WalkTrajectory(walk, seed)
         wide_m = SIDE_M if walk is None else side_m(walk, config.size, config.fov_deg)
         self._scene = PlanarScene(seed, *config.size, config.fov_deg, config.color, wide_m)
-        self._camera, self._imu, self._truth = _specs(config, name, self._scene)
+        self._camera, self._imu, self._truth = config.specs(f"{name}.")
         self.specs = (self._camera, self._imu, self._truth) if config.truth else (self._camera, self._imu)
         self.back_ns = config.start_ns
         spans = ((pull.at_s, pull.at_s + pull.for_s) for pull in sorted(config.disconnects, key=lambda pull: pull.at_s))
@@ -240,59 +233,3 @@ def _steady(rate_hz: float, start_ns: int, end_ns: int | None, span_ns: int) -> 
             return
         yield since_ns
         first += per_block
-
-
-def _specs(config: SimPlanarConfig, name: str, scene: PlanarScene) -> tuple[StreamSpec, StreamSpec, StreamSpec]:
-    width, height = config.size
-    focal, centre_x, centre_y = (float(scene.intrinsics[place]) for place in ((0, 0), (0, 2), (1, 2)))
-    errors = config.imu_errors
-    camera = StreamSpec(
-        name=f"{name}.cam",
-        modality="image",
-        dtype="uint8",
-        shape=(height, width, 3) if config.color else (height, width),
-        rate_hz=config.camera_hz,
-        frame="camera",
-        color_order="BGR" if config.color else "",
-        stamps_from="source",
-        pixels_per_degree=width / config.fov_deg,
-        calibration={
-            "camera_model": "pinhole",
-            "intrinsics": [focal, focal, centre_x, centre_y],
-            "resolution": [width, height],
-            "T_BS": _transform(BODY_FROM_CAMERA),
-        },
-    )
-    imu = StreamSpec(
-        name=f"{name}.imu",
-        modality="imu",
-        dtype="float64",
-        shape=(6,),
-        unit=", ".join(_IMU_UNITS),
-        channels=("gx", "gy", "gz", "ax", "ay", "az"),
-        rate_hz=config.imu_hz,
-        frame="body",
-        stamps_from="source",
-        full_scale=errors.full_scale(),
-        noise_density=errors.noise_density(),
-        calibration={"T_BS": _transform(np.eye(3))},
-    )
-    truth = StreamSpec(
-        name=f"{name}.truth",
-        modality="truth",
-        dtype="float64",
-        shape=(len(TRUTH),),
-        unit=", ".join(_TRUTH_UNITS),
-        channels=TRUTH,
-        rate_hz=config.imu_hz,
-        frame="world",
-        stamps_from="source",
-    )
-    return camera, imu, truth
-
-
-def _transform(rotation: np.typing.NDArray[np.float64]) -> list[list[float]]:
-    """A pose in the body, 4 x 4, at its origin."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation
-    return [[float(value) for value in row] for row in matrix]

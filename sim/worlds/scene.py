@@ -15,6 +15,12 @@ SIDE_M = 10.0
 _PX_PER_M = 102.4
 
 
+def intrinsics_of(width: int, height: int, fov_deg: float) -> Floats:
+    """Of a pinhole camera of `width` x `height` px and `fov_deg` across, [3, 3]."""
+    focal = width / 2 / np.tan(np.radians(fov_deg) / 2)
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+
+
 class PlanarScene:
     """The plane z = 0 under a camera of `width` x `height` px and `fov_deg` across; gray [h, w] or BGR [h, w, 3].
 
@@ -22,13 +28,19 @@ class PlanarScene:
     """
 
     def __init__(self, seed: int, width: int, height: int, fov_deg: float, color: bool, side_m: float = SIDE_M) -> None:
-        focal = width / 2 / np.tan(np.radians(fov_deg) / 2)
         self.size = (width, height)
-        self.intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+        self.intrinsics = intrinsics_of(width, height, fov_deg)
         self.texture = _texture(np.random.default_rng([seed, 1]), color, side_m / SIDE_M)
         metre = 1 / _PX_PER_M
         centre = (len(self.texture) - 1) / 2
         self._plane_from_texture = np.array([[metre, 0, -metre * centre], [0, metre, -metre * centre], [0, 0, 1]])
+
+    def mark(self, place: Floats, radius_m: float) -> None:
+        """Paint a white disc in a black ring on the plane, around `place` [2], m."""
+        at = place * _PX_PER_M + (len(self.texture) - 1) / 2
+        centre = (round(float(at[0])), round(float(at[1])))
+        for share, shade in ((1.0, 0), (0.75, 255), (0.2, 0)):
+            cv2.circle(self.texture, centre, round(share * radius_m * _PX_PER_M), (shade,) * 3, -1)
 
     def homography(self, position: Floats, rotation: Floats) -> Floats:
         """[3, 3], from (X, Y, 1) on the plane, in metres, to pixels, for a body so placed and turned."""

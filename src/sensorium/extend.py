@@ -4,7 +4,8 @@
 
 A package registers what it adds as entry points: in `sensorium.drivers`, `sensorium.filters`, `sensorium.triggers`,
 `sensorium.encoders`, `sensorium.detectors`, `sensorium.scores` and `sensorium.policies` by its `kind`, in
-`sensorium.codecs` by its `codec` in a device file. docs/extending.md leads through it.
+`sensorium.codecs` by its `codec` in a device file, in `sensorium.verifiers` by its name. docs/extending.md leads
+through it.
 
 **The promise** holds for the names in `__all__`, for their parameters, attributes and methods that do not begin with
 an underscore, and for what their docstrings say. Nothing else in Sensorium is promised to those who import it.
@@ -18,8 +19,8 @@ an underscore, and for what their docstrings say. Nothing else in Sensorium is p
 - What is in files and on the wire (docs/store-format.md, docs/protocol.md) has versions of its own.
 
 The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests`, `EncoderTests`, `DetectorTests`, `ScoreTests`,
-`PolicyTests` and `WorldTests` need pytest and hypothesis (`pip install 'sensorium[testing]'`), and are imported when
-they are first used.
+`PolicyTests`, `WorldTests` and `VerifierTests` need pytest and hypothesis (`pip install 'sensorium[testing]'`), and are
+imported when they are first used; as are what reads stores, `Episode`, `Stream`, `Verdict` and `Verifier`.
 """
 
 import importlib
@@ -60,6 +61,10 @@ if TYPE_CHECKING:
     from sensorium.agents.filters.testing import FilterTests
     from sensorium.agents.selection.testing import PolicyTests
     from sensorium.agents.triggers.testing import TriggerTests, Word
+    from sensorium.corpus.episode import Episode
+    from sensorium.corpus.stream import Stream
+    from sensorium.corpus.testing import VerifierTests
+    from sensorium.corpus.verifier import Verdict, Verifier
     from sensorium.drivers.testing import DriverTests
     from sensorium.episode.codecs.testing import CodecTests
     from sensorium.perception.testing import DetectorTests, EncoderTests, ScoreTests
@@ -95,6 +100,7 @@ __all__ = [
     "EncoderConfig",
     "EncoderTests",
     "Encoding",
+    "Episode",
     "EpisodeBegin",
     "EpisodeEnd",
     "EpisodeSpan",
@@ -125,12 +131,16 @@ __all__ = [
     "SensoriumError",
     "Source",
     "SourceNote",
+    "Stream",
     "StreamEntry",
     "StreamSpec",
     "Trigger",
     "TriggerConfig",
     "TriggerTests",
     "Unit",
+    "Verdict",
+    "Verifier",
+    "VerifierTests",
     "Word",
     "World",
     "WorldConfig",
@@ -150,7 +160,7 @@ __all__ = [
     "rows_source",
     "ticks",
 ]
-_SUITES = {
+_LATER = {
     "PolicyTests": "sensorium.agents.selection.testing",
     "ScoreTests": "sensorium.perception.testing",
     "CodecTests": "sensorium.episode.codecs.testing",
@@ -160,13 +170,18 @@ _SUITES = {
     "FilterTests": "sensorium.agents.filters.testing",
     "TriggerTests": "sensorium.agents.triggers.testing",
     "WorldTests": "sensorium.sim.worlds.testing",
+    "VerifierTests": "sensorium.corpus.testing",
+    "Episode": "sensorium.corpus.episode",
+    "Stream": "sensorium.corpus.stream",
+    "Verdict": "sensorium.corpus.verifier",
+    "Verifier": "sensorium.corpus.verifier",
     "Word": "sensorium.agents.triggers.testing",
 }
-"""The modules that need pytest."""
+"""What needs pytest, or what a device has no use for."""
 
 
 def __getattr__(name: str) -> Any:
-    """A suite, imported when it is first used: what collects has no pytest."""
-    if name not in _SUITES:
+    """What is imported when it is first used: what collects has no pytest, and reads no store."""
+    if name not in _LATER:
         raise AttributeError(f"module 'sensorium.extend' has no attribute {name!r}")
-    return getattr(importlib.import_module(_SUITES[name]), name)
+    return getattr(importlib.import_module(_LATER[name]), name)

@@ -34,6 +34,7 @@ from sensorium.hosting.actors import AgentActor
 from sensorium.hosting.local import LocalAgent
 from sensorium.perception.detector import found
 from sensorium.perception.encoder import checked
+from sensorium.sim.gym.acting import ActingAlone
 from tests.agents.building import records
 from tests.agents.filters.test_embed import Toy
 from tests.perception.bright import Bright
@@ -234,6 +235,18 @@ def test_what_opens_a_sensor_dies_and_that_one_alone_is_absent(tmp_path: Path, m
     wait_for(lambda: not host.status()["alive"], "the agent to end")
     assert host.status()["state"] == "done"
     assert spooled(tmp_path)["good"] > spooled(tmp_path)["bad"] > 20
+
+
+@kills("gym-")
+def test_what_acts_in_an_environment_dies_and_that_sensor_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ActingAlone, "advance", only_in("gym-", ActingAlone.advance, 60))
+    sensors = {"env": {"kind": "gymnasium", "id": "CartPole-v1"}}
+    agent = Agent(device(tmp_path, sensors=sensors, trigger={"kind": "source"}))
+    with pytest.raises(SensoriumError, match=f"sensor 'env' failed: thread gym-env, .*{SAID}"):
+        agent.run()
+    assert spooled(tmp_path)["env.action"] > 20
 
 
 class Shy(DriverConfig):

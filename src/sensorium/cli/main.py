@@ -26,6 +26,7 @@ MODULES = {
     "why": "why",
     "stats": "stats",
     "policy": "policy",
+    "verdicts": "verdicts",
     "rebuild-catalog": "store",
     "pack": "pack",
     "spool": "spool",

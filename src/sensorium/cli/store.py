@@ -64,8 +64,9 @@ def show(
     if png is not None:
         write_picture(png, draw(found))
     row = found.as_dict()
+    verdicts = corpus.verdicts([found.id]).get(found.id, {})
     if form is Format.JSON:
-        whole = row | {"between": found.between, "attributes": found.attributes}
+        whole = row | {"between": found.between, "attributes": found.attributes, "verdicts": verdicts}
         sys.stdout.write(json.dumps(whole, indent=2, default=str) + "\n")
         return
     OUT.print(f"[bold]{row['episode']}[/bold]")
@@ -87,6 +88,9 @@ def show(
         OUT.print(account_table("in no episode, since the one before", found.between, row["start_ns"]))
     for told in _judged(corpus, found):
         OUT.print(told, markup=False, highlight=False)
+    if verdicts:
+        columns = ["verifier", "passed", "score>", "why", "judged"]
+        OUT.print(table("verdicts", columns, [_verdict(name, each) for name, each in verdicts.items()]))
     if health := found.attributes.get("summary", {}).get("health"):
         OUT.print(health_table(health))
 
@@ -164,6 +168,14 @@ def _between(accounts: Mapping[str, Account], form: Format) -> object:
         if each.captured or each.estimated
     )
     return "; ".join(said)
+
+
+def _verdict(name: str, record: Mapping[str, Any]) -> tuple[object, ...]:
+    verdict, utc = record.get("verdict"), record.get("utc")
+    if verdict is None:
+        return name, "failed", "", record.get("failed"), utc
+    passed = {True: "yes", False: "no"}.get(verdict["passed"], "unknown")
+    return name, passed, f"{verdict['score']:g}", verdict["explanation"], utc
 
 
 def _redacted(said: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -420,6 +421,21 @@ def test_marks_that_come_late_take_back_nothing(caplog: pytest.LogCaptureFixture
     made.passed("imu", 70)
     assert (span.start_ns, span.end_ns, span.closed) == (51, 61, True)
     assert [line.split()[-3:] for line in caplog.messages] == [["31", "ns", "late"], ["6", "ns", "late"]]
+
+
+def test_a_sensor_that_marks_has_come_as_far_as_its_furthest_stream_and_others_are_waited_for() -> None:
+    named = [msgspec.structs.replace(IMU, name=name) for name in ("env.obs", "env.final", "arm")]
+    made = SourceConfig(kind="source").start(named)
+    made.passed("env.obs", 50)
+    assert not made.place(50).decided  # nobody knows yet that they are of one sensor
+    made.mark("env", EpisodeBegin(60))
+    made.passed("env.obs", 90)
+    made.passed("arm", 70)
+    assert made.place(65).span is not None
+    assert not made.place(71).decided  # the arm may mark there
+    made.passed("arm", 95)
+    assert made.place(90).span is made.place(65).span
+    assert not made.place(91).decided
 
 
 def test_a_source_whose_clock_is_set_back_begins_anew() -> None:

@@ -15,7 +15,8 @@ from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import SensorLost
 from sensorium.sim.worlds.imperfections import Outlet
-from sensorium.sim.worlds.planar import TRUTH, SimPlanarConfig
+from sensorium.sim.worlds.planar import SimPlanarConfig
+from sensorium.sim.worlds.planar_sensors import TRUTH
 from sensorium.sim.worlds.trajectory import Trajectory
 
 FLAWS = {
@@ -43,6 +44,7 @@ def play(config: SimPlanarConfig) -> tuple[list[Block], int]:
         try:
             while (got := driver.read(1.0)) is not None:
                 for block in got:
+                    assert isinstance(block, Block)
                     block.check(specs[block.stream])
                     blocks.append(block)
             return blocks, pulls

@@ -20,7 +20,7 @@ def play(**options: Any) -> list[Block]:
     driver = SimPlanarConfig(**{"pace": "fast", "duration_s": 1.0, "size": (64, 48), **options}).open("w", Path())
     blocks: list[Block] = []
     while (got := driver.read(1.0)) is not None:
-        blocks.extend(got)
+        blocks.extend(each for each in got if isinstance(each, Block))
     driver.close()
     return blocks
 

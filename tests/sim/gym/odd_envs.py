@@ -1,0 +1,88 @@
+"""Environments that do what environments do in the field, in a few lines each; `gymnasium.make` has them under odd/."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Odd(gymnasium.Env[Any, Any]):
+    """Five steps that count; from the second reset on it does `what`, at the third step."""
+
+    metadata = {"render_modes": [], "render_fps": 10}
+
+    def __init__(self, what: str = "", space: Any = None, every_time: bool = False) -> None:
+        self.observation_space = space or spaces.Box(-10, 10, (2,), np.float64)
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32)
+        self.what, self.every_time = what, every_time
+        self.resets = self.steps = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.resets += 1
+        self.steps = 0
+        if self.what == "raises at reset" and self.does_it:
+            raise OSError("no such world")
+        return self.seen(), self.info()
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        reward: Any = 0.5 * self.steps
+        if self.steps == 3 and self.does_it:
+            match self.what:
+                case "raises":
+                    raise RuntimeError("the arm is\nstuck")
+                case "exits":
+                    raise SystemExit(3)
+                case "reward is NaN":
+                    reward = np.nan
+                case "too few results":
+                    return self.seen(), reward
+        return self.seen(), reward, self.steps == 5, False, self.info()
+
+    def seen(self) -> Any:
+        observation = self.observation_space.sample()
+        if self.steps == 3 and self.does_it:
+            match self.what:
+                case "NaN":
+                    observation[0] = np.nan
+                case "shape":
+                    observation = np.zeros(3)
+                case "text":
+                    observation = "two"
+                case "loses":
+                    observation = np.array([0.1, 2.0**40 + 0.3], np.longdouble) + np.longdouble(2) ** -60
+        return observation
+
+    def info(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def does_it(self) -> bool:
+        return self.every_time or (self.resets == 2 and self.np_random_seed == 1)
+
+
+class Telling(Odd):
+    """It tells much in its infos."""
+
+    def info(self) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "prob": 1 if self.steps == 0 else 0.25,
+            "mask": np.array([1, 0, self.steps], np.int8),
+            "deep": {"x": np.float32(self.steps), "is_safe": True},
+            "words": f"step {self.steps}",
+            "list": [self.steps],
+        }
+        if self.steps == 4:
+            told["episode"] = {"r": 1.5, "l": np.int64(4)}
+            told["mask"] = np.zeros(5, np.int8)
+        return told
+
+
+def register() -> None:
+    """Under the names that tests use."""
+    for name in ("Odd", "Telling"):
+        if f"odd/{name}-v0" not in gymnasium.registry:
+            gymnasium.register(f"odd/{name}-v0", f"{__name__}:{name}")
