@@ -1,7 +1,7 @@
 """The world `sim-planar`: a camera and an IMU on one smooth trajectory over a textured plane, all of it seeded."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from sensorium.drivers.batching import BLOCK_NS
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.driver import Driver
-from sensorium.drivers.pacing import Due, Paced, Pacer, Source, merge
+from sensorium.drivers.driver import Delivery, Driver
+from sensorium.drivers.marks import SourceNote
+from sensorium.drivers.pacing import Due, Pacer, Source, Timed, merge
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import ConfigError, SensorLost
 from sensorium.sim.worlds.imperfections import NonNegative, Outlet, Positive, with_noise
+from sensorium.sim.worlds.planar_honest import HonestSenses
 from sensorium.sim.worlds.planar_sensors import PlanarSensors, RateHz
 from sensorium.sim.worlds.planar_world import PlanarWorld
 from sensorium.sim.worlds.scene import SIDE_M, PlanarScene
@@ -103,7 +105,7 @@ class SimPlanarConfig(PlanarSensors):
         if now_ns is not None and now_ns < world.back_ns:
             raise SensorLost(f"{name}: unplugged for {(world.back_ns - now_ns) / SECOND_NS:.1f} s more; open it then")
         self._pulled = None
-        return Paced(world.specs, Clock(kind="simulated"), world.session(pacer, now_ns), pacer)
+        return Timed(world.specs, Clock(kind="simulated"), world.told(pacer, now_ns), pacer)
 
     def _alone(self) -> str:
         """The first thing that is set and only the motion by itself has."""
@@ -126,13 +128,21 @@ class _World:
         wide_m = SIDE_M if walk is None else side_m(walk, config.size, config.fov_deg)
         self._scene = PlanarScene(seed, *config.size, config.fov_deg, config.color, wide_m)
         self._camera, self._imu, self._truth = config.specs(f"{name}.")
-        self.specs = (self._camera, self._imu, self._truth) if config.truth else (self._camera, self._imu)
+        self.specs: tuple[StreamSpec, ...] = (self._camera, self._imu)
+        self.specs += (self._truth,) if config.truth else ()
+        self.notes: list[SourceNote] = []
         self.back_ns = config.start_ns
         spans = ((pull.at_s, pull.at_s + pull.for_s) for pull in sorted(config.disconnects, key=lambda pull: pull.at_s))
         self._outages_ns = [(round(start * SECOND_NS), round(stop * SECOND_NS)) for start, stop in spans]
         self._pulls = deque((start + config.start_ns, stop + config.start_ns) for start, stop in self._outages_ns)
-        self._items = merge([self._frames(), self._rows()])
+        self._items = merge(self._sources(config, name))
         self._held: Due | None = None
+
+    def told(self, pacer: Pacer, from_ns: int | None) -> Generator[tuple[int, Delivery], None, None]:
+        """What comes out in a session, and before it what was planned to go wrong."""
+        notes, self.notes = self.notes, []
+        yield from ((self._config.start_ns, note) for note in notes)
+        yield from self.session(pacer, from_ns)
 
     def session(self, pacer: Pacer, from_ns: int | None) -> Source:
         """What comes out until the sensor is pulled next; before `from_ns` nobody was there."""
@@ -151,6 +161,20 @@ class _World:
                 return
             if from_ns is None or item[0] >= from_ns:
                 yield item
+
+    def _sources(self, config: SimPlanarConfig, name: str) -> list[Source]:
+        if config.is_plain:
+            return [self._frames(), self._rows()]
+        honest = HonestSenses(config, name, self._scene, self._trajectory.at, self._here)
+        self.specs, self.notes = (*self.specs, *honest.specs), honest.notes()
+        changes = config.rate_changes
+        camera = [(change.at_s, change.camera_hz) for change in changes]
+        imu = [(change.at_s, change.imu_hz) for change in changes]
+        return [
+            honest.frames(lambda span_ns: self._ticks(config.camera_hz, camera, span_ns)),
+            honest.rows(lambda span_ns: self._ticks(config.imu_hz, imu, span_ns)),
+            honest.told(lambda span_ns: self._ticks(config.imu_hz, imu, span_ns)),
+        ]
 
     def _frames(self) -> Source:
         config = self._config

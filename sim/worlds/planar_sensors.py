@@ -1,14 +1,18 @@
 """What the planar world senses, moved by itself or by actions: a camera that looks down, an IMU, and the truth."""
 
+import math
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.imperfections import NonNegative, Probability
 from sensorium.sim.worlds.scene import BODY_FROM_CAMERA, intrinsics_of
+from sensorium.sim.worlds.senses.camera import CameraErrors
+from sensorium.sim.worlds.senses.clock import ClockErrors
+from sensorium.sim.worlds.senses.fault import Fault, check_faults
 from sensorium.sim.worlds.senses.imu import ImuErrors
 
 RateHz = Annotated[float, Field(gt=0, le=100_000)]
@@ -25,7 +29,8 @@ class PlanarSensors(WorldConfig):
     ay az in body axes, gravity included; `truth` float64 [19] at the moments of the IMU: position, quaternion (w x y z,
     body to world), velocity in the world, angular velocity in the body, the IMU's biases. `pixel_noise`, gray levels,
     one sigma, is in every pixel on its own. `camera_offset_s` is how late the camera's stamps are. Stamps of `truth`
-    are true."""
+    are true. `camera` is what else is wrong with a picture (noise and drops are those of both together), `camera_clock`
+    and `imu_clock` with stamps, and `faults` are planned: truth has a stream `faults` then, and a note of each."""
 
     size: tuple[Side, Side] = (320, 240)
     color: bool = False
@@ -38,6 +43,37 @@ class PlanarSensors(WorldConfig):
     camera_offset_s: float = Field(default=0.0, allow_inf_nan=False)
     camera_drop: Probability = 0.0
     imu_drop: Probability = 0.0
+    camera: CameraErrors = CameraErrors()
+    camera_clock: ClockErrors = ClockErrors()
+    imu_clock: ClockErrors = ClockErrors()
+    faults: tuple[Fault, ...] = ()
+
+    @model_validator(mode="after")
+    def _possible(self) -> "PlanarSensors":
+        check_faults(self.faults, self.specs()[:2])
+        return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing wrong but bias, noise, jitter, an offset and drops."""
+        plain = self.camera == CameraErrors() and self.camera_clock == self.imu_clock == ClockErrors()
+        return plain and not self.faults
+
+    def camera_errors(self) -> CameraErrors:
+        """All that is wrong with pictures."""
+        noise, drop = self.pixel_noise, self.camera_drop
+        both = {"noise": math.hypot(self.camera.noise, noise), "drop": 1 - (1 - self.camera.drop) * (1 - drop)}
+        return self.camera.model_copy(update=both)
+
+    def clocks(self) -> tuple[ClockErrors, ClockErrors]:
+        """All that is wrong with stamps, of the camera and of the IMU."""
+        camera, imu = self.camera_clock, self.imu_clock
+        offset_s = camera.offset_s + self.camera_offset_s
+        jitters_s = [math.hypot(clock.jitter_s, self.jitter_s) for clock in (camera, imu)]
+        return (
+            camera.model_copy(update={"offset_s": offset_s, "jitter_s": jitters_s[0]}),
+            imu.model_copy(update={"jitter_s": jitters_s[1]}),
+        )
 
     def specs(self, prefix: str = "") -> tuple[StreamSpec, StreamSpec, StreamSpec]:
         """Of the camera, the IMU and the truth."""
@@ -59,6 +95,7 @@ class PlanarSensors(WorldConfig):
                 "intrinsics": [focal, focal, centre_x, centre_y],
                 "resolution": [width, height],
                 "T_BS": _transform(BODY_FROM_CAMERA),
+                **self.camera.calibration(),
             },
         )
         imu = StreamSpec(

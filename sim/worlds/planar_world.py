@@ -12,7 +12,7 @@ from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.planar_sensors import PlanarSensors
 from sensorium.sim.worlds.scene import PlanarScene
-from sensorium.sim.worlds.senses.camera import CameraErrors, CameraSense, Frame, Render
+from sensorium.sim.worlds.senses.camera import CameraSense, Frame, Render
 from sensorium.sim.worlds.senses.clock import ClockErrors, SenseClock
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.imu import ImuSense
@@ -70,7 +70,8 @@ class PlanarWorld(World):
             rate_hz=SECOND_NS / STEP_NS,
             stamps_from="source",
         )
-        told = (truth, task) if config.truth else ()
+        struck = Faults(config.faults, (camera, imu), np.random.default_rng(0)).spec
+        told = ((truth, task) if struck is None else (truth, task, struck)) if config.truth else ()
         self.specs = WorldSpecs((camera, imu), told, action, -_MOST, _MOST.copy(), STEP_NS)
         self._flight: _Flight | None = None
 
@@ -139,7 +140,7 @@ class _Flight:
         row = self._row()
         if self._task == "roam" and self._distance_m() < _NEAR_M:
             self._goal = self._another_goal()
-        return Observation(self.now_ns, *self._told(seen, row), rewards)
+        return self._observation(seen, row, rewards)
 
     def towards_goal(self) -> Action:
         """The velocity, ahead, left, up and turning, by which it comes nearer and to rest."""
@@ -152,13 +153,21 @@ class _Flight:
 
     def _seen(self, before_ns: int, push: Floats, rewards: Mapping[str, float]) -> Observation:
         seen = self._senses.between(before_ns, self.now_ns, self._at, push)
-        return Observation(self.now_ns, *self._told(seen, self._row()), rewards)
+        return self._observation(seen, self._row(), rewards)
+
+    def _observation(
+        self, seen: tuple[list[Block], list[Block]], row: Floats, rewards: Mapping[str, float]
+    ) -> Observation:
+        notes = self._senses.faults.notes(self.now_ns)
+        return Observation(self.now_ns, *self._told(seen, row), rewards, notes)
 
     def _told(self, seen: tuple[list[Block], list[Block]], row: Floats) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
         sensed, truth = seen
         if not self._senses.truth:
             return tuple(sensed), ()
-        return tuple(sensed), (*truth, Block("task", np.array([self.now_ns], np.int64), row[None]))
+        struck = self._senses.faults.until(self.now_ns)
+        told = (*truth, Block("task", np.array([self.now_ns], np.int64), row[None]))
+        return tuple(sensed), told if struck is None else (*told, struck)
 
     def _row(self) -> Floats:
         there = self._task == "reach" and self._is_there()
@@ -220,19 +229,14 @@ class _Senses:
     def __init__(self, config: PlanarSensors, streams: Mapping[str, StreamSpec], scene: PlanarScene, seed: int) -> None:
         self._config, self._scene = config, scene
         self.truth = config.truth
-        shared = Faults((), list(streams.values()), np.random.default_rng([seed, 11]))
+        self.faults = Faults(config.faults, (streams["cam"], streams["imu"]), np.random.default_rng([seed, 11]))
         drops, *rngs = np.random.default_rng([seed, 12]).spawn(5)
         self._drops = drops
-        camera = CameraErrors(noise=config.pixel_noise, drop=config.camera_drop)
-        self._camera = CameraSense(camera, rngs[0], scene.intrinsics)
+        self._camera = CameraSense(config.camera_errors(), rngs[0], scene.intrinsics)
         self._imu = ImuSense(config.imu_errors, rngs[1], config.imu_hz)
-        clocks = (
-            ClockErrors(offset_s=config.camera_offset_s, jitter_s=config.jitter_s),
-            ClockErrors(jitter_s=config.jitter_s),
-            ClockErrors(),
-        )
+        clocks = (*config.clocks(), ClockErrors())
         self._ports = {
-            name: Port(streams[name], SenseClock(clock, rng), shared)
+            name: Port(streams[name], SenseClock(clock, rng), self.faults)
             for name, clock, rng in zip(("cam", "imu", "truth"), clocks, (rngs[2], rngs[3], rngs[3]), strict=True)
         }
 
@@ -240,9 +244,7 @@ class _Senses:
         """What came out in (before_ns, now_ns] of a step that began at `pose`: sensed, and true."""
         began_ns = max(before_ns, 0)
         for moment in ticks(self._config.camera_hz, before_ns, now_ns):
-            motion = pose.motion(np.array([(moment - began_ns) / SECOND_NS]), push)
-            seen = self._scene.render(motion.position[0], motion.rotation[0])
-            frame = self._camera.expose(_always(seen), int(moment))
+            frame = self._camera.expose(self._view(pose, push, began_ns), int(moment))
             if frame is None:
                 self._ports["cam"].lose()
             else:
@@ -257,6 +259,15 @@ class _Senses:
         camera, imu, truth = (self._ports[name].until(now_ns) for name in ("cam", "imu", "truth"))
         return [*camera, *imu], truth
 
+    def _view(self, pose: _Pose, push: Floats, began_ns: int) -> Render:
+        """What is seen as it flies on so; a shutter that is open beyond the step sees it fly on still."""
+
+        def seen(t_ns: int) -> Frame:
+            motion = pose.motion(np.array([(t_ns - began_ns) / SECOND_NS]), push)
+            return self._scene.render(motion.position[0], motion.rotation[0])
+
+        return seen
+
     def _rows(self, stamps: Stamps, rows: Samples) -> None:
         """Out of the IMU's port, but for those that are dropped."""
         if not self._config.imu_drop:
@@ -267,11 +278,6 @@ class _Senses:
                 self._ports["imu"].put(stamps[row : row + 1], rows[row : row + 1])
             else:
                 self._ports["imu"].lose()
-
-
-def _always(seen: Frame) -> Render:
-    """A scene that stands still as long as a picture of it is taken."""
-    return lambda _: seen
 
 
 def _turned(vector: Floats, angle: float) -> Floats:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sensorium.drivers.stream import Block, Samples
 from sensorium.errors import ConfigError
@@ -26,7 +26,7 @@ from sensorium.sim.worlds.lab.sample import DEFECT_KINDS, SIDE_MM, Defect, Sampl
 from sensorium.sim.worlds.lab.stage import Travel
 from sensorium.sim.worlds.lab.streams import STAGE_HZ, lab_specs
 from sensorium.sim.worlds.senses.clock import ClockErrors, SenseClock
-from sensorium.sim.worlds.senses.fault import Fault
+from sensorium.sim.worlds.senses.fault import Fault, check_faults
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.port import Port
 from sensorium.sim.worlds.senses.rows import RowErrors, RowSense
@@ -68,6 +68,11 @@ class SimLabConfig(WorldConfig):
     probe: ProbeErrors = ProbeErrors()
     clock: ClockErrors = ClockErrors()
     faults: tuple[Fault, ...] = ()
+
+    @model_validator(mode="after")
+    def _possible(self) -> "SimLabConfig":
+        check_faults(self.faults, lab_specs(()).sensed)
+        return self
 
     def make(self) -> World:
         return LabWorld(self)

@@ -1,6 +1,6 @@
 """A fault that was planned: what happens to which sensor, from when, for how long and how badly."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -117,3 +117,10 @@ class Fault(BaseModel):
     def said(self) -> dict[str, Any]:
         """What a note says of it: kind, stream, size and where it strikes, in plain values."""
         return {"fault": self.kind, "stream": self.sensor, "size": self.badly, "channels": list(self.channels)}
+
+
+def check_faults(planned: Sequence[Fault], specs: Sequence[StreamSpec]) -> None:
+    """Raise `ConfigError` unless each of these streams can have what is planned for it."""
+    by_name = {spec.name: spec for spec in specs}
+    for fault in planned:
+        fault.check(by_name)

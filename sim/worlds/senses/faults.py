@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
-from sensorium.sim.worlds.senses.fault import Fault
+from sensorium.sim.worlds.senses.fault import Fault, check_faults
 
 FAULTS = "faults"
 """The truth stream's name: one row whenever a fault begins or ends, and one at 0; a channel a planned fault."""
@@ -34,9 +34,8 @@ class Faults:
     """
 
     def __init__(self, planned: Sequence[Fault], specs: Sequence[StreamSpec], rng: np.random.Generator) -> None:
+        check_faults(planned, specs)
         by_name = {spec.name: spec for spec in specs}
-        for fault in planned:
-            fault.check(by_name)
         self.planned = tuple(planned)
         self._specs = by_name
         self._injected: dict[str, list[_Injected]] = {}

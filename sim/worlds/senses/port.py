@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
+from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec, loss_alone
 from sensorium.sim.worlds.senses.clock import SenseClock
 from sensorium.sim.worlds.senses.faults import Faults
+
+_END_NS = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +55,31 @@ class Port:
 
     def until(self, now_ns: int) -> list[Block]:
         """Blocks of what was delivered by `now_ns`; cut where samples are missing."""
-        due = []
+        return [block for _, block in self._due(now_ns)]
+
+    def due(self) -> list[tuple[int, Block]]:
+        """All that was put, for whoever waits by himself: blocks, each with the time at which its last came."""
+        return self._due(_END_NS)
+
+    def _due(self, now_ns: int) -> list[tuple[int, Block]]:
+        due: list[_Sent] = []
         while self._on_the_way and self._on_the_way[0].delivered_ns <= now_ns:
             due.append(self._on_the_way.popleft())
         starts = [row for row, sent in enumerate(due) if sent.lost_before or row == 0]
-        return [self._block(due[start:stop]) for start, stop in itertools.pairwise([*starts, len(due)])]
+        parts = [due[start:stop] for start, stop in itertools.pairwise([*starts, len(due)])]
+        return [(part[-1].delivered_ns, self._block(part)) for part in parts]
 
     def rest(self) -> list[Block]:
         """What no later call will deliver: samples on their way, and the losses that none follows."""
-        blocks = self.until(int(np.iinfo(np.int64).max))
-        if self._missing:
-            none = np.empty((0, *self._spec.shape), self._spec.dtype)
-            blocks.append(Block(self._spec.name, np.empty(0, np.int64), none, self._missing))
-            self._missing = 0
-        return blocks
+        return [*self.until(_END_NS), *self._lost()]
+
+    def rest_due(self, end_ns: int) -> list[tuple[int, Block]]:
+        """The same with the time of each; `end_ns` is that of a loss."""
+        return [*self.due(), *((end_ns, block) for block in self._lost())]
+
+    def _lost(self) -> list[Block]:
+        lost, self._missing = self._missing, 0
+        return [loss_alone(self._spec, lost)] if lost else []
 
     def _block(self, sent: list[_Sent]) -> Block:
         stamps = np.array([each.captured_ns for each in sent], np.int64)
