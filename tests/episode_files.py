@@ -67,7 +67,7 @@ def seal_records(
 def entry_of(
     name: str, array: Array, chunk_rows: int | None = None, encoding: Encoding | None = None, **spec: Any
 ) -> StreamEntry:
-    made = StreamSpec(name=name, modality="test", dtype=array.dtype.name, shape=array.shape[1:], **spec)
+    made = StreamSpec(**{"modality": "test", **spec}, name=name, dtype=array.dtype.name, shape=array.shape[1:])
     encoding = encoding or LosslessConfig().encoding(made)
     rows = chunk_rows or (1 if made.is_frames else 8)
     return StreamEntry(spec=made, encoding=encoding, chunk_rows=rows)
@@ -92,8 +92,11 @@ def build_episode(
     episode: uuid.UUID | None = None,
     kind: Kind = "full",
     base_ns: int | None = None,
+    stamps: Mapping[str, Array] | None = None,
+    labels: Mapping[str, str | int | float | bool] | None = None,
 ) -> EpisodeFile:
-    """An episode of `streams`, {name: [n, *shape]}, a sample each `step_ns`; chunks of the streams take turns."""
+    """An episode of `streams`, {name: [n, *shape]}, a sample each `step_ns` unless `stamps` say; chunks of the streams
+    take turns."""
     episode = episode or uuid.UUID(str(uuid_utils.uuid7()))
     entries = [
         entry_of(
@@ -105,7 +108,8 @@ def build_episode(
         )
         for name, array in streams.items()
     ]
-    stamps = {name: start_ns + step_ns * np.arange(len(array), dtype=np.int64) for name, array in streams.items()}
+    steady = {name: start_ns + step_ns * np.arange(len(array), dtype=np.int64) for name, array in streams.items()}
+    stamps = {**steady, **(stamps or {})}
     longest = max((len(array) for array in streams.values()), default=0)
     manifest = Open(
         version=1,
@@ -121,6 +125,7 @@ def build_episode(
         clock=clock,
         streams=tuple(entries),
         software={"sensorium": "test"},
+        labels=dict(labels or {}),
     )
     queues = [
         _stream_records(number, entry, streams[entry.spec.name], stamps[entry.spec.name])

@@ -108,13 +108,22 @@ def shift_per_radian(camera: StreamSpec, gyro: StreamSpec) -> Matrix | None:
     >>> shift_per_radian(camera, gyro).tolist()
     [[0.0, -0.5, 0.0], [0.5, 0.0, 0.0]]
     """
-    rotations = [_rotation(spec.calibration.get("T_BS")) for spec in (camera, gyro)]
+    mounted = mounting(camera, gyro)
     intrinsics, resolution = (camera.calibration.get(name) for name in ("intrinsics", "resolution"))
-    if rotations[0] is None or rotations[1] is None or not intrinsics or not resolution:
+    if mounted is None or not intrinsics or not resolution:
         return None
     focal = np.array(intrinsics[-4:-2], np.float64) / float(resolution[0])
-    turned: Matrix = focal[:, None] * (_SHIFT_OF_TURN @ rotations[0].T @ rotations[1])
+    turned: Matrix = focal[:, None] * (_SHIFT_OF_TURN @ mounted)
     return turned + 0.0
+
+
+def mounting(camera: StreamSpec, gyro: StreamSpec) -> Matrix | None:
+    """What turns a vector in the gyro's axes into the camera's, [3, 3]; None unless both state their `T_BS`."""
+    rotations = [_rotation(spec.calibration.get("T_BS")) for spec in (camera, gyro)]
+    if rotations[0] is None or rotations[1] is None:
+        return None
+    turned: Matrix = rotations[0].T @ rotations[1]
+    return turned
 
 
 def gyro_of(spec: StreamSpec) -> bool:

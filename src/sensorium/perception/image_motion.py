@@ -1,0 +1,98 @@
+"""Image motion: how far, and by which turn, what a camera sees moved between two pictures, told by points tracked."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.drivers.stream import StreamSpec
+
+Shade = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
+
+WIDTH = 320
+"""Wider pictures are looked at at this width."""
+LEAST_POINTS = 12
+_MOST_POINTS = 150
+_INLIER_PX = 1.5
+
+
+class ImageMotion(NamedTuple):
+    """The affine map between the rays of two pictures, less identity: what is seen moved right by `x` and down by `y`
+    (rad, in the middle); `curl` is twice its turn, clockwise (rad); `stretch` and `shear` are how it was deformed,
+    wider than high, and along the diagonal. NaN where too few points say so."""
+
+    x: float
+    y: float
+    curl: float
+    stretch: float
+    shear: float
+
+
+NO_MOTION = ImageMotion(*(float("nan"),) * 5)
+
+
+class Optics(NamedTuple):
+    """How pixels of a picture are rays: `matrix` [3, 3] and radial-tangential `distortion`, of pictures as stored."""
+
+    matrix: npt.NDArray[np.float64]
+    distortion: npt.NDArray[np.float64]
+
+
+def optics_of(spec: StreamSpec) -> Optics | None:
+    """What a camera's `calibration` states of its lens (`intrinsics` fu fv cu cv, `distortion_coefficients`); None
+    where it does not state the first, or states another model than the pinhole."""
+    said = spec.calibration
+    try:
+        fu, fv, cu, cv = (float(value) for value in said["intrinsics"][-4:])
+        if said.get("camera_model", "pinhole") != "pinhole" or min(fu, fv) <= 0:
+            return None
+        width, height = (float(value) for value in said.get("resolution", spec.shape[1::-1]))
+        distortion = np.array([float(value) for value in said.get("distortion_coefficients") or (0.0,) * 4])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if said.get("distortion_model", "radial-tangential") not in ("radial-tangential", "radtan", "plumb_bob"):
+        distortion = np.zeros(4)
+    across, down = spec.shape[1] / width, spec.shape[0] / height
+    matrix = np.array([[fu * across, 0, cu * across], [0, fv * down, cv * down], [0, 0, 1]])
+    return Optics(matrix, distortion)
+
+
+def small(picture: Shade) -> Shade:
+    """The picture at the width that it is looked at."""
+    height, width = picture.shape
+    if width <= WIDTH:
+        return picture
+    size = WIDTH, max(1, round(height * WIDTH / width))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def image_motion(before: Shade, after: Shade, lens: Optics, full: tuple[int, int]) -> ImageMotion:
+    """The motion between two small pictures of one camera, whose pictures as stored are `full` (height, width).
+
+    Corners (J. Shi and C. Tomasi, "Good features to track", 1994) are followed by the pyramidal tracker of J. Bouguet
+    (2000), there and back; a turn, a shift and a change of scale are fitted to their rays by RANSAC.
+    """
+    found = cv2.goodFeaturesToTrack(before, _MOST_POINTS, 0.01, 7)
+    if found is None or len(found) < LEAST_POINTS:
+        return NO_MOTION
+    moved, there, _ = cv2.calcOpticalFlowPyrLK(before, after, found, None, winSize=(15, 15), maxLevel=4)
+    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, moved, None, winSize=(15, 15), maxLevel=4)
+    held = (there & again).ravel().astype(bool) & (np.linalg.norm((back - found)[:, 0], axis=1) < 0.5)
+    if held.sum() < LEAST_POINTS:
+        return NO_MOTION
+    scale = full[1] / before.shape[1], full[0] / before.shape[0]
+    rays = [_rays(points[held], lens, scale) for points in (found, moved)]
+    near = _INLIER_PX * scale[0] / lens.matrix[0, 0]
+    fitted, inliers = cv2.estimateAffine2D(rays[0], rays[1], ransacReprojThreshold=near)
+    if fitted is None or inliers.sum() < LEAST_POINTS:
+        return NO_MOTION
+    (xx, xy, x), (yx, yy, y) = fitted
+    return ImageMotion(x, y, yx - xy, xx - yy, xy + yx)
+
+
+def _rays(points: Points, lens: Optics, scale: tuple[float, float]) -> Points:
+    """Points of a small picture [n, 1, 2] as rays, x/z and y/z."""
+    stored = (points + 0.5) * np.array(scale, np.float32) - 0.5
+    return np.asarray(cv2.undistortPoints(stored, lens.matrix, lens.distortion), np.float32)

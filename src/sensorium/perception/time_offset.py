@@ -1,0 +1,132 @@
+"""The time offset between a camera and a gyro that moves with it, told by how what is seen turns as they are turned."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.drivers.stream import Stamps
+
+Floats = npt.NDArray[np.float64]
+
+MOST_S = 0.2
+"""Offsets are looked for up to so much, either way."""
+LEAST_PAIRS = 25
+_STEP_S = 0.002
+_LONGEST_S = 0.25
+# 95% of a chi-square of one degree, times two: what is left behind the whitening is not quite independent.
+_LIKELY = 2 * 3.84
+_CERTAIN = 25.0
+# Of a camera that turns by a small angle what it sees moves and turns against it: right by that around y, down by that
+# around x, clockwise by that around z.
+SEEN_OF_TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+
+
+class TimeOffset(NamedTuple):
+    """By how much the camera's stamps are late against the gyro's, s, and between what it lies (about 95%);
+    `gain` is by how much the turns explain what is seen, in log likelihood."""
+
+    offset_s: float
+    low_s: float
+    high_s: float
+    gain: float
+
+
+def time_offset(
+    seen_ns: Stamps, motion: Floats, gyro_ns: Stamps, rates: Floats, seen_of_turn: Floats
+) -> TimeOffset | str:
+    """The offset, or why it cannot be told.
+
+    Args:
+        seen_ns: When each picture was taken, [n].
+        motion: Between each and the one before, [n, 5] as `ImageMotion`; NaN where it is not known, as in the first.
+        gyro_ns: Stamps of the gyro's rows, [m].
+        rates: Its rates around three axes, rad/s, [m, 3].
+        seen_of_turn: By how much turns around them move what is seen (right, down, clockwise), [3, 3].
+
+    For each offset the turns between two pictures predict how what is seen moved. What is left is taken for the
+    motion past what is near, and whitened by two lags, and the offset is where least is left of all three by their log
+    likelihood. The turn is not the curl alone: a way past a plane that is not square to it has one too, which its
+    deformation tells (J. Koenderink and A. van Doorn, "Local structure of movement parallax of the plane", 1976).
+    """
+    start_ns = int(min(seen_ns[0], gyro_ns[0])) if len(seen_ns) and len(gyro_ns) else 0
+    seen, gyro = (seen_ns - start_ns) / 1e9, (gyro_ns - start_ns) / 1e9
+    if len(gyro) < 2 or len(seen) < 2:
+        return "too few samples"
+    steps = (rates[1:] + rates[:-1]) / 2 * np.diff(gyro)[:, None]
+    turned = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)])
+    spans = np.diff(seen, prepend=seen[0])
+    held = np.isfinite(motion).all(axis=1) & (spans > 0) & (spans < _LONGEST_S)
+    held &= (seen - spans - MOST_S >= gyro[0]) & (seen + MOST_S <= gyro[-1])
+    pairs = int(held.sum())
+    if pairs < LEAST_PAIRS:
+        return f"{pairs} pairs of pictures with points to follow and the gyro around them, at least {LEAST_PAIRS}"
+    seen, spans, motion = seen[held], spans[held], motion[held]
+
+    def left(offset_s: float) -> float:
+        """Log likelihood of what is left at an offset, less is better."""
+        ends = [_between(gyro, turned, at - offset_s) for at in (seen - spans, seen)]
+        predicted = (ends[1] - ends[0]) @ seen_of_turn.T
+        return pairs * float(np.log(_residuals(motion, predicted)).sum())
+
+    offsets: Floats = np.arange(-round(MOST_S / _STEP_S), round(MOST_S / _STEP_S) + 1).astype(np.float64) * _STEP_S
+    curve = np.array([left(float(offset)) for offset in offsets])
+    best = int(curve.argmin())
+    still = pairs * float(np.log(_residuals(motion, np.zeros((pairs, 3)))).sum())
+    gain = still - float(curve[best])
+    if gain < _CERTAIN:
+        return f"what is seen does not move as the gyro turns (log likelihood gained {gain:.0f}, at least {_CERTAIN:g})"
+    if best in (0, len(offsets) - 1):
+        return f"it lies beyond {MOST_S * 1000:g} ms, or the turns repeat themselves"
+    offset_s, lowest = _vertex(offsets, curve, best)
+    low_s, high_s = _crossings(offsets, curve, best, lowest + _LIKELY)
+    return TimeOffset(offset_s, low_s, high_s, gain)
+
+
+def _between(gyro: Floats, turned: Floats, at: Floats) -> Floats:
+    return np.column_stack([np.interp(at, gyro, turned[:, axis]) for axis in range(3)])
+
+
+def _residuals(motion: Floats, predicted: Floats) -> Floats:
+    """The variance of what is new in what is left of right, down and clockwise, [3]."""
+    way = motion[:, :2] - predicted[:, :2]
+    length = np.maximum((way**2).sum(axis=1), 1e-18)
+    # Twice the direction of the way; the curl of a plane's parallax is its deformation, turned by that.
+    along, across = (way[:, 0] ** 2 - way[:, 1] ** 2) / length, 2 * way[:, 0] * way[:, 1] / length
+    turn = (motion[:, 2] + along * motion[:, 4] - across * motion[:, 3]) / 2
+    return np.array([_innovation(each) for each in (way[:, 0], way[:, 1], turn - predicted[:, 2])])
+
+
+def _innovation(values: Floats) -> float:
+    """The variance of a series that its last two values do not tell (Yule-Walker, order 2)."""
+    values = values - values.mean()
+    whole, one, two = (float(values[lag:] @ values[: len(values) - lag]) for lag in (0, 1, 2))
+    if whole <= 0:
+        return 1e-18
+    first, second = one / whole, two / whole
+    rest = max(1 - first**2, 1e-6)
+    gains = first * (1 - second) / rest, (second - first**2) / rest
+    told = gains[0] * first + gains[1] * second
+    return max(whole / len(values) * max(1 - told, 1e-6), 1e-18)
+
+
+def _vertex(offsets: Floats, curve: Floats, best: int) -> tuple[float, float]:
+    """The least of the parabola through the least value and its neighbours: where, and how much."""
+    before, least, after = (float(curve[best + step]) for step in (-1, 0, 1))
+    bend = before - 2 * least + after
+    shift = 0.0 if bend <= 0 else (before - after) / (2 * bend)
+    return float(offsets[best]) + shift * _STEP_S, least - bend * shift**2 / 2
+
+
+def _crossings(offsets: Floats, curve: Floats, best: int, level: float) -> tuple[float, float]:
+    """The outermost offsets that are as likely as `level`; whatever lies between is possible too."""
+    likely = np.flatnonzero(curve <= level)
+    first, last = (int(likely[0]), int(likely[-1])) if len(likely) else (best, best)
+    ends = []
+    for inner, outer in ((first, first - 1), (last, last + 1)):
+        if not 0 <= outer < len(curve):
+            ends.append(float(offsets[inner]))
+            continue
+        share = (level - curve[inner]) / max(curve[outer] - curve[inner], 1e-12)
+        ends.append(float(offsets[inner] + np.clip(share, 0, 1) * (offsets[outer] - offsets[inner])))
+    return ends[0], ends[1]
