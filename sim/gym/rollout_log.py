@@ -155,6 +155,7 @@ class RolloutLog:
         """The episode ends here; where the next observation would have been, `failed` is true."""
         if not self._is_open:
             return
+        log.warning("%s: episode %d failed: %s", self._prefix, self.index - 1, " ".join(why.split())[:300])
         if self._last is not None:
             self._step += 1
         self._put(FAILED, np.array(True))

@@ -1,6 +1,5 @@
 """The source: one thread makes an environment, acts in it, and feeds a driver with what comes of it."""
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,19 +14,13 @@ from sensorium.errors import ConfigError, SensoriumError
 from sensorium.sim.gym.acting import Acting, ActingAlone, close_quietly
 from sensorium.sim.gym.acting_side_by_side import ActingSideBySide
 from sensorium.sim.gym.fed import Fed
-from sensorium.sim.gym.layout import EnvNature, layout_of
+from sensorium.sim.gym.feeder import Feeder, layout_from, nature_of
+from sensorium.sim.gym.layout import EnvNature
 from sensorium.sim.gym.moments import Began, Moment, Stepped
 from sensorium.sim.gym.policies import Actor, actor
-from sensorium.sim.gym.rollout_log import RolloutLog
 from sensorium.sim.gym.spaces import gymnasium_version
-from sensorium.sim.gym.timeline import Timeline
 from sensorium.sim.gym.vectors import MODES, Mode
 from sensorium.threads import Thread, reason
-
-log = logging.getLogger(__name__)
-
-ASSUMED_S = 0.05
-"""How long a step is where nothing says so."""
 
 CLOSE_S = 5.0
 PUT_S = 0.2
@@ -125,7 +118,7 @@ class _Source:
             if moments is None or not all(self._give(feeder, acting, moment) for moment in moments):
                 break
 
-    def _give(self, feeder: "Feeder", acting: Acting, moment: Moment) -> bool:
+    def _give(self, feeder: Feeder, acting: Acting, moment: Moment) -> bool:
         given = feeder.take(moment)
         if feeder.has_refused(moment):
             acting.refused(moment.sub)
@@ -146,23 +139,6 @@ class _Source:
 _MOST_EARLY = 8
 
 
-class Feeder:
-    """Moments in, deliveries out: the logs of all sub-environments, on one timeline."""
-
-    def __init__(self, layout: Any, prefix: str, labels: Mapping[str, Label], subs: int, start_ns: int) -> None:
-        self.specs = layout.specs(prefix)
-        self._logs = [RolloutLog(layout, prefix, labels) for _ in range(subs)]
-        self._timeline = Timeline(start_ns, subs)
-
-    def take(self, moment: Moment) -> list[Any]:
-        """What is to be delivered now."""
-        return self._timeline.place(moment.sub, self._logs[moment.sub].take(moment))
-
-    def has_refused(self, moment: Moment) -> bool:
-        """Whether a moment that was taken could not be recorded."""
-        return self._logs[moment.sub].has_refused
-
-
 def made(asked: Asked) -> Any:
     """The environment, made as it was asked for.
 
@@ -181,35 +157,6 @@ def made(asked: Asked) -> Any:
         return gymnasium.make_vec(asked.id, asked.num_envs, vectorization_mode="sync", vector_kwargs=kwargs, **options)
     except Exception as error:  # making runs what its author wrote
         raise ConfigError(f"id {asked.id!r}: cannot be made: {reason(error)}") from error
-
-
-def nature_of(env: Any, observation_space: Any, action_space: Any, step_s: float | None) -> EnvNature:
-    """What is known of an environment before it runs."""
-    rate_hz = env.metadata.get("render_fps") if isinstance(env.metadata, Mapping) else None
-    from_ = "step_s"
-    if step_s is None and isinstance(rate_hz, int | float) and 0 < rate_hz < 1e6:
-        step_s, from_ = 1 / rate_hz, "render_fps"
-    elif step_s is None:
-        step_s, from_ = ASSUMED_S, "assumed"
-        log.info("nothing says how long a step is: taken as %g s; `step_s` says otherwise", ASSUMED_S)
-    said: dict[str, Any] = {"id": env.spec.id if env.spec is not None else "", "step_from": from_}
-    try:
-        said["spec"] = env.spec.to_json()
-    except Exception:  # options that are no JSON, or no spec at all
-        said["spec"] = ""
-    return EnvNature(observation_space, action_space, max(1, round(step_s * 1e9)), said)
-
-
-def layout_from(nature: EnvNature, seen: Mapping[type[Moment], Moment]) -> Any:
-    """The layout, from the first moments of each kind."""
-    began, stepped = seen.get(Began), seen.get(Stepped)
-    reset: dict[str, Any] = {}
-    step: dict[str, Any] = {}
-    if isinstance(began, Began):
-        reset = {"observation": began.observation, "info": began.info, "frame": began.frame}
-    if isinstance(stepped, Stepped):
-        step = {"action": stepped.action, "info": stepped.info, "frame": stepped.frame}
-    return layout_of(nature, reset, step)
 
 
 def _actor_of(policy: str, base: Path, env: Any, sub: int | None = None) -> Actor:

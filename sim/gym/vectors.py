@@ -16,6 +16,7 @@ from gymnasium.vector.utils import iterate
 
 from sensorium.drivers.marks import Label
 from sensorium.sim.gym.moments import Began, Failed, Moment, Stepped
+from sensorium.sim.gym.seeds import Seeds
 
 Mode = Literal["next_step", "same_step", "disabled"]
 MODES: dict[Mode, AutoresetMode] = {
@@ -36,7 +37,7 @@ def mode_of(envs: VectorEnv[Any, Any, Any]) -> Mode:
 
 
 class Apart:
-    """Takes what a vector environment gives apart, and remembers what each sub-environment was seeded with."""
+    """Takes what a vector environment gives apart, and remembers which of its parts have ended."""
 
     def __init__(
         self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], n: int, mode: Mode
@@ -44,8 +45,7 @@ class Apart:
         self._observation_space, self._action_space = observation_space, action_space
         self._n, self.mode = n, mode
         self._done = np.zeros(n, np.bool_)
-        self._seeds: list[int | None] = [None] * n
-        self._resets = [0] * n
+        self._seeds = [Seeds() for _ in range(n)]
 
     def reset(
         self,
@@ -65,8 +65,6 @@ class Apart:
             if mask is not None and not mask[sub]:
                 continue
             self._done[sub] = False
-            if seeds[sub] is not None:
-                self._seeds[sub], self._resets[sub] = seeds[sub], -1
             labels = self._labels(sub, seeds[sub])
             moments.append(Began(each[sub], info_of(infos, sub), frame_of(frames, sub), labels, sub))
         return moments
@@ -106,14 +104,7 @@ class Apart:
         return Stepped(action, final, reward, *ends, info, None, sub)
 
     def _labels(self, sub: int, seed: int | None) -> dict[str, Label]:
-        """A reset with a seed can be had again by it; one behind it by as many resets after."""
-        self._resets[sub] += 1
-        labels: dict[str, Label] = {"recorder": f"env.{sub}", "autoreset": self.mode}
-        if seed is not None:
-            labels["seed"] = seed
-        elif (first := self._seeds[sub]) is not None:
-            labels |= {"seeded_with": first, "resets_since": self._resets[sub]}
-        return labels
+        return {"recorder": f"env.{sub}", "autoreset": self.mode, **self._seeds[sub].reset(seed)}
 
 
 def info_of(infos: Mapping[str, Any], sub: int) -> dict[str, Any]:

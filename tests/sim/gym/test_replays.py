@@ -1,0 +1,79 @@
+"""Environments of Gymnasium itself, recorded into a store: their seeds and stored actions give the same again."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+
+from sensorium.sim.gym.stored_rollout import StoredRollout, sensor_of, stored_rollout
+from tests.sim.gym.conftest import Delivered
+
+ENVIRONMENTS = {
+    "CartPole-v1": 500,
+    "Acrobot-v1": 60,
+    "MountainCar-v0": 80,
+    "MountainCarContinuous-v0": 80,
+    "Pendulum-v1": 80,
+    "Blackjack-v1": None,
+    "Taxi-v4": 100,
+    "CliffWalking-v1": 100,
+    "CliffWalkingSlippery-v1": 100,
+    "FrozenLake-v1": None,
+    "FrozenLake8x8-v1": None,
+    "LunarLander-v3": 80,
+    "BipedalWalker-v3": 60,
+    "sensorium/Planar-v0": 10,
+}
+"""Each with where it is cut."""
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Whether two values are the same to the last bit, in whatever parts they come."""
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
+    if isinstance(expected, tuple):
+        return len(found) == len(expected) and all(map(same, found, expected))
+    return np.asarray(found).tobytes() == np.asarray(expected).tobytes()
+
+
+def replay(stored: StoredRollout) -> None:
+    """Step by step, from nothing but what is stored."""
+    env = gymnasium.make(EnvSpec.from_json(stored.said["spec"]))
+    observation, info = env.reset(seed=int(stored.labels["seed"]))
+    assert env.observation_space == stored.observation_space
+    assert env.action_space == stored.action_space
+    for step in range(len(stored)):
+        assert same(stored.observation(step), observation)
+        observation, reward, terminated, truncated, info = env.step(stored.action(step))
+        ends = stored.terminated[step], stored.truncated[step]
+        assert (stored.rewards[step], *ends) == (reward, terminated, truncated)
+        for path, (at, rows) in stored.infos.items():
+            told: Any = info
+            for key in path:
+                told = told[key]
+            assert same(rows[at == step + 1][0], np.asarray(told, rows.dtype))
+    assert same(stored.observation(len(stored)), observation)
+    assert (terminated, truncated) == (stored.outcome == "terminated", bool(stored.truncated[-1]))
+    env.close()
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_what_is_stored_is_what_the_environment_gives_again(env_id: str, delivered: Delivered) -> None:
+    if env_id.startswith(("Lunar", "Bipedal")):
+        pytest.importorskip("Box2D", reason="box2d is not installed")
+    options: Any = {"options": {"size": [32, 24]}} if env_id.startswith("sensorium/") else {}
+    episodes = delivered.collect(id=env_id, episodes=2, seed=11, max_steps=ENVIRONMENTS[env_id], **options)
+    assert [sensor_of(each) for each in episodes] == ["env", "env"]
+    rollouts = [stored_rollout(each) for each in episodes]
+    assert [each.labels["seed"] for each in rollouts] == [11, 12]
+    for each in rollouts:
+        replay(each)
+
+
+def test_an_episode_is_cut_by_nothing_but_its_end(delivered: Delivered) -> None:
+    """A minute is no bound of a rollout: steps of toy texts are a quarter of a second each."""
+    (episode,) = delivered.collect(id="CliffWalking-v1", episodes=1, max_steps=400)
+    assert episode.duration_s == pytest.approx(100)
+    assert len(stored_rollout(episode)) == 400
