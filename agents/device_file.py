@@ -163,7 +163,7 @@ def load_device_file(path: Path, overrides: Sequence[str] = ()) -> DeviceFile:
     if not isinstance(document, dict):
         raise ConfigError(f"device file {path}: expected a mapping with `device`, `sensors` and `trigger`")
     for override in overrides:
-        _override(document, override)
+        set_in(document, override, "device file")
     return check_device(document, path.resolve().parent, str(path))
 
 
@@ -175,7 +175,12 @@ def check_device(document: Mapping[str, Any], base: Path, name: str = "device") 
         raise ConfigError("\n".join(f"device file {name}: {line}" for line in _lines(error, document))) from error
 
 
-def _override(document: dict[str, Any], override: str) -> None:
+def set_in(document: dict[str, Any], override: str, what: str) -> None:
+    """Put what `a.b=c` says, `c` in YAML, into a document, which messages call `what`.
+
+    Raises:
+        ConfigError: it does not say so, or what is at `a` is no mapping.
+    """
     place, equals, text = override.partition("=")
     keys = place.strip().split(".")
     if not equals or not all(keys):
@@ -184,9 +189,12 @@ def _override(document: dict[str, Any], override: str) -> None:
     for key in keys[:-1]:
         following = at.setdefault(key, {})
         if not isinstance(following, dict):
-            raise ConfigError(f"--set {override}: {key!r} is not a mapping in the device file")
+            raise ConfigError(f"--set {override}: {key!r} is not a mapping in the {what}")
         at = following
-    at[keys[-1]] = yaml.safe_load(text)
+    try:
+        at[keys[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {text!r} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _lines(error: ValidationError, document: Mapping[str, Any]) -> list[str]:

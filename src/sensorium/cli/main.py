@@ -27,6 +27,7 @@ MODULES = {
     "stats": "stats",
     "policy": "policy",
     "verdicts": "verdicts",
+    "sim": "sim",
     "rebuild-catalog": "store",
     "pack": "pack",
     "spool": "spool",

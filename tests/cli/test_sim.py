@@ -1,0 +1,99 @@
+"""`sensorium sim`: what worlds there are, a picture of one, and an episode that is made again."""
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from sensorium.cli.main import app
+from sensorium.errors import ConfigError
+from sensorium.sim.worlds.planar import SimPlanarConfig
+from tests.sim.world_stores import Acted, collecting
+
+RUN = CliRunner()
+
+
+def test_worlds_are_listed_with_what_they_sense() -> None:
+    found = json.loads(RUN.invoke(app, ["sim", "list", "--json"]).stdout)
+    planar = next(each for each in found if each["kind"] == "sim-planar")
+    assert list(planar["tasks"]) == ["reach", "roam"]
+    assert [stream["name"] for stream in planar["streams"]] == ["cam", "imu", "truth", "task", "action"]
+    assert planar["action"]["low"] == [-value for value in planar["action"]["high"]]
+    assert all("missing" in each or each["streams"] for each in found)
+    assert "sim-planar" in RUN.invoke(app, ["sim", "list"]).stdout
+
+
+def test_a_preview_is_one_picture_of_what_was_asked_for(tmp_path: Path) -> None:
+    png = tmp_path / "planar.png"
+    options = [
+        "--png",
+        str(png),
+        "--set",
+        "size=[64, 48]",
+        "--seed",
+        "3",
+        "--seconds",
+        "0.4",
+        "--task",
+        "roam",
+        "--json",
+    ]
+    ran = RUN.invoke(app, ["sim", "preview", "planar", *options])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    assert {name: told[name] for name in ("world", "task", "seed", "steps", "seconds")} == {
+        "world": "sim-planar", "task": "roam", "seed": 3, "steps": 8, "seconds": 0.4,
+    }  # fmt: skip
+    picture = cv2.imread(str(png))
+    assert picture is not None
+    assert picture.shape[1] == 1600
+
+
+def test_a_world_of_a_device_file_is_previewed_as_it_is_set(tmp_path: Path) -> None:
+    file = tmp_path / "sim.yaml"
+    file.write_text(
+        "device: d\nspool: {path: spool}\ntrigger: {kind: source}\n"
+        "sensors: {sim: {kind: sim-planar, size: [32, 24], task: roam, seed: 8}}\n"
+    )
+    ran = RUN.invoke(app, ["sim", "preview", str(file), "--png", str(tmp_path / "a.png"), "--seconds", "0.1", "--json"])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    assert (told["task"], told["seed"]) == ("roam", 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["planer"], "no world 'planer', did you mean 'sim-planar'?"),
+        (["camera"], "no world 'camera'"),
+        (["planar", "--set", "siez=[1, 2]"], "world sim-planar: siez: unknown, did you mean 'size'?"),
+        (["planar", "--set", "size=[1, 2]"], "world sim-planar: size.0: input should be greater than or equal to 8"),
+        (["planar", "--set", "size"], "--set size: expected a.b=c"),
+        (["planar", "--set", "size=["], "is not YAML"),
+        (["planar", "--task", "fly"], "no task 'fly'"),
+        (["planar", "--set", "walk={}"], "walk"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
+    ran = RUN.invoke(app, ["sim", "preview", *arguments, "--png", str(tmp_path / "a.png")])
+    assert isinstance(ran.exception, ConfigError)
+    assert said in str(ran.exception)
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_an_episode_that_is_the_same_again_exits_0_and_one_that_is_not_1(tmp_path: Path) -> None:
+    world = SimPlanarConfig(size=(32, 24), truth=True)
+    with collecting(tmp_path) as collect:
+        collect({"world": Acted(world=world, length=4)})
+        right, wrong = collect({"world": Acted(world=world, length=4, labels={"seed": 99})}, spool={"path": "other"})
+    ran = RUN.invoke(app, ["sim", "replay", str(tmp_path / "store"), right.id])
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.count("the same, byte for byte") == 6
+    ran = RUN.invoke(app, ["sim", "replay", str(tmp_path / "store"), wrong.id, "--json"])
+    assert ran.exit_code == 1
+    told = json.loads(ran.stdout)
+    assert (told["is_same"], told["differences"][0]["row"]) == (False, 0)
+    ran = RUN.invoke(app, ["sim", "replay", str(tmp_path / "store"), wrong.id])
+    assert "differs first: row 0, 0.000000 s after the reset" in ran.stdout.replace("\n", " ")
