@@ -10,6 +10,7 @@ _DAY_S = 86_400
 _FLOOR_BURSTS = 20
 _MOST = 1 << 57
 """As much as a bucket holds: what chance is due of many bursts is still a number of 63 bits."""
+PARTS = 1024
 TIME, BYTES, DAY = "share", "bytes_per_s", "bytes_per_day"
 
 
@@ -72,6 +73,17 @@ class Purse:
             if name in self.buckets:
                 bucket = self.buckets[name]
                 bucket.level, bucket.due = min(level, bucket.capacity), min(due, bucket.most_due)
+
+    @property
+    def left(self) -> float:
+        """At least this part of each bucket is left to spend, in `PARTS`; 0 with a debt."""
+        parts = [bucket.level * PARTS // max(bucket.capacity, 1) for bucket in self.buckets.values()]
+        return max(min(parts, default=PARTS), 0) / PARTS
+
+    def leave(self, left: float) -> None:
+        """No more than this part is left to spend, and a debt stays: what was spent is not known."""
+        for bucket in self.buckets.values():
+            bucket.level = min(bucket.level, bucket.capacity * int(left * PARTS) // PARTS)
 
     def levels(self) -> dict[str, tuple[int, int]]:
         """What is left, (level, due) by limit."""

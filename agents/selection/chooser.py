@@ -98,6 +98,11 @@ class Chooser:
             self._stateless, selector, by = True, b"", _NOBODY
         return msgspec.msgpack.encode(ChooserState(selector, self._knowledge.state, by))
 
+    @property
+    def left(self) -> float:
+        """This part of the budget, at least, is left to spend; 0 where a policy of another package decides."""
+        return self._selector.left if isinstance(self._selector, Selector) else 0.0
+
     def end_ns(self, boot: str) -> int | None:
         """Where the last unit ended, if that was in this boot."""
         return self._knowledge.end_ns(boot)
@@ -180,7 +185,7 @@ class Chooser:
         self._policy = self._policy.built_in
         self._selector = selector = _going_on(self._policy, self._spool_id, self._before)
         if self._decided and isinstance(selector, Selector):
-            selector.empty()
+            selector.leave(0.0)
         selector.finish()
         return [decision for each in self._waiting for decision in selector.step(each.unit)]
 
@@ -215,7 +220,7 @@ def _going_on(policy: SelectionPolicy, spool_id: str, before: ChooserState | Non
         return decider(policy, spool_id, None if before is None else before.selector)
     made = decider(policy, spool_id)
     if isinstance(made, Selector):
-        made.empty()
+        made.leave(0.0)
     return made
 
 

@@ -19,11 +19,15 @@ _NUMBER = 4
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """The state of a chooser, what units cost, and the run of a replay at whose beginning that was so, or empty."""
+    """The state of a chooser, what units cost, and the run of a replay at whose beginning that was so, or empty.
+
+    Where decisions may have come behind it, the part of the budget that was `left` then, at least.
+    """
 
     chooser: bytes
     costs: UnitCostsState = UnitCostsState()
     run: str = ""
+    left: float | None = None
 
 
 def write_memory(path: Path, memory: Memory) -> bool:

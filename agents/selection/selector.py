@@ -15,6 +15,8 @@ from sensorium.errors import Corrupt
 
 NEVER, ALWAYS, NOVELTY, FLOOR, ROLL = "never", "always", "novelty", "floor", "roll"
 DULL, BUDGET = "dull", "budget"
+LEFT = "selection.left"
+"""The score of the first unit after a kill: what had been spent is not known, but this part of the budget was left."""
 
 
 class SelectorState(msgspec.Struct):
@@ -74,13 +76,21 @@ class Selector:
         """The decisions that a pre-roll may still change, as they are now, in order."""
         return self._waiting
 
-    def empty(self) -> None:
-        """Nothing is left to spend: another has decided before, and what it has spent is not known."""
-        self._purse.take_over(dict.fromkeys(self._purse.levels(), (0, 0)))
+    @property
+    def left(self) -> float:
+        """This part of the budget, at least, is left to spend."""
+        return self._purse.left
+
+    def leave(self, left: float) -> None:
+        """No more than this part is left: what was spent is not known, nor when. So time before brings nothing."""
+        self._purse.leave(left)
+        self._end_ns = None
 
     def step(self, unit: Unit) -> list[Decision]:
         """Decide of the next unit; what is final by now."""
         final: list[Decision] = []
+        if (left := unit.scores.get(LEFT)) is not None:
+            self.leave(left)
         if unit.boot != self._boot or (self._end_ns is not None and unit.start_ns < self._end_ns):
             final = self.finish()  # another time: no roll reaches over, and none knows how long it was
             self._boot, self._end_ns, self._roll_until_ns = unit.boot, None, None

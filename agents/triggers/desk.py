@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sensorium.agents.selection.booked_file import Booking, add_booking, forget_bookings, read_bookings
 from sensorium.agents.selection.chooser import Chooser
+from sensorium.agents.selection.left_file import read_left, write_left
 from sensorium.agents.selection.memory_file import Memory, read_memory, set_aside, write_memory
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.unit_costs import UnitCosts, UnitCostsState
@@ -16,8 +17,10 @@ from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
 
-FOLDER, NOW, BEGUN, BOOKED = "selection", "state", "begun", "booked"
+FOLDER, NOW, BEGUN, BOOKED, LEFT = "selection", "state", "begun", "booked", "left"
 SAVE_S = 10.0
+AHEAD, BEHIND = 1 / 60, 4 / 60
+"""This part of a burst is noted as spent before it is, and so much may come in unnoted: a kill costs both."""
 
 Log = Callable[[Judged], object]
 """Who is told of every unit with its final decision, in the order of time."""
@@ -46,8 +49,15 @@ class Desk:
     def decided(self, final: list[Judged]) -> None:
         """These are final, of the last step."""
 
+    def left(self) -> float | None:
+        """Of the first unit after a kill, which is decided next: the part of the budget that was left, at least."""
+        return None
+
     def save(self) -> None:
         """Nothing more comes for now: keep what is known."""
+
+    def close(self) -> None:
+        """Nothing more comes: keep what is known, and that it is all."""
 
 
 class SpoolDesk(Desk):
@@ -56,6 +66,9 @@ class SpoolDesk(Desk):
 
     A `run` of a replay begins with what was known then, and so it does when it is taken up again: its units are decided
     again, with what they were decided with.
+
+    While it is open what is durable says so. Where that is found, or is torn, a kill came between, and what was spent
+    since is not known. So what is left is noted ahead, and the first unit says it: no number of kills overruns it.
 
     Args:
         path: The spool's folder.
@@ -88,6 +101,8 @@ class SpoolDesk(Desk):
         self._saved = (0, 0)
         self._bookings: dict[tuple[str, int], UnitCostsState] = {}
         self._learnt = self.costs.learnt
+        self._begin_left: float | None = None
+        self._noted = 1.0
         memory = self._known()
         if memory is not None:
             try:
@@ -95,10 +110,10 @@ class SpoolDesk(Desk):
                 self.costs = UnitCosts(entries, memory.costs)
             except Corrupt as error:
                 set_aside(self._folder / (BEGUN if memory.run else NOW), str(error))
-                memory = None
+                memory, self._begin_left = None, 0.0
         if memory is None:
             self.chooser = Chooser(policy, spool_id, contained=True)
-        self._saved_s = time.monotonic()
+        self._save()
 
     def booked(self, boot: str, start_ns: int) -> int:
         """As noted, of units of a run that was decided before; what is new of one is noted first."""
@@ -113,11 +128,18 @@ class SpoolDesk(Desk):
     def decided(self, final: list[Judged]) -> None:
         """Tell them, but for those of the last step: it may still be saved behind them."""
         self._decided += 1
+        if not self._noted <= self.chooser.left <= self._noted + AHEAD + BEHIND:
+            self._note_left()
         if final:
             self._flush()
             self._held = final
         if time.monotonic() - self._saved_s >= SAVE_S:
             self._save()
+
+    def left(self) -> float | None:
+        """As was noted, once."""
+        left, self._begin_left = self._begin_left, None
+        return left
 
     def save(self) -> None:
         """Keep what is known, and tell all."""
@@ -125,25 +147,40 @@ class SpoolDesk(Desk):
             self._save()
         self._flush()
 
+    def close(self) -> None:
+        """The next that begins knows what is left."""
+        self._save(left=self._begin_left)
+        self._flush()
+
     def _known(self) -> Memory | None:
         """What was known when this run began, or else now."""
-        if not self._run:
-            return read_memory(self._folder / NOW)
-        begun = read_memory(self._folder / BEGUN)
+        begun = read_memory(self._folder / BEGUN) if self._run else None
         if begun is not None and begun.run == self._run:
             self._bookings = read_bookings(self._folder / BOOKED, self._run)
+            self._begin_left = begun.left
             return begun if begun.chooser else None
+        was_there = (self._folder / NOW).exists()
         now = read_memory(self._folder / NOW)
-        forget_bookings(self._folder / BOOKED)
-        chooser, costs = (b"", UnitCostsState()) if now is None else (now.chooser, now.costs)
-        write_memory(self._folder / BEGUN, Memory(chooser, costs, self._run))
+        if was_there and (now is None or now.left is not None):
+            self._begin_left = read_left(self._folder / LEFT)
+        if self._run:
+            forget_bookings(self._folder / BOOKED)
+            chooser, costs = (b"", UnitCostsState()) if now is None else (now.chooser, now.costs)
+            write_memory(self._folder / BEGUN, Memory(chooser, costs, self._run, self._begin_left))
         return now
 
-    def _save(self) -> None:
+    def _save(self, *, left: float | None = 0.0) -> None:
         self._saved_s = time.monotonic()
-        if write_memory(self._folder / NOW, Memory(self.chooser.state, self.costs.state)):
+        if write_memory(self._folder / NOW, Memory(self.chooser.state, self.costs.state, left=left)):
             self._held = self.chooser.mark_saved(self._held)
             self._saved = (self._decided, self.costs.learnt)
+        if left is not None:
+            self._note_left()
+
+    def _note_left(self) -> None:
+        left = self.chooser.left if self._begin_left is None else min(self.chooser.left, self._begin_left)
+        self._noted = max(left - AHEAD, 0.0)
+        write_left(self._folder / LEFT, self._noted)
 
     def _flush(self) -> None:
         for each in self._held:

@@ -9,6 +9,7 @@ from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, h
 from sensorium.agents.selection.gyros import Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
 from sensorium.agents.selection.seen import StreamSeen, Summary, summary
+from sensorium.agents.selection.selector import LEFT
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
 from sensorium.agents.triggers.desk import Desk
 from sensorium.agents.triggers.stretches import Stretches
@@ -120,7 +121,7 @@ class Selecting(Trigger):
     def close(self) -> None:
         """Book what was sealed last, and save."""
         self._time.runs.book(self.desk.costs)
-        self.desk.save()
+        self.desk.close()
 
     def reset(self) -> None:
         """Units of the new time are told from those of the old one; what is kept stays known."""
@@ -201,11 +202,12 @@ class Selecting(Trigger):
         counts = {name: rate_hz * length_s for name, rate_hz in self._rates.items()}
         counts |= {name: float(each.count) for name, each in found.items()}
         scores = {f"{name}.{score}": value for name, each in found.items() for score, value in each.scores.items()}
+        said = {f"{OWN}.early": early or None, SHORTENED: time.shortened or None, LEFT: desk.left()}
         unit = Unit(
             start_ns=bounds.start_ns,
             end_ns=bounds.end_ns,
             boot=boot,
-            scores=scores | ({f"{OWN}.early": 1.0} if early else {}) | ({SHORTENED: 1.0} if time.shortened else {}),
+            scores=scores | {name: float(value) for name, value in said.items() if value is not None},
             gate=_gate(found),
             estimate_bytes=desk.costs.of(counts),
             booked_bytes=booked,

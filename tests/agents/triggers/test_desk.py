@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sensorium.agents.selection.memory_file import read_memory
+from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.triggers import desk
 from sensorium.episode.unit import Judged, encoded
@@ -58,6 +59,45 @@ def test_after_a_kill_what_was_saved_is_known(tmp_path: Path, monkeypatch: pytes
     other = Device(tmp_path / "spool", config())
     assert other.trigger.desk.chooser.state == saved.chooser
     other.stop()
+
+
+@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize("budget", [{"share": 0.05}, {"bytes_per_s": 500.0}])
+def test_no_number_of_kills_overruns_the_ceiling(budget: dict[str, float], torn: bool, tmp_path: Path) -> None:
+    spent, found = 0.0, 0
+    for first_s in range(0, 180, 9):
+        blocks = [frames(s * 10**9, 5, place=s % 64) for s in range(first_s, first_s + 9)]
+        killed = Device(tmp_path, config(**budget)).feed(blocks)
+        left = [each.unit.scores.get("selection.left") for each in killed.judged[:2]]
+        assert [each is None for each in left] == [first_s == 0, True]
+        kept = [each.decision for each in killed.judged if each.decision.kept]
+        spent += sum(each.cost_ns / 10**9 if "share" in budget else each.cost_bytes for each in kept)
+        found += len(kept)
+        killed.spool.close()
+        killed.pool.close()
+        if torn:
+            path = tmp_path / "selection" / "state"
+            path.write_bytes(path.read_bytes()[:-3])
+    (rate,) = budget.values()
+    assert 0 < spent <= rate * (180 + 60)
+    assert found > 3, "and yet something is kept"
+
+
+def test_what_was_decided_after_a_kill_is_decided_again(tmp_path: Path) -> None:
+    wanted = config(share=0.1)
+    judged: list[Judged] = []
+    for first_s in (0, 40, 80):
+        killed = Device(tmp_path, wanted).feed(walk(first_s + 30, from_s=first_s))
+        killed.trigger.desk.save()
+        killed.feed(walk(first_s + 40, from_s=first_s + 30))
+        judged += killed.judged
+        killed.spool.close()
+        killed.pool.close()
+    assert [each.unit.scores["selection.left"] < 1 for each in judged if each.begun and each.unit.start_ns] == [
+        True
+    ] * 2
+    log = SpoolLog("spool", judged, {wanted.policy.version: wanted.policy})
+    assert not differing(log, decided_again(log))
 
 
 def test_a_replay_that_is_taken_up_decides_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

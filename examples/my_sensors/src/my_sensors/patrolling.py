@@ -28,8 +28,9 @@ class PatrolPolicy:
         return "\n".join([self._boot, str(self._end_ns), str(self._due_ns), *levels]).encode()
 
     def step(self, unit: Unit) -> list[Decision]:
-        if unit.boot != self._boot or unit.start_ns < self._end_ns:  # another time
+        if unit.boot != self._boot or unit.start_ns < self._end_ns or "selection.left" in unit.scores:  # another time
             self._boot, self._end_ns, self._due_ns = unit.boot, unit.start_ns, unit.start_ns
+        self._purse.leave(unit.scores.get("selection.left", 1.0))  # after a kill what was spent is not known
         passed_ns = unit.end_ns - self._end_ns
         self._end_ns = unit.end_ns
         self._purse.earn(unit.length_ns, passed_ns)

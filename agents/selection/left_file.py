@@ -1,0 +1,31 @@
+"""The left file: which part of the budget is left to spend, at least, for whoever begins after a kill."""
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from sensorium.episode import durable
+
+log = logging.getLogger(__name__)
+
+
+def write_left(path: Path, left: float) -> None:
+    """Note it, durably, before more is spent; if the disk will not, what was noted is gone, or that is said."""
+    try:
+        durable.make_folder(path.parent)
+        durable.replace(path, path.with_name(path.name + ".new"), [[msgspec.json.encode(left)]])
+    except OSError as error:
+        log.warning(
+            "selection %s: cannot be written: %s; after a kill more may be kept than the budget allows",
+            path,
+            error.strerror,
+        )
+
+
+def read_left(path: Path) -> float:
+    """What was noted; 0 where nothing can be read."""
+    try:
+        return min(max(msgspec.json.decode(durable.read_whole(path), type=float), 0.0), 1.0)
+    except (OSError, msgspec.MsgspecError):
+        return 0.0
