@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.files import EpisodeFiles
+from sensorium.corpus.parallel import run_all
 from sensorium.episode.layout import CHECKSUM_BYTES, checked, chunk_key
 from sensorium.errors import Corrupt
-from sensorium.threads import Pool
 
 Array = npt.NDArray[Any]
 Decode = Callable[[memoryview, Array], None]
 """Fills rows, contiguous, from the bytes of their inner chunk, whose checksum holds; `Corrupt` if it cannot."""
 READ_BYTES = 8 << 20
-PARALLEL_BYTES = 4 << 20
 
 
 class ZarrArray:
@@ -48,13 +46,14 @@ class ZarrArray:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def read(self, start: int, stop: int, decode: Decode) -> Array:
-        """Rows `start` to `stop`, which must lie within the array, of chunks that `decode` undoes.
+    def read(self, start: int, stop: int, decode: Decode, out: Array | None = None) -> Array:
+        """Rows `start` to `stop`, which must lie within the array, of chunks that `decode` undoes; in `out` if it is
+        given, contiguous [stop - start, ...], whose content is unknown after an error.
 
         Raises:
             Corrupt: a file is absent or cut short, or a checksum does not hold.
         """
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        out = np.empty((stop - start, *self.shape[1:]), self.dtype) if out is None else out
         if stop <= start:
             return out
         runs = [self._locate(chunk) for chunk in range(start // self._inner, -(-stop // self._inner))]
@@ -64,13 +63,7 @@ class ZarrArray:
         for name, begin, end, chunks in _joined(runs):
             jobs.append(_job(self._files, name, begin, end, chunks, first, place))
             first += len(chunks)
-        if len(jobs) > 1 and out.nbytes > PARALLEL_BYTES:
-            with Pool("shard-read", "reads shards", min(len(jobs), len(os.sched_getaffinity(0)))) as pool:
-                for done in [pool.submit(job) for job in jobs]:
-                    done.result()
-        else:
-            for job in jobs:
-                job()
+        run_all(jobs, out.nbytes)
         return out
 
     def names(self) -> list[str]:

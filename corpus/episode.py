@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from sensorium.corpus.arrays import ZarrArray
 from sensorium.corpus.catalog import COLUMNS
@@ -199,22 +200,46 @@ class Episode:
         # Not kept: a write that zarr refuses still changes the attributes of the object that it was tried on.
         return zarr.open_group(store, mode="r", use_consolidated=True)
 
-    def window(self, start_s: float, length_s: float, streams: Sequence[str] | None = None) -> dict[str, Samples]:
-        """The samples in [start_s, start_s + length_s) after the episode's start, of these streams (None: of all)."""
+    def window(
+        self,
+        start_s: float,
+        length_s: float,
+        streams: Sequence[str] | None = None,
+        *,
+        shrink: Mapping[str, int] | None = None,
+        out: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> dict[str, Samples]:
+        """The samples in [start_s, start_s + length_s) after the episode's start; see `samples`."""
         start_ns = self.start_ns + nanoseconds(start_s)
-        return self.samples(start_ns, start_ns + nanoseconds(length_s), streams)
+        return self.samples(start_ns, start_ns + nanoseconds(length_s), streams, shrink=shrink, out=out)
 
-    def samples(self, start_ns: int, end_ns: int, streams: Sequence[str] | None = None) -> dict[str, Samples]:
-        """The samples in [start_ns, end_ns) of the device's clock, of these streams (None: of all)."""
-        found = {}
-        for name in self.streams if streams is None else streams:
+    def samples(
+        self,
+        start_ns: int,
+        end_ns: int,
+        streams: Sequence[str] | None = None,
+        *,
+        shrink: Mapping[str, int] | None = None,
+        out: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> dict[str, Samples]:
+        """The samples in [start_ns, end_ns) of the device's clock, of these streams (None: of all).
+
+        By stream, `shrink` is what the sides of its pictures are divided by, and `out` an array whose first rows are to
+        hold its samples (`Stream.read`): the memory of one window serves the next.
+        """
+        shrink, out = shrink or {}, out or {}
+        for name in (*(streams or ()), *shrink, *out):
             if name not in self.streams:
                 hint = nearest(name, self.streams)
                 raise ConfigError(f"episode {self.id}: no stream {name!r}{hint}; it has {', '.join(self.streams)}")
+        found = {}
+        for name in self.streams if streams is None else streams:
             stream = self.streams[name]
             first, last = (int(row) for row in np.searchsorted(stream.captured_ns, [start_ns, end_ns], "left"))
             captured_ns = stream.captured_ns[first:last].copy()
-            found[name] = Samples(captured_ns, *self.utc(captured_ns), stream[first:last])
+            into = out[name][: last - first] if name in out else None
+            data = stream.read(first, last, shrink=shrink.get(name, 1), out=into)
+            found[name] = Samples(captured_ns, *self.utc(captured_ns), data)
         return found
 
     def file_names(self) -> set[str]:

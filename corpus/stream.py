@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sensorium.corpus.arrays import ZarrArray
 from sensorium.corpus.files import EpisodeFiles
+from sensorium.corpus.parallel import run_all
 from sensorium.drivers.stream import Stamps
 from sensorium.episode.codecs.contract import ChunkCodec, Codec
 from sensorium.episode.codecs.registry import codec_of
@@ -18,6 +19,9 @@ from sensorium.episode.layout import decode_plain, small_codec
 from sensorium.errors import ConfigError, Corrupt
 
 Array = npt.NDArray[Any]
+
+ITEMS_A_JOB = 4
+"""Some milliseconds of decoding: few enough that all threads of a window end at about the same time."""
 
 
 class Samples(NamedTuple):
@@ -110,6 +114,35 @@ class Stream:
         whole: Array = self[:]
         return whole if dtype is None else whole.astype(dtype)
 
+    def read(self, start: int, stop: int, *, shrink: int = 1, out: Array | None = None) -> Array:
+        """Samples `start` to `stop`, [stop - start, *shape], in `out` if it is given: C-contiguous, of that shape and
+        the stream's dtype, so that the memory of one window serves the next; after an error its content is unknown.
+
+        `shrink` divides the sides of pictures, rounded up, where the codec can do so at less than the cost of a whole
+        one: a JPEG by 2, 4 or 8.
+
+        Raises:
+            ConfigError: the rows are not in the stream, `out` does not fit, or the codec cannot shrink so.
+            Corrupt: what is read is damaged.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise ConfigError(f"{self._path}: samples {start} to {stop}: it has {len(self)}")
+        codec = self.codec
+        shrinks = (1,) if isinstance(codec, ChunkCodec) else codec.shrinks
+        if shrink not in shrinks:
+            can = ", ".join(map(str, shrinks))
+            raise ConfigError(f"{self._path}: shrink {shrink}: {self.encoding.codec} can be divided by {can}")
+        sides = tuple(-(-side // shrink) for side in self.spec.shape[:2])
+        shape = (stop - start, *sides, *self.spec.shape[2:])
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous or not out.flags.writeable:
+            raise ConfigError(
+                f"{self._path}: out is {out.dtype} {list(out.shape)}, expected a writable, C-contiguous"
+                f" {self.dtype} {list(shape)}"
+            )
+        return self._read(start, stop, shrink, out)
+
     def item(self, row: int) -> bytes:
         """The encoded bytes of one sample of a stream of media."""
         if "offset" not in self._arrays:
@@ -142,16 +175,25 @@ class Stream:
         return whole
 
     def _rows(self, start: int, stop: int) -> Array:
+        return self._read(start, stop, 1, np.empty((stop - start, *self.spec.shape), self.dtype))
+
+    def _read(self, start: int, stop: int, shrink: int, out: Array) -> Array:
         codec = self.codec
         if isinstance(codec, ChunkCodec):
-            return self._arrays["data"].read(start, stop, codec.decode)
-        out = np.empty((stop - start, *self.spec.shape), self.dtype)
-        if stop > start:
-            offsets = self._offsets[start : stop + 1]
-            blob = self._arrays["data"].read(int(offsets[0]), int(offsets[-1]), decode_plain).data
-            for row, (first, last) in enumerate(zip(offsets[:-1] - offsets[0], offsets[1:] - offsets[0], strict=True)):
+            return self._arrays["data"].read(start, stop, codec.decode, out)
+        if stop <= start:
+            return out
+        offsets = self._offsets[start : stop + 1]
+        blob = self._arrays["data"].read(int(offsets[0]), int(offsets[-1]), decode_plain).data
+        bounds = (offsets - offsets[0]).tolist()
+
+        def decode(rows: range) -> None:
+            for row in rows:
                 try:
-                    out[row] = codec.decode(blob[first:last])
+                    out[row] = codec.decode(blob[bounds[row] : bounds[row + 1]], shrink)
                 except Corrupt as error:
                     raise Corrupt(f"{self._path}: item {start + row}: {error}") from error
+
+        portions = [range(first, min(first + ITEMS_A_JOB, len(out))) for first in range(0, len(out), ITEMS_A_JOB)]
+        run_all([functools.partial(decode, rows) for rows in portions], out.nbytes)
         return out

@@ -23,7 +23,7 @@ from sensorium.agents.uplink.spool_end import SpoolEnd
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.cli import metrics
 from sensorium.cli.metrics import Metrics
-from sensorium.corpus import arrays
+from sensorium.corpus import arrays, parallel
 from sensorium.corpus.verify import verify
 from sensorium.episode import durable
 from sensorium.episode.layout import checked
@@ -304,7 +304,7 @@ def test_a_shard_that_cannot_be_read_reaches_who_reads(link: Link, monkeypatch: 
     wait_for(lambda: spool.counts()["pending"] == 0, "everything to arrive")
     link.end(actor)
     monkeypatch.setattr(arrays, "READ_BYTES", 1)
-    monkeypatch.setattr(arrays, "PARALLEL_BYTES", 0)
+    monkeypatch.setattr(parallel, "ENOUGH_BYTES", 0)
     episode = sensorium.open(link.store).query()[0]
     assert len(episode.window(0.0, 1.0, ["sim.cam"])["sim.cam"].data) == 30
     monkeypatch.setattr(arrays, "checked", only_in("shard-read", checked, 5))
