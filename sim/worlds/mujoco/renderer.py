@@ -1,0 +1,121 @@
+"""What cameras of a MuJoCo model see: colour, depth and which object, drawn without a display.
+
+Shadows, reflections and multisampling are off unless asked for: in software they cost ten times the rest.
+"""
+
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.sim.worlds.mujoco.gl import Context
+
+Image = npt.NDArray[np.uint8]
+Depth = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.uint16]
+Size = tuple[int, int]
+
+HIDDEN_GROUP = 4
+"""Geoms of this group and above are there for contacts or rays alone: no camera sees them."""
+
+
+class Renderer:
+    """Draws one model at a time; `labels` [ngeom + 1] uint16 says what each geom is, the last what nothing is.
+
+    It belongs to one thread at a time, and holds its OpenGL context until `close`. `size` is the largest picture's.
+    """
+
+    def __init__(self, size: Size, shadows: bool = False) -> None:
+        self._size = size
+        self._context = Context(*size)
+        self._shadows = shadows
+        self._mjr: Any = None
+        self._scene: Any = None
+        self._model: Any = None
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[HIDDEN_GROUP:] = 0
+        self._option.geomgroup[:HIDDEN_GROUP] = 1
+        self._labels: Labels = np.zeros(1, np.uint16)
+
+    @property
+    def platform(self) -> str:
+        """By what it draws: `egl` or `osmesa`."""
+        return self._context.name
+
+    def load(self, model: Any, labels: Labels) -> None:
+        """Draw this model from now on: its textures, meshes and heights are uploaded."""
+        model.vis.global_.offwidth, model.vis.global_.offheight = self._size
+        with self._context.current():
+            self._forget()
+            self._mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._mjr)
+            self._mjr.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 16)
+        self._flag(mujoco.mjtRndFlag.mjRND_SHADOW, self._shadows)
+        self._flag(mujoco.mjtRndFlag.mjRND_REFLECTION, False)
+        self._flag(mujoco.mjtRndFlag.mjRND_HAZE, False)
+        self._model, self._labels = model, labels
+
+    def colour(self, data: Any, camera: int, size: Size) -> Image:
+        """RGB uint8 [h, w, 3] of what the camera sees in `data`."""
+        width, height = size
+        pixels = np.empty((height, width, 3), np.uint8)
+        self._draw(data, camera, size, pixels, None)
+        return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows begin at the bottom
+
+    def survey(self, data: Any, camera: int, size: Size) -> tuple[Depth, Labels]:
+        """Depth along the optical axis, m, float32 [h, w], 0 where there is nothing; and the label of what is there."""
+        width, height = size
+        pixels, depth = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.float32)
+        for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
+            self._flag(flag, True)
+        self._draw(data, camera, size, pixels, depth)
+        for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
+            self._flag(flag, False)
+        label = np.full(self._scene.ngeom + 1, self._labels[-1], np.uint16)
+        for geom in self._scene.geoms[: self._scene.ngeom]:
+            if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM and geom.segid >= 0:
+                label[geom.segid + 1] = self._labels[geom.objid]
+        # Segment n + 1 is drawn in the colour (n + 1) as a number, red lowest; 0 is where nothing is.
+        wide = pixels.astype(np.uint32)
+        segment = wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
+        near = np.float32(self._model.vis.map.znear * self._model.stat.extent)
+        far = np.float32(self._model.vis.map.zfar * self._model.stat.extent)
+        metres = (far * near / (far - near)) / (depth + near / (far - near))  # the inverse of a reversed-z projection
+        metres[segment == 0] = 0
+        return np.ascontiguousarray(metres[::-1]), np.ascontiguousarray(label[segment][::-1])
+
+    def close(self) -> None:
+        """Give the OpenGL context back; twice is no error."""
+        if self._mjr is not None:
+            with self._context.current():
+                self._forget()
+        self._context.free()
+
+    def __del__(self) -> None:
+        # A world that was dropped and not closed: what it drew with must be freed while its context is current.
+        if getattr(self, "_mjr", None) is not None:
+            self.close()
+
+    def _forget(self) -> None:
+        if self._mjr is not None:
+            self._mjr.free()
+        self._mjr = None
+
+    def _flag(self, flag: Any, on: bool) -> None:
+        self._scene.flags[flag] = on
+
+    def _draw(self, data: Any, camera: int, size: Size, pixels: Image, depth: Depth | None) -> None:
+        if self._mjr is None:
+            raise RuntimeError("nothing to draw: load a model first; a closed renderer draws no more")
+        rect = mujoco.MjrRect(0, 0, *size)
+        self._camera.fixedcamid = camera
+        mujoco.mjv_updateScene(
+            self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        with self._context.current():
+            mujoco.mjr_render(rect, self._scene, self._mjr)
+            mujoco.mjr_readPixels(pixels, depth, rect, self._mjr)

@@ -1,0 +1,247 @@
+"""The world `sim-rover`: a rover in rough ground with stereo, depth, lidar, IMU, wheel encoders and a battery."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.drivers.stream import StreamSpec
+from sensorium.sim.worlds.mujoco.battery import Battery
+from sensorium.sim.worlds.mujoco.contacts import contact_rows
+from sensorium.sim.worlds.mujoco.lidar import Lidar
+from sensorium.sim.worlds.mujoco.optics import intrinsics
+from sensorium.sim.worlds.mujoco.renderer import Labels
+from sensorium.sim.worlds.mujoco.rover_config import RoverConfig
+from sensorium.sim.worlds.mujoco.rover_pilot import Pilot, places
+from sensorium.sim.worlds.mujoco.rover_scene import SEEN, WHEELS, RoverScene, rover_scene
+from sensorium.sim.worlds.mujoco.rover_specs import FACTS, STEP_NS, rover_specs
+from sensorium.sim.worlds.mujoco.sampling import Bursts, Looks, Once, Rows, Tap
+from sensorium.sim.worlds.mujoco.simulation import Earned, Simulation, ports, sensor_reader
+from sensorium.sim.worlds.mujoco.terrain import TerrainRays
+from sensorium.sim.worlds.senses.camera import CameraSense
+from sensorium.sim.worlds.senses.encoder import EncoderSense
+from sensorium.sim.worlds.senses.faults import Faults
+from sensorium.sim.worlds.senses.imu import ImuSense
+from sensorium.sim.worlds.senses.port import Port
+from sensorium.sim.worlds.senses.ranging import RangeSense
+from sensorium.sim.worlds.senses.rows import RowSense
+from sensorium.sim.worlds.world import Action
+
+Floats = npt.NDArray[np.float64]
+
+NEAR_M = 0.7
+"""As near as this the beacon is reached."""
+EXPLORED = 12
+"""So many squares of a metre make a roam a success."""
+_FALLEN = 0.2
+"""Of its upright axis: below, it lies on its side."""
+_SETTLE = 200
+
+
+class Rover(Simulation):
+    version = RoverConfig.version
+    tasks: Mapping[str, str] = {
+        "reach": f"Come within {NEAR_M} m of the beacon.",
+        "roam": f"Go about, through at least {EXPLORED} squares of a metre, without falling over.",
+    }
+
+    def __init__(self, config: RoverConfig) -> None:
+        self._config = config
+        reach_m = min(config.lidar.farthest_m or 30.0, 30.0)
+        self._lidar = Lidar(
+            config.lidar_beams, config.lidar_columns, (-15.0, 15.0), config.lidar_hz, config.lidar_sectors, reach_m
+        )
+        self.specs = rover_specs(config, self._lidar)
+        camera = config.camera
+        longest_s = camera.readout_s + max(
+            camera.exposure_s, camera.auto_exposure.most_s if camera.auto_exposure else 0
+        )
+        kept_s = max(longest_s + 1 / config.camera_hz, 1 / config.lidar_hz) + 0.01
+        super().__init__(config.kind, config.size, config.shadows, round(kept_s * 1e9))
+        self._scene: RoverScene
+        self._task = ""
+        self._goal: Goal
+        self._pilot: Pilot
+
+    def _grow(self, seed: int, task: str) -> tuple[Any, Labels]:
+        scene = rover_scene(self._config, seed)
+        self._scene, self._task, self._seed = scene, task, seed
+        goals = iter([scene.goal[:2]]) if task == "reach" else places(scene, np.random.default_rng([seed, 200]))
+        self._pilot = Pilot(scene, goals, NEAR_M - 0.1 if task == "reach" else 0.6)
+        return scene.model, scene.geom_labels
+
+    def _settle(self) -> None:
+        """It is put down on the ground, and comes to rest with its wheels held."""
+        physics, scene = self.physics, self._scene
+        x, y, _ = scene.start
+        around = [(x + a, y + b) for a in (-0.35, 0, 0.35) for b in (-0.35, 0, 0.35)]
+        physics.data.qpos[scene.model.joint("rover").qposadr[0] + 2] = 0.2 + max(
+            float(scene.ground.at(*place)) for place in around
+        )
+        mujoco.mj_step(scene.model, physics.data, _SETTLE)
+        self._goal = Goal(scene, self._task == "reach")
+
+    def _channels(self, seed: int) -> tuple[list[tuple[StreamSpec, Tap]], Faults]:
+        config, physics, scene = self._config, self.physics, self._scene
+        sensed = {spec.name: spec for spec in self.specs.sensed}
+        faults = Faults(config.faults, self.specs.sensed, np.random.default_rng([seed, 299]))
+        out = ports(config.kind, seed, faults, self.specs.sensed, config.clocks)
+        rngs = {name: np.random.default_rng([seed, 400 + number]) for number, name in enumerate(sensed)}
+        step_ns, size = physics.step_ns, config.size
+        camera = {name: scene.model.camera(name).id for name in ("left", "right")}
+        made: dict[str, Tap] = {}
+        for name in camera:
+            made[name] = self._camera(sensed[name], camera[name], rngs[name], out[name])
+        depth, lidar = RangeSense(config.depth, rngs["depth"]), RangeSense(config.lidar, rngs["lidar"])
+        ground, site = TerrainRays(scene.ground, 24.0), scene.model.site("lidar").id
+        imu = ImuSense(config.imu, rngs["imu"], config.imu_hz)
+        encoder = EncoderSense(config.wheels, rngs["wheels"], len(WHEELS))
+        meter = RowSense(config.battery, rngs["battery"], config.battery_hz, 2)  # the charge is counted, not measured
+        battery = Battery(physics, [f"wheel_{name}" for name in WHEELS], scene.facts["charge"])
+        made["depth"] = Looks(
+            sensed["depth"], config.depth_hz, step_ns, _at_once,
+            lambda t_ns: depth.measure(self._survey(t_ns, camera["left"], size)[0]), out["depth"],
+        )  # fmt: skip
+        made["lidar"] = Looks(
+            sensed["lidar"], config.lidar_hz, step_ns, self._lidar.ends,
+            lambda t_ns: lidar.measure(
+                self._lidar.revolution(scene.model, physics.view, site, ground, SEEN, t_ns)
+            ), out["lidar"],
+        )  # fmt: skip
+        made["imu"] = Rows(
+            sensed["imu"], config.imu_hz, step_ns, sensor_reader(physics, "gyro", "accelerometer"),
+            imu.measure, out["imu"],
+        )  # fmt: skip
+        made["wheels"] = Rows(
+            sensed["wheels"], config.wheels_hz, step_ns,
+            sensor_reader(physics, *(f"angle_{name}" for name in WHEELS)), encoder.measure, out["wheels"],
+        )  # fmt: skip
+        made["battery"] = Rows(
+            sensed["battery"],
+            config.battery_hz,
+            step_ns,
+            battery.read,
+            lambda rows: np.hstack([meter.measure(rows[:, :2]), rows[:, 2:]]),
+            out["battery"],
+        )
+        made |= self._known(imu, camera["left"])
+        specs = (*self.specs.sensed, *self.specs.truth)
+        return [(spec, made[spec.name]) for spec in specs if spec.name in made], faults
+
+    def _camera(self, spec: StreamSpec, camera: int, rng: np.random.Generator, port: Port) -> Tap:
+        config = self._config
+        sense = CameraSense(config.camera, rng, intrinsics(config.size, config.fov_deg))
+
+        def ends(t_ns: int) -> int:
+            return int(sense.moments(t_ns)[-1])
+
+        def take(t_ns: int) -> npt.NDArray[np.uint8] | None:
+            return sense.expose(lambda moment_ns: self._colour(moment_ns, camera, config.size), t_ns)
+
+        return Looks(spec, config.camera_hz, self.physics.step_ns, ends, take, port)
+
+    def _known(self, imu: ImuSense, left: int) -> dict[str, Tap]:
+        """The channels of truth."""
+        config, physics, scene = self._config, self.physics, self._scene
+        truth = {spec.name: spec for spec in self.specs.truth}
+        step_ns, step_hz = physics.step_ns, 1e9 / STEP_NS
+        pose = sensor_reader(physics, "position", "quaternion", "velocity", "spin")
+        facts = [scene.facts[name] for name in FACTS]
+        mounts = np.concatenate([mount.pose for mount in scene.mounts.values()])
+        loose = [scene.model.body(f"thing{k}").id for k, thing in enumerate(scene.things) if thing.loose]
+        made: dict[str, Tap] = {
+            "pose": Rows(truth["pose"], config.imu_hz, step_ns, pose),
+            # What the biases were is known once the IMU, a channel before, has measured the same rows.
+            "bias": Rows(truth["bias"], config.imu_hz, step_ns, lambda: np.zeros(6), lambda _: imu.bias),
+            "task": Rows(truth["task"], step_hz, step_ns, lambda: self._goal.row(pose())),
+            "scene": Once(truth["scene"], np.concatenate([facts, mounts])),
+        }
+        if "crates" in truth:
+            data = physics.data
+            made["crates"] = Rows(
+                truth["crates"], step_hz, step_ns,
+                lambda: np.concatenate([data.xpos[loose], data.xquat[loose]], axis=1).ravel(),
+            )  # fmt: skip
+        if config.truth:
+            made["segmentation"] = Looks(
+                truth["segmentation"], config.depth_hz, step_ns, _at_once,
+                lambda t_ns: self._survey(t_ns, left, config.size)[1],
+            )  # fmt: skip
+            made["contacts"] = Bursts(
+                truth["contacts"], config.wheels_hz, step_ns,
+                lambda now_ns: _stamped(now_ns, contact_rows(scene.model, physics.data, scene.geom_labels)), None,
+            )  # fmt: skip
+        return made
+
+    def _act(self, action: Action) -> None:
+        left, right = action
+        self.physics.data.ctrl[:] = (left, right, left, right)
+
+    def _judge(self, now_ns: int) -> Earned:
+        goal = self._goal
+        rewards = goal.earned()
+        if goal.fallen or (goal.success and self._task == "reach"):
+            return Earned(rewards, "terminated")
+        return Earned(rewards, "truncated" if now_ns >= self._config.limit_s * 1e9 else "")
+
+    def scripted(self) -> Action:
+        x, y, _, w, i, j, k = self._goal.pose[:7]
+        yaw = float(np.arctan2(2 * (w * k + i * j), 1 - 2 * (j * j + k * k)))
+        wheels = self._pilot.wheels(self.physics.derived_ns / 1e9, np.array([x, y]), yaw)
+        return np.clip(wheels, self.specs.low, self.specs.high)
+
+
+class Goal:
+    """How the task stands: the way to the beacon, what was explored, whether it still stands on its wheels."""
+
+    def __init__(self, scene: RoverScene, reach: bool) -> None:
+        self._beacon = scene.goal
+        self._reach = reach
+        self._squares: set[tuple[int, int]] = set()
+        self._before: tuple[float, int] | None = None
+        self._told = False
+        self.pose: Floats = np.zeros(13)
+        self.distance = 0.0
+        self.upright = 1.0
+
+    @property
+    def fallen(self) -> bool:
+        return self.upright < _FALLEN
+
+    @property
+    def success(self) -> bool:
+        if self._reach:
+            return self.distance < NEAR_M
+        return len(self._squares) >= EXPLORED and not self.fallen
+
+    def row(self, pose: Floats) -> Floats:
+        """The row of truth for a rover with this `pose` [13]."""
+        self.pose = pose
+        x, y, _, _, i, j, _ = pose[:7]
+        self.upright = 1 - 2 * (i * i + j * j)
+        self.distance = float(np.hypot(*(self._beacon[:2] - pose[:2])))
+        self._squares.add((int(np.floor(x)), int(np.floor(y))))
+        if self._before is None:
+            self._before = (self.distance, len(self._squares))
+        return np.array(
+            [*self._beacon, self.distance, len(self._squares), self.upright, float(self.success)], np.float64
+        )
+
+    def earned(self) -> dict[str, float]:
+        """What the step that has passed was worth."""
+        distance, squares = self._before or (self.distance, len(self._squares))
+        self._before = (self.distance, len(self._squares))
+        rewards = {"fallen": -5.0 * self.fallen}
+        if self._reach:
+            return {**rewards, "progress": distance - self.distance, "reached": 10.0 * self.success}
+        return {**rewards, "explored": float(len(self._squares) - squares)}
+
+
+def _at_once(t_ns: int) -> int:
+    return t_ns
+
+
+def _stamped(now_ns: int, rows: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+    return np.full(len(rows), now_ns, np.int64), rows

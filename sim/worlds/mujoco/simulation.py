@@ -1,0 +1,176 @@
+"""The part that all MuJoCo worlds have: reset and step over channels, each sampled at its own rate within a step."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.errors import ConfigError
+from sensorium.sim.worlds.mujoco.physics import Physics
+from sensorium.sim.worlds.mujoco.renderer import Depth, Image, Labels, Renderer, Size
+from sensorium.sim.worlds.mujoco.sampling import Tap
+from sensorium.sim.worlds.senses.clock import ClockErrors, SenseClock
+from sensorium.sim.worlds.senses.faults import Faults
+from sensorium.sim.worlds.senses.port import Port
+from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
+
+
+@dataclass(frozen=True)
+class Earned:
+    """What a step earned, by component, and whether the task is over."""
+
+    rewards: Mapping[str, float]
+    done: Done = ""
+
+
+class Simulation(World):
+    """A world over one MuJoCo model a reset. What is derived from it says how it is grown, sensed, moved and judged.
+
+    `picture` is the size of its largest picture, None where it draws none. The renderer is made at the first reset.
+    """
+
+    specs: WorldSpecs
+
+    def __init__(self, kind: str, picture: Size | None, shadows: bool, kept_ns: int) -> None:
+        self._kind = kind
+        self._picture = (picture, shadows)
+        self._kept_ns = kept_ns
+        self._renderer: Renderer | None = None
+        self._surveyed: dict[tuple[int, int, Size], tuple[Depth, Labels]] = {}
+        self._sensing: list[tuple[StreamSpec, Tap]] = []
+        self._faults: Faults
+        self._done: Done | None = None
+        self.physics: Physics
+
+    @abstractmethod
+    def _grow(self, seed: int, task: str) -> tuple[Any, Labels]:
+        """The model, and the label of each of its geoms and, last, of nothing."""
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """Let it come to rest, or put it where it begins."""
+
+    @abstractmethod
+    def _channels(self, seed: int) -> tuple[list[tuple[StreamSpec, Tap]], Faults]:
+        """What is sensed and what is known, since the reset."""
+
+    @abstractmethod
+    def _act(self, action: Action) -> None:
+        """An action within its bounds begins to act."""
+
+    @abstractmethod
+    def _judge(self, now_ns: int) -> Earned:
+        """What the step that ends now was worth."""
+
+    def reset(self, seed: int, task: str) -> Observation:
+        if task not in self.tasks:
+            raise ConfigError(
+                f"{self._kind}: no task {task!r}{nearest(task, self.tasks)}, expected one of {', '.join(self.tasks)}"
+            )
+        model, labels = self._grow(seed, task)
+        self.physics = Physics(model, self._kept_ns)
+        size, shadows = self._picture
+        if size is not None:
+            self._renderer = self._renderer or Renderer(size, shadows)
+            self._renderer.load(model, labels)
+        self._surveyed.clear()
+        self._settle()
+        self.physics.begin()
+        self._sensing, self._faults = self._channels(seed)
+        self._done = ""
+        self._sample()
+        return self._observed(Earned({}))
+
+    def step(self, action: Action) -> tuple[Observation, Done]:
+        acts = self.specs.clipped(action)
+        if self._done is None or self._done:
+            raise RuntimeError(f"{self._kind}: the episode is over; reset the world")
+        self._act(acts)
+        end = self.physics.index + self.specs.step_ns // self.physics.step_ns
+        while (due := min(channel.index for _, channel in self._sensing)) < end:
+            self.physics.at(due)
+            self._sample()
+        self.physics.until(end)
+        self._sample()
+        judged = self._judge(self.physics.derived_ns)
+        self._done = judged.done
+        return self._observed(judged), judged.done
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+        self._renderer, self._done = None, None
+
+    def _colour(self, moment_ns: int, camera: int, size: Size) -> Image:
+        return self._drawing.colour(self.physics.view(moment_ns), camera, size)
+
+    def _survey(self, moment_ns: int, camera: int, size: Size) -> tuple[Depth, Labels]:
+        """Depth and labels, drawn once for the streams that have either."""
+        key = (moment_ns, camera, size)
+        if key not in self._surveyed:
+            self._surveyed.clear()
+            self._surveyed[key] = self._drawing.survey(self.physics.view(moment_ns), camera, size)
+        return self._surveyed[key]
+
+    @property
+    def _drawing(self) -> Renderer:
+        if self._renderer is None:
+            raise RuntimeError(f"{self._kind}: it is closed; make it anew")
+        return self._renderer
+
+    def _sample(self) -> None:
+        """Sample what is due at the moment to which the physics' data belongs."""
+        now, now_ns = self.physics.derived, self.physics.derived_ns
+        for _, channel in self._sensing:
+            while channel.index <= now:
+                channel.sampled(now_ns)
+
+    def _observed(self, judged: Earned) -> Observation:
+        now_ns = self.physics.derived_ns
+        sensed: list[Block] = []
+        truth: list[Block] = []
+        for spec, channel in self._sensing:
+            (truth if spec.modality == "truth" else sensed).extend(channel.blocks(now_ns))
+        faults = self._faults
+        if (told := faults.until(now_ns)) is not None:
+            truth.append(told)
+        return Observation(now_ns, _in_order(sensed), _in_order(truth), judged.rewards, faults.notes(now_ns))
+
+
+def ports(
+    kind: str, seed: int, faults: Faults, specs: tuple[StreamSpec, ...], clocks: Mapping[str, ClockErrors]
+) -> Mapping[str, Port]:
+    """A port for each sensed stream, each with a clock of its own.
+
+    Raises:
+        ConfigError: a clock is set for a stream that there is not.
+    """
+    names = [spec.name for spec in specs]
+    for name in clocks:
+        if name not in names:
+            raise ConfigError(f"{kind}: clock of {name!r}{nearest(name, names)}: the streams are {', '.join(names)}")
+    rngs = [np.random.default_rng([seed, 300 + number]) for number in range(len(specs))]
+    made = zip(specs, rngs, strict=True)
+    return {spec.name: Port(spec, SenseClock(clocks.get(spec.name, ClockErrors()), rng), faults) for spec, rng in made}
+
+
+def sensor_reader(physics: Physics, *names: str) -> Callable[[], npt.NDArray[np.float64]]:
+    """Reads these sensors of the model, one after the other, as one row."""
+    places = [np.arange(found.adr[0], found.adr[0] + found.dim[0]) for found in map(physics.model.sensor, names)]
+    taken = np.concatenate(places)
+    data = physics.data
+
+    def read() -> npt.NDArray[np.float64]:
+        row: npt.NDArray[np.float64] = data.sensordata[taken]
+        return row
+
+    return read
+
+
+def _in_order(blocks: list[Block]) -> tuple[Block, ...]:
+    return tuple(sorted(blocks, key=lambda block: int(block.captured_ns[-1]) if len(block) else 0))
