@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.mujoco.battery import Battery
 from sensorium.sim.worlds.mujoco.contacts import contact_rows
-from sensorium.sim.worlds.mujoco.lidar import Lidar
+from sensorium.sim.worlds.mujoco.lidar import Caster, Lidar
 from sensorium.sim.worlds.mujoco.optics import intrinsics
 from sensorium.sim.worlds.mujoco.renderer import Labels
 from sensorium.sim.worlds.mujoco.rover_config import RoverConfig
@@ -96,6 +96,7 @@ class Rover(Simulation):
             made[name] = self._camera(sensed[name], camera[name], rngs[name], out[name])
         depth, lidar = RangeSense(config.depth, rngs["depth"]), RangeSense(config.lidar, rngs["lidar"])
         ground, site = TerrainRays(scene.ground, 24.0), scene.model.site("lidar").id
+        caster = Caster(scene.model, SEEN, self._lidar.most_m)
         imu = ImuSense(config.imu, rngs["imu"], config.imu_hz)
         encoder = EncoderSense(config.wheels, rngs["wheels"], len(WHEELS))
         meter = RowSense(config.battery, rngs["battery"], config.battery_hz, 2)  # the charge is counted, not measured
@@ -107,7 +108,7 @@ class Rover(Simulation):
         made["lidar"] = Looks(
             sensed["lidar"], config.lidar_hz, step_ns, self._lidar.ends,
             lambda t_ns: lidar.measure(
-                self._lidar.revolution(scene.model, physics.view, site, ground, SEEN, t_ns)
+                self._lidar.revolution(caster, physics.view, site, ground, t_ns)
             ), out["lidar"],
         )  # fmt: skip
         made["imu"] = Rows(

@@ -47,7 +47,7 @@ class RoverConfig(WorldConfig):
     battery_hz: RowHz = 5.0
     lidar_beams: int = Field(default=16, ge=2, le=128)
     lidar_columns: int = Field(default=360, ge=8, le=2048)
-    lidar_sectors: int = Field(default=12, ge=1, le=128)
+    lidar_sectors: int = Field(default=8, ge=1, le=128)
     camera: CameraErrors = CameraErrors()
     depth: RangeErrors = RangeErrors(preset="d435")
     lidar: RangeErrors = RangeErrors(preset="vlp-16")

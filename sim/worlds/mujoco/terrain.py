@@ -14,7 +14,7 @@ Singles = npt.NDArray[np.float32]
 
 _AZIMUTHS = 360
 _NEAR_M = 0.2
-_STEP_M, _STEP_PER_M = 0.25, 0.04
+_STEP_M, _STEP_PER_M = 0.25, 0.05
 """How far apart a ray looks at the ground: fixed near by, and growing with the distance."""
 _NOTHING_M = -1e3
 """Far below: there is no ground beyond the field's border."""
@@ -85,12 +85,13 @@ class TerrainRays:
         self._rows = np.sin(angle).astype(np.float32)[:, None] * cells
         self._per_reach = 1 / self._reach
 
-    def ranges(self, origin: Floats, rays: Floats) -> Floats:
-        """Distances [n], m, along unit vectors `rays` [n, 3] from `origin` [3], in the world; inf where none is met."""
-        x, y, z = rays.T.astype(np.float32)
-        flat = np.maximum(np.hypot(x, y), np.float32(1e-6))
+    def ranges(self, origin: Floats, rays: Singles) -> Singles:
+        """Distances [n], m, along unit vectors `rays` [3, n] from `origin` [3], in the world; inf where none is met."""
+        x, y, z = rays
+        flat, turned = (found.ravel() for found in cv2.cartToPolar(x, y, angleInDegrees=True))  # good to 0.01 degrees
+        flat = np.maximum(flat, np.float32(1e-6))
         climb = z / flat
-        turn = np.rint(np.arctan2(y, x) * np.float32(_AZIMUTHS / (2 * np.pi))).astype(np.intp) % _AZIMUTHS
+        turn = (turned * np.float32(_AZIMUTHS / 360) + np.float32(0.5)).astype(np.int32) % _AZIMUTHS
         is_looked = np.zeros(_AZIMUTHS, np.bool_)  # a sector of a revolution needs no other azimuths
         is_looked[turn] = True
         looked, place = np.flatnonzero(is_looked), (np.cumsum(is_looked) - 1)[turn]
@@ -100,24 +101,42 @@ class TerrainRays:
         steepest = (heights - np.float32(origin[2])) * self._per_reach
         np.clip(steepest, -_STEEPEST, _STEEPEST, out=steepest)
         np.maximum.accumulate(steepest, axis=1, out=steepest)
-        ranges = np.full(len(rays), np.inf)
-        meets = np.flatnonzero(climb <= steepest[place, -1])
+        ranges = np.full(len(x), np.inf, np.float32)
+        meets = np.flatnonzero(climb <= steepest[:, -1][place])
         if not len(meets):
             return ranges
         # All rows as one sorted row: each stands a whole span above the one before it.
         above = np.arange(len(looked)) * (4 * _STEEPEST)
         found = np.searchsorted((steepest + above[:, None]).ravel(), climb[meets] + above[place[meets]])
         step = found - place[meets] * len(self._reach)
-        reach = np.stack([np.where(step > 0, self._reach[step - 1], np.float32(0)), self._reach[step]])
-        # The azimuth of the row was rounded: between the two, on the ray's own path, the ground is taken as straight.
-        x, y, flat, climb = x[meets], y[meets], flat[meets], climb[meets]
-        cells = reach / (flat * np.float32(ground.cell_m))
-        heights = ground._sampled(np.float32(column) + cells * x, np.float32(row) + cells * y)
-        below = heights - (np.float32(origin[2]) + reach * climb)
-        between = np.clip(below[0] / np.minimum(below[0] - below[1], np.float32(-1e-9)), 0, 1)
-        met = below[1] > -_MISSED_M  # the neighbour, whose azimuth was looked at, may meet what this one passes by
-        ranges[meets] = np.where(met, (reach[0] + between * (reach[1] - reach[0])) / flat, np.inf)
+        near, far = np.where(step > 0, self._reach[step - 1], np.float32(0)), self._reach[step]
+        # The azimuth of the row was rounded: between, on the ray's own path, false position finds it.
+        climb = climb[meets]
+        rightwards, upwards = (value[meets] / (flat[meets] * np.float32(ground.cell_m)) for value in (x, y))
+
+        def above_ray(reach: Singles) -> Singles:
+            columns, rows = np.float32(column) + reach * rightwards, np.float32(row) + reach * upwards
+            over: Singles = ground._sampled(columns, rows) - (np.float32(origin[2]) + reach * climb)
+            return over
+
+        over = above_ray(np.stack([near, far]))
+        at = _crossing(near, far, over[0], over[1])
+        middle = above_ray(at[None])[0]
+        before = middle > 0
+        refined = _crossing(
+            np.where(before, near, at), np.where(before, at, far),
+            np.where(before, over[0], middle), np.where(before, middle, over[1]),
+        )  # fmt: skip
+        met = over[1] > -_MISSED_M  # the neighbour, whose azimuth was looked at, may meet what this one passes by
+        ranges[meets] = np.where(met, refined / flat[meets], np.inf)
         return ranges
+
+
+def _crossing(near: Singles, far: Singles, before: Singles, behind: Singles) -> Singles:
+    """Where between two places a height that is `before` (below 0) and then `behind` is 0, if it is straight."""
+    share = np.clip(before / np.minimum(before - behind, np.float32(-1e-9)), 0, 1)
+    at: Singles = near + share * (far - near)
+    return at
 
 
 def _octave(rng: np.random.Generator, n: int, knots: int) -> Singles:

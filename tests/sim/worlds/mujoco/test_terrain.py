@@ -24,7 +24,7 @@ def test_rays_meet_it_where_small_steps_do(seed: int, above: float, tilt: float)
     origin = np.array([x, y, float(ground.at(x, y)) + above])
     turn, climb = rng.uniform(-np.pi, np.pi, 40), rng.uniform(-0.6, 0.1, 40) + tilt
     rays = np.stack([np.cos(turn) * np.cos(climb), np.sin(turn) * np.cos(climb), np.sin(climb)], axis=1)
-    found = TerrainRays(ground, 20.0).ranges(origin, rays)
+    found = TerrainRays(ground, 20.0).ranges(origin, rays.T.astype(np.float32))
     expected = np.array([stepped(ground, origin, ray, 15.0) for ray in rays])
     both = (expected < 14) & (found < 14)
     ends = origin + rays * np.minimum(expected, 15)[:, None]
@@ -39,14 +39,14 @@ def test_rays_meet_it_where_small_steps_do(seed: int, above: float, tilt: float)
 def test_a_flat_ground_is_met_exactly() -> None:
     rays = TerrainRays(Terrain(np.zeros((33, 33), np.float32), 10.0), 20.0)
     down = np.radians([-90.0, -45.0, -10.0, 0.0, 30.0])
-    found = rays.ranges(np.array([0.0, 0.0, 1.0]), np.stack([np.cos(down), 0 * down, np.sin(down)], axis=1))
+    found = rays.ranges(np.array([0.0, 0.0, 1.0]), np.stack([np.cos(down), 0 * down, np.sin(down)]).astype(np.float32))
     assert np.allclose(found[:3], 1 / np.sin(-down[:3]), atol=1e-3)
     assert np.isinf(found[3:]).all()
 
 
 def test_where_nothing_is_met() -> None:
     rays = TerrainRays(Terrain(np.zeros((9, 9), np.float32), 2.0), 5.0)
-    assert np.isinf(rays.ranges(np.array([0.0, 0.0, 1.0]), np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))).all()
+    assert np.isinf(rays.ranges(np.array([0.0, 0.0, 1.0]), np.array([[0, 1], [0, 0], [1, 0]], np.float32))).all()
 
 
 def test_the_ground_grows_from_its_seed_and_rises_to_a_rim() -> None:
