@@ -72,7 +72,13 @@ def image_motion(before: Shade, after: Shade, lens: Optics, full: tuple[int, int
     """The motion between two small pictures of one camera, whose pictures as stored are `full` (height, width).
 
     Corners (J. Shi and C. Tomasi, "Good features to track", 1994) are followed by the pyramidal tracker of J. Bouguet
-    (2000), there and back; a turn, a shift and a change of scale are fitted to their rays by RANSAC.
+    (2000), there and back; an affine map is fitted to their rays by RANSAC.
+
+    >>> plane = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (160, 200), np.uint8), (0, 0), 2)
+    >>> optics = Optics(np.array([[100.0, 0, 80], [0, 100, 60], [0, 0, 1]]), np.zeros(4))
+    >>> found = image_motion(plane[:120, :160], plane[3:123, 6:166], optics, (120, 160))
+    >>> round(found.x, 3), round(found.y, 3), abs(found.curl) < 0.002
+    (-0.06, -0.03, True)
     """
     found = cv2.goodFeaturesToTrack(before, _MOST_POINTS, 0.01, 7)
     if found is None or len(found) < LEAST_POINTS:
@@ -88,7 +94,7 @@ def image_motion(before: Shade, after: Shade, lens: Optics, full: tuple[int, int
     fitted, inliers = cv2.estimateAffine2D(rays[0], rays[1], ransacReprojThreshold=near)
     if fitted is None or inliers.sum() < LEAST_POINTS:
         return NO_MOTION
-    (xx, xy, x), (yx, yy, y) = fitted
+    (xx, xy, x), (yx, yy, y) = fitted.tolist()
     return ImageMotion(x, y, yx - xy, xx - yy, xy + yx)
 
 

@@ -48,6 +48,17 @@ def time_offset(
     motion past what is near, and whitened by two lags, and the offset is where least is left of all three by their log
     likelihood. The turn is not the curl alone: a way past a plane that is not square to it has one too, which its
     deformation tells (J. Koenderink and A. van Doorn, "Local structure of movement parallax of the plane", 1976).
+
+    >>> at, rng = np.arange(0, 6, 0.005), np.random.default_rng(0)
+    >>> angle = lambda t: 0.2 * np.column_stack([np.sin(3 * t), np.sin(4 * t + 1), np.sin(5 * t + 2)])
+    >>> rates = np.gradient(angle(at), at, axis=0)
+    >>> taken = np.arange(0.5, 5.5, 0.05)
+    >>> seen = np.diff(angle(taken), axis=0, prepend=np.nan) @ SEEN_OF_TURN.T
+    >>> motion = np.column_stack([seen * [1, 1, 2], np.zeros((len(seen), 2))]) + rng.normal(0, 1e-4, (len(seen), 5))
+    >>> late_ns = np.round(taken * 1e9).astype(np.int64) + 30_000_000
+    >>> found = time_offset(late_ns, motion, np.round(at * 1e9).astype(np.int64), rates, SEEN_OF_TURN)
+    >>> round(found.offset_s, 3), found.low_s < 0.03 < found.high_s
+    (0.03, True)
     """
     start_ns = int(min(seen_ns[0], gyro_ns[0])) if len(seen_ns) and len(gyro_ns) else 0
     seen, gyro = (seen_ns - start_ns) / 1e9, (gyro_ns - start_ns) / 1e9
