@@ -64,7 +64,7 @@ def judge(
     if jobs < 1 or not timeout_s > 0:
         raise ConfigError(f"{jobs} jobs of at most {timeout_s} s: expected at least 1, and more than 0 s")
     made = verifier_of(verifier)
-    code, who = code_of(made), _who()
+    code, who = code_of(made), who_judges()
     corpus = open_store(path)
     enter_beside(path)  # what one that was cut off has kept, and not entered
     known = set() if redo else corpus.judged(made.name, made.version, code)
@@ -132,7 +132,8 @@ def _decoded(line: bytes) -> Answer:
         return Answer(failed=f"its process said what is no answer: {error}")
 
 
-def _who() -> str:
+def who_judges() -> str:
+    """Who runs this, as the records have it: USER@HOST."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
     except (OSError, KeyError):

@@ -29,6 +29,7 @@ class WorldSpecs:
     `action` is a stream of one float64 row a step, `low` and `high` [n] its bounds. `truth` streams have the modality
     `truth`: no policy sees them. Each stream has its own rate; `step_ns` is how long one step is; unless
     `steady`, the least: each takes as long as what was asked for.
+    `rewards` names the components of the reward, where they are always the same; else a host records their sum.
     """
 
     sensed: tuple[StreamSpec, ...]
@@ -38,6 +39,7 @@ class WorldSpecs:
     high: Action
     step_ns: int
     steady: bool = True
+    rewards: tuple[str, ...] = ()
 
     def clipped(self, action: Action) -> Action:
         """What acts: a copy within the bounds.

@@ -4,11 +4,11 @@ import ast
 
 import pytest
 
-from tests.spine import test_deaths_agent, test_deaths_commands, test_deaths_ingest
+from tests.spine import test_deaths_agent, test_deaths_commands, test_deaths_ingest, test_deaths_rollouts
 from tests.spine.killing import KILLED
 from tests.spine.test_layout import ROOT, modules
 
-DYING = (test_deaths_agent, test_deaths_commands, test_deaths_ingest)
+DYING = (test_deaths_agent, test_deaths_commands, test_deaths_ingest, test_deaths_rollouts)
 
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "ThreadingMixIn", "start_new_thread"}
 LIBRARIES = {"start_http_server", "start_wsgi_server", "to_thread", "run_in_executor", "ThreadingHTTPServer"}

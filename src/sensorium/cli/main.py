@@ -28,6 +28,7 @@ MODULES = {
     "policy": "policy",
     "verdicts": "verdicts",
     "sim": "sim",
+    "rollouts": "rollouts",
     "rebuild-catalog": "store",
     "pack": "pack",
     "spool": "spool",

@@ -30,16 +30,16 @@ class AgentActor:
     """An `Agent`. After a crash the new one waits for the spool, recovers it and goes on."""
 
     def __init__(self, document: Mapping[str, Any], base: str, options: Mapping[str, Any]) -> None:
-        _log_to_stderr()
+        log_to_stderr()
         self._agent = Agent(check_device(document, Path(base)), **options)
         self._watch = Watch(lambda: None)
         self._thread = Thread("agent", "collects", self._agent.run, self._watch.tell)
-        _on_sigterm(lambda: self._agent.stop(ORPHAN_S))
+        on_sigterm(lambda: self._agent.stop(ORPHAN_S))
 
     def status(self) -> dict[str, Any]:
         """What the agent does now; `alive` until its thread has ended; `failure` names what ended it; `process`
         is another after a crash."""
-        return {**self._agent.status(), **_life(self._thread, self._watch)}
+        return {**self._agent.status(), **life(self._thread, self._watch)}
 
     def stop(self, within_s: float | None = None) -> None:
         """Seal, deliver, end; within a time whatever waits."""
@@ -60,19 +60,19 @@ class IngestActor:
     def __init__(
         self, store: str, listen: str, keys: str | None, insecure: bool, small_bytes: int = SMALL_BYTES
     ) -> None:
-        _log_to_stderr()
+        log_to_stderr()
         self._store, self._listen, self._keys, self._insecure = store, listen, keys, insecure
         self._small_bytes = small_bytes
         self._ingest: Ingest | None = None
         self._stop_requested = threading.Event()
         self._watch = Watch(lambda: None)
         self._thread = Thread("ingest", "receives episodes", self._run, self._watch.tell)
-        _on_sigterm(self._stop_requested.set)
+        on_sigterm(self._stop_requested.set)
 
     def status(self) -> dict[str, Any]:
         """`state` (starting, up, stopped, failed), `address` once it accepts, its `stats`, and as of an agent `error`,
         `alive`, `failure` and `process`."""
-        ingest, life = self._ingest, _life(self._thread, self._watch)
+        ingest = self._ingest
         stats = {} if ingest is None else ingest.stats()
         return {
             "state": "starting",
@@ -80,7 +80,7 @@ class IngestActor:
             **{key: stats[key] for key in ("state", "error") if key in stats},
             "address": "" if ingest is None else ingest.address,
             "stats": stats,
-            **life,
+            **life(self._thread, self._watch),
         }
 
     def stop(self) -> None:
@@ -100,19 +100,21 @@ class IngestActor:
             ingest.wait(0)  # raises what has died in the end
 
 
-def _life(thread: Thread, watch: Watch) -> dict[str, Any]:
-    life, failure = {"process": PROCESS, "alive": thread.alive, "failure": ""}, watch.failure
+def life(thread: Thread, watch: Watch) -> dict[str, Any]:
+    """Of an actor's thread: whether it is `alive`, what ended it (`failure`, `error` in words), and its `process`."""
+    found, failure = {"process": PROCESS, "alive": thread.alive, "failure": ""}, watch.failure
     if failure is None:
-        return life
-    return life | {"failure": type(failure).__name__, "state": "failed", "error": reason(failure)}
+        return found
+    return found | {"failure": type(failure).__name__, "state": "failed", "error": reason(failure)}
 
 
-def _on_sigterm(end: Callable[[], object]) -> None:
+def on_sigterm(end: Callable[[], object]) -> None:
     """Have this process end what it does instead of dying of SIGTERM, as it gets one where a service is stopped, which
     tells all its processes. Ray's daemon dies of that, and this process a second later."""
     with contextlib.suppress(ValueError):  # not in the main thread, which is as tests have it
         signal.signal(signal.SIGTERM, lambda *_: end())
 
 
-def _log_to_stderr() -> None:
+def log_to_stderr() -> None:
+    """Have this process say what happens where Ray takes it from."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

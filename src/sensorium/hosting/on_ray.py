@@ -78,7 +78,7 @@ class RayAgent:
         first |= {"away": {}, "absent": {}, "hurried": False, "finished_before": False}
         placed: dict[str, Any] = {"label_selector": dict(labels)} if labels else {}
         arguments = dict(document), str(base), options
-        self._actor = _Actor(
+        self._actor = HostedActor(
             "agent", AgentActor, arguments, first | {"ordinals": {}, "link": {}}, MAX_RESTARTS, **placed
         )
         self._drain_s = options.get("drain_s", DRAIN_S)
@@ -149,7 +149,7 @@ class RayIngest:
         small_bytes: int = SMALL_BYTES,
     ) -> None:
         arguments = str(store), listen, str(keys) if keys else None, insecure, small_bytes
-        self._actor = _Actor("ingest", IngestActor, arguments, {"address": "", "stats": {}}, FOR_EVER)
+        self._actor = HostedActor("ingest", IngestActor, arguments, {"address": "", "stats": {}}, FOR_EVER)
 
     def status(self) -> dict[str, Any]:
         """See `IngestActor.status`; raises what ended it, or that it does not end."""
@@ -168,7 +168,7 @@ class RayIngest:
             time.sleep(POLL_S)
 
 
-class _Actor:
+class HostedActor:
     """An actor through its restarts: while Ray starts it again its last status stands, in the state `restarting`."""
 
     def __init__(

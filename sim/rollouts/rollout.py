@@ -1,0 +1,224 @@
+"""One rollout: a world is reset, a policy acts until it is done, and what came out is delivered as an episode."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sensorium.drivers.driver import Delivery
+from sensorium.drivers.marks import MAX_TEXT, EpisodeBegin, EpisodeEnd, Label, SourceNote
+from sensorium.drivers.stream import StreamSpec
+from sensorium.sim.rollouts.gathering import Gathering
+from sensorium.sim.rollouts.job import (
+    CPU_S,
+    FAILED,
+    FAILED_BY,
+    POLICY,
+    REWARD,
+    SIMULATED_S,
+    STEPS,
+    US,
+    WALL_S,
+    WHY,
+    Job,
+)
+from sensorium.sim.rollouts.policies import RANDOM, SCRIPTED, PolicyAtWork, PolicyFault, Seeing, policy_of
+from sensorium.sim.worlds.running import Named
+from sensorium.sim.worlds.world import Observation, World
+from sensorium.threads import reason
+
+MAX_REWARD = 1e18
+MAX_COMPONENTS = 32
+"""Of a reward, in the labels; more of them are in the stream alone."""
+
+
+class Streams:
+    """The streams of a world's rollouts under a sensor's name: what is sensed, the truth, actions, and rewards."""
+
+    def __init__(self, name: str, world: World) -> None:
+        self.named = Named(name, world, truth=True)
+        self.components = world.specs.rewards or (REWARD,)
+        self._sums, self._named_components = not world.specs.rewards, frozenset(self.components)
+        self.prefix = f"{name}."
+        rewards = StreamSpec(
+            name=self.prefix + REWARD,
+            modality=REWARD,
+            dtype="float64",
+            shape=(len(self.components),),
+            channels=self.components,
+            rate_hz=world.specs.action.rate_hz,
+        )
+        self.specs = (*self.named.specs, rewards)
+
+    def rewards(self, observation: Observation) -> list[float]:
+        """What a step earned, by channel.
+
+        Raises:
+            ValueError: it has a component that the world's specs do not name, or is not finite.
+        """
+        earned = observation.rewards
+        if not all(map(math.isfinite, earned.values())):
+            raise ValueError(f"the world gave a reward that is not finite: {dict(earned)}")
+        if self._sums:
+            return [sum(earned.values())]
+        if not earned.keys() <= self._named_components:
+            unknown = ", ".join(sorted(earned.keys() - self._named_components))
+            raise ValueError(f"the world gave a reward {unknown}, its specs name {', '.join(self.components)}")
+        return [earned.get(name, 0.0) for name in self.components]
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far one rollout has come, in the time of its world."""
+
+    last_ns: int = 0
+    now_ns: int = 0
+    samples: int = 0
+    steps: int = 0
+    total: float = 0.0
+    earned: dict[str, float] = field(default_factory=dict)
+    outcome: str = ""
+    failed_by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a rollout ended: behind its last sample at `end_ns`, with `samples` in its episode. Of one that has none
+    there is no episode. `failed_by` is empty, `us` or `policy`."""
+
+    end_ns: int
+    outcome: str
+    samples: int
+    failed_by: str
+    why: str
+
+
+class Rollout:
+    """Delivers one rollout piece by piece: iterate, then look at `ended`.
+
+    Args:
+        stopped: Asked at each step: whether to break off, as one that failed for our reasons.
+    """
+
+    def __init__(
+        self, world: World, streams: Streams, job: Job, base_ns: int, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._world, self._streams, self._job, self._base_ns = world, streams, job, base_ns
+        self._stopped = stopped
+        self._gathering = Gathering(streams.prefix, base_ns)
+        self._notes: list[Delivery] = []
+        self._course = _Course()
+        self._wall_s = self._cpu_s = 0.0
+        self.ended: Ended | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many were taken so far."""
+        return self._course.steps
+
+    def __iter__(self) -> Iterator[Sequence[Delivery]]:
+        """What is delivered, in its order. What who takes it does meanwhile is none of its cost."""
+        course, job = self._course, self._job
+        yield [EpisodeBegin(self._base_ns, job.labels(), self._base_ns)]
+        wall_s, cpu_s = time.perf_counter(), time.thread_time()
+        steps = self._steps()
+        while True:
+            is_over = next(steps, True)
+            blocks: list[Delivery] = [*self._gathering.take(), *self._notes]
+            self._notes = []
+            self._wall_s += time.perf_counter() - wall_s
+            self._cpu_s += time.thread_time() - cpu_s
+            if is_over:
+                break
+            yield blocks
+            wall_s, cpu_s = time.perf_counter(), time.thread_time()
+        last_ns = self._base_ns + max(course.now_ns, course.last_ns)
+        if course.failed_by:
+            value = {"who": course.failed_by, "why": course.why[:1000]}
+            blocks.append(SourceNote("event", FAILED, value, start_ns=last_ns))
+        blocks.append(EpisodeEnd(last_ns + 1, course.outcome, self._labels(), passed=True))
+        self.ended = Ended(last_ns + 1, course.outcome, course.samples, course.failed_by, course.why)
+        yield blocks
+
+    def _steps(self) -> Iterator[bool]:
+        """Act until it is done; False whenever something is to be delivered. Whatever goes wrong is an outcome."""
+        course = self._course
+        try:
+            yield from self._act()
+        except PolicyFault as fault:
+            course.outcome, course.failed_by, course.why = FAILED, POLICY, str(fault)
+        except Exception as error:  # of the world, or for want of memory: the campaign goes on
+            course.outcome, course.failed_by, course.why = FAILED, US, reason(error)
+
+    def _act(self) -> Iterator[bool]:
+        world, job, course = self._world, self._job, self._course
+        rng = np.random.default_rng([job.seed, 1])
+        observation = world.reset(job.seed, job.task)
+        try:
+            policy = policy_of(job.source, world)
+        except (Exception, SystemExit) as error:
+            self._take(observation)
+            raise PolicyFault(f"policy {job.policy!r}: {reason(error)}") from error
+        acting, done = PolicyAtWork(policy, job.policy, world.specs), ""
+        seeing = None if job.source in (RANDOM, SCRIPTED) else Seeing()
+        action_stream = world.specs.action.name
+        self._take(observation)
+        while not done:
+            if self._stopped():
+                raise InterruptedError("the worker was told to stop")
+            action = acting.act({} if seeing is None else seeing.look(observation), rng)
+            self._gathering.row(action_stream, observation.now_ns, action)
+            observation, done = world.step(np.array(action))
+            course.steps += 1
+            course.samples += 2
+            self._take(observation)
+            self._earn(observation)
+            if not done and course.steps == job.steps:
+                done = "truncated"
+            if self._gathering.is_due and not done:
+                yield False
+        course.outcome = done
+
+    def _take(self, observation: Observation) -> None:
+        course = self._course
+        for blocks in (observation.sensed, observation.truth):
+            for block in blocks:
+                self._gathering.add(block)
+                if n := len(block.captured_ns):
+                    course.samples += n
+                    course.last_ns = max(course.last_ns, int(block.captured_ns[-1]))
+        if observation.notes:
+            self._notes += self._streams.named.notes(observation, self._base_ns)
+        course.now_ns = observation.now_ns
+
+    def _earn(self, observation: Observation) -> None:
+        course = self._course
+        row = self._streams.rewards(observation)
+        earned = {name: course.earned.get(name, 0.0) + float(value) for name, value in observation.rewards.items()}
+        total = course.total + float(sum(row))
+        if not all(abs(value) < MAX_REWARD for value in (total, *earned.values())):
+            raise ValueError(f"the rewards come to {total}, expected less than {MAX_REWARD:g}")
+        self._gathering.row(REWARD, observation.now_ns, row)
+        course.total = total
+        course.earned |= earned
+
+    def _labels(self) -> dict[str, Label]:
+        course = self._course
+        labels: dict[str, Label] = {
+            REWARD: course.total,
+            STEPS: course.steps,
+            WALL_S: self._wall_s,
+            CPU_S: self._cpu_s,
+            SIMULATED_S: course.now_ns / 1e9,
+        }
+        if course.failed_by:
+            labels |= {FAILED_BY: course.failed_by, WHY: _brief(course.why)}
+        named = sorted(course.earned.items())[:MAX_COMPONENTS]
+        return labels | {f"{REWARD}.{name}"[:MAX_TEXT]: value for name, value in named}
+
+
+def _brief(text: str) -> str:
+    return " ".join(text.encode(errors="replace").decode().split())[:MAX_TEXT]

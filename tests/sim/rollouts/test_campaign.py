@@ -1,0 +1,144 @@
+"""A campaign in this process, from world to store: judged, closed, accounted for; what fails is told and goes on."""
+
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sensorium
+from sensorium.corpus.beside import read_beside
+from sensorium.errors import ConfigError
+from sensorium.sim.rollouts.plan import ADVANTAGES, read_campaigns
+from sensorium.sim.rollouts.report import report_of
+from sensorium.sim.rollouts.report_picture import picture_of
+from tests.sim.rollouts.building import ACTS, rolled, task_file
+
+UPRIGHT = f"{ACTS}:Upright"
+
+
+def advantages(store: Path) -> list[dict[str, Any]]:
+    return [each.record for each in read_beside(store, ADVANTAGES) if each.record is not None]
+
+
+def test_from_world_to_advantages(tmp_path: Path) -> None:
+    file = task_file(
+        tmp_path,
+        tasks={"balance": "calm", "catch": "rough"},
+        policies=["random", f"{ACTS}:holds"],
+        verifier=UPRIGHT,
+        hidden={"verifier": f"{ACTS}:Strict", "share": 0.5},
+        budget={"rollouts": 6, "group": 3},
+        encodings={"calm": {"state": {"codec": "lossless"}}},
+    )
+    progress = rolled(file).progress()
+    assert (progress.planned, progress.done, progress.left, progress.groups, progress.closed) == (22, 22, 0, 6, 6)
+    store = tmp_path / "store"
+    corpus = sensorium.open(store)
+    episodes = {episode.id: episode for episode in corpus.query("mission = 'carts'")}
+    assert len(episodes) == 22
+
+    records = advantages(store)
+    assert {record["episode"] for record in records} == set(episodes)
+    for closed in read_campaigns(store)["carts"].closed.values():
+        mine = [record for record in records if record["group"] == closed.group]
+        assert [record["index"] for record in mine] == list(range(closed.n))
+        raw = []
+        for record in mine:
+            rewards = episodes[record["episode"]].streams["world.reward"]
+            raw.append(math.fsum(rewards[: len(rewards.captured_ns)][:, 0].tolist()))
+            labels = episodes[record["episode"]].labels
+            assert [labels[name] for name in ("group", "index", "attempt", "seed")] == [
+                record[name] for name in ("group", "index", "attempt", "seed")
+            ]
+        assert [record["reward"] for record in mine] == raw == list(closed.rewards)
+        assert closed.mean == pytest.approx(statistics.fmean(raw))
+        assert closed.deviation == pytest.approx(statistics.stdev(raw))
+        for record, reward in zip(mine, raw, strict=True):
+            expected = 0.0 if not closed.deviation else (reward - statistics.fmean(raw)) / statistics.stdev(raw)
+            assert record["advantage"] == pytest.approx(expected)
+        said = [corpus.verdicts([record["episode"]])[record["episode"]]["upright"] for record in mine]
+        assert closed.passed == sum(each["verdict"]["passed"] for each in said)
+
+    report = report_of(store)
+    (campaign,) = report["campaigns"]
+    assert (campaign["ended"], campaign["counted"], campaign["uncounted"], campaign["gone"]) == (True, 22, 0, 0)
+    hidden = campaign["hidden"]
+    assert 0 < hidden["judged"] < 22
+    assert hidden["disagree"] == hidden["accepted_alone"] + hidden["rejected_alone"]
+    for cell in report["cells"]:
+        assert cell["n"] == 4
+        assert cell["cost"]["bytes"] == sum(
+            episode.row["bytes"]
+            for episode in episodes.values()
+            if (episode.labels["world"], episode.labels["policy"], episode.labels["task"])
+            == ("sim-cart", cell["policy"], cell["task"])
+        )
+    assert picture_of(report).shape[2] == 3
+    (ledger,) = corpus.ledger("carts-w0")
+    assert (ledger.committed, ledger.pending) == (22, 0)
+    assert corpus.query("verdict('upright').passed = true")
+
+
+def test_what_a_policy_does_wrong_counts_as_nothing_and_the_campaign_goes_on(tmp_path: Path) -> None:
+    names = ("raises", "returns_nan", "returns_two", "writes")
+    file = task_file(tmp_path, policies=["scripted", *(f"{ACTS}:{name}" for name in names)], verifier=UPRIGHT, group=2)
+    rolled(file)
+    cells = {row["policy"].rpartition(":")[2]: row for row in report_of(tmp_path / "store")["cells"]}
+    assert [cells[name]["failed_by_policy"] for name in names] == [2] * 4
+    assert [(cells[name]["mean"], cells[name]["accepted"]) for name in names] == [(0.0, 0)] * 4
+    assert [cells[name]["flag"] for name in names] == ["no signal"] * 4
+    assert cells["scripted"]["accepted"] == 2
+    failed = sensorium.open(tmp_path / "store").query("mission = 'carts'")
+    assert sum(episode.outcome == "failed" for episode in failed) == 8
+    whys = {str(episode.labels.get("failed.why", "")) for episode in failed}
+    assert any("which is not finite" in why for why in whys)
+    assert any("read-only" in why for why in whys)
+
+
+def test_what_fails_for_our_reasons_is_tried_again_and_given_up(tmp_path: Path) -> None:
+    file = task_file(tmp_path, policies=[f"{ACTS}:out_of_memory"], group=2, attempts=2)
+    progress = rolled(file).progress()
+    assert (progress.done, progress.uncounted, progress.left) == (0, 4, 0)
+    (cell,) = report_of(tmp_path / "store")["cells"]
+    assert (cell["failed_by_us"], cell["given_up"], cell["n"], cell["mean"]) == (4, 2, 0, None)
+
+
+def test_a_rollout_of_which_nothing_came_is_given_up_too(tmp_path: Path) -> None:
+    file = task_file(tmp_path, tasks={"balance": {"world": "calm", "task": "juggle"}}, group=2, attempts=2)
+    assert rolled(file).progress().left == 0
+    (cell,) = report_of(tmp_path / "store")["cells"]
+    assert (cell["given_up"], cell["n"]) == (2, 0)
+
+
+def test_a_verifier_that_raises_or_dies_costs_its_verdicts(tmp_path: Path) -> None:
+    rolled(task_file(tmp_path, verifier=f"{ACTS}:Falters"))
+    (cell,) = report_of(tmp_path / "store")["cells"]
+    assert (cell["n"], cell["unknown"], cell["accepted"]) == (4, 2, 2)
+
+
+def test_one_that_has_ended_is_not_begun_again_and_a_larger_budget_goes_on(tmp_path: Path) -> None:
+    rolled(task_file(tmp_path, verifier=UPRIGHT))
+    before = sensorium.open(tmp_path / "store").query()
+    rolled(task_file(tmp_path, verifier=UPRIGHT))
+    assert [each.id for each in sensorium.open(tmp_path / "store").query()] == [each.id for each in before]
+    first = report_of(tmp_path / "store")["cells"][0]
+    rolled(task_file(tmp_path, verifier=UPRIGHT, budget={"rollouts": 8}))
+    (cell,) = report_of(tmp_path / "store")["cells"]
+    assert cell["rollouts"] == 12
+    assert {name: cell[name] for name in ("n", "accepted", "pass_at", "mean", "deviation")} == {
+        name: first[name] for name in ("n", "accepted", "pass_at", "mean", "deviation")
+    }
+
+
+def test_a_campaign_that_there_is_not(tmp_path: Path) -> None:
+    rolled(task_file(tmp_path, group=1))
+    with pytest.raises(ConfigError, match=r"no campaign 'x'.*carts"):
+        report_of(tmp_path / "store", "x")
+
+
+def test_an_unknown_verifier_is_said_before_anything_begins(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown verifier 'nothing'"):
+        rolled(task_file(tmp_path, verifier="nothing"))
+    assert not (tmp_path / "spool").exists()
