@@ -30,23 +30,30 @@ class BodyMotion:
 
 
 class Trajectory:
-    """Hovering around (0, 0, `height_m`): each of x, y, z, roll, pitch, yaw is a sum of three seeded sines."""
+    """Hovering around (0, 0, `height_m`): each of x, y, z, roll, pitch, yaw is a sum of three seeded sines.
 
-    def __init__(self, seed: int, height_m: float = 2.0) -> None:
+    It is `pace` times as lively as a hand is.
+    """
+
+    def __init__(self, seed: int, height_m: float = 2.0, pace: float = 1.0) -> None:
         rng = np.random.default_rng([seed, 0])
         scale = np.array([*_POSITION_M, *_ATTITUDE_RAD])[:, None]
         self._amplitude = scale * rng.uniform(0.5, 1.0, (6, _WAVES))
-        self._angular_hz = 2 * np.pi * rng.uniform(0.08, 0.45, (6, _WAVES))
+        self._angular_hz = 2 * np.pi * rng.uniform(0.08, 0.45, (6, _WAVES)) * pace
         self._phase = rng.uniform(0.0, 2 * np.pi, (6, _WAVES))
         self._mean = np.array([0.0, 0.0, height_m, 0.0, 0.0, 0.0])
 
     def at(self, time_s: Floats) -> BodyMotion:
         """The state at `time_s` [n], seconds since the start."""
+        return body_motion(*self.derivatives(time_s))
+
+    def derivatives(self, time_s: Floats) -> tuple[Floats, Floats, Floats]:
+        """x, y, z, roll, pitch, yaw [n, 6] at these moments, and their first and second derivatives."""
         angle = self._angular_hz * time_s[:, None, None] + self._phase
         value = (self._amplitude * np.sin(angle)).sum(-1) + self._mean
         first = (self._amplitude * self._angular_hz * np.cos(angle)).sum(-1)
         second = (-self._amplitude * self._angular_hz**2 * np.sin(angle)).sum(-1)
-        return body_motion(value, first, second)
+        return value, first, second
 
 
 def body_motion(value: Floats, first: Floats, second: Floats) -> BodyMotion:

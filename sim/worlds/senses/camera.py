@@ -56,7 +56,8 @@ class CameraErrors(SenseErrors):
 
     Row r of h begins `readout_s` * r / h after the first. At most `renders` pictures are taken of the scene for one
     frame: moving edges come in as many steps. `distortion` is k1 k2 p1 p2 (k3). The share `drop` of frames never
-    comes. `captured_ns` is the start of exposure of the first row.
+    comes. `light` is that of the scene, as a share of the one in which it was rendered. `captured_ns` is the start of
+    exposure of the first row.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = _CAMERA_PRESETS
@@ -64,6 +65,7 @@ class CameraErrors(SenseErrors):
     full_well_e: Positive | None = None
     read_noise_e: NonNegative = 0.0
     noise: NonNegative = 0.0
+    light: Annotated[float, Field(gt=0, le=16)] = 1.0
     exposure_s: NonNegative = 0.0
     readout_s: NonNegative = 0.0
     renders: Annotated[int, Field(ge=1, le=64)] = 8
@@ -108,7 +110,7 @@ class CameraSense:
         self._light = config.exposure_s  # time times gain
         self._exposed_ns: int | None = None
         flaws = (config.full_well_e, config.noise, config.auto_exposure, config.distortion)
-        self._is_ideal = not any(flaws)
+        self._is_ideal = not any(flaws) and config.light == 1
 
     @property
     def exposure_s(self) -> float:
@@ -161,9 +163,9 @@ class CameraSense:
 
     def _read(self, light: npt.NDArray[np.float32], t_ns: int) -> Frame:
         config, rng = self._config, self._rng
-        time, gain = 1.0, 1.0
+        time, gain = config.light, 1.0
         if config.auto_exposure is not None:
-            time = self.exposure_s / config.exposure_s
+            time *= self.exposure_s / config.exposure_s
             gain = self._light / self.exposure_s
         if time != 1.0:
             light = light * np.float32(time)

@@ -7,7 +7,6 @@ from sensorium.sim.worlds.imperfections import NonNegative, Probability
 from sensorium.sim.worlds.senses.sense import Finite, Floats, SenseErrors
 
 SECOND_NS = 1_000_000_000
-_NEVER_NS = int(np.iinfo(np.int64).min)
 
 
 class ClockErrors(SenseErrors):
@@ -27,12 +26,13 @@ class ClockErrors(SenseErrors):
 
 
 class SenseClock:
-    """Stamps and deliveries of one stream; neither steps back, however much they jitter."""
+    """Stamps and deliveries of one stream; neither steps back, nor behind the reset, however much they jitter."""
 
     def __init__(self, config: ClockErrors, rng: np.random.Generator) -> None:
         self._config = config
         self._rng = rng
-        self._stamp_ns = self._delivery_ns = _NEVER_NS
+        self._stamp_ns = min(0, round(config.offset_s * SECOND_NS))  # it began with the world
+        self._delivery_ns = 0
 
     def stamps(self, true_ns: Stamps, shift_ns: Stamps | int = 0, delay_ns: Stamps | int = 0) -> tuple[Stamps, Stamps]:
         """`captured_ns` and the time of delivery, int64 [n] each, of samples taken at `true_ns` [n] since the reset.

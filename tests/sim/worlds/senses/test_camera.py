@@ -159,6 +159,12 @@ def test_beyond_the_longest_exposure_there_is_gain_and_its_noise() -> None:
     assert dark.mean() < 20  # there is an end to it
 
 
+def test_darkness_is_less_light_and_more_noise_beside_it() -> None:
+    dark = seen(camera(light=0.1, full_well_e=2000, read_noise_e=5), flat(200)).astype(float)
+    assert np.isclose(dark.mean(), 20, atol=0.1)
+    assert np.isclose(dark.var(), (20 * 2000 / 255 + 25) / (2000 / 255) ** 2 + 1 / 12, rtol=0.05)
+
+
 def test_of_frames_the_share_asked_for_never_comes() -> None:
     sense = camera(drop=0.3)
     frames = [sense.expose(lambda _: flat(1, (2, 2)), number) for number in range(3000)]

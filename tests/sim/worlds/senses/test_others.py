@@ -54,6 +54,7 @@ def test_time_never_steps_back_however_it_is_asked(parts: list[int], jitter_s: f
     assert (np.diff(np.concatenate(stamps)) >= 0).all()
     assert (np.diff(np.concatenate(deliveries)) >= 0).all()
     assert (np.concatenate(deliveries) >= TRUE_NS[:start]).all()
+    assert stamps[0][0] >= 0
 
 
 def ranges(true_m: Any, **errors: Any) -> np.typing.NDArray[np.float32]:
