@@ -1,5 +1,6 @@
 """One open episode: samples placed in it become records of its file, and every one is accounted for."""
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ class _StreamOut:
         self.tally = tally
         self.next_row = 0
         self.held_rows = 0
-        self.size = 0
+        self.size = self.payload_bytes = 0
         self.rows: deque[Piece] = deque()
         self.codec = form.codec
         self.encode = form.encode
@@ -118,6 +119,7 @@ class EpisodeWriter:
         self._max_bytes = max_bytes
         names = [form.entry.spec.name for form in forms]
         self._streams = {name: _StreamOut(i, forms[i], place[name]) for i, name in enumerate(names)}
+        span.growing = self.grown
 
     @property
     def end_ns(self) -> int:
@@ -150,6 +152,15 @@ class EpisodeWriter:
             return False
         self.flush(wait=True)
         return self.file.written >= self._max_bytes
+
+    def grown(self) -> int:
+        """Bytes that the chunks which are complete took once they were encoded; waits for those that are not, so that a
+        replay is told the same each time."""
+        size = sum(out.payload_bytes for out in self._streams.values())
+        for chunk in self._unwritten:
+            with contextlib.suppress(SensoriumError):  # it is lost, and counted once it would be written
+                size += len(chunk.payload if isinstance(chunk.payload, bytes) else chunk.payload.result())
+        return size
 
     def cut(self) -> None:
         """End the interval just after the last sample placed in it."""
@@ -221,6 +232,7 @@ class EpisodeWriter:
         for chunk, (_, payload) in zip(chunks, records, strict=True):
             self._unwritten.popleft()
             chunk.out.size += len(payload) + framing
+            chunk.out.payload_bytes += len(payload)
             chunk.out.next_row += len(chunk.captured_ns)
             chunk.out.tally.store(len(chunk.captured_ns))
         return True
@@ -296,6 +308,8 @@ class EpisodeWriter:
         rows = {name: out.tally.stored for name, out in self._streams.items()}
         self.file.seal(reason, rows, self.accounts(), summary, self.end_ns)
         took = {name: (out.tally.stored, out.size) for name, out in self._streams.items()}
+        if span.growing == self.grown:
+            span.growing = None
         span.took.append(Took(self.start_ns, self.end_ns, self.file.written, self._note_bytes, took))
 
     def _gather(self, out: _StreamOut, *, everything: bool = False) -> None:
@@ -353,6 +367,7 @@ class EpisodeWriter:
             out.tally.leave("spool_full", rows)
             raise
         out.size += self.file.written - before
+        out.payload_bytes += len(payload)
         out.next_row += rows
         out.tally.store(rows)
 

@@ -32,6 +32,11 @@ class SelectionBudget(BaseModel):
     burst_s: float = Field(default=60.0, gt=0, le=86_400)
     floor: float = Field(default=0.2, ge=0, le=1)
 
+    @property
+    def is_of_bytes(self) -> bool:
+        """Whether bytes are limited, and not time alone."""
+        return self.bytes_per_s is not None or self.bytes_per_day is not None
+
     @model_validator(mode="after")
     def _one_at_least(self) -> "SelectionBudget":
         if self.share is None and self.bytes_per_s is None and self.bytes_per_day is None:

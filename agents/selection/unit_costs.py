@@ -52,7 +52,7 @@ class UnitCosts:
     def __init__(self, entries: Sequence[StreamEntry] = (), state: UnitCostsState | None = None) -> None:
         self._first: dict[str, float] = {}
         self.learnt = 0
-        """How many episodes."""
+        """How often something was."""
         self.take_over(state or UnitCostsState())
         self.know(entries)
 
@@ -97,6 +97,13 @@ class UnitCosts:
         self._booked += took.size
         while spent and spent[0][0] < took.end_ns:
             self._booked -= spent.popleft()[1]
+
+    def advance(self, more_bytes: int) -> None:
+        """An episode that is not sealed has come to so many bytes more than was spent on it: book them now, or, where
+        they are fewer than 0, what was booked so of one that is sealed by now."""
+        if more_bytes:
+            self.learnt += 1
+            self._booked += more_bytes
 
     def booked(self) -> int:
         """How much more, or less, was needed since the last time this was asked."""

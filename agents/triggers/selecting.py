@@ -195,7 +195,7 @@ class Selecting(Trigger):
         for name, stream in self._streams.items():
             if parts := stream.take(bounds.end_ns):
                 found[name] = summary(parts, self._gates, self._gyros.surprise(name, parts, bounds.end_ns))
-        time.runs.book(desk.costs)
+        time.runs.book(desk.costs, growing=self.policy.budget.is_of_bytes)
         boot = f"{desk.boot}#{self._resets}" if self._resets else desk.boot
         booked = desk.booked(boot, bounds.start_ns)  # first: what a unit costs may be another then
         length_s = (bounds.end_ns - bounds.start_ns) / SECOND_NS

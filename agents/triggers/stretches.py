@@ -21,8 +21,8 @@ MOST_NOTES = 128 << 10
 
 @dataclass(slots=True)
 class Stretch:
-    """Neighbouring units with one fate: kept in a `span`, with what was `spent` on each, (start_ns, bytes), or left out
-    by a `rule`."""
+    """Neighbouring units with one fate: kept in a `span`, with what was `spent` on each, (start_ns, bytes), and booked
+    in `advance` of a seal, or left out by a `rule`."""
 
     start_ns: int
     end_ns: int
@@ -30,6 +30,7 @@ class Stretch:
     span: EpisodeSpan | None
     note_bytes: int = 0
     spent: deque[tuple[int, int]] = field(default_factory=deque)
+    advance: int = 0
 
 
 class Stretches:
@@ -82,12 +83,20 @@ class Stretches:
         following_ns = self._starts[at + 1] if at + 1 < len(self._starts) else FOREVER_NS
         return Placement(min(following_ns, until_ns))
 
-    def book(self, costs: UnitCosts) -> None:
-        """Tell the costs what was sealed since the last time."""
+    def book(self, costs: UnitCosts, *, growing: bool = True) -> None:
+        """Tell the costs what was sealed since the last time, and, if asked for, what `growing` episodes have come to
+        beyond what was spent on them: samples that are larger than those before are paid for at once."""
         for run in list(self._unbooked):
             took = [] if run.span is None else run.span.took
+            if took:
+                costs.advance(-run.advance)
+                run.advance = 0
             while took:
                 costs.learn(took.pop(0), run.spent)
+            if growing and run.span is not None and run.span.growing is not None:
+                more = run.span.growing() - sum(size for _, size in run.spent) - run.advance
+                costs.advance(max(more, 0))
+                run.advance += max(more, 0)
             if run.span is None or (run.span.closed and not run.spent):
                 self._unbooked.remove(run)
 

@@ -1,7 +1,7 @@
 """The trigger contract: it sees what is captured, and places every stamp in a span or in none."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -26,7 +26,7 @@ class EpisodeSpan:
     source says of it, and `base_ns` where its own time has its 0; one to `discard` is not delivered. `decisions` are
     those of its units, in order of time: of each when its first sample is placed. A trigger that judges no units leaves
     them None. `notes` of the trigger's own go into the episodes that hold their starts; of each that was sealed the
-    recorder says in `took` what that cost.
+    recorder says in `took` what that cost, and `growing` tells how many bytes the one that is open has come to.
     """
 
     start_ns: int
@@ -40,6 +40,7 @@ class EpisodeSpan:
     decisions: list[Decision] | None = None
     notes: list[SourceNote] = field(default_factory=list)
     took: list[Took] = field(default_factory=list)
+    growing: Callable[[], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,42 @@
 """What selection knows is in the spool: a restart, a kill, or a replay taken up goes on as if there was none."""
 
 import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sensorium.agents.selection.memory_file import read_memory
 from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.triggers import desk
+from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode.documents import Open, Seal
 from sensorium.episode.unit import Judged, encoded
+from tests.agents.building import records_in
 from tests.agents.selecting import Device, config, frames, walk
 
 WHOLE = 120
+LARGE = StreamSpec(name="cam", modality="image", dtype="uint8", shape=(96, 128), rate_hz=5.0)
+
+
+def _large(s: int, *, noisy: bool) -> Block:
+    """A second of it, somewhere else each time."""
+    small = frames(s * 10**9, 5, place=s % 64, wish=1.0)
+    pictures = np.zeros((5, *LARGE.shape), np.uint8)
+    if noisy:
+        pictures = np.random.default_rng(s).integers(0, 256, pictures.shape, np.uint8)
+    return Block("cam", small.captured_ns, pictures, scores=small.scores, described=small.described)
+
+
+def _sealed(path: Path) -> Iterator[tuple[int, int, int]]:
+    """Of each episode start, end and bytes."""
+    for file in (path / "episodes").glob("*.episode"):
+        first, *_, last = (record.header for record in records_in(file))
+        assert isinstance(first, Open)
+        assert isinstance(last, Seal)
+        yield first.start_ns, last.end_ns or first.end_ns, file.stat().st_size
 
 
 def decisions(judged: list[Judged]) -> list[bytes]:
@@ -59,6 +83,25 @@ def test_after_a_kill_what_was_saved_is_known(tmp_path: Path, monkeypatch: pytes
     other = Device(tmp_path / "spool", config())
     assert other.trigger.desk.chooser.state == saved.chooser
     other.stop()
+
+
+@pytest.mark.parametrize("grows", [lambda s: s >= 60, lambda s: (s // 20) % 2, lambda s: s % 7 == 6, lambda _: True])
+def test_what_is_sealed_keeps_within_the_budget_though_samples_grow_at_once(
+    grows: Callable[[int], bool], tmp_path: Path
+) -> None:
+    """All is wanted, and pictures of a few bytes become such as nothing makes smaller."""
+    device = Device(tmp_path, config(bytes_per_s=2000.0, always=("cam.wish = 1",)), (LARGE,))
+    for s in range(240):
+        device.feed([_large(s, noisy=bool(grows(s)))])
+    device.stop()
+    episodes = sorted(_sealed(tmp_path))
+    largest = 5 * LARGE.sample_bytes  # of a unit
+    for first, (start_ns, _, _) in enumerate(episodes):
+        total = 0
+        for _, end_ns, size in episodes[first:]:
+            total += size
+            assert total <= 2000 * ((end_ns - start_ns) / 1e9 + 60) + 2 * largest
+    assert sum(size for _, _, size in episodes) > 2000 * 60 / 2, "and yet the budget is used"
 
 
 @pytest.mark.parametrize("torn", [False, True])
