@@ -39,6 +39,8 @@ class Renderer:
         self._option.geomgroup[HIDDEN_GROUP:] = 0
         self._option.geomgroup[:HIDDEN_GROUP] = 1
         self._labels: Labels = np.zeros(1, np.uint16)
+        self._segments: Labels = np.zeros(0, np.uint16)
+        self._near, self._far = 0.0, 0.0
 
     @property
     def platform(self) -> str:
@@ -58,6 +60,8 @@ class Renderer:
         self._flag(mujoco.mjtRndFlag.mjRND_REFLECTION, False)
         self._flag(mujoco.mjtRndFlag.mjRND_HAZE, False)
         self._model, self._labels = model, labels
+        self._segments = np.zeros(0, np.uint16)
+        self._near, self._far = (plane * model.stat.extent for plane in (model.vis.map.znear, model.vis.map.zfar))
 
     def colour(self, data: Any, camera: int, size: Size) -> Image:
         """RGB uint8 [h, w, 3] of what the camera sees in `data`."""
@@ -75,18 +79,12 @@ class Renderer:
         self._draw(data, camera, size, pixels, depth)
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
             self._flag(flag, False)
-        label = np.full(self._scene.ngeom + 1, self._labels[-1], np.uint16)
-        for geom in self._scene.geoms[: self._scene.ngeom]:
-            if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM and geom.segid >= 0:
-                label[geom.segid + 1] = self._labels[geom.objid]
+        depth += np.float32(self._near / (self._far - self._near))
+        np.divide(np.float32(self._far * self._near / (self._far - self._near)), depth, out=depth)  # of reversed z
         # Segment n + 1 is drawn in the colour (n + 1) as a number, red lowest; 0 is where nothing is.
-        wide = pixels.astype(np.uint32)
-        segment = wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
-        near = np.float32(self._model.vis.map.znear * self._model.stat.extent)
-        far = np.float32(self._model.vis.map.zfar * self._model.stat.extent)
-        metres = (far * near / (far - near)) / (depth + near / (far - near))  # the inverse of a reversed-z projection
-        metres[segment == 0] = 0
-        return np.ascontiguousarray(metres[::-1]), np.ascontiguousarray(label[segment][::-1])
+        segment = pixels[..., 0] | pixels[..., 1].astype(np.uint16) << 8
+        depth[segment == 0] = 0
+        return np.ascontiguousarray(depth[::-1]), np.ascontiguousarray(self._by_segment()[segment][::-1])
 
     def close(self) -> None:
         """Give the OpenGL context back; twice is no error."""
@@ -99,6 +97,15 @@ class Renderer:
         # A world that was dropped and not closed: what it drew with must be freed while its context is current.
         if getattr(self, "_mjr", None) is not None:
             self.close()
+
+    def _by_segment(self) -> Labels:
+        """The label of each segment; which geom a segment is stays as long as the model does."""
+        if len(self._segments) != self._scene.ngeom + 1:
+            self._segments = np.full(self._scene.ngeom + 1, self._labels[-1], np.uint16)
+            for geom in self._scene.geoms[: self._scene.ngeom]:
+                if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM and geom.segid >= 0:
+                    self._segments[geom.segid + 1] = self._labels[geom.objid]
+        return self._segments
 
     def _forget(self) -> None:
         if self._mjr is not None:

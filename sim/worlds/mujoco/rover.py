@@ -153,9 +153,6 @@ class Rover(Simulation):
         mounts = np.concatenate([mount.pose for mount in scene.mounts.values()])
         loose = [scene.model.body(f"thing{k}").id for k, thing in enumerate(scene.things) if thing.loose]
         made: dict[str, Tap] = {
-            "pose": Rows(truth["pose"], config.imu_hz, step_ns, pose),
-            # What the biases were is known once the IMU, a channel before, has measured the same rows.
-            "bias": Rows(truth["bias"], config.imu_hz, step_ns, lambda: np.zeros(6), lambda _: imu.bias),
             "task": Rows(truth["task"], step_hz, step_ns, lambda: self._goal.row(pose())),
             "scene": Once(truth["scene"], np.concatenate([facts, mounts])),
         }
@@ -166,6 +163,9 @@ class Rover(Simulation):
                 lambda: np.concatenate([data.xpos[loose], data.xquat[loose]], axis=1).ravel(),
             )  # fmt: skip
         if config.truth:
+            made["pose"] = Rows(truth["pose"], config.imu_hz, step_ns, pose)
+            # What the biases were is known once the IMU, a stream before, has measured the same rows.
+            made["bias"] = Rows(truth["bias"], config.imu_hz, step_ns, lambda: np.zeros(6), lambda _: imu.bias)
             made["segmentation"] = Looks(
                 truth["segmentation"], config.depth_hz, step_ns, _at_once,
                 lambda t_ns: self._survey(t_ns, left, config.size)[1],

@@ -50,16 +50,19 @@ def rover_specs(config: RoverConfig, lidar: Lidar) -> WorldSpecs:
     )
     placed = [f"{name}.{channel}" for name in MOUNTS for channel in POSE[:7]]
     truth = [
-        row_spec("pose", "truth", POSE, POSE_UNIT, config.imu_hz),
-        row_spec("bias", "truth", IMU, IMU_UNIT, config.imu_hz),
         row_spec("task", "truth", TASK, "m, m, m, m, , , ", step_hz),
         row_spec("scene", "truth", (*FACTS, *placed), "", None),
     ]
-    if config.crates:
+    if config.truth and config.crates:
         channels = [f"{number}.{name}" for number in range(config.crates) for name in POSE[:7]]
         truth.append(row_spec("crates", "truth", channels, "", step_hz))
     if config.truth:
-        truth += [labels_spec("segmentation", size, config.depth_hz, labels, "left"), contacts_spec(labels)]
+        truth += [
+            row_spec("pose", "truth", POSE, POSE_UNIT, config.imu_hz),
+            row_spec("bias", "truth", IMU, IMU_UNIT, config.imu_hz),
+            labels_spec("segmentation", size, config.depth_hz, labels, "left"),
+            contacts_spec(labels),
+        ]
     planned = Faults(config.faults, sensed, np.random.default_rng(0)).spec
     return WorldSpecs(
         sensed=sensed,

@@ -193,7 +193,7 @@ def test_the_battery_runs_down_and_sags(seen: Played) -> None:
 
 def test_without_truth_nothing_is_surveyed_for_it() -> None:
     world = rover(truth=False).make()
-    assert {spec.name for spec in world.specs.truth} == {"pose", "bias", "task", "scene", "crates"}
+    assert {spec.name for spec in world.specs.truth} == {"task", "scene"}
     world.close()
 
 
