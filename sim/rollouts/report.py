@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
 from sensorium.errors import ConfigError
 from sensorium.sim.rollouts.attempts import Attempt, Attempts
@@ -24,7 +25,9 @@ def report_of(store: Path, campaign: str = "") -> dict[str, Any]:
 
     Raises:
         ConfigError: there is no such campaign.
+        StoreError: it is no store.
     """
+    check_store_version(store)
     found = read_campaigns(store)
     if campaign and campaign not in found:
         raise ConfigError(f"{store}: no campaign {campaign!r} (there are: {', '.join(sorted(found)) or 'none'})")

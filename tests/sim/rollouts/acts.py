@@ -80,6 +80,16 @@ class Upright(Verifier):
         )
 
 
+class Rewarded(Upright):
+    """Whether anything was seen."""
+
+    name = "seen"
+
+    def verify(self, episode: Episode) -> Verdict:
+        rows = len(episode.streams["world.reward"].captured_ns)
+        return Verdict(float(rows), rows > 10, {}, f"{rows} rewards")
+
+
 class Strict(Upright):
     """Another opinion: it must stand straight."""
 

@@ -1,0 +1,175 @@
+"""`sensorium rollouts` as processes that are killed: a campaign goes on where it was, and counts no rollout twice."""
+
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+import sensorium
+from sensorium.corpus.beside import read_beside
+from sensorium.errors import StoreError
+from sensorium.sim.rollouts.plan import ADVANTAGES
+from tests.sim.rollouts.building import ACTS, document
+from tests.spine.commands import Command, Site, wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _verifiers_of_tests_are_found(site: Site) -> None:
+    site.environment["PYTHONPATH"] = str(ROOT)
+
+
+def write(site: Site, **more: Any) -> Path:
+    path = site.folder / "task.yaml"
+    path.write_text(yaml.safe_dump(document(**more)))
+    return path
+
+
+def committed(site: Site) -> int:
+    with contextlib.suppress(StoreError):  # it is being made
+        return len(sensorium.open(site.folder / "store").query("mission = 'carts'"))
+    return 0
+
+
+def start(site: Site, task: Path, *options: str) -> Command:
+    return site.start("rollouts", task, *options)
+
+
+def when(holds: Callable[[], bool], command: Command, what: str) -> None:
+    def running() -> bool:
+        assert command.running, f"it ended before {what}:\n{command.out}\n{command.err}"
+        return holds()
+
+    wait_for(running, what, 90)
+
+
+def check_whole(site: Site, planned: int) -> dict[str, Any]:
+    """Each of the planned is counted once, with its advantage; every ordinal and sample has its fate; its report."""
+    store = site.folder / "store"
+    corpus = sensorium.open(store)
+    (report,) = site.json("rollouts", "report", store)
+    (campaign,) = report["campaigns"]
+    assert campaign["ended"]
+    assert [campaign[name] for name in ("counted", "planned", "given_up", "gone")] == [planned, planned, 0, 0]
+    records = [each.record for each in read_beside(store, ADVANTAGES) if each.record]
+    slots: dict[tuple[int, int], set[str]] = {}
+    for record in records:
+        slots.setdefault((record["group"], record["index"]), set()).add(record["episode"])
+    assert len(slots) == planned
+    assert all(len(episodes) == 1 for episodes in slots.values()), "counted twice"
+    episodes = {episode.id: episode for episode in corpus.query("mission = 'carts'")}
+    for (group, index), (episode,) in slots.items():
+        labels = episodes[episode].labels
+        assert (labels["group"], labels["index"]) == (group, index)
+        assert episodes[episode].row["reason"] == "complete"
+    assert len(episodes) == planned + campaign["uncounted"]
+    for ledger in corpus.ledger():
+        assert ledger.pending == 0
+        assert ledger.committed + sum(ledger.discarded.values()) == ledger.next_ordinal
+    for row in corpus.records():
+        for account in row["account"].values():
+            assert account["captured"] == account["stored"] + sum(account["filtered"].values()) + sum(
+                account["lost"].values()
+            )
+    assert not list(store.glob("quarantine/*"))
+    site.run("verify", store)
+    return dict(report)
+
+
+def test_killed_twice_it_goes_on(site: Site) -> None:
+    task = write(site, group=20, policies=["scripted", "random"])
+    command = start(site, task, "--local")
+    when(lambda: committed(site) >= 7, command, "7 rollouts")
+    command.kill()
+    command = start(site, task, "--local")
+    when(lambda: committed(site) >= 22, command, "22 rollouts")
+    command.kill()
+    site.run("rollouts", task, "--local")
+    assert "40 of 40 rollouts" in site.run("rollouts", task, "--local").out
+    report = check_whole(site, 40)
+    assert [cell["n"] for cell in report["cells"]] == [20, 20]
+
+
+def test_an_ingest_that_is_killed_is_waited_for(site: Site) -> None:
+    ingest, port = site.ingest()
+    task = write(site, group=30, ingest={"url": f"tcp://127.0.0.1:{port}"})
+    command = start(site, task, "--local")
+    when(lambda: committed(site) >= 10, command, "10 rollouts")
+    ingest.kill()
+    site.ingest(port=port)
+    command.wait(timeout_s=90)
+    check_whole(site, 30)
+
+
+def test_a_signal_ends_it_within_seconds_and_it_goes_on(site: Site) -> None:
+    worlds = {"slow": {"kind": "sim-cart", "limit_s": 3600.0}}
+    task = write(site, worlds=worlds, tasks={"balance": {"world": "slow", "task": "balance", "steps": 3000}}, group=200)
+    command = start(site, task, "--local")
+    when(lambda: committed(site) >= 2, command, "2 rollouts")
+    command.signal(signal.SIGTERM)
+    command.wait(expect=130, timeout_s=20)
+    assert "goes on" in command.out
+    (report,) = site.json("rollouts", "report", site.folder / "store")
+    assert not report["campaigns"][0]["ended"]
+
+
+def test_wrong_use_is_one_line(site: Site) -> None:
+    task = write(site, policies=["nowhere:act"])
+    site.refused("rollouts", task, "--local", expect=2, says=("task.yaml", "nowhere:act", "ModuleNotFoundError"))
+    site.refused("rollouts", "report", site.folder, expect=1, says=("not a store",))
+    assert "report" in site.run("rollouts", "--help").out
+
+
+def workers(command: Command) -> list[psutil.Process]:
+    """The processes of Ray that make rollouts."""
+    found = []
+    for child in psutil.Process(command.process.pid).children(recursive=True):
+        try:
+            if "WorkerActor" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_workers_and_ingest_that_are_killed_under_ray_are_started_again(site: Site) -> None:
+    worlds = {"calm": {"kind": "sim-cart", "limit_s": 4.0}}
+    task = write(site, worlds=worlds, group=300, workers=2)
+    command = start(site, task)
+    when(lambda: committed(site) >= 20, command, "20 rollouts")
+    for process in workers(command):
+        process.kill()
+    when(lambda: committed(site) >= 100, command, "100 rollouts")
+    for child in psutil.Process(command.process.pid).children(recursive=True):
+        if "IngestActor" in " ".join(child.cmdline()):
+            child.kill()
+    command.wait(timeout_s=300)
+    check_whole(site, 300)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_twenty_tasks_of_sixteen_with_pictures_killed_twice(site: Site) -> None:
+    planar = {"kind": "sim-planar", "size": [64, 48], "camera_hz": 10, "imu_hz": 50}
+    worlds = {f"w{n}": {**planar, "seed": n} for n in range(2)}
+    tasks = {f"t{n}": {"world": f"w{n % 2}", "task": ("reach", "roam")[n // 2 % 2], "steps": 6 + n} for n in range(20)}
+    task = write(site, worlds=worlds, tasks=tasks, group=16, verifier=f"{ACTS}:Rewarded")
+    command = start(site, task, "--local")
+    when(lambda: committed(site) >= 90, command, "90 rollouts")
+    command.kill()
+    command = start(site, task, "--local")
+    when(lambda: committed(site) >= 200, command, "200 rollouts")
+    command.kill()
+    site.start("rollouts", task, "--local").wait(timeout_s=300)
+    report = check_whole(site, 320)
+    assert [cell["n"] for cell in report["cells"]] == [16] * 20
+    (episode, *_) = sensorium.open(site.folder / "store").query("has('world.cam')", limit=1)
+    assert episode.streams["world.cam"][0:1].shape[1:3] == (48, 64)
