@@ -31,6 +31,7 @@ _LABEL, _PICTURES, _CURVES = 24, 190, 96
 _MOST_FRAMES = 48
 _MOST_PANELS, _MOST_CURVES = 4, 12
 _LOOKS = 3
+_MOST_LETTERS, _CELLS = 76, 4
 _GRAY = (110, 110, 110)
 
 
@@ -142,7 +143,8 @@ def _panel(kept: _Kept, axis: Axis, is_truth: bool) -> list[Image]:
 def _said(kept: _Kept) -> str:
     spec = kept.spec
     rate = f"{spec.rate_hz:g} Hz" if spec.rate_hz else "no rate"
-    parts = [f"{spec.modality} {list(spec.shape)} {spec.dtype}", spec.unit[:40], rate, f"{kept.count} samples"]
+    units = ", ".join(dict.fromkeys(filter(None, (unit.strip() for unit in spec.unit.split(",")))))
+    parts = [f"{spec.modality} {list(spec.shape)} {spec.dtype}", units, rate, f"{kept.count} samples"]
     return ", ".join(part for part in [*parts, f"{kept.lost} lost" if kept.lost else ""] if part)
 
 
@@ -153,8 +155,12 @@ def _looks(kept: _Kept) -> Image:
     wide = (_PANEL - _LEFT - _RIGHT) // _LOOKS - 6
     if kept.spec.modality == "lidar":
         top = _around(kept.spec, samples[-1], _PICTURES)
-        flat = _seen(kept.spec, samples[-1], _PANEL - _LEFT - _RIGHT - _PICTURES - 10, _PICTURES)
-        _put(image, flat, _LEFT)
+        size = (_PANEL - _LEFT - _RIGHT - _PICTURES - 10, _PICTURES // 2)
+        scan = _upright(kept.spec, samples[-1])
+        flat = cv2.resize(_seen(kept.spec, scan, *reversed(scan.shape[:2])), size, interpolation=cv2.INTER_NEAREST)
+        _put(image, np.asarray(flat, np.uint8), _LEFT)
+        said = f"{stamps[-1] / 1e9:.3f} s {_range(kept.spec, scan)}, {len(scan)} beams"
+        write(image, said, _LEFT, _PICTURES // 2 + 14, _GRAY, 0.35)
         _put(image, top, _PANEL - _RIGHT - _PICTURES)
         return image
     for number, row in enumerate(sorted({0, len(samples) // 2, len(samples) - 1})):
@@ -163,6 +169,12 @@ def _looks(kept: _Kept) -> Image:
         _put(image, small, left)
         write(image, f"{stamps[row] / 1e9:.3f} s {_range(kept.spec, samples[row])}", left, len(small) + 12, _GRAY, 0.35)
     return image
+
+
+def _upright(spec: StreamSpec, ranges: Samples) -> Samples:
+    """The scan with its highest beam at the top, where it says how high they are."""
+    elevation = spec.calibration.get("elevation_rad") or (0.0,)
+    return ranges[::-1] if elevation[0] < elevation[-1] else ranges
 
 
 def _put(image: Image, part: Image, left: int) -> None:
@@ -253,13 +265,16 @@ def _rows(kept: _Kept, axis: Axis) -> Iterator[Image]:
     spec, stamps = kept.spec, kept.stamps
     values = kept.samples.reshape(len(stamps), -1).astype(np.float64)
     names = channel_names(spec)
+    if len(values) == 1 and len(names) > 2:
+        yield _said_once(names, values[0])
+        return
     if values.shape[1] > _MOST_CURVES and not spec.channels:
         yield _carpet(values, axis)
         return
     for unit, columns in itertools.islice(_joined(groups(spec)), _MOST_PANELS):
         image = blank(_PANEL, _CURVES + 18)
         curves(image, Box(axis.left, 4, axis.width, _CURVES - 10), axis, stamps, values[:, columns], ())
-        end = legend(image, axis.left, _CURVES + 8, [names[column] for column in columns])
+        end = legend(image, axis.left, _CURVES + 8, _fitting([names[column] for column in columns]))
         write(image, unit, end + 6, _CURVES + 8, _GRAY, 0.4)
         yield image
     foot = blank(_PANEL, 26)
@@ -273,6 +288,23 @@ def _joined(found: Iterable[tuple[str, Sequence[int]]]) -> list[tuple[str, list[
     for unit, columns in found:
         joined.setdefault(unit, []).extend(columns)
     return list(joined.items())
+
+
+def _fitting(names: Sequence[str]) -> list[str]:
+    """As many as there is room for below a panel."""
+    letters = list(itertools.accumulate(len(name) + 2 for name in names))
+    return [name for name, end in zip(names, letters, strict=True) if end <= _MOST_LETTERS]
+
+
+def _said_once(names: Sequence[str], values: Samples) -> Image:
+    """What is true all the time, in words."""
+    cells = [f"{name} {value:.4g}" for name, value in zip(names, values, strict=True)]
+    lines = -(-len(cells) // _CELLS)
+    image = blank(_PANEL, 18 * lines + 8)
+    for number, cell in enumerate(cells):
+        x = _LEFT + number % _CELLS * ((_PANEL - _LEFT - _RIGHT) // _CELLS)
+        write(image, cell, x, 16 + 18 * (number // _CELLS), size=0.4)
+    return image
 
 
 def _carpet(values: Samples, axis: Axis) -> Image:
