@@ -44,6 +44,8 @@ def has_history() -> bool:
         "small_episodes",
         "selection",
         "slow_link",
+        "world_driver",
+        "world_store",
     ],
 )
 def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
