@@ -65,7 +65,7 @@ class ActingSideBySide:
         self._observations = [None] * envs.num_envs
         self._over.clear()
         seed = self._seed + self._begun
-        apart = Apart(envs.single_observation_space, envs.action_space, envs.num_envs, mode_of(envs))
+        apart = Apart(envs.observation_space, envs.action_space, envs.num_envs, mode_of(envs))
         moments = apart.reset(envs.reset(seed=seed), seed, None, frame_drawn(envs))
         self._apart = apart
         return moments

@@ -64,10 +64,14 @@ class GymnasiumConfig(DriverConfig):
         return opened(Asked(**{each.name: getattr(self, each.name) for each in fields(Asked)}), name, base)
 
     def identity(self, base: Path) -> Identity | None:  # noqa: ARG002 (an environment needs no folder)
-        """All that is set, and the version of Gymnasium; a policy of somebody's own is new each time."""
+        """All that is set, and the version of Gymnasium; with a policy of somebody's own it is new each time."""
         if self.policy not in _OWN:
             return None
-        return Identity({**self.model_dump(mode="json"), "gymnasium": installed()}, ends=self.episodes is not None)
+        try:
+            said = self.model_dump(mode="json")
+        except ValueError:  # options that no device file can have
+            return None
+        return Identity({**said, "gymnasium": installed()}, ends=self.episodes is not None)
 
 
 def installed() -> str:

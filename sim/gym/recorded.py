@@ -83,7 +83,7 @@ class RecordedVectorEnv(VectorWrapper):
         super().__init__(env)
         self.recording = recording
         self._frames = frames
-        self._apart = Apart(env.single_observation_space, env.action_space, env.num_envs, mode_of(env))
+        self._apart = Apart(env.observation_space, env.action_space, env.num_envs, mode_of(env))
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None

@@ -37,7 +37,8 @@ def mode_of(envs: VectorEnv[Any, Any, Any]) -> Mode:
 
 
 class Apart:
-    """Takes what a vector environment gives apart, and remembers which of its parts have ended."""
+    """Takes what a vector environment gives apart, and remembers which of its parts have ended. The spaces are those
+    of all `n` parts at once."""
 
     def __init__(
         self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any], n: int, mode: Mode

@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 import sensorium
 from sensorium.agents.device_file import load_device_file, set_in
+from sensorium.cli.minari import export_minari, import_minari
 from sensorium.cli.screen import OUT, table
 from sensorium.cli.store import StorePath
 from sensorium.drivers.stream import StreamSpec
@@ -33,6 +34,8 @@ def register(app: typer.Typer) -> None:
     worlds.command("list")(list_worlds)
     worlds.command("preview")(preview)
     worlds.command("replay")(replay)
+    worlds.command("export-minari")(export_minari)
+    worlds.command("import-minari")(import_minari)
     app.add_typer(worlds, name="sim")
 
 

@@ -1,5 +1,6 @@
 """Environments that do what environments do in the field, in a few lines each; `gymnasium.make` has them under odd/."""
 
+import copy
 from typing import Any
 
 import gymnasium
@@ -13,7 +14,7 @@ class Odd(gymnasium.Env[Any, Any]):
     metadata = {"render_modes": [], "render_fps": 10}
 
     def __init__(self, what: str = "", space: Any = None, every_time: bool = False) -> None:
-        self.observation_space = space or spaces.Box(-10, 10, (2,), np.float64)
+        self.observation_space = copy.deepcopy(space) or spaces.Box(-10, 10, (2,), np.float64)
         self.action_space = spaces.Box(-1, 1, (2,), np.float32)
         self.what, self.every_time = what, every_time
         self.resets = self.steps = 0
@@ -64,6 +65,24 @@ class Odd(gymnasium.Env[Any, Any]):
         return self.every_time or (self.resets == 2 and self.np_random_seed == 1)
 
 
+class Parts(Odd):
+    """What it gives has many parts."""
+
+    def __init__(self, what: str = "") -> None:
+        super().__init__(what, PARTS)
+        self.action_space = spaces.Dict({"grip": spaces.MultiBinary(2), "go": spaces.Box(-1, 1, (3,), np.float64)})
+
+
+PARTS = spaces.Dict(
+    {
+        "camera": spaces.Box(0, 255, (40, 48, 3), np.uint8),
+        "arm": spaces.Tuple([spaces.Discrete(3, start=-1), spaces.MultiBinary(4)]),
+        "said": spaces.Text(6),
+        "joints": spaces.Box(-np.inf, np.inf, (2,), np.float64),
+    }
+)
+
+
 class Telling(Odd):
     """It tells much in its infos."""
 
@@ -83,6 +102,6 @@ class Telling(Odd):
 
 def register() -> None:
     """Under the names that tests use."""
-    for name in ("Odd", "Telling"):
+    for name in ("Odd", "Parts", "Telling"):
         if f"odd/{name}-v0" not in gymnasium.registry:
             gymnasium.register(f"odd/{name}-v0", f"{__name__}:{name}")

@@ -156,6 +156,9 @@ def test_dictionaries_and_tuples_are_streams_by_name(tmp_path: Path) -> None:
     driver = GymnasiumConfig(id="odd/Odd-v0", episodes=1, options={"space": space}).open("env", tmp_path)
     specs = {spec.name.removeprefix("env.observation."): spec for spec in driver.specs}
     (found,) = told_by(driver)
+    of_two = told(tmp_path, episodes=2, options={"space": space}, num_envs=2)
+    (beside,) = (each for each in of_two if each.labels["recorder"] == "env.0")
+    assert all(beside[name].tobytes() == found[name].tobytes() for name in found.rows if name.startswith("observation"))
     assert (specs["camera"].dtype, specs["camera"].modality) == ("float32", "observation")
     assert specs["camera"].calibration["gymnasium"]["picture"].startswith("in float, stored as it is")
     assert (specs["small"].dtype, specs["small"].calibration["gymnasium"]["declared_dtype"]) == ("float32", "float16")
