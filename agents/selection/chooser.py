@@ -4,22 +4,28 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
+from sensorium.agents.filters.guarded_call import GuardedCall, in_line
 from sensorium.agents.selection.contract import Policy
 from sensorium.agents.selection.knowledge import Knowledge, KnowledgeState
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
 from sensorium.episode.unit import Decision, Judged, Look, Unit
 from sensorium.errors import ConfigError, Corrupt, SensoriumError
-from sensorium.threads import reason
+from sensorium.threads import Thread, reason
 
 log = logging.getLogger(__name__)
 
 SHORTENED = "selection.shortened"
 """The score that is 1 of a unit before which all that waited for a pre-roll had to be decided: it can claim nothing."""
 _NOBODY = "?"
+WITHIN_S = 10.0
+"""As long as one of another package may take to answer."""
+
+T = TypeVar("T")
 
 
 class ChooserState(msgspec.Struct):
@@ -58,9 +64,9 @@ class Chooser:
         final = chooser.mark_saved(final)
 
     A policy of another package that raises, or does not decide of each unit once and in order, is an error; where it is
-    `contained` it is one line, and from the first unit that it left undecided on the built-in one decides, under the
-    same budget and rules. What the other had left is not known, so it begins with an empty purse: nothing is kept
-    beyond the ceiling, and nothing is lost unsaid.
+    `contained`, it may hang too, and it is one line: from the first unit that it left undecided on the built-in one
+    decides, under the same budget and rules. What the other had left is not known, so it begins with an empty purse:
+    nothing is kept beyond the ceiling, and nothing is lost unsaid.
     """
 
     def __init__(
@@ -78,6 +84,8 @@ class Chooser:
         self._decided = False
         self._knowledge = Knowledge(None if before is None else before.knowledge)
         self._stateless = False
+        work = f"asks the policy {policy.decider!r}"
+        self._asking = GuardedCall(lambda run: Thread("decide", work, run, lambda _: None))
         self._waiting: deque[_Waiting] = deque()
         self._forget_what_waited()
         self._begins = True
@@ -87,7 +95,7 @@ class Chooser:
         """All that the next decisions depend on, but for rolls."""
         by = self._policy.decider
         try:
-            selector = self._selector.state
+            selector = self._asked(lambda: self._selector.state)
             if not isinstance(selector, bytes):
                 raise TypeError(f"expected bytes, got {type(selector).__name__}")
         except Exception as error:
@@ -131,7 +139,7 @@ class Chooser:
 
     def _forget_what_waited(self) -> None:
         try:
-            self._selector.finish()
+            self._asked(self._selector.finish)
         except Exception as error:
             if not (self._contained and self._policy.decider):
                 raise
@@ -139,8 +147,7 @@ class Chooser:
 
     def _final(self, ask: Callable[[Policy], list[Decision]]) -> list[Judged]:
         try:
-            decisions = ask(self._selector)
-            waiting = self._checked(decisions)
+            decisions, waiting = self._asked(lambda: self._checked(ask(self._selector)))
         except Exception as error:
             if not (self._contained and self._policy.decider):
                 raise
@@ -157,11 +164,25 @@ class Chooser:
                 self._learn(each, decision)
         return final
 
-    def _checked(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """The decisions that wait, where these are of the units that were next, and none is missing."""
+    def _asked(self, call: Callable[[], T]) -> T:
+        """What the policy answers: of one that is contained and of another package, in time."""
+        if not (self._contained and self._policy.decider):
+            return call()
+        outcome = None if self._asking.busy else self._asking.outcome(lambda: (call(),), WITHIN_S)
+        if outcome is None:
+            raise TimeoutError(f"it has not answered within {WITHIN_S:g} s")
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, BaseException):
+            raise RuntimeError(in_line(outcome)) from outcome
+        answer: T = outcome[0]
+        return answer
+
+    def _checked(self, decisions: list[Decision]) -> tuple[list[Decision], Sequence[Decision]]:
+        """They, and the decisions that wait, where these are of the units that were next, and none is missing."""
         waiting = self._selector.waiting
         if not self._policy.decider:
-            return waiting
+            return decisions, waiting
         for each, decision in zip(self._waiting, decisions, strict=False):
             if (decision.start_ns, decision.boot) != (each.unit.start_ns, each.unit.boot):
                 raise ValueError(f"policy: decided of {decision.start_ns} ns where {each.unit.start_ns} ns was next")
@@ -171,7 +192,7 @@ class Chooser:
             raise ValueError(
                 f"policy: of {len(self._waiting)} units {len(decisions)} are final and {len(waiting)} wait"
             )
-        return waiting
+        return decisions, waiting
 
     def _fall_back(self, error: Exception) -> list[Decision]:
         """What the built-in policy decides of the units that wait."""

@@ -10,12 +10,16 @@ from uuid import UUID
 import cv2
 import numpy as np
 import pytest
+from my_sensors.patrol import Patrol
+from my_sensors.patrolling import PatrolPolicy
+from my_sensors.redness import Redness
 
 from sensorium.agents.agent import Agent
 from sensorium.agents.capture import intake, reopening
 from sensorium.agents.capture.intake import Intake
 from sensorium.agents.collecting import Collecting
 from sensorium.agents.delivery import Delivery
+from sensorium.agents.filters import own_scores
 from sensorium.agents.opening import Opener
 from sensorium.agents.orders import Orders
 from sensorium.agents.recording import encode
@@ -175,6 +179,35 @@ def test_a_detector_that_dies_costs_pictures_and_shows_none(
     assert account.filtered == {"redact.failed": 60}
     assert account.stored == spooled(tmp_path)["sim.cam"] == 0
     assert len([line for line in caplog.messages if SAID in line]) == 1
+
+
+@kills("score")
+def test_a_score_that_dies_is_unknown_and_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(own_scores, "_number", only_in("score", own_scores._number))
+    world = {"kind": "sim-planar", "pace": "fast", "duration_s": 2}
+    filters = {"sim.cam": [{"kind": "scores", "also": [Redness()]}]}
+    agent = Agent(device(tmp_path, sensors={"sim": world}, filters=filters))
+    agent.run()
+    assert agent.status()["streams"]["sim.cam"].stored == spooled(tmp_path)["sim.cam"] == 60
+    assert any(SAID in line and "score 'redness'" in line for line in caplog.messages)
+
+
+@kills("decide")
+def test_a_policy_that_dies_has_the_built_in_one_decide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(PatrolPolicy, "step", only_in("decide", PatrolPolicy.step, after=3))
+    world = {"kind": "sim-planar", "pace": "fast", "duration_s": 10, "camera_hz": 5}
+    trigger = {"kind": "worth", "budget": {"share": 0.5}, "decided_by": Patrol(every_s=1)}
+    agent = Agent(device(tmp_path, sensors={"sim": world}, trigger=trigger))
+    agent.run()
+    account = agent.status()["streams"]["sim.cam"]
+    assert account.balances
+    assert account.captured == 50
+    assert 0 < account.stored == spooled(tmp_path)["sim.cam"]
+    assert len([line for line in caplog.messages if SAID in line and "the built-in one decides" in line]) == 1
 
 
 # ---- drivers

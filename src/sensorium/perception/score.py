@@ -16,7 +16,7 @@ class ScoreConfig(BaseModel):
 
     Its own model adds its fields. Its `kind` is the name of its entry point in the group `sensorium.scores`. It must
     import without the library that it needs: import that in `start`. Whatever it raises is said, and costs the picture
-    this one score: NaN.
+    this one score: NaN; so does an answer that does not come within a second.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,6 +1,10 @@
 """The filter `scores`: annotates and drops by name, looks at encoded items shrunk, and says what ails a sensor."""
 
 import logging
+import math
+import threading
+import time
+from typing import Literal
 
 import cv2
 import msgspec
@@ -8,12 +12,15 @@ import numpy as np
 import pytest
 
 from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.filters.own_scores import OwnScores
 from sensorium.agents.filters.scores import Cascade
 from sensorium.agents.filters.symptoms import Symptoms, told
 from sensorium.drivers.media import JPEG, Media
 from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception import cascade, rows
+from sensorium.perception.score import Picture, ScoreConfig
+from tests.perception.test_score_suite import Level
 
 CAMERA = StreamSpec(name="cam", modality="image", dtype="uint8", shape=(480, 640), rate_hz=10)
 IMU = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(3,), channels=("gx", "gy", "gz"), rate_hz=100)
@@ -34,6 +41,43 @@ def pictures(n: int, times: int = 1) -> Samples:
 
 def block(frames: Samples, first: int = 0) -> Block:
     return Block("cam", (np.arange(len(frames)) + first) * TICK_NS, frames)
+
+
+class Odd(ScoreConfig):
+    """One that hangs until it is told, once it was asked `after` times."""
+
+    kind: Literal["odd"] = "odd"
+    after: int = 2
+
+    def start(self) -> list[threading.Event]:
+        return []
+
+    def score(self, state: list[threading.Event], picture: Picture) -> float:
+        state.append(threading.Event())
+        if len(state) > self.after:
+            state[-1].wait(30)
+        return float(len(state))
+
+
+def test_a_score_of_another_package_that_hangs_costs_pictures_this_score_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    own = OwnScores([Odd(), Level()], within_s=0.05)
+    ((_, asked, asking), _) = own._started
+    picture = np.full((4, 4), 51, np.uint8)
+    found = [own.of(picture) for _ in range(5)]
+    assert [each["level"] for each in found] == [51.0] * 5
+    assert [each["odd"] for each in found[:2]] == [1.0, 2.0]
+    assert all(math.isnan(each["odd"]) for each in found[2:])
+    assert len(asked) == 3, "it is not asked again beside itself"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "score 'odd': has not answered within 0.05 s; it is unknown (1 times so far)"
+    asked[-1].set()
+    while asking.busy:
+        time.sleep(0.001)
+    own.of(picture)
+    assert len(asked) == 4, "once it has answered it is asked again"
+    asked[-1].set()
 
 
 def test_all_scores_are_annotated_and_each_picture_is_described() -> None:

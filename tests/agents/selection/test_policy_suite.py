@@ -1,5 +1,6 @@
 """The suite of the policy contract passes the built-in one, and fails those that do not keep it."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis.errors import HypothesisException
 from my_sensors.patrol import Patrol
 from my_sensors.patrolling import PatrolPolicy
 
+from sensorium.agents.selection import chooser as chooser_module
 from sensorium.agents.selection.chooser import Chooser, decider
 from sensorium.agents.selection.contract import Policy
 from sensorium.agents.selection.policy import PolicyConfig, SelectionBudget, SelectionPolicy
@@ -49,6 +51,10 @@ class Broken(Patrol):
         return BrokenPolicy(self, policy, spool_id, state)
 
 
+RELEASED = threading.Event()
+"""What hangs goes on."""
+
+
 class BrokenPolicy(PatrolPolicy):
     def __init__(self, config: Broken, policy: SelectionPolicy, spool_id: str, state: bytes | None) -> None:
         self._broken = config.broken
@@ -84,6 +90,8 @@ class BrokenPolicy(PatrolPolicy):
                 return [replace(made, kept=made.kept and not made.drawn)]
             case "says another":
                 return [replace(made, policy="mine")]
+            case "hangs" if self._steps > 70:
+                RELEASED.wait(30)
             case "raises" if self._steps > 70:
                 raise ZeroDivisionError("by nothing")
             case "never ends" if self._steps > 145:
@@ -161,11 +169,16 @@ def test_a_chooser_decides_by_it_and_finds_one_that_decides_of_another_unit() ->
             other.step(units[0], {})
 
 
-@pytest.mark.parametrize("broken", ["raises", "says of another time", "loses units", "opens gates", "never ends"])
+@pytest.mark.parametrize(
+    "broken", ["raises", "hangs", "says of another time", "loses units", "opens gates", "never ends"]
+)
 def test_where_one_breaks_the_built_in_one_decides_from_an_empty_purse(
-    broken: str, caplog: pytest.LogCaptureFixture
+    broken: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each unit once, within the ceiling, in one line, and again alike from what was logged."""
+    RELEASED.clear()
+    if broken == "hangs":
+        monkeypatch.setattr(chooser_module, "WITHIN_S", 0.5)
     rule = SelectionPolicy(budget=SelectionBudget(share=0.2), decided_by=Broken(broken=broken, every_s=2))
     chooser = Chooser(rule, "spool", contained=True)
     units = [
@@ -186,6 +199,7 @@ def test_where_one_breaks_the_built_in_one_decides_from_an_empty_purse(
     log = SpoolLog("spool", found, {each.version: each for each in (rule, rule.built_in)})
     if broken != "never ends":  # what waited to be kept was known already
         assert differing(log, decided_again(log)) == []
+    RELEASED.set()
 
 
 def test_a_device_whose_policy_raises_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
