@@ -12,8 +12,8 @@ from sensorium.sim.worlds.senses.sense import Floats, SenseErrors
 _DEG = float(np.pi / 180)
 _MG = 9.80665e-3
 _IMU_PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # Bosch BST-BMI088-DS001 rev. 1.9, tables 2 and 3: 2,000 deg/s and 24 g ranges, 16 bits. Not stated, so taken from a
-    # part of its class: the walks (see adis16448).
+    # Bosch BST-BMI088-DS001: 2,000 deg/s and 24 g, 16 bits; noise of the accelerometer is the mean of its axes. Not
+    # stated, so taken from a part of its class: the walks (see adis16448).
     "bmi088": {
         "gyro_noise_density": 0.014 * _DEG,
         "gyro_random_walk": 2e-5,

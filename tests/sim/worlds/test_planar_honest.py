@@ -75,7 +75,7 @@ class TestActedOn(WorldTests):
 
 
 def test_every_sample_comes_or_is_counted() -> None:
-    blocks = [each for each in play(**HONEST) if isinstance(each, Block)]
+    blocks = [each for each in play(**HONEST | {"imu_drop": 0.3}) if isinstance(each, Block)]
     for stream, expected in (("cam", 20), ("imu", 200), ("truth", 200)):
         mine = [block for block in blocks if block.stream == f"w.{stream}"]
         assert sum(len(block) + block.lost_before for block in mine) == expected, stream

@@ -123,8 +123,9 @@ def test_a_measurement_costs_its_way_the_swap_the_touch_and_the_dwell() -> None:
     assert cost_s(middle, middle, SPECTROMETER, 0.2) == pytest.approx(0.2)
     assert cost_s(middle, middle, THERMAL, 0.2) == pytest.approx(0.5)
     assert cost_s(middle, middle, PROBE, 0.2) == pytest.approx(0.9)
-    near, far = cost_s(middle + 1, middle, PROBE, 0.2), cost_s(middle - 9, middle, PROBE, 0.2)
-    assert 0.6 < near < far
+    for x, way in ((middle + 1, 1.0), (middle - 9, 10.0)):
+        way_s = Travel(np.zeros(2), np.array([way, 0.0]), 0).length_s
+        assert cost_s(x, middle, PROBE, 0.2) == pytest.approx(0.6 + way_s)
 
 
 @pytest.mark.parametrize("distance", [0.0, 0.01, 1.0, 3.75, 3.76, 20.0])
