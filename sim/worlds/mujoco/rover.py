@@ -7,24 +7,19 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.mujoco.battery import Battery
-from sensorium.sim.worlds.mujoco.contacts import contact_rows
 from sensorium.sim.worlds.mujoco.lidar import Caster, Lidar
 from sensorium.sim.worlds.mujoco.optics import intrinsics
 from sensorium.sim.worlds.mujoco.renderer import Labels
 from sensorium.sim.worlds.mujoco.rover_config import RoverConfig
 from sensorium.sim.worlds.mujoco.rover_pilot import Pilot, places
 from sensorium.sim.worlds.mujoco.rover_scene import SEEN, WHEELS, RoverScene, rover_scene
-from sensorium.sim.worlds.mujoco.rover_specs import FACTS, STEP_NS, rover_specs
-from sensorium.sim.worlds.mujoco.sampling import Bursts, Looks, Once, Rows, Tap
-from sensorium.sim.worlds.mujoco.simulation import Earned, Simulation, ports, sensor_reader
+from sensorium.sim.worlds.mujoco.rover_specs import FACTS, rover_specs
+from sensorium.sim.worlds.mujoco.simulation import Earned, Simulation, sensor_reader
+from sensorium.sim.worlds.mujoco.taps import Taps, longest_look_s
 from sensorium.sim.worlds.mujoco.terrain import TerrainRays
-from sensorium.sim.worlds.senses.camera import CameraSense
 from sensorium.sim.worlds.senses.encoder import EncoderSense
-from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.imu import ImuSense
-from sensorium.sim.worlds.senses.port import Port
 from sensorium.sim.worlds.senses.ranging import RangeSense
 from sensorium.sim.worlds.senses.rows import RowSense
 from sensorium.sim.worlds.world import Action
@@ -54,12 +49,8 @@ class Rover(Simulation):
             config.lidar_beams, config.lidar_columns, (-15.0, 15.0), config.lidar_hz, config.lidar_sectors, reach_m
         )
         self.specs = rover_specs(config, self._lidar)
-        camera = config.camera
-        longest_s = camera.readout_s + max(
-            camera.exposure_s, camera.auto_exposure.most_s if camera.auto_exposure else 0
-        )
-        kept_s = max(longest_s + 1 / config.camera_hz, 1 / config.lidar_hz) + 0.01
-        super().__init__(config.kind, config.size, config.shadows, round(kept_s * 1e9))
+        kept_s = max(longest_look_s(config.camera, config.camera_hz), 1 / config.lidar_hz) + 0.01
+        super().__init__(config, config.size, config.shadows, kept_s)
         self._scene: RoverScene
         self._task = ""
         self._goal: Goal
@@ -83,98 +74,40 @@ class Rover(Simulation):
         mujoco.mj_step(scene.model, physics.data, _SETTLE)
         self._goal = Goal(scene, self._task == "reach")
 
-    def _channels(self, seed: int) -> tuple[list[tuple[StreamSpec, Tap]], Faults]:
-        config, physics, scene = self._config, self.physics, self._scene
-        sensed = {spec.name: spec for spec in self.specs.sensed}
-        faults = Faults(config.faults, self.specs.sensed, np.random.default_rng([seed, 299]))
-        out = ports(config.kind, seed, faults, self.specs.sensed, config.clocks)
-        rngs = {name: np.random.default_rng([seed, 400 + number]) for number, name in enumerate(sensed)}
-        step_ns, size = physics.step_ns, config.size
-        camera = {name: scene.model.camera(name).id for name in ("left", "right")}
-        made: dict[str, Tap] = {}
-        for name in camera:
-            made[name] = self._camera(sensed[name], camera[name], rngs[name], out[name])
-        depth, lidar = RangeSense(config.depth, rngs["depth"]), RangeSense(config.lidar, rngs["lidar"])
+    def _tapped(self, taps: Taps) -> None:
+        config, physics, scene, size = self._config, self.physics, self._scene, self._config.size
+        for name in ("left", "right"):
+            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), self._camera(name, size))
+        left = scene.model.camera("left").id
+        depth, lidar = RangeSense(config.depth, taps.rng("depth")), RangeSense(config.lidar, taps.rng("lidar"))
+        taps.frames("depth", lambda t_ns: depth.measure(self._survey(t_ns, left, size)[0]))
+        taps.frames("segmentation", lambda t_ns: self._survey(t_ns, left, size)[1])
         ground, site = TerrainRays(scene.ground, 24.0), scene.model.site("lidar").id
         caster = Caster(scene.model, SEEN, self._lidar.most_m)
-        imu = ImuSense(config.imu, rngs["imu"], config.imu_hz)
-        encoder = EncoderSense(config.wheels, rngs["wheels"], len(WHEELS))
-        meter = RowSense(config.battery, rngs["battery"], config.battery_hz, 2)  # the charge is counted, not measured
+
+        def revolution(start_ns: int) -> npt.NDArray[np.float32]:
+            return lidar.measure(self._lidar.revolution(caster, physics.view, site, ground, start_ns))
+
+        taps.frames("lidar", revolution, self._lidar.ends)
+        imu = ImuSense(config.imu, taps.rng("imu"), config.imu_hz)
+        taps.rows("imu", sensor_reader(physics, "gyro", "accelerometer"), imu.measure)
+        # What the biases were is known once the IMU, a stream before, has measured the same rows.
+        taps.rows("bias", lambda: np.zeros(6), lambda _: imu.bias)
+        encoder = EncoderSense(config.wheels, taps.rng("wheels"), len(WHEELS))
+        taps.rows("wheels", sensor_reader(physics, *(f"angle_{name}" for name in WHEELS)), encoder.measure)
+        meter = RowSense(config.battery, taps.rng("battery"), config.battery_hz, 2)
         battery = Battery(physics, [f"wheel_{name}" for name in WHEELS], scene.facts["charge"])
-        made["depth"] = Looks(
-            sensed["depth"], config.depth_hz, step_ns, _at_once,
-            lambda t_ns: depth.measure(self._survey(t_ns, camera["left"], size)[0]), out["depth"],
-        )  # fmt: skip
-        made["lidar"] = Looks(
-            sensed["lidar"], config.lidar_hz, step_ns, self._lidar.ends,
-            lambda t_ns: lidar.measure(
-                self._lidar.revolution(caster, physics.view, site, ground, t_ns)
-            ), out["lidar"],
-        )  # fmt: skip
-        made["imu"] = Rows(
-            sensed["imu"], config.imu_hz, step_ns, sensor_reader(physics, "gyro", "accelerometer"),
-            imu.measure, out["imu"],
-        )  # fmt: skip
-        made["wheels"] = Rows(
-            sensed["wheels"], config.wheels_hz, step_ns,
-            sensor_reader(physics, *(f"angle_{name}" for name in WHEELS)), encoder.measure, out["wheels"],
-        )  # fmt: skip
-        made["battery"] = Rows(
-            sensed["battery"],
-            config.battery_hz,
-            step_ns,
-            battery.read,
-            lambda rows: np.hstack([meter.measure(rows[:, :2]), rows[:, 2:]]),
-            out["battery"],
-        )
-        made |= self._known(imu, camera["left"])
-        specs = (*self.specs.sensed, *self.specs.truth)
-        return [(spec, made[spec.name]) for spec in specs if spec.name in made], faults
-
-    def _camera(self, spec: StreamSpec, camera: int, rng: np.random.Generator, port: Port) -> Tap:
-        config = self._config
-        sense = CameraSense(config.camera, rng, intrinsics(config.size, config.fov_deg))
-
-        def ends(t_ns: int) -> int:
-            return int(sense.moments(t_ns)[-1])
-
-        def take(t_ns: int) -> npt.NDArray[np.uint8] | None:
-            return sense.expose(lambda moment_ns: self._colour(moment_ns, camera, config.size), t_ns)
-
-        return Looks(spec, config.camera_hz, self.physics.step_ns, ends, take, port)
-
-    def _known(self, imu: ImuSense, left: int) -> dict[str, Tap]:
-        """The channels of truth."""
-        config, physics, scene = self._config, self.physics, self._scene
-        truth = {spec.name: spec for spec in self.specs.truth}
-        step_ns, step_hz = physics.step_ns, 1e9 / STEP_NS
+        # The charge is counted, not measured.
+        taps.rows("battery", battery.read, lambda rows: np.hstack([meter.measure(rows[:, :2]), rows[:, 2:]]))
         pose = sensor_reader(physics, "position", "quaternion", "velocity", "spin")
-        facts = [scene.facts[name] for name in FACTS]
+        taps.rows("pose", pose)
+        taps.rows("task", lambda: self._goal.row(pose()))
         mounts = np.concatenate([mount.pose for mount in scene.mounts.values()])
+        taps.once("scene", np.concatenate([[scene.facts[name] for name in FACTS], mounts]))
         loose = [scene.model.body(f"thing{k}").id for k, thing in enumerate(scene.things) if thing.loose]
-        made: dict[str, Tap] = {
-            "task": Rows(truth["task"], step_hz, step_ns, lambda: self._goal.row(pose())),
-            "scene": Once(truth["scene"], np.concatenate([facts, mounts])),
-        }
-        if "crates" in truth:
-            data = physics.data
-            made["crates"] = Rows(
-                truth["crates"], step_hz, step_ns,
-                lambda: np.concatenate([data.xpos[loose], data.xquat[loose]], axis=1).ravel(),
-            )  # fmt: skip
-        if config.truth:
-            made["pose"] = Rows(truth["pose"], config.imu_hz, step_ns, pose)
-            # What the biases were is known once the IMU, a stream before, has measured the same rows.
-            made["bias"] = Rows(truth["bias"], config.imu_hz, step_ns, lambda: np.zeros(6), lambda _: imu.bias)
-            made["segmentation"] = Looks(
-                truth["segmentation"], config.depth_hz, step_ns, _at_once,
-                lambda t_ns: self._survey(t_ns, left, config.size)[1],
-            )  # fmt: skip
-            made["contacts"] = Bursts(
-                truth["contacts"], config.wheels_hz, step_ns,
-                lambda now_ns: _stamped(now_ns, contact_rows(scene.model, physics.data, scene.geom_labels)), None,
-            )  # fmt: skip
-        return made
+        data = physics.data
+        taps.rows("crates", lambda: np.concatenate([data.xpos[loose], data.xquat[loose]], axis=1).ravel())
+        taps.bursts("contacts", config.wheels_hz, self._contacts(scene.geom_labels))
 
     def _act(self, action: Action) -> None:
         left, right = action
@@ -191,7 +124,7 @@ class Rover(Simulation):
         x, y, _, w, i, j, k = self._goal.pose[:7]
         yaw = float(np.arctan2(2 * (w * k + i * j), 1 - 2 * (j * j + k * k)))
         wheels = self._pilot.wheels(self.physics.derived_ns / 1e9, np.array([x, y]), yaw)
-        return np.clip(wheels, self.specs.low, self.specs.high)
+        return self.specs.clipped(wheels)
 
 
 class Goal:
@@ -238,11 +171,3 @@ class Goal:
         if self._reach:
             return {**rewards, "progress": distance - self.distance, "reached": 10.0 * self.success}
         return {**rewards, "explored": float(len(self._squares) - squares)}
-
-
-def _at_once(t_ns: int) -> int:
-    return t_ns
-
-
-def _stamped(now_ns: int, rows: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    return np.full(len(rows), now_ns, np.int64), rows

@@ -1,17 +1,14 @@
 """What can be set of `sim-rover`; importable without MuJoCo."""
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.imperfections import Positive
+from sensorium.sim.worlds.mujoco.config import FrameHz, RowHz, Side, SimulationConfig
 from sensorium.sim.worlds.mujoco.needed import load
 from sensorium.sim.worlds.senses.camera import CameraErrors
-from sensorium.sim.worlds.senses.clock import ClockErrors
 from sensorium.sim.worlds.senses.encoder import EncoderErrors
-from sensorium.sim.worlds.senses.fault import Fault
 from sensorium.sim.worlds.senses.imu import ImuErrors
 from sensorium.sim.worlds.senses.ranging import RangeErrors
 from sensorium.sim.worlds.senses.rows import RowErrors
@@ -20,13 +17,8 @@ from sensorium.sim.worlds.world import World
 Aspect = Literal["terrain", "objects", "textures", "light", "masses", "placement"]
 ASPECTS: tuple[Aspect, ...] = ("terrain", "objects", "textures", "light", "masses", "placement")
 
-FrameHz = Annotated[float, Field(gt=0, le=400)]
-RowHz = Annotated[float, Field(gt=0, le=400)]
-"""At most the physics' own rate; one that divides it is exact."""
-Side = Annotated[int, Field(ge=8, le=2048)]
 
-
-class RoverConfig(WorldConfig):
+class RoverConfig(SimulationConfig):
     """`size` is width, height in px of all pictures, `fov_deg` what they see across.
 
     Senses by default: IMU as of a BMI088, lidar of a VLP-16, wheels of 4,096 counts a turn; pictures are ideal, for
@@ -43,7 +35,7 @@ class RoverConfig(WorldConfig):
     camera_hz: FrameHz = 20.0
     depth_hz: FrameHz = 10.0
     lidar_hz: FrameHz = 10.0
-    imu_hz: RowHz = 200.0
+    imu_hz: FrameHz = 200.0
     wheels_hz: RowHz = 50.0
     battery_hz: RowHz = 5.0
     lidar_beams: int = Field(default=16, ge=2, le=128)
@@ -55,8 +47,6 @@ class RoverConfig(WorldConfig):
     imu: ImuErrors = ImuErrors(preset="bmi088")
     wheels: EncoderErrors = EncoderErrors()
     battery: RowErrors = RowErrors(noise=0.01)
-    clocks: Mapping[str, ClockErrors] = {}
-    faults: tuple[Fault, ...] = ()
     rocks: int = Field(default=18, ge=0, le=64)
     crates: int = Field(default=4, ge=0, le=16)
     roughness: float = Field(default=1.0, ge=0, le=2)

@@ -11,12 +11,13 @@ import numpy.typing as npt
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
+from sensorium.sim.worlds.mujoco.config import SimulationConfig
+from sensorium.sim.worlds.mujoco.contacts import contact_rows
 from sensorium.sim.worlds.mujoco.physics import Physics
 from sensorium.sim.worlds.mujoco.renderer import Depth, Image, Labels, Renderer, Size
-from sensorium.sim.worlds.mujoco.sampling import Tap
-from sensorium.sim.worlds.senses.clock import ClockErrors, SenseClock
+from sensorium.sim.worlds.mujoco.sampling import Row, Tap
+from sensorium.sim.worlds.mujoco.taps import Taps
 from sensorium.sim.worlds.senses.faults import Faults
-from sensorium.sim.worlds.senses.port import Port
 from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
 
 
@@ -36,10 +37,10 @@ class Simulation(World):
 
     specs: WorldSpecs
 
-    def __init__(self, kind: str, picture: Size | None, shadows: bool, kept_ns: int) -> None:
-        self._kind = kind
+    def __init__(self, config: SimulationConfig, picture: Size | None, shadows: bool, kept_s: float) -> None:
+        self._set = config
         self._picture = (picture, shadows)
-        self._kept_ns = kept_ns
+        self._kept_ns = round(kept_s * 1e9)
         self._renderer: Renderer | None = None
         self._surveyed: dict[tuple[int, int, Size], tuple[Depth, Labels]] = {}
         self._sensing: list[tuple[StreamSpec, Tap]] = []
@@ -56,8 +57,8 @@ class Simulation(World):
         """Let it come to rest, or put it where it begins."""
 
     @abstractmethod
-    def _channels(self, seed: int) -> tuple[list[tuple[StreamSpec, Tap]], Faults]:
-        """What is sensed and what is known, since the reset."""
+    def _tapped(self, taps: Taps) -> None:
+        """Put a tap on everything that is sensed and known, since the reset."""
 
     @abstractmethod
     def _act(self, action: Action) -> None:
@@ -70,7 +71,8 @@ class Simulation(World):
     def reset(self, seed: int, task: str) -> Observation:
         if task not in self.tasks:
             raise ConfigError(
-                f"{self._kind}: no task {task!r}{nearest(task, self.tasks)}, expected one of {', '.join(self.tasks)}"
+                f"{self._set.kind}: no task {task!r}{nearest(task, self.tasks)}, expected one of"
+                f" {', '.join(self.tasks)}"
             )
         model, labels = self._grow(seed, task)
         self.physics = Physics(model, self._kept_ns)
@@ -81,7 +83,9 @@ class Simulation(World):
         self._surveyed.clear()
         self._settle()
         self.physics.begin()
-        self._sensing, self._faults = self._channels(seed)
+        taps = Taps(self.physics, self.specs, seed, self._set.faults, self._set.clocks)
+        self._tapped(taps)
+        self._sensing, self._faults = taps.all(), taps.faults
         self._done = ""
         self._sample()
         return self._observed(Earned({}))
@@ -89,7 +93,7 @@ class Simulation(World):
     def step(self, action: Action) -> tuple[Observation, Done]:
         acts = self.specs.clipped(action)
         if self._done is None or self._done:
-            raise RuntimeError(f"{self._kind}: the episode is over; reset the world")
+            raise RuntimeError(f"{self._set.kind}: the episode is over; reset the world")
         self._act(acts)
         end = self.physics.index + self.specs.step_ns // self.physics.step_ns
         while (due := min(channel.index for _, channel in self._sensing)) < end:
@@ -106,8 +110,20 @@ class Simulation(World):
             self._renderer.close()
         self._renderer, self._done = None, None
 
-    def _colour(self, moment_ns: int, camera: int, size: Size) -> Image:
-        return self._drawing.colour(self.physics.view(moment_ns), camera, size)
+    def _camera(self, name: str, size: Size) -> Callable[[int], Image]:
+        """What a camera of the model sees at a moment."""
+        camera, physics = self.physics.model.camera(name).id, self.physics
+        return lambda moment_ns: self._drawing.colour(physics.view(moment_ns), camera, size)
+
+    def _contacts(self, labels: Labels) -> Callable[[int], tuple[Row, Row]]:
+        """The contacts that there are now, as a burst of rows."""
+        physics = self.physics
+
+        def read(now_ns: int) -> tuple[Row, Row]:
+            rows = contact_rows(physics.model, physics.data, labels)
+            return np.full(len(rows), now_ns, np.int64), rows
+
+        return read
 
     def _survey(self, moment_ns: int, camera: int, size: Size) -> tuple[Depth, Labels]:
         """Depth and labels, drawn once for the streams that have either."""
@@ -120,7 +136,7 @@ class Simulation(World):
     @property
     def _drawing(self) -> Renderer:
         if self._renderer is None:
-            raise RuntimeError(f"{self._kind}: it is closed; make it anew")
+            raise RuntimeError(f"{self._set.kind}: it is closed; make it anew")
         return self._renderer
 
     def _sample(self) -> None:
@@ -140,23 +156,6 @@ class Simulation(World):
         if (told := faults.until(now_ns)) is not None:
             truth.append(told)
         return Observation(now_ns, _in_order(sensed), _in_order(truth), judged.rewards, faults.notes(now_ns))
-
-
-def ports(
-    kind: str, seed: int, faults: Faults, specs: tuple[StreamSpec, ...], clocks: Mapping[str, ClockErrors]
-) -> Mapping[str, Port]:
-    """A port for each sensed stream, each with a clock of its own.
-
-    Raises:
-        ConfigError: a clock is set for a stream that there is not.
-    """
-    names = [spec.name for spec in specs]
-    for name in clocks:
-        if name not in names:
-            raise ConfigError(f"{kind}: clock of {name!r}{nearest(name, names)}: the streams are {', '.join(names)}")
-    rngs = [np.random.default_rng([seed, 300 + number]) for number in range(len(specs))]
-    made = zip(specs, rngs, strict=True)
-    return {spec.name: Port(spec, SenseClock(clocks.get(spec.name, ClockErrors()), rng), faults) for spec, rng in made}
 
 
 def sensor_reader(physics: Physics, *names: str) -> Callable[[], npt.NDArray[np.float64]]:
