@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.corpus.aligned import aligned, method_of, moments
 from sensorium.corpus.arrays import ZarrArray
 from sensorium.corpus.catalog import COLUMNS
 from sensorium.corpus.commits import LOOSE_VERSION, ZIP
@@ -208,10 +209,13 @@ class Episode:
         *,
         shrink: Mapping[str, int] | None = None,
         out: Mapping[str, npt.NDArray[Any]] | None = None,
+        grid: float | str | None = None,
+        align: str | Mapping[str, str] = "",
     ) -> dict[str, Samples]:
         """The samples in [start_s, start_s + length_s) after the episode's start; see `samples`."""
         start_ns = self.start_ns + nanoseconds(start_s)
-        return self.samples(start_ns, start_ns + nanoseconds(length_s), streams, shrink=shrink, out=out)
+        end_ns = start_ns + nanoseconds(length_s)
+        return self.samples(start_ns, end_ns, streams, shrink=shrink, out=out, grid=grid, align=align)
 
     def samples(
         self,
@@ -221,20 +225,38 @@ class Episode:
         *,
         shrink: Mapping[str, int] | None = None,
         out: Mapping[str, npt.NDArray[Any]] | None = None,
+        grid: float | str | None = None,
+        align: str | Mapping[str, str] = "",
     ) -> dict[str, Samples]:
         """The samples in [start_ns, end_ns) of the device's clock, of these streams (None: of all).
 
         By stream, `shrink` is what the sides of its pictures are divided by, and `out` an array whose first rows are to
         hold its samples (`Stream.read`): the memory of one window serves the next.
+
+        With `grid` every stream has one for each of the same moments: at a rate in Hz, or those of a stream's own
+        samples. `align` says for all, or by stream, how it is found: `nearest` (default), `previous` or `linear`;
+        samples before and after the window count. Where there is none, in a gap, `Samples.present` says so.
+
+        Raises:
+            ConfigError: there is no such stream, or it cannot be aligned so.
+            Corrupt: what is read is damaged.
         """
         shrink, out = shrink or {}, out or {}
-        for name in (*(streams or ()), *shrink, *out):
+        how = {} if isinstance(align, str) else align
+        for name in (*(streams or ()), *shrink, *out, *how):
             if name not in self.streams:
                 hint = nearest(name, self.streams)
                 raise ConfigError(f"episode {self.id}: no stream {name!r}{hint}; it has {', '.join(self.streams)}")
+        if align and grid is None:
+            raise ConfigError(f"episode {self.id}: align says how, grid says to what: give a rate in Hz or a stream")
+        at_ns = None if grid is None else moments(self.streams, start_ns, end_ns, grid)
         found = {}
         for name in self.streams if streams is None else streams:
             stream = self.streams[name]
+            if at_ns is not None:
+                into = out[name][: len(at_ns)] if name in out else None
+                found[name] = aligned(stream, at_ns, method_of(align, name), self.utc, shrink.get(name, 1), into)
+                continue
             first, last = (int(row) for row in np.searchsorted(stream.captured_ns, [start_ns, end_ns], "left"))
             captured_ns = stream.captured_ns[first:last].copy()
             into = out[name][: last - first] if name in out else None

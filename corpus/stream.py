@@ -28,12 +28,18 @@ class Samples(NamedTuple):
     """Samples of one stream in a window: `captured_ns` int64 [n] in the device's clock, `data` [n, *shape].
 
     `utc_ns` and `uncertainty_ns` are int64 [n], or None where they are not known.
+
+    Where they were aligned, there is one for each moment `at_ns`, int64 [n], and `present`, bool [n], says whether it
+    is there: in a gap it is not, its data are 0 and its stamp is the moment. `captured_ns` of one that lies between two
+    (`linear`) is the moment too, of any other its own.
     """
 
     captured_ns: Stamps
     utc_ns: Stamps | None
     uncertainty_ns: Stamps | None
     data: Array
+    at_ns: Stamps | None = None
+    present: npt.NDArray[np.bool_] | None = None
 
 
 class Stream:
@@ -142,6 +148,22 @@ class Stream:
                 f" {self.dtype} {list(shape)}"
             )
         return self._read(start, stop, shrink, out)
+
+    def take(self, rows: npt.NDArray[np.int64], *, shrink: int = 1) -> Array:
+        """The samples at `rows`, int64 [n] in rising order (one may come twice), [n, *shape], as `read` has them.
+
+        No picture is read that is not returned; of streams of rows, all between the first and the last are.
+        """
+        if not len(rows):
+            return self.read(0, 0, shrink=shrink)
+        if not self.spec.is_frames:
+            first = int(rows[0])
+            return self.read(first, int(rows[-1]) + 1)[rows - first]
+        wanted, places = np.unique(rows, return_inverse=True)
+        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
+        found = [self.read(int(run[0]), int(run[-1]) + 1, shrink=shrink) for run in runs]
+        whole = found[0] if len(found) == 1 else np.concatenate(found)
+        return whole if len(wanted) == len(rows) else whole[places]
 
     def item(self, row: int) -> bytes:
         """The encoded bytes of one sample of a stream of media."""
