@@ -157,7 +157,12 @@ class _Run:
         self._take(instrument, np.array([start_ns + round((ready_s + dwell_s / 2) * SECOND_NS)]), dwell_s)
         mapped, found = self._map.share, len(self._found)
         self.done = self._end(mapped, found)
-        rewards = {"mapped": mapped - before[0], "found": float(found - before[1]), "time": -_SECOND_COSTS * whole_s}
+        is_map = self._task == "map"
+        rewards = {
+            "mapped": mapped - before[0] if is_map else 0.0,
+            "found": 0.0 if is_map else float(found - before[1]),
+            "time": -_SECOND_COSTS * whole_s,
+        }
         return self._observed(truth, rewards)
 
     def next(self) -> Action:

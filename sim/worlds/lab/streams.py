@@ -36,6 +36,7 @@ def lab_specs(faults: Sequence[StreamSpec]) -> WorldSpecs:
         high=np.array([SIDE_MM, SIDE_MM, 2.0, _MOST_DWELL_S]),
         step_ns=LEAST_NS,
         steady=False,
+        rewards=("mapped", "found", "time"),
     )
 
 
