@@ -156,7 +156,7 @@ class Rollout:
     def _act(self) -> Iterator[bool]:
         world, job, course = self._world, self._job, self._course
         rng = np.random.default_rng([job.seed, 1])
-        observation = world.reset(job.seed, job.task)
+        observation = world.reset(job.seed, job.task or next(iter(world.tasks)))
         try:
             policy = policy_of(job.source, world)
         except (Exception, SystemExit) as error:

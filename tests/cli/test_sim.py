@@ -7,8 +7,10 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
+import sensorium
 from sensorium.cli.main import app
 from sensorium.errors import ConfigError
+from sensorium.sim.replaying import replay
 from sensorium.sim.worlds.planar import SimPlanarConfig
 from tests.sim.world_stores import Acted, collecting
 
@@ -97,3 +99,21 @@ def test_an_episode_that_is_the_same_again_exits_0_and_one_that_is_not_1(tmp_pat
     assert (told["is_same"], told["differences"][0]["row"]) == (False, 0)
     ran = RUN.invoke(app, ["sim", "replay", str(tmp_path / "store"), wrong.id])
     assert "differs first: row 0, 0.000000 s after the reset" in ran.stdout.replace("\n", " ")
+
+
+def test_rollouts_of_a_campaign_come_out_the_same_whatever_acted(tmp_path: Path) -> None:
+    file = tmp_path / "carts.yaml"
+    file.write_text(
+        "campaign: carts\nstore: corpus\ngroup: 1\npolicies: [random, scripted]\n"
+        "worlds: {cart: {kind: sim-cart, truth: true}, plane: {kind: sim-planar, size: [32, 24], truth: true}}\n"
+        "tasks: {balance: cart, reach: {world: plane, steps: 6}}\n"
+    )
+    ran = RUN.invoke(app, ["rollouts", "run", str(file), "--local"])
+    assert ran.exit_code == 0, ran.output
+    episodes = sensorium.open(tmp_path / "corpus").query()
+    assert len(episodes) == 4
+    for episode in episodes:
+        again = replay(episode)
+        assert again.is_same, again.differences
+        assert again.same["world.reward"] == again.actions > 0
+        assert again.skipped == {}
