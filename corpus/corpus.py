@@ -166,7 +166,8 @@ class Corpus:
 
         Raises:
             ValueError: `f` is not a finite number of a unit.
-            Corrupt: a trace is damaged.
+
+        A trace that is damaged is said, and its time is outside.
         """
         from sensorium.corpus.estimate import estimate
 

@@ -1,6 +1,7 @@
 """Estimates of all that devices saw, from what chance kept of it, and how much of the time they say nothing of."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.corpus.episode import Episode
 from sensorium.corpus.kept import Kept
 from sensorium.corpus.queried import Queried
 from sensorium.corpus.traces import TracedUnit, traces
 from sensorium.drivers.registry import nearest
 from sensorium.episode.unit import Judged
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.perception.sampling import Estimate, mean, total, total_beside
+
+log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 Value = Callable[[TracedUnit], float]
@@ -30,7 +34,8 @@ class Estimated:
     from the scores of all units (difference estimator), which is the better the more the scores tell.
 
     `outside` is what share of the captured time they say nothing of, by why: `gated`, `no budget` (p was 0), `merged`
-    (the trace was short, and p is not known), `lost` and `undelivered` (drawn, and not in the store; estimated).
+    (the trace was short, and p is not known), `lost` and `undelivered` (drawn, and not in the store; estimated),
+    `unreadable` (the trace is damaged).
     """
 
     total: Estimate
@@ -76,14 +81,21 @@ def estimate(
 ) -> Estimated:
     """What the total and the mean of `f` over all units of a store's traces are; see `Corpus.estimate`."""
     kept = Kept(corpus)
-    units = list(traces(corpus, device=device, spool_id=spool_id, start_ns=start_ns, end_ns=end_ns))
+    unreadable_s = 0.0
+
+    def left_out(trace: Episode, why: SensoriumError) -> None:
+        nonlocal unreadable_s
+        log.warning("estimate: the trace %s is left out: %s", trace.id, why)
+        unreadable_s += sum(trace.judged_s.values()) or trace.duration_s
+
+    units = list(traces(corpus, device=device, spool_id=spool_id, start_ns=start_ns, end_ns=end_ns, left_out=left_out))
     pending = {(each.device, each.spool_id): each.pending > 0 for each in corpus.ledger()}
     value = value_of(f, units) if isinstance(f, str) else f
 
     def why(unit: TracedUnit) -> str:
         return "undelivered" if pending.get((unit.device, unit.spool_id)) else "lost"
 
-    return estimated(units, value, kept.p_left, why)
+    return estimated(units, value, kept.p_left, why, unreadable_s)
 
 
 def estimated(
@@ -91,8 +103,10 @@ def estimated(
     f: Value,
     p_left: Callable[[TracedUnit], float | None],
     why: Callable[[TracedUnit], str] = lambda _: "lost",
+    unreadable_s: float = 0.0,
 ) -> Estimated:
-    """The same of units at hand. `f` is asked of drawn units that are there alone.
+    """The same of units at hand. `f` is asked of drawn units that are there alone. Of `unreadable_s` there were units
+    that are not at hand.
 
     `p_left` says what the p of a drawn unit has fallen to, 0 if it is no longer in the sample, and None if it should be
     there and is not, which `why` explains.
@@ -101,8 +115,8 @@ def estimated(
         ValueError: `f` is not a finite number of a unit.
     """
     there: list[TracedUnit] = []
-    outside = dict.fromkeys(("gated", "no budget", "merged", "lost", "undelivered"), 0.0)
-    time_s = 0.0
+    outside = dict.fromkeys(("gated", "no budget", "merged", "lost", "undelivered"), 0.0) | {"unreadable": unreadable_s}
+    time_s = unreadable_s
     for unit in units:
         length_s = (unit.end_ns - unit.start_ns) / 1e9
         time_s += length_s

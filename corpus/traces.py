@@ -2,8 +2,8 @@
 
 import bisect
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,7 +12,12 @@ from sensorium.corpus.queried import Queried
 from sensorium.episode.trace import About, Column, about_of, read_trace
 from sensorium.episode.trace_row import TraceRow
 from sensorium.episode.unit import Judged
-from sensorium.errors import Corrupt
+from sensorium.errors import Corrupt, SensoriumError, StoreError
+
+T = TypeVar("T")
+
+LeftOut = Callable[[Episode, SensoriumError], object]
+"""Who is told of a trace that cannot be read, and why."""
 
 
 class TracedUnit(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,28 @@ class _Traced(NamedTuple):
         return self.episode.device, str(self.episode.row["spool_id"]), self.about.boot, self.about.resets
 
 
+class _Reading:
+    """Reads traces, and leaves out what cannot be read where somebody is told."""
+
+    def __init__(self, left_out: LeftOut | None) -> None:
+        self._left_out = left_out
+
+    def about(self, episode: Episode) -> _Traced | None:
+        return self._read(episode, lambda: _Traced(episode, about_of(episode.attributes["notes"])), None)
+
+    def rows(self, episode: Episode) -> list[TraceRow]:
+        return self._read(episode, lambda: read_episode(episode)[1], [])
+
+    def _read(self, episode: Episode, call: Callable[[], T], otherwise: T) -> T:
+        try:
+            return call()
+        except (Corrupt, StoreError) as error:
+            if self._left_out is None:
+                raise
+            self._left_out(episode, error)
+            return otherwise
+
+
 def traces(
     corpus: Queried,
     *,
@@ -68,20 +95,23 @@ def traces(
     spool_id: str | None = None,
     start_ns: int | None = None,
     end_ns: int | None = None,
+    left_out: LeftOut | None = None,
 ) -> Iterator[TracedUnit]:
     """The units that devices judged, in the order of device, spool_id, boot (and clock resets in it), and start.
 
     One that was judged again, by a replay that was taken up after a kill, comes once, as it was judged last. With
-    `start_ns` and `end_ns` those that have a part in that interval of the device's clock.
+    `start_ns` and `end_ns` those that have a part in that interval of the device's clock. `left_out` is told of each
+    trace that cannot be read, whose units are then missing.
 
     Raises:
-        Corrupt: a trace is damaged; `sensorium verify` names it.
+        Corrupt: a trace is damaged, and nobody is told; `sensorium verify` names it.
     """
-    found = [_Traced(each, about_of(each.attributes["notes"])) for each in _episodes(corpus, device, spool_id)]
+    read = _Reading(left_out)
+    found = [each for episode in _episodes(corpus, device, spool_id) if (each := read.about(episode)) is not None]
     found = [each for each in found if _is_in(each, start_ns, end_ns)]
     for _, those in itertools.groupby(sorted(found, key=lambda each: each.of), key=lambda each: each.of):
         for cluster in _clusters(those):
-            for unit in _latest(cluster):
+            for unit in _latest(cluster, read):
                 if (end_ns is None or unit.start_ns < end_ns) and (start_ns is None or unit.end_ns > start_ns):
                     yield unit
 
@@ -142,14 +172,14 @@ def _clusters(those: Iterable[_Traced]) -> Iterator[list[_Traced]]:
         yield cluster
 
 
-def _latest(cluster: list[_Traced]) -> list[TracedUnit]:
+def _latest(cluster: list[_Traced], read: _Reading) -> list[TracedUnit]:
     """The units of episodes that overlap: where a later one has judged again, what it says alone."""
     units: list[TracedUnit] = []
     starts: list[int] = []
     ends: list[int] = []
     for each in sorted(cluster, key=lambda each: -int(each.episode.row["ordinal"])):
         device, spool_id, _, resets = each.of
-        about, rows = read_episode(each.episode)
+        about, rows = each.about, read.rows(each.episode)
         kept = [row for row in rows if not _is_covered(row.start_ns, starts, ends)]
         units += [
             TracedUnit(

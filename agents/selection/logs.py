@@ -4,11 +4,12 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sensorium.agents.selection.policy import SelectionPolicy
+from sensorium.agents.selection.policy import SelectionPolicy, condition
 from sensorium.agents.selection.policy_file import check_policy
 from sensorium.agents.selection.replay import SpoolLog
 from sensorium.corpus.queried import Queried
-from sensorium.corpus.traces import TracedUnit, traces
+from sensorium.corpus.traces import LeftOut, TracedUnit, traces
+from sensorium.drivers.registry import nearest
 
 
 class TracedLog(NamedTuple):
@@ -24,18 +25,19 @@ class TracedLog(NamedTuple):
         return sum(unit.count > 1 for unit in self.traced)
 
 
-def traced_logs(corpus: Queried, where: str = "") -> list[TracedLog]:
+def traced_logs(corpus: Queried, where: str = "", left_out: LeftOut | None = None) -> list[TracedLog]:
     """The logs of a store, by device and spool, of those of its traces for which `where` is true.
 
-    Boots follow each other as their traces do, by ordinal: their names say nothing of which was first.
+    Boots follow each other as their traces do, by ordinal: their names say nothing of which was first. `left_out` is
+    told of each trace that cannot be read.
 
     Raises:
         ConfigError: the condition is none.
-        Corrupt: a trace is damaged.
+        Corrupt: a trace is damaged, and nobody is told.
     """
     condition = f"({where}) and kind = 'trace'" if where.strip() else "kind = 'trace'"
     ordinals = {each.id: int(each.row["ordinal"]) for each in corpus.query(condition)}
-    units = [unit for unit in traces(corpus) if unit.episode in ordinals] if ordinals else []
+    units = [unit for unit in traces(corpus, left_out=left_out) if unit.episode in ordinals] if ordinals else []
     found = []
     for _, of in itertools.groupby(units, key=lambda unit: (unit.device, unit.spool_id)):
         times = [list(time) for _, time in itertools.groupby(of, key=lambda unit: (unit.judged.unit.boot, unit.resets))]
@@ -48,6 +50,18 @@ def cut_otherwise(logs: Iterable[TracedLog], policy: SelectionPolicy) -> str:
     """How the units of logs were cut where `policy` says otherwise, in words; "" where it says the same."""
     known = {_units(each) for log in logs for each in log.log.policies.values()} - {_units(policy)}
     return f"units of {' and of '.join(sorted(known))} where it says {_units(policy)}" if known else ""
+
+
+def named_in_vain(logs: Iterable[TracedLog], policy: SelectionPolicy) -> list[str]:
+    """Streams and scores that a policy names and no unit has: nothing is judged by them."""
+    units = [judged.unit for log in logs for judged in log.log.judged]
+    streams = set[str]().union(*(unit.novelty for unit in units))
+    scores = set[str]().union(*(unit.scores for unit in units))
+    wanted = {name for text in (*policy.never, *policy.always) for name in condition(text).columns}
+    return sorted(
+        [f"stream {name!r}{nearest(name, streams)}" for name in policy.streams.keys() - streams]
+        + [f"score {name!r}{nearest(name, scores)}" for name in wanted - scores]
+    )
 
 
 def _units(policy: SelectionPolicy) -> str:

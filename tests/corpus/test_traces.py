@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sensorium
+from sensorium.agents.selection.logs import named_in_vain, traced_logs
+from sensorium.agents.selection.policy_file import check_policy
 from sensorium.corpus.traces import read_episode, traced, traces
 from sensorium.corpus.verify import verify
 from sensorium.episode.trace_row import TraceRow, merged
@@ -107,6 +109,46 @@ def test_what_is_no_trace_is_said_with_its_name(tmp_path: Path) -> None:
     episode.attributes["notes"].clear()
     with pytest.raises(Corrupt, match=f"episode {made.episode}: not a trace .*sensorium verify"):
         read_episode(episode)
+
+
+@FORMS
+def test_one_that_is_damaged_is_left_out_where_somebody_is_told(tmp_path: Path, small_bytes: int) -> None:
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        made = [commit_trace(store, seconds(2 * n, 2 * n + 1), ordinal=n) for n in range(3)]
+    lost = made[1]
+    damage(sensorium.open(tmp_path).query(f"kind = 'trace' and episode = '{lost.episode}'")[0].path)
+    told: list[str] = []
+    with pytest.raises(Corrupt):
+        list(traces(sensorium.open(tmp_path)))
+    units = list(traces(sensorium.open(tmp_path), left_out=lambda trace, why: told.append(f"{trace.id} {why}")))
+    assert [each.start_ns // SECOND_NS for each in units] == [0, 1, 4, 5]
+    (line,) = told
+    assert line.startswith(str(lost.episode))
+    found = sensorium.open(tmp_path).estimate("score")
+    assert found.outside["unreadable"] == pytest.approx(1 / 3)
+    (log,) = traced_logs(sensorium.open(tmp_path), "", lambda *_: None)
+    assert len(log.traced) == 4
+
+
+def test_what_a_policy_names_and_no_unit_has_is_told(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        commit_trace(store, [judged(SECOND_NS, scores={"front.noise": 0.1})])
+    logs = traced_logs(sensorium.open(tmp_path))
+    here = {"budget": {"share": 0.5}, "streams": {"front": 1.0}, "never": ["front.noise > 1"]}
+    assert named_in_vain(logs, check_policy(here)) == []
+    wrong = {"budget": {"share": 0.5}, "streams": {"fornt": 1.0}, "always": ["front.noise > 1 or front.nose > 1"]}
+    (of_score, of_stream) = named_in_vain(logs, check_policy(wrong))
+    assert of_score.startswith("score 'front.nose', did you mean 'front.noise'")
+    assert of_stream.startswith("stream 'fornt', did you mean 'front'")
+
+
+def damage(path: Path) -> None:
+    """Bytes in the middle of each of its chunks, or of the ZIP, are others."""
+    for file in [path] if path.is_file() else [each for each in path.rglob("c.*") if each.is_file()]:
+        data = bytearray(file.read_bytes())
+        for at in range(len(data) // 3, len(data) // 2 + 1):
+            data[at] ^= 0x55
+        file.write_bytes(data)
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
