@@ -1,5 +1,6 @@
 """Recording a loop of one's own: an environment that records all that goes through it, and delivers it."""
 
+import logging
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -18,6 +19,23 @@ from sensorium.sim.gym.seeds import Seeds
 from sensorium.sim.gym.spaces import gymnasium_version
 from sensorium.sim.gym.vectors import Apart, mode_of
 from sensorium.threads import reason
+
+log = logging.getLogger(__name__)
+
+
+class _Drawing:
+    """What an environment draws, as long as it can: a loop goes on without pictures."""
+
+    def __init__(self, is_wanted: bool) -> None:
+        self._is_wanted = is_wanted
+
+    def __call__(self, env: Any) -> Any:
+        try:
+            return frame_drawn(env) if self._is_wanted else None
+        except Exception as error:
+            self._is_wanted = False
+            log.warning("the environment cannot draw, its frames are not recorded: %s", reason(error))
+            return None
 
 
 class RecordOptions(TypedDict, total=False):
@@ -40,18 +58,17 @@ class RecordedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any], recording: Recording, *, frames: bool) -> None:
         super().__init__(env)
         self.recording = recording
-        self._frames = frames
+        self._draw = _Drawing(frames)
         self._seeds = Seeds()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         labels = self._seeds.reset(seed)
         try:
             observation, info = self.env.reset(seed=seed, options=options)
-            frame = self._frame()
         except Exception as error:
             self.recording.take(Failed("us", f"the environment did not begin: {reason(error)}", labels=labels))
             raise
-        self.recording.take(Began(observation, info, frame, labels))
+        self.recording.take(Began(observation, info, self._draw(self.env), labels))
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -59,7 +76,7 @@ class RecordedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
             ends = bool(terminated), bool(truncated)
-            moment = Stepped(acted, observation, reward, *ends, info, self._frame())
+            moment = Stepped(acted, observation, reward, *ends, info, self._draw(self.env))
         except Exception as error:
             self.recording.take(Failed("us", f"the environment did not step: {reason(error)}", acted))
             raise
@@ -72,9 +89,6 @@ class RecordedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         finally:
             super().close()
 
-    def _frame(self) -> Any:
-        return frame_drawn(self.env) if self._frames else None
-
 
 class RecordedVectorEnv(VectorWrapper):
     """The same of a vector environment: each part of it has episodes of its own, recorded when they have ended."""
@@ -82,7 +96,7 @@ class RecordedVectorEnv(VectorWrapper):
     def __init__(self, env: VectorEnv[Any, Any, Any], recording: Recording, *, frames: bool) -> None:
         super().__init__(env)
         self.recording = recording
-        self._frames = frames
+        self._draw = _Drawing(frames)
         self._apart = Apart(env.observation_space, env.action_space, env.num_envs, mode_of(env))
 
     def reset(
@@ -92,7 +106,7 @@ class RecordedVectorEnv(VectorWrapper):
         mask = None if mask is None else np.array(mask, np.bool_)  # it is taken out of the options
         env: Any = self.env  # its seeds may be a list, though that is not what it says
         given: tuple[Any, dict[str, Any]] = env.reset(seed=seed, options=options)
-        for moment in self._apart.reset(given, seed, mask, self._drawn()):
+        for moment in self._apart.reset(given, seed, mask, self._draw(self.env)):
             self.recording.take(moment)
         return given
 
@@ -105,7 +119,7 @@ class RecordedVectorEnv(VectorWrapper):
             for sub in range(self.num_envs):
                 self.recording.fail(Failed("us", why, sub=sub))
             raise
-        for moment in self._apart.step(acted, given, self._drawn()):
+        for moment in self._apart.step(acted, given, self._draw(self.env)):
             self.recording.take(moment)
         return given
 
@@ -120,9 +134,6 @@ class RecordedVectorEnv(VectorWrapper):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _drawn(self) -> Any:
-        return frame_drawn(self.env) if self._frames else None
 
 
 @overload

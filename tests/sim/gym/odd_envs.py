@@ -11,9 +11,10 @@ from gymnasium import spaces
 class Odd(gymnasium.Env[Any, Any]):
     """Five steps that count; from the second reset on it does `what`, at the third step."""
 
-    metadata = {"render_modes": [], "render_fps": 10}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
-    def __init__(self, what: str = "", space: Any = None, every_time: bool = False) -> None:
+    def __init__(self, what: str = "", space: Any = None, every_time: bool = False, render_mode: Any = None) -> None:
+        self.render_mode = render_mode
         self.observation_space = copy.deepcopy(space) or spaces.Box(-10, 10, (2,), np.float64)
         self.action_space = spaces.Box(-1, 1, (2,), np.float32)
         self.what, self.every_time = what, every_time
@@ -42,6 +43,9 @@ class Odd(gymnasium.Env[Any, Any]):
                 case "too few results":
                     return self.seen(), reward
         return self.seen(), reward, self.steps == 5, False, self.info()
+
+    def render(self) -> Any:
+        raise RuntimeError("no display")
 
     def seen(self) -> Any:
         observation = self.observation_space.sample()

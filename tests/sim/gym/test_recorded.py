@@ -118,6 +118,17 @@ def test_an_error_of_the_environment_fails_the_episode_and_is_raised_on(delivere
     assert [each.outcome for each in delivered.episodes()] == ["terminated", "failed", "terminated"]
 
 
+def test_one_that_cannot_draw_is_recorded_without_pictures(
+    delivered: Delivered, caplog: pytest.LogCaptureFixture
+) -> None:
+    with record(Odd(render_mode="rgb_array"), delivered.folder / "spool", ingest=delivered.url) as env:
+        loop(env, [0, 1])
+    found = delivered.episodes()
+    assert [len(stored_rollout(each)) for each in found] == [5, 5]
+    assert "env.render" not in found[0].streams
+    assert [line for line in caplog.messages if "cannot draw" in line and "no display" in line]
+
+
 class Reusing(Odd):
     """It gives the same array each time."""
 
