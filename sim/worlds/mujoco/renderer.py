@@ -38,6 +38,7 @@ class Renderer:
         self._option = mujoco.MjvOption()
         self._option.geomgroup[HIDDEN_GROUP:] = 0
         self._option.geomgroup[:HIDDEN_GROUP] = 1
+        self._option.sitegroup[:] = 0
         self._labels: Labels = np.zeros(1, np.uint16)
         self._segments: Labels = np.zeros(0, np.uint16)
         self._near, self._far = 0.0, 0.0
