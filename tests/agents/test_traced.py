@@ -3,21 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import sensorium
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
+from sensorium.agents.filters.embed import Embed
 from sensorium.agents.selection.logs import traced_logs
 from sensorium.agents.selection.replay import decided_again, differing
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.corpus.traces import traces
 from sensorium.corpus.verify import verify
+from tests.agents.filters.test_embed import WELL, Toy
 from tests.agents.recording.tracing import delivered
 from tests.agents.replaying import killed_at, totals
 
 SIM = {"kind": "sim-planar", "pace": "fast", "duration_s": 12, "size": [64, 48], "imu_hz": 50, "camera_hz": 5}
 
 
-def agent(folder: Path, share: float = 0.2, trace: float | None = None, **sim: Any) -> Agent:
+def agent(folder: Path, share: float = 0.2, trace: float | None = None, filters: Any = None, **sim: Any) -> Agent:
     trigger: dict[str, Any] = {"kind": "worth", "budget": {"share": share}}
     trigger |= {} if trace is None else {"trace": {"bytes_per_s": trace}}
     document = {
@@ -25,6 +29,7 @@ def agent(folder: Path, share: float = 0.2, trace: float | None = None, **sim: A
         "spool": {"path": "spool"},
         "sensors": {"sim": SIM | sim},
         "trigger": trigger,
+        "filters": filters or {},
     }
     return Agent(check_device(document, folder))
 
@@ -69,6 +74,29 @@ def test_without_a_budget_for_episodes_only_traces_come_and_without_one_for_trac
     made.run()
     assert made.status()["trace"] == {}
     assert delivered(other / "spool", other / "store") == []
+
+
+@pytest.mark.parametrize("does", ["hangs", "raises", "nan"])
+def test_an_encoder_that_fails_is_one_line_and_all_is_judged_counted_and_traced(
+    does: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From then on by what else is seen, and decided again alike."""
+    WELL.clear()
+    encoder = Toy(does=("well",) * 8 + (does,))
+    made = agent(tmp_path, filters={"sim.cam": [{"kind": "scores"}, Embed(encoder=encoder, timeout_s=0.5)]})
+    made.run()
+    WELL.set()
+    accounts = made.status()["streams"]
+    assert all(account.balances for account in accounts.values())
+    assert accounts["sim.cam"].captured == 60
+    found = delivered(tmp_path / "spool", tmp_path / "store")
+    assert [each.start_ns // 10**9 for each in found] == list(range(12))
+    assert ["sim.cam" in each.judged.looks for each in found] == [True] * 5 + [False] * 7  # the eighth at 4.2 s
+    assert all("sim.imu" in each.judged.looks and "sim.cam.noise" in each.judged.unit.scores for each in found)
+    assert_decided_again_alike(tmp_path / "store", made.device.trigger)
+    (line,) = [record.getMessage() for record in caplog.records if "encoder" in record.getMessage()]
+    assert line.startswith("encoder 'toy/2:")
+    assert line.endswith("until it is well, pictures are recorded without descriptors")
 
 
 def test_a_replay_that_was_killed_and_taken_up_has_every_unit_once(tmp_path: Path) -> None:
