@@ -17,6 +17,7 @@ from sensorium.corpus.commits import LOOSE_VERSION, CommitRecord, check_store_ve
 from sensorium.episode import durable
 from sensorium.episode.documents import LABELS, OUTCOME, BetweenReport
 from sensorium.episode.trace_row import JUDGED_S
+from sensorium.episode.where_times import TIME
 from sensorium.errors import StoreError
 
 CATALOG_VERSION = 1
@@ -26,11 +27,14 @@ LOCKED_S = 5.0
 TEXT, NUMBER = "text", "number"
 
 _NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
-_TEXTS = (*_NAMES, "start_utc", "end_utc", "committed_utc", "licence", "consent", "source", "form", "kind")
+_TIMES = ("start_utc", "end_utc", "committed_utc")
+_TEXTS = (*_NAMES, *_TIMES, "licence", "consent", "source", "form", "kind")
 _COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
 _INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
 _REALS = ("priority", "duration_s")
-COLUMNS: dict[str, str] = dict.fromkeys(_TEXTS, TEXT) | dict.fromkeys((*_INTEGERS, *_REALS), NUMBER)
+COLUMNS: dict[str, str] = (
+    dict.fromkeys(_TEXTS, TEXT) | dict.fromkeys((*_INTEGERS, *_REALS), NUMBER) | dict.fromkeys(_TIMES, TIME)
+)
 """The columns that `where` and `order_by` know, and what they hold."""
 
 _META = sa.MetaData()

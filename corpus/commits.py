@@ -12,11 +12,12 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from sensorium.corpus.utc import Probes, utc_of, utc_text
+from sensorium.corpus.utc import Probes, utc_of
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import LABELS, OUTCOME, Account, Kind, Labels, Open, Redaction, Seal
 from sensorium.episode.trace_row import JUDGED_S, OTHER, REASONS
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES, COMMITS = "episodes.zarr", "commits"

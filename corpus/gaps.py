@@ -11,9 +11,9 @@ import numpy as np
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.traces import read_episode, where_text
-from sensorium.corpus.utc import utc_text
 from sensorium.episode.trace import about_of
 from sensorium.episode.trace_row import seconds_by_reason
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt
 
 

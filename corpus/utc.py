@@ -1,7 +1,5 @@
 """UTC of samples, with its uncertainty, from the probes between a device's clock and the server's."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import numpy.typing as npt
 
@@ -36,14 +34,3 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
     bound = share * (round_trip[first] / 2 + DRIFT * to_first) + (1 - share) * (round_trip[last] / 2 + DRIFT * to_last)
     uncertainty = np.maximum(np.ceil(bound).astype(np.int64) + 1, -(-int(round_trip.min()) // 2))
     return captured_ns + offset[first] + moved, uncertainty
-
-
-def utc_text(utc_ns: int | None) -> str | None:
-    """ISO 8601 with microseconds and Z, which sorts as the times do; None for a year beyond 1 to 9999."""
-    if utc_ns is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(utc_ns // 1_000_000_000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_ns % 1_000_000_000 // 1000:06d}Z"

@@ -14,9 +14,9 @@ from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.bounded import Answered, answers
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.utc import utc_text
 from sensorium.corpus.verifier import Verdict, code_of, verifier_of
 from sensorium.corpus.verifier_child import Answer
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 
 TIMEOUT_S = 60.0

@@ -26,8 +26,8 @@ from sensorium.corpus.commits import (
     zip_path,
 )
 from sensorium.corpus.episode import Episode
-from sensorium.corpus.utc import utc_text
 from sensorium.corpus.zip_files import ZipFiles
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, Corrupt, StoreError
 
 _READ_BYTES = 1 << 20

@@ -13,9 +13,9 @@ from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.gaps import boot_of, in_brief, time_of
 from sensorium.corpus.traces import read_episode, where_text
-from sensorium.corpus.utc import utc_text
 from sensorium.drivers.registry import nearest
 from sensorium.episode.trace_row import TraceRow, seconds_by_reason
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 
 _MAX_NS = 1 << 62

@@ -11,8 +11,8 @@ import msgspec
 
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.commits import ZIP, CommitRecord, decode_commit, folder_path, zip_path
-from sensorium.corpus.utc import utc_text
 from sensorium.episode import durable
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
 

@@ -26,9 +26,9 @@ from sensorium.corpus.commits import (
     zip_path,
 )
 from sensorium.corpus.filling import fill
-from sensorium.corpus.utc import utc_text
 from sensorium.corpus.verify import Finding
 from sensorium.episode import durable, zip_form
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt
 from sensorium.ingest.both_forms import (
     STORE,

@@ -14,8 +14,8 @@ from blake3 import blake3
 from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.utc import utc_text
 from sensorium.corpus.verifier import Verdict
+from sensorium.episode.utc_text import utc_text
 from sensorium.sim.rollouts.attempts import Attempt, Attempts
 from sensorium.sim.rollouts.crew import Crew, Host
 from sensorium.sim.rollouts.job import POLICY, Job, Slot

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sensorium.corpus.beside import BesideWriter
-from sensorium.corpus.utc import utc_text
 from sensorium.corpus.verdicts import VerdictRecord, judged_apart, keep, who_judges
 from sensorium.corpus.verifier import Verdict, code_of, verifier_of
+from sensorium.episode.utc_text import utc_text
 from sensorium.threads import Thread, Watch
 
 VERDICTS = "verdicts"

@@ -10,7 +10,7 @@ import msgspec
 from blake3 import blake3
 
 from sensorium.corpus.beside import BesideWriter, read_beside
-from sensorium.corpus.utc import utc_text
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 from sensorium.sim.rollouts.statistics import even_odds
 from sensorium.sim.rollouts.task_file import TaskFile

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.corpus.utc import utc_of, utc_text
+from sensorium.corpus.utc import utc_of
 from sensorium.drivers.clock import Clock
+from sensorium.episode.utc_text import utc_text
 from sensorium.link.device.probing import EVERY_S, Probing
 from sensorium.link.wire import ProbeReply
 

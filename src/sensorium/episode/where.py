@@ -1,10 +1,12 @@
 """Conditions in SQL, one grammar for two places: the catalog's `where`, and triggers over a mapping on the device.
 
     device = 'rig-1' and (duration_s > 5 or mission in ('kitchen', 'hall')) and has('front')
+    start_utc >= '2026-11-25T23:00+02:00' and committed_utc > now() - interval '1 hour'
 
 Allowed are and, or, not, parentheses, comparisons, `in`, `between`, `like`, `is [not] null|true|false`, numbers,
-'text', the known columns, and `has('stream')`; of a store also `verdict('verifier').passed` and its other fields
-(`sensorium.episode.verdict_terms`). Meaning is SQLite's, with NULL as neither true nor false.
+'text', the known columns, times where a column holds such (`sensorium.episode.where_times`), and `has('stream')`; of a
+store also `verdict('verifier').passed` and its other fields (`sensorium.episode.verdict_terms`). Meaning is SQLite's,
+with NULL as neither true nor false.
 """
 
 import difflib
@@ -19,6 +21,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from sensorium.episode.verdict_terms import EXPECTED, verdict_term
+from sensorium.episode.where_times import TIME, with_times
 from sensorium.errors import ConfigError
 
 MAX_LETTERS = 10_000
@@ -85,8 +88,8 @@ class Where:
 
 
 def parse_where(expression: str, kinds: Mapping[str, str] | None, verdicts: bool = False) -> Where:
-    """Check a condition; `kinds` maps the known columns to "text" or "number", None leaves them to the row. With
-    `verdicts` it may ask for them too, which only a store has.
+    """Check a condition; `kinds` maps the known columns to "text", "number" or "time", None leaves them to the row.
+    With `verdicts` it may ask for them too, which only a store has.
 
     Raises:
         ConfigError: it does not parse, uses more than the grammar, names an unknown column, or compares text with a
@@ -104,9 +107,20 @@ def parse_where(expression: str, kinds: Mapping[str, str] | None, verdicts: bool
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Select) or len(tree.expressions) != 1 or _extras(tree):
         raise ConfigError(f"condition {source!r}: expected one boolean expression, e.g. device = 'rig-1'")
-    if _kind(tree.expressions[0], kinds, source, MAX_DEPTH, verdicts) == TEXT:
+    condition = tree.expressions[0]
+    if kinds is not None and TIME in kinds.values():
+        condition = _timed(condition, kinds, source)
+        kinds = {name: TEXT if kind == TIME else kind for name, kind in kinds.items()}
+    if _kind(condition, kinds, source, MAX_DEPTH, verdicts) == TEXT:
         raise ConfigError(f"condition {source!r}: is text; expected a condition, e.g. device = 'rig-1'")
-    return Where(source, tree.expressions[0], kinds)
+    return Where(source, condition, kinds)
+
+
+def _timed(condition: exp.Expression, kinds: Mapping[str, str], source: str) -> exp.Expression:
+    try:
+        return with_times(condition, kinds, source)
+    except RecursionError as error:
+        raise ConfigError(f"condition {source!r}: nested too deep") from error
 
 
 def compile_where(expression: str, kinds: Mapping[str, str], has: str = "", verdict: str = "") -> Sql:
