@@ -1,6 +1,6 @@
 """A world that runs by itself: a driver that resets it, moves it as it is scripted, and marks where episodes begin."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from sensorium.drivers.batching import BLOCK_NS
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, SourceNote
@@ -15,6 +16,9 @@ from sensorium.drivers.pacing import Pacer, Timed
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.world import Action, Observation, World
+
+FAST_BLOCK_NS = 250_000_000
+"""Where nobody waits for the present, a block of rows may span as much as a stored chunk."""
 
 SCRIPTED = "scripted"
 """The policy of a world that moves by itself."""
@@ -39,7 +43,8 @@ class Running(Timed[Delivery]):
     def __init__(self, world: World, name: str, course: Course, pace: float | Literal["fast"]) -> None:
         self._world = world
         named = Named(name, world, course.truth)
-        super().__init__(named.specs, Clock(kind="simulated"), _deliveries(world, named, course), Pacer(pace))
+        rows = _HeldRows(named.specs, FAST_BLOCK_NS if pace == "fast" else BLOCK_NS)
+        super().__init__(named.specs, Clock(kind="simulated"), _deliveries(world, named, course, rows), Pacer(pace))
 
     def close(self) -> None:
         super().close()
@@ -86,6 +91,41 @@ class Named:
         return msgspec.structs.replace(spec, name=self._prefix + spec.name, derived_from=derived_from)
 
 
+class _HeldRows:
+    """Rows of a step are few, and every block costs the same: those of each stream are joined until they span
+    `span_ns`. Pictures, and what tells of a loss, are let through, behind what came before them."""
+
+    def __init__(self, specs: Sequence[StreamSpec], span_ns: int) -> None:
+        self._names = {spec.name for spec in specs if not spec.is_frames and not spec.has_sensor_ns}
+        self._span_ns = span_ns
+        self._held: dict[str, list[Block]] = {}
+        self._since_ns = 0
+
+    def add(self, due_ns: int, block: Block) -> list[tuple[int, Block]]:
+        """What is to be delivered now."""
+        if block.stream not in self._names or block.lost_before or block.media is not None:
+            return [*self._joined(self._held.pop(block.stream, [])), (due_ns, block)]
+        if not self._held:
+            self._since_ns = due_ns
+        self._held.setdefault(block.stream, []).append(block)
+        return self.rest() if due_ns - self._since_ns >= self._span_ns else []
+
+    def rest(self) -> list[tuple[int, Block]]:
+        """All that is held, in the order of its last stamps."""
+        held, self._held = self._held, {}
+        return sorted((due for blocks in held.values() for due in self._joined(blocks)), key=itemgetter(0))
+
+    def _joined(self, blocks: list[Block]) -> list[tuple[int, Block]]:
+        blocks = [block for block in blocks if len(block)]
+        if not blocks:
+            return []
+        one = blocks[0]
+        if len(blocks) > 1:
+            stamps = np.concatenate([block.captured_ns for block in blocks])
+            one = Block(one.stream, stamps, np.concatenate([block.data for block in blocks]))
+        return [(int(one.captured_ns[-1]), one)]
+
+
 def next_base_ns(end_ns: int) -> int:
     """The base of a reset after one that ended so: a whole second, with one between, so that it is no clock reset."""
     return (-(-end_ns // SECOND_NS) + 1) * SECOND_NS
@@ -94,17 +134,17 @@ def next_base_ns(end_ns: int) -> int:
 Deliveries = Generator[tuple[int, Delivery], None, None]
 
 
-def _deliveries(world: World, named: Named, course: Course) -> Deliveries:
+def _deliveries(world: World, named: Named, course: Course, rows: _HeldRows) -> Deliveries:
     """Episode after episode, each with the next seed, as long as it runs."""
     base_ns, seed = course.start_ns, course.seed
     until_ns = None if course.duration_s is None else course.start_ns + round(course.duration_s * SECOND_NS)
     while until_ns is None or base_ns < until_ns:
-        end_ns = yield from _episode(world, named, course, seed, base_ns, until_ns)
+        end_ns = yield from _episode(world, named, course, rows, seed, base_ns, until_ns)
         base_ns, seed = next_base_ns(end_ns), seed + 1
 
 
 def _episode(
-    world: World, named: Named, course: Course, seed: int, base_ns: int, until_ns: int | None
+    world: World, named: Named, course: Course, rows: _HeldRows, seed: int, base_ns: int, until_ns: int | None
 ) -> Generator[tuple[int, Delivery], None, int]:
     """One, from its reset to where it is done, or cut; it returns its end, which is behind its last sample."""
     task = course.task or next(iter(world.tasks))
@@ -118,15 +158,16 @@ def _episode(
             yield last_ns, note
         for due_ns, block in named.blocks(observation, base_ns):
             last_ns = max(last_ns, due_ns)
-            yield due_ns, block
+            yield from rows.add(due_ns, block)
         now_ns = base_ns + observation.now_ns
         if not done and cut_ns is not None and now_ns >= cut_ns:
             done = "truncated"
         if done:
             break
         action = world.specs.clipped(world.scripted())
-        yield named.action(action, now_ns, world)
+        yield from rows.add(*named.action(action, now_ns, world))
         observation, done = world.step(action)
+    yield from rows.rest()
     end_ns = max(now_ns, last_ns) + 1
     yield end_ns, EpisodeEnd(end_ns, done, passed=True)
     return end_ns

@@ -71,7 +71,8 @@ def test_where_the_task_is_done_the_world_begins_anew() -> None:
 def test_an_action_is_stamped_with_when_it_began_to_act() -> None:
     delivered = play(episode_s=0.5, duration_s=0.5, start_ns=7)
     actions = [each for each in delivered if isinstance(each, Block) and each.stream == "w.action"]
-    assert [int(each.captured_ns[0]) for each in actions] == [7 + k * STEP_NS for k in range(10)]
+    stamps = np.concatenate([each.captured_ns for each in actions])
+    assert stamps.tolist() == [7 + k * STEP_NS for k in range(10)]
     assert all(np.abs(each.data).max() <= 2.0 for each in actions)
 
 
@@ -104,3 +105,20 @@ def test_the_next_base(end_ns: int, base_ns: int) -> None:
 def test_a_task_that_there_is_not() -> None:
     with pytest.raises(ConfigError, match="no task 'fly'"):
         play(task="fly")
+
+
+def test_rows_of_many_steps_come_in_few_blocks_and_none_is_lost_or_late() -> None:
+    """Where nobody waits they span a quarter of a second, else what a live driver would; the samples are the same."""
+
+    def rows(pace: Any) -> list[Block]:
+        delivered = play(task="wander", duration_s=2.0, truth=True, pace=pace)
+        return [each for each in delivered if isinstance(each, Block)]
+
+    fast, paced = rows("fast"), rows(1e6)
+    for stream, most in {"w.place": 9, "w.bead": 9, "w.action": 9, "w.cam": 21}.items():
+        of_fast, of_paced = ([each for each in blocks if each.stream == stream] for blocks in (fast, paced))
+        assert len(of_fast) <= most < len(of_paced) + (stream == "w.cam")
+        for field in ("captured_ns", "data"):
+            one, other = (np.concatenate([getattr(each, field) for each in blocks]) for blocks in (of_fast, of_paced))
+            assert np.array_equal(one, other)
+    assert max(int(each.captured_ns[-1] - each.captured_ns[0]) for each in paced) <= 50_000_000
