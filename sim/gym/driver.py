@@ -16,7 +16,8 @@ _OWN = ("random", "scripted")
 
 
 class GymnasiumConfig(DriverConfig):
-    """`id` is what `gymnasium.make` takes, with `options`; `trigger: {kind: source}` cuts its episodes.
+    """`id` is what `gymnasium.make` takes, with `options`; `trigger: {kind: source}` cuts its episodes. A module
+    that is named before it (`module:id`) is looked for beside the device file too.
 
     `policy` is random, scripted (where the environment has a script, as worlds have) or module:callable, a function of
     observation and a seeded `numpy.random.Generator`; modules are looked for beside the device file. The n-th episode

@@ -19,13 +19,15 @@ import numpy as np
 from gymnasium import spaces
 
 from sensorium.drivers.stream import DTYPES, StreamSpec
-from sensorium.sim.gym.spaces import Leaf, Path, Unfit, fit_name, leaves, to_plain
+from sensorium.sim.gym.spaces import Leaf, Path, fit_name, leaves, to_plain
 
 REWARD, TERMINATED, TRUNCATED, FAILED, RENDER = "reward", "terminated", "truncated", "failed", "render"
 OBSERVATION, FINAL, ACTION, INFO = "observation", "final_obs", "action", "info"
 
 _MOST_BYTES = 64 << 20
 _IMAGE_SIDE = 8
+_LONGEST = 80
+"""Of a stream's name, which has the sensor's before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,9 @@ def layout_of(nature: EnvNature, reset: Mapping[str, Any], step: Mapping[str, An
         acted = tuple(_observed(leaf, step["action"]) for leaf in acted)
     final = tuple(replace(leaf, name=FINAL + leaf.name.removeprefix(OBSERVATION)) for leaf in observed)
     frame = next((given["frame"] for given in (reset, step) if given.get("frame") is not None), None)
-    render = None if frame is None else Leaf(RENDER, (), np.shape(frame), np.asarray(frame).dtype.name)
+    render = None
+    if isinstance(frame, np.ndarray) and frame.ndim in (2, 3) and frame.size and frame.dtype.name in DTYPES:
+        render = Leaf(RENDER, (), frame.shape, frame.dtype.name)
     return EnvLayout(nature, observed, final, acted, _info_leaves(reset.get("info"), step.get("info")), render)
 
 
@@ -111,7 +115,7 @@ def _observed(leaf: Leaf, value: Any) -> Leaf:
         for key in leaf.path:
             value = value[key]
         return leaf.as_observed(value)
-    except (Unfit, KeyError, IndexError, TypeError):
+    except Exception:
         return leaf  # the episode that it is in says what is wrong with it
 
 
@@ -119,7 +123,7 @@ def _info_leaves(*infos: Mapping[str, Any] | None) -> dict[Path, Leaf]:
     found: dict[Path, Leaf] = {}
     names: set[str] = set()
     for info in infos:
-        for path, value in numbers_in(info or {}):
+        for path, value in numbers_in(info if isinstance(info, Mapping) else {}):
             leaf = _info_leaf(path, value)
             if leaf is None:
                 continue
@@ -141,12 +145,13 @@ def _info_leaf(path: Path, value: Any) -> Leaf | None:
         return None  # it was no array: its length may be another next time
     try:
         found = np.asarray(value)
-    except ValueError:
+    except Exception:  # it is anybody's object
         return None
     dtype = {"float16": "float32"}.get(found.dtype.name, found.dtype.name)
     if found.dtype.kind not in "biuf" or dtype not in DTYPES or not 0 < found.nbytes <= _MOST_BYTES:
         return None
-    return Leaf(".".join([INFO, *map(fit_name, path)]), path, found.shape, dtype)
+    name = ".".join([INFO, *map(fit_name, path)])
+    return Leaf(name, path, found.shape, dtype) if len(name) <= _LONGEST else None
 
 
 def _spec(leaf: Leaf, modality: str) -> StreamSpec:

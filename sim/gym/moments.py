@@ -1,11 +1,13 @@
 """Moments: what happens to an environment, one after another; of a vector one, to each of its sub-environments."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 from sensorium.drivers.marks import Label
 
+T = TypeVar("T")
 Who = Literal["us", "policy"]
 """Whose fault it is that a rollout failed: the environment's and the machine's, or who acted."""
 
@@ -54,3 +56,28 @@ class Abandoned:
 
 
 Moment = Began | Stepped | Failed | Abandoned
+
+
+def kept(moment: Moment) -> Moment:
+    """A moment that nobody else writes to: an environment may give the same array each time."""
+    match moment:
+        case Began():
+            seen = copied(moment.observation)
+            return replace(moment, observation=seen, info=_kept_info(moment.info), frame=copied(moment.frame))
+        case Stepped():
+            acted, seen = copied(moment.action), copied(moment.observation)
+            told, frame = _kept_info(moment.info), copied(moment.frame)
+            return replace(moment, action=acted, observation=seen, info=told, frame=frame)
+    return moment
+
+
+def _kept_info(info: Any) -> Any:
+    return {key: copied(value) for key, value in info.items()} if isinstance(info, Mapping) else info
+
+
+def copied(value: T) -> T:
+    """A value that nobody else writes to; itself where it cannot be copied."""
+    try:
+        return deepcopy(value)
+    except Exception:  # an info may hold a handle of anything
+        return value

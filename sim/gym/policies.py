@@ -124,10 +124,15 @@ class _Called:
         return fitted(self._space, self._acts(observation, self._rng))
 
 
+def look_in(base: Path) -> None:
+    """Find modules in a folder too, from now on: what is called may import its neighbours later."""
+    if (folder := str(base.resolve())) not in sys.path:
+        sys.path.append(folder)
+
+
 def _load(policy: str, base: Path) -> Acts:
     module, _, name = policy.partition(":")
-    if (folder := str(base.resolve())) not in sys.path:
-        sys.path.append(folder)  # it stays: what is called may import its neighbours later
+    look_in(base)
     try:
         found: Any = importlib.import_module(module)
         for each in name.split("."):

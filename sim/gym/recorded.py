@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
@@ -13,7 +12,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from sensorium.drivers.marks import Label
 from sensorium.sim.gym.acting import frame_drawn
 from sensorium.sim.gym.feeder import nature_of
-from sensorium.sim.gym.moments import Began, Failed, Stepped
+from sensorium.sim.gym.moments import Began, Failed, Stepped, copied
 from sensorium.sim.gym.recording import Recording
 from sensorium.sim.gym.seeds import Seeds
 from sensorium.sim.gym.spaces import gymnasium_version
@@ -72,7 +71,7 @@ class RecordedEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        acted = deepcopy(action)  # an environment may clip it where it stands
+        acted = copied(action)  # an environment may clip it where it stands
         try:
             observation, reward, terminated, truncated, info = self.env.step(action)
             ends = bool(terminated), bool(truncated)
@@ -111,7 +110,7 @@ class RecordedVectorEnv(VectorWrapper):
         return given
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        acted = deepcopy(actions)
+        acted = copied(actions)
         try:
             given = self.env.step(actions)
         except Exception as error:

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from sensorium.hosting.local import LocalAgent
 from sensorium.sim.gym.fed import Fed
 from sensorium.sim.gym.feeder import Feeder, layout_from
 from sensorium.sim.gym.layout import EnvNature, layout_of
-from sensorium.sim.gym.moments import Abandoned, Began, Failed, Moment, Stepped
+from sensorium.sim.gym.moments import Abandoned, Began, Failed, Moment, Stepped, kept
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class Recording:
         if self._feeder is not None:
             self._feed(self._feeder, moment)
             return
-        self._early.append(deepcopy(moment))
+        self._early.append(kept(moment))
         seen = {type(each): each for each in reversed(self._early)}
         if Began in seen and Stepped in seen:
             self._begin(seen)

@@ -13,6 +13,7 @@ from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.sim.gym.layout import FAILED, INFO, RENDER, REWARD, TERMINATED, TRUNCATED, EnvLayout, numbers_in
 from sensorium.sim.gym.moments import Abandoned, Began, Failed, Moment, Stepped
 from sensorium.sim.gym.spaces import Array, Unfit, part
+from sensorium.threads import reason
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class RolloutLog:
         self._bytes = self._step = self._gathered = self.index = 0
         self._is_open = False
         self.has_refused = False
-        self._last: Any = None
+        self._last: list[Array] | None = None
         self._said: set[str] = set()
 
     def take(self, moment: Moment) -> list[Delivery]:
@@ -88,17 +89,19 @@ class RolloutLog:
         made, step = len(self._made), self._step
         try:
             keep()
-        except Unfit as error:
+        except Exception as error:  # what an environment gives is anybody's, and may raise anything
             for name, count in held.items():
                 del self._rows[name].rows[count:], self._rows[name].stamps[count:]
             del self._made[made:]
             self._step, self.has_refused = step, True
-            self._fail("us", f"the environment gave what cannot be recorded: {error}", action)
+            why = str(error) if isinstance(error, Unfit) else reason(error)
+            self._fail("us", f"the environment gave what cannot be recorded: {why}", action)
 
     def _observe(self, observation: Any, info: Mapping[str, Any], frame: Any) -> None:
         """What stands at the reset, or after a step."""
-        for leaf in self._layout.observation:
-            self._put(leaf.name, leaf.array(part(observation, leaf.path)))
+        seen = [leaf.array(part(observation, leaf.path)) for leaf in self._layout.observation]
+        for leaf, row in zip(self._layout.observation, seen, strict=True):
+            self._put(leaf.name, row)
         render = self._layout.render
         if render is not None and frame is not None:
             self._put(RENDER, render.array(frame))
@@ -106,16 +109,16 @@ class RolloutLog:
         self._inform(info)
         if render is not None and frame is None:
             self._lose(RENDER)
-        self._last = observation
+        self._last = seen
 
     def _transition(self, moment: Stepped) -> None:
         for leaf in self._layout.action:
             self._put(leaf.name, leaf.array(part(moment.action, leaf.path)))
         self._step += 1
         reward = np.asarray(moment.reward, np.float64)
-        if reward.shape != () or np.isnan(reward):
+        if reward.size != 1 or np.isnan(reward).any():
             raise Unfit(f"reward is {moment.reward!r}, expected a number")
-        self._put(REWARD, reward)
+        self._put(REWARD, reward.reshape(()))
         self._put(TERMINATED, np.array(bool(moment.terminated)))
         self._put(TRUNCATED, np.array(bool(moment.truncated)))
         self._observe(moment.observation, moment.info, moment.frame)
@@ -125,6 +128,8 @@ class RolloutLog:
 
     def _inform(self, info: Mapping[str, Any]) -> None:
         """Numbers go to their streams, what has none is a note."""
+        if not isinstance(info, Mapping):
+            raise Unfit(f"info is {type(info).__name__}, expected a mapping")
         for path, value in numbers_in(info):
             leaf = self._layout.infos.get(path)
             try:
@@ -171,8 +176,8 @@ class RolloutLog:
             return
         if self._last is not None:
             at_ns = self._now_ns - (self._layout.nature.step_ns if outcome == FAILED else 0)
-            for leaf in self._layout.final:
-                self._put_at(leaf.name, leaf.array(part(self._last, leaf.path)), at_ns)
+            for leaf, row in zip(self._layout.final, self._last, strict=True):
+                self._put_at(leaf.name, row, at_ns)
         self._flush()
         self._made.append(EpisodeEnd(self._now_ns + 1, outcome, passed=True))
         self._is_open = False

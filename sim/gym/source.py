@@ -16,8 +16,8 @@ from sensorium.sim.gym.acting_side_by_side import ActingSideBySide
 from sensorium.sim.gym.fed import Fed
 from sensorium.sim.gym.feeder import Feeder, layout_from, nature_of
 from sensorium.sim.gym.layout import EnvNature
-from sensorium.sim.gym.moments import Began, Moment, Stepped
-from sensorium.sim.gym.policies import Actor, actor
+from sensorium.sim.gym.moments import Began, Moment, Stepped, kept
+from sensorium.sim.gym.policies import Actor, actor, look_in
 from sensorium.sim.gym.spaces import gymnasium_version
 from sensorium.sim.gym.vectors import MODES, Mode
 from sensorium.threads import Thread, reason
@@ -84,6 +84,8 @@ class _Source:
     def _acting(self) -> tuple[Acting, EnvNature]:
         asked = self._asked
         make = partial(made, asked)
+        if ":" in asked.id:
+            look_in(self._base)
         env = make()
         try:
             if asked.num_envs > 1:
@@ -104,7 +106,7 @@ class _Source:
             moments = acting.advance()
             if moments is None:
                 break
-            early += moments
+            early += map(kept, moments)
             for moment in moments:
                 seen.setdefault(type(moment), moment)
         feeder = Feeder(
@@ -161,7 +163,10 @@ def made(asked: Asked) -> Any:
 
 def _actor_of(policy: str, base: Path, env: Any, sub: int | None = None) -> Actor:
     """Who acts in an environment, or in one part of a vector one."""
+    script: Callable[[], Any] | None
     if sub is not None:
-        return actor(policy, env.single_action_space, None, base)
-    script: Callable[[], Any] | None = getattr(env.unwrapped, "scripted", None)
+        parts = getattr(env.unwrapped, "envs", ())  # where they are in this process
+        script = getattr(parts[sub].unwrapped, "scripted", None) if sub < len(parts) else None
+        return actor(policy, env.single_action_space, script, base)
+    script = getattr(env.unwrapped, "scripted", None)
     return actor(policy, env.action_space, script, base)

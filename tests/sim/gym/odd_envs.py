@@ -1,6 +1,7 @@
 """Environments that do what environments do in the field, in a few lines each; `gymnasium.make` has them under odd/."""
 
 import copy
+import threading
 from typing import Any
 
 import gymnasium
@@ -40,6 +41,10 @@ class Odd(gymnasium.Env[Any, Any]):
                     raise SystemExit(3)
                 case "reward is NaN":
                     reward = np.nan
+                case "reward is no number":
+                    reward = "much"
+                case "no info":
+                    return self.seen(), reward, False, False, None
                 case "too few results":
                     return self.seen(), reward
         return self.seen(), reward, self.steps == 5, False, self.info()
@@ -55,6 +60,8 @@ class Odd(gymnasium.Env[Any, Any]):
                     observation[0] = np.nan
                 case "shape":
                     observation = np.zeros(3)
+                case "raises when looked at":
+                    observation = Shy()
                 case "text":
                     observation = "two"
                 case "loses":
@@ -67,6 +74,25 @@ class Odd(gymnasium.Env[Any, Any]):
     @property
     def does_it(self) -> bool:
         return self.every_time or (self.resets == 2 and self.np_random_seed == 1)
+
+
+class Reusing(Odd):
+    """It gives the same array each time, and in its info what nobody can copy."""
+
+    def seen(self) -> Any:
+        self.buffer = getattr(self, "buffer", np.zeros(2))
+        self.buffer += 1
+        return self.buffer
+
+    def info(self) -> dict[str, Any]:
+        return {"lock": threading.Lock()}
+
+
+class Shy:
+    """Nobody may look at it."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("do not look")
 
 
 class Parts(Odd):
@@ -106,6 +132,6 @@ class Telling(Odd):
 
 def register() -> None:
     """Under the names that tests use."""
-    for name in ("Odd", "Parts", "Telling"):
+    for name in ("Odd", "Parts", "Reusing", "Telling"):
         if f"odd/{name}-v0" not in gymnasium.registry:
             gymnasium.register(f"odd/{name}-v0", f"{__name__}:{name}")

@@ -153,6 +153,16 @@ def test_a_policy_of_ones_own_sees_what_the_environment_gave(tmp_path: Path) -> 
     assert config.identity(tmp_path) is None
 
 
+def test_an_environment_of_ones_own_is_found_beside_the_device_file(tmp_path: Path) -> None:
+    (tmp_path / "my_own_envs.py").write_text(
+        "import gymnasium\ngymnasium.register('mine/Pole-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    config = GymnasiumConfig(id="my_own_envs:mine/Pole-v0", episodes=1, max_steps=4, num_envs=1)
+    assert [each.count("action") for each in told_by(config.open("env", tmp_path))] == [4]
+    beside = config.model_copy(update={"num_envs": 2, "episodes": 2})
+    assert [each.count("action") for each in told_by(beside.open("env", tmp_path))] == [4, 4]
+
+
 def test_what_cannot_be_made_is_said_when_it_is_opened(tmp_path: Path) -> None:
     for options, why in (
         ({"id": "CartPool-v1"}, "id 'CartPool-v1': cannot be made: .*CartPole"),

@@ -41,6 +41,9 @@ def why_failed(each: Told) -> dict[str, Any]:
         ("too few results", "the environment did not step: ValueError: not enough values to unpack"),
         ("reward is NaN", "reward is nan, expected a number"),
         ("NaN", "observation is not a number (NaN)"),
+        ("reward is no number", "could not convert string to float"),
+        ("no info", "info is NoneType, expected a mapping"),
+        ("raises when looked at", "ZeroDivisionError: do not look"),
         ("shape", "observation has the shape [3], expected [2]"),
         ("text", "observation is str (<U3), expected numbers"),
         ("loses", "observation is float128, which float64 cannot hold without loss"),
@@ -128,6 +131,12 @@ def test_one_part_that_gives_no_number_fails_alone(tmp_path: Path, mode: str) ->
     (failed,) = (each for each in found if each.outcome == "failed")
     assert failed.labels["recorder"] == "env.1"
     assert "observation is not a number (NaN)" in why_failed(failed)["why"]
+
+
+def test_what_an_environment_writes_to_afterwards_is_recorded_as_it_was(tmp_path: Path) -> None:
+    (found,) = told(tmp_path, "Reusing", episodes=1)
+    assert found["observation"][:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    assert len(found.notes) == 6
 
 
 def test_numbers_of_infos_are_streams_and_all_else_is_notes(tmp_path: Path) -> None:

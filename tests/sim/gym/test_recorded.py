@@ -15,7 +15,7 @@ from sensorium.sim import record
 from sensorium.sim.gym.stored_rollout import StoredRollout, stored_rollout
 from sensorium.sim.gym.vectors import MODES
 from tests.sim.gym.conftest import Delivered
-from tests.sim.gym.odd_envs import Odd
+from tests.sim.gym.odd_envs import Odd, Reusing
 
 
 def loop(env: Any, seeds: list[int | None], most: int = 1000) -> list[list[Any]]:
@@ -129,20 +129,13 @@ def test_one_that_cannot_draw_is_recorded_without_pictures(
     assert [line for line in caplog.messages if "cannot draw" in line and "no display" in line]
 
 
-class Reusing(Odd):
-    """It gives the same array each time."""
-
-    def seen(self) -> Any:
-        self.buffer = getattr(self, "buffer", np.zeros(2))
-        self.buffer += 1
-        return self.buffer
-
-
 def test_an_environment_that_writes_to_what_it_gave_changes_nothing_that_was_recorded(delivered: Delivered) -> None:
     with record(Reusing(), delivered.folder / "spool", ingest=delivered.url) as env:
-        loop(env, [1])
-    (episode,) = delivered.episodes()
-    assert stored_rollout(episode).observations[()][:, 0].tolist() == [1, 2, 3, 4, 5, 6]
+        loop(env, [1, 2], most=3)
+    first, second = delivered.episodes()
+    assert stored_rollout(first).observations[()][:, 0].tolist() == [1, 2, 3, 4]
+    assert first.streams["env.final_obs"][:][:, 0].tolist() == [4]
+    assert stored_rollout(second).observations[()][:, 0].tolist() == [5, 6, 7, 8]
 
 
 def test_without_an_ingest_episodes_stay_in_the_spool_and_nothing_is_left_running(tmp_path: Path) -> None:

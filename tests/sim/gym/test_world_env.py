@@ -93,7 +93,8 @@ def test_what_is_drawn_is_its_camera_in_rgb() -> None:
 def test_a_world_is_recorded_like_any_environment_and_shows_its_task() -> None:
     options = {"size": [64, 48], "task": "reach"}
     config = GymnasiumConfig(id="sensorium/Planar-v0", policy="scripted", episodes=2, options=options)
-    for each in told_by(config.open("env", Path())):
+    beside = config.model_copy(update={"num_envs": 2, "episodes": 3})
+    for each in told_by(config.open("env", Path())) + told_by(beside.open("env", Path())):
         assert each.labels["world"] == "sensorium/Planar-v0"
         assert each.outcome == "terminated"
         assert each["observation.cam"].shape[1:] == (48, 64)
