@@ -110,8 +110,9 @@ def _found(episode: Episode, stream: Stream, streams: Sequence[Stream]) -> Itera
         full = (
             None if spec.full_scale is None else np.broadcast_to(np.asarray(spec.full_scale, np.float64), rows.shape[1])
         )
+        inert = [row for row, name in enumerate(spec.channels) if name in ("gx", "gy", "gz")]
         gaps = np.diff(stream.captured_ns, prepend=stream.captured_ns[0]) > 1.5e9 / spec.rate_hz
-        faults = row_faults.row_faults(rows, full, spec.modality != "imu", gaps)
+        faults = row_faults.row_faults(rows, full, spec.modality != "imu", gaps, inert)
         if faults is not None:
             yield from ((kind, value) for kind, value in faults._asdict().items() if value is not None)
 

@@ -25,6 +25,7 @@ _BLACK = 0.004
 _WHITE_ALWAYS = 0.5
 _HELD = 3
 _AS_LIT = 1.25
+_ALL_ALIKE = 0.8
 _SIDE = 320
 _LEAST_SIDE = 48
 _LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -63,12 +64,13 @@ class FrameWatch:
 
     def faults(self, still: npt.NDArray[np.bool_] | None = None) -> FrameFaults | None:
         """What is wrong; None of so few that nothing can be told. `still` [n] says in which pictures the camera is
-        known to have stood: there two may be the same."""
+        known to have stood: there two may be the same, if mostly they are."""
         if len(self.repeats) < LEAST_PICTURES:
             return None
         repeats = np.array(self.repeats)
         stood = repeats.copy()
-        if still is not None:
+        # Where it has noise no two pictures are the same, however still it stands.
+        if still is not None and still.any() and repeats[still].mean() > _ALL_ALIKE:
             repeats &= ~still
         light, blind, noise = (np.array(each) for each in (self._light, self._blind, self._noise))
         repeats &= light >= _BLACK  # what sees nothing is not frozen
@@ -103,11 +105,14 @@ def _added(noise: Floats, light: Floats, blind: Floats, stood: npt.NDArray[np.bo
     added = [0.0]
     for row in _borders(noise):
         before, after = float(noise[row - _HELD : row].max()), float(noise[row : row + _HELD].min())
-        lit = float(light[row]) / max(float(light[row - 1]), 1e-9)
+        more = float(np.sqrt(max(after**2 - before**2, 0.0)))
+        # Noise that is cut off at black makes a picture brighter, by less than half of it.
+        change = max(abs(float(light[row] - light[row - 1])) - 0.5 * more / 255, 0.0)
+        lit = 1 + change / max(min(float(light[row]), float(light[row - 1])), 1e-9)
         if stood[row - _HELD : row + _HELD].any():
             continue
-        if after > before and 1 / _AS_LIT < lit < _AS_LIT and abs(float(blind[row] - blind[row - 1])) < WHITE_SHARE / 2:
-            added.append(float(np.sqrt(after**2 - before**2)))
+        if after > before and lit < _AS_LIT and abs(float(blind[row] - blind[row - 1])) < WHITE_SHARE / 2:
+            added.append(more)
     return max(added)
 
 

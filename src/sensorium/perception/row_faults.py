@@ -1,5 +1,6 @@
 """What rows tell of a sensor: channels that stand still, or at full scale, that jump and stay, or drown in noise."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -37,13 +38,17 @@ class RowFaults(NamedTuple):
 
 
 def row_faults(
-    rows: Floats, full_scale: Floats | None, rests_at_zero: bool, after_gap: Bools | None = None
+    rows: Floats,
+    full_scale: Floats | None,
+    rests_at_zero: bool,
+    after_gap: Bools | None = None,
+    inert: Collection[int] = (),
 ) -> RowFaults | None:
     """Look at rows [n, c]; None of so few that nothing can be told.
 
     `full_scale` [c] is where channels end, if that is known. A channel that stands at 0 may be at rest where
     `rests_at_zero` says so (a wheel), and is not stuck. `after_gap` [n] says before which rows some are missing, over
-    which nothing is compared.
+    which nothing is compared. `inert` are the channels of what cannot jump by nature, as a body's rates.
 
     >>> rng = np.random.default_rng(0)
     >>> rows = rng.normal(size=(400, 2))
@@ -82,7 +87,7 @@ def row_faults(
         if full_scale is not None
         else None,
         max((_noise(clean[:, channel], spoiled) for channel in moves), default=None),
-        max((_step(clean[:, channel], spoiled) for channel in moves), default=None),
+        max((_step(clean[:, channel], spoiled, channel in inert) for channel in moves), default=None),
         float(bad.mean()) * 1000,
     )
 
@@ -160,7 +165,7 @@ def _quantum(values: Floats) -> float:
     return float(steps[steps > 0].min()) if (steps == 0).mean() > 0.02 and steps.any() else 0.0
 
 
-def _step(values: Floats, spoiled: Bools) -> float:
+def _step(values: Floats, spoiled: Bools, inert: bool) -> float:
     """The greatest jump that stays, in sigmas of what is new from row to row around it, over its limit."""
     steps = np.diff(values)
     bent = np.abs(np.diff(values, n=2))
@@ -183,7 +188,7 @@ def _step(values: Floats, spoiled: Bools) -> float:
         stays = float(np.median(after) - np.median(before)) - trend
         around = bent[max(0, row - 5 * _AROUND) : row + 5 * _AROUND]
         sigma = max(float(np.median(around)) / 0.6745, float(np.abs(near - np.median(near)).max()) / 2, floor)
-        if jump * stays > 0 and abs(stays) > 0.6 * abs(jump) and _lasts(values, row, jump):
+        if jump * stays > 0 and abs(stays) > 0.6 * abs(jump) and (inert or _lasts(values, row, jump)):
             best = max(best, abs(jump) / sigma)
     return best / STEP_SIGMAS
 

@@ -88,19 +88,20 @@ _TOLD = ("name", "dtype", "shape")
 
 
 def record(config: DriverConfig, name: str = "rig", base: Path = Path()) -> Recorded:
-    """All that a driver delivers until it ends, as one episode."""
+    """All that a driver delivers until it ends, or its first episode does, as one episode."""
     driver = config.open(name, base)
     blocks: dict[str, list[Block]] = {spec.name: [] for spec in driver.specs}
     labels: dict[str, Any] = {}
     outcome = ""
-    while (deliveries := driver.read(10.0)) is not None:
+    ended = False
+    while not ended and (deliveries := driver.read(10.0)) is not None:
         for each in deliveries:
             if isinstance(each, Block):
                 blocks[each.stream].append(each)
             elif isinstance(each, EpisodeBegin):
                 labels |= each.labels
             elif isinstance(each, EpisodeEnd):
-                outcome = each.outcome
+                outcome, ended = each.outcome, True
     driver.close()
     streams = {spec.name: _joined(spec, blocks[spec.name]) for spec in driver.specs}
     return whole(streams, labels, outcome)
