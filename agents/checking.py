@@ -9,12 +9,14 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.joining import Joining
 from sensorium.agents.recording.manifest import entries_of
-from sensorium.agents.selection.unit_costs import OF_ITEMS
+from sensorium.agents.selection.too_dear import too_dear
+from sensorium.agents.selection.unit_costs import OF_ITEMS, UnitCosts
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.triggers.interval import IntervalConfig
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.agents.uplink.capacity import DAY_S, bytes_in_a_day, too_little
 from sensorium.episode.documents import StreamEntry
+from sensorium.perception.gray import is_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,20 @@ def check(device: DeviceFile) -> Checked:
             entries,
             {stream: tuple(each.kind for each in mine) for stream, mine in filters.items()},
             sensors.absent,
-            (*device.trigger.advice(chain.specs), *([held] if held else ())),
+            (*device.trigger.advice(chain.specs), *_too_dear(device, entries), *([held] if held else ())),
         )
+
+
+def _too_dear(device: DeviceFile, entries: Sequence[StreamEntry]) -> list[str]:
+    """Whether the budget of `worth` has room for a unit, as far as is known before any was recorded."""
+    trigger = device.trigger
+    if not isinstance(trigger, WorthConfig):
+        return []
+    frames_hz = [entry.spec.rate_hz for entry in entries if is_pictures(entry.spec) and entry.spec.rate_hz]
+    length_s = min([trigger.unit_s, *(1 / hz for hz in frames_hz)]) if trigger.unit == "frame" else trigger.unit_s
+    counts = {entry.spec.name: (entry.spec.rate_hz or 0.0) * length_s for entry in entries}
+    line = too_dear(trigger.budget, UnitCosts(entries).of(counts))
+    return [f"trigger.budget: {line}"] if line else []
 
 
 def _raw_bytes_per_s(entry: StreamEntry) -> float | None:

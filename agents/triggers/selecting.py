@@ -10,6 +10,7 @@ from sensorium.agents.selection.gyros import Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
 from sensorium.agents.selection.seen import StreamSeen, Summary, summary
 from sensorium.agents.selection.selector import LEFT
+from sensorium.agents.selection.too_dear import too_dear
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
 from sensorium.agents.triggers.desk import Desk
 from sensorium.agents.triggers.stretches import Stretches
@@ -63,6 +64,7 @@ class Selecting(Trigger):
         self._time = _Time()
         self._waiting = _TooMuch(max_waiting_bytes)
         self._resets = 0
+        self._said_too_dear = False
         self._take_in(specs, judged)
 
     def sit_at(self, desk: Desk) -> None:
@@ -214,6 +216,9 @@ class Selecting(Trigger):
         )
         looks: Mapping[str, Look] = {name: each.look for name, each in found.items() if each.look is not None}
         time.shortened = False
+        if not self._said_too_dear and (line := too_dear(self.policy.budget, unit.estimate_bytes)):
+            log.warning("selection: %s", line)
+            self._said_too_dear = True
         time.begin(bounds)
         self._final(desk.chooser.step(unit, looks))
         time.settle()

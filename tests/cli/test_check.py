@@ -60,3 +60,18 @@ def test_an_uplink_that_cannot_carry_what_is_recorded_is_told(tmp_path: Path) ->
         status, said = checked(path, *overrides)
         assert status == 0, said
         assert says in said if says else "uplink" not in said, (overrides, said)
+
+
+def test_a_budget_that_no_unit_fits_into_is_told_before_nothing_is_kept(tmp_path: Path) -> None:
+    status, said = checked(tmp_path / "rig.yaml", "trigger.pre_roll_s=0", "trigger.budget={bytes_per_s: 50000}")
+    assert status == 0
+    assert (
+        "not as configured: trigger.budget: bytes_per_s adds up to 3 MB in burst_s 60, and a unit is expected to"
+        in said
+    )
+    assert "none such is kept; burst_s of at least " in said
+    _, said = checked(tmp_path / "rig.yaml", "trigger.pre_roll_s=0", "trigger.budget={bytes_per_s: 0}")
+    assert "not as configured" not in said, "nothing is to be kept"
+    wanted = ("trigger.unit=frame", "trigger.budget={bytes_per_s: 50000, burst_s: 60}")
+    _, said = checked(tmp_path / "rig.yaml", "trigger.pre_roll_s=0", *wanted)
+    assert "not as configured" not in said, "one picture fits"

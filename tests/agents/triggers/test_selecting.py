@@ -121,6 +121,16 @@ def test_the_ceiling_holds_for_real_bytes_of_sealed_episodes(
     balanced(device, lambda _: sum(5 for _ in device.judged))
 
 
+def test_where_a_unit_takes_more_than_the_budget_ever_holds_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = Device(tmp_path, config(bytes_per_s=10.0, always=("cam.noise >= 0",)))
+    device.feed([frames(s * SECOND_NS, 5) for s in range(10)]).stop()
+    assert device.kept() == []
+    (line,) = [record.getMessage() for record in caplog.records if "none such is kept" in record.getMessage()]
+    assert line.startswith("selection: bytes_per_s adds up to 0.0006 MB in burst_s 60, and a unit is expected to take")
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 
