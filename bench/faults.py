@@ -19,7 +19,7 @@ from sensorium.corpus.verifier import Verifier, verifier_of
 
 VERIFIER = "health"
 RECALL, PRECISION = 0.95, 0.9
-EACH, EACH_QUICK = 20, 1
+EACH = 20
 
 Alarm = tuple[str, str]
 """A stream of the sensor, and a kind of fault."""
@@ -63,8 +63,8 @@ def tally(judged: Sequence[tuple[Mapping[str, Any], set[Alarm]]]) -> dict[str, A
 
 
 def measure(options: Options) -> Comparison:
-    """Record the episodes, judge each, and count."""
-    played = cases(EACH_QUICK if options.quick else EACH, STRIKES[:3] if options.quick else STRIKES)
+    """Record the episodes, `runs` of each kind and size, judge each, and count."""
+    played = cases(1 if options.quick else options.runs, STRIKES[:3] if options.quick else STRIKES)
     store = sensorium.open(recorded(played, options.folder))
     verifier = verifier_of(VERIFIER)
     judged = [(episode.labels, alarms(verifier, episode)) for episode in store.query(order_by="start_ns")]
@@ -73,8 +73,8 @@ def measure(options: Options) -> Comparison:
     found = tally(judged)
     ours = float(found["least_recall"])
     detail = {"episodes": len(judged), "verifier": f"{verifier.name} {verifier.version}", **found}
-    return Comparison("faults", ours, RECALL, round(ours / RECALL, 3), "recall", 1, detail)
+    return Comparison("faults", ours, RECALL, round(ours / RECALL, 3), "recall", options.runs, detail)
 
 
 if __name__ == "__main__":
-    main(__doc__ or "", measure, runs=1)
+    main(__doc__ or "", measure, runs=EACH)

@@ -124,11 +124,10 @@ class _Flight:
 
     def step(self, action: Action) -> Observation:
         """Fly for one step."""
-        push = self._at.push(action)
+        was, push = self._at, self._at.push(action)
         before_ns, before_m = self.now_ns, self._distance_m()
         self.now_ns += STEP_NS
-        seen = self._senses.between(before_ns, self.now_ns, self._at, push)
-        self._at = self._at.after(push)
+        self._at = was.after(push)
         new = self._visit()
         rewards = {"cells": float(new)}
         if self._task == "reach":
@@ -137,6 +136,7 @@ class _Flight:
             self.done = "terminated"
         elif self.now_ns >= self._limit_ns:
             self.done = "truncated"
+        seen = self._senses.between(before_ns, self.now_ns, was, push, bool(self.done))
         row = self._row()
         if self._task == "roam" and self._distance_m() < _NEAR_M:
             self._goal = self._another_goal()
@@ -240,8 +240,10 @@ class _Senses:
             for name, clock, rng in zip(("cam", "imu", "truth"), clocks, (rngs[2], rngs[3], rngs[3]), strict=True)
         }
 
-    def between(self, before_ns: int, now_ns: int, pose: _Pose, push: Floats) -> tuple[list[Block], list[Block]]:
-        """What came out in (before_ns, now_ns] of a step that began at `pose`: sensed, and true."""
+    def between(
+        self, before_ns: int, now_ns: int, pose: _Pose, push: Floats, is_last: bool = False
+    ) -> tuple[list[Block], list[Block]]:
+        """What came out in (before_ns, now_ns] of a step that began at `pose`: sensed, and true; in the last all."""
         began_ns = max(before_ns, 0)
         for moment in ticks(self._config.camera_hz, before_ns, now_ns):
             frame = self._camera.expose(self._view(pose, push, began_ns), int(moment))
@@ -256,7 +258,8 @@ class _Senses:
         if self.truth:
             columns = (motion.position, motion.quaternion, motion.velocity, motion.angular_velocity, self._imu.bias)
             self._ports["truth"].put(stamps, np.concatenate(columns, axis=1))
-        camera, imu, truth = (self._ports[name].until(now_ns) for name in ("cam", "imu", "truth"))
+        ports = [self._ports[name] for name in ("cam", "imu", "truth")]
+        camera, imu, truth = (port.rest() if is_last else port.until(now_ns) for port in ports)
         return [*camera, *imu], truth
 
     def _view(self, pose: _Pose, push: Floats, began_ns: int) -> Render:

@@ -12,7 +12,7 @@ from sensorium.drivers.stream import Block, Samples, Stamps
 from sensorium.drivers.testing import DriverTests
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.planar import SimPlanarConfig
-from sensorium.sim.worlds.playing import Played
+from sensorium.sim.worlds.playing import Played, by_script, steps
 from sensorium.sim.worlds.testing import WorldTests
 
 PLANNED = [
@@ -88,6 +88,13 @@ def test_the_same_seed_gives_the_same_bytes_at_any_pace() -> None:
 
     assert data() == data(pace=50.0)
     assert data() != data(seed=2)
+
+
+def test_what_is_on_its_way_comes_with_the_last_step() -> None:
+    late = [{"sensor": "cam", "kind": "late", "start_s": 0.0, "size": 5.0}]
+    flown = Played.of(steps(world(faults=late, limit_s=0.5).make(), 0, "roam", by_script))
+    assert flown.done == "truncated"
+    assert [len(block) for block in flown.blocks["cam"]] == [11]
 
 
 def test_what_was_planned_happens_and_is_told() -> None:
