@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import multiprocessing
 import os
+import secrets
 import shutil
 import statistics
 import struct
@@ -128,7 +129,7 @@ def deliver(side: Side, folder: Path, kind: Kind, count: int, environ: dict[str,
     digests: Digests = {}
     for seed, device in enumerate(DEVICES):
         digests |= record(folder / "spools" / device, device, kind, count, seed)
-    side.store = folder / "store"
+    side.store = folder / f"store-{secrets.token_hex(4)}"
     files = [path.read_bytes() for path in sorted((folder / "spools").glob("*/episodes/*"))]
     with ingest_process(folder, side.store, DEVICES, environ) as server:
         spawn = multiprocessing.get_context("spawn")
@@ -145,7 +146,7 @@ def deliver(side: Side, folder: Path, kind: Kind, count: int, environ: dict[str,
         finally:
             process.kill()
     if environ is None:
-        per_s, cpu_ms = ceiling(folder / "ceiling", files)
+        per_s, cpu_ms = ceiling(folder / f"ceiling-{secrets.token_hex(4)}", files)
         side.ceiling_per_s.append(per_s)
         side.ceiling_cpu_ms.append(cpu_ms)
     side.per_s.append(len(digests) / seconds)

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -91,13 +91,24 @@ between_totals = sa.Table(
 
 # As text, for what every commit does: to have it made anew each time took longer than to do it.
 _ENTER = f"INSERT OR REPLACE INTO episodes ({', '.join(COLUMNS)}, document) VALUES ({'?, ' * len(COLUMNS)}?)"
-_ENTER_STREAM = "INSERT INTO streams (episode, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
+# Rows of JSON: one statement for all of them. At each SQLite lets go of the interpreter, and of small episodes there
+# are hundreds of rows together.
+_ENTER_STREAMS = (
+    "INSERT INTO streams (episode, name) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]')"
+    " FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
+)
 _ENTER_COMMITTED = (
-    "INSERT INTO ledger (device, spool_id, ordinal, state, episode, reason) VALUES (?, ?, ?, 'committed', ?, '')"
+    "INSERT INTO ledger (device, spool_id, ordinal, state, episode, reason)"
+    " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), 'committed',"
+    " json_extract(value, '$[3]'), '' FROM json_each(?) WHERE true"
     " ON CONFLICT (device, spool_id, ordinal)"
     " DO UPDATE SET state = 'committed', episode = excluded.episode, reason = ''"
 )
-_ENTRY_OF = "SELECT state, episode, reason FROM ledger WHERE device = ? AND spool_id = ? AND ordinal = ?"
+_ENTRIES_OF = (
+    "SELECT asked.key, state, episode, reason FROM json_each(?) AS asked CROSS JOIN ledger"
+    " WHERE device = json_extract(asked.value, '$[0]') AND spool_id = json_extract(asked.value, '$[1]')"
+    " AND ordinal = json_extract(asked.value, '$[2]')"
+)
 _OF_RECORDS = (episodes, streams, ledger)
 """What the commit records are entered in, all of an episode at once."""
 
@@ -240,9 +251,8 @@ class Catalog:
             return
         with self._writing, self._transaction() as connection:
             connection.exec_driver_sql(_ENTER, rows)
-            connection.exec_driver_sql(_ENTER_COMMITTED, entries)
-            if names:
-                connection.exec_driver_sql(_ENTER_STREAM, names)
+            connection.exec_driver_sql(_ENTER_COMMITTED, (_json(entries),))
+            connection.exec_driver_sql(_ENTER_STREAMS, (_json(names),))
 
     def discard(self, device: str, spool_id: str, discards: Iterable[Discards]) -> None:
         """Enter what a device says it discarded; a commit of the same ordinal stays."""
@@ -288,15 +298,10 @@ class Catalog:
 
     def ordinals(self, keys: Iterable[tuple[str, str, int]]) -> list[LedgerEntry | None]:
         """The ledger's entries of these (device, spool_id, ordinal)."""
+        asked = list(keys)
         with self._transaction() as connection:
-            cursor = connection.connection.cursor()
-            try:
-                rows = [cursor.execute(_ENTRY_OF, key).fetchone() for key in keys]
-            except sqlite3.Error as error:
-                raise sa.exc.OperationalError(_ENTRY_OF, None, error) from error
-            finally:
-                cursor.close()
-        return [None if row is None else _ledger_entry(*row) for row in rows]
+            found = {row[0]: row[1:] for row in connection.exec_driver_sql(_ENTRIES_OF, (_json(asked),))}
+        return [_ledger_entry(*found[at]) if at in found else None for at in range(len(asked))]
 
     def transact(self, what: Callable[[sa.Connection], None]) -> None:
         """Do `what` in a transaction of its own."""
@@ -369,6 +374,10 @@ def check_version(path: Path, version: str | None) -> None:
             f"{path}: catalog of version {version}, this release reads up to {CATALOG_VERSION}; use the release that"
             f" made it, or run `sensorium rebuild-catalog {path.parent}`, which makes it anew"
         )
+
+
+def _json(rows: Sequence[tuple[Any, ...]]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 def catalog_document(record: CommitRecord) -> bytes:

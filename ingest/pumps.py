@@ -8,13 +8,14 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from sensorium.errors import PeerViolation
-from sensorium.ingest.sockets import Socket
+from sensorium.ingest.sockets import Router, Socket
 from sensorium.ingest.staging import Staging
 from sensorium.link import wire
 from sensorium.link.keys import AllowedKeys
@@ -48,7 +49,7 @@ class Shared:
 class ControlPump:
     """Takes what devices say, gives them the link's answers and credit, and closes its sockets at the end."""
 
-    def __init__(self, shared: Shared, socket: Socket, monitors: list[Socket]) -> None:
+    def __init__(self, shared: Shared, socket: Router, monitors: Sequence[Socket]) -> None:
         self._shared, self._socket, self._monitors = shared, socket, monitors
 
     def run(self) -> None:
@@ -94,7 +95,7 @@ class ControlPump:
         came: list[tuple[bytes, str, wire.DeviceMessage | PeerViolation, int]] = []
         while len(came) < AT_ONCE:
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = self._socket.frames()
             except zmq.Again:
                 break
             user_id = sender(frames[-1], self._shared.allowed)
@@ -124,7 +125,7 @@ class ControlPump:
         for route, message in messages:
             try:
                 if route not in lost:
-                    self._socket.send_multipart([route, wire.encode(message)], zmq.NOBLOCK)
+                    self._socket.say(route, wire.encode(message))
             except zmq.ZMQError as error:
                 if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                     raise
@@ -144,7 +145,7 @@ class ControlPump:
 class BulkPump:
     """Takes DATA and appends it to staging, which is a write to the page cache; closes its socket at the end."""
 
-    def __init__(self, shared: Shared, socket: Socket) -> None:
+    def __init__(self, shared: Shared, socket: Router) -> None:
         self._shared, self._socket = shared, socket
 
     def run(self) -> None:
@@ -202,7 +203,7 @@ class BulkPump:
         size = 0
         while len(came) < AT_ONCE and size < AT_ONCE_BYTES:
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = self._socket.frames()
             except zmq.Again:
                 break
             user_id = sender(frames[-1], self._shared.allowed)

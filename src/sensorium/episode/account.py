@@ -35,20 +35,14 @@ class Tally:
     @classmethod
     def of(cls, account: Account) -> "Tally":
         """As a document says it."""
-        fates = account.stored + sum(account.filtered.values()) + sum(account.lost.values())
-        return cls(
-            account.captured - fates,
-            account.stored,
-            dict(account.filtered),
-            dict(account.lost),
-            account.estimated,
-            account.lost_interval_ns,
-        )
+        filtered, lost = dict(account.filtered), dict(account.lost)
+        held = account.captured - account.stored - _total(filtered) - _total(lost)
+        return cls(held, account.stored, filtered, lost, account.estimated, account.lost_interval_ns)
 
     @property
     def captured(self) -> int:
         """All of it."""
-        return self.held + self.stored + sum(self.filtered.values()) + sum(self.lost.values())
+        return self.held + self.stored + _total(self.filtered) + _total(self.lost)
 
     def hold(self, n: int) -> None:
         """`n` samples have come; their fate is open."""
@@ -146,8 +140,12 @@ def accounts(place: Mapping[str, Tally]) -> dict[str, Account]:
 
 def summed(said: Iterable[Account]) -> Account:
     """One account for several."""
+    accounts = list(said)
+    if not any(account.filtered or account.lost or account.estimated for account in accounts):  # as most are
+        captured = sum([account.captured for account in accounts])
+        return Account(captured=captured, stored=sum([account.stored for account in accounts]))
     whole = Tally()
-    for account in said:
+    for account in accounts:
         whole.add(Tally.of(account))
     return whole.account()
 
@@ -230,3 +228,8 @@ def estimated(
     expected = int((interval_ns[1] - interval_ns[0]) * (rate_hz or 0.0) / 1e9)
     tally.count("interrupted", max(0, counted, expected))
     return tally.account()
+
+
+def _total(counts: Mapping[str, int]) -> int:
+    """The sum of counts, of which most often there are none."""
+    return sum(counts.values()) if counts else 0

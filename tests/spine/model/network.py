@@ -156,7 +156,7 @@ class ServerSocket:
     def __init__(self, network: Network, name: str) -> None:
         self._network, self._name = network, name
 
-    def recv_multipart(self, *_: object, **__: object) -> list[Frame]:
+    def frames(self) -> list[Frame]:
         """The next message that arrived."""
         network = self._network
         try:
@@ -168,9 +168,9 @@ class ServerSocket:
             raise zmq.Again from None
         return [Frame(frame) for frame in frames]
 
-    def send_multipart(self, frames: list[bytes], _: int = 0) -> None:
+    def say(self, route: bytes, frame: bytes) -> None:
         """Send to a route."""
-        self._network.answer(*frames)
+        self._network.answer(route, frame)
 
 
 def tampered(frame: tuple[bytes, bytes], place: int) -> tuple[bytes, bytes]:
