@@ -1,39 +1,49 @@
-"""A small episode as it came, in one piece: its bytes, of which nothing is made before it is committed."""
+"""A small episode as it came: its bytes, of which nothing is made before it is committed."""
 
 import uuid
 
 from sensorium.errors import StoreError
 from sensorium.ingest.held_room import HeldPlace
 
+PIECES_BYTES = 64 << 10
+"""A longer one that comes in pieces is read as it comes: less is to be done at its end, and its parts can be kept."""
+
 
 class HeldEpisode:
     """`data`, once it `take`s what came, as long as there is a `place` for it.
 
-    Of thousands of episodes a second each is one message, and all is known of it once that is there: to read it record
-    by record as if more were to come costs several times as much as `at_once`. What comes in pieces, or is none of
-    that, is an `Assembly`'s, which is begun with what is held.
+    Of thousands of episodes a second each is one message, or, while its device does not know yet what the link
+    carries, some small ones, and all is known of it once they are there: to read it record by record as if more were to
+    come costs several times as much as `at_once`. What is longer and comes in pieces, or grew since it was offered, is
+    an `Assembly`'s, which is begun with what is held.
     """
 
-    __slots__ = ("__weakref__", "_place", "data", "episode", "failed", "recoveries", "size")
+    __slots__ = ("__weakref__", "_pieces", "_place", "accepted", "episode", "failed", "recoveries", "size")
 
     def __init__(self, episode: uuid.UUID, size: int, recoveries: int, place: HeldPlace) -> None:
         self.episode, self.size, self.recoveries = episode, size, recoveries
-        self.data = b""
+        self.accepted = 0
+        """Bytes of the file that it has."""
         self.failed: str | None = None
+        self._pieces: list[bytes] = []
         self._place = place
 
     @property
-    def accepted(self) -> int:
-        """Bytes of the file that it has."""
-        return len(self.data)
+    def data(self) -> bytes:
+        """All that it has."""
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def take(self, data: memoryview | bytes) -> bool:
-        """Take the whole of it; False if this is not that, or there is no room for it."""
+        """Take what comes next; False if that is not for here, or there is no room for it."""
         if self.failed is not None:
             raise StoreError(f"episode {self.episode}: failed before ({self.failed}); begin it again")
-        if self.data or len(data) != self.size or not self._place.take(len(data)):
+        accepted = self.accepted + len(data)
+        if accepted > self.size or (len(data) < self.size and self.size > PIECES_BYTES):
             return False
-        self.data = bytes(data)
+        if not self._place.take(len(data)):
+            return False
+        self._pieces.append(bytes(data))
+        self.accepted = accepted
         return True
 
     def discard(self) -> None:
@@ -44,4 +54,5 @@ class HeldEpisode:
     def leave(self) -> None:
         """Let go of what is held."""
         self._place.leave()
-        self.data = b""
+        self._pieces.clear()
+        self.accepted = 0

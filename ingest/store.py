@@ -211,8 +211,7 @@ class Store:
             self._assemblies.discard(assembly)
 
     def hold(self, episode: uuid.UUID, size: int, recoveries: int = 0) -> HeldEpisode | None:
-        """Room for a small episode of which nothing is on disk, to come in one piece of `size` bytes; None where that
-        cannot be."""
+        """Room for a small episode of which nothing is on disk, to come in `size` bytes; None where that cannot be."""
         if not 0 < size <= self._room.small_bytes or episode in self._partials:
             return None
         month_of(episode)

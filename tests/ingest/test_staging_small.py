@@ -4,16 +4,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
+import uuid_utils
 
 from sensorium.episode import durable
 from sensorium.errors import Corrupt, PeerViolation, StoreError
+from sensorium.ingest import at_once
+from sensorium.ingest import staged as staged_module
 from sensorium.ingest import staging as staging_module
 from sensorium.ingest.assembly import Assembly
+from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.committing import Conflict
-from sensorium.ingest.held_episode import HeldEpisode
+from sensorium.ingest.held_episode import PIECES_BYTES, HeldEpisode
 from sensorium.ingest.partials import Offered
 from sensorium.ingest.store import Store
 from sensorium.link import wire
@@ -178,6 +183,63 @@ def test_one_that_is_damaged_is_begun_anew_and_what_came_of_it_is_let_go(make: A
         assert room(site) == 0
 
 
+@pytest.mark.parametrize("flipped", [None, 150, 700], ids=["sound", "in its first piece", "in another"])
+def test_one_that_comes_in_pieces_is_read_at_once_all_the_same(
+    make: Any, memory: Path, monkeypatch: pytest.MonkeyPatch, flipped: int | None
+) -> None:
+    """As the first of a session do, whose device does not know yet what the link carries."""
+    made = make(0)
+    read: list[bool] = []
+
+    def read_at_once(data: bytes, episode: UUID) -> AtOnce | None:
+        found = at_once.read_at_once(data, episode)
+        read.append(found is not None)
+        return found
+
+    monkeypatch.setattr(staged_module, "read_at_once", read_at_once)
+    with serving(memory / "store") as site:
+        site.hello()
+        want = offer(site, made)
+        if flipped is not None:
+            damaged = bytearray(made.data)
+            damaged[flipped] ^= 1
+            in_pieces(site, made, want, bytes(damaged))
+            assert read == [False], "what is damaged is for the slower way to say"
+            want = wanted(site, made, 1)
+            assert want.offset == room(site) == 0
+        in_pieces(site, made, want, made.data, held=flipped is None)
+        committed(site, made)
+        assert read == [flipped is None]
+        wait_for(lambda: not site.staging._staged, "it to be let go of")
+        assert room(site) == 0
+        assert site.store._commits.committed(made.episode).digest == made.digest
+
+
+def in_pieces(site: Site, made: Any, want: wire.Want, data: bytes, held: bool = True) -> None:
+    for first in range(0, len(data), 300):
+        send(site, made, want, data[first : first + 300], first)
+        assert isinstance(site.staging._staged[made.episode].assembly, HeldEpisode) is held
+    before = site.link.out.counters["committed"] + site.link.out.counters["damaged"]
+    sealed(site, made)
+    counters = site.link.out.counters
+    wait_for(lambda: counters["committed"] + counters["damaged"] > before, "an end of its commit", 10.0)
+
+
+@pytest.mark.parametrize("size", [200, PIECES_BYTES + 1, 300_000])
+def test_what_grew_or_is_long_and_in_pieces_is_read_as_it_comes(memory: Path, size: int) -> None:
+    with Store.open(memory / "store") as store:
+        held = store.hold(UUID(bytes=uuid_utils.uuid7().bytes), size)
+        assert held is not None
+        assert held.take(bytes(size))
+        assert not held.take(b"more")
+        held.discard()
+        if size > PIECES_BYTES:
+            again = store.hold(UUID(bytes=uuid_utils.uuid7().bytes), size)
+            assert again is not None
+            assert not again.take(bytes(size - 1))
+        assert store._room.taken == 0
+
+
 def test_what_trickles_is_on_disk_in_time_and_found_again_after_power_loss(
     make: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +280,7 @@ def test_a_disk_that_was_away_costs_what_is_held_nothing_and_what_was_put_down_a
         wants = [offer(site, made) for made in (held, down)]
         for made, want in zip((held, down), wants, strict=True):
             send(site, made, want, made.data[:200])
-        assembly_of(site, down).put_down()
+        site.staging._staged[down.episode].opened(site.store).put_down()
         site.store._folder.returns += 1
         for made, want in zip((held, down), wants, strict=True):
             send(site, made, want, made.data[200:], 200)

@@ -289,7 +289,7 @@ MORE = (
     Variant(
         "several records are told of before their names are on disk",
         Invariant.RECORDED,
-        (durable, "publish_all", "sync_folder(folder, dir_fd=dir_fd)", "pass"),
+        (durable, "publish_all", "sync_folder(Path(folder), dir_fd=dir_fd)", "pass"),
     ),
     Variant(
         "the credit of a session that is over stays given",
