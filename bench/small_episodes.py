@@ -1,13 +1,10 @@
 """Small episodes: eight synced spools to committed, every sample compared by hash, against the loose form of before."""
 
-import fcntl
 import itertools
 import multiprocessing
 import os
-import secrets
 import shutil
 import statistics
-import struct
 import time
 import uuid
 from collections.abc import Sequence
@@ -21,7 +18,7 @@ from typing import Any
 import numpy as np
 import zarr
 from former import checkout, environment
-from measuring import Comparison, Options, Server, Watched, compared, ingest_process, main, rounded
+from measuring import Comparison, Options, Server, Watched, apart, compared, ingest_process, main, rounded
 from small_ceiling import ceiling
 from small_kinds import ROLLOUT, ROWS, SLOW_ROLLOUT, Digests, Kind, digest, record
 from zarr.storage import LocalStore, ZipStore
@@ -42,7 +39,6 @@ WINDOW_S = 10.0
 FLOOR = 800
 BATCH = 8
 LIMIT_S = 300
-_GET_FLAGS, _SET_FLAGS, _TOP_FOLDER = 0x80086601, 0x40086602, 0x00020000
 
 
 @dataclass
@@ -99,7 +95,6 @@ def measure(options: Options) -> Comparison:
         ours, loose = deliveries(options, kind, former)
         detail[kind.name] = figures(options, ours, loose)
         sides.append((ours, loose))
-        shutil.rmtree(options.folder / kind.name)
     detail["ours"] = "8 devices of one process, 250 episodes each; the clock starts just before the first HELLO"
     detail["against"] = f"the ingest of {LOOSE}, by turns, and fewer episodes of the same kind from the same devices"
     return compared("small_episodes", sides[0][0].per_s, sides[0][1].per_s, "episodes/s", True, detail)
@@ -109,32 +104,29 @@ def measure(options: Options) -> Comparison:
 
 
 def deliveries(options: Options, kind: Kind, former: dict[str, str]) -> tuple[Side, Side]:
-    """Both sides' deliveries of one kind, by turns; of each the last store is left."""
+    """Both sides' deliveries of one kind, by turns. Nothing is removed before all is measured, see `apart`."""
     ours, loose = Side(), Side()
     for run in range(options.runs):
         turns = [(ours, OURS_EACH, None), (loose, LOOSE_EACH, former)]
         for side, count, environ in turns if run % 2 else reversed(turns):
-            if side.store != Path():
-                shutil.rmtree(side.store.parent)
             folder = options.folder / kind.name / f"{run}-{'ours' if side is ours else 'loose'}"
-            apart(folder)
             digests = deliver(side, folder, kind, 4 if options.quick else count, environ)
             check(side.store, digests)
-            shutil.rmtree(folder / "spools")
     return ours, loose
 
 
 def deliver(side: Side, folder: Path, kind: Kind, count: int, environ: dict[str, str] | None) -> Digests:
     """Record `count` episodes of each device, then deliver them all; what was recorded."""
     digests: Digests = {}
+    spools = apart(folder)
     for seed, device in enumerate(DEVICES):
-        digests |= record(folder / "spools" / device, device, kind, count, seed)
-    side.store = folder / f"store-{secrets.token_hex(4)}"
-    files = [path.read_bytes() for path in sorted((folder / "spools").glob("*/episodes/*"))]
+        digests |= record(spools / device, device, kind, count, seed)
+    side.store = apart(folder)
+    files = [path.read_bytes() for path in sorted(spools.glob("*/episodes/*"))]
     with ingest_process(folder, side.store, DEVICES, environ) as server:
         spawn = multiprocessing.get_context("spawn")
         here, there = spawn.Pipe()
-        process = spawn.Process(target=uplinks_process, args=(there, folder / "spools", server, count))
+        process = spawn.Process(target=uplinks_process, args=(there, spools, server, count))
         process.start()
         try:
             receive(here)
@@ -146,27 +138,13 @@ def deliver(side: Side, folder: Path, kind: Kind, count: int, environ: dict[str,
         finally:
             process.kill()
     if environ is None:
-        per_s, cpu_ms = ceiling(folder / f"ceiling-{secrets.token_hex(4)}", files)
+        per_s, cpu_ms = ceiling(apart(folder), files)
         side.ceiling_per_s.append(per_s)
         side.ceiling_cpu_ms.append(cpu_ms)
     side.per_s.append(len(digests) / seconds)
     side.server_cpu_ms.append(1e3 * watched.cpu_s / len(digests))
     side.device_cpu_ms.append(1e3 * cpu_s / len(digests))
     return digests
-
-
-def apart(folder: Path) -> None:
-    """Have ext4 put what is in `folder` into groups of inodes of their own. Without a journal it looks, for each file
-    that is made, at each that was removed from the group in the last minutes: here those of the devices' spools."""
-    folder.mkdir(parents=True)
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        flags = struct.unpack("<q", fcntl.ioctl(fd, _GET_FLAGS, bytes(8)))[0]
-        fcntl.ioctl(fd, _SET_FLAGS, struct.pack("<q", flags | _TOP_FOLDER))
-    except OSError:  # another file system, which has no such groups
-        return
-    finally:
-        os.close(fd)
 
 
 def receive(pipe: Connection) -> tuple[float, float]:

@@ -100,10 +100,11 @@ class Intake:
     def take(self, timeout_s: float) -> Arrival | None:
         """The next arrival, or None if there was none in time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._next() is not None or self._stop.is_set(), timeout_s)
             sensor = self._next()
             if sensor is None:
-                return None
+                self._changed.wait_for(lambda: self._next() is not None or self._stop.is_set(), timeout_s)
+                if (sensor := self._next()) is None:
+                    return None
             arrival = sensor.queue.popleft()
             sensor.queued_bytes -= arrival.nbytes
             self._changed.notify_all()

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from blake3 import blake3
 from sensorium.episode import durable
 from sensorium.episode.documents import Account, Open, Reason, Seal
 from sensorium.episode.parser import Buffer, Header
-from sensorium.episode.records import encode_record
+from sensorium.episode.records import encode_record, encode_small_records
 from sensorium.episode.value import NOTHING, Worth
 from sensorium.errors import SpoolError, SpoolFull
 
@@ -113,9 +112,7 @@ class EpisodeFile:
             SpoolFull: no room for all; the file is as it was before.
             SpoolError: the file system failed; the file is as it was before.
         """
-        episode, number = self.manifest.episode, self._number
-        encoded = (encode_record(episode, n, *record) for n, record in enumerate(records, number))
-        return self._append([b"".join(chain.from_iterable(encoded))], len(records))
+        return self._append([encode_small_records(self.manifest.episode, self._number, records)], len(records))
 
     def _append(self, buffers: Sequence[Buffer], records: int) -> int:
         size = sum(map(len, buffers))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.episode.account import Tally, accounts, corrected, estimated, given_up, problem
+from sensorium.episode.account import Tally, accounts, corrected, estimated, given_up, problem, summed
 from sensorium.episode.device_account import Between, DeviceAccount
 from sensorium.episode.documents import Account, BetweenTotals, Chunk
 
@@ -55,6 +55,18 @@ def test_what_is_taken_over_and_given_back_leaves_nothing(first: Tally, second: 
     tally.remove(second)
     assert tally == first
     assert Tally.of(first.account()) == first
+
+
+@given(st.lists(tallies, max_size=4))
+def test_several_accounts_are_summed_fate_by_fate(several: list[Tally]) -> None:
+    """Those of which nothing was left out or lost too, as most are."""
+    whole = Tally()
+    for tally in several:
+        whole.add(tally)
+    assert summed([tally.account() for tally in several]) == whole.account()
+    plain = [Account(captured=tally.stored + 2, stored=tally.stored) for tally in several]
+    stored = sum(tally.stored for tally in several)
+    assert summed(plain) == Account(captured=stored + 2 * len(plain), stored=stored)
 
 
 def test_an_estimate_stays_one_and_its_interval_spans_all() -> None:

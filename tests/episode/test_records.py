@@ -1,10 +1,12 @@
-"""Whole records: what `scan` makes of a file that is not as it was written."""
+"""Whole records: several made together, and what `scan` makes of a file that is not as it was written."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sensorium.episode.documents import Chunk, Note, Seal
 from sensorium.episode.parser import Kind, pack_prefix
-from sensorium.episode.records import Damage, Record, decode_record, encode_record, scan
+from sensorium.episode.records import Damage, Record, decode_record, encode_record, encode_small_records, scan
 from sensorium.errors import Corrupt
 
 EPISODE = bytes(range(16))
@@ -26,6 +28,18 @@ def seal(number: int) -> bytes:
 def found(data: bytes) -> list[object]:
     """Numbers of records, and the damage."""
     return [item.number if isinstance(item, Record) else item for item in scan(EPISODE, data)]
+
+
+@given(st.lists(st.one_of(st.text(max_size=40), st.binary(max_size=300)), max_size=9), st.integers(0, 2**32 - 9))
+def test_several_made_together_are_the_same_bytes(contents: list[str | bytes], first: int) -> None:
+    records: list[tuple[Chunk | Note, bytes]] = []
+    for content in contents:
+        if isinstance(content, str):
+            records.append((Note(kind="event", name=content), b""))
+        else:
+            records.append((Chunk(stream=1, first_row=0, captured_ns=content[:8], captured=1), content))
+    one_by_one = [b"".join(encode_record(EPISODE, number, *record)) for number, record in enumerate(records, first)]
+    assert encode_small_records(EPISODE, first, records) == b"".join(one_by_one)
 
 
 def test_a_record_that_stands_twice_is_damage() -> None:

@@ -280,7 +280,8 @@ def test_a_disk_that_was_away_costs_what_is_held_nothing_and_what_was_put_down_a
         wants = [offer(site, made) for made in (held, down)]
         for made, want in zip((held, down), wants, strict=True):
             send(site, made, want, made.data[:200])
-        site.staging._staged[down.episode].opened(site.store).put_down()
+        store: Any = site.store
+        site.staging._staged[down.episode].opened(store).put_down()
         site.store._folder.returns += 1
         for made, want in zip((held, down), wants, strict=True):
             send(site, made, want, made.data[200:], 200)

@@ -227,3 +227,23 @@ def test_euroc_is_as_healthy_as_its_tables_say(recordings: Path) -> None:
     assert summary["rate_hz"] == pytest.approx(1e9 * len(intervals) / intervals.sum(), abs=1e-3)
     assert summary["gaps"]["count"] == int((intervals > 7_500_000).sum())
     assert summary["stuck"] == []
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 30_000_000), min_size=1, max_size=80), min_size=1, max_size=4),
+    st.sampled_from([None, 200.0]),
+)
+def test_the_timing_of_stamps_that_come_together_is_that_of_stamps_that_come_one_by_one(
+    steps: list[list[int]], rate_hz: float | None
+) -> None:
+    """Few are taken together, and many by numpy."""
+    spec = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(6,), rate_hz=rate_hz)
+    together, single, stamp = StreamHealth(spec), StreamHealth(spec), 0
+    for part in steps:
+        stamps = (stamp + np.cumsum(part)).tolist()
+        together.update(rows(stamps))
+        for each in stamps:
+            single.update(rows([each]))
+        stamp = stamps[-1]
+    names = ("rows", "rate_hz", "interval_ms", "jitter_ms", "gaps")
+    assert [together.summary()[name] for name in names] == [single.summary()[name] for name in names]

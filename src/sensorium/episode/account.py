@@ -36,13 +36,18 @@ class Tally:
     def of(cls, account: Account) -> "Tally":
         """As a document says it."""
         filtered, lost = dict(account.filtered), dict(account.lost)
-        held = account.captured - account.stored - _total(filtered) - _total(lost)
+        held = account.captured - account.stored - sum(filtered.values()) - sum(lost.values())
         return cls(held, account.stored, filtered, lost, account.estimated, account.lost_interval_ns)
 
     @property
     def captured(self) -> int:
         """All of it."""
-        return self.held + self.stored + _total(self.filtered) + _total(self.lost)
+        captured = self.held + self.stored
+        if self.filtered:
+            captured += sum(self.filtered.values())
+        if self.lost:
+            captured += sum(self.lost.values())
+        return captured
 
     def hold(self, n: int) -> None:
         """`n` samples have come; their fate is open."""
@@ -228,8 +233,3 @@ def estimated(
     expected = int((interval_ns[1] - interval_ns[0]) * (rate_hz or 0.0) / 1e9)
     tally.count("interrupted", max(0, counted, expected))
     return tally.account()
-
-
-def _total(counts: Mapping[str, int]) -> int:
-    """The sum of counts, of which most often there are none."""
-    return sum(counts.values()) if counts else 0

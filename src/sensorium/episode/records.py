@@ -1,6 +1,6 @@
 """Whole records: encoded to be appended, decoded, and found again in a file of which part is damaged."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -45,6 +45,18 @@ def encode_record(episode: bytes, number: int, header: Header, payload: Buffer =
     prefix = pack_prefix(KIND_OF[type(header)], number, len(head), len(payload))
     crc = crc32c(payload, crc32c(head, begin_checksum(episode, prefix)))
     return [prefix, head, payload, TRAILER.pack(crc)]
+
+
+def encode_small_records(episode: bytes, number: int, records: Sequence[tuple[Header, Buffer]]) -> bytes:
+    """Some small records, the first of this number, one after the other: the bytes that `encode_record` gives, in half
+    the time."""
+    seed = crc32c(episode)
+    whole: list[Buffer] = []
+    for at, (header, payload) in enumerate(records, number):
+        head = _ENCODER.encode(header)
+        record = b"".join((pack_prefix(KIND_OF[type(header)], at, len(head), len(payload)), head, payload))
+        whole += (record, TRAILER.pack(crc32c(memoryview(record)[len(MAGIC) :], seed)))
+    return b"".join(whole)
 
 
 def decode_record(episode: bytes, buffer: Buffer, offset: int = 0) -> Record:

@@ -1,6 +1,6 @@
 """Health: whether a stream is worth keeping, told from its samples as they pass, in bounded memory."""
 
-from copy import copy
+from operator import sub
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.exposure import white_level
 from sensorium.perception.gray import check_pictures, gray
-from sensorium.perception.percentile import percentile
+from sensorium.perception.percentile import percentile_of_sorted
 from sensorium.perception.reservoir import FEW, Reservoir, percentiles
 from sensorium.perception.sharpness import sharpness
 
@@ -39,7 +39,8 @@ class StreamHealth:
 
     def anew(self) -> "StreamHealth":
         """That of another episode of the stream; what is known of the stream is not found out again."""
-        other = copy(self)
+        other = StreamHealth.__new__(StreamHealth)
+        other._has_pictures, other._spec = self._has_pictures, self._spec
         other._timing = _Timing(self._spec.rate_hz)
         other._range = _Range(self._spec, self._range.limits)
         other._blur = _Blur(self._spec.color_order) if self._has_pictures else None
@@ -83,6 +84,8 @@ class _Timing:
         if len(captured_ns) == 1 and self._rows:  # frames come one by one, and numpy takes longer to begin than to do
             self._single(int(captured_ns[0]))
             return
+        if len(captured_ns) <= FEW and self._few(captured_ns.tolist()):
+            return
         if not self._rows:
             self._rows, self._first_ns = 1, int(captured_ns[0])
             self._last_ns = self._first_ns
@@ -104,6 +107,23 @@ class _Timing:
         if intervals_ns[longest] > self._longest_ns:
             self._longest_ns, self._longest_at_ns = int(intervals_ns[longest]), int(captured_ns[longest])
 
+    def _few(self, captured_ns: list[int]) -> bool:
+        """Take some stamps together, as long as all were few; False if they are to be taken one by one."""
+        before = [self._last_ns] if self._rows else []
+        stamps_ns = before + captured_ns
+        intervals_ns = list(map(sub, stamps_ns[1:], stamps_ns))
+        if not self._intervals_ns.add_few(list(map(float, intervals_ns))):
+            return False
+        if not self._rows:
+            self._first_ns = captured_ns[0]
+        self._rows, self._last_ns = self._rows + len(captured_ns), captured_ns[-1]
+        longest_ns = max(intervals_ns, default=0)
+        if longest_ns > self._longest_ns:
+            self._longest_ns, self._longest_at_ns = longest_ns, stamps_ns[intervals_ns.index(longest_ns)]
+        if self._rate_hz is not None and longest_ns > (most_ns := GAP_PERIODS * 1e9 / self._rate_hz):
+            self._gaps += sum([interval_ns > most_ns for interval_ns in intervals_ns])
+        return True
+
     def _single(self, captured_ns: int) -> None:
         interval_ns, last_ns = captured_ns - self._last_ns, self._last_ns
         self._rows, self._last_ns = self._rows + 1, captured_ns
@@ -117,7 +137,7 @@ class _Timing:
         span_ns = self._last_ns - self._first_ns
         jitter_ns = intervals_ns = self._intervals_ns.ordered()
         if intervals_ns:
-            middle_ns = percentile(intervals_ns, 50)
+            middle_ns = percentile_of_sorted(intervals_ns, 50)  # stamps are whole numbers
             jitter_ns = sorted(abs(interval_ns - middle_ns) for interval_ns in intervals_ns)
         return {
             "rows": self._rows,

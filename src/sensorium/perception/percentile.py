@@ -15,7 +15,11 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """
     if any(map(math.isnan, values)):
         return math.nan
-    ordered = sorted(values)
+    return percentile_of_sorted(sorted(values), percent)
+
+
+def percentile_of_sorted(ordered: Sequence[float], percent: float) -> float:
+    """As `percentile`, of values in order of which none is NaN: for one who asks for several."""
     at = (len(ordered) - 1) * (percent / 100)
     low, high = ordered[int(at)], ordered[min(int(at) + 1, len(ordered) - 1)]
     part = at - int(at)

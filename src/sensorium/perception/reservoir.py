@@ -1,11 +1,12 @@
 """A reservoir: an even sample of a sequence of any length, in bounded memory."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.perception.percentile import percentile
+from sensorium.perception.percentile import percentile_of_sorted
 
 Values = npt.NDArray[np.float64]
 FEW = 64
@@ -66,6 +67,14 @@ class Reservoir:
             self._many()[self.seen] = value
         self.seen += 1
 
+    def add_few(self, values: list[float]) -> bool:
+        """Add some values, as `add` does, if all that were added are few still."""
+        if self._kept is not None or self.seen + len(values) > min(FEW, self._capacity):
+            return False
+        self._few += values
+        self.seen += len(values)
+        return True
+
     def percentiles(self, *percents: float) -> dict[str, float] | None:
         """{"p50": ...} to six digits, or None if nothing was added."""
         return percentiles(self.ordered(), *percents)
@@ -90,4 +99,7 @@ def percentiles(values: Sequence[float], *percents: float) -> dict[str, float] |
     """
     if not values:
         return None
-    return {f"p{percent:g}": float(f"{percentile(values, percent):.6g}") for percent in percents}
+    if any(map(math.isnan, values)):
+        return {f"p{percent:g}": math.nan for percent in percents}
+    ordered = sorted(values)
+    return {f"p{percent:g}": float(f"{percentile_of_sorted(ordered, percent):.6g}") for percent in percents}
