@@ -76,6 +76,8 @@ class StreamAlike(NamedTuple):
     head_bytes: int
     max_bytes: int
     sensor_bytes: int
+    heads: dict[bytes, int]
+    """Of payloads whose head the codec has found right: their size, by the head."""
 
     @classmethod
     def of(cls, codec: ChunkCodec) -> "StreamAlike":
@@ -89,7 +91,17 @@ class StreamAlike(NamedTuple):
             codec.head_bytes,
             codec.max_bytes,
             sensor_bytes,
+            {},
         )
+
+    def check(self, payload: memoryview, size: int) -> None:
+        """Raise `Corrupt` unless a payload of `size` bytes, less its checksum, begins as it must.
+
+        What a codec says of the same head and size is the same, and of most there were others that began so."""
+        head = bytes(payload[: self.head_bytes])
+        if self.heads.get(head) != size:
+            self.codec.check(head, size)
+            _keep(self.heads, head, size, len(head))
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,7 +67,7 @@ class StreamAtOnce:
         stamps = struct.unpack(f"<{rows}q", captured_ns)
         if not self.last_ns <= stamps[0] <= stamps[-1] <= MAX_NS or list(stamps) != sorted(stamps):
             return False
-        alike.codec.check(payload[: alike.head_bytes], size)
+        alike.check(payload, size)
         self.captured_ns += captured_ns
         self.sensor_ns += header.sensor_ns
         self.chunks.append(payload)

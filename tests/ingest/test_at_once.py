@@ -1,5 +1,6 @@
 """A small episode read at once is what the slower way makes of it, byte for byte; what that refuses is never taken."""
 
+import contextlib
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from sensorium.drivers.clock import Clock
 from sensorium.episode.documents import Account, Chunk, Encoding, Note, Open, Seal
+from sensorium.episode.layout import with_checksum
 from sensorium.episode.records import encode_record
 from sensorium.errors import Corrupt, PeerViolation
 from sensorium.ingest import alike, at_once_zip
@@ -260,3 +262,30 @@ def test_a_chunk_behind_one_that_is_not_full_is_not_taken() -> None:
     assert read_at_once(data, made.episode) is None
     with pytest.raises(PeerViolation, match="after a partial chunk"):
         slowly(data, made.episode)
+
+
+@pytest.mark.parametrize("changed", [(0, 3), (3, 9), (4, 1), (12, 1), (None, 1)], ids=str)
+def test_a_payload_that_begins_as_none_may_is_not_taken_behind_ones_that_were(changed: tuple[int | None, int]) -> None:
+    """What was found right once is not looked at again: another head, or the same of another size, is."""
+    made = build_episode({"imu": np.arange(64.0)}, chunk_rows={"imu": 64})  # which is packed, as it could be longer
+    assert read_at_once(made.data, made.episode) is not None
+    opening, (chunk, payload), *rest = made.records
+    at, more = changed
+    content = bytearray(payload[:-4])
+    if at is None:
+        content += bytes(more)
+    else:
+        content[at] ^= more
+    for _ in range(2):
+        data = b"".join(seal_records(made.episode, [opening, (chunk, with_checksum(bytes(content))), *rest]))
+        assert read_at_once(data, made.episode) is None
+        with pytest.raises(PeerViolation):
+            slowly(data, made.episode)
+    read = read_at_once(made.data, made.episode)
+    assert read is not None
+    (stream,) = read.alike.streams
+    for size in range(2 * alike._KEPT):
+        head = payload[:12] + size.to_bytes(4, "little")
+        with contextlib.suppress(Corrupt):
+            stream.check(memoryview(head), size)
+    assert len(stream.heads) <= alike._KEPT
