@@ -100,8 +100,7 @@ class Intake:
     def take(self, timeout_s: float) -> Arrival | None:
         """The next arrival, or None if there was none in time."""
         with self._changed:
-            sensor = self._next()
-            if sensor is None:
+            if (sensor := self._next()) is None:
                 self._changed.wait_for(lambda: self._next() is not None or self._stop.is_set(), timeout_s)
                 if (sensor := self._next()) is None:
                     return None
