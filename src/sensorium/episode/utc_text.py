@@ -1,5 +1,6 @@
 """UTC as text that sorts as the times do."""
 
+import functools
 from datetime import UTC, datetime
 
 
@@ -11,8 +12,14 @@ def utc_text(utc_ns: int | None) -> str | None:
     """
     if utc_ns is None:
         return None
+    second = _second_text(utc_ns // 1_000_000_000)
+    return None if second is None else f"{second}.{utc_ns % 1_000_000_000 // 1000:06d}Z"
+
+
+@functools.lru_cache(64)
+def _second_text(utc_s: int) -> str | None:
+    """Up to the second, in which hundreds of episodes may be committed."""
     try:
-        moment = datetime.fromtimestamp(utc_ns // 1_000_000_000, UTC)
+        return f"{datetime.fromtimestamp(utc_s, UTC):%Y-%m-%dT%H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_ns % 1_000_000_000 // 1000:06d}Z"
