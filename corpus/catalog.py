@@ -4,7 +4,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -93,21 +93,20 @@ between_totals = sa.Table(
 _ENTER = f"INSERT OR REPLACE INTO episodes ({', '.join(COLUMNS)}, document) VALUES ({'?, ' * len(COLUMNS)}?)"
 # Rows of JSON: one statement for all of them. At each SQLite lets go of the interpreter, and of small episodes there
 # are hundreds of rows together.
+_ROWS = msgspec.json.Encoder()
+_AT = [f"json_extract(value, '$[{place}]')" for place in range(4)]
 _ENTER_STREAMS = (
-    "INSERT INTO streams (episode, name) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]')"
-    " FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
+    f"INSERT INTO streams (episode, name) SELECT {_AT[0]}, {_AT[1]} FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
 )
 _ENTER_COMMITTED = (
     "INSERT INTO ledger (device, spool_id, ordinal, state, episode, reason)"
-    " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), 'committed',"
-    " json_extract(value, '$[3]'), '' FROM json_each(?) WHERE true"
+    f" SELECT {_AT[0]}, {_AT[1]}, {_AT[2]}, 'committed', {_AT[3]}, '' FROM json_each(?) WHERE true"
     " ON CONFLICT (device, spool_id, ordinal)"
     " DO UPDATE SET state = 'committed', episode = excluded.episode, reason = ''"
 )
 _ENTRIES_OF = (
     "SELECT asked.key, state, episode, reason FROM json_each(?) AS asked CROSS JOIN ledger"
-    " WHERE device = json_extract(asked.value, '$[0]') AND spool_id = json_extract(asked.value, '$[1]')"
-    " AND ordinal = json_extract(asked.value, '$[2]')"
+    f" WHERE device = {_AT[0]} AND spool_id = {_AT[1]} AND ordinal = {_AT[2]}"
 )
 _OF_RECORDS = (episodes, streams, ledger)
 """What the commit records are entered in, all of an episode at once."""
@@ -251,8 +250,8 @@ class Catalog:
             return
         with self._writing, self._transaction() as connection:
             connection.exec_driver_sql(_ENTER, rows)
-            connection.exec_driver_sql(_ENTER_COMMITTED, (_json(entries),))
-            connection.exec_driver_sql(_ENTER_STREAMS, (_json(names),))
+            connection.exec_driver_sql(_ENTER_COMMITTED, (_ROWS.encode(entries).decode(),))
+            connection.exec_driver_sql(_ENTER_STREAMS, (_ROWS.encode(names).decode(),))
 
     def discard(self, device: str, spool_id: str, discards: Iterable[Discards]) -> None:
         """Enter what a device says it discarded; a commit of the same ordinal stays."""
@@ -300,7 +299,9 @@ class Catalog:
         """The ledger's entries of these (device, spool_id, ordinal)."""
         asked = list(keys)
         with self._transaction() as connection:
-            found = {row[0]: row[1:] for row in connection.exec_driver_sql(_ENTRIES_OF, (_json(asked),))}
+            found = {
+                row[0]: row[1:] for row in connection.exec_driver_sql(_ENTRIES_OF, (_ROWS.encode(asked).decode(),))
+            }
         return [_ledger_entry(*found[at]) if at in found else None for at in range(len(asked))]
 
     def transact(self, what: Callable[[sa.Connection], None]) -> None:
@@ -374,10 +375,6 @@ def check_version(path: Path, version: str | None) -> None:
             f"{path}: catalog of version {version}, this release reads up to {CATALOG_VERSION}; use the release that"
             f" made it, or run `sensorium rebuild-catalog {path.parent}`, which makes it anew"
         )
-
-
-def _json(rows: Sequence[tuple[Any, ...]]) -> str:
-    return msgspec.json.encode(rows).decode()
 
 
 def catalog_document(record: CommitRecord) -> bytes:
