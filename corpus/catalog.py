@@ -91,13 +91,10 @@ between_totals = sa.Table(
 
 # As text, for what every commit does: to have it made anew each time took longer than to do it.
 _ENTER = f"INSERT OR REPLACE INTO episodes ({', '.join(COLUMNS)}, document) VALUES ({'?, ' * len(COLUMNS)}?)"
-# Rows of JSON: one statement for all of them. At each SQLite lets go of the interpreter, and of small episodes there
-# are hundreds of rows together.
+# Rows of JSON, one statement for all of them: at each SQLite lets go of the interpreter.
 _ROWS = msgspec.json.Encoder()
 _AT = [f"json_extract(value, '$[{place}]')" for place in range(4)]
-_ENTER_STREAMS = (
-    f"INSERT INTO streams (episode, name) SELECT {_AT[0]}, {_AT[1]} FROM json_each(?) WHERE true ON CONFLICT DO NOTHING"
-)
+_ENTER_STREAMS = f"INSERT OR IGNORE INTO streams (episode, name) SELECT {_AT[0]}, {_AT[1]} FROM json_each(?)"
 _ENTER_COMMITTED = (
     "INSERT INTO ledger (device, spool_id, ordinal, state, episode, reason)"
     f" SELECT {_AT[0]}, {_AT[1]}, {_AT[2]}, 'committed', {_AT[3]}, '' FROM json_each(?) WHERE true"
