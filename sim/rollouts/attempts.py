@@ -15,7 +15,7 @@ from sensorium.sim.rollouts.job import CPU_S, FAILED_BY, REWARD, SIMULATED_S, US
 
 _ROWS = sa.text(
     "SELECT rowid, episode, reason, bytes, document FROM episodes WHERE mission = :campaign AND rowid > :after"
-    " AND kind = 'full' ORDER BY rowid"
+    " AND kind = 'full' ORDER BY rowid LIMIT 2000"
 )
 
 
@@ -54,16 +54,17 @@ class Attempts:
         self._campaign = campaign
         self._after = 0
 
-    def new(self) -> list[Attempt]:
-        """What was committed since the last look, oldest first."""
-        with self._reading() as connection:
-            rows = connection.execute(_ROWS, {"campaign": self._campaign, "after": self._after}).all()
-        found = []
-        for rowid, episode, reason, size, document in rows:
-            self._after = rowid
-            if (attempt := attempt_of(self._campaign, episode, reason, size, document)) is not None:
-                found.append(attempt)
-        return found
+    def new(self) -> Iterator[Attempt]:
+        """What was committed since the last look, oldest first, not all of it in memory at once."""
+        while True:
+            with self._reading() as connection:
+                rows = connection.execute(_ROWS, {"campaign": self._campaign, "after": self._after}).all()
+            if not rows:
+                return
+            for rowid, episode, reason, size, document in rows:
+                self._after = rowid
+                if (attempt := attempt_of(self._campaign, episode, reason, size, document)) is not None:
+                    yield attempt
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

@@ -1,5 +1,6 @@
 """A campaign: groups are planned, rolled out, judged and closed, until the budget is spent."""
 
+import contextlib
 import logging
 import time
 from collections import Counter, deque
@@ -14,8 +15,9 @@ from blake3 import blake3
 from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.verifier import Verdict
+from sensorium.corpus.verifier import Verdict, code_of, verifier_of
 from sensorium.episode.utc_text import utc_text
+from sensorium.errors import SensoriumError
 from sensorium.sim.rollouts.attempts import Attempt, Attempts
 from sensorium.sim.rollouts.crew import Crew, Host
 from sensorium.sim.rollouts.job import POLICY, Job, Slot
@@ -65,6 +67,8 @@ class Rolling:
 
     def __init__(self, task_file: TaskFile, store: Path, host: Host, plans: Sequence[WorkerPlan]) -> None:
         self._file, self._store = task_file, store
+        for name in _verifiers(task_file):
+            code_of(verifier_of(name))  # before anything is written of a campaign that cannot be judged
         self._planner = Planner(store, task_file, read_campaigns(store).get(task_file.campaign))
         self._tracking = Tracking(task_file)
         self._attempts = Attempts(store, task_file.campaign)
@@ -80,7 +84,7 @@ class Rolling:
         self._resume()
         serving = self._tracking.open_groups or self._planner.may_plan
         needed = plans if serving else [plan for plan in plans if plan.holds_something]
-        self._crew = Crew(host, needed, self._tracking.lost)
+        self._crew = Crew(host, needed, self._tracking)
 
     def step(self) -> bool:
         """Look at workers and store, and do what follows; whether all is done.
@@ -114,8 +118,10 @@ class Rolling:
     @property
     def alive(self) -> bool:
         """Whether a worker runs still, as of now."""
-        self._crew.look()
-        return self._crew.alive
+        with contextlib.suppress(SensoriumError):  # what ends it is no news any more
+            self._crew.look()
+            return self._crew.alive
+        return False
 
     def close(self) -> None:
         """Let go of what this holds; workers are left as they are."""
@@ -245,9 +251,10 @@ class Rolling:
         self._advantages.append(advantages(self._file.campaign, group, closed, attempts))
         self._planner.close_group(closed)
         self._tracking.close(group.group)
-        for found in self._verdicts[:1]:
+        for found, asked in zip(self._verdicts[:1], self._asked[:1], strict=True):
             for attempt in attempts.values():
                 found.pop(attempt.episode, None)
+                asked.discard(attempt.episode)
 
 
 def closing(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sensorium.sim.rollouts.job import Job, Slot
+from sensorium.sim.rollouts.tracking import Tracking
 from sensorium.sim.rollouts.worker import WorkerPlan
 
 AHEAD_S = 1.0
@@ -45,11 +46,11 @@ class _Member:
 
 
 class Crew:
-    """Starts a worker for each plan. `lost` is told of each attempt that will never be in the store, and why."""
+    """Starts a worker for each plan; tells `tracking` of attempts that will never be in the store."""
 
-    def __init__(self, host: Host, plans: Iterable[WorkerPlan], lost: Callable[[Slot, int, str], object]) -> None:
+    def __init__(self, host: Host, plans: Iterable[WorkerPlan], tracking: Tracking) -> None:
         self._members = [_Member(host(plan)) for plan in plans]
-        self._lost = lost
+        self._tracking = tracking
 
     def look(self) -> Callable[[], None]:
         """Ask every worker how it is. What is returned is to be called once the store was looked at after that: what
@@ -58,7 +59,8 @@ class Crew:
         Raises:
             SensoriumError: one is gone for good.
         """
-        found: list[tuple[list[tuple[Slot, int]], str]] = []
+        lost: list[tuple[Slot, int, str]] = []
+        killed: list[list[tuple[Slot, int]]] = []
         for member in self._members:
             status = member.status = member.worker.status()
             life = status["life"]
@@ -68,22 +70,20 @@ class Crew:
                 member.seen = (time.monotonic(), 0)
             if status["state"] == "restarting":
                 continue
-            found += [([(each.slot, each.attempt)], each.why) for each in status["unrecorded"]]
+            lost += [(each.slot, each.attempt, each.why) for each in status["unrecorded"]]
             if member.limbo and status["state"] in ("serving", "stopped"):
-                found.append((member.limbo, "its worker was killed"))
+                killed.append(member.limbo)
                 member.limbo = []
-            over = []
             while member.outstanding and member.cleared < status["settled"]:
-                over.append(member.outstanding.popleft())
+                lost.append((*member.outstanding.popleft(), "it is not in the store, though its worker delivered all"))
                 member.cleared += 1
-            if over:
-                found.append((over, "it is not in the store, though its worker delivered all"))
             self._measure(member)
 
         def tell() -> None:
-            for attempts, why in found:
-                for slot, attempt in attempts:
-                    self._lost(slot, attempt, why)
+            for slot, attempt, why in lost:
+                self._tracking.lost(slot, attempt, why)
+            for attempts in killed:
+                self._tracking.killed(attempts, "its worker was killed")
 
         return tell
 

@@ -12,10 +12,11 @@ from sensorium.sim.rollouts.task_file import TaskFile
 
 @dataclass(slots=True)
 class _Slot:
-    """What is known of one; the attempt that somebody is `at`, if anybody is."""
+    """What is known of one; the attempt that somebody is `at`, if anybody is; how often it failed for our reasons."""
 
     attempts: dict[str, Attempt] = field(default_factory=dict)
     tried: int = 0
+    failures: int = 0
     at: int | None = None
     why: str = ""
 
@@ -58,17 +59,32 @@ class Tracking:
         slot.tried = max(slot.tried, attempt.attempt)
         if not attempt.is_complete:
             slot.why = attempt.why
+            slot.failures += 1
         if slot.at is not None and attempt.attempt >= slot.at:
             slot.at = None
         self._again(attempt.slot, slot)
         return True
 
-    def lost(self, slot: Slot, attempt: int, why: str) -> None:
-        """An attempt that somebody was at will never be in the store."""
+    def lost(self, slot: Slot, attempt: int, why: str, *, failed: bool = True) -> None:
+        """An attempt that somebody was at will never be in the store; whether that is a failure of its own."""
         of = self._slots.get(slot)
         if of is not None and of.at == attempt:
-            of.at, of.why = None, why
+            of.at = None
+            if failed:
+                of.failures, of.why = of.failures + 1, why
             self._again(slot, of)
+
+    def killed(self, attempts: Iterable[tuple[Slot, int]], why: str) -> None:
+        """A worker is no more, and what it had done is in the store; these it was given, in this order. The first that
+        it did not do may have killed it; those behind it only waited."""
+        accused = False
+        for slot, attempt in attempts:
+            of = self._slots.get(slot)
+            mine = [] if of is None else [each for each in of.attempts.values() if each.attempt == attempt]
+            if of is None or any(each.is_complete for each in mine):
+                continue
+            self.lost(slot, attempt, why, failed=not accused)
+            accused = True
 
     def jobs(self, world: str, n: int) -> Iterator[Job]:
         """Up to so many rollouts of a world that nobody is at; somebody is from now on."""
@@ -122,7 +138,7 @@ class Tracking:
     def _is_settled(self, slot: _Slot) -> bool:
         if counted(slot.attempts.values()) is not None:
             return True
-        return slot.at is None and slot.tried >= self._file.attempts
+        return slot.at is None and slot.failures >= self._file.attempts
 
     def _again(self, slot: Slot, of: _Slot) -> None:
         if of.at is None and not self._is_settled(of):

@@ -162,6 +162,7 @@ class Worker:
 
     def _serve(self) -> None:
         """Rollouts of one world, for as long as the next job is of it."""
+        self._before = self._jobs.recorded
         self._state = "serving"
         world = None
         while world is None and not self._stopped.is_set():
@@ -170,7 +171,6 @@ class Worker:
             return
         self._world = world
         agent = Agent(self._plan.device_file(world, self._jobs), drain_s=DRAIN_S)
-        self._before = self._jobs.recorded
         self._runs(agent)
 
     def _runs(self, agent: Agent) -> bool:

@@ -41,12 +41,12 @@ def start(site: Site, task: Path, *options: str) -> Command:
     return site.start("rollouts", task, *options)
 
 
-def when(holds: Callable[[], bool], command: Command, what: str) -> None:
+def when(holds: Callable[[], bool], command: Command, what: str, timeout_s: float = 90) -> None:
     def running() -> bool:
         assert command.running, f"it ended before {what}:\n{command.out}\n{command.err}"
         return holds()
 
-    wait_for(running, what, 90)
+    wait_for(running, what, timeout_s)
 
 
 def check_whole(site: Site, planned: int) -> dict[str, Any]:
@@ -156,17 +156,17 @@ def test_workers_and_ingest_that_are_killed_under_ray_are_started_again(site: Si
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_twenty_tasks_of_sixteen_with_pictures_killed_twice(site: Site) -> None:
     planar = {"kind": "sim-planar", "size": [64, 48], "camera_hz": 10, "imu_hz": 50}
     worlds = {f"w{n}": {**planar, "seed": n} for n in range(2)}
     tasks = {f"t{n}": {"world": f"w{n % 2}", "task": ("reach", "roam")[n // 2 % 2], "steps": 6 + n} for n in range(20)}
     task = write(site, worlds=worlds, tasks=tasks, group=16, verifier=f"{ACTS}:Rewarded")
     command = start(site, task, "--local")
-    when(lambda: committed(site) >= 90, command, "90 rollouts")
+    when(lambda: committed(site) >= 90, command, "90 rollouts", 240)
     command.kill()
     command = start(site, task, "--local")
-    when(lambda: committed(site) >= 200, command, "200 rollouts")
+    when(lambda: committed(site) >= 200, command, "200 rollouts", 240)
     command.kill()
     site.start("rollouts", task, "--local").wait(timeout_s=300)
     report = check_whole(site, 320)

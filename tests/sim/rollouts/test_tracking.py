@@ -78,6 +78,30 @@ def test_a_loss_of_an_attempt_that_nobody_is_at_is_nothing(tracking: Tracking) -
     assert [(job.index, job.attempt) for job in tracking.jobs("calm", 3)] == [(0, 2)]
 
 
+def test_who_waited_behind_one_that_killed_its_worker_is_not_blamed(tracking: Tracking) -> None:
+    for number in range(1, ATTEMPTS + 1):
+        given = [(job.slot, job.attempt) for job in tracking.jobs("calm", 3)]
+        assert [slot for slot, _ in given][-2:] != [(0, 0), (0, 0)]
+        given.sort()
+        tracking.killed(given, "its worker was killed")
+        assert given[0] == ((0, 0), number)
+    assert {job.slot for job in tracking.jobs("calm", 9)} == {(0, 1), (0, 2)}, "the first alone is given up"
+
+
+def test_one_whose_broken_episode_came_is_blamed_once(tracking: Tracking) -> None:
+    given = [(job.slot, job.attempt) for job in tracking.jobs("calm", 3)]
+    tracking.came(attempt(0, 0))
+    tracking.came(attempt(0, 1, is_complete=False, why="interrupted"))
+    tracking.killed(given, "its worker was killed")
+    assert sorted((job.index, job.attempt) for job in tracking.jobs("calm", 3)) == [(1, 2), (2, 2)]
+    for number in range(2, ATTEMPTS):
+        tracking.lost((0, 1), number, "again")
+        list(tracking.jobs("calm", 3))
+    tracking.lost((0, 1), ATTEMPTS, "again")
+    tracking.lost((0, 2), 2, "for the first time")
+    assert [job.index for job in tracking.jobs("calm", 3)] == [2]
+
+
 class Campaigns(RuleBasedStateMachine):
     """Workers that finish, fail, vanish and come back, in any order: in the end each slot has one that counts, or was
     tried as often as it may be."""
