@@ -24,7 +24,11 @@ def write_left(path: Path, left: float) -> None:
 
 
 def read_left(path: Path) -> float:
-    """What was noted; 0 where nothing can be read."""
+    """What was noted; 0 where nothing can be read.
+
+    >>> read_left(Path("no such folder") / "left")
+    0.0
+    """
     try:
         return min(max(msgspec.json.decode(durable.read_whole(path), type=float), 0.0), 1.0)
     except (OSError, msgspec.MsgspecError):
