@@ -43,9 +43,11 @@ def nature_of(env: Any, observation_space: Any, action_space: Any, step_s: float
     elif step_s is None:
         step_s, from_ = ASSUMED_S, "assumed"
         log.info("nothing says how long a step is: taken as %g s; `step_s` says otherwise", ASSUMED_S)
-    said: dict[str, Any] = {"id": env.spec.id if env.spec is not None else "", "step_from": from_}
+    parts = getattr(getattr(env, "unwrapped", env), "envs", ())  # of a vector one, where they are in this process
+    spec = parts[0].spec if parts else env.spec
+    said: dict[str, Any] = {"id": spec.id if spec is not None else "", "step_from": from_}
     try:
-        said["spec"] = env.spec.to_json()
+        said["spec"] = spec.to_json()
     except Exception:  # options that are no JSON, or no spec at all
         said["spec"] = ""
     return EnvNature(observation_space, action_space, max(1, round(step_s * 1e9)), said)

@@ -108,11 +108,14 @@ def replay(
 
     Exits 1 if one differs, and says which first, and where.
     """
+    from sensorium.sim.gym.made_again import is_rollout, replay_rollout
+
     found = sensorium.open(store).episode(episode)
     with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("replaying", total=found.duration_s)
         start_s = (found.start_ns if found.base_ns is None else 0) / 1e9
-        again = made_again(found, lambda at_s: bar.update(task, completed=at_s - start_s))
+        made = replay_rollout if is_rollout(found) else made_again
+        again = made(found, lambda at_s: bar.update(task, completed=at_s - start_s))
     if as_json:
         sys.stdout.write(json.dumps(again.as_dict(), indent=2) + "\n")
     else:

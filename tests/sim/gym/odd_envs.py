@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -76,6 +76,15 @@ class Odd(gymnasium.Env[Any, Any]):
         return self.every_time or (self.resets == 2 and self.np_random_seed == 1)
 
 
+class Fickle(Odd):
+    """What it gives from the third step on depends on what was done to all of its kind."""
+
+    bias: ClassVar[float] = 0.0
+
+    def seen(self) -> Any:
+        return super().seen() + self.bias * (self.steps >= 3)
+
+
 class Reusing(Odd):
     """It gives the same array each time, and in its info what nobody can copy."""
 
@@ -132,6 +141,6 @@ class Telling(Odd):
 
 def register() -> None:
     """Under the names that tests use."""
-    for name in ("Odd", "Parts", "Reusing", "Telling"):
+    for name in ("Fickle", "Odd", "Parts", "Reusing", "Telling"):
         if f"odd/{name}-v0" not in gymnasium.registry:
             gymnasium.register(f"odd/{name}-v0", f"{__name__}:{name}")

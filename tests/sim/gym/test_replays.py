@@ -6,8 +6,13 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
+from typer.testing import CliRunner
 
+from sensorium.cli.main import app
+from sensorium.errors import ConfigError
+from sensorium.sim.gym.made_again import replay_rollout
 from sensorium.sim.gym.stored_rollout import StoredRollout, sensor_of, stored_rollout
+from tests.sim.gym import odd_envs
 from tests.sim.gym.conftest import Delivered
 
 ENVIRONMENTS = {
@@ -70,6 +75,30 @@ def test_what_is_stored_is_what_the_environment_gives_again(env_id: str, deliver
     assert [each.labels["seed"] for each in rollouts] == [11, 12]
     for each in rollouts:
         replay(each)
+    for episode in episodes:
+        again = replay_rollout(episode)
+        assert again.differences == []
+        assert again.is_same
+        assert set(again.same) == set(episode.streams)
+
+
+def test_what_is_not_the_same_is_said_and_where(delivered: Delivered) -> None:
+    odd_envs.register()
+    (episode,) = delivered.collect(id="odd/Fickle-v0", episodes=1)
+    odd_envs.Fickle.bias += 1
+    again = replay_rollout(episode)
+    assert not again.is_same
+    first = again.differences[0]
+    assert (first.stream, first.row, first.at_s) == ("env.observation", 3, 0.3)
+    assert again.same["env.action"] == 5
+    ran = CliRunner().invoke(app, ["sim", "replay", str(delivered.folder / "store"), episode.id])
+    assert ran.exit_code == 1
+    assert "env.observation differs first: row 3, 0.300000 s after the reset" in ran.stdout
+    (_, second) = delivered.collect("side", id="CartPole-v1", episodes=2, num_envs=2)
+    assert replay_rollout(second).is_same
+    *_, last = delivered.collect("next", id="CartPole-v1", episodes=3, num_envs=2)
+    with pytest.raises(ConfigError, match="its reset had no seed of its own"):
+        replay_rollout(last)
 
 
 def test_an_episode_is_cut_by_nothing_but_its_end(delivered: Delivered) -> None:
