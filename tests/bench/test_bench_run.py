@@ -44,6 +44,7 @@ def has_history() -> bool:
         "small_episodes",
         "selection",
         "slow_link",
+        "lidar",
         "world_driver",
         "world_store",
     ],

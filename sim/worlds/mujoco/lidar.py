@@ -13,7 +13,7 @@ from sensorium.sim.worlds.mujoco.terrain import TerrainRays
 
 Floats = npt.NDArray[np.float64]
 
-_HAS_NORMALS = "normal" in (mujoco.mj_multiRay.__doc__ or "")
+HAS_NORMALS = "normal" in (mujoco.mj_multiRay.__doc__ or "")
 """Later MuJoCo also gives the normals of what was hit; 3.3 has no such parameter."""
 
 
@@ -116,7 +116,7 @@ class Caster:
             return ranges
         distances, geoms = np.empty(len(near)), np.empty(len(near), np.int32)
         vectors = rays[:, near].T.astype(np.float64).ravel()
-        beside = (None,) if _HAS_NORMALS else ()
+        beside = (None,) if HAS_NORMALS else ()
         mujoco.mj_multiRay(
             self._model, data, np.array(origin, np.float64), vectors, self._groups, 1, -1, geoms, distances, *beside,
             len(near), self._most_m,

@@ -5,6 +5,8 @@ a mesh, 6 ms). Rays from one point over a field of heights are cheaper: along ea
 only rises, so where a ray first meets it is a search in a sorted row.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +18,7 @@ _AZIMUTHS = 360
 _NEAR_M = 0.2
 _STEP_M, _STEP_PER_M = 0.25, 0.05
 """How far apart a ray looks at the ground: fixed near by, and growing with the distance."""
-_NOTHING_M = -1e3
-"""Far below: there is no ground beyond the field's border."""
 _STEEPEST = 100.0
-_MISSED_M = 0.05
 
 
 class Terrain:
@@ -61,9 +60,7 @@ class Terrain:
         return steep
 
     def _sampled(self, columns: Singles, rows: Singles) -> Singles:
-        found = cv2.remap(
-            self.heights, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_NOTHING_M
-        )
+        found = cv2.remap(self.heights, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(found, np.float32)
 
 
@@ -80,10 +77,7 @@ class TerrainRays:
             reach.append(min(reach[-1] + max(_STEP_M, _STEP_PER_M * reach[-1]), most_m))
         self._reach = np.array(reach, np.float32)
         angle = np.arange(_AZIMUTHS) * (2 * np.pi / _AZIMUTHS)
-        cells = self._reach / np.float32(ground.cell_m)
-        self._columns = np.cos(angle).astype(np.float32)[:, None] * cells
-        self._rows = np.sin(angle).astype(np.float32)[:, None] * cells
-        self._per_reach = 1 / self._reach
+        self._across = np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
     def ranges(self, origin: Floats, rays: Singles) -> Singles:
         """Distances [n], m, along unit vectors `rays` [3, n] from `origin` [3], in the world; inf where none is met."""
@@ -97,8 +91,15 @@ class TerrainRays:
         looked, place = np.flatnonzero(is_looked), (np.cumsum(is_looked) - 1)[turn]
         ground, half = self._ground, self._ground.half_m
         column, row = ((float(origin[axis]) + half) / ground.cell_m for axis in (0, 1))
-        heights = ground._sampled(self._columns[looked] + np.float32(column), self._rows[looked] + np.float32(row))
-        steepest = (heights - np.float32(origin[2])) * self._per_reach
+        # Where the ground ends it is highest: each azimuth is looked at up to its border, and there once more.
+        across = self._across[:, looked]
+        borders = (np.copysign(np.float32(half), across) - origin[:2, None]) / np.where(across == 0, 1e-9, across)
+        reaches = np.minimum(self._reach, np.maximum(borders.min(axis=0), _NEAR_M)[:, None]).astype(np.float32)
+        steps = reaches * np.float32(1 / ground.cell_m)
+        heights = ground._sampled(
+            steps * across[0][:, None] + np.float32(column), steps * across[1][:, None] + np.float32(row)
+        )
+        steepest = (heights - np.float32(origin[2])) / reaches
         np.clip(steepest, -_STEEPEST, _STEEPEST, out=steepest)
         np.maximum.accumulate(steepest, axis=1, out=steepest)
         ranges = np.full(len(x), np.inf, np.float32)
@@ -109,8 +110,6 @@ class TerrainRays:
         above = np.arange(len(looked)) * (4 * _STEEPEST)
         found = np.searchsorted((steepest + above[:, None]).ravel(), climb[meets] + above[place[meets]])
         step = found - place[meets] * len(self._reach)
-        near, far = np.where(step > 0, self._reach[step - 1], np.float32(0)), self._reach[step]
-        # The azimuth of the row was rounded: between, on the ray's own path, false position finds it.
         climb = climb[meets]
         rightwards, upwards = (value[meets] / (flat[meets] * np.float32(ground.cell_m)) for value in (x, y))
 
@@ -119,17 +118,32 @@ class TerrainRays:
             over: Singles = ground._sampled(columns, rows) - (np.float32(origin[2]) + reach * climb)
             return over
 
-        over = above_ray(np.stack([near, far]))
-        at = _crossing(near, far, over[0], over[1])
-        middle = above_ray(at[None])[0]
-        before = middle > 0
-        refined = _crossing(
-            np.where(before, near, at), np.where(before, at, far),
-            np.where(before, over[0], middle), np.where(before, middle, over[1]),
-        )  # fmt: skip
-        met = over[1] > -_MISSED_M  # the neighbour, whose azimuth was looked at, may meet what this one passes by
-        ranges[meets] = np.where(met, refined / flat[meets], np.inf)
+        # The azimuth of the row was rounded: on the ray's own path it is met there, or a step later, or passed.
+        mine, last = place[meets], len(self._reach) - 1
+        near, far = np.where(step > 0, reaches[mine, step - 1], np.float32(0)), reaches[mine, step]
+        further = reaches[mine, np.minimum(step + 1, last)]
+        over = above_ray(np.stack([near, far, further]))
+        later = over[1] < 0
+        near, far = np.where(later, far, near), np.where(later, further, far)
+        before, behind = np.where(later, over[1], over[0]), np.where(later, over[2], over[1])
+        reach = _refined(above_ray, near, far, before, behind)
+        ranges[meets] = np.where(behind < 0, np.inf, reach / flat[meets])
         return ranges
+
+
+AboveRay = Callable[[Singles], Singles]
+"""How far the ground is above each ray, m, at these reaches."""
+
+
+def _refined(above_ray: AboveRay, near: Singles, far: Singles, before: Singles, behind: Singles) -> Singles:
+    """Where rays meet the ground between two places: false position, twice."""
+    at = _crossing(near, far, before, behind)
+    middle = above_ray(at[None])[0]
+    is_met = middle > 0
+    return _crossing(
+        np.where(is_met, near, at), np.where(is_met, at, far),
+        np.where(is_met, before, middle), np.where(is_met, middle, behind),
+    )  # fmt: skip
 
 
 def _crossing(near: Singles, far: Singles, before: Singles, behind: Singles) -> Singles:
