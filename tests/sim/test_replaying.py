@@ -142,3 +142,14 @@ def test_what_cannot_be_made_again_is_refused(collect: Collect) -> None:
     first, *_ = collect({"arm": MarkingSource()})
     with pytest.raises(ConfigError, match="nothing in it was sensed in a world"):
         replay(first)
+
+
+def test_a_sample_that_is_not_made_again_is_missing(collect: Collect) -> None:
+    def spoil(block: Block) -> list[Block]:
+        last = block.stream == "world.task" and int(block.captured_ns[-1]) == 6_000_000_000
+        return [block, replace(block, captured_ns=block.captured_ns)] if last else [block]
+
+    (episode,) = collect({"world": Acted(world=planar(), spoil=spoil)})
+    (found,) = replay(episode).differences
+    assert (found.stream, found.row, found.at_s) == ("world.task", 21, 1.0)
+    assert found.what == "made again the last 1 samples are missing"
