@@ -1,6 +1,7 @@
 """The driver `gymnasium`: every episode is what a plain loop over the same environment gives."""
 
 import copy
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,17 @@ def test_what_cannot_be_made_is_said_when_it_is_opened(tmp_path: Path) -> None:
     sensors = {"env": {"kind": "gymnasium", "id": "CartPole-v1", "policy": "best"}}
     with pytest.raises(ConfigError, match=r"sensors\.env\.policy: expected random, scripted or module:callable"):
         check_device({"device": "d", "sensors": sensors, "trigger": {"kind": "source"}}, tmp_path)
+
+
+def test_what_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(_: str) -> str:
+        raise PackageNotFoundError
+
+    config = GymnasiumConfig(id="CartPole-v1")
+    for found, why in ((absent, "is not installed"), (lambda _: "0.29.1", "Gymnasium 0.29.1 is too old")):
+        monkeypatch.setattr("sensorium.sim.gym.driver.version", found)
+        with pytest.raises(ConfigError, match=rf"{why}.*pip install 'sensorium\[gym\]'"):
+            config.open("env", tmp_path)
 
 
 def test_it_says_of_its_streams_what_they_are() -> None:

@@ -81,7 +81,7 @@ def test_minari_loads_what_was_recorded(delivered: Delivered, root: Path) -> Non
 @pytest.mark.parametrize(
     "sensor",
     [
-        {"id": "CartPole-v1", "options": {"render_mode": "rgb_array"}},
+        {"id": "CartPole-v1", "max_steps": 5, "options": {"render_mode": "rgb_array"}},
         {"id": "odd/Parts-v0"},
         {"id": "odd/Telling-v0", "seed": 2},
         {"id": "odd/Odd-v0", "options": {"what": "NaN"}},

@@ -62,7 +62,7 @@ def bits(value: Any) -> Any:
     return value if isinstance(value, str) else (np.asarray(value).shape, np.asarray(value, np.float64).tobytes())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(space=SPACES, seed=st.integers(0, 2**31))
 def test_a_space_and_its_values_come_back(space: spaces.Space[Any], seed: int) -> None:
     assert from_plain(msgspec.json.decode(msgspec.json.encode(to_plain(space)))) == space
