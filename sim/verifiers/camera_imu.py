@@ -28,7 +28,8 @@ class CameraImu(Verifier):
     The offset is by how much the camera's stamps are late. It refers to the middle row's mid-exposure: `captured_ns`
     of a picture is the start of exposure of its first row, and its spec's `calibration` states `exposure_s` and
     `readout_s` (0 where it does not). Of each camera with a stated lens (`intrinsics`) and mounting (`T_BS`) the
-    components are `CAMERA.offset_s`, `CAMERA.low_s` and `CAMERA.high_s` (about 95%).
+    components are `CAMERA.offset_s`, `CAMERA.low_s` and `CAMERA.high_s` (about 95%, but of what flies: there it may be
+    wrong by 10 ms, see docs/verdicts.md).
     """
 
     name = "camera-imu"
@@ -42,7 +43,7 @@ class CameraImu(Verifier):
 
     def verify(self, episode: Episode) -> Verdict:
         """Every camera against the gyro of its own device, of its own sensor where that has one."""
-        cameras = [stream for stream in episode.streams.values() if is_pictures(stream.spec)]
+        cameras = [stream for stream in episode.streams.values() if _sees(stream.spec)]
         gyros = [stream for stream in episode.streams.values() if gyro_of(stream.spec) and len(stream)]
         if not cameras or not gyros:
             return Verdict.unknown("no camera" if not cameras else "no gyro (channels gx, gy, gz)")
@@ -67,6 +68,11 @@ def _said(found: TimeOffset | str) -> str:
         return f"unknown, {found}"
     offset, low, high = (value * 1000 for value in (found.offset_s, found.low_s, found.high_s))
     return f"stamps {offset:+.1f} ms late ({low:+.1f} to {high:+.1f})"
+
+
+def _sees(spec: StreamSpec) -> bool:
+    """Whether its samples are pictures that a camera took of light: no depth, and no truth."""
+    return is_pictures(spec) and spec.modality not in ("truth", "depth", "lidar")
 
 
 def _nearest(camera: StreamSpec, gyros: Sequence[Stream]) -> Stream:

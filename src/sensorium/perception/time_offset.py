@@ -17,6 +17,7 @@ _LONGEST_S = 0.25
 # 95% of a chi-square of one degree, times two: what is left behind the whitening is not quite independent.
 _LIKELY = 2 * 3.84
 _CERTAIN = 25.0
+_OFFSETS: Floats = np.arange(-round(MOST_S / _STEP_S), round(MOST_S / _STEP_S) + 1).astype(np.float64) * _STEP_S
 # Of a camera that turns by a small angle what it sees moves and turns against it: right by that around y, down by that
 # around x, clockwise by that around z.
 SEEN_OF_TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
@@ -44,10 +45,12 @@ def time_offset(
         rates: Its rates around three axes, rad/s, [m, 3].
         seen_of_turn: By how much turns around them move what is seen (right, down, clockwise), [3, 3].
 
-    For each offset the turns between two pictures predict how what is seen moved. What is left is taken for the
-    motion past what is near, and whitened by two lags, and the offset is where least is left of all three by their log
-    likelihood. The turn is not the curl alone: a way past a plane that is not square to it has one too, which its
-    deformation tells (J. Koenderink and A. van Doorn, "Local structure of movement parallax of the plane", 1976).
+    For each offset the turns between two pictures predict how what is seen moved. What is left is taken for the motion
+    past what is near, whitened by two lags, and the offset is where least is left of all three by their log likelihood.
+    It is told twice, the second time less what of that motion follows from the tilt, as of what flies: how far the two
+    are apart is doubt, so that the interval holds those of both. The turn is not the curl alone: a way past a plane
+    that is not square to it has one too, which its deformation tells (J. Koenderink and A. van Doorn, "Local structure
+    of movement parallax of the plane", 1976).
 
     >>> at, rng = np.arange(0, 6, 0.005), np.random.default_rng(0)
     >>> angle = lambda t: 0.2 * np.column_stack([np.sin(3 * t), np.sin(4 * t + 1), np.sin(5 * t + 2)])
@@ -74,38 +77,69 @@ def time_offset(
         return f"{pairs} pairs of pictures with points to follow and the gyro around them, at least {LEAST_PAIRS}"
     seen, spans, motion = seen[held], spans[held], motion[held]
 
-    def left(offset_s: float) -> float:
-        """Log likelihood of what is left at an offset, less is better."""
-        ends = [_between(gyro, turned, at - offset_s) for at in (seen - spans, seen)]
-        predicted = (ends[1] - ends[0]) @ seen_of_turn.T
-        return pairs * float(np.log(_residuals(motion, predicted)).sum())
+    def least(follows: bool) -> TimeOffset | str:
+        """The offset at which least is left, whether or not the way `follows` from the tilt."""
 
-    offsets: Floats = np.arange(-round(MOST_S / _STEP_S), round(MOST_S / _STEP_S) + 1).astype(np.float64) * _STEP_S
-    curve = np.array([left(float(offset)) for offset in offsets])
+        def left(predicted: Floats) -> float:
+            return pairs * float(np.log(_residuals(motion, predicted, follows)).sum())
+
+        def left_at(offset_s: float) -> float:
+            ends = [_between(gyro, turned, at - offset_s) for at in (seen - spans, seen)]
+            return left((ends[1] - ends[0]) @ seen_of_turn.T)
+
+        return _least(np.array([left_at(float(offset)) for offset in _OFFSETS]), left(np.zeros((pairs, 3))))
+
+    found = [least(follows) for follows in (False, True)]
+    for each in found:
+        if isinstance(each, str):
+            return each
+    known = [each for each in found if isinstance(each, TimeOffset)]
+    return TimeOffset(
+        sum(each.offset_s for each in known) / len(known),
+        min(each.low_s for each in known),
+        max(each.high_s for each in known),
+        min(each.gain for each in known),
+    )
+
+
+def _least(curve: Floats, still: float) -> TimeOffset | str:
+    """Where the curve over `_OFFSETS` is least; `still` is what is left where nothing is predicted."""
     best = int(curve.argmin())
-    still = pairs * float(np.log(_residuals(motion, np.zeros((pairs, 3)))).sum())
     gain = still - float(curve[best])
     if gain < _CERTAIN:
         return f"what is seen does not move as the gyro turns (log likelihood gained {gain:.0f}, at least {_CERTAIN:g})"
-    if best in (0, len(offsets) - 1):
+    if best in (0, len(curve) - 1):
         return f"it lies beyond {MOST_S * 1000:g} ms, or the turns repeat themselves"
-    offset_s, lowest = _vertex(offsets, curve, best)
-    low_s, high_s = _crossings(offsets, curve, best, lowest + _LIKELY)
-    return TimeOffset(offset_s, low_s, high_s, gain)
+    offset_s, lowest = _vertex(_OFFSETS, curve, best)
+    return TimeOffset(offset_s, *_crossings(_OFFSETS, curve, best, lowest + _LIKELY), gain)
 
 
 def _between(gyro: Floats, turned: Floats, at: Floats) -> Floats:
     return np.column_stack([np.interp(at, gyro, turned[:, axis]) for axis in range(3)])
 
 
-def _residuals(motion: Floats, predicted: Floats) -> Floats:
+def _residuals(motion: Floats, predicted: Floats, follows: bool) -> Floats:
     """The variance of what is new in what is left of right, down and clockwise, [3]."""
     way = motion[:, :2] - predicted[:, :2]
     length = np.maximum((way**2).sum(axis=1), 1e-18)
     # Twice the direction of the way; the curl of a plane's parallax is its deformation, turned by that.
     along, across = (way[:, 0] ** 2 - way[:, 1] ** 2) / length, 2 * way[:, 0] * way[:, 1] / length
     turn = (motion[:, 2] + along * motion[:, 4] - across * motion[:, 3]) / 2
+    if follows:
+        way = way - _followed(way, predicted[:, :2])
     return np.array([_innovation(each) for each in (way[:, 0], way[:, 1], turn - predicted[:, 2])])
+
+
+def _followed(way: Floats, predicted: Floats) -> Floats:
+    """What of the way past what is near follows from how the body is tilted: what flies is driven by its tilt, so that
+    its speed has as much of the tilt's integral; and what is as slow as a trend. By least squares."""
+    tilt = np.cumsum(predicted, axis=0)
+    tilt -= tilt.mean(axis=0)
+    time = np.linspace(-1, 1, len(way))
+    told = np.column_stack([tilt, np.cumsum(tilt, axis=0), np.ones(len(way)), time, time**2])
+    if not tilt.any():
+        told = told[:, 4:]
+    return np.asarray(told @ np.linalg.lstsq(told, way, rcond=None)[0], np.float64)
 
 
 def _innovation(values: Floats) -> float:

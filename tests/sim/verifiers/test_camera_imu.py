@@ -131,6 +131,14 @@ def test_another_devices_gyro_tells_nothing(one: Recorded, other: Recorded) -> N
         assert verdict.passed is None, verdict
 
 
+def test_pictures_that_no_camera_took_are_left_alone(one: Recorded) -> None:
+    camera = one.streams["rig.cam"]
+    for modality in ("truth", "depth"):
+        spec = msgspec.structs.replace(camera.spec, modality=modality)
+        told = whole(one.streams | {"rig.cam": type(camera)(spec, camera.captured_ns, camera.data)})
+        assert CameraImu().verify(told.episode).explanation == "no camera"
+
+
 def without(recorded: Recorded, *keys: str) -> Recorded:
     camera = recorded.streams["rig.cam"]
     calibration = {key: value for key, value in camera.spec.calibration.items() if key not in keys}
