@@ -5,7 +5,9 @@ a mesh, 6 ms). Rays from one point over a field of heights are cheaper: along ea
 only rises, so where a ray first meets it is a search in a sorted row.
 """
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,7 +78,7 @@ class TerrainRays:
         while reach[-1] < most_m:
             reach.append(min(reach[-1] + max(_STEP_M, _STEP_PER_M * reach[-1]), most_m))
         self._reach = np.array(reach, np.float32)
-        angle = np.arange(_AZIMUTHS) * (2 * np.pi / _AZIMUTHS)
+        angle = np.arange(_AZIMUTHS + 1) * (2 * np.pi / _AZIMUTHS)  # the last is the first again
         self._across = np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
     def ranges(self, origin: Floats, rays: Singles) -> Singles:
@@ -85,60 +87,66 @@ class TerrainRays:
         flat, turned = (found.ravel() for found in cv2.cartToPolar(x, y, angleInDegrees=True))  # good to 0.01 degrees
         flat = np.maximum(flat, np.float32(1e-6))
         climb = z / flat
-        turn = (turned * np.float32(_AZIMUTHS / 360) + np.float32(0.5)).astype(np.int32) % _AZIMUTHS
-        is_looked = np.zeros(_AZIMUTHS, np.bool_)  # a sector of a revolution needs no other azimuths
+        turn = (turned * np.float32(_AZIMUTHS / 360) + np.float32(0.5)).astype(np.int32)
+        is_looked = np.zeros(_AZIMUTHS + 1, np.bool_)  # a sector of a revolution needs no other azimuths
         is_looked[turn] = True
         looked, place = np.flatnonzero(is_looked), (np.cumsum(is_looked) - 1)[turn]
         ground, half = self._ground, self._ground.half_m
         column, row = ((float(origin[axis]) + half) / ground.cell_m for axis in (0, 1))
         # Where the ground ends it is highest: each azimuth is looked at up to its border, and there once more.
         across = self._across[:, looked]
-        borders = (np.copysign(np.float32(half), across) - origin[:2, None]) / np.where(across == 0, 1e-9, across)
-        reaches = np.minimum(self._reach, np.maximum(borders.min(axis=0), _NEAR_M)[:, None]).astype(np.float32)
+        start = np.array([[origin[0]], [origin[1]]], np.float32)
+        toward = np.where(np.abs(across) < 1e-6, np.float32(1e-6), across)
+        borders = ((np.copysign(np.float32(half), toward) - start) / toward).min(axis=0)
+        reaches = np.minimum(self._reach, np.maximum(borders, np.float32(_NEAR_M))[:, None])
         steps = reaches * np.float32(1 / ground.cell_m)
         heights = ground._sampled(
             steps * across[0][:, None] + np.float32(column), steps * across[1][:, None] + np.float32(row)
         )
         steepest = (heights - np.float32(origin[2])) / reaches
         np.clip(steepest, -_STEEPEST, _STEEPEST, out=steepest)
-        np.maximum.accumulate(steepest, axis=1, out=steepest)
+        rising = np.ascontiguousarray(steepest.T)  # place by place, all azimuths at once: twice as fast as `accumulate`
+        for below, here in itertools.pairwise(rising):
+            np.maximum(below, here, out=here)
         ranges = np.full(len(x), np.inf, np.float32)
-        meets = np.flatnonzero(climb <= steepest[:, -1][place])
+        meets = np.flatnonzero(climb <= rising[-1][place])
         if not len(meets):
             return ranges
         # All rows as one sorted row: each stands a whole span above the one before it.
         above = np.arange(len(looked)) * (4 * _STEEPEST)
-        found = np.searchsorted((steepest + above[:, None]).ravel(), climb[meets] + above[place[meets]])
+        found = np.searchsorted((rising.T + above[:, None]).ravel(), climb[meets] + above[place[meets]])
         step = found - place[meets] * len(self._reach)
         climb = climb[meets]
         rightwards, upwards = (value[meets] / (flat[meets] * np.float32(ground.cell_m)) for value in (x, y))
 
-        def above_ray(reach: Singles) -> Singles:
-            columns, rows = np.float32(column) + reach * rightwards, np.float32(row) + reach * upwards
-            over: Singles = ground._sampled(columns, rows) - (np.float32(origin[2]) + reach * climb)
+        def above_ray(reach: Singles, some: Any) -> Singles:
+            columns, rows = np.float32(column) + reach * rightwards[some], np.float32(row) + reach * upwards[some]
+            over: Singles = ground._sampled(columns, rows) - (np.float32(origin[2]) + reach * climb[some])
             return over
 
         # The azimuth of the row was rounded: on the ray's own path it is met there, or a step later, or passed.
         mine, last = place[meets], len(self._reach) - 1
         near, far = np.where(step > 0, reaches[mine, step - 1], np.float32(0)), reaches[mine, step]
-        further = reaches[mine, np.minimum(step + 1, last)]
-        over = above_ray(np.stack([near, far, further]))
-        later = over[1] < 0
-        near, far = np.where(later, far, near), np.where(later, further, far)
-        before, behind = np.where(later, over[1], over[0]), np.where(later, over[2], over[1])
+        over = above_ray(np.stack([near, far]), ...)
+        before, behind = over
+        later = np.flatnonzero(behind < 0)
+        if len(later):
+            near[later], before[later] = far[later], behind[later]
+            far[later] = reaches[mine[later], np.minimum(step[later] + 1, last)]
+            behind[later] = above_ray(far[later][None], later)[0]
         reach = _refined(above_ray, near, far, before, behind)
         ranges[meets] = np.where(behind < 0, np.inf, reach / flat[meets])
         return ranges
 
 
-AboveRay = Callable[[Singles], Singles]
-"""How far the ground is above each ray, m, at these reaches."""
+AboveRay = Callable[[Singles, Any], Singles]
+"""How far the ground is above some of the rays, m, at these reaches."""
 
 
 def _refined(above_ray: AboveRay, near: Singles, far: Singles, before: Singles, behind: Singles) -> Singles:
     """Where rays meet the ground between two places: false position, twice."""
     at = _crossing(near, far, before, behind)
-    middle = above_ray(at[None])[0]
+    middle = above_ray(at[None], ...)[0]
     is_met = middle > 0
     return _crossing(
         np.where(is_met, near, at), np.where(is_met, at, far),
