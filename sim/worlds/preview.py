@@ -241,7 +241,7 @@ def _around(spec: StreamSpec, ranges: Samples, side: int) -> Image:
 
 
 def _events(kept: _Kept) -> Image:
-    """Three tenths of a second of events at the first, the middle and the last: brighter red, darker blue."""
+    """60 ms of events at the first, the middle and the last: brighter red, darker blue."""
     image = blank(_PANEL, _PICTURES + 8)
     rows, stamps = kept.samples, kept.stamps
     at = {name: kept.spec.channels.index(name) for name in ("x", "y", "polarity")}
