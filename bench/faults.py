@@ -64,7 +64,7 @@ def tally(judged: Sequence[tuple[Mapping[str, Any], set[Alarm]]]) -> dict[str, A
 
 def measure(options: Options) -> Comparison:
     """Record the episodes, `runs` of each kind and size, judge each, and count."""
-    played = cases(1 if options.quick else options.runs, STRIKES[:3] if options.quick else STRIKES)
+    played = cases(1 if options.quick else options.runs, STRIKES[:1] if options.quick else STRIKES)
     store = sensorium.open(recorded(played, options.folder))
     verifier = verifier_of(VERIFIER)
     judged = [(episode.labels, alarms(verifier, episode)) for episode in store.query(order_by="start_ns")]

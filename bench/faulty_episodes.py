@@ -63,7 +63,7 @@ STRIKES = (
     Strike("imu", "stuck", (0.15, 0.5, 2.0), channels=("gy",)),
     Strike("imu", "frozen", (0.15, 0.5, 2.0)),
     Strike("imu", "saturated", (0.03, 0.1, 0.5), channels=("ax",)),
-    Strike("imu", "bias_step", (2.0, 2.0, 2.0), (0.06, 0.2, 0.5), channels=("gz",)),
+    Strike("imu", "bias_step", (2.0, 2.0, 2.0), (0.12, 0.25, 0.5), channels=("gz",)),
     Strike("imu", "noise", (1.0, 1.0, 1.0), (0.05, 0.2, 0.6)),
     Strike("imu", "dropout", (0.02, 0.1, 0.5)),
     Strike("imu", "time_offset", (None, None, None), (0.0022, 0.003, 0.007)),

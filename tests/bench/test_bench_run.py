@@ -13,10 +13,12 @@ BENCH = Path(__file__).parents[2] / "bench"
 KEYS = {"name", "ours", "against", "ratio", "unit", "runs", "detail"}
 
 
-def run(folder: Path, program: str, *arguments: str) -> str:
+def run(folder: Path, program: str, *arguments: str, timeout_s: float = 110) -> str:
     """What a program of bench/ prints; its scratch is in `folder`."""
     command = [sys.executable, str(BENCH / program), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment(folder))
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_s, check=False, env=environment(folder)
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -47,6 +49,7 @@ def has_history() -> bool:
         "lidar",
         "world_driver",
         "world_store",
+        "faults",
     ],
 )
 def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
@@ -57,7 +60,7 @@ def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, nam
     found = json.loads(printed)
     assert found.keys() == KEYS
     assert found["name"] == name
-    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "cells", "CPU s/h")
+    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "cells", "CPU s/h", "recall")
     assert found["runs"] >= 1
     for key in ("ours", "against", "ratio"):
         assert math.isfinite(found[key])
@@ -66,6 +69,17 @@ def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, nam
     assert found["ratio"] == pytest.approx(found[higher] / found[lower], rel=0.01)
     assert isinstance(found["detail"], dict)
     assert not list(tmp_path.glob("sensorium-bench-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_planned_faults_are_found_and_none_is_cried_for_nothing(tmp_path: Path) -> None:
+    """Four episodes of each kind and size and as many clean ones; the bench has twenty."""
+    found = json.loads(run(tmp_path, "faults.py", "--json", "--runs", "4", timeout_s=1700))["detail"]
+    assert found["episodes"] == 2 * 4 * 3 * len(found["recall"])
+    assert found["least_recall"] >= 0.95, found["recall"]
+    assert found["precision"] >= 0.9, found["wrong"]
+    assert not [name for name in found["wrong"] if "clean" in name], found["wrong"]
 
 
 def test_the_table_shows_a_row_a_bench_and_fails_if_one_does(tmp_path: Path) -> None:
