@@ -21,6 +21,7 @@ def test_no_opengl_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str, mode: int = 0) -> None:
         raise OSError(f"{name}: cannot open shared object file")
 
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(ctypes, "CDLL", absent)
     gl._platform.cache_clear()
     try:
