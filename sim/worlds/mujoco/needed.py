@@ -15,8 +15,12 @@ def load(kind: str, module: str) -> Any:
         ConfigError: MuJoCo is not installed, or is not whole: how to install it.
     """
     try:
-        return importlib.import_module(f"sensorium.sim.worlds.mujoco.{module}")
+        importlib.import_module("mujoco")
     except ImportError as error:
-        if not (error.name or "").startswith("mujoco"):
-            raise
         raise ConfigError(f"{kind} needs MuJoCo, which cannot be imported ({error}): {INSTALL}") from error
+    except Exception as error:  # what MUJOCO_GL names it loads at once, and fails in many ways
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError(
+            f"{kind}: MuJoCo cannot be loaded ({why}); unset MUJOCO_GL, or install what it names"
+        ) from error
+    return importlib.import_module(f"sensorium.sim.worlds.mujoco.{module}")

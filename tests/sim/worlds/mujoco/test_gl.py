@@ -14,7 +14,7 @@ BALL = """
 <mujoco><statistic extent="1"/><visual><map znear=".01" zfar="10"/><quality offsamples="0" shadowsize="0"/></visual>
 <worldbody><light pos="0 0 3"/><geom type="sphere" size=".5" rgba="1 0 0 1"/>
 <geom type="plane" size="5 5 1" pos="0 0 -1" rgba="0 0 1 1"/>
-<camera name="top" pos="0 0 2" fovy="60"/></worldbody></mujoco>"""
+<site pos="0 0 .5" size=".2"/><camera name="top" pos="0 0 2" fovy="60"/></worldbody></mujoco>"""
 
 
 def test_no_opengl_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

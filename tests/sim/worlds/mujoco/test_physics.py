@@ -69,6 +69,15 @@ def test_without_mujoco_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_a_mujoco_that_cannot_load_what_is_asked_of_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'glGetError'")
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    with pytest.raises(ConfigError, match=r"sim-rover: MuJoCo cannot be loaded .*unset MUJOCO_GL"):
+        load("sim-rover", "rover")
+
+
 def test_ticks_of_a_rate_that_does_not_divide_the_physics() -> None:
     ticker = Ticker(30.0, 2_500_000)
     indices = []
