@@ -159,7 +159,9 @@ class Selecting(Trigger):
             self._judge(bounds)
 
     def _next(self) -> Bounds | None:
-        """The unit of the first sample that waits."""
+        """The unit of the first sample that waits; one of a unit that was judged shares its fate, and tells nothing."""
+        for stream in self._streams.values():
+            stream.take(self._time.cursor_ns)
         firsts = [first for stream in self._streams.values() if (first := stream.first_ns) is not None]
         return self._cut(min(firsts), self._time.cursor_ns) if firsts else None
 

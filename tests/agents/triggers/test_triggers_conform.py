@@ -141,6 +141,12 @@ class TestWorth(OfRig):
             budget=SelectionBudget(share=1, floor=0),
         )
 
+    def test_samples_of_judged_units_share_their_fate(self) -> None:
+        """The IMU ends, the camera decides alone, and then the IMU is back with what came before."""
+        imu, cam = (next(block for block in self.recording() if block.stream == name) for name in ("imu", "cam"))
+        delivery = [imu.between(0, 1), cam.between(0, 3), imu.between(1, len(imu)), cam.between(3, len(cam))]
+        assert self._told(delivery, ends=[0]).spans() == [(0, 500 * MS)]
+
 
 class TestWorthByFrame(OfRig):
     """Units are frames; the camera alone says what is one."""
