@@ -53,7 +53,7 @@ class WorldFault(Exception):
 def _scripted(world: World) -> Action:
     try:
         return world.scripted()
-    except Exception as error:
+    except BaseException as error:
         raise WorldFault(f"the world's own motion raised {reason(error)}") from error
 
 
@@ -117,7 +117,7 @@ class PolicyAtWork:
             action = np.asarray(self._policy(seen, rng), np.float64)
         except (MemoryError, WorldFault):
             raise
-        except (Exception, SystemExit) as error:  # a policy is anybody's code
+        except BaseException as error:  # a policy is anybody's code; Ctrl-C comes to another thread
             raise PolicyFault(f"policy {self._name!r} raised {reason(error)}") from error
         if action.shape != self._shape:
             raise PolicyFault(f"policy {self._name!r} returned shape {action.shape}, expected {self._shape}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import MAX_TEXT, EpisodeBegin, EpisodeEnd, Label, SourceNote
-from sensorium.drivers.stream import StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.sim.rollouts.gathering import Gathering
 from sensorium.sim.rollouts.job import (
     CPU_S,
@@ -29,6 +29,7 @@ from sensorium.sim.worlds.running import Named
 from sensorium.sim.worlds.world import Observation, World
 from sensorium.threads import reason
 
+ENDS = ("terminated", "truncated")
 MAX_REWARD = 1e18
 MAX_COMPONENTS = 32
 """Of a reward, in the labels; more of them are in the stream alone."""
@@ -42,6 +43,7 @@ class Streams:
         self.components = world.specs.rewards or (REWARD,)
         self._sums, self._named_components = not world.specs.rewards, frozenset(self.components)
         self.prefix = f"{name}."
+        self._shapes = {spec.name: spec.shape for spec in (*world.specs.sensed, *world.specs.truth)}
         rewards = StreamSpec(
             name=self.prefix + REWARD,
             modality=REWARD,
@@ -51,6 +53,15 @@ class Streams:
             rate_hz=world.specs.action.rate_hz,
         )
         self.specs = (*self.named.specs, rewards)
+
+    def check(self, block: Block) -> None:
+        """Raise `ValueError` where a block is of none of the world's streams, or its samples have another shape."""
+        shape = self._shapes.get(block.stream)
+        if shape is None:
+            raise ValueError(f"the world delivered {block.stream!r}, which is none of its streams")
+        if isinstance(block.content, np.ndarray) and block.content.shape[1:] != shape:
+            got = block.content.shape[1:]
+            raise ValueError(f"the world's {block.stream!r} has samples of shape {got}, expected {shape}")
 
     def rewards(self, observation: Observation) -> list[float]:
         """What a step earned, by channel.
@@ -74,6 +85,7 @@ class _Course:
     """How far one rollout has come, in the time of its world."""
 
     last_ns: int = 0
+    newest_ns: dict[str, int] = field(default_factory=dict)
     now_ns: int = 0
     samples: int = 0
     steps: int = 0
@@ -149,9 +161,11 @@ class Rollout:
         try:
             yield from self._act()
         except PolicyFault as fault:
-            course.outcome, course.failed_by, course.why = FAILED, POLICY, str(fault)
-        except Exception as error:  # of the world, or for want of memory: the campaign goes on
-            course.outcome, course.failed_by, course.why = FAILED, US, reason(error)
+            course.outcome, course.failed_by, course.why = FAILED, POLICY, _text(str(fault))
+        except GeneratorExit:  # who plays it lets go of it
+            raise
+        except BaseException as error:  # of the world, or for want of memory: the campaign goes on
+            course.outcome, course.failed_by, course.why = FAILED, US, _text(reason(error))
 
     def _act(self) -> Iterator[bool]:
         world, job, course = self._world, self._job, self._course
@@ -159,7 +173,7 @@ class Rollout:
         observation = world.reset(job.seed, job.task or next(iter(world.tasks)))
         try:
             policy = policy_of(job.source, world)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # it is anybody's code
             self._take(observation)
             raise PolicyFault(f"policy {job.policy!r}: {reason(error)}") from error
         acting, done = PolicyAtWork(policy, job.policy, world.specs), ""
@@ -172,6 +186,8 @@ class Rollout:
             action = acting.act({} if seeing is None else seeing.look(observation), rng)
             self._gathering.row(action_stream, observation.now_ns, action)
             observation, done = world.step(np.array(action))
+            if done and done not in ENDS:
+                raise ValueError(f"the world said that it is done by {done!r}, expected {' or '.join(ENDS)}")
             course.steps += 1
             course.samples += 2
             self._take(observation)
@@ -186,10 +202,14 @@ class Rollout:
         course = self._course
         for blocks in (observation.sensed, observation.truth):
             for block in blocks:
-                self._gathering.add(block)
+                self._streams.check(block)
                 if n := len(block.captured_ns):
+                    if block.captured_ns[0] < course.newest_ns.get(block.stream, 0):
+                        raise ValueError(f"the world's {block.stream!r} has a stamp that steps back")
+                    last_ns = course.newest_ns[block.stream] = int(block.captured_ns[-1])
                     course.samples += n
-                    course.last_ns = max(course.last_ns, int(block.captured_ns[-1]))
+                    course.last_ns = max(course.last_ns, last_ns)
+                self._gathering.add(block)
         if observation.notes:
             self._notes += self._streams.named.notes(observation, self._base_ns)
         course.now_ns = observation.now_ns
@@ -220,5 +240,9 @@ class Rollout:
         return labels | {f"{REWARD}.{name}"[:MAX_TEXT]: value for name, value in named}
 
 
+def _text(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
 def _brief(text: str) -> str:
-    return " ".join(text.encode(errors="replace").decode().split())[:MAX_TEXT]
+    return " ".join(text.split())[:MAX_TEXT]

@@ -1,5 +1,6 @@
 """Policies and verifiers of tests, as anybody might write them."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -42,6 +43,14 @@ def writes(seen: Seen, rng: np.random.Generator) -> Any:
 
 def exits(seen: Seen, rng: np.random.Generator) -> Any:
     raise SystemExit(3)
+
+
+def interrupts(seen: Seen, rng: np.random.Generator) -> Any:
+    raise KeyboardInterrupt
+
+
+def cancelled(seen: Seen, rng: np.random.Generator) -> Any:
+    raise asyncio.CancelledError
 
 
 def out_of_memory(seen: Seen, rng: np.random.Generator) -> Any:

@@ -26,6 +26,8 @@ def cart() -> Cart:
         ("returns_text", "raised ValueError"),
         ("writes", "read-only"),
         ("exits", "raised SystemExit: 3"),
+        ("interrupts", "raised KeyboardInterrupt"),
+        ("cancelled", "raised CancelledError"),
     ],
 )
 def test_what_is_wrong_with_one_is_its_fault(cart: Cart, name: str, says: str) -> None:

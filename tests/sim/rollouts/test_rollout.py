@@ -1,6 +1,8 @@
 """One rollout: its streams are aligned as agreed, its labels say what it was, and whatever fails is its outcome."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,7 +137,9 @@ class Breaks(Cart):
         return super().step(action)
 
 
-@pytest.mark.parametrize("how", [RuntimeError("the engine has diverged"), MemoryError()])
+@pytest.mark.parametrize(
+    "how", [RuntimeError("the engine has diverged"), MemoryError(), SystemExit(2), KeyboardInterrupt()]
+)
 def test_a_world_that_raises_is_our_failure(how: BaseException) -> None:
     said, ended = played(Breaks(how), job())
     assert (ended.outcome, ended.failed_by) == ("failed", "us")
@@ -159,6 +163,54 @@ class Greedy(Cart):
 def test_a_reward_that_is_none_is_our_failure(gives: dict[str, float]) -> None:
     _, ended = played(Greedy(gives), job())
     assert (ended.outcome, ended.failed_by) == ("failed", "us")
+
+
+class Strays(Cart):
+    """In its third step it delivers what its specs do not say, or ends as nothing ends."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(CartConfig())
+        self._left, self._how = 3, how
+
+    def step(self, action: Action) -> tuple[Observation, Done]:
+        self._left -= 1
+        seen, done = super().step(action)
+        if self._left:
+            return seen, done
+        (block,) = seen.sensed
+        strange: dict[str, tuple[Observation, Any]] = {
+            "shape": (replace(seen, sensed=(Block("state", block.captured_ns, block.data[:, :2]),)), done),
+            "truth": (replace(seen, truth=(Block("pose", block.captured_ns, block.data[:, :1]),)), done),
+            "stream": (replace(seen, sensed=(Block("place", block.captured_ns, block.data),)), done),
+            "stamps": (replace(seen, sensed=(Block("state", block.captured_ns - 2 * STEP_NS, block.data),)), done),
+            "done": (seen, True),
+            "word": (seen, "finished"),
+        }
+        return strange[self._how]
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("shape", r"'state' has samples of shape \(2,\), expected \(4,\)"),
+        ("truth", r"'pose' has samples of shape \(1,\), expected \(4,\)"),
+        ("stream", "'place', which is none of its streams"),
+        ("stamps", "'state' has a stamp that steps back"),
+        ("done", "done by True, expected terminated or truncated"),
+        ("word", "done by 'finished', expected terminated or truncated"),
+    ],
+)
+def test_a_world_that_strays_from_its_specs_is_our_failure(how: str, says: str) -> None:
+    said, ended = played(Strays(how), job())
+    assert (ended.outcome, ended.failed_by) == ("failed", "us")
+    assert re.search(says, ended.why), ended.why
+    assert {len(stream(said, f"world.{name}")[0]) for name in ("state", "pose")} <= {3, 4}, "what came before is kept"
+
+
+def test_a_reason_that_is_no_text_is_kept_as_one() -> None:
+    said, ended = played(Breaks(ValueError("no \ud800")), job())
+    (note,) = [each for each in said if isinstance(each, SourceNote)]
+    assert note.value["why"] == ended.why == "ValueError: no ?"
 
 
 def test_a_lack_of_memory_in_a_policy_is_our_failure() -> None:
