@@ -16,10 +16,10 @@ from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Stream
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.stream import Block, Samples, Stamps
-from sensorium.errors import ConfigError, SensorLost
-from sensorium.sim.worlds.chosen import PREFIX, world_config
+from sensorium.errors import ConfigError, SensoriumError, SensorLost
+from sensorium.sim.worlds.chosen import PREFIX, make_world, world_config
 from sensorium.sim.worlds.config import WORLD_VERSION, WorldConfig
-from sensorium.sim.worlds.running import SCRIPTED, Named
+from sensorium.sim.worlds.running import FAILED, SCRIPTED, Named, raised
 from sensorium.sim.worlds.world import Action, World
 
 REWARD = "reward"
@@ -183,14 +183,15 @@ def _acted(
     progress: Progress,
 ) -> Iterator[Block]:
     """What the world gives from its reset on, by the actions that are stored, or by its own where those were."""
-    world = config.make()
+    world = make_world(config)
+    now_ns = base_ns
     try:
         named = Named(sensor, world, truth=True)
         rewards = _Rewards(streams.get(f"{sensor}.{REWARD}"))
         observation, done = world.reset(again.seed, again.task or next(iter(world.tasks))), ""
         again.task = again.task or next(iter(world.tasks))
         yield from (block for _, block in named.blocks(observation, base_ns))
-        end_ns = _end_ns(episode)
+        end_ns = _end_ns(episode) + (episode.outcome == FAILED)  # its last action began to act, and the world raised
         for action in _actions(episode, sensor, base_ns, world, again.policy):
             now_ns = base_ns + observation.now_ns
             if done or now_ns >= end_ns - 1:
@@ -207,6 +208,12 @@ def _acted(
         if episode.outcome == "terminated" and done != "terminated":
             what = f"the episode was terminated; made again, it is {done or 'not over'} after {again.actions} actions"
             again.differences.append(Difference("(outcome)", again.actions, observation.now_ns / 1e9, what))
+    except SensoriumError:
+        raise
+    except Exception as error:  # a world is anybody's code; one that failed then may fail again
+        if episode.outcome != FAILED:
+            what = f"made again, the world raises {raised(error)}"
+            again.differences.append(Difference("(outcome)", again.actions, (now_ns - base_ns) / 1e9, what))
     finally:
         world.close()
 

@@ -14,6 +14,7 @@ from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.pacing import Pacer, Timed
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.world import Action, Observation, World
 
@@ -22,6 +23,9 @@ FAST_BLOCK_NS = 250_000_000
 
 SCRIPTED = "scripted"
 """The policy of a world that moves by itself."""
+
+FAILED = "failed"
+"""The outcome where the world raised, and the name of the note that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +97,31 @@ class Named:
 
 class _HeldRows:
     """Rows of a step are few, and every block costs the same: those of each stream are joined until they span
-    `span_ns`. Pictures, and what tells of a loss, are let through, behind what came before them."""
+    `span_ns`. Pictures, what tells of a loss, and what a world must not give (whoever records it says so) are let
+    through, behind what came before them."""
 
     def __init__(self, specs: Sequence[StreamSpec], span_ns: int) -> None:
-        self._names = {spec.name for spec in specs if not spec.is_frames and not spec.has_sensor_ns}
+        held = (spec for spec in specs if not spec.is_frames and not spec.has_sensor_ns)
+        self._kinds = {spec.name: (spec.dtype, spec.shape) for spec in held}
         self._span_ns = span_ns
         self._held: dict[str, list[Block]] = {}
         self._since_ns = 0
 
     def add(self, due_ns: int, block: Block) -> list[tuple[int, Block]]:
         """What is to be delivered now."""
-        if block.stream not in self._names or block.lost_before or block.media is not None:
+        if block.lost_before or block.media is not None or not self._goes_on(block):
             return [*self._joined(self._held.pop(block.stream, [])), (due_ns, block)]
         if not self._held:
             self._since_ns = due_ns
         self._held.setdefault(block.stream, []).append(block)
         return self.rest() if due_ns - self._since_ns >= self._span_ns else []
+
+    def _goes_on(self, block: Block) -> bool:
+        """Whether it can be joined to what is held."""
+        if (str(block.data.dtype), block.data.shape[1:]) != self._kinds.get(block.stream):
+            return False
+        before = next((each for each in reversed(self._held.get(block.stream, [])) if len(each)), None)
+        return before is None or not len(block) or bool(block.captured_ns[0] >= before.captured_ns[-1])
 
     def rest(self) -> list[tuple[int, Block]]:
         """All that is held, in the order of its last stamps."""
@@ -124,6 +137,16 @@ class _HeldRows:
             stamps = np.concatenate([block.captured_ns for block in blocks])
             one = Block(one.stream, stamps, np.concatenate([block.data for block in blocks]))
         return [(int(one.captured_ns[-1]), one)]
+
+
+def raised(error: Exception) -> str:
+    """What a world raised, in one line."""
+    try:
+        said = str(error)
+    except Exception:  # it is anybody's, and may raise even here
+        said = "it does not say why"
+    named = said if isinstance(error, SensoriumError) else f"{type(error).__name__}: {said}"
+    return " ".join(named.split()).removesuffix(":")
 
 
 def next_base_ns(end_ns: int) -> int:
@@ -146,30 +169,44 @@ def _deliveries(world: World, named: Named, course: Course, rows: _HeldRows) -> 
 def _episode(
     world: World, named: Named, course: Course, rows: _HeldRows, seed: int, base_ns: int, until_ns: int | None
 ) -> Generator[tuple[int, Delivery], None, int]:
-    """One, from its reset to where it is done, or cut; it returns its end, which is behind its last sample."""
+    """One, from its reset to where it is done, cut or failed; it returns its end, which is behind its last sample.
+
+    Where the world raises, all that came before is delivered, with the reason; then it is raised on.
+    """
     task = course.task or next(iter(world.tasks))
     labels: dict[str, Label] = {"world": course.kind, "task": task, "seed": seed, "policy": SCRIPTED}
     yield base_ns, EpisodeBegin(base_ns, labels | {"world_version": world.version}, base_ns)
-    observation, done = world.reset(seed, task), ""
     last_ns = now_ns = base_ns
     cut_ns = min(_ends(base_ns, course, until_ns), default=None)
-    while True:
-        for note in named.notes(observation, base_ns):
-            yield last_ns, note
-        for due_ns, block in named.blocks(observation, base_ns):
-            last_ns = max(last_ns, due_ns)
-            yield from rows.add(due_ns, block)
-        now_ns = base_ns + observation.now_ns
-        if not done and cut_ns is not None and now_ns >= cut_ns:
-            done = "truncated"
-        if done:
-            break
-        action = world.specs.clipped(world.scripted())
-        yield from rows.add(*named.action(action, now_ns, world))
-        observation, done = world.step(action)
+    failure: Exception | None = None
+    try:
+        observation, done = world.reset(seed, task), ""
+        while True:
+            for note in named.notes(observation, base_ns):
+                yield last_ns, note
+            for due_ns, block in named.blocks(observation, base_ns):
+                last_ns = max(last_ns, due_ns)
+                yield from rows.add(due_ns, block)
+            now_ns = base_ns + observation.now_ns
+            if not done and cut_ns is not None and now_ns >= cut_ns:
+                done = "truncated"
+            if done:
+                break
+            action = world.specs.clipped(world.scripted())
+            yield from rows.add(*named.action(action, now_ns, world))
+            observation, done = world.step(action)
+    except ConfigError:  # it was asked wrongly: nothing failed
+        raise
+    except Exception as error:  # a world is anybody's code
+        failure, done = error, FAILED
     yield from rows.rest()
     end_ns = max(now_ns, last_ns) + 1
+    if failure is not None:
+        said = {"who": "us", "why": raised(failure), "world": course.kind, "seed": seed}
+        yield end_ns, SourceNote("event", FAILED, said, start_ns=end_ns - 1)
     yield end_ns, EpisodeEnd(end_ns, done, passed=True)
+    if failure is not None:
+        raise failure
     return end_ns
 
 

@@ -9,9 +9,11 @@ from typer.testing import CliRunner
 
 import sensorium
 from sensorium.cli.main import app
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.sim.replaying import replay
 from sensorium.sim.worlds.planar import SimPlanarConfig
+from sensorium.sim.worlds.planar_world import PlanarWorld
+from sensorium.sim.worlds.world import Action, World
 from tests.sim.world_stores import Acted, collecting
 
 RUN = CliRunner()
@@ -83,6 +85,33 @@ def test_what_is_asked_wrongly_is_one_line(tmp_path: Path, arguments: list[str],
     assert isinstance(ran.exception, ConfigError)
     assert said in str(ran.exception)
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_world_that_cannot_be_made_is_one_line_and_the_others_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(_: SimPlanarConfig) -> World:
+        raise ValueError("XML Error: unrecognized element\nElement 'bad', line 1")
+
+    monkeypatch.setattr(SimPlanarConfig, "make", make)
+    why = "sim-planar: cannot be made: ValueError: XML Error: unrecognized element Element 'bad', line 1"
+    found = {each["kind"]: each for each in json.loads(RUN.invoke(app, ["sim", "list", "--json"]).stdout)}
+    assert found["sim-planar"] == {"kind": "sim-planar", "missing": why}
+    assert found["sim-cart"]["streams"]
+    with pytest.raises(ConfigError, match="cannot be made") as raised:
+        RUN.invoke(app, ["sim", "preview", "planar", "--png", str(tmp_path / "p.png")], catch_exceptions=False)
+    assert str(raised.value) == why
+
+
+def test_a_world_that_raises_in_a_preview_says_when_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scripted(_: PlanarWorld) -> Action:
+        raise ZeroDivisionError("the script\ndivided by zero")
+
+    monkeypatch.setattr(PlanarWorld, "scripted", scripted)
+    arguments = ["sim", "preview", "planar", "--png", str(tmp_path / "p.png"), "--set", "size=[32, 24]"]
+    said = "sim-planar: failed 0 s after its reset: ZeroDivisionError: the script divided by zero"
+    with pytest.raises(SensoriumError, match=f"^{said}$"):
+        RUN.invoke(app, arguments, catch_exceptions=False)
 
 
 def test_an_episode_that_is_the_same_again_exits_0_and_one_that_is_not_1(tmp_path: Path) -> None:

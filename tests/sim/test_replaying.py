@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sensorium
 from sensorium.corpus.episode import Episode
 from sensorium.drivers.stream import Block
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.sim.replaying import replay
 from sensorium.sim.worlds.planar import SimPlanarConfig
 from sensorium.sim.worlds.planar_world import PlanarWorld
+from sensorium.sim.worlds.world import Action, Done, Observation
 from tests.drivers.marking_source import MarkingSource
 from tests.sim.world_stores import Acted, collecting
 
@@ -49,6 +51,49 @@ def test_every_reset_of_a_world_that_runs_by_itself_comes_out_the_same(collect: 
         again = replay(episode)
         assert again.is_same, again.differences
         assert (again.seed, again.actions) == (seed, 10)
+
+
+def test_an_episode_in_which_the_world_raised_fails_the_same_again(
+    collect: Collect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = PlanarWorld.step
+    breaks_ns = 200_000_000
+
+    def breaking(world: PlanarWorld, action: Action) -> tuple[Observation, Done]:
+        observation, done = step(world, action)
+        if observation.now_ns > breaks_ns:
+            raise ArithmeticError("the physics exploded")
+        return observation, done
+
+    monkeypatch.setattr(PlanarWorld, "step", breaking)
+    with pytest.raises(SensoriumError, match="physics exploded"):
+        collect({"sim": planar(task="roam", duration_s=5.0)})
+    (episode,) = sensorium.open(tmp_path / "store").query()
+    assert episode.outcome == "failed"
+    (note,) = (each for each in episode.attributes["notes"] if each["name"] == "failed")
+    assert note["value"]["why"] == "ArithmeticError: the physics exploded"
+    assert len(episode.streams["sim.action"]) == 5
+    assert replay(episode).is_same
+    breaks_ns = 100_000_000
+    again = replay(episode)
+    assert not again.is_same
+    assert "(outcome)" not in {each.stream for each in again.differences}
+    breaks_ns = 5_000_000_000
+    assert replay(episode).is_same
+
+
+def test_what_did_not_raise_then_and_does_now_is_not_the_same(
+    collect: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (episode,) = collect({"sim": planar(task="roam", duration_s=0.5)})
+
+    def breaking(_: PlanarWorld, action: Action) -> tuple[Observation, Done]:
+        raise ArithmeticError(f"cannot do {action.shape}")
+
+    monkeypatch.setattr(PlanarWorld, "step", breaking)
+    again = replay(episode)
+    said = {each.stream: each.what for each in again.differences}
+    assert said["(outcome)"] == "made again, the world raises ArithmeticError: cannot do (4,)"
 
 
 def test_what_ran_without_a_reset_comes_out_the_same_from_its_start(collect: Collect) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +19,12 @@ from sensorium.errors import ConfigError, SensoriumError
 from sensorium.perception.drawing import write_picture
 from sensorium.sim.replaying import Again
 from sensorium.sim.replaying import replay as made_again
-from sensorium.sim.worlds.chosen import world_config, world_kinds
+from sensorium.sim.worlds.chosen import make_world, world_config, world_kinds
 from sensorium.sim.worlds.config import WorldConfig
-from sensorium.sim.worlds.playing import steps
+from sensorium.sim.worlds.playing import Step, steps
 from sensorium.sim.worlds.preview import Preview
+from sensorium.sim.worlds.running import raised
+from sensorium.sim.worlds.world import World
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -80,13 +82,13 @@ def preview(
     """Play a world by its own motion and draw every stream, sensed and true, into one picture."""
     kind, said = _asked(world, settings or ())
     config = world_config(kind, said | {"truth": True} | ({} if seed is None else {"seed": seed}))
-    made = config.make()
+    made = make_world(config)
     try:
         chosen = task or config.task or next(iter(made.tasks))
         heading = f"{config.kind} {made.version}   task {chosen}   seed {config.seed}"
         drawn = Preview(made, heading)
         count = 0
-        for step in steps(made, config.seed, chosen):
+        for step in _steps(made, config, chosen):
             drawn.add(step)
             count += 1
             if step.observation.now_ns >= seconds * 1e9:
@@ -141,6 +143,19 @@ def _print(again: Again) -> None:
         )
 
 
+def _steps(world: World, config: WorldConfig, task: str) -> Iterator[Step]:
+    """What comes of its own motion; an error of its own is said as that, with when it came."""
+    now_ns = 0
+    try:
+        for step in steps(world, config.seed, task):
+            now_ns = step.observation.now_ns
+            yield step
+    except SensoriumError:
+        raise
+    except Exception as error:  # a world is anybody's code
+        raise SensoriumError(f"{config.kind}: failed {now_ns / 1e9:g} s after its reset: {raised(error)}") from error
+
+
 def _asked(world: str, settings: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """The kind of a world and what is set of it: by its kind, or as a device file has it."""
     path = Path(world)
@@ -163,7 +178,7 @@ def _described(kind: str) -> dict[str, Any]:
     """All that a world says of itself; of one that cannot be made, why."""
     try:
         config = world_config(kind, {"truth": True})
-        world = config.make()
+        world = make_world(config)
     except SensoriumError as error:
         return {"kind": kind, "missing": str(error)}
     try:

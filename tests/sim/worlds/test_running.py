@@ -1,6 +1,7 @@
 """A world that runs by itself is a driver like any other, and its episodes are told apart by where their time began."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 
 from sensorium.drivers.driver import Delivery, DriverConfig
-from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError
-from sensorium.sim.worlds.running import next_base_ns
-from tests.sim.worlds.tiny_world import STEP_NS, TinyConfig
+from sensorium.sim.worlds.running import Course, Running, next_base_ns
+from sensorium.sim.worlds.world import Action, Done, Observation
+from tests.sim.worlds.tiny_world import STEP_NS, TinyConfig, TinyWorld
 
 S = 1_000_000_000
 
@@ -122,3 +124,76 @@ def test_rows_of_many_steps_come_in_few_blocks_and_none_is_lost_or_late() -> Non
             one, other = (np.concatenate([getattr(each, field) for each in blocks]) for blocks in (of_fast, of_paced))
             assert np.array_equal(one, other)
     assert max(int(each.captured_ns[-1] - each.captured_ns[0]) for each in paced) <= 50_000_000
+
+
+class BrokenWorld(TinyWorld):
+    """It goes wrong after three steps."""
+
+    breaks: Callable[[Observation], Observation]
+
+    def step(self, action: Action) -> tuple[Observation, Done]:
+        observation, done = super().step(action)
+        return (observation, done) if observation.now_ns <= 3 * STEP_NS else (self.breaks(observation), done)
+
+
+def play_broken(breaks: Callable[[Observation], Observation]) -> tuple[list[Delivery], Exception | None]:
+    """What came of a run of half a second, and the error by which it ended."""
+    world = BrokenWorld(TinyConfig())
+    world.breaks = breaks
+    driver = Running(world, "w", Course("sim-broken", 3, "wander", 0, 0.5, None, True), "fast")
+    delivered: list[Delivery] = []
+    try:
+        while (got := driver.read(1.0)) is not None:
+            delivered.extend(got)
+    except ArithmeticError as error:
+        return delivered, error
+    finally:
+        driver.close()
+    return delivered, None
+
+
+def exploded(observation: Observation) -> Observation:
+    raise ArithmeticError(f"the physics exploded at {observation.now_ns} ns")
+
+
+def test_where_a_world_raises_all_that_came_before_is_delivered_and_the_episode_failed_with_the_reason() -> None:
+    delivered, error = play_broken(exploded)
+    rows = {name: sum(len(each) for each in blocks_of(delivered, name)) for name in ("place", "bead", "cam", "action")}
+    assert rows == {"place": 16, "bead": 16, "cam": 2, "action": 4}
+    assert str(error) == "the physics exploded at 200000000 ns"
+    note, end = delivered[-2:]
+    assert isinstance(note, SourceNote)
+    assert (note.name, note.start_ns) == ("failed", 3 * STEP_NS)
+    assert note.value == {
+        "who": "us",
+        "why": "ArithmeticError: the physics exploded at 200000000 ns",
+        "world": "sim-broken",
+        "seed": 3,
+    }
+    assert end == EpisodeEnd(3 * STEP_NS + 1, "failed", passed=True)
+
+
+def wide(observation: Observation) -> Observation:
+    place, *others = observation.sensed
+    return replace(observation, sensed=(Block("place", place.captured_ns, np.repeat(place.data, 2, axis=1)), *others))
+
+
+def early(observation: Observation) -> Observation:
+    place, *others = observation.sensed
+    return replace(observation, sensed=(Block("place", place.captured_ns - S, place.data), *others))
+
+
+@pytest.mark.parametrize("breaks", [wide, early])
+def test_rows_that_a_world_must_not_give_do_not_take_with_them_those_that_are_right(
+    breaks: Callable[[Observation], Observation],
+) -> None:
+    delivered, error = play_broken(breaks)
+    assert error is None
+    places = [each for each in blocks_of(delivered, "place") if (np.diff(each.captured_ns) >= 0).all()]
+    right = [each for each in places if each.data.shape[1] == 1 and each.captured_ns[0] >= 0]
+    assert np.concatenate([each.captured_ns for each in right])[:16].tolist() == [n * S // 100 for n in range(16)]
+    assert sum(map(len, blocks_of(delivered, "bead"))) == 51
+
+
+def blocks_of(delivered: list[Delivery], stream: str) -> list[Block]:
+    return [each for each in delivered if isinstance(each, Block) and each.stream == f"w.{stream}"]
