@@ -17,7 +17,7 @@ from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.verifier import Verdict, code_of, verifier_of
 from sensorium.episode.utc_text import utc_text
-from sensorium.errors import SensoriumError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.sim.rollouts.attempts import Attempt, Attempts
 from sensorium.sim.rollouts.crew import Crew, Host
 from sensorium.sim.rollouts.job import POLICY, Job, Slot
@@ -31,6 +31,8 @@ from sensorium.sim.rollouts.worker import WorkerPlan
 log = logging.getLogger(__name__)
 
 RATE_S = 30.0
+MAX_WHY, MAX_WHYS = 500, 8
+"""How many reasons of what was given up a closed group keeps, and how long ones."""
 
 
 @dataclass(slots=True)
@@ -67,8 +69,7 @@ class Rolling:
 
     def __init__(self, task_file: TaskFile, store: Path, host: Host, plans: Sequence[WorkerPlan]) -> None:
         self._file, self._store = task_file, store
-        for name in _verifiers(task_file):
-            code_of(verifier_of(name))  # before anything is written of a campaign that cannot be judged
+        _check_verifiers(task_file)  # before anything is written of a campaign that cannot be judged
         self._planner = Planner(store, task_file, read_campaigns(store).get(task_file.campaign))
         self._tracking = Tracking(task_file)
         self._attempts = Attempts(store, task_file.campaign)
@@ -166,8 +167,12 @@ class Rolling:
         for number, group in planner.groups.items():
             if number not in planner.closed:
                 self._tracking.open(group)
+        over: list[Attempt] = []
         for attempt in self._attempts.new():
             self._came_in(attempt)
+            closed = planner.closed.get(attempt.slot[0])
+            if closed is not None and not attempt.failed_by and attempt.episode in closed.counted:
+                over.append(attempt)
         if self._judges and (len(planner.closed) or self._tracking.open_groups):
             records = open_store(self._store).beside(VERDICTS)
             for number, judge in enumerate(self._judges):
@@ -177,9 +182,8 @@ class Rolling:
                         verdict = said.get("verdict")
                         self._verdicts[number][episode] = None if verdict is None else msgspec.convert(verdict, Verdict)
                         self._asked[number].add(episode)
-        for closed in planner.closed.values():
-            for index, episode in enumerate(closed.counted):
-                self._ask_hidden((closed.group, index), episode)
+        for attempt in over:
+            self._ask_hidden(attempt.slot, attempt.episode)
 
     def _came_in(self, attempt: Attempt) -> bool:
         """An episode of the campaign is in the store; whether that is new of an open group."""
@@ -244,10 +248,11 @@ class Rolling:
         verdicts: dict[str, Verdict | None] = self._verdicts[0] if self._judges else {}
         if self._judges and any(not a.failed_by and a.episode not in verdicts for a in attempts.values()):
             return
+        why = self._tracking.why(group.group)
         if given_up := group.n - len(attempts):
-            why = "; ".join(self._tracking.why(group.group))
-            log.error("group %d (%s, %s): %d rollouts are given up: %s", group.group, *group.cell, given_up, why)
-        closed = closing(group, attempts, verdicts, bool(self._judges))
+            said = "; ".join(why)
+            log.error("group %d (%s, %s): %d rollouts are given up: %s", group.group, *group.cell, given_up, said)
+        closed = closing(group, attempts, verdicts, bool(self._judges), why)
         self._advantages.append(advantages(self._file.campaign, group, closed, attempts))
         self._planner.close_group(closed)
         self._tracking.close(group.group)
@@ -258,7 +263,11 @@ class Rolling:
 
 
 def closing(
-    group: Group, attempts: dict[int, Attempt], verdicts: dict[str, Verdict | None], judged: bool
+    group: Group,
+    attempts: dict[int, Attempt],
+    verdicts: dict[str, Verdict | None],
+    judged: bool,
+    why_given_up: Sequence[str] = (),
 ) -> ClosedGroup:
     """What a group comes to: by index its attempts that count, and what the verifier said of their episodes.
 
@@ -283,6 +292,7 @@ def closing(
         unknown=said["unknown"],
         failed=sum(attempt.failed_by == POLICY for attempt in in_order),
         given_up=group.n - len(in_order),
+        why_given_up=tuple(why[:MAX_WHY] for why in why_given_up[:MAX_WHYS]),
         judged=judged,
         utc=utc_text(time.time_ns()) or "",
     )
@@ -329,6 +339,18 @@ def is_sampled(task_file: TaskFile, slot: Slot) -> bool:
         return False
     digest = blake3(msgspec.json.encode([task_file.campaign, "hidden", task_file.seed, *slot])).digest(8)
     return int.from_bytes(digest, "little") / 2**64 < task_file.hidden.share
+
+
+def _check_verifiers(task_file: TaskFile) -> None:
+    """Raise `ConfigError` where a verifier is not there, or two say what they say under one name."""
+    made = [verifier_of(name) for name in _verifiers(task_file)]
+    for verifier in made:
+        code_of(verifier)
+    if len({verifier.name for verifier in made}) < len(made):
+        raise ConfigError(
+            f"campaign {task_file.campaign!r}: its verifier and its hidden one both say that their name is"
+            f" {made[0].name!r}, and their verdicts could not be told apart; give one of the classes another `name`"
+        )
 
 
 def _verifiers(task_file: TaskFile) -> list[str]:

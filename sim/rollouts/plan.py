@@ -48,7 +48,7 @@ class ClosedGroup(msgspec.Struct, frozen=True, kw_only=True):
 
     `mean` and `deviation` (of the sample; NULL where fewer than two) are of their rewards, of which one that failed for
     its policy's reasons is 0. `passed` were accepted, of `unknown` ones the verifier could not tell. `failed` are those
-    of the policy, `given_up` those that failed for our reasons each time: they are in no number.
+    of the policy, `given_up` those that failed for our reasons each time, `why_given_up`: they are in no number.
     """
 
     group: int
@@ -66,6 +66,7 @@ class ClosedGroup(msgspec.Struct, frozen=True, kw_only=True):
     given_up: int
     judged: bool
     utc: str
+    why_given_up: tuple[str, ...] = ()
 
     @property
     def cell(self) -> Cell:

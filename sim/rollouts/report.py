@@ -98,6 +98,7 @@ class _Told:
             "failed_by_us": sum(each.failed_by == US for each in attempts),
             "interrupted": sum(not each.is_complete and each.failed_by not in (US, POLICY) for each in attempts),
             "given_up": sum(each.given_up for each in closed),
+            "why_given_up": sorted({why for each in closed for why in each.why_given_up}),
             "unknown": sum(each.unknown for each in closed),
             "signal": None if not closed else any(each.has_signal for each in closed),
             "flag": NO_SIGNAL if closed and not any(each.has_signal for each in closed) else "",

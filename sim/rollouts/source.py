@@ -46,6 +46,8 @@ class Jobs:
         self.done = 0
         self.recorded = 0
         """Of those done, how many have an episode."""
+        self.refused = 0
+        """Of those done, how many had no world to begin in."""
         self.unrecorded: deque[Unrecorded] = deque(maxlen=KEPT_UNRECORDED)
         self.current: Job | None = None
         self.steps = 0
@@ -85,6 +87,15 @@ class Jobs:
                 return None, True
             self.current, self.steps = self._waiting.popleft(), 0
             return self.current, True
+
+    def refuse(self, world: str, why: str) -> None:
+        """Those of `world` that are next cannot be begun: there is no such world."""
+        with self._changed:
+            while self._waiting and self._waiting[0].world == world:
+                job = self._waiting.popleft()
+                self.done += 1
+                self.refused += 1
+                self.unrecorded.append(Unrecorded(job.slot, job.attempt, why))
 
     def ended(self, job: Job, why_unrecorded: str = "") -> None:
         """One is over, and delivered as far as it can be; or there is no episode of it: why."""
@@ -129,7 +140,11 @@ class RolloutSource:
 
     def __init__(self, name: str, called: str, config: WorldConfig, jobs: Jobs) -> None:
         self._called, self._config, self._jobs = called, config, jobs
-        self._world = config.make()
+        try:
+            self._world = config.make()
+        except BaseException as error:  # a model that does not compile, no GL, ...
+            jobs.refuse(called, f"the world {called!r} cannot be made: {reason(error)}")
+            raise
         self._streams = Streams(name, self._world)
         self._base_ns = 0
         self._closed = threading.Event()

@@ -134,6 +134,11 @@ class TaskFile(_Strict):
             if world not in self.worlds:
                 hint = nearest(world, self.worlds)
                 raise ValueError(f"encodings.{world}: no world {world!r}{hint} (there are: {', '.join(self.worlds)})")
+        if 0 < self.budget.rollouts < (n := self.budget.group or self.group):
+            raise ValueError(
+                f"budget: {self.budget.rollouts} rollouts have no room for a group of {n}; give more, or a smaller"
+                " `group` in it"
+            )
         if self.hidden is not None and not self.verifier:
             raise ValueError("hidden: needs a `verifier` to disagree with")
         return self

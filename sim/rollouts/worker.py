@@ -85,15 +85,18 @@ class Worker:
         """
         failures = 0
         while not self._abandoned:
+            refused = self._jobs.refused
             try:
                 if self._recovers() and (not self._plan.serve or self._stopped.is_set()):
                     break
                 self._serve()
                 failures = 0
             except Exception as error:
-                failures += 1
                 self._error = reason(error)
                 log.error("worker %s: %s", self._plan.device, self._error)
+                if self._jobs.refused > refused:  # that cost those rollouts; of other worlds there may be more
+                    continue
+                failures += 1
                 if failures >= MAX_FAILURES:
                     raise
                 self._stopped.wait(PAUSE_S)

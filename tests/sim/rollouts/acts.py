@@ -57,6 +57,12 @@ def out_of_memory(seen: Seen, rng: np.random.Generator) -> Any:
     raise MemoryError
 
 
+def sometimes_out_of_memory(seen: Seen, rng: np.random.Generator) -> Any:
+    if rng.random() < 0.04:
+        raise MemoryError
+    return holds(seen, rng)
+
+
 def late(seen: Seen, rng: np.random.Generator) -> Any:
     """Good for some steps, and then not."""
     if rng.random() < 0.05:
@@ -108,6 +114,12 @@ class Strict(Upright):
         pose = episode.streams["world.pose"]
         angle = float(pose[len(pose.captured_ns) - 1 :][0, 2])
         return Verdict(0.0, abs(angle) < 0.01, {}, "strictly")
+
+
+class Namesake(Strict):
+    """It forgot to say another name."""
+
+    name = "upright"
 
 
 class Falters(Upright):

@@ -13,6 +13,8 @@ from sensorium.errors import ConfigError
 from sensorium.sim.rollouts.plan import ADVANTAGES, read_campaigns
 from sensorium.sim.rollouts.report import report_of
 from sensorium.sim.rollouts.report_picture import picture_of
+from sensorium.sim.worlds.cart import CartConfig
+from sensorium.sim.worlds.world import World
 from tests.sim.rollouts.building import ACTS, rolled, task_file
 
 UPRIGHT = f"{ACTS}:Upright"
@@ -112,6 +114,25 @@ def test_a_rollout_of_which_nothing_came_is_given_up_too(tmp_path: Path) -> None
     assert (cell["given_up"], cell["n"]) == (2, 0)
 
 
+@pytest.mark.parametrize("how", [ValueError("the model does not compile"), ConfigError("no GL; install it")])
+def test_a_world_that_cannot_be_made_costs_its_own_rollouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Exception
+) -> None:
+    make = CartConfig.make
+
+    def made(config: CartConfig) -> World:
+        if config.kick_n:
+            raise how
+        return make(config)
+
+    monkeypatch.setattr(CartConfig, "make", made)
+    rolled(task_file(tmp_path, tasks={"catch": "rough", "balance": "calm"}, group=6, attempts=2))
+    catch, balance = report_of(tmp_path / "store")["cells"]
+    assert (catch["given_up"], catch["n"], balance["given_up"], balance["n"]) == (6, 0, 0, 6)
+    assert [str(how) in why for why in catch["why_given_up"]] == [True]
+    assert balance["why_given_up"] == []
+
+
 def test_a_verifier_that_raises_or_dies_costs_its_verdicts(tmp_path: Path) -> None:
     rolled(task_file(tmp_path, verifier=f"{ACTS}:Falters"))
     (cell,) = report_of(tmp_path / "store")["cells"]
@@ -136,6 +157,26 @@ def test_a_campaign_that_there_is_not(tmp_path: Path) -> None:
     rolled(task_file(tmp_path, group=1))
     with pytest.raises(ConfigError, match=r"no campaign 'x'.*carts"):
         report_of(tmp_path / "store", "x")
+
+
+def test_a_hidden_verifier_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    """Their verdicts would be one: they would never disagree."""
+    file = task_file(tmp_path, verifier=UPRIGHT, hidden={"verifier": f"{ACTS}:Namesake", "share": 1.0})
+    with pytest.raises(ConfigError, match=r"hidden.*both .*'upright'.*another `name`"):
+        rolled(file)
+    assert not (tmp_path / "spool").exists()
+
+
+def test_the_hidden_verifier_is_asked_of_the_same_slots_after_a_restart(tmp_path: Path) -> None:
+    said: dict[str, Any] = {
+        "policies": [f"{ACTS}:sometimes_out_of_memory"], "group": 12, "attempts": 1, "verifier": UPRIGHT,
+        "hidden": {"verifier": f"{ACTS}:Strict", "share": 0.5},
+    }  # fmt: skip
+    rolled(task_file(tmp_path, **said))
+    before = report_of(tmp_path / "store")
+    assert 0 < before["cells"][0]["given_up"] < 12
+    rolled(task_file(tmp_path, **said))
+    assert report_of(tmp_path / "store")["campaigns"][0]["hidden"] == before["campaigns"][0]["hidden"]
 
 
 def test_an_unknown_verifier_is_said_before_anything_begins(tmp_path: Path) -> None:

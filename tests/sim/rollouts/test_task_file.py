@@ -47,6 +47,7 @@ def test_a_file_in_short(tmp_path: Path) -> None:
         ({"worlds": {"calm": {"kind": "sim-car"}}}, "did you mean 'sim-cart'"),
         ({"worlds": {"calm": {"kind": "camera", "source": 0}}}, "is not a WorldConfig"),
         ({"worlds": {"calm": {"kind": "sim-cart", "limit": 3}}}, "unknown key"),
+        ({"budget": {"rollouts": 3}}, r"budget: 3 rollouts have no room for a group of 4; .*`group`"),
         ({"group": 0}, "group: .*greater than or equal to 1"),
         ({"hidden": {"verifier": "x"}}, "hidden: needs a `verifier`"),
         ({"hiden": {"verifier": "x"}}, "hiden: unknown key, did you mean 'hidden'"),
