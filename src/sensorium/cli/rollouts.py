@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -150,7 +151,28 @@ def _cells(row: dict[str, Any]) -> list[object]:
 
     per = row["cost_per_accepted"]["wall_s"]
     first = (row["task"], row["policy"], row["n"], row["accepted"], row["pass_at"].get("1"), row["mean"])
-    return [short(each) for each in (*first, row["deviation"], row["rollouts"], per, row["flag"])]
+    # Without a verifier nothing is known of any, and that is said by what is empty.
+    unknown = 0 if row["accepted"] is None else row["unknown"]
+    counts = {"unknown": unknown, "failed": row["failed_by_policy"], "given up": row["given_up"]}
+    notes = [row["flag"], *(f"{n} {what}" for what, n in counts.items() if n)]
+    return [short(each) for each in (*first, row["deviation"], row["rollouts"], per, ", ".join(filter(None, notes)))]
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row of CSV: a column for each number of a mapping, with all its digits.
+
+    >>> flat({"task": "reach", "pass_at": {"1": 0.25, "2": None}, "why_given_up": ["a", "b"], "groups": [{}, {}]})
+    {'task': 'reach', 'pass_at.1': '0.25', 'pass_at.2': '', 'why_given_up': 'a; b', 'groups': '2'}
+    """
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{key}": each for key, each in value.items()}
+        elif isinstance(value, list):
+            found[name] = len(value) if name == "groups" else "; ".join(value)
+        else:
+            found[name] = value
+    return {name: "" if value is None else str(value) for name, value in found.items()}
 
 
 def report(
@@ -170,7 +192,8 @@ def report(
     if form is Format.JSON:
         print_rows([found], form, [])
     elif form is Format.CSV:
-        print_rows(found["cells"], form, list(found["cells"][0]) if found["cells"] else [])
+        rows = [flat(cell) for cell in found["cells"]]
+        print_rows(rows, form, list(dict.fromkeys(name for row in rows for name in row)))
     else:
         for each in found["campaigns"]:
             mine = [row for row in found["cells"] if row["campaign"] == each["campaign"]]
