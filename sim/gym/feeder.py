@@ -1,8 +1,12 @@
 """The feeder: moments of an environment and of all its parts become what a driver delivers, on one timeline."""
 
 import logging
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+from gymnasium.envs.registration import EnvSpec
 
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import Label
@@ -47,10 +51,19 @@ def nature_of(env: Any, observation_space: Any, action_space: Any, step_s: float
     spec = parts[0].spec if parts else env.spec
     said: dict[str, Any] = {"id": spec.id if spec is not None else "", "step_from": from_}
     try:
-        said["spec"] = spec.to_json()
-    except Exception:  # options that are no JSON, or no spec at all
+        said["spec"] = _by_name(spec).to_json()
+    except Exception:  # options that are no JSON, a maker that has no name, or no spec at all
         said["spec"] = ""
     return EnvNature(observation_space, action_space, max(1, round(step_s * 1e9)), said)
+
+
+def _by_name(spec: EnvSpec) -> EnvSpec:
+    """A spec whose maker is said by name: it was often registered by the class itself, which no JSON holds."""
+    maker = spec.entry_point
+    module, name = getattr(maker, "__module__", ""), getattr(maker, "__qualname__", "")
+    if callable(maker) and getattr(sys.modules.get(module), name, None) is maker:
+        return replace(spec, entry_point=f"{module}:{name}")
+    return spec
 
 
 def layout_from(nature: EnvNature, seen: Mapping[type[Moment], Moment]) -> EnvLayout:

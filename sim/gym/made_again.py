@@ -87,11 +87,17 @@ def _deliveries(
 
 def _made(episode: Episode, stored: StoredRollout) -> Any:
     if not stored.said.get("spec"):
-        raise ConfigError(f"episode {episode.id}: its environment had no spec by which it could be made again")
+        raise ConfigError(
+            f"episode {episode.id}: its environment had no spec by which it could be made again; register it"
+            " under a name, by a class of a module"
+        )
     try:
         return gymnasium.make(EnvSpec.from_json(stored.said["spec"]), disable_env_checker=True)
     except Exception as error:  # making runs what its author wrote
-        raise ConfigError(f"episode {episode.id}: {stored.said['id']} cannot be made here: {reason(error)}") from error
+        raise ConfigError(
+            f"episode {episode.id}: {stored.said['id']} cannot be made here: {reason(error)}; `sim replay`"
+            " looks for modules in the folder in which it is run, too"
+        ) from error
 
 
 def _moments(env: Any, stored: StoredRollout, seed: int, progress: Callable[[float], object]) -> Iterator[Moment]:

@@ -111,7 +111,9 @@ def replay(
     Exits 1 if one differs, and says which first, and where.
     """
     from sensorium.sim.gym.made_again import is_rollout, replay_rollout
+    from sensorium.sim.gym.policies import look_in
 
+    look_in(Path.cwd())  # an environment of one's own is a module of no package
     found = sensorium.open(store).episode(episode)
     with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("replaying", total=found.duration_s)

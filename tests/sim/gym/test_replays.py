@@ -1,5 +1,7 @@
 """Environments of Gymnasium itself, recorded into a store: their seeds and stored actions give the same again."""
 
+import os
+import sys
 from typing import Any
 
 import gymnasium
@@ -99,6 +101,37 @@ def test_what_is_not_the_same_is_said_and_where(delivered: Delivered) -> None:
     *_, last = delivered.collect("next", id="CartPole-v1", episodes=3, num_envs=2)
     with pytest.raises(ConfigError, match="its reset had no seed of its own"):
         replay_rollout(last)
+
+
+def test_an_environment_that_was_registered_by_its_class_is_made_again(delivered: Delivered) -> None:
+    if "odd/Class-v0" not in gymnasium.registry:
+        maker: Any = odd_envs.Odd
+        gymnasium.register("odd/Class-v0", entry_point=maker)
+    (episode,) = delivered.collect(id="odd/Class-v0", episodes=1)
+    assert replay_rollout(episode).is_same
+    (_, second) = delivered.collect("side", id="odd/Class-v0", episodes=2, num_envs=2)
+    assert replay_rollout(second).is_same
+
+
+def test_an_environment_of_ones_own_is_made_again_from_the_folder_that_it_is_in(
+    delivered: Delivered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"own_env_{delivered.folder.parent.name}_{os.getpid()}".replace("-", "_")
+    (delivered.folder / f"{module}.py").write_text(
+        "import gymnasium\nfrom tests.sim.gym.odd_envs import Odd\n\n\nclass Own(Odd):\n    pass\n\n\n"
+        f"gymnasium.register('own/Own-v0', '{module}:Own')\n"
+    )
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (episode,) = delivered.collect(id=f"{module}:own/Own-v0", episodes=1)
+    monkeypatch.setattr("sys.path", [each for each in sys.path if each != str(delivered.folder.resolve())])
+    monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(gymnasium.registry, "own/Own-v0")
+    arguments = ["sim", "replay", str(delivered.folder / "store"), episode.id]
+    with pytest.raises(ConfigError, match=r"No module named 'own_env.*; `sim replay` looks for modules in the folder"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    monkeypatch.chdir(delivered.folder)
+    ran = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
 
 
 def test_an_episode_is_cut_by_nothing_but_its_end(delivered: Delivered) -> None:
