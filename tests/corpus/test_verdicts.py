@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -189,6 +190,19 @@ def test_the_command(store: Path, form: str) -> None:
     options, holds = COMMANDS[form]
     result = run("verdicts", str(store), "--verifier", f"{HERE}:Rows", *options)
     assert holds(result), result
+
+
+def test_a_module_in_the_folder_where_it_is_started_is_found(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "verifier_in_this_folder"
+    (tmp_path / f"{module}.py").write_text(f"from {HERE} import Rows\n\n\nclass Mine(Rows):\n    name = 'mine'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in ("", str(tmp_path))])
+    try:
+        assert "4 passed, 1 unknown" in run("verdicts", str(store), "--verifier", f"{module}:Mine")
+    finally:
+        sys.modules.pop(module, None)
 
 
 def test_show_and_query_tell_verdicts(store: Path) -> None:

@@ -1,6 +1,7 @@
 """`sensorium verdicts`: a verifier judges the episodes of a store, and what it says is kept beside them."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -22,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 def verdicts(
     store: Annotated[StorePath | None, typer.Argument(metavar="STORE", help="Folder of the store.")] = None,
-    verifier: Annotated[str, typer.Option(metavar="V", help="A name that --list has, or module:Class.")] = "",
+    verifier: Annotated[
+        str, typer.Option(metavar="V", help="A name that --list has, or module:Class, also of this folder.")
+    ] = "",
     where: Annotated[
         str, typer.Option(help="Only these episodes, e.g. \"has('imu') and verdict('health').passed\".")
     ] = "",
@@ -43,6 +46,8 @@ def verdicts(
         return
     if store is None or not verifier:
         raise ConfigError("verdicts: give STORE and --verifier V; --list shows those that are installed")
+    if (here := str(Path.cwd())) not in sys.path:  # where a module of one's own may be, behind all others
+        sys.path.append(here)
     with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("judging", total=None)
         found = judge(
