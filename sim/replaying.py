@@ -67,6 +67,11 @@ class Again:
         return {**asdict(self), "is_same": self.is_same}
 
 
+def is_rollout(episode: Episode) -> bool:
+    """Whether it was recorded of an environment of Gymnasium, which is asked before that is imported."""
+    return any("gymnasium" in stream.spec.calibration for stream in episode.streams.values())
+
+
 def replay(episode: Episode, progress: Progress = lambda _: None) -> Again:
     """Make the episode's world again and compare every stream that is stored of it.
 

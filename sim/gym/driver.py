@@ -1,5 +1,6 @@
 """The driver `gymnasium`: any Gymnasium environment, acted in by a policy, as a source that marks its own episodes."""
 
+import importlib
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -79,8 +80,11 @@ def installed() -> str:
     """The version of Gymnasium; where there is none, or one from before it was as it is now, that is one line."""
     try:
         found = version("gymnasium")
+        importlib.import_module("gymnasium")
     except PackageNotFoundError as error:
         raise ConfigError("Gymnasium is not installed; pip install 'sensorium[gym]'") from error
+    except ImportError as error:
+        raise ConfigError(f"Gymnasium cannot be imported ({error}); pip install 'sensorium[gym]'") from error
     if found.startswith("0."):
         raise ConfigError(f"Gymnasium {found} is too old, expected 1 or later; pip install 'sensorium[gym]'")
     return found

@@ -21,11 +21,6 @@ from sensorium.sim.replaying import Again, Difference
 from sensorium.threads import reason
 
 
-def is_rollout(episode: Episode) -> bool:
-    """Whether it was recorded of a Gymnasium environment."""
-    return sensor_of(episode) is not None
-
-
 def replay_rollout(episode: Episode, progress: Callable[[float], object] = lambda _: None) -> Again:
     """Make the environment again, act as it is stored, and compare every stream.
 

@@ -1,6 +1,8 @@
 """`sensorium sim`: what worlds there are, a picture of one, and an episode that is made again."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -128,6 +130,27 @@ def test_an_episode_that_is_the_same_again_exits_0_and_one_that_is_not_1(tmp_pat
     assert (told["is_same"], told["differences"][0]["row"]) == (False, 0)
     ran = RUN.invoke(app, ["sim", "replay", str(tmp_path / "store"), wrong.id])
     assert "differs first: row 0, 0.000000 s after the reset" in ran.stdout.replace("\n", " ")
+
+
+def test_a_world_is_made_again_where_gymnasium_is_not_installed_and_what_needs_it_is_one_line(tmp_path: Path) -> None:
+    env = {"kind": "gymnasium", "id": "CartPole-v1", "episodes": 1, "max_steps": 3}
+    with collecting(tmp_path) as collect:
+        (world,) = collect({"sim": SimPlanarConfig(size=(32, 24), duration_s=0.2, task="roam", pace="fast")})
+        (rollout,) = (each for each in collect({"env": env}, device="gym", spool={"path": "o"}) if each.device == "gym")
+    store = str(tmp_path / "store")
+
+    def ran(*arguments: str) -> tuple[int, str]:
+        code = "import sys; sys.modules['gymnasium'] = None; from sensorium.cli.main import main; main()"
+        done = subprocess.run([sys.executable, "-c", code, "sim", *arguments], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = ran("replay", store, world.id)
+    assert code == 0, said
+    for arguments in (("replay", store, rollout.id), ("export-minari", store, "cartpole/random-v0")):
+        code, said = ran(*arguments)
+        assert code != 0
+        assert said.startswith("sensorium: Gymnasium "), said
+        assert "pip install 'sensorium[gym]'" in said
 
 
 def test_rollouts_of_a_campaign_come_out_the_same_whatever_acted(tmp_path: Path) -> None:

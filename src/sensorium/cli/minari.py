@@ -11,6 +11,7 @@ from sensorium.cli.screen import OUT
 from sensorium.cli.store import StorePath
 from sensorium.errors import SensoriumError
 from sensorium.hosting.into_store import collect_into
+from sensorium.sim.gym.driver import installed
 
 Where = Annotated[str, typer.Option(help="SQL condition: which episodes; those of something else are left out.")]
 Root = Annotated[
@@ -29,6 +30,7 @@ def export_minari(
     description: Annotated[str, typer.Option(help="What it is.")] = "",
 ) -> None:
     """Write rollouts of an environment as a dataset that Minari loads, with nothing lost."""
+    installed()
     from sensorium.sim.gym.to_minari import export_minari as export
 
     episodes = sensorium.open(store).query(where)

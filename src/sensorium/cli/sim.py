@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +14,13 @@ from sensorium.agents.device_file import load_device_file, set_in
 from sensorium.cli.minari import export_minari, import_minari
 from sensorium.cli.screen import OUT, table
 from sensorium.cli.store import StorePath
+from sensorium.corpus.episode import Episode
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.perception.drawing import write_picture
-from sensorium.sim.replaying import Again
+from sensorium.sim.gym.driver import installed
+from sensorium.sim.replaying import Again, is_rollout
+from sensorium.sim.replaying import Progress as Progressed
 from sensorium.sim.replaying import replay as made_again
 from sensorium.sim.worlds.chosen import make_world, world_config, world_kinds
 from sensorium.sim.worlds.config import WorldConfig
@@ -110,15 +113,11 @@ def replay(
 
     Exits 1 if one differs, and says which first, and where.
     """
-    from sensorium.sim.gym.made_again import is_rollout, replay_rollout
-    from sensorium.sim.gym.policies import look_in
-
-    look_in(Path.cwd())  # an environment of one's own is a module of no package
     found = sensorium.open(store).episode(episode)
     with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("replaying", total=found.duration_s)
         start_s = (found.start_ns if found.base_ns is None else 0) / 1e9
-        made = replay_rollout if is_rollout(found) else made_again
+        made = _rollout_again() if is_rollout(found) else made_again
         again = made(found, lambda at_s: bar.update(task, completed=at_s - start_s))
     if as_json:
         sys.stdout.write(json.dumps(again.as_dict(), indent=2) + "\n")
@@ -126,6 +125,16 @@ def replay(
         _print(again)
     if not again.is_same:
         raise typer.Exit(1)
+
+
+def _rollout_again() -> Callable[[Episode, Progressed], Again]:
+    """What makes an episode of Gymnasium again."""
+    installed()
+    from sensorium.sim.gym.made_again import replay_rollout
+    from sensorium.sim.gym.policies import look_in
+
+    look_in(Path.cwd())  # an environment of one's own is a module of no package
+    return replay_rollout
 
 
 def _print(again: Again) -> None:
