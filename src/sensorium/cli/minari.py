@@ -78,6 +78,7 @@ def import_minari(
     if status["finished_before"]:
         OUT.print(f"it was imported before, by {spool}; nothing is new", markup=False)
         return
-    OUT.print(f"{status['ordinals'].get('committed', 0)} episodes of {dataset} in {store}", markup=False)
+    brought = status["episodes"]  # the spool counts those of other datasets too
+    OUT.print(f"{brought} episode{'s' * (brought != 1)} of {dataset} in {store}", markup=False)
     if waiting := status["ordinals"].get("pending", 0):
         raise SensoriumError(f"{waiting} episodes wait in {spool}; run it again")

@@ -247,3 +247,19 @@ def test_the_commands_say_what_is_wrong_and_make_nothing(root: Path, tmp_path: P
         assert why in str(ran.exception)
     assert not (tmp_path / "back").exists()
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.usefixtures("root")
+def test_an_import_says_how_many_episodes_it_brought(
+    delivered: Delivered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episodes = delivered.collect(id="CartPole-v1", episodes=3, seed=3)
+    export_minari(episodes[:2], "cartpole/two-v0")
+    export_minari(episodes[2:], "cartpole/one-v0")
+    monkeypatch.chdir(tmp_path)
+    for dataset, said in (("two", "2 episodes of cartpole/two-v0"), ("one", "1 episode of cartpole/one-v0")):
+        ran = CliRunner().invoke(
+            app, ["sim", "import-minari", f"cartpole/{dataset}-v0", "back"], catch_exceptions=False
+        )
+        assert ran.exit_code == 0
+        assert f"{said} in back" in ran.stdout
