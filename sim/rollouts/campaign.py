@@ -22,7 +22,7 @@ from sensorium.sim.rollouts.attempts import Attempt, Attempts
 from sensorium.sim.rollouts.crew import Crew, Host
 from sensorium.sim.rollouts.job import POLICY, Job, Slot
 from sensorium.sim.rollouts.judging import VERDICTS, EpisodeJudge
-from sensorium.sim.rollouts.plan import ADVANTAGES, ClosedGroup, Group, Planner, read_campaigns
+from sensorium.sim.rollouts.plan import ADVANTAGES, Campaign, ClosedGroup, Group, Planner, read_campaigns
 from sensorium.sim.rollouts.statistics import group_statistics
 from sensorium.sim.rollouts.task_file import TaskFile
 from sensorium.sim.rollouts.tracking import Tracking
@@ -69,8 +69,9 @@ class Rolling:
 
     def __init__(self, task_file: TaskFile, store: Path, host: Host, plans: Sequence[WorkerPlan]) -> None:
         self._file, self._store = task_file, store
-        _check_verifiers(task_file)  # before anything is written of a campaign that cannot be judged
-        self._planner = Planner(store, task_file, read_campaigns(store).get(task_file.campaign))
+        known = read_campaigns(store).get(task_file.campaign)
+        _check_verifiers(task_file, known)  # before anything is written of a campaign that cannot be judged
+        self._planner = Planner(store, task_file, known)
         self._tracking = Tracking(task_file)
         self._attempts = Attempts(store, task_file.campaign)
         self._advantages = BesideWriter(store, ADVANTAGES)
@@ -162,7 +163,7 @@ class Rolling:
         """Take up what was planned and not closed, with what the store has of it, and what the verifiers said."""
         planner = self._planner
         names = [*(judge.name for judge in self._judges), "", ""]
-        planner.started(names[0], names[1])
+        planner.started(names[0], names[1], self._judges[0].code if self._judges else "")
         planner.first()
         for number, group in planner.groups.items():
             if number not in planner.closed:
@@ -341,15 +342,20 @@ def is_sampled(task_file: TaskFile, slot: Slot) -> bool:
     return int.from_bytes(digest, "little") / 2**64 < task_file.hidden.share
 
 
-def _check_verifiers(task_file: TaskFile) -> None:
-    """Raise `ConfigError` where a verifier is not there, or two say what they say under one name."""
+def _check_verifiers(task_file: TaskFile, known: Campaign | None) -> None:
+    """Raise `ConfigError` where a verifier is not there, two say what they say under one name, or groups were closed
+    by other code of the same one."""
     made = [verifier_of(name) for name in _verifiers(task_file)]
-    for verifier in made:
-        code_of(verifier)
+    codes = [code_of(verifier) for verifier in made]
     if len({verifier.name for verifier in made}) < len(made):
         raise ConfigError(
             f"campaign {task_file.campaign!r}: its verifier and its hidden one both say that their name is"
             f" {made[0].name!r}, and their verdicts could not be told apart; give one of the classes another `name`"
+        )
+    if codes and known is not None and known.closed and known.code not in ("", codes[0]):
+        raise ConfigError(
+            f"campaign {task_file.campaign!r}: its verifier {made[0].name!r} had other code ({known.code}, now"
+            f" {codes[0]}) when groups were closed; give the campaign another name, or put back what it had"
         )
 
 

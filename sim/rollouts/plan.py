@@ -80,8 +80,8 @@ class ClosedGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Campaign:
-    """What is beside the episodes of a store of one campaign; `verifier` and `hidden` are who judged it last, empty
-    where nobody did."""
+    """What is beside the episodes of a store of one campaign; `verifier` (its `code`) and `hidden` are who judged it
+    last, empty where nobody did."""
 
     name: str
     begun: Mapping[str, Any]
@@ -90,6 +90,7 @@ class Campaign:
     ended: bool
     verifier: str
     hidden: str
+    code: str = ""
 
 
 def read_campaigns(store: Path) -> dict[str, Campaign]:
@@ -98,7 +99,7 @@ def read_campaigns(store: Path) -> dict[str, Campaign]:
     groups: dict[str, dict[int, Group]] = {}
     closed: dict[str, dict[int, ClosedGroup]] = {}
     ended: dict[str, bool] = {}
-    judges: dict[str, tuple[str, str]] = {}
+    judges: dict[str, tuple[str, str, str]] = {}
     for each in read_beside(store, CAMPAIGNS):
         record = each.record or {}
         name, what = record.get("name"), record.get("what")
@@ -108,7 +109,8 @@ def read_campaigns(store: Path) -> dict[str, Campaign]:
             if what == BEGUN:
                 begun.setdefault(name, record)
             elif what == STARTED:
-                judges[name] = str(record.get("verifier", "")), str(record.get("hidden", ""))
+                who = [str(record.get(key, "")) for key in ("verifier", "hidden", "code")]
+                judges[name] = who[0], who[1], who[2]
             elif what == GROUP:
                 group = msgspec.convert(record, Group, strict=False)
                 groups.setdefault(name, {}).setdefault(group.group, group)
@@ -122,7 +124,12 @@ def read_campaigns(store: Path) -> dict[str, Campaign]:
             continue
     return {
         name: Campaign(
-            name, said, groups.get(name, {}), closed.get(name, {}), ended.get(name, False), *judges.get(name, ("", ""))
+            name,
+            said,
+            groups.get(name, {}),
+            closed.get(name, {}),
+            ended.get(name, False),
+            *judges.get(name, ("", "", "")),
         )
         for name, said in begun.items()
     }
@@ -142,9 +149,9 @@ class Planner:
         else:
             check_same(task_file, known)
 
-    def started(self, verifier: str, hidden: str) -> None:
-        """It begins, or goes on, with these to judge."""
-        self._append([{"what": STARTED, "verifier": verifier, "hidden": hidden}])
+    def started(self, verifier: str, hidden: str, code: str = "") -> None:
+        """It begins, or goes on, with these to judge; `code` is the verifier's."""
+        self._append([{"what": STARTED, "verifier": verifier, "hidden": hidden, "code": code}])
 
     def first(self) -> list[Group]:
         """The first group of each task and policy; those that there are not yet are planned."""

@@ -167,6 +167,18 @@ def test_a_hidden_verifier_of_the_same_name_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "spool").exists()
 
 
+def test_a_verifier_of_other_code_is_refused_once_a_group_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its groups would be accepted by two measures, in one number."""
+    rolled(task_file(tmp_path, verifier=UPRIGHT, group=2))
+    for module in ("campaign", "judging"):
+        monkeypatch.setattr(f"sensorium.sim.rollouts.{module}.code_of", lambda _: "0123456789abcdef")
+    with pytest.raises(ConfigError, match=r"'upright' .*other code .*another name"):
+        rolled(task_file(tmp_path, verifier=UPRIGHT, group=2, budget={"rollouts": 2}))
+    assert len(read_campaigns(tmp_path / "store")["carts"].groups) == 1
+
+
 def test_the_hidden_verifier_is_asked_of_the_same_slots_after_a_restart(tmp_path: Path) -> None:
     said: dict[str, Any] = {
         "policies": [f"{ACTS}:sometimes_out_of_memory"], "group": 12, "attempts": 1, "verifier": UPRIGHT,
