@@ -132,6 +132,17 @@ def test_an_episode_that_is_the_same_again_exits_0_and_one_that_is_not_1(tmp_pat
     assert "differs first: row 0, 0.000000 s after the reset" in ran.stdout.replace("\n", " ")
 
 
+def test_show_says_how_an_episode_ended_and_why_it_failed(tmp_path: Path) -> None:
+    env = {"kind": "gymnasium", "id": "CartPole-v1", "episodes": 1, "policy": "math:sqrt"}
+    with collecting(tmp_path) as collect:
+        (failed,) = collect({"env": env})
+    ran = RUN.invoke(app, ["show", str(tmp_path / "store"), failed.id])
+    assert ran.exit_code == 0, ran.output
+    said = " ".join(ran.stdout.split())
+    assert "outcome failed" in said
+    assert "failed by policy: the policy" in said, said
+
+
 def test_a_world_is_made_again_where_gymnasium_is_not_installed_and_what_needs_it_is_one_line(tmp_path: Path) -> None:
     env = {"kind": "gymnasium", "id": "CartPole-v1", "episodes": 1, "max_steps": 3}
     with collecting(tmp_path) as collect:

@@ -73,6 +73,11 @@ def show(
     for key in (*(["kind"] * (found.kind != "full")), "device", "mission", "start_utc", "duration_s", "reason"):
         OUT.print(f"{key:>12}  {row.get(key) if row.get(key) is not None else 'unknown'}")
     OUT.print(f"{'size':>12}  {size(row['bytes'])}")
+    if found.outcome:
+        OUT.print(f"{'outcome':>12}  {found.outcome}", markup=False)
+    for note in found.attributes.get("notes", ()):
+        if note["name"] == "failed" and isinstance(said := note.get("value"), dict) and "why" in said:
+            OUT.print(f"{'failed by':>12}  {said.get('who')}: {said['why']}", markup=False)
     streams = row["streams"].items()
     OUT.print(
         table(
