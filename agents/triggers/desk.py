@@ -98,7 +98,7 @@ class SpoolDesk(Desk):
         self._tell = tell
         self._held: list[Judged] = []
         self._decided = 0
-        self._saved = (0, 0)
+        self._saved = (0, 0), 0.0  # what was decided and learnt by then, and when that was last tried
         self._bookings: dict[tuple[str, int], UnitCostsState] = {}
         self._learnt = self.costs.learnt
         self._begin_left: float | None = None
@@ -133,7 +133,7 @@ class SpoolDesk(Desk):
         if final:
             self._flush()
             self._held = final
-        if time.monotonic() - self._saved_s >= SAVE_S:
+        if time.monotonic() - self._saved[1] >= SAVE_S:
             self._save()
 
     def left(self) -> float | None:
@@ -143,7 +143,7 @@ class SpoolDesk(Desk):
 
     def save(self) -> None:
         """Keep what is known, and tell all."""
-        if self._saved != (self._decided, self.costs.learnt):
+        if self._saved[0] != (self._decided, self.costs.learnt):
             self._save()
         self._flush()
 
@@ -170,10 +170,10 @@ class SpoolDesk(Desk):
         return now
 
     def _save(self, *, left: float | None = 0.0) -> None:
-        self._saved_s = time.monotonic()
+        self._saved = self._saved[0], time.monotonic()
         if write_memory(self._folder / NOW, Memory(self.chooser.state, self.costs.state, left=left)):
             self._held = self.chooser.mark_saved(self._held)
-            self._saved = (self._decided, self.costs.learnt)
+            self._saved = (self._decided, self.costs.learnt), self._saved[1]
         if left is not None:
             self._note_left()
 

@@ -56,13 +56,11 @@ class Arm(Simulation):
         super().__init__(config, config.size, config.shadows, longest_look_s(config.camera, config.camera_hz) + 0.01)
         self._scene: ArmScene
         self._servo: Servo
-        self._task = ""
-        self._before_m: float | None = None
-        self._distance_m = 0.0
-        self._state: Floats = np.zeros(0)
+        self._approach: Approach
 
     def _grow(self, seed: int, task: str) -> tuple[Any, Labels]:
-        self._scene, self._task, self._before_m = arm_scene(self._config, seed, task), task, None
+        self._scene = arm_scene(self._config, seed, task)
+        self._approach = Approach(self._scene.target, task == "reach")
         return self._scene.model, self._scene.geom_labels
 
     def _settle(self) -> None:
@@ -90,7 +88,7 @@ class Arm(Simulation):
         touch = RowSense(config.touch, taps.rng("touch"), config.touch_hz, 1)
         taps.rows("touch", sensor_reader(physics, "touch"), touch.measure)
         state = sensor_reader(physics, "tip", "puck")
-        taps.rows("task", lambda: self._stands(state()))
+        taps.rows("task", lambda: self._approach.row(state()))
         taps.rows("tip", sensor_reader(physics, "tip", "tip_turn", "tip_speed"))
         taps.rows("puck", sensor_reader(physics, "puck", "puck_turn"))
         taps.rows("true_joints", sensor_reader(physics, *read["q"], *read["v"]))
@@ -98,41 +96,55 @@ class Arm(Simulation):
         taps.once("scene", np.concatenate([[scene.facts[name] for name in FACTS], mounts]))
         taps.bursts("contacts", config.touch_hz, self._contacts(scene.geom_labels))
 
-    def _stands(self, state: Floats) -> Floats:
-        """How the task stands, as a row of truth: where tip and puck are, [6]."""
-        self._state, target = state, self._scene.target
-        away = target - state[:3] if self._task == "reach" else (target - state[3:])[:2]
-        self._distance_m = float(np.linalg.norm(away))
-        if self._before_m is None:
-            self._before_m = self._distance_m
-        return np.array([*target, self._distance_m, float(self._success)])
-
-    @property
-    def _success(self) -> bool:
-        return self._distance_m < (REACHED_M if self._task == "reach" else PUSHED_M)
-
     def _act(self, action: Action) -> None:
         self._servo.asked = action
 
     def _judge(self, now_ns: int) -> Earned:
-        before_m, self._before_m = self._before_m or self._distance_m, self._distance_m
+        approach = self._approach
         effort = float(np.square(self.physics.data.actuator_force).sum())
-        rewards = {
-            "progress": 10 * (before_m - self._distance_m), "done": 5.0 * self._success, "effort": -1e-5 * effort,
-        }  # fmt: skip
-        if self._success:
+        rewards = {"progress": 10 * approach.came_m(), "done": 5.0 * approach.success, "effort": -1e-5 * effort}
+        if approach.success:
             return Earned(rewards, "terminated")
         return Earned(rewards, "truncated" if now_ns >= self._config.limit_s * 1e9 else "")
 
     def scripted(self) -> Action:
         """Joint speeds that move the tip as the task needs it, with the tool downwards where it can."""
-        tip, puck = self._state[:3], self._state[3:]
-        if self._task == "reach":
-            speed = 3.0 * (self._scene.target - tip)
+        approach = self._approach
+        if approach.reach:
+            speed = 3.0 * (approach.target - approach.tip)
             speed *= min(1.0, 0.3 / max(float(np.linalg.norm(speed)), 1e-9))
         else:
-            speed = pushing(tip, puck, self._scene.target)
+            speed = pushing(approach.tip, approach.puck, approach.target)
         return self.specs.clipped(self._servo.speeds(speed))
+
+
+class Approach:
+    """How far what the task moves is from its mark, `target` [3]: of a `reach` the tip in the air, else the puck on the
+    table."""
+
+    def __init__(self, target: Floats, reach: bool) -> None:
+        self.target, self.reach = target, reach
+        self.tip, self.puck = np.zeros(3), np.zeros(3)
+        self._distance_m = 0.0
+        self._before_m: float | None = None
+
+    def row(self, state: Floats) -> Floats:
+        """How the task stands, as a row of truth, where tip and puck are at `state`, [6]."""
+        self.tip, self.puck = state[:3], state[3:]
+        away = self.target - self.tip if self.reach else (self.target - self.puck)[:2]
+        self._distance_m = float(np.linalg.norm(away))
+        if self._before_m is None:
+            self._before_m = self._distance_m
+        return np.array([*self.target, self._distance_m, float(self.success)])
+
+    @property
+    def success(self) -> bool:
+        return self._distance_m < (REACHED_M if self.reach else PUSHED_M)
+
+    def came_m(self) -> float:
+        """How much nearer it came since this was asked last, or since the reset."""
+        before_m, self._before_m = self._before_m or self._distance_m, self._distance_m
+        return before_m - self._distance_m
 
 
 class Servo:

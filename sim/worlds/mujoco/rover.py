@@ -52,13 +52,12 @@ class Rover(Simulation):
         kept_s = max(longest_look_s(config.camera, config.camera_hz), 1 / config.lidar_hz) + 0.01
         super().__init__(config, config.size, config.shadows, kept_s)
         self._scene: RoverScene
-        self._task = ""
         self._goal: Goal
         self._pilot: Pilot
 
     def _grow(self, seed: int, task: str) -> tuple[Any, Labels]:
         scene = rover_scene(self._config, seed)
-        self._scene, self._task, self._seed = scene, task, seed
+        self._scene, self._goal = scene, Goal(scene, task == "reach")
         goals = iter([scene.goal[:2]]) if task == "reach" else places(scene, np.random.default_rng([seed, 200]))
         self._pilot = Pilot(scene, goals, NEAR_M - 0.1 if task == "reach" else 0.6)
         return scene.model, scene.geom_labels
@@ -72,7 +71,6 @@ class Rover(Simulation):
             float(scene.ground.at(*place)) for place in around
         )
         mujoco.mj_step(scene.model, physics.data, _SETTLE)
-        self._goal = Goal(scene, self._task == "reach")
 
     def _tapped(self, taps: Taps) -> None:
         config, physics, scene, size = self._config, self.physics, self._scene, self._config.size
@@ -116,7 +114,7 @@ class Rover(Simulation):
     def _judge(self, now_ns: int) -> Earned:
         goal = self._goal
         rewards = goal.earned()
-        if goal.fallen or (goal.success and self._task == "reach"):
+        if goal.fallen or (goal.success and goal.reach):
             return Earned(rewards, "terminated")
         return Earned(rewards, "truncated" if now_ns >= self._config.limit_s * 1e9 else "")
 
@@ -132,7 +130,7 @@ class Goal:
 
     def __init__(self, scene: RoverScene, reach: bool) -> None:
         self._beacon = scene.goal
-        self._reach = reach
+        self.reach = reach
         self._squares: set[tuple[int, int]] = set()
         self._before: tuple[float, int] | None = None
         self._told = False
@@ -146,7 +144,7 @@ class Goal:
 
     @property
     def success(self) -> bool:
-        if self._reach:
+        if self.reach:
             return self.distance < NEAR_M
         return len(self._squares) >= EXPLORED and not self.fallen
 
@@ -168,6 +166,6 @@ class Goal:
         distance, squares = self._before or (self.distance, len(self._squares))
         self._before = (self.distance, len(self._squares))
         rewards = {"fallen": -5.0 * self.fallen}
-        if self._reach:
+        if self.reach:
             return {**rewards, "progress": distance - self.distance, "reached": 10.0 * self.success}
         return {**rewards, "explored": float(len(self._squares) - squares)}

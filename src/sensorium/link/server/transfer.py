@@ -166,7 +166,7 @@ class Transfer:
     `accepted` bytes are in the file; `number` is that of the last WANT; for it `reserved` bytes of staging are kept.
     Without a `session` it has had none since `idle_ns`. `retry_ns`, of a commit that was put off: when to ask again.
     `quarantine`: why what is staged shall be kept aside, or "" to discard it. `under_way` says whether its state is one
-    of those; `active`, whether it has a place of its session's.
+    of those.
     """
 
     offer: wire.Offer
@@ -183,20 +183,22 @@ class Transfer:
     reserved: int = 0
     sealed: wire.Sealed | None = None
     under_way: bool = field(init=False)
-    active: bool = field(init=False)
     episode: UUID = field(init=False)
 
     def __post_init__(self) -> None:
         self.episode = UUID(bytes=self.offer.episode)
         self.under_way = self.state in UNDER_WAY
-        self.active = self.under_way or self.state is OPENING
 
     def move(self, event: TransferEvent) -> TransferState:
         """Every transition of a transfer."""
         self.state = state = TRANSFER.after(self.state, event)
-        self.under_way = under_way = state in UNDER_WAY  # asked of all that a session has, and often: looked up once
-        self.active = under_way or state is OPENING
+        self.under_way = state in UNDER_WAY  # asked of all that a session has, and often: looked up once
         return state
+
+    @property
+    def active(self) -> bool:
+        """Whether it has a place of its session's."""
+        return self.under_way or self.state is OPENING
 
     @property
     def size(self) -> int:
