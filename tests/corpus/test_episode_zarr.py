@@ -120,14 +120,30 @@ def _sum(group: zarr.Group) -> float:
     return float(np.asarray(rows_of(group)).sum())
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_it_carries_over_processes(episode: sensorium.Episode, method: str) -> None:
+def test_it_carries_over_processes(episode: sensorium.Episode) -> None:
     group = episode.zarr
     expected = _sum(group)
     assert pickle.loads(pickle.dumps(group)).read_only
     assert pickle.loads(pickle.dumps(episode)).zarr.read_only
-    with multiprocessing.get_context(method).Pool(1) as pool:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply_async(_sum, (group,)).get(timeout=60) == expected
+
+
+def test_it_carries_over_a_fork(episode: sensorium.Episode) -> None:
+    """Of a process of its own: what other tests have loaded into this one has threads that a fork does not survive."""
+    code = """if True:
+        import multiprocessing, pickle, sys
+        from tests.corpus.test_episode_zarr import _sum
+        group = pickle.load(sys.stdin.buffer)
+        expected = _sum(group)
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.apply_async(_sum, (group,)).get(timeout=60) == expected
+        print("alike")
+        """
+    ran = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(episode.zarr), capture_output=True, check=False, timeout=100
+    )
+    assert ran.stdout == b"alike\n", ran.stderr.decode()
 
 
 def test_what_is_absent_is_zarrs_fill_value_here_and_corrupt_in_the_reader(folder: sensorium.Episode) -> None:

@@ -86,7 +86,7 @@ def test_a_driver_that_raises_is_said_and_exits_1(site: Site, inject: Inject) ->
     _, port = site.ingest()
     sensors = {"bad": sim(imu_hz=10), "good": sim(duration_s=3.0, seed=2)}
     made = site.device("rig-1", sensors, port)
-    inject("sensorium.drivers.pacing.Paced", "read", "read-bad")
+    inject("sensorium.drivers.pacing.Timed", "read", "read-bad")
     says = ("sensor 'bad' failed: KeyError: 'injected'", "from others, is recorded")
     command = site.run("collect", made, "--local", expect=1)
     (line,) = [line for line in command.err.splitlines() if line.startswith("sensorium: ")]

@@ -82,6 +82,7 @@ def check_whole(site: Site, planned: int) -> dict[str, Any]:
     return dict(report)
 
 
+@pytest.mark.slow
 def test_killed_twice_it_goes_on(site: Site) -> None:
     task = write(site, group=20, policies=["scripted", "random"])
     command = start(site, task, "--local")
@@ -96,6 +97,7 @@ def test_killed_twice_it_goes_on(site: Site) -> None:
     assert [cell["n"] for cell in report["cells"]] == [20, 20]
 
 
+@pytest.mark.slow
 def test_an_ingest_that_is_killed_is_waited_for(site: Site) -> None:
     ingest, port = site.ingest()
     task = write(site, group=30, ingest={"url": f"tcp://127.0.0.1:{port}"})

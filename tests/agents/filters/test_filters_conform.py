@@ -231,7 +231,7 @@ class Even(FilterConfig[int]):
             case "forgets the loss":
                 return self._kept(state, block, 0)
             case "is not pure":
-                return self._kept(state + int(np.random.default_rng().integers(2)), block, block.lost_before)
+                return self._kept(state + int(np.random.default_rng().integers(1 << 30)), block, block.lost_before)
             case "makes up":
                 return state, Block(block.stream, block.captured_ns + 1, block.data, block.lost_before, block.sensor_ns)
             case "forgets scores":

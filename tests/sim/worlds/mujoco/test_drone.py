@@ -12,7 +12,7 @@ from sensorium.sim.worlds.playing import Played, by_script, steps
 from sensorium.sim.worlds.testing import WorldTests
 from tests.sim.worlds.mujoco.drawing import needs_drawing
 
-pytestmark = needs_drawing
+pytestmark = [needs_drawing, pytest.mark.slow]
 
 
 def drone(**options: Any) -> DroneConfig:
