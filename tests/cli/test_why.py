@@ -15,9 +15,13 @@ from tests.agents.test_traced import agent
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("traced")
-    agent(folder, share=0.25).run()
-    delivered(folder / "spool", folder / "store")
+    """One in which something was dropped before an episode: what chance keeps differs from spool to spool."""
+    for _ in range(10):
+        folder = tmp_path_factory.mktemp("traced")
+        agent(folder, share=0.25).run()
+        delivered(folder / "spool", folder / "store")
+        if any(_dropped(each.between) for each in sensorium.open(folder / "store").query()):
+            break
     return folder / "store"
 
 
@@ -60,10 +64,9 @@ def test_show_and_ledger_tell_what_was_judged(store: Path) -> None:
     assert sum(ledger["judged"].values()) == pytest.approx(12, abs=0.1)
     assert "judged" in said("ledger", store)
     dropped = [each for each in sensorium.open(store).query() if _dropped(each.between)]
-    if not dropped:
-        pytest.skip("no OPEN tells of what was dropped, which is so in some runs; why is not known yet")
     for episode in dropped:
         assert re.search(r"judged before it, .* s to .* s: .*\(\d+ s\)", said("show", store, episode.id))
+    assert dropped
 
 
 def _dropped(between: dict[str, dict[str, dict[str, int]]]) -> bool:
