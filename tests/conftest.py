@@ -1,12 +1,23 @@
 """Fixtures that all tests share."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.episode_files import EpisodeFile, build_episode, seal_records
+
+
+@pytest.fixture(autouse=True)
+def _signals_of_before() -> Iterator[None]:
+    """A command that runs in the tests' own process answers signals until the process ends, which is here that of many
+    tests: what one of them forks would never end of SIGTERM, as a pool's processes are to."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

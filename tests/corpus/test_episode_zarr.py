@@ -17,6 +17,7 @@ import sensorium
 from sensorium.episode.documents import Encoding
 from sensorium.errors import Corrupt
 from sensorium.ingest.store import Store
+from tests.corpus.forking import forked
 
 PROBE = (10**9, 1_700_000_000 * 10**9, 2_000_000)
 
@@ -130,20 +131,7 @@ def test_it_carries_over_processes(episode: sensorium.Episode) -> None:
 
 
 def test_it_carries_over_a_fork(episode: sensorium.Episode) -> None:
-    """Of a process of its own: what other tests have loaded into this one has threads that a fork does not survive."""
-    code = """if True:
-        import multiprocessing, pickle, sys
-        from tests.corpus.test_episode_zarr import _sum
-        group = pickle.load(sys.stdin.buffer)
-        expected = _sum(group)
-        with multiprocessing.get_context("fork").Pool(1) as pool:
-            assert pool.apply_async(_sum, (group,)).get(timeout=60) == expected
-        print("alike")
-        """
-    ran = subprocess.run(
-        [sys.executable, "-c", code], input=pickle.dumps(episode.zarr), capture_output=True, check=False, timeout=100
-    )
-    assert ran.stdout == b"alike\n", ran.stderr.decode()
+    assert forked(_sum, episode.zarr) == _sum(episode.zarr)
 
 
 def test_what_is_absent_is_zarrs_fill_value_here_and_corrupt_in_the_reader(folder: sensorium.Episode) -> None:
