@@ -10,6 +10,11 @@ import pytest
 from tests.episode_files import EpisodeFile, build_episode, seal_records
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of the tests wait for other processes most of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def _signals_of_before() -> Iterator[None]:
     """A command that runs in the tests' own process answers signals until the process ends, which is here that of many

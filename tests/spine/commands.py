@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from tests.spine.forked import Forked
+
 HERE = Path(__file__).parent
 Mount = Callable[[Path, str], None]
 SENSORIUM = Path(sys.executable).with_name("sensorium")
@@ -34,10 +36,16 @@ def wait_for(holds: Callable[[], Any], what: str, timeout_s: float = 30.0, every
 class Command:
     """One `sensorium` process; its output is in files, so that it never waits for a reader."""
 
-    def __init__(self, folder: Path, name: str, args: tuple[object, ...], environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, name: str, args: tuple[object, ...], environment: dict[str, str], *, forked: bool = False
+    ) -> None:
         self.args = tuple(map(str, args))
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
         environment = os.environ | {"PYTHONWARNINGS": "error"} | environment  # as they are in the tests themselves
+        self.process: subprocess.Popen[bytes] | Forked
+        if forked:
+            self.process = Forked(folder, self._out, self._err, self.args, environment)
+            return
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [SENSORIUM, *self.args], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
@@ -106,8 +114,11 @@ class Site:
         return command
 
     def run(self, *args: object, expect: int = 0) -> Command:
-        """Run `sensorium ARGS` to its end."""
-        return self.start(*args).wait(expect)
+        """Run `sensorium ARGS` to its end; forked, if it imports nothing that the test has put there for it."""
+        forked = "PYTHONPATH" not in os.environ | self.environment
+        command = Command(self.folder, f"{len(self._commands)}", args, self.environment, forked=forked)
+        self._commands.append(command)
+        return command.wait(expect)
 
     def json(self, *args: object, expect: int = 0) -> Any:
         """What `sensorium ARGS --format json` prints."""

@@ -66,11 +66,11 @@ class Rig:
     def _revive(self) -> None:
         """Start again what is dead; nothing ends but by a kill."""
         if not self.ingest.running:
-            assert self.ingest.process.returncode == -signal.SIGKILL, self.ingest.err
+            assert self.ingest.process.poll() == -signal.SIGKILL, self.ingest.err
             self.ingest, _ = self.site.ingest(port=self.port)
         for name, agent in self.agents.items():
             if not agent.running:
-                assert agent.process.returncode == -signal.SIGKILL, agent.err
+                assert agent.process.poll() == -signal.SIGKILL, agent.err
                 self.agents[name] = self._start(name)
 
     def _faults(self) -> dict[str, Callable[[], None]]:
