@@ -6,7 +6,7 @@ import importlib.util
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -78,15 +78,23 @@ def code_of(verifier: Verifier) -> str:
     Raises:
         ConfigError: one of them is not there, or has no source.
     """
+    return digest_of((type(verifier).__module__, *verifier.depends), f"verifier {verifier.name!r}")
+
+
+def digest_of(modules: Iterable[str], of: str) -> str:
+    """16 hex digits: a digest of the source of modules, which are the code of what errors call `of`.
+
+    Raises:
+        ConfigError: one of them is not there, or has no source.
+    """
     digest = hashlib.blake2b(digest_size=8)
-    for name in dict.fromkeys((type(verifier).__module__, *verifier.depends)):
+    for name in dict.fromkeys(modules):
         try:
             module = importlib.import_module(name)
             source = Path(inspect.getsourcefile(module) or "").read_bytes()
         except (ImportError, TypeError, OSError) as error:
             raise ConfigError(
-                f"verifier {verifier.name!r}: the source of {name} cannot be read ({error}); what it depends on are"
-                " modules with a source"
+                f"{of}: the source of {name} cannot be read ({error}); what it depends on are modules with a source"
             ) from error
         digest.update(b"%s\0%d\0%s" % (name.encode(), len(source), source))
     return digest.hexdigest()

@@ -17,9 +17,9 @@ from sensorium.corpus.stream import Stream
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.stream import Block, Samples, Stamps
 from sensorium.errors import ConfigError, SensoriumError, SensorLost
-from sensorium.sim.worlds.chosen import PREFIX, make_world, world_config
-from sensorium.sim.worlds.config import WORLD_VERSION, WorldConfig
-from sensorium.sim.worlds.running import FAILED, SCRIPTED, Named, raised
+from sensorium.sim.worlds.chosen import PREFIX, world_config
+from sensorium.sim.worlds.config import WORLD_VERSION, WorldConfig, make_world
+from sensorium.sim.worlds.running import FAILED, KEPT, SCRIPTED, Named, raised
 from sensorium.sim.worlds.world import Action, World
 
 REWARD = "reward"
@@ -133,6 +133,8 @@ def _compared(episode: Episode, sensor: str, again: Again, base_ns: int) -> "dic
             again.skipped[name] = "of another sensor"
         elif stream.spec.derived_from:
             again.skipped[name] = f"made of {stream.spec.derived_from} by a filter"
+        elif KEPT in episode.labels and stream.spec.modality not in ("action", REWARD):
+            again.skipped[name] = "not kept of a rollout that failed"
         elif stream.encoding.codec != "lossless":
             again.skipped[name] = f"stored as {stream.encoding.codec}, not byte for byte"
         else:

@@ -65,7 +65,7 @@ def stored_rollout(episode: Episode) -> StoredRollout:
     """Read an episode that was recorded of an environment.
 
     Raises:
-        ConfigError: it was not.
+        ConfigError: it was not, or failed before its first observation.
         Corrupt: what is stored is damaged, or no whole rollout.
     """
     sensor = sensor_of(episode)
@@ -98,10 +98,19 @@ def stored_rollout(episode: Episode) -> StoredRollout:
     )
     rows = {len(each) for each in rollout.observations.values()} | {len(rollout) + 1}
     rows |= {len(each) + 1 for each in (*rollout.actions.values(), rollout.terminated, rollout.truncated)}
+    if rows == {0, 1} and FAILED in streams:
+        raise ConfigError(
+            f"episode {episode.id}: failed before its first observation, and nothing was recorded of it that could be"
+            f" compared or written: {_why(episode)}"
+        )
     if len(rows) > 1:
-        why = "it failed before its first observation" if rows == {0, 1} and FAILED in streams else "rows are missing"
-        raise Corrupt(f"episode {episode.id}: is no whole rollout: {why}")
+        raise Corrupt(f"episode {episode.id}: is no whole rollout: rows are missing; run `sensorium verify --deep`")
     return rollout
+
+
+def _why(episode: Episode) -> str:
+    notes = (note for note in episode.attributes.get("notes", ()) if note["name"] == FAILED)
+    return next((str(note["value"]["why"]) for note in notes), "it does not say why")
 
 
 def _leaves(space: spaces.Space[Any], name: str, streams: Mapping[str, Stream]) -> dict[Path, Array]:

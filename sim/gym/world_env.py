@@ -12,7 +12,7 @@ from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.gray import colored, is_pictures
-from sensorium.sim.worlds.config import WorldConfig
+from sensorium.sim.worlds.config import WorldConfig, make_world
 from sensorium.sim.worlds.world import Observation
 
 Seen = dict[str, npt.NDArray[Any]]
@@ -49,7 +49,7 @@ class WorldEnv(gymnasium.Env[Seen, npt.NDArray[np.float64]]):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": [RGB_ARRAY]}  # type: ignore[misc] # each has its own rate
 
     def __init__(self, config: WorldConfig, render_mode: str | None = None) -> None:
-        self._world = config.make()
+        self._world = make_world(config)
         specs = self._world.specs
         pictures = (spec for spec in specs.sensed if is_pictures(spec) and spec.dtype == "uint8")
         self._shown = next(pictures, None)

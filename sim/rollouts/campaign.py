@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from blake3 import blake3
 from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.verifier import Verdict, code_of, verifier_of
+from sensorium.corpus.verifier import Verdict
 from sensorium.episode.utc_text import utc_text
-from sensorium.errors import ConfigError, SensoriumError
+from sensorium.errors import SensoriumError
 from sensorium.sim.rollouts.attempts import Attempt, Attempts
 from sensorium.sim.rollouts.crew import Crew, Host
 from sensorium.sim.rollouts.job import POLICY, Job, Slot
 from sensorium.sim.rollouts.judging import VERDICTS, EpisodeJudge
-from sensorium.sim.rollouts.plan import ADVANTAGES, Campaign, ClosedGroup, Group, Planner, read_campaigns
+from sensorium.sim.rollouts.plan import ADVANTAGES, ClosedGroup, Group, Planner, read_campaigns
+from sensorium.sim.rollouts.same_code import check_verifiers, checked_policies, verifiers_of
 from sensorium.sim.rollouts.statistics import group_statistics
 from sensorium.sim.rollouts.task_file import TaskFile
 from sensorium.sim.rollouts.tracking import Tracking
@@ -70,20 +71,21 @@ class Rolling:
     def __init__(self, task_file: TaskFile, store: Path, host: Host, plans: Sequence[WorkerPlan]) -> None:
         self._file, self._store = task_file, store
         known = read_campaigns(store).get(task_file.campaign)
-        _check_verifiers(task_file, known)  # before anything is written of a campaign that cannot be judged
+        check_verifiers(task_file, known)  # before anything is written of a campaign that cannot be judged
+        policies = checked_policies(task_file, known)
         self._planner = Planner(store, task_file, known)
         self._tracking = Tracking(task_file)
         self._attempts = Attempts(store, task_file.campaign)
         self._advantages = BesideWriter(store, ADVANTAGES)
         timeout_s = task_file.verifier_timeout_s
-        self._judges = [EpisodeJudge(store, name, timeout_s) for name in _verifiers(task_file)]
+        self._judges = [EpisodeJudge(store, name, timeout_s) for name in verifiers_of(task_file)]
         self._verdicts: list[dict[str, Verdict | None]] = [{} for _ in self._judges]
         self._asked: list[set[str]] = [set() for _ in self._judges]
         self._begun_s = time.monotonic()
         self._came: deque[tuple[float, int]] = deque([(self._begun_s, 0)])
         self._done = 0
         self._state = "rolling"
-        self._resume()
+        self._resume(policies, 0 if known is None else known.starts)
         serving = self._tracking.open_groups or self._planner.may_plan
         needed = plans if serving else [plan for plan in plans if plan.holds_something]
         self._crew = Crew(host, needed, self._tracking)
@@ -159,15 +161,15 @@ class Rolling:
 
     # -- what follows from what -----------------------------------------------------------------------------------
 
-    def _resume(self) -> None:
+    def _resume(self, policies: Mapping[str, str], starts: int) -> None:
         """Take up what was planned and not closed, with what the store has of it, and what the verifiers said."""
         planner = self._planner
         names = [*(judge.name for judge in self._judges), "", ""]
-        planner.started(names[0], names[1], self._judges[0].code if self._judges else "")
-        planner.first()
+        planner.started(names[0], names[1], self._judges[0].code if self._judges else "", policies)
+        new = {group.group for group in planner.first()}
         for number, group in planner.groups.items():
             if number not in planner.closed:
-                self._tracking.open(group)
+                self._tracking.open(group, 0 if number in new else starts)
         over: list[Attempt] = []
         for attempt in self._attempts.new():
             self._came_in(attempt)
@@ -340,27 +342,3 @@ def is_sampled(task_file: TaskFile, slot: Slot) -> bool:
         return False
     digest = blake3(msgspec.json.encode([task_file.campaign, "hidden", task_file.seed, *slot])).digest(8)
     return int.from_bytes(digest, "little") / 2**64 < task_file.hidden.share
-
-
-def _check_verifiers(task_file: TaskFile, known: Campaign | None) -> None:
-    """Raise `ConfigError` where a verifier is not there, two say what they say under one name, or groups were closed
-    by other code of the same one."""
-    made = [verifier_of(name) for name in _verifiers(task_file)]
-    codes = [code_of(verifier) for verifier in made]
-    if len({verifier.name for verifier in made}) < len(made):
-        raise ConfigError(
-            f"campaign {task_file.campaign!r}: its verifier and its hidden one both say that their name is"
-            f" {made[0].name!r}, and their verdicts could not be told apart; give one of the classes another `name`"
-        )
-    if codes and known is not None and known.closed and known.code not in ("", codes[0]):
-        raise ConfigError(
-            f"campaign {task_file.campaign!r}: its verifier {made[0].name!r} had other code ({known.code}, now"
-            f" {codes[0]}) when groups were closed; give the campaign another name, or put back what it had"
-        )
-
-
-def _verifiers(task_file: TaskFile) -> list[str]:
-    """The names of the verifier and the hidden one, as far as there are any."""
-    if not task_file.verifier:
-        return []
-    return [task_file.verifier, *([] if task_file.hidden is None else [task_file.hidden.verifier])]

@@ -22,8 +22,9 @@ Slot = tuple[int, int]
 class Job:
     """`world` is a name of the campaign's, `kind` and `version` are that world's own; `task` is one of the world's.
 
-    `source` says what the policy is (`random`, `scripted`, `module:callable`). After `steps` it is cut (None: where the
-    world ends it, alone).
+    `source` says what the policy is (`random`, `scripted`, `module:callable`), which may take `policy_timeout_s` for
+    one answer. After `steps` it is cut (None: where the world ends it, alone). Of one that failed all is kept, or with
+    `keep_failures` false what it is made again by.
     """
 
     campaign: str
@@ -38,6 +39,8 @@ class Job:
     source: str
     seed: int
     steps: int | None = None
+    policy_timeout_s: float = 60.0
+    keep_failures: bool = True
 
     @property
     def slot(self) -> Slot:

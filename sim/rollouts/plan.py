@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,8 @@ class ClosedGroup(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True)
 class Campaign:
     """What is beside the episodes of a store of one campaign; `verifier` (its `code`) and `hidden` are who judged it
-    last, empty where nobody did."""
+    last, empty where nobody did. It was started `starts` times; `policies` is the code of each as it
+    was begun."""
 
     name: str
     begun: Mapping[str, Any]
@@ -91,6 +92,8 @@ class Campaign:
     verifier: str
     hidden: str
     code: str = ""
+    starts: int = 0
+    policies: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_campaigns(store: Path) -> dict[str, Campaign]:
@@ -99,7 +102,7 @@ def read_campaigns(store: Path) -> dict[str, Campaign]:
     groups: dict[str, dict[int, Group]] = {}
     closed: dict[str, dict[int, ClosedGroup]] = {}
     ended: dict[str, bool] = {}
-    judges: dict[str, tuple[str, str, str]] = {}
+    started: dict[str, list[dict[str, Any]]] = {}
     for each in read_beside(store, CAMPAIGNS):
         record = each.record or {}
         name, what = record.get("name"), record.get("what")
@@ -109,8 +112,7 @@ def read_campaigns(store: Path) -> dict[str, Campaign]:
             if what == BEGUN:
                 begun.setdefault(name, record)
             elif what == STARTED:
-                who = [str(record.get(key, "")) for key in ("verifier", "hidden", "code")]
-                judges[name] = who[0], who[1], who[2]
+                started.setdefault(name, []).append(record)
             elif what == GROUP:
                 group = msgspec.convert(record, Group, strict=False)
                 groups.setdefault(name, {}).setdefault(group.group, group)
@@ -129,10 +131,29 @@ def read_campaigns(store: Path) -> dict[str, Campaign]:
             groups.get(name, {}),
             closed.get(name, {}),
             ended.get(name, False),
-            *judges.get(name, ("", "", "")),
+            *_who(starts := started.get(name, [])),
+            len(starts),
+            _policies(starts),
         )
         for name, said in begun.items()
     }
+
+
+def _who(starts: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
+    """The verifier, the hidden one and the verifier's code, of the last start."""
+    last = starts[-1] if starts else {}
+    return str(last.get("verifier", "")), str(last.get("hidden", "")), str(last.get("code", ""))
+
+
+def _policies(starts: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """The code of each policy, as the first start that knew it had it."""
+    found: dict[str, str] = {}
+    for said in starts:
+        codes = said.get("policies")
+        for policy, code in (codes if isinstance(codes, dict) else {}).items():
+            if code:
+                found.setdefault(str(policy), str(code))
+    return found
 
 
 class Planner:
@@ -149,9 +170,10 @@ class Planner:
         else:
             check_same(task_file, known)
 
-    def started(self, verifier: str, hidden: str, code: str = "") -> None:
-        """It begins, or goes on, with these to judge; `code` is the verifier's."""
-        self._append([{"what": STARTED, "verifier": verifier, "hidden": hidden, "code": code}])
+    def started(self, verifier: str, hidden: str, code: str, policies: Mapping[str, str]) -> None:
+        """It begins, or goes on, with these to judge; `code` is the verifier's, `policies` have that of each policy."""
+        said = {"verifier": verifier, "hidden": hidden, "code": code, "policies": dict(policies)}
+        self._append([{"what": STARTED, **said}])
 
     def first(self) -> list[Group]:
         """The first group of each task and policy; those that there are not yet are planned."""

@@ -1,15 +1,18 @@
 """Policies: what acts in a rollout. Whatever one does wrong, it costs its own rollout and is named."""
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from sensorium.corpus.verifier import digest_of
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, Samples
 from sensorium.errors import ConfigError
+from sensorium.sim.rollouts.player import LeftBehind, Patience
 from sensorium.sim.worlds.world import Action, Observation, World, WorldSpecs
 from sensorium.threads import reason
 
@@ -75,6 +78,25 @@ def imported(source: str) -> Callable[..., Any]:
     return called
 
 
+def code_of_policy(source: str) -> str:
+    """16 hex digits: a digest of the source of a policy's module and of those that it `depends` on (an attribute of it,
+    of names); empty for one of ours, and where there is no source.
+
+    Raises:
+        ConfigError: there is no such policy, or what it depends on has no source.
+    """
+    if source in (RANDOM, SCRIPTED):
+        return ""
+    made = imported(source)
+    depends = tuple(getattr(made, "depends", ()))
+    module = source.partition(":")[0]
+    try:
+        inspect.getsource(importlib.import_module(module))
+    except (OSError, TypeError):  # of an extension
+        return digest_of(depends, f"policy {source!r}") if depends else ""
+    return digest_of((module, *depends), f"policy {source!r}")
+
+
 class Seeing:
     """What a policy sees, kept from step to step of one rollout."""
 
@@ -99,10 +121,10 @@ def _shown(block: Block) -> Samples:
 
 
 class PolicyAtWork:
-    """A policy called `name` at work in a world of these specs."""
+    """A policy called `name` at work in a world of these specs, which has so much `patience` with it."""
 
-    def __init__(self, policy: Policy, name: str, specs: WorldSpecs) -> None:
-        self._policy, self._name = policy, name
+    def __init__(self, policy: Policy, name: str, specs: WorldSpecs, patience: Patience) -> None:
+        self._policy, self._name, self._patience = policy, name, patience
         self._shape = specs.low.shape
         self._bounds = list(zip(specs.low.tolist(), specs.high.tolist(), strict=True))
 
@@ -112,10 +134,12 @@ class PolicyAtWork:
         Raises:
             PolicyFault: it raised, or what it returned is no action.
             MemoryError: there is no memory left, which may be anybody's doing.
+            LeftBehind: it answers so late that nobody waits any more.
         """
         try:
-            action = np.asarray(self._policy(seen, rng), np.float64)
-        except (MemoryError, WorldFault):
+            with self._patience:
+                action = np.asarray(self._policy(seen, rng), np.float64)
+        except (MemoryError, WorldFault, LeftBehind):
             raise
         except BaseException as error:  # a policy is anybody's code; Ctrl-C comes to another thread
             raise PolicyFault(f"policy {self._name!r} raised {reason(error)}") from error

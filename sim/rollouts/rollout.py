@@ -1,6 +1,8 @@
 """One rollout: a world is reset, a policy acts until it is done, and what came out is delivered as an episode."""
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import MAX_TEXT, EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.sim.rollouts.gathering import Gathering
+from sensorium.sim.rollouts.holding import Holding
 from sensorium.sim.rollouts.job import (
     CPU_S,
     FAILED,
@@ -24,8 +27,9 @@ from sensorium.sim.rollouts.job import (
     WHY,
     Job,
 )
+from sensorium.sim.rollouts.player import LeftBehind, Patience
 from sensorium.sim.rollouts.policies import RANDOM, SCRIPTED, PolicyAtWork, PolicyFault, Seeing, policy_of
-from sensorium.sim.worlds.running import Named
+from sensorium.sim.worlds.running import KEPT, Named
 from sensorium.sim.worlds.world import Observation, World
 from sensorium.threads import reason
 
@@ -96,6 +100,26 @@ class _Course:
     why: str = ""
 
 
+class _Cost:
+    """What the thread that plays took so far, s of wall and of CPU, from each `begin` to its `end`; any thread may end
+    it."""
+
+    def __init__(self) -> None:
+        self.wall_s = self.cpu_s = 0.0
+        self._clock = 0
+        self._since = (0.0, 0.0)
+
+    def begin(self) -> None:
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._since = time.perf_counter(), time.clock_gettime(self._clock)
+
+    def end(self) -> None:
+        wall_s, cpu_s = self._since
+        self.wall_s += time.perf_counter() - wall_s
+        with contextlib.suppress(OSError):  # of a thread that has ended meanwhile
+            self.cpu_s += time.clock_gettime(self._clock) - cpu_s
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a rollout ended: behind its last sample at `end_ns`, with `samples` in its episode. Of one that has none
@@ -122,8 +146,12 @@ class Rollout:
         self._stopped = stopped
         self._gathering = Gathering(streams.prefix, base_ns)
         self._notes: list[Delivery] = []
+        kept = frozenset((streams.prefix + REWARD, streams.prefix + world.specs.action.name))
+        self._holding = Holding(not job.keep_failures, kept)
         self._course = _Course()
-        self._wall_s = self._cpu_s = 0.0
+        self._cost = _Cost()
+        own = job.source in (RANDOM, SCRIPTED)
+        self._patience = Patience(math.inf if own else job.policy_timeout_s)
         self.ended: Ended | None = None
 
     @property
@@ -133,27 +161,47 @@ class Rollout:
 
     def __iter__(self) -> Iterator[Sequence[Delivery]]:
         """What is delivered, in its order. What who takes it does meanwhile is none of its cost."""
-        course, job = self._course, self._job
-        yield [EpisodeBegin(self._base_ns, job.labels(), self._base_ns)]
-        wall_s, cpu_s = time.perf_counter(), time.thread_time()
+        cost = self._cost
+        yield [EpisodeBegin(self._base_ns, self._job.labels(), self._base_ns)]
+        cost.begin()
         steps = self._steps()
-        while True:
-            is_over = next(steps, True)
-            blocks: list[Delivery] = [*self._gathering.take(), *self._notes]
-            self._notes = []
-            self._wall_s += time.perf_counter() - wall_s
-            self._cpu_s += time.thread_time() - cpu_s
-            if is_over:
-                break
-            yield blocks
-            wall_s, cpu_s = time.perf_counter(), time.thread_time()
+        while not next(steps, True):
+            pieces = self._holding.passed(self._taken())
+            cost.end()
+            yield pieces
+            cost.begin()
+        last = self._taken()
+        cost.end()
+        yield self._ending(last)
+
+    def given_up(self) -> Sequence[Delivery] | None:
+        """For who waits in vain, in another thread: what is delivered last where the policy has not answered for too
+        long, and so failed; None where there is still hope."""
+        if not self._patience.has_run_out():
+            return None
+        course, job = self._course, self._job
+        course.outcome, course.failed_by = FAILED, POLICY
+        course.why = f"policy {job.policy!r} did not answer within {job.policy_timeout_s:g} s (`policy_timeout_s`)"
+        self._cost.end()
+        return self._ending(self._taken())
+
+    def _taken(self) -> list[Delivery]:
+        notes, self._notes = self._notes, []
+        return [*self._gathering.take(), *notes]
+
+    def _ending(self, blocks: list[Delivery]) -> Sequence[Delivery]:
+        """The last of it, and how it ended."""
+        course = self._course
+        blocks, is_cut = self._holding.rest(blocks, bool(course.failed_by))
+        if is_cut:
+            course.samples = sum(len(each) for each in blocks if isinstance(each, Block))
         last_ns = self._base_ns + max(course.now_ns, course.last_ns)
         if course.failed_by:
             value = {"who": course.failed_by, "why": course.why[:1000]}
             blocks.append(SourceNote("event", FAILED, value, start_ns=last_ns))
-        blocks.append(EpisodeEnd(last_ns + 1, course.outcome, self._labels(), passed=True))
+        blocks.append(EpisodeEnd(last_ns + 1, course.outcome, self._labels(is_cut), passed=True))
         self.ended = Ended(last_ns + 1, course.outcome, course.samples, course.failed_by, course.why)
-        yield blocks
+        return blocks
 
     def _steps(self) -> Iterator[bool]:
         """Act until it is done; False whenever something is to be delivered. Whatever goes wrong is an outcome."""
@@ -162,7 +210,7 @@ class Rollout:
             yield from self._act()
         except PolicyFault as fault:
             course.outcome, course.failed_by, course.why = FAILED, POLICY, _text(str(fault))
-        except GeneratorExit:  # who plays it lets go of it
+        except (GeneratorExit, LeftBehind):  # who plays it lets go of it
             raise
         except BaseException as error:  # of the world, or for want of memory: the campaign goes on
             course.outcome, course.failed_by, course.why = FAILED, US, _text(reason(error))
@@ -171,15 +219,17 @@ class Rollout:
         world, job, course = self._world, self._job, self._course
         rng = np.random.default_rng([job.seed, 1])
         observation = world.reset(job.seed, job.task or next(iter(world.tasks)))
+        self._take(observation)
         try:
-            policy = policy_of(job.source, world)
+            with self._patience:
+                policy = policy_of(job.source, world)
+        except LeftBehind:
+            raise
         except BaseException as error:  # it is anybody's code
-            self._take(observation)
             raise PolicyFault(f"policy {job.policy!r}: {reason(error)}") from error
-        acting, done = PolicyAtWork(policy, job.policy, world.specs), ""
+        acting, done = PolicyAtWork(policy, job.policy, world.specs, self._patience), ""
         seeing = None if job.source in (RANDOM, SCRIPTED) else Seeing()
         action_stream = world.specs.action.name
-        self._take(observation)
         while not done:
             if self._stopped():
                 raise InterruptedError("the worker was told to stop")
@@ -225,17 +275,19 @@ class Rollout:
         course.total = total
         course.earned |= earned
 
-    def _labels(self) -> dict[str, Label]:
+    def _labels(self, is_cut: bool) -> dict[str, Label]:
         course = self._course
         labels: dict[str, Label] = {
             REWARD: course.total,
             STEPS: course.steps,
-            WALL_S: self._wall_s,
-            CPU_S: self._cpu_s,
+            WALL_S: self._cost.wall_s,
+            CPU_S: self._cost.cpu_s,
             SIMULATED_S: course.now_ns / 1e9,
         }
         if course.failed_by:
             labels |= {FAILED_BY: course.failed_by, WHY: _brief(course.why)}
+        if is_cut:
+            labels[KEPT] = "actions, rewards"
         named = sorted(course.earned.items())[:MAX_COMPONENTS]
         return labels | {f"{REWARD}.{name}"[:MAX_TEXT]: value for name, value in named}
 

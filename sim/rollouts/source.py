@@ -14,8 +14,9 @@ from sensorium.drivers.driver import Delivery, Driver, DriverConfig
 from sensorium.drivers.identity import Identity
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.rollouts.job import US, Job, Slot
+from sensorium.sim.rollouts.player import Player
 from sensorium.sim.rollouts.rollout import Rollout, Streams
-from sensorium.sim.worlds.config import WorldConfig
+from sensorium.sim.worlds.config import WorldConfig, make_world
 from sensorium.sim.worlds.running import next_base_ns
 from sensorium.threads import reason
 
@@ -132,20 +133,21 @@ class RolloutsConfig(DriverConfig):
 
 
 class RolloutSource:
-    """See `sensorium.drivers.driver.Driver`. A read takes as long as a step, or `gathering.MOST_S`, beyond its timeout.
+    """See `sensorium.drivers.driver.Driver`. Rollouts are played in a thread of their own.
 
     It ends where the next job is of another world, or no more come. What a world raises ends its rollout alone, and
-    the world is made anew.
+    the world is made anew; so does a policy that does not answer, with which thread and world are left behind.
     """
 
     def __init__(self, name: str, called: str, config: WorldConfig, jobs: Jobs) -> None:
         self._called, self._config, self._jobs = called, config, jobs
         try:
-            self._world = config.make()
+            self._world = make_world(config)
         except BaseException as error:  # a model that does not compile, no GL, ...
             jobs.refuse(called, f"the world {called!r} cannot be made: {reason(error)}")
             raise
         self._streams = Streams(name, self._world)
+        self._player = Player(name)
         self._base_ns = 0
         self._closed = threading.Event()
         self._reading = threading.Lock()
@@ -170,13 +172,17 @@ class RolloutSource:
                 rollout = Rollout(self._world, self._streams, job, self._base_ns, self._closed.is_set)
                 self._rollout = job, rollout, iter(rollout)
             job, rollout, pieces = self._rollout
-            piece = next(pieces)
+            piece = self._player.piece(pieces, timeout_s)
             self._jobs.steps = rollout.steps
+            hangs = piece is None and (piece := rollout.given_up()) is not None
+            if hangs:
+                self._player.leave()
+                self._player = Player(self._player.name)
             if rollout.ended is not None:
-                self._end(job, rollout)
-            return piece
+                self._end(job, rollout, hangs)
+            return () if piece is None else piece
 
-    def _end(self, job: Job, rollout: Rollout) -> None:
+    def _end(self, job: Job, rollout: Rollout, hangs: bool) -> None:
         self._rollout, ended = None, rollout.ended
         if ended is None:
             return
@@ -184,20 +190,21 @@ class RolloutSource:
         self._jobs.ended(job, "" if ended.samples else ended.why or "no sample came of it")
         if ended.failed_by:
             log.warning("rollout %s: failed (%s): %s", "/".join(map(str, job.slot)), ended.failed_by, ended.why)
-        if ended.failed_by == US and not self._closed.is_set():
+        if (hangs or ended.failed_by == US) and not self._closed.is_set():
             self._make_anew()
 
     def _make_anew(self) -> None:
         """What is left of a world that raised is not to be in the next rollout."""
         try:
             self._world.close()
-            self._world = self._config.make()
+            self._world = make_world(self._config)
         except Exception as error:
             log.error("the world %s cannot be made again, what is left of it goes on: %s", self._called, reason(error))
 
     def close(self) -> None:
         self._closed.set()
         with self._reading:
+            self._player.close()
             self._world.close()
             if self._rollout is not None:
                 self._jobs.ended(self._rollout[0], "it was broken off")

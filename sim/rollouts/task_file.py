@@ -25,7 +25,7 @@ from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.registry import GROUP as CODECS
 from sensorium.errors import ConfigError
 from sensorium.sim.rollouts.policies import RANDOM, SCRIPTED, imported
-from sensorium.sim.worlds.config import WorldConfig
+from sensorium.sim.worlds.config import WorldConfig, make_world, unknown_task
 
 MAX_TEXT = 200
 
@@ -86,7 +86,8 @@ class TaskFile(_Strict):
 
     Each task is rolled out `group` times by each policy, `workers` at a time, into `store`: by the `ingest` that writes
     it, or without one by an ingest of the campaign's own. `seed` decides all seeds. `verifier` says what is accepted.
-    A rollout that failed for our reasons is tried `attempts` times in all.
+    A rollout that failed for our reasons is tried `attempts` times in all; a policy that does not answer within
+    `policy_timeout_s` has failed. Without `keep_failures` only actions and rewards are kept of what failed.
     """
 
     campaign: str
@@ -100,6 +101,8 @@ class TaskFile(_Strict):
     verifier: str = ""
     hidden: HiddenPart | None = None
     verifier_timeout_s: float = Field(default=60.0, gt=0)
+    policy_timeout_s: float = Field(default=60.0, gt=0)
+    keep_failures: bool = True
     budget: BudgetPart = BudgetPart()
     attempts: int = Field(default=3, ge=1, le=100)
     ingest: IngestPart | None = None
@@ -185,11 +188,27 @@ def check_task(document: Mapping[str, Any], base: Path, name: str = "task") -> T
         for policy in made.policies.values():
             if policy not in (RANDOM, SCRIPTED):
                 imported(policy)
+        _check_tasks(made)
     except ConfigError as error:
         raise ConfigError(f"task file {name}: {error}") from error
     except ValidationError as error:
         raise ConfigError("\n".join(f"task file {name}: {line}" for line in _lines(error))) from error
     return made
+
+
+def _check_tasks(made: TaskFile) -> None:
+    """Raise `ConfigError` where a task is none of its world's. A world that cannot be made here may be where it is
+    played; if not, its rollouts say why."""
+    for name, config in made.worlds.items():
+        asked = {task: part.task for task, part in made.tasks.items() if part.world == name and part.task}
+        try:
+            world = make_world(config)
+        except ConfigError:
+            continue
+        world.close()
+        for task, of in asked.items():
+            if of not in world.tasks:
+                raise ConfigError(f"tasks.{task}: {unknown_task(f'world {name!r} ({config.kind})', of, world)}")
 
 
 def look_in(base: Path) -> None:

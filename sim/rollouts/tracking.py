@@ -9,6 +9,10 @@ from sensorium.sim.rollouts.job import POLICY, Job, Slot
 from sensorium.sim.rollouts.plan import Group
 from sensorium.sim.rollouts.task_file import TaskFile
 
+OF_A_START = 1000
+"""Attempts at what an earlier start of the campaign began are numbered from a thousand for each such start on, as that
+one may have begun others which are in a spool still."""
+
 
 @dataclass(slots=True)
 class _Slot:
@@ -36,11 +40,12 @@ class Tracking:
         self.uncounted = 0
         """Attempts that came to nothing, or came after another that counts, in groups that are closed."""
 
-    def open(self, group: Group) -> None:
-        """Begin to track one."""
+    def open(self, group: Group, starts: int = 0) -> None:
+        """Begin to track one, of which so many earlier starts of the campaign may have made attempts that nobody knows
+        of yet: their numbers are not given again."""
         self._open[group.group] = group
         for index in range(group.n):
-            self._slots[group.group, index] = _Slot()
+            self._slots[group.group, index] = _Slot(tried=starts * OF_A_START)
             self._waiting[self._world(group)].append((group.group, index))
 
     def close(self, group: int) -> None:
@@ -164,4 +169,6 @@ class Tracking:
             source=self._file.policies[group.policy],
             seed=group.seeds[slot[1]],
             steps=task.steps,
+            policy_timeout_s=self._file.policy_timeout_s,
+            keep_failures=self._file.keep_failures,
         )

@@ -10,6 +10,7 @@ from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Stream
 from sensorium.corpus.verifier import Verdict, Verifier
 from sensorium.sim.worlds.cart import AWAY_M, FALLEN_RAD
+from sensorium.sim.worlds.planar_world import ROAMED
 
 MAPPED = 0.9
 """The share of a laboratory's sample whose phases must be known."""
@@ -36,8 +37,8 @@ class Task(Verifier):
     """
 
     name = "task"
-    version = "1"
-    depends = ("sensorium.sim.worlds.cart",)
+    version = "2"
+    depends = ("sensorium.sim.worlds.cart", "sensorium.sim.worlds.planar_world")
 
     def verify(self, episode: Episode) -> Verdict:
         world, task = episode.labels.get("world"), str(episode.labels.get("task", ""))
@@ -85,11 +86,13 @@ def _success(truth: _Truth, task: str, episode: Episode) -> Verdict:
 
 
 def _planar(truth: _Truth, task: str, episode: Episode) -> Verdict:
-    """`reach` by `reached`; a `roam` has no end, and its score is the square metres that were seen."""
+    """`reach` by `reached`; `roam` by the square metres that were visited, which are its score too."""
     del episode
     components = {name: truth.last(name) for name in ("distance_m", "reached", "cells")}
     if task == "roam":
-        return Verdict(components["cells"], None, components, f"roam: {components['cells']:g} square metres visited")
+        cells = components["cells"]
+        said = f"roam {'done' if cells >= ROAMED else 'not done'}: {cells:g} square metres visited, {ROAMED} asked for"
+        return Verdict(cells, cells >= ROAMED, components, said)
     done = bool(truth.columns["reached"].max() > 0)
     score = 1.0 if done else _way(truth.columns["distance_m"])
     said = f"reach {'done' if done else 'not done'}: {components['distance_m']:.2f} m from the goal at the end"

@@ -10,10 +10,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.stream import Block
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.imperfections import NonNegative, Positive
+from sensorium.sim.worlds.row_spec import row_spec
 from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
 
 STEP_S = 0.02
@@ -23,6 +24,7 @@ FALLEN_RAD, AWAY_M = math.radians(12), 2.4
 GRAVITY, CART_KG, POLE_KG, HALF_M = 9.8, 1.0, 0.1, 0.5
 _AFAR = 1e3
 """Beyond this nothing moves on: a pole that fell long ago is still a number."""
+_STATE, _UNIT = ("x", "v", "angle", "rate"), "m, m/s, rad, rad/s"
 BEGINS = {"balance": 0.05, "catch": 0.8}
 """By task, how far from upright and at rest each of the four numbers may begin, at most."""
 
@@ -53,37 +55,14 @@ class Cart(World):
         "catch": "Bring the pole upright that begins to fall, and keep it so.",
     }
     specs = WorldSpecs(
-        sensed=(
-            StreamSpec(
-                name="state",
-                modality="state",
-                dtype="float64",
-                shape=(4,),
-                unit="m, m/s, rad, rad/s",
-                channels=("x", "v", "angle", "rate"),
-                rate_hz=1 / STEP_S,
-            ),
-        ),
-        truth=(
-            StreamSpec(
-                name="pose",
-                modality="truth",
-                dtype="float64",
-                shape=(4,),
-                unit="m, m/s, rad, rad/s",
-                channels=("x", "v", "angle", "rate"),
-                rate_hz=1 / STEP_S,
-            ),
-        ),
-        action=StreamSpec(
-            name="action", modality="action", dtype="float64", shape=(1,), unit="N", channels=("force",),
-            rate_hz=1 / STEP_S,
-        ),
+        sensed=(row_spec("state", "state", _STATE, _UNIT, 1 / STEP_S),),
+        truth=(row_spec("pose", "truth", _STATE, _UNIT, 1 / STEP_S),),
+        action=row_spec("action", "action", ("force",), "N", 1 / STEP_S),
         low=np.array([-FORCE_N]),
         high=np.array([FORCE_N]),
         step_ns=STEP_NS,
         rewards=("upright",),
-    )  # fmt: skip
+    )
 
     def __init__(self, config: CartConfig) -> None:
         self._config = config

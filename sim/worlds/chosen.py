@@ -6,10 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from sensorium.drivers.registry import driver_config, driver_kinds, nearest
-from sensorium.errors import ConfigError, SensoriumError
+from sensorium.errors import ConfigError
 from sensorium.sim.worlds.config import WorldConfig
-from sensorium.sim.worlds.running import raised
-from sensorium.sim.worlds.world import World
 
 PREFIX = "sim-"
 
@@ -37,20 +35,6 @@ def world_config(kind: str, settings: Mapping[str, Any] | None = None) -> WorldC
     if not isinstance(config, WorldConfig):
         raise ConfigError(f"{name!r} is no world: its model is not a WorldConfig; tell its author")
     return config
-
-
-def make_world(config: WorldConfig) -> World:
-    """The world of a configuration, whoever wrote it.
-
-    Raises:
-        ConfigError: it cannot be made: what is absent, or what its own code raised.
-    """
-    try:
-        return config.make()
-    except SensoriumError:
-        raise
-    except Exception as error:  # a world is anybody's code: a model that does not compile
-        raise ConfigError(f"{config.kind}: cannot be made: {raised(error)}") from error
 
 
 def _may_be(kind: str) -> bool:

@@ -9,8 +9,10 @@ from pydantic import Field
 from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.identity import Identity
 from sensorium.drivers.pacing import Pace
+from sensorium.drivers.registry import nearest
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.sim.worlds.imperfections import NonNegative, Positive
-from sensorium.sim.worlds.running import Course, Running
+from sensorium.sim.worlds.running import Course, Running, raised
 from sensorium.sim.worlds.world import World
 
 WORLD_VERSION = "world_version"
@@ -47,11 +49,48 @@ class WorldConfig(DriverConfig):
 
     def open(self, name: str, base: Path) -> Driver:  # noqa: ARG002 (a world needs no folder)
         """The world as it runs by itself, moved by its `scripted`; its actions are the stream `name.action`."""
-        course = Course(self.kind, self.seed, self.task, self.start_ns, self.duration_s, self.episode_s, self.truth)
-        return Running(self.make(), name, course, self.pace)
+        world = make_world(self)
+        task = task_of(world, self)
+        course = Course(self.kind, self.seed, task, self.start_ns, self.duration_s, self.episode_s, self.truth)
+        return Running(world, name, course, self.pace)
 
     def identity(self, base: Path) -> Identity:  # noqa: ARG002 (a world needs no folder)
         """Its kind, versions, seed and all that is set of it but the pace."""
         said = self.model_dump(mode="json", exclude={"pace"})
         versions = {"version": version("sensorium"), WORLD_VERSION: self.version}
         return Identity({**said, **versions}, ends=self.duration_s is not None)
+
+
+def make_world(config: WorldConfig) -> World:
+    """The world of a configuration, whoever wrote it.
+
+    Raises:
+        ConfigError: it cannot be made: what is absent, or what its own code raised; or there is nothing to do in it.
+    """
+    try:
+        world = config.make()
+    except SensoriumError:
+        raise
+    except Exception as error:  # a world is anybody's code: a model that does not compile
+        raise ConfigError(f"{config.kind}: cannot be made: {raised(error)}") from error
+    if not world.tasks:
+        world.close()
+        raise ConfigError(f"{config.kind}: has no tasks: `World.tasks` must name one at least; tell its author")
+    return world
+
+
+def task_of(world: World, config: WorldConfig) -> str:
+    """The task that a configuration asks of its world: the first, if it names none.
+
+    Raises:
+        ConfigError: the world has no such task; it is closed.
+    """
+    if config.task and config.task not in world.tasks:
+        world.close()
+        raise ConfigError(unknown_task(config.kind, config.task, world))
+    return config.task or next(iter(world.tasks))
+
+
+def unknown_task(kind: str, task: str, world: World) -> str:
+    """What to say of a task that a world does not have."""
+    return f"{kind}: no task {task!r}{nearest(task, world.tasks)}, expected one of {', '.join(world.tasks)}"

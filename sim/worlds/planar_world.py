@@ -11,6 +11,7 @@ import numpy as np
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.planar_sensors import PlanarSensors
+from sensorium.sim.worlds.row_spec import row_spec
 from sensorium.sim.worlds.scene import PlanarScene
 from sensorium.sim.worlds.senses.camera import CameraSense, Frame, Render
 from sensorium.sim.worlds.senses.clock import ClockErrors, SenseClock
@@ -30,6 +31,8 @@ _LOW, _HIGH = np.array([-3.5, -3.5, 0.8]), np.array([3.5, 3.5, 4.0])
 """Within these it flies, m; towards them it is only let so fast that it can stop."""
 _MARK_M = 0.3
 _NEAR_M, _SLOW = 0.25, 0.3
+ROAMED = 12
+"""So many square metres make a roam a success."""
 _TASK_CHANNELS = ("goal_x", "goal_y", "distance_m", "reached", "cells")
 _STEP_S = STEP_NS / SECOND_NS
 
@@ -42,7 +45,7 @@ class PlanarWorld(World):
     version = "1"
     tasks: Mapping[str, str] = {
         "reach": "Come to rest over the place that is marked by a white disc in a black ring.",
-        "roam": "See as much of the plane as there is time for: square metres that were not visited before count.",
+        "roam": f"Pass over as many square metres of the plane as there is time for, at least {ROAMED}.",
     }
 
     def __init__(self, config: PlanarSensors, limit_s: float) -> None:
@@ -50,26 +53,9 @@ class PlanarWorld(World):
         self._limit_ns = round(limit_s * SECOND_NS)
         camera, imu, truth = config.specs()
         self._streams = {"cam": camera, "imu": imu, "truth": truth}
-        task = StreamSpec(
-            name="task",
-            modality="truth",
-            dtype="float64",
-            shape=(len(_TASK_CHANNELS),),
-            unit="m, m, m, , ",
-            channels=_TASK_CHANNELS,
-            rate_hz=SECOND_NS / STEP_NS,
-            stamps_from="source",
-        )
-        action = StreamSpec(
-            name="action",
-            modality="action",
-            dtype="float64",
-            shape=(4,),
-            unit="m/s, m/s, m/s, rad/s",
-            channels=("ahead", "left", "up", "turn"),
-            rate_hz=SECOND_NS / STEP_NS,
-            stamps_from="source",
-        )
+        hz = SECOND_NS / STEP_NS
+        task = row_spec("task", "truth", _TASK_CHANNELS, "m, m, m, , ", hz)
+        action = row_spec("action", "action", ("ahead", "left", "up", "turn"), "m/s, m/s, m/s, rad/s", hz)
         struck = Faults(config.faults, (camera, imu), np.random.default_rng(0)).spec
         told = ((truth, task) if struck is None else (truth, task, struck)) if config.truth else ()
         self.specs = WorldSpecs((camera, imu), told, action, -_MOST, _MOST.copy(), STEP_NS)

@@ -1,5 +1,6 @@
 """A world that runs by itself: a driver that resets it, moves it as it is scripted, and marks where episodes begin."""
 
+import logging
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -18,6 +19,8 @@ from sensorium.errors import ConfigError, SensoriumError
 from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.world import Action, Observation, World
 
+log = logging.getLogger(__name__)
+
 FAST_BLOCK_NS = 250_000_000
 """Where nobody waits for the present, a block of rows may span as much as a stored chunk."""
 
@@ -26,11 +29,18 @@ SCRIPTED = "scripted"
 
 FAILED = "failed"
 """The outcome where the world raised, and the name of the note that says why."""
+KEPT = "failed.kept"
+"""The label of one that failed of which not all is kept, and what is."""
+
+RESET_FAILED, RESETS_FAILED = "reset_failed", "resets_failed"
+"""Of an episode before which resets raised: the name of a note of each, and the label that counts them."""
+MOST_FAILED = 20
+"""Resets that raise one behind the other: then nothing is to be had of the world."""
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What is asked of a world that runs by itself; see `WorldConfig`."""
+    """What is asked of a world that runs by itself; see `WorldConfig`. `task` is one of the world's."""
 
     kind: str
     seed: int
@@ -162,25 +172,62 @@ def _deliveries(world: World, named: Named, course: Course, rows: _HeldRows) -> 
     base_ns, seed = course.start_ns, course.seed
     until_ns = None if course.duration_s is None else course.start_ns + round(course.duration_s * SECOND_NS)
     while until_ns is None or base_ns < until_ns:
-        end_ns = yield from _episode(world, named, course, rows, seed, base_ns, until_ns)
-        base_ns, seed = next_base_ns(end_ns), seed + 1
+        begun = _begun(world, course, seed, base_ns)
+        end_ns = yield from _episode(world, named, course, rows, begun, until_ns)
+        base_ns, seed = next_base_ns(end_ns), begun.seed + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A reset: its seed, what stood then, why each one before it raised, and its base."""
+
+    seed: int
+    observation: Observation
+    failed: list[dict[str, object]]
+    base_ns: int
+
+
+def _begun(world: World, course: Course, seed: int, base_ns: int) -> _Begun:
+    """The first reset from `seed` on that does not raise.
+
+    Raises:
+        SensoriumError: none of so many did not.
+    """
+    failed: list[dict[str, object]] = []
+    while True:
+        try:
+            return _Begun(seed, world.reset(seed, course.task), failed, base_ns)
+        except ConfigError:  # it was asked wrongly: nothing failed
+            raise
+        except Exception as error:  # a world is anybody's code
+            failed.append({"seed": seed, "why": raised(error)[:1000]})
+            log.warning("%s: its reset with seed %d raised: %s", course.kind, seed, raised(error))
+            if len(failed) == MOST_FAILED:
+                raise SensoriumError(
+                    f"{course.kind}: {MOST_FAILED} resets in a row raised, the last with seed {seed}: {raised(error)};"
+                    " see to the world, or begin with another seed"
+                ) from error
+            seed += 1
 
 
 def _episode(
-    world: World, named: Named, course: Course, rows: _HeldRows, seed: int, base_ns: int, until_ns: int | None
+    world: World, named: Named, course: Course, rows: _HeldRows, begun: _Begun, until_ns: int | None
 ) -> Generator[tuple[int, Delivery], None, int]:
     """One, from its reset to where it is done, cut or failed; it returns its end, which is behind its last sample.
 
     Where the world raises, all that came before is delivered, with the reason; then it is raised on.
     """
-    task = course.task or next(iter(world.tasks))
-    labels: dict[str, Label] = {"world": course.kind, "task": task, "seed": seed, "policy": SCRIPTED}
+    base_ns, observation, done = begun.base_ns, begun.observation, ""
+    labels: dict[str, Label] = {"world": course.kind, "task": course.task, "seed": begun.seed, "policy": SCRIPTED}
+    if begun.failed:
+        labels[RESETS_FAILED] = len(begun.failed)
     yield base_ns, EpisodeBegin(base_ns, labels | {"world_version": world.version}, base_ns)
+    for said in begun.failed:
+        yield base_ns, SourceNote("event", RESET_FAILED, said, start_ns=base_ns)
     last_ns = now_ns = base_ns
     cut_ns = min(_ends(base_ns, course, until_ns), default=None)
     failure: Exception | None = None
     try:
-        observation, done = world.reset(seed, task), ""
         while True:
             for note in named.notes(observation, base_ns):
                 yield last_ns, note
@@ -202,7 +249,7 @@ def _episode(
     yield from rows.rest()
     end_ns = max(now_ns, last_ns) + 1
     if failure is not None:
-        said = {"who": "us", "why": raised(failure), "world": course.kind, "seed": seed}
+        said = {"who": "us", "why": raised(failure), "world": course.kind, "seed": begun.seed}
         yield end_ns, SourceNote("event", FAILED, said, start_ns=end_ns - 1)
     yield end_ns, EpisodeEnd(end_ns, done, passed=True)
     if failure is not None:

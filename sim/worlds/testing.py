@@ -12,7 +12,6 @@ Use a configuration that is quick to step, with all its streams. Needs pytest.
 
 import multiprocessing
 import zlib
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -20,7 +19,7 @@ import pytest
 
 from sensorium.drivers.stream import Block, check_name
 from sensorium.errors import ConfigError
-from sensorium.sim.worlds.config import WorldConfig
+from sensorium.sim.worlds.config import WorldConfig, make_world
 from sensorium.sim.worlds.playing import Acts, Played, by_script, steps
 from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.world import Action, Observation, World
@@ -227,13 +226,13 @@ class WorldTests:
         pytest.skip(f"no task is done within {self.most_steps} steps of its own motion")
 
     def test_close_twice(self) -> None:
-        world = self.config().make()
+        world = make_world(self.config())
         world.reset(self.seed, self._task(world))
         world.close()
         world.close()
 
     def _world(self) -> "_Closing":
-        return _Closing(self.config().make)
+        return _Closing(self.config())
 
     @staticmethod
     def _task(world: World) -> str:
@@ -250,8 +249,8 @@ class WorldTests:
 class _Closing:
     """Closes the world that it made."""
 
-    def __init__(self, make: Callable[[], World]) -> None:
-        self._world = make()
+    def __init__(self, config: WorldConfig) -> None:
+        self._world = make_world(config)
 
     def __enter__(self) -> World:
         return self._world
@@ -280,6 +279,6 @@ def _digests(world: World, seed: int, task: str, length: int) -> dict[str, str]:
 
 
 def _played_elsewhere(answer: Connection, config: WorldConfig, seed: int, task: str, length: int) -> None:
-    world = config.make()
+    world = make_world(config)
     answer.send(_digests(world, seed, task, length))
     world.close()

@@ -1,6 +1,7 @@
 """Threads: every thread is started here, with a name, a bound on its stop, and someone who is told if it dies."""
 
 import contextlib
+import ctypes
 import logging
 import queue
 import threading
@@ -75,6 +76,13 @@ class Thread:
         if self.alive:
             log.warning("thread %s, which %s, did not end in time; it is left behind", self.name, self.does)
         return not self.alive
+
+    def interrupt(self, error: type[BaseException]) -> None:
+        """Have it raised where the thread is, once that runs Python: a loop without end is left so, a call that blocks
+        is not. For a thread that is left behind in code of somebody else's."""
+        if self._thread.ident is not None:
+            ident, raised = ctypes.c_ulong(self._thread.ident), ctypes.py_object(error)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, raised)
 
     def _live(self) -> None:
         again = self._restart

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sensorium.errors import SensoriumError
-from sensorium.sim.rollouts import judging, worker
+from sensorium.sim.rollouts import judging, player, worker
 from sensorium.sim.rollouts.report import report_of
 from tests.sim.rollouts.building import ACTS, rolled, task_file
 from tests.spine.killing import SAID, injected, kills
@@ -32,3 +32,15 @@ def test_a_judge_that_dies_ends_the_campaign(tmp_path: Path, monkeypatch: pytest
             rolled(file)
     rolled(file)
     assert report_of(tmp_path / "store")["cells"][0]["accepted"] == 2
+
+
+@kills("player-")
+def test_a_player_that_dies_again_and_again_ends_the_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = task_file(tmp_path, group=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "PAUSE_S", 0.0)
+        patch.setattr(player.Player, "_run", injected)
+        with pytest.raises(SensoriumError, match=f"thread player-world, which plays rollouts, died of {SAID}"):
+            rolled(file)
+    rolled(file)
+    assert report_of(tmp_path / "store")["cells"][0]["n"] == 2

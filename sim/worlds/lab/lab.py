@@ -55,7 +55,7 @@ class SimLabConfig(WorldConfig):
     `defects` at the reset, `stage_true`, `progress`, and `faults` where such are planned.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     kind: Literal["sim-lab"] = "sim-lab"
     phases: Annotated[int, Field(ge=2, le=8)] = 4
@@ -196,10 +196,14 @@ class _Run:
         x_mm, y_mm = self._place.tolist()
         tool, sample = self._instruments[instrument], self._sample
         read: Samples = tool.measure(sample, x_mm, y_mm, dwell_s)
-        self._ports[("spectrum", "thermal", "probe")[instrument]].put(middle_ns, read[None])
-        if instrument == SPECTROMETER:
-            self._map.add(x_mm, y_mm, read)
+        came = self._ports[("spectrum", "thermal", "probe")[instrument]].put(middle_ns, read[None])
         self._taken[instrument] += 1
+        if not came.kept[0]:
+            return
+        if instrument == SPECTROMETER:  # whoever draws the map has what came, whatever faults made of it
+            self._map.add(x_mm, y_mm, came.data[0])
+        if not np.array_equal(came.data[0], read):  # what a fault has changed shows nothing
+            return
         for number, defect in enumerate(sample.defects):
             if number not in self._found and stands_out(defect, sample, tool, x_mm, y_mm, dwell_s):
                 self._found.add(number)

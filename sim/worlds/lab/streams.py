@@ -1,12 +1,14 @@
 """The streams of the laboratory: what it senses, what is true, and what it takes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.lab.instruments import FIELD_MM, KELVIN_STEP, THERMAL_PX
 from sensorium.sim.worlds.lab.sample import BANDS, DEFECT_KINDS, SIDE_MM, WAVELENGTHS_NM
+from sensorium.sim.worlds.row_spec import row_spec
 from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.world import WorldSpecs
 
@@ -14,6 +16,7 @@ STAGE_HZ = 20.0
 LEAST_NS = 20_000_000
 """The shortest step: no way, the least dwell."""
 
+_FRAME = "sample"
 _CELLS = 96
 _MOST_DWELL_S = 2.0
 _WHITE = 1.2
@@ -24,14 +27,7 @@ def lab_specs(faults: Sequence[StreamSpec]) -> WorldSpecs:
     return WorldSpecs(
         sensed=_sensed(),
         truth=(*_truth(), *faults),
-        action=StreamSpec(
-            name="action",
-            modality="action",
-            dtype="float64",
-            shape=(4,),
-            unit="mm, mm, , s",
-            channels=("x", "y", "instrument", "dwell"),
-        ),
+        action=row_spec("action", "action", ("x", "y", "instrument", "dwell"), "mm, mm, , s", None),
         low=np.array([0.0, 0.0, 0.0, LEAST_NS / SECOND_NS]),
         high=np.array([SIDE_MM, SIDE_MM, 2.0, _MOST_DWELL_S]),
         step_ns=LEAST_NS,
@@ -42,23 +38,13 @@ def lab_specs(faults: Sequence[StreamSpec]) -> WorldSpecs:
 
 def _sensed() -> tuple[StreamSpec, ...]:
     return (
-        StreamSpec(
-            name="stage",
-            modality="position",
-            dtype="float64",
-            shape=(2,),
-            unit="mm",
-            channels=("x", "y"),
-            rate_hz=STAGE_HZ,
-            frame="sample",
-            stamps_from="source",
-        ),
+        row_spec("stage", "position", ("x", "y"), "mm", STAGE_HZ, frame=_FRAME),
         StreamSpec(
             name="spectrum",
             modality="spectrum",
             dtype="float32",
             shape=(BANDS,),
-            frame="sample",
+            frame=_FRAME,
             stamps_from="source",
             full_scale=_WHITE,
             band_nm=(float(WAVELENGTHS_NM[0]), float(WAVELENGTHS_NM[-1])),
@@ -73,40 +59,28 @@ def _sensed() -> tuple[StreamSpec, ...]:
             dtype="uint16",
             shape=(THERMAL_PX[1], THERMAL_PX[0]),
             unit="0.01 K",
-            frame="sample",
+            frame=_FRAME,
             stamps_from="source",
             band_nm=(8_000.0, 14_000.0),
             calibration={"field_mm": list(FIELD_MM), "kelvin_per_count": KELVIN_STEP},
         ),
-        StreamSpec(
-            name="probe",
-            modality="touch",
-            dtype="float64",
-            shape=(2,),
-            unit="MS/m, GPa",
-            channels=("conductivity", "hardness"),
-            frame="sample",
-            stamps_from="source",
-            full_scale=(20.0, 20.0),
+        row_spec(
+            "probe", "touch", ("conductivity", "hardness"), "MS/m, GPa", None, frame=_FRAME, full_scale=(20.0, 20.0)
         ),
     )
 
 
 def _truth() -> tuple[StreamSpec, ...]:
-    def spec(name: str, shape: tuple[int, ...], dtype: str, **more: object) -> StreamSpec:
-        return StreamSpec(name=name, modality="truth", dtype=dtype, shape=shape, frame="sample", **more)  # type: ignore[arg-type]
+    def spec(name: str, shape: tuple[int, ...], dtype: str, **said: Any) -> StreamSpec:
+        return StreamSpec(name=name, modality="truth", dtype=dtype, shape=shape, frame=_FRAME, calibration=said)
+
+    def rows(name: str, channels: Sequence[str], unit: str, rate_hz: float | None = None, **said: Any) -> StreamSpec:
+        return row_spec(name, "truth", channels, unit, rate_hz, frame=_FRAME, calibration=said)
 
     return (
-        spec("phases", (_CELLS, _CELLS), "uint8", calibration={"mm_per_cell": SIDE_MM / _CELLS}),
-        spec("spectra", (BANDS,), "float64", calibration={"rows": "one a phase, the last that of inclusions"}),
-        spec(
-            "defects",
-            (5,),
-            "float64",
-            unit="mm, mm, mm, , rad",
-            channels=("x", "y", "radius", "kind", "angle"),
-            calibration={"kinds": list(DEFECT_KINDS)},
-        ),
-        spec("stage_true", (2,), "float64", unit="mm", channels=("x", "y"), rate_hz=STAGE_HZ),
-        spec("progress", (2,), "float64", channels=("mapped", "found")),
+        spec("phases", (_CELLS, _CELLS), "uint8", mm_per_cell=SIDE_MM / _CELLS),
+        spec("spectra", (BANDS,), "float64", rows="one a phase, the last that of inclusions"),
+        rows("defects", ("x", "y", "radius", "kind", "angle"), "mm, mm, mm, , rad", kinds=list(DEFECT_KINDS)),
+        rows("stage_true", ("x", "y"), "mm", STAGE_HZ),
+        rows("progress", ("mapped", "found"), ""),
     )

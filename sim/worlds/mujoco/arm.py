@@ -25,8 +25,9 @@ from sensorium.sim.worlds.mujoco.optics import intrinsics
 from sensorium.sim.worlds.mujoco.physics import Physics
 from sensorium.sim.worlds.mujoco.renderer import Labels
 from sensorium.sim.worlds.mujoco.simulation import Earned, Simulation, sensor_reader
-from sensorium.sim.worlds.mujoco.specs import POSE, camera_spec, depth_spec, labels_spec, row_spec
+from sensorium.sim.worlds.mujoco.specs import POSE, camera_spec, depth_spec, labels_spec
 from sensorium.sim.worlds.mujoco.taps import Taps, longest_look_s
+from sensorium.sim.worlds.row_spec import row_spec
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.ranging import RangeSense
 from sensorium.sim.worlds.senses.rows import RowSense

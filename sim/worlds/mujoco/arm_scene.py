@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.sim.worlds.mujoco.arm_config import ARM_ASPECTS, ArmConfig
+from sensorium.sim.worlds.mujoco.contacts import labels_by_name
 from sensorium.sim.worlds.mujoco.optics import Mount, field_of_view_y, numbers
 from sensorium.sim.worlds.mujoco.paint import PALETTES, mottled, striped
 from sensorium.sim.worlds.mujoco.physics import compiled, fill_texture
@@ -75,7 +76,7 @@ def arm_scene(config: ArmConfig, seed: int, task: str) -> ArmScene:
     fill_texture(model, "table", mottled(textures, _TABLE_PX, _TABLE_PX, palette, 24))
     fill_texture(model, "block", mottled(textures, 6 * 32, 32, PALETTES[int(textures.integers(len(PALETTES)))], 30))
     fill_texture(model, "puck", striped(64, 64, 8, (30, 60, 200), (240, 240, 240)))
-    return ArmScene(model, target, _geom_labels(model), mounts, facts)
+    return ArmScene(model, target, labels_by_name(model, ARM_LABELS, "arm"), mounts, facts)
 
 
 def _blocks(rng: np.random.Generator, count: int, puck: Floats, mark: Floats) -> str:
@@ -191,12 +192,3 @@ def _text(
     <framepos name="puck" objtype="body" objname="puck"/><framequat name="puck_turn" objtype="body" objname="puck"/>
   </sensor>
 </mujoco>"""
-
-
-def _geom_labels(model: Any) -> npt.NDArray[np.uint16]:
-    """What each geom is, and behind the last what nothing is."""
-    labels = np.zeros(model.ngeom + 1, np.uint16)
-    for geom in range(model.ngeom):
-        name = model.geom(geom).name.rstrip("0123456789")
-        labels[geom] = ARM_LABELS.index(name) if name in ARM_LABELS else ARM_LABELS.index("arm")
-    return labels

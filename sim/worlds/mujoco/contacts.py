@@ -1,5 +1,6 @@
 """Contacts as truth: which two things touch, how hard and where."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.drivers.stream import StreamSpec
-from sensorium.sim.worlds.mujoco.specs import row_spec
+from sensorium.sim.worlds.row_spec import row_spec
 
 CHANNELS = ("a", "b", "force", "x", "y", "z")
 
@@ -15,6 +16,15 @@ CHANNELS = ("a", "b", "force", "x", "y", "z")
 def contacts_spec(labels: tuple[str, ...]) -> StreamSpec:
     """Rows of pairs that touch: the numbers of both (`labels` in the calibration), the force between, N, and where."""
     return row_spec("contacts", "truth", CHANNELS, ", , N, m, m, m", None, calibration={"labels": list(labels)})
+
+
+def labels_by_name(model: Any, names: Sequence[str], otherwise: str) -> npt.NDArray[np.uint16]:
+    """What each geom is, by its name without its number, in `names`, and behind the last what nothing is."""
+    labels = np.zeros(model.ngeom + 1, np.uint16)
+    for geom in range(model.ngeom):
+        name = model.geom(geom).name.rstrip("0123456789")
+        labels[geom] = names.index(name if name in names else otherwise)
+    return labels
 
 
 def contact_rows(model: Any, data: Any, labels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:

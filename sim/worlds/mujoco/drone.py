@@ -15,18 +15,10 @@ from sensorium.sim.worlds.mujoco.lidar import Caster
 from sensorium.sim.worlds.mujoco.optics import calibration, intrinsics
 from sensorium.sim.worlds.mujoco.renderer import Labels
 from sensorium.sim.worlds.mujoco.simulation import Earned, Simulation, sensor_reader
-from sensorium.sim.worlds.mujoco.specs import (
-    IMU,
-    IMU_UNIT,
-    POSE,
-    POSE_UNIT,
-    camera_spec,
-    imu_spec,
-    labels_spec,
-    row_spec,
-)
+from sensorium.sim.worlds.mujoco.specs import IMU, IMU_UNIT, POSE, POSE_UNIT, camera_spec, imu_spec, labels_spec
 from sensorium.sim.worlds.mujoco.taps import Taps, longest_look_s
 from sensorium.sim.worlds.mujoco.terrain import TerrainRays
+from sensorium.sim.worlds.row_spec import row_spec
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.imu import ImuSense
 from sensorium.sim.worlds.senses.ranging import RangeSense

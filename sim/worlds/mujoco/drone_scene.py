@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.sim.worlds.mujoco.autopilot import ARM_M, MOST_N, MOTORS, YAW_M
+from sensorium.sim.worlds.mujoco.contacts import labels_by_name
 from sensorium.sim.worlds.mujoco.drone_config import DRONE_ASPECTS, DroneConfig
 from sensorium.sim.worlds.mujoco.optics import Mount, field_of_view_y, numbers
 from sensorium.sim.worlds.mujoco.paint import PALETTES, mottled
@@ -87,7 +88,7 @@ def drone_scene(config: DroneConfig, seed: int) -> DroneScene:
     palette = PALETTES[int(textures.integers(len(PALETTES)))]
     fill_texture(model, "ground", mottled(textures, _TEXTURE_PX, _TEXTURE_PX, palette))
     fill_texture(model, "block", mottled(textures, 6 * 64, 64, PALETTES[int(textures.integers(len(PALETTES)))], 50))
-    return DroneScene(model, ground, stops[1:], start, _geom_labels(model), mounts, facts)
+    return DroneScene(model, ground, stops[1:], start, labels_by_name(model, LABELS, "drone"), mounts, facts)
 
 
 def _blocks(rng: np.random.Generator, ground: Terrain, count: int) -> str:
@@ -170,12 +171,3 @@ def _text(facts: Mapping[str, float], ground: Terrain, things: str, drone: str, 
     <framelinvel name="velocity" objtype="site" objname="body"/><gyro name="spin" site="body"/>
   </sensor>
 </mujoco>"""
-
-
-def _geom_labels(model: Any) -> npt.NDArray[np.uint16]:
-    """What each geom is, and behind the last what nothing is."""
-    labels = np.zeros(model.ngeom + 1, np.uint16)
-    for geom in range(model.ngeom):
-        name = model.geom(geom).name.rstrip("0123456789")
-        labels[geom] = LABELS.index(name) if name in LABELS else LABELS.index("drone")
-    return labels

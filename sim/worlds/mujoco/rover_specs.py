@@ -15,8 +15,8 @@ from sensorium.sim.worlds.mujoco.specs import (
     depth_spec,
     imu_spec,
     labels_spec,
-    row_spec,
 )
+from sensorium.sim.worlds.row_spec import row_spec
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.world import WorldSpecs
 

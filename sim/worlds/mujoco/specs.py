@@ -1,7 +1,6 @@
-"""Specs of streams that more than one MuJoCo world has: pictures, depth, labels, an IMU, rows of truth."""
+"""Specs of streams that more than one MuJoCo world has: pictures, depth, labels, an IMU."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.mujoco.optics import Mount, calibration
@@ -81,28 +80,4 @@ def imu_spec(name: str, errors: ImuErrors, rate_hz: float, mount: Mount) -> Stre
         full_scale=errors.full_scale(),
         noise_density=errors.noise_density(),
         calibration={"T_BS": mount.matrix},
-    )
-
-
-def row_spec(
-    name: str,
-    modality: str,
-    channels: Sequence[str],
-    unit: str,
-    rate_hz: float | None,
-    dtype: str = "float64",
-    calibration: dict[str, Any] | None = None,
-) -> StreamSpec:
-    """Rows of named channels: of a sensor, of truth (in the world's axes), or of actions."""
-    return StreamSpec(
-        name=name,
-        modality=modality,
-        dtype=dtype,
-        shape=(len(channels),),
-        unit=unit,
-        channels=tuple(channels),
-        rate_hz=rate_hz,
-        frame="world" if modality == "truth" else "",
-        stamps_from="source",
-        calibration=calibration or {},
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec, loss_alone
 from sensorium.sim.worlds.senses.clock import SenseClock
-from sensorium.sim.worlds.senses.faults import Faults
+from sensorium.sim.worlds.senses.faults import Faults, Faulty
 
 _END_NS = int(np.iinfo(np.int64).max)
 
@@ -35,11 +35,12 @@ class Port:
         self._on_the_way: deque[_Sent] = deque()
         self._missing = 0
 
-    def put(self, true_ns: Stamps, data: Samples) -> None:
-        """Samples [n, *spec.shape] of `spec.dtype`, taken at `true_ns` int64 [n] since the reset."""
-        if not len(true_ns):
-            return
+    def put(self, true_ns: Stamps, data: Samples) -> Faulty:
+        """Samples [n, *spec.shape] of `spec.dtype`, taken at `true_ns` int64 [n] since the reset; what faults made of
+        them."""
         faulty = self._faults.apply(self._spec.name, true_ns, data)
+        if not len(true_ns):
+            return faulty
         stamps, deliveries = self._clock.stamps(true_ns, faulty.shift_ns, faulty.delay_ns)
         rows = zip(stamps.tolist(), deliveries.tolist(), faulty.data, faulty.kept.tolist(), strict=True)
         for captured_ns, delivered_ns, sample, kept in rows:
@@ -48,6 +49,7 @@ class Port:
                 continue
             self._on_the_way.append(_Sent(captured_ns, delivered_ns, sample, self._missing))
             self._missing = 0
+        return faulty
 
     def lose(self, count: int = 1) -> None:
         """Samples that never come: the next one says how many."""

@@ -22,8 +22,8 @@ from sensorium.sim.gym.driver import installed
 from sensorium.sim.replaying import Again, is_rollout
 from sensorium.sim.replaying import Progress as Progressed
 from sensorium.sim.replaying import replay as made_again
-from sensorium.sim.worlds.chosen import make_world, world_config, world_kinds
-from sensorium.sim.worlds.config import WorldConfig
+from sensorium.sim.worlds.chosen import world_config, world_kinds
+from sensorium.sim.worlds.config import WorldConfig, make_world
 from sensorium.sim.worlds.playing import Step, steps
 from sensorium.sim.worlds.preview import Preview
 from sensorium.sim.worlds.running import raised

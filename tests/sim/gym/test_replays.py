@@ -103,6 +103,16 @@ def test_what_is_not_the_same_is_said_and_where(delivered: Delivered) -> None:
         replay_rollout(last)
 
 
+def test_one_that_failed_before_its_first_observation_is_said_to_have(delivered: Delivered) -> None:
+    """Nothing of it is damaged."""
+    odd_envs.register()
+    episodes = delivered.collect(id="odd/Odd-v0", episodes=2, options={"what": "raises at reset"})
+    failed = next(each for each in episodes if each.outcome == "failed")
+    says = "failed before its first observation, .*: the environment did not begin: OSError: no such world"
+    with pytest.raises(ConfigError, match=says):
+        replay_rollout(failed)
+
+
 def test_an_environment_that_was_registered_by_its_class_is_made_again(delivered: Delivered) -> None:
     if "odd/Class-v0" not in gymnasium.registry:
         maker: Any = odd_envs.Odd

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,31 @@ def sometimes_out_of_memory(seen: Seen, rng: np.random.Generator) -> Any:
     if rng.random() < 0.04:
         raise MemoryError
     return holds(seen, rng)
+
+
+released = threading.Event()
+"""Set, whoever hangs goes on."""
+
+
+def hangs(seen: Seen, rng: np.random.Generator) -> Any:
+    """It waits for what does not come."""
+    released.wait(60.0)
+    return holds(seen, rng)
+
+
+def spins(seen: Seen, rng: np.random.Generator) -> Any:
+    while True:
+        rng.random()
+
+
+class NeverReady:
+    """One whose making does not end."""
+
+    def __init__(self) -> None:
+        released.wait(60.0)
+
+    def __call__(self, seen: Seen, rng: np.random.Generator) -> Any:
+        return [0.0]
 
 
 def late(seen: Seen, rng: np.random.Generator) -> Any:

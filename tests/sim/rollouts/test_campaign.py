@@ -10,11 +10,12 @@ import pytest
 import sensorium
 from sensorium.corpus.beside import read_beside
 from sensorium.errors import ConfigError
+from sensorium.sim.replaying import replay
 from sensorium.sim.rollouts.plan import ADVANTAGES, read_campaigns
 from sensorium.sim.rollouts.report import report_of
 from sensorium.sim.rollouts.report_picture import picture_of
-from sensorium.sim.worlds.cart import CartConfig
-from sensorium.sim.worlds.world import World
+from sensorium.sim.worlds.cart import Cart, CartConfig
+from sensorium.sim.worlds.world import Observation, World
 from tests.sim.rollouts.building import ACTS, rolled, task_file
 
 UPRIGHT = f"{ACTS}:Upright"
@@ -99,6 +100,31 @@ def test_what_a_policy_does_wrong_counts_as_nothing_and_the_campaign_goes_on(tmp
     assert any("read-only" in why for why in whys)
 
 
+def test_a_policy_that_hangs_costs_its_rollouts_and_the_campaign_goes_on(tmp_path: Path) -> None:
+    policies = ["scripted", f"{ACTS}:spins"]
+    rolled(task_file(tmp_path, policies=policies, verifier=UPRIGHT, group=2, policy_timeout_s=0.1))
+    scripted, spins = report_of(tmp_path / "store")["cells"]
+    assert (scripted["accepted"], scripted["failed_by_policy"]) == (2, 0)
+    assert (spins["n"], spins["accepted"], spins["failed_by_policy"], spins["failed_by_us"]) == (2, 0, 2, 0)
+
+
+def test_failures_that_are_not_to_be_kept_count_all_the_same_and_can_be_made_again(tmp_path: Path) -> None:
+    policies = ["scripted", f"{ACTS}:late"]
+    worlds = {"calm": {"kind": "sim-cart", "limit_s": 20.0}}
+    rolled(task_file(tmp_path, worlds=worlds, policies=policies, verifier=UPRIGHT, group=2, keep_failures=False))
+    scripted, late = report_of(tmp_path / "store")["cells"]
+    assert (scripted["accepted"], late["n"], late["failed_by_policy"], late["mean"]) == (2, 2, 2, 0.0)
+    failed = [each for each in sensorium.open(tmp_path / "store").query() if each.outcome == "failed"]
+    assert len(failed) == 2
+    for episode in failed:
+        rows = {name: len(stream) for name, stream in episode.streams.items()}
+        assert rows["world.action"] == rows["world.reward"] == episode.labels["steps"]
+        assert rows["world.state"] == rows["world.pose"] == 0
+        again = replay(episode)
+        assert again.is_same, again.differences
+        assert set(again.same) == {"world.action", "world.reward"}
+
+
 def test_what_fails_for_our_reasons_is_tried_again_and_given_up(tmp_path: Path) -> None:
     file = task_file(tmp_path, policies=[f"{ACTS}:out_of_memory"], group=2, attempts=2)
     progress = rolled(file).progress()
@@ -107,11 +133,21 @@ def test_what_fails_for_our_reasons_is_tried_again_and_given_up(tmp_path: Path) 
     assert (cell["failed_by_us"], cell["given_up"], cell["n"], cell["mean"]) == (4, 2, 0, None)
 
 
-def test_a_rollout_of_which_nothing_came_is_given_up_too(tmp_path: Path) -> None:
-    file = task_file(tmp_path, tasks={"balance": {"world": "calm", "task": "juggle"}}, group=2, attempts=2)
+def test_a_world_whose_reset_raises_costs_those_rollouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing came of them, so there is no episode; they are given up, and others go on."""
+    reset = Cart.reset
+
+    def raising(world: Cart, seed: int, task: str) -> Observation:
+        if task == "catch":
+            raise ArithmeticError("the solver did not converge")
+        return reset(world, seed, task)
+
+    monkeypatch.setattr(Cart, "reset", raising)
+    file = task_file(tmp_path, tasks={"catch": "calm", "balance": "calm"}, group=2, attempts=2)
     assert rolled(file).progress().left == 0
-    (cell,) = report_of(tmp_path / "store")["cells"]
-    assert (cell["given_up"], cell["n"]) == (2, 0)
+    catch, balance = report_of(tmp_path / "store")["cells"]
+    assert (catch["given_up"], catch["n"], balance["given_up"], balance["n"]) == (2, 0, 0, 2)
+    assert catch["why_given_up"] == ["ArithmeticError: the solver did not converge"]
 
 
 @pytest.mark.parametrize("how", [ValueError("the model does not compile"), ConfigError("no GL; install it")])
@@ -172,11 +208,30 @@ def test_a_verifier_of_other_code_is_refused_once_a_group_is_closed(
 ) -> None:
     """Its groups would be accepted by two measures, in one number."""
     rolled(task_file(tmp_path, verifier=UPRIGHT, group=2))
-    for module in ("campaign", "judging"):
+    for module in ("same_code", "judging"):
         monkeypatch.setattr(f"sensorium.sim.rollouts.{module}.code_of", lambda _: "0123456789abcdef")
     with pytest.raises(ConfigError, match=r"'upright' .*other code .*another name"):
         rolled(task_file(tmp_path, verifier=UPRIGHT, group=2, budget={"rollouts": 2}))
     assert len(read_campaigns(tmp_path / "store")["carts"].groups) == 1
+
+
+def test_a_policy_of_other_code_is_refused_once_the_campaign_was_begun(tmp_path: Path) -> None:
+    """What it does would be of two policies, in one number; so would what it depends on."""
+    module, beside = tmp_path / "policy_that_changes.py", tmp_path / "net_that_changes.py"
+    acts = "def act(seen, rng):\n    return [0.0]\nact.depends = ('net_that_changes',)\n"
+    module.write_text(acts)
+    beside.write_text("GAIN = 1\n")
+    policies = {"mine": "policy_that_changes:act", "scripted": "scripted"}
+    rolled(task_file(tmp_path, policies=policies, group=1))
+    rolled(task_file(tmp_path, policies=policies, group=1, budget={"rollouts": 1}))
+    for path, text in ((module, acts + "# other\n"), (beside, "GAIN = 2\n")):
+        was = path.read_text()
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=r"policy 'mine' has other code .*another name"):
+            rolled(task_file(tmp_path, policies=policies, group=1, budget={"rollouts": 3}))
+        path.write_text(was)
+    assert len(read_campaigns(tmp_path / "store")["carts"].groups) == 3
+    rolled(task_file(tmp_path, policies=policies, group=1, budget={"rollouts": 2}))
 
 
 def test_the_hidden_verifier_is_asked_of_the_same_slots_after_a_restart(tmp_path: Path) -> None:

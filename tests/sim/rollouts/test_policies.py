@@ -1,15 +1,19 @@
 """Policies: what they see, what they may do, and how what is wrong with one is said."""
 
+import math
+
 import numpy as np
 import pytest
 
 from sensorium.errors import ConfigError
+from sensorium.sim.rollouts.player import Patience
 from sensorium.sim.rollouts.policies import PolicyAtWork, PolicyFault, Seeing, imported, policy_of
 from sensorium.sim.worlds.cart import Cart, CartConfig
 from tests.sim.rollouts import acts
 from tests.sim.worlds.tiny_world import TinyConfig
 
 ACTS = acts.__name__
+FOR_EVER = Patience(math.inf)
 
 
 @pytest.fixture
@@ -32,23 +36,23 @@ def cart() -> Cart:
 )
 def test_what_is_wrong_with_one_is_its_fault(cart: Cart, name: str, says: str) -> None:
     observation = cart.reset(0, "balance")
-    acting = PolicyAtWork(policy_of(f"{ACTS}:{name}", cart), name, cart.specs)
+    acting = PolicyAtWork(policy_of(f"{ACTS}:{name}", cart), name, cart.specs, FOR_EVER)
     with pytest.raises(PolicyFault, match=f"policy '{name}' .*{says}"):
         acting.act(Seeing().look(observation), np.random.default_rng(0))
 
 
 def test_a_lack_of_memory_is_not(cart: Cart) -> None:
-    acting = PolicyAtWork(policy_of(f"{ACTS}:out_of_memory", cart), "x", cart.specs)
+    acting = PolicyAtWork(policy_of(f"{ACTS}:out_of_memory", cart), "x", cart.specs, FOR_EVER)
     with pytest.raises(MemoryError):
         acting.act({}, np.random.default_rng(0))
 
 
 def test_what_it_does_is_clipped(cart: Cart) -> None:
-    assert PolicyAtWork(lambda *_: [99.0], "x", cart.specs).act({}, np.random.default_rng(0)) == [10.0]
+    assert PolicyAtWork(lambda *_: [99.0], "x", cart.specs, FOR_EVER).act({}, np.random.default_rng(0)) == [10.0]
 
 
 def test_random_is_by_the_seed_and_within_bounds(cart: Cart) -> None:
-    acting = PolicyAtWork(policy_of("random", cart), "random", cart.specs)
+    acting = PolicyAtWork(policy_of("random", cart), "random", cart.specs, FOR_EVER)
     first, second = ([acting.act({}, rng) for _ in range(20)] for rng in map(np.random.default_rng, (4, 4)))
     assert first == second
     assert np.ptp(first) > 5
@@ -71,7 +75,7 @@ def test_it_sees_what_came_last_and_of_a_slow_stream_the_newest() -> None:
 
 def test_a_class_is_made_anew_for_each_rollout(cart: Cart) -> None:
     for _ in range(2):
-        acting = PolicyAtWork(policy_of(f"{ACTS}:Counts", cart), "x", cart.specs)
+        acting = PolicyAtWork(policy_of(f"{ACTS}:Counts", cart), "x", cart.specs, FOR_EVER)
         assert [acting.act({}, np.random.default_rng(0)) for _ in range(2)] == [[1.0], [2.0]]
 
 

@@ -11,6 +11,7 @@ import pytest
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
 from sensorium.drivers.stream import Block
+from sensorium.sim.rollouts import gathering, holding
 from sensorium.sim.rollouts.job import FAILED_BY, WHY, Job
 from sensorium.sim.rollouts.rollout import Ended, Rollout, Streams
 from sensorium.sim.worlds.cart import STEP_NS, Cart, CartConfig
@@ -121,6 +122,35 @@ def test_a_policy_that_fails_costs_its_rollout(name: str, steps: int) -> None:
     assert (end.labels[FAILED_BY], end.labels[WHY]) == ("policy", ended.why[:200])
     assert int(end.labels["steps"]) >= steps
     assert ended.samples > 0
+
+
+@pytest.mark.parametrize(("name", "kept"), [("late", {"action", "reward"}), ("raises", {"state"})])
+def test_where_failures_are_not_to_be_kept_that_is_left_by_which_it_is_made_again(name: str, kept: set[str]) -> None:
+    whole, _ = played(CartConfig(limit_s=60).make(), job(f"{acts.__name__}:{name}"))
+    cut, ended = played(CartConfig(limit_s=60).make(), job(f"{acts.__name__}:{name}", keep_failures=False))
+    blocks = [each for each in cut if isinstance(each, Block)]
+    assert {each.stream for each in blocks} == {f"world.{each}" for each in kept}
+    assert ended.samples == sum(map(len, blocks)) > 0
+    for each in kept - {"state"}:
+        for one, other in zip(stream(cut, f"world.{each}"), stream(whole, f"world.{each}"), strict=True):
+            assert np.array_equal(one, other)
+    begin, *_, note, end = cut
+    assert isinstance(begin, EpisodeBegin)
+    assert isinstance(note, SourceNote)
+    assert isinstance(end, EpisodeEnd)
+    assert (end.labels[FAILED_BY], end.labels["failed.kept"], note.name) == ("policy", "actions, rewards", "failed")
+
+
+def test_what_did_not_fail_is_kept_whole_and_what_is_too_large_to_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    def streams(policy: str) -> set[str]:
+        said, _ = played(CartConfig(limit_s=0.2).make(), job(policy, keep_failures=False))
+        return {each.stream for each in said if isinstance(each, Block)}
+
+    every = {f"world.{name}" for name in ("state", "pose", "action", "reward")}
+    assert streams("random") == every
+    monkeypatch.setattr(holding, "MOST_BYTES", -1)
+    monkeypatch.setattr(gathering, "MOST_S", 0.0)
+    assert streams(f"{acts.__name__}:late") == every
 
 
 class Breaks(Cart):

@@ -8,6 +8,7 @@ import pytest
 from sensorium.errors import ConfigError
 from sensorium.sim.rollouts.task_file import TaskPart, check_task, load_task_file
 from sensorium.sim.worlds.cart import CartConfig
+from sensorium.sim.worlds.world import World
 from tests.sim.rollouts.building import ACTS, document, task_file
 
 TEXT = """
@@ -41,6 +42,8 @@ def test_a_file_in_short(tmp_path: Path) -> None:
     [
         ({"campaign": "../x"}, "campaign: .*expected up to 100 letters"),
         ({"tasks": {"reach": "rover"}}, "no world 'rover'.*there are: calm, rough"),
+        ({"tasks": {"balanse": "calm"}}, r"tasks.balanse: world 'calm' \(sim-cart\): no task .*mean 'balance'"),
+        ({"policy_timeout_s": 0}, "policy_timeout_s: .*greater than 0"),
         ({"policies": ["scriptd"]}, "did you mean 'scripted'"),
         ({"policies": {"mine": "nowhere:act"}}, "cannot be imported"),
         ({"policies": {}}, "policies: .*at least 1"),
@@ -67,6 +70,14 @@ def test_what_is_no_file(tmp_path: Path, text: str | None, says: str) -> None:
         (tmp_path / "task.yaml").write_text(text)
     with pytest.raises(ConfigError, match=f"task.yaml: .*{says}"):
         load_task_file(tmp_path / "task.yaml")
+
+
+def test_a_world_that_cannot_be_made_here_may_be_made_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(_: CartConfig) -> World:
+        raise ConfigError("no GL")
+
+    monkeypatch.setattr(CartConfig, "make", make)
+    assert task_file(tasks={"juggle": "calm"}).tasks
 
 
 def test_a_policy_beside_the_file_is_found(tmp_path: Path) -> None:

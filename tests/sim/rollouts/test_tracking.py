@@ -53,6 +53,19 @@ def test_what_failed_for_our_reasons_is_tried_again_and_then_given_up(tracking: 
     assert tracking.uncounted == ATTEMPTS
 
 
+def test_after_a_start_that_was_killed_no_number_is_given_again() -> None:
+    """The one before may have begun some of which nothing is known yet: they are in a spool."""
+    again = Tracking(task_file(attempts=ATTEMPTS))
+    again.open(group(), starts=2)
+    again.open(group(1))
+    again.came(attempt(0, 1, 1001, failed_by="us"))
+    given = {job.slot: job.attempt for job in again.jobs("calm", 9)}
+    assert given == {(0, 0): 2001, (0, 1): 2001, (0, 2): 2001, (1, 0): 1, (1, 1): 1, (1, 2): 1}
+    again.came(attempt(0, 0, 1))
+    again.came(attempt(0, 0, 2001))
+    assert again.counted(0)[0].attempt == 1, "the first complete one, whenever it came"
+
+
 def test_what_failed_for_its_policy_is_counted_as_nothing(tracking: Tracking) -> None:
     list(tracking.jobs("calm", 1))
     tracking.came(attempt(0, 0, failed_by="policy", reward=9.0))

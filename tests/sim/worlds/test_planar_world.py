@@ -15,6 +15,7 @@ from sensorium.errors import ConfigError
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.planar import SimPlanarConfig
 from sensorium.sim.worlds.planar_sensors import TRUTH
+from sensorium.sim.worlds.planar_world import ROAMED
 from sensorium.sim.worlds.playing import Acts, Played, by_script, steps
 from sensorium.sim.worlds.testing import WorldTests
 from sensorium.sim.worlds.trajectory import GRAVITY
@@ -102,6 +103,12 @@ def test_to_do_nothing_earns_nothing_and_time_ends_it() -> None:
 def test_to_roam_pays_by_the_square_metre() -> None:
     played = flown("roam", 200)
     assert sum(reward["cells"] for reward in played.rewards) + 1 == played.data("task")[-1, 4] >= 6
+
+
+def test_its_script_roams_far_enough() -> None:
+    played = flown("roam", 600, size=(16, 12), camera_hz=1, imu_hz=20)
+    assert played.done == "truncated"
+    assert played.data("task")[-1, 4] >= ROAMED
 
 
 def test_it_goes_where_it_is_asked_to_at_the_speed_that_is_asked_for() -> None:

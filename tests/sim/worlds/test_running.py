@@ -12,8 +12,8 @@ from sensorium.drivers.driver import Delivery, DriverConfig
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
-from sensorium.errors import ConfigError
-from sensorium.sim.worlds.running import Course, Running, next_base_ns
+from sensorium.errors import ConfigError, SensoriumError
+from sensorium.sim.worlds.running import MOST_FAILED, RESETS_FAILED, Course, Running, next_base_ns
 from sensorium.sim.worlds.world import Action, Done, Observation
 from tests.sim.worlds.tiny_world import STEP_NS, TinyConfig, TinyWorld
 
@@ -107,6 +107,59 @@ def test_the_next_base(end_ns: int, base_ns: int) -> None:
 def test_a_task_that_there_is_not() -> None:
     with pytest.raises(ConfigError, match="no task 'fly'"):
         play(task="fly")
+
+
+def test_a_typo_of_a_task_is_said_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match=r"sim-tiny: no task 'wandr', did you mean 'wander'.*expected one of centre"):
+        TinyConfig(task="wandr").open("w", Path())
+
+
+class Idle(TinyWorld):
+    """There is nothing to do in it."""
+
+    tasks: Mapping[str, str] = {}
+
+
+def test_a_world_without_tasks_is_refused_with_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TinyConfig, "make", lambda config: Idle(config))
+    with pytest.raises(ConfigError, match=r"^sim-tiny: has no tasks: `World.tasks` must name one"):
+        TinyConfig().open("w", Path())
+
+
+def resets(raises: Callable[[int], bool], **options: Any) -> list[Delivery]:
+    """What comes of a world whose reset raises with some seeds."""
+    reset = TinyWorld.reset
+
+    def broken(world: TinyWorld, seed: int, task: str) -> Observation:
+        if raises(seed):
+            raise ArithmeticError(f"no ground\nof seed {seed}")
+        return reset(world, seed, task)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TinyWorld, "reset", broken)
+        return play(**options)
+
+
+def test_a_reset_that_raises_is_said_counted_and_the_next_seed_follows(caplog: pytest.LogCaptureFixture) -> None:
+    delivered = resets(lambda seed: seed in (0, 2, 3), episode_s=0.5, duration_s=5.0)
+    begins = [each for each in delivered if isinstance(each, EpisodeBegin)]
+    said = [(each.base_ns, each.labels["seed"], each.labels.get(RESETS_FAILED)) for each in begins]
+    assert said == [(0, 1, 1), (2 * S, 4, 2), (4 * S, 5, None)]
+    notes = [each for each in delivered if isinstance(each, SourceNote)]
+    assert [(each.name, each.start_ns, each.value["seed"]) for each in notes] == [
+        ("reset_failed", 0, 0), ("reset_failed", 2 * S, 2), ("reset_failed", 2 * S, 3),
+    ]  # fmt: skip
+    assert notes[0].value["why"] == "ArithmeticError: no ground of seed 0"
+    assert caplog.records[0].getMessage() == (
+        "sim-tiny: its reset with seed 0 raised: ArithmeticError: no ground of seed 0"
+    )
+
+
+def test_where_every_reset_raises_the_sensor_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    says = r"^sim-tiny: 20 resets in a row raised, the last with seed 26: ArithmeticError: no ground of seed 26; "
+    with pytest.raises(SensoriumError, match=says):
+        resets(lambda _: True, seed=7, duration_s=5.0)
+    assert len(caplog.records) == MOST_FAILED
 
 
 def test_rows_of_many_steps_come_in_few_blocks_and_none_is_lost_or_late() -> None:

@@ -102,6 +102,31 @@ def test_success_can_be_judged_from_what_came_out() -> None:
     ), "but for places as near to one as to another"
 
 
+@pytest.mark.parametrize(
+    "fault", [{"kind": "dropout"}, {"kind": "bias_step", "size": 5.0}, {"kind": "noise", "size": 20.0}]
+)
+def test_what_a_fault_took_or_changed_is_no_progress(fault: dict[str, Any]) -> None:
+    """The map is of the spectra that came out, and no defect is found by what says nothing of it."""
+    planned = [{"sensor": "spectrum", "start_s": 0.0, **fault}]
+    config = SimLabConfig.model_validate({"limit_s": 60.0, "truth": True, "faults": planned})
+    world = config.make()
+    whole, faulty = play("map", most=70), Played.of(steps(world, 0, "map", by_script, 70))
+    mapped = [played.data("progress")[-1, 0] for played in (whole, faulty)]
+    assert mapped[0] > 0.7
+    assert mapped[1] == 0 if fault["kind"] == "dropout" else mapped[1] < 0.5
+    searched = Played.of(steps(world, 0, "find-defects", by_script))
+    assert searched.done == "truncated"
+    kinds = searched.data("defects")[:, 3]
+    assert searched.data("progress")[-1, 1] <= (kinds != DEFECT_KINDS.index("inclusion")).sum() < 6
+
+
+def test_what_a_fault_only_makes_late_is_progress_all_the_same() -> None:
+    planned = [{"sensor": "spectrum", "start_s": 0.0, "kind": "late", "size": 0.5}]
+    config = SimLabConfig.model_validate({"truth": True, "faults": planned})
+    late = Played.of(steps(config.make(), 0, "map", by_script, 40))
+    assert (late.data("progress") == play("map", most=40).data("progress")).all()
+
+
 def test_time_is_over_where_nothing_is_found() -> None:
     world = SimLabConfig(limit_s=3.0).make()
     played = Played.of(steps(world, 0, "find-defects", lambda _, __: np.array([1.0, 1.0, 0.0, 0.5])))
