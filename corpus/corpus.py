@@ -151,6 +151,7 @@ class Corpus:
         self,
         f: "Callable[[TracedUnit], float] | str",
         *,
+        where: str = "",
         device: str | None = None,
         spool_id: str | None = None,
         start_ns: int | None = None,
@@ -160,18 +161,20 @@ class Corpus:
         the others, and they are no sample of what was seen.
 
         `f` is asked of drawn units that are in the store; `unit_samples` are what was captured in one. Or it is a name
-        of what traces say of every unit: `score`, `novelty.STREAM`, `STREAM.SCORE`.
+        of what traces say of every unit, `score`, `novelty.STREAM`, `STREAM.SCORE`, or a condition over such names, of
+        which the mean is the share of units of which it is true. `where` is a condition over the traces, as episodes.
 
             print(corpus.estimate(lambda unit: people_in(corpus.unit_samples(unit, ["front"])["front"].data)))
 
+        A trace that is damaged is said, and its time is outside.
+
         Raises:
             ValueError: `f` is not a finite number of a unit.
-
-        A trace that is damaged is said, and its time is outside.
+            ConfigError: it names what no unit has, or a condition is none.
         """
         from sensorium.corpus.estimate import estimate
 
-        return estimate(self, f, device=device, spool_id=spool_id, start_ns=start_ns, end_ns=end_ns)
+        return estimate(self, f, where=where, device=device, spool_id=spool_id, start_ns=start_ns, end_ns=end_ns)
 
     def unit_samples(self, unit: "TracedUnit", streams: Sequence[str] | None = None) -> dict[str, Samples]:
         """What was captured in a traced unit, of these streams (None: of all); of one that was not kept, nothing."""

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.kept import Kept
 from sensorium.corpus.queried import Queried
-from sensorium.corpus.traces import TracedUnit, traces
+from sensorium.corpus.traces import TracedUnit, traces, unreadable_s
 from sensorium.drivers.registry import nearest
 from sensorium.episode.unit import Judged
+from sensorium.episode.where import NUMBER, parse_where
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.perception.sampling import Estimate, mean, total, total_beside
 
@@ -74,6 +75,7 @@ def estimate(
     corpus: Queried,
     f: Value | str,
     *,
+    where: str = "",
     device: str | None = None,
     spool_id: str | None = None,
     start_ns: int | None = None,
@@ -81,21 +83,25 @@ def estimate(
 ) -> Estimated:
     """What the total and the mean of `f` over all units of a store's traces are; see `Corpus.estimate`."""
     kept = Kept(corpus)
-    unreadable_s = 0.0
+    unread_s = 0.0
+    asked = None if not where.strip() else {each.id for each in corpus.query(f"({where}) and kind = 'trace'")}
 
     def left_out(trace: Episode, why: SensoriumError) -> None:
-        nonlocal unreadable_s
+        nonlocal unread_s
+        if asked is not None and trace.id not in asked:
+            return
         log.warning("estimate: the trace %s is left out: %s", trace.id, why)
-        unreadable_s += sum(trace.judged_s.values()) or trace.duration_s
+        unread_s += unreadable_s(trace)
 
     units = list(traces(corpus, device=device, spool_id=spool_id, start_ns=start_ns, end_ns=end_ns, left_out=left_out))
+    units = [each for each in units if asked is None or each.episode in asked]
     pending = {(each.device, each.spool_id): each.pending > 0 for each in corpus.ledger()}
     value = value_of(f, units) if isinstance(f, str) else f
 
     def why(unit: TracedUnit) -> str:
         return "undelivered" if pending.get((unit.device, unit.spool_id)) else "lost"
 
-    return estimated(units, value, kept.p_left, why, unreadable_s)
+    return estimated(units, value, kept.p_left, why, unread_s)
 
 
 def estimated(
@@ -143,22 +149,24 @@ def estimated(
     return _estimated(there, np.array(rows, np.int64), np.array(values), np.array(p), shares)
 
 
-def value_of(name: str, units: Sequence[TracedUnit]) -> Value:
+def value_of(said: str, units: Sequence[TracedUnit]) -> Value:
     """What traces themselves say of each unit, by name: `score`, `novelty.STREAM`, `change.STREAM` or `STREAM.SCORE`; 0
-    of a unit of which it is not said.
+    of a unit of which it is not said. Or a condition over such names: 1 of a unit of which it is true, else 0.
 
     Raises:
-        ConfigError: it is said of no unit.
+        ConfigError: it is said of no unit, or is no condition.
     """
     names = set[str]().union(*(numbers(unit.judged) for unit in units))
-    if units and name not in names:
-        raise ConfigError(f"estimate of {name!r}: said of no unit{nearest(name, names)}")
+    if said in names or not units:
+        return lambda unit: _finite(numbers(unit.judged).get(said, 0.0))
+    if parse_where(said, None).columns == {said}:
+        raise ConfigError(f"estimate of {said!r}: said of no unit{nearest(said, names)}")
+    condition, blank = parse_where(said, dict.fromkeys(names, NUMBER)), dict.fromkeys(names)
+    return lambda unit: float(condition.evaluate(blank | numbers(unit.judged)))
 
-    def value(unit: TracedUnit) -> float:
-        found = numbers(unit.judged).get(name, 0.0)
-        return found if math.isfinite(found) else 0.0
 
-    return value
+def _finite(number: float) -> float:
+    return number if math.isfinite(number) else 0.0
 
 
 def numbers(judged: Judged) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Gaps explained: what was judged while nothing was kept, by reason, as the traces have it."""
 
-import contextlib
+import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -10,11 +10,13 @@ import numpy as np
 
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
-from sensorium.corpus.traces import read_episode, where_text
-from sensorium.episode.trace import about_of
+from sensorium.corpus.traces import LeftOut, overlapping, read_episode, traces, units_of, unreadable_s, where_text
 from sensorium.episode.trace_row import seconds_by_reason
 from sensorium.episode.utc_text import utc_text
-from sensorium.errors import Corrupt
+from sensorium.errors import Corrupt, SensoriumError, StoreError
+
+UNREADABLE = "unreadable"
+"""Beside the reasons: time that traces were judged in which cannot be read."""
 
 
 class Gap(NamedTuple):
@@ -39,43 +41,79 @@ def judged_s(episode: Episode) -> dict[str, float]:
     return dict(found)
 
 
-def judged_by_spool(corpus: Corpus, device: str | None = None) -> dict[tuple[str, str], dict[str, float]]:
-    """By device and spool_id, seconds by reason. What a replay judged again counts again; what is damaged does not, and
-    `sensorium verify` tells of that."""
+def judged_by_spool(
+    corpus: Corpus, device: str | None = None, left_out: LeftOut = lambda *_: None
+) -> dict[tuple[str, str], dict[str, float]]:
+    """By device and spool_id, seconds by reason; what a replay judged again counts once, as it was judged last. Of a
+    trace that is needed and cannot be read `left_out` is told, and its time is `UNREADABLE`."""
     where = "kind = 'trace'" + ("" if device is None else f" and device = {where_text(device)}")
     found: dict[tuple[str, str], Counter[str]] = {}
-    for episode in corpus.query(where):
-        with contextlib.suppress(Corrupt):
-            found.setdefault((episode.device, str(episode.row["spool_id"])), Counter()).update(judged_s(episode))
+    episodes = sorted(corpus.query(where), key=_owner)
+    for owner, those in itertools.groupby(episodes, key=_owner):
+        found[owner] = _judged_once(list(those), left_out)
     return {owner: dict(seconds) for owner, seconds in found.items()}
 
 
-def gap_before(corpus: Corpus, episode: Episode) -> Gap | None:
-    """What was judged between a full episode and the one before it; None where no trace tells.
+def _owner(episode: Episode) -> tuple[str, str]:
+    return episode.device, str(episode.row["spool_id"])
 
-    Raises:
-        Corrupt: a trace is damaged.
-    """
+
+def _judged_once(traced: Iterable[Episode], left_out: LeftOut) -> Counter[str]:
+    """Of the traces of one spool."""
+    found: Counter[str] = Counter()
+
+    def leave_out(trace: Episode, why: SensoriumError) -> None:
+        found.update({UNREADABLE: unreadable_s(trace)})
+        left_out(trace, why)
+
+    by_clock: dict[bool, list[Episode]] = {True: [], False: []}
+    for each in traced:
+        by_clock[each.row["clock"] == "boottime"].append(each)
+    for cluster in [*([each] for each in by_clock[True]), *overlapping(by_clock[False])]:  # what is live comes once
+        if len(cluster) == 1:
+            try:
+                found.update(judged_s(cluster[0]))
+            except (Corrupt, StoreError) as error:
+                leave_out(cluster[0], error)
+        else:
+            for unit in units_of(cluster, leave_out):
+                found.update(seconds_by_reason(unit))
+    return found
+
+
+def gap_before(corpus: Corpus, episode: Episode, left_out: LeftOut = lambda *_: None) -> Gap | None:
+    """What was judged between a full episode and the one before it; None where no trace tells. Of a trace that cannot
+    be read `left_out` is told, and its time is `UNREADABLE`."""
     start_ns, boot = episode.start_ns, boot_of(episode)
-    mine = f"device = {where_text(episode.device)} and spool_id = {where_text(str(episode.row['spool_id']))}"
+    spool_id = str(episode.row["spool_id"])
+    mine = f"device = {where_text(episode.device)} and spool_id = {where_text(spool_id)}"
     before = corpus.query(f"{mine} and end_ns <= {start_ns}", "end_ns desc", 1)
     from_ns = int(before[0].row["end_ns"]) if before and boot_of(before[0]) == boot else None
     found: Counter[str] = Counter()
-    first_ns: int | None = None
-    for trace in corpus.query(f"{mine} and kind = 'trace' and start_ns < {start_ns}", "start_ns desc"):
-        about = about_of(trace.attributes["notes"])
-        if about.boot.partition("#")[0] != boot:
-            continue
-        ended = trace.row["reason"] in ("complete", "clock_reset")
-        if from_ns is not None and ended and trace.row["end_ns"] <= from_ns:
-            break
-        for row in read_episode(trace)[1]:
-            if row.start_ns < start_ns and (from_ns is None or row.end_ns > from_ns):
-                found.update(seconds_by_reason(row))
-                first_ns = row.start_ns if first_ns is None else min(first_ns, row.start_ns)
-    if first_ns is None:
+    starts: list[int] = []
+
+    def leave_out(trace: Episode, why: SensoriumError) -> None:
+        first_ns = trace.start_ns if from_ns is None else max(trace.start_ns, from_ns)
+        last_ns = min(int(trace.row["end_ns"]), start_ns)
+        found.update({UNREADABLE: max(last_ns - first_ns, 0) / 1e9})
+        starts.append(first_ns)
+        left_out(trace, why)
+
+    units = traces(
+        corpus,
+        device=episode.device,
+        spool_id=spool_id,
+        start_ns=from_ns,
+        end_ns=start_ns,
+        boot=boot,
+        left_out=leave_out,
+    )
+    for unit in units:
+        found.update(seconds_by_reason(unit))
+        starts.append(unit.start_ns)
+    if not starts:
         return None
-    return Gap(first_ns if from_ns is None else from_ns, start_ns, dict(found))
+    return Gap(min(starts) if from_ns is None else from_ns, start_ns, dict(found))
 
 
 def boot_of(episode: Episode) -> str:
@@ -91,8 +129,11 @@ def in_brief(seconds: Mapping[str, float]) -> str:
 
 
 def time_of(episode: Episode, at_ns: int) -> str:
-    """A stamp of an episode's clock: UTC where that is known, else seconds of that clock."""
-    utc_ns, _ = episode.utc(np.array([at_ns], np.int64))
+    """A stamp of an episode's clock: UTC where that is known and can be read, else seconds of that clock."""
+    try:
+        utc_ns, _ = episode.utc(np.array([at_ns], np.int64))
+    except (Corrupt, StoreError):
+        utc_ns = None
     text = None if utc_ns is None else utc_text(int(utc_ns[0]))
     if text is None:
         return f"{round(Decimal(at_ns).scaleb(-9), 6).normalize():f} s"

@@ -95,25 +95,30 @@ def traces(
     spool_id: str | None = None,
     start_ns: int | None = None,
     end_ns: int | None = None,
+    boot: str | None = None,
     left_out: LeftOut | None = None,
 ) -> Iterator[TracedUnit]:
     """The units that devices judged, in the order of device, spool_id, boot (and clock resets in it), and start.
 
     One that was judged again, by a replay that was taken up after a kill, comes once, as it was judged last. With
-    `start_ns` and `end_ns` those that have a part in that interval of the device's clock. `left_out` is told of each
-    trace that cannot be read, whose units are then missing.
+    `start_ns` and `end_ns` those that have a part in that interval of the device's clock, with `boot` those of that
+    boot, or of what is played. `left_out` is told of each trace that cannot be read, whose units are then missing.
 
     Raises:
         Corrupt: a trace is damaged, and nobody is told; `sensorium verify` names it.
     """
     read = _Reading(left_out)
-    found = [each for episode in _episodes(corpus, device, spool_id) if (each := read.about(episode)) is not None]
-    found = [each for each in found if _is_in(each, start_ns, end_ns)]
-    for _, those in itertools.groupby(sorted(found, key=lambda each: each.of), key=lambda each: each.of):
-        for cluster in _clusters(those):
-            for unit in _latest(cluster, read):
-                if (end_ns is None or unit.start_ns < end_ns) and (start_ns is None or unit.end_ns > start_ns):
-                    yield unit
+    episodes = [each for each in _episodes(corpus, device, spool_id) if _is_in(each, start_ns, end_ns)]
+    found = [each for episode in episodes if (each := read.about(episode)) is not None]
+    for unit in _in_order([each for each in found if boot is None or each.about.boot.partition("#")[0] == boot], read):
+        if (end_ns is None or unit.start_ns < end_ns) and (start_ns is None or unit.end_ns > start_ns):
+            yield unit
+
+
+def units_of(episodes: Iterable[Episode], left_out: LeftOut | None = None) -> Iterator[TracedUnit]:
+    """The units of some trace episodes, as `traces` gives those of all."""
+    read = _Reading(left_out)
+    return _in_order([each for episode in episodes if (each := read.about(episode)) is not None], read)
 
 
 def traced(
@@ -145,28 +150,41 @@ def _episodes(corpus: Queried, device: str | None, spool_id: str | None) -> list
     return corpus.query(where)
 
 
+def unreadable_s(trace: Episode) -> float:
+    """How much time a trace that cannot be read was of, as the catalog has it."""
+    return sum(trace.judged_s.values()) or trace.duration_s
+
+
 def where_text(value: str) -> str:
     """As a text in a condition."""
     quoted = value.replace("'", "''")
     return f"'{quoted}'"
 
 
-def _is_in(each: _Traced, start_ns: int | None, end_ns: int | None) -> bool:
+def _is_in(each: Episode, start_ns: int | None, end_ns: int | None) -> bool:
     """Whether a trace may hold units of an interval. Where the last of one ends that was cut off is not known."""
-    row = each.episode.row
+    row = each.row
     ends = row["reason"] in ("complete", "clock_reset")
     return (end_ns is None or row["start_ns"] < end_ns) and (start_ns is None or not ends or row["end_ns"] > start_ns)
 
 
-def _clusters(those: Iterable[_Traced]) -> Iterator[list[_Traced]]:
+def _in_order(found: Iterable[_Traced], read: _Reading) -> Iterator[TracedUnit]:
+    """All units, each once."""
+    for _, of in itertools.groupby(sorted(found, key=lambda each: each.of), key=lambda each: each.of):
+        those = {each.episode.id: each for each in of}
+        for cluster in overlapping(each.episode for each in those.values()):
+            yield from _latest([those[episode.id] for episode in cluster], read)
+
+
+def overlapping(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
     """Episodes of one time, in order, those that overlap together."""
-    cluster: list[_Traced] = []
+    cluster: list[Episode] = []
     until_ns = 0
-    for each in sorted(those, key=lambda each: (each.episode.start_ns, each.episode.row["ordinal"])):
-        if cluster and each.episode.start_ns >= until_ns:
+    for each in sorted(episodes, key=lambda each: (each.start_ns, each.row["ordinal"])):
+        if cluster and each.start_ns >= until_ns:
             yield cluster
             cluster = []
-        until_ns = max(int(each.episode.row["end_ns"]), until_ns) if cluster else int(each.episode.row["end_ns"])
+        until_ns = max(int(each.row["end_ns"]), until_ns) if cluster else int(each.row["end_ns"])
         cluster.append(each)
     if cluster:
         yield cluster

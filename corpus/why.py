@@ -16,7 +16,7 @@ from sensorium.corpus.traces import read_episode, where_text
 from sensorium.drivers.registry import nearest
 from sensorium.episode.trace_row import TraceRow, seconds_by_reason
 from sensorium.episode.utc_text import utc_text
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, Corrupt, StoreError
 
 _MAX_NS = 1 << 62
 
@@ -30,7 +30,8 @@ class At(NamedTuple):
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a moment. `row` is what the trace `trace` has of it, `episodes` are the full ones that hold it;
-    both may be absent. `sentence` says it all; `when` is the unit's time, or the moment's."""
+    both may be absent. `unreadable` is why that trace cannot be read. `sentence` says it all; `when` is the unit's
+    time, or the moment's."""
 
     device: str
     sentence: str
@@ -40,6 +41,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     row: TraceRow | None = None
     trace: str = ""
     episodes: tuple[str, ...] = ()
+    unreadable: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON; descriptors are left out."""
@@ -47,6 +49,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             name: getattr(self, name) for name in ("device", "sentence", "when", "spool_id", "boot")
         }
         found |= {"trace": self.trace or None, "episodes": list(self.episodes), "judged": None}
+        found |= {"unreadable": self.unreadable or None}
         if self.row is not None:
             unit, decision = self.row.judged.unit, self.row.judged.decision
             found["judged"] = {
@@ -92,11 +95,11 @@ def moment(text: str) -> At:
 
 
 def why(corpus: Corpus, device: str, at: At) -> list[Explanation]:
-    """What `device` saw then: one answer, or one a boot and recording that has this moment, the newest first.
+    """What `device` saw then: one answer, or one a boot and recording that has this moment, the newest first. A trace
+    of it that cannot be read has an answer of its own, which says so.
 
     Raises:
         ConfigError: the store knows no such device.
-        Corrupt: a trace is damaged.
     """
     mine = f"device = {where_text(device)} and kind in ('full', 'trace')"
     start, end, when = (
@@ -105,11 +108,16 @@ def why(corpus: Corpus, device: str, at: At) -> list[Explanation]:
     around = corpus.query(f"{mine} and {start} <= {when} and {end} > {when}")
     before = corpus.query(f"{mine} and kind = 'trace' and {end} <= {when}", f"{end} desc", 1)
     hits: dict[tuple[str, str], tuple[Episode, TraceRow]] = {}
+    unreadable: dict[str, str] = {}
     full: dict[tuple[str, str], list[Episode]] = {}
     for episode in sorted([*around, *before], key=lambda each: int(each.row["ordinal"])):
-        at_ns = _device_ns(episode, at)
         if episode.kind == "trace":
-            about, rows = read_episode(episode)
+            try:
+                at_ns = _device_ns(episode, at)
+                about, rows = read_episode(episode)
+            except (Corrupt, StoreError) as error:
+                unreadable[episode.id] = str(error)
+                continue
             row = next((row for row in reversed(rows) if row.start_ns <= at_ns < row.end_ns), None)
             if row is not None:
                 hits[str(episode.row["spool_id"]), about.boot] = episode, row
@@ -117,10 +125,16 @@ def why(corpus: Corpus, device: str, at: At) -> list[Explanation]:
             full.setdefault((str(episode.row["spool_id"]), boot_of(episode)), []).append(episode)
     answers = [_judged(corpus, device, *owner, *hit, full) for owner, hit in hits.items()]
     known = {(spool_id, boot.partition("#")[0]) for spool_id, boot in hits}
-    answers += [_kept(device, *owner, those, at) for owner, those in full.items() if owner not in known]
+    answers += [
+        _kept(device, *owner, those, at, bool(unreadable)) for owner, those in full.items() if owner not in known
+    ]
+    answers += [_unreadable(device, each, at, unreadable[each.id]) for each in around if each.id in unreadable]
     answers.sort(key=lambda each: max(each.trace, *each.episodes, ""), reverse=True)
+    if answers:
+        return answers
     within = next((each for each in around if each.kind == "trace"), None)
-    return answers or [_nothing(corpus, device, at, within, (mine, start, end, when))]
+    nothing = _nothing(corpus, device, at, within, (mine, start, end, when))
+    return [nothing, *(_unreadable(device, each, at, unreadable[each.id]) for each in before if each.id in unreadable)]
 
 
 def _device_ns(episode: Episode, at: At) -> int:
@@ -225,10 +239,11 @@ def _missing(corpus: Corpus, device: str, spool_id: str) -> str:
     return "`sensorium ledger` tells what became of its spool"
 
 
-def _kept(device: str, spool_id: str, boot: str, those: Sequence[Episode], at: At) -> Explanation:
+def _kept(device: str, spool_id: str, boot: str, those: Sequence[Episode], at: At, unreadable: bool) -> Explanation:
+    read = " that can be read" if unreadable else ""
     when = time_of(those[0], _device_ns(those[0], at))
     names = " and ".join(each.id for each in those)
-    said = f"{device}, {when}: it is in episode {names}; the store has no trace of it, so not why."
+    said = f"{device}, {when}: it is in episode {names}; the store has no trace of it{read}, so not why."
     return Explanation(
         device=device,
         sentence=said,
@@ -237,6 +252,17 @@ def _kept(device: str, spool_id: str, boot: str, those: Sequence[Episode], at: A
         boot=boot,
         episodes=tuple(each.id for each in those),
     )
+
+
+def _unreadable(device: str, trace: Episode, at: At, why: str) -> Explanation:
+    """Of a moment of which a trace that is damaged may tell."""
+    said = f"{device}, {_said(at)}: the trace {trace.id}, which may tell of it, cannot be read: {why}"
+    spool_id = str(trace.row["spool_id"])
+    return Explanation(device=device, sentence=said, when=_said(at), spool_id=spool_id, trace=trace.id, unreadable=why)
+
+
+def _said(at: At) -> str:
+    return (utc_text(at.ns) or "") if at.utc else f"{Decimal(at.ns).scaleb(-9).normalize():f} s"
 
 
 def _nothing(
@@ -254,7 +280,7 @@ def _nothing(
     after = corpus.query(f"{mine} and {start} > {when}", start, 1)
     if not before and not after:
         _check_device(corpus, device)
-    at_text = utc_text(at.ns) if at.utc else f"{Decimal(at.ns).scaleb(-9).normalize():f} s"
+    at_text = _said(at)
     said = f"{device}, {at_text}: nothing is known"
     if not before and not after:
         said += "; none of its episodes says UTC: give seconds of the device's clock" if at.utc else ""
@@ -266,8 +292,7 @@ def _nothing(
         said += (
             f" between {time_of(before[0], int(before[0].row['end_ns']))} and {time_of(after[0], after[0].start_ns)}"
         )
-        begun = after[0].kind == "trace" and any(row.judged.begun for row in read_episode(after[0])[1][:1])
-        if begun:
+        if _begins(after[0]):
             said += ", when it was started again: it did not run, or a crash lost what was not on disk yet"
         else:
             said += ": nothing was captured, or none of it was judged"
@@ -275,7 +300,17 @@ def _nothing(
     gone = {why: n for each in corpus.ledger(device) for why, n in each.discarded.items()}
     said += f"; {waiting} of its episodes are not delivered yet" if waiting else ""
     said += "; given up were " + ", ".join(f"{n} ({why})" for why, n in gone.items()) if gone else ""
-    return Explanation(device=device, sentence=f"{said}.", when=at_text or "")
+    return Explanation(device=device, sentence=f"{said}.", when=at_text)
+
+
+def _begins(episode: Episode) -> bool:
+    """Whether it is a trace of which the first unit is the first since the device was started."""
+    if episode.kind != "trace":
+        return False
+    try:
+        return any(row.judged.begun for row in read_episode(episode)[1][:1])
+    except (Corrupt, StoreError):
+        return False
 
 
 def _check_device(corpus: Corpus, device: str) -> None:

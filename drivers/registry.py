@@ -1,15 +1,20 @@
 """The registry: configuration models by `kind`, found as entry points; drivers are one group of them."""
 
 import difflib
+import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ValidationInfo
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.errors import ConfigError
 from sensorium.threads import reason
+
+log = logging.getLogger(__name__)
 
 GROUP = "sensorium.drivers"
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -54,17 +59,50 @@ def model_of(group: str, kind: str, contract: type[_Model], word: str = "kind") 
     return model
 
 
-def by_kind(group: str, contract: type[BaseModel], key: str = "kind") -> BeforeValidator:
-    """Validate a mapping with the model that its `kind` (or another `key`) names; in its context, if it has one."""
+@dataclass(frozen=True, slots=True)
+class ByKind:
+    """Validates a mapping with the model that its `kind` (or another `key`) names; in its context, if it has one."""
 
-    def validate(value: object, info: ValidationInfo) -> object:
-        if isinstance(value, contract):
+    group: str
+    contract: type[BaseModel]
+    key: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_before_validator_function(self._validated, handler(source))
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """That of the installed kind which a document names, so that what is wrong is told of that one alone."""
+        found: dict[str, dict[str, Any]] = {}
+        for kind in sorted(kinds(self.group)):
+            try:
+                model = model_of(self.group, kind, self.contract, self.key)
+            except ConfigError as error:
+                log.warning("schema without %s %r: %s", self.key, kind, error)
+            else:
+                found[kind] = handler(model.__pydantic_core_schema__)
+        of_each = [{"if": self._is(kind), "then": each} for kind, each in found.items()]
+        return {
+            "type": "object",
+            "required": [self.key],
+            "properties": {self.key: {"enum": list(found)}},
+            **({"allOf": of_each} if found else {}),
+        }
+
+    def _is(self, kind: str) -> dict[str, Any]:
+        return {"properties": {self.key: {"const": kind}}, "required": [self.key]}
+
+    def _validated(self, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, self.contract):
             return value
-        if not isinstance(value, Mapping) or not isinstance(value.get(key), str):
-            raise ValueError(f"expected a mapping with `{key}`, got {value!r}")
-        return model_of(group, value[key], contract, key).model_validate(value, context=info.context)
+        if not isinstance(value, Mapping) or not isinstance(value.get(self.key), str):
+            raise ValueError(f"expected a mapping with `{self.key}`, got {value!r}")
+        model = model_of(self.group, value[self.key], self.contract, self.key)
+        return model.model_validate(value, context=info.context)
 
-    return BeforeValidator(validate)
+
+def by_kind(group: str, contract: type[BaseModel], key: str = "kind") -> ByKind:
+    """The annotation of a field that holds what one of a group of models makes."""
+    return ByKind(group, contract, key)
 
 
 def driver_config(kind: str) -> type[DriverConfig]:

@@ -1,13 +1,30 @@
 """The value of an episode: how new what it holds is, and how well it holds it; of one kept by chance, its draw."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from sensorium.agents.selection.chance import rank
 from sensorium.agents.selection.selector import ALWAYS
 from sensorium.episode.account import Place
+from sensorium.episode.documents import Note
 from sensorium.episode.unit import Decision
-from sensorium.episode.value import Chance, Worth
+from sensorium.episode.value import NOTHING, Chance, Worth
+
+DECISION = "decision"
+"""The kind of an episode's notes of its units."""
+
+
+class _Noted(msgspec.Struct, frozen=True):
+    """What such a note says, as far as it counts here."""
+
+    reason: str
+    score: float
+    threshold: float
+    p: float
+    drawn: bool
+    draw: float | None = None
 
 
 def worth_of(decisions: Sequence[Decision], start_ns: int, end_ns: int, quality: float = 1.0) -> Worth:
@@ -18,10 +35,39 @@ def worth_of(decisions: Sequence[Decision], start_ns: int, end_ns: int, quality:
     make it one of chance: it stays while that of the lowest rank would.
     """
     kept = [each for each in decisions if each.kept and start_ns <= each.start_ns < end_ns]
-    value = sum(max(each.score, each.threshold) if each.reason == ALWAYS else each.score for each in kept)
-    drawn = min((each for each in kept if each.drawn), key=lambda each: rank(each.draw, each.p), default=None)
-    chance = None if drawn is None else Chance(drawn.draw, drawn.p)
-    return Worth(value * min(max(quality, 0.0), 1.0), chance)
+    value = sum(_value(each) for each in kept)
+    return Worth(value * min(max(quality, 0.0), 1.0), _lowest(Chance(each.draw, each.p) for each in kept if each.drawn))
+
+
+def worth_noted(notes: Iterable[Note], last_ns: int, quality: float = 1.0) -> Worth:
+    """The same of an episode that was cut off, by its notes of units, of which there is something up to `last_ns`.
+
+    Nothing is known of one without such notes, or where a drawn unit's does not say its draw, as those of a former
+    release: by its value it must not be evicted then.
+    """
+    kept = []
+    for note in notes:
+        if note.kind == DECISION and note.start_ns is not None and note.start_ns <= last_ns:
+            try:
+                kept.append(msgspec.convert(note.value, _Noted))
+            except msgspec.ValidationError:
+                return NOTHING
+    drawn = [_chance(each) for each in kept if each.drawn]
+    if not kept or None in drawn:
+        return NOTHING
+    return Worth(sum(map(_value, kept)) * min(max(quality, 0.0), 1.0), _lowest(filter(None, drawn)))
+
+
+def _value(unit: Decision | _Noted) -> float:
+    return max(unit.score, unit.threshold) if unit.reason == ALWAYS else unit.score
+
+
+def _chance(unit: _Noted) -> Chance | None:
+    return Chance(unit.draw, unit.p) if unit.draw is not None and 0 <= unit.draw < unit.p <= 1 else None
+
+
+def _lowest(drawn: Iterable[Chance]) -> Chance | None:
+    return min(drawn, key=lambda each: rank(each.draw, each.p), default=None)
 
 
 def quality_of(place: Place, health: Mapping[str, Mapping[str, Any]]) -> float:

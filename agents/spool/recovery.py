@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from blake3 import blake3
 
+from sensorium.agents.selection.value import quality_of, worth_noted
 from sensorium.episode import durable
-from sensorium.episode.account import corrected, estimated
-from sensorium.episode.documents import Account, Chunk, Items, Open, Seal
+from sensorium.episode.account import Tally, corrected, estimated
+from sensorium.episode.documents import Account, Chunk, Items, Note, Open, Seal
 from sensorium.episode.records import Damage, Record, encode_record, scan
 from sensorium.episode.value import NOTHING, Worth
 from sensorium.errors import Corrupt
@@ -193,7 +194,7 @@ def _interrupted(
     for record in records:
         if isinstance(record.header, Chunk | Items):
             streams[record.header.stream].add(record.header)
-    last_ns = max((found.last_ns for found in streams if found.last_ns is not None), default=manifest.start_ns)
+    there_ns = last_ns = max((each.last_ns for each in streams if each.last_ns is not None), default=manifest.start_ns)
     # What came after the newest record was in memory alone: it is missing up to the last sign of life.
     last_ns = max(last_ns, min(last_ns if alive_ns is None else alive_ns, manifest.end_ns - 1))
     accounts = {}
@@ -212,10 +213,17 @@ def _interrupted(
         reason=seal.reason if seal else "interrupted",
         rows={name: account.stored for name, account in accounts.items()},
         account=accounts,
-        summary=seal.summary if seal else {},
+        summary=seal.summary if seal else _worth(records, there_ns, accounts).summary(),
         end_ns=seal.end_ns if seal else None,
         recoveries=recoveries,
     )
+
+
+def _worth(records: list[Record], last_ns: int, accounts: dict[str, Account]) -> Worth:
+    """What an episode is worth that was not sealed, up to its last stamp; so it has its place among those that wait."""
+    place = {stream: Tally.of(account) for stream, account in accounts.items()}
+    notes = (record.header for record in records if isinstance(record.header, Note))
+    return worth_noted(notes, last_ns, quality_of(place, {}))
 
 
 class _Found:

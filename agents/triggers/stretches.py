@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sensorium.agents.selection.unit_costs import UnitCosts
+from sensorium.agents.selection.value import DECISION
 from sensorium.agents.triggers.trigger import FOREVER_NS, EpisodeSpan, Placement
 from sensorium.drivers.marks import SourceNote
 from sensorium.episode.account import SELECTION
@@ -114,12 +115,14 @@ def note_of(decision: Decision) -> SourceNote:
         "by": decision.by,
         "score": _short(decision.score),
         "threshold": _short(decision.threshold),
-        "p": _short(decision.p),
+        "p": decision.p if decision.drawn else _short(decision.p),
         "drawn": decision.drawn,
         "policy": decision.policy,
         "cost_bytes": decision.cost_bytes,
     }
-    return SourceNote("decision", decision.reason, value, start_ns=decision.start_ns, end_ns=decision.end_ns)
+    if decision.drawn:  # to the last bit, as what chance kept is evicted by it
+        value["draw"] = decision.draw
+    return SourceNote(DECISION, decision.reason, value, start_ns=decision.start_ns, end_ns=decision.end_ns)
 
 
 def _short(number: float) -> float:

@@ -11,10 +11,17 @@ FieldName = str | int
 """A column by its title or its number from 0, or a field by its path."""
 
 
+def _either_name(schema: dict[str, Any]) -> None:
+    """Of two names of a field a JSON Schema would have the first alone."""
+    schema["properties"]["column"] = schema["properties"]["field"]
+    schema["oneOf"] = [{"required": [name]} for name in ("field", "column")]
+    del schema["required"]
+
+
 class Channel(BaseModel):
     """One column or field and the unit it is in; a known unit becomes SI (deg/s: rad/s, g: m/s^2, uT: T, ...)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_either_name)
 
     field: FieldName = Field(validation_alias=AliasChoices("field", "column"))
     unit: str = ""

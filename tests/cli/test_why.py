@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import sensorium
 from sensorium.cli.main import app
 from tests.agents.recording.tracing import delivered
 from tests.agents.test_traced import agent
+from tests.corpus.test_traces import damage
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,42 @@ def test_why_of_what_it_cannot_know_is_one_line(store: Path) -> None:
         found = CliRunner().invoke(app, ["why", str(store), *words])
         assert found.exit_code != 0
         assert says in str(found.exception)
+
+
+def test_what_is_estimated_is_told_as_a_table_and_as_json(store: Path) -> None:
+    """Of what traces say of every unit it is nearly what it is, whatever was drawn."""
+    told = said("estimate", store, "sim.cam.noise")
+    assert re.search(r"mean  +\S+", told)
+    assert re.search(r"from  \d+ draws of \d+ units; outside: ", told)
+    found = json.loads(said("estimate", store, "novelty.sim.cam > 0.5", "--where", "device = 'rig'", "--json"))
+    assert found["units"] <= 12
+    assert set(found) == {"total", "mean", "total_beside", "mean_beside", "units", "outside"}
+    for words, says in (
+        (("sim.cam.nois",), "did you mean 'sim.cam.noise'"),
+        (("score >",), "expected"),
+        (("score", "--where", "device = 'rog'"), "no traces for which device = 'rog'"),
+        (("score", "--where", "devise = 'rig'"), "did you mean 'device'"),
+    ):
+        wrong = CliRunner().invoke(app, ["estimate", str(store), *words])
+        assert wrong.exit_code != 0
+        assert says in str(wrong.exception)
+
+
+def test_a_damaged_trace_is_named_and_left_out_by_every_command(store: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "store"
+    shutil.copytree(store, broken)
+    traces = sensorium.open(broken).query("kind = 'trace'")
+    for trace in traces:
+        damage(trace.path)
+    for words in (("estimate", broken, "score"), ("ledger", broken), ("why", broken, "rig", "1.5")):
+        found = CliRunner().invoke(app, [*map(str, words)], env={"COLUMNS": "200"})
+        assert found.exception is None or isinstance(found.exception, SystemExit), words
+        assert found.exit_code == (words[0] == "why"), words
+    (episode,) = sensorium.open(broken).query("", "start_ns", 1)
+    assert CliRunner().invoke(app, ["show", str(broken), episode.id]).exit_code == 0
+    replayed = CliRunner().invoke(app, ["policy", "replay", str(broken), "--traces"])
+    assert "no traces in which anything could be judged" in str(replayed.exception)
+    assert traces[0].id in replayed.stderr
 
 
 def test_show_and_ledger_tell_what_was_judged(store: Path) -> None:

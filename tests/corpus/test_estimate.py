@@ -145,6 +145,18 @@ def test_numbers_of_the_trace_can_be_named() -> None:
         value_of("cam.nois", units)
 
 
+def test_of_a_condition_over_them_the_mean_is_the_share_of_units() -> None:
+    """What a unit lacks, or is NaN, is NULL, of which nothing is true."""
+    scores: list[dict[str, float]] = [{"cam.noise": 3.0}, {"cam.noise": 1.0}, {"cam.noise": math.nan}, {}]
+    units = units_with([decision(n, 1.0, 0.1) for n in range(4)], scores)
+    for text, share in (("cam.noise > 2", 0.25), ("not cam.noise > 2", 0.25), ("cam.noise is null or score = 0", 1.0)):
+        assert estimated(units, value_of(text, units), stored).mean.value == share
+    with pytest.raises(ConfigError, match=r"unknown column 'cam.nois'; did you mean 'cam.noise'"):
+        value_of("cam.nois > 2", units)
+    with pytest.raises(ConfigError, match="expected"):
+        value_of("cam.noise >", units)
+
+
 def test_when_all_is_drawn_the_estimate_is_what_there_is() -> None:
     rng = np.random.default_rng(0)
     scores = [{"cam.noise": float(value)} for value in rng.random(60)]

@@ -126,6 +126,8 @@ def test_one_that_is_damaged_is_left_out_where_somebody_is_told(tmp_path: Path, 
     assert line.startswith(str(lost.episode))
     found = sensorium.open(tmp_path).estimate("score")
     assert found.outside["unreadable"] == pytest.approx(1 / 3)
+    elsewhere = sensorium.open(tmp_path).estimate("score", where=f"episode <> '{lost.episode}'")
+    assert (elsewhere.units, elsewhere.outside) == (4, {})
     (log,) = traced_logs(sensorium.open(tmp_path), "", lambda *_: None)
     assert len(log.traced) == 4
 

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 import sensorium
-from sensorium.corpus.gaps import gap_before, in_brief, judged_by_spool, judged_s
+from sensorium.corpus.gaps import UNREADABLE, gap_before, in_brief, judged_by_spool, judged_s
 from sensorium.corpus.why import At, Explanation, moment, why
+from sensorium.drivers.clock import Clock
 from sensorium.episode.trace_row import TraceRow, merged
 from sensorium.episode.unit import Judged
 from sensorium.errors import ConfigError
 from sensorium.ingest.store import Store
+from tests.corpus.test_traces import damage
 from tests.episode.judged import SECOND_NS, judged
 from tests.episode.traced import again, commit_trace
 from tests.episode_files import BOOT
+from tests.forms import FORMS
 
 BOOT_ID = str(BOOT.boot_id)
 UTC_0_NS = (1_700_000_000 - 1) * SECOND_NS
@@ -151,6 +154,63 @@ def test_a_time_or_a_device_that_is_none_is_refused_with_what_is(path: Path) -> 
     assert moment("-1.5") == At(-1_500_000_000, False)
     with pytest.raises(ConfigError, match=r"no device 'rig-2', did you mean 'rig-1'.*it has rig-1"):
         why(sensorium.open(path), "rig-2", moment("1"))
+
+
+@FORMS
+def test_where_the_trace_is_damaged_it_says_so_and_all_else_is_told(
+    tmp_path: Path, make_episode: Any, small_bytes: int
+) -> None:
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        commit_trace(store, [second(10), second(11)], ordinal=0)
+        lost = str(commit_trace(store, [second(12), second(13)], ordinal=1).episode)
+        commit_trace(store, [second(14), second(15)], ordinal=2)
+        keep(store, make_episode, 9, 1)
+        after = keep(store, make_episode, 16, 1)
+    damage(sensorium.open(tmp_path).query(f"kind = 'trace' and episode = '{lost}'")[0].path)
+    found = at(tmp_path, "12.5")
+    assert re.match(f"rig-1, 12.5 s: the trace {lost}, which may tell of it, cannot be read: .*verify", found.sentence)
+    assert found.as_dict()["unreadable"]
+    assert [at(tmp_path, time).unreadable for time in ("11.5", "14.5")] == ["", ""]
+    assert "nothing is known" in at(tmp_path, "99").sentence
+    told: list[str] = []
+    corpus = sensorium.open(tmp_path)
+    gap = gap_before(corpus, corpus.episode(after), lambda trace, _: told.append(trace.id))
+    assert gap is not None
+    assert gap.judged_s == {"dull": 4, UNREADABLE: 2}
+    assert told == [lost]
+
+
+def test_of_a_kept_moment_with_a_damaged_trace_the_episode_is_named(tmp_path: Path, make_episode: Any) -> None:
+    with Store.open(tmp_path) as store:
+        lost = str(commit_trace(store, [second(12)]).episode)
+        episode = keep(store, make_episode, 12, 1)
+    damage(sensorium.open(tmp_path).query("kind = 'trace'")[0].path)
+    kept, damaged = sorted(why(sensorium.open(tmp_path), "rig-1", moment("12")), key=lambda each: each.unreadable)
+    assert f"in episode {episode}; the store has no trace of it that can be read" in kept.sentence
+    assert damaged.trace == lost
+
+
+def test_what_a_replay_judged_again_is_counted_once_as_it_was_judged_last(tmp_path: Path, make_episode: Any) -> None:
+    """Taken up after a kill it begins anew; of a live device no moment comes again."""
+    played = Clock(kind="recording")
+    with Store.open(tmp_path) as store:
+        told = {"clock": played, "reason": "interrupted"}
+        commit_trace(store, [second(n) for n in range(4)], ordinal=0, **told)
+        lost = str(commit_trace(store, [second(n) for n in range(10, 12)], ordinal=1, **told).episode)
+        commit_trace(store, [second(n, "budget" if n < 2 else "dull") for n in range(6)], ordinal=2, clock=played)
+        after = keep(store, make_episode, 20, 1)
+    corpus = sensorium.open(tmp_path)
+    assert judged_by_spool(corpus) == {("rig-1", "spool-a"): {"budget": 2, "dull": 6}}
+    gap = gap_before(corpus, corpus.episode(after))
+    assert gap is not None
+    assert gap.judged_s == {"budget": 2, "dull": 6}
+    damage(corpus.query(f"kind = 'trace' and episode = '{lost}'")[0].path)
+    left: list[str] = []
+    found = judged_by_spool(sensorium.open(tmp_path), left_out=lambda trace, _: left.append(trace.id))
+    (seconds,) = found.values()
+    assert {name: seconds[name] for name in ("budget", "dull")} == {"budget": 2, "dull": 4}
+    assert 0.9 < seconds[UNREADABLE] < 1.1, "where its last unit ends only it could tell"
+    assert left == [lost]
 
 
 def test_gaps_are_explained_in_seconds_by_reason(path: Path, make_episode: Any) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+import sensorium
+from sensorium.agents.selection.logs import traced_logs
+from sensorium.agents.selection.replay import decided_again, differing
 from sensorium.hosting.on_ray import MAX_RESTARTS
 from tests.spine import odd_sensor
 from tests.spine.commands import Command, Site, sim, wait_for
@@ -151,3 +154,26 @@ def test_an_agent_whose_process_dies_again_and_again_is_given_up(
     assert "the agent's actor is gone for good" in agent.err
     lives = {line for line in agent.err.splitlines() if "INFO collecting: bad" in line}
     assert 1 < len(lives) <= 1 + MAX_RESTARTS
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
+def test_a_device_that_selects_under_ray_delivers_what_it_kept_and_every_decision(
+    site: Site, families: list[Family]
+) -> None:
+    ingest, port = site.ingest()
+    selecting = {"kind": "worth", "budget": {"share": 0.25}}
+    device = site.device("rig-1", {"sim": sim(duration_s=12)}, port, trigger=selecting)
+    agent = site.start("collect", device)
+    families.append(Family(agent.process.pid))
+    families[-1].look()
+    agent.wait(timeout_s=120.0)
+    ingest.interrupt()
+    (traced,) = traced_logs(sensorium.open(site.folder / "store"))
+    assert [each.unit.start_ns // 10**9 for each in traced.log.judged] == list(range(12))
+    assert differing(traced.log, decided_again(traced.log)) == []
+    kept_s = sum(each.duration_s for each in sensorium.open(site.folder / "store").query())
+    assert kept_s == sum(each.decision.kept for each in traced.log.judged) > 0
+    (ledger,) = site.json("ledger", "store")
+    assert ledger["begun"] == ledger["committed"]
+    assert sum(ledger["judged"].values()) == pytest.approx(12, abs=0.1)

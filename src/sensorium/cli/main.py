@@ -26,6 +26,7 @@ MODULES = {
     "why": "why",
     "stats": "stats",
     "policy": "policy",
+    "estimate": "estimate",
     "verdicts": "verdicts",
     "sim": "sim",
     "rollouts": "rollouts",
@@ -33,6 +34,7 @@ MODULES = {
     "pack": "pack",
     "spool": "spool",
     "devices": "devices",
+    "schema": "schema",
     "keys": "keys",
 }
 """Where each command is; its module is imported when it is asked for, as together they take a second."""

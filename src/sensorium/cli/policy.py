@@ -16,11 +16,11 @@ from sensorium.agents.selection.contact_sheet import contact_sheet
 from sensorium.agents.selection.logs import TracedLog, cut_otherwise, named_in_vain, traced_logs
 from sensorium.agents.selection.outcome import Comparison, Outcome
 from sensorium.agents.selection.outcome_picture import draw
+from sensorium.cli.left_out import tell_left_out
 from sensorium.cli.screen import OUT, size, table
 from sensorium.cli.store import StorePath
-from sensorium.corpus.episode import Episode
 from sensorium.corpus.kept import Kept
-from sensorium.errors import ConfigError, SensoriumError
+from sensorium.errors import ConfigError
 from sensorium.perception.drawing import write_picture
 
 
@@ -65,7 +65,7 @@ def replay(
     """
     wanted = [(str(path), load_worth(path)) for path in policy or ()]
     corpus = sensorium.open(store)
-    logs = traced_logs(corpus, where, _left_out) if not pixels else []
+    logs = traced_logs(corpus, where, tell_left_out) if not pixels else []
     agreed = None
     if not logs and pixels is not False:
         if not wanted:
@@ -75,7 +75,7 @@ def replay(
             logs = rescored_logs(
                 corpus, wanted[0][1], where, lambda n, of: progress.update(task, completed=n, total=of)
             )
-        agreed = agreement(logs, traced_logs(corpus, "", _left_out)) if pixels else None
+        agreed = agreement(logs, traced_logs(corpus, "", tell_left_out)) if pixels else None
         pixels = True
     if not logs:
         what = "full episodes" if pixels else "traces"
@@ -99,10 +99,6 @@ def replay(
         sys.stdout.write(json.dumps([each.as_dict() for each in outcomes], indent=2) + "\n")
     else:
         _print(outcomes, logs, agreed)
-
-
-def _left_out(trace: Episode, why: SensoriumError) -> None:
-    sys.stderr.write(f"sensorium: the trace {trace.id} is left out, with all that was judged in it: {why}\n")
 
 
 def _for(where: str) -> str:

@@ -12,6 +12,7 @@ from rich.progress import Progress
 import sensorium
 from sensorium.cli.accounts import account_table
 from sensorium.cli.health import health_table
+from sensorium.cli.left_out import tell_left_out
 from sensorium.cli.screen import OUT, Form, Format, counted, print_rows, size, table
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
@@ -126,7 +127,7 @@ def ledger(
     """Show what became of every episode that a device began: committed, discarded (why), pending; of its samples in
     no episode, since its spool was made; and what it decided of its time, as far as its traces tell."""
     corpus = sensorium.open(store)
-    judged = judged_by_spool(corpus, device)
+    judged = judged_by_spool(corpus, device, tell_left_out)
     rows = [
         {
             "device": each.device,
@@ -159,7 +160,7 @@ def _judged(corpus: Corpus, episode: Episode) -> Iterator[str]:
     dropped = any(rule.startswith("selection.") for each in episode.between.values() for rule in each["filtered"])
     if episode.kind == "trace":
         yield f"judged: {in_brief(judged_s(episode))}"
-    elif dropped and (gap := gap_before(corpus, episode)) is not None:
+    elif dropped and (gap := gap_before(corpus, episode, tell_left_out)) is not None:
         start, end = (time_of(episode, at_ns) for at_ns in (gap.start_ns, gap.end_ns))
         yield f"judged before it, {start} to {end}: {in_brief(gap.judged_s)}"
 

@@ -43,12 +43,14 @@ def why(
     a rule shut it out).
 
     Where a store has the moment of several boots, or of several recordings, it says so of each, the newest first.
-    `sensorium query STORE --where "kind = 'trace'"` lists the traces.
+    `sensorium query STORE --where "kind = 'trace'"` lists the traces. Exits 1 where one that may tell cannot be read.
     """
     found = why_then(sensorium.open(store), device, moment(time))
     if as_json:
         encoded = msgspec.json.encode([each.as_dict() for each in found])  # a NaN is null there
         sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
-        return
-    for each in found:
-        OUT.print(each.sentence, markup=False, highlight=False, soft_wrap=True)
+    else:
+        for each in found:
+            OUT.print(each.sentence, markup=False, highlight=False, soft_wrap=True)
+    if any(each.unreadable for each in found):
+        raise typer.Exit(1)

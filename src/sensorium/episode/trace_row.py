@@ -3,6 +3,8 @@
 Of merged units it is known how many there were, what became of them, and between which values each number was.
 """
 
+from typing import Protocol
+
 import msgspec
 
 from sensorium.episode.unit import Judged
@@ -12,6 +14,22 @@ OTHER = "other"
 """Any other reason, where they are counted."""
 JUDGED_S = "judged_s"
 """In the summary of a trace: seconds by reason."""
+
+
+class Decided(Protocol):
+    """A unit of which was decided, or `count` of them, and how many for which reason."""
+
+    @property
+    def start_ns(self) -> int: ...
+
+    @property
+    def end_ns(self) -> int: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def by_reason(self) -> dict[str, int]: ...
 
 
 class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +62,7 @@ class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.reasons or {self.judged.decision.reason: 1}
 
 
-def seconds_by_reason(row: TraceRow) -> dict[str, float]:
+def seconds_by_reason(row: Decided) -> dict[str, float]:
     """How much of its time was decided for which reason; merged units count alike."""
     length_s = (row.end_ns - row.start_ns) / 1e9
     return {_known(reason): length_s * n / row.count for reason, n in row.by_reason.items()}

@@ -3,7 +3,9 @@
 import msgspec
 import pytest
 
-from sensorium.agents.selection.value import worth_of
+from sensorium.agents.selection.value import worth_noted, worth_of
+from sensorium.agents.triggers.stretches import note_of
+from sensorium.episode.documents import Note
 from sensorium.episode.unit import Decision
 from sensorium.episode.value import NOTHING, Chance, Worth
 
@@ -60,3 +62,39 @@ def test_a_drawn_unit_whatever_kept_it_makes_the_episode_one_of_chance(reason: s
     assert worth_of([decision(0), *drawn], 0, 100).chance == Chance(0.1, 0.2)
     assert worth_of([decision(0), *drawn], 0, 20).chance == Chance(0.4, 0.5)
     assert worth_of([decision(0), *drawn], 0, 10).chance is None
+
+
+def noted(*units: Decision, without: str = "") -> list[Note]:
+    """As they stand in a file; of a former release `without` something."""
+    said = [note_of(each) for each in units]
+    values = [{name: value for name, value in note.value.items() if name != without} for note in said]
+    return [
+        Note(kind=note.kind, name=note.name, value=value, start_ns=note.start_ns, end_ns=note.end_ns)
+        for note, value in zip(said, values, strict=True)
+    ]
+
+
+UNITS = (
+    decision(0, score=1 / 3),
+    decision(1, reason="always", score=0.0),
+    decision(2, drawn=True, draw=1 / 7, p=1 / 3),
+    decision(3, reason="floor", drawn=True, draw=2 / 7, p=1 / 3),
+)
+
+
+def test_what_is_noted_of_units_says_the_same_and_of_the_draw_to_the_last_bit() -> None:
+    """What was evicted is told by the last that went: a hair's breadth would be a unit too few or too many."""
+    for last in range(4):
+        expected = worth_of(UNITS[: last + 1], 0, 100, quality=0.5)
+        found = worth_noted([*noted(*UNITS), Note(kind="event", name="n", start_ns=0)], last * 10, quality=0.5)
+        assert found.chance == expected.chance
+        assert found.value == pytest.approx(expected.value, rel=1e-5)
+
+
+def test_of_notes_that_do_not_say_enough_nothing_is_known() -> None:
+    assert worth_noted([], 100) == NOTHING
+    assert worth_noted(noted(*UNITS), -1) == NOTHING
+    assert worth_noted(noted(*UNITS, without="draw"), 100) == NOTHING
+    assert worth_noted(noted(*UNITS, without="draw"), 19) != NOTHING, "none that is there was drawn"
+    assert worth_noted(noted(*UNITS, without="score"), 100) == NOTHING
+    assert worth_noted(noted(decision(0, drawn=True, draw=0.5, p=0.5)), 100) == NOTHING

@@ -77,7 +77,10 @@ class JpegConfig(CodecConfig):
 
     codec: Literal["jpeg"] = "jpeg"
     quality: int = Field(default=_DEFAULT_QUALITY, ge=1, le=100)
-    subsampling: Annotated[Literal["444", "422", "420"], BeforeValidator(_text)] = "420"
+    subsampling: Annotated[
+        Literal["444", "422", "420"],
+        BeforeValidator(_text, json_schema_input_type=Literal["444", "422", "420", 444, 422, 420]),
+    ] = "420"
 
     @classmethod
     def open(cls, entry: StreamEntry) -> Jpeg:

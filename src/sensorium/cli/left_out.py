@@ -1,0 +1,11 @@
+"""What a command says of a trace that cannot be read: its name and why, a line each; all else is told."""
+
+import sys
+
+from sensorium.corpus.episode import Episode
+from sensorium.errors import SensoriumError
+
+
+def tell_left_out(trace: Episode, why: SensoriumError) -> None:
+    """Say it."""
+    sys.stderr.write(f"sensorium: the trace {trace.id} is left out, with all that was judged in it: {why}\n")
