@@ -1,21 +1,42 @@
 """Windows in which every stream has a sample for the same moments, or a mask that says that it has none."""
 
 from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.alignment import METHODS, check_method, grid, stand_ins
-from sensorium.corpus.stream import Array, Samples, Stream
+from sensorium.corpus.stream import Array, Samples
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.stream import Stamps
+from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import ConfigError
 
 Utc = Callable[[Stamps], tuple[Stamps | None, Stamps | None]]
 """UTC and its uncertainty of stamps, int64 nanoseconds; None where they are not known."""
 
 
-def moments(streams: Mapping[str, Stream], start_ns: int, end_ns: int, on: float | str) -> Stamps:
+class Readable(Protocol):
+    """What a window needs of a stream: that of an episode, or of several that follow each other."""
+
+    @property
+    def spec(self) -> StreamSpec: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def is_encoded(self) -> bool: ...
+
+    @property
+    def captured_ns(self) -> Stamps: ...
+
+    def read(self, start: int, stop: int, *, shrink: int = 1, out: Array | None = None) -> Array: ...
+
+    def take(self, rows: npt.NDArray[np.int64], *, shrink: int = 1) -> Array: ...
+
+
+def moments(streams: Mapping[str, Readable], start_ns: int, end_ns: int, on: float | str) -> Stamps:
     """The moments of [start_ns, end_ns) that are asked for: at a rate in Hz, or those of a stream's own samples."""
     if not isinstance(on, str):
         return grid(start_ns, end_ns, on)
@@ -33,9 +54,11 @@ def method_of(align: str | Mapping[str, str], stream: str) -> str:
     return align or METHODS[0] if isinstance(align, str) else align.get(stream, METHODS[0])
 
 
-def aligned(stream: Stream, at_ns: Stamps, method: str, utc: Utc, shrink: int = 1, out: Array | None = None) -> Samples:
+def aligned(
+    stream: Readable, at_ns: Stamps, method: str, utc: Utc, shrink: int = 1, out: Array | None = None
+) -> Samples:
     """A stream's samples for the moments `at_ns`."""
-    check_method(method, stream.spec, stream.codec.stores_items)
+    check_method(method, stream.spec, stream.is_encoded)
     found = stand_ins(stream.captured_ns, at_ns, method, stream.spec.rate_hz)
     stamps = np.where(found.present & (found.weight == 0), _stamps(stream, found.before), at_ns)
     before = stream.take(found.before[found.present], shrink=shrink)
@@ -55,12 +78,12 @@ def aligned(stream: Stream, at_ns: Stamps, method: str, utc: Utc, shrink: int = 
     return Samples(stamps, *utc(stamps), out, at_ns, found.present)
 
 
-def _stamps(stream: Stream, rows: npt.NDArray[np.int64]) -> Stamps:
+def _stamps(stream: Readable, rows: npt.NDArray[np.int64]) -> Stamps:
     stamps = stream.captured_ns
     return stamps[rows] if len(stamps) else np.zeros(len(rows), np.int64)
 
 
-def _between(stream: Stream, after: npt.NDArray[np.int64], weight: npt.NDArray[np.float64], before: Array) -> Array:
+def _between(stream: Readable, after: npt.NDArray[np.int64], weight: npt.NDArray[np.float64], before: Array) -> Array:
     """What lies between two samples, float32 where they are, else float64."""
     low, high = before.astype(np.float64), stream.take(after).astype(np.float64)
     steps = weight.reshape(-1, *[1] * (before.ndim - 1))

@@ -13,6 +13,7 @@ Method = Literal["nearest", "previous", "linear"]
 METHODS: tuple[str, ...] = get_args(Method)
 GAP_PERIODS = 1.5
 """Two samples of a steady stream that are further apart have a gap between them."""
+MOST_MOMENTS = 10_000_000
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -99,6 +100,8 @@ def grid(start_ns: int, end_ns: int, rate_hz: float) -> Stamps:
     if not 0 < rate_hz <= 1e9:
         raise ConfigError(f"grid {rate_hz}: expected a rate in Hz above 0, or the name of a stream")
     count = int((end_ns - start_ns) * rate_hz / 1e9) + 2
+    if count > MOST_MOMENTS:
+        raise ConfigError(f"grid {rate_hz:g}: {count} moments, at most {MOST_MOMENTS} are given: take a shorter window")
     steps = np.arange(max(0, count), dtype=np.longdouble) * 1e9 / np.longdouble(rate_hz)
     found: Stamps = start_ns + np.floor(steps).astype(np.int64)
     kept: Stamps = found[found < end_ns]

@@ -1,26 +1,32 @@
 """A store open for reading: episodes found through its catalog by a condition, by an id, as windows."""
 
 import contextlib
+import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from sensorium.corpus.around import places_around
 from sensorium.corpus.beside_catalog import NO_VERDICT, VERDICT, has_beside, judged, newest
 from sensorium.corpus.catalog import CATALOG, TEXT, columns_of, read_engine
 from sensorium.corpus.cells import compile_cells
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
+from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
 from sensorium.corpus.stream import Samples
-from sensorium.corpus.windows import Window, windows_in_batches
+from sensorium.corpus.windows import Strided, Window, windows_in_batches
+from sensorium.corpus.within import Grid, Reading
 from sensorium.drivers.registry import nearest
 from sensorium.episode.where import Sql, compile_order, compile_where, parse_where
 from sensorium.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sensorium.corpus.estimate import Estimated
     from sensorium.corpus.stats import Stats
     from sensorium.corpus.traces import TracedUnit
@@ -43,6 +49,12 @@ class Corpus:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_store, (self.path,)
+
+    def _repr_html_(self) -> str:
+        from sensorium.corpus.notebook import corpus_html
+
+        newest = functools.partial(self.query, order_by="episode desc")
+        return corpus_html(self.path, self.totals, lambda limit: [each.row for each in newest(limit=limit)])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -193,26 +205,91 @@ class Corpus:
         self,
         where: str = "",
         *,
-        length_s: float,
         streams: Sequence[str],
+        length_s: float | None = None,
         batch_size: int = 1,
         seed: int = 0,
         stride_s: float | None = None,
+        shrink: Mapping[str, int] | None = None,
+        grid: Grid | Mapping[str, Grid] | None = None,
+        align: str | Mapping[str, str] = "",
+        across: bool = False,
+        around: str = "",
+        before_s: float = 0.0,
+        after_s: float = 0.0,
     ) -> Iterator[list[Window]]:
         """Every whole window of the matching episodes that have all `streams`, once each, in batches.
 
         A batch is a list of up to `batch_size` windows, drawn from all episodes in an order that `seed` alone decides.
-        Windows begin each `stride_s` (None: `length_s`) from an episode's start. Streams are not resampled, so
-        the windows of a batch may differ by a sample; one in which a stream is silent has none of it.
+        Windows begin each `stride_s` (None: `length_s`) from an episode's start. `shrink`, `grid` and `align` are those
+        of `Episode.samples`; without a grid streams are not resampled, so the windows of a batch may differ by a
+        sample; one in which a stream is silent has none of it.
+
+        `across`: episodes that follow each other, of one spool and boot, with less than a window between them, are read
+        as one, so a window may begin in one and end in another; `Window.gaps` is what no episode holds of it.
+
+        `around`: instead, one window for each event of that kind or name, or KIND/NAME (notes, decisions), from
+        `before_s` before it begins until `after_s` behind; what of it lies beyond the episode is a gap, unless
+        `across`.
+
+        Raises:
+            ConfigError: it has no length, no episode has such a stream or such an event, or it cannot be read so.
+            Corrupt: what is read is damaged.
         """
-        length_ns = nanoseconds(length_s)
+        if around and (length_s is not None or stride_s is not None):
+            raise ConfigError(f"windows around {around!r}: before_s and after_s say how long they are, not length_s")
+        if not around and (length_s is None or before_s or after_s):
+            raise ConfigError("windows: give length_s; or around, what they are around, with before_s and after_s")
+        length_ns = nanoseconds(before_s) + nanoseconds(after_s) if length_s is None else nanoseconds(length_s)
         stride_ns = length_ns if stride_s is None else nanoseconds(stride_s)
         if length_ns < 1 or stride_ns < 1 or batch_size < 1:
-            raise ConfigError(f"windows of {length_s} s each {stride_s} s, {batch_size} a batch: expected more than 0")
+            raise ConfigError(
+                f"windows of {length_ns / 1e9:g} s each {stride_ns / 1e9:g} s, {batch_size} a batch:"
+                " expected more than 0"
+            )
         episodes = self._query(where, "episode", None, streams)
         if not episodes:
             self._check_streams(streams)
-        yield from windows_in_batches(episodes, length_ns, stride_ns, streams, batch_size, seed)
+        reading = Reading(shrink or {}, {}, grid, align)
+        if not across and not around:
+            spans = [(each.start_ns, each.end_ns) for each in episodes]
+            places = Strided(spans, length_ns, stride_ns)
+            return windows_in_batches(episodes, places, length_ns, streams, batch_size, seed, reading)
+        runs = joined(episodes, streams, length_ns) if across else [Joined([each]) for each in episodes]
+        if around:
+            events = places_around(runs, around, nanoseconds(before_s))
+            return windows_in_batches(runs, events, length_ns, streams, batch_size, seed, reading)
+        places = Strided([(each.start_ns, each.end_ns) for each in runs], length_ns, stride_ns)
+        return windows_in_batches(runs, places, length_ns, streams, batch_size, seed, reading)
+
+    def at_utc(
+        self,
+        start: "str | datetime | int",
+        length_s: float,
+        streams: Sequence[str] | None = None,
+        where: str = "",
+        *,
+        shrink: Mapping[str, int] | None = None,
+        grid: Grid | Mapping[str, Grid] | None = None,
+        align: str | Mapping[str, str] = "",
+    ) -> list[Window]:
+        """What every device had in the `length_s` seconds from `start` (ISO 8601, a `datetime`, or UTC nanoseconds).
+
+        A window for each device (spool and boot) whose UTC is known, read across its episodes: of `streams` (None: of
+        all) those that it has. `Window.utc` is how its clock stands to UTC there, with the uncertainty, which each
+        sample has too. A `grid` in Hz has the same moments for all.
+
+        Raises:
+            ConfigError: it is no time or no length; no device has such a stream then, or it cannot be read so.
+            Corrupt: what is read is damaged.
+        """
+        from sensorium.corpus.at_utc import begin_ns, where_at, windows_at_utc
+
+        start_ns = begin_ns(start)
+        end_ns = start_ns + nanoseconds(length_s)
+        at = where_at(start_ns, end_ns)
+        episodes = self.query(f"({where}\n) and {at}" if where.strip() else at)
+        return windows_at_utc(episodes, start_ns, end_ns, streams, Reading(shrink or {}, {}, grid, align))
 
     def _check_streams(self, names: Sequence[str]) -> None:
         """Raise `ConfigError` for a name that no episode has: a typo is not an empty corpus."""

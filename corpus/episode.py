@@ -3,31 +3,30 @@
 import functools
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 import numpy.typing as npt
 
-from sensorium.corpus.aligned import aligned, method_of, moments
 from sensorium.corpus.arrays import ZarrArray
 from sensorium.corpus.catalog import COLUMNS
 from sensorium.corpus.commits import LOOSE_VERSION, ZIP
 from sensorium.corpus.files import EpisodeFiles
 from sensorium.corpus.stream import Samples, Stream
 from sensorium.corpus.utc import Probes, utc_of
+from sensorium.corpus.within import Grid, Reading, check_span, within
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.registry import nearest
-from sensorium.drivers.stream import Stamps
-from sensorium.episode.documents import LABELS, OUTCOME, Kind, Label
+from sensorium.drivers.stream import Stamps, StreamSpec
+from sensorium.episode.documents import LABELS, OUTCOME, Kind, Label, Note
 from sensorium.episode.layout import small_codec
 from sensorium.episode.trace_row import JUDGED_S
 from sensorium.episode.zip_form import DOCUMENT
 from sensorium.errors import ConfigError, Corrupt
 
 if TYPE_CHECKING:
+    from xarray import DataTree
     from zarr import Group
 
 MAX_S = 1e9
@@ -51,7 +50,16 @@ class Episode:
         self.row["kind"] = self.kind
 
     def __repr__(self) -> str:
-        return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self._document['streams'])}>"
+        return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self.summaries)}>"
+
+    def _repr_html_(self) -> str:
+        from sensorium.corpus.notebook import episode_html
+
+        def pictures() -> list[tuple[StreamSpec, Callable[[], npt.NDArray[Any]]]]:
+            cameras = [each for each in self.streams.values() if each.spec.is_frames and len(each)]
+            return [(each.spec, each.middle) for each in cameras]
+
+        return episode_html(self.row, self.summaries, pictures)
 
     @functools.cached_property
     def _files(self) -> EpisodeFiles:
@@ -109,6 +117,11 @@ class Episode:
         return int(self.row["start_ns"])
 
     @property
+    def end_ns(self) -> int:
+        """Where it ends, in the device's clock; the interval is half-open."""
+        return int(self.row["end_ns"])
+
+    @property
     def base_ns(self) -> int | None:
         """Where the source's own time has its 0, in the device's clock, as of a world that was reset; None: not said.
 
@@ -132,6 +145,20 @@ class Episode:
         """Of a trace, seconds by what was decided of them; nothing of one that was cut off before it could say."""
         return dict(self._document.get(JUDGED_S, {}))
 
+    @functools.cached_property
+    def notes(self) -> tuple[Note, ...]:
+        """What was said while it was recorded: events, actions, decisions, labels, scores, with their spans."""
+        try:
+            return msgspec.convert(self.attributes["notes"], tuple[Note, ...])
+        except (KeyError, msgspec.ValidationError) as error:
+            raise Corrupt(f"{self._files.where(DOCUMENT)}: notes: {error!r}; run `sensorium verify`") from error
+
+    @property
+    def summaries(self) -> dict[str, Any]:
+        """By stream what the catalog knows of it: rows, rate_hz, shape, dtype, media_type, bytes."""
+        summaries: dict[str, Any] = self._document["streams"]
+        return summaries
+
     @property
     def labels(self) -> dict[str, Label]:
         """What its source said of it, by name: when it began, and at its end."""
@@ -151,7 +178,7 @@ class Episode:
     def as_dict(self) -> dict[str, Any]:
         """What `query --format json` prints: the catalog's columns, with `streams` and `account` by stream."""
         said = {name: value for name, value in ((LABELS, self.labels), (OUTCOME, self.outcome)) if value}
-        return {**self.row, "streams": self._document["streams"], "account": self.account, **said}
+        return {**self.row, "streams": self.summaries, "account": self.account, **said}
 
     @functools.cached_property
     def attributes(self) -> dict[str, Any]:
@@ -201,6 +228,20 @@ class Episode:
         # Not kept: a write that zarr refuses still changes the attributes of the object that it was tried on.
         return zarr.open_group(store, mode="r", use_consolidated=True)
 
+    def to_xarray(self, streams: Sequence[str] | None = None) -> "DataTree":
+        """The episode as a tree of xarray's: `tree["imu"]["data"]`, of these streams (None: of all), a dataset each.
+
+        Coordinates are `captured_ns`, `utc` (datetime64) and `uncertainty_ns` where they are known, `sensor_ns`, and
+        the names of channels. What is looked at is read then, checked and decoded as by this reader.
+
+        Raises:
+            ConfigError: there is no such stream, or xarray is not installed.
+            Corrupt: stamps cannot be read.
+        """
+        from sensorium.corpus.as_xarray import tree_of
+
+        return tree_of(self.streams, self.utc, self.row, streams)
+
     def window(
         self,
         start_s: float,
@@ -209,7 +250,7 @@ class Episode:
         *,
         shrink: Mapping[str, int] | None = None,
         out: Mapping[str, npt.NDArray[Any]] | None = None,
-        grid: float | str | None = None,
+        grid: Grid | Mapping[str, Grid] | None = None,
         align: str | Mapping[str, str] = "",
     ) -> dict[str, Samples]:
         """The samples in [start_s, start_s + length_s) after the episode's start; see `samples`."""
@@ -225,7 +266,7 @@ class Episode:
         *,
         shrink: Mapping[str, int] | None = None,
         out: Mapping[str, npt.NDArray[Any]] | None = None,
-        grid: float | str | None = None,
+        grid: Grid | Mapping[str, Grid] | None = None,
         align: str | Mapping[str, str] = "",
     ) -> dict[str, Samples]:
         """The samples in [start_ns, end_ns) of the device's clock, of these streams (None: of all).
@@ -234,35 +275,29 @@ class Episode:
         hold its samples (`Stream.read`): the memory of one window serves the next.
 
         With `grid` every stream has one for each of the same moments: at a rate in Hz, or those of a stream's own
-        samples. `align` says for all, or by stream, how it is found: `nearest` (default), `previous` or `linear`;
-        samples before and after the window count. Where there is none, in a gap, `Samples.present` says so.
+        samples; or, by stream, those that have one of their own. `align` says for all, or by stream, how it is found:
+        `nearest` (default), `previous` or `linear`; samples before and after the window count. Where there is none, in
+        a gap, `Samples.present` says so.
 
         Raises:
-            ConfigError: there is no such stream, or it cannot be aligned so.
+            ConfigError: the window has no length, or nothing of the episode; there is no such stream, or it cannot be
+                aligned so.
             Corrupt: what is read is damaged.
         """
-        shrink, out = shrink or {}, out or {}
-        how = {} if isinstance(align, str) else align
-        for name in (*(streams or ()), *shrink, *out, *how):
-            if name not in self.streams:
-                hint = nearest(name, self.streams)
-                raise ConfigError(f"episode {self.id}: no stream {name!r}{hint}; it has {', '.join(self.streams)}")
-        if align and grid is None:
-            raise ConfigError(f"episode {self.id}: align says how, grid says to what: give a rate in Hz or a stream")
-        at_ns = None if grid is None else moments(self.streams, start_ns, end_ns, grid)
-        found = {}
-        for name in self.streams if streams is None else streams:
-            stream = self.streams[name]
-            if at_ns is not None:
-                into = out[name][: len(at_ns)] if name in out else None
-                found[name] = aligned(stream, at_ns, method_of(align, name), self.utc, shrink.get(name, 1), into)
-                continue
-            first, last = (int(row) for row in np.searchsorted(stream.captured_ns, [start_ns, end_ns], "left"))
-            captured_ns = stream.captured_ns[first:last].copy()
-            into = out[name][: last - first] if name in out else None
-            data = stream.read(first, last, shrink=shrink.get(name, 1), out=into)
-            found[name] = Samples(captured_ns, *self.utc(captured_ns), data)
-        return found
+        return self.read(start_ns, end_ns, streams, Reading(shrink or {}, out or {}, grid, align))
+
+    def read(
+        self,
+        start_ns: int,
+        end_ns: int,
+        streams: Sequence[str] | None,
+        reading: Reading,
+        at_ns: Stamps | None = None,
+    ) -> dict[str, Samples]:
+        """As `samples`, with what it is told in one; `at_ns` are the moments that are asked for, in place of a grid."""
+        where = f"episode {self.id}"
+        check_span(start_ns, end_ns, (self.start_ns, self.end_ns), where)
+        return within(self.streams, self.utc, (start_ns, end_ns), streams, reading, where, at_ns)
 
     def file_names(self) -> set[str]:
         """The files that the episode's documents tell of: those documents, and every chunk or shard."""

@@ -67,6 +67,19 @@ class Stream:
             raise Corrupt(f"{self._path}: has only {', '.join(arrays) or 'no arrays'}; run `sensorium verify`")
         self._arrays = arrays
 
+    def __repr__(self) -> str:
+        return f"<Stream {self.spec.name}, {len(self)} of {self.dtype} {list(self.spec.shape)}>"
+
+    def _repr_html_(self) -> str:
+        from sensorium.corpus.notebook import stream_html
+
+        return stream_html(self.spec, len(self), self.encoding.codec, self.middle)
+
+    def middle(self) -> Array:
+        """The sample in the middle, [*shape]."""
+        sample: Array = self[len(self) // 2]
+        return sample
+
     @functools.cached_property
     def codec(self) -> Codec:
         """What made its samples into bytes, and back: `stream.codec.decode(stream.item(0), 4)` is a quarter of a JPEG.
@@ -78,6 +91,11 @@ class Stream:
         if codec.stores_items != ("offset" in self._arrays):
             raise Corrupt(f"{self._path}: its arrays are not those of {self.encoding.codec}")
         return codec
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether its samples are media, which are decoded when they are read."""
+        return "offset" in self._arrays
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,4 +1,6 @@
-"""UTC of samples, with its uncertainty, from the probes between a device's clock and the server's."""
+"""UTC of samples, with its uncertainty, from the probes between a device's clock and the server's; and back."""
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,7 @@ DRIFT = 50e-6
 """The most that a device's clock is taken to gain or lose against UTC, as a share of the time since the probe."""
 
 Probes = npt.NDArray[np.int64]
+_STEPS = 64
 
 
 def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | None, Stamps | None]:
@@ -34,3 +37,34 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
     bound = share * (round_trip[first] / 2 + DRIFT * to_first) + (1 - share) * (round_trip[last] / 2 + DRIFT * to_last)
     uncertainty = np.maximum(np.ceil(bound).astype(np.int64) + 1, -(-int(round_trip.min()) // 2))
     return captured_ns + offset[first] + moved, uncertainty
+
+
+class UtcMapping(NamedTuple):
+    """How a device's clock stands to UTC at the first and the last moment of a window, int64 [2] each, in nanoseconds.
+
+    `uncertainty_ns` is None where a recording states UTC without one.
+    """
+
+    device_ns: Stamps
+    utc_ns: Stamps
+    uncertainty_ns: Stamps | None
+
+
+def device_of(utc_ns: Stamps, clock: Clock, probes: Probes) -> Stamps | None:
+    """The stamps whose UTC, by `utc_of`, is `utc_ns`, int64 [n], to a nanosecond; None where no UTC is known.
+
+    >>> probes = np.array([(10**9, 10**18, 2000), (6 * 10**9, 10**18 + 5 * 10**9 + 50_000, 2000)], np.int64)
+    >>> stamps = device_of(np.array([10**18 + 10**9], np.int64), Clock(kind="boottime", boot_id="b"), probes)
+    >>> int(stamps[0]), int(utc_of(stamps, Clock(kind="boottime", boot_id="b"), probes)[0][0]) - 10**18
+    (1999990000, 1000000000)
+    """
+    found = utc_ns.copy()
+    for step in range(_STEPS):
+        there, _ = utc_of(found, clock, probes)
+        if there is None:
+            return None
+        away = utc_ns - there
+        if step and not (np.abs(away) > 1).any():
+            break
+        found += away
+    return found

@@ -1,41 +1,101 @@
-"""Windows over many episodes: each whole one once, in an order that a seed alone decides, in batches."""
+"""Windows over many episodes: each whole one once, or one around each event, in an order that a seed alone decides."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.joined import Gaps, Joined
 from sensorium.corpus.stream import Samples
+from sensorium.corpus.utc import UtcMapping
+from sensorium.corpus.within import Reading
+from sensorium.episode.documents import Note
 
 OPEN_EPISODES = 64
 
 
 class Window(NamedTuple):
-    """A stretch of one episode: it begins `start_s` after the episode does."""
+    """A stretch of a device's clock, [start_ns, end_ns): it begins `start_s` after the episode `episode` does.
+
+    `gaps` are its parts that no episode holds that was read; `note` is the event that it is around, `utc` how the
+    device's clock stands to UTC at its two ends, where it was asked for so.
+    """
 
     episode: str
     start_s: float
     samples: dict[str, Samples]
+    device: str = ""
+    start_ns: int = 0
+    end_ns: int = 0
+    gaps: Gaps = ()
+    note: Note | None = None
+    utc: UtcMapping | None = None
+
+
+class WindowPlace(NamedTuple):
+    """Where a window is: it begins at `start_ns` of what is number `source` of those that are read."""
+
+    source: int
+    start_ns: int
+    note: Note | None = None
+
+
+class Strided:
+    """The places of every whole window of some spans of time, which begin each `stride_ns` from each span's start."""
+
+    def __init__(self, spans_ns: Sequence[tuple[int, int]], length_ns: int, stride_ns: int) -> None:
+        spans = np.array(spans_ns, np.int64).reshape(-1, 2)
+        counts = np.maximum((spans[:, 1] - spans[:, 0] - length_ns) // stride_ns + 1, 0)
+        self._starts_ns, self._stride_ns = spans[:, 0], stride_ns
+        self._firsts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self._firsts[-1])
+
+    def __getitem__(self, number: int) -> WindowPlace:
+        source = int(np.searchsorted(self._firsts, number, "right")) - 1
+        return WindowPlace(source, int(self._starts_ns[source]) + int(number - self._firsts[source]) * self._stride_ns)
 
 
 def windows_in_batches(
-    episodes: Sequence[Episode], length_ns: int, stride_ns: int, streams: Sequence[str], batch_size: int, seed: int
+    sources: Sequence[Episode] | Sequence[Joined],
+    places: Strided | Sequence[WindowPlace],
+    length_ns: int,
+    streams: Sequence[str],
+    batch_size: int,
+    seed: int,
+    reading: Reading,
 ) -> Iterator[list[Window]]:
-    """Every whole window of `episodes`, once each; they begin each `stride_ns` from an episode's start."""
-    spans = np.array([each.row["end_ns"] - each.start_ns for each in episodes], np.int64)
-    counts = np.maximum((spans - length_ns) // stride_ns + 1, 0)
-    firsts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-    order = np.random.default_rng(seed).permutation(int(firsts[-1]))
+    """The windows of `places`, once each."""
+    order = np.random.default_rng(seed).permutation(len(places))
     # What an episode has read is let go when others were used since: a pass over a large corpus keeps little.
-    opened = functools.lru_cache(OPEN_EPISODES)(lambda which: episodes[which].reopened())
+    opened = functools.lru_cache(OPEN_EPISODES)(Episode.reopened)
     for begin in range(0, len(order), batch_size):
         batch = []
-        for number in order[begin : begin + batch_size]:
-            which = int(np.searchsorted(firsts, number, "right")) - 1
-            start_ns = int(number - firsts[which]) * stride_ns
-            episode = opened(which)
-            at_ns = episode.start_ns + start_ns
-            batch.append(Window(episode.id, start_ns / 1e9, episode.samples(at_ns, at_ns + length_ns, streams)))
+        for number in order[begin : begin + batch_size].tolist():
+            place = places[number]
+            source = sources[place.source]
+            batch.append(_window(source, place, place.start_ns + length_ns, streams, reading, opened))
         yield batch
+
+
+def _window(
+    source: Episode | Joined,
+    place: WindowPlace,
+    end_ns: int,
+    streams: Sequence[str],
+    reading: Reading,
+    opened: Callable[[Episode], Episode],
+) -> Window:
+    start_ns = place.start_ns
+    if isinstance(source, Episode):
+        samples = opened(source).read(start_ns, end_ns, streams, reading)
+        return Window(source.id, (start_ns - source.start_ns) / 1e9, samples, source.device, start_ns, end_ns)
+    near = source.near(start_ns, end_ns)
+    samples = Joined([opened(each) for each in near.episodes]).read(start_ns, end_ns, streams, reading)
+    first = near.first(start_ns, end_ns)
+    gaps = near.gaps(start_ns, end_ns)
+    start_s = (start_ns - first.start_ns) / 1e9
+    return Window(first.id, start_s, samples, first.device, start_ns, end_ns, gaps, place.note)

@@ -126,6 +126,14 @@ def test_a_window_on_the_samples_of_a_stream(uneven: Episode) -> None:
     np.testing.assert_array_equal(reused["raw"].data, uneven.window(0.3, 0.8, ["raw"], grid=10.0)["raw"].data)
 
 
+def test_each_stream_may_have_a_grid_of_its_own(uneven: Episode) -> None:
+    window = uneven.window(0.0, 0.4, ["raw", "wheel", "door"], grid={"wheel": 20.0, "door": "raw"}, align="previous")
+    assert window["raw"].present is None
+    assert len(window["raw"].data) == 4
+    np.testing.assert_array_equal(window["wheel"].data, [0, 0, 10, 10, 20, 20, 30, 30])
+    np.testing.assert_array_equal(window["door"].at_ns, window["raw"].captured_ns)
+
+
 def test_no_picture_is_decoded_that_is_not_returned(uneven: Episode, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = uneven.streams["pic"]
     decode, decoded = stream.codec.decode, []
@@ -149,6 +157,7 @@ def test_no_picture_is_decoded_that_is_not_returned(uneven: Episode, monkeypatch
         ({"grid": 10.0, "align": {"door": "linear"}}, "between bool there is nothing"),
         ({"grid": 10.0, "align": {"dor": "linear"}}, "no stream 'dor', did you mean 'door'"),
         ({"align": "linear"}, "grid says to what"),
+        ({"grid": {"whel": 10.0}}, "no stream 'whel', did you mean 'wheel'"),
         ({"grid": 0.0}, "expected a rate in Hz above 0"),
         ({"grid": "whel"}, "grid: no stream 'whel', did you mean 'wheel'"),
         (

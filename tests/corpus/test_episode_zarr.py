@@ -15,7 +15,7 @@ import zarr
 
 import sensorium
 from sensorium.episode.documents import Encoding
-from sensorium.errors import Corrupt
+from sensorium.errors import ConfigError, Corrupt
 from sensorium.ingest.store import Store
 from tests.corpus.forking import forked
 
@@ -34,7 +34,7 @@ def made(make_episode: Any) -> Any:
             "pic": rng.integers(0, 255, (4, 24, 32), dtype=np.uint8),
         },
         encodings={"pic": Encoding(codec="jpeg")},
-        specs={"imu": {"has_sensor_ns": True, "rate_hz": 200.0}},
+        specs={"imu": {"has_sensor_ns": True, "rate_hz": 200.0, "channels": tuple("abcdef"), "unit": "m/s^2"}},
     )
 
 
@@ -108,6 +108,7 @@ def test_xarray_opens_the_group_of_a_stream(made: Any, episode: sensorium.Episod
             np.testing.assert_array_equal(found["data"], made.arrays[name])
             np.testing.assert_array_equal(found["captured_ns"], made.stamps[name])
             assert found.attrs["sensorium"]["spec"]["name"] == name
+            assert set(found.coords) == {"captured_ns", "sensor_ns"} & set(found.variables)
     with xarray.open_zarr(episode.zarr.store, group="imu") as found:
         assert found["data"].dims == ("sample", "channel")
         np.testing.assert_array_equal(found["data"], episode.streams["imu"][:])
@@ -115,6 +116,40 @@ def test_xarray_opens_the_group_of_a_stream(made: Any, episode: sensorium.Episod
     if episode.path.is_dir():
         with xarray.open_dataset(episode.folder, engine="zarr", group="imu") as found:
             np.testing.assert_array_equal(found["data"], episode.streams["imu"][:])
+
+
+def test_as_a_tree_of_xarrays(made: Any, episode: sensorium.Episode) -> None:
+    tree = episode.to_xarray()
+    assert set(tree.children) == set(made.arrays)
+    for name, array in made.arrays.items():
+        data = tree.children[name].dataset["data"]
+        assert (data.shape, data.dtype) == (array.shape, array.dtype)
+        if name != "pic":
+            np.testing.assert_array_equal(data, array)
+        np.testing.assert_array_equal(data["captured_ns"], made.stamps[name])
+        if len(array):
+            utc = data["utc"].to_numpy()
+            assert utc.dtype == "datetime64[ns]"
+            assert int(utc.astype(np.int64)[0]) == int(made.stamps[name][0]) - PROBE[0] + PROBE[1]
+    np.testing.assert_array_equal(tree.children["pic"].dataset["data"], episode.streams["pic"][:])
+    imu = tree.children["imu"].dataset["data"]
+    np.testing.assert_array_equal(imu.sel(channel="c"), made.arrays["imu"][:, 2])
+    np.testing.assert_array_equal(imu[::-3, 1:3], made.arrays["imu"][::-3, 1:3])
+    np.testing.assert_array_equal(imu[[5, 2, 2]], made.arrays["imu"][[5, 2, 2]])
+    np.testing.assert_array_equal(tree.children["front"].dataset["data"][3, ..., 1], made.arrays["front"][3, ..., 1])
+    assert imu.attrs["units"] == "m/s^2"
+    assert tree.attrs["device"] == "rig-1"
+    assert set(episode.to_xarray(["imu"]).children) == {"imu"}
+    with pytest.raises(ConfigError, match="no stream 'imo', did you mean 'imu'"):
+        episode.to_xarray(["imo"])
+
+
+def test_a_tree_reads_what_is_looked_at(folder: sensorium.Episode) -> None:
+    tree = folder.to_xarray()
+    (folder.path / "front/data/c.0.0.0.0").unlink()
+    assert tree["imu"]["data"].shape == (101, 6)
+    with pytest.raises(Corrupt, match="missing"):
+        tree["front"]["data"].to_numpy()
 
 
 def _sum(group: zarr.Group) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sensorium.episode.documents import Encoding
+from sensorium.episode.documents import Encoding, Note
 from sensorium.ingest.store import Store
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/reading.md"
@@ -19,18 +19,27 @@ def test_the_examples_run(make_episode: Any, tmp_path: Path, monkeypatch: pytest
     frames = rng.integers(0, 255, (60, 48, 64), dtype=np.uint8)
     rates = {"front": 30.0, "side": 30.0, "imu": 200.0}
     arrays: dict[str, npt.NDArray[Any]] = {"front": frames, "side": frames, "imu": rng.standard_normal((400, 6))}
-    made = make_episode(
-        arrays,
-        specs={name: {"rate_hz": rate_hz} for name, rate_hz in rates.items()},
-        encodings={"side": Encoding(codec="jpeg")},
-        stamps={name: (np.arange(len(array)) * 1e9 / rates[name]).astype(np.int64) for name, array in arrays.items()},
-        start_ns=0,
-        length_ns=2_000_000_000,
-    )
+    specs: dict[str, dict[str, Any]] = {name: {"rate_hz": rate_hz} for name, rate_hz in rates.items()}
+    specs["imu"]["channels"] = ("gx", "gy", "gz", "ax", "ay", "az")
     with Store.open(tmp_path / "corpus", small_bytes=0) as store:
-        assembly = store.begin(made.episode)
-        assembly.append(made.data)
-        store.commit(assembly, device="rig-1", identity="k")
+        for number in range(2):
+            start_ns = number * 2_000_000_000
+            made = make_episode(
+                arrays,
+                specs=specs,
+                encodings={"side": Encoding(codec="jpeg")},
+                stamps={
+                    name: start_ns + (np.arange(len(array)) * 1e9 / rates[name]).astype(np.int64)
+                    for name, array in arrays.items()
+                },
+                start_ns=start_ns,
+                length_ns=2_000_000_000,
+                ordinal=number,
+                notes=[Note(kind="event", name="grasp", start_ns=1_500_000_000)] if not number else [],
+            )
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="k", probes=[(0, 1_700_000_000 * 10**9, 2_000_000)])
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(examples) >= 4

@@ -121,8 +121,11 @@ def data_array(codec: Codec, length: int, chunks: int, chunk_length: int) -> Jso
     `chunk_length` is the rows (bytes) of an inner chunk. An array that one shard holds has a shard of just its chunks.
     """
     spec = codec.entry.spec
+    attributes: Json = {}
     if isinstance(codec, ChunkCodec):
         dtype, tail, names, pipeline = spec.dtype, spec.shape, ("sample", *_axes(spec)), codec.pipeline
+        # CF's word for what says where its samples are: xarray makes these the coordinates of `data`
+        attributes["coordinates"] = "captured_ns sensor_ns" if spec.has_sensor_ns else "captured_ns"
     else:
         dtype, tail, names, pipeline = "uint8", (), ("byte",), [_BYTES]
     per_shard = max(1, min(chunks, shard_chunks(codec)))
@@ -133,7 +136,7 @@ def data_array(codec: Codec, length: int, chunks: int, chunk_length: int) -> Jso
         "index_location": "end",
     }
     codecs = [{"name": "sharding_indexed", "configuration": sharding}]
-    return _array((length, *tail), (per_shard * chunk_length, *tail), dtype, codecs, names)
+    return _array((length, *tail), (per_shard * chunk_length, *tail), dtype, codecs, names) | {"attributes": attributes}
 
 
 def _axes(spec: StreamSpec) -> list[str]:

@@ -16,6 +16,25 @@ def utc_text(utc_ns: int | None) -> str | None:
     return None if second is None else f"{second}.{utc_ns % 1_000_000_000 // 1000:06d}Z"
 
 
+def utc_ns_of(moment: str | datetime) -> int:
+    """Nanoseconds since 1970 of a time, or of ISO 8601 text, to a microsecond; UTC where it has no zone.
+
+    >>> utc_ns_of("2023-11-14T23:13:20.5+01:00")
+    1700000000500000000
+
+    Raises:
+        ValueError: the text is no such time.
+    """
+    try:
+        found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        since = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC) - datetime(
+            1970, 1, 1, tzinfo=UTC
+        )
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+
+
 @functools.lru_cache(64)
 def _second_text(utc_s: int) -> str | None:
     """Up to the second, in which hundreds of episodes may be committed."""

@@ -1,0 +1,123 @@
+"""Windows by UTC: what each device had in the same stretch of it, by its own clock's mapping, with the uncertainty."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+
+from sensorium.corpus.alignment import grid
+from sensorium.corpus.episode import Episode
+from sensorium.corpus.joined import Joined, joined
+from sensorium.corpus.utc import UtcMapping, device_of
+from sensorium.corpus.windows import Window
+from sensorium.corpus.within import Reading
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import Stamps
+from sensorium.episode.utc_text import utc_ns_of, utc_text
+from sensorium.errors import ConfigError
+
+SLACK_NS = 2_000_000_000
+"""How far the times in a catalog may be from those that the mapping gives; what is found is looked at closely."""
+
+
+def begin_ns(start: str | datetime | int) -> int:
+    """UTC nanoseconds of a moment: ISO 8601 (UTC without a zone), a `datetime`, or such nanoseconds.
+
+    Raises:
+        ConfigError: it is no time.
+    """
+    try:
+        return start if isinstance(start, int) else utc_ns_of(start)
+    except ValueError as error:
+        raise ConfigError(f"{start!r}: expected a time: '2026-11-25T23:00:00.5+02:00' (UTC without a zone)") from error
+
+
+def where_at(start_ns: int, end_ns: int) -> str:
+    """The condition for episodes that may have a part in [start_ns, end_ns) of UTC; `ConfigError` beyond the years."""
+    first, last = utc_text(start_ns - SLACK_NS), utc_text(end_ns + SLACK_NS)
+    if first is None or last is None or end_ns <= start_ns:
+        raise ConfigError(
+            f"a window of {(end_ns - start_ns) / 1e9:g} s from {start_ns} ns of UTC: expected some length"
+        )
+    return f"start_utc < '{last}' and end_utc > '{first}'"
+
+
+def windows_at_utc(
+    episodes: Sequence[Episode], start_ns: int, end_ns: int, streams: Sequence[str] | None, reading: Reading
+) -> list[Window]:
+    """A window for each device, spool and boot that has a part in [start_ns, end_ns) of UTC; those of `streams` that it
+    has. A grid in Hz begins at `start_ns`: its moments are the same for all.
+
+    Raises:
+        ConfigError: none of them has one of the streams, or it cannot be read so.
+        Corrupt: what is read is damaged.
+    """
+    known = {name for each in episodes for name in each.summaries}
+    for name in (streams or ()) if episodes else ():
+        if name not in known:
+            raise ConfigError(
+                f"no episode then has a stream {name!r}{nearest(name, known)}; there are {', '.join(known)}"
+            )
+    moments = None
+    if not (reading.grid is None or isinstance(reading.grid, str | Mapping)):
+        moments, reading = grid(start_ns, end_ns, reading.grid), replace(reading, grid=None)
+    return list(_windows(episodes, start_ns, end_ns, streams, reading, moments))
+
+
+def _windows(
+    episodes: Sequence[Episode],
+    start_ns: int,
+    end_ns: int,
+    streams: Sequence[str] | None,
+    reading: Reading,
+    moments: Stamps | None,
+) -> Iterator[Window]:
+    for source in joined(episodes, streams or (), end_ns - start_ns + 2 * SLACK_NS):
+        ends = _stamps_of(source, np.array([start_ns, end_ns], np.int64))
+        if ends is None or ends[0] >= source.end_ns or ends[1] <= source.start_ns or ends[0] >= ends[1]:
+            continue
+        begin, end = (int(each) for each in ends)
+        had = {name for each in source.over(begin, end) for name in each.summaries}
+        if not had:
+            continue
+        names = None if streams is None else [name for name in streams if name in had]
+        first = source.first(begin, end)
+        at_ns = None if moments is None else _stamps_of(source, moments)
+        samples = source.read(begin, end, names, _of(reading, had), at_ns)
+        utc_ns, uncertainty_ns = source.utc(ends)
+        if utc_ns is None:
+            continue
+        yield Window(
+            first.id,
+            (begin - first.start_ns) / 1e9,
+            samples,
+            first.device,
+            begin,
+            end,
+            source.gaps(begin, end),
+            None,
+            UtcMapping(ends, utc_ns, uncertainty_ns),
+        )
+
+
+def _of(reading: Reading, had: set[str]) -> Reading:
+    """What it says of streams that are there."""
+    align, on = reading.align, reading.grid
+    return Reading(
+        {name: each for name, each in reading.shrink.items() if name in had},
+        {},
+        {name: each for name, each in on.items() if name in had} if isinstance(on, Mapping) else on,
+        align if isinstance(align, str) else {name: each for name, each in align.items() if name in had},
+    )
+
+
+def _stamps_of(source: Joined, utc_ns: Stamps) -> Stamps | None:
+    """The stamps of moments of UTC, each by the episode that it is in, or that is before it; None: UTC is unknown."""
+    found: Stamps | None = None
+    for each in source.episodes:
+        stamps = device_of(utc_ns, each.clock, each.probes)
+        if stamps is None:
+            return None
+        found = stamps if found is None else np.where(stamps >= each.start_ns, stamps, found)
+    return found

@@ -1,0 +1,222 @@
+"""Episodes that follow each other in one time, read as if they were one; what lies between them is a gap."""
+
+import bisect
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.corpus.episode import Episode
+from sensorium.corpus.stream import Array, Samples, Stream
+from sensorium.corpus.within import Reading, check_span, within
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.stream import Stamps, StreamSpec
+from sensorium.errors import ConfigError
+
+Gaps = tuple[tuple[int, int], ...]
+"""Half-open stretches of a device's clock."""
+
+
+class JoinedStream:
+    """The same stream of several episodes, one behind the other; rows are counted from the first of the first one."""
+
+    def __init__(self, parts: Sequence[Stream], where: str) -> None:
+        self._parts, self._where = parts, where
+        self._firsts = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
+        self.spec: StreamSpec = parts[-1].spec
+        self.is_encoded = any(part.is_encoded for part in parts)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.spec.dtype)
+
+    @functools.cached_property
+    def captured_ns(self) -> Stamps:
+        """Stamps, int64 [n], never stepping back."""
+        return np.concatenate([part.captured_ns for part in self._parts])
+
+    def read(self, start: int, stop: int, *, shrink: int = 1, out: Array | None = None) -> Array:
+        """As `Stream.read`."""
+        self._check()
+        pieces = [*self._pieces(start, stop)]
+        if len(pieces) == 1:
+            part, first, last = pieces[0]
+            return part.read(first, last, shrink=shrink, out=out)
+        if out is None:
+            return np.concatenate([part.read(first, last, shrink=shrink) for part, first, last in pieces])
+        if len(out) != stop - start:
+            raise ConfigError(f"stream {self.spec.name!r}: out has {len(out)} rows, expected {stop - start}")
+        row = 0
+        for part, first, last in pieces:
+            part.read(first, last, shrink=shrink, out=out[row : row + last - first])
+            row += last - first
+        return out
+
+    def take(self, rows: npt.NDArray[np.int64], *, shrink: int = 1) -> Array:
+        """As `Stream.take`."""
+        self._check()
+        bounds = np.searchsorted(rows, self._firsts, "left").tolist()
+        found = [
+            part.take(rows[low:high] - first, shrink=shrink)
+            for part, first, (low, high) in zip(self._parts, self._firsts, itertools.pairwise(bounds), strict=False)
+            if high > low
+        ]
+        if not found:
+            return self.read(0, 0, shrink=shrink)
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _check(self) -> None:
+        for part in self._parts:
+            if (part.spec.shape, part.spec.dtype) != (self.spec.shape, self.spec.dtype):
+                raise ConfigError(
+                    f"{self._where}: stream {self.spec.name!r} is {part.dtype} {list(part.spec.shape)}, then"
+                    f" {self.dtype} {list(self.spec.shape)}: read its episodes one by one"
+                )
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[Stream, int, int]]:
+        """The parts that have rows `start` to `stop`, which of theirs; of none the first part has none."""
+        if stop <= start:
+            yield self._parts[0], 0, 0
+        for part, first in zip(self._parts, self._firsts.tolist(), strict=False):
+            low, high = max(start - first, 0), min(stop - first, len(part))
+            if low < high:
+                yield part, low, high
+
+
+class Joined:
+    """Episodes of one spool, in one clock, none of which begins before the one before it has ended."""
+
+    def __init__(self, episodes: Sequence[Episode]) -> None:
+        self.episodes = episodes
+
+    @property
+    def start_ns(self) -> int:
+        return self.episodes[0].start_ns
+
+    @property
+    def end_ns(self) -> int:
+        return self.episodes[-1].end_ns
+
+    def near(self, start_ns: int, end_ns: int) -> "Joined":
+        """Those that have a part in [start_ns, end_ns), the one before and the one behind."""
+        first = bisect.bisect_right(self.episodes, start_ns, key=_end_ns)
+        last = bisect.bisect_left(self.episodes, end_ns, key=_start_ns)
+        return Joined(self.episodes[max(first - 1, 0) : last + 1])
+
+    def first(self, start_ns: int, end_ns: int) -> Episode:
+        """The first that has a part in [start_ns, end_ns), which one must have."""
+        return next(self.over(start_ns, end_ns))
+
+    def gaps(self, start_ns: int, end_ns: int) -> Gaps:
+        """What of [start_ns, end_ns) none of them holds."""
+        found, held_ns = [], start_ns
+        for each in self.over(start_ns, end_ns):
+            if each.start_ns > held_ns:
+                found.append((held_ns, each.start_ns))
+            held_ns = max(held_ns, each.end_ns)
+        return (*found, (held_ns, end_ns)) if held_ns < end_ns else tuple(found)
+
+    def read(
+        self,
+        start_ns: int,
+        end_ns: int,
+        streams: Sequence[str] | None,
+        reading: Reading,
+        at_ns: Stamps | None = None,
+    ) -> dict[str, Samples]:
+        """As `Episode.read`, of all of them.
+
+        Raises:
+            ConfigError: as there; or a stream is of another shape or dtype in one of them.
+            Corrupt: what is read is damaged.
+        """
+        where = f"episodes {self.episodes[0].id} to {self.episodes[-1].id}"
+        check_span(start_ns, end_ns, (self.start_ns, self.end_ns), where)
+        # A sample of the one before, or of the one behind, may stand for a moment near the border.
+        is_aligned = reading.grid is not None or at_ns is not None
+        near = self.near(start_ns, end_ns).episodes
+        read = near if is_aligned else list(self.over(start_ns, end_ns)) or near
+        if len(read) == 1:
+            (only,) = read
+            return within(only.streams, only.utc, (start_ns, end_ns), streams, reading, f"episode {only.id}", at_ns)
+        parts: dict[str, list[Stream]] = {}
+        for each in read:
+            for name, stream in each.streams.items():
+                parts.setdefault(name, []).append(stream)
+        streams_of = {name: JoinedStream(each, where) for name, each in parts.items()}
+        return within(streams_of, Joined(read).utc, (start_ns, end_ns), streams, reading, where, at_ns)
+
+    def over(self, start_ns: int, end_ns: int) -> Iterator[Episode]:
+        """Those that have a part in [start_ns, end_ns)."""
+        first = bisect.bisect_right(self.episodes, start_ns, key=_end_ns)
+        return itertools.takewhile(lambda each: each.start_ns < end_ns, itertools.islice(self.episodes, first, None))
+
+    def utc(self, captured_ns: Stamps) -> tuple[Stamps | None, Stamps | None]:
+        """UTC and its uncertainty of stamps, as each one's own episode has them; in a gap, as the one before."""
+        which = np.searchsorted([each.start_ns for each in self.episodes[1:]], captured_ns, "right")
+        utc_ns, uncertainty_ns = captured_ns.copy(), np.zeros(len(captured_ns), np.int64)
+        is_stated = False
+        for number in np.unique(which) if len(which) else [0]:
+            mine = which == number
+            utc, uncertainty = self.episodes[number].utc(captured_ns[mine])
+            if utc is None:
+                return None, None
+            utc_ns[mine] = utc
+            if uncertainty is None:
+                is_stated = True
+            else:
+                uncertainty_ns[mine] = uncertainty
+        return utc_ns, None if is_stated else uncertainty_ns
+
+
+def _start_ns(episode: Episode) -> int:
+    return episode.start_ns
+
+
+def _end_ns(episode: Episode) -> int:
+    return episode.end_ns
+
+
+def joined(episodes: Sequence[Episode], streams: Sequence[str], longest_gap_ns: int) -> list[Joined]:
+    """`episodes`, which are in any order, as runs of those that follow each other with gaps below `longest_gap_ns`.
+
+    Of two that follow each other the device, the spool and the clock are the same, its boot too, and the source's own 0
+    where it says one; `streams` have the same shape and dtype.
+
+    Raises:
+        Corrupt: the document of one that follows another is damaged.
+    """
+    found: list[list[Episode]] = []
+    clock_of = functools.lru_cache(2)(_clock_of)
+    for each in sorted(episodes, key=_place_of):
+        former = found[-1][-1] if found else None
+        if (
+            former is not None
+            and 0 <= each.start_ns - former.end_ns < longest_gap_ns
+            and _said(former, streams) == _said(each, streams)
+            and clock_of(former) == clock_of(each)
+        ):
+            found[-1].append(each)
+        else:
+            found.append([each])
+    return [Joined(each) for each in found]
+
+
+def _place_of(episode: Episode) -> tuple[str, str, str, int]:
+    return episode.device, str(episode.row["spool_id"]), episode.kind, int(episode.row["ordinal"])
+
+
+def _said(episode: Episode, streams: Sequence[str]) -> list[Any]:
+    """What the catalog says that two have in common that follow each other."""
+    about: Mapping[str, Any] = episode.summaries
+    kinds = [(about[name]["shape"], about[name]["dtype"]) if name in about else None for name in streams]
+    return [*(episode.row[name] for name in ("device", "spool_id", "clock", "source", "kind")), *kinds]
+
+
+def _clock_of(episode: Episode) -> tuple[Clock, int | None]:
+    """What only its document says; that is not kept, for there may be many."""
+    opened = episode.reopened()
+    return opened.clock, opened.base_ns

@@ -1,0 +1,86 @@
+"""What a stretch of time holds: of each stream its samples, or those that stand for the moments of a grid."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.corpus.aligned import Readable, Utc, aligned, method_of, moments
+from sensorium.corpus.stream import Samples
+from sensorium.drivers.registry import nearest
+from sensorium.drivers.stream import Stamps
+from sensorium.errors import ConfigError
+
+Grid = float | str
+"""A rate in Hz, or the name of a stream whose samples are the moments."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the samples of a window are read; `Episode.samples` says what each means."""
+
+    shrink: Mapping[str, int] = field(default_factory=dict)
+    out: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    grid: Grid | Mapping[str, Grid] | None = None
+    align: str | Mapping[str, str] = ""
+
+
+def within(
+    streams: Mapping[str, Readable],
+    utc: Utc,
+    span_ns: tuple[int, int],
+    names: Sequence[str] | None,
+    reading: Reading,
+    where: str,
+    at_ns: Stamps | None = None,
+) -> dict[str, Samples]:
+    """The samples in `span_ns`, half-open, of the streams `names` (None: of all); `where` says whose they are.
+
+    `at_ns`, if given, are the moments that are asked for; `reading.grid` is then not looked at.
+
+    Raises:
+        ConfigError: there is no such stream, or it cannot be read so.
+        Corrupt: what is read is damaged.
+    """
+    shrink, out, grid, align = reading.shrink, reading.out, reading.grid, reading.align
+    named = (each for each in (align, grid) if isinstance(each, Mapping))
+    for name in (*(names or ()), *shrink, *out, *(name for each in named for name in each)):
+        if name not in streams:
+            raise ConfigError(f"{where}: no stream {name!r}{nearest(name, streams)}; it has {', '.join(streams)}")
+    if align and grid is None and at_ns is None:
+        raise ConfigError(f"{where}: align says how, grid says to what: give a rate in Hz or a stream")
+    if isinstance(align, Mapping) and isinstance(grid, Mapping) and (missing := [*(align.keys() - grid.keys())]):
+        raise ConfigError(f"{where}: align says how {missing[0]!r} is found, grid not to what: give it a rate in Hz")
+    grids: dict[Grid, Stamps] = {}
+    found = {}
+    for name in streams if names is None else names:
+        stream = streams[name]
+        on = grid.get(name) if isinstance(grid, Mapping) else grid
+        if on is None and at_ns is None:
+            first, last = (int(row) for row in np.searchsorted(stream.captured_ns, span_ns, "left"))
+            captured_ns = stream.captured_ns[first:last].copy()
+            into = out[name][: last - first] if name in out else None
+            data = stream.read(first, last, shrink=shrink.get(name, 1), out=into)
+            found[name] = Samples(captured_ns, *utc(captured_ns), data)
+            continue
+        if at_ns is not None:
+            at = at_ns
+        elif on is not None:
+            at = grids[on] = grids[on] if on in grids else moments(streams, *span_ns, on)
+        into = out[name][: len(at)] if name in out else None
+        found[name] = aligned(stream, at, method_of(align, name), utc, shrink.get(name, 1), into)
+    return found
+
+
+def check_span(start_ns: int, end_ns: int, of_ns: tuple[int, int], where: str) -> None:
+    """Raise `ConfigError` unless [start_ns, end_ns) is of some length, and has a part of `of_ns`."""
+    if end_ns <= start_ns:
+        raise ConfigError(f"{where}: a window of {(end_ns - start_ns) / 1e9:g} s: expected more than 0")
+    if start_ns >= of_ns[1] or end_ns <= of_ns[0]:
+        first_s, last_s = ((each - of_ns[0]) / 1e9 for each in (start_ns, end_ns))
+        raise ConfigError(
+            f"{where}: a window from {first_s:.9g} to {last_s:.9g} s after its start has nothing of it: it is"
+            f" {(of_ns[1] - of_ns[0]) / 1e9:.9g} s long"
+        )

@@ -1,0 +1,268 @@
+"""Windows across episodes, around events, by UTC over several devices: never a sample that was not captured then."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sensorium
+from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.joined import Joined, joined
+from sensorium.corpus.utc import device_of, utc_of
+from sensorium.corpus.within import Reading
+from sensorium.drivers.clock import Clock
+from sensorium.episode.documents import Encoding, Note
+from sensorium.errors import ConfigError, Corrupt
+from sensorium.ingest.store import Store
+
+S = 1_000_000_000
+UTC_0 = 1_700_000_000 * S
+WHEEL_HZ, CAMERA_HZ = 20, 10
+BOOT_B = Clock(kind="boottime", boot_id="another")
+
+
+def put(store: Store, make: Callable[..., Any], start_s: float, length_s: float, **how: Any) -> Any:
+    """An episode whose wheel says the hundredths of a second at which each sample was captured, with a camera."""
+    probes = how.pop("probes", [(0, UTC_0, 2_000_000)])
+    start_ns, length_ns = round(start_s * S), round(length_s * S)
+    stamps = {
+        name: np.arange(-(-start_ns * hz // S), -(-(start_ns + length_ns) * hz // S)) * (S // hz)
+        for name, hz in (("wheel", WHEEL_HZ), ("front", CAMERA_HZ))
+    }
+    arrays = {
+        "wheel": (stamps["wheel"] // 10_000_000).astype(np.int32),
+        "front": np.zeros((len(stamps["front"]), 8, 8), np.uint8) + (stamps["front"] // 100_000_000)[:, None, None],
+    }
+    specs = {"wheel": {"rate_hz": float(WHEEL_HZ)}, "front": {"rate_hz": float(CAMERA_HZ)}}
+    arrays["front"] = arrays["front"].astype(np.uint8)
+    made = make(arrays, specs=specs, stamps=stamps, start_ns=start_ns, length_ns=length_ns, **how)
+    assembly = store.begin(made.episode)
+    assembly.append(made.data)
+    store.commit(assembly, device=made.manifest.device, identity="k", probes=probes)
+    return made
+
+
+@pytest.fixture(scope="module")
+def path(make_episode: Any, tmp_path_factory: Any) -> Path:
+    """Of rig-1 a second, a second, after a gap of 0.3 s one more, then one of another boot; of rig-2 seconds 0 to 3."""
+    path: Path = tmp_path_factory.mktemp("joined")
+    grasp = Note(kind="event", name="grasp", value=1, start_ns=round(11.9 * S))
+    decision = Note(kind="decision", name="novel", start_ns=round(12.4 * S), end_ns=13 * S)
+    jpeg = {"front": Encoding(codec="jpeg")}
+    with Store.open(path, small_bytes=0) as store:
+        put(store, make_episode, 10, 1, ordinal=0)
+        put(store, make_episode, 11, 1, ordinal=1, notes=[grasp, Note(kind="score", name="sharp", value=2.0)])
+        put(store, make_episode, 12.3, 1, ordinal=2, notes=[decision], encodings=jpeg)
+        put(store, make_episode, 13.3, 1, ordinal=3, clock=BOOT_B, reason="interrupted")
+        skewed = [(2 * S, UTC_0 + 11 * S, 4_000_000), (4 * S, UTC_0 + 13 * S + 100_000, 4_000_000)]
+        put(store, make_episode, 1, 3, ordinal=0, device="rig-2", spool_id="spool-b", probes=skewed)
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus(path: Path) -> Corpus:
+    return sensorium.open(path)
+
+
+def all_of(corpus: Corpus, **how: Any) -> list[Any]:
+    given: dict[str, Any] = {"streams": ["wheel"], "batch_size": 4, "where": "device = 'rig-1'"} | how
+    found = [window for batch in corpus.windows(**given) for window in batch]
+    return sorted(found, key=lambda window: window.start_ns)
+
+
+def test_a_window_across_episodes_has_what_both_captured(corpus: Corpus) -> None:
+    found = all_of(corpus, length_s=0.5, stride_s=0.25, across=True)
+    starts = [round(each.start_ns / S, 3) for each in found]
+    assert starts == [*np.arange(10, 12.76, 0.25).round(3).tolist(), 13.3, 13.55]
+    for each in found:
+        wheel = each.samples["wheel"]
+        inside = [
+            stamp
+            for stamp in range(10 * S, 15 * S, S // WHEEL_HZ)
+            if each.start_ns <= stamp < each.end_ns and not any(low <= stamp < high for low, high in each.gaps)
+        ]
+        assert wheel.captured_ns.tolist() == inside
+        np.testing.assert_array_equal(wheel.data, wheel.captured_ns // 10_000_000)
+        assert wheel.utc_ns is not None
+        np.testing.assert_array_equal(wheel.utc_ns, wheel.captured_ns + UTC_0)
+    gaps = {round(each.start_ns / S, 3): each.gaps for each in found}
+    assert gaps[10.75] == ()
+    assert gaps[11.75] == ((12 * S, round(12.25 * S)),)
+    assert gaps[12.0] == ((12 * S, round(12.3 * S)),)
+    only = {round(each.start_ns / S, 3) for each in all_of(corpus, length_s=0.5, stride_s=0.25)}
+    assert 10.75 not in only
+
+
+def test_a_gap_between_episodes_is_a_mask(corpus: Corpus) -> None:
+    (window,) = [
+        each
+        for each in all_of(corpus, length_s=1.0, across=True, grid=20.0, streams=["wheel", "front"], shrink={})
+        if each.start_ns == 12 * S
+    ]
+    wheel, front = window.samples["wheel"], window.samples["front"]
+    assert wheel.present is not None
+    assert front.present is not None
+    np.testing.assert_array_equal(wheel.present, [False] * 6 + [True] * 14)
+    assert not wheel.data[:6].any()
+    np.testing.assert_array_equal(wheel.data[6:], np.arange(1230, 1300, 5))
+    # 11.90 is the last picture before the gap, 12.30 the first behind it; each stands for 0.75 periods
+    np.testing.assert_array_equal(front.present, [False] * 5 + [True] * 15)
+    linear = all_of(corpus, length_s=0.5, across=True, grid=40.0, align="linear")
+    at_border = next(each.samples["wheel"] for each in linear if each.start_ns == round(10.5 * S))
+    assert at_border.present is not None
+    assert at_border.present.all()  # the sample behind the border is the next episode's
+    np.testing.assert_allclose(at_border.data, 1050 + 2.5 * np.arange(20))
+
+
+def test_what_does_not_follow_is_not_joined(corpus: Corpus) -> None:
+    runs = joined(corpus.query(), ["wheel"], S)
+    assert [[each.row["ordinal"] for each in run.episodes] for run in runs] == [[0, 1, 2], [3], [0]]
+    assert [len(run.episodes) for run in joined(corpus.query("device = 'rig-1'"), [], S // 10)] == [2, 1, 1]
+
+
+def test_all_of_one_reading_works_across(corpus: Corpus) -> None:
+    """JPEG behind lossless, into memory that is there."""
+    run = joined(corpus.query("device = 'rig-1'"), ["front"], S)[0]
+    memory = {"wheel": np.zeros(100, np.int32)}
+    found = run.read(round(11.5 * S), round(12.6 * S), ["wheel", "front"], Reading(out=memory))
+    assert np.shares_memory(found["wheel"].data, memory["wheel"])
+    np.testing.assert_array_equal(found["wheel"].data, [*range(1150, 1200, 5), *range(1230, 1260, 5)])
+    assert np.abs(found["front"].data[:, 0, 0].astype(int) - [115, 116, 117, 118, 119, 123, 124, 125]).max() <= 2
+    with pytest.raises(ConfigError, match="no stream 'whel', did you mean 'wheel'"):
+        run.read(11 * S, 12 * S, ["whel"], Reading())
+
+
+def test_a_stream_that_changes_is_not_read_as_one(make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path, small_bytes=0) as store:
+        for number, shape in enumerate([(2,), (3,)]):
+            made = make_episode({"s": np.ones((200, *shape))}, ordinal=number, start_ns=number * S)
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="k")
+    corpus = sensorium.open(tmp_path)
+    assert len(list(corpus.windows(length_s=0.3, stride_s=0.1, streams=["s"], across=True))) == 16
+    with pytest.raises(ConfigError, match=r"stream 's' is float64 \[2\], then float64 \[3\]: read its episodes one by"):
+        Joined(corpus.query()).read(S // 2, 3 * S // 2, ["s"], Reading())
+
+
+def test_windows_around_events(corpus: Corpus) -> None:
+    (window,) = all_of(corpus, around="grasp", before_s=0.2, after_s=0.3)
+    assert window.note is not None
+    assert (window.note.kind, window.note.value) == ("event", 1)
+    assert (window.start_ns, window.end_ns) == (round(11.7 * S), round(12.2 * S))
+    assert window.start_s == pytest.approx(0.7)
+    assert window.gaps == ((12 * S, round(12.2 * S)),)
+    np.testing.assert_array_equal(window.samples["wheel"].data, range(1170, 1200, 5))
+    (before,) = all_of(corpus, around="event/grasp", before_s=1.2, after_s=0.1)
+    assert before.gaps == ((round(10.7 * S), 11 * S),)
+    (across,) = all_of(corpus, around="event/grasp", before_s=1.2, after_s=0.1, across=True)
+    assert across.gaps == ()
+    np.testing.assert_array_equal(across.samples["wheel"].data, range(1070, 1200, 5))
+    (decided,) = all_of(corpus, around="decision", before_s=0.05, after_s=0.1)
+    assert decided.start_ns == round(12.35 * S)
+    assert decided.note is not None
+    assert decided.note.end_ns == 13 * S
+
+
+def test_by_utc_over_devices(corpus: Corpus) -> None:
+    start = datetime.fromtimestamp(UTC_0 // S, UTC) + timedelta(seconds=11.5)
+    found = {each.device: each for each in corpus.at_utc(start, 0.6, ["wheel"])}
+    assert found.keys() == {"rig-1", "rig-2"}
+    for window in found.values():
+        wheel = window.samples["wheel"]
+        assert wheel.utc_ns is not None
+        assert wheel.uncertainty_ns is not None
+        assert UTC_0 + 11.5 * S <= wheel.utc_ns[0] < wheel.utc_ns[-1] < UTC_0 + 12.1 * S
+        assert window.utc is not None
+        assert window.utc.uncertainty_ns is not None
+        assert np.abs(window.utc.utc_ns - UTC_0 - [round(11.5 * S), round(12.1 * S)]).max() <= 1
+        np.testing.assert_array_equal(window.utc.device_ns, [window.start_ns, window.end_ns])
+    one, two = found["rig-1"], found["rig-2"]
+    assert one.utc is not None
+    assert two.utc is not None
+    assert (one.start_ns, one.gaps) == (round(11.5 * S), ((12 * S, round(12.1 * S)),))
+    assert abs(two.start_ns - round(2.5 * S)) < 100_000  # half a second of 50 ppm
+    assert two.utc.uncertainty_ns is not None
+    assert two.utc.uncertainty_ns[0] >= 2_000_000
+    assert len(one.samples["wheel"].data) == 10
+    assert len(two.samples["wheel"].data) == 12
+
+
+def test_a_grid_of_utc_is_the_same_for_all(corpus: Corpus) -> None:
+    found = corpus.at_utc("2023-11-14T22:13:31.500000", 0.4, grid=10.0, align={"wheel": "linear"})
+    assert [each.device for each in found] == ["rig-1", "rig-2"]
+    for window in found:
+        wheel = window.samples["wheel"]
+        assert wheel.at_ns is not None
+        assert wheel.present is not None
+        assert wheel.present.all()
+        assert wheel.utc_ns is not None
+        assert np.abs(wheel.utc_ns - UTC_0 - (115 + np.arange(4)) * 100_000_000).max() <= 1
+        assert window.samples["front"].data.shape == (4, 8, 8)
+
+
+def test_what_is_not_there_then(corpus: Corpus) -> None:
+    assert corpus.at_utc("2020-01-01", 5.0) == []
+    assert [each.device for each in corpus.at_utc(UTC_0 + 11 * S, 1.0, where="device = 'rig-2' -- one")] == ["rig-2"]
+    # the catalog's times leave some room, so the episodes are found, and not told of
+    assert corpus.at_utc(UTC_0 + 9 * S, 0.5) == []
+    for wrong, message in (
+        (("yesterday", 1.0), "'yesterday': expected a time"),
+        (("2023-11-14", 0.0), "expected some length"),
+        ((UTC_0, float("nan")), "expected a number of seconds"),
+        ((10**22, 1.0), "expected some length"),
+        ((UTC_0 + 11 * S, 1.0, ["whel"]), "no episode then has a stream 'whel', did you mean 'wheel'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            corpus.at_utc(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({}, "give length_s; or around"),
+        ({"length_s": 1.0, "before_s": 1.0}, "give length_s; or around"),
+        ({"length_s": 1.0, "around": "grasp"}, "before_s and after_s say how long they are"),
+        ({"around": "grasp"}, "windows of 0 s each 0 s"),
+        ({"around": "grsp", "after_s": 1.0}, "no episode has such an event, did you mean 'grasp'"),
+        ({"length_s": 0.2, "align": "linear"}, "grid says to what"),
+        ({"length_s": 0.2, "grid": {"wheel": 10.0}, "align": {"front": "previous"}}, "how 'front' is found, grid not"),
+    ],
+)
+def test_what_cannot_be_windows_says_so(corpus: Corpus, how: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        all_of(corpus, **how)
+
+
+def test_damage_in_one_episode_is_said_across(make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path, small_bytes=0) as store:
+        for number in range(2):
+            put(store, make_episode, number, 1, ordinal=number)
+    corpus = sensorium.open(tmp_path)
+    (corpus.query()[1].folder / "wheel/data/c.0").unlink()
+    with pytest.raises(Corrupt, match=r"wheel/data/c\.0: missing"):
+        all_of(corpus, length_s=0.4, stride_s=0.2, across=True)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 100), st.integers(0, 50)), min_size=1, max_size=5),
+    st.lists(st.integers(0, 120 * S), min_size=1, max_size=9),
+)
+@settings(max_examples=60, deadline=None)
+def test_stamps_of_utc_are_those_that_have_it(probes: list[tuple[int, int]], moments: list[int]) -> None:
+    """Back and forth through probes between which the server's clock even was set by some milliseconds."""
+    at = sorted({second for second, _ in probes})
+    table = np.array([(s * S, UTC_0 + s * S + n * 1_000_000, 10**6) for s, (_, n) in zip(at, probes, strict=False)])
+    clock = Clock(kind="boottime", boot_id="b")
+    utc_ns = UTC_0 + np.array(moments, np.int64)
+    stamps = device_of(utc_ns, clock, table)
+    assert stamps is not None
+    back, _ = utc_of(stamps, clock, table)
+    assert back is not None
+    assert np.abs(back - utc_ns).max() <= 1
+    assert device_of(utc_ns, Clock(kind="simulated"), table) is None
