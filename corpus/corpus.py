@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from sensorium.corpus.cells import compile_cells
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.joined import Joined, joined
+from sensorium.corpus.loaders.snapshot import Snapshot
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.windows import Strided, Window, windows_in_batches
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sensorium.corpus.estimate import Estimated
+    from sensorium.corpus.loaders.loader import Loader
     from sensorium.corpus.stats import Stats
     from sensorium.corpus.traces import TracedUnit
 
@@ -75,19 +78,25 @@ class Corpus:
         return self._query(where, order_by, limit, ())
 
     def _query(self, where: str, order_by: str, limit: int | None, having: Sequence[str]) -> list[Episode]:
+        condition = self._condition(where, having)
+        order = f"{compile_order(order_by, self._columns)}, " if order_by.strip() else ""
+        text = f"SELECT * FROM {self._episodes} WHERE {condition.text} ORDER BY {order}episode"
+        values = condition.values
+        if limit is not None:
+            text, values = f"{text} LIMIT :rows_wanted", values | {"rows_wanted": min(max(0, limit), sys.maxsize)}
+        with self._reading() as connection:
+            rows = connection.execute(sa.text(text), values).mappings().all()
+        return [Episode(self.path, dict(row), self._version) for row in rows]
+
+    def _condition(self, where: str, having: Sequence[str]) -> Sql:
+        """The SQL of a condition, and that an episode has these streams."""
         parsed = parse_where(where, self._columns, True) if where.strip() else None
         condition = Sql("1", {}) if parsed is None else parsed.sql(_HAS, self._verdict(where))
         values = condition.values | {f"stream{number}": name for number, name in enumerate(having)}
         conditions = [condition.text, *(_HAS.format(f":stream{number}") for number in range(len(having)))]
         if parsed is None or "kind" not in parsed.columns:
             conditions.append("kind = 'full'")
-        order = f"{compile_order(order_by, self._columns)}, " if order_by.strip() else ""
-        text = f"SELECT * FROM {self._episodes} WHERE {' AND '.join(conditions)} ORDER BY {order}episode"
-        if limit is not None:
-            text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
-        with self._reading() as connection:
-            rows = connection.execute(sa.text(text), values).mappings().all()
-        return [Episode(self.path, dict(row), self._version) for row in rows]
+        return Sql(" AND ".join(conditions), values)
 
     def _verdict(self, where: str) -> str:
         """The SQL for what a condition asks of verdicts, where it may ask."""
@@ -129,6 +138,23 @@ class Corpus:
             which = "no episode begins" if not rows else "more than one episode begins"
             raise ConfigError(f"{self.path}: {which} with {episode!r}; `sensorium query {self.path}` lists them")
         return Episode(self.path, dict(rows[0]), self._version)
+
+    def episodes(self, ids: Sequence[str]) -> dict[str, Episode]:
+        """Those of the episodes with these whole ids that are in the store, by id."""
+        text = f"SELECT * FROM {self._episodes} WHERE episode IN (SELECT value FROM json_each(:ids))"
+        with self._reading() as connection:
+            rows = connection.execute(sa.text(text), {"ids": json.dumps([*ids])}).mappings().all()
+        return {str(row["episode"]): Episode(self.path, dict(row), self._version) for row in rows}
+
+    def spans(self, where: str, streams: Sequence[str]) -> Snapshot:
+        """Which episodes `query` finds now that have all `streams`, and how long they are."""
+        condition = self._condition(where, streams)
+        text = f"SELECT episode, end_ns - start_ns FROM {self._episodes} WHERE {condition.text} ORDER BY episode"
+        with self._reading() as connection:
+            found = Snapshot.of((row[0], row[1]) for row in connection.execute(sa.text(text), condition.values))
+        if not len(found):
+            self._check_streams(streams)
+        return found
 
     def cells(self, expressions: Sequence[str], where: str = "") -> dict[str, set[tuple[Any, ...]]]:
         """By kind of episode, the different values that SQL `expressions` have together; none where one is NULL.
@@ -290,6 +316,67 @@ class Corpus:
         at = where_at(start_ns, end_ns)
         episodes = self.query(f"({where}\n) and {at}" if where.strip() else at)
         return windows_at_utc(episodes, start_ns, end_ns, streams, Reading(shrink or {}, {}, grid, align))
+
+    def batches(
+        self,
+        where: str | Mapping[str, float] = "",
+        *,
+        length_s: float,
+        streams: Sequence[str],
+        batch_size: int = 1,
+        seed: int = 0,
+        stride_s: float | None = None,
+        rank: int = 0,
+        ranks: int = 1,
+        drop_last: bool = False,
+        exhausted: str = "repeat",
+        damaged: str = "raise",
+        shrink: Mapping[str, int] | None = None,
+        grid: float | str | None = None,
+        align: str | Mapping[str, str] = "",
+        prefetch: int = 2,
+        threads: int | None = None,
+    ) -> "Loader":
+        """A loader of the whole windows of the episodes that are committed now, stacked in batches, for training.
+
+        The order of an epoch depends on those episodes, `seed` and the epoch alone, not on ranks, workers or batch
+        size. Windows are those of `windows`. docs/training.md has it all.
+
+        Args:
+            where: A condition, or several with their quotas, in any unit: `{"mission = 'a'": 3, "mission = 'b'": 1}`.
+                After any number of windows each has had its share, to within one.
+            rank: Of `ranks`, which take neighbouring parts of each step; `drop_last` leaves out a last step in which
+                they would not all have `batch_size` windows.
+            exhausted: What follows when one of several queries has no more: it begins again, until each has had all of
+                its windows (`repeat`); or the epoch ends (`end`).
+            damaged: A window that is damaged, or whose episode was deleted, is raised (`raise`) or left out and counted
+                (`skip`).
+            shrink, grid, align: As of `Episode.samples`.
+            prefetch: Batches that are read ahead, in `threads` threads (None: one a core).
+
+        Raises:
+            ConfigError: a condition, a stream or a number cannot be.
+        """
+        from sensorium.corpus.loaders.loader import loader
+        from sensorium.corpus.loaders.reading import How
+
+        if isinstance(streams, str):
+            raise ConfigError(f"streams {streams!r}: expected a list of names, such as [{streams!r}]")
+        return loader(
+            self,
+            where,
+            length_s=length_s,
+            batch_size=batch_size,
+            seed=seed,
+            stride_s=stride_s,
+            rank=rank,
+            ranks=ranks,
+            drop_last=drop_last,
+            exhausted=exhausted,
+            how=How(tuple(streams), damaged, shrink or {}, grid, align),
+            prefetch=prefetch,
+            threads=threads,
+        )
 
     def _check_streams(self, names: Sequence[str]) -> None:
         """Raise `ConfigError` for a name that no episode has: a typo is not an empty corpus."""

@@ -313,6 +313,20 @@ def test_a_shard_that_cannot_be_read_reaches_who_reads(link: Link, monkeypatch: 
     assert not any(thread.name.startswith("shard-read") for thread in threading.enumerate())
 
 
+@kills("load-window")
+def test_a_window_that_cannot_be_loaded_reaches_who_trains(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, actor = link.spool(), link.ingest()
+    link.uplink(spool, actor)
+    wait_for(lambda: spool.counts()["pending"] == 0, "everything to arrive")
+    link.end(actor)
+    loader = sensorium.open(link.store).batches(length_s=0.5, streams=["sim.cam"])
+    assert len(list(loader)) == len(loader)
+    monkeypatch.setattr(arrays, "checked", only_in("load-window", checked, 20))
+    with pytest.raises(KeyError, match="injected"):
+        list(loader)
+    assert not any(thread.name.startswith("load-window") for thread in threading.enumerate())
+
+
 @kills("metrics")
 def test_the_metrics_come_back_and_what_they_tell_of_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
