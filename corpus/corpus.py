@@ -17,7 +17,7 @@ from sensorium.corpus.cells import compile_cells
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.joined import Joined, joined
-from sensorium.corpus.loaders.snapshot import Snapshot
+from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.windows import Strided, Window, windows_in_batches
@@ -146,12 +146,12 @@ class Corpus:
             rows = connection.execute(sa.text(text), {"ids": json.dumps([*ids])}).mappings().all()
         return {str(row["episode"]): Episode(self.path, dict(row), self._version) for row in rows}
 
-    def spans(self, where: str, streams: Sequence[str]) -> Snapshot:
+    def spans(self, where: str, streams: Sequence[str]) -> CorpusSnapshot:
         """Which episodes `query` finds now that have all `streams`, and how long they are."""
         condition = self._condition(where, streams)
         text = f"SELECT episode, end_ns - start_ns FROM {self._episodes} WHERE {condition.text} ORDER BY episode"
         with self._reading() as connection:
-            found = Snapshot.of((row[0], row[1]) for row in connection.execute(sa.text(text), condition.values))
+            found = CorpusSnapshot.of((row[0], row[1]) for row in connection.execute(sa.text(text), condition.values))
         if not len(found):
             self._check_streams(streams)
         return found

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.loaders.batch import Batch, Skipped
-from sensorium.corpus.loaders.plan import EXHAUSTED, Plan
-from sensorium.corpus.loaders.progress import Progress
+from sensorium.corpus.loaders.plan import EXHAUSTED, EpochPlan
+from sensorium.corpus.loaders.progress import LoaderProgress
 from sensorium.corpus.loaders.quotas import shares
 from sensorium.corpus.loaders.reading import DAMAGED, How
-from sensorium.corpus.loaders.snapshot import Snapshot
+from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.loaders.work import Work
 from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
@@ -30,7 +30,7 @@ class Searched(Protocol):
 
     def episodes(self, ids: Sequence[str]) -> dict[str, Episode]: ...
 
-    def spans(self, where: str, streams: Sequence[str]) -> Snapshot: ...
+    def spans(self, where: str, streams: Sequence[str]) -> CorpusSnapshot: ...
 
 
 class Loader:
@@ -42,7 +42,7 @@ class Loader:
 
     def __init__(self, corpus: Searched, queries: Mapping[str, int], work: Work, prefetch: int, threads: int) -> None:
         self._corpus, self._queries, self._work = corpus, dict(queries), work
-        self._progress = Progress()
+        self._progress = LoaderProgress()
         self._prefetch, self._threads = prefetch, threads
 
     def __iter__(self) -> Iterator[Batch]:
@@ -106,7 +106,7 @@ class Loader:
         """Take what the corpus has now for the epochs to come; what is left of this one is not read."""
         plan, streams = self._work.plan, self._work.how.streams
         snapshots = taken(self._corpus, self._queries, streams)
-        self._put(Plan(snapshots, plan.length_ns, plan.stride_ns, self._parts, plan.exhausted, plan.seed))
+        self._put(EpochPlan(snapshots, plan.length_ns, plan.stride_ns, self._parts, plan.exhausted, plan.seed))
         if self._progress.position:
             self._progress.ended()
 
@@ -151,16 +151,16 @@ class Loader:
                     " ask as then, or begin anew"
                 )
         plan = self._work.plan
-        snapshots = [Snapshot.unpacked(text) for text in packed]
+        snapshots = [CorpusSnapshot.unpacked(text) for text in packed]
         if len(snapshots) != len(self._parts):
             raise ConfigError("not a loader's position: it has not the episodes of each query")
-        made = Plan(snapshots, plan.length_ns, plan.stride_ns, self._parts, plan.exhausted, seed)
+        made = EpochPlan(snapshots, plan.length_ns, plan.stride_ns, self._parts, plan.exhausted, seed)
         if made.digest != digest or not 0 <= position <= made.total or min(epoch, skipped) < 0:
             raise ConfigError("not a loader's position: its parts do not fit; take one as `state_dict` gave it")
         for each in snapshots:
             self._check_ours(each)
         self._put(made)
-        self._progress = Progress(epoch, position, skipped)
+        self._progress = LoaderProgress(epoch, position, skipped)
 
     def torch(self, workers: int = 0, *, pin_memory: bool = False, threads: int | None = None) -> "TorchBatches":
         """The same batches as dictionaries of torch tensors, read by `workers` spawned processes; this loader's
@@ -208,7 +208,7 @@ class Loader:
     def _parts(self) -> tuple[int, ...]:
         return tuple(self._queries.values())
 
-    def _put(self, plan: Plan) -> None:
+    def _put(self, plan: EpochPlan) -> None:
         self._work = dataclasses.replace(self._work, plan=plan)
 
     def _asked(self) -> dict[str, Any]:
@@ -222,7 +222,7 @@ class Loader:
             "exhausted": plan.exhausted,
         }
 
-    def _check_ours(self, snapshot: Snapshot) -> None:
+    def _check_ours(self, snapshot: CorpusSnapshot) -> None:
         """That the corpus has at least one of some of its episodes, and those that it has are as long."""
         some = range(0, len(snapshot), max(1, len(snapshot) // _LOOKED_FOR))
         spans_ns = {snapshot.id(row): int(snapshot.spans_ns[row]) for row in some}
@@ -266,12 +266,12 @@ def loader(
         raise ConfigError("where: expected a condition, or several with their quotas")
     parts = dict(zip(queries, shares([*queries.values()]), strict=True))
     snapshots = taken(corpus, parts, streams)
-    plan = Plan(snapshots, length_ns, stride_ns, tuple(parts.values()), exhausted, seed)
+    plan = EpochPlan(snapshots, length_ns, stride_ns, tuple(parts.values()), exhausted, seed)
     work = Work(corpus, plan, how, batch_size, rank, ranks, drop_last)
     work.steps(0)  # says what is wrong with ranks now
     return Loader(corpus, parts, work, prefetch, threads or len(os.sched_getaffinity(0)))
 
 
-def taken(corpus: Searched, queries: Iterable[str], streams: Sequence[str]) -> list[Snapshot]:
+def taken(corpus: Searched, queries: Iterable[str], streams: Sequence[str]) -> list[CorpusSnapshot]:
     """What each query finds now, of episodes that have all streams."""
     return [corpus.spans(where, streams) for where in queries]

@@ -1,4 +1,4 @@
-"""Memory that serves again: arrays are made in that of those which nobody has any more."""
+"""BatchMemory that serves again: arrays are made in that of those which nobody has any more."""
 
 import math
 import sys
@@ -12,7 +12,7 @@ _ONLY_OURS = 3
 """References to a block that nobody uses: the list's, the loop's, and that of the call that counts them."""
 
 
-class Memory:
+class BatchMemory:
     """Gives arrays. A fresh one costs the kernel a zeroed page for each 4 KiB, which is as much as a tenth of decoding
     into it; so up to `most` blocks are kept, and given again when neither an array of theirs nor a view of one is left.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium.corpus.loaders.order import Numbers, Shuffle
 from sensorium.corpus.loaders.quotas import Mix
-from sensorium.corpus.loaders.snapshot import Snapshot
+from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.errors import ConfigError
 
 EXHAUSTED = ("repeat", "end")
@@ -17,7 +17,7 @@ EXHAUSTED = ("repeat", "end")
 order; or the epoch ends."""
 
 
-class Places(NamedTuple):
+class WindowPlaces(NamedTuple):
     """Windows: the query of each, the row of its episode in the query's snapshot, and its start therein; int64 [n]."""
 
     queries: Numbers
@@ -25,7 +25,7 @@ class Places(NamedTuple):
     starts_ns: Numbers
 
 
-class Plan:
+class EpochPlan:
     """Whole windows of `length_ns`, each `stride_ns` from an episode's start, in an order without end of each epoch.
 
     `parts` are the queries' shares. Nothing here depends on who reads which of them.
@@ -33,7 +33,7 @@ class Plan:
 
     def __init__(
         self,
-        snapshots: Sequence[Snapshot],
+        snapshots: Sequence[CorpusSnapshot],
         length_ns: int,
         stride_ns: int,
         parts: tuple[int, ...] = (1,),
@@ -64,7 +64,7 @@ class Plan:
             return min(self._mix.position(query, count) for query, count in enumerate(self.windows))
         return 1 + max(self._mix.position(query, count - 1) for query, count in enumerate(self.windows))
 
-    def at(self, epoch: int, positions: Numbers) -> Places:
+    def at(self, epoch: int, positions: Numbers) -> WindowPlaces:
         """The windows at `positions`, int64 [n] below `total`."""
         queries, turns = self._mix.at(positions)
         episodes, starts_ns = np.zeros_like(turns), np.zeros_like(turns)
@@ -76,4 +76,4 @@ class Plan:
             firsts = self._firsts[query]
             rows = np.searchsorted(firsts, windows, "right") - 1
             episodes[mine], starts_ns[mine] = rows, (windows - firsts[rows]) * self.stride_ns
-        return Places(queries, episodes, starts_ns)
+        return WindowPlaces(queries, episodes, starts_ns)

@@ -7,7 +7,7 @@ from sensorium.corpus.loaders.batch import Batch, Skipped
 TOLD = 100
 
 
-class Progress:
+class LoaderProgress:
     """Where the next batch begins. `skipped` counts windows, of which the `last` ones are told."""
 
     def __init__(self, epoch: int = 0, position: int = 0, skipped: int = 0) -> None:

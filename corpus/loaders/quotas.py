@@ -23,11 +23,11 @@ class Mix:
 
     >>> mix = Mix((3, 1))
     >>> mix.at(np.arange(8))[0].tolist()
-    [0, 1, 0, 0, 0, 1, 0, 0]
+    [0, 0, 1, 0, 0, 0, 1, 0]
     >>> mix.at(np.arange(8))[1].tolist()
-    [0, 0, 1, 2, 3, 1, 4, 5]
+    [0, 1, 0, 2, 3, 4, 1, 5]
     >>> mix.position(1, 1)
-    5
+    6
     """
 
     def __init__(self, parts: tuple[int, ...]) -> None:

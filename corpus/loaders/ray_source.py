@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sensorium.corpus.loaders.batch import Batch
-from sensorium.corpus.loaders.memory import Memory
-from sensorium.corpus.loaders.steps import Step, Steps
+from sensorium.corpus.loaders.memory import BatchMemory
+from sensorium.corpus.loaders.steps import LoaderStep, Steps
 from sensorium.corpus.loaders.work import Work
 from sensorium.errors import ConfigError
 
@@ -37,7 +37,7 @@ class WindowSource(Datasource):  # type: ignore[misc]  # Ray's types are not loo
     def estimate_inmemory_data_size(self) -> int | None:
         return None
 
-    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None, *_: Any) -> list[Any]:
+    def get_read_tasks(self, parallelism: int, per_task_row_limit: int | None = None, **_: Any) -> list[Any]:
         """At most `parallelism` tasks, each of whole batches."""
         steps = Steps(self._position, self._work.plan.total, batch_size=self._work.batch_size)
         count = min(len(steps), TASKS if parallelism < 1 else parallelism)
@@ -53,11 +53,11 @@ class WindowSource(Datasource):  # type: ignore[misc]  # Ray's types are not loo
 class _Task:
     """Reads some steps, in a process of Ray's, which is given one core for it."""
 
-    def __init__(self, work: Work, epoch: int, steps: list[Step]) -> None:
+    def __init__(self, work: Work, epoch: int, steps: list[LoaderStep]) -> None:
         self._work, self._epoch, self._steps = work, epoch, steps
 
     def __call__(self) -> Iterator[Any]:
-        reader = self._work.reader(Memory(0))
+        reader = self._work.reader(BatchMemory(0))
         for batch in self._work.inline(reader, self._epoch, self._steps, 1):
             if len(batch):
                 yield BlockAccessor.batch_to_block(columns(batch))

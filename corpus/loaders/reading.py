@@ -12,9 +12,9 @@ import numpy as np
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.loaders.batch import Batch, Skipped, Stack, collate, one_shape
-from sensorium.corpus.loaders.memory import Memory
-from sensorium.corpus.loaders.plan import Plan
-from sensorium.corpus.loaders.steps import Step
+from sensorium.corpus.loaders.memory import BatchMemory
+from sensorium.corpus.loaders.plan import EpochPlan
+from sensorium.corpus.loaders.steps import LoaderStep
 from sensorium.corpus.stream import Samples, Stream
 from sensorium.errors import Corrupt
 
@@ -39,7 +39,7 @@ class How:
     align: str | Mapping[str, str] = ""
 
 
-class _Part(NamedTuple):
+class _RowsOf(NamedTuple):
     """Rows of a stream, which a window has."""
 
     stream: Stream
@@ -53,11 +53,11 @@ class _Window(NamedTuple):
     episode: str
     start_ns: int
     opened: Episode | None
-    parts: dict[str, _Part]
+    parts: dict[str, _RowsOf]
     why: Corrupt | None
 
 
-class Pending:
+class ComingBatch:
     """A batch on its way: `jobs` read it, in any order and in any threads; then `batch` is whole."""
 
     def __init__(self, windows: Sequence[_Window], queries: Sequence[int], length_ns: int, how: How) -> None:
@@ -66,8 +66,8 @@ class Pending:
         self._samples: list[Mapping[str, Samples]] = [{} for _ in windows]
         self._stacks: dict[str, Stack] = {}
 
-    def make_room(self, memory: Memory) -> None:
-        """Memory for what is as long as it is in the episode; what is aligned finds its own."""
+    def make_room(self, memory: BatchMemory) -> None:
+        """BatchMemory for what is as long as it is in the episode; what is aligned finds its own."""
         whole = [row for row, why in enumerate(self._whys) if why is None]
         if self._how.grid is not None or not whole:
             return
@@ -137,12 +137,12 @@ class Pending:
 class BatchReader:
     """Finds the windows of a plan in a corpus. It keeps little of what it has opened, and any thread may use it."""
 
-    def __init__(self, corpus: Episodes, plan: Plan, how: How, memory: Memory) -> None:
+    def __init__(self, corpus: Episodes, plan: EpochPlan, how: How, memory: BatchMemory) -> None:
         self._corpus, self._plan, self._how, self._memory = corpus, plan, how, memory
         self._opened: OrderedDict[str, Episode] = OrderedDict()
         self._guard = threading.Lock()
 
-    def located(self, epoch: int, step: Step) -> Pending:
+    def located(self, epoch: int, step: LoaderStep) -> ComingBatch:
         """The windows of a step, found, and memory for them."""
         places = self._plan.at(epoch, np.array(step.positions, np.int64))
         queries = places.queries.tolist()
@@ -151,7 +151,7 @@ class BatchReader:
         opened = self._open(ids)
         starts_ns = places.starts_ns.tolist()
         windows = [self._window(each, opened.get(each), at) for each, at in zip(ids, starts_ns, strict=True)]
-        pending = Pending(windows, queries, self._plan.length_ns, self._how)
+        pending = ComingBatch(windows, queries, self._plan.length_ns, self._how)
         pending.make_room(self._memory)
         return pending
 
@@ -180,7 +180,7 @@ class BatchReader:
                     raise Corrupt(f"episode {episode}: stream {name!r} is missing; run `sensorium verify`")
                 stream = opened.streams[name]
                 first, last = np.searchsorted(stream.captured_ns, span_ns, "left").tolist()
-                parts[name] = _Part(stream, first, last)
+                parts[name] = _RowsOf(stream, first, last)
         except Corrupt as error:
             return _Window(episode, start_ns, None, {}, error)
         return _Window(episode, start_ns, opened, parts, None)

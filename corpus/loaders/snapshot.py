@@ -20,17 +20,21 @@ _ROW = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Snapshot:
+class CorpusSnapshot:
     """`ids`, uint8 [n, 16], the UUIDs of episodes in rising order; `spans_ns`, int64 [n], from start to end.
 
     24 bytes an episode, whatever it holds.
+
+    >>> made = CorpusSnapshot.of([("0190a5b4-0000-7000-8000-000000000001", 5)])
+    >>> CorpusSnapshot.unpacked(made.packed).digest == made.digest
+    True
     """
 
     ids: npt.NDArray[np.uint8]
     spans_ns: Numbers
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, int]]) -> "Snapshot":
+    def of(cls, rows: Iterable[tuple[str, int]]) -> "CorpusSnapshot":
         """Of (id, span) in rising order."""
         listed = list(rows)
         raw = bytes.fromhex("".join([episode for episode, _ in listed]).replace("-", ""))
@@ -53,17 +57,12 @@ class Snapshot:
 
     @functools.cached_property
     def packed(self) -> str:
-        """It as text, about 17 bytes an episode.
-
-        >>> made = Snapshot.of([("0190a5b4-0000-7000-8000-000000000001", 5)])
-        >>> Snapshot.unpacked(made.packed).digest == made.digest
-        True
-        """
+        """It as text, about 17 bytes an episode."""
         rows = np.concatenate([self.ids, self.spans_ns.astype("<i8").view(np.uint8).reshape(-1, 8)], axis=1)
         return base64.b64encode(zlib.compress(rows.T.tobytes(), 1)).decode()  # by column: those of time are alike
 
     @classmethod
-    def unpacked(cls, text: Any) -> "Snapshot":
+    def unpacked(cls, text: Any) -> "CorpusSnapshot":
         """The one that was packed; `ConfigError` of anything else."""
         try:
             columns = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)

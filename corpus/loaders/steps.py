@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sensorium.errors import ConfigError
 
 
-class Step(NamedTuple):
+class LoaderStep(NamedTuple):
     """What one rank reads in a step, and at which position the next one begins, for all ranks."""
 
     positions: range
@@ -41,13 +41,13 @@ class Steps:
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[LoaderStep]:
         return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, number: int) -> Step:
+    def __getitem__(self, number: int) -> LoaderStep:
         if not 0 <= number < self._count:
             raise IndexError(number)
         first = self._begin + number * self._batch_size * self._ranks
         count = min(self._batch_size * self._ranks, self._total - first)
         low, high = (-(-rank * count // self._ranks) for rank in (self._rank, self._rank + 1))
-        return Step(range(first + low, first + high), first + count)
+        return LoaderStep(range(first + low, first + high), first + count)

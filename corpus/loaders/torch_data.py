@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.loaders.batch import Batch, Skipped
-from sensorium.corpus.loaders.memory import Memory
-from sensorium.corpus.loaders.progress import Progress
+from sensorium.corpus.loaders.memory import BatchMemory
+from sensorium.corpus.loaders.progress import LoaderProgress
 from sensorium.corpus.loaders.reading import BatchReader
-from sensorium.corpus.loaders.steps import Step
+from sensorium.corpus.loaders.steps import LoaderStep
 from sensorium.corpus.loaders.work import Work
 from sensorium.errors import ConfigError, SensoriumError
 
@@ -56,11 +56,11 @@ class WindowBatches(IterableDataset):  # type: ignore[misc]  # torch's types are
         mine = (steps[number] for number in range(worker, len(steps), workers))
         threads = self._threads or max(1, len(os.sched_getaffinity(0)) // workers)
         # A worker reads while nobody waits for it: it needs no thread of its own to be ahead.
-        reader = self._work.reader(Memory(0) if info is None else _Shared())
+        reader = self._work.reader(BatchMemory(0) if info is None else _Shared())
         return self._work.inline(reader, self._epoch, mine, threads)
 
 
-class _Told(WindowBatches):
+class _RaisedAsItWas(WindowBatches):
     """As it is, but what a worker raises comes as it was raised, in its turn, and not as torch would tell of it."""
 
     def __iter__(self) -> Iterator[Tensors]:
@@ -87,7 +87,7 @@ class WindowItems(Dataset):  # type: ignore[misc]
     def __getitem__(self, position: int) -> Tensors:
         if not 0 <= position < len(self):
             raise IndexError(f"position {position}: an epoch has {len(self)} windows")
-        step = Step(range(position, position + 1), position + 1)
+        step = LoaderStep(range(position, position + 1), position + 1)
         (batch,) = self._work.inline(self._reader, self.epoch, [step], 1)
         found = tensors_of(batch)
         if not batch.episodes:
@@ -100,7 +100,7 @@ class WindowItems(Dataset):  # type: ignore[misc]
 
     @functools.cached_property
     def _reader(self) -> BatchReader:
-        return self._work.reader(Memory(0))
+        return self._work.reader(BatchMemory(0))
 
     @staticmethod
     def collate(items: Sequence[Tensors]) -> Tensors:
@@ -122,7 +122,9 @@ class TorchBatches:
     Each epoch spawns its workers, who end with it, or when it is broken off.
     """
 
-    def __init__(self, now: Callable[[], tuple[Work, Progress]], workers: int, pin_memory: bool, threads: int) -> None:
+    def __init__(
+        self, now: Callable[[], tuple[Work, LoaderProgress]], workers: int, pin_memory: bool, threads: int
+    ) -> None:
         if workers < 0:
             raise ConfigError(f"workers {workers}: expected 0, for this process, or more")
         self._now, self._workers, self._pin_memory, self._threads = now, workers, pin_memory, threads
@@ -139,7 +141,7 @@ class TorchBatches:
         """
         work, progress = self._now()
         threads = max(1, self._threads // max(1, self._workers))
-        dataset = _Told(work, progress.epoch, progress.position, threads=threads)
+        dataset = _RaisedAsItWas(work, progress.epoch, progress.position, threads=threads)
         more: dict[str, Any] = {}
         if self._workers:
             more = {"multiprocessing_context": "spawn", "prefetch_factor": AHEAD}
@@ -153,8 +155,8 @@ class TorchBatches:
         progress.ended()
 
 
-class _Shared(Memory):
-    """Memory that another process may have as it is: what is decoded into it is not copied on its way there."""
+class _Shared(BatchMemory):
+    """BatchMemory that another process may have as it is: what is decoded into it is not copied on its way there."""
 
     def __init__(self) -> None:
         super().__init__(0)

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from sensorium.corpus.loaders.batch import Batch
-from sensorium.corpus.loaders.memory import Memory
-from sensorium.corpus.loaders.plan import Plan
-from sensorium.corpus.loaders.reading import BatchReader, Episodes, How, Pending
-from sensorium.corpus.loaders.steps import Step, Steps
+from sensorium.corpus.loaders.memory import BatchMemory
+from sensorium.corpus.loaders.plan import EpochPlan
+from sensorium.corpus.loaders.reading import BatchReader, ComingBatch, Episodes, How
+from sensorium.corpus.loaders.steps import LoaderStep, Steps
 from sensorium.corpus.parallel import alone
 from sensorium.errors import ConfigError
 from sensorium.threads import Pool
@@ -23,7 +23,7 @@ class Work:
     """Everything that decides which batches there are; it may be sent to other processes."""
 
     corpus: Episodes
-    plan: Plan
+    plan: EpochPlan
     how: How
     batch_size: int = 1
     rank: int = 0
@@ -41,10 +41,10 @@ class Work:
             drop_last=self.drop_last,
         )
 
-    def reader(self, memory: Memory) -> BatchReader:
+    def reader(self, memory: BatchMemory) -> BatchReader:
         return BatchReader(self.corpus, self.plan, self.how, memory)
 
-    def inline(self, reader: BatchReader, epoch: int, steps: Iterable[Step], threads: int) -> Iterator[Batch]:
+    def inline(self, reader: BatchReader, epoch: int, steps: Iterable[LoaderStep], threads: int) -> Iterator[Batch]:
         """As `read`, each in the caller's thread when it is asked for; with more `threads` than one, large reads are
         done in threads of their own.
         """
@@ -55,7 +55,7 @@ class Work:
                     job()
             yield pending.batch(epoch, step.after)
 
-    def read(self, epoch: int, steps: Iterable[Step], threads: int, prefetch: int) -> Iterator[Batch]:
+    def read(self, epoch: int, steps: Iterable[LoaderStep], threads: int, prefetch: int) -> Iterator[Batch]:
         """A batch for each step, also where no window of it could be read: in `threads` threads, up to `prefetch`
         batches ahead.
 
@@ -63,7 +63,7 @@ class Work:
             Corrupt: a window is damaged or gone, and that is to be raised.
             ConfigError: it is asked for the next in another process than that in which it began.
         """
-        reader = self.reader(Memory(3 * len(self.how.streams) * (prefetch + 2)))
+        reader = self.reader(BatchMemory(3 * len(self.how.streams) * (prefetch + 2)))
         if not prefetch:
             yield from self.inline(reader, epoch, steps, threads)
             return
@@ -98,10 +98,10 @@ class _Ahead:
     def __exit__(self, *_: object) -> None:
         self._pool.close(cancel=True)
 
-    def begin(self, step: Step) -> "Future[tuple[Pending, list[Future[None]]]]":
+    def begin(self, step: LoaderStep) -> "Future[tuple[ComingBatch, list[Future[None]]]]":
         return self._pool.submit(self._begin, step)
 
-    def _begin(self, step: Step) -> "tuple[Pending, list[Future[None]]]":
+    def _begin(self, step: LoaderStep) -> "tuple[ComingBatch, list[Future[None]]]":
         with alone():
             pending = self._reader.located(self._epoch, step)
         return pending, [self._pool.submit(functools.partial(_alone, job)) for job in pending.jobs]

@@ -1,8 +1,8 @@
-"""Memory serves again only when nobody has an array of it, nor a view of one."""
+"""BatchMemory serves again only when nobody has an array of it, nor a view of one."""
 
 import numpy as np
 
-from sensorium.corpus.loaders.memory import Memory
+from sensorium.corpus.loaders.memory import BatchMemory
 
 BYTE = np.dtype(np.uint8)
 
@@ -12,7 +12,7 @@ def address(array: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> int:
 
 
 def test_what_is_let_go_serves_again() -> None:
-    memory = Memory(4)
+    memory = BatchMemory(4)
     first = memory.take((4, 1000), BYTE)
     view = first[2:3].reshape(-1)[10:]
     where = address(first)
@@ -27,7 +27,7 @@ def test_what_is_let_go_serves_again() -> None:
 
 
 def test_it_keeps_no_more_than_it_is_told() -> None:
-    memory = Memory(2)
+    memory = BatchMemory(2)
     kept = [memory.take((1000,), BYTE) for _ in range(5)]
     for number, each in enumerate(kept):
         each[:] = number
@@ -36,7 +36,7 @@ def test_it_keeps_no_more_than_it_is_told() -> None:
 
 
 def test_a_large_block_is_not_taken_for_a_little() -> None:
-    memory = Memory(4)
+    memory = BatchMemory(4)
     where = address(memory.take((10_000,), BYTE))
     assert address(memory.take((100,), BYTE)) != where
     assert address(memory.take((8_000,), BYTE)) == where

@@ -7,19 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.corpus.loaders.plan import Plan
-from sensorium.corpus.loaders.snapshot import Snapshot
+from sensorium.corpus.loaders.plan import EpochPlan
+from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.loaders.steps import Steps
 from sensorium.errors import ConfigError
 
 SPANS = st.lists(st.integers(0, 60), min_size=1, max_size=8)
 
 
-def snapshot(spans: list[int], first: int = 0) -> Snapshot:
-    return Snapshot.of((f"0190a5b4-0000-7000-8000-{first + number:012x}", span) for number, span in enumerate(spans))
+def snapshot(spans: list[int], first: int = 0) -> CorpusSnapshot:
+    return CorpusSnapshot.of(
+        (f"0190a5b4-0000-7000-8000-{first + number:012x}", span) for number, span in enumerate(spans)
+    )
 
 
-def order(plan: Plan, epoch: int = 0, count: int | None = None) -> list[tuple[int, int, int]]:
+def order(plan: EpochPlan, epoch: int = 0, count: int | None = None) -> list[tuple[int, int, int]]:
     found = plan.at(epoch, np.arange(plan.total if count is None else count))
     return list(zip(*(each.tolist() for each in found), strict=True))
 
@@ -36,7 +38,7 @@ def every(spans: list[int], length: int, stride: int) -> list[tuple[int, int]]:
 @settings(deadline=None, max_examples=60)
 @given(SPANS, st.integers(1, 20), st.integers(1, 20), st.integers(0, 5), st.integers())
 def test_an_epoch_has_every_window_once(spans: list[int], length: int, stride: int, epoch: int, seed: int) -> None:
-    plan = Plan([snapshot(spans)], length, stride, seed=seed)
+    plan = EpochPlan([snapshot(spans)], length, stride, seed=seed)
     assert sorted(each[1:] for each in order(plan, epoch)) == every(spans, length, stride)
 
 
@@ -90,7 +92,7 @@ def test_quotas_hold_over_an_epoch(queries: list[tuple[int, int]], exhausted: st
     """Each has its share of any beginning; `repeat` ends when each was seen whole, `end` when one would come again."""
     snapshots = [snapshot([windows], 1000 * number) for number, (windows, _) in enumerate(queries)]
     parts = tuple(part for _, part in queries)
-    plan = Plan(snapshots, 1, 1, parts, exhausted)
+    plan = EpochPlan(snapshots, 1, 1, parts, exhausted)
     found = order(plan, epoch)
     ended = []
     for query, (windows, part) in enumerate(queries):
@@ -113,19 +115,19 @@ def test_quotas_hold_over_an_epoch(queries: list[tuple[int, int]], exhausted: st
 
 def test_the_order_depends_on_snapshot_seed_and_epoch() -> None:
     spans = [50, 40, 30]
-    usual = order(Plan([snapshot(spans)], 1, 1, seed=1))
-    assert order(Plan([snapshot(spans)], 1, 1, seed=1)) == usual
+    usual = order(EpochPlan([snapshot(spans)], 1, 1, seed=1))
+    assert order(EpochPlan([snapshot(spans)], 1, 1, seed=1)) == usual
     for other in (
-        order(Plan([snapshot(spans)], 1, 1, seed=2)),
-        order(Plan([snapshot(spans)], 1, 1, seed=1), epoch=1),
-        order(Plan([snapshot(spans, 7)], 1, 1, seed=1)),
+        order(EpochPlan([snapshot(spans)], 1, 1, seed=2)),
+        order(EpochPlan([snapshot(spans)], 1, 1, seed=1), epoch=1),
+        order(EpochPlan([snapshot(spans, 7)], 1, 1, seed=1)),
     ):
         assert other != usual
         assert sorted(other) == sorted(usual)
 
 
 def test_a_query_comes_again_in_another_order() -> None:
-    plan = Plan([snapshot([20]), snapshot([200], 9)], 1, 1, (1, 1))
+    plan = EpochPlan([snapshot([20]), snapshot([200], 9)], 1, 1, (1, 1))
     mine = [start for of, _, start in order(plan) if of == 0]
     assert mine[:20] != mine[20:40]
 
@@ -133,7 +135,7 @@ def test_a_query_comes_again_in_another_order() -> None:
 def test_a_million_windows_are_no_list() -> None:
     spans = 10**9 * np.arange(1, 1001, dtype=np.int64)
     ids = np.arange(16_000, dtype=np.uint32).view(np.uint8).reshape(-1, 16)[:1000]
-    plan = Plan([Snapshot(ids, spans)], 10, 1)
+    plan = EpochPlan([CorpusSnapshot(ids, spans)], 10, 1)
     assert plan.total == int(spans.sum()) - 9 * 1000
     assert len(set(plan.at(0, np.arange(0, plan.total, plan.total // 50)).starts_ns.tolist())) > 40
 
@@ -146,21 +148,23 @@ def test_ranks_that_cannot_be_say_so(wrong: dict[str, Any]) -> None:
 
 def test_nothing_is_mixed_with_something() -> None:
     with pytest.raises(ConfigError, match="query 1 of 2 finds no window"):
-        Plan([snapshot([5]), snapshot([1])], 2, 1, (1, 1))
-    assert Plan([snapshot([1])], 2, 1).total == 0
+        EpochPlan([snapshot([5]), snapshot([1])], 2, 1, (1, 1))
+    assert EpochPlan([snapshot([1])], 2, 1).total == 0
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.uuids(), st.integers(0, (1 << 63) - 1)), max_size=20))
 def test_a_snapshot_is_itself_as_text(rows: list[Any]) -> None:
     listed = [(str(each), span) for each, span in rows]
-    made = Snapshot.of(listed)
-    again = Snapshot.unpacked(made.packed)
+    made = CorpusSnapshot.of(listed)
+    again = CorpusSnapshot.unpacked(made.packed)
     assert [(again.id(row), int(again.spans_ns[row])) for row in range(len(again))] == listed
     assert again.digest == made.digest
 
 
-@pytest.mark.parametrize("text", ["", "AAAA", "no base64", 7, None, Snapshot.of([("0" * 32, 1)]).packed[:-8] + "AAAA"])
+@pytest.mark.parametrize(
+    "text", ["", "AAAA", "no base64", 7, None, CorpusSnapshot.of([("0" * 32, 1)]).packed[:-8] + "AAAA"]
+)
 def test_what_is_no_snapshot_says_so(text: Any) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        Snapshot.unpacked(text)
+        CorpusSnapshot.unpacked(text)
