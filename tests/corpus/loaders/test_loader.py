@@ -108,7 +108,7 @@ def test_a_position_is_taken_up_by_other_ranks(folders_path: Path, taken: int) -
         batches = iter(loader)
         seen += windows(next(batches) for _ in range(taken))
         states.append(json.loads(json.dumps(loader.state_dict())))
-        batches.close()
+        del batches
     assert states[0] == states[1]
     rest = []
     for rank in range(3):
