@@ -332,7 +332,7 @@ class Corpus:
         exhausted: str = "repeat",
         damaged: str = "raise",
         shrink: Mapping[str, int] | None = None,
-        grid: float | str | None = None,
+        grid: Grid | Mapping[str, Grid] | None = None,
         align: str | Mapping[str, str] = "",
         prefetch: int = 2,
         threads: int | None = None,

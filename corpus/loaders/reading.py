@@ -16,6 +16,7 @@ from sensorium.corpus.loaders.memory import BatchMemory
 from sensorium.corpus.loaders.plan import EpochPlan
 from sensorium.corpus.loaders.steps import LoaderStep
 from sensorium.corpus.stream import Samples, Stream
+from sensorium.corpus.within import Grid
 from sensorium.errors import Corrupt
 
 OPEN_EPISODES = 64
@@ -35,7 +36,7 @@ class How:
     streams: tuple[str, ...]
     damaged: str = DAMAGED[0]
     shrink: Mapping[str, int] = field(default_factory=dict)
-    grid: float | str | None = None
+    grid: Grid | Mapping[str, Grid] | None = None
     align: str | Mapping[str, str] = ""
 
 
