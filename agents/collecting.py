@@ -136,8 +136,9 @@ class Collecting:
         if self._pipeline.must_wait:
             if not self._pipeline.retry():
                 orders.stopped(2 * STEP_S)
-        else:
-            self._take()
+        elif not self._take() and not self._pipeline.retry() and self._intake.exhausted:
+            # All that is to come waits for room, which what is open has: a stream whose clock was set back is ahead.
+            self._recorder.seal_all("truncated")
         # Where the disk kept this thread waiting, what came meanwhile is not late: time is where the queue is.
         self._recorder.tick(self._taken_until_ns if self._live else None)
         if time.monotonic() >= self._persist_due_s:
@@ -188,13 +189,14 @@ class Collecting:
                 break
             self._take()
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
+        """Whether anything came."""
         now_ns = boottime_ns()
         arrival = self._intake.take(STEP_S)
         self._taken_until_ns = now_ns if arrival is None else arrival.came_ns
-        if arrival is None or self._joins(arrival):
-            return
-        self._pipeline.accept(arrival)
+        if arrival is not None and not self._joins(arrival):
+            self._pipeline.accept(arrival)
+        return arrival is not None
 
     def _joins(self, arrival: Arrival) -> bool:
         """Whether it says that a sensor is there which was absent; it is then taken in or refused."""

@@ -1,7 +1,8 @@
 """The pipeline: what the intake delivers goes through the filters to the recorder, or waits for room in the spool."""
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from sensorium.agents.capture.arrival import Arrival
@@ -18,8 +19,9 @@ MAX_WAITING_BYTES = 64 << 20
 @dataclass(frozen=True, slots=True)
 class _Refused:
     """What filters made of a block, for which the spool has no room yet; or, behind that, what became of the stream's
-    sensor."""
+    sensor. `order` is in which it came, among all streams."""
 
+    order: int
     stream: str
     block: Block | None
     dropped: Tally
@@ -56,7 +58,8 @@ class Pipeline:
         self._account = account
         self._live = live
         self._show = show
-        self._waiting: deque[_Refused] = deque()
+        self._order = itertools.count()
+        self._waiting: dict[str, deque[_Refused]] = {}
 
     @property
     def empty(self) -> bool:
@@ -68,7 +71,8 @@ class Pipeline:
         """Whether what waits comes before anything new: there is room for it, or nothing open to fill."""
         if not self._waiting:
             return False
-        if sum(waiting.block.nbytes for waiting in self._waiting if waiting.block) > MAX_WAITING_BYTES:
+        blocks = (waiting.block for queue in self._waiting.values() for waiting in queue)
+        if sum(block.nbytes for block in blocks if block) > MAX_WAITING_BYTES:
             self._recorder.seal_all("truncated")
         return not self._recorder.full or self._recorder.open_episodes == 0
 
@@ -84,9 +88,9 @@ class Pipeline:
             recorder.count(arrival.stream, arrival.lost, None if span_ns is None else span_ns[0] - 1)
         if arrival.change:
             for stream in self._streams_of[arrival.sensor]:
-                if any(waiting.stream == stream for waiting in self._waiting):
+                if stream in self._waiting:
                     # Told before what waits, that would be late: what is open would not wait for it.
-                    self._waiting.append(_Refused(stream, None, Tally(), None, arrival.change))
+                    self._wait(stream, None, change=arrival.change)
                 else:
                     self._tell(stream, arrival.change)
         if arrival.unheard:
@@ -104,15 +108,15 @@ class Pipeline:
                 self._show(made.shown)
             if made.stream != arrival.block.stream:
                 self._account.enter(made.stream, made.captured)
-            if any(waiting.stream == made.stream for waiting in self._waiting):
+            if made.stream in self._waiting:
                 block = None if made.block is None else made.block.undecoded()
-                self._waiting.append(_Refused(made.stream, block, made.dropped, span_ns))
+                self._wait(made.stream, block, made.dropped, span_ns)
                 continue
             rest = recorder.add(made.stream, made.block, made.dropped, span_ns)
             if rest is not None and self._live:
                 self._lose(made.stream, rest)
             elif rest is not None:
-                self._waiting.append(_Refused(made.stream, rest.undecoded(), Tally(), _span_ns(rest)))
+                self._wait(made.stream, rest.undecoded(), span_ns=_span_ns(rest))
 
     def lose(self, arrival: Arrival) -> None:
         """There is no time any more for what came from a sensor."""
@@ -123,24 +127,33 @@ class Pipeline:
         self.accept(replace(arrival, block=None, lost=lost))
 
     def retry(self) -> bool:
-        """Add what had to wait for room, in order; False if some still has to."""
-        while self._waiting:
-            first = self._waiting[0]
+        """Add what had to wait for room, in order; False if some still has to.
+
+        Where the first has none, that of every other stream is tried too: what is open may need it to be sealed, nobody
+        else would bring it, and there may be no room before that is sealed.
+        """
+        refused: set[str] = set()
+        while (first := self._first(refused)) is not None:
+            queue = self._waiting[first.stream]
             if first.change:
                 self._tell(first.stream, first.change)
-                self._waiting.popleft()
-                continue
-            rest = self._recorder.add(first.stream, first.block, first.dropped, first.span_ns)
-            if rest is not None:
-                self._waiting[0] = _Refused(first.stream, rest, Tally(), _span_ns(rest))
-                return False
-            self._waiting.popleft()
-        return True
+            else:
+                rest = self._recorder.add(first.stream, first.block, first.dropped, first.span_ns)
+                if rest is not None:
+                    queue[0] = replace(first, block=rest, dropped=Tally(), span_ns=_span_ns(rest))
+                    refused.add(first.stream)
+                    continue
+            queue.popleft()
+            if not queue:
+                del self._waiting[first.stream]
+            if not self._recorder.full:
+                refused.clear()  # there is room again, which the earlier ones have first
+        return not self._waiting
 
     def finish(self) -> None:
         """Nothing more will come: what still has no room is lost, everything open is sealed."""
         self.retry()
-        for waiting in self._waiting:
+        for waiting in sorted(itertools.chain(*self._waiting.values()), key=lambda waiting: waiting.order):
             if waiting.change:
                 self._tell(waiting.stream, waiting.change)
                 continue
@@ -151,11 +164,27 @@ class Pipeline:
         self._waiting.clear()
         self._recorder.stop()
 
+    def _wait(
+        self,
+        stream: str,
+        block: Block | None,
+        dropped: Tally | None = None,
+        span_ns: tuple[int, int] | None = None,
+        change: str = "",
+    ) -> None:
+        refused = _Refused(next(self._order), stream, block, dropped or Tally(), span_ns, change)
+        self._waiting.setdefault(stream, deque()).append(refused)
+
+    def _first(self, but: Collection[str]) -> _Refused | None:
+        """What has waited longest, `but` of these streams."""
+        heads = [queue[0] for stream, queue in self._waiting.items() if stream not in but]
+        return min(heads, key=lambda waiting: waiting.order, default=None)
+
     def _pass(self, sensor: str, at_ns: int) -> None:
         """Nothing before this stamp comes from a sensor any more: as if there had been a sample, which was no more."""
         for stream in self._streams_of[sensor]:
-            if any(waiting.stream == stream for waiting in self._waiting):
-                self._waiting.append(_Refused(stream, None, Tally(), (at_ns, at_ns)))
+            if stream in self._waiting:
+                self._wait(stream, None, span_ns=(at_ns, at_ns))
             else:
                 self._recorder.add(stream, None, Tally(), (at_ns, at_ns))
 

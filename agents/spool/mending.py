@@ -46,13 +46,14 @@ class Mending:
             self._pending.sealed(each.episode, each.size, each.digest, each.worth)
 
     def grown(self, files: Sequence[EpisodeFile]) -> list[tuple[UUID, str, str]]:
-        """Note of these, as far as they have their SEALs and are on disk, that they grow no more. Those that are not to
-        be delivered: why, and the fate of their samples.
+        """Note of these, as far as they have their SEALs and are on disk, and so has and is all that their run came to
+        before, that they grow no more. Those that are not to be delivered: why, and the fate of their samples.
 
         Raises:
             SpoolError, OSError: the disk is in trouble.
         """
         ended = [(held, file) for file in files if file.sealed and file.closed and (held := self._growing(file))]
+        ended = self._in_turn(ended)
         self.sealed([(held, file) for held, file in ended if not file.damaged])
         refused = []
         for held, file in ended:
@@ -62,6 +63,18 @@ class Mending:
             elif why:
                 refused.append((held.episode, why, "corrupt"))
         return refused
+
+    def _in_turn(self, ended: list[tuple[Held, EpisodeFile]]) -> list[tuple[Held, EpisodeFile]]:
+        """Without those that have to wait for one of their run: it may have been sealed, with them, since it was looked
+        at, or the disk may have failed for it alone. Whoever takes the run up would never record that one."""
+        if all(held.position is None for held, _ in ended):
+            return ended
+        these = {held.episode for held, _ in ended}
+        missing = [each.position for each in self._pending.reaching() if each.episode not in these]
+        first = min((position.end for position in missing if position is not None), default=None)
+        return [
+            (held, file) for held, file in ended if first is None or held.position is None or held.position.end < first
+        ]
 
     def _growing(self, file: EpisodeFile) -> Held | None:
         held = self._pending.get(UUID(bytes=file.manifest.episode))
@@ -97,7 +110,9 @@ class Mending:
             return
         log.error("spool: episode %s: %s", episode, found.why or "was mended before")
         recoveries = max(held.recoveries + 1, found.recoveries)
-        said = SealedFile(episode, found.size, found.digest, recoveries, found.accounts, worth=found.worth)
+        said = SealedFile(
+            episode, found.size, found.digest, recoveries, found.accounts, position=held.position, worth=found.worth
+        )
         self._ledger.sealed([said])
         if held.file is not None:
             self._pending.sealed(episode, found.size, found.digest, found.worth)

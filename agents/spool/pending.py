@@ -100,6 +100,11 @@ class Pending:
         with self._guard:
             return sorted(self._growing.values(), key=lambda file: file.manifest.start_ns)
 
+    def reaching(self) -> list[Held]:
+        """Those that grow, and have been sealed, or are about to be, as far as whoever records their run knows."""
+        with self._guard:
+            return [held for episode in self._growing if (held := self._held[episode]).position is not None]
+
     def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
         """What may be sent, in the order to send it. `of`: a former spool_id, or empty for the present one."""
 

@@ -25,6 +25,8 @@ from tests.agents.running import fails, samples, started
 from tests.spine.commands import wait_for
 from tests.spine.odd_sensor import OddConfig
 
+DAY_S = 86400
+
 
 @pytest.fixture(autouse=True)
 def _again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +43,8 @@ def agent(tmp_path: Path, sensors: dict[str, Any], options: dict[str, Any] | Non
         "device": "rig",
         "spool": {"path": "spool"},
         "sensors": sensors,
-        "trigger": {"kind": "interval", "length_s": 60},
+        "trigger": {"kind": "interval", "length_s": DAY_S},  # whose borders are multiples of the clock's
+        "mission": {"max_episode_s": DAY_S},
         **parts,
     }
     return Agent(check_device(document, tmp_path), **(options or {}))

@@ -1,11 +1,17 @@
 """The pipeline when the spool is full: a replay waits and loses nothing, a live device loses and counts."""
 
+import itertools
+import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.capture.pipeline import Pipeline, streams_of
@@ -38,9 +44,9 @@ class Server:
         self.stamps: dict[int, list[int]] = {0: [], 1: []}
         self.seals: list[Seal] = []
 
-    def collect(self) -> None:
+    def collect(self, most: int = 1000) -> None:
         self.spool.flush()
-        for waiting in self.spool.waiting():
+        for waiting in self.spool.waiting(most):
             if waiting.sealed:
                 (path,) = (self.spool.path / "episodes").glob(f"*{waiting.episode}*")
                 for record in records(path, UUID(str(waiting.episode))):
@@ -51,11 +57,11 @@ class Server:
                 assert self.spool.committed(waiting.episode, waiting.digest)
 
 
-def pipeline(spool: Spool, pool: EncoderPool, *, live: bool) -> tuple[Pipeline, Recorder]:
-    specs = (BIG, ROWS)
-    recorder = Recorder(
-        spool, Interval(100 * SECOND), manifest(*specs, spool_id=spool.spool_id), grace_ns=None, pool=pool
-    )
+def pipeline(
+    spool: Spool, pool: EncoderPool, *, live: bool, cam: StreamSpec = BIG, length_ns: int = 100 * SECOND
+) -> tuple[Pipeline, Recorder]:
+    specs = (cam, ROWS)
+    recorder = Recorder(spool, Interval(length_ns), manifest(*specs, spool_id=spool.spool_id), grace_ns=None, pool=pool)
     chain = FilterChain(specs, {"imu": [Rate(kind="rate", max_hz=50.0)]})
     return Pipeline(chain, recorder, streams_of({"rig": specs}, specs), spool.account, live=live), recorder
 
@@ -157,3 +163,52 @@ def test_a_sensor_that_ends_while_some_of_it_waits_for_room_has_that_stored(smal
     assert len(server.stamps[0]) == given["cam"]
     accounts = [seal.account for seal in server.seals]
     assert all(not account.lost for each in accounts for account in each.values())
+
+
+TILE = replace(BIG, shape=(100, 500))
+CAM_BLOCKS, IMU_BLOCKS = st.integers(1, 3), st.integers(5, 120)
+
+
+def in_order(cam: int, imu: int) -> Iterator[Block]:
+    """Of 3 s, in blocks of so many samples, as one driver delivers them: the one with the earlier end first."""
+    rng, at = np.random.default_rng(0), {"cam": 0, "imu": 0}
+    size, step_ns = {"cam": cam, "imu": imu}, {"cam": SECOND // 10, "imu": SECOND // 100}
+    while left := [stream for stream in at if at[stream] < 3 * SECOND]:
+        ends = {stream: min(at[stream] + size[stream] * step_ns[stream], 3 * SECOND) for stream in left}
+        stream = min(left, key=lambda stream: ends[stream] - step_ns[stream])
+        stamps = np.arange(at[stream], ends[stream], step_ns[stream], dtype=np.int64)
+        if stream == "cam":
+            yield Block("cam", stamps, rng.integers(0, 256, (len(stamps), *TILE.shape), np.uint8))
+        else:
+            yield rows(at[stream], len(stamps))
+        at[stream] = ends[stream]
+
+
+@settings(max_examples=10, deadline=None)
+@example(cam=1, imu=100, taken=[0] * 40 + [1] * 20)
+@given(cam=CAM_BLOCKS, imu=IMU_BLOCKS, taken=st.lists(st.integers(0, 2), max_size=80))
+def test_a_replay_never_stands_still_however_slowly_it_is_delivered(cam: int, imu: int, taken: list[int]) -> None:
+    """What is open is sealed once nothing but what waits is missing in it, and so there is room again."""
+    pool = EncoderPool()
+    with tempfile.TemporaryDirectory() as folder, closing(Spool(Path(folder), "rig", max_bytes=5_000_000)) as spool:
+        made, recorder = pipeline(spool, pool, live=False, cam=TILE, length_ns=SECOND * 3 // 10)
+        server, came = Server(spool), in_order(cam, imu)
+        idle = 0
+        for most in itertools.chain(taken, itertools.repeat(1000)):
+            server.collect(most)
+            if made.must_wait:
+                made.retry()
+            elif (block := next(came, None)) is not None:
+                recorder.account.enter(block.stream, len(block))
+                made.accept(Arrival("rig", 0, block, block.stream))
+            elif made.empty:
+                break
+            else:
+                idle += 1
+                assert idle < 3, f"what waits for room waits for ever, though {spool.used_bytes()} bytes are used"
+        made.finish()
+        server.collect()
+    pool.close()
+    assert server.stamps[0] == [i * SECOND // 10 for i in range(30)]
+    assert server.stamps[1] == [i * SECOND // 50 for i in range(150)]
+    assert all(not account.lost for seal in server.seals for account in seal.account.values())

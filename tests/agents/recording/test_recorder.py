@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,12 @@ def episodes(spool: Spool) -> list[Episode]:
     return [Episode(path) for path in sorted((spool.path / "episodes").glob("*.episode"))]
 
 
+def reopened(path: Path) -> list[Episode]:
+    """Of a spool that was closed, or killed."""
+    with closing(Spool(path, "rig")) as spool:
+        return episodes(spool)
+
+
 @pytest.fixture
 def pool() -> Iterator[EncoderPool]:
     made = EncoderPool()
@@ -120,58 +127,55 @@ def test_every_sample_lands_once_and_every_account_balances(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """Any rates, cuts, delivery orders, losses and drops; restarts of the recorder between."""
-    spool = Spool(tmp_path_factory.mktemp("spool"), "rig")
-    pool = EncoderPool()
-    length = data.draw(st.sampled_from([SECOND // 3, SECOND, 7 * SECOND]))
-    recorder = Recorder(
-        spool, Interval(length), manifest(ROWS, FRAMES, spool_id=spool.spool_id), grace_ns=None, pool=pool
-    )
-    expected: dict[str, list[int]] = {"imu": [], "cam": []}
-    lost = {"imu": 0, "cam": 0}
-    dropped = {"imu": 0, "cam": 0}
-    queues = {}
-    for spec, step in ((ROWS, 10_000_000), (FRAMES, 90_000_000)):
-        blocks, at_ns = [], data.draw(st.integers(-SECOND, SECOND))
-        for n in data.draw(st.lists(st.integers(0, 40), max_size=8)):
-            missing = data.draw(st.integers(0, 2))
-            blocks.append(rows(at_ns, n, step, missing, spec))
-            at_ns += n * step + data.draw(st.sampled_from([0, 0, SECOND]))
-            lost[spec.name] += missing
-            expected[spec.name] += blocks[-1].captured_ns.tolist()
-        queues[spec.name] = blocks
-    while any(queues.values()):
-        name = data.draw(st.sampled_from([name for name, queue in queues.items() if queue]))
-        block = queues[name].pop(0)
-        rules = data.draw(st.sampled_from([{}, {"rate": 3}]))
-        dropped[name] += sum(rules.values())
-        assert add(recorder, block, Tally(filtered=dict(rules))) is None
-    finish(recorder)
-    found = episodes(spool)
-    between = spool.between()
-    for name in expected:
-        stored = [stamp for e in found for stamp in e.stamps[name]]
-        assert sorted(stored) == sorted(expected[name])
-        accounts = [e.seal.account[name] for e in found]
-        accounts += [e.opening.between[name] for e in found if name in e.opening.between]
-        accounts += [between[name]] if name in between else []
-        assert all(account.balances for account in accounts)
-        assert sum(a.captured for a in accounts) == len(expected[name]) + lost[name] + dropped[name]
-        assert sum(sum(a.lost.values()) for a in accounts) == lost[name]
-        assert sum(sum(a.filtered.values()) for a in accounts) == dropped[name]
-        assert recorder.account.totals()[name].captured == len(expected[name]) + lost[name] + dropped[name]
-    for episode in found:
-        for name, stamps in episode.stamps.items():
-            assert all(episode.start_ns <= stamp < episode.end_ns for stamp in stamps)
-            assert episode.seal.rows[name] == len(stamps)
-            step = 10_000_000 if name == "imu" else 90_000_000
-            whole = rows(0, 1, step, spec=ROWS if name == "imu" else FRAMES)
-            for stamp, value in zip(stamps, episode.data[name], strict=True):
-                expected_value = stamp / 1e9 if name == "imu" else stamp // step % 251
-                assert (value == expected_value).all(), whole
-    spans = sorted((e.start_ns, e.end_ns) for e in found)
-    assert all(first[1] <= second[0] for first, second in pairwise(spans))
-    spool.close()
-    pool.close()
+    with closing(Spool(tmp_path_factory.mktemp("spool"), "rig")) as spool, closing(EncoderPool()) as pool:
+        length = data.draw(st.sampled_from([SECOND // 3, SECOND, 7 * SECOND]))
+        recorder = Recorder(
+            spool, Interval(length), manifest(ROWS, FRAMES, spool_id=spool.spool_id), grace_ns=None, pool=pool
+        )
+        expected: dict[str, list[int]] = {"imu": [], "cam": []}
+        lost = {"imu": 0, "cam": 0}
+        dropped = {"imu": 0, "cam": 0}
+        queues = {}
+        for spec, step in ((ROWS, 10_000_000), (FRAMES, 90_000_000)):
+            blocks, at_ns = [], data.draw(st.integers(-SECOND, SECOND))
+            for n in data.draw(st.lists(st.integers(0, 40), max_size=8)):
+                missing = data.draw(st.integers(0, 2))
+                blocks.append(rows(at_ns, n, step, missing, spec))
+                at_ns += n * step + data.draw(st.sampled_from([0, 0, SECOND]))
+                lost[spec.name] += missing
+                expected[spec.name] += blocks[-1].captured_ns.tolist()
+            queues[spec.name] = blocks
+        while any(queues.values()):
+            name = data.draw(st.sampled_from([name for name, queue in queues.items() if queue]))
+            block = queues[name].pop(0)
+            rules = data.draw(st.sampled_from([{}, {"rate": 3}]))
+            dropped[name] += sum(rules.values())
+            assert add(recorder, block, Tally(filtered=dict(rules))) is None
+        finish(recorder)
+        found = episodes(spool)
+        between = spool.between()
+        for name in expected:
+            stored = [stamp for e in found for stamp in e.stamps[name]]
+            assert sorted(stored) == sorted(expected[name])
+            accounts = [e.seal.account[name] for e in found]
+            accounts += [e.opening.between[name] for e in found if name in e.opening.between]
+            accounts += [between[name]] if name in between else []
+            assert all(account.balances for account in accounts)
+            assert sum(a.captured for a in accounts) == len(expected[name]) + lost[name] + dropped[name]
+            assert sum(sum(a.lost.values()) for a in accounts) == lost[name]
+            assert sum(sum(a.filtered.values()) for a in accounts) == dropped[name]
+            assert recorder.account.totals()[name].captured == len(expected[name]) + lost[name] + dropped[name]
+        for episode in found:
+            for name, stamps in episode.stamps.items():
+                assert all(episode.start_ns <= stamp < episode.end_ns for stamp in stamps)
+                assert episode.seal.rows[name] == len(stamps)
+                step = 10_000_000 if name == "imu" else 90_000_000
+                whole = rows(0, 1, step, spec=ROWS if name == "imu" else FRAMES)
+                for stamp, value in zip(stamps, episode.data[name], strict=True):
+                    expected_value = stamp / 1e9 if name == "imu" else stamp // step % 251
+                    assert (value == expected_value).all(), whole
+        spans = sorted((e.start_ns, e.end_ns) for e in found)
+        assert all(first[1] <= second[0] for first, second in pairwise(spans))
 
 
 def test_a_live_stream_that_is_silent_is_waited_for_no_longer_than_the_grace(recorder: Make, spool: Spool) -> None:
@@ -500,32 +504,29 @@ def test_event_spans_are_disjoint_and_the_same_for_any_delivery(
         else:
             start = max(event - pre, expected[-1][1] if expected else event - pre)
             expected.append([start, min(start + longest, event + post + 1)])
-    spool = Spool(tmp_path_factory.mktemp("spool"), "rig")
-    pool = EncoderPool()
-    recorder = Recorder(
-        spool,
-        Fires([i * step for i in at], pre, post, longest),
-        manifest(ROWS, FRAMES, spool_id=spool.spool_id),
-        grace_ns=None,
-        pool=pool,
-    )
-    queues = {}
-    for spec, period, n in ((ROWS, step, 500), (FRAMES, 7 * step, 71)):
-        whole, cut, blocks = rows(0, n, period, spec=spec), 0, []
-        while cut < n:
-            size = data.draw(st.integers(1, 200))
-            blocks.append(whole.between(cut, min(n, cut + size)))
-            cut += size
-        queues[spec.name] = blocks
-    while any(queues.values()):
-        name = data.draw(st.sampled_from([name for name, queue in queues.items() if queue]))
-        block = queues[name].pop(0)
-        add(recorder, block)
-    finish(recorder)
-    found = sorted(episodes(spool), key=lambda e: e.start_ns)
-    for name, n, period in (("imu", 500, step), ("cam", 71, 7 * step)):
-        inside = [[i * period for i in range(n) if start <= i * period < end] for start, end in expected]
-        mine = [e.stamps[name] for e in found]
-        assert [stamps for stamps in mine if stamps] == [stamps for stamps in inside if stamps]
-    spool.close()
-    pool.close()
+    with closing(Spool(tmp_path_factory.mktemp("spool"), "rig")) as spool, closing(EncoderPool()) as pool:
+        recorder = Recorder(
+            spool,
+            Fires([i * step for i in at], pre, post, longest),
+            manifest(ROWS, FRAMES, spool_id=spool.spool_id),
+            grace_ns=None,
+            pool=pool,
+        )
+        queues = {}
+        for spec, period, n in ((ROWS, step, 500), (FRAMES, 7 * step, 71)):
+            whole, cut, blocks = rows(0, n, period, spec=spec), 0, []
+            while cut < n:
+                size = data.draw(st.integers(1, 200))
+                blocks.append(whole.between(cut, min(n, cut + size)))
+                cut += size
+            queues[spec.name] = blocks
+        while any(queues.values()):
+            name = data.draw(st.sampled_from([name for name, queue in queues.items() if queue]))
+            block = queues[name].pop(0)
+            add(recorder, block)
+        finish(recorder)
+        found = sorted(episodes(spool), key=lambda e: e.start_ns)
+        for name, n, period in (("imu", 500, step), ("cam", 71, 7 * step)):
+            inside = [[i * period for i in range(n) if start <= i * period < end] for start, end in expected]
+            mine = [e.stamps[name] for e in found]
+            assert [stamps for stamps in mine if stamps] == [stamps for stamps in inside if stamps]

@@ -16,12 +16,11 @@ from sensorium.agents.recording import episode_writer
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.selection.policy import SECOND_NS
 from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
-from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers import stretches
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.unit import Unit
 from tests.agents.building import manifest
-from tests.agents.recording.test_recorder import episodes
+from tests.agents.recording.test_recorder import reopened
 from tests.agents.selecting import CAM, IMU, Device, balanced, config, frames, rows, undescribed, walk
 
 ALL = {"always": ("cam.noise >= 0",), "share": 1.0, "floor": 0.0}
@@ -62,7 +61,7 @@ def test_kept_neighbours_are_one_episode_that_says_why(tmp_path: Path) -> None:
     wishes = [2, 3, 4, 7]
     device = Device(tmp_path, wanted).feed([frames(s * SECOND_NS, 5, wish=float(s in wishes)) for s in range(10)])
     device.stop()
-    found = episodes(Spool(tmp_path, "rig"))
+    found = reopened(tmp_path)
     assert [(each.start_ns // SECOND_NS, each.end_ns // SECOND_NS) for each in found] == [(0, 1), (2, 5), (7, 8)]
     assert [note.name for each in found for note in each.notes] == ["novelty", *["always"] * 4]
     value = found[1].notes[0].value
@@ -75,7 +74,7 @@ def test_an_episode_is_cut_before_its_notes_are_too_large(tmp_path: Path, monkey
     assert 2 * stretches.MOST_NOTES <= episode_writer.MAX_NOTE_BYTES
     monkeypatch.setattr(stretches, "MOST_NOTES", 1500)
     Device(tmp_path, config(**ALL)).feed([frames(s * SECOND_NS, 5) for s in range(20)]).stop()
-    found = episodes(Spool(tmp_path, "rig"))
+    found = reopened(tmp_path)
     assert len(found) == 4
     assert [note.start_ns for each in found for note in each.notes] == [s * SECOND_NS for s in range(20)]
     assert sum(len(each.stamps["cam"]) for each in found) == 100
@@ -83,9 +82,10 @@ def test_an_episode_is_cut_before_its_notes_are_too_large(tmp_path: Path, monkey
 
 def test_an_episode_that_a_kill_cut_says_why_it_was_kept(tmp_path: Path) -> None:
     device = Device(tmp_path, config(**ALL)).feed([frames(s * SECOND_NS, 5) for s in range(10)])
+    device.pool.close()  # all is encoded, and
+    device.recorder.tick(None)  # written
     device.spool.close()
-    device.pool.close()
-    (found,) = episodes(Spool(tmp_path, "rig"))
+    (found,) = reopened(tmp_path)
     assert found.seal.reason == "interrupted"
     samples = len(found.stamps["cam"])
     assert samples > 10
@@ -104,15 +104,16 @@ def test_the_ceiling_holds_for_real_bytes_of_sealed_episodes(
     rolls = {name: data.draw(st.sampled_from([0.0, 2.0]), name) for name in ("pre_roll_s", "post_roll_s")}
     stretch = st.tuples(st.integers(1, 15), st.integers(0, 63), st.sampled_from([0.0, 1.0]), st.integers(0, 3))
     wanted = config(bytes_per_s=rate, burst_s=burst_s, always=("cam.wish = 1",), **rolls)
+    drawn = data.draw(st.lists(stretch, max_size=8), "stretches")
     device = Device(tmp_path_factory.mktemp("spool"), wanted)
     at_s = 0
-    for count, place, wish, gap in data.draw(st.lists(stretch, max_size=8), "stretches"):
+    for count, place, wish, gap in drawn:
         for _ in range(count):
             device.feed([frames(at_s * SECOND_NS, 5, (place + (at_s if wish else 0)) % 64, wish=wish)])
             at_s += 1
         at_s += gap
     device.stop()
-    sealed = episodes(Spool(device.spool.path, "rig"))
+    sealed = reopened(device.spool.path)
     for first in range(len(sealed)):
         spent = 0
         for each, size in [*zip(sealed, device.sizes(), strict=True)][first:]:
@@ -191,7 +192,7 @@ def test_a_clock_reset_in_the_middle_of_a_unit(tmp_path: Path) -> None:
         ("boot#1", 3 * SECOND_NS, 4 * SECOND_NS),
         ("boot#1", 4 * SECOND_NS, 4 * SECOND_NS + 2 * step),
     ]
-    found = episodes(Spool(tmp_path, "rig"))
+    found = reopened(tmp_path)
     assert sum(len(each.stamps["cam"]) for each in found) == 14
     balanced(device, lambda _: 14)
 
@@ -274,7 +275,7 @@ def test_a_stream_that_is_not_judged_shares_the_fate_of_its_time(tmp_path: Path)
     device.stop()
     left = balanced(device, lambda name: 30 if name == "cam" else 120)
     assert {rule: 4 * n for rule, n in left["cam"].items()} == left["imu"]
-    found = episodes(Spool(tmp_path, "rig"))
+    found = reopened(tmp_path)
     for each in found:
         assert len(each.stamps["imu"]) == 4 * len(each.stamps["cam"])
 
