@@ -28,7 +28,7 @@ class DroneConfig(SimulationConfig):
     has no clock and no faults of its own.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     kind: Literal["sim-drone"] = "sim-drone"
     size: tuple[Side, Side] = (320, 240)

@@ -27,7 +27,7 @@ class RoverConfig(SimulationConfig):
     is over after `limit_s`. Without `truth` only `task` and `scene` are known.
     """
 
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     kind: Literal["sim-rover"] = "sim-rover"
     size: tuple[Side, Side] = (320, 240)

@@ -1,6 +1,5 @@
 """The rover's own way: by the truth of what lies where, around rocks and steep ground, to one place after another."""
 
-import heapq
 from collections import deque
 from collections.abc import Iterator
 
@@ -104,22 +103,18 @@ def _costs(scene: RoverScene) -> Floats:
 
 
 def _distances(cost: Floats, goal: tuple[int, int]) -> Floats:
-    """What is left of the way to the goal from each cell, by Dijkstra."""
-    left = np.full(cost.shape, np.inf)
+    """What is left of the way to the goal from each cell: all of them look around themselves until none finds less."""
+    wide = np.full((cost.shape[0] + 2, cost.shape[1] + 2), np.inf)  # with a border from which no way comes
+    left = wide[1:-1, 1:-1]
     left[goal] = 0.0
-    queue = [(0.0, goal)]
-    while queue:
-        so_far, cell = heapq.heappop(queue)
-        if so_far > left[cell]:
-            continue
-        for a, b, length in _NEIGHBOURS:
-            other = (cell[0] + a, cell[1] + b)
-            if _inside(other, cost.shape):
-                total = so_far + length * _CELL_M * float(cost[other])
-                if total < left[other]:
-                    left[other] = total
-                    heapq.heappush(queue, (total, other))
-    return left
+    shifted = [(length, wide[1 + a : 1 + a + len(left), 1 + b : 1 + b + len(left.T)]) for a, b, length in _NEIGHBOURS]
+    lengths = sorted({length for length, _ in shifted})
+    around = [(length * _CELL_M * cost, [of for other, of in shifted if other == length]) for length in lengths]
+    while True:
+        found = np.minimum.reduce([np.minimum.reduce(views) + steps for steps, views in around])
+        if not (found < left).any():
+            return left.copy()
+        np.minimum(left, found, out=left)
 
 
 def _cell(place: Floats) -> tuple[int, int]:

@@ -5,8 +5,6 @@ a mesh, 6 ms). Rays from one point over a field of heights are cheaper: along ea
 only rises, so where a ray first meets it is a search in a sorted row.
 """
 
-import itertools
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -15,12 +13,19 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
 
 _AZIMUTHS = 360
+_MANY = 4 * _AZIMUTHS
+"""So many rays from one place look everywhere."""
 _NEAR_M = 0.2
 _STEP_M, _STEP_PER_M = 0.25, 0.05
 """How far apart a ray looks at the ground: fixed near by, and growing with the distance."""
 _STEEPEST = 100.0
+_LEAST = np.float32(1e-6)
+_LOOKS = np.linspace(0, 1, 9, dtype=np.float32)[:, None]
+_LOST_M = 0.02
+"""What is so far from the ground where it should meet it meets it elsewhere, or not at all."""
 
 
 class Terrain:
@@ -81,84 +86,141 @@ class TerrainRays:
         angle = np.arange(_AZIMUTHS + 1) * (2 * np.pi / _AZIMUTHS)  # the last is the first again
         self._across = np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
-    def ranges(self, origin: Floats, rays: Singles) -> Singles:
-        """Distances [n], m, along unit vectors `rays` [3, n] from `origin` [3], in the world; inf where none is met."""
+    def ranges(self, origins: Floats, rays: Singles, begins: Indices | None = None) -> Singles:
+        """Distances [n], m, along unit vectors `rays` [3, n], in the world; inf where none is met. All begin at one
+        origin [3], or each `begins` [n] at one of `origins` [k, 3]."""
         x, y, z = rays
+        starts = np.atleast_2d(origins).T.astype(np.float32)
         flat, turned = (found.ravel() for found in cv2.cartToPolar(x, y, angleInDegrees=True))  # good to 0.01 degrees
-        flat = np.maximum(flat, np.float32(1e-6))
+        np.maximum(flat, np.float32(1e-6), out=flat)
         climb = z / flat
-        turn = (turned * np.float32(_AZIMUTHS / 360) + np.float32(0.5)).astype(np.int32)
-        is_looked = np.zeros(_AZIMUTHS + 1, np.bool_)  # a sector of a revolution needs no other azimuths
-        is_looked[turn] = True
-        looked, place = np.flatnonzero(is_looked), (np.cumsum(is_looked) - 1)[turn]
-        ground, half = self._ground, self._ground.half_m
-        column, row = ((float(origin[axis]) + half) / ground.cell_m for axis in (0, 1))
-        # Where the ground ends it is highest: each azimuth is looked at up to its border, and there once more.
-        across = self._across[:, looked]
-        start = np.array([[origin[0]], [origin[1]]], np.float32)
-        toward = np.where(np.abs(across) < 1e-6, np.float32(1e-6), across)
-        borders = ((np.copysign(np.float32(half), toward) - start) / toward).min(axis=0)
-        reaches = np.minimum(self._reach, np.maximum(borders, np.float32(_NEAR_M))[:, None])
-        steps = reaches * np.float32(1 / ground.cell_m)
-        heights = ground._sampled(
-            steps * across[0][:, None] + np.float32(column), steps * across[1][:, None] + np.float32(row)
-        )
-        steepest = (heights - np.float32(origin[2])) / reaches
-        np.clip(steepest, -_STEEPEST, _STEEPEST, out=steepest)
-        rising = np.ascontiguousarray(steepest.T)  # place by place, all azimuths at once: twice as fast as `accumulate`
-        for below, here in itertools.pairwise(rising):
-            np.maximum(below, here, out=here)
+        turn = (turned * np.float32(_AZIMUTHS / 360) + np.float32(0.5)).astype(np.intp)
+        if begins is None and len(turn) > _MANY:
+            profile, place = _Profile(self._ground, starts, self._reach, self._across), turn
+        else:  # a sector of a revolution needs no other azimuths
+            if begins is not None:
+                turn += begins * (_AZIMUTHS + 1)
+            is_looked = np.bincount(turn) > 0
+            looked, place = np.flatnonzero(is_looked), (np.cumsum(is_looked) - 1)[turn]
+            origin, azimuth = np.divmod(looked, _AZIMUTHS + 1)
+            profile = _Profile(self._ground, starts[:, origin], self._reach, self._across[:, azimuth])
         ranges = np.full(len(x), np.inf, np.float32)
-        meets = np.flatnonzero(climb <= rising[-1][place])
-        if not len(meets):
-            return ranges
-        # All rows as one sorted row: each stands a whole span above the one before it.
-        above = np.arange(len(looked)) * (4 * _STEEPEST)
-        found = np.searchsorted((rising.T + above[:, None]).ravel(), climb[meets] + above[place[meets]])
-        step = found - place[meets] * len(self._reach)
-        climb = climb[meets]
-        rightwards, upwards = (value[meets] / (flat[meets] * np.float32(ground.cell_m)) for value in (x, y))
-
-        def above_ray(reach: Singles, some: Any) -> Singles:
-            columns, rows = np.float32(column) + reach * rightwards[some], np.float32(row) + reach * upwards[some]
-            over: Singles = ground._sampled(columns, rows) - (np.float32(origin[2]) + reach * climb[some])
-            return over
-
-        # The azimuth of the row was rounded: on the ray's own path it is met there, or a step later, or passed.
-        mine, last = place[meets], len(self._reach) - 1
-        near, far = np.where(step > 0, reaches[mine, step - 1], np.float32(0)), reaches[mine, step]
-        over = above_ray(np.stack([near, far]), ...)
-        before, behind = over
-        later = np.flatnonzero(behind < 0)
-        if len(later):
-            near[later], before[later] = far[later], behind[later]
-            far[later] = reaches[mine[later], np.minimum(step[later] + 1, last)]
-            behind[later] = above_ray(far[later][None], later)[0]
-        reach = _refined(above_ray, near, far, before, behind)
-        ranges[meets] = np.where(behind < 0, np.inf, reach / flat[meets])
+        meets = np.flatnonzero(climb <= profile.highest[place])
+        if len(meets):
+            flat = flat[meets]
+            start = starts if begins is None else starts[:, begins[meets]]
+            paths = _Paths(self._ground, start, np.stack([x[meets], y[meets]]) / flat, climb[meets])
+            ranges[meets] = _met(profile, paths, place[meets]) / flat
         return ranges
 
 
-AboveRay = Callable[[Singles, Any], Singles]
-"""How far the ground is above some of the rays, m, at these reaches."""
+class _Profile:
+    """The ground as it is seen from `starts` [3, a], or [3, 1] for all, along an azimuth `across` [2, a] each, place by place [s, a]: how
+    far it is, how steep it is to look at, and the steepest so far.
+
+    Where the ground ends it is highest: each azimuth is looked at up to its border, and there once more.
+    """
+
+    def __init__(self, ground: Terrain, starts: Singles, reach: Singles, across: Singles) -> None:
+        half, cells = np.float32(ground.half_m), np.float32(1 / ground.cell_m)
+        toward = np.where(np.abs(across) < 1e-6, np.float32(1e-6), across)
+        borders = ((np.copysign(half, toward) - starts[:2]) / toward).min(axis=0)
+        borders = np.maximum(borders, np.float32(_NEAR_M))
+        reach = reach[: np.searchsorted(reach, borders.max()) + 1]
+        self.reaches = np.minimum(reach[:, None], borders)
+        across, (column, row) = across * cells, (starts[:2] + half) * cells
+        heights = ground._sampled(self.reaches * across[0] + column, self.reaches * across[1] + row)
+        heights -= starts[2]
+        heights /= self.reaches
+        np.maximum(heights, np.float32(-_STEEPEST), out=heights)
+        self.steepness = np.minimum(heights, np.float32(_STEEPEST), out=heights)
+        self.rising = np.empty_like(heights)
+        self.rising[0] = heights[0]  # place by place, all azimuths at once: twice as fast as `accumulate`
+        for below, here, there in zip(self.rising[:-1], heights[1:], self.rising[1:], strict=True):
+            np.maximum(below, here, out=there)
+        self.highest: Singles = self.rising[-1]
+
+    def step(self, climb: Singles, place: Indices) -> Floats:
+        """Between which places of its azimuth the ground rises over what climbs so steeply [n]: from 0 on, with the
+        share of the way from one to the next."""
+        count, azimuths = self.rising.shape
+        # All rows as one that rises: each stands a whole span above the one before it.
+        above = np.arange(azimuths) * (4 * _STEEPEST)
+        rows = np.add(self.rising.T, above[:, None], out=np.empty((azimuths, count))).ravel()
+        found: Floats = np.interp(climb + above[place], rows, np.arange(len(rows), dtype=np.float64))
+        found -= place * count
+        return np.maximum(found, 0, out=found)
 
 
-def _refined(above_ray: AboveRay, near: Singles, far: Singles, before: Singles, behind: Singles) -> Singles:
-    """Where rays meet the ground between two places: false position, twice."""
-    at = _crossing(near, far, before, behind)
-    middle = above_ray(at[None], ...)[0]
-    is_met = middle > 0
-    return _crossing(
-        np.where(is_met, near, at), np.where(is_met, at, far),
-        np.where(is_met, before, middle), np.where(is_met, middle, behind),
-    )  # fmt: skip
+class _Paths:
+    """The ways of rays over the ground from `starts` [3, n], or [3, 1] for all: by how much one goes `across` [2, n] in
+    the plane, and up, for a metre of reach."""
+
+    def __init__(self, ground: Terrain, starts: Singles, across: Singles, climb: Singles) -> None:
+        self._ground, self._starts, self._across, self.climb = ground, starts, across, climb
+        cells = np.float32(1 / ground.cell_m)
+        self._right, self._upwards = across * cells
+        self._column, self._row = (starts[:2] + np.float32(ground.half_m)) * cells
+
+    def some(self, chosen: Indices) -> "_Paths":
+        """Those of some of the rays."""
+        starts = self._starts if self._starts.shape[1] == 1 else self._starts[:, chosen]
+        return _Paths(self._ground, starts, self._across[:, chosen], self.climb[chosen])
+
+    def above(self, reach: Singles) -> Singles:
+        """How far the ground is above the rays, m, at these reaches [..., n]."""
+        columns, rows = reach * self._right, reach * self._upwards
+        columns += self._column
+        rows += self._row
+        over = self._ground._sampled(np.atleast_2d(columns), np.atleast_2d(rows)).reshape(reach.shape)
+        over -= reach * self.climb
+        over -= self._starts[2]
+        return over
 
 
-def _crossing(near: Singles, far: Singles, before: Singles, behind: Singles) -> Singles:
-    """Where between two places a height that is `before` (below 0) and then `behind` is 0, if it is straight."""
-    share = np.clip(before / np.minimum(before - behind, np.float32(-1e-9)), 0, 1)
-    at: Singles = near + share * (far - near)
+def _met(profile: _Profile, paths: _Paths, place: Indices) -> Singles:
+    """How far away each ray meets the ground, m of reach; inf where it does not."""
+    count, azimuths = profile.reaches.shape
+    step = profile.step(paths.climb, place)
+    first = step.astype(np.intp)
+    np.minimum(first, count - 2, out=first)
+    share = (step - first).astype(np.float32)
+    first *= azimuths
+    first += place
+    second = first + azimuths
+    reaches, steepness = profile.reaches.ravel(), profile.steepness.ravel()
+    near, far = reaches[first], reaches[second]
+    # The azimuth of the row was rounded, so this is about by how much the ray itself comes nearer to the ground.
+    before, behind = (steepness[first] - paths.climb) * near, (steepness[second] - paths.climb) * far
+    at_rate = (far - near) / np.maximum(behind - before, _LEAST)
+    at = near + share * (far - near)
+    at -= paths.above(at) * at_rate
+    np.maximum(at, near, out=at)
+    np.minimum(at, far, out=at)
+    over = paths.above(at)
+    at -= over * at_rate
+    passed = np.flatnonzero(~(np.abs(over) < _LOST_M))
+    if len(passed):
+        step = np.ceil(step[passed]).astype(np.intp)
+        at[passed] = _searched(profile, paths.some(passed), place[passed], step)
     return at
+
+
+def _searched(profile: _Profile, paths: _Paths, place: Indices, step: Indices) -> Singles:
+    """The same of rays that pass by where they should meet it: on its own path a ray meets the ground between there and
+    the place before, or a step later, or has passed."""
+    last = len(profile.reaches) - 1
+    start = np.where(step > 0, profile.reaches[np.clip(step - 1, 0, last), place], np.float32(0))
+    end = profile.reaches[np.clip(step + 1, 0, last), place]
+    at = start + _LOOKS * (end - start)
+    over = paths.above(at)
+    is_met = over >= 0
+    behind = np.maximum(is_met.argmax(axis=0), 1)
+    rays = np.arange(len(start))
+    near, far, before, after = at[behind - 1, rays], at[behind, rays], over[behind - 1, rays], over[behind, rays]
+    share = np.clip(before / np.minimum(before - after, -_LEAST), 0, 1)  # where it is 0, if it is straight
+    met: Singles = near + share * (far - near)
+    return np.where(is_met.any(axis=0), met, np.float32(np.inf))
 
 
 def _octave(rng: np.random.Generator, n: int, knots: int) -> Singles:

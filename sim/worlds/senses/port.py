@@ -85,5 +85,10 @@ class Port:
 
     def _block(self, sent: list[_Sent]) -> Block:
         stamps = np.array([each.captured_ns for each in sent], np.int64)
-        data = np.array([each.sample for each in sent], self._spec.dtype)
+        # A picture comes by itself, and is large.
+        data = (
+            np.asarray(sent[0].sample, self._spec.dtype)[None]
+            if len(sent) == 1
+            else np.array([each.sample for each in sent], self._spec.dtype)
+        )
         return Block(self._spec.name, stamps, data, sent[0].lost_before)
