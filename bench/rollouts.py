@@ -116,7 +116,7 @@ def limit(found: dict[int, dict[str, float]]) -> str:
     most = max(busy, key=lambda n: busy[n])
     parts = ", ".join(f"{role} {found[most][f'{role}_cpu_ms_each']:.1f}" for role in ROLES)
     said = ", ".join(f"{share:.2f} with {n}" for n, share in busy.items())
-    of = "CPU" if busy[most] > 0.8 * cores else "waiting, not CPU"
+    of = "CPU" if busy[most] > 0.8 * cores else "waiting, or others on the cores"
     return f"{of}: of {cores} cores {said} workers are busy with these; ms a rollout: {parts}"
 
 

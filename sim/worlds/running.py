@@ -112,7 +112,7 @@ class _HeldRows:
 
     def __init__(self, specs: Sequence[StreamSpec], span_ns: int) -> None:
         held = (spec for spec in specs if not spec.is_frames and not spec.has_sensor_ns)
-        self._kinds = {spec.name: (spec.dtype, spec.shape) for spec in held}
+        self._kinds = {spec.name: (np.dtype(spec.dtype), spec.shape) for spec in held}
         self._span_ns = span_ns
         self._held: dict[str, list[Block]] = {}
         self._since_ns = 0
@@ -128,7 +128,7 @@ class _HeldRows:
 
     def _goes_on(self, block: Block) -> bool:
         """Whether it can be joined to what is held."""
-        if (str(block.data.dtype), block.data.shape[1:]) != self._kinds.get(block.stream):
+        if (block.data.dtype, block.data.shape[1:]) != self._kinds.get(block.stream):
             return False
         before = next((each for each in reversed(self._held.get(block.stream, [])) if len(each)), None)
         return before is None or not len(block) or bool(block.captured_ns[0] >= before.captured_ns[-1])

@@ -34,7 +34,7 @@ class Lidar:
         self._sectors = min(sectors, columns)
         self.most_m = most_m
         self.elevation = np.radians(np.linspace(*elevation_deg, beams))
-        self.azimuth = np.arange(columns) * (2 * np.pi / columns) - np.pi
+        self.azimuth = np.arange(columns, dtype=np.float64) * (2 * np.pi / columns) - np.pi
         flat = np.cos(self.elevation)
         rays = np.stack(
             [
@@ -101,7 +101,7 @@ class Lidar:
 class Caster:
     """Casts rays from one point at the geoms of `group`, up to `most_m`.
 
-    MuJoCo asks each ray about each geom; most rays of a lidar go by all of them, and are sorted out before (`near_fan`).
+    MuJoCo asks each ray about each geom; most rays of a lidar go by all of them: `near_fan` sorts them out before.
     """
 
     def __init__(self, model: Any, group: int, most_m: float) -> None:

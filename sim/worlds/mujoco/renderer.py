@@ -71,21 +71,26 @@ class Renderer:
         self._draw(data, camera, size, pixels, None)
         return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows begin at the bottom
 
-    def survey(self, data: Any, camera: int, size: Size) -> tuple[Depth, Labels]:
-        """Depth along the optical axis, m, float32 [h, w], 0 where there is nothing; and the label of what is there."""
+    def survey(self, data: Any, camera: int, size: Size, labelled: bool = True) -> tuple[Depth, Labels]:
+        """Depth along the optical axis, m, float32 [h, w], 0 where there is nothing; and the label of what is there, if
+        that is to be `labelled`, else [0, 0]."""
         width, height = size
         pixels, depth = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.float32)
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
             self._flag(flag, True)
-        self._draw(data, camera, size, pixels, depth)
+        self._draw(data, camera, size, pixels if labelled else None, depth)
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
             self._flag(flag, False)
-        depth += np.float32(self._near / (self._far - self._near))
-        np.divide(np.float32(self._far * self._near / (self._far - self._near)), depth, out=depth)  # of reversed z
+        depth = depth[::-1]
+        nothing = depth == 0  # reversed z: infinitely far, as before anything is drawn
+        metres: Depth = depth + np.float32(self._near / (self._far - self._near))
+        np.divide(np.float32(self._far * self._near / (self._far - self._near)), metres, out=metres)
+        metres[nothing] = 0
+        if not labelled:
+            return metres, np.zeros((0, 0), np.uint16)
         # Segment n + 1 is drawn in the colour (n + 1) as a number, red lowest; 0 is where nothing is.
-        segment = pixels[..., 0] | pixels[..., 1].astype(np.uint16) << 8
-        depth[segment == 0] = 0
-        return np.ascontiguousarray(depth[::-1]), np.ascontiguousarray(self._by_segment()[segment][::-1])
+        segment = pixels[::-1, :, 0] | pixels[::-1, :, 1].astype(np.uint16) << 8
+        return metres, self._by_segment()[segment]
 
     def close(self) -> None:
         """Give the OpenGL context back; twice is no error."""
@@ -116,7 +121,7 @@ class Renderer:
     def _flag(self, flag: Any, on: bool) -> None:
         self._scene.flags[flag] = on
 
-    def _draw(self, data: Any, camera: int, size: Size, pixels: Image, depth: Depth | None) -> None:
+    def _draw(self, data: Any, camera: int, size: Size, pixels: Image | None, depth: Depth | None) -> None:
         if self._mjr is None:
             raise RuntimeError("nothing to draw: load a model first; a closed renderer draws no more")
         rect = mujoco.MjrRect(0, 0, *size)

@@ -1,6 +1,7 @@
 """Many rates within one step: rows that are read as time passes, and looks that take a while."""
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -22,7 +23,8 @@ class Ticker:
     """Tick n stands at floor(n / rate), as in `ticks`; `index` is the first physics step at or behind the next."""
 
     def __init__(self, rate_hz: float, step_ns: int) -> None:
-        self._rate = Fraction(rate_hz).limit_denominator(1000)
+        rate = Fraction(rate_hz).limit_denominator(1000)
+        self._period = rate.denominator * SECOND_NS, rate.numerator
         self._step_ns = step_ns
         self._next = -1
         self.advance()
@@ -30,7 +32,7 @@ class Ticker:
     def advance(self) -> None:
         """Go on to the next tick."""
         self._next += 1
-        self.tick_ns = self._next * self._rate.denominator * SECOND_NS // self._rate.numerator
+        self.tick_ns = self._next * self._period[0] // self._period[1]
         self.index = self.index_of(self.tick_ns)
 
     def index_of(self, moment_ns: int) -> int:
@@ -47,6 +49,28 @@ class Tap(Protocol):
     def sampled(self, now_ns: int) -> None: ...
 
     def blocks(self, now_ns: int) -> list[Block]: ...
+
+
+class Schedule:
+    """The taps of a world by when each is due, those of one moment in their order."""
+
+    def __init__(self, taps: Sequence[tuple[StreamSpec, Tap]]) -> None:
+        self.taps = taps
+        self._queue = [(tap.index, place) for place, (_, tap) in enumerate(taps)]
+        heapq.heapify(self._queue)
+
+    @property
+    def due(self) -> int:
+        """The physics step at which the next is."""
+        return self._queue[0][0] if self._queue else _NEVER
+
+    def sample(self, now: int, now_ns: int) -> None:
+        """Sample what is due at the step `now`."""
+        while self.due <= now:
+            place = self._queue[0][1]
+            tap = self.taps[place][1]
+            tap.sampled(now_ns)
+            heapq.heapreplace(self._queue, (tap.index, place))
 
 
 class Rows:

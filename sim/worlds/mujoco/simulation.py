@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.drivers.stream import Block
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.mujoco.config import SimulationConfig
 from sensorium.sim.worlds.mujoco.contacts import contact_rows
 from sensorium.sim.worlds.mujoco.physics import Physics
 from sensorium.sim.worlds.mujoco.renderer import Depth, Image, Labels, Renderer, Size
-from sensorium.sim.worlds.mujoco.sampling import Row, Tap
+from sensorium.sim.worlds.mujoco.sampling import Row, Schedule
 from sensorium.sim.worlds.mujoco.taps import Taps
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
@@ -43,7 +43,7 @@ class Simulation(World):
         self._kept_ns = round(kept_s * 1e9)
         self._renderer: Renderer | None = None
         self._surveyed: dict[tuple[int, int, Size], tuple[Depth, Labels]] = {}
-        self._sensing: list[tuple[StreamSpec, Tap]] = []
+        self._sensing = Schedule([])
         self._faults: Faults
         self._done: Done | None = None
         self.physics: Physics
@@ -85,7 +85,7 @@ class Simulation(World):
         self.physics.begin()
         taps = Taps(self.physics, self.specs, seed, self._set.faults, self._set.clocks)
         self._tapped(taps)
-        self._sensing, self._faults = taps.all(), taps.faults
+        self._sensing, self._faults = Schedule(taps.all()), taps.faults
         self._done = ""
         self._sample()
         return self._observed(Earned({}))
@@ -96,7 +96,7 @@ class Simulation(World):
             raise RuntimeError(f"{self._set.kind}: the episode is over; reset the world")
         self._act(acts)
         end = self.physics.index + self.specs.step_ns // self.physics.step_ns
-        while (due := min(channel.index for _, channel in self._sensing)) < end:
+        while (due := self._sensing.due) < end:
             self.physics.at(due)
             self._sample()
         self.physics.until(end)
@@ -126,11 +126,12 @@ class Simulation(World):
         return read
 
     def _survey(self, moment_ns: int, camera: int, size: Size) -> tuple[Depth, Labels]:
-        """Depth and labels, drawn once for the streams that have either."""
+        """Depth and labels, drawn once for the streams that have either; labels [0, 0] where no stream has them."""
         key = (moment_ns, camera, size)
         if key not in self._surveyed:
             self._surveyed.clear()
-            self._surveyed[key] = self._drawing.survey(self.physics.view(moment_ns), camera, size)
+            view, labelled = self.physics.view(moment_ns), any(s.name == "segmentation" for s in self.specs.truth)
+            self._surveyed[key] = self._drawing.survey(view, camera, size, labelled)
         return self._surveyed[key]
 
     @property
@@ -141,16 +142,13 @@ class Simulation(World):
 
     def _sample(self) -> None:
         """Sample what is due at the moment to which the physics' data belongs."""
-        now, now_ns = self.physics.derived, self.physics.derived_ns
-        for _, channel in self._sensing:
-            while channel.index <= now:
-                channel.sampled(now_ns)
+        self._sensing.sample(self.physics.derived, self.physics.derived_ns)
 
     def _observed(self, judged: Earned) -> Observation:
         now_ns = self.physics.derived_ns
         sensed: list[Block] = []
         truth: list[Block] = []
-        for spec, channel in self._sensing:
+        for spec, channel in self._sensing.taps:
             (truth if spec.modality == "truth" else sensed).extend(channel.blocks(now_ns))
         faults = self._faults
         if (told := faults.until(now_ns)) is not None:

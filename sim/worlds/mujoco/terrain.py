@@ -5,8 +5,6 @@ a mesh, 6 ms). Rays from one point over a field of heights are cheaper: along ea
 only rises, so where a ray first meets it is a search in a sorted row.
 """
 
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -115,8 +113,8 @@ class TerrainRays:
 
 
 class _Profile:
-    """The ground as it is seen from `starts` [3, a], or [3, 1] for all, along an azimuth `across` [2, a] each, place by place [s, a]: how
-    far it is, how steep it is to look at, and the steepest so far.
+    """The ground as it is seen from `starts` [3, a], or [3, 1] for all, along an azimuth `across` [2, a] each, place by
+    place [s, a]: how far it is, how steep it is to look at, and the steepest so far.
 
     Where the ground ends it is highest: each azimuth is looked at up to its border, and there once more.
     """
@@ -193,7 +191,7 @@ def _met(profile: _Profile, paths: _Paths, place: Indices) -> Singles:
     # The azimuth of the row was rounded, so this is about by how much the ray itself comes nearer to the ground.
     before, behind = (steepness[first] - paths.climb) * near, (steepness[second] - paths.climb) * far
     at_rate = (far - near) / np.maximum(behind - before, _LEAST)
-    at = near + share * (far - near)
+    at: Singles = near + share * (far - near)
     at -= paths.above(at) * at_rate
     np.maximum(at, near, out=at)
     np.minimum(at, far, out=at)
@@ -201,8 +199,8 @@ def _met(profile: _Profile, paths: _Paths, place: Indices) -> Singles:
     at -= over * at_rate
     passed = np.flatnonzero(~(np.abs(over) < _LOST_M))
     if len(passed):
-        step = np.ceil(step[passed]).astype(np.intp)
-        at[passed] = _searched(profile, paths.some(passed), place[passed], step)
+        after = np.ceil(step[passed]).astype(np.intp)
+        at[passed] = _searched(profile, paths.some(passed), place[passed], after)
     return at
 
 

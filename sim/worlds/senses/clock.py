@@ -33,6 +33,7 @@ class SenseClock:
         self._rng = rng
         self._stamp_ns = min(0, round(config.offset_s * SECOND_NS))  # it began with the world
         self._delivery_ns = 0
+        self._is_ideal = config == ClockErrors()
 
     def stamps(self, true_ns: Stamps, shift_ns: Stamps | int = 0, delay_ns: Stamps | int = 0) -> tuple[Stamps, Stamps]:
         """`captured_ns` and the time of delivery, int64 [n] each, of samples taken at `true_ns` [n] since the reset.
@@ -43,6 +44,8 @@ class SenseClock:
         if not n:
             return true_ns, true_ns
         config, rng = self._config, self._rng
+        if self._is_ideal and type(shift_ns) is int and type(delay_ns) is int:
+            return self._forward(true_ns + shift_ns, true_ns + delay_ns)
         wrong = config.offset_s + true_ns.astype(np.float64) * (config.drift_ppm * 1e-6 / SECOND_NS)
         if config.jitter_s:
             wrong = wrong + config.jitter_s * rng.standard_normal(n)
@@ -53,6 +56,9 @@ class SenseClock:
             behind += config.late_s * (rng.random(n) < config.late)
         stamps = true_ns + _in_ns(wrong) + shift_ns
         deliveries = true_ns + _in_ns(behind) + delay_ns
+        return self._forward(stamps, deliveries)
+
+    def _forward(self, stamps: Stamps, deliveries: Stamps) -> tuple[Stamps, Stamps]:
         stamps = np.maximum.accumulate(np.maximum(stamps, self._stamp_ns))
         deliveries = np.maximum.accumulate(np.maximum(deliveries, self._delivery_ns))
         self._stamp_ns, self._delivery_ns = int(stamps[-1]), int(deliveries[-1])

@@ -54,6 +54,10 @@ class Faults:
             name=FAULTS, modality="truth", dtype="float64", shape=(len(channels),), channels=channels, rate_hz=None
         )
 
+    def strikes(self, stream: str) -> bool:
+        """Whether any fault is planned for a stream."""
+        return stream in self._injected
+
     def apply(self, stream: str, true_ns: Stamps, data: Samples) -> Faulty:
         """Let the faults of `stream` strike the samples `data` [n, ...] that were taken at `true_ns` [n]."""
         n = len(true_ns)

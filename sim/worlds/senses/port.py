@@ -1,9 +1,7 @@
 """A port: the way of one stream's samples out of a world, through its faults and its clock, into blocks."""
 
-import itertools
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +14,17 @@ _END_NS = int(np.iinfo(np.int64).max)
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    captured_ns: int
-    delivered_ns: int
-    sample: Any
+    """Samples one behind the other; how many are missing before the first."""
+
+    captured_ns: Stamps
+    delivered_ns: Stamps
+    data: Samples
     lost_before: int
+
+    def part(self, start: int, stop: int | None = None) -> "_Sent":
+        rows = slice(start, stop)
+        lost = 0 if start else self.lost_before
+        return _Sent(self.captured_ns[rows], self.delivered_ns[rows], self.data[rows], lost)
 
 
 class Port:
@@ -41,15 +46,22 @@ class Port:
         faulty = self._faults.apply(self._spec.name, true_ns, data)
         if not len(true_ns):
             return faulty
+        if not self._faults.strikes(self._spec.name):
+            self._send(*self._clock.stamps(true_ns), data)
+            return faulty
         stamps, deliveries = self._clock.stamps(true_ns, faulty.shift_ns, faulty.delay_ns)
-        rows = zip(stamps.tolist(), deliveries.tolist(), faulty.data, faulty.kept.tolist(), strict=True)
-        for captured_ns, delivered_ns, sample, kept in rows:
-            if not kept:
-                self._missing += 1
-                continue
-            self._on_the_way.append(_Sent(captured_ns, delivered_ns, sample, self._missing))
-            self._missing = 0
+        edges = np.flatnonzero(np.diff(faulty.kept, prepend=False, append=False)).tolist()
+        at = 0
+        for start, stop in zip(edges[::2], edges[1::2], strict=True):  # what is kept, run by run
+            self._missing += start - at
+            self._send(stamps[start:stop], deliveries[start:stop], faulty.data[start:stop])
+            at = stop
+        self._missing += len(stamps) - at
         return faulty
+
+    def _send(self, stamps: Stamps, deliveries: Stamps, data: Samples) -> None:
+        self._on_the_way.append(_Sent(stamps, deliveries, data, self._missing))
+        self._missing = 0
 
     def lose(self, count: int = 1) -> None:
         """Samples that never come: the next one says how many."""
@@ -64,12 +76,18 @@ class Port:
         return self._due(_END_NS)
 
     def _due(self, now_ns: int) -> list[tuple[int, Block]]:
-        due: list[_Sent] = []
-        while self._on_the_way and self._on_the_way[0].delivered_ns <= now_ns:
-            due.append(self._on_the_way.popleft())
-        starts = [row for row, sent in enumerate(due) if sent.lost_before or row == 0]
-        parts = [due[start:stop] for start, stop in itertools.pairwise([*starts, len(due)])]
-        return [(part[-1].delivered_ns, self._block(part)) for part in parts]
+        due: list[list[_Sent]] = []
+        while self._on_the_way and self._on_the_way[0].delivered_ns[0] <= now_ns:
+            run = self._on_the_way.popleft()
+            if run.delivered_ns[-1] > now_ns:
+                count = int(np.searchsorted(run.delivered_ns, now_ns, side="right"))
+                self._on_the_way.appendleft(run.part(count))
+                run = run.part(0, count)
+            if due and not run.lost_before:
+                due[-1].append(run)
+            else:
+                due.append([run])
+        return [(int(runs[-1].delivered_ns[-1]), self._block(runs)) for runs in due]
 
     def rest(self) -> list[Block]:
         """What no later call will deliver: samples on their way, and the losses that none follows."""
@@ -83,12 +101,9 @@ class Port:
         lost, self._missing = self._missing, 0
         return [loss_alone(self._spec, lost)] if lost else []
 
-    def _block(self, sent: list[_Sent]) -> Block:
-        stamps = np.array([each.captured_ns for each in sent], np.int64)
-        # A picture comes by itself, and is large.
-        data = (
-            np.asarray(sent[0].sample, self._spec.dtype)[None]
-            if len(sent) == 1
-            else np.array([each.sample for each in sent], self._spec.dtype)
-        )
-        return Block(self._spec.name, stamps, data, sent[0].lost_before)
+    def _block(self, runs: list[_Sent]) -> Block:
+        stamps, data = runs[0].captured_ns, runs[0].data
+        if len(runs) > 1:
+            stamps = np.concatenate([run.captured_ns for run in runs])
+            data = np.concatenate([run.data for run in runs])
+        return Block(self._spec.name, stamps, data.astype(self._spec.dtype, copy=False), runs[0].lost_before)

@@ -46,17 +46,22 @@ class RangeSense:
         """Ranges, float32 of the same shape, 0 where there is no echo."""
         config = self._config
         with np.errstate(invalid="ignore"):
-            seen = np.isfinite(true_m) & (true_m > 0)
-        ranges = np.where(seen, true_m, 0).astype(np.float32)
+            seen = (true_m > 0) & (true_m < np.inf)
+        ranges = np.where(seen, true_m, np.float32(0)).astype(np.float32, copy=False)
         if config.noise_m or config.noise_per_m2:
-            sigma = np.hypot(np.float32(config.noise_m), np.float32(config.noise_per_m2) * ranges * ranges)
+            sigma = np.float32(config.noise_m)
+            if config.noise_per_m2:
+                sigma = np.hypot(sigma, np.float32(config.noise_per_m2) * ranges * ranges)
             ranges += sigma * self._rng.standard_normal(ranges.shape, np.float32)
         if config.step_m:
             ranges = np.rint(ranges / np.float32(config.step_m)) * np.float32(config.step_m)
-        seen &= (ranges > 0) & (ranges >= config.nearest_m)
+        if config.noise_m or config.noise_per_m2 or config.step_m:
+            seen &= ranges > 0
+        if config.nearest_m:
+            seen &= ranges >= config.nearest_m
         if config.farthest_m is not None:
             seen &= ranges <= config.farthest_m
         if config.missing:
             seen &= self._rng.random(ranges.shape, np.float32) >= config.missing
-        kept: npt.NDArray[np.float32] = np.where(seen, ranges, np.float32(0)).astype(np.float32)
+        kept: npt.NDArray[np.float32] = np.where(seen, ranges, np.float32(0))
         return kept
