@@ -145,6 +145,7 @@ class Rollout:
         self._world, self._streams, self._job, self._base_ns = world, streams, job, base_ns
         self._stopped = stopped
         self._gathering = Gathering(streams.prefix, base_ns)
+        self._marked: list[Delivery] = [EpisodeBegin(base_ns, job.labels(), base_ns)]
         self._notes: list[Delivery] = []
         kept = frozenset((streams.prefix + REWARD, streams.prefix + world.specs.action.name))
         self._holding = Holding(not job.keep_failures, kept)
@@ -162,7 +163,6 @@ class Rollout:
     def __iter__(self) -> Iterator[Sequence[Delivery]]:
         """What is delivered, in its order. What who takes it does meanwhile is none of its cost."""
         cost = self._cost
-        yield [EpisodeBegin(self._base_ns, self._job.labels(), self._base_ns)]
         cost.begin()
         steps = self._steps()
         while not next(steps, True):
@@ -186,8 +186,9 @@ class Rollout:
         return self._ending(self._taken())
 
     def _taken(self) -> list[Delivery]:
+        marked, self._marked = self._marked, []
         notes, self._notes = self._notes, []
-        return [*self._gathering.take(), *notes]
+        return [*marked, *self._gathering.take(), *notes]
 
     def _ending(self, blocks: list[Delivery]) -> Sequence[Delivery]:
         """The last of it, and how it ended."""

@@ -1,5 +1,6 @@
 """An actor's restarts, its end for good and a stop that takes too long, as whoever watches it is told; without Ray."""
 
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -198,3 +199,18 @@ def test_an_actor_that_went_with_the_daemons_of_ray_is_sealed_by_who_started_it(
     assert status["ordinals"]["pending"] == 1
     (path,) = (tmp_path / "spool" / "episodes").glob("*.episode")
     assert isinstance(records_in(path)[-1].header, Seal)
+
+
+def test_a_cluster_that_does_not_answer_or_lets_nobody_in_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as held:  # bound, and nobody listens
+        held.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        with pytest.raises(SensoriumError, match=rf"^no Ray cluster answers at {address} \(.*\); start one there"):
+            on_ray.start_ray(address)
+
+    def init(**_: object) -> None:
+        raise ConnectionError("the token is missing")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(SensoriumError, match=r"^the Ray cluster at auto cannot be joined: the token is missing; start"):
+        on_ray.start_ray("auto")

@@ -1,8 +1,14 @@
 """`sensorium rollouts` as processes that are killed: a campaign goes on where it was, and counts no rollout twice."""
 
 import contextlib
+import os
+import shutil
 import signal
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +75,8 @@ def check_whole(site: Site, planned: int) -> dict[str, Any]:
         assert (labels["group"], labels["index"]) == (group, index)
         assert episodes[episode].row["reason"] == "complete"
     assert len(episodes) == planned + campaign["uncounted"]
+    attempts = {tuple(each.labels[name] for name in ("group", "index", "attempt")) for each in episodes.values()}
+    assert len(attempts) == len(episodes), "two attempts have one number"
     for ledger in corpus.ledger():
         assert ledger.pending == 0
         assert ledger.committed + sum(ledger.discarded.values()) == ledger.next_ordinal
@@ -155,6 +163,50 @@ def test_workers_and_ingest_that_are_killed_under_ray_are_started_again(site: Si
             child.kill()
     command.wait(timeout_s=300)
     check_whole(site, 300)
+
+
+@contextlib.contextmanager
+def ray_head(site: Site) -> Iterator[str]:
+    """The address of a Ray of one node that somebody else started, and that lets everybody in."""
+    site.environment["RAY_AUTH_MODE"] = "disabled"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    temporary = tempfile.mkdtemp(prefix="ray-")  # its sockets have names of a hundred letters at most
+    asked = f"start --head --block --port={address.rpartition(':')[2]} --node-ip-address=127.0.0.1 --num-cpus=2"
+    asked += f" --include-dashboard=false --disable-usage-stats --object-store-memory=80000000 --temp-dir={temporary}"
+    head = subprocess.Popen(
+        [Path(sys.executable).with_name("ray"), *asked.split()],
+        env=os.environ | site.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: _listens(address), "Ray", 90)
+        yield address
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1.0):
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_workers_of_a_cluster_that_is_joined_make_rollouts_and_the_cluster_stays(site: Site) -> None:
+    task = write(site, group=8, workers=2)
+    with ray_head(site) as address:
+        start(site, task, "--ray", address).wait(timeout_s=180)
+        assert _listens(address)
+    check_whole(site, 8)
 
 
 @pytest.mark.slow

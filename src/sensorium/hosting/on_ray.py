@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from sensorium.threads import Thread
 
 log = logging.getLogger(__name__)
 
+JOIN_TIP = "start one there (`ray start --head`) that takes your token, or leave out the address"
 ANSWER_S = 5.0
 POLL_S = 0.1
 LEAVE_S, HURRY_S = 15.0, 1.0
@@ -35,15 +37,34 @@ FOR_EVER = -1
 
 
 def start_ray(address: str = "local") -> None:
-    """Start a Ray of one node, or join the cluster at `address`; dashboard and usage statistics are off."""
+    """Start a Ray of one node, or join the cluster at `address`; dashboard and usage statistics are off.
+
+    Raises:
+        SensoriumError: no cluster answers there, or it lets nobody in.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     # One BLAS thread a worker: threads that spin for small products starve capture.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _check_answers(address)
     local: dict[str, Any] = {"include_dashboard": False, "num_cpus": os.cpu_count()} if address == "local" else {}
     if local:
         _reapers.append(subprocess.Popen([sys.executable, "-IS", reaper.__file__], stdin=subprocess.PIPE))
-    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **local)
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **local)
+    except ConnectionError as error:
+        raise SensoriumError(f"the Ray cluster at {address} cannot be joined: {error}; {JOIN_TIP}") from error
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would ask in vain for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in address or not port.isdecimal():  # local, auto, ray://...
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise SensoriumError(f"no Ray cluster answers at {address} ({error}); {JOIN_TIP}") from error
 
 
 def end_ray(*, hurry: bool = False) -> None:

@@ -64,12 +64,13 @@ def sometimes_out_of_memory(seen: Seen, rng: np.random.Generator) -> Any:
     return holds(seen, rng)
 
 
-released = threading.Event()
-"""Set, whoever hangs goes on."""
+asked, released = threading.Event(), threading.Event()
+"""Whoever hangs sets the one, and goes on when the other is set."""
 
 
 def hangs(seen: Seen, rng: np.random.Generator) -> Any:
     """It waits for what does not come."""
+    asked.set()
     released.wait(60.0)
     return holds(seen, rng)
 

@@ -111,9 +111,11 @@ def test_a_source_is_closed_though_its_policy_hangs(
     source._player.close()
     source._player = player.Player("world")
     jobs.give([job(f"{ACTS}:hangs", timeout_s=60.0)])
-    while source.read(0.05):  # its begin; then the policy has been asked
-        pass
-    assert jobs.current is not None
+    acts.asked.clear()
+    until_s = time.monotonic() + LIMIT_S
+    while not acts.asked.is_set():
+        assert source.read(0.05) == ()
+        assert time.monotonic() < until_s
     begun_s = time.monotonic()
     source.close()
     assert time.monotonic() < begun_s + 10.0
