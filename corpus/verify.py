@@ -26,6 +26,7 @@ from sensorium.corpus.commits import (
     zip_path,
 )
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.vectors import read_arrays, read_parts
 from sensorium.corpus.zip_files import ZipFiles
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, Corrupt, StoreError
@@ -90,6 +91,15 @@ def verify(
     yield from _orphans(store, committed | entered.keys())
     for damage in damage_beside(store):
         yield Finding(*damage)
+    yield from _vectors(store)
+
+
+def _vectors(store: Path) -> Iterator[Finding]:
+    for path, part in read_parts(store):
+        whole = part if isinstance(part, str) else read_arrays(path, part)
+        if isinstance(whole, str):
+            step = f"remove its files; `sensorium similar {store}` makes it again"
+            yield Finding(whole.removeprefix(f"{path}: "), path, step)
 
 
 def _catalog(store: Path) -> tuple[dict[str, dict[str, object]], list[Finding]]:

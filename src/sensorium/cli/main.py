@@ -25,6 +25,7 @@ MODULES = {
     "ledger": "store",
     "why": "why",
     "stats": "stats",
+    "similar": "similar",
     "policy": "policy",
     "estimate": "estimate",
     "verdicts": "verdicts",
