@@ -28,7 +28,7 @@ class Similar(NamedTuple):
     similarity: float
 
 
-class WindowPlace(NamedTuple):
+class AlikeWindow(NamedTuple):
     """Where a window is: of which stream of which episode, from `start_s` after its start on."""
 
     episode: str
@@ -123,7 +123,7 @@ class VectorIndex:
         alike: float = ALIKE,
         among: Collection[str] | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
-    ) -> list[list[WindowPlace]]:
+    ) -> list[list[AlikeWindow]]:
         """Groups of windows that look alike, each at least `alike` to the first of its group, the largest group first.
 
         A window goes to the group whose first is most like it, or begins one of its own, in the order in which they
@@ -140,7 +140,7 @@ class VectorIndex:
             rows = np.flatnonzero(held[self._stream]) if len(self) else rows
         groups = _groups(self._unit, rows, alike, progress)
         large = sorted((group for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0]))
-        return [[WindowPlace(*self._place(row)) for row in group] for group in large]
+        return [[AlikeWindow(*self._place(row)) for row in group] for group in large]
 
     def _greatest(self, cosine: Unit, count: int) -> list[int]:
         """The rows of the greatest, in falling order; of equal ones the first embedded."""

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 import sensorium
 from sensorium.cli.main import app
-from sensorium.corpus.similar import VectorIndex, WindowPlace
+from sensorium.corpus.similar import AlikeWindow, VectorIndex
 from sensorium.corpus.vectors import Crcs, Maker, VectorPart, part_paths, read_arrays, read_parts, write_part
 from sensorium.corpus.verify import verify
 from sensorium.errors import ConfigError, StoreError
@@ -306,4 +306,4 @@ def test_a_damaged_episode_is_named_and_the_others_count(store: Path) -> None:
 
 
 def test_a_place_says_where() -> None:
-    assert WindowPlace("e", "s", 1.0)._asdict() == {"episode": "e", "stream": "s", "start_s": 1.0}
+    assert AlikeWindow("e", "s", 1.0)._asdict() == {"episode": "e", "stream": "s", "start_s": 1.0}
