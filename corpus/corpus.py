@@ -18,6 +18,7 @@ from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
+from sensorium.corpus.looks_alike import LooksAlike
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.windows import Strided, Window, windows_in_batches
@@ -29,18 +30,15 @@ from sensorium.errors import ConfigError, StoreError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sensorium.corpus.embedding import Embedding
     from sensorium.corpus.estimate import Estimated
     from sensorium.corpus.loaders.loader import Loader
-    from sensorium.corpus.similar import Similar, VectorIndex
     from sensorium.corpus.stats import Stats
     from sensorium.corpus.traces import TracedUnit
-    from sensorium.perception.encoder import Encoder
 
 _HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {})"
 
 
-class Corpus:
+class Corpus(LooksAlike):
     """A store, open for reading, while another process may write it. Holds nothing open between calls."""
 
     def __init__(self, path: Path) -> None:
@@ -216,71 +214,6 @@ class Corpus:
         from sensorium.corpus.estimate import estimate
 
         return estimate(self, f, where=where, device=device, spool_id=spool_id, start_ns=start_ns, end_ns=end_ns)
-
-    def embed(
-        self,
-        where: str = "",
-        encoder: "Encoder | None" = None,
-        window_s: float = 1.0,
-        progress: Callable[[int, int], None] = lambda _done, _total: None,
-    ) -> "Embedding":
-        """Look at the windows of matching episodes that were not looked at yet, and keep a vector of each in the store.
-
-        Without an `encoder` the vector is the descriptor, which needs no weights. What is done stays if it is stopped.
-
-        Raises:
-            StoreError: the store cannot be written.
-            ConfigError: the condition is none, or the encoder raises.
-        """
-        from sensorium.corpus.embedding import Looking, embed
-
-        return embed(self.path, self.query(where), Looking(encoder, nanoseconds(window_s)), progress)
-
-    def vectors(self, encoder: str = "") -> "VectorIndex":
-        """What was embedded by one encoder, read into memory once; `encoder` says of which where there are several.
-
-        Raises:
-            ConfigError: nothing is embedded, or nothing by that encoder.
-        """
-        from sensorium.corpus.similar import read_index
-
-        return read_index(self.path, encoder)
-
-    def similar(
-        self,
-        query: "tuple[str, float] | Any",
-        k: int = 10,
-        where: str = "",
-        encoder: str = "",
-        index: "VectorIndex | None" = None,
-    ) -> "list[Similar]":
-        """The `k` windows that look most like one: (episode, second), or a vector [d] of the same encoder.
-
-        Those of episodes for which `where` is true, without the asked window itself. Who asks often gives `vectors()`
-        as `index`, which is else read each time.
-
-            for found in corpus.similar((episode.id, 12.0), k=5, where="mission = 'kitchen'"):
-                print(found.similarity, found.episode, found.start_s)
-
-        Raises:
-            ConfigError: nothing is embedded of that, the vector is another encoder's, or the condition is none.
-        """
-        held = self.vectors(encoder) if index is None else index
-        among = {episode.id for episode in self.query(where)} if where.strip() else None
-        if not isinstance(query, tuple):
-            return held.similar(query, k, among, self.existing)
-        episode, start_s = query
-        whole = self.episode(episode).id
-        found = held.similar(held.of(whole, start_s), k + 1, among, self.existing)
-        itself = start_s * 1e9 // held.maker.window_ns * held.maker.window_ns / 1e9
-        return [each for each in found if (each.episode, each.start_s) != (whole, itself)][:k]
-
-    def existing(self, episodes: Sequence[str]) -> set[str]:
-        """Which of these ids are those of episodes in the store."""
-        statement = sa.text("SELECT episode FROM episodes WHERE episode IN :ids")
-        statement = statement.bindparams(sa.bindparam("ids", expanding=True))
-        with self._reading() as connection:
-            return set(connection.execute(statement, {"ids": list(episodes)}).scalars())
 
     def unit_samples(self, unit: "TracedUnit", streams: Sequence[str] | None = None) -> dict[str, Samples]:
         """What was captured in a traced unit, of these streams (None: of all); of one that was not kept, nothing."""

@@ -1,0 +1,99 @@
+"""What an open store can say of looks: vectors of its windows, and the windows that look most like one."""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import sqlalchemy as sa
+
+from sensorium.corpus.catalog import CATALOG, read_engine
+from sensorium.corpus.episode import Episode, nanoseconds
+
+if TYPE_CHECKING:
+    from sensorium.corpus.embedding import Embedding
+    from sensorium.corpus.similar import Similar, VectorIndex
+    from sensorium.perception.encoder import Encoder
+
+
+class _Opened(Protocol):
+    """A `Corpus`, of which these methods are."""
+
+    path: Path
+
+    def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[Episode]: ...
+
+    def episode(self, episode: str) -> Episode: ...
+
+    def vectors(self, encoder: str = "") -> "VectorIndex": ...
+
+
+class LooksAlike:
+    """The methods of a `Corpus` that compare what windows look like."""
+
+    def embed(
+        self: _Opened,
+        where: str = "",
+        encoder: "Encoder | None" = None,
+        window_s: float = 1.0,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> "Embedding":
+        """Look at the windows of matching episodes that were not looked at yet, and keep a vector of each in the store.
+
+        Without an `encoder` the vector is the descriptor, which needs no weights. What is done stays if it is stopped.
+
+        Raises:
+            StoreError: the store cannot be written.
+            ConfigError: the condition is none, or the encoder raises.
+        """
+        from sensorium.corpus.embedding import Looking, embed
+
+        return embed(self.path, self.query(where), Looking(encoder, nanoseconds(window_s)), progress)
+
+    def vectors(self: _Opened, encoder: str = "") -> "VectorIndex":
+        """What was embedded by one encoder, read into memory once; `encoder` says of which where there are several.
+
+        Raises:
+            ConfigError: nothing is embedded, or nothing by that encoder.
+        """
+        from sensorium.corpus.similar import read_index
+
+        return read_index(self.path, encoder)
+
+    def similar(
+        self: _Opened,
+        query: "tuple[str, float] | Any",
+        k: int = 10,
+        where: str = "",
+        encoder: str = "",
+        index: "VectorIndex | None" = None,
+    ) -> "list[Similar]":
+        """The `k` windows that look most like one: (episode, second), or a vector [d] of the same encoder.
+
+        Those of episodes for which `where` is true, without the asked window itself. Who asks often gives `vectors()`
+        as `index`, which is else read each time.
+
+            for found in corpus.similar((episode.id, 12.0), k=5, where="mission = 'kitchen'"):
+                print(found.similarity, found.episode, found.start_s)
+
+        Raises:
+            ConfigError: nothing is embedded of that, the vector is another encoder's, or the condition is none.
+        """
+        there = functools.partial(existing, self.path)
+        held = self.vectors(encoder) if index is None else index
+        among = {episode.id for episode in self.query(where)} if where.strip() else None
+        if not isinstance(query, tuple):
+            return held.similar(query, k, among, there)
+        episode, start_s = query
+        whole = self.episode(episode).id
+        found = held.similar(held.of(whole, start_s), k + 1, among, there)
+        itself = start_s * 1e9 // held.maker.window_ns * held.maker.window_ns / 1e9
+        return [each for each in found if (each.episode, each.start_s) != (whole, itself)][:k]
+
+
+def existing(store: Path, episodes: Sequence[str]) -> set[str]:
+    """Which of these ids are those of episodes in the store."""
+    statement = sa.text("SELECT episode FROM episodes WHERE episode IN :ids")
+    statement = statement.bindparams(sa.bindparam("ids", expanding=True))
+    with read_engine(store / CATALOG).connect() as connection:
+        return set(connection.execute(statement, {"ids": list(episodes)}).scalars())
