@@ -325,6 +325,23 @@ def test_sealed_of_an_episode_that_was_not_asked_for_breaks_the_protocol() -> No
     assert not peer.link.sessions
 
 
+def test_the_next_episode_begins_while_one_waits_for_its_commit() -> None:
+    """Or nothing would arrive meanwhile: of small episodes a commit takes longer than the way here."""
+    peer = Peer(new_link(Limits(open_per_session=1, open_transfers=2)))
+    peer.hello()
+    for number in (1, 2, 3):
+        peer.offer(number)
+    assert [want.episode[-1] for want in peer.do_begins() if isinstance(want, wire.Want)] == [1]
+    transfer = peer.data(1000)
+    peer.say(wire.Sealed(session=peer.session, episode=(1).to_bytes(16, "big"), size=1000, digest=bytes(32)))
+    peer.link.written(transfer, peer.session, 1000, 0)
+    jobs = peer.link.take_jobs()
+    assert [(type(job), job.episode.int) for job in jobs if isinstance(job, Begin | Commit)] == [(Commit, 1), (Begin, 2)]
+    peer.link.arrivals.begun(UUID(int=2), 0)
+    peer.say(wire.Sealed(session=peer.session, episode=(2).to_bytes(16, "big"), size=0, digest=bytes(32)))
+    assert [type(job) for job in peer.link.take_jobs()] == [Commit]  # the third has no place: two are open
+
+
 def test_a_session_that_resumes_during_a_write_is_asked_for_what_follows_it() -> None:
     peer = Peer(new_link())
     peer.hello()

@@ -15,7 +15,7 @@ from sensorium.link.server.jobs import Begin, Commit, Drop
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.places import Places
-from sensorium.link.server.session import ServerSession
+from sensorium.link.server.session import ServerSession, SessionState
 from sensorium.link.server.transfer import (
     COMPLETE,
     LEAVING,
@@ -50,6 +50,7 @@ class Arrivals:
         self.by_episode: dict[bytes, Transfer] = {}
         self.leaving: dict[bytes, Transfer] = {}
         self._places = Places(limits)
+        self._freed: dict[ServerSession, None] = {}
         self._stored, self._limits, self._pool, self._out = stored, limits, pool, out
         self._on_entering: dict[TransferState, Callable[[Transfer], None]] = {
             TransferState.OPENING: self._begin,
@@ -304,6 +305,8 @@ class Arrivals:
             return
         if transfer.accepted == sealed.size:
             self._move(transfer, TransferEvent.COMPLETE)
+            if transfer.session is not None:
+                self._freed[transfer.session] = None
         elif transfer.accepted > sealed.size:
             why = f"{transfer.accepted} bytes came of an episode of {sealed.size}"
             self.refused(transfer.episode, "format", why, now_ns)
@@ -351,13 +354,20 @@ class Arrivals:
         if transfer.session is not None:
             del transfer.session.offers[episode]
 
+    def admit_freed(self) -> None:
+        """Sessions some of whose transfers wait for their commit alone begin others, in places that are free."""
+        freed, self._freed = self._freed, {}
+        for session in freed:
+            if session.state is SessionState.OPEN:
+                self._admit(session, by_force=False)
+
     def _admit_all(self) -> None:
         for session in dict.fromkeys(t.session for t in self.by_episode.values() if t.state is WAITING):
             if session is not None:
                 self._admit(session)
 
-    def _admit(self, session: ServerSession) -> None:
-        """Begin what the session offered, in its order, as far as there are places."""
+    def _admit(self, session: ServerSession, *, by_force: bool = True) -> None:
+        """Begin what the session offered, in its order, as far as there are places, or `by_force` may be."""
         if session.held:
             return
         limits = self._limits
@@ -367,13 +377,14 @@ class Arrivals:
             active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
         if active >= limits.open_per_session:
             return
-        if self._places.hopeless:
+        if self._places.hopeless or (self._places.full and not by_force):
             return
         waiting = [t for t in mine if t.state is WAITING and t.offer.episode not in self.leaving]
         waiting.sort(key=lambda transfer: transfer.turn)
         for transfer in waiting[: limits.open_per_session - active]:
             if self._places.full:
-                self._make_place()
+                if by_force:
+                    self._make_place()
                 return
             if lacks := self._places.lacks(transfer):
                 self._busy(transfer, lacks)

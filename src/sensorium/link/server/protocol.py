@@ -63,6 +63,7 @@ class ServerLink:
 
     def take_jobs(self) -> list[StoreJob]:
         """The work on the store to start now."""
+        self.arrivals.admit_freed()
         jobs, self.out.jobs = self.out.jobs, []
         return jobs
 

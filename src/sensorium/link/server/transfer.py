@@ -153,6 +153,8 @@ UNDER_WAY = frozenset(
     }
 )
 """Bytes are to come."""
+ACTIVE = UNDER_WAY | {OPENING}
+"""It has a place of its session's."""
 LEAVING = frozenset({TransferState.OPENING_THEN_DROP, TransferState.WRITING_THEN_DROP, TransferState.DROPPING})
 """Given up, but not gone yet."""
 COMPLETE = frozenset({TransferState.COMMITTING, TransferState.COMMIT_PUT_OFF})
@@ -166,7 +168,7 @@ class Transfer:
     `accepted` bytes are in the file; `number` is that of the last WANT; for it `reserved` bytes of staging are kept.
     Without a `session` it has had none since `idle_ns`. `retry_ns`, of a commit that was put off: when to ask again.
     `quarantine`: why what is staged shall be kept aside, or "" to discard it. `under_way` says whether its state is one
-    of those.
+    of those, `active` whether it has a place of its session's.
     """
 
     offer: wire.Offer
@@ -183,22 +185,18 @@ class Transfer:
     reserved: int = 0
     sealed: wire.Sealed | None = None
     under_way: bool = field(init=False)
+    active: bool = field(init=False)
     episode: UUID = field(init=False)
 
     def __post_init__(self) -> None:
         self.episode = UUID(bytes=self.offer.episode)
-        self.under_way = self.state in UNDER_WAY
+        self.under_way, self.active = self.state in UNDER_WAY, self.state in ACTIVE
 
     def move(self, event: TransferEvent) -> TransferState:
         """Every transition of a transfer."""
         self.state = state = TRANSFER.after(self.state, event)
-        self.under_way = state in UNDER_WAY  # asked of all that a session has, and often: looked up once
+        self.under_way, self.active = state in UNDER_WAY, state in ACTIVE  # asked of all of a session, often: kept
         return state
-
-    @property
-    def active(self) -> bool:
-        """Whether it has a place of its session's."""
-        return self.under_way or self.state is OPENING
 
     @property
     def size(self) -> int:
