@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 from blake3 import blake3
 from crc32c import crc32c
 
@@ -26,6 +27,7 @@ from sensorium.ingest.record_order import MAX_DOCUMENT_BYTES
 _PREFIX = struct.Struct("<4sB3sIII")
 _RESERVED = bytes(3)
 _OPEN, _CHUNK, _NOTE, _SEAL = (int(kind) for kind in (Kind.OPEN, Kind.CHUNK, Kind.NOTE, Kind.SEAL))
+_FEW = 64
 _RESIDUE = 0x48674BC7
 """What CRC32C gives over any bytes followed by their own CRC32C, little-endian."""
 _WRONG = (SensoriumError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError, LookupError, struct.error)
@@ -35,18 +37,20 @@ _decode_note = msgspec.msgpack.Decoder(Note).decode
 
 @dataclass(slots=True)
 class StreamAtOnce:
-    """What came of one stream: stamps, int64 little-endian, and its inner chunks."""
+    """What came of one stream: stamps, int64 little-endian, and its inner chunks; `parts` are the stamps as they came,
+    until it is `whole`."""
 
     alike: StreamAlike
     captured_ns: bytes = b""
     sensor_ns: bytes = b""
     chunks: list[memoryview] = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=list)
     rows: int = 0
     last_ns: int = -MAX_NS
     ended: bool = False
 
     def take(self, header: Chunk, payload: memoryview) -> bool:
-        """Take the next chunk; False if it is not plainly that."""
+        """Take the next chunk; False if it is not plainly that, but for its stamps."""
         alike, captured_ns = self.alike, header.captured_ns
         rows, rest = divmod(len(captured_ns), 8)
         size = len(payload) - CHECKSUM_BYTES
@@ -64,17 +68,28 @@ class StreamAtOnce:
             or crc32c(payload) != _RESIDUE
         ):
             return False
-        stamps = struct.unpack(f"<{rows}q", captured_ns)
-        if not self.last_ns <= stamps[0] <= stamps[-1] <= MAX_NS or list(stamps) != sorted(stamps):
-            return False
         alike.check(payload, size)
-        self.captured_ns += captured_ns
+        self.parts.append(captured_ns)
         self.sensor_ns += header.sensor_ns
         self.chunks.append(payload)
         self.rows += rows
-        self.last_ns = stamps[-1]
         self.ended = rows < alike.chunk_rows
         return self.rows <= SMALL_CHUNK_ROWS
+
+    def whole(self) -> bool:
+        """It has all its chunks; False if their stamps step back, or are out of range."""
+        if not self.rows:
+            return True
+        self.captured_ns = captured_ns = b"".join(self.parts)
+        self.parts.clear()
+        if self.rows <= _FEW:  # numpy takes longer to begin
+            few = struct.unpack(f"<{self.rows}q", captured_ns)
+            first_ns, self.last_ns, in_order = few[0], few[-1], list(few) == sorted(few)
+        else:
+            stamps = np.frombuffer(captured_ns, "<i8")
+            first_ns, self.last_ns = int(stamps[0]), int(stamps[-1])
+            in_order = bool((stamps[1:] >= stamps[:-1]).all())
+        return in_order and first_ns >= -MAX_NS and self.last_ns <= MAX_NS
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +124,7 @@ def read_at_once(data: bytes, episode: uuid.UUID) -> AtOnce | None:
 def _read(data: bytes, episode: uuid.UUID) -> AtOnce | None:
     view, seed, whole = memoryview(data), crc32c(episode.bytes), len(data) - TRAILER.size
     read: AtOnce | None = None
+    streams: list[StreamAtOnce] = []
     at, number, document_bytes = 0, 0, 0
     while True:
         magic, kind, reserved, counted, header_bytes, payload_bytes = _PREFIX.unpack_from(view, at)
@@ -119,26 +135,25 @@ def _read(data: bytes, episode: uuid.UUID) -> AtOnce | None:
         if header_bytes > MAX_HEADER_BYTES or TRAILER.unpack_from(view, end)[0] != crc32c(view[at + 4 : end], seed):
             return None
         head = view[at + PREFIX_BYTES : body]
-        if kind != _CHUNK:
+        if kind == _CHUNK and read is not None:
+            header = _decode_chunk(head)
+            if header.stream < 0 or not streams[header.stream].take(header, view[body:end]):
+                return None
+        else:
             document_bytes += header_bytes
             if payload_bytes or document_bytes > MAX_DOCUMENT_BYTES:
                 return None
-        if read is None:
-            read = _opened(head, episode) if kind == _OPEN else None
             if read is None:
-                return None
-        elif kind == _CHUNK:
-            header = _decode_chunk(head)
-            if not 0 <= header.stream < len(read.streams):
-                return None
-            if not read.streams[header.stream].take(header, view[body:end]):
-                return None
-        elif kind == _NOTE:
-            note = _decode_note(head)
-            check_document(note, "NOTE")
-            read.notes.append(msgspec.Raw(msgspec.json.encode(note)))
-        else:
-            return _sealed(read, head, view[:at]) if kind == _SEAL and end == whole else None
+                read = _opened(head, episode) if kind == _OPEN else None
+                if read is None:
+                    return None
+                streams = read.streams
+            elif kind == _NOTE:
+                note = _decode_note(head)
+                check_document(note, "NOTE")
+                read.notes.append(msgspec.Raw(msgspec.json.encode(note)))
+            else:
+                return _sealed(read, head, view[:at]) if kind == _SEAL and end == whole else None
         at, number = end + TRAILER.size, number + 1
 
 
@@ -150,5 +165,7 @@ def _opened(head: memoryview, episode: uuid.UUID) -> AtOnce | None:
 
 
 def _sealed(read: AtOnce, head: memoryview, before: memoryview) -> AtOnce | None:
+    if not all(stream.whole() for stream in read.streams):
+        return None
     read.seal, read.shape = sealed(head, read.alike, [stream.rows for stream in read.streams])
     return read if blake3(before).digest() == read.seal.digest else None

@@ -95,7 +95,7 @@ class ControlPump:
         came: list[tuple[bytes, str, wire.DeviceMessage | PeerViolation, int]] = []
         while len(came) < AT_ONCE:
             try:
-                frames = self._socket.frames()
+                route, frames = self._socket.frames()
             except zmq.Again:
                 break
             user_id = sender(frames[-1], self._shared.allowed)
@@ -103,12 +103,12 @@ class ControlPump:
                 continue
             message: wire.DeviceMessage | PeerViolation
             try:
-                if len(frames) != 2:
-                    raise PeerViolation(f"{len(frames) - 1} frames on the control socket, expected 1")
-                message = wire.decode_from_device(frames[1].buffer)
+                if len(frames) != 1:
+                    raise PeerViolation(f"{len(frames)} frames on the control socket, expected 1")
+                message = wire.decode_from_device(frames[0].buffer)
             except PeerViolation as error:
                 message = error
-            came.append((frames[0].bytes, user_id, message, time.monotonic_ns()))
+            came.append((route, user_id, message, time.monotonic_ns()))
         return came
 
     def _send(self) -> None:
@@ -203,22 +203,22 @@ class BulkPump:
         size = 0
         while len(came) < AT_ONCE and size < AT_ONCE_BYTES:
             try:
-                frames = self._socket.frames()
+                _, frames = self._socket.frames()
             except zmq.Again:
                 break
             user_id = sender(frames[-1], self._shared.allowed)
             if user_id is None:
                 continue
             try:
-                if len(frames) != 3:
-                    raise PeerViolation(f"{len(frames) - 1} frames on the bulk socket, expected 2")
-                data = wire.decode_from_device(frames[1].buffer)
+                if len(frames) != 2:
+                    raise PeerViolation(f"{len(frames)} frames on the bulk socket, expected 2")
+                data = wire.decode_from_device(frames[0].buffer)
                 if not isinstance(data, wire.Data):
                     raise PeerViolation(f"{type(data).__name__} on the bulk socket, expected DATA")
             except PeerViolation as error:
                 self._ignored(user_id, error)
                 continue
-            came.append((user_id, data, frames[2].buffer))
+            came.append((user_id, data, frames[1].buffer))
             size += len(came[-1][2])
         return came
 

@@ -24,12 +24,13 @@ Socket = zmq.Socket[bytes]
 class Router(Socket):
     """A ROUTER that waits for nothing; of small messages there are thousands a second."""
 
-    def frames(self) -> list[zmq.Frame]:
-        """The frames of the next message, the sender's route first, not copied; `zmq.Again` if there is none."""
-        came = [self.recv(_NOBLOCK, copy=False)]
+    def frames(self) -> tuple[bytes, list[zmq.Frame]]:
+        """The sender's route, and the frames of the next message, not copied; `zmq.Again` if there is none."""
+        route = self.recv(_NOBLOCK)
+        came = [self.recv(_NOBLOCK, copy=False)]  # a ROUTER gives none without a frame behind its route
         while came[-1].more:
             came.append(self.recv(_NOBLOCK, copy=False))
-        return came
+        return route, came
 
     def say(self, route: bytes, frame: bytes) -> None:
         """Send a frame to a route; `zmq.ZMQError` if that is not there any more, or takes nothing."""

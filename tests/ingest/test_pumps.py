@@ -27,10 +27,11 @@ class Arrived:
     def __init__(self) -> None:
         self.messages: deque[list[bytes]] = deque()
 
-    def frames(self) -> list[zmq.Frame]:
+    def frames(self) -> tuple[bytes, list[zmq.Frame]]:
         if not self.messages:
             raise zmq.Again
-        return [zmq.Frame(part) for part in self.messages.popleft()]
+        route, *parts = self.messages.popleft()
+        return route, [zmq.Frame(part) for part in parts]
 
 
 class Appending:

@@ -336,7 +336,10 @@ def test_the_next_episode_begins_while_one_waits_for_its_commit() -> None:
     peer.say(wire.Sealed(session=peer.session, episode=(1).to_bytes(16, "big"), size=1000, digest=bytes(32)))
     peer.link.written(transfer, peer.session, 1000, 0)
     jobs = peer.link.take_jobs()
-    assert [(type(job), job.episode.int) for job in jobs if isinstance(job, Begin | Commit)] == [(Commit, 1), (Begin, 2)]
+    assert [(type(job), job.episode.int) for job in jobs if isinstance(job, Begin | Commit)] == [
+        (Commit, 1),
+        (Begin, 2),
+    ]
     peer.link.arrivals.begun(UUID(int=2), 0)
     peer.say(wire.Sealed(session=peer.session, episode=(2).to_bytes(16, "big"), size=0, digest=bytes(32)))
     assert [type(job) for job in peer.link.take_jobs()] == [Commit]  # the third has no place: two are open

@@ -72,10 +72,9 @@ def append(fd: int, buffers: Sequence[Buffer], end: int) -> int:
 
 def write_at(fd: int, data: Buffer, offset: int) -> None:
     """Write all of `data` at `offset`."""
-    rest = memoryview(data)
-    while len(rest):
-        written = _some(os.pwrite(fd, rest, offset))
-        rest, offset = rest[written:], offset + written
+    size, done = len(data), 0
+    while done < size:
+        done += _some(os.pwrite(fd, memoryview(data)[done:] if done else data, offset + done))
 
 
 def read_at(fd: int, size: int, offset: int) -> bytes:
@@ -263,30 +262,29 @@ def write_all(files: Iterable[tuple[Path | str, Buffer]], *, dir_fd: int | None 
 
     All are written before the first is waited for: together they take the disk little longer than one.
     """
-    begun = [(path, len(data), _begin(path, data, dir_fd)) for path, data in files]
-    return [_finish(path, size, fd, dir_fd) for path, size, fd in begun]
+    begun = [(path, _begin(path, data, dir_fd)) for path, data in files]
+    return [each if isinstance(each, OSError) else _finish(path, *each, dir_fd) for path, each in begun]
 
 
-def _begin(path: Path | str, data: Buffer, dir_fd: int | None) -> int | OSError:
+def _begin(path: Path | str, data: Buffer, dir_fd: int | None) -> tuple[int, Seen] | OSError:
     try:
         fd = create(path, dir_fd=dir_fd)
     except OSError as error:
         return error
     try:
+        seen = Seen(identity(fd), len(data), False)  # asked for behind a sync, that takes ten times as long
         write_at(fd, data, 0)
         begin_sync(fd)
     except OSError as error:
         close(fd)
         return _without(path, error, dir_fd)
-    return fd
+    return fd, seen
 
 
-def _finish(path: Path | str, size: int, fd: int | OSError, dir_fd: int | None) -> Seen | OSError:
-    if isinstance(fd, OSError):
-        return fd
+def _finish(path: Path | str, fd: int, seen: Seen, dir_fd: int | None) -> Seen | OSError:
     try:
         sync(fd)
-        return Seen(identity(fd), size, False)
+        return seen
     except OSError as error:
         return _without(path, error, dir_fd)
     finally:
@@ -304,7 +302,8 @@ def publish_all(
     files: Sequence[tuple[str, Buffer]], staging: Path, *, dir_fd: int | None = None
 ) -> list[Seen | OSError | None]:
     """`publish` of several, at the price of few: which file each is now, None where there was one, or why not."""
-    temporary = [f"{staging}/new-{uuid.uuid4().hex}" for _ in files]
+    together = uuid.uuid4().hex
+    temporary = [f"{staging}/new-{together}-{number}" for number in range(len(files))]
     written = write_all([(new, data) for new, (_, data) in zip(temporary, files, strict=True)], dir_fd=dir_fd)
     made: list[Seen | OSError | None] = []
     for new, (path, _), seen in zip(temporary, files, written, strict=True):

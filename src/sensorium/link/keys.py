@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,7 +173,7 @@ class AllowedKeys:
 
     def refresh(self) -> bool:
         """Look at the folder again; whether the allowed keys changed."""
-        seen = sorted((p.name, p.stat().st_mtime_ns, p.stat().st_ino) for p in (self._folder / "allowed").glob("*.key"))
+        seen = sorted(_key_files(self._folder / "allowed"))
         if seen == self._seen:
             return False
         keys = list_keys(self._folder)
@@ -188,6 +189,20 @@ class AllowedKeys:
     def allows(self, user_id: str) -> bool:
         """Whether the key in a user id is still allowed."""
         return user_id in self._user_ids
+
+
+def _key_files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Name, time and inode of each; none where there is no such folder, or it may not be read. Looked at ten times a
+    second, of which `glob` would make a share of a core."""
+    try:
+        found = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    with found as entries:
+        for entry in entries:
+            if entry.name.endswith(".key"):
+                about = entry.stat()
+                yield entry.name, about.st_mtime_ns, about.st_ino
 
 
 def is_loopback(host: str) -> bool:
