@@ -2,7 +2,6 @@
 
 import functools
 import math
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,13 +16,7 @@ from sensorium.errors import Corrupt
 Array = npt.NDArray[Any]
 Decode = Callable[[memoryview, Array], None]
 """Fills rows, contiguous, from the bytes of their inner chunk, whose checksum holds; `Corrupt` if it cannot."""
-READ_BYTES = 2 << 20
-"""What is read at once, and then decoded while it is in the processor's cache; a larger chunk alone."""
-
-CHECK_BYTES = 8 << 20
-
-_rooms = threading.local()
-"""Each thread's memory for what it reads, used over and over: new memory for each read costs as much as the read."""
+READ_BYTES = 8 << 20
 
 
 class ZarrArray:
@@ -79,7 +72,7 @@ class ZarrArray:
 
     def check(self, decode: Decode) -> None:
         """Decode every chunk, raising `Corrupt` at the first that does not hold."""
-        step = max(1, CHECK_BYTES // max(1, self._chunk_bytes)) * self._inner
+        step = max(1, READ_BYTES // max(1, self._chunk_bytes)) * self._inner
         for start in range(0, len(self), step):
             self.read(start, min(start + step, len(self)), decode)
 
@@ -133,7 +126,7 @@ def _job(
     place: Callable[[int, memoryview], None],
 ) -> Callable[[], None]:
     def run() -> None:
-        raw = memoryview(files.read(name, begin, end - begin, _room()))
+        raw = memoryview(files.read(name, begin, end - begin))
         for number, (offset, size) in enumerate(chunks, first):
             try:
                 place(number, raw[offset - begin : offset - begin + size])
@@ -142,13 +135,6 @@ def _job(
                 raise Corrupt(f"{where}: {error}; run `sensorium verify --deep`") from error
 
     return run
-
-
-def _room() -> memoryview:
-    room: memoryview | None = getattr(_rooms, "held", None)
-    if room is None:
-        room = _rooms.held = memoryview(bytearray(READ_BYTES))
-    return room
 
 
 def _joined(runs: list[tuple[str, int, int]]) -> list[tuple[str, int, int, list[tuple[int, int]]]]:

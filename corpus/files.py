@@ -22,21 +22,17 @@ class LooseFiles:
     def size(self, name: str) -> int:
         return os.stat(f"{self._prefix}{name}").st_size  # noqa: PTH116 - a Path for each takes as long as the call
 
-    def read(self, name: str, offset: int, size: int, room: memoryview | None = None) -> bytes | memoryview:
-        data: bytes | memoryview = b""
+    def read(self, name: str, offset: int, size: int) -> bytes:
         fd = os.open(f"{self._prefix}{name}", FLAGS)
         try:
-            if offset >= 0 and room is not None and size <= len(room):
-                data = room[: os.preadv(fd, [room[:size]], offset)]
-            elif offset >= 0:
-                data = os.pread(fd, size, offset)
+            data = os.pread(fd, size, offset) if offset >= 0 else b""
         finally:
             os.close(fd)
         if len(data) != size:
             raise Corrupt(f"{self.where(name)}: cut short, {len(data)} of {size} bytes at {offset}")
         return data
 
-    def document(self, name: str) -> bytes | memoryview:
+    def document(self, name: str) -> bytes:
         return self.read(name, 0, self.size(name))
 
 
@@ -83,15 +79,14 @@ class EpisodeFiles:
             self._fall_over(held, held.where(name), error)
         return self.size(name)
 
-    def read(self, name: str, offset: int, size: int, room: memoryview | None = None) -> bytes | memoryview:
-        """So many bytes of a file, whose checksums are for the caller to check; in `room`, if that is given, large
-        enough, and of use."""
+    def read(self, name: str, offset: int, size: int) -> bytes | memoryview:
+        """So many bytes of a file, whose checksums are for the caller to check."""
         held = self._held
         try:
-            return held.read(name, offset, size, room)
+            return held.read(name, offset, size)
         except OSError as error:
             self._fall_over(held, held.where(name), error)
-        return self.read(name, offset, size, room)
+        return self.read(name, offset, size)
 
     def document(self, name: str) -> bytes | memoryview:
         """A whole `zarr.json`."""

@@ -45,13 +45,7 @@ class ZipFiles:
     def size(self, name: str) -> int:
         return self._member(name).size
 
-    def read(
-        self,
-        name: str,
-        offset: int,
-        size: int,
-        room: memoryview | None = None,  # noqa: ARG002 - what is small is held whole
-    ) -> bytes | memoryview:
+    def read(self, name: str, offset: int, size: int) -> bytes | memoryview:
         """So many bytes of a member as they are stored."""
         return self._stored(self._member(name), offset, size)
 

@@ -160,7 +160,7 @@ def test_two_threads_that_miss_the_folder_at_once_both_go_on(store: Path, monkey
     pack(store, episode.id)
     both = threading.Barrier(2)
 
-    def gone(*_: object) -> bytes:
+    def gone(_files: LooseFiles, _name: str, _offset: int, _size: int) -> bytes:
         both.wait(60)
         raise FileNotFoundError(2, "No such file or directory")
 

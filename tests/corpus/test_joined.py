@@ -55,7 +55,8 @@ def path(make_episode: Any, tmp_path_factory: Any) -> Path:
     decision = Note(kind="decision", name="novel", start_ns=round(12.4 * S), end_ns=13 * S)
     jpeg = {"front": Encoding(codec="jpeg")}
     with Store.open(path, small_bytes=0) as store:
-        put(store, make_episode, 10, 1, ordinal=0)
+        before = Note(kind="decision", name="novel", start_ns=9 * S, end_ns=11 * S)  # it began in no episode
+        put(store, make_episode, 10, 1, ordinal=0, notes=[before])
         put(store, make_episode, 11, 1, ordinal=1, notes=[grasp, Note(kind="score", name="sharp", value=2.0)])
         put(store, make_episode, 12.3, 1, ordinal=2, notes=[decision], encodings=jpeg)
         put(store, make_episode, 13.3, 1, ordinal=3, clock=BOOT_B, reason="interrupted")
@@ -191,6 +192,22 @@ def test_by_utc_over_devices(corpus: Corpus) -> None:
     assert two.utc.uncertainty_ns[0] >= 2_000_000
     assert len(one.samples["wheel"].data) == 10
     assert len(two.samples["wheel"].data) == 12
+
+
+def test_each_episode_has_its_own_mapping(make_episode: Any, tmp_path: Path) -> None:
+    """Of two that follow each other, between whose probes the device's clock went by 4 ms."""
+    with Store.open(tmp_path, small_bytes=0) as store:
+        for number, offset_ns in enumerate((0, 4_000_000)):
+            probes = [(number * S, UTC_0 + number * S + offset_ns, 2_000_000)]
+            put(store, make_episode, number, 1, ordinal=number, probes=probes)
+    (window,) = sensorium.open(tmp_path).at_utc(UTC_0 + S // 2, 1.0, ["wheel"], grid=10.0)
+    assert (window.start_ns, window.end_ns) == (S // 2, 3 * S // 2 - 4_000_000)
+    assert window.utc is not None
+    assert (window.utc.utc_ns - UTC_0).tolist() == [S // 2, 3 * S // 2]
+    moments = window.samples["wheel"].at_ns
+    assert moments is not None
+    # one whose stamp neither has, as the second begins 4 ms later by its own mapping, is the first's
+    assert moments.tolist() == [S // 2 + n * S // 10 - (4_000_000 if n > 5 else 0) for n in range(10)]
 
 
 def test_a_grid_of_utc_is_the_same_for_all(corpus: Corpus) -> None:
