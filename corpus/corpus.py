@@ -19,7 +19,7 @@ from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.looks_alike import LooksAlike
-from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers
+from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers, waiting_ordinals
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.windows import Strided, Window, windows_in_batches
 from sensorium.corpus.within import Grid, Reading
@@ -227,6 +227,11 @@ class Corpus(LooksAlike):
         """What became of every ordinal of every spool, or of one device's spools."""
         with self._reading() as connection:
             return spool_ledgers(connection, device)
+
+    def waiting_ordinals(self, of: SpoolLedger) -> list[int]:
+        """The ordinals of a spool of which nothing is known but that they were begun, in order."""
+        with self._reading() as connection:
+            return waiting_ordinals(connection, of)
 
     def windows(
         self,

@@ -98,10 +98,12 @@ def estimate(
     pending = {(each.device, each.spool_id): each.pending > 0 for each in corpus.ledger()}
     value = value_of(f, units) if isinstance(f, str) else f
 
+    drawn = [each for each in units if each.count == 1 and each.judged.decision.drawn]
+
     def why(unit: TracedUnit) -> str:
         return "undelivered" if pending.get((unit.device, unit.spool_id)) else "lost"
 
-    return estimated(units, value, kept.p_left, why, unread_s)
+    return estimated(units, value, kept.p_in_order(drawn), why, unread_s)
 
 
 def estimated(

@@ -63,6 +63,15 @@ def spool_ledgers(connection: sa.Connection, device: str | None = None) -> list[
     return [each for each in found if device is None or each.device == device]
 
 
+def waiting_ordinals(connection: sa.Connection, of: SpoolLedger) -> list[int]:
+    """The ordinals of a spool that are not settled, as far as the store knows, in order."""
+    if of.pending <= 0:
+        return []
+    mine = sa.and_(ledger.c.device == of.device, ledger.c.spool_id == of.spool_id, ledger.c.ordinal >= of.oldest)
+    settled = set(connection.execute(sa.select(ledger.c.ordinal).where(mine)).scalars())
+    return [ordinal for ordinal in range(of.oldest, of.next_ordinal) if ordinal not in settled]
+
+
 def _between(connection: sa.Connection) -> dict[tuple[str, str], dict[str, Account]]:
     """By spool, what became of its samples in no episode; nothing in a catalog that was made before there was such."""
     if not sa.inspect(connection).has_table(between_totals.name):

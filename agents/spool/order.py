@@ -1,9 +1,10 @@
 """Which of what waits in a spool goes first, and which gives way first where it is full.
 
 The larger mission priority goes first, and is evicted last. Within it what tells of the rest (traces, previews) goes
-first; then the larger value per byte, and, for a fifth of the bytes, what chance kept, the oldest first. Where the
-spool is full the least value per byte gives way, then the oldest; where what chance kept has more than a fifth, that
-does, by its draw alone, so that what is left is an honest sample; what tells of the rest when nothing else is left.
+first; then the larger value per byte, whatever kept it, and, for a fifth of the bytes, what chance kept, the oldest
+first: of that the oldest up to the first that is not delivered are an honest sample. Where the spool is full the least
+value per byte gives way, then the oldest; where what chance kept has more than a fifth, that does, by its draw alone,
+so that what is left is an honest sample; what tells of the rest when nothing else is left.
 """
 
 from bisect import bisect_left, insort
@@ -40,9 +41,11 @@ class Order:
             (telling if _tells(each) else chance if _by_chance(each) else weighed).append(each)
         self._telling, self._weighed = _Queue(telling, _by_value), _Queue(weighed, _by_value)
         self._chance, self._ranks = _Queue(chance, _by_age), _Queue(chance, _by_rank)
+        self._drawn = _Queue(chance, _by_value)
         self._chance_bytes = sum(each.size for each in chance)
         self._weighed_bytes = sum(each.size for each in weighed)
         self._balance_bytes = 0.0
+        self._by_age = set[UUID]()
 
     def add(self, held: Held) -> None:
         """It waits from now on."""
@@ -51,6 +54,7 @@ class Order:
         elif _by_chance(held):
             self._chance.add(held)
             self._ranks.add(held)
+            self._drawn.add(held)
             self._chance_bytes += held.size
         else:
             self._weighed.add(held)
@@ -63,15 +67,18 @@ class Order:
         elif _by_chance(held):
             self._chance.remove(held)
             self._ranks.remove(held)
+            self._drawn.remove(held)
             self._chance_bytes -= held.size
         else:
             self._weighed.remove(held)
             self._weighed_bytes -= held.size
 
     def delivered(self, held: Held) -> None:
-        """It is delivered, and removed already: of what follows chance has its part."""
+        """It is delivered, and removed already: of what follows chance has its part: what goes by its age."""
+        by_age = held.episode in self._by_age
+        self._by_age.discard(held.episode)
         if not _tells(held) and self._chance and self._weighed:
-            balance = _balanced(self._balance_bytes, held)
+            balance = _balanced(self._balance_bytes, held, by_age=by_age)
             self._balance_bytes = max(-MOST_OWED_BYTES, min(balance, MOST_OWED_BYTES))
         else:
             self._balance_bytes = 0.0
@@ -79,25 +86,52 @@ class Order:
     def first(self, limit: int | None, is_due: Callable[[Held], bool]) -> list[tuple[Held, float]]:
         """The first that are due, in the order of delivery, each with the value by which a server orders them. No more
         is looked at than is asked for, and what is not due before it."""
-        return list(islice(self._in_order(is_due), limit))
+        found = []
+        for held, value, by_age in islice(self._in_order(is_due), limit):
+            found.append((held, value))
+            if _by_chance(held):
+                (self._by_age.add if by_age else self._by_age.discard)(held.episode)
+        if len(self._by_age) > len(self._chance):  # some have given way
+            self._by_age &= {each.episode for each in self._chance}
+        return found
 
-    def _in_order(self, is_due: Callable[[Held], bool]) -> Iterator[tuple[Held, float]]:
-        queues = [filter(is_due, queue) for queue in (self._telling, self._weighed, self._chance)]
+    def _in_order(self, is_due: Callable[[Held], bool]) -> Iterator[tuple[Held, float, bool]]:
+        """Each also with whether it goes by its age."""
+        went = set[UUID]()
+
+        def waits(held: Held) -> bool:
+            return held.episode not in went and is_due(held)
+
+        tellings, chances = filter(is_due, self._telling), filter(waits, self._chance)
+        dears = ((_by_value(each), each) for each in filter(is_due, self._weighed))
+        draws = ((_by_value(each), each) for each in filter(waits, self._drawn))
+        telling, weighed, drawn, chance = (
+            next(tellings, None),
+            next(dears, None),
+            next(draws, None),
+            next(chances, None),
+        )
         balance = self._balance_bytes
-        telling, weighed, chance = (next(queue, None) for queue in queues)
-        while heads := [head for head in (telling, weighed, chance) if head is not None]:
-            top = max(head.priority for head in heads)
-            follows = weighed if weighed is not None and weighed.priority == top else None
-            value = 0.0 if follows is None else follows.value_per_byte
-            if telling is not None and telling.priority == top:
-                yield telling, MAX_VALUE
-                telling = next(queues[0], None)
-            elif chance is not None and chance.priority == top and (follows is None or balance < 0):
-                yield chance, value
-                balance, chance = _balanced(balance, chance), next(queues[2], None)
-            elif follows is not None:
-                yield follows, value
-                balance, weighed = _balanced(balance, follows), next(queues[1], None)
+        while weighed or drawn or telling:
+            first = min(weighed, drawn) if weighed and drawn else weighed or drawn
+            if telling and (first is None or telling.priority >= -first[0][0]):
+                yield telling, MAX_VALUE, False
+                telling = next(tellings, None)
+            elif first is not None:
+                (priority, value, *_), goes = first
+                by_age = False
+                if chance and chance.priority == -priority:
+                    alone = weighed is None or weighed[0][0] > priority
+                    if by_age := alone or balance < 0:
+                        goes, value = chance, 0.0 if alone else value
+                    balance = _balanced(balance, goes, by_age=by_age)
+                yield goes, -value, by_age
+                if weighed and goes is weighed[1]:
+                    weighed = next(dears, None)
+                else:
+                    went.add(goes.episode)
+                    drawn = next(draws, None) if drawn and goes is drawn[1] else drawn
+                    chance = next(chances, None) if goes is chance else chance
 
     def least(self) -> Victim | None:
         """The sealed episode to give up first; None if there is none."""
@@ -172,9 +206,9 @@ def _rank(held: Held) -> float:
     return 0.0 if held.worth.chance is None else held.worth.chance.rank
 
 
-def _balanced(balance_bytes: float, held: Held) -> float:
-    """What chance had beyond its share, after one more."""
-    return balance_bytes + held.size * (1 - CHANCE_SHARE if _by_chance(held) else -CHANCE_SHARE)
+def _balanced(balance_bytes: float, held: Held, *, by_age: bool) -> float:
+    """What chance had beyond its share, after one more, that goes by its age or by its value."""
+    return balance_bytes + held.size * (1 - CHANCE_SHARE if by_age else -CHANCE_SHARE)
 
 
 # Of episodes of a former spool and the present one the ordinals may be the same.

@@ -120,8 +120,65 @@ def test_chance_has_a_fifth_of_what_is_delivered_the_oldest_first_whatever_it_ho
     assert gone[:25] == first
 
 
+def test_what_chance_kept_and_is_worth_more_goes_by_that_and_the_fifth_is_the_oldests() -> None:
+    """One that has gone by its value is none of the fifth, and what gives way is told by its draw as ever."""
+    weighed = [held(n, Worth(5.0)) for n in range(40)]
+    dear, cheap = Chance(0.2, 0.25), Chance(0.1, 0.25)
+    drawn = [held(100 + n, Worth(9.0, dear) if n % 4 == 3 else Worth(1.0, cheap)) for n in range(20)]
+    order = Order([*weighed, *drawn])
+    first = ordinals(order, 25)
+    assert first[:8] == [103, 100, 107, 111, 115, 119, 101, 0]
+    assert [n for n in first if n >= 100 and n % 4 != 3] == [100, 101, 102, 104, 105]
+    gone = []
+    while here := order.first(1, lambda _: True):
+        [(each, _)] = here
+        order.remove(each)
+        order.delivered(each)
+        gone.append(each.said.ordinal)
+    assert gone[:25] == first
+    assert sorted(gone) == sorted(each.said.ordinal for each in [*weighed, *drawn])
+    several, behind = Order([*weighed, *drawn]), list[int]()
+    while len(here := several.first(8, lambda _: True)) == 8:  # a server takes several at once, and ends with the last
+        for each, _ in reversed(here):
+            several.remove(each)
+            several.delivered(each)
+            behind.append(each.said.ordinal)
+    assert {n for n in behind[:24] if n >= 100} == {n for n in first[:24] if n >= 100}
+    again = Order(drawn)
+    assert [Evicted.of(why) is not None for _, why in evicted(again, drawn)] == [True] * 20
+
+
+def test_on_a_slow_link_the_oldest_drawn_ones_up_to_the_first_that_waits_are_an_honest_sample() -> None:
+    """In 100 spools of which a third is delivered; all drawn ones there are not, as the dear went first."""
+    count, p = 120, 0.3
+    means: dict[str, list[float]] = {"there": [], "in order": []}
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        values, draws, sizes = rng.exponential(1.0, count), rng.random(count), rng.integers(500, 2000, count)
+        chances = [Chance(float(draw), p) if draw < p else None for draw in draws]
+        order = Order(held(n, Worth(float(values[n]), chances[n]), size=int(sizes[n])) for n in range(count))
+        gone = set[int]()
+        for _ in range(40):
+            [(each, _)] = order.first(1, lambda _: True)
+            order.remove(each)
+            order.delivered(each)
+            gone.add(each.said.ordinal)
+        drawn = [n for n, chance in enumerate(chances) if chance is not None]
+        first = next((n for n in drawn if n not in gone), count)
+        for name, those in (("there", drawn), ("in order", range(first))):
+            found = [values[n] for n in drawn if n in gone and n in those]
+            means[name] += [float(np.mean(found))] if found else []
+    errors = {name: np.std(found) / len(found) ** 0.5 for name, found in means.items()}
+    assert abs(np.mean(means["in order"]) - 1.0) < 3 * errors["in order"]
+    assert np.mean(means["there"]) - 1.0 > 3 * errors["there"]
+
+
+def test_where_chance_alone_waits_the_oldest_goes_first() -> None:
+    assert ordinals(Order([held(n, Worth(float(n), Chance(0.1, 0.5))) for n in range(5)])) == [0, 1, 2, 3, 4]
+
+
 def test_what_chance_lacked_while_there_was_none_is_not_owed() -> None:
-    order = Order(weighed := [held(n, Worth(1.0)) for n in range(100)])
+    order = Order(weighed := [held(n, Worth(9.0)) for n in range(100)])
     for each in weighed[:50]:
         order.remove(each)
         order.delivered(each)
@@ -266,7 +323,7 @@ def test_a_restart_knows_the_worth_without_reading_a_file(tmp_path: Path, monkey
     with_value = Worth(3.0)
     spool = Spool(tmp_path, "rig", max_bytes=16 << 20, when_full="evict")
     plain, small, large = record(spool), record(spool, with_value), record(spool, with_value, 2 << 20)
-    drawn = [record(spool, Worth(9.0, Chance(draw, 0.5))) for draw in (0.1, 0.4, 0.2)]
+    drawn = [record(spool, Worth(0.0, Chance(draw, 0.5))) for draw in (0.1, 0.4, 0.2)]
     trace = record(spool, kind="trace")
     before = [(each.episode, each.value) for each in spool.waiting()]
     assert [episode for episode, _ in before] == [trace, small, drawn[0], large, plain, *drawn[1:]]
