@@ -39,9 +39,9 @@ Batches = Callable[[int], Iterator[Any]]
 
 
 def loader(store: Path, seed: int = 0) -> Loader:
-    """All of its windows, half a second apart."""
+    """All of its windows, a tenth of a second apart."""
     return sensorium.open(store).batches(
-        length_s=LENGTH_S, stride_s=0.5, streams=[CAMERA, IMU], batch_size=BATCH, seed=seed, drop_last=True
+        length_s=LENGTH_S, stride_s=0.1, streams=[CAMERA, IMU], batch_size=BATCH, seed=seed, drop_last=True
     )
 
 
@@ -119,89 +119,80 @@ def shared_ceiling(codec: Codec, chunks: Chunks, shape: tuple[int, ...], starts:
         process.join()
 
 
-def per_second(batches: Iterator[Any], skip: int) -> float:
-    """Batches a second, behind the first `skip`, in which workers begin."""
-    began_s, count = time.perf_counter(), -skip
+def timed(batches: Iterator[Any], skip: int) -> tuple[float, float]:
+    """Batches a second behind the first `skip`, in which workers begin; and CPU seconds of this process for each."""
+    began_s, cpu_s, count = time.perf_counter(), time.process_time(), -skip
     for _ in batches:
         count += 1
         if count == 0:
-            began_s = time.perf_counter()
-    return count / (time.perf_counter() - began_s)
+            began_s, cpu_s = time.perf_counter(), time.process_time()
+    return count / (time.perf_counter() - began_s), (time.process_time() - cpu_s) / count
 
 
-def cpu_s(of: Callable[[], Any]) -> float:
-    """Of this process, in all its threads."""
-    before = time.process_time()
-    of()
-    return time.process_time() - before
-
-
-def in_turns(ours: Batches, against: Batches, runs: int, skip: int) -> Any:
-    """Batches a second of both, run by run."""
-    found: tuple[list[float], list[float]] = ([], [])
+def in_turns(ours: Batches, against: Batches, runs: int, skip: int) -> tuple[list[list[float]], list[list[float]]]:
+    """Batches a second of both, and CPU seconds a batch, run by run."""
+    rates: list[list[float]] = [[], []]
+    cpus: list[list[float]] = [[], []]
     for number in range(runs):
         for each in (0, 1) if number % 2 == 0 else (1, 0):
-            found[each].append(per_second((ours, against)[each](number), skip))
-    return found
+            rate, cpu_s = timed((ours, against)[each](number), skip)
+            rates[each].append(rate)
+            cpus[each].append(cpu_s)
+    return rates, cpus
 
 
-def ratio(found: Any) -> float:
-    return rounded([statistics.median(found[0]) / statistics.median(found[1])])[0]
+def ratio(first: list[float], second: list[float]) -> float:
+    return rounded([statistics.median(first) / statistics.median(second)])[0]
 
 
 def measure(options: Options) -> Comparison:
     """Batches a second, in turns."""
     reading.OPEN_EPISODES = 0
-    taken = clip(8.0 if options.quick else 20.0)
+    taken = clip(3.0 if options.quick else 20.0)
     shape = taken.frames.shape[1:]
     codecs: dict[str, CodecConfig] = {"lossless": LosslessConfig(), "jpeg": JpegConfig()}
     detail: dict[str, Any] = {"frames": taken.kind, "windows_a_batch": BATCH, "threads": THREADS}
     head: Any = None
     for name, config in codecs.items():
-        episode = stored(taken, options.folder / name, config, EPISODE_S)
+        episode = stored(taken, options.folder / name, config, 3.0 if options.quick else EPISODE_S)
         store = options.folder / name / "store"
         check(taken, store, name == "lossless")
         codec = episode.streams[CAMERA].codec
         chunks = [codec.encode(frame[None] if isinstance(codec, ChunkCodec) else frame) for frame in taken.frames]
         count = len(loader(store)) * BATCH
-        epochs = 1 if options.quick else 3
 
         def starts(seed: int, count: int) -> list[int]:
             return [int(start) for start in np.random.default_rng(seed).choice(taken.starts, count)]
 
-        def ours(_: int, store: Path = store, epochs: int = epochs) -> Iterator[Any]:
-            each = loader(store)
-            for _ in range(epochs):
-                yield from each
+        def ours(seed: int, store: Path = store) -> Iterator[Any]:
+            return iter(loader(store, seed))
 
-        def bare(
-            seed: int, codec: Codec = codec, chunks: Chunks = chunks, count: int = count * epochs
-        ) -> Iterator[Any]:
+        def bare(seed: int, codec: Codec = codec, chunks: Chunks = chunks, count: int = count) -> Iterator[Any]:
             return ceiling(codec, chunks, shape, starts(seed, count))
 
-        found = in_turns(ours, bare, options.runs, 1)
-        head = head or found
+        rates, cpus = in_turns(ours, bare, options.runs, 0 if options.quick else 1)
+        head = head or rates
         detail[name] = {
-            "over_the_ceiling": ratio(found),
-            "batches_per_s": [rounded(each) for each in found],
-            "cpu_over_the_ceiling": rounded([cpu_s(lambda: list(bare(0))) / cpu_s(lambda: list(ours(0)))])[0],
+            "over_the_ceiling": ratio(*rates),
+            "batches_per_s": [rounded(each) for each in rates],
+            "cpu_over_the_ceiling": ratio(cpus[1], cpus[0]),
+            "cpu_s_a_batch": [rounded(each) for each in cpus],
         }
         if importlib.util.find_spec("torch") is None:
             detail[name]["torch"] = "not installed: make torch"
             continue
 
-        def through_torch(_: int, store: Path = store) -> Iterator[Any]:
-            yield from loader(store).torch(workers=WORKERS)
+        def through_torch(seed: int, store: Path = store) -> Iterator[Any]:
+            return iter(loader(store, seed).torch(workers=WORKERS))
 
         def bare_shared(seed: int, codec: Codec = codec, chunks: Chunks = chunks, count: int = count) -> Iterator[Any]:
             return shared_ceiling(codec, chunks, shape, starts(seed, count))
 
-        skip = 0 if options.quick else 2 * WORKERS
-        found = in_turns(through_torch, bare_shared, options.runs, skip)
-        detail[name]["torch_over_the_ceiling"] = ratio(found)
-        detail[name]["torch_batches_per_s"] = [rounded(each) for each in found]
+        rates, _ = in_turns(through_torch, bare_shared, options.runs, 0 if options.quick else 2 * WORKERS)
+        detail[name]["torch_over_the_ceiling"] = ratio(*rates)
+        detail[name]["torch_batches_per_s"] = [rounded(each) for each in rates]
     return compared("batches", head[0], head[1], "batches/s", True, detail)
 
 
 if __name__ == "__main__":
-    main(__doc__ or "", measure, runs=5)
+    main(__doc__ or "", measure, runs=3)

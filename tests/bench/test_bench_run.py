@@ -50,6 +50,7 @@ def has_history() -> bool:
         "world_driver",
         pytest.param("world_store", marks=pytest.mark.slow),
         pytest.param("faults", marks=pytest.mark.slow),
+        pytest.param("batches", marks=pytest.mark.slow),
     ],
 )
 def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
@@ -60,7 +61,7 @@ def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, nam
     found = json.loads(printed)
     assert found.keys() == KEYS
     assert found["name"] == name
-    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "cells", "CPU s/h", "recall")
+    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "batches/s", "cells", "CPU s/h", "recall")
     assert found["runs"] >= 1
     for key in ("ours", "against", "ratio"):
         assert math.isfinite(found[key])

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import json
+import pickle
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
@@ -331,6 +332,13 @@ def test_windows_are_collated_as_they_are(folders_path: Path) -> None:
     stack = collate([window.samples for window in batch])["front"]
     assert stack.present.sum(axis=1).tolist() == [len(window.samples["front"].data) for window in batch]
     assert collate([]) == {}
+
+
+def test_a_loader_goes_to_another_process(folders_path: Path) -> None:
+    loader = made(folders_path)
+    next(iter(loader))
+    sent = pickle.loads(pickle.dumps(loader))
+    assert windows(sent) == windows(loader)
 
 
 def _whole(path: Path, prefetch: int) -> list[tuple[str, float]]:
