@@ -289,3 +289,22 @@ def test_a_payload_that_begins_as_none_may_is_not_taken_behind_ones_that_were(ch
         with contextlib.suppress(Corrupt):
             stream.check(memoryview(head), size)
     assert len(stream.heads) <= alike._KEPT
+
+
+@pytest.mark.parametrize("rows", [40, 200])  # looked at one by one, or by numpy
+@pytest.mark.parametrize(("place", "by"), [(9, 1), (-1, 1), (0, -(1 << 62)), (-1, 1 << 62)])
+def test_stamps_that_step_back_or_leave_the_range_are_found_in_any_chunk(rows: int, place: int, by: int) -> None:
+    """By so much the stamp at a place is less than the one before it, or too far off."""
+    stamps = np.arange(rows) // 2 + 5
+    made = build_episode({"a": np.zeros(rows)}, chunk_rows={"a": 8}, stamps={"a": stamps})
+    assert compare(made.data, made.episode) is not None, "two of the same time are in order"
+    stamps[place] = stamps[place - 1] - by if by == 1 else by + (1 if by > 0 else -1)
+    records = list(made.records)
+    for at, (header, payload) in enumerate(records):
+        if isinstance(header, Chunk):
+            own = stamps[header.first_row : header.first_row + 8].tobytes()
+            records[at] = (msgspec.structs.replace(header, captured_ns=own), payload)
+    data = b"".join(seal_records(made.episode, records))
+    assert read_at_once(data, made.episode) is None
+    with pytest.raises(PeerViolation):
+        slowly(data, made.episode)
