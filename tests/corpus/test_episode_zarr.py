@@ -144,9 +144,17 @@ def test_as_a_tree_of_xarrays(made: Any, episode: sensorium.Episode) -> None:
         episode.to_xarray(["imo"])
 
 
-def test_a_tree_reads_what_is_looked_at(folder: sensorium.Episode) -> None:
+def test_a_tree_reads_what_is_looked_at(made: Any, folder: sensorium.Episode) -> None:
     tree = folder.to_xarray()
-    (folder.path / "front/data/c.0.0.0.0").unlink()
+    shard = folder.path / "front/data/c.0.0.0.0"
+    data = bytearray(shard.read_bytes())
+    data[-7 * 16 - 4 - 20] ^= 1  # of the last frame, before the index of seven
+    shard.write_bytes(data)
+    front = tree.children["front"].dataset["data"]
+    np.testing.assert_array_equal(front[2:6, 3], made.arrays["front"][2:6, 3])
+    with pytest.raises(Corrupt, match="chunk 6"):
+        front[6].to_numpy()
+    shard.unlink()
     assert tree["imu"]["data"].shape == (101, 6)
     with pytest.raises(Corrupt, match="missing"):
         tree["front"]["data"].to_numpy()
