@@ -17,7 +17,8 @@ from measuring import Comparison, Options, compared, main
 from windows import CAMERA, IMU, IMU_HZ, clip, digest, medians, stored
 
 import sensorium
-from sensorium.corpus.catalog import CATALOG, Catalog
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import COMMITS, CommitRecord
 from sensorium.episode.codecs.lossless import LosslessConfig
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from measuring import Comparison, Options, compared, main, rounded
 
 import sensorium
-from sensorium.corpus.catalog import CATALOG
+from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.similar import VectorIndex
 from sensorium.corpus.vectors import Crcs, Maker, VectorPart
 from sensorium.ingest.store import Store

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sensorium.corpus.beside import BESIDE, SUFFIX, beside_kinds, beside_paths, read_lines
-from sensorium.corpus.catalog import CATALOG, LOCKED_S, check_version, read_engine
+from sensorium.corpus.catalog_reading import CATALOG, LOCKED_S, check_version, read_engine
 from sensorium.episode import durable
 from sensorium.errors import StoreError
 

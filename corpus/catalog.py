@@ -1,6 +1,5 @@
 """The SQL index over a store's episodes, and the ledger of every spool; rebuilt from `commits/` when lost."""
 
-import os
 import sqlite3
 import threading
 import uuid
@@ -13,100 +12,32 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from sensorium.corpus.catalog_entries import enter_records
+from sensorium.corpus.catalog_reading import LOCKED_S, check_version, columns_of
+from sensorium.corpus.catalog_tables import (
+    CATALOG_VERSION,
+    COLUMNS,
+    FORMER,
+    META,
+    OF_RECORDS,
+    about,
+    between_totals,
+    episodes,
+    ledger,
+    spools,
+)
 from sensorium.corpus.commits import LOOSE_VERSION, CommitRecord, check_store_version
 from sensorium.episode import durable
-from sensorium.episode.documents import LABELS, OUTCOME, BetweenReport
-from sensorium.episode.trace_row import JUDGED_S
-from sensorium.episode.where_times import TIME
+from sensorium.episode.documents import BetweenReport
 from sensorium.errors import StoreError
 
-CATALOG_VERSION = 1
-CATALOG = "catalog.sqlite"
-LOCKED_S = 5.0
-"""How long a transaction waits for a catalog that another process holds; then it fails, and is to be tried again."""
-TEXT, NUMBER = "text", "number"
-
-_NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
-_TIMES = ("start_utc", "end_utc", "committed_utc")
-_TEXTS = (*_NAMES, *_TIMES, "licence", "consent", "source", "form", "kind")
-_COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
-_INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
-_REALS = ("priority", "duration_s")
-COLUMNS: dict[str, str] = (
-    dict.fromkeys(_TEXTS, TEXT) | dict.fromkeys((*_INTEGERS, *_REALS), NUMBER) | dict.fromkeys(_TIMES, TIME)
-)
-"""The columns that `where` and `order_by` know, and what they hold."""
-
-_META = sa.MetaData()
-about = sa.Table("about", _META, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text))
-episodes = sa.Table(
-    "episodes",
-    _META,
-    sa.Column("episode", sa.Text, primary_key=True),
-    *(sa.Column(name, sa.Text) for name in _TEXTS if name not in ("episode", "form", "kind")),
-    sa.Column("form", sa.Text, server_default="loose"),
-    sa.Column("kind", sa.Text, server_default="full"),
-    *(sa.Column(name, sa.Integer) for name in _INTEGERS),
-    *(sa.Column(name, sa.REAL) for name in _REALS),
-    sa.Column("document", sa.LargeBinary, nullable=False),
-    sa.Index("episodes_device", "device", "start_utc"),
-    sa.Index("episodes_mission", "mission", "start_utc"),
-    sa.Index("episodes_start", "start_utc"),
-    sa.Index("episodes_committed", "committed_utc"),
-)
-streams = sa.Table(
-    "streams",
-    _META,
-    sa.Column("episode", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, primary_key=True),
-    sqlite_with_rowid=False,
-)
-ledger = sa.Table(
-    "ledger",
-    _META,
-    sa.Column("device", sa.Text, primary_key=True),
-    sa.Column("spool_id", sa.Text, primary_key=True),
-    sa.Column("ordinal", sa.Integer, primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("episode", sa.Text),
-    sa.Column("reason", sa.Text),
-    sqlite_with_rowid=False,
-)
-spools = sa.Table(
-    "spools",
-    _META,
-    sa.Column("device", sa.Text, primary_key=True),
-    sa.Column("spool_id", sa.Text, primary_key=True),
-    sa.Column("oldest", sa.Integer, nullable=False),
-    sa.Column("next_ordinal", sa.Integer, nullable=False),
-)
-between_totals = sa.Table(
-    "between_totals",
-    _META,
-    sa.Column("device", sa.Text, primary_key=True),
-    sa.Column("spool_id", sa.Text, primary_key=True),
-    sa.Column("document", sa.LargeBinary, nullable=False),
-)
-
-
-# As text, for what every commit does: to have it made anew each time took longer than to do it.
-_ENTER = f"INSERT OR REPLACE INTO episodes ({', '.join(COLUMNS)}, document) VALUES ({'?, ' * len(COLUMNS)}?)"
-# Rows of JSON, one statement for all of them: at each SQLite lets go of the interpreter.
-_ROWS = msgspec.json.Encoder()
-_AT = [f"json_extract(value, '$[{place}]')" for place in range(4)]
-_ENTER_STREAMS = f"INSERT OR IGNORE INTO streams (episode, name) SELECT {_AT[0]}, {_AT[1]} FROM json_each(?)"
-_ENTER_COMMITTED = (
-    "INSERT INTO ledger (device, spool_id, ordinal, state, episode, reason)"
-    f" SELECT {_AT[0]}, {_AT[1]}, {_AT[2]}, 'committed', {_AT[3]}, '' FROM json_each(?) WHERE true"
-    " ON CONFLICT (device, spool_id, ordinal)"
-    " DO UPDATE SET state = 'committed', episode = excluded.episode, reason = ''"
-)
+# Keys as JSON, one statement for all of them: at each SQLite lets go of the interpreter.
+_KEYS = msgspec.json.Encoder()
+_AT = [f"json_extract(value, '$[{place}]')" for place in range(3)]
 _ENTRIES_OF = (
     "SELECT asked.key, state, episode, reason FROM json_each(?) AS asked CROSS JOIN ledger"
     f" WHERE device = {_AT[0]} AND spool_id = {_AT[1]} AND ordinal = {_AT[2]}"
 )
-_OF_RECORDS = (episodes, streams, ledger)
-"""What the commit records are entered in, all of an episode at once."""
 
 
 class LedgerEntry(NamedTuple):
@@ -184,10 +115,12 @@ class Catalog:
                 check_version(self._path, version)
             if self._is_of_old(version, there, connection):
                 # The version is written last, and a table that is gone is reason enough: what is cut off is done again.
-                _META.drop_all(connection, [table for table in _OF_RECORDS if table.name in there])
-            _META.create_all(connection)
+                META.drop_all(connection, [table for table in OF_RECORDS if table.name in there])
+                for name in FORMER:
+                    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+            META.create_all(connection)
             _add_columns(connection)
-            for index in episodes.indexes:
+            for index in [index for table in META.tables.values() for index in table.indexes]:
                 index.create(connection, checkfirst=True)
             now = {"name": "version", "value": str(CATALOG_VERSION)}
             connection.execute(insert(about).prefix_with("OR REPLACE"), now)
@@ -195,7 +128,7 @@ class Catalog:
     def _is_of_old(self, version: str | None, there: Set[str], connection: sa.Connection) -> bool:
         """Whether the commit records must be entered anew. A column that is missing alone stays empty: so it is in the
         records of before there was such, but not in those of ZIPs."""
-        if version != str(CATALOG_VERSION) or not there >= {table.name for table in _OF_RECORDS}:
+        if version != str(CATALOG_VERSION) or not there >= {table.name for table in OF_RECORDS}:
             return True
         return columns_of(connection) != COLUMNS and check_store_version(self._path.parent) != LOOSE_VERSION
 
@@ -234,21 +167,13 @@ class Catalog:
 
     def add(self, records: Iterable[CommitRecord]) -> None:
         """Enter commits, in place of what is here of the same episodes; a discard of the same ordinal gives way."""
-        rows: list[tuple[Any, ...]] = []
-        names: list[tuple[Any, ...]] = []
-        entries: list[tuple[Any, ...]] = []
-        for record in records:
-            row = record.row | {"form": record.form, "kind": record.kind}
-            document = catalog_document(record)
-            rows.append((*map(row.get, COLUMNS), document))
-            names += [(row["episode"], name) for name in record.streams]
-            entries.append((row["device"], row["spool_id"], row["ordinal"], row["episode"]))
-        if not rows:
-            return
-        with self._writing, self._transaction() as connection:
-            connection.exec_driver_sql(_ENTER, rows)
-            connection.exec_driver_sql(_ENTER_COMMITTED, (_ROWS.encode(entries).decode(),))
-            connection.exec_driver_sql(_ENTER_STREAMS, (_ROWS.encode(names).decode(),))
+        those = list(records)
+        if those:
+            with self._writing, self._transaction() as connection:
+                try:
+                    enter_records(_raw(connection), those)
+                except sqlite3.Error as error:  # as SQLAlchemy would have said it
+                    raise sa.exc.OperationalError("entering commit records", None, error) from error
 
     def discard(self, device: str, spool_id: str, discards: Iterable[Discards]) -> None:
         """Enter what a device says it discarded; a commit of the same ordinal stays."""
@@ -297,7 +222,7 @@ class Catalog:
         asked = list(keys)
         with self._transaction() as connection:
             found = {
-                row[0]: row[1:] for row in connection.exec_driver_sql(_ENTRIES_OF, (_ROWS.encode(asked).decode(),))
+                row[0]: row[1:] for row in connection.exec_driver_sql(_ENTRIES_OF, (_KEYS.encode(asked).decode(),))
             }
         return [_ledger_entry(*found[at]) if at in found else None for at in range(len(asked))]
 
@@ -312,10 +237,11 @@ class Catalog:
             return set(connection.execute(sa.select(episodes.c.episode)).scalars())
 
 
-def columns_of(connection: sa.Connection) -> dict[str, str]:
-    """Those of `COLUMNS` that a catalog has: one of before there was a column lacks it until it is written to."""
-    there = {column["name"] for column in sa.inspect(connection).get_columns(episodes.name)}
-    return {name: kind for name, kind in COLUMNS.items() if name in there}
+def _raw(connection: sa.Connection) -> sqlite3.Cursor:
+    """SQLite's own cursor, in the transaction that the connection is in."""
+    if not isinstance(raw := connection.connection.driver_connection, sqlite3.Connection):
+        raise StoreError(f"{raw!r}: no connection of SQLite's")
+    return raw.cursor()
 
 
 def _add_columns(connection: sa.Connection) -> None:
@@ -324,62 +250,6 @@ def _add_columns(connection: sa.Connection) -> None:
         if name not in there:
             column = sa.schema.CreateColumn(episodes.c[name]).compile(connection)
             connection.execute(sa.text(f"ALTER TABLE episodes ADD COLUMN {column}"))
-
-
-def read_engine(path: Path) -> sa.Engine:
-    """An engine that reads the catalog at `path` while another process may write it, or on a read-only file system.
-
-    It keeps no connection between uses, so that it may be carried over a fork.
-    """
-
-    def connect() -> sqlite3.Connection:
-        if not path.is_file():
-            raise StoreError(f"{path}: no catalog; run `sensorium rebuild-catalog {path.parent}`")
-        log = path.with_name(f"{path.name}-wal")
-        # Where nobody can write SQLite must be told so: it would want shared memory beside the file.
-        mode = "mode=ro" if os.access(path.parent, os.W_OK) or _has_bytes(log) else "immutable=1"
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30, check_same_thread=False
-        )
-        try:
-            version = connection.execute("select value from about where name = 'version'").fetchone()
-            check_version(path, version[0] if version else None)
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise StoreError(
-                f"{path}: cannot be read ({error}); run `sensorium rebuild-catalog {path.parent}`,"
-                " or, of a store that was copied while in use or is read-only, copy it to where you can write"
-            ) from error
-        except StoreError:
-            connection.close()
-            raise
-        return connection
-
-    return sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool)
-
-
-def _has_bytes(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
-
-
-def check_version(path: Path, version: str | None) -> None:
-    """Raise `StoreError` for a catalog of a later release; an earlier one's is read as it is until it is written to."""
-    if version is None or not version.isdecimal() or int(version) > CATALOG_VERSION:
-        raise StoreError(
-            f"{path}: catalog of version {version}, this release reads up to {CATALOG_VERSION}; use the release that"
-            f" made it, or run `sensorium rebuild-catalog {path.parent}`, which makes it anew"
-        )
-
-
-def catalog_document(record: CommitRecord) -> bytes:
-    """What the catalog has of an episode beside its columns: JSON of `streams`, `account`, of a ZIP its `crc`, of a
-    trace the seconds by reason, and what the source said: `labels` and `outcome`."""
-    more = {} if record.zip_object is None else {"crc": record.zip_object[1]}
-    more |= {name: record.row[name] for name in (JUDGED_S, LABELS, OUTCOME) if name in record.row}
-    return msgspec.json.encode({"streams": record.streams, "account": record.account, **more})
 
 
 def _entry(

@@ -18,6 +18,7 @@ from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import LABELS, OUTCOME, Account, Kind, Labels, Open, Redaction, Seal
 from sensorium.episode.trace_row import JUDGED_S, OTHER, REASONS
 from sensorium.episode.utc_text import utc_text
+from sensorium.episode.value import Worth
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES, COMMITS = "episodes.zarr", "commits"
@@ -28,7 +29,8 @@ LOOSE_VERSION, ZIP_VERSION = 1, 2
 
 
 class StreamSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the catalog says of a stream. `shape` is that of one sample; `bytes` are its files'."""
+    """What the catalog says of a stream. `shape` is that of one sample; `bytes` are its files'; `health` is what the
+    device found of it, in numbers (`sensorium.episode.store_terms` names them)."""
 
     modality: str
     dtype: str
@@ -38,11 +40,13 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     rows: int
     bytes: int
     redactions: tuple[Redaction, ...] = ()
+    health: dict[str, float] = {}
 
 
-class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
+class CommitRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An episode that is committed. `row` holds the catalog's columns by name; `objects` has, for each file under the
     episode's folder, its size in bytes and CRC-32 (zlib's: the CRC32C of bytes that end in their own is constant).
+    `events` counts its notes by kind and name.
 
     Of one that is `zipped` the only object is its ZIP, by its name beside which the folder would be.
     """
@@ -52,6 +56,7 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True):
     streams: dict[str, StreamSummary]
     account: dict[str, Account]
     objects: dict[str, tuple[int, int]]
+    events: dict[str, dict[str, int]] = {}
 
     @property
     def episode(self) -> uuid.UUID:
@@ -165,13 +170,15 @@ def catalog_row(
 
 
 def _said_of(manifest: Open, seal: Seal) -> dict[str, Any]:
-    """What its source said of it: labels, and how it ended; nothing where it said nothing."""
+    """What its source said of it: labels, how it ended, and what the device found it worth; nothing where it said
+    nothing."""
     labels, outcome = manifest.labels, seal.summary.get(OUTCOME)
     if LABELS in seal.summary:
         with contextlib.suppress(msgspec.ValidationError):  # a summary is whatever the device made of it
             labels = labels | msgspec.convert(seal.summary[LABELS], Labels)
     said = {LABELS: labels, OUTCOME: outcome if isinstance(outcome, str) else ""}
-    return {name: value for name, value in said.items() if value}
+    worth = Worth.of(seal.summary).value
+    return {name: value for name, value in said.items() if value} | ({} if worth is None else {"worth": worth})
 
 
 def _judged_s(seal: Seal) -> dict[str, float]:

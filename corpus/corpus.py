@@ -2,29 +2,28 @@
 
 import contextlib
 import functools
-import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from sensorium.corpus.aggregates import Names, aggregated
 from sensorium.corpus.around import places_around
-from sensorium.corpus.beside_catalog import NO_VERDICT, VERDICT, has_beside, judged, newest
-from sensorium.corpus.catalog import CATALOG, TEXT, columns_of, read_engine
-from sensorium.corpus.cells import compile_cells
+from sensorium.corpus.beside_catalog import judged, newest
+from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
+from sensorium.corpus.finding import Finder
 from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.looks_alike import LooksAlike
+from sensorium.corpus.matching import Matching
+from sensorium.corpus.rows import CatalogRows
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers, waiting_ordinals
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.windows import Strided, Window, windows_in_batches
 from sensorium.corpus.within import Grid, Reading
-from sensorium.drivers.registry import nearest
-from sensorium.episode.where import Sql, compile_order, compile_where, parse_where
 from sensorium.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from sensorium.corpus.stats import Stats
     from sensorium.corpus.traces import TracedUnit
 
-_HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {})"
-
 
 class Corpus(LooksAlike):
     """A store, open for reading, while another process may write it. Holds nothing open between calls."""
@@ -45,11 +42,8 @@ class Corpus(LooksAlike):
         self.path = path
         self._version = check_store_version(path)
         self._engine = read_engine(path / CATALOG)
-        with self._reading() as connection:
-            # of a name that is no column SQLite makes a text, which equals nothing
-            there = columns_of(connection)
-        self._columns = there | {"kind": TEXT}
-        self._episodes = "episodes" if "kind" in there else "(SELECT *, 'full' AS kind FROM episodes) AS episodes"
+        self._finder = Finder(path / CATALOG)
+        self._finder.columns()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_store, (self.path,)
@@ -76,41 +70,52 @@ class Corpus(LooksAlike):
         Raises:
             ConfigError: the condition or the order is not one (`sensorium.episode.where` has the grammar).
         """
-        return self._query(where, order_by, limit, ())
+        rows = self._finder.episodes(where, order_by, limit)
+        return [Episode(self.path, row, self._version) for row in rows]
 
-    def _query(self, where: str, order_by: str, limit: int | None, having: Sequence[str]) -> list[Episode]:
-        condition = self._condition(where, having)
-        order = f"{compile_order(order_by, self._columns)}, " if order_by.strip() else ""
-        text = f"SELECT * FROM {self._episodes} WHERE {condition.text} ORDER BY {order}episode"
-        values = condition.values
-        if limit is not None:
-            text, values = f"{text} LIMIT :rows_wanted", values | {"rows_wanted": min(max(0, limit), sys.maxsize)}
-        with self._reading() as connection:
-            rows = connection.execute(sa.text(text), values).mappings().all()
-        return [Episode(self.path, dict(row), self._version) for row in rows]
+    def rows(
+        self, where: str = "", order_by: str = "", limit: int | None = None, columns: Sequence[str] | None = None
+    ) -> CatalogRows:
+        """`query`, as rows of the catalog's `columns` (None: of all), that are read as they are asked for.
 
-    def _condition(self, where: str, having: Sequence[str]) -> Sql:
-        """The SQL of a condition, and that an episode has these streams."""
-        parsed = parse_where(where, self._columns, True) if where.strip() else None
-        condition = Sql("1", {}) if parsed is None else parsed.sql(_HAS, self._verdict(where))
-        values = condition.values | {f"stream{number}": name for number, name in enumerate(having)}
-        conditions = [condition.text, *(_HAS.format(f":stream{number}") for number in range(len(having)))]
-        if parsed is None or "kind" not in parsed.columns:
-            conditions.append("kind = 'full'")
-        return Sql(" AND ".join(conditions), values)
+            for row in corpus.rows("device = 'rig-1'", columns=["episode", "duration_s"]): ...
+            corpus.rows("has('front')").arrow()     # or .pandas(), .polars(), .dicts()
 
-    def _verdict(self, where: str) -> str:
-        """The SQL for what a condition asks of verdicts, where it may ask."""
-        if "verdict" not in where.lower():
-            return NO_VERDICT
-        with self._reading() as connection:
-            return VERDICT if has_beside(connection) else NO_VERDICT
+        However many they are, a page of them is in memory at a time.
+        """
+        return self._finder.rows(where, order_by, limit, columns)
+
+    def aggregate(
+        self,
+        group_by: Names = "",
+        agg: Names = "count",
+        where: str = "",
+        order_by: str = "",
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """What the episodes for which `where` is true come to, by what `group_by` says: columns, or SQL of columns.
+
+            corpus.aggregate("mission", "count, hours, bytes, mean(duration_s)")
+
+        `agg` are count, hours, the sum of a column by its name, and sum, mean, min and max of one. In the order of
+        `group_by`, unless `order_by` has another, of any of these.
+
+        Raises:
+            ConfigError: one of them is none.
+        """
+        return aggregated(self._finder, group_by, agg, where, order_by, limit)
 
     def records(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[dict[str, Any]]:
         """`query`, as plain dictionaries, each with its `verdicts`."""
-        episodes = self.query(where, order_by, limit)
-        verdicts = self.verdicts([episode.id for episode in episodes])
-        return [episode.as_dict() | {"verdicts": verdicts.get(episode.id, {})} for episode in episodes]
+        return list(self.each_record(where, order_by, limit))
+
+    def each_record(self, where: str = "", order_by: str = "", limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """`records` one by one, of which a page is in memory."""
+        for page in self._finder.pages(where, order_by, limit):
+            episodes = [Episode(self.path, row, self._version) for row in page]
+            verdicts = self.verdicts([episode.id for episode in episodes])
+            for episode in episodes:
+                yield episode.as_dict() | {"verdicts": verdicts.get(episode.id, {})}
 
     def verdicts(self, episodes: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, Any]]]:
         """By episode and verifier the newest verdict's record: version, code, verdict (None where it failed), failed,
@@ -132,30 +137,19 @@ class Corpus(LooksAlike):
 
     def episode(self, episode: str) -> Episode:
         """The episode whose id begins with `episode`; none or several raise `ConfigError`."""
-        statement = sa.text("SELECT * FROM episodes WHERE substr(episode, 1, :n) = :id ORDER BY episode LIMIT 2")
-        with self._reading() as connection:
-            rows = connection.execute(statement, {"id": episode.lower(), "n": len(episode)}).mappings().all()
+        rows = self._finder.by_id(episode)
         if len(rows) != 1 or not episode:
             which = "no episode begins" if not rows else "more than one episode begins"
             raise ConfigError(f"{self.path}: {which} with {episode!r}; `sensorium query {self.path}` lists them")
-        return Episode(self.path, dict(rows[0]), self._version)
+        return Episode(self.path, rows[0], self._version)
 
     def episodes(self, ids: Sequence[str]) -> dict[str, Episode]:
         """Those of the episodes with these whole ids that are in the store, by id."""
-        text = f"SELECT * FROM {self._episodes} WHERE episode IN (SELECT value FROM json_each(:ids))"
-        with self._reading() as connection:
-            rows = connection.execute(sa.text(text), {"ids": json.dumps([*ids])}).mappings().all()
-        return {str(row["episode"]): Episode(self.path, dict(row), self._version) for row in rows}
+        return {str(row["episode"]): Episode(self.path, row, self._version) for row in self._finder.by_ids(ids)}
 
     def spans(self, where: str, streams: Sequence[str]) -> CorpusSnapshot:
         """Which episodes `query` finds now that have all `streams`, and how long they are."""
-        condition = self._condition(where, streams)
-        text = f"SELECT episode, end_ns - start_ns FROM {self._episodes} WHERE {condition.text} ORDER BY episode"
-        with self._reading() as connection:
-            found = CorpusSnapshot.of((row[0], row[1]) for row in connection.execute(sa.text(text), condition.values))
-        if not len(found):
-            self._check_streams(streams)
-        return found
+        return CorpusSnapshot.of((each[0], each[2] - each[1]) for each in self._finder.spans(where, streams))
 
     def cells(self, expressions: Sequence[str], where: str = "") -> dict[str, set[tuple[Any, ...]]]:
         """By kind of episode, the different values that SQL `expressions` have together; none where one is NULL.
@@ -163,21 +157,15 @@ class Corpus(LooksAlike):
         Raises:
             ConfigError: the condition or an expression is none (`sensorium.corpus.cells`).
         """
-        condition = compile_where(where, self._columns, _HAS, self._verdict(where))
-        values = compile_cells(expressions, self._columns).replace(":", r"\:")  # no parameters
-        text = f"SELECT DISTINCT kind, {values} FROM {self._episodes} WHERE {condition.text}"
         found: dict[str, set[tuple[Any, ...]]] = {}
-        with self._reading() as connection:
-            for of, *cell in connection.execute(sa.text(text), condition.values):
-                if None not in cell:
-                    found.setdefault(of, set()).add(tuple(cell))
+        for of, *cell in self._finder.cells(expressions, where):
+            if None not in cell:
+                found.setdefault(of, set()).add(tuple(cell))
         return found
 
     def totals(self) -> dict[str, tuple[int, float, int]]:
         """By kind: episodes, seconds and bytes."""
-        text = f"SELECT kind, count(*), total(duration_s), sum(bytes) FROM {self._episodes} GROUP BY 1 ORDER BY 1"
-        with self._reading() as connection:
-            rows = connection.execute(sa.text(text)).all()
+        rows = self._finder.totals()
         return {of: (int(count), float(seconds), int(size or 0)) for of, count, seconds, size in rows}
 
     def stats(self, where: str = "", cells: Sequence[str] = (), clusters: int = 0) -> "Stats":
@@ -279,14 +267,12 @@ class Corpus(LooksAlike):
                 f"windows of {length_ns / 1e9:g} s each {stride_ns / 1e9:g} s, {batch_size} a batch:"
                 " expected more than 0"
             )
-        episodes = self._query(where, "episode", None, streams)
-        if not episodes:
-            self._check_streams(streams)
+        matching = Matching(self.path, self._finder, self._version, where, streams)
         reading = Reading(shrink or {}, {}, grid, align)
         if not across and not around:
-            spans = [(each.start_ns, each.end_ns) for each in episodes]
-            places = Strided(spans, length_ns, stride_ns)
-            return windows_in_batches(episodes, places, length_ns, streams, batch_size, seed, reading)
+            places = Strided(matching.bounds_ns, length_ns, stride_ns)
+            return windows_in_batches(matching, places, length_ns, streams, batch_size, seed, reading)
+        episodes = matching.every()
         runs = joined(episodes, streams, length_ns) if across else [Joined([each]) for each in episodes]
         if around:
             events = places_around(runs, around, nanoseconds(before_s))
@@ -383,14 +369,6 @@ class Corpus(LooksAlike):
             prefetch=prefetch,
             threads=threads,
         )
-
-    def _check_streams(self, names: Sequence[str]) -> None:
-        """Raise `ConfigError` for a name that no episode has: a typo is not an empty corpus."""
-        with self._reading() as connection:
-            known = set(connection.execute(sa.text("SELECT DISTINCT name FROM streams")).scalars())
-        for name in names if known else ():
-            if name not in known:
-                raise ConfigError(f"{self.path}: no episode has a stream {name!r}{nearest(name, known)}")
 
 
 def open_store(path: str | Path) -> Corpus:

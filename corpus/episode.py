@@ -11,7 +11,8 @@ import msgspec
 import numpy.typing as npt
 
 from sensorium.corpus.arrays import ZarrArray
-from sensorium.corpus.catalog import COLUMNS
+from sensorium.corpus.catalog_reading import CATALOG, document_of
+from sensorium.corpus.catalog_tables import COLUMNS
 from sensorium.corpus.commits import LOOSE_VERSION, ZIP
 from sensorium.corpus.files import EpisodeFiles
 from sensorium.corpus.stream import Samples, Stream
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 MAX_S = 1e9
 
 
+_SAID = (OUTCOME, "worth")
+"""Columns of what few devices say."""
+
+
 class _Zipped(msgspec.Struct):
     """What a row's document says of the ZIP; those of before do not say it."""
 
@@ -39,15 +44,15 @@ class _Zipped(msgspec.Struct):
 
 
 class Episode:
-    """One committed episode. `row` holds the catalog's columns; its files are opened when first needed.
+    """One committed episode. `row` holds the catalog's columns; its files are opened, and what more the catalog has of
+    it is read, when first needed.
 
     `version` is that of the store, which is looked up again where it says that there is no ZIP in it.
     """
 
     def __init__(self, store: Path, row: Mapping[str, Any], version: int = LOOSE_VERSION) -> None:
-        self._store, self._row, self._version = store, row, version
-        self.row: dict[str, Any] = {name: row.get(name) for name in COLUMNS}
-        self.row["kind"] = self.kind
+        self._store, self._version = store, version
+        self.row = row
 
     def __repr__(self) -> str:
         return f"<Episode {self.id} of {self.device}, {self.duration_s:.3f} s, {', '.join(self.summaries)}>"
@@ -64,8 +69,10 @@ class Episode:
     @functools.cached_property
     def _files(self) -> EpisodeFiles:
         zipped = None
-        if self.row["form"] == "zip":
-            zipped = self.row["bytes"], msgspec.json.decode(self._row["document"], type=_Zipped).crc
+        if self.row.get("form") == "zip":
+            in_row = "crc" in self.row
+            crc = self.row["crc"] if in_row else msgspec.json.decode(self._catalogued, type=_Zipped).crc
+            zipped = self.row["bytes"], crc
         return EpisodeFiles(self._store, uuid.UUID(self.id), zipped, self._version)
 
     @property
@@ -90,12 +97,18 @@ class Episode:
 
     @functools.cached_property
     def _document(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self._row["document"])
+        document: dict[str, Any] = json.loads(self._catalogued)
         return document
+
+    @property
+    def _catalogued(self) -> bytes:
+        if "document" in self.row:
+            return bytes(self.row["document"])
+        return document_of(self._store / CATALOG, self.id)
 
     def reopened(self) -> "Episode":
         """The same episode, with nothing read yet."""
-        return Episode(self._store, self._row, self._version)
+        return Episode(self._store, self.row, self._version)
 
     @property
     def id(self) -> str:
@@ -104,7 +117,7 @@ class Episode:
     @property
     def kind(self) -> Kind:
         """What it holds: `full` samples, the `trace` of what was seen and decided, or a `preview`."""
-        kind: Kind = self.row["kind"] or "full"  # a catalog of before there was another does not say
+        kind: Kind = self.row.get("kind") or "full"  # a catalog of before there was another does not say
         return kind
 
     @property
@@ -177,8 +190,10 @@ class Episode:
 
     def as_dict(self) -> dict[str, Any]:
         """What `query --format json` prints: the catalog's columns, with `streams` and `account` by stream."""
-        said = {name: value for name, value in ((LABELS, self.labels), (OUTCOME, self.outcome)) if value}
-        return {**self.row, "streams": self.summaries, "account": self.account, **said}
+        row = {name: self.row.get(name) for name in COLUMNS if name not in _SAID}
+        said = {LABELS: self.labels, OUTCOME: self.outcome, "worth": self.row.get("worth")}
+        said = {name: value for name, value in said.items() if value not in ({}, "", None)}
+        return {**row, "kind": self.kind, "streams": self.summaries, "account": self.account, **said}
 
     @functools.cached_property
     def attributes(self) -> dict[str, Any]:

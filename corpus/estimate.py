@@ -16,7 +16,8 @@ from sensorium.corpus.queried import Queried
 from sensorium.corpus.traces import TracedUnit, traces, unreadable_s
 from sensorium.drivers.registry import nearest
 from sensorium.episode.unit import Judged
-from sensorium.episode.where import NUMBER, parse_where
+from sensorium.episode.where import parse_where
+from sensorium.episode.where_times import NUMBER
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.perception.sampling import Estimate, mean, total, total_beside
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import CATALOG, read_engine
+from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.episode import Episode, nanoseconds
 
 if TYPE_CHECKING:

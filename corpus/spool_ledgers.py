@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import between_totals, ledger, spools
+from sensorium.corpus.catalog_tables import between_totals, ledger, spools
 from sensorium.episode.documents import Account, BetweenReport
 from sensorium.episode.value import Evicted
 

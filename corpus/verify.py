@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from sensorium.corpus.beside_catalog import damage_beside
-from sensorium.corpus.catalog import CATALOG, catalog_document, columns_of, episodes, read_engine
+from sensorium.corpus.catalog_entries import catalog_document
+from sensorium.corpus.catalog_reading import CATALOG, columns_of, read_engine
+from sensorium.corpus.catalog_tables import episodes
 from sensorium.corpus.commits import (
     EPISODES,
     ZIP,

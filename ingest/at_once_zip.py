@@ -70,7 +70,9 @@ def made(
     varying.append(plan.root.ended(msgspec.json.encode(attributes) + b"}}"))
     data = plan.frame.file(varying)
     stands = {name: (len(data), zlib.crc32(data))}
-    return data, record_of(read.manifest, read.seal, interval_ns, identity, probes, summaries, stands, "zip")
+    return data, record_of(
+        read.manifest, read.seal, read.notes, interval_ns, identity, probes, summaries, stands, "zip"
+    )
 
 
 def _plan_of(shape: Shape, probes: int) -> Plan:

@@ -25,6 +25,7 @@ from sensorium.episode.documents import Account, Open, Seal
 from sensorium.episode.layout import chunk_key, data_array, group, small_array, small_chunks
 from sensorium.errors import Corrupt
 from sensorium.ingest.assembly import Assembly, StreamIn, stamps_of
+from sensorium.ingest.catalogued import events_of, health_of
 
 Files = dict[str, bytes]
 Members = dict[str, msgspec.Raw]
@@ -82,12 +83,13 @@ def commit_record(
     summaries = {name: summary_of(stream.codec, stream.rows, held[name]) for name, stream in pairs}
     stands = objects if zipped is None else zipped
     form: Literal["loose", "zip"] = "loose" if zipped is None else "zip"
-    return record_of(manifest, seal, interval_ns, identity, probes, summaries, stands, form)
+    return record_of(manifest, seal, assembly.notes, interval_ns, identity, probes, summaries, stands, form)
 
 
 def record_of(
     manifest: Open,
     seal: Seal,
+    notes: Sequence[msgspec.Raw],
     interval_ns: tuple[int, int],
     identity: str,
     probes: Probes,
@@ -97,12 +99,16 @@ def record_of(
 ) -> CommitRecord:
     """The record that commits an episode, now, as the files that it `stands` in."""
     size = sum([size for size, _ in stands.values()])
+    for name, summary in summaries.items():
+        if health := health_of(seal.summary, name):
+            summaries[name] = msgspec.structs.replace(summary, health=health)
     return CommitRecord(
         format_version=LOOSE_VERSION if form == "loose" else ZIP_VERSION,
         row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size, form),
         streams=summaries,
         account=seal.account,
         objects=stands,
+        events=events_of(notes) if manifest.kind == "full" else {},
     )
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sensorium.corpus.catalog import CATALOG, Catalog
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import ZIP, check_store_version, record_paths
 from sensorium.corpus.filling import fill
 from sensorium.episode import durable

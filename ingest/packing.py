@@ -13,7 +13,9 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import CATALOG, Catalog, columns_of, episodes, read_engine
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog_reading import CATALOG, columns_of, read_engine
+from sensorium.corpus.catalog_tables import episodes
 from sensorium.corpus.commits import (
     ZIP,
     ZIP_VERSION,

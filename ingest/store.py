@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from sensorium.corpus.catalog import CATALOG, Catalog, Discards, LedgerEntry
+from sensorium.corpus.catalog import Catalog, Discards, LedgerEntry
+from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import EPISODES, CommitRecord, month_of
 from sensorium.corpus.filling import fill
 from sensorium.drivers.stream import check_name

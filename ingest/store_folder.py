@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
-from sensorium.corpus.catalog import CATALOG
+from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import EPISODES, LOOSE_VERSION, ZIP_VERSION, check_store_version
 from sensorium.episode import durable
 from sensorium.episode.layout import group

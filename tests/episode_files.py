@@ -94,6 +94,7 @@ def build_episode(
     base_ns: int | None = None,
     stamps: Mapping[str, Array] | None = None,
     labels: Mapping[str, str | int | float | bool] | None = None,
+    summary: Mapping[str, Any] | None = None,
 ) -> EpisodeFile:
     """An episode of `streams`, {name: [n, *shape]}, a sample each `step_ns` unless `stamps` say; chunks of the streams
     take turns."""
@@ -137,6 +138,7 @@ def build_episode(
         reason=reason,
         rows={name: len(array) for name, array in streams.items()},
         account={name: Account(captured=len(array), stored=len(array)) for name, array in streams.items()},
+        summary=dict(summary or {}),
     )
     records: list[tuple[Header, bytes]] = [(manifest, b""), *turns, *((note, b"") for note in notes), (seal, b"")]
     return EpisodeFile(episode, manifest, records, stamps, dict(streams))

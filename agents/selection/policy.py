@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 
 from sensorium.agents.selection.contract import GROUP, Policy
 from sensorium.drivers.registry import by_kind
-from sensorium.episode.where import NUMBER, Where, parse_where
+from sensorium.episode.where import Where, parse_where
+from sensorium.episode.where_times import NUMBER
 from sensorium.errors import ConfigError
 
 SECOND_NS = 1_000_000_000

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog import CATALOG, read_engine
+from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.errors import StoreError
 from sensorium.sim.rollouts.job import CPU_S, FAILED_BY, REWARD, SIMULATED_S, US, WALL_S, WHY, Slot
 

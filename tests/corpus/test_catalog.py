@@ -16,6 +16,7 @@ from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
 from tests.effects import FULL, commit_levels
+from tests.former_catalog import as_former
 from tests.forms import FORMS, in_form
 
 
@@ -48,9 +49,8 @@ def test_a_store_of_before_there_was_a_column_opens_and_gets_it(make_episode: An
     first, second = (make_episode({"imu": np.arange(n)}, ordinal=int(n)) for n in (20.0, 21.0))
     with Store.open(tmp_path, small_bytes=0) as store:
         commit(store, first)
-    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as catalog:
-        catalog.execute("ALTER TABLE episodes DROP COLUMN source")
-        catalog.commit()
+    as_former(tmp_path)
+    sql(tmp_path, "ALTER TABLE episodes DROP COLUMN source")
     (record,) = (tmp_path / "commits").glob("????-??/*.json")
     document = json.loads(record.read_bytes())
     del document["row"]["source"]
@@ -86,14 +86,24 @@ def two(make_episode: Any, tmp_path: Path) -> Path:
     return in_form(tmp_path / "made", False, tmp_path / "two")
 
 
+FORMER = ""
 OLD = "UPDATE about SET value = '0'"
 NO_FORM = "ALTER TABLE episodes DROP COLUMN form"
 NO_KIND = "ALTER TABLE episodes DROP COLUMN kind"
+NO_OUTCOME = "ALTER TABLE episodes DROP COLUMN outcome"
 EARLIER: dict[str, tuple[str, ...]] = {
+    "the former tables": (FORMER,),
+    "the former tables, no forms": (FORMER, NO_FORM),
+    "the former tables, no kinds": (FORMER, NO_KIND),
+    "the former tables, no forms, no kinds": (FORMER, NO_FORM, NO_KIND),
+    "the former tables, an index less": (FORMER, "DROP INDEX episodes_committed"),
+    "the former tables, a lower version": (FORMER, OLD),
+    "the former tables, a lower version, a column less": (FORMER, OLD, NO_FORM),
+    "the former tables, other rows": (FORMER, "UPDATE episodes SET rows = 7, device = 'nobody'"),
     "a column less": (NO_FORM,),
-    "no kinds": (NO_KIND,),
-    "no forms, no kinds": (NO_FORM, NO_KIND),
+    "a column less that few have": (NO_OUTCOME,),
     "an index less": ("DROP INDEX episodes_committed",),
+    "an index less of another table": ("DROP INDEX scores_value",),
     "a lower version": (OLD,),
     "a lower version, a column less": (OLD, NO_FORM),
     "a lower version, other rows": (OLD, "UPDATE episodes SET rows = 7, device = 'nobody'"),
@@ -109,14 +119,16 @@ def test_a_catalog_of_an_earlier_release_is_read_and_brought_up(
     schema = sorted(sql(store, "SELECT type, name, tbl_name FROM sqlite_master"))
     sql(store, "INSERT INTO spools VALUES ('rig-1', 'spool-a', 0, 3)")
     ledger = sensorium.open(store).ledger()
-    sql(store, *EARLIER[what])
+    if EARLIER[what][0] == FORMER:
+        as_former(store)
+    sql(store, *filter(None, EARLIER[what]))
     for episode in sensorium.open(store).query():
         assert len(episode.streams["imu"][:]) == 20
         assert episode.kind == episode.as_dict()["kind"] == "full"
     assert len(sensorium.open(store).query("kind = 'full'")) == len(sensorium.open(store).query())
     assert sensorium.open(store).query("kind = 'trace'") == []
     Store.open(store).close()
-    assert sql(store, "SELECT value FROM about") == [("1",)]
+    assert sql(store, "SELECT value FROM about") == [("2",)]
     assert sorted(sql(store, "SELECT type, name, tbl_name FROM sqlite_master")) == schema
     assert list(verify(store, deep=True)) == []
     assert sensorium.open(store).ledger() == ledger
@@ -154,7 +166,10 @@ def test_only_full_episodes_are_found_unless_kind_is_named(make_episode: Any, tm
     check()
 
 
-@pytest.mark.parametrize("lost", ["streams", "ledger", "episodes", "about"])
+@pytest.mark.parametrize(
+    "lost",
+    ["ledger", "episodes", "about", "documents", "layouts", "layout_streams", "scores", "events", "labels"],
+)
 def test_a_table_that_a_start_was_cut_off_before_is_made_and_filled(two: Path, lost: str) -> None:
     sql(two, f"DROP TABLE {lost}")
     Store.open(two).close()
@@ -166,7 +181,7 @@ def test_a_table_that_a_start_was_cut_off_before_is_made_and_filled(two: Path, l
 
 @pytest.mark.parametrize("after", ["drop_all", "create_all"])
 def test_bringing_up_goes_on_where_it_was_cut_off(two: Path, monkeypatch: pytest.MonkeyPatch, after: str) -> None:
-    sql(two, OLD)
+    as_former(two)
 
     class CutOff(BaseException):
         pass
@@ -186,11 +201,11 @@ def test_bringing_up_goes_on_where_it_was_cut_off(two: Path, monkeypatch: pytest
     assert len(sensorium.open(two).query("has('imu')")) == 2
 
 
-@pytest.mark.parametrize("version", ["2", "10", "x", ""])
+@pytest.mark.parametrize("version", ["3", "10", "x", ""])
 def test_a_catalog_of_a_later_release_is_refused_and_left(two: Path, version: str) -> None:
     sql(two, f"UPDATE about SET value = '{version}'", "DROP INDEX episodes_committed")
     before = (two / "catalog.sqlite").read_bytes()
-    said = f"catalog of version {version}, this release reads up to 1; use the release that made it"
+    said = f"catalog of version {version}, this release reads up to 2; use the release that made it"
     for opening in (sensorium.open, Store.open):
         with pytest.raises(StoreError, match=said) as caught:
             opening(two)
@@ -199,3 +214,10 @@ def test_a_catalog_of_a_later_release_is_refused_and_left(two: Path, version: st
     assert (two / "catalog.sqlite").read_bytes() == before
     rebuild_catalog(two)
     assert list(verify(two)) == []
+
+
+def test_what_sqlite_says_of_a_commit_is_trouble_of_the_store(two: Path, make_episode: Any) -> None:
+    with Store.open(two) as store:
+        sql(two, "DROP TABLE documents")
+        with pytest.raises(StoreError, match="no such table"):
+            commit(store, make_episode({"imu": np.arange(20.0)}, ordinal=2))

@@ -184,12 +184,12 @@ def test_threads_that_share_an_episode_all_go_on(store: Path) -> None:
 def test_what_the_catalog_says_of_the_form_is_a_hint(store: Path, zips: Path) -> None:
     """Of the former release it says nothing; and it may be behind, either way."""
     expected = [everything(each) for each in sensorium.open(zips).query()]
-    rows = [dict(each._row) for each in sensorium.open(store).query()]
+    rows = [dict(each.row) for each in sensorium.open(store).query()]
     for row in rows:
         del row["form"]
         pack(store, row["episode"])
     assert [everything(sensorium.Episode(store, row)) for row in rows] == expected
-    rows = [dict(each._row) for each in sensorium.open(zips).query()]
+    rows = [dict(each.row) for each in sensorium.open(zips).query()]
     for row, record in zip(rows, list(record_paths(store)), strict=True):
         as_folder(store, record, members_of(store, record))
         assert row["form"] == "zip"

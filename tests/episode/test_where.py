@@ -8,11 +8,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.episode.where import compile_order, compile_where, evaluate, parse_where
+from sensorium.episode.store_terms import Bind, StoreTerm
+from sensorium.episode.where import compile_order, evaluate, parse_where
 from sensorium.errors import ConfigError
 
 KINDS = {"device": "text", "mission": "text", "rows": "number", "duration_s": "number", "imu.motion": "number"}
 HAS = "EXISTS (SELECT 1 FROM streams WHERE streams.name = {})"
+
+
+class Terms:
+    """Of a store that knows of streams alone."""
+
+    def has(self, stream: str, bind: Bind) -> str:
+        return HAS.format(bind(stream))
+
+    def value(self, term: StoreTerm, bind: Bind) -> str:
+        return f"TERM_{term.function}"
+
+    def among(self, term: StoreTerm, test: str, bind: Bind) -> str | None:
+        return f"AMONG_{term.function}({test})" if term.function == "score" else None
+
+
+TERMS = Terms()
 
 numbers = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, -1.5, 2.0, 1e300, 2**62]))
 texts = st.text("aAbB%_'é\n ", max_size=3)
@@ -75,7 +92,7 @@ ROWS = st.fixed_dictionaries(
 @given(condition=conditions(), rows=st.lists(ROWS, min_size=1, max_size=4))
 def test_both_twins_agree_with_sqlite(condition: str, rows: list[dict[str, Any]]) -> None:
     where = parse_where(condition, KINDS)
-    text, values = where.sql(HAS)
+    text, values = where.sql(TERMS)
     columns = 'device TEXT, mission TEXT, rows INTEGER, duration_s REAL, "imu.motion" REAL'
     with sqlite3.connect(":memory:") as database:
         database.execute(f"create table episodes ({columns})")
@@ -140,16 +157,15 @@ def test_both_twins_agree_with_sqlite(condition: str, rows: list[dict[str, Any]]
 )
 def test_one_clear_line_for_all_else(condition: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        compile_where(condition, KINDS, HAS)
+        parse_where(condition, KINDS).sql(TERMS)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
 def test_values_are_bound_and_never_spliced() -> None:
-    text, values = compile_where("device = 'x''); drop table episodes; --' and rows > -2", KINDS, HAS)
+    text, values = parse_where("device = 'x''); drop table episodes; --' and rows > -2", KINDS).sql(TERMS)
     assert text == '(("device" = :p0) AND ("rows" > :p1))'
     assert values == {"p0": "x'); drop table episodes; --", "p1": -2}
-    assert compile_where("  ", KINDS) == ("1", {})
 
 
 def test_a_mapping_may_hold_what_it_likes() -> None:
@@ -169,3 +185,54 @@ def test_order() -> None:
     for order in ("rows down", "rows desc desc", "rowz", "rows; drop table x", ""):
         with pytest.raises(ConfigError):
             compile_order(order, KINDS)
+
+
+@pytest.mark.parametrize(
+    ("condition", "text"),
+    [
+        ("score('a', 'b') > 2 and rows = 1", '(AMONG_score(> :p0) AND ("rows" = :p1))'),
+        ("(2 < score('a', 'b')) and (rows = 1 and -1 >= score('a', 'b'))", "AMONG_score(> :p0)|AMONG_score(<= :p2)"),
+        ("score('a', 'b') > 2 or rows = 1", '((TERM_score > :p0) OR ("rows" = :p1))'),
+        ("not score('a', 'b') > 2", "(NOT (TERM_score > :p0))"),
+        ("score('a', 'b') > score('a', 'c')", "(TERM_score > TERM_score)"),
+        ("stream('a').rate_hz > 2 and event('x')", "((TERM_stream > :p1) AND TERM_event)"),
+    ],
+)
+def test_only_where_a_term_must_be_true_may_it_find_the_episodes(condition: str, text: str) -> None:
+    found = parse_where(condition, KINDS, of_store=True).sql(TERMS).text
+    assert all(part in found for part in text.split("|")), found
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("stream('a').rat_hz > 2", "did you mean .rate_hz"),
+        ("stream('a') > 2", "expected, of a store, stream\\('NAME'\\) with .modality"),
+        ("strem('a').rate_hz > 2", "unknown function 'strem', did you mean 'stream'"),
+        ("scores('a', 'b') > 2", "did you mean 'score'"),
+        ("score('a') > 2", "expected, of a store, score"),
+        ("label(a) = 'x'", "expected, of a store, label"),
+        ("stream('a').dtype > 2", "compares text with a number"),
+        ("health('a').gaps = 'x'", "compares text with a number"),
+        ("stream('a').shape", "expected a condition"),
+        ("verdict('a').utc > 'soon'", "expected a time"),
+        ("event('a').n > 1", "expected, of a store, event"),
+        ("event('a', 'b', 'c')", "expected, of a store, event"),
+    ],
+)
+def test_what_a_store_does_not_know_is_said_with_what_is_near(condition: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_where(condition, KINDS, of_store=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_shapes_are_said_as_people_say_them_and_months_as_moments() -> None:
+    kinds = KINDS | {"start_utc": "time"}
+    for said in ("480x640x3", "[480, 640, 3]", "480 640 3"):
+        found = parse_where(f"stream('a').shape in ('{said}', '6') and start_utc < '2026-11'", kinds, of_store=True)
+        assert set(found.sql(TERMS).values.values()) == {"480x640x3", "6", "2026-11-01T00:00:00.000000Z"}
+
+
+def test_of_a_device_nothing_is_asked_that_only_a_store_has() -> None:
+    with pytest.raises(ConfigError, match="not allowed"):
+        parse_where("label('task') = 'x'", KINDS)

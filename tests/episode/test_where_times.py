@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sensorium.episode.utc_text import utc_text
-from sensorium.episode.where import compile_where, parse_where
+from sensorium.episode.where import parse_where
 from sensorium.errors import ConfigError
+from tests.episode.test_where import TERMS
 
 KINDS = {"committed_utc": "time", "start_utc": "time", "device": "text", "rows": "number"}
 
 
 def true_of(condition: str, **row: str | None) -> bool:
     columns = {"committed_utc": None, "start_utc": None, "device": "d", "rows": 3, **row}
-    sql = compile_where(condition, KINDS)
+    sql = parse_where(condition, KINDS).sql(TERMS)
     with sqlite3.connect(":memory:") as connection:
         connection.execute("CREATE TABLE t (committed_utc, start_utc, device, rows)")
         connection.execute("INSERT INTO t VALUES (?, ?, ?, ?)", tuple(columns.values()))
@@ -113,4 +114,4 @@ def test_what_is_no_length_is_refused_and_times_stay_with_times() -> None:
     for elsewhere in ("device = now()", "rows > now()", "now()", "device > 'a' - interval '1 hour'"):
         with pytest.raises(ConfigError, match="not allowed"):
             parse_where(elsewhere, KINDS)
-    assert parse_where("device > '2026-11-25'", KINDS).sql().values == {"p0": "2026-11-25"}
+    assert parse_where("device > '2026-11-25'", KINDS).sql(TERMS).values == {"p0": "2026-11-25"}

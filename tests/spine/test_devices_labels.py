@@ -11,7 +11,7 @@ import pytest
 import sensorium
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
-from sensorium.corpus.catalog import CATALOG
+from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Delivery, DriverConfig
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd

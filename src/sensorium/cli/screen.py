@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -55,16 +55,31 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     return made
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], form: Format, columns: Sequence[str], title: str = "") -> None:
-    """Print documents: all of each as JSON, or their `columns` as CSV or table."""
+def print_rows(rows: Iterable[Mapping[str, Any]], form: Format, columns: Sequence[str], title: str = "") -> None:
+    """Print documents: all of each as JSON, or their `columns` as CSV or table. Where that is no table each is printed
+    as it comes."""
     if form is Format.JSON:
-        sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
+        sys.stdout.writelines(_json_list(rows))
     elif form is Format.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([column.rstrip(">") for column in columns])
         writer.writerows([_cell(row.get(column.rstrip(">"))) for column in columns] for row in rows)
     else:
         OUT.print(table(title, columns, ([_cell(row.get(c.rstrip(">"))) for c in columns] for row in rows)))
+
+
+def _json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """
+    >>> "".join(_json_list([{"a": 1}])), "".join(_json_list([]))
+    ('[\\n  {\\n    "a": 1\\n  }\\n]\\n', '[]\\n')
+    """
+    some = False
+    for row in rows:
+        text = json.dumps(row, indent=2, default=str).replace("\n", "\n  ")
+        yield ",\n  " if some else "[\n  "
+        yield text
+        some = True
+    yield "\n]\n" if some else "[]\n"
 
 
 def _cell(value: object) -> str:

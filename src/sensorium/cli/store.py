@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,15 +42,29 @@ def query(
     ] = "",
     order_by: Annotated[str, typer.Option(help="Columns, e.g. 'bytes desc'.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    group_by: Annotated[str, typer.Option(help="Columns, or SQL of such: mission, substr(start_utc, 1, 10).")] = "",
+    agg: Annotated[str, typer.Option(help="count, hours, a column's sum, or mean, min, max of one: mean(rows).")] = "",
     form: Form = Format.TABLE,
 ) -> None:
-    """Find episodes. Columns are device, mission, domain, source, start_utc, duration_s, bytes, rows, lost, kind.
+    """Find episodes, or sum them up. Columns are device, mission, domain, source, start_utc, committed_utc, duration_s,
+    bytes, rows, lost, kind, outcome; --where also knows stream('front').rate_hz, health('front').gaps, label('task'),
+    event('grasp'), score('front', 'sharpness') and verdict('health').passed (docs/reading.md).
 
     Unless --where names kind only full ones are found: "kind = 'trace'" finds what devices wrote of their decisions.
     """
-    rows = sensorium.open(store).records(where, order_by, limit)
+    corpus = sensorium.open(store)
+    if group_by or agg:
+        sums = corpus.aggregate(group_by, agg or "count", where, order_by, limit)
+        names = [f"{name}>" if isinstance(value, int | float) else name for name, value in (sums or [{}])[0].items()]
+        print_rows(sums, form, names)
+        return
     columns = ["episode", "device", "mission", "start_utc", "duration_s>", "bytes>", "streams"]
-    print_rows(rows, form, columns, f"{len(rows)} episodes")
+    rows: Iterable[Mapping[str, Any]] = corpus.each_record(where, order_by, limit)
+    if form is Format.TABLE:
+        rows = list(rows)
+        print_rows(rows, form, columns, f"{len(rows)} episodes")
+    else:
+        print_rows(rows, form, columns)
 
 
 def show(

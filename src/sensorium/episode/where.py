@@ -5,40 +5,32 @@
 
 Allowed are and, or, not, parentheses, comparisons, `in`, `between`, `like`, `is [not] null|true|false`, numbers,
 'text', the known columns, times where a column holds such (`sensorium.episode.where_times`), and `has('stream')`; of a
-store also `verdict('verifier').passed` and its other fields (`sensorium.episode.verdict_terms`). Meaning is SQLite's,
-with NULL as neither true nor false.
+store also `stream('front').rate_hz`, `label('task')`, `event('grasp')`, `verdict('verifier').passed` and others
+(`sensorium.episode.store_terms`). Meaning is SQLite's, with NULL as neither true nor false.
 """
 
 import difflib
+import functools
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from sensorium.episode.verdict_terms import EXPECTED, verdict_term
-from sensorium.episode.where_times import TIME, with_times
+from sensorium.episode.store_terms import FUNCTIONS, StoreTerm, StoreTerms, expected_of, put_shapes, store_term
+from sensorium.episode.where_sql import COMPARISONS, Sql, column_of, has_name, literal, sql_of
+from sensorium.episode.where_times import NUMBER, TEXT, TIME, put_times
 from sensorium.errors import ConfigError
 
 MAX_LETTERS = 10_000
 MAX_DEPTH = 60
-TEXT, NUMBER = "text", "number"
 
-Value = str | int | float | None
 Row = Mapping[str, Any]
 
-_COMPARISONS: dict[type[exp.Expression], tuple[str, Callable[[Any, Any], bool]]] = {
-    exp.EQ: ("=", lambda a, b: a == b),
-    exp.NEQ: ("<>", lambda a, b: a != b),
-    exp.LT: ("<", lambda a, b: a < b),
-    exp.LTE: ("<=", lambda a, b: a <= b),
-    exp.GT: (">", lambda a, b: a > b),
-    exp.GTE: (">=", lambda a, b: a >= b),
-}
 # What sqlglot may hang on a node; anything else (`symmetric`, a subquery, ...) would be lost in translation.
 _ARGUMENTS: dict[type[exp.Expression], set[str]] = {
     exp.Like: {"this", "expression", "negate"},
@@ -50,13 +42,6 @@ _ARGUMENTS: dict[type[exp.Expression], set[str]] = {
 }
 
 
-class Sql(NamedTuple):
-    """A condition as SQL with named parameters, `:p0` and so on, and their values."""
-
-    text: str
-    values: dict[str, Value]
-
-
 @dataclass(frozen=True)
 class Where:
     """A checked condition. `kinds` says what each column holds, "text" or "number"; None: whatever the row has."""
@@ -65,31 +50,66 @@ class Where:
     tree: exp.Expression
     kinds: Mapping[str, str] | None
 
-    @property
+    @functools.cached_property
+    def _nodes(self) -> list[Any]:
+        return list(self.tree.walk())
+
+    @functools.cached_property
     def columns(self) -> frozenset[str]:
         """The columns that the condition names."""
-        return frozenset(_column(node) for node in self.tree.find_all(exp.Column))
+        return frozenset(column_of(node) for node in self._nodes if isinstance(node, exp.Column))
 
-    def sql(self, has: str = "", verdict: str = "") -> Sql:
-        """As SQL. `has` is the SQL for `has(name)`, with `{}` for the parameter; `verdict` that for a field of the
-        newest verdict, with `{name}` of the verifier and `{path}` of the field."""
-        values: dict[str, Value] = {}
+    @functools.cached_property
+    def needed(self) -> frozenset[str]:
+        """The columns that must be as the condition says for it to be true at all."""
+        found: set[str] = set()
+        parts: list[Any] = [self.tree]
+        while parts:
+            node = parts.pop().unnest()
+            if isinstance(node, exp.And):
+                parts += [node.this, node.expression]
+            elif isinstance(node, exp.EQ | exp.LT | exp.LTE | exp.GT | exp.GTE | exp.Between | exp.In):
+                sides: list[Any] = [side.unnest() for side in node.iter_expressions()]
+                found |= {column_of(side) for side in sides}
+        return frozenset(found)
 
-        def bind(value: Value) -> str:
-            name = f"p{len(values)}"
-            values[name] = value
-            return f":{name}"
+    def needs(self, column: str) -> str | None:
+        """The text that a column must be for the condition to be true at all, if it says so in plain words."""
+        parts: list[Any] = [self.tree]
+        while parts:
+            node = parts.pop().unnest()
+            if isinstance(node, exp.And):
+                parts += [node.this, node.expression]
+            elif isinstance(node, exp.EQ) and column_of(node.this.unnest()) == column:
+                value = node.expression.unnest()
+                if isinstance(value, exp.Literal) and value.is_string:
+                    return str(value.this)
+        return None
 
-        return Sql(_sql(self.tree, bind, has, verdict), values)
+    @functools.cached_property
+    def terms(self) -> list[StoreTerm]:
+        """What the condition asks of a store beyond columns; of `has('stream')` see `streams`."""
+        asking = (node for node in self._nodes if isinstance(node, exp.Dot | exp.Anonymous))
+        return [term for node in asking if (term := store_term(node)) is not None]
+
+    @functools.cached_property
+    def streams(self) -> list[str]:
+        """The streams that it asks for by `has`."""
+        asking = (node for node in self._nodes if isinstance(node, exp.Anonymous) and node.name.lower() == "has")
+        return [name for node in asking if (name := has_name(node)) is not None]
+
+    def sql(self, terms: StoreTerms) -> Sql:
+        """As SQL over rows of `episodes`."""
+        return sql_of(self.tree, terms)
 
     def evaluate(self, row: Row, streams: Collection[str] = ()) -> bool:
         """Whether the condition is true of `row` (NULL is not); a column that the row lacks raises `ConfigError`."""
         return bool(_value(self.tree, row, streams, self.source))
 
 
-def parse_where(expression: str, kinds: Mapping[str, str] | None, verdicts: bool = False) -> Where:
+def parse_where(expression: str, kinds: Mapping[str, str] | None, of_store: bool = False) -> Where:
     """Check a condition; `kinds` maps the known columns to "text", "number" or "time", None leaves them to the row.
-    With `verdicts` it may ask for them too, which only a store has.
+    `of_store`: it may ask for what only a store has.
 
     Raises:
         ConfigError: it does not parse, uses more than the grammar, names an unknown column, or compares text with a
@@ -108,25 +128,30 @@ def parse_where(expression: str, kinds: Mapping[str, str] | None, verdicts: bool
     if not isinstance(tree, exp.Select) or len(tree.expressions) != 1 or _extras(tree):
         raise ConfigError(f"condition {source!r}: expected one boolean expression, e.g. device = 'rig-1'")
     condition = tree.expressions[0]
-    if kinds is not None and TIME in kinds.values():
-        condition = _timed(condition, kinds, source)
+    if kinds is not None and (of_store or TIME in kinds.values()):
+        condition = _said_plainly(tree, kinds, source)
         kinds = {name: TEXT if kind == TIME else kind for name, kind in kinds.items()}
-    if _kind(condition, kinds, source, MAX_DEPTH, verdicts) == TEXT:
+    if _kind(condition, kinds, source, MAX_DEPTH, of_store) == TEXT:
         raise ConfigError(f"condition {source!r}: is text; expected a condition, e.g. device = 'rig-1'")
     return Where(source, condition, kinds)
 
 
-def _timed(condition: exp.Expression, kinds: Mapping[str, str], source: str) -> exp.Expression:
+def _said_plainly(tree: exp.Select, kinds: Mapping[str, str], source: str) -> exp.Expression:
+    """The condition with times and shapes as a store has them."""
+
+    def is_time(node: Any) -> bool:
+        if isinstance(node, exp.Column):
+            return kinds.get(node.name) == TIME
+        return isinstance(node, exp.Dot) and (term := store_term(node)) is not None and term.holds == TIME
+
     try:
-        return with_times(condition, kinds, source)
+        nodes = list(tree.walk())
+        put_times(nodes, is_time, source)
+        put_shapes(nodes)
     except RecursionError as error:
         raise ConfigError(f"condition {source!r}: nested too deep") from error
-
-
-def compile_where(expression: str, kinds: Mapping[str, str], has: str = "", verdict: str = "") -> Sql:
-    """`expression` as checked SQL text with bound values; empty is always true. See `parse_where` for errors, and
-    `Where.sql`."""
-    return parse_where(expression, kinds, bool(verdict)).sql(has, verdict) if expression.strip() else Sql("1", {})
+    condition: exp.Expression = tree.expressions[0]
+    return condition
 
 
 def evaluate(expression: str, row: Row, streams: Collection[str] = ()) -> bool:
@@ -161,17 +186,13 @@ def _known(name: str, columns: Iterable[str], source: str) -> None:
         raise ConfigError(f"{source!r}: unknown column {name!r}; {hint}")
 
 
-def _column(node: exp.Expression) -> str:
-    return ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else ""
-
-
-def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, depth: int, verdicts: bool) -> str | None:
+def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, depth: int, of_store: bool) -> str | None:
     """What a node holds: text, number, or None where it may be either; raises on all that is not in the grammar."""
     if depth < 0:
         raise ConfigError(f"condition {source!r}: nested more than {MAX_DEPTH} deep")
 
     def inner(child: exp.Expression) -> str | None:
-        return _kind(child, kinds, source, depth - 1, verdicts)
+        return _kind(child, kinds, source, depth - 1, of_store)
 
     def truth(child: exp.Expression) -> None:
         if inner(child) == TEXT:
@@ -206,16 +227,16 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
         case exp.Like() if isinstance(node.expression, exp.Literal) and node.expression.is_string:
             if inner(node.this) == NUMBER:
                 raise ConfigError(f"condition {source!r}: {node.sql()} looks for text in a number")
-        case exp.Anonymous() if node.name.lower() == "has" and _has_name(node) is not None:
+        case exp.Anonymous() if node.name.lower() == "has" and has_name(node) is not None:
             pass
-        case exp.Dot() if verdicts and (term := verdict_term(node)) is not None:
-            return term.holds
+        case exp.Dot() | exp.Anonymous() if of_store and (term := store_term(node)) is not None:
+            return TEXT if term.holds == TIME else term.holds
         case exp.Literal() | exp.Neg() | exp.Boolean():
-            return TEXT if isinstance(_literal(node, source), str) else NUMBER
+            return TEXT if isinstance(literal(node, source), str) else NUMBER
         case exp.Null():
             return None
         case exp.Column() if not isinstance(node.this, exp.Star):
-            name = _column(node)
+            name = column_of(node)
             if kinds is None:
                 return None
             _known(name, kinds, source)
@@ -226,74 +247,12 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
 
 
 def _refuse(node: exp.Expression, source: str) -> NoReturn:
-    if isinstance(node, exp.Dot | exp.Anonymous) and node.sql().lower().startswith("verdict("):
-        raise ConfigError(f"condition {source!r}: {node.sql()[:80]}: expected, of a store, {EXPECTED}")
+    if (expected := expected_of(node)) is not None:
+        raise ConfigError(f"condition {source!r}: {node.sql()[:80]} is not allowed: {expected}")
     raise ConfigError(
         f"condition {source!r}: {node.sql()[:80]} is not allowed; use and, or, not, comparisons, in, between, like,"
-        " is null, columns, numbers, 'text', has('stream')"
+        f" is null, columns, numbers, 'text', and of a store {', '.join(FUNCTIONS)}"
     )
-
-
-def _has_name(node: exp.Anonymous) -> str | None:
-    given = node.expressions
-    return given[0].name if len(given) == 1 and isinstance(given[0], exp.Literal) and given[0].is_string else None
-
-
-def _literal(node: exp.Expression, source: str) -> str | int | float:
-    if isinstance(node, exp.Boolean):
-        return int(node.this)
-    if isinstance(node, exp.Neg):
-        value = _literal(node.this, source) if isinstance(node.this, exp.Literal | exp.Paren) else None
-        if isinstance(value, int | float):
-            return -value
-    if isinstance(node, exp.Literal):
-        if node.is_string:
-            return str(node.this)
-        try:
-            integer = int(node.this)
-            return integer if abs(integer) < 1 << 63 else float(integer)
-        except (ValueError, OverflowError):
-            pass
-        try:
-            return float(node.this)
-        except ValueError:
-            pass
-    raise ConfigError(f"condition {source!r}: {node.sql()[:80]} is not a number")
-
-
-def _sql(node: exp.Expression, bind: Callable[[Value], str], has: str, verdict: str) -> str:
-    def inner(child: exp.Expression) -> str:
-        return _sql(child, bind, has, verdict)
-
-    match node:
-        case exp.Paren():
-            return inner(node.this)
-        case exp.And():
-            return f"({inner(node.this)} AND {inner(node.expression)})"
-        case exp.Or():
-            return f"({inner(node.this)} OR {inner(node.expression)})"
-        case exp.Not():
-            return f"(NOT {inner(node.this)})"
-        case exp.Is():
-            return f"({inner(node.this)} IS {node.expression.sql().upper()})"
-        case exp.In():
-            return f"({inner(node.this)} IN ({', '.join(map(inner, node.expressions))}))"
-        case exp.Between():
-            return f"({inner(node.this)} BETWEEN {inner(node.args['low'])} AND {inner(node.args['high'])})"
-        case exp.Like():
-            negate = "NOT " if node.args.get("negate") else ""
-            return f"({inner(node.this)} {negate}LIKE {inner(node.expression)})"
-        case exp.Anonymous():
-            return has.format(bind(_has_name(node)))
-        case exp.Dot() if (term := verdict_term(node)) is not None:
-            return verdict.format(name=bind(term.verifier), path=bind(term.path))
-        case exp.Column():
-            return f'"{_column(node)}"'
-        case exp.Null():
-            return "NULL"
-        case exp.Literal() | exp.Neg() | exp.Boolean():
-            return bind(_literal(node, ""))
-    return f"({inner(node.this)} {_COMPARISONS[type(node)][0]} {inner(node.expression)})"
 
 
 def _value(node: exp.Expression, row: Row, streams: Collection[str], source: str) -> Any:
@@ -330,15 +289,15 @@ def _value(node: exp.Expression, row: Row, streams: Collection[str], source: str
             negate = bool(node.args.get("negate"))
             return None if value is None else _like(str(node.expression.this), value, source) != negate
         case exp.Anonymous():
-            return _has_name(node) in streams
+            return has_name(node) in streams
         case exp.Column():
-            _known(_column(node), row, source)
-            value = row[_column(node)]
+            _known(column_of(node), row, source)
+            value = row[column_of(node)]
             return None if isinstance(value, float) and math.isnan(value) else value
         case exp.Null():
             return None
         case exp.Literal() | exp.Neg() | exp.Boolean():
-            return _literal(node, source)
+            return literal(node, source)
     return _compare(type(node), inner(node.this), inner(node.expression), source)
 
 
@@ -347,7 +306,7 @@ def _compare(operator: type[exp.Expression], left: Any, right: Any, source: str)
         return None
     if isinstance(left, str) != isinstance(right, str):
         raise ConfigError(f"condition {source!r}: compares text with a number ({left!r}, {right!r})")
-    return _COMPARISONS[operator][1](left, right)
+    return COMPARISONS[operator][1](left, right)
 
 
 def _like(pattern: str, value: Any, source: str) -> bool:

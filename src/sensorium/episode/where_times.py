@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,49 +13,47 @@ from sensorium.errors import ConfigError
 
 _Node = Any
 """A node of sqlglot's; what its base class is called depends on the version."""
-TIME = "time"
-"""What a column of UTC times holds: text that sorts as the times do."""
+TEXT, NUMBER, TIME = "text", "number", "time"
+"""What a column or a term holds; of UTC times text that sorts as the times do."""
 EXPECTED = "expected a time: '2026-11-25', '2026-11-25T23:00+02:00' (UTC without a zone), now() - interval '1 hour'"
 
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400, "WEEK": 604_800}
 _COMPARED = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.In, exp.Between)
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_PART_OF_A_DATE = re.compile(r"\d{4}(-\d\d)?")
 
 
-def with_times(tree: exp.Expression, kinds: Mapping[str, str], source: str) -> exp.Expression:
-    """The condition with every time that a column of times is compared with as that column has it: microseconds, `Z`.
+def put_times(nodes: Iterable[_Node], is_time: Callable[[_Node], bool], source: str) -> None:
+    """Put every time that is compared with what `is_time`, in a condition of these nodes, as columns of times have it:
+    microseconds, `Z`.
 
     `now()` is the same moment throughout, that of this call.
 
     Raises:
-        ConfigError: such a column is compared with what is no time.
+        ConfigError: a time is compared with what is none.
     """
     now_ns = time.time_ns()
-    tree = tree.copy()
-    for node in list(tree.find_all(*_COMPARED)):
+    for node in nodes:
+        if not isinstance(node, _COMPARED):
+            continue
         sides = list(node.iter_expressions())
-        if not any(_is_time(side, kinds) for side in sides):
+        if not any(is_time(side.unnest()) for side in sides):
             continue
         for side in sides:
             plain = side.unnest()
-            if not _is_time(plain, kinds) and not isinstance(plain, exp.Null):
+            if not is_time(plain) and not isinstance(plain, exp.Null):
                 text = utc_text(_moment_ns(plain, now_ns, source))
                 if text is None:
                     raise _no_time(plain, source)
                 side.replace(exp.Literal.string(text))
-    return tree
-
-
-def _is_time(node: _Node, kinds: Mapping[str, str]) -> bool:
-    plain = node.unnest()
-    return isinstance(plain, exp.Column) and kinds.get(plain.name) == TIME
 
 
 def _moment_ns(node: _Node, now_ns: int, source: str) -> int:
     match node:
         case exp.Literal() if node.is_string:
             try:
-                moment = datetime.fromisoformat(node.this)
+                whole = "-01-01"[len(node.this) - 4 :] if _PART_OF_A_DATE.fullmatch(node.this) else ""
+                moment = datetime.fromisoformat(node.this + whole)
                 if moment.tzinfo is None:
                     moment = moment.replace(tzinfo=UTC)
                 since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)

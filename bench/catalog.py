@@ -1,0 +1,310 @@
+"""Finding episodes among a million: ours against DuckDB on the same rows, which it has in memory; what else is asked.
+
+The ratio is that of a filter by device and time range, from the text of the condition to the rows. DuckDB is told of no
+index; where its rows are the same is looked at first. In `detail`: one by id, device and mission, a score, a stream of
+few, a group-by, the first batch of windows over 100,000, growth from 1,000 episodes, and the filter while episodes are
+entered beside it.
+"""
+
+import contextlib
+import statistics
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from measuring import Comparison, Options, compared, main
+
+import sensorium
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog_reading import CATALOG
+from sensorium.corpus.catalog_tables import COLUMNS
+from sensorium.corpus.commits import CommitRecord, StreamSummary
+from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.matching import Matching
+from sensorium.corpus.windows import Strided
+from sensorium.episode.documents import Account
+from sensorium.episode.utc_text import utc_text
+from sensorium.errors import ConfigError
+from sensorium.ingest.store import Store
+
+EPISODES, DEVICES, MISSIONS = 1_000_000, 50, 20
+BEGIN_NS = 1_780_000_000_000_000_000
+EACH_NS = 2_592_000_000_000_000  # of a month, one after the other
+BATCH = 5000
+
+
+def records(count: int, first: int = 0, of: int = 0) -> Iterator[CommitRecord]:
+    """Episodes of a month of a fleet: a camera and an IMU, one in a thousand with a lidar; `of` is how many there are
+    in the month."""
+    rng = np.random.default_rng(first)
+    step_ns = EACH_NS // max(of, count)
+    sharpness = np.exp(rng.normal(5, 1, count)).tolist()
+    seconds = rng.uniform(2, 60, count).tolist()
+    places = rng.integers(0, DEVICES * MISSIONS, count).tolist()
+    account = {name: Account(captured=n, stored=n) for name, n in (("front", 300), ("imu", 2000), ("lidar", 100))}
+    for at in range(count):
+        number = first + at
+        device, mission = divmod(places[at], MISSIONS)
+        start_ns = BEGIN_NS + number * step_ns
+        end_ns = start_ns + int(seconds[at] * 1e9)
+        stamp_ms = start_ns // 1_000_000
+        episode = f"{stamp_ms >> 16:08x}-{stamp_ms & 0xFFFF:04x}-7{number >> 48 & 0xFFF:03x}-8000-{number:012x}"
+        names = ("front", "imu", "lidar") if number % 1000 == 7 else ("front", "imu")
+        rows = sum(account[name].stored for name in names)
+        streams = {name: summary(name, account[name].stored, sharpness[at]) for name in names}
+        row = {
+            "episode": episode,
+            "device": f"rig-{device}",
+            "spool_id": f"{device:032x}",
+            "ordinal": number,
+            "identity": f"rig-{device}",
+            "mission": f"mission-{mission}",
+            "domain": "home",
+            "priority": 1.0,
+            "origin": "sensor",
+            "clock": "boottime",
+            "reason": "complete",
+            "start_ns": start_ns - BEGIN_NS,
+            "end_ns": end_ns - BEGIN_NS,
+            "start_utc": utc_text(start_ns),
+            "end_utc": utc_text(end_ns),
+            "committed_utc": utc_text(end_ns + 10**9),
+            "duration_s": (end_ns - start_ns) / 1e9,
+            "bytes": rows * 1000 + number % 997,
+            "streams": len(names),
+            "rows": rows,
+            "captured": rows,
+            "stored": rows,
+            "filtered": 0,
+            "lost": number % 13,
+            "licence": "",
+            "consent": "",
+            "source": "",
+            "generation": 0,
+            "digest": f"{number:064x}",
+        }
+        yield CommitRecord(
+            format_version=1,
+            row=row,
+            streams=streams,
+            account={name: account[name] for name in names},
+            objects={},
+            events={"trigger": {"motion": 1}},
+        )
+
+
+def summary(name: str, rows: int, sharpness: float) -> StreamSummary:
+    """Of a stream, with its health."""
+    shape: tuple[int, ...] = {"front": (480, 640, 3), "imu": (6,), "lidar": (16, 360)}[name]
+    health = {"rate_hz": 29.97, "interval_ms": 33.3, "gaps": 0} | ({"sharpness": sharpness} if name == "front" else {})
+    rate_hz = {"front": 30.0, "imu": 200.0, "lidar": 10.0}[name]
+    dtype, media = ("uint8", "image/jpeg") if name == "front" else ("float64", "application/octet-stream")
+    return StreamSummary(
+        modality=name,
+        dtype=dtype,
+        shape=shape,
+        rate_hz=rate_hz,
+        media_type=media,
+        rows=rows,
+        bytes=rows * 1000,
+        health=health,
+    )
+
+
+def filled(folder: Path, count: int) -> tuple[Path, float]:
+    """A store whose catalog has so many episodes, and microseconds that each took to be entered."""
+    Store.open(folder).close()
+    catalog = Catalog(folder / CATALOG)
+    began_s = time.perf_counter()
+    batch: list[CommitRecord] = []
+    for record in records(count):
+        batch.append(record)
+        if len(batch) == BATCH:
+            catalog.add(batch)
+            batch = []
+    catalog.add(batch)
+    took_s = time.perf_counter() - began_s
+    catalog.close()
+    return folder, 1e6 * took_s / count
+
+
+def conditions(count: int, seed: int) -> Iterator[str]:
+    """A device and some hours, so many that about a dozen episodes match."""
+    rng = np.random.default_rng(seed)
+    length_ns = 12 * DEVICES * (EACH_NS // count)
+    while True:
+        start_ns = BEGIN_NS + int(rng.integers(0, max(EACH_NS - length_ns, 1)))
+        device = f"rig-{rng.integers(DEVICES)}"
+        begin, end = utc_text(start_ns), utc_text(start_ns + length_ns)
+        yield f"device = '{device}' and start_utc >= '{begin}' and start_utc < '{end}'"
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Of one call."""
+    began_s = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - began_s)
+
+
+def p50(calls: Iterator[Callable[[], object]], times: int) -> float:
+    """The median of so many, in milliseconds."""
+    return float(f"{statistics.median(milliseconds(next(calls)) for _ in range(times)):.4g}")
+
+
+def in_duckdb(corpus: Corpus) -> "duckdb.DuckDBPyConnection":
+    """A table `episodes` in memory with the same rows."""
+    connection = duckdb.connect()
+    table = corpus.rows().arrow()
+    connection.register("rows_of_catalog", table)
+    connection.execute("CREATE TABLE episodes AS SELECT * FROM rows_of_catalog ORDER BY episode")
+    connection.unregister("rows_of_catalog")
+    return connection
+
+
+def measure(options: Options) -> Comparison:
+    """The filter by turns; then what else is asked, once the peer is closed."""
+    count = 20_000 if options.quick else EPISODES
+    store, enter_us = filled(options.folder / "store", count)
+    corpus = sensorium.open(store)
+    every = [f'"{name}"' for name in COLUMNS]
+    duck = in_duckdb(corpus)
+    asked = conditions(count, 0)
+    for condition in (next(asked) for _ in range(20)):
+        ours = [row["episode"] for row in corpus.rows(condition)]
+        theirs = duck.execute(f"SELECT episode FROM episodes WHERE {condition} ORDER BY episode").fetchall()
+        if not ours or ours != [episode for (episode,) in theirs]:
+            raise ValueError(f"{condition}: DuckDB finds others")
+    found: dict[str, list[float]] = {"ours": [], "duckdb": []}
+    for _ in range(options.runs * (5 if options.quick else 40)):
+        condition = next(asked)
+        text = f"SELECT {', '.join(every)} FROM episodes WHERE {condition} ORDER BY episode"
+        found["ours"].append(milliseconds(lambda: corpus.query(condition)))  # noqa: B023
+        found["duckdb"].append(milliseconds(lambda: duck.execute(text).fetchall()))  # noqa: B023
+    groups = "SELECT mission, sum(duration_s) / 3600, sum(bytes) FROM episodes GROUP BY 1 ORDER BY 1"
+    lidar = "SELECT mission, avg(lost) FROM episodes WHERE duration_s > 30 GROUP BY 1 ORDER BY 1"
+    duck_ms = {"group_by": p50(iter(lambda: lambda: duck.execute(groups).fetchall(), None), 5)}
+    duck_ms["unindexed_group_by"] = p50(iter(lambda: lambda: duck.execute(lidar).fetchall(), None), 5)
+    duck.close()
+    detail = {
+        "episodes": count,
+        "enter_us_each": round(enter_us, 1),
+        "catalog_mb": round((store / CATALOG).stat().st_size / 1e6, 1),
+        "duckdb_ms": duck_ms,
+        "p50_ms": asked_of(corpus),
+        "memory": light(corpus),
+        "windows_begin_s": first_windows(options),
+        "p50_ms_while_entering": while_entering(store, corpus, count),
+        "growth_ms": growth(options, corpus, count),
+    }
+    return compared("catalog", found["ours"], found["duckdb"], "ms", False, detail)
+
+
+def asked_of(corpus: Corpus) -> dict[str, float]:
+    """Medians of what is asked of a catalog, in milliseconds."""
+    rng = np.random.default_rng(1)
+    ids = [row["episode"] for row in corpus.rows(columns=["episode"], limit=50)]
+    missions = [
+        f"device = 'rig-{rng.integers(DEVICES)}' and mission = 'mission-{rng.integers(MISSIONS)}'" for _ in range(50)
+    ]
+    best = [float(np.exp(8.6 + each / 50)) for each in range(50)]  # a handful of a hundred thousand are above
+
+    def each(*calls: Callable[[], object]) -> float:
+        return p50(iter(calls * (1 + 20 // len(calls))), min(20, 20 * len(calls)))
+
+    return {
+        "by_id": each(*(lambda of=of: corpus.episode(of) for of in ids)),
+        "by_prefix": each(*(lambda of=of: _prefixed(corpus, of[:30]) for of in ids)),
+        "device_mission_count": each(*(lambda w=w: corpus.aggregate("", "count", w) for w in missions)),
+        "device_mission_first": each(*(lambda w=w: corpus.query(w, limit=10) for w in missions)),
+        "kind": each(lambda: corpus.query("kind = 'trace'")),
+        "latest": each(lambda: corpus.query(order_by="start_utc desc", limit=10)),
+        "score": each(*(lambda v=v: corpus.query(f"score('front', 'sharpness') > {v}") for v in best)),
+        "has_of_few": each(lambda: corpus.query("has('lidar')")),
+        "rate_of_few": each(lambda: corpus.query("stream('lidar').rate_hz < 20", limit=10)),
+        "event": each(lambda: corpus.query("event('motion')", limit=10)),
+        "group_by": each(lambda: corpus.aggregate("mission", "hours, bytes")),
+        "unindexed_group_by": each(lambda: corpus.aggregate("mission", "mean(lost)", "duration_s > 30")),
+    }
+
+
+def _prefixed(corpus: Corpus, prefix: str) -> None:
+    with contextlib.suppress(ConfigError):
+        corpus.episode(prefix)
+
+
+def light(corpus: Corpus) -> dict[str, float]:
+    """Going through all rows, and what that holds; the first of them comes at once."""
+    began_s = time.perf_counter()
+    rows = iter(corpus.rows(columns=["episode", "device", "duration_s"]))
+    next(rows)
+    first_ms = 1e3 * (time.perf_counter() - began_s)
+    count = 1 + sum(1 for _ in rows)
+    took_s = time.perf_counter() - began_s
+    tracemalloc.start()
+    for number, _ in enumerate(corpus.rows()):
+        if number == 50_000:
+            break
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {"rows": count, "first_ms": round(first_ms, 1), "all_s": round(took_s, 2), "peak_mb": round(peak / 1e6, 1)}
+
+
+def first_windows(options: Options) -> float:
+    """Seconds until a seeded order over the windows of 100,000 episodes is known, and the first of them looked up."""
+    store, _ = filled(options.folder / "hundred", 5000 if options.quick else 100_000)
+    corpus = sensorium.open(store)
+    took = []
+    for seed in range(3):
+        began_s = time.perf_counter()
+        those = Matching(store, corpus._finder, 1, "", ["front", "imu"])
+        places = Strided(those.bounds_ns, 2 * 10**9, 2 * 10**9)
+        order = np.random.default_rng(seed).permutation(len(places))
+        _ = those[places[int(order[0])].source]
+        took.append(time.perf_counter() - began_s)
+    return round(statistics.median(took), 3)
+
+
+def while_entering(store: Path, corpus: Corpus, count: int) -> dict[str, float]:
+    """The filter, with nobody beside, and while a thread enters episodes one by one."""
+    asked = conditions(count, 2)
+    calls = ((lambda w=w: corpus.query(w)) for w in asked)
+    alone = p50(calls, 100)
+    stop, entered = threading.Event(), 0
+
+    def enter() -> None:
+        nonlocal entered
+        catalog = Catalog(store / CATALOG)
+        for record in records(20_000, count):
+            if stop.is_set():
+                break
+            catalog.add([record])
+            entered += 1
+        catalog.close()
+
+    beside = threading.Thread(target=enter)  # as an ingest in this process would
+    beside.start()
+    busy = p50(calls, 300)
+    stop.set()
+    beside.join()
+    return {"alone": alone, "beside": busy, "entered": entered}
+
+
+def growth(options: Options, corpus: Corpus, count: int) -> dict[str, float]:
+    """The filter's median by how many episodes there are, each condition with about as many matches."""
+    found = {}
+    for size in (1000, 10_000, 100_000):
+        if size < count:
+            smaller = sensorium.open(filled(options.folder / str(size), size)[0])
+            calls = ((lambda w=w: smaller.query(w)) for w in conditions(size, 3))  # noqa: B023
+            found[str(size)] = p50(calls, 100)
+    calls = ((lambda w=w: corpus.query(w)) for w in conditions(count, 3))
+    found[str(count)] = p50(calls, 100)
+    return found
+
+
+if __name__ == "__main__":
+    main(__doc__ or "", measure, runs=5)

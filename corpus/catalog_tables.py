@@ -1,0 +1,129 @@
+"""The tables of a catalog: light rows of episodes, and beside them what is asked for by its name."""
+
+import sqlalchemy as sa
+
+from sensorium.episode.documents import OUTCOME
+from sensorium.episode.store_terms import SPEC
+from sensorium.episode.where_times import NUMBER, TEXT, TIME
+
+CATALOG_VERSION = 2
+FIRST_VERSION = 1
+"""Of catalogs whose rows have the documents in them."""
+
+_NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
+_TIMES = ("start_utc", "end_utc", "committed_utc")
+_TEXTS = (*_NAMES, *_TIMES, "licence", "consent", "source", "form", "kind", OUTCOME)
+_COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
+_INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
+_REALS = ("priority", "duration_s", "worth")
+COLUMNS: dict[str, str] = (
+    dict.fromkeys(_TEXTS, TEXT) | dict.fromkeys((*_INTEGERS, *_REALS), NUMBER) | dict.fromkeys(_TIMES, TIME)
+)
+"""The columns that `where` and `order_by` know, and what they hold."""
+INTEGERS = frozenset(_INTEGERS)
+
+META = sa.MetaData()
+_DEFAULTS = {"form": "loose", "kind": "full"}
+about = sa.Table("about", META, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text))
+episodes = sa.Table(
+    "episodes",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("episode", sa.Text, nullable=False, unique=True),
+    sa.Column("layout", sa.Integer),
+    *(sa.Column(name, sa.Text, server_default=_DEFAULTS.get(name)) for name in _TEXTS if name != "episode"),
+    *(sa.Column(name, sa.Integer) for name in _INTEGERS),
+    *(sa.Column(name, sa.REAL) for name in _REALS),
+    sa.Column("crc", sa.Integer),
+    # What most is summed by is in the index behind what it is found by, so that no row is looked at.
+    sa.Index("episodes_device", "device", "start_utc", "kind", "duration_s", "bytes", "rows"),
+    sa.Index("episodes_device_mission", "device", "mission", "start_utc", "kind"),
+    sa.Index("episodes_mission", "mission", "start_utc", "kind", "duration_s", "bytes", "rows"),
+    sa.Index("episodes_start", "start_utc"),
+    sa.Index("episodes_committed", "committed_utc"),
+    # Few are none, and the others cost nothing here.
+    sa.Index("episodes_kind", "kind", "device", "start_utc", sqlite_where=sa.text("kind <> 'full'")),
+)
+documents = sa.Table(
+    "documents",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+layouts = sa.Table(
+    "layouts",
+    META,
+    sa.Column("layout", sa.Integer, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+)
+"""What streams there are, each as its spec has it: thousands of episodes have the same."""
+layout_streams = sa.Table(
+    "layout_streams",
+    META,
+    sa.Column("layout", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    *(sa.Column(name, sa.Text if holds == TEXT else sa.REAL) for name, holds in SPEC.items()),
+    sa.Index("layout_streams_name", "name"),
+    sqlite_with_rowid=False,
+)
+scores = sa.Table(
+    "scores",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.REAL, nullable=False),
+    sa.Index("scores_value", "stream", "name", "value"),
+    sqlite_with_rowid=False,
+)
+events = sa.Table(
+    "events",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Index("events_name", "name"),
+    sa.Index("events_kind", "kind"),
+    sqlite_with_rowid=False,
+)
+labels = sa.Table(
+    "labels",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary),  # text or number: no kind of column at all
+    sa.Index("labels_value", "name", "value"),
+    sqlite_with_rowid=False,
+)
+ledger = sa.Table(
+    "ledger",
+    META,
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("spool_id", sa.Text, primary_key=True),
+    sa.Column("ordinal", sa.Integer, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("episode", sa.Text),
+    sa.Column("reason", sa.Text),
+    sqlite_with_rowid=False,
+)
+spools = sa.Table(
+    "spools",
+    META,
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("spool_id", sa.Text, primary_key=True),
+    sa.Column("oldest", sa.Integer, nullable=False),
+    sa.Column("next_ordinal", sa.Integer, nullable=False),
+)
+between_totals = sa.Table(
+    "between_totals",
+    META,
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("spool_id", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+
+OF_RECORDS = (episodes, documents, layouts, layout_streams, scores, events, labels, ledger)
+"""What the commit records are entered in, all of an episode at once."""
+FORMER = ("streams",)
+"""Tables that a catalog of version 1 has beside."""

@@ -1,0 +1,172 @@
+"""What a condition asks of a store (`sensorium.episode.store_terms`), as SQL over the tables of its catalog."""
+
+import sqlite3
+from collections.abc import Collection
+
+from sensorium.corpus.beside_catalog import NO_VERDICT, VERDICT
+from sensorium.drivers.registry import nearest
+from sensorium.episode.store_terms import (
+    EVENT,
+    HEALTH,
+    LABEL,
+    RECORDED_LABEL,
+    SCORE,
+    SPEC,
+    STREAM,
+    Bind,
+    StoreTerm,
+)
+from sensorium.episode.store_terms import VERDICT as VERDICT_TERM
+from sensorium.episode.where import Where
+from sensorium.errors import ConfigError
+
+FEW, SOME = 5000, 100_000
+"""Up to so many episodes are gathered by a term's index first, to be looked at in turn: where the rest of the condition
+narrows them by itself, and where it does not."""
+_OF_STREAM = (STREAM, HEALTH, SCORE)
+_NARROWS = frozenset(("device", "mission", "start_utc", "committed_utc", "episode"))
+"""The columns by which indices find episodes."""
+
+
+class CatalogTerms:
+    """Terms over the tables of now."""
+
+    def __init__(self, connection: sqlite3.Connection, where: Where, has_beside: bool) -> None:
+        self._connection = connection
+        self._verdict = VERDICT if has_beside else NO_VERDICT
+        self._narrowed = is_narrowed(where)
+
+    def has(self, stream: str, bind: Bind) -> str:
+        """By the layout, of which there are few."""
+        return has_stream(stream, bind)
+
+    def value(self, term: StoreTerm, bind: Bind) -> str:
+        """The term's value in a row of `episodes`."""
+        names = [bind(name) for name in term.names]
+        if term.function == VERDICT_TERM:
+            return self._verdict.format(name=names[0], path=bind(term.field))
+        mine = "id = episodes.id"
+        if term.function == EVENT:
+            said = f"FROM events WHERE {mine} AND {names[0]} IN (name, kind, kind || '/' || name)"
+            return f"(SELECT total(count) {said})" if term.field else f"(EXISTS (SELECT 1 {said}))"
+        if term.function == SCORE:
+            return f"(SELECT value FROM scores WHERE {mine} AND stream = {names[0]} AND name = {names[1]})"
+        if term.function in (LABEL, RECORDED_LABEL):
+            return f"(SELECT value FROM labels WHERE {mine} AND name = {names[0]})"
+        if term.function == STREAM and term.field in SPEC:
+            found = f"layout_streams AS spec WHERE spec.layout = episodes.layout AND spec.name = {names[0]}"
+            return f"(SELECT spec.{term.field} FROM {found})"
+        return self._in_document(term, bind)
+
+    def _in_document(self, term: StoreTerm, bind: Bind) -> str:
+        """What each episode has of its own of a stream is looked up in its document."""
+        name = term.names[0].replace('"', "")
+        stream, account = f'$.streams."{name}"', f'$.account."{name}"'
+        mine = "FROM documents WHERE documents.id = episodes.id"
+        if term.function == HEALTH:
+            return f"(SELECT json_extract(document, {bind(f'{stream}.health.{term.field}')}) {mine})"
+        if term.field in ("rows", "bytes"):
+            return f"(SELECT json_extract(document, {bind(f'{stream}.{term.field}')}) {mine})"
+        path = bind(f"{account}.{term.field}")
+        one = f"coalesce(json_extract(document, {path}), 0)"
+        every = f"(SELECT total(value) FROM json_each(document, {path}))"
+        there = f"json_type(document, {bind(stream)}) IS NOT NULL"  # what is nothing is not in an account
+        return f"(SELECT {every if term.field in ('filtered', 'lost') else one} {mine} AND {there})"
+
+    def among(self, term: StoreTerm, test: str, bind: Bind) -> str | None:
+        """Episodes by an index over the term's values, unless there are many."""
+        if term.function == STREAM and term.field in SPEC:
+            where = f"name = {bind(term.names[0])} AND {term.field} {test}"
+            return f"(layout IN (SELECT layout FROM layout_streams WHERE {where}))"
+        found = self._index(term, test, bind)
+        few = found is not None and not self._over(FEW if self._narrowed else SOME, found, bind)
+        return f"(episodes.id IN ({found}))" if few else None
+
+    def _over(self, most: int, found: str, bind: Bind) -> bool:
+        text = f"SELECT count(*) FROM (SELECT 1 FROM ({found}) LIMIT {most + 1})"
+        return int(self._connection.execute(text, bind.values).fetchone()[0]) > most
+
+    def _index(self, term: StoreTerm, test: str, bind: Bind) -> str | None:
+        names = [bind(name) for name in term.names]
+        if term.function == SCORE:
+            return f"SELECT id FROM scores WHERE stream = {names[0]} AND name = {names[1]} AND value {test}"
+        if term.function in (LABEL, RECORDED_LABEL):
+            return f"SELECT id FROM labels WHERE name = {names[0]} AND value {test}"
+        if term.function == EVENT and not term.field:
+            kind, _, name = term.names[0].partition("/")
+            found = [f"name = {names[0]}", f"kind = {names[0]}"]
+            found += [f"name = {bind(name)} AND kind = {bind(kind)}"] if name else []
+            return " UNION ALL ".join(f"SELECT id FROM events WHERE {each}" for each in found)
+        return None
+
+
+class FormerTerms:
+    """Terms over a catalog of before there were any but streams and verdicts."""
+
+    def __init__(self, has_beside: bool) -> None:
+        self._verdict = VERDICT if has_beside else NO_VERDICT
+
+    def has(self, stream: str, bind: Bind) -> str:
+        """By the episode's own streams."""
+        return former_has(stream, bind)
+
+    def value(self, term: StoreTerm, bind: Bind) -> str:
+        """Of a verdict alone."""
+        if term.function != VERDICT_TERM:
+            raise ConfigError(
+                f"{term.function}('{term.names[0]}'): the catalog is of an earlier release, and does not know of such;"
+                " start the ingest once, or run `sensorium rebuild-catalog`"
+            )
+        return self._verdict.format(name=bind(term.names[0]), path=bind(term.field))
+
+    def among(self, term: StoreTerm, test: str, bind: Bind) -> str | None:
+        """Never."""
+        del term, test, bind
+        return None
+
+
+def has_stream(stream: str, bind: Bind) -> str:
+    """Whether a row of `episodes` has a stream."""
+    return f"(layout IN (SELECT layout FROM layout_streams WHERE name = {bind(stream)}))"
+
+
+def former_has(stream: str, bind: Bind) -> str:
+    """The same of a catalog of before there were layouts."""
+    found = f"SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {bind(stream)}"
+    return f"EXISTS ({found})"
+
+
+def is_narrowed(where: Where) -> bool:
+    """Whether an index over a column finds the episodes that a condition may be true of."""
+    return not _NARROWS.isdisjoint(where.needed)
+
+
+def check_names(connection: sqlite3.Connection, where: Where, former: bool) -> None:
+    """Raise `ConfigError` for a stream or a score that no episode has: a typo is not an empty answer."""
+    terms = where.terms
+    wanted = [*where.streams, *(term.names[0] for term in terms if term.function in _OF_STREAM)]
+    check_streams(connection, wanted, former)
+    for term in terms if not former else ():
+        if term.function == SCORE:
+            stream, name = term.names
+            text = "SELECT 1 FROM scores WHERE stream = ? AND name = ? LIMIT 1"
+            if connection.execute(text, term.names).fetchone() is None:
+                known = _names(connection, "SELECT DISTINCT name FROM scores WHERE stream = ?", stream)
+                if known or _names(connection, "SELECT 1 FROM episodes LIMIT 1"):
+                    has = f"it has {', '.join(sorted(map(str, known)))}" if known else "it has none"
+                    raise ConfigError(f"no episode has a score {name!r} of {stream!r}{nearest(name, known)}; {has}")
+
+
+def check_streams(connection: sqlite3.Connection, names: Collection[str], former: bool) -> None:
+    """Raise `ConfigError` for a name that no episode's stream has, unless there is none at all."""
+    if not names:
+        return
+    known = _names(connection, f"SELECT DISTINCT name FROM {'streams' if former else 'layout_streams'}")
+    for name in names if known else ():
+        if name not in known:
+            some = ", ".join(sorted(known)[:20])
+            raise ConfigError(f"no episode has a stream {name!r}{nearest(name, known)}; known are {some}")
+
+
+def _names(connection: sqlite3.Connection, text: str, *values: str) -> set[str]:
+    return {name for (name,) in connection.execute(text, values)}

@@ -1,0 +1,304 @@
+"""How episodes are found in a catalog, of this release or an earlier one: conditions, orders and pages as SQL."""
+
+import functools
+import json
+import sqlite3
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sensorium.corpus.catalog_reading import reading
+from sensorium.corpus.catalog_tables import COLUMNS
+from sensorium.corpus.catalog_terms import (
+    FEW,
+    CatalogTerms,
+    FormerTerms,
+    check_names,
+    check_streams,
+    former_has,
+    has_stream,
+    is_narrowed,
+)
+from sensorium.corpus.cells import compile_cells
+from sensorium.corpus.rows import CatalogRows, Page, Row
+from sensorium.episode.where import Where, compile_order, parse_where
+from sensorium.episode.where_sql import Bound, Sql
+from sensorium.episode.where_times import TEXT
+from sensorium.errors import ConfigError
+
+PAGE = 2000
+"""Rows that are read together, where they may be many."""
+
+
+class CatalogForm(NamedTuple):
+    """What tables a catalog has: the number that changes whenever they do, the columns of episodes that it has, what
+    stands for them in FROM, whether its documents are in its rows, and whether it knows of what is beside episodes."""
+
+    schema: int
+    columns: dict[str, str]
+    source: str
+    former: bool
+    has_beside: bool
+
+    @property
+    def document(self) -> str:
+        """An episode's document, as SQL."""
+        return "document" if self.former else "(SELECT document FROM documents WHERE documents.id = episodes.id)"
+
+
+class Condition(NamedTuple):
+    """A condition as SQL with its values, and whether an index narrows the episodes that it is looked at for."""
+
+    text: str
+    values: dict[str, Any]
+    narrowed: bool = False
+
+
+class Found(NamedTuple):
+    """A SELECT of what matches, with its values."""
+
+    text: str
+    values: dict[str, Any]
+
+
+class OpenCatalog:
+    """A catalog that is open, and what it is like."""
+
+    def __init__(self, connection: sqlite3.Connection, form: CatalogForm) -> None:
+        self.connection, self.form = connection, form
+
+    def condition(self, where: str, having: Sequence[str] = ()) -> Condition:
+        """`where`, that there are the streams `having`, and unless it says otherwise that the episode is a full one."""
+        return self.sql(self.parsed(where), having)
+
+    def parsed(self, where: str) -> Where | None:
+        """The condition, checked; None of an empty one."""
+        if not where.strip():
+            return None
+        columns = tuple(self.form.columns.items()) + (() if "kind" in self.form.columns else (("kind", TEXT),))
+        # What now() is changes.
+        parse = _parsed.__wrapped__ if "now" in where.lower() else _parsed
+        parsed = parse(where, columns)
+        check_names(self.connection, parsed, self.form.former)
+        return parsed
+
+    def sql(self, parsed: Where | None, having: Sequence[str] = (), any_kind: bool = False) -> Condition:
+        """A condition that was checked as SQL."""
+        former = self.form.former
+        if parsed is None:
+            sql = Sql("1", {})
+        else:
+            beside = self.form.has_beside
+            sql = parsed.sql(FormerTerms(beside) if former else CatalogTerms(self.connection, parsed, beside))
+        bind = Bound(dict(sql.values))
+        has = former_has if former else has_stream
+        parts = [sql.text, *(has(name, bind) for name in having)]
+        if not any_kind and (parsed is None or "kind" not in parsed.columns):
+            parts.append("+kind = 'full'")  # nearly all are: no index over it helps
+        elif parsed is not None and parsed.needs("kind") not in (None, "full"):
+            parts.append("kind <> 'full'")  # in the words of the index over these
+        return Condition(" AND ".join(parts), bind.values, parsed is not None and is_narrowed(parsed))
+
+    def select(
+        self,
+        what: Sequence[str],
+        condition: Condition,
+        order_by: str = "",
+        limit: int | None = None,
+        last: int | None = None,
+    ) -> Found:
+        """The columns `what` of the episodes that match, up to the one entered as number `last`."""
+        values: dict[str, Any] = dict(condition.values)
+        text = f"SELECT {', '.join(what)} FROM {self.form.source} WHERE {condition.text}"
+        if last is not None:
+            text, values["last"] = f"{text} AND +id <= :last", last
+        order = f"{compile_order(order_by, self.form.columns)}, " if order_by.strip() else ""
+        # To have them in their order SQLite would look at all, where to sort a few is less.
+        by_id = "+episode" if self._are_few(condition, limit) else "episode"
+        text += f" ORDER BY {order}{by_id}"
+        if limit is not None:
+            text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
+        return Found(text, values)
+
+    def _are_few(self, condition: Condition, limit: int | None) -> bool:
+        if not condition.narrowed or limit is None:
+            return condition.narrowed
+        probe = f"SELECT count(*) FROM (SELECT 1 FROM {self.form.source} WHERE {condition.text} LIMIT {FEW + 1})"
+        return int(self.connection.execute(probe, condition.values).fetchone()[0]) <= FEW
+
+    def fetch(self, found: Found) -> Page:
+        """All of it."""
+        return self.connection.execute(found.text, found.values).fetchall()
+
+
+class Finder:
+    """Finds episodes in the catalog at `path`. Holds nothing open between calls.
+
+    Raises of every method:
+        StoreError: there is no catalog, or it cannot be read.
+        ConfigError: the condition or the order is not one (`sensorium.episode.where` has the grammar).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._form: CatalogForm | None = None
+
+    @contextmanager
+    def asking(self) -> Iterator[OpenCatalog]:
+        """The catalog, as of now: an ingest of this release may have made another of it meanwhile."""
+        with reading(self._path) as connection:
+            schema = connection.execute("PRAGMA schema_version").fetchone()[0]
+            if self._form is None or self._form.schema != schema:
+                self._form = _form_of(connection, schema)
+            yield OpenCatalog(connection, self._form)
+
+    def columns(self) -> dict[str, str]:
+        """The columns that conditions may name, and what they hold."""
+        with self.asking() as asked:
+            return asked.form.columns | {"kind": TEXT}
+
+    def rows(self, where: str, order_by: str, limit: int | None, columns: Sequence[str] | None) -> CatalogRows:
+        """What matches, as it is read; `columns` are those asked for (None: all)."""
+        with self.asking() as asked:
+            known = asked.form.columns
+            wanted = list(known) if columns is None else list(columns)
+            if not wanted:
+                raise ConfigError("no columns: expected some of " + ", ".join(known))
+            compile_order(", ".join(wanted), known)  # whose error says which it does not know
+            asked.select(wanted, asked.condition(where), order_by)
+        what = [f'"{name}"' for name in wanted]
+        return CatalogRows(lambda: self._pages(what, where, order_by, limit), {name: known[name] for name in wanted})
+
+    def pages(self, where: str, order_by: str, limit: int | None) -> Iterator[list[Row]]:
+        """The rows of the episodes that match, with their documents, some at a time."""
+        with self.asking() as asked:
+            what, at = _whole(asked.form, True)
+        for page in self._pages(what, where, order_by, limit):
+            yield [Row(at, row) for row in page]
+
+    def _pages(self, columns: Sequence[str], where: str, order_by: str, limit: int | None) -> Iterator[Page]:
+        """Of many first the numbers alone are gathered, 8 bytes each; then each page is read by them."""
+        want = sys.maxsize if limit is None else max(0, limit)
+        what = ["id", *columns]
+        with self.asking() as asked:
+            last = int(asked.connection.execute(f"SELECT coalesce(max(id), 0) FROM {asked.form.source}").fetchone()[0])
+            parsed = asked.parsed(where)
+            first = asked.fetch(asked.select(what, asked.sql(parsed), order_by, min(want, PAGE), last))
+        if first:
+            yield [row[1:] for row in first]
+        if len(first) < PAGE or want <= PAGE:
+            return
+        come = {row[0] for row in first}
+        with self.asking() as asked:
+            every = asked.select(["id"], asked.sql(parsed), order_by, want, last)
+            numbers = asked.connection.execute(every.text, every.values)
+            left = array("q", (number for (number,) in numbers if number not in come))
+        for start in range(0, len(left), PAGE):
+            some = left[start : start + PAGE].tolist()
+            with self.asking() as asked:
+                text = f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE id IN (SELECT value FROM json_each(?))"
+                by_number = {row[0]: row[1:] for row in asked.connection.execute(text, (str(some),))}
+            yield [by_number[number] for number in some if number in by_number]
+
+    def episodes(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[Row]:
+        """The rows of the episodes that match."""
+        with self.asking() as asked:
+            what, at = _whole(asked.form, False)
+            return [Row(at, row) for row in asked.fetch(asked.select(what, asked.condition(where), order_by, limit))]
+
+    def by_id(self, prefix: str) -> list[Row]:
+        """The one or two first rows of episodes whose id begins so."""
+        begins = prefix.lower()
+        with self.asking() as asked:
+            what, at = _whole(asked.form, False)
+            # All letters of an id stand before `g`.
+            text = f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE episode >= ? AND episode < ?"
+            found = asked.connection.execute(f"{text} ORDER BY episode LIMIT 2", (begins, f"{begins}g")).fetchall()
+        return [Row(at, row) for row in found]
+
+    def by_ids(self, ids: Sequence[str]) -> list[Row]:
+        """The rows of those of these episodes that are there, in the order of their ids."""
+        with self.asking() as asked:
+            what, at = _whole(asked.form, False)
+            text = (
+                f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE episode IN (SELECT value FROM json_each(?))"
+            )
+            return [Row(at, row) for row in asked.connection.execute(f"{text} ORDER BY episode", (json.dumps([*ids]),))]
+
+    def spans(self, where: str, having: Sequence[str]) -> list[tuple[str, int, int]]:
+        """Of every episode that matches its id, start and end, by id; a stream that none has is said."""
+        with self.asking() as asked:
+            condition = asked.condition(where, having)
+            text = f"SELECT episode, start_ns, end_ns FROM {asked.form.source} WHERE {condition.text}"
+            # They lie nearly in this order, which sorts faster here than it is read by an index.
+            found = sorted(asked.connection.execute(text, condition.values).fetchall())
+            if not found:
+                check_streams(asked.connection, having, asked.form.former)
+        return found
+
+    def cells(self, expressions: Sequence[str], where: str) -> Page:
+        """The different values of kind and SQL `expressions`; of all kinds, unless `where` says otherwise."""
+        with self.asking() as asked:
+            values = compile_cells(expressions, asked.form.columns | {"kind": TEXT})
+            sql = asked.sql(asked.parsed(where), any_kind=True)
+            text = f"SELECT DISTINCT kind, {values} FROM {asked.form.source} WHERE {sql.text}"
+            return asked.connection.execute(text, sql.values).fetchall()
+
+    def totals(self) -> Page:
+        """By kind: episodes, seconds and bytes."""
+        with self.asking() as asked:
+            text = (
+                f"SELECT kind, count(*), total(duration_s), sum(bytes) FROM {asked.form.source} GROUP BY 1 ORDER BY 1"
+            )
+            return asked.connection.execute(text).fetchall()
+
+    def grouped(self, what: Sequence[str], groups: int, where: str, order: Sequence[str], limit: int | None) -> Page:
+        """Of what matches `what`, of which the first are what it is grouped by."""
+        with self.asking() as asked:
+            sql = asked.condition(where)
+            text = f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE {sql.text}"
+            if groups:
+                text += f" GROUP BY {', '.join(str(place + 1) for place in range(groups))}"
+            if order:
+                text += f" ORDER BY {', '.join(order)}"
+            values: dict[str, Any] = dict(sql.values)
+            if limit is not None:
+                text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
+            return asked.connection.execute(text, values).fetchall()
+
+    def plan(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[str]:
+        """How SQLite finds what matches, a line a step."""
+        with self.asking() as asked:
+            found = asked.select(_whole(asked.form, False)[0], asked.condition(where), order_by, limit)
+            steps = asked.connection.execute(f"EXPLAIN QUERY PLAN {found.text}", found.values)
+            return [str(step[3]) for step in steps]
+
+
+@functools.lru_cache(256)
+def _parsed(where: str, columns: tuple[tuple[str, str], ...]) -> Where:
+    return parse_where(where, dict(columns), of_store=True)
+
+
+def _whole(form: CatalogForm, documents: bool) -> tuple[list[str], Mapping[str, int]]:
+    """What is read of an episode, and the place of each by its name."""
+    names = [*COLUMNS, *(() if form.former else ("crc",)), *(("document",) if documents else ())]
+    what = [form.document if name == "document" else f'"{name}"' for name in names]
+    return what, {name: place for place, name in enumerate(names)}
+
+
+def _form_of(connection: sqlite3.Connection, schema: int) -> CatalogForm:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    there = {row[1] for row in connection.execute("PRAGMA table_info(episodes)")}
+    columns = {name: kind for name, kind in COLUMNS.items() if name in there}
+    former = "documents" not in tables
+    # Of a name that is no column SQLite makes a text, which equals nothing.
+    lacks = [f"{_LACKS.get(name, 'NULL')} AS {name}" for name in COLUMNS if name not in there]
+    also = [*(["rowid AS id"] if former else []), *lacks]
+    source = f"(SELECT *, {', '.join(also)} FROM episodes) AS episodes" if also else "episodes"
+    return CatalogForm(schema, columns, source, former, "beside" in tables)
+
+
+_LACKS = {"kind": "'full'"}

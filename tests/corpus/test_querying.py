@@ -1,0 +1,420 @@
+"""Conditions over all that a catalog knows, rows a page at a time, sums; in both forms, and once it is rebuilt."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import sensorium
+from sensorium.cli.main import app
+from sensorium.corpus import finding
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog_entries import catalog_document
+from sensorium.corpus.catalog_reading import CATALOG
+from sensorium.corpus.commits import CommitRecord, read_record, record_paths
+from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.verify import verify
+from sensorium.episode.documents import Note
+from sensorium.errors import ConfigError, StoreError
+from sensorium.ingest.mending import rebuild_catalog
+from sensorium.ingest.store import Store
+from tests.corpus.conftest import PROBES
+from tests.former_catalog import as_former
+from tests.forms import FORMS, arrived
+
+SHARP = {"p10": 20.0, "p50": 70.0}
+HEALTH = {"rate_hz": 9.5, "jitter_ms": {"p50": 0.5, "p99": 4.0}, "gaps": {"count": 2, "longest_ms": 300.0}}
+
+
+def store_of(path: Path, make_episode: Any, small_bytes: int) -> Path:
+    """Four episodes: a camera of which two are sharp and one is not judged, an IMU in the later two."""
+    said: list[dict[str, Any]] = [
+        {"summary": {"health": {"front": HEALTH | {"sharpness": SHARP, "stuck": ["all"]}}, "value": 2.5}},
+        {"labels": {"task": "pick", "tries": 3, "done": True}, "summary": {"outcome": "success"}},
+        {
+            "summary": {"health": {"front": {"sharpness": {"p50": 7.0}, "rate_hz": None}, "imu": "odd"}},
+            "notes": [
+                Note(kind="event", name="grasp", start_ns=10**9),
+                Note(kind="event", name="grasp", start_ns=2 * 10**9),
+                Note(kind="decision", name="novelty"),
+            ],
+        },
+        {"labels": {"task": "place"}, "mission": "hall", "device": "rig-2", "summary": {"labels": {"late": "x"}}},
+    ]
+    with Store.open(path, small_bytes=small_bytes) as store:
+        for ordinal, more in enumerate(said):
+            arrays: dict[str, Any] = {"front": np.zeros((20, 8, 6), np.uint8)}
+            if ordinal > 1:
+                arrays["imu"] = np.arange(30.0).reshape(10, 3)
+            made = make_episode(
+                arrays,
+                ordinal=ordinal,
+                step_ns=10**8,
+                specs={"front": {"rate_hz": 10.0}},
+                **{"start_ns": 10**9, **more},
+            )
+            store.commit(arrived(store, made), device=more.get("device", "rig-1"), identity="k", probes=PROBES)
+    return path
+
+
+CONDITIONS = {
+    "stream('front').rate_hz > 5": [0, 1, 2, 3],
+    "stream('imu').rows = 10 and has('front')": [2, 3],
+    "stream('imu').dtype = 'float64' and stream('imu').shape = '(3,)'": [2, 3],
+    "stream('front').shape in ('[8, 6]', '1x1')": [0, 1, 2, 3],
+    "not stream('imu').rows > 5": [],
+    "stream('imu').rows is null": [0, 1],
+    "not has('imu')": [0, 1],
+    "stream('front').modality = 'test' and stream('front').media_type like 'application/%'": [0, 1, 2, 3],
+    "stream('front').bytes > 1 and stream('front').captured = 20 and stream('front').lost = 0": [0, 1, 2, 3],
+    "health('front').rate_hz < 10": [0],
+    "health('front').jitter_p99_ms = 4 and health('front').gaps = 2 and health('front').stuck = 1": [0],
+    "health('front').longest_gap_ms between 299 and 301 or health('front').sharpness = 7": [0, 2],
+    "score('front', 'sharpness') > 10": [0],
+    "10 > score('front', 'sharpness')": [2],
+    "score('front', 'sharpness') is null": [1, 3],
+    "not score('front', 'sharpness') > 10": [2],
+    "score('front', 'sharpness') > 10 or mission = 'hall'": [0, 3],
+    "score('front', 'sharpness') > 10 and device = 'rig-1' and duration_s > 1": [0],
+    "worth > 2": [0],
+    "outcome = 'success'": [1],
+    "label('task') = 'pick'": [1],
+    "label('task') in ('pick', 'place') and device = 'rig-2'": [3],
+    "label('tries') >= 3 and label('done') = true": [1],
+    "label('tries') = 'three'": [],
+    "label('late') = 'x'": [3],
+    "recorded_label('task') like 'p%'": [1, 3],
+    "label('task') is null": [0, 2],
+    "event('grasp')": [2],
+    "event('decision') and not event('place')": [2],
+    "event('decision/novelty')": [2],
+    "not event('decision/novelty')": [0, 1, 3],
+    "not event('grasp')": [0, 1, 3],
+    "event('grasp').count >= 2": [2],
+    "event('grasp').count = 0": [0, 1, 3],
+    "committed_utc > now() - interval '1 hour' and start_utc < now()": [0, 1, 2, 3],
+    "start_utc > '2023' and start_utc < '2023-12'": [0, 1, 2, 3],
+    "origin = 'sensor' and lost = 0": [0, 1, 2, 3],
+}
+
+
+def found(corpus: Corpus, where: str) -> list[int]:
+    return [episode.row["ordinal"] for episode in corpus.query(where, "ordinal")]
+
+
+@FORMS
+def test_conditions_over_all_that_a_catalog_knows(make_episode: Any, tmp_path: Path, small_bytes: int) -> None:
+    store = store_of(tmp_path / "store", make_episode, small_bytes)
+    corpus = sensorium.open(store)
+    assert {where: found(corpus, where) for where in CONDITIONS} == CONDITIONS
+    as_former(store)
+    Store.open(store).close()
+    assert {where: found(corpus, where) for where in CONDITIONS} == CONDITIONS, "the former catalog is brought up"
+    rebuild_catalog(store)
+    assert {where: found(corpus, where) for where in CONDITIONS} == CONDITIONS
+    assert list(verify(store, deep=True)) == []
+    assert [row["ordinal"] for row in corpus.rows("event('grasp')")] == [2]
+    assert corpus.aggregate("", "count", "has('imu')") == [{"count": 2}]
+    assert len(list(corpus.windows("label('task') = 'pick'", length_s=1, streams=["front"]))) == 2
+
+
+@pytest.fixture(scope="module")
+def store(make_episode: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return store_of(tmp_path_factory.mktemp("querying") / "store", make_episode, 0)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("has('frnt')", "no episode has a stream 'frnt', did you mean 'front'"),
+        ("stream('im').rows > 1", "no episode has a stream 'im', did you mean 'imu'"),
+        ("score('front', 'sharpnes') > 1", "no episode has a score 'sharpnes' of 'front', did you mean 'sharpness'"),
+        ("score('imu', 'sharpness') > 1", "it has none"),
+        ("health('front').gap > 1", "did you mean .gaps"),
+        ("labl('task') = 'x'", "did you mean 'label'"),
+        ("missin = 'x'", "did you mean 'mission'"),
+        ("committed_utc > 'yesterday'", "expected a time"),
+        ("label('task') = 'x' union select 1", "expected one boolean expression"),
+    ],
+)
+def test_what_is_misspelt_is_no_empty_answer(store: Path, where: str, message: str) -> None:
+    corpus = sensorium.open(store)
+    for ask in (corpus.query, corpus.rows, lambda where: corpus.aggregate("", "count", where)):
+        with pytest.raises(ConfigError, match=message) as caught:
+            ask(where)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_empty_store_has_no_wrong_names(tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    corpus = sensorium.open(tmp_path)
+    assert corpus.query("has('front') and score('front', 'sharpness') > 1") == []
+    assert list(corpus.rows()) == []
+    assert list(corpus.windows(length_s=1, streams=["front"])) == []
+    assert corpus.aggregate("mission", "hours") == []
+
+
+def test_a_former_catalog_says_what_it_does_not_know(store: Path, tmp_path: Path, make_episode: Any) -> None:
+    former = store_of(tmp_path / "store", make_episode, 0)
+    as_former(former)
+    corpus = sensorium.open(former)
+    assert found(corpus, "has('imu') and duration_s > 0") == [2, 3]
+    assert [row["ordinal"] for row in corpus.rows("has('imu')")] == [2, 3]
+    assert corpus.query()[0].streams["front"][:].shape == (20, 8, 6)
+    assert [each["account"] for each in corpus.records()] == [
+        each["account"] for each in sensorium.open(store).records()
+    ]
+    assert corpus.aggregate("mission", "count") == [{"mission": "hall", "count": 1}, {"mission": "kitchen", "count": 3}]
+    assert len(list(corpus.windows(length_s=2, streams=["imu", "front"]))) == 2
+    with pytest.raises(ConfigError, match=r"of an earlier release.*rebuild-catalog"):
+        corpus.query("label('task') = 'pick'")
+    with pytest.raises(ConfigError, match="unknown column 'outcome'"):
+        corpus.query("outcome = 'x'")
+
+
+def another(record: CommitRecord, number: int, **row: Any) -> CommitRecord:
+    episode = f"01900000-0000-7000-8000-{number:012x}"
+    return CommitRecord(
+        format_version=1,
+        row={**record.row, "episode": episode, "ordinal": number, **row},
+        streams=record.streams,
+        account=record.account,
+        objects=record.objects,
+    )
+
+
+@pytest.fixture(scope="module")
+def many(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CommitRecord]:
+    """A catalog of 3,000 episodes of twenty devices and ten missions, a second apart."""
+    path = tmp_path_factory.mktemp("many")
+    Store.open(path).close()
+    record = next(read_record(path) for path in record_paths(store))
+    catalog = Catalog(path / CATALOG)
+    catalog.add(
+        another(
+            record,
+            number,
+            device=f"rig-{number % 20}",
+            mission=f"m{number % 10}",
+            start_utc=f"2026-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}.000000Z",
+            kind="full" if number % 100 else "trace",
+        )
+        for number in range(3000)
+    )
+    catalog.close()
+    return path, record
+
+
+def test_rows_come_a_page_at_a_time_in_any_order(
+    many: tuple[Path, CommitRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = sensorium.open(many[0])
+    monkeypatch.setattr(finding, "PAGE", 100)
+    full = [number for number in range(3000) if number % 100]
+    rows = corpus.rows(columns=["ordinal", "device"])
+    assert rows.columns == ("ordinal", "device")
+    for _ in range(2):
+        assert [row["ordinal"] for row in rows] == full
+    assert [row["ordinal"] for row in corpus.rows(order_by="device desc, ordinal desc", limit=250)] == [
+        each.row["ordinal"] for each in corpus.query(order_by="device desc, ordinal desc", limit=250)
+    ]
+    for limit in (0, 1, 99, 100, 101, 1000, 5000):
+        assert [row["ordinal"] for row in corpus.rows(limit=limit)] == full[:limit]
+    row = next(iter(rows))
+    assert dict(row) == {"ordinal": 1, "device": "rig-1"}
+    assert list(corpus.rows("ordinal = 7", columns=["ordinal"]).dicts()) == [{"ordinal": 7}]
+    for columns in (["devise"], []):
+        with pytest.raises(ConfigError, match=r"did you mean 'device'|no columns"):
+            corpus.rows(columns=columns)
+
+
+def test_rows_are_those_of_the_moment_when_a_pass_began(
+    many: tuple[Path, CommitRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, record = many
+    copy = tmp_path / "store"
+    copy.mkdir()
+    (copy / "episodes.zarr").symlink_to(path / "episodes.zarr")
+    (copy / CATALOG).write_bytes((path / CATALOG).read_bytes())
+    monkeypatch.setattr(finding, "PAGE", 100)
+    corpus = sensorium.open(copy)
+    seen: list[int] = []
+    catalog = Catalog(copy / CATALOG)
+    for row in corpus.rows(columns=["ordinal"]):
+        if len(seen) in (0, 150):
+            catalog.add([another(record, 5000 + len(seen)), another(record, 1, mission="m1")])
+        seen.append(row["ordinal"])
+    catalog.close()
+    assert sorted(seen) == [number for number in range(3000) if number % 100]
+    assert len(list(corpus.rows())) == 2972
+
+
+def test_arrow_pandas_and_polars_or_what_to_install(
+    many: tuple[Path, CommitRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = sensorium.open(many[0]).rows(
+        "ordinal < 3", columns=["episode", "ordinal", "duration_s", "start_utc", "end_utc"]
+    )
+    frame = rows.pandas()
+    assert frame["ordinal"].tolist() == [1, 2]
+    assert str(frame["start_utc"][0]) == "2026-01-01 00:00:01+00:00"
+    for name, ask in (("pyarrow", rows.arrow), ("polars", rows.polars)):
+        with monkeypatch.context() as patch:
+            patch.setitem(__import__("sys").modules, name, None)
+            with pytest.raises(ConfigError, match=f"pip install {name}"):
+                ask()
+    table = pytest.importorskip("pyarrow", reason="pip install pyarrow") and rows.arrow()
+    assert table.column("ordinal").to_pylist() == [1, 2]
+    assert str(table.schema.field("start_utc").type) == "timestamp[us, tz=UTC]"
+    pytest.importorskip("polars", reason="pip install polars")
+    assert rows.polars()["ordinal"].to_list() == [1, 2]
+
+
+PLANS = {
+    "device = 'rig-1' and start_utc > '2026-01-01T00:10' and start_utc < '2026-01-01T01'": "INDEX episodes_device ",
+    "device = 'rig-1' and mission = 'm1'": "INDEX episodes_device_mission ",
+    "device = 'rig-1' and mission = 'm1' and start_utc < '2026-02-01'": "INDEX episodes_device_mission ",
+    "mission = 'm1' and start_utc > '2026-01-01'": "INDEX episodes_mission ",
+    "start_utc between '2026-01-01T00:10Z' and '2026-01-01T00:11Z'": "INDEX episodes_start ",
+    "committed_utc > '2026-01-01'": "INDEX episodes_committed ",
+    "kind = 'trace' and device = 'rig-1'": "INDEX episodes_",
+    "kind = 'trace'": "INDEX episodes_kind ",
+    "score('front', 'sharpness') > 1e9": "USING INTEGER PRIMARY KEY (rowid=?)",
+    "label('task') = 'x'": "USING INTEGER PRIMARY KEY (rowid=?)",
+    "event('grasp')": "USING INTEGER PRIMARY KEY (rowid=?)",
+    "has('front') and stream('front').rate_hz > 5 and device = 'rig-1'": "INDEX episodes_device",
+    "episode = '01900000-0000-7000-8000-000000000007'": "(episode=?)",
+}
+
+
+@pytest.mark.parametrize("where", PLANS)
+def test_conditions_are_answered_by_an_index(many: tuple[Path, CommitRecord], where: str) -> None:
+    plan = finding.Finder(many[0] / CATALOG).plan(where)
+    assert PLANS[where] in plan[0]
+    assert not [step for step in plan if step.startswith("SCAN episodes")]
+
+
+def test_the_rest_of_the_plans(many: tuple[Path, CommitRecord]) -> None:
+    finder = finding.Finder(many[0] / CATALOG)
+    with finder.asking() as asked:
+
+        def plan(text: str) -> list[str]:
+            return [step[3] for step in asked.connection.execute(f"EXPLAIN QUERY PLAN {text}")]
+
+        by_id = plan("SELECT episode FROM episodes WHERE episode >= 'a' AND episode < 'ag' ORDER BY episode LIMIT 2")
+        assert by_id == ["SEARCH episodes USING COVERING INDEX sqlite_autoindex_episodes_1 (episode>? AND episode<?)"]
+        groups = plan(
+            "SELECT mission, sum(bytes), total(duration_s), count(*) FROM episodes WHERE +kind = 'full' GROUP BY 1"
+        )
+        assert groups == ["SCAN episodes USING COVERING INDEX episodes_mission"]
+    assert finder.plan(limit=10) == ["SCAN episodes USING INDEX sqlite_autoindex_episodes_1"], "the first at once"
+    assert finder.plan(order_by="start_utc desc", limit=10)[0] == "SCAN episodes USING INDEX episodes_start"
+
+
+def test_of_many_scores_those_within_a_narrow_time_are_looked_at(
+    many: tuple[Path, CommitRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sensorium.corpus.catalog_terms.FEW", 10)
+    finder = finding.Finder(many[0] / CATALOG)
+    where = "device = 'rig-1' and start_utc < '2026-01-01T00:02Z' and score('front', 'sharpness') > 1"
+    assert "INDEX episodes_device " in finder.plan(where)[0]
+    assert len(finder.episodes(where)) == 6
+    few = finder.plan("device = 'rig-1' and score('front', 'sharpness') > 71")
+    assert [step for step in few if step.startswith("LIST SUBQUERY")], "gathered, and not looked up one by one"
+
+
+def test_sums(many: tuple[Path, CommitRecord]) -> None:
+    corpus = sensorium.open(many[0])
+    (every,) = corpus.aggregate(agg="count, hours, bytes, mean(ordinal), min(ordinal), max(start_utc)")
+    assert (every["count"], every["min(ordinal)"]) == (2970, 1)
+    assert every["max(start_utc)"] == "2026-01-01T00:49:59.000000Z"
+    assert every["hours"] == pytest.approx(2970 * 2 / 3600)
+    sums = corpus.aggregate(
+        ["mission", "device = 'rig-1'"], ["count", "sum(rows)"], "ordinal < 100", "count desc, mission", 3
+    )
+    assert [list(each) for each in sums] == [["mission", "device = 'rig-1'", "count", "sum(rows)"]] * 3
+    assert [(each["mission"], each["count"]) for each in sums] == [("m2", 10), ("m3", 10), ("m4", 10)]
+    kinds = corpus.aggregate("kind", "count", "kind in ('full', 'trace')")
+    assert kinds == [{"kind": "full", "count": 2970}, {"kind": "trace", "count": 30}]
+    by_minute = corpus.aggregate("substr(start_utc, 1, 16)", "count", "ordinal < 120")
+    assert [each["count"] for each in by_minute] == [59, 59]
+    for group_by, agg, order_by, message in (
+        ("missin", "count", "", "mission"),
+        ("mission", "cont", "", "did you mean 'count'"),
+        ("mission", "avg(rows)", "", "expected count, hours"),
+        ("mission", "mean(device)", "", "holds no numbers"),
+        ("mission", "bytess", "", "did you mean 'bytes'"),
+        ("mission", "", "", "no aggregates"),
+        ("mission", "count", "hours", "not among what is shown"),
+        ("(select 1)", "count", "", "expected one expression"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            corpus.aggregate(group_by, agg, "", order_by)
+
+
+def test_windows_look_episodes_up_when_their_turn_comes(many: tuple[Path, CommitRecord]) -> None:
+    corpus = sensorium.open(many[0])
+    batches = corpus.windows("mission = 'm1'", length_s=1, streams=["front"])
+    with pytest.raises(sensorium.SensoriumError, match="01900000"):  # there are no such files
+        next(batches)
+    with pytest.raises(ConfigError, match="no episode has a stream 'frnt'"):
+        next(corpus.windows(length_s=1, streams=["frnt"]))
+
+
+def test_documents_are_read_when_they_are_asked_for(store: Path, tmp_path: Path, make_episode: Any) -> None:
+    path = store_of(tmp_path / "store", make_episode, 8_000_000)
+    episode = sensorium.open(path).query()[1]
+    assert "document" not in episode.row
+    assert episode.labels == {"task": "pick", "tries": 3, "done": True}
+    assert episode.outcome == episode.as_dict()["outcome"] == "success"
+    later = sensorium.open(path).query()[2]
+    with closing(sqlite3.connect(path / CATALOG)) as catalog:
+        catalog.execute("DELETE FROM documents")
+        catalog.commit()
+    with pytest.raises(StoreError, match="no longer in it; query again"):
+        _ = later.labels
+    assert json.loads(catalog_document(read_record(next(iter(record_paths(path))))))["streams"].keys() == {"front"}
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, arguments)
+
+
+def test_the_command_sums_up_and_streams(store: Path) -> None:
+    by = ("query", str(store), "--group-by", "mission", "--agg", "hours,bytes,count")
+    found = json.loads(run(*by, "--format", "json").stdout)
+    assert [(each["mission"], each["count"]) for each in found] == [("hall", 1), ("kitchen", 3)]
+    assert run(*by, "--format", "csv").stdout.splitlines()[0] == "mission,hours,bytes,count"
+    assert "kitchen" in run(*by).stdout
+    assert json.loads(run("query", str(store), "--agg", "mean(rows)", "--format", "json").stdout) == [
+        {"mean(rows)": 25.0}
+    ]
+    listed = json.loads(run("query", str(store), "--where", "event('grasp')", "--format", "json").stdout)
+    assert [each["ordinal"] for each in listed] == [2]
+    assert listed[0]["streams"]["front"]["health"] == {"sharpness": 7.0}
+    assert run("query", str(store), "--where", "ordinal > 9", "--format", "json").stdout == "[]\n"
+    assert len(run("query", str(store), "--format", "csv").stdout.splitlines()) == 5
+
+
+def test_who_goes_through_rows_holds_nothing_open(many: tuple[Path, CommitRecord], tmp_path: Path) -> None:
+    """A page is a transaction of its own, so that the log is folded in while somebody goes through the rows."""
+    path, record = many
+    copy = tmp_path / "store"
+    copy.mkdir()
+    (copy / "episodes.zarr").symlink_to(path / "episodes.zarr")
+    (copy / CATALOG).write_bytes((path / CATALOG).read_bytes())
+    rows: Iterator[Any] = iter(sensorium.open(copy).rows())
+    next(rows)
+    catalog = Catalog(copy / CATALOG)
+    catalog.add(another(record, 10_000 + number) for number in range(50))
+    with closing(sqlite3.connect(copy / CATALOG)) as other:
+        busy, *_ = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    catalog.close()
+    assert busy == 0
+    assert sum(1 for _ in rows) == 2969
