@@ -52,7 +52,6 @@ class Player:
     """Goes on with a rollout, piece by piece, as it is asked to. One thread asks."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
         self._wanted: queue.SimpleQueue[Iterator[Sequence[Delivery]] | None] = queue.SimpleQueue()
         self._made: queue.SimpleQueue[Sequence[Delivery]] = queue.SimpleQueue()
         self._is_asked = False

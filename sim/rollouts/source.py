@@ -15,6 +15,7 @@ from sensorium.drivers.identity import Identity
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.rollouts.job import US, Job, Slot
 from sensorium.sim.rollouts.player import Player
+from sensorium.sim.rollouts.policies import RANDOM, SCRIPTED
 from sensorium.sim.rollouts.rollout import Rollout, Streams
 from sensorium.sim.worlds.config import WorldConfig, make_world
 from sensorium.sim.worlds.running import next_base_ns
@@ -133,21 +134,22 @@ class RolloutsConfig(DriverConfig):
 
 
 class RolloutSource:
-    """See `sensorium.drivers.driver.Driver`. Rollouts are played in a thread of their own.
+    """See `sensorium.drivers.driver.Driver`. From the first policy that is not ours on, rollouts are played in a
+    thread of their own, which costs each some CPU.
 
     It ends where the next job is of another world, or no more come. What a world raises ends its rollout alone, and
     the world is made anew; so does a policy that does not answer, with which thread and world are left behind.
     """
 
     def __init__(self, name: str, called: str, config: WorldConfig, jobs: Jobs) -> None:
-        self._called, self._config, self._jobs = called, config, jobs
+        self._name, self._called, self._config, self._jobs = name, called, config, jobs
         try:
             self._world = make_world(config)
         except BaseException as error:  # a model that does not compile, no GL, ...
             jobs.refuse(called, f"the world {called!r} cannot be made: {reason(error)}")
             raise
         self._streams = Streams(name, self._world)
-        self._player = Player(name)
+        self._player: Player | None = None
         self._base_ns = 0
         self._closed = threading.Event()
         self._reading = threading.Lock()
@@ -169,15 +171,18 @@ class RolloutSource:
                 job, more = self._jobs.take(self._called, timeout_s)
                 if job is None:
                     return () if more else None
+                if self._player is None and job.source not in (RANDOM, SCRIPTED):
+                    self._player = Player(self._name)
+                    self._make_anew()  # one thread resets and steps it
                 rollout = Rollout(self._world, self._streams, job, self._base_ns, self._closed.is_set)
                 self._rollout = job, rollout, iter(rollout)
             job, rollout, pieces = self._rollout
-            piece = self._player.piece(pieces, timeout_s)
+            piece = next(pieces) if self._player is None else self._player.piece(pieces, timeout_s)
             self._jobs.steps = rollout.steps
             hangs = piece is None and (piece := rollout.given_up()) is not None
-            if hangs:
+            if hangs and self._player is not None:
                 self._player.leave()
-                self._player = Player(self._player.name)
+                self._player = Player(self._name)
             if rollout.ended is not None:
                 self._end(job, rollout, hangs)
             return () if piece is None else piece
@@ -204,7 +209,8 @@ class RolloutSource:
     def close(self) -> None:
         self._closed.set()
         with self._reading:
-            self._player.close()
+            if self._player is not None:
+                self._player.close()
             self._world.close()
             if self._rollout is not None:
                 self._jobs.ended(self._rollout[0], "it was broken off")

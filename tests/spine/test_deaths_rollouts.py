@@ -36,7 +36,7 @@ def test_a_judge_that_dies_ends_the_campaign(tmp_path: Path, monkeypatch: pytest
 
 @kills("player-")
 def test_a_player_that_dies_again_and_again_ends_the_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = task_file(tmp_path, group=2)
+    file = task_file(tmp_path, group=2, policies=[f"{ACTS}:holds"])
     with monkeypatch.context() as patch:
         patch.setattr(worker, "PAUSE_S", 0.0)
         patch.setattr(player.Player, "_run", injected)

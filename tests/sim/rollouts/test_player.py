@@ -82,10 +82,10 @@ def test_a_policy_that_does_not_answer_has_failed_and_the_next_rollout_begins(
 
 
 def test_one_that_runs_in_circles_is_ended_and_costs_no_core(source: RolloutSource, jobs: Jobs) -> None:
-    mine = {thread.name for thread in threading.enumerate()}
-    assert "player-world" in mine
+    jobs.give([job(f"{ACTS}:holds", 0, 60.0), job(f"{ACTS}:spins", 1)])
+    delivered(source)
     players = [thread for thread in threading.enumerate() if thread.name == "player-world"]
-    jobs.give([job(f"{ACTS}:spins")])
+    assert players
     delivered(source)
     until_s = time.monotonic() + LIMIT_S
     while any(thread.is_alive() for thread in players):
@@ -94,8 +94,10 @@ def test_one_that_runs_in_circles_is_ended_and_costs_no_core(source: RolloutSour
 
 
 def test_what_answers_when_nobody_waits_any_more_changes_nothing(source: RolloutSource, jobs: Jobs) -> None:
+    jobs.give([job(f"{ACTS}:holds", 0, 60.0), job(f"{ACTS}:hangs", 1), job(f"{ACTS}:holds", 2, 60.0)])
+    delivered(source)
     players = [thread for thread in threading.enumerate() if thread.name == "player-world"]
-    jobs.give([job(f"{ACTS}:hangs"), job(f"{ACTS}:holds", 1, 60.0)])
+    assert players
     delivered(source)
     acts.released.set()
     for thread in players:
@@ -108,8 +110,6 @@ def test_a_source_is_closed_though_its_policy_hangs(
     source: RolloutSource, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(player, "CLOSE_S", 0.1)
-    source._player.close()
-    source._player = player.Player("world")
     jobs.give([job(f"{ACTS}:hangs", timeout_s=60.0)])
     acts.asked.clear()
     until_s = time.monotonic() + LIMIT_S
