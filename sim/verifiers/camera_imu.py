@@ -28,12 +28,12 @@ class CameraImu(Verifier):
     The offset is by how much the camera's stamps are late. It refers to the middle row's mid-exposure: `captured_ns`
     of a picture is the start of exposure of its first row, and its spec's `calibration` states `exposure_s` and
     `readout_s` (0 where it does not). Of each camera with a stated lens (`intrinsics`) and mounting (`T_BS`) the
-    components are `CAMERA.offset_s`, `CAMERA.low_s` and `CAMERA.high_s` (about 95%, but of what flies: there it may be
-    wrong by 10 ms, see docs/verdicts.md).
+    components are `CAMERA.offset_s`, `CAMERA.low_s` and `CAMERA.high_s` (about 95%, but of what flies it is too
+    narrow by some ms, see docs/verdicts.md); of what hovers nothing is told.
     """
 
     name = "camera-imu"
-    version = "1"
+    version = "2"
     depends = (
         "sensorium.perception.image_motion",
         "sensorium.perception.time_offset",
