@@ -14,8 +14,8 @@ from sensorium.errors import StoreError
 from sensorium.sim.rollouts.job import CPU_S, FAILED_BY, REWARD, SIMULATED_S, US, WALL_S, WHY, Slot
 
 _ROWS = sa.text(
-    "SELECT rowid, episode, reason, bytes, document FROM episodes WHERE mission = :campaign AND rowid > :after"
-    " AND kind = 'full' ORDER BY rowid LIMIT 2000"
+    "SELECT episodes.id, episode, reason, bytes, document FROM episodes JOIN documents ON documents.id = episodes.id"
+    " WHERE mission = :campaign AND episodes.id > :after AND kind = 'full' ORDER BY episodes.id LIMIT 2000"
 )
 
 
