@@ -7,6 +7,7 @@ their THEN_ states, which say what follows the job or the write. A transfer in a
 any more: an offer of the same episode is a new transfer, which waits until what was staged is gone.
 """
 
+import functools
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -186,10 +187,8 @@ class Transfer:
     sealed: wire.Sealed | None = None
     under_way: bool = field(init=False)
     active: bool = field(init=False)
-    episode: UUID = field(init=False)
 
     def __post_init__(self) -> None:
-        self.episode = UUID(bytes=self.offer.episode)
         self.under_way, self.active = self.state in UNDER_WAY, self.state in ACTIVE
 
     def move(self, event: TransferEvent) -> TransferState:
@@ -197,6 +196,10 @@ class Transfer:
         self.state = state = TRANSFER.after(self.state, event)
         self.under_way, self.active = state in UNDER_WAY, state in ACTIVE  # asked of all of a session, often: kept
         return state
+
+    @functools.cached_property
+    def episode(self) -> UUID:
+        return UUID(bytes=self.offer.episode)
 
     @property
     def size(self) -> int:
