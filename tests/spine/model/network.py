@@ -156,8 +156,8 @@ class ServerSocket:
     def __init__(self, network: Network, name: str) -> None:
         self._network, self._name = network, name
 
-    def frames(self) -> list[Frame]:
-        """The next message that arrived."""
+    def frames(self) -> tuple[bytes, list[Frame]]:
+        """The sender's route, and the frames of the next message that arrived."""
         network = self._network
         try:
             if self._name == "control":
@@ -166,7 +166,8 @@ class ServerSocket:
                 frames = (b"", *network.bulk.popleft())
         except IndexError:
             raise zmq.Again from None
-        return [Frame(frame) for frame in frames]
+        route, *rest = frames
+        return route, [Frame(frame) for frame in rest]
 
     def say(self, route: bytes, frame: bytes) -> None:
         """Send to a route."""
