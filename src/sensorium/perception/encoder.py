@@ -95,10 +95,12 @@ def checked(vectors: Any, count: int) -> Embedded:
         raise ValueError(f"got {what}, expected float32 [{count}, d]")
     if vectors.ndim != 2 or len(vectors) != count or not 1 <= vectors.shape[1] <= MOST_DIMENSIONS:
         raise ValueError(f"got vectors {list(vectors.shape)}, expected [{count}, 1 to {MOST_DIMENSIONS}]")
-    finite = np.isfinite(vectors).all(axis=1)
+    with np.errstate(over="ignore"):  # what float32 cannot hold, or whose length it cannot, is not finite there
+        whole = vectors.astype(np.float32)
+        finite = np.isfinite(np.square(whole).sum(axis=1))
     if not finite.all():
         raise ValueError(f"{np.count_nonzero(~finite)} of {count} vectors are not finite")
-    return vectors.astype(np.float32)
+    return whole
 
 
 def encoder_config(kind: str) -> type[EncoderConfig]:

@@ -59,6 +59,10 @@ class ToyEncoder:
                 raise SystemExit(3)
             case "nan":
                 return found * np.nan
+            case "beyond float32":
+                return np.full(found.shape, 1e300)
+            case "too long":
+                return np.full(found.shape, 3e38, np.float32)
             case "hangs":
                 WELL.wait(20)
             case "nothing":
@@ -110,6 +114,8 @@ def test_colours_come_in_the_order_of_the_contract() -> None:
         ("raises", "failed: RuntimeError: out of memory"),
         ("exits", "failed: SystemExit: 3"),
         ("nan", "failed: ValueError: 1 of 1 vectors are not finite"),
+        ("beyond float32", "failed: ValueError: 1 of 1 vectors are not finite"),
+        ("too long", "failed: ValueError: 1 of 1 vectors are not finite"),
         ("nothing", "failed: ValueError: got NoneType, expected float32 [1, d]"),
         ("few", "failed: ValueError: got vectors [0, 3], expected [1, 1 to 4096]"),
         ("wider", "gave vectors of 6 numbers, and of 3 before"),
