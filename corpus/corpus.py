@@ -163,9 +163,9 @@ class Corpus(LooksAlike):
                 found.setdefault(of, set()).add(tuple(cell))
         return found
 
-    def totals(self) -> dict[str, tuple[int, float, int]]:
-        """By kind: episodes, seconds and bytes."""
-        rows = self._finder.totals()
+    def totals(self, where: str = "") -> dict[str, tuple[int, float, int]]:
+        """By kind, of the episodes for which `where` is true: episodes, seconds and bytes."""
+        rows = self._finder.totals(where)
         return {of: (int(count), float(seconds), int(size or 0)) for of, count, seconds, size in rows}
 
     def stats(self, where: str = "", cells: Sequence[str] = (), clusters: int = 0) -> "Stats":

@@ -247,13 +247,12 @@ class Finder:
             text = f"SELECT DISTINCT kind, {values} FROM {asked.form.source} WHERE {sql.text}"
             return asked.connection.execute(text, sql.values).fetchall()
 
-    def totals(self) -> Page:
-        """By kind: episodes, seconds and bytes."""
+    def totals(self, where: str = "") -> Page:
+        """By kind, of what matches: episodes, seconds and bytes."""
         with self.asking() as asked:
-            text = (
-                f"SELECT kind, count(*), total(duration_s), sum(bytes) FROM {asked.form.source} GROUP BY 1 ORDER BY 1"
-            )
-            return asked.connection.execute(text).fetchall()
+            sql = asked.condition(where)
+            what = f"SELECT kind, count(*), total(duration_s), sum(bytes) FROM {asked.form.source}"
+            return asked.connection.execute(f"{what} WHERE {sql.text} GROUP BY 1 ORDER BY 1", sql.values).fetchall()
 
     def grouped(self, what: Sequence[str], groups: int, where: str, order: Sequence[str], limit: int | None) -> Page:
         """Of what matches `what`, of which the first are what it is grouped by."""

@@ -118,7 +118,7 @@ def stats(
     distinct = [each for by, group in groups.items() for each in _distinct(by, *group)]
     seen = _seen(corpus, where, episodes, looks, unreadable).cells(clusters) if clusters else None
     return Stats(
-        {kind: OfKind(count, seconds / 3600, size) for kind, (count, seconds, size) in corpus.totals().items()},
+        {kind: OfKind(count, seconds / 3600, size) for kind, (count, seconds, size) in corpus.totals(where).items()},
         sorted(distinct, key=lambda each: (-each.novelty, each.episode.id)),
         effective({by: vectors for by, (_, vectors) in groups.items()}),
         None if named is None else Covered(len(set(named.get("full", ()))), len(set().union(*named.values()))),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sensorium.agents.filters.guarded_call import in_line
 from sensorium.agents.selection.chooser import Chooser
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.episode.unit import Judged, Unit, encoded
+from sensorium.errors import SensoriumError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,19 @@ def decided_again(log: SpoolLog, policy: SelectionPolicy | None = None) -> list[
 
     Raises:
         KeyError: the log lacks a policy that was in force.
+        SensoriumError: `policy` is of another package, and raises.
     """
+    try:
+        return _decided_again(log, policy)
+    except SensoriumError:
+        raise
+    except Exception as error:
+        if policy is None or not policy.decider:
+            raise
+        raise SensoriumError(f"policy {policy.decider!r} raised {in_line(error)}; mend it, or leave it out") from error
+
+
+def _decided_again(log: SpoolLog, policy: SelectionPolicy | None) -> list[Judged]:
     found: list[Judged] = []
     chooser: Chooser | None = None
     saved: bytes | None = None

@@ -143,6 +143,7 @@ def test_show_says_how_an_episode_ended_and_why_it_failed(tmp_path: Path) -> Non
     assert "failed by policy: the policy" in said, said
 
 
+@pytest.mark.slow
 def test_a_world_is_made_again_where_gymnasium_is_not_installed_and_what_needs_it_is_one_line(tmp_path: Path) -> None:
     env = {"kind": "gymnasium", "id": "CartPole-v1", "episodes": 1, "max_steps": 3}
     with collecting(tmp_path) as collect:

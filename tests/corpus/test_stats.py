@@ -153,6 +153,8 @@ def test_the_command_prints_draws_and_names_what_cannot_be_read(make_episode: An
     told = json.loads(CliRunner().invoke(app, ["stats", str(path), "--json"]).stdout)
     assert told["distinct"] == 2
     assert told["kinds"]["full"]["episodes"] == 3
+    told = json.loads(CliRunner().invoke(app, ["stats", str(path), "--json", "--where", "mission = 'm1'"]).stdout)
+    assert (told["distinct"], told["kinds"]["full"]["episodes"]) == (1, 2), "all that is told is of what was asked"
     damaged = sensorium.open(path).query()[0].folder / "front" / "data"
     shutil.rmtree(damaged)
     run = CliRunner().invoke(app, ["stats", str(path), "--png", str(png)])

@@ -46,6 +46,7 @@ def test_a_world(site: Site) -> None:
     check_alike(site, in_both_forms(site, {"sim": sim(duration_s=2.0)}))
 
 
+@pytest.mark.slow
 def test_a_recording(site: Site, recordings: Path) -> None:
     mav0 = recordings / "euroc" / "mav0"
     if not mav0.is_dir():

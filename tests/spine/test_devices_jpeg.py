@@ -29,6 +29,7 @@ def vtest(recordings: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_every_frame_of_a_film_arrives(site: Site, vtest: Path) -> None:
     ingest, port = site.ingest()
     device = site.device(

@@ -20,7 +20,7 @@ FORMS = {"zip": (), "folder": ("--small", "0")}
 FRAMES = {"size": [640, 480], "camera_hz": 20, "imu_hz": 100}
 
 
-@pytest.fixture(params=FORMS)
+@pytest.fixture(params=[pytest.param(form, marks=pytest.mark.slow) if form == "folder" else form for form in FORMS])
 def form(request: pytest.FixtureRequest) -> str:
     """What episodes become, all of them here."""
     return str(request.param)

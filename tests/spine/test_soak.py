@@ -108,7 +108,10 @@ def test_minutes_of_faults(counted: Site, mount: Mount) -> None:
     assert rig.kills >= SOAK_S / 6, rig.done
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize(
+    "kills",
+    [pytest.param(2, marks=pytest.mark.slow), pytest.param(50, marks=[pytest.mark.soak, pytest.mark.timeout(900)])],
+)
 def test_what_a_kill_costs(counted: Site, kills: int) -> None:
     rng = random.Random(SEED)
     _, port = counted.ingest()

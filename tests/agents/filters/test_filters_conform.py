@@ -277,6 +277,7 @@ def test_a_good_filter_passes(check: str) -> None:
     run("", check)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "check"),
     [

@@ -19,7 +19,7 @@ from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.agents.selection.selector import Selector
 from sensorium.agents.selection.testing import PolicyTests
 from sensorium.episode.unit import Decision, Look, Unit
-from sensorium.errors import ConfigError, Corrupt
+from sensorium.errors import ConfigError, Corrupt, SensoriumError
 from tests.agents.selecting import Device, balanced, config, walk
 
 
@@ -200,6 +200,17 @@ def test_where_one_breaks_the_built_in_one_decides_from_an_empty_purse(
     if broken != "never ends":  # what waited to be kept was known already
         assert differing(log, decided_again(log)) == []
     RELEASED.set()
+
+
+def test_replayed_it_is_one_line_with_its_name() -> None:
+    """Where nothing stands in for it: an answer of another policy would be taken for its."""
+    rule = SelectionPolicy(budget=SelectionBudget(share=0.2))
+    chooser = Chooser(rule, "spool")
+    units = [Unit(start_ns=n * 10**9, end_ns=(n + 1) * 10**9) for n in range(150)]
+    logged = [each for unit in units for each in chooser.step(unit, {})] + chooser.finish()
+    other = SelectionPolicy(budget=SelectionBudget(share=0.2), decided_by=Broken(broken="raises", every_s=2))
+    with pytest.raises(SensoriumError, match=r"^policy 'patrol' raised .*; mend it, or leave it out$"):
+        decided_again(SpoolLog("spool", logged, {rule.version: rule}), other)
 
 
 def test_a_device_whose_policy_raises_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -274,6 +274,7 @@ def test_every_one_is_there_once_by_priority_and_no_drawn_one_outlives_a_lower_r
         assert (order.least() is None) == (not model)
 
 
+@pytest.mark.slow
 def test_estimates_from_what_was_not_evicted_are_right_whatever_was_evicted_by_value() -> None:
     """Six in ten bytes have to go. What is novel is kept for that, and is in the sample only where it was drawn."""
     rng = np.random.default_rng(1)

@@ -264,6 +264,7 @@ def test_a_good_trigger_passes(check: str) -> None:
     run("", check)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "check"),
     [
