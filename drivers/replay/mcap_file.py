@@ -30,7 +30,17 @@ _END = struct.Struct("<9xQQI8x")  # the footer (where the summary starts, its CR
 _AFTER_CRC = 4 + 8
 
 # what the library and the decompressors under it raise on bytes that are not what was written
-DAMAGE = (McapError, zstandard.ZstdError, ValueError, RuntimeError, LookupError, EOFError, MemoryError, struct.error)
+DAMAGE = (
+    McapError,
+    zstandard.ZstdError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _STEP_M, _STEP_PER_M = 0.25, 0.05
 """How far apart a ray looks at the ground: fixed near by, and growing with the distance."""
 _STEEPEST = 100.0
 _LEAST = np.float32(1e-6)
-_LOOKS = np.linspace(0, 1, 9, dtype=np.float32)[:, None]
+_LOOKS = np.linspace(0, 1, 13, dtype=np.float32)[:, None]
 _LOST_M = 0.02
 """What is so far from the ground where it should meet it meets it elsewhere, or not at all."""
 
@@ -205,10 +205,10 @@ def _met(profile: _Profile, paths: _Paths, place: Indices) -> Singles:
 
 
 def _searched(profile: _Profile, paths: _Paths, place: Indices, step: Indices) -> Singles:
-    """The same of rays that pass by where they should meet it: on its own path a ray meets the ground between there and
-    the place before, or a step later, or has passed."""
+    """The same of rays that pass by where they should meet it: on its own path a ray meets the ground up to two steps
+    before the end of that in which it should, or in the next, or has passed."""
     last = len(profile.reaches) - 1
-    start = np.where(step > 0, profile.reaches[np.clip(step - 1, 0, last), place], np.float32(0))
+    start = np.where(step > 1, profile.reaches[np.clip(step - 2, 0, last), place], np.float32(0))
     end = profile.reaches[np.clip(step + 1, 0, last), place]
     at = start + _LOOKS * (end - start)
     over = paths.above(at)

@@ -209,6 +209,7 @@ def test_a_replay_never_stands_still_however_slowly_it_is_delivered(cam: int, im
         made.finish()
         server.collect()
     pool.close()
-    assert server.stamps[0] == [i * SECOND // 10 for i in range(30)]
-    assert server.stamps[1] == [i * SECOND // 50 for i in range(150)]
+    # episodes come in the order in which they were sealed and synced, which need not be that of their ordinals
+    assert sorted(server.stamps[0]) == [i * SECOND // 10 for i in range(30)]
+    assert sorted(server.stamps[1]) == [i * SECOND // 50 for i in range(150)]
     assert all(not account.lost for seal in server.seals for account in seal.account.values())
