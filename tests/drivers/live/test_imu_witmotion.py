@@ -247,12 +247,19 @@ def test_a_sensor_that_never_sends(sensor: Sensor) -> None:
         pass
 
 
-def test_bytes_that_are_no_packets_ask_about_the_baud_rate(sensor: Sensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = random.Random(3)
-    monkeypatch.setattr(sensor, "cycle", lambda _: bytes(noise.choices((0x00, 0x80, 0xE0, 0xFF, 0x1C), k=40)))
+class Rubbish(Sensor):
+    """Sends at its rate what holds no packet, from its first byte on."""
+
+    def cycle(self, number: int) -> bytes:
+        return bytes(random.Random(number).choices((0x00, 0x80, 0xE0, 0xFF, 0x1C), k=40))
+
+
+def test_bytes_that_are_no_packets_ask_about_the_baud_rate(tmp_path: Path) -> None:
+    sensor = Rubbish(tmp_path / "ttyIMU")
     asks = pytest.raises(SensorLost, match=r"no valid packet .*wrong baud rate\? \(it is 9600\)")
     with asks, opened(sensor, baud=9600, open_timeout_s=0.5):
         pass
+    sensor.pull()
 
 
 def test_a_port_is_opened_alone(sensor: Sensor) -> None:
