@@ -22,6 +22,7 @@ from sensorium.agents.recording.recorder import GRACE_NS, Recorder
 from sensorium.agents.replays import Replay, replay_of
 from sensorium.agents.seating import seating, tracing
 from sensorium.agents.sensors import open_sensors
+from sensorium.agents.spool.floor import check_floor
 from sensorium.agents.triggers.trigger import Command
 from sensorium.errors import SensoriumError
 from sensorium.threads import Watch, reason
@@ -162,6 +163,7 @@ class Agent:
         file has been found to fit the sensors, and nothing is read before there is a place for it. What a spool holds
         already is delivered whatever becomes of the sensors."""
         device = self.device
+        check_floor(device.at(device.spool.path), device.spool.min_free_bytes)
         cv2.setNumThreads(1)  # its own threads would compete with ours: that cost a fifth more CPU a frame
         if holds_spool(device):
             self._deliver(stack)

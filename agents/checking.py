@@ -1,33 +1,39 @@
-"""Checking: what a device file would do here, found out by opening its sensors and recording nothing."""
+"""Checking: what a device file would do here, found out without a device, or by opening them; nothing is recorded."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from sensorium.agents.absent import filters_of
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.filters.chain import FilterChain
-from sensorium.agents.joining import Joining
 from sensorium.agents.recording.manifest import entries_of
 from sensorium.agents.selection.too_dear import too_dear
 from sensorium.agents.selection.unit_costs import OF_ITEMS, UnitCosts
 from sensorium.agents.sensors import open_sensors
+from sensorium.agents.spool.floor import check_floor
 from sensorium.agents.triggers.interval import IntervalConfig
+from sensorium.agents.triggers.waiting import waits_for
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.agents.uplink.capacity import DAY_S, bytes_in_a_day, too_little
+from sensorium.drivers.driver import DriverConfig
 from sensorium.episode.documents import StreamEntry
+from sensorium.errors import ConfigError
+from sensorium.link.keys import pair, server_key
 from sensorium.perception.gray import is_pictures
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A device file that fits its sensors: how each stream would be stored, behind which `filters`; why sensors are
-    `absent`; what it asks for that cannot be had, a line of `advice` each."""
+    `absent`, and which were `left` closed; what it asks for that cannot be had, a line of `advice` each."""
 
     clock: str
     entries: tuple[StreamEntry, ...]
     filters: Mapping[str, tuple[str, ...]]
     absent: Mapping[str, str]
+    left: tuple[str, ...]
     advice: tuple[str, ...]
 
     def raw_bytes_per_s(self, entry: StreamEntry) -> float | None:
@@ -35,27 +41,48 @@ class Checked:
         return _raw_bytes_per_s(entry)
 
 
-def check(device: DeviceFile) -> Checked:
-    """Open the sensors as a run would, make what is configured for them, and close them again.
+def check(device: DeviceFile, *, devices: bool = True) -> Checked:
+    """Open the sensors as a run would, make what is configured for them, and close them again; without `devices` only
+    recordings and worlds, and of the others see that what is said of them can be theirs.
 
     Raises:
-        SensoriumError: a run could not begin: a sensor that has to be there is not, or the file does not fit it.
+        SensoriumError: a run could not begin: a sensor that has to be there is not, or the file does not fit it, or
+            a key cannot be read, or the disk is smaller than what must stay free on it.
     """
+    check_floor(device.at(device.spool.path), device.spool.min_free_bytes)
+    if device.ingest is not None:
+        for key, read in ((device.ingest.server_key, server_key), (device.ingest.key, pair)):
+            if key is not None:
+                read(device.at(key))
     with ExitStack() as stack:
-        sensors = open_sensors(device)
+        left = () if devices else tuple(name for name, config in device.sensors.items() if config.holds_device)
+        there = {name: config for name, config in device.sensors.items() if name not in left}
+        sensors = open_sensors(device.model_copy(update={"sensors": there}))
         stack.callback(sensors.close)
-        filters = filters_of(device, sensors.specs, sensors.absent)
+        gone = {name: _gone(device.sensors[name]) for name in left}
+        absent = {**sensors.absent, **gone}
+        filters = filters_of(device, sensors.specs, absent)
         chain = FilterChain(sensors.specs, filters)
-        Joining(device, sensors, chain)
-        entries = entries_of(device, chain.specs, sensors.absent, chain.redactions)
+        try:
+            device.trigger.start(chain.specs)
+        except ConfigError:
+            if not waits_for(device.trigger, absent):
+                raise
+        entries = entries_of(device, chain.specs, absent, chain.redactions)
         held = too_little(bytes_in_a_day(**device.uplink.model_dump()), _recorded_bytes_a_day(device, entries))
         return Checked(
-            sensors.clock.kind,
+            sensors.clock.kind if there else "",
             entries,
             {stream: tuple(each.kind for each in mine) for stream, mine in filters.items()},
-            sensors.absent,
+            {name: why for name, why in absent.items() if why},
+            left,
             (*device.trigger.advice(chain.specs), *_too_dear(device, entries), *([held] if held else ())),
         )
+
+
+def _gone(config: DriverConfig) -> str:
+    """Why what a sensor opens is not there, as far as can be seen from outside; empty if nothing is wrong."""
+    return f"there is no {config.node}" if config.node and not Path(config.node).exists() else ""
 
 
 def _too_dear(device: DeviceFile, entries: Sequence[StreamEntry]) -> list[str]:

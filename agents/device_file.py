@@ -1,12 +1,12 @@
 """The device file: what a device is, checked once, with mistakes named by their path in the file."""
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     BaseModel,
     ByteSize,
@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
 )
 
+from sensorium.agents.device_text import DeviceText
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.order import check_order
 from sensorium.agents.filters.registry import GROUP as FILTERS
@@ -33,6 +34,8 @@ from sensorium.errors import ConfigError
 from sensorium.perception.detector import GROUP as DETECTORS
 from sensorium.perception.encoder import GROUP as ENCODERS
 
+OWN = "x-"
+"""How keys at the top begin that are the user's own, to hold what others refer to by anchors."""
 _DAY_S = 86_400.0
 
 
@@ -154,25 +157,45 @@ def load_device_file(path: Path, overrides: Sequence[str] = ()) -> DeviceFile:
         ConfigError: one line a mistake: the file, the path in it, what was expected, the nearest valid name.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = DeviceText(path.read_text(encoding="utf-8"), os.environ)
     except OSError as error:
         raise ConfigError(f"device file {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = " ".join(str(error).split())
-        raise ConfigError(f"device file {path}: is not YAML: {where}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"device file {path}: line {line}: is not UTF-8; save it as that") from error
+    except ConfigError as error:
+        raise ConfigError("\n".join(f"device file {path}: {line}" for line in str(error).splitlines())) from error
+    document = text.document
     if not isinstance(document, dict):
         raise ConfigError(f"device file {path}: expected a mapping with `device`, `sensors` and `trigger`")
     for override in overrides:
         set_in(document, override, "device file")
-    return check_device(document, path.resolve().parent, str(path))
+
+    def where(place: Sequence[str | int]) -> str:
+        for override in reversed(overrides):
+            keys = override.partition("=")[0].strip().split(".")
+            if [*map(str, place[: len(keys)])] == keys:
+                return f"--set {override}: "
+        line = text.line(place)
+        return "" if line is None else f"line {line}: "
+
+    return check_device(document, path.resolve().parent, str(path), where)
 
 
-def check_device(document: Mapping[str, Any], base: Path, name: str = "device") -> DeviceFile:
-    """Check a device file's content; `base` is where its relative paths start, `name` what errors call it."""
+def check_device(
+    document: Mapping[str, Any],
+    base: Path,
+    name: str = "device",
+    where: Callable[[Sequence[str | int]], str] = lambda _: "",
+) -> DeviceFile:
+    """Check a device file's content; `base` is where its relative paths start, `name` what errors call it, `where` says
+    how what is at a place of it begins. Keys that begin with `x-` are the user's own."""
+    known = {key: value for key, value in document.items() if not str(key).startswith(OWN)}
     try:
-        return DeviceFile.model_validate({**document, "base": base}, context={"base": base})
+        return DeviceFile.model_validate({**known, "base": base}, context={"base": base})
     except ValidationError as error:
-        raise ConfigError("\n".join(f"device file {name}: {line}" for line in _lines(error, document))) from error
+        lines = (f"device file {name}: {where(place)}{line}" for place, line in _mistakes(error, document))
+        raise ConfigError("\n".join(lines)) from error
 
 
 def set_in(document: dict[str, Any], override: str, what: str) -> None:
@@ -192,27 +215,27 @@ def set_in(document: dict[str, Any], override: str, what: str) -> None:
             raise ConfigError(f"--set {override}: {key!r} is not a mapping in the {what}")
         at = following
     try:
-        at[keys[-1]] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: {text!r} is not YAML: {' '.join(str(error).split())}") from error
+        at[keys[-1]] = DeviceText(text, os.environ).document
+    except ConfigError as error:
+        first = str(error).splitlines()[0].removeprefix("line 1, ")
+        raise ConfigError(f"--set {override}: {text!r}: {first}") from error
 
 
-def _lines(error: ValidationError, document: Mapping[str, Any]) -> list[str]:
-    lines = []
+def _mistakes(error: ValidationError, document: Mapping[str, Any]) -> Iterator[tuple[Sequence[str | int], str]]:
+    """Each with its place."""
     for problem in error.errors():
         where = list(problem["loc"])
         place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in where).lstrip(".")
         if problem["type"] == "extra_forbidden":
             known = _known_keys(where[:-1], document)
             hint = nearest(str(where[-1]), known)
-            lines.append(f"{place}: unknown key{hint} (known: {', '.join(sorted(known))})")
+            yield where, f"{place}: unknown key{hint} (known: {', '.join(sorted(known))})"
         elif problem["type"] == "missing":
-            lines.append(f"{place}: is missing")
+            yield where, f"{place}: is missing"
         else:
             message = problem["msg"].removeprefix("Value error, ")
             got = "" if isinstance(problem["input"], dict | list) or "got" in message else f", got {problem['input']!r}"
-            lines.append(f"{place}: {message[:1].lower() + message[1:]}{got}")
-    return lines
+            yield where, f"{place}: {message[:1].lower() + message[1:]}{got}"
 
 
 def _known_keys(where: Sequence[str | int], document: Mapping[str, Any]) -> set[str]:

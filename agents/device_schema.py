@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.device_file import OWN, DeviceFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -13,4 +13,5 @@ def device_schema() -> dict[str, Any]:
     """
     schema = DeviceFile.model_json_schema()
     del schema["properties"]["base"]  # where it lies, and nothing that it says
+    schema["patternProperties"] = {f"^{OWN}": True}
     return {"$schema": DIALECT, **schema, "title": "Sensorium device file"}

@@ -57,6 +57,16 @@ class DriverConfig(BaseModel):
         `replay-`, those of worlds with `sim-`. One that is live is opened again whatever opening it raised."""
         return False if self.kind.startswith(("replay-", "sim-")) else None
 
+    @property
+    def holds_device(self) -> bool:
+        """Whether to open it takes hold of hardware or of a network, and not of files alone, or may."""
+        return self.is_live is not False
+
+    @property
+    def node(self) -> str:
+        """The device node that it opens, if its configuration tells: by default the first text that is such a path."""
+        return next((value for _, value in self if isinstance(value, str) and value.startswith("/dev/")), "")
+
     def open(self, name: str, base: Path) -> Driver:
         """Open the sensor called `name`; relative paths start at `base`, the folder of the device file.
 

@@ -38,11 +38,16 @@ def start_trigger(config: TriggerConfig, specs: Sequence[StreamSpec], absent: Co
     try:
         return config.start(specs)
     except ConfigError as error:
-        named = [name for name in absent if _names(config.model_dump(), name)]
+        named = waits_for(config, absent)
         if not named:
             raise
         log.warning("the trigger waits for sensor %s, and until then keeps nothing: %s", " and ".join(named), error)
         return WaitingTrigger()
+
+
+def waits_for(config: TriggerConfig, absent: Collection[str]) -> list[str]:
+    """The sensors of those `absent` that a trigger names."""
+    return [name for name in absent if _names(config.model_dump(), name)]
 
 
 def _names(value: Any, sensor: str) -> bool:

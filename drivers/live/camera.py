@@ -81,6 +81,16 @@ class CameraConfig(DriverConfig):
         return "stream" if _URL.match(self.source) else "file"
 
     @property
+    def holds_device(self) -> bool:
+        """Of a file it holds none."""
+        return self.place != "file"
+
+    @property
+    def node(self) -> str:
+        """That of a device, by its number too."""
+        return self.title if self.place == "device" else ""
+
+    @property
     def title(self) -> str:
         """`source` as messages show it: a device's path, a URL without its password."""
         if self.place == "device":

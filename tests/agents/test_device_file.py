@@ -48,6 +48,29 @@ def test_overrides(tmp_path: Path) -> None:
     assert (device.trigger.length_s, device.sensors["rig"].pace, device.mission.name) == (2.5, 3.0, "hall")
 
 
+def test_a_mistake_in_an_override_names_it(tmp_path: Path) -> None:
+    for override, said in (
+        ("trigger.length_s=x", "device.yaml: --set trigger.length_s=x: trigger.length_s: input should be a valid"),
+        ("trigger={kind: intervall}", "device.yaml: --set trigger={kind: intervall}: trigger: unknown kind"),
+        ("mission={name: a, name: b}", "--set mission={name: a, name: b}: '{name: a, name: b}': column 11: name is"),
+        ("spool.path=${NO_SUCH_9}", "'${NO_SUCH_9}': column 1: ${NO_SUCH_9}: there is no such variable"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path, GOOD, override)
+        assert said in str(caught.value)
+
+
+def test_homes_variables_and_anchors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RIG", "rig-7")
+    monkeypatch.setenv("LENGTH", "2.5")
+    text = "x-rate: &rate {kind: interval, length_s: ${LENGTH}}\n" + GOOD.replace("path: spool", "path: ~/spool")
+    text = text.replace("device: rig-1", "device: ${RIG}").replace("{kind: interval, length_s: 10}", "*rate")
+    device = load(tmp_path, text, "sensors.rig.path=~/mav0")
+    assert (device.device, device.trigger.length_s) == ("rig-7", 2.5)
+    assert (device.at(device.spool.path), device.sensors["rig"].path) == (tmp_path / "spool", tmp_path / "mav0")
+
+
 def test_it_goes_through_json_as_under_ray(tmp_path: Path) -> None:
     device = load(tmp_path, GOOD)
     assert check_device(device.model_dump(mode="json", serialize_as_any=True), device.base) == device
@@ -76,6 +99,11 @@ def test_it_goes_through_json_as_under_ray(tmp_path: Path) -> None:
         ("tcp://127.0.0.1:7707", "127.0.0.1:7707", "ingest.url: expected tcp://HOST:PORT, got '127.0.0.1:7707'"),
         ("  rig: {kind: replay-euroc, path: mav0, pace: fast}", "  rig: camera", "sensors.rig: expected a mapping"),
         ("device: rig-1", "device: [rig-1", "is not YAML"),
+        ("device: rig-1", "device: rig-1\ndevice: rig-2", "line 3, column 1: device is there already, on line 2"),
+        ("length_s: 10", "length_s: -10", "line 9: trigger.length_s: input should be greater than 0"),
+        ("{kind: sharpness}", "{kind: sharpness, min: 1}", "line 7: filters.rig.cam0[0].min: unknown key"),
+        ("path: spool,", "path: ~,", "line 4: spool.path: input is not a valid path"),
+        ("mission: {", "x-mission: 1\ny-mission: 1\nmission: {", "line 11: y-mission: unknown key"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_where(tmp_path: Path, old: str, new: str, said: str) -> None:

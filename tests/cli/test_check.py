@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from sensorium.cli.main import app
+from sensorium.drivers.live.camera import CameraConfig
+from sensorium.errors import ConfigError
 
 DEVICE = """
 device: rig
@@ -34,6 +37,52 @@ def test_a_pre_roll_that_cannot_wait_raw_is_told_before_it_is_shortened(tmp_path
     assert status == 0
     assert "not as configured: trigger.pre_roll_s" in said
     assert "s fit, not 30, and it will be shortened" in said
+
+
+LIVE = """
+device: rig
+spool: {path: spool}
+sensors: {front: {kind: camera, source: "rtsp://127.0.0.1:9/x"}, side: {kind: camera, source: 0}}
+encodings: {front: {codec: jpeg}}
+filters: {front: [{kind: sharpness}], side: [{kind: resize, size: [8, 8]}]}
+trigger: {kind: expression, when: "front.sharpness > 10"}
+"""
+
+
+def live(path: Path, old: str = "", new: str = "") -> str:
+    assert old in LIVE
+    path.write_text(LIVE.replace(old, new))
+    result = CliRunner().invoke(app, ["collect", "--check", str(path)])
+    assert result.exit_code == 1, "there is no camera"
+    return " ".join(f"{result.output} {result.exception}".split())
+
+
+def test_no_device_is_opened_and_what_is_said_of_one_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CameraConfig, "open", lambda *_: pytest.fail("opened"))
+    path = tmp_path / "rig.yaml"
+    monkeypatch.setattr(CameraConfig, "title", "/dev/none-such")
+    said = live(path)
+    assert "sensor front (camera) is not opened; `--check --open` does that" in said
+    assert "sensor side is absent: there is no /dev/none-such" in said
+    assert "encodings.frnt: no stream 'frnt'" in live(path, "encodings: {front", "encodings: {frnt")
+    assert "filters.fron: no stream" in live(path, "{front: [", "{fron: [")
+    assert "no such file" in live(path, "spool: {", "ingest: {url: 'tcp://h:1', key: keys/none}\nspool: {").lower()
+    assert "and the file system of" in live(path, "path: spool", "path: spool, min_free_bytes: 900TB")
+    assert [each.name for each in tmp_path.iterdir()] == ["rig.yaml"]
+
+
+def test_more_to_stay_free_than_the_disk_has_is_wrong_use(tmp_path: Path) -> None:
+    path = tmp_path / "rig.yaml"
+    path.write_text(DEVICE)
+    for words in ([], ["--check"]):
+        result = CliRunner().invoke(app, ["collect", *words, str(path), "--set", "spool.min_free_bytes=900TB"])
+        assert isinstance(result.exception, ConfigError)
+        assert "spool.min_free_bytes: 900000000000000 bytes must stay free" in str(result.exception)
+    result = CliRunner().invoke(app, ["collect", "--open", str(path)])
+    assert isinstance(result.exception, ConfigError)
+    assert [each.name for each in tmp_path.iterdir()] == ["rig.yaml"], "no spool is made"
 
 
 def test_a_sensor_that_is_absent_is_no_success(tmp_path: Path) -> None:

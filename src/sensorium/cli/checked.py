@@ -8,14 +8,20 @@ from sensorium.cli.screen import OUT, size, table
 from sensorium.episode.documents import StreamEntry
 
 
-def print_check(device: DeviceFile) -> None:
-    """Open the sensors of a device, and print what would be recorded of them; exit 1 where one is absent."""
-    found = check(device)
+def print_check(device: DeviceFile, *, devices: bool) -> None:
+    """Print what would be recorded of the sensors of a device, of those that are `devices` only if they may be opened;
+    exit 1 where one is absent."""
+    found = check(device, devices=devices)
     columns = ["stream", "shape", "dtype", "Hz>", "raw a second>", "encoding", "filters"]
-    OUT.print(table(f"{device.device}, clock {found.clock}", columns, [_row(found, entry) for entry in found.entries]))
+    if found.entries:
+        rows = [_row(found, entry) for entry in found.entries]
+        OUT.print(table(f"{device.device}, clock {found.clock}", columns, rows))
     OUT.print(f"trigger {device.trigger.kind}")
     for line in found.advice:
         OUT.print(f"not as configured: {line}", markup=False)
+    for name in found.left:
+        if name not in found.absent:
+            OUT.print(f"sensor {name} ({device.sensors[name].kind}) is not opened; `--check --open` does that")
     for name, why in found.absent.items():
         OUT.print(f"sensor {name} is absent: {why}", markup=False)
     if found.absent:

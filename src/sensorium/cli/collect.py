@@ -15,12 +15,13 @@ from rich.live import Live
 
 from sensorium.agents.agent import DRAIN_S
 from sensorium.agents.device_file import load_device_file
+from sensorium.agents.spool.floor import check_floor
 from sensorium.cli.checked import print_check
 from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
 from sensorium.cli.live import LiveTable
 from sensorium.cli.screen import OUT, size
 from sensorium.episode.account import summed
-from sensorium.errors import SensoriumError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.hosted import SIGNAL_S, HostedAgent
 from sensorium.hosting.local import LocalAgent
 
@@ -50,7 +51,10 @@ def collect(
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="In this process, without Ray: for small boards.")] = False,
     only_check: Annotated[
-        bool, typer.Option("--check", help="Open the sensors, say what would be recorded and how; record nothing.")
+        bool, typer.Option("--check", help="Check all names and references; open no device, record nothing.")
+    ] = False,
+    open_devices: Annotated[
+        bool, typer.Option("--open", help="With --check: open the devices too, and say what they would record.")
     ] = False,
 ) -> None:
     """Record what the sensors of DEVICE.yaml see, and deliver it.
@@ -63,8 +67,11 @@ def collect(
     """
     device = load_device_file(device_file, overrides or [])
     if only_check:
-        print_check(device)
+        print_check(device, devices=open_devices)
         return
+    if open_devices:
+        raise ConfigError("--open: goes with --check; without it devices are opened anyhow")
+    check_floor(device.at(device.spool.path), device.spool.min_free_bytes)  # before Ray is started in vain
     options: dict[str, Any] = {"seconds": seconds, "episodes": episodes}
     options["drain_s"] = DRAIN_S if drain is None else drain
     options["snap"] = snap.resolve() if snap is not None else None

@@ -19,6 +19,6 @@ def schema() -> None:
 
     # yaml-language-server: $schema=device.schema.json
 
-    `sensorium collect DEVICE.yaml --check` says more: whether the parts fit each other, and the sensors.
+    `sensorium collect DEVICE.yaml --check` says more: whether the parts fit each other, and with --open the sensors.
     """
     sys.stdout.write(json.dumps(device_schema(), indent=2) + "\n")

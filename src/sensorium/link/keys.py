@@ -218,6 +218,7 @@ def _load(path: Path) -> tuple[bytes, bytes | None]:
         public, secret = zmq.auth.load_certificate(path)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        reason = reason if path.exists() else "No such file"
         raise ConfigError(f"key file {path}: {reason}; expected a certificate made by `sensorium keys new`") from error
     for key in (public, secret):
         if key is not None and len(key) != 40:
