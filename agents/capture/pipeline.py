@@ -2,10 +2,11 @@
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sensorium.agents.capture.arrival import Arrival
+from sensorium.agents.capture.disorder import Disordered, InStep
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.drivers.marks import EpisodeEnd, SourceNote
@@ -60,6 +61,7 @@ class Pipeline:
         self._show = show
         self._order = itertools.count()
         self._waiting: dict[str, deque[_Refused]] = {}
+        self._in_step: dict[str, InStep] = {}
 
     @property
     def empty(self) -> bool:
@@ -88,6 +90,8 @@ class Pipeline:
             recorder.count(arrival.stream, arrival.lost, None if span_ns is None else span_ns[0] - 1)
         if arrival.change:
             for stream in self._streams_of[arrival.sensor]:
+                if stream in self._in_step:
+                    self._deliver(stream, self._in_step.pop(stream).end())
                 if stream in self._waiting:
                     # Told before what waits, that would be late: what is open would not wait for it.
                     self._wait(stream, None, change=arrival.change)
@@ -101,18 +105,32 @@ class Pipeline:
             recorder.mark(arrival.sensor, arrival.said)
             if isinstance(arrival.said, EpisodeEnd) and arrival.said.passed:
                 self._pass(arrival.sensor, arrival.said.at_ns)
-        if arrival.block is None:
-            return
-        for made in self._chain.step(arrival.block):
+        if arrival.block is not None:
+            stream = arrival.block.stream
+            in_step = self._in_step.setdefault(stream, InStep(live=self._live))
+            self._deliver(stream, in_step.take(arrival.block))
+
+    def _deliver(self, stream: str, found: Iterable[Block | Disordered]) -> None:
+        for each in found:
+            if isinstance(each, Block):
+                self._filter(each)
+            else:
+                lost = Tally()
+                lost.count("disordered", 1)
+                self._recorder.count(stream, lost, each.at_ns)
+
+    def _filter(self, block: Block) -> None:
+        span_ns = _span_ns(block)
+        for made in self._chain.step(block):
             if self._show is not None and made.shown is not None:
                 self._show(made.shown)
-            if made.stream != arrival.block.stream:
+            if made.stream != block.stream:
                 self._account.enter(made.stream, made.captured)
             if made.stream in self._waiting:
-                block = None if made.block is None else made.block.undecoded()
-                self._wait(made.stream, block, made.dropped, span_ns)
+                kept = None if made.block is None else made.block.undecoded()
+                self._wait(made.stream, kept, made.dropped, span_ns)
                 continue
-            rest = recorder.add(made.stream, made.block, made.dropped, span_ns)
+            rest = self._recorder.add(made.stream, made.block, made.dropped, span_ns)
             if rest is not None and self._live:
                 self._lose(made.stream, rest)
             elif rest is not None:
@@ -152,6 +170,8 @@ class Pipeline:
 
     def finish(self) -> None:
         """Nothing more will come: what still has no room is lost, everything open is sealed."""
+        for stream, in_step in self._in_step.items():
+            self._deliver(stream, in_step.end())
         self.retry()
         for waiting in sorted(itertools.chain(*self._waiting.values()), key=lambda waiting: waiting.order):
             if waiting.change:

@@ -1,11 +1,17 @@
 """Mapping: which fields of a recording make up a stream, and the units they are in, as the device file says it."""
 
+import logging
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from sensorium.drivers.batching import estimate_rate_hz
 from sensorium.drivers.replay.units import to_si
-from sensorium.drivers.stream import StreamSpec
+from sensorium.drivers.stream import Stamps, StreamSpec
+
+log = logging.getLogger(__name__)
+
+_AGREES = 0.1
 
 FieldName = str | int
 """A column by its title or its number from 0, or a field by its path."""
@@ -16,6 +22,14 @@ def _either_name(schema: dict[str, Any]) -> None:
     schema["properties"]["column"] = schema["properties"]["field"]
     schema["oneOf"] = [{"required": [name]} for name in ("field", "column")]
     del schema["required"]
+
+
+def rate_of(what: str, stated_hz: float | None, captured_ns: Stamps) -> float | None:
+    """The rate that was stated, with a warning where these stamps of the stream contradict it, else what they show."""
+    seen_hz = estimate_rate_hz(captured_ns)
+    if stated_hz is not None and seen_hz is not None and abs(stated_hz / seen_hz - 1) > _AGREES:
+        log.warning("%s: rate_hz says %g Hz, its stamps show %g Hz; which is right?", what, stated_hz, seen_hz)
+    return stated_hz or seen_hz
 
 
 class Channel(BaseModel):

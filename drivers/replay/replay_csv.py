@@ -2,29 +2,27 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from sensorium.drivers import pacing
-from sensorium.drivers.batching import Batcher, estimate_rate_hz, to_the_end
+from sensorium.drivers.batching import to_the_end
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.ordering import Ordered
 from sensorium.drivers.pacing import Pace, Paced, Pacer
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.replay.mapping import FieldName, MappedStream
-from sensorium.drivers.replay.table import BadRows, decimal_ns, read_rows
-from sensorium.drivers.replay.units import TIME_NS
+from sensorium.drivers.replay.mapping import FieldName, MappedStream, rate_of
+from sensorium.drivers.replay.row_times import TimeColumn
+from sensorium.drivers.replay.table import BadRows, read_rows
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError
 
@@ -33,22 +31,15 @@ log = logging.getLogger(__name__)
 _LOOKED_AT = 2000
 
 
-class TimeColumn(BaseModel):
-    """Where the stamps are: numbers in `unit`, or date and time (`iso`, UTC unless the text says another zone)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    column: FieldName
-    unit: Literal["s", "ms", "us", "ns", "iso"] = "s"
-
-
 class ReplayCsvConfig(DriverConfig):
     """`streams` maps stream names to columns, as `name.stream`; with `stream` alone there is one, called `name`.
 
-    Every stream is float64 [n, channels]. `header` says whether the first row holds titles; rows that begin with
-    `comment` are passed over; `decimal` is the decimal sign. `utc` says that the stamps count from 1970 UTC. A row in
-    which all cells of a stream are empty holds no sample of it. The rate is estimated from the stamps unless it is
-    stated.
+    Every stream is float64 [n, channels]. `header` says how many rows of titles there are (true: one); those of
+    several are joined, as in `left.acc_x`, and where one of the upper is empty the one to its left holds on. The first
+    `skip_rows` lines, and rows that begin with `comment`, are passed over; `decimal` is the decimal sign. `utc` says
+    that the stamps count from 1970 UTC. A row in which all cells of a stream are empty holds no sample of it. The rate
+    is estimated from the stamps unless it is stated. What is out of order by up to a second is put in order. A quote
+    that is nowhere closed costs its line.
     """
 
     kind: Literal["replay-csv"] = "replay-csv"
@@ -58,7 +49,8 @@ class ReplayCsvConfig(DriverConfig):
     streams: dict[str, MappedStream] = Field(default_factory=dict)
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     decimal: Literal[".", ","] = "."
-    header: bool = True
+    header: Annotated[int, Field(ge=0, le=10)] = 1
+    skip_rows: Annotated[int, Field(ge=0)] = 0
     comment: str = ""
     utc: bool = False
     pace: Pace = 1.0
@@ -79,16 +71,17 @@ class ReplayCsvConfig(DriverConfig):
         """
         path = base / self.path
         mapped = {name: self.stream} if self.stream else {f"{name}.{part}": one for part, one in self.streams.items()}
-        with closing(read_rows(path, self.delimiter, self.comment)) as rows:
-            _, titles = next(rows, (0, None))
-        if titles is None:
+        with closing(read_rows(path, self.delimiter, self.comment, self.skip_rows)) as rows:
+            heads = [cells for _, cells in islice(rows, max(1, self.header))]
+        if not heads:
             raise ConfigError(f"{path}: no row in it; expected a table")
-        table = _Table(path, self, titles)
+        table = _Table(path, self, heads)
         streams = [table.stream(stream, one) for stream, one in mapped.items()]
         with closing(table.rows()) as rows:
             first = list(islice(rows, _LOOKED_AT))
         table.check_times(first)
-        streams = [replace(one, spec=_rated(one, table, first)) for one in streams]
+        table.say_untaken(streams)
+        streams = [replace(one, spec=_rated(path, one, table, first)) for one in streams]
         clock = Clock(kind="recording", states_utc=self.utc or self.time.unit == "iso")
         return Paced([one.spec for one in streams], clock, table.play(streams), Pacer(self.pace))
 
@@ -114,26 +107,35 @@ class _ColumnStream:
 
 
 class _Table:
-    def __init__(self, path: Path, config: ReplayCsvConfig, titles: list[str]) -> None:
+    def __init__(self, path: Path, config: ReplayCsvConfig, heads: list[list[str]]) -> None:
         self._path, self._config = path, config
-        self._titles = titles if config.header else None
-        self._width = len(titles)
-        unit = config.time.unit
-        self._time = self._place(config.time.column)
-        self._read_ns = _iso_ns if unit == "iso" else partial(decimal_ns, unit_ns=TIME_NS[unit])
+        self._titles = _joined(heads) if config.header else None
+        while self._titles and not self._titles[-1]:  # a delimiter at the end of rows is common
+            self._titles.pop()
+        self._width = len(heads[0] if self._titles is None else self._titles)
+        self._times = [self._place(column) for column in config.time.columns]
+        self._read_ns = config.time.reader
 
-    def rows(self) -> Generator[tuple[int, list[str]], None, None]:
-        """(line number, cells) of every row under the titles, decimals with a point."""
-        with closing(read_rows(self._path, self._config.delimiter, self._config.comment)) as rows:
-            for line, cells in islice(rows, int(self._config.header), None):
-                yield line, cells if self._config.decimal == "." else [cell.replace(",", ".") for cell in cells]
+    def rows(self) -> Generator[tuple[int, int, list[str]], None, None]:
+        """(line number, row number, cells) of every row under the titles, decimals with a point."""
+        config = self._config
+        with closing(read_rows(self._path, config.delimiter, config.comment, config.skip_rows)) as rows:
+            for row, (line, cells) in enumerate(islice(rows, config.header, None)):
+                yield line, row, cells if config.decimal == "." else [cell.replace(",", ".") for cell in cells]
 
-    def check_times(self, rows: list[tuple[int, list[str]]]) -> None:
+    def say_untaken(self, streams: "list[_ColumnStream]") -> None:
+        """Log which columns no stream takes."""
+        taken = {*self._times, *(place for one in streams for place in one.places)}
+        untaken = [title for place, title in enumerate(self._titles or []) if place not in taken and title]
+        if untaken:
+            log.warning("%s: not taken: column%s %s", self._path, "s" * (len(untaken) > 1), ", ".join(untaken))
+
+    def check_times(self, rows: list[tuple[int, int, list[str]]]) -> None:
         """Raise `ConfigError` unless one of the first `rows` has a time: else the mapping is wrong, not the rows."""
         why = ""
-        for line, cells in rows:
+        for line, row, cells in rows:
             try:
-                self.stamp_ns(cells)
+                self.stamp_ns(cells, row)
             except ValueError as error:
                 why = why or f"line {line}: {error}"
             else:
@@ -147,43 +149,50 @@ class _Table:
     def stream(self, name: str, mapped: MappedStream) -> _ColumnStream:
         """The stream called `name`; its rate is not known yet unless it was stated."""
         places = [self._place(field) for field in mapped.fields]
-        return _ColumnStream(mapped.spec(name), places, mapped.factors)
+        spec = mapped.spec(name, stamps_from=self._config.time.stamps_from)
+        return _ColumnStream(spec, places, mapped.factors)
 
-    def stamp_ns(self, cells: list[str]) -> int:
+    def stamp_ns(self, cells: list[str], row: int) -> int:
         """The row's stamp; `ValueError` where it has none, or too few cells."""
-        if len(cells) < self._width or any(cells[self._width :]):  # a delimiter at the end of rows is common
+        if len(cells) < self._width or any(cells[self._width :]):
             raise ValueError(f"got {len(cells)} cells, expected {self._width}")
-        return self._read_ns(cells[self._time])
+        return self._read_ns([cells[place] for place in self._times], row)
 
-    def told_ns(self, cells: list[str]) -> int | None:
+    def told_ns(self, cells: list[str], row: int) -> int | None:
         """The stamp of a bad row, where it can be read; the last cell of one that was cut short may be cut too."""
-        if self._time >= len(cells) - (len(cells) < self._width):
+        if any(place >= len(cells) - (len(cells) < self._width) for place in self._times):
             return None
         try:
-            return self._read_ns(cells[self._time])
+            return self._read_ns([cells[place] for place in self._times], row)
         except ValueError:
             return None
 
     def play(self, streams: list[_ColumnStream]) -> pacing.Source:
         """All rows of the file, from its beginning."""
-        batcher = Batcher(one.spec for one in streams)
+        batcher = Ordered(one.spec for one in streams)
         return to_the_end(self._read(streams, batcher), batcher.end)
 
-    def _read(self, streams: list[_ColumnStream], batcher: Batcher) -> Iterator[pacing.Due]:
-        bad = BadRows(self._path)
-        before_ns = -(2**63)
+    def _read(self, streams: list[_ColumnStream], batcher: Ordered) -> Iterator[pacing.Due]:
+        bad, before_ns, before, unread = BadRows(self._path), -(2**63), "", 0
+        counts = self._times[0] if self._config.time.stamps_from == "index" else None
         with closing(self.rows()) as rows:
-            for line, cells in rows:
+            for line, row, cells in rows:
                 try:
-                    stamp_ns = self.stamp_ns(cells)
+                    stamp_ns = self.stamp_ns(cells, row)
                 except ValueError as error:
                     bad.say(line, error)
+                    unread += 1
                     for one in streams:
-                        batcher.lose(one.spec.name, at_ns=self.told_ns(cells))
+                        batcher.lose(one.spec.name, at_ns=self.told_ns(cells, row))
                     continue
                 if stamp_ns < before_ns:
-                    log.warning("%s:%d: time steps back by %d ns", self._path, line, before_ns - stamp_ns)
+                    bad.note(f"{self._path}:{line}: time steps back by {before_ns - stamp_ns} ns")
                 before_ns = stamp_ns
+                if counts is not None:
+                    skipped = self._config.time.skipped(before or cells[counts], cells[counts]) - unread
+                    for one in streams if skipped > 0 else ():
+                        batcher.lose(one.spec.name, skipped)
+                    before, unread = cells[counts], 0
                 for one in streams:
                     try:
                         sample = one.sample(cells)
@@ -210,29 +219,28 @@ class _Table:
         return self._titles.index(column)
 
 
-def _rated(stream: _ColumnStream, table: _Table, rows: list[tuple[int, list[str]]]) -> StreamSpec:
-    """The stream's spec with the rate that its first rows show, unless one was stated."""
-    if stream.spec.rate_hz is not None:
-        return stream.spec
+def _joined(heads: list[list[str]]) -> list[str]:
+    """One title a column, from rows of titles.
+
+    >>> _joined([["left", "", "right"], ["t", "x", "x"]])
+    ['left.t', 'left.x', 'right.x']
+    """
+    width = max(map(len, heads))
+    rows = [row + [""] * (width - len(row)) for row in heads]
+    for level, upper in enumerate(rows[:-1]):
+        for place in range(1, width):
+            if not upper[place] and any(lower[place] for lower in rows[level + 1 :]):
+                upper[place] = upper[place - 1]
+    return [".".join(filter(None, column)) for column in zip(*rows, strict=True)]
+
+
+def _rated(path: Path, stream: _ColumnStream, table: _Table, rows: list[tuple[int, int, list[str]]]) -> StreamSpec:
+    """The stream's spec with the rate that was stated, or that its first rows show."""
     stamps = []
-    for _, cells in rows:
+    for _, row, cells in rows:
         with contextlib.suppress(ValueError):
-            stamp_ns = table.stamp_ns(cells)
+            stamp_ns = table.stamp_ns(cells, row)
             if stream.sample(cells) is not None:
                 stamps.append(stamp_ns)
-    return msgspec.structs.replace(stream.spec, rate_hz=estimate_rate_hz(np.array(stamps, np.int64)))
-
-
-def _iso_ns(text: str) -> int:
-    """Nanoseconds since 1970 of a date and time, to the last digit written; UTC where no zone is given.
-
-    >>> _iso_ns("2024-02-29T12:00:00.123456789+01:00")
-    1709204400123456789
-    """
-    match = re.fullmatch(r"([^.,]*\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a time")
-    whole, fraction, zone = match.groups(default="")
-    moment = datetime.fromisoformat(whole + zone)
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + int(fraction.ljust(9, "0"))
+    rate_hz = rate_of(f"{path}: {stream.spec.name}", stream.spec.rate_hz, np.array(stamps, np.int64))
+    return msgspec.structs.replace(stream.spec, rate_hz=rate_hz)

@@ -15,12 +15,15 @@ import cv2
 import numpy as np
 import yaml
 
-from sensorium.drivers.batching import Losses, estimate_rate_hz, rows_source
+from sensorium.drivers.batching import Losses, rows_source
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.identity import Identity, identity_of_files
+from sensorium.drivers.ordering import order_of
 from sensorium.drivers.pacing import Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.registry import nearest
+from sensorium.drivers.replay.euroc_table import Numbers, head_of, read_numbers
+from sensorium.drivers.replay.mapping import rate_of
 from sensorium.drivers.replay.table import BadRows, read_rows
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
@@ -33,6 +36,7 @@ _AHEAD = 4
 _PROBED = 5
 _IMU_CHANNELS = ("gx", "gy", "gz", "ax", "ay", "az")
 _IMU_UNITS = ("rad/s", "rad/s", "rad/s", "m/s^2", "m/s^2", "m/s^2")
+_IMU_TITLES = tuple(f"{kind}_RS_S_{axis}" for kind in "wa" for axis in "xyz")
 _GYRO_NOISE, _ACCEL_NOISE = "gyroscope_noise_density", "accelerometer_noise_density"
 
 
@@ -148,11 +152,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _rate_hz(calibration: dict[str, Any], stamps: Stamps) -> float | None:
+def _rate_hz(table: Path, calibration: dict[str, Any], stamps: Stamps) -> float | None:
     stated = calibration.get("rate_hz")
-    if isinstance(stated, int | float) and stated > 0:
-        return float(stated)
-    return estimate_rate_hz(stamps)
+    return rate_of(str(table), float(stated) if isinstance(stated, int | float) and stated > 0 else None, stamps)
 
 
 def _table(folder: Path) -> Path:
@@ -170,16 +172,20 @@ def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sen
     bad, broken = BadRows(table), BadRows(folder / "data", "/")
     stamps: list[int] = []
     files: list[Path] = []
-    for line, cells in read_rows(table):
+    head = head_of(table)
+    for line, cells in islice(read_rows(table), head.rows, None):
         try:
-            stamp = _stamp(cells[0])
-            file = cells[1] if len(cells) > 1 else f"{stamp}.png"
+            stamp = head.stamp_ns(cells[0])
+            file = (cells[1] if len(cells) > 1 else "") or f"{cells[0]}.png"
         except ValueError as error:
             bad.lose(line, error, len(stamps))
             continue
         stamps.append(stamp)
         files.append(folder / "data" / file)
     captured_ns = np.array(stamps, np.int64)
+    lost = bad.lost_before(len(stamps))
+    if (order := order_of(captured_ns)) is not None:
+        captured_ns, files, lost[:-1] = captured_ns[order], [files[row] for row in order], lost[order]
     images = islice((image for image in map(partial(_decode, broken), files) if image is not None), _PROBED)
     forms = Counter((image.shape, image.dtype.name) for image in images).most_common(1)
     if not forms:
@@ -191,13 +197,12 @@ def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sen
         modality="image",
         dtype=dtype,
         shape=shape,
-        rate_hz=_rate_hz(calibration, captured_ns),
+        rate_hz=_rate_hz(table, calibration, captured_ns),
         frame=folder.name,
         calibration=calibration,
         color_order="BGRA"[: shape[2]] if len(shape) == 3 else "",
         stamps_from="source",
     )
-    lost = bad.lost_before(len(stamps))
     return _SensorFolder(
         spec,
         lambda pool: _pictures(spec, captured_ns, files, lost, lambda file: pool.submit(_decode, broken, file)),
@@ -252,31 +257,17 @@ def _decode(broken: BadRows, file: Path) -> Samples | None:
 def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str) -> _SensorFolder | None:
     table = _table(folder)
     bad = BadRows(table)
-    titles = _titles(table)
-    names = [re.sub(r"\s*\[.*", "", title) for title in titles]
-    units = [match[1] if (match := re.search(r"\[(.*?)\]", title)) else "" for title in titles]
-    if kind == "imu":  # what a table has beyond the six keeps its titles
-        names, units = [*_IMU_CHANNELS, *names[6:]], [*_IMU_UNITS, *units[6:]]
-    width = len(names)
-    stamps: list[int] = []
-    rows: list[list[float]] = []
-    for line, cells in read_rows(table):
-        width = width or len(cells) - 1
-        stamp: int | None = None
-        try:
-            stamp = _stamp(cells[0]) if len(cells) > 1 else None  # what is cut short may end in the stamp itself
-            values = [float(cell) for cell in cells[1:]]
-            if len(values) != width:
-                raise ValueError(f"got {len(values)} values, expected {width}")
-            stamps.append(_stamp(cells[0]))
-        except ValueError as error:
-            bad.lose(line, error, len(stamps), stamp)
-            continue
-        rows.append(values)
-    if not rows:
+    found = read_numbers(table, head_of(table), bad)
+    if found is None:
         log.warning("%s: no row of numbers in it: ignored", table)
         return None
-    captured_ns, data = np.array(stamps, np.int64), np.array(rows, np.float64)
+    names, units = _imu_titles(found) if kind == "imu" else (found.titles, found.units)
+    captured_ns, data = found.captured_ns, found.data
+    lost, lost_at, width = bad.lost_before(len(data)), bad.lost_at, data.shape[1]
+    if (order := order_of(captured_ns)) is not None:
+        captured_ns, data, lost[:-1] = captured_ns[order], data[order], lost[order]
+        places = {int(row): place for place, row in enumerate(order)}
+        lost_at = sorted((places.get(row, row), at_ns) for row, at_ns in lost_at)
     densities = [calibration.get(key) for key in (_GYRO_NOISE, _ACCEL_NOISE) for _ in range(3)]
     noise = [float(density) for density in densities if isinstance(density, int | float)]
     spec = StreamSpec(
@@ -285,27 +276,23 @@ def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str
         dtype="float64",
         shape=(width,),
         unit=", ".join(units) if any(units) else "",
-        channels=tuple(names),
-        rate_hz=_rate_hz(calibration, captured_ns),
+        channels=names,
+        rate_hz=_rate_hz(table, calibration, captured_ns),
         frame=folder.name,
         calibration=calibration,
         stamps_from="source",
         noise_density=tuple(noise) if len(noise) == width else None,
     )
-    lost = bad.lost_before(len(rows))
-    return _SensorFolder(spec, lambda _: rows_source(stream, captured_ns, data, lost, bad.lost_at))
+    return _SensorFolder(spec, lambda _: rows_source(stream, captured_ns, data, lost, lost_at))
 
 
-def _stamp(text: str) -> int:
-    """Stamps are read as integers: a float holds 53 bits, and a POSIX time in ns needs 61."""
-    stamp = int(text)
-    if not -(2**63) <= stamp < 2**63:
-        raise ValueError(f"stamp {stamp} is beyond 64 bits")
-    return stamp
-
-
-def _titles(table: Path) -> list[str]:
-    """The column titles after the stamp's, from the comment that heads the table; empty where there is none."""
-    with table.open(encoding="utf-8-sig", errors="replace") as file:
-        head = file.readline().strip()
-    return [title.strip() for title in head.removeprefix("#").split(",")[1:]] if head.startswith("#") else []
+def _imu_titles(found: Numbers) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Channels and units of an IMU's columns: as titles of the layout say, which may stand in another order, else the
+    six of the layout, and what there is beyond them as it is called."""
+    by_title = dict(zip(_IMU_TITLES, zip(_IMU_CHANNELS, _IMU_UNITS, strict=True), strict=True))
+    known = [by_title.get(title, (title, unit)) for title, unit in zip(found.titles, found.units, strict=True)]
+    if not set(_IMU_TITLES) & set(found.titles) and found.data.shape[1] >= len(_IMU_CHANNELS):
+        known[:6] = zip(_IMU_CHANNELS, _IMU_UNITS, strict=True)
+        known += [("", "")] * (found.data.shape[1] - len(known))
+    names = tuple(name or f"column_{at}" for at, (name, _) in enumerate(known, 1))
+    return names, tuple(unit for _, unit in known)

@@ -1,9 +1,13 @@
 """Tables of text: rows of a CSV file with the line each stands on, decimal times read exactly, bad rows told apart."""
 
+import contextlib
 import csv
+import io
 import logging
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Generator, Iterator
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +17,79 @@ from sensorium.errors import ConfigError
 log = logging.getLogger(__name__)
 
 _LOGGED = 5
+_MOST_LINES = 20
 
 
-def read_rows(path: Path, delimiter: str = ",", comment: str = "#") -> Generator[tuple[int, list[str]], None, None]:
-    """(line number, stripped cells) of every row; comments, blank lines, CRLF and a byte order mark are passed over.
+def read_rows(
+    path: Path, delimiter: str = ",", comment: str = "#", skip: int = 0
+) -> Generator[tuple[int, list[str]], None, None]:
+    """(line number, stripped cells) of every row; comments, blank lines, the first `skip` lines, CRLF and a byte order
+    mark are passed over.
+
+    What is quoted may go on over several lines, as far as none of those that follow has by itself as many cells as the
+    first row: a stray quote costs its own line. Cells of a line that is quoted wrongly keep their quotes, and so are no
+    numbers.
 
     Raises:
-        ConfigError: the file cannot be read, or is no table.
+        ConfigError: the file cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-            for cells in reader:
-                if cells and not (comment and cells[0].startswith(comment)) and any(cell.strip() for cell in cells):
-                    yield reader.line_num, [cell.strip() for cell in cells]
+        with path.open("rb") as file:  # a mark says UTF-16, which spreadsheets call Unicode text
+            encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        with path.open(encoding=encoding, errors="replace", newline="") as file:
+            for _ in range(skip):
+                next(file, "")
+            yield from _rows(file, delimiter, comment, skip)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}: expected a table; check the path") from error
-    except csv.Error as error:
-        raise ConfigError(f"{path}: {error}: expected a table with delimiter {delimiter!r}") from error
+
+
+def _rows(
+    file: Iterator[str], delimiter: str, comment: str, number: int
+) -> Generator[tuple[int, list[str]], None, None]:
+    ahead: deque[str] = deque()
+    feed: list[str] = []  # to make a reader takes longer than to read a line
+    reader = csv.reader(iter(feed.pop, None), delimiter=delimiter, skipinitialspace=True, strict=True)
+    width = 0
+    while line := ahead.popleft() if ahead else next(file, ""):
+        number += 1
+        if (comment and line.startswith(comment)) or line.isspace():
+            continue
+        cells, more = line.split(delimiter), 0
+        if '"' in line:
+            feed.append(line)
+            try:
+                cells = next(reader)
+            except IndexError:  # it asked for another line
+                longer, more = _continued(line, delimiter, width, ahead, file)
+                cells = longer or cells
+            except csv.Error:
+                pass
+        cells = [cell.strip() for cell in cells]
+        if any(cells):
+            width = width or len(cells)
+            yield number, cells
+        for _ in range(more):
+            ahead.popleft()
+        number += more
+
+
+def _continued(
+    line: str, delimiter: str, width: int, ahead: deque[str], file: Iterator[str]
+) -> tuple[list[str] | None, int]:
+    """The cells of a row whose last quote is closed in one of the lines `ahead`, which are read from `file`, and how
+    many of those it goes on in; None where there is no such row."""
+    whole = line
+    for more in range(1, _MOST_LINES):
+        if len(ahead) < more:
+            ahead.extend(islice(file, 1))
+        if len(ahead) < more or len(ahead[more - 1].split(delimiter)) >= max(width, 2):
+            break
+        whole += ahead[more - 1]
+        with contextlib.suppress(csv.Error):  # it may go on in the next line
+            lines = io.StringIO(whole, newline="")
+            return next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)), more
+    return None, 0
 
 
 def decimal_ns(text: str, unit_ns: int) -> int:
@@ -59,7 +118,7 @@ class BadRows:
         """`joint` stands in the log between path and place: ":" before a line, "/" before a file of a folder."""
         self._path = path
         self._joint = joint
-        self._said = 0
+        self._said = self._noted = 0
         self._at: list[int] = []
         self.lost_at: list[tuple[int, int]] = []
         """(number of the good row that follows, stamp) of those that have a stamp."""
@@ -71,6 +130,12 @@ class BadRows:
             log.warning("%s%s%s: %s: counted lost", self._path, self._joint, place, why)
         elif self._said == _LOGGED + 1:
             log.warning("%s: more is lost; not listed", self._path)
+
+    def note(self, what: str) -> None:
+        """Log something of rows that are good, if not too much was said already."""
+        self._noted += 1
+        if self._noted <= _LOGGED:
+            log.warning("%s", what)
 
     def lose(self, line: int, why: object, before_row: int, at_ns: int | None = None) -> None:
         """The row on `line` is lost; it stood just before the good row number `before_row`, with the stamp `at_ns`."""

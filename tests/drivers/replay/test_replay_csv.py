@@ -1,6 +1,7 @@
 """Tables of any form: exact stamps, SI units, several streams; what is bad is counted and named by line."""
 
 import csv
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from sensorium.drivers.driver import DriverConfig
-from sensorium.drivers.replay.replay_csv import ReplayCsvConfig, _iso_ns
+from sensorium.drivers.replay import replay_csv
+from sensorium.drivers.replay.replay_csv import ReplayCsvConfig
+from sensorium.drivers.replay.row_times import iso_ns
+from sensorium.drivers.replay.table import read_rows
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError
@@ -18,6 +22,8 @@ from sensorium.errors import ConfigError
 SMALL = "t [ms],a,b,c\n0,1,10,\n10,2,20,5\n20,3,30,\n30,4,40,6\n"
 MAPPED = {"x": {"channels": {"a": "a", "b": {"column": "b", "unit": "g"}}}, "y": {"channels": {"c": "c"}}}
 
+
+G = 9.80665
 
 Delivered = dict[str, tuple[list[int], list[Any], list[int | None]]]
 """Stamps, data, and stamps with None for what was lost, by stream."""
@@ -125,10 +131,17 @@ def test_a_row_without_a_time_costs_every_stream(tmp_path: Path, caplog: pytest.
     assert "t.csv:3: " in caplog.text
 
 
-def test_time_that_runs_backwards_is_said_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_time_that_runs_backwards_by_up_to_a_second_is_said_and_put_in_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     _, out = play(config(tmp_path, SMALL.replace("20,3", "5,3")), tmp_path)
-    assert out["s.x"][0] == [0, 10_000_000, 5_000_000, 30_000_000]
+    assert out["s.x"][:2] == (
+        [0, 5_000_000, 10_000_000, 30_000_000],
+        [[1, 10 * G], [3, 30 * G], [2, 20 * G], [4, 40 * G]],
+    )
     assert "t.csv:4: time steps back by 5000000 ns" in caplog.text
+    _, out = play(config(tmp_path, SMALL.replace("20,3", "-5000,3")), tmp_path)
+    assert out["s.x"][0] == [0, 10_000_000, -5_000_000_000, 30_000_000]
 
 
 def test_a_long_loss_at_the_end_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,7 +192,7 @@ def test_dates_are_exact(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "noon", "2024-13-01", "2024-01-01T00:00:00.1234567890"])
 def test_what_is_no_date_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
-        _iso_ns(text)
+        iso_ns(text)
 
 
 def test_decimal_commas(tmp_path: Path) -> None:
@@ -214,12 +227,71 @@ def test_a_title_that_is_there_twice_is_not_guessed_at(tmp_path: Path) -> None:
     assert out["s"][1] == [[7.0], [8.0]]
 
 
-def test_a_table_that_cannot_be_read_on_keeps_what_was_read_and_known_to_be_lost(tmp_path: Path) -> None:
-    """A stray quote, behind the rows that are looked at first, makes one cell of more than csv takes."""
-    rows = [f"{i},{i}" for i in range(2500)] + ["2500,x", "2501,y", '2502,"'] + ["9,9" * 20] * 4000
+def test_a_table_that_cannot_be_read_on_keeps_what_was_read_and_known_to_be_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the rows that are looked at first, the disk gives no more."""
+    rows = [f"{i},{i}" for i in range(2500)] + ["2500,x", "2501,y"]
     driver = config(tmp_path, "t [ms],a\n" + "\n".join(rows), stream={"channels": {"a": "a"}}).open("s", tmp_path)
+
+    def broken(*args: Any) -> Iterator[tuple[int, list[str]]]:
+        yield from read_rows(*args)
+        raise ConfigError("t.csv: Input/output error")
+
+    monkeypatch.setattr(replay_csv, "read_rows", broken)
     blocks: list[Block] = []
-    with pytest.raises(ConfigError, match="field larger than field limit"):
+    with pytest.raises(ConfigError, match="Input/output error"):
         blocks.extend(block for got in iter(lambda: driver.read(1.0), None) for block in got)
     driver.close()
     assert (sum(map(len, blocks)), sum(block.lost_before for block in blocks)) == (2500, 2)
+
+
+@pytest.mark.parametrize("strays", [(501,), (101, 901), (999,), (3, 4, 5)])
+def test_a_stray_quote_costs_its_row(tmp_path: Path, strays: tuple[int, ...]) -> None:
+    rows = [f'{i},"{i},x' if i in strays else f"{i},{i},x" for i in range(1000)]
+    made = config(tmp_path, "t [ms],a,b\n" + "\n".join(rows), stream={"channels": {"a": "a"}})
+    _, out = play(made, tmp_path)
+    assert out["s"][2] == [None if i in strays else i * 1_000_000 for i in range(1000)]
+
+
+def test_rows_that_cannot_be_read_are_counted_alike_wherever_they_stand(tmp_path: Path) -> None:
+    lost = []
+    for bad in (range(200, 300), range(500, 600)):
+        text = "".join(f"{i * 10},{'garbage' if i in bad else i}\n" for i in range(600))
+        driver = config(tmp_path, "t [ms],a\n" + text, stream={"channels": {"a": "a"}}).open("s", tmp_path)
+        blocks = [block for got in iter(lambda driver=driver: driver.read(1.0), None) for block in got]  # type: ignore[misc]
+        driver.close()
+        lost.append([(block.lost_before, block.lost_at_ns) for block in blocks if block.lost_before])
+        assert lost[-1] == [(1, i * 10_000_000) for i in bad]
+
+
+def test_titles_in_two_rows_and_rows_that_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "made by hand\n\nleft,,right,right,\nacc_x,gyr_x,acc_x,gyr_x,\n" + "".join(
+        f"{i},0,-{i},1,\n" for i in range(50)
+    )
+    mapped = {"channels": {"l": "left.acc_x", "r": "right.acc_x"}}
+    made = config(tmp_path, text, header=2, skip_rows=1, time={"rate_hz": 204.8}, stream=mapped)
+    specs, out = play(made, tmp_path)
+    assert out["s"][0] == [round(i * 10**10 / 2048) for i in range(50)]
+    assert out["s"][1] == [[i, -i] for i in range(50)]
+    assert (specs["s"].rate_hz, specs["s"].stamps_from) == (204.8, "row")
+    assert caplog.messages == [f"{tmp_path / 't.csv'}: not taken: columns left.gyr_x, right.gyr_x"]
+
+
+def test_a_column_that_counts_samples_tells_which_are_missing(tmp_path: Path) -> None:
+    text = "n,a\n10,0\n11,1\n14,4\n15,x\n17,7\n18\n19,9\n"
+    made = config(tmp_path, text, time={"column": "n", "rate_hz": 100}, stream={"channels": {"a": "a"}})
+    specs, out = play(made, tmp_path)
+    stamps = [None if n in (12, 13, 15, 16, 18) else n * 10_000_000 for n in range(10, 20)]
+    assert out["s"][2] == stamps
+    assert specs["s"].stamps_from == "index"
+
+
+def test_a_stated_rate_that_the_stamps_contradict_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "t [ms],a\n" + "".join(f"{i * 1000},{i}\n" for i in range(20))
+    for rate_hz, said in ((204.8, 1), (1.05, 0)):
+        caplog.clear()
+        play(config(tmp_path, text, stream={"channels": {"a": "a"}, "rate_hz": rate_hz}), tmp_path)
+        assert [message.count("rate_hz says 204.8 Hz, its stamps show 1 Hz") for message in caplog.messages] == [
+            1
+        ] * said

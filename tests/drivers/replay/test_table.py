@@ -1,6 +1,7 @@
 """Tables of text: lines are told, times are exact."""
 
 import logging
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +17,38 @@ def test_rows_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(b'\xef\xbb\xbf#a,b\r\n1, x \r\n\r\n  \r\n# note\r\n2,"y, z"\r\n')
     assert list(read_rows(path)) == [(2, ["1", "x"]), (6, ["2", "y, z"])]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('t,a,b\n1,"x\ny",2\n3,4,5\n', {2: ["1", "x\ny", "2"], 4: ["3", "4", "5"]}),
+        ('t,a,b\n1,"x,2\n3,4,5\n6,"7,8\n', {2: ["1", '"x', "2"], 3: ["3", "4", "5"], 4: ["6", '"7', "8"]}),
+        ('t,a\n"1","2"\n3,"4"5\n', {2: ["1", "2"], 3: ["3", '"4"5']}),
+        ('t,a,b\n1,"x""y, z",2\n1,5" pipe,3\n', {2: ["1", 'x"y, z', "2"], 3: ["1", '5" pipe', "3"]}),
+        ('t,a\r"1","x\r\r2"\r3,"', {2: ["1", "x\r\r2"], 5: ["3", '"']}),
+    ],
+)
+def test_a_quote_reaches_no_further_than_its_row(tmp_path: Path, text: str, rows: dict[int, list[str]]) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode())
+    assert dict(list(read_rows(path))[1:]) == rows
+
+
+@given(st.sets(st.integers(1, 40)), st.integers(2, 5))
+def test_of_rows_with_stray_quotes_all_others_come(strays: set[int], width: int) -> None:
+    rows = [[f"{row}", *["7"] * (width - 1)] for row in range(41)]
+    for row in strays:
+        rows[row][-1] = '"7'
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_text("\n".join(map(",".join, rows)))
+        assert [cells for _, cells in read_rows(path)] == rows
+
+
+def test_unicode_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("t;µ\r\n1;2\r\n".encode("utf-16"))
+    assert [cells for _, cells in read_rows(tmp_path / "t.csv", ";")] == [["t", "µ"], ["1", "2"]]
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
