@@ -76,7 +76,8 @@ class Arm(Simulation):
         config, physics, scene, size = self._config, self.physics, self._scene, self._config.size
         taps.beside(self._servo)
         for name in ARM_MOUNTS:
-            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), self._camera(name, size))
+            beside = (config.depth_hz, config.depth) if name == "overview" else None
+            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), self._camera(name, size, beside))
         overview = scene.model.camera("overview").id
         depth = RangeSense(config.depth, taps.rng("depth"))
         taps.frames("depth", lambda t_ns: depth.measure(self._survey(t_ns, overview, size)[0]))

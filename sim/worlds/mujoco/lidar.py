@@ -18,6 +18,9 @@ HAS_NORMALS = "normal" in (mujoco.mj_multiRay.__doc__ or "")
 
 _ROUNDED = 1e-4
 """More than single precision takes from an angle, rad."""
+_ROUNDED_M = 1e-4
+"""And from a distance, m."""
+_AROUND = np.array([-2 * np.pi, 0.0, 2 * np.pi])[:, None, None]
 
 
 class Lidar:
@@ -45,7 +48,8 @@ class Lidar:
         ).astype(np.float32)
         self._rays = np.ascontiguousarray(rays.reshape(3, -1))
         cuts = np.array_split(np.arange(columns), self._sectors)
-        self._parts = [(slice(int(cut[0]) * beams, int(cut[-1] + 1) * beams), self.azimuth[cut]) for cut in cuts]
+        self._parts = [slice(int(cut[0]) * beams, int(cut[-1] + 1) * beams) for cut in cuts]
+        self._cuts = np.array([int(cut[-1]) + 1 for cut in cuts])
         self._sector_of = np.repeat(np.arange(self._sectors), [len(cut) * beams for cut in cuts])
 
     def spec(self, name: str, mount: Mount) -> StreamSpec:
@@ -68,6 +72,11 @@ class Lidar:
             },
         )
 
+    def rays(self, axes: Floats, part: slice = slice(None)) -> npt.NDArray[np.float32]:
+        """The unit vectors [3, n], column by column, of a lidar with these axes [3, 3] in the world; or of a part."""
+        turned: npt.NDArray[np.float32] = axes.astype(np.float32) @ self._rays[:, part]
+        return turned
+
     def ends(self, start_ns: int) -> int:
         """When the last sector of the revolution that begins then has been looked at."""
         return self._moment(start_ns, self._sectors - 1)
@@ -79,19 +88,35 @@ class Lidar:
 
         Rays see what `caster` looks for, and `ground`.
         """
-        found = np.empty(self._rays.shape[1], np.float32)
-        rays = np.empty_like(self._rays)
-        origins = np.empty((self._sectors, 3))
-        for number, (part, azimuth) in enumerate(self._parts):
-            data = view(self._moment(start_ns, number))
-            origins[number], turned = data.site_xpos[site], data.site_xmat[site].reshape(3, 3)
-            rays[:, part] = turned.astype(np.float32) @ self._rays[:, part]
-            near = caster.near_fan(data, origins[number], turned, azimuth, self.elevation)
-            found[part] = caster.ranges(data, origins[number], rays[:, part], near)
+        rays, origins, axes, places = self._seen(caster, view, site, start_ns)
+        found = np.full(rays.shape[1], np.inf, np.float32)
         if ground is not None:
-            begins = self._sector_of if self._sectors > 1 else None
-            np.minimum(found, ground.ranges(origins, rays, begins), out=found)
-        return np.where(found <= self.most_m, found, np.float32(0)).reshape(-1, self.shape[0]).T.copy()
+            found = ground.ranges(origins, rays, self._sector_of if self._sectors > 1 else None)
+        near = caster.near_fans(places, origins, axes, self.azimuth, self.elevation, self._cuts, found)
+        for number in range(self._sectors - 1, -1, -1):  # the last is the one at which `view` looked before
+            part = self._parts[number]
+            chosen = near[np.searchsorted(near, part.start) : np.searchsorted(near, part.stop)]
+            if len(chosen):
+                data = view(self._moment(start_ns, number))
+                met = caster.ranges(data, origins[number], rays, chosen)
+                found[chosen] = np.minimum(found[chosen], met)
+        found[found > self.most_m] = 0
+        return found.reshape(-1, self.shape[0]).T.copy()
+
+    def _seen(
+        self, caster: "Caster", view: Callable[[int], Any], site: int, start_ns: int
+    ) -> tuple[npt.NDArray[np.float32], Floats, Floats, Floats]:
+        """The rays [3, n] in the world, and of each sector its origin [k, 3], its axes [k, 3, 3] and where the geoms
+        were [k, g, 3]."""
+        rays = np.empty_like(self._rays)
+        origins, axes = np.empty((self._sectors, 3)), np.empty((self._sectors, 3, 3))
+        places = np.empty((self._sectors, caster.count, 3))
+        for number, part in enumerate(self._parts):
+            data = view(self._moment(start_ns, number))
+            origins[number], axes[number] = data.site_xpos[site], data.site_xmat[site].reshape(3, 3)
+            rays[:, part] = self.rays(axes[number], part)
+            places[number] = caster.places(data)
+        return rays, origins, axes, places
 
     def _moment(self, start_ns: int, sector: int) -> int:
         """The middle of a sector, as the revolution turns."""
@@ -101,7 +126,7 @@ class Lidar:
 class Caster:
     """Casts rays from one point at the geoms of `group`, up to `most_m`.
 
-    MuJoCo asks each ray about each geom; most rays of a lidar go by all of them: `near_fan` sorts them out before.
+    MuJoCo asks each ray about each geom; most rays of a lidar go by all of them: `near_fans` sorts them out before.
     """
 
     def __init__(self, model: Any, group: int, most_m: float) -> None:
@@ -112,37 +137,53 @@ class Caster:
         self._geoms = np.flatnonzero(model.geom_group == group)
         self._radius = np.array([_radius(model, int(geom)) for geom in self._geoms])
         self._is_endless = bool((self._radius <= 0).any())
+        self._beside = (None,) if HAS_NORMALS else ()
+
+    @property
+    def count(self) -> int:
+        """How many geoms it casts at."""
+        return len(self._geoms)
+
+    def places(self, data: Any) -> Floats:
+        """Where they are in the world [g, 3], m."""
+        found: Floats = data.geom_xpos[self._geoms]
+        return found
 
     def ranges(
-        self, data: Any, origin: Floats, rays: npt.NDArray[np.float32], near: npt.NDArray[np.intp] | None = None
+        self, data: Any, origin: Floats, rays: npt.NDArray[np.float32], chosen: npt.NDArray[np.intp] | None = None
     ) -> npt.NDArray[np.float32]:
-        """Distances [n], m, to the first geom along unit vectors `rays` [3, n] in the world; inf where none is.
+        """Distances, m, to the first geom along those `chosen` of the unit vectors `rays` [3, n] in the world, in their
+        order; along all if none are named. inf where there is none."""
+        some = rays if chosen is None else rays.take(chosen, axis=1)
+        count = some.shape[1]
+        distances, geoms = np.empty(count), np.empty(count, np.int32)
+        if count:
+            mujoco.mj_multiRay(
+                self._model, data, np.array(origin, np.float64), some.T.astype(np.float64).ravel(), self._groups, 1,
+                -1, geoms, distances, *self._beside, count, self._most_m,
+            )  # fmt: skip
+        distances[geoms < 0] = np.inf
+        return distances.astype(np.float32)
 
-        `near` are the rays that may meet one, if that is known.
-        """
-        ranges = np.full(rays.shape[1], np.inf, np.float32)
-        if near is None:
-            near = np.arange(rays.shape[1])
-        if not len(near):
-            return ranges
-        distances, geoms = np.empty(len(near)), np.empty(len(near), np.int32)
-        vectors = rays[:, near].T.astype(np.float64).ravel()
-        beside = (None,) if HAS_NORMALS else ()
-        mujoco.mj_multiRay(
-            self._model, data, np.array(origin, np.float64), vectors, self._groups, 1, -1, geoms, distances, *beside,
-            len(near), self._most_m,
-        )  # fmt: skip
-        ranges[near] = np.where(geoms < 0, np.inf, distances)
-        return ranges
-
-    def near_fan(
-        self, data: Any, origin: Floats, turned: Floats, azimuth: Floats, elevation: Floats
+    def near_fans(
+        self,
+        places: Floats,
+        origins: Floats,
+        axes: Floats,
+        azimuth: Floats,
+        elevation: Floats,
+        cuts: npt.NDArray[np.intp],
+        met: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.intp]:
-        """Which rays of a fan, column by column, pass near the sphere around a geom. The fan's axes in the world are
-        the columns of `turned` [3, 3]; `azimuth` [c] and `elevation` [b] are within it."""
+        """Which rays, column by column, pass near the sphere around a geom before what they have `met` [c * b], m.
+
+        Columns, at `azimuth` [c], rising from -pi to pi, are of k fans, of which each ends before one of `cuts` [k].
+        A fan is seen from one of `origins` [k, 3], with the columns of `axes` [k, 3, 3] as its axes in the world, and
+        the geoms at `places` [k, g, 3] then; in each column is a ray at each `elevation` [b].
+        """
         if self._is_endless:
             return np.arange(len(azimuth) * len(elevation))
-        x, y, z = ((data.geom_xpos[self._geoms] - origin) @ turned).T
+        x, y, z = ((places - origins[:, None]) @ axes).transpose(2, 0, 1)
         flat = np.hypot(x, y)
         apart = np.hypot(flat, z)
         sine = np.minimum(self._radius / np.maximum(apart, 1e-9), 1.0)
@@ -151,12 +192,19 @@ class Caster:
         # A sphere that is seen so high is as much wider in azimuth; one over or around the axis is everywhere.
         wide = np.arcsin(np.minimum(sine * apart / np.maximum(flat, 1e-9), 1.0)) + _ROUNDED
         wide[np.abs(climb) + half > np.pi / 2] = np.pi
-        away = np.abs(azimuth.astype(np.float32) - turn.astype(np.float32)[:, None])
-        wide = wide.astype(np.float32)[:, None]
-        columns = (away <= wide) | (away >= np.float32(2 * np.pi) - wide)
-        beams = np.abs(elevation - climb[:, None]) <= half[:, None]
-        passes = columns.T.astype(np.float32) @ beams.astype(np.float32)  # how many geoms each ray passes near
-        return np.flatnonzero(passes)
+        middle = turn + _AROUND
+        ends = np.concatenate([[0], cuts])[:, None]
+        first = np.maximum(azimuth.searchsorted(middle - wide), ends[:-1]).ravel()
+        count = np.maximum(np.minimum(azimuth.searchsorted(middle + wide, "right"), ends[1:]).ravel() - first, 0)
+        # One after the other, the columns at which each geom of each fan may be seen.
+        column = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
+        geom = np.repeat(np.arange(len(count)) % turn.size, count)
+        pair, beam = np.nonzero(np.abs(elevation - climb.ravel()[geom, None]) <= half.ravel()[geom, None])
+        ray = column[pair] * len(elevation) + beam
+        nearest = (apart - self._radius - _ROUNDED_M).ravel()[geom[pair]]
+        is_near = np.zeros(len(met), np.bool_)
+        is_near[ray[nearest < met[ray]]] = True
+        return np.flatnonzero(is_near)
 
 
 def _radius(model: Any, geom: int) -> float:

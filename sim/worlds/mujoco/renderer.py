@@ -71,6 +71,20 @@ class Renderer:
         self._draw(data, camera, size, pixels, None)
         return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows begin at the bottom
 
+    def colour_and_depth(self, data: Any, camera: int, size: Size) -> tuple[Image, Depth]:
+        """The same, and depth as of `survey` of the same drawing, but that the sky has one, of `sky_m` and more."""
+        width, height = size
+        pixels, depth = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.float32)
+        self._draw(data, camera, size, pixels, depth)
+        return np.ascontiguousarray(pixels[::-1]), self._metres(depth)
+
+    def sky_m(self, camera: int, size: Size) -> float:
+        """What is nearer than this to a camera, along its axis, is not the sky, m."""
+        up = np.tan(np.radians(self._model.cam_fovy[camera]) / 2)
+        slant = np.sqrt(1 + up**2 + (up * size[0] / size[1]) ** 2)
+        # A cube around the camera, of which the corners are as far as anything is drawn.
+        return float(0.98 * self._far / np.sqrt(3) / slant)
+
     def survey(self, data: Any, camera: int, size: Size, labelled: bool = True) -> tuple[Depth, Labels]:
         """Depth along the optical axis, m, float32 [h, w], 0 where there is nothing; and the label of what is there, if
         that is to be `labelled`, else [0, 0]."""
@@ -81,11 +95,7 @@ class Renderer:
         self._draw(data, camera, size, pixels if labelled else None, depth)
         for flag in (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR):
             self._flag(flag, False)
-        depth = depth[::-1]
-        nothing = depth == 0  # reversed z: infinitely far, as before anything is drawn
-        metres: Depth = depth + np.float32(self._near / (self._far - self._near))
-        np.divide(np.float32(self._far * self._near / (self._far - self._near)), metres, out=metres)
-        metres[nothing] = 0
+        metres = self._metres(depth)
         if not labelled:
             return metres, np.zeros((0, 0), np.uint16)
         # Segment n + 1 is drawn in the colour (n + 1) as a number, red lowest; 0 is where nothing is.
@@ -103,6 +113,15 @@ class Renderer:
         # A world that was dropped and not closed: what it drew with must be freed while its context is current.
         if getattr(self, "_mjr", None) is not None:
             self.close()
+
+    def _metres(self, depth: Depth) -> Depth:
+        """m, the top row first, of what was read back."""
+        depth = depth[::-1]
+        nothing = depth == 0  # reversed z: infinitely far, as before anything is drawn
+        metres: Depth = depth + np.float32(self._near / (self._far - self._near))
+        np.divide(np.float32(self._far * self._near / (self._far - self._near)), metres, out=metres)
+        metres[nothing] = 0
+        return metres
 
     def _by_segment(self) -> Labels:
         """The label of each segment; which geom a segment is stays as long as the model does."""

@@ -74,8 +74,9 @@ class Rover(Simulation):
 
     def _tapped(self, taps: Taps) -> None:
         config, physics, scene, size = self._config, self.physics, self._scene, self._config.size
-        for name in ("left", "right"):
-            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), self._camera(name, size))
+        looks = {"left": (config.depth_hz, config.depth), "right": None}
+        for name, beside in looks.items():
+            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), self._camera(name, size, beside))
         left = scene.model.camera("left").id
         depth, lidar = RangeSense(config.depth, taps.rng("depth")), RangeSense(config.lidar, taps.rng("lidar"))
         taps.frames("depth", lambda t_ns: depth.measure(self._survey(t_ns, left, size)[0]))

@@ -13,11 +13,13 @@ from sensorium.drivers.stream import Block
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.mujoco.config import SimulationConfig
 from sensorium.sim.worlds.mujoco.contacts import contact_rows
+from sensorium.sim.worlds.mujoco.one_look import OneLook
 from sensorium.sim.worlds.mujoco.physics import Physics
 from sensorium.sim.worlds.mujoco.renderer import Depth, Image, Labels, Renderer, Size
 from sensorium.sim.worlds.mujoco.sampling import Row, Schedule
 from sensorium.sim.worlds.mujoco.taps import Taps
 from sensorium.sim.worlds.senses.faults import Faults
+from sensorium.sim.worlds.senses.ranging import RangeErrors
 from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
 
 
@@ -110,10 +112,24 @@ class Simulation(World):
             self._renderer.close()
         self._renderer, self._done = None, None
 
-    def _camera(self, name: str, size: Size) -> Callable[[int], Image]:
-        """What a camera of the model sees at a moment."""
+    def _camera(self, name: str, size: Size, depth: tuple[float, RangeErrors] | None = None) -> Callable[[int], Image]:
+        """What a camera of the model sees at a moment. `depth` is the rate and errors of the depth that is surveyed of
+        the same: where it can, it comes of the same drawing."""
         camera, physics = self.physics.model.camera(name).id, self.physics
-        return lambda moment_ns: self._drawing.colour(physics.view(moment_ns), camera, size)
+        if depth is None or self._is_labelled:
+            return lambda moment_ns: self._drawing.colour(physics.view(moment_ns), camera, size)
+        one = OneLook(*depth, self._drawing.sky_m(camera, size))
+
+        def draw(moment_ns: int) -> Image:
+            view = physics.view(moment_ns)
+            if not one.is_due(moment_ns):
+                return self._drawing.colour(view, camera, size)
+            image, metres = self._drawing.colour_and_depth(view, camera, size)
+            self._surveyed.clear()
+            self._surveyed[moment_ns, camera, size] = metres, np.zeros((0, 0), np.uint16)
+            return image
+
+        return draw
 
     def _contacts(self, labels: Labels) -> Callable[[int], tuple[Row, Row]]:
         """The contacts that there are now, as a burst of rows."""
@@ -130,9 +146,13 @@ class Simulation(World):
         key = (moment_ns, camera, size)
         if key not in self._surveyed:
             self._surveyed.clear()
-            view, labelled = self.physics.view(moment_ns), any(s.name == "segmentation" for s in self.specs.truth)
-            self._surveyed[key] = self._drawing.survey(view, camera, size, labelled)
+            self._surveyed[key] = self._drawing.survey(self.physics.view(moment_ns), camera, size, self._is_labelled)
         return self._surveyed[key]
+
+    @property
+    def _is_labelled(self) -> bool:
+        """Whether what is surveyed is labelled too, for which it is drawn by itself."""
+        return any(spec.name == "segmentation" for spec in self.specs.truth)
 
     @property
     def _drawing(self) -> Renderer:

@@ -76,7 +76,7 @@ class TerrainRays:
     """
 
     def __init__(self, ground: Terrain, most_m: float) -> None:
-        self._ground = ground
+        self._ground, self._top_m = ground, ground.top_m
         reach = [_NEAR_M]
         while reach[-1] < most_m:
             reach.append(min(reach[-1] + max(_STEP_M, _STEP_PER_M * reach[-1]), most_m))
@@ -88,27 +88,32 @@ class TerrainRays:
         """Distances [n], m, along unit vectors `rays` [3, n], in the world; inf where none is met. All begin at one
         origin [3], or each `begins` [n] at one of `origins` [k, 3]."""
         x, y, z = rays
-        starts = np.atleast_2d(origins).T.astype(np.float32)
+        starts = np.ascontiguousarray(np.atleast_2d(origins).T, np.float32)
         flat, turned = (found.ravel() for found in cv2.cartToPolar(x, y, angleInDegrees=True))  # good to 0.01 degrees
         np.maximum(flat, np.float32(1e-6), out=flat)
         climb = z / flat
-        turn = (turned * np.float32(_AZIMUTHS / 360) + np.float32(0.5)).astype(np.intp)
+        turned *= np.float32(_AZIMUTHS / 360)
+        turned += np.float32(0.5)
+        turn = turned.astype(np.intp)
         if begins is None and len(turn) > _MANY:
-            profile, place = _Profile(self._ground, starts, self._reach, self._across), turn
+            profile, place = _Profile(self._ground, self._top_m, starts, self._reach, self._across), turn
         else:  # a sector of a revolution needs no other azimuths
             if begins is not None:
                 turn += begins * (_AZIMUTHS + 1)
-            is_looked = np.bincount(turn) > 0
-            looked, place = np.flatnonzero(is_looked), (np.cumsum(is_looked) - 1)[turn]
+            is_looked = np.zeros(starts.shape[1] * (_AZIMUTHS + 1), np.bool_)
+            is_looked[turn] = True
+            looked, place = np.flatnonzero(is_looked), (np.cumsum(is_looked) - 1).take(turn)
             origin, azimuth = np.divmod(looked, _AZIMUTHS + 1)
-            profile = _Profile(self._ground, starts[:, origin], self._reach, self._across[:, azimuth])
+            profile = _Profile(
+                self._ground, self._top_m, starts.take(origin, axis=1), self._reach, self._across.take(azimuth, axis=1)
+            )
         ranges = np.full(len(x), np.inf, np.float32)
-        meets = np.flatnonzero(climb <= profile.highest[place])
+        meets = np.flatnonzero(climb <= profile.highest.take(place))
         if len(meets):
-            flat = flat[meets]
-            start = starts if begins is None else starts[:, begins[meets]]
-            paths = _Paths(self._ground, start, np.stack([x[meets], y[meets]]) / flat, climb[meets])
-            ranges[meets] = _met(profile, paths, place[meets]) / flat
+            flat = flat.take(meets)
+            begin = None if begins is None else begins.take(meets)
+            paths = _Paths.of(self._ground, starts, begin, rays[:2].take(meets, axis=1) / flat, climb.take(meets))
+            ranges[meets] = _met(profile, paths, place.take(meets)) / flat
         return ranges
 
 
@@ -119,7 +124,7 @@ class _Profile:
     Where the ground ends it is highest: each azimuth is looked at up to its border, and there once more.
     """
 
-    def __init__(self, ground: Terrain, starts: Singles, reach: Singles, across: Singles) -> None:
+    def __init__(self, ground: Terrain, top_m: float, starts: Singles, reach: Singles, across: Singles) -> None:
         half, cells = np.float32(ground.half_m), np.float32(1 / ground.cell_m)
         toward = np.where(np.abs(across) < 1e-6, np.float32(1e-6), across)
         borders = ((np.copysign(half, toward) - starts[:2]) / toward).min(axis=0)
@@ -130,8 +135,9 @@ class _Profile:
         heights = ground._sampled(self.reaches * across[0] + column, self.reaches * across[1] + row)
         heights -= starts[2]
         heights /= self.reaches
-        np.maximum(heights, np.float32(-_STEEPEST), out=heights)
-        self.steepness = np.minimum(heights, np.float32(_STEEPEST), out=heights)
+        self.steepness = heights
+        if not -_STEEPEST * _NEAR_M < -starts[2].max() <= top_m - starts[2].min() < _STEEPEST * _NEAR_M:
+            np.clip(heights, np.float32(-_STEEPEST), np.float32(_STEEPEST), out=heights)
         self.rising = np.empty_like(heights)
         self.rising[0] = heights[0]  # place by place, all azimuths at once: twice as fast as `accumulate`
         for below, here, there in zip(self.rising[:-1], heights[1:], self.rising[1:], strict=True):
@@ -144,35 +150,42 @@ class _Profile:
         count, azimuths = self.rising.shape
         # All rows as one that rises: each stands a whole span above the one before it.
         above = np.arange(azimuths) * (4 * _STEEPEST)
-        rows = np.add(self.rising.T, above[:, None], out=np.empty((azimuths, count))).ravel()
-        found: Floats = np.interp(climb + above[place], rows, np.arange(len(rows), dtype=np.float64))
+        rows = np.add(cv2.transpose(self.rising), above[:, None]).ravel()
+        found: Floats = np.interp(climb + above.take(place), rows, np.arange(len(rows), dtype=np.float64))
         found -= place * count
         return np.maximum(found, 0, out=found)
 
 
 class _Paths:
-    """The ways of rays over the ground from `starts` [3, n], or [3, 1] for all: by how much one goes `across` [2, n] in
-    the plane, and up, for a metre of reach."""
+    """The ways of rays over the ground, each from a `column` and a `row` [n] of it, and from so `high`; or [1] for all.
+    A metre of reach is so many columns and rows `across` [2, n], and `climb` [n] up."""
 
     def __init__(self, ground: Terrain, starts: Singles, across: Singles, climb: Singles) -> None:
         self._ground, self._starts, self._across, self.climb = ground, starts, across, climb
-        cells = np.float32(1 / ground.cell_m)
-        self._right, self._upwards = across * cells
-        self._column, self._row = (starts[:2] + np.float32(ground.half_m)) * cells
+
+    @classmethod
+    def of(cls, ground: Terrain, starts: Singles, begins: Indices | None, across: Singles, climb: Singles) -> "_Paths":
+        """Of rays that begin at `starts` [3, k], each at one of `begins` [n], and go `across` [2, n] in the plane."""
+        places = starts.copy()
+        places[:2] += np.float32(ground.half_m)
+        places[:2] *= np.float32(1 / ground.cell_m)
+        across *= np.float32(1 / ground.cell_m)
+        return cls(ground, places if begins is None else places.take(begins, axis=1), across, climb)
 
     def some(self, chosen: Indices) -> "_Paths":
         """Those of some of the rays."""
-        starts = self._starts if self._starts.shape[1] == 1 else self._starts[:, chosen]
-        return _Paths(self._ground, starts, self._across[:, chosen], self.climb[chosen])
+        starts = self._starts if self._starts.shape[1] == 1 else self._starts.take(chosen, axis=1)
+        return _Paths(self._ground, starts, self._across.take(chosen, axis=1), self.climb.take(chosen))
 
     def above(self, reach: Singles) -> Singles:
         """How far the ground is above the rays, m, at these reaches [..., n]."""
-        columns, rows = reach * self._right, reach * self._upwards
-        columns += self._column
-        rows += self._row
+        column, row, high = self._starts
+        columns, rows = reach * self._across[0], reach * self._across[1]
+        columns += column
+        rows += row
         over = self._ground._sampled(np.atleast_2d(columns), np.atleast_2d(rows)).reshape(reach.shape)
         over -= reach * self.climb
-        over -= self._starts[2]
+        over -= high
         return over
 
 
@@ -187,11 +200,14 @@ def _met(profile: _Profile, paths: _Paths, place: Indices) -> Singles:
     first += place
     second = first + azimuths
     reaches, steepness = profile.reaches.ravel(), profile.steepness.ravel()
-    near, far = reaches[first], reaches[second]
+    near, far = reaches.take(first), reaches.take(second)
     # The azimuth of the row was rounded, so this is about by how much the ray itself comes nearer to the ground.
-    before, behind = (steepness[first] - paths.climb) * near, (steepness[second] - paths.climb) * far
-    at_rate = (far - near) / np.maximum(behind - before, _LEAST)
-    at: Singles = near + share * (far - near)
+    before, behind = (steepness.take(first) - paths.climb) * near, (steepness.take(second) - paths.climb) * far
+    behind -= before
+    at_rate = far - near
+    share *= at_rate
+    at_rate /= np.maximum(behind, _LEAST, out=behind)
+    at: Singles = near + share
     at -= paths.above(at) * at_rate
     np.maximum(at, near, out=at)
     np.minimum(at, far, out=at)
@@ -199,26 +215,33 @@ def _met(profile: _Profile, paths: _Paths, place: Indices) -> Singles:
     at -= over * at_rate
     passed = np.flatnonzero(~(np.abs(over) < _LOST_M))
     if len(passed):
-        after = np.ceil(step[passed]).astype(np.intp)
-        at[passed] = _searched(profile, paths.some(passed), place[passed], after)
+        after = np.ceil(step.take(passed)).astype(np.intp)
+        at[passed] = _searched(profile, paths.some(passed), place.take(passed), after)
     return at
 
 
 def _searched(profile: _Profile, paths: _Paths, place: Indices, step: Indices) -> Singles:
     """The same of rays that pass by where they should meet it: on its own path a ray meets the ground up to two steps
     before the end of that in which it should, or in the next, or has passed."""
-    last = len(profile.reaches) - 1
-    start = np.where(step > 1, profile.reaches[np.clip(step - 2, 0, last), place], np.float32(0))
-    end = profile.reaches[np.clip(step + 1, 0, last), place]
-    at = start + _LOOKS * (end - start)
+    count, azimuths = profile.reaches.shape
+    reaches = profile.reaches.ravel()
+    start = reaches.take(np.clip(step - 2, 0, count - 1) * azimuths + place)
+    start[step <= 1] = 0
+    end = reaches.take(np.minimum(step + 1, count - 1) * azimuths + place)
+    at = _LOOKS * (end - start)
+    at += start
     over = paths.above(at)
     is_met = over >= 0
     behind = np.maximum(is_met.argmax(axis=0), 1)
-    rays = np.arange(len(start))
-    near, far, before, after = at[behind - 1, rays], at[behind, rays], over[behind - 1, rays], over[behind, rays]
-    share = np.clip(before / np.minimum(before - after, -_LEAST), 0, 1)  # where it is 0, if it is straight
-    met: Singles = near + share * (far - near)
-    return np.where(is_met.any(axis=0), met, np.float32(np.inf))
+    behind *= len(start)
+    behind += np.arange(len(start))
+    front = behind - len(start)
+    near, before = at.take(front), over.take(front)
+    before_share = before / np.minimum(before - over.take(behind), -_LEAST)
+    share = np.clip(before_share, 0, 1, out=before_share)  # where it is 0, if it is straight
+    met: Singles = near + share * (at.take(behind) - near)
+    met[~is_met.any(axis=0)] = np.inf
+    return met
 
 
 def _octave(rng: np.random.Generator, n: int, knots: int) -> Singles:

@@ -35,10 +35,30 @@ def turned(rng: np.random.Generator, most: float) -> np.ndarray:
     return rotation.reshape(3, 3)
 
 
+def fan_of(
+    caster: Caster,
+    data: Any,
+    place: np.ndarray,
+    axes: np.ndarray,
+    azimuth: np.ndarray,
+    elevation: np.ndarray,
+    met: np.ndarray,
+) -> np.ndarray:
+    """`near_fans` of one fan, from one place."""
+    cuts = np.array([len(azimuth)])
+    return caster.near_fans(caster.places(data)[None], place[None], axes[None], azimuth, elevation, cuts, met)
+
+
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 9999), lean=st.floats(0, 1.5), inside=st.booleans(), wide=st.floats(0.1, 1.5))
-def test_a_ray_that_is_not_cast_meets_nothing(
-    grown: tuple[RoverScene, Any], seed: int, lean: float, inside: bool, wide: float
+@given(
+    seed=st.integers(0, 9999),
+    lean=st.floats(0, 1.5),
+    inside=st.booleans(),
+    wide=st.floats(0.1, 1.5),
+    blocked=st.booleans(),
+)
+def test_a_ray_that_is_not_cast_meets_nothing_before_what_it_met(
+    grown: tuple[RoverScene, Any], seed: int, lean: float, inside: bool, wide: float, blocked: bool
 ) -> None:
     scene, data = grown
     rng = np.random.default_rng(seed)
@@ -52,15 +72,21 @@ def test_a_ray_that_is_not_cast_meets_nothing(
     fan = np.stack([np.cos(climb) * np.cos(turn), np.cos(climb) * np.sin(turn), np.sin(climb)]).reshape(3, -1)
     rays = (axes @ fan).astype(np.float32)
     caster = Caster(scene.model, SEEN, MOST_M)
-    near = caster.near_fan(data, place, axes, azimuth, elevation)
-    assert (caster.ranges(data, place, rays, near) == caster.ranges(data, place, rays)).all()
+    every = caster.ranges(data, place, rays)
+    before = rng.uniform(0.1, 10, len(every)).astype(np.float32) if blocked else np.full(len(every), np.inf, np.float32)
+    near = fan_of(caster, data, place, axes, azimuth, elevation, before)
+    found = before.copy()
+    found[near] = np.minimum(found[near], caster.ranges(data, place, rays, near))
+    assert (found == np.minimum(before, every)).all()
 
 
 def test_most_rays_are_not_cast(grown: tuple[RoverScene, Any]) -> None:
     scene, data = grown
     caster, place = Caster(scene.model, SEEN, MOST_M), np.array([*scene.start[:2], 1.0])
-    near = caster.near_fan(data, place, np.eye(3), np.arange(-3.1, 3.1, 0.1), np.linspace(-0.3, 0.3, 16))
+    fan = np.eye(3), np.arange(-3.1, 3.1, 0.1), np.linspace(-0.3, 0.3, 16)
+    near = fan_of(caster, data, place, *fan, np.full(62 * 16, np.inf, np.float32))
     assert 0 < len(near) < 62 * 16 / 4
+    assert not len(fan_of(caster, data, place, *fan, np.full(62 * 16, 0.01, np.float32)))
 
 
 def test_a_revolution_is_its_sectors_each_from_where_it_was(grown: tuple[RoverScene, Any]) -> None:

@@ -69,6 +69,19 @@ def test_honest_senses_faults_and_clocks_are_the_same_each_time() -> None:
     assert played.stamps("left")[0] % 66_666_666 < 2  # the start of exposure, to the tick
 
 
+def test_depth_is_the_same_where_it_comes_of_the_drawing_of_a_colour_picture() -> None:
+    """With labels it is drawn by itself, and without them with the left picture, where that is of its moment."""
+    far = {"depth": {"farthest_m": 40.0}}  # it would see the sky
+    for rates in ({"depth_hz": 40.0}, {"depth_hz": 10.0, "fov_deg": 119.0}, far):
+        apart, together = (
+            Played.of(steps(rover(lidar_hz=1.0, **rates, truth=truth).make(), 7, "reach", by_script, 3))
+            for truth in (True, False)
+        )
+        assert (apart.data("depth") == 0).any()  # the sky
+        for stream in ("left", "right", "depth"):
+            assert apart.data(stream).tobytes() == together.data(stream).tobytes()
+
+
 @pytest.fixture(scope="module")
 def seen() -> Played:
     """Two seconds of the way, without noise and with sensors where they are meant to be."""
