@@ -5,6 +5,7 @@ opens (files, threads) it opens inside its generator and ends in `finally` or `w
 """
 
 import heapq
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -18,8 +19,13 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.stream import Block, StreamSpec
 
+log = logging.getLogger(__name__)
+
 Pace = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["fast"]
 """How fast a recording's own time passes: 1.0 as it was, N times as fast, or "fast": as soon as it is read."""
+
+MAX_WAIT_S = 60.0
+"""No replay stands still for longer."""
 
 Due = tuple[int, Block]
 """A block and the moment of its own clock, ns, at which a live sensor would have delivered it: its last stamp."""
@@ -35,8 +41,9 @@ class Pacer:
     """Waits until a moment of the recording's clock has come.
 
     The first moment asked for is the present. A moment before one that was waited for is due at once, so a stamp that
-    jumps back never stalls the replay. `now_ns` is monotonic; `wait(seconds)` sleeps and is by default cut short by
-    `close`, after which nothing waits.
+    jumps back never stalls the replay. One that would be waited for longer than `MAX_WAIT_S` is due at once too, and is
+    the present then: a recording that was paused, or has a stamp of another clock, is not waited for. `now_ns` is
+    monotonic; `wait(seconds)` sleeps and is by default cut short by `close`, after which nothing waits.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class Pacer:
         self._wait = wait or self._closed.wait
         self._anchor: tuple[int, int] | None = None
         self._hurried_ns: int | None = None
+        self._jumped = False
 
     @property
     def closed(self) -> bool:
@@ -65,6 +73,11 @@ class Pacer:
         if self._anchor is None:
             self._anchor = (now_ns, due_ns)
         ahead_s = (self._anchor[0] - now_ns + (due_ns - self._anchor[1]) / self._pace) / 1e9
+        if ahead_s > MAX_WAIT_S:
+            if not self._jumped:
+                log.warning("the recording jumps by %.0f s, which is not waited for; it goes on from there", ahead_s)
+            self._jumped, self._anchor = True, (now_ns, due_ns)
+            return not self.closed
         if ahead_s > 0:
             self._wait(min(ahead_s, max(timeout_s, 0.0)))
         return ahead_s <= timeout_s and not self.closed

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 _END = struct.Struct("<9xQQI8x")  # the footer (where the summary starts, its CRC) and the closing magic
 _AFTER_CRC = 4 + 8
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_MOST_BYTES = 1 << 28
+_PLAIN_CDR = (b"\0\0", b"\0\1")
 
 # what the library and the decompressors under it raise on bytes that are not what was written
 DAMAGE = (
@@ -66,8 +69,21 @@ class McapFile:
         self._channels: dict[int, Channel] = {}
         self._schemas: dict[int, Schema] = {}
         self._said = False
+        self._nameless = 0
         self.topics: set[str] | None = None
         """The topics that have messages, where the file's index says so; known once reading has begun."""
+
+    def again(self) -> "McapFile":
+        """The same, to be read from its beginning, with what is known by now of its channels."""
+        file = McapFile(self._path)
+        file._channels, file._schemas = dict(self._channels), dict(self._schemas)
+        file._said, file._nameless = self._said, self._nameless
+        return file
+
+    @property
+    def nameless(self) -> int:
+        """How many messages, of those read, are of no topic that can be told."""
+        return self._nameless
 
     def messages(self) -> Generator[Logged, None, None]:
         """Every message by log time; chunks are read one by one, so memory holds those that overlap in time.
@@ -77,14 +93,25 @@ class McapFile:
         """
         try:
             with self._path.open("rb") as file:
-                if file.read(5) != b"\x89MCAP":
-                    raise ConfigError(f"{self._path}: no MCAP file; expected one (.mcap)")
+                if (magic := file.read(5)) != b"\x89MCAP":
+                    unpack = "; unpack it first (zstd -d)" if magic.startswith(_ZSTD) else ""
+                    raise ConfigError(f"{self._path}: no MCAP file; expected one (.mcap){unpack}")
                 indexes = self._indexes(file)
                 found = self._linear(file) if indexes is None else self._indexed(file, indexes)
+                nameless, self._nameless = self._nameless, 0
                 for log_ns, channel_id, data in _in_order(found):
-                    channel = self._channels[channel_id]
+                    channel = self._channels.get(channel_id)
+                    if channel is None:  # what defines it is damaged, or stands behind
+                        self._nameless += 1
+                        continue
                     schema = self._schemas.get(channel.schema_id)
                     yield Logged(channel.topic, channel.message_encoding, schema, log_ns, data)
+                if self._nameless not in (0, nameless):
+                    log.warning(
+                        "%s: %d messages are lost: what says which topics they are of is damaged",
+                        self._path,
+                        self._nameless,
+                    )
         except OSError as error:
             raise ConfigError(f"{self._path}: {error.strerror or error}: expected an MCAP file") from error
 
@@ -154,7 +181,7 @@ class McapFile:
                     damaged = True
             elif isinstance(record, MessageIndex) and damaged and record.channel_id in self._channels:
                 yield 0, [(log_ns, record.channel_id, None) for log_ns, _ in record.records]
-            elif isinstance(record, Message) and record.channel_id in self._channels:
+            elif isinstance(record, Message):
                 yield record.log_time, [(record.log_time, record.channel_id, record.data)]
             else:
                 self._learn(record)
@@ -210,12 +237,31 @@ class Decoder:
         """The message; `ValueError` where it is damaged, or of an encoding that is not known."""
         if logged.data is None:
             raise ValueError("damaged")
-        if logged.encoding == "json":
-            return json.loads(logged.data, object_hook=lambda fields: SimpleNamespace(**fields))
+        data = _unpacked(logged.data)
         try:
+            if logged.encoding == "json":
+                return json.loads(data, object_hook=lambda fields: SimpleNamespace(**fields))
             decoder = self._ros.decoder_for(logged.encoding, logged.schema)
             if decoder is None:
                 raise ValueError(f"encoding {logged.encoding or 'none'} is not one of cdr with ros2msg, json")
-            return decoder(logged.data)
-        except (McapError, LookupError, TypeError, AttributeError, struct.error) as error:
+            if data[:2] not in _PLAIN_CDR:
+                raise ValueError(f"begins with {data[:2].hex(' ') or 'nothing'}, which no plain CDR does")
+            return decoder(data)
+        except (McapError, LookupError, TypeError, AttributeError, OverflowError, struct.error) as error:
             raise ValueError(f"does not fit its schema: {error}") from error
+        except RecursionError as error:
+            raise ValueError("is nested too deeply") from error
+
+
+def _unpacked(data: bytes) -> bytes:
+    """A message that was compressed by itself, as `ros2 bag --compression-mode message` does, as it was before."""
+    if not data.startswith(_ZSTD):
+        return data
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(data) as reader:
+            whole = reader.read(_MOST_BYTES + 1)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise ValueError(f"cannot be decompressed: {error}") from error
+    if len(whole) > _MOST_BYTES:
+        raise ValueError(f"is more than {_MOST_BYTES >> 20} MiB when it is decompressed")
+    return whole

@@ -5,6 +5,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import chain, count
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,25 +15,30 @@ import numpy as np
 from pydantic import Field
 
 from sensorium.drivers import pacing
-from sensorium.drivers.batching import Batcher, estimate_rate_hz, to_the_end
+from sensorium.drivers.batching import to_the_end
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.ordering import Ordered
 from sensorium.drivers.pacing import Pace, Paced, Pacer
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.replay.mapping import Channel, FieldName, MappedStream
-from sensorium.drivers.replay.ros_messages import IMAGES, KNOWN, field_reader, image, stamp_ns
+from sensorium.drivers.replay.mapping import Channel, FieldName, MappedStream, rate_of
+from sensorium.drivers.replay.ros_images import IMAGES, image
+from sensorium.drivers.replay.ros_messages import KNOWN, field_reader, stamp_ns
 from sensorium.drivers.replay.table import BadRows
 from sensorium.drivers.stream import Samples, StreamSpec
 from sensorium.errors import ConfigError
+from sensorium.threads import reason
 
 if TYPE_CHECKING:
-    from sensorium.drivers.replay.mcap_file import McapFile
+    from sensorium.drivers.replay.mcap_file import Decoder, Logged, McapFile
 
 log = logging.getLogger(__name__)
 
 _LOOKED_AT = 2000
 _TIMES = 100
 _TRIED = 5
+_NAME_LENGTH = 60
+_APART_NS = 60_000_000_000
 Convert = Callable[[Any], Any]
 
 
@@ -44,10 +52,12 @@ class McapStream(MappedStream):
 class ReplayMcapConfig(DriverConfig):
     """`streams` maps stream names to topics; without it every topic of a known type is taken: images, Imu, ...
 
-    Those are called `name.` and the topic with "_" for "/". Images are [n, h, w] or [n, h, w, c] as they were sent, BGR
-    if compressed; all else is float64 [n, channels]. Stamps are the messages' `header.stamp` where they have one,
-    unless `stamps` says log. Topics that are not taken are listed in the log. Of a damaged file what is whole is
-    delivered. (Messages that stand outside of chunks carry no checksum.)
+    Those are called `name.` and the topic with "_" for "/", and a number behind it where two would be called so. Images
+    are [n, h, w] or [n, h, w, c] as they were sent, BGR if they are compressed or YUV; all else is float64 [n,
+    channels]. Stamps are the messages' `header.stamp` where a topic has such, unless `stamps` says log; of those a
+    message without one is lost. What is out of order by up to a second is put in order. Topics that are not taken are
+    listed in the log. Of a damaged file what is whole is delivered. (Messages that stand outside of chunks carry no
+    checksum.)
     """
 
     kind: Literal["replay-mcap"] = "replay-mcap"
@@ -66,9 +76,12 @@ class ReplayMcapConfig(DriverConfig):
         from sensorium.drivers.replay.mcap_file import McapFile
 
         path = base / self.path
-        seen = _look(McapFile(path))
+        file = McapFile(path)
+        seen = _look(file)
+        if file.nameless and not seen:
+            raise ConfigError(f"{path}: what says which topics its messages are of is damaged; nothing can be read")
         wanted = self.streams if self.streams is not None else _known(path, seen)
-        streams = []
+        streams, refused = [], []
         for part, mapped in wanted.items():
             try:
                 streams.append(self._topic_stream(path, f"{name}.{part}", mapped, seen))
@@ -76,10 +89,13 @@ class ReplayMcapConfig(DriverConfig):
                 if self.streams is not None:
                     raise
                 log.warning("%s: not taken", error)
+                refused.append(str(error).removeprefix(f"{path}: "))
         if not streams:
-            raise ConfigError(f"{path}: no topic of a known type; map some under `streams`")
+            why = f"no topic can be taken: {'; '.join(refused)}" if refused else "no topic of a known type"
+            raise ConfigError(f"{path}: {why}; map some under `streams`")
+        _say_apart(path, [(one.spec.name, seen[one.topic].apart_ns(one.spec.stamps_from)) for one in streams])
         clock = Clock(kind="recording", states_utc=self.utc)
-        return Paced([one.spec for one in streams], clock, _play(path, streams), Pacer(self.pace))
+        return Paced([one.spec for one in streams], clock, _play(path, file, streams), Pacer(self.pace))
 
     def _topic_stream(self, path: Path, name: str, stream: McapStream, seen: "dict[str, _Topic]") -> "_TopicStream":
         if stream.topic not in seen:
@@ -93,22 +109,25 @@ class ReplayMcapConfig(DriverConfig):
         why = topic.why or "all of its messages are damaged"
         for message in topic.first:
             try:
-                return _fitted(name, stream, topic, message, self.stamps == "header")
+                return _fitted(path, name, stream, topic, message, self.stamps == "header")
             except ValueError as error:
                 why = str(error)
         raise ConfigError(f"{path}: {stream.topic} ({topic.type or topic.encoding}): {why}")
 
 
-def _fitted(name: str, stream: McapStream, topic: "_Topic", message: Any, by_header: bool) -> "_TopicStream":
+def _fitted(
+    path: Path, name: str, stream: McapStream, topic: "_Topic", message: Any, by_header: bool
+) -> "_TopicStream":
     """What `stream` names, its spec from one of the topic's messages; `ValueError` if that cannot be read."""
-    by_header = by_header and stamp_ns(message) is not None
+    by_header = by_header and bool(topic.header_ns)
     known: dict[str, Any] = {
-        "rate_hz": stream.rate_hz or estimate_rate_hz(np.array(topic.log_ns, np.int64)),
+        "rate_hz": rate_of(f"{path}: {name}", stream.rate_hz, np.array(topic.log_ns, np.int64)),
         "stamps_from": "header" if by_header else "log",
         "frame": stream.frame or str(getattr(getattr(message, "header", None), "frame_id", "")),
     }
     if stream.channels:
-        readers = [field_reader(str(field)) for field in stream.fields]
+        inexact = cache(partial(_say_inexact, path, stream.topic))
+        readers = [field_reader(str(field), inexact) for field in stream.fields]
         factors = stream.factors
 
         def numbers(message: Any) -> list[float]:
@@ -132,16 +151,33 @@ def _fitted(name: str, stream: McapStream, topic: "_Topic", message: Any, by_hea
     return _TopicStream(stream.topic, spec, pixels)
 
 
-def _play(path: Path, streams: "list[_TopicStream]") -> pacing.Source:
-    batcher = Batcher(one.spec for one in streams)
-    return to_the_end(_read(path, streams, batcher), batcher.end)
+def _say_inexact(path: Path, topic: str, field: str) -> None:
+    log.warning("%s: %s.%s: whole numbers beyond 2^53 are not exact as float64", path, topic, field)
 
 
-def _read(path: Path, streams: "list[_TopicStream]", batcher: Batcher) -> Iterator[pacing.Due]:
-    from sensorium.drivers.replay.mcap_file import Decoder, McapFile
+def _say_apart(path: Path, streams: list[tuple[str, int]]) -> None:
+    """Warn of streams whose stamps are of another clock than those of others."""
+    (low, low_ns), (high, high_ns) = (pick(streams, key=itemgetter(1)) for pick in (min, max))
+    if high_ns - low_ns > _APART_NS:
+        log.warning(
+            "%s: %s is stamped %.0f s before %s: by another clock? with `stamps: log` all have the recorder's",
+            path,
+            low,
+            (high_ns - low_ns) / 1e9,
+            high,
+        )
+
+
+def _play(path: Path, file: "McapFile", streams: "list[_TopicStream]") -> pacing.Source:
+    batcher = Ordered(one.spec for one in streams)
+    return to_the_end(_read(path, file.again(), streams, batcher), batcher.end)
+
+
+def _read(path: Path, file: "McapFile", streams: "list[_TopicStream]", batcher: Ordered) -> Iterator[pacing.Due]:
+    from sensorium.drivers.replay.mcap_file import Decoder
 
     bad, decoder = BadRows(path), Decoder()
-    with closing(McapFile(path).messages()) as messages:
+    with closing(file.messages()) as messages:
         for logged in messages:
             for one in streams:
                 if one.topic != logged.topic:
@@ -151,12 +187,16 @@ def _read(path: Path, streams: "list[_TopicStream]", batcher: Batcher) -> Iterat
                 try:
                     message = decoder.decode(logged)
                     at_ns = stamp_ns(message) if by_header else at_ns
+                    if at_ns is None:
+                        raise ValueError("has no stamp, as others of its topic have")
+                    if at_ns >= 2**63:
+                        raise ValueError("its time is beyond 64 bits of nanoseconds")
                     sample = one.convert(message)
-                except ValueError as error:
-                    bad.say(f"{logged.topic} at {logged.log_ns} ns", error)
+                except Exception as error:  # what a message holds is anybody's, and its faults are its alone
+                    bad.say(f"{logged.topic} at {logged.log_ns} ns", _why(error))
                     batcher.lose(one.spec.name, at_ns=at_ns)
                     continue
-                yield from batcher.add(one.spec.name, logged.log_ns if at_ns is None else at_ns, sample)
+                yield from batcher.add(one.spec.name, at_ns, sample, min(logged.log_ns, 2**63 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +216,15 @@ class _Topic:
     encoding: str
     first: list[Any] = field(default_factory=list)
     log_ns: list[int] = field(default_factory=list)
+    header_ns: list[tuple[int, int]] = field(default_factory=list)
+    """Stamp and log time of those that have a stamp."""
     why: str = ""
+
+    def apart_ns(self, stamps_from: str) -> int:
+        """How far the stamps that are taken are from the recorder's time."""
+        if stamps_from != "header":
+            return 0
+        return int(np.median([stamp - log for stamp, log in self.header_ns]))
 
 
 def _look(file: "McapFile") -> dict[str, _Topic]:
@@ -186,26 +234,46 @@ def _look(file: "McapFile") -> dict[str, _Topic]:
     seen: dict[str, _Topic] = {}
     decoder = Decoder()
     with closing(file.messages()) as messages:
-        for count, logged in enumerate(messages):
+        for number, logged in enumerate(messages):
             name = logged.schema.name if logged.schema else ""
             topic = seen.setdefault(logged.topic, _Topic(name, logged.encoding))
-            if len(topic.log_ns) < _TIMES:
+            if len(topic.log_ns) < _TIMES and logged.log_ns < 2**63:
                 topic.log_ns.append(logged.log_ns)
-            if len(topic.first) < _TRIED:
-                try:
-                    topic.first.append(decoder.decode(logged))
-                except ValueError as error:
-                    topic.why = str(error)
-            if count >= _LOOKED_AT and file.topics is not None and file.topics <= seen.keys():
+            if len(topic.first) < _TRIED or (not topic.header_ns and len(topic.log_ns) < _TIMES):
+                _try(decoder, logged, topic)
+            if number >= _LOOKED_AT and file.topics is not None and file.topics <= seen.keys():
                 break
     return seen
 
 
+def _try(decoder: "Decoder", logged: "Logged", topic: _Topic) -> None:
+    try:
+        message = decoder.decode(logged)
+        if len(topic.first) < _TRIED:
+            topic.first.append(message)
+        at_ns = stamp_ns(message)
+    except Exception as error:  # as above
+        topic.why = _why(error)
+        return
+    if at_ns is not None:
+        topic.header_ns.append((at_ns, logged.log_ns))
+
+
+def _why(error: Exception) -> str:
+    """A `ValueError` explains itself."""
+    return str(error) if isinstance(error, ValueError) else reason(error)
+
+
 def _known(path: Path, seen: dict[str, _Topic]) -> dict[str, McapStream]:
-    streams = {}
+    streams: dict[str, McapStream] = {}
     for name, topic in sorted(seen.items()):
         if topic.encoding in ("cdr", "json") and (topic.type in KNOWN or topic.type in IMAGES):
-            streams[re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-") or "root"] = McapStream(topic=name)
+            plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")[:_NAME_LENGTH] or "root"
+            numbered = (f"{plain}_{number}" for number in count(2))
+            part = next(part for part in chain([plain], numbered) if part not in streams)
+            streams[part] = McapStream(topic=name)
+            if part != plain:
+                log.warning("%s: topic %s is called %s, as %s is another's", path, name, part, plain)
         else:
             log.warning("%s: topic %s (%s %s) is not taken", path, name, topic.encoding, topic.type or "without schema")
     return streams

@@ -66,7 +66,7 @@ def test_close_ends_a_wait_from_another_thread() -> None:
     pacer = Pacer(1.0)
     assert pacer.until(0, 1.0)
     outcome = []
-    waiting = threading.Thread(target=lambda: outcome.append(pacer.until(10**15, 1e6)), daemon=True)
+    waiting = threading.Thread(target=lambda: outcome.append(pacer.until(50 * 10**9, 1e6)), daemon=True)
     waiting.start()
     pacer.close()
     waiting.join(10)
@@ -119,3 +119,14 @@ def test_what_is_due_before_a_moment_does_not_wait_and_what_follows_does() -> No
     while driver.read(10.0) is not None:
         pass
     assert sum(time.slept) == pytest.approx(1.0)
+
+
+def test_a_recording_that_jumps_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    waits: list[float] = []
+    pacer = Pacer(2.0, now_ns=lambda: 0, wait=waits.append)
+    for due_s, waited in ((0, 0), (100, 50.0), (1_700_000_000, 0), (1_700_000_010, 5.0), (3_000_000_000, 0)):
+        waits.clear()
+        assert pacer.until(due_s * 10**9, 1000.0)
+        assert waits == [waited] * bool(waited)
+    assert len([message for message in caplog.messages if "jumps by 850000000 s" in message]) == 1
+    assert len(caplog.messages) == 1

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.replay.replay_mcap import ReplayMcapConfig
-from sensorium.drivers.replay.ros_messages import field_reader, image
+from sensorium.drivers.replay.ros_images import image
+from sensorium.drivers.replay.ros_messages import field_reader
 from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError
@@ -95,11 +96,12 @@ def write(
     path: Path,
     seconds: float = 1.0,
     late_ns: int = 2_000_000,
-    header_ns: int = 0,
+    header_ns: int | None = 0,
     order: Callable[[Job], Any] = lambda job: job[0],
     **options: Any,
 ) -> None:
-    """Three ROS topics and one that is JSON: 200 Hz IMU, 10 Hz pictures raw and compressed, 20 Hz battery."""
+    """Three ROS topics and one that is JSON: 200 Hz IMU, 10 Hz pictures raw and compressed, 20 Hz battery. Their
+    headers are stamped `header_ns` later, or with 0."""
     with path.open("wb") as file:
         writer = RosWriter(io.BytesIO())
         writer._writer = Writer(file, **{"chunk_size": 20_000, **options})  # which it offers no way to configure
@@ -108,11 +110,15 @@ def write(
         inner = writer._writer
         battery = inner.register_channel("/battery", "json", inner.register_schema("Battery", "jsonschema", b"{}"))
         jobs: list[Job] = []
+
+        def at(ns: int) -> int:
+            return 0 if header_ns is None else ns + header_ns
+
         for n in range(round(seconds * 200)):
             ns = START_NS + n * 5_000_000
             row = imu_row(n)
             message = {
-                "header": header(ns + header_ns, "body"),
+                "header": header(at(ns), "body"),
                 "orientation": {**xyz([0, 0, 0]), "w": 1.0},
                 "orientation_covariance": [0.0] * 9,
                 "angular_velocity": xyz(row[:3]),
@@ -123,11 +129,11 @@ def write(
             jobs.append((ns, "/imu/data", "sensor_msgs/msg/Imu", message))
         for n in range(round(seconds * 10)):
             ns = START_NS + n * 100_000_000
-            jobs.append((ns, "/cam/image_raw", "sensor_msgs/msg/Image", raw(n, ns + header_ns)))
-            jobs.append((ns, "/cam/png", "sensor_msgs/msg/CompressedImage", compressed(n, ns + header_ns)))
+            jobs.append((ns, "/cam/image_raw", "sensor_msgs/msg/Image", raw(n, at(ns))))
+            jobs.append((ns, "/cam/png", "sensor_msgs/msg/CompressedImage", compressed(n, at(ns))))
         for n in range(round(seconds * 20)):
             ns = START_NS + n * 50_000_000
-            scan = {"header": header(ns + header_ns), "angle_min": 0.5, "ranges": [1.0, n]}
+            scan = {"header": header(at(ns)), "angle_min": 0.5, "ranges": [1.0, n]}
             jobs.append((ns, "/scan", "sensor_msgs/msg/LaserScan", scan))
             jobs.append((ns, "/battery", None, {"cell": [{"mV": 3700 + n}, {"mV": 1}], "name": "b"}))
         for ns, topic, kind, message in sorted(jobs, key=order):
@@ -208,7 +214,7 @@ def test_images_and_imu_come_back_identical(
 def test_stamps_by_log_time_if_asked_or_if_there_is_no_header(tmp_path: Path) -> None:
     write(tmp_path / "a.mcap")
     assert_whole(play(config("a.mcap", stamps="log"), tmp_path)[1], late_ns=2_000_000)
-    write(tmp_path / "b.mcap", header_ns=-START_NS)
+    write(tmp_path / "b.mcap", header_ns=None)
     specs, out, _ = play(config("b.mcap"), tmp_path)
     assert specs["r.imu_data"].stamps_from == "log"
     assert out["r.imu_data"][0][0] == START_NS + 2_000_000
@@ -282,7 +288,7 @@ def test_a_message_that_does_not_fit_is_lost_alone(tmp_path: Path, caplog: pytes
             if n == 2:
                 message["data"] = message["data"][:-1]
             writer.write_message("/raw", schemas["sensor_msgs/msg/Image"], message, START_NS + n)
-            message = raw(n, START_NS + n, encoding="yuv422")
+            message = raw(n, START_NS + n, encoding="yuv999")
             writer.write_message("/yuv", schemas["sensor_msgs/msg/Image"], message, START_NS + n)
         writer.finish()
     specs, out, _ = play(config("a.mcap"), tmp_path)
@@ -290,7 +296,7 @@ def test_a_message_that_does_not_fit_is_lost_alone(tmp_path: Path, caplog: pytes
     assert out["r.png"][2] == [None, START_NS + 1, START_NS + 2, None, START_NS + 4, START_NS + 5]
     assert out["r.raw"][2] == [START_NS, START_NS + 1, None, START_NS + 3, None, START_NS + 5]
     assert f"a.mcap:/png at {START_NS + 3} ns: not a whole picture" in caplog.text
-    assert "/yuv (sensor_msgs/msg/Image): encoding 'yuv422' is not known" in caplog.text
+    assert "/yuv (sensor_msgs/msg/Image): encoding 'yuv999' is not known" in caplog.text
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
