@@ -32,7 +32,7 @@ def test_what_a_pack_left_that_was_cut_off(make_episode: Any, tmp_path: Path, ex
         shutil.copytree(tmp_path / "folder", folder)
     found = CliRunner().invoke(app, ["verify", str(store)])
     assert found.exit_code == 1
-    assert found.stdout.startswith("1 finding ")
+    assert found.stdout.startswith("1 finding\n")
     as_csv = CliRunner().invoke(app, ["verify", str(store), "--format", "csv"]).stdout
     assert "a pack was cut off" in as_csv
     assert "the next `sensorium pack`, or start of the ingest, removes it" in as_csv

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
-
 from sensorium.cli.screen import counted, table
+from sensorium.cli.text_table import TextTable
 
 
-def account_table(title: str, accounts: Mapping[str, Mapping[str, Any]], start_ns: int) -> Table:
+def account_table(title: str, accounts: Mapping[str, Mapping[str, Any]], start_ns: int) -> TextTable:
     """By stream; `start_ns` is what the places of estimated losses are counted from."""
     rows = [
         (name, each["captured"], each["stored"], counted(each["filtered"]), _lost(each, start_ns))

@@ -18,12 +18,12 @@ def print_check(device: DeviceFile, *, devices: bool) -> None:
         OUT.print(table(f"{device.device}, clock {found.clock}", columns, rows))
     OUT.print(f"trigger {device.trigger.kind}")
     for line in found.advice:
-        OUT.print(f"not as configured: {line}", markup=False)
+        OUT.print(f"not as configured: {line}")
     for name in found.left:
         if name not in found.absent:
             OUT.print(f"sensor {name} ({device.sensors[name].kind}) is not opened; `--check --open` does that")
     for name, why in found.absent.items():
-        OUT.print(f"sensor {name} is absent: {why}", markup=False)
+        OUT.print(f"sensor {name} is absent: {why}")
     if found.absent:
         raise typer.Exit(1)
 

@@ -45,7 +45,7 @@ class Chosen:
         for episode in episodes:
             if episode.id not in self._told:
                 self._told.add(episode.id)
-                OUT.print(_line(episode), markup=False)
+                OUT.print(_line(episode))
 
 
 def decisions_of(episode: Episode) -> list[Mapping[str, Any]]:

@@ -133,7 +133,7 @@ def watch(
     while True:
         statuses = [host.status() for host in hosts]
         if screen is not None:
-            screen.update(live.render(statuses, title))
+            screen.update(live.render(statuses, title, *OUT.size))
         elif time.monotonic() >= due:
             due += LINE_S
             for status in statuses:
@@ -206,7 +206,7 @@ def print_totals(status: dict[str, Any]) -> None:
         lost = f", {trace['lost']} lost" * bool(trace["lost"])
         OUT.print(f"  trace: {trace['units']} units judged, in {trace['rows']} rows, {size(trace['bytes'])}{lost}")
     for name, why in status["away"].items():
-        OUT.print(f"  {name} is away: {why}", markup=False)
+        OUT.print(f"  {name} is away: {why}")
     if status["finished_before"]:
         OUT.print("this was collected to its end before, with the same filters and trigger; `--again` collects it anew")
 

@@ -46,4 +46,4 @@ def estimate(
         encoded = msgspec.json.encode(found.as_dict())  # a NaN is null there
         sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
         return
-    OUT.print(str(found), markup=False, highlight=False, soft_wrap=True)
+    OUT.print(str(found))

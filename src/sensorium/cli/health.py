@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
-
 from sensorium.cli.screen import table
+from sensorium.cli.text_table import TextTable
 
 _COLUMNS = ["name", "rows>", "rate_hz>", "interval_ms p50 / p99>", "jitter_ms p50 / p99>", "gaps>", "longest_ms>"]
 _COLUMNS += ["saturated", "stuck", "sharpness p10 / p50>"]
 
 
-def health_table(health: Mapping[str, Mapping[str, Any]]) -> Table:
+def health_table(health: Mapping[str, Mapping[str, Any]]) -> TextTable:
     """`summary.health` of an episode, as the device found it while it recorded: of what was stored, so that what a
     filter dropped looks like a gap."""
     return table("health (of the stored samples)", _COLUMNS, [_row(name, each) for name, each in health.items()])

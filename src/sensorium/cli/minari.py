@@ -46,9 +46,9 @@ def export_minari(
             description=description,
             told=lambda written: progress.update(task, completed=written),
         )
-    OUT.print(f"{made.episodes} episodes, {made.steps} steps in {made.folder}", markup=False, soft_wrap=True)
+    OUT.print(f"{made.episodes} episodes, {made.steps} steps in {made.folder}")
     for why in sorted(set(made.left_out.values())):
-        OUT.print(f"left out: {list(made.left_out.values()).count(why)} episodes, {why}", markup=False)
+        OUT.print(f"left out: {list(made.left_out.values()).count(why)} episodes, {why}")
 
 
 def import_minari(
@@ -76,9 +76,9 @@ def import_minari(
             told=lambda status: progress.update(task, completed=status["episodes"]),
         )
     if status["finished_before"]:
-        OUT.print(f"it was imported before, by {spool}; nothing is new", markup=False)
+        OUT.print(f"it was imported before, by {spool}; nothing is new")
         return
     brought = status["episodes"]  # the spool counts those of other datasets too
-    OUT.print(f"{brought} episode{'s' * (brought != 1)} of {dataset} in {store}", markup=False)
+    OUT.print(f"{brought} episode{'s' * (brought != 1)} of {dataset} in {store}")
     if waiting := status["ordinals"].get("pending", 0):
         raise SensoriumError(f"{waiting} episodes wait in {spool}; run it again")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -9,9 +10,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+from sensorium.cli.text_table import TextTable
+
+_WIDE = 100_000
+OUT = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    soft_wrap=True,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE,
+)
+"""Prints what it is given as it is; a pipe gets whole lines, and nothing is left out."""
 
 
 class Format(StrEnum):
@@ -45,14 +55,38 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {n}" for name, n in counts.items())
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table; columns whose name ends in `>` are aligned to the right."""
-    made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        made.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", no_wrap=True)
-    for row in rows:
-        made.add_row(*(str(cell) for cell in row))
-    return made
+def sizes(of_bytes: Sequence[float]) -> list[str]:
+    """All in one unit, that of the largest, so that they compare at a glance.
+
+    >>> sizes([2_096_403, 20_500_000, 900])
+    ['2.10 MB', '20.50 MB', '0.0009 MB']
+    >>> sizes([12, 0]), sizes([])
+    (['12 B', '0 B'], [])
+    """
+    unit = size(max(of_bytes, default=0)).split()[1]
+    scale = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}[unit]
+    found = []
+    for n_bytes in of_bytes:
+        number = f"{n_bytes / scale:.{0 if unit == 'B' else 2}f}"
+        small = n_bytes and float(number) == 0
+        found.append(f"{f'{n_bytes / scale:.1g}' if small else number} {unit}")
+    return found
+
+
+def moment(utc: str) -> str:
+    """A UTC time to the second, as people read it.
+
+    >>> moment("2026-11-25T23:00:01.250000Z"), moment("")
+    ('2026-11-25 23:00:01', '')
+    """
+    return utc[:19].replace("T", " ")
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], alarming: Sequence[str] = ()
+) -> TextTable:
+    """A table; columns whose name ends in `>` are aligned to the right, `alarming` ones red where they are not 0."""
+    return TextTable(title, columns, rows, alarming)
 
 
 def print_rows(rows: Iterable[Mapping[str, Any]], form: Format, columns: Sequence[str], title: str = "") -> None:
@@ -65,7 +99,16 @@ def print_rows(rows: Iterable[Mapping[str, Any]], form: Format, columns: Sequenc
         writer.writerow([column.rstrip(">") for column in columns])
         writer.writerows([_cell(row.get(column.rstrip(">"))) for column in columns] for row in rows)
     else:
-        OUT.print(table(title, columns, ([_cell(row.get(c.rstrip(">"))) for c in columns] for row in rows)))
+        found = list(rows)
+        cells = {c: [_cell(row.get(c.rstrip(">"))) for row in found] for c in columns}
+        for name, made in (("bytes>", sizes), ("start_utc", _moments), ("committed_utc", _moments)):
+            if name in cells:
+                cells[name] = made([row.get(name.rstrip(">")) or 0 for row in found])
+        OUT.print(table(title, columns, zip(*cells.values(), strict=True)))
+
+
+def _moments(utc: Sequence[object]) -> list[str]:
+    return [moment(str(each or "")) for each in utc]
 
 
 def _json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:

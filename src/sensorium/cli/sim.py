@@ -51,12 +51,12 @@ def list_worlds(as_json: Json = False) -> None:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
     for each in found:
-        OUT.print(f"[bold]{each['kind']}[/bold]  version {each.get('version', '?')}")
+        OUT.print(f"{each['kind']}  version {each.get('version', '?')}")
         if "missing" in each:
-            OUT.print(f"  {each['missing']}", markup=False)
+            OUT.print(f"  {each['missing']}")
             continue
         for task, sentence in each["tasks"].items():
-            OUT.print(f"  {task}: {sentence}", markup=False)
+            OUT.print(f"  {task}: {sentence}")
         rows = [
             (
                 f"  {one['name']}",
@@ -139,7 +139,7 @@ def _rollout_again() -> Callable[[Episode, Progressed], Again]:
 
 def _print(again: Again) -> None:
     how = f"version {again.version}, task {again.task or '-'}, seed {again.seed}, policy {again.policy}"
-    OUT.print(f"{again.world} {how}, {again.actions} actions", markup=False)
+    OUT.print(f"{again.world} {how}, {again.actions} actions")
     differing = {each.stream: each for each in again.differences}
     rows = [
         (name, str(count), "differs" if name in differing else "the same, byte for byte")
@@ -149,9 +149,7 @@ def _print(again: Again) -> None:
     OUT.print(table("", ["stream", "rows>", "made again"], rows))
     for number, each in enumerate(again.differences):
         first = "differs first" if number == 0 else "differs too"
-        OUT.print(
-            f"{each.stream} {first}: row {each.row}, {each.at_s:.6f} s after the reset: {each.what}", markup=False
-        )
+        OUT.print(f"{each.stream} {first}: row {each.row}, {each.at_s:.6f} s after the reset: {each.what}")
 
 
 def _steps(world: World, config: WorldConfig, task: str) -> Iterator[Step]:

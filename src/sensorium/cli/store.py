@@ -84,15 +84,15 @@ def show(
         whole = row | {"between": found.between, "attributes": found.attributes, "verdicts": verdicts}
         sys.stdout.write(json.dumps(whole, indent=2, default=str) + "\n")
         return
-    OUT.print(f"[bold]{row['episode']}[/bold]")
+    OUT.print(row["episode"])
     for key in (*(["kind"] * (found.kind != "full")), "device", "mission", "start_utc", "duration_s", "reason"):
         OUT.print(f"{key:>12}  {row.get(key) if row.get(key) is not None else 'unknown'}")
     OUT.print(f"{'size':>12}  {size(row['bytes'])}")
     if found.outcome:
-        OUT.print(f"{'outcome':>12}  {found.outcome}", markup=False)
+        OUT.print(f"{'outcome':>12}  {found.outcome}")
     for note in found.attributes.get("notes", ()):
         if note["name"] == "failed" and isinstance(said := note.get("value"), dict) and "why" in said:
-            OUT.print(f"{'failed by':>12}  {said.get('who')}: {said['why']}", markup=False)
+            OUT.print(f"{'failed by':>12}  {said.get('who')}: {said['why']}")
     streams = row["streams"].items()
     OUT.print(
         table(
@@ -107,7 +107,7 @@ def show(
     if found.between:
         OUT.print(account_table("in no episode, since the one before", found.between, row["start_ns"]))
     for told in _judged(corpus, found):
-        OUT.print(told, markup=False, highlight=False)
+        OUT.print(told)
     if verdicts:
         columns = ["verifier", "passed", "score>", "why", "judged"]
         OUT.print(table("verdicts", columns, [_verdict(name, each) for name, each in verdicts.items()]))

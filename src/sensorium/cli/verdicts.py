@@ -63,7 +63,7 @@ def verdicts(
     if rows or form is not Format.TABLE:
         print_rows(rows, form, ["episode", "passed", "score>", "why"])
     if form is Format.TABLE:
-        OUT.print(_summary(found), markup=False)
+        OUT.print(_summary(found))
 
 
 def _about(name: str) -> dict[str, str]:

@@ -51,6 +51,6 @@ def why(
         sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
     else:
         for each in found:
-            OUT.print(each.sentence, markup=False, highlight=False, soft_wrap=True)
+            OUT.print(each.sentence)
     if any(each.unreadable for each in found):
         raise typer.Exit(1)
