@@ -235,7 +235,7 @@ def test_a_world_without_an_end_is_new_each_time(tmp_path: Path) -> None:
 
 def test_what_was_delivered_cut_short_is_not_recorded_again(tmp_path: Path) -> None:
     """The device only delivered before the run was taken up: it goes on behind what the store has."""
-    table(tmp_path / "long.csv", 6.0)
+    table(tmp_path / "long.csv", 60.0)
     document = {"sensors": {"long": csv("long.csv", pace=10.0)}}
     spool = tmp_path / "spool"
     step = 30
@@ -255,7 +255,7 @@ def test_what_was_delivered_cut_short_is_not_recorded_again(tmp_path: Path) -> N
     assert last_ns is not None
     assert first.interval_ns[0] > last_ns[1]
     assert cut.accounts["long"].lost == {}
-    assert made.status()["streams"]["long"].captured == 600 - (last_ns[1] // 10_000_000 + 1)
+    assert made.status()["streams"]["long"].captured == 6000 - (last_ns[1] // 10_000_000 + 1)
 
 
 def test_what_is_recorded_already_passes_as_fast_as_it_is_read(tmp_path: Path) -> None:

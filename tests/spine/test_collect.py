@@ -15,7 +15,7 @@ def test_interrupt_seals_and_delivers(site: Site) -> None:
     _, port = site.ingest()
     device = site.device("rig-1", LIVE, port, trigger={"kind": "interval", "length_s": 600})
     agent = site.start("collect", device, "--local")
-    wait_for(lambda: site.spooled("rig-1"), "an episode")
+    wait_for(lambda: any(file.stat().st_size > 30_000 for file in site.spooled("rig-1")), "some frames on disk")
     agent.interrupt()
     assert "0 waiting" in agent.out
     (episode,) = site.json("query", "store")
