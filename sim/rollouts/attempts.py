@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from sensorium.corpus.catalog_reading import CATALOG, read_engine
+from sensorium.corpus.catalog_reading import CATALOG, columns_of, read_engine
 from sensorium.errors import StoreError
 from sensorium.sim.rollouts.job import CPU_S, FAILED_BY, REWARD, SIMULATED_S, US, WALL_S, WHY, Slot
 
-_ROWS = sa.text(
-    "SELECT episodes.id, episode, reason, bytes, document FROM episodes JOIN documents ON documents.id = episodes.id"
-    " WHERE mission = :campaign AND episodes.id > :after AND kind = 'full' ORDER BY episodes.id LIMIT 2000"
-)
+_FROM = "SELECT episodes.rowid, episode, reason, bytes, document FROM episodes"
+_APART = " JOIN documents ON documents.id = episodes.id"
+_WHERE = " WHERE mission = :campaign AND episodes.rowid > :after"
+_PAGE = " ORDER BY episodes.rowid LIMIT 2000"
 
 
 class _Document(msgspec.Struct):
@@ -58,7 +58,7 @@ class Attempts:
         """What was committed since the last look, oldest first, not all of it in memory at once."""
         while True:
             with self._reading() as connection:
-                rows = connection.execute(_ROWS, {"campaign": self._campaign, "after": self._after}).all()
+                rows = connection.execute(_rows(connection), {"campaign": self._campaign, "after": self._after}).all()
             if not rows:
                 return
             for rowid, episode, reason, size, document in rows:
@@ -73,6 +73,14 @@ class Attempts:
                 yield connection
         except sa.exc.DBAPIError as error:
             raise StoreError(f"{self._path}: {error.orig}; run `sensorium rebuild-catalog`") from error
+
+
+def _rows(connection: sa.Connection) -> sa.TextClause:
+    """The question for a page of episodes, as the catalog is: one of version 1, that no ingest has made anew yet, has
+    the documents in its rows; one of before there were traces has full episodes alone."""
+    apart = sa.inspect(connection).has_table("documents")
+    full = " AND kind = 'full'" if "kind" in columns_of(connection) else ""
+    return sa.text(_FROM + (_APART if apart else "") + _WHERE + full + _PAGE)
 
 
 def attempt_of(campaign: str, episode: str, reason: str, size: int, document: bytes) -> Attempt | None:

@@ -1,7 +1,9 @@
 """A campaign in this process, from world to store: judged, closed, accounted for; what fails is told and goes on."""
 
 import math
+import sqlite3
 import statistics
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from sensorium.sim.rollouts.report import report_of
 from sensorium.sim.rollouts.report_picture import picture_of
 from sensorium.sim.worlds.cart import Cart, CartConfig
 from sensorium.sim.worlds.world import Observation, World
+from tests.former_catalog import as_former
 from tests.sim.rollouts.building import ACTS, rolled, task_file
 
 UPRIGHT = f"{ACTS}:Upright"
@@ -82,6 +85,13 @@ def test_from_world_to_advantages(tmp_path: Path) -> None:
     (ledger,) = corpus.ledger("carts-w0")
     assert (ledger.committed, ledger.pending) == (22, 0)
     assert corpus.query("verdict('upright').passed = true")
+
+    as_former(store)
+    assert report_of(store) == report
+    with closing(sqlite3.connect(store / "catalog.sqlite")) as catalog:
+        catalog.execute("ALTER TABLE episodes DROP COLUMN kind")
+        catalog.commit()
+    assert report_of(store) == report
 
 
 def test_what_a_policy_does_wrong_counts_as_nothing_and_the_campaign_goes_on(tmp_path: Path) -> None:
