@@ -20,7 +20,8 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
 
     `probes` is int64 [m, 3]: device_ns, server_ns, round_trip_ns, at the same instant but for at most half the round
     trip. Between two probes the offset is interpolated. Its error is at most the same mean of each probe's: half its
-    round trip, and 50 ppm of the distance to it. Outside them the nearest stands alone.
+    round trip, and 50 ppm of the distance to it. Where their offsets differ by more than that allows, a clock was set
+    in between, nobody knows when: there the uncertainty is that step. Outside them the nearest stands alone.
     A recording that states UTC has it without an uncertainty.
     """
     if clock.states_utc:
@@ -35,6 +36,9 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
     share = to_last / np.maximum(to_first + to_last, 1)
     moved = np.rint((1 - share) * (offset[last] - offset[first]).astype(np.float64)).astype(np.int64)
     bound = share * (round_trip[first] / 2 + DRIFT * to_first) + (1 - share) * (round_trip[last] / 2 + DRIFT * to_last)
+    step = np.abs(offset[last] - offset[first])
+    allowed = (round_trip[first] + round_trip[last]) / 2 + DRIFT * (device[last] - device[first])
+    bound = np.where((step > allowed) & (to_first > 0) & (to_last > 0), step + bound, bound)
     uncertainty = np.maximum(np.ceil(bound).astype(np.int64) + 1, -(-int(round_trip.min()) // 2))
     return captured_ns + offset[first] + moved, uncertainty
 

@@ -11,6 +11,7 @@ _SI: dict[str, tuple[str, float]] = {
     "mdps": ("rad/s", _DEGREE / 1000),
     "rpm": ("rad/s", math.pi / 30),
     "deg": ("rad", _DEGREE),
+    "degE7": ("rad", _DEGREE / 1e7),
     "g": ("m/s^2", _G),
     "mg": ("m/s^2", _G / 1000),
     "T": ("T", 1.0),

@@ -45,6 +45,36 @@ def test_true_utc_lies_within_the_uncertainty(data: st.DataObject) -> None:
     assert (uncertainty >= min(probe[2] for probe in probes) // 2).all()
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    step_ns=st.integers(-(10**16), 10**16),
+    at=st.floats(0.001, 0.999),
+    round_trips=st.tuples(st.integers(0, 10**8), st.integers(0, 10**8)),
+    apart_s=st.integers(1, 1000),
+)
+def test_across_a_clock_that_was_set_the_uncertainty_is_the_step(
+    step_ns: int, at: float, round_trips: tuple[int, int], apart_s: int
+) -> None:
+    """The server's clock was set somewhere between two probes, and the device's kept its pace."""
+    first_ns, last_ns = 5 * S, (5 + apart_s) * S
+    zero_ns = 1_700_000_000 * S
+    probes = np.array(
+        [[first_ns, zero_ns + first_ns, round_trips[0]], [last_ns, zero_ns + last_ns + step_ns, round_trips[1]]],
+        np.int64,
+    )
+    stamps = np.linspace(first_ns, last_ns, 50).astype(np.int64)
+    set_ns = first_ns + round(at * (last_ns - first_ns))
+    true = zero_ns + stamps + np.where(stamps >= set_ns, step_ns, 0)
+    got, uncertainty = utc_of(stamps, LIVE, probes)
+    assert got is not None
+    assert uncertainty is not None
+    told = abs(step_ns) > sum(round_trips) / 2 + 50e-6 * (last_ns - first_ns)
+    if told:
+        assert (np.abs(got - true) <= uncertainty).all()
+        assert (uncertainty[1:-1] >= abs(step_ns)).all()
+    assert (uncertainty[[0, -1]] <= np.array(round_trips) / 2 + 2).all()
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), ppm=st.sampled_from([-30, 30]), queue_s=st.sampled_from([0.0, 0.3, 2.0]))
 def test_probes_through_a_queueing_link_bound_a_clock_that_drifts(seed: int, ppm: int, queue_s: float) -> None:

@@ -173,3 +173,115 @@ def test_without_the_library_one_line_says_what_to_install(tmp_path: Path, monke
     monkeypatch.setitem(__import__("sys").modules, "pyulog", None)
     with pytest.raises(ConfigError, match=r"pip install 'sensorium\[ulog\]'"):
         config("a.ulg").open("v", tmp_path)
+
+
+def one_topic(
+    fields: str, rows: list[bytes], topic: str = "foo", others: tuple[str, ...] = (), instance: int = 0
+) -> bytes:
+    """A ULog of one topic with these rows, and subscriptions to others without any."""
+    head = bytes.fromhex("554c6f67011235") + b"\x01" + struct.pack("<Q", 1000) + message("B", bytes(40))
+    for name in (topic, *others):
+        head += message("F", f"{name}:{fields}".encode())
+    for number, name in enumerate((topic, *others)):
+        head += message("A", struct.pack("<BH", instance, number) + name.encode())
+    return head + b"".join(message("D", struct.pack("<H", 0) + row) for row in rows)
+
+
+def test_a_topic_without_a_timestamp_is_named_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.ulg").write_bytes(one_topic("float x;", [struct.pack("<f", 1.0)] * 3))
+    streams: dict[str, Any] = {"a": {"topic": "foo", "channels": {"v": "x"}}}
+    with pytest.raises(ConfigError, match=r"a\.ulg: topic foo has no timestamp; map others"):
+        config("a.ulg", streams=streams).open("v", tmp_path)
+    (tmp_path / "a.ulg").write_bytes(one_topic("float timestamp;float x;", [struct.pack("<ff", 1.0, 2.0)] * 3))
+    with pytest.raises(ConfigError, match="topic foo has a timestamp of float32, not of whole microseconds"):
+        config("a.ulg", streams=streams).open("v", tmp_path)
+    log = small_log()
+    bare = message("F", b"foo:float x;") + message("A", struct.pack("<BH", 0, 9) + b"foo")
+    at = log.index(message("A", struct.pack("<BH", 0, 0) + b"sensor_gyro"))
+    (tmp_path / "a.ulg").write_bytes(log[:at] + bare + log[at:] + message("D", struct.pack("<Hf", 9, 1.0)))
+    streams["b"] = {"topic": "sensor_gyro", "channels": {"v": "x"}}
+    caplog.clear()
+    _, out = play(config("a.ulg", streams=streams), tmp_path)
+    assert [len(stamps) for stamps, _, _ in out.values()] == [20]
+    assert "topic foo has no timestamp: not taken" in caplog.text
+
+
+@pytest.mark.parametrize("stamp_us", [2**64 - 1, 2**63 // 1000 + 1, 0])
+def test_a_stamp_that_cannot_be_costs_its_sample(tmp_path: Path, stamp_us: int) -> None:
+    rows = [struct.pack("<Qf", 1000 * (n + 1) if n != 4 else stamp_us, n) for n in range(10)]
+    (tmp_path / "a.ulg").write_bytes(one_topic("uint64_t timestamp;float x;", rows))
+    _, out = play(config("a.ulg", streams={"a": {"topic": "foo", "channels": {"v": "x"}}}), tmp_path)
+    assert out["v.a"][0] == [1_000_000 * (n + 1) for n in range(10) if n != 4]
+    assert out["v.a"][2] == [(6_000_000, 1)]
+
+
+def test_whole_numbers_that_are_not_exact_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [struct.pack("<QQq", n + 1, 2**64 - 1 - n, n) for n in range(3)]
+    (tmp_path / "a.ulg").write_bytes(one_topic("uint64_t timestamp;uint64_t u;int64_t i;", rows))
+    play(config("a.ulg", streams={"a": {"topic": "foo", "channels": {"u": "u", "i": "i"}}}), tmp_path)
+    said = [record for record in caplog.messages if "beyond 2^53 are not exact" in record]
+    assert [record.count("foo.u") for record in said] == [1]
+
+
+def test_a_hole_of_a_steady_stream_is_counted_at_its_rate(tmp_path: Path) -> None:
+    """No dropout is reported."""
+    kept = [n for n in range(100) if not 40 <= n < 47]
+    rows = [struct.pack("<Qf", 1000 + 10_000 * n + n % 3, n) for n in kept]
+    (tmp_path / "a.ulg").write_bytes(one_topic("uint64_t timestamp;float x;", rows))
+    streams = {"a": {"topic": "foo", "channels": {"v": "x"}}}
+    assert play(config("a.ulg", streams=streams), tmp_path)[1]["v.a"][2] == [(471_002_000, 7)]
+    rng = np.random.default_rng(0)
+    on_change = np.cumsum(rng.exponential(1e4, 100).astype(int) + 1)
+    rows = [struct.pack("<Qf", int(us), 0) for us in on_change]
+    (tmp_path / "a.ulg").write_bytes(one_topic("uint64_t timestamp;float x;", rows))
+    assert play(config("a.ulg", streams=streams), tmp_path)[1]["v.a"][2] == []
+
+
+def test_rows_out_of_order_are_put_in_order(tmp_path: Path) -> None:
+    order = [*range(10), 11, 10, *range(12, 20)]
+    rows = [struct.pack("<Qf", 1000 + 5000 * n, n) for n in order]
+    (tmp_path / "a.ulg").write_bytes(one_topic("uint64_t timestamp;float x;", rows))
+    _, out = play(config("a.ulg", streams={"a": {"topic": "foo", "channels": {"v": "x"}}}), tmp_path)
+    assert [row[0] for row in out["v.a"][1]] == list(range(20))
+
+
+def test_gps_baro_and_airspeed_are_known(recordings: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = recordings / "imu/px4_small.ulg"
+    specs, out = play(config(path), recordings)
+    rows = {
+        name: len(out[f"v.{name}"][0]) for name in ("vehicle_gps_position", "sensor_baro", "sensor_baro_1", "airspeed")
+    }
+    assert rows == {"vehicle_gps_position": 32, "sensor_baro": 6, "sensor_baro_1": 6, "airspeed": 595}
+    gps = specs["v.vehicle_gps_position"]
+    assert (gps.channels, gps.unit) == (("lat", "lon", "alt", "vn", "ve", "vd"), "rad, rad, m, m/s, m/s, m/s")
+    first = out["v.vehicle_gps_position"][1][0]
+    assert first[:3] == pytest.approx([np.radians(63.4170622), np.radians(10.4082151), 66.814], rel=1e-12)
+    assert out["v.sensor_baro"][1][0] == [pytest.approx(100_297.0, abs=1)]
+    listed = next(message for message in caplog.messages if "topics not taken" in message)
+    assert "battery_status" in listed
+    assert "airspeed," not in listed
+
+
+VELOCITIES = "float vel_n_m_s;float vel_e_m_s;float vel_d_m_s;"
+
+
+@pytest.mark.parametrize(
+    ("topic", "fields", "row", "values"),
+    [
+        (
+            "sensor_gps",
+            "double latitude_deg;double longitude_deg;double altitude_msl_m;" + VELOCITIES,
+            struct.pack("<3d3f", 45.0, -90.0, 12.5, 1, 2, 3),
+            [np.pi / 4, -np.pi / 2, 12.5, 1, 2, 3],
+        ),
+        ("sensor_baro", "float pressure;", struct.pack("<f", 101_325.0), [101_325.0]),
+        ("sensor_baro", "float pressure;", struct.pack("<f", 1013.25), [101_325.0]),
+    ],
+)
+def test_fields_as_px4_has_called_them(
+    tmp_path: Path, topic: str, fields: str, row: bytes, values: list[float]
+) -> None:
+    rows = [struct.pack("<Q", 1000 + n) + row for n in range(3)]
+    (tmp_path / "a.ulg").write_bytes(one_topic("uint64_t timestamp;" + fields, rows, topic, ("bar",)))
+    _, out = play(config("a.ulg"), tmp_path)
+    assert out[f"v.{topic}"][1] == [pytest.approx(values, rel=1e-6)] * 3
