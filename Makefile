@@ -6,12 +6,13 @@ CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
 BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_ceiling.py small_kinds.py faulty_episodes.py table.py windows.py),$(wildcard bench/*.py))
 
-.PHONY: help demo redaction torch test test-all soak kills model coverage check lint types bench install clean
+.PHONY: help demo redaction torch test test-all soak kills guest model coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
 	@echo "make test      the tests (make test-all: the slow ones too; make soak: SOAK_MINUTES, 20 if not set, of kills and other faults)"
 	@echo "make kills     an ingest killed a hundred times, between any two system calls of the commits of small episodes"
+	@echo "make guest     drivers against devices of a real kernel, booted in QEMU (as root; Debian); the kernel is fetched once"
 	@echo "make model     the protocol, model-checked for longer than in the tests"
 	@echo "make coverage  the tests again, and what they do not run: the least covered files first, and whether the total is below its bound"
 	@echo "make redaction the detector of faces, CenterFace, for the filter redact and its tests"
@@ -48,10 +49,10 @@ demo: $(CORE)
 	$(BIN)/sensorium demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not soak"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not soak and not guest"
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak and not guest"
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -s -m soak
@@ -59,12 +60,15 @@ soak: $(STAMP)
 kills: $(STAMP)
 	$(BIN)/python -m pytest -s tests/spine/test_kills_small.py
 
+guest: $(STAMP)
+	$(BIN)/python -m pytest -m guest tests/guest
+
 model: $(STAMP)
 	$(BIN)/python -m pytest tests/spine/model
 
 coverage: $(STAMP)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not slow and not soak"; status=$$?; \
+	$(BIN)/coverage run -m pytest -m "not slow and not soak and not guest"; status=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$status
 
 lint: $(STAMP)

@@ -14,10 +14,14 @@ POLL_S = 0.01
 
 class Opener:
     """Opens the sensor called `name` by `open_driver`, one call at a time: while one has not returned, there is none
-    beside it, and the driver that it brings in the end is the next one's. One thread at a time asks."""
+    beside it, and the driver that it brings in the end is the next one's. One thread at a time asks. `plugged_in` tells
+    whether the system shows its device."""
 
-    def __init__(self, name: str, open_driver: Callable[[], Driver]) -> None:
+    def __init__(
+        self, name: str, open_driver: Callable[[], Driver], plugged_in: Callable[[], bool] = lambda: False
+    ) -> None:
         self._name = name
+        self.plugged_in = plugged_in
         self._open = open_driver
         self._guard = threading.Lock()
         self._thread: Thread | None = None

@@ -71,7 +71,10 @@ def open_sensors(device: DeviceFile, stopped: Callable[[], bool] = lambda: False
         SensoriumError: one cannot be opened; all others are closed.
         ConfigError: they are not all in one clock, or two have a stream of one name; all are closed.
     """
-    openers = {name: Opener(name, partial(config.open, name, device.base)) for name, config in device.sensors.items()}
+    openers = {
+        name: Opener(name, partial(config.open, name, device.base), partial(config.plugged_in, device.base))
+        for name, config in device.sensors.items()
+    }
     drivers: dict[str, Driver] = {}
     failed: dict[str, BaseException] = {}
     with ExitStack() as stack:

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from serial.tools import list_ports
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.live import v4l2
+from sensorium.drivers.live.iio_device import SYSFS, iio_places
 from sensorium.drivers.live.v4l2 import VideoFormat
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block, StreamSpec
@@ -60,6 +62,22 @@ class SerialPort:
     def candidates(self) -> list[dict[str, Any]]:
         """What to try as its entry in a device file."""
         return [{"kind": "imu-witmotion", "port": self.path, "baud": baud} for baud in BAUDS]
+
+
+@dataclass(frozen=True, slots=True)
+class IioSensor:
+    """A sensor that the kernel drives. `entry` names the same one after a reboot, `channels` what it measures."""
+
+    path: str
+    name: str
+    entry: Mapping[str, str]
+    channels: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """What to try as its entry in a device file."""
+        return [{"kind": "imu-iio", **self.entry}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +139,23 @@ def serial_ports(dev: Path = Path("/dev")) -> list[SerialPort]:
     return ports
 
 
+def iio_sensors(sysfs: Path = SYSFS, dev: Path = Path("/dev")) -> list[IioSensor]:
+    """Every IIO device with a buffer, whether or not this user may use it; nothing is opened."""
+    places = iio_places(sysfs, dev)
+    named, placed = Counter(p.name for p in places), Counter((p.name, p.at) for p in places)
+    sensors = []
+    for place in places:
+        entry = {"device": place.name, "at": place.at}
+        if named[place.name] == 1:
+            del entry["at"]
+        elif placed[place.name, place.at] > 1:
+            entry = {"device": place.folder.name}
+        usable = os.access(place.node, os.R_OK) and os.access(place.folder / "buffer/enable", os.W_OK)
+        problem = "" if usable else "permission denied; run as root, or let a udev rule give your group its files"
+        sensors.append(IioSensor(str(place.node), place.name, entry, tuple(place.channels), problem))
+    return sensors
+
+
 def probe(candidates: Sequence[dict[str, Any]], name: str, base: Path = Path(), listen_s: float = 1.0) -> Probed:
     """Open each entry until one delivers, and listen to it; each takes at most its driver's own opening time.
 
@@ -140,10 +175,12 @@ def probe(candidates: Sequence[dict[str, Any]], name: str, base: Path = Path(), 
     raise failure or SensorLost(f"{name}: nothing to try")
 
 
-def named(source: str) -> VideoDevice | SerialPort:
+def named(source: str) -> VideoDevice | SerialPort | IioSensor:
     """What a user names and no list shows: a URL or a file is a camera, a terminal (or what is not there yet and is
-    called tty...) a serial port."""
+    called tty...) a serial port, iio:device... a sensor of the kernel's."""
     path = Path(source)
+    if path.name.startswith("iio:"):
+        return IioSensor(source, path.name, {"device": path.name})
     if "://" not in source and (path.name.startswith("tty") or (path.is_char_device() and _is_terminal(path))):
         return SerialPort(source, path.name)
     return VideoDevice(source, path.name)

@@ -67,6 +67,11 @@ class DriverConfig(BaseModel):
         """The device node that it opens, if its configuration tells: by default the first text that is such a path."""
         return next((value for _, value in self if isinstance(value, str) and value.startswith("/dev/")), "")
 
+    def plugged_in(self, base: Path) -> bool:  # noqa: ARG002 (for those who override it)
+        """Whether the system shows its device now, told without opening it; False where that cannot be told. One that
+        was lost is then opened again within two seconds."""
+        return bool(self.node) and Path(self.node).exists()
+
     def open(self, name: str, base: Path) -> Driver:
         """Open the sensor called `name`; relative paths start at `base`, the folder of the device file.
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -19,8 +20,17 @@ log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
+PLUGGED_IN_S = 2.0
+"""The longest pause while the system shows the sensor's device, and how often that is looked for."""
 CLOSE_S = 5.0
 SAY_EVERY_TRIES = 20
+
+
+@runtime_checkable
+class PlugsIn(Protocol):
+    """Opens a sensor, and can tell whether it is worth trying."""
+
+    def plugged_in(self) -> bool: ...
 
 
 class Absent:
@@ -45,7 +55,8 @@ def open_again(
 ) -> Driver | None:
     """The sensor, as soon as it can be opened; None once `stop` is set. `failed` hears why each try came to nothing."""
     pause_s, tries = FIRST_BACKOFF_S, 0
-    while not stop.wait(pause_s):
+    plugged_in = open_driver.plugged_in if isinstance(open_driver, PlugsIn) else None
+    while not _stopped_within(pause_s, stop, plugged_in):
         try:
             return opened(open_driver)
         except BaseException as error:  # a driver is anybody's code, and may raise anything
@@ -54,6 +65,26 @@ def open_again(
             say("sensor %r: %s; next try in %.1f s", name, reason(error), pause_s)
             failed(reason(error))
     return None
+
+
+def _stopped_within(pause_s: float, stop: threading.Event, plugged_in: Callable[[], bool] | None) -> bool:
+    """Wait that long, or until a device is there, which is looked for every `PLUGGED_IN_S`; whether all stops."""
+    if plugged_in is None:
+        return stop.wait(pause_s)
+    while pause_s > PLUGGED_IN_S:
+        if stop.wait(PLUGGED_IN_S):
+            return True
+        pause_s -= PLUGGED_IN_S
+        if _is_there(plugged_in):
+            return False
+    return stop.wait(pause_s)
+
+
+def _is_there(plugged_in: Callable[[], bool]) -> bool:
+    try:
+        return plugged_in()
+    except BaseException:  # a driver is anybody's code, and may raise anything
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ import typer
 
 from sensorium.cli.screen import OUT, table
 from sensorium.drivers.discovery import (
+    IioSensor,
     Probed,
     SerialPort,
     VideoDevice,
     device_file,
+    iio_sensors,
     named,
     probe,
     serial_ports,
@@ -26,7 +28,7 @@ from sensorium.drivers.registry import driver_kinds
 from sensorium.episode.codecs.jpeg import JpegConfig
 from sensorium.errors import SensoriumError, SensorLost
 
-Device = VideoDevice | SerialPort
+Device = VideoDevice | SerialPort | IioSensor
 
 
 class Form(StrEnum):
@@ -51,12 +53,13 @@ def devices(
     ] = False,
     form: Annotated[Form, typer.Option("--format", help="table or json.")] = Form.TABLE,
 ) -> None:
-    """List cameras with their formats, serial ports with what may be behind them, and the drivers installed.
+    """List cameras with their formats, serial ports with what may be behind them, sensors that the kernel drives, and
+    the drivers installed.
 
     With --probe, the device file goes to standard output, what is said of each sensor to standard error:
     `sensorium devices --probe > rig.yaml`.
     """
-    found: list[Device] = [*map(named, sources)] if sources else [*video_devices(), *serial_ports()]
+    found: list[Device] = [*map(named, sources)] if sources else [*video_devices(), *serial_ports(), *iio_sensors()]
     if probing:
         _probe(found, form)
     elif form is Form.JSON:
@@ -72,6 +75,9 @@ def _print_tables(found: list[Device]) -> None:
     _print_table("cameras", ["path", "name", "formats"], rows)
     rows = [(each.path, each.name, each.problem or each.likely or "unknown") for each in ports]
     _print_table("serial ports", ["path", "name", "likely"], rows)
+    kernels = [each for each in found if isinstance(each, IioSensor)]
+    rows = [(each.path, each.name, each.problem or ", ".join(each.channels)) for each in kernels]
+    _print_table("kernel's sensors", ["path", "name", "channels"], rows)
     _print_table("drivers installed", ["kind", "from"], sorted(_kinds().items()))
 
 
@@ -145,6 +151,9 @@ def _document(device: Device) -> dict[str, Any]:
             "likely": device.likely,
             "problem": device.problem,
         }
+    if isinstance(device, IioSensor):
+        said = {"path": device.path, "name": device.name, "channels": list(device.channels), "problem": device.problem}
+        return {"type": "iio", **said}
     formats = [
         {"pixel_format": each.pixel_format, "size": [each.width, each.height], "rates_hz": list(each.rates_hz)}
         for each in device.formats

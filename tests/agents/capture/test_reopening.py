@@ -50,6 +50,38 @@ def test_pauses_double_up_to_a_bound_and_the_log_says_the_next_one(caplog: pytes
     assert caplog.messages == [f"sensor 'front': not there; next try in {next_s:.1f} s" for next_s in pauses_s[1:]]
 
 
+def test_while_the_device_is_there_it_is_tried_every_two_seconds() -> None:
+    """Once it is there: while it is absent the long pauses hold, and where that cannot be told too."""
+    waited_s: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            waited_s.append(timeout)
+            return sum(waited_s) > 60.0
+
+    class Plugged:
+        tried_s: list[float] = []
+        asked = 0
+
+        def plugged_in(self) -> bool:
+            if sum(waited_s) < 50.0:
+                return False
+            self.asked += 1
+            if self.asked == 1:
+                raise OSError("not even its folder")
+            return True
+
+        def __call__(self) -> Driver:
+            self.tried_s.append(sum(waited_s))
+            raise SensorLost("not there")
+
+    assert open_again("front", Plugged(), Stop(), lambda _: None) is None
+    before = [at_s for at_s in Plugged.tried_s if at_s < 50.0]
+    assert before == [0.5, 1.5, 3.5, 7.5, 15.5, 30.5, 45.5]
+    assert Plugged.tried_s[7:] == [53.5, 55.5, 57.5, 59.5]
+
+
 def test_what_is_opened_while_all_is_closed_is_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sensorium.agents.capture.reopening.FIRST_BACKOFF_S", 0.01)
     opening, released, again = threading.Event(), threading.Event(), Lost()
