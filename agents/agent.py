@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from sensorium.agents.seating import seating, tracing
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.spool.floor import check_floor
 from sensorium.agents.triggers.trigger import Command
+from sensorium.drivers.marks import Label, check_labels
 from sensorium.errors import SensoriumError
 from sensorium.threads import Watch, reason
 
@@ -109,17 +111,20 @@ class Agent:
         """Stop without waiting for delivery: what is in the spool stays there for the next run."""
         self._orders.abandon()
 
-    def command(self, name: Command, outcome: str = "") -> None:
-        """Give the trigger a word: open, close, toggle or discard an episode; from any thread."""
-        self._orders.say(name, outcome)
+    def command(self, name: Command, outcome: str = "", labels: Mapping[str, Label] | None = None) -> None:
+        """Give the trigger a word: open, close, toggle or discard an episode; from any thread. `ValueError` of labels
+        that cannot be stored."""
+        check_labels(labels or {})
+        self._orders.say(name, outcome, labels or {})
 
     def open_episode(self) -> None:
         """Open an episode now (trigger `manual`)."""
         self.command("open")
 
-    def close_episode(self, outcome: str = "") -> None:
-        """Close the open episode, judged `outcome`: success, failure or any word."""
-        self.command("close", outcome)
+    def close_episode(self, outcome: str = "", labels: Mapping[str, Label] | None = None) -> None:
+        """Close the open episode, judged `outcome`: success, failure or any word; `labels` are text, numbers or truths
+        by name, beside those of the mission."""
+        self.command("close", outcome, labels)
 
     def status(self) -> dict[str, Any]:
         """What it does now: state, streams' accounts, spool, link. From any thread."""

@@ -221,5 +221,7 @@ class Collecting:
             self._trace.stop()
 
     def _obey(self, orders: Orders) -> None:
-        for name, outcome, at_ns in orders.words():
-            self._recorder.command(name, outcome, at_ns if self._live else None)
+        for word in orders.words():
+            if word.labels and not self._joining.trigger.label(word.labels):
+                log.warning("%s: no episode is open that takes labels: %s", word.name, ", ".join(word.labels))
+            self._recorder.command(word.name, word.outcome, word.at_ns if self._live else None)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from sensorium.agents.triggers.config import GROUP as TRIGGERS
 from sensorium.agents.triggers.config import TriggerConfig
 from sensorium.agents.uplink.hours import HoursOfDay
 from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.marks import check_labels
 from sensorium.drivers.registry import GROUP as DRIVERS
 from sensorium.drivers.registry import by_kind, model_of, nearest
 from sensorium.drivers.stream import check_name
@@ -91,13 +93,24 @@ class SpoolPart(_Part):
 
 class MissionPart(_Part):
     """What is recorded, and how urgent its delivery is (the larger first). An episode that reaches `max_episode_s` or
-    `max_episode_bytes` is cut, whatever its trigger says, and goes on in the next."""
+    `max_episode_bytes` is cut, whatever its trigger says, and goes on in the next. Each has the `labels`."""
 
     name: str = "default"
     domain: str = ""
     priority: float = Field(default=1.0, allow_inf_nan=False)
     max_episode_s: float = Field(default=60.0, gt=0, le=_DAY_S)
     max_episode_bytes: ByteSize = Field(default=ByteSize(256_000_000), ge=1_000_000)
+    labels: dict[str, bool | int | float | str] = {}
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _plain_labels(cls, labels: object) -> object:
+        """A day or a time, which YAML knows, is the text that it was."""
+        if not isinstance(labels, Mapping):
+            return labels
+        plain = {name: str(value) if isinstance(value, date) else value for name, value in labels.items()}
+        check_labels(plain)
+        return plain
 
     def bounds(self, *, rollouts: bool = False) -> dict[str, int]:
         """As the recorder takes them; `rollouts`, which a simulation marks, last up to a day if nothing is said."""

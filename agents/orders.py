@@ -4,13 +4,21 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from sensorium.agents.triggers.trigger import Command
 from sensorium.drivers.clock import boottime_ns
+from sensorium.drivers.marks import Label
 
-Word = tuple[Command, str, int]
-"""A command for the trigger, its outcome, and when it was given (boottime, ns)."""
+
+class GivenWord(NamedTuple):
+    """A command for the trigger, its outcome and labels, and when it was given (boottime, ns)."""
+
+    name: Command
+    outcome: str
+    labels: Mapping[str, Label]
+    at_ns: int
 
 
 class Orders:
@@ -20,7 +28,7 @@ class Orders:
         self._stop = threading.Event()
         self._abandon = threading.Event()
         self._by_s = math.inf
-        self._words: deque[Word] = deque()
+        self._words: deque[GivenWord] = deque()
 
     def stop(self, within_s: float | None = None) -> None:
         """Stop collecting; with `within_s`, to have ended by then, whatever waits for delivery."""
@@ -33,11 +41,11 @@ class Orders:
         self._abandon.set()
         self._stop.set()
 
-    def say(self, name: Command, outcome: str) -> None:
+    def say(self, name: Command, outcome: str, labels: Mapping[str, Label]) -> None:
         """A word for the trigger, given now."""
-        self._words.append((name, outcome, boottime_ns()))
+        self._words.append(GivenWord(name, outcome, dict(labels), boottime_ns()))
 
-    def words(self) -> Iterator[Word]:
+    def words(self) -> Iterator[GivenWord]:
         """What was said and not yet taken, in order."""
         while self._words:
             yield self._words.popleft()

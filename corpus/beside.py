@@ -21,7 +21,7 @@ from sensorium.episode import durable
 from sensorium.errors import ConfigError, StoreError
 
 BESIDE = "beside"
-KINDS = ("verdicts", "advantages", "campaigns")
+KINDS = ("verdicts", "labels", "advantages", "campaigns")
 """The kinds that there are now; a folder of another name is left alone, and read if it is asked for."""
 SUFFIX = ".jsonl"
 MAX_LINE_BYTES = 16 << 20

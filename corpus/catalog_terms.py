@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection
 
 from sensorium.corpus.beside_catalog import NO_VERDICT, VERDICT
+from sensorium.corpus.label_terms import has_labels, label_value, labelled, recorded_value
 from sensorium.drivers.registry import nearest
 from sensorium.episode.store_terms import (
     EVENT,
@@ -52,7 +53,8 @@ class CatalogTerms:
         if term.function == SCORE:
             return f"(SELECT value FROM scores WHERE {mine} AND stream = {names[0]} AND name = {names[1]})"
         if term.function in (LABEL, RECORDED_LABEL):
-            return f"(SELECT value FROM labels WHERE {mine} AND name = {names[0]})"
+            beside = term.function == LABEL and has_labels(self._connection)
+            return label_value(names[0]) if beside else recorded_value(names[0])
         if term.function == STREAM and term.field in SPEC:
             found = f"layout_streams AS spec WHERE spec.layout = episodes.layout AND spec.name = {names[0]}"
             return f"(SELECT spec.{term.field} FROM {found})"
@@ -78,6 +80,8 @@ class CatalogTerms:
         if term.function == STREAM and term.field in SPEC:
             where = f"name = {bind(term.names[0])} AND {term.field} {test}"
             return f"(layout IN (SELECT layout FROM layout_streams WHERE {where}))"
+        if term.function == LABEL and has_labels(self._connection):
+            return labelled(term.names[0], test, bind)
         found = self._index(term, test, bind)
         few = found is not None and not self._over(FEW if self._narrowed else SOME, found, bind)
         return f"(episodes.id IN ({found}))" if few else None

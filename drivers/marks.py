@@ -37,7 +37,7 @@ class EpisodeBegin:
         _check_stamp(self.at_ns)
         if self.base_ns is not None:
             _check_stamp(self.base_ns)
-        _check_labels(self.labels)
+        check_labels(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class EpisodeEnd:
         """Raise `ValueError` unless its stamp, outcome (up to 200 letters) and labels can be stored."""
         _check_stamp(self.at_ns)
         _check_text("the outcome", self.outcome, empty=True)
-        _check_labels(self.labels)
+        check_labels(self.labels)
 
 
 Mark = EpisodeBegin | EpisodeEnd
@@ -116,7 +116,8 @@ class SourceNote:
             raise ValueError(f"note {self.name!r} has a value that JSON cannot say: {error}") from error
 
 
-def _check_labels(labels: Mapping[str, Label]) -> None:
+def check_labels(labels: Mapping[str, Label]) -> None:
+    """Raise `ValueError` unless they can be stored: up to 64, texts of up to 200 letters, finite numbers."""
     if len(labels) > MAX_LABELS:
         raise ValueError(f"{len(labels)} labels, at most {MAX_LABELS}")
     for name, value in labels.items():

@@ -59,6 +59,7 @@ def manifest_of(
         provenance=_provenance(device, clock, replay or Replay()),
         software={"sensorium": version("sensorium"), "python": platform.python_version()},
         absent=in_brief(absent or {}),
+        labels=device.mission.labels,
     )
 
 

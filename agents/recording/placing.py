@@ -153,7 +153,7 @@ class Placing:
         for absence in self._absences:
             absence.end(self._open, start_ns)
         self.settle()
-        end_ns, labels = min(span.end_ns, limit_ns), dict(span.labels)
+        end_ns, labels = min(span.end_ns, limit_ns), {**self._manifest.labels, **span.labels}
 
         def manifest(ordinal: int, between: dict[str, Account]) -> Open:
             return msgspec.structs.replace(

@@ -1,6 +1,6 @@
 """`manual`: a person or a program opens and closes episodes, and may judge them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -8,6 +8,7 @@ from pydantic import Field
 from sensorium.agents.triggers.config import EventTriggerConfig
 from sensorium.agents.triggers.events import EventTrigger
 from sensorium.agents.triggers.trigger import Command, Trigger
+from sensorium.drivers.marks import Label
 from sensorium.drivers.stream import StreamSpec
 
 
@@ -31,6 +32,13 @@ class Manual(EventTrigger):
         """The latest stamp of any stream is the present."""
         super().passed(stream, stamp_ns)
         self.spans.advance(self.spans.seen_ns + 1)
+
+    def label(self, labels: Mapping[str, Label]) -> bool:
+        """Beside those that it has; the later of one name counts."""
+        current = self.spans.current
+        if current is not None:
+            current.labels = {**current.labels, **labels}
+        return current is not None
 
     def command(self, name: Command, outcome: str, at_ns: int) -> bool:
         """Open, close (with an outcome) or discard an episode."""

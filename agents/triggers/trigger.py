@@ -22,8 +22,8 @@ Command = Literal["open", "close", "toggle", "discard"]
 class EpisodeSpan:
     """A half-open stretch of captured time to keep. Until it is `closed`, `end_ns` may still move.
 
-    `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, `labels` what the
-    source says of it, and `base_ns` where its own time has its 0; one to `discard` is not delivered. `decisions` are
+    `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, `labels` what
+    either says of it, and `base_ns` where its own time has its 0; one to `discard` is not delivered. `decisions` are
     those of its units, in order of time: of each when its first sample is placed. A trigger that judges no units leaves
     them None. `notes` of the trigger's own go into the episodes that hold their starts; of each that was sealed the
     recorder says in `took` what that cost, and `growing` tells how many bytes the one that is open has come to.
@@ -83,6 +83,12 @@ class Trigger(ABC):
     def command(self, name: Command, outcome: str, at_ns: int) -> bool:
         """A person's or program's word at a stamp; False if this trigger takes none."""
         del name, outcome, at_ns
+        return False
+
+    def label(self, labels: Mapping[str, Label]) -> bool:
+        """What a person or program says of the episode that is open, before the word that closes it; False if there is
+        none, or this trigger takes no such words."""
+        del labels
         return False
 
     def mark(self, sensor: str, mark: Mark) -> bool:

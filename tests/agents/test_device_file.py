@@ -60,6 +60,15 @@ def test_a_mistake_in_an_override_names_it(tmp_path: Path) -> None:
         assert said in str(caught.value)
 
 
+def test_labels_of_a_mission_are_what_they_say(tmp_path: Path) -> None:
+    labels = "labels: {task: pick, tries: 3, mass: 1.5, done: yes, day: 2026-11-25, id: '007'}"
+    device = load(tmp_path, GOOD.replace("domain: home", labels))
+    assert repr(device.mission.labels) == repr(
+        {"task": "pick", "tries": 3, "mass": 1.5, "done": True, "day": "2026-11-25", "id": "007"}
+    )
+    assert check_device(device.model_dump(mode="json", serialize_as_any=True), device.base) == device
+
+
 def test_homes_variables_and_anchors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RIG", "rig-7")
@@ -102,6 +111,8 @@ def test_it_goes_through_json_as_under_ray(tmp_path: Path) -> None:
         ("device: rig-1", "device: rig-1\ndevice: rig-2", "line 3, column 1: device is there already, on line 2"),
         ("length_s: 10", "length_s: -10", "line 9: trigger.length_s: input should be greater than 0"),
         ("{kind: sharpness}", "{kind: sharpness, min: 1}", "line 7: filters.rig.cam0[0].min: unknown key"),
+        ("domain: home", "labels: {mass: .nan}", "line 10: mission.labels: label 'mass' is nan, expected text, a"),
+        ("domain: home", "labels: {a: [1]}", "line 10: mission.labels: label 'a' is [1], expected text"),
         ("path: spool,", "path: ~,", "line 4: spool.path: input is not a valid path"),
         ("mission: {", "x-mission: 1\ny-mission: 1\nmission: {", "line 11: y-mission: unknown key"),
     ],

@@ -29,6 +29,7 @@ MODULES = {
     "policy": "policy",
     "estimate": "estimate",
     "verdicts": "verdicts",
+    "label": "label",
     "sim": "sim",
     "rollouts": "rollouts",
     "rebuild-catalog": "store",

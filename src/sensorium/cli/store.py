@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.progress import Progress
 
@@ -13,10 +14,12 @@ import sensorium
 from sensorium.cli.accounts import account_table
 from sensorium.cli.health import health_table
 from sensorium.cli.left_out import tell_left_out
-from sensorium.cli.screen import OUT, Form, Format, counted, print_rows, size, table
+from sensorium.cli.screen import OUT, Form, Format, counted, moment, print_rows, size, table
+from sensorium.cli.text_table import plain
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.gaps import gap_before, in_brief, judged_by_spool, judged_s, time_of
+from sensorium.corpus.labelling import labels_beside, standing
 from sensorium.corpus.picture import draw
 from sensorium.corpus.verify import verify as verify_store
 from sensorium.episode.documents import Account
@@ -81,7 +84,9 @@ def show(
     row = found.as_dict()
     verdicts = corpus.verdicts([found.id]).get(found.id, {})
     if form is Format.JSON:
+        beside = [msgspec.to_builtins(each) for each in labels_beside(store, found.id)]
         whole = row | {"between": found.between, "attributes": found.attributes, "verdicts": verdicts}
+        whole |= {"labels_beside": beside} if beside else {}
         sys.stdout.write(json.dumps(whole, indent=2, default=str) + "\n")
         return
     OUT.print(row["episode"])
@@ -90,6 +95,8 @@ def show(
     OUT.print(f"{'size':>12}  {size(row['bytes'])}")
     if found.outcome:
         OUT.print(f"{'outcome':>12}  {found.outcome}")
+    for name, said in _labels(store, found).items():
+        OUT.print(f"{'label':>12}  {name} = {said}")
     for note in found.attributes.get("notes", ()):
         if note["name"] == "failed" and isinstance(said := note.get("value"), dict) and "why" in said:
             OUT.print(f"{'failed by':>12}  {said.get('who')}: {said['why']}")
@@ -167,6 +174,20 @@ def rebuild(store: StorePath) -> None:
         task = progress.add_task("reading commit records", total=None)
         n = rebuild_catalog(store, lambda n, of: progress.update(task, completed=n, total=of))
     OUT.print(f"{n} episodes in the catalog")
+
+
+def _labels(store: Path, episode: Episode) -> dict[str, str]:
+    """What an episode is labelled with now, and who said so where that was said beside it."""
+    said = {name: plain(str(value)) for name, value in episode.labels.items()}
+    for name, each in standing(labels_beside(store, episode.id)).items():
+        if each.start_ns is not None and each.end_ns is not None:
+            start_s, end_s = ((at_ns - episode.start_ns) / 1e9 for at_ns in (each.start_ns, each.end_ns))
+            span = f" from {start_s:.3f} to {end_s:.3f} s"
+        else:
+            span = ""
+        before = f"; recorded {said[name]}" if name in episode.labels else ""
+        said[name] = plain(f"{each.value}{span} (said by {each.who}, {moment(each.utc or '')}{before})")
+    return said
 
 
 def _judged(corpus: Corpus, episode: Episode) -> Iterator[str]:

@@ -9,9 +9,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-WHOLE = frozenset(
-    ("episode", "device", "spool_id", "path", "name", "state", "stream", "kind", "where", "public key", "verifier")
-)
+WHOLE = frozenset(("episode", "id", "device", "spool_id", "path", "name", "state", "stream", "kind", "where")) | {
+    "public key",
+    "verifier",
+}
 """Columns that are never cut nor left out: what is copied, and what a row is about. So is the first of any table."""
 FOLDS = frozenset(
     ("", "why", "what", "next step", "formats", "likely", "about", "filtered", "lost", "discarded", "between")

@@ -15,6 +15,7 @@ from typing import Any
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
 from sensorium.agents.triggers.trigger import Command
+from sensorium.drivers.marks import Label
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
@@ -49,9 +50,9 @@ class AgentActor:
         """End without waiting for delivery."""
         self._agent.abandon()
 
-    def command(self, name: Command, outcome: str = "") -> None:
+    def command(self, name: Command, outcome: str = "", labels: Mapping[str, Label] | None = None) -> None:
         """Tell the trigger to open, close or discard an episode."""
-        self._agent.command(name, outcome)
+        self._agent.command(name, outcome, labels)
 
 
 class IngestActor:

@@ -1,9 +1,11 @@
 """An agent as the commands see it, in this process or under Ray: status, commands, and a stop that has a bound."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from sensorium.agents.triggers.trigger import Command
+from sensorium.drivers.marks import Label
 from sensorium.errors import SensoriumError
 
 STOP_S = 45.0
@@ -26,7 +28,7 @@ class HostedAgent(Protocol):
 
     def last(self) -> dict[str, Any]: ...
 
-    def command(self, name: Command, outcome: str = "") -> None: ...
+    def command(self, name: Command, outcome: str = "", labels: Mapping[str, Label] | None = None) -> None: ...
 
     def stop(self, within_s: float | None = None) -> None: ...
 

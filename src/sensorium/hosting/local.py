@@ -1,10 +1,12 @@
 """An agent in a thread of this process."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sensorium.agents.agent import DRAIN_S, Agent
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.triggers.trigger import Command
+from sensorium.drivers.marks import Label
 from sensorium.hosting.hosted import LATE_S, STOP_S, StopBound
 from sensorium.threads import Thread, Watch
 
@@ -31,9 +33,9 @@ class LocalAgent:
         """The agent's status, whatever has ended it."""
         return self._agent.status()
 
-    def command(self, name: Command, outcome: str = "") -> None:
+    def command(self, name: Command, outcome: str = "", labels: Mapping[str, Label] | None = None) -> None:
         """Pass on to the trigger."""
-        self._agent.command(name, outcome)
+        self._agent.command(name, outcome, labels)
 
     def stop(self, within_s: float | None = None) -> None:
         """Seal, deliver, end; within a time whatever waits."""

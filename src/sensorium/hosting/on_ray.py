@@ -18,6 +18,7 @@ from sensorium.agents.agent import DRAIN_S
 from sensorium.agents.delivery import Delivery
 from sensorium.agents.device_file import check_device
 from sensorium.agents.triggers.trigger import Command
+from sensorium.drivers.marks import Label
 from sensorium.errors import SensoriumError
 from sensorium.hosting import reaper
 from sensorium.hosting.actors import AgentActor, IngestActor
@@ -141,9 +142,9 @@ class RayAgent:
         if now_s > self._until_s and not self._actor.is_told_to_end:
             self.stop()
 
-    def command(self, name: Command, outcome: str = "") -> None:
+    def command(self, name: Command, outcome: str = "", labels: Mapping[str, Label] | None = None) -> None:
         """Pass on to the trigger."""
-        self._actor.call("command", name, outcome)
+        self._actor.call("command", name, outcome, labels)
 
     def stop(self, within_s: float | None = None) -> None:
         """Seal, deliver, end; within a time whatever waits."""

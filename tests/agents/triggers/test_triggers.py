@@ -47,6 +47,7 @@ class Cut(NamedTuple):
     between: dict[str, Account]
     outcome: str
     notes: list[Any]
+    labels: list[Any]
 
 
 def cuts(spool: Path) -> list[Cut]:
@@ -59,7 +60,8 @@ def cuts(spool: Path) -> list[Cut]:
         end_ns = opening.end_ns if seal.end_ns is None else seal.end_ns
         notes = [header.value for header in read if isinstance(header, Note)]
         outcome = seal.summary.get("outcome", "")
-        found.append(Cut(opening.start_ns, end_ns, seal.rows, seal.account, opening.between, outcome, notes))
+        labels = [each for each in (opening.labels, seal.summary.get("labels")) if each]
+        found.append(Cut(opening.start_ns, end_ns, seal.rows, seal.account, opening.between, outcome, notes, labels))
     return found
 
 
@@ -332,6 +334,7 @@ def working(tmp_path: Path) -> Iterator[Agent]:
         "sensors": {"sim": sim()},
         "trigger": {"kind": "manual", "pre_roll_s": 0.2},
         "spool": {"path": "spool"},
+        "mission": {"labels": {"operator": "ada", "tries": 1}},
     }
     agent = Agent(check_device(document, tmp_path))
     thread = threading.Thread(target=agent.run)
@@ -356,7 +359,9 @@ def test_words_open_close_judge_and_discard(working: Agent, tmp_path: Path) -> N
     until(lambda: working.status()["episodes"] == 1, "an episode opens")
     working.open_episode()  # it is open
     go_on()
-    working.close_episode(outcome="success")
+    with pytest.raises(ValueError, match="expected text, a finite number"):
+        working.close_episode(labels={"mass": float("nan")})
+    working.close_episode(outcome="success", labels={"tries": 2, "task": "pick"})
     go_on()
     working.command("toggle")
     until(lambda: working.status()["episodes"] == 2, "the second opens")
@@ -372,7 +377,9 @@ def test_words_open_close_judge_and_discard(working: Agent, tmp_path: Path) -> N
 
     first, third = cuts(tmp_path / "spool")
     assert (first.outcome, third.outcome) == ("success", "")
-    assert first.notes == [{"event": "manual", "outcome": "success"}]
+    said = {"tries": 2, "task": "pick"}
+    assert first.notes == [{"event": "manual", "outcome": "success", "labels": said}]
+    assert (first.labels, third.labels) == ([{"operator": "ada", "tries": 1}, said], [{"operator": "ada", "tries": 1}])
     assert first.rows["sim.imu"] >= 40 + 19, "what came while it was open, and the pre-roll"
     assert first.end_ns <= third.start_ns
     assert third.between["sim.imu"].filtered["discarded"] >= 40
