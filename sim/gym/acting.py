@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from sensorium.errors import SensoriumError
 from sensorium.sim.gym.moments import Began, Failed, Moment, Stepped
 from sensorium.sim.gym.policies import Actor
+from sensorium.sim.patience import LeftBehind
 from sensorium.threads import reason
 
 MOST_FAILED = 100
@@ -15,11 +16,15 @@ MOST_FAILED = 100
 class Acting(Protocol):
     """`advance` resets or steps once, and gives what came of it, nothing where it was of no episode that counts; None
     once all have ended. `refused` says of a sub-environment that what it gave could not be recorded: its episode is
-    over. One thread calls it, from the making of the environment to its `close`."""
+    over. One thread calls it, from the making of the environment to its `close`. `left_behind`, from another thread,
+    gives who acts in the place of one whose policy does not answer, in an environment made anew: what was open has
+    failed, and `why`."""
 
     def advance(self) -> list[Moment] | None: ...
 
     def refused(self, sub: int) -> None: ...
+
+    def left_behind(self, act: Callable[..., Actor], why: str) -> "Acting": ...
 
     def close(self) -> None: ...
 
@@ -28,7 +33,7 @@ class ActingAlone:
     """In one environment; its n-th reset has the seed `seed + n`.
 
     Args:
-        env: It, already made; one that raised is closed, and one that `make` makes takes its place.
+        env: It, already made, or None; one that raised is closed, and one that `make` makes takes its place.
         act: Who acts in an environment.
         episodes: How many, None for ever.
     """
@@ -37,14 +42,18 @@ class ActingAlone:
         self, env: Any, make: Callable[[], Any], act: Callable[[Any], Actor], seed: int, episodes: int | None
     ) -> None:
         self._env, self._make, self._act = env, make, act
-        self._actor = act(env)
+        self._actor = None if env is None else act(env)
         self._seed, self._episodes = seed, episodes
         self._begun = 0
         self._goes_on = False
         self._observation: Any = None
         self._failures = Failures()
+        self._owed: list[Moment] = []
 
     def advance(self) -> list[Moment] | None:
+        if self._owed:
+            owed, self._owed = self._owed, []
+            return owed
         if self._goes_on:
             moment = self._step()
         elif self._episodes is None or self._begun < self._episodes:
@@ -63,6 +72,12 @@ class ActingAlone:
         self._goes_on = False
         self._failures.count("what it gave could not be recorded")
 
+    def left_behind(self, act: Callable[[Any], Actor], why: str) -> "ActingAlone":
+        other = ActingAlone(None, self._make, act, self._seed, self._episodes)
+        other._begun, other._failures, other._owed = self._begun, self._failures, [Failed("policy", why)]
+        other._failures.count(why)
+        return other
+
     def close(self) -> None:
         close_quietly(self._env)
         self._env = None
@@ -71,8 +86,8 @@ class ActingAlone:
         seed = self._seed + self._begun
         self._begun += 1
         try:
-            if self._env is None:
-                self._env = self._make()
+            if self._env is None or self._actor is None:
+                self._env = self._env or self._make()
                 self._actor = self._act(self._env)
             observation, info = self._env.reset(seed=seed)
             moment = Began(observation, info, frame_drawn(self._env), {"seed": seed})
@@ -83,8 +98,12 @@ class ActingAlone:
         return moment
 
     def _step(self) -> Moment:
+        if self._actor is None:
+            raise RuntimeError("a step before any reset")
         try:
             action = self._actor.act(self._observation)
+        except LeftBehind:
+            raise
         except BaseException as error:
             return Failed("policy", f"the policy gave no action: {reason(error)}")
         try:

@@ -10,6 +10,7 @@ from sensorium.sim.gym.acting import Failures, close_quietly, frame_drawn
 from sensorium.sim.gym.moments import Began, Failed, Moment, Stepped
 from sensorium.sim.gym.policies import Actor
 from sensorium.sim.gym.vectors import Apart, mode_of
+from sensorium.sim.patience import LeftBehind
 from sensorium.threads import reason
 
 
@@ -32,12 +33,19 @@ class ActingSideBySide:
         self._counted: set[int] = set()
         self._over: set[int] = set()
         self._failures = Failures()
+        self._asked = 0
+        self._owed: list[Moment] = []
 
     def advance(self) -> list[Moment] | None:
+        if self._owed:
+            owed, self._owed = self._owed, []
+            return owed
         if not self._counted and self._has_enough:
             return None
         try:
             moments = self._all() if self._apart is None else self._some(self._apart)
+        except LeftBehind:
+            raise
         except BaseException as error:  # an environment is anybody's code, and may raise anything
             close_quietly(self._envs)
             self._envs = self._apart = None
@@ -48,6 +56,15 @@ class ActingSideBySide:
         self._counted.discard(sub)
         self._over.add(sub)
         self._failures.count("what it gave could not be recorded")
+
+    def left_behind(self, act: Callable[[Any, int], Actor], why: str) -> "ActingSideBySide":
+        other = ActingSideBySide(None, self._make, act, self._seed, self._episodes)
+        other._begun, other._failures = self._begun, self._failures
+        others = f"{why}, in env.{self._asked}, and all were made anew"
+        whys = {sub: why if sub == self._asked else others for sub in sorted(self._counted)}
+        other._owed = [Failed("policy", said, sub=sub) for sub, said in whys.items()]
+        other._failures.count(why)
+        return other
 
     def close(self) -> None:
         close_quietly(self._envs)
@@ -94,8 +111,11 @@ class ActingSideBySide:
     def _chosen(self, sub: int, faults: list[Moment]) -> Any:
         """What is done in one; where nothing is recorded, and where the policy knows nothing to do, anything."""
         if sub in self._counted:
+            self._asked = sub
             try:
                 return self._actors[sub].act(self._observations[sub])
+            except LeftBehind:
+                raise
             except BaseException as error:
                 faults.append(Failed("policy", f"the policy gave no action: {reason(error)}", sub=sub))
                 self._over.add(sub)

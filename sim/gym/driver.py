@@ -22,16 +22,18 @@ class GymnasiumConfig(DriverConfig):
 
     `policy` is random, scripted (where the environment has a script, as worlds have) or module:callable, a function of
     observation and a seeded `numpy.random.Generator`; modules are looked for beside the device file. The n-th episode
-    has the seed `seed + n`. With `num_envs` above 1 it is a vector environment with that `autoreset` mode, each part of
-    it a recorder of its own (label `recorder`: env.0, ...), and episodes come when they have ended. `episodes` is how
-    many in all (None: for ever), `max_steps` cuts each. A step is `step_s` long, by default as the environment says
-    (`render_fps` of its metadata). With `render` pictures are drawn and recorded. Streams: docs/simulation.md.
+    has the seed `seed + n`. A policy that does not answer within `policy_timeout_s` has failed. With `num_envs` above 1
+    it is a vector environment with that `autoreset` mode, each part of it a recorder of its own (label `recorder`:
+    env.0, ...), and episodes come when they have ended. `episodes` is how many in all (None: for ever), `max_steps`
+    cuts each. A step is `step_s` long, by default as the environment says (`render_fps` of its metadata). With `render`
+    pictures are drawn and recorded. Streams: docs/simulation.md.
     """
 
     kind: Literal["gymnasium"] = "gymnasium"
     id: str = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
     policy: str = "random"
+    policy_timeout_s: Positive = 60.0
     seed: int = Field(default=0, ge=0, lt=1 << 31)
     num_envs: int = Field(default=1, ge=1, le=1024)
     autoreset: Literal["next_step", "same_step", "disabled"] = "next_step"
@@ -70,7 +72,7 @@ class GymnasiumConfig(DriverConfig):
         if self.policy not in _OWN:
             return None
         try:
-            said = self.model_dump(mode="json")
+            said = self.model_dump(mode="json", exclude={"policy_timeout_s"})  # with ours it says nothing
         except ValueError:  # options that no device file can have
             return None
         return Identity({**said, "gymnasium": installed()}, ends=self.episodes is not None)

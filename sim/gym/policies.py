@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from sensorium.errors import ConfigError
+from sensorium.sim.patience import Patience
 from sensorium.threads import reason
 
 RANDOM, SCRIPTED = "random", "scripted"
@@ -31,11 +32,14 @@ class Actor(Protocol):
     def act(self, observation: Any) -> Any: ...
 
 
-def actor(policy: str, space: spaces.Space[Any], script: Callable[[], Any] | None, base: Path) -> Actor:
+def actor(
+    policy: str, space: spaces.Space[Any], script: Callable[[], Any] | None, base: Path, patience: Patience
+) -> Actor:
     """Who acts by `policy` in a space of actions; modules are looked for in `base` too.
 
     Args:
         script: The environment's own, if it has one.
+        patience: With a policy of somebody's own.
 
     Raises:
         ConfigError: there is no such policy.
@@ -46,7 +50,7 @@ def actor(policy: str, space: spaces.Space[Any], script: Callable[[], Any] | Non
         if script is None:
             raise ConfigError("policy: this environment has no script of its own; take random, or a module:callable")
         return _Scripted(script)
-    return _Called(_load(policy, base), space)
+    return _Called(_load(policy, base), space, patience)
 
 
 def check_policy(policy: str) -> str:
@@ -112,8 +116,8 @@ class _Scripted:
 
 
 class _Called:
-    def __init__(self, acts: Acts, space: spaces.Space[Any]) -> None:
-        self._acts, self._space = acts, space
+    def __init__(self, acts: Acts, space: spaces.Space[Any], patience: Patience) -> None:
+        self._acts, self._space, self._patience = acts, space, patience
         self._rng = np.random.default_rng(0)
 
     def begin(self, seed: int | None) -> None:
@@ -121,7 +125,9 @@ class _Called:
             self._rng = np.random.default_rng(seed)
 
     def act(self, observation: Any) -> Any:
-        return fitted(self._space, self._acts(observation, self._rng))
+        with self._patience:
+            action = self._acts(observation, self._rng)
+        return fitted(self._space, action)
 
 
 def look_in(base: Path) -> None:

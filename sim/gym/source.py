@@ -1,7 +1,8 @@
 """The source: one thread makes an environment, acts in it, and feeds a driver with what comes of it."""
 
+import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,12 @@ from sensorium.sim.gym.acting import Acting, ActingAlone, close_quietly
 from sensorium.sim.gym.acting_side_by_side import ActingSideBySide
 from sensorium.sim.gym.fed import Fed
 from sensorium.sim.gym.feeder import Feeder, layout_from, nature_of
-from sensorium.sim.gym.layout import EnvNature
+from sensorium.sim.gym.layout import EnvLayout, EnvNature
 from sensorium.sim.gym.moments import Began, Moment, Stepped, kept
-from sensorium.sim.gym.policies import Actor, actor, look_in
+from sensorium.sim.gym.policies import RANDOM, SCRIPTED, Actor, actor, look_in
 from sensorium.sim.gym.spaces import gymnasium_version
 from sensorium.sim.gym.vectors import MODES, Mode
+from sensorium.sim.patience import LeftBehind, Patience
 from sensorium.threads import Thread, reason
 
 CLOSE_S = 5.0
@@ -41,6 +43,12 @@ class Asked:
     step_s: float | None
     render: bool
     start_ns: int
+    policy_timeout_s: float = 60.0
+
+    @property
+    def has_own_policy(self) -> bool:
+        """Whether who acts is somebody else's code."""
+        return self.policy not in (RANDOM, SCRIPTED)
 
 
 def opened(asked: Asked, name: str, base: Path) -> Fed:
@@ -49,75 +57,116 @@ def opened(asked: Asked, name: str, base: Path) -> Fed:
 
 
 class _Source:
+    """Its thread makes the environment and acts in it. Where somebody else's policy does not answer, thread and
+    environment are left behind, and another thread takes their place: what they share is touched by one at a time."""
+
     def __init__(self, asked: Asked, name: str, base: Path) -> None:
         self._asked, self._name, self._base = asked, name, base
-        self._ready = threading.Event()
-        self._stop = threading.Event()
+        self._ready, self._stop, self._over = threading.Event(), threading.Event(), threading.Event()
         self._fed: Fed | None = None
         self._error: SensoriumError | None = None
+        self._patience = self._new_patience()
+        self._acting: Acting | None = None
         self._thread: Thread | None = None
+        self._streams = _Streams()
+        self._left = 0
 
     def driver(self) -> Fed:
         """It once the first step has shown which streams there are."""
-        self._thread = Thread(f"gym-{self._name}", "acts in an environment", self._run, self._died, stop_s=CLOSE_S)
+        self._thread = self._acts(self._run)
+        if self._asked.has_own_policy:
+            Thread(f"gym-{self._name}-patience", "waits for a policy", self._watch, self._died)
         self._ready.wait()
         if self._fed is None:
             raise self._error or SensoriumError(f"{self._name}: it ended before its first step")
         return self._fed
 
+    def _acts(self, run: Callable[[], object]) -> Thread:
+        left = self._left
+
+        def died(death: SensoriumError) -> None:
+            if self._left == left:  # else it was left behind
+                self._died(death)
+
+        return Thread(f"gym-{self._name}", "acts in an environment", run, died, stop_s=CLOSE_S)
+
     def _run(self) -> None:
         """Everything that touches the environment is done here: what it draws with belongs to one thread."""
-        acting, nature = self._acting()
+        acting, self._streams.nature = self._begun()
+        self._acting = acting
+        self._go_on(acting)
+
+    def _go_on(self, acting: Acting) -> None:
         try:
-            self._feed(acting, nature)
+            self._feed(acting)
+        except LeftBehind:  # another goes on
+            return
         finally:
             acting.close()
+        self._over.set()
         if self._fed is not None:
             self._fed.end()
 
     def _died(self, death: SensoriumError) -> None:
         self._error = death
+        self._over.set()
         if self._fed is not None:
             self._fed.end(death)
         self._ready.set()
 
-    def _acting(self) -> tuple[Acting, EnvNature]:
+    def _watch(self) -> None:
+        """Another takes the place of who waits in vain for a policy."""
+        look_s = min(PUT_S, self._asked.policy_timeout_s / 2)
+        while not self._over.wait(look_s) and not self._stop.is_set():
+            before, thread = self._acting, self._thread
+            if before is None or thread is None or not self._patience.has_run_out():
+                continue
+            thread.interrupt(LeftBehind)
+            self._left += 1
+            self._patience = self._new_patience()
+            asked = self._asked
+            why = f"policy {asked.policy!r} did not answer within {asked.policy_timeout_s:g} s (`policy_timeout_s`)"
+            acting = self._acting = before.left_behind(self._actors(), why)
+            self._thread = self._acts(partial(self._go_on, acting))
+
+    def _new_patience(self) -> Patience:
+        return Patience(self._asked.policy_timeout_s if self._asked.has_own_policy else math.inf)
+
+    def _actors(self) -> Callable[..., Actor]:
+        return partial(_actor_of, self._asked.policy, self._base, self._patience)
+
+    def _begun(self) -> tuple[Acting, EnvNature]:
         asked = self._asked
-        make = partial(made, asked)
+        make, act = partial(made, asked), self._actors()
         if ":" in asked.id:
             look_in(self._base)
         env = make()
         try:
             if asked.num_envs > 1:
-                act = partial(_actor_of, asked.policy, self._base)
                 acting: Acting = ActingSideBySide(env, make, act, asked.seed, asked.episodes)
                 return acting, nature_of(env, env.single_observation_space, env.single_action_space, asked.step_s)
-            alone = partial(_actor_of, asked.policy, self._base)
             nature = nature_of(env, env.observation_space, env.action_space, asked.step_s)
-            return ActingAlone(env, make, alone, asked.seed, asked.episodes), nature
+            return ActingAlone(env, make, act, asked.seed, asked.episodes), nature
         except BaseException:
             close_quietly(env)
             raise
 
-    def _feed(self, acting: Acting, nature: EnvNature) -> None:
-        early: list[Moment] = []  # until it is known which streams there are
-        seen: dict[type[Moment], Moment] = {}
-        while not (Began in seen and Stepped in seen) and len(early) < _MOST_EARLY:
+    def _feed(self, acting: Acting) -> None:
+        streams = self._streams
+        while not streams.are_known and not self._left:
             moments = acting.advance()
             if moments is None:
                 break
-            early += map(kept, moments)
-            for moment in moments:
-                seen.setdefault(type(moment), moment)
-        feeder = Feeder(
-            layout_from(nature, seen), self._name, self._labels(), self._asked.num_envs, self._asked.start_ns
-        )
-        self._fed = Fed(feeder.specs, self._close)
-        self._ready.set()
-        while early or not self._stop.is_set():
-            moments = early or acting.advance()
-            early = []
-            if moments is None or not all(self._give(feeder, acting, moment) for moment in moments):
+            streams.show(moments)
+        if streams.feeder is None:
+            asked = self._asked
+            streams.feeder = Feeder(streams.layout(), self._name, self._labels(), asked.num_envs, asked.start_ns)
+            self._fed = Fed(streams.feeder.specs, self._close)
+            self._ready.set()
+        while streams.early or not self._stop.is_set():
+            moments = streams.early or acting.advance()
+            streams.early = []
+            if moments is None or not all(self._give(streams.feeder, acting, moment) for moment in moments):
                 break
 
     def _give(self, feeder: Feeder, acting: Acting, moment: Moment) -> bool:
@@ -141,6 +190,30 @@ class _Source:
 _MOST_EARLY = 8
 
 
+class _Streams:
+    """What was seen before it was known which streams there are, and then who makes them of moments."""
+
+    def __init__(self) -> None:
+        self.nature: EnvNature | None = None
+        self.feeder: Feeder | None = None
+        self.early: list[Moment] = []
+        self._seen: dict[type[Moment], Moment] = {}
+
+    @property
+    def are_known(self) -> bool:
+        return self.feeder is not None or {Began, Stepped} <= set(self._seen) or len(self.early) >= _MOST_EARLY
+
+    def show(self, moments: Sequence[Moment]) -> None:
+        self.early += map(kept, moments)
+        for moment in moments:
+            self._seen.setdefault(type(moment), moment)
+
+    def layout(self) -> EnvLayout:
+        if self.nature is None:
+            raise RuntimeError("no environment was made")
+        return layout_from(self.nature, self._seen)
+
+
 def made(asked: Asked) -> Any:
     """The environment, made as it was asked for.
 
@@ -161,12 +234,12 @@ def made(asked: Asked) -> Any:
         raise ConfigError(f"id {asked.id!r}: cannot be made: {reason(error)}") from error
 
 
-def _actor_of(policy: str, base: Path, env: Any, sub: int | None = None) -> Actor:
+def _actor_of(policy: str, base: Path, patience: Patience, env: Any, sub: int | None = None) -> Actor:
     """Who acts in an environment, or in one part of a vector one."""
     script: Callable[[], Any] | None
     if sub is not None:
         parts = getattr(env.unwrapped, "envs", ())  # where they are in this process
         script = getattr(parts[sub].unwrapped, "scripted", None) if sub < len(parts) else None
-        return actor(policy, env.single_action_space, script, base)
+        return actor(policy, env.single_action_space, script, base, patience)
     script = getattr(env.unwrapped, "scripted", None)
-    return actor(policy, env.action_space, script, base)
+    return actor(policy, env.action_space, script, base, patience)

@@ -4,48 +4,13 @@ A policy is anybody's code, and may never answer: it then keeps its thread, and 
 """
 
 import queue
-import threading
-import time
 from collections.abc import Iterator, Sequence
 
 from sensorium.drivers.driver import Delivery
+from sensorium.sim.patience import LeftBehind
 from sensorium.threads import Thread, Watch
 
 CLOSE_S = 5.0
-
-
-class LeftBehind(BaseException):
-    """Ends a thread whose rollout was given up: nothing of it goes on."""
-
-
-class Patience:
-    """How long somebody else's code may take for one answer: what it does stands in a `with`.
-
-    Who waits for it meanwhile, in another thread, asks whether it `has_run_out`. Then it has for good: the answer, if
-    it comes still, is a `LeftBehind` in the thread that asked for it.
-    """
-
-    def __init__(self, most_s: float) -> None:
-        self._most_s = most_s
-        self._since_s: float | None = None
-        self._guard = threading.Lock()
-        self._is_over = False
-
-    def __enter__(self) -> None:
-        self._since_s = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        with self._guard:
-            self._since_s = None
-            if self._is_over:
-                raise LeftBehind
-
-    def has_run_out(self) -> bool:
-        """Whether the answer that is waited for now takes too long."""
-        with self._guard:
-            waits = self._since_s is not None and time.monotonic() >= self._since_s + self._most_s
-            self._is_over = self._is_over or waits
-            return self._is_over
 
 
 class Player:

@@ -12,7 +12,7 @@ from sensorium.corpus.verifier import digest_of
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, Samples
 from sensorium.errors import ConfigError
-from sensorium.sim.rollouts.player import LeftBehind, Patience
+from sensorium.sim.patience import LeftBehind, Patience
 from sensorium.sim.worlds.world import Action, Observation, World, WorldSpecs
 from sensorium.threads import reason
 

@@ -12,6 +12,7 @@ import numpy as np
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import MAX_TEXT, EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.sim.patience import LeftBehind, Patience
 from sensorium.sim.rollouts.gathering import Gathering
 from sensorium.sim.rollouts.holding import Holding
 from sensorium.sim.rollouts.job import (
@@ -27,7 +28,6 @@ from sensorium.sim.rollouts.job import (
     WHY,
     Job,
 )
-from sensorium.sim.rollouts.player import LeftBehind, Patience
 from sensorium.sim.rollouts.policies import RANDOM, SCRIPTED, PolicyAtWork, PolicyFault, Seeing, policy_of
 from sensorium.sim.worlds.running import KEPT, Named
 from sensorium.sim.worlds.world import Observation, World

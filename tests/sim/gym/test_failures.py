@@ -1,6 +1,7 @@
 """What goes wrong in an environment or a policy ends that episode as failed, with the reason, and the next begins."""
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,57 @@ def test_a_type_that_is_not_the_declared_one_is_recorded_as_it_came(tmp_path: Pa
 class Wider(spaces.Box):
     def sample(self, *args: Any, **kwargs: Any) -> Any:
         return super().sample().astype(np.float64) / 3
+
+
+HANGS = """
+import threading, time
+
+released = threading.Event()
+calls = [0]
+
+
+def acts(observation, rng):
+    calls[0] += 1
+    if calls[0] == {at}:
+        {hang}
+    return [0.5, 0.5]
+"""
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[int, str], str]]:
+    """Makes a policy that at its n-th call does what is said; what blocks is let go in the end."""
+    name = f"hangs_{abs(hash(request.node.name))}"
+
+    def made(at: int, hang: str) -> str:
+        (tmp_path / f"{name}.py").write_text(HANGS.format(at=at, hang=hang))
+        return f"{name}:acts"
+
+    yield made
+    sys.modules[name].released.set()
+
+
+@pytest.mark.parametrize(("at", "hang"), [(7, "released.wait()"), (1, "while True: time.sleep(0.01)")])
+def test_a_policy_that_does_not_answer_fails_its_episode_and_the_next_begins(
+    tmp_path: Path, hanging: Callable[[int, str], str], at: int, hang: str
+) -> None:
+    found = told(tmp_path, policy=hanging(at, hang), policy_timeout_s=2.0)
+    hung = at // 6
+    assert [each.outcome == "failed" for each in found] == [number == hung for number in range(4)]
+    assert [each.labels["seed"] for each in found] == [0, 1, 2, 3]
+    said = why_failed(found[hung])
+    assert said["who"] == "policy"
+    assert said["why"].endswith("did not answer within 2 s (`policy_timeout_s`)")
+    assert [each.count("action") for each in found] == [5 if number != hung else (at - 1) % 5 for number in range(4)]
+
+
+def test_in_a_vector_environment_it_takes_all_that_were_open(
+    tmp_path: Path, hanging: Callable[[int, str], str]
+) -> None:
+    policy = hanging(4, "released.wait()")  # at the second step of the second part
+    found = told(tmp_path, policy=policy, policy_timeout_s=2.0, num_envs=2, episodes=4)
+    failed = [each for each in found if each.outcome == "failed"]
+    assert [each.labels["recorder"] for each in failed] == ["env.0", "env.1"]
+    assert [why_failed(each)["who"] for each in failed] == ["policy", "policy"]
+    assert "in env.1, and all were made anew" in why_failed(failed[0])["why"]
+    assert sorted(each.outcome for each in found) == ["failed", "failed", "terminated", "terminated"]

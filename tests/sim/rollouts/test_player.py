@@ -10,9 +10,9 @@ import pytest
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
 from sensorium.drivers.stream import Block
+from sensorium.sim.patience import LeftBehind, Patience
 from sensorium.sim.rollouts import player
 from sensorium.sim.rollouts.job import CPU_S, WALL_S, Job
-from sensorium.sim.rollouts.player import LeftBehind, Patience
 from sensorium.sim.rollouts.source import Jobs, RolloutsConfig, RolloutSource
 from sensorium.sim.worlds.cart import CartConfig
 from tests.sim.rollouts import acts
