@@ -270,7 +270,7 @@ class Intake:
             log.warning("sensor %r is lost: %s", name, reason(why))
         self._away(name, sensor, reason(why))
         close_quietly(name, sensor.driver)
-        driver = open_again(name, sensor.reopen, self._stop, partial(setattr, sensor, "why_away"))
+        driver = open_again(name, sensor.reopen, self._stop, partial(setattr, sensor, "why_away"), sensor.nature)
         if driver is None:
             return False
         is_new, nature = isinstance(sensor.driver, Absent), Nature.of(driver)

@@ -33,6 +33,13 @@ class PlugsIn(Protocol):
     def plugged_in(self) -> bool: ...
 
 
+@runtime_checkable
+class Keeps(Protocol):
+    """A driver of a sensor that may deliver more each time that it is opened, and can leave out what is new."""
+
+    def keep_to(self, specs: Sequence[StreamSpec]) -> None: ...
+
+
 class Absent:
     """Stands for a sensor that could not be opened yet: it is lost as soon as it is read. `why` it is not there."""
 
@@ -51,14 +58,24 @@ class Absent:
 
 
 def open_again(
-    name: str, open_driver: Callable[[], Driver], stop: threading.Event, failed: Callable[[str], object]
+    name: str,
+    open_driver: Callable[[], Driver],
+    stop: threading.Event,
+    failed: Callable[[str], object],
+    before: "Nature | None" = None,
 ) -> Driver | None:
-    """The sensor, as soon as it can be opened; None once `stop` is set. `failed` hears why each try came to nothing."""
+    """The sensor, as soon as it can be opened; None once `stop` is set. `failed` hears why each try came to nothing.
+
+    A driver that has `keep_to` is asked for what the sensor was `before`, if it is another now.
+    """
     pause_s, tries = FIRST_BACKOFF_S, 0
     plugged_in = open_driver.plugged_in if isinstance(open_driver, PlugsIn) else None
     while not _stopped_within(pause_s, stop, plugged_in):
         try:
-            return opened(open_driver)
+            driver = opened(open_driver)
+            if before is not None and before.specs and before.differs(Nature.of(driver)) and isinstance(driver, Keeps):
+                driver.keep_to(before.specs)
+            return driver
         except BaseException as error:  # a driver is anybody's code, and may raise anything
             tries, pause_s = tries + 1, min(2 * pause_s, MAX_BACKOFF_S)
             say = log.warning if tries % SAY_EVERY_TRIES == 0 else log.info

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec.structs import replace
 from pydantic import Field
 
 from sensorium.drivers.clock import Clock, live_clock
@@ -31,11 +33,13 @@ _RAW_CHANNELS = {
     wit.ANGLE: ("roll", "pitch", "yaw", "angle_word4"),
     wit.MAGNETIC: ("hx", "hy", "hz", "h_word4"),
     wit.QUATERNION: ("q0", "q1", "q2", "q3"),
+    wit.ALL_IN_ONE: ("ax", "ay", "az", "gx", "gy", "gz", "roll", "pitch", "yaw"),
 }
 
 
 class ImuWitmotionConfig(DriverConfig):
-    """A WitMotion sensor (WT901, WT61, BWT901, ...) that speaks the 0x55 protocol; its own settings are not changed.
+    """A WitMotion sensor (WT901, WT61, BWT901, ...) that speaks the 0x55 protocol, or the 0x61 of newer ones, which has
+    no checksum; its own settings are not changed.
 
     Streams, of what the sensor is set to send: `imu` float64 [gx gy gz ax ay az] rad/s and m/s^2, `angle` roll pitch
     yaw in rad, `mag`, `quaternion` w x y z, and `raw`, every int16 as it was sent. `accel_range_g`, `gyro_range_dps`
@@ -80,7 +84,8 @@ class _PacketStream:
     def data(self, cycles: Sequence[wit.Cycle]) -> Any:
         """`[n, *shape]` of cycles that hold all `kinds`."""
         words = b"".join(cycle.packets[kind].body for cycle in cycles for kind in self.kinds)
-        counts = np.frombuffer(words, "<i2").reshape(len(cycles), 4 * len(self.kinds))[:, self.columns]
+        width = sum(map(wit.words_of, self.kinds))
+        counts = np.frombuffer(words, "<i2").reshape(len(cycles), width)[:, self.columns]
         return counts.astype(np.int16) if self.scale is None else counts * np.array(self.scale)
 
 
@@ -98,7 +103,7 @@ class ImuWitmotion:
         self._reading = threading.Lock()
         self._closed = False
         packets = self._listen(config)
-        kinds = self._sent_kinds(packets, config.open_timeout_s)
+        kinds = self._sent_kinds(packets, config)
         rate_hz = config.rate_hz or self._measured_rate(packets, kinds[0])
         times = [wit.sensor_time_ns(packet.body) for packet in packets if packet.kind == wit.TIME]
         self._keeps_time = bool(times) and None not in times
@@ -107,6 +112,19 @@ class ImuWitmotion:
             self._cycles.add(packet)
         self._streams = _streams(name, config, kinds, self._keeps_time, rate_hz)
         self._lost = [0] * len(self._streams)
+        self._config, self._name = config, name
+
+    def keep_to(self, specs: Sequence[StreamSpec]) -> None:
+        """Deliver these streams, as before it was plugged in again, if what it sends now holds them; before `read`."""
+        kinds, wanted = self._cycles.kinds, [replace(spec, rate_hz=None) for spec in specs]
+        for count in range(len(kinds), 0, -1):
+            for sent in combinations(kinds, count):
+                keeps_time = self._keeps_time and wit.TIME in sent
+                streams = _streams(self._name, self._config, sent, keeps_time, self._streams[0].spec.rate_hz)
+                if [replace(stream.spec, rate_hz=None) for stream in streams] == wanted:
+                    self._streams, self._keeps_time = streams, keeps_time
+                    self._lost = [0] * len(streams)
+                    return
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
@@ -143,14 +161,13 @@ class ImuWitmotion:
                 settled = time.monotonic() + (_SETTLE_S if config.rate_hz is None else 0.0)
         return packets
 
-    def _sent_kinds(self, packets: Sequence[wit.Packet], listened_s: float) -> tuple[int, ...]:
+    def _sent_kinds(self, packets: Sequence[wit.Packet], config: ImuWitmotionConfig) -> tuple[int, ...]:
         kinds = wit.find_cycle(packets)
         if kinds is None and packets:
-            raise SensorLost(
-                f"{self._line.title}: valid packets, but no two equal cycles in a row; is the line disturbed?"
-            )
+            why = f"{self._line.title}: valid packets, but no two equal cycles in a row; is the line disturbed?"
+            raise SensorLost(why)
         if kinds is None:
-            raise SensorLost(self._line.silence(listened_s))
+            raise SensorLost(self._line.silence(config.open_timeout_s))
         if kinds == (wit.TIME,):
             raise ConfigError(
                 f"{self._line.title}: it sends its time alone; set it to send acceleration and angular rate"
@@ -243,8 +260,12 @@ def _streams(
         scale = tuple(side / 32768 for side in full_scale) or None
         streams.append(_PacketStream(spec, tuple(needs), tuple(columns), scale))
 
-    if wit.ACCELERATION in kinds and wit.ANGULAR_RATE in kinds:
-        unit = ", ".join(["rad/s"] * 3 + ["m/s^2"] * 3)
+    unit = ", ".join(["rad/s"] * 3 + ["m/s^2"] * 3)
+    if wit.ALL_IN_ONE in kinds:
+        one = (wit.ALL_IN_ONE,)
+        add("imu", "imu", one, (3, 4, 5, 0, 1, 2), rates + forces, unit, [gyro] * 3 + [accel] * 3)
+        add("angle", "orientation", one, (6, 7, 8), ("roll", "pitch", "yaw"), "rad", [math.pi] * 3)
+    elif wit.ACCELERATION in kinds and wit.ANGULAR_RATE in kinds:
         both = (wit.ANGULAR_RATE, wit.ACCELERATION)
         add("imu", "imu", both, six, rates + forces, unit, [gyro] * 3 + [accel] * 3)
     elif wit.ACCELERATION in kinds:

@@ -1,9 +1,10 @@
-"""The WitMotion 0x55 protocol, sans-I/O: bytes in; packets, and the cycles they belong to, out.
+"""The WitMotion protocols, sans-I/O: bytes in; packets, and the cycles they belong to, out.
 
     0x55 | kind u8 | four int16 little-endian | sum of the ten bytes before, u8
+    0x55 | 0x61 | nine int16 little-endian: acceleration, angular rate, angle; no sum
 
-A sensor repeats one cycle of kinds, in the order of their codes, as it is set up. Source: WitMotion's standard
-communication protocol and the WT901 data sheet.
+A sensor repeats one cycle of kinds, in the order of their codes, as it is set up; newer ones and those on Bluetooth
+repeat 0x61 alone. Source: WitMotion's standard communication protocol, the WT901 and the WT901BLE data sheets.
 """
 
 import struct
@@ -15,14 +16,15 @@ HEAD = 0x55
 PACKET_BYTES = 11
 TIME, ACCELERATION, ANGULAR_RATE, ANGLE, MAGNETIC, QUATERNION = 0x50, 0x51, 0x52, 0x53, 0x54, 0x59
 KINDS = range(0x50, 0x60)
-
-_WORDS = struct.Struct("<4h")
+ALL_IN_ONE = 0x61
+ALL_IN_ONE_BYTES = 20
+_NEXT = bytes((HEAD, ALL_IN_ONE))
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One checked packet. `offset` is where its first byte stands in all the bytes fed; `body` is its 8 bytes; `after`
-    are the first two of the bytes just before it that belong to no packet."""
+    """One checked packet. `offset` is where its first byte stands in all the bytes fed; `body` is its 8 (of 0x61: 18)
+    bytes; `after` are the first two of the bytes just before it that belong to no packet."""
 
     kind: int
     body: bytes
@@ -31,22 +33,43 @@ class Packet:
 
     @property
     def words(self) -> tuple[int, ...]:
-        """The four counts, as they were sent."""
-        return _WORDS.unpack(self.body)
+        """The four (nine) counts, as they were sent."""
+        return struct.unpack(f"<{words_of(self.kind)}h", self.body)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it was sent as."""
+        return size_of(self.kind)
+
+
+def size_of(kind: int) -> int:
+    """How many bytes a packet of `kind` has.
+
+    >>> size_of(ACCELERATION), size_of(ALL_IN_ONE)
+    (11, 20)
+    """
+    return ALL_IN_ONE_BYTES if kind == ALL_IN_ONE else PACKET_BYTES
+
+
+def words_of(kind: int) -> int:
+    """How many counts a packet of `kind` has."""
+    return 9 if kind == ALL_IN_ONE else 4
 
 
 def encode(kind: int, words: Sequence[int]) -> bytes:
-    """The packet of `kind` with four int16 `words`: what a sensor sends.
+    """The packet of `kind` with four (of 0x61: nine) int16 `words`: what a sensor sends.
 
     >>> encode(ACCELERATION, (0, 0, 2048, 2500)).hex(" ")
     '55 51 00 00 00 00 00 08 c4 09 7b'
     """
-    head = bytes((HEAD, kind)) + _WORDS.pack(*words)
-    return head + bytes((sum(head) & 0xFF,))
+    head = bytes((HEAD, kind)) + struct.pack(f"<{words_of(kind)}h", *words)
+    return head if kind == ALL_IN_ONE else head + bytes((sum(head) & 0xFF,))
 
 
 class Parser:
     """Finds packets in bytes that may be cut anywhere, damaged, or mixed with others; never raises.
+
+    One of 0x61, which has no sum, is believed where the next of them begins right behind it, and is told of then.
 
     `offset` counts all bytes fed, `skipped` those that belong to no packet.
     """
@@ -72,6 +95,15 @@ class Parser:
             at = found
             if len(buffer) - at < PACKET_BYTES:
                 break
+            if buffer[at + 1] == ALL_IN_ONE:
+                if len(buffer) - at < ALL_IN_ONE_BYTES + 2:
+                    break
+                if buffer.startswith(_NEXT, at + ALL_IN_ONE_BYTES):
+                    body = buffer[at + 2 : at + ALL_IN_ONE_BYTES]
+                    packets.append(Packet(ALL_IN_ONE, body, start + at, self._rubbish))
+                    self._rubbish = b""
+                    at += ALL_IN_ONE_BYTES
+                    continue
             packet = buffer[at : at + PACKET_BYTES]
             if packet[1] in KINDS and sum(packet[:10]) & 0xFF == packet[10]:
                 packets.append(Packet(packet[1], packet[2:10], start + at, self._rubbish))
@@ -93,7 +125,7 @@ def find_cycle(packets: Sequence[Packet]) -> tuple[int, ...] | None:
     run: list[Packet] = []
     starts: list[int] = []
     for packet in packets:
-        if run and packet.offset != run[-1].offset + PACKET_BYTES:
+        if run and packet.offset != run[-1].offset + run[-1].size:
             run, starts = [], []
         if run and packet.kind <= run[-1].kind:
             starts.append(len(run))
@@ -123,7 +155,7 @@ class Cycles:
     def __init__(self, kinds: Sequence[int]) -> None:
         self.kinds = tuple(kinds)
         self._slot = {kind: number for number, kind in enumerate(kinds)}
-        self._bytes = len(kinds) * PACKET_BYTES
+        self._bytes = sum(map(size_of, kinds))
         self._open: dict[int, Packet] = {}
         self._start: int | None = None
         self._lost = 0
@@ -133,7 +165,7 @@ class Cycles:
         slot = self._slot.get(packet.kind)
         if slot is None:
             return []
-        start = packet.offset - slot * PACKET_BYTES
+        start = packet.offset - sum(map(size_of, self.kinds[:slot]))
         ended = []
         if self._start is None:
             self._start = start

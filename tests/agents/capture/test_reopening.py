@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from sensorium.agents.capture.intake import Intake
-from sensorium.agents.capture.reopening import open_again
+from sensorium.agents.capture.reopening import Nature, open_again
 from sensorium.drivers.clock import Clock, live_clock
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.stream import Block, StreamSpec
@@ -19,7 +19,7 @@ class Lost:
     """A sensor that is lost when it is read."""
 
     def __init__(self) -> None:
-        self.specs = (StreamSpec(name="front", modality="x", dtype="float64", shape=(1,)),)
+        self.specs: tuple[StreamSpec, ...] = (StreamSpec(name="front", modality="x", dtype="float64", shape=(1,)),)
         self.clock: Clock = live_clock()
         self.closed = 0
 
@@ -80,6 +80,22 @@ def test_while_the_device_is_there_it_is_tried_every_two_seconds() -> None:
     before = [at_s for at_s in Plugged.tried_s if at_s < 50.0]
     assert before == [0.5, 1.5, 3.5, 7.5, 15.5, 30.5, 45.5]
     assert Plugged.tried_s[7:] == [53.5, 55.5, 57.5, 59.5]
+
+
+def test_what_came_back_with_more_is_asked_for_what_it_was() -> None:
+    class More(Lost):
+        def __init__(self) -> None:
+            super().__init__()
+            self.specs = (*self.specs, StreamSpec(name="more", modality="x", dtype="float64", shape=(1,)))
+
+        def keep_to(self, specs: tuple[StreamSpec, ...]) -> None:
+            self.specs = specs
+
+    before = Nature.of(Lost())
+    for was, names in ((before, ["front"]), (None, ["front", "more"])):
+        driver = open_again("front", More, threading.Event(), lambda _: None, was)
+        assert driver is not None
+        assert [spec.name for spec in driver.specs] == names
 
 
 def test_what_is_opened_while_all_is_closed_is_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:

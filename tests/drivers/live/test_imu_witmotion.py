@@ -71,7 +71,9 @@ class Sensor:
     def cycle(self, number: int) -> bytes:
         data = bytearray()
         for kind in self.kinds:
-            if kind == wit.TIME:
+            if kind == wit.ALL_IN_ONE:
+                data += wit.encode(kind, [word for part in (0x51, 0x52, 0x53) for word in words(number, part)[:3]])
+            elif kind == wit.TIME:
                 hundredths = number % 6000
                 milliseconds = hundredths % 100 * 10
                 body = bytes((26, 11, 22, 1, 2, hundredths // 100, milliseconds & 255, milliseconds >> 8))
@@ -309,3 +311,41 @@ def test_a_probe_finds_it_and_its_rate(sensor: Sensor) -> None:
     assert probed.heard[0].spec.name == "imu.imu"
     assert all(heard.spec.rate_hz == 100.0 and heard.samples > 10 and not heard.lost for heard in probed.heard)
     ImuWitmotionConfig.model_validate(probed.entry).open("imu", Path()).close()
+
+
+def test_the_protocol_0x61_is_read(tmp_path: Path) -> None:
+    sensor = Sensor(tmp_path / "ttyIMU", kinds=(wit.ALL_IN_ONE,))
+    try:
+        with opened(sensor) as driver:
+            specs = {spec.name: spec for spec in driver.specs}
+            assert set(specs) == {"imu.imu", "imu.angle", "imu.raw"}
+            assert specs["imu.raw"].shape == (9,)
+            blocks = gather(driver, 20)
+    finally:
+        sensor.pull()
+    raw, imu, angle = (rows(blocks[f"imu.{part}"])[:20].astype(float) for part in ("raw", "imu", "angle"))
+    assert np.allclose(imu[:, 3:], raw[:, :3] * 16 * 9.80665 / 32768, rtol=1e-12)
+    assert np.allclose(imu[:, :3], np.radians(raw[:, 3:6] * 2000 / 32768), rtol=1e-12)
+    assert np.allclose(angle, np.radians(raw[:, 6:] * 180 / 32768), rtol=1e-12)
+
+
+@pytest.mark.parametrize("more", [(0x51, 0x52, 0x53), (0x50, 0x51, 0x52), (0x51, 0x52, 0x54, 0x59)])
+def test_one_that_sends_more_when_it_is_back_goes_on_as_it_was(tmp_path: Path, more: tuple[int, ...]) -> None:
+    sensor = Sensor(tmp_path / "ttyIMU", kinds=(0x51, 0x52))
+    try:
+        with opened(sensor) as driver:
+            before = driver.specs
+        sensor.pull()
+        sensor.kinds = more
+        sensor.plug_in()
+        with opened(sensor) as driver:
+            assert [spec.name for spec in driver.specs] != [spec.name for spec in before] or driver.specs != before
+            driver.keep_to(before)
+            assert driver.specs == before
+            blocks = gather(driver, 10)
+            assert set(blocks) == {spec.name for spec in before}
+            raw = rows(blocks["imu.raw"])
+            number = number_of(raw[0], (0x51, 0x52))
+            assert raw[0].tolist() == [*words(number, 0x51), *words(number, 0x52)]
+    finally:
+        sensor.pull()

@@ -194,3 +194,26 @@ def test_a_cycle_is_known_after_two_in_a_row() -> None:
 def test_random_bytes_are_hardly_ever_packets() -> None:
     noise = random.Random(1).randbytes(200_000)
     assert len(feed(noise)[0]) < 5
+
+
+@given(st.lists(st.lists(st.integers(-32768, 32767), min_size=9, max_size=9), min_size=4, max_size=8), st.data())
+def test_packets_of_0x61_however_they_are_cut(rows: list[list[int]], data: st.DataObject) -> None:
+    sent = b"".join(wit.encode(wit.ALL_IN_ONE, row) for row in rows)
+    assert len(sent) == 20 * len(rows)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)))))
+    parser, got = wit.Parser(), []
+    for start, stop in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+        got += parser.feed(sent[start:stop])
+    assert [(packet.kind, list(packet.words)) for packet in got] == [(0x61, row) for row in rows[:-1]]
+    assert [packet.offset for packet in got] == [20 * n for n in range(len(rows) - 1)]
+    assert wit.find_cycle(got) == ((0x61,) if len(got) >= 4 else None)
+
+
+def test_a_packet_of_0x61_cut_off_costs_itself() -> None:
+    row = [1, -2, 3, -4, 5, -6, 7, -8, 9]
+    whole = wit.encode(wit.ALL_IN_ONE, row)
+    stream = whole * 3 + whole[:13] + whole * 4
+    cycles = wit.Cycles((wit.ALL_IN_ONE,))
+    got = [cycle for packet in wit.Parser().feed(stream) for cycle in cycles.add(packet)]
+    assert [list(cycle.packets[0x61].words) for cycle in got] == [row] * 6
+    assert [cycle.lost_before for cycle in got] == [0, 0, 0, 1, 0, 0]
