@@ -76,7 +76,8 @@ class Collecting:
         self._intake = Intake(sensors.drivers, sensors.reopen, spool.account, live=self._live, died=died)
         ends = streams_of({name: driver.specs for name, driver in sensors.drivers.items()}, chain.specs)
         show = None if snapshot is None else snapshot.see
-        self._pipeline = Pipeline(chain, recorder, ends, spool.account, live=self._live, show=show)
+        simulated = sensors.clock.kind == "simulated"
+        self._pipeline = Pipeline(chain, recorder, ends, spool.account, live=self._live, simulated=simulated, show=show)
 
     def start(self) -> None:
         """Begin to read the sensors."""

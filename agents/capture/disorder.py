@@ -23,8 +23,8 @@ class InStep:
 
     A sample up to a second behind the newest one is lost (what recordings have out of order so little, they put in
     order themselves). One that is further back waits for what follows: the third in a row says that the clock was set
-    back, one in step with those before says that the stamp was wrong. In recordings (`live` is false), whose stamps
-    may be anything, so does one that is more than a second ahead; there it may be a gap.
+    back, one in step with those before says that the stamp was wrong. In recordings (`live` is false, as it is not of
+    worlds), whose stamps may be anything, so does one that is more than a second ahead; there it may be a gap.
     """
 
     def __init__(self, *, live: bool) -> None:

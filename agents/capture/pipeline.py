@@ -40,6 +40,7 @@ class Pipeline:
     Args:
         streams_of: By sensor, the streams that end with it: its own, and those derived from them.
         account: Where what filters make enters; what sensors deliver did so in the intake.
+        simulated: Whether stamps are of a world's own clock, which no file had the time to damage.
         show: Who is shown what was captured, as far as it may be shown.
     """
 
@@ -51,6 +52,7 @@ class Pipeline:
         account: DeviceAccount,
         *,
         live: bool,
+        simulated: bool = False,
         show: Callable[[Block], None] | None = None,
     ) -> None:
         self._chain = chain
@@ -58,6 +60,7 @@ class Pipeline:
         self._streams_of = dict(streams_of)
         self._account = account
         self._live = live
+        self._is_clocked = live or simulated
         self._show = show
         self._order = itertools.count()
         self._waiting: dict[str, deque[_Refused]] = {}
@@ -107,7 +110,7 @@ class Pipeline:
                 self._pass(arrival.sensor, arrival.said.at_ns)
         if arrival.block is not None:
             stream = arrival.block.stream
-            in_step = self._in_step.setdefault(stream, InStep(live=self._live))
+            in_step = self._in_step.setdefault(stream, InStep(live=self._is_clocked))
             self._deliver(stream, in_step.take(arrival.block))
 
     def _deliver(self, stream: str, found: Iterable[Block | Disordered]) -> None:
@@ -203,6 +206,8 @@ class Pipeline:
     def _pass(self, sensor: str, at_ns: int) -> None:
         """Nothing before this stamp comes from a sensor any more: as if there had been a sample, which was no more."""
         for stream in self._streams_of[sensor]:
+            if stream in self._in_step:  # what it waits for does not come
+                self._deliver(stream, self._in_step[stream].end())
             if stream in self._waiting:
                 self._wait(stream, None, span_ns=(at_ns, at_ns))
             else:

@@ -21,6 +21,7 @@ from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import Interval
+from sensorium.drivers.marks import EpisodeEnd
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.documents import Chunk, Seal
 from tests.agents.building import ROWS, manifest, records, rows
@@ -74,6 +75,31 @@ def blocks(n: int) -> Iterator[Block]:
             yield Block("cam", np.array([at_ns], np.int64), rng.integers(0, 256, (1, 1000, 1000), np.uint8))
         for at_ns in range(i * SECOND // 10, (i + 5) * SECOND // 10, SECOND // 10):
             yield rows(at_ns, 10)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_what_comes_seldom_is_in_the_episode_that_its_source_ends(
+    small: Spool, caplog: pytest.LogCaptureFixture, simulated: bool
+) -> None:
+    """A source tells where its episode ends, behind the only sample of a stream there, far from the one before."""
+    pool = EncoderPool()
+    recorder = Recorder(small, Interval(10 * SECOND), manifest(ROWS, spool_id=small.spool_id), grace_ns=None, pool=pool)
+    chain = FilterChain((ROWS,), {})
+    ends = streams_of({"rig": (ROWS,)}, (ROWS,))
+    made = Pipeline(chain, recorder, ends, small.account, live=False, simulated=simulated)
+    server = Server(small)
+    for number in range(3):
+        block = rows(number * 20 * SECOND, 1)
+        recorder.account.enter(block.stream, 1)
+        made.accept(Arrival("rig", 2 * number, block, block.stream))
+        end = EpisodeEnd(number * 20 * SECOND + 2 * SECOND, "", passed=True)
+        made.accept(Arrival("rig", 2 * number + 1, said=end))
+    made.finish()
+    server.collect()
+    pool.close()
+    assert server.stamps[0] == [0, 20 * SECOND, 40 * SECOND]
+    assert "clock reset" not in caplog.text
+    assert recorder.account.totals()["imu"].stored == 3
 
 
 def test_a_replay_waits_for_room_and_loses_nothing(small: Spool) -> None:
