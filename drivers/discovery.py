@@ -18,7 +18,7 @@ from sensorium.drivers.live.iio_device import SYSFS, iio_places
 from sensorium.drivers.live.v4l2 import VideoFormat
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.errors import SensorLost
+from sensorium.errors import ConfigError, SensorLost
 
 ADAPTERS = {
     (0x1A86, 0x7523): "CH340 adapter, as WitMotion's cables have",
@@ -34,6 +34,9 @@ BAUDS = (115200, 9600, 230400, 921600)
 """Tried in this order: what WitMotion sensors are shipped with or usually set to."""
 
 
+_CAMERAS = ("camera", "camera-v4l2")
+
+
 @dataclass(frozen=True, slots=True)
 class VideoDevice:
     """A camera. `path` names the same one after a reboot, where the system has such a name; `problem` says why not."""
@@ -46,7 +49,9 @@ class VideoDevice:
     @property
     def candidates(self) -> list[dict[str, Any]]:
         """What to try as its entry in a device file."""
-        return [{"kind": "camera", "source": self.path}]
+        by_kernel = {"kind": "camera-v4l2", "source": self.path}
+        through_opencv = {"kind": "camera", "source": self.path}
+        return [by_kernel, through_opencv] if self.path.startswith("/dev/") else [through_opencv]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +165,15 @@ def probe(candidates: Sequence[dict[str, Any]], name: str, base: Path = Path(), 
     """Open each entry until one delivers, and listen to it; each takes at most its driver's own opening time.
 
     Raises:
-        ConfigError: an entry cannot work, or this user may not use the device.
-        SensorLost: none delivered; the error is that of the first.
+        ConfigError: none can work, or this user may not use the device; the error is that of the first.
+        SensorLost: none delivered.
     """
-    failure: SensorLost | None = None
+    failure: SensorLost | ConfigError | None = None
     for entry in candidates:
         config = driver_config(entry["kind"]).model_validate(entry)
         try:
             heard = _listen(config, name, base, listen_s)
-        except SensorLost as error:
+        except (ConfigError, SensorLost) as error:
             failure = failure or error
             continue
         return Probed(name, _completed(entry, heard), heard)
@@ -190,7 +195,7 @@ def device_file(device: str, found: Sequence[Probed], small_pictures: str) -> st
     """A whole device file, in YAML, for sensors that delivered; where to deliver is left as a comment to fill in, and
     `small_pictures`, the encoding by which pictures take little room, as one to agree to."""
     sensors = "".join(each.yaml.removeprefix("sensors:\n") for each in found)
-    cameras = [each.name for each in found if each.entry["kind"] == "camera"]
+    cameras = [each.name for each in found if each.entry["kind"] in _CAMERAS]
     encodings = "".join(f"#   {name}: {small_pictures}\n" for name in cameras)
     return (
         f"device: {device}\n"
@@ -243,13 +248,16 @@ def _rate_hz(stamps: list[int]) -> float | None:
 
 
 def _completed(entry: dict[str, Any], heard: tuple[Heard, ...]) -> dict[str, Any]:
-    """The entry with the size and rate that a camera showed, so that a later change is noticed."""
+    """The entry with what a camera said that it is, the size and the rate that it showed, so that a later change is
+    noticed."""
     spec = heard[0].spec
-    if entry["kind"] != "camera":
+    if entry["kind"] not in _CAMERAS:
         return entry
     height, width = spec.shape[:2]
     rate_hz = {"rate_hz": spec.rate_hz} if spec.rate_hz else {}
-    return {**entry, "size": [width, height], **rate_hz}
+    said = spec.calibration.get("v4l2", {})
+    identity = {key: said[key] for key in ("card", "serial", "pixel_format") if said.get(key)}
+    return {**entry, **identity, "size": [width, height], **rate_hz}
 
 
 def _lasting(node: Path, links: Path) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.live.kernel_clock import KernelClock
 from sensorium.drivers.stream import Stamps
 from sensorium.errors import SensorLost
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 BACK_NS = 10**9
 """By how much a stamp may step back before it is another time, and not this row out of order."""
-_AHEAD_NS = 10**9
+_AHEAD_NS = 20_000_000
 _STALE_NS = 60 * 10**9
 _CLOCKS = {"monotonic": time.CLOCK_MONOTONIC, "realtime": time.CLOCK_REALTIME}
 
@@ -39,6 +40,7 @@ class KernelStamps:
 
     def __init__(self, clock: str, rate_hz: float | None, title: str) -> None:
         self.clock = clock
+        self._kernel = KernelClock(_CLOCKS[clock]) if clock in _CLOCKS else None
         self._rate_hz = rate_hz
         self._title = title
         self._last_ns: int | None = None
@@ -117,11 +119,7 @@ class KernelStamps:
 
     def _offset_ns(self) -> int:
         """The agent's clock less the kernel's: it changes where one was set, or the machine slept."""
-        if self.clock not in _CLOCKS:
-            return 0
-        before_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        there_ns = time.clock_gettime_ns(_CLOCKS[self.clock])
-        return (before_ns + time.clock_gettime_ns(time.CLOCK_BOOTTIME)) // 2 - there_ns
+        return self._kernel.offset_ns() if self._kernel else 0
 
     def _say_once(self) -> None:
         if not self._said:

@@ -133,13 +133,13 @@ def test_every_row_bit_for_bit_with_the_kernels_stamps(plugged: Plugged, log: Pa
     try:
         begun(plugged, log, **drivers)
         first, begun_ns = plugged.rows, boottime_ns()
-        plugged.send(300)
+        plugged.send(200)
         for (what, driver), name, unit in zip(drivers.items(), ("accel", "gyro"), ("m/s^2", "rad/s"), strict=True):
             si = driver.specs[0]
             assert (si.name, si.unit, si.stamps_from) == (f"imu.{name}", unit, "kernel")
             assert si.calibration["iio"]["stamps_clock"] == "boottime"
-            blocks = through(driver, sent_row(log, what, first + 299))
-            assert rows_of(blocks) == sent_rows(log, what, first, first + 300)
+            blocks = through(driver, sent_row(log, what, first + 199))
+            assert rows_of(blocks) == sent_rows(log, what, first, first + 200)
             assert sum(block.lost_before for block in blocks) == 0
             stamps = np.concatenate([block.captured_ns for block in blocks])
             assert bool((np.diff(stamps) >= 0).all())

@@ -1,0 +1,239 @@
+"""The V4L2 driver on a played device: every gap of its numbers counted, every bit kept, another camera refused."""
+
+import doctest
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.live import camera_v4l2 as driver_module
+from sensorium.drivers.live import kernel_clock, v4l2_capture
+from sensorium.drivers.live.camera_v4l2 import CameraV4l2, CameraV4l2Config, camera_v4l2, serial_of
+from sensorium.drivers.registry import driver_config
+from sensorium.drivers.stream import Block
+from sensorium.drivers.testing import DriverTests
+from sensorium.errors import ConfigError, SensorLost
+from tests.drivers.live.played_v4l2 import ERROR, MONOTONIC, START, Played
+
+GREY = bytes(range(32))
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Played:
+    return Played(tmp_path / "video0")
+
+
+@pytest.fixture
+def opened(played: Played, tmp_path: Path) -> Iterator[Callable[..., CameraV4l2]]:
+    cameras: list[CameraV4l2] = []
+
+    def open_one(**options: object) -> CameraV4l2:
+        config = CameraV4l2Config.model_validate({"source": str(played.node), **options})
+        cameras.append(camera_v4l2("front", config, played, tmp_path / "sys"))
+        return cameras[-1]
+
+    yield open_one
+    for camera in cameras:
+        camera.close()
+
+
+def all_of(camera: CameraV4l2) -> list[Block]:
+    """What has come, one frame at a time."""
+    blocks: list[Block] = []
+    while got := camera.read(0.0):
+        for block in got:
+            block.check(camera.specs[0])
+            blocks.append(block)
+    return blocks
+
+
+class TestConformance(DriverTests):
+    reads = 20
+
+    @pytest.fixture(autouse=True)
+    def _played(self, played: Played) -> None:
+        self.played = played
+
+    def open_driver(self, tmp_path: Path) -> Driver:
+        self.played.put((number, MONOTONIC, GREY) for number in range(30))
+        config = CameraV4l2Config(source=str(self.played.node), lost_after_s=3600)
+        return camera_v4l2("dut", config, self.played, tmp_path / "sys")
+
+    def lose(self, driver: Driver) -> None:
+        self.played.gone = True
+
+
+def test_registered() -> None:
+    assert driver_config("camera-v4l2") is CameraV4l2Config
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_dropped_buffers_are_counted_exactly(played: Played, opened: Callable[..., CameraV4l2], share: float) -> None:
+    """A share at random, and a burst across where the numbers run over."""
+    draw = random.Random(1)
+    sent = [n for n in range(400) if (n in (0, 399) or draw.random() > share) and not 100 <= n < 150]
+    played.put((2**32 - 120 + n, MONOTONIC, GREY) for n in sent)
+    blocks = all_of(opened())
+    assert sum(map(len, blocks)) == len(sent)
+    assert sum(block.lost_before for block in blocks) == 400 - len(sent)
+    assert max(block.lost_before for block in blocks) >= 50
+
+
+def test_stamps_are_the_kernels_to_the_nanosecond(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    played.put((n, MONOTONIC | START, GREY) for n in range(50))
+    camera = opened()
+    stamps = np.concatenate([block.captured_ns for block in all_of(camera)])
+    assert np.diff(stamps).tolist() == np.diff(np.array(played.stamps_ns)).tolist()
+    away_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+    assert abs(int(stamps[0]) - played.stamps_ns[0] - away_ns) < 10_000_000
+    said = camera.specs[0].calibration["v4l2"]
+    assert (camera.specs[0].stamps_from, said["stamps_clock"], said["stamps_of"]) == (
+        "kernel", "monotonic", "start of exposure",
+    )  # fmt: skip
+
+
+def test_without_a_clock_stamps_are_of_arrival(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    played.put((n, 0, GREY) for n in range(3))
+    camera = opened()
+    assert len(all_of(camera)) == 3
+    assert camera.specs[0].stamps_from == "arrival"
+
+
+def test_a_bad_frame_costs_one_frame(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    played.put([(0, MONOTONIC, GREY), (1, MONOTONIC | ERROR, GREY), (2, MONOTONIC, GREY[:9]), (3, MONOTONIC, GREY)])
+    assert [(len(block), block.lost_before) for block in all_of(opened())] == [(1, 0), (0, 1), (0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "order", "bits"),
+    [("Y10 ", "<u2", 10), ("Y12 ", "<u2", 12), ("Y16 ", "<u2", 16), ("Y16 -BE", ">u2", 16)],
+)
+def test_every_bit_is_kept(
+    played: Played, opened: Callable[..., CameraV4l2], pixel_format: str, order: str, bits: int
+) -> None:
+    """Lines are longer than their pictures, as the device says."""
+    played.pixel_format, played.line_bytes = pixel_format, 20
+    values = np.random.default_rng(2).integers(0, 1 << bits, (4, 8)).astype(np.uint16)
+    lines = np.zeros((4, 20), np.uint8)
+    lines[:, :16] = values.astype(order).view(np.uint8).reshape(4, 16)
+    played.put([(0, MONOTONIC, lines.tobytes())])
+    camera = opened()
+    (block,) = all_of(camera)
+    assert (camera.specs[0].dtype, camera.specs[0].bits) == ("uint16", bits)
+    assert block.data[0].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("pixel_format", ["YUYV", "UYVY", "YVYU", "NV12", "NV21", "BGR3", "RGB3"])
+def test_colours_come_out(played: Played, opened: Callable[..., CameraV4l2], pixel_format: str) -> None:
+    """One colour, of which each format's bytes are known; padded lines."""
+    y, u, v = 120, 90, 200
+    pairs = {"YUYV": [y, u, y, v], "UYVY": [u, y, v, y], "YVYU": [y, v, y, u]}
+    if pixel_format in pairs:
+        rows = np.tile(pairs[pixel_format], (4, 4))
+    elif pixel_format.startswith("NV"):
+        chroma = [u, v] if pixel_format == "NV12" else [v, u]
+        rows = np.concatenate([np.full((4, 8), y), np.tile(chroma, (2, 4))])
+    else:
+        rows = np.tile([10, 20, 30] if pixel_format == "BGR3" else [30, 20, 10], (4, 8))
+    played.pixel_format, played.line_bytes = pixel_format, rows.shape[1] + 6
+    played.put([(0, MONOTONIC, np.pad(rows, ((0, 0), (0, 6))).astype(np.uint8).tobytes())])
+    (block,) = all_of(opened())
+    picture = block.data[0]
+    assert picture.shape == (4, 8, 3)
+    expected = [10, 20, 30]
+    if pixel_format not in ("BGR3", "RGB3"):  # BT.601, limited range
+        c, d, e = 1.164 * (y - 16), u - 128, v - 128
+        expected = [round(each) for each in (c + 2.018 * d, c - 0.391 * d - 0.813 * e, c + 1.596 * e)]
+    assert np.abs(picture.astype(int) - expected).max() <= 2
+
+
+def jpeg(seed: int, size: tuple[int, int] = (16, 24)) -> bytes:
+    picture = np.random.default_rng(seed).integers(0, 255, (*size, 3)).astype(np.uint8)
+    return bytes(cv2.imencode(".jpg", cv2.GaussianBlur(picture, (5, 5), 2))[1].tobytes())
+
+
+def without_tables(item: bytes) -> bytes:
+    """A JPEG as webcams send it: its Huffman tables left out, as if they were known."""
+    kept, at = item[:2], 2
+    while item[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(item[at + 2 : at + 4], "big")
+        kept += item[at:end] if item[at + 1] != 0xC4 else b""
+        at = end
+    return kept + item[at:]
+
+
+def test_jpegs_pass_as_they_came(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    """But for what is behind their end, and tables that they leave out; half a one and one of another size are lost."""
+    played.pixel_format, played.size = "MJPG", (24, 16)
+    whole, bare = jpeg(1), jpeg(2)
+    sent = [whole + bytes(100), without_tables(bare), whole[: len(whole) // 2], jpeg(3, (8, 8)), b"", whole]
+    played.put((n, MONOTONIC, data) for n, data in enumerate(sent))
+    blocks = all_of(opened())
+    assert [(len(block), block.lost_before) for block in blocks] == [(1, 0), (1, 0), (0, 1), (0, 1), (0, 1), (1, 0)]
+    first, second, last = (block for block in blocks if len(block))
+    assert first.media is not None
+    assert first.media.items == (whole,)
+    assert last.media is not None
+    assert last.media.items == (whole,)
+    assert (second.data[0] == cv2.imdecode(np.frombuffer(bare, np.uint8), cv2.IMREAD_COLOR)).all()
+
+
+def test_another_camera_is_refused(played: Played, opened: Callable[..., CameraV4l2], tmp_path: Path) -> None:
+    usb = tmp_path / "sys" / "video0"
+    usb.mkdir(parents=True)
+    (usb / "device").mkdir()
+    (usb / "serial").write_text("CAM0001\n")
+    played.put((n, MONOTONIC, GREY) for n in range(9))
+    specs = opened(card="Webcam", serial="CAM0001").specs
+    assert specs[0].calibration["v4l2"]["serial"] == serial_of(played.node, tmp_path / "sys") == "CAM0001"
+    with pytest.raises(ConfigError, match="is another camera: its serial is 'CAM0001', not 'CAM0002'"):
+        opened(serial="CAM0002")
+    played.card = "Other"
+    with pytest.raises(ConfigError, match="is another camera: its card is 'Other', not 'Webcam'"):
+        opened(card="Webcam")
+    assert opened().specs != specs, "which a sensor that comes back is refused for"
+
+
+def test_controls_are_set_and_read_back(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    played.put((n, MONOTONIC, GREY) for n in range(9))
+    camera = opened(controls={"exposure_time_absolute": 42})
+    assert played.controls["Exposure Time, Absolute"] == 42
+    assert camera.specs[0].calibration["v4l2"]["controls"] == {"exposure_time_absolute": 42}
+    assert camera.specs[0].rate_hz == 29.97
+    with pytest.raises(ConfigError, match="no control 'gain'; it has brightness, exposure_time_absolute"):
+        opened(controls={"gain": 1})
+    with pytest.raises(ConfigError, match="brightness was to be 300 and is 255"):
+        opened(controls={"brightness": 300})
+
+
+def test_what_it_is_not_is_refused(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    with pytest.raises(ConfigError, match="asked for GREY 640x480, got GREY 8x4"):
+        opened(size=[640, 480])
+    played.field_order = 4
+    with pytest.raises(ConfigError, match="its pictures are interlaced"):
+        opened()
+    played.field_order, played.pixel_format = 1, "H264"
+    with pytest.raises(ConfigError, match=r"pixel format 'H264' is not read; state `pixel_format`, one of MJPG"):
+        opened()
+    played.node.unlink()
+    with pytest.raises(SensorLost, match="is not there; plug it in"):
+        opened()
+
+
+def test_silence_is_a_loss(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    with pytest.raises(SensorLost, match=r"no frame within 0\.1 s of opening"):
+        opened(lost_after_s=0.1)
+    played.put([(0, MONOTONIC, GREY)])
+    camera = opened(lost_after_s=0.1)
+    assert len(all_of(camera)) == 1
+    with pytest.raises(SensorLost, match=r"no frame for 0\.\d s"):
+        camera.read(5.0)
+
+
+def test_examples() -> None:
+    assert all(doctest.testmod(each).attempted for each in (driver_module, kernel_clock, v4l2_capture))
