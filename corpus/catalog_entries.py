@@ -56,7 +56,8 @@ def enter_records(cursor: sqlite3.Cursor, records: Iterable[CommitRecord]) -> No
         if number is None:
             number = last = last + 1
         row = record.row | {"form": record.form, "kind": record.kind}
-        crc = None if record.zip_object is None else record.zip_object[1]
+        stands = record.zip_object
+        crc = None if stands is None else stands[1]
         into["episodes"].append((number, layouts[episode], crc, *map(row.get, COLUMNS)))
         into["documents"].append((number, catalog_document(record)))
         _enter_rest(into, number, record)
@@ -69,7 +70,8 @@ def enter_records(cursor: sqlite3.Cursor, records: Iterable[CommitRecord]) -> No
 def catalog_document(record: CommitRecord) -> bytes:
     """What the catalog has of an episode beside its columns: JSON of `streams`, `account`, of a ZIP its `crc`, of a
     trace the seconds by reason, and what the source said: `labels` and `outcome`."""
-    more = {} if record.zip_object is None else {"crc": record.zip_object[1]}
+    stands = record.zip_object
+    more = {} if stands is None else {"crc": stands[1]}
     more |= {name: record.row[name] for name in (JUDGED_S, LABELS, OUTCOME) if name in record.row}
     return msgspec.json.encode({"streams": record.streams, "account": record.account, **more})
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from sensorium.corpus.utc import Probes, utc_of
+from sensorium.corpus.utc import Probes, is_known, utc_of
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import LABELS, OUTCOME, Account, Kind, Labels, Open, Redaction, Seal
@@ -130,7 +130,9 @@ def catalog_row(
 ) -> dict[str, Any]:
     """The columns of the catalog; `size` is the bytes of all files, `committed_ns` is UTC."""
     start_ns, end_ns = interval_ns
-    utc_ns, _ = utc_of(np.array([start_ns, end_ns], np.int64), manifest.clock, probes)
+    utc_ns = None
+    if is_known(manifest.clock, probes):
+        utc_ns, _ = utc_of(np.array([start_ns, end_ns], np.int64), manifest.clock, probes)
     account = summed(seal.account.values())
     return {
         "episode": str(uuid.UUID(bytes=manifest.episode)),

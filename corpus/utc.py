@@ -24,10 +24,10 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
     in between, nobody knows when: there the uncertainty is that step. Outside them the nearest stands alone.
     A recording that states UTC has it without an uncertainty.
     """
+    if not is_known(clock, probes):
+        return None, None
     if clock.states_utc:
         return captured_ns.copy(), None
-    if not len(probes) or clock.kind != "boottime":
-        return None, None
     probes = probes[np.argsort(probes[:, 0], kind="stable")]
     device, offset, round_trip = probes[:, 0], probes[:, 1] - probes[:, 0], probes[:, 2]
     after = np.searchsorted(device, captured_ns, side="left")
@@ -41,6 +41,15 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
     bound = np.where((step > allowed) & (to_first > 0) & (to_last > 0), step + bound, bound)
     uncertainty = np.maximum(np.ceil(bound).astype(np.int64) + 1, -(-int(round_trip.min()) // 2))
     return captured_ns + offset[first] + moved, uncertainty
+
+
+def is_known(clock: Clock, probes: Probes) -> bool:
+    """Whether there is any UTC of such a clock: `utc_of` would say what.
+
+    >>> is_known(Clock(kind="simulated"), np.zeros((0, 3), np.int64))
+    False
+    """
+    return clock.states_utc or (clock.kind == "boottime" and len(probes) > 0)
 
 
 class UtcMapping(NamedTuple):

@@ -1,5 +1,6 @@
 """The ZIP and the commit record of an episode that was read at once: what many have in common is made once."""
 
+import functools
 import struct
 import zlib
 from itertools import accumulate
@@ -65,7 +66,8 @@ def made(
         size = summary.bytes + sum([content_bytes for _, content_bytes, _ in own])
         summaries[stream.alike.name] = msgspec.structs.replace(summary, bytes=size)
         varying += own
-    varying += [_stored(chunk) for chunk in small_chunks(probes)]
+    if len(probes):
+        varying += [_stored(chunk) for chunk in small_chunks(probes)]
     attributes = attributes_of(read.manifest, read.seal, identity, interval_ns, read.notes, ZIP_VERSION)
     varying.append(plan.root.ended(msgspec.json.encode(attributes) + b"}}"))
     data = plan.frame.file(varying)
@@ -102,10 +104,15 @@ def _members(stream: StreamAtOnce, stamps: dict[bytes, Varying]) -> list[Varying
 
 def _shard(chunks: list[memoryview]) -> bytes:
     """The inner chunks, and the index behind them."""
-    sizes = [len(chunk) for chunk in chunks]
+    return b"".join((*chunks, _index(*map(len, chunks))))
+
+
+@functools.lru_cache(1024)
+def _index(*sizes: int) -> bytes:
+    """Where chunks of so many bytes stand: of rows of one kind many are as long as others were."""
     places = [number for entry in zip(accumulate(sizes, initial=0), sizes, strict=False) for number in entry]
     index = struct.pack(f"<{len(places)}Q", *places)
-    return b"".join((*chunks, index, struct.pack("<I", crc32c(index))))
+    return index + struct.pack("<I", crc32c(index))
 
 
 def _stored(content: bytes) -> Varying:

@@ -68,9 +68,12 @@ class Commits:
     def commit_small(self, ready: Sequence[Ready[Assembly | AtOnce]]) -> list[CommitRecord | Exception]:
         """Commit ZIPs, those that are not there already: of each its record, or what ended that."""
         commits = [ZipCommit(each) for each in ready]
-        mine = [commit for commit in commits if self._claim(commit.ready)]
+        mine: list[ZipCommit] = []
         for commit in commits:
-            commit.error = None if commit in mine else _busy(commit.ready)
+            if self._claim(commit.ready):
+                mine.append(commit)
+            else:
+                commit.error = _busy(commit.ready)
         try:
             with failing(mine):
                 entries = self._catalog.ordinals([_owner(commit.ready) for commit in mine])

@@ -99,9 +99,10 @@ def record_of(
 ) -> CommitRecord:
     """The record that commits an episode, now, as the files that it `stands` in."""
     size = sum([size for size, _ in stands.values()])
-    for name, summary in summaries.items():
-        if health := health_of(seal.summary, name):
-            summaries[name] = msgspec.structs.replace(summary, health=health)
+    if "health" in seal.summary:
+        for name, summary in summaries.items():
+            if health := health_of(seal.summary, name):
+                summaries[name] = msgspec.structs.replace(summary, health=health)
     return CommitRecord(
         format_version=LOOSE_VERSION if form == "loose" else ZIP_VERSION,
         row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size, form),

@@ -246,7 +246,7 @@ class EpisodeFile:
             raise SpoolError(f"{self.path}: what the disk holds is not what was written; mended once it is sealed")
 
 
-def read_part(path: Path, offset: int, size: int) -> bytes:
+def read_part(path: Path | str, offset: int, size: int) -> bytes:
     """Up to `size` bytes of a file from `offset`.
 
     Raises:

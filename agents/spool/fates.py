@@ -4,13 +4,15 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
-from sensorium.agents.spool.entries import GivenUp
+from sensorium.agents.spool.entries import GivenUp, State
 from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.episode.account import Tally, accounts, given_up, unreadable_place
 from sensorium.episode.device_account import DeviceAccount
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = 1000
 
 
 class Fates:
@@ -38,8 +40,11 @@ class Fates:
         A word that is not of such changes nothing: an ingest that is wrong must not cost what it does not have.
         """
         entitled, pending = [], []
-        for episode, digest in said:
-            state, sealed = self._ledger.sealed_digest(episode)
+        known: dict[UUID, tuple[State, bytes]] = {}
+        for first in range(0, len(said), _AT_ONCE):
+            known |= self._ledger.sealed_digests([episode for episode, _ in said[first : first + _AT_ONCE]])
+        for episode, digest in dict.fromkeys(said):
+            state, sealed = known.get(episode, (None, b""))
             if state != "committed" and (not sealed or sealed != digest):
                 why = "has another digest here" if sealed else "is not sealed" if state else "is not of this spool"
                 log.error("spool: the ingest says that episode %s is committed, which %s; kept", episode, why)

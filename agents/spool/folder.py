@@ -96,7 +96,7 @@ class Folder:
         except OSError as error:
             raise disk_error(error, f"spool {self.path}", "tried again until it can be written") from error
 
-    def delete(self, files: Iterable[Path]) -> None:
+    def delete(self, files: Iterable[str]) -> None:
         """Delete episodes' files; without one that is no error."""
         for file in files:
             durable.remove(file)

@@ -78,6 +78,11 @@ class Held:
         return self.folder / self.name
 
     @property
+    def file_name(self) -> str:
+        """The same as a text, for what is done to every one: a `Path` takes longer to make than what it is for."""
+        return f"{self.folder}/{self.name}"
+
+    @property
     def priority(self) -> float:
         """That of its mission."""
         return self.said.mission.priority

@@ -231,10 +231,11 @@ class Ledger:
         rows = self._file.read("SELECT state, why, aside FROM episodes WHERE episode = ?", (episode.bytes,))
         return (rows[0][0], rows[0][1], bool(rows[0][2])) if rows else (None, "", False)
 
-    def sealed_digest(self, episode: UUID) -> tuple[State | None, bytes]:
-        """What became of an episode, None if it is not known, and its digest, empty if it was never sealed."""
-        rows = self._file.read("SELECT state, digest FROM episodes WHERE episode = ?", (episode.bytes,))
-        return (rows[0][0], rows[0][1] or b"") if rows else (None, b"")
+    def sealed_digests(self, episodes: Sequence[UUID]) -> dict[UUID, tuple[State, bytes]]:
+        """What became of those of `episodes` that are known, and the digest of each, empty if it was never sealed."""
+        sql = f"SELECT episode, state, digest FROM episodes WHERE episode IN ({', '.join('?' * len(episodes))})"
+        rows = self._file.read(sql, tuple([episode.bytes for episode in episodes]))
+        return {UUID(bytes=episode): (state, digest or b"") for episode, state, digest in rows}
 
     def ordinal(self, episode: UUID) -> int:
         """The ordinal of a known episode in the present spool, -1 of one of a former."""

@@ -97,6 +97,9 @@ class Order:
 
     def _in_order(self, is_due: Callable[[Held], bool]) -> Iterator[tuple[Held, float, bool]]:
         """Each also with whether it goes by its age."""
+        if not self._telling and not self._chance:  # as of most spools: what is weighed, as it stands
+            yield from ((held, held.value_per_byte, False) for held in filter(is_due, self._weighed))
+            return
         went = set[UUID]()
 
         def waits(held: Held) -> bool:

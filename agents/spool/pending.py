@@ -109,7 +109,7 @@ class Pending:
         """What may be sent, in the order to send it. `of`: a former spool_id, or empty for the present one."""
 
         def is_due(held: Held) -> bool:
-            return not (held.refused or held.unread) and of in (None, held.former)
+            return not held.refused and not held.unread and (of is None or of == held.former)
 
         with self._guard:
             return [held.waiting(value) for held, value in self._order.first(limit, is_due)]

@@ -130,7 +130,7 @@ def _meet_unknown(names: list[str], folder: Folder, ledger: Ledger, owed: Owed) 
         if state == "discarded" and aside:
             owed.do(f"{path.name} is to be set aside", partial(folder.set_aside, path, identity, why))
         elif state in ("committed", "discarded"):
-            owed.do(f"{path.name} is to be deleted", partial(folder.delete, [path]))
+            owed.do(f"{path.name} is to be deleted", partial(folder.delete, [str(path)]))
         elif state is None:
             _adopt(path, episode, number, ledger)
 

@@ -229,7 +229,7 @@ class Spool:
         held = self._pending.get(episode)
         if held is None:
             raise SpoolError(f"episode {episode}: not in the spool {self.path}")
-        return read_part(held.path, offset, min(size, held.sendable - offset))
+        return read_part(held.file_name, offset, min(size, held.sendable - offset))
 
     def committed(self, episode: UUID, digest: bytes) -> bool:
         """The store has one: `committed_all` of it."""
@@ -340,12 +340,11 @@ class Spool:
         return changed
 
     def _delete(self, *gone: Held) -> None:
-        paths = [held.path for held in gone]
         try:
-            self._folder.delete(paths)
+            self._folder.delete([held.file_name for held in gone])
         except OSError:  # each for itself, and what is not to be done now is owed
-            for path in paths:
-                self._owed.do(f"{path.name} is to be deleted", partial(self._folder.delete, [path]))
+            for held in gone:
+                self._owed.do(f"{held.name} is to be deleted", partial(self._folder.delete, [held.file_name]))
 
     def _set_aside(self, episode: UUID, why: str, fate: str) -> None:
         with self._state:

@@ -1,8 +1,10 @@
 """Keys: files that are never overwritten nor readable by others, and clear lines for what is wrong with them."""
 
 import logging
+import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq.auth
@@ -113,3 +115,51 @@ def test_the_allowed_keys_are_seen_as_they_change(tmp_path: Path) -> None:
     keys.revoke(tmp_path, "rig-1")
     assert allowed.refresh()
     assert not allowed.allows(f"rig-1/{text}")
+
+
+def test_of_a_folder_that_did_not_change_names_are_looked_at_and_no_key_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public, _ = keys.new("rig-1", tmp_path)
+    file = keys.allow(tmp_path, public)
+    user_id = f"rig-1/{keys.server_key(public)}"
+    looked: list[Path] = []
+    read: list[Path] = []
+    scandir, load = os.scandir, zmq.auth.load_certificate
+
+    def looking(folder: Path) -> Any:
+        looked.append(folder)
+        return scandir(folder)
+
+    def reading(path: Path) -> Any:
+        read.append(path)
+        return load(path)
+
+    monkeypatch.setattr(os, "scandir", looking)
+    monkeypatch.setattr(zmq.auth, "load_certificate", reading)
+    allowed = keys.AllowedKeys(tmp_path)
+    assert read == [file]
+    looked.clear()
+    for number in range(5):
+        assert not allowed.refresh()
+        assert looked == [tmp_path / "allowed"] * (number + 1)
+    (file.parent / "notes.txt").write_text("what is no key changes nothing")
+    assert not allowed.refresh()
+    assert read == [file]
+    looked.clear()
+    for _ in range(5):  # of every message that is asked, and nothing on the disk
+        assert allowed.allows(user_id)
+        assert allowed.user_id(user_id.partition("/")[2]) == user_id
+    assert not looked
+    same = file.read_bytes()
+    file.unlink()
+    file.write_bytes(same)
+    os.utime(file, ns=(1, 1))
+    assert not allowed.refresh()  # it was read again, and is the same key
+    assert read == [file, file]
+    file.unlink()
+    file.parent.joinpath("notes.txt").unlink()
+    file.parent.rmdir()
+    assert allowed.refresh()
+    assert not allowed.allows(user_id)
+    assert read == [file, file]

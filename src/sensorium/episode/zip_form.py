@@ -111,46 +111,51 @@ class ZipFrame:
         known = {member.name: member for member in fixed}
         slots = {name: at for at, name in enumerate(varying)}
         names = sorted([*known, *slots], key=str.encode)
-        self._slots = [0] * len(slots)
+        self._slots = [(0, 0)] * len(slots)
         self._parts: list[bytes] = []
         self._sizes: list[int] = []
         self._entries: list[bytes | int] = []
-        form = ["<"]
+        same, last, form = b"", b"", ["<"]
         for at, name in enumerate(names):
             raw = name.encode()
             member = known.get(name) or NewMember(name, b"", 0, 0, name.rpartition("/")[2] == DOCUMENT)
-            if name in slots:
-                self._slots[slots[name]] = at
             flags = 0 if raw.isascii() else _UTF8
             method = _DEFLATED if member.deflated else _STORED
             numbers = (member.crc, len(member.stored), member.content_bytes)
-            local = _LOCAL.pack(_LOCAL_MAGIC, _VERSION, flags, method, 0, _DATE, *numbers, len(raw), 0)
+            local = _LOCAL.pack(_LOCAL_MAGIC, _VERSION, flags, method, 0, _DATE, *numbers, len(raw), 0) + raw
             entry = _ENTRY.pack(
                 _ENTRY_MAGIC, _MADE_BY, _VERSION, flags, method, 0, _DATE, *numbers, len(raw), 0, 0, 0, 0, _MODE, 0
             )
-            self._parts += (local + raw, bytes(member.stored))
-            self._sizes.append(len(local) + len(raw) + len(member.stored))
-            self._entries += (entry[:16], *numbers, entry[28:42], 0, raw)
-            form.append(f"16s3I14sI{len(raw)}s")
-        self._directory = struct.Struct("".join(form))
+            if name in slots:  # between what is the same: the numbers in its header, and its bytes
+                self._parts += (same + local[:14], b"", local[26:], b"")
+                self._slots[slots[name]] = (at, len(self._parts) - 3)
+                same = b""
+            else:
+                same += local + bytes(member.stored)
+            self._sizes.append(len(local) + len(member.stored))
+            self._entries += (last + entry[:16], entry[16:28], entry[28:42], 0)
+            form.append(f"{len(last) + 16}s12s14sI")
+            last = raw
+        self._parts.append(same)
+        self._entries.append(last)
+        self._directory = struct.Struct("".join((*form, f"{len(last)}s")))
 
     def file(self, varying: Sequence[tuple[bytes, int, int]]) -> bytes:
         """The whole file, byte for byte that of `zip_file`; of each of `varying` the bytes as they stand in it, and the
         size and CRC-32 of its content. `ValueError` if that is more than this form holds."""
         parts, sizes, entries = self._parts.copy(), self._sizes.copy(), self._entries.copy()
-        for slot, (stored, content_bytes, crc) in zip(self._slots, varying, strict=True):
-            head, numbers = parts[2 * slot], (crc, len(stored), content_bytes)
-            parts[2 * slot] = head[:14] + _NUMBERS.pack(*numbers) + head[26:]
-            parts[2 * slot + 1] = stored
-            sizes[slot] += len(stored)
-            entries[7 * slot + 1 : 7 * slot + 4] = numbers
-        *offsets, at = itertools.accumulate(sizes, initial=0)
+        for (at, part), (stored, content_bytes, crc) in zip(self._slots, varying, strict=True):
+            stored_bytes = len(stored)
+            parts[part] = entries[4 * at + 1] = _NUMBERS.pack(crc, stored_bytes, content_bytes)
+            parts[part + 2] = stored
+            sizes[at] += stored_bytes
+        *offsets, end = itertools.accumulate(sizes, initial=0)
         size = self._directory.size
-        if at + size + _END.size > MAX_ZIP_BYTES or len(sizes) > MAX_MEMBERS:
-            raise ValueError(f"{len(sizes)} members of {at} bytes: too much for a plain ZIP")
-        entries[5::7] = offsets
-        end = _END.pack(_END_MAGIC, 0, 0, len(sizes), len(sizes), size, at, 0)
-        return b"".join((*parts, self._directory.pack(*entries), end))
+        if end + size + _END.size > MAX_ZIP_BYTES or len(sizes) > MAX_MEMBERS:
+            raise ValueError(f"{len(sizes)} members of {end} bytes: too much for a plain ZIP")
+        entries[3::4] = offsets
+        ending = _END.pack(_END_MAGIC, 0, 0, len(sizes), len(sizes), size, end, 0)
+        return b"".join((*parts, self._directory.pack(*entries), ending))
 
 
 class BegunDocument:

@@ -81,6 +81,25 @@ def test_what_was_not_judged_goes_by_age_behind_what_was() -> None:
     assert list(evicted(order, those)) == [(n, "evicted") for n in (0, 2, 3, 1)]
 
 
+@given(
+    st.lists(st.tuples(st.none() | st.floats(-5, 5), st.integers(1, 5 * SIZE), st.sampled_from([0.5, 1.0]))),
+    st.none() | st.integers(0, 5),
+    st.integers(2, 5),
+)
+def test_where_all_is_weighed_it_goes_as_it_would_beside_what_tells_of_the_rest(
+    those: list[tuple[float | None, int, float]], limit: int | None, every: int
+) -> None:
+    def is_due(each: Held) -> bool:
+        return bool(each.said.ordinal % every)
+
+    alone = [
+        held(n, NOTHING if value is None else Worth(value), size=size, priority=priority)
+        for n, (value, size, priority) in enumerate(those, 1)
+    ]
+    beside = Order([*alone, held(1001 * every, kind="trace")])  # which is never due
+    assert Order(alone).first(limit, is_due) == beside.first(limit, is_due)
+
+
 def test_what_grows_has_no_value_yet_and_never_gives_way() -> None:
     growing = held(0, growing=True)
     those = [growing, held(1, Worth(1.0))]

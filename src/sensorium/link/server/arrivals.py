@@ -368,20 +368,18 @@ class Arrivals:
 
     def _admit(self, session: ServerSession, *, by_force: bool = True) -> None:
         """Begin what the session offered, in its order, as far as there are places, or `by_force` may be."""
-        if session.held:
+        if session.held or self._places.hopeless or (self._places.full and not by_force):
             return
-        limits = self._limits
-        mine = session.offers.values()
-        active = sum([t.active for t in mine])
+        active = sum([t.active for t in session.offers.values()])
         if self.leaving:
             active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
-        if active >= limits.open_per_session:
+        free = self._limits.open_per_session - active
+        if free <= 0:
             return
-        if self._places.hopeless or (self._places.full and not by_force):
-            return
-        waiting = [t for t in mine if t.state is WAITING and t.offer.episode not in self.leaving]
-        waiting.sort(key=lambda transfer: transfer.turn)
-        for transfer in waiting[: limits.open_per_session - active]:
+        waiting = [t for t in session.offers.values() if t.state is WAITING and t.offer.episode not in self.leaving]
+        if len(waiting) > 1:
+            waiting.sort(key=lambda transfer: transfer.turn)
+        for transfer in waiting[:free]:
             if self._places.full:
                 if by_force:
                     self._make_place()
