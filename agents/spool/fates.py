@@ -43,7 +43,7 @@ class Fates:
         known: dict[UUID, tuple[State, bytes]] = {}
         for first in range(0, len(said), _AT_ONCE):
             known |= self._ledger.sealed_digests([episode for episode, _ in said[first : first + _AT_ONCE]])
-        for episode, digest in dict.fromkeys(said):
+        for episode, digest in said:
             state, sealed = known.get(episode, (None, b""))
             if state != "committed" and (not sealed or sealed != digest):
                 why = "has another digest here" if sealed else "is not sealed" if state else "is not of this spool"
@@ -51,6 +51,7 @@ class Fates:
                 continue
             if state == "discarded":
                 self._undo_discard(episode)
+                known[episode] = "committed", sealed  # or said once more it would be taken back twice
             elif state == "pending":
                 pending.append(episode)
             entitled.append(episode)
