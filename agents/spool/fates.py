@@ -51,7 +51,7 @@ class Fates:
                 continue
             if state == "discarded":
                 self._undo_discard(episode)
-                known[episode] = "committed", sealed  # or said once more it would be taken back twice
+                known[episode] = "committed", sealed  # as it is by now, if it is said once more
             elif state == "pending":
                 pending.append(episode)
             entitled.append(episode)
