@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Stream
 from sensorium.perception.drawing import (
     ALARM,
+    SILENT_PERIODS,
     Axis,
     Box,
     Image,
@@ -22,6 +24,7 @@ from sensorium.perception.drawing import (
     shade,
     silences,
     ticks,
+    usual_rate_hz,
     write,
 )
 
@@ -29,19 +32,25 @@ WIDTH = 1600
 _LEFT, _RIGHT = 80, 20
 _HEAD, _LINE, _FRAMES, _CURVES, _FOOT = 48, 24, 150, 130, 40
 _MOST_PANELS = 4
+_BETWEEN = 4
+_SLOW = 0.9
+FAINT_INK = (150, 150, 150)
 
 
-def draw(episode: Episode) -> Image:
+def draw(episode: Episode, *, goes_on: tuple[bool, bool] = (False, False)) -> Image:
     """uint8 [h, 1600, 3] BGR: a strip a stream of frames, a panel for each unit of a stream of rows.
 
-    A stretch of more than 1.5 periods without a sample is shaded; what the account counts lost or filtered is written.
+    A stretch of more than 1.5 periods without a sample is shaded (of a stream slower than its nominal rate 1.5 of its
+    own); what the account counts lost or filtered is written. `goes_on` says whether an episode joins this one before
+    and behind: where none does, nothing is missing before the first and behind the last sample of any stream, and in a
+    recording, whose sensors begin and end as they did, of this stream.
 
     Raises:
         Corrupt: what is drawn cannot be read.
     """
     end_ns = episode.start_ns + round(episode.duration_s * 1e9)
     axis = Axis(episode.start_ns, end_ns, _LEFT, WIDTH - _LEFT - _RIGHT)
-    panels = [*_panels(episode, axis)]
+    panels = [*_panels(episode, axis, goes_on)]
     parts = [_heading(episode), *panels, _footing(axis)]
     return np.concatenate(parts)
 
@@ -55,14 +64,20 @@ def _heading(episode: Episode) -> Image:
     return image
 
 
-def _panels(episode: Episode, axis: Axis) -> Iterable[Image]:
+def _panels(episode: Episode, axis: Axis, goes_on: tuple[bool, bool]) -> Iterable[Image]:
     order = sorted(episode.streams.items(), key=lambda item: not item[1].spec.is_frames)
+    ends = [(int(each.captured_ns[0]), int(each.captured_ns[-1])) for _, each in order if len(each)]
+    first_ns, last_ns = min((a for a, _ in ends), default=axis.start_ns), max((b for _, b in ends), default=axis.end_ns)
+    recording = episode.row["clock"] == "recording"
     for name, stream in order:
-        spec = stream.spec
-        spans = silences(stream.captured_ns, spec.rate_hz, axis.start_ns, axis.end_ns)
+        spec, stamps = stream.spec, stream.captured_ns
+        own = (int(stamps[0]), int(stamps[-1])) if recording and len(stamps) else (first_ns, last_ns)
+        start_ns = axis.start_ns if goes_on[0] else own[0]
+        end_ns = axis.end_ns if goes_on[1] else own[1]
+        spans = silences(stamps, usual_rate_hz(stamps, spec.rate_hz), start_ns, end_ns)
         image = blank(WIDTH, _LINE)
         write(image, name, _LEFT, 18, size=0.5)
-        said = _said(stream, spans, episode.account[name])
+        said = _said(stream, spans, episode.account[name], (first_ns, last_ns))
         write(
             image,
             said,
@@ -78,9 +93,17 @@ def _panels(episode: Episode, axis: Axis) -> Iterable[Image]:
             yield from _rows(stream, axis, spans)
 
 
-def _said(stream: Stream, spans: list[tuple[int, int]], account: Mapping[str, Any]) -> str:
+def _said(stream: Stream, spans: list[tuple[int, int]], account: Mapping[str, Any], of_all: tuple[int, int]) -> str:
     missing_s = sum(stop - start for start, stop in spans) / 1e9
+    stamps, nominal_hz = stream.captured_ns, stream.spec.rate_hz
     parts = [f"{len(stream)} stored"]
+    if nominal_hz and (hz := usual_rate_hz(stamps, nominal_hz)) and hz < _SLOW * nominal_hz:
+        parts += [f"at {hz:.3g} Hz, not {nominal_hz:.3g}"]
+    if len(stamps):
+        periods_ns = SILENT_PERIODS * 1e9 / (usual_rate_hz(stamps, nominal_hz) or 1e9)
+        lead_ns, lag_ns = int(stamps[0]) - of_all[0], of_all[1] - int(stamps[-1])
+        parts += [f"begins {lead_ns / 1e9:.3g} s behind the first"] * (nominal_hz is not None and lead_ns > periods_ns)
+        parts += [f"ends {lag_ns / 1e9:.3g} s before the last"] * (nominal_hz is not None and lag_ns > periods_ns)
     parts += [f"{n} filtered ({rule})" for rule, n in account["filtered"].items()]
     parts += [f"{n} lost ({cause})" for cause, n in account["lost"].items()]
     parts += [f"silent {len(spans)} times, {missing_s:.3g} s"] if spans else ["no gap"]
@@ -93,24 +116,45 @@ def _frames(stream: Stream, axis: Axis, spans: list[tuple[int, int]]) -> Image:
     box = Box(_LEFT, 0, axis.width, _FRAMES + 10)
     shade(image, box, axis, spans)
     if not len(stream):
+        write(image, "no frames", _LEFT + 8, _FRAMES // 2, FAINT_INK)
         return image
     at = axis.x(stream.captured_ns)
     for x in at:
         image[_FRAMES + 2 : _FRAMES + 10, min(round(x), WIDTH - 1)] = 90
     height, width = stream.spec.shape[:2]
     wide = max(1, min(round(width * _FRAMES / height), axis.width))
-    free = float(_LEFT)
-    while free + wide <= box.right:
-        row = int(np.searchsorted(at, free + wide / 2))
-        if row == len(at):
-            break
+    for row, left in _placed(at, wide, box):
         small = picture(stream[row], stream.spec.color_order, wide, _FRAMES)
-        left = round(min(max(at[row] - wide / 2, free), box.right - wide))
         image[: small.shape[0], left : left + small.shape[1]] = small
         x = min(round(at[row]), WIDTH - 1)
         image[_FRAMES : _FRAMES + 10, x : x + 2] = (0, 0, 0)
-        free = left + wide + 4.0
     return image
+
+
+def _placed(at: npt.NDArray[np.float64], wide: int, box: Box) -> list[tuple[int, int]]:
+    """Which frames of those `at` these x are drawn, each as `wide`, and from where: all in a row if they fit, else
+    those nearest to the middles of their places.
+
+    >>> box = Box(100, 0, 1000, 10)
+    >>> _placed(np.array([100.0]), 50, box), _placed(np.array([100.0, 103.0]), 50, box)
+    ([(0, 100)], [(0, 100), (1, 154)])
+    """
+    step = wide + _BETWEEN
+    most = max(1, (box.width + _BETWEEN) // step)
+    if len(at) <= most:
+        rows = list(range(len(at)))
+    else:
+        middles = np.linspace(box.left + wide / 2, box.right - wide / 2, most)
+        behind = np.searchsorted(at, middles).clip(1, len(at) - 1)
+        rows = sorted(
+            {int(row) for row in np.where(middles - at[behind - 1] <= at[behind] - middles, behind - 1, behind)}
+        )
+    lefts: list[int] = []
+    for number, row in enumerate(rows):
+        room = box.right - (len(rows) - number) * step + _BETWEEN
+        before = lefts[-1] + step if lefts else box.left
+        lefts.append(max(before, min(round(at[row] - wide / 2), room)))
+    return list(zip(rows, lefts, strict=True))
 
 
 def _rows(stream: Stream, axis: Axis, spans: list[tuple[int, int]]) -> Iterable[Image]:

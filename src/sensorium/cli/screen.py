@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -19,9 +18,10 @@ OUT = Console(
     markup=False,
     emoji=False,
     soft_wrap=True,
-    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE,
+    width=None if sys.stdout.isatty() else _WIDE,
 )
-"""Prints what it is given as it is; a pipe gets whole lines, and nothing is left out."""
+"""Prints what it is given as it is. A pipe gets whole lines and all columns, whatever COLUMNS says: readline sets it
+behind the back of whoever imports it, and their children inherit it."""
 
 
 class Format(StrEnum):

@@ -80,7 +80,7 @@ def show(
     corpus = sensorium.open(store)
     found = corpus.episode(episode)
     if png is not None:
-        write_picture(png, draw(found))
+        write_picture(png, draw(found, goes_on=_goes_on(corpus, found)))
     row = found.as_dict()
     verdicts = corpus.verdicts([found.id]).get(found.id, {})
     if form is Format.JSON:
@@ -174,6 +174,14 @@ def rebuild(store: StorePath) -> None:
         task = progress.add_task("reading commit records", total=None)
         n = rebuild_catalog(store, lambda n, of: progress.update(task, completed=n, total=of))
     OUT.print(f"{n} episodes in the catalog")
+
+
+def _goes_on(corpus: Corpus, episode: Episode) -> tuple[bool, bool]:
+    """Whether an episode joins this one, before and behind."""
+    row = episode.row
+    mine = " and ".join(f"{name} = '{row[name]}'" for name in ("device", "spool_id", "clock", "kind"))
+    before, behind = (f"{mine} and {at}" for at in (f"end_ns = {episode.start_ns}", f"start_ns = {episode.end_ns}"))
+    return bool(corpus.query(before, limit=1)), bool(corpus.query(behind, limit=1))
 
 
 def _labels(store: Path, episode: Episode) -> dict[str, str]:

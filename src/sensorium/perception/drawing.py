@@ -1,5 +1,6 @@
 """Drawing: pictures and curves on a time axis, with what is missing shaded; OpenCV alone."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ COLORS = (
 """BGR, one a channel; the colours of Tableau 10."""
 
 SILENT_PERIODS = 1.5
+_ENOUGH = 8
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_APART = 11
 _SHIFT = 4  # fractional bits of a coordinate
 
 
@@ -114,6 +117,19 @@ def silences(captured_ns: Stamps, rate_hz: float | None, start_ns: int, end_ns: 
     return [(int(edges[i]), int(edges[i + 1])) for i in np.flatnonzero(np.diff(edges) > longest_ns)]
 
 
+def usual_rate_hz(captured_ns: Stamps, rate_hz: float | None) -> float | None:
+    """The rate by which a silence is told: the nominal one, or that of the median interval where it is lower; of a
+    few samples the nominal one.
+
+    >>> usual_rate_hz(np.arange(20) * 100_000_000, 30.0), usual_rate_hz(np.array([0, 10**9]), 30.0)
+    (10.0, 30.0)
+    """
+    if rate_hz is None or len(captured_ns) < _ENOUGH:
+        return rate_hz
+    median_ns = float(np.median(np.diff(captured_ns)))
+    return min(rate_hz, 1e9 / median_ns) if median_ns > 0 else rate_hz
+
+
 def shade(image: Image, box: Box, axis: Axis, spans: Sequence[Span]) -> None:
     """Mark stretches in which something is missing, two pixels wide at least."""
     for x in axis.x(np.array(spans, np.int64).reshape(-1, 2)):
@@ -132,10 +148,13 @@ def curves(image: Image, box: Box, axis: Axis, captured_ns: Stamps, values: Samp
     margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
     low, high = low - margin, high + margin
     marks = {low + margin: INK, high - margin: INK} | ({0.0: INK} if low < -2 * margin and high > 2 * margin else {})
+    where = {value: float(_y(np.array([value]), box, low, high)[0]) for value in marks}
     for value, color in marks.items():
-        y = _y(np.array([value]), box, low, high)[0]
+        y = where[value]
+        if value == 0 and any(abs(y - other) < _APART for mark, other in where.items() if mark):
+            continue  # two numbers over each other say neither
         cv2.line(image, (box.left, round(y)), (box.right, round(y)), FAINT, 1)
-        write(image, f"{value:.3g}", box.left - 6, round(y) + 4, color, 0.4, to_left=True)
+        write(image, number_text(value), box.left - 6, round(y) + 4, color, 0.4, to_left=True)
     breaks = np.searchsorted(captured_ns, [start for start, _ in spans], side="right")
     for column in range(values.shape[1]):
         for rows in np.split(np.arange(len(captured_ns)), breaks):
@@ -144,10 +163,29 @@ def curves(image: Image, box: Box, axis: Axis, captured_ns: Stamps, values: Samp
             )
 
 
+def number_text(value: float) -> str:
+    """Three digits that count, and no exponent where a person would write none.
+
+    >>> [number_text(each) for each in (0.0, -0.6612, 9.80665, 12_345.6, 101_325.0, 4.2e-7, 2.5e9)]
+    ['0', '-0.661', '9.81', '12346', '101325', '4.2e-07', '2.5e+09']
+    """
+    if value == 0 or not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.3g}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+_STEPS_S = (
+    *(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
+    *(60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400),
+)
+
+
 def ticks(image: Image, axis: Axis, y: int) -> None:
     """Seconds since the axis begins, below the line `y`."""
     seconds = max(1, axis.end_ns - axis.start_ns) / 1e9
-    step = next((s for s in (1e-3, 1e-2, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300) if seconds / s <= 12), seconds)
+    step = next((s for s in _STEPS_S if seconds / s <= 12), seconds)
     cv2.line(image, (axis.left, y), (axis.left + axis.width, y), INK, 1)
     for number in range(int(seconds / step + 1e-9) + 1):
         x = round(axis.left + number * step / seconds * axis.width)
