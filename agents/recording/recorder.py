@@ -97,6 +97,8 @@ class Recorder:
         if span_ns is not None:
             if span_ns[0] < state.passed_ns:
                 self._clock_reset(state)
+            elif state.epoch < self._epoch and span_ns[1] >= self._episodes.end_ns(state.epoch):
+                state.join(self._epoch)
             state.absence.delivers(span_ns[0])
         if block is not None and len(block):
             block, rest = self._fit(state, block)
@@ -260,8 +262,6 @@ class Recorder:
         """How many episodes are open now."""
         return len(self._episodes)
 
-    # -- placing --------------------------------------------------------------------------------------------------
-
     def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
         """(what can be taken, what has to wait): of a full spool only open episodes are filled."""
         held = sum(episode.held_bytes for episode in self._episodes)
@@ -364,8 +364,6 @@ class Recorder:
             self._full.failed(error, self._episodes)
             return "spool_full"
 
-    # -- what is in no episode ------------------------------------------------------------------------------------
-
     def _bound_ring(self, state: StreamState) -> None:
         if self._trigger.waits_raw and state.epoch == self._epoch:
             return  # it bounds them itself
@@ -374,6 +372,9 @@ class Recorder:
 
     def _clock_reset(self, state: StreamState) -> None:
         """The stream's stamps stepped back: it goes on in a new epoch; what is open ends with the old one."""
+        if state.joined:
+            state.begin_anew()
+            return
         log.warning("clock reset: stream %r stepped back; a new episode begins", state.entry.spec.name)
         for episode in self._episodes:
             if episode.epoch == state.epoch and not state.passed(episode.epoch, episode.end_ns):
@@ -382,9 +383,7 @@ class Recorder:
             self._trigger.finish()
         self._settle()
         self._drop_queue(state)
-        state.epoch += 1
-        state.passed_ns = BEFORE_ALL
-        state.absence.forget()
+        state.begin_anew()
         if state.epoch > self._epoch:
             self._epoch = state.epoch
             self._drop_queues()

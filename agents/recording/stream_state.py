@@ -26,13 +26,15 @@ class StreamState:
 
     `epoch` counts how often its stamps stepped back. Each stream has its own: a clock that is set back shows in one
     stream after the other, with its next block, and until then what a slow stream delivers is still of the time
-    before, and belongs in an episode of that time. So stamps are compared only within an epoch, and an episode has
-    passed when every stream has come to its end, to a later epoch, or to the end of the episode.
+    before, and belongs in an episode of that time. A stream whose clock was not set back, and that goes on beyond all
+    that is open of the time before, joins the others in theirs. So stamps are compared only within an epoch, and an
+    episode has passed when every stream has come to its end, to a later epoch, or to the end of the episode.
     """
 
     entry: StreamEntry
     account: InitVar[DeviceAccount]
     epoch: int = 0
+    joined: bool = False
     passed_ns: int = BEFORE_ALL
     ended: bool = False
     failed: bool = False
@@ -68,6 +70,17 @@ class StreamState:
             rows = slice(i, i + step)
             own = None if block.sensor_ns is None else block.sensor_ns[rows]
             self.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns=int(block.captured_ns[i])))
+
+    def begin_anew(self) -> None:
+        """Its stamps stepped back: it is in the next epoch, or, if it has joined that ahead of its own step, still."""
+        self.epoch += not self.joined
+        self.joined = False
+        self.passed_ns = BEFORE_ALL
+        self.absence.forget()
+
+    def join(self, epoch: int) -> None:
+        """Its stamps go on, while those of others stepped back."""
+        self.epoch, self.joined = epoch, True
 
     def passed(self, epoch: int, end_ns: int) -> bool:
         """Whether no sample before `end_ns` can come any more, as far as order tells."""

@@ -210,6 +210,31 @@ def test_other_streams_may_finish_the_old_episode_after_a_step_back(recorder: Ma
     assert [len(e.stamps["cam"]) for e in (first, second)] == [4, 4]
 
 
+def test_a_stream_whose_clock_was_not_set_back_loses_nothing(recorder: Make, spool: Spool) -> None:
+    made = recorder()
+    give(made, rows(0, 500), rows(0, 50, 100_000_000, spec=FRAMES))  # both for 5 s
+    give(made, rows(2 * SECOND, 500))
+    give(made, rows(5 * SECOND, 50, 100_000_000, spec=FRAMES))
+    give(made, rows(7 * SECOND, 100))
+    finish(made)
+    found = episodes(spool)
+    for stream, count in (("imu", 1100), ("cam", 100)):
+        assert sum(len(each.stamps[stream]) for each in found) == count
+    assert spool.between().get("cam", Account()).lost == {}
+
+
+def test_one_that_joined_ahead_of_its_own_step_back_makes_no_second_reset(recorder: Make, spool: Spool) -> None:
+    made = recorder()
+    give(made, rows(100 * SECOND, 100), rows(100 * SECOND, 10, 100_000_000, spec=FRAMES))
+    give(made, rows(3 * SECOND, 100))
+    give(made, rows(101 * SECOND, 10, 100_000_000, spec=FRAMES), rows(3 * SECOND, 20, 100_000_000, spec=FRAMES))
+    give(made, rows(4 * SECOND, 100))
+    finish(made)
+    found = episodes(spool)
+    assert sum(len(each.stamps["imu"]) for each in found) == 300
+    assert [each.seal.reason for each in found].count("clock_reset") <= 1
+
+
 def test_episodes_are_cut_at_their_longest_and_at_their_largest(recorder: Make, spool: Spool) -> None:
     made = recorder(Interval(100 * SECOND), ROWS, max_episode_ns=2 * SECOND)
     give(made, rows(0, 500))
