@@ -1,9 +1,7 @@
-"""Events: the notes of episodes that have a place in time, and windows around them."""
+"""Events: the notes of episodes that have a place in time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
-from sensorium.corpus.joined import Joined
-from sensorium.corpus.windows import WindowPlace
 from sensorium.drivers.registry import nearest
 from sensorium.episode.documents import Note
 from sensorium.errors import ConfigError
@@ -19,25 +17,7 @@ def is_of(note: Note, event: str) -> bool:
     return event in (note.kind, note.name, f"{note.kind}/{note.name}")
 
 
-def places_around(sources: Sequence[Joined], event: str, before_ns: int) -> list[WindowPlace]:
-    """A window `before_ns` before each such event begins, in the order of the episodes and then of the events.
-
-    What begins in no episode that holds the note is passed over.
-
-    Raises:
-        ConfigError: no episode has such an event.
-        Corrupt: an episode's document is damaged.
-    """
-    found, known = [], set[str]()
-    for number, source in enumerate(sources):
-        for episode in source.episodes:
-            # opened anew, for what was read of it is not kept
-            for note in episode.reopened().notes:
-                if not is_of(note, event):
-                    known.update((note.kind, note.name))
-                elif note.start_ns is not None and episode.start_ns <= note.start_ns < episode.end_ns:
-                    found.append(WindowPlace(number, note.start_ns - before_ns, note))
-    if sources and not found:
-        some = ", ".join(sorted(known)[:8]) or "no notes at all"
-        raise ConfigError(f"around {event!r}: no episode has such an event{nearest(event, known)}; there are {some}")
-    return found
+def no_such_event(event: str, known: Collection[str]) -> ConfigError:
+    """That no episode has one, with what there is."""
+    some = ", ".join(sorted(known)[:8]) or "no notes at all"
+    return ConfigError(f"around {event!r}: no episode has such an event{nearest(event, known)}; there are {some}")

@@ -26,6 +26,7 @@ beside = sa.Table(
     sa.Column("utc", sa.Text),
     sa.Column("document", sa.Text, nullable=False),
     sa.Index("beside_episode", "kind", "episode", "name", "utc"),
+    sa.Index("beside_score", "kind", "name", sa.text("json_extract(document, '$.verdict.score')")),
     sqlite_with_rowid=False,
 )
 beside_files = sa.Table(
@@ -44,6 +45,12 @@ VERDICT = (
     f" AND beside.episode = episodes.episode AND beside.name = {{name}} {_NEWEST})"
 )
 """The field of an episode's newest verdict by one verifier, for `Where.sql`."""
+VERDICTS = (
+    "SELECT episode FROM beside WHERE kind = 'verdicts' AND name = {name} AND json_extract(document, {path}) {test}"
+)
+"""The episodes of which one verdict of a verifier passes a test, the newest or another."""
+SCORE_PATH = "$.verdict.score"
+"""The field that has an index, where it is written as there."""
 NO_VERDICT = "CASE WHEN 0 THEN {name} || {path} END"
 """The same, of a catalog of before there were verdicts."""
 _ENTER = "INSERT OR REPLACE INTO beside (kind, writer, at, episode, name, utc, document) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -97,6 +104,8 @@ def fill_beside(transact: Callable[[Callable[[sa.Connection], None]], None], sto
 
     def prepare(connection: sa.Connection) -> None:
         _META.create_all(connection)
+        for index in beside.indexes:  # one of before there was this or that
+            connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
         for kind, writer, end in connection.execute(sa.select(beside_files)):
             known[kind, writer] = end
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from sensorium.corpus.catalog_tables import COLUMNS
+from sensorium.corpus.catalog_tables import COLUMNS, FIGURES
 from sensorium.corpus.commits import CommitRecord, StreamSummary
-from sensorium.episode.documents import LABELS, OUTCOME
-from sensorium.episode.store_terms import SPEC
+from sensorium.episode.documents import LABELS, OUTCOME, Account
+from sensorium.episode.store_terms import HEALTH_FIELDS, SPEC
 from sensorium.episode.trace_row import JUDGED_S
 
 # As text, for what every commit does: to have it made anew each time took longer than to do it. Rows stand in one
@@ -25,6 +25,7 @@ _INTO = {
     "scores": ("id", "stream", "name", "value"),
     "events": ("id", "kind", "name", "count"),
     "labels": ("id", "name", "value"),
+    "stream_figures": ("stream", "id", *FIGURES),
 }
 _ENTRY = ("device", "spool_id", "ordinal", "state", "episode", "reason")
 _COMMITTED = (
@@ -33,7 +34,8 @@ _COMMITTED = (
 )
 _IDS = "SELECT value, (SELECT id FROM episodes WHERE episode = value) FROM json_each(?)"
 _LAYOUTS = "SELECT value, (SELECT layout FROM layouts WHERE key = value) FROM json_each(?)"
-_FORGOTTEN = ("documents", "scores", "events", "labels")
+_FORGOTTEN = ("documents", "scores", "events", "labels", "stream_figures")
+_NOTHING = Account()
 
 Rows = list[tuple[Any, ...]]
 
@@ -78,8 +80,14 @@ def catalog_document(record: CommitRecord) -> bytes:
 
 def _enter_rest(into: dict[str, Rows], number: int, record: CommitRecord) -> None:
     for name, stream in record.streams.items():
-        if (value := stream.health.get("sharpness")) is not None:
-            into["scores"].append((number, name, "sharpness", value))
+        known, health = stream.scores, stream.health
+        if "sharpness" in health:  # the same measure of all episodes, whatever filters there were
+            known = {**known, "sharpness": health["sharpness"]}
+        into["scores"] += [(number, name, score, value) for score, value in known.items()]
+        had = record.account.get(name, _NOTHING)
+        counts = stream.rows, stream.bytes, had.captured, had.stored
+        dropped = sum(had.filtered.values()), sum(had.lost.values())
+        into["stream_figures"].append((name, number, *counts, *dropped, *map(health.get, HEALTH_FIELDS)))
     for kind, names in record.events.items():
         into["events"] += [(number, kind, name, count) for name, count in names.items()]
     said = record.row.get(LABELS)

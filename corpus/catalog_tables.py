@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from sensorium.episode.documents import OUTCOME
-from sensorium.episode.store_terms import SPEC
+from sensorium.episode.store_terms import COUNTS, HEALTH_FIELDS, SPEC
 from sensorium.episode.where_times import NUMBER, TEXT, TIME
 
 CATALOG_VERSION = 2
@@ -12,7 +12,7 @@ FIRST_VERSION = 1
 
 _NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
 _TIMES = ("start_utc", "end_utc", "committed_utc")
-_TEXTS = (*_NAMES, *_TIMES, "licence", "consent", "source", "form", "kind", OUTCOME)
+_TEXTS = (*_NAMES, *_TIMES, "licence", "consent", "source", "form", "kind", OUTCOME, "timeline")
 _COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
 _INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
 _REALS = ("priority", "duration_s", "worth")
@@ -21,6 +21,9 @@ COLUMNS: dict[str, str] = (
 )
 """The columns that `where` and `order_by` know, and what they hold."""
 INTEGERS = frozenset(_INTEGERS)
+
+SUMMED = ("start_utc", "kind", "duration_s", "bytes", "rows")
+"""What is most summed, and is in the indices by which it is found."""
 
 META = sa.MetaData()
 _DEFAULTS = {"form": "loose", "kind": "full"}
@@ -36,11 +39,12 @@ episodes = sa.Table(
     *(sa.Column(name, sa.REAL) for name in _REALS),
     sa.Column("crc", sa.Integer),
     # What most is summed by is in the index behind what it is found by, so that no row is looked at.
-    sa.Index("episodes_device", "device", "start_utc", "kind", "duration_s", "bytes", "rows"),
+    sa.Index("episodes_device", "device", *SUMMED),
     sa.Index("episodes_device_mission", "device", "mission", "start_utc", "kind"),
-    sa.Index("episodes_mission", "mission", "start_utc", "kind", "duration_s", "bytes", "rows"),
+    sa.Index("episodes_mission", "mission", *SUMMED),
     sa.Index("episodes_start", "start_utc"),
     sa.Index("episodes_committed", "committed_utc"),
+    sa.Index("episodes_layout", "layout"),
     # Few are none, and the others cost nothing here.
     sa.Index("episodes_kind", "kind", "device", "start_utc", sqlite_where=sa.text("kind <> 'full'")),
 )
@@ -96,6 +100,16 @@ labels = sa.Table(
     sa.Index("labels_value", "name", "value"),
     sqlite_with_rowid=False,
 )
+FIGURES = (*COUNTS, *HEALTH_FIELDS)
+stream_figures = sa.Table(
+    "stream_figures",
+    META,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True),
+    *(sa.Column(name, sa.Integer if name in COUNTS else sa.REAL) for name in FIGURES),
+    sqlite_with_rowid=False,
+)
+"""What of a stream each episode has of its own; those of one stream lie together, to be gone through by themselves."""
 ledger = sa.Table(
     "ledger",
     META,
@@ -123,7 +137,7 @@ between_totals = sa.Table(
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
 
-OF_RECORDS = (episodes, documents, layouts, layout_streams, scores, events, labels, ledger)
+OF_RECORDS = (episodes, documents, layouts, layout_streams, scores, events, labels, stream_figures, ledger)
 """What the commit records are entered in, all of an episode at once."""
 FORMER = ("streams",)
 """Tables that a catalog of version 1 has beside."""

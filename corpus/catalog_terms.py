@@ -1,9 +1,10 @@
 """What a condition asks of a store (`sensorium.episode.store_terms`), as SQL over the tables of its catalog."""
 
+import json
 import sqlite3
 from collections.abc import Collection
 
-from sensorium.corpus.beside_catalog import NO_VERDICT, VERDICT
+from sensorium.corpus.beside_catalog import NO_VERDICT, SCORE_PATH, VERDICT, VERDICTS
 from sensorium.corpus.label_terms import has_labels, label_value, labelled, recorded_value
 from sensorium.drivers.registry import nearest
 from sensorium.episode.store_terms import (
@@ -32,20 +33,19 @@ _NARROWS = frozenset(("device", "mission", "start_utc", "committed_utc", "episod
 class CatalogTerms:
     """Terms over the tables of now."""
 
-    def __init__(self, connection: sqlite3.Connection, where: Where, has_beside: bool) -> None:
-        self._connection = connection
-        self._verdict = VERDICT if has_beside else NO_VERDICT
-        self._narrowed = is_narrowed(where)
+    def __init__(self, connection: sqlite3.Connection, where: Where, has_beside: bool, has_figures: bool) -> None:
+        self._connection, self._has_figures = connection, has_figures
+        self._has_beside, self._narrowed = has_beside, is_narrowed(where)
 
     def has(self, stream: str, bind: Bind) -> str:
         """By the layout, of which there are few."""
-        return has_stream(stream, bind)
+        return self._of_layouts(f"SELECT layout FROM layout_streams WHERE name = {bind(stream)}", bind)
 
     def value(self, term: StoreTerm, bind: Bind) -> str:
         """The term's value in a row of `episodes`."""
         names = [bind(name) for name in term.names]
         if term.function == VERDICT_TERM:
-            return self._verdict.format(name=names[0], path=bind(term.field))
+            return (VERDICT if self._has_beside else NO_VERDICT).format(name=names[0], path=bind(term.field))
         mine = "id = episodes.id"
         if term.function == EVENT:
             said = f"FROM events WHERE {mine} AND {names[0]} IN (name, kind, kind || '/' || name)"
@@ -58,6 +58,8 @@ class CatalogTerms:
         if term.function == STREAM and term.field in SPEC:
             found = f"layout_streams AS spec WHERE spec.layout = episodes.layout AND spec.name = {names[0]}"
             return f"(SELECT spec.{term.field} FROM {found})"
+        if self._has_figures:
+            return f"(SELECT {term.field} FROM stream_figures WHERE stream = {names[0]} AND {mine})"
         return self._in_document(term, bind)
 
     def _in_document(self, term: StoreTerm, bind: Bind) -> str:
@@ -79,12 +81,35 @@ class CatalogTerms:
         """Episodes by an index over the term's values, unless there are many."""
         if term.function == STREAM and term.field in SPEC:
             where = f"name = {bind(term.names[0])} AND {term.field} {test}"
-            return f"(layout IN (SELECT layout FROM layout_streams WHERE {where}))"
+            return self._of_layouts(f"SELECT layout FROM layout_streams WHERE {where}", bind)
+        if term.function in (STREAM, HEALTH):
+            return self._gathered(term, test, bind)
         if term.function == LABEL and has_labels(self._connection):
             return labelled(term.names[0], test, bind)
         found = self._index(term, test, bind)
-        few = found is not None and not self._over(FEW if self._narrowed else SOME, found, bind)
-        return f"(episodes.id IN ({found}))" if few else None
+        if found is None or self._over(FEW if self._narrowed else SOME, found, bind):
+            return None
+        if term.function == VERDICT_TERM:  # of which the newest counts
+            return f"(episode IN ({found}) AND {self.value(term, bind)} {test})"
+        return f"(episodes.id IN ({found}))"
+
+    def _of_layouts(self, layouts: str, bind: Bind) -> str:
+        """Episodes of some layouts: by the index over these where they are few; of many each is looked at."""
+        few = not self._narrowed and not self._over(
+            4 * FEW, f"SELECT 1 FROM episodes WHERE layout IN ({layouts})", bind
+        )
+        return f"({'' if few else '+'}layout IN ({layouts}))"
+
+    def _gathered(self, term: StoreTerm, test: str, bind: Bind) -> str | None:
+        """Episodes whose figures pass a test: all of the stream's are gone through, once, which is less than to look
+        them up for each episode."""
+        if self._narrowed or not self._has_figures:
+            return None
+        text = f"SELECT id FROM stream_figures WHERE stream = {bind(term.names[0])} AND {term.field} {test}"
+        found = self._connection.execute(f"{text} LIMIT {SOME + 1}", bind.values).fetchall()
+        if len(found) > SOME:
+            return None
+        return f"(episodes.id IN (SELECT value FROM json_each({bind(json.dumps([number for (number,) in found]))})))"
 
     def _over(self, most: int, found: str, bind: Bind) -> bool:
         text = f"SELECT count(*) FROM (SELECT 1 FROM ({found}) LIMIT {most + 1})"
@@ -96,6 +121,9 @@ class CatalogTerms:
             return f"SELECT id FROM scores WHERE stream = {names[0]} AND name = {names[1]} AND value {test}"
         if term.function in (LABEL, RECORDED_LABEL):
             return f"SELECT id FROM labels WHERE name = {names[0]} AND value {test}"
+        if term.function == VERDICT_TERM and self._has_beside:
+            path = f"'{SCORE_PATH}'" if term.field == SCORE_PATH else bind(term.field)
+            return VERDICTS.format(name=names[0], path=path, test=test)
         if term.function == EVENT and not term.field:
             kind, _, name = term.names[0].partition("/")
             found = [f"name = {names[0]}", f"kind = {names[0]}"]

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from sensorium.corpus.utc import Probes, is_known, utc_of
+from sensorium.drivers.clock import Clock
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import LABELS, OUTCOME, Account, Kind, Labels, Open, Redaction, Seal
@@ -30,7 +31,7 @@ LOOSE_VERSION, ZIP_VERSION = 1, 2
 
 class StreamSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the catalog says of a stream. `shape` is that of one sample; `bytes` are its files'; `health` is what the
-    device found of it, in numbers (`sensorium.episode.store_terms` names them)."""
+    device found of it, in numbers (`sensorium.episode.store_terms` names them), `scores` what its filters annotated."""
 
     modality: str
     dtype: str
@@ -41,6 +42,7 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     bytes: int
     redactions: tuple[Redaction, ...] = ()
     health: dict[str, float] = {}
+    scores: dict[str, float] = {}
 
 
 class CommitRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -166,9 +168,20 @@ def catalog_row(
         "digest": seal.digest.hex(),
         "form": form,
         "kind": manifest.kind,
+        "timeline": timeline_of(manifest.clock, manifest.base_ns),
         **({JUDGED_S: _judged_s(seal)} if manifest.kind == "trace" else {}),
         **_said_of(manifest, seal),
     }
+
+
+def timeline_of(clock: Clock, base_ns: int | None) -> str:
+    """What stamps of two episodes of a spool have in common where they can be compared, as the catalog has it.
+
+    >>> timeline_of(Clock(kind="recording", states_utc=True), 5), timeline_of(Clock(kind="boottime", boot_id="b"), None)
+    ('recording  utc 5', 'boottime b')
+    """
+    parts = (clock.kind, clock.boot_id or "", "utc" if clock.states_utc else "", "" if base_ns is None else base_ns)
+    return " ".join(map(str, parts)).rstrip()
 
 
 def _said_of(manifest: Open, seal: Seal) -> dict[str, Any]:

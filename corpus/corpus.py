@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sensorium.corpus.aggregates import Names, aggregated
-from sensorium.corpus.around import places_around
+from sensorium.corpus.around import no_such_event
 from sensorium.corpus.beside_catalog import judged, newest
 from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.finding import Finder
-from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.looks_alike import LooksAlike
-from sensorium.corpus.matching import Matching
+from sensorium.corpus.matching import CatalogEpisodes, Matching
 from sensorium.corpus.rows import CatalogRows
+from sensorium.corpus.runs import EpisodeRuns, EventPlaces, runs
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers, waiting_ordinals
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.windows import Strided, Window, windows_in_batches
@@ -267,18 +267,25 @@ class Corpus(LooksAlike):
                 f"windows of {length_ns / 1e9:g} s each {stride_ns / 1e9:g} s, {batch_size} a batch:"
                 " expected more than 0"
             )
-        matching = Matching(self.path, self._finder, self._version, where, streams)
+        known = CatalogEpisodes(self.path, self._finder, self._version)
         reading = Reading(shrink or {}, {}, grid, align)
         if not across and not around:
-            places = Strided(matching.bounds_ns, length_ns, stride_ns)
+            placed, _ = self._finder.placed(where, streams)
+            places = Strided((placed.starts_ns, placed.ends_ns), length_ns, stride_ns)
+            matching = Matching(known, placed.ids)
             return windows_in_batches(matching, places, length_ns, streams, batch_size, seed, reading)
-        episodes = matching.every()
-        runs = joined(episodes, streams, length_ns) if across else [Joined([each]) for each in episodes]
-        if around:
-            events = places_around(runs, around, nanoseconds(before_s))
-            return windows_in_batches(runs, events, length_ns, streams, batch_size, seed, reading)
-        places = Strided([(each.start_ns, each.end_ns) for each in runs], length_ns, stride_ns)
-        return windows_in_batches(runs, places, length_ns, streams, batch_size, seed, reading)
+        placed, kinds = self._finder.placed(where, streams, around, across)
+        ranges = [range(row, row + 1) for row in range(len(placed))]
+        if across:
+            ranges = runs(placed, kinds, length_ns, known.of, streams)
+        sources = EpisodeRuns(known, placed, ranges)
+        if not around:
+            places = Strided(sources.bounds_ns, length_ns, stride_ns)
+            return windows_in_batches(sources, places, length_ns, streams, batch_size, seed, reading)
+        events = EventPlaces(known, placed, ranges, around, nanoseconds(before_s))
+        if len(placed) and not len(events):
+            raise no_such_event(around, self._finder.event_names(where, streams))
+        return windows_in_batches(sources, events, length_ns, streams, batch_size, seed, reading)
 
     def at_utc(
         self,

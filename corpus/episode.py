@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 MAX_S = 1e9
 
 
-_SAID = (OUTCOME, "worth")
-"""Columns of what few devices say."""
+_SAID = (OUTCOME, "worth", "timeline")
+"""Columns of what few devices say, or nobody asks for."""
 
 
 class _Zipped(msgspec.Struct):

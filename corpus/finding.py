@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import sqlite3
 import sys
 from array import array
@@ -10,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sensorium.corpus.alike_conditions import AlikeConditions
 from sensorium.corpus.catalog_reading import reading
-from sensorium.corpus.catalog_tables import COLUMNS
+from sensorium.corpus.catalog_tables import COLUMNS, SUMMED
 from sensorium.corpus.catalog_terms import (
     FEW,
     CatalogTerms,
@@ -23,6 +25,7 @@ from sensorium.corpus.catalog_terms import (
     is_narrowed,
 )
 from sensorium.corpus.cells import compile_cells
+from sensorium.corpus.placed import OF_ALL, OF_RUNS, ORDER_OF_RUNS, Placed
 from sensorium.corpus.rows import CatalogRows, Page, Row
 from sensorium.episode.where import Where, compile_order, parse_where
 from sensorium.episode.where_sql import Bound, Sql
@@ -35,13 +38,15 @@ PAGE = 2000
 
 class CatalogForm(NamedTuple):
     """What tables a catalog has: the number that changes whenever they do, the columns of episodes that it has, what
-    stands for them in FROM, whether its documents are in its rows, and whether it knows of what is beside episodes."""
+    stands for them in FROM, whether its documents are in its rows, whether it knows of what is beside episodes, and
+    whether it has the figures of streams."""
 
     schema: int
     columns: dict[str, str]
     source: str
     former: bool
     has_beside: bool
+    has_figures: bool
 
     @property
     def document(self) -> str:
@@ -67,12 +72,18 @@ class Found(NamedTuple):
 class OpenCatalog:
     """A catalog that is open, and what it is like."""
 
-    def __init__(self, connection: sqlite3.Connection, form: CatalogForm) -> None:
-        self.connection, self.form = connection, form
+    def __init__(self, connection: sqlite3.Connection, form: CatalogForm, alike: AlikeConditions) -> None:
+        self.connection, self.form, self._alike = connection, form, alike
 
     def condition(self, where: str, having: Sequence[str] = ()) -> Condition:
         """`where`, that there are the streams `having`, and unless it says otherwise that the episode is a full one."""
-        return self.sql(self.parsed(where), having)
+        if (known := self._alike.find(where)) is not None:
+            return self._condition(*known, having)
+        if (parsed := self.parsed(where)) is None:
+            return self._condition(None, Sql("1", {}), having)
+        sql = self._sql_of(parsed)
+        self._alike.keep(where, parsed, sql, self.form.columns)
+        return self._condition(parsed, sql, having)
 
     def parsed(self, where: str) -> Where | None:
         """The condition, checked; None of an empty one."""
@@ -87,12 +98,17 @@ class OpenCatalog:
 
     def sql(self, parsed: Where | None, having: Sequence[str] = (), any_kind: bool = False) -> Condition:
         """A condition that was checked as SQL."""
+        return self._condition(parsed, Sql("1", {}) if parsed is None else self._sql_of(parsed), having, any_kind)
+
+    def _sql_of(self, parsed: Where) -> Sql:
+        beside, figures = self.form.has_beside, self.form.has_figures
         former = self.form.former
-        if parsed is None:
-            sql = Sql("1", {})
-        else:
-            beside = self.form.has_beside
-            sql = parsed.sql(FormerTerms(beside) if former else CatalogTerms(self.connection, parsed, beside))
+        return parsed.sql(FormerTerms(beside) if former else CatalogTerms(self.connection, parsed, beside, figures))
+
+    def _condition(
+        self, parsed: Where | None, sql: Sql, having: Sequence[str] = (), any_kind: bool = False
+    ) -> Condition:
+        former = self.form.former
         bind = Bound(dict(sql.values))
         has = former_has if former else has_stream
         parts = [sql.text, *(has(name, bind) for name in having)]
@@ -145,6 +161,7 @@ class Finder:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._form: CatalogForm | None = None
+        self._alike = AlikeConditions()
 
     @contextmanager
     def asking(self) -> Iterator[OpenCatalog]:
@@ -152,8 +169,8 @@ class Finder:
         with reading(self._path) as connection:
             schema = connection.execute("PRAGMA schema_version").fetchone()[0]
             if self._form is None or self._form.schema != schema:
-                self._form = _form_of(connection, schema)
-            yield OpenCatalog(connection, self._form)
+                self._form, self._alike = _form_of(connection, schema), AlikeConditions()
+            yield OpenCatalog(connection, self._form, self._alike)
 
     def columns(self) -> dict[str, str]:
         """The columns that conditions may name, and what they hold."""
@@ -239,6 +256,43 @@ class Finder:
                 check_streams(asked.connection, having, asked.form.former)
         return found
 
+    def placed(
+        self, where: str, having: Sequence[str], event: str = "", of_runs: bool = False
+    ) -> tuple[Placed, dict[int, list[Any]]]:
+        """`spans`, with how many events `event` each has, where it is given; and, in another order, what says which
+        follow each other, and by layout what shape and dtype its streams `having` have."""
+        with self.asking() as asked:
+            form = asked.form
+            condition = asked.condition(where, having)
+            bind = Bound(dict(condition.values))
+            counted = _EVENTS.format(event=bind(event)) if event and not form.former else "NULL" if event else "0"
+            more = ["NULL" if form.former else "layout", *OF_RUNS] if of_runs else []
+            text = f"SELECT {', '.join([*OF_ALL, counted, *more])} FROM {form.source} WHERE {condition.text}"
+            if of_runs:
+                text += f" ORDER BY {', '.join(f'+{name}' for name in (*ORDER_OF_RUNS, 'episode'))}"
+            found = asked.connection.execute(text, bind.values).fetchall()
+            if not of_runs:
+                found.sort()
+            if not found:
+                check_streams(asked.connection, having, form.former)
+            kinds: dict[int, list[Any]] = {}
+            if of_runs and not form.former and having:
+                names = ", ".join("?" * len(having))
+                each = "SELECT layout, name, shape, dtype FROM layout_streams WHERE name IN"
+                for layout, *kind in asked.connection.execute(f"{each} ({names}) ORDER BY name", tuple(having)):
+                    kinds.setdefault(layout, []).append(kind)
+        return Placed.of(found), kinds
+
+    def event_names(self, where: str, having: Sequence[str]) -> set[str]:
+        """The kinds and names of the events of the episodes that `spans` has."""
+        with self.asking() as asked:
+            if asked.form.former:
+                return set()
+            condition = asked.condition(where, having)
+            those = f"SELECT id FROM episodes WHERE {condition.text}"
+            text = f"SELECT DISTINCT kind, name FROM events WHERE id IN ({those})"
+            return {each for row in asked.connection.execute(text, condition.values) for each in row} - {""}
+
     def cells(self, expressions: Sequence[str], where: str) -> Page:
         """The different values of kind and SQL `expressions`; of all kinds, unless `where` says otherwise."""
         with self.asking() as asked:
@@ -259,6 +313,9 @@ class Finder:
         with self.asking() as asked:
             sql = asked.condition(where)
             text = f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE {sql.text}"
+            # By an index that lacks a column every row would be looked up, in another order than they lie.
+            if not sql.narrowed and asked.form.source == "episodes" and not _covered(text):
+                text = text.replace("FROM episodes WHERE", "FROM episodes NOT INDEXED WHERE", 1)
             if groups:
                 text += f" GROUP BY {', '.join(str(place + 1) for place in range(groups))}"
             if order:
@@ -274,6 +331,21 @@ class Finder:
             found = asked.select(_whole(asked.form, False)[0], asked.condition(where), order_by, limit)
             steps = asked.connection.execute(f"EXPLAIN QUERY PLAN {found.text}", found.values)
             return [str(step[3]) for step in steps]
+
+
+_EVENTS = (
+    "CASE WHEN timeline IS NULL OR kind <> 'full'"
+    " OR EXISTS (SELECT 1 FROM events WHERE id = episodes.id AND kind = '') THEN NULL"
+    " ELSE (SELECT coalesce(sum(count), 0) FROM events WHERE id = episodes.id"
+    " AND {event} IN (name, kind, kind || '/' || name)) END"
+)
+"""How many such events an episode has; NULL where it was not told of all."""
+
+
+def _covered(text: str) -> bool:
+    """Whether an index has all columns that a SELECT names, or it finds episodes by something else than columns."""
+    named = set(re.findall(r'"(\w+)"', text))
+    return "SELECT" in text[1:] or any(named <= {first, *SUMMED} for first in ("device", "mission"))
 
 
 @functools.lru_cache(256)
@@ -297,7 +369,7 @@ def _form_of(connection: sqlite3.Connection, schema: int) -> CatalogForm:
     lacks = [f"{_LACKS.get(name, 'NULL')} AS {name}" for name in COLUMNS if name not in there]
     also = [*(["rowid AS id"] if former else []), *lacks]
     source = f"(SELECT *, {', '.join(also)} FROM episodes) AS episodes" if also else "episodes"
-    return CatalogForm(schema, columns, source, former, "beside" in tables)
+    return CatalogForm(schema, columns, source, former, "beside" in tables, "stream_figures" in tables)
 
 
 _LACKS = {"kind": "'full'"}

@@ -3,6 +3,7 @@
 import bisect
 import functools
 import itertools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -89,22 +90,24 @@ class JoinedStream:
 class Joined:
     """Episodes of one spool, in one clock, none of which begins before the one before it has ended."""
 
-    def __init__(self, episodes: Sequence[Episode]) -> None:
+    def __init__(self, episodes: Sequence[Episode], bounds_ns: Sequence[tuple[int, int]] | None = None) -> None:
         self.episodes = episodes
+        self._bounds_ns = [(each.start_ns, each.end_ns) for each in episodes] if bounds_ns is None else bounds_ns
 
     @property
     def start_ns(self) -> int:
-        return self.episodes[0].start_ns
+        return self._bounds_ns[0][0]
 
     @property
     def end_ns(self) -> int:
-        return self.episodes[-1].end_ns
+        return self._bounds_ns[-1][1]
 
     def near(self, start_ns: int, end_ns: int) -> "Joined":
         """Those that have a part in [start_ns, end_ns), the one before and the one behind."""
-        first = bisect.bisect_right(self.episodes, start_ns, key=_end_ns)
-        last = bisect.bisect_left(self.episodes, end_ns, key=_start_ns)
-        return Joined(self.episodes[max(first - 1, 0) : last + 1])
+        first = bisect.bisect_right(self._bounds_ns, start_ns, key=_end_ns)
+        last = bisect.bisect_left(self._bounds_ns, end_ns, key=_start_ns)
+        near = slice(max(first - 1, 0), last + 1)
+        return Joined(self.episodes[near], self._bounds_ns[near])
 
     def first(self, start_ns: int, end_ns: int) -> Episode:
         """The first that has a part in [start_ns, end_ns), which one must have."""
@@ -151,7 +154,7 @@ class Joined:
 
     def over(self, start_ns: int, end_ns: int) -> Iterator[Episode]:
         """Those that have a part in [start_ns, end_ns)."""
-        first = bisect.bisect_right(self.episodes, start_ns, key=_end_ns)
+        first = bisect.bisect_right(self._bounds_ns, start_ns, key=_end_ns)
         return itertools.takewhile(lambda each: each.start_ns < end_ns, itertools.islice(self.episodes, first, None))
 
     def utc(self, captured_ns: Stamps) -> tuple[Stamps | None, Stamps | None]:
@@ -172,12 +175,7 @@ class Joined:
         return utc_ns, None if is_stated else uncertainty_ns
 
 
-def _start_ns(episode: Episode) -> int:
-    return episode.start_ns
-
-
-def _end_ns(episode: Episode) -> int:
-    return episode.end_ns
+_start_ns, _end_ns = operator.itemgetter(0), operator.itemgetter(1)
 
 
 def joined(episodes: Sequence[Episode], streams: Sequence[str], longest_gap_ns: int) -> list[Joined]:
@@ -190,14 +188,14 @@ def joined(episodes: Sequence[Episode], streams: Sequence[str], longest_gap_ns: 
         Corrupt: the document of one that follows another is damaged.
     """
     found: list[list[Episode]] = []
-    clock_of = functools.lru_cache(2)(_clock_of)
+    clock = functools.lru_cache(2)(clock_of)
     for each in sorted(episodes, key=_place_of):
         former = found[-1][-1] if found else None
         if (
             former is not None
             and 0 <= each.start_ns - former.end_ns < longest_gap_ns
             and _said(former, streams) == _said(each, streams)
-            and clock_of(former) == clock_of(each)
+            and clock(former) == clock(each)
         ):
             found[-1].append(each)
         else:
@@ -216,7 +214,7 @@ def _said(episode: Episode, streams: Sequence[str]) -> list[Any]:
     return [*(episode.row[name] for name in ("device", "spool_id", "clock", "source", "kind")), *kinds]
 
 
-def _clock_of(episode: Episode) -> tuple[Clock, int | None]:
+def clock_of(episode: Episode) -> tuple[Clock, int | None]:
     """What only its document says; that is not kept, for there may be many."""
     opened = episode.reopened()
     return opened.clock, opened.base_ns

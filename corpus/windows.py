@@ -11,6 +11,7 @@ from sensorium.corpus.joined import Gaps, Joined
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.utc import UtcMapping
 from sensorium.corpus.within import Reading
+from sensorium.drivers.stream import Stamps
 from sensorium.episode.documents import Note
 
 OPEN_EPISODES = 64
@@ -42,13 +43,17 @@ class WindowPlace(NamedTuple):
     note: Note | None = None
 
 
+BoundsNs = tuple[Stamps, Stamps]
+"""Where some spans of time begin, and where they end: int64 [n] each."""
+
+
 class Strided:
     """The places of every whole window of some spans of time, which begin each `stride_ns` from each span's start."""
 
-    def __init__(self, spans_ns: Sequence[tuple[int, int]], length_ns: int, stride_ns: int) -> None:
-        spans = np.array(spans_ns, np.int64).reshape(-1, 2)
-        counts = np.maximum((spans[:, 1] - spans[:, 0] - length_ns) // stride_ns + 1, 0)
-        self._starts_ns, self._stride_ns = spans[:, 0], stride_ns
+    def __init__(self, bounds_ns: BoundsNs, length_ns: int, stride_ns: int) -> None:
+        self._starts_ns, ends_ns = bounds_ns
+        self._stride_ns = stride_ns
+        counts = np.maximum((ends_ns - self._starts_ns - length_ns) // stride_ns + 1, 0)
         self._firsts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
 
     def __len__(self) -> int:
@@ -61,23 +66,27 @@ class Strided:
 
 def windows_in_batches(
     sources: Sequence[Episode] | Sequence[Joined],
-    places: Strided | Sequence[WindowPlace],
+    places: Strided | Sequence[WindowPlace | None],
     length_ns: int,
     streams: Sequence[str],
     batch_size: int,
     seed: int,
     reading: Reading,
 ) -> Iterator[list[Window]]:
-    """The windows of `places`, once each."""
+    """The windows of `places`, once each; of a place that is none, nothing."""
     order = np.random.default_rng(seed).permutation(len(places))
     # What an episode has read is let go when others were used since: a pass over a large corpus keeps little.
     opened = functools.lru_cache(OPEN_EPISODES)(Episode.reopened)
-    for begin in range(0, len(order), batch_size):
-        batch = []
-        for number in order[begin : begin + batch_size].tolist():
-            place = places[number]
-            source = sources[place.source]
-            batch.append(_window(source, place, place.start_ns + length_ns, streams, reading, opened))
+    batch: list[Window] = []
+    for number in order:
+        if (place := places[int(number)]) is None:
+            continue
+        source = sources[place.source]
+        batch.append(_window(source, place, place.start_ns + length_ns, streams, reading, opened))
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
+    if batch:
         yield batch
 
 

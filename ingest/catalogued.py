@@ -1,13 +1,18 @@
 """What of an episode's SEAL and notes its commit record has, in numbers, so that the catalog finds it by them."""
 
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
+
+from sensorium.episode.documents import SCORES
 
 MAX_EVENTS = 128
 """So many kinds and names of notes are told of one episode, and none with more letters than `MAX_LETTERS`."""
 MAX_LETTERS = 200
+UNTOLD = ""
+"""The kind, and the name, under which those beyond are counted."""
 _LIKE = (
     ("rate_hz", ("rate_hz",)),
     ("interval_ms", ("interval_ms", "p50")),
@@ -51,22 +56,47 @@ def health_of(summary: Mapping[str, Any], stream: str) -> dict[str, float]:
             value = value.get(rest[0]) if isinstance(value, Mapping) else None
         if isinstance(value, list):
             value = len(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+        if _is_number(value):
             found[name] = value
     return found
+
+
+def scores_of(summary: Mapping[str, Any], stream: str) -> dict[str, float]:
+    """The scores of a stream, as a SEAL's summary has their medians; what is no number is left out.
+
+    >>> scores_of({"scores": {"cam": {"blur": 0.25, "odd": "x"}}}, "cam"), scores_of({}, "cam")
+    ({'blur': 0.25}, {})
+    """
+    every = summary.get(SCORES)
+    said = every.get(stream) if isinstance(every, Mapping) else None
+    if not isinstance(said, Mapping):
+        return {}
+    found = {
+        name: float(value)
+        for name, value in said.items()
+        if isinstance(name, str) and len(name) <= MAX_LETTERS and _is_number(value)
+    }
+    return dict(itertools.islice(found.items(), MAX_EVENTS))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def events_of(notes: Sequence[msgspec.Raw]) -> dict[str, dict[str, int]]:
     """How many notes there are by kind and name; `notes` are JSON."""
     found: dict[str, dict[str, int]] = {}
-    room = MAX_EVENTS
+    room, untold = MAX_EVENTS, 0
     for raw in notes:
         note = _decode_noted(raw)
         names = found.get(note.kind, {})
         if note.name not in names:
             if not room or max(len(note.kind), len(note.name)) > MAX_LETTERS:
+                untold += 1
                 continue
             room -= 1
             names = found.setdefault(note.kind, {})
         names[note.name] = names.get(note.name, 0) + 1
+    if untold:
+        found[UNTOLD] = {UNTOLD: untold}
     return found

@@ -21,11 +21,11 @@ from sensorium.corpus.commits import (
 )
 from sensorium.corpus.utc import Probes
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import Account, Open, Seal
+from sensorium.episode.documents import SCORES, Account, Open, Seal
 from sensorium.episode.layout import chunk_key, data_array, group, small_array, small_chunks
 from sensorium.errors import Corrupt
 from sensorium.ingest.assembly import Assembly, StreamIn, stamps_of
-from sensorium.ingest.catalogued import events_of, health_of
+from sensorium.ingest.catalogued import events_of, health_of, scores_of
 
 Files = dict[str, bytes]
 Members = dict[str, msgspec.Raw]
@@ -99,10 +99,11 @@ def record_of(
 ) -> CommitRecord:
     """The record that commits an episode, now, as the files that it `stands` in."""
     size = sum([size for size, _ in stands.values()])
-    if "health" in seal.summary:
+    if "health" in seal.summary or SCORES in seal.summary:
         for name, summary in summaries.items():
-            if health := health_of(seal.summary, name):
-                summaries[name] = msgspec.structs.replace(summary, health=health)
+            health, scores = health_of(seal.summary, name), scores_of(seal.summary, name)
+            if health or scores:
+                summaries[name] = msgspec.structs.replace(summary, health=health, scores=scores)
     return CommitRecord(
         format_version=LOOSE_VERSION if form == "loose" else ZIP_VERSION,
         row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size, form),

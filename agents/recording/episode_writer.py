@@ -6,21 +6,21 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import numpy as np
 
 from sensorium.agents.recording.encode import encoder
+from sensorium.agents.recording.looked import StreamLook, said_of
 from sensorium.agents.recording.piece import Piece
 from sensorium.agents.selection.unit_costs import Took
 from sensorium.agents.selection.value import quality_of, worth_of
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.triggers.trigger import EpisodeSpan
 from sensorium.drivers.marks import SourceNote
-from sensorium.drivers.media import Media, decoded
-from sensorium.drivers.stream import Block, Stamps
+from sensorium.drivers.media import decoded
+from sensorium.drivers.stream import Stamps
 from sensorium.episode.account import Place, Tally
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import LABELS, OUTCOME, Account, Chunk, Items, Note, Reason, StreamEntry
@@ -60,7 +60,7 @@ class _StreamOut:
         self.rows: deque[Piece] = deque()
         self.codec = form.codec
         self.encode = form.encode
-        self.health = form.health.anew()
+        self.looked = StreamLook(form.health.anew())
 
     def bound(self, rows: int) -> int:
         """At most so many bytes of file do `rows` make: incompressible, padded, with stamps and headers."""
@@ -168,9 +168,8 @@ class EpisodeWriter:
         self.limit_ns = min(self.limit_ns, max(self.last_ns, self.start_ns) + 1)
 
     def look(self, stream: str, piece: Piece) -> None:
-        """Take in the health of samples about to be added; of frames encoded before, their stamps alone."""
-        seen = np.empty(0) if isinstance(piece.content, Media) else piece.content
-        self._streams[stream].health.update(Block(stream, piece.captured_ns, seen))
+        """Take in health and scores of samples about to be added; of frames encoded before, their stamps alone."""
+        self._streams[stream].looked.add(stream, piece)
 
     def add(self, stream: str, piece: Piece) -> None:
         """Take a piece. Raises `SpoolError` if the file could not take a chunk; the loss is counted."""
@@ -297,10 +296,9 @@ class EpisodeWriter:
                 Note(kind="trigger", name=span.event, value=value, start_ns=self.start_ns, end_ns=self.end_ns)
             )
             self._noted = True
-        health = {name: out.health.summary() for name, out in self._streams.items()}
-        summary: dict[str, Any] = {"health": health}
+        summary = said_of({name: out.looked for name, out in self._streams.items()})
         if span.decisions is not None:
-            quality = quality_of(self.place, health)
+            quality = quality_of(self.place, summary["health"])
             summary |= worth_of(span.decisions, self.start_ns, self.end_ns, quality).summary()
         if span.outcome:
             summary[OUTCOME] = span.outcome

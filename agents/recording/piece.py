@@ -1,12 +1,13 @@
 """A piece: samples of one stream that have a fate in common."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 
 from sensorium.drivers.media import Media
-from sensorium.drivers.stream import Samples, Stamps
+from sensorium.drivers.stream import Samples, Scores, Stamps
 from sensorium.episode.account import Tally
 
 
@@ -14,7 +15,8 @@ from sensorium.episode.account import Tally
 class Piece:
     """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
 
-    `content` is that of a block; of a frame that is encoded nothing.
+    `content` is that of a block; of a frame that is encoded nothing. `scores` are those of a whole block, in which the
+    first sample is number `row`: to slice a dozen of them for every frame would be dear.
 
     One without samples carries `counts` alone: what filters dropped and what was lost at `at_ns`.
     """
@@ -25,6 +27,8 @@ class Piece:
     at_ns: int
     encoded: "Future[bytes] | bytes | None" = None
     counts: Tally | None = None
+    scores: Mapping[str, Scores] | None = None
+    row: int = 0
 
     def __len__(self) -> int:
         return len(self.captured_ns)
@@ -51,6 +55,8 @@ class Piece:
                 None if self.sensor_ns is None else self.sensor_ns[rows],
                 self.content[rows],
                 int(self.captured_ns[rows][0]),
+                scores=self.scores,
+                row=self.row + (rows.start or 0),
             )
             for rows in (slice(0, n), slice(n, None))
         )

@@ -69,7 +69,8 @@ class StreamState:
         for i in range(0, len(block), step):
             rows = slice(i, i + step)
             own = None if block.sensor_ns is None else block.sensor_ns[rows]
-            self.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns=int(block.captured_ns[i])))
+            at_ns = int(block.captured_ns[i])
+            self.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns, scores=block.scores, row=i))
 
     def begin_anew(self) -> None:
         """Its stamps stepped back: it is in the next epoch, or, if it has joined that ahead of its own step, still."""

@@ -1,8 +1,13 @@
 """Windows across episodes, around events, by UTC over several devices: never a sample that was not captured then."""
 
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +18,8 @@ from hypothesis import strategies as st
 import sensorium
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.joined import Joined, joined
+from sensorium.corpus.placed import Placed
+from sensorium.corpus.runs import runs
 from sensorium.corpus.utc import device_of, utc_of
 from sensorium.corpus.within import Reading
 from sensorium.drivers.clock import Clock
@@ -168,6 +175,86 @@ def test_windows_around_events(corpus: Corpus) -> None:
     assert decided.start_ns == round(12.35 * S)
     assert decided.note is not None
     assert decided.note.end_ns == 13 * S
+
+
+def told_less(path: Path, to: Path, *statements: str) -> Corpus:
+    """The same store, with a catalog of its own in which something was changed."""
+    to.mkdir()
+    for name in ("episodes.zarr", "commits"):
+        (to / name).symlink_to(path / name)
+    shutil.copy(path / "catalog.sqlite", to)
+    with closing(sqlite3.connect(to / "catalog.sqlite")) as catalog:
+        for statement in statements:
+            catalog.execute(statement)
+        catalog.commit()
+    return sensorium.open(to)
+
+
+LESS = {
+    "of no episode in what time it is": ["UPDATE episodes SET timeline = NULL"],
+    "of some episodes in what time they are": ["UPDATE episodes SET timeline = NULL WHERE ordinal = 1"],
+    "not of all events": ["INSERT INTO events SELECT id, '', '', 1 FROM episodes"],
+    "of events, not how many": ["UPDATE episodes SET timeline = NULL", "DELETE FROM events"],
+}
+
+
+@pytest.mark.parametrize("less", LESS)
+def test_what_a_catalog_does_not_know_is_looked_up(path: Path, corpus: Corpus, tmp_path: Path, less: str) -> None:
+    other = told_less(path, tmp_path / "store", *LESS[less])
+    for how in (
+        {"length_s": 0.5, "stride_s": 0.25, "across": True},
+        {"around": "novel", "before_s": 0.05, "after_s": 0.1},
+        {"around": "grasp", "before_s": 1.2, "after_s": 0.1, "across": True},
+    ):
+        said = [[(each.episode, each.start_ns, each.gaps) for each in all_of(of, **how)] for of in (corpus, other)]
+        assert said[0] == said[1]
+        assert said[0]
+
+
+def test_what_a_catalog_knows_is_not_looked_up(path: Path, tmp_path: Path) -> None:
+    other = told_less(path, tmp_path / "store")
+    (tmp_path / "store" / "episodes.zarr").unlink()
+    (tmp_path / "store" / "episodes.zarr").mkdir()
+    shutil.copy(path / "episodes.zarr" / "zarr.json", tmp_path / "store" / "episodes.zarr")
+    for how in ({"length_s": 0.5, "across": True}, {"around": "grasp", "after_s": 0.1}):
+        batches = other.windows(streams=["wheel"], **how)  # nothing is read yet
+        with pytest.raises(Corrupt, match="missing"):
+            next(batches)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(1, 3), st.sampled_from(["t", "u", None])),
+        max_size=8,
+    ),
+    st.integers(1, 3),
+)
+def test_runs_are_of_what_follows(said: list[tuple[str, int, int, str | None]], longest_ns: int) -> None:
+    """Each that follows the one before in device, time and timeline is in its run; timelines that are not known are
+    looked up, and are the first letter of the device there."""
+    at_ns, rows = 0, []
+    for number, (device, gap_ns, length_ns, timeline) in enumerate(said):
+        at_ns += gap_ns
+        rows.append((f"{number}", at_ns, at_ns + length_ns, 0, 1, device, "spool", "full", "boottime", "", timeline))
+        at_ns += length_ns
+    placed = Placed.of(rows)
+
+    def opened(episode: str) -> Any:
+        return SimpleNamespace(reopened=lambda: SimpleNamespace(clock=rows[int(episode)][5], base_ns=None))
+
+    found = runs(placed, {1: [("front", "", "uint8")]}, longest_ns, opened, ["front"])
+    assert [row for each in found for row in each] == list(range(len(rows)))
+    for each in found:
+        mine = [rows[row] for row in each]
+        for one, next_one in pairwise(mine):
+            assert one[5] == next_one[5]
+            assert next_one[1] - one[2] < longest_ns
+            assert one[-1] == next_one[-1] or None in (one[-1], next_one[-1])
+    for one, next_one in pairwise(found):
+        a, b = rows[one[-1]], rows[next_one[0]]
+        same = a[5] == b[5] and (a[-1] == b[-1] or None in (a[-1], b[-1]))
+        assert not (same and b[1] - a[2] < longest_ns)
 
 
 def test_by_utc_over_devices(corpus: Corpus) -> None:

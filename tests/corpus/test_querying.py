@@ -34,8 +34,15 @@ HEALTH = {"rate_hz": 9.5, "jitter_ms": {"p50": 0.5, "p99": 4.0}, "gaps": {"count
 
 def store_of(path: Path, make_episode: Any, small_bytes: int) -> Path:
     """Four episodes: a camera of which two are sharp and one is not judged, an IMU in the later two."""
+    scores = {"front": {"blur": 0.25, "sharpness": 1.0, "odd": "x", "endless": 1e999}, "imu": {"blur": 1.0}}
     said: list[dict[str, Any]] = [
-        {"summary": {"health": {"front": HEALTH | {"sharpness": SHARP, "stuck": ["all"]}}, "value": 2.5}},
+        {
+            "summary": {
+                "scores": scores,
+                "health": {"front": HEALTH | {"sharpness": SHARP, "stuck": ["all"]}},
+                "value": 2.5,
+            }
+        },
         {"labels": {"task": "pick", "tries": 3, "done": True}, "summary": {"outcome": "success"}},
         {
             "summary": {"health": {"front": {"sharpness": {"p50": 7.0}, "rate_hz": None}, "imu": "odd"}},
@@ -82,6 +89,13 @@ CONDITIONS = {
     "not score('front', 'sharpness') > 10": [2],
     "score('front', 'sharpness') > 10 or mission = 'hall'": [0, 3],
     "score('front', 'sharpness') > 10 and device = 'rig-1' and duration_s > 1": [0],
+    "score('front', 'blur') between 0.1 and 0.3": [0],
+    "score('front', 'blur') in (0.25, 7) and score('front', 'sharpness') = 70": [0],
+    "not score('front', 'blur') in (0.5, 7)": [0],
+    "health('front').sharpness between 69 and 71": [0],
+    "health('front').sharpness in (7, 70)": [0, 2],
+    "health('front').sharpness not in (7)": [0],
+    "stream('imu').rows between 1 and 10 and mission = 'hall'": [3],
     "worth > 2": [0],
     "outcome = 'success'": [1],
     "label('task') = 'pick'": [1],
@@ -113,6 +127,10 @@ def test_conditions_over_all_that_a_catalog_knows(make_episode: Any, tmp_path: P
     store = store_of(tmp_path / "store", make_episode, small_bytes)
     corpus = sensorium.open(store)
     assert {where: found(corpus, where) for where in CONDITIONS} == CONDITIONS
+    with closing(sqlite3.connect(store / CATALOG)) as catalog:
+        catalog.execute("DROP TABLE stream_figures")
+        catalog.commit()
+    assert {where: found(corpus, where) for where in CONDITIONS} == CONDITIONS, "from the documents"
     as_former(store)
     Store.open(store).close()
     assert {where: found(corpus, where) for where in CONDITIONS} == CONDITIONS, "the former catalog is brought up"
@@ -132,6 +150,7 @@ def store(make_episode: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("where", "message"),
     [
+        ("score('front', 'endless') > 1", "it has blur, sharpness"),
         ("has('frnt')", "no episode has a stream 'frnt', did you mean 'front'"),
         ("stream('im').rows > 1", "no episode has a stream 'im', did you mean 'imu'"),
         ("score('front', 'sharpnes') > 1", "no episode has a score 'sharpnes' of 'front', did you mean 'sharpness'"),
@@ -288,6 +307,9 @@ PLANS = {
     "score('front', 'sharpness') > 1e9": "USING INTEGER PRIMARY KEY (rowid=?)",
     "label('task') = 'x'": "USING INTEGER PRIMARY KEY (rowid=?)",
     "event('grasp')": "USING INTEGER PRIMARY KEY (rowid=?)",
+    "health('front').gaps > 2": "USING INTEGER PRIMARY KEY (rowid=?)",
+    "stream('front').rows > 20": "USING INTEGER PRIMARY KEY (rowid=?)",
+    "has('front')": "INDEX episodes_layout ",
     "has('front') and stream('front').rate_hz > 5 and device = 'rig-1'": "INDEX episodes_device",
     "episode = '01900000-0000-7000-8000-000000000007'": "(episode=?)",
 }
@@ -327,6 +349,31 @@ def test_of_many_scores_those_within_a_narrow_time_are_looked_at(
     assert len(finder.episodes(where)) == 6
     few = finder.plan("device = 'rig-1' and score('front', 'sharpness') > 71")
     assert [step for step in few if step.startswith("LIST SUBQUERY")], "gathered, and not looked up one by one"
+
+
+def test_of_many_that_have_a_stream_each_is_looked_at(
+    many: tuple[Path, CommitRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sensorium.corpus.catalog_terms.FEW", 100)
+    assert "episodes_layout" not in str(finding.Finder(many[0] / CATALOG).plan("has('front')", limit=10))
+
+
+def test_a_time_of_another_form_is_looked_at_again(many: tuple[Path, CommitRecord]) -> None:
+    finder = finding.Finder(many[0] / CATALOG)
+    where = "start_utc < '{}' and device <> 'x'"
+    found = [len(finder.episodes(where.format(each))) for each in ("2026-01-01T00:00:10Z", "2026-01-01T00:00:20.0Z")]
+    assert found == [9, 19]
+    assert len(finder.episodes(where.format("2026-01-01T01:00:20+01:00"))) == 19
+    assert len(finder.episodes(where.format("2027"))) == 2970
+    for odd in ("yesterday", "2026-13-01"):
+        with pytest.raises(ConfigError, match="expected a time"):
+            finder.episodes(where.format(odd))
+
+
+def test_what_is_summed_by_rows_is_what_is_summed_by_an_index(many: tuple[Path, CommitRecord]) -> None:
+    finder = finding.Finder(many[0] / CATALOG)
+    by_rows = finder.grouped(['"mission"', "count(*)", 'max("lost")'], 1, "duration_s > 0", ["1"], None)
+    assert [row[:2] for row in by_rows] == finder.grouped(['"mission"', "count(*)"], 1, "duration_s > 0", ["1"], None)
 
 
 def test_sums(many: tuple[Path, CommitRecord]) -> None:

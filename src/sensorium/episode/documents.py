@@ -24,7 +24,7 @@ Counts = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], int], msgs
 Label = Annotated[str, msgspec.Meta(max_length=200)] | int | float | bool
 Labels = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], Label], msgspec.Meta(max_length=128)]
 """What a source says of an episode of its own, by name."""
-LABELS, OUTCOME = "labels", "outcome"
+LABELS, OUTCOME, SCORES = "labels", "outcome", "scores"
 """The keys of SEAL's summary under which are the labels that were known at the end alone, and how it ended."""
 CodecName = Annotated[str, msgspec.Meta(max_length=100)]
 """The name of an entry point of the group `sensorium.codecs`; it is looked up where streams are opened."""

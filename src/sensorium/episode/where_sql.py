@@ -103,6 +103,12 @@ def _conjunct(node: exp.Expression, bind: Bind, terms: StoreTerms) -> str:
             if isinstance(sides[1], exp.Literal | exp.Neg) and (term := store_term(sides[0])) is not None:
                 test = f"{COMPARISONS[operator][0]} {bind(literal(sides[1], ''))}"
                 return terms.among(term, test, bind) or _sql(node, bind, terms)
+        case exp.Between() | exp.In() if (term := store_term(node.this.unnest())) is not None:
+            plain = [each.unnest() for each in node.expressions or (node.args["low"], node.args["high"])]
+            if all(isinstance(each, exp.Literal | exp.Neg) for each in plain):
+                values = [bind(literal(each, "")) for each in plain]
+                test = f"IN ({', '.join(values)})" if node.expressions else f"BETWEEN {' AND '.join(values)}"
+                return terms.among(term, test, bind) or _sql(node, bind, terms)
     return _sql(node, bind, terms)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,22 @@ def test_borders_are_half_open_whatever_order_streams_come_in(recorder: Make, sp
     assert [len(e.stamps["cam"]) for e in found] == [10, 10, 5]
     assert found[1].stamps["imu"][0] == SECOND
     assert [e.seal.reason for e in found] == ["complete"] * 3
+
+
+def test_the_scores_of_its_own_samples_are_in_its_seal(recorder: Make, spool: Spool) -> None:
+    made = recorder()
+    imu, cam = rows(0, 250), rows(0, 25, 100_000_000, spec=FRAMES)
+    turns = np.arange(250.0)
+    turns[:100:2] = np.nan
+    give(
+        made,
+        replace(imu, scores={"energy": turns}),
+        replace(cam, scores={"blur": np.arange(25.0), "none": np.full(25, np.nan)}),
+    )
+    finish(made)
+    said = [each.seal.summary["scores"] for each in episodes(spool)]
+    assert [each["imu"] for each in said] == [{"energy": 50.0}, {"energy": 149.5}, {"energy": 224.5}]
+    assert [each["cam"] for each in said] == [{"blur": 4.5}, {"blur": 14.5}, {"blur": 22.0}]
 
 
 @settings(deadline=None, max_examples=40)

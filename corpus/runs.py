@@ -1,0 +1,136 @@
+"""Runs of episodes that follow each other, told by the catalog: none is opened that is not read."""
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from sensorium.corpus.around import is_of
+from sensorium.corpus.episode import Episode
+from sensorium.corpus.joined import Joined, clock_of
+from sensorium.corpus.matching import OPENED, CatalogEpisodes, Matching
+from sensorium.corpus.placed import Placed
+from sensorium.corpus.windows import BoundsNs, WindowPlace
+
+Kinds = Sequence[Any]
+"""Shape and dtype of some streams."""
+
+
+def runs(
+    placed: Placed,
+    kinds: Mapping[int, Kinds],
+    longest_gap_ns: int,
+    opened: Callable[[str], Episode],
+    streams: Sequence[str],
+) -> list[range]:
+    """Which of `placed`, which are in the order of runs, follow each other with gaps below `longest_gap_ns`.
+
+    Of two that do the device, the spool and the clock are the same, its boot too, and the source's own 0 where it says
+    one; `streams` have the same shape and dtype, which `kinds` says by layout. What the catalog does not know is looked
+    up.
+
+    Raises:
+        Corrupt: the document of one that is looked at is damaged.
+    """
+
+    @functools.lru_cache(2)
+    def looked_up(row: int) -> Any:
+        return clock_of(opened(placed.ids[row]))
+
+    def kinds_of(row: int) -> Kinds:
+        if (layout := placed.layout(row)) is not None:
+            return kinds.get(layout, ())
+        about = opened(placed.ids[row]).summaries
+        return [(about[name]["shape"], about[name]["dtype"]) for name in streams]
+
+    def follows(row: int) -> bool:
+        former = row - 1
+        if placed.has_in_common(row) != placed.has_in_common(former):
+            return False
+        layout = placed.layout(row)
+        if (layout is None or layout != placed.layout(former)) and kinds_of(row) != kinds_of(former):
+            return False
+        here, there = placed.timeline(row), placed.timeline(former)
+        if here is None or there is None:
+            return bool(looked_up(former) == looked_up(row))
+        return here == there
+
+    gaps_ns = placed.starts_ns[1:] - placed.ends_ns[:-1]
+    near = (gaps_ns >= 0) & (gaps_ns < longest_gap_ns)
+    begins = [0] if len(placed) else []
+    begins += [row for row, is_near in enumerate(near.tolist(), 1) if not (is_near and follows(row))]
+    return list(itertools.starmap(range, itertools.pairwise([*begins, len(placed)])))
+
+
+class EpisodeRuns(Sequence[Joined]):
+    """Runs of episodes as sources of windows."""
+
+    def __init__(self, known: CatalogEpisodes, placed: Placed, ranges: Sequence[range]) -> None:
+        self._known, self._placed, self._ranges = known, placed, ranges
+        self._joined = functools.lru_cache(OPENED)(self._run)
+
+    @property
+    def bounds_ns(self) -> BoundsNs:
+        """Where each begins and ends."""
+        first = [each.start for each in self._ranges]
+        last = [each.stop - 1 for each in self._ranges]
+        return self._placed.starts_ns[first], self._placed.ends_ns[last]
+
+    def __len__(self) -> int:
+        return len(self._ranges)
+
+    @overload
+    def __getitem__(self, at: int) -> Joined: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Joined]: ...
+    def __getitem__(self, at: int | slice) -> Joined | list[Joined]:
+        if isinstance(at, slice):
+            return [self[each] for each in range(*at.indices(len(self)))]
+        return self._joined(at)
+
+    def _run(self, at: int) -> Joined:
+        mine = slice(self._ranges[at].start, self._ranges[at].stop)
+        starts_ns, ends_ns = self._placed.starts_ns[mine].tolist(), self._placed.ends_ns[mine].tolist()
+        return Joined(Matching(self._known, self._placed.ids[mine]), [*zip(starts_ns, ends_ns, strict=True)])
+
+
+class EventPlaces(Sequence[WindowPlace | None]):
+    """A window `before_ns` before each such event begins: of the k-th event of an episode, looked up when it is asked
+    for; None of one that begins in no episode that holds the note.
+    """
+
+    def __init__(
+        self, known: CatalogEpisodes, placed: Placed, ranges: Sequence[range], event: str, before_ns: int
+    ) -> None:
+        self._known, self._placed, self._event, self._before_ns = known, placed, event, before_ns
+        self._begins = np.array([each.start for each in ranges], np.int64)
+        self._of = functools.lru_cache(OPENED)(self._starts)
+        counts = [len(self._of(row)) if count is None else count for row, count in enumerate(placed.events)]
+        self._firsts = np.concatenate(([0], np.cumsum(np.array(counts, np.int64)))).astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self._firsts[-1])
+
+    @overload
+    def __getitem__(self, number: int) -> WindowPlace | None: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[WindowPlace | None]: ...
+    def __getitem__(self, number: int | slice) -> WindowPlace | list[WindowPlace | None] | None:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        row = int(np.searchsorted(self._firsts, number, "right")) - 1
+        places, at = self._of(row), number - int(self._firsts[row])
+        return places[at] if at < len(places) else None
+
+    def _starts(self, row: int) -> list[WindowPlace]:
+        episode = self._known.of(self._placed.ids[row])
+        source = int(np.searchsorted(self._begins, row, "right")) - 1
+        return [
+            WindowPlace(source, note.start_ns - self._before_ns, note)
+            for note in episode.reopened().notes  # opened anew, for what was read of it is not kept
+            if is_of(note, self._event)
+            and note.start_ns is not None
+            and episode.start_ns <= note.start_ns < episode.end_ns
+        ]
