@@ -251,8 +251,8 @@ def test_runs_are_of_what_follows(said: list[tuple[str, int, int, str | None]], 
             assert one[5] == next_one[5]
             assert next_one[1] - one[2] < longest_ns
             assert one[-1] == next_one[-1] or None in (one[-1], next_one[-1])
-    for one, next_one in pairwise(found):
-        a, b = rows[one[-1]], rows[next_one[0]]
+    for former, latter in pairwise(found):
+        a, b = rows[former[-1]], rows[latter[0]]
         same = a[5] == b[5] and (a[-1] == b[-1] or None in (a[-1], b[-1]))
         assert not (same and b[1] - a[2] < longest_ns)
 
