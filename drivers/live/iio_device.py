@@ -61,6 +61,8 @@ def find_iio(device: str, at: str, sysfs: Path, dev: Path) -> IioPlace:
         for place in iio_places(sysfs, dev)
         if wanted in (place.folder.name, place.name, _text(place.folder / "label")) and at in place.at
     ]
+    if not found and _text(sysfs / wanted / "name"):
+        raise ConfigError(f"IIO device {device} has no buffer, and so no stamps; state another")
     if not found:
         raise SensorLost(
             f"IIO device {device}{f' at {at}' if at else ''} is not there; plug it in, `sensorium devices` lists"

@@ -40,7 +40,7 @@ exec switch_root /root /bin/bash /mnt/boot.sh
 """
 
 _BOOT = """exec >/mnt/log 2>&1
-export PATH={path} HOME=/tmp LANG=C.UTF-8
+export PATH={path} HOME=/tmp LANG=C.UTF-8 PYTHONUNBUFFERED=1
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts; mount -t tmpfs shm /dev/shm; mount -t tmpfs run /run
 ip link set lo up; modprobe configfs; mount -t configfs c /sys/kernel/config

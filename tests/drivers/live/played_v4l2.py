@@ -29,6 +29,8 @@ class Played:
     card: str = "Webcam"
     controls: dict[str, int] = field(default_factory=lambda: {"Brightness": 128, "Exposure Time, Absolute": 10})
     gone: bool = False
+    off_ns: dict[int, int] = field(default_factory=dict)
+    """By its number, how far a buffer's stamp is from what it should be."""
     stamps_ns: list[int] = field(default_factory=list)
     queued: deque[int] = field(default_factory=deque)
 
@@ -68,7 +70,7 @@ class Played:
             raise BlockingIOError(errno.EAGAIN, "")
         else:
             sequence, flags, data = self.buffers.popleft()
-            index, stamp_ns = self.queued.popleft(), time.monotonic_ns() // 1000 * 1000
+            index, stamp_ns = self.queued.popleft(), time.monotonic_ns() // 1000 * 1000 + self.off_ns.get(sequence, 0)
             self.stamps_ns.append(stamp_ns)
             os.pwrite(descriptor, data, index * LENGTH)
             head = struct.pack("=5I4x2q", index, 1, len(data), flags, 1, stamp_ns // 10**9, stamp_ns % 10**9 // 1000)

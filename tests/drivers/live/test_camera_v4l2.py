@@ -97,6 +97,15 @@ def test_stamps_are_the_kernels_to_the_nanosecond(played: Played, opened: Callab
     )  # fmt: skip
 
 
+def test_a_stamp_that_cannot_be_costs_one_frame(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    """Back, far ahead, and just ahead of its arrival: time does not stand still for it."""
+    played.off_ns = {2: -(10**9), 4: 10**12, 6: 10**8, 8: -(10**14)}
+    played.put((n, MONOTONIC, GREY) for n in range(10))
+    blocks = all_of(opened())
+    assert [len(block) for block in blocks] == [1, 1, 0, 1, 0, 1, 0, 1, 0, 1]
+    assert [block.lost_before for block in blocks] == [0, 0, 1, 0, 1, 0, 1, 0, 1, 0]
+
+
 def test_without_a_clock_stamps_are_of_arrival(played: Played, opened: Callable[..., CameraV4l2]) -> None:
     played.put((n, 0, GREY) for n in range(3))
     camera = opened()
@@ -176,6 +185,8 @@ def test_jpegs_pass_as_they_came(played: Played, opened: Callable[..., CameraV4l
     blocks = all_of(opened())
     assert [(len(block), block.lost_before) for block in blocks] == [(1, 0), (1, 0), (0, 1), (0, 1), (0, 1), (1, 0)]
     first, second, last = (block for block in blocks if len(block))
+    assert second.media is not None
+    assert second.media.items[0].count(b"\xff\xc4") == 1, "for readers that do not know the tables"
     assert first.media is not None
     assert first.media.items == (whole,)
     assert last.media is not None

@@ -10,6 +10,8 @@ import pytest
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.discovery import IioSensor, iio_sensors
 from sensorium.drivers.driver import Driver
+from sensorium.drivers.live.iio_device import IioFiles, iio_places
+from sensorium.drivers.live.iio_stamps import KernelStamps
 from sensorium.drivers.live.imu_iio import ImuIio, ImuIioConfig
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block
@@ -157,6 +159,18 @@ def test_rows_that_found_the_buffer_full_are_counted(tree: Tree, opened: Callabl
     assert late.lost_before == 0, "a gap of a sensor whose rows all found room is the sensor's"
 
 
+def test_without_stamps_a_full_buffer_is_counted_by_the_rate() -> None:
+    """Ten rows a second: of the five seconds until the buffer was read it held thirty; rows that all found room are
+    never more than came."""
+    stamps = KernelStamps("", 10.0, "imu")
+    now_ns = 10**15
+    (first,) = stamps.take(None, 1, now_ns, False)
+    (full,) = stamps.take(None, 30, now_ns + 5 * 10**9, True)[:1]
+    (after,) = stamps.take(None, 2, now_ns + 6 * 10**9, False)
+    (late,) = stamps.take(None, 1, now_ns + 60 * 10**9, False)
+    assert [rows.lost_before for rows in (first, full, after, late)] == [0, 0, 20, 0]
+
+
 def test_a_row_out_of_order_costs_that_row(tree: Tree, opened: Callable[..., ImuIio]) -> None:
     driver = opened()
     start_ns = boottime_ns() - PERIOD_NS * 10
@@ -209,6 +223,8 @@ def _unless_clock(files: object, name: str, value: str) -> str:
 def test_a_file_may_end_with_a_zero_as_that_of_the_clock_does(tree: Tree, opened: Callable[..., ImuIio]) -> None:
     tree.write("current_timestamp_clock", "boottime\n\0")
     assert opened().specs[0].calibration["iio"]["stamps_clock"] == "boottime"
+    tree.write("trigger/current_trigger", "icm20600-dev0\n\0")
+    assert IioFiles(iio_places(tree.sysfs, tree.dev)[0]).ask("trigger/current_trigger") == "icm20600-dev0"
 
 
 def test_found_by_name_node_or_place(tree: Tree, tmp_path: Path) -> None:
@@ -226,6 +242,13 @@ def test_found_by_name_node_or_place(tree: Tree, tmp_path: Path) -> None:
             config(tree, device="iio:device7").open("imu", Path())
     finally:
         again.close()
+
+
+def test_a_device_without_a_buffer_is_named(tree: Tree) -> None:
+    (tree.sysfs / "iio:device3").mkdir()
+    (tree.sysfs / "iio:device3/name").write_text("adc\n")
+    with pytest.raises(ConfigError, match="iio:device3 has no buffer"):
+        config(tree, device="iio:device3").open("imu", Path())
 
 
 def test_it_comes_back_under_another_number(tree: Tree, tmp_path: Path, opened: Callable[..., ImuIio]) -> None:
