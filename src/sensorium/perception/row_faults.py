@@ -23,6 +23,9 @@ _LIVELY = 0.6
 _NOISE_ROWS = 20
 _AROUND = 10
 _OFTEN = 5
+_BURSTS = 2
+_BURST_SHARE = 0.15
+"""A burst of noise goes on for as long as there is so much of its strongest stretch."""
 _LASTING = (20, 40, 80)
 
 
@@ -154,9 +157,24 @@ def _noise(values: Floats, spoiled: Bools) -> float:
             levels.append(float(np.median(part)))
     if len(levels) < 4:
         return 0.0
-    usual = max(float(np.median(levels)), _quantum(values))
+    found = np.array(levels)
+    usual = max(float(np.median(found)), _quantum(values), _by_nature(found))
     # Two stretches that overlap by half: one that is short has one of its own at least.
     return max(levels) / max(usual, 1e-9 * float(np.ptp(values)) + 1e-300) / NOISE_TIMES
+
+
+def _by_nature(levels: Floats) -> float:
+    """The level of the strongest stretch besides two bursts: a fault comes once or twice, while what is shaken as it
+    goes over stones is so again and again."""
+    left = levels.copy()
+    for _ in range(_BURSTS):
+        top = int(left.argmax())
+        quiet = np.flatnonzero(left < _BURST_SHARE * left[top])
+        place = int(quiet.searchsorted(top))
+        first = int(quiet[place - 1]) if place else -1
+        last = int(quiet[place]) if place < len(quiet) else len(left)
+        left[max(first - 1, 0) : last + 2] = 0.0  # with what a stretch has half of
+    return float(left.max())
 
 
 def _quantum(values: Floats) -> float:
