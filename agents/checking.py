@@ -27,13 +27,15 @@ from sensorium.perception.gray import is_pictures
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A device file that fits its sensors: how each stream would be stored, behind which `filters`; why sensors are
-    `absent`, and which were `left` closed; what it asks for that cannot be had, a line of `advice` each."""
+    `absent`, and which were `left` closed; what its trigger does with them, a line each of what is `told`; what it asks
+    for that cannot be had, a line of `advice` each."""
 
     clock: str
     entries: tuple[StreamEntry, ...]
     filters: Mapping[str, tuple[str, ...]]
     absent: Mapping[str, str]
     left: tuple[str, ...]
+    told: tuple[str, ...]
     advice: tuple[str, ...]
 
     def raw_bytes_per_s(self, entry: StreamEntry) -> float | None:
@@ -68,6 +70,8 @@ def check(device: DeviceFile, *, devices: bool = True) -> Checked:
         except ConfigError:
             if not waits_for(device.trigger, absent):
                 raise
+        else:
+            device.trigger.check_scores(chain.specs, chain.scores)
         entries = entries_of(device, chain.specs, absent, chain.redactions)
         held = too_little(bytes_in_a_day(**device.uplink.model_dump()), _recorded_bytes_a_day(device, entries))
         return Checked(
@@ -76,6 +80,7 @@ def check(device: DeviceFile, *, devices: bool = True) -> Checked:
             {stream: tuple(each.kind for each in mine) for stream, mine in filters.items()},
             {name: why for name, why in absent.items() if why},
             left,
+            tuple(device.trigger.told(chain.specs, chain.scores)),
             (*device.trigger.advice(chain.specs), *_too_dear(device, entries), *([held] if held else ())),
         )
 

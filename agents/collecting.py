@@ -174,8 +174,8 @@ class Collecting:
 
     @property
     def _exhausted(self) -> bool:
-        """Whether every source has ended, and all that it gave has its place."""
-        return self._intake.exhausted and self._pipeline.empty
+        """Whether every source has ended, and all that it gave has its place; a replay waits for room, if need be."""
+        return self._intake.exhausted and self._pipeline.empty and (self._live or not self._recorder.waits)
 
     @property
     def _enough(self) -> bool:

@@ -72,12 +72,14 @@ class UplinkPart(_Part):
 
     bytes_per_s: ByteSize | None = Field(default=None, ge=256)
     bytes_per_day: ByteSize | None = Field(default=None, ge=100_000)
-    hours: tuple[str, ...] = ()
+    hours: tuple[str, ...] | None = None
 
     @field_validator("hours")
     @classmethod
-    def _check_hours(cls, hours: tuple[str, ...]) -> tuple[str, ...]:
-        for each in hours:
+    def _check_hours(cls, hours: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if hours is not None and not hours:
+            raise ValueError("expected stretches of the day, such as 22:00-06:00, got none; leave it out for all day")
+        for each in hours or ():
             HoursOfDay.of(each)
         return hours
 

@@ -41,7 +41,7 @@ class Joining:
         self._since_ns = boottime_ns()
         self.absent = sensors.absent
         self.seat: Seat = lambda *_: None
-        self.trigger = start_trigger(device.trigger, chain.specs, self.absent)
+        self.trigger = start_trigger(device.trigger, chain.specs, self.absent, chain.scores)
         for name in sorted(device.filters.keys() - filters_of(device, self._captured, self.absent).keys()):
             log.warning("filters.%s waits for its sensor, which is absent", name)
 
@@ -56,7 +56,7 @@ class Joining:
             entries = entries_of(device, specs, others, more.redactions)[len(chain.specs) :]
             trigger = None
             if isinstance(self.trigger, WaitingTrigger):
-                trigger = start_trigger(device.trigger, specs, others)
+                trigger = start_trigger(device.trigger, specs, others, {**chain.scores, **more.scores})
             chain.join(more)
         except ConfigError as error:
             self.absent[name] = f"refused: {error}"

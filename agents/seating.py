@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 from sensorium.agents.recording.trace_writer import TraceWriter
 from sensorium.agents.replays import Replay
+from sensorium.agents.selection.folder import FOLDER
 from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.config import TriggerConfig
-from sensorium.agents.triggers.desk import FOLDER, Log, SpoolDesk
+from sensorium.agents.triggers.desk import Log, SpoolDesk
 from sensorium.agents.triggers.selecting import Selecting
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.agents.triggers.worth import WorthConfig

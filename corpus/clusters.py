@@ -1,6 +1,6 @@
 """Clusters: all that was seen, kept or not, cut into parts by its looks, of which full episodes have some."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -58,19 +58,26 @@ class AllSeen:
         return holding
 
     def cells(self, count: int) -> tuple[int, int]:
-        """How many cells full episodes have, and how many there are, where each maker's looks are cut into `count`."""
-        had = there = 0
-        for groups in (self._groups(by) for by in sorted(self._all)):
-            for all_of, had_of in groups:
-                centres = centres_of(all_of, count)
-                there += len(np.unique(nearest_of(centres, all_of)))
-                had += len(np.unique(nearest_of(centres, had_of))) if len(had_of) else 0
-        return had, there
+        """How many cells full episodes have, and how many there are, where all looks are cut into `count`: looks of
+        two makers, or two lengths, have nothing in common, so that each stands at right angles to the other."""
+        everything, had = self._side_by_side(self._all), self._side_by_side(self._had)
+        if not len(everything):
+            return 0, 0
+        centres = centres_of(everything, count)
+        there = len(np.unique(nearest_of(centres, everything)))
+        return (len(np.unique(nearest_of(centres, had))) if len(had) else 0), there
 
-    def _groups(self, by: str) -> Iterable[tuple[Vectors, Vectors]]:
-        """Descriptors of one length: all, and those that full episodes have."""
-        for size in sorted({len(vector) for vector in self._all[by]}):
-            yield _stacked(self._all[by], size), _stacked(self._had.get(by, set()), size)
+    def _side_by_side(self, of: Mapping[str, set[bytes]]) -> Vectors:
+        """Looks int8 [n, d], those of each maker and length in columns of their own, of all that there are."""
+        kinds = [(by, size) for by in sorted(self._all) for size in sorted({len(each) for each in self._all[by]})]
+        width, first = sum(size for _, size in kinds), 0
+        parts = [np.zeros((0, width), np.int8)]
+        for by, size in kinds:
+            vectors = _stacked(of.get(by, set()), size)
+            parts.append(np.zeros((len(vectors), width), np.int8))
+            parts[-1][:, first : first + size] = vectors
+            first += size
+        return np.concatenate(parts)
 
     def _put(self, by: str, vectors: set[bytes], had: bool) -> None:
         self._all.setdefault(by, set()).update(vectors)

@@ -101,7 +101,8 @@ def stats(
     """Look at the full episodes for which `where` is true, and at traces.
 
     `cells` are SQL expressions over the columns of the catalog, together one cell an episode, of NULL none. `clusters`
-    is into how many parts what was seen, in full episodes and in traces, is cut by its descriptors: 0 into none.
+    is into how many parts what was seen, in full episodes and in traces, is cut by its descriptors, those of all makers
+    together: 0 into none.
 
     Raises:
         ConfigError: the condition or an expression is none.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from sensorium.corpus.by_stream import beside, gated
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.gaps import boot_of, in_brief, time_of
@@ -62,6 +63,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
                 "change": unit.change,
                 "scores": unit.scores,
                 "gate": unit.gate,
+                "gates": unit.gates,
             }
         return found
 
@@ -107,7 +109,7 @@ def why(corpus: Corpus, device: str, at: At) -> list[Explanation]:
     )
     around = corpus.query(f"{mine} and {start} <= {when} and {end} > {when}")
     before = corpus.query(f"{mine} and kind = 'trace' and {end} <= {when}", f"{end} desc", 1)
-    hits: dict[tuple[str, str], tuple[Episode, TraceRow]] = {}
+    hits: dict[tuple[str, str], tuple[Episode, TraceRow, Sequence[TraceRow]]] = {}
     unreadable: dict[str, str] = {}
     full: dict[tuple[str, str], list[Episode]] = {}
     for episode in sorted([*around, *before], key=lambda each: int(each.row["ordinal"])):
@@ -120,10 +122,10 @@ def why(corpus: Corpus, device: str, at: At) -> list[Explanation]:
                 continue
             row = next((row for row in reversed(rows) if row.start_ns <= at_ns < row.end_ns), None)
             if row is not None:
-                hits[str(episode.row["spool_id"]), about.boot] = episode, row
+                hits[str(episode.row["spool_id"]), about.boot] = episode, row, rows
         else:
             full.setdefault((str(episode.row["spool_id"]), boot_of(episode)), []).append(episode)
-    answers = [_judged(corpus, device, *owner, *hit, full) for owner, hit in hits.items()]
+    answers = [_judged(corpus, device, *owner, trace, row, rows, full) for owner, (trace, row, rows) in hits.items()]
     known = {(spool_id, boot.partition("#")[0]) for spool_id, boot in hits}
     answers += [
         _kept(device, *owner, those, at, bool(unreadable)) for owner, those in full.items() if owner not in known
@@ -157,11 +159,12 @@ def _judged(
     boot: str,
     trace: Episode,
     row: TraceRow,
+    rows: Sequence[TraceRow],
     full: dict[tuple[str, str], list[Episode]],
 ) -> Explanation:
     holds = [each.id for each in full.get((spool_id, boot.partition("#")[0]), [])]
     when = f"{time_of(trace, row.start_ns)} to {time_of(trace, row.end_ns)}"
-    said = f"{device}, {when}: {_decided(row)}"
+    said = f"{device}, {when}: {_decided(row)}{beside(row, rows)}"
     if row.count > 1:
         said += f" It is one of {row.count} units that the trace has as one, to save bytes: {_counted(row)}."
     if holds:
@@ -191,7 +194,8 @@ def _decided(row: TraceRow) -> str:
     tie = f", and of a tie a draw of {decision.tie:.3g} decided" if decision.tie >= 0 else ""
     match decision.reason:
         case "never":
-            gate = f"the gate {unit.gate!r} was closed" if unit.gate else f"the condition {decision.by!r} is never kept"
+            gate = gated(unit) or f"the gate {unit.gate!r} was closed"
+            gate = gate if unit.gate else f"the condition {decision.by!r} is never kept"
             return f"dropped, never: {gate}."
         case "always":
             return f"kept, always: {decision.by!r} was true. {_upper(score)}; {p}."

@@ -1,7 +1,7 @@
 """The chain: every stream of a device through its filters, with a count of what each one dropped."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
@@ -17,6 +17,9 @@ from sensorium.episode.documents import Redaction
 from sensorium.errors import ConfigError, Corrupt
 
 log = logging.getLogger(__name__)
+
+Scored = frozenset[str] | None
+"""Names of scores; None where they cannot be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,15 @@ class FilterChain:
         fed = {spec.name: spec for spec in specs}
         made: list[StreamSpec] = []
         redactions: dict[str, tuple[Redaction, ...]] = {}
+        scores: dict[str, Scored] = {spec.name: frozenset() for spec in specs}
         waiting = list(specs)
         for spec in waiting:
             stages: list[_Stage[Any]] = []
             for number, config in enumerate(filters.get(spec.name, ())):
                 stage = _stage(config, spec, f"filters.{spec.name}[{number}]", fed)
                 stages.append(stage)
+                known = _with(scores[spec.name], config.scores_of(spec))
+                scores[stage.spec.name] = known
                 if config.into is None:
                     spec = stage.spec
                 else:
@@ -106,6 +112,7 @@ class FilterChain:
                 raise ConfigError(f"filters.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(fed))})")
         self._specs = tuple(made)
         self._redactions = redactions
+        self._scores = scores
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
@@ -116,6 +123,11 @@ class FilterChain:
     def redactions(self) -> Mapping[str, tuple[Redaction, ...]]:
         """What is taken out of each output stream, and of what it is derived from."""
         return self._redactions
+
+    @property
+    def scores(self) -> Mapping[str, Scored]:
+        """Which scores the samples of each output stream may have; None where a filter does not say."""
+        return self._scores
 
     def join(self, other: "FilterChain") -> None:
         """Take over the streams of another.
@@ -128,6 +140,7 @@ class FilterChain:
         self._stages |= other._stages
         self._specs += other._specs
         self._redactions |= other._redactions
+        self._scores |= other._scores
 
     def step(self, block: Block) -> list[Filtered]:
         """Pass one block of an input stream; the result of its stream comes first, then those derived from it."""
@@ -173,6 +186,10 @@ def _stage(
         return _Stage(config, config.start(spec), made)
     except ConfigError as error:
         raise ConfigError(f"{place} ({config.kind}): {error}") from error
+
+
+def _with(known: Scored, more: Collection[str] | None) -> Scored:
+    return None if known is None or more is None else known | set(more)
 
 
 def _decodable(block: Block, error: Corrupt) -> Block:

@@ -1,7 +1,7 @@
 """crop: a rectangle of every picture."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
@@ -19,6 +19,8 @@ class Crop(FilterConfig[None]):
     >>> Crop(x=1, width=2, height=1).step(None, frames)[1].data.tolist()
     [[[1, 2]]]
     """
+
+    annotates: ClassVar[tuple[str, ...] | None] = ()
 
     kind: Literal["crop"] = "crop"
     x: NonNegativeInt = 0

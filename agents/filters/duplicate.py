@@ -1,7 +1,7 @@
 """duplicate: pictures that look like the last one kept are dropped."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
@@ -31,6 +31,8 @@ class Duplicate(FilterConfig[DuplicateState]):
     >>> left.captured_ns.tolist(), left.scores["dhash_distance"].tolist()
     ([0, 2], [64.0, 64.0])
     """
+
+    annotates: ClassVar[tuple[str, ...] | None] = ("dhash_distance",)
 
     kind: Literal["duplicate"] = "duplicate"
     max_distance: int = Field(default=8, ge=0, le=BITS)

@@ -1,7 +1,7 @@
 """embed: pictures are described by an encoder, such as a network of one's own, and not by the built-in descriptor."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, SerializeAsAny, SkipValidation
@@ -33,6 +33,8 @@ class Embed(FilterConfig[EmbedState]):
     Pictures are uint8. An encoder that raises, gives NaN or does not answer within `timeout_s` leaves pictures without
     descriptors, is said so once, and is asked again.
     """
+
+    annotates: ClassVar[tuple[str, ...] | None] = ()
 
     kind: Literal["embed"] = "embed"
     encoder: Annotated[SerializeAsAny[EncoderConfig], SkipValidation(), by_kind(GROUP, EncoderConfig)]

@@ -1,7 +1,7 @@
 """exposure: pictures that are too dark, too bright or clipped are dropped."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,8 @@ class Exposure(FilterConfig[ExposureState]):
     >>> Exposure(min_mean=0.1, max_clipped=0.5).step(ExposureState(255), frames)[1].captured_ns.tolist()
     [1]
     """
+
+    annotates: ClassVar[tuple[str, ...] | None] = ("exposure_mean", "exposure_clipped")
 
     kind: Literal["exposure"] = "exposure"
     min_mean: float = Field(default=0.05, ge=0, le=1)

@@ -1,5 +1,6 @@
 """The filter contract: a pure step over the blocks of one stream."""
 
+from collections.abc import Collection
 from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +31,10 @@ class FilterConfig(BaseModel, Generic[FilterState]):
     looks: ClassVar[bool] = True
     """Whether what it does depends on samples, and not on their stamps alone."""
 
+    annotates: ClassVar[tuple[str, ...] | None] = None
+    """The names of all scores that `step` may set, so that one which is misspelt in a condition is refused when the
+    file is opened; None where nobody can say."""
+
     kind: str
     into: str | None = None
 
@@ -49,6 +54,11 @@ class FilterConfig(BaseModel, Generic[FilterState]):
     def start(self, spec: StreamSpec) -> FilterState:
         """The state before the first block."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it starts with")
+
+    def scores_of(self, spec: StreamSpec) -> Collection[str] | None:
+        """What it `annotates` of such a stream."""
+        del spec
+        return self.annotates
 
     def redaction(self, state: FilterState) -> Redaction | None:
         """What every episode says of what it took out of the stream, if it `redacts`."""

@@ -8,6 +8,8 @@ from typing import Any
 from sensorium.threads import Thread, reason
 
 POLL_S = 0.001
+MOST_LETTERS = 300
+"""What anybody's code says of what is wrong with it may be a page, or a megabyte."""
 
 
 class GuardedCall:
@@ -45,5 +47,10 @@ class GuardedCall:
 
 
 def in_line(error: BaseException) -> str:
-    """What it says, in one line."""
-    return " ".join(reason(error).split())
+    """What it says, in one line of at most `MOST_LETTERS`.
+
+    >>> in_line(ValueError("no\\nidea")), len(in_line(ValueError("x" * 10_000)))
+    ('ValueError: no idea', 300)
+    """
+    said = " ".join(reason(error)[: 100 * MOST_LETTERS].split())
+    return said if len(said) <= MOST_LETTERS else f"{said[: MOST_LETTERS - 3]}..."

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import ceil, cos, nan, pi, sin, sqrt
-from typing import Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -65,6 +65,8 @@ class Lowpass(FilterConfig[LowpassState]):
     >>> lowpass.step(lowpass.start(spec), rows)[1].data.round(3).tolist()
     [[1.0], [1.0], [1.0], [1.54]]
     """
+
+    annotates: ClassVar[tuple[str, ...] | None] = ()
 
     kind: Literal["lowpass"] = "lowpass"
     cutoff_hz: float = Field(gt=0)

@@ -36,6 +36,8 @@ class Rate(FilterConfig[RateState]):
 
     looks: ClassVar[bool] = False
 
+    annotates: ClassVar[tuple[str, ...] | None] = ()
+
     kind: Literal["rate"] = "rate"
     max_hz: float = Field(gt=0, lt=1e9)
 

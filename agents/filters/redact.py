@@ -52,6 +52,8 @@ class Redact(FilterConfig[RedactState]):
 
     redacts: ClassVar[bool] = True
 
+    annotates: ClassVar[tuple[str, ...] | None] = ()
+
     kind: Literal["redact"] = "redact"
     masks: tuple[Mask, ...] = ()
     detector: Annotated[SerializeAsAny[DetectorConfig], SkipValidation(), by_kind(GROUP, DetectorConfig)] | None = None

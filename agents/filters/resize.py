@@ -1,7 +1,7 @@
 """resize: pictures scaled to one size."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -28,6 +28,8 @@ class Resize(FilterConfig[ResizeState]):
     >>> Resize(size=(1, 1)).step(ResizeState(1), frames)[1].data.tolist()
     [[[3]]]
     """
+
+    annotates: ClassVar[tuple[str, ...] | None] = ()
 
     kind: Literal["resize"] = "resize"
     size: tuple[PositiveInt, PositiveInt]

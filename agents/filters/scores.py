@@ -85,6 +85,9 @@ class Cascade(FilterConfig[ScoresState]):
                 raise ConfigError(f"stream {spec.name!r} is no pictures, and only those can be dropped; remove `drop`")
         return spec
 
+    def scores_of(self, spec: StreamSpec) -> tuple[str, ...]:
+        return (*cascade.NAMES, *(each.kind for each in self.also)) if _is_pictures(spec) else rows.NAMES
+
     def start(self, spec: StreamSpec) -> ScoresState:
         before = cascade.Before() if _is_pictures(spec) else rows.RowsBefore()
         return ScoresState(spec, before, Symptoms(), OwnScores(self.also), LastLook())

@@ -1,7 +1,7 @@
 """sharpness: pictures that are blurred, for this stream, are dropped."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
@@ -35,6 +35,8 @@ class Sharpness(FilterConfig[SharpnessState]):
     >>> left.captured_ns.tolist(), len(state.recent)
     ([0, 1, 3], 4)
     """
+
+    annotates: ClassVar[tuple[str, ...] | None] = ("sharpness",)
 
     kind: Literal["sharpness"] = "sharpness"
     percentile: float = Field(default=20, ge=0, le=100)

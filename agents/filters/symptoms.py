@@ -12,12 +12,17 @@ from sensorium.perception.gates import EXPOSURE, FROZEN, NOISE
 
 log = logging.getLogger(__name__)
 
-LASTING_NS, BREAK_NS, QUIET_NS = 2_000_000_000, 1_000_000_000, 600_000_000_000
-"""What has lasted so long is said; after a break so long it is over; and nothing is said twice within so long."""
+LASTING_NS, BREAK_NS = 2_000_000_000, 1_000_000_000
+"""What has lasted so long is said; after a break so long it is over."""
+MOST, WITHIN_NS = 5, 600_000_000_000
+"""What comes and goes is said so often within so long."""
 FLICKER = 0.15
+DARK, BRIGHT = "dark", "bright"
+_MIDDLE = 0.5
 _SAID = {
     FROZEN: "shows the same pictures again and again: is the camera stuck?",
-    EXPOSURE: "is black, white or clipped: is it covered, or blinded?",
+    DARK: "is too dark: is it covered?",
+    BRIGHT: "is too bright, or clipped: is it blinded?",
     NOISE: "shows noise, or fine texture that cannot be told from it: is there a signal?",
     "flicker": "flickers: does its exposure fight with the light?",
     "stuck": "has channels that do not change any more: is the sensor well?",
@@ -38,20 +43,23 @@ class Symptom:
 
 @dataclass(frozen=True, slots=True)
 class Symptoms:
-    """Those that a stream has, by name, and when each was said last."""
+    """Those that a stream has, by name, and when each was said of late, the last `MOST` times."""
 
     present: Mapping[str, Symptom] = field(default_factory=dict)
-    said_ns: Mapping[str, int] = field(default_factory=dict)
+    said_ns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def of_pictures(closed: Sequence[str], scores: Mapping[str, Scores]) -> dict[str, Marked]:
     """Which pictures have which symptom, bool [n] each; `closed` are the gates that they do not pass.
 
-    >>> {name: marked.tolist() for name, marked in of_pictures(["noise"], {"flicker": np.array([0.5])}).items()}
-    {'frozen': [False], 'exposure': [False], 'noise': [True], 'flicker': [True]}
+    >>> scores = {"flicker": np.array([0.5, 0]), "exposure_mean": np.array([0.3, 0])}
+    >>> {name: marked.tolist() for name, marked in of_pictures(["noise", "exposure"], scores).items() if marked.any()}
+    {'noise': [True, False], 'dark': [False, True], 'flicker': [True, False]}
     """
     gates = np.array(closed, np.str_)
-    return {name: gates == name for name in (FROZEN, EXPOSURE, NOISE)} | {"flicker": scores["flicker"] > FLICKER}
+    exposure, dark = gates == EXPOSURE, scores["exposure_mean"] < _MIDDLE
+    found = {name: gates == name for name in (FROZEN, NOISE)} | {DARK: exposure & dark, BRIGHT: exposure & ~dark}
+    return found | {"flicker": scores["flicker"] > FLICKER}
 
 
 def of_rows(scores: Mapping[str, Scores]) -> dict[str, Marked]:
@@ -76,9 +84,11 @@ def told(before: Symptoms, stream: str, captured_ns: Stamps, marked: Mapping[str
             continue
         has = replace(had or Symptom(int(stamps[0]), 0), until_ns=int(stamps[-1]))
         lasted = has.until_ns - has.since_ns >= LASTING_NS
-        if lasted and not has.said and has.until_ns - said_ns.get(name, -QUIET_NS) >= QUIET_NS:
-            log.warning("stream %r %s", stream, _SAID[name])
-            said_ns[name] = has.until_ns
+        often = tuple(at for at in said_ns.get(name, ()) if abs(has.until_ns - at) < WITHIN_NS)
+        if lasted and not has.said and len(often) < MOST:
+            again = f"; it comes and goes, and is not said again for {WITHIN_NS // 10**9} s"
+            log.warning("stream %r %s%s", stream, _SAID[name], again if len(often) == MOST - 1 else "")
+            said_ns[name] = (*often, has.until_ns)
             has = replace(has, said=True)
         present[name] = has
     return Symptoms(present, said_ns)

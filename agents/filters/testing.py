@@ -97,6 +97,13 @@ class FilterTests:
             assert left.sensor_ns.tolist() == [3 * row for row in rows]
             assert left.scores["before"].tolist() == [float(row) for row in rows]
 
+    def test_scores_that_are_set_are_those_that_it_tells_of(self) -> None:
+        """Where it says which scores it `annotates`, these are all: others would be refused in conditions."""
+        said = self.config().scores_of(self.spec)
+        if said is None:
+            pytest.skip("it does not say which")
+        assert not {name for left in self._left([self._block()]) for name in left.scores} - {*said, "before"}
+
     def test_the_block_is_not_changed(self) -> None:
         state, _ = _begin(self.config(), self._fed)
         for block in self._cut([11]):

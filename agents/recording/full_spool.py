@@ -26,7 +26,8 @@ class FullSpool:
         self._kept = True
 
     def takes(self, size: int, held_bytes: int, episodes: Iterable[EpisodeWriter]) -> bool:
-        """Whether a block of `size` bytes fits beside `held_bytes` not written yet; if not, `episodes` are cut."""
+        """Whether `size` bytes fit beside `held_bytes` and what `episodes` hold; if not, the newest of them is cut."""
+        held_bytes += sum(episode.held_bytes for episode in episodes)
         # What is smaller waits until the refused block fits: a stream that overtook another would make that late.
         needed = max(size, self._refused_bytes)
         try:

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
-import numpy as np
-
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.episode_writer import EpisodeWriter
+from sensorium.agents.recording.fitting import fit, kept_waits, may_place
 from sensorium.agents.recording.full_spool import FullSpool
 from sensorium.agents.recording.notes import Notes
 from sensorium.agents.recording.piece import Piece
@@ -101,7 +100,8 @@ class Recorder:
                 state.join(self._epoch)
             state.absence.delivers(span_ns[0])
         if block is not None and len(block):
-            block, rest = self._fit(state, block)
+            queues = [] if self._trigger.waits_raw else [each.queue for each in self._streams.values()]
+            block, rest = fit(block, state, self._full, self._episodes, queues)
         lost = Tally()
         lost.count("sensor", 0 if block is None else block.lost_before)
         told_ns = block.lost_at_ns if block is not None and block.lost_at_ns is not None else state.passed_ns
@@ -253,6 +253,11 @@ class Recorder:
         return self._full.reason
 
     @property
+    def waits(self) -> bool:
+        """Whether something that is to be kept waits for room."""
+        return bool(self.full) and kept_waits(self._streams.values(), self._trigger)
+
+    @property
     def created(self) -> int:
         """How many episodes were begun."""
         return self._episodes.created
@@ -262,22 +267,12 @@ class Recorder:
         """How many episodes are open now."""
         return len(self._episodes)
 
-    def _fit(self, state: StreamState, block: Block) -> tuple[Block | None, Block | None]:
-        """(what can be taken, what has to wait): of a full spool only open episodes are filled."""
-        held = sum(episode.held_bytes for episode in self._episodes)
-        for each in self._streams.values() if not self._trigger.waits_raw else ():  # raw, most of it never written
-            held += sum(piece.nbytes for piece in each.queue)
-        size = block.nbytes if state.stores(block.media) else len(block) * state.entry.spec.sample_bytes
-        if self._full.takes(size, held, self._episodes):
-            return block, None
-        n = int(np.searchsorted(block.captured_ns, self._episodes.end_ns(state.epoch), side="left"))
-        return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)
-
     def _settle(self, now_ns: int | None = None) -> None:
         """Place all that the trigger has decided, then seal what is complete."""
-        for name, state in self._streams.items():
-            if state.queue:
-                self._release(name, state)
+        was_full = self.full
+        self._release_all()
+        if was_full and not self.full:
+            self._release_all()  # of what waited for room nothing may be late
         self.notes.settle(self._epoch)
         for episode in self._episodes.in_order():
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
@@ -291,6 +286,11 @@ class Recorder:
         here = [state for state in self._streams.values() if state.ended or not state.away]
         return bool(here) and all(state.passed(epoch, end_ns) for state in here)
 
+    def _release_all(self) -> None:
+        for name, state in self._streams.items():
+            if state.queue:
+                self._release(name, state)
+
     def _release(self, name: str, state: StreamState) -> None:
         while state.queue:
             piece = state.queue[0]
@@ -301,9 +301,9 @@ class Recorder:
                 self._bound_ring(state)
                 return
             ours = self.portion.holds(state.epoch, piece.at_ns)
-            homeless = ours and len(piece) and placed.span and not self._episodes.at(state.epoch, piece.at_ns)
-            if self.full and homeless:
-                return  # a new episode would have no room
+            kept = ours and len(piece) and placed.span
+            if kept and not may_place(piece, state, self._full, self._episodes, raw=self._trigger.waits_raw):
+                return
             state.queue.popleft()
             until_ns = self.portion.until_ns(state.epoch, piece.at_ns, placed.until_ns)
             if 0 < (n := piece.rows_before(until_ns)) < len(piece):

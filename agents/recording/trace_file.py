@@ -55,6 +55,7 @@ class TraceForm:
 def _words(row: TraceRow) -> list[str]:
     judged = row.judged
     said = [judged.decision.reason, judged.decision.by, judged.unit.gate]
+    said += judged.unit.gates.values()
     return said + [look.by for look in judged.looks.values()]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from sensorium.agents.selection.trouble import FileTrouble
 from sensorium.agents.selection.unit_costs import UnitCostsState
 from sensorium.episode import durable
 
@@ -20,12 +21,14 @@ class Booking(msgspec.Struct, frozen=True):
     costs: UnitCostsState
 
 
-def add_booking(path: Path, booking: Booking) -> None:
-    """Note one, durably, before the unit is decided; if the disk will not, that is said: it is decided all the same."""
+def add_booking(path: Path, booking: Booking, trouble: FileTrouble) -> None:
+    """Note one, durably, before the unit is decided; if the disk will not, that is told: it is decided all the same."""
     try:
         durable.add_line(path, msgspec.json.encode(booking))
     except OSError as error:
-        log.warning("selection %s: cannot be written: %s", path, error.strerror)
+        trouble.had(path, error, "a replay that is taken up after a kill may decide otherwise")
+    else:
+        trouble.over(path)
 
 
 def read_bookings(path: Path, run: str) -> dict[tuple[str, int], UnitCostsState]:

@@ -15,7 +15,7 @@ from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
 from sensorium.episode.unit import Decision, Judged, Look, Unit
 from sensorium.errors import ConfigError, Corrupt, SensoriumError
-from sensorium.threads import Thread, reason
+from sensorium.threads import Thread
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Chooser:
             if not by:
                 raise
             if not self._stateless:
-                log.warning("selection: policy %r has no state: %s; a restart begins without it", by, reason(error))
+                log.warning("selection: policy %r has no state: %s; a restart begins without it", by, in_line(error))
             self._stateless, selector, by = True, b"", _NOBODY
         return msgspec.msgpack.encode(ChooserState(selector, self._knowledge.state, by))
 
@@ -201,7 +201,7 @@ class Chooser:
             " mend it, and start again",
             self._policy.decider,
             self._waiting[-1].unit.start_ns if self._waiting else 0,
-            reason(error),
+            in_line(error),
         )
         self._policy = self._policy.built_in
         self._selector = selector = _going_on(self._policy, self._spool_id, self._before)
@@ -231,8 +231,9 @@ def decider(policy: SelectionPolicy, spool_id: str, state: bytes | None = None) 
         raise
     except Exception as error:
         if state is not None:
-            raise Corrupt(f"state of the policy {policy.decider!r}: {reason(error)}; it begins anew") from error
-        raise ConfigError(f"trigger.decided_by: policy {policy.decider!r} cannot be opened: {reason(error)}") from error
+            raise Corrupt(f"state of the policy {policy.decider!r}: {in_line(error)}; it begins anew") from error
+        why = f"policy {policy.decider!r} cannot be opened: {in_line(error)}"
+        raise ConfigError(f"trigger.decided_by: {why}") from error
 
 
 def _going_on(policy: SelectionPolicy, spool_id: str, before: ChooserState | None) -> Policy:

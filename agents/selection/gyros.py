@@ -1,7 +1,7 @@
 """Gyros: of every judged camera that has a gyro beside it, how far its pictures move from what that predicts."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,16 @@ from sensorium.perception.surprise import Surprise, gyro_of
 
 _SHIFT = ("shift_x", "shift_y", "shift_s")
 MAX_BLOCKS = 10_000
+SURPRISE = "surprise"
+
+
+def has_shifts(scores: Collection[str]) -> bool:
+    """Whether what is said of a camera's pictures is enough to be compared with a gyro.
+
+    >>> has_shifts({"shift_x", "shift_y", "shift_s", "blur"}), has_shifts({"blur"})
+    (True, False)
+    """
+    return all(name in scores for name in _SHIFT)
 
 
 @dataclass(slots=True)
@@ -42,6 +52,10 @@ class Gyros:
             if name not in self._pairs and len(found) == 1:
                 self._pairs[name] = _Pair(found[0], Surprise(camera, self._gyros[found[0]]))
 
+    def beside(self, camera: str) -> bool:
+        """Whether a gyro is beside a camera that is judged."""
+        return camera in self._pairs
+
     def put(self, block: Block) -> None:
         """Rows have come, if it is a gyro's block."""
         if block.stream in self._gyros:
@@ -52,7 +66,7 @@ class Gyros:
     def surprise(self, camera: str, parts: Sequence[Part], end_ns: int) -> Scores | None:
         """Of the pictures of a unit that ends there, float64 [n]; None of a stream that has no gyro, or no shifts."""
         pair = self._pairs.get(camera)
-        if pair is None or not all(name in part.scores for part in parts for name in _SHIFT):
+        if pair is None or not all(has_shifts(part.scores) for part in parts):
             return None
         stamps: list[Stamps] = []
         data: list[Samples] = []

@@ -1,26 +1,22 @@
 """The left file: which part of the budget is left to spend, at least, for whoever begins after a kill."""
 
-import logging
 from pathlib import Path
 
 import msgspec
 
+from sensorium.agents.selection.trouble import FileTrouble
 from sensorium.episode import durable
 
-log = logging.getLogger(__name__)
 
-
-def write_left(path: Path, left: float) -> None:
-    """Note it, durably, before more is spent; if the disk will not, what was noted is gone, or that is said."""
+def write_left(path: Path, left: float, trouble: FileTrouble) -> None:
+    """Note it, durably, before more is spent; if the disk will not, that is told."""
     try:
         durable.make_folder(path.parent)
         durable.replace(path, path.with_name(path.name + ".new"), [[msgspec.json.encode(left)]])
     except OSError as error:
-        log.warning(
-            "selection %s: cannot be written: %s; after a kill more may be kept than the budget allows",
-            path,
-            error.strerror,
-        )
+        trouble.had(path, error, "after a kill more may be kept than the budget allows")
+    else:
+        trouble.over(path)
 
 
 def read_left(path: Path) -> float:

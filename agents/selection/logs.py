@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sensorium.agents.selection.policy import SelectionPolicy, condition
+from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.policy_file import check_policy
 from sensorium.agents.selection.replay import SpoolLog
 from sensorium.corpus.queried import Queried
@@ -57,10 +57,9 @@ def named_in_vain(logs: Iterable[TracedLog], policy: SelectionPolicy) -> list[st
     units = [judged.unit for log in logs for judged in log.log.judged]
     streams = set[str]().union(*(unit.novelty for unit in units))
     scores = set[str]().union(*(unit.scores for unit in units))
-    wanted = {name for text in (*policy.never, *policy.always) for name in condition(text).columns}
     return sorted(
         [f"stream {name!r}{nearest(name, streams)}" for name in policy.streams.keys() - streams]
-        + [f"score {name!r}{nearest(name, scores)}" for name in wanted - scores]
+        + [f"score {name!r}{nearest(name, scores)}" for name in policy.columns - scores]
     )
 
 

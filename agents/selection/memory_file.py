@@ -7,6 +7,7 @@ from pathlib import Path
 import crc32c
 import msgspec
 
+from sensorium.agents.selection.trouble import FileTrouble
 from sensorium.agents.selection.unit_costs import UnitCostsState
 from sensorium.episode import durable
 from sensorium.errors import Corrupt
@@ -30,8 +31,8 @@ class Memory(msgspec.Struct, frozen=True):
     left: float | None = None
 
 
-def write_memory(path: Path, memory: Memory) -> bool:
-    """Put it into a file instead of what it held, whole or not at all; False, and said, if the disk will not.
+def write_memory(path: Path, memory: Memory, trouble: FileTrouble) -> bool:
+    """Put it into a file instead of what it held, whole or not at all; False, and told, if the disk will not.
 
     What is lost then is what was learnt since the last time.
     """
@@ -40,8 +41,9 @@ def write_memory(path: Path, memory: Memory) -> bool:
         durable.make_folder(path.parent)
         durable.replace(path, path.with_name(path.name + ".new"), [[*parts, _checksum(parts)]])
     except OSError as error:
-        log.warning("selection %s: cannot be written: %s; make room, it is tried again", path, error.strerror)
+        trouble.had(path, error, "make room, it is tried again")
         return False
+    trouble.over(path)
     return True
 
 

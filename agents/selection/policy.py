@@ -112,6 +112,11 @@ class SelectionPolicy(BaseModel):
         return hashlib.blake2b(self.model_dump_json().encode(), digest_size=8).hexdigest()
 
     @property
+    def columns(self) -> frozenset[str]:
+        """All that its conditions name."""
+        return frozenset[str]().union(*(condition(text).columns for text in (*self.never, *self.always)))
+
+    @property
     def decider(self) -> str:
         """Which policy decides; empty: the built-in one."""
         return "" if self.decided_by is None else self.decided_by.kind

@@ -89,12 +89,19 @@ class StreamSeen:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What one stream was like in a unit: how many samples, how many gates closed by name, scores, and its look."""
+    """What one stream was like in a unit: how many samples, how many gates closed by name, scores, and its look; and
+    which scores are `infinite` of some sample."""
 
     count: int
     closed: Counter[str]
     scores: dict[str, float]
     look: Look | None
+    infinite: tuple[str, ...] = ()
+
+    @property
+    def gate(self) -> str:
+        """The one that closes most of its samples, if one does of each; or ""."""
+        return self.closed.most_common(1)[0][0] if self.count and self.closed.total() == self.count else ""
 
 
 def summary(parts: list[Part], gates: Gates, surprise: Scores | None = None) -> Summary:
@@ -112,15 +119,20 @@ def summary(parts: list[Part], gates: Gates, surprise: Scores | None = None) -> 
     if surprise is not None:
         joined["surprise"] = surprise
     scores = {}
+    infinite = []
     for name, values in joined.items():
         if count == 1:
             if math.isfinite(value := float(values[0])):
                 scores[name] = value
+            elif math.isinf(value):
+                infinite.append(name)
             continue
         finite = values[np.isfinite(values)]
+        if len(finite) < count and np.isinf(values).any():
+            infinite.append(name)
         if len(finite):
             scores[name] = float(finite.max() if name in OF_MOMENTS else finite.mean())
-    return Summary(count, Counter(filter(None, closed)), scores, _look(parts, closed))
+    return Summary(count, Counter(filter(None, closed)), scores, _look(parts, closed), tuple(infinite))
 
 
 def looks_like(vectors: Vectors) -> Vectors:

@@ -1,6 +1,6 @@
 """What stands under `trigger:` in a device file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +13,8 @@ from sensorium.drivers.stream import StreamSpec
 GROUP = "sensorium.triggers"
 
 Filters = Mapping[str, Sequence[FilterConfig[Any]]]
+Scores = Mapping[str, Collection[str] | None]
+"""By stream the names of its scores; None where they cannot be known before there are any."""
 
 
 class TriggerConfig(BaseModel):
@@ -30,10 +32,22 @@ class TriggerConfig(BaseModel):
         """
         raise NotImplementedError
 
+    def check_scores(self, specs: Sequence[StreamSpec], scores: Scores) -> None:
+        """Refuse conditions over scores that these streams do not have.
+
+        Raises:
+            ConfigError: it names one; with the nearest name.
+        """
+
     def filters(self, specs: Sequence[StreamSpec], filters: Filters) -> Filters:
         """The `filters` of streams that are there, with what this trigger needs besides of those that sensors have."""
         del specs
         return filters
+
+    def told(self, specs: Sequence[StreamSpec], scores: Scores) -> list[str]:
+        """What it will do with these streams, a line each, beyond its kind."""
+        del specs, scores
+        return []
 
     def advice(self, specs: Sequence[StreamSpec]) -> list[str]:
         """What cannot be had as it is configured, with these streams: a line each, and what to do."""

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sensorium.agents.selection.booked_file import Booking, add_booking, forget_bookings, read_bookings
+from sensorium.agents.selection.booked_file import Booking
 from sensorium.agents.selection.chooser import Chooser
-from sensorium.agents.selection.left_file import read_left, write_left
-from sensorium.agents.selection.memory_file import Memory, read_memory, set_aside, write_memory
+from sensorium.agents.selection.folder import BEGUN, NOW, SelectionFolder
+from sensorium.agents.selection.memory_file import Memory
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.unit_costs import UnitCosts, UnitCostsState
 from sensorium.episode.documents import StreamEntry
@@ -17,7 +17,6 @@ from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
 
-FOLDER, NOW, BEGUN, BOOKED, LEFT = "selection", "state", "begun", "booked", "left"
 SAVE_S = 10.0
 AHEAD, BEHIND = 1 / 60, 4 / 60
 """This part of a burst is noted as spent before it is, and so much may come in unnoted: a kill costs both."""
@@ -93,7 +92,7 @@ class SpoolDesk(Desk):
         super().__init__(policy, entries)
         self.boot = boot
         self.live = live
-        self._folder = path / FOLDER
+        self._folder = SelectionFolder(path)
         self._run = run
         self._tell = tell
         self._held: list[Judged] = []
@@ -109,7 +108,7 @@ class SpoolDesk(Desk):
                 self.chooser = Chooser(policy, spool_id, memory.chooser, contained=True)
                 self.costs = UnitCosts(entries, memory.costs)
             except Corrupt as error:
-                set_aside(self._folder / (BEGUN if memory.run else NOW), str(error))
+                self._folder.set_aside(BEGUN if memory.run else NOW, str(error))
                 memory, self._begin_left = None, 0.0
         if memory is None:
             self.chooser = Chooser(policy, spool_id, contained=True)
@@ -121,7 +120,7 @@ class SpoolDesk(Desk):
             if (before := self._bookings.get((boot, start_ns))) is not None:
                 self.costs.take_over(before)
             elif self.costs.learnt != self._learnt:
-                add_booking(self._folder / BOOKED, Booking(self._run, boot, start_ns, self.costs.state))
+                self._folder.book(Booking(self._run, boot, start_ns, self.costs.state))
             self._learnt = self.costs.learnt
         return self.costs.booked()
 
@@ -154,24 +153,24 @@ class SpoolDesk(Desk):
 
     def _known(self) -> Memory | None:
         """What was known when this run began, or else now."""
-        begun = read_memory(self._folder / BEGUN) if self._run else None
+        begun = self._folder.read(BEGUN) if self._run else None
         if begun is not None and begun.run == self._run:
-            self._bookings = read_bookings(self._folder / BOOKED, self._run)
+            self._bookings = self._folder.bookings(self._run)
             self._begin_left = begun.left
             return begun if begun.chooser else None
-        was_there = (self._folder / NOW).exists()
-        now = read_memory(self._folder / NOW)
+        was_there = self._folder.knows
+        now = self._folder.read(NOW)
         if was_there and (now is None or now.left is not None):
-            self._begin_left = read_left(self._folder / LEFT)
+            self._begin_left = self._folder.left()
         if self._run:
-            forget_bookings(self._folder / BOOKED)
+            self._folder.forget_bookings()
             chooser, costs = (b"", UnitCostsState()) if now is None else (now.chooser, now.costs)
-            write_memory(self._folder / BEGUN, Memory(chooser, costs, self._run, self._begin_left))
+            self._folder.write(BEGUN, Memory(chooser, costs, self._run, self._begin_left))
         return now
 
     def _save(self, *, left: float | None = 0.0) -> None:
         self._saved = self._saved[0], time.monotonic()
-        if write_memory(self._folder / NOW, Memory(self.chooser.state, self.costs.state, left=left)):
+        if self._folder.write(NOW, Memory(self.chooser.state, self.costs.state, left=left)):
             self._held = self.chooser.mark_saved(self._held)
             self._saved = (self._decided, self.costs.learnt), self._saved[1]
         if left is not None:
@@ -180,7 +179,7 @@ class SpoolDesk(Desk):
     def _note_left(self) -> None:
         left = self.chooser.left if self._begin_left is None else min(self.chooser.left, self._begin_left)
         self._noted = max(left - AHEAD, 0.0)
-        write_left(self._folder / LEFT, self._noted)
+        self._folder.note_left(self._noted)
 
     def _flush(self) -> None:
         for each in self._held:

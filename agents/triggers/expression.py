@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sensorium.agents.triggers.config import EventTriggerConfig
+from sensorium.agents.triggers.config import EventTriggerConfig, Scores
 from sensorium.agents.triggers.events import EventTrigger
+from sensorium.agents.triggers.named import split
 from sensorium.agents.triggers.trigger import FOREVER_NS, Trigger
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, StreamSpec
@@ -17,6 +18,8 @@ from sensorium.episode.where import Where, parse_where
 from sensorium.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+_NORMS = {"gyro": ("gx", "gy", "gz"), "accel": ("ax", "ay", "az")}
 
 
 class ExpressionConfig(EventTriggerConfig):
@@ -33,22 +36,39 @@ class ExpressionConfig(EventTriggerConfig):
     def start(self, specs: Sequence[StreamSpec]) -> Trigger:
         """Check the condition's names against the streams."""
         where = parse_where(self.when, None)
+        if where.streams:
+            raise ConfigError(
+                f"trigger.when: {self.when!r} asks by has() for a stream, which no trigger knows; leave that out"
+            )
         names = {spec.name: spec for spec in specs}
         watched: dict[str, list[str]] = {}
         for column in sorted(where.columns):
-            stream = next(
-                (name for name in sorted(names, key=len, reverse=True) if column.startswith(name + ".")), None
-            )
-            if stream is None:
+            stream, name = split(column, names)
+            if not stream:
                 hint = nearest(column.rpartition(".")[0] or column, names)
                 raise ConfigError(
                     f"trigger.when: {column!r} names no stream{hint}; expected STREAM.CHANNEL or STREAM.SCORE, streams"
                     f" are {', '.join(sorted(names))}"
                 )
-            watched.setdefault(stream, []).append(column.removeprefix(stream + "."))
+            watched.setdefault(stream, []).append(name)
         if not watched:
             raise ConfigError(f"trigger.when: {self.when!r} depends on no stream")
         return Expression(self, where, watched, names)
+
+    def check_scores(self, specs: Sequence[StreamSpec], scores: Scores) -> None:
+        """Of a row channels have names too, and norms."""
+        names = {spec.name: spec for spec in specs}
+        for column in sorted(parse_where(self.when, None).columns):
+            stream, name = split(column, names)
+            known = scores.get(stream)
+            if known is None:
+                continue
+            channels = names[stream].channels
+            norms = [norm for norm, of in _NORMS.items() if all(channel in channels for channel in of)]
+            if name not in (known := {*known, *channels, *norms}):
+                has = ", ".join(sorted(known)) or "neither channels nor scores"
+                hint = nearest(name, known)
+                raise ConfigError(f"trigger.when: stream {stream!r} has no {name!r}{hint} (there are: {has})")
 
 
 class Expression(EventTrigger):
@@ -119,7 +139,7 @@ class Expression(EventTrigger):
         if name in block.scores:
             return block.scores[name]
         channels = self._channels[block.stream]
-        norm = {"gyro": ("gx", "gy", "gz"), "accel": ("ax", "ay", "az")}.get(name, ())
+        norm = _NORMS.get(name, ())
         if norm and all(channel in channels for channel in norm):
             return np.linalg.norm(block.data[:, [channels.index(channel) for channel in norm]], axis=1)
         if name in channels and block.data.ndim == 2:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sensorium.agents.selection.chooser import SHORTENED
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
-from sensorium.agents.selection.gyros import Gyros
+from sensorium.agents.selection.gyros import SURPRISE, Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
 from sensorium.agents.selection.seen import StreamSeen, Summary, summary
 from sensorium.agents.selection.selector import LEFT
 from sensorium.agents.selection.too_dear import too_dear
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
 from sensorium.agents.triggers.desk import Desk
+from sensorium.agents.triggers.named import NamedScores
 from sensorium.agents.triggers.stretches import Stretches
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
@@ -24,7 +25,10 @@ from sensorium.perception.gray import is_pictures
 log = logging.getLogger(__name__)
 
 OWN = "selection"
-"""What a unit's scores say of itself, beside its streams: `selection.early` is 1 of one that was judged early."""
+"""What a unit's scores say of itself, beside its streams."""
+EARLY = "selection.early"
+"""1 of a unit that was judged before all streams had come to its end."""
+OWN_SCORES = frozenset(name.removeprefix(f"{OWN}.") for name in (EARLY, SHORTENED, LEFT))
 SILENT_NS = 10 * SECOND_NS
 """A stream that others are so far ahead of is not waited for."""
 MAX_WAITING_BYTES = 256 << 20
@@ -65,6 +69,7 @@ class Selecting(Trigger):
         self._waiting = _TooMuch(max_waiting_bytes)
         self._resets = 0
         self._said_too_dear = False
+        self._named = NamedScores(policy.columns)
         self._take_in(specs, judged)
 
     def sit_at(self, desk: Desk) -> None:
@@ -80,6 +85,7 @@ class Selecting(Trigger):
         self._waiting.bytes.put(block)
         if block.stream in self._streams:
             self._streams[block.stream].put(block)
+            self._named.see(block, self._rates, [SURPRISE] if self._gyros.beside(block.stream) else [])
         self._gyros.put(block)
 
     def passed(self, stream: str, stamp_ns: int) -> None:
@@ -199,6 +205,7 @@ class Selecting(Trigger):
         for name, stream in self._streams.items():
             if parts := stream.take(bounds.end_ns):
                 found[name] = summary(parts, self._gates, self._gyros.surprise(name, parts, bounds.end_ns))
+                self._named.beyond(name, found[name].infinite)
         time.runs.book(desk.costs, growing=self.policy.budget.is_of_bytes)
         boot = f"{desk.boot}#{self._resets}" if self._resets else desk.boot
         booked = desk.booked(boot, bounds.start_ns)  # first: what a unit costs may be another then
@@ -206,13 +213,14 @@ class Selecting(Trigger):
         counts = {name: rate_hz * length_s for name, rate_hz in self._rates.items()}
         counts |= {name: float(each.count) for name, each in found.items()}
         scores = {f"{name}.{score}": value for name, each in found.items() for score, value in each.scores.items()}
-        said = {f"{OWN}.early": early or None, SHORTENED: time.shortened or None, LEFT: desk.left()}
+        said = {EARLY: early or None, SHORTENED: time.shortened or None, LEFT: desk.left()}
         unit = Unit(
             start_ns=bounds.start_ns,
             end_ns=bounds.end_ns,
             boot=boot,
             scores=scores | {name: float(value) for name, value in said.items() if value is not None},
             gate=_gate(found),
+            gates={name: each.gate for name, each in found.items()},
             estimate_bytes=desk.costs.of(counts),
             booked_bytes=booked,
         )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sensorium.agents.triggers.config import TriggerConfig
+from sensorium.agents.triggers.config import Scores, TriggerConfig
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError
@@ -29,20 +29,24 @@ class WaitingTrigger(Trigger):
         return Placement(max(stamp_ns, self._seen_ns) + 1)
 
 
-def start_trigger(config: TriggerConfig, specs: Sequence[StreamSpec], absent: Collection[str]) -> Trigger:
+def start_trigger(
+    config: TriggerConfig, specs: Sequence[StreamSpec], absent: Collection[str], scores: Scores
+) -> Trigger:
     """The trigger at its beginning; one that waits if it cannot begin and names a sensor of those `absent`.
 
     Raises:
-        ConfigError: it needs a stream that is not there, nor will be.
+        ConfigError: it needs a stream that is not there, nor will be, or a score that is none of `scores`.
     """
     try:
-        return config.start(specs)
+        trigger = config.start(specs)
     except ConfigError as error:
         named = waits_for(config, absent)
         if not named:
             raise
         log.warning("the trigger waits for sensor %s, and until then keeps nothing: %s", " and ".join(named), error)
         return WaitingTrigger()
+    config.check_scores(specs, scores)
+    return trigger
 
 
 def waits_for(config: TriggerConfig, absent: Collection[str]) -> list[str]:

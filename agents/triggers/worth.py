@@ -6,10 +6,15 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
+from sensorium.agents.selection.gyros import SURPRISE, has_shifts
 from sensorium.agents.selection.policy import SelectionPolicy, condition
 from sensorium.agents.selection.scored import is_judged, with_scores
-from sensorium.agents.triggers.config import Filters, TriggerConfig
-from sensorium.agents.triggers.selecting import OWN, Selecting
+from sensorium.agents.triggers import in_words
+from sensorium.agents.triggers.config import Filters, Scores, TriggerConfig
+from sensorium.agents.triggers.named import split, unset
+from sensorium.agents.triggers.raw_room import RawRoom
+from sensorium.agents.triggers.raw_room import room as room_for
+from sensorium.agents.triggers.selecting import OWN, OWN_SCORES, Selecting
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError
@@ -42,6 +47,14 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
     max_waiting_bytes: ByteSize = Field(default=ByteSize(256 << 20), ge=1 << 20)
     gates: Gates = Gates()
 
+    def _room(self, specs: Sequence[StreamSpec]) -> RawRoom:
+        unit_s = self.unit_s if self.unit == "time" else None
+        return room_for(specs, unit_s, self.pre_roll_s, int(self.max_waiting_bytes))
+
+    def _conditions_by_place(self) -> list[tuple[str, str]]:
+        rules = (("never", self.never), ("always", self.always))
+        return [(f"trigger.{rule}[{n}]", text) for rule, texts in rules for n, text in enumerate(texts)]
+
     @property
     def policy(self) -> SelectionPolicy:
         """The policy alone: what a decision depends on."""
@@ -71,9 +84,8 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
                 raise ConfigError(
                     f"trigger.streams.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(names))})"
                 )
-        for rule, conditions in (("never", self.never), ("always", self.always)):
-            for place, text in enumerate(conditions):
-                _check_columns(f"trigger.{rule}[{place}]", text, names)
+        for place, text in self._conditions_by_place():
+            _check_columns(place, text, names)
         judged = self.judged(specs)
         if specs and not judged:
             raise ConfigError(
@@ -91,15 +103,49 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
             judges=self.judged,
         )
 
+    def check_scores(self, specs: Sequence[StreamSpec], scores: Scores) -> None:
+        """A condition is true of what is judged alone, and of scores that somebody sets."""
+        names, judged = [spec.name for spec in specs], self.judged(specs)
+        for place, text in self._conditions_by_place():
+            where = condition(text)
+            asked = [(column, *split(column, names)) for column in sorted(where.columns)]
+            asked += [(f"has({stream!r})", stream, "") for stream in where.streams]
+            for said, stream, score in asked:
+                if stream and stream not in judged:
+                    raise ConfigError(
+                        f"{place}: {said}: stream {stream!r} is not judged (those are: {', '.join(judged)}); name it"
+                        " under `streams` too"
+                    )
+                known = scores.get(stream)
+                if known is None or not score or (score == SURPRISE and has_shifts(known)):
+                    continue
+                if score not in known:
+                    raise ConfigError(f"{place}: {said!r}: {unset(stream, score, known)}")
+
+    def told(self, specs: Sequence[StreamSpec], scores: Scores) -> list[str]:
+        """What is judged, by what, and what may be spent on it."""
+        judged = self.judged(specs)
+        gates = self.gates
+        lines = [in_words.judged([spec.name for spec in specs], judged, self.streams)] if specs else []
+        for name in judged:
+            known = scores.get(name, ())
+            lines.append(in_words.scores(name, {*known, SURPRISE} if known and has_shifts(known) else known))
+        if any(is_pictures(spec) for spec in specs if spec.name in judged):
+            lines.append(f"gates: {gates}")
+        lines += [f"{place.removeprefix('trigger.')}: {text}" for place, text in self._conditions_by_place()]
+        if self.decider:
+            lines.append(f"decided by: the policy {self.decider!r} of another package")
+        lines.append(
+            in_words.waiting(self._room(specs), self.pre_roll_s, self.post_roll_s, int(self.max_waiting_bytes))
+        )
+        return [*lines, in_words.budget(self.budget), in_words.trace(self.trace.bytes_per_s)]
+
     def advice(self, specs: Sequence[StreamSpec]) -> list[str]:
         """Whether a unit with its pre-roll fits into what may wait, at the rates of the streams."""
-        per_s = sum((spec.rate_hz or 0.0) * spec.sample_bytes for spec in specs)
-        unit_s = self.unit_s if self.unit == "time" else max((1 / (spec.rate_hz or 1.0) for spec in specs), default=0.0)
-        # the unit that is not over, one that the slowest stream has still to pass, and what a pre-roll may claim
-        needed_s = 2 * unit_s + self.pre_roll_s
-        if per_s * needed_s <= self.max_waiting_bytes:
+        room = self._room(specs)
+        if not room.per_s or room.needed_bytes <= self.max_waiting_bytes:
             return []
-        fits_s = self.max_waiting_bytes / per_s - 2 * unit_s
+        per_s, unit_s, needed_s, fits_s = room
         raw = f"raw samples come at {per_s / 1e6:.1f} MB/s, and {self.max_waiting_bytes / 1e6:.0f} MB may wait"
         more = f"or raise max_waiting_bytes to {round(per_s * needed_s)}"
         if fits_s > 0:
@@ -111,10 +157,20 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
 
 def _check_columns(place: str, text: str, names: Collection[str]) -> None:
     """Raise `ConfigError` where a condition is about a stream that there is not."""
-    for column in sorted(condition(text).columns):
-        if not any(column.startswith(f"{name}.") for name in (*names, OWN)):
+    where = condition(text)
+    for column in sorted(where.columns):
+        stream, score = split(column, (*names, OWN))
+        if not stream:
             hint = nearest(column.rpartition(".")[0] or column, names)
             raise ConfigError(
                 f"{place}: {column!r} names no stream{hint}; expected STREAM.SCORE, streams are"
                 f" {', '.join(sorted(names))}"
+            )
+        if stream == OWN and score not in OWN_SCORES:
+            raise ConfigError(f"{place}: {column!r}: {unset(stream, score, OWN_SCORES)}")
+    for stream in where.streams:
+        if stream not in names:
+            raise ConfigError(
+                f"{place}: has({stream!r}): no stream {stream!r}{nearest(stream, names)} (there are:"
+                f" {', '.join(sorted(names))})"
             )

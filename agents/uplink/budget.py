@@ -69,7 +69,7 @@ class Budget:
         self,
         bytes_per_s: int | None,
         bytes_per_day: int | None,
-        hours: Sequence[str],
+        hours: Sequence[str] | None,
         *,
         now_ns: int,
         boot_id: str,

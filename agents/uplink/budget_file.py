@@ -20,7 +20,7 @@ def open_budget(
     path: Path,
     bytes_per_s: int | None,
     bytes_per_day: int | None,
-    hours: Sequence[str],
+    hours: Sequence[str] | None,
     utc_ns: Callable[[], int] = time.time_ns,
 ) -> Budget:
     """A budget, as far as it is spent by what the file at `path` says, which keeps it."""

@@ -11,7 +11,7 @@ DAY_S = 86_400
 _ANY_DAY = datetime(2000, 1, 1)
 
 
-def bytes_in_a_day(bytes_per_s: int | None, bytes_per_day: int | None, hours: Sequence[str]) -> float:
+def bytes_in_a_day(bytes_per_s: int | None, bytes_per_day: int | None, hours: Sequence[str] | None) -> float:
     """The most that a budget lets go in 24 hours; infinite where nothing bounds it.
 
     >>> bytes_in_a_day(1000, None, ["22:00-06:00"]), bytes_in_a_day(1000, 10_000_000, [])

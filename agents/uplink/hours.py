@@ -37,7 +37,8 @@ class HoursOfDay(NamedTuple):
 class Hours:
     """When it is open: in any of these stretches; without any, always."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str] | None) -> None:
+        texts = texts or ()
         self._stretches = [HoursOfDay.of(text) for text in texts]
         self._texts = ", ".join(text.replace(" ", "") for text in texts)
 

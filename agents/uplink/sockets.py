@@ -91,12 +91,12 @@ class Sockets:
             except zmq.Again:
                 return
 
-    def close(self) -> None:
-        """Close everything, dropping what is queued: the spool has it."""
+    def close(self, control_ms: int = 0) -> None:
+        """Close everything, dropping what is queued, on control after so long: the spool has it."""
         for socket, monitor in zip((self._control, self._bulk), self._monitors, strict=True):
             socket.disable_monitor()
             monitor.close(linger=0)
-            socket.close(linger=0)
+            socket.close(linger=control_ms if socket is self._control else 0)
 
 
 def is_refusal(event: int) -> bool:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 MAX_POLL_MS = 500
 BURST_BYTES = 8 << 20
+LAST_WORD_MS = 200
 
 
 class Uplink:
@@ -119,7 +120,9 @@ class Uplink:
             raise SpoolError(f"uplink: {error}") from error
         finally:
             if self._sockets is not None:
-                self._sockets.close()
+                self._link.status(wire.leaving())
+                self._say(self._sockets)
+                self._sockets.close(LAST_WORD_MS)
                 self._sockets = None
             context.destroy(linger=0)
 

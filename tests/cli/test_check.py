@@ -21,7 +21,9 @@ def checked(path: Path, *overrides: str) -> tuple[int, str]:
     path.write_text(DEVICE)
     words = [word for each in overrides for word in ("--set", each)]
     result = CliRunner().invoke(app, ["collect", "--check", str(path), *words])
-    return result.exit_code, " ".join(result.output.split())
+    wrong = isinstance(result.exception, ConfigError)
+    said = f"{result.output} {result.exception}" if wrong else result.output
+    return 2 if wrong else result.exit_code, " ".join(said.split())
 
 
 def test_streams_are_listed_and_nothing_is_recorded(tmp_path: Path) -> None:
@@ -37,6 +39,45 @@ def test_a_pre_roll_that_cannot_wait_raw_is_told_before_it_is_shortened(tmp_path
     assert status == 0
     assert "not as configured: trigger.pre_roll_s" in said
     assert "s fit, not 30, and it will be shortened" in said
+
+
+def test_what_is_judged_by_what_and_what_may_be_spent_is_told(tmp_path: Path) -> None:
+    judged = "streams: {sim.cam: 2}, always: [sim.cam.blur > 1]"
+    policy = f"trigger={{kind: worth, budget: {{share: 0.1, bytes_per_s: 5e6}}, {judged}}}"
+    status, said = checked(tmp_path / "rig.yaml", policy)
+    assert status == 0
+    for line in (
+        "trigger worth judged: sim.cam (weight 2); kept or dropped with them: sim.imu",
+        "scores of sim.cam: blur, entropy, exposure_clipped,",
+        "shift_y, surprise gates: exposure (mean below 0.02",
+        "always[0]: sim.cam.blur > 1",
+        "units of 1 s, pre-roll 0 s, post-roll 0 s: up to 55.3 MB wait raw, of 268 MB that may; a pre-roll of 7 s",
+        "budget: 10% of captured time, rolls included (6 s at once) and 5 MB a second (300 MB at once) of the sealed",
+        "spool files of full episodes, not of what the store makes of them; 20% of it is for chance",
+        "trace: 1 kB a second of the sealed spool files of traces, beside the budget",
+    ):
+        assert line in said, line
+    _, said = checked(tmp_path / "rig.yaml", "trigger.trace.bytes_per_s=0")
+    assert "up to 885 MB wait raw, of 268 MB that may; it does not fit, see below" in said
+    assert "trace: none" in said
+    _, said = checked(tmp_path / "rig.yaml", "trigger={kind: manual}")
+    assert said.endswith("trigger manual")
+
+
+def test_a_rule_over_a_score_or_a_stream_that_nobody_has_is_wrong_use(tmp_path: Path) -> None:
+    for rule, hint in (("sim.cam.sharpnes > 3", "'sharpness'"), ("sim.cma.blur > 3", "'sim.cam'")):
+        status, said = checked(tmp_path / "rig.yaml", f"trigger.never=['{rule}']")
+        assert status == 2
+        assert f"trigger.never[0]: '{rule.partition(' ')[0]}'" in said
+        assert f"did you mean {hint}" in said
+
+
+def test_hours_that_are_none_are_wrong_use(tmp_path: Path) -> None:
+    status, said = checked(tmp_path / "rig.yaml", "uplink.hours=[]")
+    assert status == 2
+    assert (
+        "uplink.hours: expected stretches of the day, such as 22:00-06:00, got none; leave it out for all day" in said
+    )
 
 
 LIVE = """

@@ -85,6 +85,22 @@ def test_what_was_seen_and_not_kept_is_a_cell_too(make_episode: Any, tmp_path: P
     assert (found.blank, found.effective) == (0, 0.0), "traces are no episodes that look like anything"
 
 
+def test_looks_of_several_makers_are_cut_into_so_many_parts_together(make_episode: Any, tmp_path: Path) -> None:
+    path = store_of(tmp_path / "store", make_episode, [])
+    random = np.random.default_rng(4)
+    for ordinal, (by, size) in enumerate((("encoder", 12), ("another", 12))):
+        those = [Look(by=by, vector=random.bytes(size), hashes=(1, 2)) for _ in range(4)]
+        units = [judged((100 + n) * SECOND_NS, boot=BOOT_ID, looks={"front": each}) for n, each in enumerate(those)]
+        with Store.open(path, small_bytes=0) as store:
+            commit_trace(store, units, ordinal=500 + ordinal, spool_id=by)
+    assert clusters(path, 100) == Covered(2, UNITS + 8)
+    for count in (1, 3, 6, UNITS + 8):
+        found = clusters(path, count)
+        assert found is not None
+        assert found.seen == count
+    assert clusters(path, 6, "device = 'rig-1' and spool_id = 'another'") == Covered(0, 4)
+
+
 def test_what_was_kept_and_is_not_in_the_store_is_no_longer_had(make_episode: Any, tmp_path: Path) -> None:
     assert clusters(store_of(tmp_path / "store", make_episode, [], (1,))) == Covered(1, UNITS)
     assert clusters(store_of(tmp_path / "none", make_episode, [], ())) == Covered(0, UNITS)

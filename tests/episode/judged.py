@@ -34,6 +34,7 @@ def judged(
         change=more.pop("change", {}),
         scores=more.pop("scores", {}),
         gate=more.pop("gate", ""),
+        gates=more.pop("gates", {}),
         estimate_bytes=more.pop("estimate_bytes", 1000),
         booked_bytes=more.pop("booked_bytes", 0),
     )
@@ -99,6 +100,7 @@ def any_judged(draw: st.DrawFn, start_ns: int, boot: str, policy: str) -> Judged
         change=draw(named),
         scores=draw(st.dictionaries(st.sampled_from(("front.blur", "rear.noise", "a/b")), numbers)),
         gate=draw(words),
+        gates=draw(st.dictionaries(st.sampled_from(STREAMS), words)),
         estimate_bytes=draw(SIZES),
         booked_bytes=draw(SIZES),
     )

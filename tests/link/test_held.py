@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +121,24 @@ def test_one_that_says_it_is_held_and_keeps_its_credit_loses_it() -> None:
     assert any("credit was not used" in why for why in device.gave_up)
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_of_one_that_said_that_it_leaves_no_line_is_said_when_it_is_silent(leaves: bool) -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    peer.offer()
+    peer.do_begins()
+    peer.link.written(peer.data(1000), peer.session, 1000, 0)
+    document = wire.leaving() if leaves else {"uplink": {"held": True}}
+    peer.say(wire.Status(session=peer.session, document=document))
+    taken = peer.data(1000, offset=1000)
+    assert taken is not None, "what was under way is taken in"
+    peer.now_ns += 31 * SECOND
+    peer.link.poll(peer.now_ns)
+    assert not peer.link.sessions
+    assert peer.link.out.lines == ([] if leaves else ["rig-1: session ended, session: silent for too long"])
+    assert peer.link.out.counters["sessions_ended"] == (not leaves)
+
+
 class OldServer(Server):
     """One of before there were budgets: it does not hear that a device is held."""
 
@@ -150,6 +169,8 @@ def test_what_is_no_report_ends_the_session(document: dict[str, object]) -> None
 def test_a_report_of_something_else_says_nothing_of_it() -> None:
     assert wire.held_of({"between": {}}) is None
     assert wire.held_of({"uplink": {"why": "?"}}) is False
+    documents: list[dict[str, Any]] = [{"between": {}}, {"uplink": {"held": True}}, wire.leaving()]
+    assert [wire.leaves(each) for each in documents] == [False, False, True]
 
 
 FAULTS = st.lists(

@@ -11,7 +11,7 @@ import sensorium.agents.selection
 import sensorium.perception
 
 WITHOUT_EXAMPLES = {
-    "agreement", "contact_sheet",
+    "agreement", "contact_sheet", "folder", "holes", "trouble",
     "booked_file", "budget", "chain", "chooser", "contract", "embed", "filter", "guarded", "guarded_call",
     "guarded_detector", "gyros", "health", "judging", "landscape", "logs", "memory_file", "onnx_encoder", "order",
     "outcome", "outcome_picture", "policy", "policy_file", "registry", "replay", "score", "selector", "testing",

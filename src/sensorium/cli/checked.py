@@ -17,6 +17,8 @@ def print_check(device: DeviceFile, *, devices: bool) -> None:
         rows = [_row(found, entry) for entry in found.entries]
         OUT.print(table(f"{device.device}, clock {found.clock}", columns, rows))
     OUT.print(f"trigger {device.trigger.kind}")
+    for line in found.told:
+        OUT.print(f"  {line}")
     for line in found.advice:
         OUT.print(f"not as configured: {line}")
     for name in found.left:

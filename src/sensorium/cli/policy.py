@@ -13,14 +13,16 @@ import sensorium
 from sensorium.agents.rescoring import load_worth, rescored_logs
 from sensorium.agents.selection.agreement import Agreement, agreement
 from sensorium.agents.selection.contact_sheet import contact_sheet
+from sensorium.agents.selection.holes import behind, holes
 from sensorium.agents.selection.logs import TracedLog, cut_otherwise, named_in_vain, traced_logs
 from sensorium.agents.selection.outcome import Comparison, Outcome
 from sensorium.agents.selection.outcome_picture import draw
 from sensorium.cli.left_out import tell_left_out
 from sensorium.cli.screen import OUT, size, table
 from sensorium.cli.store import StorePath
+from sensorium.corpus.episode import Episode
 from sensorium.corpus.kept import Kept
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.perception.drawing import write_picture
 
 
@@ -65,7 +67,13 @@ def replay(
     """
     wanted = [(str(path), load_worth(path)) for path in policy or ()]
     corpus = sensorium.open(store)
-    logs = traced_logs(corpus, where, tell_left_out) if not pixels else []
+    missing: list[Episode] = []
+
+    def leave_out(trace: Episode, why: SensoriumError) -> None:
+        tell_left_out(trace, why)
+        missing.append(trace)
+
+    logs = traced_logs(corpus, where, leave_out) if not pixels else []
     agreed = None
     if not logs and pixels is not False:
         if not wanted:
@@ -91,6 +99,9 @@ def replay(
             sys.stderr.write(f"sensorium: policy {name}: decides of {cut}, as all were cut before{again}\n")
         if vain := named_in_vain(logs, each.policy):
             sys.stderr.write(f"sensorium: policy {name}: names what no unit has: {', '.join(vain)}\n")
+    found = holes(logs, missing, {each.id: int(each.row["ordinal"]) for each in corpus.query("kind = 'trace'")})
+    for hole in found:
+        sys.stderr.write(f"sensorium: {hole}\n")
     if png is not None:
         write_picture(png, draw(outcomes, comparison.landscape))
     if sheet is not None:
@@ -98,14 +109,14 @@ def replay(
     if as_json:
         sys.stdout.write(json.dumps([each.as_dict() for each in outcomes], indent=2) + "\n")
     else:
-        _print(outcomes, logs, agreed)
+        _print(outcomes, logs, agreed, behind(found, logs))
 
 
 def _for(where: str) -> str:
     return f" for which {where}" if where.strip() else ""
 
 
-def _print(outcomes: Sequence[Outcome], logs: Sequence[TracedLog], agreed: Agreement | None) -> None:
+def _print(outcomes: Sequence[Outcome], logs: Sequence[TracedLog], agreed: Agreement | None, unsure: int) -> None:
     columns = ["policy", "units>", "kept>", "time>", "size>", "coverage>", "effective>", "regret>", "reasons"]
     rows = [
         (
@@ -125,7 +136,8 @@ def _print(outcomes: Sequence[Outcome], logs: Sequence[TracedLog], agreed: Agree
     for each in outcomes if agreed is None else ():
         if each.differing is not None:
             count = len(each.judged)
-            OUT.print(f"{each.name}: {count - each.differing} of {count} decisions are those logged")
+            but = f"; {unsure} were decided behind what is left out, and may differ" if unsure else ""
+            OUT.print(f"{each.name}: {count - each.differing} of {count} decisions are those logged{but}")
     if agreed is not None and agreed.units:
         OUT.print(str(agreed))
     if merged := sum(each.merged for each in logs):

@@ -28,7 +28,7 @@ def of_store(
         list[str] | None,
         typer.Option(help='SQL expression, e.g. "substr(start_utc, 1, 13)"; given again: pairs, triples, ...'),
     ] = None,
-    clusters: Annotated[int, typer.Option(min=0, help="Cut what was seen into so many parts by its looks.")] = 0,
+    clusters: Annotated[int, typer.Option(min=0, help="Cut all that was seen into so many parts by its looks.")] = 0,
     png: Annotated[Path | None, typer.Option(help="Draw figures and the most novel episodes into this file.")] = None,
     form: Annotated[Format, typer.Option("--format", help="table or json.")] = Format.TABLE,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,

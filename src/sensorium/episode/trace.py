@@ -75,21 +75,28 @@ class Words:
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Which channels the rows of an episode need: the names of numbers, and by stream the dimensions of its descriptor
-    and how many hashes go with it."""
+    and how many hashes go with it; and the streams whose gates are told."""
 
     names: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()
     looks: tuple[tuple[str, int, int], ...] = ()
 
     def widened(self, rows: Iterable[TraceRow]) -> "Layout":
         """With all that these rows have too; itself if it has that."""
         names, looks = set(self.names), {name: (dimensions, hashes) for name, dimensions, hashes in self.looks}
+        gates = set(self.gates)
         for row in rows:
+            gates.update(row.judged.unit.gates)
             names.update(numbers_of(row.judged), row.least, row.greatest)
             for name, look in row.judged.looks.items():
                 _, hashes = looks.get(name, (0, 0))
                 looks[name] = (len(look.vector), max(hashes, len(look.hashes)))
         names.discard("score")
-        wide = Layout(names=tuple(sorted(names)), looks=tuple((name, *looks[name]) for name in sorted(looks)))
+        wide = Layout(
+            names=tuple(sorted(names)),
+            gates=tuple(sorted(gates)),
+            looks=tuple((name, *looks[name]) for name in sorted(looks)),
+        )
         return self if wide == self else wide
 
     def holds(self, row: TraceRow) -> bool:
@@ -99,11 +106,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
             dimensions, hashes = looks.get(name, (-1, 0))
             if dimensions != len(look.vector) or hashes < len(look.hashes):
                 return False
+        if row.judged.unit.gates.keys() - set(self.gates):
+            return False
         return not (numbers_of(row.judged).keys() | row.least.keys() | row.greatest.keys()) - {*self.names, "score"}
 
     @property
     def _units(self) -> tuple[str, ...]:
-        more: list[str] = []
+        more = [f"gate/{name}" for name in self.gates]
         for name, _, hashes in self.looks:
             more += [f"look/{name}", f"hashes/{name}", *(f"hash/{name}/{n}" for n in range(hashes))]
         return (*_FIRST, *more)
@@ -172,6 +181,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         found += [row.judged.saved, row.judged.begun]
         found += [words.code(word) for word in (decision.reason, decision.by, unit.gate)]
         found += [row.count, *(row.reasons.get(reason, 0) for reason in (*REASONS, OTHER))]
+        found += [words.code(unit.gates[name]) if name in unit.gates else -1 for name in self.gates]
         for name, _, hashes in self.looks:
             look = row.judged.looks.get(name)
             said = () if look is None else look.hashes
@@ -267,6 +277,7 @@ class _Reader:
         self._values = {name: at for at, name in enumerate(values)}
         self._named = [(at, *_split(name)) for at, name in enumerate(values) if "/" in name]
         self._between = [(at, *_split(name)) for at, name in enumerate(between)]
+        self._of_gates = [name.removeprefix("gate/") for name in units if name.startswith("gate/")]
         self._of_looks = [name.removeprefix("look/") for name in units if name.startswith("look/")]
 
     def row(
@@ -294,6 +305,7 @@ class _Reader:
             end_ns=end_ns,
             boot=self._about.boot,
             gate=self._words[number["gate"]],
+            gates={name: self._words[code] for name in self._of_gates if (code := number[f"gate/{name}"]) >= 0},
             estimate_bytes=number["estimate_bytes"],
             booked_bytes=number["booked_bytes"],
             novelty=named["novelty"],

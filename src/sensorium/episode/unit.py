@@ -8,8 +8,9 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
 
     `novelty` of a stream is one minus the greatest cosine to what is kept; `change` the same against the unit before,
     absent where there is none. `scores` are numbers by STREAM.SCORE. `gate` is what no rule opens, or "". A NaN counts
-    as absent. `estimate_bytes` is what keeping it will cost; `booked_bytes` how much more (or less) than estimated the
-    units cost that were sealed since the unit before.
+    as absent. `gates` tells, and decides nothing: of every judged stream with a sample in it the gate that closes on
+    all of these, or "". `estimate_bytes` is what keeping it will cost; `booked_bytes` how much more (or less) than
+    estimated the units cost that were sealed since the unit before.
     """
 
     start_ns: int
@@ -19,6 +20,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     change: dict[str, float] = {}
     scores: dict[str, float] = {}
     gate: str = ""
+    gates: dict[str, str] = {}
     estimate_bytes: int = 0
     booked_bytes: int = 0
 

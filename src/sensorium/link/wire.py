@@ -215,16 +215,33 @@ def held_of(document: dict[str, Any]) -> bool | None:
     Raises:
         PeerViolation: it says something else under this key.
     """
+    report = _uplink_of(document)
+    return None if report is None else report.held
+
+
+def leaves(document: dict[str, Any]) -> bool:
+    """Whether a STATUS says that nothing more comes in its session."""
+    report = _uplink_of(document)
+    return report is not None and report.leaves
+
+
+def leaving() -> dict[str, Any]:
+    """What a STATUS says then."""
+    return {"uplink": {"held": True, "leaves": True}}
+
+
+def _uplink_of(document: dict[str, Any]) -> "_UplinkReport | None":
     if "uplink" not in document:
         return None
     try:
-        return msgspec.convert(document["uplink"], _UplinkReport).held
+        return msgspec.convert(document["uplink"], _UplinkReport)
     except msgspec.ValidationError as error:
         raise PeerViolation(f"message status: uplink: {error}") from error
 
 
 class _UplinkReport(msgspec.Struct):
     held: bool = False
+    leaves: bool = False
 
 
 class _Tag(msgspec.Struct):

@@ -14,11 +14,12 @@ import pytest
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.filters.own_scores import OwnScores
 from sensorium.agents.filters.scores import Cascade
-from sensorium.agents.filters.symptoms import Symptoms, told
+from sensorium.agents.filters.symptoms import Symptoms, of_pictures, told
 from sensorium.drivers.media import JPEG, Media
 from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception import cascade, rows
+from sensorium.perception.gates import Gates
 from sensorium.perception.score import Picture, ScoreConfig
 from tests.perception.test_score_suite import Level
 
@@ -43,6 +44,19 @@ def block(frames: Samples, first: int = 0) -> Block:
     return Block("cam", (np.arange(len(frames)) + first) * TICK_NS, frames)
 
 
+class Endless(ScoreConfig):
+    kind: str = "endless"
+    starts: bool = True
+
+    def start(self) -> None:
+        if not self.starts:
+            raise RuntimeError("no idea\n" + "x" * 10_000)
+
+    def score(self, state: None, picture: Picture) -> float:
+        del state, picture
+        return -math.inf
+
+
 class Odd(ScoreConfig):
     """One that hangs until it is told, once it was asked `after` times."""
 
@@ -57,6 +71,20 @@ class Odd(ScoreConfig):
         if len(state) > self.after:
             state[-1].wait(30)
         return float(len(state))
+
+
+def test_a_score_that_is_infinite_is_unknown_and_said_once_a_doubling(caplog: pytest.LogCaptureFixture) -> None:
+    own = OwnScores([Endless()])
+    assert all(math.isnan(own.of(np.zeros((4, 4), np.uint8))["endless"]) for _ in range(3))
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"score 'endless': is -inf, which is no number; it is unknown ({n} times so far)" for n in (1, 2)]
+
+
+def test_a_score_that_cannot_start_is_one_line_of_bounded_length() -> None:
+    with pytest.raises(ConfigError, match="score 'endless' cannot be started: RuntimeError: no idea x") as caught:
+        OwnScores([Endless(starts=False)])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 def test_a_score_of_another_package_that_hangs_costs_pictures_this_score_alone(
@@ -145,7 +173,9 @@ def run(frames: Samples) -> None:
     ("kind", "says"),
     [
         ("noise", "shows noise"),
-        ("black", "is black, white or clipped"),
+        ("black", "is too dark"),
+        ("covered", "is too dark"),
+        ("white", "is too bright, or clipped"),
         ("frozen", "shows the same pictures again and again"),
         ("flicker", "flickers"),
     ],
@@ -159,6 +189,8 @@ def test_what_ails_a_camera_is_said_once_and_when_it_is_over(
         ill[:] = random.integers(0, 256, ill.shape)
     elif kind == "black":
         ill[:] = random.poisson(1.0, ill.shape)
+    elif kind in ("covered", "white"):  # and one picture is the other, bit for bit
+        ill[:] = 255 * (kind == "white")
     elif kind == "frozen":
         ill[:] = ill[0]
     else:
@@ -193,7 +225,23 @@ def test_what_comes_and_goes_is_not_said_without_end(caplog: pytest.LogCaptureFi
     for tick in range(3000):
         marked = {"noise": np.array([tick % 60 < 30])}
         symptoms = told(symptoms, "cam", np.array([tick * TICK_NS]), marked)
-    assert len(caplog.records) == 2, "in five minutes: that it is there, and that it is over"
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 10, "in five minutes: five times that it is there, and that it is over"
+    assert [("not said again for 600 s" in line) for line in said] == [False] * 8 + [True, False]
+
+
+def test_a_camera_that_was_covered_and_freezes_later_is_said_to_be_stuck_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scores = {"flicker": np.zeros(1), "exposure_mean": np.zeros(1)}
+    symptoms = Symptoms()
+    for tick in range(300):  # covered, then well, then stuck twice
+        closed = ["exposure", "", "frozen", "", "frozen", ""][tick // 50]
+        symptoms = told(symptoms, "cam", np.array([tick * TICK_NS]), of_pictures([closed], scores))
+    assert Gates().closed({"frozen": np.array([9.0]), "exposure_mean": np.zeros(1)}) == ["exposure"]
+    said = [record.getMessage() for record in caplog.records]
+    words = ["too dark", "(dark) is over", *["shows the same pictures", "(frozen) is over"] * 2]
+    assert all(word in line for line, word in zip(said, words, strict=True))
 
 
 def test_pictures_between_two_looks_have_what_was_said_of_the_last() -> None:

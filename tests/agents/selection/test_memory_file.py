@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sensorium.agents.selection.memory_file import Memory, read_memory, write_memory
+from sensorium.agents.selection.trouble import FileTrouble
 from sensorium.agents.selection.unit_costs import UnitCostsState
 from sensorium.episode import durable
 from tests.failing_disk import FailingDisk
@@ -21,7 +22,7 @@ def learnt(n: int) -> Memory:
 def test_what_was_learnt_is_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "selection" / "state"
     for n in (0, 40, 3):
-        assert write_memory(path, learnt(n))
+        assert write_memory(path, learnt(n), FileTrouble())
         assert read_memory(path) == learnt(n)
 
 
@@ -34,7 +35,7 @@ def test_where_there_is_no_file_all_is_new(tmp_path: Path, caplog: pytest.LogCap
 @given(data=st.data())
 def test_a_torn_or_changed_file_is_never_believed(data: st.DataObject, tmp_path: Path) -> None:
     path = tmp_path / "state"
-    write_memory(path, learnt(4))
+    write_memory(path, learnt(4), FileTrouble())
     whole = path.read_bytes()
     if data.draw(st.booleans()):
         spoilt = whole[: data.draw(st.integers(0, len(whole) - 1))]
@@ -50,7 +51,7 @@ def test_a_torn_or_changed_file_is_never_believed(data: st.DataObject, tmp_path:
 def test_after_power_loss_it_is_the_old_one_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, path = tmp_path / "root", tmp_path / "root" / "state"
     root.mkdir()
-    write_memory(path, learnt(3))
+    write_memory(path, learnt(3), FileTrouble())
     seen: list[Memory | None] = []
 
     def look() -> None:
@@ -60,7 +61,7 @@ def test_after_power_loss_it_is_the_old_one_or_the_new(tmp_path: Path, monkeypat
 
     disk = ForgetfulDisk(root, look)
     monkeypatch.setattr(durable, "os", disk)
-    assert write_memory(path, learnt(6))
+    assert write_memory(path, learnt(6), FileTrouble())
     assert all(state in (learnt(3), learnt(6)) for state in seen)
     assert seen[-1] == learnt(6), "it returned"
 
@@ -69,14 +70,14 @@ def test_a_disk_in_trouble_costs_what_was_learnt_since(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "state"
-    write_memory(path, learnt(3))
+    write_memory(path, learnt(3), FileTrouble())
     disk = FailingDisk(monkeypatch)
     for call in range(8):
         disk.trouble(call, 1, errno.ENOSPC)
-        if not write_memory(path, learnt(6)):
+        if not write_memory(path, learnt(6), FileTrouble()):
             assert "cannot be written: No space left on device; make room" in caplog.records[-1].getMessage()
         disk.works()
         assert read_memory(path) in (learnt(3), learnt(6))
     assert caplog.records
-    assert write_memory(path, learnt(7))
+    assert write_memory(path, learnt(7), FileTrouble())
     assert read_memory(path) == learnt(7)

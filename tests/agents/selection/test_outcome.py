@@ -24,6 +24,7 @@ from sensorium.ingest.store import Store
 from tests.agents.selection.test_chooser import steps
 from tests.agents.selection.test_replay import lived
 from tests.agents.selection.test_selector import policy
+from tests.corpus.test_traces import damage
 from tests.episode.traced import commit_trace
 
 IN_FORCE = policy(share=0.3)
@@ -59,6 +60,22 @@ def test_what_was_in_force_comes_out_as_it_was(tmp_path: Path) -> None:
     assert len(everything.kept) < len(everything.judged), "what is gated stays out"
     assert everything.coverage == 1.0
     assert everything.regret == 0.0
+
+
+def test_of_a_trace_that_is_damaged_it_says_what_that_makes_uncertain(tmp_path: Path) -> None:
+    path = store_of(tmp_path / "store", log())
+    lost = sensorium.open(path).query("kind = 'trace'", "ordinal")[2]
+    damage(lost.path)
+    found = CliRunner().invoke(app, ["policy", "replay", str(path)])
+    assert found.exit_code == 0, found.output
+    assert f"the trace {lost.id} is left out" in found.stderr
+    assert (
+        f"trace {lost.id}, are left out: what was kept and spent there is not known, so that 90 units" in found.stderr
+    )
+    assert "of 150 decisions are those logged; 90 were decided behind what is left out" in found.stdout
+    whole = CliRunner().invoke(app, ["policy", "replay", str(store_of(tmp_path / "whole", log()))])
+    assert "180 of 180 decisions are those logged\n" in whole.stdout
+    assert not whole.stderr
 
 
 def test_a_policy_of_another_release_is_told_and_not_decided_again(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """What selection knows is in the spool: a restart, a kill, or a replay taken up goes on as if there was none."""
 
+import errno
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.triggers import desk
 from sensorium.drivers.stream import Block, StreamSpec
+from sensorium.episode import durable
 from sensorium.episode.documents import Open, Seal
 from sensorium.episode.unit import Judged, encoded
 from tests.agents.building import records_in
@@ -70,6 +73,29 @@ def test_where_a_restart_cuts_a_unit_both_parts_are_judged(tmp_path: Path) -> No
     second = Device(tmp_path, wanted).feed([frames(7 * 200_000_000, 8)]).stop()
     units = [(each.unit.start_ns, each.unit.end_ns) for each in first.judged + second.judged]
     assert units == [(0, 10**9), (10**9, 1_400_000_000), (1_400_000_000, 2 * 10**9), (2 * 10**9, 3 * 10**9)]
+
+
+def test_a_folder_that_takes_nothing_is_said_once_a_file_and_again_when_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(desk, "SAVE_S", 0.0)
+    device = Device(tmp_path, config(share=0.5)).feed(walk(20))
+    replace, is_full = durable.replace, [True]
+
+    def refuse(path: Path, *more: Any) -> None:
+        if is_full and path.parent.name == "selection":
+            raise OSError(errno.EROFS, "Read-only file system")
+        replace(path, *more)
+
+    monkeypatch.setattr(durable, "replace", refuse)
+    device.feed(walk(60)[20:])
+    said = [record.getMessage() for record in caplog.records]
+    assert sorted(line.partition(": ")[0].rpartition("/")[2] for line in said) == ["left", "state"]
+    assert all("cannot be written: Read-only file system; " in line for line in said)
+    is_full.clear()
+    device.feed(walk(80)[60:]).stop()
+    later = [record.getMessage() for record in caplog.records][2:]
+    assert sorted(line.rpartition("/")[2] for line in later) == ["left: is written again", "state: is written again"]
 
 
 def test_after_a_kill_what_was_saved_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,7 @@ def test_a_camera_that_shows_nothing_is_gated(name: str, tmp_path: Path, encoded
     device = Device(tmp_path, config(share=1.0)).feed(bad).stop()
     assert {each.decision.reason for each in device.judged} == {"never"}
     assert {each.unit.gate for each in device.judged} == {name.partition("_")[0]}
+    assert all(each.unit.gates == {"cam": each.unit.gate} for each in device.judged)
     assert all(not each.looks and each.decision.p == 0 for each in device.judged)
     assert balanced(device, lambda _: 150) == {"cam": {"selection.never": 150}}
     assert not encoded
@@ -152,7 +153,7 @@ def test_a_gate_that_closes_on_some_leaves_what_the_others_show(tmp_path: Path) 
     noisy.scores["noise"][:3] = 19.0
     device = Device(tmp_path, config(share=1.0)).feed([noisy]).stop()
     (judged,) = device.judged
-    assert judged.unit.gate == ""
+    assert (judged.unit.gate, judged.unit.gates) == ("", {"cam": ""})
     alone = frames(0, 5, 3).between(3, 5)
     assert alone.described is not None
     numbers = np.frombuffer(judged.looks["cam"].vector, np.int8).astype(float)
@@ -161,13 +162,16 @@ def test_a_gate_that_closes_on_some_leaves_what_the_others_show(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_scores_that_are_no_numbers_are_absent(value: float, tmp_path: Path) -> None:
+def test_scores_that_are_no_numbers_are_absent(value: float, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wanted = config(share=1.0, floor=0.0, always=("cam.wish > 0",), never=("cam.noise > 1e6",))
     device = Device(tmp_path, wanted).feed([frames(s * SECOND_NS, 5, wish=value, noise=value) for s in range(20)])
     device.stop()
     reasons = {each.decision.reason for each in device.judged}
     assert "cam.wish" not in device.judged[0].unit.scores
     assert reasons <= ({"novelty", "dull"} if math.isnan(value) else {"novelty", "dull", "never"})
+    said = [record.getMessage() for record in caplog.records if "infinite" in record.getMessage()]
+    names = ["noise", "wish"] if math.isinf(value) else []
+    assert said == [f"selection: score 'cam.{name}' is infinite; it counts as absent where it is" for name in names]
     balanced(device, lambda _: 100)
 
 

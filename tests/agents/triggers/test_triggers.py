@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -208,6 +208,21 @@ def test_names_that_are_wrong(caplog: pytest.LogCaptureFixture) -> None:
     (line,) = [record.getMessage() for record in caplog.records]
     assert "'imu.gxx' stays NULL" in line
     assert "did you mean 'gx'" in line
+    with pytest.raises(ConfigError, match=r"trigger\.when: .* asks by has\(\) for a stream"):
+        expression("has('imu')")
+
+
+def test_names_that_nobody_sets_are_refused_where_filters_say_which_they_set() -> None:
+    def check(when: str, **scores: Collection[str] | None) -> None:
+        config = ExpressionConfig.model_validate({"kind": "expression", "when": when})
+        config.check_scores((IMU, CAM), {"imu": (), "cam": (), **scores})
+
+    check("imu.gx > 1 and imu.gyro > 1 and cam.sharpness > 1", cam={"sharpness"})
+    check("cam.sharpnes > 1", cam=None)  # who knows
+    with pytest.raises(ConfigError, match=r"trigger\.when: stream 'cam' has no 'sharpnes', did you mean 'sharpness'"):
+        check("imu.gx > 1 and cam.sharpnes > 1", cam={"sharpness"})
+    with pytest.raises(ConfigError, match="stream 'imu' has no 'gxx', did you mean 'gx'"):
+        check("imu.gxx > 1")
 
 
 @settings(deadline=None, max_examples=60)

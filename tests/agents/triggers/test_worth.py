@@ -1,28 +1,48 @@
 """`worth` in a device file: what it needs is there without a word, and what it says no to is told in one line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from sensorium.agents.absent import filters_of
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import DeviceFile, check_device
+from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.filters.crop import Crop
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.scores import Cascade
 from sensorium.agents.selection.scored import with_scores
+from sensorium.agents.triggers.trigger import Trigger
+from sensorium.agents.triggers.waiting import WaitingTrigger, start_trigger
 from sensorium.agents.triggers.worth import WorthConfig
-from sensorium.drivers.stream import StreamSpec
+from sensorium.drivers import registry
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.perception.gates import Gates
+from sensorium.perception.score import GROUP
 from tests.agents.replaying import recorded
+from tests.perception.test_score_suite import Level
 
 CAMERA = StreamSpec(name="front", modality="image", dtype="uint8", shape=(120, 160), rate_hz=10.0)
 IMU = StreamSpec(name="imu", modality="imu", dtype="float64", shape=(6,), rate_hz=100.0)
 GPS = StreamSpec(name="gps", modality="gps", dtype="float64", shape=(3,))
 TRUTH = StreamSpec(name="truth", modality="truth", dtype="float64", shape=(19,), rate_hz=100.0)
 ALL = (CAMERA, IMU, GPS, TRUTH)
+
+
+@pytest.fixture
+def score_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`also: [{kind: level}]`, as if a package had brought it."""
+    model_of = registry.model_of
+
+    def with_level(group: str, kind: str, contract: Any, word: str = "kind") -> Any:
+        return Level if (group, kind) == (GROUP, "level") else model_of(group, kind, contract, word)
+
+    monkeypatch.setattr(registry, "model_of", with_level)
 
 
 def device(folder: Path, trigger: dict[str, Any] | None = None, **more: Any) -> DeviceFile:
@@ -102,12 +122,67 @@ def test_what_is_judged(fields: dict[str, Any], specs: tuple[StreamSpec, ...], j
         ({"always": ["imu.jitter > 5", "frnt.blur < 0.1"]}, ALL, r"trigger.always\[1\]: 'frnt.blur' names no stream"),
         ({}, (GPS,), "no stream can be judged"),
         ({"unit": "frame", "streams": {"imu": 1}}, ALL, "no judged stream has frames"),
+        ({"never": ["selection.erly > 0"]}, ALL, "no score 'erly', did you mean 'early'"),
+        ({"never": ["has('frnt')"]}, ALL, r"has\('frnt'\): no stream 'frnt', did you mean 'front'"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(fields: dict[str, Any], specs: tuple[StreamSpec, ...], words: str) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
         config(**fields).start(specs)
     assert "\n" not in str(caught.value)
+
+
+def begun(folder: Path, specs: tuple[StreamSpec, ...] = ALL, absent: tuple[str, ...] = (), **file: Any) -> Trigger:
+    """As a run begins it, with the scores that the filters of the device file say that they set."""
+    rig = device(folder, file.pop("trigger"), **file)
+    chain = FilterChain(specs, filters_of(rig, specs, absent))
+    return start_trigger(rig.trigger, chain.specs, absent, chain.scores)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("front.sharpnes > 3", "'front.sharpnes': stream 'front' has no score 'sharpnes', did you mean 'sharpness'"),
+        ("imu.blur < 0.1", "stream 'imu' has no score 'blur'"),
+        ("front.exposure < 1 and imu.stuck > 0", "did you mean 'exposure_"),
+        ("imu.surprise > 1", "stream 'imu' has no score 'surprise'"),
+        ("front.levl > 3", "did you mean 'level'"),
+        ("small.blu > 3", "did you mean 'blur'"),
+        ("gps.stuck > 0", "stream 'gps' is not judged"),
+        ("has('truth')", "stream 'truth' is not judged"),
+    ],
+)
+def test_a_rule_over_a_score_that_nobody_sets_is_refused_with_the_nearest(
+    rule: str, words: str, tmp_path: Path, score_of_another_package: None
+) -> None:
+    del score_of_another_package
+    filters = {"front": [{"kind": "scores", "also": [{"kind": "level"}]}, {"kind": "resize", "size": [64, 48]}]}
+    filters["front"].append({"kind": "crop", "x": 0, "y": 0, "width": 32, "height": 32, "into": "small"})
+    streams = {"front": 1, "imu": 1, "small": 1}
+    trigger = {"always": ["front.level > 9", "front.surprise > 1", "small.level > 9", rule], "streams": streams}
+    with pytest.raises(ConfigError, match=re.escape("trigger.always[3]: ") + ".*" + re.escape(words)) as caught:
+        begun(tmp_path, trigger=trigger, filters=filters)
+    assert "\n" not in str(caught.value)
+
+
+def test_scores_that_a_filter_does_not_tell_of_are_not_refused_but_said_when_they_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Crop, "annotates", None)
+    filters = {"front": [{"kind": "crop", "x": 0, "y": 0, "width": 32, "height": 32}]}
+    trigger = begun(tmp_path, trigger={"always": ["front.mine > 3", "front.blur > 9"]}, filters=filters)
+    for _ in range(2):
+        trigger.observe(Block("front", np.array([5]), np.zeros((1, 32, 32), np.uint8), scores={"blur": np.ones(1)}))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == "trigger: 'front.mine' is NULL: stream 'front' has no score 'mine' (there are: blur)"
+
+
+def test_a_rule_over_a_sensor_that_is_absent_is_checked_once_that_is_there(tmp_path: Path) -> None:
+    trigger = {"always": ["imu.jiter > 3", "front.surprise > 1"]}
+    assert isinstance(begun(tmp_path, (CAMERA,), ("imu",), trigger=trigger), WaitingTrigger)
+    with pytest.raises(ConfigError, match="did you mean 'jitter'"):
+        begun(tmp_path, (CAMERA, IMU), trigger=trigger)
+    begun(tmp_path, (CAMERA,), ("imu",), trigger={"always": ["front.surprise > 1"]})  # its gyro may come
 
 
 def test_what_does_not_fit_into_what_may_wait_is_told_with_what_does() -> None:

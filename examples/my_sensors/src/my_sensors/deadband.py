@@ -1,7 +1,7 @@
 """A filter: of a slow sensor only what differs from the last sample that was kept."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveFloat
@@ -19,6 +19,8 @@ class DeadbandState:
 class Deadband(FilterConfig[DeadbandState]):
     """`{kind: deadband, by: 0.5}`: a row is dropped unless some channel differs by at least `by`, in the stream's unit,
     from the last row that was kept."""
+
+    annotates: ClassVar[tuple[str, ...] | None] = ()
 
     kind: Literal["deadband"] = "deadband"
     by: PositiveFloat

@@ -358,7 +358,7 @@ class Arrivals:
         """Sessions some of whose transfers wait for their commit alone begin others, in places that are free."""
         freed, self._freed = self._freed, {}
         for session in freed:
-            if session.state is SessionState.OPEN:
+            if session.state is not SessionState.OVER:
                 self._admit(session, by_force=False)
 
     def _admit_all(self) -> None:

@@ -17,7 +17,7 @@ from sensorium.link.server.credit import CreditPool
 from sensorium.link.server.jobs import NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
-from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent
+from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent, SessionState
 from sensorium.link.server.transfer import DATA, TAKING, Transfer, TransferEvent
 
 SECOND = 1_000_000_000
@@ -184,6 +184,8 @@ class ServerLink:
         held = wire.held_of(status.document)
         if held is not None:
             self.arrivals.hold(session, held=held)
+        if wire.leaves(status.document):
+            session.move(SessionEvent.LEAVES)
         report = wire.between_of(status.document)
         if report is not None and session.ledgering < MAX_LEDGERING:
             session.ledgering += 1
@@ -295,10 +297,11 @@ class ServerLink:
 
     def _end(self, session: ServerSession, event: SessionEvent, now_ns: int, reason: str = "") -> None:
         """The session is over: its credit is revoked, its transfers wait for the next one; its device is told why."""
+        expected = session.state is SessionState.LEAVING and event in (SessionEvent.SILENT, SessionEvent.STALLED)
         session.move(event)
         del self.sessions[session.number]
         self.pool.close(session)
-        code = ERROR_CODES.get(event)
+        code = None if expected else ERROR_CODES.get(event)
         if code is not None:
             self.out.counters["violations" if event is SessionEvent.VIOLATED else "sessions_ended"] += 1
             self.out.lines.append(f"{session.device}: session ended, {code}: {reason}")

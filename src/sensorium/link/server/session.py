@@ -13,12 +13,14 @@ class SessionState(StrEnum):
     """Where a session stands."""
 
     OPEN = "WELCOME was said"
+    LEAVING = "its device has said that it leaves: what is under way is taken in, its silence is no surprise"
     OVER = "its credit is revoked, its messages are ignored, its transfers wait for the next one"
 
 
 class SessionEvent(StrEnum):
     """What ends a session."""
 
+    LEAVES = "STATUS: nothing more comes in it"
     REPLACED = "HELLO of the same spool"
     SILENT = "nothing heard for 30 s"
     STALLED = "credit for wanted bytes not used for 30 s"
@@ -27,12 +29,17 @@ class SessionEvent(StrEnum):
     UNREACHABLE = "a message could not be delivered"
 
 
-SESSION = Machine(
+_ENDS: dict[SessionEvent, SessionState] = {
+    event: SessionState.OVER for event in SessionEvent if event is not SessionEvent.LEAVES
+}
+SESSION: Machine[SessionState, SessionEvent] = Machine(
     "session",
     {
-        SessionState.OPEN: dict.fromkeys(SessionEvent, SessionState.OVER),
+        SessionState.OPEN: {SessionEvent.LEAVES: SessionState.LEAVING, **_ENDS},
+        SessionState.LEAVING: {SessionEvent.LEAVES: SessionState.LEAVING, **_ENDS},
         SessionState.OVER: {},
     },
+    of_peer=[SessionEvent.LEAVES],
 )
 ERROR_CODES = {
     SessionEvent.SILENT: "session",
