@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from sensorium.corpus.aggregates import Names, aggregated
@@ -231,6 +232,7 @@ class Corpus(LooksAlike):
         seed: int = 0,
         stride_s: float | None = None,
         shrink: Mapping[str, int] | None = None,
+        out: Mapping[str, npt.NDArray[Any]] | None = None,
         grid: Grid | Mapping[str, Grid] | None = None,
         align: str | Mapping[str, str] = "",
         across: bool = False,
@@ -243,7 +245,8 @@ class Corpus(LooksAlike):
         A batch is a list of up to `batch_size` windows, drawn from all episodes in an order that `seed` alone decides.
         Windows begin each `stride_s` (None: `length_s`) from an episode's start. `shrink`, `grid` and `align` are those
         of `Episode.samples`; without a grid streams are not resampled, so the windows of a batch may differ by a
-        sample; one in which a stream is silent has none of it.
+        sample; one in which a stream is silent has none of it. `out` has by stream an array [batch_size, n, ...], in
+        whose rows the windows of a batch are read: those of the batch before are gone then.
 
         `across`: episodes that follow each other, of one spool and boot, with less than a window between them, are read
         as one, so a window may begin in one and end in another; `Window.gaps` is what no episode holds of it.
@@ -268,7 +271,7 @@ class Corpus(LooksAlike):
                 " expected more than 0"
             )
         known = CatalogEpisodes(self.path, self._finder, self._version)
-        reading = Reading(shrink or {}, {}, grid, align)
+        reading = Reading(shrink or {}, out or {}, grid, align)
         if not across and not around:
             placed, _ = self._finder.placed(where, streams)
             places = Strided((placed.starts_ns, placed.ends_ns), length_ns, stride_ns)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from sensorium.corpus.utc import UtcMapping
 from sensorium.corpus.within import Reading
 from sensorium.drivers.stream import Stamps
 from sensorium.episode.documents import Note
+from sensorium.errors import ConfigError
 
 OPEN_EPISODES = 64
 
@@ -73,7 +75,27 @@ def windows_in_batches(
     seed: int,
     reading: Reading,
 ) -> Iterator[list[Window]]:
-    """The windows of `places`, once each; of a place that is none, nothing."""
+    """The windows of `places`, once each; of a place that is none, nothing. Each of a batch has its own row of what
+    `reading.out` has of a stream, and so the next batch.
+
+    Raises:
+        ConfigError: it has too few rows.
+    """
+    for name, memory in reading.out.items():
+        if not memory.ndim or len(memory) < batch_size:
+            raise ConfigError(f"out[{name!r}]: {list(memory.shape)}, expected [{batch_size}, n, ...]: a row a window")
+    return _in_batches(sources, places, length_ns, streams, batch_size, seed, reading)
+
+
+def _in_batches(
+    sources: Sequence[Episode] | Sequence[Joined],
+    places: Strided | Sequence[WindowPlace | None],
+    length_ns: int,
+    streams: Sequence[str],
+    batch_size: int,
+    seed: int,
+    reading: Reading,
+) -> Iterator[list[Window]]:
     order = np.random.default_rng(seed).permutation(len(places))
     # What an episode has read is let go when others were used since: a pass over a large corpus keeps little.
     opened = functools.lru_cache(OPEN_EPISODES)(Episode.reopened)
@@ -81,8 +103,9 @@ def windows_in_batches(
     for number in order:
         if (place := places[int(number)]) is None:
             continue
-        source = sources[place.source]
-        batch.append(_window(source, place, place.start_ns + length_ns, streams, reading, opened))
+        source, row = sources[place.source], len(batch)
+        into = replace(reading, out={name: memory[row] for name, memory in reading.out.items()})
+        batch.append(_window(source, place, place.start_ns + length_ns, streams, into, opened))
         if len(batch) == batch_size:
             yield batch
             batch = []

@@ -257,6 +257,25 @@ def test_runs_are_of_what_follows(said: list[tuple[str, int, int, str | None]], 
         assert not (same and b[1] - a[2] < longest_ns)
 
 
+def test_windows_are_read_into_memory_that_is_there(corpus: Corpus) -> None:
+    memory = {"wheel": np.zeros((2, 12), np.int32)}
+    for across in (False, True):
+        how: dict[str, Any] = {"length_s": 0.5, "streams": ["wheel"], "batch_size": 2, "across": across}
+        count = 0
+        for batch, fresh in zip(corpus.windows(out=memory, **how), corpus.windows(**how), strict=True):
+            for row, (mine, other) in enumerate(zip(batch, fresh, strict=True)):
+                assert np.shares_memory(mine.samples["wheel"].data, memory["wheel"][row])
+                np.testing.assert_array_equal(mine.samples["wheel"].data, other.samples["wheel"].data)
+                count += 1
+        assert count > 2
+    for odd in (np.zeros(1), np.zeros(()), np.zeros((1, 12), np.int32)):
+        with pytest.raises(ConfigError, match=r"out\['wheel'\].*expected \[2, n, ...\]: a row a window"):
+            corpus.windows(out={"wheel": odd}, length_s=0.5, streams=["wheel"], batch_size=2)
+    small = {"wheel": np.zeros((2, 3), np.int32)}
+    with pytest.raises(ConfigError, match="wheel"):
+        next(corpus.windows(out=small, length_s=0.5, streams=["wheel"], batch_size=2))
+
+
 def test_by_utc_over_devices(corpus: Corpus) -> None:
     start = datetime.fromtimestamp(UTC_0 // S, UTC) + timedelta(seconds=11.5)
     found = {each.device: each for each in corpus.at_utc(start, 0.6, ["wheel"])}
