@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 SYSFS = Path("/sys/class/video4linux")
 _AHEAD_NS, _STALE_NS = 20_000_000, 60 * 10**9
-"""How far from now a stamp may be and be right: one later than its arrival would hold up all that follow."""
+"""How far from now a stamp may be and be right. One ahead by more than a period would hold up those behind it; up to
+that, some kernel drivers state the end of a frame which they have not waited for."""
 _Side = Annotated[int, Field(gt=0)]
 
 
@@ -107,7 +108,8 @@ class CameraV4l2:
         device.start()
         self._heard_s = time.monotonic()
         self._held: Grabbed | None = self._first(config.lost_after_s)
-        self._by_kernel = self._held.is_monotonic
+        self._ahead_ns = int(1e9 / (device.rate_hz or 10.0)) + _AHEAD_NS
+        self._by_kernel = self._held.is_monotonic and self._is_near(self._held.stamp_ns + self._monotonic.offset_ns())
         self._spec = self._described(name, config, layout, serial, self._held)
 
     @property
@@ -148,6 +150,10 @@ class CameraV4l2:
                 raise SensorLost(f"{self._device.title}: no frame within {within_s:g} s of opening; is it delivering?")
         return grabbed
 
+    def _is_near(self, captured_ns: int) -> bool:
+        now_ns = boottime_ns()
+        return now_ns - _STALE_NS < captured_ns < now_ns + self._ahead_ns
+
     def _is_whole(self, grabbed: Grabbed) -> bool:
         try:
             return not grabbed.is_damaged and bool((self._reader.picture or whole_jpeg)(grabbed.data) is not None)
@@ -184,10 +190,10 @@ class CameraV4l2:
     def _block(self, grabbed: Grabbed) -> Block:
         """The frame, or that it is lost."""
         self._counts.pass_to(grabbed.sequence)
-        now_ns = captured_ns = boottime_ns()
+        captured_ns = boottime_ns()
         if self._by_kernel:
             captured_ns = grabbed.stamp_ns + self._monotonic.offset_ns()
-            if not now_ns - _STALE_NS < captured_ns < now_ns + _AHEAD_NS or captured_ns < self._newest_ns:
+            if not self._is_near(captured_ns) or captured_ns < self._newest_ns:
                 log.debug("%s: frame %d has a stamp that cannot be right", self._device.title, grabbed.sequence)
                 return self._lose()
         content = None if grabbed.is_damaged else self._content(grabbed.data)

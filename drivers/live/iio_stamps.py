@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 BACK_NS = 10**9
 """By how much a stamp may step back before it is another time, and not this row out of order."""
-_AHEAD_NS = 20_000_000
+_AHEAD_NS = 100_000_000
 _STALE_NS = 60 * 10**9
 _CLOCKS = {"monotonic": time.CLOCK_MONOTONIC, "realtime": time.CLOCK_REALTIME}
 
