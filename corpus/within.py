@@ -1,6 +1,6 @@
 """What a stretch of time holds: of each stream its samples, or those that stand for the moments of a grid."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,13 +46,9 @@ def within(
     """
     shrink, out, grid, align = reading.shrink, reading.out, reading.grid, reading.align
     named = (each for each in (align, grid) if isinstance(each, Mapping))
-    for name in (*(names or ()), *shrink, *out, *(name for each in named for name in each)):
-        if name not in streams:
-            raise ConfigError(f"{where}: no stream {name!r}{nearest(name, streams)}; it has {', '.join(streams)}")
-    if align and grid is None and at_ns is None:
-        raise ConfigError(f"{where}: align says how, grid says to what: give a rate in Hz or a stream")
-    if isinstance(align, Mapping) and isinstance(grid, Mapping) and (missing := [*(align.keys() - grid.keys())]):
-        raise ConfigError(f"{where}: align says how {missing[0]!r} is found, grid not to what: give it a rate in Hz")
+    check_there((*(names or ()), *shrink, *out, *(name for each in named for name in each)), streams, where)
+    if at_ns is None:
+        check_grid(align, grid, where)
     grids: dict[Grid, Stamps] = {}
     found = {}
     for name in streams if names is None else names:
@@ -72,6 +68,21 @@ def within(
         into = out[name][: len(at)] if name in out else None
         found[name] = aligned(stream, at, method_of(align, name), utc, shrink.get(name, 1), into)
     return found
+
+
+def check_there(names: Iterable[str], streams: Collection[str], where: str) -> None:
+    """Raise `ConfigError` for a name that is none of `streams`."""
+    for name in names:
+        if name not in streams:
+            raise ConfigError(f"{where}: no stream {name!r}{nearest(name, streams)}; it has {', '.join(streams)}")
+
+
+def check_grid(align: str | Mapping[str, str], grid: Grid | Mapping[str, Grid] | None, where: str) -> None:
+    """Raise `ConfigError` where `align` says how something is found, and `grid` not to what."""
+    if align and grid is None:
+        raise ConfigError(f"{where}: align says how, grid says to what: give a rate in Hz or a stream")
+    if isinstance(align, Mapping) and isinstance(grid, Mapping) and (missing := [*(align.keys() - grid.keys())]):
+        raise ConfigError(f"{where}: align says how {missing[0]!r} is found, grid not to what: give it a rate in Hz")
 
 
 def check_span(start_ns: int, end_ns: int, of_ns: tuple[int, int], where: str) -> None:

@@ -1,6 +1,7 @@
 """A loader: windows of a snapshot in an order of their own each epoch, in batches, from any position on."""
 
 import dataclasses
+import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +14,7 @@ from sensorium.corpus.loaders.quotas import shares
 from sensorium.corpus.loaders.reading import DAMAGED, How
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.loaders.work import Work
+from sensorium.corpus.within import check_grid
 from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
 
@@ -100,7 +102,7 @@ class Loader:
         """
         if not 0 <= position <= self.windows or epoch < 0:
             raise ConfigError(f"epoch {epoch}, position {position}: an epoch has {self.windows} windows")
-        self._progress.epoch, self._progress.position = epoch, position
+        self._progress.epoch, self._progress.position = _whole("epoch", epoch), _whole("position", position)
 
     def refresh(self) -> None:
         """Take what the corpus has now for the epochs to come; what is left of this one is not read."""
@@ -253,6 +255,11 @@ def loader(
     stride_ns = length_ns if stride_s is None else nanoseconds(stride_s)
     if length_ns < 1 or stride_ns < 1:
         raise ConfigError(f"windows of {length_s} s each {stride_s or length_s} s: expected more than 0")
+    seed, batch_size, rank, ranks = (
+        _whole(name, number)
+        for name, number in (("seed", seed), ("batch_size", batch_size), ("rank", rank), ("ranks", ranks))
+    )
+    check_grid(how.align, how.grid, "batches")
     streams = how.streams
     if not streams or len(set(streams)) < len(streams):
         raise ConfigError(f"streams {list(streams)}: expected a list of different names, such as ['front', 'imu']")
@@ -270,6 +277,14 @@ def loader(
     work = Work(corpus, plan, how, batch_size, rank, ranks, drop_last)
     work.steps(0)  # says what is wrong with ranks now
     return Loader(corpus, parts, work, prefetch, threads or len(os.sched_getaffinity(0)))
+
+
+def _whole(name: str, number: int) -> int:
+    """A number as `state_dict` can say it: what is none would be another one for whoever goes on."""
+    try:
+        return int(operator.index(number))
+    except TypeError as error:
+        raise ConfigError(f"{name} {number!r}: expected a whole number") from error
 
 
 def taken(corpus: Searched, queries: Iterable[str], streams: Sequence[str]) -> list[CorpusSnapshot]:

@@ -66,7 +66,7 @@ def shares(quotas: Sequence[float]) -> tuple[int, ...]:
     near = [ratio.limit_denominator(MOST_PARTS) for ratio in ratios]
     whole = math.lcm(*(ratio.denominator for ratio in near))
     far = any(abs(ratio - to) > _NEAR for ratio, to in zip(ratios, near, strict=True))
-    if far or whole > MOST_PARTS or sum(near) != 1:
+    if far or whole > MOST_PARTS or sum(near) != 1 or not all(near):
         raise ConfigError(
             f"quotas {list(quotas)}: expected ratios of whole numbers of at most {MOST_PARTS} together, such as 3 and 1"
         )

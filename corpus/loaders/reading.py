@@ -16,7 +16,7 @@ from sensorium.corpus.loaders.memory import BatchMemory
 from sensorium.corpus.loaders.plan import EpochPlan
 from sensorium.corpus.loaders.steps import LoaderStep
 from sensorium.corpus.stream import Samples, Stream
-from sensorium.corpus.within import Grid
+from sensorium.corpus.within import Grid, check_there
 from sensorium.errors import Corrupt
 
 OPEN_EPISODES = 64
@@ -176,6 +176,7 @@ class BatchReader:
             if opened is None:
                 raise Corrupt(f"episode {episode}: no longer in the store; damaged='skip' leaves it out")
             span_ns = np.array([start_ns, start_ns + self._plan.length_ns]) + opened.start_ns
+            check_there(self._how.shrink, opened.streams, f"episode {episode}")
             for name in self._how.streams:
                 if name not in opened.streams:
                     raise Corrupt(f"episode {episode}: stream {name!r} is missing; run `sensorium verify`")
