@@ -87,4 +87,10 @@ def _between(stream: Readable, after: npt.NDArray[np.int64], weight: npt.NDArray
     """What lies between two samples, float32 where they are, else float64."""
     low, high = before.astype(np.float64), stream.take(after).astype(np.float64)
     steps = weight.reshape(-1, *[1] * (before.ndim - 1))
-    return (low + steps * (high - low)).astype(np.float32 if stream.dtype == np.float32 else np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = high - low
+        found = low + steps * apart
+        if not np.isfinite(apart).all():  # what is infinite stays so: a lidar's beam that met nothing
+            weighed = np.where(steps > 0, low * (1 - steps) + high * steps, low)
+            found = np.where(np.isfinite(apart), found, weighed)
+        return found.astype(np.float32 if stream.dtype == np.float32 else np.float64)

@@ -169,3 +169,18 @@ def test_no_picture_is_decoded_that_is_not_returned(uneven: Episode, monkeypatch
 def test_what_cannot_be_aligned_says_so(uneven: Episode, how: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         uneven.window(0.0, 1.0, **how)
+
+
+def test_between_what_is_infinite_is_what_lies_there(make_episode: Any, tmp_path: Path) -> None:
+    inf, most = np.inf, np.finfo(np.float64).max
+    beams = np.array([[inf, inf, 1.0, -inf, most], [inf, 2.0, inf, inf, -most], [3.0, 2.0, inf, 0.0, most]])
+    made = make_episode({"beam": beams}, specs={"beam": {"rate_hz": 10.0}}, step_ns=100_000_000)
+    with Store.open(tmp_path / "store") as store:
+        assembly = store.begin(made.episode)
+        assembly.append(made.data)
+        store.commit(assembly, device="rig-1", identity="k")
+    window = sensorium.open(tmp_path / "store").query()[0].window(0.0, 0.25, grid=20.0, align="linear")["beam"]
+    between = np.array([[inf, inf, inf, np.nan, 0.0], [inf, 2.0, inf, inf, 0.0]])
+    np.testing.assert_array_equal(window.data, [beams[0], between[0], beams[1], between[1], beams[2]])
+    assert window.present is not None
+    assert window.present.all()
