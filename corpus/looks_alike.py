@@ -86,7 +86,9 @@ class LooksAlike:
             return held.similar(query, k, among, there)
         episode, start_s = query
         whole = self.episode(episode).id
-        found = held.similar(held.of(whole, start_s), k + 1, among, there)
+        nanoseconds(start_s)  # says what is no second
+        itself_too = k + len(held.pictures(whole)) if k > 0 else k
+        found = held.similar(held.of(whole, start_s), itself_too, among, there)
         itself = start_s * 1e9 // held.maker.window_ns * held.maker.window_ns / 1e9
         return [each for each in found if (each.episode, each.start_s) != (whole, itself)][:k]
 

@@ -60,13 +60,17 @@ class VectorIndex:
         """The ids of the episodes that it has windows of."""
         return {episode for episode, _ in self._streams}
 
+    def pictures(self, episode: str) -> set[str]:
+        """The streams of an episode that it has windows of."""
+        return {name for known, name in self._streams if known == episode}
+
     def of(self, episode: str, start_s: float, stream: str = "") -> Unit:
         """The vector of the window of an episode that holds a second; of its first stream of pictures, or that named.
 
         Raises:
             ConfigError: it has none then.
         """
-        named = {name for known, name in self._streams if known == episode}
+        named = self.pictures(episode)
         if stream and named and stream not in named:
             raise ConfigError(f"episode {episode}: no pictures {stream!r}{nearest(stream, named)}")
         number = int(start_s * 1e9 // self.maker.window_ns)
@@ -105,18 +109,18 @@ class VectorIndex:
         if among is not None:
             held = np.array([episode in among for episode, _ in self._streams], bool)
             cosine = np.where(held[self._stream], cosine, np.float32(-2.0))
-        found: list[Similar] = []
         wanted = k
-        while len(found) < k and wanted <= 2 * max(len(cosine), k):
-            rows = self._greatest(cosine, wanted)
+        while True:
+            rows = [row for row in self._greatest(cosine, wanted) if cosine[row] > -2.0]
             known = there(sorted({self._streams[self._stream[row]][0] for row in rows}))
             found = [
                 Similar(*self._place(row), min(1.0, float(cosine[row])))
                 for row in rows
-                if cosine[row] > -2.0 and self._streams[self._stream[row]][0] in known
+                if self._streams[self._stream[row]][0] in known
             ][:k]
+            if len(found) == k or len(rows) < wanted:
+                return found
             wanted *= 4
-        return found
 
     def duplicates(
         self,

@@ -307,3 +307,29 @@ def test_a_damaged_episode_is_named_and_the_others_count(store: Path) -> None:
 
 def test_a_place_says_where() -> None:
     assert AlikeWindow("e", "s", 1.0)._asdict() == {"episode": "e", "stream": "s", "start_s": 1.0}
+
+
+def test_there_are_as_many_as_asked_beside_the_window_itself_and_what_has_gone(
+    make_episode: Any, tmp_path: Path
+) -> None:
+    with Store.open(tmp_path / "store") as made_into:
+        for ordinal in range(7):
+            cameras = ("front", "side", "rear") if ordinal < 4 else ("front",)
+            seen = pictures(0 if ordinal < 4 else ordinal)
+            made = make_episode(dict.fromkeys(cameras, seen), ordinal=ordinal, step_ns=SECOND // 10)
+            assembly = made_into.begin(made.episode)
+            assembly.append(made.data)
+            made_into.commit(assembly, device="rig-1", identity="k")
+    corpus = sensorium.open(tmp_path / "store")
+    first = corpus.query("ordinal = 0")[0].id
+    corpus.embed()
+    index = corpus.vectors()
+    for k in (1, 2, 11, 12, 13, 50):
+        assert len(corpus.similar((first, 0.5), k=k)) == min(k, len(index) - 3)
+    kept = {each.id for each in corpus.query("ordinal >= 4")}
+    for k in (1, 2, 3, 4, 9):
+        found = index.similar(index.of(first, 0.5), k, there=lambda ids: kept.intersection(ids))
+        assert len(found) == min(k, 3)
+    for second in (float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="expected a number of seconds"):
+            corpus.similar((first, second))
