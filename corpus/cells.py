@@ -1,6 +1,8 @@
 """Cells: what an episode is of, as whoever asks names it: SQL expressions over the columns of the catalog."""
 
+import sqlite3
 from collections.abc import Collection, Sequence
+from contextlib import closing
 
 import sqlglot
 from sqlglot import exp
@@ -44,7 +46,18 @@ def _compiled(expression: str, columns: Collection[str]) -> str:
             raise ConfigError(f"cells {expression!r}: unknown column {column.sql()}{near}")
         column.this.set("quoted", True)
     text: str = found.sql(dialect="sqlite")
+    _check_known(text, expression, columns)
     return text
+
+
+def _check_known(text: str, expression: str, columns: Collection[str]) -> None:
+    """That SQLite knows what it calls: else it would say so of the catalog."""
+    row = ", ".join(f'NULL AS "{name}"' for name in columns)
+    with closing(sqlite3.connect(":memory:")) as nothing:
+        try:
+            nothing.execute(f"EXPLAIN SELECT {text} FROM (SELECT {row})")
+        except sqlite3.Error as error:
+            raise ConfigError(f"cells {expression!r}: {error}; {_EXAMPLE}") from error
 
 
 def _is_more(tree: exp.Select) -> bool:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import operator
 import re
 import sqlite3
 import sys
@@ -9,7 +10,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex
 
 from sensorium.corpus.alike_conditions import AlikeConditions
 from sensorium.corpus.catalog_reading import reading
@@ -136,7 +137,7 @@ class OpenCatalog:
         by_id = "+episode" if self._are_few(condition, limit) else "episode"
         text += f" ORDER BY {order}{by_id}"
         if limit is not None:
-            text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
+            text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", rows_wanted(limit)
         return Found(text, values)
 
     def _are_few(self, condition: Condition, limit: int | None) -> bool:
@@ -181,7 +182,7 @@ class Finder:
         """What matches, as it is read; `columns` are those asked for (None: all)."""
         with self.asking() as asked:
             known = asked.form.columns
-            wanted = list(known) if columns is None else list(columns)
+            wanted = list(known) if columns is None else list(dict.fromkeys(columns))
             if not wanted:
                 raise ConfigError("no columns: expected some of " + ", ".join(known))
             compile_order(", ".join(wanted), known)  # whose error says which it does not know
@@ -198,7 +199,7 @@ class Finder:
 
     def _pages(self, columns: Sequence[str], where: str, order_by: str, limit: int | None) -> Iterator[Page]:
         """Of many first the numbers alone are gathered, 8 bytes each; then each page is read by them."""
-        want = sys.maxsize if limit is None else max(0, limit)
+        want = sys.maxsize if limit is None else rows_wanted(limit)
         what = ["id", *columns]
         with self.asking() as asked:
             last = int(asked.connection.execute(f"SELECT coalesce(max(id), 0) FROM {asked.form.source}").fetchone()[0])
@@ -322,7 +323,7 @@ class Finder:
                 text += f" ORDER BY {', '.join(order)}"
             values: dict[str, Any] = dict(sql.values)
             if limit is not None:
-                text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", min(max(0, limit), sys.maxsize)
+                text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", rows_wanted(limit)
             return asked.connection.execute(text, values).fetchall()
 
     def plan(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[str]:
@@ -346,6 +347,21 @@ def _covered(text: str) -> bool:
     """Whether an index has all columns that a SELECT names, or it finds episodes by something else than columns."""
     named = set(re.findall(r'"(\w+)"', text))
     return "SELECT" in text[1:] or any(named <= {first, *SUMMED} for first in ("device", "mission"))
+
+
+def rows_wanted(limit: SupportsIndex) -> int:
+    """A limit as SQLite takes it: none is below 0 or above what it counts.
+
+    >>> rows_wanted(-1), rows_wanted(3), rows_wanted(10**30)
+    (0, 3, 9223372036854775807)
+
+    Raises:
+        ConfigError: it is no whole number.
+    """
+    try:
+        return min(max(0, int(operator.index(limit))), sys.maxsize)
+    except TypeError as error:
+        raise ConfigError(f"limit {limit!r}: expected a whole number") from error
 
 
 @functools.lru_cache(256)

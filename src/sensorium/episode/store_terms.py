@@ -140,6 +140,8 @@ def expected_of(node: _Node) -> str | None:
     if function in EXPECTED:
         near = difflib.get_close_matches(fields[-1].lower(), FIELDS.get(function, ()), n=1) if fields else []
         return (f"did you mean .{near[0]}? " if near else "") + f"expected, of a store, {EXPECTED[function]}"
+    if function == "has":
+        return "expected has('STREAM')"
     near = difflib.get_close_matches(function, FUNCTIONS, n=1, cutoff=0.5)
     return f"unknown function {node.name!r}, did you mean {near[0]!r}?" if near else None
 

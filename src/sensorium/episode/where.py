@@ -118,6 +118,8 @@ def parse_where(expression: str, kinds: Mapping[str, str] | None, of_store: bool
     if len(expression) > MAX_LETTERS:
         raise ConfigError(f"condition of {len(expression)} letters: expected at most {MAX_LETTERS}")
     source = expression if len(expression) <= 80 else f"{expression[:77]}..."
+    if not expression.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in expression):
+        raise ConfigError(f"condition {source!r}: is not all UTF-8")
     try:
         trees = sqlglot.parse(f"SELECT {expression}", read="sqlite")
     except (SqlglotError, RecursionError) as error:
@@ -181,7 +183,8 @@ def _extras(tree: exp.Select) -> bool:
 def _known(name: str, columns: Iterable[str], source: str) -> None:
     known = sorted(columns)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        near = [each for each in known if each.lower() == name.lower()]
+        near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
         raise ConfigError(f"{source!r}: unknown column {name!r}; {hint}")
 

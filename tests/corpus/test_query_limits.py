@@ -1,0 +1,57 @@
+"""What a query cannot be is said of the query, and never of the catalog, which is whole."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sensorium
+from sensorium.errors import ConfigError
+
+
+def test_a_limit_is_a_whole_number_of_any_kind(folders_path: Path) -> None:
+    corpus: Any = sensorium.open(folders_path)
+    assert len(corpus.query(limit=np.int64(3))) == len(list(corpus.rows(limit=np.int64(3)))) == 3
+    assert len(corpus.aggregate("mission", limit=np.int64(1))) == 1
+    assert len(corpus.query(limit=10**30)) == 5
+    wrong: Any
+    for wrong in (2.5, "3"):
+        for ask in (
+            corpus.query,
+            lambda limit: list(corpus.rows(limit=limit)),
+            lambda limit: corpus.aggregate(limit=limit),
+        ):
+            with pytest.raises(ConfigError, match="expected a whole number"):
+                ask(limit=wrong)
+
+
+@pytest.mark.parametrize(
+    "cell", ["label('task')", "has('front')", "stream('front').rate_hz", "nope(bytes)", "substr()"]
+)
+def test_a_cell_that_sqlite_does_not_know_is_the_askers(folders_path: Path, cell: str) -> None:
+    corpus = sensorium.open(folders_path)
+    with pytest.raises(ConfigError, match="expected one expression over the catalog's columns"):
+        corpus.aggregate(cell)
+    with pytest.raises(ConfigError, match="expected one expression over the catalog's columns"):
+        corpus.cells([cell])
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("DEVICE = 'rig-1'", "unknown column 'DEVICE'; did you mean 'device'"),
+        ("device = '\udcff'", "is not all UTF-8"),
+        ("has(front)", r"expected has\('STREAM'\)"),
+        ("has()", r"expected has\('STREAM'\)"),
+    ],
+)
+def test_what_is_no_condition_says_what_would_be(folders_path: Path, where: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        sensorium.open(folders_path).query(where)
+
+
+def test_a_column_that_is_asked_for_twice_comes_once(folders_path: Path) -> None:
+    rows = list(sensorium.open(folders_path).rows(columns=["device", "mission", "device"]).dicts())
+    assert len(rows) == 5
+    assert all(list(row) == ["device", "mission"] for row in rows)
