@@ -14,6 +14,7 @@ import struct
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -31,8 +32,31 @@ _PREFIX, _CRC = struct.Struct("<4sB3sIII"), struct.Struct("<I")
 _MEMBER = struct.Struct("<30s46s")
 
 
-def ceiling(folder: Path, files: Sequence[bytes]) -> tuple[float, float]:
-    """Episodes a second, and milliseconds of the server's CPU each, of `files` that are taken in so."""
+@dataclass(frozen=True)
+class Ceiling:
+    """What was measured: episodes a second, the server's CPU each in milliseconds, and that by part."""
+
+    per_s: float
+    cpu_ms: float
+    parts_ms: dict[str, float]
+
+
+class Parts:
+    """The CPU of the thread that it is made in, by part: each `end`s with a call of its name."""
+
+    def __init__(self) -> None:
+        self.cpu_s: dict[str, float] = {}
+        self._since_s = time.thread_time()
+
+    def end(self, part: str) -> None:
+        """What was spent since the part before ended was this one's."""
+        now_s = time.thread_time()
+        self.cpu_s[part] = self.cpu_s.get(part, 0.0) + now_s - self._since_s
+        self._since_s = now_s
+
+
+def ceiling(folder: Path, files: Sequence[bytes]) -> Ceiling:
+    """What it takes to take `files` in so."""
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
     process = spawn.Process(target=_serve, args=(there, folder, len(files)))
@@ -52,12 +76,13 @@ def ceiling(folder: Path, files: Sequence[bytes]) -> tuple[float, float]:
             for _ in range(min(WINDOW, len(files))):
                 socket.recv()
             seconds = time.perf_counter() - began_s
-        cpu_s = float(here.recv())
+        cpu_s, parts = here.recv()
         process.join(30)
     finally:
         process.kill()
         shutil.rmtree(folder)
-    return len(files) / seconds, 1e3 * cpu_s / len(files)
+    each = {part: round(1e3 * spent_s / len(files), 4) for part, spent_s in parts.items()}
+    return Ceiling(len(files) / seconds, 1e3 * cpu_s / len(files), each)
 
 
 def _serve(pipe: Connection, folder: Path, count: int) -> None:
@@ -74,24 +99,32 @@ def _serve(pipe: Connection, folder: Path, count: int) -> None:
         socket.curve_server, socket.curve_secretkey = True, secret
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         pipe.send((port, public))
-        done, cpu_s = 0, 0.0
+        done, cpu_s, parts = 0, 0.0, Parts()
         while done < count:
             came = [socket.recv_multipart()]
-            cpu_s = cpu_s or time.process_time()
+            if not done:
+                cpu_s, parts = time.process_time(), Parts()
             while len(came) < TOGETHER and socket.poll(0):
                 came.append(socket.recv_multipart())
+            parts.end("receiving")
             rows = [_made(data) for _, _, data in came]
+            parts.end("reading it, making ZIP and record")
             _write(places[0], [(f"{done + at}.zip", data) for at, (_, data, _) in enumerate(rows)])
             _write(places[1], [(f"{done + at}.json", data) for at, (_, _, data) in enumerate(rows)])
+            parts.end("files")
             catalog.executemany(
                 "insert into episodes values (?, ?, ?, ?)",
                 [(f"{done + at}", digest, len(data), about) for at, (digest, data, about) in enumerate(rows)],
             )
             catalog.commit()
+            parts.end("catalog")
             for (route, _, _), (digest, _, _) in zip(came, rows, strict=True):
                 socket.send_multipart([route, msgspec.msgpack.encode({"t": "committed", "digest": digest})])
             done += len(came)
-        pipe.send(time.process_time() - cpu_s)
+            parts.end("answering")
+        cpu_s = time.process_time() - cpu_s
+        parts.cpu_s["libzmq's threads"] = cpu_s - sum(parts.cpu_s.values())
+        pipe.send((cpu_s, parts.cpu_s))
 
 
 def _made(data: bytes) -> tuple[str, bytes, bytes]:
