@@ -7,6 +7,7 @@ follows, and is decided where samples of every kind of source come in.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -43,15 +44,10 @@ def order_of(captured_ns: Stamps) -> npt.NDArray[np.int64] | None:
     return None if (np.diff(order) == 1).all() else order
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A sample, or a loss, as it was read when the file had come to `read_ns`."""
-
-    stamp_ns: int
-    read_ns: int
-    sample: object
-    lost: int = 0
-    lost_at_ns: int | None = None
+_Read = tuple[int, int, object, int, int | None]
+"""A sample, by its stamp and what time the file had come to; or a loss: how many, and at which stamp."""
+_STAMP: Final = 0
+_READ: Final = 1
 
 
 @dataclass(slots=True)
@@ -62,23 +58,24 @@ class _Held:
     waiting: deque[_Read] = field(default_factory=deque)
 
     def put(self, read: _Read) -> None:
-        waiting = self.waiting
-        if waiting and read.stamp_ns < waiting[-1].stamp_ns - FAR_NS:
+        waiting, stamp_ns = self.waiting, read[_STAMP]
+        if not waiting or stamp_ns >= waiting[-1][_STAMP]:
+            waiting.append(read)
+            return
+        if stamp_ns < waiting[-1][_STAMP] - FAR_NS:
             self.ready += waiting
             waiting.clear()
         place = len(waiting)
-        while place and waiting[place - 1].stamp_ns > read.stamp_ns:
+        while place and waiting[place - 1][_STAMP] > stamp_ns:
             place -= 1
-        if place == len(waiting):
-            waiting.append(read)
-        else:
-            waiting.insert(place, read)
+        waiting.insert(place, read)
 
     def take(self, until_ns: int | None) -> list[_Read]:
         """What was read up to a moment, and what comes before that."""
         ready, self.ready = self.ready, []
-        while self.waiting and (until_ns is None or self.waiting[0].read_ns <= until_ns):
-            ready.append(self.waiting.popleft())
+        waiting = self.waiting
+        while waiting and (until_ns is None or waiting[0][_READ] <= until_ns):
+            ready.append(waiting.popleft())
         return ready
 
 
@@ -93,27 +90,24 @@ class Ordered:
         self._held_bytes = 0
         self._read_ns: int | None = None
 
-    def add(self, stream: str, stamp_ns: int, sample: object, read_ns: int | None = None) -> Iterator[Due]:
+    def add(self, stream: str, stamp_ns: int, sample: object, read_ns: int | None = None) -> Iterable[Due]:
         """Take one sample, that was read when the file's own time was `read_ns` (by default its stamp); what has its
         turn comes out."""
         read_ns = stamp_ns if read_ns is None else read_ns
-        self._held[stream].put(_Read(stamp_ns, read_ns, sample))
+        self._held[stream].put((stamp_ns, read_ns, sample, 0, None))
         self._held_bytes += self._bytes[stream]
         is_full = self._held_bytes > _MOST_BYTES
-        self._read_ns = read_ns if self._read_ns is None else self._read_ns
-        if is_full or read_ns < self._read_ns - FAR_NS:
-            yield from self._release(None)
-        elif read_ns - self._read_ns >= BLOCK_NS:
-            yield from self._release(read_ns - FAR_NS)
-        else:
-            return
+        before_ns = self._read_ns = read_ns if self._read_ns is None else self._read_ns
+        if not is_full and -FAR_NS <= read_ns - before_ns < BLOCK_NS:
+            return ()
         self._read_ns = read_ns
+        return self._release(None if is_full or read_ns < before_ns else read_ns - FAR_NS)
 
     def lose(self, stream: str, count: int = 1, at_ns: int | None = None) -> None:
         """`count` samples of `stream` are missing here; they had the stamp `at_ns`, if that can be told."""
         waiting = self._held[stream].waiting
-        last = waiting[-1] if waiting else _Read(-(2**63), -(2**63), None)
-        waiting.append(_Read(last.stamp_ns, last.read_ns, None, count, at_ns))
+        stamp_ns, read_ns = (waiting[-1][_STAMP], waiting[-1][_READ]) if waiting else (-(2**63), -(2**63))
+        waiting.append((stamp_ns, read_ns, None, count, at_ns))
 
     def end(self) -> list[Due]:
         """Everything that was taken, and the losses that no sample follows."""
@@ -121,9 +115,9 @@ class Ordered:
 
     def _release(self, until_ns: int | None) -> Iterator[Due]:
         for stream, held in self._held.items():
-            for read in held.take(until_ns):
-                if read.lost:
-                    self._batcher.lose(stream, read.lost, read.lost_at_ns)
+            for stamp_ns, _, sample, lost, lost_at_ns in held.take(until_ns):
+                if lost:
+                    self._batcher.lose(stream, lost, lost_at_ns)
                 else:
                     self._held_bytes -= self._bytes[stream]
-                    yield from self._batcher.add(stream, read.stamp_ns, read.sample)
+                    yield from self._batcher.add(stream, stamp_ns, sample)

@@ -114,6 +114,7 @@ class _Table:
             self._titles.pop()
         self._width = len(heads[0] if self._titles is None else self._titles)
         self._times = [self._place(column) for column in config.time.columns]
+        self._only = self._times[0] if len(self._times) == 1 else None
         self._read_ns = config.time.reader
 
     def rows(self) -> Generator[tuple[int, int, list[str]], None, None]:
@@ -156,6 +157,8 @@ class _Table:
         """The row's stamp; `ValueError` where it has none, or too few cells."""
         if len(cells) < self._width or any(cells[self._width :]):
             raise ValueError(f"got {len(cells)} cells, expected {self._width}")
+        if self._only is not None:  # this is done for every row
+            return self._read_ns((cells[self._only],), row)
         return self._read_ns([cells[place] for place in self._times], row)
 
     def told_ns(self, cells: list[str], row: int) -> int | None:
