@@ -106,7 +106,8 @@ def _said(stream: Stream, spans: list[tuple[int, int]], account: Mapping[str, An
         parts += [f"ends {lag_ns / 1e9:.3g} s before the last"] * (nominal_hz is not None and lag_ns > periods_ns)
     parts += [f"{n} filtered ({rule})" for rule, n in account["filtered"].items()]
     parts += [f"{n} lost ({cause})" for cause, n in account["lost"].items()]
-    parts += [f"silent {len(spans)} times, {missing_s:.3g} s"] if spans else ["no gap"]
+    times = "once" if len(spans) == 1 else f"{len(spans)} times"
+    parts += [f"silent {times}, {missing_s:.3g} s"] if spans else ["no gap"]
     return ", ".join(parts)
 
 

@@ -1,5 +1,7 @@
 """`sensorium demo` does what README promises of it."""
 
+import subprocess
+
 import pytest
 
 from tests.spine.commands import Site
@@ -17,6 +19,11 @@ def test_demo(site: Site) -> None:
     assert "looks new" in said, "a line an episode with why it was kept"
     assert "share>" not in said
     assert all(name in said for name in ("seconds seen", "best in hindsight", "contact sheet"))
+    pasted = [line.strip() for line in said.partition("paste any of these:")[2].splitlines() if line.startswith("  ")]
+    assert [line.split(" ")[1] for line in pasted] == ["query", "show", "policy", "stats"]
+    for line in pasted:
+        assert subprocess.run(line, shell=True, cwd=site.folder, capture_output=True, check=True).stdout
+    assert (site.folder / "episode.png").stat().st_size > 1000
     assert (site.folder / "corpus-kept.png").stat().st_size > 1000
     assert {each["kind"] for each in site.json("query", "corpus", "--where", "kind in ('full', 'trace')")} == {
         "full",

@@ -1,5 +1,8 @@
 """`sensorium demo`: the whole way on this machine, in about twenty seconds: devices choose, a corpus is looked at."""
 
+import shlex
+import shutil
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -90,9 +93,19 @@ def _show(folder: Path) -> None:
     balanced = all(pending == 0 for *_, pending in ledgers)
     OUT.print(f"every episode begun is accounted for: {'yes' if balanced else 'no'}")
     _show_choice(corpus, folder)
-    first = episodes[0].id if episodes else "EPISODE"
-    OUT.print(f"the store: {folder}\n  sensorium query {folder}\n  sensorium show {folder} {first}")
-    OUT.print(f"  sensorium policy replay {folder}\n  sensorium stats {folder}")
+    program, store = _program(), shlex.quote(str(folder))
+    OUT.print("\nto look further, paste any of these:")
+    OUT.print(f"  {program} query {store}")
+    if episodes:
+        OUT.print(f"  {program} show {store} {episodes[0].id} --png episode.png")
+    OUT.print(f"  {program} policy replay {store}\n  {program} stats {store}")
+
+
+def _program() -> str:
+    """What a shell finds this program by."""
+    here = Path(sys.argv[0]).absolute()
+    found = shutil.which("sensorium")
+    return "sensorium" if found is not None and Path(found).samefile(here) else shlex.quote(str(here))
 
 
 _COLUMNS = ("episode", "device", "seconds>", "bytes>", "rows>", "lost>")
