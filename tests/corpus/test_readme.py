@@ -17,7 +17,7 @@ NOON_NS = round(datetime(2026, 11, 25, 12, tzinfo=UTC).timestamp()) * 10**9
 
 def test_the_examples_run(make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {"front": 10.0, "imu": 50.0}
-    arrays = {"front": np.zeros((60, 12, 16, 3), np.uint8), "imu": np.zeros((300, 6))}
+    arrays: dict[str, Any] = {"front": np.zeros((60, 12, 16, 3), np.uint8), "imu": np.zeros((300, 6))}
     stamps = {name: (np.arange(len(each)) * 1e9 / rates[name]).astype(np.int64) for name, each in arrays.items()}
     made = make_episode(
         arrays,
