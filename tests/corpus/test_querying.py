@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -20,7 +21,7 @@ from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import CommitRecord, read_record, record_paths
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.verify import verify
-from sensorium.episode.documents import Note
+from sensorium.episode.documents import Account, Note
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
@@ -374,6 +375,23 @@ def test_what_is_summed_by_rows_is_what_is_summed_by_an_index(many: tuple[Path, 
     finder = finding.Finder(many[0] / CATALOG)
     by_rows = finder.grouped(['"mission"', "count(*)", 'max("lost")'], 1, "duration_s > 0", ["1"], None)
     assert [row[:2] for row in by_rows] == finder.grouped(['"mission"', "count(*)"], 1, "duration_s > 0", ["1"], None)
+
+
+def test_figures_are_those_of_the_record(many: tuple[Path, CommitRecord], tmp_path: Path) -> None:
+    Store.open(tmp_path).close()
+    catalog = Catalog(tmp_path / CATALOG)
+    had = Account(captured=9, stored=2, filtered={"a": 3, "b": 1}, lost={"c": 3})
+    catalog.add([msgspec.structs.replace(another(many[1], 1), account={"front": had})])
+    catalog.close()
+    figures = {"captured": 9, "stored": 2, "filtered": 4, "lost": 3, "rows": 20}
+    where = " and ".join(f"stream('front').{name} = {value}" for name, value in figures.items())
+    assert len(finding.Finder(tmp_path / CATALOG).episodes(where)) == 1
+
+
+def test_the_events_of_traces_are_looked_up(many: tuple[Path, CommitRecord]) -> None:
+    finder = finding.Finder(many[0] / CATALOG)
+    assert set(finder.placed("kind = 'trace'", ["front"], "x")[0].events) == {None}
+    assert set(finder.placed("", ["front"], "x")[0].events) == {0}
 
 
 def test_sums(many: tuple[Path, CommitRecord]) -> None:
