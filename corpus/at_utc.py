@@ -1,8 +1,10 @@
 """Windows by UTC: what each device had in the same stretch of it, by its own clock's mapping, with the uncertainty."""
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -21,15 +23,17 @@ SLACK_NS = 2_000_000_000
 """How far the times in a catalog may be from those that the mapping gives; what is found is looked at closely."""
 
 
-def begin_ns(start: str | datetime | int) -> int:
-    """UTC nanoseconds of a moment: ISO 8601 (UTC without a zone), a `datetime`, or such nanoseconds.
+def begin_ns(start: str | datetime | np.datetime64 | SupportsIndex) -> int:
+    """UTC nanoseconds of a moment: ISO 8601 (UTC without a zone), a `datetime` of Python or numpy, or such nanoseconds.
 
     Raises:
         ConfigError: it is no time.
     """
     try:
-        return start if isinstance(start, int) else utc_ns_of(start)
-    except ValueError as error:
+        if isinstance(start, np.datetime64):
+            return int(start.astype("datetime64[ns]").astype(np.int64))
+        return utc_ns_of(start) if isinstance(start, str | datetime) else int(operator.index(start))
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{start!r}: expected a time: '2026-11-25T23:00:00.5+02:00' (UTC without a zone)") from error
 
 

@@ -30,6 +30,8 @@ from sensorium.errors import ConfigError, StoreError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    import numpy as np
+
     from sensorium.corpus.estimate import Estimated
     from sensorium.corpus.loaders.loader import Loader
     from sensorium.corpus.stats import Stats
@@ -253,7 +255,7 @@ class Corpus(LooksAlike):
 
         `around`: instead, one window for each event of that kind or name, or KIND/NAME (notes, decisions), from
         `before_s` before it begins until `after_s` behind; what of it lies beyond the episode is a gap, unless
-        `across`.
+        `across`, and one of which all does is left out.
 
         Raises:
             ConfigError: it has no length, no episode has such a stream or such an event, or it cannot be read so.
@@ -280,7 +282,8 @@ class Corpus(LooksAlike):
         placed, kinds = self._finder.placed(where, streams, around, across)
         ranges = [range(row, row + 1) for row in range(len(placed))]
         if across:
-            ranges = runs(placed, kinds, length_ns, known.of, streams)
+            reach_ns = max(length_ns, nanoseconds(before_s), nanoseconds(after_s))
+            ranges = runs(placed, kinds, reach_ns, known.of, streams)
         sources = EpisodeRuns(known, placed, ranges)
         if not around:
             places = Strided(sources.bounds_ns, length_ns, stride_ns)
@@ -292,7 +295,7 @@ class Corpus(LooksAlike):
 
     def at_utc(
         self,
-        start: "str | datetime | int",
+        start: "str | datetime | np.datetime64 | int",
         length_s: float,
         streams: Sequence[str] | None = None,
         where: str = "",
@@ -301,7 +304,8 @@ class Corpus(LooksAlike):
         grid: Grid | Mapping[str, Grid] | None = None,
         align: str | Mapping[str, str] = "",
     ) -> list[Window]:
-        """What every device had in the `length_s` seconds from `start` (ISO 8601, a `datetime`, or UTC nanoseconds).
+        """What every device had in the `length_s` seconds from `start` (ISO 8601, a `datetime` of Python or numpy, or
+        UTC nanoseconds).
 
         A window for each device (spool and boot) whose UTC is known, read across its episodes: of `streams` (None: of
         all) those that it has. `Window.utc` is how its clock stands to UTC there, with the uncertainty, which each

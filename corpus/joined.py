@@ -182,24 +182,29 @@ def joined(episodes: Sequence[Episode], streams: Sequence[str], longest_gap_ns: 
     """`episodes`, which are in any order, as runs of those that follow each other with gaps below `longest_gap_ns`.
 
     Of two that follow each other the device, the spool and the clock are the same, its boot too, and the source's own 0
-    where it says one; `streams` have the same shape and dtype.
+    where it says one; `streams` have the same shape and dtype in those that have them.
 
     Raises:
         Corrupt: the document of one that follows another is damaged.
     """
     found: list[list[Episode]] = []
     clock = functools.lru_cache(2)(clock_of)
+    had: dict[str, tuple[Any, Any]] = {}
     for each in sorted(episodes, key=_place_of):
         former = found[-1][-1] if found else None
+        kinds = _kinds(each, streams)
         if (
             former is not None
             and 0 <= each.start_ns - former.end_ns < longest_gap_ns
-            and _said(former, streams) == _said(each, streams)
+            and _said(former) == _said(each)
+            and all(had.get(name, kind) == kind for name, kind in kinds.items())
             and clock(former) == clock(each)
         ):
             found[-1].append(each)
+            had |= kinds
         else:
             found.append([each])
+            had = kinds
     return [Joined(each) for each in found]
 
 
@@ -207,11 +212,15 @@ def _place_of(episode: Episode) -> tuple[str, str, str, int]:
     return episode.device, str(episode.row["spool_id"]), episode.kind, int(episode.row["ordinal"])
 
 
-def _said(episode: Episode, streams: Sequence[str]) -> list[Any]:
+def _said(episode: Episode) -> list[Any]:
     """What the catalog says that two have in common that follow each other."""
-    about: Mapping[str, Any] = episode.summaries
-    kinds = [(about[name]["shape"], about[name]["dtype"]) if name in about else None for name in streams]
-    return [*(episode.row[name] for name in ("device", "spool_id", "clock", "source", "kind")), *kinds]
+    return [episode.row[name] for name in ("device", "spool_id", "clock", "source", "kind")]
+
+
+def _kinds(episode: Episode, streams: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """By stream the shape and dtype of those that it has."""
+    about: Mapping[str, Any] = episode.summaries if streams else {}
+    return {name: (about[name]["shape"], about[name]["dtype"]) for name in streams if name in about}
 
 
 def clock_of(episode: Episode) -> tuple[Clock, int | None]:

@@ -105,7 +105,8 @@ def _in_batches(
             continue
         source, row = sources[place.source], len(batch)
         into = replace(reading, out={name: memory[row] for name, memory in reading.out.items()})
-        batch.append(_window(source, place, place.start_ns + length_ns, streams, into, opened))
+        window = _window(source, place, place.start_ns + length_ns, streams, into, opened)
+        batch += [] if window is None else [window]
         if len(batch) == batch_size:
             yield batch
             batch = []
@@ -120,12 +121,15 @@ def _window(
     streams: Sequence[str],
     reading: Reading,
     opened: Callable[[Episode], Episode],
-) -> Window:
+) -> Window | None:
+    """The window at a place; None of one of which no episode has a part."""
     start_ns = place.start_ns
     if isinstance(source, Episode):
         samples = opened(source).read(start_ns, end_ns, streams, reading)
         return Window(source.id, (start_ns - source.start_ns) / 1e9, samples, source.device, start_ns, end_ns)
     near = source.near(start_ns, end_ns)
+    if next(near.over(start_ns, end_ns), None) is None:
+        return None
     samples = Joined([opened(each) for each in near.episodes]).read(start_ns, end_ns, streams, reading)
     first = near.first(start_ns, end_ns)
     gaps = near.gaps(start_ns, end_ns)

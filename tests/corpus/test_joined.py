@@ -389,3 +389,33 @@ def test_stamps_of_utc_are_those_that_have_it(probes: list[tuple[int, int]], mom
     assert back is not None
     assert np.abs(back - utc_ns).max() <= 1
     assert device_of(utc_ns, Clock(kind="simulated"), table) is None
+
+
+def test_an_event_of_whose_window_nothing_was_captured_is_left_out(corpus: Corpus) -> None:
+    """0.1 s before its episode ends: from 0.2 s behind it on there is nothing, until the next joins it."""
+    assert all_of(corpus, around="grasp", before_s=-0.2, after_s=0.5) == []
+    assert all_of(corpus, around="grasp", before_s=2, after_s=-1) == []
+    assert all_of(corpus, around="grasp", before_s=-0.2, after_s=0.3, across=True) == []
+    (window,) = all_of(corpus, around="grasp", before_s=-0.2, after_s=0.5, across=True)
+    assert window.gaps == ((round(12.1 * S), round(12.3 * S)),)
+
+
+def test_by_utc_a_device_is_one_window_though_an_episode_lacks_a_stream(make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path, small_bytes=0) as store:
+        for number in range(3):
+            names = ["wheel"] if number == 1 else ["wheel", "lamp"]
+            arrays = {name: np.full((10, 1), number, np.int32) for name in names}
+            made = make_episode(arrays, step_ns=S // 10, start_ns=number * S, ordinal=number)
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="k", probes=[(0, UTC_0, 2_000_000)])
+    reader: Any = sensorium.open(tmp_path)
+    for streams in (["lamp"], ["wheel", "lamp"], None):
+        (window,) = reader.at_utc(UTC_0, 2.99, streams)
+        assert window.samples["lamp"].data.ravel().tolist() == [0] * 10 + [2] * 10
+        assert window.gaps == ()
+    (of_numpy,) = reader.at_utc(window.samples["lamp"].utc_ns[0], 2.99)
+    (of_xarray,) = reader.at_utc(np.datetime64(UTC_0, "ns"), 2.99)
+    assert of_numpy.start_ns == of_xarray.start_ns == window.start_ns
+    with pytest.raises(ConfigError, match="expected a time"):
+        reader.at_utc(1.5, 1.0)
