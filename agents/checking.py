@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sensorium.agents.absent import filters_of
 from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.expected import expected
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.manifest import entries_of
 from sensorium.agents.selection.too_dear import too_dear
@@ -65,13 +66,14 @@ def check(device: DeviceFile, *, devices: bool = True) -> Checked:
         absent = {**sensors.absent, **gone}
         filters = filters_of(device, sensors.specs, absent)
         chain = FilterChain(sensors.specs, filters)
+        more, scores = expected(device, absent)
         try:
-            device.trigger.start(chain.specs)
+            device.trigger.start([*chain.specs, *more])
         except ConfigError:
             if not waits_for(device.trigger, absent):
                 raise
         else:
-            device.trigger.check_scores(chain.specs, chain.scores)
+            device.trigger.check_scores([*chain.specs, *more], {**chain.scores, **scores})
         entries = entries_of(device, chain.specs, absent, chain.redactions)
         held = too_little(bytes_in_a_day(**device.uplink.model_dump()), _recorded_bytes_a_day(device, entries))
         return Checked(

@@ -20,7 +20,7 @@ _VARIABLE = re.compile(f"{_OPENS * 2}([^{_OPENS}{_PLAIN}{_CLOSES}]*){_CLOSES}")
 _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?")
 _HOME = re.compile(r"~[^/\s~]*(/.*)?", re.DOTALL)
 
-_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+_TEXT, _NULL, _MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge"))
 
 
 class DeviceText:
@@ -35,10 +35,14 @@ class DeviceText:
         held = _WRITTEN.sub(lambda found: f"{_PLAIN * 3 if found[1] else _OPENS * 2}{found[2]}{_CLOSES}", text)
         self._environment = environment
         self._wrong: list[str] = []
+        self.blank: list[tuple[str, ...]] = []
+        """The places at which nothing stands: neither a value nor `null`."""
         try:
             loader = yaml.SafeLoader(held)
             self._root = loader.get_single_node()
-            if self._root is not None:
+            if self._root is None:
+                self.blank.append(())
+            else:
                 self._look(loader, self._root, (), set())
             if self._wrong:
                 raise ConfigError("\n".join(self._wrong))
@@ -83,6 +87,8 @@ class DeviceText:
             for number, each in enumerate(node.value):
                 self._look(loader, each, (*place, f"[{number}]"), seen)
         elif isinstance(node, yaml.ScalarNode):
+            if node.tag == _NULL and not node.value:
+                self.blank.append(place)
             if node.tag == _TEXT:
                 node.value = self._filled(node)
             try:

@@ -72,6 +72,14 @@ class DriverConfig(BaseModel):
         was lost is then opened again within two seconds."""
         return bool(self.node) and Path(self.node).exists()
 
+    def expected(self, name: str) -> tuple[StreamSpec, ...]:  # noqa: ARG002 (for those who override it)
+        """Streams that the sensor called `name` may have, as far as that is known before it is open: whether they are
+        pictures or rows, and their channels, are as they will be, sizes and rates need not be, and there may be others.
+
+        So what a device file asks of a sensor that is not there is checked all the same.
+        """
+        return ()
+
     def open(self, name: str, base: Path) -> Driver:
         """Open the sensor called `name`; relative paths start at `base`, the folder of the device file.
 

@@ -73,6 +73,23 @@ class DriverTests:
         finally:
             driver.close()
 
+    def test_what_it_expects_is_what_it_has(self, tmp_path: Path) -> None:
+        try:
+            expected = {spec.name: spec for spec in self.config(tmp_path).expected(NAME)}
+        except NotImplementedError:
+            expected = {}
+        if not expected:
+            pytest.skip("it does not say what it will have before it is open")
+        driver = self.open_driver(tmp_path)
+        try:
+            had = [spec for spec in driver.specs if spec.name in expected]
+            assert had, f"none of {', '.join(expected)} is there"
+            for spec in had:
+                said = expected[spec.name]
+                assert (said.is_frames, said.channels) == (spec.is_frames, spec.channels), spec.name
+        finally:
+            driver.close()
+
     def test_blocks(self, tmp_path: Path) -> None:
         """Blocks fit their specs, stamps never step back, and a delivered block is never written to again."""
         driver = self.open_driver(tmp_path)

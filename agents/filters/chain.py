@@ -94,7 +94,7 @@ class FilterChain:
             for number, config in enumerate(filters.get(spec.name, ())):
                 stage = _stage(config, spec, f"filters.{spec.name}[{number}]", fed)
                 stages.append(stage)
-                known = _with(scores[spec.name], config.scores_of(spec))
+                known = scored_too(scores[spec.name], config.scores_of(spec))
                 scores[stage.spec.name] = known
                 if config.into is None:
                     spec = stage.spec
@@ -188,7 +188,8 @@ def _stage(
         raise ConfigError(f"{place} ({config.kind}): {error}") from error
 
 
-def _with(known: Scored, more: Collection[str] | None) -> Scored:
+def scored_too(known: Scored, more: Collection[str] | None) -> Scored:
+    """Which scores samples may have behind a filter that sets `more`, None where it does not say."""
     return None if known is None or more is None else known | set(more)
 
 

@@ -1,6 +1,7 @@
 """The budget of the trace: a token bucket of bytes over captured time, apart from that of what is kept."""
 
 import logging
+import math
 from pathlib import Path
 
 import msgspec
@@ -76,9 +77,12 @@ class TraceBucket:
 
 def _read(file: Path) -> Left | None:
     try:
-        return msgspec.msgpack.decode(durable.read_whole(file), type=Left)
+        left = msgspec.msgpack.decode(durable.read_whole(file), type=Left)
+        if not math.isfinite(left.level):
+            raise ValueError(f"level {left.level}: nobody notes such")
+        return left
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError) as error:
         log.warning("trace %s: what was left cannot be read: %s; it begins with nothing", file, reason(error))
         return Left(0.0)

@@ -22,13 +22,15 @@ _NUMBER = 4
 class Memory(msgspec.Struct, frozen=True):
     """The state of a chooser, what units cost, and the run of a replay at whose beginning that was so, or empty.
 
-    Where decisions may have come behind it, the part of the budget that was `left` then, at least.
+    Where decisions may have come behind it, the part of the budget that was `left` then, at least. `budget` says which
+    one that was, empty of an earlier release.
     """
 
     chooser: bytes
     costs: UnitCostsState = UnitCostsState()
     run: str = ""
     left: float | None = None
+    budget: str = ""
 
 
 def write_memory(path: Path, memory: Memory, trouble: FileTrouble) -> bool:

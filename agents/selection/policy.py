@@ -33,6 +33,13 @@ class SelectionBudget(BaseModel):
     burst_s: float = Field(default=60.0, gt=0, le=86_400)
     floor: float = Field(default=0.2, ge=0, le=1)
 
+    def __str__(self) -> str:
+        """
+        >>> str(SelectionBudget(share=0.05, burst_s=600))
+        'share 0.05, burst_s 600, floor 0.2'
+        """
+        return ", ".join(f"{name} {value:g}" for name, value in self if value is not None)
+
     @property
     def is_of_bytes(self) -> bool:
         """Whether bytes are limited, and not time alone."""

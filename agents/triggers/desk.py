@@ -112,6 +112,11 @@ class SpoolDesk(Desk):
                 memory, self._begin_left = None, 0.0
         if memory is None:
             self.chooser = Chooser(policy, spool_id, contained=True)
+        elif memory.budget and memory.budget != str(policy.budget):
+            was = f"the budget was {memory.budget}, and is {policy.budget} from here on"
+            log.warning(
+                "selection: %s; what was left of it stays, as far as the new one holds it, and so does a debt", was
+            )
         self._save()
 
     def booked(self, boot: str, start_ns: int) -> int:
@@ -170,7 +175,8 @@ class SpoolDesk(Desk):
 
     def _save(self, *, left: float | None = 0.0) -> None:
         self._saved = self._saved[0], time.monotonic()
-        if self._folder.write(NOW, Memory(self.chooser.state, self.costs.state, left=left)):
+        memory = Memory(self.chooser.state, self.costs.state, left=left, budget=str(self.policy.budget))
+        if self._folder.write(NOW, memory):
             self._held = self.chooser.mark_saved(self._held)
             self._saved = (self._decided, self.costs.learnt), self._saved[1]
         if left is not None:

@@ -211,8 +211,9 @@ class _Bucket:
         self._level, self._at_ns = self.full, now_ns
 
     def take_over(self, level: float, passed_ns: int) -> None:
-        if self._rate is not None and math.isfinite(level):
-            self._level = min(level + passed_ns * self._rate / SECOND, self.full)
+        """What was noted ahead may be far below nothing, of a rate that was larger; what was sent never was."""
+        if self._rate is not None:
+            self._level = min(max(level + passed_ns * self._rate / SECOND, 0.0), self.full)
 
     def level(self, now_ns: int) -> float:
         if self._rate is not None and now_ns > self._at_ns:

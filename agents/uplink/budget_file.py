@@ -1,6 +1,7 @@
 """What was spent of an uplink's budget, in a file of the spool's folder."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -47,6 +48,8 @@ class _SpentFile:
         try:
             spent = msgspec.msgpack.decode(durable.read_whole(self._path), type=Spent)
             date.fromisoformat(spent.day)
+            if not math.isfinite(spent.level) or spent.day_bytes < 0:
+                raise ValueError(f"level {spent.level}, day_bytes {spent.day_bytes}: nobody notes such")
             return spent
         except FileNotFoundError:
             return None

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import cv2
+import numpy as np
 from pydantic import Field, model_validator
 
 from sensorium.drivers.driver import DriverConfig
@@ -129,6 +130,12 @@ class CameraConfig(DriverConfig):
             lost_after_s=self.lost_after_s,
             open_timeout_s=self.open_timeout_s,
         )
+
+    def expected(self, name: str) -> tuple[StreamSpec, ...]:
+        """One, of pictures."""
+        width, height = self.size or (640, 480)
+        shape = (height, width) if self.color == "gray" else (height, width, 3)
+        return (self._spec(name, np.broadcast_to(np.uint8(0), shape), None, "", False),)
 
     def identity(self, base: Path) -> Identity | None:
         """Of a video file."""

@@ -52,6 +52,11 @@ class CameraV4l2Config(DriverConfig):
     frame: str = ""
     calibration: dict[str, Any] = Field(default_factory=dict)
 
+    def expected(self, name: str) -> tuple[StreamSpec, ...]:
+        """One, of pictures."""
+        width, height = self.size or (640, 480)
+        return (StreamSpec(name=name, modality="video", dtype="uint8", shape=(height, width, 3), rate_hz=self.rate_hz),)
+
     def open(self, name: str, base: Path) -> "CameraV4l2":  # noqa: ARG002 (a node is no path of the device file's folder)
         """Open it for this process; the first picture is not waited for."""
         return camera_v4l2(name, self)

@@ -59,6 +59,14 @@ class ImuWitmotionConfig(DriverConfig):
     frame: str = ""
     calibration: dict[str, Any] = Field(default_factory=dict)
 
+    def expected(self, name: str) -> tuple[StreamSpec, ...]:
+        """Of these it may have some; what is in `raw` nobody knows."""
+        all_alone = (wit.ACCELERATION, wit.ANGULAR_RATE, wit.ANGLE, wit.MAGNETIC, wit.QUATERNION)
+        config, rate_hz = self.model_copy(update={"raw": False}), self.rate_hz or 1.0
+        sent = (all_alone, all_alone[:1], all_alone[1:2])
+        found = [each.spec for kinds in sent for each in _streams(name, config, kinds, False, rate_hz)]
+        return tuple(found)
+
     def open(self, name: str, base: Path) -> "ImuWitmotion":  # noqa: ARG002 (a port is no path of the device file's folder)
         """Open the port alone and learn what the sensor sends (two cycles) and how fast (half a second more).
 

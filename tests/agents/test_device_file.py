@@ -60,6 +60,34 @@ def test_a_mistake_in_an_override_names_it(tmp_path: Path) -> None:
         assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "overrides", "said"),
+    [
+        ("uplink: {bytes_per_s: 1kB, hours: }", (), "line 11: uplink.hours: is blank; say how much"),
+        ("uplink:\n  bytes_per_day:\n  hours: # nights", (), "line 12: uplink.bytes_per_day: is blank"),
+        ("uplink:\n  bytes_per_day:\n  hours: # nights", (), "line 13: uplink.hours: is blank"),
+        ("", ("uplink.hours=",), "--set uplink.hours=: uplink.hours: is blank"),
+        ("", ("uplink={hours: }",), "--set uplink={hours: }: uplink.hours: is blank"),
+        ("", ("trigger={kind: worth, budget: {share: 1, bytes_per_s: }}",), "trigger.budget.bytes_per_s: is blank"),
+    ],
+)
+def test_a_bound_that_is_blank_is_no_bound_unsaid(
+    tmp_path: Path, line: str, overrides: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"{GOOD}{line}\n", *overrides)
+    lines = [each for each in str(caught.value).splitlines() if said in each]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"device file {tmp_path / 'device.yaml'}: ")
+
+
+def test_a_null_says_that_there_is_none_and_what_bounds_nothing_may_be_blank(tmp_path: Path) -> None:
+    device = load(
+        tmp_path, f"{GOOD}uplink: {{bytes_per_s: null, hours: ~}}\nx-mine:\n", "ingest=", "uplink.bytes_per_day=null"
+    )
+    assert (device.uplink.bytes_per_s, device.uplink.hours, device.ingest) == (None, None, None)
+
+
 def test_labels_of_a_mission_are_what_they_say(tmp_path: Path) -> None:
     labels = "labels: {task: pick, tries: 3, mass: 1.5, done: yes, day: 2026-11-25, id: '007'}"
     device = load(tmp_path, GOOD.replace("domain: home", labels))

@@ -114,6 +114,32 @@ def test_no_device_is_opened_and_what_is_said_of_one_is_checked(
     assert [each.name for each in tmp_path.iterdir()] == ["rig.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("sensor", "filters", "rule", "says"),
+    [
+        ("{kind: camera, source: 'rtsp://127.0.0.1:9/x'}", "[]", "front.blurr > 3", "did you mean 'blur'"),
+        ("{kind: camera, source: 'rtsp://127.0.0.1:9/x'}", "[]", "front.surprise > 3", ""),
+        ("{kind: camera, source: 0}", "[{kind: sharpness}]", "front.sharpnes > 3", "did you mean 'sharpness'"),
+        ("{kind: camera, source: 0}", "[{kind: sharpness}]", "front.sharpness > 3", ""),
+        ("{kind: camera, source: 0}", "[{kind: resize, size: [8, 8], into: small}]", "small.blr > 1", "mean 'blur'"),
+        ("{kind: camera-v4l2, source: /dev/none-9}", "[]", "front.nois > 3", "did you mean 'noise'"),
+        ("{kind: imu-witmotion, port: /dev/none-9}", "", "front.imu.saturatd > 0", "did you mean 'saturated'"),
+        ("{kind: imu-witmotion, port: /dev/none-9}", "", "front.angle.stuck > 0", ""),
+        ("{kind: imu-witmotion, port: /dev/none-9}", "", "front.raw.nobody_knows > 0", ""),
+        ("{kind: imu-iio, device: none-9}", "", "front.nobody_knows > 0", ""),
+    ],
+)
+def test_of_a_sensor_that_is_not_opened_scores_are_known_as_far_as_its_driver_and_filters_tell(
+    tmp_path: Path, sensor: str, filters: str, rule: str, says: str
+) -> None:
+    overrides = [f"sensors.front={sensor}", f"trigger.always=['{rule}', 'sim.cam.blur > 9']"]
+    overrides += [f"filters={{front: {filters}}}"] * bool(filters)
+    overrides += ["trigger.streams={sim.cam: 1, front: 1, small: 1}"] * ("into" in filters)
+    status, said = checked(tmp_path / "rig.yaml", *overrides)
+    assert (status == 2) == bool(says), said
+    assert says in said
+
+
 def test_more_to_stay_free_than_the_disk_has_is_wrong_use(tmp_path: Path) -> None:
     path = tmp_path / "rig.yaml"
     path.write_text(DEVICE)

@@ -59,12 +59,19 @@ def test_a_clean_restart_changes_no_decision(budget: dict[str, float], tmp_path:
     assert 5 < len(whole.kept()) < 80
 
 
-def test_another_budget_goes_on_from_what_is_known(tmp_path: Path) -> None:
+def test_another_budget_goes_on_from_what_is_known_and_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first = Device(tmp_path, config(share=0.5, floor=0)).feed(walk(WHOLE)[:60]).stop()
     second = Device(tmp_path, config(share=0.02, floor=0)).feed(walk(WHOLE)[60:]).stop()
     assert len(first.kept()) > 10
     assert 0 < len(second.kept()) <= 3
     assert second.judged[0].unit.novelty["cam"] < 0.9, "it knows what it has kept"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("selection: the budget was share 0.5, ")
+    assert "and is share 0.02, " in line
+    Device(tmp_path, config(share=0.02, floor=0)).stop()
+    assert len(caplog.records) == 1, "it is the same"
 
 
 def test_where_a_restart_cuts_a_unit_both_parts_are_judged(tmp_path: Path) -> None:

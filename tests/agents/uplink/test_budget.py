@@ -1,10 +1,12 @@
 """The budget is never overrun beyond its burst, whatever is asked, whenever it restarts, and it is never stuck."""
 
 import logging
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -144,6 +146,24 @@ def test_the_smallest_rate_is_never_stuck() -> None:
     assert clock.send(budget) >= MIN_DATA_BYTES
 
 
+def test_what_a_larger_rate_has_noted_ahead_does_not_hold_a_smaller_one() -> None:
+    """A kill of 10 MB/s leaves a note of far less than nothing; 256 B/s would take half a day to make up for that."""
+    clock = Clock()
+    budget = clock.budget(10_000_000)
+    for _ in range(2):
+        while clock.send(budget):
+            pass
+        clock.now_ns += SECOND // 5
+    assert clock.kept is not None
+    assert clock.kept.level < -(8 << 20)
+    budget = clock.budget(256)
+    assert clock.send(budget) == 0, "there is no burst either"
+    wait_ns = budget.wait_ns(clock.now_ns)
+    assert wait_ns <= 2 * LEAST_BYTES * SECOND // 256
+    clock.now_ns += wait_ns
+    assert clock.send(budget)
+
+
 def test_noting_is_rare() -> None:
     clock = Clock()
     kept: list[Spent] = []
@@ -242,6 +262,11 @@ def test_it_says_when_it_slows_down() -> None:
 # -- its file -----------------------------------------------------------------------------------------------------
 
 
+def noted(level: float = 1e9, day_bytes: int = 0) -> bytes:
+    spent = Spent(level=level, boot_id="", at_ns=0, utc_ns=0, day="2026-03-02", day_bytes=day_bytes)
+    return msgspec.msgpack.encode(spent)
+
+
 def all_of(budget: Budget) -> int:
     sent = 0
     while size := budget.allows("main", 0):
@@ -257,7 +282,10 @@ def test_the_file_is_what_a_restart_goes_by(tmp_path: Path) -> None:
     assert all_of(open_budget(file, None, 2_000_000, ())) > 990_000  # it was raised
 
 
-@pytest.mark.parametrize("content", [b"", b"\xc1", b"\x80", b"rubbish"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xc1", b"\x80", b"rubbish", noted(level=math.nan), noted(level=-math.inf), noted(day_bytes=-(10**12))],
+)
 def test_a_file_that_cannot_be_read_is_said_and_gives_no_burst(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
