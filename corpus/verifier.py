@@ -118,15 +118,17 @@ def verifier_of(name: str) -> Verifier:
                 f"unknown verifier {name!r}{nearest(name, known)} (installed: {', '.join(sorted(known))}; or give"
                 " module:Class)"
             )
-    except ConfigError:
+    except (ConfigError, KeyboardInterrupt):
         raise
-    except Exception as error:  # importing runs what its author wrote
+    except BaseException as error:  # importing runs what its author wrote; it may even exit
         raise ConfigError(f"verifier {name!r}: cannot be imported: {reason(error)}; see to its module") from error
     if not (isinstance(found, type) and issubclass(found, Verifier)):
         raise ConfigError(f"verifier {name!r}: {found!r} is not a Verifier; tell its author")
     try:
         made = found()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ConfigError(f"verifier {name!r}: cannot be made: {reason(error)}; tell its author") from error
     for field in ("name", "version"):
         if not isinstance(said := getattr(made, field, None), str) or not said:

@@ -2,6 +2,15 @@
 
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sensorium.threads import Thread, Watch
+
+IMPORT_S = 60.0
+"""How long a module may take at least to be imported, however short the patience is with what it answers then."""
+
+T = TypeVar("T")
 
 
 class LeftBehind(BaseException):
@@ -36,3 +45,28 @@ class Patience:
             waits = self._since_s is not None and time.monotonic() >= self._since_s + self._most_s
             self._is_over = self._is_over or waits
             return self._is_over
+
+
+def within(most_s: float, call: Callable[[], T]) -> T:
+    """What a call of somebody else's code gives, in a thread that is left behind where it takes longer.
+
+    Raises:
+        TimeoutError: it does. What the call raises is raised here; what is no `SensoriumError` as a `ThreadDied`.
+    """
+    over = threading.Event()
+    watch = Watch(over.set)
+    found: list[T] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except LeftBehind:
+            return
+        over.set()
+
+    thread = Thread("importer", "imports somebody's module", run, watch.tell)
+    if not over.wait(most_s):
+        thread.interrupt(LeftBehind)
+        raise TimeoutError(f"it was not there within {most_s:g} s")
+    watch.check()
+    return found[0]

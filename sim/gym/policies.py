@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from sensorium.errors import ConfigError
-from sensorium.sim.patience import Patience
+from sensorium.sim.patience import IMPORT_S, LeftBehind, Patience, within
 from sensorium.threads import reason
 
 RANDOM, SCRIPTED = "random", "scripted"
@@ -137,13 +138,26 @@ def look_in(base: Path) -> None:
 
 
 def _load(policy: str, base: Path) -> Acts:
-    module, _, name = policy.partition(":")
+    """What `module:callable` names; `ConfigError` where that is nothing, or is not there in time."""
     look_in(base)
+    try:
+        return within(IMPORT_S, partial(_imported, policy, base))
+    except TimeoutError as error:
+        raise ConfigError(
+            f"policy {policy!r}: was not imported within {IMPORT_S:g} s; see to what its module does when it is"
+            " imported"
+        ) from error
+
+
+def _imported(policy: str, base: Path) -> Acts:
+    module, _, name = policy.partition(":")
     try:
         found: Any = importlib.import_module(module)
         for each in name.split("."):
             found = getattr(found, each)
-    except Exception as error:  # importing runs what its author wrote
+    except LeftBehind:
+        raise
+    except BaseException as error:  # importing runs what its author wrote; it may even exit
         why = error if isinstance(error, ImportError | AttributeError) else reason(error)
         raise ConfigError(
             f"policy {policy!r}: cannot be imported: {why}; modules are looked for in {base} too"

@@ -230,7 +230,9 @@ def made(asked: Asked) -> Any:
             return gymnasium.make(asked.id, disable_env_checker=True, **options)
         kwargs = {"autoreset_mode": MODES[asked.autoreset]}
         return gymnasium.make_vec(asked.id, asked.num_envs, vectorization_mode="sync", vector_kwargs=kwargs, **options)
-    except Exception as error:  # making runs what its author wrote
+    except LeftBehind:
+        raise
+    except BaseException as error:  # making runs what its author wrote; it may even exit
         raise ConfigError(f"id {asked.id!r}: cannot be made: {reason(error)}") from error
 
 

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sensorium.corpus.verifier import digest_of
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, Samples
 from sensorium.errors import ConfigError
-from sensorium.sim.patience import LeftBehind, Patience
+from sensorium.sim.patience import LeftBehind, Patience, within
 from sensorium.sim.worlds.world import Action, Observation, World, WorldSpecs
 from sensorium.threads import reason
 
@@ -70,12 +71,36 @@ def imported(source: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # importing runs what its author wrote
+    except LeftBehind:
+        raise
+    except BaseException as error:  # importing runs what its author wrote; it may even exit
         raise ConfigError(f"policy {source!r}: cannot be imported: {reason(error)}") from error
     if not callable(found):
         raise ConfigError(f"policy {source!r}: is a {type(found).__name__}, and cannot be called")
     called: Callable[..., Any] = found
     return called
+
+
+def code_within(source: str, most_s: float) -> str:
+    """`code_of_policy`, where that need not end: a policy of somebody's own is imported, with what it depends on.
+
+    Raises:
+        ConfigError: as there; or it is not there in time.
+    """
+    if source in (RANDOM, SCRIPTED):
+        return ""
+    try:
+        return within(most_s, partial(code_of_policy, source))
+    except TimeoutError as error:
+        raise ConfigError(not_imported(source, most_s)) from error
+
+
+def not_imported(source: str, most_s: float) -> str:
+    """What to say where it was not there in time."""
+    return (
+        f"policy {source!r}: was not imported within {most_s:g} s; see to what its module does when it is imported, or"
+        " give a larger `policy_timeout_s`"
+    )
 
 
 def code_of_policy(source: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import operator
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import MAX_TEXT, EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.sim.patience import LeftBehind, Patience
+from sensorium.sim.patience import IMPORT_S, LeftBehind, Patience
 from sensorium.sim.rollouts.gathering import Gathering
 from sensorium.sim.rollouts.holding import Holding
 from sensorium.sim.rollouts.job import (
@@ -28,7 +29,16 @@ from sensorium.sim.rollouts.job import (
     WHY,
     Job,
 )
-from sensorium.sim.rollouts.policies import RANDOM, SCRIPTED, PolicyAtWork, PolicyFault, Seeing, policy_of
+from sensorium.sim.rollouts.policies import (
+    RANDOM,
+    SCRIPTED,
+    PolicyAtWork,
+    PolicyFault,
+    Seeing,
+    imported,
+    not_imported,
+    policy_of,
+)
 from sensorium.sim.worlds.running import KEPT, Named
 from sensorium.sim.worlds.world import Observation, World
 from sensorium.threads import reason
@@ -47,7 +57,7 @@ class Streams:
         self.components = world.specs.rewards or (REWARD,)
         self._sums, self._named_components = not world.specs.rewards, frozenset(self.components)
         self.prefix = f"{name}."
-        self._shapes = {spec.name: spec.shape for spec in (*world.specs.sensed, *world.specs.truth)}
+        self._specs = {spec.name: spec for spec in (*world.specs.sensed, *world.specs.truth)}
         rewards = StreamSpec(
             name=self.prefix + REWARD,
             modality=REWARD,
@@ -59,21 +69,26 @@ class Streams:
         self.specs = (*self.named.specs, rewards)
 
     def check(self, block: Block) -> None:
-        """Raise `ValueError` where a block is of none of the world's streams, or its samples have another shape."""
-        shape = self._shapes.get(block.stream)
-        if shape is None:
+        """Raise `ValueError` where a block is of none of the world's streams, or is not as its spec says: it would be
+        lost on its way, and the rollout count without it."""
+        spec = self._specs.get(block.stream)
+        if spec is None:
             raise ValueError(f"the world delivered {block.stream!r}, which is none of its streams")
-        if isinstance(block.content, np.ndarray) and block.content.shape[1:] != shape:
+        if isinstance(block.content, np.ndarray) and block.content.shape[1:] != spec.shape:
             got = block.content.shape[1:]
-            raise ValueError(f"the world's {block.stream!r} has samples of shape {got}, expected {shape}")
+            raise ValueError(f"the world's {block.stream!r} has samples of shape {got}, expected {spec.shape}")
+        block.check(spec)
 
     def rewards(self, observation: Observation) -> list[float]:
         """What a step earned, by channel.
 
         Raises:
-            ValueError: it has a component that the world's specs do not name, or is not finite.
+            ValueError: it has a component that the world's specs do not name or that is no text, or is not finite.
         """
         earned = observation.rewards
+        for name in earned:
+            if not isinstance(name, str) or not name.isprintable():
+                raise ValueError(f"the world gave a reward named {name!r}, expected a text")
         if not all(map(math.isfinite, earned.values())):
             raise ValueError(f"the world gave a reward that is not finite: {dict(earned)}")
         if self._sums:
@@ -152,6 +167,7 @@ class Rollout:
         self._course = _Course()
         self._cost = _Cost()
         own = job.source in (RANDOM, SCRIPTED)
+        self._importing = Patience(math.inf if own else max(IMPORT_S, job.policy_timeout_s))
         self._patience = Patience(math.inf if own else job.policy_timeout_s)
         self.ended: Ended | None = None
 
@@ -177,11 +193,14 @@ class Rollout:
     def given_up(self) -> Sequence[Delivery] | None:
         """For who waits in vain, in another thread: what is delivered last where the policy has not answered for too
         long, and so failed; None where there is still hope."""
-        if not self._patience.has_run_out():
-            return None
         course, job = self._course, self._job
+        if self._importing.has_run_out():
+            course.why = not_imported(job.source, max(IMPORT_S, job.policy_timeout_s))
+        elif self._patience.has_run_out():
+            course.why = f"policy {job.policy!r} did not answer within {job.policy_timeout_s:g} s (`policy_timeout_s`)"
+        else:
+            return None
         course.outcome, course.failed_by = FAILED, POLICY
-        course.why = f"policy {job.policy!r} did not answer within {job.policy_timeout_s:g} s (`policy_timeout_s`)"
         self._cost.end()
         return self._ending(self._taken())
 
@@ -222,6 +241,9 @@ class Rollout:
         observation = world.reset(job.seed, job.task or next(iter(world.tasks)))
         self._take(observation)
         try:
+            if job.source not in (RANDOM, SCRIPTED):
+                with self._importing:
+                    imported(job.source)
             with self._patience:
                 policy = policy_of(job.source, world)
         except LeftBehind:
@@ -262,8 +284,14 @@ class Rollout:
                     course.last_ns = max(course.last_ns, last_ns)
                 self._gathering.add(block)
         if observation.notes:
-            self._notes += self._streams.named.notes(observation, self._base_ns)
-        course.now_ns = observation.now_ns
+            notes = self._streams.named.notes(observation, self._base_ns)
+            for note in notes:
+                note.check()
+            self._notes += notes
+        now_ns = operator.index(observation.now_ns)  # numpy's whole numbers too, of which marks are not made
+        if now_ns < course.now_ns:
+            raise ValueError(f"the world's clock steps back, from {course.now_ns} to {now_ns} ns")
+        course.now_ns = now_ns
 
     def _earn(self, observation: Observation) -> None:
         course = self._course

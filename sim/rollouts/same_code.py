@@ -1,9 +1,12 @@
 """The same code: what acts and judges in a campaign is what it was when that was begun, or the campaign is another."""
 
-from sensorium.corpus.verifier import code_of, verifier_of
+from functools import partial
+
+from sensorium.corpus.verifier import Verifier, code_of, verifier_of
 from sensorium.errors import ConfigError
+from sensorium.sim.patience import IMPORT_S, within
 from sensorium.sim.rollouts.plan import Campaign
-from sensorium.sim.rollouts.policies import code_of_policy
+from sensorium.sim.rollouts.policies import code_within
 from sensorium.sim.rollouts.task_file import TaskFile
 
 REFUSED = "give the campaign another name, or put back what it had"
@@ -12,8 +15,18 @@ REFUSED = "give the campaign another name, or put back what it had"
 def check_verifiers(task_file: TaskFile, known: Campaign | None) -> None:
     """Raise `ConfigError` where a verifier is not there, two say what they say under one name, or groups were closed
     by other code of the same one."""
-    made = [verifier_of(name) for name in verifiers_of(task_file)]
-    codes = [code_of(verifier) for verifier in made]
+    made, codes = [], []
+    for name in verifiers_of(task_file):
+        most_s = max(IMPORT_S, task_file.verifier_timeout_s)
+        try:
+            verifier, code = within(most_s, partial(_made, name))
+        except TimeoutError as error:
+            raise ConfigError(
+                f"verifier {name!r}: was not imported and made within {most_s:g} s; see to what its module does when it"
+                " is imported, or give a larger `verifier_timeout_s`"
+            ) from error
+        made.append(verifier)
+        codes.append(code)
     if len({verifier.name for verifier in made}) < len(made):
         raise ConfigError(
             f"campaign {task_file.campaign!r}: its verifier and its hidden one both say that their name is"
@@ -26,6 +39,11 @@ def check_verifiers(task_file: TaskFile, known: Campaign | None) -> None:
         )
 
 
+def _made(name: str) -> tuple[Verifier, str]:
+    verifier = verifier_of(name)
+    return verifier, code_of(verifier)
+
+
 def verifiers_of(task_file: TaskFile) -> list[str]:
     """The names of the verifier and the hidden one, as far as there are any."""
     if not task_file.verifier:
@@ -36,7 +54,8 @@ def verifiers_of(task_file: TaskFile) -> list[str]:
 def checked_policies(task_file: TaskFile, known: Campaign | None) -> dict[str, str]:
     """The code of each policy, empty where it has no source; raises `ConfigError` where one has other code than when
     the campaign was begun: what it did would be of two policies, in one number."""
-    codes = {name: code_of_policy(source) for name, source in task_file.policies.items()}
+    most_s = max(IMPORT_S, task_file.policy_timeout_s)
+    codes = {name: code_within(source, most_s) for name, source in task_file.policies.items()}
     for name, code in codes.items():
         before = "" if known is None else known.policies.get(name, "")
         if before and code != before:

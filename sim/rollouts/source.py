@@ -203,7 +203,7 @@ class RolloutSource:
         try:
             self._world.close()
             self._world = make_world(self._config)
-        except Exception as error:
+        except BaseException as error:  # it may even exit
             log.error("the world %s cannot be made again, what is left of it goes on: %s", self._called, reason(error))
 
     def close(self) -> None:

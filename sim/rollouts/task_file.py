@@ -24,7 +24,8 @@ from sensorium.drivers.stream import check_name
 from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.registry import GROUP as CODECS
 from sensorium.errors import ConfigError
-from sensorium.sim.rollouts.policies import RANDOM, SCRIPTED, imported
+from sensorium.sim.patience import IMPORT_S
+from sensorium.sim.rollouts.policies import code_within
 from sensorium.sim.worlds.config import WorldConfig, make_world, unknown_task
 
 MAX_TEXT = 200
@@ -186,8 +187,7 @@ def check_task(document: Mapping[str, Any], base: Path, name: str = "task") -> T
     try:
         made = TaskFile.model_validate({**document, "base": base}, context={"base": base})
         for policy in made.policies.values():
-            if policy not in (RANDOM, SCRIPTED):
-                imported(policy)
+            code_within(policy, max(IMPORT_S, made.policy_timeout_s))
         _check_tasks(made)
     except ConfigError as error:
         raise ConfigError(f"task file {name}: {error}") from error

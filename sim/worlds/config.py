@@ -69,9 +69,9 @@ def make_world(config: WorldConfig) -> World:
     """
     try:
         world = config.make()
-    except SensoriumError:
+    except (SensoriumError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a world is anybody's code: a model that does not compile
+    except BaseException as error:  # a world is anybody's code: a model that does not compile; it may even exit
         raise ConfigError(f"{config.kind}: cannot be made: {raised(error)}") from error
     if not world.tasks:
         world.close()

@@ -149,7 +149,7 @@ class _HeldRows:
         return [(int(one.captured_ns[-1]), one)]
 
 
-def raised(error: Exception) -> str:
+def raised(error: BaseException) -> str:
     """What a world raised, in one line."""
     try:
         said = str(error)
@@ -234,7 +234,7 @@ def _episode(
             for due_ns, block in named.blocks(observation, base_ns):
                 last_ns = max(last_ns, due_ns)
                 yield from rows.add(due_ns, block)
-            now_ns = base_ns + observation.now_ns
+            now_ns = base_ns + int(observation.now_ns)  # it may be one of numpy's, of which no mark is made
             if not done and cut_ns is not None and now_ns >= cut_ns:
                 done = "truncated"
             if done:

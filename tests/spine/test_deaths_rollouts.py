@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sensorium.errors import SensoriumError
-from sensorium.sim.rollouts import judging, player, worker
+from sensorium.sim.rollouts import judging, player, policies, worker
 from sensorium.sim.rollouts.report import report_of
 from tests.sim.rollouts.building import ACTS, rolled, task_file
 from tests.spine.killing import SAID, injected, kills
@@ -32,6 +32,16 @@ def test_a_judge_that_dies_ends_the_campaign(tmp_path: Path, monkeypatch: pytest
             rolled(file)
     rolled(file)
     assert report_of(tmp_path / "store")["cells"][0]["accepted"] == 2
+
+
+@kills("importer")
+def test_an_importer_that_dies_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(policies, "code_of_policy", injected)
+        said = f"thread importer, which imports somebody's module, died of {SAID}"
+        with pytest.raises(SensoriumError, match=said):
+            task_file(tmp_path, policies=[f"{ACTS}:holds"])
+    assert task_file(tmp_path, policies=[f"{ACTS}:holds"]).policies
 
 
 @kills("player-")

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from sensorium.errors import ConfigError, SensoriumError
-from sensorium.sim.gym import acting
+from sensorium.sim.gym import acting, policies
 from sensorium.sim.gym.driver import GymnasiumConfig
 from tests.sim.gym import odd_envs
 from tests.sim.gym.told import Told, told_by
@@ -214,6 +214,23 @@ def test_a_type_that_is_not_the_declared_one_is_recorded_as_it_came(tmp_path: Pa
 class Wider(spaces.Box):
     def sample(self, *args: Any, **kwargs: Any) -> Any:
         return super().sample().astype(np.float64) / 3
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import time\nwhile True:\n    time.sleep(0.001)\n", "was not imported within 0.05 s; see to what its module"),
+        ("raise SystemExit(3)\n", "cannot be imported: SystemExit: 3"),
+    ],
+)
+def test_a_policy_whose_module_hangs_or_exits_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    monkeypatch.setattr(policies, "IMPORT_S", 0.05)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "never_there.py").write_text(text)
+    with pytest.raises(ConfigError, match=why):
+        told(tmp_path, policy="never_there:acts")
 
 
 HANGS = """

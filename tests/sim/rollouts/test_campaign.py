@@ -160,9 +160,11 @@ def test_a_world_whose_reset_raises_costs_those_rollouts(tmp_path: Path, monkeyp
     assert catch["why_given_up"] == ["ArithmeticError: the solver did not converge"]
 
 
-@pytest.mark.parametrize("how", [ValueError("the model does not compile"), ConfigError("no GL; install it")])
+@pytest.mark.parametrize(
+    "how", [ValueError("the model does not compile"), ConfigError("no GL; install it"), SystemExit("it exits")]
+)
 def test_a_world_that_cannot_be_made_costs_its_own_rollouts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: BaseException
 ) -> None:
     make = CartConfig.make
 

@@ -189,7 +189,9 @@ class Greedy(Cart):
         return Observation(seen.now_ns, seen.sensed, seen.truth, self._gives), done
 
 
-@pytest.mark.parametrize("gives", [{"upright": float("nan")}, {"bonus": 1.0}, {"upright": 1e300}])
+@pytest.mark.parametrize(
+    "gives", [{"upright": float("nan")}, {"bonus": 1.0}, {"upright": 1e300}, {7: 1.0, "upright": 1.0}, {"\ud800": 1.0}]
+)
 def test_a_reward_that_is_none_is_our_failure(gives: dict[str, float]) -> None:
     _, ended = played(Greedy(gives), job())
     assert (ended.outcome, ended.failed_by) == ("failed", "us")
@@ -208,9 +210,18 @@ class Strays(Cart):
         if self._left:
             return seen, done
         (block,) = seen.sensed
+        half: Any = seen.now_ns + 0.5
+        of_numpy: Any = np.int64(3)
         strange: dict[str, tuple[Observation, Any]] = {
             "shape": (replace(seen, sensed=(Block("state", block.captured_ns, block.data[:, :2]),)), done),
             "truth": (replace(seen, truth=(Block("pose", block.captured_ns, block.data[:, :1]),)), done),
+            "clock": (replace(seen, now_ns=STEP_NS), done),
+            "half": (replace(seen, now_ns=half), done),
+            "note": (replace(seen, notes=(SourceNote("event", "fell", start_ns=of_numpy),)), done),
+            "dtype": (replace(seen, sensed=(Block("state", block.captured_ns, block.data.astype(np.float32)),)), done),
+            "loss": (replace(seen, sensed=(Block("state", block.captured_ns, block.data, -1),)), done),
+            "list": (replace(seen, sensed=(Block("state", block.captured_ns, block.data.tolist()),)), done),
+            "unlike": (replace(seen, sensed=(Block("state", block.captured_ns[:0], block.data),)), done),
             "stream": (replace(seen, sensed=(Block("place", block.captured_ns, block.data),)), done),
             "stamps": (replace(seen, sensed=(Block("state", block.captured_ns - 2 * STEP_NS, block.data),)), done),
             "done": (seen, True),
@@ -223,6 +234,13 @@ class Strays(Cart):
     ("how", "says"),
     [
         ("shape", r"'state' has samples of shape \(2,\), expected \(4,\)"),
+        ("clock", "the world's clock steps back, from 40000000 to 20000000 ns"),
+        ("half", "TypeError: 'float' object"),
+        ("note", "a stamp is np.int64"),
+        ("dtype", r"'state': got .*'float32'\), expected .*'float64'\)"),
+        ("loss", "'state': lost_before is -1"),
+        ("list", "AttributeError"),
+        ("unlike", r"'state': got .*\(1, 4\).*expected .*\(0, 4\)"),
         ("truth", r"'pose' has samples of shape \(1,\), expected \(4,\)"),
         ("stream", "'place', which is none of its streams"),
         ("stamps", "'state' has a stamp that steps back"),
@@ -235,6 +253,23 @@ def test_a_world_that_strays_from_its_specs_is_our_failure(how: str, says: str) 
     assert (ended.outcome, ended.failed_by) == ("failed", "us")
     assert re.search(says, ended.why), ended.why
     assert {len(stream(said, f"world.{name}")[0]) for name in ("state", "pose")} <= {3, 4}, "what came before is kept"
+
+
+class OfNumpy(Cart):
+    """Its clock is one of numpy's."""
+
+    def step(self, action: Action) -> tuple[Observation, Done]:
+        seen, done = super().step(action)
+        now_ns: Any = np.int64(seen.now_ns)
+        return replace(seen, now_ns=now_ns), done
+
+
+def test_a_clock_of_numpys_numbers_is_one() -> None:
+    said, ended = played(OfNumpy(CartConfig(limit_s=0.2)), job())
+    assert ended.failed_by == ""
+    for mark in said:
+        if isinstance(mark, EpisodeBegin | EpisodeEnd):
+            mark.check()
 
 
 def test_a_reason_that_is_no_text_is_kept_as_one() -> None:
