@@ -298,8 +298,10 @@ def _nothing(
         )
         if _begins(after[0]):
             said += ", when it was started again: it did not run, or a crash lost what was not on disk yet"
+        elif before[0].row["reason"] == "interrupted":
+            said += ": it was cut off there, and a crash lost what was not on disk yet"
         else:
-            said += ": nothing was captured, or none of it was judged"
+            said += ": nothing was captured, none of it was judged, or a crash lost what was not on disk yet"
     waiting = sum(max(each.pending, 0) for each in corpus.ledger(device))
     gone = {why: n for each in corpus.ledger(device) for why, n in each.discarded.items()}
     said += f"; {waiting} of its episodes are not delivered yet" if waiting else ""

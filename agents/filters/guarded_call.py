@@ -51,6 +51,9 @@ def in_line(error: BaseException) -> str:
 
     >>> in_line(ValueError("no\\nidea")), len(in_line(ValueError("x" * 10_000)))
     ('ValueError: no idea', 300)
+    >>> in_line(ValueError("\x1b[2Jred"))
+    'ValueError: [2Jred'
     """
-    said = " ".join(reason(error)[: 100 * MOST_LETTERS].split())
+    words = " ".join(reason(error)[: 100 * MOST_LETTERS].split())
+    said = "".join(letter for letter in words if letter.isprintable())  # none moves a terminal's cursor
     return said if len(said) <= MOST_LETTERS else f"{said[: MOST_LETTERS - 3]}..."

@@ -3,13 +3,12 @@
 import logging
 from functools import partial
 
+from sensorium.agents.filters.ailing import Ailing
 from sensorium.agents.filters.guarded_call import GuardedCall, in_line
 from sensorium.errors import ConfigError
 from sensorium.perception.detector import Boxes, Detector, DetectorConfig, found, which
 from sensorium.perception.encoder import Pictures
 from sensorium.threads import Thread
-
-log = logging.getLogger(__name__)
 
 OPEN_S = 60.0
 
@@ -17,8 +16,9 @@ OPEN_S = 60.0
 class GuardedDetector:
     """A detector that was opened, and is asked in a thread of its own about pictures of `stream`.
 
-    While one call has not returned, no other is made. What is wrong is said once, and again when it is well. What it
-    says of itself is asked once: `by` and `weights`. A pickle of it is its configuration, and opens it anew.
+    While one call has not returned, no other is made. What is wrong is said, and when it is well; of what comes and
+    goes that is seldom. What it says of itself is asked once: `by` and `weights`. A pickle of it is its configuration,
+    and opens it anew.
 
     Raises:
         ConfigError: it cannot be opened, or not in a minute, or does not say which it is.
@@ -28,7 +28,6 @@ class GuardedDetector:
         self._config, self._within_s, self._stream = config, within_s, stream
         work = f"asks the detector {config.kind!r}"
         self._asking = GuardedCall(lambda run: Thread("detect", work, run, lambda _: None))
-        self._ails = ""
         outcome = self._asking.outcome(partial(_opened, config), OPEN_S)
         if isinstance(outcome, ConfigError):
             raise outcome
@@ -36,6 +35,8 @@ class GuardedDetector:
             why = f"it has not opened within {OPEN_S:.0f} s" if outcome is None else in_line(outcome)
             raise ConfigError(f"detector {config.kind!r} cannot be opened: {why}; mend it, or use masks") from outcome
         self._detector, (self.by, self.weights) = outcome
+        then = f"until it is well, pictures of {stream!r} are dropped, and counted `redact.failed`"
+        self._ailing = Ailing(f"detector {self.by!r}", then, logging.ERROR)
 
     def __reduce__(self) -> tuple[type["GuardedDetector"], tuple[DetectorConfig, float, str]]:
         return type(self), (self._config, self._within_s, self._stream)
@@ -49,21 +50,13 @@ class GuardedDetector:
             partial(_found, self._detector, given), self._within_s
         )
         if outcome is None:
-            self._ail(f"has not answered within {self._within_s:g} s")
+            self._ailing.fails(f"has not answered within {self._within_s:g} s")
             return None
         if isinstance(outcome, BaseException):
-            self._ail(f"failed: {in_line(outcome)}")
+            self._ailing.fails(f"failed: {in_line(outcome)}")
             return None
-        if self._ails:
-            log.warning("detector %r is well again: what was said of it (it %s) is over", self.by, self._ails)
-            self._ails = ""
+        self._ailing.is_well()
         return outcome
-
-    def _ail(self, what: str) -> None:
-        if not self._ails:
-            dropped = f"until it is well, pictures of {self._stream!r} are dropped, and counted `redact.failed`"
-            log.error("detector %r %s; %s", self.by, what, dropped)
-        self._ails = what
 
 
 def _opened(config: DetectorConfig) -> tuple[Detector, tuple[str, str]]:

@@ -169,6 +169,23 @@ def test_the_last_unit_of_a_trace_that_was_cut_off_is_known_to_its_end(tmp_path:
     assert "nothing is known" in at(tmp_path, "12").sentence
 
 
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        ("interrupted", "it was cut off there, and a crash lost what was not on disk yet;"),
+        ("complete", "nothing was captured, none of it was judged, or a crash lost what was not on disk yet;"),
+    ],
+)
+def test_before_an_episode_of_which_no_trace_tells_it_says_what_may_have_been(
+    reason: str, says: str, tmp_path: Path, make_episode: Any
+) -> None:
+    """A run that lasts for a few seconds between two kills leaves an episode, and no trace."""
+    with Store.open(tmp_path) as store:
+        commit_trace(store, [second(10), second(11)], reason=reason)
+        keep(store, make_episode, 30, 1)
+    assert f"Z: {says}" in at(tmp_path, "20").sentence
+
+
 def test_a_time_or_a_device_that_is_none_is_refused_with_what_is(path: Path) -> None:
     for text in ("", "soon", "12,5", "1e400", "2026-13-01", "99999999999999999999"):
         with pytest.raises(ConfigError, match="expected"):

@@ -51,11 +51,14 @@ def seen(rates: Samples, drift_m: Samples) -> tuple[Stamps, dict[str, Scores]]:
     return np.arange(1, len(found) + 1) * FRAME_NS, scores
 
 
-def surprises(rates: Samples, drift_m: Samples, camera: StreamSpec, imu: StreamSpec) -> Scores:
+def surprises(
+    rates: Samples, drift_m: Samples, camera: StreamSpec, imu: StreamSpec, told: Samples | None = None
+) -> Scores:
+    """`told` is what the gyro says, if that is not how it turns."""
     surprise = Surprise(camera, imu)
     stamps = np.arange(0, (len(rates) + 1) * FRAME_NS, FRAME_NS // 10)
     row = np.clip((stamps - 1) // FRAME_NS, 0, len(rates) - 1)  # a rate holds up to the picture that ends it
-    data = np.concatenate([rates[row], np.zeros((len(stamps), 3))], axis=1)
+    data = np.concatenate([(rates if told is None else told)[row], np.zeros((len(stamps), 3))], axis=1)
     for part in np.array_split(np.arange(len(stamps)), 7):
         surprise.turn(stamps[part], data[part])
     return surprise.of(*seen(rates, drift_m))
@@ -83,6 +86,17 @@ def test_turns_are_no_surprise_and_what_moves_besides_is(stated: bool) -> None:
     assert np.hypot(shifts["shift_x"], shifts["shift_y"]).max() > 0.012, "it was shaken"
     assert np.nanpercentile(rest, 90) < 0.004
     assert found[70] > 0.05
+
+
+@pytest.mark.parametrize("said", [np.nan, np.inf, -np.inf, 1e300, -1e38])
+def test_a_rate_that_no_gyro_says_is_forgotten_in_time(said: float) -> None:
+    camera, imu = specs()
+    rates = swaying(90)
+    told = rates.copy()
+    told[20:23, 1] = said
+    found = surprises(rates, np.zeros((90, 2)), msgspec.structs.replace(camera, calibration={}), imu, told)
+    assert np.isfinite(found[LEARNT_FROM + 2 :]).all()
+    assert np.median(found[70:]) < 0.004
 
 
 def test_what_the_gyro_does_not_cover_is_not_said() -> None:

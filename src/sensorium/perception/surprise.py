@@ -10,7 +10,7 @@ from sensorium.drivers.stream import Samples, Scores, Stamps, StreamSpec
 KEPT_NS = 10_000_000_000
 """Turns are known so far back."""
 LEARNT_FROM = 30
-_LEAST_TURN = 0.003
+_LEAST_TURN, _MOST_RATE = 0.003, 1e4
 _FORGET = 0.995
 _UNKNOWN = 1e6
 _AXES = ("gx", "gy", "gz")
@@ -47,7 +47,8 @@ class Surprise:
             return
         if len(self._stamps) and captured_ns[0] < self._stamps[-1]:  # the clock was set back
             self._stamps, self._turned = self._stamps[:0], self._turned[:0]
-        rates = np.nan_to_num(data[:, self._columns].astype(np.float64) * self._scale)
+        rates = data[:, self._columns].astype(np.float64) * self._scale
+        rates = np.where(np.abs(rates) < _MOST_RATE, rates, 0.0)  # what no gyro says tells nothing, and is not learnt
         first = len(self._stamps) == 0
         stamps = np.concatenate([captured_ns[:1] if first else self._stamps[-1:], captured_ns])
         all_rates = np.vstack([rates[:1] if first else self._last_rates[None], rates])
