@@ -250,6 +250,8 @@ def _add_columns(connection: sa.Connection) -> None:
         if name not in there:
             column = sa.schema.CreateColumn(episodes.c[name]).compile(connection)
             connection.execute(sa.text(f"ALTER TABLE episodes ADD COLUMN {column}"))
+            if name == "interval_s":  # that is what `duration_s` was before
+                connection.execute(sa.update(episodes).values(interval_s=episodes.c.duration_s))
 
 
 def _entry(

@@ -57,7 +57,7 @@ def enter_records(cursor: sqlite3.Cursor, records: Iterable[CommitRecord]) -> No
         number = known[episode]
         if number is None:
             number = last = last + 1
-        row = record.row | {"form": record.form, "kind": record.kind}
+        row = record.columns
         stands = record.zip_object
         crc = None if stands is None else stands[1]
         into["episodes"].append((number, layouts[episode], crc, *map(row.get, COLUMNS)))

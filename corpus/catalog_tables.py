@@ -15,7 +15,7 @@ _TIMES = ("start_utc", "end_utc", "committed_utc")
 _TEXTS = (*_NAMES, *_TIMES, "licence", "consent", "source", "form", "kind", OUTCOME, "timeline")
 _COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
 _INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
-_REALS = ("priority", "duration_s", "worth")
+_REALS = ("priority", "duration_s", "interval_s", "worth")
 COLUMNS: dict[str, str] = (
     dict.fromkeys(_TEXTS, TEXT) | dict.fromkeys((*_INTEGERS, *_REALS), NUMBER) | dict.fromkeys(_TIMES, TIME)
 )

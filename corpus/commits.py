@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from sensorium.corpus.extent import Extent
 from sensorium.corpus.utc import Probes, is_known, utc_of
 from sensorium.drivers.clock import Clock
 from sensorium.episode.account import summed
@@ -81,6 +82,11 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return kind
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """`row` as a catalog of now has it: records of before there was an `interval_s` meant it by `duration_s`."""
+        return {"interval_s": self.row.get("duration_s")} | self.row | {"form": self.form, "kind": self.kind}
+
+    @property
     def zip_object(self) -> tuple[int, int] | None:
         """Bytes and CRC-32 of the ZIP, of one that is."""
         return next(iter(self.objects.values())) if self.zipped else None
@@ -112,18 +118,10 @@ def media_type(codec: Codec) -> str:
     return codec.media_type or "application/octet-stream"
 
 
-def interval_of(manifest: Open, seal: Seal, last_ns: int | None) -> tuple[int, int]:
-    """The half-open interval that an episode covers: as SEAL says, else OPEN if complete, else to its last sample."""
-    after_last = manifest.start_ns if last_ns is None else last_ns + 1
-    stated = seal.end_ns if seal.end_ns is not None else manifest.end_ns if seal.reason == "complete" else after_last
-    end_ns = max(stated, after_last)
-    return manifest.start_ns, max(manifest.start_ns, end_ns)
-
-
 def catalog_row(
     manifest: Open,
     seal: Seal,
-    interval_ns: tuple[int, int],
+    extent: Extent,
     identity: str,
     probes: Probes,
     committed_ns: int,
@@ -131,7 +129,7 @@ def catalog_row(
     form: Literal["loose", "zip"],
 ) -> dict[str, Any]:
     """The columns of the catalog; `size` is the bytes of all files, `committed_ns` is UTC."""
-    start_ns, end_ns = interval_ns
+    start_ns, end_ns, covered_s = extent
     utc_ns = None
     if is_known(manifest.clock, probes):
         utc_ns, _ = utc_of(np.array([start_ns, end_ns], np.int64), manifest.clock, probes)
@@ -153,7 +151,8 @@ def catalog_row(
         "start_utc": None if utc_ns is None else utc_text(int(utc_ns[0])),
         "end_utc": None if utc_ns is None else utc_text(int(utc_ns[1])),
         "committed_utc": utc_text(committed_ns),
-        "duration_s": (end_ns - start_ns) / 1e9,
+        "duration_s": covered_s,
+        "interval_s": (end_ns - start_ns) / 1e9,
         "bytes": size,
         "streams": len(manifest.streams),
         "rows": sum(seal.rows.values()),

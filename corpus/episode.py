@@ -145,7 +145,13 @@ class Episode:
 
     @property
     def duration_s(self) -> float:
+        """How much its data covers; of one that an earlier release committed all of its interval."""
         return float(self.row["duration_s"])
+
+    @property
+    def interval_s(self) -> float:
+        """How long the interval is that it was cut as, whatever of it has samples."""
+        return (self.end_ns - self.start_ns) / 1e9
 
     @property
     def account(self) -> dict[str, Any]:

@@ -388,4 +388,4 @@ def _form_of(connection: sqlite3.Connection, schema: int) -> CatalogForm:
     return CatalogForm(schema, columns, source, former, "beside" in tables, "stream_figures" in tables)
 
 
-_LACKS = {"kind": "'full'"}
+_LACKS = {"kind": "'full'", "interval_s": "duration_s"}

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.extent import Span, covered
 from sensorium.corpus.stream import Stream
 from sensorium.perception.drawing import (
     ALARM,
@@ -45,14 +46,29 @@ def draw(episode: Episode, *, goes_on: tuple[bool, bool] = (False, False)) -> Im
     and behind: where none does, nothing is missing before the first and behind the last sample of any stream, and in a
     recording, whose sensors begin and end as they did, of this stream.
 
+    The axis spans what the data covers, in seconds since the episode's start.
+
     Raises:
         Corrupt: what is drawn cannot be read.
     """
-    end_ns = episode.start_ns + round(episode.duration_s * 1e9)
-    axis = Axis(episode.start_ns, end_ns, _LEFT, WIDTH - _LEFT - _RIGHT)
+    axis = _axis(episode, goes_on)
     panels = [*_panels(episode, axis, goes_on)]
-    parts = [_heading(episode), *panels, _footing(axis)]
+    parts = [_heading(episode), *panels, _footing(axis, episode.start_ns)]
     return np.concatenate(parts)
+
+
+def _axis(episode: Episode, goes_on: tuple[bool, bool]) -> Axis:
+    """Of the time that the data covers, and to the ends of the interval where another episode joins."""
+    start_ns, end_ns = episode.start_ns, episode.end_ns
+    spans = [
+        Span(int(each.captured_ns[0]), int(each.captured_ns[-1]), len(each), each.spec.rate_hz)
+        for each in episode.streams.values()
+        if len(each)
+    ]
+    if spans:
+        from_ns, until_ns = covered(spans, start_ns, end_ns)
+        start_ns, end_ns = start_ns if goes_on[0] else from_ns, end_ns if goes_on[1] else until_ns
+    return Axis(start_ns, end_ns, _LEFT, WIDTH - _LEFT - _RIGHT)
 
 
 def _heading(episode: Episode) -> Image:
@@ -176,7 +192,7 @@ def _rows(stream: Stream, axis: Axis, spans: list[tuple[int, int]]) -> Iterable[
         yield image
 
 
-def _footing(axis: Axis) -> Image:
+def _footing(axis: Axis, zero_ns: int) -> Image:
     image = blank(WIDTH, _FOOT)
-    ticks(image, axis, 6)
+    ticks(image, axis, 6, zero_ns)
     return image

@@ -123,7 +123,7 @@ def _entered(store: Path, episode: str | None = None) -> dict[str, dict[str, obj
 
 
 def _differs(row: Mapping[str, object] | None, record: CommitRecord) -> bool:
-    said = record.row | {"form": record.form, "kind": record.kind}
+    said = record.columns
     return row is None or any(row[name] != said.get(name) for name in row)
 
 
@@ -207,7 +207,7 @@ def _content(store: Path, record: CommitRecord, deep: bool, path: Path) -> Itera
 def _row(record: CommitRecord) -> dict[str, Any]:
     document = catalog_document(record)
     size = record.row["bytes"] if record.zip_object is None else record.zip_object[0]
-    return record.row | {"document": document, "form": record.form, "bytes": size}
+    return record.columns | {"document": document, "bytes": size}
 
 
 def _left_until(record: Path) -> str:

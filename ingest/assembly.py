@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from blake3 import blake3
 
+from sensorium.corpus.extent import Span
 from sensorium.drivers.stream import Stamps
 from sensorium.episode import durable
 from sensorium.episode.codecs.contract import Codec
@@ -30,6 +31,7 @@ KEEP_BYTES = 64 << 10
 
 
 _ROWS = (Chunk, Items)
+_ENDS = (slice(8), slice(-8, None))
 
 
 @dataclass(slots=True)
@@ -59,9 +61,10 @@ class StreamIn:
         return len(self.captured_ns) // 8
 
     @property
-    def last_ns(self) -> int | None:
-        """The stamp of its last row."""
-        return int.from_bytes(self.captured_ns[-8:], "little", signed=True) if self.captured_ns else None
+    def span(self) -> Span:
+        """Where its rows lie, of which it has one at least."""
+        first_ns, last_ns = (int.from_bytes(self.captured_ns[part], "little", signed=True) for part in _ENDS)
+        return Span(first_ns, last_ns, self.rows, self.entry.spec.rate_hz)
 
 
 class Assembly:
@@ -127,9 +130,9 @@ class Assembly:
         return self._order.seal
 
     @property
-    def last_ns(self) -> int | None:
-        """The latest stamp of all streams."""
-        return max((stream.last_ns for stream in self.streams if stream.last_ns is not None), default=None)
+    def spans(self) -> list[Span]:
+        """Where the samples of each stream lie that has any."""
+        return [stream.span for stream in self.streams if stream.rows]
 
     @property
     def digest(self) -> bytes:

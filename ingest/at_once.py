@@ -15,6 +15,7 @@ import numpy as np
 from blake3 import blake3
 from crc32c import crc32c
 
+from sensorium.corpus.extent import Span
 from sensorium.episode import durable
 from sensorium.episode.documents import Chunk, Note, Open, Seal
 from sensorium.episode.layout import CHECKSUM_BYTES, SMALL_CHUNK_ROWS
@@ -46,6 +47,7 @@ class StreamAtOnce:
     chunks: list[memoryview] = field(default_factory=list)
     parts: list[bytes] = field(default_factory=list)
     rows: int = 0
+    first_ns: int = MAX_NS
     last_ns: int = -MAX_NS
     ended: bool = False
 
@@ -84,12 +86,12 @@ class StreamAtOnce:
         self.parts.clear()
         if self.rows <= _FEW:  # numpy takes longer to begin
             few = struct.unpack(f"<{self.rows}q", captured_ns)
-            first_ns, self.last_ns, in_order = few[0], few[-1], list(few) == sorted(few)
+            self.first_ns, self.last_ns, in_order = few[0], few[-1], list(few) == sorted(few)
         else:
             stamps = np.frombuffer(captured_ns, "<i8")
-            first_ns, self.last_ns = int(stamps[0]), int(stamps[-1])
+            self.first_ns, self.last_ns = int(stamps[0]), int(stamps[-1])
             in_order = bool((stamps[1:] >= stamps[:-1]).all())
-        return in_order and first_ns >= -MAX_NS and self.last_ns <= MAX_NS
+        return in_order and self.first_ns >= -MAX_NS and self.last_ns <= MAX_NS
 
 
 @dataclass(slots=True, eq=False)
@@ -108,9 +110,13 @@ class AtOnce:
     published: durable.Seen | None = None
 
     @property
-    def last_ns(self) -> int | None:
-        """The latest stamp of all streams."""
-        return max((stream.last_ns for stream in self.streams if stream.rows), default=None)
+    def spans(self) -> list[Span]:
+        """Where the samples of each stream lie that has any."""
+        return [
+            Span(each.first_ns, each.last_ns, each.rows, each.alike.codec.entry.spec.rate_hz)
+            for each in self.streams
+            if each.rows
+        ]
 
 
 def read_at_once(data: bytes, episode: uuid.UUID) -> AtOnce | None:

@@ -10,6 +10,7 @@ import numpy as np
 from crc32c import crc32c
 
 from sensorium.corpus.commits import ZIP_VERSION, CommitRecord, StreamSummary
+from sensorium.corpus.extent import Extent
 from sensorium.corpus.utc import Probes
 from sensorium.episode.layout import chunk_key, data_axes, group, small_chunks
 from sensorium.episode.zip_form import DOCUMENT, BegunDocument, ZipFrame, document
@@ -53,9 +54,7 @@ class Plan:
         self.root = BegunDocument(msgspec.json.encode(group({}, documents)).removesuffix(b"{}}") + b'{"sensorium":')
 
 
-def made(
-    read: AtOnce, identity: str, interval_ns: tuple[int, int], probes: Probes, name: str
-) -> tuple[bytes, CommitRecord]:
+def made(read: AtOnce, identity: str, extent: Extent, probes: Probes, name: str) -> tuple[bytes, CommitRecord]:
     """The ZIP `name` of an episode, and the record that commits it now."""
     plan = _plan_of(read.shape, len(probes))
     varying: list[Varying] = []
@@ -68,13 +67,11 @@ def made(
         varying += own
     if len(probes):
         varying += [_stored(chunk) for chunk in small_chunks(probes)]
-    attributes = attributes_of(read.manifest, read.seal, identity, interval_ns, read.notes, ZIP_VERSION)
+    attributes = attributes_of(read.manifest, read.seal, identity, extent, read.notes, ZIP_VERSION)
     varying.append(plan.root.ended(msgspec.json.encode(attributes) + b"}}"))
     data = plan.frame.file(varying)
     stands = {name: (len(data), zlib.crc32(data))}
-    return data, record_of(
-        read.manifest, read.seal, read.notes, interval_ns, identity, probes, summaries, stands, "zip"
-    )
+    return data, record_of(read.manifest, read.seal, read.notes, extent, identity, probes, summaries, stands, "zip")
 
 
 def _plan_of(shape: Shape, probes: int) -> Plan:

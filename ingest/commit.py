@@ -13,10 +13,10 @@ from sensorium.corpus.commits import (
     CommitRecord,
     decode_commit,
     folder_path,
-    interval_of,
     month_of,
     record_path,
 )
+from sensorium.corpus.extent import extent_of
 from sensorium.corpus.utc import Probes
 from sensorium.episode import durable
 from sensorium.episode.documents import Open, Seal
@@ -70,10 +70,10 @@ class Committer:
         """
         assembly, manifest, seal, identity, probes = ready
         assembly.put_down()
-        interval_ns = interval_of(manifest, seal, assembly.last_ns)
+        extent = extent_of(manifest, seal, assembly.spans)
         for stream in assembly.streams:
             stream.sink.finish()
-        files = group_files(assembly, identity, interval_ns, probes, LOOSE_VERSION)
+        files = group_files(assembly, identity, extent, probes, LOOSE_VERSION)
         self.step("finished")
         month = month_of(assembly.episode)
         folder = folder_path(_STORE, assembly.episode)
@@ -88,7 +88,7 @@ class Committer:
         self.step("folder")
         self.check(assembly)
         objects = objects_of(assembly, files)
-        record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, objects)
+        record = commit_record(assembly, manifest, seal, extent, identity, probes, objects)
         path = record_path(_STORE, assembly.episode)
         self.step("writing record")
         data = msgspec.json.encode(record)

@@ -19,6 +19,7 @@ from sensorium.corpus.commits import (
     catalog_row,
     media_type,
 )
+from sensorium.corpus.extent import Extent
 from sensorium.corpus.utc import Probes
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import SCORES, Account, Open, Seal
@@ -32,7 +33,7 @@ Members = dict[str, msgspec.Raw]
 """The documents of an episode's groups and arrays, by path under its folder."""
 
 
-def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int], probes: Probes, version: int) -> Files:
+def group_files(assembly: Assembly, identity: str, extent: Extent, probes: Probes, version: int) -> Files:
     """The small files of an episode by path under its folder, once its shards are finished; `version` is its form's.
 
     Raises:
@@ -49,7 +50,7 @@ def group_files(assembly: Assembly, identity: str, interval_ns: tuple[int, int],
     _small(files, "clock", probes)
     for path, document in members.items():
         files[f"{path}/zarr.json"] = bytes(document)
-    attributes = attributes_of(manifest, seal, identity, interval_ns, assembly.notes, version)
+    attributes = attributes_of(manifest, seal, identity, extent, assembly.notes, version)
     files["zarr.json"] = msgspec.json.encode(group({"sensorium": attributes}, members))
     return files
 
@@ -67,7 +68,7 @@ def commit_record(
     assembly: Assembly,
     manifest: Open,
     seal: Seal,
-    interval_ns: tuple[int, int],
+    extent: Extent,
     identity: str,
     probes: Probes,
     objects: Objects,
@@ -83,14 +84,14 @@ def commit_record(
     summaries = {name: summary_of(stream.codec, stream.rows, held[name]) for name, stream in pairs}
     stands = objects if zipped is None else zipped
     form: Literal["loose", "zip"] = "loose" if zipped is None else "zip"
-    return record_of(manifest, seal, assembly.notes, interval_ns, identity, probes, summaries, stands, form)
+    return record_of(manifest, seal, assembly.notes, extent, identity, probes, summaries, stands, form)
 
 
 def record_of(
     manifest: Open,
     seal: Seal,
     notes: Sequence[msgspec.Raw],
-    interval_ns: tuple[int, int],
+    extent: Extent,
     identity: str,
     probes: Probes,
     summaries: dict[str, StreamSummary],
@@ -106,7 +107,7 @@ def record_of(
                 summaries[name] = msgspec.structs.replace(summary, health=health, scores=scores)
     return CommitRecord(
         format_version=LOOSE_VERSION if form == "loose" else ZIP_VERSION,
-        row=catalog_row(manifest, seal, interval_ns, identity, probes, time.time_ns(), size, form),
+        row=catalog_row(manifest, seal, extent, identity, probes, time.time_ns(), size, form),
         streams=summaries,
         account=seal.account,
         objects=stands,
@@ -214,7 +215,7 @@ def attributes_of(
     manifest: Open,
     seal: Seal,
     identity: str,
-    interval_ns: tuple[int, int],
+    extent: Extent,
     notes: Sequence[msgspec.Raw],
     version: int,
 ) -> dict[str, Any]:
@@ -231,8 +232,8 @@ def attributes_of(
         "clock": manifest.clock,
         "provenance": manifest.provenance,
         "software": manifest.software,
-        "start_ns": interval_ns[0],
-        "end_ns": interval_ns[1],
+        "start_ns": extent[0],
+        "end_ns": extent[1],
         **({} if manifest.base_ns is None else {"base_ns": manifest.base_ns}),
         "reason": seal.reason,
         "digest": seal.digest.hex(),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from sensorium.corpus.commits import EPISODES, ZIP, ZIP_VERSION, CommitRecord, interval_of, month_of
+from sensorium.corpus.commits import EPISODES, ZIP, ZIP_VERSION, CommitRecord, month_of
+from sensorium.corpus.extent import extent_of
 from sensorium.episode import durable
 from sensorium.episode.zip_form import DOCUMENT, chunk, document, zip_file
 from sensorium.errors import StoreError
@@ -50,13 +51,13 @@ class ZipCommit:
         assembly, manifest, seal, identity, probes = self.ready
         if assembly.failed is not None:
             raise StoreError(f"episode {assembly.episode}: failed before ({assembly.failed}); begin it again")
-        interval_ns = interval_of(manifest, seal, assembly.last_ns)
+        extent = extent_of(manifest, seal, assembly.spans)
         if isinstance(assembly, AtOnce):
-            self.data, self.record = made(assembly, identity, interval_ns, probes, self.zip_name)
+            self.data, self.record = made(assembly, identity, extent, probes, self.zip_name)
             return
         for stream in assembly.streams:
             stream.sink.finish()
-        files = group_files(assembly, identity, interval_ns, probes, ZIP_VERSION)
+        files = group_files(assembly, identity, extent, probes, ZIP_VERSION)
         members = [
             document(path, data) if path.endswith(DOCUMENT) else chunk(path, data) for path, data in files.items()
         ]
@@ -65,7 +66,7 @@ class ZipCommit:
         self.data = zip_file(members)
         zipped = {self.zip_name: (len(self.data), zlib.crc32(self.data))}
         objects = objects_of(assembly, files)
-        self.record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, objects, zipped)
+        self.record = commit_record(assembly, manifest, seal, extent, identity, probes, objects, zipped)
 
 
 class ZipCommitter:

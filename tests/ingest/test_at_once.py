@@ -122,7 +122,7 @@ def compare(data: bytes, episode: uuid.UUID) -> AtOnce | None:
     if read is None:
         return None
     assembly = slowly(data, episode)
-    assert (read.manifest, read.seal, read.last_ns) == (assembly.manifest, assembly.seal, assembly.last_ns)
+    assert (read.manifest, read.seal, read.spans) == (assembly.manifest, assembly.seal, assembly.spans)
     for probes in ((), PROBES):
         ready = Ready(read, read.manifest, read.seal, "key", probes_of(read.manifest, probes))
         assert committed(ready) == committed(ready_of(slowly(data, episode), "rig-1", "key", probes))

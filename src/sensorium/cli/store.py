@@ -49,9 +49,10 @@ def query(
     agg: Annotated[str, typer.Option(help="count, hours, a column's sum, or mean, min, max of one: mean(rows).")] = "",
     form: Form = Format.TABLE,
 ) -> None:
-    """Find episodes, or sum them up. Columns are device, mission, domain, source, start_utc, committed_utc, duration_s,
-    bytes, rows, lost, kind, outcome; --where also knows stream('front').rate_hz, health('front').gaps, label('task'),
-    event('grasp'), score('front', 'sharpness') and verdict('health').passed (docs/reading.md).
+    """Find episodes, or sum them up. Columns are device, mission, domain, source, start_utc, committed_utc, duration_s
+    (what the data covers), interval_s, bytes, rows, lost, kind, outcome; --where also knows stream('front').rate_hz,
+    health('front').gaps, label('task'), event('grasp'), score('front', 'sharpness') and verdict('health').passed
+    (docs/reading.md).
 
     Unless --where names kind only full ones are found: "kind = 'trace'" finds what devices wrote of their decisions.
     """

@@ -182,15 +182,16 @@ _STEPS_S = (
 )
 
 
-def ticks(image: Image, axis: Axis, y: int) -> None:
-    """Seconds since the axis begins, below the line `y`."""
+def ticks(image: Image, axis: Axis, y: int, zero_ns: int | None = None) -> None:
+    """Seconds since `zero_ns`, or since the axis begins, below the line `y`."""
+    since_s = 0.0 if zero_ns is None else (axis.start_ns - zero_ns) / 1e9
     seconds = max(1, axis.end_ns - axis.start_ns) / 1e9
     step = next((s for s in _STEPS_S if seconds / s <= 12), seconds)
     cv2.line(image, (axis.left, y), (axis.left + axis.width, y), INK, 1)
-    for number in range(int(seconds / step + 1e-9) + 1):
-        x = round(axis.left + number * step / seconds * axis.width)
+    for number in range(math.ceil(since_s / step - 1e-9), math.floor((since_s + seconds) / step + 1e-9) + 1):
+        x = round(axis.left + (number * step - since_s) / seconds * axis.width)
         cv2.line(image, (x, y), (x, y + 5), INK, 1)
-        write(image, f"{number * step:g} s", x - 10, y + 20)
+        write(image, f"{number * step:.10g} s", x - 10, y + 20)
 
 
 def legend(image: Image, x: int, y: int, names: Sequence[str]) -> int:
