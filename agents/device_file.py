@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from sensorium.agents.device_text import DeviceText
+from sensorium.agents.device_text import DeviceText, read_text
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.order import check_order
 from sensorium.agents.filters.registry import GROUP as FILTERS
@@ -173,15 +173,7 @@ def load_device_file(path: Path, overrides: Sequence[str] = ()) -> DeviceFile:
     Raises:
         ConfigError: one line a mistake: the file, the path in it, what was expected, the nearest valid name.
     """
-    try:
-        text = DeviceText(path.read_text(encoding="utf-8"), os.environ)
-    except OSError as error:
-        raise ConfigError(f"device file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"device file {path}: line {line}: is not UTF-8; save it as that") from error
-    except ConfigError as error:
-        raise ConfigError("\n".join(f"device file {path}: {line}" for line in str(error).splitlines())) from error
+    text = read_text(path, "device file")
     document = text.document
     if not isinstance(document, dict):
         raise ConfigError(f"device file {path}: expected a mapping with `device`, `sensors` and `trigger`")

@@ -1,9 +1,10 @@
-"""The text of a device file: YAML where nothing is said twice, `~` and `${VAR}` filled in, and where each thing stands.
+"""The text of a device, policy or task file: YAML without doubles, `~` and `${VAR}` filled in, and what stands where.
 
 `${NAME}` stands for a variable of the environment, `${NAME:-VALUE}` for one that may be missing, `$${` for `${`; a
 value that begins with `~/` or `~USER/` begins in that user's home. Keys stay as they are.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -119,6 +120,23 @@ class DeviceText:
 
     def _say(self, node: yaml.Node, what: str) -> None:
         self._wrong.append(f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}: {what}")
+
+
+def read_text(path: Path, what: str) -> DeviceText:
+    """What a file says, which messages call `what`; variables are those of this process.
+
+    Raises:
+        ConfigError: it cannot be read, or as of `DeviceText`; each line begins with the file.
+    """
+    try:
+        return DeviceText(path.read_text(encoding="utf-8"), os.environ)
+    except OSError as error:
+        raise ConfigError(f"{what} {path}: cannot be read: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{what} {path}: line {line}: is not UTF-8; save it as that") from error
+    except ConfigError as error:
+        raise ConfigError("\n".join(f"{what} {path}: {line}" for line in str(error).splitlines())) from error
 
 
 def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:

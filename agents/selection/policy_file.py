@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from sensorium.agents.device_text import read_text
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
@@ -25,12 +25,7 @@ def load_policy(path: Path) -> SelectionPolicy:
 
 def read_policy(path: Path) -> dict[str, Any]:
     """What a policy's file says, unchecked; `ConfigError` where it cannot be read or is none."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"policy {path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"policy {path}: is no YAML: {' '.join(str(error).split())}") from error
+    document = read_text(path, "policy").document
     if isinstance(document, dict) and isinstance(document.get("trigger"), dict):
         document = document["trigger"]
     if not isinstance(document, dict):

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from sensorium.agents.device_file import IngestPart, set_in
+from sensorium.agents.device_text import read_text
 from sensorium.drivers.registry import GROUP as DRIVERS
 from sensorium.drivers.registry import by_kind, nearest
 from sensorium.drivers.stream import check_name
@@ -166,12 +166,7 @@ def load_task_file(path: Path, overrides: tuple[str, ...] = ()) -> TaskFile:
     Raises:
         ConfigError: one line a mistake: the file, the path in it, what was expected.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"task file {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"task file {path}: is not YAML: {' '.join(str(error).split())}") from error
+    document = read_text(path, "task file").document
     if not isinstance(document, dict):
         raise ConfigError(
             f"task file {path}: expected a mapping with `campaign`, `store`, `worlds`, `tasks`, `policies`"

@@ -160,7 +160,10 @@ def test_the_command_compares_policies(tmp_path: Path) -> None:
         ("budget: {share: 0.1}\nseeed: 1", "seeed: unknown key, did you mean 'seed'?"),
         ("kind: interval", "is of a trigger 'interval', expected `worth`"),
         ("- 1", "expected the fields of the trigger"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not YAML"),
+        ("seed: 1\nbudget: {share: 0.1}\nseed: 2", "line 3, column 1: seed is there already, on line 1"),
+        ("trigger:\n  seed: 1\n  budget: {share: 0.1, share: 0.2}", "trigger.budget.share is there already, on line 3"),
+        ("budget: {share: ${SENSORIUM_NONE}}", "${SENSORIUM_NONE}: there is no such variable"),
         ("budget: {share: 0.1}\nnever: [front.noise >]", "never"),
     ],
 )

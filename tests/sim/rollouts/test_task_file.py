@@ -63,7 +63,14 @@ def test_what_is_wrong_is_said_with_its_place(change: dict[str, Any], says: str)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("[1, 2]", "expected a mapping"), ("a: [", "is not YAML"), (None, "No such file")]
+    ("text", "says"),
+    [
+        ("[1, 2]", "expected a mapping"),
+        ("a: [", "is not YAML"),
+        (None, "No such file"),
+        ("a: 1\nworlds: {b: {kind: x}, b: {kind: y}}", "line 2, column 24: worlds.b is there already, on line 2"),
+        (TEXT + "group: 4\n", "group is there already"),
+    ],
 )
 def test_what_is_no_file(tmp_path: Path, text: str | None, says: str) -> None:
     if text is not None:
