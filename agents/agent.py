@@ -78,19 +78,19 @@ class Agent:
         """Collect until the end; True if nothing is left in the spool.
 
         Raises:
-            SensoriumError: it could not begin, cannot go on, at the end a sensor was away or had failed, or an episode
-                was rejected or cannot be sealed; the state is `failed`.
+            SensoriumError: it could not begin, cannot go on, at the end a sensor was away or had failed, the spool
+                took nothing, or an episode was rejected or cannot be sealed; the state is `failed`.
         """
         delivered = False
         try:
             with ExitStack() as stack:
                 try:
-                    of_sensors = [] if self._only_deliver else self._collect(stack)
+                    wrong = [] if self._only_deliver else self._collect(stack)
                     delivery = self._delivery or self._deliver(stack)
                     self._state = "draining"
                     delivered = delivery.drain(self._drain_s, self._orders, while_it_moves=self._only_deliver)
                     self._state = "done"
-                    _raise_for(of_sensors, delivery.complaints())
+                    _raise_for([*wrong, *delivery.complaints()])
                 except BaseException as error:
                     self._watch.tell(error)
                 if self._watch.failure is not None:
@@ -158,7 +158,7 @@ class Agent:
         }
 
     def _collect(self, stack: ExitStack) -> list[str]:
-        """Collect until the end; what is wrong with sensors then."""
+        """Collect until the end; what is wrong then."""
         collecting = self._begin(stack)
         self._state = "collecting"
         return collecting.run(self._orders, self._seconds)
@@ -239,9 +239,7 @@ class Agent:
         return delivery
 
 
-def _raise_for(of_sensors: list[str], of_delivery: list[str]) -> None:
+def _raise_for(clauses: list[str]) -> None:
     """Say what is wrong at the end, if anything is."""
-    recorded = "what came before it, and from others, is recorded"
-    clauses = [*of_sensors, *[recorded][: len(of_sensors)], *of_delivery]
     if clauses:
         raise SensoriumError("; ".join(clauses))

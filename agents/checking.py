@@ -13,7 +13,7 @@ from sensorium.agents.recording.manifest import entries_of
 from sensorium.agents.selection.too_dear import too_dear
 from sensorium.agents.selection.unit_costs import OF_ITEMS, UnitCosts
 from sensorium.agents.sensors import open_sensors
-from sensorium.agents.spool.floor import check_floor
+from sensorium.agents.spool.floor import check_floor, no_room_now
 from sensorium.agents.triggers.interval import IntervalConfig
 from sensorium.agents.triggers.waiting import waits_for
 from sensorium.agents.triggers.worth import WorthConfig
@@ -83,13 +83,19 @@ def check(device: DeviceFile, *, devices: bool = True) -> Checked:
             {name: why for name, why in absent.items() if why},
             left,
             tuple(device.trigger.told(chain.specs, chain.scores)),
-            (*device.trigger.advice(chain.specs), *_too_dear(device, entries), *([held] if held else ())),
+            (*device.trigger.advice(chain.specs), *_too_dear(device, entries), *filter(None, (held, _no_room(device)))),
         )
 
 
 def _gone(config: DriverConfig) -> str:
     """Why what a sensor opens is not there, as far as can be seen from outside; empty if nothing is wrong."""
     return f"there is no {config.node}" if config.node and not Path(config.node).exists() else ""
+
+
+def _no_room(device: DeviceFile) -> str:
+    spool = device.spool
+    evicts = spool.when_full == "evict"
+    return no_room_now(device.at(spool.path), spool.max_bytes, spool.min_free_bytes, evicts=evicts)
 
 
 def _too_dear(device: DeviceFile, entries: Sequence[StreamEntry]) -> list[str]:

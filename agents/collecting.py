@@ -88,7 +88,7 @@ class Collecting:
     def run(self, orders: Orders, seconds: float | None) -> list[str]:
         """Collect until the sources end, enough was collected, or told to stop, and seal what is open.
 
-        Returns what is wrong with sensors at the end, a clause for each.
+        Returns what is wrong at the end, a clause for each: with sensors, and that the spool takes nothing.
         """
         if self._finished_before:
             return []
@@ -117,7 +117,9 @@ class Collecting:
         self._spool.flush()
         if self._run is not None:
             self._spool.runs.end(self._run.run, finished=exhausted and not self.complaints())
-        return self.complaints()
+        wrong, full = self.complaints(), self._recorder.full
+        recorded = ["what came before it, and from others, is recorded"] if wrong else []
+        return [*wrong, *recorded, *([f"nothing more was recorded: {full}"] if full else [])]
 
     def complaints(self) -> list[str]:
         """What is wrong with sensors, a clause for each that is away or was ended by an error."""

@@ -71,12 +71,14 @@ class FullSpool:
 
     def insist(self, seal: Callable[[], object], open_episodes: Sized) -> None:
         """Seal at the end what is open. A disk in trouble is tried again, for a while: what stays unsealed is only as
-        good as after a crash."""
+        good as after a crash. Then `reason` is what it is at the end."""
         for pause_s in (0.0, *LAST_PAUSES_S):
             seal()
             if not open_episodes:
-                return
+                break
             time.sleep(pause_s)
+        if self.reason:
+            self.takes(0, 0, ())
 
     def _works(self) -> bool:
         try:

@@ -1,9 +1,10 @@
-"""The floor of a spool: what must stay free on its file system is less than that has."""
+"""The floor of a spool: what must stay free on its file system is less than that has, and whether it is free now."""
 
 import os
 from pathlib import Path
 
 from sensorium.agents.spool.room import RESERVE_BYTES
+from sensorium.episode import durable
 from sensorium.errors import ConfigError
 
 
@@ -12,11 +13,39 @@ def check_floor(path: Path, min_free_bytes: int) -> None:
 
     >>> check_floor(Path("/"), 0)
     """
-    there = next((folder for folder in (path, *path.absolute().parents) if folder.is_dir()), Path("/"))
-    disk = os.statvfs(there)
+    disk = _disk(path)
     has_bytes = (disk.f_blocks - disk.f_bfree + disk.f_bavail) * disk.f_frsize
     if min_free_bytes and min_free_bytes + RESERVE_BYTES > has_bytes:
         raise ConfigError(
             f"spool.min_free_bytes: {min_free_bytes} bytes must stay free, and the file system of {path} has"
             f" {has_bytes} in all, so that nothing could ever be recorded; lower it"
         )
+
+
+def no_room_now(path: Path, max_bytes: int, min_free_bytes: int, *, evicts: bool) -> str:
+    """Why the spool in the folder `path` would record nothing now, in one line with the next step; empty if it would.
+    Where it `evicts`, what waits gives way.
+
+    >>> no_room_now(Path("/"), 1 << 30, 0, evicts=False)
+    ''
+    """
+    files = (file for kind in ("episodes", "rejected") for file in (path / kind).glob("*.episode"))
+    used = sum(seen.size for file in files if (seen := durable.look(file)))  # an agent may be delivering them
+    if not evicts and used + 2 * RESERVE_BYTES > max_bytes:
+        return (
+            f"spool.max_bytes: {used} of {max_bytes} bytes are used in {path}, and nothing is recorded until what waits"
+            " there is delivered; deliver it, or raise spool.max_bytes"
+        )
+    disk = _disk(path)
+    free = disk.f_bavail * disk.f_frsize
+    if free + used * evicts < min_free_bytes + RESERVE_BYTES:
+        return (
+            f"spool.min_free_bytes: {min_free_bytes} bytes must stay free, and {free} are free on the file system of"
+            f" {path} now, so that nothing is recorded; make room, or lower spool.min_free_bytes"
+        )
+    return ""
+
+
+def _disk(path: Path) -> os.statvfs_result:
+    there = next((folder for folder in (path, *path.absolute().parents) if folder.is_dir()), Path("/"))
+    return os.statvfs(there)

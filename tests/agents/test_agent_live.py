@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sensorium.agents.agent import Agent
+from sensorium.agents.checking import check
 from sensorium.agents.device_file import check_device
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.driver import Driver, DriverConfig
@@ -123,7 +124,7 @@ def test_a_lost_sensor_that_comes_back_is_recorded_again(tmp_path: Path) -> None
 def test_the_free_floor_of_the_device_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is captured below it, `status` says so, and capture goes on when there is room again."""
     floor, block = 3 * 10**9, 4096
-    disk = SimpleNamespace(f_bavail=floor // block, f_frsize=block)  # just under it with anything more
+    disk = SimpleNamespace(f_bavail=floor // block, f_bfree=0, f_blocks=10 * floor, f_frsize=block)  # just at it
     monkeypatch.setattr(os, "statvfs", lambda _: disk)
     document = {
         "device": "rig",
@@ -148,3 +149,52 @@ def test_the_free_floor_of_the_device_file_is_kept(tmp_path: Path, monkeypatch: 
     streams = agent.status()["streams"]
     assert agent.status()["state"] == "done"
     assert {name: account.stored for name, account in streams.items()} == {"sim.cam": 40, "sim.imu": 200}
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "replay"])
+def test_one_that_ends_without_room_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool) -> None:
+    """What must stay free is less than the disk has, and more than is free now; `--check` says so too."""
+    disk = SimpleNamespace(f_bavail=10**6, f_bfree=10**6, f_blocks=10**7, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    document = live_device(tmp_path, imu=[(10**6, "silent")])
+    document["spool"]["min_free_bytes"] = "5GB"
+    if not live:
+        document["sensors"] = {"sim": sim(duration_s=2)}
+    device = check_device(document, tmp_path)
+    agent = Agent(device)
+
+    def stop() -> None:
+        wait_for(lambda: agent.status()["state"] == "full", "the disk to be full")
+        agent.stop()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    with pytest.raises(SensoriumError, match=r"nothing more was recorded: .*4096000000 bytes free .*lower spool\."):
+        agent.run()
+    stopping.join()
+    assert (agent.status()["state"], agent.status()["episodes"]) == ("failed", 0)
+    assert not seals(tmp_path)
+
+
+def test_a_spool_without_room_is_told_by_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = SimpleNamespace(f_bavail=10**6, f_bfree=10**6, f_blocks=10**7, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    waiting = tmp_path / "spool" / "episodes" / "1.episode"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(b"")
+    os.truncate(waiting, 20 << 20)
+
+    def advice(**spool: Any) -> str:
+        document = {
+            "device": "rig",
+            "spool": {"path": "spool", **spool},
+            "sensors": {"sim": sim(duration_s=2)},
+            "trigger": {"kind": "interval", "length_s": 1},
+        }
+        return " ".join(check(check_device(document, tmp_path)).advice)
+
+    assert advice() == advice(min_free_bytes="4GB") == advice(max_bytes="16MiB", when_full="evict") == ""
+    assert "5000000000 bytes must stay free, and 4096000000 are free" in advice(min_free_bytes="5GB")
+    assert "so that nothing is recorded; make room" in advice(min_free_bytes="5GB", when_full="evict")
+    assert advice(min_free_bytes="4.1GB", when_full="evict") == "", "what waits gives way"
+    assert "spool.max_bytes: 20971520 of 16777216 bytes are used" in advice(max_bytes="16MiB")

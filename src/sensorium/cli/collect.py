@@ -60,10 +60,10 @@ def collect(
     """Record what the sensors of DEVICE.yaml see, and deliver it.
 
     Ends when every source has ended, or as told, and waits 60 s for delivery. The exit status is then 1 if anything is
-    left in the spool, at the end a sensor is away or was ended by an error, or an episode was rejected; else 0. On
-    Ctrl-C or SIGTERM it ends within 5 s: what is open is sealed, and what is not delivered by then is so by the next
-    run; with `--drain` it waits, which a second signal ends. In a terminal: space opens and closes an episode, x
-    discards it, s and f close it as success or failure, q drains and quits (trigger `manual`).
+    left in the spool, at the end a sensor is away or was ended by an error, the spool takes nothing, or an episode was
+    rejected; else 0. On Ctrl-C or SIGTERM it ends within 5 s: what is open is sealed, and what is not delivered by then
+    is so by the next run; with `--drain` it waits, which a second signal ends. In a terminal: space opens and closes an
+    episode, x discards it, s and f close it as success or failure, q drains and quits (trigger `manual`).
     """
     device = load_device_file(device_file, overrides or [])
     if only_check:
