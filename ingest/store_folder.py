@@ -23,6 +23,7 @@ COMMITS, STAGING, QUARANTINE, LOCK = Path("commits"), Path(".staging"), Path("qu
 EPISODES_FOLDER = Path(EPISODES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -242,7 +243,7 @@ def _folders_synced(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise (_unfit(path, "folders that can be synced") if error.errno == errno.EINVAL else error) from error
+        raise (_unfit(path, "folders that can be synced") if error.errno in _NO_SYNC else error) from error
 
 
 def _unfit(path: Path, lacks: str) -> StoreError:

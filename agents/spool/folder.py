@@ -16,6 +16,7 @@ from sensorium.drivers.clock import Clock, boot_id, boottime_ns
 from sensorium.episode import durable
 from sensorium.errors import SpoolError
 
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _ALIVE = struct.Struct("<16sq")
 """The boot, and the moment of it in CLOCK_BOOTTIME."""
 
@@ -37,9 +38,10 @@ class Folder:
         try:
             for folder in (self.episodes, self.rejected):
                 durable.make_folder(folder)
+            _try_sync(path)
             self._lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            what = "no folders that can be synced" if error.errno == errno.EINVAL else ""
+            what = "no folders that can be synced" if error.errno in _NO_SYNC else ""
             raise _unusable(path, error, what) from error
         self._alive_fd = -1
         self._naming = threading.Lock()
@@ -134,6 +136,16 @@ class Folder:
                 raise _unusable(self.path, error, "no locks") from error
             else:
                 return
+
+
+def _try_sync(path: Path) -> None:
+    """Raise an `OSError` where no folder can be synced: this one may have been made by something that did not need it.
+    A disk in trouble is tried again later."""
+    try:
+        durable.sync_folder(path)
+    except OSError as error:
+        if error.errno in _NO_SYNC:
+            raise
 
 
 def _unusable(path: Path, error: OSError, lacks: str) -> SpoolError:

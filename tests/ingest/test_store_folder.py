@@ -467,15 +467,20 @@ def test_a_file_system_without_what_a_store_needs_is_refused(memory: Path, monke
 
         return call
 
-    def of_folders(fd: int) -> None:
-        if os.path.isdir(f"/proc/self/fd/{fd}"):  # noqa: PTH112
-            raise OSError(errno.EINVAL, "Invalid argument")
+    def of_folders(number: int) -> Callable[[int], None]:
+        def call(fd: int) -> None:
+            if os.path.isdir(f"/proc/self/fd/{fd}"):  # noqa: PTH112
+                raise OSError(number, os.strerror(number))
+
+        return call
 
     for owner, name, fake, says in (
         (fcntl, "flock", fails(errno.ENOLCK), "no locks"),
         (fcntl, "flock", fails(errno.EOPNOTSUPP), "no locks"),
         (os, "link", fails(errno.EPERM), "no hard links"),
-        (os, "fsync", of_folders, "no folders that can be synced"),
+        (os, "link", fails(errno.EOPNOTSUPP), "no hard links"),
+        (os, "fsync", of_folders(errno.EINVAL), "no folders that can be synced"),
+        (os, "fsync", of_folders(errno.EOPNOTSUPP), "no folders that can be synced"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, fake)

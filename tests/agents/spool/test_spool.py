@@ -116,18 +116,23 @@ def test_one_process_at_a_time(spool: Spool) -> None:
     ("owner", "call", "number", "lacks"),
     [
         (fcntl, "flock", errno.ENOLCK, "no locks"),
-        (durable, "make_folder", errno.EINVAL, "no folders that can be synced"),
+        (fcntl, "flock", errno.EOPNOTSUPP, "no locks"),
+        (durable, "sync_folder", errno.EINVAL, "no folders that can be synced"),
+        (durable, "sync_folder", errno.EOPNOTSUPP, "no folders that can be synced"),
     ],
 )
 def test_a_file_system_that_cannot_hold_one_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, call: str, number: int, lacks: str
 ) -> None:
-    def cannot(*_: object) -> None:
+    def cannot(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
+    there = tmp_path / "copied"
+    Spool(there, "rig").close()
     monkeypatch.setattr(owner, call, cannot)
-    with pytest.raises(SpoolError, match=f"this file system has {lacks} .*, which a spool needs"):
-        Spool(tmp_path / "spool", "rig")
+    for path in (tmp_path / "new", there):
+        with pytest.raises(SpoolError, match=f"this file system has {lacks} .*, which a spool needs"):
+            Spool(path, "rig")
 
 
 def test_a_spool_belongs_to_one_device(tmp_path: Path) -> None:
