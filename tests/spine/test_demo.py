@@ -8,9 +8,9 @@ from tests.spine.commands import Site
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_demo(site: Site) -> None:
-    said = site.run("demo", "--seconds", 6, "--store", "corpus").out
+    said = site.start("demo", "--seconds", 6, "--store", "corpus").wait(timeout_s=800).out
     assert "every episode begun is accounted for: yes" in said
     ledgers = site.json("ledger", "corpus")
     assert [each["device"] for each in ledgers] == ["drone", "rover"]

@@ -6,6 +6,7 @@ import pytest
 
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
+from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.trigger import Placement, Trigger
@@ -13,7 +14,7 @@ from sensorium.agents.triggers.waiting import WaitingTrigger
 from sensorium.drivers.marks import SourceNote
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Note, Open, Seal
-from tests.agents.building import FRAMES, ROWS, add, entry, manifest, records_in, rows
+from tests.agents.building import FRAMES, ROWS, add, entry, fresh_account, manifest, records_in, rows
 
 SECOND = 10**9
 
@@ -100,3 +101,16 @@ def test_what_was_decided_stands_when_another_trigger_takes_over(spool: Spool, p
     assert begun.between["imu"].filtered == {"trigger": 100}
     assert sealed.rows["imu"] == 50
     assert made.account.totals()["imu"].balances
+
+
+def test_a_stream_that_joined_others_ahead_of_its_own_step_back_is_not_an_epoch_further() -> None:
+    state = StreamState(entry(ROWS), fresh_account())
+    state.passed_ns = SECOND
+    state.begin_anew()
+    assert (state.epoch, state.passed_ns) == (1, BEFORE_ALL)
+    state.passed_ns = SECOND
+    state.join(4)
+    state.begin_anew()
+    assert (state.epoch, state.joined, state.passed_ns) == (4, False, BEFORE_ALL)
+    state.begin_anew()
+    assert state.epoch == 5

@@ -27,12 +27,25 @@ def test_rows_with_their_lines(tmp_path: Path) -> None:
         ('t,a\n"1","2"\n3,"4"5\n', {2: ["1", "2"], 3: ["3", '"4"5']}),
         ('t,a,b\n1,"x""y, z",2\n1,5" pipe,3\n', {2: ["1", 'x"y, z', "2"], 3: ["1", '5" pipe', "3"]}),
         ('t,a\r"1","x\r\r2"\r3,"', {2: ["1", "x\r\r2"], 5: ["3", '"']}),
+        ('t,a,b\n1,"x,2\n3,4,5\n6,7",8\n', {2: ["1", '"x', "2"], 3: ["3", "4", "5"], 4: ["6", '7"', "8"]}),
+        ('t\n"x\n7,8\n9"\n', {2: ['"x'], 3: ["7", "8"], 4: ['9"']}),
     ],
 )
 def test_a_quote_reaches_no_further_than_its_row(tmp_path: Path, text: str, rows: dict[int, list[str]]) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(text.encode())
     assert dict(list(read_rows(path))[1:]) == rows
+
+
+@pytest.mark.parametrize("lines", [1, 19, 20, 500])
+def test_a_quote_is_looked_for_in_the_next_19_lines(tmp_path: Path, lines: int) -> None:
+    """Of a table of one column none of its lines shows that a quote is stray."""
+    path = tmp_path / "t.csv"
+    path.write_text('t\n"x\n' + "7\n" * (lines - 1) + '8"\n9\n')
+    found = dict(read_rows(path))
+    assert len(found) == (3 if lines < 20 else lines + 3)
+    assert found[2] == (["x\n" + "7\n" * (lines - 1) + "8"] if lines < 20 else ['"x'])
+    assert found[lines + 3] == ["9"]
 
 
 @given(st.sets(st.integers(1, 40)), st.integers(2, 5))
