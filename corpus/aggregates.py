@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sensorium.corpus.cells import compile_cells
+from sensorium.corpus.asked_for import names as names_of
+from sensorium.corpus.asked_for import text
 from sensorium.corpus.finding import Finder
 from sensorium.drivers.registry import nearest
 from sensorium.episode.where import MAX_LETTERS
@@ -27,24 +28,28 @@ def aggregated(
     if not measures:
         raise ConfigError(f"no aggregates: expected {_KNOWN}")
     columns = finder.columns()
-    cells = [compile_cells([each], columns) for each in groups]
-    what = [*cells, *(_measure(each, columns) for each in measures)]
+    what = [_measure(each, columns) for each in measures]
     names = [*groups, *measures]
-    order = _order(order_by, names) if order_by.strip() else [str(place + 1) for place in range(len(groups))]
-    return [dict(zip(names, row, strict=True)) for row in finder.grouped(what, len(groups), where, order, limit)]
+    order = (
+        _order(order_by, names)
+        if text("order by", order_by).strip()
+        else [str(place + 1) for place in range(len(groups))]
+    )
+    return [dict(zip(names, row, strict=True)) for row in finder.grouped(groups, what, where, order, limit)]
 
 
 def _split(names: Names, what: str) -> list[str]:
-    """The texts between those commas that are in no parentheses."""
-    given = [names] if isinstance(names, str) else list(names)
+    """The texts between those commas that are in no parentheses and in no text."""
+    given = [names] if isinstance(names, str) else names_of(what, names) if names not in ([], ()) else []
     found: list[str] = []
-    for text in given:
-        if len(text) > MAX_LETTERS:
-            raise ConfigError(f"{what} of {len(text)} letters: expected at most {MAX_LETTERS}")
-        depth, part = 0, ""
-        for letter in text:
-            depth += {"(": 1, ")": -1}.get(letter, 0)
-            if letter == "," and depth == 0:
+    for each in given:
+        if len(each) > MAX_LETTERS:
+            raise ConfigError(f"{what} of {len(each)} letters: expected at most {MAX_LETTERS}")
+        depth, part, quoted = 0, "", False
+        for letter in each:
+            quoted ^= letter == "'"
+            depth += 0 if quoted else {"(": 1, ")": -1}.get(letter, 0)
+            if letter == "," and depth == 0 and not quoted:
                 found.append(part.strip())
                 part = ""
             else:

@@ -67,10 +67,10 @@ def aligned(
         data = _between(stream, found.after[found.present], found.weight[found.present], before)
     if out is None:
         out = np.zeros((len(at_ns), *data.shape[1:]), data.dtype)
-    elif out.shape != (len(at_ns), *data.shape[1:]) or out.dtype != data.dtype:
+    elif out.shape != (len(at_ns), *data.shape[1:]) or out.dtype != data.dtype or not out.flags.writeable:
         raise ConfigError(
             f"out of {stream.spec.name!r} is {out.dtype} {list(out.shape)}, expected"
-            f" {data.dtype} {[len(at_ns), *data.shape[1:]]}"
+            f" {data.dtype} {[len(at_ns), *data.shape[1:]]}, writable"
         )
     else:
         out[~found.present] = 0

@@ -9,6 +9,8 @@ from typing import SupportsIndex
 import numpy as np
 
 from sensorium.corpus.alignment import grid
+from sensorium.corpus.asked_for import names as names_of
+from sensorium.corpus.asked_for import said
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.utc import UtcMapping, device_of
@@ -34,7 +36,9 @@ def begin_ns(start: str | datetime | np.datetime64 | SupportsIndex) -> int:
             return int(start.astype("datetime64[ns]").astype(np.int64))
         return utc_ns_of(start) if isinstance(start, str | datetime) else int(operator.index(start))
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{start!r}: expected a time: '2026-11-25T23:00:00.5+02:00' (UTC without a zone)") from error
+        raise ConfigError(
+            f"{said(start)}: expected a time: '2026-11-25T23:00:00.5+02:00' (UTC without a zone)"
+        ) from error
 
 
 def where_at(start_ns: int, end_ns: int) -> str:
@@ -51,12 +55,15 @@ def windows_at_utc(
     episodes: Sequence[Episode], start_ns: int, end_ns: int, streams: Sequence[str] | None, reading: Reading
 ) -> list[Window]:
     """A window for each device, spool and boot that has a part in [start_ns, end_ns) of UTC; those of `streams` that it
-    has. A grid in Hz begins at `start_ns`: its moments are the same for all.
+    has. Where one changes its shape in between, one before and one behind. A grid in Hz begins at `start_ns`: its
+    moments are the same for all.
 
     Raises:
         ConfigError: none of them has one of the streams, or it cannot be read so.
         Corrupt: what is read is damaged.
     """
+    if streams:
+        streams = names_of("streams", streams)
     known = {name for each in episodes for name in each.summaries}
     for name in (streams or ()) if episodes else ():
         if name not in known:
@@ -77,7 +84,9 @@ def _windows(
     reading: Reading,
     moments: Stamps | None,
 ) -> Iterator[Window]:
-    for source in joined(episodes, streams or (), end_ns - start_ns + 2 * SLACK_NS):
+    # Of a stream that changes its shape in between there are two windows: nothing could hold both.
+    names = {name for each in episodes for name in each.summaries} if streams is None else streams
+    for source in joined(episodes, sorted(names), end_ns - start_ns + 2 * SLACK_NS):
         ends = _stamps_of(source, np.array([start_ns, end_ns], np.int64))
         if ends is None or ends[0] >= source.end_ns or ends[1] <= source.start_ns or ends[0] >= ends[1]:
             continue
@@ -85,10 +94,10 @@ def _windows(
         had = {name for each in source.over(begin, end) for name in each.summaries}
         if not had:
             continue
-        names = None if streams is None else [name for name in streams if name in had]
+        wanted = None if streams is None else [name for name in streams if name in had]
         first = source.first(begin, end)
         at_ns = None if moments is None else _stamps_of(source, moments)
-        samples = source.read(begin, end, names, _of(reading, had), at_ns)
+        samples = source.read(begin, end, wanted, _of(reading, had), at_ns)
         utc_ns, uncertainty_ns = source.utc(ends)
         if utc_ns is None:
             continue

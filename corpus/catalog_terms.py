@@ -2,11 +2,9 @@
 
 import json
 import sqlite3
-from collections.abc import Collection
 
 from sensorium.corpus.beside_catalog import NO_VERDICT, SCORE_PATH, VERDICT, VERDICTS
 from sensorium.corpus.label_terms import has_labels, label_value, labelled, recorded_value
-from sensorium.drivers.registry import nearest
 from sensorium.episode.store_terms import (
     EVENT,
     HEALTH,
@@ -25,7 +23,6 @@ from sensorium.errors import ConfigError
 FEW, SOME = 5000, 100_000
 """Up to so many episodes are gathered by a term's index first, to be looked at in turn: where the rest of the condition
 narrows them by itself, and where it does not."""
-_OF_STREAM = (STREAM, HEALTH, SCORE)
 _NARROWS = frozenset(("device", "mission", "start_utc", "committed_utc", "episode"))
 """The columns by which indices find episodes."""
 
@@ -33,9 +30,11 @@ _NARROWS = frozenset(("device", "mission", "start_utc", "committed_utc", "episod
 class CatalogTerms:
     """Terms over the tables of now."""
 
-    def __init__(self, connection: sqlite3.Connection, where: Where, has_beside: bool, has_figures: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, where: Where | None, has_beside: bool, has_figures: bool
+    ) -> None:
         self._connection, self._has_figures = connection, has_figures
-        self._has_beside, self._narrowed = has_beside, is_narrowed(where)
+        self._has_beside, self._narrowed = has_beside, where is not None and is_narrowed(where)
 
     def has(self, stream: str, bind: Bind) -> str:
         """By the layout, of which there are few."""
@@ -171,34 +170,3 @@ def former_has(stream: str, bind: Bind) -> str:
 def is_narrowed(where: Where) -> bool:
     """Whether an index over a column finds the episodes that a condition may be true of."""
     return not _NARROWS.isdisjoint(where.needed)
-
-
-def check_names(connection: sqlite3.Connection, where: Where, former: bool) -> None:
-    """Raise `ConfigError` for a stream or a score that no episode has: a typo is not an empty answer."""
-    terms = where.terms
-    wanted = [*where.streams, *(term.names[0] for term in terms if term.function in _OF_STREAM)]
-    check_streams(connection, wanted, former)
-    for term in terms if not former else ():
-        if term.function == SCORE:
-            stream, name = term.names
-            text = "SELECT 1 FROM scores WHERE stream = ? AND name = ? LIMIT 1"
-            if connection.execute(text, term.names).fetchone() is None:
-                known = _names(connection, "SELECT DISTINCT name FROM scores WHERE stream = ?", stream)
-                if known or _names(connection, "SELECT 1 FROM episodes LIMIT 1"):
-                    has = f"it has {', '.join(sorted(map(str, known)))}" if known else "it has none"
-                    raise ConfigError(f"no episode has a score {name!r} of {stream!r}{nearest(name, known)}; {has}")
-
-
-def check_streams(connection: sqlite3.Connection, names: Collection[str], former: bool) -> None:
-    """Raise `ConfigError` for a name that no episode's stream has, unless there is none at all."""
-    if not names:
-        return
-    known = _names(connection, f"SELECT DISTINCT name FROM {'streams' if former else 'layout_streams'}")
-    for name in names if known else ():
-        if name not in known:
-            some = ", ".join(sorted(known)[:20])
-            raise ConfigError(f"no episode has a stream {name!r}{nearest(name, known)}; known are {some}")
-
-
-def _names(connection: sqlite3.Connection, text: str, *values: str) -> set[str]:
-    return {name for (name,) in connection.execute(text, values)}

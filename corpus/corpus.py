@@ -10,7 +10,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from sensorium.corpus.aggregates import Names, aggregated
-from sensorium.corpus.around import no_such_event
+from sensorium.corpus.asked_for import names, said
 from sensorium.corpus.beside_catalog import judged, newest
 from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.commits import check_store_version
@@ -18,12 +18,12 @@ from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.finding import Finder
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.looks_alike import LooksAlike
-from sensorium.corpus.matching import CatalogEpisodes, Matching
+from sensorium.corpus.matching import CatalogEpisodes
 from sensorium.corpus.rows import CatalogRows
-from sensorium.corpus.runs import EpisodeRuns, EventPlaces, runs
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers, waiting_ordinals
 from sensorium.corpus.stream import Samples
-from sensorium.corpus.windows import Strided, Window, windows_in_batches
+from sensorium.corpus.windows import Window
+from sensorium.corpus.windows_asked import Lengths, windows_asked
 from sensorium.corpus.within import Grid, Reading
 from sensorium.errors import ConfigError, StoreError
 
@@ -96,9 +96,10 @@ class Corpus(LooksAlike):
         order_by: str = "",
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
-        """What the episodes for which `where` is true come to, by what `group_by` says: columns, or SQL of columns.
+        """What the episodes for which `where` is true come to, by what `group_by` says: columns, what conditions ask
+        for, or SQL of these.
 
-            corpus.aggregate("mission", "count, hours, bytes, mean(duration_s)")
+            corpus.aggregate("mission, label('task')", "count, hours, bytes, mean(duration_s)")
 
         `agg` are count, hours, the sum of a column by its name, and sum, mean, min and max of one. In the order of
         `group_by`, unless `order_by` has another, of any of these.
@@ -140,6 +141,8 @@ class Corpus(LooksAlike):
 
     def episode(self, episode: str) -> Episode:
         """The episode whose id begins with `episode`; none or several raise `ConfigError`."""
+        if not isinstance(episode, str):
+            raise ConfigError(f"episode {said(episode)}: expected an id, or how it begins")
         rows = self._finder.by_id(episode)
         if len(rows) != 1 or not episode:
             which = "no episode begins" if not rows else "more than one episode begins"
@@ -254,44 +257,28 @@ class Corpus(LooksAlike):
         as one, so a window may begin in one and end in another; `Window.gaps` is what no episode holds of it.
 
         `around`: instead, one window for each event of that kind or name, or KIND/NAME (notes, decisions), from
-        `before_s` before it begins until `after_s` behind; what of it lies beyond the episode is a gap, unless
-        `across`, and one of which all does is left out.
+        `before_s` before it begins until `after_s` behind; what of it lies beyond the episode that tells of the event
+        is a gap, unless `across`, and one of which all does is left out.
 
         Raises:
-            ConfigError: it has no length, no episode has such a stream or such an event, or it cannot be read so.
+            ConfigError: it has no length, there are too many, no episode has such a stream or such an event, or it
+                cannot be read so.
             Corrupt: what is read is damaged.
         """
-        if around and (length_s is not None or stride_s is not None):
-            raise ConfigError(f"windows around {around!r}: before_s and after_s say how long they are, not length_s")
-        if not around and (length_s is None or before_s or after_s):
-            raise ConfigError("windows: give length_s; or around, what they are around, with before_s and after_s")
-        length_ns = nanoseconds(before_s) + nanoseconds(after_s) if length_s is None else nanoseconds(length_s)
-        stride_ns = length_ns if stride_s is None else nanoseconds(stride_s)
-        if length_ns < 1 or stride_ns < 1 or batch_size < 1:
-            raise ConfigError(
-                f"windows of {length_ns / 1e9:g} s each {stride_ns / 1e9:g} s, {batch_size} a batch:"
-                " expected more than 0"
-            )
         known = CatalogEpisodes(self.path, self._finder, self._version)
-        reading = Reading(shrink or {}, out or {}, grid, align)
-        if not across and not around:
-            placed, _ = self._finder.placed(where, streams)
-            places = Strided((placed.starts_ns, placed.ends_ns), length_ns, stride_ns)
-            matching = Matching(known, placed.ids)
-            return windows_in_batches(matching, places, length_ns, streams, batch_size, seed, reading)
-        placed, kinds = self._finder.placed(where, streams, around, across)
-        ranges = [range(row, row + 1) for row in range(len(placed))]
-        if across:
-            reach_ns = max(length_ns, nanoseconds(before_s), nanoseconds(after_s))
-            ranges = runs(placed, kinds, reach_ns, known.of, streams)
-        sources = EpisodeRuns(known, placed, ranges)
-        if not around:
-            places = Strided(sources.bounds_ns, length_ns, stride_ns)
-            return windows_in_batches(sources, places, length_ns, streams, batch_size, seed, reading)
-        events = EventPlaces(known, placed, ranges, around, nanoseconds(before_s))
-        if len(placed) and not len(events):
-            raise no_such_event(around, self._finder.event_names(where, streams))
-        return windows_in_batches(sources, events, length_ns, streams, batch_size, seed, reading)
+        lengths = Lengths.of(length_s, stride_s, before_s, after_s, around)
+        return windows_asked(
+            self._finder,
+            known,
+            where,
+            streams,
+            lengths,
+            batch_size=batch_size,
+            seed=seed,
+            reading=Reading.of(shrink, out, grid, align),
+            across=across,
+            around=around,
+        )
 
     def at_utc(
         self,
@@ -307,9 +294,10 @@ class Corpus(LooksAlike):
         """What every device had in the `length_s` seconds from `start` (ISO 8601, a `datetime` of Python or numpy, or
         UTC nanoseconds).
 
-        A window for each device (spool and boot) whose UTC is known, read across its episodes: of `streams` (None: of
-        all) those that it has. `Window.utc` is how its clock stands to UTC there, with the uncertainty, which each
-        sample has too. A `grid` in Hz has the same moments for all.
+        A window for each device (spool and boot) whose UTC is known, read across its episodes (two where a stream
+        changes its shape in between): of `streams` (None: of all) those that it has. `Window.utc` is how its clock
+        stands to UTC there, with the uncertainty, which each sample has too. A `grid` in Hz has the same moments for
+        all.
 
         Raises:
             ConfigError: it is no time or no length; no device has such a stream then, or it cannot be read so.
@@ -321,7 +309,7 @@ class Corpus(LooksAlike):
         end_ns = start_ns + nanoseconds(length_s)
         at = where_at(start_ns, end_ns)
         episodes = self.query(f"({where}\n) and {at}" if where.strip() else at)
-        return windows_at_utc(episodes, start_ns, end_ns, streams, Reading(shrink or {}, {}, grid, align))
+        return windows_at_utc(episodes, start_ns, end_ns, streams, Reading.of(shrink, None, grid, align))
 
     def batches(
         self,
@@ -366,8 +354,7 @@ class Corpus(LooksAlike):
         from sensorium.corpus.loaders.loader import loader
         from sensorium.corpus.loaders.reading import How
 
-        if isinstance(streams, str):
-            raise ConfigError(f"streams {streams!r}: expected a list of names, such as [{streams!r}]")
+        reading = Reading.of(shrink, None, grid, align)
         return loader(
             self,
             where,
@@ -379,7 +366,7 @@ class Corpus(LooksAlike):
             ranks=ranks,
             drop_last=drop_last,
             exhausted=exhausted,
-            how=How(tuple(streams), damaged, shrink or {}, grid, align),
+            how=How(tuple(names("streams", streams)), damaged, reading.shrink, reading.grid, reading.align),
             prefetch=prefetch,
             threads=threads,
         )

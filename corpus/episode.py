@@ -11,6 +11,7 @@ import msgspec
 import numpy.typing as npt
 
 from sensorium.corpus.arrays import ZarrArray
+from sensorium.corpus.asked_for import real, said, stamp
 from sensorium.corpus.catalog_reading import CATALOG, document_of
 from sensorium.corpus.catalog_tables import COLUMNS
 from sensorium.corpus.commits import LOOSE_VERSION, ZIP
@@ -305,7 +306,8 @@ class Episode:
                 aligned so.
             Corrupt: what is read is damaged.
         """
-        return self.read(start_ns, end_ns, streams, Reading(shrink or {}, out or {}, grid, align))
+        span_ns = stamp("start_ns", start_ns), stamp("end_ns", end_ns)
+        return self.read(*span_ns, streams, Reading.of(shrink, out, grid, align))
 
     def read(
         self,
@@ -352,6 +354,10 @@ class Episode:
 
 def nanoseconds(seconds: float) -> int:
     """Of a length or a distance in time; `ConfigError` unless it is a number within `MAX_S`."""
-    if not abs(seconds) < MAX_S:
-        raise ConfigError(f"{seconds} s: expected a number of seconds within {MAX_S:g}")
-    return round(seconds * 1e9)
+    try:
+        number = real(seconds)
+        if abs(number) < MAX_S:
+            return round(number * 1e9)
+    except TypeError as error:
+        raise ConfigError(f"{said(seconds)} s: expected a number of seconds within {MAX_S:g}") from error
+    raise ConfigError(f"{number} s: expected a number of seconds within {MAX_S:g}")

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import operator
 import re
 import sqlite3
 import sys
@@ -10,28 +9,29 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 from sensorium.corpus.alike_conditions import AlikeConditions
+from sensorium.corpus.asked_for import names, rows_wanted
+from sensorium.corpus.asked_for import text as text_of
 from sensorium.corpus.catalog_reading import reading
 from sensorium.corpus.catalog_tables import COLUMNS, SUMMED
 from sensorium.corpus.catalog_terms import (
     FEW,
     CatalogTerms,
     FormerTerms,
-    check_names,
-    check_streams,
     former_has,
     has_stream,
     is_narrowed,
 )
-from sensorium.corpus.cells import compile_cells
+from sensorium.corpus.cells import Cells
+from sensorium.corpus.known_names import check_names, check_streams
 from sensorium.corpus.placed import OF_ALL, OF_RUNS, ORDER_OF_RUNS, Placed
 from sensorium.corpus.rows import CatalogRows, Page, Row
-from sensorium.episode.where import Where, compile_order, parse_where
+from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms
+from sensorium.episode.where import Where, compile_order, known_column, parse_where
 from sensorium.episode.where_sql import Bound, Sql
 from sensorium.episode.where_times import TEXT
-from sensorium.errors import ConfigError
 
 PAGE = 2000
 """Rows that are read together, where they may be many."""
@@ -78,7 +78,7 @@ class OpenCatalog:
 
     def condition(self, where: str, having: Sequence[str] = ()) -> Condition:
         """`where`, that there are the streams `having`, and unless it says otherwise that the episode is a full one."""
-        if (known := self._alike.find(where)) is not None:
+        if (known := self._alike.find(text_of("where", where))) is not None:
             return self._condition(*known, having)
         if (parsed := self.parsed(where)) is None:
             return self._condition(None, Sql("1", {}), having)
@@ -88,23 +88,35 @@ class OpenCatalog:
 
     def parsed(self, where: str) -> Where | None:
         """The condition, checked; None of an empty one."""
-        if not where.strip():
+        if not text_of("where", where).strip():
             return None
         columns = tuple(self.form.columns.items()) + (() if "kind" in self.form.columns else (("kind", TEXT),))
         # What now() is changes.
         parse = _parsed.__wrapped__ if "now" in where.lower() else _parsed
         parsed = parse(where, columns)
-        check_names(self.connection, parsed, self.form.former)
+        self._check(parsed.streams, parsed.terms)
         return parsed
+
+    def cells(self, expressions: Sequence[str], bind: Bind) -> list[str]:
+        """SQL of `expressions` (`sensorium.corpus.cells`), checked."""
+        cells = [Cells.of(each, self.form.columns | {"kind": TEXT}) for each in expressions]
+        for each in cells:
+            self._check(each.streams, each.terms)
+        return [each.sql(self._terms(None), bind) for each in cells]
+
+    def _check(self, streams: Sequence[str], terms: Sequence[StoreTerm]) -> None:
+        check_names(self.connection, streams, terms, self.form.former, self.form.has_beside)
 
     def sql(self, parsed: Where | None, having: Sequence[str] = (), any_kind: bool = False) -> Condition:
         """A condition that was checked as SQL."""
         return self._condition(parsed, Sql("1", {}) if parsed is None else self._sql_of(parsed), having, any_kind)
 
     def _sql_of(self, parsed: Where) -> Sql:
+        return parsed.sql(self._terms(parsed))
+
+    def _terms(self, where: Where | None) -> StoreTerms:
         beside, figures = self.form.has_beside, self.form.has_figures
-        former = self.form.former
-        return parsed.sql(FormerTerms(beside) if former else CatalogTerms(self.connection, parsed, beside, figures))
+        return FormerTerms(beside) if self.form.former else CatalogTerms(self.connection, where, beside, figures)
 
     def _condition(
         self, parsed: Where | None, sql: Sql, having: Sequence[str] = (), any_kind: bool = False
@@ -132,7 +144,7 @@ class OpenCatalog:
         text = f"SELECT {', '.join(what)} FROM {self.form.source} WHERE {condition.text}"
         if last is not None:
             text, values["last"] = f"{text} AND +id <= :last", last
-        order = f"{compile_order(order_by, self.form.columns)}, " if order_by.strip() else ""
+        order = f"{compile_order(order_by, self.form.columns)}, " if text_of("order_by", order_by).strip() else ""
         # To have them in their order SQLite would look at all, where to sort a few is less.
         by_id = "+episode" if self._are_few(condition, limit) else "episode"
         text += f" ORDER BY {order}{by_id}"
@@ -182,10 +194,9 @@ class Finder:
         """What matches, as it is read; `columns` are those asked for (None: all)."""
         with self.asking() as asked:
             known = asked.form.columns
-            wanted = list(known) if columns is None else list(dict.fromkeys(columns))
-            if not wanted:
-                raise ConfigError("no columns: expected some of " + ", ".join(known))
-            compile_order(", ".join(wanted), known)  # whose error says which it does not know
+            wanted = list(known) if columns is None else list(dict.fromkeys(names("columns", columns)))
+            for name in wanted:
+                known_column(name, known, "columns")
             asked.select(wanted, asked.condition(where), order_by)
         what = [f'"{name}"' for name in wanted]
         return CatalogRows(lambda: self._pages(what, where, order_by, limit), {name: known[name] for name in wanted})
@@ -297,10 +308,11 @@ class Finder:
     def cells(self, expressions: Sequence[str], where: str) -> Page:
         """The different values of kind and SQL `expressions`; of all kinds, unless `where` says otherwise."""
         with self.asking() as asked:
-            values = compile_cells(expressions, asked.form.columns | {"kind": TEXT})
             sql = asked.sql(asked.parsed(where), any_kind=True)
-            text = f"SELECT DISTINCT kind, {values} FROM {asked.form.source} WHERE {sql.text}"
-            return asked.connection.execute(text, sql.values).fetchall()
+            bind = Bound(dict(sql.values))
+            what = ", ".join(["kind", *asked.cells(expressions, bind)])
+            text = f"SELECT DISTINCT {what} FROM {asked.form.source} WHERE {sql.text}"
+            return asked.connection.execute(text, bind.values).fetchall()
 
     def totals(self, where: str = "") -> Page:
         """By kind, of what matches: episodes, seconds and bytes."""
@@ -309,19 +321,23 @@ class Finder:
             what = f"SELECT kind, count(*), total(duration_s), sum(bytes) FROM {asked.form.source}"
             return asked.connection.execute(f"{what} WHERE {sql.text} GROUP BY 1 ORDER BY 1", sql.values).fetchall()
 
-    def grouped(self, what: Sequence[str], groups: int, where: str, order: Sequence[str], limit: int | None) -> Page:
-        """Of what matches `what`, of which the first are what it is grouped by."""
+    def grouped(
+        self, groups: Sequence[str], what: Sequence[str], where: str, order: Sequence[str], limit: int | None
+    ) -> Page:
+        """Of what matches the expressions `groups`, by which it is grouped, and `what`."""
         with self.asking() as asked:
             sql = asked.condition(where)
+            bind = Bound(dict(sql.values))
+            what = [*asked.cells(groups, bind), *what]
             text = f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE {sql.text}"
             # By an index that lacks a column every row would be looked up, in another order than they lie.
             if not sql.narrowed and asked.form.source == "episodes" and not _covered(text):
                 text = text.replace("FROM episodes WHERE", "FROM episodes NOT INDEXED WHERE", 1)
             if groups:
-                text += f" GROUP BY {', '.join(str(place + 1) for place in range(groups))}"
+                text += f" GROUP BY {', '.join(str(place + 1) for place in range(len(groups)))}"
             if order:
                 text += f" ORDER BY {', '.join(order)}"
-            values: dict[str, Any] = dict(sql.values)
+            values: dict[str, Any] = dict(bind.values)
             if limit is not None:
                 text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", rows_wanted(limit)
             return asked.connection.execute(text, values).fetchall()
@@ -347,21 +363,6 @@ def _covered(text: str) -> bool:
     """Whether an index has all columns that a SELECT names, or it finds episodes by something else than columns."""
     named = set(re.findall(r'"(\w+)"', text))
     return "SELECT" in text[1:] or any(named <= {first, *SUMMED} for first in ("device", "mission"))
-
-
-def rows_wanted(limit: SupportsIndex) -> int:
-    """A limit as SQLite takes it: none is below 0 or above what it counts.
-
-    >>> rows_wanted(-1), rows_wanted(3), rows_wanted(10**30)
-    (0, 3, 9223372036854775807)
-
-    Raises:
-        ConfigError: it is no whole number.
-    """
-    try:
-        return min(max(0, int(operator.index(limit))), sys.maxsize)
-    except TypeError as error:
-        raise ConfigError(f"limit {limit!r}: expected a whole number") from error
 
 
 @functools.lru_cache(256)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.episode import Episode
-from sensorium.corpus.stream import Array, Samples, Stream
+from sensorium.corpus.stream import Array, Samples, Stream, row_numbers
 from sensorium.corpus.within import Reading, check_span, within
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import Stamps, StreamSpec
@@ -59,6 +59,11 @@ class JoinedStream:
     def take(self, rows: npt.NDArray[np.int64], *, shrink: int = 1) -> Array:
         """As `Stream.take`."""
         self._check()
+        rows = row_numbers(rows, f"{self._where}: stream {self.spec.name!r}", int(self._firsts[-1]))
+        if (rows[1:] < rows[:-1]).any():
+            wanted, places = np.unique(rows, return_inverse=True)
+            whole: Array = self.take(wanted, shrink=shrink)[places]
+            return whole
         bounds = np.searchsorted(rows, self._firsts, "left").tolist()
         found = [
             part.take(rows[low:high] - first, shrink=shrink)

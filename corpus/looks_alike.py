@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 
+from sensorium.corpus.asked_for import whole
 from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.episode import Episode, nanoseconds
 
@@ -79,18 +80,19 @@ class LooksAlike:
         Raises:
             ConfigError: nothing is embedded of that, the vector is another encoder's, or the condition is none.
         """
+        k = whole("k", k)
         there = functools.partial(existing, self.path)
         held = self.vectors(encoder) if index is None else index
         among = {episode.id for episode in self.query(where)} if where.strip() else None
-        if not isinstance(query, tuple):
+        if not (isinstance(query, tuple) and len(query) == 2):
             return held.similar(query, k, among, there)
         episode, start_s = query
-        whole = self.episode(episode).id
+        asked = self.episode(episode).id
         nanoseconds(start_s)  # says what is no second
-        itself_too = k + len(held.pictures(whole)) if k > 0 else k
-        found = held.similar(held.of(whole, start_s), itself_too, among, there)
+        itself_too = k + len(held.pictures(asked)) if k > 0 else k
+        found = held.similar(held.of(asked, start_s), itself_too, among, there)
         itself = start_s * 1e9 // held.maker.window_ns * held.maker.window_ns / 1e9
-        return [each for each in found if (each.episode, each.start_s) != (whole, itself)][:k]
+        return [each for each in found if (each.episode, each.start_s) != (asked, itself)][:k]
 
 
 def existing(store: Path, episodes: Sequence[str]) -> set[str]:

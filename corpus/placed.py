@@ -51,3 +51,9 @@ class Placed:
         """In what time its stamps are; None where the catalog does not know."""
         timeline: str | None = self.rows[row][-1]
         return timeline
+
+    def is_same_time(self, row: int, other: int) -> bool:
+        """Whether the stamps of two can be compared, as far as the catalog knows."""
+        mine = self.timeline(row)
+        is_same = mine is not None and mine == self.timeline(other)
+        return is_same and self.has_in_common(row) == self.has_in_common(other)

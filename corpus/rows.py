@@ -86,10 +86,17 @@ class CatalogRows:
     def pandas(self) -> "pd.DataFrame":
         """As a frame of pandas; times are in UTC."""
         frames = _library("pandas")
-        frame: pd.DataFrame = frames.DataFrame(self._arrays())
-        for name, holds in self._columns.items():
-            if holds == TIME:
-                frame[name] = frame[name].dt.tz_localize("UTC")
+        text = frames.Series(["text"]).dtype
+        made = {}
+        for name, values in self._lists().items():
+            if self._columns[name] == TIME:
+                made[name] = frames.Series(_moments(values)).dt.tz_localize("UTC")
+            elif self._columns[name] == NUMBER:
+                whole = name in INTEGERS and None not in values
+                made[name] = frames.Series(values, dtype="int64" if whole else "float64")
+            else:
+                made[name] = frames.Series(values, dtype=text)
+        frame: pd.DataFrame = frames.DataFrame(made)
         return frame
 
     def polars(self) -> "pl.DataFrame":
@@ -112,13 +119,6 @@ class CatalogRows:
             for into, values in zip(lists.values(), zip(*page, strict=True), strict=True):
                 into += values
         return lists
-
-    def _arrays(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, values in self._lists().items():
-            holds = self._columns[name]
-            found[name] = _moments(values) if holds == TIME else values
-        return found
 
     def _arrow_type(self, arrow: Any, name: str) -> Any:
         if self._columns[name] == TIME:

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -13,6 +13,7 @@ from sensorium.corpus.joined import Joined, clock_of
 from sensorium.corpus.matching import OPENED, CatalogEpisodes, Matching
 from sensorium.corpus.placed import Placed
 from sensorium.corpus.windows import BoundsNs, WindowPlace
+from sensorium.episode.documents import Note
 
 Kinds = Sequence[Any]
 """Shape and dtype of some streams."""
@@ -97,14 +98,24 @@ class EpisodeRuns(Sequence[Joined]):
 
 
 class EventPlaces(Sequence[WindowPlace | None]):
-    """A window `before_ns` before each such event begins: of the k-th event of an episode, looked up when it is asked
-    for; None of one that begins in no episode that holds the note.
+    """A window from `span_ns[0]` to `span_ns[1]` of each such event's begin: of the k-th event that an episode tells
+    of, looked up when it is asked for; None of one that has no place in time, or that an episode before it tells of.
+
+    `across`: `placed` is in the order of runs, and an event that is beyond its own run is in that which was captured
+    then.
     """
 
     def __init__(
-        self, known: CatalogEpisodes, placed: Placed, ranges: Sequence[range], event: str, before_ns: int
+        self,
+        known: CatalogEpisodes,
+        placed: Placed,
+        ranges: Sequence[range],
+        event: str,
+        span_ns: tuple[int, int],
+        across: bool,
     ) -> None:
-        self._known, self._placed, self._event, self._before_ns = known, placed, event, before_ns
+        self._known, self._placed, self._ranges = known, placed, ranges
+        self._event, self._span_ns, self._across = event, span_ns, across
         self._begins = np.array([each.start for each in ranges], np.int64)
         self._of = functools.lru_cache(OPENED)(self._starts)
         counts = [len(self._of(row)) if count is None else count for row, count in enumerate(placed.events)]
@@ -125,12 +136,42 @@ class EventPlaces(Sequence[WindowPlace | None]):
         return places[at] if at < len(places) else None
 
     def _starts(self, row: int) -> list[WindowPlace]:
-        episode = self._known.of(self._placed.ids[row])
-        source = int(np.searchsorted(self._begins, row, "right")) - 1
-        return [
-            WindowPlace(source, note.start_ns - self._before_ns, note)
-            for note in episode.reopened().notes  # opened anew, for what was read of it is not kept
-            if is_of(note, self._event)
-            and note.start_ns is not None
-            and episode.start_ns <= note.start_ns < episode.end_ns
-        ]
+        found = []
+        for note in self._notes(row):
+            if note.start_ns is not None and not self._is_told_before(row, note, note.start_ns):
+                begin_ns, end_ns = (note.start_ns + each for each in self._span_ns)
+                found.append(WindowPlace(self._source(row, begin_ns, end_ns), begin_ns, note))
+        return found
+
+    def _notes(self, row: int) -> list[Note]:
+        # Opened anew, for what was read of it is not kept.
+        notes = self._known.of(self._placed.ids[row]).reopened().notes
+        return [note for note in notes if is_of(note, self._event)]
+
+    def _is_told_before(self, row: int, note: Note, at_ns: int) -> bool:
+        """Whether an event that begins before its episode is one that an earlier episode tells of too."""
+        others = self._others(row, at_ns, int(self._placed.starts_ns[row]))
+        return any(note in self._notes(other) for other in others)
+
+    def _source(self, row: int, begin_ns: int, end_ns: int) -> int:
+        """The run of an episode; where all of [begin_ns, end_ns) is beyond it, the one that has a part of it."""
+        mine = self._run(row)
+        starts_ns, ends_ns = self._placed.starts_ns, self._placed.ends_ns
+        if begin_ns < ends_ns[self._ranges[mine].stop - 1] and end_ns > starts_ns[self._ranges[mine].start]:
+            return mine
+        return next((self._run(other) for other in self._others(row, begin_ns, end_ns)), mine)
+
+    def _run(self, row: int) -> int:
+        return int(np.searchsorted(self._begins, row, "right")) - 1
+
+    def _others(self, row: int, begin_ns: int, end_ns: int) -> Iterator[int]:
+        """The rows before or behind that have a part of [begin_ns, end_ns), in the same time as far as it is known."""
+        starts_ns, ends_ns = self._placed.starts_ns, self._placed.ends_ns
+        step = -1 if begin_ns < starts_ns[row] else 1
+        other = row + step
+        while self._across and 0 <= other < len(self._placed) and self._placed.is_same_time(row, other):
+            if (ends_ns[other] <= begin_ns) if step < 0 else (starts_ns[other] >= end_ns):
+                return
+            if starts_ns[other] < end_ns and ends_ns[other] > begin_ns:
+                yield other
+            other += step

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.corpus.asked_for import said, whole
 from sensorium.corpus.vectors import Maker, VectorPart, Windows, read_arrays, read_parts
 from sensorium.drivers.described import Vectors
 from sensorium.drivers.registry import nearest
@@ -96,9 +97,13 @@ class VectorIndex:
         `there` says which of some episodes are still in the store: those that are not do not count.
 
         Raises:
-            ConfigError: the vector is of another dimension, or has no direction, or k is less than 1.
+            ConfigError: the vector is of another dimension, or has no direction, or k is no whole number of at least 1.
         """
-        asked = np.asarray(vector, np.float32).ravel()
+        k = whole("k", k)
+        try:
+            asked = np.asarray(vector, np.float32).ravel()
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"vector {said(vector)}: expected {self.maker.dimension} numbers") from error
         length = float(np.linalg.norm(asked))
         if len(asked) != self.maker.dimension or not np.isfinite(length) or length == 0 or k < 1:
             raise ConfigError(

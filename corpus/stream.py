@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.arrays import ZarrArray
+from sensorium.corpus.asked_for import said
 from sensorium.corpus.files import EpisodeFiles
 from sensorium.corpus.parallel import run_all
 from sensorium.drivers.stream import Stamps
@@ -40,6 +41,25 @@ class Samples(NamedTuple):
     data: Array
     at_ns: Stamps | None = None
     present: npt.NDArray[np.bool_] | None = None
+
+
+def row_numbers(rows: npt.ArrayLike, where: str, count: int) -> npt.NDArray[np.int64]:
+    """Rows of a stream of `count` samples as an array; `ConfigError` of anything else.
+
+    >>> row_numbers([1, 1, 4], "stream 'imu'", 5).tolist()
+    [1, 1, 4]
+    """
+    try:
+        found = np.asarray(rows)
+    except ValueError as error:
+        raise ConfigError(f"{where}: rows {said(rows)}: expected numbers in one list") from error
+    if found.ndim == 1 and not len(found):
+        return found.astype(np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ConfigError(f"{where}: rows {said(rows)}: expected whole numbers in one list")
+    if found.min() < 0 or found.max() >= count:
+        raise ConfigError(f"{where}: rows {found.min()} to {found.max()}: it has {count}")
+    return found.astype(np.int64, copy=False)
 
 
 class Stream:
@@ -168,20 +188,25 @@ class Stream:
         return self._read(start, stop, shrink, out)
 
     def take(self, rows: npt.NDArray[np.int64], *, shrink: int = 1) -> Array:
-        """The samples at `rows`, int64 [n] in rising order (one may come twice), [n, *shape], as `read` has them.
+        """The samples at `rows`, int64 [n] in any order (one may come twice), [n, *shape], as `read` has them.
 
         No picture is read that is not returned; of streams of rows, all between the first and the last are.
+
+        Raises:
+            ConfigError: they are no such rows, or the codec cannot shrink so.
+            Corrupt: what is read is damaged.
         """
+        rows = row_numbers(rows, self._path, len(self))
         if not len(rows):
             return self.read(0, 0, shrink=shrink)
         if not self.spec.is_frames:
-            first = int(rows[0])
-            return self.read(first, int(rows[-1]) + 1)[rows - first]
+            first = int(rows.min())
+            return self.read(first, int(rows.max()) + 1, shrink=shrink)[rows - first]
         wanted, places = np.unique(rows, return_inverse=True)
         runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
         found = [self.read(int(run[0]), int(run[-1]) + 1, shrink=shrink) for run in runs]
         whole = found[0] if len(found) == 1 else np.concatenate(found)
-        return whole if len(wanted) == len(rows) else whole[places]
+        return whole if len(wanted) == len(rows) and bool((rows[1:] > rows[:-1]).all()) else whole[places]
 
     def item(self, row: int) -> bytes:
         """The encoded bytes of one sample of a stream of media."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.joined import Gaps, Joined
@@ -45,8 +46,16 @@ class WindowPlace(NamedTuple):
     note: Note | None = None
 
 
+MOST_SHUFFLED = 100_000_000
+"""Windows whose order is in memory, 8 bytes each."""
 BoundsNs = tuple[Stamps, Stamps]
 """Where some spans of time begin, and where they end: int64 [n] each."""
+
+
+def check_count(counts: npt.NDArray[np.int64], most: int) -> None:
+    """Raise `ConfigError` for more windows than anybody goes through, as of a stride that was meant in another unit."""
+    if (count := float(counts.sum(dtype=np.float64))) > most:
+        raise ConfigError(f"{count:.3g} windows, expected at most {most:.0e}: give a greater stride_s")
 
 
 class Strided:
@@ -56,6 +65,7 @@ class Strided:
         self._starts_ns, ends_ns = bounds_ns
         self._stride_ns = stride_ns
         counts = np.maximum((ends_ns - self._starts_ns - length_ns) // stride_ns + 1, 0)
+        check_count(counts, MOST_SHUFFLED)
         self._firsts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
 """What a stretch of time holds: of each stream its samples, or those that stand for the moments of a grid."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.aligned import Readable, Utc, aligned, method_of, moments
+from sensorium.corpus.asked_for import is_number, said
+from sensorium.corpus.asked_for import names as names_of
 from sensorium.corpus.stream import Samples
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
@@ -25,6 +27,44 @@ class Reading:
     out: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     grid: Grid | Mapping[str, Grid] | None = None
     align: str | Mapping[str, str] = ""
+
+    @classmethod
+    def of(cls, shrink: object, out: object, grid: object, align: object) -> "Reading":
+        """What was asked for, once it was looked at; None is nothing.
+
+        Raises:
+            ConfigError: one of them is no such thing.
+        """
+        return cls(
+            _by_stream("shrink", shrink, lambda each: is_number(each) and each >= 1, "{'front': 2}"),
+            _by_stream("out", out, lambda each: isinstance(each, np.ndarray), "{'front': an array of numpy}"),
+            _for_all_or_by_stream("grid", grid, _is_grid, "50.0, 'front' or {'imu': 50.0}"),
+            "" if align is None else _for_all_or_by_stream("align", align, _is_text, "'linear' or {'imu': 'linear'}"),
+        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_grid(value: object) -> bool:
+    return is_number(value) or _is_text(value)
+
+
+def _by_stream(what: str, given: Any, is_one: Callable[[Any], bool], example: str) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(_is_text(name) and is_one(each) for name, each in given.items()):
+        raise ConfigError(f"{what} {said(given)}: expected, by stream, such as {example}")
+    return given
+
+
+def _for_all_or_by_stream(what: str, given: Any, is_one: Callable[[Any], bool], example: str) -> Any:
+    if given is None or (not isinstance(given, Mapping) and is_one(given)):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{what} {said(given)}: expected such as {example}")
+    return _by_stream(what, given, is_one, example)
 
 
 def within(
@@ -45,6 +85,8 @@ def within(
         Corrupt: what is read is damaged.
     """
     shrink, out, grid, align = reading.shrink, reading.out, reading.grid, reading.align
+    if names:
+        names = names_of("streams", names)
     named = (each for each in (align, grid) if isinstance(each, Mapping))
     check_there((*(names or ()), *shrink, *out, *(name for each in named for name in each)), streams, where)
     if at_ns is None:
@@ -57,7 +99,7 @@ def within(
         if on is None and at_ns is None:
             first, last = (int(row) for row in np.searchsorted(stream.captured_ns, span_ns, "left"))
             captured_ns = stream.captured_ns[first:last].copy()
-            into = out[name][: last - first] if name in out else None
+            into = _rows(out, name, last - first)
             data = stream.read(first, last, shrink=shrink.get(name, 1), out=into)
             found[name] = Samples(captured_ns, *utc(captured_ns), data)
             continue
@@ -65,9 +107,15 @@ def within(
             at = at_ns
         elif on is not None:
             at = grids[on] = grids[on] if on in grids else moments(streams, *span_ns, on)
-        into = out[name][: len(at)] if name in out else None
+        into = _rows(out, name, len(at))
         found[name] = aligned(stream, at, method_of(align, name), utc, shrink.get(name, 1), into)
     return found
+
+
+def _rows(out: Mapping[str, npt.NDArray[Any]], name: str, count: int) -> npt.NDArray[Any] | None:
+    """The first of what is there for a stream; one that has no rows is refused where it is read into."""
+    memory = out.get(name)
+    return memory if memory is None or not memory.ndim else memory[:count]
 
 
 def check_there(names: Iterable[str], streams: Collection[str], where: str) -> None:

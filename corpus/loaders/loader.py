@@ -1,11 +1,13 @@
 """A loader: windows of a snapshot in an order of their own each epoch, in batches, from any position on."""
 
 import dataclasses
-import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from sensorium.corpus.asked_for import whole
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.loaders.batch import Batch, Skipped
 from sensorium.corpus.loaders.plan import EXHAUSTED, EpochPlan
@@ -14,6 +16,7 @@ from sensorium.corpus.loaders.quotas import shares
 from sensorium.corpus.loaders.reading import DAMAGED, How
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.loaders.work import Work
+from sensorium.corpus.windows import check_count
 from sensorium.corpus.within import check_grid
 from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from sensorium.corpus.loaders.torch_data import TorchBatches, WindowBatches, WindowItems
 
 STATE_VERSION = 1
+MOST_WINDOWS = 1_000_000_000
+"""More than anybody trains on."""
 _LOOKED_FOR = 256
 
 
@@ -100,9 +105,10 @@ class Loader:
         Raises:
             ConfigError: there is no such position.
         """
+        epoch, position = whole("epoch", epoch), whole("position", position)
         if not 0 <= position <= self.windows or epoch < 0:
             raise ConfigError(f"epoch {epoch}, position {position}: an epoch has {self.windows} windows")
-        self._progress.epoch, self._progress.position = _whole("epoch", epoch), _whole("position", position)
+        self._progress.epoch, self._progress.position = epoch, position
 
     def refresh(self) -> None:
         """Take what the corpus has now for the epochs to come; what is left of this one is not read."""
@@ -122,7 +128,7 @@ class Loader:
         return {
             "version": STATE_VERSION,
             "epoch": self._progress.epoch,
-            "position": self._progress.position if after is None else int(after),
+            "position": self._progress.position if after is None else whole("after", after, 0),
             "skipped": self._progress.skipped,
             "seed": plan.seed,
             "snapshot": plan.digest,
@@ -140,7 +146,7 @@ class Loader:
             if state["version"] != STATE_VERSION:
                 raise ConfigError(f"a position of version {state['version']}: this release reads {STATE_VERSION}")
             said = {name: state[name] for name in self._asked()}
-            epoch, position, skipped, seed = (int(state[name]) for name in ("epoch", "position", "skipped", "seed"))
+            epoch, position, skipped, seed = (_told(state, name) for name in ("epoch", "position", "skipped", "seed"))
             digest, packed = str(state["snapshot"]), list(state["episodes"])
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ConfigError):
@@ -173,7 +179,8 @@ class Loader:
         """
         from sensorium.corpus.loaders.torch_data import TorchBatches
 
-        return TorchBatches(lambda: (self._work, self._progress), workers, pin_memory, threads or self._threads)
+        threads = whole("threads", threads or self._threads, 1)
+        return TorchBatches(lambda: (self._work, self._progress), whole("workers", workers), pin_memory, threads)
 
     def torch_iterable(self) -> "WindowBatches":
         """A torch `IterableDataset` of the rest of this epoch, for a `DataLoader` of one's own with `batch_size=None`.
@@ -234,6 +241,13 @@ class Loader:
             raise ConfigError("a position of another corpus: this one has not the episodes that it names")
 
 
+def _told(state: Mapping[str, Any], name: str) -> int:
+    try:
+        return whole(name, state[name])
+    except ConfigError as error:
+        raise ConfigError(f"not a loader's position: {error}") from error
+
+
 def loader(
     corpus: Searched,
     where: str | Mapping[str, float],
@@ -256,7 +270,7 @@ def loader(
     if length_ns < 1 or stride_ns < 1:
         raise ConfigError(f"windows of {length_s} s each {stride_s or length_s} s: expected more than 0")
     seed, batch_size, rank, ranks = (
-        _whole(name, number)
+        whole(name, number)
         for name, number in (("seed", seed), ("batch_size", batch_size), ("rank", rank), ("ranks", ranks))
     )
     check_grid(how.align, how.grid, "batches")
@@ -266,25 +280,17 @@ def loader(
     for name, word, words in (("exhausted", exhausted, EXHAUSTED), ("damaged", how.damaged, DAMAGED)):
         if word not in words:
             raise ConfigError(f"{name} {word!r}{nearest(word, words)}: expected {' or '.join(words)}")
-    if prefetch < 0 or (threads is not None and threads < 1):
-        raise ConfigError(f"prefetch {prefetch}, threads {threads}: expected at least 0, and at least 1")
+    prefetch, threads = whole("prefetch", prefetch, 0), None if threads is None else whole("threads", threads, 1)
     queries = {where: 1.0} if isinstance(where, str) else where
-    if not queries:
+    if not queries or not isinstance(queries, Mapping):
         raise ConfigError("where: expected a condition, or several with their quotas")
     parts = dict(zip(queries, shares([*queries.values()]), strict=True))
     snapshots = taken(corpus, parts, streams)
     plan = EpochPlan(snapshots, length_ns, stride_ns, tuple(parts.values()), exhausted, seed)
+    check_count(np.array(plan.windows), MOST_WINDOWS)
     work = Work(corpus, plan, how, batch_size, rank, ranks, drop_last)
     work.steps(0)  # says what is wrong with ranks now
     return Loader(corpus, parts, work, prefetch, threads or len(os.sched_getaffinity(0)))
-
-
-def _whole(name: str, number: int) -> int:
-    """A number as `state_dict` can say it: what is none would be another one for whoever goes on."""
-    try:
-        return int(operator.index(number))
-    except TypeError as error:
-        raise ConfigError(f"{name} {number!r}: expected a whole number") from error
 
 
 def taken(corpus: Searched, queries: Iterable[str], streams: Sequence[str]) -> list[CorpusSnapshot]:

@@ -400,6 +400,59 @@ def test_an_event_of_whose_window_nothing_was_captured_is_left_out(corpus: Corpu
     assert window.gaps == ((round(12.1 * S), round(12.3 * S)),)
 
 
+def told_beyond(path: Path, make: Callable[..., Any]) -> Corpus:
+    """Seconds 0 and 1, and 5, the last of which tells of what began in the others, in itself, and behind itself."""
+    at = {"in": 5.5, "edge": 4.9, "far": 0.5, "behind": 6.1}
+    notes = [Note(kind="event", name=name, start_ns=round(s * S)) for name, s in at.items()]
+    both = Note(kind="event", name="both", start_ns=S // 2, end_ns=3 * S // 2)
+    with Store.open(path, small_bytes=0) as store:
+        put(store, make, 0, 1, ordinal=0, notes=[both])
+        put(store, make, 1, 1, ordinal=1, notes=[both])
+        put(store, make, 5, 1, ordinal=2, notes=[*notes, Note(kind="event", name="timeless")])
+    return sensorium.open(path)
+
+
+def test_an_event_may_begin_beyond_the_episode_that_tells_of_it(make_episode: Any, tmp_path: Path) -> None:
+    corpus = told_beyond(tmp_path, make_episode)
+    spans = {"before_s": 0.2, "after_s": 0.3}
+    for name, start_s, gap_s in (("edge", 4.7, (4.7, 5.0)), ("behind", 5.9, (6.0, 6.4)), ("in", 5.3, ())):
+        for across in (False, True):
+            (window,) = all_of(corpus, around=name, across=across, **spans)
+            assert window.start_ns == round(start_s * S)
+            assert window.note.name == name
+            assert window.gaps == ((tuple(round(each * S) for each in gap_s),) if gap_s else ())
+            inside = [s for s in range(500, 600, 5) if start_s * 100 <= s < start_s * 100 + 50]
+            assert window.samples["wheel"].data.tolist() == inside
+    assert all_of(corpus, around="far", **spans) == [], "the episode that tells of it has nothing of it"
+    (window,) = all_of(corpus, around="far", across=True, **spans)
+    assert (window.start_ns, window.gaps) == (round(0.3 * S), ())
+    assert window.episode == corpus.query("ordinal = 0")[0].id
+    assert window.samples["wheel"].data.tolist() == [*range(30, 80, 5)]
+    assert len(all_of(corpus, around="both", across=True, **spans)) == 1, "two tell of it"
+    assert all_of(corpus, around="timeless", across=True, **spans) == []
+
+
+def test_by_utc_a_stream_that_changes_is_a_window_each(make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path, small_bytes=0) as store:
+        for number, kind in enumerate((np.ones((10, 2)), np.ones((10, 3)), np.ones((10, 3), np.float32))):
+            made = make_episode({"s": kind}, step_ns=S // 10, start_ns=number * S, ordinal=number)
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="k", probes=[(0, UTC_0, 2_000_000)])
+    for streams in (None, ["s"]):
+        found = sensorium.open(tmp_path).at_utc(UTC_0 + S // 2, 2.0, streams)
+        assert [each.samples["s"].data.shape for each in found] == [(5, 2), (10, 3), (5, 3)]
+        assert found[0].gaps == ((S, 5 * S // 2),)
+
+
+@pytest.mark.parametrize("start", ["2023", "2023-11", "2023-11-14"])
+def test_a_part_of_a_date_is_a_moment(corpus: Corpus, start: str) -> None:
+    assert corpus.at_utc(start, 1.0) == []
+    begin = datetime.fromisoformat(f"{start}-01-01"[:10]).replace(tzinfo=UTC)
+    seconds = UTC_0 / S + 11 - begin.timestamp()
+    assert {each.device for each in corpus.at_utc(start, seconds, ["wheel"])} == {"rig-1", "rig-2"}
+
+
 def test_by_utc_a_device_is_one_window_though_an_episode_lacks_a_stream(make_episode: Any, tmp_path: Path) -> None:
     with Store.open(tmp_path, small_bytes=0) as store:
         for number in range(3):

@@ -27,9 +27,16 @@ def test_a_limit_is_a_whole_number_of_any_kind(folders_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["label('task')", "has('front')", "stream('front').rate_hz", "nope(bytes)", "substr()"]
+    "cell",
+    [
+        *("label(task)", "has(front)", "stream('front').rat", "nope(bytes)", "substr()"),
+        # what says something else each time, or takes longer than its text
+        *("random()", "printf('%.*c', 300000000, 'x')", "hex(zeroblob(300000000))", "current_timestamp"),
+        *("replace(mission, 'a', 'bb')", "abs(bytes)", "max(bytes, 2)", "mission -> 'a'", "lower()"),
+        *("+".join(["1"] * 3000), "(" * 900 + "1" + ")" * 900),
+    ],
 )
-def test_a_cell_that_sqlite_does_not_know_is_the_askers(folders_path: Path, cell: str) -> None:
+def test_a_cell_that_is_none_is_the_askers(folders_path: Path, cell: str) -> None:
     corpus = sensorium.open(folders_path)
     with pytest.raises(ConfigError, match="expected one expression over the catalog's columns"):
         corpus.aggregate(cell)
@@ -49,6 +56,24 @@ def test_a_cell_that_sqlite_does_not_know_is_the_askers(folders_path: Path, cell
 def test_what_is_no_condition_says_what_would_be(folders_path: Path, where: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         sensorium.open(folders_path).query(where)
+
+
+@pytest.mark.parametrize("columns", [["bytes desc"], "bytes", [], [5], None, ["bytes", "episode, device"]])
+def test_columns_are_names_of_columns(folders_path: Path, columns: Any) -> None:
+    corpus = sensorium.open(folders_path)
+    if columns is None:
+        assert len(corpus.rows(columns=None).columns) > 20
+        return
+    with pytest.raises(ConfigError, match=r"unknown column|expected a list of names"):
+        corpus.rows(columns=columns)
+
+
+@pytest.mark.parametrize(("name", "value"), [("where", None), ("where", 5), ("order_by", ["bytes"])])
+def test_what_is_no_text_is_said(folders_path: Path, name: str, value: Any) -> None:
+    corpus: Any = sensorium.open(folders_path)
+    for ask in (corpus.query, corpus.rows, corpus.aggregate):
+        with pytest.raises(ConfigError, match=f"{name.replace('_', '.')} .*expected text"):
+            ask(**{name: value})
 
 
 def test_a_column_that_is_asked_for_twice_comes_once(folders_path: Path) -> None:

@@ -107,7 +107,7 @@ CONDITIONS = {
     "recorded_label('task') like 'p%'": [1, 3],
     "label('task') is null": [0, 2],
     "event('grasp')": [2],
-    "event('decision') and not event('place')": [2],
+    "event('decision') and not event('grasp').count > 2": [2],
     "event('decision/novelty')": [2],
     "not event('decision/novelty')": [0, 1, 3],
     "not event('grasp')": [0, 1, 3],
@@ -158,6 +158,10 @@ def store(make_episode: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("score('imu', 'sharpness') > 1", "it has none"),
         ("health('front').gap > 1", "did you mean .gaps"),
         ("labl('task') = 'x'", "did you mean 'label'"),
+        ("label('tsk') = 'x'", "no episode has a label 'tsk', did you mean 'task'.; there are done, late, task, tries"),
+        ("recorded_label('tsk') is null", "no episode has a label 'tsk', did you mean 'task'"),
+        ("not event('grsp')", "no episode has an event 'grsp', did you mean 'grasp'.; there are .*decision"),
+        ("event('event/novelty').count > 1", "no episode has an event 'event/novelty', did you mean"),
         ("missin = 'x'", "did you mean 'mission'"),
         ("committed_utc > 'yesterday'", "expected a time"),
         ("label('task') = 'x' union select 1", "expected one boolean expression"),
@@ -175,6 +179,7 @@ def test_an_empty_store_has_no_wrong_names(tmp_path: Path) -> None:
     Store.open(tmp_path).close()
     corpus = sensorium.open(tmp_path)
     assert corpus.query("has('front') and score('front', 'sharpness') > 1") == []
+    assert corpus.query("label('task') = 'pick' or event('grasp')") == []
     assert list(corpus.rows()) == []
     assert list(corpus.windows(length_s=1, streams=["front"])) == []
     assert corpus.aggregate("mission", "hours") == []
@@ -206,6 +211,7 @@ def another(record: CommitRecord, number: int, **row: Any) -> CommitRecord:
         streams=record.streams,
         account=record.account,
         objects=record.objects,
+        events={"event": {"grasp": 1}} if number == 1 else {},
     )
 
 
@@ -224,6 +230,7 @@ def many(store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, C
             mission=f"m{number % 10}",
             start_utc=f"2026-01-01T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}.000000Z",
             kind="full" if number % 100 else "trace",
+            **({"labels": {"task": "pick"}} if number == 1 else {}),
         )
         for number in range(3000)
     )
@@ -289,6 +296,11 @@ def test_arrow_pandas_and_polars_or_what_to_install(
             patch.setitem(__import__("sys").modules, name, None)
             with pytest.raises(ConfigError, match=f"pip install {name}"):
                 ask()
+    columns = ["episode", "ordinal", "duration_s", "start_utc", "worth"]
+    for where in ("device = 'nobody'", "ordinal < 3"):
+        kinds = sensorium.open(many[0]).rows(where, columns=columns).pandas().dtypes
+        assert str(kinds["episode"]) in ("str", "object")
+        assert [str(kinds[name]) for name in columns[1:]] == ["int64", "float64", "datetime64[us, UTC]", "float64"]
     table = pytest.importorskip("pyarrow", reason="pip install pyarrow") and rows.arrow()
     assert table.column("ordinal").to_pylist() == [1, 2]
     assert str(table.schema.field("start_utc").type) == "timestamp[us, tz=UTC]"
@@ -373,8 +385,8 @@ def test_a_time_of_another_form_is_looked_at_again(many: tuple[Path, CommitRecor
 
 def test_what_is_summed_by_rows_is_what_is_summed_by_an_index(many: tuple[Path, CommitRecord]) -> None:
     finder = finding.Finder(many[0] / CATALOG)
-    by_rows = finder.grouped(['"mission"', "count(*)", 'max("lost")'], 1, "duration_s > 0", ["1"], None)
-    assert [row[:2] for row in by_rows] == finder.grouped(['"mission"', "count(*)"], 1, "duration_s > 0", ["1"], None)
+    by_rows = finder.grouped(["mission"], ["count(*)", 'max("lost")'], "duration_s > 0", ["1"], None)
+    assert [row[:2] for row in by_rows] == finder.grouped(["mission"], ["count(*)"], "duration_s > 0", ["1"], None)
 
 
 def test_figures_are_those_of_the_record(many: tuple[Path, CommitRecord], tmp_path: Path) -> None:
@@ -421,6 +433,27 @@ def test_sums(many: tuple[Path, CommitRecord]) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             corpus.aggregate(group_by, agg, "", order_by)
+
+
+def test_groups_of_what_a_store_knows(store: Path) -> None:
+    corpus = sensorium.open(store)
+    assert corpus.aggregate("label('task')") == [
+        {"label('task')": None, "count": 2},
+        {"label('task')": "pick", "count": 1},
+        {"label('task')": "place", "count": 1},
+    ]
+    by_figure = corpus.aggregate(
+        ["stream('imu').rows", "has('imu') or event('grasp')"], "count", "mission <> 'x, (y'", "count desc", 1
+    )
+    assert by_figure == [{"stream('imu').rows": None, "has('imu') or event('grasp')": 0, "count": 2}]
+    assert corpus.aggregate("score('front', 'blur') > 0.1", "count", "score('front', 'blur') > 0") == [
+        {"score('front', 'blur') > 0.1": 1, "count": 1}
+    ]
+    assert corpus.aggregate("mission = 'a, (b', device", "count")[0].keys() == {"mission = 'a, (b'", "device", "count"}
+    assert corpus.cells(["coalesce(label('task'), 'none')"])["full"] == {("none",), ("pick",), ("place",)}
+    for wrong, message in (("label('tsk')", "did you mean 'task'"), ("stream('im').rows", "did you mean 'imu'")):
+        with pytest.raises(ConfigError, match=message):
+            corpus.aggregate(wrong)
 
 
 def test_windows_look_episodes_up_when_their_turn_comes(many: tuple[Path, CommitRecord]) -> None:

@@ -125,6 +125,17 @@ def test_what_cannot_be_asked(store: Path) -> None:
     for vector, k in ((np.ones(511), 1), (np.zeros(512), 1), (np.full(512, np.nan), 1), (np.ones(512), 0)):
         with pytest.raises(ConfigError, match="has 512 and a direction"):
             index.similar(vector, k)
+    odd: Any
+    for odd in (2.5, "3", None):
+        for query in (np.ones(512), (first, 0.0)):
+            with pytest.raises(ConfigError, match=r"k .*expected a whole number"):
+                corpus.similar(query, odd)
+    for query in (np.ones(512), (first, 0.0)):
+        with pytest.raises(ConfigError, match="k is at least 1"):
+            corpus.similar(query, 0)
+    for odd, why in (("abc", "512 numbers"), ((first,), "512 numbers"), ((first, "0"), "seconds"), ((5, 0.0), "an id")):
+        with pytest.raises(ConfigError, match=why):
+            corpus.similar(odd)
     for alike in (0.0, 1.5, float("nan")):
         with pytest.raises(ConfigError, match="expected a cosine"):
             index.duplicates(alike)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import sensorium
 from sensorium.cli.main import app
 from sensorium.corpus.appearance import appearance
-from sensorium.corpus.cells import compile_cells
+from sensorium.corpus.cells import Cells
 from sensorium.corpus.stats import Covered, Stats
 from sensorium.errors import ConfigError
 from sensorium.ingest.store import Store
@@ -124,7 +124,7 @@ NO_CELLS = (
 @pytest.mark.parametrize("cells", NO_CELLS)
 def test_what_is_no_cell_is_refused(cells: str) -> None:
     with pytest.raises(ConfigError, match="cells"):
-        compile_cells([cells], ["mission", "bytes", "device"])
+        Cells.of(cells, ["mission", "bytes", "device"])
 
 
 def test_a_wrong_function_or_condition_is_one_line(make_episode: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -160,6 +161,28 @@ def test_one_clear_line_for_all_else(condition: str, message: str) -> None:
         parse_where(condition, KINDS).sql(TERMS)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("word", ["or", "and"])
+def test_a_chain_is_no_nesting(word: str) -> None:
+    """As long as a condition may be; SQLite takes what is nested 1,000 deep, and Python less."""
+    parts = ["rows=7"] + [
+        f"rows{'=' if word == 'or' else '<>'}{number % 7}" for number in range(850 if word == "or" else 780)
+    ]
+    for said in (parts, parts[::-1], [f"({parts[0]} {word} {parts[1]})", *parts[1:]]):
+        condition = f" {word} ".join(said)
+        where = parse_where(condition, KINDS)
+        text, values = where.sql(TERMS)
+        with closing(sqlite3.connect(":memory:")) as database:
+            asked = [database.execute(f"select {text} from (select {n} as rows)", values).fetchone()[0] for n in (7, 9)]
+        assert asked == [1, 0]
+        assert [where.evaluate({"rows": n}) for n in (7, 9)] == [True, False]
+        assert not where.evaluate({"rows": None})
+        assert where.columns == {"rows"}
+    mixed = " or ".join(f"rows={n % 7} and rows<>{n % 5}" for n in range(400))
+    assert parse_where(mixed, KINDS).evaluate({"rows": 6})
+    with pytest.raises(ConfigError, match="nested"):
+        parse_where("(rows=1 or " * 61 + "rows=1" + ")" * 61, KINDS)
 
 
 def test_values_are_bound_and_never_spliced() -> None:

@@ -45,7 +45,10 @@ def query(
     ] = "",
     order_by: Annotated[str, typer.Option(help="Columns, e.g. 'bytes desc'.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    group_by: Annotated[str, typer.Option(help="Columns, or SQL of such: mission, substr(start_utc, 1, 10).")] = "",
+    group_by: Annotated[
+        str,
+        typer.Option(help="Columns, label('task') and such, or SQL of these: mission, substr(start_utc, 1, 10)."),
+    ] = "",
     agg: Annotated[str, typer.Option(help="count, hours, a column's sum, or mean, min, max of one: mean(rows).")] = "",
     form: Form = Format.TABLE,
 ) -> None:

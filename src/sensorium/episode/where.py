@@ -22,7 +22,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from sensorium.episode.store_terms import FUNCTIONS, StoreTerm, StoreTerms, expected_of, put_shapes, store_term
-from sensorium.episode.where_sql import COMPARISONS, Sql, column_of, has_name, literal, sql_of
+from sensorium.episode.where_sql import COMPARISONS, Sql, chain_of, column_of, has_name, literal, sql_of
 from sensorium.episode.where_times import NUMBER, TEXT, TIME, put_times
 from sensorium.errors import ConfigError
 
@@ -171,7 +171,7 @@ def compile_order(order: str, columns: Collection[str]) -> str:
         name, *direction = term.split()[:3] or [""]
         if len(direction) > 1 or (direction and direction[0].lower() not in ("asc", "desc")):
             raise ConfigError(f"order by {term.strip()!r}: expected a column, then asc or desc")
-        _known(name, columns, order)
+        known_column(name, columns, order)
         terms.append(" ".join((f'"{name}"', *direction)))
     return ", ".join(terms)
 
@@ -180,7 +180,8 @@ def _extras(tree: exp.Select) -> bool:
     return any(value for name, value in tree.args.items() if name not in ("expressions", "kind"))
 
 
-def _known(name: str, columns: Iterable[str], source: str) -> None:
+def known_column(name: str, columns: Iterable[str], source: str) -> None:
+    """Raise `ConfigError` for a column that is none of `columns`, with the nearest; `source` is where it is named."""
     known = sorted(columns)
     if name not in known:
         near = [each for each in known if each.lower() == name.lower()]
@@ -213,8 +214,8 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
         case exp.Paren():
             return inner(node.this)
         case exp.And() | exp.Or():
-            truth(node.this)
-            truth(node.expression)
+            for part in chain_of(node):
+                truth(part)
         case exp.Not():
             truth(node.this)
         case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
@@ -242,7 +243,7 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
             name = column_of(node)
             if kinds is None:
                 return None
-            _known(name, kinds, source)
+            known_column(name, kinds, source)
             return kinds[name]
         case _:
             _refuse(node, source)
@@ -269,7 +270,7 @@ def _value(node: exp.Expression, row: Row, streams: Collection[str], source: str
             return inner(node.this)
         case exp.And() | exp.Or():
             wins = isinstance(node, exp.Or)
-            found = [None if value is None else bool(value) for value in (inner(node.this), inner(node.expression))]
+            found = [None if value is None else bool(value) for value in map(inner, chain_of(node))]
             return wins if wins in found else None if None in found else not wins
         case exp.Not():
             value = inner(node.this)
@@ -294,7 +295,7 @@ def _value(node: exp.Expression, row: Row, streams: Collection[str], source: str
         case exp.Anonymous():
             return has_name(node) in streams
         case exp.Column():
-            _known(column_of(node), row, source)
+            known_column(column_of(node), row, source)
             value = row[column_of(node)]
             return None if isinstance(value, float) and math.isnan(value) else value
         case exp.Null():

@@ -1,6 +1,6 @@
 """A condition that was checked as SQL with bound values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from sqlglot import exp
@@ -51,6 +51,28 @@ def sql_of(tree: exp.Expression, terms: StoreTerms) -> Sql:
     return Sql(_conjunct(tree, bind, terms), bind.values)
 
 
+def chain_of(node: exp.Expression) -> list[exp.Expression]:
+    """What a chain of `and`, or of `or`, is made of, in its order: `a or b or c` is nested no deeper than `a or b`."""
+    found: list[exp.Expression] = []
+    kind = type(node)
+    while type(node) is kind:
+        found.append(node.expression)
+        node = node.this
+    return [node, *reversed(found)]
+
+
+def _balanced(parts: Sequence[str], word: str) -> str:
+    """A chain as SQL that is nested no deeper than it must be: SQLite takes no more than 1,000.
+
+    >>> _balanced(["a", "b", "c"], "OR")
+    '(a OR (b OR c))'
+    """
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    return f"({_balanced(parts[:half], word)} {word} {_balanced(parts[half:], word)})"
+
+
 def column_of(node: exp.Expression) -> str:
     """The column that a node names; empty of any other."""
     return ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else ""
@@ -92,7 +114,7 @@ def _conjunct(node: exp.Expression, bind: Bind, terms: StoreTerms) -> str:
         case exp.Paren():
             return _conjunct(node.this, bind, terms)
         case exp.And():
-            return f"({_conjunct(node.this, bind, terms)} AND {_conjunct(node.expression, bind, terms)})"
+            return _balanced([_conjunct(part, bind, terms) for part in chain_of(node)], "AND")
         case exp.Dot() | exp.Anonymous() if (term := store_term(node)) is not None and term.function == EVENT:
             return (terms.among(term, "", bind) if not term.field else None) or _sql(node, bind, terms)
         case exp.EQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
@@ -119,10 +141,8 @@ def _sql(node: exp.Expression, bind: Bind, terms: StoreTerms) -> str:
     match node:
         case exp.Paren():
             return inner(node.this)
-        case exp.And():
-            return f"({inner(node.this)} AND {inner(node.expression)})"
-        case exp.Or():
-            return f"({inner(node.this)} OR {inner(node.expression)})"
+        case exp.And() | exp.Or():
+            return _balanced([*map(inner, chain_of(node))], "AND" if isinstance(node, exp.And) else "OR")
         case exp.Not():
             return f"(NOT {inner(node.this)})"
         case exp.Is():

@@ -3,12 +3,11 @@
 import re
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlglot import exp
 
-from sensorium.episode.utc_text import utc_text
+from sensorium.episode.utc_text import utc_ns_of, utc_text
 from sensorium.errors import ConfigError
 
 _Node = Any
@@ -20,7 +19,6 @@ EXPECTED = "expected a time: '2026-11-25', '2026-11-25T23:00+02:00' (UTC without
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400, "WEEK": 604_800}
 _COMPARED = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.In, exp.Between)
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
-_PART_OF_A_DATE = re.compile(r"\d{4}(-\d\d)?")
 
 
 def put_times(nodes: Iterable[_Node], is_time: Callable[[_Node], bool], source: str) -> None:
@@ -52,14 +50,9 @@ def _moment_ns(node: _Node, now_ns: int, source: str) -> int:
     match node:
         case exp.Literal() if node.is_string:
             try:
-                whole = "-01-01"[len(node.this) - 4 :] if _PART_OF_A_DATE.fullmatch(node.this) else ""
-                moment = datetime.fromisoformat(node.this + whole)
-                if moment.tzinfo is None:
-                    moment = moment.replace(tzinfo=UTC)
-                since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-            except (ValueError, OverflowError) as error:
+                return utc_ns_of(node.this)
+            except ValueError as error:
                 raise _no_time(node, source) from error
-            return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
         case exp.Anonymous() if node.name.lower() == "now" and not node.expressions:
             return now_ns
         case exp.Sub() | exp.Add() if isinstance(node.expression, exp.Interval):

@@ -1,0 +1,80 @@
+"""Windows that were asked for: what was asked is looked at, episodes are found, and where the windows are is known."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sensorium.corpus.around import no_such_event
+from sensorium.corpus.asked_for import names, text, whole
+from sensorium.corpus.episode import nanoseconds
+from sensorium.corpus.finding import Finder
+from sensorium.corpus.matching import CatalogEpisodes, Matching
+from sensorium.corpus.runs import EpisodeRuns, EventPlaces, runs
+from sensorium.corpus.windows import Strided, Window, windows_in_batches
+from sensorium.corpus.within import Reading
+from sensorium.errors import ConfigError
+
+
+class Lengths(NamedTuple):
+    """How long windows are, how far apart, and how much of one is before and behind what it is around."""
+
+    length_ns: int
+    stride_ns: int
+    before_ns: int
+    after_ns: int
+
+    @classmethod
+    def of(
+        cls, length_s: float | None, stride_s: float | None, before_s: float, after_s: float, around: str
+    ) -> "Lengths":
+        """Of seconds.
+
+        Raises:
+            ConfigError: they do not go together, or are no lengths.
+        """
+        if around and (length_s is not None or stride_s is not None):
+            raise ConfigError(f"windows around {around!r}: before_s and after_s say how long they are, not length_s")
+        before_ns, after_ns = nanoseconds(before_s), nanoseconds(after_s)
+        if not around and (length_s is None or before_s or after_s):
+            raise ConfigError("windows: give length_s; or around, what they are around, with before_s and after_s")
+        length_ns = before_ns + after_ns if length_s is None else nanoseconds(length_s)
+        stride_ns = length_ns if stride_s is None else nanoseconds(stride_s)
+        if length_ns < 1 or stride_ns < 1:
+            raise ConfigError(f"windows of {length_ns / 1e9:g} s each {stride_ns / 1e9:g} s: expected more than 0")
+        return cls(length_ns, stride_ns, before_ns, after_ns)
+
+
+def windows_asked(
+    finder: Finder,
+    known: CatalogEpisodes,
+    where: str,
+    streams: Sequence[str],
+    lengths: Lengths,
+    *,
+    batch_size: int,
+    seed: int,
+    reading: Reading,
+    across: bool,
+    around: str,
+) -> Iterator[list[Window]]:
+    """See `Corpus.windows`."""
+    streams, around = names("streams", streams), text("around", around)
+    batch_size, seed = whole("batch_size", batch_size, 1), whole("seed", seed, 0)
+    if not across and not around:
+        placed, _ = finder.placed(where, streams)
+        places = Strided((placed.starts_ns, placed.ends_ns), lengths.length_ns, lengths.stride_ns)
+        matching = Matching(known, placed.ids)
+        return windows_in_batches(matching, places, lengths.length_ns, streams, batch_size, seed, reading)
+    placed, kinds = finder.placed(where, streams, around, across)
+    ranges = [range(row, row + 1) for row in range(len(placed))]
+    if across:
+        reach_ns = max(lengths.length_ns, lengths.before_ns, lengths.after_ns)
+        ranges = runs(placed, kinds, reach_ns, known.of, streams)
+    sources = EpisodeRuns(known, placed, ranges)
+    if not around:
+        places = Strided(sources.bounds_ns, lengths.length_ns, lengths.stride_ns)
+        return windows_in_batches(sources, places, lengths.length_ns, streams, batch_size, seed, reading)
+    span_ns = -lengths.before_ns, lengths.after_ns
+    events = EventPlaces(known, placed, ranges, around, span_ns, across)
+    if len(placed) and not len(events):
+        raise no_such_event(around, finder.event_names(where, streams))
+    return windows_in_batches(sources, events, lengths.length_ns, streams, batch_size, seed, reading)
