@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.episode_files import EpisodeFile, build_episode, seal_records
+
+if "CI" not in os.environ:  # there Hypothesis has such a profile of its own, whose examples are the same each time
+    settings.register_profile("patient", deadline=None)  # a machine that is busy is slower, and no worse
+    settings.load_profile("patient")
 
 
 def pytest_xdist_auto_num_workers() -> int:

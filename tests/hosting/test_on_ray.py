@@ -119,8 +119,8 @@ def test_it_is_told_to_stop_until_it_has(monkeypatch: pytest.MonkeyPatch) -> Non
     host.abandon()
     host.status()
     assert [name for name, _ in played.called] == ["stop", "stop", "abandon", "abandon"]
-    host.command("close", "success")
-    assert played.called[-1] == ("command", ("close", "success"))
+    host.command("close", "success", {"task": "pick"})
+    assert played.called[-1] == ("command", ("close", "success", {"task": "pick"}))
 
 
 def test_one_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,10 @@ from sensorium.perception.gates import Gates
         ({"exposure_mean": [0.01, 0.5, 0.99]}, ["exposure", "", "exposure"]),
         ({"exposure_clipped": [0.95, 0.2]}, ["exposure", ""]),
         ({"frozen": [0, 2, 3]}, ["", "", "frozen"]),
-        ({"noise": [20, 20, 20], "frozen": [0, 5, 5], "exposure_mean": [0, 0, 0.5]}, ["exposure", "frozen", "frozen"]),
+        (
+            {"noise": [20, 20, 20], "frozen": [0, 5, 5], "exposure_mean": [0, 0, 0.5]},
+            ["exposure", "exposure", "frozen"],
+        ),
         ({"noise": [np.nan], "frozen": [np.nan], "exposure_mean": [np.nan]}, [""]),
         ({"sharpness": [0, 0]}, ["", ""]),
         ({}, []),

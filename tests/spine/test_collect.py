@@ -1,5 +1,6 @@
 """How `collect` begins and ends: signals, bounds, no ingest, two devices, and mistakes in device files."""
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ missions: {name: kitchen}
         "trigger: ": "interval",
         "missions: ": "mission",
     }.items():
-        found = [line for line in lines if f"{path}: {place}" in line]
+        found = [line for line in lines if re.search(rf"{path}: line [2-7]: {place}", line)]
         assert len(found) == 1, (place, lines)
         assert says in found[0], found[0]
     assert len(lines) == 9, lines

@@ -29,7 +29,7 @@ def test_outside_of_its_hours_nothing_is_sent_nothing_is_waited_for_and_a_later_
     site.refused("deliver", device, "--drain", 600, expect=1, says=says)
     assert len(site.spooled("rig-1")) == 2
     assert site.json("query", "store") == []
-    site.run("deliver", device, "--set", "uplink.hours=[]")
+    site.run("deliver", device, "--set", "uplink.hours=null")
     assert len(site.json("query", "store")) == 2
     ingest.interrupt()
 
