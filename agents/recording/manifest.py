@@ -53,7 +53,7 @@ def manifest_of(
         ordinal=0,
         start_ns=0,
         end_ns=0,
-        mission=Mission(**device.mission.model_dump(include={"name", "domain", "priority"})),
+        mission=Mission(**device.mission.model_dump(include={"name", "domain", "priority"}, exclude_defaults=True)),
         clock=clock,
         streams=entries_of(device, specs, absent or {}, redactions or {}),
         provenance=_provenance(device, clock, replay or Replay()),

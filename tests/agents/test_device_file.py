@@ -1,11 +1,15 @@
 """The device file: a mistake names its path in the file, what was expected and the nearest valid name."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sensorium.agents.device_file import check_device, load_device_file
+from sensorium.agents.recording.manifest import manifest_of
+from sensorium.drivers.clock import Clock
 from sensorium.episode.codecs.jpeg import JpegConfig
 from sensorium.errors import ConfigError
 
@@ -111,6 +115,17 @@ def test_homes_variables_and_anchors(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_it_goes_through_json_as_under_ray(tmp_path: Path) -> None:
     device = load(tmp_path, GOOD)
     assert check_device(device.model_dump(mode="json", serialize_as_any=True), device.base) == device
+
+
+def test_episodes_begin_with_the_same_bytes_as_under_ray(tmp_path: Path) -> None:
+    """What is a default is left out of a document by which object it is; through JSON it is another."""
+    here = load(tmp_path, "\n".join(line for line in GOOD.splitlines() if not line.startswith(("enc", "mission"))))
+    sent = json.loads(json.dumps(here.model_dump(mode="json", serialize_as_any=True)))
+    openings = [
+        msgspec.msgpack.encode(manifest_of(each, (), Clock(kind="recording"), "spool"))
+        for each in (here, check_device(sent, here.base))
+    ]
+    assert openings[0] == openings[1]
 
 
 @pytest.mark.parametrize(
