@@ -33,7 +33,7 @@ class CameraImu(Verifier):
     """
 
     name = "camera-imu"
-    version = "2"
+    version = "3"
     depends = (
         "sensorium.perception.image_motion",
         "sensorium.perception.time_offset",

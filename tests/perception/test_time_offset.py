@@ -47,3 +47,29 @@ def test_on_a_way_of_its_own_it_is_told(seed: int) -> None:
     found = flown(seed, hovers=False)
     assert isinstance(found, TimeOffset), found
     assert found.offset_s == pytest.approx(LATE_S, abs=0.002)
+
+
+def rocked(seed: int, amplitude_rad: float, unlike: float) -> TimeOffset | str:
+    """A camera that turns by so much, and sees beside it what is as large as `unlike` rad between two pictures."""
+    rng = np.random.default_rng(seed)
+    speeds, begins = rng.uniform(2, 5, 3), rng.uniform(0, 6, 3)
+
+    def angle(at: Floats) -> Floats:
+        return np.asarray(amplitude_rad * np.sin(np.outer(at, speeds) + begins), np.float64)
+
+    at, taken = np.arange(0, 8, STEP_S), np.arange(0.5, 7.5, 0.05)
+    seen = np.diff(angle(taken), axis=0, prepend=np.nan) @ SEEN_OF_TURN.T
+    motion = np.column_stack([seen * [1, 1, 2], np.zeros((len(seen), 2))]) + rng.normal(0, unlike, (len(seen), 5))
+    return time_offset(in_ns(taken + LATE_S), motion, in_ns(at), np.gradient(angle(at), at, axis=0), SEEN_OF_TURN)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_what_hardly_turns_is_told_what_turns_alone_tell(seed: int) -> None:
+    """The same share of what is seen is enough of what turns as a vehicle does."""
+    found = rocked(seed, 0.002, 3e-4)
+    assert isinstance(found, str)
+    assert found.startswith("it hardly turns (0.0"), found
+    for amplitude_rad, unlike in ((0.002, 1e-5), (0.2, 3e-2)):
+        told = rocked(seed, amplitude_rad, unlike)
+        assert isinstance(told, TimeOffset), told
+        assert told.low_s <= LATE_S <= told.high_s, told

@@ -103,7 +103,7 @@ def record(config: DriverConfig, name: str = "rig", base: Path = Path()) -> Reco
             elif isinstance(each, EpisodeEnd):
                 outcome, ended = each.outcome, True
     driver.close()
-    streams = {spec.name: _joined(spec, blocks[spec.name]) for spec in driver.specs}
+    streams = {spec.name: joined(spec, blocks[spec.name]) for spec in driver.specs}
     return whole(streams, labels, outcome)
 
 
@@ -116,7 +116,7 @@ def whole(
     return Recorded(dict(streams), dict(labels or {}), outcome, start_ns, end_ns)
 
 
-def _joined(spec: StreamSpec, blocks: Sequence[Block]) -> RecordedStream:
+def joined(spec: StreamSpec, blocks: Sequence[Block]) -> RecordedStream:
     stamps = [np.empty(0, np.int64), *(block.captured_ns for block in blocks)]
     data = [np.empty((0, *spec.shape), spec.dtype), *(block.data for block in blocks)]
     return RecordedStream(spec, np.concatenate(stamps), np.concatenate(data), sum(b.lost_before for b in blocks))
