@@ -101,7 +101,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], form: Format, columns: Sequenc
     else:
         found = list(rows)
         cells = {c: [_cell(row.get(c.rstrip(">"))) for row in found] for c in columns}
-        for name, made in (("bytes>", sizes), ("start_utc", _moments), ("committed_utc", _moments)):
+        for name, made in (("bytes>", sizes), ("start_utc", _moments), ("committed_utc", _moments), ("utc", _moments)):
             if name in cells:
                 cells[name] = made([row.get(name.rstrip(">")) or 0 for row in found])
         OUT.print(table(title, columns, zip(*cells.values(), strict=True)))

@@ -94,7 +94,8 @@ def show(
         sys.stdout.write(json.dumps(whole, indent=2, default=str) + "\n")
         return
     OUT.print(row["episode"])
-    for key in (*(["kind"] * (found.kind != "full")), "device", "mission", "start_utc", "duration_s", "reason"):
+    kind, interval = ["kind"] * (found.kind != "full"), ["interval_s"] * (found.interval_s > found.duration_s)
+    for key in (*kind, "device", "mission", "start_utc", "duration_s", *interval, "reason"):
         OUT.print(f"{key:>12}  {row.get(key) if row.get(key) is not None else 'unknown'}")
     OUT.print(f"{'size':>12}  {size(row['bytes'])}")
     if found.outcome:
