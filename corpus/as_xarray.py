@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sensorium.corpus.asked_for import names as names_of
 from sensorium.corpus.stream import Stream
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
@@ -23,7 +24,7 @@ def tree_of(
         import xarray
     except ImportError as error:
         raise ConfigError("xarray is not installed; pip install 'sensorium[xarray]'") from error
-    for name in names or ():
+    for name in names_of("streams", names) if names else ():
         if name not in streams:
             hint = nearest(name, streams)
             raise ConfigError(f"episode {about['episode']}: no stream {name!r}{hint}; it has {', '.join(streams)}")

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any, SupportsIndex
 
+import numpy as np
+
 from sensorium.errors import ConfigError
 
 _SHOWN = 80
@@ -81,6 +83,11 @@ def names(what: str, given: object) -> list[str]:
 def is_number(value: object) -> bool:
     """Whether it is a real number, of Python or numpy."""
     return isinstance(value, Real)
+
+
+def is_array(value: object) -> bool:
+    """Whether it is an array of numpy."""
+    return isinstance(value, np.ndarray)
 
 
 def real(value: Any) -> float:

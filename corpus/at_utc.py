@@ -33,6 +33,8 @@ def begin_ns(start: str | datetime | np.datetime64 | SupportsIndex) -> int:
     """
     try:
         if isinstance(start, np.datetime64):
+            if np.isnat(start):
+                raise ValueError("no time")
             return int(start.astype("datetime64[ns]").astype(np.int64))
         return utc_ns_of(start) if isinstance(start, str | datetime) else int(operator.index(start))
     except (ValueError, TypeError) as error:

@@ -164,7 +164,7 @@ class Corpus(LooksAlike):
             ConfigError: the condition or an expression is none (`sensorium.corpus.cells`).
         """
         found: dict[str, set[tuple[Any, ...]]] = {}
-        for of, *cell in self._finder.cells(expressions, where):
+        for of, *cell in self._finder.cells(names("cells", expressions), where):
             if None not in cell:
                 found.setdefault(of, set()).add(tuple(cell))
         return found

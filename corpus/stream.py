@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.arrays import ZarrArray
-from sensorium.corpus.asked_for import said
+from sensorium.corpus.asked_for import is_array, said, whole
 from sensorium.corpus.files import EpisodeFiles
 from sensorium.corpus.parallel import run_all
 from sensorium.drivers.stream import Stamps
@@ -169,6 +169,7 @@ class Stream:
             ConfigError: the rows are not in the stream, `out` does not fit, or the codec cannot shrink so.
             Corrupt: what is read is damaged.
         """
+        start, stop = whole("start", start), whole("stop", stop)
         if not 0 <= start <= stop <= len(self):
             raise ConfigError(f"{self._path}: samples {start} to {stop}: it has {len(self)}")
         codec = self.codec
@@ -180,6 +181,8 @@ class Stream:
         shape = (stop - start, *sides, *self.spec.shape[2:])
         if out is None:
             out = np.empty(shape, self.dtype)
+        elif not is_array(out):
+            raise ConfigError(f"{self._path}: out {said(out)}: expected an array of numpy")
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous or not out.flags.writeable:
             raise ConfigError(
                 f"{self._path}: out is {out.dtype} {list(out.shape)}, expected a writable, C-contiguous"

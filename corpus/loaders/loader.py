@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from sensorium.corpus.asked_for import whole
+from sensorium.corpus.asked_for import text, whole
 from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.loaders.batch import Batch, Skipped
 from sensorium.corpus.loaders.plan import EXHAUSTED, EpochPlan
@@ -278,7 +278,7 @@ def loader(
     if not streams or len(set(streams)) < len(streams):
         raise ConfigError(f"streams {list(streams)}: expected a list of different names, such as ['front', 'imu']")
     for name, word, words in (("exhausted", exhausted, EXHAUSTED), ("damaged", how.damaged, DAMAGED)):
-        if word not in words:
+        if text(name, word) not in words:
             raise ConfigError(f"{name} {word!r}{nearest(word, words)}: expected {' or '.join(words)}")
     prefetch, threads = whole("prefetch", prefetch, 0), None if threads is None else whole("threads", threads, 1)
     queries = {where: 1.0} if isinstance(where, str) else where

@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from sensorium.corpus.asked_for import is_number
 from sensorium.corpus.loaders.order import Numbers
 from sensorium.errors import ConfigError
 
@@ -59,7 +60,7 @@ def shares(quotas: Sequence[float]) -> tuple[int, ...]:
     Raises:
         ConfigError: one is not above 0, or they are in no such ratio.
     """
-    if not all(0 < quota < math.inf for quota in quotas):
+    if not all(is_number(quota) and 0 < quota < math.inf for quota in quotas):
         raise ConfigError(f"quotas {list(quotas)}: expected a number above 0 for each query")
     exact = [Fraction(quota) for quota in quotas]
     ratios = [quota / sum(exact) for quota in exact]

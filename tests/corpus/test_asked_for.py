@@ -107,6 +107,9 @@ def test_what_cannot_be_windows_is_said_at_once(folders_path: Path, how: dict[st
     [
         ({"stride_s": 1e-9}, "windows, expected at most"),
         ({"where": 5}, "expected a condition"),
+        ({"where": {"": "x"}}, "quotas .*expected a number above 0"),
+        ({"exhausted": 3}, "exhausted 3: expected text"),
+        ({"damaged": None}, "damaged None: expected text"),
         ({"prefetch": 1.5}, "prefetch 1.5: expected a whole number"),
         ({"threads": 0}, "threads 0: expected a whole number, at least 1"),
         ({"streams": []}, "expected a list of names"),
@@ -143,7 +146,11 @@ def test_samples_by_number_of_any_kind_of_list(folders_path: Path) -> None:
             refused("expected", functools.partial(take, odd))
         for beyond in ([-1], [3, 15]):
             refused("it has 15", functools.partial(take, beyond))
-    pictures = episode.streams["front"]
+    pictures: Any = episode.streams["front"]
+    refused("start 0.5: expected a whole number", lambda: pictures.read(0.5, 2))
+    refused("out .*expected an array of numpy", lambda: pictures.read(0, 2, out=[1]))
+    refused("cells 'mission': expected a list of names", lambda: corpus.cells("mission"))
+    refused("NaT.*expected a time", lambda: corpus.at_utc(np.datetime64("NaT"), 1.0))
     np.testing.assert_array_equal(pictures.take([7, 2, 7]), pictures[:][[7, 2, 7]])
 
 
