@@ -1,10 +1,12 @@
 """`sensorium rollouts` as processes that are killed: a campaign goes on where it was, and counts no rollout twice."""
 
 import contextlib
+import math
 import os
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ import yaml
 
 import sensorium
 from sensorium.corpus.beside import read_beside
+from sensorium.corpus.episode import Episode
 from sensorium.errors import StoreError
 from sensorium.sim.rollouts.plan import ADVANTAGES
 from tests.sim.rollouts.building import ACTS, document
@@ -212,18 +215,42 @@ def test_workers_of_a_cluster_that_is_joined_make_rollouts_and_the_cluster_stays
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_twenty_tasks_of_sixteen_with_pictures_killed_twice(site: Site) -> None:
-    planar = {"kind": "sim-planar", "size": [64, 48], "camera_hz": 10, "imu_hz": 50}
-    worlds = {f"w{n}": {**planar, "seed": n} for n in range(2)}
+    """Once the command, once the ingest that it delivers to."""
+    planar = {"kind": "sim-planar", "camera_hz": 10, "imu_hz": 50}
+    worlds = {"w0": {**planar, "size": [64, 64]}, "w1": {**planar, "size": [128, 96], "seed": 1}}
     tasks = {f"t{n}": {"world": f"w{n % 2}", "task": ("reach", "roam")[n // 2 % 2], "steps": 6 + n} for n in range(20)}
-    task = write(site, worlds=worlds, tasks=tasks, group=16, verifier=f"{ACTS}:Rewarded")
+    ingest, port = site.ingest()
+    url = {"url": f"tcp://127.0.0.1:{port}"}
+    task = write(site, worlds=worlds, tasks=tasks, group=16, verifier=f"{ACTS}:Rewarded", ingest=url)
     command = start(site, task, "--local")
     when(lambda: committed(site) >= 90, command, "90 rollouts", 240)
     command.kill()
     command = start(site, task, "--local")
     when(lambda: committed(site) >= 200, command, "200 rollouts", 240)
-    command.kill()
-    site.start("rollouts", task, "--local").wait(timeout_s=300)
+    ingest.kill()
+    site.ingest(port=port)
+    command.wait(timeout_s=300)
     report = check_whole(site, 320)
     assert [cell["n"] for cell in report["cells"]] == [16] * 20
+    recount(site, report)
     (episode, *_) = sensorium.open(site.folder / "store").query("has('world.cam')", limit=1)
-    assert episode.streams["world.cam"][0:1].shape[1:3] == (48, 64)
+    assert episode.streams["world.cam"][0:1].shape[1:3] in ((64, 64), (96, 128))
+
+
+def recount(site: Site, report: dict[str, Any]) -> None:
+    """The report's numbers are those of the raw rewards of the first complete attempts."""
+    corpus = sensorium.open(site.folder / "store")
+    first: dict[tuple[int, int], Episode] = {}
+    for episode in sorted(corpus.query("mission = 'carts'"), key=lambda each: (int(each.labels["attempt"]), each.id)):
+        if episode.row["reason"] == "complete":
+            first.setdefault((int(episode.labels["group"]), int(episode.labels["index"])), episode)
+    rewards: dict[int, list[float]] = {}
+    for (group, _), episode in sorted(first.items(), key=lambda each: each[0]):
+        earned = episode.streams["world.reward"]
+        rewards.setdefault(group, []).append(math.fsum(earned[: len(earned.captured_ns)].ravel().tolist()))
+    for cell in report["cells"]:
+        (only,) = cell["groups"]
+        raw = rewards[only["group"]]
+        assert len(raw) == cell["n"]
+        assert cell["mean"] == pytest.approx(statistics.fmean(raw))
+        assert cell["deviation"] == pytest.approx(statistics.stdev(raw))

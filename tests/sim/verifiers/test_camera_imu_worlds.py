@@ -1,0 +1,64 @@
+"""Camera and gyro of worlds that drive and fly: offsets are found within 5 ms, and what stands says nothing."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sensorium.sim.verifiers.camera_imu import CameraImu
+from sensorium.sim.worlds.mujoco.drone_config import DroneConfig
+from sensorium.sim.worlds.mujoco.rover_config import RoverConfig
+from tests.sim.verifiers.recorded import Recorded, joined, record, whole
+from tests.sim.verifiers.test_camera_imu import TOO_FAR_S, shifted
+from tests.sim.worlds.mujoco.drawing import needs_drawing
+
+pytestmark = [needs_drawing, pytest.mark.slow, pytest.mark.timeout(300)]
+
+ROVER: dict[str, Any] = {"lidar_beams": 2, "lidar_columns": 24, "depth_hz": 1.0}
+
+
+@functools.cache
+def driven(seed: int) -> Recorded:
+    return record(RoverConfig(seed=seed, pace="fast", duration_s=12.0, **ROVER))
+
+
+@functools.cache
+def flown(seed: int) -> Recorded:
+    return record(DroneConfig(seed=seed, task="route", pace="fast", duration_s=12.0, event_hz=20.0))
+
+
+def holds(recorded: Recorded, offset_s: float) -> None:
+    """Each camera's is claimed, and is right."""
+    verdict = CameraImu().verify(recorded.episode)
+    found = [value for name, value in verdict.components.items() if name.endswith(".offset_s")]
+    assert found, verdict
+    assert max(abs(each - offset_s) for each in found) <= TOO_FAR_S, verdict
+
+
+@pytest.mark.parametrize("offset_s", [-0.05, 0.0, 0.04, 0.08])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_offsets_of_what_drives_and_of_what_flies(seed: int, offset_s: float) -> None:
+    holds(shifted(driven(seed), offset_s), offset_s)
+    holds(shifted(flown(seed), offset_s), offset_s)
+
+
+def test_an_offset_of_the_worlds_own_clock() -> None:
+    said = {"seed": 5, "task": "route", "pace": "fast", "duration_s": 12.0, "event_hz": 20.0}
+    holds(record(DroneConfig.model_validate({**said, "clocks": {"cam": {"offset_s": -0.05}}})), -0.05)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_rover_that_stands_says_nothing(seed: int) -> None:
+    """It rocks and creeps on its slope; it was told to be 7 and 12 ms late."""
+    world = RoverConfig(seed=seed, **ROVER).make()
+    seen = [world.reset(seed, "reach")]
+    seen += [world.step(np.zeros_like(world.specs.low))[0] for _ in range(160)]
+    streams = {
+        spec.name: joined(spec, [block for each in seen for block in each.sensed if block.stream == spec.name])
+        for spec in world.specs.sensed
+        if spec.name in ("left", "right", "imu")
+    }
+    world.close()
+    verdict = CameraImu().verify(whole(streams).episode)
+    assert (verdict.passed, dict(verdict.components)) == (None, {}), verdict
