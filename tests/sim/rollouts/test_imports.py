@@ -50,11 +50,12 @@ def test_a_policy_whose_module_hangs_is_refused(
     tmp_path: Path, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_file, "IMPORT_S", 0.05)
+    before = set(threading.enumerate())
     policies = {"mine": f"{written(SPINS)}:act"}
     with pytest.raises(ConfigError, match=r"^task file .*'imported_\d+:act': was not imported within 0.05 s; see to"):
         building.task_file(tmp_path, policies=policies, policy_timeout_s=0.05)
     until_s = time.monotonic() + LIMIT_S
-    while any(thread.name == "importer" for thread in threading.enumerate()):
+    while any(thread.name == "importer" for thread in set(threading.enumerate()) - before):
         assert time.monotonic() < until_s, "it runs still"
         time.sleep(0.01)
 
@@ -131,5 +132,7 @@ def test_a_module_that_hangs_in_a_worker_is_its_policys_failure(
 
 def test_within_gives_what_the_call_does() -> None:
     assert within(LIMIT_S, lambda: 7) == 7
+    released = threading.Event()
     with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
-        within(0.01, threading.Event().wait)
+        within(0.01, released.wait)
+    released.set()
