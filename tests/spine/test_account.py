@@ -253,7 +253,8 @@ def test_a_full_spool_live(house: House) -> None:
     """Nobody takes the episodes at first: what has no room is lost, and the rest delivered by the next run."""
     sensor = Script(lives=[[400]], side=700)
     agent = house.agent({"cam": sensor}, spool={"max_bytes": "40MB"})
-    assert not agent.run()
+    with pytest.raises(SensoriumError, match=r"nothing more was recorded: spool .* more do not fit"):
+        agent.run()
     printed = agent.status()["streams"]
     assert printed["cam"].lost["spool_full"] > 0
     house.ingest()

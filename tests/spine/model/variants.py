@@ -130,7 +130,7 @@ VARIANTS = (
             (
                 "        self.make_month(month)\n"
                 "        objects = objects_of(assembly, files)\n"
-                "        record = commit_record(assembly, manifest, seal, interval_ns, identity, probes, objects)\n"
+                "        record = commit_record(assembly, manifest, seal, extent, identity, probes, objects)\n"
                 "        path = record_path(_STORE, assembly.episode)\n"
                 "        durable.publish(path, msgspec.json.encode(record), STAGING, dir_fd=self._store.fd)\n"
                 "        self._write(assembly, files)\n"
