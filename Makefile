@@ -6,11 +6,12 @@ CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
 BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_ceiling.py small_kinds.py faulty_episodes.py table.py windows.py),$(wildcard bench/*.py))
 
-.PHONY: help demo redaction torch test test-all soak kills guest model coverage check lint types bench install clean
+.PHONY: help demo redaction torch test test-failed test-all soak kills guest model coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
 	@echo "make test      the tests (make test-all: the slow ones too; make soak: SOAK_MINUTES, 20 if not set, of kills and other faults)"
+	@echo "make test-failed  what failed in the last run of the tests, again, one after the other"
 	@echo "make kills     an ingest killed a hundred times, between any two system calls of the commits of small episodes"
 	@echo "make guest     drivers against devices of a real kernel, booted in QEMU (as root; Debian); the kernel is fetched once"
 	@echo "make model     the protocol, model-checked for longer than in the tests"
@@ -50,6 +51,11 @@ demo: $(CORE)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not soak and not guest"
+
+# Each of what failed last, without others beside it; more than five are no chance.
+test-failed: $(STAMP)
+	$(BIN)/python -c 'import json, pathlib, sys; failed = list(json.loads(pathlib.Path(".pytest_cache/v/cache/lastfailed").read_text())); print("run again, alone:", *failed, sep="\n  "); sys.exit(len(failed) > 5)'
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not slow and not soak and not guest"
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "not soak and not guest"
