@@ -4,14 +4,14 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.spine.test_layout import modules
+from tests.spine.test_layout import modules, tree
 
 MOST = 15
 
 
 def classes() -> Iterator[tuple[Path, ast.ClassDef]]:
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef):
                 yield path, node
 

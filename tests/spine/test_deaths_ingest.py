@@ -231,11 +231,11 @@ def test_a_folder_of_keys_that_cannot_be_read_ends_nothing_and_is_said_once(
     ("small_bytes", "thread", "owner", "method"),
     [
         (0, "fsync", ShardWriter, "sync"),
-        (0, "fsync", durable, "write_synced"),
-        (0, "fsync", durable, "sync_folder"),
-        (SMALL_BYTES, "sensorium-store", ZipCommit, "make"),
-        (SMALL_BYTES, "sensorium-store", durable, "write_all"),
-        (SMALL_BYTES, "sensorium-store", durable, "sync_folder"),
+        pytest.param(0, "fsync", durable, "write_synced", marks=pytest.mark.slow),
+        pytest.param(0, "fsync", durable, "sync_folder", marks=pytest.mark.slow),
+        pytest.param(SMALL_BYTES, "sensorium-store", ZipCommit, "make", marks=pytest.mark.slow),
+        pytest.param(SMALL_BYTES, "sensorium-store", durable, "write_all", marks=pytest.mark.slow),
+        pytest.param(SMALL_BYTES, "sensorium-store", durable, "sync_folder", marks=pytest.mark.slow),
         (SMALL_BYTES, "sensorium-store", durable, "publish_all"),
     ],
 )

@@ -1,6 +1,7 @@
 """The layout's rules: links, namespace folders, README's commands, small modules that say their idea."""
 
 import ast
+import functools
 import re
 import shlex
 import tomllib
@@ -20,6 +21,12 @@ LINKED = ("agents", "corpus", "drivers", "ingest", "sim")
 def modules() -> list[Path]:
     folders = [ROOT / name for name in LINKED] + [SOURCE]
     return sorted({path.resolve() for folder in folders for path in folder.rglob("*.py")})
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    """A module of the product, parsed: several tests look at all of them."""
+    return ast.parse(path.read_text())
 
 
 def test_links_lead_to_the_folders() -> None:
@@ -42,15 +49,14 @@ def test_pyproject_knows_the_folders() -> None:
 
 def test_every_module_says_its_idea_and_is_small() -> None:
     for path in modules():
-        text = path.read_text()
-        assert len(text.splitlines()) <= 400, f"{path.relative_to(ROOT)}: two ideas live here"
-        assert ast.get_docstring(ast.parse(text)), f"{path.relative_to(ROOT)}: its first line says no idea"
+        assert len(path.read_text().splitlines()) <= 400, f"{path.relative_to(ROOT)}: two ideas live here"
+        assert ast.get_docstring(tree(path)), f"{path.relative_to(ROOT)}: its first line says no idea"
 
 
 def test_no_two_classes_have_one_name() -> None:
     found: dict[str, list[str]] = {}
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}, "a name says one thing"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.spine import test_deaths_agent, test_deaths_commands, test_deaths_ingest, test_deaths_rollouts
 from tests.spine.killing import KILLED
-from tests.spine.test_layout import ROOT, modules
+from tests.spine.test_layout import ROOT, modules, tree
 
 DYING = (test_deaths_agent, test_deaths_commands, test_deaths_ingest, test_deaths_rollouts)
 
@@ -18,7 +18,7 @@ def test_no_thread_is_started_elsewhere() -> None:
     for path in modules():
         if path == ROOT / "src/sensorium/threads.py":
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             match node:
                 case ast.Attribute(value=ast.Name(id="threading" | "futures" | "socketserver" | "_thread"), attr=name):
                     assert name not in STARTERS, f"{path.relative_to(ROOT)}:{node.lineno} starts a thread"
@@ -35,7 +35,7 @@ def started() -> set[str]:
     for path in modules():
         if path.name in ("threads.py", "testing.py"):  # suites of tests hand on what their threads raise
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Thread", "Pool"):
                 match node.args[0]:
                     case ast.Constant(value=str(name)) | ast.JoinedStr(values=[ast.Constant(value=str(name)), *_]):
