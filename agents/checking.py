@@ -12,7 +12,7 @@ from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.manifest import entries_of
 from sensorium.agents.selection.too_dear import too_dear
 from sensorium.agents.selection.unit_costs import OF_ITEMS, UnitCosts
-from sensorium.agents.sensors import open_sensors
+from sensorium.agents.sensors import check_clocks, open_sensors
 from sensorium.agents.spool.floor import check_floor, no_room_now
 from sensorium.agents.triggers.interval import IntervalConfig
 from sensorium.agents.triggers.waiting import waits_for
@@ -62,6 +62,10 @@ def check(device: DeviceFile, *, devices: bool = True) -> Checked:
         there = {name: config for name, config in device.sensors.items() if name not in left}
         sensors = open_sensors(device.model_copy(update={"sensors": there}))
         stack.callback(sensors.close)
+        kinds = {name: each.clock_kind for name, each in device.sensors.items()} | dict.fromkeys(
+            there, sensors.clock.kind
+        )
+        check_clocks({name: kind for name, kind in kinds.items() if kind is not None})
         gone = {name: _gone(device.sensors[name]) for name in left}
         absent = {**sensors.absent, **gone}
         filters = filters_of(device, sensors.specs, absent)

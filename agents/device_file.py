@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from sensorium.agents.device_text import DeviceText, read_text
+from sensorium.agents.device_text import DeviceText, read_text, refuse_blank
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.order import check_order
 from sensorium.agents.filters.registry import GROUP as FILTERS
@@ -40,7 +40,7 @@ OWN = "x-"
 """How keys at the top begin that are the user's own, to hold what others refer to by anchors."""
 _DAY_S = 86_400.0
 _BOUND = ("uplink", "trigger")
-"""Where what is left out bounds nothing: a blank that means the same would be no bound unsaid."""
+"""Where what is left out bounds nothing."""
 
 
 class _Part(BaseModel):
@@ -177,14 +177,9 @@ def load_device_file(path: Path, overrides: Sequence[str] = ()) -> DeviceFile:
     document = text.document
     if not isinstance(document, dict):
         raise ConfigError(f"device file {path}: expected a mapping with `device`, `sensors` and `trigger`")
-    blank = [f"line {text.line(place)}: {name}" for place, name in _blank(text)]
     for override in overrides:
         set_in(document, override, "device file")
-        keys, _, said = override.partition("=")
-        blank += [f"--set {override}: {name}" for _, name in _blank(DeviceText(said, os.environ), keys.strip())]
-    if blank:
-        then = "is blank; say how much, when or which, or leave it out"
-        raise ConfigError("\n".join(f"device file {path}: {each}: {then}" for each in blank))
+    refuse_blank(text, f"device file {path}", _BOUND, overrides)
 
     def where(place: Sequence[str | int]) -> str:
         for override in reversed(overrides):
@@ -234,14 +229,6 @@ def set_in(document: dict[str, Any], override: str, what: str) -> None:
     except ConfigError as error:
         first = str(error).splitlines()[0].removeprefix("line 1, ")
         raise ConfigError(f"--set {override}: {text!r}: {first}") from error
-
-
-def _blank(text: DeviceText, above: str = "") -> Iterator[tuple[Sequence[str], str]]:
-    """Bounds of which a text, which stands at `above`, says nothing though it names them: places in it, and names."""
-    for place in text.blank:
-        whole = [*above.split("."), *place] if above else [*place]
-        if len(whole) > 1 and whole[0] in _BOUND:
-            yield place, ".".join(whole)
 
 
 def _mistakes(error: ValidationError, document: Mapping[str, Any]) -> Iterator[tuple[Sequence[str | int], str]]:

@@ -139,6 +139,25 @@ def read_text(path: Path, what: str) -> DeviceText:
         raise ConfigError("\n".join(f"{what} {path}: {line}" for line in str(error).splitlines())) from error
 
 
+def refuse_blank(text: DeviceText, what: str, under: Sequence[str], overrides: Sequence[str] = ()) -> None:
+    """Raise `ConfigError` of what is named beneath the keys `under`, or anywhere if there are none, and left blank:
+    what is left out bounds nothing, and a blank that meant the same would be no bound unsaid. `overrides` are `a.b=c`.
+    """
+    found = [f"line {text.line(place)}: {'.'.join(place)}" for place in text.blank if _is_within(place, under)]
+    for override in overrides:
+        keys, _, said = override.partition("=")
+        for place in DeviceText(said, os.environ).blank:
+            whole = (*keys.strip().split("."), *place)
+            found += [f"--set {override}: {'.'.join(whole)}"] * _is_within(whole, under)
+    if found:
+        then = "is blank; say how much, when or which, or leave it out"
+        raise ConfigError("\n".join(f"{what}: {each}: {then}" for each in found))
+
+
+def _is_within(place: Sequence[str], under: Sequence[str]) -> bool:
+    return len(place) > 1 and place[0] in under if under else bool(place)
+
+
 def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
     return (pair for pair in node.value if isinstance(pair[0], yaml.ScalarNode))
 

@@ -9,7 +9,7 @@ from functools import partial
 from sensorium.agents.capture.reopening import Absent
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.opening import Opener
-from sensorium.drivers.clock import Clock, live_clock
+from sensorium.drivers.clock import Clock, ClockKind, live_clock
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.pacing import Timed
 from sensorium.drivers.stream import StreamSpec
@@ -116,6 +116,13 @@ def check_names(drivers: Mapping[str, Driver]) -> None:
                 )
 
 
+def check_clocks(kinds: Mapping[str, ClockKind]) -> None:
+    """Raise `ConfigError` unless all sensors are in one clock."""
+    if len(set(kinds.values())) > 1:
+        each = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
+        raise ConfigError(f"sensors: all must be in one clock, got {each}; give each kind a device file of its own")
+
+
 def _may_be_live(drivers: Mapping[str, Driver]) -> bool:
     return all(driver.clock.kind == "boottime" for driver in drivers.values())
 
@@ -134,10 +141,7 @@ def _one_clock(drivers: Mapping[str, Driver]) -> Clock:
         ConfigError: they do not.
     """
     clocks = {name: driver.clock for name, driver in drivers.items()}
-    kinds = {clock.kind for clock in clocks.values()}
-    if len(kinds) > 1:
-        each = ", ".join(f"{name}: {clock.kind}" for name, clock in clocks.items())
-        raise ConfigError(f"sensors: all must be in one clock, got {each}; give each kind a device file of its own")
+    check_clocks({name: clock.kind for name, clock in clocks.items()})
     first = next(iter(clocks.values()), live_clock())
     states_utc = bool(clocks) and all(clock.states_utc for clock in clocks.values())
     return Clock(kind=first.kind, boot_id=first.boot_id, states_utc=states_utc)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from sensorium.drivers.clock import Clock
+from sensorium.drivers.clock import Clock, ClockKind
 from sensorium.drivers.identity import Identity, identity_of
 from sensorium.drivers.marks import Mark, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
@@ -56,6 +56,16 @@ class DriverConfig(BaseModel):
         """Whether its sensor senses the world, if that is known before it is open: kinds of recordings begin with
         `replay-`, those of worlds with `sim-`. One that is live is opened again whatever opening it raised."""
         return False if self.kind.startswith(("replay-", "sim-")) else None
+
+    @property
+    def clock_kind(self) -> ClockKind | None:
+        """Which clock its stamps will be in, if that is known before it is open: by its kind, as above; what opens a
+        device node senses the world."""
+        if self.kind.startswith("replay-"):
+            return "recording"
+        if self.kind.startswith("sim-"):
+            return "simulated"
+        return "boottime" if self.is_live or (self.is_live is None and self.node) else None
 
     @property
     def holds_device(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sensorium.agents.device_text import read_text
+from sensorium.agents.device_text import read_text, refuse_blank
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
@@ -24,14 +24,17 @@ def load_policy(path: Path) -> SelectionPolicy:
 
 
 def read_policy(path: Path) -> dict[str, Any]:
-    """What a policy's file says, unchecked; `ConfigError` where it cannot be read or is none."""
-    document = read_text(path, "policy").document
+    """What a policy's file says, unchecked; `ConfigError` where it cannot be read or is none, or has a blank."""
+    text = read_text(path, "policy")
+    document: Any = text.document
+    under: tuple[str, ...] = ()
     if isinstance(document, dict) and isinstance(document.get("trigger"), dict):
-        document = document["trigger"]
+        document, under = document["trigger"], ("trigger",)
     if not isinstance(document, dict):
         raise ConfigError(f"policy {path}: expected the fields of the trigger `worth`, e.g. budget: {{share: 0.05}}")
     if document.get("kind", "worth") != "worth":
         raise ConfigError(f"policy {path}: is of a trigger {document['kind']!r}, expected `worth`")
+    refuse_blank(text, f"policy {path}", under)
     return document
 
 

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from pydantic import Field, model_validator
 
+from sensorium.drivers.clock import ClockKind
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.identity import Identity, identity_of
 from sensorium.drivers.live.camera_file import file_camera
@@ -80,6 +81,11 @@ class CameraConfig(DriverConfig):
         if isinstance(self.source, int) or self.source.isdecimal() or self.source.startswith("/dev/"):
             return "device"
         return "stream" if _URL.match(self.source) else "file"
+
+    @property
+    def clock_kind(self) -> ClockKind:
+        """A file is a recording."""
+        return "recording" if self.place == "file" else "boottime"
 
     @property
     def holds_device(self) -> bool:

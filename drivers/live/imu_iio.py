@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.clock import Clock, ClockKind, boottime_ns, live_clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.live.iio_device import SYSFS, IioBuffer, IioFiles, elements, find_iio
 from sensorium.drivers.live.iio_scan import Counts, ScanLayout
@@ -55,6 +55,11 @@ class ImuIioConfig(DriverConfig):
     calibration: dict[str, Any] = Field(default_factory=dict)
     sysfs: Path = SYSFS
     dev: Path = Path("/dev")
+
+    @property
+    def clock_kind(self) -> ClockKind:
+        """By a name too."""
+        return "boottime"
 
     def plugged_in(self, base: Path) -> bool:
         """Whether the kernel shows its device."""

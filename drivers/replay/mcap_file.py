@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 _END = struct.Struct("<9xQQI8x")  # the footer (where the summary starts, its CRC) and the closing magic
 _AFTER_CRC = 4 + 8
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_OTHERS = {
+    _ZSTD: "; unpack it first (zstd -d)",
+    b"#ROSBAG": "; `mcap convert` makes one of a ROS 1 bag",
+    b"SQLite": "; `mcap convert` makes one of a ROS 2 bag in SQLite",
+}
 _MOST_BYTES = 1 << 28
 _PLAIN_CDR = (b"\0\0", b"\0\1")
 
@@ -81,6 +86,11 @@ class McapFile:
         return file
 
     @property
+    def defined(self) -> set[str]:
+        """Topics that are defined, as far as was read, whether or not they have messages."""
+        return {channel.topic for channel in self._channels.values()}
+
+    @property
     def nameless(self) -> int:
         """How many messages, of those read, are of no topic that can be told."""
         return self._nameless
@@ -93,9 +103,9 @@ class McapFile:
         """
         try:
             with self._path.open("rb") as file:
-                if (magic := file.read(5)) != b"\x89MCAP":
-                    unpack = "; unpack it first (zstd -d)" if magic.startswith(_ZSTD) else ""
-                    raise ConfigError(f"{self._path}: no MCAP file; expected one (.mcap){unpack}")
+                if not (magic := file.read(16)).startswith(b"\x89MCAP"):
+                    then = next((said for begin, said in _OTHERS.items() if magic.startswith(begin)), "")
+                    raise ConfigError(f"{self._path}: no MCAP file; expected one (.mcap){then}")
                 indexes = self._indexes(file)
                 found = self._linear(file) if indexes is None else self._indexed(file, indexes)
                 nameless, self._nameless = self._nameless, 0
@@ -243,7 +253,8 @@ class Decoder:
                 return json.loads(data, object_hook=lambda fields: SimpleNamespace(**fields))
             decoder = self._ros.decoder_for(logged.encoding, logged.schema)
             if decoder is None:
-                raise ValueError(f"encoding {logged.encoding or 'none'} is not one of cdr with ros2msg, json")
+                schema = f" with {getattr(logged.schema, 'encoding', '') or 'no schema'}" * (logged.encoding == "cdr")
+                raise ValueError(f"encoding {logged.encoding or 'none'}{schema} is not one of cdr with ros2msg, json")
             if data[:2] not in _PLAIN_CDR:
                 raise ValueError(f"begins with {data[:2].hex(' ') or 'nothing'}, which no plain CDR does")
             return decoder(data)

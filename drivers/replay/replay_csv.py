@@ -2,9 +2,10 @@
 
 import contextlib
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -20,9 +21,10 @@ from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.ordering import Ordered
 from sensorium.drivers.pacing import Pace, Paced, Pacer
 from sensorium.drivers.registry import nearest
+from sensorium.drivers.replay.epoch import check_epoch
 from sensorium.drivers.replay.mapping import FieldName, MappedStream, rate_of
 from sensorium.drivers.replay.row_times import TimeColumn
-from sensorium.drivers.replay.table import BadRows, read_rows
+from sensorium.drivers.replay.table import EXACT, BadRows, read_rows
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError
 
@@ -79,20 +81,24 @@ class ReplayCsvConfig(DriverConfig):
         streams = [table.stream(stream, one) for stream, one in mapped.items()]
         with closing(table.rows()) as rows:
             first = list(islice(rows, _LOOKED_AT))
-        table.check_times(first)
+        first_ns = table.first_ns(first)
         table.say_untaken(streams)
         streams = [replace(one, spec=_rated(path, one, table, first)) for one in streams]
         clock = Clock(kind="recording", states_utc=self.utc or self.time.unit == "iso")
+        if clock.states_utc:
+            check_epoch(str(path), first_ns, self.time.unit)
         return Paced([one.spec for one in streams], clock, table.play(streams), Pacer(self.pace))
 
 
 @dataclass(frozen=True, slots=True)
 class _ColumnStream:
-    """One stream's columns: their places in a row, and the factors to SI."""
+    """One stream's columns: their places in a row, and the factors to SI. `inexact` hears of whole numbers that float64
+    does not hold."""
 
     spec: StreamSpec
     places: list[int]
     factors: list[float]
+    inexact: Callable[[str], object]
 
     def sample(self, cells: list[str]) -> list[float] | None:
         """SI values, or None where the row holds no sample of this stream.
@@ -103,7 +109,12 @@ class _ColumnStream:
         texts = [cells[place] for place in self.places]
         if not any(texts):
             return None
-        return [float(text) * factor for text, factor in zip(texts, self.factors, strict=True)]
+        row = [float(text) * factor for text, factor in zip(texts, self.factors, strict=True)]
+        if max(row) >= EXACT or min(row) <= -EXACT:
+            for channel, text in zip(self.spec.channels, texts, strict=True):
+                if text.lstrip("+-").isdecimal() and int(text) != float(text):
+                    self.inexact(channel)
+        return row
 
 
 class _Table:
@@ -131,16 +142,15 @@ class _Table:
         if untaken:
             log.warning("%s: not taken: column%s %s", self._path, "s" * (len(untaken) > 1), ", ".join(untaken))
 
-    def check_times(self, rows: list[tuple[int, int, list[str]]]) -> None:
-        """Raise `ConfigError` unless one of the first `rows` has a time: else the mapping is wrong, not the rows."""
+    def first_ns(self, rows: list[tuple[int, int, list[str]]]) -> int:
+        """The first stamp; `ConfigError` unless one of the first `rows` has a time: then the mapping is wrong, not the
+        rows."""
         why = ""
         for line, row, cells in rows:
             try:
-                self.stamp_ns(cells, row)
+                return self.stamp_ns(cells, row)
             except ValueError as error:
                 why = why or f"line {line}: {error}"
-            else:
-                return
         why = why or "there is none but the first"
         raise ConfigError(
             f"{self._path}: no row with a time in column {self._config.time.column!r} ({why}); expected numbers, or"
@@ -151,7 +161,7 @@ class _Table:
         """The stream called `name`; its rate is not known yet unless it was stated."""
         places = [self._place(field) for field in mapped.fields]
         spec = mapped.spec(name, stamps_from=self._config.time.stamps_from)
-        return _ColumnStream(spec, places, mapped.factors)
+        return _ColumnStream(spec, places, mapped.factors, cache(partial(_say_inexact, self._path, name)))
 
     def stamp_ns(self, cells: list[str], row: int) -> int:
         """The row's stamp; `ValueError` where it has none, or too few cells."""
@@ -215,7 +225,9 @@ class _Table:
             raise ConfigError(f"{self._path}: column {column!r}: without a header columns are numbers from 0")
         if column not in self._titles:
             known = ", ".join(map(repr, self._titles))
-            raise ConfigError(f"{self._path}: no column {column!r}{nearest(column, self._titles)}; found {known}")
+            between = next((sign for sign in ";\t,| " if len(self._titles) == 1 and sign in self._titles[0]), "")
+            hint = f", is `delimiter` {between!r}?" if between else nearest(column, self._titles)
+            raise ConfigError(f"{self._path}: no column {column!r}{hint}; found {known}")
         if self._titles.count(column) > 1:
             places = ", ".join(str(place) for place, title in enumerate(self._titles) if title == column)
             raise ConfigError(f"{self._path}: column {column!r} is there twice; give the number of one ({places})")
@@ -237,13 +249,26 @@ def _joined(heads: list[list[str]]) -> list[str]:
     return [".".join(filter(None, column)) for column in zip(*rows, strict=True)]
 
 
+def _say_inexact(path: Path, stream: str, channel: str) -> None:
+    log.warning("%s: %s.%s: whole numbers beyond 2^53 are not exact as float64", path, stream, channel)
+
+
 def _rated(path: Path, stream: _ColumnStream, table: _Table, rows: list[tuple[int, int, list[str]]]) -> StreamSpec:
-    """The stream's spec with the rate that was stated, or that its first rows show."""
-    stamps = []
-    for _, row, cells in rows:
+    """The stream's spec with the rate that was stated, or that its first rows show; `ConfigError` where those show that
+    its columns are no numbers."""
+    stamps, why = [], ""
+    for line, row, cells in rows:
         with contextlib.suppress(ValueError):
             stamp_ns = table.stamp_ns(cells, row)
-            if stream.sample(cells) is not None:
-                stamps.append(stamp_ns)
+            try:
+                if stream.sample(cells) is not None:
+                    stamps.append(stamp_ns)
+            except ValueError as error:
+                why = why or f"line {line}: {error}"
+    if why and not stamps:
+        raise ConfigError(
+            f"{path}: {stream.spec.name}: no row with numbers in all of its columns ({why}); expected numbers;"
+            " see also `decimal` and `header`"
+        )
     rate_hz = rate_of(f"{path}: {stream.spec.name}", stream.spec.rate_hz, np.array(stamps, np.int64))
     return msgspec.structs.replace(stream.spec, rate_hz=rate_hz)

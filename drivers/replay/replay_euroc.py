@@ -22,9 +22,10 @@ from sensorium.drivers.identity import Identity, identity_of_files
 from sensorium.drivers.ordering import order_of
 from sensorium.drivers.pacing import Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.replay.euroc_table import Numbers, head_of, read_numbers
+from sensorium.drivers.replay.epoch import check_epoch
+from sensorium.drivers.replay.euroc_table import Numbers, head_of, read_numbers, rows_of
 from sensorium.drivers.replay.mapping import rate_of
-from sensorium.drivers.replay.table import BadRows, read_rows
+from sensorium.drivers.replay.table import BadRows
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.threads import Pool
@@ -37,13 +38,15 @@ _PROBED = 5
 _IMU_CHANNELS = ("gx", "gy", "gz", "ax", "ay", "az")
 _IMU_UNITS = ("rad/s", "rad/s", "rad/s", "m/s^2", "m/s^2", "m/s^2")
 _IMU_TITLES = tuple(f"{kind}_RS_S_{axis}" for kind in "wa" for axis in "xyz")
+_NO_UTC = "so their UTC is unknown; a title like `timestamp [us]` says another unit than ns"
 _GYRO_NOISE, _ACCEL_NOISE = "gyroscope_noise_density", "accelerometer_noise_density"
 
 
 class ReplayEurocConfig(DriverConfig):
     """`path` is the folder `mav0` (or the one that holds it); `streams` picks sensor folders, by default all.
 
-    Streams are called `name.cam0`, `name.imu0`, ... after the folders. Stamps are the recording's, which are UTC.
+    Streams are called `name.cam0`, `name.imu0`, ... after the folders. Stamps are the recording's, which are UTC
+    unless the first of a sensor cannot be.
     """
 
     kind: Literal["replay-euroc"] = "replay-euroc"
@@ -62,7 +65,8 @@ class ReplayEurocConfig(DriverConfig):
         usable = [sensor for sensor in sensors if sensor is not None]
         if not usable:
             raise ConfigError(f"{root}: no sensor with usable data; expected folders such as cam0 or imu0")
-        clock = Clock(kind="recording", states_utc=True)
+        stated = [check_epoch(str(root / sensor.spec.frame), sensor.first_ns, then=_NO_UTC) for sensor in usable]
+        clock = Clock(kind="recording", states_utc=all(stated))
         return Paced([sensor.spec for sensor in usable], clock, _play(usable), Pacer(self.pace))
 
     def identity(self, base: Path) -> Identity:
@@ -87,6 +91,7 @@ class _SensorFolder:
     """One sensor folder, ready to play."""
 
     spec: StreamSpec
+    first_ns: int
     source: Callable[[Pool], Source]
 
 
@@ -173,7 +178,7 @@ def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sen
     stamps: list[int] = []
     files: list[Path] = []
     head = head_of(table)
-    for line, cells in islice(read_rows(table), head.rows, None):
+    for line, cells in rows_of(table, head):
         try:
             stamp = head.stamp_ns(cells[0])
             file = (cells[1] if len(cells) > 1 else "") or f"{cells[0]}.png"
@@ -205,6 +210,7 @@ def _load_camera(folder: Path, stream: str, calibration: dict[str, Any]) -> _Sen
     )
     return _SensorFolder(
         spec,
+        int(captured_ns[0]),
         lambda pool: _pictures(spec, captured_ns, files, lost, lambda file: pool.submit(_decode, broken, file)),
     )
 
@@ -283,7 +289,8 @@ def _load_rows(folder: Path, stream: str, calibration: dict[str, Any], kind: str
         stamps_from="source",
         noise_density=tuple(noise) if len(noise) == width else None,
     )
-    return _SensorFolder(spec, lambda _: rows_source(stream, captured_ns, data, lost, lost_at))
+    first_ns = int(captured_ns[0])
+    return _SensorFolder(spec, first_ns, lambda _: rows_source(stream, captured_ns, data, lost, lost_at))
 
 
 def _imu_titles(found: Numbers) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -21,6 +21,7 @@ from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.ordering import Ordered
 from sensorium.drivers.pacing import Pace, Paced, Pacer
 from sensorium.drivers.registry import nearest
+from sensorium.drivers.replay.epoch import check_epoch
 from sensorium.drivers.replay.mapping import Channel, FieldName, MappedStream, rate_of
 from sensorium.drivers.replay.ros_images import IMAGES, image
 from sensorium.drivers.replay.ros_messages import KNOWN, field_reader, stamp_ns
@@ -84,24 +85,25 @@ class ReplayMcapConfig(DriverConfig):
         streams, refused = [], []
         for part, mapped in wanted.items():
             try:
-                streams.append(self._topic_stream(path, f"{name}.{part}", mapped, seen))
+                if mapped.topic not in seen:
+                    raise ConfigError(_no_topic(path, mapped.topic, file, seen))
+                streams.append(self._topic_stream(path, f"{name}.{part}", mapped, seen[mapped.topic]))
             except ConfigError as error:
                 if self.streams is not None:
                     raise
                 log.warning("%s: not taken", error)
                 refused.append(str(error).removeprefix(f"{path}: "))
         if not streams:
-            why = f"no topic can be taken: {'; '.join(refused)}" if refused else "no topic of a known type"
-            raise ConfigError(f"{path}: {why}; map some under `streams`")
+            known = f"no topic of a known type{_found(seen)}"
+            why = f"no topic can be taken: {'; '.join(refused)}" if refused else known
+            raise ConfigError(f"{path}: {why}" + "; map some under `streams`" * bool(seen))
         _say_apart(path, [(one.spec.name, seen[one.topic].apart_ns(one.spec.stamps_from)) for one in streams])
+        for one in streams if self.utc else ():
+            check_epoch(f"{path}: {one.spec.name}", seen[one.topic].first_ns(one.spec.stamps_from))
         clock = Clock(kind="recording", states_utc=self.utc)
         return Paced([one.spec for one in streams], clock, _play(path, file, streams), Pacer(self.pace))
 
-    def _topic_stream(self, path: Path, name: str, stream: McapStream, seen: "dict[str, _Topic]") -> "_TopicStream":
-        if stream.topic not in seen:
-            hint = nearest(stream.topic, seen)
-            raise ConfigError(f"{path}: no topic {stream.topic!r}{hint}; found {', '.join(sorted(seen))}")
-        topic = seen[stream.topic]
+    def _topic_stream(self, path: Path, name: str, stream: McapStream, topic: "_Topic") -> "_TopicStream":
         if not stream.channels and topic.type in KNOWN:
             stream = McapStream.model_validate({**KNOWN[topic.type], **stream.model_dump(exclude_unset=True)})
         if not stream.channels and topic.type not in IMAGES:
@@ -113,6 +115,23 @@ class ReplayMcapConfig(DriverConfig):
             except ValueError as error:
                 why = str(error)
         raise ConfigError(f"{path}: {stream.topic} ({topic.type or topic.encoding}): {why}")
+
+
+def _no_topic(path: Path, topic: str, file: "McapFile", seen: "dict[str, _Topic]") -> str:
+    """Why there is none such."""
+    if not seen:
+        return f"{path}: no topic {topic!r}: there is no message in the file"
+    hint = " with messages" if topic in file.defined else nearest(topic, seen)
+    return f"{path}: no topic {topic!r}{hint}; found {', '.join(sorted(seen))}"
+
+
+def _found(seen: "dict[str, _Topic]") -> str:
+    """The first topics, and what they are."""
+    if not seen:
+        return ": there is no message in it"
+    each = [f"{name}: {topic.what}" for name, topic in sorted(seen.items())]
+    more = ["..."] * (len(each) > _TRIED)
+    return f" ({', '.join(each[:_TRIED] + more)})"
 
 
 def _fitted(
@@ -220,6 +239,16 @@ class _Topic:
     """Stamp and log time of those that have a stamp."""
     why: str = ""
 
+    @property
+    def what(self) -> str:
+        """Its encoding and type."""
+        return f"{self.encoding or 'no encoding'} {self.type or 'without schema'}"
+
+    def first_ns(self, stamps_from: str) -> int:
+        """The first of the stamps that are taken; 0 where none of those that were looked at can be."""
+        stamps = [stamp for stamp, _ in self.header_ns] if stamps_from == "header" else self.log_ns
+        return stamps[0] if stamps else 0
+
     def apart_ns(self, stamps_from: str) -> int:
         """How far the stamps that are taken are from the recorder's time."""
         if stamps_from != "header":
@@ -275,5 +304,5 @@ def _known(path: Path, seen: dict[str, _Topic]) -> dict[str, McapStream]:
             if part != plain:
                 log.warning("%s: topic %s is called %s, as %s is another's", path, name, part, plain)
         else:
-            log.warning("%s: topic %s (%s %s) is not taken", path, name, topic.encoding, topic.type or "without schema")
+            log.warning("%s: topic %s (%s) is not taken", path, name, topic.what)
     return streams

@@ -16,6 +16,7 @@ from sensorium.drivers.pacing import Pace, Paced, Pacer, merge
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.replay.mapping import MappedStream, rate_of
 from sensorium.drivers.replay.px4_topics import TOPICS, known_stream
+from sensorium.drivers.replay.ulog_records import whole_records
 from sensorium.drivers.stream import Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
 
@@ -104,14 +105,16 @@ def _read(path: Path, topics: list[str]) -> tuple["ULog", set[str]]:
         _MessageAddLogged = HeardTopic
 
     try:
-        with path.open("rb") as file:
+        file, cut_at = whole_records(path)
+        with file:
             ulog = HeardLog(file, topics)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}: expected a ULog file; check the path") from error
     except (ULogException, TypeError, ValueError, KeyError, IndexError, AttributeError, struct.error) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}: expected a ULog file (.ulg)") from error
-    if ulog.file_corruption:
-        log.warning("%s: damaged or cut short; what is good is kept, what is missing cannot be counted", path)
+    if ulog.file_corruption or cut_at is not None:
+        where = "" if cut_at is None else f" at byte {cut_at}"
+        log.warning("%s: damaged or cut short%s; what is good is kept, what is missing cannot be counted", path, where)
     return ulog, logged
 
 
@@ -140,11 +143,11 @@ def _field(path: Path, topic: str, values: dict[str, Any], field: str) -> np.typ
 
 
 def _no_topic(path: Path, stream: UlogStream, found: dict[tuple[str, int], Any], logged: set[str]) -> str:
-    hint = nearest(stream.topic, logged)
-    empty = "" if stream.topic not in logged or any(topic == stream.topic for topic, _ in found) else " (it is empty)"
-    return (
-        f"{path}: no topic {stream.topic!r} instance {stream.instance}{empty}{hint}; found {', '.join(sorted(logged))}"
-    )
+    if not logged:
+        return f"{path}: no topic {stream.topic!r}: there is no topic in the file"
+    empty = stream.topic in logged and not any(topic == stream.topic for topic, _ in found)
+    hint = " (it is empty)" if empty else nearest(stream.topic, logged)
+    return f"{path}: no topic {stream.topic!r} instance {stream.instance}{hint}; found {', '.join(sorted(logged))}"
 
 
 def _unstamped(values: dict[str, Any]) -> str:
@@ -170,7 +173,7 @@ def _stamped(what: str, timestamps: Any, data: Samples) -> tuple[Stamps, Samples
 
 def _missing(ulog: "ULog", spec: StreamSpec, stamps: Stamps) -> Stamps:
     """int64 [n + 1]: samples missing before each row, where the log reports a dropout in that gap, or the stream, else
-    steady, has a hole."""
+    steady, has a hole; and after the last, for as long as reports behind it say."""
     lost = np.zeros(len(stamps) + 1, np.int64)
     if spec.rate_hz is None:
         return lost
@@ -183,4 +186,8 @@ def _missing(ulog: "ULog", spec: StreamSpec, stamps: Stamps) -> Stamps:
     for row in dropped:
         if 0 < row < len(stamps):
             lost[row] = max(0, round(float(gaps_ns[row - 1]) / 1e9 * spec.rate_hz) - 1)
+    # at the end nothing follows; a stream that had ended before has lost nothing
+    behind_ns = [(each.timestamp * 1000 - int(stamps[-1]), each.duration) for each in ulog.dropouts if len(stamps)]
+    at_end_ms = sum(ms for after_ns, ms in behind_ns if 0 <= after_ns <= _HOLE * 1e9 / spec.rate_hz)
+    lost[-1] = round(at_end_ms / 1000 * spec.rate_hz)
     return lost

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sensorium.drivers.replay.rvl import depth_of
 from sensorium.drivers.stream import Samples
 
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "foxglove.RawImage", "foxglove.CompressedImage")
@@ -77,13 +78,12 @@ def _decompressed(encoded: Samples) -> tuple[Samples, str]:
 
 
 def _depth(form: str, data: bytes) -> Samples:
-    """Depth as `compressed_depth_image_transport` sends it: a head of 12 bytes, and a PNG of uint16."""
-    if "rvl" in form.lower():
-        raise ValueError(f"format {form!r}: depth compressed as RVL is not read; expected PNG")
+    """Depth as `compressed_depth_image_transport` sends it: a head of 12 bytes, and a PNG of uint16 or RVL."""
     if len(data) <= _DEPTH_HEAD.size:
         raise ValueError(f"{len(data)} bytes are no depth")
     _, scale, offset = _DEPTH_HEAD.unpack_from(data)
-    depth, _ = _decompressed(np.frombuffer(data, np.uint8, offset=_DEPTH_HEAD.size))
+    packed = data[_DEPTH_HEAD.size :]
+    depth = depth_of(packed) if "rvl" in form.lower() else _decompressed(np.frombuffer(packed, np.uint8))[0]
     if depth.ndim != 2 or depth.dtype != np.uint16:
         raise ValueError(f"depth of {depth.dtype} {depth.shape}, expected uint16 [h, w]")
     if not form.upper().startswith("32FC1"):

@@ -1,5 +1,6 @@
 """Tables of text: rows of a CSV file with the line each stands on, decimal times read exactly, bad rows told apart."""
 
+import codecs
 import contextlib
 import csv
 import io
@@ -16,6 +17,18 @@ from sensorium.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+_HEAD_BYTES, _HEAD_TOLD = 4096, 64
+_PACKED = {
+    b"\x1f\x8b": "packed by gzip",
+    b"PK\x03\x04": "a ZIP or a workbook",
+    b"\xd0\xcf\x11\xe0": "a workbook",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"\xfd7zXZ": "packed by xz",
+    b"BZh": "packed by bzip2",
+    b"PAR1": "a Parquet file",
+}
+EXACT = 2**53
+"""Whole numbers beyond this are not exact as float64."""
 _LOGGED = 5
 _MOST_LINES = 20
 
@@ -24,24 +37,56 @@ def read_rows(
     path: Path, delimiter: str = ",", comment: str = "#", skip: int = 0
 ) -> Generator[tuple[int, list[str]], None, None]:
     """(line number, stripped cells) of every row; comments, blank lines, the first `skip` lines, CRLF and a byte order
-    mark are passed over.
+    mark are passed over. Of spaces as `delimiter` any number is one.
 
     What is quoted may go on over several lines, as far as none of those that follow has by itself as many cells as the
     first row: a stray quote costs its own line. Cells of a line that is quoted wrongly keep their quotes, and so are no
     numbers.
 
     Raises:
-        ConfigError: the file cannot be read.
+        ConfigError: the file cannot be read, or is no text.
     """
     try:
-        with path.open("rb") as file:  # a mark says UTF-16, which spreadsheets call Unicode text
-            encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        with path.open(encoding=encoding, errors="replace", newline="") as file:
+        with path.open(encoding=encoding_of(path), errors="replace", newline="") as file:
             for _ in range(skip):
                 next(file, "")
             yield from _rows(file, delimiter, comment, skip)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}: expected a table; check the path") from error
+
+
+def encoding_of(path: Path) -> str:
+    """How the text of a table is encoded: by its mark, the zeros of UTF-16 without one, or what can be UTF-8.
+
+    Raises:
+        ConfigError: it is no text but packed, or a workbook.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if packed := next((name for magic, name in _PACKED.items() if head.startswith(magic)), ""):
+        raise ConfigError(f"{path}: is {packed} and no text; unpack it, or save it as CSV")
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # which spreadsheets call Unicode text
+        return "utf-16"
+    for first, encoding in ((0, "utf-16-be"), (1, "utf-16-le")):
+        if len(head) > 2 and not any(head[first:_HEAD_TOLD:2]):
+            return encoding
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:  # of older programs: a degree sign in a title
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def split_line(line: str, delimiter: str) -> list[str]:
+    """The cells of a line in which nothing is quoted.
+
+    >>> split_line("1,,2", ","), split_line(" 1   2", " ")
+    (['1', '', '2'], ['1', '2'])
+    """
+    return line.split(None if delimiter == " " else delimiter)
 
 
 def _rows(
@@ -55,7 +100,7 @@ def _rows(
         number += 1
         if (comment and line.startswith(comment)) or line.isspace():
             continue
-        cells, more = line.split(delimiter), 0
+        cells, more = split_line(line, delimiter), 0
         if '"' in line:
             feed.append(line)
             try:
@@ -83,7 +128,7 @@ def _continued(
     for more in range(1, _MOST_LINES):
         if len(ahead) < more:
             ahead.extend(islice(file, 1))
-        if len(ahead) < more or len(ahead[more - 1].split(delimiter)) >= max(width, 2):
+        if len(ahead) < more or len(split_line(ahead[more - 1], delimiter)) >= max(width, 2):
             break
         whole += ahead[more - 1]
         with contextlib.suppress(csv.Error):  # it may go on in the next line

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from sensorium.agents.device_file import IngestPart, set_in
-from sensorium.agents.device_text import read_text
+from sensorium.agents.device_text import read_text, refuse_blank
 from sensorium.drivers.registry import GROUP as DRIVERS
 from sensorium.drivers.registry import by_kind, nearest
 from sensorium.drivers.stream import check_name
@@ -166,13 +166,15 @@ def load_task_file(path: Path, overrides: tuple[str, ...] = ()) -> TaskFile:
     Raises:
         ConfigError: one line a mistake: the file, the path in it, what was expected.
     """
-    document = read_text(path, "task file").document
+    text = read_text(path, "task file")
+    document = text.document
     if not isinstance(document, dict):
         raise ConfigError(
             f"task file {path}: expected a mapping with `campaign`, `store`, `worlds`, `tasks`, `policies`"
         )
     for override in overrides:
         set_in(document, override, "task file")
+    refuse_blank(text, f"task file {path}", ("budget", "tasks", "hidden"), overrides)
     return check_task(document, path.resolve().parent, str(path))
 
 

@@ -71,7 +71,8 @@ class Health(Verifier):
             f"{stream}: {kind} ({components[f'{stream}.{kind}']:.3g} of the limit)" for stream, kind in found
         )
         good = len({name.rpartition(".")[0] for name in components}) - len({stream for stream, _ in found})
-        why = f"{said}; {good} streams without fault" if found else f"{good} streams without fault"
+        unharmed = f"{good} stream{'s' * (good != 1)} without fault"
+        why = f"{said}; {unharmed}" if found else unharmed
         return Verdict(1 - len(found) / len(components), not found, components, why[:MAX_EXPLANATION])
 
 

@@ -129,6 +129,23 @@ def test_what_cannot_be_is_one_line(make_episode: Any, tmp_path: Path) -> None:
         load_worth(tmp_path / "q.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("budget:\n  share: 0.1\n  bytes_per_day:\n", "line 3: budget.bytes_per_day: is blank; say how much"),
+        ("budget: {share: 0.1}\nunit_s:\n", "line 2: unit_s: is blank"),
+        ("device: rig\ntrigger:\n  kind: worth\n  budget: {share: 1, bytes_per_s: }\n", "line 4: trigger.budget.b"),
+    ],
+)
+def test_a_bound_that_is_blank_is_no_bound_unsaid(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "q.yaml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_worth(tmp_path / "q.yaml")
+    assert f"policy {tmp_path / 'q.yaml'}: {says}" in str(refused.value)
+    (tmp_path / "q.yaml").write_text("device:\nuplink: {hours: }\ntrigger: {kind: worth, budget: {share: 1}}\n")
+    load_worth(tmp_path / "q.yaml")  # what else a device file leaves blank is none of a policy's
+
+
 def test_a_policy_of_other_units_is_said_to_decide_of_those_that_were_cut(make_episode: Any, tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(POLICY.format(unit="time"))
     (tmp_path / "q.yaml").write_text(POLICY.format(unit="frame"))

@@ -132,12 +132,32 @@ def test_no_device_is_opened_and_what_is_said_of_one_is_checked(
 def test_of_a_sensor_that_is_not_opened_scores_are_known_as_far_as_its_driver_and_filters_tell(
     tmp_path: Path, sensor: str, filters: str, rule: str, says: str
 ) -> None:
-    overrides = [f"sensors.front={sensor}", f"trigger.always=['{rule}', 'sim.cam.blur > 9']"]
+    others = "{side: {kind: camera, source: 'rtsp://127.0.0.1:9/x'}, front: " + sensor + "}"
+    overrides = [f"sensors={others}", f"trigger.always=['{rule}', 'side.blur > 9']"]
     overrides += [f"filters={{front: {filters}}}"] * bool(filters)
-    overrides += ["trigger.streams={sim.cam: 1, front: 1, small: 1}"] * ("into" in filters)
+    overrides += ["trigger.streams={side: 1, front: 1, small: 1}"] * ("into" in filters)
     status, said = checked(tmp_path / "rig.yaml", *overrides)
     assert (status == 2) == bool(says), said
     assert says in said
+
+
+@pytest.mark.parametrize(
+    ("sensor", "kind"),
+    [
+        ("{kind: camera, source: 0}", "boottime"),
+        ("{kind: camera, source: 'rtsp://127.0.0.1:9/x'}", "boottime"),
+        ("{kind: camera-v4l2, source: /dev/none-9}", "boottime"),
+        ("{kind: imu-witmotion, port: /dev/none-9}", "boottime"),
+        ("{kind: imu-iio, device: none-9}", "boottime"),
+    ],
+)
+def test_sensors_of_two_clocks_are_told_though_none_is_opened(tmp_path: Path, sensor: str, kind: str) -> None:
+    path = tmp_path / "rig.yaml"
+    path.write_text(DEVICE)
+    words = ["collect", "--check", str(path), "--set", "trigger={kind: manual}", "--set"]
+    result = CliRunner().invoke(app, [*words, f"sensors.front={sensor}"])
+    assert isinstance(result.exception, ConfigError)
+    assert f"all must be in one clock, got sim: simulated, front: {kind}; give each" in str(result.exception)
 
 
 def test_more_to_stay_free_than_the_disk_has_is_wrong_use(tmp_path: Path) -> None:

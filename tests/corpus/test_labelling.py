@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import sensorium
 from sensorium.cli import label as label_command
 from sensorium.cli.main import app
+from sensorium.cli.screen import OUT
 from sensorium.corpus import labelling
 from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
@@ -47,7 +48,7 @@ def ordinals(store: Path, where: str) -> list[int]:
 
 def test_examples_hold() -> None:
     assert doctest.testmod(labelling) == (0, 3)
-    assert doctest.testmod(label_command) == (0, 1)
+    assert doctest.testmod(label_command) == (0, 2)
 
 
 def test_the_newest_that_stands_counts_and_else_the_one_recorded(store: Path) -> None:
@@ -125,6 +126,16 @@ def test_what_can_be_no_label_is_refused(store: Path, labels: Any, more: Any, sa
     assert not list((store / "beside").glob("labels/*"))
 
 
+def test_at_80_columns_name_value_and_id_stand_together(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pick = ids(store)[0]
+    (said,) = put_labels(store, pick, {"task": "place"}, who="ada@workstation-12", span_ns=(1, 10))
+    monkeypatch.setattr(OUT, "width", 80)
+    lines = CliRunner().invoke(app, ["label", str(store), pick]).stdout.splitlines()
+    assert lines[1].startswith("task  place  yes ")
+    assert lines[1].endswith(f"  {said.id}")
+    assert lines[2:] == ["    who: ada@workstation-12", "    span_s: 0.000000001 0.00000001"]
+
+
 def test_the_command_and_show(store: Path) -> None:
     pick = ids(store)[0]
 
@@ -140,9 +151,14 @@ def test_the_command_and_show(store: Path) -> None:
     assert "; recorded pick)" in shown
     assert "label tries = 3 (said by ada, " in shown
     listed = run("label", str(store), pick)
-    assert "tries 3 True ada" in listed
+    assert "tries 3 yes ada" in listed
     (task, _) = labels_beside(store, pick)
     run("label", str(store), pick, "task=", "--supersedes", task.id, "--span", "0", "0.000001")
     assert "label task = pick label" in run("show", str(store), pick)
+    run("label", str(store), pick, "done=true", "--span", "0", "0.000001")
+    assert "name value counts who span_s utc id" in (listed := run("label", str(store), pick))
+    assert "task [/pour] no ada" in listed
+    assert "done true yes" in listed
+    assert " 0 0.000001 2" in listed, "and then its time"
     result = CliRunner().invoke(app, ["label", str(store), pick, "task"])
     assert isinstance(result.exception, ConfigError)

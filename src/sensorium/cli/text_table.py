@@ -16,7 +16,7 @@ WHOLE = frozenset(("episode", "id", "device", "spool_id", "path", "name", "state
 """Columns that are never cut nor left out: what is copied, and what a row is about. So is the first of any table."""
 FOLDS = frozenset(
     ("", "why", "what", "next step", "formats", "likely", "about", "filtered", "lost", "discarded", "between")
-) | {"judged", "reasons", "value"}
+) | {"judged", "reasons", "value", "who", "span_s"}
 """Columns of text that may go on below."""
 FOLDED = 24
 """Narrower than this a text goes below its row instead."""

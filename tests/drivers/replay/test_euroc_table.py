@@ -42,6 +42,36 @@ def test_every_row_comes(tmp_path: Path, text: str) -> None:
     assert lost == 0
 
 
+@pytest.mark.parametrize("between", [", ", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_other_signs_between_the_cells(tmp_path: Path, between: str, encoding: str) -> None:
+    table = tmp_path / "data.csv"
+    table.write_text((TRUTH + ROWS).replace(", ", ",").replace(",", between), encoding=encoding, newline="\r\n")
+    found = read_numbers(table, head_of(table), BadRows(table))
+    assert found is not None
+    assert np.array_equal(found.data, [[i / 1000, 1, 2, 3, 4] for i in range(40)])
+    assert found.titles == ("p_x", "p_y", "q_w", "bw_x", "ba_z")
+
+
+@pytest.mark.parametrize("titles", ["#t [ns],p_x [m],p_y [m],q_w,bw_x,ba_z\n", "# t p_x p_y q_w bw_x ba_z\n", ""])
+def test_any_number_of_spaces_between_the_cells(tmp_path: Path, titles: str) -> None:
+    found, lost = read(tmp_path, titles + ROWS.replace(",\n", "\n").replace(",", "   "))
+    assert (found.data.shape, lost) == ((40, 5), 0)
+    assert found.titles == (("p_x", "p_y", "q_w", "bw_x", "ba_z") if titles else ())
+
+
+@pytest.mark.parametrize("unit", [" [us]", " [µs]", " (us)", "_us", " [usec]", " (microseconds)", " [US]"])
+def test_units_of_stamps_as_they_are_written(tmp_path: Path, unit: str) -> None:
+    found, _ = read(tmp_path, TRUTH.replace("timestamp", f"timestamp{unit}") + ROWS.replace("584,", ","))
+    assert found.captured_ns[0] == START_NS // 1000 * 1000
+
+
+def test_columns_of_one_name_and_numbers_that_are_not_exact(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found, _ = read(tmp_path, f"#timestamp,x,x\n1,1,{2**53 + 1}\n2,nan,inf\n")
+    assert found.titles == ("x", "x_2")
+    assert caplog.messages == [f"{tmp_path / 'data.csv'}: x: whole numbers beyond 2^53 are not exact as float64"]
+
+
 def test_without_titles(tmp_path: Path) -> None:
     found, lost = read(tmp_path, ROWS)
     assert (found.data.shape, found.titles, lost) == ((40, 5), (), 0)

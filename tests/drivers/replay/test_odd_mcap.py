@@ -15,6 +15,7 @@ from sensorium.drivers.replay.replay_mcap import ReplayMcapConfig
 from sensorium.drivers.replay.ros_images import image
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
+from tests.drivers.replay.test_rvl import rvl
 
 pytest.importorskip("mcap_ros2")
 
@@ -243,14 +244,91 @@ def test_depth_compressed_as_png() -> None:
     assert np.isnan(meters[0, 0])
     assert meters[1, 3] == pytest.approx(5000 / (1500 - 10))
     for form, spoilt in (("16UC1; compressedDepth rvl", data), ("16UC1; compressedDepth png", data[:20])):
-        with pytest.raises(ValueError, match=r"RVL|whole picture"):
+        with pytest.raises(ValueError, match=r"depth of|whole picture"):
             image(SimpleNamespace(format=form, data=spoilt))
+
+
+def test_depth_compressed_as_rvl() -> None:
+    depth = np.arange(96, dtype=np.uint16).reshape(8, 12) * 100
+    data = struct.pack("<iff", 0, 5000.0, 10.0) + rvl(depth)
+    found, order = image(SimpleNamespace(format="16UC1; compressedDepth rvl", data=data))
+    assert (found.dtype, order) == (np.dtype(np.uint16), "")
+    assert np.array_equal(found, depth)
+    meters, _ = image(SimpleNamespace(format="32FC1; compressedDepth rvl", data=data))
+    assert meters[1, 3] == pytest.approx(5000 / (1500 - 10))
+
+
+def test_utc_that_no_stamp_can_be_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "a.mcap", [("/x", n * STEP_NS, stamped(10**11 + n * STEP_NS, v=n)) for n in range(3)])
+    play(tmp_path / "a.mcap", streams=["x"], utc=True)
+    assert "r.x: its first stamp is of the year 1970, as UTC; do its stamps count from 1970?" in caplog.text
+    caplog.clear()
+    play(tmp_path / "a.mcap", streams=["x"])
+    assert not caplog.messages
 
 
 def test_why_no_topic_is_taken_is_in_the_last_line(tmp_path: Path) -> None:
     message = stamped(START_NS, height=1, width=1, encoding="mono7", step=1, data="AA==")
     write(tmp_path / "a.mcap", [("/cam", START_NS, message)], name="sensor_msgs/msg/Image")
     with pytest.raises(ConfigError, match=r"a\.mcap: no topic can be taken: /cam .*'mono7' is not known"):
+        play(tmp_path / "a.mcap")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "schema", "says"),
+    [
+        ("protobuf", "protobuf", "encoding protobuf is not one of cdr with ros2msg, json"),
+        ("cdr", "ros2idl", "encoding cdr with ros2idl is not one of"),
+        ("cdr", None, "encoding cdr with no schema is not one of"),
+        ("", None, "encoding none is not one of"),
+        ("json", None, ""),
+    ],
+)
+def test_encodings_that_are_not_read_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, encoding: str, schema: str | None, says: str
+) -> None:
+    with (tmp_path / "a.mcap").open("wb") as file:
+        writer = Writer(file)
+        writer.start()
+        imu = writer.register_channel("/imu", "json", writer.register_schema("sensor_msgs/msg/Imu", "jsonschema", b""))
+        kind = 0 if schema is None else writer.register_schema("pkg/T", schema, b"")
+        other = writer.register_channel("/x", encoding, kind)
+        writer.register_channel("/silent", "json", 0)
+        writer.add_attachment(START_NS, START_NS, "calibration.yaml", "text/yaml", b"a: 1")
+        axes = dict.fromkeys("xyz", 1)
+        for ns in (START_NS, START_NS + 1):
+            row = stamped(ns, angular_velocity=axes, linear_acceleration=axes, v=1)
+            for channel in (imu, other):
+                writer.add_message(channel, ns, row, ns)
+        writer.finish()
+    assert set(play(tmp_path / "a.mcap")[0]) == {"imu"}
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        f"topic /x ({encoding or 'no encoding'} {'pkg/T' if schema else 'without schema'}) is not taken"
+    ]
+    if says:
+        with pytest.raises(ConfigError, match=rf"/x \(.*\): {says}"):
+            play(tmp_path / "a.mcap", streams=["x"])
+    else:
+        assert len(play(tmp_path / "a.mcap", streams=["x"])[1]["x"]) == 2
+    with pytest.raises(ConfigError, match="no topic '/silent' with messages; found /imu, /x"):
+        play(tmp_path / "a.mcap", streams=["silent"])
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [(b"#ROSBAG V2.0\n", "makes one of a ROS 1 bag"), (b"SQLite format 3\0", "in SQLite"), (b"", r"\(.mcap\)$")],
+)
+def test_what_is_no_mcap_is_named(tmp_path: Path, head: bytes, says: str) -> None:
+    (tmp_path / "a.mcap").write_bytes(head)
+    with pytest.raises(ConfigError, match=f"no MCAP file; expected one .*{says}"):
+        play(tmp_path / "a.mcap")
+
+
+def test_a_file_without_a_message_is_one_line(tmp_path: Path) -> None:
+    write(tmp_path / "a.mcap", [])
+    with pytest.raises(ConfigError, match=r"no topic '/x': there is no message in the file$"):
+        play(tmp_path / "a.mcap", streams=["x"])
+    with pytest.raises(ConfigError, match=r"no topic of a known type: there is no message in it$"):
         play(tmp_path / "a.mcap")
 
 

@@ -1,6 +1,7 @@
 """Tables of any form: exact stamps, SI units, several streams; what is bad is counted and named by line."""
 
 import csv
+import gzip
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -114,6 +115,57 @@ def test_other_forms_of_table(tmp_path: Path, text: str, options: dict[str, Any]
     made = config(tmp_path, text, time={"column": 0, "unit": "us"}, stream={"channels": {"p": 1, "q": 2}}, **options)
     _, out = play(made, tmp_path)
     assert out["s"][:2] == ([0, 10_000], [[1.0, 2.0], [3.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("t\ta\n0\t1\n1\t2\n", {"delimiter": "\t"}),
+        ("  t   a\n  0 1\n  1     2\n", {"delimiter": " "}),
+        ('"t","a"\r"0","1"\r"1","2"\r', {}),
+        ("t,a\r\r\n0,1\r\r\n1,2", {}),
+        ("sep=;\nt;a\n0,0;1,0\n1,0;2,0\n", {"delimiter": ";", "decimal": ",", "skip_rows": 1}),
+        ("t , a\n\n0 , +1e0\n\n1 , 2.\n", {}),
+    ],
+    ids=["tabs", "spaces", "quotes and CR", "CRCRLF", "of a spreadsheet", "blank"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_however_it_is_written(tmp_path: Path, text: str, options: dict[str, Any], encoding: str) -> None:
+    made = config(tmp_path, "", time={"column": "t"}, stream={"channels": {"a": "a"}}, **options)
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    assert play(made, tmp_path)[1]["s"][:2] == ([0, 10**9], [[1.0], [2.0]])
+
+
+def test_titles_of_older_programs(tmp_path: Path) -> None:
+    made = config(tmp_path, "", time={"column": "t"}, stream={"channels": {"a": "gyro [°/s]"}})
+    (tmp_path / "t.csv").write_bytes("t,gyro [°/s]\n0,1\n".encode("cp1252"))
+    assert play(made, tmp_path)[1]["s"][1] == [[1.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (gzip.compress(SMALL.encode()), "is packed by gzip and no text; unpack it, or save it as CSV"),
+        (b"PK\x03\x04 a workbook", "is a ZIP or a workbook and no text"),
+        (SMALL.replace(",", ";").encode(), "no column 't [ms]', is `delimiter` ';'?; found 't [ms];a;b;c'"),
+        (b"t [ms],a,b,c\n0,9.8 m/s^2,9.8 m/s^2,1\n", "s.x: no row with numbers in all of its columns (line 2: could"),
+        (b'"t [ms],a,b,c\n0,1,2,3\n', "no column 't [ms]', did you mean '\"t [ms]'?"),
+    ],
+)
+def test_what_is_no_such_table_is_one_line(tmp_path: Path, text: bytes, says: str) -> None:
+    made = config(tmp_path)
+    (tmp_path / "t.csv").write_bytes(text)
+    with pytest.raises(ConfigError) as refused:
+        made.open("s", tmp_path)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_whole_numbers_that_are_not_exact_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = f"t [ms],a,b\n0,{2**53},1e300\n1,{2**53 + 1},inf\n2,-{2**60 + 1},nan\n"
+    _, out = play(config(tmp_path, text, stream={"channels": {"a": "a", "b": "b"}}), tmp_path)
+    assert [row[0] for row in out["s"][1]] == [2.0**53, 2.0**53, -(2.0**60)]
+    assert caplog.messages == [f"{tmp_path / 't.csv'}: s.a: whole numbers beyond 2^53 are not exact as float64"]
 
 
 def test_text_in_a_number_costs_that_row_of_that_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """Flight logs: rows and stamps as an independent reading has them, gaps counted, damage said in one line."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ pytest.importorskip("pyulog")
 
 Delivered = dict[str, tuple[list[int], list[Any], list[tuple[int, int]]]]
 """Stamps, data, and (stamp, samples lost before it), by stream."""
+AT_END = -1
 
 
 def config(path: Path | str, **options: Any) -> ReplayUlogConfig:
@@ -35,8 +37,9 @@ def play(made: ReplayUlogConfig, base: Path) -> tuple[dict[str, StreamSpec], Del
             stamps, data, lost = out[block.stream]
             stamps.extend(block.captured_ns.tolist())
             data.extend(block.data.tolist())
-            lost.extend([(int(block.captured_ns[0]), block.lost_before)] if block.lost_before else [])
-            dues.append(int(block.captured_ns[-1]))
+            first = int(block.captured_ns[0]) if len(block) else AT_END
+            lost.extend([(first, block.lost_before)] if block.lost_before else [])
+            dues.extend(block.captured_ns[-1:].tolist())
     driver.close()
     assert dues == sorted(dues)
     return specs, out
@@ -175,6 +178,10 @@ def test_without_the_library_one_line_says_what_to_install(tmp_path: Path, monke
         config("a.ulg").open("v", tmp_path)
 
 
+STAMPED = "uint64_t timestamp;float x;"
+FOO: dict[str, Any] = {"a": {"topic": "foo", "channels": {"v": "x"}}}
+
+
 def one_topic(
     fields: str, rows: list[bytes], topic: str = "foo", others: tuple[str, ...] = (), instance: int = 0
 ) -> bytes:
@@ -235,6 +242,64 @@ def test_a_hole_of_a_steady_stream_is_counted_at_its_rate(tmp_path: Path) -> Non
     rows = [struct.pack("<Qf", int(us), 0) for us in on_change]
     (tmp_path / "a.ulg").write_bytes(one_topic("uint64_t timestamp;float x;", rows))
     assert play(config("a.ulg", streams=streams), tmp_path)[1]["v.a"][2] == []
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_what_is_dropped_at_the_end_is_counted_where_the_stream_had_not_ended_before(
+    tmp_path: Path, after: int
+) -> None:
+    rows = [struct.pack("<Qf", 1_000_000 + 5000 * n, n) for n in range(20)]
+    dropout = message("O", struct.pack("<H", 50))
+    end = message("D", struct.pack("<HQf", 1, 1_095_000 + after * 10_000, 0))
+    (tmp_path / "a.ulg").write_bytes(one_topic(STAMPED, rows, others=("other",)) + end + dropout)
+    streams = {**FOO, "b": {"topic": "other", "channels": {"v": "x"}}}
+    _, out = play(config("a.ulg", streams=streams), tmp_path)
+    assert out["v.a"][2] == [(AT_END, 10)] * (after < 2)
+
+
+@pytest.mark.parametrize(
+    ("damage", "rows", "says"),
+    [
+        (lambda log: log[:-1], 19, True),
+        (lambda log: log[:-15], 19, True),
+        (lambda log: log[: len(log) - 100] + b"\xff" * 30 + log[len(log) - 70 :], None, True),
+        (lambda log: log + b"\0" * 50, 20, True),
+        (lambda log: log + message("Z", b"of a later format"), 20, False),
+        (lambda log: log, 20, False),
+    ],
+    ids=["cut", "cut in a head", "damaged", "zeros", "unknown kind", "whole"],
+)
+def test_what_is_cut_or_damaged_is_said_where(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes], rows: int | None, says: bool
+) -> None:
+    whole = one_topic(STAMPED, [struct.pack("<Qf", 1_000_000 + 5000 * n, n) for n in range(20)])
+    (tmp_path / "a.ulg").write_bytes(damage(whole))
+    _, out = play(config("a.ulg", streams=FOO), tmp_path)
+    assert len(out["v.a"][0]) == rows or rows is None
+    assert sum("damaged or cut short at byte" in said for said in caplog.messages) == says
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+def test_what_was_appended_comes_too(tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int) -> None:
+    """As of a vehicle that began again: the first part may end within a message."""
+    rows = [struct.pack("<Qf", 1_000_000 + 5000 * n, n) for n in range(30)]
+    first = one_topic(STAMPED, rows[:20])
+    first = first[: len(first) - cut]
+    flags = bytes(8) + b"\x01" + bytes(7) + struct.pack("<3Q", len(first), 0, 0)
+    appended = b"".join(message("D", struct.pack("<H", 0) + row) for row in rows[20:])
+    (tmp_path / "a.ulg").write_bytes(first.replace(message("B", bytes(40)), message("B", flags)) + appended)
+    _, out = play(config("a.ulg", streams=FOO), tmp_path)
+    assert [row[0] for row in out["v.a"][1]] == [n for n in range(30) if n != 19 or not cut]
+    assert sum("cut short at byte" in said for said in caplog.messages) == bool(cut)
+
+
+def test_an_offset_that_cannot_be_is_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [struct.pack("<Qf", 1_000_000 + 5000 * n, n) for n in range(20)]
+    flags = bytes(8) + b"\x01" + bytes(7) + struct.pack("<3Q", 1 << 40, 0, 0)
+    log = one_topic(STAMPED, rows).replace(message("B", bytes(40)), message("B", flags))
+    (tmp_path / "a.ulg").write_bytes(log)
+    assert len(play(config("a.ulg", streams=FOO), tmp_path)[1]["v.a"][0]) == 20
+    assert "damaged or cut short" in caplog.text
 
 
 def test_rows_out_of_order_are_put_in_order(tmp_path: Path) -> None:

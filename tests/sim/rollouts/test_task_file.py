@@ -70,6 +70,8 @@ def test_what_is_wrong_is_said_with_its_place(change: dict[str, Any], says: str)
         (None, "No such file"),
         ("a: 1\nworlds: {b: {kind: x}, b: {kind: y}}", "line 2, column 24: worlds.b is there already, on line 2"),
         (TEXT + "group: 4\n", "group is there already"),
+        (TEXT + "budget: {rollouts: 80, wall_s: }\n", "line 11: budget.wall_s: is blank; say how much"),
+        (TEXT.replace("steps: 20", "steps: "), "line 8: tasks.hold.steps: is blank"),
     ],
 )
 def test_what_is_no_file(tmp_path: Path, text: str | None, says: str) -> None:

@@ -92,6 +92,12 @@ def test_a_wheel_at_rest_is_no_fault_and_a_gyro_that_says_zero_is() -> None:
     assert found(whole({"gyro": rows("gyro", data, modality="imu")})) == ["gyro.frozen"]
 
 
+def test_one_stream_is_no_streams() -> None:
+    still = np.random.default_rng(0).normal(size=(400, 3))
+    verdict = Health().verify(whole({"imu": rows("imu", still, modality="imu")}).episode)
+    assert verdict.explanation.endswith("1 stream without fault")
+
+
 def test_one_that_begins_late_or_ends_early_lags() -> None:
     rng = np.random.default_rng(0)
     long, short = rows("long", rng.normal(size=(600, 2))), rows("short", rng.normal(size=(450, 2)))
