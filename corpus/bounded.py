@@ -39,7 +39,7 @@ def answers(
     started; another takes its place, as that of one that died.
 
     Raises:
-        SensoriumError: a process ended, or took longer than `START_S`, before its first line.
+        SensoriumError: a process ended, or took longer than `START_S` and `timeout_s`, before its first line.
     """
     rest = iter(items)
     idle: list[_Process] = []
@@ -94,7 +94,8 @@ class _Process:
         self._item = ""
         self._heard = b""
         self.killed = False
-        self.deadline_s = time.monotonic() + START_S
+        self._start_s = max(START_S, timeout_s)
+        self.deadline_s = time.monotonic() + self._start_s
 
     def ask(self, item: str) -> None:
         """Give it an item, as soon as it is ready."""
@@ -113,7 +114,8 @@ class _Process:
             ended = readable and not part
             if not ended and time.monotonic() < self.deadline_s:
                 return None
-            why = f"its process {self._how()}" if ended else f"it took longer than {self._timeout_s:g} s"
+            most_s = self._timeout_s if self._began is None else self._start_s
+            why = f"its process {self._how()}" if ended else f"it took longer than {most_s:g} s"
             self.kill()
             if self._began is not None:
                 raise SensoriumError(f"{self._command}: {why} before it was ready; run it by hand to see")

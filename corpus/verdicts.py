@@ -14,7 +14,7 @@ from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.bounded import Answered, answers
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.verifier import Verdict, code_of, verifier_of
+from sensorium.corpus.verifier import Verdict, verifier_within
 from sensorium.corpus.verifier_child import Answer
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
@@ -57,14 +57,15 @@ def judge(
     `timeout_s` for an episode, that is kept as its record, and others go on. `progress(done, total)` counts episodes.
 
     Raises:
-        ConfigError: there is no such verifier, or the condition is none.
+        ConfigError: there is no such verifier, it is not imported and made within `timeout_s` and a minute, or the
+            condition is none.
         StoreError: the store cannot be read, or nothing can be written beside its episodes.
     """
     path = Path(store)
     if jobs < 1 or not timeout_s > 0:
         raise ConfigError(f"{jobs} jobs of at most {timeout_s} s: expected at least 1, and more than 0 s")
-    made = verifier_of(verifier)
-    code, who = code_of(made), who_judges()
+    made, code = verifier_within(verifier, timeout_s, "--timeout")
+    who = who_judges()
     corpus = open_store(path)
     enter_beside(path)  # what one that was cut off has kept, and not entered
     known = set() if redo else corpus.judged(made.name, made.version, code)

@@ -7,6 +7,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -15,6 +16,7 @@ import msgspec
 from sensorium.corpus.episode import Episode
 from sensorium.drivers.registry import kinds, nearest
 from sensorium.errors import ConfigError
+from sensorium.patience import IMPORT_S, within
 from sensorium.threads import reason
 
 GROUP = "sensorium.verifiers"
@@ -79,6 +81,28 @@ def code_of(verifier: Verifier) -> str:
         ConfigError: one of them is not there, or has no source.
     """
     return digest_of((type(verifier).__module__, *verifier.depends), f"verifier {verifier.name!r}")
+
+
+def verifier_within(name: str, most_s: float, larger: str) -> tuple[Verifier, str]:
+    """`verifier_of` and `code_of`, where neither need end: modules of somebody's own are imported. They have `most_s`,
+    and a minute at least; what is to be `larger` otherwise is said.
+
+    Raises:
+        ConfigError: as there; or it is not there in time.
+    """
+    most_s = max(IMPORT_S, most_s)
+    try:
+        return within(most_s, partial(_with_code, name))
+    except TimeoutError as error:
+        raise ConfigError(
+            f"verifier {name!r}: was not imported and made within {most_s:g} s; see to what its module does when it is"
+            f" imported, or give a larger `{larger}`"
+        ) from error
+
+
+def _with_code(name: str) -> tuple[Verifier, str]:
+    verifier = verifier_of(name)
+    return verifier, code_of(verifier)
 
 
 def digest_of(modules: Iterable[str], of: str) -> str:

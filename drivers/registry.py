@@ -51,7 +51,7 @@ def model_of(group: str, kind: str, contract: type[_Model], word: str = "kind") 
         raise ConfigError(f"unknown {word} {kind!r}{nearest(kind, known)} (installed: {', '.join(sorted(known))})")
     try:
         model = known[kind].load()
-    except Exception as error:  # importing runs what its author wrote
+    except (Exception, SystemExit) as error:  # importing runs what its author wrote
         why = error if isinstance(error, ImportError | AttributeError) else reason(error)
         raise ConfigError(f"{group} {kind!r}: cannot import {known[kind].value}: {why}; install it again") from error
     if not (isinstance(model, type) and issubclass(model, contract)):

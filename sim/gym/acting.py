@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from sensorium.errors import SensoriumError
+from sensorium.patience import LeftBehind
 from sensorium.sim.gym.moments import Began, Failed, Moment, Stepped
 from sensorium.sim.gym.policies import Actor
-from sensorium.sim.patience import LeftBehind
 from sensorium.threads import reason
 
 MOST_FAILED = 100

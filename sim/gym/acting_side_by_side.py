@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from gymnasium.vector.utils import concatenate, create_empty_array
 
+from sensorium.patience import LeftBehind
 from sensorium.sim.gym.acting import Failures, close_quietly, frame_drawn
 from sensorium.sim.gym.moments import Began, Failed, Moment, Stepped
 from sensorium.sim.gym.policies import Actor
 from sensorium.sim.gym.vectors import Apart, mode_of
-from sensorium.sim.patience import LeftBehind
 from sensorium.threads import reason
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from sensorium.errors import ConfigError
-from sensorium.sim.patience import IMPORT_S, LeftBehind, Patience, within
+from sensorium.patience import IMPORT_S, LeftBehind, Patience, within
 from sensorium.threads import reason
 
 RANDOM, SCRIPTED = "random", "scripted"

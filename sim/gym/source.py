@@ -12,6 +12,7 @@ import gymnasium
 
 from sensorium.drivers.marks import Label
 from sensorium.errors import ConfigError, SensoriumError
+from sensorium.patience import LeftBehind, Patience
 from sensorium.sim.gym.acting import Acting, ActingAlone, close_quietly
 from sensorium.sim.gym.acting_side_by_side import ActingSideBySide
 from sensorium.sim.gym.fed import Fed
@@ -21,7 +22,6 @@ from sensorium.sim.gym.moments import Began, Moment, Stepped, kept
 from sensorium.sim.gym.policies import RANDOM, SCRIPTED, Actor, actor, look_in
 from sensorium.sim.gym.spaces import gymnasium_version
 from sensorium.sim.gym.vectors import MODES, Mode
-from sensorium.sim.patience import LeftBehind, Patience
 from sensorium.threads import Thread, reason
 
 CLOSE_S = 5.0

@@ -96,7 +96,9 @@ def _plan(task_file: TaskFile, spools: Path, name: str, ingest: dict[str, Any], 
             "max_episode_bytes": MAX_EPISODE_BYTES,
         },
     }
-    return WorkerPlan(name, task_file.base, task_file.worlds, parts, task_file.encodings, serve)
+    return WorkerPlan(
+        name, task_file.base, task_file.worlds, parts, task_file.encodings, serve, task_file.world_timeout_s
+    )
 
 
 def _named(task_file: TaskFile) -> dict[str, Any]:

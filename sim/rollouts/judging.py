@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.verdicts import VerdictRecord, judged_apart, keep, who_judges
-from sensorium.corpus.verifier import Verdict, code_of, verifier_of
+from sensorium.corpus.verifier import Verdict, verifier_within
 from sensorium.episode.utc_text import utc_text
 from sensorium.threads import Thread, Watch
 
@@ -27,8 +27,8 @@ class EpisodeJudge:
     """
 
     def __init__(self, store: Path, name: str, timeout_s: float) -> None:
-        made = verifier_of(name)
-        self.name, self.version, self.code = made.name, made.version, code_of(made)
+        made, self.code = verifier_within(name, timeout_s, "verifier_timeout_s")
+        self.name, self.version = made.name, made.version
         self._who = who_judges()
         self._writer = BesideWriter(store, VERDICTS)
         self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -7,7 +7,7 @@ import queue
 from collections.abc import Iterator, Sequence
 
 from sensorium.drivers.driver import Delivery
-from sensorium.sim.patience import LeftBehind
+from sensorium.patience import LeftBehind
 from sensorium.threads import Thread, Watch
 
 CLOSE_S = 5.0

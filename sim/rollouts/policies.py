@@ -13,7 +13,7 @@ from sensorium.corpus.verifier import digest_of
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block, Samples
 from sensorium.errors import ConfigError
-from sensorium.sim.patience import LeftBehind, Patience, within
+from sensorium.patience import LeftBehind, Patience, within
 from sensorium.sim.worlds.world import Action, Observation, World, WorldSpecs
 from sensorium.threads import reason
 

@@ -13,7 +13,7 @@ import numpy as np
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import MAX_TEXT, EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.sim.patience import IMPORT_S, LeftBehind, Patience
+from sensorium.patience import IMPORT_S, LeftBehind, Patience
 from sensorium.sim.rollouts.gathering import Gathering
 from sensorium.sim.rollouts.holding import Holding
 from sensorium.sim.rollouts.job import (
@@ -152,10 +152,17 @@ class Rollout:
 
     Args:
         stopped: Asked at each step: whether to break off, as one that failed for our reasons.
+        world_timeout_s: How long the world may take for its reset, or for a step.
     """
 
     def __init__(
-        self, world: World, streams: Streams, job: Job, base_ns: int, stopped: Callable[[], bool] = lambda: False
+        self,
+        world: World,
+        streams: Streams,
+        job: Job,
+        base_ns: int,
+        stopped: Callable[[], bool] = lambda: False,
+        world_timeout_s: float = math.inf,
     ) -> None:
         self._world, self._streams, self._job, self._base_ns = world, streams, job, base_ns
         self._stopped = stopped
@@ -169,6 +176,7 @@ class Rollout:
         own = job.source in (RANDOM, SCRIPTED)
         self._importing = Patience(math.inf if own else max(IMPORT_S, job.policy_timeout_s))
         self._patience = Patience(math.inf if own else job.policy_timeout_s)
+        self._with_world = Patience(world_timeout_s)
         self.ended: Ended | None = None
 
     @property
@@ -191,16 +199,22 @@ class Rollout:
         yield self._ending(last)
 
     def given_up(self) -> Sequence[Delivery] | None:
-        """For who waits in vain, in another thread: what is delivered last where the policy has not answered for too
-        long, and so failed; None where there is still hope."""
+        """For who waits in vain, in another thread: what is delivered last where policy or world have not answered for
+        too long, and so failed; None where there is still hope."""
         course, job = self._course, self._job
-        if self._importing.has_run_out():
+        failed_by = POLICY
+        if self._with_world.has_run_out():
+            failed_by = US
+            course.why = (
+                f"the world {job.world!r} did not answer within {self._with_world.most_s:g} s (`world_timeout_s`)"
+            )
+        elif self._importing.has_run_out():
             course.why = not_imported(job.source, max(IMPORT_S, job.policy_timeout_s))
         elif self._patience.has_run_out():
             course.why = f"policy {job.policy!r} did not answer within {job.policy_timeout_s:g} s (`policy_timeout_s`)"
         else:
             return None
-        course.outcome, course.failed_by = FAILED, POLICY
+        course.outcome, course.failed_by = FAILED, failed_by
         self._cost.end()
         return self._ending(self._taken())
 
@@ -238,7 +252,8 @@ class Rollout:
     def _act(self) -> Iterator[bool]:
         world, job, course = self._world, self._job, self._course
         rng = np.random.default_rng([job.seed, 1])
-        observation = world.reset(job.seed, job.task or next(iter(world.tasks)))
+        with self._with_world:
+            observation = world.reset(job.seed, job.task or next(iter(world.tasks)))
         self._take(observation)
         try:
             if job.source not in (RANDOM, SCRIPTED):
@@ -250,7 +265,8 @@ class Rollout:
             raise
         except BaseException as error:  # it is anybody's code
             raise PolicyFault(f"policy {job.policy!r}: {reason(error)}") from error
-        acting, done = PolicyAtWork(policy, job.policy, world.specs, self._patience), ""
+        patience = self._with_world if job.source == SCRIPTED else self._patience
+        acting, done = PolicyAtWork(policy, job.policy, world.specs, patience), ""
         seeing = None if job.source in (RANDOM, SCRIPTED) else Seeing()
         action_stream = world.specs.action.name
         while not done:
@@ -258,7 +274,8 @@ class Rollout:
                 raise InterruptedError("the worker was told to stop")
             action = acting.act({} if seeing is None else seeing.look(observation), rng)
             self._gathering.row(action_stream, observation.now_ns, action)
-            observation, done = world.step(np.array(action))
+            with self._with_world:
+                observation, done = world.step(np.array(action))
             if done and done not in ENDS:
                 raise ValueError(f"the world said that it is done by {done!r}, expected {' or '.join(ENDS)}")
             course.steps += 1

@@ -1,10 +1,8 @@
 """The same code: what acts and judges in a campaign is what it was when that was begun, or the campaign is another."""
 
-from functools import partial
-
-from sensorium.corpus.verifier import Verifier, code_of, verifier_of
+from sensorium.corpus.verifier import verifier_within
 from sensorium.errors import ConfigError
-from sensorium.sim.patience import IMPORT_S, within
+from sensorium.patience import IMPORT_S
 from sensorium.sim.rollouts.plan import Campaign
 from sensorium.sim.rollouts.policies import code_within
 from sensorium.sim.rollouts.task_file import TaskFile
@@ -17,14 +15,7 @@ def check_verifiers(task_file: TaskFile, known: Campaign | None) -> None:
     by other code of the same one."""
     made, codes = [], []
     for name in verifiers_of(task_file):
-        most_s = max(IMPORT_S, task_file.verifier_timeout_s)
-        try:
-            verifier, code = within(most_s, partial(_made, name))
-        except TimeoutError as error:
-            raise ConfigError(
-                f"verifier {name!r}: was not imported and made within {most_s:g} s; see to what its module does when it"
-                " is imported, or give a larger `verifier_timeout_s`"
-            ) from error
+        verifier, code = verifier_within(name, task_file.verifier_timeout_s, "verifier_timeout_s")
         made.append(verifier)
         codes.append(code)
     if len({verifier.name for verifier in made}) < len(made):
@@ -37,11 +28,6 @@ def check_verifiers(task_file: TaskFile, known: Campaign | None) -> None:
             f"campaign {task_file.campaign!r}: its verifier {made[0].name!r} had other code ({known.code}, now"
             f" {codes[0]}) when groups were closed; {REFUSED}"
         )
-
-
-def _made(name: str) -> tuple[Verifier, str]:
-    verifier = verifier_of(name)
-    return verifier, code_of(verifier)
 
 
 def verifiers_of(task_file: TaskFile) -> list[str]:

@@ -15,9 +15,9 @@ from sensorium.drivers.identity import Identity
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.rollouts.job import US, Job, Slot
 from sensorium.sim.rollouts.player import Player
-from sensorium.sim.rollouts.policies import RANDOM, SCRIPTED
-from sensorium.sim.rollouts.rollout import Rollout, Streams
-from sensorium.sim.worlds.config import WorldConfig, make_world
+from sensorium.sim.rollouts.rollout import Rollout
+from sensorium.sim.rollouts.stage import TIMEOUT_S, Stage
+from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.running import next_base_ns
 from sensorium.threads import reason
 
@@ -110,22 +110,40 @@ class Jobs:
 
 
 class RolloutsConfig(DriverConfig):
-    """Made by a worker, not written in a device file: the world that the campaign calls `name`, and its jobs."""
+    """Made by a worker, not written in a device file: the world that the campaign calls `name`, which has `timeout_s`
+    for whatever it is asked, and its jobs."""
 
     kind: str = KIND
     name: str
     world: SerializeAsAny[WorldConfig]
+    timeout_s: float = TIMEOUT_S
     _jobs: Jobs = PrivateAttr(default_factory=Jobs)
+    _stage: Stage | None = PrivateAttr(default=None)
 
     @classmethod
-    def of(cls, name: str, world: WorldConfig, jobs: Jobs) -> "RolloutsConfig":
+    def of(cls, name: str, world: WorldConfig, jobs: Jobs, timeout_s: float = TIMEOUT_S) -> "RolloutsConfig":
         """That takes its `jobs` from there."""
-        made = cls(name=name, world=world.model_copy(update={"truth": True}))
+        made = cls(name=name, world=world.model_copy(update={"truth": True}), timeout_s=timeout_s)
         made._jobs = jobs
         return made
 
+    def set_stage(self, name: str) -> Stage:
+        """Make the world, for the sensor of that name, which then is opened at once, however long this took.
+
+        Raises:
+            ConfigError: it cannot be made; what was to be played in it is refused.
+        """
+        try:
+            self._stage = Stage(self.world, name, self.timeout_s)
+        except BaseException as error:  # a model that does not compile, no GL, ...
+            self._jobs.refuse(self.name, f"the world {self.name!r} cannot be made: {reason(error)}")
+            raise
+        return self._stage
+
     def open(self, name: str, base: Path) -> Driver:  # noqa: ARG002 (a world needs no folder)
-        return RolloutSource(name, self.name, self.world, self._jobs)
+        stage = self._stage or self.set_stage(name)
+        self._stage = None
+        return RolloutSource(name, self.name, stage, self._jobs)
 
     def identity(self, base: Path) -> Identity | None:
         """That of the world; but what it plays is new each time, as jobs come."""
@@ -134,22 +152,16 @@ class RolloutsConfig(DriverConfig):
 
 
 class RolloutSource:
-    """See `sensorium.drivers.driver.Driver`. From the first policy that is not ours on, rollouts are played in a
-    thread of their own, which costs each some CPU.
+    """See `sensorium.drivers.driver.Driver`. Rollouts are played on its `stage` in a thread of their own.
 
     It ends where the next job is of another world, or no more come. What a world raises ends its rollout alone, and
-    the world is made anew; so does a policy that does not answer, with which thread and world are left behind.
+    the world is made anew; so does a policy or a world that does not answer, with which thread and world are left
+    behind.
     """
 
-    def __init__(self, name: str, called: str, config: WorldConfig, jobs: Jobs) -> None:
-        self._name, self._called, self._config, self._jobs = name, called, config, jobs
-        try:
-            self._world = make_world(config)
-        except BaseException as error:  # a model that does not compile, no GL, ...
-            jobs.refuse(called, f"the world {called!r} cannot be made: {reason(error)}")
-            raise
-        self._streams = Streams(name, self._world)
-        self._player: Player | None = None
+    def __init__(self, name: str, called: str, stage: Stage, jobs: Jobs) -> None:
+        self._name, self._called, self._stage, self._jobs = name, called, stage, jobs
+        self._player = Player(name)
         self._base_ns = 0
         self._closed = threading.Event()
         self._reading = threading.Lock()
@@ -157,7 +169,7 @@ class RolloutSource:
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
-        return self._streams.specs
+        return self._stage.streams.specs
 
     @property
     def clock(self) -> Clock:
@@ -171,16 +183,16 @@ class RolloutSource:
                 job, more = self._jobs.take(self._called, timeout_s)
                 if job is None:
                     return () if more else None
-                if self._player is None and job.source not in (RANDOM, SCRIPTED):
-                    self._player = Player(self._name)
-                    self._make_anew()  # one thread resets and steps it
-                rollout = Rollout(self._world, self._streams, job, self._base_ns, self._closed.is_set)
+                stage = self._stage
+                rollout = Rollout(
+                    stage.world, stage.streams, job, self._base_ns, self._closed.is_set, world_timeout_s=stage.most_s
+                )
                 self._rollout = job, rollout, iter(rollout)
             job, rollout, pieces = self._rollout
-            piece = next(pieces) if self._player is None else self._player.piece(pieces, timeout_s)
+            piece = self._player.piece(pieces, timeout_s)
             self._jobs.steps = rollout.steps
             hangs = piece is None and (piece := rollout.given_up()) is not None
-            if hangs and self._player is not None:
+            if hangs:
                 self._player.leave()
                 self._player = Player(self._name)
             if rollout.ended is not None:
@@ -195,23 +207,14 @@ class RolloutSource:
         self._jobs.ended(job, "" if ended.samples else ended.why or "no sample came of it")
         if ended.failed_by:
             log.warning("rollout %s: failed (%s): %s", "/".join(map(str, job.slot)), ended.failed_by, ended.why)
-        if (hangs or ended.failed_by == US) and not self._closed.is_set():
-            self._make_anew()
-
-    def _make_anew(self) -> None:
-        """What is left of a world that raised is not to be in the next rollout."""
-        try:
-            self._world.close()
-            self._world = make_world(self._config)
-        except BaseException as error:  # it may even exit
-            log.error("the world %s cannot be made again, what is left of it goes on: %s", self._called, reason(error))
+        is_spent = (hangs or ended.failed_by == US) and not self._closed.is_set()
+        if is_spent and not self._stage.anew(is_left=hangs):
+            self._closed.set()
 
     def close(self) -> None:
         self._closed.set()
         with self._reading:
-            if self._player is not None:
-                self._player.close()
-            self._world.close()
+            self._stage.close(is_left=not self._player.close())
             if self._rollout is not None:
                 self._jobs.ended(self._rollout[0], "it was broken off")
                 self._rollout = None

@@ -1,7 +1,9 @@
 """The task file: what a campaign of rollouts is, checked once, with mistakes named by their path in the file."""
 
+import contextlib
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -24,11 +26,15 @@ from sensorium.drivers.stream import check_name
 from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.registry import GROUP as CODECS
 from sensorium.errors import ConfigError
-from sensorium.sim.patience import IMPORT_S
+from sensorium.patience import IMPORT_S, within
 from sensorium.sim.rollouts.policies import code_within
+from sensorium.sim.rollouts.stage import TIMEOUT_S, not_made
 from sensorium.sim.worlds.config import WorldConfig, make_world, unknown_task
+from sensorium.sim.worlds.world import World
 
 MAX_TEXT = 200
+WORLDS_S = IMPORT_S
+"""How long the modules of worlds may take to be imported, together."""
 
 
 class _Strict(BaseModel):
@@ -88,7 +94,8 @@ class TaskFile(_Strict):
     Each task is rolled out `group` times by each policy, `workers` at a time, into `store`: by the `ingest` that writes
     it, or without one by an ingest of the campaign's own. `seed` decides all seeds. `verifier` says what is accepted.
     A rollout that failed for our reasons is tried `attempts` times in all; a policy that does not answer within
-    `policy_timeout_s` has failed. Without `keep_failures` only actions and rewards are kept of what failed.
+    `policy_timeout_s` has failed, and so has a world that is not made, reset, or a step on within `world_timeout_s`.
+    Without `keep_failures` only actions and rewards are kept of what failed.
     """
 
     campaign: str
@@ -103,6 +110,7 @@ class TaskFile(_Strict):
     hidden: HiddenPart | None = None
     verifier_timeout_s: float = Field(default=60.0, gt=0)
     policy_timeout_s: float = Field(default=60.0, gt=0)
+    world_timeout_s: float = Field(default=TIMEOUT_S, gt=0)
     keep_failures: bool = True
     budget: BudgetPart = BudgetPart()
     attempts: int = Field(default=3, ge=1, le=100)
@@ -182,7 +190,7 @@ def check_task(document: Mapping[str, Any], base: Path, name: str = "task") -> T
     """Check a task file's content; `base` is where its relative paths start, `name` what errors call it."""
     look_in(base)
     try:
-        made = TaskFile.model_validate({**document, "base": base}, context={"base": base})
+        made = _validated(document, base)
         for policy in made.policies.values():
             code_within(policy, max(IMPORT_S, made.policy_timeout_s))
         _check_tasks(made)
@@ -193,19 +201,53 @@ def check_task(document: Mapping[str, Any], base: Path, name: str = "task") -> T
     return made
 
 
+def _validated(document: Mapping[str, Any], base: Path) -> TaskFile:
+    """What pydantic makes of it, for which the modules of its worlds are imported."""
+    wrong: list[ValidationError] = []
+
+    def validate() -> TaskFile | None:
+        try:
+            return TaskFile.model_validate({**document, "base": base}, context={"base": base})
+        except ValidationError as error:
+            wrong.append(error)
+            return None
+
+    try:
+        made = within(WORLDS_S, validate)
+    except TimeoutError as error:
+        raise ConfigError(
+            f"worlds: what they are of was not imported within {WORLDS_S:g} s; see to what its module does when it is"
+            " imported"
+        ) from error
+    if made is None:
+        raise wrong[0]
+    return made
+
+
 def _check_tasks(made: TaskFile) -> None:
-    """Raise `ConfigError` where a task is none of its world's. A world that cannot be made here may be where it is
-    played; if not, its rollouts say why."""
+    """Raise `ConfigError` where a task is none of its world's, or one hangs. A world that cannot be made here may be
+    where it is played; if not, its rollouts say why."""
     for name, config in made.worlds.items():
         asked = {task: part.task for task, part in made.tasks.items() if part.world == name and part.task}
         try:
-            world = make_world(config)
-        except ConfigError:
+            world = within(made.world_timeout_s, partial(_made_and_closed, config))
+        except TimeoutError as error:
+            raise ConfigError(f"worlds.{name}: {not_made(config, made.world_timeout_s)}") from error
+        if world is None:
             continue
-        world.close()
         for task, of in asked.items():
             if of not in world.tasks:
                 raise ConfigError(f"tasks.{task}: {unknown_task(f'world {name!r} ({config.kind})', of, world)}")
+
+
+def _made_and_closed(config: WorldConfig) -> World | None:
+    try:
+        world = make_world(config)
+    except ConfigError:
+        return None
+    with contextlib.suppress(Exception):
+        world.close()
+    return world
 
 
 def look_in(base: Path) -> None:

@@ -15,6 +15,7 @@ from sensorium.hosting.actors import PROCESS
 from sensorium.hosting.hosted import SIGNAL_S
 from sensorium.sim.rollouts.job import Job
 from sensorium.sim.rollouts.source import Jobs, RolloutsConfig
+from sensorium.sim.rollouts.stage import TIMEOUT_S
 from sensorium.sim.rollouts.task_file import look_in
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.threads import Thread, Watch, reason
@@ -35,7 +36,7 @@ MAX_FAILURES = 5
 class WorkerPlan:
     """What a worker is made of: its name as a device, its worlds by the campaign's names, the parts of a device file
     that say where it delivers, and by world and bare stream how that is encoded. One that is to `serve` takes jobs;
-    else it delivers what is in its spool, and ends."""
+    else it delivers what is in its spool, and ends. A world has `world_timeout_s` for whatever it is asked."""
 
     device: str
     base: Path
@@ -43,6 +44,7 @@ class WorkerPlan:
     parts: Mapping[str, Any] = field(default_factory=dict)
     encodings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     serve: bool = True
+    world_timeout_s: float = TIMEOUT_S
 
     @property
     def holds_something(self) -> bool:
@@ -50,11 +52,16 @@ class WorkerPlan:
         folder = Path(self.parts["spool"]["path"]) / "episodes"
         return folder.is_dir() and any(folder.iterdir())
 
-    def device_file(self, world: str, jobs: Jobs) -> DeviceFile:
-        """As of a device that plays this world's rollouts."""
+    def sensor(self, world: str, jobs: Jobs) -> RolloutsConfig:
+        """What plays this world's rollouts."""
+        return RolloutsConfig.of(world, self.worlds[world], jobs, self.world_timeout_s)
+
+    def device_file(self, sensor: RolloutsConfig) -> DeviceFile:
+        """As of a device that has this sensor."""
+        world = sensor.name
         document = {
             "device": self.device,
-            "sensors": {SENSOR: RolloutsConfig.of(world, self.worlds[world], jobs)},
+            "sensors": {SENSOR: sensor},
             "trigger": {"kind": "source", "sensor": SENSOR},
             "encodings": {f"{SENSOR}.{name}": how for name, how in self.encodings.get(world, {}).items()},
             **self.parts,
@@ -153,7 +160,7 @@ class Worker:
 
     def _recovers(self) -> bool:
         """Deliver what is in the spool; whether nothing is left."""
-        device = self._plan.device_file(next(iter(self._plan.worlds)), self._jobs)
+        device = self._plan.device_file(self._plan.sensor(next(iter(self._plan.worlds)), self._jobs))
         if not holds_spool(device) or self._is_empty:
             return True
         return self._runs(Agent(device, drain_s=DRAIN_S, only_deliver=True))
@@ -173,8 +180,12 @@ class Worker:
         if world is None:
             return
         self._world = world
-        agent = Agent(self._plan.device_file(world, self._jobs), drain_s=DRAIN_S)
-        self._runs(agent)
+        sensor = self._plan.sensor(world, self._jobs)
+        stage = sensor.set_stage(SENSOR)
+        try:
+            self._runs(Agent(self._plan.device_file(sensor), drain_s=DRAIN_S))
+        finally:
+            stage.close()
 
     def _runs(self, agent: Agent) -> bool:
         self._agent = agent

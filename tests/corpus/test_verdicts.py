@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import pytest
 from typer.testing import CliRunner
 
 import sensorium
+from sensorium.cli import verdicts as command
 from sensorium.cli.main import app
 from sensorium.corpus import verdicts as running
+from sensorium.corpus import verifier
 from sensorium.corpus.beside import read_beside
 from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.verdicts import judge
 from sensorium.corpus.verifier import verifier_of
 from sensorium.corpus.verifier_child import Answer, answer
 from sensorium.corpus.verify import verify
+from sensorium.drivers.registry import kinds
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.mending import rebuild_catalog
 from tests.corpus.odd_verifiers import BAD
@@ -51,7 +55,7 @@ def test_each_episode_is_judged_once_by_one_code(store: Path, monkeypatch: pytes
     assert judge(store, f"{HERE}:Rows") == []
     assert len(judge(store, f"{HERE}:Rows", "mission = 'hall'", redo=True)) == 3
     assert lines(store) == 8
-    monkeypatch.setattr(running, "code_of", lambda _: "another")
+    monkeypatch.setattr(verifier, "code_of", lambda _: "another")
     assert len(judge(store, f"{HERE}:Rows", "mission = 'hall'")) == 3
     (version,) = {
         each["rows"]["code"] for each in corpus.verdicts([e.id for e in corpus.query("mission = 'hall'")]).values()
@@ -176,6 +180,43 @@ def test_one_that_cannot_begin_there_is_an_error_and_no_verdict(store: Path, mon
     with pytest.raises(sensorium.SensoriumError, match="before it was ready"):
         judge(store, f"{HERE}:Rows")
     assert lines(store) == 0
+
+
+SPINS = "import time\nwhile True:\n    time.sleep(0.001)\n"
+SPINS_WHEN_MADE = f"""
+import time
+from {HERE} import Rows
+
+class V(Rows):
+    def __init__(self) -> None:
+        while True:
+            time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize(("module", "text"), [("spins_imported", SPINS), ("spins_made", SPINS_WHEN_MADE)])
+def test_one_that_hangs_where_it_is_imported_or_made_is_refused(
+    folders_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, text: str
+) -> None:
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(verifier, "IMPORT_S", 0.05)
+    with pytest.raises(
+        ConfigError, match=rf"^verifier '{module}:V': was not imported and made within 0\.05 s; see to .*"
+    ):
+        judge(folders_path, f"{module}:V", timeout_s=0.01)
+    sys.modules.pop(module, None)
+
+
+def test_the_list_has_those_that_are_well_beside_one_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = kinds(verifier.GROUP)
+    odd = EntryPoint("odd", "no_such_module:Odd", verifier.GROUP)
+    for module in (verifier, command):
+        monkeypatch.setattr(module, "kinds", lambda _: {"health": known["health"], "odd": odd})
+    health, told = json.loads(run("verdicts", "--list", "--format", "json"))
+    assert (health["name"], len(health["code"])) == ("health", 16)
+    assert (told["name"], told["code"]) == ("odd", "")
+    assert told["about"].startswith("verifier 'odd': cannot be imported: ModuleNotFoundError: No module named")
 
 
 COMMANDS: dict[str, tuple[list[str], Callable[[str], bool]]] = {

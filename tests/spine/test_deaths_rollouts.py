@@ -34,11 +34,11 @@ def test_a_judge_that_dies_ends_the_campaign(tmp_path: Path, monkeypatch: pytest
     assert report_of(tmp_path / "store")["cells"][0]["accepted"] == 2
 
 
-@kills("importer")
-def test_an_importer_that_dies_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@kills("bounded")
+def test_what_runs_bounded_and_dies_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(policies, "code_of_policy", injected)
-        said = f"thread importer, which imports somebody's module, died of {SAID}"
+        said = f"thread bounded, which runs somebody else's code, died of {SAID}"
         with pytest.raises(SensoriumError, match=said):
             task_file(tmp_path, policies=[f"{ACTS}:holds"])
     assert task_file(tmp_path, policies=[f"{ACTS}:holds"]).policies

@@ -51,6 +51,8 @@ FORBIDDEN = {
     ("drivers", "episode"): DOWN,
     ("drivers", "perception"): DOWN,
     ("threads", "drivers"): DOWN,
+    ("threads", "patience"): DOWN,
+    ("patience", "drivers"): DOWN,
     ("errors", "threads"): DOWN,
     ("link", "perception"): "The link carries bytes: it looks at no picture",
     ("link.device", "link.server"): "The two ends of the link never see each other",
@@ -84,6 +86,8 @@ ALLOWED = [
     ("link", "episode"),
     ("perception", "drivers"),
     ("drivers", "threads"),
+    ("corpus", "patience"),
+    ("patience", "threads"),
     ("sim.worlds.planar", "drivers.driver"),
     ("sim.worlds.planar", "perception.dhash"),
 ]

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.cli.store import StorePath
 from sensorium.corpus.verdicts import TIMEOUT_S, VerdictRecord, judge
-from sensorium.corpus.verifier import GROUP, code_of, verifier_of
+from sensorium.corpus.verifier import GROUP, verifier_within
 from sensorium.drivers.registry import kinds
 from sensorium.errors import ConfigError
 
@@ -67,9 +67,12 @@ def verdicts(
 
 
 def _about(name: str) -> dict[str, str]:
-    verifier = verifier_of(name)
+    try:
+        verifier, code = verifier_within(name, TIMEOUT_S, "--timeout")
+    except ConfigError as error:  # of somebody's package; the others are well
+        return {"name": name, "version": "", "code": "", "about": str(error)}
     about = (type(verifier).__doc__ or "").strip().splitlines()
-    return {"name": name, "version": verifier.version, "code": code_of(verifier), "about": about[0] if about else ""}
+    return {"name": name, "version": verifier.version, "code": code, "about": about[0] if about else ""}
 
 
 def _row(record: VerdictRecord) -> dict[str, object]:

@@ -220,8 +220,7 @@ def test_a_verifier_of_other_code_is_refused_once_a_group_is_closed(
 ) -> None:
     """Its groups would be accepted by two measures, in one number."""
     rolled(task_file(tmp_path, verifier=UPRIGHT, group=2))
-    for module in ("same_code", "judging"):
-        monkeypatch.setattr(f"sensorium.sim.rollouts.{module}.code_of", lambda _: "0123456789abcdef")
+    monkeypatch.setattr("sensorium.corpus.verifier.code_of", lambda _: "0123456789abcdef")
     with pytest.raises(ConfigError, match=r"'upright' .*other code .*another name"):
         rolled(task_file(tmp_path, verifier=UPRIGHT, group=2, budget={"rollouts": 2}))
     assert len(read_campaigns(tmp_path / "store")["carts"].groups) == 1

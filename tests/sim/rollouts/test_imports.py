@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from sensorium.corpus import verifier
 from sensorium.drivers.marks import EpisodeEnd
 from sensorium.errors import ConfigError
-from sensorium.sim.patience import LeftBehind, within
-from sensorium.sim.rollouts import rollout, same_code, task_file
+from sensorium.patience import LeftBehind, within
+from sensorium.sim.rollouts import rollout, task_file
 from sensorium.sim.rollouts.job import Job
 from sensorium.sim.rollouts.rollout import Rollout, Streams
 from sensorium.sim.rollouts.same_code import check_verifiers
@@ -55,7 +56,7 @@ def test_a_policy_whose_module_hangs_is_refused(
     with pytest.raises(ConfigError, match=r"^task file .*'imported_\d+:act': was not imported within 0.05 s; see to"):
         building.task_file(tmp_path, policies=policies, policy_timeout_s=0.05)
     until_s = time.monotonic() + LIMIT_S
-    while any(thread.name == "importer" for thread in set(threading.enumerate()) - before):
+    while any(thread.name == "bounded" for thread in set(threading.enumerate()) - before):
         assert time.monotonic() < until_s, "it runs still"
         time.sleep(0.01)
 
@@ -74,7 +75,7 @@ def test_one_that_exits_is_one_line(tmp_path: Path, written: Written, text: str)
 def test_a_verifier_whose_module_hangs_is_refused(
     tmp_path: Path, written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(same_code, "IMPORT_S", 0.05)
+    monkeypatch.setattr(verifier, "IMPORT_S", 0.05)
     file = building.task_file(tmp_path, verifier=f"{written(SPINS)}:V", verifier_timeout_s=0.05)
     with pytest.raises(ConfigError, match=r"verifier 'imported_\d+:V': was not imported and made within 0.05 s"):
         check_verifiers(file, None)

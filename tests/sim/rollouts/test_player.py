@@ -10,7 +10,7 @@ import pytest
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
 from sensorium.drivers.stream import Block
-from sensorium.sim.patience import LeftBehind, Patience
+from sensorium.patience import LeftBehind, Patience
 from sensorium.sim.rollouts import player
 from sensorium.sim.rollouts.job import CPU_S, WALL_S, Job
 from sensorium.sim.rollouts.source import Jobs, RolloutsConfig, RolloutSource
@@ -21,10 +21,10 @@ LIMIT_S = 30.0
 ACTS = acts.__name__
 
 
-def job(policy: str, index: int = 0, timeout_s: float = 0.1) -> Job:
+def job(policy: str, index: int = 0, timeout_s: float = 0.1, seed: int = 3) -> Job:
     return Job(
         campaign="c", group=0, index=index, attempt=1, world="calm", kind="sim-cart", version="1", task="balance",
-        policy="mine", source=policy, seed=3, policy_timeout_s=timeout_s,
+        policy="mine", source=policy, seed=seed, policy_timeout_s=timeout_s,
     )  # fmt: skip
 
 

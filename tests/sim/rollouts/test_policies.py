@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sensorium.errors import ConfigError
-from sensorium.sim.patience import Patience
+from sensorium.patience import Patience
 from sensorium.sim.rollouts.policies import PolicyAtWork, PolicyFault, Seeing, imported, policy_of
 from sensorium.sim.worlds.cart import Cart, CartConfig
 from tests.sim.rollouts import acts

@@ -25,7 +25,7 @@ class Patience:
     """
 
     def __init__(self, most_s: float) -> None:
-        self._most_s = most_s
+        self.most_s = most_s
         self._since_s: float | None = None
         self._guard = threading.Lock()
         self._is_over = False
@@ -42,7 +42,7 @@ class Patience:
     def has_run_out(self) -> bool:
         """Whether the answer that is waited for now takes too long."""
         with self._guard:
-            waits = self._since_s is not None and time.monotonic() >= self._since_s + self._most_s
+            waits = self._since_s is not None and time.monotonic() >= self._since_s + self.most_s
             self._is_over = self._is_over or waits
             return self._is_over
 
@@ -64,7 +64,7 @@ def within(most_s: float, call: Callable[[], T]) -> T:
             return
         over.set()
 
-    thread = Thread("importer", "imports somebody's module", run, watch.tell)
+    thread = Thread("bounded", "runs somebody else's code", run, watch.tell)
     if not over.wait(most_s):
         thread.interrupt(LeftBehind)
         raise TimeoutError(f"it was not there within {most_s:g} s")
