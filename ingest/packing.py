@@ -29,7 +29,7 @@ from sensorium.corpus.commits import (
 )
 from sensorium.corpus.filling import fill
 from sensorium.corpus.verify import Finding
-from sensorium.episode import durable, zip_form
+from sensorium.episode import durable, together, zip_form
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt
 from sensorium.ingest.both_forms import (
@@ -344,7 +344,7 @@ def _convert(store: StoreFolder, catalog: Catalog, batch: list[_Packed]) -> None
 
 
 def _write(dir_fd: int, files: list[tuple[Path, bytes]]) -> None:
-    for written in durable.write_all(files, dir_fd=dir_fd):
+    for written in together.write_all(files, dir_fd=dir_fd):
         if isinstance(written, OSError):
             raise written
 

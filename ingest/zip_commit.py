@@ -1,10 +1,12 @@
 """Small episodes into the store: one ZIP and one record each, made durable together with those that are ready too.
 
-The steps are those of any commit: data, its name, the record, its name; each waits for the disk once for all. What goes
-wrong with one episode is its own, what goes wrong with a folder is that of all whose it is.
+The steps are those of any commit: data, its name, the name of the record; each waits for the disk once for all. The
+record is written with the data, where nobody looks for it, so that it is not waited for by itself. What goes wrong with
+one episode is its own, what goes wrong with a folder is that of all whose it is.
 """
 
 import contextlib
+import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ import msgspec
 
 from sensorium.corpus.commits import EPISODES, ZIP, ZIP_VERSION, CommitRecord, month_of
 from sensorium.corpus.extent import extent_of
-from sensorium.episode import durable
+from sensorium.episode import durable, together
 from sensorium.episode.zip_form import DOCUMENT, chunk, document, zip_file
 from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
@@ -35,8 +37,10 @@ class ZipCommit:
         self.zip_name, self.record_name = f"{episode}{ZIP}", f"{episode}.json"
         self.zip_path, self.record_path = f"{EPISODES}/{month}/{self.zip_name}", f"{COMMITS}/{month}/{self.record_name}"
         self.data = b""
+        self.temporary = ""
         self.in_the_way = False
         self.record: CommitRecord | None = None
+        self.made: durable.Seen | None = None
         self.error: Exception | None = None
 
     @property
@@ -78,6 +82,13 @@ class ZipCommitter:
 
     def put(self, commits: Sequence[ZipCommit]) -> None:
         """Write, sync, and publish the records; what was not published has an `error`, and may be given again."""
+        try:
+            self._put(commits)
+        finally:
+            for commit in commits:
+                self._remove_temporary(commit)
+
+    def _put(self, commits: Sequence[ZipCommit]) -> None:
         step = self._commits.step
         for commit in commits:
             with failing([commit]):
@@ -140,17 +151,25 @@ class ZipCommitter:
             raise
 
     def _write(self, commits: list[ZipCommit]) -> None:
-        """The ZIPs, durable but for their names."""
-        fd = self._store.fd
+        """The ZIPs, durable but for their names, and the records, which nobody sees yet."""
+        files: list[tuple[str, bytes]] = []
+        batch = uuid.uuid4().hex
+        for number, commit in enumerate(commits):
+            commit.temporary = f"{STAGING}/new-{batch}-{number}"
+            files += ((commit.zip_path, commit.data), (commit.temporary, msgspec.json.encode(commit.record)))
+        written = together.write_all(files, dir_fd=self._store.fd)
         in_the_way = []
-        written = durable.write_all([(commit.zip_path, commit.data) for commit in commits], dir_fd=fd)
-        for commit, seen in zip(commits, written, strict=True):
+        for commit, seen, record in zip(commits, written[::2], written[1::2], strict=True):
             if isinstance(seen, FileExistsError) and not commit.in_the_way:  # without a record: of a try that failed
                 in_the_way.append(commit)
+                self._remove_temporary(commit)
             elif isinstance(seen, OSError):
                 commit.error = seen
+            elif isinstance(record, OSError):
+                commit.error = record
             else:
                 commit.assembly.written = {commit.zip_name: seen}
+                commit.made = record
         for commit in in_the_way:
             commit.in_the_way = True
             with failing([commit]):
@@ -159,16 +178,22 @@ class ZipCommitter:
             self._write(list(going(in_the_way)))
 
     def _publish(self, commits: list[ZipCommit]) -> None:
-        files = [(commit.record_path, msgspec.json.encode(commit.record)) for commit in commits]
-        published = durable.publish_all(files, STAGING, dir_fd=self._store.fd)
-        for commit, seen in zip(commits, published, strict=True):
-            if isinstance(seen, OSError):
-                commit.error = seen
-            elif seen is None:
+        named = together.name_all([(each.temporary, each.record_path) for each in commits], dir_fd=self._store.fd)
+        for commit, was_free in zip(commits, named, strict=True):
+            commit.temporary = ""
+            if isinstance(was_free, OSError):
+                commit.error = was_free
+            elif was_free:
+                commit.assembly.published = commit.made
+            else:
                 with failing([commit]):
                     commit.record = self._commits.record(Path(commit.record_path))
-            else:
-                commit.assembly.published = seen
+
+    def _remove_temporary(self, commit: ZipCommit) -> None:
+        if commit.temporary:
+            with contextlib.suppress(OSError):  # it is removed at the next start
+                durable.remove(commit.temporary, dir_fd=self._store.fd)
+            commit.temporary = ""
 
 
 def going(commits: Iterable[ZipCommit]) -> Iterator[ZipCommit]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 CHANGES = ("open", "write", "writev", "pwrite", "ftruncate", "mkdir", "rename", "link", "unlink")
-SYNCS = ("fsync", "fdatasync")
+SYNCS = ("fsync", "fdatasync", "syncfs")
 
 
 class ForgetfulDisk:
@@ -26,11 +26,7 @@ class ForgetfulDisk:
         self._objects: dict[int, int] = {}  # by inode, which the file system uses again; the number is used once
         self._contents: dict[int, bytes] = {}
         self._names: dict[int, dict[str, tuple[int, bool]]] = {}
-        for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
-            for path in folder.iterdir():
-                if path.is_file():
-                    self._note_file(path.stat().st_ino, path.read_bytes())
-            self._note_folder(folder)
+        self._note_all()
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(os, name)
@@ -53,6 +49,12 @@ class ForgetfulDisk:
             return result
 
         return call
+
+    def syncfs(self, _: int) -> None:
+        """The sync of all there is."""
+        with self._guard:
+            self._note_all()
+        self._lost()
 
     def after_power_loss(self, copy: Path) -> None:
         """Make `copy` hold what is left of the folder."""
@@ -88,6 +90,13 @@ class ForgetfulDisk:
             self._note_folder(path)
         else:
             self._note_file(os.fstat(fd).st_ino, path.read_bytes())
+
+    def _note_all(self) -> None:
+        for folder in [self._root, *(path for path in self._root.rglob("*") if path.is_dir())]:
+            for path in folder.iterdir():
+                if path.is_file():
+                    self._note_file(path.stat().st_ino, path.read_bytes())
+            self._note_folder(folder)
 
     def _note_file(self, inode: int, content: bytes) -> None:
         self._contents[self._object(inode)] = content

@@ -24,18 +24,20 @@ SYNC_BYTES = 8 << 20
 EARLY_BYTES = 64 << 10
 
 
-def _nothing() -> None: ...
+def _nothing(*_: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What a spool does for its files: `begin` makes durable that their episodes are, of one that was `made`
-    `sync_names` its name. `due` is called when the disk should not wait for the next tick."""
+    `sync_names` its name. `due` is called when the disk should not wait for the next tick, `grew` with the bytes of
+    whatever was appended."""
 
     begin: Callable[[], None] = _nothing
     made: Callable[[], None] = _nothing
     sync_names: Callable[[], None] = _nothing
     due: Callable[[], None] = _nothing
+    grew: Callable[[int], None] = _nothing
 
 
 class EpisodeFile:
@@ -142,6 +144,7 @@ class EpisodeFile:
             self._digest.update(buffer)
         self._number += records
         self.written += size
+        self._ground.grew(size)
 
     def put_down(self) -> None:
         """Have what was held in memory in the file, which is made for it; what is in the file already is no matter.

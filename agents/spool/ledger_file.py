@@ -31,6 +31,7 @@ class LedgerFile:
     def __init__(self, path: Path, schema: str, columns: dict[str, str]) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._meta: dict[str, Any] = {}
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
@@ -60,15 +61,28 @@ class LedgerFile:
             SpoolError: the disk is in trouble.
         """
         with self._lock:
-            try:
-                return self._db.execute(sql, values).fetchall()
-            except sqlite3.Error as error:
-                raise SpoolError(f"{self.path}: cannot be read: {error}; see to the disk") from error
+            return self._read(sql, values)
 
     def meta(self, key: str) -> Any:
-        """What was noted under a key; None if nothing was."""
-        rows = self.read("SELECT value FROM meta WHERE key = ?", (key,))
-        return rows[0][0] if rows else None
+        """What was noted under a key; None if nothing was. Of what was asked for since the last change, from memory:
+        so no episode that begins waits for others to be on disk.
+
+        Raises:
+            SpoolError: the disk is in trouble.
+        """
+        try:
+            return self._meta[key]
+        except KeyError:
+            with self._lock:
+                rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
+                value = self._meta[key] = rows[0][0] if rows else None
+                return value
+
+    def _read(self, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise SpoolError(f"{self.path}: cannot be read: {error}; see to the disk") from error
 
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
@@ -87,6 +101,7 @@ class LedgerFile:
                 kind = SpoolFull if _is_full(error, self.path) else SpoolError
                 raise kind(f"{self.path}: {error}; nothing was changed") from error
             finally:
+                self._meta.clear()
                 # SQLite may have rolled back by itself, and where not even that can be done there is nothing to say.
                 with contextlib.suppress(sqlite3.Error):
                     if self._db.in_transaction:

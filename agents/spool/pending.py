@@ -27,6 +27,7 @@ class Pending:
         self._growing: dict[UUID, EpisodeFile] = {}
         self._order = Order(held.values())
         self._sealed_bytes = sum(each.size for each in held.values())
+        self._growing_bytes = 0
         self._rejected_bytes = rejected_bytes
 
     def __len__(self) -> int:
@@ -46,6 +47,11 @@ class Pending:
             self._held[episode] = held
             self._order.add(held)
 
+    def grew(self, size: int) -> None:
+        """The file of one that grows, or is about to begin, has so many bytes more."""
+        with self._guard:
+            self._growing_bytes += size
+
     def sealed(self, episode: UUID, size: int, digest: bytes, worth: Worth) -> None:
         """It grows no more, and is on disk."""
         with self._guard:
@@ -53,7 +59,7 @@ class Pending:
             self._order.remove(held)
             held.size, held.digest, held.worth, held.file = size, digest, worth, None
             self._order.add(held)
-            del self._growing[episode]
+            self._growing_bytes -= self._growing.pop(episode).written
             self._sealed_bytes += size
 
     def mended(self, episode: UUID, size: int, digest: bytes, recoveries: int, worth: Worth) -> None:
@@ -83,6 +89,7 @@ class Pending:
                 self._rejected_bytes += held.size if aside else 0
         if file is not None:
             file.close()
+            self.grew(-file.written)  # now that it is at its end
         return held
 
     @property
@@ -93,7 +100,7 @@ class Pending:
     def used_bytes(self) -> int:
         """Of all files, rejected ones included."""
         with self._guard:
-            return self._rejected_bytes + self._sealed_bytes + sum(file.written for file in self._growing.values())
+            return self._rejected_bytes + self._sealed_bytes + self._growing_bytes
 
     def growing(self) -> list[EpisodeFile]:
         """The files of those that grow, the earlier first, so that a replay is on disk up to where one says it is."""

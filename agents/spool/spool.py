@@ -166,7 +166,7 @@ class Spool:
                 opening = manifest(ordinal, {} if apart else between.carry(kept))
                 held, encoded = Held.of(self._folder.episodes, opening), msgspec.msgpack.encode(opening)
                 due = self._commits.due
-                ground = Ground(self._begin, self._folder.made, self._folder.sync_names, due)
+                ground = Ground(self._begin, self._folder.made, self._folder.sync_names, due, self._pending.grew)
                 file = EpisodeFile(held.path, opening, ground)  # the last that may fail
                 self._ledger.begin(held.episode, ordinal, opening.mission.priority, encoded, None if apart else between)
             self._pending.begin(held.episode, held, file)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sensorium.episode import durable
-from tests.forgetful_disk import ForgetfulDisk
 
 ROOT = Path(__file__).parents[2]
 CHANGES = {"fsync", "fdatasync", "link", "rename", "replace", "renames", "write", "writev", "pwrite", "pwritev"}
 CHANGES |= {"ftruncate", "truncate", "unlink", "remove", "mkdir", "makedirs", "rmdir", "sync", "sync_file_range"}
+CHANGES |= {"syncfs"}
 OF_PATHS = {"rename", "replace", "unlink", "mkdir", "write_bytes", "write_text", "touch", "rmdir", "hardlink_to"}
 
 
@@ -173,23 +173,6 @@ def test_whole_changes_are_synced_in_their_order(tmp_path: Path, monkeypatch: py
         disk.calls.clear()
         change()
         assert [name for name in disk.calls if name in order] == order, what
-
-
-def test_several_are_published_when_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files and names, in every folder, of those that were there before too: their names may not have been synced."""
-    for name in ("a", "b", "new"):
-        (tmp_path / name).mkdir()
-    forgetful = ForgetfulDisk(tmp_path)
-    monkeypatch.setattr(durable, "os", forgetful)
-    (tmp_path / "b" / "3").write_bytes(b"before")
-    files = [("a/1", b"one"), ("a/2", b"two"), ("b/3", b"three")]
-    fd = durable.open_folder(tmp_path)
-    seen = durable.publish_all(files, Path("new"), dir_fd=fd)
-    durable.close(fd)
-    assert [each is None for each in seen] == [False, False, True]
-    assert (forgetful.names(tmp_path / "a"), forgetful.names(tmp_path / "b")) == (["1", "2"], ["3"])
-    assert [forgetful.content(tmp_path / "a" / name) for name in "12"] == [b"one", b"two"]
-    assert not list((tmp_path / "new").iterdir())
 
 
 # -- relative to an open folder ----------------------------------------------------------------------------------------

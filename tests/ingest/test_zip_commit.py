@@ -77,7 +77,8 @@ def test_those_of_one_call_are_committed_as_one_each(few: list[Any], memory: Pat
 def test_each_is_synced_before_it_is_named_and_named_before_its_record(
     few: list[Any], memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the system's own calls, as a kill keeps what was not synced: data, name, record, name; a folder once."""
+    """Of the system's own calls, as a kill keeps what was not synced: data, and a record that nobody sees, the name of
+    the data, that of the record; a folder once."""
     log: list[tuple[str, str]] = []
 
     def spy(name: str) -> None:
@@ -110,7 +111,7 @@ def test_each_is_synced_before_it_is_named_and_named_before_its_record(
     assert len(links) == 3
     for at, temporary in links:
         written = max(at for at, entry in enumerate(log) if entry == ("pwrite", temporary))
-        assert named < written < log.index(("fdatasync", temporary)) < at < published
+        assert written < log.index(("fdatasync", temporary)) < named < at < published
     assert sum(name == "fsync" for name, _ in log) == 2, "a folder is waited for once for all"
 
 

@@ -25,7 +25,7 @@ from sensorium.cli import metrics
 from sensorium.cli.metrics import Metrics
 from sensorium.corpus import arrays, parallel
 from sensorium.corpus.verify import verify
-from sensorium.episode import durable
+from sensorium.episode import durable, together
 from sensorium.episode.layout import checked
 from sensorium.hosting.actors import IngestActor
 from sensorium.ingest import server
@@ -234,9 +234,9 @@ def test_a_folder_of_keys_that_cannot_be_read_ends_nothing_and_is_said_once(
         pytest.param(0, "fsync", durable, "write_synced", marks=pytest.mark.slow),
         pytest.param(0, "fsync", durable, "sync_folder", marks=pytest.mark.slow),
         pytest.param(SMALL_BYTES, "sensorium-store", ZipCommit, "make", marks=pytest.mark.slow),
-        pytest.param(SMALL_BYTES, "sensorium-store", durable, "write_all", marks=pytest.mark.slow),
+        pytest.param(SMALL_BYTES, "sensorium-store", together, "write_all", marks=pytest.mark.slow),
         pytest.param(SMALL_BYTES, "sensorium-store", durable, "sync_folder", marks=pytest.mark.slow),
-        (SMALL_BYTES, "sensorium-store", durable, "publish_all"),
+        (SMALL_BYTES, "sensorium-store", together, "name_all"),
     ],
 )
 def test_a_commit_that_cannot_be_synced_is_told_to_the_device_and_tried_again(

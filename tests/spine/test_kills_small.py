@@ -40,7 +40,10 @@ from tests.spine.commands import WITHOUT_SENSORIUM, wait_for
 from tests.spine.soaking.rig import STRACE
 
 pytestmark = pytest.mark.timeout(900)
-CALLS = "mkdir,mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,ftruncate,pwrite64,writev,fsync,fdatasync"
+CALLS = (
+    "mkdir,mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,ftruncate,pwrite64,writev,"
+    "fsync,fdatasync,syncfs"
+)
 """What changes a disk, SQLite's calls too. What opening a file does shows before the first write to it."""
 SMALL_BYTES = 8_000_000
 EACH = 5

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sensorium.episode import file_system
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -90,6 +92,12 @@ def cut(fd: int, size: int) -> None:
 def sync(fd: int) -> None:
     """Make durable what was written. After it failed the kernel may call lost pages clean: only reading back tells."""
     os.fdatasync(fd)
+
+
+def sync_file_system(fd: int) -> None:
+    """Make durable all that was written to the file system that `fd` is on, names too; what of it failed since `fd` was
+    opened is raised, whoever wrote it."""
+    getattr(os, "syncfs", file_system.sync)(fd)
 
 
 def begin_sync(fd: int) -> None:
@@ -255,74 +263,6 @@ def publish(path: Path, data: Buffer, staging: Path, *, dir_fd: int | None = Non
         remove(temporary, dir_fd=dir_fd)
     sync_folder(path.parent, dir_fd=dir_fd)
     return made
-
-
-def write_all(files: Iterable[tuple[Path | str, Buffer]], *, dir_fd: int | None = None) -> list[Seen | OSError]:
-    """Write and sync new files, or say of each why it is not there; as of `write_synced` names are not durable yet.
-
-    All are written before the first is waited for: together they take the disk little longer than one.
-    """
-    begun = [(path, _begin(path, data, dir_fd)) for path, data in files]
-    return [each if isinstance(each, OSError) else _finish(path, *each, dir_fd) for path, each in begun]
-
-
-def _begin(path: Path | str, data: Buffer, dir_fd: int | None) -> tuple[int, Seen] | OSError:
-    try:
-        fd = create(path, dir_fd=dir_fd)
-    except OSError as error:
-        return error
-    try:
-        seen = Seen(identity(fd), len(data), False)  # asked for behind a sync, that takes ten times as long
-        write_at(fd, data, 0)
-        begin_sync(fd)
-    except OSError as error:
-        close(fd)
-        return _without(path, error, dir_fd)
-    return fd, seen
-
-
-def _finish(path: Path | str, fd: int, seen: Seen, dir_fd: int | None) -> Seen | OSError:
-    try:
-        sync(fd)
-        return seen
-    except OSError as error:
-        return _without(path, error, dir_fd)
-    finally:
-        close(fd)
-
-
-def _without(path: Path | str, error: OSError, dir_fd: int | None) -> OSError:
-    """The error, once the file that it left is removed: it must not take the room that the next try needs."""
-    with contextlib.suppress(OSError):
-        remove(path, dir_fd=dir_fd)
-    return error
-
-
-def publish_all(
-    files: Sequence[tuple[str, Buffer]], staging: Path, *, dir_fd: int | None = None
-) -> list[Seen | OSError | None]:
-    """`publish` of several, at the price of few: which file each is now, None where there was one, or why not."""
-    together = uuid.uuid4().hex
-    temporary = [f"{staging}/new-{together}-{number}" for number in range(len(files))]
-    written = write_all([(new, data) for new, (_, data) in zip(temporary, files, strict=True)], dir_fd=dir_fd)
-    made: list[Seen | OSError | None] = []
-    for new, (path, _), seen in zip(temporary, files, written, strict=True):
-        made.append(seen if isinstance(seen, OSError) else _publish(new, path, seen, dir_fd))
-    for folder in {path.rpartition("/")[0] for path, _ in files}:
-        sync_folder(Path(folder), dir_fd=dir_fd)
-    return made
-
-
-def _publish(temporary: str, path: str, seen: Seen, dir_fd: int | None) -> Seen | OSError | None:
-    try:
-        link(temporary, path, dir_fd=dir_fd)
-        return seen
-    except FileExistsError:
-        return None
-    except OSError as error:
-        return error
-    finally:
-        remove(temporary, dir_fd=dir_fd)
 
 
 def replace(path: Path, temporary: Path, pieces: Iterable[Sequence[Buffer]], *, dir_fd: int | None = None) -> int:

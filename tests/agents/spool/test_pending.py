@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.episode_file import EpisodeFile, Ground
 from sensorium.agents.spool.held import Held, Waiting
 from sensorium.agents.spool.pending import Pending
 from sensorium.episode.documents import Mission
@@ -42,7 +42,8 @@ def test_without_scores_it_is_as_if_all_were_sorted_each_time_by_mission_and_age
             each = left.pop()
             each.size = 0
             model[each.episode] = growing[each.episode] = each
-            pending.begin(each.episode, each, EpisodeFile(each.path, manifest(episode=each.episode.bytes)))
+            ground = Ground(grew=pending.grew)
+            pending.begin(each.episode, each, EpisodeFile(each.path, manifest(episode=each.episode.bytes), ground))
         elif step == "seal" and growing:
             episode = list(growing)[which % len(growing)]
             del growing[episode]

@@ -153,6 +153,21 @@ def test_what_waits_for_the_disk_in_memory_is_bounded(spool: Spool) -> None:
     assert sum(each.sealed for each in spool.waiting()) == MOST_GROWING
 
 
+def test_used_bytes_are_those_of_what_grows_is_sealed_and_is_no_more(spool: Spool) -> None:
+    grown = [begin(spool) for _ in range(3)]
+    for _, file in grown:
+        file.append(*chunk(0))
+        file.append_all([chunk(1)])
+    assert spool.used_bytes() == sum(file.written for _, file in grown)
+    spool.discard(grown[0][0], "by hand")
+    with pytest.raises(SpoolError):
+        grown[0][1].append(*chunk(2))
+    small(spool)
+    assert spool.flush()
+    grown[1][1].append(*chunk(2))
+    assert spool.used_bytes() == sum(file.written for _, file in grown[1:]) + spool.waiting()[-1].size
+
+
 # -- before the disk has it --------------------------------------------------------------------------------------------
 
 

@@ -86,3 +86,16 @@ def test_every_thread_compresses_for_itself(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(blosc, "use_threads", True)
     Lossless(LosslessConfig().entry(spec()))
     assert blosc.use_threads is False
+
+
+@pytest.mark.parametrize("cname", ["zstd", "lz4"])
+@pytest.mark.parametrize("dtype", ["uint8", "bool", "int16", "float32", "float64"])
+def test_few_bytes_are_as_blosc_would_have_them(dtype: str, cname: str) -> None:
+    """Those that it only puts a head before are made without it."""
+    noise = np.random.default_rng(0)
+    for rows in (1, 2, 3, 7, 15, 16, 17, 31, 32, 63, 64, 127, 128, 129):
+        entry = StreamEntry(spec=spec(dtype, ()), encoding=Encoding(cname=cname), chunk_rows=rows)
+        for data in (np.zeros((rows, 2), dtype), noise.integers(0, 2, (rows, 2)).astype(dtype)):
+            samples = data[:, 0]  # of which each second one is another's
+            expected = blosc.compress(np.ascontiguousarray(samples), cname.encode(), 1, blosc.BITSHUFFLE, 0)
+            assert Lossless(entry).encode(samples) == expected

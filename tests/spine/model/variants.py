@@ -15,7 +15,7 @@ from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.spool import Spool
-from sensorium.episode import durable
+from sensorium.episode import durable, together
 from sensorium.ingest import mending, partials
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.commit import Committer
@@ -279,17 +279,17 @@ MORE = (
     Variant(
         "ZIPs and records that are not waited for",
         Invariant.WHOLE,
-        (durable, "_finish", "        sync(fd)\n", ""),
+        (together, "_finish", "        durable.sync(fd)\n", ""),
     ),
     Variant(
         "ZIPs whose names are not waited for",
         Invariant.WHOLE,
-        (ZipCommitter, "put", "durable.sync_folder(EPISODES_FOLDER / month, dir_fd=self._store.fd)", "pass"),
+        (ZipCommitter, "_put", "durable.sync_folder(EPISODES_FOLDER / month, dir_fd=self._store.fd)", "pass"),
     ),
     Variant(
         "several records are told of before their names are on disk",
         Invariant.RECORDED,
-        (durable, "publish_all", "sync_folder(Path(folder), dir_fd=dir_fd)", "pass"),
+        (together, "name_all", "durable.sync_folder(Path(folder), dir_fd=dir_fd)", "pass"),
     ),
     Variant(
         "the credit of a session that is over stays given",

@@ -17,7 +17,7 @@ from tests.spine.soaking.relay import Relay, Weather
 DEVICES = ("drone", "rover")
 CALLS = (
     "openat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"  # what makes and moves names
-    "ftruncate,write,pwrite64,writev,fsync,fdatasync"
+    "ftruncate,write,pwrite64,writev,fsync,fdatasync,syncfs"
 )
 DRAIN_S = 120
 

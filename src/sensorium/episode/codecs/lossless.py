@@ -14,6 +14,9 @@ from sensorium.errors import ConfigError, Corrupt
 _COMPRESSORS = {"lz4": 1, "zstd": 4}
 _HEADER = struct.Struct("<BBBBIII")
 _VERSION = 2
+_STORED_BELOW = 128
+"""Blosc packs nothing that is shorter: such a frame is the bytes as they are, behind a head that is the same for all as
+long. To call it for that would be to let go of the interpreter too."""
 
 
 class Lossless(ChunkCodec):
@@ -32,6 +35,10 @@ class Lossless(ChunkCodec):
         self._cname = encoding.cname.encode()
         self._itemsize = np.dtype(entry.spec.dtype).itemsize
         self._raw_bytes = entry.spec.sample_bytes * entry.chunk_rows
+        self._stored_head = b""
+        if 0 < self._raw_bytes < _STORED_BELOW:
+            shape = (entry.chunk_rows, *entry.spec.shape)
+            self._stored_head = self._packed(np.zeros(shape, entry.spec.dtype))[: _HEADER.size]
 
     @property
     def max_bytes(self) -> int:
@@ -52,9 +59,9 @@ class Lossless(ChunkCodec):
         ]
 
     def encode(self, samples: Samples) -> bytes:
-        rows = np.ascontiguousarray(samples)
-        packed: bytes = blosc.compress(rows, self._cname, self.entry.encoding.clevel, blosc.BITSHUFFLE, 0)
-        return packed
+        if self._stored_head and samples.nbytes == self._raw_bytes:
+            return self._stored_head + samples.tobytes()
+        return self._packed(samples)
 
     def check(self, head: Buffer, size: int) -> None:
         """Readers believe Blosc's header, and ignore a wrong typesize, so every field of it must be what it should."""
@@ -71,6 +78,11 @@ class Lossless(ChunkCodec):
             blosc.decompress(chunk, out)
         except (RuntimeError, ValueError) as error:
             raise Corrupt(f"blosc cannot unpack a chunk: {error}") from error
+
+    def _packed(self, samples: Samples) -> bytes:
+        rows = np.ascontiguousarray(samples)
+        packed: bytes = blosc.compress(rows, self._cname, self.entry.encoding.clevel, blosc.BITSHUFFLE, 0)
+        return packed
 
 
 class LosslessConfig(CodecConfig):
