@@ -2,10 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from sensorium.agents.capture.reopening import close_quietly, opened
 from sensorium.drivers.driver import Driver
+from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import SensorLost
 from sensorium.threads import Thread
 
@@ -15,14 +17,19 @@ POLL_S = 0.01
 class Opener:
     """Opens the sensor called `name` by `open_driver`, one call at a time: while one has not returned, there is none
     beside it, and the driver that it brings in the end is the next one's. One thread at a time asks. `plugged_in` tells
-    whether the system shows its device."""
+    whether the system shows its device. `open_again` opens what had certain streams before."""
 
     def __init__(
-        self, name: str, open_driver: Callable[[], Driver], plugged_in: Callable[[], bool] = lambda: False
+        self,
+        name: str,
+        open_driver: Callable[[], Driver],
+        plugged_in: Callable[[], bool] = lambda: False,
+        open_again: Callable[[Sequence[StreamSpec]], Driver] | None = None,
     ) -> None:
         self._name = name
         self.plugged_in = plugged_in
         self._open = open_driver
+        self._open_again = open_again
         self._guard = threading.Lock()
         self._thread: Thread | None = None
         self._driver: Driver | None = None
@@ -35,6 +42,12 @@ class Opener:
         if self._thread is None:
             return opened(self._open)
         return self._outcome("to open it has not returned yet")
+
+    def again(self, before: Sequence[StreamSpec]) -> Driver:
+        """The same for a sensor that had these streams."""
+        if self._thread is None and self._open_again is not None:
+            return opened(partial(self._open_again, before))
+        return self()
 
     def within(self, most_s: float, stopped: Callable[[], bool]) -> Driver:
         """Open it in at most so long, and no longer than until it is `stopped`; raises `SensorLost` if that is too

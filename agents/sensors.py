@@ -72,7 +72,12 @@ def open_sensors(device: DeviceFile, stopped: Callable[[], bool] = lambda: False
         ConfigError: they are not all in one clock, or two have a stream of one name; all are closed.
     """
     openers = {
-        name: Opener(name, partial(config.open, name, device.base), partial(config.plugged_in, device.base))
+        name: Opener(
+            name,
+            partial(config.open, name, device.base),
+            partial(config.plugged_in, device.base),
+            partial(config.open_again, name, device.base),
+        )
         for name, config in device.sensors.items()
     }
     drivers: dict[str, Driver] = {}

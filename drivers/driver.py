@@ -101,6 +101,14 @@ class DriverConfig(BaseModel):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to open its sensor")
 
+    def open_again(self, name: str, base: Path, before: Sequence[StreamSpec]) -> Driver:  # noqa: ARG002 (for those who override it)
+        """Open the same sensor again, which was lost, and had these streams: wherever it is now, and no other one.
+
+        What comes back otherwise is another sensor, whose streams are not those that were; where its stamps come from
+        is decided once, and stays.
+        """
+        return self.open(name, base)
+
     def identity(self, base: Path) -> Identity | None:
         """What tells the recording or the world that this opens from others; None: it is new each time.
 

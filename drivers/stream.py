@@ -97,8 +97,9 @@ class Block:
     encoded items of them; `data` and `pixels` are the samples either way. `sensor_ns` is the sensor's own counter,
     int64 [n], where the spec says so. `lost_before` samples are missing just before the first; a block with no samples
     reports a loss alone, and may say with `lost_at_ns` which stamp they would have had: it belongs to the episode that
-    holds it. `scores`, float64 [n] by name, are what filters have said of each, NaN where they could not; `described`
-    are the descriptors of some.
+    holds it. With `is_guess` the loss was told from stamps and a rate, and is marked as an estimate in the account.
+    `scores`, float64 [n] by name, are what filters have said of each, NaN where they could not; `described` are the
+    descriptors of some.
     """
 
     stream: str
@@ -109,6 +110,7 @@ class Block:
     scores: Mapping[str, Scores] = field(default_factory=dict)
     lost_at_ns: int | None = None
     described: Described | None = None
+    is_guess: bool = False
 
     def __len__(self) -> int:
         return len(self.captured_ns)
@@ -163,6 +165,7 @@ class Block:
             {name: values[rows] for name, values in self.scores.items()},
             self.lost_at_ns if lost_before else None,
             None if self.described is None else self.described.take(rows, len(self)),
+            self.is_guess and bool(lost_before),
         )
 
     @property

@@ -143,7 +143,7 @@ class Pipeline:
         """There is no time any more for what came from a sensor."""
         lost = arrival.lost.copy()
         if arrival.block is not None:
-            lost.count("sensor", arrival.block.lost_before)
+            lost.miss(arrival.block.lost_before, None, is_guess=arrival.block.is_guess)
             lost.count("overrun", len(arrival.block))
         self.accept(replace(arrival, block=None, lost=lost))
 
@@ -225,7 +225,7 @@ class Pipeline:
     def _lose(self, stream: str, block: Block) -> None:
         """There is no room for a block, and nobody waits for it."""
         counts = Tally()
-        counts.count("sensor", block.lost_before)
+        counts.miss(block.lost_before, None, is_guess=block.is_guess)
         counts.count("spool_full", len(block))
         self._recorder.count(stream, counts, int(block.captured_ns[0]) if len(block) else block.lost_at_ns)
 

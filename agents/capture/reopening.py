@@ -3,10 +3,10 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -31,6 +31,13 @@ class PlugsIn(Protocol):
     """Opens a sensor, and can tell whether it is worth trying."""
 
     def plugged_in(self) -> bool: ...
+
+
+@runtime_checkable
+class OpensAgain(Protocol):
+    """Opens a sensor, and can open the very one that had some streams before."""
+
+    def again(self, before: Sequence[StreamSpec]) -> Driver: ...
 
 
 @runtime_checkable
@@ -69,10 +76,14 @@ def open_again(
     A driver that has `keep_to` is asked for what the sensor was `before`, if it is another now.
     """
     pause_s, tries = FIRST_BACKOFF_S, 0
+    was = before.specs if before is not None else ()
+    again = (
+        partial(open_driver.again, was) if was and isinstance(open_driver, OpensAgain) else partial(opened, open_driver)
+    )
     plugged_in = open_driver.plugged_in if isinstance(open_driver, PlugsIn) else None
     while not _stopped_within(pause_s, stop, plugged_in):
         try:
-            driver = opened(open_driver)
+            driver = again()
             if before is not None and before.specs and before.differs(Nature.of(driver)) and isinstance(driver, Keeps):
                 driver.keep_to(before.specs)
             return driver
@@ -124,9 +135,12 @@ class Nature:
         return nature
 
     def differs(self, now: "Nature") -> str:
-        """In what it came back as another, or empty. Where rates are measured, each opening finds another."""
-        if _contents(self.specs) != _contents(now.specs):
-            return "with other streams"
+        """In what it came back as another, or empty. Where rates are measured, each opening finds another; and how
+        stamps are obtained is no part of what a stream is."""
+        was, found = _contents(self.specs), _contents(now.specs)
+        if was != found:
+            of_one_name = [spec.name for spec in was] == [spec.name for spec in found]
+            return "with other streams" + (f": {_difference(was, found)}" if of_one_name else "")
         return "" if self.clock.kind == now.clock.kind else f"in another clock, {now.clock.kind}"
 
 
@@ -159,4 +173,21 @@ def opened(open_driver: Callable[[], Driver]) -> Driver:
 
 
 def _contents(specs: Sequence[StreamSpec]) -> list[StreamSpec]:
-    return [msgspec.structs.replace(spec, rate_hz=None) for spec in specs]
+    return [msgspec.structs.replace(spec, rate_hz=None, stamps_from="") for spec in specs]
+
+
+def _difference(was: Sequence[StreamSpec], now: Sequence[StreamSpec]) -> str:
+    """The first thing in which streams of one name differ."""
+    for old, new in zip(was, now, strict=True):
+        pair = [_flat(msgspec.structs.asdict(spec)) for spec in (old, new)]
+        for key in (*pair[0], *pair[1]):
+            if (before := pair[0].get(key)) != (found := pair[1].get(key)):
+                return f"{key} of {old.name!r} is {found!r}, was {before!r}"[:200]
+    return ""
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return found

@@ -62,7 +62,7 @@ class _Stage(Generic[FilterState]):
         except Corrupt as error:  # the state is as it was: a step that fails has made none
             block = _decodable(block, error)
             self.state, made = self.config.step(self.state, block)
-        made = loss_alone(self.spec, block.lost_before) if made is None else made
+        made = replace(loss_alone(self.spec, block.lost_before), is_guess=block.is_guess) if made is None else made
         if block.lost_at_ns is not None and made.lost_before and not len(made):
             made = replace(made, lost_at_ns=block.lost_at_ns)
         return block, made
@@ -164,8 +164,9 @@ class FilterChain:
             dropped.count("corrupt", len(left) - len(fed))
             dropped.filter(stage.config.counted_as, len(fed) - len(made))
             # a filter drops samples, never a loss
-            if made.lost_before != fed.lost_before:
-                made = replace(made, lost_before=fed.lost_before, lost_at_ns=None if len(made) else fed.lost_at_ns)
+            if (made.lost_before, made.is_guess) != (fed.lost_before, fed.is_guess):
+                at_ns = None if len(made) else fed.lost_at_ns
+                made = replace(made, lost_before=fed.lost_before, lost_at_ns=at_ns, is_guess=fed.is_guess)
             left = made
             left = left if len(left) or left.lost_before else None
             if stage.config.redacts:

@@ -98,12 +98,11 @@ class Recorder:
                 self._clock_reset(state)
             elif state.epoch < self._epoch and span_ns[1] >= self._episodes.end_ns(state.epoch):
                 state.join(self._epoch)
-            state.absence.delivers(span_ns[0])
+            state.absence.delivers(span_ns[0], (0 if block is None else len(block)) + dropped.captured)
         if block is not None and len(block):
             queues = [] if self._trigger.waits_raw else [each.queue for each in self._streams.values()]
             block, rest = fit(block, state, self._full, self._episodes, queues)
-        lost = Tally()
-        lost.count("sensor", 0 if block is None else block.lost_before)
+        lost = Tally() if block is None else state.missed(block)
         told_ns = block.lost_at_ns if block is not None and block.lost_at_ns is not None else state.passed_ns
         self.portion.count(state, lost, told_ns if span_ns is None else span_ns[0] - 1)
         self.portion.count(state, dropped, state.passed_ns if span_ns is None else span_ns[0])

@@ -8,6 +8,7 @@ from sensorium.agents.recording.encode import Encode, encoder
 from sensorium.agents.recording.piece import Piece
 from sensorium.drivers.media import Media
 from sensorium.drivers.stream import Block
+from sensorium.episode.account import Tally
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.device_account import DeviceAccount
@@ -54,6 +55,13 @@ class StreamState:
     def stores(self, media: Media | None) -> bool:
         """Whether items are stored as they came; nobody decodes them."""
         return media is not None and self.codec.takes_items(media.media_type, self.entry.spec)
+
+    def missed(self, block: Block) -> Tally:
+        """What is missing before a block, that has not passed yet."""
+        lost, known = Tally(), len(block) and self.passed_ns > BEFORE_ALL
+        around_ns = (self.passed_ns, int(block.captured_ns[0])) if known else None
+        lost.miss(block.lost_before, around_ns, is_guess=block.is_guess)
+        return lost
 
     def put(self, piece: Piece) -> None:
         """Have a piece wait for its turn. A loss that a wrong stamp placed behind it comes just before it."""

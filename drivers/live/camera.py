@@ -16,12 +16,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
+from msgspec.structs import replace
 from pydantic import Field, model_validator
 
 from sensorium.drivers.clock import ClockKind
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.identity import Identity, identity_of
 from sensorium.drivers.live.camera_file import file_camera
+from sensorium.drivers.live.camera_jpeg import JpegCapture, by_jpeg
 from sensorium.drivers.live.camera_live import Capture, Image, LiveCamera
 from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps, Stamper, StreamStamps
 from sensorium.drivers.pacing import Pace, Paced
@@ -109,12 +111,20 @@ class CameraConfig(DriverConfig):
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     def open(self, name: str, base: Path) -> LiveCamera | Paced:
+        return self._open(name, base, None)
+
+    def open_again(self, name: str, base: Path, before: Sequence[StreamSpec]) -> LiveCamera | Paced:
+        """A device's stamps come from where they came before."""
+        return self._open(name, base, before[0].stamps_from == "source")
+
+    def _open(self, name: str, base: Path, by_kernel: bool | None) -> LiveCamera | Paced:
         if self.place == "file":
             return file_camera(self._path(base), partial(self._spec, name), self.pace, gray=self.color == "gray")
         stamper: Stamper
         if self.place == "device":
             check_device(self.title)
-            stamper = ArrivalStamps() if self.stamps == "arrival" else DeviceStamps()
+            most_hz = None if self.rate_hz is None else 1.1 * self.rate_hz  # what is more is warned of
+            stamper = ArrivalStamps() if self.stamps == "arrival" else DeviceStamps(by_kernel, most_hz)
             open_capture = self._open_device
         else:
             check_reachable(str(self.source), self.title, self.open_timeout_s)
@@ -124,7 +134,10 @@ class CameraConfig(DriverConfig):
 
         def describe(capture: Capture, image: Image) -> StreamSpec:
             rate_hz = _stated_rate(capture) if self.place == "device" or stamper.stamps_from == "source" else None
-            return self._spec(name, image, rate_hz, stamper.stamps_from, stamper.has_sensor_ns)
+            spec = self._spec(name, image, rate_hz, stamper.stamps_from, stamper.has_sensor_ns)
+            return replace(
+                spec, calibration={**spec.calibration, "opencv": {"cannot_know": _unknown(stamper, capture)}}
+            )
 
         return LiveCamera(
             self.title,
@@ -222,7 +235,7 @@ class CameraConfig(DriverConfig):
         if self.title[:4].lower() == "http" and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
             capture.release()
             raise ConfigError(f"camera {self.title} is a recording, not a live stream; download it and give its path")
-        return capture
+        return by_jpeg(capture, self.title)
 
 
 def check_device(path: str) -> None:
@@ -257,6 +270,16 @@ def check_reachable(url: str, title: str, timeout_s: float) -> None:
         socket.create_connection((host, port), timeout_s).close()
     except OSError as error:
         raise SensorLost(f"camera {title}: {host}:{port}: {error.strerror or error}; is the camera on?") from error
+
+
+def _unknown(stamper: Stamper, capture: Capture) -> list[str]:
+    """What OpenCV does not pass on of a live camera, so that no count can have it."""
+    unknown = ["the number of a frame: losses are told from stamps"]
+    if stamper.stamps_from == "arrival":
+        unknown = ["the number and the time of a frame: what was lost on its way shows nowhere"]
+    if not isinstance(capture, JpegCapture):
+        unknown.append("whether a frame is whole: the decoder paints over what is missing")
+    return unknown
 
 
 def _stated_rate(capture: Capture) -> float | None:

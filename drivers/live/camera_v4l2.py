@@ -16,7 +16,8 @@ from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.live.kernel_clock import KernelClock
 from sensorium.drivers.live.v4l2 import Ioctl
 from sensorium.drivers.live.v4l2_capture import Grabbed, PixelLayout, V4l2Device
-from sensorium.drivers.live.v4l2_pixels import KNOWN, pixel_reader, whole_jpeg
+from sensorium.drivers.live.v4l2_pixels import KNOWN, pixel_reader
+from sensorium.drivers.live.whole_jpeg import whole_jpeg
 from sensorium.drivers.media import JPEG, Media, jpeg_shape
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.errors import ConfigError, Corrupt, SensorLost

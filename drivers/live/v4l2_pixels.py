@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.drivers.live.v4l2_capture import PixelLayout
-from sensorium.drivers.media import jpeg_shape
 from sensorium.errors import ConfigError, Corrupt
 
 Picture = npt.NDArray[Any]
@@ -21,18 +20,6 @@ _HALVES = {"NV12": cv2.COLOR_YUV2BGR_NV12, "NV21": cv2.COLOR_YUV2BGR_NV21}
 JPEGS = ("MJPG", "JPEG")
 KNOWN = (*JPEGS, *_TWO_BYTES, *_HALVES, "BGR3", "RGB3", *GREYS, "Y16 -BE")
 """Every pixel format that is read, the first that a camera has being taken where none is stated."""
-
-_HUFFMAN = bytes.fromhex(
-    "ffc401a20000010501010101010100000000000000000102030405060708090a0b010003010101010101010101000000000000010203040506"
-    "0708090a0b100002010303020403050504040000017d01020300041105122131410613516107227114328191a1082342b1c11552d1f0243362"
-    "7282090a161718191a25262728292a3435363738393a434445464748494a535455565758595a636465666768696a737475767778797a838485"
-    "868788898a92939495969798999aa2a3a4a5a6a7a8a9aab2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae1e2e3e4e5e6e7"
-    "e8e9eaf1f2f3f4f5f6f7f8f9fa11000201020404030407050404000102770001020311040521310612415107617113223281081442"
-    "91a1b1c109233352f0156272d10a162434e125f11718191a262728292a35363738393a434445464748494a535455565758595a636465666768"
-    "696a737475767778797a82838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aab2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3"
-    "d4d5d6d7d8d9dae2e3e4e5e6e7e8e9eaf2f3f4f5f6f7f8f9fa"
-)
-"""The tables of ITU-T T.81, K.3 to K.6, which a camera may leave out of its JPEGs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +84,3 @@ def pixel_reader(layout: PixelLayout, title: str) -> PixelReader:
 
         return PixelReader("uint8", (height, width, 3), 8, of_colours)
     raise ConfigError(f"{title}: pixel format {name!r} is not read; state `pixel_format`, one of {', '.join(KNOWN)}")
-
-
-def whole_jpeg(data: bytes) -> bytes:
-    """A JPEG with an end and with tables: what a camera sends behind it is cut, and tables that it leaves out put in.
-
-    Raises:
-        Corrupt: it has no end, or is none.
-    """
-    end = data.rfind(b"\xff\xd9")
-    if not data.startswith(b"\xff\xd8") or end < 0:
-        raise Corrupt(f"{len(data)} bytes that are no whole JPEG")
-    item = data[: end + 2]
-    jpeg_shape(item)
-    scan = item.find(b"\xff\xda")
-    if scan > 0 and b"\xff\xc4" not in item[:scan]:
-        item = item[:scan] + _HUFFMAN + item[scan:]
-    return item

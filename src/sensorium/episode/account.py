@@ -68,6 +68,12 @@ class Tally:
         by_rule = fate in RULES or fate.startswith(SELECTION)
         self._add(self.filtered if by_rule else self.lost, fate, n)
 
+    def miss(self, n: int, interval_ns: tuple[int, int] | None, *, is_guess: bool) -> None:
+        """Their sensor says that `n` samples are missing, or guesses it, between the stamps of those around them."""
+        self.count("sensor", n)
+        if is_guess and n:
+            self._estimate(interval_ns)
+
     def filter(self, kind: str, n: int) -> None:
         """`n` samples were dropped by a filter of this kind."""
         self._add(self.filtered, kind, n)

@@ -4,8 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from sensorium.agents.recording.encode import Encode, EncoderPool
@@ -22,6 +24,7 @@ from sensorium.episode.documents import Account, Open, Seal
 from tests.agents.building import FRAMES, ROWS, add, manifest, records_in, rows
 
 SECOND = 10**9
+MS = 1_000_000
 STEP = 10_000_000
 Make = Callable[..., Recorder]
 
@@ -364,3 +367,30 @@ def test_a_loss_whose_stamp_lies_behind_what_follows_keeps_nobody_waiting(record
     assert spool.account.totals()["imu"].filtered == {"trigger": 21}, "it is not held"
     ends(made, "imu")
     assert between(spool).lost == {"sensor": 2}
+
+
+def test_a_loss_that_is_guessed_is_marked_an_estimate(recorder: Make, spool: Spool) -> None:
+    """In the episode that holds it, between the samples around it, and in no other."""
+    made = recorder(streams=1)
+    give(made, rows(0, 100), rows(SECOND, 50), replace(rows(SECOND + 700 * MS, 30, lost=20), is_guess=True))
+    give(made, rows(2 * SECOND, 50), rows(2 * SECOND + 600 * MS, 40, lost=10))
+    ends(made, "imu")
+    accounts = found(spool)
+    assert [account.estimated for account in accounts] == [False, True, False]
+    assert [account.lost for account in accounts] == [{}, {"sensor": 20}, {"sensor": 10}]
+    assert accounts[1].lost_interval_ns == (SECOND + 490 * MS, SECOND + 700 * MS)
+
+
+def test_what_pictures_without_a_rate_missed_is_told_by_the_rate_that_was_seen(spool: Spool) -> None:
+    pool = EncoderPool()
+    spec = msgspec.structs.replace(FRAMES, rate_hz=None)
+    made = Recorder(spool, Interval(60 * SECOND), manifest(spec, spool_id=spool.spool_id), pool=pool, grace_ns=None)
+    give(made, *(rows(n * 50 * MS, 1, spec=FRAMES) for n in range(40)))
+    made.sensor_away("cam")
+    made.sensor_back("cam")
+    give(made, *(rows(4 * SECOND + n * 50 * MS, 1, spec=FRAMES) for n in range(5)))
+    ends(made, "cam")
+    pool.close()
+    (account,) = found(spool, "cam")
+    assert (account.stored, account.estimated) == (45, True)
+    assert account.lost["away"] == pytest.approx(40, abs=1)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ import pytest
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.live.camera import CameraConfig
+from sensorium.drivers.live.camera_jpeg import by_jpeg
 from sensorium.drivers.live.camera_live import LiveCamera
-from sensorium.drivers.live.camera_stamps import DeviceStamps
+from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps
 from sensorium.drivers.pacing import Paced
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.drivers.testing import DriverTests
@@ -329,11 +330,12 @@ def early_s(number: int) -> float:
     return 0.009 if number % 2 else 0.005
 
 
-def webcam(capture: Webcam, **options: Any) -> LiveCamera:
-    def describe(_: object, image: np.ndarray) -> StreamSpec:
-        return StreamSpec(name="front", modality="video", dtype="uint8", shape=image.shape)
+def described(_: object, image: np.ndarray) -> StreamSpec:
+    return StreamSpec(name="front", modality="video", dtype="uint8", shape=image.shape)
 
-    return LiveCamera("/dev/video0", lambda: capture, DeviceStamps(), describe, **options)
+
+def webcam(capture: Webcam, **options: Any) -> LiveCamera:
+    return LiveCamera("/dev/video0", lambda: capture, DeviceStamps(), described, **options)
 
 
 def test_a_device_gets_the_kernels_stamps_and_what_is_missing_is_counted() -> None:
@@ -346,7 +348,8 @@ def test_a_device_gets_the_kernels_stamps_and_what_is_missing_is_counted() -> No
         driver.close()
     assert capture.released.is_set()
     assert sum(block.lost_before for block in blocks) == 4
-    numbers = np.cumsum([1 + block.lost_before for block in blocks])
+    numbers = np.cumsum([len(block) + block.lost_before for block in blocks])[[len(block) > 0 for block in blocks]]
+    assert any(block.is_guess for block in blocks), "as what stamps tell is"
     stamps = np.concatenate([block.captured_ns for block in blocks])
     taken_ns = np.array([20_000_000 * n - round(1e9 * early_s(n)) for n in numbers.tolist()])
     off_ns = stamps - stamps[0] - (taken_ns - taken_ns[0])
@@ -355,7 +358,7 @@ def test_a_device_gets_the_kernels_stamps_and_what_is_missing_is_counted() -> No
 
 
 def test_a_device_unplugged_or_hanging() -> None:
-    driver = webcam(Webcam(unplugged_after=5), buffer=100)
+    driver = webcam(Webcam(unplugged_after=5), buffer=100, lost_after_s=0.4)
     try:
         assert sum(map(len, take(driver, 5))) == 5, "what came before is delivered"
         assert "stopped delivering; unplugged" in lost_line(driver)
@@ -368,3 +371,84 @@ def test_a_device_unplugged_or_hanging() -> None:
         hanging.released.set()
     finally:
         driver.close()
+
+
+# ---- bad frames: what OpenCV gives out of an MJPEG stream is played, packet by packet
+
+
+def packet(number: int, size: tuple[int, int] = (96, 128)) -> bytes:
+    picture = np.random.default_rng(number).integers(0, 255, (*size, 3)).astype(np.uint8)
+    return bytes(cv2.imencode(".jpg", cv2.GaussianBlur(picture, (5, 5), 2))[1].tobytes())
+
+
+class Packets:
+    """A capture of JPEGs that OpenCV can give out as they came; None is a frame that cannot be grabbed."""
+
+    def __init__(self, packets: Sequence[bytes | None]) -> None:
+        self._left = list(packets)
+        self._now: bytes | None = None
+
+    def grab(self) -> bool:
+        time.sleep(0.006)  # longer than what fails at once
+        self._now = self._left.pop(0) if self._left else None
+        return self._now is not None
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return True, np.frombuffer(self._now or b"", np.uint8)[None]
+
+    def get(self, prop: int, /) -> float:
+        return float(cv2.VideoWriter.fourcc(*"MJPG")) if prop == cv2.CAP_PROP_FOURCC else 0.0
+
+    def set(self, prop: int, value: float, /) -> bool:
+        return (prop, value) == (cv2.CAP_PROP_FORMAT, -1)
+
+    def release(self) -> None:
+        pass
+
+
+def played(packets: Sequence[bytes | None]) -> tuple[int, int, str]:
+    """Frames delivered, frames lost, and how the camera was lost in the end."""
+    driver = LiveCamera(
+        "cam", lambda: by_jpeg(Packets(packets), "cam"), ArrivalStamps(), described, buffer=99, lost_after_s=0.4
+    )
+    delivered = lost = 0
+    try:
+        while True:
+            for block in driver.read(1.0) or ():
+                block.check(driver.specs[0])
+                delivered, lost = delivered + len(block), lost + block.lost_before
+    except SensorLost as error:
+        return delivered, lost, str(error)
+    finally:
+        driver.close()
+
+
+GOOD = packet(1)
+BAD = {
+    "half": GOOD[: len(GOOD) // 2],
+    "half with an end": GOOD[: len(GOOD) // 2] + b"\xff\xd9",
+    "zeros to the end": GOOD[:200] + bytes(len(GOOD) - 200),
+    "a hole": GOOD[: len(GOOD) // 2] + GOOD[len(GOOD) // 2 + 400 :],
+    "noise": np.random.default_rng(3).bytes(3000),
+    "nothing": b"",
+    "another size": packet(2, (24, 32)),
+    "not grabbed": None,
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_one_bad_frame_costs_one_frame(what: str) -> None:
+    """Alone, two in a row, the first of all, and the last."""
+    bad = BAD[what]
+    packets = [GOOD] * 4 + [bad] + [GOOD] * 3 + [bad, bad] + [GOOD] * 2
+    delivered, lost, line = played([*packets, bad, GOOD])
+    assert (delivered, lost) == (10, 4)
+    assert "stopped delivering" in line
+    if what not in ("another size", "not grabbed"):  # which nobody can know of the first, and of the last
+        assert played([bad, GOOD, GOOD, bad])[:2] == (2, 2)
+
+
+def test_pictures_that_stay_of_another_size_are_those_of_another_camera() -> None:
+    delivered, lost, line = played([GOOD] * 3 + [packet(4, (24, 32))] * 5)
+    assert (delivered, lost) == (3, 2), "the third says so"
+    assert "frames became (24, 32, 3), were (96, 128, 3)" in line
