@@ -1,17 +1,17 @@
 """Windows by UTC: what each device had in the same stretch of it, by its own clock's mapping, with the uncertainty."""
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import SupportsIndex
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 
 from sensorium.corpus.alignment import grid
 from sensorium.corpus.asked_for import names as names_of
 from sensorium.corpus.asked_for import said
-from sensorium.corpus.episode import Episode
+from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.utc import UtcMapping, device_of
 from sensorium.corpus.windows import Window
@@ -23,6 +23,41 @@ from sensorium.errors import ConfigError
 
 SLACK_NS = 2_000_000_000
 """How far the times in a catalog may be from those that the mapping gives; what is found is looked at closely."""
+
+
+class UtcWindows(list[Window]):
+    """Windows of the same stretch of UTC; `unknown` is by device how many episodes were left out, as they have no UTC:
+    nobody knows whether they are of then."""
+
+    def __init__(self, windows: Iterable[Window], unknown: Mapping[str, int]) -> None:
+        super().__init__(windows)
+        self.unknown = dict(unknown)
+
+
+class AskedByUtc(Protocol):
+    """A `Corpus`, which says what each of these does."""
+
+    def query(self, where: str) -> list[Episode]: ...
+
+    def aggregate(self, group_by: str, agg: str, where: str) -> list[dict[str, Any]]: ...
+
+
+def at_utc(
+    corpus: AskedByUtc,
+    start: str | datetime | np.datetime64 | SupportsIndex,
+    length_s: float,
+    streams: Sequence[str] | None,
+    where: str,
+    reading: Reading,
+) -> UtcWindows:
+    """See `Corpus.at_utc`."""
+    start_ns = begin_ns(start)
+    end_ns = start_ns + nanoseconds(length_s)
+    at, rest = where_at(start_ns, end_ns), f"({where}\n) and " if where.strip() else ""
+    episodes = corpus.query(f"{rest}{at}")
+    counts = corpus.aggregate("device", "count", f"{rest}start_utc is null")
+    unknown = {each["device"]: each["count"] for each in counts}
+    return UtcWindows(windows_at_utc(episodes, start_ns, end_ns, streams, reading), unknown)
 
 
 def begin_ns(start: str | datetime | np.datetime64 | SupportsIndex) -> int:

@@ -38,6 +38,7 @@ _ENTRIES_OF = (
     "SELECT asked.key, state, episode, reason FROM json_each(?) AS asked CROSS JOIN ledger"
     f" WHERE device = {_AT[0]} AND spool_id = {_AT[1]} AND ordinal = {_AT[2]}"
 )
+_INDICES = [index for table in META.tables.values() for index in table.indexes]
 
 
 class LedgerEntry(NamedTuple):
@@ -120,8 +121,7 @@ class Catalog:
                     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
             META.create_all(connection)
             _add_columns(connection)
-            for index in [index for table in META.tables.values() for index in table.indexes]:
-                index.create(connection, checkfirst=True)
+            _make_indices(connection)
             now = {"name": "version", "value": str(CATALOG_VERSION)}
             connection.execute(insert(about).prefix_with("OR REPLACE"), now)
 
@@ -174,6 +174,16 @@ class Catalog:
                     enter_records(_raw(connection), those)
                 except sqlite3.Error as error:  # as SQLAlchemy would have said it
                     raise sa.exc.OperationalError("entering commit records", None, error) from error
+
+    @contextmanager
+    def filled_anew(self) -> Iterator[None]:
+        """While all commits are entered there are no indices: to make each behind them takes less than to keep it.
+
+        What is cut off meanwhile is made when the catalog is opened next.
+        """
+        self.transact(_drop_indices)
+        yield
+        self.transact(_make_indices)
 
     def discard(self, device: str, spool_id: str, discards: Iterable[Discards]) -> None:
         """Enter what a device says it discarded; a commit of the same ordinal stays."""
@@ -234,7 +244,17 @@ class Catalog:
     def ids(self) -> set[str]:
         """Every episode's id."""
         with self._transaction() as connection:
-            return set(connection.execute(sa.select(episodes.c.episode)).scalars())
+            return {episode for (episode,) in _raw(connection).execute("SELECT episode FROM episodes")}
+
+
+def _drop_indices(connection: sa.Connection) -> None:
+    for index in _INDICES:
+        index.drop(connection, checkfirst=True)
+
+
+def _make_indices(connection: sa.Connection) -> None:
+    for index in _INDICES:
+        index.create(connection, checkfirst=True)
 
 
 def _raw(connection: sa.Connection) -> sqlite3.Cursor:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import numpy as np
 from sensorium.corpus.extent import Extent
 from sensorium.corpus.utc import Probes, is_known, utc_of
 from sensorium.drivers.clock import Clock
+from sensorium.episode import durable
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import LABELS, OUTCOME, Account, Kind, Labels, Open, Redaction, Seal
@@ -25,6 +27,9 @@ from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES, COMMITS = "episodes.zarr", "commits"
 ZIP = ".zip"
+_RECORD = ".json"
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 _DAY_MS = 86_400_000
 LOOSE_VERSION, ZIP_VERSION = 1, 2
 """Of a commit record: by the second the episode is one ZIP. A store in which there is one has that version too."""
@@ -221,11 +226,13 @@ def decode_commit(data: bytes, path: Path) -> CommitRecord:
     """The commit record that `path` holds; `Corrupt` if it is not one of this version."""
     try:
         record = msgspec.json.decode(data, type=CommitRecord)
-        if record.format_version not in (LOOSE_VERSION, ZIP_VERSION) or str(record.episode) != path.stem:
+        said, stem = record.row["episode"], path.stem
+        is_named = said == stem and _ID.fullmatch(stem) is not None  # which is known sooner than a UUID is made
+        if record.format_version not in (LOOSE_VERSION, ZIP_VERSION) or not (is_named or str(record.episode) == stem):
             raise Corrupt(f"{path}: of version {record.format_version}, episode {record.episode}")
-        if record.zipped and list(record.objects) != [f"{path.stem}{ZIP}"]:
+        if record.zipped and list(record.objects) != [f"{stem}{ZIP}"]:
             raise Corrupt(f"{path}: names {', '.join(record.objects)} for a ZIP")
-    except (msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
         versions = f"{LOOSE_VERSION} or {ZIP_VERSION}"
         raise Corrupt(f"{path}: not a commit record of version {versions}: {error}") from error
     return record
@@ -233,8 +240,28 @@ def decode_commit(data: bytes, path: Path) -> CommitRecord:
 
 def record_paths(store: Path) -> Iterator[Path]:
     """The commit records of a store, oldest month first."""
-    for month in sorted((store / "commits").glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]")):
-        yield from sorted(month.glob("*.json"))
+    for month, episodes in committed_episodes(store):
+        folder = store / COMMITS / month
+        for episode in episodes:
+            yield folder / f"{episode}.json"
+
+
+def committed_episodes(store: Path) -> list[tuple[str, list[str]]]:
+    """The ids of the episodes that have a commit record, by month, each in order: names alone, however many."""
+    found = []
+    for month in filter(_MONTH.fullmatch, _names(store / COMMITS)):
+        names = _names(store / COMMITS / month)
+        found.append((month, [name.removesuffix(_RECORD) for name in names if name.endswith(_RECORD)]))
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return durable.names(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read ({error.strerror}); see to the disk") from error
 
 
 def folder_path(store: Path, episode: uuid.UUID) -> Path:

@@ -14,7 +14,7 @@ from sensorium.corpus.asked_for import names, said
 from sensorium.corpus.beside_catalog import judged, newest
 from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.commits import check_store_version
-from sensorium.corpus.episode import Episode, nanoseconds
+from sensorium.corpus.episode import Episode
 from sensorium.corpus.finding import Finder
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.looks_alike import LooksAlike
@@ -22,7 +22,7 @@ from sensorium.corpus.matching import CatalogEpisodes
 from sensorium.corpus.rows import CatalogRows
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers, waiting_ordinals
 from sensorium.corpus.stream import Samples
-from sensorium.corpus.windows import Window
+from sensorium.corpus.windows import WindowPass
 from sensorium.corpus.windows_asked import Lengths, windows_asked
 from sensorium.corpus.within import Grid, Reading
 from sensorium.errors import ConfigError, StoreError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from sensorium.corpus.at_utc import UtcWindows
     from sensorium.corpus.estimate import Estimated
     from sensorium.corpus.loaders.loader import Loader
     from sensorium.corpus.stats import Stats
@@ -244,7 +245,7 @@ class Corpus(LooksAlike):
         around: str = "",
         before_s: float = 0.0,
         after_s: float = 0.0,
-    ) -> Iterator[list[Window]]:
+    ) -> WindowPass:
         """Every whole window of the matching episodes that have all `streams`, once each, in batches.
 
         A batch is a list of up to `batch_size` windows, drawn from all episodes in an order that `seed` alone decides.
@@ -258,11 +259,12 @@ class Corpus(LooksAlike):
 
         `around`: instead, one window for each event of that kind or name, or KIND/NAME (notes, decisions), from
         `before_s` before it begins until `after_s` behind; what of it lies beyond the episode that tells of the event
-        is a gap, unless `across`, and one of which all does is left out.
+        is a gap, unless `across`. One of which all does, and an event that has no place in time, is left out:
+        `left_out` of what is returned counts them, as it goes.
 
         Raises:
-            ConfigError: it has no length, there are too many, no episode has such a stream or such an event, or it
-                cannot be read so.
+            ConfigError: it has no length, there are too many, no episode has such a stream or such an event, none has
+                a place in time, or it cannot be read so.
             Corrupt: what is read is damaged.
         """
         known = CatalogEpisodes(self.path, self._finder, self._version)
@@ -290,26 +292,23 @@ class Corpus(LooksAlike):
         shrink: Mapping[str, int] | None = None,
         grid: Grid | Mapping[str, Grid] | None = None,
         align: str | Mapping[str, str] = "",
-    ) -> list[Window]:
+    ) -> "UtcWindows":
         """What every device had in the `length_s` seconds from `start` (ISO 8601, a `datetime` of Python or numpy, or
         UTC nanoseconds).
 
         A window for each device (spool and boot) whose UTC is known, read across its episodes (two where a stream
         changes its shape in between): of `streams` (None: of all) those that it has. `Window.utc` is how its clock
         stands to UTC there, with the uncertainty, which each sample has too. A `grid` in Hz has the same moments for
-        all.
+        all. `unknown` of the list is by device how many of the episodes for which `where` is true have no UTC, so that
+        nobody knows whether they are of then.
 
         Raises:
             ConfigError: it is no time or no length; no device has such a stream then, or it cannot be read so.
             Corrupt: what is read is damaged.
         """
-        from sensorium.corpus.at_utc import begin_ns, where_at, windows_at_utc
+        from sensorium.corpus.at_utc import at_utc
 
-        start_ns = begin_ns(start)
-        end_ns = start_ns + nanoseconds(length_s)
-        at = where_at(start_ns, end_ns)
-        episodes = self.query(f"({where}\n) and {at}" if where.strip() else at)
-        return windows_at_utc(episodes, start_ns, end_ns, streams, Reading.of(shrink, None, grid, align))
+        return at_utc(self, start, length_s, streams, where, Reading.of(shrink, None, grid, align))
 
     def batches(
         self,

@@ -322,6 +322,14 @@ class Episode:
         check_span(start_ns, end_ns, (self.start_ns, self.end_ns), where)
         return within(self.streams, self.utc, (start_ns, end_ns), streams, reading, where, at_ns)
 
+    def members_of_zip(self, deep: bool = False) -> set[str]:
+        """The files that are in its ZIP, of one that is: every header is looked at, `deep` every byte.
+
+        Raises:
+            Corrupt: one is not what the ZIP's directory says.
+        """
+        return self._files.members_of_zip(deep)
+
     def file_names(self) -> set[str]:
         """The files that the episode's documents tell of: those documents, and every chunk or shard."""
         found = {DOCUMENT}

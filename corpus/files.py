@@ -97,6 +97,10 @@ class EpisodeFiles:
             self._fall_over(held, held.where(name), error)
         return self.document(name)
 
+    def members_of_zip(self, deep: bool) -> set[str]:
+        """As `ZipFiles.check`; of a folder none."""
+        return self._held.check(deep) if isinstance(self._held, ZipFiles) else set()
+
     def _in(self, zipped: Zipped | None) -> LooseFiles | ZipFiles:
         store, episode, _, version = self._asked
         if zipped is None:

@@ -1,6 +1,7 @@
 """What a catalog lacks of its store, entered: after a crash, or all of it when the catalog was lost."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -10,18 +11,24 @@ from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.catalog import Catalog, Discards
 from sensorium.corpus.commits import read_record, record_paths
 
+AT_ONCE = 500
+"""Records of one transaction: each waits for the disk."""
+_MANY = 1000
+"""Of so many the indices are made behind."""
+
 
 def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
     """Enter every commit record, discard, total and record beside an episode that the catalog lacks; the number of
     episodes entered.
 
-    `progress(done, total)` is called once a hundred records.
+    `progress(done, total)` is called once a few hundred records.
     """
     known = catalog.ids()
     missing = [path for path in record_paths(store) if path.stem not in known]
-    for start in range(0, len(missing), 100):
-        catalog.add([read_record(path) for path in missing[start : start + 100]])
-        progress(min(start + 100, len(missing)), len(missing))
+    with nullcontext() if known or len(missing) < _MANY else catalog.filled_anew():
+        for start in range(0, len(missing), AT_ONCE):
+            catalog.add([read_record(path) for path in missing[start : start + AT_ONCE]])
+            progress(min(start + AT_ONCE, len(missing)), len(missing))
     for path in sorted((store / "commits" / "discarded").glob("*/*.jsonl")):
         catalog.discard(path.parent.name, path.stem, read_discards(path))
     for device, spool_id, path in between_paths(store):

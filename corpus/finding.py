@@ -26,7 +26,6 @@ from sensorium.corpus.catalog_terms import (
 )
 from sensorium.corpus.cells import Cells
 from sensorium.corpus.known_names import check_names, check_streams
-from sensorium.corpus.placed import OF_ALL, OF_RUNS, ORDER_OF_RUNS, Placed
 from sensorium.corpus.rows import CatalogRows, Page, Row
 from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms
 from sensorium.episode.where import Where, compile_order, known_column, parse_where
@@ -268,33 +267,6 @@ class Finder:
                 check_streams(asked.connection, having, asked.form.former)
         return found
 
-    def placed(
-        self, where: str, having: Sequence[str], event: str = "", of_runs: bool = False
-    ) -> tuple[Placed, dict[int, list[Any]]]:
-        """`spans`, with how many events `event` each has, where it is given; and, in another order, what says which
-        follow each other, and by layout what shape and dtype its streams `having` have."""
-        with self.asking() as asked:
-            form = asked.form
-            condition = asked.condition(where, having)
-            bind = Bound(dict(condition.values))
-            counted = _EVENTS.format(event=bind(event)) if event and not form.former else "NULL" if event else "0"
-            more = ["NULL" if form.former else "layout", *OF_RUNS] if of_runs else []
-            text = f"SELECT {', '.join([*OF_ALL, counted, *more])} FROM {form.source} WHERE {condition.text}"
-            if of_runs:
-                text += f" ORDER BY {', '.join(f'+{name}' for name in (*ORDER_OF_RUNS, 'episode'))}"
-            found = asked.connection.execute(text, bind.values).fetchall()
-            if not of_runs:
-                found.sort()
-            if not found:
-                check_streams(asked.connection, having, form.former)
-            kinds: dict[int, list[Any]] = {}
-            if of_runs and not form.former and having:
-                names = ", ".join("?" * len(having))
-                each = "SELECT layout, name, shape, dtype FROM layout_streams WHERE name IN"
-                for layout, *kind in asked.connection.execute(f"{each} ({names}) ORDER BY name", tuple(having)):
-                    kinds.setdefault(layout, []).append(kind)
-        return Placed.of(found), kinds
-
     def event_names(self, where: str, having: Sequence[str]) -> set[str]:
         """The kinds and names of the events of the episodes that `spans` has."""
         with self.asking() as asked:
@@ -348,15 +320,6 @@ class Finder:
             found = asked.select(_whole(asked.form, False)[0], asked.condition(where), order_by, limit)
             steps = asked.connection.execute(f"EXPLAIN QUERY PLAN {found.text}", found.values)
             return [str(step[3]) for step in steps]
-
-
-_EVENTS = (
-    "CASE WHEN timeline IS NULL OR kind <> 'full'"
-    " OR EXISTS (SELECT 1 FROM events WHERE id = episodes.id AND kind = '') THEN NULL"
-    " ELSE (SELECT coalesce(sum(count), 0) FROM events WHERE id = episodes.id"
-    " AND {event} IN (name, kind, kind || '/' || name)) END"
-)
-"""How many such events an episode has; NULL where it was not told of all."""
 
 
 def _covered(text: str) -> bool:

@@ -12,7 +12,7 @@ from sensorium.corpus.episode import Episode
 from sensorium.corpus.joined import Joined, clock_of
 from sensorium.corpus.matching import OPENED, CatalogEpisodes, Matching
 from sensorium.corpus.placed import Placed
-from sensorium.corpus.windows import BoundsNs, WindowPlace
+from sensorium.corpus.windows import NO_TIME, BoundsNs, NoPlace, WindowPlace
 from sensorium.episode.documents import Note
 
 Kinds = Sequence[Any]
@@ -41,27 +41,30 @@ def runs(
         return clock_of(opened(placed.ids[row]))
 
     def kinds_of(row: int) -> Kinds:
-        if (layout := placed.layout(row)) is not None:
+        if (layout := int(placed.layouts[row])) >= 0:
             return kinds.get(layout, ())
         about = opened(placed.ids[row]).summaries
         return [(about[name]["shape"], about[name]["dtype"]) for name in streams]
 
     def follows(row: int) -> bool:
         former = row - 1
-        if placed.has_in_common(row) != placed.has_in_common(former):
+        layout = int(placed.layouts[row])
+        if (layout < 0 or layout != placed.layouts[former]) and kinds_of(row) != kinds_of(former):
             return False
-        layout = placed.layout(row)
-        if (layout is None or layout != placed.layout(former)) and kinds_of(row) != kinds_of(former):
-            return False
-        here, there = placed.timeline(row), placed.timeline(former)
-        if here is None or there is None:
-            return bool(looked_up(former) == looked_up(row))
-        return here == there
+        return placed.is_same_time(former, row) or bool(looked_up(former) == looked_up(row))
 
     gaps_ns = placed.starts_ns[1:] - placed.ends_ns[:-1]
-    near = (gaps_ns >= 0) & (gaps_ns < longest_gap_ns)
+    near = (gaps_ns >= 0) & (gaps_ns < longest_gap_ns) & (placed.in_common[1:] == placed.in_common[:-1])
+    times, formers = placed.times[1:], placed.times[:-1]
+    may = near & ((times == formers) | (times < 0) | (formers < 0))
+    is_known = (
+        (placed.layouts[1:] == placed.layouts[:-1]) & (placed.layouts[1:] >= 0) & (times == formers) & (times >= 0)
+    )
+    joins = may & is_known
+    for row in np.flatnonzero(may & ~is_known).tolist():
+        joins[row] = follows(row + 1)
     begins = [0] if len(placed) else []
-    begins += [row for row, is_near in enumerate(near.tolist(), 1) if not (is_near and follows(row))]
+    begins += (np.flatnonzero(~joins) + 1).tolist()
     return list(itertools.starmap(range, itertools.pairwise([*begins, len(placed)])))
 
 
@@ -97,9 +100,9 @@ class EpisodeRuns(Sequence[Joined]):
         return Joined(Matching(self._known, self._placed.ids[mine]), [*zip(starts_ns, ends_ns, strict=True)])
 
 
-class EventPlaces(Sequence[WindowPlace | None]):
+class EventPlaces(Sequence[WindowPlace | NoPlace]):
     """A window from `span_ns[0]` to `span_ns[1]` of each such event's begin: of the k-th event that an episode tells
-    of, looked up when it is asked for; None of one that has no place in time, or that an episode before it tells of.
+    of, looked up when it is asked for; `NoPlace` of one that has none in time, or that an episode before it tells of.
 
     `across`: `placed` is in the order of runs, and an event that is beyond its own run is in that which was captured
     then.
@@ -125,20 +128,22 @@ class EventPlaces(Sequence[WindowPlace | None]):
         return int(self._firsts[-1])
 
     @overload
-    def __getitem__(self, number: int) -> WindowPlace | None: ...
+    def __getitem__(self, number: int) -> WindowPlace | NoPlace: ...
     @overload
-    def __getitem__(self, number: slice) -> list[WindowPlace | None]: ...
-    def __getitem__(self, number: int | slice) -> WindowPlace | list[WindowPlace | None] | None:
+    def __getitem__(self, number: slice) -> list[WindowPlace | NoPlace]: ...
+    def __getitem__(self, number: int | slice) -> WindowPlace | NoPlace | list[WindowPlace | NoPlace]:
         if isinstance(number, slice):
             return [self[each] for each in range(*number.indices(len(self)))]
         row = int(np.searchsorted(self._firsts, number, "right")) - 1
         places, at = self._of(row), number - int(self._firsts[row])
-        return places[at] if at < len(places) else None
+        return places[at] if at < len(places) else NoPlace()
 
-    def _starts(self, row: int) -> list[WindowPlace]:
-        found = []
+    def _starts(self, row: int) -> list[WindowPlace | NoPlace]:
+        found: list[WindowPlace | NoPlace] = []
         for note in self._notes(row):
-            if note.start_ns is not None and not self._is_told_before(row, note, note.start_ns):
+            if note.start_ns is None:
+                found.append(NoPlace(NO_TIME))
+            elif not self._is_told_before(row, note, note.start_ns):
                 begin_ns, end_ns = (note.start_ns + each for each in self._span_ns)
                 found.append(WindowPlace(self._source(row, begin_ns, end_ns), begin_ns, note))
         return found

@@ -7,12 +7,11 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from sensorium.corpus.beside_catalog import damage_beside
-from sensorium.corpus.catalog_entries import catalog_document
 from sensorium.corpus.catalog_reading import CATALOG, columns_of, read_engine
 from sensorium.corpus.catalog_tables import episodes
 from sensorium.corpus.commits import (
@@ -29,7 +28,6 @@ from sensorium.corpus.commits import (
 )
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.vectors import read_arrays, read_parts
-from sensorium.corpus.zip_files import ZipFiles
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, Corrupt, StoreError
 
@@ -124,7 +122,7 @@ def _entered(store: Path, episode: str | None = None) -> dict[str, dict[str, obj
 
 def _differs(row: Mapping[str, object] | None, record: CommitRecord) -> bool:
     said = record.columns
-    return row is None or any(row[name] != said.get(name) for name in row)
+    return row is None or row != {name: said.get(name) for name in row}
 
 
 def _record_now(store: Path, path: Path) -> CommitRecord:
@@ -149,7 +147,7 @@ def _loose(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
     for name in sorted(extra):
         yield Finding("does not belong to the episode", folder / name, "remove it")
     if not damaged:
-        yield from _content(store, record, deep, folder)
+        yield from _content(Episode(store, record.columns, ZIP_VERSION), record, deep, folder)
 
 
 def _zipped(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
@@ -162,10 +160,11 @@ def _zipped(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
     if findings:
         yield from findings
         return
-    files = ZipFiles(store, record.episode, (size, crc), ZIP_VERSION)
+    # One for all: its directory is read once.
+    episode = Episode(store, {**record.columns, "bytes": size, "crc": crc}, ZIP_VERSION)
     try:
-        names = files.check(deep)
-        expected = Episode(store, _row(record), ZIP_VERSION).file_names()
+        names = episode.members_of_zip(deep)
+        expected = episode.file_names()
     except (Corrupt, OSError) as error:
         yield Finding(_said(error, path), path, _AGAIN)
         return
@@ -174,7 +173,7 @@ def _zipped(store: Path, record: CommitRecord, deep: bool) -> Iterator[Finding]:
     for name in sorted(expected - names):
         yield Finding(f"{name}: missing", path, _AGAIN)
     if names == expected:
-        yield from _content(store, record, deep, path)
+        yield from _content(episode, record, deep, path)
 
 
 def _file(path: Path, size: int, crc: int, deep: bool) -> Iterator[Finding]:
@@ -188,10 +187,9 @@ def _file(path: Path, size: int, crc: int, deep: bool) -> Iterator[Finding]:
         yield Finding(f"cannot be read ({error.strerror})", path, _AGAIN)
 
 
-def _content(store: Path, record: CommitRecord, deep: bool, path: Path) -> Iterator[Finding]:
+def _content(episode: Episode, record: CommitRecord, deep: bool, path: Path) -> Iterator[Finding]:
     """What is wrong with an episode whose files are those that were committed."""
     try:
-        episode = Episode(store, _row(record), ZIP_VERSION)
         rows = {name: len(stream) for name, stream in episode.streams.items()}
         expected = {name: summary.rows for name, summary in record.streams.items()}
         if rows != expected:
@@ -202,12 +200,6 @@ def _content(store: Path, record: CommitRecord, deep: bool, path: Path) -> Itera
         yield Finding(_said(error, path), path, _AGAIN)
     except ConfigError as error:
         yield Finding(f"chunks are not decoded: {error}", path, "install the codec here, then verify again")
-
-
-def _row(record: CommitRecord) -> dict[str, Any]:
-    document = catalog_document(record)
-    size = record.row["bytes"] if record.zip_object is None else record.zip_object[0]
-    return record.columns | {"document": document, "bytes": size}
 
 
 def _left_until(record: Path) -> str:

@@ -1,7 +1,8 @@
 """Windows over many episodes: each whole one once, or one around each event, in an order that a seed alone decides."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -46,6 +47,16 @@ class WindowPlace(NamedTuple):
     note: Note | None = None
 
 
+NO_TIME, NOTHING_CAPTURED = "no place in time", "nothing captured"
+"""Why an event has no window."""
+
+
+class NoPlace(NamedTuple):
+    """That an event has no window, and why; of one that has its window elsewhere it does not say."""
+
+    why: str = ""
+
+
 MOST_SHUFFLED = 100_000_000
 """Windows whose order is in memory, 8 bytes each."""
 BoundsNs = tuple[Stamps, Stamps]
@@ -76,17 +87,31 @@ class Strided:
         return WindowPlace(source, int(self._starts_ns[source]) + int(number - self._firsts[source]) * self._stride_ns)
 
 
+class WindowPass(Iterator[list[Window]]):
+    """Batches of windows, one after the other; `left_out` counts the events so far that have none, by why."""
+
+    def __init__(self, batches: Generator[list[Window]], left_out: Counter[str]) -> None:
+        self._batches, self.left_out = batches, left_out
+
+    def __next__(self) -> list[Window]:
+        return next(self._batches)
+
+    def close(self) -> None:
+        """Let go of what was opened; there are no more."""
+        self._batches.close()
+
+
 def windows_in_batches(
     sources: Sequence[Episode] | Sequence[Joined],
-    places: Strided | Sequence[WindowPlace | None],
+    places: Strided | Sequence[WindowPlace | NoPlace],
     length_ns: int,
     streams: Sequence[str],
     batch_size: int,
     seed: int,
     reading: Reading,
-) -> Iterator[list[Window]]:
-    """The windows of `places`, once each; of a place that is none, nothing. Each of a batch has its own row of what
-    `reading.out` has of a stream, and so the next batch.
+) -> WindowPass:
+    """The windows of `places`, once each. Each of a batch has its own row of what `reading.out` has of a stream, and so
+    the next batch.
 
     Raises:
         ConfigError: it has too few rows.
@@ -94,34 +119,48 @@ def windows_in_batches(
     for name, memory in reading.out.items():
         if not memory.ndim or len(memory) < batch_size:
             raise ConfigError(f"out[{name!r}]: {list(memory.shape)}, expected [{batch_size}, n, ...]: a row a window")
-    return _in_batches(sources, places, length_ns, streams, batch_size, seed, reading)
+    left_out: Counter[str] = Counter()
+    return WindowPass(_in_batches(sources, places, length_ns, streams, batch_size, seed, reading, left_out), left_out)
 
 
 def _in_batches(
     sources: Sequence[Episode] | Sequence[Joined],
-    places: Strided | Sequence[WindowPlace | None],
+    places: Strided | Sequence[WindowPlace | NoPlace],
     length_ns: int,
     streams: Sequence[str],
     batch_size: int,
     seed: int,
     reading: Reading,
-) -> Iterator[list[Window]]:
+    left_out: Counter[str],
+) -> Generator[list[Window]]:
     order = np.random.default_rng(seed).permutation(len(places))
     # What an episode has read is let go when others were used since: a pass over a large corpus keeps little.
     opened = functools.lru_cache(OPEN_EPISODES)(Episode.reopened)
     batch: list[Window] = []
+    has_any = False
     for number in order:
-        if (place := places[int(number)]) is None:
+        place = places[int(number)]
+        if isinstance(place, NoPlace):
+            left_out.update([place.why] if place.why else [])
             continue
         source, row = sources[place.source], len(batch)
         into = replace(reading, out={name: memory[row] for name, memory in reading.out.items()})
         window = _window(source, place, place.start_ns + length_ns, streams, into, opened)
-        batch += [] if window is None else [window]
+        if window is None:
+            left_out[NOTHING_CAPTURED] += 1
+            continue
+        has_any = True
+        batch.append(window)
         if len(batch) == batch_size:
             yield batch
             batch = []
     if batch:
         yield batch
+    if not has_any and left_out[NO_TIME] and not left_out[NOTHING_CAPTURED]:
+        raise ConfigError(
+            f"none of the {left_out[NO_TIME]} such events has a place in time, so nothing is around one; the condition"
+            " event(...) finds their episodes"
+        )
 
 
 def _window(

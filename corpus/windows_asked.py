@@ -1,6 +1,6 @@
 """Windows that were asked for: what was asked is looked at, episodes are found, and where the windows are is known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sensorium.corpus.around import no_such_event
@@ -8,8 +8,9 @@ from sensorium.corpus.asked_for import names, text, whole
 from sensorium.corpus.episode import nanoseconds
 from sensorium.corpus.finding import Finder
 from sensorium.corpus.matching import CatalogEpisodes, Matching
+from sensorium.corpus.placing import placed as placed_of
 from sensorium.corpus.runs import EpisodeRuns, EventPlaces, runs
-from sensorium.corpus.windows import Strided, Window, windows_in_batches
+from sensorium.corpus.windows import Strided, WindowPass, windows_in_batches
 from sensorium.corpus.within import Reading
 from sensorium.errors import ConfigError
 
@@ -55,16 +56,16 @@ def windows_asked(
     reading: Reading,
     across: bool,
     around: str,
-) -> Iterator[list[Window]]:
+) -> WindowPass:
     """See `Corpus.windows`."""
     streams, around = names("streams", streams), text("around", around)
     batch_size, seed = whole("batch_size", batch_size, 1), whole("seed", seed, 0)
     if not across and not around:
-        placed, _ = finder.placed(where, streams)
+        placed, _ = placed_of(finder, where, streams)
         places = Strided((placed.starts_ns, placed.ends_ns), lengths.length_ns, lengths.stride_ns)
         matching = Matching(known, placed.ids)
         return windows_in_batches(matching, places, lengths.length_ns, streams, batch_size, seed, reading)
-    placed, kinds = finder.placed(where, streams, around, across)
+    placed, kinds = placed_of(finder, where, streams, around, across)
     ranges = [range(row, row + 1) for row in range(len(placed))]
     if across:
         reach_ns = max(lengths.length_ns, lengths.before_ns, lengths.after_ns)

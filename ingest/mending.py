@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
-from sensorium.corpus.commits import ZIP, check_store_version, record_paths
+from sensorium.corpus.commits import ZIP, check_store_version, committed_episodes
 from sensorium.corpus.filling import fill
 from sensorium.episode import durable
 from sensorium.ingest.both_forms import in_both_forms, settle
@@ -17,7 +17,7 @@ from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, Sto
 def mend(store: StoreFolder, commits: Committer, catalog: Catalog) -> Partials:
     """Set aside what was not committed, and enter into the catalog what was; what is staged and can be gone on from."""
     sync_what_is_believed(store.fd)
-    committed = {path.stem for path in record_paths(store.path)}
+    committed = {episode for _, episodes in committed_episodes(store.path) for episode in episodes}
     partials = Partials(STAGING, store.fd, committed)
     both: list[tuple[str, str]] = []
     for month in folders_in(EPISODES_FOLDER, store.fd):

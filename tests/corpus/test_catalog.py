@@ -11,8 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 import sensorium
+from sensorium.corpus import filling
+from sensorium.corpus.commits import read_record, record_paths
 from sensorium.corpus.verify import verify
-from sensorium.errors import ConfigError, StoreError
+from sensorium.errors import ConfigError, Corrupt, StoreError
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
 from tests.effects import FULL, commit_levels
@@ -221,3 +223,52 @@ def test_what_sqlite_says_of_a_commit_is_trouble_of_the_store(two: Path, make_ep
         sql(two, "DROP TABLE documents")
         with pytest.raises(StoreError, match="no such table"):
             commit(store, make_episode({"imu": np.arange(20.0)}, ordinal=2))
+
+
+def test_a_catalog_that_is_filled_anew_has_all_its_indices(
+    make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that was cut off, once it is opened again."""
+    monkeypatch.setattr(filling, "_MANY", 1)
+    monkeypatch.setattr(filling, "AT_ONCE", 2)
+    with Store.open(tmp_path) as store:
+        for number in range(3):
+            commit(store, make_episode({"imu": np.arange(20.0)}, ordinal=number))
+    had = indices(tmp_path)
+    seen: list[tuple[int, int]] = []
+    assert rebuild_catalog(tmp_path, lambda done, of: seen.append((done, of))) == 3
+    assert seen == [(2, 3), (3, 3)]
+    assert indices(tmp_path) == had
+    sql(tmp_path, "DELETE FROM episodes", "DELETE FROM documents")
+
+    def cut_off(path: Path) -> Any:
+        assert {name.partition("_")[0] for (name,) in indices(tmp_path)} == {"beside"}
+        raise Corrupt(f"{path}: damaged")
+
+    monkeypatch.setattr(filling, "read_record", cut_off)
+    with pytest.raises(Corrupt, match="damaged"):
+        Store.open(tmp_path)
+    monkeypatch.undo()
+    Store.open(tmp_path).close()
+    assert indices(tmp_path) == had
+    assert list(verify(tmp_path)) == []
+
+
+def indices(store: Path) -> list[tuple[str]]:
+    return sql(store, "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name")
+
+
+def test_a_record_that_names_another_episode_is_no_record(make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        commit(store, make_episode({"imu": np.arange(20.0)}))
+    (path,) = record_paths(tmp_path)
+    document = json.loads(path.read_bytes())
+    for odd in ("x", 5, None, "01890000-0000-7000-8000-000000000000"):
+        path.write_text(json.dumps(document | {"row": document["row"] | {"episode": odd}}))
+        with pytest.raises(Corrupt, match=r"not a commit record|of version 2, episode"):
+            read_record(path)
+    for name in ("x", path.stem.upper()):
+        other = path.with_stem(name)
+        other.write_text(json.dumps(document | {"row": document["row"] | {"episode": name}}))
+        with pytest.raises(Corrupt, match=r"not a commit record|of version 2, episode"):
+            read_record(other)

@@ -334,6 +334,7 @@ def test_what_is_not_there_then(corpus: Corpus) -> None:
     assert [each.device for each in corpus.at_utc(UTC_0 + 11 * S, 1.0, where="device = 'rig-2' -- one")] == ["rig-2"]
     # the catalog's times leave some room, so the episodes are found, and not told of
     assert corpus.at_utc(UTC_0 + 9 * S, 0.5) == []
+    assert corpus.at_utc(UTC_0 + 9 * S, 0.5).unknown == {}
     for wrong, message in (
         (("yesterday", 1.0), "'yesterday': expected a time"),
         (("2023-11-14", 0.0), "expected some length"),
@@ -429,7 +430,11 @@ def test_an_event_may_begin_beyond_the_episode_that_tells_of_it(make_episode: An
     assert window.episode == corpus.query("ordinal = 0")[0].id
     assert window.samples["wheel"].data.tolist() == [*range(30, 80, 5)]
     assert len(all_of(corpus, around="both", across=True, **spans)) == 1, "two tell of it"
-    assert all_of(corpus, around="timeless", across=True, **spans) == []
+    with pytest.raises(ConfigError, match="none of the 1 such events has a place in time"):
+        all_of(corpus, around="timeless", across=True, **spans)
+    some = corpus.windows(around="event", streams=["wheel"], before_s=0.2, after_s=0.3)
+    assert len(list(some)) == 4
+    assert some.left_out == {"no place in time": 1, "nothing captured": 2}
 
 
 def test_by_utc_a_stream_that_changes_is_a_window_each(make_episode: Any, tmp_path: Path) -> None:
@@ -472,3 +477,16 @@ def test_by_utc_a_device_is_one_window_though_an_episode_lacks_a_stream(make_epi
     assert of_numpy.start_ns == of_xarray.start_ns == window.start_ns
     with pytest.raises(ConfigError, match="expected a time"):
         reader.at_utc(1.5, 1.0)
+
+
+def test_by_utc_devices_of_which_none_is_known_are_told(make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path, small_bytes=0) as store:
+        put(store, make_episode, 0, 1)
+        put(store, make_episode, 1, 1, ordinal=1, probes=[])
+        put(store, make_episode, 0, 1, device="rig-2", spool_id="spool-b", probes=[])
+        put(store, make_episode, 0, 1, device="rig-3", spool_id="spool-c", clock=Clock(kind="simulated"))
+    corpus = sensorium.open(tmp_path)
+    found = corpus.at_utc(UTC_0, 3.0)
+    assert [each.device for each in found] == ["rig-1"]
+    assert found.unknown == {"rig-1": 1, "rig-2": 1, "rig-3": 1}
+    assert corpus.at_utc(UTC_0, 3.0, where="device = 'rig-2' -- one").unknown == {"rig-2": 1}

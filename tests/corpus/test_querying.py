@@ -20,6 +20,7 @@ from sensorium.corpus.catalog_entries import catalog_document
 from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import CommitRecord, read_record, record_paths
 from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.placing import placed
 from sensorium.corpus.verify import verify
 from sensorium.episode.documents import Account, Note
 from sensorium.errors import ConfigError, StoreError
@@ -402,8 +403,8 @@ def test_figures_are_those_of_the_record(many: tuple[Path, CommitRecord], tmp_pa
 
 def test_the_events_of_traces_are_looked_up(many: tuple[Path, CommitRecord]) -> None:
     finder = finding.Finder(many[0] / CATALOG)
-    assert set(finder.placed("kind = 'trace'", ["front"], "x")[0].events) == {None}
-    assert set(finder.placed("", ["front"], "x")[0].events) == {0}
+    assert set(placed(finder, "kind = 'trace'", ["front"], "x")[0].events) == {None}
+    assert set(placed(finder, "", ["front"], "x")[0].events) == {0}
 
 
 def test_sums(many: tuple[Path, CommitRecord]) -> None:
