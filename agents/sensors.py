@@ -149,4 +149,10 @@ def _one_clock(drivers: Mapping[str, Driver]) -> Clock:
     check_clocks({name: clock.kind for name, clock in clocks.items()})
     first = next(iter(clocks.values()), live_clock())
     states_utc = bool(clocks) and all(clock.states_utc for clock in clocks.values())
-    return Clock(kind=first.kind, boot_id=first.boot_id, states_utc=states_utc)
+    if not states_utc and (utc := [name for name, clock in clocks.items() if clock.states_utc]):
+        other = ", ".join(name for name, clock in clocks.items() if not clock.states_utc)
+        log.warning(
+            "sensors: %s: UTC, %s: not; say when that begins by its `utc`, to align them", ", ".join(utc), other
+        )
+    within = [clock.utc_within_ns for clock in clocks.values() if states_utc and clock.utc_within_ns is not None]
+    return Clock(kind=first.kind, boot_id=first.boot_id, states_utc=states_utc, utc_within_ns=max(within, default=None))

@@ -22,12 +22,13 @@ def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | 
     trip. Between two probes the offset is interpolated. Its error is at most the same mean of each probe's: half its
     round trip, and 50 ppm of the distance to it. Where their offsets differ by more than that allows, a clock was set
     in between, nobody knows when: there the uncertainty is that step. Outside them the nearest stands alone.
-    A recording that states UTC has it without an uncertainty.
+    A recording that states UTC has it without an uncertainty, or with its own.
     """
     if not is_known(clock, probes):
         return None, None
     if clock.states_utc:
-        return captured_ns.copy(), None
+        within_ns = clock.utc_within_ns
+        return captured_ns.copy(), None if within_ns is None else np.full_like(captured_ns, within_ns)
     probes = probes[np.argsort(probes[:, 0], kind="stable")]
     device, offset, round_trip = probes[:, 0], probes[:, 1] - probes[:, 0], probes[:, 2]
     after = np.searchsorted(device, captured_ns, side="left")

@@ -14,12 +14,13 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
 
     `boottime` is CLOCK_BOOTTIME, meaningful only together with `boot_id`; `recording` is the clock of the
     recording that is replayed; `simulated` belongs to a world. `states_utc` says that a recording's stamps are
-    themselves nanoseconds since 1970 UTC.
+    themselves nanoseconds since 1970 UTC, true to `utc_within_ns` where that is known.
     """
 
     kind: ClockKind
     boot_id: str | None = None
     states_utc: bool = False
+    utc_within_ns: int | None = None
 
 
 def boottime_ns() -> int:

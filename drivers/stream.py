@@ -45,6 +45,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `rate_hz` is nominal (None: irregular). `channels` names the last axis where it has names. `unit` holds for all
     channels or lists one a channel, separated by commas. `frame` is the coordinate frame; `calibration` is free-form
     (intrinsics, extrinsics, noise model). `stamps_from` says where `captured_ns` comes from: `source`, `arrival`, ...
+    `decoder` is the library that read a file's pictures.
     What a sensor can perceive matters to those who use its data, so state it where it is known.
     """
 
@@ -68,6 +69,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     band_nm: tuple[float, float] | None = None
     pixels_per_degree: float | None = None
     dynamic_range: float | None = None
+    decoder: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -99,7 +101,8 @@ class Block:
     reports a loss alone, and may say with `lost_at_ns` which stamp they would have had: it belongs to the episode that
     holds it. With `is_guess` the loss was told from stamps and a rate, and is marked as an estimate in the account.
     `scores`, float64 [n] by name, are what filters have said of each, NaN where they could not; `described` are the
-    descriptors of some.
+    descriptors of some. With a block that `begins_anew` its source says that its time does so, however little it steps
+    back.
     """
 
     stream: str
@@ -111,6 +114,7 @@ class Block:
     lost_at_ns: int | None = None
     described: Described | None = None
     is_guess: bool = False
+    begins_anew: bool = False
 
     def __len__(self) -> int:
         return len(self.captured_ns)

@@ -24,7 +24,8 @@ class InStep:
     A sample up to a second behind the newest one is lost (what recordings have out of order so little, they put in
     order themselves). One that is further back waits for what follows: the third in a row says that the clock was set
     back, one in step with those before says that the stamp was wrong. In recordings (`live` is false, as it is not of
-    worlds), whose stamps may be anything, so does one that is more than a second ahead; there it may be a gap.
+    worlds), whose stamps may be anything, so does one that is more than a second ahead; there it may be a gap. Who says
+    that time begins anew is believed.
     """
 
     def __init__(self, *, live: bool) -> None:
@@ -38,6 +39,9 @@ class InStep:
         if not len(block):
             yield block
             return
+        if block.begins_anew:
+            yield from self.end()
+            self._newest_ns = None
         first_ns, last_ns = int(block.captured_ns[0]), int(block.captured_ns[-1])
         if not self._waiting and (self._newest_ns is None or self._newest_ns <= first_ns):
             near = self._live or last_ns - (first_ns if self._newest_ns is None else self._newest_ns) <= FAR_NS

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit, urlunsplit
 import cv2
 import numpy as np
 from msgspec.structs import replace
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from sensorium.drivers.clock import ClockKind
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.identity import Identity, identity_of
-from sensorium.drivers.live.camera_file import file_camera
+from sensorium.drivers.live.camera_file import Moment, file_camera
 from sensorium.drivers.live.camera_jpeg import JpegCapture, by_jpeg
 from sensorium.drivers.live.camera_live import Capture, Image, LiveCamera
 from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps, Stamper, StreamStamps
@@ -39,7 +39,7 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 class CameraConfig(DriverConfig):
-    """A camera. Frames are BGR `[h, w, 3]` or grey `[h, w]`, uint8.
+    """A camera. Frames are BGR `[h, w, 3]` or grey `[h, w]`, uint8, of a file with more bits uint16.
 
     `source` is an index or a /dev path (V4L2), an rtsp:// or http:// URL, or the path of a video file, which is a
     replay in its own clock at `pace`. `size` (width, height) and `rate_hz` are asked of a device and checked on
@@ -48,6 +48,11 @@ class CameraConfig(DriverConfig):
     `stamps`: `source` is the time of a file's frames, of an RTSP sender or of the kernel; `arrival` is when a frame
     came. `auto` takes the source's, but for HTTP, where OpenCV makes positions up from a frame counter; use `source`
     with HTTP only for containers with times of their own (MPEG-TS, FLV, HLS).
+
+    A file's stamps count from its begin, which is the 0 of its own clock, or a `utc`: its `creation_time` (true), which
+    may be that of its end, or one with a zone, such as 2026-05-01T12:00:00Z; and lies `offset_s` behind that. So a film
+    is aligned with a log. Of more than 8 bits grey frames are uint16 `[h, w]` and coloured ones uint16 `[h, w, 3]`,
+    scaled to 16 bits, unless `bits` is 8.
 
     Live: `buffer` frames wait to be read at most, the oldest then gives way and is counted; nothing for `lost_after_s`
     is a loss; opening, the first frame included, takes `open_timeout_s` at most (a second more where OpenCV hangs).
@@ -64,6 +69,9 @@ class CameraConfig(DriverConfig):
     lost_after_s: Annotated[float, Field(gt=0, le=3600)] = 3.0
     open_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
     pace: Pace = 1.0
+    utc: bool | AwareDatetime = False
+    offset_s: Annotated[float, Field(allow_inf_nan=False, ge=-4e9, le=4e9)] = 0.0
+    bits: Literal[8] | None = None
     frame: str = ""
     calibration: dict[str, Any] = Field(default_factory=dict)
 
@@ -73,6 +81,8 @@ class CameraConfig(DriverConfig):
             raise ValueError(f"pixel_format is for devices, and source {self.title} is a {self.place}; leave it out")
         if self.place != "file" and self.pace != 1.0:
             raise ValueError(f"pace is for files, and source {self.title} is live; leave it out")
+        if self.place != "file" and (self.utc or self.offset_s or self.bits):
+            raise ValueError(f"utc, offset_s and bits are for files, and source {self.title} is live; leave them out")
         if self.place == "file" and self.stamps == "arrival":
             raise ValueError(f"stamps: a file's frames ({self.title}) have no arrival; leave it out")
         return self
@@ -119,7 +129,14 @@ class CameraConfig(DriverConfig):
 
     def _open(self, name: str, base: Path, by_kernel: bool | None) -> LiveCamera | Paced:
         if self.place == "file":
-            return file_camera(self._path(base), partial(self._spec, name), self.pace, gray=self.color == "gray")
+            return file_camera(
+                self._path(base),
+                partial(self._spec, name),
+                self.pace,
+                gray=self.color == "gray",
+                bits=self.bits,
+                moment=Moment(self.utc, self.offset_s),
+            )
         stamper: Stamper
         if self.place == "device":
             check_device(self.title)
@@ -186,7 +203,7 @@ class CameraConfig(DriverConfig):
         return StreamSpec(
             name=name,
             modality="video",
-            dtype="uint8",
+            dtype=image.dtype.name,
             shape=image.shape,
             channels=() if image.ndim == 2 else ("b", "g", "r"),
             color_order="" if image.ndim == 2 else "BGR",

@@ -1,124 +1,162 @@
 """A video file as a camera: a replay in the recording's own clock."""
 
+import itertools
 import logging
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
+import msgspec
 import numpy as np
 
 from sensorium.drivers.batching import Losses, estimate_rate_hz
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.live.camera_live import Capture, Image, to_gray
-from sensorium.drivers.live.camera_stamps import position_ns
+from sensorium.drivers.live.camera_live import Image
+from sensorium.drivers.live.film import Film, Picture, Shown
+from sensorium.drivers.live.film_opencv import OpencvFilm
+from sensorium.drivers.ordering import FAR_NS
 from sensorium.drivers.pacing import Paced, Pacer, Source
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_TIMED = 30
 _AGREES = 0.1
+_SECOND = 10**9
 
 Describe = Callable[[Image, float | None, str], StreamSpec]
 
 
-def file_camera(path: Path, describe: Describe, pace: float | Literal["fast"], *, gray: bool = False) -> Paced:
+class Moment(NamedTuple):
+    """When a film begins: at a UTC, at the one that it states itself (true), or at the 0 of its own clock (false); and
+    how many seconds later than that."""
+
+    utc: bool | datetime = False
+    offset_s: float = 0.0
+
+
+def file_camera(
+    path: Path,
+    describe: Describe,
+    pace: float | Literal["fast"],
+    *,
+    gray: bool = False,
+    bits: int | None = None,
+    moment: Moment = Moment(),  # noqa: B008 (it never changes)
+) -> Paced:
     """Open `path`; `describe` makes the spec from its first frame, its rate and where the stamps come from.
 
+    PyAV reads it where it is installed, else OpenCV, if that can be trusted with it; spec and log say which.
+
     Raises:
-        ConfigError: not a video, without a frame, or with frames that have no time of their own.
+        ConfigError: not a video, without a frame, with frames that have no time of their own, or what needs PyAV.
     """
-    first, rate_hz = _probe(path)
-    spec = describe(to_gray(first) if gray else first, rate_hz, "source")
-    return Paced([spec], Clock(kind="recording"), _frames(path, spec), Pacer(pace))
+    film = _open(path, bits)
+    base_ns, clock = _begin(path, film, moment)
+    first = _grey(film.first) if gray else film.first
+    described = describe(first, _rate_hz(film), "source")
+    spec = msgspec.structs.replace(described, dtype=first.dtype.name, bits=film.bits, decoder=film.reader)
+    log.info("camera file %s: read through %s", path, film.reader)
+    return Paced([spec], clock, _frames(path, film, spec, base_ns), Pacer(pace))
 
 
-def _open(path: Path) -> Capture:
-    capture: Capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    return capture
-
-
-def _probe(path: Path) -> tuple[Image, float | None]:
-    """The first frame and the rate, after a look at whether the frames have times. The rate is the stated one where
-    the first frames agree with it: of a video whose rate varies, a container states one of its own making."""
-    capture = _open(path)
+def _open(path: Path, bits: int | None) -> Film:
     try:
-        decoded, first = capture.retrieve() if capture.grab() else (False, None)
-        if not decoded or first is None:
-            raise ConfigError(f"camera file {path}: no frame can be read; expected a video that FFmpeg knows")
-        times = [position_ns(capture.get(cv2.CAP_PROP_POS_MSEC))]
-        times += [position_ns(capture.get(cv2.CAP_PROP_POS_MSEC)) for _ in islice(iter(capture.grab, False), _TIMED)]
-        # FFmpeg makes up times for bare JPEGs, 25 a second
-        if len(times) > 1 and (times[1] <= times[0] or _head(path).startswith(b"\xff\xd8")):
-            raise ConfigError(f"camera file {path}: its frames have no time of their own; put them into MP4 or MKV")
-        stated_hz = float(capture.get(cv2.CAP_PROP_FPS))
-        seen_hz = estimate_rate_hz(np.array(times, np.int64)) or stated_hz
-        rate_hz = stated_hz if abs(stated_hz / seen_hz - 1) < _AGREES else seen_hz
-        return np.asarray(first, np.uint8), rate_hz if 0 < rate_hz < 1e6 else None
-    finally:
-        capture.release()
+        from sensorium.drivers.live.film_pyav import PyavFilm
+    except ImportError:
+        return OpencvFilm(path)
+    return PyavFilm(path, bits)
 
 
-def _frames(path: Path, spec: StreamSpec) -> Source:
-    """Every frame with its own stamp. A frame whose time does not pass, or that cannot be decoded, is counted lost;
-    so is, at the end, what the file's header promises and the file does not hold, or holds in another shape. (An AVI
-    states a rate and an order, no times: damage inside one shifts the stamps of what follows it.)"""
-    capture, changed = _open(path), ""
+def _begin(path: Path, film: Film, moment: Moment) -> tuple[int, Clock]:
+    offset_ns = round(moment.offset_s * _SECOND)
+    if moment.utc is False:
+        return offset_ns, Clock(kind="recording")
+    if isinstance(moment.utc, datetime):
+        return round(moment.utc.timestamp() * 1e6) * 1000 + offset_ns, Clock(kind="recording", states_utc=True)
+    if film.utc_ns is None:
+        raise ConfigError(f"camera file {path}: states no creation_time; say when it begins: utc: 2026-05-01T12:00:00Z")
+    return film.utc_ns + offset_ns, Clock(kind="recording", states_utc=True, utc_within_ns=film.within_ns)
+
+
+def _rate_hz(film: Film) -> float | None:
+    """The stated rate where the first frames agree with it: of a video whose rate varies, a container states one of its
+    own making."""
+    stated_hz = film.stated_hz or 0.0
+    seen_hz = estimate_rate_hz(np.array(film.first_ns, np.int64)) or stated_hz
+    rate_hz = stated_hz if seen_hz and abs(stated_hz / seen_hz - 1) < _AGREES else seen_hz
+    return rate_hz if 0 < rate_hz < 1e6 else None
+
+
+def _frames(path: Path, film: Film, spec: StreamSpec, base_ns: int) -> Source:
+    """Every frame with its own stamp. One that cannot be decoded, or is of another size or kind, is counted lost where
+    it would stand; so is, at the end, what the container promises and the file does not hold. (An AVI states a rate and
+    an order, no times: damage inside one may shift the stamps of what follows it.)"""
+    became = ""
     losses = Losses(spec.name, np.empty((0, *spec.shape), spec.dtype))
-    try:
-        last_ns, seen, begin = -1, 0, 0.0
-        while capture.grab():
+    seen = missing = 0
+    begins_anew = False
+
+    def counted() -> Generator[Shown, None, None]:
+        nonlocal missing
+        missing = yield from film.pictures()
+
+    with closing(counted()) as shown:
+        for picture, anew in _restarts(shown):
             seen += 1
-            # where the first frame stands in the file's own count, which `promised_frames` has to take off
-            begin = begin if seen > 1 else max(0.0, capture.get(cv2.CAP_PROP_PTS))
-            captured_ns = position_ns(capture.get(cv2.CAP_PROP_POS_MSEC))
-            decoded, image = capture.retrieve()
-            # a stamp behind the last one would say that the clock was set back, which no file's is
-            if not decoded or image is None or captured_ns <= last_ns:
+            captured_ns = base_ns + picture.at_ns
+            begins_anew |= anew
+            image = picture.image
+            if image is not None and len(spec.shape) == 2:
+                image = _grey(image)
+            if image is None or image.shape != spec.shape or image.dtype != spec.dtype:
+                if not became and (picture.became or image is not None):
+                    became = picture.became or str(getattr(image, "shape", ""))
+                    log.warning("camera file %s: frames become %s after %s: lost", path, became, spec.shape)
                 losses.lose(1, captured_ns)
                 continue
-            image = to_gray(image) if len(spec.shape) == 2 else image
-            if image.shape != spec.shape:
-                losses.lose(1, captured_ns)
-                changed = f"frames become {image.shape} after {spec.shape}; cut the file there"
-                break
             lost, alone = losses.before(captured_ns)
             yield from alone
-            yield captured_ns, Block(spec.name, np.array([captured_ns], np.int64), image[None], lost)
+            stamps = np.array([captured_ns], np.int64)
+            yield captured_ns, Block(spec.name, stamps, image[None], lost, begins_anew=begins_anew)
             losses.passed(captured_ns)
-            last_ns = captured_ns
-        promised = promised_frames(capture, path, seen, last_ns, begin, spec.rate_hz)
-        # where the header states a duration alone the promise is an estimate: so little short of it is not a loss
-        if seen < promised * 0.99 - 1:
-            if not changed:
-                log.warning("camera file %s: %d frames of %d; is it cut short or damaged?", path, seen, promised)
-            losses.lose(promised - seen, None)
-        yield from losses.rest()
-        if changed:
-            raise ConfigError(f"camera file {path}: {changed}")
-    finally:
-        capture.release()
+            begins_anew = False
+    if missing:
+        log.warning("camera file %s: %d frames of %d; is it cut short or damaged?", path, seen, seen + missing)
+        losses.lose(missing, None)
+    yield from losses.rest()
+    if became:
+        raise ConfigError(f"camera file {path}: frames become {became} after {spec.shape}; cut the file there")
 
 
-def promised_frames(capture: Capture, path: Path, seen: int, last_ns: int, begin: float, rate_hz: float | None) -> int:
-    """How many frames the file's header speaks of, estimated where it states a duration alone (MKV, TS, FLV, ...).
-
-    OpenCV multiplies that by a rate that is not that of the frames where the rate varies, so it is taken back.
-    It counts from zero, and stamps from the first frame, which stands at `begin` in units of that rate.
-    """
-    stated = max(0.0, capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    head = _head(path)
-    if head.startswith(b"RIFF") or head[4:8] == b"ftyp":
-        return int(stated)
-    stated_hz = capture.get(cv2.CAP_PROP_FPS)
-    if rate_hz is None or stated_hz <= 0:
-        return seen
-    return seen + max(0, round(((stated - begin) / stated_hz - last_ns / 1e9) * rate_hz) - 1)
+_LASTS = 3
+"""So many pictures in a row behind the newest say that time began anew; fewer are wrong stamps."""
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(8)
+def _restarts(shown: Iterator[Shown]) -> Iterator[tuple[Shown, bool]]:
+    """Each picture, and whether the film's time begins anew with it, as where films were joined: they come in the order
+    of presentation, so that what is behind the newest is of another time, if that lasts. (A step of more than a second
+    shows to all who look.)"""
+    newest_ns: int | None = None
+    waiting: list[Shown] = []
+    for each in itertools.chain(shown, [None]):
+        if each is not None and newest_ns is not None and newest_ns - FAR_NS <= each.at_ns < newest_ns:
+            waiting.append(each)
+            if len(waiting) < _LASTS:
+                continue
+        anew = len(waiting) == _LASTS
+        for place, late in enumerate(waiting):
+            yield late, anew and place == 0
+        if anew:
+            newest_ns = waiting[-1].at_ns
+        elif each is not None:
+            yield each, False
+            newest_ns = each.at_ns
+        waiting.clear()
+
+
+def _grey(picture: Picture) -> Picture:
+    return picture if picture.ndim == 2 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))

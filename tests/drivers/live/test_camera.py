@@ -10,9 +10,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sensorium.drivers.live import camera_file
 from sensorium.drivers.live.camera import CameraConfig, check_device
-from sensorium.drivers.live.camera_file import promised_frames
 from sensorium.drivers.live.camera_live import LiveCamera
 from sensorium.drivers.pacing import Paced
 from sensorium.drivers.registry import driver_config
@@ -128,31 +126,6 @@ def test_uneven_stamps_are_the_files_own(tmp_path: Path) -> None:
     assert np.abs(np.array(stamps) - expected).max() <= 500
 
 
-class _Header:
-    """A container that states a duration alone: OpenCV makes a number of frames of it and a rate of its own."""
-
-    def __init__(self, **values: float) -> None:
-        self._values = {getattr(cv2, f"CAP_PROP_{name}"): value for name, value in values.items()}
-
-    def get(self, prop: int) -> float:
-        return self._values[prop]
-
-
-@pytest.mark.parametrize(
-    ("head", "count", "begin", "promised"),
-    [
-        (b"\x1aE\xdf\xa3", 194, 0, 60),  # an MKV of 60 frames in 6.47 s, nominally at 30
-        (b"\x1aE\xdf\xa3", 344, 150, 60),  # whose first frame stands at 5 s
-        (b"\x1aE\xdf\xa3", 300, 0, 92),  # that ends 3.5 s early
-        (b"RIFF", 62, 0, 62),
-    ],
-)
-def test_frames_promised(tmp_path: Path, head: bytes, count: int, begin: float, promised: int) -> None:
-    (tmp_path / "v").write_bytes(head)
-    header: Any = _Header(FRAME_COUNT=count, FPS=30.0)
-    assert promised_frames(header, tmp_path / "v", 60, 6_400_000_000, begin, 9.2) == promised
-
-
 def test_bare_jpegs_have_no_time(tmp_path: Path) -> None:
     """FFmpeg would stamp them at 25 a second."""
     picture = cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()
@@ -256,35 +229,3 @@ def test_the_examples_sensors_are_valid(example: str) -> None:
     document = yaml.safe_load((Path(__file__).parents[3] / "examples" / f"{example}.yaml").read_text(encoding="utf-8"))
     for entry in document["sensors"].values():
         driver_config(entry["kind"]).model_validate(entry)
-
-
-def test_a_file_whose_pictures_change_their_shape_counts_those_that_it_promised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """12 of 30 frames are of the first size; the 18 others are known to be there, and cannot be delivered."""
-    path = tmp_path / "a.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
-    for i in range(30):
-        writer.write(np.full((48, 64, 3), i * 8, np.uint8))
-    writer.release()
-    driver = camera("a.avi", tmp_path, pace="fast")
-
-    class Other:
-        def __init__(self, real: Any) -> None:
-            self._real, self._n = real, 0
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._real, name)
-
-        def retrieve(self) -> tuple[bool, Any]:
-            self._n += 1
-            decoded, image = self._real.retrieve()
-            return decoded, image if self._n <= 12 else image[:24]
-
-    real_open = camera_file._open
-    monkeypatch.setattr(camera_file, "_open", lambda path: Other(real_open(path)))
-    blocks: list[Block] = []
-    with pytest.raises(ConfigError, match="frames become"):
-        blocks.extend(block for got in iter(lambda: driver.read(1.0), None) for block in got)
-    driver.close()
-    assert (sum(map(len, blocks)), sum(block.lost_before for block in blocks)) == (12, 18)
