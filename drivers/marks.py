@@ -11,6 +11,9 @@ from typing import Any
 
 import msgspec
 
+STATE = "state"
+"""The kind of a note that says how things are from its start on, until another of the same name and stream says
+otherwise; an episode that begins between them is told too."""
 MAX_TEXT = 200
 MAX_LABELS = 64
 MAX_NOTE_BYTES = 16 << 10
@@ -68,8 +71,9 @@ Mark = EpisodeBegin | EpisodeEnd
 class SourceNote:
     """What happened: an event, action, score or label, over [start_ns, end_ns) where it has an end.
 
-    It is kept in the episode that holds its start. `value` is what JSON can say; `stream` is one of the sensor's, or
-    empty. The kind "trigger" is the agent's own.
+    It is kept in the episode that holds its start; of the kind `STATE`, that of a live sensor, also in those that begin
+    later, at their start, until another says otherwise. `value` is what JSON can say; `stream` is one of the sensor's,
+    or empty. The kind "trigger" is the agent's own.
     """
 
     kind: str

@@ -75,7 +75,7 @@ def open_again(
 
     A driver that has `keep_to` is asked for what the sensor was `before`, if it is another now.
     """
-    pause_s, tries = FIRST_BACKOFF_S, 0
+    pause_s, tries, said = FIRST_BACKOFF_S, 0, ""
     was = before.specs if before is not None else ()
     again = (
         partial(open_driver.again, was) if was and isinstance(open_driver, OpensAgain) else partial(opened, open_driver)
@@ -89,9 +89,11 @@ def open_again(
             return driver
         except BaseException as error:  # a driver is anybody's code, and may raise anything
             tries, pause_s = tries + 1, min(2 * pause_s, MAX_BACKOFF_S)
-            say = log.warning if tries % SAY_EVERY_TRIES == 0 else log.info
-            say("sensor %r: %s; next try in %.1f s", name, reason(error), pause_s)
-            failed(reason(error))
+            why = reason(error)
+            say = log.warning if tries % SAY_EVERY_TRIES == 0 or why != said else log.info
+            say("sensor %r: %s; next try in %.1f s", name, why, pause_s)
+            said = why
+            failed(why)
     return None
 
 

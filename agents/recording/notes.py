@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.placing import Placing
+from sensorium.agents.recording.states import States
 from sensorium.agents.triggers.trigger import Placement
-from sensorium.drivers.marks import SourceNote
+from sensorium.drivers.marks import STATE, SourceNote
 from sensorium.errors import SpoolError
 
 log = logging.getLogger(__name__)
@@ -32,10 +33,13 @@ class Notes:
         self._failed = failed
         self._waiting: list[tuple[int, SourceNote]] = []
         self._waiting_bytes = 0
+        self._states = States()
         self.dropped = 0
 
     def put(self, epoch: int, note: SourceNote) -> None:
         """A source says something of a moment of this epoch."""
+        if note.kind == STATE:
+            self._states.put(epoch, note)
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + note.nbytes > MAX_WAITING_BYTES:
             self._drop(note, "too many wait for samples of their time")
             return
@@ -47,6 +51,8 @@ class Notes:
         that none can hold. `epoch` is the present one."""
         for episode in self._episodes:
             self._tell(episode, episode.last_ns + 1)
+            if episode.last_ns >= episode.start_ns:
+                self._begin(episode)
         if not self._waiting:
             return
         for episode in self._episodes:
@@ -56,6 +62,8 @@ class Notes:
 
     def seal(self, episode: EpisodeWriter) -> None:
         """Write what an episode holds besides, whose end is known, and what its trigger says of it."""
+        self._begin(episode)
+        self._states.forget(episode.id)
         self._write(episode, episode.end_ns)
         self._tell(episode, episode.end_ns)
 
@@ -63,6 +71,11 @@ class Notes:
         """No episode begins any more."""
         for note in self._take(lambda *_: True):
             self._drop(note, "it is in no episode")
+
+    def _begin(self, episode: EpisodeWriter) -> None:
+        """Write how things are at its start."""
+        for note in self._states.at_start(episode.id, episode.epoch, episode.start_ns, episode.place):
+            self._keep(episode, note)
 
     def _tell(self, episode: EpisodeWriter, until_ns: int) -> None:
         """Write what its trigger says of moments before that, early: a kill leaves an episode with what it says."""
@@ -100,6 +113,8 @@ class Notes:
         return placed.decided and self._episodes.is_over(epoch, at_ns, placed.until_ns)
 
     def _drop(self, note: SourceNote, why: str) -> None:
+        if note.kind == STATE:
+            return  # the next episode is told
         self.dropped += 1
         log.warning("note %r (%s) at %d ns is dropped: %s", note.name, note.kind, note.start_ns, why)
 

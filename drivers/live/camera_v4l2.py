@@ -4,30 +4,40 @@ import fcntl
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import structs
 from pydantic import Field
 
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.live.frame_stamps import FrameStamps
 from sensorium.drivers.live.kernel_clock import KernelClock
 from sensorium.drivers.live.v4l2 import Ioctl
 from sensorium.drivers.live.v4l2_capture import Grabbed, PixelLayout, V4l2Device
+from sensorium.drivers.live.v4l2_identity import DEV, SYSFS, CameraIdentity, nodes, part_of, serial_of
 from sensorium.drivers.live.v4l2_pixels import KNOWN, pixel_reader
+from sensorium.drivers.live.v4l2_settings import SettingNotes
 from sensorium.drivers.live.whole_jpeg import whole_jpeg
+from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.media import JPEG, Media, jpeg_shape
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.errors import ConfigError, Corrupt, SensorLost
 
 log = logging.getLogger(__name__)
 
-SYSFS = Path("/sys/class/video4linux")
-_AHEAD_NS, _STALE_NS = 20_000_000, 60 * 10**9
-"""How far from now a stamp may be and be right. One ahead by more than a period would hold up those behind it; up to
-that, some kernel drivers state the end of a frame which they have not waited for."""
+_AHEAD_NS = 20_000_000
+"""How far ahead of its arrival a stamp may be and be right, beside a period: up to that, some kernel drivers state the
+end of a frame which they have not waited for."""
+_DECIDE = 3
+"""So many first stamps say which clock they are of, if the first one is of none that is known."""
+_LASTING = frozenset({"card", "serial", "part", "pixel_format", "rate_hz"})
+"""What of a camera stays as it is, wherever it is plugged in."""
 _Side = Annotated[int, Field(gt=0)]
 
 
@@ -36,9 +46,11 @@ class CameraV4l2Config(DriverConfig):
     10 to 16 bits, whose values are as the camera gave them; MJPG is delivered as the JPEGs that came.
 
     `source` is its node or a name under /dev/v4l. `card` and `serial` are what the camera must say that it is, so that
-    another one under the same node is refused. `size`, `rate_hz` and `pixel_format` are set, and what the camera makes
-    of them is recorded; without `pixel_format` its own present one is taken. `controls`, by name and in their order
-    (`sensorium devices` does not list them; an unknown one is answered by the list), are set and read back.
+    another one under the same node is refused; by its serial it is found under other nodes. `size`, `rate_hz` and
+    `pixel_format` are set, and what the camera makes of them is recorded; without `pixel_format` its own present one
+    is taken. `controls`, by name and in their order (`sensorium devices` does not list them; an unknown one is answered
+    by the list), are set and read back; they, and all of exposure, gain, white balance, focus and power-line frequency,
+    are noted at the start and as they change.
     """
 
     kind: Literal["camera-v4l2"] = "camera-v4l2"
@@ -62,44 +74,71 @@ class CameraV4l2Config(DriverConfig):
         """Open it for this process; the first picture is not waited for."""
         return camera_v4l2(name, self)
 
+    def open_again(self, name: str, base: Path, before: Sequence[StreamSpec]) -> "CameraV4l2":  # noqa: ARG002
+        """The very camera, wherever it is plugged in now; its stamps come from where they came before."""
+        return camera_v4l2(name, self, before=before[0])
 
-def camera_v4l2(name: str, config: CameraV4l2Config, ioctl: Ioctl = fcntl.ioctl, sysfs: Path = SYSFS) -> "CameraV4l2":
-    """An open camera, on the kernel or on what stands for it."""
-    device = V4l2Device(Path(config.source), ioctl)
-    try:
-        serial = serial_of(Path(config.source), sysfs)
-        for what, wanted, found in (("card", config.card, device.card), ("serial", config.serial, serial)):
-            if wanted is not None and wanted != found:
-                raise ConfigError(
-                    f"{device.title} is another camera: its {what} is {found!r}, not {wanted!r}; put that one back, or"
-                    f" change `{what}`"
-                )
-        return CameraV4l2(name, config, device, serial)
-    except BaseException:
-        device.close()
-        raise
+    def plugged_in(self, base: Path) -> bool:  # noqa: ARG002
+        """Whether any camera is there: it may have another node now."""
+        return Path(self.source).exists() or any(SYSFS.glob("video*"))
 
 
-def serial_of(source: Path, sysfs: Path = SYSFS) -> str:
-    """The serial number that the USB device behind a node says, or empty."""
-    above = (sysfs / source.resolve().name / "device").resolve()
-    for folder in (above, *list(above.parents)[:3]):
+def camera_v4l2(
+    name: str,
+    config: CameraV4l2Config,
+    ioctl: Ioctl = fcntl.ioctl,
+    sysfs: Path = SYSFS,
+    before: StreamSpec | None = None,
+    dev: Path = DEV,
+) -> "CameraV4l2":
+    """An open camera, on the kernel or on what stands for it: the one that the configuration says, or that had the
+    stream `before`, at its node or, if its serial is known, at another.
+
+    Raises:
+        ConfigError: what is there is another camera, or cannot be what was asked for.
+        SensorLost: it is not there; or, where one was `before`, what is there is another.
+    """
+    was = CameraIdentity.before({} if before is None else before.calibration.get("v4l2", {}))
+    wanted = replace(was, card=config.card or was.card, serial=config.serial or was.serial)
+    failure: ConfigError | SensorLost | None = None
+    for node in nodes(Path(config.source), wanted, sysfs, dev):
         try:
-            return (folder / "serial").read_text(errors="replace").strip()
-        except OSError:
+            device = V4l2Device(node, ioctl)
+        except (ConfigError, SensorLost) as error:
+            failure = failure or error
             continue
-    return ""
+        try:
+            serial, part = serial_of(node, sysfs), part_of(node, sysfs)
+            if not (other := wanted.mismatch(CameraIdentity(device.card, serial, part, device.bus))):
+                return CameraV4l2(name, config, device, CameraIdentity(device.card, serial, part), before)
+        except BaseException:
+            device.close()
+            raise
+        device.close()
+        said = f"{device.title} is another camera: {other}; put that one back"
+        failure = failure or (
+            ConfigError(f"{said}, or change `card` or `serial`") if before is None else SensorLost(said)
+        )
+    raise failure or SensorLost(f"camera {config.source} is not there; plug it in, `sensorium devices` lists what is")
 
 
 class CameraV4l2:
     """An open camera (see `sensorium.drivers.driver.Driver`); a block is one frame.
 
-    A gap of the kernel's sequence numbers is as many frames lost, and so is a frame that the kernel calls damaged, or
-    that is shorter than its format. A frame's stamp is the kernel's, of the start of its exposure or of its end, as the
-    spec says; where that cannot be right, the frame is lost; where the kernel has none, stamps are of arrival.
+    A gap of the kernel's sequence numbers is as many frames lost, those before the first whole one too; and so is a
+    frame that the kernel calls damaged, or that is not whole. A frame's stamp is the kernel's, of the start of its
+    exposure or of its end, as the spec says; where that cannot be right, its arrival tells, which a note says; where
+    the kernel has none, stamps are of arrival. How it is set is a note of the kind `state`.
     """
 
-    def __init__(self, name: str, config: CameraV4l2Config, device: V4l2Device, serial: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: CameraV4l2Config,
+        device: V4l2Device,
+        identity: CameraIdentity,
+        before: StreamSpec | None = None,
+    ) -> None:
         self._device = device
         self._clock = live_clock()
         self._reading = threading.Lock()
@@ -108,15 +147,19 @@ class CameraV4l2:
         self._reader = pixel_reader(layout, device.title)
         device.set_controls(config.controls)
         self._counts = _Sequence()
-        self._newest_ns = 0
         self._monotonic = KernelClock(time.CLOCK_MONOTONIC)
         self._lost_after_s = config.lost_after_s
         device.start()
         self._heard_s = time.monotonic()
-        self._held: Grabbed | None = self._first(config.lost_after_s)
-        self._ahead_ns = int(1e9 / (device.rate_hz or 10.0)) + _AHEAD_NS
-        self._by_kernel = self._held.is_monotonic and self._is_near(self._held.stamp_ns + self._monotonic.offset_ns())
-        self._spec = self._described(name, config, layout, serial, self._held)
+        self._held = deque(self._first(config.lost_after_s))
+        self._stamps: FrameStamps | None = FrameStamps(int(1e9 / (device.rate_hz or 10.0)) + _AHEAD_NS)
+        if not (self._is_by_kernel() if before is None else before.stamps_from == "kernel"):
+            self._stamps = None
+        self._spec = self._described(name, config, layout, identity)
+        if before is not None and _what_it_is(before) == _what_it_is(self._spec):
+            self._spec = before  # where it is now, and how it is set, is said by a note
+        at_start = {"node": str(device.path), "bus": device.bus, "stamps_from": self._spec.stamps_from}
+        self._settings = SettingNotes(device, name, at_start, config.controls)
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
@@ -126,16 +169,15 @@ class CameraV4l2:
     def clock(self) -> Clock:
         return self._clock
 
-    def read(self, timeout_s: float) -> Sequence[Block] | None:
+    def read(self, timeout_s: float) -> Sequence[Block | SourceNote] | None:
         deadline_s = time.monotonic() + timeout_s
         with self._reading:
             while not self._closed:
-                held, self._held = self._held, None
-                grabbed = held or self._device.receive()
+                grabbed = self._held.popleft() if self._held else self._device.receive()
                 now_s = time.monotonic()
                 if grabbed is not None:
                     self._heard_s = now_s
-                    return [self._block(grabbed)]
+                    return self._delivery(grabbed)
                 if now_s - self._heard_s > self._lost_after_s:
                     silent_s = now_s - self._heard_s
                     raise SensorLost(f"{self._device.title}: no frame for {silent_s:.1f} s; is it still connected?")
@@ -149,16 +191,31 @@ class CameraV4l2:
             if not was_closed:
                 self._device.close()
 
-    def _first(self, within_s: float) -> Grabbed:
-        """The first whole buffer, which says what stamps are."""
-        while (grabbed := self._device.receive()) is None or not self._is_whole(grabbed):
-            if time.monotonic() - self._heard_s > within_s:
+    def _first(self, within_s: float) -> list[Grabbed]:
+        """What comes until a buffer is whole, that says what the others are; and, if its stamp is odd, two more."""
+        grabbed: list[Grabbed] = []
+        most, whole = 1, 0
+        while whole < most:
+            each = self._device.receive()
+            if each is not None:
+                grabbed.append(each)
+                whole += self._is_whole(each)
+                if whole == 1 and each.is_monotonic and not self._is_near(each):
+                    most = _DECIDE
+            elif time.monotonic() - self._heard_s > within_s:
+                if whole:
+                    break
                 raise SensorLost(f"{self._device.title}: no frame within {within_s:g} s of opening; is it delivering?")
         return grabbed
 
-    def _is_near(self, captured_ns: int) -> bool:
-        now_ns = boottime_ns()
-        return now_ns - _STALE_NS < captured_ns < now_ns + self._ahead_ns
+    def _is_near(self, grabbed: Grabbed) -> bool:
+        now_ns, ahead_ns = boottime_ns(), int(1e9 / (self._device.rate_hz or 10.0)) + _AHEAD_NS
+        return FrameStamps(ahead_ns).is_near(grabbed.stamp_ns + self._monotonic.offset_ns(), now_ns)
+
+    def _is_by_kernel(self) -> bool:
+        """Whether the first stamps are of the kernel's clock, as they say: one of them may be wrong."""
+        near = [each.is_monotonic and self._is_near(each) for each in self._held if not each.is_damaged]
+        return 2 * sum(near) > len(near)
 
     def _is_whole(self, grabbed: Grabbed) -> bool:
         try:
@@ -167,17 +224,21 @@ class CameraV4l2:
             return False
 
     def _described(
-        self, name: str, config: CameraV4l2Config, layout: PixelLayout, serial: str, first: Grabbed
+        self, name: str, config: CameraV4l2Config, layout: PixelLayout, identity: CameraIdentity
     ) -> StreamSpec:
+        first = next(each for each in self._held if self._is_whole(each))
         shape = self._reader.shape if self._reader.picture else jpeg_shape(whole_jpeg(first.data))
         meaning = "start of exposure" if first.is_start_of_exposure else "end of frame"
+        by_kernel = self._stamps is not None
         said = {
-            "card": self._device.card,
-            "bus": self._device.bus,
-            "serial": serial,
+            "card": identity.card,
+            "serial": identity.serial,
+            "part": identity.part,
             "pixel_format": layout.pixel_format,
-            "stamps_clock": "monotonic" if self._by_kernel else "none",
-            **({"stamps_of": meaning} if self._by_kernel else {}),
+            "rate_hz": self._device.rate_hz,
+            "bus": self._device.bus,
+            "stamps_clock": "monotonic" if by_kernel else "none",
+            **({"stamps_of": meaning} if by_kernel else {}),
             "controls": {each: value for each, value in self._device.controls().items() if each in config.controls},
         }
         return StreamSpec(
@@ -189,24 +250,25 @@ class CameraV4l2:
             frame=config.frame,
             calibration={**config.calibration, "v4l2": said},
             color_order="BGR" if len(shape) == 3 else "",
-            stamps_from="kernel" if self._by_kernel else "arrival",
+            stamps_from="kernel" if by_kernel else "arrival",
             bits=self._reader.bits,
         )
 
-    def _block(self, grabbed: Grabbed) -> Block:
-        """The frame, or that it is lost."""
+    def _delivery(self, grabbed: Grabbed) -> list[Block | SourceNote]:
+        """The frame, or that it is lost; and what is to be noted with it."""
         self._counts.pass_to(grabbed.sequence)
-        captured_ns = boottime_ns()
-        if self._by_kernel:
-            captured_ns = grabbed.stamp_ns + self._monotonic.offset_ns()
-            if not self._is_near(captured_ns) or captured_ns < self._newest_ns:
-                log.debug("%s: frame %d has a stamp that cannot be right", self._device.title, grabbed.sequence)
-                return self._lose()
         content = None if grabbed.is_damaged else self._content(grabbed.data)
         if content is None:
-            return self._lose()
-        self._newest_ns = captured_ns
-        return Block(self._spec.name, np.array([captured_ns], np.int64), content, self._counts.take())
+            self._counts.lose()
+            return [loss_alone(self._spec, self._counts.take())]  # nothing else may come: it is told as it is
+        notes: list[SourceNote] = []
+        captured_ns = arrived_ns = boottime_ns()
+        if self._stamps is not None:
+            kernel_ns = grabbed.stamp_ns + self._monotonic.offset_ns()
+            captured_ns, is_guess = self._stamps.take(kernel_ns, arrived_ns)
+            notes = self._settings.guessed(captured_ns, kernel_ns - arrived_ns) if is_guess else []
+        block = Block(self._spec.name, np.array([captured_ns], np.int64), content, self._counts.take())
+        return [*self._settings.due(captured_ns), *notes, block]
 
     def _content(self, data: bytes) -> Any:
         """[1, ...] or the JPEG; None if it is not whole."""
@@ -220,10 +282,11 @@ class CameraV4l2:
             return None
         return media
 
-    def _lose(self) -> Block:
-        """Nothing else may come: a loss is told as it is."""
-        self._counts.lose()
-        return loss_alone(self._spec, self._counts.take())
+
+def _what_it_is(spec: StreamSpec) -> StreamSpec:
+    """Without where it is, where its stamps come from, and how it is set."""
+    said = {key: value for key, value in spec.calibration.get("v4l2", {}).items() if key in _LASTING}
+    return structs.replace(spec, stamps_from="", calibration={**spec.calibration, "v4l2": said})
 
 
 class _Sequence:
@@ -234,13 +297,18 @@ class _Sequence:
     [0, 0, 3]
     """
 
+    MOST_FIRST = 64
+    """The kernel's numbers begin with 0; where the first is greater than this, some driver's do not."""
+
     def __init__(self) -> None:
         self._last: int | None = None
         self._missing = 0
 
     def pass_to(self, number: int) -> None:
         """A frame of this number has come."""
-        if self._last is not None:
+        if self._last is None:
+            self._missing += number if number <= self.MOST_FIRST else 0
+        else:
             step = (number - self._last) & 0xFFFFFFFF
             if 0 < step < 1 << 31:  # else it began anew
                 self._missing += step - 1

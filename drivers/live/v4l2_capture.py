@@ -3,13 +3,14 @@
 Structures and numbers are those of linux/videodev2.h on 64-bit machines.
 """
 
+import contextlib
 import errno
 import fcntl
 import mmap
 import os
 import select
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class V4l2Device:
 
     def __init__(self, path: Path, ioctl: Ioctl = fcntl.ioctl) -> None:
         self.title = f"camera {path}"
+        self.path = path
         self._ioctl = ioctl
         self._maps: list[mmap.mmap] = []
         try:
@@ -129,9 +131,15 @@ class V4l2Device:
         _, _, _, numerator, denominator, *_ = _PARM.unpack(answer)
         return round(denominator / numerator, 3) if numerator and denominator else None
 
-    def controls(self) -> dict[str, int]:
-        """Every control that has a number, by its name in small letters, such as exposure_time_absolute."""
-        return {name: self._control(code) for name, code in self._codes()}
+    def controls(self, is_wanted: Callable[[str], bool] = lambda _: True) -> dict[str, int]:
+        """Every control that has a number and can be read now, by its name in small letters, such as
+        exposure_time_absolute."""
+        found = {}
+        for name, code in self._codes():
+            if is_wanted(name):
+                with contextlib.suppress(ConfigError):
+                    found[name] = self._control(code)
+        return found
 
     def set_controls(self, wanted: Mapping[str, int]) -> None:
         """Set some, in their order.

@@ -15,10 +15,13 @@ Picture = npt.NDArray[Any]
 
 GREYS = {"GREY": ("u1", 8), "Y10 ": ("<u2", 10), "Y12 ": ("<u2", 12), "Y14 ": ("<u2", 14), "Y16 ": ("<u2", 16)}
 """Values as they are, of so many bits; `Y16 -BE` has its bytes the other way."""
+PACKED = {"Y10P": (4, 10), "Y12P": (2, 12)}
+"""So many values of so many bits, packed as MIPI does: the upper eight of each, then the lower ones of all, the first
+one's lowest."""
 _TWO_BYTES = {"YUYV": cv2.COLOR_YUV2BGR_YUYV, "UYVY": cv2.COLOR_YUV2BGR_UYVY, "YVYU": cv2.COLOR_YUV2BGR_YVYU}
 _HALVES = {"NV12": cv2.COLOR_YUV2BGR_NV12, "NV21": cv2.COLOR_YUV2BGR_NV21}
 JPEGS = ("MJPG", "JPEG")
-KNOWN = (*JPEGS, *_TWO_BYTES, *_HALVES, "BGR3", "RGB3", *GREYS, "Y16 -BE")
+KNOWN = (*JPEGS, *_TWO_BYTES, *_HALVES, "BGR3", "RGB3", *GREYS, "Y16 -BE", *PACKED)
 """Every pixel format that is read, the first that a camera has being taken where none is stated."""
 
 
@@ -59,6 +62,21 @@ def pixel_reader(layout: PixelLayout, title: str) -> PixelReader:
             return whole.view(stored).astype(stored.newbyteorder("="))
 
         return PixelReader("uint16" if stored.itemsize == 2 else "uint8", (height, width), bits, values)
+    if name in PACKED:
+        group, deep = PACKED[name]
+        used = width * deep // 8
+        row = max(layout.line_bytes, used)
+
+        def unpacked(data: bytes) -> Picture:
+            groups = np.ascontiguousarray(lines(data, height, row, used)).reshape(height, width // group, -1)
+            lower = deep - 8
+            rest = groups[:, :, group:] >> (np.arange(group, dtype=np.uint8) * lower)
+            whole = (groups[:, :, :group].astype(np.uint16) << lower) | (rest & ((1 << lower) - 1))
+            return np.asarray(whole.reshape(height, width), np.uint16)
+
+        if width % group:
+            raise ConfigError(f"{title}: {name} of {width} pixels a line is not read; state another `pixel_format`")
+        return PixelReader("uint16", (height, width), deep, unpacked)
     if name in _TWO_BYTES:
         row = max(layout.line_bytes, 2 * width)
 

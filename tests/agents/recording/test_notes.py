@@ -16,13 +16,13 @@ from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import Manual
 from sensorium.agents.triggers.trigger import Trigger
-from sensorium.drivers.marks import MAX_NOTE_BYTES, SourceNote
+from sensorium.drivers.marks import MAX_NOTE_BYTES, STATE, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Note, Open, Seal
 from sensorium.errors import SpoolError
 from sensorium.ingest import record_order
-from tests.agents.building import ROWS, manifest, records, rows
+from tests.agents.building import ROWS, manifest, records, records_in, rows
 
 SECOND = 10**9
 Make = Callable[..., Recorder]
@@ -219,3 +219,25 @@ def test_what_was_lost_on_the_way_is_counted_with_them(make: Make) -> None:
 
 def test_the_bound_is_far_below_what_a_server_takes() -> None:
     assert MAX_NOTE_BYTES < episode_writer.MAX_NOTE_BYTES <= record_order.MAX_DOCUMENT_BYTES // 4
+
+
+def test_how_things_are_is_told_to_each_episode_at_its_start_until_it_changes(make: Make, spool: Spool) -> None:
+    """By what was said last before it; a change in the midst is where it was; nothing between episodes is dropped."""
+    recorder = make()
+    recorder.note(SourceNote(STATE, "camera", 1, "imu", start_ns=0))
+    give(recorder, rows(0, 150))
+    recorder.note(SourceNote(STATE, "camera", 2, "imu", start_ns=int(1.45 * SECOND)))
+    recorder.note(SourceNote(STATE, "camera", 9, start_ns=int(1.2 * SECOND)))
+    give(recorder, rows(int(1.5 * SECOND), 100))
+    give(recorder, rows(9 * SECOND, 20))
+    recorder.note(SourceNote(STATE, "camera", 3, "imu", start_ns=99 * SECOND))
+    finish(recorder)
+    spool.flush()
+    said = []
+    for path in sorted((spool.path / "episodes").glob("*.episode")):
+        headers = [record.header for record in records_in(path)]
+        said.append([((h.start_ns or 0) / SECOND, h.value) for h in headers if isinstance(h, Note) and h.kind == STATE])
+    assert [sorted(each) for each in said] == [
+        [(0.0, 1)], [(1.0, 1), (1.2, 9), (1.45, 2)], [(2.0, 2), (2.0, 9)], [(9.0, 2), (9.0, 9)],
+    ]  # fmt: skip
+    assert recorder.notes.dropped == 0

@@ -27,6 +27,8 @@ class Played:
     line_bytes: int = 8
     field_order: int = 1
     card: str = "Webcam"
+    bus: str = "usb-1"
+    rate: tuple[int, int] = (1001, 30000)
     controls: dict[str, int] = field(default_factory=lambda: {"Brightness": 128, "Exposure Time, Absolute": 10})
     gone: bool = False
     off_ns: dict[int, int] = field(default_factory=dict)
@@ -46,12 +48,13 @@ class Played:
         if self.gone:
             raise OSError(errno.ENODEV, "No such device")
         if request == v4l2.QUERYCAP:
-            buffer[:] = struct.pack("=16s32s32s3I12x", b"uvcvideo", self.card.encode(), b"usb-1", 0, 0x84A00001, 1)
+            names = (b"uvcvideo", self.card.encode(), self.bus.encode())
+            buffer[:] = struct.pack("=16s32s32s3I12x", *names, 0, 0x84A00001, 1)
         elif request in (capture.G_FMT, capture.S_FMT):
             code = capture.code_of(self.pixel_format)
             buffer[:] = struct.pack("=I4x12I152x", 1, *self.size, code, self.field_order, self.line_bytes, *[0] * 7)
         elif request in (capture.G_PARM, capture.S_PARM):
-            buffer[:] = struct.pack("=7I176x", 1, 0, 0, 1001, 30000, 0, 0)
+            buffer[:] = struct.pack("=7I176x", 1, 0, 0, *self.rate, 0, 0)
         elif request == capture.REQBUFS:
             struct.pack_into("=I", buffer, 0, capture.BUFFERS)
         elif request in (capture.QUERYBUF, capture.QBUF, capture.DQBUF):

@@ -1,26 +1,33 @@
 """The V4L2 driver on a played device: every gap of its numbers counted, every bit kept, another camera refused."""
 
 import doctest
+import os
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import pytest
 
+from sensorium.agents.capture.reopening import Nature
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.live import camera_v4l2 as driver_module
-from sensorium.drivers.live import kernel_clock, v4l2_capture
-from sensorium.drivers.live.camera_v4l2 import CameraV4l2, CameraV4l2Config, camera_v4l2, serial_of
+from sensorium.drivers.live import kernel_clock, v4l2_capture, v4l2_identity, v4l2_settings
+from sensorium.drivers.live.camera_v4l2 import CameraV4l2, CameraV4l2Config, camera_v4l2
+from sensorium.drivers.live.v4l2_identity import serial_of
+from sensorium.drivers.marks import STATE, SourceNote
 from sensorium.drivers.registry import driver_config
-from sensorium.drivers.stream import Block
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError, SensorLost
 from tests.drivers.live.played_v4l2 import ERROR, MONOTONIC, START, Played
 
 GREY = bytes(range(32))
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -44,12 +51,24 @@ def opened(played: Played, tmp_path: Path) -> Iterator[Callable[..., CameraV4l2]
 
 def all_of(camera: CameraV4l2) -> list[Block]:
     """What has come, one frame at a time."""
-    blocks: list[Block] = []
+    return of_kind(camera, Block)
+
+
+def everything(camera: CameraV4l2) -> list[Block | SourceNote]:
+    found: list[Block | SourceNote] = []
     while got := camera.read(0.0):
-        for block in got:
-            block.check(camera.specs[0])
-            blocks.append(block)
-    return blocks
+        for each in got:
+            if isinstance(each, Block):
+                each.check(camera.specs[0])
+            else:
+                each.check()
+        found += got
+    return found
+
+
+def of_kind(camera: CameraV4l2, kind: type[T]) -> list[T]:
+    """Of what has come, the blocks, or the notes."""
+    return [each for each in everything(camera) if isinstance(each, kind)]
 
 
 class TestConformance(DriverTests):
@@ -104,13 +123,30 @@ def test_a_stamp_may_be_of_an_end_that_was_not_waited_for(played: Played, opened
     assert sum(map(len, all_of(opened()))) == 9
 
 
-def test_a_stamp_that_cannot_be_costs_one_frame(played: Played, opened: Callable[..., CameraV4l2]) -> None:
-    """Back, far ahead, and just ahead of its arrival: time does not stand still for it."""
-    played.off_ns = {2: -(10**9), 4: 10**12, 6: 10**8, 8: -(10**14)}
+@pytest.mark.parametrize("first", [False, True])
+def test_a_stamp_that_cannot_be_costs_no_frame(played: Played, opened: Callable[..., CameraV4l2], first: bool) -> None:
+    """Back, far ahead, and just ahead of its arrival, the first of all too: its arrival tells, which a note says."""
+    played.off_ns = {2: -(10**9), 4: 10**12, 6: 10**8, 8: -(10**14)} | ({0: 10**12} if first else {})
     played.put((n, MONOTONIC, GREY) for n in range(10))
+    camera = opened()
+    assert camera.specs[0].stamps_from == "kernel"
+    found = everything(camera)
+    blocks = [each for each in found if isinstance(each, Block)]
+    assert [(len(block), block.lost_before) for block in blocks] == [(1, 0)] * 10
+    stamps = np.concatenate([block.captured_ns for block in blocks])
+    assert bool((np.diff(stamps) >= 0).all())
+    assert stamps[-1] - stamps[0] < 5 * 10**9
+    (said,) = [note for note in found if isinstance(note, SourceNote) and note.kind == "event"]
+    assert said.name == "stamp_estimated", "once a second at most"
+
+
+def test_what_was_lost_before_the_first_whole_one_is_counted(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    """Two that the kernel did not give, two that were damaged; numbers that begin elsewhere say nothing."""
+    played.put([(2, MONOTONIC | ERROR, GREY), (3, MONOTONIC, GREY[:9]), *((n, MONOTONIC, GREY) for n in range(4, 8))])
     blocks = all_of(opened())
-    assert [len(block) for block in blocks] == [1, 1, 0, 1, 0, 1, 0, 1, 0, 1]
-    assert [block.lost_before for block in blocks] == [0, 0, 1, 0, 1, 0, 1, 0, 1, 0]
+    assert [(len(block), block.lost_before) for block in blocks] == [(0, 3), (0, 1), *[(1, 0)] * 4]
+    played.put((n, MONOTONIC, GREY) for n in range(5000, 5004))
+    assert sum(block.lost_before for block in all_of(opened())) == 0
 
 
 @pytest.mark.parametrize("off_s", [None, 1000, -1000])
@@ -143,6 +179,27 @@ def test_every_bit_is_kept(
     lines = np.zeros((4, 20), np.uint8)
     lines[:, :16] = values.astype(order).view(np.uint8).reshape(4, 16)
     played.put([(0, MONOTONIC, lines.tobytes())])
+    camera = opened()
+    (block,) = all_of(camera)
+    assert (camera.specs[0].dtype, camera.specs[0].bits) == ("uint16", bits)
+    assert block.data[0].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(("pixel_format", "bits", "group"), [("Y10P", 10, 4), ("Y12P", 12, 2)])
+def test_packed_bits_are_kept(
+    played: Played, opened: Callable[..., CameraV4l2], pixel_format: str, bits: int, group: int
+) -> None:
+    """The upper eight bits of each value, then a byte of the lower ones, as linux/videodev2.h has them."""
+    values = np.random.default_rng(5).integers(0, 1 << bits, (4, 8))
+    lines = bytearray()
+    for row in values.tolist():
+        for at in range(0, 8, group):
+            some = row[at : at + group]
+            lines += bytes(value >> (bits - 8) for value in some)
+            lines.append(sum((value & ((1 << (bits - 8)) - 1)) << (n * (bits - 8)) for n, value in enumerate(some)))
+        lines += bytes(3)
+    played.pixel_format, played.line_bytes = pixel_format, len(lines) // 4
+    played.put([(0, MONOTONIC, bytes(lines))])
     camera = opened()
     (block,) = all_of(camera)
     assert (camera.specs[0].dtype, camera.specs[0].bits) == ("uint16", bits)
@@ -206,14 +263,48 @@ def test_jpegs_pass_as_they_came(played: Played, opened: Callable[..., CameraV4l
     assert (second.data[0] == cv2.imdecode(np.frombuffer(bare, np.uint8), cv2.IMREAD_COLOR)).all()
 
 
+def plug(tmp_path: Path, node: str, serial: str = "", port: str = "1-1") -> None:
+    """As sysfs shows a camera."""
+    usb = tmp_path / "sys" / "usb" / port
+    (usb / f"{port}:1.0").mkdir(parents=True, exist_ok=True)
+    if serial:
+        (usb / "serial").write_text(f"{serial}\n")
+    (tmp_path / "sys" / node).mkdir()
+    (tmp_path / "sys" / node / "index").write_text("0\n")
+    (tmp_path / "sys" / node / "device").symlink_to(usb / f"{port}:1.0")
+
+
+def unplug(played: Played, tmp_path: Path) -> None:
+    played.node.unlink()
+    shutil.rmtree(tmp_path / "sys" / played.node.name)
+
+
+def test_a_jpeg_that_is_damaged_inside_costs_itself_alone(
+    played: Played, opened: Callable[..., CameraV4l2], tmp_path: Path
+) -> None:
+    """Half decoded, as libjpeg would pass it on; the first of all too."""
+    played.pixel_format, played.size = "MJPG", (128, 96)
+    whole = jpeg(1, (96, 128))
+    half = len(whole) // 2
+    bad = [
+        whole[:half] + b"\xff\xd9",
+        whole[:half] + whole[half + 400 :],
+        whole[:half] + bytes(400) + whole[half + 400 :],
+    ]
+    sent = [bad[0], whole, *bad, whole, bad[1], whole, bad[2]]
+    played.put((n, MONOTONIC, data) for n, data in enumerate(sent))
+    blocks = all_of(opened())
+    assert [len(block) for block in blocks] == [int(data is whole) for data in sent]
+    assert [block.lost_before for block in blocks] == [int(data is not whole) for data in sent]
+
+
 def test_another_camera_is_refused(played: Played, opened: Callable[..., CameraV4l2], tmp_path: Path) -> None:
-    usb = tmp_path / "sys" / "video0"
-    usb.mkdir(parents=True)
-    (usb / "device").mkdir()
-    (usb / "serial").write_text("CAM0001\n")
+    plug(tmp_path, "video0", "CAM0001")
     played.put((n, MONOTONIC, GREY) for n in range(9))
     specs = opened(card="Webcam", serial="CAM0001").specs
-    assert specs[0].calibration["v4l2"]["serial"] == serial_of(played.node, tmp_path / "sys") == "CAM0001"
+    said = specs[0].calibration["v4l2"]
+    assert said["serial"] == serial_of(played.node, tmp_path / "sys") == "CAM0001"
+    assert said["part"] == "1.0/0"
     with pytest.raises(ConfigError, match="is another camera: its serial is 'CAM0001', not 'CAM0002'"):
         opened(serial="CAM0002")
     played.card = "Other"
@@ -222,11 +313,74 @@ def test_another_camera_is_refused(played: Played, opened: Callable[..., CameraV
     assert opened().specs != specs, "which a sensor that comes back is refused for"
 
 
+def again(played: Played, other: Played, tmp_path: Path, before: StreamSpec, **options: object) -> CameraV4l2:
+    """The camera that had this stream, of two that may be there."""
+    config = CameraV4l2Config.model_validate({"source": str(played.node), **options})
+
+    def ioctl(descriptor: int, request: int, buffer: bytearray) -> int:
+        is_other = other.node.exists() and os.path.samestat(os.fstat(descriptor), other.node.stat())
+        return (other if is_other else played)(descriptor, request, buffer)
+
+    return camera_v4l2("front", config, ioctl, tmp_path / "sys", before, tmp_path)
+
+
+@pytest.mark.parametrize("serial", ["CAM0001", ""])
+def test_the_same_camera_is_found_under_another_node_and_no_other_is_taken_for_it(
+    played: Played, opened: Callable[..., CameraV4l2], tmp_path: Path, serial: str
+) -> None:
+    """By its serial at any port; without one, by its port. Where it is and how its stamps come change nothing."""
+    plug(tmp_path, "video0", serial)
+    played.put((n, MONOTONIC, GREY) for n in range(9))
+    (before,) = opened().specs
+    unplug(played, tmp_path)
+    stranger = Played(played.node, card="Other")
+    plug(tmp_path, "video0", "CAM0002", "1-2")
+    stranger.put((n, MONOTONIC, GREY) for n in range(9))
+    with pytest.raises(SensorLost, match="is another camera: its card is 'Other', not 'Webcam'; put that one back"):
+        again(stranger, stranger, tmp_path, before)
+    moved = Played(tmp_path / "video3", bus="usb-9" if serial else "usb-1")
+    plug(tmp_path, "video3", serial, "1-7" if serial else "1-3")
+    moved.put((n, 0, GREY) for n in range(9))
+    back = again(stranger, moved, tmp_path, before)
+    try:
+        assert back.specs == (before,)
+        notes = of_kind(back, SourceNote)
+        assert notes[0].value["node"] == str(moved.node)
+    finally:
+        back.close()
+    if not serial:
+        moved.bus = "usb-2"
+        with pytest.raises(SensorLost, match="is another camera"):
+            again(stranger, moved, tmp_path, before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"size": (4, 4), "line_bytes": 4}, {"rate": (1001, 15000)}, {"pixel_format": "Y16 ", "line_bytes": 16}],
+)
+def test_what_comes_back_different_has_other_streams(
+    played: Played, opened: Callable[..., CameraV4l2], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """Another size, rate or format of the very camera: its streams end."""
+    plug(tmp_path, "video0", "CAM0001")
+    played.put((n, MONOTONIC, GREY) for n in range(9))
+    was = Nature.of(opened())
+    for name, value in change.items():
+        setattr(played, name, value)
+    played.put((n, MONOTONIC, bytes(64)) for n in range(9))
+    back = again(played, played, tmp_path, was.specs[0])
+    assert was.differs(Nature.of(back)).startswith("with other streams: ")
+    back.close()
+
+
 def test_controls_are_set_and_read_back(played: Played, opened: Callable[..., CameraV4l2]) -> None:
     played.put((n, MONOTONIC, GREY) for n in range(9))
     camera = opened(controls={"exposure_time_absolute": 42})
     assert played.controls["Exposure Time, Absolute"] == 42
     assert camera.specs[0].calibration["v4l2"]["controls"] == {"exposure_time_absolute": 42}
+    (note,) = of_kind(camera, SourceNote)
+    assert (note.kind, note.name, note.stream) == (STATE, "camera", "front")
+    assert note.value["controls"] == {"exposure_time_absolute": 42}, "of what is watched, and what was set"
     assert camera.specs[0].rate_hz == 29.97
     with pytest.raises(ConfigError, match="no control 'gain'; it has brightness, exposure_time_absolute"):
         opened(controls={"gain": 1})
@@ -259,4 +413,24 @@ def test_silence_is_a_loss(played: Played, opened: Callable[..., CameraV4l2]) ->
 
 
 def test_examples() -> None:
-    assert all(doctest.testmod(each).attempted for each in (driver_module, kernel_clock, v4l2_capture))
+    modules = (driver_module, kernel_clock, v4l2_capture, v4l2_identity, v4l2_settings)
+    assert all((found := doctest.testmod(each)).attempted and not found.failed for each in modules)
+
+
+def test_controls_are_said_again_when_they_change(
+    played: Played, opened: Callable[..., CameraV4l2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whomever; those that nobody asked to watch change unsaid."""
+    monkeypatch.setattr(v4l2_settings, "LOOK_S", 0.0)
+    played.controls["Contrast"] = 2
+    played.put([(0, MONOTONIC, GREY)])
+    camera = opened(controls={"brightness": 100})
+    said = []
+    for n, change in enumerate([{}, {"Exposure Time, Absolute": 20}, {}, {"Brightness": 7}, {"Contrast": 3}]):
+        played.controls |= change
+        played.put([(n + 1, MONOTONIC, GREY)])
+        said.append([note.value["controls"] for note in of_kind(camera, SourceNote)])
+    watched = [{"brightness": 100, "exposure_time_absolute": 10}]
+    watched.append(watched[0] | {"exposure_time_absolute": 20})
+    watched.append(watched[1] | {"brightness": 7})
+    assert said == [[watched[0]], [watched[1]], [], [watched[2]], []]

@@ -42,7 +42,7 @@ def opened(**options: object) -> CameraV4l2:
 def read_until(camera: CameraV4l2, frames: int) -> list[Block]:
     blocks: list[Block] = []
     while sum(map(len, blocks)) < frames:
-        for block in camera.read(60.0) or ():
+        for block in (each for each in camera.read(60.0) or () if isinstance(each, Block)):
             block.check(camera.specs[0])
             blocks.append(block)
     return blocks
