@@ -8,6 +8,7 @@ import msgspec
 
 from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.capture.intake import Intake
+from sensorium.agents.capture.overlap import Overlap
 from sensorium.agents.capture.pipeline import Pipeline, streams_of
 from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.filters.chain import FilterChain
@@ -73,6 +74,7 @@ class Collecting:
         self._persist_due_s = 0.0
         self._begun_ns = 0
         self._taken_until_ns = 0
+        self._overlap = Overlap() if sensors.clock.kind == "recording" else None
         self._intake = Intake(sensors.drivers, sensors.reopen, spool.account, live=self._live, died=died)
         ends = streams_of({name: driver.specs for name, driver in sensors.drivers.items()}, chain.specs)
         show = None if snapshot is None else snapshot.see
@@ -198,6 +200,8 @@ class Collecting:
         arrival = self._intake.take(STEP_S)
         self._taken_until_ns = now_ns if arrival is None else arrival.came_ns
         if arrival is not None and not self._joins(arrival):
+            if self._overlap is not None:
+                self._overlap.hear(arrival)
             self._pipeline.accept(arrival)
         return arrival is not None
 

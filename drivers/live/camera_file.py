@@ -4,6 +4,7 @@ import itertools
 import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -127,7 +128,8 @@ def _frames(path: Path, film: Film, spec: StreamSpec, base_ns: int) -> Source:
     if missing:
         log.warning("camera file %s: %d frames of %d; is it cut short or damaged?", path, seen, seen + missing)
         losses.lose(missing, None)
-    yield from losses.rest()
+    for due_ns, block in losses.rest():
+        yield due_ns, replace(block, is_guess=bool(missing) and not film.is_listed and block.lost_at_ns is None)
     if became:
         raise ConfigError(f"camera file {path}: frames become {became} after {spec.shape}; cut the file there")
 

@@ -22,6 +22,7 @@ class Shown:
 class Film(Protocol):
     """A video file that was looked at. `reader` is the library; `bits` are those of a value of its pictures.
 
+    With `is_listed` its container lists every frame, else how many are missing is estimated by how long it should last.
     `first` is its first picture, `first_ns` are the times of the first frames from the film's begin, `stated_hz` is the
     container's word. By that too it began at `utc_ns`, true to `within_ns`; None where it says no such thing.
     """
@@ -31,6 +32,9 @@ class Film(Protocol):
 
     @property
     def bits(self) -> int: ...
+
+    @property
+    def is_listed(self) -> bool: ...
 
     @property
     def first(self) -> Picture: ...

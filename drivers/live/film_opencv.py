@@ -37,7 +37,7 @@ class OpencvFilm:
         self._path = path
         with path.open("rb") as file:
             head = file.read(8)
-        self._is_listed = head.startswith(b"RIFF") or head[4:8] == b"ftyp"
+        self.is_listed = head.startswith(b"RIFF") or head[4:8] == b"ftyp"
         capture = self._open()
         try:
             decoded, first = capture.retrieve() if capture.grab() else (False, None)
@@ -82,9 +82,9 @@ class OpencvFilm:
                 decoded, image = capture.retrieve()
                 failures, last_ns, last_pts, seen = 0, at_ns, pts, seen + 1
                 yield Shown(at_ns, np.asarray(image) if decoded and image is not None else None)
-            promised = promised_frames(capture, seen, last_ns, begin, is_listed=self._is_listed)
+            promised = promised_frames(capture, seen, last_ns, begin, is_listed=self.is_listed)
             # where the header states a duration alone the promise is an estimate: so little short of it is not a loss
-            return max(0, promised - seen) if self._is_listed or seen < promised * 0.99 - 1 else 0
+            return max(0, promised - seen) if self.is_listed or seen < promised * 0.99 - 1 else 0
         finally:
             capture.release()
 

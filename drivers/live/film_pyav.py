@@ -55,6 +55,7 @@ class PyavFilm:
             self._base = Fraction(stream.time_base)
             packets = islice((packet for packet in _packets(container, stream) if _is_frame(packet)), _LOOKED_AT)
             times = sorted(at for at in (_time_of(packet) for packet in packets) if at is not None)
+            self.is_listed = container.format.name.startswith(_INDEXED)
             self.utc_ns, self.within_ns = _created(container, stream)
         with closing(self._open()) as container:
             stream = self._stream(container)

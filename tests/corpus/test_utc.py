@@ -119,6 +119,9 @@ def test_utc_without_probes_is_unknown_and_never_a_guess() -> None:
     assert stated is not None
     assert list(stated) == [1, 2]
     assert uncertainty is None
+    _, within = utc_of(stamps, Clock(kind="recording", states_utc=True, utc_within_ns=7), none)
+    assert within is not None
+    assert list(within) == [7, 7]
     assert utc_text(1_700_000_000_123_456_789) == "2023-11-14T22:13:20.123456Z"
     assert utc_text(2**63 - 1) == "2262-04-11T23:47:16.854775Z"
     assert utc_text(2**90) is None

@@ -1,5 +1,7 @@
 """Samples out of step: what is lost, what waits for the next, and when time is taken to be another."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,3 +79,10 @@ def test_what_is_in_step_goes_on_as_it_came() -> None:
     for stamps in ([0, 10], [10, S], [S, S + 1]):
         (whole,) = in_step.take(made := block(stamps))
         assert whole is made
+
+
+def test_a_source_that_says_so_begins_anew_however_little_it_steps_back() -> None:
+    in_step = InStep(live=False)
+    blocks = [block([0, S // 2]), replace(block([0]), begins_anew=True), block([S // 4])]
+    found = [each for one in blocks for each in in_step.take(one)]
+    assert [list(each.captured_ns) for each in found if isinstance(each, Block)] == [[0, S // 2], [0], [S // 4]]
