@@ -1,7 +1,8 @@
 """World driver: pictures a second of a world that runs by itself as a driver, against a bare step-and-render loop.
 
 The world is `sim-rover` where MuJoCo and OpenGL can be had, else `sim-planar`; the loop has the same model, cameras,
-rates and actions, and makes nothing else: no lidar, no rows, no noise, no stamps.
+rates and actions, and makes nothing else: no lidar, no rows, no noise, no stamps. `cpu_ratio_without_lidar` is of a
+rover that has none, as the loop has.
 """
 
 import statistics
@@ -25,6 +26,8 @@ from sensorium.sim.worlds.trajectory import Trajectory
 
 SECONDS = 8.0
 SEED = 3
+NO_LIDAR: dict[str, Any] = {"lidar_hz": 0.05}
+"""Its first revolution would be whole after the run."""
 QUICK: dict[str, Any] = {"seconds": 0.5, "size": (32, 24)}
 PICTURES = {
     "sim-rover": {"left": "camera_hz", "right": "camera_hz", "depth": "depth_hz"},
@@ -48,12 +51,14 @@ class Took:
 def measure(options: Options) -> Comparison:
     """Pictures a second, interleaved; making the world and its first reset are in neither."""
     config = the_world(**QUICK) if options.quick else the_world(SECONDS)
+    blind = config.model_copy(update=NO_LIDAR) if config.kind == "sim-rover" else config
     ours: list[Took] = []
+    without: list[Took] = []
     bare: list[Took] = []
     for run in range(options.runs):
-        sides = [(ours, driven), (bare, bare_loop)]
-        for took, side in sides if run % 2 == 0 else sides[::-1]:
-            took.append(side(config))
+        sides = [(ours, driven, config), (without, driven, blind), (bare, bare_loop, config)]
+        for took, side, played in sides if run % 2 == 0 else sides[::-1]:
+            took.append(side(played))
     detail = {
         "world": config.kind,
         "simulated_s": config.duration_s,
@@ -61,6 +66,7 @@ def measure(options: Options) -> Comparison:
         "cpu_ms_each": rounded([1e3 * each.cpu_s / each.pictures for each in ours]),
         "against_cpu_ms_each": rounded([1e3 * each.cpu_s / each.pictures for each in bare]),
         "cpu_ratio": cpu_ratio(ours, bare),
+        "cpu_ratio_without_lidar": cpu_ratio(without, bare),
         "against": "stepping and drawing alone: same model, actions, cameras and rates; no other sensor",
     }
     return compared(

@@ -18,8 +18,8 @@ HAS_NORMALS = "normal" in (mujoco.mj_multiRay.__doc__ or "")
 
 _ROUNDED = 1e-4
 """More than single precision takes from an angle, rad."""
-_ROUNDED_M = 1e-4
-"""And from a distance, m."""
+_ROUNDED_M, _ROUNDED_M2 = 1e-4, 1e-3
+"""And from a distance, m, and its square."""
 _AROUND = np.array([-2 * np.pi, 0.0, 2 * np.pi])[:, None, None]
 
 
@@ -114,7 +114,7 @@ class Lidar:
         for number, part in enumerate(self._parts):
             data = view(self._moment(start_ns, number))
             origins[number], axes[number] = data.site_xpos[site], data.site_xmat[site].reshape(3, 3)
-            rays[:, part] = self.rays(axes[number], part)
+            np.matmul(axes[number].astype(np.float32), self._rays[:, part], out=rays[:, part])
             places[number] = caster.places(data)
         return rays, origins, axes, places
 
@@ -193,17 +193,37 @@ class Caster:
         wide = np.arcsin(np.minimum(sine * apart / np.maximum(flat, 1e-9), 1.0)) + _ROUNDED
         wide[np.abs(climb) + half > np.pi / 2] = np.pi
         middle = turn + _AROUND
-        ends = np.concatenate([[0], cuts])[:, None]
-        first = np.maximum(azimuth.searchsorted(middle - wide), ends[:-1]).ravel()
-        count = np.maximum(np.minimum(azimuth.searchsorted(middle + wide, "right"), ends[1:]).ravel() - first, 0)
+        begins = np.zeros(len(cuts), np.intp)
+        begins[1:] = cuts[:-1]
+        first = np.maximum(azimuth.searchsorted(middle - wide), begins[:, None]).ravel()
+        count = np.minimum(azimuth.searchsorted(middle + wide, "right"), cuts[:, None]).ravel()
+        count -= first
+        seen = np.flatnonzero(count > 0)
+        first, count = first.take(seen), count.take(seen)
         # One after the other, the columns at which each geom of each fan may be seen.
-        column = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
-        geom = np.repeat(np.arange(len(count)) % turn.size, count)
-        pair, beam = np.nonzero(np.abs(elevation - climb.ravel()[geom, None]) <= half.ravel()[geom, None])
-        ray = column[pair] * len(elevation) + beam
-        nearest = (apart - self._radius - _ROUNDED_M).ravel()[geom[pair]]
-        is_near = np.zeros(len(met), np.bool_)
-        is_near[ray[nearest < met[ray]]] = True
+        ends = count.cumsum()
+        first -= ends
+        first += count
+        column = first.repeat(count)
+        column += np.arange(len(column))
+        seen %= turn.size
+        geom = seen.repeat(count)
+        # How far along each of their rays [n, b] its middle is, and how much deeper than its surface it passes there.
+        toward = np.cos(azimuth.take(column) - turn.ravel().take(geom))
+        toward *= flat.ravel().take(geom)
+        along = toward[:, None] * np.cos(elevation)
+        along += z.ravel().take(geom)[:, None] * np.sin(elevation)
+        gap = apart * apart
+        gap -= (self._radius + _ROUNDED_M) ** 2
+        deep = along * along
+        deep -= (gap.ravel() - _ROUNDED_M2).take(geom)[:, None]
+        is_met = deep >= 0
+        np.maximum(deep, 0, out=deep)
+        along -= np.sqrt(deep, out=deep)
+        is_met &= along < met.reshape(len(azimuth), -1).take(column, axis=0)
+        is_near = np.zeros((len(azimuth), len(elevation)), np.bool_)
+        pair, beam = is_met.nonzero()
+        is_near[column.take(pair), beam] = True
         return np.flatnonzero(is_near)
 
 

@@ -82,7 +82,10 @@ class TerrainRays:
             reach.append(min(reach[-1] + max(_STEP_M, _STEP_PER_M * reach[-1]), most_m))
         self._reach = np.array(reach, np.float32)
         angle = np.arange(_AZIMUTHS + 1) * (2 * np.pi / _AZIMUTHS)  # the last is the first again
-        self._across = np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+        across = np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+        # And the same again, where what is 0 can be divided by.
+        self._across = np.concatenate([across, np.where(np.abs(across) < 1e-6, np.float32(1e-6), across)])
+        self._numbers = np.arange(len(reach) * len(angle) * 2, dtype=np.float64)
 
     def ranges(self, origins: Floats, rays: Singles, begins: Indices | None = None) -> Singles:
         """Distances [n], m, along unit vectors `rays` [3, n], in the world; inf where none is met. All begin at one
@@ -113,12 +116,12 @@ class TerrainRays:
             flat = flat.take(meets)
             begin = None if begins is None else begins.take(meets)
             paths = _Paths.of(self._ground, starts, begin, rays[:2].take(meets, axis=1) / flat, climb.take(meets))
-            ranges[meets] = _met(profile, paths, place.take(meets)) / flat
+            ranges[meets] = _met(profile, paths, place.take(meets), self._numbers) / flat
         return ranges
 
 
 class _Profile:
-    """The ground as it is seen from `starts` [3, a], or [3, 1] for all, along an azimuth `across` [2, a] each, place by
+    """The ground as it is seen from `starts` [3, a], or [3, 1] for all, along an azimuth `across` [4, a] each, place by
     place [s, a]: how far it is, how steep it is to look at, and the steepest so far.
 
     Where the ground ends it is highest: each azimuth is looked at up to its border, and there once more.
@@ -126,13 +129,19 @@ class _Profile:
 
     def __init__(self, ground: Terrain, top_m: float, starts: Singles, reach: Singles, across: Singles) -> None:
         half, cells = np.float32(ground.half_m), np.float32(1 / ground.cell_m)
-        toward = np.where(np.abs(across) < 1e-6, np.float32(1e-6), across)
-        borders = ((np.copysign(half, toward) - starts[:2]) / toward).min(axis=0)
-        borders = np.maximum(borders, np.float32(_NEAR_M))
-        reach = reach[: np.searchsorted(reach, borders.max()) + 1]
+        across, toward = across[:2] * cells, across[2:]
+        border = np.copysign(half, toward)
+        border -= starts[:2]
+        border /= toward
+        borders = np.minimum(border[0], border[1])
+        np.maximum(borders, np.float32(_NEAR_M), out=borders)
+        reach = reach[: reach.searchsorted(borders.max()) + 1]
         self.reaches = np.minimum(reach[:, None], borders)
-        across, (column, row) = across * cells, (starts[:2] + half) * cells
-        heights = ground._sampled(self.reaches * across[0] + column, self.reaches * across[1] + row)
+        column, row = (starts[:2] + half) * cells
+        columns, rows = self.reaches * across[0], self.reaches * across[1]
+        columns += column
+        rows += row
+        heights = ground._sampled(columns, rows)
         heights -= starts[2]
         heights /= self.reaches
         self.steepness = heights
@@ -144,14 +153,16 @@ class _Profile:
             np.maximum(below, here, out=there)
         self.highest: Singles = self.rising[-1]
 
-    def step(self, climb: Singles, place: Indices) -> Floats:
+    def step(self, climb: Singles, place: Indices, numbers: Floats) -> Floats:
         """Between which places of its azimuth the ground rises over what climbs so steeply [n]: from 0 on, with the
-        share of the way from one to the next."""
+        share of the way from one to the next. `numbers` are 0, 1, ... as far as is known."""
         count, azimuths = self.rising.shape
         # All rows as one that rises: each stands a whole span above the one before it.
         above = np.arange(azimuths) * (4 * _STEEPEST)
         rows = np.add(cv2.transpose(self.rising), above[:, None]).ravel()
-        found: Floats = np.interp(climb + above.take(place), rows, np.arange(len(rows), dtype=np.float64))
+        if len(numbers) < len(rows):
+            numbers = np.arange(len(rows), dtype=np.float64)
+        found: Floats = np.interp(climb + above.take(place), rows, numbers[: len(rows)])
         found -= place * count
         return np.maximum(found, 0, out=found)
 
@@ -189,10 +200,10 @@ class _Paths:
         return over
 
 
-def _met(profile: _Profile, paths: _Paths, place: Indices) -> Singles:
+def _met(profile: _Profile, paths: _Paths, place: Indices, numbers: Floats) -> Singles:
     """How far away each ray meets the ground, m of reach; inf where it does not."""
     count, azimuths = profile.reaches.shape
-    step = profile.step(paths.climb, place)
+    step = profile.step(paths.climb, place, numbers)
     first = step.astype(np.intp)
     np.minimum(first, count - 2, out=first)
     share = (step - first).astype(np.float32)
@@ -225,7 +236,7 @@ def _searched(profile: _Profile, paths: _Paths, place: Indices, step: Indices) -
     before the end of that in which it should, or in the next, or has passed."""
     count, azimuths = profile.reaches.shape
     reaches = profile.reaches.ravel()
-    start = reaches.take(np.clip(step - 2, 0, count - 1) * azimuths + place)
+    start = reaches.take(np.maximum(step - 2, 0) * azimuths + place)
     start[step <= 1] = 0
     end = reaches.take(np.minimum(step + 1, count - 1) * azimuths + place)
     at = _LOOKS * (end - start)
@@ -238,7 +249,8 @@ def _searched(profile: _Profile, paths: _Paths, place: Indices, step: Indices) -
     front = behind - len(start)
     near, before = at.take(front), over.take(front)
     before_share = before / np.minimum(before - over.take(behind), -_LEAST)
-    share = np.clip(before_share, 0, 1, out=before_share)  # where it is 0, if it is straight
+    np.maximum(before_share, 0, out=before_share)
+    share = np.minimum(before_share, 1, out=before_share)  # where it is 0, if it is straight
     met: Singles = near + share * (at.take(behind) - near)
     met[~is_met.any(axis=0)] = np.inf
     return met
