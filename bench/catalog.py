@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,16 +182,31 @@ def conditions(count: int, seed: int) -> Iterator[str]:
         yield f"device = '{device}' and start_utc >= '{begin}' and start_utc < '{end}'"
 
 
-def milliseconds(call: Callable[[], object]) -> float:
+def milliseconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Of one call."""
-    began_s = time.perf_counter()
+    began_s = clock()
     call()
-    return 1e3 * (time.perf_counter() - began_s)
+    return 1e3 * (clock() - began_s)
 
 
 def p50(calls: Iterator[Callable[[], object]], times: int) -> float:
     """The median of so many, in milliseconds."""
-    return float(f"{statistics.median(milliseconds(next(calls)) for _ in range(times)):.4g}")
+    return median(milliseconds(next(calls)) for _ in range(times))
+
+
+def median(values: Iterable[float]) -> float:
+    return float(f"{statistics.median(values):.4g}")
+
+
+def spent(calls: Iterator[Callable[[], object]], times: int) -> list[float]:
+    """The medians of so many, in milliseconds, and in those of CPU, which other processes lengthen less."""
+    cpu = []
+
+    def timed(call: Callable[[], object]) -> None:
+        cpu.append(milliseconds(call, time.process_time))
+
+    wall = p50((functools.partial(timed, call) for call in calls), times)
+    return [wall, median(cpu)]
 
 
 def in_duckdb(corpus: Corpus) -> "duckdb.DuckDBPyConnection":
@@ -218,15 +233,22 @@ def measure(options: Options) -> Comparison:
         if not ours or ours != [episode for (episode,) in theirs]:
             raise ValueError(f"{condition}: DuckDB finds others")
     found: dict[str, list[float]] = {"ours": [], "duckdb": []}
+    cpu: dict[str, list[float]] = {"ours": [], "duckdb": []}
     for _ in range(options.runs * (5 if options.quick else 40)):
         condition = next(asked)
         text = f"SELECT {', '.join(every)} FROM episodes WHERE {condition} ORDER BY episode"
-        found["ours"].append(milliseconds(lambda: corpus.query(condition)))  # noqa: B023
-        found["duckdb"].append(milliseconds(lambda: duck.execute(text).fetchall()))  # noqa: B023
+        calls: dict[str, Callable[[], object]] = {
+            "ours": functools.partial(corpus.query, condition),
+            "duckdb": lambda: duck.execute(text).fetchall(),  # noqa: B023
+        }
+        for name, call in calls.items():
+            began_s = time.process_time()
+            found[name].append(milliseconds(call))
+            cpu[name].append(1e3 * (time.process_time() - began_s))
     groups = "SELECT mission, sum(duration_s) / 3600, sum(bytes) FROM episodes GROUP BY 1 ORDER BY 1"
     lidar = "SELECT mission, avg(lost) FROM episodes WHERE duration_s > 30 GROUP BY 1 ORDER BY 1"
-    duck_ms = {"group_by": p50(iter(lambda: lambda: duck.execute(groups).fetchall(), None), 5)}
-    duck_ms["unindexed_group_by"] = p50(iter(lambda: lambda: duck.execute(lidar).fetchall(), None), 5)
+    duck_ms = {"group_by": spent(iter(lambda: lambda: duck.execute(groups).fetchall(), None), 5)}
+    duck_ms["unindexed_group_by"] = spent(iter(lambda: lambda: duck.execute(lidar).fetchall(), None), 5)
     duck.close()
     hundred = filled(options.folder / "hundred", 5000 if options.quick else 100_000)
     sizes = [size for size in (1000, 10_000) if size < count]
@@ -236,10 +258,12 @@ def measure(options: Options) -> Comparison:
     detail = {
         "episodes": count,
         "catalog_mb": round((store / CATALOG).stat().st_size / 1e6, 1),
-        "duckdb_ms": duck_ms,
-        "p50_ms": asked_of(corpus),
+        "cpu_ms": {name: median(each) for name, each in cpu.items()},
+        "cpu_ratio": round(statistics.median(cpu["duckdb"]) / statistics.median(cpu["ours"]), 3),
+        "duckdb_ms_and_cpu_ms": duck_ms,
+        "p50_ms_and_cpu_ms": asked_of(corpus),
         "memory": light(corpus),
-        "windows_begin_s": first_windows(hundred),
+        "windows_begin_s_and_cpu_s": first_windows(hundred),
         "p50_ms_while_entering": while_entering(store, corpus, count),
         "growth_ms": growth({**smaller, count: corpus}),
         "top_10_of_100_000_ms": similar.measure(replace(options, folder=options.folder / "similar")).ours,
@@ -247,8 +271,8 @@ def measure(options: Options) -> Comparison:
     return compared("catalog", found["ours"], found["duckdb"], "ms", False, detail)
 
 
-def asked_of(corpus: Corpus) -> dict[str, float]:
-    """Medians of what is asked of a catalog, in milliseconds."""
+def asked_of(corpus: Corpus) -> dict[str, list[float]]:
+    """Medians of what is asked of a catalog, in milliseconds, and in those of CPU."""
     rng = np.random.default_rng(1)
     ids = [row["episode"] for row in corpus.rows(columns=["episode"], limit=50)]
     missions = [
@@ -256,8 +280,8 @@ def asked_of(corpus: Corpus) -> dict[str, float]:
     ]
     best = [float(np.exp(8.6 + each / 50)) for each in range(50)]  # a handful of a hundred thousand are above
 
-    def each(*calls: Callable[[], object]) -> float:
-        return p50(iter(calls * (1 + 20 // len(calls))), min(20, 20 * len(calls)))
+    def each(*calls: Callable[[], object]) -> list[float]:
+        return spent(iter(calls * (1 + 20 // len(calls))), min(20, 20 * len(calls)))
 
     return {
         "by_id": each(*(lambda of=of: corpus.episode(of) for of in ids)),
@@ -299,8 +323,8 @@ def light(corpus: Corpus) -> dict[str, float]:
     return {"rows": count, "first_ms": round(first_ms, 1), "all_s": round(took_s, 2), "peak_mb": round(peak / 1e6, 1)}
 
 
-def first_windows(store: Path) -> dict[str, float]:
-    """Seconds until the first window is looked for in its files, of which there are none."""
+def first_windows(store: Path) -> dict[str, list[float]]:
+    """Seconds, and those of CPU, until the first window is looked for in its files, of which there are none."""
     corpus = sensorium.open(store)
     asked: dict[str, Callable[[], object]] = {
         "plain": lambda: next(corpus.windows(length_s=2, streams=["front", "imu"])),
@@ -315,7 +339,8 @@ def first_windows(store: Path) -> dict[str, float]:
             ask()
         return 0.0
 
-    return {name: round(p50(iter([functools.partial(begun, ask)] * 5), 5) / 1e3, 3) for name, ask in asked.items()}
+    found = {name: spent(iter([functools.partial(begun, ask)] * 5), 5) for name, ask in asked.items()}
+    return {name: [round(each / 1e3, 3) for each in times] for name, times in found.items()}
 
 
 def while_entering(store: Path, corpus: Corpus, count: int) -> dict[str, float]:

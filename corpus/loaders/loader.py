@@ -175,12 +175,13 @@ class Loader:
         position moves with those that were handed out.
 
         Raises:
-            ConfigError: torch is not installed.
+            ConfigError: torch is not installed, or there cannot be so many.
         """
+        workers = whole("workers", workers, 0)  # 0: this process
+        threads = self._threads if threads is None else whole("threads", threads, 1)
         from sensorium.corpus.loaders.torch_data import TorchBatches
 
-        threads = whole("threads", threads or self._threads, 1)
-        return TorchBatches(lambda: (self._work, self._progress), whole("workers", workers), pin_memory, threads)
+        return TorchBatches(lambda: (self._work, self._progress), workers, pin_memory, threads)
 
     def torch_iterable(self) -> "WindowBatches":
         """A torch `IterableDataset` of the rest of this epoch, for a `DataLoader` of one's own with `batch_size=None`.
@@ -209,6 +210,7 @@ class Loader:
         Raises:
             ConfigError: `ray[data]` is not installed.
         """
+        tasks = whole("tasks", tasks, -1)
         from sensorium.corpus.loaders.ray_source import dataset
 
         return dataset(self._work, self._progress.epoch, self._progress.position, tasks)

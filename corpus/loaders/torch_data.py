@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.corpus.asked_for import whole
 from sensorium.corpus.loaders.batch import Batch, Skipped
 from sensorium.corpus.loaders.memory import BatchMemory
 from sensorium.corpus.loaders.progress import LoaderProgress
@@ -85,7 +86,7 @@ class WindowItems(Dataset):  # type: ignore[misc]
         return self._work.plan.total
 
     def __getitem__(self, position: int) -> Tensors:
-        if not 0 <= position < len(self):
+        if not 0 <= whole("position", position) < len(self):
             raise IndexError(f"position {position}: an epoch has {len(self)} windows")
         step = LoaderStep(range(position, position + 1), position + 1)
         (batch,) = self._work.inline(self._reader, self.epoch, [step], 1)
@@ -125,8 +126,6 @@ class TorchBatches:
     def __init__(
         self, now: Callable[[], tuple[Work, LoaderProgress]], workers: int, pin_memory: bool, threads: int
     ) -> None:
-        if workers < 0:
-            raise ConfigError(f"workers {workers}: expected 0, for this process, or more")
         self._now, self._workers, self._pin_memory, self._threads = now, workers, pin_memory, threads
 
     def __len__(self) -> int:

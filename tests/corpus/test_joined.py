@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sensorium
+from sensorium.corpus import placing
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.placed import Placed
@@ -490,3 +491,30 @@ def test_by_utc_devices_of_which_none_is_known_are_told(make_episode: Any, tmp_p
     assert [each.device for each in found] == ["rig-1"]
     assert found.unknown == {"rig-1": 1, "rig-2": 1, "rig-3": 1}
     assert corpus.at_utc(UTC_0, 3.0, where="device = 'rig-2' -- one").unknown == {"rig-2": 1}
+
+
+def test_few_episodes_among_many_are_asked_for_their_events_one_by_one(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for how in ({"around": "novel"}, {"around": "grasp", "across": True}):
+        spans = {"before_s": 0.05, "after_s": 0.1, "where": "ordinal < 3"}
+        monkeypatch.setattr(placing, "_SCANNED", 8)
+        every = [(each.episode, each.start_ns) for each in all_of(corpus, **spans, **how)]
+        monkeypatch.setattr(placing, "_SCANNED", 0)
+        assert [(each.episode, each.start_ns) for each in all_of(corpus, **spans, **how)] == every != []
+
+
+@given(
+    st.permutations([(device, spool, kind, n) for device in "ab" for spool in "xy" for kind in "fp" for n in (0, 1)])
+)
+@settings(max_examples=30, deadline=None)
+def test_episodes_come_spool_by_spool(order: list[tuple[str, str, str, int]]) -> None:
+    rows = [(f"{at:02}", at, at + 1, 0, 1, *each[:3], "c", None, f"t{at % 3}") for at, each in enumerate(order)]
+    placed = Placed.of(rows, [each[3] for each in order])
+    assert [order[int(episode)] for episode in placed.ids] == sorted(order)
+    assert placed.starts_ns.tolist() == [int(episode) for episode in placed.ids]
+    for one in range(len(order)):
+        for other in range(len(order)):
+            here, there = (rows[int(placed.ids[row])][5:] for row in (one, other))
+            assert placed.is_same_time(one, other) == (here == there)
+            assert (placed.in_common[one] == placed.in_common[other]) == (here[:-1] == there[:-1])

@@ -51,3 +51,16 @@ def test_what_would_not_be_done_is_refused_at_once(folders_path: Path, asked: di
 def test_a_stream_to_shrink_that_is_not_there_is_said(folders_path: Path, prefetch: int) -> None:
     with pytest.raises(ConfigError, match=r"no stream 'fron', did you mean 'front'"):
         next(iter(told(folders_path, shrink={"fron": 2}, prefetch=prefetch)))
+
+
+def test_workers_and_threads_that_cannot_be_are_refused(folders_path: Path) -> None:
+    loader = told(folders_path)
+    for asked in ({"workers": 1.5}, {"workers": "2"}, {"workers": None}, {"workers": -1}):
+        with pytest.raises(ConfigError, match=r"workers .*expected a whole number"):
+            loader.torch(**asked)
+    for asked in ({"threads": 0}, {"threads": 0.0}, {"threads": 0.5}, {"threads": "2"}, {"threads": -1}):
+        with pytest.raises(ConfigError, match=r"threads .*expected a whole number"):
+            loader.torch(**asked)
+    for tasks in (1.5, "2", None, -2):
+        with pytest.raises(ConfigError, match=r"tasks .*expected a whole number"):
+            loader.ray_dataset(tasks)
