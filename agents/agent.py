@@ -9,19 +9,16 @@ from typing import Any, Literal
 
 import cv2
 
-from sensorium.agents.absent import filters_of
 from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.collecting import Collecting
 from sensorium.agents.delivery import Delivery, holds_spool
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.filters.chain import FilterChain
-from sensorium.agents.joining import Joining
+from sensorium.agents.directed import in_force, obeying
+from sensorium.agents.directives.obeying import Rules
+from sensorium.agents.line import Lines, Parts
 from sensorium.agents.orders import Orders
 from sensorium.agents.recording.encode import EncoderPool
-from sensorium.agents.recording.manifest import manifest_of
-from sensorium.agents.recording.recorder import GRACE_NS, Recorder
 from sensorium.agents.replays import Replay, replay_of
-from sensorium.agents.seating import seating, tracing
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.spool.floor import check_floor
 from sensorium.agents.triggers.trigger import Command
@@ -87,6 +84,7 @@ class Agent:
                 try:
                     wrong = [] if self._only_deliver else self._collect(stack)
                     delivery = self._delivery or self._deliver(stack)
+                    self._orders.end_changes()
                     self._state = "draining"
                     delivered = delivery.drain(self._drain_s, self._orders, while_it_moves=self._only_deliver)
                     self._state = "done"
@@ -168,64 +166,32 @@ class Agent:
         file has been found to fit the sensors, and nothing is read before there is a place for it. What a spool holds
         already is delivered whatever becomes of the sensors."""
         device = self.device
+        Rules(device)  # read before anything is begun
         check_floor(device.at(device.spool.path), device.spool.min_free_bytes)
         cv2.setNumThreads(1)  # its own threads would compete with ours: that cost a fifth more CPU a frame
         if holds_spool(device):
-            self._deliver(stack)
+            device = in_force(self._deliver(stack))
         with ExitStack() as opening:
             sensors = open_sensors(device, self._orders.stopped)
             opening.callback(sensors.close)
-            chain = FilterChain(sensors.specs, filters_of(device, sensors.specs, sensors.absent))
+            parts = Parts.of(device, sensors)
             snapshot = None if self._snap is None else Snapshot(self._snap, device.device, sensors.specs)
-            joining = Joining(device, sensors, chain)
             pool = EncoderPool()
             stack.callback(pool.close)
             delivery = self._delivery or self._deliver(stack)
-            replay = Replay() if sensors.live else replay_of(device)
+            replay = Replay() if sensors.live else replay_of(self.device)
             run = delivery.spool.runs.take_up(replay.run, self._again) if replay.run else None
             if run and run.position and not run.position.resets:  # its time has passed already
                 sensors.hurry(run.position.until_ns)
             episodes = None if self._episodes is None else max(0, self._episodes - (run.episodes if run else 0))
-            manifest = manifest_of(
-                device,
-                chain.specs,
-                sensors.clock,
-                delivery.spool.spool_id,
-                sensors.absent,
-                replay,
-                chain.redactions,
-            )
-            trace = tracing(delivery.spool, manifest, device.trigger)
-            told = (lambda _: None) if trace is None else trace.log
-            joining.seat = seating(delivery.spool, manifest, replay, run, told)
-            joining.seat(joining.trigger, manifest.streams)
-            recorder = Recorder(
-                delivery.spool,
-                joining.trigger,
-                manifest,
-                grace_ns=GRACE_NS if sensors.live else None,
-                max_episodes=episodes,
-                run=run,
-                pool=pool,
-                **device.mission.bounds(rollouts=sensors.clock.kind == "simulated" and device.trigger.kind == "source"),
-            )
-            collecting = Collecting(
-                sensors,
-                chain,
-                joining,
-                recorder,
-                delivery.spool,
-                snapshot=snapshot,
-                episodes=episodes,
-                run=run,
-                trace=trace,
-                died=self._watch.tell,
-            )
+            lines = Lines(delivery.spool, replay, pool, snapshot)
+            line = lines.line(parts, sensors, run, episodes)
+            collecting = Collecting(sensors, line, lines, episodes=episodes, run=run, died=self._watch.tell)
             self._collecting = collecting
             opening.pop_all()  # from here on collecting closes them
         stack.callback(collecting.close)
         collecting.start()
-        log.info("collecting: %s", ", ".join(spec.name for spec in chain.specs))
+        log.info("collecting: %s", ", ".join(spec.name for spec in line.chain.specs))
         return collecting
 
     def _deliver(self, stack: ExitStack) -> Delivery:
@@ -235,6 +201,8 @@ class Agent:
         self._delivery = delivery
         if not self._only_deliver:  # what is recorded anew is not to be delivered
             delivery.spool.runs.go_back(replay_of(self.device).run, self._again)
+        delivery.obeys = obeying(self.device, delivery, self._orders, only_deliver=self._only_deliver)
+        delivery.apply(in_force(delivery))
         delivery.start()
         return delivery
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from sensorium.agents.device_file import DeviceFile, UplinkPart
+from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.orders import Orders
 from sensorium.agents.spool.hardware import hardware_words
 from sensorium.agents.spool.spool import Spool
@@ -38,10 +39,13 @@ class Delivery:
     """
 
     def __init__(self, device: DeviceFile, died: Told) -> None:
-        self._device = device
+        self.device = device
+        """As it is in force."""
         self._uplink: Uplink | None = None
         self._formers: list[Uplink] = []
         self._budget: Budget | None = None
+        self.obeys: Obeying | None = None
+        """Who obeys directives; set before `start`."""
         self.spool = Spool(
             device.at(device.spool.path),
             device.device,
@@ -58,12 +62,12 @@ class Delivery:
         Raises:
             ConfigError: the address or a key cannot be used.
         """
-        device, part = self._device, self._device.ingest
+        device, part = self.device, self.device.ingest
         if part is None:
             log.info("no `ingest` in the device file: episodes stay in the spool")
             return
         if device.uplink != UplinkPart():
-            self._budget = open_budget(self.spool.path / "uplink.budget", **device.uplink.model_dump())
+            self._budget = self._open_budget(device)
         make = partial(
             Uplink,
             self.spool,
@@ -73,10 +77,29 @@ class Delivery:
             insecure=part.insecure,
             budget=self._budget,
         )
-        self._uplink = make()
+        self._uplink = make(obeys=self.obeys)
         self._formers = [make(of=former) for former in self.spool.formers()]
         for uplink in (self._uplink, *self._formers):
             uplink.start()
+
+    def apply(self, device: DeviceFile) -> None:
+        """Keep to the limits of spool and uplink that a device file says, from now on."""
+        before, self.device = self.device, device
+        spool = device.spool
+        self.spool.room.limit(spool.max_bytes, spool.min_free_bytes, evicts=spool.when_full == "evict")
+        if device.uplink == before.uplink:
+            return
+        former, self._budget = self._budget, None
+        if former is not None:
+            former.close(boottime_ns())
+        if device.uplink != UplinkPart():
+            self._budget = self._open_budget(device)
+        for uplink in (self._uplink, *self._formers):
+            if uplink is not None:
+                uplink.budget_is(self._budget)
+
+    def _open_budget(self, device: DeviceFile) -> Budget:
+        return open_budget(self.spool.path / "uplink.budget", **device.uplink.model_dump())
 
     def drain(self, within_s: float, orders: Orders, *, while_it_moves: bool = False) -> bool:
         """Wait until everything is committed and noted, or told not to; whether it is. At most so long, or
@@ -163,4 +186,6 @@ class Delivery:
         if stats["noted_between"] < self.spool.between_totals().number and time.monotonic() < told_s + NOTICE_S:
             return True
         listens = stats["state"] == "up" or time.monotonic() < begun_s + NOTICE_S
+        if self.obeys is not None and self.obeys.owes and listens and time.monotonic() < begun_s + NOTICE_S:
+            return True
         return listens and any(self.spool.discards(of) for of in ("", *self.spool.formers()))

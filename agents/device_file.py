@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
 )
 
+from sensorium.agents.charter import ObeyPart
 from sensorium.agents.device_text import DeviceText, read_text, refuse_blank
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.filters.order import check_order
@@ -142,12 +143,20 @@ class DeviceFile(_Part):
     encodings: dict[str, Annotated[CodecConfig, by_kind(CODECS, CodecConfig, "codec")]] = {}
     mission: MissionPart = MissionPart()
     provenance: ProvenancePart = ProvenancePart()
+    obey: tuple[ObeyPart, ...] = ()
+    charter: Path | None = None
     base: Path = Field(default=Path(), exclude=True)
 
     @field_validator("device")
     @classmethod
     def _check_device(cls, name: str) -> str:
         return check_name(name, "device")
+
+    @field_validator("obey", mode="before")
+    @classmethod
+    def _one_or_more(cls, obey: object) -> object:
+        """Of one operator no list is needed."""
+        return [obey] if isinstance(obey, Mapping) else obey
 
     @field_validator("filters")
     @classmethod

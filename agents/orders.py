@@ -1,12 +1,14 @@
-"""What an agent is asked to do while it runs, from any thread: words for its trigger, to stop, to wait no longer."""
+"""What an agent is asked to do while it runs, from any thread: words for its trigger, other settings, to stop, to wait
+no longer."""
 
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.triggers.trigger import Command
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.marks import Label
@@ -21,6 +23,13 @@ class GivenWord(NamedTuple):
     at_ns: int
 
 
+class Change(NamedTuple):
+    """The device file as it is to be from now on; `settled` is told why it could not be, or, empty, that it is."""
+
+    device: DeviceFile
+    settled: Callable[[str], None]
+
+
 class Orders:
     """Given by whoever hosts the agent, obeyed by the agent's own thread."""
 
@@ -29,6 +38,8 @@ class Orders:
         self._abandon = threading.Event()
         self._by_s = math.inf
         self._words: deque[GivenWord] = deque()
+        self._changing = threading.Lock()
+        self._changes: deque[Change] | None = deque()
 
     def stop(self, within_s: float | None = None) -> None:
         """Stop collecting; with `within_s`, to have ended by then, whatever waits for delivery."""
@@ -49,6 +60,27 @@ class Orders:
         """What was said and not yet taken, in order."""
         while self._words:
             yield self._words.popleft()
+
+    def change(self, change: Change) -> None:
+        """Record by another device file from now on; where nothing is recorded any more it is settled at once, and
+        in force at the next start."""
+        with self._changing:
+            if self._changes is not None:
+                self._changes.append(change)
+                return
+        change.settled("")
+
+    def next_change(self) -> Change | None:
+        """What was asked first and not taken yet."""
+        with self._changing:
+            return self._changes.popleft() if self._changes else None
+
+    def end_changes(self) -> None:
+        """Nothing is recorded any more: settle what waits, and what still comes."""
+        with self._changing:
+            waiting, self._changes = self._changes or deque(), None
+        for change in waiting:
+            change.settled("")
 
     def stopped(self, wait_s: float = 0.0) -> bool:
         """Whether to stop; waits for it at most so long."""

@@ -15,6 +15,7 @@ import zmq
 from prometheus_client.registry import CollectorRegistry
 
 from sensorium.errors import ConfigError
+from sensorium.ingest.courier import Courier
 from sensorium.ingest.figures import LinkMetrics, Rates
 from sensorium.ingest.pumps import BulkPump, ControlPump, Shared
 from sensorium.ingest.sockets import Listening, Socket, parse, url
@@ -26,7 +27,7 @@ from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.wake import Wake
 from sensorium.link.zap import Gate, Refusals
-from sensorium.threads import Thread, Watch, join, reason
+from sensorium.threads import Restart, Thread, Watch, join, reason
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +105,13 @@ class Ingest:
         shared = Shared(
             self._link, self._lock, self._staging, self._allowed, Refusals(), self._wake, self._stop_requested
         )
+        again = Restart(self._stop_requested)  # data comes in without it
+        courier = Courier(self._store, self._link, self._lock, self._wake.set, self._stop_requested)
         control, bulk = ControlPump(shared, sockets.control, sockets.monitors), BulkPump(shared, sockets.bulk)
         self._threads = [
             Thread("sensorium-control", "answers devices", control.run, self._watch.tell),
             Thread("sensorium-bulk", "receives data", bulk.run, self._watch.tell),
+            Thread("sensorium-courier", "carries directives", courier.run, lambda _: None, restart=again),
         ]
         log.info("ready %s", self.address)
 

@@ -83,6 +83,11 @@ class Store:
                 self._folder.close()
                 raise
 
+    @property
+    def fd(self) -> int:
+        """The open folder, as the `dir_fd` of durable calls."""
+        return self._folder.fd
+
     @classmethod
     def open(
         cls, path: str | Path, step: Callable[[str], None] = lambda _name: None, small_bytes: int = SMALL_BYTES

@@ -79,7 +79,7 @@ class Pipeline:
         blocks = (waiting.block for queue in self._waiting.values() for waiting in queue)
         if sum(block.nbytes for block in blocks if block) > MAX_WAITING_BYTES:
             self._recorder.seal_all("truncated")
-        return not self._recorder.full or self._recorder.open_episodes == 0
+        return not self._recorder.full or not self._recorder.episodes
 
     def join(self, sensor: str, streams: list[str]) -> None:
         """What a sensor delivers comes here too."""
@@ -171,8 +171,9 @@ class Pipeline:
                 refused.clear()  # there is room again, which the earlier ones have first
         return not self._waiting
 
-    def finish(self) -> None:
-        """Nothing more will come: what still has no room is lost, everything open is sealed."""
+    def finish(self, *, for_good: bool = True) -> None:
+        """Nothing more will come: what still has no room is lost, everything open is sealed. Not `for_good`: it comes
+        to another pipeline."""
         for stream, in_step in self._in_step.items():
             self._deliver(stream, in_step.end())
         self.retry()
@@ -185,7 +186,7 @@ class Pipeline:
             if waiting.block is not None:
                 self._lose(waiting.stream, waiting.block)
         self._waiting.clear()
-        self._recorder.stop()
+        self._recorder.stop(for_good=for_good)
 
     def _wait(
         self,

@@ -60,14 +60,14 @@ class Recorder:
         self._grace_ns = grace_ns
         self._pool = pool
         self.account = spool.account
-        self._streams = {entry.spec.name: StreamState(entry, self.account) for entry in manifest.streams}
-        self.portion = Portion(spool, run, self._streams.values())
-        for name in self._streams:
+        self.streams = {entry.spec.name: StreamState(entry, self.account) for entry in manifest.streams}
+        self.portion = Portion(spool, run, self.streams.values())
+        for name in self.streams:
             self.account.enter(name, 0)  # so that one that delivers nothing is said to
-        self._episodes = Placing(
+        self.episodes = Placing(
             spool,
             manifest,
-            [state.absence for state in self._streams.values()],
+            [state.absence for state in self.streams.values()],
             self._passed,
             max_episode_ns=max_episode_ns,
             max_episode_bytes=max_episode_bytes,
@@ -75,12 +75,12 @@ class Recorder:
             begin=self.portion.begin,
         )
         self._full = FullSpool(spool)
-        self.notes = Notes(self._episodes, trigger.place, lambda error: self._full.failed(error, self._episodes))
+        self.notes = Notes(self.episodes, trigger.place, lambda error: self._full.failed(error, self.episodes))
         self._unheeded: set[str] = set()
         self._commanded = False
-        self._epoch = 0
+        self.epoch = 0
         self._now_ns = BEFORE_ALL
-        self._sealing = Sealing(spool, self._episodes, self._streams, self.notes, self._full, self.portion)
+        self._sealing = Sealing(spool, self.episodes, self.streams, self.notes, self._full, self.portion)
 
     def add(self, stream: str, block: Block | None, dropped: Tally, span_ns: tuple[int, int] | None) -> Block | None:
         """Take one block; returns the rows for which the spool has no room, to be added when it has (nothing dropped).
@@ -91,17 +91,17 @@ class Recorder:
             dropped: What they dropped of it.
             span_ns: First and last stamp of the block captured, None if it had no samples.
         """
-        state = self._streams[stream]
+        state = self.streams[stream]
         rest = None
         if span_ns is not None:
             if span_ns[0] < state.passed_ns:
                 self._clock_reset(state)
-            elif state.epoch < self._epoch and span_ns[1] >= self._episodes.end_ns(state.epoch):
-                state.join(self._epoch)
+            elif state.epoch < self.epoch and span_ns[1] >= self.episodes.end_ns(state.epoch):
+                state.join(self.epoch)
             state.absence.delivers(span_ns[0], (0 if block is None else len(block)) + dropped.captured)
         if block is not None and len(block):
-            queues = [] if self._trigger.waits_raw else [each.queue for each in self._streams.values()]
-            block, rest = fit(block, state, self._full, self._episodes, queues)
+            queues = [] if self._trigger.waits_raw else [each.queue for each in self.streams.values()]
+            block, rest = fit(block, state, self._full, self.episodes, queues)
         lost = Tally() if block is None else state.missed(block)
         told_ns = block.lost_at_ns if block is not None and block.lost_at_ns is not None else state.passed_ns
         self.portion.count(state, lost, told_ns if span_ns is None else span_ns[0] - 1)
@@ -110,9 +110,9 @@ class Recorder:
             state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
         if block is not None and len(block):
             state.put_rows(block.undecoded() if self._trigger.waits_raw else block)
-            if state.epoch == self._epoch:
+            if state.epoch == self.epoch:
                 self._trigger.observe(block)
-        if span_ns is not None and state.epoch == self._epoch:
+        if span_ns is not None and state.epoch == self.epoch:
             self._trigger.passed(stream, state.passed_ns)
         self._settle()
         return rest
@@ -123,28 +123,28 @@ class Recorder:
         What it missed since `since_ns`, when all began, until `now_ns` is lost, and how much that was is not known.
         """
         for entry in entries:
-            state = self._streams[entry.spec.name] = StreamState(entry, self.account)
-            state.epoch = self._epoch
+            state = self.streams[entry.spec.name] = StreamState(entry, self.account)
+            state.epoch = self.epoch
             self.account.enter(entry.spec.name, 0)
             missed = Tally(estimated=True, lost_interval_ns=(since_ns, max(since_ns, now_ns)))
             self.account.between(entry.spec.name, missed)
-            self._episodes.join(entry, state.absence)
-        self._episodes.tell_absent(absent)
+            self.episodes.join(entry, state.absence)
+        self.episodes.tell_absent(absent)
 
     def replace_trigger(self, trigger: Trigger) -> None:
         """Have another trigger decide on what comes; what was decided stands."""
         self._settle()
-        self._episodes.begin_after(self._epoch, max((s.passed_ns for s in self._streams.values()), default=BEFORE_ALL))
+        self.episodes.begin_after(self.epoch, max((s.passed_ns for s in self.streams.values()), default=BEFORE_ALL))
         self._trigger = trigger
         self.notes.place = trigger.place
-        for name, state in self._streams.items():
+        for name, state in self.streams.items():
             if state.ended or state.away:
                 trigger.ended(name)
 
     def sensor_away(self, stream: str) -> None:
         """Its sensor is gone and may come back: others do not wait for it, what it misses is estimated by its rate."""
-        state = self._streams[stream]
-        state.absence.end(self._episodes)
+        state = self.streams[stream]
+        state.absence.end(self.episodes)
         state.away = True
         if state.passed_ns > BEFORE_ALL:
             state.absence.begin(state.epoch, self.portion.from_ns(state.epoch, state.passed_ns + 1))
@@ -153,33 +153,33 @@ class Recorder:
 
     def sensor_ended(self, stream: str) -> None:
         """This stream delivers no more."""
-        self._streams[stream].ended = True
+        self.streams[stream].ended = True
         self._trigger.ended(stream)
         self._settle()
 
     def sensor_failed(self, stream: str) -> None:
         """This stream delivers no more, by an error: what it misses is estimated while anything is recorded."""
-        self._streams[stream].failed = True
+        self.streams[stream].failed = True
         self.sensor_away(stream)
         self.sensor_ended(stream)
 
     def sensor_back(self, stream: str) -> None:
         """Its sensor is back."""
-        self._streams[stream].away = False
+        self.streams[stream].away = False
 
     def count(self, stream: str, counts: Tally, at_ns: int | None = None) -> None:
         """Samples of `stream` were dropped or lost on the device, at a stamp, or just after the last that it delivered.
 
         They are counted in the episode that holds that stamp; counts alone begin none.
         """
-        state = self._streams[stream]
+        state = self.streams[stream]
         self.portion.count(state, counts, state.passed_ns if at_ns is None else at_ns)
         self._settle()
 
     def command(self, name: Command, outcome: str, at_ns: int | None) -> None:
         """Pass a word on to the trigger, at a stamp of the device's clock (None: after all that was seen)."""
         if at_ns is None:
-            at_ns = max((state.passed_ns for state in self._streams.values()), default=0) + 1
+            at_ns = max((state.passed_ns for state in self.streams.values()), default=0) + 1
         self._commanded = True
         if not self._trigger.command(name, outcome, at_ns) and name != "close":
             log.warning("%s: this trigger takes no commands; use `trigger: {kind: manual}`", name)
@@ -193,8 +193,8 @@ class Recorder:
 
     def note(self, note: SourceNote) -> None:
         """Keep what a source noted until an episode holds its start, or none can any more."""
-        if self.portion.holds(self._epoch, note.start_ns):
-            self.notes.put(self._epoch, note)
+        if self.portion.holds(self.epoch, note.start_ns):
+            self.notes.put(self.epoch, note)
         self._settle()
 
     def count_unheard(self, n: int) -> None:
@@ -203,7 +203,7 @@ class Recorder:
 
     def tick(self, now_ns: int | None) -> None:
         """Write what is encoded, and seal what is due (at `now_ns` of the device's clock, for live sensors)."""
-        for episode in self._episodes:
+        for episode in self.episodes:
             if episode.has_unwritten:
                 with self._writing():
                     episode.flush(wait=False)
@@ -214,20 +214,20 @@ class Recorder:
 
     def persist(self) -> None:
         """Make durable what became of samples that are in no episode."""
-        self._full.persist(self._episodes)
+        self._full.persist(self.episodes)
 
-    def stop(self) -> None:
-        """No more samples will come: place what waits, seal everything."""
+    def stop(self, *, for_good: bool = True) -> None:
+        """No more samples will come: place what waits, seal everything. Not `for_good`: to another recorder they do."""
         self.command("close", "", None)
-        for name in self._streams:
+        for name in self.streams:
             self._trigger.ended(name)
         self._settle()
         self._drop_queues()
-        self._full.insist(lambda: self.seal_all("truncated"), self._episodes)
+        self._full.insist(lambda: self.seal_all("truncated"), self.episodes)
         self.notes.stop()
         self._sealing.end_absences(self._now_ns)
         self.persist()
-        for name, n in self.account.held().items() if not self.open_episodes else ():
+        for name, n in self.account.held().items() if for_good and not self.episodes else ():
             log.error("account of %r: %d samples have no fate; this is a mistake of Sensorium's", name, n)
 
     def give_up(self) -> None:
@@ -254,17 +254,7 @@ class Recorder:
     @property
     def waits(self) -> bool:
         """Whether something that is to be kept waits for room."""
-        return bool(self.full) and kept_waits(self._streams.values(), self._trigger)
-
-    @property
-    def created(self) -> int:
-        """How many episodes were begun."""
-        return self._episodes.created
-
-    @property
-    def open_episodes(self) -> int:
-        """How many episodes are open now."""
-        return len(self._episodes)
+        return bool(self.full) and kept_waits(self.streams.values(), self._trigger)
 
     def _settle(self, now_ns: int | None = None) -> None:
         """Place all that the trigger has decided, then seal what is complete."""
@@ -272,21 +262,21 @@ class Recorder:
         self._release_all()
         if was_full and not self.full:
             self._release_all()  # of what waited for room nothing may be late
-        self.notes.settle(self._epoch)
-        for episode in self._episodes.in_order():
+        self.notes.settle(self.epoch)
+        for episode in self.episodes.in_order():
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
-            if episode.final and (late or self._episodes.crowded or self._passed(episode.epoch, episode.end_ns)):
+            if episode.final and (late or self.episodes.crowded or self._passed(episode.epoch, episode.end_ns)):
                 self._sealing.seal(episode, "clock_reset" if episode.reset else "complete")
-        self._episodes.settle()
-        self.portion.settle(self._episodes)
+        self.episodes.settle()
+        self.portion.settle(self.episodes)
 
     def _passed(self, epoch: int, end_ns: int) -> bool:
         """Whether every stream is past a stamp or away; if all that could be are away, they are waited for."""
-        here = [state for state in self._streams.values() if state.ended or not state.away]
+        here = [state for state in self.streams.values() if state.ended or not state.away]
         return bool(here) and all(state.passed(epoch, end_ns) for state in here)
 
     def _release_all(self) -> None:
-        for name, state in self._streams.items():
+        for name, state in self.streams.items():
             if state.queue:
                 self._release(name, state)
 
@@ -301,7 +291,7 @@ class Recorder:
                 return
             ours = self.portion.holds(state.epoch, piece.at_ns)
             kept = ours and len(piece) and placed.span
-            if kept and not may_place(piece, state, self._full, self._episodes, raw=self._trigger.waits_raw):
+            if kept and not may_place(piece, state, self._full, self.episodes, raw=self._trigger.waits_raw):
                 return
             state.queue.popleft()
             until_ns = self.portion.until_ns(state.epoch, piece.at_ns, placed.until_ns)
@@ -311,11 +301,11 @@ class Recorder:
             if placed.span is None or not ours:
                 self.portion.drop(state, piece, placed.rule)
             elif piece.counts is not None:
-                self._episodes.count(name, state.epoch, piece.at_ns, placed.until_ns, piece.counts)
+                self.episodes.count(name, state.epoch, piece.at_ns, placed.until_ns, piece.counts)
             else:
                 self._place(name, state, piece, placed.span)
             if len(piece):  # only now: the episode that it came back in begins before it
-                state.absence.end(self._episodes)
+                state.absence.end(self.episodes)
 
     def _place(self, name: str, state: StreamState, piece: Piece, span: EpisodeSpan) -> None:
         rest: Piece | None = piece
@@ -342,7 +332,7 @@ class Recorder:
         try:
             yield
         except SpoolError as error:
-            self._full.failed(error, self._episodes)
+            self._full.failed(error, self.episodes)
 
     def _encode(self, state: StreamState, piece: Piece) -> None:
         if piece.encoded is None and len(piece) and state.by_frame:
@@ -358,13 +348,13 @@ class Recorder:
     def _episode(self, epoch: int, at_ns: int, span: EpisodeSpan) -> EpisodeWriter | str:
         """The open episode that holds `at_ns`, a new one, or why there is none (the rule or cause to count under)."""
         try:
-            return self._episodes.place(epoch, at_ns, span, past=epoch < self._epoch)
+            return self.episodes.place(epoch, at_ns, span, past=epoch < self.epoch)
         except SpoolError as error:
-            self._full.failed(error, self._episodes)
+            self._full.failed(error, self.episodes)
             return "spool_full"
 
     def _bound_ring(self, state: StreamState) -> None:
-        if self._trigger.waits_raw and state.epoch == self._epoch:
+        if self._trigger.waits_raw and state.epoch == self.epoch:
             return  # it bounds them itself
         while sum(piece.nbytes for piece in state.queue) > MAX_RING_BYTES:
             self.portion.drop(state, state.queue.popleft(), "trigger")
@@ -375,22 +365,22 @@ class Recorder:
             state.begin_anew()
             return
         log.warning("clock reset: stream %r stepped back; a new episode begins", state.entry.spec.name)
-        for episode in self._episodes:
+        for episode in self.episodes:
             if episode.epoch == state.epoch and not state.passed(episode.epoch, episode.end_ns):
                 episode.reset = True
-        if state.epoch == self._epoch:
+        if state.epoch == self.epoch:
             self._trigger.finish()
         self._settle()
         self._drop_queue(state)
         state.begin_anew()
-        if state.epoch > self._epoch:
-            self._epoch = state.epoch
+        if state.epoch > self.epoch:
+            self.epoch = state.epoch
             self._drop_queues()
             self._trigger.reset()
 
     def _drop_queues(self) -> None:
         """No event can claim what still waits."""
-        for state in self._streams.values():
+        for state in self.streams.values():
             self._drop_queue(state)
 
     def _drop_queue(self, state: StreamState) -> None:

@@ -33,6 +33,10 @@ class Room:
         self._looked_s = 0.0
         self._released = True
 
+    def limit(self, max_bytes: int, min_free_bytes: int, *, evicts: bool) -> None:
+        """Other limits, from now on."""
+        self.max_bytes, self.min_free_bytes, self.evicts = max_bytes, min_free_bytes, evicts
+
     def lacks(self, used_bytes: int, more_bytes: int) -> str:
         """Why `more_bytes` do not fit beside `used_bytes`, in one line with the next step; empty if they do."""
         if used_bytes + more_bytes + RESERVE_BYTES > self.max_bytes:

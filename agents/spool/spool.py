@@ -69,7 +69,7 @@ class Spool:
     ) -> None:
         self.path = path
         self.device = device
-        self._room = Room(path, max_bytes, min_free_bytes, evicts=when_full == "evict")
+        self.room = Room(path, max_bytes, min_free_bytes, evicts=when_full == "evict")
         self._state = threading.RLock()
         self._callbacks: list[Callable[[], None]] = []
         self._closed = False
@@ -77,17 +77,17 @@ class Spool:
         with ExitStack() as opening:
             self._folder = Folder(path, wait_s)
             opening.callback(self._folder.unlock)
-            self._room.take_reserve()
-            self._ledger = self._room.with_reserve(lambda: Ledger(path / "ledger.sqlite", device))
+            self.room.take_reserve()
+            self._ledger = self.room.with_reserve(lambda: Ledger(path / "ledger.sqlite", device))
             opening.callback(self._ledger.close)
             if hardware is not None:
-                self._room.with_reserve(lambda: see_hardware(self._folder.episodes, self._ledger, hardware))
-            found = self._room.with_reserve(lambda: reopen(self._folder, self._ledger, self._owed))
+                self.room.with_reserve(lambda: see_hardware(self._folder.episodes, self._ledger, hardware))
+            found = self.room.with_reserve(lambda: reopen(self._folder, self._ledger, self._owed))
             self.account = DeviceAccount(found.between, self._ledger.next_ordinal())
             self._pending = Pending(found.held, self._folder.rejected_bytes())
             self._fates = Fates(self._ledger, self.account)
             self.runs = Runs(self._ledger, self.account, self._pending, self._delete, self._state)
-            self._mending = Mending(self._ledger, self._pending, self.account, self._room)
+            self._mending = Mending(self._ledger, self._pending, self.account, self.room)
             for episode, why in found.unreadable:
                 self._refuse(episode, why, "corrupt")
             for episode, why in found.unread:
@@ -116,10 +116,10 @@ class Spool:
         Raises:
             SpoolFull: they do not; the message says what is in the way and the next step.
         """
-        lacks = self._room.lacks(self.used_bytes(), more_bytes)
+        lacks = self.room.lacks(self.used_bytes(), more_bytes)
         try:
-            while lacks and self._room.evicts and self._evict():
-                lacks = self._room.lacks(self.used_bytes(), more_bytes)
+            while lacks and self.room.evicts and self._evict():
+                lacks = self.room.lacks(self.used_bytes(), more_bytes)
         except SpoolError as error:
             lacks = f"{lacks}; nothing can be evicted: {error}"
         if lacks:
@@ -175,14 +175,14 @@ class Spool:
     def _begin(self) -> None:
         """Make durable which ordinals were given to which episodes."""
         if self._ledger.unbegun:
-            self._room.with_reserve(self._persist)
+            self.room.with_reserve(self._persist)
 
     def discard(self, episode: UUID, why: str, fate: str = "discarded") -> None:
         """Give an episode up: note why durably, and that its samples have this fate, then delete its file."""
         with self._state:
             held = self._pending.get(episode)
             if held is not None:
-                self._room.with_reserve(lambda: self._fates.give_up(held, why, fate))
+                self.room.with_reserve(lambda: self._fates.give_up(held, why, fate))
                 self._pending.remove(episode)
         if held is not None:
             self._delete(held)
@@ -194,7 +194,7 @@ class Spool:
         Raises:
             SpoolFull, SpoolError: it is not; nothing of it is forgotten, so call again.
         """
-        if self._room.with_reserve(self._persist):
+        if self.room.with_reserve(self._persist):
             self._tell()
 
     def between(self) -> dict[str, Account]:
@@ -240,11 +240,11 @@ class Spool:
         one. This wins over a discard. Those of which it is so: what was not sealed here, with that digest, stays.
         """
         with self._state:
-            entitled = self._room.with_reserve(lambda: self._fates.commit(said))
+            entitled = self.room.with_reserve(lambda: self._fates.commit(said))
             gone = [self._pending.delivered(episode) for episode in entitled if self._pending.get(episode) is not None]
         if gone:
             self._delete(*gone)
-            self._room.restore_reserve()
+            self.room.restore_reserve()
         return entitled
 
     def rejected(self, episode: UUID, code: str, reason: str) -> None:
@@ -326,11 +326,11 @@ class Spool:
 
     def release_reserve(self) -> None:
         """Give the reserve back to the file system, so that open episodes can be sealed on a full disk."""
-        self._room.release_reserve()
+        self.room.release_reserve()
 
     def restore_reserve(self) -> None:
         """Take the reserve again once there is room."""
-        self._room.restore_reserve()
+        self.room.restore_reserve()
 
     def _persist(self) -> bool:
         with self.account.changing() as between:
@@ -351,7 +351,7 @@ class Spool:
             held = self._pending.get(episode)
             if held is None:
                 return
-            self._room.with_reserve(lambda: self._fates.give_up(held, why, fate, aside=True))
+            self.room.with_reserve(lambda: self._fates.give_up(held, why, fate, aside=True))
             self._pending.remove(episode, aside=True)
         aside = partial(self._folder.set_aside, held.path, str(episode), why)
         self._owed.do(f"{held.name} is to be set aside", aside)

@@ -13,6 +13,7 @@ import zmq
 
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.budget import Budget
+from sensorium.agents.uplink.obeys import Obeys, pass_on, tell
 from sensorium.agents.uplink.sockets import Address, Socket, Sockets, is_refusal
 from sensorium.agents.uplink.spool_end import REFRESH_S, SpoolEnd
 from sensorium.drivers.clock import boottime_ns
@@ -20,6 +21,7 @@ from sensorium.errors import PeerViolation, SensoriumError, SpoolError, ThreadDi
 from sensorium.link import wire
 from sensorium.link.device import jobs
 from sensorium.link.device.protocol import DeviceLink
+from sensorium.link.directive import FORMAT
 from sensorium.link.keys import Pair
 from sensorium.link.wake import Wake
 from sensorium.threads import Restart, Thread
@@ -42,6 +44,7 @@ class Uplink:
         insecure: Without keys, send to any address: whoever is on the way may read and change it.
         of: Deliver what is in the spool of this former spool_id; empty: of its present one.
         budget: What may be sent, in common with others; None: whatever there is.
+        obeys: Who obeys directives, and tells of them; None: nobody.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Uplink:
         insecure: bool = False,
         of: str = "",
         budget: Budget | None = None,
+        obeys: Obeys | None = None,
     ) -> None:
         self._address = Address.of(url, server_key, keypair, insecure)
         self._spool, self._spool_end = spool, SpoolEnd(spool, of)
@@ -63,8 +67,9 @@ class Uplink:
             partial(spool.ordinals, of),
             self._spool_end.probes,
             random.SystemRandom().random,
+            directives=FORMAT if obeys is not None else 0,
         )
-        self._budget = budget
+        self._budget, self._obeys = budget, obeys
         self._stop_requested = threading.Event()
         self._wake = Wake()
         self._thread: Thread | None = None
@@ -75,6 +80,8 @@ class Uplink:
     def start(self) -> None:
         """Begin, in a thread of its own."""
         self._spool.subscribe(self._spool_changed)
+        if self._obeys is not None:
+            self._obeys.subscribe(self._wake.set)
         self._spool_end.changed()
         # The spool may be in trouble for a while. It keeps the data, so this end tries again, for ever.
         again = Restart(self._stop_requested)
@@ -104,6 +111,11 @@ class Uplink:
             "unanswered": self._link.unanswered,
             **self._figures,
         }
+
+    def budget_is(self, budget: Budget | None) -> None:
+        """What may be sent from now on."""
+        self._budget = budget
+        self._wake.set()
 
     def _spool_changed(self) -> None:
         self._spool_end.changed()
@@ -140,6 +152,8 @@ class Uplink:
         self._spool_end.settle(now_ns)
         if link.is_up:
             self._spool_end.offer(link, now_ns)
+            if self._obeys is not None:
+                tell(self._obeys, link, now_ns)
         hold = None if self._budget is None else self._budget.held(now_ns)
         link.hold("" if hold is None else hold.why, now_ns)
         blocked = self._send(context)
@@ -237,7 +251,6 @@ class Uplink:
                     log.info("uplink: session with %s", self._address.control)
                 case jobs.Log(text):
                     log.warning("uplink: %s", text)
-                case jobs.Obey(directive):
-                    log.warning("uplink: directive %r is not known to this version", directive.kind)
-                    self._link.status({"unknown_directive": directive.kind, "version": directive.version})
+            if self._obeys is not None:
+                pass_on(self._obeys, job)
             self._spool_end.do(job, self._link)

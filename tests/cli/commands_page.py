@@ -263,17 +263,31 @@ def _keys(pages: Pages) -> None:
     pages.say("keys new")
     pages.run("keys new ingest --dir keys", once=True)
     pages.run("keys new rig-1 --dir rig", once=True)
+    pages.run("keys new anna --operator --dir keys", once=True)
     pages.say("keys allow")
     pages.run("keys allow keys rig/rig-1.key", once=True)
     pages.say("keys list")
     pages.run("keys list keys")
     pages.say("keys revoke")
     pages.run("keys revoke keys rig-1", once=True)
+    _ask(pages)
     pages.say("demo")
     made = subprocess.run(
         [SENSORIUM, "demo", "--seconds", "8", "--store", "demo"], capture_output=True, text=True, check=True
     )
     pages.show("sensorium demo --seconds 8 --store demo    (in a pipe)", [made.stdout])
+
+
+def _ask(pages: Pages) -> None:
+    key = "--operator keys/anna.operator_secret"
+    pages.say("directives settings")
+    pages.run(f"directives settings corpus rig-1 --set trigger.length_s=5 {key}", once=True)
+    pages.say("directives stop")
+    pages.run(f"directives stop corpus rig-1 {key} --expires 10m", once=True)
+    pages.say("directives release")
+    pages.run(f"directives release corpus rig-1 --where 'bytes > 1000000' {key}", once=True)
+    pages.say("directives list")
+    pages.run("directives list corpus")
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ class AccountMachine(RuleBasedStateMachine):
         """A recording's driver would wait for a place in the queue."""
         while not self.live and self.intake._sensors[name].queue:
             if self.pipeline.must_wait and not self.pipeline.retry():
-                self.spool._room.max_bytes = ROOM
+                self.spool.room.max_bytes = ROOM
                 continue
             arrival = self.intake.take(0)
             if arrival is None:  # another sensor's turn: the order of a recording
@@ -246,7 +246,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     @rule(full=st.booleans())
     def fill(self, full: bool) -> None:
-        self.spool._room.max_bytes = RESERVE_BYTES if full else ROOM
+        self.spool.room.max_bytes = RESERVE_BYTES if full else ROOM
 
     @rule(n=st.integers(1, 3))
     def fail_writes(self, n: int) -> None:
@@ -336,7 +336,7 @@ class AccountMachine(RuleBasedStateMachine):
     def _stop(self) -> None:
         """The end of a run: nothing is held, and the totals are what the files and between say."""
         self.failing = 0
-        self.spool._room.max_bytes = ROOM
+        self.spool.room.max_bytes = ROOM
         while (arrival := self.intake.take(0)) is not None:
             self.pipeline.accept(arrival)
         for sensor in self.intake._sensors.values():
@@ -351,7 +351,7 @@ class AccountMachine(RuleBasedStateMachine):
         self.pipeline.finish()
         self.spool.flush()
         self.pool.close()
-        assert self.recorder.open_episodes == 0
+        assert len(self.recorder.episodes) == 0
         assert self.spool.account.held() == {}
         for stream, account in self.spool.account.totals().items():
             assert account.balances, stream

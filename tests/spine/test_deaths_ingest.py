@@ -24,6 +24,7 @@ from sensorium.agents.uplink.uplink import Uplink
 from sensorium.cli import metrics
 from sensorium.cli.metrics import Metrics
 from sensorium.corpus import arrays, parallel
+from sensorium.corpus.directives import DirectiveShelf
 from sensorium.corpus.verify import verify
 from sensorium.episode import durable, together
 from sensorium.episode.layout import checked
@@ -252,6 +253,26 @@ def test_a_commit_that_cannot_be_synced_is_told_to_the_device_and_tried_again(
     wait_for(lambda: spool.counts()["pending"] == 0, "the commits to be tried again", 60)
     link.end(actor)
     link.all_is_there()
+
+
+@kills("sensorium-courier")
+def test_the_courier_is_restarted_and_data_comes_in_meanwhile(
+    link: Link, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(DirectiveShelf, "bell", injected)
+    spool, actor = link.spool(), link.ingest()
+    link.uplink(spool, actor)
+    wait_for(lambda: spool.counts()["pending"] == 0, "everything to arrive")
+    wait_for(lambda: "thread sensorium-courier, which carries directives, died of " in caplog.text, "its death")
+    looked = threading.Event()
+
+    def bell(_: DirectiveShelf) -> bytes:
+        looked.set()
+        return b""
+
+    monkeypatch.setattr(DirectiveShelf, "bell", bell)
+    assert looked.wait(30.0)
+    assert actor.status()["state"] == "up"
 
 
 @kills("sensorium-uplink")

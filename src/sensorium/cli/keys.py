@@ -7,6 +7,7 @@ import typer
 
 from sensorium.cli.screen import OUT, table
 from sensorium.link import keys
+from sensorium.link.operators import new_operator
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,7 +16,11 @@ NAME.key_secret stays where it was made.
 
     sensorium keys new ingest --dir KEYS        on the server
     sensorium keys new rig-1 --dir keys         on the device; copy rig-1.key to the server, ingest.key to the device
-    sensorium keys allow KEYS rig-1.key         on the server""",
+    sensorium keys allow KEYS rig-1.key         on the server
+
+An operator's pair signs directives; devices that name NAME.operator under `obey` obey them.
+
+    sensorium keys new anna --operator --dir KEYS""",
 )
 
 
@@ -29,11 +34,14 @@ Folder = Annotated[Path, typer.Argument(metavar="KEYS", help="The ingest's key f
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="`ingest` for a server, else the device's name.")],
+    name: Annotated[str, typer.Argument(help="`ingest` for a server, else the device's or operator's name.")],
     folder: Annotated[Path, typer.Option("--dir", help="Folder to write NAME.key and NAME.key_secret (0600) to.")],
+    operator: Annotated[
+        bool, typer.Option("--operator", help="One that signs directives: NAME.operator, NAME.operator_secret.")
+    ] = False,
 ) -> None:
     """Make a key pair; an existing one is never overwritten."""
-    public, secret = keys.new(name, folder)
+    public, secret = new_operator(name, folder) if operator else keys.new(name, folder)
     OUT.print(f"public: {public}\nsecret: {secret}")
 
 

@@ -37,6 +37,7 @@ MODULES = {
     "spool": "spool",
     "devices": "devices",
     "schema": "schema",
+    "directives": "directives",
     "keys": "keys",
 }
 """Where each command is; its module is imported when it is asked for, as together they take a second."""

@@ -6,11 +6,12 @@ from typing import Any
 
 from sensorium.link.device.offer import OFFER
 from sensorium.link.device.protocol import LINK
+from sensorium.link.directive import DIRECTIVE
 from sensorium.link.machine import Machine
 from sensorium.link.server.session import SESSION
 from sensorium.link.server.transfer import TRANSFER
 
-MACHINES: tuple[Machine[Any, Any], ...] = (LINK, OFFER, SESSION, TRANSFER)
+MACHINES: tuple[Machine[Any, Any], ...] = (LINK, OFFER, SESSION, TRANSFER, DIRECTIVE)
 
 
 def filled(text: str) -> str:

@@ -31,6 +31,7 @@ Digest = Annotated[bytes, msgspec.Meta(max_length=32)]
 Name = Annotated[str, msgspec.Meta(max_length=100)]
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
 Ordinals = Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_ORDINALS)]
+Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_ORDINALS)]
 Instant = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 RoundTrip = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Probes = Annotated[tuple[tuple[Instant, Instant, RoundTrip], ...], msgspec.Meta(max_length=MAX_PROBES)]
@@ -43,7 +44,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="t"):
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
-    """The device asks for a session. `nonce` comes back in WELCOME or ERROR; ordinals are those of its spool."""
+    """The device asks for a session. `nonce` comes back in WELCOME or ERROR; ordinals are those of its spool. It takes
+    directives of the format `directives`; 0: none."""
 
     version: int
     nonce: Count
@@ -52,6 +54,7 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     boot_id: Name = ""
     oldest: Count = 0
     next_ordinal: Count = 0
+    directives: Count = 0
 
 
 class Offer(Message, frozen=True, kw_only=True, tag="offer"):
@@ -101,7 +104,8 @@ class Probe(Message, frozen=True, kw_only=True, tag="probe"):
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
     """What the device reports of itself: under `between` a `BetweenReport`, repeated until LEDGERED has its number;
-    under `uplink` whether it is `held`, and may send no DATA for a while."""
+    under `uplink` whether it is `held`, and may send no DATA for a while; under `directives` what became of those,
+    repeated until LEDGERED names them; under `device` its state."""
 
     document: dict[str, Any]
 
@@ -147,10 +151,12 @@ class Rejected(Message, frozen=True, kw_only=True, tag="rejected"):
 
 
 class Ledgered(Message, frozen=True, kw_only=True, tag="ledgered"):
-    """The fate of these ordinals is durable in the server's ledger, and what STATUS said under number `between`."""
+    """The fate of these ordinals is durable in the server's ledger, and what STATUS said under number `between`, and of
+    these `directives`."""
 
     ordinals: Ordinals
     between: Count = 0
+    directives: Names = ()
 
 
 class ProbeReply(Message, frozen=True, kw_only=True, tag="probe_reply"):
@@ -176,7 +182,8 @@ class Error(Message, frozen=True, kw_only=True, tag="error"):
 
 
 class Directive(Message, frozen=True, kw_only=True, tag="directive"):
-    """What the server asks of the device: settings, campaigns, sketches, fetches."""
+    """What an operator asks of the device: `document` is signed (`sensorium.link.directive`), `kind` and `version` say
+    what it is as far as whoever carries it knows."""
 
     kind: Name
     version: int

@@ -203,7 +203,7 @@ def test_what_a_full_spool_refused_is_in_the_episode_that_goes_on_over_it(record
     made = recorder(Interval(10 * SECOND), streams=1)
     give(made, rows(0, 31))
     made._full.takes = lambda *_: False  # type: ignore[method-assign]
-    next(iter(made._episodes)).cut()
+    next(iter(made.episodes)).cut()
     block = rows(310_000_000, 20)
     rest = add(made, block)
     assert rest is not None

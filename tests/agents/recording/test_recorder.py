@@ -373,7 +373,7 @@ def test_a_full_spool_takes_nothing_and_loses_nothing(tmp_path: Path, pool: Enco
             break
         taken += 1
     assert 8 < taken < 13
-    assert made.open_episodes == 0
+    assert len(made.episodes) == 0
     assert "raise spool.max_bytes" in made.full
     with pytest.raises(SpoolFull):
         spool.require(8 << 20)

@@ -237,13 +237,13 @@ VARIANTS = (
         (
             Spool,
             "committed_all",
-            "        entitled = self._room",
+            "        entitled = self.room",
             (
                 "        for episode, digest in said:\n"
                 "            held = self._pending.get(episode)\n"
                 "            if held is not None and held.digest == digest:\n"
                 "                self._folder.delete([held.path])\n"
-                "        entitled = self._room"
+                "        entitled = self.room"
             ),
         ),
     ),

@@ -78,4 +78,23 @@ class Obey:
     directive: wire.Directive
 
 
-PumpJob = Connect | OfferAll | Disconnect | Delete | SetAside | Recheck | ForgetDiscards | KeepProbe | Log | Obey
+@dataclass(frozen=True)
+class ForgetAnswers:
+    """The server has noted what became of the directives of these names."""
+
+    names: tuple[str, ...]
+
+
+PumpJob = (
+    Connect
+    | OfferAll
+    | Disconnect
+    | Delete
+    | SetAside
+    | Recheck
+    | ForgetDiscards
+    | KeepProbe
+    | Log
+    | Obey
+    | ForgetAnswers
+)

@@ -74,7 +74,8 @@ class DeviceLink:
 
     `ordinals()` gives (oldest, next) of the spool; `probes(item)` the clock probes to send with a sealed episode;
     `random()` is uniform in [0, 1), for the jitter of waits and the nonce of HELLO.
-    `unanswered` counts the sessions given up because a whole episode had no answer.
+    `unanswered` counts the sessions given up because a whole episode had no answer. `directives` is the format of
+    those that it takes, 0: none.
     """
 
     def __init__(
@@ -85,9 +86,10 @@ class DeviceLink:
         ordinals: Callable[[], tuple[int, int]],
         probes: ProbesOf,
         random: Callable[[], float],
+        directives: int = 0,
     ) -> None:
         self.state = LinkState.DOWN
-        self._names = (device, spool_id, boot_id)
+        self._names = (device, spool_id, boot_id, directives)
         self._ordinals, self._probes, self._random = ordinals, probes, random
         self._messages: deque[wire.Message] = deque()
         self._jobs: deque[jobs.PumpJob] = deque()
@@ -189,7 +191,7 @@ class DeviceLink:
         self.move(LinkEvent.WAIT_OVER)
         self._due_ns = now_ns + int(GREETING_S * SECOND)
         self._nonce = int(self._random() * 2**53)
-        (device, spool_id, boot_id), (oldest, following) = self._names, self._ordinals()
+        (device, spool_id, boot_id, directives), (oldest, following) = self._names, self._ordinals()
         self._jobs.append(jobs.Connect())
         hello = wire.Hello(
             session=0,
@@ -200,6 +202,7 @@ class DeviceLink:
             boot_id=boot_id,
             oldest=oldest,
             next_ordinal=following,
+            directives=directives,
         )
         self._messages.append(hello)
 
@@ -344,6 +347,8 @@ class DeviceLink:
         self._session.between = max(self._session.between, message.between)
         if message.ordinals:
             self._jobs.append(jobs.ForgetDiscards(message.ordinals))
+        if message.directives:
+            self._jobs.append(jobs.ForgetAnswers(message.directives))
 
     def _probe_reply(self, reply: wire.ProbeReply, now_ns: int) -> None:
         best = self._session.probing.reply(reply, now_ns)

@@ -16,6 +16,7 @@ from sensorium.link.server.boots import Boots
 from sensorium.link.server.credit import CreditPool
 from sensorium.link.server.jobs import NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.limits import Limits
+from sensorium.link.server.messenger import Messenger
 from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent, SessionState
 from sensorium.link.server.transfer import DATA, TAKING, Transfer, TransferEvent
@@ -45,6 +46,7 @@ class ServerLink:
         self.out = Outbox()
         self.pool = CreditPool(self.limits.pool_bytes)
         self.arrivals = Arrivals(stored, self.limits, self.pool, self.out)
+        self.messenger = Messenger(self.sessions, self.out)
         self._boots = Boots()
         self._next_sweep_ns = 0
         self._new_number, self._utc_ns, self._secure = new_number, utc_ns, secure
@@ -139,6 +141,7 @@ class ServerLink:
         self.out.figures(hello.device).heard_ns = now_ns
         limits = self.limits
         self.out.say(session, wire.Welcome(session=session.number, nonce=hello.nonce, max_offers=limits.offers))
+        self.messenger.begun(session, hello.directives)
         self.out.jobs.append(NoteSpool(hello.device, hello.spool_id, hello.oldest, hello.next_ordinal))
 
     def _hello_refusal(self, name: str, hello: wire.Hello) -> tuple[str, str] | None:
@@ -186,6 +189,7 @@ class ServerLink:
             self.arrivals.hold(session, held=held)
         if wire.leaves(status.document):
             session.move(SessionEvent.LEAVES)
+        self.messenger.hear(session, status.document)
         report = wire.between_of(status.document)
         if report is not None and session.ledgering < MAX_LEDGERING:
             session.ledgering += 1

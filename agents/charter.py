@@ -1,0 +1,179 @@
+"""The charter of a device: what nobody may have it do from afar; and `obey`, whom it obeys in what else.
+
+Both are files of the device's own hand: no directive changes them. A planner that knows the charter refuses earlier.
+"""
+
+import fnmatch
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sensorium.agents.device_text import read_text
+from sensorium.errors import ConfigError
+
+KINDS = ("settings", "stop", "release", "fetch", "campaign", "sketch")
+"""What may be asked of devices; not every version obeys all of them."""
+CHANGEABLE = ("trigger", "filters", "encodings", "mission", "uplink", "spool", "provenance")
+"""Parts of a device file that settings may change, and while it runs: what is read from sensors goes on."""
+OWN = ("spool.path",)
+RATE = "rate"
+_RATES = ("*.rate_hz", "*.max_hz", "uplink.bytes_per_s", "uplink.bytes_per_day")
+"""The settings that `rate` means: how often, and how much."""
+
+
+class ObeyPart(BaseModel):
+    """An operator whom the device obeys: the file of the public key, and in what. `may` has kinds of directives, or
+    parts of the device file that settings may change (`trigger`, `filters.front`), or `rate`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    operator: Path
+    may: tuple[str, ...] = Field(min_length=1)
+
+    @field_validator("may")
+    @classmethod
+    def _check_may(cls, may: tuple[str, ...]) -> tuple[str, ...]:
+        for each in may:
+            if each not in (*KINDS, RATE) and each.partition(".")[0] not in CHANGEABLE:
+                known = ", ".join((*KINDS, RATE, *CHANGEABLE))
+                raise ValueError(f"expected one of {known}, or a place in one of the latter, got {each!r}")
+        return may
+
+    def allows(self, kind: str, changes: Mapping[str, Any]) -> str:
+        """Why a directive of this kind is more than the operator may ask; empty if it is not. `changes` are those of
+        settings, by place."""
+        if kind in self.may:
+            return ""
+        places = [each for each in self.may if each not in KINDS]
+        if kind != "settings" or not places:
+            return f"obey: this operator may ask for {', '.join(self.may)}, not for {kind}"
+        for place in changes:
+            if not any(_within(place, each) for each in places):
+                return f"obey: this operator may change {', '.join(places)}, not {place}"
+        return "" if changes else "obey: this operator may not take back what others have set"
+
+
+class SettingBound(BaseModel):
+    """What a setting may be: a number within bounds, or one of some values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_least: float | None = None
+    at_most: float | None = None
+    one_of: tuple[Any, ...] | None = None
+
+    @model_validator(mode="after")
+    def _check_bound(self) -> "SettingBound":
+        if self.at_least is None and self.at_most is None and self.one_of is None:
+            raise ValueError("expected at_least, at_most or one_of")
+        return self
+
+    def refuses(self, value: object) -> str:
+        """Why a value is not allowed; empty if it is. What is no number, and so has no bound, is not."""
+        if self.one_of is not None and value not in self.one_of:
+            return f"one of {', '.join(map(str, self.one_of))}, got {value!r}"
+        if self.at_least is None and self.at_most is None:
+            return ""
+        said = " and ".join(
+            f"{word} {bound:g}"
+            for word, bound in (("at least", self.at_least), ("at most", self.at_most))
+            if bound is not None
+        )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{said}, got {value!r}"
+        low = self.at_least is not None and not value >= self.at_least
+        high = self.at_most is not None and not value <= self.at_most
+        return f"{said}, got {value!r}" if low or high else ""
+
+
+class Charter(BaseModel):
+    """A charter file:
+
+    refuse: [stop]                              # kinds that nobody may ask for
+    never: [filters.front, mission.name]        # what no settings may change
+    bounds:                                     # what they may change within bounds, by place; * for any key
+      trigger.budget.share: {at_most: 0.2}
+      uplink.bytes_per_s: {at_least: 1000, at_most: 100000}
+    most_released: 100                          # episodes that one directive may release
+    keep_redaction: true                        # what is taken out of pictures stays taken out
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    refuse: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    bounds: dict[str, SettingBound] = {}
+    most_released: int | None = Field(default=None, ge=0)
+    keep_redaction: bool = True
+
+    @field_validator("refuse")
+    @classmethod
+    def _check_refuse(cls, refuse: tuple[str, ...]) -> tuple[str, ...]:
+        for each in refuse:
+            if each not in KINDS:
+                raise ValueError(f"expected kinds of directives ({', '.join(KINDS)}), got {each!r}")
+        return refuse
+
+    def refuses_kind(self, kind: str) -> str:
+        """Which rule refuses this kind; empty if none does."""
+        return f"charter: refuse: {kind}" if kind in self.refuse else ""
+
+    def refuses_change(self, changes: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+        """Which rule refuses these changes, by place, of which `document` is the device file that they lead to."""
+        for place in changes:
+            for rule in self.never:
+                if _within(place, rule) or _within(rule, place):
+                    return f"charter: never: {rule}"
+        for rule, bound in self.bounds.items():
+            bounded = {place: value for place, value in _places(document) if fnmatch.fnmatchcase(place, rule)}
+            for place, value in bounded.items():
+                if any(_meets(place, each) for each in changes) and (why := bound.refuses(value)):
+                    return f"charter: bounds: {place}: expected {why}"
+            if not bounded and any(_meets(rule, each) for each in changes):
+                return f"charter: bounds: {rule}: expected to stay bounded, and is left out"
+        return ""
+
+
+def read_charter(path: Path) -> Charter:
+    """The charter in a file.
+
+    Raises:
+        ConfigError: it cannot be read, or says something else; a line for each mistake.
+    """
+    said = read_text(path, "charter").document
+    try:
+        return Charter.model_validate({} if said is None else said)
+    except ValidationError as error:
+        lines = (
+            f"charter {path}: {'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()
+        )
+        raise ConfigError("\n".join(lines)) from error
+
+
+def _within(place: str, part: str) -> bool:
+    """Whether a place is in a part of the device file."""
+    if part == RATE:
+        return any(fnmatch.fnmatchcase(place, each) for each in _RATES)
+    return place == part or place.startswith(f"{part}.")
+
+
+def _meets(place: str, change: str) -> bool:
+    """Whether a change has to do with a place: it is there, in it, or above it."""
+    return _within(place, change) or _within(change, place) or fnmatch.fnmatchcase(change, place)
+
+
+def _places(document: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """All places of a document that hold no mapping, with what they hold."""
+    found: list[tuple[str, Any]] = []
+    for key, value in document.items():
+        place = f"{above}{key}"
+        if isinstance(value, Mapping):
+            found += _places(value, f"{place}.")
+        elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+            found += _places({str(number): each for number, each in enumerate(value)}, f"{place}.")
+        else:
+            found.append((place, value))
+    return found

@@ -1,0 +1,59 @@
+"""What directives reach in an agent: its orders, its spool, and by which device file it records."""
+
+from collections.abc import Callable
+
+from sensorium.agents.charter import Charter
+from sensorium.agents.delivery import Delivery
+from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.directives.obeying import Obeying
+from sensorium.agents.directives.releasing import Releasing
+from sensorium.agents.directives.settings import changed
+from sensorium.agents.orders import Change, Orders
+from sensorium.drivers.clock import boot_id, boottime_ns
+from sensorium.link.directive import DirectiveDocument
+
+_RECORDED_BY = ("trigger", "filters", "encodings", "mission", "provenance")
+"""What of a device file is in force only with another line."""
+
+
+def in_force(delivery: Delivery) -> DeviceFile:
+    """The device file under the settings that are in force."""
+    return delivery.device if delivery.obeys is None else delivery.obeys.device
+
+
+def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deliver: bool) -> Obeying:
+    """Who obeys directives in the name of an agent.
+
+    Raises:
+        ConfigError: a file that the device file names under `obey` or `charter` cannot be read.
+    """
+    spool, now_ns = delivery.spool, boottime_ns()
+    probes = list(spool.probes_around(boot_id(), now_ns, now_ns))
+
+    def stop(document: DirectiveDocument, charter: Charter) -> str:
+        del document, charter
+        orders.stop()
+        return ""
+
+    def change(after: DeviceFile, settled: Callable[[str], None]) -> None:
+        before = in_force(delivery)
+
+        def applied(why: str) -> None:
+            if not why:
+                delivery.apply(after)
+            settled(why)
+
+        if any(place.partition(".")[0] in _RECORDED_BY for place in changed(before, after)):
+            orders.change(Change(after, applied))
+        else:
+            applied("")
+
+    if only_deliver:
+        orders.end_changes()
+    return Obeying(
+        spool.path / "directives",
+        device,
+        clock=(probes[-1][0], probes[-1][1]) if probes else None,
+        doing={"stop": stop, "release": Releasing(spool)},
+        change=change,
+    )

@@ -1,0 +1,302 @@
+"""Obeying: what operators ask of this device is kept, judged by its own rules, done, and answered.
+
+Nothing counts before it is signed by an operator whom the device file names. Expiry is judged by the server's time,
+never by this machine's clock; while that is not known only `stop` is obeyed, and the rest waits.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium.agents.charter import Charter, ObeyPart, read_charter
+from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.directives.kept import MOST, KeptDirective, KeptDirectives
+from sensorium.agents.directives.settings import Refused, check_settings, said_of, with_settings
+from sensorium.drivers.clock import boottime_ns
+from sensorium.errors import ConfigError, PeerViolation, SensoriumError
+from sensorium.link import wire
+from sensorium.link.directive import (
+    DIRECTIVE,
+    FORMAT,
+    KINDS,
+    MAX_ANSWERS,
+    DirectiveAnswer,
+    DirectiveDocument,
+    DirectiveEvent,
+    DirectiveState,
+    SignedDirective,
+    document_of,
+    heard,
+    is_genuine,
+)
+from sensorium.link.operators import read_operator
+
+log = logging.getLogger(__name__)
+
+AGAIN_NS = 3_000_000_000
+"""So often an answer is told that the server has not noted."""
+MOST_UNKEPT = 256
+
+Doing = Callable[[DirectiveDocument, Charter], str]
+"""Does what a directive asks for, or raises why it could not be done; what to say of it."""
+Changing = Callable[[DeviceFile, Callable[[str], None]], None]
+"""Has the device record by another device file, and says when that is so, or why not."""
+
+
+class Rules:
+    """Whom a device obeys in what, and its charter, as its files say.
+
+    Raises:
+        ConfigError: a file that it names cannot be read.
+    """
+
+    def __init__(self, device: DeviceFile) -> None:
+        self.operators: dict[bytes, ObeyPart] = {}
+        for part in device.obey:
+            operator = read_operator(device.at(part.operator))
+            if operator.public in self.operators:
+                raise ConfigError(f"obey: {part.operator}: this operator is named already; put what they may in one")
+            self.operators[operator.public] = part
+        self.charter = Charter() if device.charter is None else read_charter(device.at(device.charter))
+
+
+class Obeying:
+    """From any thread.
+
+    Args:
+        folder: Where directives are kept.
+        device: As its file says.
+        clock: A probe (device_ns, server_ns, ...) of this boot, if there is one.
+        doing: What is done, by kind, at once.
+        change: How settings are put in force.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        device: DeviceFile,
+        *,
+        clock: tuple[int, int] | None,
+        doing: Mapping[str, Doing],
+        change: Changing,
+    ) -> None:
+        self._device, self._rules = device, Rules(device)
+        self._doing, self._change = doing, change
+        self._guard = threading.RLock()
+        self._kept = KeptDirectives(folder)
+        self._server_ns = None if clock is None else clock[1] - clock[0]
+        """By how much the server's time is ahead of CLOCK_BOOTTIME."""
+        self._waiting: dict[str, DirectiveState] = {}
+        self._unkept: dict[str, DirectiveAnswer] = {}
+        self._told: dict[str, int] = {}
+        self._wake: Callable[[], None] = lambda: None
+        for kept in self._kept.in_order:
+            if kept.answer is None:
+                self._waiting[kept.document.id] = DirectiveState.WAITS
+        self.device = self._in_force()
+
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when there is an answer to tell."""
+        self._wake = wake
+
+    # --- what the server says ------------------------------------------------------------------------------------
+
+    def take(self, directive: wire.Directive) -> None:
+        """A DIRECTIVE came."""
+        try:
+            name, signed = heard(directive.document)
+        except PeerViolation as error:
+            log.warning("directive %r: not obeyed: %s", directive.kind, error)
+            return
+        with self._guard:
+            try:
+                self._take(name, signed)
+            except (Refused, PeerViolation) as error:
+                if len(self._unkept) < MOST_UNKEPT:
+                    self._unkept[name] = DirectiveAnswer.of(name, DirectiveState.REFUSED, str(error))
+                log.warning("directive %s: refused: %s", name, error)
+            except OSError as error:  # the server says it again in the next session
+                log.error("directive %s cannot be kept, and is not obeyed: %s", name, error)
+        self._wake()
+
+    def probed(self, device_ns: int, server_ns: int) -> None:
+        """The server's clock was `server_ns` when CLOCK_BOOTTIME was `device_ns`."""
+        with self._guard:
+            self._server_ns = server_ns - device_ns
+            self.go_on()
+
+    def begin(self) -> None:
+        """A session is open: every answer is to be told in it."""
+        with self._guard:
+            self._told.clear()
+
+    def answers(self, now_ns: int) -> list[DirectiveAnswer]:
+        """What is to be told now."""
+        with self._guard:
+            found = {kept.document.id: kept.answer for kept in self._kept.by_id.values() if not kept.noted}
+            due = [
+                answer
+                for name, answer in {**found, **self._unkept}.items()
+                if answer is not None and now_ns >= self._told.get(name, -AGAIN_NS) + AGAIN_NS
+            ][:MAX_ANSWERS]
+            self._told |= {answer.id: now_ns for answer in due}
+            return due
+
+    def noted(self, names: tuple[str, ...]) -> None:
+        """The server has noted what became of these."""
+        with self._guard:
+            for name in names:
+                self._unkept.pop(name, None)
+                self._told.pop(name, None)
+                if (kept := self._kept.by_id.get(name)) is not None:
+                    with contextlib.suppress(OSError):
+                        self._kept.note(kept)
+            if (utc_ns := self._utc_ns()) is not None:
+                in_force = {kept.document.id for kept in self._settings()}
+                with contextlib.suppress(OSError):
+                    self._kept.forget(utc_ns, in_force)
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is an answer that the server has not noted."""
+        with self._guard:
+            return bool(self._unkept) or any(kept.answer and not kept.noted for kept in self._kept.by_id.values())
+
+    # --- within --------------------------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        """Go on with what waits, in order."""
+        with self._guard:
+            for kept in self._kept.in_order:
+                if self._waiting.get(kept.document.id) is DirectiveState.WAITS:
+                    self._judge(kept)
+
+    def _take(self, name: str, signed: SignedDirective) -> None:
+        """Keep it, if it is genuine and new, and go on with it."""
+        document = document_of(signed)
+        operator = self._rules.operators.get(signed.operator)
+        if operator is None:
+            raise Refused("obey: this device obeys no operator with that key")
+        if not is_genuine(signed):
+            raise Refused("its signature is not that of its operator")
+        if document.device != self._device.device:
+            raise Refused(f"it is for device {document.device!r}, this is {self._device.device!r}")
+        if document.id != name:
+            raise Refused(f"it is {document.id}, said once more under another name")
+        known = self._kept.by_id.get(name)
+        if known is not None:
+            if known.directive.signed != signed.signed:
+                raise Refused("another one has its id")
+            known.noted = False  # whoever asks again does not know
+            self._told.pop(name, None)
+            return
+        if document.format != FORMAT:
+            raise Refused(f"it has format {document.format}, this version knows {FORMAT}")
+        if document.expires_ns <= self._kept.until_ns:
+            self._unkept[name] = DirectiveAnswer.of(name, DirectiveState.EXPIRED, "its end is long behind")
+            return
+        if len(self._kept.by_id) >= MOST:
+            raise Refused(f"{MOST} others are kept already")
+        kept = self._kept.keep(document, signed)
+        self._waiting[name] = DirectiveState.WAITS
+        self._judge(kept)
+
+    def _judge(self, kept: KeptDirective) -> None:
+        """Take one that waits as far as it goes."""
+        document, operator = kept.document, self._rules.operators.get(kept.directive.operator)
+        utc_ns = self._utc_ns()
+        why = self._against(document, operator)
+        if why or operator is None:
+            self._end(kept, DirectiveEvent.AGAINST_RULES, why)
+        elif utc_ns is not None and utc_ns > document.expires_ns:
+            self._end(kept, DirectiveEvent.TOO_LATE, "the server's time is behind its end")
+        elif utc_ns is not None or document.kind == "stop":
+            self._waiting[document.id] = DIRECTIVE.after(self._waiting[document.id], DirectiveEvent.TIMED)
+            self._do(kept, operator)
+
+    def _against(self, document: DirectiveDocument, operator: ObeyPart | None) -> str:
+        """Which rule is against it, whatever it says."""
+        if operator is None:
+            return "obey: this device does not obey its operator any more"
+        if document.kind not in KINDS:
+            return f"kind {document.kind!r} is not known to this version ({', '.join(KINDS)} are)"
+        if document.kind == "settings":
+            return self._rules.charter.refuses_kind(document.kind)
+        return operator.allows(document.kind, {}) or self._rules.charter.refuses_kind(document.kind)
+
+    def _do(self, kept: KeptDirective, operator: ObeyPart) -> None:
+        document = kept.document
+        try:
+            if document.kind == "settings":
+                self._set(kept, operator)
+                return
+            if document.kind == "stop":  # or nobody would hear of it from a device that has stopped
+                self._end(kept, DirectiveEvent.OBEYED, "it seals what is open, delivers and ends")
+                self._doing[document.kind](document, self._rules.charter)
+                return
+            said = self._doing[document.kind](document, self._rules.charter)
+        except Refused as error:
+            self._end(kept, DirectiveEvent.AGAINST_RULES, str(error))
+        except (SensoriumError, OSError) as error:
+            self._end(kept, DirectiveEvent.BROKE, str(error))
+        else:
+            self._end(kept, DirectiveEvent.OBEYED, said)
+
+    def _set(self, kept: KeptDirective, operator: ObeyPart) -> None:
+        """Have settings put in force; what becomes of that is heard later."""
+        said, _ = said_of(kept.document.body)
+        former = self._settings()
+        if former and former[-1].document.order > kept.document.order:
+            newer = former[-1].document
+            raise Refused(f"version {newer.version} of settings, which is newer, is in force ({newer.id})")
+        after = with_settings(self._device, [*(each.document.body for each in former), kept.document.body])
+        check_settings(self._device, self.device, after, said, operator, self._rules.charter)
+
+        def settled(why: str) -> None:
+            with self._guard:
+                if not why:
+                    self.device = after
+                self._end(kept, DirectiveEvent.BROKE if why else DirectiveEvent.OBEYED, why or "in force")
+            self._wake()
+
+        self._change(after, settled)
+
+    def _end(self, kept: KeptDirective, event: DirectiveEvent, why: str) -> None:
+        name = kept.document.id
+        state = DIRECTIVE.after(self._waiting[name], event)
+        answer = DirectiveAnswer.of(name, state, why)
+        try:
+            self._kept.answer(kept, answer)
+        except OSError as error:  # the next start does it once more, which changes nothing
+            log.error("directive %s: its answer cannot be kept: %s", name, error)
+            kept.answer = answer
+        del self._waiting[name]
+        log.warning("directive %s (%s): %s: %s", name, kept.document.kind, state.name.lower(), why)
+
+    def _settings(self) -> list[KeptDirective]:
+        """Those that are in force, the earlier first."""
+        found: list[KeptDirective] = []
+        for kept in self._kept.in_order:
+            if kept.document.kind == "settings" and kept.answer is not None and kept.answer.state == "done":
+                if kept.document.body.get("reset"):
+                    found.clear()
+                found.append(kept)
+        return found
+
+    def _in_force(self) -> DeviceFile:
+        """The device file under the settings that were in force before; where they do not fit it any more, as it is."""
+        bodies: list[Mapping[str, Any]] = [kept.document.body for kept in self._settings()]
+        try:
+            device = with_settings(self._device, bodies)
+        except ConfigError as error:
+            log.error("settings that were in force fit the device file no more, and are not: %s", error)
+            return self._device
+        if device is not self._device:
+            log.warning("in force beside the device file: settings of %s", self._settings()[-1].document.id)
+        return device
+
+    def _utc_ns(self) -> int | None:
+        return None if self._server_ns is None else boottime_ns() + self._server_ns

@@ -1,0 +1,110 @@
+"""Settings from afar: what `--set` can change, put over a device file, and checked by its models and the charter."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sensorium.agents.charter import CHANGEABLE, OWN, Charter, ObeyPart
+from sensorium.agents.device_file import DeviceFile, check_device
+from sensorium.errors import ConfigError
+
+MOST = 200
+Plain = Mapping[str, Any]
+
+
+class Refused(ConfigError):
+    """A rule of the device does not let it be done."""
+
+
+def said_of(body: Plain) -> tuple[dict[str, Any], bool]:
+    """What the body of a settings directive says: values by place, and whether former ones are taken back.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    said, reset = body.get("set", {}), body.get("reset", False)
+    if set(body) - {"set", "reset"} or not isinstance(said, dict) or not isinstance(reset, bool) or len(said) > MOST:
+        raise ConfigError(f"settings: expected `set` with at most {MOST} values by place, and `reset`")
+    if not said and not reset:
+        raise ConfigError("settings: expected something to set")
+    if wrong := [place for place in said if not isinstance(place, str) or not all(place.split("."))]:
+        raise ConfigError(f"settings: {wrong[0]!r}: expected a place such as trigger.length_s")
+    return said, reset
+
+
+def with_settings(device: DeviceFile, bodies: Sequence[Plain]) -> DeviceFile:
+    """A device file as the bodies of settings directives, the earlier first, change it.
+
+    Raises:
+        ConfigError: what comes of it is no device file.
+    """
+    document = device.model_dump(mode="json", serialize_as_any=True, exclude_unset=True)
+    merged: dict[str, Any] = {}
+    for body in bodies:
+        said, reset = said_of(body)
+        merged = said if reset else {place: value for place, value in merged.items() if place not in said} | said
+    if not merged:
+        return device
+    for place, value in merged.items():
+        _put(document, place, value)
+    return check_device(document, device.base, "with these settings")
+
+
+def check_settings(
+    given: DeviceFile, before: DeviceFile, after: DeviceFile, said: Plain, operator: ObeyPart, charter: Charter
+) -> None:
+    """Raise `Refused` where a rule is against what settings `said` make of a device file, which was `given` by hand and
+    is as `before` now."""
+    places = dict.fromkeys(_leaves(said)) | dict.fromkeys(changed(before, after))
+    for place in places:
+        if place.partition(".")[0] not in CHANGEABLE or any(place == own or own.startswith(f"{place}.") for own in OWN):
+            raise Refused(
+                f"{place} is the device's own: settings may change {', '.join(CHANGEABLE)}, but not {', '.join(OWN)}"
+            )
+    if why := operator.allows("settings", places) or charter.refuses_change(places, _plain(after)):
+        raise Refused(why)
+    if charter.keep_redaction and (lost := _redaction(given).items() - _redaction(after).items()):
+        raise Refused(f"charter: keep_redaction: filters.{min(lost)[0]} would take less out of pictures")
+
+
+def changed(before: DeviceFile, after: DeviceFile) -> list[str]:
+    """The places at which two device files differ."""
+    old, new = _leaves(_plain(before)), _leaves(_plain(after))
+    return [place for place in {**old, **new} if (place in old, old.get(place)) != (place in new, new.get(place))]
+
+
+def _plain(device: DeviceFile) -> dict[str, Any]:
+    plain: dict[str, Any] = device.model_dump(mode="json", serialize_as_any=True)
+    return plain
+
+
+def _leaves(document: Plain, above: str = "") -> dict[str, Any]:
+    """What a document holds by place, down to what is no mapping, or an empty one."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        place = f"{above}{key}"
+        if isinstance(value, Mapping) and value:
+            found |= _leaves(value, f"{place}.")
+        else:
+            found[place] = value
+    return found
+
+
+def _put(document: dict[str, Any], place: str, value: Any) -> None:
+    *above, last = place.split(".")
+    at = document
+    for key in above:
+        following = at.setdefault(key, {})
+        if not isinstance(following, dict):
+            raise ConfigError(f"settings: {place}: {key!r} is no mapping in the device file")
+        at = following
+    at[last] = value
+
+
+def _redaction(device: DeviceFile) -> dict[str, str]:
+    """By stream, its filters up to the last that redacts, as one text."""
+    found = {}
+    for stream, filters in device.filters.items():
+        last = max((number for number, each in enumerate(filters, 1) if each.redacts), default=0)
+        if last:
+            found[stream] = repr([each.model_dump(mode="json") for each in filters[:last]])
+    return found

@@ -1,0 +1,195 @@
+"""The directives of a store, and what became of them: files that are written once, by whoever knows.
+
+    STORE/directives/DEVICE/ID.directive     what an operator asks, signed
+    STORE/directives/DEVICE/ID.answer        what became of it; none as long as it waits
+    STORE/directives/.bell                   rung when there is something new, so that a running ingest looks
+
+A device that is away costs nothing but these files. docs/store-format.md has the format.
+"""
+
+import contextlib
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import uuid_utils
+
+from sensorium.corpus.commits import check_store_version
+from sensorium.drivers.stream import check_name
+from sensorium.episode import durable
+from sensorium.episode.utc_text import utc_text
+from sensorium.errors import ConfigError, PeerViolation, StoreError
+from sensorium.link.directive import (
+    MAX_BYTES,
+    MAX_LIFE_NS,
+    DirectiveAnswer,
+    DirectiveDocument,
+    SignedDirective,
+    document_of,
+    opened,
+    signed,
+)
+from sensorium.link.operators import OperatorPair
+
+DIRECTIVES = Path("directives")
+_BELL = DIRECTIVES / ".bell"
+_ASKED, _ANSWER = ".directive", ".answer"
+_MOST_FILE_BYTES = 2 * MAX_BYTES
+SECOND = 1_000_000_000
+
+
+class GivenAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a directive, when this was noted, and by whom: the device, or the ingest in its place."""
+
+    state: str
+    why: str = ""
+    answered_utc: str = ""
+    by: str = "device"
+
+
+class DirectiveEntry(NamedTuple):
+    """One directive of a store: its name there, what it says (None: it cannot be read: `fault`), what became of it."""
+
+    device: str
+    name: str
+    directive: SignedDirective | None
+    document: DirectiveDocument | None
+    answer: GivenAnswer | None
+    fault: str = ""
+
+    def state(self, now_ns: int) -> str:
+        """waits, expired, or as it was answered."""
+        if self.answer is not None:
+            return self.answer.state
+        late = self.document is not None and now_ns > self.document.expires_ns
+        return "expired" if late else "waits"
+
+
+class DirectiveShelf:
+    """Those of the store at `store`; with `fd` of that open folder, whatever it is called by now. From any thread.
+
+    What a disk refuses is raised as its `OSError`.
+    """
+
+    def __init__(self, store: Path, fd: int | None = None) -> None:
+        self._root, self._fd = Path() if fd is not None else store, fd
+
+    def devices(self) -> list[str]:
+        """Those that something was ever asked of."""
+        return [name for name in self._names(DIRECTIVES) if not name.startswith(".")]
+
+    def put(self, device: str, name: str, directive: SignedDirective) -> None:
+        """Keep a directive durably, under a name of its own."""
+        folder = self._root / DIRECTIVES / device
+        durable.make_folder(folder, dir_fd=self._fd)
+        durable.publish(folder / f"{name}{_ASKED}", msgspec.msgpack.encode(directive), folder, dir_fd=self._fd)
+
+    def ring(self) -> None:
+        """Have a running ingest look."""
+        bell = self._root / _BELL
+        durable.replace(
+            bell, bell.with_name(f".bell-{uuid.uuid4().hex}"), [[b"%d\n" % time.time_ns()]], dir_fd=self._fd
+        )
+
+    def bell(self) -> bytes:
+        """Says something else when it was rung since."""
+        try:
+            return self._bytes(self._root / _BELL)
+        except FileNotFoundError:
+            return b""
+
+    def waiting(self, device: str) -> list[DirectiveEntry]:
+        """Those of a device that have no answer."""
+        names = self._names(DIRECTIVES / device)
+        answered = {name.removesuffix(_ANSWER) for name in names if name.endswith(_ANSWER)}
+        asked = [name.removesuffix(_ASKED) for name in names if name.endswith(_ASKED)]
+        return [self._read(device, name) for name in asked if name not in answered]
+
+    def all(self, device: str) -> list[DirectiveEntry]:
+        """Those of a device, in the order in which they were made."""
+        names = self._names(DIRECTIVES / device)
+        found = [self._read(device, name.removesuffix(_ASKED)) for name in names if name.endswith(_ASKED)]
+        return sorted(found, key=lambda each: (0, each.name) if each.document is None else each.document.order)
+
+    def answered(self, device: str, name: str, answer: GivenAnswer) -> bool:
+        """Note durably what became of one, unless that is known already, or there is none of this name; whether it is
+        known now."""
+        folder = self._root / DIRECTIVES / device
+        if "/" in name or durable.look(folder / f"{name}{_ASKED}", dir_fd=self._fd) is None:
+            return False
+        durable.publish(folder / f"{name}{_ANSWER}", msgspec.json.encode(answer), folder, dir_fd=self._fd)
+        return True
+
+    def _read(self, device: str, name: str) -> DirectiveEntry:
+        path = self._root / DIRECTIVES / device / name
+        answer: GivenAnswer | None = None
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                answer = msgspec.json.decode(self._bytes(Path(f"{path}{_ANSWER}")), type=GivenAnswer)
+            except msgspec.DecodeError as error:
+                answer = GivenAnswer(state="unreadable", why=str(error))
+        directive: SignedDirective | None = None
+        try:
+            asked = Path(f"{path}{_ASKED}")
+            seen = durable.look(asked, dir_fd=self._fd)
+            if seen is not None and seen.size > _MOST_FILE_BYTES:
+                raise PeerViolation(f"has {seen.size} bytes, expected at most {MAX_BYTES}")
+            directive = opened(self._bytes(asked))
+            return DirectiveEntry(device, name, directive, document_of(directive), answer)
+        except (OSError, PeerViolation) as error:
+            return DirectiveEntry(device, name, directive, None, answer, str(error))
+
+    def _bytes(self, path: Path) -> bytes:
+        return durable.read_whole(path, dir_fd=self._fd)
+
+    def _names(self, folder: Path) -> list[str]:
+        try:
+            return durable.names(self._root / folder, dir_fd=self._fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def issue(
+    store: Path, devices: list[str], kind: str, body: Mapping[str, Any], pair: OperatorPair, *, life_s: float
+) -> list[DirectiveDocument]:
+    """Ask something of devices, in the name of an operator: durable when it returns, and told to each when it is there.
+
+    Raises:
+        StoreError: it is no store, or its disk is in trouble.
+        ConfigError: a name cannot be one, or it is too long.
+    """
+    check_store_version(store)
+    if not 0 < life_s * SECOND <= MAX_LIFE_NS:
+        raise ConfigError(f"a directive that lives {life_s:g} s: expected up to {MAX_LIFE_NS // 86400 // SECOND} days")
+    shelf, now_ns = DirectiveShelf(store), time.time_ns()
+    made: list[tuple[DirectiveDocument, SignedDirective]] = []
+    for device in devices:
+        check_name(device, "device")
+        version = max((each.document.version for each in shelf.all(device) if each.document), default=0) + 1
+        document = DirectiveDocument(
+            id=str(uuid_utils.uuid7()),
+            device=device,
+            kind=kind,
+            version=version,
+            issued_ns=now_ns,
+            expires_ns=now_ns + round(life_s * SECOND),
+            body=dict(body),
+            by=pair.operator.name,
+        )
+        made.append((document, signed(document, pair)))
+    try:
+        for document, directive in made:
+            shelf.put(document.device, document.id, directive)
+        if made:
+            shelf.ring()
+    except OSError as error:
+        raise StoreError(f"{store / DIRECTIVES}: {error.strerror or error}; see to the disk, then try again") from error
+    return [document for document, _ in made]
+
+
+def noted_now(answer: DirectiveAnswer, by: str = "device") -> GivenAnswer:
+    """An answer as it is kept."""
+    return GivenAnswer(state=answer.state, why=answer.why, answered_utc=utc_text(time.time_ns()) or "", by=by)

@@ -1,0 +1,63 @@
+"""The fleet as a store knows it: what each device said last of its state, and when.
+
+STORE/fleet/DEVICE.json is the last report, DEVICE.jsonl and DEVICE.before.jsonl the history.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sensorium.corpus.corpus import open_store
+from sensorium.corpus.directives import DirectiveShelf
+
+FLEET = Path("fleet")
+MOST_HISTORY_BYTES = 1 << 20
+SILENT_S = 35.0
+"""Devices report every 10 s, or say that they leave."""
+
+
+class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device said of itself, and when the ingest heard it (UTC)."""
+
+    device: str
+    spool_id: str = ""
+    heard_ns: int = 0
+    state: dict[str, Any] = {}
+
+    def seen_s(self, now_ns: int) -> float:
+        """Seconds since then."""
+        return max(0.0, (now_ns - self.heard_ns) / 1e9)
+
+    def is_silent(self, now_ns: int) -> bool:
+        """Whether it should have said something since."""
+        return self.seen_s(now_ns) > SILENT_S and self.state.get("state") not in ("left", "done", "failed")
+
+
+def known_devices(store: Path) -> list[str]:
+    """The devices that the store has heard of, by name."""
+    found = {path.stem for path in (store / FLEET).glob("*.json") if not path.name.startswith(".")}
+    found |= set(DirectiveShelf(store).devices())
+    return sorted(found | {each.device for each in open_store(store).ledger()})
+
+
+def reports(store: Path) -> list[DeviceReport]:
+    """What each device said last, by name; what cannot be read is left out."""
+    found = []
+    for path in sorted((store / FLEET).glob("*.json")):
+        if not path.name.startswith("."):
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                found.append(msgspec.json.decode(path.read_bytes(), type=DeviceReport))
+    return found
+
+
+def history(store: Path, device: str) -> list[DeviceReport]:
+    """What is kept of what a device said earlier, the earlier first."""
+    found = []
+    for name in (f"{device}.before.jsonl", f"{device}.jsonl"):
+        with contextlib.suppress(OSError):
+            for line in (store / FLEET / name).read_bytes().splitlines():
+                with contextlib.suppress(msgspec.DecodeError):  # the last one, torn
+                    found.append(msgspec.json.decode(line, type=DeviceReport))
+    return found

@@ -1,0 +1,62 @@
+"""What devices say of their state, kept in the store: the last of each, and a bounded history."""
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from sensorium.corpus.fleet import FLEET, MOST_HISTORY_BYTES, DeviceReport
+from sensorium.episode import durable
+from sensorium.ingest.store import Store
+from sensorium.link.server.messenger import MAX_REPORT_BYTES, Reported
+
+HISTORY_EVERY_S = 60.0
+"""So often a report goes into the history, and whenever the device is in another state than before."""
+
+
+class FleetStates:
+    """One thread calls it. A report is worth no sync: after power loss the next one comes in seconds."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: dict[str, tuple[float, str]] = {}
+
+    def keep(self, heard: Reported) -> None:
+        """Keep what a device says; too long a report is not kept."""
+        report = DeviceReport(
+            device=heard.device, spool_id=heard.spool_id, heard_ns=time.time_ns(), state=heard.document
+        )
+        data = msgspec.json.encode(report)
+        if len(data) > MAX_REPORT_BYTES:
+            return
+        fd = self._store.fd
+        durable.add_folder(FLEET, dir_fd=fd)
+        new = FLEET / f".{heard.device}.new"
+        _write(new, data, 0, fd)
+        durable.rename(new, FLEET / f"{heard.device}.json", dir_fd=fd)
+        now_s, state = time.monotonic(), str(heard.document.get("state", ""))
+        before_s, before = self._kept.get(heard.device, (0.0, ""))
+        if state != before or now_s - before_s >= HISTORY_EVERY_S:
+            self._kept[heard.device] = now_s, state
+            self._add(heard.device, data + b"\n")
+
+    def _add(self, device: str, line: bytes) -> None:
+        """The history is two files: when one is full it takes the place of the other."""
+        fd = self._store.fd
+        path = FLEET / f"{device}.jsonl"
+        seen = durable.look(path, dir_fd=fd)
+        size = 0 if seen is None else seen.size
+        if size + len(line) > MOST_HISTORY_BYTES // 2:
+            durable.rename(path, FLEET / f"{device}.before.jsonl", dir_fd=fd)
+            size = 0
+        _write(path, line, size, fd)
+
+
+def _write(path: Path, data: bytes, at: int, dir_fd: int) -> None:
+    """Have a file end with this, behind so many bytes."""
+    fd = durable.reopen(path, dir_fd=dir_fd)
+    try:
+        durable.cut(fd, at)
+        durable.write_at(fd, data, at)
+    finally:
+        durable.close(fd)

@@ -1,0 +1,134 @@
+"""Operators' keys as files, Ed25519: made, read, and what they sign and check.
+
+    NAME.operator            the public key, which devices name under `obey`
+    NAME.operator_secret     signs directives, mode 0600; it stays with the operator
+
+The library that signs is imported where it is used: who neither signs nor is told anything does not pay for it.
+"""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensorium.drivers.stream import check_name
+from sensorium.errors import ConfigError
+
+PUBLIC, SECRET = ".operator", ".operator_secret"
+KEY_BYTES, SIGNATURE_BYTES = 32, 64
+_PURPOSE = b"sensorium directive 1\0"
+"""What is signed begins with this, so that no signature of something else is one of a directive."""
+_TEXT = '#   Sensorium {kind} key of operator {name} (Ed25519)\noperator = "{name}"\npublic-key = "{public}"\n'
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Who may ask something of devices: a name, and the public key, 32 bytes."""
+
+    name: str
+    public: bytes
+
+
+@dataclass(frozen=True)
+class OperatorPair:
+    """An operator with what signs in their name, 32 bytes."""
+
+    operator: Operator
+    secret: bytes
+
+    def sign(self, document: bytes) -> bytes:
+        """64 bytes."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        signature: bytes = Ed25519PrivateKey.from_private_bytes(self.secret).sign(_PURPOSE + document)
+        return signature
+
+
+def is_signed(document: bytes, signature: bytes, public: bytes) -> bool:
+    """Whether who has the secret of `public` has signed this document."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, _PURPOSE + document)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def new_operator(name: str, folder: Path) -> tuple[Path, Path]:
+    """Make NAME.operator and NAME.operator_secret in `folder`; their paths.
+
+    Raises:
+        ConfigError: the name cannot be one, either file exists, or the folder cannot be written.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    check_name(name, "operator")
+    paths = folder / f"{name}{PUBLIC}", folder / f"{name}{SECRET}"
+    for path in paths:
+        if path.exists():
+            raise ConfigError(f"{path} exists and is never overwritten: choose another name or folder, or move it away")
+    made = Ed25519PrivateKey.generate()
+    public = made.public_key().public_bytes_raw().hex()
+    secret = _TEXT.format(kind="SECRET", name=name, public=public)
+    secret += f'secret-key = "{made.private_bytes_raw().hex()}"\n'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(paths[1], secret, 0o600)
+        _write(paths[0], _TEXT.format(kind="public", name=name, public=public), 0o644)
+    except OSError as error:
+        raise ConfigError(f"operator {name!r} cannot be written to {folder}: {error.strerror}") from error
+    return paths
+
+
+def read_operator(path: Path) -> Operator:
+    """The operator in NAME.operator.
+
+    Raises:
+        ConfigError: absent, unreadable or no operator's key.
+    """
+    return _read(path)[0]
+
+
+def read_pair(path: Path) -> OperatorPair:
+    """The pair in NAME.operator_secret.
+
+    Raises:
+        ConfigError: absent, without a secret, or readable by others than its owner.
+    """
+    operator, secret = _read(path)
+    if secret is None:
+        raise ConfigError(f"{path}: holds no secret key: name the file NAME{SECRET} that `keys new --operator` made")
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f"{path}: others than its owner may read this secret: chmod 600 it")
+    return OperatorPair(operator, secret)
+
+
+def _read(path: Path) -> tuple[Operator, bytes | None]:
+    made_by = "expected an operator's key made by `sensorium keys new NAME --operator`"
+    try:
+        text = path.read_text(encoding="ascii")
+    except OSError as error:
+        raise ConfigError(f"operator's key {path}: {error.strerror}; {made_by}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"operator's key {path}: is no text; {made_by}") from error
+    said = dict(re.findall(r'^([a-z-]+) = "([^"\n]*)"$', text, re.MULTILINE))
+    try:
+        public = bytes.fromhex(said["public-key"])
+        secret = bytes.fromhex(said["secret-key"]) if "secret-key" in said else None
+        name = check_name(said["operator"], "operator")
+        if {len(public), len(secret or public)} != {KEY_BYTES}:
+            raise ValueError
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"operator's key {path}: is none; {made_by}") from error
+    return Operator(name, public), secret
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,290 @@
+"""What a device does with what is asked of it: by whom, for whom, in time, once; and what is left after power loss."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sensorium.agents.charter import Charter
+from sensorium.agents.device_file import DeviceFile, check_device
+from sensorium.agents.directives import kept as kept_module
+from sensorium.agents.directives import obeying as obeying_module
+from sensorium.agents.directives.obeying import Obeying
+from sensorium.drivers.clock import boottime_ns
+from sensorium.episode import durable
+from sensorium.errors import ConfigError, SensoriumError
+from sensorium.link import wire
+from sensorium.link.directive import MAX_BYTES, DirectiveAnswer, DirectiveDocument, SignedDirective, signed, told
+from sensorium.link.operators import OperatorPair, new_operator, read_pair
+from tests.forgetful_disk import ForgetfulDisk
+
+UTC_NS = 1_800_000_000_000_000_000
+HOUR_NS = 3_600_000_000_000
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("anna", "eve"):
+        new_operator(name, folder)
+    return folder
+
+
+class Rig:
+    """A device that obeys anna, with what it was made to do."""
+
+    def __init__(self, folder: Path, keys: Path, **parts: Any) -> None:
+        self.keys = keys
+        self.anna, self.eve = (read_pair(keys / f"{name}.operator_secret") for name in ("anna", "eve"))
+        obey = {"operator": str(keys / "anna.operator"), "may": ["settings", "stop", "release"]}
+        document = {
+            "device": "rig-1",
+            "sensors": {"sim": {"kind": "sim-planar"}},
+            "trigger": {"kind": "interval", "length_s": 10},
+            "obey": obey,
+            **parts,
+        }
+        self.device = check_device(document, folder)
+        self.folder = folder / "directives"
+        self.done: list[str] = []
+        self.fails = ""
+        self.changes: list[tuple[DeviceFile, Callable[[str], None]]] = []
+        self.start(known=True)
+
+    def start(self, *, known: bool) -> None:
+        """As after a restart; the server's time is `known` from before or not."""
+        now_ns = boottime_ns()
+        self.obeying = Obeying(
+            self.folder,
+            self.device,
+            clock=(now_ns, UTC_NS) if known else None,
+            doing={"stop": self._do, "release": self._do},
+            change=lambda device, settled: self.changes.append((device, settled)),
+        )
+
+    def know(self) -> None:
+        self.obeying.probed(boottime_ns(), UTC_NS)
+
+    def _do(self, document: DirectiveDocument, _: Charter) -> str:
+        if self.fails:
+            raise SensoriumError(self.fails)
+        self.done.append(document.id)
+        return "well"
+
+    def ask(self, kind: str = "release", name: str = "", by: OperatorPair | None = None, **changes: Any) -> str:
+        """Have it told a directive; its id."""
+        said = DirectiveDocument(
+            id=f"id-{kind}-{changes.get('version', 1)}",
+            device="rig-1",
+            kind=kind,
+            version=1,
+            issued_ns=UTC_NS,
+            expires_ns=UTC_NS + HOUR_NS,
+        )
+        said = msgspec.structs.replace(said, **changes)
+        self.tell(name or said.id, signed(said, by or self.anna))
+        return name or said.id
+
+    def tell(self, name: str, directive: SignedDirective) -> None:
+        self.obeying.take(wire.Directive(session=1, kind="any", version=1, document=told(name, directive)))
+
+    def answers(self) -> dict[str, DirectiveAnswer]:
+        """What it tells in a new session."""
+        self.obeying.begin()
+        return {answer.id: answer for answer in self.obeying.answers(boottime_ns())}
+
+
+@pytest.fixture
+def rig(tmp_path: Path, keys: Path) -> Rig:
+    return Rig(tmp_path, keys)
+
+
+def test_it_is_done_once_however_often_it_is_said_and_answered_each_time(rig: Rig) -> None:
+    name = rig.ask()
+    assert rig.answers()[name].state == "done"
+    rig.obeying.noted((name,))
+    assert not rig.answers()
+    assert not rig.obeying.owes
+    rig.ask()
+    assert rig.answers()[name].state == "done"
+    rig.obeying.noted((name,))
+    rig.start(known=True)
+    assert not rig.answers()
+    rig.ask()
+    assert rig.answers()[name] == DirectiveAnswer(id=name, state="done", why="well")
+    assert rig.done == [name]
+
+
+def test_an_answer_is_repeated_until_it_is_noted_but_not_at_once(rig: Rig) -> None:
+    rig.ask()
+    now_ns = boottime_ns()
+    assert len(rig.obeying.answers(now_ns)) == 1
+    assert not rig.obeying.answers(now_ns + 1)
+    assert len(rig.obeying.answers(now_ns + obeying_module.AGAIN_NS)) == 1
+    assert rig.obeying.owes
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"device": "rig-2"}, "for device 'rig-2'"),
+        ({"name": "another"}, "said once more under another name"),
+        ({"kind": "campaign"}, "kind 'campaign' is not known to this version"),
+        ({"format": 2}, "format 2"),
+        ({"by": "eve"}, "obeys no operator with that key"),
+    ],
+)
+def test_what_is_not_for_it_changes_nothing_and_is_answered(rig: Rig, changes: dict[str, Any], says: str) -> None:
+    changes = changes | ({"by": rig.eve} if "by" in changes else {})
+    name = rig.ask(**changes)
+    answer = rig.answers()[name]
+    assert (answer.state, says in answer.why) == ("refused", True), answer
+    assert not rig.done
+    rig.obeying.noted((name,))
+    assert not rig.obeying.owes
+
+
+def test_a_signature_that_is_not_anna_s_does_not_spoil_the_genuine_one(rig: Rig) -> None:
+    said = DirectiveDocument(id="a", device="rig-1", kind="stop", version=1, issued_ns=0, expires_ns=UTC_NS + HOUR_NS)
+    genuine = signed(said, rig.anna)
+    forged = msgspec.structs.replace(genuine, signature=signed(said, rig.eve).signature)
+    rig.tell("a", forged)
+    assert "signature" in rig.answers()["a"].why
+    assert not rig.done
+    rig.tell("a", genuine)
+    assert rig.done == ["a"]
+    other = signed(msgspec.structs.replace(said, version=2), rig.anna)
+    rig.tell("a", other)
+    assert "another one has its id" in rig.answers()["a"].why
+    assert rig.done == ["a"]
+
+
+def test_one_that_is_too_large_or_says_nothing_is_answered(rig: Rig) -> None:
+    for data in (b"\x80" + bytes(MAX_BYTES), b"\xc1", b""):
+        rig.tell("x", SignedDirective(signed=data, operator=rig.anna.operator.public, signature=rig.anna.sign(data)))
+        assert rig.answers()["x"].state == "refused"
+        rig.obeying.noted(("x",))
+    rig.obeying.take(wire.Directive(session=1, kind="sketch", version=7, document={"of": "another version"}))
+    assert not rig.answers()
+
+
+def test_while_the_servers_time_is_not_known_only_stop_is_obeyed(rig: Rig) -> None:
+    rig.start(known=False)
+    release = rig.ask("release")
+    settings = rig.ask("settings", version=2, body={"set": {"trigger.length_s": 5}})
+    late = rig.ask("release", version=3, expires_ns=UTC_NS - 1)
+    stop = rig.ask("stop", version=4)
+    assert rig.done == [stop]
+    assert not rig.changes
+    rig.start(known=False)
+    assert set(rig.answers()) == {stop}
+    rig.know()
+    assert rig.done == [stop, release]
+    assert len(rig.changes) == 1
+    rig.changes[0][1]("")
+    assert {name: answer.state for name, answer in rig.answers().items()} == {
+        stop: "done",
+        release: "done",
+        settings: "done",
+        late: "expired",
+    }
+
+
+def test_what_was_forgotten_as_it_had_ended_is_not_done_again(rig: Rig) -> None:
+    rig.start(known=False)
+    stop = rig.ask("stop", expires_ns=UTC_NS + 1_000_000)
+    rig.obeying.noted((stop,))
+    rig.obeying.probed(boottime_ns(), UTC_NS + 2 * HOUR_NS)
+    rig.obeying.noted(())
+    assert not list(rig.folder.glob("*.directive"))
+    rig.start(known=False)
+    rig.ask("stop", expires_ns=UTC_NS + 1_000_000)
+    assert rig.done == [stop]
+    assert rig.answers()[stop].state == "expired"
+
+
+def test_what_cannot_be_done_says_why(rig: Rig) -> None:
+    rig.fails = "the spool is locked"
+    name = rig.ask()
+    assert rig.answers()[name] == DirectiveAnswer(id=name, state="failed", why="the spool is locked")
+
+
+def test_settings_are_in_force_when_they_are_settled_and_after_a_restart(rig: Rig) -> None:
+    first = rig.ask("settings", version=1, body={"set": {"trigger.length_s": 5}})
+    assert rig.obeying.device is rig.device
+    rig.changes[0][1]("")
+    second = rig.ask("settings", version=3, body={"set": {"mission.name": "hall"}})
+    rig.changes[1][1]("the filters do not fit")
+    third = rig.ask("settings", version=4, body={"set": {"mission.name": "yard"}})
+    rig.changes[2][1]("")
+    late = rig.ask("settings", version=2, body={"set": {"mission.name": "late"}})
+    wrong = rig.ask("settings", version=5, body={"set": {"mission.nam": "x"}})
+    own = rig.ask("settings", version=6, body={"set": {"device": "rig-2"}})
+    states = {name: answer.state for name, answer in rig.answers().items()}
+    assert states == {first: "done", second: "failed", third: "done", late: "refused", wrong: "failed", own: "refused"}
+    assert "did you mean" in rig.answers()[wrong].why
+    rig.start(known=False)
+    assert rig.obeying.device.mission.name == "yard"
+    assert rig.obeying.device.model_dump(serialize_as_any=True)["trigger"]["length_s"] == 5
+
+
+def test_settings_that_fit_no_more_do_not_keep_a_device_from_recording(tmp_path: Path, keys: Path) -> None:
+    rig = Rig(tmp_path, keys)
+    rig.ask("settings", body={"set": {"trigger.length_s": 5}})
+    rig.changes[0][1]("")
+    again = Rig(tmp_path, keys, trigger={"kind": "manual"})
+    assert again.obeying.device is again.device
+
+
+def test_the_charter_and_obey_are_the_devices_own(tmp_path: Path, keys: Path) -> None:
+    (tmp_path / "charter.yaml").write_text("refuse: [stop]\n")
+    rig = Rig(tmp_path, keys, charter="charter.yaml")
+    stop = rig.ask("stop")
+    assert rig.answers()[stop].why == "charter: refuse: stop"
+    nobody = Rig(tmp_path / "nobody", keys, obey=[])
+    assert nobody.ask("stop") == stop
+    assert "obeys no operator" in nobody.answers()[stop].why
+    only = Rig(
+        tmp_path / "only", keys, obey=[{"operator": str(keys / "anna.operator"), "may": ["campaign", "fetch", "rate"]}]
+    )
+    assert only.ask("stop") == stop
+    assert "may ask for campaign, fetch, rate, not for stop" in only.answers()[stop].why
+    assert not rig.done + nobody.done + only.done
+    with pytest.raises(ConfigError, match="operator's key"):
+        Rig(tmp_path, keys, obey=[{"operator": "nobody.operator", "may": ["stop"]}])
+
+
+def test_no_more_are_kept_than_a_bound(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(obeying_module, "MOST", 2)
+    assert kept_module.MOST > 2
+    for version in (1, 2, 3):
+        last = rig.ask(version=version)
+    assert rig.answers()[last].state == "refused"
+    assert len(rig.done) == 2
+
+
+def test_after_power_loss_what_was_answered_is_answered_and_the_rest_done_again(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever power was lost: a done one is known, or is done when it comes again; none is half there."""
+    copies: list[Path] = []
+
+    def lost() -> None:
+        copies.append(tmp_path / f"copy-{len(copies)}")
+        disk.after_power_loss(copies[-1])
+
+    disk = ForgetfulDisk(tmp_path, lost)
+    monkeypatch.setattr(durable, "os", disk)
+    name = rig.ask()
+    monkeypatch.undo()
+    assert len(copies) > 3
+    rig.done.clear()
+    for copy in copies:
+        rig.folder = copy / "directives"
+        rig.start(known=True)
+        rig.obeying.go_on()
+        rig.ask()
+        assert rig.answers()[name].state == "done"
+    assert 0 < len(rig.done) < len(copies)

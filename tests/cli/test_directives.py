@@ -1,0 +1,72 @@
+"""`sensorium directives` and `keys new --operator`: wrong use is one line, and nothing is asked."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sensorium.cli.main import app
+from sensorium.errors import SensoriumError
+from sensorium.ingest.store import Store
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Store.open("store").close()
+    assert CliRunner().invoke(app, ["keys", "new", "anna", "--operator", "--dir", "."]).exit_code == 0
+    return tmp_path
+
+
+def said(*words: str) -> str:
+    """What it prints, or the error that it ends with."""
+    result = CliRunner().invoke(app, ["directives", *words])
+    if isinstance(result.exception, SensoriumError):
+        return str(result.exception)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+KEY = ("--operator", "anna.operator_secret")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("settings", "store", "rig-1", *KEY), "nothing to do"),
+        (("settings", "store", "rig-1", *KEY, "--set", "a"), "expected a.b=c"),
+        (("settings", "store", "rig-1", *KEY, "--set", "a={"), "YAML"),
+        (("settings", "store", "rig-1", *KEY, "--set", "uplink.hours="), "is blank"),
+        (("stop", "store", "rig-*", *KEY), "knows no such device"),
+        (("stop", "store", "../rig", *KEY), "device '../rig'"),
+        (("stop", "store", "rig-1", *KEY, "--expires", "soon"), "--expires soon"),
+        (("stop", "store", "rig-1", *KEY, "--expires", "500d"), "400 days"),
+        (("stop", "store", "rig-1", "--operator", "anna.operator"), "holds no secret"),
+        (("stop", "nowhere", "rig-1", *KEY), "nowhere"),
+        (("release", "store", "rig-1", *KEY), "which?"),
+        (("list", "nowhere"), "nowhere"),
+    ],
+)
+def test_wrong_use_is_said(place: Path, words: tuple[str, ...], says: str) -> None:
+    assert says in said(*words)
+    assert not (place / "store" / "directives").exists()
+
+
+def test_what_was_asked_is_listed(place: Path) -> None:
+    assert "nothing was asked" in said("list", "store")
+    said("settings", "store", "rig-1", "rig-2", *KEY, "--set", "trigger={kind: manual}", "--set", "mission.name=hall")
+    said("release", "store", "rig-1", *KEY, "--where", "bytes > 5")
+    rows = json.loads(said("list", "store", "--format", "json"))
+    assert [(row["device"], row["version"], row["kind"], row["state"]) for row in rows] == [
+        ("rig-1", 1, "settings", "waits"),
+        ("rig-1", 2, "release", "waits"),
+        ("rig-2", 1, "settings", "waits"),
+    ]
+    assert rows[0]["body"]["set"] == {"trigger": {"kind": "manual"}, "mission.name": "hall"}
+    assert len(json.loads(said("list", "store", "--device", "*-2", "--format", "json"))) == 1
+
+
+def test_a_pattern_stands_for_devices_that_were_asked_before(place: Path) -> None:
+    said("stop", "store", "rig-1", "lab-1", *KEY)
+    assert said("stop", "store", "rig-*", *KEY).count("version 2") == 1

@@ -1,0 +1,85 @@
+"""Directives of a store: files that are there whole or not at all, with a version each, and one answer."""
+
+from pathlib import Path
+
+import pytest
+
+from sensorium.corpus.directives import DIRECTIVES, DirectiveShelf, GivenAnswer, issue
+from sensorium.episode import durable
+from sensorium.errors import ConfigError, StoreError
+from sensorium.ingest.store import Store
+from sensorium.link.directive import is_genuine
+from sensorium.link.operators import OperatorPair, new_operator, read_pair
+from tests.forgetful_disk import ForgetfulDisk
+
+
+@pytest.fixture
+def anna(tmp_path: Path) -> OperatorPair:
+    return read_pair(new_operator("anna", tmp_path / "keys")[1])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    Store.open(tmp_path / "store").close()
+    return tmp_path / "store"
+
+
+def test_they_wait_until_they_are_answered_once(store: Path, anna: OperatorPair) -> None:
+    shelf = DirectiveShelf(store)
+    assert (shelf.devices(), shelf.waiting("rig-1"), shelf.bell()) == ([], [], b"")
+    made = issue(store, ["rig-1", "rig-2", "rig-1"], "stop", {}, anna, life_s=60)
+    rung = shelf.bell()
+    assert rung
+    assert [(each.device, each.version) for each in made[:2]] == [("rig-1", 1), ("rig-2", 1)]
+    (again,) = issue(store, ["rig-1"], "stop", {}, anna, life_s=60)
+    assert again.version > 1
+    assert shelf.bell() != rung
+    waiting = shelf.waiting("rig-2")
+    assert [each.document for each in waiting] == [made[1]]
+    assert waiting[0].directive is not None
+    assert is_genuine(waiting[0].directive)
+    assert waiting[0].state(made[1].issued_ns) == "waits"
+    assert waiting[0].state(made[1].expires_ns + 1) == "expired"
+    assert shelf.answered("rig-2", made[1].id, GivenAnswer(state="done"))
+    assert shelf.answered("rig-2", made[1].id, GivenAnswer(state="refused"))
+    assert not shelf.answered("rig-2", "no-such", GivenAnswer(state="done"))
+    assert not shelf.answered("rig-2", f"../rig-1/{again.id}", GivenAnswer(state="done"))
+    assert not shelf.waiting("rig-2")
+    assert [each.state(0) for each in shelf.all("rig-2")] == ["done"]
+    assert shelf.all("rig-1")[-1].document == again
+
+
+def test_what_cannot_be_read_is_said(store: Path, anna: OperatorPair) -> None:
+    (made,) = issue(store, ["rig-1"], "stop", {}, anna, life_s=60)
+    folder = store / DIRECTIVES / "rig-1"
+    (folder / "torn.directive").write_bytes((folder / f"{made.id}.directive").read_bytes()[:-9])
+    (folder / "huge.directive").write_bytes(bytes(1 << 20))
+    faults = {each.name: each.fault for each in DirectiveShelf(store).waiting("rig-1")}
+    assert "is no directive" in faults["torn"]
+    assert "1048576 bytes" in faults["huge"]
+    assert faults[made.id] == ""
+    (folder / f"{made.id}.answer").write_bytes(b"{")
+    assert [each.state(0) for each in DirectiveShelf(store).all("rig-1") if each.document] == ["unreadable"]
+
+
+def test_what_cannot_be_asked_is_said(store: Path, anna: OperatorPair, tmp_path: Path) -> None:
+    for devices, life_s in ((["../x"], 60.0), (["rig-1"], 0.0), (["rig-1"], 1e9)):
+        with pytest.raises(ConfigError):
+            issue(store, devices, "stop", {}, anna, life_s=life_s)
+    assert not (store / DIRECTIVES).exists()
+    with pytest.raises(StoreError):
+        issue(tmp_path / "no-store", ["rig-1"], "stop", {}, anna, life_s=60)
+
+
+def test_after_power_loss_what_was_asked_and_answered_is_there(
+    store: Path, anna: OperatorPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = ForgetfulDisk(tmp_path)
+    monkeypatch.setattr(durable, "os", disk)
+    (made,) = issue(store, ["rig-1"], "stop", {}, anna, life_s=60)
+    disk.after_power_loss(tmp_path.parent / "asked")
+    DirectiveShelf(store).answered("rig-1", made.id, GivenAnswer(state="done"))
+    disk.after_power_loss(tmp_path.parent / "answered")
+    monkeypatch.undo()
+    found = [DirectiveShelf(tmp_path.parent / name / "store").all("rig-1") for name in ("asked", "answered")]
+    assert [(each.document, each.state(0)) for (each,) in found] == [(made, "waits"), (made, "done")]

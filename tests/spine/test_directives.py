@@ -1,0 +1,57 @@
+"""Directives as an operator meets them: a device that records and one that is away, the rules of each, the answers."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.spine.commands import Site, sim, wait_for
+
+
+def answers(site: Site) -> dict[tuple[str, int], dict[str, Any]]:
+    """What became of what was asked, by device and version."""
+    return {(each["device"], each["version"]): each for each in site.json("directives", "list", "store")}
+
+
+def settle(site: Site, *asked: tuple[str, int]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Wait until these are answered."""
+    wait_for(lambda: len(list((site.folder / "store" / "directives").glob("*/*.answer"))) >= len(asked), "answers")
+    found = answers(site)
+    assert not [each for each in asked if found[each]["state"] == "waits"]
+    return found
+
+
+def test_settings_stop_and_release_reach_devices_wherever_they_are(site: Site) -> None:
+    for name in ("anna", "eve"):
+        site.run("keys", "new", name, "--operator", "--dir", "keys")
+    ingest, port = site.ingest()
+    obey = {"operator": "keys/anna.operator", "may": ["settings", "stop", "release"]}
+    here = site.device("rig-1", {"sim": sim(pace=1.0)}, port, obey=obey, charter="charter.yaml")
+    (site.folder / "charter.yaml").write_text("never: [uplink]\n")
+    away = site.device("rig-2", {"sim": sim(duration_s=2.0)}, port, obey=obey, uplink={"hours": ["00:00-00:01"]})
+    agent = site.start("collect", here, "--local")
+    wait_for(lambda: list((site.folder / "store" / "commits").glob("*-*/*.json")), "an episode")
+    anna, eve = ("--operator", "keys/anna.operator_secret"), ("--operator", "keys/eve.operator_secret")
+    site.run("directives", "settings", "store", "rig-1", *anna, "--set", "mission.name=hall")
+    site.run("directives", "settings", "store", "rig-1", *anna, "--set", "uplink.bytes_per_s=1kB")
+    site.run("directives", "stop", "store", "rig-1", *eve)
+    site.run("directives", "release", "store", "rig-2", *anna, "--where", "ordinal = 0")
+    found = settle(site, ("rig-1", 1), ("rig-1", 2), ("rig-1", 3))
+    assert [found["rig-1", n]["state"] for n in (1, 2, 3)] == ["done", "refused", "refused"]
+    assert found["rig-1", 2]["why"] == "charter: never: uplink"
+    assert found["rig-2", 1]["state"] == "waits"
+    hall = "device = 'rig-1' and mission = 'hall'"
+    wait_for(lambda: site.json("query", "store", "--where", hall), "an episode of the new mission")
+    site.run("directives", "stop", "store", "rig-1", *anna)
+    agent.wait(0)
+    assert site.json("query", "store", "--where", "device = 'rig-1' and mission = 'default'")
+    for each in site.json("query", "store"):
+        assert all(account["captured"] == account["stored"] for account in each["account"].values())
+    ingest.interrupt()
+
+    ingest, _ = site.ingest(port=port)
+    site.run("collect", away, "--local", "--set", "uplink={}")
+    found = settle(site, ("rig-1", 4), ("rig-2", 1))
+    assert (found["rig-1", 4]["state"], found["rig-2", 1]["state"]) == ("done", "done")
+    ingest.interrupt()
+    site.run("rebuild-catalog", "store")
+    assert answers(site) == found
+    assert not list(Path(site.folder / "store" / "directives").glob("*/new-*"))
