@@ -19,6 +19,7 @@ from sensorium.agents.line import Lines, Parts
 from sensorium.agents.orders import Orders
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.replays import Replay, replay_of
+from sensorium.agents.reporting import Reporting
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.spool.floor import check_floor
 from sensorium.agents.triggers.trigger import Command
@@ -203,6 +204,7 @@ class Agent:
             delivery.spool.runs.go_back(replay_of(self.device).run, self._again)
         delivery.obeys = obeying(self.device, delivery, self._orders, only_deliver=self._only_deliver)
         delivery.apply(in_force(delivery))
+        delivery.reports = Reporting(self.status, delivery.spool.path, lambda: in_force(delivery).mission.name)
         delivery.start()
         return delivery
 

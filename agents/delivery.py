@@ -12,6 +12,7 @@ from sensorium.agents.spool.hardware import hardware_words
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.budget import Budget
 from sensorium.agents.uplink.budget_file import open_budget
+from sensorium.agents.uplink.obeys import Reports
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import SpoolError
@@ -45,7 +46,8 @@ class Delivery:
         self._formers: list[Uplink] = []
         self._budget: Budget | None = None
         self.obeys: Obeying | None = None
-        """Who obeys directives; set before `start`."""
+        self.reports: Reports | None = None
+        """Who obeys directives, and who says the device's state; set before `start`."""
         self.spool = Spool(
             device.at(device.spool.path),
             device.device,
@@ -77,7 +79,7 @@ class Delivery:
             insecure=part.insecure,
             budget=self._budget,
         )
-        self._uplink = make(obeys=self.obeys)
+        self._uplink = make(obeys=self.obeys, reports=self.reports)
         self._formers = [make(of=former) for former in self.spool.formers()]
         for uplink in (self._uplink, *self._formers):
             uplink.start()

@@ -11,9 +11,12 @@ import msgspec
 
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.directives import DirectiveShelf
+from sensorium.episode.utc_text import utc_text
 
 FLEET = Path("fleet")
 MOST_HISTORY_BYTES = 1 << 20
+LEFT = "left"
+LITTLE_ROOM = 0.03
 SILENT_S = 35.0
 """Devices report every 10 s, or say that they leave."""
 
@@ -26,13 +29,38 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
     heard_ns: int = 0
     state: dict[str, Any] = {}
 
+    @property
+    def heard_utc(self) -> str | None:
+        """When it was heard; None of one that was not."""
+        return utc_text(self.heard_ns) if self.heard_ns else None
+
     def seen_s(self, now_ns: int) -> float:
         """Seconds since then."""
         return max(0.0, (now_ns - self.heard_ns) / 1e9)
 
     def is_silent(self, now_ns: int) -> bool:
         """Whether it should have said something since."""
-        return self.seen_s(now_ns) > SILENT_S and self.state.get("state") not in ("left", "done", "failed")
+        return bool(self.heard_ns) and self.seen_s(now_ns) > SILENT_S and self.state.get("state") != LEFT
+
+    def said_state(self, now_ns: int) -> str:
+        """What it does now, in a word: what it said, or `silent`; empty of one that never said anything."""
+        return "silent" if self.is_silent(now_ns) else str(self.state.get("state", ""))
+
+
+def wrong(report: DeviceReport, now_ns: int) -> list[str]:
+    """What is wrong with a device, the worst first, a clause each."""
+    state, found = report.state, []
+    if report.is_silent(now_ns):
+        found.append(f"silent since {str(report.heard_utc)[:19]}Z")
+    if state.get("error"):
+        found.append(str(state["error"]))
+    for key, what in (("away", "is away"), ("absent", "is absent")):
+        said = state.get(key)
+        found += [f"{name} {what}: {why}" for name, why in said.items()] if isinstance(said, dict) else []
+    free, whole = state.get("disk_free_bytes"), state.get("disk_bytes")
+    if isinstance(free, int) and isinstance(whole, int) and free < whole * LITTLE_ROOM:
+        found.append(f"{free / max(whole, 1):.1%} of its disk is free")
+    return found
 
 
 def known_devices(store: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who obeys directives, as the uplink sees it: what came is passed on, and what is to be told goes out."""
+"""Who obeys directives and who reports, as the uplink sees them: what came is passed on, answers and state go out."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from sensorium.link.directive import DirectiveAnswer
 
 
 class Obeys(Protocol):
-    """The uplink's thread calls it. `report` is the device's state where it is due, else empty."""
+    """The uplink's thread calls it."""
 
     def subscribe(self, wake: Callable[[], None]) -> None: ...
 
@@ -25,6 +25,17 @@ class Obeys(Protocol):
     def answers(self, now_ns: int) -> list[DirectiveAnswer]: ...
 
     def noted(self, names: tuple[str, ...]) -> None: ...
+
+
+class Reports(Protocol):
+    """The uplink's thread calls it. `due` is the device's state where it is to be said now, `last` what is said when
+    the device leaves."""
+
+    def begin(self) -> None: ...
+
+    def due(self, now_ns: int) -> dict[str, Any] | None: ...
+
+    def last(self) -> dict[str, Any]: ...
 
 
 def pass_on(obeys: Obeys, job: jobs.PumpJob) -> None:
@@ -45,3 +56,9 @@ def tell(obeys: Obeys, link: DeviceLink, now_ns: int) -> None:
     if answers := obeys.answers(now_ns):
         said: list[Any] = [msgspec.to_builtins(answer) for answer in answers]
         link.status({"directives": said})
+
+
+def report(reports: Reports, link: DeviceLink, now_ns: int) -> None:
+    """Say the device's state, if it is due."""
+    if (state := reports.due(now_ns)) is not None:
+        link.status({"device": state})

@@ -13,7 +13,7 @@ import zmq
 
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.budget import Budget
-from sensorium.agents.uplink.obeys import Obeys, pass_on, tell
+from sensorium.agents.uplink.obeys import Obeys, Reports, pass_on, report, tell
 from sensorium.agents.uplink.sockets import Address, Socket, Sockets, is_refusal
 from sensorium.agents.uplink.spool_end import REFRESH_S, SpoolEnd
 from sensorium.drivers.clock import boottime_ns
@@ -45,6 +45,7 @@ class Uplink:
         of: Deliver what is in the spool of this former spool_id; empty: of its present one.
         budget: What may be sent, in common with others; None: whatever there is.
         obeys: Who obeys directives, and tells of them; None: nobody.
+        reports: Who says the device's state; None: nobody.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Uplink:
         of: str = "",
         budget: Budget | None = None,
         obeys: Obeys | None = None,
+        reports: Reports | None = None,
     ) -> None:
         self._address = Address.of(url, server_key, keypair, insecure)
         self._spool, self._spool_end = spool, SpoolEnd(spool, of)
@@ -69,7 +71,7 @@ class Uplink:
             random.SystemRandom().random,
             directives=FORMAT if obeys is not None else 0,
         )
-        self._budget, self._obeys = budget, obeys
+        self._budget, self._obeys, self._reports = budget, obeys, reports
         self._stop_requested = threading.Event()
         self._wake = Wake()
         self._thread: Thread | None = None
@@ -132,7 +134,8 @@ class Uplink:
             raise SpoolError(f"uplink: {error}") from error
         finally:
             if self._sockets is not None:
-                self._link.status(wire.leaving())
+                said = {} if self._reports is None else {"device": self._reports.last()}
+                self._link.status(wire.leaving() | said)
                 self._say(self._sockets)
                 self._sockets.close(LAST_WORD_MS)
                 self._sockets = None
@@ -154,6 +157,8 @@ class Uplink:
             self._spool_end.offer(link, now_ns)
             if self._obeys is not None:
                 tell(self._obeys, link, now_ns)
+            if self._reports is not None:
+                report(self._reports, link, now_ns)
         hold = None if self._budget is None else self._budget.held(now_ns)
         link.hold("" if hold is None else hold.why, now_ns)
         blocked = self._send(context)
@@ -248,6 +253,8 @@ class Uplink:
                 case jobs.OfferAll():
                     self._figures["sessions"] += 1
                     self._last_error = ""
+                    if self._reports is not None:
+                        self._reports.begin()
                     log.info("uplink: session with %s", self._address.control)
                 case jobs.Log(text):
                     log.warning("uplink: %s", text)

@@ -288,6 +288,8 @@ def _ask(pages: Pages) -> None:
     pages.run(f"directives release corpus rig-1 --where 'bytes > 1000000' {key}", once=True)
     pages.say("directives list")
     pages.run("directives list corpus")
+    pages.say("fleet")
+    pages.run("fleet corpus")
 
 
 if __name__ == "__main__":

@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from prometheus_client.registry import CollectorRegistry
 from rich.live import Live
 
 from sensorium.agents.agent import DRAIN_S
 from sensorium.agents.device_file import load_device_file
 from sensorium.agents.spool.floor import check_floor
 from sensorium.cli.checked import print_check
+from sensorium.cli.device_metrics import DeviceMetrics
 from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
 from sensorium.cli.live import LiveTable
+from sensorium.cli.metrics import served
+from sensorium.cli.notify import Notify
 from sensorium.cli.screen import OUT, size
 from sensorium.episode.account import summed
 from sensorium.errors import ConfigError, SensoriumError
@@ -49,6 +53,12 @@ def collect(
     snap: Annotated[
         Path | None, typer.Option(metavar="F.png", help="Keep a small picture of every stream fresh in this file.")
     ] = None,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="[HOST:]PORT", help="Serve Prometheus metrics there, on this machine alone if no HOST is said."
+        ),
+    ] = "",
     local: Annotated[bool, typer.Option("--local", help="In this process, without Ray: for small boards.")] = False,
     only_check: Annotated[
         bool, typer.Option("--check", help="Check all names and references; open no device, record nothing.")
@@ -93,10 +103,17 @@ def collect(
                 raise typer.Exit(0 if end.code == signal.SIGTERM else 1) from end
             signals = caught()  # not before: to start Ray takes seconds, which a signal ends
             host = RayAgent(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
+        if metrics:
+            registry = CollectorRegistry()
+            registry.register(DeviceMetrics(host.last))
+            stack.callback(served(metrics, registry).stop)
+        notify = Notify()
+        notify.ready()
+        stack.callback(notify.stopping)
         try:
             signal_s = SIGNAL_S if drain is None else None
             try:
-                status = watch([host], signals, stack, signal_s=signal_s)[0]
+                status = watch([host], signals, stack, signal_s=signal_s, meanwhile=notify.lives)[0]
             except SensoriumError:
                 if not signals:  # which came meanwhile
                     raise

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import prometheus_client
 import typer
 
-from sensorium.cli.metrics import Metrics
+from sensorium.cli.metrics import Metrics, served
+from sensorium.cli.notify import Notify
 from sensorium.cli.small import small_bytes as bytes_of
 from sensorium.errors import ConfigError
 from sensorium.ingest.held_room import SMALL_BYTES
@@ -36,8 +37,12 @@ def ingest(
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept anyone, unencrypted, on any address.")] = False,
     ray: Annotated[bool, typer.Option("--ray", help="Host it as a Ray actor, restarted if it crashes.")] = False,
     metrics: Annotated[
-        int, typer.Option(help="Serve Prometheus metrics on 127.0.0.1:PORT; not with --ray.", metavar="PORT")
-    ] = 0,
+        str,
+        typer.Option(
+            help="Serve Prometheus metrics there, on this machine alone if no HOST is said; not with --ray.",
+            metavar="[HOST:]PORT",
+        ),
+    ] = "",
     stats_every: Annotated[float, typer.Option(help="Print a JSON line of figures every so many seconds.")] = 0.0,
     small: Annotated[
         str,
@@ -63,22 +68,26 @@ def ingest(
         server = Ingest(opened, listen, keys, insecure, registry)
         server.start()
         gc.freeze()  # what was imported lives as long as the process: no collection need look at it again
-        served: Metrics | None = None
+        page: Metrics | None = None
+        notify = Notify()
         try:
-            served = Metrics(metrics, registry) if metrics else None
+            page = served(metrics, registry) if metrics else None
             _handle_signals(stop)
             _say(f"ready {server.address}")
-            _serve(stop, stats_every, server.stats, server.wait)
+            notify.ready()
+            _serve(stop, stats_every, server.stats, server.wait, notify)
         finally:
+            notify.stopping()
             server.stop()
-            if served is not None:
-                served.stop()
+            if page is not None:
+                page.stop()
         server.wait(0)  # raises what has died in the end
 
 
-def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any) -> None:
+def _serve(stop: threading.Event, stats_every: float, stats: Any, wait: Any, notify: Notify) -> None:
     due = time.monotonic() + stats_every
     while not stop.is_set() and not wait(0.2):
+        notify.lives()
         if stats_every and time.monotonic() >= due:
             due += stats_every
             _say(json.dumps(stats()))

@@ -6,12 +6,14 @@ import logging
 import os
 import sys
 import threading
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from sensorium import __version__
+from sensorium.cli.json_log import JsonLines
 from sensorium.errors import ConfigError, SensoriumError
 
 MODULES = {
@@ -38,9 +40,17 @@ MODULES = {
     "devices": "devices",
     "schema": "schema",
     "directives": "directives",
+    "fleet": "fleet",
     "keys": "keys",
 }
 """Where each command is; its module is imported when it is asked for, as together they take a second."""
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class _Commands(TyperGroup):
@@ -84,12 +94,18 @@ def _options(
         bool, typer.Option("--verbose", "-v", help="Log what happens, and not only what is wrong.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="How log lines are written: as text, or as JSON objects.")
+    ] = LogFormat.TEXT,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else text)
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def main() -> None:

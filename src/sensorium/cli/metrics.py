@@ -1,4 +1,4 @@
-"""Prometheus metrics over HTTP, to this machine alone, for as long as a command runs."""
+"""Prometheus metrics over HTTP, to this machine alone if nothing else is said, for as long as a command runs."""
 
 import logging
 import threading
@@ -22,14 +22,14 @@ class Metrics:
     """Answers with what is in `registry`, one request after the other; what it serves never waits for it.
 
     Raises:
-        ConfigError: the port is in use.
+        ConfigError: the port is in use, or the address is none of this machine's.
     """
 
-    def __init__(self, port: int, registry: CollectorRegistry) -> None:
+    def __init__(self, port: int, registry: CollectorRegistry, host: str = HOST) -> None:
         try:
-            self._server = make_server(HOST, port, make_wsgi_app(registry), _Server, _Request)
+            self._server = make_server(host, port, make_wsgi_app(registry), _Server, _Request)
         except OSError as error:
-            raise ConfigError(f"--metrics: cannot listen on {HOST}:{port}: {error.strerror}; choose another") from error
+            raise ConfigError(f"--metrics: cannot listen on {host}:{port}: {error.strerror}; choose another") from error
         self._server.timeout = POLL_S
         self._stop = threading.Event()
         # What it tells of goes on without it.
@@ -49,6 +49,18 @@ class Metrics:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._server.handle_request()
+
+
+def served(address: str, registry: CollectorRegistry) -> Metrics:
+    """Metrics at PORT of this machine alone, or at HOST:PORT.
+
+    Raises:
+        ConfigError: it is no such address, or cannot be listened on.
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"--metrics {address}: expected PORT or HOST:PORT, for example 127.0.0.1:9108")
+    return Metrics(int(port), registry, host.strip("[]") or HOST)
 
 
 class _Server(WSGIServer):

@@ -1,0 +1,106 @@
+"""`sensorium fleet`: what each device said last of its state; what is wrong comes first."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
+from sensorium.cli.text_table import TextTable
+from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.fleet import DeviceReport, known_devices, reports, wrong
+
+EVERY_S = 1.0
+_COLUMNS = ["device", "state", "seen", "wrong", "mission", "streams", "lost", "waiting>", "spool>", "disk free>", "°C>"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("fleet")(fleet)
+
+
+def fleet(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store that the devices deliver to.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Go on, and show it anew every second, until Ctrl-C.")] = False,
+    form: Form = Format.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="As --format json.")] = False,
+) -> None:
+    """Show what the devices of a store do, by what they said last: what is silent since when, what is wrong first.
+
+    Devices report every ten seconds while they are connected, and when something changed.
+    """
+    check_store_version(store)
+    if as_json or form is not Format.TABLE:
+        rows = [_document(report) for report in _in_order(store)]
+        print_rows(rows, Format.JSON if as_json else form, ["device", "state", "seen_s", "wrong"])
+        return
+    if not watch:
+        OUT.print(_table(store))
+        return
+    with Live(console=OUT, auto_refresh=False) as live:
+        while True:
+            live.update(_table(store), refresh=True)
+            time.sleep(EVERY_S)
+
+
+def _in_order(store: Path) -> list[DeviceReport]:
+    """What is wrong first, then by name; of devices that never reported the name alone."""
+    found = {each.device: each for each in reports(store)}
+    unheard = [DeviceReport(device=name) for name in known_devices(store) if name not in found]
+    now_ns = time.time_ns()
+    return sorted([*found.values(), *unheard], key=lambda each: (not wrong(each, now_ns), each.device))
+
+
+def _document(report: DeviceReport) -> dict[str, Any]:
+    now_ns = time.time_ns()
+    return {
+        "device": report.device,
+        "state": report.said_state(now_ns),
+        "seen_s": round(report.seen_s(now_ns), 1) if report.heard_ns else None,
+        "heard_utc": report.heard_utc,
+        "wrong": wrong(report, now_ns),
+        "spool_id": report.spool_id,
+        "report": report.state,
+    }
+
+
+def _table(store: Path) -> TextTable:
+    rows, now_ns = [], time.time_ns()
+    for report in _in_order(store):
+        state = report.state
+        streams = state.get("streams", {})
+        lost: dict[str, int] = {}
+        for each in streams.values():
+            for cause, n in each.get("lost", {}).items():
+                lost[cause] = lost.get(cause, 0) + n
+        rates = [f"{name} {each['rate_hz']:g}" for name, each in streams.items() if each.get("rate_hz") is not None]
+        temperature = state.get("temperature_c")
+        rows.append(
+            (
+                report.device,
+                report.said_state(now_ns),
+                _ago(report.seen_s(now_ns)) if report.heard_ns else "never",
+                "; ".join(wrong(report, now_ns)),
+                state.get("mission", ""),
+                ", ".join(rates),
+                ", ".join(f"{cause} {n}" for cause, n in lost.items()),
+                state.get("pending", ""),
+                size(state["spool_bytes"]) if "spool_bytes" in state else "",
+                size(state["disk_free_bytes"]) if "disk_free_bytes" in state else "",
+                "" if temperature is None else f"{temperature:.0f}",
+            )
+        )
+    return table("", _COLUMNS, rows)
+
+
+def _ago(seconds: float) -> str:
+    """
+    >>> _ago(5.2), _ago(130), _ago(9000), _ago(200_000)
+    ('5 s', '2 min', '2.5 h', '2.3 d')
+    """
+    for unit, length_s, form in (("d", 86_400, ".1f"), ("h", 3600, ".1f"), ("min", 60, ".0f")):
+        if seconds >= length_s:
+            return f"{seconds / length_s:{form}} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,54 @@
+"""What a device says of its state: in time, when it changed, and no more than fits."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sensorium.agents.reporting import EVERY_NS, LOOK_NS, Reporting, battery_percent, temperature_c
+from sensorium.episode.documents import Account
+from sensorium.link.server.messenger import MAX_REPORT_BYTES
+
+SECOND = 1_000_000_000
+
+
+def status(**changes: Any) -> dict[str, Any]:
+    streams = {"cam": Account(captured=10, stored=8, filtered={"rate": 1}, lost={"overrun": 1})}
+    return {"state": "collecting", "error": "", "streams": streams, "away": {}, "absent": {}, **changes}
+
+
+def test_it_reports_every_ten_seconds_and_when_it_changed(tmp_path: Path) -> None:
+    now = status()
+    reporting = Reporting(lambda: now, tmp_path, lambda: "hall")
+    first = reporting.due(SECOND)
+    assert first is not None
+    assert (first["state"], first["mission"], first["streams"]["cam"]["lost"]) == ("collecting", "hall", {"overrun": 1})
+    assert first["disk_free_bytes"] > 0
+    assert [reporting.due(SECOND + n * LOOK_NS) for n in range(1, 10)] == [None] * 9
+    now["streams"] = {"cam": Account(captured=110, stored=110)}
+    second = reporting.due(SECOND + EVERY_NS)
+    assert second is not None
+    assert second["streams"]["cam"]["rate_hz"] == 10.0
+    now["away"] = {"imu": "unplugged"}
+    third = reporting.due(SECOND + EVERY_NS + LOOK_NS)
+    assert third is not None
+    assert third["away"] == {"imu": "unplugged"}
+    reporting.begin()
+    assert reporting.due(SECOND + EVERY_NS + LOOK_NS + 1) is not None
+    assert reporting.last()["state"] == "left"
+
+
+def test_it_fits_whatever_there_is_to_say(tmp_path: Path) -> None:
+    many = {f"{'s' * 90}{n}": Account(captured=2**50, lost={"overrun": 2**50}) for n in range(300)}
+    away = {f"{'a' * 90}{n}": "w" * 5000 for n in range(300)}
+    said = Reporting(lambda: status(streams=many, away=away, absent=away), tmp_path, lambda: "m").due(SECOND)
+    assert len(msgspec.msgpack.encode(said)) < MAX_REPORT_BYTES
+
+
+def test_what_the_system_knows_of_heat_and_batteries(tmp_path: Path) -> None:
+    assert temperature_c(tmp_path) is None
+    assert battery_percent(tmp_path) is None
+    for name, text in (("thermal_zone0/temp", "41000\n"), ("thermal_zone1/temp", "x"), ("BAT0/capacity", "87\n")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    assert (temperature_c(tmp_path), battery_percent(tmp_path)) == (41.0, 87.0)

@@ -1,0 +1,77 @@
+"""`sensorium fleet`: what devices said last, kept bounded; what is silent and what is wrong comes first."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from sensorium.cli.main import app
+from sensorium.corpus import fleet
+from sensorium.corpus.fleet import DeviceReport, history, reports, wrong
+from sensorium.ingest import fleet_states
+from sensorium.ingest.fleet_states import FleetStates
+from sensorium.ingest.store import Store
+from sensorium.link.server.messenger import Reported
+
+SECOND = 1_000_000_000
+
+
+def keep(store: Path, *said: tuple[str, dict[str, Any]]) -> None:
+    with Store.open(store) as opened:
+        states = FleetStates(opened)
+        for name, state in said:
+            states.keep(Reported(name, "ab", state))
+
+
+def test_the_last_is_kept_and_of_the_history_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_states, "MOST_HISTORY_BYTES", 2000)
+    said = [("rig-1", {"state": f"{n}"}) for n in range(100)]
+    keep(tmp_path, *said, ("rig-2", {"state": "x" * 100_000}))
+    assert [(each.device, each.state) for each in reports(tmp_path)] == [("rig-1", {"state": "99"})]
+    kept = [each.state["state"] for each in history(tmp_path, "rig-1")]
+    assert kept == [f"{n}" for n in range(100 - len(kept), 100)]
+    assert 5 < len(kept) < 40
+    assert sum(path.stat().st_size for path in (tmp_path / "fleet").glob("*.jsonl")) <= 2000
+
+
+def test_the_same_state_goes_into_the_history_once_a_minute(tmp_path: Path) -> None:
+    keep(tmp_path, *[("rig-1", {"state": "collecting"})] * 5)
+    assert len(history(tmp_path, "rig-1")) == 1
+
+
+def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
+    keep(
+        tmp_path,
+        ("a-well", {"state": "collecting", "streams": {"cam": {"rate_hz": 20.0, "lost": {"overrun": 3}}}}),
+        ("b-away", {"state": "collecting", "away": {"imu": "unplugged"}}),
+        ("c-left", {"state": "left"}),
+        ("d-silent", {"state": "collecting"}),
+    )
+    for name in ("c-left", "d-silent"):
+        path = tmp_path / "fleet" / f"{name}.json"
+        report = msgspec.json.decode(path.read_bytes(), type=DeviceReport)
+        old = msgspec.structs.replace(report, heard_ns=time.time_ns() - 3600 * SECOND)
+        path.write_bytes(msgspec.json.encode(old))
+    rows = json.loads(CliRunner().invoke(app, ["fleet", str(tmp_path), "--json"]).output)
+    assert [(row["device"], row["state"]) for row in rows] == [
+        ("b-away", "collecting"),
+        ("d-silent", "silent"),
+        ("a-well", "collecting"),
+        ("c-left", "left"),
+    ]
+    assert rows[0]["wrong"] == ["imu is away: unplugged"]
+    assert rows[1]["wrong"][0].startswith("silent since 20")
+    text = CliRunner().invoke(app, ["fleet", str(tmp_path)]).output
+    assert "1.0 h" in text
+    assert "overrun 3" in text
+
+
+def test_a_disk_that_is_nearly_full_and_an_error_are_wrong() -> None:
+    report = DeviceReport(device="a", heard_ns=1, state={"error": "no room", "disk_free_bytes": 1, "disk_bytes": 100})
+    assert wrong(report, 2) == ["no room", "1.0% of its disk is free"]
+    assert not wrong(DeviceReport(device="a"), 10**18)
+    assert fleet.SILENT_S > 30
