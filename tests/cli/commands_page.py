@@ -1,9 +1,10 @@
 """`python -m tests.cli.commands_page` writes docs/commands.md: what every command prints, at 80 and 160 columns.
 
 A device records, delivers and chooses; then each command is run on what came of it, in this process, with a console of
-that width. Takes a minute or two, and the network of this machine alone.
+that width. Takes a minute or two, the network of this machine alone, and Minari.
 """
 
+import importlib.util
 import logging
 import os
 import platform
@@ -34,6 +35,8 @@ from sensorium.cli.screen import OUT
 from sensorium.drivers.discovery import SerialPort, VideoDevice
 from sensorium.drivers.live.v4l2 import VideoFormat
 from sensorium.errors import SensoriumError
+from sensorium.hosting.into_store import collect_into
+from sensorium.sim.gym.driver import GymnasiumConfig
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "commands.md"
@@ -100,6 +103,8 @@ class Pages:
 
 def main() -> None:
     """Write the page."""
+    if importlib.util.find_spec("minari") is None:
+        raise SystemExit("the page shows Minari too: pip install 'sensorium[minari]'")
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
@@ -253,10 +258,13 @@ def _simulate(pages: Pages) -> None:
     rollout = sensorium.open("rollouts").query()[0].id
     pages.say("sim replay")
     pages.run(f"sim replay rollouts {rollout}")
+    collect_into(
+        Path("gym"), GymnasiumConfig(id="CartPole-v1", episodes=3, seed=3), device="gym-1", spool=Path("spool-gym")
+    )
     pages.say("sim export-minari")
-    pages.run("sim export-minari rollouts carts-v0", once=True)
+    pages.run("sim export-minari gym cartpole/random-v0 --root datasets", once=True)
     pages.say("sim import-minari")
-    pages.run("sim import-minari carts-v0 imported", once=True)
+    pages.run("sim import-minari cartpole/random-v0 imported --root datasets", once=True)
 
 
 def _keys(pages: Pages) -> None:

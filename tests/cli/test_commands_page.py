@@ -15,6 +15,7 @@ def test_each_command_is_there_with_what_it_prints() -> None:
     assert set(told) == set(commands(typer.main.get_command(app))), "write it anew: python -m tests.cli.commands_page"
     for name, said in told.items():
         assert re.search(r"```text[^\n]*\n[^`]", said), name
+        assert "pip install" not in said, "it is shown at work"
 
 
 def commands(command: Any, *names: str) -> list[str]:

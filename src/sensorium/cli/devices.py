@@ -82,7 +82,8 @@ def _print_tables(found: list[Device]) -> None:
 
 
 def _print_table(title: str, columns: list[str], rows: Sequence[tuple[str, ...]]) -> None:
-    OUT.print(table(title, columns, rows) if rows else f"{title}: none", "")
+    OUT.print(table(title, columns, rows) if rows else f"{title}: none")
+    OUT.print()
 
 
 def _formats(camera: VideoDevice) -> str:

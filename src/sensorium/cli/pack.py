@@ -99,7 +99,7 @@ def _say(report: PackReport, dry_run: bool, form: Format) -> None:
     saved = max(0, report.inodes_saved), max(0, report.disk_bytes_saved)
     OUT.print(
         f"{report.episodes} episodes {would}packed: {report.inodes_before} inodes become {report.inodes_after},"
-        f" {size(report.disk_bytes_before)} on disk {size(report.disk_bytes_after)};"
+        f" {size(report.disk_bytes_before)} on disk become {size(report.disk_bytes_after)};"
         f" {saved[0]} inodes and {size(saved[1])} saved"
         f"{' so far' if report.folders_left and not dry_run else ''}"
     )

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.drivers.replay.rvl import depth_of
@@ -48,6 +48,7 @@ depths = st.tuples(st.integers(1, 6), st.integers(1, 6)).flatmap(
 )
 
 
+@settings(max_examples=40)
 @given(depths, st.data())
 def test_it_comes_back_or_is_refused_where_it_is_cut(depth: Depth, data: st.DataObject) -> None:
     whole = rvl(depth)
@@ -58,6 +59,7 @@ def test_it_comes_back_or_is_refused_where_it_is_cut(depth: Depth, data: st.Data
             depth_of(cut)
 
 
+@settings(max_examples=60)
 @given(st.binary(max_size=64))
 def test_any_bytes_are_depth_or_refused(data: bytes) -> None:
     head = struct.pack("<II", 4, 3)
