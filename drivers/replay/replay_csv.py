@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -110,7 +111,7 @@ class _ColumnStream:
         if not any(texts):
             return None
         row = [float(text) * factor for text, factor in zip(texts, self.factors, strict=True)]
-        if max(row) >= EXACT or min(row) <= -EXACT:
+        if math.hypot(*row) >= EXACT:  # in one call, as this is done for every row
             for channel, text in zip(self.spec.channels, texts, strict=True):
                 if text.lstrip("+-").isdecimal() and int(text) != float(text):
                     self.inexact(channel)

@@ -96,11 +96,12 @@ def _rows(
     feed: list[str] = []  # to make a reader takes longer than to read a line
     reader = csv.reader(iter(feed.pop, None), delimiter=delimiter, skipinitialspace=True, strict=True)
     width = 0
+    between = None if delimiter == " " else delimiter
     while line := ahead.popleft() if ahead else next(file, ""):
         number += 1
         if (comment and line.startswith(comment)) or line.isspace():
             continue
-        cells, more = split_line(line, delimiter), 0
+        cells, more = line.split(between), 0
         if '"' in line:
             feed.append(line)
             try:
