@@ -46,9 +46,12 @@ def covered(spans: Sequence[Span], start_ns: int, end_ns: int) -> tuple[int, int
     """
     if not spans:
         return start_ns, start_ns
-    from_ns = min(start_ns if s.first_ns - start_ns <= LACKING * s.period_ns else s.first_ns for s in spans)
-    until_ns = max(end_ns if end_ns - s.last_ns <= LACKING * s.period_ns else s.last_ns + s.period_ns for s in spans)
-    return from_ns, max(from_ns, until_ns)
+    from_ns, until_ns = [], []
+    for span in set(spans):  # streams that are sampled together have the same
+        period_ns = span.period_ns
+        from_ns.append(start_ns if span.first_ns - start_ns <= LACKING * period_ns else span.first_ns)
+        until_ns.append(end_ns if end_ns - span.last_ns <= LACKING * period_ns else span.last_ns + period_ns)
+    return (first_ns := min(from_ns)), max(first_ns, *until_ns)
 
 
 def extent_of(manifest: Open, seal: Seal, spans: Sequence[Span]) -> Extent:

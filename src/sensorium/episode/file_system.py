@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-MOST_WAITING_BYTES = 64 << 20
+MOST_WAITING_BYTES = 128 << 20
 _TYPES = {0xEF53: "ext2, ext3, ext4", 0x58465342: "XFS", 0x9123683E: "Btrfs"}
 """Of others it is not known that they do as these; of those of FUSE it is known that they do not."""
 _SINCE = (5, 8)
