@@ -13,7 +13,7 @@ from sensorium.corpus.between import between_path, read_between
 from sensorium.corpus.commits import folder_path, read_record, record_path, zip_path
 from sensorium.corpus.filling import read_discards
 from sensorium.corpus.verify import verify
-from sensorium.episode import durable
+from sensorium.episode import durable, file_system, together
 from sensorium.episode.documents import Account, BetweenReport, Encoding
 from sensorium.errors import StoreError
 from sensorium.ingest.committing import ready_of
@@ -22,10 +22,19 @@ from tests.forgetful_disk import SYNCS, ForgetfulDisk
 from tests.forms import FORMS, arrived
 
 
-@FORMS
+@pytest.mark.parametrize(
+    ("small_bytes", "at_once"),
+    [(0, False), (8_000_000, False), (8_000_000, True)],
+    ids=["folders", "ZIPs", "ZIPs-at-once"],
+)
 def test_power_lost_behind_any_sync(
-    make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int
+    make_episode: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_bytes: int, at_once: bool
 ) -> None:
+    """`at_once`: what is committed together is synced by one call."""
+    if at_once:
+        monkeypatch.setattr(together, "AT_ONCE", 2)
+        for asked in ("is_calm", "is_trusted"):
+            monkeypatch.setattr(file_system, asked, lambda *_: True)
     rng = np.random.default_rng(7)
     streams = {"imu": np.arange(20.0), "pic": rng.integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)}
     encodings = {"pic": Encoding(codec="jpeg", quality=90)}
@@ -57,7 +66,7 @@ def test_power_lost_behind_any_sync(
         said["between"] = 1
         look()
     monkeypatch.undo()
-    assert len(states) > (20 if small_bytes else 40)
+    assert len(states) > (40 if not small_bytes else 15 if at_once else 20)
     assert said == {"committed": 2, "discarded": 2, "between": 1}
     looked_at: set[object] = set()
     for number, before in enumerate(states):
