@@ -1,5 +1,6 @@
 """verify finds each kind of damage and says where and what next; a sound store has none."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,13 @@ def sql(store: Path, statement: str) -> None:
     engine.dispose()
 
 
+def fewer_rows(store: Path) -> None:
+    path = min((store / "commits").glob("*/*.json"))
+    record = json.loads(path.read_bytes())
+    record["streams"]["imu"]["rows"] = 7
+    path.write_text(json.dumps(record))
+
+
 DAMAGE: dict[str, tuple[bool, Callable[[Path], Any], str]] = {
     "a folder gone": (False, lambda s: shutil.rmtree(first(s)), "folder is missing"),
     "a shard gone": (False, lambda s: (first(s) / "imu/data/c.0").unlink(), "cannot be read"),
@@ -63,6 +71,7 @@ DAMAGE: dict[str, tuple[bool, Callable[[Path], Any], str]] = {
 """Of a folder; of a ZIP they are in test_damaged_zips."""
 ANY_DAMAGE: dict[str, tuple[bool, Callable[[Path], Any], str]] = {
     "a record gone": (False, lambda s: min((s / "commits").glob("*/*.json")).unlink(), "has no commit record"),
+    "a record of other rows": (False, fewer_rows, "its commit record says {'imu': 7, "),
     "a record damaged": (False, lambda s: min((s / "commits").glob("*/*.json")).write_text("{"), "not a commit record"),
     "a row gone": (False, lambda s: sql(s, "delete from episodes where ordinal = 0"), "not in the catalog"),
     "a row changed": (
