@@ -156,11 +156,6 @@ class FormerTerms:
         return None
 
 
-def has_stream(stream: str, bind: Bind) -> str:
-    """Whether a row of `episodes` has a stream."""
-    return f"(layout IN (SELECT layout FROM layout_streams WHERE name = {bind(stream)}))"
-
-
 def former_has(stream: str, bind: Bind) -> str:
     """The same of a catalog of before there were layouts."""
     found = f"SELECT 1 FROM streams WHERE streams.episode = episodes.episode AND streams.name = {bind(stream)}"

@@ -20,8 +20,6 @@ from sensorium.corpus.catalog_terms import (
     FEW,
     CatalogTerms,
     FormerTerms,
-    former_has,
-    has_stream,
     is_narrowed,
 )
 from sensorium.corpus.cells import Cells
@@ -120,10 +118,9 @@ class OpenCatalog:
     def _condition(
         self, parsed: Where | None, sql: Sql, having: Sequence[str] = (), any_kind: bool = False
     ) -> Condition:
-        former = self.form.former
         bind = Bound(dict(sql.values))
-        has = former_has if former else has_stream
-        parts = [sql.text, *(has(name, bind) for name in having)]
+        terms = self._terms(parsed) if having else None
+        parts = [sql.text, *(terms.has(name, bind) for name in having if terms)]
         if not any_kind and (parsed is None or "kind" not in parsed.columns):
             parts.append("+kind = 'full'")  # nearly all are: no index over it helps
         elif parsed is not None and parsed.needs("kind") not in (None, "full"):

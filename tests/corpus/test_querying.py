@@ -517,3 +517,10 @@ def test_who_goes_through_rows_holds_nothing_open(many: tuple[Path, CommitRecord
     catalog.close()
     assert busy == 0
     assert sum(1 for _ in rows) == 2969
+
+
+def test_episodes_that_a_column_narrows_are_not_looked_for_by_their_streams(many: tuple[Path, CommitRecord]) -> None:
+    with finding.Finder(many[0] / CATALOG).asking() as asked:
+        for where, narrowed in (("device = 'rig-1'", True), ("rows > 3", False)):
+            condition = asked.condition(where, ["front"])
+            assert ("+layout IN" in condition.text) == narrowed
