@@ -98,7 +98,7 @@ def _frames(path: Path, film: Film, spec: StreamSpec, base_ns: int) -> Source:
     an order, no times: damage inside one may shift the stamps of what follows it.)"""
     became = ""
     losses = Losses(spec.name, np.empty((0, *spec.shape), spec.dtype))
-    seen = missing = 0
+    seen = missing = others = 0
     begins_anew = False
 
     def counted() -> Generator[Shown, None, None]:
@@ -114,9 +114,9 @@ def _frames(path: Path, film: Film, spec: StreamSpec, base_ns: int) -> Source:
             if image is not None and len(spec.shape) == 2:
                 image = _grey(image)
             if image is None or image.shape != spec.shape or image.dtype != spec.dtype:
-                if not became and (picture.became or image is not None):
-                    became = picture.became or str(getattr(image, "shape", ""))
-                    log.warning("camera file %s: frames become %s after %s: lost", path, became, spec.shape)
+                if picture.became or image is not None:
+                    others += 1
+                    became = became or picture.became or str(getattr(image, "shape", ""))
                 losses.lose(1, captured_ns)
                 continue
             lost, alone = losses.before(captured_ns)
@@ -130,8 +130,14 @@ def _frames(path: Path, film: Film, spec: StreamSpec, base_ns: int) -> Source:
         losses.lose(missing, None)
     for due_ns, block in losses.rest():
         yield due_ns, replace(block, is_guess=bool(missing) and not film.is_listed and block.lost_at_ns is None)
-    if became:
-        raise ConfigError(f"camera file {path}: frames become {became} after {spec.shape}; cut the file there")
+    if others:
+        log.error(
+            "camera file %s: frames become %s after %s: %d are lost; cut the file there",
+            path,
+            became,
+            spec.shape,
+            others,
+        )
 
 
 _LASTS = 3

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from sensorium.errors import ConfigError
 
 pytest.importorskip("av", reason="PyAV is not installed: pip install 'sensorium[video]'")
 
+from tests.agents.replaying import agent, in_child, killed_at, recorded
 from tests.drivers.live.films import (
     decoded,
     film,
@@ -42,7 +44,6 @@ class Read(NamedTuple):
     lost: int
     lost_ms: list[float]
     is_guess: bool
-    error: str
 
     @property
     def all(self) -> int:
@@ -52,7 +53,7 @@ class Read(NamedTuple):
 def read(path: Path, **options: Any) -> Read:
     """What the driver makes of a film; `lost_ms` are the stamps of what is lost, as far as they are known."""
     driver = CameraConfig(source=path.name, pace="fast", **options).open("v", path.parent)
-    pictures, stamps, lost, lost_ms, is_guess, error = [], [], 0, [], False, ""
+    pictures, stamps, lost, lost_ms, is_guess = [], [], 0, [], False
     try:
         while (blocks := driver.read(1.0)) is not None:
             for block in blocks:
@@ -62,11 +63,9 @@ def read(path: Path, **options: Any) -> Read:
                 lost += block.lost_before
                 is_guess |= block.is_guess
                 lost_ms += [] if block.lost_at_ns is None else [block.lost_at_ns / 1e6]
-    except ConfigError as refused:
-        error = str(refused)
     finally:
         driver.close()
-    return Read(driver.specs[0], driver.clock, pictures, stamps, lost, lost_ms, is_guess, error)
+    return Read(driver.specs[0], driver.clock, pictures, stamps, lost, lost_ms, is_guess)
 
 
 def same(ours: list[npt.NDArray[Any]], others: list[npt.NDArray[Any]]) -> bool:
@@ -126,7 +125,7 @@ def test_each_frame_of_a_whole_film_comes_once_as_pyav_decodes_it(tmp_path: Path
     make, stamps_ms = WHOLE[kind]
     path = make(tmp_path)
     found = read(path)
-    assert (found.stamps_ms, found.lost, found.error) == (stamps_ms, 0, "")
+    assert (found.stamps_ms, found.lost) == (stamps_ms, 0)
     assert same(found.pictures, decoded(path)[0])
     assert (found.spec.decoder, found.spec.bits, found.clock) == ("pyav", 8, Clock(kind="recording"))
 
@@ -201,7 +200,7 @@ def test_a_bad_frame_costs_itself_alone(tmp_path: Path, kind: str) -> None:
     when_ms = packets_ms(path)
     lost_ms = sorted(when_ms[number] for number in damaged)
     found = read(overwrite(path, damaged, half=half))
-    assert (found.lost, found.lost_ms, found.error) == (len(damaged), lost_ms, "")
+    assert (found.lost, found.lost_ms) == (len(damaged), lost_ms)
     assert found.stamps_ms == [at_ms for at_ms in sorted(when_ms) if at_ms not in lost_ms]
 
 
@@ -225,9 +224,9 @@ def test_a_film_that_is_cut_has_in_its_account_what_its_index_promises(tmp_path:
         "spool": {"path": "spool"},
         "trigger": {"kind": "interval", "length_s": 10},
     }
-    agent = Agent(check_device(document, tmp_path))
-    agent.run()
-    account = agent.status()["streams"]["v"]
+    collecting = Agent(check_device(document, tmp_path))
+    collecting.run()
+    account = collecting.status()["streams"]["v"]
     assert len(pictures) in (12, 13)  # of the half one the decoder may show what there is
     assert (account.captured, account.stored, dict(account.lost)) == (20, 12, {"sensor": 8})
 
@@ -241,6 +240,28 @@ def test_what_a_cut_film_lacks_is_known_by_its_header(tmp_path: Path, ending: st
     found = read(path)
     assert (found.all, found.is_guess) == (20, ending == "mkv")
     assert 11 <= len(found.pictures) <= 13
+
+
+def test_a_film_that_was_killed_goes_on_with_each_frame_once(tmp_path: Path) -> None:
+    """It is read again from its beginning, which gives the same each time."""
+    path = overwrite(film(tmp_path / "a.mp4", "libx264", options={"bf": "2"}, times_ms=range(0, 3500, 100)), [12])
+    document = {"sensors": {"v": {"kind": "camera", "source": str(path), "pace": "fast"}}}
+    folders = [tmp_path / name for name in ("whole", "broken")]
+    for folder in folders:
+        folder.mkdir()
+    whole, broken = (partial(_collect, folder, document) for folder in folders)
+    assert in_child(whole) == 0
+    assert killed_at(17, broken)
+    assert in_child(broken) == 0
+    expected, found = (recorded(folder / "spool") for folder in folders)
+    assert found == expected
+    assert len(expected) == 4
+    assert [(each.accounts["v"].captured, each.accounts["v"].stored) for each in found] == [
+        (10, 10),
+        (10, 9),
+        (10, 10),
+        (5, 5),
+    ]
 
 
 # ---- time, sizes
@@ -258,19 +279,18 @@ def test_films_that_were_joined_begin_anew(tmp_path: Path, lasts_ms: int) -> Non
         "spool": {"path": "spool"},
         "trigger": {"kind": "interval", "length_s": 10},
     }
-    agent = Agent(check_device(document, tmp_path))
-    agent.run()
-    account = agent.status()["streams"]["v"]
+    collecting = Agent(check_device(document, tmp_path))
+    collecting.run()
+    account = collecting.status()["streams"]["v"]
     assert (account.stored, dict(account.lost)) == (3 * lasts_ms // 100, {})
     assert len(list((tmp_path / "spool" / "episodes").iterdir())) == 3
 
 
-def test_pictures_of_another_size_are_lost_and_said(tmp_path: Path) -> None:
+def test_pictures_of_another_size_are_lost_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In the middle of a film, which then goes on as it was."""
     found = read(motion_jpeg(tmp_path / "a.avi", [(64, 48)] * 6 + [(32, 24)] * 3 + [(64, 48)] * 2))
     assert (found.stamps_ms, found.lost_ms) == ([0, 100, 200, 300, 400, 500, 900, 1000], [600, 700, 800])
-    assert "frames become 32x24" in found.error
-    assert same(found.pictures[-1:], [found.pictures[-1]])
+    assert "frames become 32x24 yuv420p after (48, 64, 3): 3 are lost; cut the file there" in caplog.text
 
 
 def test_a_film_is_aligned_with_a_log(tmp_path: Path) -> None:
@@ -312,6 +332,10 @@ def test_a_bare_stream_has_no_times(tmp_path: Path) -> None:
     film(tmp_path / "a.h264", "libx264", times_ms=[0, 100, 200])
     with pytest.raises(ConfigError, match="its frames have no time of their own; put them into MP4 or MKV"):
         read(tmp_path / "a.h264")
+
+
+def _collect(folder: Path, document: dict[str, Any]) -> None:
+    agent(folder, document).run()
 
 
 # ---- without PyAV
