@@ -1,13 +1,15 @@
 """Camera: a film through `camera`, filters and `jpeg` into a synced spool, against a bare decode-and-imencode loop.
 
 In the detail: what one camera of 640x480 at 30 Hz and an IMU at 200 Hz cost an agent that delivers, as a share of one
-core, with `jpeg` and with `lossless`.
+core, with `jpeg` and with `lossless`; and the CPU of `camera-v4l2` on JPEGs that were recorded, passed through, against
+decoding and encoding each again, with what of it tells damage inside from a whole picture.
 """
 
 import os
 import shutil
 import time
-from itertools import count
+from collections.abc import Callable
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.live.camera_v4l2 import CameraV4l2, CameraV4l2Config
+from sensorium.drivers.live.v4l2_capture import Grabbed, PixelLayout
+from sensorium.drivers.live.v4l2_identity import CameraIdentity
+from sensorium.drivers.live.whole_jpeg import check_inside
 from sensorium.drivers.pacing import Paced, Pacer, Source
 from sensorium.drivers.stream import Block, Samples, StreamSpec
 from sensorium.episode.codecs.contract import CodecConfig
@@ -52,6 +58,7 @@ def measure(options: Options) -> Comparison:
         "filters": [each["kind"] for each in _FILTERS],
         "against": f"cv2.VideoCapture.read and cv2.imencode at quality {QUALITY}, nothing written",
         "share_of_a_core": shares(film, seconds, options.folder),
+        "mjpg_passed_through": passed_through(film, 5 if options.quick else 60, 1 if options.quick else 5),
         "share_of": "process CPU over collecting time: camera 640x480x3 at 30 Hz from memory, IMU at 200 Hz, delivery",
     }
     return compared("camera", ours, against, "frames/s", True, detail)
@@ -138,6 +145,89 @@ def _timed(camera: str, imu: str, frames: list[Samples], seconds: float) -> Sour
             yield due_ns, Block(camera, np.array([due_ns], np.int64), frames[n % len(frames)][None])
         else:
             yield due_ns, Block(imu, due_ns - 45_000_000 + np.arange(10, dtype=np.int64) * 5_000_000, rows)
+
+
+class Recorded:
+    """Stands for a V4L2 device: gives out JPEGs of memory, one after the other."""
+
+    title, path, card, bus, rate_hz = "recorded", Path("recorded"), "recorded", "", 30.0
+
+    def __init__(self, items: list[bytes], size: tuple[int, int]) -> None:
+        self._items = items
+        self._size = size
+        self._given = 0
+
+    def settle(self, *_: object) -> PixelLayout:
+        return PixelLayout("MJPG", *self._size, 0)
+
+    def controls(self, *_: object) -> dict[str, int]:
+        return {}
+
+    def receive(self) -> Grabbed:
+        item, number = self._items[self._given % len(self._items)], self._given
+        self._given += 1
+        return Grabbed(item, time.monotonic_ns(), number, True, False, False)
+
+    def set_controls(self, _: object) -> None: ...
+
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def passed_through(film: Path, frames: int, rounds: int) -> dict[str, Any]:
+    """CPU milliseconds a frame of 640x480 from a film, as JPEGs of several kinds; the least of some rounds each."""
+    capture = cv2.VideoCapture(str(film))
+    pictures = [cv2.resize(capture.read()[1], (640, 480)) for _ in range(min(frames, 10))]
+    capture.release()
+    found: dict[str, Any] = {}
+    for name, quality, sampling in (
+        ("4:2:0, quality 75", 75, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
+        ("4:2:2, quality 75", 75, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+        ("4:2:2, quality 90", 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+    ):
+        written = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+        items = [cv2.imencode(".jpg", picture, written)[1].tobytes() for picture in pictures]
+        work = _work(items)
+        each = dict.fromkeys(work, float("inf"))
+        for _ in range(rounds):
+            each |= {what: min(each[what], _cpu_ms(do, frames)) for what, do in work.items()}
+        found[name] = {
+            "frame_bytes": round(sum(map(len, items)) / len(items)),
+            **{f"{what}_ms": round(ms, 3) for what, ms in each.items()},
+            "ratio": round(each["passed"] / each["again"], 3),
+            "ratio_without_check": round(each["passed_unchecked"] / each["again"], 3),
+        }
+    return found
+
+
+def _work(items: list[bytes]) -> dict[str, Callable[[], object]]:
+    """What is measured: one frame each."""
+    turn = cycle(items)
+
+    def again() -> None:
+        picture = cv2.imdecode(np.frombuffer(next(turn), np.uint8), cv2.IMREAD_COLOR)
+        cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+
+    def passing(*, check_inside: bool) -> Callable[[], object]:
+        device: Any = Recorded(items, (640, 480))
+        config = CameraV4l2Config(source="recorded", check_inside=check_inside)
+        camera = CameraV4l2("cam", config, device, CameraIdentity("recorded", "", ""))
+        return lambda: camera.read(1.0)
+
+    return {
+        "passed": passing(check_inside=True),
+        "passed_unchecked": passing(check_inside=False),
+        "again": again,
+        "checked": lambda: check_inside(next(turn)),
+    }
+
+
+def _cpu_ms(what: Callable[[], object], times: int) -> float:
+    began_s = time.process_time()
+    for _ in range(times):
+        what()
+    return (time.process_time() - began_s) / times * 1e3
 
 
 def shares(film: Path, seconds: float, folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,7 +51,8 @@ class CameraV4l2Config(DriverConfig):
     `pixel_format` are set, and what the camera makes of them is recorded; without `pixel_format` its own present one
     is taken. `controls`, by name and in their order (`sensorium devices` does not list them; an unknown one is answered
     by the list), are set and read back; they, and all of exposure, gain, white balance, focus and power-line frequency,
-    are noted at the start and as they change.
+    are noted at the start and as they change. Each JPEG is looked through for damage inside, which is nine tenths of
+    what its passage costs; without `check_inside` its end and its size are.
     """
 
     kind: Literal["camera-v4l2"] = "camera-v4l2"
@@ -61,6 +63,7 @@ class CameraV4l2Config(DriverConfig):
     rate_hz: Annotated[float, Field(gt=0, lt=1e4)] | None = None
     pixel_format: Literal[KNOWN] | None = None  # type: ignore[valid-type]
     controls: dict[str, int] = Field(default_factory=dict)
+    check_inside: bool = True
     lost_after_s: Annotated[float, Field(gt=0, le=3600)] = 3.0
     frame: str = ""
     calibration: dict[str, Any] = Field(default_factory=dict)
@@ -145,6 +148,7 @@ class CameraV4l2:
         self._closed = False
         layout = device.settle(config.pixel_format, config.size, config.rate_hz)
         self._reader = pixel_reader(layout, device.title)
+        self._whole = partial(whole_jpeg, inside=config.check_inside)
         device.set_controls(config.controls)
         self._counts = _Sequence()
         self._monotonic = KernelClock(time.CLOCK_MONOTONIC)
@@ -158,6 +162,7 @@ class CameraV4l2:
         self._spec = self._described(name, config, layout, identity)
         if before is not None and _what_it_is(before) == _what_it_is(self._spec):
             self._spec = before  # where it is now, and how it is set, is said by a note
+        self._reader.lose()  # what was looked at is read again, from the first on
         at_start = {"node": str(device.path), "bus": device.bus, "stamps_from": self._spec.stamps_from}
         self._settings = SettingNotes(device, name, at_start, config.controls)
 
@@ -219,7 +224,7 @@ class CameraV4l2:
 
     def _is_whole(self, grabbed: Grabbed) -> bool:
         try:
-            return not grabbed.is_damaged and bool((self._reader.picture or whole_jpeg)(grabbed.data) is not None)
+            return not grabbed.is_damaged and bool((self._reader.picture or self._whole)(grabbed.data) is not None)
         except Corrupt:
             return False
 
@@ -227,7 +232,7 @@ class CameraV4l2:
         self, name: str, config: CameraV4l2Config, layout: PixelLayout, identity: CameraIdentity
     ) -> StreamSpec:
         first = next(each for each in self._held if self._is_whole(each))
-        shape = self._reader.shape if self._reader.picture else jpeg_shape(whole_jpeg(first.data))
+        shape = self._reader.shape if self._reader.picture else jpeg_shape(self._whole(first.data))
         meaning = "start of exposure" if first.is_start_of_exposure else "end of frame"
         by_kernel = self._stamps is not None
         said = {
@@ -256,7 +261,8 @@ class CameraV4l2:
 
     def _delivery(self, grabbed: Grabbed) -> list[Block | SourceNote]:
         """The frame, or that it is lost; and what is to be noted with it."""
-        self._counts.pass_to(grabbed.sequence)
+        if self._counts.pass_to(grabbed.sequence) or grabbed.is_damaged:
+            self._reader.lose()
         content = None if grabbed.is_damaged else self._content(grabbed.data)
         if content is None:
             self._counts.lose()
@@ -275,7 +281,7 @@ class CameraV4l2:
         try:
             if self._reader.picture is not None:
                 return self._reader.picture(data)[None]
-            media = Media(JPEG, [whole_jpeg(data)])
+            media = Media(JPEG, [self._whole(data)])
             media.check(self._spec.dtype, self._spec.shape, self._spec.color_order)
         except (Corrupt, ValueError) as error:
             log.debug("%s: a frame is lost: %s", self._device.title, error)
@@ -293,8 +299,8 @@ class _Sequence:
     """How many frames are missing, by the kernel's numbers, which are of 32 bits and run over.
 
     >>> counts = _Sequence()
-    >>> [(counts.pass_to(number), counts.take())[1] for number in (2**32 - 2, 2**32 - 1, 3)]
-    [0, 0, 3]
+    >>> [(counts.pass_to(number), counts.take()) for number in (2**32 - 2, 2**32 - 1, 3)]
+    [(0, 0), (0, 0), (3, 3)]
     """
 
     MOST_FIRST = 64
@@ -304,8 +310,9 @@ class _Sequence:
         self._last: int | None = None
         self._missing = 0
 
-    def pass_to(self, number: int) -> None:
-        """A frame of this number has come."""
+    def pass_to(self, number: int) -> int:
+        """A frame of this number has come; how many are missing before it."""
+        before = self._missing
         if self._last is None:
             self._missing += number if number <= self.MOST_FIRST else 0
         else:
@@ -313,6 +320,7 @@ class _Sequence:
             if 0 < step < 1 << 31:  # else it began anew
                 self._missing += step - 1
         self._last = number
+        return self._missing - before
 
     def lose(self) -> None:
         """It is of no use."""

@@ -16,7 +16,8 @@ from pydantic import Field
 from sensorium.drivers.clock import Clock, live_clock
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.live import witmotion_protocol as wit
-from sensorium.drivers.live.witmotion_line import Line, open_port
+from sensorium.drivers.live.v4l2_identity import serial_of
+from sensorium.drivers.live.witmotion_line import TTYS, Line, open_port, port_of
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError, SensorLost
 
@@ -26,6 +27,8 @@ STANDARD_GRAVITY = 9.80665
 RATES_HZ = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 125.0, 200.0)
 """The rates that these sensors can be set to."""
 
+USB = "usb_serial"
+"""Under this name a spec says the serial number of the adapter that its sensor is behind."""
 _SETTLE_S = 0.5
 _RAW_CHANNELS = {
     wit.ACCELERATION: ("ax", "ay", "az", "a_word4"),
@@ -72,12 +75,25 @@ class ImuWitmotionConfig(DriverConfig):
 
         A stated `rate_hz` is believed.
         """
-        line = Line(open_port(self.port, self.baud), self.lost_after_s)
+        return self._open(name, self.port)
+
+    def open_again(self, name: str, base: Path, before: Sequence[StreamSpec]) -> "ImuWitmotion":  # noqa: ARG002
+        """The very adapter, if its serial number is known, under whatever number its port has now."""
+        return self._open(name, port_of(self.port, before[0].calibration.get(USB, "")))
+
+    def _open(self, name: str, port: str) -> "ImuWitmotion":
+        serial = serial_of(Path(port), TTYS)
+        config = self.model_copy(update={"calibration": {**self.calibration, USB: serial}}) if serial else self
+        line = Line(open_port(port, self.baud), self.lost_after_s)
         try:
-            return ImuWitmotion(name, self, line)
+            return ImuWitmotion(name, config, line)
         except BaseException:
             line.close()
             raise
+
+    def plugged_in(self, base: Path) -> bool:  # noqa: ARG002
+        """Whether its port is there, or another that may be its."""
+        return Path(self.port).exists() or any(TTYS.glob("ttyACM*")) or any(TTYS.glob("ttyUSB*"))
 
 
 @dataclass(frozen=True, slots=True)

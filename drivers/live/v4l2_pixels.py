@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.drivers.live.v4l2_capture import PixelLayout
+from sensorium.drivers.live.v4l2_video import VIDEOS, VideoReader
 from sensorium.errors import ConfigError, Corrupt
 
 Picture = npt.NDArray[Any]
@@ -21,19 +22,20 @@ one's lowest."""
 _TWO_BYTES = {"YUYV": cv2.COLOR_YUV2BGR_YUYV, "UYVY": cv2.COLOR_YUV2BGR_UYVY, "YVYU": cv2.COLOR_YUV2BGR_YVYU}
 _HALVES = {"NV12": cv2.COLOR_YUV2BGR_NV12, "NV21": cv2.COLOR_YUV2BGR_NV21}
 JPEGS = ("MJPG", "JPEG")
-KNOWN = (*JPEGS, *_TWO_BYTES, *_HALVES, "BGR3", "RGB3", *GREYS, "Y16 -BE", *PACKED)
+KNOWN = (*JPEGS, *_TWO_BYTES, *_HALVES, "BGR3", "RGB3", *GREYS, "Y16 -BE", *PACKED, *VIDEOS)
 """Every pixel format that is read, the first that a camera has being taken where none is stated."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelReader:
     """Of one layout: dtype and shape of its pictures, `bits` of a value, and what makes a picture of bytes (None: they
-    are a JPEG)."""
+    are a JPEG). `lose` is told that a buffer is missing."""
 
     dtype: str
     shape: tuple[int, ...]
     bits: int
     picture: Callable[[bytes], Picture] | None
+    lose: Callable[[], None] = lambda: None
 
 
 def pixel_reader(layout: PixelLayout, title: str) -> PixelReader:
@@ -50,6 +52,9 @@ def pixel_reader(layout: PixelLayout, title: str) -> PixelReader:
             raise Corrupt(f"{len(data)} bytes, expected {rows * line_bytes}")
         return np.frombuffer(data, np.uint8, rows * line_bytes).reshape(rows, line_bytes)[:, :used]
 
+    if name in VIDEOS:
+        video = VideoReader(layout, title)
+        return PixelReader("uint8", (height, width, 3), 8, video.picture, video.lose)
     if name in JPEGS:
         return PixelReader("uint8", (height, width, 3), 8, None)
     grey, bits = GREYS.get(name.removesuffix("-BE"), ("", 0))

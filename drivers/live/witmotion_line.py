@@ -2,13 +2,16 @@
 
 import errno
 from collections import deque
+from pathlib import Path
 
 import serial
 
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.live import witmotion_protocol as wit
+from sensorium.drivers.live.v4l2_identity import serial_of
 from sensorium.errors import ConfigError, SensorLost
 
+TTYS = Path("/sys/class/tty")
 WAIT_S = 0.05
 """`receive` waits at most so long for a byte, and so may `read` and `close` of the sensor be late by it."""
 
@@ -72,6 +75,22 @@ class Line:
     def close(self) -> None:
         """Let go of the port."""
         self._port.close()
+
+
+def port_of(port: str, serial: str, ttys: Path = TTYS) -> str:
+    """Where the adapter of a serial number is now: at its port, or at another; without a number, at its port.
+
+    Raises:
+        SensorLost: it is nowhere, and at its port is another.
+    """
+    if not serial or (found := serial_of(Path(port), ttys)) == serial:
+        return port
+    for place in sorted([*ttys.glob("ttyACM*"), *ttys.glob("ttyUSB*")]):
+        if serial_of(Path("/dev") / place.name, ttys) == serial:
+            return f"/dev/{place.name}"
+    if Path(port).exists():
+        raise SensorLost(f"port {port} is another adapter: its serial is {found!r}, not {serial!r}; put that one back")
+    return port
 
 
 def open_port(path: str, baud: int) -> serial.Serial:

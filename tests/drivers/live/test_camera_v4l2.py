@@ -4,8 +4,10 @@ import doctest
 import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -296,6 +298,8 @@ def test_a_jpeg_that_is_damaged_inside_costs_itself_alone(
     blocks = all_of(opened())
     assert [len(block) for block in blocks] == [int(data is whole) for data in sent]
     assert [block.lost_before for block in blocks] == [int(data is not whole) for data in sent]
+    played.put((n, MONOTONIC, data) for n, data in enumerate([whole, bad[1], whole[:half], whole]))
+    assert [len(block) for block in all_of(opened(check_inside=False))] == [1, 1, 0, 1], "its end is looked at"
 
 
 def test_another_camera_is_refused(played: Played, opened: Callable[..., CameraV4l2], tmp_path: Path) -> None:
@@ -394,8 +398,8 @@ def test_what_it_is_not_is_refused(played: Played, opened: Callable[..., CameraV
     played.field_order = 4
     with pytest.raises(ConfigError, match="its pictures are interlaced"):
         opened()
-    played.field_order, played.pixel_format = 1, "H264"
-    with pytest.raises(ConfigError, match=r"pixel format 'H264' is not read; state `pixel_format`, one of MJPG"):
+    played.field_order, played.pixel_format = 1, "BA81"
+    with pytest.raises(ConfigError, match=r"pixel format 'BA81' is not read; state `pixel_format`, one of MJPG"):
         opened()
     played.node.unlink()
     with pytest.raises(SensorLost, match="is not there; plug it in"):
@@ -434,3 +438,46 @@ def test_controls_are_said_again_when_they_change(
     watched.append(watched[0] | {"exposure_time_absolute": 20})
     watched.append(watched[1] | {"brightness": 7})
     assert said == [[watched[0]], [watched[1]], [], [watched[2]], []]
+
+
+def coded(codec: str, frames: int, key_every: int) -> list[bytes]:
+    """A picture that gets brighter, as a camera sends it, one access unit a buffer."""
+    av = pytest.importorskip("av")
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV does not encode {codec}")
+    encoder = av.CodecContext.create(codec, "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 64, 48, "yuv420p", Fraction(1, 30)
+    encoder.options = {"tune": "zerolatency", "preset": "ultrafast", "bf": "0"}
+    encoder.gop_size = key_every
+    made = []
+    for n in range(frames):
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 + 8 * n, np.uint8), format="bgr24")
+        frame.pts = n
+        made += [bytes(packet) for packet in encoder.encode(frame)]
+    return made
+
+
+def test_h264_is_decoded_and_what_refers_to_a_loss_is_lost(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    """Up to the next whole picture: a buffer that did not come, one that is damaged, and a beginning in the midst."""
+    units = coded("libx264", 20, key_every=5)
+    played.pixel_format, played.size, played.line_bytes = "H264", (64, 48), 0
+    buffers = [(n - 1, MONOTONIC | (ERROR if n == 12 else 0), unit) for n, unit in enumerate(units) if n not in (0, 7)]
+    played.put(buffers)
+    camera = opened()
+    found = [(len(block), block.lost_before) for block in all_of(camera)]
+    lost = sum(missing for _, missing in found)
+    kept = [n for n in range(1, 20) if n not in (1, 2, 3, 4, 7, 8, 9, 12, 13, 14)]
+    assert (sum(has for has, _ in found), lost) == (len(kept), 19 - len(kept))
+    assert camera.specs[0].shape == (48, 64, 3)
+    played.put((n, MONOTONIC, unit) for n, unit in enumerate(units))
+    brightness = [float(np.median(block.data)) for block in all_of(opened()) if len(block)]
+    assert np.abs(np.array(brightness) - (40 + 8 * np.arange(20))).max() < 6
+
+
+def test_without_pyav_h264_is_refused_by_one_line(
+    played: Played, opened: Callable[..., CameraV4l2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    played.pixel_format = "H264"
+    with pytest.raises(ConfigError, match=r"H264 needs PyAV: pip install 'sensorium\[video\]', or state"):
+        opened()

@@ -20,6 +20,7 @@ from sensorium.drivers.discovery import SerialPort, probe
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.live import witmotion_protocol as wit
 from sensorium.drivers.live.imu_witmotion import ImuWitmotion, ImuWitmotionConfig
+from sensorium.drivers.live.witmotion_line import port_of
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
@@ -349,3 +350,25 @@ def test_one_that_sends_more_when_it_is_back_goes_on_as_it_was(tmp_path: Path, m
             assert raw[0].tolist() == [*words(number, 0x51), *words(number, 0x52)]
     finally:
         sensor.pull()
+
+
+def test_an_adapter_is_found_under_another_number(tmp_path: Path) -> None:
+    """By its serial number; another one at its port is not taken for it."""
+    ttys = tmp_path / "tty"
+
+    def plug(name: str, serial: str) -> None:
+        usb = tmp_path / "usb" / name
+        (usb / "1-1:1.0").mkdir(parents=True)
+        (usb / "serial").write_text(f"{serial}\n")
+        (ttys / name).mkdir(parents=True)
+        (ttys / name / "device").symlink_to(usb / "1-1:1.0")
+
+    port = tmp_path / "ttyACM0"
+    assert port_of(str(port), "SN001", ttys) == str(port), "it is not there, which opening says"
+    plug("ttyACM0", "SN002")
+    port.touch()
+    with pytest.raises(SensorLost, match="is another adapter: its serial is 'SN002', not 'SN001'; put that one back"):
+        port_of(str(port), "SN001", ttys)
+    plug("ttyACM3", "SN001")
+    assert port_of(str(port), "SN001", ttys) == "/dev/ttyACM3"
+    assert port_of(str(port), "SN002", ttys) == port_of(str(port), "", ttys) == str(port)
