@@ -67,6 +67,7 @@ kills: $(STAMP)
 	$(BIN)/python -m pytest -s tests/spine/test_kills_small.py
 
 guest: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[guest]'
 	$(BIN)/python -m pytest -m guest tests/guest
 
 model: $(STAMP)
