@@ -1,15 +1,28 @@
-"""What a catalog lacks of its store, entered: after a crash, or all of it when the catalog was lost."""
+"""What a catalog lacks of its store, entered: after a crash, or all of it when the catalog was lost.
 
-from collections.abc import Callable
+What cannot be read is left where it is and out of the catalog, and said: one damaged file stops nothing.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
+import sqlalchemy as sa
 
 from sensorium.corpus.beside_catalog import fill_beside
 from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.catalog import Catalog, Discards
-from sensorium.corpus.commits import read_record, record_paths
+from sensorium.corpus.commits import CommitRecord, read_record, record_paths
+from sensorium.errors import Corrupt
+
+log = logging.getLogger(__name__)
+
+SAID = 10
+_NO_FILE = (IsADirectoryError, PermissionError, FileNotFoundError)
+_DAMAGED = (Corrupt, TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
 AT_ONCE = 500
 """Records of one transaction: each waits for the disk."""
@@ -25,16 +38,68 @@ def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = l
     """
     known = catalog.ids()
     missing = [path for path in record_paths(store) if path.stem not in known]
+    left_out = _LeftOut()
     with nullcontext() if known or len(missing) < _MANY else catalog.filled_anew():
         for start in range(0, len(missing), AT_ONCE):
-            catalog.add([read_record(path) for path in missing[start : start + AT_ONCE]])
+            _add(catalog, _read(missing[start : start + AT_ONCE], left_out), left_out)
             progress(min(start + AT_ONCE, len(missing)), len(missing))
+    entered = len(missing) - left_out.count
     for path in sorted((store / "commits" / "discarded").glob("*/*.jsonl")):
-        catalog.discard(path.parent.name, path.stem, read_discards(path))
+        try:
+            catalog.discard(path.parent.name, path.stem, read_discards(path))
+        except _DAMAGED as error:
+            left_out.say(f"{path}: not what a spool discarded: {error}")
     for device, spool_id, path in between_paths(store):
-        catalog.between(device, spool_id, read_between(path))
+        try:
+            catalog.between(device, spool_id, read_between(path))
+        except Corrupt as error:
+            left_out.say(str(error))
+    left_out.end()
     fill_beside(catalog.transact, store)
-    return len(missing)
+    return entered
+
+
+def _read(paths: Sequence[Path], left_out: "_LeftOut") -> list[CommitRecord]:
+    records: list[CommitRecord] = []
+    for path in paths:
+        try:
+            records.append(read_record(path))
+        except (Corrupt, *_NO_FILE) as error:
+            left_out.say(str(error))
+    return records
+
+
+def _add(catalog: Catalog, records: Sequence[CommitRecord], left_out: "_LeftOut") -> None:
+    """Enter the records; of those that make no row, the others."""
+    try:
+        catalog.add(records)
+    except (*_DAMAGED, sa.exc.DBAPIError) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else None
+        if isinstance(cause, sqlite3.OperationalError):  # a full disk, a lock: no fault of any record
+            raise
+        if len(records) == 1:
+            left_out.say(f"the commit record of episode {records[0].row.get('episode')} makes no row: {cause or error}")
+            return
+        for record in records:
+            _add(catalog, [record], left_out)
+
+
+class _LeftOut:
+    """What is left out of the catalog, of which the first are said."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def say(self, why: str) -> None:
+        self.count += 1
+        if self.count <= SAID:
+            log.error("left out of the catalog, and left where it is: %s", why)
+
+    def end(self) -> None:
+        if self.count > SAID:
+            log.error("left out of the catalog: %d more", self.count - SAID)
+        if self.count:
+            log.error("`sensorium verify` names each file that is damaged; restore it from a copy")
 
 
 def read_discards(path: Path) -> list[Discards]:

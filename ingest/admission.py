@@ -12,7 +12,7 @@ from sensorium.drivers.stream import check_name
 from sensorium.episode.account import problem
 from sensorium.episode.codecs.contract import MAX_CHUNK_BYTES, Codec
 from sensorium.episode.codecs.registry import codec_of
-from sensorium.episode.documents import FORMAT_VERSION, Account, Label, Open, Seal, StreamEntry
+from sensorium.episode.documents import FORMAT_VERSION, Account, Label, Note, Open, Seal, StreamEntry
 from sensorium.errors import ConfigError, PeerViolation
 
 MAX_STREAMS = 256
@@ -109,6 +109,27 @@ def check_seal(seal: Seal, rows: dict[str, int], gap: bool) -> None:
             check_account(name, account)
         check_document(seal, "SEAL")
         _pass(alike)
+
+
+def check_note(note: Note) -> None:
+    """Raise `PeerViolation` unless a NOTE is plain JSON, and its times are stamps."""
+    if not -MAX_NS <= (note.start_ns or 0) <= MAX_NS or not -MAX_NS <= (note.end_ns or 0) <= MAX_NS:
+        raise PeerViolation(f"NOTE {note.name!r} is of {note.start_ns} to {note.end_ns} ns, which are no stamps")
+    check_document(note, "NOTE")
+
+
+def outside(manifest: Open, seal: Seal, spans: Iterable[tuple[int, int]]) -> str:
+    """Which samples are not in the interval of an episode that says to be complete; empty if all are.
+
+    `spans` are the first and the last stamp of each stream. A trace tells of time that others' episodes hold.
+    """
+    if seal.reason != "complete" or manifest.kind == "trace":
+        return ""
+    start_ns, end_ns = manifest.start_ns, manifest.end_ns if seal.end_ns is None else seal.end_ns
+    for first_ns, last_ns in spans:
+        if first_ns < start_ns or last_ns >= end_ns:
+            return f"stamps {first_ns} to {last_ns} are not within {start_ns} to {end_ns} ns of a complete episode"
+    return ""
 
 
 def check_labels(labels: Mapping[str, Label]) -> None:

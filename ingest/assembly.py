@@ -22,6 +22,7 @@ from sensorium.ingest.held_room import HeldPlace
 from sensorium.ingest.record_order import RecordOrder
 from sensorium.ingest.shards import PayloadSink, ShardFile, payload_sink
 from sensorium.ingest.staged_folder import StagedFolder
+from sensorium.ingest.store_folder import remedy
 
 MAX_HELD_BYTES = 512 << 20
 HELD_STEP_BYTES = 1 << 20
@@ -168,7 +169,7 @@ class Assembly:
             raise
         except OSError as error:
             self.failed = str(error)
-            raise StoreError(f"{self.folder}: cannot write: {error}; make room, then it is sent again") from error
+            raise StoreError(f"{self.folder}: cannot write: {error}; {remedy(error)}, then it is sent again") from error
 
     def put_down(self) -> None:
         """Bring to disk what is held in memory, to go on there; not beside `append`."""
@@ -182,7 +183,7 @@ class Assembly:
                 self.staged.heads.write()
         except OSError as error:
             self.failed = str(error)
-            raise StoreError(f"{self.folder}: cannot write: {error}; make room, then it is sent again") from error
+            raise StoreError(f"{self.folder}: cannot write: {error}; {remedy(error)}, then it is sent again") from error
         self._leave_place()
 
     def _keep_heads(self) -> None:

@@ -21,7 +21,7 @@ from sensorium.episode.documents import Chunk, Note, Open, Seal
 from sensorium.episode.layout import CHECKSUM_BYTES, SMALL_CHUNK_ROWS
 from sensorium.episode.parser import MAGIC, MAX_HEADER_BYTES, PREFIX_BYTES, TRAILER, Kind
 from sensorium.errors import SensoriumError
-from sensorium.ingest.admission import MAX_NS, check_document
+from sensorium.ingest.admission import MAX_NS, check_note, outside
 from sensorium.ingest.alike import Shape, StreamAlike, StreamsAlike, opened, sealed
 from sensorium.ingest.record_order import MAX_DOCUMENT_BYTES
 
@@ -156,7 +156,7 @@ def _read(data: bytes, episode: uuid.UUID) -> AtOnce | None:
                 streams = read.streams
             elif kind == _NOTE:
                 note = _decode_note(head)
-                check_document(note, "NOTE")
+                check_note(note)
                 read.notes.append(msgspec.Raw(msgspec.json.encode(note)))
             else:
                 return _sealed(read, head, view[:at]) if kind == _SEAL and end == whole else None
@@ -174,4 +174,6 @@ def _sealed(read: AtOnce, head: memoryview, before: memoryview) -> AtOnce | None
     if not all(stream.whole() for stream in read.streams):
         return None
     read.seal, read.shape = sealed(head, read.alike, [stream.rows for stream in read.streams])
+    if outside(read.manifest, read.seal, [(each.first_ns, each.last_ns) for each in read.streams if each.rows]):
+        return None
     return read if blake3(before).digest() == read.seal.digest else None

@@ -1,6 +1,6 @@
 """What the ingest reports of itself: a table for people, metrics for Prometheus."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -48,6 +48,12 @@ class Rates:
         self._last_ns, self._bytes = now_ns, {name: row["bytes"] for name, row in devices.items()}
         counters = {name: link.out.counters[name] for name in COUNTERS}
         return {"devices": devices, "sessions_open": len(link.sessions), **counters}
+
+
+def counts_of(table: Mapping[str, Any]) -> dict[str, int]:
+    """What `LinkMetrics` tells, out of the figures that `Ingest.stats` gave; all 0 before there are any."""
+    counts = {name: int(table.get(name, 0)) for name in (*COUNTERS, "sessions_open")}
+    return counts | {"store_trouble": bool(table.get("trouble"))}
 
 
 class LinkMetrics(Collector):

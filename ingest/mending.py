@@ -38,9 +38,10 @@ def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lam
     It takes the old one's place once it is whole; readers that are at work keep the old. Only what devices last said
     of ordinals not yet delivered is lost, until they connect again. `progress(done, total)` counts episodes.
 
+    A record that cannot be read is left where it is, left out, and said in the log.
+
     Raises:
         StoreError: an ingest is running, or it is not a store.
-        Corrupt: a commit record cannot be read.
     """
     check_store_version(Path(path))
     with store_errors(Path(path)):

@@ -15,6 +15,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from sensorium.errors import PeerViolation
+from sensorium.ingest.connections import Connections
 from sensorium.ingest.sockets import Router, Socket
 from sensorium.ingest.staging import Staging
 from sensorium.link import wire
@@ -49,8 +50,11 @@ class Shared:
 class ControlPump:
     """Takes what devices say, gives them the link's answers and credit, and closes its sockets at the end."""
 
-    def __init__(self, shared: Shared, socket: Router, monitors: Sequence[Socket]) -> None:
+    def __init__(
+        self, shared: Shared, socket: Router, monitors: Sequence[Socket], connections: Connections | None = None
+    ) -> None:
         self._shared, self._socket, self._monitors = shared, socket, monitors
+        self._connections = connections
 
     def run(self) -> None:
         """Pump until stopped."""
@@ -65,7 +69,7 @@ class ControlPump:
                     shared.wake.clear()
                 for monitor in monitors:
                     while monitor in ready and monitor.poll(0):
-                        self._handshake_failed(monitor)
+                        self._befell(monitor)
                 self._receive()
                 self._send()
         finally:
@@ -117,10 +121,13 @@ class ControlPump:
         with shared.lock:
             link.poll(now_ns)
             messages, jobs = link.take_messages(), link.take_jobs()
-            lines, link.out.lines = link.out.lines, []
+            lines = link.out.lines.take() if link.out.lines else ()
+            notes, link.out.notes = link.out.notes, []
         shared.staging.run(jobs)
         for line in lines:
             log.warning("%s", line)
+        for note in notes:
+            log.info("%s", note)
         lost = set()
         for route, message in messages:
             try:
@@ -134,8 +141,10 @@ class ControlPump:
             for route in lost:
                 link.unreachable(route, now_ns)
 
-    def _handshake_failed(self, monitor: Socket) -> None:
+    def _befell(self, monitor: Socket) -> None:
         event = parse_monitor_message(monitor.recv_multipart())
+        if self._connections is not None and self._connections.told(event):
+            return
         where = event["endpoint"].decode("ascii", "replace")
         self._shared.refusals.note(
             f"to {where}", "refused: the CURVE handshake failed: no key, or another server's key"

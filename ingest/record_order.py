@@ -11,7 +11,7 @@ from sensorium.episode.documents import Chunk, Items, Note, Open, Seal
 from sensorium.episode.layout import CHECKSUM_BYTES
 from sensorium.episode.parser import Header, Kind, RecordBegun
 from sensorium.errors import Corrupt, PeerViolation
-from sensorium.ingest.admission import MAX_NS, check_document, check_open, check_seal
+from sensorium.ingest.admission import MAX_NS, check_note, check_open, check_seal, outside
 
 MAX_STAMP_BYTES = 128 << 20
 MAX_DOCUMENT_BYTES = 1 << 20
@@ -30,6 +30,7 @@ class StreamProgress:
     codec: Codec
     rows: int = 0
     next_row: int = 0
+    first_ns: int = 0
     last_ns: int = -(1 << 63)
     ended: bool = False
 
@@ -80,10 +81,13 @@ class RecordOrder:
         elif isinstance(header, Open):
             self._codecs = check_open(header, self.episode)
         elif isinstance(header, Note):
-            check_document(header, "NOTE")
+            check_note(header)
         else:
             rows = {stream.codec.entry.spec.name: stream.rows for stream in self.streams}
             check_seal(header, rows, self._gap_before(begun.number))
+            spans = [(stream.first_ns, stream.last_ns) for stream in self.streams if stream.rows]
+            if self.manifest is not None and (why := outside(self.manifest, header, spans)):
+                raise self._broken(begun, why)
         return header
 
     def keep(self, number: int, header: Header) -> None:
@@ -95,6 +99,8 @@ class RecordOrder:
             self.streams = [StreamProgress(codec) for codec in self._codecs]
         elif isinstance(header, _ROWS):
             stream, rows = self.streams[header.stream], len(header.captured_ns) // 8
+            if not stream.rows:
+                stream.first_ns = int.from_bytes(header.captured_ns[:8], "little", signed=True)
             stream.ended = isinstance(header, Chunk) and rows < stream.codec.entry.chunk_rows
             stream.last_ns = int.from_bytes(header.captured_ns[-8:], "little", signed=True)
             stream.rows += rows

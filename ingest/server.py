@@ -4,7 +4,6 @@ What each thread does is said where it runs: `pumps` (control and bulk), `link.z
 """
 
 import logging
-import resource
 import secrets
 import threading
 import time
@@ -15,6 +14,7 @@ import zmq
 from prometheus_client.registry import CollectorRegistry
 
 from sensorium.errors import ConfigError
+from sensorium.ingest.connections import Connections, allow_open_files, shares_of
 from sensorium.ingest.courier import Courier
 from sensorium.ingest.figures import LinkMetrics, Rates
 from sensorium.ingest.pumps import BulkPump, ControlPump, Shared
@@ -23,6 +23,7 @@ from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
 from sensorium.ingest.trouble import watched
 from sensorium.link.keys import AllowedKeys, ingest_pair, is_loopback
+from sensorium.link.server.jobs import UNSEEN
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.wake import Wake
@@ -32,8 +33,6 @@ from sensorium.threads import Restart, Thread, Watch, join, reason
 log = logging.getLogger(__name__)
 
 STOP_S = 10.0
-OPEN_FILES = 16384
-"""256 transfers of some streams each and a thousand connections need more than the 1024 that many systems allow."""
 
 
 class Ingest:
@@ -66,8 +65,15 @@ class Ingest:
         self._pair = ingest_pair(keys) if keys is not None else None
         self._allowed = AllowedKeys(keys) if keys is not None else None
         self._store = store
-        stored = watched(store.trouble, "offers", store.state)
-        self._link = ServerLink(stored, lambda: secrets.randbits(62) + 1, time.time_ns, limits, keys is not None)
+        may_have = watched(store.trouble, "offers", store.may_have)
+        self._link = ServerLink(
+            lambda episode: UNSEEN if may_have(episode) else None,
+            lambda: secrets.randbits(62) + 1,
+            time.time_ns,
+            limits,
+            keys is not None,
+        )
+        self._link.out.listens = log.isEnabledFor(logging.INFO)
         self._lock = threading.Lock()
         self._stop_requested = threading.Event()
         self._context: zmq.Context[Socket] | None = None
@@ -89,7 +95,7 @@ class Ingest:
         Raises:
             ConfigError: a port is in use or the address is not this machine's.
         """
-        _allow_open_files()
+        connections, self._store.max_files = shares_of(allow_open_files())
         self._context = zmq.Context(io_threads=2)
         self._context.set(zmq.MAX_SOCKETS, 4096)
         self._wake = Wake()
@@ -107,7 +113,8 @@ class Ingest:
         )
         again = Restart(self._stop_requested)  # data comes in without it
         courier = Courier(self._store, self._link, self._lock, self._wake.set, self._stop_requested)
-        control, bulk = ControlPump(shared, sockets.control, sockets.monitors), BulkPump(shared, sockets.bulk)
+        counted = Connections(connections, shared.refusals)
+        control, bulk = ControlPump(shared, sockets.control, sockets.monitors, counted), BulkPump(shared, sockets.bulk)
         self._threads = [
             Thread("sensorium-control", "answers devices", control.run, self._watch.tell),
             Thread("sensorium-bulk", "receives data", bulk.run, self._watch.tell),
@@ -165,10 +172,3 @@ class Ingest:
             self._context.destroy(linger=0)
             self._wake.close()
         self._context = None
-
-
-def _allow_open_files() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

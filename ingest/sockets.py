@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import zmq
 
 from sensorium.errors import ConfigError
+from sensorium.ingest.connections import EVENTS
 from sensorium.link import wire
 from sensorium.link.keys import Pair
 from sensorium.link.zap import secure
@@ -13,6 +14,8 @@ from sensorium.link.zap import secure
 CONTROL_HWM = 1000
 BULK_HWM = 16
 TRIES = 50
+HANDSHAKE_MS = 10_000
+"""So long somebody may be connected without having shown a key."""
 _HANDSHAKES = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL  # NO_DETAIL is a peer that hung up half-way
 
 # As numbers: pyzmq's are enumerations, and to join two of them takes longer than to send what is small.
@@ -65,7 +68,7 @@ def url(host: str, port: int | str) -> str:
 
 
 class Listening:
-    """The control socket on `port`, the bulk socket on the next, and their monitors of failed handshakes.
+    """The control socket on `port`, the bulk socket on the next, and their monitors of connections and handshakes.
 
     Args:
         context: It stays the caller's.
@@ -94,7 +97,7 @@ class Listening:
                         f"cannot listen on {host}, port {ports}: {error.strerror};"
                         " stop what uses it or choose another port with --listen"
                     ) from error
-        self.monitors = [socket.get_monitor_socket(_HANDSHAKES) for socket in (self.control, self.bulk)]
+        self.monitors = [socket.get_monitor_socket(_HANDSHAKES | EVENTS) for socket in (self.control, self.bulk)]
 
 
 def _router(context: "zmq.Context[Socket]", host: str, pair: Pair | None, bulk: bool) -> Router:
@@ -106,6 +109,7 @@ def _router(context: "zmq.Context[Socket]", host: str, pair: Pair | None, bulk: 
     socket.sndhwm = CONTROL_HWM
     socket.maxmsgsize = wire.MAX_FRAME_BYTES if bulk else wire.MAX_CONTROL_BYTES
     socket.backlog = 1024
+    socket.handshake_ivl = HANDSHAKE_MS
     socket.tcp_keepalive = 1
     socket.tcp_keepalive_idle = 30
     socket.tcp_keepalive_intvl = 10

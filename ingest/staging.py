@@ -19,10 +19,11 @@ from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.commit import Ready
 from sensorium.ingest.committing import Conflict
 from sensorium.ingest.held_episode import HeldEpisode
+from sensorium.ingest.noting import NOTE_JOBS, Noting
 from sensorium.ingest.partials import Offered
 from sensorium.ingest.staged import Staged, whole
 from sensorium.ingest.store import Store
-from sensorium.link.server.jobs import Begin, Commit, Drop, NoteBetween, NoteDiscards, NoteSpool, StoreJob
+from sensorium.link.server.jobs import Begin, Commit, Drop, LookUp, NoteBetween, NoteDiscards, NoteSpool, StoreJob
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.transfer import Transfer
 from sensorium.threads import Pool, Told
@@ -59,9 +60,11 @@ class Staging:
         self._committing = 0
         self._gathering = threading.Lock()
         self._pool = Pool("sensorium-store", "writes the store", THREADS, died, stop_s=STOP_S)
+        self._noting = Noting(self._do, died)
 
     def close(self) -> None:
         """Let what was started finish, start nothing more; what is staged is left to the next run."""
+        self._noting.close()
         self._pool.close(cancel=True)
         for staged in self._staged.values():
             staged.leave(self._store)
@@ -78,6 +81,8 @@ class Staging:
                 begun.append(job)
             elif isinstance(job, Commit) and self._is_small(job.episode):
                 self._small.append(job)
+            elif isinstance(job, NOTE_JOBS):
+                self._noting.ask(job)
             else:
                 self._submit(self._do, job)
         if self._small:
@@ -267,6 +272,8 @@ class Staging:
             elif isinstance(job, NoteSpool):
                 self._trouble.met("spools", error)
                 return
+            elif isinstance(job, LookUp):
+                answer = self._unseen(job, error)
             elif isinstance(job, Drop):  # it is given up in any case, or its place would be taken for ever
                 log.error("dropping episode %s: %s", job.episode, error, exc_info=error)
                 answer = partial(self._link.arrivals.dropped, job.episode)
@@ -294,6 +301,10 @@ class Staging:
         if isinstance(job, Drop):
             self._discard(job.episode, job.why)
             return partial(link.arrivals.dropped, job.episode)
+        if isinstance(job, LookUp):
+            known = store.state(job.episode)
+            self._trouble.over("offers")
+            return partial(link.looked_up, job.session, job.episode, known)
         if isinstance(job, NoteDiscards):
             committed = self._ledger(job)
             self._trouble.over("discards")
@@ -305,6 +316,12 @@ class Staging:
         store.saw_spool(job.device, job.spool_id, job.oldest, job.next_ordinal)
         self._trouble.over("spools")
         return lambda _: None
+
+    def _unseen(self, job: LookUp, error: Exception) -> Callable[[int], None]:
+        """What to tell the link where the store cannot say what it holds."""
+        self._trouble.met("offers", error)
+        why = error if isinstance(error, StoreError) else StoreError(f"episode {job.episode}: {error}")
+        return partial(self._link.looked_up, job.session, job.episode, why)
 
     def _commit(self, job: Commit) -> bytes:
         staged = self._staged[job.episode]

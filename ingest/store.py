@@ -19,6 +19,7 @@ from sensorium.corpus.filling import fill
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport
+from sensorium.errors import StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.between import keep_between
@@ -34,6 +35,8 @@ from sensorium.ingest.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
+MAX_FILES = 8192
+"""So many files of episodes on their way in may be open, unless somebody knows better."""
 KNOWN_S = 0.1
 """So long the store is taken to be where it was by what is only asked."""
 
@@ -66,6 +69,7 @@ class Store:
         self.episodes = path / EPISODES
         self.staging = path / STAGING
         self.trouble = Trouble()
+        self.max_files = MAX_FILES
         self._guard = threading.Lock()
         self._mending = threading.Lock()
         self._room = HeldRoom(small_bytes)
@@ -123,6 +127,7 @@ class Store:
         It has `accepted` already what an earlier run took in of it, if that is a part of what is `offered`.
         """
         month_of(episode)
+        self._check_files(episode)
         self.check()
         with store_errors(self.path):
             fd = self._folder.fd
@@ -135,6 +140,16 @@ class Store:
         with self._guard:
             self._assemblies.add(assembly)
         return assembly
+
+    def _check_files(self, episode: uuid.UUID) -> None:
+        """What has no room among the files that may be open is sent again, when others are done."""
+        with self._guard:
+            files = sum(len(assembly.files) + 2 for assembly in self._assemblies if assembly.staged.made)
+        if files >= self.max_files:
+            raise StoreError(
+                f"episode {episode}: {files} files of others that arrive are open, at most {self.max_files} may be"
+                " (ulimit -n); it is sent again later"
+            )
 
     def check(self) -> None:
         """Begin anew what hung on a disk that was away and is back, or on a catalog that is gone.
@@ -238,6 +253,16 @@ class Store:
             self._assemblies.add(assembly)
         return assembly
 
+    def may_have(self, episode: uuid.UUID) -> bool:
+        """Whether the store knows anything of an episode: then `state` says what, which takes longer.
+
+        Raises:
+            StoreError: it cannot be said now.
+        """
+        with store_errors(self.path):
+            self._folder.check(KNOWN_S)  # what nobody has committed promises nothing
+            return self._commits.is_published(episode)
+
     def state(self, episode: uuid.UUID) -> KnownEpisode | None:
         """What the store knows of an episode: None if it has never been committed.
 
@@ -251,10 +276,10 @@ class Store:
             self._folder.check()
             if not self.catalog.is_there:
                 raise StoreAway(f"{self.path / CATALOG}: the catalog is gone; it is made again, and delivery goes on")
-            # A record whose name was not synced is not in there.
-            row = self.catalog.episode(episode)
-            record = None if row is None else self._commits.committed(episode)
-        if record is None:
+            record = self._commits.committed(episode)
+            # One whose name was not synced is not in there.
+            row = None if record is None else self.catalog.episode(episode)
+        if record is None or row is None:
             return None
         row = record.row
         return KnownEpisode("committed", row["device"], row["spool_id"], row["ordinal"], record.digest)

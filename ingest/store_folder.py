@@ -25,6 +25,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 
 class StoreAway(StoreError):
@@ -250,6 +251,19 @@ def _unfit(path: Path, lacks: str) -> StoreError:
     return StoreError(f"{path}: this file system has no {lacks}, which a store needs; put it on ext4, xfs, btrfs, ...")
 
 
+def remedy(error: OSError) -> str:
+    """What to do about what the system says.
+
+    >>> remedy(OSError(errno.ENOSPC, "full")), remedy(OSError(errno.EMFILE, "too many"))
+    ('make room', 'let the ingest open more files (ulimit -n)')
+    """
+    if error.errno in _FULL:
+        return "make room"
+    if error.errno in _TOO_MANY:
+        return "let the ingest open more files (ulimit -n)"
+    return "see to the disk"
+
+
 @contextlib.contextmanager
 def store_errors(path: Path) -> Iterator[None]:
     """What the file system or the catalog raises becomes a `StoreError` with the next step."""
@@ -259,7 +273,7 @@ def store_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         where = path / error.filename if isinstance(error.filename, str | os.PathLike) else path
-        raise StoreError(f"{where}: {error.strerror or error}; see to the disk, then try again") from error
+        raise StoreError(f"{where}: {error.strerror or error}; {remedy(error)}, then try again") from error
     except SQLAlchemyError as error:
         why = str(error).splitlines()[0]
         raise StoreError(f"{path / CATALOG}: {why}; see to the disk, or run `sensorium rebuild-catalog`") from error

@@ -76,7 +76,7 @@ class Sockets:
 
     def wait(self, wait_ms: int) -> tuple[bool, list[int]]:
         """Wait for something, a call of `wake` too: whether control has `frames`, and what befell a connection:
-        the events of monitors, of which `is_refusal` tells what they mean."""
+        the events of monitors, of which `refusal` tells what they mean."""
         ready = dict(self._poller.poll(wait_ms))
         if self._wake.fd in ready:
             self._wake.clear()
@@ -99,9 +99,15 @@ class Sockets:
             socket.close(linger=control_ms if socket is self._control else 0)
 
 
-def is_refusal(event: int) -> bool:
-    """Whether a monitor's event says that the ingest refused the handshake; else the connection was cut."""
-    return bool(event & _REFUSED)
+def refusal(event: int) -> str:
+    """Why the handshake came to nothing, by a monitor's event; empty where the connection was cut after it."""
+    if event & zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return "the ingest refused the handshake: is this key allowed there (`sensorium keys allow`)?"
+    if event & zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        return "the ingest refused the handshake: one of the two has keys and the other none"
+    if event & zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        return "hung up on during the handshake: the ingest was stopped, or server_key is not its own"
+    return ""
 
 
 def _dealer(context: "zmq.Context[Socket]", url: str, address: Address) -> Socket:

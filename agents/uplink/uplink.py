@@ -14,7 +14,7 @@ import zmq
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.budget import Budget
 from sensorium.agents.uplink.obeys import Obeys, Reports, pass_on, report, tell
-from sensorium.agents.uplink.sockets import Address, Socket, Sockets, is_refusal
+from sensorium.agents.uplink.sockets import Address, Socket, Sockets, refusal
 from sensorium.agents.uplink.spool_end import REFRESH_S, SpoolEnd
 from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import PeerViolation, SensoriumError, SpoolError, ThreadDied
@@ -218,12 +218,10 @@ class Uplink:
         if has_frames:
             self._receive_control(sockets)
         for event in befell:
-            if is_refusal(event):
+            why = refusal(event)
+            if why:
                 self._figures["handshakes_refused"] += 1
-                why = "the ingest refused the handshake: is this key allowed there, and server_key its own?"
-                self._link.lost(why, boottime_ns())
-            else:
-                self._link.lost("the connection was cut", boottime_ns())
+            self._link.lost(why or "the connection was cut", boottime_ns())
 
     def _receive_control(self, sockets: Sockets) -> None:
         for frame in sockets.frames():

@@ -1,5 +1,6 @@
 """The catalog: what it has been told is on disk before anybody acts on it."""
 
+import errno
 import json
 import sqlite3
 from contextlib import closing
@@ -14,6 +15,7 @@ import sensorium
 from sensorium.corpus import filling
 from sensorium.corpus.commits import read_record, record_paths
 from sensorium.corpus.verify import verify
+from sensorium.episode.documents import BetweenReport
 from sensorium.errors import ConfigError, Corrupt, StoreError
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
@@ -69,6 +71,47 @@ def test_a_store_of_before_there_was_a_column_opens_and_gets_it(make_episode: An
     rebuild_catalog(tmp_path)
     assert list(verify(tmp_path)) == []
     assert len(sensorium.open(tmp_path).query("device = 'rig-1'")) == 2
+
+
+@pytest.mark.parametrize("small_bytes", [0, 8 << 20])
+def test_records_that_cannot_be_read_are_left_out_said_and_hide_no_others(
+    make_episode: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, small_bytes: int
+) -> None:
+    made = [make_episode({"imu": np.arange(20.0)}, ordinal=ordinal) for ordinal in range(7)]
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        for each in made:
+            commit(store, each)
+        store.discarded("rig-1", "spool-a", [90], "evicted")
+        store.note_between("rig-1", "spool-a", BetweenReport(number=1))
+    paths = [next((tmp_path / "commits").glob(f"????-??/{each.episode}.json")) for each in made]
+    there = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "episodes" in str(path)}
+    paths[0].write_bytes(b"rubbish")
+    paths[1].write_bytes(b"")
+    document = json.loads(paths[2].read_bytes())
+    paths[2].write_text(json.dumps(document | {"row": {"episode": str(made[2].episode)}}))
+    paths[3].write_text(
+        json.dumps(document | {"row": document["row"] | {"episode": str(made[3].episode), "rows": 2**70}})
+    )
+    paths[4].unlink()
+    paths[4].mkdir()
+    (tmp_path / "commits" / "discarded" / "rig-1" / "spool-a.between.json").write_bytes(b"[]")
+    (tmp_path / "commits" / "discarded" / "rig-1" / "spool-b.jsonl").write_text('{"ordinals": [1e99], "reason": ""}\n')
+    whole = {str(each.episode) for each in made[5:]}
+
+    assert rebuild_catalog(tmp_path) == 2
+    assert {row.id for row in sensorium.open(tmp_path).query()} == whole
+    said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert len(said) == 6
+    assert all(any(path.stem in line for line in said) for path in paths[:5])
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"catalog.sqlite{suffix}").unlink(missing_ok=True)
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        again = make_episode({"imu": np.arange(20.0)}, ordinal=8)
+        commit(store, again)
+        with pytest.raises(StoreError, match="verify"):
+            store.state(made[0].episode)
+    assert {row.id for row in sensorium.open(tmp_path).query()} == whole | {str(again.episode)}
+    assert all(path.read_bytes() == data for path, data in there.items()), "what was committed is left where it is"
 
 
 def sql(store: Path, *statements: str) -> list[Any]:
@@ -243,10 +286,10 @@ def test_a_catalog_that_is_filled_anew_has_all_its_indices(
 
     def cut_off(path: Path) -> Any:
         assert {name.partition("_")[0] for (name,) in indices(tmp_path)} == {"beside"}
-        raise Corrupt(f"{path}: damaged")
+        raise OSError(errno.EIO, f"{path}: a failing disk")
 
     monkeypatch.setattr(filling, "read_record", cut_off)
-    with pytest.raises(Corrupt, match="damaged"):
+    with pytest.raises(StoreError, match="a failing disk"):
         Store.open(tmp_path)
     monkeypatch.undo()
     Store.open(tmp_path).close()

@@ -223,6 +223,16 @@ HOSTILE: dict[str, tuple[type, Change]] = {
         Seal,
         lambda seal: replaced(account=seal.account | {"imu": Account(captured=18, stored=18)})(seal),
     ),
+    "a loss that runs back": (
+        Seal,
+        lambda seal: replaced(
+            account=seal.account | {"imu": Account(captured=19, stored=19, estimated=True, lost_interval_ns=(9, 8))}
+        )(seal),
+    ),
+    "stamps before a complete episode": (Open, lambda manifest: replaced(start_ns=manifest.start_ns + 1)(manifest)),
+    "stamps behind a complete episode": (Seal, lambda seal: replaced(end_ns=1_000_000_001)(seal)),
+    "a note at no time that is": (Note, replaced(start_ns=2**63 - 1)),
+    "a note that ends at no time": (Note, replaced(end_ns=2**64 - 1)),
     "an end beyond int64": (Seal, replaced(end_ns=2**64 - 1)),
     "counts whose sum is beyond SQL": (
         Seal,

@@ -296,7 +296,7 @@ def test_a_payload_that_begins_as_none_may_is_not_taken_behind_ones_that_were(ch
 def test_stamps_that_step_back_or_leave_the_range_are_found_in_any_chunk(rows: int, place: int, by: int) -> None:
     """By so much the stamp at a place is less than the one before it, or too far off."""
     stamps = np.arange(rows) // 2 + 5
-    made = build_episode({"a": np.zeros(rows)}, chunk_rows={"a": 8}, stamps={"a": stamps})
+    made = build_episode({"a": np.zeros(rows)}, chunk_rows={"a": 8}, stamps={"a": stamps}, start_ns=0)
     assert compare(made.data, made.episode) is not None, "two of the same time are in order"
     stamps[place] = stamps[place - 1] - by if by == 1 else by + (1 if by > 0 else -1)
     records = list(made.records)

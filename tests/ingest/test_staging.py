@@ -17,6 +17,7 @@ from sensorium.ingest import staging as staging_module
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
 from sensorium.link import wire
+from sensorium.link.server.jobs import NoteSpool
 from sensorium.link.server.protocol import ServerLink
 from sensorium.threads import Thread
 from tests.spine.commands import wait_for
@@ -168,21 +169,49 @@ def test_what_was_not_begun_is_not_done_any_more_when_it_ends(tmp_path: Path, mo
     begun, released = threading.Event(), threading.Event()
     begins: list[object] = []
 
-    def hang(*_: object) -> None:
+    def hang(episode: object, *_: object) -> None:
+        begins.append(episode)
         begun.set()
         released.wait(10.0)
+        raise StoreError("the disk is slow, and away")
 
     with serving(tmp_path / "store") as site:
-        site.store.instead = {"saw_spool": hang, "begin": begins.append}
+        site.store.instead = {"begin": hang, "hold": lambda *_: None}
         site.hello()
-        assert begun.wait(10.0)
         site.hear(wire.Offer(session=1, episode=EPISODE.bytes, ordinal=0, size=1000))
+        assert begun.wait(10.0)
+        site.hear(wire.Offer(session=1, episode=uuid_utils.uuid7().bytes, ordinal=1, size=1000))
         closing = Thread("closer", "closes", site.staging.close, site.deaths.append)
         pool = site.staging._pool
         wait_for(lambda: pool._closed and pool._jobs.qsize() == 1, "nothing but the end to wait in the queue")
         released.set()
         assert closing.join(10.0)
-    assert not begins
+    assert begins == [EPISODE]
+
+
+def test_what_one_device_says_over_and_over_waits_for_its_turn_and_is_done_once(tmp_path: Path) -> None:
+    """HELLOs by the thousand cost one entry, another device's discards are between them, and no commit waits."""
+    noted: list[tuple[str, int]] = []
+    begun, released = threading.Event(), threading.Event()
+
+    def saw_spool(device: str, spool_id: str, oldest: int, following: int) -> None:
+        del spool_id, oldest
+        noted.append((device, following))
+        begun.set()
+        released.wait(10.0)
+
+    with serving(tmp_path / "store") as site:
+        site.store.instead = {"saw_spool": saw_spool}
+        site.staging.run([NoteSpool("flood", "s", 0, 0)])
+        assert begun.wait(10.0)
+        site.staging.run([NoteSpool("flood", f"s-{number % 4}", 0, number) for number in range(1000)])
+        site.staging.run([NoteSpool("rig", "s", 0, 7)])
+        site.hello()
+        site.offer()  # is begun meanwhile
+        released.set()
+        wait_for(lambda: len(noted) == 7, "all to be noted")
+    assert noted[1:4] == [("flood", 996), ("rig", 7), ("d", 0)]
+    assert sorted(noted[4:]) == [("flood", 997), ("flood", 998), ("flood", 999)]
 
 
 def test_a_flipped_bit_in_a_length_is_damage_and_no_fault_of_the_device(tmp_path: Path, make_episode: Any) -> None:

@@ -483,16 +483,21 @@ def test_a_store_on_a_full_disk_can_be_opened(made: Any, tmp_path: Path, monkeyp
 
 
 @FORMS
-def test_an_unreadable_record_stops_the_start_with_its_name(made: Any, tmp_path: Path, small_bytes: int) -> None:
+def test_an_unreadable_record_is_said_with_its_name_and_its_device_keeps_the_episode(
+    made: Any, tmp_path: Path, small_bytes: int, caplog: pytest.LogCaptureFixture
+) -> None:
     with Store.open(tmp_path, small_bytes=small_bytes) as store:
         record = commit(store, made)
     path = next((tmp_path / "commits").glob("*/*.json"))
     (tmp_path / "catalog.sqlite").unlink()
     path.write_bytes(msgspec.json.encode(record)[:-20])
-    with pytest.raises(Corrupt, match=str(path)):
-        Store.open(tmp_path)
-    with pytest.raises(Corrupt, match=str(path)):
-        rebuild_catalog(tmp_path)
+    with Store.open(tmp_path) as store:
+        assert str(path) in caplog.text
+        with pytest.raises(StoreError, match=str(path)):
+            store.state(made.episode)
+        with pytest.raises(StoreError, match=str(path)):
+            commit(store, made)
+    assert rebuild_catalog(tmp_path) == 0
 
 
 def test_a_disk_that_is_really_full(make_episode: Any, tmp_path: Path) -> None:

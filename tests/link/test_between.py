@@ -98,9 +98,8 @@ def test_many_streams_go_in_parts_each_after_the_one_before_was_noted() -> None:
     while ends.device.noted_between < 500:
         ends.device.report_between(said)
         ends.device.report_between(said)
-        first, second = ends.exchange()
-        assert first == second
-        numbers.append(first.number)
+        (report,) = ends.exchange()  # while one is being noted the same again is nothing new
+        numbers.append(report.number)
     assert numbers == sorted(set(numbers))
     assert len(numbers) > 1
     assert ends.kept == said.streams
@@ -133,7 +132,7 @@ def test_a_device_cannot_have_more_noted_at_once_than_the_server_bears() -> None
         ends.device.status({"between": {"number": number, "streams": {}}})
     for message in ends.device.take_messages():
         ends.server.receive(b"r", "", wire.decode_from_device(wire.encode(message)), ends.now_ns)
-    assert sum(isinstance(job, NoteBetween) for job in ends.server.take_jobs()) == 16
+    assert sum(isinstance(job, NoteBetween) for job in ends.server.take_jobs()) == 1
 
 
 def test_an_older_server_answers_nothing_and_an_older_device_reads_on() -> None:

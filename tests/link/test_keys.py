@@ -1,5 +1,7 @@
 """Keys: files that are never overwritten nor readable by others, and clear lines for what is wrong with them."""
 
+import contextlib
+import errno
 import logging
 import os
 import stat
@@ -163,3 +165,59 @@ def test_of_a_folder_that_did_not_change_names_are_looked_at_and_no_key_is_read(
     assert allowed.refresh()
     assert not allowed.allows(user_id)
     assert read == [file, file]
+
+
+def test_what_cannot_be_read_allows_nobody_is_said_once_and_hides_no_revocation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "keys"
+    for name in ("rig-1", "rig-2"):
+        keys.allow(folder, keys.new(name, tmp_path)[0])
+    allowed = keys.AllowedKeys(folder)
+    users = {key.name: key.user_id for key in keys.list_keys(folder)}
+    caplog.clear()
+    (folder / "allowed" / "gone.key").symlink_to(tmp_path / "nothing")
+    (folder / "allowed" / "loop.key").symlink_to("loop.key")
+    (folder / "allowed" / "zero.key").symlink_to("/dev/zero")
+    (folder / "allowed" / "folder.key").mkdir()
+    (folder / "allowed" / "large.key").write_bytes(bytes(1 << 20))
+    (folder / "allowed" / "bytes.key").write_bytes(b"\xff\xfe\x00" * 20)
+    os.mkfifo(folder / "allowed" / "pipe.key")
+    for _ in range(20):
+        assert not allowed.refresh()
+    assert len(caplog.records) == 7
+    assert all(allowed.allows(user) for user in users.values())
+    keys.revoke(folder, "rig-1")
+    assert allowed.refresh()
+    assert (allowed.allows(users["rig-1"]), allowed.allows(users["rig-2"])) == (False, True)
+    (tmp_path / "nothing").write_bytes((tmp_path / "rig-1.key").read_bytes())
+    assert allowed.refresh()  # the link leads somewhere now, though it is what it was
+    assert allowed.user_id(keys.server_key(tmp_path / "rig-1.key")) == users["rig-1"].replace("rig-1/", "gone/")
+    (tmp_path / "nothing").unlink()
+    assert allowed.refresh()
+    assert allowed.user_id(keys.server_key(tmp_path / "rig-1.key")) is None
+    assert len(caplog.records) == 8
+    assert keys.revoke(folder, "gone") == [folder / "allowed" / "gone.key"]
+    (folder / "allowed").rename(tmp_path / "away")
+    assert allowed.refresh()
+    assert not allowed.allows(users["rig-2"])
+
+
+@pytest.mark.parametrize(("why", "stays"), [(errno.EMFILE, True), (errno.EIO, False)])
+def test_a_folder_that_cannot_be_read_allows_nobody_but_where_it_is_this_process_that_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: int, stays: bool
+) -> None:
+    keys.allow(tmp_path, keys.new("rig-1", tmp_path)[0])
+    allowed = keys.AllowedKeys(tmp_path)
+    user = keys.list_keys(tmp_path)[0].user_id
+    with monkeypatch.context() as patch:
+
+        def scandir(_: Path) -> None:
+            raise OSError(why, os.strerror(why))
+
+        patch.setattr(os, "scandir", scandir)
+        with contextlib.suppress(OSError):
+            allowed.refresh()
+        assert allowed.allows(user) is stays
+    allowed.refresh()
+    assert allowed.allows(user)

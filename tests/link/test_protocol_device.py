@@ -1,5 +1,6 @@
 """What the device's end of the link does with a spool and a server that go at their own pace, or wrong."""
 
+import math
 import uuid
 from dataclasses import dataclass, replace
 
@@ -47,6 +48,27 @@ def up() -> DeviceLink:
 
 def want(link: DeviceLink, offset: int = 0, number: int = 1) -> None:
     link.receive(wire.Want(session=NUMBER, episode=EPISODE.bytes, offset=offset, number=number), 0)
+
+
+@pytest.mark.parametrize("retry_s", [math.nan, math.inf, -math.inf, 1e300, -1.0, 0.0])
+def test_an_episode_is_put_off_for_a_sane_time_whatever_the_ingest_says(retry_s: float) -> None:
+    link = up()
+    link.refresh([Item(1000)], 0)
+    link.take_messages()
+    said = wire.encode(wire.Error(session=NUMBER, code="busy", reason="x", episode=EPISODE.bytes, retry_s=retry_s))
+    message = wire.decode_from_server(said)
+    link.receive(message, 0)
+    assert link.is_up
+    link.refresh([Item(1000)], 3601 * SECOND)
+    assert [type(message) for message in link.take_messages()] == [wire.Offer]
+
+
+@pytest.mark.parametrize("episode", [b"x", bytes(15)])
+def test_an_error_of_a_short_id_ends_the_session_and_no_more(episode: bytes) -> None:
+    link = up()
+    link.receive(wire.Error(session=NUMBER, code="busy", reason="x", episode=episode), 0)
+    assert not link.is_up
+    assert any(isinstance(job, jobs.Disconnect) and "id of" in job.why for job in link.take_jobs())
 
 
 def send_all(link: DeviceLink, now_ns: int = 0) -> int:

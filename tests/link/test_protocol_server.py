@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sensorium.errors import PeerViolation, StoreError
 from sensorium.link import wire
 from sensorium.link.server.credit import QUANTUM_BYTES, CreditPool
-from sensorium.link.server.jobs import Begin, Commit, Drop, NoteDiscards
+from sensorium.link.server.jobs import UNSEEN, Begin, Commit, Drop, LookUp, NoteDiscards
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.session import ServerSession
@@ -92,26 +93,72 @@ def test_data_beyond_the_credit_or_the_limits_ends_the_session_and_nothing_is_wr
     assert peer.link.out.counters["violations"] == 1
 
 
-def test_the_pool_is_shared_evenly_by_whoever_wants_more_than_there_is() -> None:
+@pytest.mark.parametrize("of_one_key", [1, 5])
+def test_the_pool_is_shared_evenly_by_the_keys_that_want_more_than_there_is(of_one_key: int) -> None:
+    """And as much is left for one that comes."""
     size = (256 << 20) - 12345
     pool = CreditPool(size)
     offer = wire.Offer(session=1, episode=bytes(16), ordinal=0, size=1 << 40)
     sessions = []
-    for number in range(20):
-        transfer = Transfer(offer, ("d", "s", 0), "d", 0, state=TransferState.TAKING)
-        session = ServerSession(number, b"r", "d/k", "d", "d", "s", 0, 0, limit=1 << 30, taken=1 << 30)
+    for number in range(20 * of_one_key):
+        key = f"d-{number % 20}"
+        transfer = Transfer(offer, (key, "s", 0), key, 0, state=TransferState.TAKING)
+        session = ServerSession(number, b"r", f"{key}/k", key, key, "s", 0, 0, limit=1 << 30, taken=1 << 30)
         session.offers[offer.episode] = transfer
         sessions.append(session)
         pool.touch(session)
     assert pool.turn() == sessions
-    shares = [session.outstanding for session in sessions]
-    assert sum(shares) == pool.outstanding == size
-    assert max(shares) - min(shares) <= QUANTUM_BYTES
-    pool.used(sessions[0], shares[0])
-    pool.close(sessions[1])
+    held = [sum(session.outstanding for session in sessions[key::20]) for key in range(20)]
+    assert held == [size // 21] * 20
+    assert pool.outstanding == sum(held)
+    each = [session.outstanding for session in sessions]
+    assert max(each) - min(each) <= QUANTUM_BYTES
+    pool.used(sessions[0], each[0])
+    for session in sessions[1::20]:
+        pool.close(session)
     pool.turn()
-    assert sum(session.outstanding for session in sessions) == pool.outstanding == size
-    assert sessions[1].outstanding == 0
+    held = [sum(session.outstanding for session in sessions[key::20]) for key in range(20)]
+    assert held[1] == 0
+    assert max(held) <= size // 20
+    assert sum(held) == pool.outstanding
+
+
+def test_one_key_of_many_sessions_that_hoards_its_credit_leaves_another_its_own() -> None:
+    link = new_link()
+    hoarders = [Peer(link, name="greedy") for _ in range(64)]
+    for number, peer in enumerate(hoarders):
+        peer.hello(spool_id=f"s-{number}")
+        link.sessions[peer.session].taken = link.sessions[peer.session].limit = 1 << 30  # it was quick once
+        peer.offer(1000 + number, size=1 << 30)
+        peer.do_begins()
+    assert link.pool.outstanding == link.pool.size // 2
+    honest = Peer(link)
+    honest.hello()
+    link.sessions[honest.session].taken = link.sessions[honest.session].limit = 1 << 30
+    honest.offer(1, size=1 << 30)
+    honest.do_begins()
+    assert link.sessions[honest.session].outstanding == link.pool.size // 8
+
+
+@pytest.mark.parametrize(
+    ("size", "credit", "lives"), [(1, 1 << 20, False), (400, 1 << 20, True), (400, 8 << 20, False)]
+)
+def test_credit_is_used_at_a_least_rate_or_the_session_is_over(size: int, credit: int, lives: bool) -> None:
+    peer = Peer(new_link())
+    peer.hello()
+    session = peer.link.sessions[peer.session]
+    session.taken = session.limit = session.marked = credit
+    peer.offer(size=64 << 20)
+    peer.do_begins()
+    assert session.outstanding == credit
+    for turn in range(7):
+        peer.now_ns += 10 * SECOND
+        transfer = peer.data(size, offset=turn * size)
+        if transfer is None:
+            break
+        peer.link.written(transfer, peer.session, size, peer.now_ns)
+        peer.link.poll(peer.now_ns)
+    assert bool(peer.link.sessions) is lives
 
 
 def test_a_stranger_cannot_use_a_session_number() -> None:
@@ -197,7 +244,7 @@ def test_discards_for_several_reasons_are_noted_at_once_and_bounded() -> None:
     link.take_jobs()
     for number in range(100):
         peer.say(wire.Discarded(session=peer.session, ordinals=(number,), reason=f"reason {number}"))
-    jobs = [job for job in link.take_jobs() if isinstance(job, NoteDiscards)]
+    jobs = [job for job in link.take_jobs() if isinstance(job, NoteDiscards)]  # the store does them in their turn
     assert [job.ordinals for job in jobs] == [(number,) for number in range(16)]
     for job in jobs:
         link.ledgered(job.session, job.ordinals, [], 0)
@@ -209,10 +256,159 @@ def test_full_staging_says_busy_and_not_rejected() -> None:
     peer = Peer(new_link(Limits(staged_bytes=1 << 20)))
     peer.hello()
     peer.offer(1)
+    peer.do_begins()
+    came = peer.data(1000)
+    peer.link.written(came, peer.session, 1000, 0)
     answers = peer.offer(2)
     (error,) = [m for m in answers if isinstance(m, wire.Error)]
     assert (error.code, error.episode) == ("busy", (2).to_bytes(16, "big"))
     assert error.retry_s > 0
+
+
+def test_who_says_to_be_large_has_no_room_before_it_comes() -> None:
+    link = new_link(Limits(staged_bytes=10_000, growing_reserve_bytes=5000))
+    greedy, honest = Peer(link, name="greedy"), Peer(link)
+    for peer in (greedy, honest):
+        peer.hello()
+    greedy.offer(7, size=10_000)
+    assert not [m for m in honest.offer(1, size=9000) if isinstance(m, wire.Error)]
+    honest.do_begins()
+    assert link.arrivals.reserved == 0
+    came = honest.data(9000)
+    assert came is not None
+    link.written(came, honest.session, 9000, 0)
+    assert link.arrivals.reserved == 9000
+
+
+def test_of_more_than_there_is_room_for_who_has_most_gives_up_and_those_without_a_session_first() -> None:
+    link = new_link(Limits(staged_bytes=10_000, growing_reserve_bytes=1000))
+    first, second, third = (Peer(link, name=name) for name in ("rig-1", "rig-2", "rig-3"))
+    for number, peer in enumerate((first, second, third), 1):
+        peer.hello()
+        peer.offer(number, size=10_000, sealed=False)
+        peer.do_begins()
+    for number, (peer, size) in enumerate([(first, 2000), (second, 5000), (third, 2500)], 1):
+        assert taken(peer, number, size)
+    assert link.arrivals.reserved == 9500
+    assert taken(third, 3, 600, offset=2500)
+    assert [transfer.owner[0] for transfer in link.arrivals.leaving.values()] == ["rig-2"]
+    assert taken(third, 3, 100, offset=3100), "no second one gives up for the same"
+    assert len(link.arrivals.leaving) == 1
+    (drop,) = [job for job in link.take_jobs() if isinstance(job, Drop)]
+    link.arrivals.dropped(drop.episode, 0)
+    assert link.arrivals.reserved == 5200
+    link.unreachable(b"r", 0)  # of the three routes, which are one here
+    second.hello()
+    (error,) = [message for message in second.offer(4, size=5000) if isinstance(message, wire.Error)]
+    assert error.code == "busy"
+    assert len(link.arrivals.leaving) == 1
+    assert next(iter(link.arrivals.leaving.values())).owner[0] in ("rig-1", "rig-3")
+
+
+def taken(peer: Peer, number: int, size: int, offset: int = 0) -> bool:
+    """Whether bytes of an episode were asked for, and are written."""
+    header = wire.Data(session=peer.session, episode=number.to_bytes(16, "big"), offset=offset, want=1)
+    transfer = peer.link.data(f"{peer.name}/key", header, size, peer.now_ns)
+    if transfer is not None:
+        peer.link.written(transfer, peer.session, size, peer.now_ns)
+    peer.link.poll(peer.now_ns)
+    peer.link.take_messages()
+    return transfer is not None
+
+
+def test_no_key_takes_all_places_and_one_without_any_has_its_own() -> None:
+    link = new_link(Limits(open_of_key=6, open_per_session=2, open_transfers=12))
+    for name in ("greedy", "as-greedy"):
+        for number in range(5):
+            peer = Peer(link, name=name)
+            peer.hello(spool_id=f"s-{number}")
+            for ordinal in range(3):
+                peer.offer(1 + hash((name, number, ordinal)) % (1 << 62), ordinal=ordinal, sealed=False)
+            peer.do_begins()
+    assert Counter(t.identity for t in link.arrivals.by_episode.values() if t.active) == {"greedy": 6, "as-greedy": 6}
+    honest = Peer(link)
+    honest.hello()
+    honest.offer(1)
+    (drop,) = [job for job in link.take_jobs() if isinstance(job, Drop)]
+    link.arrivals.dropped(drop.episode, 0)
+    honest.do_begins()
+    active = Counter(t.identity for t in link.arrivals.by_episode.values() if t.active)
+    assert active["rig-1"] == 1
+    assert active["greedy"] + active["as-greedy"] == 11
+
+
+def test_what_the_store_may_hold_is_looked_up_by_a_job_and_the_newest_offer_is_answered() -> None:
+    numbers = itertools.count(100)
+    link = ServerLink(lambda _: UNSEEN, lambda: next(numbers), lambda: 0)
+    peer = Peer(link)
+    peer.hello()
+    link.take_jobs()
+    assert peer.offer(1, size=10) == []
+    assert peer.offer(1, size=20) == []
+    (asked,) = link.take_jobs()
+    assert isinstance(asked, LookUp)
+    link.looked_up(asked.session, asked.episode, None, 0)
+    (begin,) = link.take_jobs()
+    assert isinstance(begin, Begin)
+    assert begin.size == 20
+    peer.offer(2)
+    (asked,) = (job for job in link.take_jobs() if isinstance(job, LookUp))
+    link.looked_up(asked.session, asked.episode, StoreError("away"), 0)
+    (error,) = (message for _, message in link.take_messages() if isinstance(message, wire.Error))
+    assert (error.code, error.reason) == ("busy", "away")
+    for number in range(3, link.limits.offers + 2):
+        peer.offer(number)
+    assert link.sessions
+    peer.offer(link.limits.offers + 2)
+    assert not link.sessions, "what is looked up is offered too"
+    link.looked_up(peer.session, asked.episode, None, 0)  # of a session that is over
+    assert not link.arrivals.by_episode or all(t.session is None for t in link.arrivals.by_episode.values())
+
+
+def test_a_flood_of_hellos_is_refused_before_it_costs_anything_and_said_seldom() -> None:
+    link = new_link()
+    flooding, honest = Peer(link, name="flood"), Peer(link)
+    answers = [flooding.hello(nonce=number)[-1] for number in range(1000)]
+    assert sum(isinstance(answer, wire.Welcome) for answer in answers) == link.limits.hellos_of_key
+    assert isinstance(answers[-1], wire.Error)
+    assert answers[-1].code == "busy"
+    assert len(link.out.lines) <= 3
+    assert isinstance(honest.hello()[0], wire.Welcome)
+    flooding.now_ns += 10 * SECOND
+    assert isinstance(flooding.hello()[-1], wire.Welcome)
+
+
+def test_discards_of_what_never_was_end_the_session_and_many_wait() -> None:
+    link = new_link(Limits(ordinals_of_key=2000, ordinals_of_key_a_second=100))
+    peer = Peer(link)
+    peer.hello(next_ordinal=5000)
+    link.take_jobs()
+    for first in range(0, 5000, 1000):
+        peer.say(wire.Discarded(session=peer.session, ordinals=tuple(range(first, first + 1000)), reason="evicted"))
+    jobs = [job for job in link.take_jobs() if isinstance(job, NoteDiscards)]
+    assert [job.ordinals[0] for job in jobs] == [0, 1000]
+    peer.now_ns += 10 * SECOND
+    peer.say(wire.Discarded(session=peer.session, ordinals=tuple(range(2000, 3000)), reason="evicted"))
+    assert [job.ordinals[0] for job in link.take_jobs() if isinstance(job, NoteDiscards)] == [2000]
+    assert link.sessions
+    answers = peer.say(wire.Discarded(session=peer.session, ordinals=(1 << 40,), reason="evicted"))
+    assert not link.sessions
+    assert [(m.code, "whose next" in m.reason) for m in answers if isinstance(m, wire.Error)] == [("violation", True)]
+    assert not link.take_jobs()
+
+
+def test_notes_of_a_key_are_bounded_over_its_sessions_and_their_ends() -> None:
+    link = new_link()
+    peer = Peer(link)
+    for _ in range(40):
+        peer.hello()
+        peer.say(wire.Discarded(session=peer.session, ordinals=(1,), reason="evicted"))
+    jobs = [job for job in link.take_jobs() if isinstance(job, NoteDiscards)]
+    assert len(jobs) == link.limits.notes_of_key
+    for job in jobs:
+        link.ledgered(job.session, job.ordinals, [], 0)
+    peer.say(wire.Discarded(session=peer.session, ordinals=(1,), reason="evicted"))
+    assert len([job for job in link.take_jobs() if isinstance(job, NoteDiscards)]) == 1
 
 
 def test_an_offer_during_the_drop_of_its_transfer_is_taken_up_after_it() -> None:

@@ -30,7 +30,7 @@ LIMITS = Limits(
     open_per_session=2,
     open_transfers=3,
     sessions=4,
-    staged_bytes=10_000,
+    staged_bytes=6000,
     growing_reserve_bytes=1500,
     episode_bytes=4000,
 )
@@ -61,12 +61,6 @@ def watched(table: Any) -> Callable[[Any, str, object], None]:
         object.__setattr__(self, name, value)
 
     return set_attribute
-
-
-def needed(transfer: Transfer) -> int:
-    """What of staging is to be kept for a transfer that was opened."""
-    growing = 0 if transfer.offer.sealed or transfer.sealed is not None else LIMITS.growing_reserve_bytes
-    return max(transfer.size, transfer.accepted, growing)
 
 
 class ServerEnd(RuleBasedStateMachine):
@@ -453,7 +447,9 @@ class ServerEnd(RuleBasedStateMachine):
         arrivals = self.link.arrivals
         opened = [t for t in arrivals.by_episode.values() if t.state is not TransferState.WAITING]
         assert len(opened) + len(arrivals.leaving) <= LIMITS.open_transfers
-        assert arrivals.reserved == sum(map(needed, (*opened, *arrivals.leaving.values())))
+        assert arrivals.reserved == sum(each.accepted for each in (*opened, *arrivals.leaving.values()))
+        staying = [each for each in opened if each.under_way]  # what is complete is gone soon, or put off
+        assert sum(each.accepted for each in staying) <= LIMITS.staged_bytes
         for session in self.sessions():
             assert session.state is SessionState.OPEN
             assert len(session.offers) <= LIMITS.offers

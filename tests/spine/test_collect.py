@@ -111,7 +111,6 @@ missions: {name: kitchen}
 def test_what_cannot_begin(site: Site) -> None:
     absent = site.folder / "absent.yaml"
     site.refused("collect", absent, expect=2, says=("absent.yaml", "No such file"))
-    site.refused("ingest", "--store", "s", "--ray", "--metrics", 9, expect=2, says=("--metrics", "leave out --ray"))
     absent.write_text("device: [")
     site.refused("collect", absent, expect=2, says=("absent.yaml", "not YAML"))
     device = site.device("rig-1", {"rig": {"kind": "replay-euroc", "path": "nowhere/mav0"}}, 1)

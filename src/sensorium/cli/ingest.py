@@ -15,7 +15,7 @@ import typer
 from sensorium.cli.metrics import Metrics, served
 from sensorium.cli.notify import Notify
 from sensorium.cli.small import small_bytes as bytes_of
-from sensorium.errors import ConfigError
+from sensorium.ingest.figures import LinkMetrics, counts_of
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
@@ -39,7 +39,7 @@ def ingest(
     metrics: Annotated[
         str,
         typer.Option(
-            help="Serve Prometheus metrics there, on this machine alone if no HOST is said; not with --ray.",
+            help="Serve Prometheus metrics there, on this machine alone if no HOST is said.",
             metavar="[HOST:]PORT",
         ),
     ] = "",
@@ -58,10 +58,8 @@ def ingest(
     """
     stop = threading.Event()
     small_bytes = bytes_of(small)
-    if ray and metrics:
-        raise ConfigError("--metrics: an actor serves none; leave out --ray, or print figures with --stats-every")
     if ray:
-        _under_ray(store, listen, keys, insecure, small_bytes, stop, stats_every)
+        _under_ray(store, listen, keys, insecure, small_bytes, stop, stats_every, metrics)
         return
     with Store.open(store, small_bytes=small_bytes) as opened:
         registry = prometheus_client.CollectorRegistry()
@@ -101,12 +99,18 @@ def _under_ray(
     small_bytes: int,
     stop: threading.Event,
     stats_every: float,
+    metrics: str,
 ) -> None:
     from sensorium.hosting.on_ray import RayIngest, end_ray, start_ray
 
+    page: Metrics | None = None
     try:
         start_ray()
         host = RayIngest(store.resolve(), listen, keys.resolve() if keys else None, insecure, small_bytes)
+        if metrics:
+            registry = prometheus_client.CollectorRegistry()
+            registry.register(LinkMetrics(lambda: counts_of(host.last()["stats"])))
+            page = served(metrics, registry)
         _handle_signals(stop)
         address, due = "", time.monotonic() + stats_every
         while not stop.wait(0.2):
@@ -119,6 +123,8 @@ def _under_ray(
                 _say(json.dumps(status["stats"]))
         host.stop()
     finally:
+        if page is not None:
+            page.stop()
         end_ray(hurry=stop.is_set())
 
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from sensorium import __version__
 from sensorium.cli.json_log import JsonLines
+from sensorium.cli.plain import plain
 from sensorium.errors import ConfigError, SensoriumError
 
 MODULES = {
@@ -103,9 +104,22 @@ def _options(
 ) -> None:
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     handler = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    text = OneLine("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else text)
     logging.basicConfig(level=level, handlers=[handler])
+
+
+class OneLine(logging.Formatter):
+    """A line of the log is one line, whatever text from outside it quotes.
+
+    >>> OneLine("%(message)s").format(logging.makeLogRecord({"msg": "mission 'a\\x1b[2J\\nERROR forged'"}))
+    "mission 'a\\\\x1b[2J\\\\nERROR forged'"
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As any formatter does; a traceback follows in lines of its own."""
+        said = {**record.__dict__, "msg": plain(record.getMessage()), "args": None}
+        return super().format(logging.makeLogRecord(said))
 
 
 def main() -> None:
@@ -130,7 +144,7 @@ def _status() -> int:
         if debug:
             raise
         for line in str(error).splitlines():
-            sys.stderr.write(f"sensorium: {line}\n")
+            sys.stderr.write(f"sensorium: {plain(line)}\n")
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130

@@ -14,8 +14,8 @@ import sensorium
 from sensorium.cli.accounts import account_table
 from sensorium.cli.health import health_table
 from sensorium.cli.left_out import tell_left_out
+from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, counted, moment, print_rows, size, table
-from sensorium.cli.text_table import plain
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.gaps import gap_before, in_brief, judged_by_spool, judged_s, time_of

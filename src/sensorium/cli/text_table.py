@@ -9,6 +9,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
+from sensorium.cli.plain import plain
+
 WHOLE = frozenset(("episode", "id", "device", "spool_id", "path", "name", "state", "stream", "kind", "where")) | {
     "public key",
     "verifier",
@@ -113,15 +115,6 @@ class TextTable:
                 text.append(_padded(said, column), "red" if alarms else None)
             text.rstrip()
             yield text
-
-
-def plain(text: str) -> str:
-    r"""A text in one line, whatever is in it, so that none can move a terminal's cursor or forge a row.
-
-    >>> plain("pick [/place]\n\x1b[2J")
-    'pick [/place]\\n\\x1b[2J'
-    """
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _folded(text: str, width: int, indent: str = "") -> list[str]:

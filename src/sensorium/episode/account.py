@@ -200,6 +200,8 @@ def problem(account: Account, limit_ns: int) -> str:
     interval = account.lost_interval_ns or ()
     if not all(0 <= count < MAX_COUNT for count in counts) or not all(-limit_ns <= ns <= limit_ns for ns in interval):
         return "a number is out of range"
+    if interval and interval[0] > interval[1]:
+        return f"the interval in which samples were lost runs back, from {interval[0]} to {interval[1]} ns"
     if not account.balances:
         return (
             f"captured {account.captured} is not stored {account.stored}"

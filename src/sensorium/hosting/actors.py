@@ -5,6 +5,7 @@ After a crash Ray runs only `__init__` again: what must live on is begun there.
 
 import contextlib
 import logging
+import os
 import secrets
 import signal
 import threading
@@ -16,6 +17,7 @@ from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
 from sensorium.agents.triggers.trigger import Command
 from sensorium.drivers.marks import Label
+from sensorium.errors import ThreadDied
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
@@ -59,14 +61,21 @@ class IngestActor:
     """An `Ingest` with the store that it writes."""
 
     def __init__(
-        self, store: str, listen: str, keys: str | None, insecure: bool, small_bytes: int = SMALL_BYTES
+        self,
+        store: str,
+        listen: str,
+        keys: str | None,
+        insecure: bool,
+        small_bytes: int = SMALL_BYTES,
+        restarts: bool = False,
     ) -> None:
         log_to_stderr()
+        self._restarts = restarts
         self._store, self._listen, self._keys, self._insecure = store, listen, keys, insecure
         self._small_bytes = small_bytes
         self._ingest: Ingest | None = None
         self._stop_requested = threading.Event()
-        self._watch = Watch(lambda: None)
+        self._watch = Watch(self._ended)
         self._thread = Thread("ingest", "receives episodes", self._run, self._watch.tell)
         on_sigterm(self._stop_requested.set)
 
@@ -83,6 +92,11 @@ class IngestActor:
             "stats": stats,
             **life(self._thread, self._watch),
         }
+
+    def _ended(self) -> None:
+        """One that was up and has lost a thread ends its process, for Ray to start it again: it would serve nobody."""
+        if self._restarts and self._ingest is not None and isinstance(self._watch.failure, ThreadDied):
+            os._exit(1)
 
     def stop(self) -> None:
         """Finish commits that were begun, then close the store."""

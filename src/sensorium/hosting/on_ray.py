@@ -170,12 +170,16 @@ class RayIngest:
         insecure: bool = False,
         small_bytes: int = SMALL_BYTES,
     ) -> None:
-        arguments = str(store), listen, str(keys) if keys else None, insecure, small_bytes
+        arguments = str(store), listen, str(keys) if keys else None, insecure, small_bytes, True
         self._actor = HostedActor("ingest", IngestActor, arguments, {"address": "", "stats": {}}, FOR_EVER)
 
     def status(self) -> dict[str, Any]:
         """See `IngestActor.status`; raises what ended it, or that it does not end."""
         return self._actor.status()
+
+    def last(self) -> dict[str, Any]:
+        """The status that the actor answered last."""
+        return self._actor.last
 
     def address(self) -> str:
         """tcp://HOST:PORT as bound; waits until it is, or raises why it never will be."""

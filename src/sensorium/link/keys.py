@@ -6,11 +6,11 @@
 A *user id* is `NAME/KEY`: the device's name and the very key that it showed.
 """
 
+import errno
 import ipaddress
 import logging
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from sensorium.errors import ConfigError
 log = logging.getLogger(__name__)
 
 INGEST = "ingest"
+MAX_KEY_BYTES = 16 << 10
 _TEXT = """#   ZeroMQ CURVE {kind} certificate of {name}
 metadata
     name = "{name}"
@@ -110,7 +111,8 @@ def revoke(folder: Path, name: str) -> list[Path]:
     Raises:
         ConfigError: no such name is allowed.
     """
-    files = [key.path for key in list_keys(folder) if key.name == name]
+    # One that cannot be read now allows nobody, but may be readable again tomorrow.
+    files = [path for path in sorted((folder / "allowed").glob("*.key")) if _name_of(path) == name]
     if not files:
         names = ", ".join(sorted({key.name for key in list_keys(folder)})) or "none"
         raise ConfigError(f"no key of {name!r} is allowed in {folder}; allowed are: {names}")
@@ -124,10 +126,18 @@ def list_keys(folder: Path) -> list[AllowedKey]:
     keys = []
     for path in sorted((folder / "allowed").glob("*.key")):
         try:
-            keys.append(AllowedKey(check_name(path.stem.partition("+")[0], "key name"), server_key(path), path))
+            keys.append(_allowed(path))
         except ConfigError as error:
             log.warning("allowed key skipped: %s", error)
     return keys
+
+
+def _allowed(path: Path) -> AllowedKey:
+    return AllowedKey(check_name(_name_of(path), "key name"), server_key(path), path)
+
+
+def _name_of(path: Path) -> str:
+    return path.stem.partition("+")[0]
 
 
 def server_key(path: Path) -> str:
@@ -162,25 +172,57 @@ def ingest_pair(folder: Path) -> Pair:
 
 
 class AllowedKeys:
-    """The allowed keys of a folder, kept fresh by `refresh`."""
+    """The allowed keys of a folder, kept fresh by `refresh`; what cannot be read allows nobody, and is said once."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._seen: object = None
+        self._folder = folder / "allowed"
+        self._marks: dict[str, _Mark | None] = {}
+        self._keys: dict[str, AllowedKey] = {}
+        self._said: dict[str, str] = {}
         self._by_public: dict[str, str] = {}
         self._user_ids: frozenset[str] = frozenset()
         self.refresh()
 
     def refresh(self) -> bool:
-        """Look at the folder again; whether the allowed keys changed."""
-        seen = sorted(_key_files(self._folder / "allowed"))
-        if seen == self._seen:
+        """Look at the folder again; whether the allowed keys changed.
+
+        Raises:
+            OSError: this process has no descriptor or memory left for it, which says nothing of the keys.
+        """
+        try:
+            marks = _key_files(self._folder)
+        except OSError as error:
+            if error.errno in _SHORT:
+                raise
+            marks = {}
+            self._say("", f"{self._folder}: {error.strerror}; nobody is let in until it can be read")
+        else:
+            self._said.pop("", None)
+        fresh = [name for name, mark in marks.items() if mark is None or self._marks.get(name) != mark]
+        if not fresh and marks.keys() == self._marks.keys():
             return False
-        keys = list_keys(self._folder)
-        before, self._seen = self._user_ids, seen
-        self._by_public = {key.public: key.user_id for key in keys}
+        keys = {name: key for name, key in self._keys.items() if name in marks and name not in fresh}
+        for name in fresh:
+            try:
+                keys[name] = _allowed(self._folder / name)
+                self._said.pop(name, None)
+            except ConfigError as error:
+                cause = error.__cause__
+                if isinstance(cause, OSError):
+                    if cause.errno in _SHORT:
+                        raise cause from error
+                    marks[name] = None  # nothing need change for it to be readable again: it is tried each time
+                self._say(name, str(error))
+        self._marks, self._keys, before = marks, keys, self._user_ids
+        self._said = {name: said for name, said in self._said.items() if not name or name in marks}
+        self._by_public = {keys[name].public: keys[name].user_id for name in sorted(keys)}
         self._user_ids = frozenset(self._by_public.values())
         return before != self._user_ids
+
+    def _say(self, name: str, why: str) -> None:
+        if self._said.get(name) != why:
+            self._said[name] = why
+            log.warning("allowed key skipped: %s", why)
 
     def user_id(self, public: str) -> str | None:
         """The user id of a public key, Z85, if it is allowed."""
@@ -191,18 +233,27 @@ class AllowedKeys:
         return user_id in self._user_ids
 
 
-def _key_files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Name, time and inode of each; none where there is no such folder, or it may not be read. Looked at ten times a
-    second, of which `glob` would make a share of a core."""
+_Mark = tuple[int, int, int, int]
+_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def _key_files(folder: Path) -> dict[str, _Mark | None]:
+    """What tells of a change of each, None where it cannot be said; none where there is no such folder. Looked at ten
+    times a second, of which `glob` would make a share of a core."""
     try:
         found = os.scandir(folder)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return
+    except FileNotFoundError:
+        return {}
+    marks: dict[str, _Mark | None] = {}
     with found as entries:
         for entry in entries:
             if entry.name.endswith(".key"):
-                about = entry.stat()
-                yield entry.name, about.st_mtime_ns, about.st_ino
+                try:
+                    about = entry.stat()
+                    marks[entry.name] = about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_size
+                except OSError:  # a link to nothing, or to itself
+                    marks[entry.name] = None
+    return marks
 
 
 def is_loopback(host: str) -> bool:
@@ -215,10 +266,14 @@ def is_loopback(host: str) -> bool:
 
 def _load(path: Path) -> tuple[bytes, bytes | None]:
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, for ever
+            raise ValueError("not a file")
+        if about.st_size > MAX_KEY_BYTES:
+            raise ValueError(f"{about.st_size} bytes, at most {MAX_KEY_BYTES}")
         public, secret = zmq.auth.load_certificate(path)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        reason = reason if path.exists() else "No such file"
         raise ConfigError(f"key file {path}: {reason}; expected a certificate made by `sensorium keys new`") from error
     for key in (public, secret):
         if key is not None and len(key) != 40:

@@ -23,6 +23,7 @@ import zmq
 
 from sensorium.agents.recording.encode import encoder
 from sensorium.agents.spool.spool import Spool
+from sensorium.agents.uplink.sockets import refusal
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import boottime_ns, live_clock
 from sensorium.drivers.stream import StreamSpec
@@ -506,3 +507,19 @@ def test_the_log_names_nothing_secret(site: Site, caplog: pytest.LogCaptureFixtu
     site.uplink(spool, pair)
     wait_for(lambda: site.committed(recording))
     assert pair.secret.decode() not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("event", "says", "never"),
+    [
+        (zmq.EVENT_HANDSHAKE_FAILED_AUTH, "is this key allowed", "stopped"),
+        (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, "the other none", "allowed"),
+        (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, "was stopped", "allowed"),
+        (zmq.EVENT_DISCONNECTED, "", "key"),
+    ],
+)
+def test_what_came_of_a_handshake_is_said_as_far_as_it_is_known(event: int, says: str, never: str) -> None:
+    why = refusal(event)
+    assert says in why
+    assert bool(why) is bool(says)
+    assert never not in why

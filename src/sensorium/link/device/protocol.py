@@ -25,6 +25,8 @@ SILENT_S = 20.0
 STALL_S = 20.0
 FIRST_WAIT_S = 0.25
 MAX_WAIT_S = 30.0
+MIN_RETRY_S, MAX_RETRY_S = 0.1, 3600.0
+EPISODE_ID_BYTES = 16
 _ANSWERS = (wire.Want, wire.Committed, wire.Rejected, wire.Error)
 
 
@@ -362,7 +364,12 @@ class DeviceLink:
         if error.code == "unknown":
             self._jobs.append(jobs.Log(f"the ingest does not know a message: {error.reason}"))
         elif error.episode:
-            self._departures.put_off(error.episode, now_ns + int(max(error.retry_s, 0.1) * SECOND))
+            if len(error.episode) != EPISODE_ID_BYTES:
+                self.lost(f"from the ingest: ERROR {error.code!r} of an id of {len(error.episode)} bytes", now_ns)
+                return
+            # Whatever it says: NaN is as good as nothing, and nothing is put off for ever.
+            retry_s = min(error.retry_s, MAX_RETRY_S) if error.retry_s > MIN_RETRY_S else MIN_RETRY_S
+            self._departures.put_off(error.episode, now_ns + int(retry_s * SECOND))
             episode = UUID(bytes=error.episode)
             self._jobs.append(jobs.Log(f"the ingest put episode {episode} off ({error.code}): {error.reason}"))
         else:

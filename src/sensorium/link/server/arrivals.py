@@ -5,13 +5,13 @@ it is entered: OPENING, COMMITTING and DROPPING each begin their job.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
 from uuid import UUID
 
 from sensorium.errors import LinkMisused, StoreError
 from sensorium.link import wire
+from sensorium.link.server.answers import Answers
 from sensorium.link.server.credit import CreditPool
-from sensorium.link.server.jobs import Begin, Commit, Drop
+from sensorium.link.server.jobs import Begin, Commit, Drop, LookUp, Stored, Unseen
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.places import Places
@@ -32,26 +32,22 @@ from sensorium.link.server.transfer import (
 
 SECOND = 1_000_000_000
 MAX_TRIES = 3
-
-
-class Stored(Protocol):
-    """What the store says of an episode that it holds."""
-
-    @property
-    def state(self) -> str: ...
-    @property
-    def digest(self) -> bytes: ...
+NEEDED = "its room is needed: its device may send nothing, or its key has most"
 
 
 class Arrivals:
-    """The episodes on their way in, by id. The store answers its jobs to `begun`, `committed`, `damaged`, ..."""
+    """The episodes on their way in, by id. The store answers its jobs to `begun`, `committed`, ..."""
 
-    def __init__(self, stored: Callable[[UUID], Stored | None], limits: Limits, pool: CreditPool, out: Outbox) -> None:
+    def __init__(
+        self, stored: Callable[[UUID], Stored | Unseen | None], limits: Limits, pool: CreditPool, out: Outbox
+    ) -> None:
         self.by_episode: dict[bytes, Transfer] = {}
         self.leaving: dict[bytes, Transfer] = {}
         self._places = Places(limits)
         self._freed: dict[ServerSession, None] = {}
-        self._stored, self._limits, self._pool, self._out = stored, limits, pool, out
+        self._waiting: dict[ServerSession, None] = {}
+        self._answers = Answers(stored, limits, out)
+        self._limits, self._pool, self._out = limits, pool, out
         self._on_entering: dict[TransferState, Callable[[Transfer], None]] = {
             TransferState.OPENING: self._begin,
             TransferState.COMMITTING: self._commit,
@@ -61,53 +57,50 @@ class Arrivals:
 
     @property
     def reserved(self) -> int:
-        """Bytes of staging that are kept for what was opened, leaving or not."""
+        """Bytes that are staged of what was opened, leaving or not."""
         return self._places.reserved
 
     # --- what devices say ----------------------------------------------------------------------------------------
 
     def offer(self, session: ServerSession, offer: wire.Offer, now_ns: int) -> None:
         """A session offers an episode, anew or with changes."""
-        owner = (session.device, session.spool_id, offer.ordinal)
+        if offer.episode in session.looking:
+            session.looking[offer.episode] = offer
+            return
+        mine = self._mine(session, offer)
+        # Of what is complete the store may show already what this very commit does.
+        stored = None if mine is not None and mine.state in COMPLETE else self._answers.known(offer)
+        if isinstance(stored, Unseen):
+            session.looking[offer.episode] = offer
+            self._out.jobs.append(LookUp(session.number, session.device, UUID(bytes=offer.episode)))
+        else:
+            self._offered(session, offer, stored, now_ns)
+
+    def looked_up(self, session: ServerSession, episode: UUID, stored: Stored | StoreError | None, now_ns: int) -> None:
+        """`LookUp` is done: what the store holds of an episode that the session offers, or why it cannot say."""
+        if (offer := session.looking.pop(episode.bytes, None)) is not None:
+            self._offered(session, offer, stored, now_ns)
+
+    def _mine(self, session: ServerSession, offer: wire.Offer) -> Transfer | None:
         transfer = self.by_episode.get(offer.episode)
-        mine = transfer if transfer is not None and transfer.owner == owner else None
-        if mine is not None and mine.state in COMPLETE:  # the store may show already what this very commit does
+        return transfer if transfer is not None and transfer.owner == session.owner_of(offer) else None
+
+    def _offered(
+        self, session: ServerSession, offer: wire.Offer, stored: Stored | StoreError | None, now_ns: int
+    ) -> None:
+        mine = self._mine(session, offer)
+        others = mine is None and offer.episode in self.by_episode
+        if mine is not None and mine.state in COMPLETE:
             self._reoffer(session, mine, offer)
-        elif self._is_answered(session, offer, mine, of_another=transfer is not mine):
+        elif self._answers.answer(session, offer, stored, mine=mine is not None, others=others):
             if mine is not None:
                 self._move(mine, TransferEvent.UNWANTED)
         elif mine is not None:
             self._reoffer(session, mine, offer)
         else:
-            transfer = Transfer(offer, owner, session.identity, now_ns, session)
+            transfer = Transfer(offer, session.owner_of(offer), session.identity, now_ns, session)
             self.by_episode[offer.episode] = session.offers[offer.episode] = transfer
             self._admit(session)
-
-    def _is_answered(self, session: ServerSession, offer: wire.Offer, mine: Transfer | None, of_another: bool) -> bool:
-        """Answer an offer of what cannot come any more, or not now; whether it was one."""
-        try:
-            stored = self._stored(UUID(bytes=offer.episode))
-        except StoreError as error:
-            if mine is None:
-                self._out.counters["busy"] += 1
-                self._say_busy(session, offer.episode, str(error))
-            return mine is None
-        most = self._limits.episode_bytes
-        if stored is not None and stored.state == "deleted":
-            code, why = "deleted", "this episode was deleted from the store"
-        elif stored is not None and offer.sealed and stored.digest == offer.digest:
-            self._out.say_committed(session, offer.episode, offer.ordinal, stored.digest)
-            return True
-        elif stored is not None:
-            code, why = "conflict", "this episode id is in the store with other content"
-        elif offer.size > most:
-            code, why = "too_large", f"{offer.size} bytes, at most {most}"
-        elif of_another:
-            code, why = "conflict", "this episode id is on its way in from another spool"
-        else:
-            return False
-        self._out.reject(session, offer.episode, code, why)
-        return True
 
     def _reoffer(self, session: ServerSession, transfer: Transfer, offer: wire.Offer) -> None:
         event = TransferEvent.OFFERED if transfer.session is session else TransferEvent.RESUMED
@@ -140,12 +133,15 @@ class Arrivals:
 
     def discarded(self, session: ServerSession, ordinals: tuple[int, ...]) -> None:
         """A device gave these ordinals up; a commit under way goes on, and wins."""
+        given_up = set(ordinals)
         for transfer in list(session.offers.values()):
-            if transfer.owner[2] in ordinals:
+            if transfer.owner[2] in given_up:
                 self._move(transfer, TransferEvent.UNWANTED)
 
     def session_over(self, session: ServerSession, now_ns: int) -> None:
         """What the session offered waits for the next one; what was not begun is gone."""
+        self._waiting.pop(session, None)
+        session.looking.clear()
         for transfer in list(session.offers.values()):
             transfer.idle_ns = now_ns
             self._move(transfer, TransferEvent.SESSION_OVER)
@@ -165,8 +161,7 @@ class Arrivals:
     def begun(self, episode: UUID, now_ns: int, accepted: int = 0, recoveries: int = 0) -> None:
         """`Begin` is done: the transfer takes bytes from 0, or behind those that an earlier run accepted."""
         transfer = self._with_job(episode)
-        transfer.idle_ns = now_ns
-        offer = transfer.offer
+        transfer.idle_ns, offer = now_ns, transfer.offer
         if transfer.state is OPENING and accepted and (recoveries != offer.recoveries or accepted > offer.size):
             self._begin(transfer)  # the device has changed it meanwhile
             return
@@ -180,16 +175,17 @@ class Arrivals:
         """Bytes were appended."""
         was = transfer.state
         transfer.accepted += size
-        if transfer.accepted > transfer.reserved:
-            self._places.reserve(transfer)
+        self._places.reserve(transfer)
         state = transfer.move(WRITTEN)
         if state is not TAKING:
             self._on_entering[state](transfer)
-            return
-        if was is not WRITING:  # but WRITING_THEN_WANT
-            self.want(transfer)
-        if transfer.sealed is not None:
-            self._complete(transfer, now_ns)
+        else:
+            if was is not WRITING:  # but WRITING_THEN_WANT
+                self.want(transfer)
+            if transfer.sealed is not None:
+                self._complete(transfer, now_ns)
+        if self._places.overrun:
+            self._give_up(self._places.gives_room())
 
     def unwritten(self, transfer: Transfer) -> bool:
         """Bytes could not be appended; whether that matters, and `damaged`, `refused` or `failed` is to follow."""
@@ -206,6 +202,8 @@ class Arrivals:
         for episode, digest in committed:
             transfer = self._with_job(episode)
             self._out.counters["committed"] += 1
+            if self._out.listens:
+                self._out.notes.append(f"{transfer.owner[0]}: episode {episode} committed, {transfer.accepted} bytes")
             self._out.figures(transfer.owner[0]).committed += 1
             if transfer.session is not None:
                 self._out.say_committed(transfer.session, episode.bytes, transfer.owner[2], digest)
@@ -222,17 +220,19 @@ class Arrivals:
         transfer = self._with_job(episode)
         transfer.tries += 1
         self._out.counters["damaged"] += 1
-        self._out.lines.append(f"{transfer.owner[0]}: episode {episode}: {why} (try {transfer.tries} of {MAX_TRIES})")
+        text = f"{transfer.owner[0]}: episode {episode}: {why} (try {transfer.tries} of {MAX_TRIES})"
+        self._out.lines.say(transfer.owner[0], "damaged", text, now_ns)
         if transfer.tries >= MAX_TRIES:
             self.refused(episode, "corrupt", why, now_ns, quarantine=True)
         else:
             self._move(transfer, TransferEvent.DAMAGED)
 
-    def refused(self, episode: UUID, code: str, why: str, _: int, quarantine: bool = False) -> None:
+    def refused(self, episode: UUID, code: str, why: str, now_ns: int, quarantine: bool = False) -> None:
         """The episode cannot be taken, ever; with `quarantine` what came of it is kept aside."""
         transfer = self._with_job(episode)
         self._out.counters["rejected"] += 1
-        self._out.lines.append(f"{transfer.owner[0]}: episode {episode} rejected, {code}: {why}")
+        text = f"{transfer.owner[0]}: episode {episode} rejected, {code}: {why}"
+        self._out.lines.say(transfer.owner[0], code, text, now_ns)
         if transfer.session is not None:
             self._out.reject(transfer.session, episode.bytes, code, why)
         transfer.quarantine = why if quarantine else ""
@@ -249,7 +249,7 @@ class Arrivals:
             transfer.retry_ns = now_ns + int(self._limits.retry_s * SECOND)
             self._move(transfer, TransferEvent.PUT_OFF)
         else:
-            self._busy(transfer, why)
+            self._answers.busy(transfer.session, transfer.offer.episode, why)
             self._move(transfer, TransferEvent.FAILED)
 
     def dropped(self, episode: UUID, _: int) -> None:
@@ -263,15 +263,6 @@ class Arrivals:
         if transfer is None:
             raise LinkMisused(f"episode {episode}: the store answers for a transfer that there is not")
         return transfer
-
-    def _busy(self, transfer: Transfer, why: str) -> None:
-        if transfer.session is not None:
-            self._say_busy(transfer.session, transfer.offer.episode, why)
-
-    def _say_busy(self, session: ServerSession, episode: bytes, why: str) -> None:
-        retry_s = self._limits.retry_s
-        error = wire.Error(session=session.number, code="busy", reason=why[:1000], episode=episode, retry_s=retry_s)
-        self._out.say(session, error)
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -325,6 +316,7 @@ class Arrivals:
         """From now on it is nobody's: the device may offer the episode again, which is another transfer."""
         episode = transfer.offer.episode
         self.leaving[episode] = self.by_episode.pop(episode)
+        self._places.goes(transfer)
         if transfer.session is not None:
             del transfer.session.offers[episode]
             transfer.session = None
@@ -362,37 +354,46 @@ class Arrivals:
                 self._admit(session, by_force=False)
 
     def _admit_all(self) -> None:
-        for session in dict.fromkeys(t.session for t in self.by_episode.values() if t.state is WAITING):
-            if session is not None:
+        """Those go first whose keys have the fewest places."""
+        for session in sorted(self._waiting, key=lambda each: self._places.of(each.identity)):
+            leaving = len(self.leaving)
+            if not self._places.hopeless(session.identity):
                 self._admit(session)
+            if len(self.leaving) > leaving:  # one gives its place up; the others come when it has
+                break
 
     def _admit(self, session: ServerSession, *, by_force: bool = True) -> None:
         """Begin what the session offered, in its order, as far as there are places, or `by_force` may be."""
-        if session.held or self._places.hopeless or (self._places.full and not by_force):
+        key = session.identity
+        waiting = [t for t in session.offers.values() if t.state is WAITING]
+        if not waiting:
+            self._waiting.pop(session, None)
+            return
+        self._waiting[session] = None
+        if session.held or self._places.hopeless(key) or (self._places.full and not by_force):
             return
         active = sum([t.active for t in session.offers.values()])
         if self.leaving:
             active += sum(t.owner[:2] == (session.device, session.spool_id) for t in self.leaving.values())
-        free = self._limits.open_per_session - active
+            waiting = [t for t in waiting if t.offer.episode not in self.leaving]
+        free = min(self._limits.open_per_session - active, self._limits.open_of_key - self._places.of(key))
         if free <= 0:
             return
-        waiting = [t for t in session.offers.values() if t.state is WAITING and t.offer.episode not in self.leaving]
         if len(waiting) > 1:
             waiting.sort(key=lambda transfer: transfer.turn)
         for transfer in waiting[:free]:
             if self._places.full:
                 if by_force:
-                    self._make_place()
+                    self._give_up(self._places.gives_place_to(key))
                 return
             if lacks := self._places.lacks(transfer):
-                self._busy(transfer, lacks)
+                self._answers.busy(transfer.session, transfer.offer.episode, lacks)
                 self._move(transfer, TransferEvent.NO_ROOM)
-                self._make_place()
+                self._give_up(self._places.gives_room_to(transfer))
                 continue
             self._move(transfer, TransferEvent.PLACE)
 
-    def _make_place(self) -> None:
-        given_up = self._places.first_to_yield()
-        if given_up is not None:
-            self._busy(given_up, "its place is needed while its device may not send")
-            self._move(given_up, TransferEvent.EXPIRED)
+    def _give_up(self, transfer: Transfer | None) -> None:
+        if transfer is not None:
+            self._answers.busy(transfer.session, transfer.offer.episode, NEEDED)
+            self._move(transfer, TransferEvent.EXPIRED)

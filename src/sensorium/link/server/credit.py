@@ -1,62 +1,110 @@
-"""The pool of credit: which session may send how much, turned over by deficit round-robin.
+"""The pool of credit: which key, and of its sessions which, may send how much, turned over by deficit round-robin.
 
 Outstanding credit (given and not yet used) is memory that peers may fill, so its sum never exceeds the pool. A
-session is given no more than it has to send and no more than its window, which grows with what it has delivered.
+session is given no more than it has to send and no more than its window, which grows with what it has delivered; all
+sessions of a key together no more than leaves as much for each other key that has some, and for one that comes.
 """
 
 from collections import deque
+from dataclasses import dataclass, field
 
 from sensorium.link.server.session import ServerSession
 
 QUANTUM_BYTES = 1 << 20
 
 
+@dataclass(eq=False)
+class KeyShare:
+    """What the sessions of one key hold of the pool, and those that want more, in their turn."""
+
+    outstanding: int = 0
+    deficit: int = 0
+    waiting: dict[ServerSession, None] = field(default_factory=dict)
+
+
 class CreditPool:
-    """`size` bytes shared by sessions; sessions that want more stand in a ring."""
+    """`size` bytes shared by keys; those of which a session wants more stand in a ring."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.outstanding = 0
-        self._ring: deque[ServerSession] = deque()
+        self._keys: dict[str, KeyShare] = {}
+        self._ring: deque[KeyShare] = deque()
         self._changed: dict[int, ServerSession] = {}
 
     def touch(self, session: ServerSession) -> None:
         """The session's demand or use changed: look at it in the next `turn`."""
         self._changed[session.number] = session
-        if session not in self._ring:
-            self._ring.append(session)
+        share = self._keys.get(session.identity)
+        if share is None:
+            share = self._keys[session.identity] = KeyShare()
+        if not share.waiting:
+            self._ring.append(share)
+        share.waiting[session] = None
 
     def used(self, session: ServerSession, size: int) -> None:
         """The session used `size` bytes of its credit."""
-        session.taken += size
+        session.used(size)
         self.outstanding -= size
         self.touch(session)
+        self._keys[session.identity].outstanding -= size
 
     def close(self, session: ServerSession) -> None:
         """Revoke what the session did not use."""
-        self.outstanding -= session.outstanding
-        session.limit = session.taken
         self._changed.pop(session.number, None)
-        if session in self._ring:
-            self._ring.remove(session)
+        share = self._keys.get(session.identity)
+        if share is not None:
+            self.outstanding -= session.outstanding
+            share.outstanding -= session.outstanding
+            share.waiting.pop(session, None)
+            if not share.waiting and share in self._ring:
+                self._ring.remove(share)
+            self._forget(session.identity)
+        session.limit = session.taken
 
     def turn(self) -> list[ServerSession]:
-        """Give out what is free, a quantum a session and round; the sessions whose figures changed."""
+        """Give out what is free, a quantum a key and round; the sessions whose figures changed."""
         idle = 0
+        most = self.size // (len(self._keys) + 1)
         while self._ring and idle < len(self._ring) and self.outstanding < self.size:
-            session = self._ring[0]
-            needed = 0 if session.held else min(session.window(self.size), session.demand) - session.outstanding
-            if needed <= 0:
-                session.deficit = 0
+            share = self._ring[0]
+            granted = self._give(share, min(most - share.outstanding, self.size - self.outstanding))
+            if share.waiting:
+                self._ring.rotate(-1)
+                idle = 0 if granted else idle + 1
+            else:
+                share.deficit = 0
                 self._ring.popleft()
+        changed, self._changed = list(self._changed.values()), {}
+        for session in changed:
+            self._forget(session.identity)
+        return changed
+
+    def _give(self, share: KeyShare, free: int) -> int:
+        """Give of `free` bytes what a key's deficit allows, to its sessions in their turn; how much it was."""
+        share.deficit = min(share.deficit, QUANTUM_BYTES) + QUANTUM_BYTES
+        given = 0
+        while share.waiting:
+            session = next(iter(share.waiting))
+            needed = 0 if session.held else min(session.window(self.size), session.demand) - session.outstanding
+            grant = min(needed, share.deficit, free - given)
+            if needed > 0 and grant <= 0:
+                break
+            del share.waiting[session]
+            if needed <= 0:
                 continue
-            session.deficit += QUANTUM_BYTES
-            grant = min(needed, session.deficit, self.size - self.outstanding)
-            session.deficit -= grant
             session.limit += grant
+            given += grant
+            share.deficit -= grant
+            share.outstanding += grant
             self.outstanding += grant
             self._changed[session.number] = session
-            self._ring.rotate(-1)
-            idle = 0 if grant else idle + 1
-        changed, self._changed = list(self._changed.values()), {}
-        return changed
+            if grant < needed:
+                share.waiting[session] = None  # behind the others
+        return given
+
+    def _forget(self, key: str) -> None:
+        """A key of which no session holds anything, or wants to, counts among the others no more."""
+        share = self._keys.get(key)
+        if share is not None and not share.outstanding and not share.waiting:
+            del self._keys[key]

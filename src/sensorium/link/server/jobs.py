@@ -1,9 +1,35 @@
 """What the server of the link asks of the store; each is answered once, but for `NoteSpool`."""
 
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from sensorium.episode.documents import BetweenReport
+
+
+class Stored(Protocol):
+    """What the store says of an episode that it holds."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def digest(self) -> bytes: ...
+
+
+class Unseen:
+    """The store may hold an episode; what, it says only when it is asked by `LookUp`, as that takes time."""
+
+
+UNSEEN = Unseen()
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """Say what the store holds of the episode; answer `looked_up`."""
+
+    session: int
+    device: str
+    episode: UUID
 
 
 @dataclass(frozen=True)
@@ -73,4 +99,4 @@ class NoteSpool:
     next_ordinal: int
 
 
-StoreJob = Begin | Commit | Drop | NoteDiscards | NoteBetween | NoteSpool
+StoreJob = LookUp | Begin | Commit | Drop | NoteDiscards | NoteBetween | NoteSpool

@@ -7,14 +7,24 @@ from sensorium.link import wire
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bytes, counts and seconds. `growing_reserve_bytes` are set aside for an episode whose end is not known yet."""
+    """Bytes, counts and seconds.
+
+    An episode is begun where there is room for all that it says to be, or, where its end is not known yet, for
+    `growing_reserve_bytes`; what is kept for it is what came. `..._of_key` bound what one key has, in all its sessions.
+    """
 
     pool_bytes: int = 256 << 20
     sessions: int = 1024
     sessions_of_device: int = 64
+    hellos_of_key: int = 128
+    hellos_of_key_a_second: int = 8
+    notes_of_key: int = 16
+    ordinals_of_key: int = 20_000
+    ordinals_of_key_a_second: int = 1_000
     offers: int = wire.MAX_OFFERS
     open_per_session: int = 8
     open_transfers: int = 256
+    open_of_key: int = 64
     staged_bytes: int = 64 << 30
     growing_reserve_bytes: int = 256 << 20
     episode_bytes: int = 64 << 30

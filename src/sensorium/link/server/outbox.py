@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sensorium.link import wire
 from sensorium.link.server.jobs import StoreJob
+from sensorium.link.server.lines import Lines
 from sensorium.link.server.session import ServerSession
 
 MAX_DEVICES = 4096
@@ -20,12 +21,17 @@ class DeviceFigures:
 
 
 class Outbox:
-    """What the state machines want done: messages to send, jobs for the store, lines for the log; and their counts."""
+    """What the state machines want done: messages to send, jobs for the store, lines for the log; and their counts.
+
+    `notes` are lines of what goes well, made where somebody `listens`.
+    """
 
     def __init__(self) -> None:
         self.messages: list[tuple[bytes, wire.Message]] = []
         self.jobs: list[StoreJob] = []
-        self.lines: list[str] = []
+        self.lines = Lines()
+        self.notes: list[str] = []
+        self.listens = False
         self.counters: Counter[str] = Counter()
         self.devices: dict[str, DeviceFigures] = {}
 

@@ -1,15 +1,26 @@
-"""The places for transfers, and the room in staging that is kept for those that have one."""
+"""The places for transfers, the room in staging that is kept for those that have one, and who gives them up.
+
+Each is shared by keys. What is kept is what came, so that nobody has room for what he only says; who is asked to give
+up are those without a session, or whose device may not send, and then who has most.
+"""
+
+from collections import Counter
 
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.transfer import Transfer
 
 
 class Places:
-    """Who has one, and which of them give it up to others: those without a session, or whose device may not send."""
+    """Who has one, by key, and what came of each."""
 
     def __init__(self, limits: Limits) -> None:
         self.taken: dict[Transfer, None] = {}
         self.reserved = 0
+        self._going: set[Transfer] = set()
+        self._going_bytes = 0
+        self._count: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._many: set[str] = set()
         self._yielding: dict[Transfer, None] = {}
         self._limits = limits
 
@@ -19,33 +30,58 @@ class Places:
         return len(self.taken) >= self._limits.open_transfers
 
     @property
-    def hopeless(self) -> bool:
-        """Whether there is no place, and nobody who gives one up."""
-        return self.full and not self._yielding
+    def overrun(self) -> bool:
+        """Whether more came than there is room for, but for what is on its way out."""
+        return self.reserved - self._going_bytes > self._limits.staged_bytes
+
+    def hopeless(self, key: str) -> bool:
+        """Whether there is no place for a key, and nobody who gives one up for it."""
+        if self._count[key] >= self._limits.open_of_key:
+            return True
+        return self.full and not self._yielding and not (self._many and not self._count[key])
+
+    def of(self, key: str) -> int:
+        """How many a key has."""
+        return self._count[key]
 
     def lacks(self, transfer: Transfer) -> str:
         """Why there is no room in staging for one that has no place yet; empty if there is."""
-        if self.reserved + self._needs(transfer) <= self._limits.staged_bytes:
+        growing = 0 if transfer.offer.sealed or transfer.sealed else self._limits.growing_reserve_bytes
+        if self.reserved + max(transfer.size, growing) <= self._limits.staged_bytes:
             return ""
         return f"{self.reserved} of {self._limits.staged_bytes} bytes for staging are taken"
 
     def take(self, transfer: Transfer) -> None:
-        """It has a place from now on, and room for what it needs by now."""
-        self.taken[transfer] = None
+        """It has a place from now on, and room for what came of it."""
+        if transfer not in self.taken:
+            self.taken[transfer] = None
+            self._count[transfer.identity] += 1
+            self._see_many(transfer.identity)
         self.reserve(transfer)
 
     def leave(self, transfer: Transfer) -> None:
         """It is gone; it may have had none."""
-        self.taken.pop(transfer, None)
         self._yielding.pop(transfer, None)
-        self.reserved, transfer.reserved = self.reserved - transfer.reserved, 0
+        if transfer in self.taken:
+            del self.taken[transfer]
+            key = transfer.identity
+            self._keep(transfer, 0)
+            self._going.discard(transfer)
+            self._count[key] -= 1
+            self._see_many(key)
+            if not self._count[key]:
+                del self._count[key], self._bytes[key]
 
     def reserve(self, transfer: Transfer) -> None:
-        """What is kept for one that has a place is what it needs by now."""
+        """What is kept for one that has a place is what came of it."""
         if transfer in self.taken:
-            needs = self._needs(transfer)
-            self.reserved += needs - transfer.reserved
-            transfer.reserved = needs
+            self._keep(transfer, transfer.accepted)
+
+    def goes(self, transfer: Transfer) -> None:
+        """Its room is free soon."""
+        if transfer in self.taken and transfer not in self._going:
+            self._going.add(transfer)
+            self._going_bytes += transfer.reserved
 
     def see(self, transfer: Transfer) -> None:
         """Its session is another, or none, or of a device that may not send, or may again."""
@@ -59,6 +95,47 @@ class Places:
         left = [transfer for transfer in self._yielding if transfer.under_way]
         return min(left, key=lambda each: (each.session is not None, each.idle_ns), default=None)
 
-    def _needs(self, transfer: Transfer) -> int:
-        growing = 0 if transfer.offer.sealed or transfer.sealed else self._limits.growing_reserve_bytes
-        return max(transfer.size, transfer.accepted, growing)
+    def gives_place_to(self, key: str) -> Transfer | None:
+        """Who gives a place up for a key: who may send nothing, or, where the key has none, who has many."""
+        return self.first_to_yield() or (None if self._count[key] else self._of_the_many())
+
+    def gives_room_to(self, transfer: Transfer) -> Transfer | None:
+        """Who gives room up for one that has no place: who may send nothing, or has more than its share while this is
+        within that of its key."""
+        key = transfer.identity
+        share = self._limits.staged_bytes // (len(self._count) + (key not in self._count))
+        is_within = self._bytes[key] + transfer.size <= share
+        return self.first_to_yield() or (self._of_the_largest(share) if is_within else None)
+
+    def gives_room(self) -> Transfer | None:
+        """Who gives room up where more came than there is."""
+        return self.first_to_yield() or self._of_the_largest()
+
+    def _of_the_many(self) -> Transfer | None:
+        """Of the key that has most places, where that are more than one session has, the one of which least came."""
+        if not self._many:
+            return None
+        key = max(self._many, key=self._count.__getitem__)
+        mine = [transfer for transfer in self.taken if transfer.identity == key and transfer.under_way]
+        return min(mine, key=lambda each: each.accepted, default=None)
+
+    def _of_the_largest(self, more_than: int = 0) -> Transfer | None:
+        """Of the key of which most came, and more than so much, the one that began last."""
+        key = max(self._bytes, key=self._bytes.__getitem__, default=None)
+        if key is None or self._bytes[key] <= more_than:
+            return None
+        mine = (each for each in reversed(self.taken) if each.identity == key and each.under_way and each.accepted)
+        return next(mine, None)
+
+    def _keep(self, transfer: Transfer, size: int) -> None:
+        more, transfer.reserved = size - transfer.reserved, size
+        self.reserved += more
+        if transfer in self._going:
+            self._going_bytes += more
+        self._bytes[transfer.identity] += more
+
+    def _see_many(self, key: str) -> None:
+        if self._count[key] > self._limits.open_per_session:
+            self._many.add(key)
+        else:
+            self._many.discard(key)

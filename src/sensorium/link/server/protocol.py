@@ -9,12 +9,13 @@ from collections.abc import Callable
 from uuid import UUID
 
 from sensorium.drivers.stream import check_name
-from sensorium.errors import ConfigError, PeerViolation
+from sensorium.errors import ConfigError, PeerViolation, StoreError
 from sensorium.link import wire
-from sensorium.link.server.arrivals import Arrivals, Stored
+from sensorium.link.server.allowance import Allowance, UnderWay
+from sensorium.link.server.arrivals import Arrivals
 from sensorium.link.server.boots import Boots
 from sensorium.link.server.credit import CreditPool
-from sensorium.link.server.jobs import NoteBetween, NoteDiscards, NoteSpool, StoreJob
+from sensorium.link.server.jobs import NoteBetween, NoteDiscards, NoteSpool, Stored, StoreJob, Unseen
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.messenger import Messenger
 from sensorium.link.server.outbox import Outbox
@@ -22,20 +23,19 @@ from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEve
 from sensorium.link.server.transfer import DATA, TAKING, Transfer, TransferEvent
 
 SECOND = 1_000_000_000
-MAX_LEDGERING = 16
 
 
 class ServerLink:
     """The server's sessions, transfers and credit.
 
-    `stored(episode)` looks an episode up in the store; `new_number()` gives unguessable session numbers; `utc_ns()`
-    is the server's clock for probes. `secure` says that `user_id` is `name/key` from the handshake and must agree
-    with HELLO's device; otherwise the device is what it says it is.
+    `stored(episode)` says what the store holds of an episode, or `UNSEEN` where a job is to ask it. `new_number()` is
+    an unguessable session number; `utc_ns()` is the server's clock for probes. `secure` says that `user_id` is
+    `name/key` from the handshake and must agree with HELLO's device; otherwise the device is what it says it is.
     """
 
     def __init__(
         self,
-        stored: Callable[[UUID], Stored | None],
+        stored: Callable[[UUID], Stored | Unseen | None],
         new_number: Callable[[], int],
         utc_ns: Callable[[], int],
         limits: Limits | None = None,
@@ -48,6 +48,9 @@ class ServerLink:
         self.arrivals = Arrivals(stored, self.limits, self.pool, self.out)
         self.messenger = Messenger(self.sessions, self.out)
         self._boots = Boots()
+        self._hellos = Allowance(self.limits.hellos_of_key, self.limits.hellos_of_key_a_second)
+        self._ordinals = Allowance(self.limits.ordinals_of_key, self.limits.ordinals_of_key_a_second)
+        self._noting = UnderWay(self.limits.notes_of_key)
         self._next_sweep_ns = 0
         self._new_number, self._utc_ns, self._secure = new_number, utc_ns, secure
         self._handlers: dict[type, Callable[..., None]] = {
@@ -110,20 +113,24 @@ class ServerLink:
 
     def _hello(self, route: bytes, user_id: str, hello: wire.Hello, now_ns: int) -> None:
         name = user_id.partition("/")[0]
+        identity = name if self._secure else f"insecure:{hello.spool_id}"
         refusal = self._hello_refusal(name, hello)
+        if refusal is None and not self._hellos.take(identity, 1, now_ns):
+            refusal = "busy", "it says HELLO too often: wait some seconds"
         if refusal is not None:
             code, reason = refusal
             self.out.counters["refused_hellos"] += 1
-            self.out.lines.append(f"device {hello.device!r} (key of {name or 'nobody'!r}) refused: {reason}")
+            text = f"device {hello.device!r} (key of {name or 'nobody'!r}) refused: {reason}"
+            self.out.lines.say(name or hello.device, f"refused, {code}", text, now_ns)
             self.out.messages.append((route, wire.Error(session=0, code=code, reason=reason, nonce=hello.nonce)))
             return
-        identity = name if self._secure else f"insecure:{hello.spool_id}"
         if self._boots.alternate(hello.device, hello.spool_id, hello.boot_id):
             self.out.counters["copied_spools"] += 1
-            self.out.lines.append(
+            text = (
                 f"device {hello.device!r}: spool {hello.spool_id} comes from two machines by turns: it was copied"
                 " (an image, a backup); stop the copy, or start it with a fresh spool.path"
             )
+            self.out.lines.say(hello.device, "copied", text, now_ns)
         for old in [s for s in self.sessions.values() if (s.identity, s.spool_id) == (identity, hello.spool_id)]:
             self._end(old, SessionEvent.REPLACED, now_ns)
         session = ServerSession(
@@ -135,10 +142,14 @@ class ServerLink:
             hello.spool_id,
             heard_ns=now_ns,
             progress_ns=now_ns,
+            begun_ns=now_ns,
+            next_ordinal=hello.next_ordinal,
         )
         self.sessions[session.number] = session
         self.out.counters["sessions"] += 1
         self.out.figures(hello.device).heard_ns = now_ns
+        if self.out.listens:
+            self.out.notes.append(f"device {hello.device!r}: session of spool {hello.spool_id}")
         limits = self.limits
         self.out.say(session, wire.Welcome(session=session.number, nonce=hello.nonce, max_offers=limits.offers))
         self.messenger.begun(session, hello.directives)
@@ -165,16 +176,38 @@ class ServerLink:
         return None
 
     def _offer(self, session: ServerSession, offer: wire.Offer, now_ns: int) -> None:
-        if offer.episode not in session.offers and len(session.offers) >= self.limits.offers:
+        is_open = offer.episode in session.offers or offer.episode in session.looking
+        if not is_open and len(session.offers) + len(session.looking) >= self.limits.offers:
             raise PeerViolation(f"more than {self.limits.offers} offers are open")
+        session.next_ordinal = max(session.next_ordinal, offer.ordinal + 1)
         self.arrivals.offer(session, offer, now_ns)
 
-    def _discarded(self, session: ServerSession, discarded: wire.Discarded, _: int) -> None:
-        self.arrivals.discarded(session, discarded.ordinals)
-        if session.ledgering < MAX_LEDGERING and discarded.ordinals:  # the device repeats what is not answered
-            session.ledgering += 1
-            job = NoteDiscards(session.number, session.device, session.spool_id, discarded.ordinals, discarded.reason)
+    def _discarded(self, session: ServerSession, discarded: wire.Discarded, now_ns: int) -> None:
+        ordinals = discarded.ordinals
+        if not ordinals:
+            return
+        if not session.may_have_begun(last := max(ordinals), now_ns):
+            raise PeerViolation(f"DISCARDED of ordinal {last}, of a spool whose next was {session.next_ordinal}")
+        self.arrivals.discarded(session, ordinals)
+        # The device repeats what is not answered.
+        if self._ordinals.take(session.identity, len(ordinals), now_ns) and self._may_note(session):
+            job = NoteDiscards(session.number, session.device, session.spool_id, ordinals, discarded.reason)
             self.out.jobs.append(job)
+
+    def _may_note(self, session: ServerSession) -> bool:
+        """Whether the store is asked to note something more: of each key it has so much to do, and no more."""
+        if not self._noting.begin(session.identity, session.number):
+            return False
+        session.ledgering += 1
+        return True
+
+    def _noted(self, number: int) -> ServerSession | None:
+        """The session that asked for what is noted, if it is not over."""
+        self._noting.end(number)
+        session = self.sessions.get(number)
+        if session is not None:
+            session.ledgering -= 1
+        return session
 
     def _probe(self, session: ServerSession, probe: wire.Probe, _: int) -> None:
         utc_ns = self._utc_ns()
@@ -191,8 +224,8 @@ class ServerLink:
             session.move(SessionEvent.LEAVES)
         self.messenger.hear(session, status.document)
         report = wire.between_of(status.document)
-        if report is not None and session.ledgering < MAX_LEDGERING:
-            session.ledgering += 1
+        if report is not None and not session.telling and self._may_note(session):
+            session.telling = True
             self.out.jobs.append(NoteBetween(session.number, session.device, session.spool_id, report))
 
     # --- bulk ----------------------------------------------------------------------------------------------------
@@ -203,7 +236,7 @@ class ServerLink:
         if session is None or session.user_id != user_id:
             self.out.counters["stale_bytes"] += size
             return None
-        session.heard_ns = session.progress_ns = now_ns
+        session.heard_ns = now_ns
         if session.taken + size > session.limit or not 0 < size <= wire.MAX_DATA_BYTES:
             text = f"DATA of {size} bytes at {session.taken} of {session.limit} bytes of credit"
             self._violated(session, text, now_ns)
@@ -244,23 +277,29 @@ class ServerLink:
 
     # --- answers from the store ----------------------------------------------------------------------------------
 
+    def looked_up(self, session: int, episode: UUID, stored: Stored | StoreError | None, now_ns: int) -> None:
+        """`LookUp` is done: what the store holds, or why it cannot say."""
+        if session in self.sessions:
+            self.arrivals.looked_up(self.sessions[session], episode, stored, now_ns)
+
     def ledgered(
         self, session: int, ordinals: tuple[int, ...], committed: list[tuple[bytes, int, bytes]], _: int
     ) -> None:
         """`NoteDiscards` is done; `committed` are those (episode, ordinal, digest) that the store holds after all."""
-        if session in self.sessions:
-            self.sessions[session].ledgering -= 1
+        asking = self._noted(session)
+        if asking is not None:
             for episode, ordinal, digest in committed:
-                self.out.say_committed(self.sessions[session], episode, ordinal, digest)
+                self.out.say_committed(asking, episode, ordinal, digest)
             if ordinals:
-                self.out.say(self.sessions[session], wire.Ledgered(session=session, ordinals=ordinals))
+                self.out.say(asking, wire.Ledgered(session=session, ordinals=ordinals))
 
     def noted_between(self, session: int, number: int, _: int) -> None:
         """`NoteBetween` is done: what was told under this number is durable; 0 if nothing is."""
-        if session in self.sessions:
-            self.sessions[session].ledgering -= 1
+        asking = self._noted(session)
+        if asking is not None:
+            asking.telling = False
             if number:
-                self.out.say(self.sessions[session], wire.Ledgered(session=session, ordinals=(), between=number))
+                self.out.say(asking, wire.Ledgered(session=session, ordinals=(), between=number))
 
     # --- time ----------------------------------------------------------------------------------------------------
 
@@ -276,7 +315,7 @@ class ServerLink:
         limits = self.limits
         for session in list(self.sessions.values()):
             if not session.outstanding or not session.demand:
-                session.progress_ns = now_ns
+                session.rested(now_ns)
             if now_ns - session.heard_ns > limits.silent_s * SECOND:
                 self._end(session, SessionEvent.SILENT, now_ns, "silent for too long")
             elif now_ns - session.progress_ns > limits.stall_s * SECOND:
@@ -291,7 +330,8 @@ class ServerLink:
     def revoke(self, allowed: Callable[[str], bool], now_ns: int) -> None:
         """End every session whose key is not allowed any more."""
         for session in [s for s in self.sessions.values() if not allowed(s.user_id)]:
-            self.out.lines.append(f"device {session.device!r}: key revoked, session ended")
+            text = f"device {session.device!r}: key revoked, session ended"
+            self.out.lines.say(session.device, "revoked", text, now_ns)
             self._end(session, SessionEvent.REVOKED, now_ns, "this key was revoked")
 
     # --- within --------------------------------------------------------------------------------------------------
@@ -308,6 +348,6 @@ class ServerLink:
         code = None if expected else ERROR_CODES.get(event)
         if code is not None:
             self.out.counters["violations" if event is SessionEvent.VIOLATED else "sessions_ended"] += 1
-            self.out.lines.append(f"{session.device}: session ended, {code}: {reason}")
+            self.out.lines.say(session.device, event.name, f"{session.device}: session ended, {code}: {reason}", now_ns)
             self.out.say(session, wire.Error(session=session.number, code=code, reason=reason[:1000]))
         self.arrivals.session_over(session, now_ns)

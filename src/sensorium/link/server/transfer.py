@@ -48,7 +48,7 @@ class TransferEvent(StrEnum):
     GAP = "DATA out of turn"
     UNWANTED = "DISCARDED, or an OFFER that cannot be taken"
     SESSION_OVER = "its session ends"
-    EXPIRED = "15 minutes without a session; or its place is needed, and it has none or its device is held"
+    EXPIRED = "15 minutes without a session; or its room is needed, and it has none, its device is held or has most"
     PLACE = "a free place"
     NO_ROOM = "no room in staging (ERROR `busy`)"
     BEGUN = "Begin is done"

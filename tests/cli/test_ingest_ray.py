@@ -1,0 +1,58 @@
+"""`ingest --ray` does what it is asked for beside: metrics and figures are those of the actor."""
+
+import json
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sensorium.cli import ingest, metrics
+from sensorium.hosting import on_ray
+
+STATS = {"devices": {}, "sessions_open": 3, "committed": 7, "trouble": "the disk is full", "state": "up"}
+
+
+def test_metrics_and_figures_are_those_of_the_actor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop, served = threading.Event(), []
+    found: dict[str, float] = {}
+
+    class Actor:
+        def __init__(self, *_: object) -> None:
+            self.asked = 0
+
+        def last(self) -> dict[str, Any]:
+            return {"stats": STATS if self.asked else {}}
+
+        def status(self) -> dict[str, Any]:
+            self.asked += 1
+            if self.asked > 1:
+                with urllib.request.urlopen(f"http://127.0.0.1:{served[0].port}", timeout=10) as answer:
+                    text = answer.read().decode()
+                for family in text_string_to_metric_families(text):
+                    found.update({sample.name: sample.value for sample in family.samples})
+                stop.set()
+            return {"address": "tcp://127.0.0.1:9", "stats": STATS}
+
+        def stop(self) -> None: ...
+
+    class Remembered(metrics.Metrics):
+        def __init__(self, port: int, registry: Any) -> None:
+            super().__init__(0 if port == 9 else port, registry)
+            served.append(self)
+
+    monkeypatch.setattr(on_ray, "RayIngest", Actor)
+    monkeypatch.setattr(on_ray, "start_ray", lambda: None)
+    monkeypatch.setattr(on_ray, "end_ray", lambda **_: None)
+    monkeypatch.setattr(ingest, "Metrics", Remembered)
+    monkeypatch.setattr(ingest, "_handle_signals", lambda _: None)
+    ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, stop, 0.001, 9)
+    assert found["sensorium_ingest_committed_total"] == 7
+    assert (found["sensorium_ingest_sessions_open"], found["sensorium_ingest_store_trouble"]) == (3, 1)
+    ready, *figures = capsys.readouterr().out.splitlines()
+    assert ready == "ready tcp://127.0.0.1:9"
+    assert json.loads(figures[0])["committed"] == 7
