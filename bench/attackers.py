@@ -135,9 +135,13 @@ def holds_more(server: Server, device: str) -> Iterator[None]:
     return holds_places(server, device, sessions=64, offers=64)
 
 
-def floods(server: Server, device: str, say: Callable[[Session, int], None], spools: int = 1) -> Iterator[None]:
-    """What `say` says, so often a second."""
+def floods(
+    server: Server, device: str, say: Callable[[Session, int], None], spools: int = 1, next_ordinal: int = 0
+) -> Iterator[None]:
+    """What `say` says, so often a second, in sessions of spools that have given out ordinals up to the next."""
     all_of_them = of(server, device, spools)
+    for one in all_of_them:
+        one.next_ordinal = next_ordinal
     numbers = itertools.count()
     while True:
         began = time.monotonic()
@@ -169,7 +173,7 @@ def discards(server: Server, device: str) -> Iterator[None]:
             ordinals = tuple(range(number * 100, number * 100 + 1000))
             one.say(wire.Discarded(session=one.number, ordinals=ordinals, reason="x" * 900))
 
-    return floods(server, device, say)
+    return floods(server, device, say, next_ordinal=1 << 50)
 
 
 def statuses(server: Server, device: str) -> Iterator[None]:

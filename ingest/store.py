@@ -321,15 +321,12 @@ class Store:
         with store_errors(self.path):
             known = self.catalog.saw_spool(device, spool_id, oldest, next_ordinal)
         if next_ordinal < known:
-            log.error(
-                "device %r: spool %s says that its next ordinal is %d, and was at %d before: it was restored from a"
-                " backup, or is a copy that delivers what it had; what the former records is a conflict: give it a"
-                " fresh spool.path",
-                device,
-                spool_id,
-                next_ordinal,
-                known,
+            text = (
+                f"device {device!r}: spool {spool_id} says that its next ordinal is {next_ordinal}, and was at {known}"
+                " before: it was restored from a backup, or is a copy that delivers what it had; what the former"
+                " records is a conflict: give it a fresh spool.path"
             )
+            self.trouble.warn(device, "spool gone back", text)
 
     def quarantine(self, assembly: Assembly, why: str) -> Path:
         """Set an episode aside for a person to look at; the oldest make room beyond 32. Returns its folder."""

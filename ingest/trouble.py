@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.errors import StoreError
 from sensorium.ingest.store_folder import StoreAway
+from sensorium.link.server.lines import Lines
 from sensorium.threads import reason
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Trouble:
         self._told: set[str] = set()
         self._why = ""
         self._since_s = 0.0
+        self._lines = Lines()
 
     @property
     def why(self) -> str:
@@ -46,7 +48,7 @@ class Trouble:
         kind = _kind(error)
         with self._guard:
             if kind is None:  # it is of one episode, or of this moment: no other work is in trouble for it
-                self._say_once(reason(error))
+                self._say_once(error)
                 return
             now_s = time.monotonic()
             if not self._met:
@@ -57,12 +59,23 @@ class Trouble:
                 self._why = reason(error)
                 log.error("store in trouble: %s (devices are told busy, and keep what they have)", self._why)
 
-    def _say_once(self, text: str) -> None:
+    def warn(self, device: str, cause: str, text: str) -> None:
+        """Say what a device does, which is no trouble of the store: however often, with a few lines."""
+        with self._guard:
+            self._say(device, cause, text)
+
+    def _say_once(self, error: Exception) -> None:
+        text = reason(error)
         if text not in self._told:
             if len(self._told) >= MAX_TOLD:
                 self._told.clear()
             self._told.add(text)
-            log.warning("%s", text)
+            self._say("", type(error).__name__, text)
+
+    def _say(self, device: str, cause: str, text: str) -> None:
+        self._lines.say(device, cause, text, time.monotonic_ns())
+        for line in self._lines.take():
+            log.warning("%s", line)
 
     def over(self, work: str) -> None:
         """A kind of work has succeeded."""
