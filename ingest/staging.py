@@ -335,8 +335,8 @@ class Staging:
     def _ledger(self, job: NoteDiscards) -> list[tuple[bytes, int, bytes]]:
         self._store.discarded(job.device, job.spool_id, list(job.ordinals), job.reason)
         committed = []
-        for ordinal in job.ordinals:
-            entry = self._store.ordinal(job.device, job.spool_id, ordinal)
+        entries = self._store.ordinals(job.device, job.spool_id, job.ordinals)
+        for ordinal, entry in zip(job.ordinals, entries, strict=True):
             if entry is not None and entry.state == "committed" and entry.episode is not None:
                 known = self._store.state(entry.episode)
                 if known is not None:

@@ -289,11 +289,17 @@ class Store:
         with store_errors(self.path):
             return self.catalog.ordinal(device, spool_id, ordinal)
 
+    def ordinals(self, device: str, spool_id: str, ordinals: Sequence[int]) -> list[LedgerEntry | None]:
+        """The same of each of several, which takes little longer."""
+        with store_errors(self.path):
+            return self.catalog.ordinals([(device, spool_id, ordinal) for ordinal in ordinals])
+
     def discarded(self, device: str, spool_id: str, ordinals: Sequence[int], reason: str) -> None:
         """Enter, durably, that a device gave up these ordinals. What is committed stays committed."""
         check_name(device, "device")
         check_name(spool_id, "spool_id")
-        fresh = [ordinal for ordinal in ordinals if self.ordinal(device, spool_id, ordinal) is None]
+        known = self.ordinals(device, spool_id, ordinals)
+        fresh = [ordinal for ordinal, entry in zip(ordinals, known, strict=True) if entry is None]
         if not fresh:
             return
         entry = Discards(ordinals=tuple(fresh), reason=reason)

@@ -379,7 +379,7 @@ def test_a_flood_of_hellos_is_refused_before_it_costs_anything_and_said_seldom()
 
 
 def test_discards_of_what_never_was_end_the_session_and_many_wait() -> None:
-    link = new_link(Limits(ordinals_of_key=2000, ordinals_of_key_a_second=100))
+    link = new_link(Limits(noted_of_key=2000, noted_of_key_a_second=100))
     peer = Peer(link)
     peer.hello(next_ordinal=5000)
     link.take_jobs()

@@ -10,7 +10,8 @@ class Limits:
     """Bytes, counts and seconds.
 
     An episode is begun where there is room for all that it says to be, or, where its end is not known yet, for
-    `growing_reserve_bytes`; what is kept for it is what came. `..._of_key` bound what one key has, in all its sessions.
+    `growing_reserve_bytes`; what is kept for it is what came. `..._of_key` bound what one key has, in all its sessions; `noted` are ordinals, and streams
+    of which totals are told, each as much work as four ordinals.
     """
 
     pool_bytes: int = 256 << 20
@@ -19,8 +20,8 @@ class Limits:
     hellos_of_key: int = 128
     hellos_of_key_a_second: int = 8
     notes_of_key: int = 16
-    ordinals_of_key: int = 20_000
-    ordinals_of_key_a_second: int = 1_000
+    noted_of_key: int = 20_000
+    noted_of_key_a_second: int = 1_000
     offers: int = wire.MAX_OFFERS
     open_per_session: int = 8
     open_transfers: int = 256

@@ -23,6 +23,7 @@ from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEve
 from sensorium.link.server.transfer import DATA, TAKING, Transfer, TransferEvent
 
 SECOND = 1_000_000_000
+STREAM_WORK = 4
 
 
 class ServerLink:
@@ -49,7 +50,7 @@ class ServerLink:
         self.messenger = Messenger(self.sessions, self.out)
         self._boots = Boots()
         self._hellos = Allowance(self.limits.hellos_of_key, self.limits.hellos_of_key_a_second)
-        self._ordinals = Allowance(self.limits.ordinals_of_key, self.limits.ordinals_of_key_a_second)
+        self._noted_of_key = Allowance(self.limits.noted_of_key, self.limits.noted_of_key_a_second)
         self._noting = UnderWay(self.limits.notes_of_key)
         self._next_sweep_ns = 0
         self._new_number, self._utc_ns, self._secure = new_number, utc_ns, secure
@@ -190,12 +191,14 @@ class ServerLink:
             raise PeerViolation(f"DISCARDED of ordinal {last}, of a spool whose next was {session.next_ordinal}")
         self.arrivals.discarded(session, ordinals)
         # The device repeats what is not answered.
-        if self._ordinals.take(session.identity, len(ordinals), now_ns) and self._may_note(session):
+        if self._may_note(session, len(ordinals), now_ns):
             job = NoteDiscards(session.number, session.device, session.spool_id, ordinals, discarded.reason)
             self.out.jobs.append(job)
 
-    def _may_note(self, session: ServerSession) -> bool:
-        """Whether the store is asked to note something more: of each key it has so much to do, and no more."""
+    def _may_note(self, session: ServerSession, count: int, now_ns: int) -> bool:
+        """Whether the store is asked to note so much more: of each key it has so much to do, and no more."""
+        if not self._noted_of_key.take(session.identity, count, now_ns):
+            return False
         if not self._noting.begin(session.identity, session.number):
             return False
         session.ledgering += 1
@@ -216,15 +219,17 @@ class ServerLink:
         )
         self.out.say(session, reply)
 
-    def _status(self, session: ServerSession, status: wire.Status, _: int) -> None:
+    def _status(self, session: ServerSession, status: wire.Status, now_ns: int) -> None:
         held = wire.held_of(status.document)
         if held is not None:
             self.arrivals.hold(session, held=held)
         if wire.leaves(status.document):
             session.move(SessionEvent.LEAVES)
         self.messenger.hear(session, status.document)
+        if session.telling:  # it says it again
+            return
         report = wire.between_of(status.document)
-        if report is not None and not session.telling and self._may_note(session):
+        if report is not None and self._may_note(session, STREAM_WORK * (1 + len(report.streams)), now_ns):
             session.telling = True
             self.out.jobs.append(NoteBetween(session.number, session.device, session.spool_id, report))
 
