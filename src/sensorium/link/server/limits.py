@@ -10,8 +10,8 @@ class Limits:
     """Bytes, counts and seconds.
 
     An episode is begun where there is room for all that it says to be, or, where its end is not known yet, for
-    `growing_reserve_bytes`; what is kept for it is what came. `..._of_key` bound what one key has, in all its sessions; `noted` are ordinals, and streams
-    of which totals are told, each as much work as four ordinals.
+    `growing_reserve_bytes`; what is kept for it is what came. `..._of_key` bound what one key has in all its sessions:
+    `noted` are ordinals, and streams of which totals are told, each as much work as four.
     """
 
     pool_bytes: int = 256 << 20
