@@ -37,7 +37,7 @@ class Session:
     wants: dict[bytes, wire.Want] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._context = zmq.Context.instance()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         host, _, port = self.server.url.rpartition(":")
         self._control, self._bulk = (self._dealer(f"{host}:{int(port) + n}") for n in (0, 1))
 

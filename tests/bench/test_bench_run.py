@@ -46,6 +46,7 @@ def has_history() -> bool:
         pytest.param("small_episodes", marks=pytest.mark.slow),
         pytest.param("selection", marks=pytest.mark.slow),
         pytest.param("slow_link", marks=pytest.mark.slow),
+        pytest.param("fairness", marks=pytest.mark.slow),
         "lidar",
         pytest.param("world_driver", marks=pytest.mark.slow),
         pytest.param("world_store", marks=pytest.mark.slow),
