@@ -18,7 +18,8 @@ STATS = {"devices": {}, "sessions_open": 3, "committed": 7, "trouble": "the disk
 def test_metrics_and_figures_are_those_of_the_actor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stop, served = threading.Event(), []
+    stop = threading.Event()
+    served: list[metrics.Metrics] = []
     found: dict[str, float] = {}
 
     class Actor:

@@ -117,7 +117,7 @@ def test_what_the_ledger_cannot_take_is_not_answered_and_is_when_it_is_said_agai
         for _ in range(8):  # more than are looked at together
             site.hear(given_up)
             site.hear(told)
-            wait_for(lambda: site.link.sessions[1].ledgering == 0, "the store to have tried")
+            wait_for(lambda: site.link.sessions[1].tally.ledgering == 0, "the store to have tried")
         assert discarded.is_set()
         assert between.is_set()
         assert site.said(wire.Ledgered) is None

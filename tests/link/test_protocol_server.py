@@ -147,7 +147,7 @@ def test_credit_is_used_at_a_least_rate_or_the_session_is_over(size: int, credit
     peer = Peer(new_link())
     peer.hello()
     session = peer.link.sessions[peer.session]
-    session.taken = session.limit = session.marked = credit
+    session.taken = session.limit = session.tally.marked = credit
     peer.offer(size=64 << 20)
     peer.do_begins()
     assert session.outstanding == credit

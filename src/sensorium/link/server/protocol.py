@@ -19,7 +19,7 @@ from sensorium.link.server.jobs import NoteBetween, NoteDiscards, NoteSpool, Sto
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.messenger import Messenger
 from sensorium.link.server.outbox import Outbox
-from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent, SessionState
+from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent, SessionState, SessionTally
 from sensorium.link.server.transfer import DATA, TAKING, Transfer, TransferEvent
 
 SECOND = 1_000_000_000
@@ -143,8 +143,7 @@ class ServerLink:
             hello.spool_id,
             heard_ns=now_ns,
             progress_ns=now_ns,
-            begun_ns=now_ns,
-            next_ordinal=hello.next_ordinal,
+            tally=SessionTally(hello.next_ordinal, now_ns),
         )
         self.sessions[session.number] = session
         self.out.counters["sessions"] += 1
@@ -180,7 +179,7 @@ class ServerLink:
         is_open = offer.episode in session.offers or offer.episode in session.looking
         if not is_open and len(session.offers) + len(session.looking) >= self.limits.offers:
             raise PeerViolation(f"more than {self.limits.offers} offers are open")
-        session.next_ordinal = max(session.next_ordinal, offer.ordinal + 1)
+        session.tally.next_ordinal = max(session.tally.next_ordinal, offer.ordinal + 1)
         self.arrivals.offer(session, offer, now_ns)
 
     def _discarded(self, session: ServerSession, discarded: wire.Discarded, now_ns: int) -> None:
@@ -188,7 +187,7 @@ class ServerLink:
         if not ordinals:
             return
         if not session.may_have_begun(last := max(ordinals), now_ns):
-            raise PeerViolation(f"DISCARDED of ordinal {last}, of a spool whose next was {session.next_ordinal}")
+            raise PeerViolation(f"DISCARDED of ordinal {last}, of a spool whose next was {session.tally.next_ordinal}")
         self.arrivals.discarded(session, ordinals)
         # The device repeats what is not answered.
         if self._may_note(session, len(ordinals), now_ns):
@@ -201,7 +200,7 @@ class ServerLink:
             return False
         if not self._noting.begin(session.identity, session.number):
             return False
-        session.ledgering += 1
+        session.tally.ledgering += 1
         return True
 
     def _noted(self, number: int) -> ServerSession | None:
@@ -209,7 +208,7 @@ class ServerLink:
         self._noting.end(number)
         session = self.sessions.get(number)
         if session is not None:
-            session.ledgering -= 1
+            session.tally.ledgering -= 1
         return session
 
     def _probe(self, session: ServerSession, probe: wire.Probe, _: int) -> None:
@@ -226,11 +225,11 @@ class ServerLink:
         if wire.leaves(status.document):
             session.move(SessionEvent.LEAVES)
         self.messenger.hear(session, status.document)
-        if session.telling:  # it says it again
+        if session.tally.telling:  # it says it again
             return
         report = wire.between_of(status.document)
         if report is not None and self._may_note(session, STREAM_WORK * (1 + len(report.streams)), now_ns):
-            session.telling = True
+            session.tally.telling = True
             self.out.jobs.append(NoteBetween(session.number, session.device, session.spool_id, report))
 
     # --- bulk ----------------------------------------------------------------------------------------------------
@@ -302,7 +301,7 @@ class ServerLink:
         """`NoteBetween` is done: what was told under this number is durable; 0 if nothing is."""
         asking = self._noted(session)
         if asking is not None:
-            asking.telling = False
+            asking.tally.telling = False
             if number:
                 self.out.say(asking, wire.Ledgered(session=session, ordinals=(), between=number))
 

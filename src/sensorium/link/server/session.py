@@ -57,6 +57,19 @@ ERROR_CODES = {
 """What ERROR says of the end of a session. Who has a new one, or cannot be reached, is told nothing."""
 
 
+@dataclass
+class SessionTally:
+    """What a session is held to. Its spool had given out ordinals up to `next_ordinal` when it began, at `begun_ns`;
+    `marked` is what was taken when there was progress last; of it `ledgering` things are being noted, totals among them
+    where it is `telling`."""
+
+    next_ordinal: int = 0
+    begun_ns: int = 0
+    marked: int = 0
+    ledgering: int = 0
+    telling: bool = False
+
+
 @dataclass(eq=False)
 class ServerSession:
     """`route` is the control socket's routing id, `user_id` names the very key. `limit` and `taken` count bytes.
@@ -64,8 +77,7 @@ class ServerSession:
     One that is `held` says that it may send nothing for a while: it is given no credit and no place. Credit that it
     does not use all the same ends it as it does any other.
 
-    Its spool had given out ordinals up to `next_ordinal` when it began, at `begun_ns`. `looking` are the offers of what
-    the store is asked about. `marked` is what was `taken` when there was progress last."""
+    `looking` are the offers of what the store is asked about."""
 
     number: int
     route: bytes
@@ -77,15 +89,11 @@ class ServerSession:
     progress_ns: int
     limit: int = 0
     taken: int = 0
-    ledgering: int = 0
-    telling: bool = False
-    marked: int = 0
-    next_ordinal: int = 0
-    begun_ns: int = 0
     state: SessionState = SessionState.OPEN
     offers: dict[bytes, Transfer] = field(default_factory=dict)
     looking: dict[bytes, wire.Offer] = field(default_factory=dict)
     held: bool = False
+    tally: SessionTally = field(default_factory=SessionTally)
 
     def move(self, event: SessionEvent) -> SessionState:
         """Every transition of a session."""
@@ -109,18 +117,18 @@ class ServerSession:
     def used(self, size: int) -> None:
         """Bytes of its credit were used, which came when it was heard last: progress, if they are enough."""
         self.taken += size
-        least = max(LEAST_BYTES, (self.limit - self.marked - FIRST_WINDOW_BYTES) // LEAST_SHARE)
-        if self.taken - self.marked >= least:
+        least = max(LEAST_BYTES, (self.limit - self.tally.marked - FIRST_WINDOW_BYTES) // LEAST_SHARE)
+        if self.taken - self.tally.marked >= least:
             self.rested(self.heard_ns)
 
     def rested(self, now_ns: int) -> None:
         """From now on its progress is looked at."""
-        self.progress_ns, self.marked = now_ns, self.taken
+        self.progress_ns, self.tally.marked = now_ns, self.taken
 
     def may_have_begun(self, ordinal: int, now_ns: int) -> bool:
         """Whether its spool can have given out an ordinal by now."""
-        since = NEW_ORDINALS + (now_ns - self.begun_ns) * NEW_ORDINALS_A_SECOND // SECOND
-        return ordinal < self.next_ordinal + since
+        since = NEW_ORDINALS + (now_ns - self.tally.begun_ns) * NEW_ORDINALS_A_SECOND // SECOND
+        return ordinal < self.tally.next_ordinal + since
 
     def window(self, pool_bytes: int) -> int:
         """The credit it may hold: what it has delivered already, within reason, so that an idle peer hoards little."""
