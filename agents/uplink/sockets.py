@@ -106,7 +106,7 @@ def refusal(event: int) -> str:
     if event & zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
         return "the ingest refused the handshake: one of the two has keys and the other none"
     if event & zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-        return "hung up on during the handshake: the ingest was stopped, or server_key is not its own"
+        return "the ingest refused the handshake, or was stopped in it: is server_key its own, and has each side keys?"
     return ""
 
 
