@@ -48,7 +48,7 @@ class Shared:
 
 
 class ControlPump:
-    """Takes what devices say, gives them the link's answers and credit, and closes its sockets at the end."""
+    """Takes what devices say, gives them the link's answers and credit, and closes its socket at the end."""
 
     def __init__(
         self, shared: Shared, socket: Router, monitors: Sequence[Socket], connections: Connections | None = None
@@ -73,8 +73,7 @@ class ControlPump:
                 self._receive()
                 self._send()
         finally:
-            for monitor in monitors:
-                monitor.close(linger=0)
+            # Whoever ends the context closes the monitors: without its other end libzmq waits for ever to say a thing.
             socket.disable_monitor()
             socket.close(linger=0)
 
