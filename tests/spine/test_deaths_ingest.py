@@ -31,6 +31,7 @@ from sensorium.episode.layout import checked
 from sensorium.hosting.actors import IngestActor
 from sensorium.ingest import server
 from sensorium.ingest.held_room import SMALL_BYTES
+from sensorium.ingest.noting import NOTE_JOBS, Noting
 from sensorium.ingest.pumps import BulkPump, ControlPump
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.shards import ShardWriter
@@ -92,8 +93,9 @@ def link(tmp_path: Path) -> Iterator[Link]:
         yield Link(tmp_path, stack)
 
 
-def answers_badly(*_: object) -> Callable[..., Any]:
-    return injected
+def answers_badly(_: Staging, job: object) -> Callable[..., Any]:
+    """Of what the store's threads do."""
+    return (lambda _: None) if isinstance(job, NOTE_JOBS) else injected
 
 
 INGESTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
@@ -101,11 +103,12 @@ INGESTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "sensorium-bulk": lambda patch: patch.setattr(BulkPump, "_receive", injected),
     "sensorium-gate": lambda patch: patch.setattr(Gate, "_answer", injected),
     "sensorium-store": lambda patch: patch.setattr(Staging, "_answer", answers_badly),
+    "sensorium-notes": lambda patch: patch.setattr(Noting, "_next", injected),
     "ingest": lambda patch: patch.setattr(Ingest, "wait", injected),
 }
 
 
-@kills("ingest", "sensorium-bulk", "sensorium-control", "sensorium-gate", "sensorium-store")
+@kills("ingest", "sensorium-bulk", "sensorium-control", "sensorium-gate", "sensorium-notes", "sensorium-store")
 @pytest.mark.parametrize("name", INGESTS)
 def test_the_ingest_ends_as_failed_and_the_next_one_has_everything(
     name: str, link: Link, monkeypatch: pytest.MonkeyPatch
