@@ -31,7 +31,7 @@ from sensorium.episode.layout import checked
 from sensorium.hosting.actors import IngestActor
 from sensorium.ingest import server
 from sensorium.ingest.held_room import SMALL_BYTES
-from sensorium.ingest.noting import NOTE_JOBS, Noting
+from sensorium.ingest.noting import Noting
 from sensorium.ingest.pumps import BulkPump, ControlPump
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.shards import ShardWriter
@@ -93,16 +93,11 @@ def link(tmp_path: Path) -> Iterator[Link]:
         yield Link(tmp_path, stack)
 
 
-def answers_badly(_: Staging, job: object) -> Callable[..., Any]:
-    """Of what the store's threads do."""
-    return (lambda _: None) if isinstance(job, NOTE_JOBS) else injected
-
-
 INGESTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "sensorium-control": lambda patch: patch.setattr(ControlPump, "_receive", injected),
     "sensorium-bulk": lambda patch: patch.setattr(BulkPump, "_receive", injected),
     "sensorium-gate": lambda patch: patch.setattr(Gate, "_answer", injected),
-    "sensorium-store": lambda patch: patch.setattr(Staging, "_answer", answers_badly),
+    "sensorium-store": lambda patch: patch.setattr(Staging, "_commit_together", injected),
     "sensorium-notes": lambda patch: patch.setattr(Noting, "_next", injected),
     "ingest": lambda patch: patch.setattr(Ingest, "wait", injected),
 }
