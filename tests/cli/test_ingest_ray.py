@@ -41,17 +41,17 @@ def test_metrics_and_figures_are_those_of_the_actor(
 
         def stop(self) -> None: ...
 
-    class Remembered(metrics.Metrics):
-        def __init__(self, port: int, registry: Any) -> None:
-            super().__init__(0 if port == 9 else port, registry)
-            served.append(self)
+    def remembered(address: str, registry: Any) -> metrics.Metrics:
+        assert address == "9"
+        served.append(metrics.served("0", registry))
+        return served[-1]
 
     monkeypatch.setattr(on_ray, "RayIngest", Actor)
     monkeypatch.setattr(on_ray, "start_ray", lambda: None)
     monkeypatch.setattr(on_ray, "end_ray", lambda **_: None)
-    monkeypatch.setattr(ingest, "Metrics", Remembered)
+    monkeypatch.setattr(ingest, "served", remembered)
     monkeypatch.setattr(ingest, "_handle_signals", lambda _: None)
-    ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, stop, 0.001, 9)
+    ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, stop, 0.001, "9")
     assert found["sensorium_ingest_committed_total"] == 7
     assert (found["sensorium_ingest_sessions_open"], found["sensorium_ingest_store_trouble"]) == (3, 1)
     ready, *figures = capsys.readouterr().out.splitlines()
