@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.errors import StoreError
 from sensorium.ingest.store_folder import StoreAway
-from sensorium.link.server.lines import Lines
+from sensorium.link.server.lines import SeldomLines
 from sensorium.threads import reason
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Trouble:
         self._told: set[str] = set()
         self._why = ""
         self._since_s = 0.0
-        self._lines = Lines()
+        self._lines = SeldomLines()
 
     @property
     def why(self) -> str:

@@ -8,10 +8,10 @@ FIRST = 3
 MAX_CAUSES = 4096
 
 
-class Lines(list[str]):
+class SeldomLines(list[str]):
     """The lines to write. Whoever causes them, there are at most `FIRST` in ten seconds of one device and cause.
 
-    >>> lines = Lines()
+    >>> lines = SeldomLines()
     >>> for at in range(6): lines.say("rig-1", "violation", f"rig-1: violation {at}", at)
     >>> lines.say("rig-1", "violation", "rig-1: violation 6", 10 * SECOND)
     >>> lines[2:]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sensorium.link import wire
 from sensorium.link.server.jobs import StoreJob
-from sensorium.link.server.lines import Lines
+from sensorium.link.server.lines import SeldomLines
 from sensorium.link.server.session import ServerSession
 
 MAX_DEVICES = 4096
@@ -29,7 +29,7 @@ class Outbox:
     def __init__(self) -> None:
         self.messages: list[tuple[bytes, wire.Message]] = []
         self.jobs: list[StoreJob] = []
-        self.lines = Lines()
+        self.lines = SeldomLines()
         self.notes: list[str] = []
         self.listens = False
         self.counters: Counter[str] = Counter()
