@@ -273,7 +273,8 @@ def store_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         where = path / error.filename if isinstance(error.filename, str | os.PathLike) else path
-        raise StoreError(f"{where}: {error.strerror or error}; {remedy(error)}, then try again") from error
+        step = remedy(error) if error.errno in _TOO_MANY else "see to the disk"
+        raise StoreError(f"{where}: {error.strerror or error}; {step}, then try again") from error
     except SQLAlchemyError as error:
         why = str(error).splitlines()[0]
         raise StoreError(f"{path / CATALOG}: {why}; see to the disk, or run `sensorium rebuild-catalog`") from error
