@@ -180,8 +180,8 @@ def statuses(server: Server, device: str) -> Iterator[None]:
     """Totals of a thousand streams, always others, in 16 sessions."""
 
     def say(one: Session, number: int) -> None:
-        streams = {f"s{n}": {"captured": number, "stored": 0, "lost": {"x": number}} for n in range(1000)}
         if number % 10 == 0:
+            streams = {f"s{n}": {"captured": number, "stored": 0, "lost": {"x": number}} for n in range(1000)}
             document = {"between": {"number": number, "streams": streams}}
             one.say(wire.Status(session=one.number, document=document))
 
