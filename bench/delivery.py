@@ -87,13 +87,13 @@ def measure(options: Options) -> Comparison:
     return compared("delivery", ours, against, "MB/s", True, detail)
 
 
-def fill(path: Path, episodes: int, frames: int) -> list[Path]:
+def fill(path: Path, episodes: int, frames: int, device: str = DEVICE) -> list[Path]:
     """Episodes of incompressible frames, sealed and synced in the spool at `path`; their files."""
     noise = np.random.default_rng(0)
     entry = LosslessConfig().entry(SPEC)
     encode = encoder(codec_of(entry))
     chunks = [encode(noise.integers(0, 256, (1, *SPEC.shape), np.uint8)) for _ in range(16)]
-    spool = Spool(path, DEVICE)
+    spool = Spool(path, device)
     try:
         for number in range(episodes):
             start_ns = number * (frames + 1) * PERIOD_NS
@@ -109,7 +109,7 @@ def fill(path: Path, episodes: int, frames: int) -> list[Path]:
                 return Open(
                     version=FORMAT_VERSION,
                     episode=identity.bytes,
-                    device=DEVICE,
+                    device=device,
                     spool_id=spool.spool_id,
                     ordinal=ordinal,
                     start_ns=interval_ns[0],

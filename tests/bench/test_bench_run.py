@@ -40,6 +40,7 @@ def has_history() -> bool:
         pytest.param("record", marks=pytest.mark.slow),
         pytest.param("latency", marks=pytest.mark.slow),
         pytest.param("growth", marks=pytest.mark.slow),
+        pytest.param("many_devices", marks=pytest.mark.slow),
         pytest.param("camera", marks=pytest.mark.slow),
         "cascade",
         pytest.param("choosing", marks=pytest.mark.slow),

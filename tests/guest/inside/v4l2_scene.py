@@ -11,6 +11,7 @@ import pytest
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.discovery import probe, video_devices
 from sensorium.drivers.live.camera_v4l2 import CameraV4l2, CameraV4l2Config
+from sensorium.drivers.marks import STATE, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.errors import ConfigError, SensorLost
 
@@ -83,6 +84,25 @@ def test_sixteen_bits_are_kept() -> None:
     assert pictures["Y16 "].dtype == np.uint16
     same = (pictures["Y16 "] >> 8) == pictures["GREY"]
     assert same.mean() > 0.9, "all but the numbers that are drawn into the picture"
+
+
+def test_controls_are_set_read_back_and_noted_as_they_change() -> None:
+    """By another program too, within a second or so."""
+    camera = opened(pixel_format="GREY", controls={"brightness": 99, "gain_automatic": 0, "gain": 42})
+    try:
+        said: list[dict[str, int]] = []
+        deadline_s = time.monotonic() + 60.0
+        while len(said) < 2 and time.monotonic() < deadline_s:
+            for note in (each for each in camera.read(5.0) or () if isinstance(each, SourceNote)):
+                assert (note.kind, note.name) == (STATE, "camera")
+                said.append(note.value["controls"])
+                if len(said) == 1:
+                    control(gain=77)
+    finally:
+        camera.close()
+    assert [(each["brightness"], each["gain"]) for each in said] == [(99, 42), (99, 77)]
+    with pytest.raises(ConfigError, match="has no control 'focus_absolute'; it has"):
+        opened(controls={"focus_absolute": 1})
 
 
 def test_stamps_say_what_they_are_of() -> None:
