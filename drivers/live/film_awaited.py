@@ -47,6 +47,10 @@ class AwaitedFrames:
                     times[at] = min(times[at], self._failed[at])
                 times += Counter()
 
+    def least(self) -> int | None:
+        """The first time that is awaited of what could be decoded."""
+        return min((at for at, count in self._times[0].items() if count > self._failed[at]), default=None)
+
     def came(self, at: int) -> list[int]:
         """A frame came out; those that should have come before it, in their order."""
         lost: list[int] = []

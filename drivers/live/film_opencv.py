@@ -8,9 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sensorium.drivers.live.camera_jpeg import PacketCapture
 from sensorium.drivers.live.camera_live import Capture
 from sensorium.drivers.live.camera_stamps import position_ns
 from sensorium.drivers.live.film import Shown
+from sensorium.drivers.live.film_edits import leaves_out
+from sensorium.drivers.live.film_jpeg import JpegsBeside
 from sensorium.drivers.live.film_trust import distrust
 from sensorium.errors import ConfigError
 
@@ -51,10 +54,14 @@ class OpencvFilm:
             if len(times) > 1 and (times[1] < times[0] or times[-1] == times[0] or head.startswith(b"\xff\xd8")):
                 raise ConfigError(f"camera file {path}: its frames have no time of their own; put them into MP4 or MKV")
             stated_hz = float(capture.get(cv2.CAP_PROP_FPS))
+            is_jpeg = capture.get(cv2.CAP_PROP_FOURCC) == cv2.VideoWriter.fourcc(*"MJPG")
         finally:
             capture.release()
         self.first = np.asarray(first, np.uint8)
         self.first_ns = tuple(times)
+        self._is_jpeg = is_jpeg
+        # an AVI has an order alone, in which frames that others refer to are late by a constant
+        self._late_ns = times[0] if head.startswith(b"RIFF") and not is_jpeg else 0
         self.stated_hz = stated_hz if 0 < stated_hz < 1e6 else None
 
     def pictures(self) -> Generator[Shown, None, int]:
@@ -64,6 +71,7 @@ class OpencvFilm:
             ConfigError: OpenCV contradicts itself on when a frame is shown.
         """
         capture = self._open()
+        jpegs = JpegsBeside(self._open()) if self._is_jpeg else None
         try:
             last_ns, last_pts, seen, begin, failures = -1, -1.0, 0, 0.0, 0
             while failures <= _MOST_FAILURES:
@@ -73,7 +81,7 @@ class OpencvFilm:
                 # where the first frame stands in the file's own count, which `promised_frames` has to take off
                 pts = capture.get(cv2.CAP_PROP_PTS)
                 begin = begin if seen else max(0.0, pts)
-                at_ns = _position_ns(capture)
+                at_ns = _position_ns(capture) - self._late_ns
                 if at_ns < last_ns and pts > last_pts:
                     raise ConfigError(f"camera file {self._path}: OpenCV contradicts itself on its times; {INSTALL}")
                 for _ in range(failures):
@@ -81,15 +89,18 @@ class OpencvFilm:
                     yield Shown(at_ns)
                 decoded, image = capture.retrieve()
                 failures, last_ns, last_pts, seen = 0, at_ns, pts, seen + 1
-                yield Shown(at_ns, np.asarray(image) if decoded and image is not None else None)
+                is_whole = decoded and image is not None and not (jpegs and jpegs.is_half(pts))
+                yield Shown(at_ns, np.asarray(image) if is_whole else None)
             promised = promised_frames(capture, seen, last_ns, begin, is_listed=self.is_listed)
             # where the header states a duration alone the promise is an estimate: so little short of it is not a loss
             return max(0, promised - seen) if self.is_listed or seen < promised * 0.99 - 1 else 0
         finally:
             capture.release()
+            if jpegs:
+                jpegs.release()
 
-    def _open(self) -> Capture:
-        capture: Capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+    def _open(self) -> PacketCapture:
+        capture: PacketCapture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         return capture
 
     def _distrusted(self, capture: Capture, head: bytes) -> str:
@@ -97,8 +108,10 @@ class OpencvFilm:
             (int(capture.get(prop)) & 0xFFFFFFFF).to_bytes(4, "little")
             for prop in (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)
         )
-        if codec == bytes(4):
+        if codec in (bytes(4), b"\xff" * 4):
             return ""  # no video at all
+        if head[4:8] == b"ftyp" and leaves_out(self._path):
+            return "an edit list that leaves frames out"
         extradata = None
         place = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
         if place > 0 and isinstance(capture, cv2.VideoCapture):

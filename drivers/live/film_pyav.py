@@ -14,6 +14,7 @@ from av.stream import Disposition
 
 from sensorium.drivers.live.film import Shown
 from sensorium.drivers.live.film_awaited import AwaitedFrames
+from sensorium.drivers.live.film_jpeg import is_half
 from sensorium.drivers.live.film_pixels import Pixels
 from sensorium.errors import ConfigError
 
@@ -25,6 +26,8 @@ _MOST_FAILURES = 64
 _INDEXED = ("mov,mp4", "avi")
 _LASTING = ("matroska", "flv", "asf")
 """Containers that list every frame, and those whose header tells how long they last."""
+_REORDERED = frozenset({"h264", "hevc"})
+"""Codecs whose frames have, in an AVI, times in the order of decoding, which FFmpeg takes for those of presentation."""
 _SEVERAL = frozenset({"vp8", "libvpx"})
 """Codecs with packets of which no frame is shown."""
 _EARLIEST_NS = 631_152_000 * 10**9
@@ -56,6 +59,8 @@ class PyavFilm:
             packets = islice((packet for packet in _packets(container, stream) if _is_frame(packet)), _LOOKED_AT)
             times = sorted(at for at in (_time_of(packet) for packet in packets) if at is not None)
             self.is_listed = container.format.name.startswith(_INDEXED)
+            is_avi = container.format.name == "avi"
+            self._by_order = is_avi and self._codec in _REORDERED
             self.utc_ns, self.within_ns = _created(container, stream)
         with closing(self._open()) as container:
             stream = self._stream(container)
@@ -64,6 +69,8 @@ class PyavFilm:
             if first is None or (len(times) > 1 and _is_bare(container)):
                 raise ConfigError(f"camera file {path}: its frames have no time of their own; put them into MP4 or MKV")
             self._begin = first if start is None or start > first else int(start)
+            if is_avi and times:
+                self._begin = min(first, times[0])
             self._pixels = Pixels(path, frame, eight=bits == 8)
             self.bits, self.first = self._pixels.bits, self._pixels.of(frame)
         self.first_ns = tuple(self._ns(at) for at in times if at >= first)
@@ -88,6 +95,8 @@ class PyavFilm:
                 for frame in frames:
                     if frame.interlaced_frame:
                         awaited.loosen()  # a packet may be of one field
+                    elif self._by_order:
+                        frame.pts = awaited.least()
                     at = _time_of(frame)
                     for lost in awaited.came(self._begin if at is None else at):
                         seen += 1
@@ -112,6 +121,10 @@ class PyavFilm:
         at = _time_of(packet) if _is_frame(packet) else None
         if at is not None:
             awaited.put(at, packet.dts)
+        if self._codec == "mjpeg" and packet.size and is_half(bytes(packet)):
+            if at is not None:
+                awaited.failed(at)
+            return [], True
         try:
             return packet.decode(), False
         except (av.error.FFmpegError, EOFError):

@@ -101,11 +101,17 @@ def joined(path: Path, *parts: Path) -> Path:
 
 def motion_jpeg(path: Path, shapes: Sequence[tuple[int, int]]) -> Path:
     """An AVI of JPEGs of these sizes (width, height), whatever its header says."""
+    items = [cv2.imencode(".jpg", scene(number, size))[1].tobytes() for number, size in enumerate(shapes)]
+    return motion_jpeg_of(path, items, shapes[0])
+
+
+def motion_jpeg_of(path: Path, items: Sequence[bytes], size: tuple[int, int]) -> Path:
+    """A film of these JPEGs, as they are."""
     with av.open(str(path), "w") as out:
         stream: Any = out.add_stream("mjpeg", rate=10)
-        stream.width, stream.height, stream.pix_fmt = *shapes[0], "yuvj420p"
-        for number, size in enumerate(shapes):
-            packet = av.Packet(cv2.imencode(".jpg", scene(number, size))[1].tobytes())
+        stream.width, stream.height, stream.pix_fmt = *size, "yuvj420p"
+        for number, item in enumerate(items):
+            packet = av.Packet(item)
             packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 10)
             out.mux(packet)
     return path

@@ -1,5 +1,6 @@
 """Films of every kind: what is in the file comes out once, right, with its own stamp, or is counted as lost."""
 
+import doctest
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -15,7 +16,7 @@ import pytest
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
 from sensorium.drivers.clock import Clock
-from sensorium.drivers.live import camera_file
+from sensorium.drivers.live import camera_file, film_jpeg
 from sensorium.drivers.live.camera import CameraConfig
 from sensorium.drivers.live.film_opencv import OpencvFilm, promised_frames
 from sensorium.drivers.stream import StreamSpec
@@ -23,12 +24,14 @@ from sensorium.errors import ConfigError
 
 pytest.importorskip("av", reason="PyAV is not installed: pip install 'sensorium[video]'")
 
+from sensorium.drivers.live import film_pyav
 from tests.agents.replaying import agent, in_child, killed_at, recorded
 from tests.drivers.live.films import (
     decoded,
     film,
     joined,
     motion_jpeg,
+    motion_jpeg_of,
     overwrite,
     packets_ms,
     places,
@@ -117,6 +120,14 @@ WHOLE: dict[str, tuple[Make, list[int]]] = {
         list(range(0, 2000, 100)),
     ),
     "AVI with ticks without a frame": (lambda at: film(at / "a.avi", "mpeg4"), list(range(0, 2000, 100))),
+    "AVI with B-frames": (
+        lambda at: film(at / "a.avi", "libx264", base=TENTH, options={"bf": "2"}),
+        list(range(0, 2000, 100)),
+    ),
+    "AVI with B-frames of MPEG-4": (
+        lambda at: film(at / "a.avi", "mpeg4", base=TENTH, options={"bf": "2"}),
+        list(range(0, 2000, 100)),
+    ),
 }
 
 
@@ -202,6 +213,54 @@ def test_a_bad_frame_costs_itself_alone(tmp_path: Path, kind: str) -> None:
     found = read(overwrite(path, damaged, half=half))
     assert (found.lost, found.lost_ms) == (len(damaged), lost_ms)
     assert found.stamps_ms == [at_ms for at_ms in sorted(when_ms) if at_ms not in lost_ms]
+
+
+def _half(item: bytes) -> bytes:
+    return item[: len(item) // 2]
+
+
+HALVES: dict[str, Callable[[bytes], bytes]] = {
+    "cut": _half,
+    "cut, with an end": lambda item: _half(item) + b"\xff\xd9",
+    "its last part cut": lambda item: item[: len(item) * 19 // 20],
+    "zeros": lambda item: _half(item) + bytes(len(item) - len(item) // 2),
+    "a hole": lambda item: _half(item) + item[len(item) // 2 + 300 :],
+    "noise": lambda item: _half(item) + bytes(range(200)) + item[len(item) // 2 + 200 :],
+}
+
+
+@pytest.mark.parametrize("ending", ["avi", "mkv", "mov"])
+def test_half_a_jpeg_is_no_picture(tmp_path: Path, ending: str) -> None:
+    """Of fine detail, where a decoder goes on with whatever bits there are; one without its end is whole."""
+    items = _detailed(2 * len(HALVES) + 1)
+    for place, damaged in enumerate(HALVES.values()):
+        items[2 * place + 1] = damaged(items[2 * place + 1])
+    items[-1] = items[-1][:-2]
+    found = read(motion_jpeg_of(tmp_path / f"a.{ending}", items, (160, 120)))
+    assert found.lost_ms == [200.0 * place + 100 for place in range(len(HALVES))]
+    assert found.all == len(items)
+
+
+@pytest.mark.parametrize("kind", ["cut", "cut, with an end", "its last part cut"])
+def test_the_decoder_too_is_told_that_half_a_jpeg_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """As of kinds that libjpeg does not know."""
+    monkeypatch.setattr(film_pyav, "is_half", lambda _: False)
+    items = _detailed(5)
+    items[2] = HALVES[kind](items[2])
+    assert read(motion_jpeg_of(tmp_path / "a.avi", items, (160, 120))).lost_ms == [200]
+
+
+def test_examples_of_jpegs() -> None:
+    assert doctest.testmod(film_jpeg) == (0, 2)
+
+
+def _detailed(count: int) -> list[bytes]:
+    draw = np.random.default_rng(4)
+    return [
+        cv2.imencode(".jpg", draw.integers(0, 255, (120, 160, 3)).astype(np.uint8))[1].tobytes() for _ in range(count)
+    ]
 
 
 def test_what_comes_before_the_first_key_frame_is_lost(tmp_path: Path) -> None:
@@ -352,6 +411,7 @@ NEEDS_PYAV: dict[str, Make] = {
     "dvsd": lambda at: film(at / "a.avi", "dvvideo", size=(720, 576), base=TV, times_ms=[0, 40, 80]),
     "in a container whose pictures may change their size": lambda at: film(at / "a.ts", "libx264"),
     "with pixels of the format": lambda at: film(at / "a.mkv", "ffv1", pixels="gray16le"),
+    "an edit list that leaves frames out": lambda at: WHOLE["an edit list"][0](at),
     "MPNG": lambda at: film(at / "a.mov", "png", pixels="rgb24"),
 }
 
@@ -372,14 +432,16 @@ def test_what_opencv_cannot_be_trusted_with_says_what_to_install(tmp_path: Path,
     [
         lambda at: film(at / "a.mp4", "libx264"),
         lambda at: film(at / "a.mp4"),
+        lambda at: film(at / "a.mp4", "libx264", options={"bf": "3"}),
         lambda at: film(at / "a.mkv", "ffv1", times_ms=[0, 100, 200, 200, 300, 400]),
         lambda at: film(at / "a.avi", "mjpeg", pixels="yuvj420p", base=TENTH),
+        WHOLE["AVI with B-frames"][0],
     ],
 )
 def test_what_it_can_be_trusted_with_is_as_through_pyav(tmp_path: Path, make: Make) -> None:
     path = make(tmp_path)
     found = read(path)
-    assert (found.spec.decoder, found.lost) == ("opencv", 0)
+    assert (found.spec.decoder, found.lost, found.stamps_ms[0]) == ("opencv", 0, 0)
     assert same(found.pictures, decoded(path)[0])
 
 
@@ -387,6 +449,21 @@ def test_what_it_can_be_trusted_with_is_as_through_pyav(tmp_path: Path, make: Ma
 def test_opencv_goes_on_behind_a_bad_frame(tmp_path: Path) -> None:
     found = read(overwrite(motion_jpeg(tmp_path / "a.avi", [(64, 48)] * 20), [5, 6, 12]))
     assert (len(found.pictures), found.lost) == (17, 3)
+
+
+@pytest.mark.usefixtures("_without_pyav")
+def test_half_a_jpeg_is_no_picture_to_opencv_either(tmp_path: Path) -> None:
+    items = _detailed(8)
+    items[3], items[5] = _half(items[3]), _half(items[5]) + bytes(2000)
+    found = read(motion_jpeg_of(tmp_path / "a.avi", items, (160, 120)))
+    assert (len(found.pictures), found.lost_ms) == (6, [300, 500])
+
+
+@pytest.mark.usefixtures("_without_pyav")
+def test_what_is_no_film_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    with pytest.raises(ConfigError, match="no frame can be read; expected a video that FFmpeg knows"):
+        read(tmp_path / "a.mp4")
 
 
 class _Header:
