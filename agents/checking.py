@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sensorium.agents.absent import filters_of
 from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.directives.obeying import Rules
 from sensorium.agents.expected import expected
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.manifest import entries_of
@@ -50,9 +51,14 @@ def check(device: DeviceFile, *, devices: bool = True) -> Checked:
 
     Raises:
         SensoriumError: a run could not begin: a sensor that has to be there is not, or the file does not fit it, or
-            a key cannot be read, or the disk is smaller than what must stay free on it.
+            a file that it names cannot be read, the spool is no folder, or the disk is smaller than what must stay free
+            on it.
     """
-    check_floor(device.at(device.spool.path), device.spool.min_free_bytes)
+    spool = device.at(device.spool.path)
+    if spool.exists() and not spool.is_dir():
+        raise ConfigError(f"spool.path: {spool} is no folder; name another")
+    check_floor(spool, device.spool.min_free_bytes)
+    Rules(device)
     if device.ingest is not None:
         for key, read in ((device.ingest.server_key, server_key), (device.ingest.key, pair)):
             if key is not None:

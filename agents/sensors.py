@@ -134,6 +134,8 @@ def _may_be_live(drivers: Mapping[str, Driver]) -> bool:
 
 def _of(sensor: str, error: BaseException) -> BaseException:
     """The error, so that it names its sensor."""
+    if isinstance(error, ConfigError):
+        return ConfigError(f"sensors.{sensor}: {error}")
     if isinstance(error, SensoriumError):
         return error
     return SensoriumError(f"sensor {sensor!r} cannot be opened: {reason(error)}")

@@ -76,8 +76,9 @@ def put_labels(
     if supersedes is not None:
         there = [each.id for each in labels_beside(path, found.id)]
         if supersedes not in there or len(labels) != 1:
-            hint = nearest(supersedes, there)
-            raise ConfigError(f"supersedes {supersedes!r}: expected one label in place of one of {found.id}{hint}")
+            hint = "" if supersedes in there else nearest(supersedes, there)
+            got = "" if len(labels) == 1 else f", got {len(labels)}"
+            raise ConfigError(f"supersedes {supersedes!r}: expected one label in place of one of {found.id}{got}{hint}")
     start_ns, end_ns = span_ns or (None, None)
     records = [
         LabelRecord(

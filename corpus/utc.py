@@ -12,7 +12,6 @@ DRIFT = 50e-6
 """The most that a device's clock is taken to gain or lose against UTC, as a share of the time since the probe."""
 
 Probes = npt.NDArray[np.int64]
-_STEPS = 64
 
 
 def utc_of(captured_ns: Stamps, clock: Clock, probes: Probes) -> tuple[Stamps | None, Stamps | None]:
@@ -67,18 +66,27 @@ class UtcMapping(NamedTuple):
 def device_of(utc_ns: Stamps, clock: Clock, probes: Probes) -> Stamps | None:
     """The stamps whose UTC, by `utc_of`, is `utc_ns`, int64 [n], to a nanosecond; None where no UTC is known.
 
+    Where a clock was set back there is more than one, of which the latest is taken: the clock is right by then.
+
     >>> probes = np.array([(10**9, 10**18, 2000), (6 * 10**9, 10**18 + 5 * 10**9 + 50_000, 2000)], np.int64)
     >>> stamps = device_of(np.array([10**18 + 10**9], np.int64), Clock(kind="boottime", boot_id="b"), probes)
     >>> int(stamps[0]), int(utc_of(stamps, Clock(kind="boottime", boot_id="b"), probes)[0][0]) - 10**18
     (1999990000, 1000000000)
     """
-    found = utc_ns.copy()
-    for step in range(_STEPS):
-        there, _ = utc_of(found, clock, probes)
-        if there is None:
-            return None
-        away = utc_ns - there
-        if step and not (np.abs(away) > 1).any():
-            break
-        found += away
-    return found
+    if not is_known(clock, probes):
+        return None
+    if clock.states_utc:
+        return utc_ns.copy()
+    probes = probes[np.argsort(probes[:, 0], kind="stable")]
+    device, server = probes[:, 0], probes[:, 1]
+    least_from = np.minimum.accumulate(server[::-1])[::-1]
+    first = np.searchsorted(least_from, utc_ns, side="right") - 1
+    last = np.clip(first + 1, 0, len(probes) - 1)
+    first = np.clip(first, 0, None)
+    # Between two probes UTC is a straight line; before the first and after the last it has the device's own pace.
+    device_apart, server_apart = device[last] - device[first], server[last] - server[first]
+    is_between = (utc_ns >= server[first]) & (last > first)
+    pace = np.where(is_between, device_apart, 1) / np.where(is_between, server_apart, 1)
+    past = utc_ns - server[first]
+    # The whole part by integers: a float does not hold the nanoseconds of years.
+    return device[first] + past + np.rint((pace - 1) * past.astype(np.float64)).astype(np.int64)

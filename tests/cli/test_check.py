@@ -211,3 +211,21 @@ def test_a_budget_that_no_unit_fits_into_is_told_before_nothing_is_kept(tmp_path
     wanted = ("trigger.unit=frame", "trigger.budget={bytes_per_s: 50000, burst_s: 60}")
     _, said = checked(tmp_path / "rig.yaml", "trigger.pre_roll_s=0", *wanted)
     assert "not as configured" not in said, "one picture fits"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("charter=nobody.yaml", "nobody.yaml: cannot be read: No such file"),
+        ("obey={operator: nobody.key, may: [stop]}", "nobody.key: No such file"),
+        ("spool.path=rig.yaml", "rig.yaml is no folder; name another"),
+        (
+            "sensors.log={kind: replay-csv, path: none.csv, time: {column: t}, stream: {channels: {a: a}}}",
+            "sensors.log: ",
+        ),
+    ],
+)
+def test_what_a_device_file_refers_to_is_there(tmp_path: Path, override: str, expected: str) -> None:
+    status, said = checked(tmp_path / "rig.yaml", override)
+    assert status == 2
+    assert expected in said

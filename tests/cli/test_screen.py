@@ -7,4 +7,4 @@ from sensorium.cli import screen
 
 def test_examples_hold() -> None:
     results = doctest.testmod(screen)
-    assert (results.failed, results.attempted) == (0, 6)
+    assert (results.failed, results.attempted) == (0, 7)

@@ -48,7 +48,7 @@ def ordinals(store: Path, where: str) -> list[int]:
 
 def test_examples_hold() -> None:
     assert doctest.testmod(labelling) == (0, 3)
-    assert doctest.testmod(label_command) == (0, 2)
+    assert doctest.testmod(label_command) == (0, 1)
 
 
 def test_the_newest_that_stands_counts_and_else_the_one_recorded(store: Path) -> None:
@@ -62,6 +62,8 @@ def test_the_newest_that_stands_counts_and_else_the_one_recorded(store: Path) ->
     assert ordinals(store, "label('task') <> 'wipe'") == [1]
     assert ordinals(store, "label('ok') and label('score') between 0.4 and 0.6") == [2]
     assert ordinals(store, "recorded_label('task') is null and label('task') is not null") == [2]
+    with pytest.raises(ConfigError, match=rf"expected one label in place of one of {pick}, got 2$"):
+        put_labels(store, pick, {"task": "pour", "tries": 1}, supersedes=wrong.id)
     (right,) = put_labels(store, pick, {"task": "pour"}, supersedes=wrong.id)
     assert ordinals(store, "label('task') = 'pour'") == [0]
     put_labels(store, pick, {"task": None}, supersedes=right.id)
@@ -160,5 +162,6 @@ def test_the_command_and_show(store: Path) -> None:
     assert "task [/pour] no ada" in listed
     assert "done true yes" in listed
     assert " 0 0.000001 2" in listed, "and then its time"
+    assert "label done = true from" in run("show", str(store), pick)
     result = CliRunner().invoke(app, ["label", str(store), pick, "task"])
     assert isinstance(result.exception, ConfigError)

@@ -1,14 +1,18 @@
 """UTC lies within its bounds, and is unknown rather than guessed."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from sensorium.corpus.utc import utc_of
+from sensorium.cli.main import app
+from sensorium.corpus.utc import device_of, utc_of
 from sensorium.drivers.clock import Clock
 from sensorium.episode.utc_text import utc_text
+from sensorium.ingest.store import Store
 from sensorium.link.device.probing import EVERY_S, Probing
 from sensorium.link.wire import ProbeReply
 
@@ -73,6 +77,46 @@ def test_across_a_clock_that_was_set_the_uncertainty_is_the_step(
         assert (np.abs(got - true) <= uncertainty).all()
         assert (uncertainty[1:-1] >= abs(step_ns)).all()
     assert (uncertainty[[0, -1]] <= np.array(round_trips) / 2 + 2).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    apart_ns=st.lists(st.integers(1000, 10**13), min_size=1, max_size=4),
+    steps_ns=st.lists(st.integers(-(10**14), 10**14) | st.integers(-1000, 1000), min_size=4, max_size=4),
+    asked=st.floats(-1, 2),
+)
+def test_the_moment_of_a_utc_has_that_utc_however_clocks_were_set(
+    apart_ns: list[int], steps_ns: list[int], asked: float
+) -> None:
+    """Forward by far more than the probes are apart, too; of several such moments it is the latest."""
+    device = 5 * S + np.cumsum([0, *apart_ns])
+    server = 1_700_000_000 * S + device + np.cumsum([0, *steps_ns[: len(apart_ns)]])
+    probes = np.stack([device, server, np.full(len(device), 1000)], axis=1)
+    utc_ns = server.min() + np.array([round(asked * int(server.max() - server.min()))], np.int64)
+    stamps = device_of(utc_ns, LIVE, probes)
+    assert stamps is not None
+    got, _ = utc_of(stamps, LIVE, probes)
+    assert got is not None
+    steepest = int(max(1, np.abs(np.diff(server) / np.diff(device)).max()))
+    assert abs(int(got[0] - utc_ns[0])) <= 2 * steepest, "a nanosecond of the device's clock"
+    later, _ = utc_of(device[device > stamps[0] + 1], LIVE, probes)
+    assert later is None or (later > utc_ns[0]).all()
+
+
+def test_show_says_how_wrong_the_time_may_be_at_which_an_episode_began(make_episode: Any, tmp_path: Path) -> None:
+    zero_ns = 1_700_000_000 * S
+    probes = [(0, zero_ns, 200_000), (5 * S, zero_ns + 3605 * S, 200_000)]
+    with Store.open(tmp_path / "store") as store:
+        for ordinal, start_ns in enumerate((2 * S, 6 * S)):
+            episode = make_episode({"imu": np.zeros((10, 3))}, ordinal=ordinal, start_ns=start_ns)
+            assembly = store.begin(episode.episode)
+            assembly.append(episode.data)
+            store.commit(assembly, device="rig-1", identity="k", probes=probes)
+    rows = CliRunner().invoke(app, ["query", str(tmp_path / "store"), "--order-by", "ordinal", "--format", "csv"])
+    ids = [line.split(",")[0] for line in rows.output.splitlines()[1:]]
+    shown = [CliRunner().invoke(app, ["show", str(tmp_path / "store"), each]).output for each in ids]
+    assert "start_utc  2023-11-14T22:37:22.000000Z, give or take 3600 s\n" in shown[0]
+    assert "start_utc  2023-11-14T23:13:26.000000Z\n" in shown[1]
 
 
 @settings(max_examples=20, deadline=None)

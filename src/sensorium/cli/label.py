@@ -7,7 +7,7 @@ import msgspec
 import typer
 import yaml
 
-from sensorium.cli.screen import OUT, Form, Format, print_rows
+from sensorium.cli.screen import OUT, Form, Format, print_rows, written
 from sensorium.cli.verdicts import said
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.labelling import LabelRecord, labels_beside, put_labels, standing
@@ -57,7 +57,7 @@ def label(
     rows = [msgspec.to_builtins(each) | {"counts": each.id in counting} for each in done]
     columns = ["name", "value", "counts", "who", "utc", "id"]
     if form is Format.TABLE:
-        rows = [row | {"counts": said(row["counts"]), "value": _shown(row["value"])} for row in rows]
+        rows = [row | {"counts": said(row["counts"]), "value": written(row["value"])} for row in rows]
         if any(each.start_ns is not None for each in done):
             rows = [row | {"span_s": _span_s(each, found.start_ns)} for row, each in zip(rows, done, strict=True)]
             columns.insert(-2, "span_s")
@@ -69,14 +69,6 @@ def _span_s(each: LabelRecord, start_ns: int) -> str:
     if each.start_ns is None or each.end_ns is None:
         return ""
     return " ".join(f"{(at_ns - start_ns) / 1e9:.9f}".rstrip("0").rstrip(".") for at_ns in (each.start_ns, each.end_ns))
-
-
-def _shown(value: Label | None) -> Label | None:
-    """
-    >>> _shown(True), _shown("pick"), _shown(2)
-    ('true', 'pick', 2)
-    """
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _said(given: str) -> tuple[str, Label | None]:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from sensorium.cli.text_table import TextTable
+from sensorium.episode.documents import Label
 
 _WIDE = 100_000
 OUT = Console(
@@ -80,6 +81,15 @@ def moment(utc: str) -> str:
     ('2026-11-25 23:00:01', '')
     """
     return utc[:19].replace("T", " ")
+
+
+def written(value: Label | None) -> Label | None:
+    """A label's value as it is given to this command.
+
+    >>> written(True), written("pick"), written(2)
+    ('true', 'pick', 2)
+    """
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def table(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import typer
 from rich.progress import Progress
 
@@ -15,7 +16,7 @@ from sensorium.cli.accounts import account_table
 from sensorium.cli.health import health_table
 from sensorium.cli.left_out import tell_left_out
 from sensorium.cli.plain import plain
-from sensorium.cli.screen import OUT, Form, Format, counted, moment, print_rows, size, table
+from sensorium.cli.screen import OUT, Form, Format, counted, moment, print_rows, size, table, written
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.gaps import gap_before, in_brief, judged_by_spool, judged_s, time_of
@@ -95,6 +96,7 @@ def show(
         return
     OUT.print(row["episode"])
     kind, interval = ["kind"] * (found.kind != "full"), ["interval_s"] * (found.interval_s > found.duration_s)
+    row["start_utc"] = _began(found)
     for key in (*kind, "device", "mission", "start_utc", "duration_s", *interval, "reason"):
         OUT.print(f"{key:>12}  {row.get(key) if row.get(key) is not None else 'unknown'}")
     OUT.print(f"{'size':>12}  {size(row['bytes'])}")
@@ -189,9 +191,18 @@ def _goes_on(corpus: Corpus, episode: Episode) -> tuple[bool, bool]:
     return bool(corpus.query(before, limit=1)), bool(corpus.query(behind, limit=1))
 
 
+def _began(episode: Episode) -> str | None:
+    """The UTC at which an episode began; with how wrong that may be where it is a second or more: a clock was set."""
+    start_utc: str | None = episode.row["start_utc"]
+    _, uncertainty_ns = episode.utc(np.array([episode.start_ns], np.int64))
+    if start_utc is None or uncertainty_ns is None or uncertainty_ns[0] < 1_000_000_000:
+        return start_utc
+    return f"{start_utc}, give or take {uncertainty_ns[0] / 1e9:.0f} s"
+
+
 def _labels(store: Path, episode: Episode) -> dict[str, str]:
     """What an episode is labelled with now, and who said so where that was said beside it."""
-    said = {name: plain(str(value)) for name, value in episode.labels.items()}
+    said = {name: plain(str(written(value))) for name, value in episode.labels.items()}
     for name, each in standing(labels_beside(store, episode.id)).items():
         if each.start_ns is not None and each.end_ns is not None:
             start_s, end_s = ((at_ns - episode.start_ns) / 1e9 for at_ns in (each.start_ns, each.end_ns))
@@ -199,7 +210,7 @@ def _labels(store: Path, episode: Episode) -> dict[str, str]:
         else:
             span = ""
         before = f"; recorded {said[name]}" if name in episode.labels else ""
-        said[name] = plain(f"{each.value}{span} (said by {each.who}, {moment(each.utc or '')}{before})")
+        said[name] = plain(f"{written(each.value)}{span} (said by {each.who}, {moment(each.utc or '')}{before})")
     return said
 
 
