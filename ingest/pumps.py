@@ -20,6 +20,7 @@ from sensorium.ingest.sockets import Router, Socket
 from sensorium.ingest.staging import Staging
 from sensorium.link import wire
 from sensorium.link.keys import AllowedKeys
+from sensorium.link.server.allowance import Allowance
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.transfer import Transfer
 from sensorium.link.wake import Wake
@@ -55,6 +56,7 @@ class ControlPump:
     ) -> None:
         self._shared, self._socket, self._monitors = shared, socket, monitors
         self._connections = connections
+        self._large = Allowance(shared.link.limits.large_of_key, shared.link.limits.large_of_key_a_second)
 
     def run(self) -> None:
         """Pump until stopped."""
@@ -104,15 +106,24 @@ class ControlPump:
             user_id = sender(frames[-1], self._shared.allowed)
             if user_id is None:
                 continue
+            now_ns = time.monotonic_ns()
             message: wire.DeviceMessage | PeerViolation
             try:
                 if len(frames) != 1:
                     raise PeerViolation(f"{len(frames)} frames on the control socket, expected 1")
+                self._check_large(user_id or route.hex(), len(frames[0]), now_ns)
                 message = wire.decode_from_device(frames[0].buffer)
             except PeerViolation as error:
                 message = error
-            came.append((route, user_id, message, time.monotonic_ns()))
+            came.append((route, user_id, message, now_ns))
         return came
+
+    def _check_large(self, key: str, size: int, now_ns: int) -> None:
+        """A device says much now and then; what says much all the time would keep this thread from all others."""
+        limits = self._shared.link.limits
+        if size > limits.large_bytes and not self._large.take(key, size, now_ns):
+            a_second = limits.large_of_key_a_second >> 10
+            raise PeerViolation(f"more than {a_second} KiB a second of messages over {limits.large_bytes} bytes")
 
     def _send(self) -> None:
         shared, link = self._shared, self._shared.link

@@ -11,6 +11,7 @@ import zmq
 from sensorium.ingest.pumps import AT_ONCE, BulkPump, ControlPump, Shared
 from sensorium.ingest.staging import Staging
 from sensorium.link import wire
+from sensorium.link.server.allowance import Allowance
 from sensorium.link.server.jobs import Begin, StoreJob
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.transfer import TAKING, Transfer
@@ -134,6 +135,29 @@ def test_what_is_no_data_costs_none_of_what_came_with_it(bench: Bench) -> None:
     bench.bulk._receive(0)
     assert [data for _, _, data in bench.staging.appended] == [b"x" * 10] * 3
     assert bench.link.out.counters["violations"] == 3
+
+
+def test_who_says_much_all_the_time_is_not_decoded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.link.take_messages()
+    bench.control._large = Allowance(most=2 << 20, a_second=0)  # however long this takes
+    decoded: list[int] = []
+    real = wire.decode_from_device
+
+    def decode(frame: Any) -> wire.DeviceMessage:
+        decoded.append(len(frame))
+        return real(frame)
+
+    monkeypatch.setattr(wire, "decode_from_device", decode)
+    much = wire.encode(wire.Status(session=7, document={"what": "x" * 60_000}))
+    bench.say(*[much] * 200)
+    assert (2 << 20) - len(much) < sum(decoded) <= 2 << 20
+    errors = [message for _, message in bench.link.take_messages() if isinstance(message, wire.Error)]
+    (ended,) = [message for message in errors if message.code == "violation"]
+    assert "512 KiB a second of messages over 4096 bytes" in ended.reason
+    bench.say(wire.Hello(session=0, version=wire.VERSION, nonce=1, device="rig", spool_id="spool"))
+    bench.say(*[wire.Probe(session=7, sent_ns=1)] * 1000)
+    said = [type(message) for _, message in bench.link.take_messages()]
+    assert said == [wire.Welcome, *[wire.ProbeReply] * 1000], "small ones are no trouble"
 
 
 def test_control_is_taken_in_its_order_with_what_is_not_understood(bench: Bench) -> None:

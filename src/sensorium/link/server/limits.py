@@ -11,7 +11,8 @@ class Limits:
 
     An episode is begun where there is room for all that it says to be, or, where its end is not known yet, for
     `growing_reserve_bytes`; what is kept for it is what came. `..._of_key` bound what one key has in all its sessions:
-    `noted` are ordinals, and streams of which totals are told, each as much work as four.
+    `noted` are ordinals, and streams of which totals are told, each as much work as four. `large` are bytes of messages
+    on control that are longer than `large_bytes`: they are not decoded beyond that, for decoding is the work.
     """
 
     pool_bytes: int = 256 << 20
@@ -19,6 +20,9 @@ class Limits:
     sessions_of_device: int = 64
     hellos_of_key: int = 128
     hellos_of_key_a_second: int = 8
+    large_bytes: int = 4 << 10
+    large_of_key: int = 2 << 20
+    large_of_key_a_second: int = 512 << 10
     notes_of_key: int = 16
     noted_of_key: int = 20_000
     noted_of_key_a_second: int = 1_000
