@@ -11,6 +11,7 @@ from functools import partial
 
 from sensorium.agents.capture.arrival import Arrival, Change
 from sensorium.agents.capture.delivered import delivered
+from sensorium.agents.capture.queue_room import Overrun, has_room
 from sensorium.agents.capture.reopening import Absent, Nature, close_quietly, fault_of_closing, open_again
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.marks import Mark, SourceNote
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 READ_S = 0.2
 MAX_QUEUED_BYTES = 64 << 20
-SAY_EVERY_S = 10.0
 STOP_S, LEAST_S = 10.0, 0.5
 POLL_S = 0.01
 
@@ -39,8 +39,7 @@ class _Sensor:
     queued_bytes: int = 0
     lost: dict[str, Tally] = field(default_factory=dict)
     unheard: int = 0
-    overruns: int = 0
-    said_s: float = -SAY_EVERY_S
+    overrun: Overrun = field(default_factory=Overrun)
     ended: bool = False
     failed: bool = False
     why_away: str | None = None
@@ -320,9 +319,8 @@ class Intake:
     def _put(self, name: str, sensor: _Sensor, block: Block) -> None:
         size = block.nbytes
         with self._changed:
-            if self._live and sensor.queued_bytes + size > MAX_QUEUED_BYTES:
-                sensor.overruns += self._lose(sensor, block, "overrun")
-                _say_overrun(name, sensor)
+            if self._live and not self._has_room(sensor, size):
+                sensor.overrun.add(name, self._lose(sensor, block, "overrun"))
                 return
             self._wait_for_room(sensor, size)
             if sensor.left:  # nobody takes it any more
@@ -346,7 +344,7 @@ class Intake:
             return
         with self._changed:
             arrival = Arrival(name, next(self._order), said=said, unheard=sensor.unheard)
-            if self._live and sensor.queued_bytes + arrival.nbytes > MAX_QUEUED_BYTES:
+            if self._live and not self._has_room(sensor, arrival.nbytes):
                 log.error("sensor %r says more than can be taken: %s is lost", name, type(said).__name__)
                 sensor.unheard += 1
                 return
@@ -356,10 +354,13 @@ class Intake:
             sensor.queued_bytes += arrival.nbytes
             self._changed.notify_all()
 
+    def _has_room(self, sensor: _Sensor, size: int) -> bool:
+        everyone = (each.queued_bytes for each in self._sensors.values())
+        return has_room(sensor.queued_bytes, size, everyone, MAX_QUEUED_BYTES)
+
     def _wait_for_room(self, sensor: _Sensor, size: int) -> None:
-        self._changed.wait_for(
-            lambda: not sensor.queue or sensor.queued_bytes + size <= MAX_QUEUED_BYTES or self._stop.is_set()
-        )
+        """A recording's first always has some: whose turn is next shows only once each has one."""
+        self._changed.wait_for(lambda: not sensor.queue or self._has_room(sensor, size) or self._stop.is_set())
 
     def _lose(self, sensor: _Sensor, block: Block, cause: str) -> int:
         """The samples of a block that is not taken are lost, before the next of its stream; how many."""
@@ -378,20 +379,6 @@ class Intake:
         if sensor.unheard:
             sensor.queue.append(Arrival(name, next(self._order), unheard=sensor.unheard))
             sensor.unheard = 0
-
-
-def _say_overrun(name: str, sensor: _Sensor) -> None:
-    """Not for every block that is dropped."""
-    now_s = time.monotonic()
-    if now_s - sensor.said_s < SAY_EVERY_S:
-        return
-    sensor.said_s = now_s
-    log.warning(
-        "sensor %r delivers more than can be encoded and written: %d samples dropped so far, counted as lost (overrun);"
-        " lower its rate or size, add the filter `rate`, or choose another encoding",
-        name,
-        sensor.overruns,
-    )
 
 
 def _head_ns(sensor: _Sensor) -> int:

@@ -1,23 +1,28 @@
-"""Fitting: what of a block is taken, and whether a piece is placed, where the spool may be full."""
+"""Fitting: what of a block is taken, and whether a piece is placed, where spool or memory may be full."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
 from sensorium.agents.recording.full_spool import FullSpool
 from sensorium.agents.recording.piece import Piece
 from sensorium.agents.recording.placing import Placing
+from sensorium.agents.recording.ring import Ring
 from sensorium.agents.recording.stream_state import StreamState
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.stream import Block
 
+MAX_RING_BYTES = 256 << 20
+MAX_RINGS_BYTES = 1 << 30
+"""Of all streams of an agent together."""
+
 
 def fit(
-    block: Block, state: StreamState, full: FullSpool, episodes: Placing, queues: Iterable[Collection[Piece]]
+    block: Block, state: StreamState, full: FullSpool, episodes: Placing, rings: Iterable[Ring]
 ) -> tuple[Block | None, Block | None]:
-    """(what can be taken, what has to wait): of a full spool only open episodes are filled. All in `queues` may come to
+    """(what can be taken, what has to wait): of a full spool only open episodes are filled. All in `rings` may come to
     be written; of what waits raw most never is."""
-    held = sum(piece.nbytes for queue in queues for piece in queue)
+    held = sum(ring.nbytes for ring in rings)
     size = block.nbytes if state.stores(block.media) else len(block) * state.entry.spec.sample_bytes
     if full.takes(size, held, episodes):
         return block, None
@@ -32,6 +37,17 @@ def may_place(piece: Piece, state: StreamState, full: FullSpool, episodes: Placi
     return fits or episodes.at(state.epoch, piece.at_ns) is not None
 
 
+def overfull(state: StreamState, streams: Iterable[StreamState]) -> StreamState | None:
+    """Of which stream the first that waits is to go: `state`, which has more than one may, or that with the most, where
+    all of an agent's together have more than they may."""
+    if state.ring.nbytes > MAX_RING_BYTES:
+        return state
+    sizes = [(each.ring.nbytes, each) for each in streams]
+    if sum(size for size, _ in sizes) <= MAX_RINGS_BYTES:
+        return None
+    return max(sizes, key=lambda sized: sized[0])[1]
+
+
 def kept_waits(streams: Iterable[StreamState], trigger: Trigger) -> bool:
     """Whether the first that waits of any stream is to be kept."""
-    return any(state.queue and trigger.place(state.queue[0].at_ns).span is not None for state in streams)
+    return any(state.ring and trigger.place(state.ring.head.at_ns).span is not None for state in streams)

@@ -16,7 +16,8 @@ class Piece:
     """Samples of one stream with a common fate: rows as captured, or one frame, encoded or about to be.
 
     `content` is that of a block; of a frame that is encoded nothing. `scores` are those of a whole block, in which the
-    first sample is number `row`: to slice a dozen of them for every frame would be dear.
+    first sample is number `row`: to slice a dozen of them for every frame would be dear. `weighed_bytes` are
+    what the ring in which it waits has counted for it.
 
     One without samples carries `counts` alone: what filters dropped and what was lost at `at_ns`.
     """
@@ -29,6 +30,7 @@ class Piece:
     counts: Tally | None = None
     scores: Mapping[str, Scores] | None = None
     row: int = 0
+    weighed_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.captured_ns)
@@ -40,6 +42,11 @@ class Piece:
             return len(self.encoded)
         done = self.encoded is not None and self.encoded.done() and self.encoded.exception() is None
         return len(self.encoded.result()) if self.encoded is not None and done else self.content.nbytes
+
+    @property
+    def is_being_encoded(self) -> bool:
+        """Whether its bytes are still to come."""
+        return isinstance(self.encoded, Future) and not self.encoded.done()
 
     def rows_before(self, end_ns: int) -> int:
         """How many of its samples have stamps before `end_ns`; in most pieces all have, and that is seen at once."""

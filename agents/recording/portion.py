@@ -81,7 +81,7 @@ class Portion:
         """Have counts placed in their turn; of a stream that never delivered nothing tells when they were lost."""
         stream = state.entry.spec.name
         if counts and at_ns > BEFORE_ALL:
-            state.put(counts_alone(max(at_ns, state.passed_ns), counts))
+            state.ring.put(counts_alone(max(at_ns, state.passed_ns), counts))
         elif counts and self.begin == NOTHING:
             self._spool.account.between(stream, counts)
         else:
@@ -105,6 +105,6 @@ class Portion:
         """No episode that is still to be sealed ends before all that is open, waits or is to come."""
         if self._known:
             begun = [(episode.epoch, episode.start_ns) for episode in episodes]
-            here = [s for s in self._streams if s.queue or not s.ended]
-            waits = [(s.epoch, s.queue[0].at_ns if s.queue else s.passed_ns) for s in here]
+            here = [s for s in self._streams if s.ring or not s.ended]
+            waits = [(s.epoch, s.ring.head.at_ns if s.ring else s.passed_ns) for s in here]
             self._spool.account.run_settles(min([*begun, *waits], default=ALL))

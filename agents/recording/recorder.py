@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.episode_writer import EpisodeWriter
-from sensorium.agents.recording.fitting import fit, kept_waits, may_place
+from sensorium.agents.recording.fitting import fit, kept_waits, may_place, overfull
 from sensorium.agents.recording.full_spool import FullSpool
 from sensorium.agents.recording.notes import Notes
 from sensorium.agents.recording.piece import Piece
@@ -28,7 +28,6 @@ from sensorium.errors import SpoolError
 log = logging.getLogger(__name__)
 
 GRACE_NS = 1_000_000_000
-MAX_RING_BYTES = 256 << 20
 
 
 class Recorder:
@@ -100,8 +99,8 @@ class Recorder:
                 state.join(self.epoch)
             state.absence.delivers(span_ns[0], (0 if block is None else len(block)) + dropped.captured)
         if block is not None and len(block):
-            queues = [] if self._trigger.waits_raw else [each.queue for each in self.streams.values()]
-            block, rest = fit(block, state, self._full, self.episodes, queues)
+            rings = [] if self._trigger.waits_raw else [each.ring for each in self.streams.values()]
+            block, rest = fit(block, state, self._full, self.episodes, rings)
         lost = Tally() if block is None else state.missed(block)
         told_ns = block.lost_at_ns if block is not None and block.lost_at_ns is not None else state.passed_ns
         self.portion.count(state, lost, told_ns if span_ns is None else span_ns[0] - 1)
@@ -277,15 +276,15 @@ class Recorder:
 
     def _release_all(self) -> None:
         for name, state in self.streams.items():
-            if state.queue:
+            if state.ring:
                 self._release(name, state)
 
     def _release(self, name: str, state: StreamState) -> None:
-        while state.queue:
-            piece = state.queue[0]
+        while state.ring:
+            piece = state.ring.head
             placed = self._trigger.place(piece.at_ns)
             if not placed.decided:
-                for waiting in state.queue if state.by_frame and not self._trigger.waits_raw else ():
+                for waiting in state.ring.unencoded() if state.by_frame and not self._trigger.waits_raw else ():
                     self._encode(state, waiting)
                 self._bound_ring(state)
                 return
@@ -293,11 +292,11 @@ class Recorder:
             kept = ours and len(piece) and placed.span
             if kept and not may_place(piece, state, self._full, self.episodes, raw=self._trigger.waits_raw):
                 return
-            state.queue.popleft()
+            state.ring.take()
             until_ns = self.portion.until_ns(state.epoch, piece.at_ns, placed.until_ns)
             if 0 < (n := piece.rows_before(until_ns)) < len(piece):
                 piece, rest = piece.split(n)
-                state.queue.appendleft(rest)
+                state.ring.put_back(rest)
             if placed.span is None or not ours:
                 self.portion.drop(state, piece, placed.rule)
             elif piece.counts is not None:
@@ -343,7 +342,8 @@ class Recorder:
                 (piece.encoded,) = content.items
             else:
                 piece.encoded = self._pool.submit(state.encode, content)
-            piece.content = content[:0]
+            # A copy: even an empty part of an array keeps all of it.
+            piece.content = content[:0].undecoded() if isinstance(content, Media) else content[:0].copy()
 
     def _episode(self, epoch: int, at_ns: int, span: EpisodeSpan) -> EpisodeWriter | str:
         """The open episode that holds `at_ns`, a new one, or why there is none (the rule or cause to count under)."""
@@ -356,8 +356,8 @@ class Recorder:
     def _bound_ring(self, state: StreamState) -> None:
         if self._trigger.waits_raw and state.epoch == self.epoch:
             return  # it bounds them itself
-        while sum(piece.nbytes for piece in state.queue) > MAX_RING_BYTES:
-            self.portion.drop(state, state.queue.popleft(), "trigger")
+        while (largest := overfull(state, self.streams.values())) is not None:
+            self.portion.drop(largest, largest.ring.take(), "trigger")
 
     def _clock_reset(self, state: StreamState) -> None:
         """The stream's stamps stepped back: it goes on in a new epoch; what is open ends with the old one."""
@@ -384,5 +384,5 @@ class Recorder:
             self._drop_queue(state)
 
     def _drop_queue(self, state: StreamState) -> None:
-        while state.queue:
-            self.portion.drop(state, state.queue.popleft(), "spool_full" if self.full else "trigger")
+        while state.ring:
+            self.portion.drop(state, state.ring.take(), "spool_full" if self.full else "trigger")

@@ -1,11 +1,11 @@
 """Where one stream of a recorder is: how far it has come, and what waits for the trigger to decide."""
 
-from collections import deque
 from dataclasses import InitVar, dataclass, field
 
 from sensorium.agents.recording.absence import Absence
 from sensorium.agents.recording.encode import Encode, encoder
 from sensorium.agents.recording.piece import Piece
+from sensorium.agents.recording.ring import Ring
 from sensorium.drivers.media import Media
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
@@ -40,7 +40,7 @@ class StreamState:
     ended: bool = False
     failed: bool = False
     away: bool = False
-    queue: deque[Piece] = field(default_factory=deque)
+    ring: Ring = field(default_factory=Ring)
     by_frame: bool = field(init=False)
     codec: Codec = field(init=False)
     encode: Encode = field(init=False)
@@ -63,14 +63,6 @@ class StreamState:
         lost.miss(block.lost_before, around_ns, is_guess=block.is_guess)
         return lost
 
-    def put(self, piece: Piece) -> None:
-        """Have a piece wait for its turn. A loss that a wrong stamp placed behind it comes just before it."""
-        for waiting in reversed(self.queue):
-            if len(waiting) or waiting.at_ns <= piece.at_ns:
-                break
-            waiting.at_ns = piece.at_ns
-        self.queue.append(piece)
-
     def put_rows(self, block: Block) -> None:
         """The samples of a block, one by one if they are encoded so."""
         step = 1 if self.by_frame else max(1, len(block))
@@ -78,7 +70,7 @@ class StreamState:
             rows = slice(i, i + step)
             own = None if block.sensor_ns is None else block.sensor_ns[rows]
             at_ns = int(block.captured_ns[i])
-            self.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns, scores=block.scores, row=i))
+            self.ring.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns, scores=block.scores, row=i))
 
     def begin_anew(self) -> None:
         """Its stamps stepped back: it is in the next epoch, or, if it has joined that ahead of its own step, still."""
