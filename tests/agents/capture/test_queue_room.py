@@ -48,7 +48,9 @@ def test_what_all_sensors_deliver_waits_in_one_bound(monkeypatch: pytest.MonkeyP
         while any(account.held().get(name, 0) < BLOCKS for name in names):
             pause.wait(0.01)
         waiting = lost = size = 0
-        while (arrival := made.take(0.0)) is not None:
+        while waiting + lost < SENSORS * BLOCKS:  # what was lost behind the last block is told once that is taken
+            arrival = made.take(60.0)
+            assert arrival is not None
             size += arrival.nbytes
             waiting += 0 if arrival.block is None else len(arrival.block)
             lost += arrival.lost.account().lost.get("overrun", 0)
@@ -56,6 +58,7 @@ def test_what_all_sensors_deliver_waits_in_one_bound(monkeypatch: pytest.MonkeyP
         made.stop()
     assert 0 < size <= ROOM_BYTES
     assert waiting + lost == SENSORS * BLOCKS
+    assert waiting == size // BLOCK_BYTES
 
 
 @given(st.lists(st.tuples(st.integers(0, 23), st.integers(1, 32 << 20)), max_size=200))
