@@ -102,6 +102,15 @@ class Pending:
         with self._guard:
             return self._rejected_bytes + self._sealed_bytes + self._growing_bytes
 
+    def begun(self) -> dict[str, int]:
+        """When the earliest of each boot began, in nanoseconds of its clock. It looks at all."""
+        found: dict[str, int] = {}
+        with self._guard:
+            for held in self._held.values():
+                if (boot_id := held.said.clock.boot_id) is not None:
+                    found[boot_id] = min(held.said.start_ns, found.get(boot_id, held.said.start_ns))
+        return found
+
     def growing(self) -> list[EpisodeFile]:
         """The files of those that grow, the earlier first, so that a replay is on disk up to where one says it is."""
         with self._guard:

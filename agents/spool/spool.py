@@ -304,7 +304,8 @@ class Spool:
         self, boot_id: str, device_ns: int, server_ns: int, round_trip_ns: int, realtime_ns: int, synchronised: bool
     ) -> None:
         """Log a clock probe."""
-        self._ledger.probes.add(boot_id, (device_ns, server_ns, round_trip_ns), realtime_ns, synchronised)
+        probe = (device_ns, server_ns, round_trip_ns)
+        self._ledger.probes.add(boot_id, probe, realtime_ns, synchronised, self._pending.begun)
 
     def probes_around(self, boot_id: str, start_ns: int, end_ns: int) -> list[Probe]:
         """(device_ns, server_ns, round_trip_ns): the nearest before, those within, the nearest after an interval."""
