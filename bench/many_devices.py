@@ -1,4 +1,7 @@
-"""Delivery from 64 devices at once, against one device with the same episodes: what all get, and how evenly."""
+"""Delivery from 64 devices at once, against one device with the same episodes: what all get, and how evenly.
+
+All are connected before any may offer what it has: how even a server is shows only among those that it knows.
+"""
 
 import multiprocessing
 import shutil
@@ -11,6 +14,7 @@ from pathlib import Path
 from delivery import fill
 from measuring import Comparison, Options, Server, Watched, compared, ingest_process, main, rounded
 
+from sensorium.agents.spool.held import Waiting
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.uplink import Uplink
 
@@ -79,7 +83,7 @@ def deliver(spools: Path, server: Server, devices: Sequence[str], each: int) -> 
             pipes.append(here)
         for pipe in pipes:
             if not pipe.poll(LIMIT_S):
-                raise TimeoutError("the uplinks do not begin")
+                raise TimeoutError("the uplinks do not connect")
             pipe.recv()
         watched = Watched(server.pid)
         began_s = time.perf_counter()
@@ -104,21 +108,41 @@ def deliver(spools: Path, server: Server, devices: Sequence[str], each: int) -> 
     return seconds, at_first or [float(each)] * len(devices), watched.peak_bytes
 
 
+class HeldBack(Spool):
+    """A spool that says nothing of what it has until it is to."""
+
+    is_open = False
+
+    def waiting(self, limit: int | None = None, of: str | None = None) -> list[Waiting]:
+        """What may be sent."""
+        return super().waiting(limit, of) if self.is_open else []
+
+    def open(self) -> None:
+        """What it has may be sent now."""
+        self.is_open = True
+        self._tell()
+
+
 def uplinks(
     pipe: Connection, spools: Path, server: Server, devices: Sequence[str], numbers: range, committed: list[int]
 ) -> None:
-    """Some of the devices: deliver, and enter in `committed` how many episodes of each are."""
+    """Some of the devices: connect, deliver at the word, and enter in `committed` how many episodes of each are."""
     with ExitStack() as stack:
         made = {}
+        held_back = []
         for number in numbers:
-            spool = Spool(spools / devices[number], devices[number])
+            spool = HeldBack(spools / devices[number], devices[number])
             stack.callback(spool.close)
+            held_back.append(spool)
             made[number] = Uplink(spool, server.url, server.server_key, server.pairs[devices[number]])
-        pipe.send("ready")
+            stack.callback(made[number].stop)
+            made[number].start()
+        while any(uplink.stats()["state"] != "up" for uplink in made.values()):
+            time.sleep(LOOK_S)
+        pipe.send("connected")
         pipe.recv()
-        for uplink in made.values():
-            stack.callback(uplink.stop)
-            uplink.start()
+        for spool in held_back:
+            spool.open()
         while not pipe.poll(LOOK_S):
             for number, uplink in made.items():
                 committed[number] = uplink.stats()["committed"]
