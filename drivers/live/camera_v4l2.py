@@ -39,6 +39,7 @@ _DECIDE = 3
 """So many first stamps say which clock they are of, if the first one is of none that is known."""
 _LASTING = frozenset({"card", "serial", "part", "pixel_format", "rate_hz"})
 """What of a camera stays as it is, wherever it is plugged in."""
+_FASTEST_HZ = 1000.0
 _Side = Annotated[int, Field(gt=0)]
 
 
@@ -150,7 +151,7 @@ class CameraV4l2:
         self._reader = pixel_reader(layout, device.title)
         self._whole = partial(whole_jpeg, inside=config.check_inside)
         device.set_controls(config.controls)
-        self._counts = _Sequence()
+        self._counts = _Sequence(device.rate_hz or _FASTEST_HZ)
         self._monotonic = KernelClock(time.CLOCK_MONOTONIC)
         self._lost_after_s = config.lost_after_s
         device.start()
@@ -261,7 +262,7 @@ class CameraV4l2:
 
     def _delivery(self, grabbed: Grabbed) -> list[Block | SourceNote]:
         """The frame, or that it is lost; and what is to be noted with it."""
-        if self._counts.pass_to(grabbed.sequence) or grabbed.is_damaged:
+        if self._counts.pass_to(grabbed.sequence, time.monotonic(), grabbed.stamp_ns / 1e9) or grabbed.is_damaged:
             self._reader.lose()
         content = None if grabbed.is_damaged else self._content(grabbed.data)
         if content is None:
@@ -296,7 +297,8 @@ def _what_it_is(spec: StreamSpec) -> StreamSpec:
 
 
 class _Sequence:
-    """How many frames are missing, by the kernel's numbers, which are of 32 bits and run over.
+    """How many frames are missing, by the kernel's numbers, which are of 32 bits and run over. One that leaps by more
+    than there was time for, by its arrival and by its stamp, is wrong.
 
     >>> counts = _Sequence()
     >>> [(counts.pass_to(number), counts.take()) for number in (2**32 - 2, 2**32 - 1, 3)]
@@ -306,20 +308,26 @@ class _Sequence:
     MOST_FIRST = 64
     """The kernel's numbers begin with 0; where the first is greater than this, some driver's do not."""
 
-    def __init__(self) -> None:
+    MOST_AT_ONCE = 1 << 16
+    """So many are believed whatever the time."""
+
+    def __init__(self, rate_hz: float = 30.0) -> None:
+        self._most_hz = 2 * rate_hz
         self._last: int | None = None
+        self._at_s: tuple[float, ...] = (0.0, 0.0)
         self._missing = 0
 
-    def pass_to(self, number: int) -> int:
-        """A frame of this number has come; how many are missing before it."""
-        before = self._missing
+    def pass_to(self, number: int, *at_s: float) -> int:
+        """A frame of this number has come, at the moment of each clock; how many are missing before it."""
+        before, now_s = self._missing, at_s or self._at_s
+        room = self.MOST_AT_ONCE + self._most_hz * max(now - last for now, last in zip(now_s, self._at_s, strict=True))
         if self._last is None:
             self._missing += number if number <= self.MOST_FIRST else 0
         else:
             step = (number - self._last) & 0xFFFFFFFF
-            if 0 < step < 1 << 31:  # else it began anew
+            if 0 < step < min(room, 1 << 31):  # else it began anew
                 self._missing += step - 1
-        self._last = number
+        self._last, self._at_s = number, now_s
         return self._missing - before
 
     def lose(self) -> None:

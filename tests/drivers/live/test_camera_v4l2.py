@@ -105,6 +105,15 @@ def test_dropped_buffers_are_counted_exactly(played: Played, opened: Callable[..
     assert max(block.lost_before for block in blocks) >= 50
 
 
+def test_a_number_that_leaps_beyond_the_time_there_was_is_no_loss(
+    played: Played, opened: Callable[..., CameraV4l2]
+) -> None:
+    """Of an hour in which nobody read, as its stamps tell, all are missing."""
+    played.off_ns = dict.fromkeys(range(100_000, 101_000), 3600 * 10**9)
+    played.put((n, MONOTONIC, GREY) for n in (0, 1, 2, 1_000_000, 3, 4, 5005, 100_000, 100_001))
+    assert [block.lost_before for block in all_of(opened())] == [0, 0, 0, 0, 0, 0, 5000, 94_994, 0]
+
+
 def test_stamps_are_the_kernels_to_the_nanosecond(played: Played, opened: Callable[..., CameraV4l2]) -> None:
     played.put((n, MONOTONIC | START, GREY) for n in range(50))
     camera = opened()
