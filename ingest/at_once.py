@@ -25,10 +25,12 @@ from sensorium.ingest.admission import MAX_NS, check_note, outside
 from sensorium.ingest.alike import Shape, StreamAlike, StreamsAlike, opened, sealed
 from sensorium.ingest.record_order import MAX_DOCUMENT_BYTES
 
-_PREFIX = struct.Struct("<4sB3sIII")
-_RESERVED = bytes(3)
-_OPEN, _CHUNK, _NOTE, _SEAL = (int(kind) for kind in (Kind.OPEN, Kind.CHUNK, Kind.NOTE, Kind.SEAL))
-_FEW = 64
+_PREFIX = struct.Struct("<QIII")
+_OPEN, _CHUNK, _NOTE, _SEAL = (
+    int.from_bytes(MAGIC + bytes([kind, 0, 0, 0]), "little") for kind in (Kind.OPEN, Kind.CHUNK, Kind.NOTE, Kind.SEAL)
+)
+"""How a prefix begins: magic, kind, and what is reserved, as one number."""
+_FEW = 128
 _RESIDUE = 0x48674BC7
 """What CRC32C gives over any bytes followed by their own CRC32C, little-endian."""
 _WRONG = (SensoriumError, msgspec.MsgspecError, ValueError, OverflowError, RecursionError, LookupError, struct.error)
@@ -53,45 +55,59 @@ class StreamAtOnce:
 
     def take(self, header: Chunk, payload: memoryview) -> bool:
         """Take the next chunk; False if it is not plainly that, but for its stamps."""
-        alike, captured_ns = self.alike, header.captured_ns
-        rows, rest = divmod(len(captured_ns), 8)
-        size = len(payload) - CHECKSUM_BYTES
+        _, _, chunk_rows, per_shard, head_bytes, max_bytes, sensor_bytes, heads = self.alike
+        captured_ns, sensor_ns, chunks, first = header.captured_ns, header.sensor_ns, self.chunks, self.rows
+        stamp_bytes, size = len(captured_ns), len(payload) - CHECKSUM_BYTES
+        rows = stamp_bytes >> 3
         if (
-            rest
-            or not 0 < rows <= alike.chunk_rows
+            stamp_bytes & 7
+            or not 0 < rows <= chunk_rows
             or self.ended
-            or header.first_row != self.rows
-            or len(header.sensor_ns) != alike.sensor_bytes * rows
+            or header.first_row != first
+            or len(sensor_ns) != sensor_bytes * rows
             or header.captured < 0
             or (header.filtered and min(header.filtered.values()) < 0)
             or (header.lost and min(header.lost.values()) < 0)
-            or not alike.head_bytes < size <= alike.max_bytes
-            or len(self.chunks) == alike.per_shard
+            or not head_bytes < size <= max_bytes
+            or len(chunks) == per_shard
             or crc32c(payload) != _RESIDUE
         ):
             return False
-        alike.check(payload, size)
+        if heads.get(payload[:head_bytes].tobytes()) != size:
+            self.alike.check(payload, size)
         self.parts.append(captured_ns)
-        self.sensor_ns += header.sensor_ns
-        self.chunks.append(payload)
-        self.rows += rows
-        self.ended = rows < alike.chunk_rows
-        return self.rows <= SMALL_CHUNK_ROWS
+        if sensor_ns:
+            self.sensor_ns += sensor_ns
+        chunks.append(payload)
+        self.rows = first = first + rows
+        self.ended = rows < chunk_rows
+        return first <= SMALL_CHUNK_ROWS
 
-    def whole(self) -> bool:
-        """It has all its chunks; False if their stamps step back, or are out of range."""
+    def whole(self, looked_at: dict[bytes, tuple[int, int] | None]) -> bool:
+        """It has all its chunks; False if their stamps step back, or are out of range. `looked_at`: what was found of
+        other streams' stamps, as streams that are sampled together have the same."""
         if not self.rows:
             return True
         self.captured_ns = captured_ns = b"".join(self.parts)
         self.parts.clear()
-        if self.rows <= _FEW:  # numpy takes longer to begin
-            few = struct.unpack(f"<{self.rows}q", captured_ns)
-            self.first_ns, self.last_ns, in_order = few[0], few[-1], list(few) == sorted(few)
-        else:
-            stamps = np.frombuffer(captured_ns, "<i8")
-            self.first_ns, self.last_ns = int(stamps[0]), int(stamps[-1])
-            in_order = bool((stamps[1:] >= stamps[:-1]).all())
-        return in_order and self.first_ns >= -MAX_NS and self.last_ns <= MAX_NS
+        if captured_ns not in looked_at:
+            looked_at[captured_ns] = _first_and_last(captured_ns, self.rows)
+        if (found := looked_at[captured_ns]) is None:
+            return False
+        self.first_ns, self.last_ns = found
+        return True
+
+
+def _first_and_last(captured_ns: bytes, rows: int) -> tuple[int, int] | None:
+    """The first and the last of so many stamps; None if they step back, or are out of range."""
+    if rows <= _FEW:  # numpy takes longer to begin
+        few = struct.unpack(f"<{rows}q", captured_ns)
+        first_ns, last_ns, in_order = few[0], few[-1], list(few) == sorted(few)
+    else:
+        stamps = np.frombuffer(captured_ns, "<i8")
+        first_ns, last_ns = int(stamps[0]), int(stamps[-1])
+        in_order = bool((stamps[1:] >= stamps[:-1]).all())
+    return (first_ns, last_ns) if in_order and first_ns >= -MAX_NS and last_ns <= MAX_NS else None
 
 
 @dataclass(slots=True, eq=False)
@@ -133,12 +149,12 @@ def _read(data: bytes, episode: uuid.UUID) -> AtOnce | None:
     streams: list[StreamAtOnce] = []
     at, number, document_bytes = 0, 0, 0
     while True:
-        magic, kind, reserved, counted, header_bytes, payload_bytes = _PREFIX.unpack_from(view, at)
+        kind, counted, header_bytes, payload_bytes = _PREFIX.unpack_from(data, at)
         body = at + PREFIX_BYTES + header_bytes
         end = body + payload_bytes
-        if magic != MAGIC or reserved != _RESERVED or counted != number or end > whole:
+        if counted != number or end > whole or header_bytes > MAX_HEADER_BYTES:
             return None
-        if header_bytes > MAX_HEADER_BYTES or TRAILER.unpack_from(view, end)[0] != crc32c(view[at + 4 : end], seed):
+        if crc32c(view[at + 4 : end + TRAILER.size], seed) != _RESIDUE:
             return None
         head = view[at + PREFIX_BYTES : body]
         if kind == _CHUNK and read is not None:
@@ -171,8 +187,10 @@ def _opened(head: memoryview, episode: uuid.UUID) -> AtOnce | None:
 
 
 def _sealed(read: AtOnce, head: memoryview, before: memoryview) -> AtOnce | None:
-    if not all(stream.whole() for stream in read.streams):
-        return None
+    looked_at: dict[bytes, tuple[int, int] | None] = {}
+    for stream in read.streams:
+        if not stream.whole(looked_at):
+            return None
     read.seal, read.shape = sealed(head, read.alike, [stream.rows for stream in read.streams])
     if outside(read.manifest, read.seal, [(each.first_ns, each.last_ns) for each in read.streams if each.rows]):
         return None

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from blake3 import blake3
+from crc32c import crc32c
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -215,6 +217,26 @@ def test_a_chunk_of_a_stream_that_there_is_not_is_not_taken(stream: int) -> None
     assert read_at_once(b"".join(seal_records(PLAIN.episode, records)), PLAIN.episode) is None
 
 
+@pytest.mark.parametrize(("place", "wrong"), [(0, 0), (3, 0x32), (4, 0), (4, 9), (5, 1), (7, 0x80), (8, 7)])
+@pytest.mark.parametrize("record", [0, 1])
+def test_a_prefix_is_looked_at_beside_its_checksum(record: int, place: int, wrong: int) -> None:
+    """Magic, kind, what is reserved and the number are what they must be, whatever the checksum says."""
+    pieces = seal_records(PLAIN.episode, PLAIN.records)
+    assert read_at_once(b"".join(pieces), PLAIN.episode) is not None
+    changed = bytearray(pieces[record])
+    changed[place] = wrong
+    changed[-4:] = crc32c(bytes(changed[4:-4]), crc32c(PLAIN.episode.bytes)).to_bytes(4, "little")
+    pieces[record] = bytes(changed)
+    seal, _ = PLAIN.records[-1]
+    digest = blake3(b"".join(pieces[:-1])).digest()
+    pieces[-1] = b"".join(
+        encode_record(PLAIN.episode.bytes, len(pieces) - 1, msgspec.structs.replace(seal, digest=digest))
+    )
+    assert read_at_once(b"".join(pieces), PLAIN.episode) is None
+    with pytest.raises((Corrupt, PeerViolation)):
+        slowly(b"".join(pieces), PLAIN.episode)
+
+
 def test_another_digest_in_the_seal_is_not_taken() -> None:
     pieces = seal_records(PLAIN.episode, PLAIN.records[:-1])
     seal, _ = PLAIN.records[-1]
@@ -291,17 +313,23 @@ def test_a_payload_that_begins_as_none_may_is_not_taken_behind_ones_that_were(ch
     assert len(stream.heads) <= alike._KEPT
 
 
+@pytest.mark.parametrize("changed", [(0,), (1,), (0, 1)], ids=str)
 @pytest.mark.parametrize("rows", [40, 200])  # looked at one by one, or by numpy
 @pytest.mark.parametrize(("place", "by"), [(9, 1), (-1, 1), (0, -(1 << 62)), (-1, 1 << 62)])
-def test_stamps_that_step_back_or_leave_the_range_are_found_in_any_chunk(rows: int, place: int, by: int) -> None:
-    """By so much the stamp at a place is less than the one before it, or too far off."""
+def test_stamps_that_step_back_or_leave_the_range_are_found_in_any_chunk(
+    rows: int, place: int, by: int, changed: tuple[int, ...]
+) -> None:
+    """By so much the stamp at a place is less than the one before it, or too far off; of a stream that is sampled with
+    another, or of both."""
     stamps = np.arange(rows) // 2 + 5
-    made = build_episode({"a": np.zeros(rows)}, chunk_rows={"a": 8}, stamps={"a": stamps}, start_ns=0)
+    both = dict.fromkeys(("a", "b"), stamps)
+    zeros, chunk_rows = dict.fromkeys(both, np.zeros(rows)), dict.fromkeys(both, 8)
+    made = build_episode(zeros, chunk_rows=chunk_rows, stamps=both, start_ns=0)
     assert compare(made.data, made.episode) is not None, "two of the same time are in order"
     stamps[place] = stamps[place - 1] - by if by == 1 else by + (1 if by > 0 else -1)
     records = list(made.records)
     for at, (header, payload) in enumerate(records):
-        if isinstance(header, Chunk):
+        if isinstance(header, Chunk) and header.stream in changed:
             own = stamps[header.first_row : header.first_row + 8].tobytes()
             records[at] = (msgspec.structs.replace(header, captured_ns=own), payload)
     data = b"".join(seal_records(made.episode, records))
