@@ -1,6 +1,8 @@
 """The schema of a device file: every example is one by it, and what no device file may be is none."""
 
 import copy
+import doctest
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,40 @@ def schema() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(made)
 
 
+def test_examples_hold() -> None:
+    assert doctest.testmod(importlib.import_module("sensorium.agents.device_schema")) == (0, 3)
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_example_is_a_device_file_by_it(path: Path, schema: jsonschema.Draft202012Validator) -> None:
     assert [error.message for error in schema.iter_errors(yaml.safe_load(path.read_text()))] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "written", "meant"),
+    [
+        ("spool.max_bytes", "${MOST:-20GB}", "20GB"),
+        ("sensors.sim.imu_hz", "${RATE:-100}", "100"),
+        ("sensors.sim.required", "${MUST:-true}", "true"),
+        ("sensors.front.size", ["${WIDE:-640}", 480], ["640", 480]),
+        ("obey", {"operator": "ada.key", "may": ["stop"]}, {"operator": "ada.key", "may": ["stop"]}),
+    ],
+)
+def test_what_a_device_file_may_be_written_as_is_one(
+    place: str, written: Any, meant: Any, schema: jsonschema.Draft202012Validator
+) -> None:
+    """A variable is filled in before it is checked; of one operator no list is needed."""
+    for value in (written, meant):
+        document = copy.deepcopy(WHOLE)
+        *above, last = place.split(".")
+        at = document
+        for key in above:
+            at = at[key]
+        at[last] = value
+        if value is written:
+            assert [error.message for error in schema.iter_errors(document)] == []
+        else:
+            check_device(document, Path())
 
 
 WRONG = {
