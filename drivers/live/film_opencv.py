@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sensorium.drivers.live.avi_index import frames_listed
 from sensorium.drivers.live.camera_jpeg import PacketCapture
 from sensorium.drivers.live.camera_live import Capture
 from sensorium.drivers.live.camera_stamps import position_ns
@@ -91,7 +92,9 @@ class OpencvFilm:
                 failures, last_ns, last_pts, seen = 0, at_ns, pts, seen + 1
                 is_whole = decoded and image is not None and not (jpegs and jpegs.is_half(pts))
                 yield Shown(at_ns, np.asarray(image) if is_whole else None)
-            promised = promised_frames(capture, seen, last_ns, begin, is_listed=self.is_listed)
+            promised = frames_listed(self._path)
+            if promised is None:
+                promised = promised_frames(capture, seen, last_ns, begin, is_listed=self.is_listed)
             # where the header states a duration alone the promise is an estimate: so little short of it is not a loss
             return max(0, promised - seen) if self.is_listed or seen < promised * 0.99 - 1 else 0
         finally:

@@ -436,6 +436,7 @@ def test_what_opencv_cannot_be_trusted_with_says_what_to_install(tmp_path: Path,
         lambda at: film(at / "a.mkv", "ffv1", times_ms=[0, 100, 200, 200, 300, 400]),
         lambda at: film(at / "a.avi", "mjpeg", pixels="yuvj420p", base=TENTH),
         WHOLE["AVI with B-frames"][0],
+        WHOLE["AVI with ticks without a frame"][0],
     ],
 )
 def test_what_it_can_be_trusted_with_is_as_through_pyav(tmp_path: Path, make: Make) -> None:
