@@ -5,6 +5,7 @@ import time
 from functools import partial
 from typing import Any
 
+from sensorium.agents.clock_error import clock_error
 from sensorium.agents.device_file import DeviceFile, UplinkPart
 from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.orders import Orders
@@ -126,11 +127,16 @@ class Delivery:
         return spool.is_empty
 
     def status(self) -> dict[str, Any]:
-        """Bytes in the spool, how many ordinals are in each state, and the link's figures. From any thread."""
+        """Bytes in the spool, the age of the oldest that waits, how many ordinals are in each state, how many
+        directives, the link's figures, and by how much this machine's clock is off. From any thread."""
+        oldest_ns = self.spool.oldest_ns()
         return {
             "spool_bytes": self.spool.used_bytes(),
+            "oldest_s": None if oldest_ns is None else max(0.0, (time.time_ns() - oldest_ns) / 1e9),
             "ordinals": self.spool.counts(),
+            "directives": {} if self.obeys is None else self.obeys.states(),
             "link": self._link_stats(),
+            "clock": clock_error(self.spool),
         }
 
     def complaints(self) -> list[str]:

@@ -2,12 +2,13 @@
 
     STORE/directives/DEVICE/ID.directive     what an operator asks, signed
     STORE/directives/DEVICE/ID.answer        what became of it; none as long as it waits
+    STORE/directives/DEVICE/ID.DIGEST.answer the same, of a file under this name with that digest, which nobody kept
     STORE/directives/.bell                   rung when there is something new, so that a running ingest looks
 
 A device that is away costs nothing but these files. docs/store-format.md has the format.
 """
 
-import contextlib
+import hashlib
 import time
 import uuid
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from sensorium.link.directive import (
     DirectiveAnswer,
     DirectiveDocument,
     SignedDirective,
+    digest_of,
     document_of,
     opened,
     signed,
@@ -51,7 +53,8 @@ class GivenAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DirectiveEntry(NamedTuple):
-    """One directive of a store: its name there, what it says (None: it cannot be read: `fault`), what became of it."""
+    """One directive of a store: its name there, what it says (None: it cannot be read: `fault`), what became of it.
+    `digest` tells it from another file of this name."""
 
     device: str
     name: str
@@ -59,6 +62,7 @@ class DirectiveEntry(NamedTuple):
     document: DirectiveDocument | None
     answer: GivenAnswer | None
     fault: str = ""
+    digest: str = ""
 
     def state(self, now_ns: int) -> str:
         """waits, expired, or as it was answered."""
@@ -106,7 +110,8 @@ class DirectiveShelf:
         names = self._names(DIRECTIVES / device)
         answered = {name.removesuffix(_ANSWER) for name in names if name.endswith(_ANSWER)}
         asked = [name.removesuffix(_ASKED) for name in names if name.endswith(_ASKED)]
-        return [self._read(device, name) for name in asked if name not in answered]
+        found = [self._read(device, name) for name in asked if name not in answered]
+        return [each for each in found if f"{each.name}.{each.digest}" not in answered]
 
     def all(self, device: str) -> list[DirectiveEntry]:
         """Those of a device, in the order in which they were made."""
@@ -114,40 +119,53 @@ class DirectiveShelf:
         found = [self._read(device, name.removesuffix(_ASKED)) for name in names if name.endswith(_ASKED)]
         return sorted(found, key=lambda each: (0, each.name) if each.document is None else each.document.order)
 
-    def answered(self, device: str, name: str, answer: GivenAnswer) -> bool:
-        """Note durably what became of one, unless that is known already, or there is none of this name; whether it is
-        known now."""
+    def answered(self, device: str, name: str, answer: GivenAnswer, digest: str = "") -> bool:
+        """Note durably what became of one, unless that is known already, or there is none of this name, with this
+        `digest`, if it has one; whether it is known now."""
         folder = self._root / DIRECTIVES / device
         if "/" in name or durable.look(folder / f"{name}{_ASKED}", dir_fd=self._fd) is None:
             return False
-        durable.publish(folder / f"{name}{_ANSWER}", msgspec.json.encode(answer), folder, dir_fd=self._fd)
+        if digest and digest != self._read(device, name).digest:
+            return False
+        of = f"{name}.{digest}" if digest else name
+        durable.publish(folder / f"{of}{_ANSWER}", msgspec.json.encode(answer), folder, dir_fd=self._fd)
         return True
 
     def _read(self, device: str, name: str) -> DirectiveEntry:
         path = self._root / DIRECTIVES / device / name
-        answer: GivenAnswer | None = None
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                answer = msgspec.json.decode(self._bytes(Path(f"{path}{_ANSWER}")), type=GivenAnswer)
-            except msgspec.DecodeError as error:
-                answer = GivenAnswer(state="unreadable", why=str(error))
         directive: SignedDirective | None = None
+        document: DirectiveDocument | None = None
+        fault, digest = "", ""
         try:
             asked = Path(f"{path}{_ASKED}")
             seen = durable.look(asked, dir_fd=self._fd)
             if seen is not None and seen.size > _MOST_FILE_BYTES:
+                digest = f"{seen.size}"
                 raise PeerViolation(f"has {seen.size} bytes, expected at most {MAX_BYTES}")
-            directive = opened(self._bytes(asked))
-            return DirectiveEntry(device, name, directive, document_of(directive), answer)
+            data = self._bytes(asked)
+            digest = hashlib.sha256(data).hexdigest()[:32]
+            directive = opened(data)
+            digest = digest_of(directive)
+            document = document_of(directive)
         except (OSError, PeerViolation) as error:
-            return DirectiveEntry(device, name, directive, None, answer, str(error))
+            fault = str(error)
+        answer = self._answer(Path(f"{path}{_ANSWER}")) or self._answer(Path(f"{path}.{digest}{_ANSWER}"))
+        return DirectiveEntry(device, name, directive, document, answer, fault, digest)
+
+    def _answer(self, path: Path) -> GivenAnswer | None:
+        try:
+            return msgspec.json.decode(self._bytes(path), type=GivenAnswer)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            return GivenAnswer(state="unreadable", why=str(error))
 
     def _bytes(self, path: Path) -> bytes:
         return durable.read_whole(path, dir_fd=self._fd)
 
     def _names(self, folder: Path) -> list[str]:
         try:
-            return durable.names(self._root / folder, dir_fd=self._fd)
+            return [name for name in durable.names(self._root / folder, dir_fd=self._fd) if name.isprintable()]
         except (FileNotFoundError, NotADirectoryError):
             return []
 

@@ -17,6 +17,8 @@ FLEET = Path("fleet")
 MOST_HISTORY_BYTES = 1 << 20
 LEFT = "left"
 LITTLE_ROOM = 0.03
+MUCH_OFFSET_S = 60.0
+"""Episodes have the server's time whatever the device's clock says; what is off by so much is set wrong."""
 SILENT_S = 35.0
 """Devices report every 10 s, or say that they leave."""
 
@@ -57,6 +59,10 @@ def wrong(report: DeviceReport, now_ns: int) -> list[str]:
     for key, what in (("away", "is away"), ("absent", "is absent")):
         said = state.get(key)
         found += [f"{name} {what}: {why}" for name, why in said.items()] if isinstance(said, dict) else []
+    clock = state.get("clock")
+    offset_s = clock.get("offset_s") if isinstance(clock, dict) else None
+    if isinstance(offset_s, int | float) and abs(offset_s) > MUCH_OFFSET_S:
+        found.append(f"its clock is {abs(offset_s):.0f} s {'ahead' if offset_s > 0 else 'behind'}")
     free, whole = state.get("disk_free_bytes"), state.get("disk_bytes")
     if isinstance(free, int) and isinstance(whole, int) and free < whole * LITTLE_ROOM:
         found.append(f"{free / max(whole, 1):.1%} of its disk is free")

@@ -13,7 +13,7 @@ from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, noted_no
 from sensorium.errors import StoreError
 from sensorium.ingest.fleet_states import FleetStates
 from sensorium.ingest.store import Store
-from sensorium.link.directive import DirectiveAnswer
+from sensorium.link.directive import MAX_NAME, DirectiveAnswer
 from sensorium.link.server.messenger import Heard, HeardAnswers, Reported, SessionBegun
 from sensorium.link.server.protocol import ServerLink
 
@@ -39,7 +39,7 @@ class Courier:
         self._shelf = DirectiveShelf(store.path, store.fd)
         self._states = FleetStates(store)
         self._bell = b""
-        self._told: dict[int, set[str]] = {}
+        self._told: dict[int, set[tuple[str, str]]] = {}
         self._owed: list[Heard] = []
         """What was heard and is not done, as the disk was in trouble."""
 
@@ -91,12 +91,16 @@ class Courier:
         """Tell a device what waits for it and was not told in this session."""
         told = self._told.setdefault(number, set())
         for entry in self._shelf.waiting(device):
-            if entry.name in told:
+            if (entry.name, entry.digest) in told:
                 continue
-            told.add(entry.name)
+            if not entry.digest:  # what a disk in trouble does not give is not judged: the next session looks again
+                log.error("directive %s for %s: cannot be read: %s", entry.name, device, entry.fault)
+                continue
+            told.add((entry.name, entry.digest))
             document, directive, unfit = entry.document, entry.directive, self._unfit(entry)
             if document is None or directive is None or unfit is not None:
-                self._answer(device, unfit or DirectiveAnswer(id=entry.name, state="refused", why=f"it {entry.fault}"))
+                unfit = unfit or DirectiveAnswer(id=entry.name, state="refused", why=f"it {entry.fault}")
+                self._answer(device, unfit, entry.digest)
                 continue
             with self._lock:
                 self._link.messenger.tell(number, entry.name, directive, document.kind, document.version)
@@ -104,6 +108,8 @@ class Courier:
     def _unfit(self, entry: DirectiveEntry) -> DirectiveAnswer | None:
         """What to say of one that need not go to its device."""
         document = entry.document
+        if len(entry.name) > MAX_NAME:
+            return DirectiveAnswer(id=entry.name, state="refused", why="its file has too long a name")
         if document is None:
             return None
         if document.device != entry.device:
@@ -113,13 +119,13 @@ class Courier:
             return DirectiveAnswer(id=entry.name, state="expired", why="the device was not there before its end")
         return None
 
-    def _answer(self, device: str, answer: DirectiveAnswer) -> None:
-        self._shelf.answered(device, answer.id, noted_now(answer, "ingest"))
+    def _answer(self, device: str, answer: DirectiveAnswer, digest: str) -> None:
+        self._shelf.answered(device, answer.id, noted_now(answer, "ingest"), digest)
         log.warning("directive %s for %s: %s: %s", answer.id, device, answer.state, answer.why)
 
     def _note(self, number: int, device: str, answers: list[DirectiveAnswer]) -> None:
         for answer in answers:
-            if self._shelf.answered(device, answer.id, noted_now(answer)):
+            if self._shelf.answered(device, answer.id, noted_now(answer), answer.digest):
                 log.info("directive %s of %s: %s %s", answer.id, device, answer.state, answer.why)
         with self._lock:  # also of what nobody asked here: it would be repeated for ever
             self._link.messenger.noted(number, tuple(answer.id for answer in answers))

@@ -28,6 +28,7 @@ from sensorium.link.directive import (
     DirectiveEvent,
     DirectiveState,
     SignedDirective,
+    digest_of,
     document_of,
     heard,
     is_genuine,
@@ -44,6 +45,10 @@ Doing = Callable[[DirectiveDocument, Charter], str]
 """Does what a directive asks for, or raises why it could not be done; what to say of it."""
 Changing = Callable[[DeviceFile, Callable[[str], None]], None]
 """Has the device record by another device file, and says when that is so, or why not."""
+
+
+Asked = tuple[str, str]
+"""By which name, and, of what was not kept, with which digest."""
 
 
 class Rules:
@@ -90,8 +95,10 @@ class Obeying:
         self._server_ns = None if clock is None else clock[1] - clock[0]
         """By how much the server's time is ahead of CLOCK_BOOTTIME."""
         self._waiting: dict[str, DirectiveState] = {}
-        self._unkept: dict[str, DirectiveAnswer] = {}
-        self._told: dict[str, int] = {}
+        self._unkept: dict[Asked, DirectiveAnswer] = {}
+        self._told: dict[Asked, int] = {}
+        self._unsettled = ""
+        """The settings that are being put in force: others, which change what comes of them, wait for that."""
         self._wake: Callable[[], None] = lambda: None
         for kept in self._kept.in_order:
             if kept.answer is None:
@@ -115,8 +122,7 @@ class Obeying:
             try:
                 self._take(name, signed)
             except (Refused, PeerViolation) as error:
-                if len(self._unkept) < MOST_UNKEPT:
-                    self._unkept[name] = DirectiveAnswer.of(name, DirectiveState.REFUSED, str(error))
+                self._answer_unkept(name, signed, DirectiveState.REFUSED, str(error))
                 log.warning("directive %s: refused: %s", name, error)
             except OSError as error:  # the server says it again in the next session
                 log.error("directive %s cannot be kept, and is not obeyed: %s", name, error)
@@ -136,22 +142,24 @@ class Obeying:
     def answers(self, now_ns: int) -> list[DirectiveAnswer]:
         """What is to be told now."""
         with self._guard:
-            found = {kept.document.id: kept.answer for kept in self._kept.by_id.values() if not kept.noted}
+            found = [kept.answer for kept in self._kept.by_id.values() if not kept.noted]
             due = [
                 answer
-                for name, answer in {**found, **self._unkept}.items()
-                if answer is not None and now_ns >= self._told.get(name, -AGAIN_NS) + AGAIN_NS
+                for answer in (*found, *self._unkept.values())
+                if answer is not None and now_ns >= self._told.get((answer.id, answer.digest), -AGAIN_NS) + AGAIN_NS
             ][:MAX_ANSWERS]
-            self._told |= {answer.id: now_ns for answer in due}
+            self._told |= {(answer.id, answer.digest): now_ns for answer in due}
             return due
 
     def noted(self, names: tuple[str, ...]) -> None:
         """The server has noted what became of these."""
         with self._guard:
             for name in names:
-                self._unkept.pop(name, None)
-                self._told.pop(name, None)
-                if (kept := self._kept.by_id.get(name)) is not None:
+                told = [asked for asked in self._told if asked[0] == name]
+                for asked in told:
+                    self._unkept.pop(asked, None)
+                    del self._told[asked]
+                if (not told or (name, "") in told) and (kept := self._kept.by_id.get(name)) is not None:
                     with contextlib.suppress(OSError):
                         self._kept.note(kept)
             if (utc_ns := self._utc_ns()) is not None:
@@ -164,6 +172,14 @@ class Obeying:
         """Whether there is an answer that the server has not noted."""
         with self._guard:
             return bool(self._unkept) or any(kept.answer and not kept.noted for kept in self._kept.by_id.values())
+
+    def states(self) -> dict[str, int]:
+        """How many of those that are kept stand where: waits, done, refused, expired, failed."""
+        with self._guard:
+            found = dict.fromkeys(("waits", "done", "refused", "expired", "failed"), 0)
+            for kept in self._kept.by_id.values():
+                found["waits" if kept.answer is None else kept.answer.state] += 1
+            return found
 
     # --- within --------------------------------------------------------------------------------------------------
 
@@ -184,6 +200,8 @@ class Obeying:
             raise Refused("its signature is not that of its operator")
         if document.device != self._device.device:
             raise Refused(f"it is for device {document.device!r}, this is {self._device.device!r}")
+        if "/" in document.id or document.id.startswith(".") or not document.id.isprintable():
+            raise Refused("its id cannot be the name of a file")
         if document.id != name:
             raise Refused(f"it is {document.id}, said once more under another name")
         known = self._kept.by_id.get(name)
@@ -191,12 +209,12 @@ class Obeying:
             if known.directive.signed != signed.signed:
                 raise Refused("another one has its id")
             known.noted = False  # whoever asks again does not know
-            self._told.pop(name, None)
+            self._told.pop((name, ""), None)
             return
         if document.format != FORMAT:
             raise Refused(f"it has format {document.format}, this version knows {FORMAT}")
         if document.expires_ns <= self._kept.until_ns:
-            self._unkept[name] = DirectiveAnswer.of(name, DirectiveState.EXPIRED, "its end is long behind")
+            self._answer_unkept(name, signed, DirectiveState.EXPIRED, "its end is long behind")
             return
         if len(self._kept.by_id) >= MOST:
             raise Refused(f"{MOST} others are kept already")
@@ -204,8 +222,17 @@ class Obeying:
         self._waiting[name] = DirectiveState.WAITS
         self._judge(kept)
 
+    def _answer_unkept(self, name: str, signed: SignedDirective, state: DirectiveState, why: str) -> None:
+        """Answer one that is not kept: the name may be another's, of which this says nothing."""
+        asked = name, digest_of(signed)
+        if len(self._unkept) < MOST_UNKEPT or asked in self._unkept:
+            self._unkept[asked] = DirectiveAnswer.of(name, state, why, asked[1])
+            self._told.pop(asked, None)
+
     def _judge(self, kept: KeptDirective) -> None:
         """Take one that waits as far as it goes."""
+        if self._unsettled and kept.document.kind == "settings":
+            return
         document, operator = kept.document, self._rules.operators.get(kept.directive.operator)
         utc_ns = self._utc_ns()
         why = self._against(document, operator)
@@ -242,6 +269,9 @@ class Obeying:
             self._end(kept, DirectiveEvent.AGAINST_RULES, str(error))
         except (SensoriumError, OSError) as error:
             self._end(kept, DirectiveEvent.BROKE, str(error))
+        except Exception as error:  # it would be met again at each start, by whoever delivers
+            log.debug("directive %s: an error that nobody expected", document.id, exc_info=True)
+            self._end(kept, DirectiveEvent.BROKE, f"an error that nobody expected: {type(error).__name__}: {error}")
         else:
             self._end(kept, DirectiveEvent.OBEYED, said)
 
@@ -260,9 +290,16 @@ class Obeying:
                 if not why:
                     self.device = after
                 self._end(kept, DirectiveEvent.BROKE if why else DirectiveEvent.OBEYED, why or "in force")
+                self._unsettled = ""
+                self.go_on()
             self._wake()
 
-        self._change(after, settled)
+        self._unsettled = kept.document.id
+        try:
+            self._change(after, settled)
+        except BaseException:
+            self._unsettled = ""
+            raise
 
     def _end(self, kept: KeptDirective, event: DirectiveEvent, why: str) -> None:
         name = kept.document.id

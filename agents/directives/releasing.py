@@ -29,7 +29,8 @@ class Releasing:
         self._spool = spool
 
     def __call__(self, document: DirectiveDocument, charter: Charter) -> str:
-        """Discard the episodes that it names, or of which its condition is true, but for those that grow.
+        """Discard the episodes that it names, or the full ones of which its condition is true (traces tell of what was
+        not kept), but for those that grow.
 
         Raises:
             Refused: they are more than the charter lets go of at once; none is discarded.
@@ -42,7 +43,8 @@ class Releasing:
         waiting = {each.episode: each for each in self._spool.waiting(of="")}
         if isinstance(condition, str):
             where = parse_where(condition, COLUMNS)
-            chosen = [name for name, each in waiting.items() if where.evaluate(_row(each))]
+            full = {name: each for name, each in waiting.items() if each.kind == "full"}
+            chosen = [name for name, each in full.items() if where.evaluate(_row(each))]
         elif isinstance(names, list):
             chosen = [_id(each) for each in names]
         else:

@@ -46,14 +46,14 @@ class FullSpool:
         if self.reason:
             log.warning("capture goes on: the spool has room again")
             self.reason, self._refused_bytes = "", 0
-            self._spool.restore_reserve()
+            self._spool.room.restore_reserve()
         return True
 
     def failed(self, error: SpoolError, episodes: Iterable[EpisodeWriter]) -> None:
         """The file system itself has no room: what is open is ended with the help of the reserve."""
         self._stop(error)
         self._refused_bytes = max(self._refused_bytes, 2 * RESERVE_BYTES)
-        self._spool.release_reserve()
+        self._spool.room.release_reserve()
         for episode in episodes:
             episode.cut()
 

@@ -116,7 +116,7 @@ class TraceWriter:
             time.sleep(pause_s)
             if self._finish():
                 break
-            self._spool.release_reserve()
+            self._spool.room.release_reserve()
         self._lose()
         self.status.waiting = 0
 

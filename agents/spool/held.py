@@ -10,7 +10,7 @@ from uuid import UUID
 from sensorium.agents.spool.entries import Brief
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.runs import Position
-from sensorium.episode.documents import Open
+from sensorium.episode.documents import Kind, Open
 from sensorium.episode.value import NOTHING, Worth
 
 SUFFIX = ".episode"
@@ -33,6 +33,7 @@ class Waiting:
     boot_id: str | None
     start_ns: int
     end_ns: int
+    kind: Kind = "full"
 
 
 @dataclass(slots=True)
@@ -116,5 +117,6 @@ class Held:
             self.said.clock.boot_id,
             self.said.start_ns,
             self.said.end_ns,
+            self.said.kind,
         )
         return told

@@ -111,6 +111,12 @@ class Pending:
                     found[boot_id] = min(held.said.start_ns, found.get(boot_id, held.said.start_ns))
         return found
 
+    def oldest_ns(self) -> int | None:
+        """When the oldest was begun, by the clock of this machine (UTC, ns), as its id says; None if there is none."""
+        with self._guard:  # in the order of their ordinals
+            first = next(iter(self._held), None)
+        return None if first is None else (first.int >> 80) * 1_000_000
+
     def growing(self) -> list[EpisodeFile]:
         """The files of those that grow, the earlier first, so that a replay is on disk up to where one says it is."""
         with self._guard:

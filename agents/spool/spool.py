@@ -32,7 +32,7 @@ from sensorium.agents.spool.taking_up import Runs
 from sensorium.episode.account import Tally, accounts, copied, withdraw
 from sensorium.episode.device_account import DeviceAccount
 from sensorium.episode.documents import Account, BetweenTotals, Open
-from sensorium.errors import Corrupt, SpoolError, SpoolFull
+from sensorium.errors import Corrupt, LeftSpool, SpoolError, SpoolFull
 from sensorium.threads import Told
 
 log = logging.getLogger(__name__)
@@ -224,11 +224,12 @@ class Spool:
         """Up to `size` bytes of an episode's file from `offset`, never beyond what is on disk.
 
         Raises:
-            SpoolError: not in the spool, or the file cannot be read.
+            LeftSpool: not in the spool, or not any more.
+            SpoolError: the file cannot be read.
         """
         held = self._pending.get(episode)
         if held is None:
-            raise SpoolError(f"episode {episode}: not in the spool {self.path}")
+            raise LeftSpool(f"episode {episode}: not in the spool {self.path}")
         return read_part(held.file_name, offset, min(size, held.sendable - offset))
 
     def committed(self, episode: UUID, digest: bytes) -> bool:
@@ -295,6 +296,10 @@ class Spool:
         """How many ordinals are pending, committed, discarded."""
         return {"pending": 0, "committed": 0, "discarded": 0} | self._ledger.counts()
 
+    def oldest_ns(self) -> int | None:
+        """When the oldest that is pending was begun, by this machine's clock (UTC, ns); None if nothing is."""
+        return self._pending.oldest_ns()
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing is pending."""
@@ -324,14 +329,6 @@ class Spool:
         finally:
             self._ledger.close()
             self._folder.unlock()
-
-    def release_reserve(self) -> None:
-        """Give the reserve back to the file system, so that open episodes can be sealed on a full disk."""
-        self.room.release_reserve()
-
-    def restore_reserve(self) -> None:
-        """Take the reserve again once there is room."""
-        self.room.restore_reserve()
 
     def _persist(self) -> bool:
         with self.account.changing() as between:

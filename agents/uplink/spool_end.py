@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sensorium.agents.spool.spool import Spool
 from sensorium.drivers.clock import boot_id, boottime_ns
-from sensorium.errors import Corrupt, SpoolError
+from sensorium.errors import Corrupt, LeftSpool, SpoolError
 from sensorium.link import wire
 from sensorium.link.device import jobs
 from sensorium.link.device.offer import Sendable
@@ -128,6 +128,9 @@ class SpoolEnd:
             payload = self._spool.read(episode, data.offset, size)
             if len(payload) != size:
                 raise SpoolError(f"{len(payload)} bytes at {data.offset}, expected {size}")
+        except LeftSpool:  # it was evicted, or let go of, after it was offered: the server hears of it in a moment
+            log.info("uplink: episode %s left the spool while it was sent", episode)
+            return None
         except (SpoolError, Corrupt) as error:
             log.error("uplink: episode %s: %s", episode, error)
             self._cannot_read(episode)

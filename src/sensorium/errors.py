@@ -33,6 +33,10 @@ class SpoolError(SensoriumError, OSError):
     """A spool cannot be used as asked: locked, unreadable or of another version."""
 
 
+class LeftSpool(SpoolError):
+    """An episode is in its spool no more: it was committed, discarded or evicted meanwhile."""
+
+
 class SpoolFull(SpoolError):
     """The spool's quota or the file system has no room; capture stops until there is some."""
 

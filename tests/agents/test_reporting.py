@@ -38,6 +38,13 @@ def test_it_reports_every_ten_seconds_and_when_it_changed(tmp_path: Path) -> Non
     assert reporting.last()["state"] == "left"
 
 
+def test_it_says_what_waits_how_old_and_how_wrong_its_clock_is(tmp_path: Path) -> None:
+    more = {"clock": {"offset_s": 0.1, "uncertainty_s": 0.01}, "directives": {"waits": 1}, "oldest_s": 3.0}
+    said = Reporting(lambda: status(**more), tmp_path, lambda: "m").due(SECOND)
+    assert said is not None
+    assert {key: said[key] for key in more} == more
+
+
 def test_it_fits_whatever_there_is_to_say(tmp_path: Path) -> None:
     many = {f"{'s' * 90}{n}": Account(captured=2**50, lost={"overrun": 2**50}) for n in range(300)}
     away = {f"{'a' * 90}{n}": "w" * 5000 for n in range(300)}

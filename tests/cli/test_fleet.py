@@ -70,6 +70,13 @@ def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
     assert "overrun 3" in text
 
 
+def test_a_clock_that_is_set_wrong_is_wrong() -> None:
+    for offset_s, says in ((-3600.0, "behind"), (7e7, "ahead")):
+        report = DeviceReport(device="a", heard_ns=1, state={"clock": {"offset_s": offset_s}})
+        assert [says in each for each in wrong(report, 2)] == [True]
+    assert not wrong(DeviceReport(device="a", heard_ns=1, state={"clock": {"offset_s": 1.0}}), 2)
+
+
 def test_a_disk_that_is_nearly_full_and_an_error_are_wrong() -> None:
     report = DeviceReport(device="a", heard_ns=1, state={"error": "no room", "disk_free_bytes": 1, "disk_bytes": 100})
     assert wrong(report, 2) == ["no room", "1.0% of its disk is free"]

@@ -62,6 +62,35 @@ def test_what_cannot_be_read_is_said(store: Path, anna: OperatorPair) -> None:
     assert [each.state(0) for each in DirectiveShelf(store).all("rig-1") if each.document] == ["unreadable"]
 
 
+def test_what_is_said_of_a_forged_copy_is_not_the_answer_of_the_genuine_one(store: Path, anna: OperatorPair) -> None:
+    shelf = DirectiveShelf(store)
+    (made,) = issue(store, ["rig-1"], "stop", {}, anna, life_s=60)
+    path = store / DIRECTIVES / "rig-1" / f"{made.id}.directive"
+    genuine = path.read_bytes()
+    for data in (genuine[:-1] + bytes([genuine[-1] ^ 1]), b"rubbish", bytes(1 << 20)):
+        path.write_bytes(data)
+        (forged,) = shelf.waiting("rig-1")
+        assert forged.digest
+        refused = GivenAnswer(state="refused", why="no")
+        assert not shelf.answered("rig-1", made.id, refused, "f" * 32)
+        assert shelf.answered("rig-1", made.id, refused, forged.digest)
+        assert not shelf.waiting("rig-1")
+        assert shelf.all("rig-1")[0].state(0) == "refused"
+        path.write_bytes(genuine)
+        assert [each.document for each in shelf.waiting("rig-1")] == [made]
+    assert shelf.answered("rig-1", made.id, GivenAnswer(state="done"))
+    path.write_bytes(b"rubbish")
+    assert not shelf.waiting("rig-1")
+    assert [each.state(0) for each in shelf.all("rig-1")] == ["done"]
+
+
+def test_a_name_that_no_message_can_hold_is_none(store: Path, anna: OperatorPair) -> None:
+    issue(store, ["rig-1"], "stop", {}, anna, life_s=60)
+    folder = store / DIRECTIVES / "rig-1"
+    (folder / "\udcff.directive").write_bytes(b"x")
+    assert len(DirectiveShelf(store).all("rig-1")) == 1
+
+
 def test_what_cannot_be_asked_is_said(store: Path, anna: OperatorPair, tmp_path: Path) -> None:
     for devices, life_s in ((["../x"], 60.0), (["rig-1"], 0.0), (["rig-1"], 1e9)):
         with pytest.raises(ConfigError):

@@ -26,6 +26,9 @@ STATUS: dict[str, Any] = {
     "state": "collecting",
     "streams": {"cam": Account(captured=5, stored=3, filtered={"rate": 1}, lost={"overrun": 1})},
     "spool_bytes": 7,
+    "oldest_s": 12.5,
+    "directives": {"waits": 1, "refused": 2},
+    "clock": {"offset_s": -0.5, "uncertainty_s": 0.001},
     "ordinals": {"pending": 2},
     "link": {"state": "up", "sent_bytes": 9, "committed": 1},
     "away": {"imu": "unplugged"},
@@ -67,6 +70,10 @@ def test_a_device_says_what_became_of_samples_and_what_waits() -> None:
         'sensorium_device_filtered_total{device="rig-1",rule="rate",stream="cam"} 1.0',
         'sensorium_device_spool_bytes{device="rig-1"} 7.0',
         'sensorium_device_link_up{device="rig-1"} 1.0',
+        'sensorium_device_oldest_seconds{device="rig-1"} 12.5',
+        'sensorium_device_directives{device="rig-1",state="refused"} 2.0',
+        'sensorium_device_clock_offset_seconds{device="rig-1"} -0.5',
+        'sensorium_device_clock_uncertainty_seconds{device="rig-1"} 0.001',
         'sensorium_device_sensors_away{device="rig-1"} 1.0',
     ):
         assert line in text.splitlines()

@@ -3,6 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
+
+from sensorium.corpus.directives import DirectiveShelf, issue
+from sensorium.link.directive import signed
+from sensorium.link.operators import new_operator, read_pair
 from tests.spine.commands import Site, sim, wait_for
 
 
@@ -19,6 +25,34 @@ def settle(site: Site, *asked: tuple[str, int]) -> dict[tuple[str, int], dict[st
     return found
 
 
+def test_a_device_obeys_while_it_records_and_a_forged_copy_keeps_nothing_from_it(site: Site) -> None:
+    anna = read_pair(new_operator("anna", site.folder / "keys")[1])
+    _, port = site.ingest()
+    obey = {"operator": "keys/anna.operator", "may": ["settings", "stop"]}
+    agent = site.start("collect", site.device("rig-1", {"sim": sim(pace=1.0)}, port, obey=obey), "--local")
+    store = site.folder / "store"
+    shelf = DirectiveShelf(store)
+
+    def state(name: str) -> str:
+        return next(each.state(0) for each in shelf.all("rig-1") if each.name == name)
+
+    (hall,) = issue(store, ["rig-1"], "settings", {"set": {"mission.name": "hall"}}, anna, life_s=600)
+    wait_for(lambda: state(hall.id) == "done", "other settings")
+    said = msgspec.structs.replace(hall, id="018f0000-0000-7000-8000-000000000001", kind="stop", version=2, body={})
+    genuine = signed(said, anna)
+    shelf.put("rig-1", said.id, msgspec.structs.replace(genuine, signature=bytes(64)))
+    shelf.ring()
+    wait_for(lambda: state(said.id) == "refused", "the forged copy to be refused")
+    assert agent.running
+    (store / "directives" / "rig-1" / f"{said.id}.directive").unlink()
+    shelf.put("rig-1", said.id, genuine)
+    shelf.ring()
+    agent.wait(0)
+    assert state(said.id) == "done"
+    assert not list((store / "directives").glob("*/new-*"))
+
+
+@pytest.mark.slow
 def test_settings_stop_and_release_reach_devices_wherever_they_are(site: Site) -> None:
     for name in ("anna", "eve"):
         site.run("keys", "new", name, "--operator", "--dir", "keys")

@@ -36,6 +36,7 @@ class DeviceMetrics(Collector):
             yield metric
         gauges = {
             "spool_bytes": ("Bytes in the spool", status["spool_bytes"]),
+            "oldest_seconds": ("Age of the oldest episode that waits in the spool", status.get("oldest_s") or 0.0),
             "pending_episodes": ("Episodes that wait in the spool", status["ordinals"].get("pending", 0)),
             "in_flight_bytes": ("Bytes sent that the ingest has not dealt with", link.get("in_flight", 0)),
             "link_up": ("1 while a session is open", link.get("state") == "up"),
@@ -47,6 +48,11 @@ class DeviceMetrics(Collector):
             gauge = GaugeMetricFamily(f"sensorium_device_{name}", text, labels=["device"])
             gauge.add_metric([device], float(value))
             yield gauge
+        yield from _clock(device, status.get("clock") or {})
+        told = GaugeMetricFamily("sensorium_device_directives", "Directives kept, by state", labels=["device", "state"])
+        for state, n in (status.get("directives") or {}).items():
+            told.add_metric([device, state], n)
+        yield told
 
     def _samples(self, device: str, streams: Mapping[str, Any]) -> Iterator[Metric]:
         captured = CounterMetricFamily("sensorium_device_captured", "Samples captured", labels=["device", "stream"])
@@ -65,3 +71,15 @@ class DeviceMetrics(Collector):
             for cause, n in account.lost.items():
                 lost.add_metric([device, stream, cause], n)
         yield from (captured, stored, filtered, lost)
+
+
+def _clock(device: str, error: Mapping[str, float]) -> Iterator[Metric]:
+    """Without a value while nothing is known of it: 0 would be a good clock."""
+    for key, text in (
+        ("offset", "The device's time of day less the server's"),
+        ("uncertainty", "How wrong the offset may be"),
+    ):
+        gauge = GaugeMetricFamily(f"sensorium_device_clock_{key}_seconds", text, labels=["device"])
+        if (value := error.get(f"{key}_s")) is not None:
+            gauge.add_metric([device], value)
+        yield gauge

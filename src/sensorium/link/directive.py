@@ -3,6 +3,7 @@
 What is signed is the very bytes of the document, so that nobody has to agree on how a map is written.
 """
 
+import hashlib
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,8 @@ Kind = Literal["settings", "stop", "release"]
 KINDS: tuple[Kind, ...] = ("settings", "stop", "release")
 """Those that this version obeys."""
 
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+MAX_NAME = 100
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 Utc = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _KEY = Annotated[bytes, msgspec.Meta(max_length=64)]
 
@@ -98,16 +100,20 @@ DIRECTIVE = Machine(
 
 
 class DirectiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the directive that was told under the name `id`: done, refused, expired or failed, and why."""
+    """What became of the directive that was told under the name `id`: done, refused, expired or failed, and why.
+
+    Of one that was not kept, as nothing says that the name is its own, `digest` says which bytes this is about."""
 
     id: Word
     state: Literal["done", "refused", "expired", "failed"]
     why: str = ""
+    digest: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
     @classmethod
-    def of(cls, name: str, state: DirectiveState, why: str) -> "DirectiveAnswer":
+    def of(cls, name: str, state: DirectiveState, why: str, digest: str = "") -> "DirectiveAnswer":
         """The answer of one that has come to its end."""
-        return cls(id=name, state=state.name.lower(), why=" ".join(why.split())[:MAX_WHY])  # type: ignore[arg-type]
+        short = " ".join(why.split())[:MAX_WHY]
+        return cls(id=name, state=state.name.lower(), why=short, digest=digest)  # type: ignore[arg-type]
 
 
 _DOCUMENT = msgspec.msgpack.Decoder(DirectiveDocument)
@@ -150,6 +156,11 @@ def document_of(directive: SignedDirective) -> DirectiveDocument:
         return _DOCUMENT.decode(directive.signed)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise PeerViolation(f"does not say what a directive says: {error}") from error
+
+
+def digest_of(directive: SignedDirective) -> str:
+    """What tells it from any other, 32 hexadecimal digits: a forged copy of one has another."""
+    return hashlib.sha256(msgspec.msgpack.encode(directive)).hexdigest()[:32]
 
 
 def is_genuine(directive: SignedDirective) -> bool:

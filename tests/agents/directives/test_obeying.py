@@ -16,7 +16,15 @@ from sensorium.drivers.clock import boottime_ns
 from sensorium.episode import durable
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.link import wire
-from sensorium.link.directive import MAX_BYTES, DirectiveAnswer, DirectiveDocument, SignedDirective, signed, told
+from sensorium.link.directive import (
+    MAX_BYTES,
+    DirectiveAnswer,
+    DirectiveDocument,
+    SignedDirective,
+    digest_of,
+    signed,
+    told,
+)
 from sensorium.link.operators import OperatorPair, new_operator, read_pair
 from tests.forgetful_disk import ForgetfulDisk
 
@@ -133,6 +141,8 @@ def test_an_answer_is_repeated_until_it_is_noted_but_not_at_once(rig: Rig) -> No
         ({"name": "another"}, "said once more under another name"),
         ({"kind": "campaign"}, "kind 'campaign' is not known to this version"),
         ({"format": 2}, "format 2"),
+        ({"id": "../../a", "name": "../../a"}, "cannot be the name of a file"),
+        ({"id": ".a", "name": ".a"}, "cannot be the name of a file"),
         ({"by": "eve"}, "obeys no operator with that key"),
     ],
 )
@@ -159,6 +169,22 @@ def test_a_signature_that_is_not_anna_s_does_not_spoil_the_genuine_one(rig: Rig)
     rig.tell("a", other)
     assert "another one has its id" in rig.answers()["a"].why
     assert rig.done == ["a"]
+    rig.obeying.begin()
+    told = {answer.digest: answer.state for answer in rig.obeying.answers(boottime_ns())}
+    assert told == {"": "done", digest_of(forged): "refused", digest_of(other): "refused"}
+    rig.obeying.noted(("a",))
+    assert not rig.obeying.owes
+
+
+def test_what_was_noted_of_a_forged_copy_says_nothing_of_the_genuine_one(rig: Rig) -> None:
+    said = DirectiveDocument(id="a", device="rig-1", kind="stop", version=1, issued_ns=0, expires_ns=UTC_NS + HOUR_NS)
+    genuine = signed(said, rig.anna)
+    rig.tell("a", msgspec.structs.replace(genuine, signature=bytes(64)))
+    assert [answer.state for answer in rig.answers().values()] == ["refused"]
+    rig.tell("a", genuine)
+    rig.obeying.noted(("a",))  # of what was told by then
+    assert rig.obeying.owes
+    assert [(answer.state, answer.digest) for answer in rig.answers().values()] == [("done", "")]
 
 
 def test_one_that_is_too_large_or_says_nothing_is_answered(rig: Rig) -> None:
@@ -205,10 +231,43 @@ def test_what_was_forgotten_as_it_had_ended_is_not_done_again(rig: Rig) -> None:
     assert rig.answers()[stop].state == "expired"
 
 
-def test_what_cannot_be_done_says_why(rig: Rig) -> None:
+def test_what_cannot_be_done_says_why(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.fails = "the spool is locked"
     name = rig.ask()
     assert rig.answers()[name] == DirectiveAnswer(id=name, state="failed", why="the spool is locked")
+    monkeypatch.setattr(rig, "fails", "")
+    monkeypatch.setattr(rig, "done", None)
+    name = rig.ask(version=2)
+    assert rig.answers()[name].state == "failed"
+    assert "nobody expected: AttributeError" in rig.answers()[name].why
+    assert rig.obeying.states() == {"waits": 0, "done": 0, "refused": 0, "expired": 0, "failed": 2}
+
+
+def test_of_two_settings_that_meet_the_second_is_put_over_the_first(rig: Rig) -> None:
+    """Two operators, or one in a hurry: what is in force now is what is in force after a restart."""
+    rig.ask("settings", version=1, body={"set": {"mission.name": "hall"}})
+    rig.ask("settings", version=2, body={"set": {"mission.domain": "indoor"}})
+    rig.ask("settings", version=3, body={"set": {"mission.name": "yard"}})
+    assert rig.obeying.states()["waits"] == 3
+    for number in range(3):
+        assert len(rig.changes) == number + 1
+        rig.changes[number][1]("")
+    assert {answer.state for answer in rig.answers().values()} == {"done"}
+    mission = rig.obeying.device.mission
+    assert (mission.name, mission.domain) == ("yard", "indoor")
+    rig.start(known=True)
+    assert rig.obeying.device.mission == mission
+
+
+def test_settings_that_cannot_be_begun_do_not_keep_others_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = rig.changes
+    monkeypatch.setattr(rig, "changes", None)
+    broken = rig.ask("settings", version=1, body={"set": {"mission.name": "hall"}})
+    monkeypatch.setattr(rig, "changes", changes)
+    rig.ask("settings", version=2, body={"set": {"mission.name": "yard"}})
+    rig.changes[0][1]("")
+    assert rig.answers()[broken].state == "failed"
+    assert rig.obeying.device.mission.name == "yard"
 
 
 def test_settings_are_in_force_when_they_are_settled_and_after_a_restart(rig: Rig) -> None:

@@ -420,9 +420,9 @@ def test_evict_discards_the_least_priority_first_then_the_oldest(tmp_path: Path)
 def test_the_reserve_is_there_and_can_be_given_back(spool: Spool) -> None:
     reserve = spool.path / "reserve"
     assert reserve.stat().st_blocks * 512 >= 4 << 20
-    spool.release_reserve()
+    spool.room.release_reserve()
     assert not reserve.exists()
-    spool.restore_reserve()
+    spool.room.restore_reserve()
     assert reserve.exists()
 
 

@@ -267,7 +267,7 @@ def test_a_file_system_that_does_not_answer_is_no_room(tmp_path: Path, monkeypat
             patch.setattr(os, "statvfs", gone)
             with pytest.raises(SpoolFull, match="does not answer: Input/output error"):
                 spool.require(1)
-            spool.restore_reserve()
+            spool.room.restore_reserve()
         spool.require(1)
     finally:
         spool.close()
