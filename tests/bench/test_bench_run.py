@@ -51,6 +51,7 @@ def has_history() -> bool:
         "lidar",
         pytest.param("world_driver", marks=pytest.mark.slow),
         pytest.param("world_store", marks=pytest.mark.slow),
+        pytest.param("fleet", marks=pytest.mark.slow),
         pytest.param("faults", marks=pytest.mark.slow),
         pytest.param("batches", marks=[pytest.mark.slow, pytest.mark.timeout(700)]),
     ],

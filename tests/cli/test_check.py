@@ -34,13 +34,6 @@ def test_streams_are_listed_and_nothing_is_recorded(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["rig.yaml"], "no spool is made"
 
 
-def test_whom_it_obeys_and_its_charter_are_read(tmp_path: Path) -> None:
-    status, said = checked(tmp_path / "rig.yaml", "trigger.pre_roll_s=0", "charter=charter.yaml")
-    assert (status, "charter.yaml" in said) == (2, True), said
-    status, said = checked(tmp_path / "rig.yaml", "trigger.pre_roll_s=0", "obey={operator: anna.operator, may: [stop]}")
-    assert (status, "operator's key" in said) == (2, True), said
-
-
 def test_a_pre_roll_that_cannot_wait_raw_is_told_before_it_is_shortened(tmp_path: Path) -> None:
     status, said = checked(tmp_path / "rig.yaml")
     assert status == 0
