@@ -22,7 +22,7 @@ def opening(kind: Kind, ordinal: int, _: object) -> Open:
 
 
 def test_a_condition_is_of_full_episodes_and_a_name_of_any(spool: Spool) -> None:
-    made = {}
+    made: dict[str, UUID] = {}
     for kind in ("full", "trace", "full"):
         file = spool.create(partial(opening, kind))
         episode = UUID(bytes=file.manifest.episode)
