@@ -19,6 +19,7 @@ from sensorium.corpus.finding import Finder
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.looks_alike import LooksAlike
 from sensorium.corpus.matching import CatalogEpisodes
+from sensorium.corpus.placing import placed
 from sensorium.corpus.rows import CatalogRows
 from sensorium.corpus.spool_ledgers import SpoolLedger, spool_ledgers, waiting_ordinals
 from sensorium.corpus.stream import Samples
@@ -156,7 +157,8 @@ class Corpus(LooksAlike):
 
     def spans(self, where: str, streams: Sequence[str]) -> CorpusSnapshot:
         """Which episodes `query` finds now that have all `streams`, and how long they are."""
-        return CorpusSnapshot.of((each[0], each[2] - each[1]) for each in self._finder.spans(where, streams))
+        found, _ = placed(self._finder, where, streams)
+        return CorpusSnapshot.of(found.ids, found.ends_ns - found.starts_ns)
 
     def cells(self, expressions: Sequence[str], where: str = "") -> dict[str, set[tuple[Any, ...]]]:
         """By kind of episode, the different values that SQL `expressions` have together; none where one is NULL.

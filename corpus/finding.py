@@ -23,7 +23,7 @@ from sensorium.corpus.catalog_terms import (
     is_narrowed,
 )
 from sensorium.corpus.cells import Cells
-from sensorium.corpus.known_names import check_names, check_streams
+from sensorium.corpus.known_names import check_names
 from sensorium.corpus.rows import CatalogRows, Page, Row
 from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms
 from sensorium.episode.where import Where, compile_order, known_column, parse_where
@@ -253,19 +253,8 @@ class Finder:
             )
             return [Row(at, row) for row in asked.connection.execute(f"{text} ORDER BY episode", (json.dumps([*ids]),))]
 
-    def spans(self, where: str, having: Sequence[str]) -> list[tuple[str, int, int]]:
-        """Of every episode that matches its id, start and end, by id; a stream that none has is said."""
-        with self.asking() as asked:
-            condition = asked.condition(where, having)
-            text = f"SELECT episode, start_ns, end_ns FROM {asked.form.source} WHERE {condition.text}"
-            # They lie nearly in this order, which sorts faster here than it is read by an index.
-            found = sorted(asked.connection.execute(text, condition.values).fetchall())
-            if not found:
-                check_streams(asked.connection, having, asked.form.former)
-        return found
-
     def event_names(self, where: str, having: Sequence[str]) -> set[str]:
-        """The kinds and names of the events of the episodes that `spans` has."""
+        """The kinds and names of the events of the episodes that match and have these streams."""
         with self.asking() as asked:
             if asked.form.former:
                 return set()

@@ -1,23 +1,41 @@
 """Where episodes are in their device's time, and what each may have in common with the next, as the catalog has it."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from sensorium.drivers.stream import Stamps
 
-Row = tuple[Any, ...]
-OF_ALL = ("episode", "start_ns", "end_ns")
-OF_RUNS = ("device", "spool_id", "kind", "clock", "source", "timeline")
-_UNKNOWN = -1
+UNKNOWN = -1
+_BETWEEN, _NONE = "\x1f", "\x1e"
+_OF_RUNS = ("device", "spool_id", "kind", "clock", "source", "timeline")
+_OR_NONE = ", ".join(f"ifnull({name}, '{_NONE}')" for name in _OF_RUNS)
+KEY = f"printf('{_BETWEEN.join(['%s'] * len(_OF_RUNS))}', {_OR_NONE})"
+"""SQL of what says whether the stamps of two episodes are of one spool and time: one text, which is read sooner."""
+
+
+def key(*parts: str | None) -> str:
+    """What `KEY` is of these."""
+    return _BETWEEN.join(_NONE if part is None else part for part in parts)
+
+
+class OfRuns(NamedTuple):
+    """By episode what says which follow each other: int64 [n] `layouts`, below 0 where unknown, and `ordinals`; and the
+    `keys` (`KEY`)."""
+
+    layouts: Stamps
+    ordinals: Stamps
+    keys: Sequence[str]
 
 
 @dataclass(frozen=True, eq=False)
 class Placed:
     """Episodes in an order: `ids`, int64 [n] `starts_ns` and `ends_ns`; how many `events` each has of those that were
-    asked for, None where the catalog does not know.
+    asked for, below 0 where the catalog does not know.
 
     Where it was asked which follow each other, int64 [n] each: the number of the `layout`, which says what streams
     there are; a number of what else one has `in_common` with the one that it follows; and one of that with the time
@@ -29,56 +47,55 @@ class Placed:
     ids: Sequence[str]
     starts_ns: Stamps
     ends_ns: Stamps
-    events: Sequence[int | None]
+    events: Stamps
     layouts: Stamps
     in_common: Stamps
     times: Stamps
 
     @classmethod
-    def of(cls, found: Sequence[Row], ordinals: Sequence[int] | None = None) -> "Placed":
-        """Of rows of `OF_ALL`, events, layout, `OF_RUNS`; the last two may be left out. With the `ordinals` of
-        episodes, they come spool by spool in the order of these, each kind by itself; else as they are."""
-        ids, starts_ns, ends_ns, events, *more = list(zip(*found, strict=True)) if found else [()] * 4
-        unknown = np.full(len(ids), _UNKNOWN, np.int64)
-        begin, end = np.array(starts_ns, np.int64), np.array(ends_ns, np.int64)
-        if not more:
-            return cls(ids, begin, end, events, unknown, unknown, unknown)
-        layouts = np.array([_UNKNOWN if each is None else each for each in more[0]], np.int64)
-        which, different = _numbered(zip(*more[1:], strict=True))
-        common, _ = _numbered(each[:-1] for each in different)
-        times = np.array([_UNKNOWN if each[-1] is None else at for at, each in enumerate(different)], np.int64)
-        placed = cls(ids, begin, end, events, layouts, common[which], times[which])
-        if ordinals is None:
-            return placed
-        spools = [[(part is not None, part or "") for part in each[:3]] for each in different]
+    def of(
+        cls, ids: Sequence[str], starts_ns: Stamps, ends_ns: Stamps, events: Stamps, of_runs: OfRuns | None = None
+    ) -> "Placed":
+        """In the order of their ids; `of_runs`, spool by spool in that of their ordinals, each kind by itself."""
+        unknown = np.full(len(ids), UNKNOWN, np.int64)
+        if of_runs is None:
+            return cls(ids, starts_ns, ends_ns, events, unknown, unknown, unknown)._by_id()
+        which, different = _numbered(of_runs.keys)
+        parts = [each.split(_BETWEEN) for each in different]
+        common, _ = _numbered([key(*each[:-1]) for each in parts])
+        times = np.array([UNKNOWN if each[-1] == _NONE else at for at, each in enumerate(parts)], np.int64)
+        placed = cls(ids, starts_ns, ends_ns, events, of_runs.layouts, common[which], times[which])
+        spools = [[(part != _NONE, part) for part in each[:3]] for each in parts]
         order = sorted(range(len(spools)), key=spools.__getitem__)
-        ranks, _ = _numbered(tuple(spools[at]) for at in order)
+        ranks, _ = _numbered([key(*parts[at][:3]) for at in order])
         rank = np.empty(len(order), np.int64)
         rank[order] = ranks
-        return placed._in_order(np.lexsort((np.array(ordinals, np.int64), rank[which])))
+        by_id = placed._order_of_ids()
+        return placed._in_order(by_id[np.lexsort((of_runs.ordinals[by_id], rank[which][by_id]))])
+
+    def _by_id(self) -> "Placed":
+        # They lie nearly in this order, and most often in it.
+        in_order = all(itertools.starmap(operator.le, itertools.pairwise(self.ids)))
+        return self if in_order else self._in_order(self._order_of_ids())
+
+    def _order_of_ids(self) -> Stamps:
+        return np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)
 
     def _in_order(self, order: Stamps) -> "Placed":
-        ids, events = self.ids, self.events
-        rows = order.tolist()
-        arrays = (self.layouts, self.in_common, self.times)
-        return Placed(
-            [ids[row] for row in rows],
-            self.starts_ns[order],
-            self.ends_ns[order],
-            [events[row] for row in rows],
-            *(each[order] for each in arrays),
-        )
+        ids = self.ids
+        arrays = (self.starts_ns, self.ends_ns, self.events, self.layouts, self.in_common, self.times)
+        return Placed([ids[row] for row in order.tolist()], *(each[order] for each in arrays))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def is_same_time(self, row: int, other: int) -> bool:
         """Whether the stamps of two can be compared, as far as the catalog knows."""
-        return bool(self.times[row] == self.times[other] != _UNKNOWN)
+        return bool(self.times[row] == self.times[other] != UNKNOWN)
 
 
-def _numbered(keys: Iterable[Row]) -> tuple[Stamps, list[Row]]:
+def _numbered(keys: Sequence[str]) -> tuple[Stamps, list[str]]:
     """Of each key the number under which it was seen first, int64 [n]; and the different keys."""
-    seen: dict[Row, int] = {}
-    numbers = np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
-    return numbers, list(seen)
+    different = list(dict.fromkeys(keys))
+    numbers = dict(zip(different, range(len(different)), strict=True))
+    return np.fromiter(map(numbers.__getitem__, keys), np.int64, len(keys)), different

@@ -4,14 +4,20 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sensorium.corpus.finding import Finder, OpenCatalog
+import numpy as np
+
+from sensorium.corpus.finding import Condition, Finder, OpenCatalog
 from sensorium.corpus.known_names import check_streams
-from sensorium.corpus.placed import OF_ALL, OF_RUNS, Placed
+from sensorium.corpus.placed import KEY, UNKNOWN, OfRuns, Placed
+from sensorium.drivers.stream import Stamps
 
 Kinds = dict[int, list[Any]]
 """By layout, shape and dtype of some streams."""
 _LACKS_EVENTS = "timeline IS NULL OR kind <> 'full'"
 _SUCH = ":event IN (name, kind, kind || '/' || name)"
+_BETWEEN = "\n"
+TOGETHER = 1_000_000
+"""Episodes whose columns are in one text each, of which SQLite makes none above 1 GB."""
 _SCANNED = 8
 """Of episodes among which every so many-th is wanted, or more, all events are gone through."""
 
@@ -30,38 +36,79 @@ def placed(
     with finder.asking() as asked:
         former = asked.form.former
         condition = asked.condition(where, having)
-        lacks = "0" if not event else "1" if former else _LACKS_EVENTS
-        more = ["NULL" if former else "layout", *OF_RUNS, "ordinal"] if of_runs else []
-        what = [*OF_ALL, lacks, "id", *more]
-        text = f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE {condition.text}"
-        asked.connection.execute("BEGIN")  # what is asked next is of the same moment
-        # They lie nearly in the order of their ids: to sort them here takes less than to be given them so.
-        found = sorted(asked.connection.execute(text, condition.values).fetchall())
-        if not found:
-            check_streams(asked.connection, having, former)
-            return Placed.of([]), {}
-        columns = list(zip(*found, strict=True))
-        lack, numbers, rest = columns[3], columns[4], columns[5:]
-        counts: Sequence[int | None] = lack
+        lacks = "1" if former else _LACKS_EVENTS
+        figures = ["start_ns", "end_ns"]
+        if of_runs:
+            figures += [str(UNKNOWN) if former else f"ifnull(layout, {UNKNOWN})", "ifnull(ordinal, 0)"]
         if event:
-            counts = [None] * len(found) if former else _counted(asked, numbers, lack, event)
+            figures += [lacks, "id"]
+        asked.connection.execute("BEGIN")  # what is asked next is of the same moment
+        ids, keys, columns = _gathered(asked, condition, figures, of_runs)
+        if not ids:
+            check_streams(asked.connection, having, former)
+        events = np.full(len(ids), UNKNOWN if former else 0, np.int64)
+        if event and ids and not former:
+            events = _counted(asked, columns[-1], columns[-2], event)
         kinds = _kinds(asked, having) if of_runs and not former and having else {}
-    rows = list(zip(*columns[:3], counts, *rest[:-1], strict=True))
-    return Placed.of(rows, [each or 0 for each in rest[-1]] if of_runs else None), kinds
+    more = OfRuns(columns[2], columns[3], keys) if of_runs else None
+    return Placed.of(ids, columns[0], columns[1], events, more), kinds
 
 
-def _counted(asked: OpenCatalog, numbers: Sequence[int], lack: Sequence[int], event: str) -> list[int | None]:
-    """How many such events each of some episodes has; None of one of which the catalog does not know all."""
-    low, high = min(numbers), max(numbers)
+def _gathered(
+    asked: OpenCatalog, condition: Condition, figures: Sequence[str], with_keys: bool
+) -> tuple[list[str], list[str], list[Stamps]]:
+    """Of what matches the ids, the keys and the figures.
+
+    SQLite makes one text of each column: a hundred thousand rows of Python take several times as long as these.
+    """
+    texts = ["episode", *([KEY] if with_keys else [])]
+    what = [*(f"group_concat({each}, '{_BETWEEN}')" for each in texts), *(f"group_concat({each})" for each in figures)]
+    last = int(asked.connection.execute(f"SELECT coalesce(max(id), 0) FROM {asked.form.source}").fetchone()[0])
+    # A condition that has an index is not kept from it.
+    number = "+id" if condition.narrowed or last < TOGETHER else "id"
+    text = (
+        f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE {condition.text}"
+        f" AND {number} >= :first AND {number} < :behind"
+    )
+    found: list[list[str]] = [[] for _ in texts]
+    columns: list[list[Stamps]] = [[] for _ in figures]
+    for first in range(0, last + 1, TOGETHER):
+        values = condition.values | {"first": first, "behind": first + TOGETHER}
+        row = asked.connection.execute(text, values).fetchone()
+        if row[0] is None:
+            continue
+        for column, each in zip(columns, row[len(texts) :], strict=True):
+            column.append(np.fromstring(each, np.int64, sep=","))
+        for words, name, each in zip(found, texts, row, strict=False):
+            some = each.split(_BETWEEN)
+            if len(some) != len(columns[0][-1]):  # one has it within
+                by_itself = text.replace(", ".join(what), name, 1)
+                some = [word for (word,) in asked.connection.execute(by_itself, values)]
+            words += some
+    joined = [np.concatenate(each) if each else np.empty(0, np.int64) for each in columns]
+    return found[0], found[-1], joined
+
+
+def _counted(asked: OpenCatalog, numbers: Stamps, lack: Stamps, event: str) -> Stamps:
+    """How many such events each of some episodes has; below 0 of one of which the catalog does not know all."""
+    low, high = int(numbers.min()), int(numbers.max())
     values: dict[str, Any] = {"event": event}
     if len(numbers) * _SCANNED < high - low:
-        among, values["ids"] = "id IN (SELECT value FROM json_each(:ids))", json.dumps(numbers)
+        among, values["ids"] = "id IN (SELECT value FROM json_each(:ids))", json.dumps(numbers.tolist())
     else:
         among, values["low"], values["high"] = "id BETWEEN :low AND :high", low, high
-    what = f"id, total(CASE WHEN {_SUCH} THEN count END), max(kind = '')"
-    text = f"SELECT {what} FROM events WHERE {among} AND (kind = '' OR {_SUCH}) GROUP BY id"
-    known = {number: None if lacks else int(count) for number, count, lacks in asked.connection.execute(text, values)}
-    return [None if lacks else known.get(number, 0) for number, lacks in zip(numbers, lack, strict=True)]
+    what = f"id, CAST(total(CASE WHEN {_SUCH} THEN count END) AS INTEGER) AS number, max(kind = '') AS lacks"
+    each = f"SELECT {what} FROM events WHERE {among} AND (kind = '' OR {_SUCH}) GROUP BY id"
+    text = f"SELECT group_concat(id), group_concat(CASE WHEN lacks THEN {UNKNOWN} ELSE number END) FROM ({each})"
+    found = [np.fromstring(each or "", np.int64, sep=",") for each in asked.connection.execute(text, values).fetchone()]
+    order = np.argsort(found[0], kind="stable")
+    ids, counts = found[0][order], found[1][order]
+    at = np.searchsorted(ids, numbers)
+    known = np.zeros(len(numbers), np.int64)
+    there = at < len(ids)
+    there[there] = ids[at[there]] == numbers[there]
+    known[there] = counts[at[there]]
+    return np.where(lack, UNKNOWN, known)
 
 
 def _kinds(asked: OpenCatalog, streams: Sequence[str]) -> Kinds:

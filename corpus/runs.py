@@ -1,11 +1,11 @@
 """Runs of episodes that follow each other, told by the catalog: none is opened that is not read."""
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from sensorium.corpus.around import is_of
 from sensorium.corpus.episode import Episode
@@ -15,6 +15,7 @@ from sensorium.corpus.placed import Placed
 from sensorium.corpus.windows import NO_TIME, BoundsNs, NoPlace, WindowPlace
 from sensorium.episode.documents import Note
 
+Rows = npt.NDArray[np.int64]
 Kinds = Sequence[Any]
 """Shape and dtype of some streams."""
 
@@ -25,8 +26,10 @@ def runs(
     longest_gap_ns: int,
     opened: Callable[[str], Episode],
     streams: Sequence[str],
-) -> list[range]:
-    """Which of `placed`, which are in the order of runs, follow each other with gaps below `longest_gap_ns`.
+) -> Rows:
+    """Where the runs of `placed`, which are in the order of runs, begin, and behind the last: int64 [runs + 1].
+
+    Episodes of one follow each other with gaps below `longest_gap_ns`.
 
     Of two that do the device, the spool and the clock are the same, its boot too, and the source's own 0 where it says
     one; `streams` have the same shape and dtype, which `kinds` says by layout. What the catalog does not know is looked
@@ -64,26 +67,23 @@ def runs(
     for row in np.flatnonzero(may & ~is_known).tolist():
         joins[row] = follows(row + 1)
     begins = [0] if len(placed) else []
-    begins += (np.flatnonzero(~joins) + 1).tolist()
-    return list(itertools.starmap(range, itertools.pairwise([*begins, len(placed)])))
+    return np.concatenate((begins, np.flatnonzero(~joins) + 1, [len(placed)])).astype(np.int64)
 
 
 class EpisodeRuns(Sequence[Joined]):
-    """Runs of episodes as sources of windows."""
+    """Runs of episodes as sources of windows; `begins` is of `runs`."""
 
-    def __init__(self, known: CatalogEpisodes, placed: Placed, ranges: Sequence[range]) -> None:
-        self._known, self._placed, self._ranges = known, placed, ranges
+    def __init__(self, known: CatalogEpisodes, placed: Placed, begins: Rows) -> None:
+        self._known, self._placed, self._begins = known, placed, begins
         self._joined = functools.lru_cache(OPENED)(self._run)
 
     @property
     def bounds_ns(self) -> BoundsNs:
         """Where each begins and ends."""
-        first = [each.start for each in self._ranges]
-        last = [each.stop - 1 for each in self._ranges]
-        return self._placed.starts_ns[first], self._placed.ends_ns[last]
+        return self._placed.starts_ns[self._begins[:-1]], self._placed.ends_ns[self._begins[1:] - 1]
 
     def __len__(self) -> int:
-        return len(self._ranges)
+        return len(self._begins) - 1
 
     @overload
     def __getitem__(self, at: int) -> Joined: ...
@@ -95,7 +95,7 @@ class EpisodeRuns(Sequence[Joined]):
         return self._joined(at)
 
     def _run(self, at: int) -> Joined:
-        mine = slice(self._ranges[at].start, self._ranges[at].stop)
+        mine = slice(int(self._begins[at]), int(self._begins[at + 1]))
         starts_ns, ends_ns = self._placed.starts_ns[mine].tolist(), self._placed.ends_ns[mine].tolist()
         return Joined(Matching(self._known, self._placed.ids[mine]), [*zip(starts_ns, ends_ns, strict=True)])
 
@@ -112,17 +112,18 @@ class EventPlaces(Sequence[WindowPlace | NoPlace]):
         self,
         known: CatalogEpisodes,
         placed: Placed,
-        ranges: Sequence[range],
+        begins: Rows,
         event: str,
         span_ns: tuple[int, int],
         across: bool,
     ) -> None:
-        self._known, self._placed, self._ranges = known, placed, ranges
+        self._known, self._placed, self._begins = known, placed, begins
         self._event, self._span_ns, self._across = event, span_ns, across
-        self._begins = np.array([each.start for each in ranges], np.int64)
         self._of = functools.lru_cache(OPENED)(self._starts)
-        counts = [len(self._of(row)) if count is None else count for row, count in enumerate(placed.events)]
-        self._firsts = np.concatenate(([0], np.cumsum(np.array(counts, np.int64)))).astype(np.int64)
+        counts = placed.events.copy()
+        for row in np.flatnonzero(counts < 0).tolist():
+            counts[row] = len(self._of(row))
+        self._firsts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
 
     def __len__(self) -> int:
         return int(self._firsts[-1])
@@ -162,7 +163,8 @@ class EventPlaces(Sequence[WindowPlace | NoPlace]):
         """The run of an episode; where all of [begin_ns, end_ns) is beyond it, the one that has a part of it."""
         mine = self._run(row)
         starts_ns, ends_ns = self._placed.starts_ns, self._placed.ends_ns
-        if begin_ns < ends_ns[self._ranges[mine].stop - 1] and end_ns > starts_ns[self._ranges[mine].start]:
+        first, last = self._begins[mine], self._begins[mine + 1] - 1
+        if begin_ns < ends_ns[last] and end_ns > starts_ns[first]:
             return mine
         return next((self._run(other) for other in self._others(row, begin_ns, end_ns)), mine)
 

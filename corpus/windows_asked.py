@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from sensorium.corpus.around import no_such_event
 from sensorium.corpus.asked_for import names, text, whole
 from sensorium.corpus.episode import nanoseconds
@@ -66,16 +68,16 @@ def windows_asked(
         matching = Matching(known, placed.ids)
         return windows_in_batches(matching, places, lengths.length_ns, streams, batch_size, seed, reading)
     placed, kinds = placed_of(finder, where, streams, around, across)
-    ranges = [range(row, row + 1) for row in range(len(placed))]
+    begins = np.arange(len(placed) + 1)
     if across:
         reach_ns = max(lengths.length_ns, lengths.before_ns, lengths.after_ns)
-        ranges = runs(placed, kinds, reach_ns, known.of, streams)
-    sources = EpisodeRuns(known, placed, ranges)
+        begins = runs(placed, kinds, reach_ns, known.of, streams)
+    sources = EpisodeRuns(known, placed, begins)
     if not around:
         places = Strided(sources.bounds_ns, lengths.length_ns, lengths.stride_ns)
         return windows_in_batches(sources, places, lengths.length_ns, streams, batch_size, seed, reading)
     span_ns = -lengths.before_ns, lengths.after_ns
-    events = EventPlaces(known, placed, ranges, around, span_ns, across)
+    events = EventPlaces(known, placed, begins, around, span_ns, across)
     if len(placed) and not len(events):
         raise no_such_event(around, finder.event_names(where, streams))
     return windows_in_batches(sources, events, lengths.length_ns, streams, batch_size, seed, reading)

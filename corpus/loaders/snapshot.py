@@ -5,7 +5,7 @@ import binascii
 import functools
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ class CorpusSnapshot:
 
     24 bytes an episode, whatever it holds.
 
-    >>> made = CorpusSnapshot.of([("0190a5b4-0000-7000-8000-000000000001", 5)])
+    >>> made = CorpusSnapshot.of(["0190a5b4-0000-7000-8000-000000000001"], [5])
     >>> CorpusSnapshot.unpacked(made.packed).digest == made.digest
     True
     """
@@ -34,12 +34,10 @@ class CorpusSnapshot:
     spans_ns: Numbers
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, int]]) -> "CorpusSnapshot":
-        """Of (id, span) in rising order."""
-        listed = list(rows)
-        raw = bytes.fromhex("".join([episode for episode, _ in listed]).replace("-", ""))
-        ids = np.frombuffer(raw, np.uint8).reshape(-1, 16)
-        return cls(ids, np.array([span for _, span in listed], np.int64))
+    def of(cls, ids: Sequence[str], spans_ns: Sequence[int] | Numbers) -> "CorpusSnapshot":
+        """Of ids in rising order."""
+        raw = bytes.fromhex("".join(ids).replace("-", ""))
+        return cls(np.frombuffer(raw, np.uint8).reshape(-1, 16), np.array(spans_ns, np.int64))
 
     def __len__(self) -> int:
         return len(self.ids)

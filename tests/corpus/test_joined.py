@@ -2,10 +2,10 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, starmap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ import sensorium
 from sensorium.corpus import placing
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.joined import Joined, joined
-from sensorium.corpus.placed import Placed
+from sensorium.corpus.placed import OfRuns, Placed, key
 from sensorium.corpus.runs import runs
 from sensorium.corpus.utc import device_of, utc_of
 from sensorium.corpus.within import Reading
@@ -223,6 +223,14 @@ def test_what_a_catalog_knows_is_not_looked_up(path: Path, tmp_path: Path) -> No
             next(batches)
 
 
+def placed_rows(rows: Sequence[tuple[Any, ...]], ordinals: Sequence[int] | None = None) -> Placed:
+    """Of rows of id, start, end, events, layout, and what the key is of; without ordinals each is of its number."""
+    ids, *figures = zip(*(row[:5] for row in rows), strict=True) if rows else [()] * 5
+    starts_ns, ends_ns, events, layouts = (np.array(each, np.int64) for each in figures)
+    numbers = np.array(range(len(rows)) if ordinals is None else ordinals, np.int64)
+    return Placed.of(ids, starts_ns, ends_ns, events, OfRuns(layouts, numbers, [key(*row[5:]) for row in rows]))
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
@@ -239,21 +247,23 @@ def test_runs_are_of_what_follows(said: list[tuple[str, int, int, str | None]], 
         at_ns += gap_ns
         rows.append((f"{number}", at_ns, at_ns + length_ns, 0, 1, device, "spool", "full", "boottime", "", timeline))
         at_ns += length_ns
-    placed = Placed.of(rows)
+    placed = placed_rows(rows)
 
     def opened(episode: str) -> Any:
         return SimpleNamespace(reopened=lambda: SimpleNamespace(clock=rows[int(episode)][5], base_ns=None))
 
-    found = runs(placed, {1: [("front", "", "uint8")]}, longest_ns, opened, ["front"])
+    in_order = [rows[int(episode)] for episode in placed.ids]
+    begins = runs(placed, {1: [("front", "", "uint8")]}, longest_ns, opened, ["front"])
+    found = list(starmap(range, pairwise(begins.tolist())))
     assert [row for each in found for row in each] == list(range(len(rows)))
     for each in found:
-        mine = [rows[row] for row in each]
+        mine = [in_order[row] for row in each]
         for one, next_one in pairwise(mine):
             assert one[5] == next_one[5]
             assert next_one[1] - one[2] < longest_ns
             assert one[-1] == next_one[-1] or None in (one[-1], next_one[-1])
     for former, latter in pairwise(found):
-        a, b = rows[former[-1]], rows[latter[0]]
+        a, b = in_order[former[-1]], in_order[latter[0]]
         same = a[5] == b[5] and (a[-1] == b[-1] or None in (a[-1], b[-1]))
         assert not (same and b[1] - a[2] < longest_ns)
 
@@ -510,7 +520,7 @@ def test_few_episodes_among_many_are_asked_for_their_events_one_by_one(
 @settings(max_examples=30, deadline=None)
 def test_episodes_come_spool_by_spool(order: list[tuple[str, str, str, int]]) -> None:
     rows = [(f"{at:02}", at, at + 1, 0, 1, *each[:3], "c", None, f"t{at % 3}") for at, each in enumerate(order)]
-    placed = Placed.of(rows, [each[3] for each in order])
+    placed = placed_rows(rows, [each[3] for each in order])
     assert [order[int(episode)] for episode in placed.ids] == sorted(order)
     assert placed.starts_ns.tolist() == [int(episode) for episode in placed.ids]
     for one in range(len(order)):

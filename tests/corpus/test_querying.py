@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 import sensorium
 from sensorium.cli.main import app
-from sensorium.corpus import finding
+from sensorium.corpus import finding, placing
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_entries import catalog_document
 from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import CommitRecord, read_record, record_paths
 from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.placed import UNKNOWN
 from sensorium.corpus.placing import placed
 from sensorium.corpus.verify import verify
 from sensorium.episode.documents import Account, Note
@@ -403,8 +404,8 @@ def test_figures_are_those_of_the_record(many: tuple[Path, CommitRecord], tmp_pa
 
 def test_the_events_of_traces_are_looked_up(many: tuple[Path, CommitRecord]) -> None:
     finder = finding.Finder(many[0] / CATALOG)
-    assert set(placed(finder, "kind = 'trace'", ["front"], "x")[0].events) == {None}
-    assert set(placed(finder, "", ["front"], "x")[0].events) == {0}
+    assert set(placed(finder, "kind = 'trace'", ["front"], "x")[0].events.tolist()) == {UNKNOWN}
+    assert set(placed(finder, "", ["front"], "x")[0].events.tolist()) == {0}
 
 
 def test_sums(many: tuple[Path, CommitRecord]) -> None:
@@ -524,3 +525,37 @@ def test_episodes_that_a_column_narrows_are_not_looked_for_by_their_streams(many
         for where, narrowed in (("device = 'rig-1'", True), ("rows > 3", False)):
             condition = asked.condition(where, ["front"])
             assert ("+layout IN" in condition.text) == narrowed
+
+
+@pytest.mark.parametrize("together", [10**6, 700])
+def test_where_episodes_are_is_read_as_columns(
+    many: tuple[Path, CommitRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Those of SQLite's rows, however many are read together and whatever a column has in it."""
+    copy = tmp_path / CATALOG
+    copy.write_bytes((many[0] / CATALOG).read_bytes())
+    with closing(sqlite3.connect(copy)) as catalog:
+        catalog.execute("UPDATE episodes SET source = 'a' || char(10) || 'b' WHERE id % 900 = 5")
+        catalog.execute("UPDATE episodes SET source = NULL, timeline = NULL WHERE id % 3 = 0")
+        catalog.execute("UPDATE episodes SET ordinal = 5000 - ordinal, layout = NULL WHERE id % 5 = 1")
+        catalog.execute("INSERT OR REPLACE INTO events SELECT id, 'trigger', 'x', id % 4 FROM episodes WHERE id % 2")
+        catalog.execute("UPDATE episodes SET timeline = coalesce(timeline, 'boottime t') WHERE id % 3")
+        catalog.commit()
+        key = "device, spool_id, kind, clock, source"
+        text = f"SELECT episode, start_ns, end_ns, iif(id % 2, id % 4, 0), ifnull(layout, -1), timeline, {key}"
+        rows = catalog.execute(f"{text} FROM episodes WHERE kind = 'full' ORDER BY device, spool_id, ordinal, episode")
+        expected = rows.fetchall()
+    monkeypatch.setattr(placing, "TOGETHER", together)
+    found, _ = placed(finding.Finder(copy), "", [], "x", of_runs=True)
+    assert list(found.ids) == [row[0] for row in expected]
+    for at, column in enumerate((found.starts_ns, found.ends_ns, found.events, found.layouts), 1):
+        known = [UNKNOWN if at == 3 and row[5] is None else row[at] for row in expected]
+        assert column.tolist() == known
+    assert [each < 0 for each in found.times.tolist()] == [row[5] is None for row in expected]
+    same: dict[Any, set[int]] = {}
+    for row, common in zip(expected, found.in_common.tolist(), strict=True):
+        same.setdefault(row[6:], set()).add(common)
+    assert [len(each) for each in same.values()] == [1] * len(same)
+    assert len(set.union(*same.values())) == len(same) > 1
+    alone, _ = placed(finding.Finder(copy), "", [])
+    assert list(alone.ids) == sorted(found.ids)
