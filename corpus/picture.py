@@ -21,6 +21,7 @@ from sensorium.perception.drawing import (
     curves,
     groups,
     legend,
+    number_text,
     picture,
     shade,
     silences,
@@ -114,16 +115,18 @@ def _said(stream: Stream, spans: list[tuple[int, int]], account: Mapping[str, An
     stamps, nominal_hz = stream.captured_ns, stream.spec.rate_hz
     parts = [f"{len(stream)} stored"]
     if nominal_hz and (hz := usual_rate_hz(stamps, nominal_hz)) and hz < _SLOW * nominal_hz:
-        parts += [f"at {hz:.3g} Hz, not {nominal_hz:.3g}"]
+        parts += [f"at {number_text(hz)} Hz, not {number_text(nominal_hz)}"]
     if len(stamps):
         periods_ns = SILENT_PERIODS * 1e9 / (usual_rate_hz(stamps, nominal_hz) or 1e9)
         lead_ns, lag_ns = int(stamps[0]) - of_all[0], of_all[1] - int(stamps[-1])
-        parts += [f"begins {lead_ns / 1e9:.3g} s behind the first"] * (nominal_hz is not None and lead_ns > periods_ns)
-        parts += [f"ends {lag_ns / 1e9:.3g} s before the last"] * (nominal_hz is not None and lag_ns > periods_ns)
+        if nominal_hz is not None and lead_ns > periods_ns:
+            parts += [f"begins {number_text(lead_ns / 1e9)} s behind the first"]
+        if nominal_hz is not None and lag_ns > periods_ns:
+            parts += [f"ends {number_text(lag_ns / 1e9)} s before the last"]
     parts += [f"{n} filtered ({rule})" for rule, n in account["filtered"].items()]
     parts += [f"{n} lost ({cause})" for cause, n in account["lost"].items()]
     times = "once" if len(spans) == 1 else f"{len(spans)} times"
-    parts += [f"silent {times}, {missing_s:.3g} s"] if spans else ["no gap"]
+    parts += [f"silent {times}, {number_text(missing_s)} s"] if spans else ["no gap"]
     return ", ".join(parts)
 
 

@@ -87,8 +87,8 @@ def test_a_sensor_that_falls_silent_is_seen_and_one_whose_recording_ends_is_told
         assert drawn(hole, whole, clock)[0] == pytest.approx(310, abs=20), "a hole is one anywhere"
 
 
-def said_of(camera_s: Any, imu_s: Any) -> str:
-    stream = cast(Stream, Held("cam", camera_s, 10.0, (8, 8)))
+def said_of(camera_s: Any, imu_s: Any, nominal_hz: float = 10.0) -> str:
+    stream = cast(Stream, Held("cam", camera_s, nominal_hz, (8, 8)))
     ends = (int(imu_s[0] * 1e9), int(imu_s[-1] * 1e9))
     return _said(stream, [], {"filtered": {}, "lost": {}}, ends)
 
@@ -97,6 +97,7 @@ def test_a_camera_slower_than_it_states_is_not_silent() -> None:
     slow, imu = np.arange(0, 10, 0.25), np.arange(0, 10, 0.01)
     assert drawn(slow, imu, "boottime")[0] == 0
     assert said_of(slow, imu).startswith("40 stored, at 4 Hz, not 10")
+    assert "at 1250 Hz, not 2500, ends 1800 s before" in said_of(np.arange(100) * 8e-4, np.array([0.0, 1800.0]), 2500.0)
     with_hole = np.concatenate((slow[:20], slow[28:]))
     assert drawn(with_hole, imu, "boottime")[0] == pytest.approx(340, abs=20)
     assert "not 10" not in said_of(np.arange(0, 10, 0.1), imu)
