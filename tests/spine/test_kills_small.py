@@ -17,7 +17,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,9 @@ CALLS = (
     "fsync,fdatasync,syncfs"
 )
 """What changes a disk, SQLite's calls too. What opening a file does shows before the first write to it."""
+ENTERED = 0
+"""In place of a call's number: when the catalog has what is committed, and nobody was told of it yet. A call is made
+then only where another batch is under way."""
 SMALL_BYTES = 8_000_000
 EACH = 5
 
@@ -72,16 +75,21 @@ class LastCall:
 def serve(store: str, last: int | None, talk: Connection) -> None:
     """An ingest, in a process of its own: it waits for a word before it accepts, and ends when it is told."""
     codec_of(manifest(ROWS).streams[0]).encode(np.zeros((25, 2)))  # what is done once in a process is no commit's
-    with Store.open(store, small_bytes=SMALL_BYTES) as opened:
+    with Store.open(store, die_when_entered if last == ENTERED else lambda _: None, SMALL_BYTES) as opened:
         server = Ingest(opened, "tcp://127.0.0.1:0")
         talk.send("open")
         talk.recv()
-        if last is not None:
+        if last:
             durable.os = LastCall(last)  # type: ignore[assignment, attr-defined]
         server.start()
         talk.send(server.address)
         talk.recv()
         server.stop()
+
+
+def die_when_entered(step: str) -> None:
+    if step == "catalog":
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Fleet:
@@ -125,12 +133,12 @@ class Fleet:
     def deliver(self, last: int | None) -> bool:
         """Deliver all that waits to an ingest of which call number `last` is the last one; whether that killed it."""
         ours, theirs = self._serving.Pipe()
-        process = self._serving.Process(target=serve, args=(str(self.store), None if STRACE else last, theirs))
+        process = self._serving.Process(target=serve, args=(str(self.store), None if STRACE and last else last, theirs))
         process.start()
         theirs.close()
         uplinks: list[Uplink] = []
         try:
-            with killed_at(process.pid or 0, last if STRACE else None, ours):
+            with killed_at(process.pid or 0, (last or None) if STRACE else None, ours):
                 ours.send("go")
                 with contextlib.suppress(EOFError, OSError):  # it is killed
                     address = ours.recv()
@@ -195,7 +203,7 @@ def killed_at(process: int, number: int | None, talk: Connection) -> Iterator[No
             tracer.terminate()
 
 
-def kill_at_each(folder: Path, numbers: range) -> Counter[str]:
+def kill_at_each(folder: Path, numbers: Iterable[int]) -> Counter[str]:
     """Kill at call number so and so, look, deliver the rest, look again; how often what was found at a death.
 
     It ends where a delivery is over before its call number, three times in a row.
@@ -228,13 +236,13 @@ def kill_at_each(folder: Path, numbers: range) -> Counter[str]:
 
 
 def test_killed_at_a_handful_of_calls(tmp_path: Path) -> None:
-    kill_at_each(tmp_path, range(4, 44, 8))
+    kill_at_each(tmp_path, [ENTERED, *range(4, 44, 8)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("time", ["first", "second"])
 def test_killed_at_each_call(tmp_path: Path, time: str) -> None:
     """Twice, as threads take turns as they like; a store is made anew for each time."""
-    found = kill_at_each(tmp_path, range(1, 100))
+    found = kill_at_each(tmp_path, [ENTERED, *range(1, 100)])
     assert found["kills"] > 40
     assert min(found.values()) > 0, found
