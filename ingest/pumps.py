@@ -111,8 +111,9 @@ class ControlPump:
             try:
                 if len(frames) != 1:
                     raise PeerViolation(f"{len(frames)} frames on the control socket, expected 1")
-                self._check_large(user_id or route.hex(), len(frames[0]), now_ns)
-                message = wire.decode_from_device(frames[0].buffer)
+                frame = frames[0].buffer
+                self._check_large(user_id or route.hex(), len(frame), now_ns)
+                message = wire.decode_from_device(frame)
             except PeerViolation as error:
                 message = error
             came.append((route, user_id, message, now_ns))

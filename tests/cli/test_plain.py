@@ -1,6 +1,8 @@
 """What is printed and logged of text from outside is one line, and moves no terminal."""
 
+import doctest
 import logging
+import sys
 
 import pytest
 
@@ -8,6 +10,10 @@ from sensorium.cli.main import OneLine
 from sensorium.cli.plain import plain
 
 FORGED = "mission 'a\x1b[2J\n2026-01-01 ERROR forged\r\x07'"
+
+
+def test_examples_hold() -> None:
+    assert doctest.testmod(sys.modules[plain.__module__]) == (0, 1)
 
 
 @pytest.mark.parametrize("text", [FORGED, "[/red] [link=x]", "\u202e\u2028\x85", "grüße, 測試"])

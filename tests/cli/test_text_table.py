@@ -1,6 +1,5 @@
 """Tables: at any width what is copied stands whole, nothing is cut, and what is left out is said; live ones fit."""
 
-import doctest
 from typing import Any
 
 import pytest
@@ -8,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sensorium.cli import text_table
 from sensorium.cli.live import LiveTable
 from sensorium.cli.screen import OUT
 from sensorium.cli.text_table import TextTable
@@ -22,10 +20,6 @@ ROW = ["12", ID, "a long mission's name", "rejected", "2.10 MB", f"the server ha
 
 def printed(table: TextTable, width: int) -> list[str]:
     return [str(line) for line in table.lines(width)]
-
-
-def test_examples_hold() -> None:
-    assert doctest.testmod(text_table) == (0, 1)
 
 
 @settings(max_examples=40)

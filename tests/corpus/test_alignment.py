@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import sensorium
 from sensorium.corpus.alignment import METHODS, grid, stand_ins
 from sensorium.corpus.episode import Episode
-from sensorium.episode.documents import Chunk, Encoding, Items
+from sensorium.episode.documents import Chunk, Encoding, Items, Open, Seal
 from sensorium.errors import ConfigError
 from sensorium.ingest.store import Store
 
@@ -84,6 +84,8 @@ def uneven(make_episode: Any, tmp_path_factory: Any) -> Episode:
             stamps = np.frombuffer(header.captured_ns, np.int64).copy()
             stamps[stamps >= 1_500_000_000] += 300_000_000
             made.records[number] = msgspec.structs.replace(header, captured_ns=stamps.tobytes()), payload
+        elif isinstance(header, Open | Seal) and header.end_ns is not None:
+            made.records[number] = msgspec.structs.replace(header, end_ns=header.end_ns + 300_000_000), payload
     with Store.open(path, small_bytes=0) as store:
         assembly = store.begin(made.episode)
         assembly.append(made.data)

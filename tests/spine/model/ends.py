@@ -20,7 +20,7 @@ from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink import spool_end, uplink
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.errors import SensoriumError, SpoolError
-from sensorium.ingest import assembly, commit, pumps, staging
+from sensorium.ingest import assembly, commit, noting, pumps, staging
 from sensorium.ingest.pumps import BulkPump, ControlPump, Shared
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
@@ -262,6 +262,7 @@ class Server(End):
         patch.setattr(staging, "KEEP_S", 0.1)
         patch.setattr(assembly, "KEEP_BYTES", 1)
         patch.setattr(staging, "Pool", self._make_pool)
+        patch.setattr(noting, "Pool", lambda *_, **__: self.pool)  # made behind it
         patch.setattr(commit, "Pool", PromptPool)
         self._numbers = random.Random(2)
 

@@ -155,15 +155,21 @@ VARIANTS = (
         Invariant.WHOLE,
         (
             ZipCommitter,
-            "put",
+            "_put",
             '    step("version")\n',
-            "    for _, those in _by_month(commits):\n        self._publish(those)\n",
+            (
+                "    for each in going(commits):\n"
+                '        each.temporary = f"{STAGING}/early-{each.assembly.episode}"\n'
+                "        files = [(each.temporary, msgspec.json.encode(each.record))]\n"
+                "        (each.made,) = together.write_all(files, dir_fd=self._store.fd)\n"
+                "    self._publish(list(going(commits)))\n"
+            ),
         ),
     ),
     Variant(
         "a ZIP in a store that does not say so",
         Invariant.WHOLE,
-        (ZipCommitter, "put", "        self._store.raise_version()\n", ""),
+        (ZipCommitter, "_put", "        self._store.raise_version()\n", ""),
     ),
     Variant(
         "accept a hole",
