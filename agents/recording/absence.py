@@ -11,13 +11,15 @@ from sensorium.episode.device_account import DeviceAccount
 
 SEEN = 32
 """Of pictures that state no rate, so many of the last blocks say one."""
+OPENING = 3
+"""So many blocks behind each beginning say none: what a sender had kept comes at once."""
 
 
 @dataclass(slots=True)
 class Absence:
     """Of one stream. The time since `away_ns` is in no account yet; once the sensor delivered again, from `back_ns`,
     the first sample placed ends the absence. Both are None while it is there. Where pictures state no rate,
-    that of the last blocks counts, which is `seen`: the first stamp of each, and its samples."""
+    that of the last blocks since it was away counts, which is `seen`: the first stamp of each, and its samples."""
 
     spec: StreamSpec
     account: DeviceAccount
@@ -25,6 +27,7 @@ class Absence:
     away_ns: int | None = None
     back_ns: int | None = None
     seen: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=SEEN))
+    opening: int = OPENING
 
     def begin(self, epoch: int, away_ns: int) -> None:
         """The sensor is away: it misses what comes from `away_ns` on, if it was not away before."""
@@ -36,7 +39,9 @@ class Absence:
         if self.away_ns is not None and self.back_ns is None:
             self.back_ns = stamp_ns
         if self.away_ns is None and self.spec.rate_hz is None and self.spec.is_frames:
-            self.seen.append((stamp_ns, samples))
+            if not self.opening:
+                self.seen.append((stamp_ns, samples))
+            self.opening = max(0, self.opening - 1)
 
     @property
     def rate_hz(self) -> float | None:
@@ -48,7 +53,12 @@ class Absence:
 
     def forget(self) -> None:
         """The clock was set back: how long it was is not known."""
+        self._is_there()
+
+    def _is_there(self) -> None:
+        """It is not away; what is seen from here on is its rate."""
         self.seen.clear()
+        self.opening = OPENING
         self.away_ns = self.back_ns = None
 
     def count_in(self, episode: EpisodeWriter, until_ns: int) -> None:
@@ -73,7 +83,7 @@ class Absence:
         self._count_between(until_ns)
         self.away_ns = max(self.away_ns, until_ns)
         if until_ns == self.back_ns:
-            self.away_ns = self.back_ns = None
+            self._is_there()
 
     def stop(self, now_ns: int) -> None:
         """Nothing more comes, and no episode is open: what was missed up to `now_ns` is in none."""

@@ -394,3 +394,20 @@ def test_what_pictures_without_a_rate_missed_is_told_by_the_rate_that_was_seen(s
     (account,) = found(spool, "cam")
     assert (account.stored, account.estimated) == (45, True)
     assert account.lost["away"] == pytest.approx(40, abs=1)
+
+
+def test_the_rate_that_was_seen_is_that_since_the_last_absence(spool: Spool) -> None:
+    """Nor is what a sender had kept, which comes at once, a rate."""
+    pool = EncoderPool()
+    spec = msgspec.structs.replace(FRAMES, rate_hz=None)
+    made = Recorder(spool, Interval(60 * SECOND), manifest(spec, spool_id=spool.spool_id), pool=pool, grace_ns=None)
+    for start_ns in (0, 4 * SECOND, 8 * SECOND):
+        if start_ns:
+            made.sensor_away("cam")
+            made.sensor_back("cam")
+        give(made, *(rows(start_ns + n, 1, spec=FRAMES) for n in range(3)))
+        give(made, *(rows(start_ns + n * 50 * MS, 1, spec=FRAMES) for n in range(1, 21)))
+    ends(made, "cam")
+    pool.close()
+    (account,) = found(spool, "cam")
+    assert account.lost["away"] == pytest.approx(2 * 60, abs=3)
