@@ -145,7 +145,7 @@ def test_titles_of_older_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (gzip.compress(SMALL.encode()), "is packed by gzip and no text; unpack it, or save it as CSV"),
+        (gzip.compress(SMALL.encode(), mtime=0), "is packed by gzip and no text; unpack it, or save it as CSV"),
         (b"PK\x03\x04 a workbook", "is a ZIP or a workbook and no text"),
         (SMALL.replace(",", ";").encode(), "no column 't [ms]', is `delimiter` ';'?; found 't [ms];a;b;c'"),
         (b"t [ms],a,b,c\n0,9.8 m/s^2,9.8 m/s^2,1\n", "s.x: no row with numbers in all of its columns (line 2: could"),
