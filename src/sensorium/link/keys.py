@@ -62,18 +62,27 @@ def new(name: str, folder: Path) -> tuple[Path, Path]:
     check_name(name, "key name")
     public, secret = (key.decode("ascii") for key in zmq.curve_keypair())
     paths = folder / f"{name}.key", folder / f"{name}.key_secret"
+    text = _TEXT.format(kind="public", name=name, public=public)
+    secret_text = _TEXT.format(kind="SECRET", name=name, public=public) + f'    secret-key = "{secret}"\n'
+    write_pair(paths, (text, secret_text), f"key {name!r}")
+    return paths
+
+
+def write_pair(paths: tuple[Path, Path], texts: tuple[str, str], what: str) -> None:
+    """Write a public file and its secret one (mode 0600), which nobody had before.
+
+    Raises:
+        ConfigError: either file exists, or the folder cannot be written.
+    """
     for path in paths:
         if path.exists():
             raise ConfigError(f"{path} exists and is never overwritten: choose another name or folder, or move it away")
-    text = _TEXT.format(kind="public", name=name, public=public)
-    secret_text = _TEXT.format(kind="SECRET", name=name, public=public) + f'    secret-key = "{secret}"\n'
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(paths[1], secret_text, 0o600)
-        _write(paths[0], text, 0o644)
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        _write(paths[1], texts[1], 0o600)  # without it the public one is of no use
+        _write(paths[0], texts[0], 0o644)
     except OSError as error:
-        raise ConfigError(f"key {name!r} cannot be written to {folder}: {error.strerror}") from error
-    return paths
+        raise ConfigError(f"{what} cannot be written to {paths[0].parent}: {error.strerror}") from error
 
 
 def allow(folder: Path, key: Path) -> Path:

@@ -6,7 +6,6 @@
 The library that signs is imported where it is used: who neither signs nor is told anything does not pay for it.
 """
 
-import os
 import re
 import stat
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from sensorium.drivers.stream import check_name
 from sensorium.errors import ConfigError
+from sensorium.link.keys import write_pair
 
 PUBLIC, SECRET = ".operator", ".operator_secret"
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
@@ -67,19 +67,12 @@ def new_operator(name: str, folder: Path) -> tuple[Path, Path]:
 
     check_name(name, "operator")
     paths = folder / f"{name}{PUBLIC}", folder / f"{name}{SECRET}"
-    for path in paths:
-        if path.exists():
-            raise ConfigError(f"{path} exists and is never overwritten: choose another name or folder, or move it away")
     made = Ed25519PrivateKey.generate()
     public = made.public_key().public_bytes_raw().hex()
     secret = _TEXT.format(kind="SECRET", name=name, public=public)
     secret += f'secret-key = "{made.private_bytes_raw().hex()}"\n'
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(paths[1], secret, 0o600)
-        _write(paths[0], _TEXT.format(kind="public", name=name, public=public), 0o644)
-    except OSError as error:
-        raise ConfigError(f"operator {name!r} cannot be written to {folder}: {error.strerror}") from error
+    text = _TEXT.format(kind="public", name=name, public=public)
+    write_pair(paths, (text, secret), f"operator {name!r}")
     return paths
 
 
@@ -124,11 +117,3 @@ def _read(path: Path) -> tuple[Operator, bytes | None]:
     except (KeyError, ValueError) as error:
         raise ConfigError(f"operator's key {path}: is none; {made_by}") from error
     return Operator(name, public), secret
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
