@@ -126,9 +126,13 @@ def test_the_independent_parser_reads_the_same_counts(packets: list[tuple[int, t
 
 @given(st.integers(3, 12), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 7)), max_size=12))
 def test_flipped_bits_never_mix_two_cycles(count: int, flips: list[tuple[int, int]]) -> None:
-    sent = bytearray(b"".join(map(numbered, range(count))))
+    whole = b"".join(map(numbered, range(count)))
+    sent = bytearray(whole)
     for byte, bit in flips:
         sent[byte % len(sent)] ^= 1 << bit
+    # As below: where flips leave the sum as it was, a packet of another kind is taken for a good one.
+    places = [slice(packet.offset, packet.offset + 11) for packet in feed(bytes(sent))[0]]
+    assume(all(place.start % 11 or sent[place] == whole[place] for place in places))
     got = cycles_of(bytes(sent))
     seen = 0
     for cycle in got:
