@@ -10,6 +10,9 @@ from sensorium.sim.rollouts.job import Job
 from sensorium.sim.rollouts.worker import Worker, WorkerPlan
 from sensorium.threads import Thread, Watch
 
+ANSWER_S = 1.0
+"""The others are not asked meanwhile."""
+
 
 class WorkerActor:
     """A `Worker`. After a crash the new one delivers what the old one left, and then takes jobs."""
@@ -44,10 +47,13 @@ class RayWorker:
     def __init__(self, plan: WorkerPlan) -> None:
         first = {"device": plan.device, "life": "", "pending": 0, "received": 0, "done": 0, "settled": 0}
         first |= {"unrecorded": [], "current": None, "steps": 0, "world": "", "spool_bytes": 0, "link": ""}
-        self._actor = HostedActor(f"worker {plan.device}", WorkerActor, (plan,), first, FOR_EVER)
+        self._actor = HostedActor(
+            f"worker {plan.device}", WorkerActor, (plan,), first, FOR_EVER, ANSWER_S, plan.most_silent_s
+        )
 
     def status(self) -> dict[str, Any]:
-        """What it said last, in the state `restarting` while there is no process; raises what ended it for good."""
+        """What it said last, in the state `restarting` while there is no process, or `silent` while that does not
+        answer; raises what ended it for good. One that was silent for too long was `killed`: why."""
         return self._actor.status()
 
     def give(self, life: str, jobs: list[Job]) -> None:

@@ -60,7 +60,7 @@ class Crew:
             SensoriumError: one is gone for good.
         """
         lost: list[tuple[Slot, int, str]] = []
-        killed: list[list[tuple[Slot, int]]] = []
+        killed: list[tuple[list[tuple[Slot, int]], str]] = []
         for member in self._members:
             status = member.status = member.worker.status()
             life = status["life"]
@@ -68,11 +68,11 @@ class Crew:
                 member.limbo += member.outstanding
                 member.life, member.outstanding, member.cleared = life, deque(), 0
                 member.seen = (time.monotonic(), 0)
-            if status["state"] == "restarting":
+            if status["state"] in ("restarting", "silent"):
                 continue
             lost += [(each.slot, each.attempt, each.why) for each in status["unrecorded"]]
             if member.limbo and status["state"] in ("serving", "stopped"):
-                killed.append(member.limbo)
+                killed.append((member.limbo, status.get("killed") or "its worker was killed"))
                 member.limbo = []
             while member.outstanding and member.cleared < status["settled"]:
                 lost.append((*member.outstanding.popleft(), "it is not in the store, though its worker delivered all"))
@@ -82,8 +82,8 @@ class Crew:
         def tell() -> None:
             for slot, attempt, why in lost:
                 self._tracking.lost(slot, attempt, why)
-            for attempts in killed:
-                self._tracking.killed(attempts, "its worker was killed")
+            for attempts, why in killed:
+                self._tracking.killed(attempts, why)
 
         return tell
 

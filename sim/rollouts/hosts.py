@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 LOCAL = "tcp://127.0.0.1:0"
 UNLOCKED_S = 20.0
 """How long an ingest of an earlier start, which was killed, may hold the store still."""
+SILENT_S = 10.0
+"""A worker's process may say nothing for so much longer than policies and worlds may take to answer: they may keep
+Python's lock meanwhile, and then it cannot."""
 MAX_EPISODE_S, MAX_EPISODE_BYTES = 86_400.0, 1 << 40
 """A rollout is one episode, however long it is."""
 
@@ -96,8 +99,16 @@ def _plan(task_file: TaskFile, spools: Path, name: str, ingest: dict[str, Any], 
             "max_episode_bytes": MAX_EPISODE_BYTES,
         },
     }
+    most_silent_s = SILENT_S + max(task_file.world_timeout_s, task_file.policy_timeout_s)
     return WorkerPlan(
-        name, task_file.base, task_file.worlds, parts, task_file.encodings, serve, task_file.world_timeout_s
+        name,
+        task_file.base,
+        task_file.worlds,
+        parts,
+        task_file.encodings,
+        serve,
+        task_file.world_timeout_s,
+        most_silent_s,
     )
 
 

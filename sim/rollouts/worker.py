@@ -1,6 +1,7 @@
 """A worker: a device whose one sensor makes rollouts. It delivers what an earlier start left before it takes jobs."""
 
 import logging
+import math
 import secrets
 import threading
 from collections.abc import Iterable, Mapping
@@ -36,7 +37,8 @@ MAX_FAILURES = 5
 class WorkerPlan:
     """What a worker is made of: its name as a device, its worlds by the campaign's names, the parts of a device file
     that say where it delivers, and by world and bare stream how that is encoded. One that is to `serve` takes jobs;
-    else it delivers what is in its spool, and ends. A world has `world_timeout_s` for whatever it is asked."""
+    else it delivers what is in its spool, and ends. A world has `world_timeout_s` for whatever it is asked. A process
+    that says nothing for `most_silent_s` is ended."""
 
     device: str
     base: Path
@@ -45,6 +47,7 @@ class WorkerPlan:
     encodings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     serve: bool = True
     world_timeout_s: float = TIMEOUT_S
+    most_silent_s: float = math.inf
 
     @property
     def holds_something(self) -> bool:

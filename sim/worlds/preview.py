@@ -26,7 +26,7 @@ from sensorium.sim.worlds.world import World
 
 WIDTH = 1600
 _PANEL = WIDTH // 2
-_LEFT, _RIGHT = 70, 14
+_LEFT, _RIGHT = 70, 24
 _LABEL, _PICTURES, _CURVES = 24, 190, 96
 _MOST_FRAMES = 48
 _MOST_PANELS, _MOST_CURVES = 4, 12

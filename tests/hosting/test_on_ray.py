@@ -13,11 +13,12 @@ from sensorium.episode.documents import Seal
 from sensorium.errors import ConfigError, SensoriumError, SpoolError
 from sensorium.hosting import on_ray
 from sensorium.hosting.hosted import StopBound
-from sensorium.hosting.on_ray import RayAgent, RayIngest
+from sensorium.hosting.on_ray import HostedActor, RayAgent, RayIngest
 from tests.agents.building import begin, records_in
 
 UP: dict[str, Any] = {"state": "collecting", "error": "", "alive": True, "failure": "", "process": "a"}
 GONE = ray.exceptions.ActorUnavailableError("gone for now", b"a" * 16)
+LATE = ray.exceptions.GetTimeoutError("late")
 DEAD = ray.exceptions.ActorDiedError()
 DEAD.error_msg = "The actor died because of an error raised in its creation task\nValueError: x"
 
@@ -29,6 +30,7 @@ class PlayedRay:
         self.script = list(script)
         self.called: list[tuple[str, tuple[object, ...]]] = []
         self.placed: dict[str, Any] = {}
+        self.asked = 0
         patch.setattr(ray, "remote", lambda _: self)
         patch.setattr(ray, "get", self.get)
 
@@ -61,7 +63,9 @@ class Method:
         self._played, self._name = played, name
 
     def remote(self, *arguments: object) -> str:
-        if self._name != "status":
+        if self._name == "status":
+            self._played.asked += 1
+        else:
             self._played.called.append((self._name, arguments))
         return self._name
 
@@ -74,8 +78,7 @@ def agent(patch: pytest.MonkeyPatch, *script: object) -> tuple[RayAgent, PlayedR
 def test_a_restart_is_said_and_meanwhile_the_last_status_stands(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    late = ray.exceptions.GetTimeoutError("late")
-    host, played = agent(monkeypatch, GONE, UP | {"episodes": 3}, GONE, late, UP | {"process": "b"})
+    host, played = agent(monkeypatch, GONE, UP | {"episodes": 3}, GONE, LATE, UP | {"process": "b"})
     assert played.placed == {"max_restarts": on_ray.MAX_RESTARTS, "num_cpus": 0}
     states = [host.status()["state"] for _ in range(2)]
     assert states == ["starting", "collecting"]
@@ -87,6 +90,56 @@ def test_a_restart_is_said_and_meanwhile_the_last_status_stands(
     assert caplog.messages == ["the agent's actor died, and Ray has started it again"]
     host.status()
     assert len(caplog.messages) == 1
+
+
+def silent(patch: pytest.MonkeyPatch, now_s: list[float], *script: object) -> tuple[HostedActor, PlayedRay, list[bool]]:
+    """One that may be silent for 30 s; for whether each time that it is killed it is for good."""
+    killed: list[bool] = []
+    patch.setattr(time, "monotonic", lambda: now_s[0])
+    patch.setattr(ray, "kill", lambda _, no_restart: killed.append(no_restart))
+    played = PlayedRay(patch, *script)
+    first = {"device": "rig-1"}
+    return HostedActor("worker", dict, (), first, on_ray.FOR_EVER, answer_s=1.0, most_silent_s=30.0), played, killed
+
+
+def test_one_that_is_silent_for_too_long_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code of somebody else's may keep Python's lock for ever: only its process can be ended."""
+    now_s = [1000.0]
+    actor, played, killed = silent(monkeypatch, now_s, UP, LATE, LATE, LATE, GONE, LATE, UP | {"process": "b"})
+    assert actor.status()["state"] == "collecting"
+    for passed_s in (0.0, 29.0):
+        now_s[0] += passed_s
+        assert (actor.status()["state"], killed) == ("silent", [])
+    assert played.asked == 2, "it is waited for, and not asked again"
+    now_s[0] += 2.0
+    assert (actor.status()["state"], killed) == ("restarting", [False])
+    assert actor.status()["state"] == "restarting"
+    now_s[0] += 100.0
+    assert (actor.status()["state"], killed) == ("restarting", [False]), "it is not there to be killed"
+    status = actor.status()
+    assert status["state"] == "collecting"
+    assert status["killed"] == (
+        "its process did not answer for 30 s, as where a call keeps Python's lock, and was ended"
+    )
+    played.script = [GONE, UP | {"process": "c"}]
+    actor.status()
+    assert actor.status()["killed"] == "", "that was somebody else"
+
+
+def test_one_that_answers_late_or_has_not_begun_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [1000.0]
+    actor, _, killed = silent(monkeypatch, now_s, LATE, LATE, UP, LATE, UP, LATE, LATE)
+    for state in ("starting", "starting", "collecting", "silent", "collecting", "silent"):
+        assert actor.status()["state"] == state
+        now_s[0] += 29.0 if state == "silent" else 1000.0
+    now_s[0] -= 1000.0
+    assert (actor.status()["state"], killed) == ("silent", [])
+
+
+def test_one_that_was_killed_for_want_of_memory_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray does where its node has none left."""
+    host, _ = agent(monkeypatch, UP, ray.exceptions.OutOfMemoryError("the node has no memory left"), UP)
+    assert [host.status()["state"] for _ in range(3)] == ["collecting", "restarting", "collecting"]
 
 
 def test_one_that_is_gone_for_good_is_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:

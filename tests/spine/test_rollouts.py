@@ -168,6 +168,24 @@ def test_workers_and_ingest_that_are_killed_under_ray_are_started_again(site: Si
     check_whole(site, 300)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_policy_that_keeps_pythons_lock_costs_its_rollouts_and_the_campaign_goes_on(site: Site) -> None:
+    """Its worker cannot even say so: that process is ended, and started again."""
+    policies = {"scripted": "scripted", "stuck": f"{ACTS}:keeps_the_lock"}
+    task = write(site, policies=policies, group=2, workers=2, attempts=2, policy_timeout_s=1.0, world_timeout_s=1.0)
+    command = start(site, task)
+    command.wait(expect=1, timeout_s=240)
+    assert "did not answer for 11 s" in command.err
+    (report,) = site.json("rollouts", "report", site.folder / "store")
+    scripted, stuck = report["cells"]
+    assert (scripted["n"], scripted["given_up"]) == (2, 0)
+    assert (stuck["n"], stuck["given_up"]) == (0, 2)
+    assert stuck["why_given_up"] == [
+        "its process did not answer for 11 s, as where a call keeps Python's lock, and was ended"
+    ]
+
+
 @contextlib.contextmanager
 def ray_head(site: Site) -> Iterator[str]:
     """The address of a Ray of one node that somebody else started, and that lets everybody in."""

@@ -102,6 +102,8 @@ def preview(
     if as_json:
         told = {"world": config.kind, "version": made.version, "task": chosen, "seed": config.seed, "steps": count - 1}
         sys.stdout.write(json.dumps({**told, "seconds": step.observation.now_ns / 1e9, "png": str(png)}) + "\n")
+        return
+    OUT.print(f"{heading}   {step.observation.now_ns / 1e9:g} s, {count - 1} steps: {png}")
 
 
 def replay(

@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import math
 import os
 import socket
 import subprocess
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 JOIN_TIP = "start one there (`ray start --head`) that takes your token, or leave out the address"
 ANSWER_S = 5.0
 POLL_S = 0.1
+LOOK_S = 0.02
+"""How long to wait again for what was not answered in time."""
 LEAVE_S, HURRY_S = 15.0, 1.0
 MAX_RESTARTS = 5
 """Of an agent whose process died: one that dies again and again would do so for ever."""
@@ -195,7 +198,15 @@ class RayIngest:
 
 
 class HostedActor:
-    """An actor through its restarts: while Ray starts it again its last status stands, in the state `restarting`."""
+    """An actor through its restarts: while Ray starts it again its last status stands, in the state `restarting`; while
+    it does not answer, in the state `silent`.
+
+    Args:
+        answer_s: How long it may take to answer before it is silent. It is not asked again, but waited for.
+        most_silent_s: How long it may be silent once it has answered: somebody else's code may be in a call that keeps
+            Python's lock, and never give it back. Its process is ended then, for Ray to start it again, and in the
+            status `killed` says so from there on.
+    """
 
     def __init__(
         self,
@@ -204,6 +215,8 @@ class HostedActor:
         arguments: tuple[Any, ...],
         first: dict[str, Any],
         restarts: int,
+        answer_s: float = ANSWER_S,
+        most_silent_s: float = math.inf,
         **placed: Any,
     ) -> None:
         self._name = name
@@ -211,21 +224,32 @@ class HostedActor:
         self.last = {**first, "state": "starting", "error": "", "alive": True}
         self._bound = StopBound(f"the {name}")
         self._told_to: tuple[Any, ...] = ()
+        self._answer_s, self._most_silent_s = answer_s, most_silent_s
+        self._asked: Any = None
+        self._asked_s = math.inf
+        """When it was asked what it has not answered; never, where nobody knows whether it runs."""
+        self._killing = ""
 
     def status(self) -> dict[str, Any]:
         """What it says of itself, or last said; raises why it has failed, is gone for good, or does not end."""
         try:
-            if self._told_to:  # again each time: one that was restarted meanwhile has not heard of it
-                self.call(*self._told_to)
-            before, self.last = self.last, ray.get(self._handle.status.remote(), timeout=ANSWER_S)
-            if self.last["process"] != before.get("process", self.last["process"]):
+            before, answer = self.last, self._answer()
+            killed = before.get("killed", "")
+            if answer["process"] != before.get("process", answer["process"]):
                 log.warning("the %s's actor died, and Ray has started it again", self._name)
+                killed, self._killing = self._killing, ""
+            self.last = answer | {"killed": killed}
         except ray.exceptions.ActorDiedError as error:
             why = str(error).strip().splitlines()[-1].strip()
             raise SensoriumError(f"the {self._name}'s actor is gone for good: {why}; start again") from error
-        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            if self.last["state"] != "starting":
-                self.last = {**self.last, "state": "restarting", "alive": True}
+        except ray.exceptions.GetTimeoutError:
+            self._wait("restarting" if self.last["state"] == "restarting" else "silent")
+            self._end_silence()
+        except (
+            ray.exceptions.RayActorError,
+            ray.exceptions.OutOfMemoryError,
+        ):  # Ray killed it for that
+            self._wait("restarting")
         except ray.exceptions.RayTaskError as error:
             raise SensoriumError(f"the {self._name}'s actor failed: {error.cause}") from error
         if self.last["state"] == "failed" and not self.last["alive"]:
@@ -248,6 +272,46 @@ class HostedActor:
         self._bound.set(bound_s)
         self._told_to = method, *arguments
         self.call(method, *arguments)
+
+    def _answer(self) -> dict[str, Any]:
+        """Its status, if it is there in time: what was asked before is waited for, and nothing asked again."""
+        within_s = LOOK_S
+        if self._asked is None:
+            within_s = self._answer_s
+            if self._told_to:  # again each time: one that was restarted meanwhile has not heard of it
+                self.call(*self._told_to)
+            self._asked = self._handle.status.remote()
+            if self.last["state"] not in ("starting", "restarting"):
+                self._asked_s = time.monotonic()
+        try:
+            answer: dict[str, Any] = ray.get(self._asked, timeout=within_s)
+        except ray.exceptions.GetTimeoutError:
+            raise
+        except BaseException:
+            self._heard()
+            raise
+        self._heard()
+        return answer
+
+    def _heard(self) -> None:
+        """Nothing is asked that it has not answered."""
+        self._asked, self._asked_s = None, math.inf
+
+    def _wait(self, state: str) -> None:
+        """Its last status stands, in this state; in that of the beginning, where there was no other."""
+        if self.last["state"] != "starting":
+            self.last = {**self.last, "state": state, "alive": True}
+
+    def _end_silence(self) -> None:
+        """End its process, if it has been silent for too long."""
+        if time.monotonic() < self._asked_s + self._most_silent_s:
+            return
+        said = f"did not answer for {self._most_silent_s:.0f} s, as where a call keeps Python's lock, and was ended"
+        log.warning("the %s's process %s", self._name, said)
+        self._killing = f"its process {said}"
+        self._heard()
+        self._wait("restarting")
+        ray.kill(self._handle, no_restart=False)
 
 
 def _named(kind: str, message: str) -> SensoriumError:

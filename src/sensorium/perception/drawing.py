@@ -154,7 +154,7 @@ def curves(image: Image, box: Box, axis: Axis, captured_ns: Stamps, values: Samp
         if value == 0 and any(abs(y - other) < _APART for mark, other in where.items() if mark):
             continue  # two numbers over each other say neither
         cv2.line(image, (box.left, round(y)), (box.right, round(y)), FAINT, 1)
-        write(image, number_text(value), box.left - 6, round(y) + 4, color, 0.4, to_left=True)
+        write(image, number_text(value, high - low - 2 * margin), box.left - 6, round(y) + 4, color, 0.4, to_left=True)
     breaks = np.searchsorted(captured_ns, [start for start, _ in spans], side="right")
     for column in range(values.shape[1]):
         for rows in np.split(np.arange(len(captured_ns)), breaks):
@@ -163,15 +163,20 @@ def curves(image: Image, box: Box, axis: Axis, captured_ns: Stamps, values: Samp
             )
 
 
-def number_text(value: float) -> str:
-    """Three digits that count, and no exponent where a person would write none.
+def number_text(value: float, apart: float = 0.0) -> str:
+    """Three digits that count, or as many as tell it from another that is so far `apart`, and no exponent where a
+    person would write none.
 
     >>> [number_text(each) for each in (0.0, -0.6612, 9.80665, 12_345.6, 101_325.0, 4.2e-7, 2.5e9)]
     ['0', '-0.661', '9.81', '12346', '101325', '4.2e-07', '2.5e+09']
+    >>> number_text(1019.873, apart=0.2), number_text(1020.0, apart=0.2), number_text(0.5, apart=90.0)
+    ('1019.87', '1020', '0.5')
     """
     if value == 0 or not 1e-4 <= abs(value) < 1e7:
         return f"{value:.3g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    if apart > 0:
+        digits = max(digits, min(9, 1 - math.floor(math.log10(apart))))
     text = f"{value:.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -1,6 +1,7 @@
 """Policies and verifiers of tests, as anybody might write them."""
 
 import asyncio
+import ctypes
 import os
 import threading
 from collections.abc import Mapping
@@ -78,6 +79,12 @@ def hangs(seen: Seen, rng: np.random.Generator) -> Any:
 def spins(seen: Seen, rng: np.random.Generator) -> Any:
     while True:
         rng.random()
+
+
+def keeps_the_lock(seen: Seen, rng: np.random.Generator) -> Any:
+    """As an extension does that never comes back: nothing else of Python runs in its process."""
+    ctypes.PyDLL(None).sleep(3600)
+    return holds(seen, rng)
 
 
 class NeverReady:
