@@ -11,7 +11,7 @@ A device that is away costs nothing but these files. docs/store-format.md has th
 import hashlib
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ import uuid_utils
 
 from sensorium.corpus.commits import check_store_version
 from sensorium.drivers.stream import check_name
-from sensorium.episode import durable
+from sensorium.episode import durable, together
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, PeerViolation, StoreError
 from sensorium.link.directive import (
@@ -85,11 +85,17 @@ class DirectiveShelf:
         """Those that something was ever asked of."""
         return [name for name in self._names(DIRECTIVES) if not name.startswith(".")]
 
-    def put(self, device: str, name: str, directive: SignedDirective) -> None:
-        """Keep a directive durably, under a name of its own."""
-        folder = self._root / DIRECTIVES / device
-        durable.make_folder(folder, dir_fd=self._fd)
-        durable.publish(folder / f"{name}{_ASKED}", msgspec.msgpack.encode(directive), folder, dir_fd=self._fd)
+    def changed_ns(self, device: str) -> int:
+        """When something of a device was asked or answered last, by this machine's clock; 0: never."""
+        return durable.changed_ns(self._root / DIRECTIVES / device, dir_fd=self._fd)
+
+    def put(self, asked: Sequence[tuple[str, str, SignedDirective]]) -> None:
+        """Keep directives durably, all of them together: of which device, under which name of its own, and what."""
+        durable.make_folder(self._root / DIRECTIVES, dir_fd=self._fd)
+        for device in {device for device, _, _ in asked}:
+            durable.add_folder(self._root / DIRECTIVES / device, dir_fd=self._fd)
+        durable.sync_folder(self._root / DIRECTIVES, dir_fd=self._fd)
+        self._publish([(device, f"{name}{_ASKED}", msgspec.msgpack.encode(each)) for device, name, each in asked])
 
     def ring(self) -> None:
         """Have a running ingest look."""
@@ -120,16 +126,43 @@ class DirectiveShelf:
         return sorted(found, key=lambda each: (0, each.name) if each.document is None else each.document.order)
 
     def answered(self, device: str, name: str, answer: GivenAnswer, digest: str = "") -> bool:
-        """Note durably what became of one, unless that is known already, or there is none of this name, with this
-        `digest`, if it has one; whether it is known now."""
-        folder = self._root / DIRECTIVES / device
-        if "/" in name or durable.look(folder / f"{name}{_ASKED}", dir_fd=self._fd) is None:
+        """Note durably what became of one; as `answered_all`."""
+        return self.answered_all([(device, name, answer, digest)])[0]
+
+    def answered_all(self, answers: Sequence[tuple[str, str, GivenAnswer, str]]) -> list[bool]:
+        """Note durably, together, what became of some, unless that is known already, or there is none of this name of
+        this device, with this digest, if it has one; of each, whether it is known now."""
+        known = [self._is_asked(device, name, digest) for device, name, _, digest in answers]
+        files: dict[tuple[str, str], bytes] = {}
+        for (device, name, answer, digest), is_asked in zip(answers, known, strict=True):
+            if is_asked:
+                of = f"{name}.{digest}" if digest else name
+                files.setdefault((device, f"{of}{_ANSWER}"), msgspec.json.encode(answer))
+        self._publish([(device, name, data) for (device, name), data in files.items()])
+        return known
+
+    def _is_asked(self, device: str, name: str, digest: str) -> bool:
+        path = self._root / DIRECTIVES / device / f"{name}{_ASKED}"
+        if "/" in name or durable.look(path, dir_fd=self._fd) is None:
             return False
-        if digest and digest != self._read(device, name).digest:
-            return False
-        of = f"{name}.{digest}" if digest else name
-        durable.publish(folder / f"{of}{_ANSWER}", msgspec.json.encode(answer), folder, dir_fd=self._fd)
-        return True
+        return not digest or digest == self._read(device, name).digest
+
+    def _publish(self, files: Sequence[tuple[str, str, bytes]]) -> None:
+        """Have files of devices hold this, durably, unless they exist: nobody ever sees part of one."""
+        folder = self._root / DIRECTIVES
+        new = [(str(folder / f".new-{uuid.uuid4().hex}"), data) for _, _, data in files]
+        written = together.write_all(new, dir_fd=self._fd)
+        errors = [each for each in written if isinstance(each, OSError)]
+        if errors:
+            for (path, _), each in zip(new, written, strict=True):
+                if not isinstance(each, OSError):
+                    durable.remove(path, dir_fd=self._fd)
+            raise errors[0]
+        places = [str(folder / device / name) for device, name, _ in files]
+        named = together.name_all([(path, at) for (path, _), at in zip(new, places, strict=True)], dir_fd=self._fd)
+        for outcome in named:
+            if isinstance(outcome, OSError):
+                raise outcome
 
     def _read(self, device: str, name: str) -> DirectiveEntry:
         path = self._root / DIRECTIVES / device / name
@@ -199,9 +232,8 @@ def issue(
         )
         made.append((document, signed(document, pair)))
     try:
-        for document, directive in made:
-            shelf.put(document.device, document.id, directive)
         if made:
+            shelf.put([(document.device, document.id, directive) for document, directive in made])
             shelf.ring()
     except OSError as error:
         raise StoreError(f"{store / DIRECTIVES}: {error.strerror or error}; see to the disk, then try again") from error

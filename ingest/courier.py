@@ -4,6 +4,7 @@ A thread of its own: it reads and syncs small files, which no pump waits for. Wh
 tell again there; of one that was lost on its way the device hears in its next session.
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -19,13 +20,19 @@ from sensorium.link.server.protocol import ServerLink
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.03
+LOOK_S, SOON_S = 0.03, 0.005
+"""It looks so often; and so often while what it told a moment ago is being answered."""
+SOON = 20
 AGAIN_S = 2.0
 """After trouble with the disk it looks again so late."""
+TOLD_AT_ONCE, REPORTS_AT_ONCE = 64, 64
+SETTLED_NS = 1_000_000_000
+"""What a folder says of when it changed is as coarse as a clock's tick: what changed just now may again, unseen."""
 
 
 class Courier:
-    """`lock` guards `link`, whose control pump `wake` wakes; `run` is a thread's work until `stop`."""
+    """`lock` guards `link`, whose control pump `wake` wakes; `run` is a thread's work until `stop`. What devices say is
+    told to `also`, too."""
 
     def __init__(
         self,
@@ -34,62 +41,89 @@ class Courier:
         lock: threading.Lock,
         wake: Callable[[], None],
         stop: threading.Event,
+        also: Callable[[Heard], None] = lambda _: None,
     ) -> None:
         self._store, self._link, self._lock, self._wake, self._stop = store, link, lock, wake, stop
+        self._also = also
         self._shelf = DirectiveShelf(store.path, store.fd)
         self._states = FleetStates(store)
         self._bell = b""
         self._told: dict[int, set[tuple[str, str]]] = {}
+        self._looked: dict[int, int] = {}
+        """When the folder of a session's device had changed last, as it was looked at; -1: it is to be looked at."""
         self._owed: list[Heard] = []
-        """What was heard and is not done, as the disk was in trouble."""
+        """What was heard and is not done, as the disk was in trouble, or there was much."""
 
     def run(self) -> None:
         """Carry until stopped."""
-        pause_s = LOOK_S
+        pause_s, soon = LOOK_S, 0
         while not self._stop.wait(pause_s):
             try:
-                self.step()
-                pause_s = LOOK_S
+                soon = SOON if self.step() else max(soon - 1, 0)
+                pause_s = SOON_S if soon else LOOK_S
                 self._store.trouble.over("directives")
             except (OSError, StoreError) as error:
                 self._store.trouble.met("directives", error)
                 pause_s = AGAIN_S
 
-    def step(self) -> None:
-        """Do what there is to do now. What the disk refuses, which is raised, is tried again."""
+    def step(self) -> bool:
+        """Do what there is to do now; whether there was anything. What the disk refuses, which is raised, is tried
+        again. Of reports, which nobody waits for, some at a time."""
         bell = self._shelf.bell()
         with self._lock:
-            heard = [*self._owed, *self._link.messenger.take_heard()]
-            sessions = self._link.messenger.sessions()
-        self._owed = heard
+            new = self._link.messenger.take_heard()
+            sessions = self._link.messenger.sessions() if bell != self._bell else {}
+        for each in new:
+            self._also(each)
+        heard = [*self._owed, *new]
+        self._owed = sorted(heard, key=_urgency)
         if bell == self._bell and not heard:
-            return
-        while self._owed:
-            first, *self._owed = self._owed  # one that nobody expected is not met for ever
-            try:
-                self._do(first)
-            except (OSError, StoreError):
-                self._owed.insert(0, first)
-                raise
+            return False
         if bell != self._bell:
-            for number, device in sessions.items():
-                self._bring(number, device)
-            self._told = {number: names for number, names in self._told.items() if number in sessions}
+            self._bring_all(sessions)
             self._bell = bell
+        reports = 0
+        while self._owed and reports < REPORTS_AT_ONCE:
+            reports += isinstance(self._owed[0], Reported)
+            self._do_next()
         self._wake()
+        return True
 
-    def _do(self, heard: Heard) -> None:
-        match heard:
-            case SessionBegun(number, device):
-                self._bring(number, device)
-            case HeardAnswers(number, device, answers):
-                self._note(number, device, answers)
-            case Reported():
-                self._states.keep(heard)
+    def _do_next(self) -> None:
+        """What was heard first; of answers all, which are synced together. One that nobody expected is not met for
+        ever."""
+        count = len(list(itertools.takewhile(lambda each: isinstance(each, HeardAnswers), self._owed))) or 1
+        some, self._owed = self._owed[:count], self._owed[count:]
+        try:
+            match some[0]:
+                case SessionBegun(number, device):
+                    self._bring(number, device)
+                case Reported() as report:
+                    self._states.keep(report)
+                case _:
+                    self._note([each for each in some if isinstance(each, HeardAnswers)])
+        except (OSError, StoreError):
+            self._owed = some + self._owed
+            raise
+
+    def _bring_all(self, sessions: dict[int, str]) -> None:
+        """Tell devices what is new for them: a thousand folders are not listed for one that has something."""
+        self._told = {number: names for number, names in self._told.items() if number in sessions}
+        self._looked = {number: changed_ns for number, changed_ns in self._looked.items() if number in sessions}
+        told = 0
+        for number, device in sessions.items():
+            if self._shelf.changed_ns(device) == self._looked.get(number, -1):
+                continue
+            told += 1
+            self._bring(number, device)
+            if told % TOLD_AT_ONCE == 0:
+                self._wake()
 
     def _bring(self, number: int, device: str) -> None:
         """Tell a device what waits for it and was not told in this session."""
         told = self._told.setdefault(number, set())
+        changed_ns = self._shelf.changed_ns(device)
+        settled = abs(time.time_ns() - changed_ns) > SETTLED_NS
         for entry in self._shelf.waiting(device):
             if (entry.name, entry.digest) in told:
                 continue
@@ -104,6 +138,7 @@ class Courier:
                 continue
             with self._lock:
                 self._link.messenger.tell(number, entry.name, directive, document.kind, document.version)
+        self._looked[number] = changed_ns if settled else -1
 
     def _unfit(self, entry: DirectiveEntry) -> DirectiveAnswer | None:
         """What to say of one that need not go to its device."""
@@ -123,9 +158,19 @@ class Courier:
         self._shelf.answered(device, answer.id, noted_now(answer, "ingest"), digest)
         log.warning("directive %s for %s: %s: %s", answer.id, device, answer.state, answer.why)
 
-    def _note(self, number: int, device: str, answers: list[DirectiveAnswer]) -> None:
-        for answer in answers:
-            if self._shelf.answered(device, answer.id, noted_now(answer), answer.digest):
+    def _note(self, heard: list[HeardAnswers]) -> None:
+        answers = [(each.device, answer) for each in heard for answer in each.answers]
+        known = self._shelf.answered_all(
+            [(device, answer.id, noted_now(answer), answer.digest) for device, answer in answers]
+        )
+        for (device, answer), is_known in zip(answers, known, strict=True):
+            if is_known:
                 log.info("directive %s of %s: %s %s", answer.id, device, answer.state, answer.why)
         with self._lock:  # also of what nobody asked here: it would be repeated for ever
-            self._link.messenger.noted(number, tuple(answer.id for answer in answers))
+            for each in heard:
+                self._link.messenger.noted(each.session, tuple(answer.id for answer in each.answers))
+
+
+def _urgency(heard: Heard) -> int:
+    """Who waits first: an operator for what was asked, then for its answer; for reports nobody."""
+    return 0 if isinstance(heard, SessionBegun) else 1 if isinstance(heard, HeardAnswers) else 2

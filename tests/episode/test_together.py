@@ -138,3 +138,23 @@ def test_names_are_given_and_durable_where_they_are_free(at: int, disk: Counting
     assert (disk.names(tmp_path / "a"), disk.names(tmp_path / "b")) == (["0", "1"], ["2", "3"])
     assert [disk.content(tmp_path / place) for place in places[:3]] == [b"0", b"1", b"2"]
     assert not list((tmp_path / "new").iterdir())
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_names_in_many_folders_are_waited_for_once_where_that_can_be_trusted(
+    at: int, disk: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    monkeypatch.setattr(file_system, "is_trusted", lambda _: trusted)
+    for number in range(MANY):
+        durable.make_folder(Path(f"of-{number}"), dir_fd=at)
+    new: list[tuple[Path | str, bytes]] = [(f"new/{number}", b"x") for number in range(MANY)]
+    together.write_all(new, dir_fd=at)
+    disk.asked.clear()
+    named = together.name_all([(str(path), f"of-{path[4:]}/it") for path, _ in map(_text, new)], dir_fd=at)
+    assert named == [True] * MANY
+    assert disk.asked == (["syncfs"] if trusted else ["fsync"] * MANY)
+    assert all(disk.names(tmp_path / f"of-{number}") == ["it"] for number in range(MANY))
+
+
+def _text(file: tuple[Path | str, bytes]) -> tuple[str, bytes]:
+    return str(file[0]), file[1]

@@ -1,11 +1,12 @@
 """The courier: what waits is told once a session, what cannot go is answered here; a disk in trouble judges nothing."""
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from sensorium.corpus.directives import DIRECTIVES, DirectiveShelf, issue
+from sensorium.corpus.directives import DIRECTIVES, DirectiveEntry, DirectiveShelf, GivenAnswer, issue
 from sensorium.episode import durable
 from sensorium.ingest.courier import Courier
 from sensorium.ingest.store import Store
@@ -53,6 +54,59 @@ def test_what_is_laid_under_a_name_is_told_or_answered_by_what_it_is(
         peer.hello(directives=FORMAT)
         assert told() == [made.id]
         assert [each.state(0) for each in shelf.all("rig-1") if each.name != made.id] == ["refused"]
+
+
+def test_of_many_devices_only_those_are_looked_at_for_which_something_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = read_pair(new_operator("anna", tmp_path / "keys")[1])
+    link = new_link()
+    listed: list[str] = []
+    waiting = DirectiveShelf.waiting
+
+    def counted(shelf: DirectiveShelf, device: str) -> list[DirectiveEntry]:
+        listed.append(device)
+        return waiting(shelf, device)
+
+    monkeypatch.setattr(DirectiveShelf, "waiting", counted)
+    with Store.open(tmp_path / "store") as store:
+        names = [f"rig-{number}" for number in range(4)]
+        issue(tmp_path / "store", names[:2], "stop", {}, anna, life_s=60)
+        for name in names[:2]:  # as if that was a while ago
+            os.utime(tmp_path / "store" / DIRECTIVES / name, ns=(1, 1))
+        courier = Courier(store, link, threading.Lock(), lambda: None, threading.Event())
+        for name in names:
+            Peer(link, name).hello(directives=FORMAT, spool_id=name)
+        courier.step()
+        assert set(listed) == set(names)
+        listed.clear()
+        (made,) = issue(tmp_path / "store", ["rig-1"], "stop", {}, anna, life_s=60)
+        link.take_messages()
+        courier.step()
+        assert listed == ["rig-1"]
+        told = [message for _, message in link.take_messages() if isinstance(message, wire.Directive)]
+        assert [each.document["id"] for each in told] == [made.id]
+        listed.clear()
+        issue(tmp_path / "store", ["rig-1"], "stop", {}, anna, life_s=60)  # within a tick of the clock, perhaps
+        courier.step()
+        assert listed == ["rig-1"]
+
+
+def test_answers_that_come_together_are_kept_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = read_pair(new_operator("anna", tmp_path / "keys")[1])
+    with Store.open(tmp_path / "store"):
+        made = issue(tmp_path / "store", [f"rig-{number}" for number in range(20)], "stop", {}, anna, life_s=60)
+        shelf = DirectiveShelf(tmp_path / "store")
+        done = GivenAnswer(state="done")
+        answers = [(each.device, each.id, done, "") for each in made]
+        twice = [*answers, answers[0], ("rig-0", "nobody-asked-this", done, ""), ("rig-0", made[0].id, done, "other")]
+        assert shelf.answered_all(twice) == [True] * 21 + [False, False]
+        assert [each.state(0) for name in shelf.devices() for each in shelf.all(name)] == ["done"] * 20
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "write_at", broken)
+            with pytest.raises(OSError, match="Input/output"):
+                shelf.answered_all([("rig-0", made[0].id, done, "")])
+        assert not list((tmp_path / "store" / DIRECTIVES).glob(".new-*"))
 
 
 def broken(*_: object, **__: object) -> None:

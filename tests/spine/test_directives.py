@@ -40,12 +40,12 @@ def test_a_device_obeys_while_it_records_and_a_forged_copy_keeps_nothing_from_it
     wait_for(lambda: state(hall.id) == "done", "other settings")
     said = msgspec.structs.replace(hall, id="018f0000-0000-7000-8000-000000000001", kind="stop", version=2, body={})
     genuine = signed(said, anna)
-    shelf.put("rig-1", said.id, msgspec.structs.replace(genuine, signature=bytes(64)))
+    shelf.put([("rig-1", said.id, msgspec.structs.replace(genuine, signature=bytes(64)))])
     shelf.ring()
     wait_for(lambda: state(said.id) == "refused", "the forged copy to be refused")
     assert agent.running
     (store / "directives" / "rig-1" / f"{said.id}.directive").unlink()
-    shelf.put("rig-1", said.id, genuine)
+    shelf.put([("rig-1", said.id, genuine)])
     shelf.ring()
     agent.wait(0)
     assert state(said.id) == "done"

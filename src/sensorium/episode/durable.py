@@ -132,6 +132,14 @@ def look(path: Path | str, *, dir_fd: int | None = None) -> Seen | None:
     return Seen(FileId(about.st_dev, about.st_ino), about.st_size, stat.S_ISDIR(about.st_mode))
 
 
+def changed_ns(folder: Path | str, *, dir_fd: int | None = None) -> int:
+    """When a name in a folder was made or removed last, by this machine's clock; 0 where there is no such folder."""
+    try:
+        return os.stat(folder, dir_fd=dir_fd).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def names(folder: Path, *, dir_fd: int | None = None) -> list[str]:
     """The names in a folder, sorted."""
     fd = open_folder(folder, dir_fd=dir_fd)

@@ -33,8 +33,17 @@ def write_all(files: Iterable[tuple[Path | str, Buffer]], *, dir_fd: int | None 
 def name_all(files: Sequence[tuple[str, str]], *, dir_fd: int | None = None) -> list[OSError | bool]:
     """Give each file, which was written and synced under a temporary name, the name in its place that it is to have, if
     that is free: whether it was, or what came in between. The temporary names are gone, the others durable."""
-    named = [_name(temporary, path, dir_fd) for temporary, path in files]
-    for folder in {path.rpartition("/")[0] for _, path in files}:
+    folders = sorted({path.rpartition("/")[0] for _, path in files})
+    at_once = len(folders) >= AT_ONCE and file_system.is_calm()
+    fd = durable.open_folder(Path(folders[0]), dir_fd=dir_fd) if at_once else None
+    try:
+        named = [_name(temporary, path, dir_fd) for temporary, path in files]
+        if fd is not None and _named_at_once(fd, folders, dir_fd):
+            return named
+    finally:
+        if fd is not None:
+            durable.close(fd)
+    for folder in folders:
         durable.sync_folder(Path(folder), dir_fd=dir_fd)
     return named
 
@@ -68,6 +77,18 @@ def _synced_at_once(begun: Sequence[_Begun]) -> bool:
         return False
     try:
         durable.sync_file_system(there[0][0])
+    except OSError:
+        return False
+    return True
+
+
+def _named_at_once(fd: int, folders: Sequence[str], dir_fd: int | None) -> bool:
+    """Whether all names in these folders are on disk by one sync; `fd`, one of them, was opened before the first."""
+    seen = [durable.look(folder, dir_fd=dir_fd) for folder in folders]
+    if len({None if each is None else each.id.device for each in seen}) > 1 or not file_system.is_trusted(fd):
+        return False
+    try:
+        durable.sync_file_system(fd)
     except OSError:
         return False
     return True
