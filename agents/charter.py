@@ -15,7 +15,7 @@ from sensorium.errors import ConfigError
 
 KINDS = ("settings", "stop", "release", "fetch", "campaign", "sketch")
 """What may be asked of devices; not every version obeys all of them."""
-CHANGEABLE = ("trigger", "filters", "encodings", "mission", "uplink", "spool", "provenance")
+CHANGEABLE = ("trigger", "filters", "encodings", "mission", "uplink", "spool", "previews", "provenance")
 """Parts of a device file that settings may change, and while it runs: what is read from sensors goes on."""
 OWN = ("spool.path",)
 RATE = "rate"

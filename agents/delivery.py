@@ -142,7 +142,8 @@ class Delivery:
     def complaints(self) -> list[str]:
         """What became of episodes that should not have, a clause for each kind."""
         found = []
-        if growing := sum(not waiting.sealed for waiting in self.spool.waiting()):
+        pending = (*self.spool.waiting(), *self.spool.holding.all())
+        if growing := sum(not waiting.sealed for waiting in pending):
             found.append(f"{growing} episodes in {self.spool.path} could not be sealed; the next start does that")
         if rejected := self._link_stats().get("rejected"):
             found.append(f"the ingest rejected {rejected} episodes; `sensorium spool {self.spool.path}` says why")

@@ -16,6 +16,7 @@ from pydantic import (
     SkipValidation,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from sensorium.agents.charter import ObeyPart
@@ -96,6 +97,17 @@ class SpoolPart(_Part):
     when_full: Literal["block", "evict"] = "block"
 
 
+class PreviewsPart(_Part):
+    """Of each full episode a small one goes ahead: a picture of each camera every `every_s`, its longer side `side`
+    pixels, what rows come to in as much time, and scores. With `hold` the full one stays here until it is fetched,
+    released or, as the spool is full, evicted."""
+
+    every_s: float = Field(default=1.0, ge=0.1, le=60.0)
+    side: int = Field(default=96, ge=16, le=640)
+    quality: int = Field(default=50, ge=1, le=95)
+    hold: bool = True
+
+
 class MissionPart(_Part):
     """What is recorded, and how urgent its delivery is (the larger first). An episode that reaches `max_episode_s` or
     `max_episode_bytes` is cut, whatever its trigger says, and goes on in the next. Each has the `labels`."""
@@ -142,6 +154,7 @@ class DeviceFile(_Part):
     filters: dict[str, list[Annotated[FilterConfig[Any], SkipValidation(), by_kind(FILTERS, FilterConfig)]]] = {}
     encodings: dict[str, Annotated[CodecConfig, by_kind(CODECS, CodecConfig, "codec")]] = {}
     mission: MissionPart = MissionPart()
+    previews: PreviewsPart | None = None
     provenance: ProvenancePart = ProvenancePart()
     obey: tuple[ObeyPart, ...] = ()
     charter: Path | None = None
@@ -170,6 +183,15 @@ class DeviceFile(_Part):
         for name in sensors:
             check_name(name, "sensor")
         return sensors
+
+    @model_validator(mode="after")
+    def _check_previews(self) -> "DeviceFile":
+        if self.previews is not None and self.previews.hold and self.spool.when_full != "evict":
+            raise ValueError(
+                "previews.hold: what is held would fill the spool for good; expected spool.when_full: evict, or"
+                " hold: false"
+            )
+        return self
 
     def at(self, path: Path) -> Path:
         """A path of the file, from its folder."""

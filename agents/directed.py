@@ -12,7 +12,7 @@ from sensorium.agents.orders import Change, Orders
 from sensorium.drivers.clock import boot_id, boottime_ns
 from sensorium.link.directive import DirectiveDocument
 
-_RECORDED_BY = ("trigger", "filters", "encodings", "mission", "provenance")
+_RECORDED_BY = ("trigger", "filters", "encodings", "mission", "previews", "provenance")
 """What of a device file is in force only with another line."""
 
 

@@ -15,6 +15,7 @@ from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.joining import Joining
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.manifest import entries_of, manifest_of
+from sensorium.agents.recording.previews import Previews
 from sensorium.agents.recording.recorder import GRACE_NS, Recorder
 from sensorium.agents.recording.stream_state import BEFORE_ALL
 from sensorium.agents.recording.trace_writer import TraceWriter
@@ -86,6 +87,7 @@ class Lines:
             max_episodes=episodes,
             run=run,
             pool=self.pool,
+            previews=None if device.previews is None else Previews(spool, **device.previews.model_dump()),
             **device.mission.bounds(rollouts=sensors.clock.kind == "simulated" and device.trigger.kind == "source"),
         )
         show: Callable[[Block], None] | None = None if self.snapshot is None else self.snapshot.see

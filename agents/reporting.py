@@ -57,6 +57,7 @@ class Reporting:
             "directives": dict(status.get("directives") or {}),
             "oldest_s": status.get("oldest_s"),
             "pending": ordinals.get("pending", 0),
+            "held": ordinals.get("held", 0),
             "committed": ordinals.get("committed", 0),
             "spool_bytes": status.get("spool_bytes", 0),
             "sent_bytes": link.get("sent_bytes", 0),

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from sensorium.episode.codecs.contract import ChunkCodec, Codec
-from sensorium.episode.documents import FORMAT_VERSION, Account, Labels, Open, Seal
+from sensorium.episode.documents import FORMAT_VERSION, Account, Labels, Open, PreviewOf, Seal
 from sensorium.episode.layout import shard_chunks
 from sensorium.errors import PeerViolation
 from sensorium.ingest.admission import INT64, MAX_NS, check_labels, check_open, check_seal
@@ -43,6 +43,7 @@ class _Opening(msgspec.Struct, frozen=True, kw_only=True):
     between: msgspec.Raw = _NOTHING
     absent: msgspec.Raw = _NOTHING
     labels: Labels = {}
+    preview_of: PreviewOf | None = None
 
 
 class _Sealing(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +154,8 @@ def opened(head: memoryview, episode: uuid.UUID) -> tuple[Open, StreamsAlike] | 
         raise PeerViolation(f"episode {episode}: its source's time begins at {this.base_ns} ns")
     check_labels(this.labels)
     manifest, streams = known
-    own = {name: getattr(this, name) for name in ("episode", "ordinal", "start_ns", "end_ns", "base_ns", "labels")}
+    names = ("episode", "ordinal", "start_ns", "end_ns", "base_ns", "labels", "preview_of")
+    own = {name: getattr(this, name) for name in names}
     return msgspec.structs.replace(manifest, **own), streams
 
 

@@ -8,6 +8,8 @@ import uuid_utils
 
 from sensorium.agents.recording.absence import Absence
 from sensorium.agents.recording.episode_writer import EpisodeWriter, StoredForm
+from sensorium.agents.recording.piece import Piece
+from sensorium.agents.recording.previews import Previews
 from sensorium.agents.recording.stream_state import BEFORE_ALL
 from sensorium.agents.recording.unclaimed import Unclaimed
 from sensorium.agents.spool.spool import Spool
@@ -30,6 +32,7 @@ class Placing:
         passed: Whether no sample before a stamp of an epoch can come any more, as far as order tells.
         max_episodes: None is begun after so many.
         begin: What lies before this moment is recorded already.
+        previews: Of each episode a small one.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Placing:
         max_episode_bytes: int = MAX_EPISODE_BYTES,
         max_episodes: int | None = None,
         begin: At = NOTHING,
+        previews: Previews | None = None,
     ) -> None:
         self._spool = spool
         self._manifest = manifest
@@ -55,6 +59,7 @@ class Placing:
         self._forms = [StoredForm(entry) for entry in manifest.streams]
         self._open: list[EpisodeWriter] = []
         self._sealed_until = dict([begin])
+        self._previews = previews
         self.created = 0
 
     def __iter__(self) -> Iterator[EpisodeWriter]:
@@ -142,9 +147,17 @@ class Placing:
         """Whether no episode that holds `at_ns` can begin any more, before `until_ns`."""
         return at_ns < self._sealed_until.get(epoch, BEFORE_ALL) or self._passed(epoch, until_ns)
 
+    def look(self, episode: EpisodeWriter, stream: str, piece: Piece) -> None:
+        """A piece is about to be added to an episode."""
+        episode.look(stream, piece)
+        if self._previews is not None:
+            self._previews.look(episode, stream, piece)
+
     def sealed(self, episode: EpisodeWriter) -> None:
         """It is open no more; what comes for it is late."""
         self._open.remove(episode)
+        if self._previews is not None:
+            self._previews.seal(episode)
         until_ns = self._sealed_until.get(episode.epoch, BEFORE_ALL)
         self._sealed_until[episode.epoch] = max(until_ns, episode.end_ns)
 
@@ -175,5 +188,7 @@ class Placing:
         self._spool.account.begin(identity, place)
         episode = EpisodeWriter(file, span, epoch, start_ns, limit_ns, self._max_episode_bytes, place, self._forms)
         self._open.append(episode)
+        if self._previews is not None:
+            self._previews.begin(episode, self._forms)
         self.created += 1
         return episode

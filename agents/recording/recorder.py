@@ -13,6 +13,7 @@ from sensorium.agents.recording.notes import Notes
 from sensorium.agents.recording.piece import Piece
 from sensorium.agents.recording.placing import MAX_EPISODE_BYTES, MAX_EPISODE_NS, Placing
 from sensorium.agents.recording.portion import Portion
+from sensorium.agents.recording.previews import Previews
 from sensorium.agents.recording.sealing import Sealing
 from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.spool.runs import Run
@@ -39,6 +40,7 @@ class Recorder:
             for replays and worlds, which wait as long as it takes.
         max_episodes: Samples after the last of these are counted as filtered by `stop`.
         run: What is known of the replay, if it is one: what was recorded of it before is passed over.
+        previews: Of each episode a small one.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Recorder:
         max_episodes: int | None = None,
         run: Run | None = None,
         pool: EncoderPool,
+        previews: Previews | None = None,
     ) -> None:
         self._spool = spool
         self._trigger = trigger
@@ -72,6 +75,7 @@ class Recorder:
             max_episode_bytes=max_episode_bytes,
             max_episodes=max_episodes,
             begin=self.portion.begin,
+            previews=previews,
         )
         self._full = FullSpool(spool)
         self.notes = Notes(self.episodes, trigger.place, lambda error: self._full.failed(error, self.episodes))
@@ -318,7 +322,7 @@ class Recorder:
             if name not in episode.place:  # its sensor came after it had begun
                 self.portion.drop(state, head, "absent")
                 continue
-            episode.look(name, head)
+            self.episodes.look(episode, name, head)
             self._encode(state, head)
             with self._writing():
                 episode.add(name, head)

@@ -12,18 +12,49 @@ from sensorium.drivers.clock import Clock
 from sensorium.episode.documents import Account, Kind, Mission, Open
 from sensorium.episode.value import NOTHING, Chance, Worth
 
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS episodes (
+    ordinal INTEGER PRIMARY KEY, episode BLOB NOT NULL UNIQUE, state TEXT NOT NULL, why TEXT NOT NULL DEFAULT '',
+    ledgered INTEGER NOT NULL DEFAULT 0, priority REAL NOT NULL, recoveries INTEGER NOT NULL DEFAULT 0,
+    sealed_bytes INTEGER, digest BLOB, manifest BLOB);
+CREATE INDEX IF NOT EXISTS episodes_state ON episodes (state, ledgered);
+CREATE TABLE IF NOT EXISTS accounts (
+    episode BLOB PRIMARY KEY, sealed BLOB NOT NULL, given BLOB) WITHOUT ROWID;
+"""
+ADDED = {
+    "aside": "INTEGER NOT NULL DEFAULT 0",
+    "held": "TEXT NOT NULL DEFAULT ''",
+    "spool_id": "TEXT",
+    "spool_ordinal": "INTEGER",
+    **dict.fromkeys(("value", "draw", "p"), "REAL"),
+}
+"""Columns that a spool of before may lack. `ordinal` numbers what the file has; an episode's own is `spool_ordinal`,
+which is the same while the spool has had one id only. `spool_id` is a former one, under which it is delivered. `held`
+says why a pending one is not offered; a release of before, which does not know of it, offers it."""
+STANDS = "CASE WHEN state = 'pending' AND held <> '' THEN 'held' ELSE state END"
+"""Where an episode stands, as people are told it."""
 State = Literal["pending", "committed", "discarded"]
 OWN = "coalesce(spool_ordinal, ordinal)"
 COLUMNS = (
     f"{OWN}, episode, state, why, priority, recoveries, sealed_bytes, digest, manifest, coalesce(spool_id, ''),"
-    " value, draw, p"
+    " value, draw, p, held"
 )
+
+
+class Beginning(NamedTuple):
+    """What is known of an episode that has its ordinal, and of which nothing is on disk."""
+
+    ordinal: int
+    priority: float
+    manifest: bytes
+    run: str
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One ordinal. `manifest` is the encoded OPEN header while pending; `sealed_bytes`, `digest` and `worth` once
-    sealed; `spool_id` that of a former spool, else empty."""
+    sealed; `spool_id` that of a former spool, else empty; `held` says why it is, empty if it is not."""
 
     ordinal: int
     episode: UUID
@@ -36,6 +67,7 @@ class Entry:
     manifest: bytes
     spool_id: str
     worth: Worth
+    held: str
 
 
 class Priority(msgspec.Struct, frozen=True):
@@ -85,6 +117,11 @@ class SealedFile(NamedTuple):
         return self.worth.value, *(self.worth.chance or (None, None))
 
 
+def counted(kind: Kind, said: Mapping[str, Account]) -> Mapping[str, Account]:
+    """What a SEAL says of samples, as far as these are a sensor's: a preview is made of such, and has none."""
+    return {} if kind == "preview" else said
+
+
 class GivenUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a sealed episode was given up: what of it is between since, what its OPEN told, and after how many OPENs."""
 
@@ -95,8 +132,7 @@ class GivenUp(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def entry_of(row: Sequence[Any]) -> Entry:
     """From a row of the ledger: its `COLUMNS`."""
-    ordinal, episode, state, why, priority, recoveries, size, digest, manifest, of, value, draw, p = row[:13]
+    ordinal, episode, state, why, priority, recoveries, size, digest, manifest, of, value, draw, p, held = row[:14]
     worth = Worth(value, None if draw is None else Chance(draw, p))
-    return Entry(
-        ordinal, UUID(bytes=episode), state, why, priority, recoveries, size, digest or b"", manifest or b"", of, worth
-    )
+    said = digest or b"", manifest or b"", of, worth, held
+    return Entry(ordinal, UUID(bytes=episode), state, why, priority, recoveries, size, *said)

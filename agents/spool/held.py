@@ -43,6 +43,7 @@ class Held:
 
     One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the
     spool was opened is `unread` until it does. `former` is the spool_id under which it goes, if not the present one.
+    Of one that is held, and not offered, `hold` says why.
     With its seal a replay comes to `position`. `tries` counts how often it could not be read. Whoever recorded it was
     alive at `alive_ns` of its clock, if that is known.
     """
@@ -55,6 +56,7 @@ class Held:
     recoveries: int = 0
     worth: Worth = NOTHING
     file: EpisodeFile | None = None
+    hold: str = ""
     refused: str = ""
     unread: bool = False
     tries: int = 0

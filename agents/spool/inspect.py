@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from sensorium.agents.spool.entries import STANDS
 from sensorium.episode.documents import Account, BetweenTotals, Kind
 from sensorium.errors import SpoolError
 
@@ -21,7 +22,7 @@ class _OfKind(msgspec.Struct):
 
 
 def inspect_spool(path: Path) -> dict[str, Any]:
-    """device, spool_id, next_ordinal, counts by state, and episodes: what is pending, discarded or rejected.
+    """device, spool_id, next_ordinal, counts by state, and episodes: what is pending, held, discarded or rejected.
 
     An episode's `kind` is None where it is given up, and nothing but that is kept of it. `between` has by stream what
     became of samples in no episode since the last OPEN, `between_totals` since the spool was made. An episode of a
@@ -37,11 +38,13 @@ def inspect_spool(path: Path) -> dict[str, Any]:
         database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
         try:
             meta = dict(database.execute("SELECT key, value FROM meta").fetchall())
-            counts = dict(database.execute("SELECT state, count(*) FROM episodes GROUP BY state").fetchall())
             columns = {row[1] for row in database.execute("PRAGMA table_info(episodes)")}
+            state, why = (STANDS, "why || held") if "held" in columns else ("state", "why")
+            counts = dict(database.execute(f"SELECT {state}, count(*) FROM episodes GROUP BY 1").fetchall())
             own = "coalesce(spool_ordinal, ordinal), coalesce(spool_id, '')" if "spool_id" in columns else "ordinal, ''"
             rows = database.execute(
-                f"SELECT {own}, episode, state, why, manifest FROM episodes WHERE state != 'committed' ORDER BY ordinal"
+                f"SELECT {own}, episode, {state}, {why}, manifest FROM episodes WHERE state != 'committed' ORDER BY"
+                " ordinal"
             ).fetchall()
         finally:
             database.close()

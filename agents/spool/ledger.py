@@ -6,13 +6,24 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from sensorium.agents.spool.clock_probes import PROBES, ClockProbes
-from sensorium.agents.spool.entries import COLUMNS, OWN, Entry, GivenUp, SealedFile, State, entry_of
+from sensorium.agents.spool.entries import (
+    ADDED,
+    COLUMNS,
+    OWN,
+    SCHEMA,
+    STANDS,
+    Beginning,
+    Entry,
+    GivenUp,
+    SealedFile,
+    State,
+    entry_of,
+)
 from sensorium.agents.spool.former import Formers, FormerSpool
 from sensorium.agents.spool.hardware import Words
 from sensorium.agents.spool.ledger_file import LedgerFile, note
@@ -24,31 +35,9 @@ from sensorium.errors import SpoolError
 
 log = logging.getLogger(__name__)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS episodes (
-    ordinal INTEGER PRIMARY KEY, episode BLOB NOT NULL UNIQUE, state TEXT NOT NULL, why TEXT NOT NULL DEFAULT '',
-    ledgered INTEGER NOT NULL DEFAULT 0, priority REAL NOT NULL, recoveries INTEGER NOT NULL DEFAULT 0,
-    sealed_bytes INTEGER, digest BLOB, manifest BLOB);
-CREATE INDEX IF NOT EXISTS episodes_state ON episodes (state, ledgered);
-CREATE TABLE IF NOT EXISTS accounts (
-    episode BLOB PRIMARY KEY, sealed BLOB NOT NULL, given BLOB) WITHOUT ROWID;
-"""
-_ADDED = {"aside": "INTEGER NOT NULL DEFAULT 0", "spool_id": "TEXT", "spool_ordinal": "INTEGER"} | dict.fromkeys(
-    ("value", "draw", "p"), "REAL"
-)
-"""Columns that a spool of before may lack. `ordinal` numbers what the file has; an episode's own is `spool_ordinal`,
-which is the same while the spool has had one id only. `spool_id` is a former one, under which it is delivered."""
 COPIED = "copied: it grew when the spool was copied, and grows on where it came from"
 _ACCOUNTS = msgspec.msgpack.Decoder(dict[str, Account])
 _OF = "coalesce(spool_id, '') = ?"
-
-
-class _Beginning(NamedTuple):
-    ordinal: int
-    priority: float
-    manifest: bytes
-    run: str
 
 
 class Ledger:
@@ -56,12 +45,12 @@ class Ledger:
     returns after its transaction is on disk."""
 
     def __init__(self, path: Path, device: str) -> None:
-        self._unbegun: dict[UUID, _Beginning] = {}
+        self._unbegun: dict[UUID, Beginning] = {}
         self.is_stuck = False
         """Whether those that were to be begun could not be, when that was tried last."""
         self._counts: dict[str, int] = {}
         self._entries = 0
-        self._file = LedgerFile(path, _SCHEMA + RUNS + PROBES, _ADDED)
+        self._file = LedgerFile(path, SCHEMA + RUNS + PROBES, ADDED)
         self.runs = RunTable(self._file)
         self.probes = ClockProbes(self._file)
         self.formers = Formers(self._file)
@@ -98,7 +87,7 @@ class Ledger:
 
         All those changes, and this, are for one thread at a time."""
         run = "" if between is None or between.run is None else between.run.run
-        self._unbegun[episode] = _Beginning(ordinal, priority, manifest, run)
+        self._unbegun[episode] = Beginning(ordinal, priority, manifest, run)
 
     def sealed(self, files: Sequence[SealedFile]) -> None:
         """These files are whole and on disk."""
@@ -164,11 +153,19 @@ class Ledger:
         """A discarded `episode` is to be delivered after all; its samples are not `between` any more."""
         with self._changing(between) as change:
             change.execute(
-                "UPDATE episodes SET state = 'pending', why = '', ledgered = 0, aside = 0, manifest = ?"
+                "UPDATE episodes SET state = 'pending', why = '', ledgered = 0, aside = 0, held = '', manifest = ?"
                 " WHERE episode = ?",
                 (manifest, episode.bytes),
             )
             change.execute("UPDATE accounts SET given = NULL WHERE episode = ?", (episode.bytes,))
+
+    def hold(self, episodes: Sequence[UUID], why: str, between: Between) -> None:
+        """These pending episodes are held, and why; empty: they wait for delivery."""
+        with self._changing(between) as change:
+            change.executemany(
+                "UPDATE episodes SET held = ? WHERE episode = ? AND state = 'pending'",
+                [(why, episode.bytes) for episode in episodes],
+            )
 
     def accounts(self, episode: UUID) -> dict[str, Account] | None:
         """What the SEAL of an episode says that is not committed; None if there is none."""
@@ -384,7 +381,7 @@ PAGE = 1000
 _PENDING_AFTER = f"""
 SELECT {COLUMNS}, ordinal FROM episodes WHERE state = 'pending' AND ledgered = 0 AND ordinal > ?
 ORDER BY ordinal LIMIT ?"""
-_UNCOMMITTED = "SELECT state, count(*) FROM episodes WHERE state IN ('pending', 'discarded') GROUP BY state"
+_UNCOMMITTED = f"SELECT {STANDS}, count(*) FROM episodes WHERE state IN ('pending', 'discarded') GROUP BY 1"
 """Of a spool that is old these are few beside those that are committed."""
 _INSERT = (
     "INSERT INTO episodes (ordinal, episode, state, priority, manifest, spool_id, spool_ordinal)"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from sensorium.agents.spool.entries import SealedFile
+from sensorium.agents.spool.entries import SealedFile, counted
 from sensorium.agents.spool.episode_file import EpisodeFile, disk_error
 from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.ledger import Ledger
@@ -110,15 +110,16 @@ class Mending:
             return
         log.error("spool: episode %s: %s", episode, found.why or "was mended before")
         recoveries = max(held.recoveries + 1, found.recoveries)
+        accounts = counted(held.said.kind, found.accounts)
         said = SealedFile(
-            episode, found.size, found.digest, recoveries, found.accounts, position=held.position, worth=found.worth
+            episode, found.size, found.digest, recoveries, accounts, position=held.position, worth=found.worth
         )
         self._ledger.sealed([said])
         if held.file is not None:
             self._pending.sealed(episode, found.size, found.digest, found.worth)
         self._pending.mended(episode, found.size, found.digest, recoveries, found.worth)
-        after = {stream: Tally.of(account) for stream, account in found.accounts.items()}
-        self._account.replaced(episode, self._ledger.ordinal(episode), before, after)
+        after = {stream: Tally.of(account) for stream, account in accounts.items()}
+        self._account.replaced(episode, self._ledger.ordinal(episode), counted(held.said.kind, before), after)
 
     def read_again(self, held: Held) -> None:
         """Try once more to recover what the disk would not give when the spool was opened.
@@ -135,5 +136,5 @@ class Mending:
 
 
 def _said(held: Held, file: EpisodeFile) -> SealedFile:
-    recoveries, position = held.recoveries, held.position
-    return SealedFile(held.episode, file.written, file.digest, recoveries, file.accounts, position, file.worth)
+    recoveries, position, accounts = held.recoveries, held.position, counted(held.said.kind, file.accounts)
+    return SealedFile(held.episode, file.written, file.digest, recoveries, accounts, position, file.worth)

@@ -47,6 +47,9 @@ class Order:
         self._balance_bytes = 0.0
         self._by_age = set[UUID]()
 
+    def __len__(self) -> int:
+        return len(self._telling) + len(self._weighed) + len(self._chance)
+
     def add(self, held: Held) -> None:
         """It waits from now on."""
         if _tells(held):

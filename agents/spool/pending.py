@@ -1,6 +1,7 @@
 """The pending episodes of a spool: those that grow and those that wait, their bytes, and the order in which they go."""
 
 import threading
+from collections.abc import Iterable
 from uuid import UUID
 
 from sensorium.agents.spool.episode_file import EpisodeFile
@@ -25,10 +26,13 @@ class Pending:
         self._guard = threading.Lock()
         self._held = held
         self._growing: dict[UUID, EpisodeFile] = {}
-        self._order = Order(held.values())
+        self._order = Order([each for each in held.values() if not each.hold])
+        self._rest = Order([each for each in held.values() if each.hold])
         self._sealed_bytes = sum(each.size for each in held.values())
         self._growing_bytes = 0
         self._rejected_bytes = rejected_bytes
+        self.has_held = any(each.hold for each in held.values())
+        """Whether any is held, or was since this was made."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -45,7 +49,7 @@ class Pending:
         with self._guard:
             held.file = self._growing[episode] = file
             self._held[episode] = held
-            self._order.add(held)
+            self._queue(held).add(held)
 
     def grew(self, size: int) -> None:
         """The file of one that grows, or is about to begin, has so many bytes more."""
@@ -56,9 +60,9 @@ class Pending:
         """It grows no more, and is on disk."""
         with self._guard:
             held = self._held[episode]
-            self._order.remove(held)
+            self._queue(held).remove(held)
             held.size, held.digest, held.worth, held.file = size, digest, worth, None
-            self._order.add(held)
+            self._queue(held).add(held)
             self._growing_bytes -= self._growing.pop(episode).written
             self._sealed_bytes += size
 
@@ -67,9 +71,19 @@ class Pending:
         with self._guard:
             held = self._held[episode]
             self._sealed_bytes += size - held.size
-            self._order.remove(held)
+            self._queue(held).remove(held)
             held.size, held.digest, held.recoveries, held.worth = size, digest, recoveries, worth
-            self._order.add(held)
+            self._queue(held).add(held)
+
+    def hold(self, episodes: Iterable[UUID], why: str) -> None:
+        """These are held, and why; empty: they wait for delivery. Others than pending ones are no matter."""
+        with self._guard:
+            for episode in episodes:
+                if (held := self._held.get(episode)) is not None:
+                    self._queue(held).remove(held)
+                    held.hold = why
+                    self._queue(held).add(held)
+                    self.has_held |= bool(why)
 
     def delivered(self, episode: UUID) -> Held:
         """It is committed, its file to be deleted."""
@@ -82,7 +96,7 @@ class Pending:
         """It is settled, its file to be deleted, or to lie among the rejected."""
         with self._guard:
             held = self._held.pop(episode)
-            self._order.remove(held)
+            self._queue(held).remove(held)
             file = self._growing.pop(episode, None)
             if file is None:
                 self._sealed_bytes -= held.size
@@ -91,6 +105,12 @@ class Pending:
             file.close()
             self.grew(-file.written)  # now that it is at its end
         return held
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be delivered, or grows: what there is, is held."""
+        with self._guard:
+            return len(self._held) == len(self._rest) and not self._growing
 
     @property
     def is_crowded(self) -> bool:
@@ -112,9 +132,10 @@ class Pending:
         return found
 
     def oldest_ns(self) -> int | None:
-        """When the oldest was begun, by the clock of this machine (UTC, ns), as its id says; None if there is none."""
+        """When the oldest that is not held was begun, by the clock of this machine (UTC, ns), as its id says; None if
+        there is none."""
         with self._guard:  # in the order of their ordinals
-            first = next(iter(self._held), None)
+            first = next((episode for episode, held in self._held.items() if not held.hold), None)
         return None if first is None else (first.int >> 80) * 1_000_000
 
     def growing(self) -> list[EpisodeFile]:
@@ -136,7 +157,19 @@ class Pending:
         with self._guard:
             return [held.waiting(value) for held, value in self._order.first(limit, is_due)]
 
-    def least(self) -> Victim | None:
-        """The sealed episode to give up first; None if there is none."""
+    def at_rest(self) -> list[Waiting]:
+        """What is held, those of the most value first, of the present spool."""
         with self._guard:
-            return self._order.least()
+            return [held.waiting(value) for held, value in self._rest.first(None, lambda held: not held.former)]
+
+    def least(self) -> Victim | None:
+        """The sealed episode to give up first; None if there is none. What is held gives way before what is to be
+        delivered, unless its priority is larger."""
+        with self._guard:
+            held, due = self._rest.least(), self._order.least()
+            if held is None or due is None:
+                return held or due
+            return due if self._held[due.episode].priority < self._held[held.episode].priority else held
+
+    def _queue(self, held: Held) -> Order:
+        return self._rest if held.hold else self._order

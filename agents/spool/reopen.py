@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from sensorium.agents.spool.entries import Brief, GivenUp, SealedFile
+from sensorium.agents.spool.entries import Brief, GivenUp, SealedFile, counted
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.held import SUFFIX, Held
 from sensorium.agents.spool.ledger import Ledger
@@ -55,7 +55,7 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
     for entry in ledger.pending():
         held = Held(folder.episodes, entry.episode, _BRIEF.decode(entry.manifest))
         held.former, held.digest, held.recoveries = entry.spool_id, entry.digest, entry.recoveries
-        held.worth = entry.worth
+        held.worth, held.hold = entry.worth, entry.held
         held.alive_ns = folder.last_alive_ns(held.said.clock)
         size = sizes.get(held.name)
         is_whole = size is not None and entry.sealed_bytes == size and entry.episode.bytes in accounted
@@ -72,6 +72,7 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
                 place = {} if replayed else unreadable_place(manifest)
                 found.between.give_up(place, manifest.between)
                 ledger.discarded(entry.episode, "lost before its first sync", GivenUp(), found.between)
+                _let_go(manifest, found, ledger)
                 continue
             make_whole(held, ledger)
         except Corrupt as error:
@@ -83,6 +84,13 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
             found.unread.append((entry.episode, f"{held.path}: cannot be recovered: {error.strerror}"))
         found.held[entry.episode] = held
     return found
+
+
+def _let_go(manifest: Open, found: Reopened, ledger: Ledger) -> None:
+    """A preview is gone: its full episode, which nobody would hear of, is delivered itself."""
+    if manifest.preview_of is not None and (full := found.held.get(UUID(manifest.preview_of.episode))) is not None:
+        full.hold = ""
+        ledger.hold([full.episode], "", found.between)
 
 
 def make_whole(held: Held, ledger: Ledger, *, salvage: bool = False) -> None:
@@ -106,7 +114,8 @@ def make_whole(held: Held, ledger: Ledger, *, salvage: bool = False) -> None:
         held.size, held.digest, held.worth = found.size, found.digest, found.worth
         # The file knows better, if a crash came between it and the ledger.
         held.recoveries = max(held.recoveries, found.recoveries)
-        said = SealedFile(entry.episode, held.size, held.digest, held.recoveries, found.accounts, worth=found.worth)
+        accounts = counted(held.said.kind, found.accounts)
+        said = SealedFile(entry.episode, held.size, held.digest, held.recoveries, accounts, worth=found.worth)
         ledger.sealed([said])
     held.unread = False
 

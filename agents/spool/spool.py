@@ -22,6 +22,7 @@ from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
 from sensorium.agents.spool.hardware import Words
 from sensorium.agents.spool.held import Held, Waiting
+from sensorium.agents.spool.holding import Holding
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.owed import Owed
@@ -87,6 +88,7 @@ class Spool:
             self._pending = Pending(found.held, self._folder.rejected_bytes())
             self._fates = Fates(self._ledger, self.account)
             self.runs = Runs(self._ledger, self.account, self._pending, self._delete, self._state)
+            self.holding = Holding(self._ledger, self.account, self._pending, self._state, self._tell)
             self._mending = Mending(self._ledger, self._pending, self.account, self.room)
             for episode, why in found.unreadable:
                 self._refuse(episode, why, "corrupt")
@@ -293,17 +295,17 @@ class Spool:
         return self._ledger.ordinals(of)
 
     def counts(self) -> dict[str, int]:
-        """How many ordinals are pending, committed, discarded."""
+        """How many ordinals are pending, committed, discarded; held too, where some are."""
         return {"pending": 0, "committed": 0, "discarded": 0} | self._ledger.counts()
 
     def oldest_ns(self) -> int | None:
-        """When the oldest that is pending was begun, by this machine's clock (UTC, ns); None if nothing is."""
+        """When the oldest that waits was begun, by this machine's clock (UTC, ns); None if nothing does."""
         return self._pending.oldest_ns()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is pending."""
-        return not self._pending
+        """Whether nothing is to be delivered; some may be held."""
+        return self._pending.is_idle
 
     def add_probe(
         self, boot_id: str, device_ns: int, server_ns: int, round_trip_ns: int, realtime_ns: int, synchronised: bool

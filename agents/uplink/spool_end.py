@@ -110,7 +110,7 @@ class SpoolEnd:
     def _refresh(self, link: DeviceLink, now_ns: int) -> None:
         """Tell the link what there is, but for what is answered."""
         answered = self._answered
-        waiting = self._spool.waiting(CONSIDERED + len(answered), self._of)
+        waiting = self._spool.holding.at_a_time(self._spool.waiting(CONSIDERED + len(answered), self._of))
         link.refresh([each for each in waiting if each.episode not in answered] if answered else waiting, now_ns)
 
     def _report_between(self, link: DeviceLink) -> None:

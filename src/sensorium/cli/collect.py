@@ -198,7 +198,9 @@ def _line(status: dict[str, Any]) -> str:
     return (
         f"{status['device']}: {status['state']}, {account.captured} samples, {lost} lost, "
         f"{status['episodes']} episodes, {ordinals.get('committed', 0)} committed, "
-        f"{ordinals.get('pending', 0)} waiting, spool {size(status['spool_bytes'])}"
+        f"{ordinals.get('pending', 0)} waiting, "
+        + (f"{held} held, " if (held := ordinals.get("held")) else "")
+        + f"spool {size(status['spool_bytes'])}"
         + (f", trace {size(trace['bytes'])}" if (trace := status.get("trace")) else "")
         + "".join(f", {name} is away" for name in status["away"])
         + _throttled(status)

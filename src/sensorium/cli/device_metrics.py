@@ -38,6 +38,7 @@ class DeviceMetrics(Collector):
             "spool_bytes": ("Bytes in the spool", status["spool_bytes"]),
             "oldest_seconds": ("Age of the oldest episode that waits in the spool", status.get("oldest_s") or 0.0),
             "pending_episodes": ("Episodes that wait in the spool", status["ordinals"].get("pending", 0)),
+            "held_episodes": ("Episodes that are held, and not offered", status["ordinals"].get("held", 0)),
             "in_flight_bytes": ("Bytes sent that the ingest has not dealt with", link.get("in_flight", 0)),
             "link_up": ("1 while a session is open", link.get("state") == "up"),
             "failed": ("1 if the agent has failed", status["state"] == "failed"),

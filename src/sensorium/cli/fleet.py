@@ -86,13 +86,22 @@ def _table(store: Path) -> TextTable:
                 state.get("mission", ""),
                 ", ".join(rates),
                 ", ".join(f"{cause} {n}" for cause, n in lost.items()),
-                state.get("pending", ""),
+                _waiting(state),
                 size(state["spool_bytes"]) if "spool_bytes" in state else "",
                 size(state["disk_free_bytes"]) if "disk_free_bytes" in state else "",
                 "" if temperature is None else f"{temperature:.0f}",
             )
         )
     return table("", _COLUMNS, rows)
+
+
+def _waiting(state: dict[str, Any]) -> str:
+    """
+    >>> _waiting({"pending": 2, "held": 5}), _waiting({"pending": 2}), _waiting({})
+    ('2, held 5', '2', '')
+    """
+    held = f", held {state['held']}" if state.get("held") else ""
+    return f"{state['pending']}{held}" if "pending" in state else ""
 
 
 def _ago(seconds: float) -> str:

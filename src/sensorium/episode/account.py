@@ -189,7 +189,10 @@ def given_up(episode: Mapping[str, Account], fate: str) -> Place:
 
 
 def unreadable_place(manifest: Open) -> Place:
-    """Of an episode of which nothing can be read, and nothing was noted: how much was lost is not known."""
+    """Of an episode of which nothing can be read, and nothing was noted: how much was lost is not known. Of a preview,
+    which has no samples of its own, nothing was."""
+    if manifest.kind == "preview":
+        return {}
     interval_ns = (manifest.start_ns, manifest.start_ns)
     return {entry.spec.name: Tally(estimated=True, lost_interval_ns=interval_ns) for entry in manifest.streams}
 

@@ -147,6 +147,14 @@ class BetweenReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     streams: dict[Annotated[str, msgspec.Meta(max_length=100)], Account] = {}
 
 
+class PreviewOf(msgspec.Struct, frozen=True, kw_only=True):
+    """Of which full episode of the same spool one is the preview; that has so many bytes."""
+
+    episode: Annotated[str, msgspec.Meta(max_length=36)]
+    ordinal: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
 class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """OPEN, record 0: the manifest. The interval is half-open, in the device's clock.
 
@@ -154,7 +162,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     less their base.
     `between` accounts, per stream, for samples captured since the last episode that belong to none.
     `absent` says of sensors, by name, why they were not there; what streams they have is not known. `labels` are what
-    the source said when it began.
+    the source said when it began. A preview says what it is the `preview_of`.
     """
 
     version: int
@@ -174,6 +182,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     between: dict[str, Account] = {}
     absent: Annotated[dict[Annotated[str, msgspec.Meta(max_length=100)], Why], msgspec.Meta(max_length=256)] = {}
     labels: Labels = {}
+    preview_of: PreviewOf | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sensorium.agents.spool import group_commit
 from sensorium.agents.spool.episode_file import EpisodeFile
+from sensorium.agents.spool.held import Waiting
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode.documents import Account, Seal
 from tests.agents.building import begin, chunk, commit, records
@@ -28,6 +29,9 @@ class SpoolMachine(RuleBasedStateMachine):
         spool._commits.due = lambda: None  # type: ignore[method-assign]
         return spool
 
+    def all(self) -> list[Waiting]:
+        return [*self.spool.waiting(), *self.spool.holding.all()]
+
     @initialize()
     def start(self) -> None:
         self.interval_s, group_commit.INTERVAL_S = group_commit.INTERVAL_S, 3600.0
@@ -41,6 +45,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.synced: dict[UUID, int] = {}
         self.begun: dict[UUID, int] = {}
         self.gone: set[UUID] = set()
+        self.held: set[UUID] = set()
 
     @rule()
     def begin(self) -> None:
@@ -85,6 +90,24 @@ class SpoolMachine(RuleBasedStateMachine):
                 self.spool.rejected(episode, "conflict", "said the server")
             self.gone.add(episode)
 
+    @rule(data=st.data())
+    def hold(self, data: st.DataObject) -> None:
+        if sealed := sorted(w.episode for w in self.spool.waiting() if w.sealed):
+            episode = data.draw(st.sampled_from(sealed))
+            assert self.spool.holding.hold(episode, "preview")
+            self.held.add(episode)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), fate=st.sampled_from(["fetched", "released"]))
+    def let_go(self, data: st.DataObject, fate: str) -> None:
+        episode = data.draw(st.sampled_from(sorted(self.held)))
+        self.held.remove(episode)
+        if fate == "fetched":
+            assert self.spool.holding.let_go([episode, UUID(int=0)]) == [episode]
+        else:
+            self.spool.discard(episode, "released by directive d")
+            self.gone.add(episode)
+
     @rule(most=st.integers(2, 5))
     def settle_together(self, most: int) -> None:
         sealed = [w for w in self.spool.waiting() if w.sealed][:most]
@@ -98,7 +121,8 @@ class SpoolMachine(RuleBasedStateMachine):
         rng = random.Random(seed)
         copy = self.root / f"copy-{self.boots}"
         shutil.copytree(self.path, copy)
-        sendable = {w.episode: w.size for w in self.spool.waiting()}
+        sendable = {w.episode: w.size for w in self.all()}
+        held = {w.episode for w in self.spool.holding.all()} & self.held
         for episode in self.spool._ledger.unbegun:  # nobody was told of them
             assert self.synced[episode] == 0
             del self.begun[episode]
@@ -112,7 +136,9 @@ class SpoolMachine(RuleBasedStateMachine):
         self.path = copy
         self.spool = self.open(copy)
         self.files.clear()
-        for waiting in self.spool.waiting():
+        self.held &= held
+        assert {w.episode for w in self.spool.holding.all()} == self.held
+        for waiting in self.all():
             assert waiting.sealed
             found = records(next((copy / "episodes").glob(f"*{waiting.episode}*")), waiting.episode)
             rows = [bytes(r.payload) for r in found if r.kind == 2]
@@ -122,17 +148,18 @@ class SpoolMachine(RuleBasedStateMachine):
             assert isinstance(closing, Seal)
             assert closing.account["imu"].balances
             self.written[waiting.episode] = self.synced[waiting.episode] = len(rows)
-        for lost in set(self.begun) - self.gone - {w.episode for w in self.spool.waiting()}:
+        for lost in set(self.begun) - self.gone - {w.episode for w in self.all()}:
             assert self.synced[lost] == 0
             self.gone.add(lost)
 
     @invariant()
     def every_ordinal_has_one_fate(self) -> None:
-        pending = {w.ordinal for w in self.spool.waiting()}
         counts = self.spool.counts()
         assert sum(counts.values()) == len(self.begun)
-        assert counts["pending"] == len(pending)
-        assert {w.episode for w in self.spool.waiting()} == set(self.begun) - self.gone
+        assert counts["pending"] == len(self.spool.waiting())
+        assert counts.get("held", 0) == len(self.held) == len(self.spool.holding.all())
+        assert {w.episode for w in self.all()} == set(self.begun) - self.gone
+        assert self.spool.is_empty == (not self.spool.waiting())
 
     def teardown(self) -> None:
         group_commit.INTERVAL_S = self.interval_s
