@@ -129,7 +129,7 @@ class RowTaker:
             derived_from=spec.name,
         )
         self._columns = len(names)
-        self._table = _Table(made)
+        self._table = _SumTable(made)
 
     def add(self, piece: Piece, steps: npt.NDArray[np.int64]) -> None:
         content = piece.content
@@ -160,7 +160,7 @@ class ScoreTaker:
         self._spec, self._name, self._every_s = spec, name, every_s
         self._stretches = _Stretches()
         self._names: tuple[str, ...] = ()
-        self._table: _Table | None = None
+        self._table: _SumTable | None = None
 
     def add(self, piece: Piece, steps: npt.NDArray[np.int64]) -> None:
         scores: Mapping[str, npt.NDArray[np.float64]] = piece.scores or {}
@@ -168,7 +168,7 @@ class ScoreTaker:
             if not scores:
                 return
             self._names = tuple(sorted(scores))[:MOST_SCORES]
-            self._table = _Table(
+            self._table = _SumTable(
                 StreamSpec(
                     name=self._name,
                     modality="scores",
@@ -231,7 +231,7 @@ class _Stretches:
         return [(self._stamp, rows[0] if len(rows) == 1 else np.concatenate(rows))] if rows else []
 
 
-class _Table:
+class _SumTable:
     """Rows of numbers, all of which are one chunk."""
 
     def __init__(self, spec: StreamSpec) -> None:

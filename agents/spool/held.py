@@ -42,10 +42,9 @@ class Held:
     `worth`.
 
     One that grows and is `refused` (why) is set aside once it is sealed; one that the disk would not give when the
-    spool was opened is `unread` until it does. `former` is the spool_id under which it goes, if not the present one.
-    Of one that is held, and not offered, `hold` says why.
-    With its seal a replay comes to `position`. `tries` counts how often it could not be read. Whoever recorded it was
-    alive at `alive_ns` of its clock, if that is known.
+    spool was opened is `unread` until it does: `tries` counts how often it would not. Of one that is held, and not
+    offered, `hold` says why. `former` is the spool_id under which it goes, if not the present one. With its seal a
+    replay comes to `position`. Whoever recorded it was alive at `alive_ns` of its clock, if that is known.
     """
 
     folder: Path
@@ -58,7 +57,6 @@ class Held:
     file: EpisodeFile | None = None
     hold: str = ""
     refused: str = ""
-    unread: bool = False
     tries: int = 0
     former: str = ""
     position: Position | None = None
@@ -69,6 +67,11 @@ class Held:
     def of(cls, folder: Path, said: Open) -> "Held":
         """Of an episode whose file is in `folder`, by its OPEN."""
         return cls(folder, UUID(bytes=said.episode), Brief.of(said))
+
+    @property
+    def unread(self) -> bool:
+        """Whether the disk has not given it yet."""
+        return self.tries > 0
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from sensorium.episode.device_account import DeviceAccount
 MOST_AT_ONCE = 4
 
 
-class Holding:
+class SpoolHolding:
     """Of one spool, whose `lock` it is, and whose listeners it has told by `tell`."""
 
     def __init__(

@@ -130,9 +130,9 @@ class Mending:
         """
         found = replace(held, size=0)
         held.tries += 1
-        make_whole(found, self._ledger, salvage=held.tries >= SALVAGE_TRIES)
+        make_whole(found, self._ledger, salvage=held.tries > SALVAGE_TRIES)
         self._pending.mended(held.episode, found.size, found.digest, found.recoveries, found.worth)
-        held.unread = False
+        held.tries = 0
 
 
 def _said(held: Held, file: EpisodeFile) -> SealedFile:

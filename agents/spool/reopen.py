@@ -80,7 +80,7 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
         except SpoolError:
             raise
         except OSError as error:
-            held.unread = True
+            held.tries = 1
             found.unread.append((entry.episode, f"{held.path}: cannot be recovered: {error.strerror}"))
         found.held[entry.episode] = held
     return found
@@ -117,7 +117,7 @@ def make_whole(held: Held, ledger: Ledger, *, salvage: bool = False) -> None:
         accounts = counted(held.said.kind, found.accounts)
         said = SealedFile(entry.episode, held.size, held.digest, held.recoveries, accounts, worth=found.worth)
         ledger.sealed([said])
-    held.unread = False
+    held.tries = 0
 
 
 def _meet_unknown(names: list[str], folder: Folder, ledger: Ledger, owed: Owed) -> None:

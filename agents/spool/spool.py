@@ -22,7 +22,7 @@ from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.group_commit import GroupCommit
 from sensorium.agents.spool.hardware import Words
 from sensorium.agents.spool.held import Held, Waiting
-from sensorium.agents.spool.holding import Holding
+from sensorium.agents.spool.holding import SpoolHolding
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.owed import Owed
@@ -86,9 +86,8 @@ class Spool:
             found = self.room.with_reserve(lambda: reopen(self._folder, self._ledger, self._owed))
             self.account = DeviceAccount(found.between, self._ledger.next_ordinal())
             self._pending = Pending(found.held, self._folder.rejected_bytes())
-            self._fates = Fates(self._ledger, self.account)
             self.runs = Runs(self._ledger, self.account, self._pending, self._delete, self._state)
-            self.holding = Holding(self._ledger, self.account, self._pending, self._state, self._tell)
+            self.holding = SpoolHolding(self._ledger, self.account, self._pending, self._state, self._tell)
             self._mending = Mending(self._ledger, self._pending, self.account, self.room)
             for episode, why in found.unreadable:
                 self._refuse(episode, why, "corrupt")
@@ -184,7 +183,7 @@ class Spool:
         with self._state:
             held = self._pending.get(episode)
             if held is not None:
-                self.room.with_reserve(lambda: self._fates.give_up(held, why, fate))
+                self.room.with_reserve(lambda: Fates(self._ledger, self.account).give_up(held, why, fate))
                 self._pending.remove(episode)
         if held is not None:
             self._delete(held)
@@ -243,7 +242,7 @@ class Spool:
         one. This wins over a discard. Those of which it is so: what was not sealed here, with that digest, stays.
         """
         with self._state:
-            entitled = self.room.with_reserve(lambda: self._fates.commit(said))
+            entitled = self.room.with_reserve(lambda: Fates(self._ledger, self.account).commit(said))
             gone = [self._pending.delivered(episode) for episode in entitled if self._pending.get(episode) is not None]
         if gone:
             self._delete(*gone)
@@ -351,7 +350,7 @@ class Spool:
             held = self._pending.get(episode)
             if held is None:
                 return
-            self.room.with_reserve(lambda: self._fates.give_up(held, why, fate, aside=True))
+            self.room.with_reserve(lambda: Fates(self._ledger, self.account).give_up(held, why, fate, aside=True))
             self._pending.remove(episode, aside=True)
         aside = partial(self._folder.set_aside, held.path, str(episode), why)
         self._owed.do(f"{held.name} is to be set aside", aside)
