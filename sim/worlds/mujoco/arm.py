@@ -77,7 +77,8 @@ class Arm(Simulation):
         taps.beside(self._servo)
         for name in ARM_MOUNTS:
             beside = (config.depth_hz, config.depth) if name == "overview" else None
-            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), self._camera(name, size, beside))
+            seen = self._camera(name, size, beside, config.camera.is_ideal)
+            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), seen)
         overview = scene.model.camera("overview").id
         depth = RangeSense(config.depth, taps.rng("depth"))
         taps.frames("depth", lambda t_ns: depth.measure(self._survey(t_ns, overview, size)[0]))

@@ -75,7 +75,8 @@ class Drone(Simulation):
     def _tapped(self, taps: Taps) -> None:
         config, physics, scene = self._config, self.physics, self._scene
         taps.beside(self._pilot)
-        taps.camera("cam", config.camera, intrinsics(config.size, config.fov_deg), self._camera("cam", config.size))
+        seen = self._camera("cam", config.size, is_ideal=config.camera.is_ideal)
+        taps.camera("cam", config.camera, intrinsics(config.size, config.fov_deg), seen)
         below = scene.model.camera("cam").id
         taps.frames("segmentation", lambda t_ns: self._survey(t_ns, below, config.size)[1])
         events = EventCamera(config.events, taps.rng("events"), config.event_size)

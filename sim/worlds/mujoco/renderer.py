@@ -42,6 +42,8 @@ class Renderer:
         self._labels: Labels = np.zeros(1, np.uint16)
         self._segments: Labels = np.zeros(0, np.uint16)
         self._near, self._far = 0.0, 0.0
+        self._rect: Any = None
+        self._begun: Image | None = None
 
     @property
     def platform(self) -> str:
@@ -70,6 +72,25 @@ class Renderer:
         pixels = np.empty((height, width, 3), np.uint8)
         self._draw(data, camera, size, pixels, None)
         return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows begin at the bottom
+
+    def begin(self, data: Any, camera: int, size: Size) -> Image:
+        """The same, which is filled by `finish`, or before anything else is drawn; in software it is drawn meanwhile,
+        by threads of OpenGL's own."""
+        self.finish()
+        with self._context.current():  # which ends with a flush: what was asked for begins to be drawn
+            self._render(data, camera, size)
+        image = np.empty((size[1], size[0], 3), np.uint8)
+        self._begun = image
+        return image
+
+    def finish(self) -> None:
+        """Have the picture that was begun be there, if one was."""
+        image, self._begun = self._begun, None
+        if image is not None:
+            pixels = np.empty_like(image)
+            with self._context.current():
+                self._read(pixels, None)
+            image[:] = pixels[::-1]
 
     def colour_and_depth(self, data: Any, camera: int, size: Size) -> tuple[Image, Depth]:
         """The same, and depth as of `survey` of the same drawing, but that the sky has one, of `sky_m` and more."""
@@ -133,6 +154,7 @@ class Renderer:
         return self._segments
 
     def _forget(self) -> None:
+        self._begun = None
         if self._mjr is not None:
             self._mjr.free()
         self._mjr = None
@@ -141,13 +163,20 @@ class Renderer:
         self._scene.flags[flag] = on
 
     def _draw(self, data: Any, camera: int, size: Size, pixels: Image | None, depth: Depth | None) -> None:
+        self.finish()
+        with self._context.current():
+            self._render(data, camera, size)
+            self._read(pixels, depth)
+
+    def _render(self, data: Any, camera: int, size: Size) -> None:
         if self._mjr is None:
             raise RuntimeError("nothing to draw: load a model first; a closed renderer draws no more")
-        rect = mujoco.MjrRect(0, 0, *size)
+        self._rect = mujoco.MjrRect(0, 0, *size)
         self._camera.fixedcamid = camera
         mujoco.mjv_updateScene(
             self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
-        with self._context.current():
-            mujoco.mjr_render(rect, self._scene, self._mjr)
-            mujoco.mjr_readPixels(pixels, depth, rect, self._mjr)
+        mujoco.mjr_render(self._rect, self._scene, self._mjr)
+
+    def _read(self, pixels: Image | None, depth: Depth | None) -> None:
+        mujoco.mjr_readPixels(pixels, depth, self._rect, self._mjr)

@@ -49,8 +49,8 @@ class Rover(Simulation):
             config.lidar_beams, config.lidar_columns, (-15.0, 15.0), config.lidar_hz, config.lidar_sectors, reach_m
         )
         self.specs = rover_specs(config, self._lidar)
-        kept_s = max(longest_look_s(config.camera, config.camera_hz), 1 / config.lidar_hz) + 0.01
-        super().__init__(config, config.size, config.shadows, kept_s)
+        kept_s = max(longest_look_s(config.camera, config.camera_hz), 1 / config.lidar_hz + self.specs.step_ns / 1e9)
+        super().__init__(config, config.size, config.shadows, kept_s + 0.01)
         self._scene: RoverScene
         self._goal: Goal
         self._pilot: Pilot
@@ -76,7 +76,8 @@ class Rover(Simulation):
         config, physics, scene, size = self._config, self.physics, self._scene, self._config.size
         looks = {"left": (config.depth_hz, config.depth), "right": None}
         for name, beside in looks.items():
-            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), self._camera(name, size, beside))
+            seen = self._camera(name, size, beside, config.camera.is_ideal)
+            taps.camera(name, config.camera, intrinsics(size, config.fov_deg), seen)
         left = scene.model.camera("left").id
         depth, lidar = RangeSense(config.depth, taps.rng("depth")), RangeSense(config.lidar, taps.rng("lidar"))
         taps.frames("depth", lambda t_ns: depth.measure(self._survey(t_ns, left, size)[0]))
@@ -87,7 +88,7 @@ class Rover(Simulation):
         def revolution(start_ns: int) -> npt.NDArray[np.float32]:
             return lidar.measure(self._lidar.revolution(caster, physics.view, site, ground, start_ns))
 
-        taps.frames("lidar", revolution, self._lidar.ends)
+        taps.frames("lidar", revolution, self._lidar.ends, put_off=True)
         imu = ImuSense(config.imu, taps.rng("imu"), config.imu_hz)
         taps.rows("imu", sensor_reader(physics, "gyro", "accelerometer"), imu.measure)
         # What the biases were is known once the IMU, a stream before, has measured the same rows.

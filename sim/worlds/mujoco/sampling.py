@@ -169,7 +169,10 @@ class Bursts:
 
 
 class Looks:
-    """Frames that take a while: the one of tick t can be made at `ends(t)`, from what the world was like since t."""
+    """Frames that take a while: the one of tick t can be made at `ends(t)`, from what the world was like since t.
+
+    `take(t)` makes it; one that is `put_off` is made when blocks are asked for.
+    """
 
     def __init__(
         self,
@@ -179,23 +182,27 @@ class Looks:
         ends: Callable[[int], int],
         take: Callable[[int], npt.NDArray[Any] | None],
         port: Port | None = None,
+        put_off: bool = False,
     ) -> None:
         self._spec = spec
         self._ticker = Ticker(rate_hz, step_ns)
         self._ends = ends
         self._take = take
         self._port = port
+        self._is_put_off = put_off
         self._taken: list[tuple[int, npt.NDArray[Any] | None]] = []
         self.index = self._ticker.index_of(ends(0))
 
     def sampled(self, now_ns: int) -> None:  # noqa: ARG002 (a frame's own stamp is its tick)
         tick_ns = self._ticker.tick_ns
-        self._taken.append((tick_ns, self._take(tick_ns)))
+        self._taken.append((tick_ns, None if self._is_put_off else self._take(tick_ns)))
         self._ticker.advance()
         self.index = self._ticker.index_of(self._ends(self._ticker.tick_ns))
 
     def blocks(self, now_ns: int) -> list[Block]:
         taken, self._taken = self._taken, []
+        if self._is_put_off:
+            taken = [(tick_ns, self._take(tick_ns)) for tick_ns, _ in taken]
         if self._port is None:
             frames = [(tick_ns, frame) for tick_ns, frame in taken if frame is not None]
             return [Block(self._spec.name, np.array([tick_ns], np.int64), frame[None]) for tick_ns, frame in frames]

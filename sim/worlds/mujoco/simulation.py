@@ -112,18 +112,26 @@ class Simulation(World):
             self._renderer.close()
         self._renderer, self._done = None, None
 
-    def _camera(self, name: str, size: Size, depth: tuple[float, RangeErrors] | None = None) -> Callable[[int], Image]:
+    def _camera(
+        self, name: str, size: Size, depth: tuple[float, RangeErrors] | None = None, is_ideal: bool = False
+    ) -> Callable[[int], Image]:
         """What a camera of the model sees at a moment. `depth` is the rate and errors of the depth that is surveyed of
-        the same: where it can, it comes of the same drawing."""
+        the same: where it can, it comes of the same drawing. Of one that `is_ideal` pictures need not be there before
+        the step is over."""
         camera, physics = self.physics.model.camera(name).id, self.physics
+
+        def look(view: Any) -> Image:
+            drawing = self._drawing
+            return drawing.begin(view, camera, size) if is_ideal else drawing.colour(view, camera, size)
+
         if depth is None or self._is_labelled:
-            return lambda moment_ns: self._drawing.colour(physics.view(moment_ns), camera, size)
+            return lambda moment_ns: look(physics.view(moment_ns))
         one = OneLook(*depth, self._drawing.sky_m(camera, size))
 
         def draw(moment_ns: int) -> Image:
             view = physics.view(moment_ns)
             if not one.is_due(moment_ns):
-                return self._drawing.colour(view, camera, size)
+                return look(view)
             image, metres = self._drawing.colour_and_depth(view, camera, size)
             self._surveyed.clear()
             self._surveyed[moment_ns, camera, size] = metres, np.zeros((0, 0), np.uint16)
@@ -166,10 +174,16 @@ class Simulation(World):
 
     def _observed(self, judged: Earned) -> Observation:
         now_ns = self.physics.derived_ns
+        taps = self._sensing.taps
+        # Pictures last: what was begun is drawn while the rest is made.
+        came = {place: tap.blocks(now_ns) for place, (spec, tap) in enumerate(taps) if spec.modality != "image"}
+        if self._renderer is not None:
+            self._renderer.finish()
         sensed: list[Block] = []
         truth: list[Block] = []
-        for spec, channel in self._sensing.taps:
-            (truth if spec.modality == "truth" else sensed).extend(channel.blocks(now_ns))
+        for place, (spec, tap) in enumerate(taps):
+            blocks = came[place] if place in came else tap.blocks(now_ns)
+            (truth if spec.modality == "truth" else sensed).extend(blocks)
         faults = self._faults
         if (told := faults.until(now_ns)) is not None:
             truth.append(told)

@@ -75,12 +75,17 @@ class Taps:
             self._taps[name] = Bursts(spec, rate_hz, self._step_ns, read, None)
 
     def frames(
-        self, name: str, take: Callable[[int], npt.NDArray[Any] | None], ends: Callable[[int], int] | None = None
+        self,
+        name: str,
+        take: Callable[[int], npt.NDArray[Any] | None],
+        ends: Callable[[int], int] | None = None,
+        put_off: bool = False,
     ) -> None:
-        """Frames at the stream's rate: the one of tick t, `take(t)`, can be made at `ends(t)` (None: at once)."""
+        """Frames at the stream's rate: the one of tick t, `take(t)`, can be made at `ends(t)` (None: at once), and is
+        made then, or where it is `put_off` at the end of the step."""
         if spec := self._specs.get(name):
             done = ends or _at_once
-            self._taps[name] = Looks(spec, self._rate(spec), self._step_ns, done, take, self._ports.get(name))
+            self._taps[name] = Looks(spec, self._rate(spec), self._step_ns, done, take, self._ports.get(name), put_off)
 
     def camera(
         self,

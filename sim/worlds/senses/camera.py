@@ -83,6 +83,12 @@ class CameraErrors(SenseErrors):
             raise ValueError("auto_exposure without exposure_s, at which the scene is as it was rendered")
         return self
 
+    @property
+    def is_ideal(self) -> bool:
+        """Whether a frame that comes is what is seen at its moment, as it is."""
+        flaws = (self.full_well_e, self.noise, self.auto_exposure, self.distortion, self.exposure_s, self.readout_s)
+        return not any(flaws) and self.light == 1
+
     def calibration(self) -> dict[str, Any]:
         """What whoever uses the frames must know, for the stream's spec; empty where all is ideal."""
         known: dict[str, Any] = {}

@@ -68,3 +68,43 @@ def test_it_draws_what_is_there_in_any_thread() -> None:
     renderer.close()
     with pytest.raises(RuntimeError, match="draws no more"):
         renderer.colour(data, 0, (64, 48))
+
+
+@needs_drawing
+def test_a_picture_that_was_begun_is_there_when_it_is_finished_or_anything_else_is_drawn() -> None:
+    import mujoco
+
+    from sensorium.sim.worlds.mujoco.renderer import Renderer
+
+    model = mujoco.MjModel.from_xml_string(BALL)
+    data, moved = mujoco.MjData(model), mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    mujoco.mj_forward(model, moved)
+    moved.geom_xpos[0] += (0.2, 0.1, 0.0)
+    labels = np.array([7, 3, 0], np.uint16)
+    renderer = Renderer((64, 48))
+    renderer.load(model, labels)
+    before, after, depth = (
+        renderer.colour(data, 0, (64, 48)), renderer.colour(moved, 0, (32, 24)), renderer.survey(moved, 0, (64, 48))[0]
+    )  # fmt: skip
+    assert not np.array_equal(before[::2, ::2], after)
+
+    one = renderer.begin(data, 0, (64, 48))
+    renderer.finish()
+    renderer.finish()
+    assert np.array_equal(one, before)
+    one, other = renderer.begin(data, 0, (64, 48)), renderer.begin(moved, 0, (32, 24))
+    assert np.array_equal(one, before)
+    assert np.array_equal(renderer.survey(moved, 0, (64, 48))[0], depth)
+    assert np.array_equal(other, after)
+    one = renderer.begin(data, 0, (64, 48))
+    assert np.array_equal(renderer.colour(moved, 0, (32, 24)), after)
+    assert np.array_equal(one, before)
+
+    renderer.begin(data, 0, (64, 48))
+    renderer.load(model, labels)
+    renderer.finish()
+    assert np.array_equal(renderer.colour(data, 0, (64, 48)), before)
+    renderer.begin(data, 0, (64, 48))
+    renderer.close()
+    renderer.finish()
