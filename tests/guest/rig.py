@@ -17,8 +17,10 @@ PROGRAMS = {
     "cpio": "cpio",
     "apt-get": "apt",
     "dpkg": "dpkg",
+    "v4l2-ctl": "v4l-utils",
+    "usbip": "usbip",
 }
-"""What a rig is made of, and the Debian package of each."""
+"""What a rig and its scenes are made of, and the Debian package of each."""
 
 KERNEL = "linux-image-amd64"
 EARLY = ("virtio_pci", "9p", "9pnet_virtio", "overlay")
