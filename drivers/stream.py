@@ -45,7 +45,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `rate_hz` is nominal (None: irregular). `channels` names the last axis where it has names. `unit` holds for all
     channels or lists one a channel, separated by commas. `frame` is the coordinate frame; `calibration` is free-form
     (intrinsics, extrinsics, noise model). `stamps_from` says where `captured_ns` comes from: `source`, `arrival`, ...
-    `decoder` is the library that read a file's pictures.
+    `decoder` is the library that read the pictures of a file or a network camera.
     What a sensor can perceive matters to those who use its data, so state it where it is known.
     """
 

@@ -7,8 +7,7 @@ and `OPENCV_FFMPEG_LOGLEVEL` in the environment before `cv2` is first imported. 
 import logging
 import os
 import re
-import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,9 +22,10 @@ from sensorium.drivers.clock import ClockKind
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.identity import Identity, identity_of
 from sensorium.drivers.live.camera_file import Moment, file_camera
-from sensorium.drivers.live.camera_jpeg import JpegCapture, by_jpeg
+from sensorium.drivers.live.camera_jpeg import JpegCapture
 from sensorium.drivers.live.camera_live import Capture, Image, LiveCamera
 from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps, Stamper, StreamStamps
+from sensorium.drivers.live.camera_stream import check_reachable, open_stream
 from sensorium.drivers.pacing import Pace, Paced
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensorLost
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 Place = Literal["device", "stream", "file"]
 
 _URL = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 class CameraConfig(DriverConfig):
@@ -142,19 +141,19 @@ class CameraConfig(DriverConfig):
             check_device(self.title)
             most_hz = None if self.rate_hz is None else 1.1 * self.rate_hz  # what is more is warned of
             stamper = ArrivalStamps() if self.stamps == "arrival" else DeviceStamps(by_kernel, most_hz)
-            open_capture = self._open_device
+            open_capture: Callable[[], Capture] = self._open_device
         else:
             check_reachable(str(self.source), self.title, self.open_timeout_s)
             sends_time = self.stamps == "source" or (self.stamps == "auto" and str(self.source)[:4].lower() == "rtsp")
             stamper = StreamStamps() if sends_time else ArrivalStamps()
-            open_capture = self._open_stream
+            open_capture = partial(open_stream, str(self.source), self.title, self.open_timeout_s, self.lost_after_s)
 
         def describe(capture: Capture, image: Image) -> StreamSpec:
             rate_hz = _stated_rate(capture) if self.place == "device" or stamper.stamps_from == "source" else None
             spec = self._spec(name, image, rate_hz, stamper.stamps_from, stamper.has_sensor_ns)
-            return replace(
-                spec, calibration={**spec.calibration, "opencv": {"cannot_know": _unknown(stamper, capture)}}
-            )
+            unknown = {"cannot_know": _unknown(stamper, capture)}
+            reader = getattr(capture, "reader", "")
+            return replace(spec, decoder=reader, calibration={**spec.calibration, reader or "opencv": unknown})
 
         return LiveCamera(
             self.title,
@@ -236,24 +235,6 @@ class CameraConfig(DriverConfig):
             )
         return capture
 
-    def _open_stream(self) -> Capture:
-        bounds = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-            int(self.open_timeout_s * 1e3),
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-            int(self.lost_after_s * 1e3),
-        ]
-        capture = cv2.VideoCapture(str(self.source), cv2.CAP_FFMPEG, bounds)
-        if not capture.isOpened():
-            raise SensorLost(
-                f"camera {self.title} answers but no video opened within {self.open_timeout_s:g} s:"
-                " wrong path, wrong password, or nothing is sent"
-            )
-        if self.title[:4].lower() == "http" and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-            capture.release()
-            raise ConfigError(f"camera {self.title} is a recording, not a live stream; download it and give its path")
-        return by_jpeg(capture, self.title)
-
 
 def check_device(path: str) -> None:
     """Raise unless a device is there and may be used.
@@ -267,26 +248,6 @@ def check_device(path: str) -> None:
         raise SensorLost(f"camera {path} is not there (found: {', '.join(have) or 'none'}); plug it in")
     if not os.access(path, os.R_OK | os.W_OK):
         raise ConfigError(f"camera {path}: permission denied; add yourself to the group video and log in again")
-
-
-def check_reachable(url: str, title: str, timeout_s: float) -> None:
-    """Raise unless the host of `url` accepts a connection: OpenCV would not say why it failed.
-
-    Raises:
-        ConfigError: the URL cannot be one.
-        SensorLost: unknown host, refused, or no answer.
-    """
-    parts = urlsplit(url)
-    try:
-        host, port = parts.hostname, parts.port or _PORTS[parts.scheme.lower()]
-    except ValueError as error:
-        raise ConfigError(f"camera {title}: {error}; expected SCHEME://HOST[:PORT]/PATH") from error
-    if not host:
-        raise ConfigError(f"camera {title}: no host; expected SCHEME://HOST[:PORT]/PATH")
-    try:
-        socket.create_connection((host, port), timeout_s).close()
-    except OSError as error:
-        raise SensorLost(f"camera {title}: {host}:{port}: {error.strerror or error}; is the camera on?") from error
 
 
 def _unknown(stamper: Stamper, capture: Capture) -> list[str]:

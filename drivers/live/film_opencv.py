@@ -107,20 +107,27 @@ class OpencvFilm:
         return capture
 
     def _distrusted(self, capture: Capture, head: bytes) -> str:
-        codec, pixels = (
-            (int(capture.get(prop)) & 0xFFFFFFFF).to_bytes(4, "little")
-            for prop in (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)
-        )
+        codec, pixels, header = said_of_codec(capture)
         if codec in (bytes(4), b"\xff" * 4):
             return ""  # no video at all
         if head[4:8] == b"ftyp" and leaves_out(self._path):
             return "an edit list that leaves frames out"
-        extradata = None
-        place = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
-        if place > 0 and isinstance(capture, cv2.VideoCapture):
-            with suppress(cv2.error):
-                extradata = capture.retrieve(flag=place)[1]
-        return distrust(head, codec, pixels, b"" if extradata is None else np.asarray(extradata).tobytes())
+        return distrust(head, codec, pixels, header)
+
+
+def said_of_codec(capture: Capture) -> tuple[bytes, bytes, bytes]:
+    """FourCC of the codec and of the pixels, and the codec's header, empty where there is none; of the latter no frame
+    of a live stream is lost."""
+    codec, pixels = (
+        (int(capture.get(prop)) & 0xFFFFFFFF).to_bytes(4, "little")
+        for prop in (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)
+    )
+    extradata = None
+    place = int(capture.get(cv2.CAP_PROP_CODEC_EXTRADATA_INDEX))
+    if place > 0 and isinstance(capture, cv2.VideoCapture):
+        with suppress(cv2.error):
+            extradata = capture.retrieve(flag=place)[1]
+    return codec, pixels, b"" if extradata is None else np.asarray(extradata).tobytes()
 
 
 def promised_frames(capture: Capture, seen: int, last_ns: int, begin: float, *, is_listed: bool) -> int:

@@ -1,0 +1,166 @@
+"""Live streams that are no JPEGs: what OpenCV returns wrongly is read through PyAV, and refused by name without it."""
+
+import http.server
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sensorium.drivers.live.camera import CameraConfig
+from sensorium.drivers.live.camera_live import LiveCamera
+from sensorium.drivers.stream import Block
+from sensorium.errors import ConfigError, SensorLost
+
+pytest.importorskip("av", reason="PyAV is not installed: pip install 'sensorium[video]'")
+from tests.drivers.live.films import film, scene
+
+TV, TIMES = Fraction(1, 25), range(0, 8000, 40)
+BIT_RATE = {"b": "2000000"}
+CODECS = {
+    "interlaced MPEG-2": ("mpeg2video", {"flags": "+ildct+ilme", **BIT_RATE}),
+    "MPEG-2": ("mpeg2video", BIT_RATE),
+    "interlaced H.264": ("libx264", {"flags": "+ildct+ilme"}),
+    "H.264 with B-frames": ("libx264", {"bf": "2"}),
+}
+
+
+@contextmanager
+def sender(sent: bytes, piece: int = 4096, pause_s: float = 0.01) -> Iterator[str]:
+    """The URL of an HTTP camera that sends so many bytes of a transport stream at a time, and then nothing."""
+    over = threading.Event()
+
+    class Camera(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()
+            try:
+                for at in range(0, len(sent), piece):
+                    self.wfile.write(sent[at : at + piece])
+                    if over.wait(pause_s):
+                        return
+                over.wait()
+            except OSError:
+                pass
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/live.ts"
+        finally:
+            over.set()
+            server.shutdown()
+            thread.join()
+
+
+def opened(url: str, **options: object) -> LiveCamera:
+    driver = CameraConfig.model_validate({"source": url, "buffer": 1024, **options}).open("front", Path())
+    assert isinstance(driver, LiveCamera)
+    return driver
+
+
+def until_lost(driver: LiveCamera) -> tuple[list[Block], str]:
+    blocks: list[Block] = []
+    try:
+        while (read := driver.read(1.0)) is not None:
+            blocks += read
+    except SensorLost as lost:
+        return blocks, str(lost)
+    finally:
+        driver.close()
+    return blocks, "closed"
+
+
+def number_of(picture: np.ndarray) -> int | None:
+    """Which of the pictures that were sent it is, if any; blue begins anew at 256."""
+    for number in range(200):
+        away = (picture.astype(int) - scene(number) + 128) % 256 - 128
+        if np.median(np.abs(away), axis=(0, 1)).max() < 8:
+            return number % 64
+    return None
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_pictures_are_those_that_were_sent(name: str, tmp_path: Path) -> None:
+    codec, options = CODECS[name]
+    sent = film(tmp_path / "a.ts", codec, base=TV, times_ms=TIMES, options=options).read_bytes()
+    with sender(sent) as url:
+        driver = opened(url)
+        (spec,) = driver.specs
+        assert (spec.shape, spec.dtype, spec.decoder, spec.stamps_from) == ((48, 64, 3), "uint8", "pyav", "arrival")
+        blocks, line = until_lost(driver)
+    assert "no frame for" in line or "stopped delivering" in line
+    assert sum(map(len, blocks)) > 150
+    numbers = [number_of(picture) for block in blocks for picture in block.data]
+    assert None not in numbers, "no picture is one that nobody sent"
+    assert len(set(numbers)) > 50, "and they differ as those do"
+
+
+def test_pictures_that_become_smaller_end_the_stream_and_are_not_blown_up(tmp_path: Path) -> None:
+    times = range(0, 2000, 40)
+    large = film(tmp_path / "a.ts", "libx264", base=TV, times_ms=times, options={"bf": "0"}).read_bytes()
+    small = film(
+        tmp_path / "b.ts", "libx264", base=TV, times_ms=range(2000, 8000, 40), size=(32, 24), options={"bf": "0"}
+    ).read_bytes()
+    with sender(large + small) as url:
+        blocks, line = until_lost(opened(url))
+    assert "frames became (24, 32, 3), were (48, 64, 3); open it again" in line
+    assert {block.data.shape[1:] for block in blocks} == {(48, 64, 3)}
+
+
+def test_what_is_damaged_on_the_way_ends_nothing(tmp_path: Path) -> None:
+    whole = film(tmp_path / "a.ts", "mpeg2video", base=TV, times_ms=TIMES, options={**BIT_RATE, "g": "5"}).read_bytes()
+    sent = bytearray(whole)
+    for at in range(len(sent) // 4, len(sent) // 2, 7001):
+        sent[at : at + 300] = bytes(300)
+    with sender(bytes(sent)) as url:
+        blocks, _ = until_lost(opened(url))
+    last = blocks[-1].data[-1] if len(blocks[-1]) else blocks[-2].data[-1]
+    assert number_of(last) in {number % 64 for number in range(185, 200)}, "what came behind the damage is there"
+
+
+def test_more_than_8_bits_are_refused_by_name(tmp_path: Path) -> None:
+    sent = film(tmp_path / "a.ts", "libx264", base=TV, times_ms=TIMES, pixels="yuv420p10le", pictures=None).read_bytes()
+    with sender(sent) as url, pytest.raises(ConfigError, match="yuv420p10le, of more than 8 bits"):
+        opened(url)
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_without_pyav_a_transport_stream_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sensorium.drivers.live.stream_pyav", None)
+    codec, options = CODECS[name]
+    sent = film(tmp_path / "a.ts", codec, base=TV, times_ms=TIMES, options=options).read_bytes()
+    with sender(sent) as url, pytest.raises(ConfigError, match=r"OpenCV does not read it rightly; pip install"):
+        opened(url)
+
+
+def test_a_sender_of_what_is_no_video(tmp_path: Path) -> None:
+    with sender(b"hello" * 1000) as url, pytest.raises((SensorLost, ConfigError), match="camera http"):
+        opened(url, open_timeout_s=2.0)
+
+
+def test_a_host_that_hangs_up_is_lost() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def hang_up() -> None:
+            for _ in range(2):
+                server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(SensorLost, match="no video opened"):
+            opened(f"http://127.0.0.1:{port}/a.ts", open_timeout_s=3.0)
+        with socket.socket() as unblocks:
+            unblocks.connect_ex(("127.0.0.1", port))
+        thread.join()
