@@ -97,6 +97,7 @@ class Charter(BaseModel):
       trigger.budget.share: {at_most: 0.2}
       uplink.bytes_per_s: {at_least: 1000, at_most: 100000}
     most_released: 100                          # episodes that one directive may release
+    most_fetched_bytes: 100000000               # bytes of episodes that one directive may fetch
     keep_redaction: true                        # what is taken out of pictures stays taken out
     """
 
@@ -106,6 +107,7 @@ class Charter(BaseModel):
     never: tuple[str, ...] = ()
     bounds: dict[str, SettingBound] = {}
     most_released: int | None = Field(default=None, ge=0)
+    most_fetched_bytes: int | None = Field(default=None, ge=0)
     keep_redaction: bool = True
 
     @field_validator("refuse")

@@ -23,7 +23,7 @@ from sensorium.threads import Told
 log = logging.getLogger(__name__)
 
 POLL_S = 0.05
-NOTICE_S = 5.0
+NOTICE_S, HEARING_S = 5.0, 1.0
 CLOSING_S, HOPE_S = 0.75, 0.5
 """Where all has to end by a time: what of it is left for closing; how long an ingest that is away is waited for."""
 
@@ -46,6 +46,7 @@ class Delivery:
         self._uplink: Uplink | None = None
         self._formers: list[Uplink] = []
         self._budget: Budget | None = None
+        self._up_s: float | None = None
         self.obeys: Obeying | None = None
         self.reports: Reports | None = None
         """Who obeys directives, and who says the device's state; set before `start`."""
@@ -181,10 +182,20 @@ class Delivery:
     def _waits(self, begun_s: float, told_s: float) -> bool:
         """Whether something is still to be delivered, or to be noted; so it is while the disk is in trouble."""
         try:
-            return bool(not self.spool.is_empty or self._unnoted(begun_s, told_s))
+            return bool(not self.spool.is_empty or self._unnoted(begun_s, told_s) or self._may_be_asked(begun_s))
         except SpoolError as error:
             log.error("%s", error)
             return True
+
+    def _may_be_asked(self, begun_s: float) -> bool:
+        """Whether word may be on its way of what is held: an ingest that is there says it at once."""
+        if self.obeys is None or self._uplink is None or not self.spool.holding.all():
+            return False
+        now_s = time.monotonic()
+        if self._uplink.stats()["state"] != "up":
+            return now_s < begun_s + NOTICE_S
+        self._up_s = now_s if self._up_s is None else self._up_s
+        return now_s < self._up_s + HEARING_S
 
     def _unnoted(self, begun_s: float, told_s: float) -> bool:
         """Whether a server that listens, or may do so in a moment, has still to note a discard in its ledger, or the

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sensorium.agents.charter import Charter
 from sensorium.agents.delivery import Delivery
 from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.directives.fetching import Fetching
 from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.directives.releasing import Releasing
 from sensorium.agents.directives.settings import changed
@@ -54,6 +55,6 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
         spool.path / "directives",
         device,
         clock=(probes[-1][0], probes[-1][1]) if probes else None,
-        doing={"stop": stop, "release": Releasing(spool)},
+        doing={"stop": stop, "release": Releasing(spool), "fetch": Fetching(spool)},
         change=change,
     )

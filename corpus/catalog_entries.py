@@ -10,7 +10,7 @@ import msgspec
 
 from sensorium.corpus.catalog_tables import COLUMNS, FIGURES
 from sensorium.corpus.commits import CommitRecord, StreamSummary
-from sensorium.episode.documents import LABELS, OUTCOME, Account
+from sensorium.episode.documents import LABELS, OUTCOME, PREVIEW_OF, Account
 from sensorium.episode.store_terms import HEALTH_FIELDS, SPEC
 from sensorium.episode.trace_row import JUDGED_S
 
@@ -28,6 +28,7 @@ _INTO = {
     "stream_figures": ("stream", "id", *FIGURES),
 }
 _ENTRY = ("device", "spool_id", "ordinal", "state", "episode", "reason")
+_PREVIEW = ("preview", "whole", "whole_ordinal", "whole_bytes")
 _COMMITTED = (
     " ON CONFLICT (device, spool_id, ordinal)"
     " DO UPDATE SET state = 'committed', episode = excluded.episode, reason = ''"
@@ -66,6 +67,9 @@ def enter_records(cursor: sqlite3.Cursor, records: Iterable[CommitRecord]) -> No
         ledger.append((row["device"], row["spool_id"], row["ordinal"], "committed", episode, ""))
     for table, rows in into.items():
         _insert(cursor, f"INSERT OR REPLACE INTO {table}", _INTO[table], rows)
+    told = [(episode, said) for episode, record in by_episode.items() if (said := record.row.get(PREVIEW_OF))]
+    previews = [(episode, said["episode"], said["ordinal"], said["bytes"]) for episode, said in told]
+    _insert(cursor, "INSERT OR REPLACE INTO previews", _PREVIEW, previews)
     _insert(cursor, "INSERT INTO ledger", _ENTRY, ledger, _COMMITTED)
 
 

@@ -110,6 +110,17 @@ stream_figures = sa.Table(
     sqlite_with_rowid=False,
 )
 """What of a stream each episode has of its own; those of one stream lie together, to be gone through by themselves."""
+previews = sa.Table(
+    "previews",
+    META,
+    sa.Column("preview", sa.Text, primary_key=True),
+    sa.Column("whole", sa.Text, nullable=False),
+    sa.Column("whole_ordinal", sa.Integer, nullable=False),
+    sa.Column("whole_bytes", sa.Integer, nullable=False),
+    sa.Index("previews_whole", "whole"),
+    sqlite_with_rowid=False,
+)
+"""Of which full episode of its spool each preview is. Stores of before there was such a table have no previews."""
 ledger = sa.Table(
     "ledger",
     META,

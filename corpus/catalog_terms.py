@@ -5,6 +5,7 @@ import sqlite3
 
 from sensorium.corpus.beside_catalog import NO_VERDICT, SCORE_PATH, VERDICT, VERDICTS
 from sensorium.corpus.label_terms import has_labels, label_value, labelled, recorded_value
+from sensorium.corpus.previewed import BYTES_AT, STORE, bytes_at
 from sensorium.episode.store_terms import (
     EVENT,
     HEALTH,
@@ -35,6 +36,10 @@ class CatalogTerms:
     ) -> None:
         self._connection, self._has_figures = connection, has_figures
         self._has_beside, self._narrowed = has_beside, where is not None and is_narrowed(where)
+
+    def column(self, name: str) -> str:
+        """As it stands in a row; where its bytes are is found out."""
+        return bytes_at(self._connection) if name == BYTES_AT else f'"{name}"'
 
     def has(self, stream: str, bind: Bind) -> str:
         """By the layout, of which there are few."""
@@ -136,6 +141,10 @@ class FormerTerms:
 
     def __init__(self, has_beside: bool) -> None:
         self._verdict = VERDICT if has_beside else NO_VERDICT
+
+    def column(self, name: str) -> str:
+        """As it stands in a row; there were no previews."""
+        return f"'{STORE}'" if name == BYTES_AT else f'"{name}"'
 
     def has(self, stream: str, bind: Bind) -> str:
         """By the episode's own streams."""

@@ -19,7 +19,7 @@ from sensorium.drivers.clock import Clock
 from sensorium.episode import durable
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import LABELS, OUTCOME, Account, Kind, Labels, Open, Redaction, Seal
+from sensorium.episode.documents import LABELS, OUTCOME, PREVIEW_OF, Account, Kind, Labels, Open, Redaction, Seal
 from sensorium.episode.trace_row import JUDGED_S, OTHER, REASONS
 from sensorium.episode.utc_text import utc_text
 from sensorium.episode.value import Worth
@@ -195,8 +195,10 @@ def _said_of(manifest: Open, seal: Seal) -> dict[str, Any]:
     if LABELS in seal.summary:
         with contextlib.suppress(msgspec.ValidationError):  # a summary is whatever the device made of it
             labels = labels | msgspec.convert(seal.summary[LABELS], Labels)
-    said = {LABELS: labels, OUTCOME: outcome if isinstance(outcome, str) else ""}
+    said: dict[str, Any] = {LABELS: labels, OUTCOME: outcome if isinstance(outcome, str) else ""}
     worth = Worth.of(seal.summary).value
+    if manifest.preview_of is not None:
+        said[PREVIEW_OF] = msgspec.to_builtins(manifest.preview_of)
     return {name: value for name, value in said.items() if value} | ({} if worth is None else {"worth": worth})
 
 

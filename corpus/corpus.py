@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sensorium.corpus.at_utc import UtcWindows
     from sensorium.corpus.estimate import Estimated
     from sensorium.corpus.loaders.loader import Loader
+    from sensorium.corpus.previewed import Previewed
     from sensorium.corpus.stats import Stats
     from sensorium.corpus.traces import TracedUnit
 
@@ -119,9 +120,14 @@ class Corpus(LooksAlike):
         """`records` one by one, of which a page is in memory."""
         for page in self._finder.pages(where, order_by, limit):
             episodes = [Episode(self.path, row, self._version) for row in page]
-            verdicts = self.verdicts([episode.id for episode in episodes])
+            ids = [episode.id for episode in episodes]
+            verdicts, whereabouts = self.verdicts(ids), self._finder.whereabouts(ids)
             for episode in episodes:
-                yield episode.as_dict() | {"verdicts": verdicts.get(episode.id, {})}
+                yield episode.as_dict() | whereabouts.get(episode.id, {}) | {"verdicts": verdicts.get(episode.id, {})}
+
+    def previewed(self, where: str = "") -> "list[Previewed]":
+        """What the previews for which `where` is true tell of: full episodes, and where they are."""
+        return self._finder.previewed(where)
 
     def verdicts(self, episodes: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, Any]]]:
         """By episode and verifier the newest verdict's record: version, code, verdict (None where it failed), failed,

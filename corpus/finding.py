@@ -24,6 +24,7 @@ from sensorium.corpus.catalog_terms import (
 )
 from sensorium.corpus.cells import Cells
 from sensorium.corpus.known_names import check_names
+from sensorium.corpus.previewed import BYTES_AT, Previewed, previewed, whereabouts
 from sensorium.corpus.rows import CatalogRows, Page, Row
 from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms
 from sensorium.episode.where import Where, compile_order, known_column, parse_where
@@ -87,7 +88,7 @@ class OpenCatalog:
         """The condition, checked; None of an empty one."""
         if not text_of("where", where).strip():
             return None
-        columns = tuple(self.form.columns.items()) + (() if "kind" in self.form.columns else (("kind", TEXT),))
+        columns = tuple((self.form.columns | {"kind": TEXT, BYTES_AT: TEXT}).items())
         # What now() is changes.
         parse = _parsed.__wrapped__ if "now" in where.lower() else _parsed
         parsed = parse(where, columns)
@@ -121,7 +122,7 @@ class OpenCatalog:
         bind = Bound(dict(sql.values))
         terms = self._terms(parsed) if having else None
         parts = [sql.text, *(terms.has(name, bind) for name in having if terms)]
-        if not any_kind and (parsed is None or "kind" not in parsed.columns):
+        if not any_kind and (parsed is None or parsed.columns.isdisjoint(("kind", BYTES_AT))):
             parts.append("+kind = 'full'")  # nearly all are: no index over it helps
         elif parsed is not None and parsed.needs("kind") not in (None, "full"):
             parts.append("kind <> 'full'")  # in the words of the index over these
@@ -184,7 +185,7 @@ class Finder:
     def columns(self) -> dict[str, str]:
         """The columns that conditions may name, and what they hold."""
         with self.asking() as asked:
-            return asked.form.columns | {"kind": TEXT}
+            return asked.form.columns | {"kind": TEXT, BYTES_AT: TEXT}
 
     def rows(self, where: str, order_by: str, limit: int | None, columns: Sequence[str] | None) -> CatalogRows:
         """What matches, as it is read; `columns` are those asked for (None: all)."""
@@ -252,6 +253,17 @@ class Finder:
                 f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE episode IN (SELECT value FROM json_each(?))"
             )
             return [Row(at, row) for row in asked.connection.execute(f"{text} ORDER BY episode", (json.dumps([*ids]),))]
+
+    def previewed(self, where: str) -> list[Previewed]:
+        """What the previews that match tell of."""
+        with self.asking() as asked:
+            sql = asked.sql(asked.parsed(where), any_kind=True)
+            return previewed(asked.connection, sql.text, sql.values, asked.form.source)
+
+    def whereabouts(self, episodes: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """By episode where its bytes are, and what it is the preview of, or its preview."""
+        with self.asking() as asked:
+            return whereabouts(asked.connection, episodes)
 
     def event_names(self, where: str, having: Sequence[str]) -> set[str]:
         """The kinds and names of the events of the episodes that match and have these streams."""

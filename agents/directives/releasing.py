@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sensorium.agents.charter import Charter
 from sensorium.agents.directives.settings import Refused
+from sensorium.agents.spool.held import Waiting
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode.where import parse_where
 from sensorium.errors import ConfigError
@@ -44,9 +45,9 @@ class Releasing:
         if isinstance(condition, str):
             where = parse_where(condition, COLUMNS)
             full = {name: each for name, each in waiting.items() if each.kind == "full"}
-            chosen = [name for name, each in full.items() if where.evaluate(_row(each))]
+            chosen = [name for name, each in full.items() if where.evaluate(row_of(each))]
         elif isinstance(names, list):
-            chosen = [_id(each) for each in names]
+            chosen = [id_of(each) for each in names]
         else:
             raise ConfigError("release: expected `episodes`, a list of ids, or `where`, a condition")
         here = [name for name in chosen if name in waiting]
@@ -62,7 +63,8 @@ class Releasing:
         return ", ".join(said)
 
 
-def _row(waiting: Any) -> Mapping[str, Any]:
+def row_of(waiting: Waiting) -> Mapping[str, Any]:
+    """What a condition is asked of."""
     return {
         "episode": str(waiting.episode),
         "ordinal": waiting.ordinal,
@@ -73,8 +75,9 @@ def _row(waiting: Any) -> Mapping[str, Any]:
     }
 
 
-def _id(text: object) -> UUID:
+def id_of(text: object) -> UUID:
+    """That of an episode; `ConfigError` of what is none."""
     try:
         return UUID(str(text))
     except ValueError as error:
-        raise ConfigError(f"release: {text!r} is no episode's id") from error
+        raise ConfigError(f"{text!r} is no episode's id") from error

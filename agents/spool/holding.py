@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from uuid import UUID
 
+from sensorium.agents.spool.entries import State
 from sensorium.agents.spool.held import Waiting
 from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.pending import Pending
@@ -53,6 +54,11 @@ class SpoolHolding:
         with self._lock:
             found = {each: self._pending.get(each) for each in episodes}
             return self._note([name for name, held in found.items() if held is not None and held.hold], "")
+
+    def fate(self, episode: UUID) -> tuple[State | None, str]:
+        """What became of an episode, None if the ledger does not know it, and why."""
+        state, why, _ = self._ledger.state(episode)
+        return state, why
 
     def all(self) -> list[Waiting]:
         """What is held, those of the most value first."""

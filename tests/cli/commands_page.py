@@ -148,7 +148,9 @@ def _files(port: str) -> None:
     walker |= {"spool": {"path": "spool-walker"}, "encodings": {}}
     later = {key: value for key, value in rig.items() if key != "ingest"} | {"device": "rig-2"}
     later |= {"spool": {"path": "spool-2"}}
-    for name, document in {"rig": rig, "walker": walker, "later": later}.items():
+    roamer = rig | {"device": "roamer-1", "previews": {}, "mission": {"name": "roam"}}
+    roamer |= {"spool": {"path": "spool-roamer", "when_full": "evict"}}
+    for name, document in {"rig": rig, "walker": walker, "later": later, "roamer": roamer}.items():
         Path(f"{name}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     task: dict[str, Any] = {
         "campaign": "carts-1",
@@ -190,6 +192,7 @@ def _collect(pages: Pages, ready: str) -> None:
     status = agent.status() | {"state": "collecting"}
     pages.show("sensorium collect rig.yaml    (in a terminal, while it collects)", [*_live(status)])
     pages.run("collect later.yaml --local", once=True)
+    Agent(load_device_file(Path("roamer.yaml"))).run()
     pages.say("spool")
     pages.run("spool spool-2")
     pages.say("deliver")
@@ -294,6 +297,11 @@ def _ask(pages: Pages) -> None:
     pages.run(f"directives stop corpus rig-1 {key} --expires 10m", once=True)
     pages.say("directives release")
     pages.run(f"directives release corpus rig-1 --where 'bytes > 1000000' {key}", once=True)
+    pages.say("fetch")
+    pages.run("query corpus --where \"kind = 'preview'\"")
+    pages.run(f"fetch corpus --where \"health('front.cam').sharpness > 0 and duration_s > 9\" {key}", once=True)
+    pages.say("release")
+    pages.run(f"release corpus --where 'duration_s < 9' {key}", once=True)
     pages.say("directives list")
     pages.run("directives list corpus")
     pages.say("fleet")

@@ -23,6 +23,9 @@ class Terms:
     def has(self, stream: str, bind: Bind) -> str:
         return HAS.format(bind(stream))
 
+    def column(self, name: str) -> str:
+        return f'"{name}"'
+
     def value(self, term: StoreTerm, bind: Bind) -> str:
         return f"TERM_{term.function}"
 

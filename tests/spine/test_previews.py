@@ -1,6 +1,11 @@
 """Previews as an operator meets them: they go ahead, full episodes stay on the device until they are asked for."""
 
-from tests.spine.commands import Site, sim
+import json
+from typing import Any
+
+from sensorium.corpus.directives import issue
+from sensorium.link.operators import read_pair
+from tests.spine.commands import Site, sim, wait_for
 
 
 def test_previews_go_ahead_and_full_episodes_stay_on_the_device(site: Site) -> None:
@@ -29,3 +34,94 @@ def test_previews_go_ahead_and_full_episodes_stay_on_the_device(site: Site) -> N
     site.run("collect", device, "--local", "--set", "previews={hold: false}", "--again")
     assert len(site.json("query", "store")) == 2
     ingest.interrupt()
+
+
+def whereabouts(site: Site) -> list[str]:
+    """Where the full episodes are, in the order of their previews."""
+    return [each["bytes_at"] for each in site.json("query", "store", "--where", "kind = 'preview'")]
+
+
+def test_a_fetch_brings_what_is_held_a_release_lets_it_go_and_what_is_gone_is_said(site: Site) -> None:
+    """The device is away as it is asked, and both ends are other processes when it hears of it."""
+    site.run("keys", "new", "anna", "--operator", "--dir", "keys")
+    key = ("--operator", "keys/anna.operator_secret")
+    ingest, port = site.ingest()
+    obey = {"operator": "keys/anna.operator", "may": ["fetch", "release"]}
+    parts: dict[str, Any] = {
+        "obey": obey,
+        "trigger": {"kind": "interval", "length_s": 2},
+        "spool": {"when_full": "evict"},
+        "previews": {},
+    }
+    site.run("collect", site.device("rig-1", {"sim": sim(duration_s=8.0)}, port, **parts), "--local")
+    assert whereabouts(site) == ["device"] * 4
+    previews = site.json("query", "store", "--where", "bytes_at = 'device'")
+    assert [each["kind"] for each in previews] == ["preview"] * 4
+    wholes = [each["preview_of"] for each in previews]
+    ingest.interrupt()
+    refused = site.refused("fetch", "store", *key, "--where", "nonsense = 1", expect=2, says=("unknown column",))
+    assert "bytes_at" not in refused
+    first = f"start_ns < {previews[1]['start_ns']}"
+    dry = site.run("fetch", "store", *key, "--where", first, "--dry-run")
+    assert dry.out.startswith("fetch: 1 episode on 1 device would be asked")
+    assert not (site.folder / "store" / "directives").exists()
+    site.run("fetch", "store", *key, "--where", f"{first} and has('sim.cam')")
+    site.run("release", "store", *key, "--episode", wholes[1])
+
+    ingest, _ = site.ingest(port=port)
+    goes_on = site.device("rig-1", {"sim": sim(pace=1.0)}, port, **parts)
+    agent = site.start("collect", goes_on, "--local")
+    wait_for(lambda: whereabouts(site)[:4] == ["store", "released", "device", "device"], "what was asked")
+    agent.interrupt()
+    (fetched,) = site.json("query", "store")
+    assert (fetched["episode"], fetched["bytes_at"]) == (wholes[0], "store")
+    assert fetched["preview"] == previews[0]["episode"]
+    answers = {each["kind"]: each for each in site.json("directives", "list", "store")}
+    assert answers["fetch"]["why"] == "1 to be delivered"
+    assert (answers["release"]["state"], answers["release"]["why"]) == ("done", "1 released")
+    (ledger,) = site.json("ledger", "store")
+    assert ledger["discarded"] == {f"released by directive {answers['release']['id']}": 1}
+    said = json.loads(site.run("fetch", "store", *key, "--where", "kind = 'preview'", "--dry-run", "--json").out)
+    assert [each["at"] for each in said["episodes"]][:4] == ["store", "released", "device", "device"]
+    said = site.run("fetch", "store", *key, "--episode", wholes[1], "--episode", previews[0]["episode"])
+    assert said.out == "fetch: 0 episodes asked, 0 B\nnot asked: released 1, in the store 1\n"
+
+    gone = {"episodes": [wholes[1], wholes[0], "018f0000-0000-7000-8000-000000000001"]}
+    anna = read_pair(site.folder / "keys" / "anna.operator_secret")
+    issue(site.folder / "store", ["rig-1"], "fetch", gone, anna, life_s=600)
+    issue(site.folder / "store", ["rig-1"], "fetch", {"episodes": [wholes[1]]}, anna, life_s=600)
+    issue(site.folder / "store", ["rig-1"], "fetch", {"episodes": ["none"]}, anna, life_s=600)
+    agent = site.start("collect", goes_on, "--local")
+    answers_are = site.folder / "store" / "directives" / "rig-1"
+    wait_for(lambda: len(list(answers_are.glob("*.answer"))) == 5, "answers")
+    agent.interrupt()
+    answered = [(each["state"], each["why"]) for each in site.json("directives", "list", "store")[2:]]
+    assert answered == [
+        ("done", "0 to be delivered, 1 released, 1 committed, 1 not known here"),
+        ("failed", "0 to be delivered, 1 released"),
+        ("failed", "'none' is no episode's id"),
+    ]
+    assert site.run("verify", "store", "--deep").out == "nothing is wrong\n"
+    ingest.interrupt()
+    site.run("rebuild-catalog", "store")
+    assert whereabouts(site)[:4] == ["store", "released", "device", "device"]
+
+
+def test_an_episode_that_gave_way_is_evicted_and_its_preview_says_so(site: Site) -> None:
+    _, port = site.ingest()
+    device = site.device(
+        "rig-1",
+        {"sim": sim(duration_s=60.0, size=[320, 240])},
+        port,
+        trigger={"kind": "interval", "length_s": 4},
+        spool={"when_full": "evict", "max_bytes": "17MB"},
+        previews={},
+    )
+    site.run("collect", device, "--local")
+    found = whereabouts(site)
+    assert len(found) == 15
+    assert found == sorted(found, reverse=True), "the oldest give way first, where none is worth more"
+    assert {"evicted", "device"} == set(found)
+    fetch = ("fetch", "store", "--operator", "keys/anna.operator_secret", "--where", "bytes_at = 'evicted'")
+    site.run("keys", "new", "anna", "--operator", "--dir", "keys")
+    assert f"not asked: evicted {found.count('evicted')}" in site.run(*fetch).out

@@ -98,7 +98,8 @@ def release(
     ] = None,
     expires: Life = "7d",
 ) -> None:
-    """Let go of episodes that wait on devices: they are discarded there, and the ledger says by which directive."""
+    """Let go of episodes that wait or are held on devices: they are discarded there, and the ledger says by which
+    directive. Their conditions are of what a device knows; `sensorium release` has those of `query`."""
     if (where is None) == (not episodes):
         raise ConfigError("directives release: which? give --episode ID, or --where CONDITION")
     body: dict[str, Any] = {"where": where} if where is not None else {"episodes": episodes}
@@ -140,14 +141,24 @@ def _row(entry: DirectiveEntry, now_ns: int) -> dict[str, Any]:
 
 
 def _issue(store: Path, devices: list[str], kind: str, body: dict[str, Any], key: Path, expires: str) -> None:
+    life_s = life_s_of(expires)
+    pair = read_pair(key)
+    check_store_version(store)
+    made = issue(store, _named(store, devices), kind, body, pair, life_s=life_s)
+    for document in made:
+        OUT.print(f"{document.device}: {document.kind} {document.id} (version {document.version})")
+
+
+def life_s_of(expires: str) -> float:
+    """Seconds, of what `--expires` says.
+
+    >>> life_s_of("10m")
+    600.0
+    """
     life = _LIFE.fullmatch(expires.strip())
     if life is None:
         raise ConfigError(f"--expires {expires}: expected a number with s, m, h or d, such as 12h")
-    pair = read_pair(key)
-    check_store_version(store)
-    made = issue(store, _named(store, devices), kind, body, pair, life_s=float(life[1]) * _UNIT_S[life[2]])
-    for document in made:
-        OUT.print(f"{document.device}: {document.kind} {document.id} (version {document.version})")
+    return float(life[1]) * _UNIT_S[life[2]]
 
 
 def _named(store: Path, devices: list[str]) -> list[str]:

@@ -41,6 +41,8 @@ MODULES = {
     "devices": "devices",
     "schema": "schema",
     "directives": "directives",
+    "fetch": "held",
+    "release": "held",
     "fleet": "fleet",
     "keys": "keys",
 }

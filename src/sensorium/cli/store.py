@@ -58,7 +58,9 @@ def query(
     health('front').gaps, label('task'), event('grasp'), score('front', 'sharpness') and verdict('health').passed
     (docs/reading.md).
 
-    Unless --where names kind only full ones are found: "kind = 'trace'" finds what devices wrote of their decisions.
+    Unless --where names kind only full ones are found: "kind = 'trace'" finds what devices wrote of their decisions,
+    "kind = 'preview'" small ones of what devices hold; bytes_at says where the full one is: store, device, released,
+    evicted, rejected, discarded. `sensorium fetch` asks for them.
     """
     corpus = sensorium.open(store)
     if group_by or agg:
@@ -70,6 +72,7 @@ def query(
     rows: Iterable[Mapping[str, Any]] = corpus.each_record(where, order_by, limit)
     if form is Format.TABLE:
         rows = list(rows)
+        columns[2:2] = ["bytes_at"] * any(row["kind"] == "preview" for row in rows)
         print_rows(rows, form, columns, f"{len(rows)} episodes")
     else:
         print_rows(rows, form, columns)

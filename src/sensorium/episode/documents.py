@@ -26,6 +26,8 @@ Labels = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], Label], ms
 """What a source says of an episode of its own, by name."""
 LABELS, OUTCOME, SCORES = "labels", "outcome", "scores"
 """The keys of SEAL's summary under which are the labels that were known at the end alone, and how it ended."""
+PREVIEW_OF = "preview_of"
+"""The key under which a commit record, and an episode's group, say of a preview what it is of."""
 CodecName = Annotated[str, msgspec.Meta(max_length=100)]
 """The name of an entry point of the group `sensorium.codecs`; it is looked up where streams are opened."""
 

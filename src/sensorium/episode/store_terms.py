@@ -89,6 +89,9 @@ class StoreTerms(Protocol):
     def has(self, stream: str, bind: Bind) -> str:
         """Whether the episode has a stream."""
 
+    def column(self, name: str) -> str:
+        """The value of a column."""
+
 
 def store_term(node: _Node) -> StoreTerm | None:
     """The term that a node is; None where it is none.

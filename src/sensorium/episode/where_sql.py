@@ -159,7 +159,7 @@ def _sql(node: exp.Expression, bind: Bind, terms: StoreTerms) -> str:
         case exp.Anonymous():
             return terms.has(has_name(node) or "", bind)
         case exp.Column():
-            return f'"{column_of(node)}"'
+            return terms.column(column_of(node))
         case exp.Null():
             return "NULL"
         case exp.Literal() | exp.Neg() | exp.Boolean():
