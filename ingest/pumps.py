@@ -33,6 +33,8 @@ AT_ONCE = 64
 AT_ONCE_BYTES = 64 << 10
 WAKE_BYTES = 2 << 20
 SETTLE_MS = 1
+LAST_WORD_MS = 200
+"""So long what was said last may take to go out."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,17 @@ class ControlPump:
                         self._befell(monitor)
                 self._receive()
                 self._send()
+            self.leave()
         finally:
             # Whoever ends the context closes the monitors: without its other end libzmq waits for ever to say a thing.
             socket.disable_monitor()
-            socket.close(linger=0)
+            socket.close(linger=LAST_WORD_MS)
+
+    def leave(self) -> None:
+        """Tell every device that this end stops."""
+        with self._shared.lock:
+            self._shared.link.stop(time.monotonic_ns())
+        self._send()
 
     def _receive(self) -> None:
         """Take what is there, some at a time, then let answers out: a look at the lock, at the jobs and at what is to

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import sensorium
+from sensorium.corpus.commits import month_of
 from sensorium.corpus.verify import verify
 from sensorium.drivers.clock import Clock
 from sensorium.episode import durable
@@ -498,6 +499,25 @@ def test_an_unreadable_record_is_said_with_its_name_and_its_device_keeps_the_epi
         with pytest.raises(StoreError, match=str(path)):
             commit(store, made)
     assert rebuild_catalog(tmp_path) == 0
+
+
+@FORMS
+def test_a_damaged_record_keeps_no_other_from_the_catalog(
+    make_episode: Any, tmp_path: Path, small_bytes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = [make_episode({"imu": np.arange(20.0)}, ordinal=ordinal) for ordinal in range(3)]
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        for each in few:
+            commit(store, each)
+    path = tmp_path / "commits" / month_of(few[1].episode) / f"{few[1].episode}.json"
+    path.write_bytes(b"\xff" * 100)
+    (tmp_path / "catalog.sqlite").unlink()
+    with Store.open(tmp_path) as store:  # a start
+        assert [store.catalog.episode(each.episode) is not None for each in few] == [True, False, True]
+    assert rebuild_catalog(tmp_path) == 2
+    said = [record.getMessage() for record in caplog.records if str(path) in record.getMessage()]
+    assert len(said) == 2  # once by each
+    assert path.read_bytes() == b"\xff" * 100
 
 
 def test_a_disk_that_is_really_full(make_episode: Any, tmp_path: Path) -> None:

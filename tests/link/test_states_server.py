@@ -287,6 +287,7 @@ class ServerEnd(RuleBasedStateMachine):
                 "replaced",
                 "unreachable",
                 "revoked",
+                "stopped",
                 "silent",
                 "rubbish",
                 "stranger",
@@ -313,6 +314,8 @@ class ServerEnd(RuleBasedStateMachine):
                 link.unreachable(session.route, now_ns)
             case "revoked":
                 link.revoke(lambda user_id: user_id != session.user_id, now_ns)
+            case "stopped":
+                link.stop(now_ns)
             case "silent":
                 self.now_ns += 31 * SECOND
                 self.link.poll(self.now_ns)

@@ -499,6 +499,27 @@ def test_an_address_that_is_none_is_one_clear_line(site: Site, url: str) -> None
         Uplink(site.spool("rig-1"), url)
 
 
+def test_an_ingest_that_stops_says_so_to_its_devices(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    uplink = site.uplink(site.spool("rig-1"), site.enrol("rig-1"))
+    wait_for(lambda: uplink.stats()["state"] == "up")
+    site.ingest.stop()
+    wait_for(lambda: any("ended the session (stopped)" in record.getMessage() for record in caplog.records))
+    assert not any("allowed" in record.getMessage() for record in caplog.records)
+    assert uplink.stats()["handshakes_refused"] == 0
+
+
+def test_who_comes_and_what_is_committed_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)  # as by `ingest -v`, which begins with it
+    with contextlib.ExitStack() as stack:
+        site = Site(tmp_path, stack)
+        spool = site.spool("rig-1")
+        recording = Recording(spool, 5).seal()
+        site.uplink(spool, site.enrol("rig-1"))
+        wait_for(lambda: not spool.counts()["pending"])
+        said = [f"device 'rig-1': session of spool {spool.spool_id}", f"rig-1: episode {recording.episode} committed"]
+        wait_for(lambda: all(any(text in record.getMessage() for record in caplog.records) for text in said))
+
+
 def test_the_log_names_nothing_secret(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     pair = site.enrol("rig-1")

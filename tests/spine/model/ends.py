@@ -318,6 +318,7 @@ class Server(End):
 
     def stop(self) -> None:
         self.up = False
+        self._control.leave()
         self.staging.close()
         self.store.close()
         self.disk.let_go()

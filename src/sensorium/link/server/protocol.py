@@ -338,6 +338,11 @@ class ServerLink:
             self.out.lines.say(session.device, "revoked", text, now_ns)
             self._end(session, SessionEvent.REVOKED, now_ns, "this key was revoked")
 
+    def stop(self, now_ns: int) -> None:
+        """End every session, as this end stops; each device is told, so that it need not guess why it is cut off."""
+        for session in list(self.sessions.values()):
+            self._end(session, SessionEvent.STOPPED, now_ns, "it stops; what it has not confirmed is sent again")
+
     # --- within --------------------------------------------------------------------------------------------------
 
     def _violated(self, session: ServerSession, why: str, now_ns: int) -> None:
@@ -351,7 +356,9 @@ class ServerLink:
         self.pool.close(session)
         code = None if expected else ERROR_CODES.get(event)
         if code is not None:
-            self.out.counters["violations" if event is SessionEvent.VIOLATED else "sessions_ended"] += 1
-            self.out.lines.say(session.device, event.name, f"{session.device}: session ended, {code}: {reason}", now_ns)
+            if event is not SessionEvent.STOPPED:
+                self.out.counters["violations" if event is SessionEvent.VIOLATED else "sessions_ended"] += 1
+                text = f"{session.device}: session ended, {code}: {reason}"
+                self.out.lines.say(session.device, event.name, text, now_ns)
             self.out.say(session, wire.Error(session=session.number, code=code, reason=reason[:1000]))
         self.arrivals.session_over(session, now_ns)

@@ -34,6 +34,7 @@ class SessionEvent(StrEnum):
     REVOKED = "its key was revoked"
     VIOLATED = "a rule was broken"
     UNREACHABLE = "a message could not be delivered"
+    STOPPED = "the ingest stops"
 
 
 _ENDS: dict[SessionEvent, SessionState] = {
@@ -53,6 +54,7 @@ ERROR_CODES = {
     SessionEvent.STALLED: "session",
     SessionEvent.REVOKED: "identity",
     SessionEvent.VIOLATED: "violation",
+    SessionEvent.STOPPED: "stopped",
 }
 """What ERROR says of the end of a session. Who has a new one, or cannot be reached, is told nothing."""
 
