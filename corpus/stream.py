@@ -1,6 +1,7 @@
 """One stream of an episode as an array: sliced by row, decoded as it is read, every checksum checked."""
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, overload
 
@@ -218,6 +219,17 @@ class Stream:
         row = range(len(self))[row]
         first, last = (int(offset) for offset in self._offsets[row : row + 2])
         return self._arrays["data"].read(first, last, decode_plain).tobytes()
+
+    def items(self, start: int, stop: int) -> list[memoryview]:
+        """The encoded bytes of samples `start` to `stop` of a stream of media, read at once."""
+        if "offset" not in self._arrays:
+            raise ConfigError(f"{self._path}: holds numbers, not encoded items; index it")
+        if not 0 <= start <= stop <= len(self):
+            raise ConfigError(f"{self._path}: items {start} to {stop}: it has {len(self)}")
+        offsets = self._offsets[start : stop + 1].tolist()
+        first = offsets[0]
+        blob = memoryview(self._arrays["data"].read(first, offsets[-1], decode_plain).data)
+        return [blob[low - first : high - first] for low, high in itertools.pairwise(offsets)]
 
     def check(self) -> None:
         """Read everything; `Corrupt` at the first chunk that does not hold."""

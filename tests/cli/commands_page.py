@@ -229,6 +229,10 @@ def _read(pages: Pages) -> None:
     pages.run("verdicts corpus --verifier health", once=True)
     pages.say("pack")
     pages.run("pack corpus --older-than 0s --dry-run")
+    pages.say("copy")
+    pages.run("copy corpus --to laptop --where \"device = 'rig-1'\"", once=True)
+    pages.say("export")
+    pages.run("export corpus --to mcap --out corpus.mcap", once=True)
     pages.say("rebuild-catalog")
     pages.run("rebuild-catalog corpus", once=True)
 

@@ -37,6 +37,8 @@ MODULES = {
     "rollouts": "rollouts",
     "rebuild-catalog": "store",
     "pack": "pack",
+    "copy": "copy",
+    "export": "export",
     "spool": "spool",
     "devices": "devices",
     "schema": "schema",

@@ -1,0 +1,294 @@
+"""Copies of episodes into another store: the files byte for byte, each held to its commit record on the way."""
+
+import contextlib
+import functools
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from sensorium.corpus.beside import BesideWriter, beside_kinds, read_beside
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog_reading import CATALOG
+from sensorium.corpus.commits import CommitRecord, decode_commit, folder_path, month_of, record_path, zip_path
+from sensorium.corpus.corpus import open_store
+from sensorium.corpus.filling import fill
+from sensorium.corpus.parallel import run_all
+from sensorium.corpus.verify import Finding
+from sensorium.episode import durable
+from sensorium.errors import ConfigError, Corrupt
+from sensorium.ingest.both_forms import remove_leftovers
+from sensorium.ingest.commit import Committer
+from sensorium.ingest.mending import mend
+from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder, store_errors
+
+BATCH, BATCH_BYTES = 64, 256_000_000
+"""What is synced together."""
+TAKEN = ("verdicts", "labels", "advantages")
+"""The kinds of records beside the episodes that go with them."""
+_PART_BYTES = 1 << 20
+_STORE = Path()
+_AGAIN = "restore it from a copy, or deliver the episode again"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class CopyReport:
+    """Episodes and their bytes that were copied, how many were there already, records beside them that were copied;
+    and what was left, with the next step."""
+
+    episodes: int = 0
+    bytes: int = 0
+    already: int = 0
+    beside: int = 0
+    left: list[Finding] = field(default_factory=list)
+    interrupted: bool = False
+
+
+class _StagedCopy(NamedTuple):
+    """An episode on its way in: its record, as it was read and as it says, and its name in staging."""
+
+    record: CommitRecord
+    data: bytes
+    name: Path
+
+
+class _LeftOfCopy(Exception):
+    """An episode that cannot be copied."""
+
+    def __init__(self, what: str, where: Path, next_step: str = _AGAIN) -> None:
+        super().__init__(what)
+        self.finding = Finding(what, where, next_step)
+
+
+def copy(
+    source: str | Path,
+    target: str | Path,
+    where: str = "",
+    *,
+    progress: Progress = lambda _done, _total: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> CopyReport:
+    """Put the episodes of the store `source` for which `where` is true into the store `target`, made if absent.
+
+    Each is the same there, folder or ZIP, byte for byte: every file is held to the CRC-32 that its commit record has of
+    it before the episode is committed, and what is damaged is left out and named. Labels and verdicts go with them. An
+    episode that is there already is not written again, so a copy that was cut off goes on; the source may be in use.
+    `progress(done, total)` counts episodes. Once `stop()` is true it ends after the batch that it is at.
+
+    Raises:
+        ConfigError: the condition is none, or both are one store.
+        StoreError: one of them is no store, another process writes `target`, or a disk fails: what was committed by
+            then stays, nothing half-written does.
+    """
+    source, target = Path(source), Path(target)
+    if source.resolve() == target.resolve():
+        raise ConfigError(f"{target}: the store that is copied; give another folder")
+    ids = [episode.id for episode in open_store(source).query(where)]
+    report = CopyReport()
+    with store_errors(target), contextlib.ExitStack() as stack:
+        store = StoreFolder(target)
+        stack.callback(store.close)
+        remove_leftovers(store)
+        catalog = Catalog((target / CATALOG).absolute(), store.fd)
+        stack.callback(catalog.close)
+        commits = Committer(store, lambda _name: None)
+        stack.callback(commits.close)
+        mend(store, commits, catalog)
+        _remove_orphans(store)
+        done = 0
+        for batch in _batches(_wanted(source, store, catalog, ids, report)):
+            done += _put(source, store, commits, catalog, batch, report)
+            progress(done + report.already + len(report.left), len(ids))
+            if stop():
+                report.interrupted = True
+                return report
+        report.beside = _copy_beside(source, target, set(ids))
+        fill(catalog, target)
+    progress(len(ids), len(ids))
+    return report
+
+
+def _remove_orphans(store: StoreFolder) -> None:
+    """What a copy that was cut off had named, and not committed, is copied again."""
+    for name in durable.names(STAGING, dir_fd=store.fd):
+        if name.startswith("orphan-"):
+            seen = durable.look(STAGING / name, dir_fd=store.fd)
+            remove = durable.remove_tree if seen is not None and seen.is_folder else durable.remove
+            remove(STAGING / name, dir_fd=store.fd)
+
+
+def _wanted(
+    source: Path, store: StoreFolder, catalog: Catalog, ids: Sequence[str], report: CopyReport
+) -> Iterator[_StagedCopy]:
+    """Those that are not there yet, by their records; what cannot be copied is reported."""
+    for number, episode in enumerate(ids):
+        try:
+            staged = _record_of(source, episode, number)
+            if _is_there(store, catalog, staged.record):
+                report.already += 1
+            else:
+                yield staged
+        except _LeftOfCopy as left:
+            report.left.append(left.finding)
+
+
+def _record_of(source: Path, episode: str, number: int) -> _StagedCopy:
+    at = record_path(source, uuid.UUID(episode))
+    try:
+        data = durable.read_whole(at)
+        return _StagedCopy(decode_commit(data, at), data, STAGING / f"new-copy-{number}")
+    except FileNotFoundError as error:
+        raise _LeftOfCopy("is in the store no more", at, "run the same copy again") from error
+    except (Corrupt, OSError) as error:
+        raise _LeftOfCopy(str(error).removeprefix(f"{at}: "), at) from error
+
+
+def _is_there(store: StoreFolder, catalog: Catalog, record: CommitRecord) -> bool:
+    at = record_path(_STORE, record.episode)
+    where = store.path / at
+    if durable.look(at, dir_fd=store.fd) is not None:
+        there = decode_commit(durable.read_whole(at, dir_fd=store.fd), where)
+        if there.digest != record.digest:
+            raise _LeftOfCopy("is committed there with other content", where, "see which of the two is the true one")
+        return True
+    row = record.row
+    entry = catalog.ordinal(row["device"], row["spool_id"], row["ordinal"])
+    if entry is not None and entry.episode is not None:
+        what = f"ordinal {row['ordinal']} of {row['device']}, spool {row['spool_id']}, is committed there as"
+        raise _LeftOfCopy(f"{what} episode {entry.episode}", where, "see which of the two is the true one")
+    return False
+
+
+def _batches(wanted: Iterator[_StagedCopy]) -> Iterator[list[_StagedCopy]]:
+    batch: list[_StagedCopy] = []
+    size = 0
+    for staged in wanted:
+        batch.append(staged)
+        size += sum(n_bytes for n_bytes, _ in staged.record.objects.values())
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _put(
+    source: Path, store: StoreFolder, commits: Committer, catalog: Catalog, batch: list[_StagedCopy], report: CopyReport
+) -> int:
+    """Copy a batch, make it durable, then publish its records; how many episodes."""
+    try:
+        whole = _staged(source, store, batch, report)
+        if any(staged.record.zipped for staged in whole):
+            store.raise_version()
+        months = {month_of(staged.record.episode) for staged in whole}
+        for month in months:
+            commits.make_month(month)
+        for staged in whole:
+            place = _place(staged.record)
+            if durable.look(place, dir_fd=store.fd) is not None:
+                commits.set_orphan_aside(place)
+            durable.rename(staged.name, place, dir_fd=store.fd)
+        for month in months:
+            durable.sync_folder(EPISODES_FOLDER / month, dir_fd=store.fd)
+        store.check()
+        for staged in whole:
+            temporary = staged.name.with_name(f"{staged.name.name}.json")
+            durable.write_synced(temporary, staged.data, dir_fd=store.fd)
+            durable.rename(temporary, record_path(_STORE, staged.record.episode), dir_fd=store.fd)
+        for month in months:
+            durable.sync_folder(COMMITS / month, dir_fd=store.fd)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what is there must not take the room that the next try needs
+            remove_leftovers(store)
+        raise
+    catalog.add([staged.record for staged in whole])
+    report.episodes += len(whole)
+    report.bytes += sum(size for staged in whole for size, _ in staged.record.objects.values())
+    return len(whole)
+
+
+def _staged(source: Path, store: StoreFolder, batch: Sequence[_StagedCopy], report: CopyReport) -> list[_StagedCopy]:
+    """Those of a batch that are whole in staging, durably."""
+    failed: dict[Path, Finding] = {}
+    jobs: list[Callable[[], None]] = []
+    for staged in batch:
+        record = staged.record
+        folder = zip_path(source, record.episode).parent if record.zipped else folder_path(source, record.episode)
+        names = record.objects
+        if not record.zipped:
+            for parent in sorted({staged.name / Path(name).parent for name in names}):
+                durable.add_folder(parent, dir_fd=store.fd)
+        for name in names:
+            into = staged.name if record.zipped else staged.name / name
+            jobs.append(functools.partial(_copy_file, folder / name, into, store.fd, names[name], staged.name, failed))
+    run_all(jobs, sum(size for staged in batch for size, _ in staged.record.objects.values()))
+    whole = []
+    for staged in batch:
+        if (finding := failed.get(staged.name)) is not None:
+            report.left.append(finding)
+            (durable.remove if staged.record.zipped else durable.remove_tree)(staged.name, dir_fd=store.fd)
+            continue
+        if not staged.record.zipped:
+            folders = {staged.name / parent for name in staged.record.objects for parent in Path(name).parents}
+            for folder in sorted(folders, reverse=True):
+                durable.sync_folder(folder, dir_fd=store.fd)
+        whole.append(staged)
+    return whole
+
+
+def _copy_file(
+    source: Path, target: Path, dir_fd: int, expected: tuple[int, int], staged: Path, failed: dict[Path, Finding]
+) -> None:
+    """Copy one file, durably but for its name; what is not as its record says is put into `failed`."""
+    size, crc = expected
+    try:
+        file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        failed.setdefault(staged, Finding(what, source, "run the same copy again, or `sensorium verify`"))
+        return
+    try:
+        fd = durable.create(target, dir_fd=dir_fd)
+        try:
+            buffer = memoryview(bytearray(min(size + 1, _PART_BYTES)))
+            at = found = 0
+            while at <= size and (n := os.readv(file, [buffer])):
+                found = zlib.crc32(buffer[:n], found)
+                durable.write_at(fd, buffer[:n], at)
+                at += n
+            durable.sync(fd)
+        finally:
+            durable.close(fd)
+    finally:
+        os.close(file)
+    if at != size:
+        what = f"is {at if at < size else 'more than ' + str(size)} bytes, expected {size}"
+        failed.setdefault(staged, Finding(what, source, _AGAIN))
+    elif found != crc:
+        failed.setdefault(staged, Finding(f"checksum {found:08x}, expected {crc:08x}", source, _AGAIN))
+
+
+def _copy_beside(source: Path, target: Path, episodes: set[str]) -> int:
+    """Copy what is said beside these episodes and is not there yet; how many records."""
+    count = 0
+    for kind in set(TAKEN) & set(beside_kinds(source)):
+        there = {repr(each.record) for each in read_beside(target, kind)} if kind in beside_kinds(target) else set()
+        records = [
+            each.record
+            for each in read_beside(source, kind)
+            if each.record is not None and each.record.get("episode") in episodes and repr(each.record) not in there
+        ]
+        if records:
+            with BesideWriter(target, kind) as writer:
+                writer.append(records)
+        count += len(records)
+    return count
+
+
+def _place(record: CommitRecord) -> Path:
+    return (zip_path if record.zipped else folder_path)(_STORE, record.episode)

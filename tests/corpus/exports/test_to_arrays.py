@@ -1,0 +1,166 @@
+"""NumPy, Parquet and HDF5, each read by its own library: every sample, every stamp; bad targets and full disks."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from sensorium.cli.main import app
+from sensorium.corpus.episode import Episode
+from sensorium.corpus.exports.contract import Options, Unsupported, export
+from sensorium.errors import ConfigError, StoreError
+from tests.corpus.exports.stored import PROBES, everything, store_of
+
+TO = ["mcap", "numpy", "parquet", "hdf5"]
+
+
+@pytest.fixture(params=["UTC", "no UTC"])
+def episode(request: Any, tmp_path: Path) -> Episode:
+    (found,) = store_of(tmp_path / "store", [everything()], PROBES if request.param == "UTC" else ())
+    return found
+
+
+def stamps_of(episode: Episode, name: str) -> dict[str, Any]:
+    stream = episode.streams[name]
+    utc_ns, uncertainty_ns = episode.utc(stream.captured_ns)
+    found = {"captured_ns": stream.captured_ns, "utc_ns": utc_ns, "uncertainty_ns": uncertainty_ns}
+    return {key: value for key, value in (found | {"sensor_ns": stream.sensor_ns}).items() if value is not None}
+
+
+def test_numpy(episode: Episode, tmp_path: Path) -> None:
+    export([episode], "numpy", tmp_path / "out")
+    folder = tmp_path / "out" / episode.id
+    about = json.loads((folder / "episode.json").read_text())
+    assert about["said"]["labels"] == {"task": "pick the <b>cup</b>"}
+    for name, stream in episode.streams.items():
+        found = {path.stem: np.load(path, mmap_mode=None) for path in (folder / name).iterdir()}
+        assert found.keys() == {"data", *stamps_of(episode, name)}
+        assert about["streams"][name]["spec"]["dtype"] == found["data"].dtype == stream.dtype
+        assert np.array_equal(found["data"], stream[:])
+        for key, expected in stamps_of(episode, name).items():
+            assert np.array_equal(found[key], expected)
+
+
+def test_parquet(episode: Episode, tmp_path: Path) -> None:
+    export([episode], "parquet", tmp_path / "out")
+    for name, stream in episode.streams.items():
+        table = pq.read_table(tmp_path / "out" / episode.id / f"{name}.parquet")
+        assert json.loads(table.schema.metadata[b"sensorium.stream"])["spec"]["name"] == name
+        for key, expected in stamps_of(episode, name).items():
+            column = table["utc"].cast("int64") if key == "utc_ns" else table[key]
+            assert np.array_equal(column.to_numpy(), expected)
+        if name == "imu":
+            found = np.stack([table[each].to_numpy() for each in ("gx", "gy", "az (g)")], axis=1)
+        elif stream.is_encoded:
+            assert table["data"].to_pylist() == [stream.item(row) for row in range(len(stream))]
+            pictures = [np.frombuffer(item.as_py(), np.uint8) for item in table["data"]]
+            decoded: list[Any] = [cv2.imdecode(each, cv2.IMREAD_COLOR) for each in pictures]
+            found = np.stack(decoded)
+        elif stream.spec.is_frames:
+            found = np.frombuffer(b"".join(table["data"].to_pylist()), stream.dtype).reshape(stream.shape)
+        else:
+            found = np.array(table["data"].to_pylist(), stream.dtype).reshape(stream.shape)
+        assert np.array_equal(found, stream[:]), name
+
+
+def test_hdf5(episode: Episode, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    export([episode], "hdf5", tmp_path / "out")
+    with h5py.File(tmp_path / "out" / f"{episode.id}.h5") as file:
+        assert json.loads(file.attrs["sensorium.episode"])["episode"]["episode"] == episode.id
+        assert set(file) == set(episode.streams)
+        for name, stream in episode.streams.items():
+            group = file[name]
+            for key, expected in stamps_of(episode, name).items():
+                assert np.array_equal(group[key][:], expected)
+            if stream.is_encoded:
+                assert [each.tobytes() for each in group["items"]] == stream_items(stream)
+                continue
+            assert group["data"].dtype == stream.dtype
+            assert np.array_equal(group["data"][:], stream[:])
+
+
+def stream_items(stream: Any) -> list[bytes]:
+    return [stream.item(row) for row in range(len(stream))]
+
+
+def test_channels_that_make_no_table(tmp_path: Path) -> None:
+    specs = {"imu": {"channels": ("utc", "b", "b")}}
+    (found,) = store_of(tmp_path / "store", [everything(specs=specs)])
+    with pytest.raises(Unsupported, match="stream 'imu': two columns of a table would be called 'b'"):
+        export([found], "parquet", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    report = export([found], "parquet", tmp_path / "out", Options(skip_unsupported=True))
+    assert list(report.skipped) == [f"{found.id}/imu"]
+    assert not (tmp_path / "out" / found.id / "imu.parquet").exists()
+
+
+@pytest.mark.parametrize("to", TO)
+def test_a_target_that_exists_is_not_touched(to: str, tmp_path: Path) -> None:
+    (found,) = store_of(tmp_path / "store", [everything()])
+    (tmp_path / "out.mcap").write_text("thesis")
+    with pytest.raises(ConfigError, match=r"out\.mcap: exists"):
+        export([found], to, tmp_path / "out.mcap")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match="link: exists"):
+        export([found], to, tmp_path / "link")
+    assert (tmp_path / "out.mcap").read_text() == "thesis"
+
+
+@pytest.mark.parametrize("to", TO)
+def test_what_cannot_be_written_leaves_nothing(to: str, tmp_path: Path) -> None:
+    if to == "hdf5":
+        pytest.importorskip("h5py")
+    store_of(tmp_path / "store", [everything(), everything(20_000, ordinal=1, start_ns=9 * 10**9)])
+    words = [sys.executable, "-c", LIMITED, "export", str(tmp_path / "store"), "--to", to, "--out"]
+    ended = subprocess.run([*words, str(tmp_path / "new" / "out")], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert "nothing of it is left" in ended.stderr
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+LIMITED = f"""
+import resource, sys
+import sensorium.cli.main
+resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, {resource.RLIM_INFINITY}))
+sensorium.cli.main.main()
+"""
+
+
+def test_damage_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
+    (found,) = store_of(tmp_path / "store", [everything()])
+    path = found.path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 1
+    path.write_bytes(bytes(data))
+    result = CliRunner().invoke(app, ["export", str(tmp_path / "store"), "--to", "numpy", "--out", str(tmp_path / "o")])
+    assert "checksum" in str(result.exception)
+    assert [each.name for each in tmp_path.iterdir()] == ["store"]
+
+
+def test_words_that_are_none(tmp_path: Path) -> None:
+    (found,) = store_of(tmp_path / "store", [everything()])
+    with pytest.raises(ConfigError, match="no such format, did you mean 'mcap'"):
+        export([found], "mcup", tmp_path / "out")
+    with pytest.raises(ConfigError, match="no such episode"):
+        export([], "mcap", tmp_path / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="nothing of it is left"):
+        export([found], "numpy", tmp_path / "file" / "out")
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
+    (found,) = store_of(tmp_path / "store", [everything()])
+    words = ["export", str(tmp_path / "store"), "--to", "numpy", "--json", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    told = json.loads(result.stdout)
+    assert told["path"] == str(tmp_path / "out")
+    assert (told["episodes"], told["samples"]) == (1, sum(map(len, found.streams.values())))

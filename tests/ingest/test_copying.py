@@ -1,0 +1,165 @@
+"""Copies of episodes: byte for byte in either form, what is damaged is left out, nothing half-written stays."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import sensorium
+from sensorium.cli.main import app
+from sensorium.corpus.commits import record_paths
+from sensorium.corpus.labelling import labels_beside, put_labels
+from sensorium.corpus.verify import verify
+from sensorium.errors import ConfigError, StoreError
+from sensorium.ingest.copying import copy
+from sensorium.ingest.store import Store
+from tests import failing_disk
+from tests.failing_disk import FailingDisk
+from tests.forms import FORMS, members_of
+
+
+def make(path: Path, make_episode: Any, small_bytes: int, n: int = 4) -> Path:
+    rng = np.random.default_rng(0)
+    with Store.open(path, small_bytes=small_bytes) as store:
+        for number in range(n):
+            arrays = {"front": rng.integers(0, 255, (20, 8, 8), dtype=np.uint8), "imu": rng.normal(size=(40, 6))}
+            made = make_episode(arrays, ordinal=number, mission="kitchen" if number % 2 else "hall")
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="k", probes=[(10**9, 10**18, 4)])
+    return path
+
+
+@pytest.fixture(params=[0, 8_000_000], ids=["folders", "ZIPs"])
+def source(request: Any, make_episode: Any, tmp_path: Path) -> Path:
+    return make(tmp_path / "source", make_episode, request.param)
+
+
+def by_id(store: Path) -> dict[str, dict[str, bytes]]:
+    return {path.stem: members_of(store, path) | {"": path.read_bytes()} for path in record_paths(store)}
+
+
+def leftovers(store: Path) -> list[str]:
+    return [path.name for path in (store / ".staging").iterdir()]
+
+
+def test_a_subset_is_the_same_byte_for_byte_and_is_a_whole_store(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "target"
+    report = copy(source, target, "mission = 'kitchen'")
+    assert (report.episodes, report.already, report.left) == (2, 0, [])
+    wanted = {each.id for each in sensorium.open(source).query("mission = 'kitchen'")}
+    assert by_id(target) == {name: files for name, files in by_id(source).items() if name in wanted}
+    assert {each.id for each in sensorium.open(target).query()} == wanted
+    assert list(verify(target, deep=True)) == []
+    again = copy(source, target)
+    assert (again.episodes, again.already) == (2, 2)
+    assert by_id(target) == by_id(source)
+    assert leftovers(target) == []
+
+
+@FORMS
+def test_a_copy_of_both_forms_goes_into_one(make_episode: Any, tmp_path: Path, small_bytes: int) -> None:
+    target = make(tmp_path / "target", make_episode, 8_000_000 - small_bytes, 2)
+    source = make(tmp_path / "source", make_episode, small_bytes, 0)
+    with Store.open(source, small_bytes=small_bytes) as store:
+        made = make_episode({"imu": np.arange(20.0)}, ordinal=7)
+        assembly = store.begin(made.episode)
+        assembly.append(made.data)
+        store.commit(assembly, device="rig-1", identity="k")
+    assert copy(source, target).episodes == 1
+    assert list(verify(target, deep=True)) == []
+    assert len(sensorium.open(target).query()) == 3
+    with Store.open(target):  # an ingest goes on with it
+        pass
+    assert list(verify(target, deep=True)) == []
+
+
+def test_what_is_damaged_is_left_out_and_named(source: Path, tmp_path: Path) -> None:
+    first, second = sorted(record_paths(source))[:2]
+    month = source / "episodes.zarr" / first.parent.name
+    for record, how in ((first, "flip"), (second, "cut")):
+        path = month / f"{record.stem}.zip"
+        if not path.exists():
+            path = sorted((month / record.stem / "front" / "data").rglob("c*"))[0]
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(bytes(data) if how == "flip" else bytes(data[:-7]))
+    report = copy(source, tmp_path / "target")
+    assert report.episodes == 2
+    flip, cut = sorted((str(each.where), each.what) for each in report.left)
+    assert "checksum" in flip[1]
+    assert "bytes, expected" in cut[1]
+    assert list(verify(tmp_path / "target", deep=True)) == []
+    assert leftovers(tmp_path / "target") == []
+    result = CliRunner().invoke(app, ["copy", str(source), "--to", str(tmp_path / "other"), "--json"])
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)["left"]) == 2
+
+
+def test_another_content_under_the_id_or_the_ordinal_is_left(source: Path, make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "target") as store:
+        made = make_episode({"imu": np.arange(20.0)}, ordinal=2)
+        assembly = store.begin(made.episode)
+        assembly.append(made.data)
+        store.commit(assembly, device="rig-1", identity="k")
+    report = copy(source, tmp_path / "target")
+    assert report.episodes == 3
+    (finding,) = report.left
+    assert "ordinal 2 of rig-1" in finding.what
+
+
+def test_labels_go_with_their_episodes_once(source: Path, tmp_path: Path) -> None:
+    one, other, *_ = sensorium.open(source).query()
+    put_labels(source, one.id, {"task": "pick"}, who="ann")
+    put_labels(source, other.id, {"task": "place"}, who="ann")
+    target = tmp_path / "target"
+    assert copy(source, target, f"episode = '{one.id}'").beside == 1
+    assert copy(source, target, f"episode = '{one.id}'").beside == 0
+    assert labels_beside(target, one.id) == labels_beside(source, one.id)
+    assert [each.id for each in sensorium.open(target).query("label('task') = 'pick'")] == [one.id]
+
+
+def test_a_full_disk_leaves_nothing_half_written(source: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(failing_disk, "CALLS", ("write", "writev", "pwrite", "fsync", "fdatasync", "mkdir", "rename"))
+    whole = by_id(source)
+    for number in range(400):
+        target = tmp_path / f"target-{number}"
+        copy(source, target, "mission = 'nobody'")
+        with pytest.MonkeyPatch.context() as patch:
+            disk = FailingDisk(patch)
+            disk.trouble(number * 23, 1_000_000, errno.ENOSPC)
+            try:
+                copy(source, target)
+                failed = False
+            except StoreError:
+                failed = True
+            disk.works()
+        found = by_id(target)
+        assert all(whole[name] == files for name, files in found.items())
+        copy(source, target)
+        assert by_id(target) == whole
+        assert list(verify(target, deep=True)) == []
+        assert leftovers(target) == []
+        shutil.rmtree(target)
+        if not failed:
+            return
+    pytest.fail("it never went through")
+
+
+def test_what_is_no_target(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the store that is copied"):
+        copy(source, source / ".")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(StoreError, match=r"not a store, it holds 'thesis\.tex'"):
+        copy(source, tmp_path / "other")
+    with Store.open(tmp_path / "busy"), pytest.raises(StoreError, match="another ingest writes"):
+        copy(source, tmp_path / "busy")
+    with pytest.raises(StoreError, match="not a store"):
+        copy(tmp_path / "nothing", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
