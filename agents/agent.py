@@ -20,6 +20,7 @@ from sensorium.agents.orders import Orders
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.replays import Replay, replay_of
 from sensorium.agents.reporting import Reporting
+from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.spool.floor import check_floor
 from sensorium.agents.triggers.trigger import Command
@@ -185,7 +186,7 @@ class Agent:
             if run and run.position and not run.position.resets:  # its time has passed already
                 sensors.hurry(run.position.until_ns)
             episodes = None if self._episodes is None else max(0, self._episodes - (run.episodes if run else 0))
-            lines = Lines(delivery.spool, replay, pool, snapshot)
+            lines = Lines(delivery.spool, replay, pool, snapshot, delivery.memory)
             line = lines.line(parts, sensors, run, episodes)
             collecting = Collecting(sensors, line, lines, episodes=episodes, run=run, died=self._watch.tell)
             self._collecting = collecting
@@ -202,6 +203,8 @@ class Agent:
         self._delivery = delivery
         if not self._only_deliver:  # what is recorded anew is not to be delivered
             delivery.spool.runs.go_back(replay_of(self.device).run, self._again)
+        if any("sketch" in part.may for part in self.device.obey):
+            delivery.memory = FleetMemory(delivery.spool.path, lambda: in_force(delivery).mission.name)
         delivery.obeys = obeying(self.device, delivery, self._orders, only_deliver=self._only_deliver)
         delivery.apply(in_force(delivery))
         delivery.reports = Reporting(self.status, delivery.spool.path, lambda: in_force(delivery).mission.name)

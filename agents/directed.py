@@ -11,6 +11,7 @@ from sensorium.agents.directives.releasing import Releasing
 from sensorium.agents.directives.settings import changed
 from sensorium.agents.orders import Change, Orders
 from sensorium.drivers.clock import boot_id, boottime_ns
+from sensorium.errors import ConfigError
 from sensorium.link.directive import DirectiveDocument
 
 _RECORDED_BY = ("trigger", "filters", "encodings", "mission", "previews", "provenance")
@@ -36,6 +37,12 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
         orders.stop()
         return ""
 
+    def sketch(document: DirectiveDocument, charter: Charter) -> str:
+        del charter
+        if delivery.memory is None:  # who may say so, may do so no more
+            raise ConfigError("sketch: nobody is obeyed in that")
+        return delivery.memory.take(document.body)
+
     def change(after: DeviceFile, settled: Callable[[str], None]) -> None:
         before = in_force(delivery)
 
@@ -55,6 +62,6 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
         spool.path / "directives",
         device,
         clock=(probes[-1][0], probes[-1][1]) if probes else None,
-        doing={"stop": stop, "release": Releasing(spool), "fetch": Fetching(spool)},
+        doing={"stop": stop, "release": Releasing(spool), "fetch": Fetching(spool), "sketch": sketch},
         change=change,
     )

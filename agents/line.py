@@ -21,6 +21,7 @@ from sensorium.agents.recording.stream_state import BEFORE_ALL
 from sensorium.agents.recording.trace_writer import TraceWriter
 from sensorium.agents.replays import Replay
 from sensorium.agents.seating import seating, tracing
+from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.sensors import Sensors
 from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
@@ -57,12 +58,13 @@ class RecordingLine:
 @dataclass(frozen=True)
 class Lines:
     """Makes the line of a device, first and by other settings. `replay` is what is played, `snapshot` what keeps a
-    small picture of what was captured."""
+    small picture of what was captured, `memory` what the fleet has seen, if the device is told."""
 
     spool: Spool
     replay: Replay
     pool: EncoderPool
     snapshot: Snapshot | None = None
+    memory: FleetMemory | None = None
 
     def line(self, parts: "Parts", sensors: Sensors, run: Run | None, episodes: int | None) -> RecordingLine:
         """A line for sensors as they are open now; at most so many `episodes` are begun.
@@ -77,7 +79,7 @@ class Lines:
         )
         trace = tracing(spool, manifest, device.trigger)
         tell = (lambda _: None) if trace is None else trace.log
-        joining.seat = seating(spool, manifest, self.replay, run, tell)
+        joining.seat = seating(spool, manifest, self.replay, run, tell, self.memory)
         joining.seat(joining.trigger, manifest.streams)
         recorder = Recorder(
             spool,

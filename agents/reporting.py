@@ -35,6 +35,7 @@ class Reporting:
         self._looked_ns = now_ns
         status = self._status()
         matters = [status.get(key) for key in ("state", "error", "away", "absent")]
+        matters.append(sorted((status.get("memory") or {}).get("held", ())))
         if matters == self._said and now_ns - self._said_ns < EVERY_NS:
             return None
         self._said, self._said_ns = matters, now_ns
@@ -54,6 +55,7 @@ class Reporting:
             "absent": _texts(status.get("absent")),
             "episodes": status.get("episodes", 0),
             "clock": dict(status.get("clock") or {}),
+            "memory": dict(status.get("memory") or {}),
             "directives": dict(status.get("directives") or {}),
             "oldest_s": status.get("oldest_s"),
             "pending": ordinals.get("pending", 0),

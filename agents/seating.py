@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from sensorium.agents.recording.trace_writer import TraceWriter
 from sensorium.agents.replays import Replay
+from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.selection.folder import FOLDER
 from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
@@ -19,7 +20,12 @@ WAITS_S, FEWEST_ROWS, MOST_ROWS = 8.0, 4, 16
 
 
 def seating(
-    spool: Spool, manifest: Open, replay: Replay, run: Run | None, tell: Log = lambda _: None
+    spool: Spool,
+    manifest: Open,
+    replay: Replay,
+    run: Run | None,
+    tell: Log = lambda _: None,
+    memory: FleetMemory | None = None,
 ) -> Callable[[Trigger, Sequence[StreamEntry]], None]:
     """What gives any trigger its desk; one that does not select has none.
 
@@ -27,6 +33,7 @@ def seating(
         manifest: As episodes of the device begin.
         replay: What is played, and `run` what is known of it, if it can be taken up again.
         tell: Who is told of every unit with its final decision.
+        memory: What the fleet has seen, if the device is told.
     """
     boot = manifest.clock.boot_id or replay.source
     known_by = "" if run is None else f"{run.run} {run.again}".strip()
@@ -34,7 +41,7 @@ def seating(
     def seat(trigger: Trigger, entries: Sequence[StreamEntry]) -> None:
         if isinstance(trigger, Selecting):
             here = (spool.path, spool.spool_id, boot, entries, known_by, tell)
-            trigger.sit_at(SpoolDesk(trigger.policy, *here, live=manifest.clock.kind == "boottime"))
+            trigger.sit_at(SpoolDesk(trigger.policy, *here, live=manifest.clock.kind == "boottime", memory=memory))
 
     return seat
 

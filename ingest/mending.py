@@ -7,6 +7,7 @@ from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import ZIP, check_store_version, committed_episodes
 from sensorium.corpus.filling import fill
+from sensorium.corpus.sketches import rebuild_sketches
 from sensorium.episode import durable
 from sensorium.ingest.both_forms import in_both_forms, settle
 from sensorium.ingest.commit import Committer
@@ -54,6 +55,7 @@ def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lam
             catalog = Catalog(store.path / fresh, store.fd)
             try:
                 count = fill(catalog, store.path, progress)
+                rebuild_sketches(store.path, catalog)
             finally:
                 catalog.close()
             for suffix in ("-wal", "-shm"):

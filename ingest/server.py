@@ -18,11 +18,13 @@ from sensorium.ingest.connections import Connections, allow_open_files, shares_o
 from sensorium.ingest.courier import Courier
 from sensorium.ingest.figures import LinkMetrics, Rates
 from sensorium.ingest.pumps import BulkPump, ControlPump, Shared
+from sensorium.ingest.sharing import Sharing
 from sensorium.ingest.sockets import Listening, Socket, parse, url
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
 from sensorium.ingest.trouble import watched
 from sensorium.link.keys import AllowedKeys, ingest_pair, is_loopback
+from sensorium.link.operators import OperatorPair
 from sensorium.link.server.jobs import UNSEEN
 from sensorium.link.server.limits import Limits
 from sensorium.link.server.protocol import ServerLink
@@ -45,6 +47,7 @@ class Ingest:
         insecure: Without keys, listen on any address; whoever can reach it may write.
         registry: Where to register Prometheus metrics.
         limits: Bounds on memory, sessions and staging.
+        memory: In whose name devices are told what the fleet has seen; None: they are not.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Ingest:
         insecure: bool = False,
         registry: CollectorRegistry | None = None,
         limits: Limits | None = None,
+        memory: OperatorPair | None = None,
     ) -> None:
         self._host, self._port = parse(listen)
         if keys is None and not insecure and not is_loopback(self._host):
@@ -64,7 +68,7 @@ class Ingest:
             )
         self._pair = ingest_pair(keys) if keys is not None else None
         self._allowed = AllowedKeys(keys) if keys is not None else None
-        self._store = store
+        self._store, self._memory = store, memory
         may_have = watched(store.trouble, "offers", store.may_have)
         self._link = ServerLink(
             lambda episode: UNSEEN if may_have(episode) else None,
@@ -112,7 +116,9 @@ class Ingest:
             self._link, self._lock, self._staging, self._allowed, Refusals(), self._wake, self._stop_requested
         )
         again = Restart(self._stop_requested)  # data comes in without it
-        courier = Courier(self._store, self._link, self._lock, self._wake.set, self._stop_requested)
+        reached = self._store, self._link, self._lock, self._wake.set, self._stop_requested
+        sharing = None if self._memory is None else Sharing(*reached, self._memory)
+        courier = Courier(*reached) if sharing is None else Courier(*reached, sharing.hear)
         counted = Connections(connections, shared.refusals)
         control, bulk = ControlPump(shared, sockets.control, sockets.monitors, counted), BulkPump(shared, sockets.bulk)
         self._threads = [
@@ -120,6 +126,9 @@ class Ingest:
             Thread("sensorium-bulk", "receives data", bulk.run, self._watch.tell),
             Thread("sensorium-courier", "carries directives", courier.run, lambda _: None, restart=again),
         ]
+        if sharing is not None:
+            work = "keeps the sketches and tells devices of them"
+            self._threads.append(Thread("sensorium-sharing", work, sharing.run, lambda _: None, restart=again))
         log.info("ready %s", self.address)
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
+from sensorium.agents.selection.fleet_memory import FLEET
 from sensorium.drivers.described import Vectors
 from sensorium.episode.unit import Look, Unit
 from sensorium.perception.exemplars import Exemplars
@@ -76,7 +77,8 @@ class Knowledge:
     def saw(self, unit: Unit, looks: Mapping[str, Look]) -> Unit:
         """The next unit with the novelty and the change of every stream that was looked at, in the order of names.
 
-        What it states already of other streams stays. There is no change where there was no look before, or where it
+        What it states already of other streams stays. Nothing is newer here than it is to the fleet (the score
+        STREAM.fleet, where that is known). There is no change where there was no look before, or where it
         is of another maker or another time: then nobody knows how long ago it was.
         """
         if unit.boot != self._boot or (self._end_ns is not None and unit.start_ns < self._end_ns):
@@ -86,7 +88,8 @@ class Knowledge:
         for name in sorted(looks):
             look, before = looks[name], self._before.get(name)
             vector = _vector(look)
-            novelty[name] = float(self._of(name, look.by, len(vector)).novelty(vector[None])[0])
+            here = float(self._of(name, look.by, len(vector)).novelty(vector[None])[0])
+            novelty[name] = min(here, unit.scores.get(f"{name}.{FLEET}", here))
             if before is not None and (before.by, len(before.vector)) == (look.by, len(look.vector)):
                 change[name] = difference(vector, _vector(before))
             self._before[name] = look

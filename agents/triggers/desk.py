@@ -2,17 +2,18 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sensorium.agents.selection.booked_file import Booking
 from sensorium.agents.selection.chooser import Chooser
+from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.selection.folder import BEGUN, NOW, SelectionFolder
 from sensorium.agents.selection.memory_file import Memory
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.unit_costs import UnitCosts, UnitCostsState
 from sensorium.episode.documents import StreamEntry
-from sensorium.episode.unit import Judged
+from sensorium.episode.unit import Judged, Look
 from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ class Desk:
 
     boot = ""
     live = False
+    memory: FleetMemory | None = None
+    """What the fleet has seen, where this device is told, and notes what its episodes look like."""
 
     def __init__(self, policy: SelectionPolicy, entries: Sequence[StreamEntry] = ()) -> None:
         self.policy = policy
@@ -51,6 +54,10 @@ class Desk:
     def left(self) -> float | None:
         """Of the first unit after a kill, which is decided next: the part of the budget that was left, at least."""
         return None
+
+    def fleet(self, looks: Mapping[str, Look]) -> dict[str, float]:
+        """The scores of a unit that say how new it is to the fleet."""
+        return {} if self.memory is None else self.memory.scores(looks)
 
     def save(self) -> None:
         """Nothing more comes for now: keep what is known."""
@@ -75,6 +82,7 @@ class SpoolDesk(Desk):
         entries: How the device's streams are stored.
         run: What the replay is known by, empty of what is none.
         tell: Who is told.
+        memory: What the fleet has seen, if the device is told.
     """
 
     def __init__(
@@ -88,10 +96,12 @@ class SpoolDesk(Desk):
         tell: Log = lambda _: None,
         *,
         live: bool = False,
+        memory: FleetMemory | None = None,
     ) -> None:
         super().__init__(policy, entries)
         self.boot = boot
         self.live = live
+        self.memory = memory
         self._folder = SelectionFolder(path)
         self._run = run
         self._tell = tell
@@ -102,18 +112,18 @@ class SpoolDesk(Desk):
         self._learnt = self.costs.learnt
         self._begin_left: float | None = None
         self._noted = 1.0
-        memory = self._known()
-        if memory is not None:
+        known = self._known()
+        if known is not None:
             try:
-                self.chooser = Chooser(policy, spool_id, memory.chooser, contained=True)
-                self.costs = UnitCosts(entries, memory.costs)
+                self.chooser = Chooser(policy, spool_id, known.chooser, contained=True)
+                self.costs = UnitCosts(entries, known.costs)
             except Corrupt as error:
-                self._folder.set_aside(BEGUN if memory.run else NOW, str(error))
-                memory, self._begin_left = None, 0.0
-        if memory is None:
+                self._folder.set_aside(BEGUN if known.run else NOW, str(error))
+                known, self._begin_left = None, 0.0
+        if known is None:
             self.chooser = Chooser(policy, spool_id, contained=True)
-        elif memory.budget and memory.budget != str(policy.budget):
-            was = f"the budget was {memory.budget}, and is {policy.budget} from here on"
+        elif known.budget and known.budget != str(policy.budget):
+            was = f"the budget was {known.budget}, and is {policy.budget} from here on"
             log.warning(
                 "selection: %s; what was left of it stays, as far as the new one holds it, and so does a debt", was
             )

@@ -213,6 +213,8 @@ class Selecting(Trigger):
         counts = {name: rate_hz * length_s for name, rate_hz in self._rates.items()}
         counts |= {name: float(each.count) for name, each in found.items()}
         scores = {f"{name}.{score}": value for name, each in found.items() for score, value in each.scores.items()}
+        looks: Mapping[str, Look] = {name: each.look for name, each in found.items() if each.look is not None}
+        scores |= desk.fleet(looks)
         said = {EARLY: early or None, SHORTENED: time.shortened or None, LEFT: desk.left()}
         unit = Unit(
             start_ns=bounds.start_ns,
@@ -224,7 +226,6 @@ class Selecting(Trigger):
             estimate_bytes=desk.costs.of(counts),
             booked_bytes=booked,
         )
-        looks: Mapping[str, Look] = {name: each.look for name, each in found.items() if each.look is not None}
         time.shortened = False
         if not self._said_too_dear and (line := too_dear(self.policy.budget, unit.estimate_bytes)):
             log.warning("selection: %s", line)
@@ -243,7 +244,7 @@ class Selecting(Trigger):
     def _final(self, final: list[Judged]) -> None:
         self.desk.decided(final)
         for each in final:
-            self._time.decided(each)
+            self._time.decided(each, noted=self.desk.memory is not None)
 
 
 class _TooMuch:
@@ -283,11 +284,11 @@ class _Time:
         self.waiting.append(bounds.start_ns)
         self.cursor_ns = bounds.end_ns
 
-    def decided(self, judged: Judged) -> None:
-        """The first that waited is final."""
+    def decided(self, judged: Judged, *, noted: bool) -> None:
+        """The first that waited is final; its looks are `noted` if it is kept."""
         if self.waiting and self.waiting[0] == judged.unit.start_ns:
             self.waiting.popleft()
-            self.runs.add(judged.decision)
+            self.runs.add(judged.decision, judged.looks if noted else {})
 
     def settle(self) -> None:
         """All before the first that waits is final."""

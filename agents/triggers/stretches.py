@@ -2,20 +2,28 @@
 
 import bisect
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from sensorium.agents.selection.knowledge import difference
 from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.selection.value import DECISION
 from sensorium.agents.triggers.trigger import FOREVER_NS, EpisodeSpan, Placement
 from sensorium.drivers.marks import SourceNote
 from sensorium.episode.account import SELECTION
-from sensorium.episode.unit import Decision
+from sensorium.episode.look_note import LOOK, look_value
+from sensorium.episode.unit import Decision, Look
 
 KEPT_RUNS = 16_384
 KEPT_UNBOOKED = 256
 _NOTE_BYTES = 128
 """What a note takes beside its value."""
+ALIKE, MOST_LOOKS = 0.01, 64
+"""Looks that are less different are noted once, and of a stream no more than so many in one episode."""
+NO_LOOKS: Mapping[str, Look] = {}
 MOST_NOTES = 128 << 10
 """Bytes of notes of decisions in one episode: half of what may be noted there, the rest is for its sources."""
 
@@ -32,6 +40,24 @@ class Stretch:
     note_bytes: int = 0
     spent: deque[tuple[int, int]] = field(default_factory=deque)
     advance: int = 0
+    seen: dict[str, list[Look]] = field(default_factory=dict)
+
+    def new_looks(self, decision: Decision, looks: Mapping[str, Look]) -> list[SourceNote]:
+        """Notes of those that are like none before, of which there are few."""
+        found = []
+        for name, look in looks.items():
+            before = self.seen.setdefault(name, [])
+            vector = np.frombuffer(look.vector, np.int8)
+            if len(before) < MOST_LOOKS and not any(
+                each.by == look.by
+                and len(each.vector) == len(look.vector)
+                and difference(vector, np.frombuffer(each.vector, np.int8)) < ALIKE
+                for each in before
+            ):
+                before.append(look)
+                start_ns, end_ns = decision.start_ns, decision.end_ns
+                found.append(SourceNote(LOOK, name, look_value(look), start_ns=start_ns, end_ns=end_ns))
+        return found
 
 
 class Stretches:
@@ -44,8 +70,8 @@ class Stretches:
         self._starts: list[int] = []
         self._unbooked: deque[Stretch] = deque(maxlen=KEPT_UNBOOKED) if before is None else before._unbooked
 
-    def add(self, decision: Decision) -> None:
-        """The next unit has its final decision."""
+    def add(self, decision: Decision, looks: Mapping[str, Look] = NO_LOOKS) -> None:
+        """The next unit has its final decision. Its `looks` are noted, as far as none before in its span is like it."""
         last = self._runs[-1] if self._runs and self._runs[-1].end_ns == decision.start_ns else None
         if not decision.kept:
             self.close()
@@ -56,7 +82,7 @@ class Stretches:
                 self._begin(Stretch(decision.start_ns, decision.end_ns, rule, None))
             return
         note = note_of(decision)
-        size = note.nbytes + _NOTE_BYTES
+        size = note.nbytes + _NOTE_BYTES + sum(len(look.vector) * 4 // 3 + _NOTE_BYTES for look in looks.values())
         span = None if last is None else last.span
         if last is None or span is None or last.note_bytes + size > MOST_NOTES:
             self.close()
@@ -68,6 +94,8 @@ class Stretches:
         span.notes.append(note)
         if span.decisions is not None:
             span.decisions.append(decision)
+        span.notes += (noted := last.new_looks(decision, looks))
+        size = note.nbytes + _NOTE_BYTES + sum(each.nbytes + _NOTE_BYTES for each in noted)
         last.note_bytes += size
         last.spent.append((decision.start_ns, decision.cost_bytes))
 

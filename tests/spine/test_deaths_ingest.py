@@ -35,10 +35,12 @@ from sensorium.ingest.noting import Noting
 from sensorium.ingest.pumps import BulkPump, ControlPump
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.shards import ShardWriter
+from sensorium.ingest.sharing import Sharing
 from sensorium.ingest.staging import Staging
 from sensorium.ingest.store import Store
 from sensorium.ingest.zip_commit import ZipCommit
 from sensorium.link import keys, zap
+from sensorium.link.operators import new_operator, read_pair
 from sensorium.link.zap import Gate
 from sensorium.threads import Restart, Thread
 from tests.spine.commands import wait_for
@@ -271,6 +273,31 @@ def test_the_courier_is_restarted_and_data_comes_in_meanwhile(
     monkeypatch.setattr(DirectiveShelf, "bell", bell)
     assert looked.wait(30.0)
     assert actor.status()["state"] == "up"
+
+
+@kills("sensorium-sharing")
+def test_who_shares_sketches_is_restarted_and_the_ingest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Sharing, "step", injected)
+    stepped = threading.Event()
+
+    def step(_: Sharing) -> bool:
+        stepped.set()
+        return False
+
+    with Store.open(tmp_path / "store") as store:
+        pair = read_pair(new_operator("anna", tmp_path / "keys")[1])
+        ingest = Ingest(store, "tcp://127.0.0.1:0", memory=pair)
+        ingest.start()
+        try:
+            work = "keeps the sketches and tells devices of them"
+            wait_for(lambda: f"thread sensorium-sharing, which {work}, died of " in caplog.text, "its death")
+            monkeypatch.setattr(Sharing, "step", step)
+            assert stepped.wait(30.0)
+            assert ingest.stats()["state"] == "up"
+        finally:
+            ingest.stop()
 
 
 @kills("sensorium-uplink")

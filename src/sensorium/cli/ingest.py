@@ -15,10 +15,12 @@ import typer
 from sensorium.cli.metrics import Metrics, served
 from sensorium.cli.notify import Notify
 from sensorium.cli.small import small_bytes as bytes_of
+from sensorium.errors import ConfigError
 from sensorium.ingest.figures import LinkMetrics, counts_of
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
+from sensorium.link.operators import read_pair
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +53,13 @@ def ingest(
             metavar="SIZE",
         ),
     ] = f"{SMALL_BYTES}",
+    memory: Annotated[
+        Path | None,
+        typer.Option(
+            help="Tell devices that obey this operator in `sketch` what the fleet has seen, signed with this key.",
+            metavar="NAME.operator_secret",
+        ),
+    ] = None,
 ) -> None:
     """Receive episodes from devices into a store. Prints `ready tcp://...` when it accepts; Ctrl-C ends it.
 
@@ -58,12 +67,15 @@ def ingest(
     """
     stop = threading.Event()
     small_bytes = bytes_of(small)
+    if ray and memory is not None:
+        raise ConfigError("--memory does not go with --ray; leave --ray out: an ingest needs no Ray")
+    pair = None if memory is None else read_pair(memory)
     if ray:
         _under_ray(store, listen, keys, insecure, small_bytes, stop, stats_every, metrics)
         return
     with Store.open(store, small_bytes=small_bytes) as opened:
         registry = prometheus_client.CollectorRegistry()
-        server = Ingest(opened, listen, keys, insecure, registry)
+        server = Ingest(opened, listen, keys, insecure, registry, memory=pair)
         server.start()
         gc.freeze()  # what was imported lives as long as the process: no collection need look at it again
         page: Metrics | None = None

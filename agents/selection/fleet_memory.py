@@ -1,0 +1,146 @@
+"""The fleet's memory: what the fleet has seen, as far as this device was told, so that it is new to nobody here.
+
+SPOOL/memory/NAME.sketch    the sketch of one maker's looks for one mission, named by a digest of both
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import crc32c
+import msgspec
+import numpy as np
+
+from sensorium.episode import durable
+from sensorium.episode.unit import Look
+from sensorium.errors import ConfigError
+from sensorium.perception.sketch import FORMAT, Sketch, SketchDelta, SketchOf, SketchPosition, applied
+
+log = logging.getLogger(__name__)
+
+FOLDER = "memory"
+FLEET = "fleet"
+"""The score of a judged stream that is its novelty to what the fleet has seen."""
+_ENDING = ".sketch"
+_NUMBER = 4
+
+
+class SketchFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of one: its rows, int8, as they are."""
+
+    format: int = FORMAT
+    by: str
+    mission: str
+    dimensions: int
+    edition: int
+    rows: bytes
+
+
+_FILE = msgspec.msgpack.Decoder(SketchFile)
+
+
+class FleetMemory:
+    """In the folder of a spool. `mission` says for which mission the device records now. From any thread: one tells it
+    what the fleet has, another asks how new a look is to that."""
+
+    def __init__(self, spool: Path, mission: Callable[[], str]) -> None:
+        self._folder, self._mission = spool / FOLDER, mission
+        self._guard = threading.Lock()
+        self._makers: dict[str, int] = {}
+        """Who describes what is seen here, in how many dimensions."""
+        self._sketches: dict[tuple[str, str], Sketch] = {}
+        for path in sorted(self._folder.glob(f"*{_ENDING}")) if self._folder.is_dir() else ():
+            self._read(path)
+
+    def novelty(self, look: Look) -> float | None:
+        """How new a look is to the fleet: one minus the greatest cosine to what that has; None where nothing is known
+        of looks by its maker."""
+        vector = np.frombuffer(look.vector, np.int8)
+        if self._makers.get(look.by) != len(vector):
+            with self._guard:
+                self._makers[look.by] = len(vector)
+        sketch = self._sketches.get((look.by, self._mission()))
+        if sketch is None or not len(sketch) or sketch.of.dimensions != len(vector):
+            return None
+        return float(sketch.novelty(vector[None])[0])
+
+    def scores(self, looks: Mapping[str, Look]) -> dict[str, float]:
+        """The scores STREAM.fleet of a unit that looks so."""
+        found = {f"{name}.{FLEET}": self.novelty(look) for name, look in looks.items()}
+        return {name: novelty for name, novelty in found.items() if novelty is not None}
+
+    def take(self, body: Mapping[str, Any]) -> str:
+        """Take in what a directive tells; durable when it returns. Says what is known then.
+
+        Raises:
+            ConfigError: it is no part of a sketch, of looks that nobody makes here, for another mission, or does not go
+                with what is held; nothing is changed.
+            OSError: the disk does not take it.
+        """
+        try:
+            delta = msgspec.convert(body, SketchDelta)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise ConfigError(f"sketch: is none: {error}") from error
+        with self._guard:
+            if delta.by not in self._makers:
+                known = ", ".join(sorted(self._makers)) or "nobody yet"
+                raise ConfigError(f"sketch: of looks by {delta.by}; what is seen here is described by {known}")
+            if delta.mission != self._mission():
+                raise ConfigError(f"sketch: for mission {delta.mission!r}; this device records for {self._mission()!r}")
+            if self._makers[delta.by] != delta.dimensions:
+                raise ConfigError(f"sketch: of {delta.dimensions} dimensions; here they are {self._makers[delta.by]}")
+            key = delta.by, delta.mission
+            held = self._sketches.get(key)
+            before = held.position if held is not None else None
+            try:
+                sketch = applied(held, delta)
+            except ValueError as error:
+                raise ConfigError(f"sketch: {error}") from error
+            if sketch.position != before:
+                self._write(sketch)
+                self._sketches[key] = sketch
+            return f"{len(sketch)} exemplars of edition {sketch.edition}"
+
+    def state(self) -> dict[str, Any]:
+        """For the device's report: the mission, and by maker what is held."""
+        with self._guard:
+            mission, held = self._mission(), {}
+            for by in self._makers:
+                sketch = self._sketches.get((by, mission))
+                held[by] = (SketchPosition() if sketch is None else sketch.position)._asdict()
+            return {"mission": mission, "held": held} if held else {}
+
+    def _write(self, sketch: Sketch) -> None:
+        by, mission, dimensions = sketch.of
+        file = SketchFile(
+            by=by, mission=mission, dimensions=dimensions, edition=sketch.edition, rows=sketch.rows.tobytes()
+        )
+        data = msgspec.msgpack.encode(file)
+        name = hashlib.blake2b(msgspec.json.encode([by, mission]), digest_size=12).hexdigest()
+        path = self._folder / f"{name}{_ENDING}"
+        durable.make_folder(self._folder)
+        durable.replace(path, path.with_suffix(".new"), [[data, _checksum(data)]])
+
+    def _read(self, path: Path) -> None:
+        """One that is torn is forgotten: the fleet tells it again."""
+        try:
+            data = durable.read_whole(path)
+            if _checksum(data[:-_NUMBER]) != data[-_NUMBER:]:
+                raise ValueError("its checksum does not hold")
+            file = _FILE.decode(data[:-_NUMBER])
+            if file.format != FORMAT:
+                raise ValueError(f"it has format {file.format}, this version knows {FORMAT}")
+            rows = np.frombuffer(file.rows, np.int8).reshape(-1, file.dimensions)
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            log.warning("%s: cannot be read: %s; what the fleet has seen is told anew", path, error)
+            return
+        of = SketchOf(file.by, file.mission, file.dimensions)
+        self._makers[of.by] = of.dimensions
+        self._sketches[of.by, of.mission] = Sketch(of, file.edition, rows)
+
+
+def _checksum(data: bytes) -> bytes:
+    return int(crc32c.crc32c(data)).to_bytes(_NUMBER, "big")

@@ -1,0 +1,259 @@
+"""The sketch: what a fleet has seen, in exemplars so few and so coarse that every device of it can be told them.
+
+It only grows, row by row, within an edition; in the next one the rows that stay are those of the former, thinned. So
+whoever has a part of it, and says which, is told what is missing.
+"""
+
+import zlib
+from typing import NamedTuple
+
+import crc32c
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+FORMAT = 1
+LEVELS = 15
+"""The greatest number in a row. Finer ones say little more: of a picture to its own coarse row the novelty is 0.002."""
+MOST_ROWS = 1 << 14
+MOST_DIMENSIONS = 4096
+_ROOM = 64
+
+Rows = npt.NDArray[np.int8]
+Unit = npt.NDArray[np.float32]
+
+
+class SketchOf(NamedTuple):
+    """What it is a sketch of: looks by one maker, of so many dimensions, kept for one mission."""
+
+    by: str
+    mission: str
+    dimensions: int
+
+
+class SketchPosition(NamedTuple):
+    """How much of a sketch somebody has: the first `rows` of an edition, and their running CRC32C."""
+
+    edition: int = 0
+    rows: int = 0
+    crc: int = 0
+
+
+class SketchDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """What one is told: behind the first `at` rows of the edition those of `data` (int8 rows, deflated), so that there
+    are `count`, with that `crc`. Where `former` is not 0, the first `at` are those rows of that edition whose numbers
+    `keep` has (uint16, little); else they are of this one, or none."""
+
+    format: int = FORMAT
+    by: str
+    mission: str
+    dimensions: int
+    edition: int
+    former: int = 0
+    keep: bytes = b""
+    at: int
+    count: int
+    crc: int
+    data: bytes
+
+    @property
+    def of(self) -> SketchOf:
+        """What it is of."""
+        return SketchOf(self.by, self.mission, self.dimensions)
+
+    @property
+    def position(self) -> SketchPosition:
+        """Where one is who has it."""
+        return SketchPosition(self.edition, self.count, self.crc)
+
+
+class Sketch:
+    """Rows int8 [n, d], compared by their cosine. One thread adds; others may compare meanwhile.
+
+    >>> of = SketchOf("example", "hall", 2)
+    >>> here, there = Sketch(of, 1), None
+    >>> here.append(coarse(np.array([[90, 0], [0, 90]], np.int8)))
+    >>> delta = here.delta(SketchPosition())
+    >>> there = applied(there, delta)
+    >>> there.novelty(np.array([[50, 0], [60, 60], [-9, -9]], np.int8)).round(3).tolist()
+    [0.0, 0.293, 1.707]
+    >>> there.position == here.position, here.delta(there.position)
+    (True, None)
+    """
+
+    def __init__(self, of: SketchOf, edition: int, rows: Rows | None = None) -> None:
+        self.of, self.edition = of, edition
+        self._rows: Rows = np.zeros((_ROOM, of.dimensions), np.int8)
+        self._unit: Unit = np.zeros((_ROOM, of.dimensions), np.float32)
+        self._crcs = [0]
+        self._count = 0
+        if rows is not None:
+            self.append(rows)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def rows(self) -> Rows:
+        """All, in order, int8 [n, d]."""
+        return self._rows[: self._count]
+
+    @property
+    def position(self) -> SketchPosition:
+        """Where one is who has all of it."""
+        return SketchPosition(self.edition, self._count, self._crcs[self._count])
+
+    def has(self, position: SketchPosition) -> bool:
+        """Whether that is a part of this edition of it."""
+        same = position.edition == self.edition and 0 <= position.rows <= self._count
+        return same and self._crcs[position.rows] == position.crc
+
+    def append(self, rows: Rows) -> None:
+        """Add rows, int8 [n, d], as they are."""
+        count, more = self._count, len(rows)
+        if count + more > len(self._rows):
+            room = max(2 * len(self._rows), count + more)
+            rows_before, unit_before = self._rows, self._unit
+            self._rows = np.zeros((room, self.of.dimensions), np.int8)
+            self._unit = np.zeros((room, self.of.dimensions), np.float32)
+            self._rows[:count], self._unit[:count] = rows_before[:count], unit_before[:count]
+        self._rows[count : count + more] = rows
+        self._unit[count : count + more] = unit_rows(rows)
+        self._crcs += crcs_of(rows, self._crcs[count])
+        self._count = count + more  # last: who compares meanwhile sees whole rows
+
+    def novelty(self, vectors: Rows) -> npt.NDArray[np.float64]:
+        """One minus the greatest cosine to any row, float64 [m] of int8 [m, d]; 1 where there is none, and of a vector
+        of length 0."""
+        count = self._count
+        if not count:
+            return np.ones(len(vectors))
+        unit = self._unit[:count]
+        return np.array([1.0 - float((unit @ vector).max()) for vector in unit_rows(vectors)], np.float64)
+
+    def delta(
+        self,
+        position: SketchPosition,
+        former: int = 0,
+        kept: npt.NDArray[np.int64] | None = None,
+        most_bytes: int = 1 << 20,
+    ) -> SketchDelta | None:
+        """What is missing there, or the first of it, in about `most_bytes`; None if nothing is. `kept` are the numbers
+        that the first rows had in the edition `former`."""
+        keep, at = b"", 0
+        if self.has(position):
+            at, former = position.rows, 0
+            if at == self._count:
+                return None
+        elif kept is not None and former and position.edition == former:
+            those = kept[kept < position.rows]
+            keep, at = those.astype("<u2").tobytes(), len(those)
+        else:
+            former = 0
+        count, data = self._count, b""
+        while True:
+            data = zlib.compress(self._rows[at:count].tobytes(), 9)
+            if len(data) + len(keep) <= most_bytes or count <= at + 1:
+                break
+            count = at + max(1, int((count - at) * 0.97 * max(most_bytes - len(keep), 1) / len(data)))
+        by, mission, dimensions = self.of
+        return SketchDelta(
+            by=by,
+            mission=mission,
+            dimensions=dimensions,
+            edition=self.edition,
+            former=former,
+            keep=keep,
+            at=at,
+            count=count,
+            crc=self._crcs[count],
+            data=data,
+        )
+
+
+def applied(held: Sketch | None, delta: SketchDelta) -> Sketch:
+    """The sketch with what one is told; `held` itself where that is only more of it, or known already.
+
+    Raises:
+        ValueError: it does not fit what is held, or is none.
+    """
+    if delta.format != FORMAT:
+        raise ValueError(f"it has format {delta.format}, this version knows {FORMAT}")
+    if not (0 <= delta.at <= delta.count <= MOST_ROWS and 0 < delta.dimensions <= MOST_DIMENSIONS):
+        raise ValueError(f"rows {delta.at} to {delta.count} of {delta.dimensions} are none")
+    if held is not None and held.of != delta.of:
+        raise ValueError(f"it is of {delta.of}, held is one of {held.of}")
+    if held is not None and held.has(delta.position):
+        return held
+    if held is not None and held.edition > delta.edition:
+        raise ValueError(f"it is of edition {delta.edition}, and {held.edition} is held")
+    base = _base(held, delta)
+    more = _rows_of(delta)
+    before = 0 if not len(base) else crcs_of(base, 0)[-1]
+    crc = crcs_of(more, before)[-1] if len(more) else before
+    if crc != delta.crc:
+        raise ValueError("it does not go with the rows that are held")
+    if held is not None and held.edition == delta.edition and len(held) == delta.at:
+        held.append(more)
+        return held
+    return Sketch(delta.of, delta.edition, np.concatenate([base, more]))
+
+
+def coarse(vectors: Rows) -> Rows:
+    """Vectors int8 [n, d] as rows of a sketch: their direction, in numbers of at most `LEVELS`.
+
+    >>> coarse(np.array([[127, -64, 3], [0, 0, 0]], np.int8)).tolist()
+    [[15, -8, 0], [0, 0, 0]]
+    """
+    most = np.abs(vectors.astype(np.float32)).max(axis=1, keepdims=True, initial=0.0)
+    made: Rows = np.rint(vectors * (LEVELS / np.where(most > 0, most, 1.0))).astype(np.int8)
+    return made
+
+
+def unit_rows(rows: Rows) -> Unit:
+    """Brought to length 1, float32; those of length 0 stay."""
+    numbers = rows.astype(np.float32)
+    length = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))[:, None]
+    unit: Unit = (numbers / np.where(length > 0, length, 1.0)).astype(np.float32)
+    return unit
+
+
+def crcs_of(rows: Rows, before: int) -> list[int]:
+    """The running CRC32C behind each row, where it was `before` in front of the first."""
+    found = []
+    for row in rows:
+        before = int(crc32c.crc32c(row.tobytes(), before))
+        found.append(before)
+    return found
+
+
+def _base(held: Sketch | None, delta: SketchDelta) -> Rows:
+    """The rows that stay."""
+    if not delta.at:
+        return np.zeros((0, delta.dimensions), np.int8)
+    if held is None:
+        raise ValueError(f"it goes on from row {delta.at}, and nothing is held")
+    if not delta.former:
+        if held.edition != delta.edition or len(held) < delta.at:
+            raise ValueError(f"it goes on from row {delta.at} of edition {delta.edition}; held is {held.position}")
+        return held.rows[: delta.at]
+    if held.edition != delta.former or len(delta.keep) != 2 * delta.at:
+        raise ValueError(f"it thins edition {delta.former}; held is {held.position}")
+    keep = np.frombuffer(delta.keep, "<u2")
+    if len(keep) and int(keep.max()) >= len(held):
+        raise ValueError(f"it keeps row {int(keep.max())}; held is {held.position}")
+    rows: Rows = held.rows[keep]
+    return rows
+
+
+def _rows_of(delta: SketchDelta) -> Rows:
+    size = (delta.count - delta.at) * delta.dimensions
+    try:
+        made = zlib.decompressobj()
+        data = made.decompress(delta.data, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"its rows cannot be read: {error}") from error
+    if len(data) != size:
+        raise ValueError(f"{len(data)} bytes of rows, expected {size}")
+    rows: Rows = np.frombuffer(data, np.int8).reshape(-1, delta.dimensions)
+    return rows
