@@ -60,8 +60,8 @@ class Ingest:
         limits: Limits | None = None,
         memory: OperatorPair | None = None,
     ) -> None:
-        self._host, self._port = parse(listen)
-        if keys is None and not insecure and not is_loopback(self._host):
+        self._at = parse(listen)
+        if keys is None and not insecure and not is_loopback(self._at[0]):
             raise ConfigError(
                 f"listen {listen!r}: without keys only loopback is allowed; give --keys DIR"
                 " (`sensorium keys new ingest --dir DIR` makes the first), or --insecure to accept anyone"
@@ -91,7 +91,7 @@ class Ingest:
     @property
     def address(self) -> str:
         """tcp://HOST:PORT as bound."""
-        return url(self._host, self._port)
+        return url(*self._at)
 
     def start(self) -> None:
         """Bind both ports and begin.
@@ -106,11 +106,11 @@ class Ingest:
         try:
             if self._allowed is not None:
                 self._gate = Gate(self._context, self._allowed, self._keys_changed, self._watch.tell)
-            sockets = Listening(self._context, self._host, self._port, self._pair)
+            sockets = Listening(self._context, *self._at, self._pair)
         except BaseException:
             self._close()
             raise
-        self._port = sockets.port
+        self._at = self._at[0], sockets.port
         self._staging = Staging(self._store, self._link, self._lock, self._wake.set, self._watch.tell)
         shared = Shared(
             self._link, self._lock, self._staging, self._allowed, Refusals(), self._wake, self._stop_requested

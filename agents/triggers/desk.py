@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sensorium.agents.selection.booked_file import Booking
@@ -24,6 +25,15 @@ AHEAD, BEHIND = 1 / 60, 4 / 60
 
 Log = Callable[[Judged], object]
 """Who is told of every unit with its final decision, in the order of time."""
+
+
+@dataclass
+class _Saved:
+    """How much was decided, what of it and of what was learnt is durable, and when that was last tried."""
+
+    decided: int = 0
+    known: tuple[int, int] = (0, 0)
+    tried_s: float = 0.0
 
 
 class Desk:
@@ -106,8 +116,7 @@ class SpoolDesk(Desk):
         self._run = run
         self._tell = tell
         self._held: list[Judged] = []
-        self._decided = 0
-        self._saved = (0, 0), 0.0  # what was decided and learnt by then, and when that was last tried
+        self._saved = _Saved()
         self._bookings: dict[tuple[str, int], UnitCostsState] = {}
         self._learnt = self.costs.learnt
         self._begin_left: float | None = None
@@ -141,13 +150,13 @@ class SpoolDesk(Desk):
 
     def decided(self, final: list[Judged]) -> None:
         """Tell them, but for those of the last step: it may still be saved behind them."""
-        self._decided += 1
+        self._saved.decided += 1
         if not self._noted <= self.chooser.left <= self._noted + AHEAD + BEHIND:
             self._note_left()
         if final:
             self._flush()
             self._held = final
-        if time.monotonic() - self._saved[1] >= SAVE_S:
+        if time.monotonic() - self._saved.tried_s >= SAVE_S:
             self._save()
 
     def left(self) -> float | None:
@@ -157,7 +166,7 @@ class SpoolDesk(Desk):
 
     def save(self) -> None:
         """Keep what is known, and tell all."""
-        if self._saved[0] != (self._decided, self.costs.learnt):
+        if self._saved.known != (self._saved.decided, self.costs.learnt):
             self._save()
         self._flush()
 
@@ -184,11 +193,11 @@ class SpoolDesk(Desk):
         return now
 
     def _save(self, *, left: float | None = 0.0) -> None:
-        self._saved = self._saved[0], time.monotonic()
+        self._saved.tried_s = time.monotonic()
         memory = Memory(self.chooser.state, self.costs.state, left=left, budget=str(self.policy.budget))
         if self._folder.write(NOW, memory):
             self._held = self.chooser.mark_saved(self._held)
-            self._saved = (self._decided, self.costs.learnt), self._saved[1]
+            self._saved.known = self._saved.decided, self.costs.learnt
         if left is not None:
             self._note_left()
 
