@@ -140,7 +140,9 @@ class Collecting:
         if self._line.pipeline.must_wait:
             if not self._line.pipeline.retry():
                 orders.stopped(2 * STEP_S)
-        elif not self._take() and not self._line.pipeline.retry() and self._intake.exhausted:
+        elif self._take():
+            self._take_at_hand()
+        elif not self._line.pipeline.retry() and self._intake.exhausted:
             # All that is to come waits for room, which what is open has: a stream whose clock was set back is ahead.
             self._line.recorder.seal_all("truncated")
         # Where the disk kept this thread waiting, what came meanwhile is not late: time is where the queue is.
@@ -202,6 +204,11 @@ class Collecting:
         if arrival is not None:
             self._bring(arrival)
         return arrival is not None
+
+    def _take_at_hand(self) -> None:
+        """What came with it: to look around takes as long as to bring a few rows where they belong."""
+        while self._intake.at_hand and self._line.pipeline.empty and not self._enough:
+            self._take()
 
     def _bring(self, arrival: Arrival) -> None:
         """Where it belongs, or to where it waits for a line that is to come."""

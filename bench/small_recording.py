@@ -34,7 +34,7 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Delivery, Driver, DriverConfig
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd
 from sensorium.drivers.stream import Block, StreamSpec
-from sensorium.episode import durable
+from sensorium.episode import durable, file_system
 from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import FORMAT_VERSION, Account, Chunk, Mission, Note, Open, Seal
@@ -50,7 +50,7 @@ SHARES = 3
 """Chunks of a stream's rows: a quarter of a second each."""
 NOBODY = "tcp://127.0.0.1:9"
 LIMIT_S = 600
-_CALLS = ("open", "write", "writev", "ftruncate", "fsync", "fdatasync", "close", "rename", "unlink")
+_CALLS = ("open", "write", "writev", "ftruncate", "fsync", "fdatasync", "syncfs", "close", "rename", "unlink")
 
 
 class Rollouts(DriverConfig):
@@ -248,7 +248,7 @@ def counting(counted: "Counter[str]") -> Iterator[None]:
         def __getattr__(self, name: str) -> Any:
             if name in _CALLS:
                 counted[name] += 1
-            return getattr(os, name)
+            return file_system.sync if name == "syncfs" else getattr(os, name)
 
     class Database(sqlite3.Connection):
         def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 READ_S = 0.2
 MAX_QUEUED_BYTES = 64 << 20
-STOP_S, LEAST_S = 10.0, 0.5
-POLL_S = 0.01
+STOP_S, LEAST_S, POLL_S = 10.0, 0.5, 0.01
+AT_ONCE, AT_ONCE_BYTES = 64, 64 << 10
 
 
 @dataclass(slots=True)
@@ -83,6 +83,7 @@ class Intake:
         """Why, by sensor, of those that were ended by an error, or delivered what no stream can count."""
         self._sensors = {name: _Sensor(driver, Nature.of(driver), reopen.get(name)) for name, driver in drivers.items()}
         self._order = itertools.count()
+        self._taken: deque[Arrival] = deque()
         self._changed = threading.Condition()
         self._stop = threading.Event()
 
@@ -97,22 +98,35 @@ class Intake:
             )
 
     def take(self, timeout_s: float) -> Arrival | None:
-        """The next arrival, or None if there was none in time."""
-        with self._changed:
-            if (sensor := self._next()) is None:
-                self._changed.wait_for(lambda: self._next() is not None or self._stop.is_set(), timeout_s)
-                if (sensor := self._next()) is None:
-                    return None
-            arrival = sensor.queue.popleft()
-            sensor.queued_bytes -= arrival.nbytes
+        """The next arrival, or None if there was none in time. One thread calls it.
+
+        What is there is taken out of the queues together: to have them to oneself is as much work as to take one."""
+        if not self._taken:
+            with self._changed:
+                if self._next() is None:
+                    self._changed.wait_for(lambda: self._next() is not None or self._stop.is_set(), timeout_s)
+                self._take_some()
+        return self._taken.popleft() if self._taken else None
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the next arrival is there without a look at the queues."""
+        return bool(self._taken)
+
+    def _take_some(self) -> None:
+        size = 0
+        while len(self._taken) < AT_ONCE and size < AT_ONCE_BYTES and (sensor := self._next()) is not None:
+            self._taken.append(sensor.queue.popleft())
+            sensor.queued_bytes -= (nbytes := self._taken[-1].nbytes)
+            size += nbytes
+        if self._taken:
             self._changed.notify_all()
-            return arrival
 
     @property
     def exhausted(self) -> bool:
         """Whether every sensor has ended and everything was taken."""
         with self._changed:
-            return all(sensor.ended and not sensor.queue for sensor in self._sensors.values())
+            return not self._taken and all(sensor.ended and not sensor.queue for sensor in self._sensors.values())
 
     @property
     def away(self) -> dict[str, str]:
@@ -258,10 +272,9 @@ class Intake:
         return True
 
     def _regain(self, name: str, sensor: _Sensor, why: BaseException) -> bool:
-        """Close the driver and open it again, with back-off, until it is there or the intake stops.
-
-        A replay or a world that fails would fail again at the same place: it ends, unless a world says that its sensor
-        was pulled. So does one that comes back as another.
+        """Close the driver and open it again, with back-off, until it is there or the intake stops. A replay or a world
+        that fails would fail again at the same place: it ends, unless a world says that its sensor was pulled. So does
+        one that comes back as another.
         """
         if sensor.reopen is None or not (self._live or isinstance(why, SensorLost)):
             return self._give_up(name, sensor, reason(why), why)

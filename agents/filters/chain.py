@@ -144,10 +144,12 @@ class FilterChain:
 
     def step(self, block: Block) -> list[Filtered]:
         """Pass one block of an input stream; the result of its stream comes first, then those derived from it."""
+        stages = self._stages[block.stream]
+        if not stages:
+            return [Filtered(block.stream, block, shown=block)]
         left: Block | None = block
         dropped = Tally()
         derived: list[Filtered] = []
-        stages = self._stages[block.stream]
         redactors = sum(stage.config.redacts for stage in stages)
         shown = None if redactors else block
         for stage in stages:

@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,7 @@ from sensorium.agents.triggers.trigger import EpisodeSpan
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.media import decoded
 from sensorium.drivers.stream import Stamps
-from sensorium.episode.account import Place, Tally
+from sensorium.episode.account import Place, Running, Tally
 from sensorium.episode.codecs.registry import codec_of
 from sensorium.episode.documents import LABELS, OUTCOME, Account, Chunk, Items, Note, Reason, StreamEntry
 from sensorium.episode.parser import Header
@@ -31,6 +31,7 @@ from sensorium.perception.health import StreamHealth
 log = logging.getLogger(__name__)
 
 AT_ONCE_BYTES = 64 << 10
+_STAMP = np.dtype("<i8")
 MAX_NOTE_BYTES = 256 << 10
 """Of what sources note in one episode: a quarter of what a server takes of documents in one."""
 RECORD_BYTES = 1024
@@ -56,7 +57,7 @@ class _StreamOut:
         self.tally = tally
         self.next_row = 0
         self.held_rows = 0
-        self.size = self.payload_bytes = 0
+        self.size = self.payload_bytes = self.most_bytes = 0
         self.rows: deque[Piece] = deque()
         self.codec = form.codec
         self.encode = form.encode
@@ -67,16 +68,22 @@ class _StreamOut:
         chunks = -(-rows // self.entry.chunk_rows)
         return chunks * self.codec.max_bytes + rows * 16 + RECORD_BYTES
 
+    def written(self, rows: int, payload_bytes: int, framing_bytes: int) -> None:
+        """A record of so many rows is in the file."""
+        self.size += payload_bytes + framing_bytes
+        self.payload_bytes += payload_bytes
+        self.next_row += rows
+        self.tally.store(rows)
 
-@dataclass(frozen=True, slots=True)
-class _Unwritten:
+
+class _Unwritten(NamedTuple):
     """A record to be: its samples, its payload when that is encoded, and the stream's counts when it was complete."""
 
     out: _StreamOut
     captured_ns: Stamps
     sensor_ns: Stamps | None
     payload: "Future[bytes] | bytes"
-    counts: Tally
+    counts: Running
 
     @property
     def bound(self) -> int:
@@ -145,11 +152,10 @@ class EpisodeWriter:
 
     @property
     def too_large(self) -> bool:
-        """Whether what was accepted has reached the bound, so that the episode should be cut.
-
-        The answer is the same however far the encoders are, so that a replay is cut alike each time.
-        """
-        if self.file.written + self.held_bytes < self._max_bytes:
+        """Whether what was accepted has reached the bound, so that the episode should be cut; the same however far the
+        encoders are, so that a replay is cut alike each time."""
+        sure = self.file.written + sum([out.most_bytes for out in self._streams.values()])
+        if sure < self._max_bytes or self.file.written + self.held_bytes < self._max_bytes:
             return False
         self.flush(wait=True)
         return self.file.written >= self._max_bytes
@@ -169,7 +175,7 @@ class EpisodeWriter:
 
     def look(self, stream: str, piece: Piece) -> None:
         """Take in health and scores of samples about to be added; of frames encoded before, their stamps alone."""
-        self._streams[stream].looked.add(stream, piece)
+        self._streams[stream].looked.add(piece)
 
     def add(self, stream: str, piece: Piece) -> None:
         """Take a piece. Raises `SpoolError` if the file could not take a chunk; the loss is counted."""
@@ -180,12 +186,14 @@ class EpisodeWriter:
         if len(piece):
             self.last_ns = max(self.last_ns, int(piece.captured_ns[-1]))
             if piece.encoded is not None:
+                out.most_bytes = self._max_bytes
                 self._complete(out, [piece], piece.encoded)
-            else:
-                out.rows.append(piece)
-                out.held_rows += len(piece)
-                self._gather(out)
-        self.flush(wait=False)
+                self.flush(wait=False)
+                return
+            out.most_bytes += out.bound(len(piece)) + out.codec.max_bytes
+            out.rows.append(piece)
+            out.held_rows += len(piece)
+            self._gather(out)  # of rows there is little, which the next `flush` writes with one call
 
     @property
     def has_unwritten(self) -> bool:
@@ -215,26 +223,25 @@ class EpisodeWriter:
 
     def _written_at_once(self, chunks: Sequence[_Unwritten]) -> bool:
         """Write the next chunks with one call; False if that could not be done, and each is to be tried by itself."""
-        rows = {chunk.out.number: chunk.out.next_row for chunk in chunks}
+        following: dict[int, int] = {}
         records: list[tuple[Header, bytes]] = []
+        payload_bytes = 0
         for chunk in chunks:
             out, payload = chunk.out, chunk.payload
             if not isinstance(payload, bytes):
                 return False
-            records.append((_header(chunk, rows[out.number], len(payload)), payload))
-            rows[out.number] += len(chunk.captured_ns)
-        before = self.file.written
+            row = following.get(out.number, out.next_row)
+            following[out.number] = row + len(chunk.captured_ns)
+            records.append((_header(chunk, row, len(payload)), payload))
+            payload_bytes += len(payload)
         try:
-            self.file.append_all(records)
+            size = self.file.append_all(records)
         except SpoolError:
             return False
-        framing = (self.file.written - before - sum(len(payload) for _, payload in records)) // len(records)
+        framing = (size - payload_bytes) // len(records)
         for chunk, (_, payload) in zip(chunks, records, strict=True):
             self._unwritten.popleft()
-            chunk.out.size += len(payload) + framing
-            chunk.out.payload_bytes += len(payload)
-            chunk.out.next_row += len(chunk.captured_ns)
-            chunk.out.tally.store(len(chunk.captured_ns))
+            chunk.out.written(len(chunk.captured_ns), len(payload), framing)
         return True
 
     def note(self, note: SourceNote) -> bool:
@@ -336,7 +343,7 @@ class EpisodeWriter:
 
     def _cut(self, out: _StreamOut, piece: Piece) -> None:
         """Make chunks of one piece that fills more than one; what is left of it is held."""
-        size, counts, data = out.entry.chunk_rows, out.tally.copy(), decoded(piece.content)
+        size, counts, data = out.entry.chunk_rows, out.tally.running(), decoded(piece.content)
         end = len(piece) - len(piece) % size if data.dtype.isnative else 0
         for first in range(0, end, size):
             rows = slice(first, first + size)
@@ -349,7 +356,7 @@ class EpisodeWriter:
     def _complete(self, out: _StreamOut, pieces: list[Piece], payload: "Future[bytes] | bytes") -> None:
         own = [piece.sensor_ns for piece in pieces if piece.sensor_ns is not None]
         stamps = _joined([piece.captured_ns for piece in pieces])
-        self._unwritten.append(_Unwritten(out, stamps, _joined(own) if own else None, payload, out.tally.copy()))
+        self._unwritten.append(_Unwritten(out, stamps, _joined(own) if own else None, payload, out.tally.running()))
 
     def _write(self, chunk: _Unwritten) -> None:
         out, rows = chunk.out, len(chunk.captured_ns)
@@ -365,23 +372,19 @@ class EpisodeWriter:
         except SpoolError:
             out.tally.leave("spool_full", rows)
             raise
-        out.size += self.file.written - before
-        out.payload_bytes += len(payload)
-        out.next_row += rows
-        out.tally.store(rows)
+        out.written(rows, len(payload), self.file.written - before - len(payload))
 
 
 def _header(chunk: _Unwritten, first_row: int, size: int) -> Chunk | Items:
-    counts, stamps = chunk.counts, _bytes_of(chunk.captured_ns)
-    own = b"" if chunk.sensor_ns is None else _bytes_of(chunk.sensor_ns)
+    captured, filtered, lost = chunk.counts
     header = Chunk(
         stream=chunk.out.number,
         first_row=first_row,
-        captured_ns=stamps,
-        captured=counts.captured,
-        sensor_ns=own,
-        filtered=counts.filtered,
-        lost=counts.lost,
+        captured_ns=_bytes_of(chunk.captured_ns),
+        captured=captured,
+        sensor_ns=b"" if chunk.sensor_ns is None else _bytes_of(chunk.sensor_ns),
+        filtered=filtered,
+        lost=lost,
     )
     if not chunk.out.codec.stores_items:
         return header
@@ -389,7 +392,7 @@ def _header(chunk: _Unwritten, first_row: int, size: int) -> Chunk | Items:
 
 
 def _bytes_of(stamps: Stamps) -> bytes:
-    return stamps.astype("<i8", copy=False).tobytes()
+    return (stamps if stamps.dtype is _STAMP else stamps.astype(_STAMP)).tobytes()
 
 
 def _joined(parts: list[Stamps]) -> Stamps:

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from sensorium.agents.recording.episode_writer import RECORD_BYTES
 from sensorium.agents.recording.full_spool import FullSpool
 from sensorium.agents.recording.piece import Piece
 from sensorium.agents.recording.placing import Placing
-from sensorium.agents.recording.ring import Ring
 from sensorium.agents.recording.stream_state import StreamState
 from sensorium.agents.triggers.trigger import Trigger
 from sensorium.drivers.stream import Block
@@ -18,13 +18,14 @@ MAX_RINGS_BYTES = 1 << 30
 
 
 def fit(
-    block: Block, state: StreamState, full: FullSpool, episodes: Placing, rings: Iterable[Ring]
+    block: Block, state: StreamState, full: FullSpool, episodes: Placing, others: Iterable[StreamState]
 ) -> tuple[Block | None, Block | None]:
-    """(what can be taken, what has to wait): of a full spool only open episodes are filled. All in `rings` may come to
-    be written; of what waits raw most never is."""
-    held = sum(ring.nbytes for ring in rings)
-    size = block.nbytes if state.stores(block.media) else len(block) * state.entry.spec.sample_bytes
-    if full.takes(size, held, episodes):
+    """(what can be taken, what has to wait): of a full spool only open episodes are filled. What waits of
+    `others` may come to be written; of what waits raw most never is."""
+    stamps_bytes = block.captured_ns.nbytes
+    size = block.nbytes if state.stores(block.media) else (stamps_bytes >> 3) * state.sample_bytes
+    most = 2 * (size + stamps_bytes + RECORD_BYTES) + state.codec.max_bytes  # of file, with a chunk that is padded
+    if full.has_plenty(most) or full.takes(size, sum(each.ring.nbytes for each in others), episodes):
         return block, None
     n = int(np.searchsorted(block.captured_ns, episodes.end_ns(state.epoch), side="left"))
     return (block.between(0, n) if n else None), (block.between(n, len(block)) if n < len(block) else None)

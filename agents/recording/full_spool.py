@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 
 MARGIN_BYTES = 1 << 16
 """For the headers of what is written meanwhile."""
+PLENTY_BYTES, PLENTY_S = 64 << 20, 0.05
+"""Where there is room for so much more than is held, the next of it are taken unasked, for so long: of small blocks
+there are thousands a second, and to ask looks at all that is open."""
 LAST_PAUSES_S = (0.1,) * 20
 
 
@@ -24,6 +27,12 @@ class FullSpool:
         self.reason = ""
         self._refused_bytes = 0
         self._kept = True
+        self._plenty_bytes, self._plenty_until_s = 0, 0.0
+
+    def has_plenty(self, most_bytes: int) -> bool:
+        """Whether so much fits for sure; if not it is to be asked for: `takes`."""
+        self._plenty_bytes -= most_bytes
+        return self._plenty_bytes > 0 and not self.reason and time.monotonic() < self._plenty_until_s
 
     def takes(self, size: int, held_bytes: int, episodes: Iterable[EpisodeWriter]) -> bool:
         """Whether `size` bytes fit beside `held_bytes` and what `episodes` hold; if not, the newest of them is cut."""
@@ -47,6 +56,10 @@ class FullSpool:
             log.warning("capture goes on: the spool has room again")
             self.reason, self._refused_bytes = "", 0
             self._spool.room.restore_reserve()
+        if (now_s := time.monotonic()) >= self._plenty_until_s:
+            more_bytes = needed + held_bytes + MARGIN_BYTES + PLENTY_BYTES
+            lacks = self._spool.room.lacks(self._spool.used_bytes(), more_bytes)
+            self._plenty_bytes, self._plenty_until_s = 0 if lacks else PLENTY_BYTES, now_s + PLENTY_S
         return True
 
     def failed(self, error: SpoolError, episodes: Iterable[EpisodeWriter]) -> None:
@@ -91,4 +104,4 @@ class FullSpool:
     def _stop(self, error: SpoolError) -> None:
         if not self.reason:
             log.warning("capture stops: %s", error)
-        self.reason = str(error)
+        self.reason, self._plenty_bytes = str(error), 0

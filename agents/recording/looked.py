@@ -7,7 +7,6 @@ import numpy as np
 
 from sensorium.agents.recording.piece import Piece
 from sensorium.drivers.media import Media
-from sensorium.drivers.stream import Block
 from sensorium.episode.documents import SCORES
 from sensorium.perception.health import StreamHealth
 from sensorium.perception.reservoir import Reservoir
@@ -15,6 +14,7 @@ from sensorium.perception.reservoir import Reservoir
 MOST_SCORES = 64
 """Of one stream; those beyond are not told."""
 _KEPT = 1024
+_NONE = np.empty(0)
 
 
 class Scored:
@@ -62,10 +62,9 @@ class StreamLook:
     def __init__(self, health: StreamHealth) -> None:
         self.health, self.scored = health, Scored()
 
-    def add(self, stream: str, piece: Piece) -> None:
+    def add(self, piece: Piece) -> None:
         """Take in a piece; of frames encoded before, their stamps alone."""
-        seen = np.empty(0) if isinstance(piece.content, Media) else piece.content
-        self.health.update(Block(stream, piece.captured_ns, seen))
+        self.health.see(piece.captured_ns, _NONE if isinstance(piece.content, Media) else piece.content)
         if piece.scores:
             self.scored.add(piece)
 

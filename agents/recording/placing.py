@@ -75,11 +75,16 @@ class Placing:
 
     def in_order(self) -> list[EpisodeWriter]:
         """Those that are open, the earlier first."""
+        if len(self._open) < 2:
+            return list(self._open)
         return sorted(self._open, key=lambda episode: (episode.epoch, episode.start_ns))
 
     def at(self, epoch: int, at_ns: int) -> EpisodeWriter | None:
         """The open episode that holds `at_ns`."""
-        return next((e for e in self._open if e.epoch == epoch and e.start_ns <= at_ns < e.end_ns), None)
+        for episode in self._open:  # asked for every block
+            if episode.epoch == epoch and episode.start_ns <= at_ns < episode.end_ns:
+                return episode
+        return None
 
     def end_ns(self, epoch: int) -> int:
         """Where the last open episode ends."""

@@ -103,12 +103,13 @@ class Recorder:
                 state.join(self.epoch)
             state.absence.delivers(span_ns[0], (0 if block is None else len(block)) + dropped.captured)
         if block is not None and len(block):
-            rings = [] if self._trigger.waits_raw else [each.ring for each in self.streams.values()]
-            block, rest = fit(block, state, self._full, self.episodes, rings)
-        lost = Tally() if block is None else state.missed(block)
-        told_ns = block.lost_at_ns if block is not None and block.lost_at_ns is not None else state.passed_ns
-        self.portion.count(state, lost, told_ns if span_ns is None else span_ns[0] - 1)
-        self.portion.count(state, dropped, state.passed_ns if span_ns is None else span_ns[0])
+            others = () if self._trigger.waits_raw else self.streams.values()
+            block, rest = fit(block, state, self._full, self.episodes, others)
+        if block is not None and block.lost_before:
+            told_ns = state.passed_ns if block.lost_at_ns is None else block.lost_at_ns
+            self.portion.count(state, state.missed(block), told_ns if span_ns is None else span_ns[0] - 1)
+        if dropped:
+            self.portion.count(state, dropped, state.passed_ns if span_ns is None else span_ns[0])
         if span_ns is not None:
             state.passed_ns = max(state.passed_ns, span_ns[1] if rest is None else int(rest.captured_ns[0]))
         if block is not None and len(block):
@@ -267,24 +268,31 @@ class Recorder:
             self._release_all()  # of what waited for room nothing may be late
         self.notes.settle(self.epoch)
         for episode in self.episodes.in_order():
+            if not episode.final:
+                continue
             late = now_ns is not None and self._grace_ns is not None and now_ns - episode.end_ns >= self._grace_ns
-            if episode.final and (late or self.episodes.crowded or self._passed(episode.epoch, episode.end_ns)):
+            if late or self.episodes.crowded or self._passed(episode.epoch, episode.end_ns):
                 self._sealing.seal(episode, "clock_reset" if episode.reset else "complete")
         self.episodes.settle()
         self.portion.settle(self.episodes)
 
     def _passed(self, epoch: int, end_ns: int) -> bool:
         """Whether every stream is past a stamp or away; if all that could be are away, they are waited for."""
-        here = [state for state in self.streams.values() if state.ended or not state.away]
-        return bool(here) and all(state.passed(epoch, end_ns) for state in here)
+        anybody = False
+        for state in self.streams.values():
+            if state.ended or not state.away:
+                if not state.passed(epoch, end_ns):
+                    return False
+                anybody = True
+        return anybody
 
     def _release_all(self) -> None:
         for name, state in self.streams.items():
-            if state.ring:
+            if state.ring.pieces:
                 self._release(name, state)
 
     def _release(self, name: str, state: StreamState) -> None:
-        while state.ring:
+        while state.ring.pieces:
             piece = state.ring.head
             placed = self._trigger.place(piece.at_ns)
             if not placed.decided:

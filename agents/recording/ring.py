@@ -19,19 +19,20 @@ class Ring:
     """
 
     def __init__(self) -> None:
-        self._pieces: deque[Piece] = deque()
+        self.pieces: deque[Piece] = deque()
+        """In their order, for who only looks whether there are any: that is asked for every block of every stream."""
         self._nbytes = 0
         self._asked = 0
         """How many, from the head, somebody was asked to encode."""
         self._encoding: deque[Piece] = deque()
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self.pieces)
 
     @property
     def head(self) -> Piece:
         """The first."""
-        return self._pieces[0]
+        return self.pieces[0]
 
     @property
     def nbytes(self) -> int:
@@ -42,21 +43,21 @@ class Ring:
 
     def put(self, piece: Piece) -> None:
         """The next. A loss that a wrong stamp placed behind it comes just before it."""
-        for waiting in reversed(self._pieces):
+        for waiting in reversed(self.pieces):
             if len(waiting) or waiting.at_ns <= piece.at_ns:
                 break
             waiting.at_ns = piece.at_ns
-        self._pieces.append(piece)
+        self.pieces.append(piece)
         self._weigh(piece)
 
     def put_back(self, piece: Piece) -> None:
         """What is left of the one that was taken last, which nobody encodes by itself."""
-        self._pieces.appendleft(piece)
+        self.pieces.appendleft(piece)
         self._weigh(piece)
 
     def take(self) -> Piece:
         """The first, which waits no more."""
-        piece = self._pieces.popleft()
+        piece = self.pieces.popleft()
         self._nbytes -= piece.weighed_bytes
         piece.weighed_bytes = 0
         self._asked = max(0, self._asked - 1)
@@ -66,7 +67,7 @@ class Ring:
 
     def unencoded(self) -> Iterator[Piece]:
         """Each piece once, for whoever has it encoded: those that came since the last time."""
-        for piece in reversed(list(islice(reversed(self._pieces), len(self._pieces) - self._asked))):
+        for piece in reversed(list(islice(reversed(self.pieces), len(self.pieces) - self._asked))):
             yield piece
             self._asked += 1
             self._weigh(piece)

@@ -42,6 +42,7 @@ class StreamState:
     away: bool = False
     ring: Ring = field(default_factory=Ring)
     by_frame: bool = field(init=False)
+    sample_bytes: int = field(init=False)
     codec: Codec = field(init=False)
     encode: Encode = field(init=False)
     absence: Absence = field(init=False)
@@ -49,6 +50,7 @@ class StreamState:
     def __post_init__(self, account: DeviceAccount) -> None:
         self.codec = codec_of(self.entry)
         self.by_frame = self.codec.stores_items or self.entry.spec.is_frames
+        self.sample_bytes = self.entry.spec.sample_bytes
         self.encode = encoder(self.codec)
         self.absence = Absence(self.entry.spec, account)
 
@@ -65,12 +67,15 @@ class StreamState:
 
     def put_rows(self, block: Block) -> None:
         """The samples of a block, one by one if they are encoded so."""
-        step = 1 if self.by_frame else max(1, len(block))
-        for i in range(0, len(block), step):
-            rows = slice(i, i + step)
+        stamps = block.captured_ns
+        if not self.by_frame:
+            at_ns = int(stamps[0])
+            self.ring.put(Piece(stamps, block.sensor_ns, block.content, at_ns, scores=block.scores))
+            return
+        for i in range(len(block)):
+            rows = slice(i, i + 1)
             own = None if block.sensor_ns is None else block.sensor_ns[rows]
-            at_ns = int(block.captured_ns[i])
-            self.ring.put(Piece(block.captured_ns[rows], own, block.content[rows], at_ns, scores=block.scores, row=i))
+            self.ring.put(Piece(stamps[rows], own, block.content[rows], int(stamps[i]), scores=block.scores, row=i))
 
     def begin_anew(self) -> None:
         """Its stamps stepped back: it is in the next epoch, or, if it has joined that ahead of its own step, still."""

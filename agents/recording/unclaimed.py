@@ -55,7 +55,8 @@ class Unclaimed:
 
     def settle(self, is_over: Callable[[int, int, int], bool]) -> None:
         """Those stay between for which `is_over(epoch, at_ns, until_ns)`: no episode that holds them can begin."""
-        self._counts = [e for e in self._counts if not is_over(e.epoch, e.at_ns, e.until_ns)]
+        if self._counts:
+            self._counts = [e for e in self._counts if not is_over(e.epoch, e.at_ns, e.until_ns)]
 
 
 def _sum(counts: Iterable[_Count]) -> Place:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from blake3 import blake3
 
@@ -38,6 +38,13 @@ class Ground:
     sync_names: Callable[[], None] = _nothing
     due: Callable[[], None] = _nothing
     grew: Callable[[int], None] = _nothing
+
+
+class Written(NamedTuple):
+    """How far a file has come: whether its SEAL is there, and its bytes."""
+
+    sealed: bool
+    size: int
 
 
 class EpisodeFile:
@@ -187,8 +194,15 @@ class EpisodeFile:
         self.ending = ending
         self._ground.due()
 
-    def sync(self) -> None:
-        """Put what is written so far on disk, and make it sendable.
+    @property
+    def extent(self) -> Written:
+        """What is written so far."""
+        sealed = self.sealed  # in this order: sealed means that `written` has the SEAL
+        return Written(sealed, self.written)
+
+    def sync(self, on_disk: Written | None = None) -> None:
+        """Put what is written so far on disk, and make it sendable. Of what is `on_disk`, as its file system was synced
+        since that was its `extent`, the disk is not asked for it.
 
         Raises:
             SpoolError: the disk failed; nothing new is sendable.
@@ -197,7 +211,7 @@ class EpisodeFile:
         with self._syncing:
             if self._fd < 0:  # sealed and synced by another thread
                 return
-            sealed, target = self.sealed, self.written  # in this order: sealed means that `written` has the SEAL
+            sealed, target = on_disk or self.extent
             try:
                 if not self.sendable:
                     self._ground.sync_names()
@@ -206,7 +220,8 @@ class EpisodeFile:
             try:
                 if self._suspect:
                     self._read_back(sealed)
-                durable.sync(self._fd)
+                if self._suspect or on_disk is None:
+                    durable.sync(self._fd)
             except SpoolError:
                 raise
             except OSError as error:
@@ -214,7 +229,7 @@ class EpisodeFile:
                 raise SpoolError(f"{self.path}: sync failed: {error.strerror}; nothing more of it is sent") from error
             self._suspect = False
             if not self.damaged:
-                self.sendable = target
+                self.sendable = max(self.sendable, target)
             if sealed:
                 self._close()
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sensorium.agents.spool.episode_file import disk_error
 from sensorium.drivers.clock import Clock, boot_id, boottime_ns
-from sensorium.episode import durable
+from sensorium.episode import durable, file_system
 from sensorium.errors import SpoolError
 
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -43,6 +43,7 @@ class Folder:
         except OSError as error:
             what = "no folders that can be synced" if error.errno in _NO_SYNC else ""
             raise _unusable(path, error, what) from error
+        self._is_one = os.fstat(self._lock_fd).st_dev == self.episodes.stat().st_dev
         self._alive_fd = -1
         self._naming = threading.Lock()
         self._made = self._named = 0
@@ -89,6 +90,18 @@ class Folder:
     def sync(self) -> None:
         """Make durable which files there are."""
         durable.sync_folder(self.episodes)
+
+    def sync_all(self) -> bool:
+        """Put on disk all that was written to the file system of the episodes, names too; False where that is not known
+        to be what syncs of each file are, or would wait for much of others'.
+
+        Raises:
+            OSError: something that was written since the folder was opened is not on disk; said once.
+        """
+        if not (file_system.is_trusted(self._lock_fd) and self._is_one and file_system.is_calm()):
+            return False
+        durable.sync_file_system(self._lock_fd)
+        return True
 
     def try_disk(self) -> None:
         """Write and sync a little. Raises `SpoolError` if that cannot be done."""

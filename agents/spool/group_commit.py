@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from sensorium.agents.spool.episode_file import SYNC_BYTES, EpisodeFile
+from sensorium.agents.spool.episode_file import SYNC_BYTES, EpisodeFile, Written
+from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.owed import Owed
 from sensorium.errors import SpoolError
 from sensorium.threads import Thread, Told
@@ -15,6 +16,9 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 0.1
 SHARED_S = 0.01
 """So long what was sealed waits, if the disk was busy a moment ago, for others to be synced with."""
+AT_ONCE = 8
+"""So many files that are due are put on disk by one sync of their file system, where that means the same: for each of
+its own the disk would empty its memory once."""
 RETRY_S = 1.0
 LAST_TRY_S = 1.0
 """How long a disk in trouble is tried again at the end: what is not on disk then is only as good as after a crash."""
@@ -23,9 +27,9 @@ LAST_TRY_S = 1.0
 class GroupCommit:
     """Syncs what `growing()` lists, and calls `synced` with the files of which more became sendable.
 
-    A disk in trouble is tried again for ever, and so is what is `owed`; `beat` is called ten times a second, but for
-    the time that a sync takes. Should the thread die, `died` is told: nothing
-    more becomes sendable.
+    A disk in trouble is tried again for ever, and so is what is `owed`. Ten times a second, but for the time a sync
+    takes, the `folder` hears that its owner lives. Should the thread die, `died` is told: nothing more becomes
+    sendable.
     """
 
     def __init__(
@@ -33,13 +37,15 @@ class GroupCommit:
         growing: Callable[[], Sequence[EpisodeFile]],
         synced: Callable[[Sequence[EpisodeFile]], None],
         owed: Owed,
-        beat: Callable[[], None],
+        folder: Folder,
         died: Told,
     ) -> None:
         self._growing = growing
         self._synced = synced
         self._owed = owed
-        self._beat = beat
+        self._beat, self._sync_all = folder.beat, folder.sync_all
+        self._asking = threading.Lock()
+        self._doubted: Sequence[EpisodeFile] = ()
         self._said = ""
         self._due = threading.Event()
         self._stop = threading.Event()
@@ -60,14 +66,14 @@ class GroupCommit:
                 file.put_down()
             except (SpoolError, OSError) as error:
                 failures.append(str(error))
-        for file in files:
-            is_due = file.sealed or file.written - file.sendable >= (1 if every else SYNC_BYTES)
-            if is_due and not file.is_early:
-                try:
-                    file.sync()
-                    synced.append(file)
-                except (SpoolError, OSError) as error:
-                    failures.append(str(error))
+        due = [file for file in files if not file.is_early and _is_due(file, 1 if every else SYNC_BYTES)]
+        extents = self._synced_at_once(due)
+        for number, file in enumerate(due):
+            try:
+                file.sync(extents[number] if extents else None)
+                synced.append(file)
+            except (SpoolError, OSError) as error:
+                failures.append(str(error))
         if synced:
             try:
                 self._synced(synced)
@@ -77,6 +83,24 @@ class GroupCommit:
         if failures and self._said != said:
             log.error("spool: %s", self._said)
         return not failures
+
+    def _synced_at_once(self, due: Sequence[EpisodeFile]) -> list[Written]:
+        """How far these had come before one sync put all of them on disk; nothing if each is to be asked for itself.
+
+        What failed is said once, and not of what: until all that grew then is closed each is asked for itself.
+        """
+        if len(due) < AT_ONCE:
+            return []
+        with self._asking:
+            if not all(file.closed for file in self._doubted):
+                return []
+            self._doubted = ()
+            extents = [file.extent for file in due]
+            try:
+                return extents if self._sync_all() else []
+            except OSError:
+                self._doubted = self._growing()
+                return []
 
     def relieve(self, most: int) -> None:
         """Sync everything in the caller's thread. While `most` wait for the disk alone, one is tried for all of them.
@@ -116,3 +140,7 @@ class GroupCommit:
             if self._owed and time.monotonic() >= again_s:
                 self._owed.again()
                 again_s = time.monotonic() + RETRY_S
+
+
+def _is_due(file: EpisodeFile, bytes_due: int) -> bool:
+    return file.sealed or file.written - file.sendable >= bytes_due

@@ -93,7 +93,7 @@ class Spool:
                 self._refuse(episode, why, "corrupt")
             for episode, why in found.unread:
                 self._owed.do(why, partial(self._read_again, episode))
-            self._commits = GroupCommit(self._growing_files, self._synced, self._owed, self._folder.beat, died)
+            self._commits = GroupCommit(self._growing_files, self._synced, self._owed, self._folder, died)
             opening.pop_all()
 
     @property

@@ -21,6 +21,10 @@ MAX_COUNT = 1 << 53
 """Counts are below this, as JSON's numbers are, so that the sum over all streams of an episode fits SQL."""
 
 
+Running = tuple[int, dict[str, int], dict[str, int]]
+"""How many samples of a stream were captured so far, filtered by rule and lost by cause."""
+
+
 @dataclass(slots=True)
 class Tally:
     """A growing account: of one stream in one place, or of counts that are on their way to one."""
@@ -104,6 +108,10 @@ class Tally:
         for mine, theirs in ((self.filtered, other.filtered), (self.lost, other.lost)):
             for fate, n in theirs.items():
                 self._add(mine, fate, -n)
+
+    def running(self) -> Running:
+        """What the header of a record says of it."""
+        return self.captured, dict(self.filtered), dict(self.lost)
 
     def copy(self) -> "Tally":
         """As it is now."""

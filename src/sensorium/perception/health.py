@@ -48,13 +48,17 @@ class StreamHealth:
 
     def update(self, block: Block) -> None:
         """Take in one block of the stream, [n, *shape]; without data, [0, *shape], its stamps alone."""
-        if not len(block):
+        self.see(block.captured_ns, block.data)
+
+    def see(self, captured_ns: Stamps, data: Samples) -> None:
+        """The same, of its stamps and samples."""
+        if not len(captured_ns):
             return
-        self._timing.update(block.captured_ns)
-        if len(block.data):
-            self._range.update(block.data)
+        self._timing.update(captured_ns)
+        if len(data):
+            self._range.update(data)
             if self._blur is not None:
-                self._blur.update(block)
+                self._blur.update(captured_ns, data)
 
     def summary(self) -> dict[str, Any]:
         """What was found so far, as plain values for JSON; None where a thing cannot be told.
@@ -135,15 +139,12 @@ class _Timing:
 
     def summary(self) -> dict[str, Any]:
         span_ns = self._last_ns - self._first_ns
-        jitter_ns = intervals_ns = self._intervals_ns.ordered()
-        if intervals_ns:
-            middle_ns = percentile_of_sorted(intervals_ns, 50)  # stamps are whole numbers
-            jitter_ns = sorted(abs(interval_ns - middle_ns) for interval_ns in intervals_ns)
+        interval_ms, jitter_ms = _regularity(self._intervals_ns.ordered())
         return {
             "rows": self._rows,
             "rate_hz": round((self._rows - 1) * 1e9 / span_ns, 4) if span_ns > 0 else None,
-            "interval_ms": _in_ms(intervals_ns),
-            "jitter_ms": _in_ms(jitter_ns),
+            "interval_ms": interval_ms,
+            "jitter_ms": jitter_ms,
             "gaps": self._gap_summary(),
         }
 
@@ -229,15 +230,25 @@ class _Blur:
         self._sharpness = Reservoir(1024)
         self._due_ns: int | None = None
 
-    def update(self, block: Block) -> None:
-        for row, stamp in enumerate(block.captured_ns.tolist()):
+    def update(self, captured_ns: Stamps, data: Samples) -> None:
+        for row, stamp in enumerate(captured_ns.tolist()):
             if self._due_ns is None or stamp >= self._due_ns:
                 self._due_ns = stamp + _BLUR_EVERY_NS
-                middle = _middle(block.data[row])
+                middle = _middle(data[row])
                 self._sharpness.add(np.array([sharpness(gray(middle, self._color_order))]))
 
     def summary(self) -> dict[str, float] | None:
         return self._sharpness.percentiles(10, 50)
+
+
+def _regularity(intervals_ns: list[float]) -> tuple[dict[str, float] | None, dict[str, float] | None]:
+    """Of intervals in order: they, and how far they are from the one in the middle, in ms."""
+    if not intervals_ns:
+        return None, None
+    if intervals_ns[0] == intervals_ns[-1]:  # as a world's clock goes
+        return _in_ms(intervals_ns[:1]), {"p50": 0.0, "p99": 0.0}
+    middle_ns = percentile_of_sorted(intervals_ns, 50)  # stamps are whole numbers
+    return _in_ms(intervals_ns), _in_ms(sorted(abs(interval_ns - middle_ns) for interval_ns in intervals_ns))
 
 
 def _in_ms(intervals_ns: list[float]) -> dict[str, float] | None:

@@ -203,13 +203,14 @@ def test_what_a_full_spool_refused_is_in_the_episode_that_goes_on_over_it(record
     made = recorder(Interval(10 * SECOND), streams=1)
     give(made, rows(0, 31))
     made._full.takes = lambda *_: False  # type: ignore[method-assign]
+    made._full.has_plenty = lambda most_bytes: most_bytes < 0  # type: ignore[method-assign]
     next(iter(made.episodes)).cut()
     block = rows(310_000_000, 20)
     rest = add(made, block)
     assert rest is not None
     assert len(rest) == 20
     made.count("imu", Tally(lost={"spool_full": len(rest)}), int(rest.captured_ns[0]))
-    del made._full.takes
+    del made._full.takes, made._full.has_plenty
     give(made, rows(510_000_000, 10))
     ends(made, "imu")
     assert [account.lost for account in found(spool)] == [{}, {"spool_full": 20}]

@@ -9,7 +9,7 @@ import pytest
 
 from sensorium.agents.spool import group_commit
 from sensorium.agents.spool.spool import Spool
-from sensorium.episode import durable
+from sensorium.episode import durable, file_system
 from sensorium.episode.documents import Account
 from tests.agents.building import begin, chunk, commit, records
 from tests.forgetful_disk import ForgetfulDisk
@@ -25,7 +25,12 @@ class Seen:
     begun: int
 
 
-def test_power_lost_behind_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_power_lost_behind_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool) -> None:
+    """`at_once`: what is due is put on disk by one sync of its file system."""
+    monkeypatch.setattr(group_commit, "AT_ONCE", 1 if at_once else 1000)
+    for asked in ("is_calm", "is_trusted"):
+        monkeypatch.setattr(file_system, asked, lambda *_: True)
     root = tmp_path / "spool"
     root.mkdir()
     seen: list[Seen] = []

@@ -17,7 +17,7 @@ from sensorium.agents.spool.pending import MOST_GROWING
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink import spool_end
 from sensorium.agents.uplink.spool_end import SpoolEnd
-from sensorium.episode import durable
+from sensorium.episode import durable, file_system
 from sensorium.episode.documents import Account
 from sensorium.errors import SpoolError, SpoolFull
 from sensorium.link import wire
@@ -87,9 +87,28 @@ def files(spool: Spool) -> list[str]:
     return sorted(path.name for path in (spool.path / "episodes").iterdir())
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> "Counter[str]":
+    """The file system is one whose sync is trusted; how often it was asked for, which fails as long as `fails`."""
+    asked: Counter[str] = Counter()
+
+    def sync(_: int) -> None:
+        asked["syncfs"] += 1
+        if asked["fails"]:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(file_system, "is_trusted", lambda _: True)
+    monkeypatch.setattr(file_system, "is_calm", lambda: True)
+    monkeypatch.setattr(durable, "sync_file_system", sync)
+    return asked
+
+
+@pytest.mark.parametrize("why", ["is_trusted", "is_calm"])
 def test_begun_and_sealed_together_they_cost_one_sync_each_and_a_few_for_all(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
+    """Where the sync of the file system is not known to be theirs, or waits for others."""
+    monkeypatch.setattr(file_system, why, lambda *_: False)
     with counted(spool, monkeypatch) as asked:
         episodes = [small(spool)[0] for _ in range(MANY)]
         assert not any(asked[name] for name in CALLS), "the disk was not asked for anything yet"
@@ -98,6 +117,71 @@ def test_begun_and_sealed_together_they_cost_one_sync_each_and_a_few_for_all(
     assert asked["fsync"] == 1, "of the folder, which has all the names"
     assert asked["COMMIT"] == 2, "of the beginnings, and of the seals"
     assert [each.episode for each in spool.waiting() if each.sealed] == episodes
+
+
+def test_where_the_file_system_is_trusted_they_cost_one_sync_together(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, at_once: "Counter[str]"
+) -> None:
+    with counted(spool, monkeypatch) as asked:
+        episodes = [small(spool)[0] for _ in range(MANY)]
+        growing, _ = begin(spool)
+        assert spool.flush()
+        few = [small(spool)[0] for _ in range(group_commit.AT_ONCE - 1)]
+        assert at_once["syncfs"] == 1
+        assert asked["fdatasync"] == 0
+        assert spool.flush()
+    assert at_once["syncfs"] == 1
+    assert asked["fdatasync"] == len(few)
+    assert asked["fsync"] == 2, "of the folder, once for each flush"
+    assert {each.episode for each in spool.waiting() if each.sealed} == {*episodes, *few}
+    assert next(each.size for each in spool.waiting() if each.episode == growing) > 0
+
+
+def test_after_one_sync_for_all_failed_each_is_asked_for_itself_until_what_was_open_then_is_closed(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, at_once: "Counter[str]"
+) -> None:
+    """It is said once, not of what, and may have been of one that grows on."""
+    growing, file = begin(spool)
+    spool.flush()
+    at_once["fails"] = 1
+    with counted(spool, monkeypatch) as asked:
+        for _ in range(MANY):
+            small(spool)
+        assert spool.flush()
+        assert (at_once["syncfs"], asked["fdatasync"]) == (1, MANY)
+        at_once["fails"] = 0
+        for _ in range(MANY):
+            small(spool)
+        assert spool.flush()
+        assert (at_once["syncfs"], asked["fdatasync"]) == (1, 2 * MANY)
+        file.seal("complete", {"imu": 0}, {"imu": Account()}, {}, 10**9)
+        assert spool.flush()
+        for _ in range(MANY):
+            small(spool)
+        assert spool.flush()
+        assert (at_once["syncfs"], asked["fdatasync"]) == (2, 2 * MANY + 1)
+    assert len([each for each in spool.waiting() if each.sealed]) == 3 * MANY + 1
+    assert growing in {each.episode for each in spool.waiting()}
+
+
+def test_what_was_appended_while_all_was_synced_is_not_sent(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, at_once: "Counter[str]"
+) -> None:
+    growing, file = begin(spool)
+    for row in range(3):
+        file.append(*chunk(row))
+    for _ in range(MANY):
+        small(spool)
+    before = file.written
+
+    def sync(_: int) -> None:
+        file.append(*chunk(3))
+
+    monkeypatch.setattr(durable, "sync_file_system", sync)
+    assert spool.flush()
+    assert file.written > before
+    assert next(each.size for each in spool.waiting() if each.episode == growing) == before
+    monkeypatch.undo()
 
 
 def test_they_leave_together(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
