@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 POLL_MS = 200
 AT_ONCE = 64
-AT_ONCE_BYTES = 64 << 10
+AT_ONCE_BYTES = 256 << 10
 WAKE_BYTES = 2 << 20
 SETTLE_MS = 1
 LAST_WORD_MS = 200
