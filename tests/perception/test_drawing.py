@@ -74,6 +74,16 @@ def test_curves_of_many_rows_of_nothing_and_of_numbers_that_are_none() -> None:
     curves(image, BOX, AXIS, many[:3], np.array([[np.nan, 1], [np.inf, 2], [np.nan, np.nan]]), [])
 
 
+def test_no_line_leads_through_rows_of_one_moment() -> None:
+    """As of contacts, of which there are some at each moment."""
+    image = blank(500, 110)
+    stamps = np.repeat(np.arange(0, 4_000, 200, dtype=np.int64), 2) * 1_000_000
+    curves(image, BOX, AXIS, stamps, np.tile([0.0, 1.0], 20)[:, None], [])
+    between = image[BOX.top + 20 : BOX.bottom - 20, BOX.left + 5 : BOX.right - 5]
+    assert (between == 255).all(), "from the least to the largest"
+    assert (image.max(axis=2) - image.min(axis=2) > 40).sum() >= 2 * 20
+
+
 @pytest.mark.parametrize("span_ns", [0, 1, 10**6, 10**9, 7 * 10**9, 10**13])
 def test_the_time_axis_of_any_length(span_ns: int) -> None:
     image = blank(500, 40)

@@ -271,6 +271,10 @@ def _line(
 ) -> None:
     known = np.isfinite(values)
     x, y = x[known], _y(values[known].astype(np.float64), box, *within)
+    if np.count_nonzero(np.diff(x) == 0) > len(x) // 4:  # rows of one moment each: no line leads from one to the next
+        for column, row in np.unique(np.stack((x, y), axis=1).round().astype(np.intp), axis=0).tolist():
+            cv2.rectangle(image, (column - 1, row - 1), (column, row), color, cv2.FILLED)
+        return
     if len(x) > 4 * box.width:  # more rows than can be told apart: from the least to the largest of each pixel
         first = np.flatnonzero(np.diff(x.astype(np.int64), prepend=-1))
         y = np.stack((np.minimum.reduceat(y, first), np.maximum.reduceat(y, first)), axis=1).ravel()

@@ -69,6 +69,50 @@ def test_honest_senses_faults_and_clocks_are_the_same_each_time() -> None:
     assert played.stamps("left")[0] % 66_666_666 < 2  # the start of exposure, to the tick
 
 
+@pytest.mark.parametrize("lidar_hz", [3.0, 13.0, 17.0])
+def test_a_revolution_that_is_put_off_to_the_end_of_its_step_is_of_what_is_remembered(
+    lidar_hz: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sensorium.sim.worlds.mujoco.physics import Physics
+
+    view = Physics.view
+    asked: list[int] = []
+
+    def looked(physics: Physics, moment_ns: int) -> Any:
+        asked.append(moment_ns)
+        first_ns = physics._before[0][0]
+        assert first_ns <= moment_ns or not first_ns, "it would rest where it was then"
+        return view(physics, moment_ns)
+
+    monkeypatch.setattr(Physics, "view", looked)
+    world = rover(lidar_hz=lidar_hz, lidar_sectors=4, size=(32, 24)).make()
+    for count, _ in enumerate(steps(world, 3, "roam")):
+        if count == 24:
+            break
+    world.close()
+    assert len(set(asked)) >= 4
+
+
+def test_pictures_are_the_same_where_they_are_drawn_while_the_rest_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sensorium.sim.worlds.mujoco.renderer import Renderer
+
+    def seen() -> list[bytes]:
+        world = rover(truth=False, limit_s=0.3).make()
+        found = [
+            block.data.tobytes()
+            for step in steps(world, 4, "roam")
+            for block in step.observation.sensed
+            if block.stream in ("left", "right", "depth")
+        ]
+        world.close()
+        return found
+
+    mine = seen()
+    monkeypatch.setattr(Renderer, "begin", Renderer.colour)
+    assert mine == seen()
+    assert len(mine) > 12
+
+
 def test_depth_is_the_same_where_it_comes_of_the_drawing_of_a_colour_picture() -> None:
     """With labels it is drawn by itself, and without them with the left picture, where that is of its moment."""
     far = {"depth": {"farthest_m": 40.0}}  # it would see the sky
