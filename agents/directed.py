@@ -10,6 +10,7 @@ from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.directives.releasing import Releasing
 from sensorium.agents.directives.settings import changed
 from sensorium.agents.orders import Change, Orders
+from sensorium.agents.recording.fleet_holding import hold_what_is_had
 from sensorium.drivers.clock import boot_id, boottime_ns
 from sensorium.errors import ConfigError
 from sensorium.link.directive import DirectiveDocument
@@ -41,7 +42,9 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
         del charter
         if delivery.memory is None:  # who may say so, may do so no more
             raise ConfigError("sketch: nobody is obeyed in that")
-        return delivery.memory.take(document.body)
+        said = delivery.memory.take(document.body)
+        hold_what_is_had(spool, delivery.memory.claims)
+        return said
 
     def change(after: DeviceFile, settled: Callable[[str], None]) -> None:
         before = in_force(delivery)

@@ -14,6 +14,7 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.joining import Joining
 from sensorium.agents.recording.encode import EncoderPool
+from sensorium.agents.recording.fleet_holding import FleetHolding, Follower
 from sensorium.agents.recording.manifest import entries_of, manifest_of
 from sensorium.agents.recording.previews import Previews
 from sensorium.agents.recording.recorder import GRACE_NS, Recorder
@@ -25,6 +26,7 @@ from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.sensors import Sensors
 from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
+from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.stream import Block
 
 
@@ -89,7 +91,7 @@ class Lines:
             max_episodes=episodes,
             run=run,
             pool=self.pool,
-            previews=None if device.previews is None else Previews(spool, **device.previews.model_dump()),
+            previews=self._followers(device),
             **device.mission.bounds(rollouts=sensors.clock.kind == "simulated" and device.trigger.kind == "source"),
         )
         show: Callable[[Block], None] | None = None if self.snapshot is None else self.snapshot.see
@@ -103,6 +105,12 @@ class Lines:
             show=show,
         )
         return RecordingLine(device, chain, joining, recorder, pipeline, trace)
+
+    def _followers(self, device: DeviceFile) -> Follower | None:
+        previews = None if device.previews is None else Previews(self.spool, **device.previews.model_dump())
+        if self.memory is None or device.spool.when_full != "evict" or not isinstance(device.trigger, WorthConfig):
+            return previews
+        return FleetHolding(self.spool, self.memory.claims, previews)
 
     def check(self, parts: "Parts", sensors: Sensors) -> None:
         """Raise `ConfigError` where there can be no line of these."""

@@ -8,8 +8,8 @@ import uuid_utils
 
 from sensorium.agents.recording.absence import Absence
 from sensorium.agents.recording.episode_writer import EpisodeWriter, StoredForm
+from sensorium.agents.recording.fleet_holding import Follower
 from sensorium.agents.recording.piece import Piece
-from sensorium.agents.recording.previews import Previews
 from sensorium.agents.recording.stream_state import BEFORE_ALL
 from sensorium.agents.recording.unclaimed import Unclaimed
 from sensorium.agents.spool.spool import Spool
@@ -32,7 +32,7 @@ class Placing:
         passed: Whether no sample before a stamp of an epoch can come any more, as far as order tells.
         max_episodes: None is begun after so many.
         begin: What lies before this moment is recorded already.
-        previews: Of each episode a small one.
+        previews: Of each episode a small one, or whoever holds what the fleet has.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Placing:
         max_episode_bytes: int = MAX_EPISODE_BYTES,
         max_episodes: int | None = None,
         begin: At = NOTHING,
-        previews: Previews | None = None,
+        previews: Follower | None = None,
     ) -> None:
         self._spool = spool
         self._manifest = manifest

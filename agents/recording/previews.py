@@ -49,7 +49,7 @@ class Previews:
 
     def __init__(self, spool: Spool, *, every_s: float, side: int, quality: int, hold: bool) -> None:
         self._spool = spool
-        self._every_s, self._side, self._quality, self._hold = every_s, side, quality, hold
+        self._every_s, self._side, self._quality, self.holds = every_s, side, quality, hold
         self._open: dict[UUID, _Preview] = {}
         self._trouble = ""
 
@@ -60,7 +60,7 @@ class Previews:
         for form in forms:
             for taker in self._takers(form, taken):
                 begun.takers.setdefault(form.entry.spec.name, []).append(taker)
-        if self._hold:
+        if self.holds:
             self._spool.holding.keep_back(episode.id, HELD)
 
     def look(self, episode: EpisodeWriter, stream: str, piece: Piece) -> None:
@@ -84,7 +84,7 @@ class Previews:
             return
         try:
             if self._write(episode, preview, ending):
-                if self._hold:
+                if self.holds:
                     self._spool.holding.hold(episode.id, HELD)
                 return
             log.info("episode %s: there is nothing to preview; it is delivered itself", episode.id)

@@ -8,12 +8,12 @@ from uuid import UUID
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.fitting import fit, kept_waits, may_place, overfull
+from sensorium.agents.recording.fleet_holding import Follower
 from sensorium.agents.recording.full_spool import FullSpool
 from sensorium.agents.recording.notes import Notes
 from sensorium.agents.recording.piece import Piece
 from sensorium.agents.recording.placing import MAX_EPISODE_BYTES, MAX_EPISODE_NS, Placing
 from sensorium.agents.recording.portion import Portion
-from sensorium.agents.recording.previews import Previews
 from sensorium.agents.recording.sealing import Sealing
 from sensorium.agents.recording.stream_state import BEFORE_ALL, StreamState
 from sensorium.agents.spool.runs import Run
@@ -40,7 +40,7 @@ class Recorder:
             for replays and worlds, which wait as long as it takes.
         max_episodes: Samples after the last of these are counted as filtered by `stop`.
         run: What is known of the replay, if it is one: what was recorded of it before is passed over.
-        previews: Of each episode a small one.
+        previews: Of each episode a small one, or whoever holds what the fleet has.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Recorder:
         max_episodes: int | None = None,
         run: Run | None = None,
         pool: EncoderPool,
-        previews: Previews | None = None,
+        previews: Follower | None = None,
     ) -> None:
         self._spool = spool
         self._trigger = trigger

@@ -14,6 +14,7 @@ import crc32c
 import msgspec
 import numpy as np
 
+from sensorium.agents.selection.fleet_claims import FleetClaims
 from sensorium.episode import durable
 from sensorium.episode.unit import Look
 from sensorium.errors import ConfigError
@@ -52,6 +53,7 @@ class FleetMemory:
         self._makers: dict[str, int] = {}
         """Who describes what is seen here, in how many dimensions."""
         self._sketches: dict[tuple[str, str], Sketch] = {}
+        self.claims = FleetClaims(self.novelty)
         for path in sorted(self._folder.glob(f"*{_ENDING}")) if self._folder.is_dir() else ():
             self._read(path)
 

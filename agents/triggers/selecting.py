@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sensorium.agents.selection.chooser import SHORTENED
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
+from sensorium.agents.selection.fleet_claims import claim_of
 from sensorium.agents.selection.gyros import SURPRISE, Gyros
 from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
 from sensorium.agents.selection.seen import StreamSeen, Summary, summary
@@ -288,7 +289,8 @@ class _Time:
         """The first that waited is final; its looks are `noted` if it is kept."""
         if self.waiting and self.waiting[0] == judged.unit.start_ns:
             self.waiting.popleft()
-            self.runs.add(judged.decision, judged.looks if noted else {})
+            looks, claim = (judged.looks, claim_of(judged)) if noted else ({}, None)
+            self.runs.add(judged.decision, looks, claim)
 
     def settle(self) -> None:
         """All before the first that waits is final."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.agents.selection.fleet_claims import NoveltyClaim
 from sensorium.agents.selection.knowledge import difference
 from sensorium.agents.selection.unit_costs import UnitCosts
 from sensorium.agents.selection.value import DECISION
@@ -70,8 +71,9 @@ class Stretches:
         self._starts: list[int] = []
         self._unbooked: deque[Stretch] = deque(maxlen=KEPT_UNBOOKED) if before is None else before._unbooked
 
-    def add(self, decision: Decision, looks: Mapping[str, Look] = NO_LOOKS) -> None:
-        """The next unit has its final decision. Its `looks` are noted, as far as none before in its span is like it."""
+    def add(self, decision: Decision, looks: Mapping[str, Look] = NO_LOOKS, claim: NoveltyClaim | None = None) -> None:
+        """The next unit has its final decision. Its `looks` are noted, as far as none before in its span is like it;
+        `claim` is why it is new."""
         last = self._runs[-1] if self._runs and self._runs[-1].end_ns == decision.start_ns else None
         if not decision.kept:
             self.close()
@@ -96,6 +98,7 @@ class Stretches:
             span.decisions.append(decision)
         span.notes += (noted := last.new_looks(decision, looks))
         size = note.nbytes + _NOTE_BYTES + sum(each.nbytes + _NOTE_BYTES for each in noted)
+        span.claims += [] if claim is None else [claim]
         last.note_bytes += size
         last.spent.append((decision.start_ns, decision.cost_bytes))
 

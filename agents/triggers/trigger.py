@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from sensorium.agents.selection.fleet_claims import NoveltyClaim
 from sensorium.agents.selection.unit_costs import Took
 from sensorium.drivers.marks import Label, Mark, SourceNote
 from sensorium.drivers.stream import Block
@@ -25,8 +26,9 @@ class EpisodeSpan:
     `event` says in a word what opened it, `outcome` how it was judged, by hand or by the source, `labels` what
     either says of it, and `base_ns` where its own time has its 0; one to `discard` is not delivered. `decisions` are
     those of its units, in order of time: of each when its first sample is placed. A trigger that judges no units leaves
-    them None. `notes` of the trigger's own go into the episodes that hold their starts; of each that was sealed the
-    recorder says in `took` what that cost, and `growing` tells how many bytes the one that is open has come to.
+    them None; `claims` are why they are new, where the fleet is asked. `notes` of the trigger's own go into the
+    episodes that hold their starts; of each that was sealed the recorder says in `took` what that cost, and `growing`
+    tells how many bytes the one that is open has come to.
     """
 
     start_ns: int
@@ -38,6 +40,7 @@ class EpisodeSpan:
     labels: Mapping[str, Label] = field(default_factory=dict)
     base_ns: int | None = None
     decisions: list[Decision] | None = None
+    claims: list[NoveltyClaim] = field(default_factory=list)
     notes: list[SourceNote] = field(default_factory=list)
     took: list[Took] = field(default_factory=list)
     growing: Callable[[], int] | None = None

@@ -10,13 +10,15 @@ from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.corpus.sketches import Sketches
 from sensorium.corpus.traces import traces
 from sensorium.episode.look_note import LOOK
-from tests.spine.commands import Command, Site, wait_for
+from tests.spine.commands import Site, wait_for
 
 WALK = {"kind": "sim-planar", "seed": 3, "pace": 10, "size": [160, 120], "camera_hz": 5, "imu_hz": 50, "walk": {}}
 WORTH = {"kind": "worth", "streams": {"rig.cam": 1}, "budget": {"share": 0.2, "floor": 0.0}}
 
 
-def walker(site: Site, name: str, port: int, may: list[str], **sensor: Any) -> Path:
+def walker(
+    site: Site, name: str, port: int, may: list[str], parts: dict[str, Any] | None = None, **sensor: Any
+) -> Path:
     """A device on the walk that all take."""
     obey = {"operator": "keys/anna.operator", "may": may}
     return site.device(
@@ -27,15 +29,8 @@ def walker(site: Site, name: str, port: int, may: list[str], **sensor: Any) -> P
         trigger=WORTH,
         encodings={"rig.cam": {"codec": "jpeg", "quality": 90}},
         mission={"name": "walk"},
+        **(parts or {}),
     )
-
-
-def held(site: Site, name: str) -> Any:
-    """What a device's last report says of sketches."""
-    for each in site.json("fleet", "store"):
-        if each["device"] == name:
-            return each["report"].get("memory", {})
-    return {}
 
 
 def test_what_one_has_delivered_is_new_to_no_other(site: Site) -> None:
@@ -49,11 +44,15 @@ def test_what_one_has_delivered_is_new_to_no_other(site: Site) -> None:
     ingest, _ = site.ingest(*memory, port=port)
     second = site.start("collect", walker(site, "second", port, ["sketch"]), "--local")
     apart = site.start("collect", walker(site, "apart", port, ["stop"]), "--local")
+    parts = {"spool": {"when_full": "evict"}, "uplink": {"hours": ["00:00-00:01"]}}
+    silent = site.start("collect", walker(site, "silent", port, ["sketch"], parts=parts), "--local")
     wait_for(lambda: list((site.folder / "spool-second" / "memory").glob("*.sketch")), "what the first has seen")
     corpus = sensorium.open(site.folder / "store")
     wait_for(lambda: fleet_scores(site, "second"), "units that were compared with it", timeout_s=60)
-    for agent in (second, apart):
-        stopped(agent)
+    wait_for(lambda: held_for_the_fleet(site, "silent"), "an episode that the fleet has by now to be held", 60)
+    for agent in (second, apart, silent):
+        agent.interrupt()
+    assert held_for_the_fleet(site, "silent")
     ingest.interrupt()
 
     (cover,) = Sketches(site.folder / "store").covers.values()
@@ -82,5 +81,7 @@ def fleet_scores(site: Site, device: str) -> int:
     return sum("rig.cam.fleet" in each.judged.unit.scores for each in units)
 
 
-def stopped(agent: Command) -> None:
-    agent.interrupt()
+def held_for_the_fleet(site: Site, device: str) -> int:
+    """How many episodes wait on a device for nobody, as the fleet has what they hold."""
+    found = site.json("spool", f"spool-{device}")
+    return sum((each["state"], each["why"]) == ("held", "fleet") for each in found["episodes"])

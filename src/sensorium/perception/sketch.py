@@ -129,7 +129,9 @@ class Sketch:
         if not count:
             return np.ones(len(vectors))
         unit = self._unit[:count]
-        return np.array([1.0 - float((unit @ vector).max()) for vector in unit_rows(vectors)], np.float64)
+        # einsum and not BLAS, which takes all cores for this, and waits for them
+        alike = [np.einsum("ij,j->i", unit, vector).max() for vector in unit_rows(vectors)]
+        return np.array([1.0 - float(each) for each in alike], np.float64)
 
     def delta(
         self,
