@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -21,7 +21,7 @@ from pydantic import (
 from sensorium.agents.device_file import IngestPart, set_in
 from sensorium.agents.device_text import read_text, refuse_blank
 from sensorium.drivers.registry import GROUP as DRIVERS
-from sensorium.drivers.registry import by_kind, nearest
+from sensorium.drivers.registry import by_kind, driver_config, nearest
 from sensorium.drivers.stream import check_name
 from sensorium.episode.codecs.contract import CodecConfig
 from sensorium.episode.codecs.registry import GROUP as CODECS
@@ -197,7 +197,7 @@ def check_task(document: Mapping[str, Any], base: Path, name: str = "task") -> T
     except ConfigError as error:
         raise ConfigError(f"task file {name}: {error}") from error
     except ValidationError as error:
-        raise ConfigError("\n".join(f"task file {name}: {line}" for line in _lines(error))) from error
+        raise ConfigError("\n".join(f"task file {name}: {line}" for line in _lines(error, document))) from error
     return made
 
 
@@ -256,14 +256,15 @@ def look_in(base: Path) -> None:
         sys.path.append(str(base))
 
 
-def _lines(error: ValidationError) -> list[str]:
+def _lines(error: ValidationError, document: Mapping[str, Any]) -> list[str]:
     lines = []
     for problem in error.errors():
         where = [str(key) for key in problem["loc"]]
         place = ".".join(where)
         if problem["type"] == "extra_forbidden":
-            hint = nearest(where[-1], TaskFile.model_fields) if len(where) == 1 else ""
-            lines.append(f"{place}: unknown key{hint}")
+            known = _known_keys(where[:-1], document)
+            said = f" (known: {', '.join(sorted(known))})" if known else ""
+            lines.append(f"{place}: unknown key{nearest(where[-1], known)}{said}")
         elif problem["type"] == "missing":
             lines.append(f"{place}: is missing")
         else:
@@ -271,3 +272,26 @@ def _lines(error: ValidationError) -> list[str]:
             got = "" if isinstance(problem["input"], dict | list) or "got" in message else f", got {problem['input']!r}"
             lines.append(f"{place}: {message[:1].lower() + message[1:]}{got}" if place else message)
     return lines
+
+
+_PARTS: Mapping[str, type[BaseModel]] = {
+    "tasks": TaskPart,
+    "hidden": HiddenPart,
+    "budget": BudgetPart,
+    "spool": SpoolsPart,
+    "ingest": IngestPart,
+}
+
+
+def _known_keys(where: Sequence[str], document: Mapping[str, Any]) -> set[str]:
+    """The keys that a task file has at `where`, as far as is known: of a world, what its kind has."""
+    match where:
+        case []:
+            model: type[BaseModel] = TaskFile
+        case ["worlds", name]:
+            model = driver_config(document["worlds"][name]["kind"])
+        case [part] | [part, _] if part in _PARTS:
+            model = _PARTS[part]
+        case _:
+            return set()
+    return set(model.model_fields) - {"base"}
