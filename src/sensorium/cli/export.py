@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def of_store(
     store: StorePath,
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="mcap, numpy, parquet or hdf5.")],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="mcap, numpy, parquet, hdf5 or lerobot.")],
     out: Annotated[Path, typer.Option(metavar="PATH", help="What is made: a folder, or for mcap a file X.mcap.")],
     where: Annotated[str, typer.Option(help="SQL condition over the columns that `query` knows; else all.")] = "",
     map_: Annotated[
