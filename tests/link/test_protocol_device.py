@@ -11,6 +11,7 @@ from sensorium.link import wire
 from sensorium.link.device import jobs
 from sensorium.link.device.offer import OfferState
 from sensorium.link.device.protocol import DeviceLink
+from sensorium.link.device.window import FlowWindow
 
 SECOND = 1_000_000_000
 NUMBER = 9
@@ -276,3 +277,46 @@ def test_a_growing_episode_and_one_that_cannot_be_read_have_no_answer_to_wait_fo
     want(link)
     link.receive(wire.Credit(session=NUMBER, limit=1 << 20, taken=send_all(link)), 0)
     assert passes(link, 1, 300) == []
+
+
+def test_credit_that_comes_back_in_crumbs_is_not_sent_in_crumbs() -> None:
+    link = up()
+    link.refresh([Item(4 << 20)], 0)
+    want(link)
+    link._session.window.size = 1 << 20  # messages are of 256 KiB
+    sizes: list[int] = []
+    for taken in range(0, 1_000_000, 50_000):
+        link.receive(wire.Credit(session=NUMBER, limit=(1 << 20) + taken, taken=taken), 0)
+        while (due := link.next_data(0)) is not None:
+            link.sent(*due, 0)
+            sizes.append(due[1])
+    assert sizes[:4] == [256 << 10] * 4
+    assert len(sizes) == 10
+    assert min(sizes) >= 128 << 10
+
+
+@pytest.mark.parametrize(("limit", "sent"), [(16_384 + 5000, [5000]), (16_384 + 4095, [])])
+def test_where_nothing_is_in_flight_what_credit_there_is_is_used(limit: int, sent: list[int]) -> None:
+    link = up()
+    link.refresh([Item(1 << 20)], 0)
+    want(link)
+    link._session.window.size = 1 << 20  # messages are of 256 KiB
+    link._session.limit = 16_384
+    due = link.next_data(0)
+    assert due is not None
+    assert due[1] == 16_384
+    link.sent(*due, 0)
+    link.receive(wire.Credit(session=NUMBER, limit=limit, taken=16_383), 0)
+    assert link.next_data(0) is None  # a byte is in flight: more is to come
+    link.receive(wire.Credit(session=NUMBER, limit=limit, taken=16_384), 0)
+    found = link.next_data(0)
+    assert ([] if found is None else [found[1]]) == sent
+
+
+@pytest.mark.parametrize(("delay_s", "size"), [(0.2, 64 << 10), (0.5, 32 << 10), (1.5, 16 << 10), (4.0, 6 << 10)])
+def test_what_is_in_flight_grows_so_far_that_it_comes_through_in_time(delay_s: float, size: int) -> None:
+    window = FlowWindow()
+    window.sent(16 << 10, 0)
+    window.limited = True
+    window.taken(16 << 10, int(delay_s * SECOND))
+    assert window.size == max(size, 8 << 10)

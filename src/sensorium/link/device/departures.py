@@ -90,7 +90,8 @@ class Departures:
                 continue
             full = min(offer.item.size - offer.at, window.message_bytes, session.max_data_bytes)
             size = min(full, room)
-            if size < full and size < wire.MIN_DATA_BYTES:
+            # Credit comes back message by message: who sends what there is room for each time sends crumbs ever after.
+            if size < full and (size < wire.MIN_DATA_BYTES or (session.in_flight and size < full // 2)):
                 window.limited |= session.sent + full > session.taken + window.size
                 return None
             return wire.Data(session=session.number, episode=offer.id, offset=offer.at, want=offer.want), size

@@ -1,7 +1,8 @@
 """How much a device keeps in flight, from how long the server takes to deal with what was sent.
 
 By Little's law bytes in flight are rate times delay, so "at most two seconds of the measured rate" is a bound on the
-delay: the window doubles while the delay is below one second (then it stays below two), and shrinks above two. What the
+delay: the window doubles while the delay is below one second (then it stays below two), or grows fourfold while it is
+below a quarter (then it stays below one), and shrinks above two. What the
 server has dealt with is all that counts here: that a send returned says nothing, since sockets and kernels take
 megabytes at once, which on a slow link are minutes that neither a CREDIT nor a change of mind can overtake.
 """
@@ -52,7 +53,7 @@ class FlowWindow:
             # What the measured rate carries in 1.5 s: between the bounds, so that it neither grows nor shrinks next.
             self.size = max(MIN_BYTES, self.size * 3 * SECOND // (2 * delay_ns))
         elif delay_ns < SECOND and self.limited:
-            self.size = min(self.size * 2, MAX_BYTES)
+            self.size = min(self.size * (2 if delay_ns > SECOND // 4 else 4), MAX_BYTES)
         else:
             return
         self._round_end, self.limited = total + self.size, False
