@@ -286,7 +286,7 @@ def test_credit_that_comes_back_in_crumbs_is_not_sent_in_crumbs() -> None:
     link._session.window.size = 1 << 20  # messages are of 256 KiB
     sizes: list[int] = []
     for taken in range(0, 1_000_000, 50_000):
-        link.receive(wire.Credit(session=NUMBER, limit=(1 << 20) + taken, taken=taken), 0)
+        link.receive(wire.Credit(session=NUMBER, limit=(1 << 20) + taken, taken=taken), SECOND)  # as much in flight
         while (due := link.next_data(0)) is not None:
             link.sent(*due, 0)
             sizes.append(due[1])
