@@ -17,7 +17,8 @@ import numpy.typing as npt
 from measuring import Comparison, Options, main
 
 from sensorium.agents.selection.budget import Purse, costs_of
-from sensorium.agents.selection.policy import SECOND_NS, SelectionBudget, SelectionPolicy
+from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
 from sensorium.episode.unit import Decision, Unit
 from sensorium.perception.coverage import cells_of, k_centre

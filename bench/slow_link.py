@@ -21,7 +21,8 @@ import numpy.typing as npt
 from measuring import Comparison, Options, main
 from selection import Cut, cut, difference, film, thinned
 
-from sensorium.agents.selection.policy import SECOND_NS, SelectionBudget, SelectionPolicy
+from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
 from sensorium.agents.selection.value import worth_of
 from sensorium.agents.spool.held import Held

@@ -9,12 +9,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from sensorium.agents.charter import Charter, ObeyPart, read_charter
 from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.directives.campaigning import asked_campaign, is_to_come, needed, running_now, with_campaigns
 from sensorium.agents.directives.kept import MOST, KeptDirective, KeptDirectives
-from sensorium.agents.directives.settings import Refused, check_settings, said_of, with_settings
+from sensorium.agents.directives.settings import Refused, changed, check_settings, plain, said_of, with_settings
+from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import ConfigError, PeerViolation, SensoriumError
 from sensorium.link import wire
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 AGAIN_NS = 3_000_000_000
 """So often an answer is told that the server has not noted."""
 MOST_UNKEPT = 256
+CAMPAIGNS = "trigger.campaigns"
 
 Doing = Callable[[DirectiveDocument, Charter], str]
 """Does what a directive asks for, or raises why it could not be done; what to say of it."""
@@ -133,6 +135,7 @@ class Obeying:
         with self._guard:
             self._server_ns = server_ns - device_ns
             self.go_on()
+            self._end_campaigns()
 
     def begin(self) -> None:
         """A session is open: every answer is to be told in it."""
@@ -163,7 +166,7 @@ class Obeying:
                     with contextlib.suppress(OSError):
                         self._kept.note(kept)
             if (utc_ns := self._utc_ns()) is not None:
-                in_force = {kept.document.id for kept in self._settings()}
+                in_force = {kept.document.id for kept in self._settings()} | needed(self._obeyed_campaigns(), utc_ns)
                 with contextlib.suppress(OSError):
                     self._kept.forget(utc_ns, in_force)
 
@@ -231,7 +234,7 @@ class Obeying:
 
     def _judge(self, kept: KeptDirective) -> None:
         """Take one that waits as far as it goes."""
-        if self._unsettled and kept.document.kind == "settings":
+        if self._unsettled and kept.document.kind in ("settings", "campaign"):
             return
         document, operator = kept.document, self._rules.operators.get(kept.directive.operator)
         utc_ns = self._utc_ns()
@@ -240,7 +243,7 @@ class Obeying:
             self._end(kept, DirectiveEvent.AGAINST_RULES, why)
         elif utc_ns is not None and utc_ns > document.expires_ns:
             self._end(kept, DirectiveEvent.TOO_LATE, "the server's time is behind its end")
-        elif utc_ns is not None or document.kind == "stop":
+        elif (utc_ns is not None or document.kind == "stop") and not is_to_come(document, utc_ns):
             self._waiting[document.id] = DIRECTIVE.after(self._waiting[document.id], DirectiveEvent.TIMED)
             self._do(kept, operator)
 
@@ -259,6 +262,9 @@ class Obeying:
         try:
             if document.kind == "settings":
                 self._set(kept, operator)
+                return
+            if document.kind == "campaign":
+                self._look_for(kept)
                 return
             if document.kind == "stop":  # or nobody would hear of it from a device that has stopped
                 self._end(kept, DirectiveEvent.OBEYED, "it seals what is open, delivers and ends")
@@ -282,19 +288,45 @@ class Obeying:
         if former and former[-1].document.order > kept.document.order:
             newer = former[-1].document
             raise Refused(f"version {newer.version} of settings, which is newer, is in force ({newer.id})")
-        after = with_settings(self._device, [*(each.document.body for each in former), kept.document.body])
-        check_settings(self._device, self.device, after, said, operator, self._rules.charter)
+        bodies = [*(each.document.body for each in former), kept.document.body]
+        after = with_settings(self._device, bodies)
+        before = with_settings(self._device, bodies[:-1])
+        check_settings(self._device, before, after, said, operator, self._rules.charter)
+        self._put_in_force(with_campaigns(after, self._campaigns()), kept, DirectiveEvent.BROKE)
+
+    def _look_for(self, kept: KeptDirective) -> None:
+        """Have a campaign begin, or end; what becomes of that is heard later."""
+        asked, running = asked_campaign(kept.document), running_now(self._obeyed_campaigns(), self._utc_ns())
+        newer = running.get(asked.name)
+        if newer is not None and newer.order > kept.document.order:
+            raise Refused(f"version {newer.version} of this campaign, which is newer, is in force ({newer.id})")
+        if asked.stop and newer is None:
+            raise ConfigError(f"campaign {asked.name!r} does not run here")
+        if asked.is_over(self._utc_ns()):
+            raise ConfigError(f"campaign {asked.name!r}: its time has passed")
+        documents = [each for name, each in running.items() if name != asked.name]
+        documents += [] if asked.stop else [kept.document]
+        after = with_campaigns(self._with_settings(), documents)
+        if not asked.stop and (why := self._rules.charter.refuses_change({CAMPAIGNS: None}, plain(after))):
+            raise Refused(why)
+        self._put_in_force(after, kept, DirectiveEvent.AGAINST_RULES)
+
+    def _put_in_force(self, after: DeviceFile, kept: KeptDirective | None, otherwise: DirectiveEvent) -> None:
+        """Record by another device file; a directive that asked for it is answered then."""
 
         def settled(why: str) -> None:
             with self._guard:
                 if not why:
                     self.device = after
-                self._end(kept, DirectiveEvent.BROKE if why else DirectiveEvent.OBEYED, why or "in force")
+                if kept is not None:
+                    self._end(kept, otherwise if why else DirectiveEvent.OBEYED, why or "in force")
+                elif why:
+                    log.error("campaigns that are over cannot be ended: %s", why)
                 self._unsettled = ""
                 self.go_on()
             self._wake()
 
-        self._unsettled = kept.document.id
+        self._unsettled = "the end of campaigns" if kept is None else kept.document.id
         try:
             self._change(after, settled)
         except BaseException:
@@ -323,16 +355,40 @@ class Obeying:
                 found.append(kept)
         return found
 
+    def _obeyed_campaigns(self) -> list[DirectiveDocument]:
+        done = [each for each in self._kept.in_order if each.answer is not None and each.answer.state == "done"]
+        return [each.document for each in done if each.document.kind == "campaign"]
+
+    def _campaigns(self) -> list[DirectiveDocument]:
+        """The directives by which campaigns run now."""
+        return list(running_now(self._obeyed_campaigns(), self._utc_ns()).values())
+
+    def _end_campaigns(self) -> None:
+        """Record without those whose time is over."""
+        trigger = self.device.trigger
+        if self._unsettled or not isinstance(trigger, WorthConfig) or not trigger.campaigns:
+            return
+        try:
+            after = with_campaigns(self._with_settings(), self._campaigns())
+        except ConfigError as error:
+            log.error("campaigns: %s", error)
+            return
+        if changed(self.device, after):
+            self._put_in_force(after, None, DirectiveEvent.BROKE)
+
+    def _with_settings(self) -> DeviceFile:
+        return with_settings(self._device, [kept.document.body for kept in self._settings()])
+
     def _in_force(self) -> DeviceFile:
         """The device file under the settings that were in force before; where they do not fit it any more, as it is."""
-        bodies: list[Mapping[str, Any]] = [kept.document.body for kept in self._settings()]
         try:
-            device = with_settings(self._device, bodies)
+            device = with_campaigns(self._with_settings(), self._campaigns())
         except ConfigError as error:
             log.error("settings that were in force fit the device file no more, and are not: %s", error)
             return self._device
         if device is not self._device:
-            log.warning("in force beside the device file: settings of %s", self._settings()[-1].document.id)
+            names = [each.id for each in (*(kept.document for kept in self._settings()[-1:]), *self._campaigns())]
+            log.warning("in force beside the device file: settings or campaigns of %s", ", ".join(names))
         return device
 
     def _utc_ns(self) -> int | None:

@@ -60,7 +60,7 @@ def check_settings(
             raise Refused(
                 f"{place} is the device's own: settings may change {', '.join(CHANGEABLE)}, but not {', '.join(OWN)}"
             )
-    if why := operator.allows("settings", places) or charter.refuses_change(places, _plain(after)):
+    if why := operator.allows("settings", places) or charter.refuses_change(places, plain(after)):
         raise Refused(why)
     if charter.keep_redaction and (lost := _redaction(given).items() - _redaction(after).items()):
         raise Refused(f"charter: keep_redaction: filters.{min(lost)[0]} would take less out of pictures")
@@ -68,11 +68,12 @@ def check_settings(
 
 def changed(before: DeviceFile, after: DeviceFile) -> list[str]:
     """The places at which two device files differ."""
-    old, new = _leaves(_plain(before)), _leaves(_plain(after))
+    old, new = _leaves(plain(before)), _leaves(plain(after))
     return [place for place in {**old, **new} if (place in old, old.get(place)) != (place in new, new.get(place))]
 
 
-def _plain(device: DeviceFile) -> dict[str, Any]:
+def plain(device: DeviceFile) -> dict[str, Any]:
+    """A device file as a document, with all that it does not say."""
     plain: dict[str, Any] = device.model_dump(mode="json", serialize_as_any=True)
     return plain
 

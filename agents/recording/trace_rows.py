@@ -1,5 +1,6 @@
 """Rows of the trace that wait to be written: of too many the two neighbours that lose least become one."""
 
+from sensorium.agents.selection.campaign import SCORE
 from sensorium.episode.trace_row import TraceRow, merged
 from sensorium.episode.unit import Judged
 
@@ -44,8 +45,13 @@ class TraceRows:
         """What is lost if a row and the next become one: rather than units that were kept, or that a restart goes on
         from, those that were dropped for one reason, and of these few."""
         one, other = self._rows[at], self._rows[at + 1]
-        differ = one.judged.decision.reason != other.judged.decision.reason
+        differ = one.judged.decision.reason != other.judged.decision.reason or _looked_for(one) != _looked_for(other)
         return _is_marked(one.judged) or _is_marked(other.judged), differ, one.count + other.count
+
+
+def _looked_for(row: TraceRow) -> list[tuple[str, float]]:
+    """What campaigns found of it: how often they did is told of rows that are alike."""
+    return [(name, value) for name, value in row.judged.unit.scores.items() if name.startswith(SCORE)]
 
 
 def _is_marked(judged: Judged) -> bool:

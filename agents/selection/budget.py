@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sensorium.agents.selection.policy import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
 
 MICRO = 1_000_000
 _DAY_S = 86_400

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from sensorium.agents.filters.guarded_call import GuardedCall, in_line
+from sensorium.agents.selection.campaigns import with_campaigns
 from sensorium.agents.selection.contract import Policy
 from sensorium.agents.selection.knowledge import Knowledge, KnowledgeState
 from sensorium.agents.selection.policy import SelectionPolicy
@@ -118,7 +119,7 @@ class Chooser:
     def step(self, unit: Unit, looks: Mapping[str, Look]) -> list[Judged]:
         """Decide of the next unit, whose novelty and change are those of `looks` by stream; what is final by now."""
         before = self.finish() if unit.scores.get(SHORTENED) else []  # as it was: a replay is not told otherwise
-        unit = self._knowledge.saw(unit, looks)
+        unit = with_campaigns(self._knowledge.saw(unit, looks), self._policy.campaigns)
         self._waiting.append(_Waiting(unit, looks, self._begins))
         self._begins = False
         return before + self._final(lambda selector: selector.step(unit))

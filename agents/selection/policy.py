@@ -2,54 +2,26 @@
 
 import functools
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from sensorium.agents.selection.budgets import SelectionBudget
+from sensorium.agents.selection.campaign import SelectionCampaign
 from sensorium.agents.selection.contract import GROUP, Policy
 from sensorium.drivers.registry import by_kind
 from sensorium.episode.where import Where, parse_where
 from sensorium.episode.where_times import NUMBER
 from sensorium.errors import ConfigError
-
-SECOND_NS = 1_000_000_000
-
-Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
-
-
-class SelectionBudget(BaseModel):
-    """A ceiling, not a quota; what is given of it holds together, and at least one is.
-
-    `share` is kept captured time over captured time, rolls included; `bytes_per_s` and `bytes_per_day` are bytes of
-    sealed full episodes. Unspent budget adds up for `burst_s` seconds: in no stretch of T seconds is more kept than
-    the budget of T + `burst_s`. 0 keeps nothing. `floor` is the part of it that chance alone may spend.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    share: Annotated[float, Field(ge=0, le=1)] | None = None
-    bytes_per_s: Amount | None = None
-    bytes_per_day: Amount | None = None
-    burst_s: float = Field(default=60.0, gt=0, le=86_400)
-    floor: float = Field(default=0.2, ge=0, le=1)
-
-    def __str__(self) -> str:
-        """
-        >>> str(SelectionBudget(share=0.05, burst_s=600))
-        'share 0.05, burst_s 600, floor 0.2'
-        """
-        return ", ".join(f"{name} {value:g}" for name, value in self if value is not None)
-
-    @property
-    def is_of_bytes(self) -> bool:
-        """Whether bytes are limited, and not time alone."""
-        return self.bytes_per_s is not None or self.bytes_per_day is not None
-
-    @model_validator(mode="after")
-    def _one_at_least(self) -> "SelectionBudget":
-        if self.share is None and self.bytes_per_s is None and self.bytes_per_day is None:
-            raise ValueError("expected at least one of share, bytes_per_s, bytes_per_day")
-        return self
 
 
 class PolicyConfig(BaseModel):
@@ -77,7 +49,7 @@ class SelectionPolicy(BaseModel):
     `streams` are those that are judged, with the weight of their novelty; empty: all that have one. `never` and
     `always` are conditions over the scores of a unit, STREAM.SCORE, in the grammar of `where`; one that is not there
     is NULL. Around what novelty or a rule keeps, `pre_roll_s` and `post_roll_s` are kept too. `decided_by` is a policy
-    of one's own in place of the built-in one.
+    of one's own in place of the built-in one. `campaigns` keep what they look for beside it, each in its own budget.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +63,7 @@ class SelectionPolicy(BaseModel):
     post_roll_s: float = Field(default=0.0, ge=0, le=60)
     budget: SelectionBudget
     seed: int = Field(default=0, ge=0, lt=1 << 63)
+    campaigns: tuple[SelectionCampaign, ...] = ()
     decided_by: Annotated[SerializeAsAny[PolicyConfig], by_kind(GROUP, PolicyConfig)] | None = None
 
     @field_validator("never", "always")
@@ -113,6 +86,28 @@ class SelectionPolicy(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _campaigns_fit(self) -> "SelectionPolicy":
+        names = [each.name for each in self.campaigns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"campaigns: two have one name ({', '.join(sorted(names))})")
+        if self.campaigns and self.decided_by is not None:
+            raise ValueError("campaigns: the policy of another package decides here, which knows of none")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A policy without campaigns is what it was before there were such, and has the same version."""
+        said: dict[str, Any] = whole(self)
+        if not self.campaigns:
+            said.pop("campaigns", None)
+        return said
+
+    @property
+    def reach_s(self) -> float:
+        """So long a unit may still be claimed by what comes after it."""
+        return max([self.pre_roll_s, *(each.pre_roll_s for each in self.campaigns if not each.shadow)])
+
     @functools.cached_property
     def version(self) -> str:
         """Names this policy, with all its numbers, in 16 letters."""
@@ -121,7 +116,8 @@ class SelectionPolicy(BaseModel):
     @property
     def columns(self) -> frozenset[str]:
         """All that its conditions name."""
-        return frozenset[str]().union(*(condition(text).columns for text in (*self.never, *self.always)))
+        own = [condition(text).columns for text in (*self.never, *self.always)]
+        return frozenset[str]().union(*own, *(each.columns for each in self.campaigns))
 
     @property
     def decider(self) -> str:

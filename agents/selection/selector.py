@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import msgspec
 
 from sensorium.agents.selection.budget import Purse, costs_of
+from sensorium.agents.selection.budgets import SECOND_NS
+from sensorium.agents.selection.campaigns import CAMPAIGN, CampaignState, RunningCampaigns
 from sensorium.agents.selection.chance import draw
 from sensorium.agents.selection.judging import Impression, Judge
-from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
+from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.stillness import StillnessState
 from sensorium.agents.selection.threshold import Threshold
 from sensorium.episode.unit import Decision, Unit
@@ -29,6 +31,7 @@ class SelectorState(msgspec.Struct):
     end_ns: int | None
     boot: str
     roll_until_ns: int | None
+    campaigns: dict[str, CampaignState] = {}
 
 
 class Selector:
@@ -53,6 +56,7 @@ class Selector:
         self._end_ns: int | None = None
         self._boot = ""
         self._roll_until_ns: int | None = None
+        self._campaigns = RunningCampaigns(policy.campaigns, {})
         if state is not None:
             self._go_on(state)
 
@@ -68,6 +72,7 @@ class Selector:
                 self._end_ns,
                 self._boot,
                 self._roll_until_ns,
+                self._campaigns.state,
             )
         )
 
@@ -79,11 +84,12 @@ class Selector:
     @property
     def left(self) -> float:
         """This part of the budget, at least, is left to spend."""
-        return self._purse.left
+        return min(self._purse.left, self._campaigns.left)
 
     def leave(self, left: float) -> None:
         """No more than this part is left: what was spent is not known, nor when. So time before brings nothing."""
         self._purse.leave(left)
+        self._campaigns.leave(left)
         self._end_ns = None
 
     def step(self, unit: Unit) -> list[Decision]:
@@ -94,16 +100,19 @@ class Selector:
         if unit.boot != self._boot or (self._end_ns is not None and unit.start_ns < self._end_ns):
             final = self.finish()  # another time: no roll reaches over, and none knows how long it was
             self._boot, self._end_ns, self._roll_until_ns = unit.boot, None, None
+            self._campaigns.forget_rolls()
         passed_ns = unit.length_ns if self._end_ns is None else max(unit.end_ns - self._end_ns, 0)
         self._purse.earn(unit.length_ns, passed_ns)
         self._purse.book(unit.booked_bytes)
+        self._campaigns.earn(unit.length_ns, passed_ns)
         self._end_ns = unit.end_ns
         decision = self._decide(unit, passed_ns)
         if decision.kept and decision.reason in (ALWAYS, NOVELTY):
             self._roll_until_ns = unit.end_ns + round(self.policy.post_roll_s * SECOND_NS)
             self._roll_back(unit.start_ns - round(self.policy.pre_roll_s * SECOND_NS))
+        decision = self._for_campaigns(unit, decision)
         self._waiting.append(decision)
-        reach_ns = unit.end_ns - round(self.policy.pre_roll_s * SECOND_NS)
+        reach_ns = unit.end_ns - round(self.policy.reach_s * SECOND_NS)
         while self._waiting and self._waiting[0].end_ns <= reach_ns:
             final.append(self._waiting.pop(0))
         return final
@@ -168,8 +177,22 @@ class Selector:
     def _in_post_roll(self, unit: Unit) -> bool:
         return self._roll_until_ns is not None and unit.start_ns < self._roll_until_ns
 
-    def _roll_back(self, from_ns: int) -> None:
-        """Keep what came just before, as far as it is still there and the budget has it."""
+    def _for_campaigns(self, unit: Unit, decision: Decision) -> Decision:
+        """What campaigns make of a decision: they keep what is not, unless a gate is closed, or `never` says so."""
+        if decision.reason == NEVER:
+            return decision
+        fired = self._campaigns.fired(unit)
+        if not decision.kept:
+            name, looked_for = self._campaigns.keeps(unit, fired)
+            if not name:
+                return decision
+            decision = msgspec.structs.replace(decision, kept=True, reason=CAMPAIGN if looked_for else ROLL, by=name)
+        for each in fired:
+            self._roll_back(unit.start_ns - round(each.pre_roll_s * SECOND_NS), each.name)
+        return decision
+
+    def _roll_back(self, from_ns: int, campaign: str = "") -> None:
+        """Keep what came just before, as far as it is still there and the budget has it, or that of a campaign."""
         for place in range(len(self._waiting) - 1, -1, -1):
             before = self._waiting[place]
             if before.end_ns <= from_ns or before.reason == NEVER:
@@ -177,10 +200,15 @@ class Selector:
             if before.kept:
                 continue
             costs = costs_of(before.cost_ns, before.cost_bytes)
-            if not self._purse.affords(costs):
+            if campaign:
+                if not self._campaigns.pays(campaign, before.cost_ns, before.cost_bytes):
+                    return
+            elif self._purse.affords(costs):
+                self._purse.spend(costs)
+            else:
                 return
-            self._purse.spend(costs)
-            self._waiting[place] = msgspec.structs.replace(before, kept=True, reason=ROLL)
+            by = campaign or before.by
+            self._waiting[place] = msgspec.structs.replace(before, kept=True, reason=ROLL, by=by)
 
     def _go_on(self, state: bytes) -> None:
         try:
@@ -192,3 +220,4 @@ class Selector:
         self._judge = Judge(self.policy, before.stillness)
         self._waiting, self._end_ns, self._boot = before.waiting, before.end_ns, before.boot
         self._roll_until_ns = before.roll_until_ns
+        self._campaigns = RunningCampaigns(self.policy.campaigns, before.campaigns)

@@ -2,7 +2,7 @@
 
 import math
 
-from sensorium.agents.selection.policy import SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 
 _DAY_S, _MOST_BURST_S = 86_400, 86_400
 

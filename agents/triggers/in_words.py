@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from sensorium.agents.selection.policy import SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.triggers.raw_room import RawRoom
 from sensorium.agents.uplink.budget import amount
 

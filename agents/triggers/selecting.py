@@ -3,19 +3,23 @@
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
+from sensorium.agents.selection.budgets import SECOND_NS
+from sensorium.agents.selection.campaigns import fired
 from sensorium.agents.selection.chooser import SHORTENED
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
 from sensorium.agents.selection.fleet_claims import claim_of
 from sensorium.agents.selection.gyros import SURPRISE, Gyros
-from sensorium.agents.selection.policy import SECOND_NS, SelectionPolicy
+from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.seen import StreamSeen, Summary, summary
 from sensorium.agents.selection.selector import LEFT
 from sensorium.agents.selection.too_dear import too_dear
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
+from sensorium.agents.triggers.channels import channel_values, known_channels
 from sensorium.agents.triggers.desk import Desk
-from sensorium.agents.triggers.named import NamedScores
-from sensorium.agents.triggers.stretches import Stretches
+from sensorium.agents.triggers.named import NamedScores, split
+from sensorium.agents.triggers.stretches import Fired, Stretches
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.documents import StreamEntry
@@ -71,6 +75,7 @@ class Selecting(Trigger):
         self._resets = 0
         self._said_too_dear = False
         self._named = NamedScores(policy.columns)
+        self._asked = _AskedChannels(policy)
         self._take_in(specs, judged)
 
     def sit_at(self, desk: Desk) -> None:
@@ -85,8 +90,9 @@ class Selecting(Trigger):
             return
         self._waiting.bytes.put(block)
         if block.stream in self._streams:
-            self._streams[block.stream].put(block)
-            self._named.see(block, self._rates, [SURPRISE] if self._gyros.beside(block.stream) else [])
+            told = self._asked.told(block)
+            self._streams[block.stream].put(told)
+            self._named.see(told, self._rates, [SURPRISE] if self._gyros.beside(block.stream) else [])
         self._gyros.put(block)
 
     def passed(self, stream: str, stamp_ns: int) -> None:
@@ -147,6 +153,7 @@ class Selecting(Trigger):
 
     def _take_in(self, specs: Sequence[StreamSpec], judged: Sequence[str]) -> None:
         self._rates |= {spec.name: spec.rate_hz or 0.0 for spec in specs}
+        self._asked.know(specs)
         for spec in specs:
             if spec.name in judged:
                 self._streams[spec.name] = StreamSeen(self._time.seen_ns)
@@ -245,7 +252,30 @@ class Selecting(Trigger):
     def _final(self, final: list[Judged]) -> None:
         self.desk.decided(final)
         for each in final:
-            self._time.decided(each, noted=self.desk.memory is not None)
+            self._time.decided(each, fired(each.unit, self.policy.campaigns), noted=self.desk.memory is not None)
+
+
+class _AskedChannels:
+    """The channels that conditions of campaigns name, which become scores of samples: a unit has the mean of each."""
+
+    def __init__(self, policy: SelectionPolicy) -> None:
+        self._columns = [column for each in policy.campaigns for column in each.columns]
+        self._of: dict[str, tuple[tuple[str, ...], list[str]]] = {}
+
+    def know(self, specs: Sequence[StreamSpec]) -> None:
+        """These streams are there."""
+        names = [*self._of, *(spec.name for spec in specs)]
+        for spec in specs if self._columns else ():
+            mine = {name for of, name in (split(column, names) for column in self._columns) if of == spec.name}
+            asked = sorted(mine.intersection(known_channels(spec)))
+            self._of[spec.name] = spec.channels, asked
+
+    def told(self, block: Block) -> Block:
+        """A block, with its channels that are asked for among its scores."""
+        channels, asked = self._of.get(block.stream, ((), []))
+        if not (more := [name for name in asked if name not in block.scores]):
+            return block
+        return replace(block, scores={**channel_values(block, channels, more), **block.scores})
 
 
 class _TooMuch:
@@ -285,12 +315,12 @@ class _Time:
         self.waiting.append(bounds.start_ns)
         self.cursor_ns = bounds.end_ns
 
-    def decided(self, judged: Judged, *, noted: bool) -> None:
+    def decided(self, judged: Judged, fired: Fired, *, noted: bool) -> None:
         """The first that waited is final; its looks are `noted` if it is kept."""
         if self.waiting and self.waiting[0] == judged.unit.start_ns:
             self.waiting.popleft()
             looks, claim = (judged.looks, claim_of(judged)) if noted else ({}, None)
-            self.runs.add(judged.decision, looks, claim)
+            self.runs.add(judged.decision, looks, claim, fired)
 
     def settle(self) -> None:
         """All before the first that waits is final."""

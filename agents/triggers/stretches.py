@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.agents.selection.campaigns import CAMPAIGN
 from sensorium.agents.selection.fleet_claims import NoveltyClaim
 from sensorium.agents.selection.knowledge import difference
 from sensorium.agents.selection.unit_costs import UnitCosts
@@ -18,6 +19,8 @@ from sensorium.episode.account import SELECTION
 from sensorium.episode.look_note import LOOK, look_value
 from sensorium.episode.unit import Decision, Look
 
+Fired = Mapping[str, Mapping[str, str | float | None]]
+"""Campaigns that look for a unit, by name, and the values that made them."""
 KEPT_RUNS = 16_384
 KEPT_UNBOOKED = 256
 _NOTE_BYTES = 128
@@ -71,9 +74,15 @@ class Stretches:
         self._starts: list[int] = []
         self._unbooked: deque[Stretch] = deque(maxlen=KEPT_UNBOOKED) if before is None else before._unbooked
 
-    def add(self, decision: Decision, looks: Mapping[str, Look] = NO_LOOKS, claim: NoveltyClaim | None = None) -> None:
+    def add(
+        self,
+        decision: Decision,
+        looks: Mapping[str, Look] = NO_LOOKS,
+        claim: NoveltyClaim | None = None,
+        fired: Fired | None = None,
+    ) -> None:
         """The next unit has its final decision. Its `looks` are noted, as far as none before in its span is like it;
-        `claim` is why it is new."""
+        `claim` is why it is new; campaigns have `fired`. Where it is kept its episode says so."""
         last = self._runs[-1] if self._runs and self._runs[-1].end_ns == decision.start_ns else None
         if not decision.kept:
             self.close()
@@ -83,7 +92,7 @@ class Stretches:
             else:
                 self._begin(Stretch(decision.start_ns, decision.end_ns, rule, None))
             return
-        note = note_of(decision)
+        note = note_of(decision, fired)
         size = note.nbytes + _NOTE_BYTES + sum(len(look.vector) * 4 // 3 + _NOTE_BYTES for look in looks.values())
         span = None if last is None else last.span
         if last is None or span is None or last.note_bytes + size > MOST_NOTES:
@@ -93,6 +102,9 @@ class Stretches:
             self._begin(last)
             self._unbooked.append(last)
         last.end_ns = span.end_ns = decision.end_ns
+        if fired:
+            before = str(span.labels.get(CAMPAIGN, "")).split(", ")
+            span.labels = {**span.labels, CAMPAIGN: ", ".join(sorted({*before, *fired} - {""}))[:200]}
         span.notes.append(note)
         if span.decisions is not None:
             span.decisions.append(decision)
@@ -139,7 +151,7 @@ class Stretches:
             del self._runs[: KEPT_RUNS // 2], self._starts[: KEPT_RUNS // 2]
 
 
-def note_of(decision: Decision) -> SourceNote:
+def note_of(decision: Decision, fired: Fired | None = None) -> SourceNote:
     """What an episode says of a unit that it holds."""
     value: dict[str, Any] = {
         "reason": decision.reason,
@@ -151,6 +163,8 @@ def note_of(decision: Decision) -> SourceNote:
         "policy": decision.policy,
         "cost_bytes": decision.cost_bytes,
     }
+    if fired:
+        value["campaigns"] = {name: dict(values) for name, values in fired.items()}
     if decision.drawn:  # to the last bit, as what chance kept is evicted by it
         value["draw"] = decision.draw
     return SourceNote(DECISION, decision.reason, value, start_ns=decision.start_ns, end_ns=decision.end_ns)

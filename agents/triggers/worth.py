@@ -6,10 +6,12 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
+from sensorium.agents.selection.campaign import MISSION
 from sensorium.agents.selection.gyros import SURPRISE, has_shifts
 from sensorium.agents.selection.policy import SelectionPolicy, condition
 from sensorium.agents.selection.scored import is_judged, with_scores
 from sensorium.agents.triggers import in_words
+from sensorium.agents.triggers.channels import known_channels
 from sensorium.agents.triggers.config import Filters, Scores, TriggerConfig
 from sensorium.agents.triggers.named import split, unset
 from sensorium.agents.triggers.raw_room import RawRoom
@@ -17,6 +19,7 @@ from sensorium.agents.triggers.raw_room import room as room_for
 from sensorium.agents.triggers.selecting import OWN, OWN_SCORES, Selecting
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import StreamSpec
+from sensorium.episode.where import Where
 from sensorium.errors import ConfigError
 from sensorium.perception.gates import Gates
 from sensorium.perception.gray import is_pictures
@@ -49,11 +52,12 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
 
     def _room(self, specs: Sequence[StreamSpec]) -> RawRoom:
         unit_s = self.unit_s if self.unit == "time" else None
-        return room_for(specs, unit_s, self.pre_roll_s, int(self.max_waiting_bytes))
+        return room_for(specs, unit_s, self.reach_s, int(self.max_waiting_bytes))
 
-    def _conditions_by_place(self) -> list[tuple[str, str]]:
+    def _conditions_by_place(self) -> list[tuple[str, Where]]:
         rules = (("never", self.never), ("always", self.always))
-        return [(f"trigger.{rule}[{n}]", text) for rule, texts in rules for n, text in enumerate(texts)]
+        found = [(f"trigger.{rule}[{n}]", condition(text)) for rule, texts in rules for n, text in enumerate(texts)]
+        return found + [(f"trigger.campaigns.{each.name}", each.condition) for each in self.campaigns]
 
     @property
     def policy(self) -> SelectionPolicy:
@@ -84,8 +88,8 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
                 raise ConfigError(
                     f"trigger.streams.{name}: no stream {name!r}{hint} (there are: {', '.join(sorted(names))})"
                 )
-        for place, text in self._conditions_by_place():
-            _check_columns(place, text, names)
+        for place, where in self._conditions_by_place():
+            _check_columns(place, where, names)
         judged = self.judged(specs)
         if specs and not judged:
             raise ConfigError(
@@ -106,9 +110,9 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
     def check_scores(self, specs: Sequence[StreamSpec], scores: Scores) -> None:
         """A condition is true of what is judged alone, and of scores that somebody sets."""
         names, judged = [spec.name for spec in specs], self.judged(specs)
-        for place, text in self._conditions_by_place():
-            where = condition(text)
-            asked = [(column, *split(column, names)) for column in sorted(where.columns)]
+        channels = {spec.name: known_channels(spec) for spec in specs}
+        for place, where in self._conditions_by_place():
+            asked = [(column, *split(column, names)) for column in sorted(where.columns - MISSION.keys())]
             asked += [(f"has({stream!r})", stream, "") for stream in where.streams]
             for said, stream, score in asked:
                 if stream and stream not in judged:
@@ -119,6 +123,8 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
                 known = scores.get(stream)
                 if known is None or not score or (score == SURPRISE and has_shifts(known)):
                     continue
+                if place.startswith("trigger.campaigns"):
+                    known = {*known, *channels[stream]}
                 if score not in known:
                     raise ConfigError(f"{place}: {said!r}: {unset(stream, score, known)}")
 
@@ -132,7 +138,7 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
             lines.append(in_words.scores(name, {*known, SURPRISE} if known and has_shifts(known) else known))
         if any(is_pictures(spec) for spec in specs if spec.name in judged):
             lines.append(f"gates: {gates}")
-        lines += [f"{place.removeprefix('trigger.')}: {text}" for place, text in self._conditions_by_place()]
+        lines += [f"{place.removeprefix('trigger.')}: {where.source}" for place, where in self._conditions_by_place()]
         if self.decider:
             lines.append(f"decided by: the policy {self.decider!r} of another package")
         lines.append(
@@ -155,10 +161,9 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
         return [f"{line}; units of {self.max_waiting_bytes / per_s / 2:.2f} s fit, {more}"]
 
 
-def _check_columns(place: str, text: str, names: Collection[str]) -> None:
+def _check_columns(place: str, where: Where, names: Collection[str]) -> None:
     """Raise `ConfigError` where a condition is about a stream that there is not."""
-    where = condition(text)
-    for column in sorted(where.columns):
+    for column in sorted(where.columns - MISSION.keys()):
         stream, score = split(column, (*names, OWN))
         if not stream:
             hint = nearest(column.rpartition(".")[0] or column, names)

@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 from sensorium.agents.filters.filter import FilterConfig
 from sensorium.agents.selection.budget import Purse, costs_of
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.chance import draw
 from sensorium.agents.selection.contract import Policy
-from sensorium.agents.selection.policy import PolicyConfig, SelectionBudget, SelectionPolicy
+from sensorium.agents.selection.policy import PolicyConfig, SelectionPolicy
 from sensorium.agents.triggers.config import EventTriggerConfig, TriggerConfig
 from sensorium.agents.triggers.events import EventSpans, EventTrigger
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, Placement, Trigger

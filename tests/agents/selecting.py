@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
-from sensorium.agents.selection.policy import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.desk import SpoolDesk
 from sensorium.agents.triggers.selecting import Selecting

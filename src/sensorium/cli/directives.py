@@ -144,7 +144,7 @@ def _issue(store: Path, devices: list[str], kind: str, body: dict[str, Any], key
     life_s = life_s_of(expires)
     pair = read_pair(key)
     check_store_version(store)
-    made = issue(store, _named(store, devices), kind, body, pair, life_s=life_s)
+    made = issue(store, named(store, devices), kind, body, pair, life_s=life_s)
     for document in made:
         OUT.print(f"{document.device}: {document.kind} {document.id} (version {document.version})")
 
@@ -161,7 +161,7 @@ def life_s_of(expires: str) -> float:
     return float(life[1]) * _UNIT_S[life[2]]
 
 
-def _named(store: Path, devices: list[str]) -> list[str]:
+def named(store: Path, devices: list[str]) -> list[str]:
     """The names that were said, and those that a pattern stands for; each once."""
     found: dict[str, None] = {}
     for name in devices:

@@ -43,6 +43,7 @@ MODULES = {
     "devices": "devices",
     "schema": "schema",
     "directives": "directives",
+    "campaign": "campaign",
     "fetch": "held",
     "release": "held",
     "fleet": "fleet",

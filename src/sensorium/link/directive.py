@@ -21,8 +21,8 @@ MAX_ANSWERS = 32
 """So many answers in one STATUS."""
 MAX_LIFE_NS = 400 * 86_400 * 1_000_000_000
 
-Kind = Literal["settings", "stop", "release", "fetch", "sketch"]
-KINDS: tuple[Kind, ...] = ("settings", "stop", "release", "fetch", "sketch")
+Kind = Literal["settings", "stop", "release", "fetch", "sketch", "campaign"]
+KINDS: tuple[Kind, ...] = ("settings", "stop", "release", "fetch", "sketch", "campaign")
 """Those that this version obeys."""
 
 MAX_NAME = 100

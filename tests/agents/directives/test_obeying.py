@@ -139,7 +139,7 @@ def test_an_answer_is_repeated_until_it_is_noted_but_not_at_once(rig: Rig) -> No
     [
         ({"device": "rig-2"}, "for device 'rig-2'"),
         ({"name": "another"}, "said once more under another name"),
-        ({"kind": "campaign"}, "kind 'campaign' is not known to this version"),
+        ({"kind": "dance"}, "kind 'dance' is not known to this version"),
         ({"format": 2}, "format 2"),
         ({"id": "../../a", "name": "../../a"}, "cannot be the name of a file"),
         ({"id": ".a", "name": ".a"}, "cannot be the name of a file"),

@@ -12,9 +12,10 @@ from my_sensors.patrol import Patrol
 from my_sensors.patrolling import PatrolPolicy
 
 from sensorium.agents.selection import chooser as chooser_module
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.chooser import Chooser, decider
 from sensorium.agents.selection.contract import Policy
-from sensorium.agents.selection.policy import PolicyConfig, SelectionBudget, SelectionPolicy
+from sensorium.agents.selection.policy import PolicyConfig, SelectionPolicy
 from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.agents.selection.selector import Selector
 from sensorium.agents.selection.testing import PolicyTests

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sensorium.agents.selection.budget import BYTES, DAY, MICRO, TIME, Purse
+from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
 from sensorium.agents.selection.chance import draw, evicted_down_to, rank
-from sensorium.agents.selection.policy import SECOND_NS, SelectionBudget, SelectionPolicy
+from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
 from sensorium.episode.unit import Decision, Unit, encoded
 from sensorium.errors import Corrupt

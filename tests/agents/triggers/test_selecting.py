@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sensorium.agents.recording import episode_writer
 from sensorium.agents.recording.encode import EncoderPool
-from sensorium.agents.selection.policy import SECOND_NS
+from sensorium.agents.selection.budgets import SECOND_NS
 from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.agents.triggers import stretches
 from sensorium.drivers.stream import Block, StreamSpec

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from sensorium.agents.selection.policy import SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.triggers.config import GROUP, TriggerConfig
 from sensorium.agents.triggers.expression import ExpressionConfig
 from sensorium.agents.triggers.interval import IntervalConfig

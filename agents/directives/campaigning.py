@@ -1,0 +1,109 @@
+"""Campaigns from afar: what operators have a device look for, as more rules of its trigger `worth`, for a time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from sensorium.agents.device_file import DeviceFile, check_device
+from sensorium.agents.directives.settings import Refused
+from sensorium.agents.triggers.worth import WorthConfig
+from sensorium.errors import ConfigError
+from sensorium.link.directive import DirectiveDocument
+
+MOST = 32
+"""So many run on a device at once."""
+
+
+class AskedCampaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of a directive of the kind `campaign`: from `from_ns` to `until_ns` (UTC; None: without bounds) its
+    `rules` hold, those of `SelectionCampaign` without the name; or, with `stop`, the one of this name ends."""
+
+    name: str
+    rules: dict[str, Any] = {}
+    stop: bool = False
+    from_ns: int | None = None
+    until_ns: int | None = None
+
+    def is_over(self, utc_ns: int | None) -> bool:
+        """Whether its time has passed; while that is not known it has not."""
+        return utc_ns is not None and self.until_ns is not None and utc_ns >= self.until_ns
+
+    def is_to_come(self, utc_ns: int | None) -> bool:
+        """Whether its time has not begun."""
+        return self.from_ns is not None and (utc_ns is None or utc_ns < self.from_ns)
+
+
+def asked_campaign(document: DirectiveDocument) -> AskedCampaign:
+    """What a directive says.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    try:
+        return msgspec.convert(dict(document.body), AskedCampaign)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"campaign: {error}") from error
+
+
+def running_now(documents: Sequence[DirectiveDocument], utc_ns: int | None) -> dict[str, DirectiveDocument]:
+    """By the name of a campaign the directive that has it run now, of those that were obeyed, the earlier first."""
+    found: dict[str, DirectiveDocument] = {}
+    for document in documents:
+        asked = asked_campaign(document)
+        found.pop(asked.name, None)
+        if not asked.stop and not asked.is_over(utc_ns):
+            found[asked.name] = document
+    return found
+
+
+def needed(documents: Sequence[DirectiveDocument], utc_ns: int | None) -> set[str]:
+    """The ids of those that must not be forgotten: of each name the last, as long as it runs, or there is one before
+    it that would run again."""
+    found = {each.id for each in running_now(documents, utc_ns).values()}
+    last: dict[str, str] = {}
+    for document in documents:
+        name = asked_campaign(document).name
+        if name in last:
+            found.add(document.id)
+        last[name] = document.id
+    return found
+
+
+def is_to_come(document: DirectiveDocument, utc_ns: int | None) -> bool:
+    """Whether it is a campaign whose time has not begun; one that says something else is answered so when it is
+    done."""
+    try:
+        return document.kind == "campaign" and asked_campaign(document).is_to_come(utc_ns)
+    except ConfigError:
+        return False
+
+
+def with_campaigns(device: DeviceFile, documents: Sequence[DirectiveDocument]) -> DeviceFile:
+    """A device file with these campaigns among its trigger's, in place of its own of the same names.
+
+    Raises:
+        Refused: its trigger takes none, or they are too many.
+        ConfigError: what comes of it is no device file.
+    """
+    if not documents:
+        return device
+    trigger = device.trigger
+    if not isinstance(trigger, WorthConfig):
+        raise Refused(f"campaign: this device's trigger is {trigger.kind!r}; campaigns are rules of `worth`")
+    mission = device.mission
+    told = {"mission.name": mission.name, "mission.domain": mission.domain, "mission.priority": mission.priority}
+    asked = {each.name: _rules(each, told) for each in map(asked_campaign, documents)}
+    own: list[Mapping[str, Any]] = [
+        each.model_dump(mode="json") | {"mission": told} for each in trigger.campaigns if each.name not in asked
+    ]
+    every = [*own, *asked.values()]
+    if len(every) > MOST:
+        raise Refused(f"campaign: {len(every)} at once, at most {MOST} run on a device; stop one")
+    document = device.model_dump(mode="json", serialize_as_any=True, exclude_unset=True)
+    document["trigger"]["campaigns"] = every
+    return check_device(document, device.base, "with these campaigns")
+
+
+def _rules(asked: AskedCampaign, mission: Mapping[str, Any]) -> dict[str, Any]:
+    return asked.rules | {"name": asked.name, "mission": dict(mission)}

@@ -1,0 +1,96 @@
+"""Campaigns as a store knows them: which devices were asked, what they answered, and what was found."""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sensorium.corpus.corpus import Corpus, open_store
+from sensorium.corpus.directives import DirectiveShelf
+from sensorium.corpus.episode import Episode
+from sensorium.corpus.traces import traces
+from sensorium.episode.utc_text import utc_text
+from sensorium.errors import ConfigError
+
+KIND = "campaign"
+
+
+class CampaignOnDevice(NamedTuple):
+    """How a campaign stands on a device, by what it was asked last: waits, runs, stopped, ended, refused, expired or
+    failed, and why."""
+
+    name: str
+    device: str
+    state: str
+    why: str
+    shadow: bool
+    where: str
+    until_utc: str | None
+    directive: str
+
+
+def campaigns(store: Path) -> list[CampaignOnDevice]:
+    """The last of each name on each device."""
+    shelf, now_ns = DirectiveShelf(store), time.time_ns()
+    found: dict[tuple[str, str], CampaignOnDevice] = {}
+    for device in shelf.devices():
+        for entry in shelf.all(device):
+            if entry.document is None or entry.document.kind != KIND:
+                continue
+            body = entry.document.body
+            name, rules, until_ns = str(body.get("name", "")), body.get("rules"), body.get("until_ns")
+            rules = rules if isinstance(rules, dict) else {}
+            state = entry.state(now_ns)
+            if state == "done":
+                over = isinstance(until_ns, int) and now_ns >= until_ns
+                state = "stopped" if body.get("stop") else "ended" if over else "runs"
+            before = found.get((name, device))
+            if before is not None and body.get("stop"):
+                rules = {"shadow": before.shadow, "where": before.where}
+            found[name, device] = CampaignOnDevice(
+                name,
+                device,
+                state,
+                entry.answer.why if entry.answer is not None and state not in ("runs", "stopped", "ended") else "",
+                bool(rules.get("shadow", False)),
+                str(rules.get("where", "")),
+                utc_text(until_ns) if isinstance(until_ns, int) else None,
+                entry.document.id,
+            )
+    return [found[key] for key in sorted(found)]
+
+
+def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:
+    """By device, of the time in which a campaign was asked of units: `judged_s`, the seconds that were judged, `true_s`
+    those in which it was true, `times` how often it became so, `true_bytes` what keeping those takes, as the device
+    estimates; and `episodes` and `bytes` of those that carry its name. Of a row of the trace that stands for units of
+    both kinds half counts."""
+    corpus, score = open_store(store), f"campaign.{name}"
+    found: dict[str, dict[str, Any]] = {}
+    before: dict[str, float] = {}
+    for unit in traces(corpus):
+        value = unit.judged.unit.scores.get(score)
+        if value is None:
+            continue
+        if unit.count > 1:
+            value = (unit.least.get(f"scores/{score}", value) + unit.greatest.get(f"scores/{score}", value)) / 2
+        mine = found.setdefault(unit.device, {"judged_s": 0.0, "true_s": 0.0, "times": 0, "true_bytes": 0})
+        length_s = unit.judged.unit.length_ns / 1e9
+        mine["judged_s"] = round(mine["judged_s"] + length_s, 3)
+        mine["true_s"] = round(mine["true_s"] + length_s * value, 3)
+        mine["true_bytes"] += round(unit.judged.unit.estimate_bytes * unit.count * value)
+        mine["times"] += value > 0 and before.get(unit.device, 0.0) == 0
+        before[unit.device] = value
+    for episode in _carrying(corpus):
+        if name in str(episode.labels.get(KIND, "")).split(", "):
+            mine = found.setdefault(episode.device, {})
+            mine["episodes"] = mine.get("episodes", 0) + 1
+            mine["bytes"] = mine.get("bytes", 0) + int(episode.row["bytes"])
+    return found
+
+
+def _carrying(corpus: Corpus) -> list[Episode]:
+    """The episodes that carry the name of any."""
+    try:
+        return corpus.query(f"recorded_label('{KIND}') is not null")
+    except ConfigError:  # no episode has such a label
+        return []

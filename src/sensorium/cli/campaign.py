@@ -1,0 +1,154 @@
+"""`sensorium campaign`: have devices look for something, see what they have found, and what it would cost before."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sensorium.agents.device_text import read_text
+from sensorium.agents.selection.campaign import SelectionCampaign
+from sensorium.cli.directives import Devices, Key, Life, Store, life_s_of, named
+from sensorium.cli.screen import OUT, Form, Format, print_rows, size
+from sensorium.corpus.campaigns import CampaignOnDevice, campaigns, found_by
+from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.directives import issue
+from sensorium.episode.utc_text import utc_ns_of
+from sensorium.errors import ConfigError
+from sensorium.link.operators import read_pair
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Have devices look for something for a while: a condition, with a budget of its own.
+
+    name: dock                                                         # a file dock.yaml
+    where: "front.sharpness > 40 and imu.gyro > 0.5"
+    budget: {share: 0.02}
+    pre_roll_s: 2
+    post_roll_s: 3
+    until: 2026-12-24T18:00Z
+    shadow: true                                                       # count what it would keep, keep nothing
+
+    sensorium campaign apply STORE dock.yaml 'rig-*' --operator KEYS/anna.operator_secret
+    sensorium campaign show STORE dock""",
+)
+_TIMES = {"from": "from_ns", "until": "until_ns"}
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands."""
+    root.add_typer(app, name="campaign")
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="As --format json.")]
+
+
+@app.command()
+def apply(
+    store: Store,
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="The campaign; see `sensorium campaign --help`.")],
+    devices: Devices,
+    operator: Key,
+    expires: Life = "7d",
+) -> None:
+    """Have a campaign run on devices, in place of what ran there by its name. Each takes it or refuses it by itself:
+    one that lacks a stream does not keep the others from it."""
+    body = campaign_body(file)
+    life_s, pair = life_s_of(expires), read_pair(operator)
+    check_store_version(store)
+    for document in issue(store, named(store, devices), "campaign", body, pair, life_s=life_s):
+        OUT.print(f"{document.device}: campaign {body['name']} {document.id} (version {document.version})")
+
+
+@app.command()
+def stop(
+    store: Store,
+    name: Annotated[str, typer.Argument(help="What the campaign is called.")],
+    operator: Key,
+    devices: Annotated[
+        list[str] | None, typer.Argument(metavar="DEVICE...", help="Only of these; else of all that were asked.")
+    ] = None,
+    expires: Life = "7d",
+) -> None:
+    """End a campaign."""
+    life_s, pair = life_s_of(expires), read_pair(operator)
+    check_store_version(store)
+    asked = [each.device for each in campaigns(store) if each.name == name]
+    if not asked:
+        raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
+    body = {"name": name, "stop": True}
+    for document in issue(store, named(store, devices) if devices else asked, "campaign", body, pair, life_s=life_s):
+        OUT.print(f"{document.device}: stop campaign {name} {document.id} (version {document.version})")
+
+
+@app.command("list")
+def list_(store: Store, form: Form = Format.TABLE, as_json: AsJson = False) -> None:
+    """Show the campaigns that devices were asked for, and how each stands there."""
+    check_store_version(store)
+    rows = [_row(each) for each in campaigns(store)]
+    form = Format.JSON if as_json else form
+    if not rows and form is Format.TABLE:
+        OUT.print("no device was asked for a campaign")
+        return
+    print_rows(rows, form, ["campaign", "device", "state", "why", "shadow", "until_utc", "where"])
+
+
+@app.command()
+def show(
+    store: Store,
+    name: Annotated[str, typer.Argument(help="What the campaign is called.")],
+    form: Form = Format.TABLE,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a campaign has found, by device: of what the traces tell how often it was true, for how long, and what
+    keeping that costs, shadow or not; and the episodes that carry its name."""
+    check_store_version(store)
+    states = {each.device: each for each in campaigns(store) if each.name == name}
+    if not states:
+        raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
+    found = found_by(store, name)
+    rows = [{**_row(each), **found.get(device, {})} for device, each in sorted(states.items())]
+    if as_json or form is Format.JSON:
+        sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
+        return
+    told = [row | {"would take": size(row.get("true_bytes", 0)), "kept": size(row.get("bytes", 0))} for row in rows]
+    columns = ["device", "state", "why", "judged_s>", "true_s>", "times>", "would take>", "episodes>", "kept>"]
+    print_rows(told, form, columns, f"campaign {name}")
+
+
+def campaign_body(file: Path) -> dict[str, Any]:
+    """What a directive says of the campaign in a file.
+
+    Raises:
+        ConfigError: it is none; a line for each mistake.
+    """
+    said = read_text(file, "campaign").document
+    if not isinstance(said, dict) or not isinstance(said.get("name"), str):
+        raise ConfigError(f"campaign {file}: expected a mapping with `name`, `where` and `budget`")
+    rules = {key: value for key, value in said.items() if key not in ("name", "mission", *_TIMES)}
+    if "mission" in said:
+        raise ConfigError(f"campaign {file}: mission: a condition may ask for it; a device knows its own")
+    try:
+        SelectionCampaign.model_validate({**rules, "name": said["name"]})
+    except ValueError as error:
+        raise ConfigError("\n".join(f"campaign {file}: {line}" for line in _mistakes(error))) from error
+    times = {into: _utc_ns(file, key, said[key]) for key, into in _TIMES.items() if said.get(key) is not None}
+    return {"name": said["name"], "rules": rules, **times}
+
+
+def _mistakes(error: ValueError) -> Iterator[str]:
+    for each in getattr(error, "errors", list)():
+        yield f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+
+
+def _utc_ns(file: Path, key: str, said: object) -> int:
+    try:
+        return utc_ns_of(said.isoformat() if hasattr(said, "isoformat") else str(said))
+    except ValueError as error:
+        raise ConfigError(f"campaign {file}: {key}: expected a time such as 2026-12-24T18:00Z, got {said!r}") from error
+
+
+def _row(each: CampaignOnDevice) -> dict[str, Any]:
+    return {"campaign": each.name, **each._asdict()}

@@ -1,0 +1,77 @@
+"""Campaigns as an operator meets them: each in its own budget; a shadow keeps nothing, and is counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.spine.commands import Site, sim, wait_for
+
+WALK = {"walk": {}, "pixel_noise": 2.0, "pace": 1.0, "camera_hz": 5, "imu_hz": 50}
+
+
+def campaign(site: Site, name: str, **rules: Any) -> Path:
+    path = site.folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({"name": name, "budget": {"share": 0.9, "burst_s": 60}, **rules}, sort_keys=False))
+    return path
+
+
+def test_campaigns_keep_what_they_look_for_and_a_shadow_counts_it(site: Site) -> None:
+    site.run("keys", "new", "anna", "--operator", "--dir", "keys")
+    key = ("--operator", "keys/anna.operator_secret")
+    ingest, port = site.ingest()
+    parts: dict[str, Any] = {
+        "obey": {"operator": "keys/anna.operator", "may": ["campaign", "stop"]},
+        "trigger": {"kind": "worth", "budget": {"share": 0.0}, "unit_s": 0.5, "trace": {"bytes_per_s": 100_000}},
+        "mission": {"name": "patrol", "max_episode_s": 2},
+    }
+    agents = [site.start("collect", site.device("rig-1", {"sim": sim(**WALK)}, port, **parts), "--local")]
+    interval = parts | {"trigger": {"kind": "interval", "length_s": 1}}
+    agents.append(site.start("collect", site.device("rig-2", {"sim": sim(**WALK)}, port, **interval), "--local"))
+    wait_for(lambda: len(site.json("fleet", "store")) == 2, "both devices")
+    moves = campaign(site, "moves", where="sim.imu.gyro >= 0 and mission.name = 'patrol'", priority=2.0)
+    site.run("campaign", "apply", "store", moves, "rig-*", *key)
+    site.run("campaign", "apply", "store", campaign(site, "other", where="no.such > 1"), "rig-1", *key)
+    shadow = campaign(site, "shadow", where="sim.cam.blur is not null or sim.imu.ax is not null", shadow=True)
+    site.run("campaign", "apply", "store", shadow, "rig-1", *key)
+    site.refused(
+        "campaign", "apply", "store", campaign(site, "bad", where="a >"), "rig-1", *key, expect=2, says=("where",)
+    )
+
+    def states() -> dict[tuple[str, str], str]:
+        return {(each["campaign"], each["device"]): each["state"] for each in site.json("campaign", "list", "store")}
+
+    expected = {("moves", "rig-1"): "runs", ("moves", "rig-2"): "refused"}
+    expected |= {("other", "rig-1"): "refused", ("shadow", "rig-1"): "runs"}
+    wait_for(lambda: states() == expected, "all to be answered")
+    listed = {(each["campaign"], each["device"]): each for each in site.json("campaign", "list", "store")}
+    assert "campaigns are rules of `worth`" in listed["moves", "rig-2"]["why"]
+    assert "names no stream" in listed["other", "rig-1"]["why"]
+
+    carrying = "device = 'rig-1' and recorded_label('campaign') = 'moves'"
+
+    def kept() -> Any:
+        command = site.start("query", "store", "--where", carrying, "--format", "json")
+        command.process.wait(60)
+        return json.loads(command.out) if command.out.startswith("[") else []
+
+    wait_for(kept, "an episode of the campaign")
+    site.run("campaign", "stop", "store", "moves", *key, "rig-1")
+    wait_for(lambda: states()["moves", "rig-1"] == "stopped", "the end of the campaign")
+    for agent in agents:
+        agent.interrupt()
+    (found,) = [each for each in site.json("campaign", "show", "store", "shadow") if each["device"] == "rig-1"]
+    assert found["true_s"] == found["judged_s"] > 0
+    assert found["true_bytes"] > 0
+    assert found.get("episodes", 0) == 0
+    (found,) = [each for each in site.json("campaign", "show", "store", "moves") if each["device"] == "rig-1"]
+    assert found["episodes"] == len(kept()) > 0
+    (first, *_) = kept()
+    shown = site.json("show", "store", first["episode"])
+    decisions = [note["value"] for note in shown["attributes"]["notes"] if note["kind"] == "decision"]
+    assert {each["reason"] for each in decisions} == {"campaign"}
+    assert all(each["campaigns"]["moves"]["mission.name"] == "patrol" for each in decisions)
+    assert all(each["campaigns"]["moves"]["sim.imu.gyro"] >= 0 for each in decisions)
+    assert not site.json("query", "store", "--where", "device = 'rig-1' and recorded_label('campaign') is null")
+    ingest.interrupt()
