@@ -71,7 +71,9 @@ def test_a_fetch_brings_what_is_held_a_release_lets_it_go_and_what_is_gone_is_sa
     ingest, _ = site.ingest(port=port)
     goes_on = site.device("rig-1", {"sim": sim(pace=1.0)}, port, **parts)
     agent = site.start("collect", goes_on, "--local")
-    wait_for(lambda: whereabouts(site)[:4] == ["store", "released", "device", "device"], "what was asked")
+    wait_for(
+        lambda: whereabouts(site)[:4] == ["store", "released", "device", "device"], "what was asked", timeout_s=120
+    )
     agent.interrupt()
     (fetched,) = site.json("query", "store")
     assert (fetched["episode"], fetched["bytes_at"]) == (wholes[0], "store")
@@ -93,7 +95,7 @@ def test_a_fetch_brings_what_is_held_a_release_lets_it_go_and_what_is_gone_is_sa
     issue(site.folder / "store", ["rig-1"], "fetch", {"episodes": ["none"]}, anna, life_s=600)
     agent = site.start("collect", goes_on, "--local")
     answers_are = site.folder / "store" / "directives" / "rig-1"
-    wait_for(lambda: len(list(answers_are.glob("*.answer"))) == 5, "answers")
+    wait_for(lambda: len(list(answers_are.glob("*.answer"))) == 5, "answers", timeout_s=120)
     agent.interrupt()
     answered = [(each["state"], each["why"]) for each in site.json("directives", "list", "store")[2:]]
     assert answered == [
