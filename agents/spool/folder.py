@@ -96,11 +96,16 @@ class Folder:
         to be what syncs of each file are, or would wait for much of others'.
 
         Raises:
-            OSError: something that was written since the folder was opened is not on disk; said once.
+            OSError: something that was written since the folder was opened, or a name, is not on disk; said once.
         """
         if not (file_system.is_trusted(self._lock_fd) and self._is_one and file_system.is_calm()):
             return False
+        made = self._made
         durable.sync_file_system(self._lock_fd)
+        # Last: without a journal ext4 writes inodes behind its order to empty the disk's memory; this gives another.
+        self.sync()
+        with self._naming:
+            self._named = max(self._named, made)
         return True
 
     def try_disk(self) -> None:

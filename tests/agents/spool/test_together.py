@@ -137,6 +137,22 @@ def test_where_the_file_system_is_trusted_they_cost_one_sync_together(
     assert next(each.size for each in spool.waiting() if each.episode == growing) > 0
 
 
+def test_the_folder_is_synced_behind_all_even_if_no_name_is_new(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, at_once: "Counter[str]"
+) -> None:
+    growing = [begin(spool)[1] for _ in range(MANY)]
+    spool.flush()
+    for file in growing:
+        file.append(*chunk(0))
+    order: list[str] = []
+    monkeypatch.setattr(durable, "sync_file_system", lambda _: order.append("all"))
+    monkeypatch.setattr(durable, "sync_folder", lambda _: order.append("folder"))
+    assert spool.flush()
+    assert order == ["all", "folder"]
+    assert at_once["syncfs"] == 1
+    assert all(file.sendable == file.written for file in growing)
+
+
 def test_after_one_sync_for_all_failed_each_is_asked_for_itself_until_what_was_open_then_is_closed(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, at_once: "Counter[str]"
 ) -> None:
