@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -207,7 +208,9 @@ class Agent:
             delivery.memory = FleetMemory(delivery.spool.path, lambda: in_force(delivery).mission.name)
         delivery.obeys = obeying(self.device, delivery, self._orders, only_deliver=self._only_deliver)
         delivery.apply(in_force(delivery))
-        delivery.reports = Reporting(self.status, delivery.spool.path, lambda: in_force(delivery).mission.name)
+        labels = self.device.mission.labels
+        now = partial(in_force, delivery)
+        delivery.reports = Reporting(self.status, delivery.spool.path, lambda: now().mission.name, lambda: labels)
         delivery.start()
         return delivery
 

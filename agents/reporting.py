@@ -18,8 +18,14 @@ THERMAL, POWER = Path("/sys/class/thermal"), Path("/sys/class/power_supply")
 class Reporting:
     """Made of what the agent's `status` says; `folder` is on the disk that the spool is on. One thread calls it."""
 
-    def __init__(self, status: Callable[[], Mapping[str, Any]], folder: Path, mission: Callable[[], str]) -> None:
-        self._status, self._folder, self._mission = status, folder, mission
+    def __init__(
+        self,
+        status: Callable[[], Mapping[str, Any]],
+        folder: Path,
+        mission: Callable[[], str],
+        labels: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        self._status, self._folder, self._mission, self._labels = status, folder, mission, labels
         self._looked_ns = self._said_ns = -EVERY_NS
         self._said: object = None
         self._captured: dict[str, tuple[int, int]] = {}
@@ -66,6 +72,7 @@ class Reporting:
             "in_flight": link.get("in_flight", 0),
             "budget": _short(link.get("budget", "")),
             "mission": self._mission(),
+            "labels": dict(self._labels()),
             "software": version("sensorium"),
             "temperature_c": temperature_c(),
             "battery_percent": battery_percent(),

@@ -320,6 +320,17 @@ def _ask(pages: Pages) -> None:
     pages.run("directives list corpus")
     pages.say("fleet")
     pages.run("fleet corpus")
+    night = {"mission": {"name": "night-walk", "priority": 2}, "devices": ["rig-1", "walker-*"]}
+    night |= {"settings": {"trigger.length_s": 30}}
+    Path("night.yaml").write_text(yaml.safe_dump(night, sort_keys=False))
+    pages.say("mission apply")
+    pages.run(f"mission apply corpus night.yaml {key}", once=True)
+    pages.say("mission list")
+    pages.run("mission list corpus")
+    pages.say("mission show")
+    pages.run("mission show corpus night-walk")
+    pages.say("mission stop")
+    pages.run(f"mission stop corpus night-walk {key}", once=True)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ MODULES = {
     "fetch": "held",
     "release": "held",
     "fleet": "fleet",
+    "mission": "mission",
     "keys": "keys",
 }
 """Where each command is; its module is imported when it is asked for, as together they take a second."""

@@ -1,0 +1,256 @@
+"""Missions across a fleet: one file says what to record and on which devices; each is asked for it by a directive.
+
+STORE/missions/NAME.json    what was asked, of which devices, by which directives
+"""
+
+import fnmatch
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.corpus import open_store
+from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue
+from sensorium.corpus.fleet import known_devices, reports
+from sensorium.episode import durable
+from sensorium.episode.utc_text import utc_text
+from sensorium.errors import ConfigError, StoreError
+from sensorium.link.operators import OperatorPair
+
+MISSIONS = Path("missions")
+_MAGIC = "*?["
+
+
+class MissionAsked(BaseModel):
+    """What is recorded for, as in a device file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=200)
+    domain: str | None = None
+    priority: float | None = Field(default=None, allow_inf_nan=False)
+
+
+class MissionFile(BaseModel):
+    """A mission for a fleet:
+
+    mission: {name: night-walk, domain: home, priority: 2}
+    devices: [rig-1, "rover-*"]             # names, and patterns of those that the store knows
+    labels: {site: hall}                    # of these, or of all where none is named, those with such labels
+    settings: {trigger.budget.share: 0.1}   # what else is set there, by place
+
+    Labels are those of the mission in the device's own file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mission: MissionAsked
+    devices: tuple[str, ...] = ()
+    labels: dict[str, bool | int | float | str] = {}
+    settings: dict[str, Any] = {}
+
+    def settings_by_place(self) -> dict[str, Any]:
+        """What a device is asked to set."""
+        said = {f"mission.{key}": value for key, value in self.mission.model_dump(exclude_none=True).items()}
+        return {**self.settings, **said}
+
+
+class MissionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store has of a mission: as it was asked last, by which directive of each device, and, of those at which it
+    was stopped, by which. `before` are the directives of earlier askings."""
+
+    name: str
+    by: str
+    applied_utc: str
+    file: dict[str, Any]
+    asked: dict[str, str]
+    stopped: dict[str, str] = {}
+    stopped_utc: str = ""
+    before: list[str] = []
+    version: int = 1
+
+
+class MissionProgress(NamedTuple):
+    """How a device of a mission stands: `state` of what it was asked last, and what the store has from it by now."""
+
+    device: str
+    asked: str
+    state: str
+    why: str
+    episodes: int
+    hours: float
+    bytes: int
+
+
+def read_mission(document: object, where: str) -> MissionFile:
+    """The mission that a file's text says.
+
+    Raises:
+        ConfigError: it is none: what is wrong, and where.
+    """
+    try:
+        found = MissionFile.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{where}: {place}: {first['msg']}; a mission has mission.name, devices or labels") from error
+    if not found.devices and not found.labels:
+        raise ConfigError(f"{where}: for which devices? give `devices` (names or patterns), `labels`, or both")
+    return found
+
+
+def devices_of(store: Path, mission: MissionFile) -> list[str]:
+    """The devices that a mission is for, by name.
+
+    Raises:
+        ConfigError: there is none of a pattern, or none with these labels.
+    """
+    known = known_devices(store)
+    found: dict[str, None] = {}
+    for name in mission.devices:
+        matching = [each for each in known if fnmatch.fnmatchcase(each, name)] if set(name) & set(_MAGIC) else [name]
+        if not matching:
+            raise ConfigError(f"devices: {name}: the store knows no such device ({', '.join(known) or 'none'})")
+        found |= dict.fromkeys(matching)
+    if mission.labels:
+        said = {each.device: each.state.get("labels") or {} for each in reports(store)}
+        wanted = mission.labels.items()
+        having = [name for name, labels in said.items() if isinstance(labels, dict) and wanted <= labels.items()]
+        found = {name: None for name in (found or having) if name in having}
+        if not found:
+            words = ", ".join(f"{name}: {value}" for name, value in wanted)
+            raise ConfigError(
+                f"labels: no device that has reported has {words}; their files say so under mission.labels"
+            )
+    return list(found)
+
+
+def apply_mission(store: Path, mission: MissionFile, pair: OperatorPair, *, life_s: float) -> MissionRecord:
+    """Ask the devices of a mission for it; durable when it returns.
+
+    Raises:
+        ConfigError: there is no such device.
+        StoreError: it is no store, or its disk is in trouble.
+    """
+    check_store_version(store)
+    name, former = mission.mission.name, _read(_path(store, mission.mission.name))
+    body = {"set": mission.settings_by_place(), "reset": False}
+    made = issue(store, devices_of(store, mission), "settings", body, pair, life_s=life_s)
+    before = [] if former is None else [*former.before, *former.asked.values()]
+    record = MissionRecord(
+        name=name,
+        by=pair.operator.name,
+        applied_utc=utc_text(time.time_ns()) or "",
+        file=mission.model_dump(mode="json"),
+        asked={document.device: document.id for document in made},
+        before=before,
+    )
+    _write(store, record)
+    return record
+
+
+def stop_mission(store: Path, name: str, pair: OperatorPair, *, life_s: float) -> MissionRecord:
+    """Have its devices go on as if it had not been asked: with what their files, and other directives, say.
+
+    Raises:
+        ConfigError: the store has no such mission.
+        StoreError: it is no store, or its disk is in trouble.
+    """
+    record, shelf = find_mission(store, name), DirectiveShelf(store)
+    mine = {*record.before, *record.asked.values()}
+    stopped = dict(record.stopped)
+    for device in record.asked:
+        body = {"set": _others(shelf.all(device), mine), "reset": True}
+        (made,) = issue(store, [device], "settings", body, pair, life_s=life_s)
+        stopped[device] = made.id
+    ended = msgspec.structs.replace(record, stopped=stopped, stopped_utc=utc_text(time.time_ns()) or "")
+    _write(store, ended)
+    return ended
+
+
+def missions(store: Path) -> list[MissionRecord]:
+    """All that were ever asked, the latest first; what cannot be read is left out."""
+    check_store_version(store)
+    found = [_read(path) for path in sorted((store / MISSIONS).glob("*.json"))]
+    return sorted(filter(None, found), key=lambda each: each.applied_utc, reverse=True)
+
+
+def find_mission(store: Path, name: str) -> MissionRecord:
+    """The mission of that name.
+
+    Raises:
+        ConfigError: the store has none.
+    """
+    check_store_version(store)
+    found = _read(_path(store, name))
+    if found is None:
+        there = ", ".join(each.name for each in missions(store)) or "none"
+        raise ConfigError(f"mission {name!r}: the store has no such mission (there are: {there})")
+    return found
+
+
+def progress_of(store: Path, record: MissionRecord) -> list[MissionProgress]:
+    """How each of its devices stands."""
+    shelf, now_ns = DirectiveShelf(store), time.time_ns()
+    quoted = record.name.replace("'", "''")
+    came = {
+        row["device"]: row
+        for row in open_store(store).aggregate("device", "count, hours, bytes", f"mission = '{quoted}'")
+    }
+    found = []
+    for device in record.asked:
+        entries = {each.name: each for each in shelf.all(device)}
+        last = entries.get(record.stopped.get(device, record.asked[device]))
+        row = came.get(device, {})
+        found.append(
+            MissionProgress(
+                device,
+                "to stop" if device in record.stopped else "to record",
+                "gone" if last is None else last.state(now_ns),
+                "" if last is None or last.answer is None else last.answer.why,
+                int(row.get("count") or 0),
+                float(row.get("hours") or 0.0),
+                int(row.get("bytes") or 0),
+            )
+        )
+    return found
+
+
+def _others(entries: Sequence[DirectiveEntry], mine: set[str]) -> dict[str, Any]:
+    """The settings that are in force on a device by other directives."""
+    merged: dict[str, Any] = {}
+    for each in entries:
+        settled = each.answer is not None and each.answer.state == "done"
+        if each.document is None or each.document.kind != "settings" or not settled or each.name in mine:
+            continue
+        body: Mapping[str, Any] = each.document.body
+        said = body.get("set") or {}
+        merged = dict(said) if body.get("reset") else merged | dict(said)
+    return merged
+
+
+def _path(store: Path, name: str) -> Path:
+    """A mission's name may be any text, a file's may not."""
+    plain = name.replace("-", "").replace("_", "").isalnum() and name.isascii() and len(name) <= 80
+    return store / MISSIONS / f"{name if plain else hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}.json"
+
+
+def _read(path: Path) -> MissionRecord | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=MissionRecord)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _write(store: Path, record: MissionRecord) -> None:
+    path = _path(store, record.name)
+    try:
+        durable.make_folder(path.parent)
+        durable.replace(path, path.with_suffix(".new"), [[msgspec.json.encode(record)]])
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}; see to the disk, then try again") from error
