@@ -233,6 +233,10 @@ def _read(pages: Pages) -> None:
     pages.run("copy corpus --to laptop --where \"device = 'rig-1'\"", once=True)
     pages.say("export")
     pages.run("export corpus --to mcap --out corpus.mcap", once=True)
+    pages.say("import")
+    (Path("log.csv")).write_text("t,ax\n" + "".join(f"{row / 100},{row % 7}\n" for row in range(500)))
+    words = '--set "time={column: t, unit: s}" --set "stream={channels: {ax: ax}}" --name imu'
+    pages.run(f"import log.csv logged {words}", once=True)
     pages.say("rebuild-catalog")
     pages.run("rebuild-catalog corpus", once=True)
 

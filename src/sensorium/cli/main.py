@@ -39,6 +39,7 @@ MODULES = {
     "pack": "pack",
     "copy": "copy",
     "export": "export",
+    "import": "bring",
     "spool": "spool",
     "devices": "devices",
     "schema": "schema",

@@ -1,0 +1,128 @@
+"""Replay of an HDF5 file: a group a stream, with `captured_ns`, and `data` or, of JPEGs, `items`, as in exports."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from sensorium.drivers.batching import batches, estimate_rate_hz
+from sensorium.drivers.clock import Clock
+from sensorium.drivers.driver import Delivery, Driver, DriverConfig
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd
+from sensorium.drivers.media import JPEG, Media, jpeg_shape
+from sensorium.drivers.pacing import Due, Pace, Pacer, Source, Timed, merge
+from sensorium.drivers.stream import Block, Stamps, StreamSpec
+from sensorium.errors import ConfigError, Corrupt
+
+_STREAM = "sensorium.stream"
+_MOST_BYTES = 8 << 20
+
+
+class ReplayHdf5Config(DriverConfig):
+    """`path` is a file of groups, each with `captured_ns` int64 [n], or `utc_ns`, by which all are stamped where all
+    have it, and `data` [n, ...] or `items`, a JPEG a row. A group without is no stream; the file is one episode.
+
+    Streams are called `name.` and the group; what an export said of them is taken over.
+    """
+
+    kind: Literal["replay-hdf5"] = "replay-hdf5"
+    path: Path
+    pace: Pace = 1.0
+
+    def open(self, name: str, base: Path) -> Driver:
+        """Read what the groups are, and all stamps; samples are read as they are due.
+
+        Raises:
+            ConfigError: h5py is not installed, no such file, no HDF5, one that was cut short, or without a stream.
+        """
+        try:
+            import h5py
+        except ImportError as error:
+            raise ConfigError("replay-hdf5 needs h5py: pip install 'sensorium[hdf5]'") from error
+        path = base / self.path
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read as HDF5: {error}; is it whole?") from error
+        with file:
+            groups = {key: group for key, group in file.items() if _is_stream(group)}
+            by_utc = bool(groups) and all("utc_ns" in group for group in groups.values())
+            found = [_stream(path, name, key, group, by_utc) for key, group in groups.items()]
+        if not found:
+            raise ConfigError(f"{path}: no group with captured_ns or utc_ns, and data or items; nothing to replay")
+        clock = Clock(kind="recording", states_utc=by_utc)
+        return Timed([spec for spec, _, _ in found], clock, _play(path, found), Pacer(self.pace))
+
+
+_Found = tuple[StreamSpec, str, Stamps]
+
+
+def _is_stream(group: Any) -> bool:
+    return (
+        hasattr(group, "keys") and bool({"captured_ns", "utc_ns"} & set(group)) and bool({"data", "items"} & set(group))
+    )
+
+
+def _stream(path: Path, name: str, key: str, group: Any, by_utc: bool) -> _Found:
+    stamps = np.asarray(group["utc_ns" if by_utc else "captured_ns"][:], np.int64)
+    content = group["items"] if "items" in group else group["data"]
+    if stamps.shape != content.shape[:1]:
+        raise ConfigError(f"{path}: {key}: {len(stamps)} stamps of {content.shape[0]} samples; expected as many")
+    if bool((np.diff(stamps) < 0).any()):
+        raise ConfigError(f"{path}: {key}: its stamps step back; sort its rows by them first")
+    said: dict[str, Any] = {}
+    if _STREAM in group.attrs:
+        said = json.loads(group.attrs[_STREAM])["spec"]
+    if "items" in group:
+        shape = tuple(said["shape"]) if said else jpeg_shape(content[0].tobytes()) if len(content) else (1, 1)
+        known: dict[str, Any] = {
+            "modality": "image",
+            "dtype": "uint8",
+            "shape": shape,
+            "color_order": "BGR" if len(shape) == 3 else "",
+        }
+    else:
+        shape = content.shape[1:]
+        known = {"modality": "image" if len(shape) > 1 else "rows", "dtype": content.dtype.name, "shape": shape}
+        known["rate_hz"] = estimate_rate_hz(stamps)
+    spec = {**known, **said, "name": f"{name}.{key}", "has_sensor_ns": False}
+    try:
+        return msgspec.convert(spec, StreamSpec), key, stamps
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {key}: {error}") from error
+
+
+def _play(path: Path, found: list[_Found]) -> Generator[tuple[int, Delivery], None, None]:
+    ends = [(int(stamps[0]), int(stamps[-1])) for _, _, stamps in found if len(stamps)]
+    if not ends:
+        return
+    first, last = min(low for low, _ in ends), max(high for _, high in ends)
+    yield first, EpisodeBegin(first)
+    yield from merge([_source(path, *each) for each in found])
+    yield last, EpisodeEnd(last + 1)
+
+
+def _source(path: Path, spec: StreamSpec, key: str, stamps: Stamps) -> Source:
+    import h5py
+
+    most = max(1, _MOST_BYTES // max(1, spec.sample_bytes))
+    with h5py.File(path, "r") as file:
+        group = file[key]
+        for low, high in batches(stamps):
+            for start in range(low, high, most):
+                stop = min(high, start + most)
+                try:
+                    yield _due(spec, group, stamps, start, stop)
+                except (OSError, RuntimeError, KeyError) as error:
+                    raise Corrupt(f"{path}: {key}, samples {start} to {stop}: {error}") from error
+
+
+def _due(spec: StreamSpec, group: Any, stamps: Stamps, start: int, stop: int) -> Due:
+    if "items" in group:
+        content: Any = Media(JPEG, [each.tobytes() for each in group["items"][start:stop]])
+    else:
+        content = np.ascontiguousarray(group["data"][start:stop])
+    return int(stamps[stop - 1]), Block(spec.name, stamps[start:stop], content)

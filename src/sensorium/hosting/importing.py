@@ -1,0 +1,90 @@
+"""Import: a recording in somebody else's format goes into a store, through the same encoding and the same commit."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.registry import GROUP, model_of
+from sensorium.errors import ConfigError
+from sensorium.hosting.into_store import collect_into
+
+MAX_EPISODE_S = 86_400.0
+_KINDS = {
+    ".mcap": "replay-mcap",
+    ".h5": "replay-hdf5",
+    ".hdf5": "replay-hdf5",
+    ".csv": "replay-csv",
+    ".ulg": "replay-ulog",
+}
+
+
+def kind_of(source: Path) -> str:
+    """The driver that replays what is at `source`, by what is there.
+
+    Raises:
+        ConfigError: nothing is there, or nothing that is known.
+    """
+    if not source.exists():
+        raise ConfigError(f"{source}: nothing is there; give a recording")
+    if source.is_dir():
+        if (source / "meta" / "info.json").is_file():
+            return "replay-lerobot"
+        if (source / "mav0").is_dir() or source.name == "mav0" or any(source.glob("*/data.csv")):
+            return "replay-euroc"
+        raise ConfigError(f"{source}: no folder of LeRobot (meta/info.json) or EuRoC (mav0); name its --kind")
+    if source.suffix.lower() not in _KINDS:
+        raise ConfigError(f"{source}: what {source.suffix or 'this'} is, is not known; name its --kind (replay-...)")
+    return _KINDS[source.suffix.lower()]
+
+
+def bring(
+    source: Path,
+    store: Path,
+    *,
+    kind: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    name: str = "rec",
+    device: str = "import",
+    length_s: float = 60.0,
+    told: Callable[[Mapping[str, Any]], object] = lambda _: None,
+) -> dict[str, Any]:
+    """Collect a recording into `store`, made if absent, as fast as it can be read; the last status.
+
+    `kind` is the driver that replays it (None: by what it is), `options` more of that driver's configuration, as a
+    device file has it. Of formats that have episodes each is one; any other recording is cut at multiples of
+    `length_s`. What was cut short is brought as far as it is whole, and its account says so.
+
+    Raises:
+        ConfigError: nothing known is there, or the options do not fit.
+        StoreError: an ingest writes the store.
+        SensoriumError: the recording ends by an error; what was whole before is in the store.
+    """
+    kind = kind or kind_of(source)
+    model = model_of(GROUP, kind, DriverConfig)
+    document = {"kind": kind, "path": source.absolute(), "pace": "fast", **(options or {})}
+    sensor = model.model_validate(document)
+    sensor.identity(Path.cwd())
+    opened = sensor.open(name, Path.cwd())
+    specs = opened.specs
+    opened.close()
+    marked = kind in ("replay-lerobot", "replay-hdf5")
+    parts: dict[str, Any] = {} if marked else {"trigger": {"kind": "interval", "length_s": length_s}}
+    parts["encodings"] = {
+        each: {"codec": "jpeg"} for each in _jpegs(source, kind, name) if each in {s.name for s in specs}
+    }
+    if marked:
+        parts["mission"] = {"name": "import", "max_episode_s": MAX_EPISODE_S}
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=store.absolute().parent) as spool:
+        return collect_into(store, sensor, name=name, device=device, spool=Path(spool) / "spool", told=told, **parts)
+
+
+def _jpegs(source: Path, kind: str, name: str) -> list[str]:
+    """The streams that are JPEGs already, and stay as they are."""
+    if kind != "replay-hdf5":
+        return []
+    import h5py
+
+    with h5py.File(source, "r") as file:
+        return [f"{name}.{key}" for key, group in file.items() if hasattr(group, "keys") and "items" in group]

@@ -1,0 +1,91 @@
+"""Import: what was exported comes back the same where the format can hold it; what is cut short is said."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import sensorium
+from sensorium.corpus.exports.contract import Options, export
+from sensorium.corpus.verify import verify
+from sensorium.errors import ConfigError, SensoriumError
+from sensorium.hosting.importing import bring, kind_of
+from tests.corpus.exports.stored import everything, store_of
+from tests.corpus.exports.test_to_lerobot import map_in, rollout
+
+
+def test_hdf5_comes_back_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    (episode,) = store_of(tmp_path / "store", [everything()])
+    export([episode], "hdf5", tmp_path / "out")
+    bring(tmp_path / "out" / f"{episode.id}.h5", tmp_path / "back")
+    (found,) = sensorium.open(tmp_path / "back").query()
+    assert list(verify(tmp_path / "back", deep=True)) == []
+    for name, stream in episode.streams.items():
+        theirs = found.streams[f"rec.{name}"]
+        assert np.array_equal(theirs[:], stream[:]), name
+        utc_ns, _ = episode.utc(stream.captured_ns)
+        assert utc_ns is not None
+        assert np.array_equal(theirs.captured_ns, utc_ns), name
+        assert (theirs.spec.unit, theirs.spec.channels) == (stream.spec.unit, stream.spec.channels)
+        if stream.is_encoded:
+            assert [bytes(each) for each in theirs.items(0, len(theirs))] == [
+                bytes(each) for each in stream.items(0, len(stream))
+            ]
+
+
+def test_lerobot_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    episodes = store_of(tmp_path / "store", [rollout(0), rollout(1, 12)])
+    export(episodes, "lerobot", tmp_path / "out", Options(map=map_in(tmp_path)))
+    bring(tmp_path / "out", tmp_path / "back")
+    found = sensorium.open(tmp_path / "back").query()
+    assert [each.labels["task"] for each in found] == ["task 0", "task 1"]
+    for episode, theirs in zip(episodes, found, strict=True):
+        action = episode.streams["command"]
+        assert np.array_equal(theirs.streams["rec.action"][:], action[:].astype(np.float32))
+        stamps = theirs.streams["rec.action"].captured_ns
+        assert np.array_equal(stamps - stamps[0], action.captured_ns - action.captured_ns[0])
+        assert theirs.streams["rec.observation.state"].spec.channels == ("joints.j0", "joints.j1", "grip.0")
+        front = theirs.streams["rec.observation.images.front"]
+        for ours, mine in zip(front[:], episode.streams["front"][:], strict=True):
+            assert cv2.PSNR(ours, mine) > 32
+
+
+def test_a_video_that_was_cut_short_gives_what_is_whole(tmp_path: Path) -> None:
+    episodes = store_of(tmp_path / "store", [rollout(0), rollout(1)])
+    export(episodes, "lerobot", tmp_path / "out", Options(map=map_in(tmp_path)))
+    video = tmp_path / "out/videos/observation.images.front/chunk-000/file-000.mp4"
+    data = video.read_bytes()
+    video.write_bytes(data[: len(data) * 3 // 4])
+    with pytest.raises(SensoriumError, match="ends at frame 2 of 20; it was cut short"):
+        bring(tmp_path / "out", tmp_path / "back")
+    found = sensorium.open(tmp_path / "back").query()
+    assert len(found[0].streams["rec.action"]) == 20
+    assert len(found[1].streams["rec.observation.images.front"]) == 2
+    assert list(verify(tmp_path / "back", deep=True)) == []
+    assert not list(tmp_path.glob(".import-*"))
+
+
+def test_csv_by_options(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("t,a\n" + "".join(f"{row / 10},{row}\n" for row in range(50)))
+    options: dict[str, Any] = {"time": {"column": "t", "unit": "s"}, "stream": {"channels": {"a": "a"}}}
+    bring(tmp_path / "log.csv", tmp_path / "back", options=options, length_s=2.0)
+    found = sensorium.open(tmp_path / "back").query()
+    assert np.array_equal(np.concatenate([each.streams["rec"][:].ravel() for each in found]), np.arange(50.0))
+    assert len(found) == 3
+
+
+def test_what_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing is there"):
+        kind_of(tmp_path / "none")
+    (tmp_path / "a.bag").touch()
+    with pytest.raises(ConfigError, match=r"what \.bag is, is not known"):
+        kind_of(tmp_path / "a.bag")
+    with pytest.raises(ConfigError, match="no folder of LeRobot"):
+        kind_of(tmp_path)
+    pytest.importorskip("h5py")
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
+    with pytest.raises(ConfigError, match="cannot be read as HDF5"):
+        bring(tmp_path / "a.h5", tmp_path / "back")
