@@ -127,3 +127,29 @@ def test_an_episode_that_gave_way_is_evicted_and_its_preview_says_so(site: Site)
     fetch = ("fetch", "store", "--operator", "keys/anna.operator_secret", "--where", "bytes_at = 'evicted'")
     site.run("keys", "new", "anna", "--operator", "--dir", "keys")
     assert f"not asked: evicted {found.count('evicted')}" in site.run(*fetch).out
+
+
+def test_what_a_device_chose_is_previewed_with_its_worth_and_fetched_by_it(site: Site) -> None:
+    ingest, port = site.ingest()
+    device = site.device(
+        "rig-1",
+        {"sim": sim(duration_s=40.0, walk={}, pixel_noise=2.0, camera_hz=5)},
+        port,
+        trigger={"kind": "worth", "budget": {"share": 0.5, "burst_s": 20}},
+        encodings={"sim.cam": {"codec": "jpeg"}},
+        spool={"when_full": "evict"},
+        previews={},
+    )
+    site.run("collect", device, "--local")
+    previews = site.json("query", "store", "--where", "kind = 'preview'")
+    held = [each for each in site.json("spool", "spool-rig-1")["episodes"] if each["state"] == "held"]
+    assert [each["preview_of"] for each in previews] == [each["episode"] for each in held] != []
+    assert all(each["streams"]["sim.cam"]["rows"] >= 1 for each in previews)
+    best = max(each.get("worth", 0.0) for each in previews)
+    site.run("keys", "new", "anna", "--operator", "--dir", "keys")
+    key = ("--operator", "keys/anna.operator_secret", "--dry-run", "--json")
+    said = json.loads(site.run("fetch", "store", *key, "--where", f"worth >= {best}").out)
+    assert [each["episode"] for each in said["episodes"]] == [
+        each["preview_of"] for each in previews if each.get("worth", 0.0) == best
+    ]
+    ingest.interrupt()
