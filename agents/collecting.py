@@ -206,8 +206,9 @@ class Collecting:
         return arrival is not None
 
     def _take_at_hand(self) -> None:
-        """What came with it: to look around takes as long as to bring a few rows where they belong."""
-        while self._intake.at_hand and self._line.pipeline.empty and not self._enough:
+        """What came with it, of what is played: to look around takes as long as to bring a few rows where they belong.
+        Live, what is late is told after each."""
+        while not self._live and self._intake.at_hand and self._line.pipeline.empty and not self._enough:
             self._take()
 
     def _bring(self, arrival: Arrival) -> None:

@@ -32,7 +32,7 @@ class FullSpool:
     def has_plenty(self, most_bytes: int) -> bool:
         """Whether so much fits for sure; if not it is to be asked for: `takes`."""
         self._plenty_bytes -= most_bytes
-        return self._plenty_bytes > 0 and not self.reason and time.monotonic() < self._plenty_until_s
+        return self._plenty_bytes > 0 and time.monotonic() < self._plenty_until_s
 
     def takes(self, size: int, held_bytes: int, episodes: Iterable[EpisodeWriter]) -> bool:
         """Whether `size` bytes fit beside `held_bytes` and what `episodes` hold; if not, the newest of them is cut."""

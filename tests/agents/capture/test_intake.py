@@ -82,6 +82,46 @@ def test_a_sensor_that_comes_back_as_another_is_refused() -> None:
     assert changes(spec(100.0), spec(100.0, axes=4)) == ["away", "failed"]
 
 
+class Spoken:
+    """A world that delivers rows, some at once, and ends."""
+
+    def __init__(self, name: str, first_ns: int) -> None:
+        self.specs = (StreamSpec(name=name, modality="imu", dtype="float64", shape=(), rate_hz=100.0),)
+        self.clock = Clock(kind="simulated")
+        self._first_ns = first_ns
+        self._left = 3
+
+    def read(self, timeout_s: float) -> Sequence[Delivery] | None:
+        if not self._left:
+            return None
+        self._left -= 1
+        stamps = [self._first_ns + 10 * (5 * (2 - self._left) + row) for row in range(5)]
+        return [Block(self.specs[0].name, np.array([stamp]), np.zeros(1)) for stamp in stamps]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 64])
+def test_what_is_taken_together_comes_in_the_order_of_one_by_one(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "AT_ONCE", at_once)
+    made = Intake({"a": Spoken("a", 0), "b": Spoken("b", 5)}, {}, fresh_account(), live=False)
+    made.start()
+    stamps, changes = [], 0
+    try:
+        while not made.exhausted:
+            if (arrival := made.take(10.0)) is None:
+                continue
+            changes += bool(arrival.change)
+            if arrival.block is not None:
+                stamps.append(int(arrival.block.captured_ns[0]))
+    finally:
+        made.stop()
+    assert stamps == sorted(stamps), "the earliest stamp of all sensors comes next"
+    assert len(stamps) == 30
+    assert changes == 2
+
+
 # ---- more than can be taken
 
 

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sensorium.agents.triggers.events import EventSpans
 from sensorium.agents.triggers.interval import Interval
 from sensorium.agents.triggers.manual import Manual
 from sensorium.agents.triggers.trigger import Trigger
+from sensorium.errors import SpoolFull
 from tests.agents.building import ROWS, add, manifest, records_in, rows
 from tests.failing_disk import FailingDisk
 from tests.spine.commands import wait_for
@@ -104,3 +106,30 @@ def test_capture_does_not_go_on_before_what_was_cut_is_sealed(
     assert not made.full
     made.stop()
     assert not made.account.held()
+
+
+def test_where_there_is_plenty_blocks_are_taken_unasked_for_a_moment(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full_spool, "PLENTY_S", 3600.0)
+    full = full_spool.FullSpool(spool)
+    assert not full.has_plenty(1), "nobody has looked yet"
+    assert full.takes(10, 0, ())
+    assert full.has_plenty(full_spool.PLENTY_BYTES // 2)
+    assert not full.has_plenty(full_spool.PLENTY_BYTES // 2), "it is used up"
+    full = full_spool.FullSpool(spool)
+    assert full.takes(10, 0, ())
+    full.failed(SpoolFull("the disk is full"), ())
+    assert not full.has_plenty(1), "it is full now"
+    monkeypatch.setattr(full_spool, "PLENTY_S", 0.0)
+    full = full_spool.FullSpool(spool)
+    assert full.takes(10, 0, ())
+    assert not full.has_plenty(1), "it was a while ago"
+
+
+def test_where_there_is_little_each_block_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full_spool, "PLENTY_S", 3600.0)
+    with closing(Spool(tmp_path / "little", "rig", max_bytes=32 << 20)) as spool:
+        full = full_spool.FullSpool(spool)
+        assert full.takes(10, 0, ())
+        assert not full.has_plenty(1)

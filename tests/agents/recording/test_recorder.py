@@ -122,6 +122,27 @@ def test_borders_are_half_open_whatever_order_streams_come_in(recorder: Make, sp
     assert [e.seal.reason for e in found] == ["complete"] * 3
 
 
+def test_chunks_of_rows_that_came_together_are_written_with_one_call(
+    recorder: Make, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, asked, append_all = recorder(None, ROWS), [0], EpisodeFile.append_all
+
+    def counted(file: EpisodeFile, chunks: Any) -> int:
+        asked[0] += 1
+        return append_all(file, chunks)
+
+    monkeypatch.setattr(EpisodeFile, "append_all", counted)
+    for first_ns in range(0, SECOND, SECOND // 4):
+        give(made, rows(first_ns, 25))
+    assert asked == [0], "of one episode, which nobody has waited for yet"
+    made.tick(None)
+    assert asked == [1]
+    finish(made, "imu")
+    (found,) = episodes(spool)
+    assert len(found.stamps["imu"]) == 100
+    assert asked == [1]
+
+
 def test_the_scores_of_its_own_samples_are_in_its_seal(recorder: Make, spool: Spool) -> None:
     made = recorder()
     imu, cam = rows(0, 250), rows(0, 25, 100_000_000, spec=FRAMES)
