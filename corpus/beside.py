@@ -1,7 +1,9 @@
-"""Records beside the episodes of a store, appended and never changed: verdicts, advantages, campaigns.
+"""Records beside the episodes of a store, appended and never changed: verdicts, labels, preferences, holds.
 
 `STORE/beside/KIND/WRITER.jsonl`: one file a writer, named by its UUIDv7, one line a record, which has its own CRC. So
-writers never meet, and an episode is never touched by what is said of it. docs/store-format.md has the format.
+writers never meet, and an episode is never touched by what is said of it. Whoever adds holds `STORE/beside/KIND/.lock`
+with others, whoever takes out what was said of an episode that is deleted holds it alone. docs/store-format.md has the
+format.
 """
 
 import contextlib
@@ -9,7 +11,7 @@ import fcntl
 import threading
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,10 +23,14 @@ from sensorium.episode import durable
 from sensorium.errors import ConfigError, StoreError
 
 BESIDE = "beside"
-KINDS = ("verdicts", "labels", "advantages", "campaigns")
+KINDS = ("verdicts", "labels", "preferences", "holds", "advantages", "campaigns")
 """The kinds that there are now; a folder of another name is left alone, and read if it is asked for."""
 SUFFIX = ".jsonl"
+LOCK = ".lock"
 MAX_LINE_BYTES = 16 << 20
+GO_ON_BYTES = 1 << 20
+"""A file below this is gone on with by the next who says little."""
+_LOOKED_AT = 8
 
 
 class BesideRecord(NamedTuple):
@@ -74,6 +80,17 @@ class BesideWriter:
                 self.close()
                 raise
 
+    @classmethod
+    def going_on(cls, store: Path, kind: str) -> Self:
+        """One that goes on with a short file to which nobody appends, so that who says one thing makes no file of it;
+        with a new one where there is none."""
+        _check_kind(kind)
+        for path in beside_paths(store, kind)[-_LOOKED_AT:][::-1]:
+            with contextlib.suppress(OSError, ValueError):
+                if path.stat().st_size < GO_ON_BYTES:
+                    return cls(store, kind, uuid.UUID(path.stem))
+        return cls(store, kind)
+
     def __enter__(self) -> Self:
         return self
 
@@ -82,12 +99,14 @@ class BesideWriter:
 
     def close(self) -> None:
         """Let go of the file; no other method may follow."""
-        with self._guard:
+        with self._guard, contextlib.suppress(OSError):
             self._let_go()
             durable.close(self._store_fd)
 
-    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def append(self, records: Iterable[Mapping[str, Any]], check: Callable[[], object] | None = None) -> None:
         """Append records, all of them durably when it returns, at the price of one sync.
+
+        `check` is called first, and while it is nobody else appends: what it finds is still so when they are there.
 
         Raises:
             StoreError: they could not be made durable. They may be there all the same: who repeats them may have them
@@ -97,7 +116,11 @@ class BesideWriter:
         data = b"".join(map(_line_of, records))
         if not data:
             return
-        with self._guard, _store_errors(self._store):
+        with self._guard, _store_errors(self._store), self._held(alone=check is not None):
+            if check is not None:
+                check()
+            if self._fd is not None and not self._has_its_name(self._fd):  # a deletion put another in its place
+                self._give_up()
             fd = self._begin() if self._fd is None else self._fd
             try:
                 durable.write_at(fd, data, self._end)
@@ -106,10 +129,24 @@ class BesideWriter:
                 with contextlib.suppress(OSError):
                     durable.cut(fd, self._end)
                 # After a sync that failed nobody knows what of the file is on disk: it is not gone on with.
-                self._let_go()
-                self.writer = uuid.UUID(bytes=uuid_utils.uuid7().bytes)
+                self._give_up()
                 raise
             self._end += len(data)
+
+    @contextlib.contextmanager
+    def _held(self, *, alone: bool) -> Iterator[None]:
+        durable.make_folder(self._folder, dir_fd=self._store_fd)
+        with kind_held(self._folder, alone=alone, dir_fd=self._store_fd):
+            yield
+
+    def _has_its_name(self, fd: int) -> bool:
+        seen = durable.look(self._folder / f"{self.writer}{SUFFIX}", dir_fd=self._store_fd)
+        return seen is not None and seen.id == durable.identity(fd)
+
+    def _give_up(self) -> None:
+        """Go on with a file of another name."""
+        self._let_go()
+        self.writer = uuid.UUID(bytes=uuid_utils.uuid7().bytes)
 
     def _begin(self) -> int:
         """Open the file, cut what a crash tore, and make durable what an earlier process may have left in memory."""
@@ -139,6 +176,19 @@ class BesideWriter:
     def _let_go(self) -> None:
         fd, self._fd = self._fd, None
         if fd is not None:
+            with contextlib.suppress(OSError):  # what counts is synced
+                durable.close(fd)
+
+
+@contextlib.contextmanager
+def kind_held(folder: Path, *, alone: bool = False, dir_fd: int | None = None) -> Iterator[None]:
+    """Hold the records of a kind, in its folder: meanwhile nobody takes any out, and, `alone`, nobody adds any."""
+    fd = durable.reopen(folder / LOCK, dir_fd=dir_fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
             durable.close(fd)
 
 

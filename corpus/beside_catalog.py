@@ -9,7 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sensorium.corpus.beside import BESIDE, SUFFIX, beside_kinds, beside_paths, read_lines
+from sensorium.corpus import standing_labels
+from sensorium.corpus.beside import BESIDE, SUFFIX, beside_kinds, beside_paths, kind_held, read_lines
 from sensorium.corpus.catalog_reading import CATALOG, LOCKED_S, check_version, read_engine
 from sensorium.episode import durable
 from sensorium.errors import StoreError
@@ -106,23 +107,36 @@ def fill_beside(transact: Callable[[Callable[[sa.Connection], None]], None], sto
         _META.create_all(connection)
         for index in beside.indexes:  # one of before there was this or that
             connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+        standing_labels.prepare(connection)
         for kind, writer, end in connection.execute(sa.select(beside_files)):
             known[kind, writer] = end
 
     transact(prepare)
     for kind in beside_kinds(store):
-        for path in beside_paths(store, kind):
-            start = known.pop((kind, path.stem), 0)
-            size = path.stat().st_size
-            if size < start:  # another file has its name: it came from a copy of the store, say
-                transact(functools.partial(_forget, kind=kind, writer=path.stem))
-                start = 0
-            if size > start:
-                # What a writer that was killed had not synced must not be believed, and then be gone.
-                durable.sync_file(path)
-                entered += _enter_file(transact, kind, path, start)
+        with kind_held(store / BESIDE / kind):  # or what a deletion takes out would be entered all the same
+            entered += _enter_kind(transact, store, kind, known)
     for kind, writer in known:
-        transact(functools.partial(_forget, kind=kind, writer=writer))
+        transact(functools.partial(forget_file, kind=kind, writer=writer))
+    return entered
+
+
+def _enter_kind(
+    transact: Callable[[Callable[[sa.Connection], None]], None],
+    store: Path,
+    kind: str,
+    known: dict[tuple[str, str], int],
+) -> int:
+    entered = 0
+    for path in beside_paths(store, kind):
+        start = known.pop((kind, path.stem), 0)
+        size = path.stat().st_size
+        if size < start:  # another file has its name: it came from a copy of the store, say
+            transact(functools.partial(forget_file, kind=kind, writer=path.stem))
+            start = 0
+        if size > start:
+            # What a writer that was killed had not synced must not be believed, and then be gone.
+            durable.sync_file(path)
+            entered += _enter_file(transact, kind, path, start)
     return entered
 
 
@@ -135,6 +149,8 @@ def _enter_file(transact: Callable[[Callable[[sa.Connection], None]], None], kin
         if rows:
             connection.exec_driver_sql(_ENTER, rows)
         connection.exec_driver_sql(_ENTERED, (kind, path.stem, end))
+        if kind == standing_labels.KIND:
+            standing_labels.stand_anew(connection, {row[3] for row in rows if row[3] is not None})
 
     for line in read_lines(path, start):
         end = line.end
@@ -150,9 +166,12 @@ def _enter_file(transact: Callable[[Callable[[sa.Connection], None]], None], kin
     return count + len(rows)
 
 
-def _forget(connection: sa.Connection, kind: str, writer: str) -> None:
+def forget_file(connection: sa.Connection, kind: str, writer: str) -> None:
+    """Take out all that a file holds, which is gone, or is to be entered anew."""
+    labelled = standing_labels.labelled_by(connection, writer) if kind == standing_labels.KIND else []
     for table in (beside, beside_files):
         connection.execute(sa.delete(table).where(table.c.kind == kind, table.c.writer == writer))
+    standing_labels.stand_anew(connection, labelled)
 
 
 def newest(

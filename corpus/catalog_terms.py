@@ -4,7 +4,7 @@ import json
 import sqlite3
 
 from sensorium.corpus.beside_catalog import NO_VERDICT, SCORE_PATH, VERDICT, VERDICTS
-from sensorium.corpus.label_terms import has_labels, label_value, labelled, recorded_value
+from sensorium.corpus.label_terms import LabelTerms, recorded_value
 from sensorium.corpus.previewed import BYTES_AT, STORE, bytes_at
 from sensorium.episode.store_terms import (
     EVENT,
@@ -57,8 +57,7 @@ class CatalogTerms:
         if term.function == SCORE:
             return f"(SELECT value FROM scores WHERE {mine} AND stream = {names[0]} AND name = {names[1]})"
         if term.function in (LABEL, RECORDED_LABEL):
-            beside = term.function == LABEL and has_labels(self._connection)
-            return label_value(names[0]) if beside else recorded_value(names[0])
+            return LabelTerms(self._connection).value(names[0]) if term.function == LABEL else recorded_value(names[0])
         if term.function == STREAM and term.field in SPEC:
             found = f"layout_streams AS spec WHERE spec.layout = episodes.layout AND spec.name = {names[0]}"
             return f"(SELECT spec.{term.field} FROM {found})"
@@ -88,8 +87,8 @@ class CatalogTerms:
             return self._of_layouts(f"SELECT layout FROM layout_streams WHERE {where}", bind)
         if term.function in (STREAM, HEALTH):
             return self._gathered(term, test, bind)
-        if term.function == LABEL and has_labels(self._connection):
-            return labelled(term.names[0], test, bind)
+        if term.function == LABEL and (labels := LabelTerms(self._connection)).any_beside:
+            return labels.among(term.names[0], test, bind)
         found = self._index(term, test, bind)
         if found is None or self._over(FEW if self._narrowed else SOME, found, bind):
             return None

@@ -16,6 +16,7 @@ from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.finding import Finder
+from sensorium.corpus.labelled import Labelled
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.looks_alike import LooksAlike
 from sensorium.corpus.matching import CatalogEpisodes
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from sensorium.corpus.traces import TracedUnit
 
 
-class Corpus(LooksAlike):
+class Corpus(LooksAlike, Labelled):
     """A store, open for reading, while another process may write it. Holds nothing open between calls."""
 
     def __init__(self, path: Path) -> None:

@@ -67,6 +67,8 @@ def _check_label(connection: sqlite3.Connection, function: str, name: str, has_b
     tables = ["labels WHERE true"]
     if function == LABEL and has_beside and has_labels(connection):
         tables.append("beside WHERE kind = 'labels'")
+        if _any(connection, "SELECT 1 FROM sqlite_master WHERE name = 'label_stands'"):
+            tables.append("label_stands WHERE true")
     if not any(_any(connection, f"SELECT 1 FROM {text} AND name = ?", name) for text in tables):
         known = {each for text in tables for each in _names(connection, f"SELECT DISTINCT name FROM {text}")}
         _say(connection, f"no episode has a label {name!r}", name, known, "there are")

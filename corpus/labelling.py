@@ -1,38 +1,38 @@
-"""Labels beside episodes: who says what of an episode or a stretch of it, when, and what that supersedes.
+"""Labels beside episodes: who says what of an episode or a stretch of it, when, why, and what that supersedes.
 
 They are appended to `STORE/beside/labels` (`sensorium.corpus.beside`) and change no episode. Conditions ask for them by
 `label('NAME')`: the newest that is not superseded, else the one that was recorded with the episode.
 """
 
+import getpass
+import hashlib
 import math
-import time
-import uuid
-from collections.abc import Mapping
+import os
+import socket
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import uuid_utils
 
-from sensorium.corpus.beside import BesideWriter, read_beside
-from sensorium.corpus.beside_catalog import enter_beside
-from sensorium.corpus.corpus import open_store
-from sensorium.corpus.verdicts import who_judges
+from sensorium.corpus.beside_episode import said_beside
 from sensorium.drivers.registry import nearest
 from sensorium.episode.documents import Label
-from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 
 KIND = "labels"
 MAX_LETTERS = 200
+MAX_WHY = 4000
+MAX_SCORES = 100
 
 
 class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One record of `STORE/beside/labels`: what `who` said of an episode at `utc`.
+    """One record of `STORE/beside/labels`: what `who` said of an episode at `utc`, and `why`.
 
     `start_ns` to `end_ns`, half-open in the episode's own clock, is the stretch that it holds for; without them it
     holds for all of it. One whose `id` another names in `supersedes` counts no more; one whose value is None says
-    nothing itself.
+    nothing itself. `scores` are those of a rubric by criterion, of which `value` is the mean. `instead_of` is what
+    stood before, in a correction: that was wrong.
     """
 
     id: str
@@ -41,70 +41,28 @@ class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
     value: Label | None
     utc: str | None
     who: str
+    why: str = ""
     start_ns: int | None = None
     end_ns: int | None = None
     supersedes: str | None = None
-
-
-def put_labels(
-    store: str | Path,
-    episode: str,
-    labels: Mapping[str, Label | None],
-    *,
-    who: str = "",
-    span_ns: tuple[int, int] | None = None,
-    supersedes: str | None = None,
-) -> list[LabelRecord]:
-    """Label an episode (its id, or how that begins), durably when it returns; an ingest may be at work.
-
-    Args:
-        labels: By name; None only takes back what it `supersedes`.
-        who: Who says so; else USER@HOST.
-        span_ns: The stretch that they hold for, half-open, in the episode's clock.
-        supersedes: The id of a label of this episode that counts no more; then `labels` is one.
-
-    Raises:
-        ConfigError: there is no such episode or label, or a name, value or span that can be none.
-        StoreError: the store cannot be read, or nothing can be written beside its episodes.
-    """
-    path = Path(store)
-    found = open_store(path).episode(episode)
-    for name, value in labels.items():
-        _check(name, value, supersedes)
-    if span_ns is not None and not found.start_ns <= span_ns[0] < span_ns[1] <= found.end_ns:
-        raise ConfigError(f"label of {span_ns} ns: expected a stretch within {found.start_ns} to {found.end_ns}")
-    if supersedes is not None:
-        there = [each.id for each in labels_beside(path, found.id)]
-        if supersedes not in there or len(labels) != 1:
-            hint = "" if supersedes in there else nearest(supersedes, there)
-            got = "" if len(labels) == 1 else f", got {len(labels)}"
-            raise ConfigError(f"supersedes {supersedes!r}: expected one label in place of one of {found.id}{got}{hint}")
-    start_ns, end_ns = span_ns or (None, None)
-    records = [
-        LabelRecord(
-            id=str(uuid.UUID(bytes=uuid_utils.uuid7().bytes)),
-            episode=found.id,
-            name=name,
-            value=value,
-            utc=utc_text(time.time_ns()),
-            who=who or who_judges(),
-            start_ns=start_ns,
-            end_ns=end_ns,
-            supersedes=supersedes,
-        )
-        for name, value in labels.items()
-    ]
-    with BesideWriter(path, KIND) as writer:
-        writer.append([msgspec.to_builtins(record) for record in records])
-    enter_beside(path)
-    return records
+    scores: dict[str, float] = {}
+    instead_of: Label | None = None
 
 
 def labels_beside(store: str | Path, episode: str) -> list[LabelRecord]:
     """All that was ever said beside one episode (its whole id), the oldest first, what was superseded too."""
-    said = (each.record for each in read_beside(Path(store), KIND))
-    mine = [_record(each) for each in said if each is not None and each.get("episode") == episode]
-    return sorted((each for each in mine if each is not None), key=lambda each: each.utc or "")
+    return label_records(said_beside(Path(store), KIND, episode))
+
+
+def label_records(said: Iterable[Mapping[str, Any]]) -> list[LabelRecord]:
+    """The records that are labels, without what another release may have written so."""
+    found = []
+    for each in said:
+        try:
+            found.append(msgspec.convert(each, LabelRecord))
+        except msgspec.ValidationError:
+            continue
+    return found
 
 
 def standing(records: list[LabelRecord]) -> dict[str, LabelRecord]:
@@ -123,18 +81,64 @@ def standing(records: list[LabelRecord]) -> dict[str, LabelRecord]:
     return {each.name: each for each in counts}
 
 
-def _record(said: dict[str, Any]) -> LabelRecord | None:
-    """None of what another release may have written so."""
-    try:
-        return msgspec.convert(said, LabelRecord)
-    except msgspec.ValidationError:
-        return None
+def check_superseded(superseded: str, episode: str, there: Iterable[LabelRecord]) -> None:
+    """Raise `ConfigError` unless a label of `there`, those beside an episode, has that id and none supersedes it."""
+    known = list(there)
+    ids = [each.id for each in known]
+    if superseded not in ids:
+        said = f"supersedes {superseded!r}: expected the id of a label beside {episode}"
+        raise ConfigError(f"{said}{nearest(superseded, ids)}; `sensorium label STORE {episode}` lists them")
+    if (by := next((each for each in known if each.supersedes == superseded), None)) is not None:
+        raise ConfigError(
+            f"supersedes {superseded!r}: {by.who} has done so at {by.utc}; supersede that one, {by.id}, or none"
+        )
 
 
-def _check(name: str, value: Label | None, supersedes: str | None) -> None:
+def check_label(record: LabelRecord) -> None:
+    """Raise `ConfigError` for a label that can be none."""
+    name, value = record.name, record.value
     if not 0 < len(name) <= MAX_LETTERS or (isinstance(value, str) and len(value) > MAX_LETTERS):
         raise ConfigError(f"label {name[:40]!r}: names and texts have up to {MAX_LETTERS} letters")
-    if value is None and supersedes is None:
+    if value is None and record.supersedes is None:
         raise ConfigError(f"label {name!r}: no value; nothing alone takes back what it supersedes")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"label {name!r}: {value}: expected a finite number")
+    check_said(f"label {name!r}", record.who, record.why)
+    for criterion, score in record.scores.items():
+        if not 0 < len(criterion) <= MAX_LETTERS or not math.isfinite(score) or len(record.scores) > MAX_SCORES:
+            raise ConfigError(
+                f"label {name!r}: score {criterion[:40]!r} {score}: expected finite numbers of up to {MAX_SCORES}"
+                f" criteria, with names of up to {MAX_LETTERS} letters"
+            )
+    if (record.start_ns is None) != (record.end_ns is None):
+        raise ConfigError(f"label {name!r}: a stretch has a start_ns and an end_ns; one of them is missing")
+
+
+def check_within(record: LabelRecord, start_ns: int, end_ns: int) -> None:
+    """Raise `ConfigError` for a stretch that is not within an episode of this extent."""
+    if record.start_ns is None or record.end_ns is None or start_ns <= record.start_ns < record.end_ns <= end_ns:
+        return
+    span_ns = record.start_ns, record.end_ns
+    raise ConfigError(f"label of {span_ns} ns: expected a stretch within {start_ns} to {end_ns}")
+
+
+def check_said(what: str, who: str, why: str) -> None:
+    """Raise `ConfigError` for what nobody would read."""
+    if not 0 < len(who) <= MAX_LETTERS or len(why) > MAX_WHY:
+        raise ConfigError(
+            f"{what}: by {who[:40]!r}, why in {len(why)} letters: expected a name of up to {MAX_LETTERS}, and up to"
+            f" {MAX_WHY} to say why"
+        )
+
+
+def pseudonym() -> str:
+    """Who is at work, without saying so: the same each time for one user of one machine, a name for nobody else.
+
+    It hides a name from who reads labels, not from who guesses it: a guess can be tried.
+    """
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    told = hashlib.blake2s(f"{user}@{socket.gethostname()}".encode(), digest_size=4, person=b"labels").hexdigest()
+    return f"person-{told}"

@@ -1,6 +1,10 @@
 """Labels beside episodes: the newest that stands counts in conditions, as one reading of the records says it must."""
 
 import doctest
+import getpass
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from sensorium.cli.screen import OUT
 from sensorium.corpus import labelling
 from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
-from sensorium.corpus.labelling import labels_beside, put_labels, standing
+from sensorium.corpus.labelling import LabelRecord, labels_beside, standing
 from sensorium.corpus.verify import verify
 from sensorium.errors import ConfigError
 from sensorium.ingest.mending import rebuild_catalog
@@ -36,6 +40,10 @@ def store(make_episode: Any, tmp_path: Path) -> Path:
             assembly.append(episode.data)
             made.commit(assembly, device="rig-1", identity="k")
     return tmp_path / "store"
+
+
+def put_labels(store: Path, episode: str, labels: Any, **more: Any) -> list[LabelRecord]:
+    return sensorium.open(store).label(episode, labels, **more)
 
 
 def ids(store: Path) -> list[str]:
@@ -117,7 +125,7 @@ def test_conditions_find_what_the_records_say(store: Path, said: list[tuple[int,
         ({"": 1}, {}, "up to 200 letters"),
         ({"task": float("inf")}, {}, "expected a finite number"),
         ({"task": None}, {}, "no value"),
-        ({"task": "x"}, {"supersedes": "none"}, "expected one label in place of one of"),
+        ({"task": "x"}, {"supersedes": "none"}, "expected the id of a label beside"),
         ({"task": "x"}, {"span_ns": (5, 5)}, "expected a stretch within"),
         ({"task": "x"}, {"span_ns": (-5, 5)}, "expected a stretch within"),
     ],
@@ -125,7 +133,7 @@ def test_conditions_find_what_the_records_say(store: Path, said: list[tuple[int,
 def test_what_can_be_no_label_is_refused(store: Path, labels: Any, more: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         put_labels(store, ids(store)[0], labels, **more)
-    assert not list((store / "beside").glob("labels/*"))
+    assert not list((store / "beside").glob("labels/*.jsonl"))
 
 
 def test_at_80_columns_name_value_and_id_stand_together(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,3 +173,150 @@ def test_the_command_and_show(store: Path) -> None:
     assert "label done = true from" in run("show", str(store), pick)
     result = CliRunner().invoke(app, ["label", str(store), pick, "task"])
     assert isinstance(result.exception, ConfigError)
+
+
+def test_what_a_rubric_a_correction_and_a_preference_say(store: Path) -> None:
+    pick, place, bare = ids(store)
+    corpus = sensorium.open(store)
+    with corpus.label_book("ada") as book:
+        quality = book.rubric(pick, "quality", {"grip": 4, "speed": 1}, why="slow")
+        wrong = book.correct(place, "task", "wipe", why="it wipes")
+        again = book.correct(place, "task", "pour")
+        first = book.prefer(pick, place, "a", why="no spill")
+        book.prefer(pick, place, "tie", name="speed")
+        with pytest.raises(ConfigError, match="has none that could be wrong"):
+            book.correct(bare, "task", "pick")
+    assert (quality.value, quality.scores, quality.why) == (2.5, {"grip": 4.0, "speed": 1.0}, "slow")
+    assert (wrong.instead_of, again.instead_of, again.supersedes) == ("place", "wipe", wrong.id)
+    assert ordinals(store, "label('quality') > 2 and label('quality.grip') = 4 and label('quality.speed') < 2") == [0]
+    assert ordinals(store, "label('task') = 'pour'") == [1]
+    with corpus.label_book("eve") as book:
+        book.prefer(place, pick, "cannot say", supersedes=first.id)
+        with pytest.raises(ConfigError, match=rf"supersedes '{first.id}': eve has done so at "):
+            book.prefer(pick, place, "b", supersedes=first.id)
+        with pytest.raises(ConfigError, match="the same episode"):
+            book.prefer(pick, pick, "a")
+        with pytest.raises(ConfigError, match="expected one of a, b, tie, cannot say"):
+            book.prefer(pick, place, "c")  # type: ignore[arg-type]
+    counting = [(each.name, each.choice, each.who) for each in corpus.preferences()]
+    assert counting == [("speed", "tie", "ada"), ("preference", "cannot say", "eve")]
+    assert len(corpus.preferences(all_said=True)) == 3
+    rebuild_catalog(store)
+    assert ordinals(store, "label('quality.grip') = 4") == [0]
+    assert [(each.name, each.choice) for each in corpus.preferences("speed")] == [("speed", "tie")]
+    assert list(verify(store, deep=True)) == []
+
+
+def test_what_is_superseded_is_so_once(store: Path) -> None:
+    pick, place, _ = ids(store)
+    (first,) = put_labels(store, pick, {"task": "wipe"}, who="ada")
+    (second,) = put_labels(store, pick, {"task": "pour"}, who="eve", supersedes=first.id)
+    with pytest.raises(ConfigError, match=rf"eve has done so at 2.*; supersede that one, {second.id}, or none"):
+        put_labels(store, pick, {"task": "stir"}, supersedes=first.id)
+    with pytest.raises(ConfigError, match="expected the id of a label beside"):
+        put_labels(store, place, {"task": "stir"}, supersedes=first.id)
+    assert len(labels_beside(store, pick)) == 2
+
+
+def test_lines_of_json_out_and_in_again(store: Path, tmp_path: Path) -> None:
+    pick, place, bare = ids(store)
+    (first,) = put_labels(store, pick, {"task": "wipe"}, who="ada", why="[/it] wipes", span_ns=(1, 10))
+    put_labels(store, pick, {"task": None}, supersedes=first.id)
+    with sensorium.open(store).label_book("eve") as book:
+        book.rubric(place, "quality", {"grip": 1})
+        book.prefer(pick, place, "b", why="faster")
+    out = tmp_path / "labels.jsonl"
+
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(app, ["label", str(store), *words])
+
+    assert run("--export", str(out)).stdout == f"4 lines written to {out}\n"
+    assert isinstance(run("--export", str(out)).exception, ConfigError), "it is there"
+    lines = out.read_text().splitlines()
+    assert run("--export", "-").stdout.splitlines() == lines
+    before = sensorium.open(store).labels(pick), sensorium.open(store).preferences(all_said=True)
+    assert run("--import", str(out)).stdout == "0 lines said, 4 were there already\n"
+    for path in (store / "beside").glob("*/*.jsonl"):
+        path.unlink()
+    enter_beside(store)
+    assert sensorium.open(store).labels(pick) == []
+    assert run("--import", str(out)).stdout == "4 lines said, 0 were there already\n"
+    assert (sensorium.open(store).labels(pick), sensorium.open(store).preferences(all_said=True)) == before
+    assert ordinals(store, "label('quality.grip') = 1") == [1]
+
+    def of(episode: str, **said: Any) -> str:
+        return json.dumps({"episode": episode, **said})
+
+    said = of(bare, name="ok", span_s=[0, 0.001], value=True) + "\n"
+    out.write_text(said)
+    assert json.loads(run("--import", str(out), "--format", "json").stdout) == [{"new": 1, "known": 0}]
+    assert ordinals(store, "label('ok')") == [2]
+    for wrong, why in (
+        ("{", "line 2: no JSON"),
+        ("[]", "line 2: expected an object"),
+        ('{"episode": "x", "name": "a", "value": 1}', "line 2: episode 'x' is not in the store"),
+        (of(bare, name="a", value=1, span_s=[0, 99]), "line 2: label of"),
+        (of(bare, name="a", value=1, span_s=[0]), "line 2: span_s"),
+        (of(bare, name="a", value=[1]), "line 2: Expected"),
+        (of(bare, name="a"), "line 2: label 'a': no value"),
+        (of(pick, name="a", supersedes=first.id), "line 2: supersedes"),
+        (of(pick, other=bare, choice="c"), "line 2: "),
+        (lines[0].replace("wipe", "pour"), "line 2: id "),
+    ):
+        out.write_text(said + wrong)
+        error = run("--import", str(out)).exception
+        assert isinstance(error, ConfigError), wrong
+        assert str(error).startswith(why), error
+    assert len(sensorium.open(store).labels(bare)) == 1, "nothing of a file of which a line is wrong"
+
+
+def test_who_says_one_thing_makes_no_file_of_it(store: Path) -> None:
+    pick = ids(store)[0]
+    for number in range(5):
+        put_labels(store, pick, {"tries": number})
+    assert len(list((store / "beside/labels").glob("*.jsonl"))) == 1
+    with sensorium.open(store).label_book() as book:
+        book.label(pick, {"tries": 7})
+        put_labels(store, pick, {"tries": 8})
+        assert len(list((store / "beside/labels").glob("*.jsonl"))) == 2, "the first is being written"
+    assert [each.value for each in labels_beside(store, pick)] == [0, 1, 2, 3, 4, 7, 8]
+    assert {each.who for each in labels_beside(store, pick)} == {labelling.pseudonym()}
+    assert getpass.getuser() not in labelling.pseudonym()
+
+
+WRITER = """
+import sys
+import sensorium
+
+with sensorium.open(sys.argv[1]).label_book(sys.argv[2]) as book:
+    episodes = [each.id for each in sensorium.open(sys.argv[1]).query()]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(int(sys.argv[3])):
+        book.label(episodes[number % len(episodes)], {f"n{number}": number})
+"""
+
+
+def test_two_who_write_at_once_lose_nothing_beside_an_ingest(store: Path) -> None:
+    count = 300
+    with Store.open(store):  # an ingest has it
+        those = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(store), who, str(count)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for who in ("ada", "eve")
+        ]
+        for each in those:
+            assert each.stdout is not None
+            assert each.stdout.readline() == "ready\n"
+        for each in those:
+            each.communicate("go\n", timeout=100)
+            assert each.returncode == 0
+    said = [each for episode in ids(store) for each in labels_beside(store, episode)]
+    assert {(each.who, each.name) for each in said} == {(w, f"n{n}") for w in ("ada", "eve") for n in range(count)}
+    assert len(said) == 2 * count
+    assert ordinals(store, f"label('n{count - 1}') = {count - 1}") == [(count - 1) % 3]
+    assert list(verify(store)) == []
