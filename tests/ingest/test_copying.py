@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import sensorium
 from sensorium.cli.main import app
 from sensorium.corpus.commits import record_paths
-from sensorium.corpus.labelling import labels_beside, put_labels
+from sensorium.corpus.labelling import labels_beside
 from sensorium.corpus.verify import verify
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.copying import copy
@@ -115,8 +115,8 @@ def test_another_content_under_the_id_or_the_ordinal_is_left(source: Path, make_
 
 def test_labels_go_with_their_episodes_once(source: Path, tmp_path: Path) -> None:
     one, other, *_ = sensorium.open(source).query()
-    put_labels(source, one.id, {"task": "pick"}, who="ann")
-    put_labels(source, other.id, {"task": "place"}, who="ann")
+    sensorium.open(source).label(one.id, {"task": "pick"}, who="ann")
+    sensorium.open(source).label(other.id, {"task": "place"}, who="ann")
     target = tmp_path / "target"
     assert copy(source, target, f"episode = '{one.id}'").beside == 1
     assert copy(source, target, f"episode = '{one.id}'").beside == 0

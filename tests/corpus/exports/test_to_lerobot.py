@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import sensorium
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.exports.contract import Options, Unsupported, export
-from sensorium.corpus.labelling import put_labels
 from sensorium.errors import ConfigError
 from tests.corpus.exports.stored import store_of
 from tests.episode_files import EpisodeFile, build_episode
@@ -107,7 +107,7 @@ def nearest(episode: Episode, name: str, at_ns: Any) -> Any:
 
 def test_every_frame_and_number(tmp_path: Path) -> None:
     episodes = store_of(tmp_path / "store", [rollout(0), rollout(1, 12), rollout(2)])
-    put_labels(tmp_path / "store", episodes[2].id, {"task": "said later"}, who="ann")
+    sensorium.open(tmp_path / "store").label(episodes[2].id, {"task": "said later"}, who="ann")
     report = export(episodes, "lerobot", tmp_path / "out", Options(map=map_in(tmp_path)))
     assert (report.episodes, report.samples) == (3, 52)
     check(tmp_path / "out", episodes)
