@@ -285,7 +285,7 @@ def test_a_catalog_that_is_filled_anew_has_all_its_indices(
     sql(tmp_path, "DELETE FROM episodes", "DELETE FROM documents")
 
     def cut_off(path: Path) -> Any:
-        assert {name.partition("_")[0] for (name,) in indices(tmp_path)} == {"beside"}
+        assert {name.partition("_")[0] for (name,) in indices(tmp_path)} == {"beside", "label"}
         raise OSError(errno.EIO, f"{path}: a failing disk")
 
     monkeypatch.setattr(filling, "read_record", cut_off)
