@@ -64,7 +64,7 @@ def import_labels(
     """
     who = who or pseudonym()
     read = [(number, _read(line, number, who)) for number, line in enumerate(lines, 1) if line.strip()]
-    known = _Known(corpus.path)
+    known = _SaidBefore(corpus.path)
     new: list[LabelRecord | PreferenceRecord] = []
     for start in range(0, len(read), _AT_ONCE):
         some = read[start : start + _AT_ONCE]
@@ -88,7 +88,7 @@ def import_labels(
     return len(new), len(read) - len(new)
 
 
-class _Known:
+class _SaidBefore:
     """What is said already, and by the lines before."""
 
     def __init__(self, store: Path) -> None:
