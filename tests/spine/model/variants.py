@@ -118,7 +118,7 @@ VARIANTS = (
     Variant(
         "send a partial record",
         Invariant.SYNCED,
-        (EpisodeFile, "sync", "self.sendable = target", "self.sendable = target - target % 4096"),
+        (EpisodeFile, "sync", "max(self.sendable, target)", "target - target % 4096"),
     ),
     Variant(
         "commit record before data",
