@@ -14,14 +14,13 @@ from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.collecting import Collecting
 from sensorium.agents.delivery import Delivery, holds_spool
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.directed import in_force, obeying
+from sensorium.agents.directed import fleet_memory, in_force, obeying
 from sensorium.agents.directives.obeying import Rules
 from sensorium.agents.line import Lines, Parts
 from sensorium.agents.orders import Orders
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.replays import Replay, replay_of
 from sensorium.agents.reporting import Reporting
-from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.sensors import open_sensors
 from sensorium.agents.spool.floor import check_floor
 from sensorium.agents.triggers.trigger import Command
@@ -205,7 +204,7 @@ class Agent:
         if not self._only_deliver:  # what is recorded anew is not to be delivered
             delivery.spool.runs.go_back(replay_of(self.device).run, self._again)
         if any("sketch" in part.may for part in self.device.obey):
-            delivery.memory = FleetMemory(delivery.spool.path, lambda: in_force(delivery).mission.name)
+            delivery.memory = fleet_memory(delivery)
         delivery.obeys = obeying(self.device, delivery, self._orders, only_deliver=self._only_deliver)
         delivery.apply(in_force(delivery))
         labels = self.device.mission.labels

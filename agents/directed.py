@@ -11,6 +11,8 @@ from sensorium.agents.directives.releasing import Releasing
 from sensorium.agents.directives.settings import changed
 from sensorium.agents.orders import Change, Orders
 from sensorium.agents.recording.fleet_holding import hold_what_is_had
+from sensorium.agents.selection.fleet_memory import FleetMemory
+from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.clock import boot_id, boottime_ns
 from sensorium.errors import ConfigError
 from sensorium.link.directive import DirectiveDocument
@@ -22,6 +24,16 @@ _RECORDED_BY = ("trigger", "filters", "encodings", "mission", "previews", "prove
 def in_force(delivery: Delivery) -> DeviceFile:
     """The device file under the settings that are in force."""
     return delivery.device if delivery.obeys is None else delivery.obeys.device
+
+
+def fleet_memory(delivery: Delivery) -> FleetMemory:
+    """What the fleet has seen, for the mission that is in force, and as near as its trigger says."""
+
+    def near() -> float:
+        trigger = in_force(delivery).trigger
+        return trigger.fleet_near if isinstance(trigger, WorthConfig) else 0.0
+
+    return FleetMemory(delivery.spool.path, lambda: in_force(delivery).mission.name, near)
 
 
 def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deliver: bool) -> Obeying:

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 FOLDER = "memory"
 FLEET = "fleet"
 """The score of a judged stream that is its novelty to what the fleet has seen."""
+NEAR = 0.08
+"""What differs by less from what the fleet has is the same, if nothing else is said: devices of a fleet that took what
+is nearer would each spend a budget of their own on one place."""
 _ENDING = ".sketch"
 _NUMBER = 4
 
@@ -44,11 +47,12 @@ _FILE = msgspec.msgpack.Decoder(SketchFile)
 
 
 class FleetMemory:
-    """In the folder of a spool. `mission` says for which mission the device records now. From any thread: one tells it
-    what the fleet has, another asks how new a look is to that."""
+    """In the folder of a spool. `mission` says for which mission the device records now, `near` how unlike
+    the nearest may be that is the same to it. From any thread: one tells it what the fleet has, another asks how new a
+    look is to that."""
 
-    def __init__(self, spool: Path, mission: Callable[[], str]) -> None:
-        self._folder, self._mission = spool / FOLDER, mission
+    def __init__(self, spool: Path, mission: Callable[[], str], near: Callable[[], float] = lambda: 0.0) -> None:
+        self._folder, self._mission, self._near = spool / FOLDER, mission, near
         self._guard = threading.Lock()
         self._makers: dict[str, int] = {}
         """Who describes what is seen here, in how many dimensions."""
@@ -58,8 +62,8 @@ class FleetMemory:
             self._read(path)
 
     def novelty(self, look: Look) -> float | None:
-        """How new a look is to the fleet: one minus the greatest cosine to what that has; None where nothing is known
-        of looks by its maker."""
+        """How new a look is to the fleet: one minus the greatest cosine to what that has, or 0 where that is near; None
+        where nothing is known of looks by its maker."""
         vector = np.frombuffer(look.vector, np.int8)
         if self._makers.get(look.by) != len(vector):
             with self._guard:
@@ -67,7 +71,8 @@ class FleetMemory:
         sketch = self._sketches.get((look.by, self._mission()))
         if sketch is None or not len(sketch) or sketch.of.dimensions != len(vector):
             return None
-        return float(sketch.novelty(vector[None])[0])
+        novelty = float(sketch.novelty(vector[None])[0])
+        return novelty if novelty > self._near() else 0.0
 
     def scores(self, looks: Mapping[str, Look]) -> dict[str, float]:
         """The scores STREAM.fleet of a unit that looks so."""

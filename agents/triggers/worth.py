@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from sensorium.agents.selection.campaign import MISSION
+from sensorium.agents.selection.fleet_memory import NEAR as FLEET_NEAR
 from sensorium.agents.selection.gyros import SURPRISE, has_shifts
 from sensorium.agents.selection.policy import SelectionPolicy, condition
 from sensorium.agents.selection.scored import is_judged, with_scores
@@ -42,13 +43,15 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
     Judged are the `streams` that are named, or else all pictures and all rows with a rate (`unit: frame`: all
     pictures; the first of them says what a unit is). Those without the filter `scores` are given one, with `gates`,
     which looks at five pictures a unit, or two a second, of those that come more than twice as often.
-    Undecided samples wait raw, of all streams together `max_waiting_bytes` at most.
+    Undecided samples wait raw, of all streams together `max_waiting_bytes` at most. What differs from what the fleet
+    has by no more than `fleet_near` (one minus the cosine) is the same, where the device is told of that.
     """
 
     kind: Literal["worth"]
     trace: TraceBudget = TraceBudget()
     max_waiting_bytes: ByteSize = Field(default=ByteSize(256 << 20), ge=1 << 20)
     gates: Gates = Gates()
+    fleet_near: float = Field(default=FLEET_NEAR, ge=0, lt=1)
 
     def _room(self, specs: Sequence[StreamSpec]) -> RawRoom:
         unit_s = self.unit_s if self.unit == "time" else None

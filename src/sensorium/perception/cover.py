@@ -8,11 +8,12 @@ import numpy.typing as npt
 
 from sensorium.perception.sketch import FORMAT, Rows, Sketch, SketchDelta, SketchOf, SketchPosition, coarse, unit_rows
 
-CAPACITY = 3072
+CAPACITY = 3840
+"""Of rows of 512 numbers these are less than 1 MB on the wire (`bench/sketch.py`)."""
 NEAR = 0.01
 """How unlike all others a look must be at first to be taken in."""
-GROWTH = 1.25
-ROOMY = 0.75
+GROWTH = 1.1
+ROOMY = 0.9
 """It is thinned to this part of its capacity, so that it is not thinned at every second row."""
 _BLOCK = 512
 

@@ -97,3 +97,19 @@ def test_a_unit_is_no_newer_here_than_it_is_to_the_fleet(tmp_path: Path) -> None
     alone, together = Knowledge(), Knowledge()
     assert alone.saw(Unit(start_ns=0, end_ns=1), looks).novelty["cam"] == 1.0
     assert together.saw(Unit(start_ns=0, end_ns=1, scores=scores), looks).novelty["cam"] == scores["cam.fleet"] < 0.01
+
+
+def test_what_is_near_to_what_the_fleet_has_is_the_same(tmp_path: Path) -> None:
+    said = {"near": 0.0}
+    memory = FleetMemory(tmp_path, lambda: "hall", lambda: said["near"])
+    memory.novelty(look(0))
+    memory.take(body())
+    vector = np.clip(SEEN[2].astype(int) + 9, -127, 127).astype(np.int8)
+    beside = Look(by=OF.by, vector=vector.tobytes())
+    novelty = memory.novelty(beside)
+    assert novelty is not None
+    assert novelty > 0.001
+    said["near"] = novelty * 1.01
+    assert memory.novelty(beside) == 0.0
+    assert memory.scores({"cam": beside}) == {"cam.fleet": 0.0}
+    assert memory.novelty(look(5)) != 0.0
