@@ -39,12 +39,12 @@ class Folder:
             for folder in (self.episodes, self.rejected):
                 durable.make_folder(folder)
             _try_sync(path)
+            is_one = path.stat().st_dev == self.episodes.stat().st_dev
             self._lock_fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             what = "no folders that can be synced" if error.errno in _NO_SYNC else ""
             raise _unusable(path, error, what) from error
-        self._is_one = os.fstat(self._lock_fd).st_dev == self.episodes.stat().st_dev
-        self._alive_fd = -1
+        self._is_one, self._alive_fd = is_one, -1
         self._naming = threading.Lock()
         self._made = self._named = 0
         try:

@@ -103,17 +103,20 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> "Counter[str]":
     return asked
 
 
-@pytest.mark.parametrize("why", ["is_trusted", "is_calm"])
+@pytest.mark.parametrize("why", ["is_trusted", "is_calm", "mounted"])
 def test_begun_and_sealed_together_they_cost_one_sync_each_and_a_few_for_all(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch, why: str
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, at_once: "Counter[str]", why: str
 ) -> None:
-    """Where the sync of the file system is not known to be theirs, or waits for others."""
-    monkeypatch.setattr(file_system, why, lambda *_: False)
+    """Where the sync of the file system is not known to be theirs, waits for others, or is not that of the files."""
+    if why == "mounted":
+        spool._folder._is_one = False
+    else:
+        monkeypatch.setattr(file_system, why, lambda *_: False)
     with counted(spool, monkeypatch) as asked:
         episodes = [small(spool)[0] for _ in range(MANY)]
         assert not any(asked[name] for name in CALLS), "the disk was not asked for anything yet"
         assert spool.flush()
-    assert (asked["fdatasync"], asked["writev"]) == (MANY, MANY)
+    assert (asked["fdatasync"], asked["writev"], at_once["syncfs"]) == (MANY, MANY, 0)
     assert asked["fsync"] == 1, "of the folder, which has all the names"
     assert asked["COMMIT"] == 2, "of the beginnings, and of the seals"
     assert [each.episode for each in spool.waiting() if each.sealed] == episodes
