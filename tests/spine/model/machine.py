@@ -106,6 +106,20 @@ class TwoEnds(RuleBasedStateMachine):
             self.recorder.forget(episode)
             self.act(self.device, self.device.spool.discard, episode, "by hand")
 
+    @rule(which=st.integers(0, 3), offered=st.booleans())
+    def is_held(self, which: int, offered: bool) -> None:
+        """A sealed episode stays on the device from now on; whether or not it was offered already."""
+        self.act(self.device, self.recorder.record, 1, True, True)
+        self.run(int(offered))
+        if sealed := self.waiting(lambda each: each.sealed):
+            self.act(self.device, self.device.spool.holding.hold, sealed[which % len(sealed)].episode, "held")
+
+    @rule(which=st.integers(0, 3))
+    def is_fetched(self, which: int) -> None:
+        """One that is held is to be delivered after all."""
+        if held := self.device.spool.holding.all() if self.device.up else []:
+            self.act(self.device, self.device.spool.holding.let_go, [held[which % len(held)].episode])
+
     # --- what befalls them -------------------------------------------------------------------------------------------
 
     @rule(turns=st.sampled_from([1, 1, 0, 2]), at=st.sampled_from([0, 0, 1]))
@@ -302,11 +316,17 @@ class TwoEnds(RuleBasedStateMachine):
         self.act(self.device, self.recorder.record, 0, True, True)
         for step_s, turns in ((0.05, 40), (1.0, 150), (10.0, 60)):
             for _ in range(turns):
+                if self.device.up:
+                    self.act(self.device, self.let_go)
                 if self.device.up and self.server.up and self.is_drained():
                     break
                 self.run(1)
                 self.clock.now_ns += int(step_s * SECOND)
         self.act(self.device, lambda: self.witness.drained(self.device.spool))
+
+    def let_go(self) -> None:
+        holding = self.device.spool.holding
+        holding.let_go([each.episode for each in holding.all()])
 
     def is_drained(self) -> bool:
         return not self.device.spool.counts()["pending"] and not self.device.spool.discards()

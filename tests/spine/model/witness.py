@@ -324,7 +324,7 @@ class Witness:
 
     def device_reopened(self, spool: Any) -> None:
         """What was promised is there, or given up, or committed."""
-        waiting = {each.episode for each in spool.waiting()}
+        waiting = {each.episode for each in (*spool.waiting(), *spool.holding.all())}
         for episode in self.promised:
             if self.promised[episode] > 0 and episode not in waiting:
                 state = self._ledger_state(episode)
