@@ -37,7 +37,7 @@ def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = l
     `progress(done, total)` is called once a few hundred records.
     """
     known = catalog.ids()
-    missing = [path for path in record_paths(store) if path.stem not in known]
+    missing = list(record_paths(store, known))
     left_out = _LeftOut()
     with nullcontext() if known or len(missing) < _MANY else catalog.filled_anew():
         for start in range(0, len(missing), AT_ONCE):
