@@ -3,9 +3,13 @@
 import json
 from typing import Any
 
+import pytest
+
+import sensorium
 from sensorium.corpus.directives import issue
-from sensorium.link.operators import read_pair
+from sensorium.link.operators import new_operator, read_pair
 from tests.spine.commands import Site, sim, wait_for
+from tests.spine.soaking.relay import Relay
 
 
 def test_previews_go_ahead_and_full_episodes_stay_on_the_device(site: Site) -> None:
@@ -153,3 +157,37 @@ def test_what_a_device_chose_is_previewed_with_its_worth_and_fetched_by_it(site:
         each["preview_of"] for each in previews if each.get("worth", 0.0) == best
     ]
     ingest.interrupt()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_on_a_thin_link_previews_do_not_wait_for_a_fetch(site: Site) -> None:
+    """64 kbit/s: what is fetched takes a minute, and previews that are made meanwhile are in the store before it."""
+    anna = read_pair(new_operator("anna", site.folder / "keys")[1])
+    _, port = site.ingest()
+    relay = Relay(port)
+    try:
+        relay.set("slow")
+        device = site.device(
+            "rig-1",
+            {"sim": sim(pace=1.0, camera_hz=10)},
+            relay.port,
+            trigger={"kind": "interval", "length_s": 4},
+            obey={"operator": "keys/anna.operator", "may": ["fetch"]},
+            encodings={"sim.cam": {"codec": "jpeg"}},
+            spool={"when_full": "evict"},
+            previews={},
+        )
+        agent = site.start("collect", device, "--local")
+        store = site.folder / "store"
+        wait_for(lambda: sensorium.open(store).previewed(), "a preview", timeout_s=120)
+        first = sensorium.open(store).previewed()[0]
+        before = {each.preview for each in sensorium.open(store).previewed()}
+        issue(store, ["rig-1"], "fetch", {"episodes": [first.episode]}, anna, life_s=600)
+        (fetched,) = wait_for(lambda: sensorium.open(store).query(), "the full episode", timeout_s=400)
+        earlier = sensorium.open(store).query(f"kind = 'preview' and committed_utc < '{fetched.row['committed_utc']}'")
+        assert first.bytes > 100_000, "or it would be there at once"
+        assert len({each.id for each in earlier} - before) >= 3
+        agent.interrupt()
+    finally:
+        relay.close()
