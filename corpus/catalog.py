@@ -42,9 +42,10 @@ _INDICES = [index for table in META.tables.values() for index in table.indexes]
 
 
 class LedgerEntry(NamedTuple):
-    """What became of one ordinal of a spool: committed as `episode`, or discarded on the device for `reason`."""
+    """What became of one ordinal of a spool: committed as `episode`, deleted since, or discarded on the device for
+    `reason`."""
 
-    state: Literal["committed", "discarded"]
+    state: Literal["committed", "deleted", "discarded"]
     episode: uuid.UUID | None
     reason: str
 
@@ -241,6 +242,16 @@ class Catalog:
         with self._writing, self._transaction() as connection:
             what(connection)
 
+    def compact(self) -> bool:
+        """Write the file anew without what was deleted, and empty its log; False where a reader keeps that."""
+        with self._writing:
+            self._engine.dispose()
+            with closing(self._connect()) as connection:
+                connection.isolation_level = None
+                connection.execute("VACUUM")
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
     def ids(self) -> set[str]:
         """Every episode's id."""
         with self._transaction() as connection:
@@ -287,5 +298,5 @@ def _entry(
     }
 
 
-def _ledger_entry(state: Literal["committed", "discarded"], episode: str | None, reason: str) -> LedgerEntry:
+def _ledger_entry(state: Literal["committed", "deleted", "discarded"], episode: str | None, reason: str) -> LedgerEntry:
     return LedgerEntry(state, uuid.UUID(episode) if episode else None, reason)

@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from sensorium.corpus.beside_catalog import fill_beside
 from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.catalog import Catalog, Discards
+from sensorium.corpus.catalog_deletions import bury
 from sensorium.corpus.commits import CommitRecord, read_record, record_paths
+from sensorium.corpus.deletions import tombstoned, tombstones
 from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,8 @@ def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = l
     `progress(done, total)` is called once a few hundred records.
     """
     known = catalog.ids()
-    missing = list(record_paths(store, known))
+    deleted = tombstoned(store)
+    missing = list(record_paths(store, known | deleted))
     left_out = _LeftOut()
     with nullcontext() if known or len(missing) < _MANY else catalog.filled_anew():
         for start in range(0, len(missing), AT_ONCE):
@@ -54,6 +57,8 @@ def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = l
             catalog.between(device, spool_id, read_between(path))
         except Corrupt as error:
             left_out.say(str(error))
+    if deleted:
+        catalog.transact(lambda connection: bury(connection, list(tombstones(store))))
     left_out.end()
     fill_beside(catalog.transact, store)
     return entered

@@ -12,7 +12,8 @@ from sensorium.episode.value import Evicted
 
 class SpoolLedger(NamedTuple):
     """A spool's ordinals as the store knows them, and its samples in no episode. `next_ordinal` is what the device said
-    last; the rest is pending. `evictions` are those of what chance kept, which `discarded` counts as `evicted`."""
+    last; the rest is pending. `deleted` were committed, and are gone. `evictions` are those of what chance kept, which
+    `discarded` counts as `evicted`."""
 
     device: str
     spool_id: str
@@ -22,10 +23,11 @@ class SpoolLedger(NamedTuple):
     next_ordinal: int
     between: dict[str, Account]
     evictions: tuple[Evicted, ...]
+    deleted: int = 0
 
     @property
     def pending(self) -> int:
-        return self.next_ordinal - self.committed - sum(self.discarded.values())
+        return self.next_ordinal - self.committed - self.deleted - sum(self.discarded.values())
 
 
 def spool_ledgers(connection: sa.Connection, device: str | None = None) -> list[SpoolLedger]:
@@ -58,8 +60,11 @@ def spool_ledgers(connection: sa.Connection, device: str | None = None) -> list[
                     reason = "evicted"
                 discarded[reason] = discarded.get(reason, 0) + count
         committed = states.get(("committed", ""), 0)
+        deleted = sum(count for (state, _), count in states.items() if state == "deleted")
         told = between.get((name, spool_id), {})
-        found.append(SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id], told, tuple(evictions)))
+        found.append(
+            SpoolLedger(name, spool_id, committed, discarded, *seen[name, spool_id], told, tuple(evictions), deleted)
+        )
     return [each for each in found if device is None or each.device == device]
 
 

@@ -71,13 +71,14 @@ def write_part(
     blank: Sequence[tuple[str, str]],
     vectors: Vectors,
     windows: Windows,
+    name: str = "",
 ) -> None:
-    """Write one part, durable when it returns.
+    """Write one part, durable when it returns; under a new name, or in place of what has this `name`.
 
     Raises:
         StoreError: the disk does not take it; nothing of it counts then.
     """
-    name = str(uuid.UUID(bytes=uuid_utils.uuid7().bytes))
+    name = name or str(uuid.UUID(bytes=uuid_utils.uuid7().bytes))
     arrays = [_npy(vectors.astype(np.int8)), _npy(windows.astype(np.int32))]
     crcs = Crcs(*(zlib.crc32(each) for each in arrays))
     said = msgspec.json.encode(VectorPart(maker, len(vectors), list(streams), list(blank), crcs))

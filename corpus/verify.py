@@ -26,6 +26,7 @@ from sensorium.corpus.commits import (
     record_paths,
     zip_path,
 )
+from sensorium.corpus.deletions import DELETIONS, certificates, tombstoned, tombstones
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.vectors import read_arrays, read_parts
 from sensorium.episode.utc_text import utc_text
@@ -61,7 +62,8 @@ def verify(
     """
     version = check_store_version(store)
     # In this order: an ingest at work publishes the record first, and then enters it.
-    paths = list(record_paths(store))
+    gone = tombstoned(store)
+    paths = [path for path in record_paths(store) if path.stem not in gone]
     entered, trouble = _catalog(store)
     yield from trouble
     committed = {path.stem for path in paths}
@@ -88,10 +90,31 @@ def verify(
         if not record_path(store, uuid.UUID(episode)).exists():
             step = f"run `sensorium rebuild-catalog {store}`"
             yield Finding(f"episode {episode} has no commit record", store / CATALOG, step)
-    yield from _orphans(store, committed | entered.keys())
+    yield from _orphans(store, committed | entered.keys() | gone)
+    yield from _deletions(store)
     for damage in damage_beside(store):
         yield Finding(*damage)
     yield from _vectors(store)
+
+
+def _deletions(store: Path) -> Iterator[Finding]:
+    """Deletions that are not finished though their time is over, and certificates that do not hold."""
+    step = f"run `sensorium delete {store}`, which goes on with it"
+    try:
+        certified = {each.tombstone.episode for each in certificates(store)}
+        now = utc_text(time.time_ns()) or ""
+        for each in tombstones(store):
+            path = record_path(store, uuid.UUID(each.episode))
+            if each.episode not in certified and each.remove_after_utc <= now:
+                yield Finding(f"episode {each.episode} is deleted, but not certified to be gone", path, step)
+            elif each.episode in certified and (
+                path.exists()
+                or folder_path(store, uuid.UUID(each.episode)).exists()
+                or zip_path(store, uuid.UUID(each.episode)).exists()
+            ):
+                yield Finding(f"episode {each.episode} is certified to be gone, and is there again", path, "remove it")
+    except Corrupt as error:
+        yield Finding(_said(error, store / DELETIONS), store / DELETIONS, "restore it from a copy")
 
 
 def _vectors(store: Path) -> Iterator[Finding]:

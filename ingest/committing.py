@@ -9,6 +9,7 @@ import numpy as np
 
 from sensorium.corpus.catalog import Catalog, LedgerEntry
 from sensorium.corpus.commits import CommitRecord, folder_path, record_name, record_path, zip_path
+from sensorium.corpus.deletions import Tombstone, read_tombstone, tombstone_name
 from sensorium.corpus.utc import Probes
 from sensorium.episode import durable
 from sensorium.episode.documents import Open
@@ -94,6 +95,13 @@ class Commits:
         """Whether there is a record of it, durable or not."""
         return durable.look(record_name(episode), dir_fd=self._store.fd) is not None
 
+    def tombstone(self, episode: uuid.UUID) -> Tombstone | None:
+        """What says that an episode was deleted, if it was."""
+        name = Path(tombstone_name(episode))
+        if durable.look(name, dir_fd=self._store.fd) is None:
+            return None
+        return read_tombstone(durable.read_whole(name, dir_fd=self._store.fd), self._store.path / name)
+
     def committed(self, episode: uuid.UUID) -> CommitRecord | None:
         """The commit record of an episode, if it has one; the catalog is but an index.
 
@@ -135,6 +143,11 @@ class Commits:
     def _known(self, ready: Ready[Assembly | AtOnce], entry: LedgerEntry | None) -> CommitRecord | None:
         """The record of what is there already, of whose ordinal the ledger has `entry`."""
         episode, digest = ready.assembly.episode, ready.seal.digest
+        if self.tombstone(episode) is not None or (entry is not None and entry.state == "deleted"):
+            device, spool_id, ordinal = _owner(ready)
+            raise Conflict(
+                f"episode {episode}: ordinal {ordinal} of {device}, spool {spool_id}, was deleted from the store"
+            )
         record = self.committed(episode)
         if record is not None:
             if record.digest != digest:

@@ -25,6 +25,7 @@ from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.between import keep_between
 from sensorium.ingest.commit import Ready
 from sensorium.ingest.committing import Commits, ready_of
+from sensorium.ingest.deleting import remove_due
 from sensorium.ingest.held_episode import HeldEpisode
 from sensorium.ingest.held_room import SMALL_BYTES, HeldPlace, HeldRoom
 from sensorium.ingest.mending import mend
@@ -83,9 +84,17 @@ class Store:
                 self._commits = Commits(self._folder, self.catalog, small_bytes, step)
                 self._partials = mend(self._folder, self._commits.loose, self.catalog)
                 self._folder.check()
+                self._finish_deletions()
             except BaseException:
                 self._folder.close()
                 raise
+
+    def _finish_deletions(self) -> None:
+        """Go on with what a crash cut off, and with what is due by now."""
+        try:
+            remove_due(self._folder, self.catalog)
+        except StoreError as error:
+            log.warning("%s", error)
 
     @property
     def fd(self) -> int:
@@ -261,7 +270,7 @@ class Store:
         """
         with store_errors(self.path):
             self._folder.check(KNOWN_S)  # what nobody has committed promises nothing
-            return self._commits.is_published(episode)
+            return self._commits.is_published(episode) or self._commits.tombstone(episode) is not None
 
     def state(self, episode: uuid.UUID) -> KnownEpisode | None:
         """What the store knows of an episode: None if it has never been committed.
@@ -271,6 +280,9 @@ class Store:
         """
         with store_errors(self.path):
             self._folder.check(KNOWN_S)  # what nobody has committed promises nothing
+            if (gone := self._commits.tombstone(episode)) is not None:
+                digest = bytes.fromhex(gone.digest)
+                return KnownEpisode("deleted", gone.device, gone.spool_id, gone.ordinal, digest)
             if not self._commits.is_published(episode):
                 return None
             self._folder.check()

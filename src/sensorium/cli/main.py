@@ -33,6 +33,8 @@ MODULES = {
     "estimate": "estimate",
     "verdicts": "verdicts",
     "label": "label",
+    "delete": "delete",
+    "hold": "delete",
     "sim": "sim",
     "rollouts": "rollouts",
     "rebuild-catalog": "store",

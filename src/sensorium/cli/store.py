@@ -165,6 +165,7 @@ def ledger(
             "spool_id": each.spool_id,
             "begun": each.next_ordinal,
             "committed": each.committed,
+            "deleted": each.deleted,
             "discarded": each.discarded if form is Format.JSON else counted(each.discarded),
             "pending": each.pending,
             "between": _between(each.between, form),
@@ -174,7 +175,8 @@ def ledger(
         for each in corpus.ledger(device)
         for seconds in [judged.get((each.device, each.spool_id), {})]
     ]
-    columns = ["device", "spool_id", "begun>", "committed>", "discarded", "pending>", "between"]
+    gone = ["deleted>"] * any(row["deleted"] for row in rows)
+    columns = ["device", "spool_id", "begun>", "committed>", *gone, "discarded", "pending>", "between"]
     print_rows(rows, form, [*columns, *(["judged"] * bool(judged))])
 
 

@@ -1,0 +1,129 @@
+"""Deletions: tombstones beside the commit records, and the chain of certificates that says what was removed.
+
+`commits/yyyy-mm/EPISODE.deleted` is the tombstone: from it on the episode is in no catalog, and a device that offers it
+again is told so. `deletions/certificates.jsonl` has a line for each that is gone, with the hash of the line before.
+docs/labels.md says what either holds.
+"""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from blake3 import blake3
+
+from sensorium.corpus.commits import COMMITS, month_of
+from sensorium.errors import Corrupt
+
+DELETED = ".deleted"
+DELETIONS = Path("deletions")
+CERTIFICATES = DELETIONS / "certificates.jsonl"
+FIRST = "0" * 64
+"""What stands for the hash of the line before the first."""
+
+
+class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
+    """An episode that is to be gone `remove_after_utc`, or is; asked for at `utc` by `who`, for a `reason`."""
+
+    episode: str
+    device: str
+    spool_id: str
+    ordinal: int
+    digest: str
+    reason: str
+    who: str
+    utc: str
+    remove_after_utc: str
+    cited_by: tuple[str, ...] = ()
+    version: int = 1
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """That an episode is gone: what was `removed` (files, bytes, records beside it, vectors), what was then `searched`
+    for its id (files, bytes), and where it was `found` all the same, with whom it was cited."""
+
+    number: int
+    previous: str
+    tombstone: Tombstone
+    gone_utc: str
+    removed: dict[str, int]
+    searched: dict[str, int]
+    found: tuple[str, ...] = ()
+
+
+class _CertificateLine(msgspec.Struct):
+    hash: str
+    certificate: msgspec.Raw
+
+
+def tombstone_name(episode: uuid.UUID) -> str:
+    """The path of an episode's tombstone under its store."""
+    return f"{COMMITS}/{month_of(episode)}/{episode}{DELETED}"
+
+
+def tombstones(store: Path) -> Iterator[Tombstone]:
+    """Those of a store, in the order of their episodes.
+
+    Raises:
+        Corrupt: one is not what was written.
+    """
+    for path in sorted((store / COMMITS).glob(f"*/*{DELETED}")):
+        yield read_tombstone(path.read_bytes(), path)
+
+
+def read_tombstone(data: bytes, path: Path) -> Tombstone:
+    """The tombstone that `path` holds."""
+    try:
+        return msgspec.json.decode(data, type=Tombstone)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corrupt(f"{path}: not a tombstone: {error}; restore it from a copy") from error
+
+
+def tombstoned(store: Path) -> set[str]:
+    """The ids of the episodes that have a tombstone: names alone."""
+    return {path.name.removesuffix(DELETED) for path in (store / COMMITS).glob(f"*/*{DELETED}")}
+
+
+def certificate_line(certificate: Certificate) -> tuple[bytes, str]:
+    """A line of the chain, and its hash, which the next one names."""
+    said = msgspec.json.encode(certificate)
+    told = blake3(said).hexdigest()
+    return b'{"hash":"%s","certificate":%s}' % (told.encode(), said), told
+
+
+def certificates(store: Path) -> Iterator[Certificate]:
+    """The certificates of a store, each held to its hash and to the one before.
+
+    Raises:
+        Corrupt: a line was changed, or one is gone from among them.
+    """
+    path, previous, number = store / CERTIFICATES, FIRST, 0
+    if not path.is_file():
+        return
+    for line in path.read_bytes().split(b"\n"):
+        if not line:
+            continue
+        try:
+            found = msgspec.json.decode(line, type=_CertificateLine)
+            certificate = msgspec.json.decode(found.certificate, type=Certificate)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Corrupt(f"{path}: line {number + 1}: not a certificate: {error}") from error
+        if blake3(bytes(found.certificate)).hexdigest() != found.hash or certificate.previous != previous:
+            raise Corrupt(f"{path}: certificate {certificate.number}: was changed, or one before it is gone")
+        previous, number = found.hash, number + 1
+        yield certificate
+
+
+def last_hash(store: Path) -> tuple[int, str]:
+    """The number and the hash of the last certificate."""
+    number, told = 0, FIRST
+    for each in certificates(store):
+        number, told = each.number, certificate_line(each)[1]
+    return number, told
+
+
+def as_row(tombstone: Tombstone) -> dict[str, Any]:
+    """What a command prints of it."""
+    row: dict[str, Any] = msgspec.to_builtins(tombstone)
+    return row

@@ -1,0 +1,285 @@
+"""Deletion: a tombstone first, then, when its grace is over, every byte of an episode goes, and a certificate says so.
+
+Each step may be done again: what a crash cut off is gone on with by the next `sensorium delete`, or start of an ingest.
+"""
+
+import contextlib
+import getpass
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from sensorium.corpus.beside_catalog import fill_beside
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog_deletions import bury
+from sensorium.corpus.catalog_reading import CATALOG, reading
+from sensorium.corpus.commits import COMMITS, EPISODES, folder_path, record_name, zip_name
+from sensorium.corpus.corpus import Corpus, open_store
+from sensorium.corpus.deletions import (
+    CERTIFICATES,
+    DELETIONS,
+    Certificate,
+    Tombstone,
+    certificate_line,
+    certificates,
+    last_hash,
+    tombstone_name,
+    tombstones,
+)
+from sensorium.corpus.filling import fill
+from sensorium.corpus.holds import held_episodes
+from sensorium.corpus.sketches import SKETCHES
+from sensorium.episode import durable
+from sensorium.episode.utc_text import utc_text
+from sensorium.errors import ConfigError, StoreError
+from sensorium.ingest.forgetting import take_out_beside, take_out_vectors
+from sensorium.ingest.store_folder import QUARANTINE, STAGING, StoreFolder, store_errors
+
+Progress = Callable[[str, int, int], None]
+_SECOND = 1_000_000_000
+
+
+def delete(
+    path: str | Path,
+    episodes: Sequence[str],
+    *,
+    reason: str,
+    who: str = "",
+    grace_s: float = 0.0,
+    force: bool = False,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> tuple[list[Tombstone], list[Certificate]]:
+    """Delete the episodes with these whole ids, and go on with deletions whose grace is over by now, whoever asked.
+
+    Those of their previews go with them. Returns the tombstones that were laid, and the certificates of what is gone:
+    with a grace the former alone. From the tombstone on no query finds an episode.
+
+    Raises:
+        ConfigError: one is not in the store, on hold, or the parent of another, unless `force`; none is deleted then.
+        StoreError: an ingest is running, or the disk fails: what was begun is gone on with by the next call.
+    """
+    path = Path(path)
+    with store_errors(path), contextlib.ExitStack() as stack:
+        store = StoreFolder(path)
+        stack.callback(store.close)
+        catalog = Catalog((path / CATALOG).absolute(), store.fd)
+        stack.callback(catalog.close)
+        fill(catalog, path)
+        laid = lay(store, catalog, episodes, reason, who or _user(), grace_s, force) if episodes else []
+        return laid, remove_due(store, catalog, progress)
+
+
+def lay(
+    store: StoreFolder,
+    catalog: Catalog,
+    episodes: Sequence[str],
+    reason: str,
+    who: str,
+    grace_s: float,
+    force: bool,
+) -> list[Tombstone]:
+    """Lay tombstones, durably, and take the episodes out of the catalog."""
+    if not reason.strip():
+        raise ConfigError("delete: no reason; say why, it stands in the certificate")
+    corpus = open_store(store.path)
+    cited = cited_by(corpus, set(episodes))
+    wanted = {*episodes, *(child for child, _, preview in cited if preview)}
+    found = corpus.episodes(sorted(wanted))
+    if missing := sorted(set(episodes) - found.keys()):
+        raise ConfigError(f"{store.path}: episode {missing[0]} is not in it; `sensorium query {store.path}` lists them")
+    if held := sorted(wanted & held_episodes(store.path)):
+        raise ConfigError(f"episode {held[0]}: is on hold; `sensorium hold STORE {held[0]} --lift` ends that")
+    blocking = [(child, parent) for child, parent, preview in cited if not preview and child not in wanted]
+    if blocking and not force:
+        child, parent = blocking[0]
+        raise ConfigError(f"episode {parent}: is a parent of {child}; delete that too, or --force")
+    now_ns = time.time_ns()
+    those = [
+        Tombstone(
+            episode=name,
+            device=str(each.row["device"]),
+            spool_id=str(each.row["spool_id"]),
+            ordinal=int(each.row["ordinal"]),
+            digest=str(each.row["digest"]),
+            reason=reason,
+            who=who,
+            utc=utc_text(now_ns) or "",
+            remove_after_utc=utc_text(now_ns + round(grace_s * _SECOND)) or "",
+            cited_by=tuple(child for child, parent in blocking if parent == name),
+        )
+        for name, each in found.items()
+    ]
+    for each in those:
+        at = Path(tombstone_name(uuid.UUID(each.episode)))
+        durable.publish(at, msgspec.json.encode(each), STAGING, dir_fd=store.fd)
+    store.check()
+    catalog.transact(lambda connection: bury(connection, those))
+    return those
+
+
+def cited_by(corpus: Corpus, episodes: set[str]) -> list[tuple[str, str, bool]]:
+    """(episode, which of `episodes` it cites, whether it is its preview) of those that do."""
+    found = []
+    for each in corpus.query("generation > 0"):
+        parents = set(each.attributes.get("provenance", {}).get("parents", ()))
+        found += [(each.id, parent, False) for parent in sorted(parents & episodes)]
+    return found + [(preview, whole, True) for preview, whole in _previews(corpus.path) if whole in episodes]
+
+
+def _previews(path: Path) -> list[tuple[str, str]]:
+    """The previews that are in a store, and of which episode each is."""
+    with reading(path / CATALOG) as connection:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'previews'").fetchone() is None:
+            return []
+        text = "SELECT preview, whole FROM previews WHERE preview IN (SELECT episode FROM episodes)"
+        return [(str(preview), str(whole)) for preview, whole in connection.execute(text)]
+
+
+def remove_due(
+    store: StoreFolder, catalog: Catalog, progress: Progress = lambda _what, _done, _total: None
+) -> list[Certificate]:
+    """Remove all that is left of the episodes whose grace is over and that are not certified, and certify that."""
+    certified = {each.tombstone.episode for each in certificates(store.path)}
+    now, held = utc_text(time.time_ns()) or "", held_episodes(store.path)
+    due = [
+        each
+        for each in tombstones(store.path)
+        if each.episode not in certified and each.remove_after_utc <= now and each.episode not in held
+    ]
+    if not due:
+        return []
+    catalog.transact(lambda connection: bury(connection, due))
+    removed = {each.episode: {"files": 0, "bytes": 0} for each in due}
+    for number, each in enumerate(due):
+        progress("removing", number, len(due))
+        _remove_files(store, each, removed[each.episode])
+    for month in sorted({record_name(uuid.UUID(each.episode)).split("/")[1] for each in due}):
+        for folder in (Path(COMMITS, month), Path(EPISODES, month)):
+            durable.sync_folder(folder, dir_fd=store.fd)
+    ids = set(removed)
+    _remove_aside(store, ids)
+    take_out_beside(store, catalog, ids, removed)
+    take_out_vectors(store, ids, removed)
+    _remove_sketches(store)
+    fill_beside(catalog.transact, store.path)
+    progress("compacting the catalog", len(due), len(due))
+    if not catalog.compact():
+        raise StoreError(
+            f"{store.path / CATALOG}: a reader keeps its log from being emptied; the episodes are deleted, the"
+            " certificates wait: run `sensorium delete STORE` again"
+        )
+    return _certify(store, due, removed)
+
+
+def _remove_files(store: StoreFolder, tombstone: Tombstone, removed: dict[str, int]) -> None:
+    """The record, then the folder or the ZIP, which leaves the place where readers look at once."""
+    episode, fd = uuid.UUID(tombstone.episode), store.fd
+    folder = folder_path(Path(), episode)
+    for name in (record_name(episode), zip_name(episode)):
+        if (seen := durable.look(name, dir_fd=fd)) is not None:
+            removed["files"] += 1
+            removed["bytes"] += seen.size
+            durable.remove(name, dir_fd=fd)
+    going = STAGING / f"gone-{episode}"
+    if durable.look(folder, dir_fd=fd) is not None:
+        durable.remove_tree(going, dir_fd=fd)
+        durable.rename(folder, going, dir_fd=fd)
+    for path in (store.path / going).rglob("*"):
+        if path.is_file():
+            removed["files"] += 1
+            removed["bytes"] += path.stat().st_size
+    durable.remove_tree(going, dir_fd=fd)
+
+
+def _remove_aside(store: StoreFolder, ids: set[str]) -> None:
+    """What is staged, or in quarantine, under the name of one."""
+    for place in (STAGING, QUARANTINE):
+        for name in durable.names(place, dir_fd=store.fd):
+            if any(each in name for each in ids):
+                seen = durable.look(place / name, dir_fd=store.fd)
+                if seen is not None and seen.is_folder:
+                    durable.remove_tree(place / name, dir_fd=store.fd)
+                else:
+                    durable.remove(place / name, dir_fd=store.fd)
+        durable.sync_folder(place, dir_fd=store.fd)
+
+
+def _remove_sketches(store: StoreFolder) -> None:
+    """They say of many episodes together what they look like, and are made again without those that are gone."""
+    if durable.look(SKETCHES, dir_fd=store.fd) is not None:
+        for name in durable.names(SKETCHES, dir_fd=store.fd):
+            durable.remove(SKETCHES / name, dir_fd=store.fd)
+        durable.sync_folder(SKETCHES, dir_fd=store.fd)
+
+
+def _certify(store: StoreFolder, due: list[Tombstone], removed: dict[str, dict[str, int]]) -> list[Certificate]:
+    """Search what is left for their ids, and append a certificate for each."""
+    searched, found = _search(store.path, {each.episode for each in due})
+    number, previous = last_hash(store.path)
+    made: list[Certificate] = []
+    lines: list[bytes] = []
+    for each in due:
+        number += 1
+        certificate = Certificate(
+            number=number,
+            previous=previous,
+            tombstone=each,
+            gone_utc=utc_text(time.time_ns()) or "",
+            removed=removed[each.episode],
+            searched=searched,
+            found=tuple(found.get(each.episode, ())),
+        )
+        line, previous = certificate_line(certificate)
+        lines.append(line)
+        made.append(certificate)
+    durable.make_folder(DELETIONS, dir_fd=store.fd)
+    durable.add_line(CERTIFICATES, b"\n".join(lines), dir_fd=store.fd)
+    return made
+
+
+def _search(path: Path, ids: set[str]) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Every file of the store, but those of other episodes and what says of deletions, and who still names one."""
+    searched, found = {"files": 0, "bytes": 0}, dict[str, list[str]]()
+    for file in _searched(path):
+        with contextlib.suppress(FileNotFoundError):
+            data = file.read_bytes()
+            searched["files"] += 1
+            searched["bytes"] += len(data)
+            for each in _named(data) & ids:
+                if not (file.name == CATALOG and _in_ledger_alone(data, each)):
+                    found.setdefault(each, []).append(str(file.relative_to(path)))
+    return searched, found
+
+
+def _searched(path: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(path):
+        here = Path(root).relative_to(path)
+        folders[:] = sorted(each for each in folders if (here / each).parts[:1] not in ((EPISODES,), (DELETIONS.name,)))
+        yield from (Path(root) / name for name in sorted(names) if not name.endswith(".deleted"))
+
+
+def _named(data: bytes) -> set[str]:
+    """The UUIDv7s that bytes name, as text: told by their version behind the second dash."""
+    found, at = set(), data.find(b"-7")
+    while at >= 0:
+        text = data[max(0, at - 13) : at + 23]
+        if len(text) == 36 and text[8:9] == text[18:19] == text[23:24] == b"-":
+            found.add(text.decode("ascii", "replace"))
+        at = data.find(b"-7", at + 2)
+    return found
+
+
+def _in_ledger_alone(data: bytes, episode: str) -> bool:
+    """The ledger's row names it, once, and says that it is deleted."""
+    return data.count(episode.encode()) == 1
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

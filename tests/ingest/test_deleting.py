@@ -1,0 +1,241 @@
+"""Deletion: no byte of an episode is left, whatever was made of it; what it waits for; what is cut off goes on."""
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import sensorium
+from sensorium.cli.main import app
+from sensorium.corpus.beside import BesideWriter
+from sensorium.corpus.beside_catalog import enter_beside
+from sensorium.corpus.deletions import CERTIFICATES, certificates, tombstones
+from sensorium.corpus.holds import hold
+from sensorium.corpus.vectors import Maker, read_arrays, read_parts, write_part
+from sensorium.corpus.verify import verify
+from sensorium.errors import ConfigError, Corrupt, StoreError
+from sensorium.ingest.committing import Conflict
+from sensorium.ingest.deleting import delete
+from sensorium.ingest.mending import rebuild_catalog
+from sensorium.ingest.store import Store
+
+MAKER = Maker("test", "m", "1", "w", "p", 16, 10**9)
+
+
+def commit(store: Store, each: Any) -> None:
+    assembly = store.begin(each.episode)
+    assembly.append(each.data)
+    store.commit(assembly, device="rig-1", identity="k")
+
+
+@pytest.fixture
+def made(make_episode: Any, memory: Path, request: Any) -> tuple[Path, list[Any]]:
+    """Four episodes with labels, verdicts, preferences and vectors; folders and ZIPs in turn."""
+    rng = np.random.default_rng(1)
+    episodes = [
+        make_episode({"imu": rng.normal(size=(40, 3))}, ordinal=n, labels={"task": f"task-{n}"}, start_ns=n * 10**9)
+        for n in range(4)
+    ]
+    path = memory / "store"
+    for number, each in enumerate(episodes):
+        with Store.open(path, small_bytes=0 if number % 2 else 8 << 20) as store:
+            commit(store, each)
+    ids = [str(each.episode) for each in episodes]
+    corpus = sensorium.open(path)
+    with corpus.label_book("ada") as book:
+        for number, each in enumerate(ids):
+            book.label(each, {"said": f"label-{number}"})
+            book.prefer(each, ids[(number + 1) % 4], "a")
+    with BesideWriter(path, "verdicts") as writer:
+        writer.append([{"episode": each, "name": "v", "utc": "2026"} for each in ids])
+    enter_beside(path)
+    vectors = rng.integers(-100, 100, (8, 16)).astype(np.int8)
+    windows = np.array([[n // 2, n % 2] for n in range(8)], np.int32)
+    write_part(path, MAKER, [(each, "cam") for each in ids], [], vectors, windows)
+    return path, episodes
+
+
+def outside(path: Path, needle: bytes) -> list[str]:
+    """The files that hold some bytes, as a search from outside finds them."""
+    return sorted(str(f.relative_to(path)) for f in path.rglob("*") if f.is_file() and needle in f.read_bytes())
+
+
+def needles(path: Path, episode: Any) -> dict[str, bytes]:
+    """What nothing may be left of, but the id where a deletion is kept."""
+    first = next(payload for header, payload in episode.records if payload)
+    part = next(p for _, p in read_parts(path) if not isinstance(p, str))
+    number = [name for name, _ in part.streams].index(str(episode.episode))
+    arrays = read_arrays(next(iter(read_parts(path)))[0], part)
+    assert not isinstance(arrays, str)
+    return {
+        "chunk": first[20:60],
+        "descriptor": arrays.vectors[2 * number].tobytes(),
+        "label": f"label-{episode.manifest.ordinal}".encode(),
+        "recorded": f"task-{episode.manifest.ordinal}".encode(),
+        "digest in the catalog": b"",
+    }
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_no_byte_is_left(made: tuple[Path, list[Any]], which: int) -> None:
+    path, episodes = made
+    mine, name = episodes[which], str(episodes[which].episode)
+    wanted = {what: each for what, each in needles(path, mine).items() if each}
+    for what, each in wanted.items():
+        assert outside(path, each), f"{what}: or the search proves nothing"
+    opened = sensorium.open(path).episode(name)
+    laid, gone = delete(path, [name], reason="asked for", who="ada")
+    assert [each.episode for each in laid] == [name]
+    (certificate,) = gone
+    assert certificate.found == ()
+    assert certificate.removed["labels"] == 1
+    assert certificate.removed["preferences"] == 2, "those of others about it too"
+    assert certificate.removed["verdicts"] == 1
+    assert certificate.removed["vectors"] == 2
+    assert certificate.searched["files"] > 5
+    for what, each in wanted.items():
+        assert outside(path, each) == [], what
+    month = next(iter((path / "commits").glob("*-*"))).name
+    kept = ["catalog.sqlite", f"commits/{month}/{name}.deleted", "deletions/certificates.jsonl"]
+    assert outside(path, name.encode()) == kept
+    assert outside(path, mine.episode.bytes) == []
+    assert [f for f in path.rglob("*") if name in f.name] == [path / kept[1]]
+    assert list(verify(path, deep=True)) == []
+    corpus = sensorium.open(path)
+    assert len(corpus.query()) == 3
+    with pytest.raises(ConfigError, match="no episode begins with"):
+        corpus.episode(name)
+    with pytest.raises(Corrupt):
+        _ = opened.streams["imu"][:]
+    (ledger,) = corpus.ledger()
+    assert (ledger.committed, ledger.deleted, ledger.pending) == (3, 1, 0)
+    rebuild_catalog(path)
+    assert sensorium.open(path).ledger() == [ledger._replace(oldest=0)]
+    assert len(sensorium.open(path).query()) == 3
+    (part,) = [p for _, p in read_parts(path) if not isinstance(p, str)]
+    assert part.rows == 6
+
+
+def test_a_device_that_offers_it_again_is_told(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    name = str(episodes[0].episode)
+    delete(path, [name], reason="r")
+    with Store.open(path) as store:
+        assert store.may_have(episodes[0].episode)
+        known = store.state(episodes[0].episode)
+        assert known is not None
+        assert (known.state, known.ordinal) == ("deleted", 0)
+        with pytest.raises(Conflict, match="was deleted from the store"):
+            commit(store, episodes[0])
+    assert len(sensorium.open(path).query()) == 3
+
+
+def test_grace_hold_reason_and_an_ingest(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    first, second, third, _ = (str(each.episode) for each in episodes)
+    with pytest.raises(ConfigError, match="no reason"):
+        delete(path, [first], reason=" ")
+    with pytest.raises(ConfigError, match="is not in it"):
+        delete(path, [str(uuid.uuid4())], reason="r")
+    hold(path, first, reason="case", who="eve")
+    with pytest.raises(ConfigError, match="is on hold"):
+        delete(path, [first, second], reason="r")
+    assert list(tombstones(path)) == [], "none of them"
+    hold(path, first, reason="closed", who="eve", lift=True)
+    with pytest.raises(ConfigError, match="nothing to lift"):
+        hold(path, first, reason="closed", who="eve", lift=True)
+    with Store.open(path), pytest.raises(StoreError, match="another ingest writes this store"):
+        delete(path, [first], reason="r")
+    laid, gone = delete(path, [second], reason="r", grace_s=3600)
+    assert (len(laid), gone) == (1, [])
+    assert len(sensorium.open(path).query()) == 3, "no query finds it"
+    assert list(verify(path)) == []
+    laid, gone = delete(path, [first, third], reason="r")
+    assert [each.tombstone.episode for each in gone] == sorted([first, third])
+    assert [each.number for each in certificates(path)] == [1, 2]
+    data = (path / CERTIFICATES).read_bytes()
+    (path / CERTIFICATES).write_bytes(data.replace(b'"files":', b'"filez":', 1))
+    with pytest.raises(Corrupt, match="was changed"):
+        list(certificates(path))
+    assert [each for each in verify(path) if "certificate" in each.what]
+
+
+CHILD = """
+import os, sys
+from sensorium.episode import durable
+from sensorium.ingest.deleting import delete
+
+class Dying:
+    left = int(sys.argv[3])
+    def __getattr__(self, name):
+        real = getattr(os, name)
+        if name not in ("unlink", "rename", "link", "fsync", "fdatasync", "rmdir", "pwrite", "writev", "write"):
+            return real
+        def call(*arguments, **named):
+            if not Dying.left:
+                os._exit(9)
+            Dying.left -= 1
+            return real(*arguments, **named)
+        return call
+
+durable.os = Dying()
+delete(sys.argv[1], [sys.argv[2]], reason="r", who="w")
+"""
+
+
+@pytest.mark.parametrize("step", [*range(0, 60, 5)])
+def test_what_is_cut_off_anywhere_goes_on(made: tuple[Path, list[Any]], step: int) -> None:
+    path, episodes = made
+    name = str(episodes[1].episode)
+    wanted = {what: each for what, each in needles(path, episodes[1]).items() if each}
+    died = subprocess.run([sys.executable, "-c", CHILD, str(path), name, str(step)], timeout=100, check=False)
+    assert died.returncode in (0, 9)
+    with Store.open(path) as store:
+        is_deleted = store.state(episodes[1].episode)
+        assert is_deleted is not None
+    if is_deleted.state == "committed":  # before there was a tombstone
+        assert len(sensorium.open(path).query()) == 4
+        assert list(verify(path, deep=True)) == []
+        return
+    for what, each in wanted.items():
+        assert outside(path, each) == [], what
+    assert [each.tombstone.episode for each in certificates(path)] == [name]
+    assert list(verify(path, deep=True)) == []
+    assert len(sensorium.open(path).query()) == 3
+
+
+def test_who_labels_meanwhile_loses_nothing(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    gone, other = str(episodes[0].episode), str(episodes[1].episode)
+    with sensorium.open(path).label_book("eve") as book:
+        book.label(gone, {"x": 1})
+        book.label(other, {"x": 2})
+        delete(path, [gone], reason="r")
+        book.label(other, {"y": 3})
+    found = {each.name: each.value for each in sensorium.open(path).labels(other)}
+    assert (found["x"], found["y"]) == (2, 3)
+    assert list(verify(path)) == []
+
+
+def test_the_commands(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    name = str(episodes[2].episode)
+
+    def run(*words: str) -> Any:
+        result = CliRunner().invoke(app, [*words])
+        return result.exception or result.stdout
+
+    assert run("hold", str(path), name, "--reason", "case") == f"{name} is on hold\n"
+    assert name in run("hold", str(path))
+    assert isinstance(run("delete", str(path), name, "--reason", "r"), ConfigError)
+    run("hold", str(path), name, "--reason", "closed", "--lift")
+    said = json.loads(run("delete", str(path), "--where", f"episode = '{name}'", "--reason", "r", "--format", "json"))
+    assert [(each["episode"], each["state"], each["certificate"]) for each in said] == [(name, "gone", 1)]
+    assert "0 episodes gone" in run("delete", str(path))
+    assert '"deleted": 1' in run("ledger", str(path), "--format", "json")
