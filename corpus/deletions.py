@@ -14,6 +14,7 @@ import msgspec
 from blake3 import blake3
 
 from sensorium.corpus.commits import COMMITS, month_of
+from sensorium.episode import durable
 from sensorium.errors import Corrupt
 
 DELETED = ".deleted"
@@ -68,7 +69,7 @@ def tombstones(store: Path) -> Iterator[Tombstone]:
     Raises:
         Corrupt: one is not what was written.
     """
-    for path in sorted((store / COMMITS).glob(f"*/*{DELETED}")):
+    for path in _paths(store):
         yield read_tombstone(path.read_bytes(), path)
 
 
@@ -82,7 +83,16 @@ def read_tombstone(data: bytes, path: Path) -> Tombstone:
 
 def tombstoned(store: Path) -> set[str]:
     """The ids of the episodes that have a tombstone: names alone."""
-    return {path.name.removesuffix(DELETED) for path in (store / COMMITS).glob(f"*/*{DELETED}")}
+    return {path.name.removesuffix(DELETED) for path in _paths(store)}
+
+
+def _paths(store: Path) -> list[Path]:
+    """Of a million records names alone are looked at."""
+    found = []
+    for month in sorted((store / COMMITS).glob("*-*")):
+        if month.is_dir():
+            found += [month / name for name in durable.names(month) if name.endswith(DELETED)]
+    return found
 
 
 def certificate_line(certificate: Certificate) -> tuple[bytes, str]:

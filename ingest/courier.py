@@ -1,4 +1,5 @@
-"""The courier: brings directives from the store to devices that are there, and into it what they say of them.
+"""The courier: brings directives from the store to devices that are there, and into it what they say of them; and has
+the store do what is asked of it beside.
 
 A thread of its own: it reads and syncs small files, which no pump waits for. What it has told in a session it does not
 tell again there; of one that was lost on its way the device hears in its next session.
@@ -60,6 +61,7 @@ class Courier:
         while not self._stop.wait(pause_s):
             try:
                 soon = SOON if self.step() else max(soon - 1, 0)
+                self._store.carry_out_requests()
                 pause_s = SOON_S if soon else LOOK_S
                 self._store.trouble.over("directives")
             except (OSError, StoreError) as error:

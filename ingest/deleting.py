@@ -28,6 +28,7 @@ from sensorium.corpus.deletions import (
     certificates,
     last_hash,
     tombstone_name,
+    tombstoned,
     tombstones,
 )
 from sensorium.corpus.filling import fill
@@ -62,15 +63,27 @@ def delete(
         ConfigError: one is not in the store, on hold, or the parent of another, unless `force`; none is deleted then.
         StoreError: an ingest is running, or the disk fails: what was begun is gone on with by the next call.
     """
-    path = Path(path)
+    laid: list[Tombstone] = []
+    gone: list[Certificate] = []
+
+    def work(store: StoreFolder, catalog: Catalog) -> None:
+        if episodes:
+            laid.extend(lay(store, catalog, episodes, reason, who or _user(), grace_s, force))
+        gone.extend(remove_due(store, catalog, progress))
+
+    finish(Path(path), work)
+    return laid, gone
+
+
+def finish(path: Path, work: Callable[[StoreFolder, Catalog], None]) -> None:
+    """Do `work` on a store that nobody else holds."""
     with store_errors(path), contextlib.ExitStack() as stack:
         store = StoreFolder(path)
         stack.callback(store.close)
         catalog = Catalog((path / CATALOG).absolute(), store.fd)
         stack.callback(catalog.close)
         fill(catalog, path)
-        laid = lay(store, catalog, episodes, reason, who or _user(), grace_s, force) if episodes else []
-        return laid, remove_due(store, catalog, progress)
+        work(store, catalog)
 
 
 def lay(
@@ -82,7 +95,10 @@ def lay(
     grace_s: float,
     force: bool,
 ) -> list[Tombstone]:
-    """Lay tombstones, durably, and take the episodes out of the catalog."""
+    """Lay tombstones, durably, and take the episodes out of the catalog; those that have one are passed over."""
+    buried = tombstoned(store.path)
+    if not (episodes := [each for each in episodes if each not in buried]):
+        return []
     if not reason.strip():
         raise ConfigError("delete: no reason; say why, it stands in the certificate")
     corpus = open_store(store.path)

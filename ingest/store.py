@@ -31,6 +31,7 @@ from sensorium.ingest.held_room import SMALL_BYTES, HeldPlace, HeldRoom
 from sensorium.ingest.mending import mend
 from sensorium.ingest.partials import Offered
 from sensorium.ingest.quarantine import set_aside
+from sensorium.ingest.requests import carry_out
 from sensorium.ingest.store_folder import COMMITS, STAGING, StoreAway, StoreFolder, store_errors, told
 from sensorium.ingest.trouble import Trouble
 
@@ -88,6 +89,11 @@ class Store:
             except BaseException:
                 self._folder.close()
                 raise
+
+    def carry_out_requests(self) -> None:
+        """Do what others ask who cannot have the lock (`sensorium.ingest.requests`)."""
+        with store_errors(self.path):
+            carry_out(self._folder, self.catalog)
 
     def _finish_deletions(self) -> None:
         """Go on with what a crash cut off, and with what is due by now."""

@@ -32,6 +32,10 @@ class StoreAway(StoreError):
     """What the store's name leads to is not the store that was opened; nothing is committed until it is again."""
 
 
+class StoreHeld(StoreError):
+    """Another process has the store's lock."""
+
+
 class StoreFolder:
     """The folder `path` of a store, made where it is missing, held until `close`.
 
@@ -214,7 +218,7 @@ def _locked(path: Path, fd: int) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         durable.close(lock)
-        raise StoreError(f"{path}: another ingest writes this store; stop it, or give another folder") from error
+        raise StoreHeld(f"{path}: another ingest writes this store; stop it, or give another folder") from error
     except OSError as error:
         durable.close(lock)
         raise (_unfit(path, "locks") if error.errno in _NO_LOCKS else error) from error

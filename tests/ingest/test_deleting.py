@@ -23,8 +23,10 @@ from sensorium.errors import ConfigError, Corrupt, StoreError
 from sensorium.ingest.committing import Conflict
 from sensorium.ingest.deleting import delete
 from sensorium.ingest.mending import rebuild_catalog
+from sensorium.ingest.requests import DeletionRequest, delete_or_ask
 from sensorium.ingest.store import Store
 
+SENSORIUM = Path(sys.executable).with_name("sensorium")
 MAKER = Maker("test", "m", "1", "w", "p", 16, 10**9)
 
 
@@ -221,6 +223,39 @@ def test_who_labels_meanwhile_loses_nothing(made: tuple[Path, list[Any]]) -> Non
     found = {each.name: each.value for each in sensorium.open(path).labels(other)}
     assert (found["x"], found["y"]) == (2, 3)
     assert list(verify(path)) == []
+
+
+def test_a_running_ingest_does_it(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    first, second, third, _ = (str(each.episode) for each in episodes)
+    command = [str(SENSORIUM), "ingest", "--store", str(path), "--listen", "tcp://127.0.0.1:0"]
+    serving = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert serving.stdout is not None
+        assert serving.stdout.readline().startswith("ready ")
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            asked = [str(SENSORIUM), "delete", str(path), *words]
+            return subprocess.run(asked, capture_output=True, text=True, timeout=100, check=False)
+
+        done = run(first, "--reason", "asked for", "--format", "json")
+        assert [each["state"] for each in json.loads(done.stdout)] == ["gone"], done.stderr
+        hold(path, second, reason="case", who="eve")
+        refused = run(second, "--reason", "r")
+        assert refused.returncode == 2
+        assert "is on hold" in refused.stderr
+        assert len(sensorium.open(path).query()) == 3
+        assert [each.name for each in (path / "requests").iterdir()] == []
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=60)
+    request = DeletionRequest(episodes=(third,), reason="r", who="w")
+    store = Store.open(path)  # which ends before it has looked
+    ending = [store.close]
+    laid, gone = delete_or_ask(path, request, sleep=lambda _: ending.pop()() if ending else None)
+    assert [each.episode for each in laid] == [each.tombstone.episode for each in gone] == [third]
+    assert [each.number for each in certificates(path)] == [1, 2]
+    assert list(verify(path, deep=True)) == []
 
 
 def test_the_commands(made: tuple[Path, list[Any]]) -> None:

@@ -14,7 +14,7 @@ from sensorium.corpus.deletions import as_row
 from sensorium.corpus.holds import held_episodes, hold
 from sensorium.corpus.labelling import pseudonym
 from sensorium.errors import ConfigError
-from sensorium.ingest.deleting import delete
+from sensorium.ingest.requests import DeletionRequest, delete_or_ask
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +45,8 @@ def delete_episodes(
     sensorium delete corpus --where "mission = 'trial'" --reason "trial over" --grace 7d
     sensorium delete corpus                              go on with what was cut off, or is due by now
 
-    Stop the ingest first. It may be interrupted at any time; the next one, or the start of an ingest, goes on.
+    Where an ingest is running it does that, between commits, and is waited for. It may be interrupted at any time; the
+    next one, or the start of an ingest, goes on.
     """
     if episodes and where:
         raise ConfigError("delete: EPISODE... or --where E, not both")
@@ -57,13 +58,9 @@ def delete_episodes(
     grace_s = seconds(grace, "--grace")
     with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("deleting", total=None)
-        laid, gone = delete(
+        laid, gone = delete_or_ask(
             store,
-            ids,
-            reason=reason,
-            who=who or pseudonym(),
-            grace_s=grace_s,
-            force=force,
+            DeletionRequest(episodes=tuple(ids), reason=reason, who=who or pseudonym(), grace_s=grace_s, force=force),
             progress=lambda what, n, of: progress.update(task, description=what, completed=n, total=of),
         )
     certified = {each.tombstone.episode: each for each in gone}

@@ -1,0 +1,127 @@
+"""Requests: what who cannot have a store's lock asks of the ingest that holds it, and the answers; files, both.
+
+    STORE/requests/ID.request    what is asked
+    STORE/requests/ID.answer     what became of it; the request goes then
+
+The ingest carries them out between commits. One that was cut off is carried out again, by whoever holds the store next.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import uuid_utils
+
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.deletions import Certificate, Tombstone
+from sensorium.episode import durable
+from sensorium.errors import ConfigError, SensoriumError, StoreError
+from sensorium.ingest.deleting import Progress, delete, finish, lay, remove_due
+from sensorium.ingest.store_folder import STAGING, StoreFolder, StoreHeld
+
+log = logging.getLogger(__name__)
+
+REQUESTS = Path("requests")
+ASKED, ANSWER = ".request", ".answer"
+LOOK_S = 0.1
+
+
+class DeletionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """As of `sensorium.ingest.deleting.delete`."""
+
+    episodes: tuple[str, ...]
+    reason: str
+    who: str
+    grace_s: float = 0.0
+    force: bool = False
+
+
+class RequestAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request: `error`, which is the user's (`refused`) or the store's, or what was done."""
+
+    error: str = ""
+    refused: bool = False
+    laid: tuple[Tombstone, ...] = ()
+    gone: tuple[Certificate, ...] = ()
+
+
+def delete_or_ask(
+    path: Path,
+    request: DeletionRequest,
+    progress: Progress = lambda _what, _done, _total: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[list[Tombstone], list[Certificate]]:
+    """`delete`, by the ingest that holds the store, where one does; it is waited for. Where that ends meanwhile the
+    request is carried out here."""
+    asked = ""
+    while True:
+        try:
+            if not asked:
+                return delete(
+                    path,
+                    request.episodes,
+                    reason=request.reason,
+                    who=request.who,
+                    grace_s=request.grace_s,
+                    force=request.force,
+                    progress=progress,
+                )
+            finish(path, carry_out)
+        except StoreHeld:
+            asked = asked or _put(path, request)
+            progress("waiting for the ingest", 0, 1)
+        if asked and (answer := _taken(path, asked)) is not None:
+            if answer.error:
+                raise ConfigError(answer.error) if answer.refused else StoreError(answer.error)
+            return list(answer.laid), list(answer.gone)
+        sleep(LOOK_S)
+
+
+def carry_out(store: StoreFolder, catalog: Catalog) -> None:
+    """Carry out what is asked, each once, and answer."""
+    if durable.look(REQUESTS, dir_fd=store.fd) is None:
+        return
+    for name in durable.names(REQUESTS, dir_fd=store.fd):
+        if name.endswith(ASKED):
+            at = REQUESTS / name
+            answer = _answer(store, catalog, durable.read_whole(at, dir_fd=store.fd), at)
+            said = msgspec.json.encode(answer)
+            durable.publish(at.with_suffix(ANSWER), said, STAGING, dir_fd=store.fd)
+            durable.remove(at, dir_fd=store.fd)
+            durable.sync_folder(REQUESTS, dir_fd=store.fd)
+
+
+def _answer(store: StoreFolder, catalog: Catalog, data: bytes, at: Path) -> RequestAnswer:
+    try:
+        asked = msgspec.json.decode(data, type=DeletionRequest)
+        laid = lay(store, catalog, asked.episodes, asked.reason, asked.who, asked.grace_s, asked.force)
+        log.warning("%s: %d episodes are deleted, as %s asked", store.path, len(laid), asked.who)
+        return RequestAnswer(laid=tuple(laid), gone=tuple(remove_due(store, catalog)))
+    except msgspec.DecodeError as error:
+        return RequestAnswer(error=f"{store.path / at}: no request: {error}", refused=True)
+    except SensoriumError as error:
+        return RequestAnswer(error=str(error), refused=isinstance(error, ConfigError))
+
+
+def _put(path: Path, request: DeletionRequest) -> str:
+    name = str(uuid.UUID(bytes=uuid_utils.uuid7().bytes))
+    folder = path / REQUESTS
+    try:
+        durable.make_folder(folder)
+        durable.replace(folder / f"{name}{ASKED}", folder / f"{name}.new", [[msgspec.json.encode(request)]])
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror or error}; see to the disk, then try again") from error
+    return name
+
+
+def _taken(path: Path, name: str) -> RequestAnswer | None:
+    """The answer, which goes: it names what is to be found nowhere."""
+    at = path / REQUESTS / f"{name}{ANSWER}"
+    if not at.is_file():
+        return None
+    answer = msgspec.json.decode(at.read_bytes(), type=RequestAnswer)
+    durable.remove(at)
+    return answer
