@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Set
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +38,8 @@ _ENTRIES_OF = (
     "SELECT asked.key, state, episode, reason FROM json_each(?) AS asked CROSS JOIN ledger"
     f" WHERE device = {_AT[0]} AND spool_id = {_AT[1]} AND ordinal = {_AT[2]}"
 )
+_FOLDING_MS = 200
+"""So long who closes waits for readers; what they keep from being folded is where it was, and counts."""
 _INDICES = [index for table in META.tables.values() for index in table.indexes]
 
 
@@ -163,7 +165,10 @@ class Catalog:
             raise
 
     def close(self) -> None:
-        """Close; the last to do so folds the write-ahead log into the file."""
+        """Close, and fold the write-ahead log into the file, which SQLite does only where nobody else has it open."""
+        with suppress(sa.exc.SQLAlchemyError, StoreError), self._engine.connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_FOLDING_MS}")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self._engine.dispose()
 
     def add(self, records: Iterable[CommitRecord]) -> None:

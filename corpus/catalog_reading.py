@@ -38,13 +38,12 @@ def open_catalog(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise StoreError(f"{path}: no catalog; run `sensorium rebuild-catalog {path.parent}`")
-    log = path.with_name(f"{path.name}-wal")
     # Where nobody can write SQLite must be told so: it would want shared memory beside the file.
-    mode = "mode=ro" if os.access(path.parent, os.W_OK) or _has_bytes(log) else "immutable=1"
+    log = path.with_name(f"{path.name}-wal")
+    mode = "immutable=1" if is_read_only(path) and not _has_bytes(log) else "mode=ro"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30, check_same_thread=False)
     try:
-        version = connection.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
-        check_version(path, version[0] if version else None)
+        check_version(path, version_of(connection))
     except sqlite3.DatabaseError as error:
         connection.close()
         raise StoreError(
@@ -83,6 +82,17 @@ def document_of(path: Path, episode: str) -> bytes:
 
 _DOCUMENT = "SELECT document FROM documents WHERE id = (SELECT id FROM episodes WHERE episode = ?)"
 _DOCUMENT_IN_ROW = "SELECT document FROM episodes WHERE episode = ?"
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether nothing can be written beside the catalog at `path`."""
+    return not os.access(path.parent, os.W_OK)
+
+
+def version_of(connection: sqlite3.Connection) -> str | None:
+    """The version that a catalog says it is of."""
+    found = connection.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
+    return found[0] if found else None
 
 
 def _has_bytes(path: Path) -> bool:

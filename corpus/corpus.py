@@ -43,7 +43,11 @@ if TYPE_CHECKING:
 
 
 class Corpus(LooksAlike, Labelled):
-    """A store, open for reading, while another process may write it. Holds nothing open between calls."""
+    """A store, open for reading, while another process may write it.
+
+    Between questions it keeps the catalog open, without a transaction, until `close` or its end, or that of a `with`;
+    no file of an episode.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,6 +58,16 @@ class Corpus(LooksAlike, Labelled):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_store, (self.path,)
+
+    def __enter__(self) -> "Corpus":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the catalog, as before its disk is taken away; who asks afterwards opens it again."""
+        self._finder.close()
 
     def _repr_html_(self) -> str:
         from sensorium.corpus.notebook import corpus_html
@@ -165,7 +179,7 @@ class Corpus(LooksAlike, Labelled):
     def spans(self, where: str, streams: Sequence[str]) -> CorpusSnapshot:
         """Which episodes `query` finds now that have all `streams`, and how long they are."""
         found, _ = placed(self._finder, where, streams)
-        return CorpusSnapshot.of(found.ids, found.ends_ns - found.starts_ns)
+        return CorpusSnapshot.of(found.ids.texts, found.ends_ns - found.starts_ns)
 
     def cells(self, expressions: Sequence[str], where: str = "") -> dict[str, set[tuple[Any, ...]]]:
         """By kind of episode, the different values that SQL `expressions` have together; none where one is NULL.

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from sensorium.corpus.alike_conditions import AlikeConditions
 from sensorium.corpus.asked_for import names, rows_wanted
 from sensorium.corpus.asked_for import text as text_of
-from sensorium.corpus.catalog_reading import reading
 from sensorium.corpus.catalog_tables import COLUMNS, SUMMED
 from sensorium.corpus.catalog_terms import (
     FEW,
@@ -23,6 +22,7 @@ from sensorium.corpus.catalog_terms import (
     is_narrowed,
 )
 from sensorium.corpus.cells import Cells
+from sensorium.corpus.kept_open import FileState, KeptCatalog
 from sensorium.corpus.known_names import check_names
 from sensorium.corpus.previewed import BYTES_AT, Previewed, previewed, whereabouts
 from sensorium.corpus.rows import CatalogRows, Page, Row
@@ -36,11 +36,11 @@ PAGE = 2000
 
 
 class CatalogForm(NamedTuple):
-    """What tables a catalog has: the number that changes whenever they do, the columns of episodes that it has, what
-    stands for them in FROM, whether its documents are in its rows, whether it knows of what is beside episodes, and
-    whether it has the figures of streams."""
+    """What tables a catalog has: the file and the number that changes whenever they do, the columns of episodes that it
+    has, what stands for them in FROM, whether its documents are in its rows, whether it knows of what is beside
+    episodes, and whether it has the figures of streams."""
 
-    schema: int
+    schema: tuple[FileState, int]
     columns: dict[str, str]
     source: str
     former: bool
@@ -161,7 +161,7 @@ class OpenCatalog:
 
 
 class Finder:
-    """Finds episodes in the catalog at `path`. Holds nothing open between calls.
+    """Finds episodes in the catalog at `path`, which stays open between calls until `close` (`KeptCatalog`).
 
     Raises of every method:
         StoreError: there is no catalog, or it cannot be read.
@@ -169,15 +169,19 @@ class Finder:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._catalog = KeptCatalog(path)
         self._form: CatalogForm | None = None
         self._alike = AlikeConditions()
 
+    def close(self) -> None:
+        """Let go of the catalog until it is asked again."""
+        self._catalog.close()
+
     @contextmanager
     def asking(self) -> Iterator[OpenCatalog]:
-        """The catalog, as of now: an ingest of this release may have made another of it meanwhile."""
-        with reading(self._path) as connection:
-            schema = connection.execute("PRAGMA schema_version").fetchone()[0]
+        """The catalog, as of one moment, now: an ingest of this release may have made another of it meanwhile."""
+        with self._catalog.reading() as (connection, files):
+            schema = files, connection.execute("PRAGMA schema_version").fetchone()[0]
             if self._form is None or self._form.schema != schema:
                 self._form, self._alike = _form_of(connection, schema), AlikeConditions()
             yield OpenCatalog(connection, self._form, self._alike)
@@ -338,7 +342,7 @@ def _whole(form: CatalogForm, documents: bool) -> tuple[list[str], Mapping[str, 
     return what, {name: place for place, name in enumerate(names)}
 
 
-def _form_of(connection: sqlite3.Connection, schema: int) -> CatalogForm:
+def _form_of(connection: sqlite3.Connection, schema: tuple[FileState, int]) -> CatalogForm:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     there = {row[1] for row in connection.execute("PRAGMA table_info(episodes)")}
     columns = {name: kind for name, kind in COLUMNS.items() if name in there}

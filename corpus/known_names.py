@@ -4,7 +4,8 @@ import sqlite3
 from collections.abc import Collection, Iterable
 
 from sensorium.corpus.label_terms import has_labels
-from sensorium.drivers.registry import nearest
+from sensorium.corpus.verifier import GROUP as VERIFIERS
+from sensorium.drivers.registry import kinds, nearest
 from sensorium.episode import store_terms
 from sensorium.episode.store_terms import HEALTH, LABEL, SCORE, STREAM, StoreTerm
 from sensorium.errors import ConfigError
@@ -18,7 +19,7 @@ def check_names(
 ) -> None:
     """Raise `ConfigError` for a stream, score, label or event that no episode has: a typo is not an empty answer.
 
-    A verifier may be asked for before it has judged anything.
+    A verifier may be asked for before it has judged anything, but not by a name that is nearly another's.
     """
     check_streams(connection, [*streams, *(term.names[0] for term in terms if term.function in _OF_STREAM)], former)
     for term in terms if not former else ():
@@ -29,6 +30,8 @@ def check_names(
                 _check_event(connection, term.names[0])
             case store_terms.LABEL | store_terms.RECORDED_LABEL:
                 _check_label(connection, term.function, term.names[0], has_beside)
+            case store_terms.VERDICT if has_beside:
+                _check_verifier(connection, term.names[0])
 
 
 def check_streams(connection: sqlite3.Connection, names: Collection[str], former: bool) -> None:
@@ -72,6 +75,16 @@ def _check_label(connection: sqlite3.Connection, function: str, name: str, has_b
     if not any(_any(connection, f"SELECT 1 FROM {text} AND name = ?", name) for text in tables):
         known = {each for text in tables for each in _names(connection, f"SELECT DISTINCT name FROM {text}")}
         _say(connection, f"no episode has a label {name!r}", name, known, "there are")
+
+
+def _check_verifier(connection: sqlite3.Connection, name: str) -> None:
+    verdicts = "FROM beside WHERE kind = 'verdicts'"
+    if not _any(connection, f"SELECT 1 {verdicts} AND name = ?", name):
+        known = _names(connection, f"SELECT DISTINCT name {verdicts}")
+        near = nearest(name, known)
+        if near and name not in kinds(VERIFIERS):
+            some = ", ".join(sorted(known)[:_SHOWN])
+            raise ConfigError(f"no verifier {name!r} has judged an episode{near}; there are verdicts of {some}")
 
 
 def _say(connection: sqlite3.Connection, what: str, name: str, known: Collection[str], has: str) -> None:

@@ -1,15 +1,12 @@
 """What an open store can say of looks: vectors of its windows, and the windows that look most like one."""
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import sqlalchemy as sa
-
 from sensorium.corpus.asked_for import whole
-from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.episode import Episode, nanoseconds
+from sensorium.corpus.rows import CatalogRows
 
 if TYPE_CHECKING:
     from sensorium.corpus.embedding import Embedding
@@ -24,7 +21,13 @@ class _Opened(Protocol):
 
     def query(self, where: str = "", order_by: str = "", limit: int | None = None) -> list[Episode]: ...
 
+    def rows(
+        self, where: str = "", order_by: str = "", limit: int | None = None, columns: Sequence[str] | None = None
+    ) -> CatalogRows: ...
+
     def episode(self, episode: str) -> Episode: ...
+
+    def episodes(self, ids: Sequence[str]) -> dict[str, Episode]: ...
 
     def vectors(self, encoder: str = "") -> "VectorIndex": ...
 
@@ -81,23 +84,14 @@ class LooksAlike:
             ConfigError: nothing is embedded of that, the vector is another encoder's, or the condition is none.
         """
         k = whole("k", k)
-        there = functools.partial(existing, self.path)
         held = self.vectors(encoder) if index is None else index
-        among = {episode.id for episode in self.query(where)} if where.strip() else None
+        among = {row["episode"] for row in self.rows(where, columns=["episode"])} if where.strip() else None
         if not (isinstance(query, tuple) and len(query) == 2):
-            return held.similar(query, k, among, there)
+            return held.similar(query, k, among, self.episodes)
         episode, start_s = query
         asked = self.episode(episode).id
         nanoseconds(start_s)  # says what is no second
         itself_too = k + len(held.pictures(asked)) if k > 0 else k
-        found = held.similar(held.of(asked, start_s), itself_too, among, there)
+        found = held.similar(held.of(asked, start_s), itself_too, among, self.episodes)
         itself = start_s * 1e9 // held.maker.window_ns * held.maker.window_ns / 1e9
         return [each for each in found if (each.episode, each.start_s) != (asked, itself)][:k]
-
-
-def existing(store: Path, episodes: Sequence[str]) -> set[str]:
-    """Which of these ids are those of episodes in the store."""
-    statement = sa.text("SELECT episode FROM episodes WHERE episode IN :ids")
-    statement = statement.bindparams(sa.bindparam("ids", expanding=True))
-    with read_engine(store / CATALOG).connect() as connection:
-        return set(connection.execute(statement, {"ids": list(episodes)}).scalars())

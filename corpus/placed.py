@@ -1,13 +1,12 @@
 """Where episodes are in their device's time, and what each may have in common with the next, as the catalog has it."""
 
-import itertools
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from sensorium.corpus.episode_ids import EpisodeIds
 from sensorium.drivers.stream import Stamps
 
 UNKNOWN = -1
@@ -44,7 +43,7 @@ class Placed:
     In columns, as there may be a hundred thousand before the first is read.
     """
 
-    ids: Sequence[str]
+    ids: EpisodeIds
     starts_ns: Stamps
     ends_ns: Stamps
     events: Stamps
@@ -54,12 +53,12 @@ class Placed:
 
     @classmethod
     def of(
-        cls, ids: Sequence[str], starts_ns: Stamps, ends_ns: Stamps, events: Stamps, of_runs: OfRuns | None = None
+        cls, ids: EpisodeIds, starts_ns: Stamps, ends_ns: Stamps, events: Stamps, of_runs: OfRuns | None = None
     ) -> "Placed":
         """In the order of their ids; `of_runs`, spool by spool in that of their ordinals, each kind by itself."""
         unknown = np.full(len(ids), UNKNOWN, np.int64)
         if of_runs is None:
-            return cls(ids, starts_ns, ends_ns, events, unknown, unknown, unknown)._by_id()
+            return cls(ids, starts_ns, ends_ns, events, unknown, unknown, unknown)._in_order(ids.order)
         which, different = _numbered(of_runs.keys)
         parts = [each.split(_BETWEEN) for each in different]
         common, _ = _numbered([key(*each[:-1]) for each in parts])
@@ -70,21 +69,12 @@ class Placed:
         ranks, _ = _numbered([key(*parts[at][:3]) for at in order])
         rank = np.empty(len(order), np.int64)
         rank[order] = ranks
-        by_id = placed._order_of_ids()
+        by_id = ids.order
         return placed._in_order(by_id[np.lexsort((of_runs.ordinals[by_id], rank[which][by_id]))])
 
-    def _by_id(self) -> "Placed":
-        # They lie nearly in this order, and most often in it.
-        in_order = all(itertools.starmap(operator.le, itertools.pairwise(self.ids)))
-        return self if in_order else self._in_order(self._order_of_ids())
-
-    def _order_of_ids(self) -> Stamps:
-        return np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)
-
     def _in_order(self, order: Stamps) -> "Placed":
-        ids = self.ids
         arrays = (self.starts_ns, self.ends_ns, self.events, self.layouts, self.in_common, self.times)
-        return Placed([ids[row] for row in order.tolist()], *(each[order] for each in arrays))
+        return Placed(self.ids.at(order), *(each[order] for each in arrays))
 
     def __len__(self) -> int:
         return len(self.ids)

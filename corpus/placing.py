@@ -1,11 +1,12 @@
 """Where the episodes are of which windows are wanted: the catalog is asked once for all of them, however many."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from sensorium.corpus.episode_ids import EpisodeIds
 from sensorium.corpus.finding import Condition, Finder, OpenCatalog
 from sensorium.corpus.known_names import check_streams
 from sensorium.corpus.placed import KEY, UNKNOWN, OfRuns, Placed
@@ -42,7 +43,6 @@ def placed(
             figures += [str(UNKNOWN) if former else f"ifnull(layout, {UNKNOWN})", "ifnull(ordinal, 0)"]
         if event:
             figures += [lacks, "id"]
-        asked.connection.execute("BEGIN")  # what is asked next is of the same moment
         ids, keys, columns = _gathered(asked, condition, figures, of_runs)
         if not ids:
             check_streams(asked.connection, having, former)
@@ -56,7 +56,7 @@ def placed(
 
 def _gathered(
     asked: OpenCatalog, condition: Condition, figures: Sequence[str], with_keys: bool
-) -> tuple[list[str], list[str], list[Stamps]]:
+) -> tuple[EpisodeIds, list[str], list[Stamps]]:
     """Of what matches the ids, the keys and the figures.
 
     SQLite makes one text of each column: a hundred thousand rows of Python take several times as long as these.
@@ -70,7 +70,8 @@ def _gathered(
         f"SELECT {', '.join(what)} FROM {asked.form.source} WHERE {condition.text}"
         f" AND {number} >= :first AND {number} < :behind"
     )
-    found: list[list[str]] = [[] for _ in texts]
+    ids: list[EpisodeIds] = []
+    keys: list[str] = []
     columns: list[list[Stamps]] = [[] for _ in figures]
     for first in range(0, last + 1, TOGETHER):
         values = condition.values | {"first": first, "behind": first + TOGETHER}
@@ -79,14 +80,19 @@ def _gathered(
             continue
         for column, each in zip(columns, row[len(texts) :], strict=True):
             column.append(np.fromstring(each, np.int64, sep=","))
-        for words, name, each in zip(found, texts, row, strict=False):
-            some = each.split(_BETWEEN)
-            if len(some) != len(columns[0][-1]):  # one has it within
-                by_itself = text.replace(", ".join(what), name, 1)
-                some = [word for (word,) in asked.connection.execute(by_itself, values)]
-            words += some
+        count = len(columns[0][-1])
+
+        def one_by_one(name: str, values: Mapping[str, Any] = values) -> list[str]:
+            by_itself = text.replace(", ".join(what), name, 1)
+            return [word for (word,) in asked.connection.execute(by_itself, values)]
+
+        # What is between them may be within one.
+        ids.append(EpisodeIds.between(row[0], _BETWEEN, count) or EpisodeIds.of(one_by_one(texts[0])))
+        if with_keys:
+            some = row[1].split(_BETWEEN)
+            keys += some if len(some) == count else one_by_one(KEY)
     joined = [np.concatenate(each) if each else np.empty(0, np.int64) for each in columns]
-    return found[0], found[-1], joined
+    return EpisodeIds.joined(ids), keys, joined
 
 
 def _counted(asked: OpenCatalog, numbers: Stamps, lack: Stamps, event: str) -> Stamps:

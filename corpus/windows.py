@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.joined import Gaps, Joined
+from sensorium.corpus.loaders.order import Shuffle
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.utc import UtcMapping
 from sensorium.corpus.within import Reading
@@ -58,7 +59,9 @@ class NoPlace(NamedTuple):
 
 
 MOST_SHUFFLED = 100_000_000
-"""Windows whose order is in memory, 8 bytes each."""
+"""Windows of one pass."""
+_ORDERED = 256
+"""Windows whose place in the order is found at once: of many thousands all would take longer than the first is read."""
 BoundsNs = tuple[Stamps, Stamps]
 """Where some spans of time begin, and where they end: int64 [n] each."""
 
@@ -84,7 +87,8 @@ class Strided:
 
     def __getitem__(self, number: int) -> WindowPlace:
         source = int(np.searchsorted(self._firsts, number, "right")) - 1
-        return WindowPlace(source, int(self._starts_ns[source]) + int(number - self._firsts[source]) * self._stride_ns)
+        begins_ns = int(self._starts_ns[source]) + (number - int(self._firsts[source])) * self._stride_ns
+        return WindowPlace(source, begins_ns)
 
 
 class WindowPass(Iterator[list[Window]]):
@@ -133,13 +137,13 @@ def _in_batches(
     reading: Reading,
     left_out: Counter[str],
 ) -> Generator[list[Window]]:
-    order = np.random.default_rng(seed).permutation(len(places))
+    order = Shuffle(len(places), f"windows {seed}".encode())
     # What an episode has read is let go when others were used since: a pass over a large corpus keeps little.
     opened = functools.lru_cache(OPEN_EPISODES)(Episode.reopened)
     batch: list[Window] = []
     has_any = False
-    for number in order:
-        place = places[int(number)]
+    for number in _in_order(order):
+        place = places[number]
         if isinstance(place, NoPlace):
             left_out.update([place.why] if place.why else [])
             continue
@@ -161,6 +165,11 @@ def _in_batches(
             f"none of the {left_out[NO_TIME]} such events has a place in time, so nothing is around one; the condition"
             " event(...) finds their episodes"
         )
+
+
+def _in_order(order: Shuffle) -> Iterator[int]:
+    for first in range(0, order.count, _ORDERED):
+        yield from order.at(np.arange(first, min(first + _ORDERED, order.count))).tolist()
 
 
 def _window(

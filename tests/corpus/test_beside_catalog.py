@@ -59,6 +59,18 @@ CONDITIONS = {
 }
 
 
+def test_a_verifier_whose_name_is_nearly_another_is_a_typo(store: Path) -> None:
+    """One that is unlike all, or is installed, may judge yet; so may any where nothing is judged."""
+    assert found(store, "verdict('tsk').passed") == []
+    say(store, said(ids(store)[0], True, 0.9, "2026-01-01T00:00:00.000000Z", name="healt"))
+    enter_beside(store)
+    for where in ("verdict('healh').passed", "duration_s > 1 and verdict('healts').score is null"):
+        with pytest.raises(ConfigError, match=r"has judged an episode, did you mean 'healt'.; there are verdicts of h"):
+            found(store, where)
+    assert found(store, "verdict('healt').passed") == [0]
+    assert found(store, "verdict('other').passed or verdict('health').passed") == []
+
+
 def test_conditions_ask_for_the_newest_of_an_episode_and_verifier(store: Path) -> None:
     first, second, third, *_ = ids(store)
     say(

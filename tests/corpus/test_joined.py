@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import sensorium
 from sensorium.corpus import placing
 from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.episode_ids import EpisodeIds
 from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.placed import OfRuns, Placed, key
 from sensorium.corpus.runs import runs
@@ -228,7 +229,9 @@ def placed_rows(rows: Sequence[tuple[Any, ...]], ordinals: Sequence[int] | None 
     ids, *figures = zip(*(row[:5] for row in rows), strict=True) if rows else [()] * 5
     starts_ns, ends_ns, events, layouts = (np.array(each, np.int64) for each in figures)
     numbers = np.array(range(len(rows)) if ordinals is None else ordinals, np.int64)
-    return Placed.of(ids, starts_ns, ends_ns, events, OfRuns(layouts, numbers, [key(*row[5:]) for row in rows]))
+    return Placed.of(
+        EpisodeIds.of(ids), starts_ns, ends_ns, events, OfRuns(layouts, numbers, [key(*row[5:]) for row in rows])
+    )
 
 
 @settings(deadline=None, max_examples=60)

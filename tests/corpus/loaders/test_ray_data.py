@@ -45,6 +45,7 @@ def test_tasks_share_the_rest_of_an_epoch(folders_path: Path, tasks: int) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # it takes half a minute; on a busy machine many times that
 def test_ray_reads_it(folders_path: Path) -> None:
     import ray
 

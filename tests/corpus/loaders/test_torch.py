@@ -17,6 +17,8 @@ from sensorium.errors import ConfigError, Corrupt
 
 torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
 
+pytestmark = pytest.mark.timeout(900)  # each worker imports torch, for which a busy machine takes its time
+
 LENGTH_S = 0.375
 
 
