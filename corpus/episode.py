@@ -16,6 +16,7 @@ from sensorium.corpus.catalog_reading import CATALOG, document_of
 from sensorium.corpus.catalog_tables import COLUMNS
 from sensorium.corpus.commits import LOOSE_VERSION, ZIP
 from sensorium.corpus.files import EpisodeFiles
+from sensorium.corpus.named_streams import NamedStreams
 from sensorium.corpus.stream import Samples, Stream
 from sensorium.corpus.utc import Probes, utc_of
 from sensorium.corpus.within import Grid, Reading, check_span, within
@@ -210,9 +211,10 @@ class Episode:
 
     @functools.cached_property
     def streams(self) -> Mapping[str, Stream]:
-        """The episode's streams by name."""
+        """The episode's streams by name; one that it lacks is an `UnknownStream`, a `KeyError` too."""
         members = self._members
-        return {path: Stream(self._files, path, members) for path in members if "/" not in path and path != "clock"}
+        there = (path for path in members if "/" not in path and path != "clock")
+        return NamedStreams({path: Stream(self._files, path, members) for path in there}, f"episode {self.id}")
 
     @functools.cached_property
     def clock(self) -> Clock:

@@ -23,7 +23,7 @@ from sensorium.corpus.catalog_terms import (
 )
 from sensorium.corpus.cells import Cells
 from sensorium.corpus.kept_open import FileState, KeptCatalog
-from sensorium.corpus.known_names import check_names
+from sensorium.corpus.known_names import check_kind, check_names
 from sensorium.corpus.previewed import BYTES_AT, Previewed, previewed, whereabouts
 from sensorium.corpus.rows import CatalogRows, Page, Row
 from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms
@@ -92,6 +92,7 @@ class OpenCatalog:
         # What now() is changes.
         parse = _parsed.__wrapped__ if "now" in where.lower() else _parsed
         parsed = parse(where, columns)
+        check_kind(parsed.needs("kind"))
         self._check(parsed.streams, parsed.terms)
         return parsed
 

@@ -2,11 +2,13 @@
 
 import sqlite3
 from collections.abc import Collection, Iterable
+from typing import get_args
 
 from sensorium.corpus.label_terms import has_labels
 from sensorium.corpus.verifier import GROUP as VERIFIERS
 from sensorium.drivers.registry import kinds, nearest
 from sensorium.episode import store_terms
+from sensorium.episode.documents import Kind
 from sensorium.episode.store_terms import HEALTH, LABEL, SCORE, STREAM, StoreTerm
 from sensorium.errors import ConfigError
 
@@ -32,6 +34,15 @@ def check_names(
                 _check_label(connection, term.function, term.names[0], has_beside)
             case store_terms.VERDICT if has_beside:
                 _check_verifier(connection, term.names[0])
+
+
+def check_kind(kind: str | None) -> None:
+    """Raise `ConfigError` for what no kind of episode is called; None is asked for by nobody."""
+    known = get_args(Kind)
+    if kind is not None and kind not in known:
+        raise ConfigError(
+            f"kind = {kind!r}: no such kind of episode{nearest(kind, known)}; there are {', '.join(known)}"
+        )
 
 
 def check_streams(connection: sqlite3.Connection, names: Collection[str], former: bool) -> None:

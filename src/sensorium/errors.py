@@ -9,6 +9,13 @@ class ConfigError(SensoriumError, ValueError):
     """The user must act: a device file, an option or an expression is wrong (exit 2)."""
 
 
+class UnknownStream(ConfigError, KeyError):
+    """An episode was asked for a stream that it has not."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # a `KeyError` would put it in quotes
+
+
 class SensorLost(SensoriumError, OSError):
     """The hardware must be seen to: a sensor was unplugged, went silent or never delivered."""
 

@@ -154,6 +154,8 @@ def store(make_episode: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("where", "message"),
     [
         ("score('front', 'endless') > 1", "it has blur, sharpness"),
+        ("kind = 'traces'", "no such kind of episode, did you mean 'trace'.; there are full, trace, preview"),
+        ("duration_s > 1 and kind = 'x'", "no such kind of episode; there are full"),
         ("has('frnt')", "no episode has a stream 'frnt', did you mean 'front'"),
         ("stream('im').rows > 1", "no episode has a stream 'im', did you mean 'imu'"),
         ("score('front', 'sharpnes') > 1", "no episode has a score 'sharpnes' of 'front', did you mean 'sharpness'"),

@@ -1,6 +1,7 @@
 """Reading into memory that is there, pictures at a part of their size, and media in several threads."""
 
 import os
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,17 @@ def test_a_damaged_item_is_named_by_whichever_thread(pictures_path: Path, monkey
     monkeypatch.setattr(one.codec, "decode", damaged)
     with pytest.raises(Corrupt, match="stream 'pic': item 17: not a JPEG"):
         one.read(0, FRAMES)
+
+
+def test_a_stream_that_is_not_there_is_said_with_the_nearest(pictures_path: Path) -> None:
+    """As any mapping does it, and in the words of the other errors."""
+    streams = only(pictures_path).streams
+    for error in (ConfigError, KeyError):
+        with pytest.raises(error, match=r"^episode [0-9a-f-]{36}: no stream 'pik', did you mean 'pic'.; it has pic,"):
+            streams["pik"]
+    assert streams.get("pik") is None
+    assert "pik" not in streams
+    again = pickle.loads(pickle.dumps(streams))
+    assert list(again) == list(streams)
+    with pytest.raises(ConfigError, match="no stream 'x'; it has pic"):
+        again["x"]
