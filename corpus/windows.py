@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.joined import Gaps, Joined
-from sensorium.corpus.loaders.order import Shuffle
+from sensorium.corpus.order import Shuffle
 from sensorium.corpus.stream import Samples
 from sensorium.corpus.utc import UtcMapping
 from sensorium.corpus.within import Reading

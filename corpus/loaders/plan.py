@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sensorium.corpus.loaders.order import Numbers, Shuffle
 from sensorium.corpus.loaders.quotas import Mix
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
+from sensorium.corpus.order import Numbers, Shuffle
 from sensorium.errors import ConfigError
 
 EXHAUSTED = ("repeat", "end")

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from sensorium.corpus.asked_for import is_number
-from sensorium.corpus.loaders.order import Numbers
+from sensorium.corpus.order import Numbers
 from sensorium.errors import ConfigError
 
 MOST_PARTS = 1 << 14

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.corpus.loaders.order import Numbers
+from sensorium.corpus.order import Numbers
 from sensorium.errors import ConfigError
 
 _ROW = 24

@@ -4,7 +4,8 @@ import doctest
 
 import pytest
 
-from sensorium.corpus.loaders import order, quotas, snapshot, steps
+from sensorium.corpus import order
+from sensorium.corpus.loaders import quotas, snapshot, steps
 
 
 @pytest.mark.parametrize("module", [order, quotas, snapshot, steps], ids=lambda module: module.__name__)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.corpus.loaders.order import Shuffle
+from sensorium.corpus.order import Shuffle
 
 PINNED = [7, 1, 6, 4, 5, 9, 2, 8, 0, 3]
 
