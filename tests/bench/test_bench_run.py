@@ -37,6 +37,7 @@ def has_history() -> bool:
     "name",
     [
         "delivery",
+        "export",
         pytest.param("record", marks=pytest.mark.slow),
         pytest.param("latency", marks=pytest.mark.slow),
         pytest.param("growth", marks=pytest.mark.slow),
