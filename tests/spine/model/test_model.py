@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.spine.model.machine import TwoEnds
+from tests.spine.model.machine import EndsThatHold, TwoEnds
 from tests.spine.model.variants import MORE, MOST_LINES, VARIANTS, Variant
 from tests.spine.model.witness import Broken
 
@@ -15,10 +15,10 @@ EXAMPLES = 40
 STEPS = 14
 
 
-def check(examples: int, steps: int = STEPS) -> None:
+def check(examples: int, steps: int = STEPS, machine: type[TwoEnds] = TwoEnds) -> None:
     """Run the machine: the same examples each time, as long as it does the same."""
     run_state_machine_as_test(
-        seed(SEED)(TwoEnds),
+        seed(SEED)(machine),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -33,6 +33,10 @@ def check(examples: int, steps: int = STEPS) -> None:
 
 def test_every_invariant_holds() -> None:
     check(EXAMPLES)
+
+
+def test_every_invariant_holds_where_episodes_are_held() -> None:
+    check(EXAMPLES, machine=EndsThatHold)
 
 
 @pytest.mark.slow
