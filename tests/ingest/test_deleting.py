@@ -212,6 +212,19 @@ def test_what_is_cut_off_anywhere_goes_on(made: tuple[Path, list[Any]], step: in
     assert len(sensorium.open(path).query()) == 3
 
 
+def test_a_loader_raises_or_skips_as_asked(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    corpus, gone = sensorium.open(path), str(episodes[0].episode)
+    raising, skipping = (
+        corpus.batches(length_s=0.1, streams=["imu"], damaged=how, threads=1) for how in ("raise", "skip")
+    )
+    delete(path, [gone], reason="r")
+    with pytest.raises(Corrupt, match="no longer in the store"):
+        list(raising)
+    read = {each for batch in skipping for each in batch.episodes}
+    assert read == {str(each.episode) for each in episodes[1:]}
+
+
 def test_who_labels_meanwhile_loses_nothing(made: tuple[Path, list[Any]]) -> None:
     path, episodes = made
     gone, other = str(episodes[0].episode), str(episodes[1].episode)
