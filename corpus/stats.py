@@ -1,4 +1,4 @@
-"""Stats: how much different there is in a store, however often each of it was copied."""
+"""Stats: how much there is in a store, and how much different, however often each of it was copied."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.corpus.amounts import Amounts, amounts
 from sensorium.corpus.appearance import Appearance, appearance
 from sensorium.corpus.clusters import AllSeen
 from sensorium.corpus.episode import Episode
@@ -56,7 +57,7 @@ class Stats:
 
     `effective` is the Vendi score of one representative of each group of near-duplicates, `distinct` those, the most
     novel first, and `novelty` the mean of theirs. `blank` episodes have nothing to look at, `unreadable` says what is
-    wrong with others.
+    wrong with others. `amounts` are hours, bytes, rates and losses of all full ones.
     """
 
     kinds: dict[str, OfKind]
@@ -66,6 +67,7 @@ class Stats:
     clusters: Covered | None = None
     blank: int = 0
     unreadable: list[str] = field(default_factory=list)
+    amounts: Amounts = field(default_factory=lambda: Amounts({}, {}))
 
     @property
     def novelty(self) -> float:
@@ -88,6 +90,7 @@ class Stats:
             "kinds": kinds,
             "blank": self.blank,
             "unreadable": self.unreadable,
+            **self.amounts.as_dict(),
         }
 
 
@@ -126,6 +129,7 @@ def stats(
         None if seen is None else Covered(*seen),
         blank,
         unreadable,
+        amounts(corpus.each_record(_of_kind("full", where))),
     )
 
 

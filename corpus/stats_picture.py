@@ -6,19 +6,22 @@ import numpy as np
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stats import Stats
 from sensorium.errors import SensoriumError
-from sensorium.perception.drawing import COLORS, Image, blank, picture, write
+from sensorium.perception.drawing import ALARM, COLORS, Image, blank, picture, write
 from sensorium.perception.gray import is_pictures
 from sensorium.perception.sheet import WIDTH, Tile, sheet, tile_size
 
 MOST_TILES = 32
+MOST_GROUPS = 24
 _LEFT, _BAR = 130, 18
+_NAMES, _LETTERS = 380, 44
 
 
 def draw(found: Stats) -> Image:
-    """uint8 [h, 1280, 3] BGR: the figures, hours and bytes by kind as bars, and up to 32 of the most novel episodes."""
+    """uint8 [h, 1280, 3] BGR: the figures; bars of hours and bytes by kind, and of hours by device, mission and day, of
+    the 24 with the most, with bytes, rate and losses; and up to 32 of the most novel episodes."""
     tiles = [_tile(each.episode, each.novelty) for each in found.distinct[:MOST_TILES]]
     heading = f"the most novel of {len(found.distinct)} that do not look alike, and one minus the cosine to the next"
-    return np.concatenate([_figures(found), _bars(found), sheet([(heading, tiles)])])
+    return np.concatenate([_figures(found), _bars(found), _groups(found), sheet([(heading, tiles)])])
 
 
 def _figures(found: Stats) -> Image:
@@ -47,6 +50,31 @@ def _bars(found: Stats) -> Image:
             write(image, said, right + 8, y + 13)
             y += _BAR
     return image
+
+
+def _groups(found: Stats) -> Image:
+    """A bar for each device, mission and day, as long as its hours; red the share that was lost."""
+    groups = found.amounts.groups
+    most = sorted(sorted(groups, key=lambda key: -groups[key].hours)[:MOST_GROUPS])
+    image = blank(WIDTH, len(most) * _BAR + _BAR + 12)
+    left_out = f", the {len(most)} longest of {len(groups)}" * (len(most) < len(groups))
+    write(image, f"hours by device, mission and day (UTC){left_out}", 8, 14, size=0.5)
+    longest = max((groups[key].hours for key in most), default=0.0) or 1.0
+    for number, key in enumerate(most):
+        each, top = groups[key], _BAR * (number + 1) + 8
+        write(image, _shortened("  ".join(part for part in key if part)), _NAMES - 8, top + 13, to_left=True)
+        right = max(_NAMES + 1, _NAMES + round(each.hours / longest * (WIDTH - _NAMES - 420)))
+        cv2.rectangle(image, (_NAMES, top + 2), (right, top + _BAR - 3), COLORS[0], cv2.FILLED)
+        if each.lost:
+            until = max(_NAMES + 1, _NAMES + round(each.lost_share * (right - _NAMES)))
+            cv2.rectangle(image, (_NAMES, top + 2), (until, top + _BAR - 3), ALARM, cv2.FILLED)
+        said = f"{each.hours:.3f} h  {each.bytes / 1e6:.1f} MB  {each.bytes_per_s / 1e6:.3f} MB/s"
+        write(image, f"{said}  {each.lost} lost ({each.lost_share:.2%})", right + 8, top + 13)
+    return image
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 3]}..."
 
 
 def _tile(episode: Episode, novelty: float) -> Tile:

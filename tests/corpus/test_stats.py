@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 import sensorium
 from sensorium.cli.main import app
+from sensorium.corpus.amounts import amounts
 from sensorium.corpus.appearance import appearance
 from sensorium.corpus.cells import Cells
 from sensorium.corpus.stats import Covered, Stats
+from sensorium.corpus.stats_picture import draw
 from sensorium.errors import ConfigError
 from sensorium.ingest.store import Store
 
@@ -161,3 +163,32 @@ def test_the_command_prints_draws_and_names_what_cannot_be_read(make_episode: An
     assert run.exit_code == 1
     assert run.stderr.count("\n") == 1
     assert "of 1 that do not look alike" in run.stdout
+
+
+def test_hours_bytes_rates_and_losses_are_by_device_mission_and_day(make_episode: Any, tmp_path: Path) -> None:
+    path = store_of(tmp_path / "store", make_episode, [0, 1, 1, KINDS], missions=["a", "b", "b", "a"])
+    found = sensorium.open(path).stats().amounts
+    assert {key[:2]: each.episodes for key, each in found.groups.items()} == {("rig-1", "a"): 2, ("rig-1", "b"): 2}
+    records = sensorium.open(path).records()
+    assert sum(each.bytes for each in found.groups.values()) == sum(record["bytes"] for record in records)
+    assert sum(each.hours for each in found.groups.values()) == pytest.approx(
+        sum(record["duration_s"] for record in records) / 3600
+    )
+    imu, front = found.streams["rig-1", "imu"], found.streams["rig-1", "front"]
+    assert (imu.stored, front.stored) == (4 * 300, 3 * 10)
+    assert imu.rate_hz == pytest.approx(100, rel=0.02)
+    run = CliRunner().invoke(app, ["stats", str(path), "--json", "--where", "mission = 'a'"])
+    told = json.loads(run.stdout)
+    assert [(each["mission"], each["episodes"]) for each in told["by_device_mission_day"]] == [("a", 2)]
+    assert {each["stream"] for each in told["by_stream"]} == {"imu", "front"}
+
+
+def test_what_was_lost_is_a_share_of_what_was_captured() -> None:
+    account = {"front": {"captured": 10, "stored": 5, "filtered": {"rate": 3}, "lost": {"late": 1, "driver": 1}}}
+    record: dict[str, Any] = {"device": "d", "mission": None, "duration_s": 2.0, "bytes": 10, "streams": {}}
+    found = amounts([record | {"start_utc": day + "T10:00:00Z", "account": account} for day in ("2026-05-03",) * 2])
+    of_day = found.groups["d", "", "2026-05-03"]
+    assert (of_day.captured, of_day.stored, of_day.filtered, of_day.lost) == (20, 10, 6, 4)
+    assert (of_day.lost_share, of_day.bytes_per_s) == (0.2, 5.0)
+    assert found.streams["d", "front"].lost == {"late": 2, "driver": 2}
+    assert draw(Stats({}, [], 0.0, amounts=found)).shape[1] == 1280

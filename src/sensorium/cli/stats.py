@@ -1,4 +1,4 @@
-"""`sensorium stats`: how much different there is in a store."""
+"""`sensorium stats`: how much there is in a store, and how much different."""
 
 import json
 import sys
@@ -9,8 +9,9 @@ import typer
 from rich.progress import Progress
 
 import sensorium
-from sensorium.cli.screen import OUT, Format, size, table
+from sensorium.cli.screen import OUT, Format, counted, size, sizes, table
 from sensorium.cli.store import StorePath
+from sensorium.corpus.amounts import Amount, Amounts
 from sensorium.corpus.stats import Covered, Stats, stats
 from sensorium.corpus.stats_picture import draw
 from sensorium.perception.drawing import write_picture
@@ -34,7 +35,10 @@ def of_store(
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Tell how much different there is in a store: effective episodes, novelty, coverage of cells that you name; hours
-    and bytes by kind. Copies of episodes change none of the first three.
+    and bytes by kind. Copies of episodes change none of the first three. And hours, bytes, rates and losses by device,
+    mission and day, and by stream.
+
+    sensorium stats corpus --where "mission = 'kitchen'" --png kitchen.png
 
     Exits 1 if an episode cannot be read; the others are told of nevertheless.
     """
@@ -75,6 +79,39 @@ def _print(found: Stats) -> None:
         OUT.print(f"{name:>20}  {text}")
     rows = [(kind, each.episodes, f"{each.hours:.3f}", size(each.bytes)) for kind, each in found.kinds.items()]
     OUT.print(table("", ["kind", "episodes>", "hours>", "size>"], rows))
+    print_amounts(found.amounts)
+
+
+def print_amounts(found: Amounts) -> None:
+    """Two tables: by device, mission and day, and by stream."""
+    groups = found.groups
+    in_one_unit = sizes([each.bytes for each in groups.values()])
+    rows = [
+        (*key, each.episodes, f"{each.hours:.3f}", told, f"{size(each.bytes_per_s)}/s", each.lost, _percent(each))
+        for (key, each), told in zip(groups.items(), in_one_unit, strict=True)
+    ]
+    columns = ["device", "mission", "day", "episodes>", "hours>", "bytes>", "rate>", "lost>", "of all>"]
+    OUT.print(table("", columns, rows, ["lost>"]))
+    streams = [
+        (
+            *key,
+            each.stored,
+            f"{each.rate_hz:.2f}",
+            _nominal(each.nominal_hz),
+            counted(each.filtered),
+            counted(each.lost),
+        )
+        for key, each in found.streams.items()
+    ]
+    OUT.print(table("", ["device", "stream", "stored>", "Hz>", "nominal>", "filtered", "lost"], streams))
+
+
+def _percent(each: Amount) -> str:
+    return f"{each.lost_share:.2%}"
+
+
+def _nominal(rate_hz: float | None) -> str:
+    return "" if rate_hz is None else f"{rate_hz:g}"
 
 
 def _covered(each: Covered) -> str:
