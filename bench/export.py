@@ -1,69 +1,96 @@
 """An hour of a JPEG camera (640x480 at 30 Hz) and an IMU (200 Hz) to MCAP, against a bare copy by the mcap writer.
 
-The bare copy writes the messages of our file once more, with the same stamps, by the same writer with the same chunks:
-they are in memory, so it reads nothing, finds no order and encodes nothing. In the detail `copy` of the same store
-against `cp -r` of it (both synced at the end), and what is read by the mcap library is as many messages as there are
-samples. Where the disk has no room for an hour a shorter stretch is taken: `seconds` says how long.
+The bare copy writes the messages of our file once more, with the same stamps, by the same writer with the same chunks.
+It reads their bytes from one plain file, in order, as ours reads the store; it finds no order, checks and encodes
+nothing. In the detail are two others: one that has all bytes in memory, and one that reads them from our file by the
+mcap reader. All are CPU seconds, in turns, so that others on the machine count little.
+
+Beside that, `sensorium copy` against `cp -r` and a sync, of two stores of a few hundred MB: of folders and of
+ZIPs, in wall and CPU seconds. What is removed of one copy would make the file system slow at the
+next, so each has a group of inodes of its own. `seconds` says how long a stretch was taken.
 """
 
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
-from measuring import Comparison, Options, compared, main
-from windows import clip, stored
+from measuring import Comparison, Options, apart, compared, main
+from windows import Clip, clip, stored
 
 import sensorium
+from sensorium.corpus.episode import Episode
 from sensorium.corpus.exports.contract import export
 from sensorium.episode.codecs.jpeg import JpegConfig
 from sensorium.ingest.copying import copy
 
 CLIP_S, EPISODES = 60.0, 60
 SHORT_S = 4.0
+COPIED = {"folders": (2.0, 0), "zips": (2.0, 8_000_000)}
+"""By form: how long an episode is, and below what size it is a ZIP."""
+COPIED_TIMES = 4
+"""So many times the clip is copied: some hundreds of MB."""
 
 
 def measure(options: Options) -> Comparison:
-    """Interleaved; CPU seconds, so that others on the machine count little. `wall` is in the detail."""
-    seconds = SHORT_S if options.quick else CLIP_S
-    stored(clip(seconds), options.folder, JpegConfig())
-    corpus = sensorium.open(options.folder / "store")
-    (episode,) = corpus.query()
+    """Interleaved, both of the export and of the copy."""
+    taken = clip(SHORT_S if options.quick else CLIP_S)
+    folder = options.folder
+    stored(taken, folder, JpegConfig())
+    (episode,) = sensorium.open(folder / "store").query()
     again = 1 if options.quick else EPISODES
-    ours, bare, wall = [], [], []
-    copies, cps = [], []
+    spent: dict[str, list[float]] = {name: [] for name in ("ours", "plain", "memory", "reader", "wall")}
     for _ in range(options.runs):
-        spent = bare_s = began_wall = 0.0
+        total = dict.fromkeys(spent, 0.0)
         for _ in range(again):
-            path = options.folder / "ours.mcap"
-            started = time.perf_counter()
-            spent += took(lambda path=path: export([episode], "mcap", path))  # type: ignore[misc]
-            began_wall += time.perf_counter() - started
-            messages = read(path)
-            path.unlink()
-            bare_s += took(lambda messages=messages: written(messages, options.folder / "bare.mcap"))  # type: ignore[misc]
-            (options.folder / "bare.mcap").unlink()
-        ours.append(spent)
-        bare.append(bare_s)
-        wall.append(began_wall)
-        copies.append(copied(options.folder / "store", options.folder / "copy"))
-        cps.append(cp(options.folder / "store", options.folder / "cp"))
-    detail = {
-        "seconds": seconds * again,
-        "wall_s": round(statistics.median(wall), 2),
-        "messages_an_episode": len(messages),
+            for name, seconds in exported(episode, folder).items():
+                total[name] += seconds
+        for name, seconds in total.items():
+            spent[name].append(seconds)
+    middle = {name: statistics.median(each) for name, each in spent.items()}
+    detail: dict[str, Any] = {
+        "seconds": (SHORT_S if options.quick else CLIP_S) * again,
         "samples_an_episode": sum(map(len, episode.streams.values())),
-        "copy_over_cp_wall": round(statistics.median(cps) / statistics.median(copies), 3),
-        "copy_s": round(statistics.median(copies), 3),
-        "cp_s": round(statistics.median(cps), 3),
-        "store_mb": round(episode.row["bytes"] / 1e6, 1),
+        "mb_an_episode": round(episode.row["bytes"] / 1e6, 1),
+        "wall_s": round(middle["wall"], 2),
+        "bare_from_memory_s": round(middle["memory"], 3),
+        "ratio_from_memory": round(middle["memory"] / middle["ours"], 3),
+        "bare_by_reader_s": round(middle["reader"], 3),
+        "ratio_by_reader": round(middle["reader"] / middle["ours"], 3),
     }
-    return compared("export mcap", ours, bare, "CPU s", False, detail)
+    for form, (length_s, small_bytes) in COPIED.items():
+        detail[f"copy_{form}"] = copied_and_cp(taken, folder / form, length_s, small_bytes, options)
+    return compared("export mcap", spent["ours"], spent["plain"], "CPU s", False, detail)
+
+
+def exported(episode: Episode, folder: Path) -> dict[str, float]:
+    """CPU seconds of each way to make the file; `wall` of ours."""
+    path, plain, bare = folder / "ours.mcap", folder / "plain", folder / "bare.mcap"
+    started = time.perf_counter()
+    found = {"ours": took(lambda: export([episode], "mcap", path))}
+    found["wall"] = time.perf_counter() - started
+    messages = list(read(path))
+    plain.write_bytes(b"".join(each[2] for each in messages))
+    about = [(*each[:2], len(each[2]), *each[3:]) for each in messages]
+    assert len(messages) == sum(map(len, episode.streams.values()))
+    ways: dict[str, Callable[[], Iterable[Message]]] = {
+        "memory": lambda: messages,
+        "plain": lambda: from_plain(plain, about),
+        "reader": lambda: read(path),
+    }
+    for name, way in ways.items():
+        found[name] = took(lambda way=way: written(way(), bare))  # type: ignore[misc]
+        bare.unlink()
+    path.unlink()
+    plain.unlink()
+    return found
 
 
 def took(what: Callable[[], object]) -> float:
@@ -76,20 +103,27 @@ def took(what: Callable[[], object]) -> float:
 Message = tuple[int, int, bytes, int, int]
 
 
-def read(path: Path) -> list[Message]:
+def read(path: Path) -> Iterator[Message]:
     """The messages of a file in its order."""
     with path.open("rb") as file:
-        found = make_reader(file).iter_messages(log_time_order=False)
-        return [(m.channel_id, m.log_time, m.data, m.publish_time, m.sequence) for _, _, m in found]
+        for _, _, m in make_reader(file).iter_messages(log_time_order=False):
+            yield m.channel_id, m.log_time, m.data, m.publish_time, m.sequence
 
 
-def written(messages: list[Message], path: Path) -> None:
+def from_plain(path: Path, about: Sequence[tuple[int, int, int, int, int]]) -> Iterator[Message]:
+    """The same, of a file of their bytes alone; `about` has lengths in place of them."""
+    with path.open("rb", 1 << 20) as file:
+        for channel, log_ns, length, publish_ns, sequence in about:
+            yield channel, log_ns, file.read(length), publish_ns, sequence
+
+
+def written(messages: Iterable[Message], path: Path) -> None:
     """The bare copy, on disk at its end as ours is."""
     with path.open("wb") as file:
         writer = Writer(file, compression=CompressionType.NONE)
         writer.start()
         schema = writer.register_schema("bytes", "", b"")
-        for channel in {each[0] for each in messages}:
+        for channel in (1, 2):
             writer.register_channel(f"/{channel}", "", schema)
         for each in messages:
             writer.add_message(*each)
@@ -98,23 +132,51 @@ def written(messages: list[Message], path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def copied(store: Path, target: Path) -> float:
-    """Wall seconds of `sensorium copy`."""
-    started = time.perf_counter()
+def copied_and_cp(taken: Clip, folder: Path, length_s: float, small_bytes: int, options: Options) -> dict[str, Any]:
+    """Wall and CPU seconds of `sensorium copy` and of `cp -r` of one store, in turns."""
+    for number in range(1 if options.quick else COPIED_TIMES):
+        stored(taken, folder / str(number), JpegConfig(), length_s, small_bytes)
+        if number:
+            copy(folder / str(number) / "store", folder / "0" / "store")
+    store = folder / "0" / "store"
+    rows = list(sensorium.open(store).rows(columns=["bytes"]))
+    walls: dict[str, list[float]] = {"copy": [], "cp": []}
+    cpus: dict[str, list[float]] = {"copy": [], "cp": []}
+    for _ in range(max(options.runs, 1 if options.quick else 5)):
+        for name, way in (("copy", copied), ("cp", cp)):
+            target = apart(folder / "copies")
+            os.sync()
+            started, cpu = time.perf_counter(), cpu_s()
+            way(store, target)
+            walls[name].append(time.perf_counter() - started)
+            cpus[name].append(cpu_s() - cpu)
+            shutil.rmtree(target)
+    wall, cpu_of = ({name: statistics.median(each) for name, each in found.items()} for found in (walls, cpus))
+    return {
+        "episodes": len(rows),
+        "mb": round(sum(each["bytes"] for each in rows) / 1e6, 1),
+        "wall_ratio": round(wall["cp"] / wall["copy"], 3),
+        "cpu_ratio": round(cpu_of["cp"] / cpu_of["copy"], 3),
+        "wall_s": {name: round(each, 3) for name, each in wall.items()},
+        "cpu_s": {name: round(each, 3) for name, each in cpu_of.items()},
+    }
+
+
+def cpu_s() -> float:
+    """Of this process and of those that it waited for."""
+    mine, theirs = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return mine.ru_utime + mine.ru_stime + theirs.ru_utime + theirs.ru_stime
+
+
+def copied(store: Path, target: Path) -> None:
+    """`sensorium copy`, which syncs."""
     copy(store, target)
-    spent = time.perf_counter() - started
-    shutil.rmtree(target)
-    return spent
 
 
-def cp(store: Path, target: Path) -> float:
-    """Wall seconds of `cp -r`, and of a sync of what it wrote."""
-    started = time.perf_counter()
+def cp(store: Path, target: Path) -> None:
+    """`cp -r`, and a sync of what it wrote."""
     subprocess.run(["cp", "-r", str(store), str(target)], check=True)
     subprocess.run(["sync", "-f", str(target)], check=True)
-    spent = time.perf_counter() - started
-    shutil.rmtree(target)
-    return spent
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ def clip(seconds: float) -> Clip:
     return Clip(specs, blocks, frames, rows, kind)
 
 
-def stored(taken: Clip, folder: Path, frames: CodecConfig, length_s: float = 3600.0) -> Episode:
+def stored(taken: Clip, folder: Path, frames: CodecConfig, length_s: float = 3600.0, small_bytes: int = 0) -> Episode:
     """The clip as one committed episode, through recorder, spool and the store's own commit; with another `length_s` as
-    several, of which it is the first."""
+    several, of which it is the first; those below `small_bytes` as ZIPs."""
     spool, pool = Spool(folder / "spool", DEVICE), EncoderPool()
     codecs = {CAMERA: frames, IMU: LosslessConfig()}
     manifest = Open(
@@ -87,7 +87,7 @@ def stored(taken: Clip, folder: Path, frames: CodecConfig, length_s: float = 360
         recorder.add(block.stream, block, Tally(), (int(block.captured_ns[0]), int(block.captured_ns[-1])))
     recorder.stop()
     spool.flush()
-    with Store.open(folder / "store", small_bytes=0) as store:
+    with Store.open(folder / "store", small_bytes=small_bytes) as store:
         for waiting in spool.waiting():
             assembly = store.begin(waiting.episode)
             for offset in range(0, waiting.size, _PART):

@@ -18,7 +18,7 @@ from sensorium.corpus.corpus import open_store
 from sensorium.corpus.filling import fill
 from sensorium.corpus.parallel import run_all
 from sensorium.corpus.verify import Finding
-from sensorium.episode import durable
+from sensorium.episode import durable, file_system
 from sensorium.errors import ConfigError, Corrupt
 from sensorium.ingest.both_forms import remove_leftovers
 from sensorium.ingest.commit import Committer
@@ -27,6 +27,8 @@ from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, Sto
 
 BATCH, BATCH_BYTES = 64, 256_000_000
 """What is synced together."""
+_AT_ONCE = 16
+"""From so many files on one sync of the file system is less than one of each, as in `sensorium.episode.together`."""
 TAKEN = ("verdicts", "labels", "advantages")
 """The kinds of records beside the episodes that go with them."""
 _PART_BYTES = 1 << 20
@@ -182,7 +184,10 @@ def _put(
 ) -> int:
     """Copy a batch, make it durable, then publish its records; how many episodes."""
     try:
-        whole = _staged(source, store, batch, report)
+        with _Synced(store, sum(len(staged.record.objects) for staged in batch)) as synced:
+            whole = _staged(source, store, batch, report, synced)
+            for staged in whole:
+                synced.write(_temporary(staged), staged.data)
         if any(staged.record.zipped for staged in whole):
             store.raise_version()
         months = {month_of(staged.record.episode) for staged in whole}
@@ -197,9 +202,7 @@ def _put(
             durable.sync_folder(EPISODES_FOLDER / month, dir_fd=store.fd)
         store.check()
         for staged in whole:
-            temporary = staged.name.with_name(f"{staged.name.name}.json")
-            durable.write_synced(temporary, staged.data, dir_fd=store.fd)
-            durable.rename(temporary, record_path(_STORE, staged.record.episode), dir_fd=store.fd)
+            durable.rename(_temporary(staged), record_path(_STORE, staged.record.episode), dir_fd=store.fd)
         for month in months:
             durable.sync_folder(COMMITS / month, dir_fd=store.fd)
     except BaseException:
@@ -212,8 +215,51 @@ def _put(
     return len(whole)
 
 
-def _staged(source: Path, store: StoreFolder, batch: Sequence[_StagedCopy], report: CopyReport) -> list[_StagedCopy]:
-    """Those of a batch that are whole in staging, durably."""
+class _Synced:
+    """Makes what is written in a `with` of it durable at its end: each file as it is written, or, where that is trusted
+    and waits for nobody else, all by one sync of the file system; the copy ends if that fails."""
+
+    def __init__(self, store: StoreFolder, count: int) -> None:
+        self._store = store
+        self._fd: int | None = None
+        if count >= _AT_ONCE and file_system.is_trusted(store.fd) and file_system.is_calm():
+            self._fd = durable.open_folder(STAGING, dir_fd=store.fd)  # it is told what fails from now on
+
+    def __enter__(self) -> "_Synced":
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        if self._fd is not None:
+            try:
+                if failed is None:
+                    durable.sync_file_system(self._fd)
+            finally:
+                durable.close(self._fd)
+
+    def file(self, fd: int) -> None:
+        """This file is written."""
+        if self._fd is None:
+            durable.sync(fd)
+
+    def folder(self, path: Path) -> None:
+        """All names in this folder are there."""
+        if self._fd is None:
+            durable.sync_folder(path, dir_fd=self._store.fd)
+
+    def write(self, path: Path, data: bytes) -> None:
+        """A file of `data`."""
+        fd = durable.create(path, dir_fd=self._store.fd)
+        try:
+            durable.write_at(fd, data, 0)
+            self.file(fd)
+        finally:
+            durable.close(fd)
+
+
+def _staged(
+    source: Path, store: StoreFolder, batch: Sequence[_StagedCopy], report: CopyReport, synced: _Synced
+) -> list[_StagedCopy]:
+    """Those of a batch that are whole in staging."""
     failed: dict[Path, Finding] = {}
     jobs: list[Callable[[], None]] = []
     for staged in batch:
@@ -225,7 +271,8 @@ def _staged(source: Path, store: StoreFolder, batch: Sequence[_StagedCopy], repo
                 durable.add_folder(parent, dir_fd=store.fd)
         for name in names:
             into = staged.name if record.zipped else staged.name / name
-            jobs.append(functools.partial(_copy_file, folder / name, into, store.fd, names[name], staged.name, failed))
+            fail = functools.partial(failed.setdefault, staged.name)
+            jobs.append(functools.partial(_copy_file, folder / name, into, store.fd, names[name], fail, synced))
     run_all(jobs, sum(size for staged in batch for size, _ in staged.record.objects.values()))
     whole = []
     for staged in batch:
@@ -236,21 +283,26 @@ def _staged(source: Path, store: StoreFolder, batch: Sequence[_StagedCopy], repo
         if not staged.record.zipped:
             folders = {staged.name / parent for name in staged.record.objects for parent in Path(name).parents}
             for folder in sorted(folders, reverse=True):
-                durable.sync_folder(folder, dir_fd=store.fd)
+                synced.folder(folder)
         whole.append(staged)
     return whole
 
 
 def _copy_file(
-    source: Path, target: Path, dir_fd: int, expected: tuple[int, int], staged: Path, failed: dict[Path, Finding]
+    source: Path,
+    target: Path,
+    dir_fd: int,
+    expected: tuple[int, int],
+    fail: Callable[[Finding], object],
+    synced: _Synced,
 ) -> None:
-    """Copy one file, durably but for its name; what is not as its record says is put into `failed`."""
+    """Copy one file; `fail` is told of what is not as its record says."""
     size, crc = expected
     try:
         file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
-        failed.setdefault(staged, Finding(what, source, "run the same copy again, or `sensorium verify`"))
+        fail(Finding(what, source, "run the same copy again, or `sensorium verify`"))
         return
     try:
         fd = durable.create(target, dir_fd=dir_fd)
@@ -261,16 +313,16 @@ def _copy_file(
                 found = zlib.crc32(buffer[:n], found)
                 durable.write_at(fd, buffer[:n], at)
                 at += n
-            durable.sync(fd)
+            synced.file(fd)
         finally:
             durable.close(fd)
     finally:
         os.close(file)
     if at != size:
         what = f"is {at if at < size else 'more than ' + str(size)} bytes, expected {size}"
-        failed.setdefault(staged, Finding(what, source, _AGAIN))
+        fail(Finding(what, source, _AGAIN))
     elif found != crc:
-        failed.setdefault(staged, Finding(f"checksum {found:08x}, expected {crc:08x}", source, _AGAIN))
+        fail(Finding(f"checksum {found:08x}, expected {crc:08x}", source, _AGAIN))
 
 
 def _copy_beside(source: Path, target: Path, episodes: set[str]) -> int:
@@ -288,6 +340,11 @@ def _copy_beside(source: Path, target: Path, episodes: set[str]) -> int:
                 writer.append(records)
         count += len(records)
     return count
+
+
+def _temporary(staged: _StagedCopy) -> Path:
+    """Where its record is written."""
+    return staged.name.with_name(f"{staged.name.name}.json")
 
 
 def _place(record: CommitRecord) -> Path:

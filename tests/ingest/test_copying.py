@@ -15,11 +15,14 @@ from sensorium.cli.main import app
 from sensorium.corpus.commits import record_paths
 from sensorium.corpus.labelling import labels_beside
 from sensorium.corpus.verify import verify
+from sensorium.episode import durable, file_system
 from sensorium.errors import ConfigError, StoreError
+from sensorium.ingest import copying
 from sensorium.ingest.copying import copy
 from sensorium.ingest.store import Store
 from tests import failing_disk
 from tests.failing_disk import FailingDisk
+from tests.forgetful_disk import ForgetfulDisk
 from tests.forms import FORMS, members_of
 
 
@@ -163,3 +166,43 @@ def test_what_is_no_target(source: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not a store"):
         copy(tmp_path / "nothing", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("calm", [True, False], ids=["one sync", "a sync of each"])
+def test_a_copy_outlives_a_power_loss(source: Path, tmp_path: Path, monkeypatch: Any, calm: bool) -> None:
+    monkeypatch.setattr(file_system, "is_calm", lambda: calm)
+    monkeypatch.setattr(file_system, "is_trusted", lambda _: True)
+    monkeypatch.setattr(copying, "_AT_ONCE", 2)
+    monkeypatch.setattr(copying, "BATCH", 2)
+    whole = by_id(source)
+    target = tmp_path / "target"
+    copy(source, target, "mission = 'nobody'")
+    states: list[Path] = []
+
+    def look() -> None:
+        states.append(tmp_path / f"state-{len(states)}")
+        disk.after_power_loss(states[-1])
+
+    disk = ForgetfulDisk(target, look)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "os", disk)
+        copy(source, target)
+    assert by_id(states[-1]) == whole
+    assert len({len(by_id(state)) for state in states}) == 3  # none, two, all
+    for state in states:
+        assert all(whole[name] == files for name, files in by_id(state).items())
+
+
+def test_a_sync_that_fails_ends_the_copy(source: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(file_system, "is_calm", lambda: True)
+    monkeypatch.setattr(file_system, "is_trusted", lambda _: True)
+    monkeypatch.setattr(copying, "_AT_ONCE", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "sync_file_system", fails)
+        with pytest.raises(StoreError, match="Input/output error"):
+            copy(source, tmp_path / "target")
+    assert (by_id(tmp_path / "target"), leftovers(tmp_path / "target")) == ({}, [])
+    assert copy(source, tmp_path / "target").episodes == 4

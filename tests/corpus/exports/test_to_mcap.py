@@ -124,7 +124,7 @@ def test_utc_that_steps_back_is_kept(tmp_path: Path) -> None:
 def test_a_large_episode_is_written_in_parts(tmp_path: Path, monkeypatch: Any) -> None:
     from sensorium.corpus.exports import to_mcap
 
-    monkeypatch.setattr(to_mcap, "PORTION_BYTES", 2000)
+    monkeypatch.setattr(to_mcap, "STRETCH_BYTES", 2000)
     monkeypatch.setattr(to_mcap, "_ROWS_AT_ONCE", 7)
     (episode,) = store_of(tmp_path / "store", [everything()])
     export([episode], "mcap", tmp_path / "out.mcap")
