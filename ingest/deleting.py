@@ -31,6 +31,7 @@ from sensorium.corpus.deletions import (
     tombstoned,
     tombstones,
 )
+from sensorium.corpus.episode import Episode
 from sensorium.corpus.filling import fill
 from sensorium.corpus.holds import held_episodes
 from sensorium.corpus.sketches import SKETCHES
@@ -52,15 +53,18 @@ def delete(
     who: str = "",
     grace_s: float = 0.0,
     force: bool = False,
+    with_traces: bool = False,
     progress: Progress = lambda _what, _done, _total: None,
 ) -> tuple[list[Tombstone], list[Certificate]]:
     """Delete the episodes with these whole ids, and go on with deletions whose grace is over by now, whoever asked.
 
-    Those of their previews go with them. Returns the tombstones that were laid, and the certificates of what is gone:
-    with a grace the former alone. From the tombstone on no query finds an episode.
+    Their previews go with them, and `with_traces` the whole traces that say something of their time. Returns the
+    tombstones that were laid, and the certificates of what is gone: with a grace the former alone. From the tombstone
+    on no query finds an episode.
 
     Raises:
-        ConfigError: one is not in the store, on hold, or the parent of another, unless `force`; none is deleted then.
+        ConfigError: one is not in the store, on hold, the parent of another, unless `force`, or a trace says something
+            of its time, unless `with_traces`; none is deleted then.
         StoreError: an ingest is running, or the disk fails: what was begun is gone on with by the next call.
     """
     laid: list[Tombstone] = []
@@ -68,7 +72,7 @@ def delete(
 
     def work(store: StoreFolder, catalog: Catalog) -> None:
         if episodes:
-            laid.extend(lay(store, catalog, episodes, reason, who or _user(), grace_s, force))
+            laid.extend(lay(store, catalog, episodes, reason, who or _user(), grace_s, force, with_traces))
         gone.extend(remove_due(store, catalog, progress))
 
     finish(Path(path), work)
@@ -94,6 +98,7 @@ def lay(
     who: str,
     grace_s: float,
     force: bool,
+    with_traces: bool = False,
 ) -> list[Tombstone]:
     """Lay tombstones, durably, and take the episodes out of the catalog; those that have one are passed over."""
     buried = tombstoned(store.path)
@@ -104,6 +109,13 @@ def lay(
     corpus = open_store(store.path)
     cited = cited_by(corpus, set(episodes))
     wanted = {*episodes, *(child for child, _, preview in cited if preview)}
+    traced = [(whole, trace) for whole, trace in traced_by(corpus, set(episodes)) if trace not in buried]
+    if not with_traces and (left := [each for each in traced if each[1] not in wanted]):
+        whole, trace = left[0]
+        raise ConfigError(
+            f"episode {whole}: its trace {trace} holds its scores: --with-traces deletes that too, of all its time"
+        )
+    wanted |= {trace for _, trace in traced}
     found = corpus.episodes(sorted(wanted))
     if missing := sorted(set(episodes) - found.keys()):
         raise ConfigError(f"{store.path}: episode {missing[0]} is not in it; `sensorium query {store.path}` lists them")
@@ -144,6 +156,28 @@ def cited_by(corpus: Corpus, episodes: set[str]) -> list[tuple[str, str, bool]]:
         parents = set(each.attributes.get("provenance", {}).get("parents", ()))
         found += [(each.id, parent, False) for parent in sorted(parents & episodes)]
     return found + [(preview, whole, True) for preview, whole in _previews(corpus.path) if whole in episodes]
+
+
+def traced_by(corpus: Corpus, episodes: set[str]) -> list[tuple[str, str]]:
+    """(episode, trace of the same spool and boot that has a time in common with it), of full ones."""
+    traces = corpus.query("kind = 'trace'")
+    if not traces:
+        return []
+    of_spool: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
+    for each in traces:
+        of_spool.setdefault(_spool_of(each), []).append((each.start_ns, each.end_ns, each.id))
+    return [
+        (name, trace)
+        for name, each in sorted(corpus.episodes(sorted(episodes)).items())
+        if each.kind == "full"
+        for start_ns, end_ns, trace in of_spool.get(_spool_of(each), ())
+        if start_ns <= each.end_ns and each.start_ns <= end_ns
+    ]
+
+
+def _spool_of(each: Episode) -> tuple[str, str, str]:
+    clock = each.attributes.get("clock") or {}
+    return str(each.row["device"]), str(each.row["spool_id"]), str(clock.get("boot_id", ""))
 
 
 def _previews(path: Path) -> list[tuple[str, str]]:

@@ -37,6 +37,7 @@ class DeletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     who: str
     grace_s: float = 0.0
     force: bool = False
+    with_traces: bool = False
 
 
 class RequestAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +68,10 @@ def delete_or_ask(
                     who=request.who,
                     grace_s=request.grace_s,
                     force=request.force,
+                    with_traces=request.with_traces,
                     progress=progress,
                 )
-            finish(path, carry_out)
+            finish(path, _carry_out_here)
         except StoreHeld:
             asked = asked or _put(path, request)
             progress("waiting for the ingest", 0, 1)
@@ -80,10 +82,11 @@ def delete_or_ask(
         sleep(LOOK_S)
 
 
-def carry_out(store: StoreFolder, catalog: Catalog) -> None:
-    """Carry out what is asked, each once, and answer."""
+def carry_out(store: StoreFolder, catalog: Catalog) -> int:
+    """Carry out what is asked, each once, and answer; how many there were."""
+    done = 0
     if durable.look(REQUESTS, dir_fd=store.fd) is None:
-        return
+        return done
     for name in durable.names(REQUESTS, dir_fd=store.fd):
         if name.endswith(ASKED):
             at = REQUESTS / name
@@ -92,12 +95,20 @@ def carry_out(store: StoreFolder, catalog: Catalog) -> None:
             durable.publish(at.with_suffix(ANSWER), said, STAGING, dir_fd=store.fd)
             durable.remove(at, dir_fd=store.fd)
             durable.sync_folder(REQUESTS, dir_fd=store.fd)
+            done += 1
+    return done
+
+
+def _carry_out_here(store: StoreFolder, catalog: Catalog) -> None:
+    carry_out(store, catalog)
 
 
 def _answer(store: StoreFolder, catalog: Catalog, data: bytes, at: Path) -> RequestAnswer:
     try:
         asked = msgspec.json.decode(data, type=DeletionRequest)
-        laid = lay(store, catalog, asked.episodes, asked.reason, asked.who, asked.grace_s, asked.force)
+        laid = lay(
+            store, catalog, asked.episodes, asked.reason, asked.who, asked.grace_s, asked.force, asked.with_traces
+        )
         log.warning("%s: %d episodes are deleted, as %s asked", store.path, len(laid), asked.who)
         return RequestAnswer(laid=tuple(laid), gone=tuple(remove_due(store, catalog)))
     except msgspec.DecodeError as error:

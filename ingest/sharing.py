@@ -89,6 +89,7 @@ class Sharing:
         self._heard: deque[Heard] = deque(maxlen=MOST_HEARD)
         self._peers: dict[str, _Peer] = {}
         self._after, self._since_utc = 0, _before(self._sketches.through_utc)
+        self._removals = store.due.removals
         self._saved_s, self._unsaved = time.monotonic(), False
 
     def hear(self, heard: Heard) -> None:
@@ -113,6 +114,7 @@ class Sharing:
 
     def step(self) -> bool:
         """Do what there is to do now; whether there is more at once."""
+        self._forget_what_is_gone()
         more = self._take_in()
         while self._heard:
             self._hear(self._heard.popleft())
@@ -120,6 +122,13 @@ class Sharing:
         if self._unsaved and not more and time.monotonic() - self._saved_s >= SAVE_S:
             self._save()
         return more
+
+    def _forget_what_is_gone(self) -> None:
+        """Where episodes were deleted, sketches are made anew of what is left; devices are told all of the new ones."""
+        if self._removals != (removals := self._store.due.removals):
+            self._removals = removals
+            self._sketches.begin_anew()
+            self._after, self._since_utc, self._unsaved = 0, "", True
 
     def _take_in(self) -> bool:
         """What was committed since; whether there was much."""
@@ -134,6 +143,7 @@ class Sharing:
         return len(found) > 1
 
     def _save(self) -> None:
+        self._forget_what_is_gone()
         if self._unsaved:
             self._sketches.save()
             self._saved_s, self._unsaved = time.monotonic(), False

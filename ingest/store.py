@@ -25,13 +25,12 @@ from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.between import keep_between
 from sensorium.ingest.commit import Ready
 from sensorium.ingest.committing import Commits, ready_of
-from sensorium.ingest.deleting import remove_due
+from sensorium.ingest.due import Due
 from sensorium.ingest.held_episode import HeldEpisode
 from sensorium.ingest.held_room import SMALL_BYTES, HeldPlace, HeldRoom
 from sensorium.ingest.mending import mend
 from sensorium.ingest.partials import Offered
 from sensorium.ingest.quarantine import set_aside
-from sensorium.ingest.requests import carry_out
 from sensorium.ingest.store_folder import COMMITS, STAGING, StoreAway, StoreFolder, store_errors, told
 from sensorium.ingest.trouble import Trouble
 
@@ -69,7 +68,6 @@ class Store:
     ) -> None:
         self.path = path
         self.episodes = path / EPISODES
-        self.staging = path / STAGING
         self.trouble = Trouble()
         self.max_files = MAX_FILES
         self._guard = threading.Lock()
@@ -85,22 +83,20 @@ class Store:
                 self._commits = Commits(self._folder, self.catalog, small_bytes, step)
                 self._partials = mend(self._folder, self._commits.loose, self.catalog)
                 self._folder.check()
-                self._finish_deletions()
+                self.due = Due(self._folder, self.catalog)
             except BaseException:
                 self._folder.close()
                 raise
 
     def carry_out_requests(self) -> None:
-        """Do what others ask who cannot have the lock (`sensorium.ingest.requests`)."""
+        """Do what others ask who cannot have the lock (`sensorium.ingest.requests`), and what is due by now."""
         with store_errors(self.path):
-            carry_out(self._folder, self.catalog)
+            self.due.step()
 
-    def _finish_deletions(self) -> None:
-        """Go on with what a crash cut off, and with what is due by now."""
-        try:
-            remove_due(self._folder, self.catalog)
-        except StoreError as error:
-            log.warning("%s", error)
+    @property
+    def staging(self) -> Path:
+        """The folder of what arrives."""
+        return self.path / STAGING
 
     @property
     def fd(self) -> int:

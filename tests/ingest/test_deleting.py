@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,51 @@ def test_the_commands(made: tuple[Path, list[Any]]) -> None:
     assert [(each["episode"], each["state"], each["certificate"]) for each in said] == [(name, "gone", 1)]
     assert "0 episodes gone" in run("delete", str(path))
     assert '"deleted": 1' in run("ledger", str(path), "--format", "json")
+
+
+def test_a_trace_that_holds_its_scores(memory: Path, make_episode: Any) -> None:
+    path, rng = memory / "store", np.random.default_rng(2)
+    rows = rng.normal(size=(40, 3))
+    mine, other = (make_episode({"imu": rows}, ordinal=n, start_ns=n * 10**9) for n in (1, 9))
+    trace = make_episode({"units": rows + 1}, ordinal=2, start_ns=10**9, kind="trace")
+    apart = make_episode({"units": rows + 2}, ordinal=3, start_ns=10**9, kind="trace", spool_id="another")
+    with Store.open(path) as store:
+        for each in (mine, other, trace, apart):
+            commit(store, each)
+    name, its = str(mine.episode), str(trace.episode)
+    with pytest.raises(ConfigError, match=f"its trace {its} holds its scores: --with-traces"):
+        delete(path, [name, str(other.episode)], reason="r")
+    assert list(tombstones(path)) == []
+    chunk = next(payload for _, payload in trace.records if payload)[20:60]
+    assert outside(path, chunk)
+    _, gone = delete(path, [name], reason="r", with_traces=True)
+    assert {each.tombstone.episode for each in gone} == {name, its}
+    assert outside(path, chunk) == []
+    delete(path, [str(other.episode)], reason="r")
+    assert [each.id for each in sensorium.open(path).query("kind = 'trace'")] == [str(apart.episode)]
+
+
+def test_a_label_said_afterwards_is_refused(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    gone = str(episodes[0].episode)
+    with sensorium.open(path).label_book("eve") as book:
+        book.label(gone, {"x": 1})
+        delete(path, [gone], reason="r")
+        with pytest.raises(ConfigError):
+            book.label(gone, {"late": 1})
+    with pytest.raises(ConfigError):
+        sensorium.open(path).label(gone, {"late": 1})
+    assert outside(path, b'"late"') == []
+
+
+def test_a_grace_that_ends_while_the_store_is_open(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    name = str(episodes[0].episode)
+    delete(path, [name], reason="r", grace_s=1.0)
+    with Store.open(path) as store:
+        before = store.due.removals
+        while not list(certificates(path)):
+            time.sleep(0.05)
+            store.carry_out_requests()
+        assert store.due.removals > before
+    assert outside(path, b"label-0") == []

@@ -35,6 +35,9 @@ def delete_episodes(
         str, typer.Option(metavar="D", help="How long the bytes stay, as 30d, 12h: queries find it no more.")
     ] = "0s",
     force: Annotated[bool, typer.Option("--force", help="Also what others name as their parent.")] = False,
+    with_traces: Annotated[
+        bool, typer.Option("--with-traces", help="Also the whole traces that hold scores of their time.")
+    ] = False,
     form: Form = Format.TABLE,
 ) -> None:
     """Delete episodes: their files, rows, labels, verdicts, vectors, previews, and what is left of them in free pages
@@ -60,7 +63,14 @@ def delete_episodes(
         task = progress.add_task("deleting", total=None)
         laid, gone = delete_or_ask(
             store,
-            DeletionRequest(episodes=tuple(ids), reason=reason, who=who or pseudonym(), grace_s=grace_s, force=force),
+            DeletionRequest(
+                episodes=tuple(ids),
+                reason=reason,
+                who=who or pseudonym(),
+                grace_s=grace_s,
+                force=force,
+                with_traces=with_traces,
+            ),
             progress=lambda what, n, of: progress.update(task, description=what, completed=n, total=of),
         )
     certified = {each.tombstone.episode: each for each in gone}

@@ -1,0 +1,51 @@
+"""What a store that is open does beside commits: what others ask of it, and deletions whose grace is over."""
+
+import logging
+import time
+
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.deletions import certificates, tombstones
+from sensorium.episode.utc_text import utc_text
+from sensorium.errors import StoreError
+from sensorium.ingest.deleting import remove_due
+from sensorium.ingest.requests import carry_out
+from sensorium.ingest.store_folder import StoreFolder
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 10.0
+"""What is due and could not be done, as it is on hold or a reader was in the way, is tried again so late."""
+
+
+class Due:
+    """One thread at a time calls it. `removals` grows when episodes may have gone: who keeps something made of episodes
+    in memory makes it anew then."""
+
+    def __init__(self, store: StoreFolder, catalog: Catalog) -> None:
+        self._store, self._catalog = store, catalog
+        self.removals = 0
+        self._first_utc, self._look_s = "", 0.0
+        self._remove()
+
+    def step(self) -> None:
+        """Do what is asked, and what is due by now."""
+        if carry_out(self._store, self._catalog):
+            self.removals += 1
+            self._first_utc = self._first()
+        if self._first_utc and time.monotonic() >= self._look_s and self._first_utc <= (utc_text(time.time_ns()) or ""):
+            self._look_s = time.monotonic() + AGAIN_S
+            self._remove()
+
+    def _remove(self) -> None:
+        try:
+            if remove_due(self._store, self._catalog):
+                self.removals += 1
+        except StoreError as error:
+            log.warning("%s", error)
+        self._first_utc = self._first()
+
+    def _first(self) -> str:
+        """When the first that waits is due, so that nothing is read until then; empty where none waits."""
+        certified = {each.tombstone.episode for each in certificates(self._store.path)}
+        waiting = (each.remove_after_utc for each in tombstones(self._store.path) if each.episode not in certified)
+        return min(waiting, default="")
