@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol, SupportsIndex
 
@@ -15,7 +14,7 @@ from sensorium.corpus.episode import Episode, nanoseconds
 from sensorium.corpus.joined import Joined, joined
 from sensorium.corpus.utc import UtcMapping, device_of
 from sensorium.corpus.windows import Window
-from sensorium.corpus.within import Reading
+from sensorium.corpus.within import Grid, Reading
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps
 from sensorium.episode.utc_text import utc_ns_of, utc_text
@@ -93,23 +92,25 @@ def windows_at_utc(
 ) -> list[Window]:
     """A window for each device, spool and boot that has a part in [start_ns, end_ns) of UTC; those of `streams` that it
     has. Where one changes its shape in between, one before and one behind. A grid in Hz begins at `start_ns`: its
-    moments are the same for all.
+    moments are the same for all. One of a stream's samples has no moments where there is no such stream.
 
     Raises:
-        ConfigError: none of them has one of the streams, or it cannot be read so.
+        ConfigError: none of them has one of the streams that are named, or it cannot be read so.
         Corrupt: what is read is damaged.
     """
     if streams:
         streams = names_of("streams", streams)
+    grids = _grids(reading)
+    of_all = (each for each in (reading.grid, reading.align) if isinstance(each, Mapping))
+    named = [*(streams or ()), *reading.shrink, *(name for each in of_all for name in each)]
+    named += [on for on in grids if isinstance(on, str)]
     known = {name for each in episodes for name in each.summaries}
-    for name in (streams or ()) if episodes else ():
+    for name in named if episodes else ():
         if name not in known:
             raise ConfigError(
                 f"no episode then has a stream {name!r}{nearest(name, known)}; there are {', '.join(known)}"
             )
-    moments = None
-    if not (reading.grid is None or isinstance(reading.grid, str | Mapping)):
-        moments, reading = grid(start_ns, end_ns, reading.grid), replace(reading, grid=None)
+    moments: dict[Grid, Stamps] = {on: grid(start_ns, end_ns, on) for on in grids if not isinstance(on, str)}
     return list(_windows(episodes, start_ns, end_ns, streams, reading, moments))
 
 
@@ -119,7 +120,7 @@ def _windows(
     end_ns: int,
     streams: Sequence[str] | None,
     reading: Reading,
-    moments: Stamps | None,
+    moments: Mapping[Grid, Stamps],
 ) -> Iterator[Window]:
     # Of a stream that changes its shape in between there are two windows: nothing could hold both.
     names = {name for each in episodes for name in each.summaries} if streams is None else streams
@@ -133,8 +134,12 @@ def _windows(
             continue
         wanted = None if streams is None else [name for name in streams if name in had]
         first = source.first(begin, end)
-        at_ns = None if moments is None else _stamps_of(source, moments)
-        samples = source.read(begin, end, wanted, _of(reading, had), at_ns)
+        lacking = (on for on in _grids(reading) if isinstance(on, str) and on not in had)
+        known_ns: dict[Grid, Stamps] = {on: np.empty(0, np.int64) for on in lacking}
+        for on, at_utc_ns in moments.items():
+            if (stamps := _stamps_of(source, at_utc_ns)) is not None:
+                known_ns[on] = stamps
+        samples = source.read(begin, end, wanted, _of(reading, had), known_ns)
         utc_ns, uncertainty_ns = source.utc(ends)
         if utc_ns is None:
             continue
@@ -149,6 +154,12 @@ def _windows(
             None,
             UtcMapping(ends, utc_ns, uncertainty_ns),
         )
+
+
+def _grids(reading: Reading) -> set[Grid]:
+    """All that are asked for, of any stream."""
+    on = reading.grid
+    return set(on.values()) if isinstance(on, Mapping) else set() if on is None else {on}
 
 
 def _of(reading: Reading, had: set[str]) -> Reading:

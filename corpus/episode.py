@@ -317,12 +317,12 @@ class Episode:
         end_ns: int,
         streams: Sequence[str] | None,
         reading: Reading,
-        at_ns: Stamps | None = None,
+        known_ns: Mapping[Grid, Stamps] | None = None,
     ) -> dict[str, Samples]:
-        """As `samples`, with what it is told in one; `at_ns` are the moments that are asked for, in place of a grid."""
+        """As `samples`, with what it is told in one; `known_ns` has the moments of grids that are known."""
         where = f"episode {self.id}"
         check_span(start_ns, end_ns, (self.start_ns, self.end_ns), where)
-        return within(self.streams, self.utc, (start_ns, end_ns), streams, reading, where, at_ns)
+        return within(self.streams, self.utc, (start_ns, end_ns), streams, reading, where, known_ns)
 
     def members_of_zip(self, deep: bool = False) -> set[str]:
         """The files that are in its ZIP, of one that is: every header is looked at, `deep` every byte.

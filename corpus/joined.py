@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Array, Samples, Stream, row_numbers
-from sensorium.corpus.within import Reading, check_span, within
+from sensorium.corpus.within import Grid, Reading, check_span, within
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import ConfigError
@@ -133,7 +133,7 @@ class Joined:
         end_ns: int,
         streams: Sequence[str] | None,
         reading: Reading,
-        at_ns: Stamps | None = None,
+        known_ns: Mapping[Grid, Stamps] | None = None,
     ) -> dict[str, Samples]:
         """As `Episode.read`, of all of them.
 
@@ -144,18 +144,17 @@ class Joined:
         where = f"episodes {self.episodes[0].id} to {self.episodes[-1].id}"
         check_span(start_ns, end_ns, (self.start_ns, self.end_ns), where)
         # A sample of the one before, or of the one behind, may stand for a moment near the border.
-        is_aligned = reading.grid is not None or at_ns is not None
         near = self.near(start_ns, end_ns).episodes
-        read = near if is_aligned else list(self.over(start_ns, end_ns)) or near
+        read = near if reading.grid is not None else list(self.over(start_ns, end_ns)) or near
         if len(read) == 1:
             (only,) = read
-            return within(only.streams, only.utc, (start_ns, end_ns), streams, reading, f"episode {only.id}", at_ns)
+            return within(only.streams, only.utc, (start_ns, end_ns), streams, reading, f"episode {only.id}", known_ns)
         parts: dict[str, list[Stream]] = {}
         for each in read:
             for name, stream in each.streams.items():
                 parts.setdefault(name, []).append(stream)
         streams_of = {name: JoinedStream(each, where) for name, each in parts.items()}
-        return within(streams_of, Joined(read).utc, (start_ns, end_ns), streams, reading, where, at_ns)
+        return within(streams_of, Joined(read).utc, (start_ns, end_ns), streams, reading, where, known_ns)
 
     def over(self, start_ns: int, end_ns: int) -> Iterator[Episode]:
         """Those that have a part in [start_ns, end_ns)."""

@@ -74,11 +74,11 @@ def within(
     names: Sequence[str] | None,
     reading: Reading,
     where: str,
-    at_ns: Stamps | None = None,
+    known_ns: Mapping[Grid, Stamps] | None = None,
 ) -> dict[str, Samples]:
     """The samples in `span_ns`, half-open, of the streams `names` (None: of all); `where` says whose they are.
 
-    `at_ns`, if given, are the moments that are asked for; `reading.grid` is then not looked at.
+    `known_ns` has the moments of grids that are not to be looked for here, by what `reading.grid` calls them.
 
     Raises:
         ConfigError: there is no such stream, or it cannot be read so.
@@ -89,24 +89,20 @@ def within(
         names = names_of("streams", names)
     named = (each for each in (align, grid) if isinstance(each, Mapping))
     check_there((*(names or ()), *shrink, *out, *(name for each in named for name in each)), streams, where)
-    if at_ns is None:
-        check_grid(align, grid, where)
-    grids: dict[Grid, Stamps] = {}
+    check_grid(align, grid, where)
+    grids = dict(known_ns or {})
     found = {}
     for name in streams if names is None else names:
         stream = streams[name]
         on = grid.get(name) if isinstance(grid, Mapping) else grid
-        if on is None and at_ns is None:
+        if on is None:
             first, last = (int(row) for row in np.searchsorted(stream.captured_ns, span_ns, "left"))
             captured_ns = stream.captured_ns[first:last].copy()
             into = _rows(out, name, last - first)
             data = stream.read(first, last, shrink=shrink.get(name, 1), out=into)
             found[name] = Samples(captured_ns, *utc(captured_ns), data)
             continue
-        if at_ns is not None:
-            at = at_ns
-        elif on is not None:
-            at = grids[on] = grids[on] if on in grids else moments(streams, *span_ns, on)
+        at = grids[on] = grids[on] if on in grids else moments(streams, *span_ns, on)
         into = _rows(out, name, len(at))
         found[name] = aligned(stream, at, method_of(align, name), utc, shrink.get(name, 1), into)
     return found

@@ -343,6 +343,43 @@ def test_a_grid_of_utc_is_the_same_for_all(corpus: Corpus) -> None:
         assert window.samples["front"].data.shape == (4, 8, 8)
 
 
+def test_a_grid_of_utc_by_stream_is_the_same_for_all(corpus: Corpus) -> None:
+    found = corpus.at_utc(UTC_0 + round(11.5 * S), 0.4, ["wheel", "front"], grid={"wheel": 30.0})
+    assert [each.device for each in found] == ["rig-1", "rig-2"]
+    for window in found:
+        moments = window.samples["wheel"].at_ns
+        assert moments is not None
+        utc_ns, _ = corpus.episode(window.episode).utc(moments)
+        assert utc_ns is not None
+        assert np.abs(utc_ns - UTC_0 - round(11.5 * S) - np.arange(12) * S // 30).max() <= 1
+        assert window.samples["front"].at_ns is None
+
+
+@pytest.mark.parametrize("grid", ["wheel", {"front": "wheel"}])
+def test_a_device_without_the_stream_that_is_the_grid_has_no_moments(
+    make_episode: Any, tmp_path: Path, grid: Any
+) -> None:
+    with Store.open(tmp_path, small_bytes=0) as store:
+        put(store, make_episode, 1, 1, device="rig-1")
+        made = make_episode({"front": np.ones((9, 8, 8), np.uint8)}, device="rig-2", spool_id="b", step_ns=S // 10)
+        assembly = store.begin(made.episode)
+        assembly.append(made.data)
+        store.commit(assembly, device="rig-2", identity="k", probes=[(0, UTC_0, 2_000_000)])
+    one, two = sensorium.open(tmp_path).at_utc(UTC_0 + S, 1.0, ["front"], grid=grid)
+    assert (one.device, two.device) == ("rig-1", "rig-2")
+    assert len(one.samples["front"].data) == WHEEL_HZ
+    assert two.samples["front"].data.shape == (0, 8, 8)
+    assert two.samples["front"].present is not None
+
+
+@pytest.mark.parametrize(
+    "how", [{"shrink": {"whel": 2}}, {"grid": {"whel": 9.0}}, {"grid": 9.0, "align": {"whel": "linear"}}]
+)
+def test_what_is_said_of_a_stream_that_none_has_by_utc_is_refused(corpus: Corpus, how: Any) -> None:
+    with pytest.raises(ConfigError, match="no episode then has a stream 'whel', did you mean 'wheel'"):
+        corpus.at_utc(UTC_0 + 11 * S, 1.0, **how)
+
+
 def test_what_is_not_there_then(corpus: Corpus) -> None:
     assert corpus.at_utc("2020-01-01", 5.0) == []
     assert [each.device for each in corpus.at_utc(UTC_0 + 11 * S, 1.0, where="device = 'rig-2' -- one")] == ["rig-2"]
