@@ -1,5 +1,7 @@
 """Import: what was exported comes back the same where the format can hold it; what is cut short is said."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import sensorium
 from sensorium.corpus.exports.contract import Options, export
 from sensorium.corpus.verify import verify
-from sensorium.errors import ConfigError, SensoriumError
+from sensorium.errors import ConfigError, SensoriumError, StoreError
 from sensorium.hosting.importing import bring, kind_of
 from tests.corpus.exports.stored import everything, store_of
 from tests.corpus.exports.test_to_lerobot import map_in, rollout
@@ -34,6 +36,40 @@ def test_hdf5_comes_back_the_same(tmp_path: Path) -> None:
             assert [bytes(each) for each in theirs.items(0, len(theirs))] == [
                 bytes(each) for each in stream.items(0, len(stream))
             ]
+
+
+def test_mcap_comes_back_the_same(tmp_path: Path) -> None:
+    (episode,) = store_of(tmp_path / "store", [everything()])
+    export([episode], "mcap", tmp_path / "out.mcap")
+    assert kind_of(tmp_path / "out.mcap") == "replay-mcap-export"
+    bring(tmp_path / "out.mcap", tmp_path / "back")
+    (found,) = sensorium.open(tmp_path / "back").query()
+    assert list(verify(tmp_path / "back", deep=True)) == []
+    for name, stream in episode.streams.items():
+        theirs = found.streams[f"rec.{name}"]
+        assert np.array_equal(theirs[:], stream[:]), name
+        utc_ns, _ = episode.utc(stream.captured_ns)
+        assert utc_ns is not None
+        assert np.array_equal(theirs.captured_ns, utc_ns), name
+        assert (theirs.spec.unit, theirs.spec.channels) == (stream.spec.unit, stream.spec.channels)
+        if stream.is_encoded:
+            assert list(map(bytes, theirs.items(0, len(theirs)))) == list(map(bytes, stream.items(0, len(stream))))
+
+
+def test_mcap_that_cannot_come_back_is_refused(tmp_path: Path) -> None:
+    episodes = store_of(tmp_path / "store", [everything(device="a"), everything(device="b", start_ns=9 * 10**9)])
+    export(episodes, "mcap", tmp_path / "two.mcap")
+    with pytest.raises(ConfigError, match="2 episodes, expected one; export into a folder"):
+        bring(tmp_path / "two.mcap", tmp_path / "back")
+    export(episodes[:1], "mcap", tmp_path / "one.mcap")
+    data = bytearray((tmp_path / "one.mcap").read_bytes())
+    data[len(data) // 3] ^= 1
+    (tmp_path / "bad.mcap").write_bytes(data)
+    with pytest.raises(ConfigError, match=r"bad\.mcap: damaged"):
+        bring(tmp_path / "bad.mcap", tmp_path / "back")
+    (tmp_path / "cut.mcap").write_bytes(data[:-100])
+    with pytest.raises(ConfigError, match=r"cut\.mcap"):
+        bring(tmp_path / "cut.mcap", tmp_path / "back", kind="replay-mcap-export")
 
 
 def test_lerobot_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -89,3 +125,21 @@ def test_what_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))
     with pytest.raises(ConfigError, match="cannot be read as HDF5"):
         bring(tmp_path / "a.h5", tmp_path / "back")
+
+
+def test_a_store_that_an_ingest_writes_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("t,a\n" + "".join(f"{row / 10},{row}\n" for row in range(50)))
+    code = "import sys\nfrom sensorium.ingest.store import Store\n"
+    code += "with Store.open(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path / "store")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        options: dict[str, Any] = {"time": {"column": "t", "unit": "s"}, "stream": {"channels": {"a": "a"}}}
+        with pytest.raises(StoreError, match="another ingest writes this store; stop it") as refused:
+            bring(tmp_path / "log.csv", tmp_path / "store", options=options)
+        other.communicate()
+    assert "\n" not in str(refused.value)
+    assert not list(tmp_path.glob(".import-*"))
+    bring(tmp_path / "log.csv", tmp_path / "store", options=options)
+    assert len(sensorium.open(tmp_path / "store").query()) == 1

@@ -36,7 +36,12 @@ def kind_of(source: Path) -> str:
         raise ConfigError(f"{source}: no folder of LeRobot (meta/info.json) or EuRoC (mav0); name its --kind")
     if source.suffix.lower() not in _KINDS:
         raise ConfigError(f"{source}: what {source.suffix or 'this'} is, is not known; name its --kind (replay-...)")
-    return _KINDS[source.suffix.lower()]
+    kind = _KINDS[source.suffix.lower()]
+    if kind != "replay-mcap":
+        return kind
+    from sensorium.drivers.replay.replay_mcap_export import is_export
+
+    return "replay-mcap-export" if is_export(source) else kind
 
 
 def bring(
@@ -69,7 +74,7 @@ def bring(
     opened = sensor.open(name, Path.cwd())
     specs = opened.specs
     opened.close()
-    marked = kind in ("replay-lerobot", "replay-hdf5")
+    marked = kind in ("replay-lerobot", "replay-hdf5", "replay-mcap-export")
     parts: dict[str, Any] = {} if marked else {"trigger": {"kind": "interval", "length_s": length_s}}
     parts["encodings"] = {
         each: {"codec": "jpeg"} for each in _jpegs(source, kind, name) if each in {s.name for s in specs}
@@ -82,6 +87,10 @@ def bring(
 
 def _jpegs(source: Path, kind: str, name: str) -> list[str]:
     """The streams that are JPEGs already, and stay as they are."""
+    if kind == "replay-mcap-export":
+        from sensorium.drivers.replay.replay_mcap_export import jpeg_streams
+
+        return jpeg_streams(source, name)
     if kind != "replay-hdf5":
         return []
     import h5py
