@@ -343,7 +343,10 @@ class Obeying:
             log.error("directive %s: its answer cannot be kept: %s", name, error)
             kept.answer = answer
         del self._waiting[name]
-        log.warning("directive %s (%s): %s: %s", name, kept.document.kind, state.name.lower(), why)
+        kind, part = kept.document.kind, self._rules.operators.get(kept.directive.operator)
+        level = logging.INFO if (kind, state) == ("sketch", DirectiveState.DONE) else logging.WARNING
+        by = "no longer obeyed" if part is None else part.operator  # not who it says it is by
+        log.log(level, "directive %s (%s, %s): %s: %s", name, kind, by, state.name.lower(), why)
 
     def _settings(self) -> list[KeptDirective]:
         """Those that are in force, the earlier first."""

@@ -218,6 +218,18 @@ def test_while_the_servers_time_is_not_known_only_stop_is_obeyed(rig: Rig) -> No
     }
 
 
+@pytest.mark.parametrize(("kind", "level"), [("release", "WARNING"), ("sketch", "INFO")])
+def test_who_asked_is_in_the_log_and_what_comes_all_the_time_is_no_warning(
+    tmp_path: Path, keys: Path, caplog: pytest.LogCaptureFixture, kind: str, level: str
+) -> None:
+    caplog.set_level("INFO")
+    rig = Rig(tmp_path, keys, obey={"operator": str(keys / "anna.operator"), "may": [kind]})
+    rig.obeying._doing = {kind: rig._do}
+    rig.ask(kind)
+    found = [record for record in caplog.records if "anna.operator)" in record.getMessage()]
+    assert [record.levelname for record in found] == [level]
+
+
 def test_what_was_forgotten_as_it_had_ended_is_not_done_again(rig: Rig) -> None:
     rig.start(known=False)
     stop = rig.ask("stop", expires_ns=UTC_NS + 1_000_000)
