@@ -35,7 +35,7 @@ SUFFIX = ".mcap"
 EPISODE, STREAM = "sensorium.episode", "sensorium.stream"
 """The keys of a file's and of a channel's metadata under which stands, as JSON, what MCAP has no place for."""
 DOCUMENT = "document"
-STRETCH_BYTES = 4 << 20
+STRETCH_BYTES = 2 << 20
 """So much is in memory at once: larger pieces are of memory that the system clears anew for each, a third more CPU."""
 _ROWS_AT_ONCE = 20_000
 

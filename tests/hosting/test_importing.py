@@ -89,6 +89,31 @@ def test_lerobot_comes_back_as_it_was_written(tmp_path: Path) -> None:
             assert cv2.PSNR(ours, mine) > 32
 
 
+def test_lerobot_of_av1_comes_through_pyav(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    (episode,) = store_of(tmp_path / "store", [rollout(0)])
+    export([episode], "lerobot", tmp_path / "out", Options(map=map_in(tmp_path)))
+    video = tmp_path / "out/videos/observation.images.front/chunk-000/file-000.mp4"
+    with av.open(str(video)) as file:
+        frames = [each.to_ndarray(format="bgr24") for each in file.decode(video=0)]
+        rate = file.streams.video[0].average_rate
+    encoder = next(each for each in ("libsvtav1", "libaom-av1") if each in av.codecs_available)
+    with av.open(str(tmp_path / "av1.mp4"), "w") as file:
+        stream = file.add_stream(encoder, rate=rate, options={"crf": "10", "g": "2"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for each in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(each, format="bgr24")))
+        file.mux(stream.encode())
+    (tmp_path / "av1.mp4").replace(video)
+    bring(tmp_path / "out", tmp_path / "back")
+    (found,) = sensorium.open(tmp_path / "back").query()
+    theirs = found.streams["rec.observation.images.front"]
+    assert len(theirs) == len(frames)
+    for mine, ours in zip(theirs[:], frames, strict=True):
+        assert cv2.PSNR(mine, ours) > 28
+
+
 def test_a_video_that_was_cut_short_gives_what_is_whole(tmp_path: Path) -> None:
     episodes = store_of(tmp_path / "store", [rollout(0), rollout(1)])
     export(episodes, "lerobot", tmp_path / "out", Options(map=map_in(tmp_path)))
