@@ -11,6 +11,10 @@ from av.video.reformatter import VideoReformatter
 
 from sensorium.errors import ConfigError, SensorLost
 
+_WAITS = ("h264", "hevc")
+"""Decoders that wait for a whole picture themselves, and know those that come whole bit by bit, without a key frame.
+That of MPEG-4 paints what changes onto grey."""
+
 
 class PyavCapture:
     """What is used of `cv2.VideoCapture`. A frame that the decoder calls damaged is not retrieved; each picture has the
@@ -57,6 +61,11 @@ class PyavCapture:
                 if not isinstance(error, av.error.InvalidDataError):  # that of a packet; a container's ends its packets
                     self._packets = self._container.demux(self._stream)
                 if self._first is not None or isinstance(error, StopIteration | EOFError) or self._is_late():
+                    return False
+            if self._first is None and self._stream.codec_context.name not in _WAITS:
+                while self._frames and not self._frames[0].key_frame:
+                    self._frames.popleft()
+                if not self._frames and self._is_late():
                     return False
         self._frame = self._frames.popleft()
         at = self._frame.dts if self._frame.pts is None else self._frame.pts

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from sensorium.drivers.stream import Block
 from sensorium.errors import ConfigError, SensorLost
 
 pytest.importorskip("av", reason="PyAV is not installed: pip install 'sensorium[video]'")
+import av
+
 from tests.drivers.live.films import film, scene
 
 TV, TIMES = Fraction(1, 25), range(0, 8000, 40)
@@ -127,6 +130,28 @@ def test_what_is_damaged_on_the_way_ends_nothing(tmp_path: Path) -> None:
         blocks, _ = until_lost(opened(url))
     last = blocks[-1].data[-1] if len(blocks[-1]) else blocks[-2].data[-1]
     assert number_of(last) in {number % 64 for number in range(185, 200)}, "what came behind the damage is there"
+
+
+def from_the_tenth(path: Path, to: Path) -> bytes:
+    """What who joins late gets of a transport stream."""
+    with av.open(str(path)) as whole, av.open(str(to), "w", format="mpegts") as out:
+        video: Any = whole.streams.video[0]
+        stream = out.add_stream_from_template(video)
+        for packet in [packet for packet in whole.demux(video) if packet.size][10:]:
+            packet.stream = stream
+            out.mux(packet)
+    return to.read_bytes()
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "libx264"])
+def test_who_joins_between_two_key_frames_waits_for_the_next(codec: str, tmp_path: Path) -> None:
+    options = {"g": "50", "sc_threshold": "0"} if codec == "libx264" else {"g": "50", **BIT_RATE}
+    whole = film(tmp_path / "a.ts", codec, base=TV, times_ms=TIMES, options=options)
+    with sender(from_the_tenth(whole, tmp_path / "b.ts")) as url:
+        blocks, _ = until_lost(opened(url))
+    numbers = [number_of(picture) for block in blocks for picture in block.data]
+    assert len(numbers) > 100
+    assert None not in numbers, "no picture is what changed, painted onto grey"
 
 
 def test_more_than_8_bits_are_refused_by_name(tmp_path: Path) -> None:
