@@ -258,6 +258,8 @@ def _choose(pages: Pages) -> None:
     pages.run("estimate corpus score")
     pages.say("stats")
     pages.run("stats corpus --clusters 20")
+    pages.say("report")
+    pages.run("report corpus --html report.html --count 2")
     pages.say("similar")
     pages.run(f"similar corpus {kept.id}@0.5 -k 3")
     pages.run("similar corpus --duplicates")

@@ -33,10 +33,10 @@ def test_a_mission_is_printed_as_it_is_called(store: Path, what: list[str], form
     assert (found.exit_code, NAME in found.stdout, "plain" in found.stdout) == (0, True, True), found.output
 
 
-@pytest.mark.parametrize("what", ["show", "ledger", "stats", "verify"])
+@pytest.mark.parametrize("what", ["show", "ledger", "stats", "report", "verify"])
 def test_nor_does_any_other_command_break(store: Path, what: str) -> None:
     with Store.open(store) as opened:
         episode = next(opened.path.glob("commits/*/*.json")).stem
     found = CliRunner().invoke(app, [what, str(store), *([episode] if what == "show" else [])])
     assert (found.exit_code, found.exception) == (0, None), found.output
-    assert what in ("stats", "verify") or "rig-1" in found.stdout
+    assert what in ("stats", "report", "verify") or "rig-1" in found.stdout

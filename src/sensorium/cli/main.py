@@ -28,6 +28,7 @@ MODULES = {
     "ledger": "store",
     "why": "why",
     "stats": "stats",
+    "report": "report",
     "similar": "similar",
     "policy": "policy",
     "estimate": "estimate",

@@ -56,14 +56,15 @@ def of_store(
     if as_json or form is Format.JSON:
         sys.stdout.write(json.dumps(found.as_dict(), indent=2) + "\n")
     else:
-        _print(found)
+        print_stats(found)
     for why in found.unreadable:
         sys.stderr.write(f"sensorium: {why}\n")
     if found.unreadable:
         raise typer.Exit(1)
 
 
-def _print(found: Stats) -> None:
+def print_stats(found: Stats) -> None:
+    """The figures, and tables of what they are of."""
     told = {
         "effective episodes": f"{found.effective:.1f}, of {len(found.distinct)} that do not look alike",
         "novelty": f"{found.novelty:.3f}, how unlike each of those is to the nearest other",

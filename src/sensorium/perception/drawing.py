@@ -1,7 +1,6 @@
 """Drawing: pictures and curves on a time axis, with what is missing shaded; OpenCV alone."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from sensorium.drivers.stream import Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
+from sensorium.perception.replacing import replace_file
 
 Image = npt.NDArray[np.uint8]
 Span = tuple[int, int]
@@ -242,13 +242,7 @@ def write_picture(path: Path, image: Image) -> None:
     if path.suffix not in options:
         raise ConfigError(f"{path}: expected a name that ends in .png or .jpg")
     _, data = cv2.imencode(path.suffix, image, options[path.suffix])
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(data.tobytes())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}; name a folder that can") from error
+    replace_file(path, data.tobytes())
 
 
 def _stretched(frame: Samples) -> Image:
