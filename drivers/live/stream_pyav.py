@@ -11,6 +11,7 @@ from av.video.reformatter import VideoReformatter
 
 from sensorium.errors import ConfigError, SensorLost
 
+_PAUSE_S = 0.01
 _WAITS = ("h264", "hevc")
 """Decoders that wait for a whole picture themselves, and know those that come whole bit by bit, without a key frame.
 That of MPEG-4 paints what changes onto grey."""
@@ -62,6 +63,7 @@ class PyavCapture:
                     self._packets = self._container.demux(self._stream)
                 if self._first is not None or isinstance(error, StopIteration | EOFError) or self._is_late():
                     return False
+                time.sleep(_PAUSE_S)  # a container may fail at once, again and again
             if self._first is None and self._stream.codec_context.name not in _WAITS:
                 while self._frames and not self._frames[0].key_frame:
                     self._frames.popleft()

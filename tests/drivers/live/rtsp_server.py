@@ -1,6 +1,7 @@
 """An RTSP camera on 127.0.0.1: GStreamer's server with a moving test picture (for the system's Python).
 
 python3 rtsp_server.py PORT [frames a second]        prints `ready PORT` when it accepts; 0 picks a port
+python3 rtsp_server.py PORT FILM.mp4                 the same, of a film of H.264 as it is
 """
 
 import sys
@@ -17,10 +18,13 @@ server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service(sys.argv[1])
 factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch(
-    f"( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=160,height=120,framerate={rate}/1"
-    " ! jpegenc ! rtpjpegpay name=pay0 pt=26 )"
-)
+if rate.endswith(".mp4"):
+    factory.set_launch(f'( filesrc location="{rate}" ! qtdemux ! rtph264pay name=pay0 pt=96 config-interval=1 )')
+else:
+    factory.set_launch(
+        f"( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=160,height=120,framerate={rate}/1"
+        " ! jpegenc ! rtpjpegpay name=pay0 pt=26 )"
+    )
 factory.set_shared(True)
 server.get_mount_points().add_factory("/cam", factory)
 if not server.attach(None):

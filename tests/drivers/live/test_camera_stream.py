@@ -2,10 +2,11 @@
 
 import http.server
 import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,40 @@ def test_a_host_that_hangs_up_is_lost() -> None:
         with socket.socket() as unblocks:
             unblocks.connect_ex(("127.0.0.1", port))
         thread.join()
+
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture
+def rtsp() -> Iterator[Callable[[Path], str]]:
+    """The URL of an RTSP camera that sends a film of H.264."""
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer;"
+    probe += " Gst.init(None); assert all(map(Gst.ElementFactory.find, ('qtdemux', 'rtph264pay')))"
+    if not Path(SYSTEM_PYTHON).exists() or subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True).returncode:
+        pytest.skip("GStreamer's RTSP server is not installed: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi")
+    with ExitStack() as senders:
+
+        def start(path: Path) -> str:
+            command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py")), "0", str(path)]
+            process = senders.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            senders.callback(process.kill)
+            assert process.stdout is not None
+            return f"rtsp://127.0.0.1:{process.stdout.readline().split()[1]}/cam"
+
+        yield start
+
+
+@pytest.mark.parametrize("options", [{"bf": "0"}, {"flags": "+ildct+ilme"}], ids=["progressive", "interlaced"])
+def test_h264_over_rtsp(options: dict[str, str], rtsp: Callable[[Path], str], tmp_path: Path) -> None:
+    """Each picture is one that was sent, and 40 ms behind the last as the sender has it; then it is lost."""
+    driver = opened(rtsp(film(tmp_path / "a.mp4", "libx264", base=TV, times_ms=TIMES, options=options)))
+    (spec,) = driver.specs
+    assert (spec.decoder, spec.stamps_from, spec.shape) == ("pyav", "source", (48, 64, 3))
+    blocks, line = until_lost(driver)
+    assert "no frame for" in line or "stopped delivering" in line
+    sensor_ns = np.concatenate([block.sensor_ns for block in blocks if len(block) and block.sensor_ns is not None])
+    lost = np.array([block.lost_before for block in blocks if len(block)])
+    assert len(sensor_ns) > 100
+    assert np.abs(np.diff(sensor_ns) - 40_000_000 * (1 + lost[1:])).max() < 2_000_000
+    assert None not in {number_of(picture) for block in blocks for picture in block.data}
