@@ -36,11 +36,25 @@ def tells(recorded: Recorded, offset_s: float) -> bool:
     return bool(found)
 
 
+# What is near passes by, and is taken for turns: seed 2 is wrong by 5 to 12 ms, and so unknown, though it turns enough.
+PASSES_BY = pytest.mark.xfail(strict=True, reason="turns are not told from what passes by")
+
+
 @pytest.mark.parametrize("offset_s", [-0.05, 0.0, 0.04, 0.08])
-def test_offsets_of_what_drives_and_of_what_flies(offset_s: float) -> None:
-    """Of what drives turns may tell too little, which is said: what of seeds it is is not the same on all machines."""
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=PASSES_BY)])
+def test_offsets_of_what_drives(seed: int, offset_s: float) -> None:
+    assert tells(shifted(driven(seed), offset_s), offset_s)
+
+
+@pytest.mark.parametrize("offset_s", [-0.05, 0.0, 0.04, 0.08])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_offsets_of_what_flies(seed: int, offset_s: float) -> None:
+    assert tells(shifted(flown(seed), offset_s), offset_s)
+
+
+@pytest.mark.parametrize("offset_s", [-0.05, 0.0, 0.04, 0.08])
+def test_what_is_claimed_of_what_drives_is_right(offset_s: float) -> None:
     assert sum(tells(shifted(driven(seed), offset_s), offset_s) for seed in (1, 2, 4, 6)) >= 2
-    assert all(tells(shifted(flown(seed), offset_s), offset_s) for seed in (1, 2))
 
 
 def test_an_offset_of_the_worlds_own_clock() -> None:
