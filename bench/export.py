@@ -67,7 +67,7 @@ def measure(options: Options) -> Comparison:
     }
     for form, (length_s, small_bytes) in COPIED.items():
         detail[f"copy_{form}"] = copied_and_cp(taken, folder / form, length_s, small_bytes, options)
-    return compared("export mcap", spent["ours"], spent["plain"], "CPU s", False, detail)
+    return compared("export", spent["ours"], spent["plain"], "CPU s", False, detail)
 
 
 def exported(episode: Episode, folder: Path) -> dict[str, float]:

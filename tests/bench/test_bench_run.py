@@ -66,7 +66,7 @@ def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, nam
     found = json.loads(printed)
     assert found.keys() == KEYS
     assert found["name"] == name
-    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "batches/s", "cells", "CPU s/h", "recall")
+    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "batches/s", "cells", "CPU s", "CPU s/h", "recall")
     assert found["runs"] >= 1
     for key in ("ours", "against", "ratio"):
         assert math.isfinite(found[key])

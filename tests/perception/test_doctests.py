@@ -11,8 +11,9 @@ import sensorium.agents.selection
 import sensorium.perception
 
 WITHOUT_EXAMPLES = {
-    "agreement", "contact_sheet", "folder", "holes", "trouble",
-    "booked_file", "budget", "chain", "chooser", "contract", "embed", "filter", "guarded", "guarded_call",
+    "agreement", "contact_sheet", "folder", "holes", "replacing", "trouble",
+    "booked_file", "budget", "campaign", "campaigns", "chain", "chooser", "contract", "embed", "filter",
+    "fleet_claims", "fleet_memory", "guarded", "guarded_call",
     "guarded_detector", "gyros", "health", "judging", "landscape", "logs", "memory_file", "onnx_encoder", "order",
     "outcome", "outcome_picture", "policy", "policy_file", "registry", "replay", "score", "selector", "testing",
     "unit", "value",

@@ -1,8 +1,9 @@
 """What a filter redacts is nowhere: in no file of the spool or the store, no picture in them, and no snapshot."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -73,6 +74,9 @@ class Planted(DriverConfig):
 
 
 class PlantedReel:
+    drawn: ClassVar[threading.Semaphore | None] = None
+    """Of what each but the first read waits for, so that each is an arrival of its own and has its snapshot."""
+
     def __init__(self, name: str, encoded: bool) -> None:
         spec = StreamSpec(name=name, modality="camera", dtype="uint8", shape=SHAPE, rate_hz=10.0, color_order="BGR")
         self.specs = (spec,)
@@ -83,6 +87,8 @@ class PlantedReel:
     def read(self, timeout_s: float) -> Sequence[Block] | None:
         if self._next == FRAMES:
             return None
+        if self._next and self.drawn is not None:
+            self.drawn.acquire(timeout=5.0)
         rows = range(self._next, self._next + 2)
         self._next += 2
         data = np.stack([picture(row) for row in rows])
@@ -159,13 +165,17 @@ class Ran:
         self._folder = folder
         self.snapshots: list[Picture] = []
 
+        drawn = threading.Semaphore(0)
+
         def kept(path: Path, image: Picture) -> None:
             self.snapshots.append(image.copy())
             write_picture(path, image)
+            drawn.release()
 
         patch.setattr(snapshot, "EVERY_S", 0.0)
         patch.setattr(snapshot, "MOST_OF_A_CORE", 1e9)
         patch.setattr(snapshot, "write_picture", kept)
+        patch.setattr(PlantedReel, "drawn", drawn)
         self._document: dict[str, Any] = {
             "device": "rig",
             "spool": {"path": "spool"},
