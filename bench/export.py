@@ -67,7 +67,8 @@ def measure(options: Options) -> Comparison:
     }
     for form, (length_s, small_bytes) in COPIED.items():
         detail[f"copy_{form}"] = copied_and_cp(taken, folder / form, length_s, small_bytes, options)
-    return compared("export", spent["ours"], spent["plain"], "CPU s", False, detail)
+    ours, plain = ([1e3 * each for each in spent[name]] for name in ("ours", "plain"))
+    return compared("export", ours, plain, "ms", False, {"of": "CPU time", **detail})
 
 
 def exported(episode: Episode, folder: Path) -> dict[str, float]:
