@@ -443,7 +443,7 @@ def test_one_bad_frame_costs_one_frame(what: str) -> None:
     packets = [GOOD] * 4 + [bad] + [GOOD] * 3 + [bad, bad] + [GOOD] * 2
     delivered, lost, line = played([*packets, bad, GOOD])
     assert (delivered, lost) == (10, 4)
-    assert "stopped delivering" in line
+    assert "stopped delivering" in line or "no frame for" in line
     if what not in ("another size", "not grabbed"):  # which nobody can know of the first, and of the last
         assert played([bad, GOOD, GOOD, bad])[:2] == (2, 2)
 
