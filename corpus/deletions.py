@@ -2,7 +2,7 @@
 
 `commits/yyyy-mm/EPISODE.deleted` is the tombstone: from it on the episode is in no catalog, and a device that offers it
 again is told so. `deletions/certificates.jsonl` has a line for each that is gone, with the hash of the line before.
-docs/labels.md says what either holds.
+docs/deletion.md says what either holds.
 """
 
 import uuid
