@@ -12,10 +12,10 @@ class EpisodeCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What was recorded, where, when, and what is known of it. Nothing in it comes from a truth stream.
 
     `where` is where the source was, by control (`x_m`, `pan_rad`, ...), as it measures that itself. `measured` has
-    up to 64 named measurements: means of channels over the episode (`STREAM.CHANNEL`), or the bands of one spectrum. `scores`
-    are by `STREAM.SCORE`, `labels` recorded and later ones, `verdicts` by name. `decided` sums up its trace: how many
-    units were kept, dropped, and why. `looks` are descriptors of what differs in it, int8 [512] each, as bytes.
-    `thumbnail` is a JPEG of at most 96 px, `preview` the episode that is its preview; empty if there is none.
+    up to 64 named measurements: means of channels over the episode (`STREAM.CHANNEL`), or the bands of one spectrum.
+    `scores` are by `STREAM.SCORE`, `labels` recorded and later ones, `verdicts` by name. `decided` sums up its trace:
+    how many units were kept, dropped, and why. `looks` are descriptors of what differs in it, int8 [512] each, as
+    bytes. `thumbnail` is a JPEG of at most 96 px, `preview` the episode that is its preview; empty if there is none.
     """
 
     episode: str
