@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Set
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,6 +28,8 @@ from sensorium.errors import Corrupt, PeerViolation, StoreError
 EPISODES, COMMITS = "episodes.zarr", "commits"
 ZIP = ".zip"
 _RECORD = ".json"
+DELETED = ".deleted"
+"""How the name of a tombstone ends (`sensorium.corpus.deletions`)."""
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 _DAY_MS = 86_400_000
@@ -240,22 +242,47 @@ def decode_commit(data: bytes, path: Path) -> CommitRecord:
     return record
 
 
+class CommitNames(NamedTuple):
+    """What the names in `commits` say, however many: the ids of the episodes that have a commit record, by month, each
+    in order, and the month of those that have a tombstone, by id. A start has time to look once, not at each question.
+    """
+
+    by_month: list[tuple[str, list[str]]]
+    deleted: dict[str, str]
+
+    @property
+    def committed(self) -> set[str]:
+        """All that have a record, those that have a tombstone too among them."""
+        return {episode for _, episodes in self.by_month for episode in episodes}
+
+    def paths(self, store: Path, but: Set[str] = frozenset()) -> Iterator[Path]:
+        """Their commit records, `but` those of these episodes, oldest month first."""
+        for month, episodes in self.by_month:
+            folder = store / COMMITS / month
+            for episode in episodes:
+                if episode not in but:  # a path takes longer to make than a name to read
+                    yield folder / f"{episode}{_RECORD}"
+
+
+def commit_names(store: Path) -> CommitNames:
+    """Look into `commits`."""
+    by_month: list[tuple[str, list[str]]] = []
+    deleted: dict[str, str] = {}
+    for month in filter(_MONTH.fullmatch, _names(store / COMMITS)):
+        names = _names(store / COMMITS / month)
+        by_month.append((month, [name[: -len(_RECORD)] for name in names if name.endswith(_RECORD)]))
+        deleted |= {name[: -len(DELETED)]: month for name in names if name.endswith(DELETED)}
+    return CommitNames(by_month, deleted)
+
+
 def record_paths(store: Path, but: Set[str] = frozenset()) -> Iterator[Path]:
     """The commit records of a store, `but` those of these episodes, oldest month first."""
-    for month, episodes in committed_episodes(store):
-        folder = store / COMMITS / month
-        for episode in episodes:
-            if episode not in but:  # a path takes longer to make than a name to read
-                yield folder / f"{episode}.json"
+    return commit_names(store).paths(store, but)
 
 
 def committed_episodes(store: Path) -> list[tuple[str, list[str]]]:
-    """The ids of the episodes that have a commit record, by month, each in order: names alone, however many."""
-    found = []
-    for month in filter(_MONTH.fullmatch, _names(store / COMMITS)):
-        names = _names(store / COMMITS / month)
-        found.append((month, [name.removesuffix(_RECORD) for name in names if name.endswith(_RECORD)]))
-    return found
+    """The ids of the episodes that have a commit record, by month, each in order."""
+    return commit_names(store).by_month
 
 
 def _names(folder: Path) -> list[str]:

@@ -6,18 +6,16 @@ docs/deletion.md says what either holds.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from blake3 import blake3
 
-from sensorium.corpus.commits import COMMITS, month_of
-from sensorium.episode import durable
+from sensorium.corpus.commits import COMMITS, DELETED, commit_names, month_of
 from sensorium.errors import Corrupt
 
-DELETED = ".deleted"
 DELETIONS = Path("deletions")
 CERTIFICATES = DELETIONS / "certificates.jsonl"
 FIRST = "0" * 64
@@ -63,13 +61,15 @@ def tombstone_name(episode: uuid.UUID) -> str:
     return f"{COMMITS}/{month_of(episode)}/{episode}{DELETED}"
 
 
-def tombstones(store: Path) -> Iterator[Tombstone]:
-    """Those of a store, in the order of their episodes.
+def tombstones(store: Path, deleted: Mapping[str, str] | None = None) -> Iterator[Tombstone]:
+    """Those of a store, in the order of their episodes; `deleted` is the month of each, where that is known already.
 
     Raises:
         Corrupt: one is not what was written.
     """
-    for path in _paths(store):
+    months = commit_names(store).deleted if deleted is None else deleted
+    for episode, month in sorted(months.items()):
+        path = store / COMMITS / month / f"{episode}{DELETED}"
         yield read_tombstone(path.read_bytes(), path)
 
 
@@ -83,16 +83,7 @@ def read_tombstone(data: bytes, path: Path) -> Tombstone:
 
 def tombstoned(store: Path) -> set[str]:
     """The ids of the episodes that have a tombstone: names alone."""
-    return {path.name.removesuffix(DELETED) for path in _paths(store)}
-
-
-def _paths(store: Path) -> list[Path]:
-    """Of a million records names alone are looked at."""
-    found = []
-    for month in sorted((store / COMMITS).glob("*-*")):
-        if month.is_dir():
-            found += [month / name for name in durable.names(month) if name.endswith(DELETED)]
-    return found
+    return set(commit_names(store).deleted)
 
 
 def certificate_line(certificate: Certificate) -> tuple[bytes, str]:

@@ -16,8 +16,8 @@ from sensorium.corpus.beside_catalog import fill_beside
 from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.catalog import Catalog, Discards
 from sensorium.corpus.catalog_deletions import bury
-from sensorium.corpus.commits import CommitRecord, read_record, record_paths
-from sensorium.corpus.deletions import tombstoned, tombstones
+from sensorium.corpus.commits import CommitNames, CommitRecord, commit_names, read_record
+from sensorium.corpus.deletions import tombstones
 from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
@@ -32,15 +32,20 @@ _MANY = 1000
 """Of so many the indices are made behind."""
 
 
-def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:
+def fill(
+    catalog: Catalog,
+    store: Path,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    names: CommitNames | None = None,
+) -> int:
     """Enter every commit record, discard, total and record beside an episode that the catalog lacks; the number of
     episodes entered.
 
-    `progress(done, total)` is called once a few hundred records.
+    `progress(done, total)` is called once a few hundred records. `names` are those of the store, if they are known.
     """
     known = catalog.ids()
-    deleted = tombstoned(store)
-    missing = list(record_paths(store, known | deleted))
+    names = commit_names(store) if names is None else names
+    missing = list(names.paths(store, known | names.deleted.keys()))
     left_out = _LeftOut()
     with nullcontext() if known or len(missing) < _MANY else catalog.filled_anew():
         for start in range(0, len(missing), AT_ONCE):
@@ -57,8 +62,8 @@ def fill(catalog: Catalog, store: Path, progress: Callable[[int, int], None] = l
             catalog.between(device, spool_id, read_between(path))
         except Corrupt as error:
             left_out.say(str(error))
-    if deleted:
-        catalog.transact(lambda connection: bury(connection, list(tombstones(store))))
+    if deleted := names.deleted:
+        catalog.transact(lambda connection: bury(connection, list(tombstones(store, deleted))))
     left_out.end()
     fill_beside(catalog.transact, store)
     return entered

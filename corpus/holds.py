@@ -9,7 +9,6 @@ import uuid_utils
 from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.beside_episode import said_beside
-from sensorium.corpus.corpus import open_store
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 
@@ -23,6 +22,8 @@ def hold(store: str | Path, episode: str, *, reason: str, who: str, lift: bool =
         ConfigError: there is no such episode, no reason, or there is no hold to lift.
     """
     path = Path(store)
+    from sensorium.corpus.corpus import open_store  # an ingest starts sooner without what reads conditions
+
     found = open_store(path).episode(episode).id
     if not reason.strip():
         raise ConfigError("hold: no reason; say why it is held, or why no longer")

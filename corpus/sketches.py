@@ -20,7 +20,6 @@ import sqlalchemy as sa
 
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_tables import episodes, events
-from sensorium.corpus.corpus import open_store
 from sensorium.episode import durable
 from sensorium.episode.look_note import LOOK, looks_noted
 from sensorium.episode.unit import Look
@@ -158,6 +157,8 @@ def new_looks(catalog: Catalog, after: int, since_utc: str = "", most: int = 500
 
 def read_looks(store: Path, found: Iterable[NewLooks]) -> list[tuple[NewLooks, list[Look]]]:
     """The looks of these; one that is damaged, or deleted meanwhile, has none."""
+    from sensorium.corpus.corpus import open_store  # an ingest starts sooner without what reads conditions
+
     corpus, read = open_store(store), []
     for each in found:
         looks: list[Look] = []

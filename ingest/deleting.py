@@ -8,8 +8,9 @@ import getpass
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +19,6 @@ from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_deletions import bury
 from sensorium.corpus.catalog_reading import CATALOG, reading
 from sensorium.corpus.commits import COMMITS, EPISODES, folder_path, record_name, zip_name
-from sensorium.corpus.corpus import Corpus, open_store
 from sensorium.corpus.deletions import (
     CERTIFICATES,
     DELETIONS,
@@ -31,7 +31,6 @@ from sensorium.corpus.deletions import (
     tombstoned,
     tombstones,
 )
-from sensorium.corpus.episode import Episode
 from sensorium.corpus.filling import fill
 from sensorium.corpus.holds import held_episodes
 from sensorium.corpus.sketches import SKETCHES
@@ -40,6 +39,10 @@ from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.forgetting import take_out_beside, take_out_vectors
 from sensorium.ingest.store_folder import QUARANTINE, STAGING, StoreFolder, store_errors
+
+if TYPE_CHECKING:
+    from sensorium.corpus.corpus import Corpus
+    from sensorium.corpus.episode import Episode
 
 Progress = Callable[[str, int, int], None]
 _SECOND = 1_000_000_000
@@ -106,6 +109,8 @@ def lay(
         return []
     if not reason.strip():
         raise ConfigError("delete: no reason; say why, it stands in the certificate")
+    from sensorium.corpus.corpus import open_store  # an ingest starts sooner without what reads conditions
+
     corpus = open_store(store.path)
     cited = cited_by(corpus, set(episodes))
     wanted = {*episodes, *(child for child, _, preview in cited if preview)}
@@ -149,7 +154,7 @@ def lay(
     return those
 
 
-def cited_by(corpus: Corpus, episodes: set[str]) -> list[tuple[str, str, bool]]:
+def cited_by(corpus: "Corpus", episodes: set[str]) -> list[tuple[str, str, bool]]:
     """(episode, which of `episodes` it cites, whether it is its preview) of those that do."""
     found = []
     for each in corpus.query("generation > 0"):
@@ -158,7 +163,7 @@ def cited_by(corpus: Corpus, episodes: set[str]) -> list[tuple[str, str, bool]]:
     return found + [(preview, whole, True) for preview, whole in _previews(corpus.path) if whole in episodes]
 
 
-def traced_by(corpus: Corpus, episodes: set[str]) -> list[tuple[str, str]]:
+def traced_by(corpus: "Corpus", episodes: set[str]) -> list[tuple[str, str]]:
     """(episode, trace of the same spool and boot that has a time in common with it), of full ones."""
     traces = corpus.query("kind = 'trace'")
     if not traces:
@@ -175,7 +180,7 @@ def traced_by(corpus: Corpus, episodes: set[str]) -> list[tuple[str, str]]:
     ]
 
 
-def _spool_of(each: Episode) -> tuple[str, str, str]:
+def _spool_of(each: "Episode") -> tuple[str, str, str]:
     clock = each.attributes.get("clock") or {}
     return str(each.row["device"]), str(each.row["spool_id"]), str(clock.get("boot_id", ""))
 
@@ -190,14 +195,18 @@ def _previews(path: Path) -> list[tuple[str, str]]:
 
 
 def remove_due(
-    store: StoreFolder, catalog: Catalog, progress: Progress = lambda _what, _done, _total: None
+    store: StoreFolder,
+    catalog: Catalog,
+    progress: Progress = lambda _what, _done, _total: None,
+    deleted: Mapping[str, str] | None = None,
 ) -> list[Certificate]:
-    """Remove all that is left of the episodes whose grace is over and that are not certified, and certify that."""
+    """Remove all that is left of the episodes whose grace is over and that are not certified, and certify that;
+    `deleted` as `tombstones` has it."""
     certified = {each.tombstone.episode for each in certificates(store.path)}
     now, held = utc_text(time.time_ns()) or "", held_episodes(store.path)
     due = [
         each
-        for each in tombstones(store.path)
+        for each in tombstones(store.path, deleted)
         if each.episode not in certified and each.remove_after_utc <= now and each.episode not in held
     ]
     if not due:

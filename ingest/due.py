@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.deletions import certificates, tombstones
@@ -19,13 +20,13 @@ AGAIN_S = 10.0
 
 class Due:
     """One thread at a time calls it. `removals` grows when episodes may have gone: who keeps something made of episodes
-    in memory makes it anew then."""
+    in memory makes it anew then. `deleted` has the month of each tombstone, by episode, as it is at the start."""
 
-    def __init__(self, store: StoreFolder, catalog: Catalog) -> None:
+    def __init__(self, store: StoreFolder, catalog: Catalog, deleted: Mapping[str, str]) -> None:
         self._store, self._catalog = store, catalog
         self.removals = 0
         self._first_utc, self._look_s = "", 0.0
-        self._remove()
+        self._remove(deleted)
 
     def step(self) -> None:
         """Do what is asked, and what is due by now."""
@@ -36,16 +37,18 @@ class Due:
             self._look_s = time.monotonic() + AGAIN_S
             self._remove()
 
-    def _remove(self) -> None:
+    def _remove(self, deleted: Mapping[str, str] | None = None) -> None:
         try:
-            if remove_due(self._store, self._catalog):
+            if remove_due(self._store, self._catalog, deleted=deleted):
                 self.removals += 1
         except StoreError as error:
             log.warning("%s", error)
-        self._first_utc = self._first()
+        self._first_utc = self._first(deleted)
 
-    def _first(self) -> str:
+    def _first(self, deleted: Mapping[str, str] | None = None) -> str:
         """When the first that waits is due, so that nothing is read until then; empty where none waits."""
         certified = {each.tombstone.episode for each in certificates(self._store.path)}
-        waiting = (each.remove_after_utc for each in tombstones(self._store.path) if each.episode not in certified)
+        waiting = (
+            each.remove_after_utc for each in tombstones(self._store.path, deleted) if each.episode not in certified
+        )
         return min(waiting, default="")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from sensorium.corpus.fleet import FLEET, MOST_HISTORY_BYTES, DeviceReport
+from sensorium.corpus.device_report import FLEET, MOST_HISTORY_BYTES, DeviceReport
 from sensorium.episode import durable
 from sensorium.ingest.store import Store
 from sensorium.link.server.messenger import MAX_REPORT_BYTES, Reported

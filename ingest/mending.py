@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
-from sensorium.corpus.commits import ZIP, check_store_version, committed_episodes
+from sensorium.corpus.commits import ZIP, CommitNames, check_store_version, commit_names
 from sensorium.corpus.filling import fill
 from sensorium.corpus.sketches import rebuild_sketches
 from sensorium.episode import durable
@@ -15,10 +15,12 @@ from sensorium.ingest.partials import Partials
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder, store_errors
 
 
-def mend(store: StoreFolder, commits: Committer, catalog: Catalog) -> Partials:
-    """Set aside what was not committed, and enter into the catalog what was; what is staged and can be gone on from."""
+def mend(store: StoreFolder, commits: Committer, catalog: Catalog) -> tuple[Partials, CommitNames]:
+    """Set aside what was not committed, and enter into the catalog what was; what is staged and can be gone on from,
+    and what the names in `commits` say."""
     sync_what_is_believed(store.fd)
-    committed = {episode for _, episodes in committed_episodes(store.path) for episode in episodes}
+    said = commit_names(store.path)
+    committed = said.committed
     partials = Partials(STAGING, store.fd, committed)
     both: list[tuple[str, str]] = []
     for month in folders_in(EPISODES_FOLDER, store.fd):
@@ -28,9 +30,9 @@ def mend(store: StoreFolder, commits: Committer, catalog: Catalog) -> Partials:
             if name.removesuffix(ZIP) not in committed and (name.endswith(ZIP) or _is_folder(month / name, store.fd)):
                 commits.set_orphan_aside(month / name)
         both += [(month.name, name) for name in in_both_forms(names) if name in committed]
-    fill(catalog, store.path)
+    fill(catalog, store.path, names=said)
     settle(store, catalog, both)
-    return partials
+    return partials, said
 
 
 def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:

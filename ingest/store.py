@@ -81,9 +81,9 @@ class Store:
                 self._returns = self._folder.returns
                 self.catalog = Catalog((path / CATALOG).absolute(), self._folder.fd)
                 self._commits = Commits(self._folder, self.catalog, small_bytes, step)
-                self._partials = mend(self._folder, self._commits.loose, self.catalog)
+                self._partials, said = mend(self._folder, self._commits.loose, self.catalog)
                 self._folder.check()
-                self.due = Due(self._folder, self.catalog)
+                self.due = Due(self._folder, self.catalog, said.deleted)
             except BaseException:
                 self._folder.close()
                 raise

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from sensorium.cli.main import app
-from sensorium.corpus import fleet
-from sensorium.corpus.fleet import DeviceReport, history, reports, wrong
+from sensorium.corpus import device_report
+from sensorium.corpus.device_report import DeviceReport
+from sensorium.corpus.fleet import history, reports, wrong
 from sensorium.ingest import fleet_states
 from sensorium.ingest.fleet_states import FleetStates
 from sensorium.ingest.store import Store
@@ -81,4 +82,4 @@ def test_a_disk_that_is_nearly_full_and_an_error_are_wrong() -> None:
     report = DeviceReport(device="a", heard_ns=1, state={"error": "no room", "disk_free_bytes": 1, "disk_bytes": 100})
     assert wrong(report, 2) == ["no room", "1.0% of its disk is free"]
     assert not wrong(DeviceReport(device="a"), 10**18)
-    assert fleet.SILENT_S > 30
+    assert device_report.SILENT_S > 30

@@ -10,7 +10,8 @@ from rich.live import Live
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
 from sensorium.cli.text_table import TextTable
 from sensorium.corpus.commits import check_store_version
-from sensorium.corpus.fleet import DeviceReport, known_devices, reports, wrong
+from sensorium.corpus.device_report import DeviceReport
+from sensorium.corpus.fleet import known_devices, reports, wrong
 
 EVERY_S = 1.0
 _COLUMNS = ["device", "state", "seen", "wrong", "mission", "streams", "lost", "waiting>", "spool>", "disk free>", "°C>"]

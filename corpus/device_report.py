@@ -1,0 +1,40 @@
+"""What a device says of its state, as the store keeps it: the last of each, and a history."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sensorium.episode.utc_text import utc_text
+
+FLEET = Path("fleet")
+MOST_HISTORY_BYTES = 1 << 20
+LEFT = "left"
+SILENT_S = 35.0
+"""Devices report every 10 s, or say that they leave."""
+
+
+class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device said of itself, and when the ingest heard it (UTC)."""
+
+    device: str
+    spool_id: str = ""
+    heard_ns: int = 0
+    state: dict[str, Any] = {}
+
+    @property
+    def heard_utc(self) -> str | None:
+        """When it was heard; None of one that was not."""
+        return utc_text(self.heard_ns) if self.heard_ns else None
+
+    def seen_s(self, now_ns: int) -> float:
+        """Seconds since then."""
+        return max(0.0, (now_ns - self.heard_ns) / 1e9)
+
+    def is_silent(self, now_ns: int) -> bool:
+        """Whether it should have said something since."""
+        return bool(self.heard_ns) and self.seen_s(now_ns) > SILENT_S and self.state.get("state") != LEFT
+
+    def said_state(self, now_ns: int) -> str:
+        """What it does now, in a word: what it said, or `silent`; empty of one that never said anything."""
+        return "silent" if self.is_silent(now_ns) else str(self.state.get("state", ""))
