@@ -50,6 +50,7 @@ def has_history() -> bool:
         pytest.param("slow_link", marks=pytest.mark.slow),
         pytest.param("fairness", marks=pytest.mark.slow),
         "lidar",
+        "ready",
         pytest.param("world_driver", marks=pytest.mark.slow),
         pytest.param("world_store", marks=pytest.mark.slow),
         pytest.param("fleet", marks=pytest.mark.slow),
