@@ -22,7 +22,7 @@ from sensorium.sim.rollouts.attempts import Attempt, Attempts
 from sensorium.sim.rollouts.crew import Crew, Host
 from sensorium.sim.rollouts.job import POLICY, Job, Slot
 from sensorium.sim.rollouts.judging import VERDICTS, EpisodeJudge
-from sensorium.sim.rollouts.plan import ADVANTAGES, ClosedGroup, Group, Planner, read_campaigns
+from sensorium.sim.rollouts.plan import ADVANTAGES, ClosedGroup, Group, GroupPlan, read_campaigns
 from sensorium.sim.rollouts.same_code import check_verifiers, checked_policies, verifiers_of
 from sensorium.sim.rollouts.statistics import group_statistics
 from sensorium.sim.rollouts.task_file import TaskFile
@@ -73,7 +73,7 @@ class Rolling:
         known = read_campaigns(store).get(task_file.campaign)
         check_verifiers(task_file, known)  # before anything is written of a campaign that cannot be judged
         policies = checked_policies(task_file, known)
-        self._planner = Planner(store, task_file, known)
+        self._plan = GroupPlan(store, task_file, known)
         self._tracking = Tracking(task_file)
         self._attempts = Attempts(store, task_file.campaign)
         self._advantages = BesideWriter(store, ADVANTAGES)
@@ -86,7 +86,7 @@ class Rolling:
         self._done = 0
         self._state = "rolling"
         self._resume(policies, 0 if known is None else known.starts)
-        serving = self._tracking.open_groups or self._planner.may_plan
+        serving = self._tracking.open_groups or self._plan.may_plan
         needed = plans if serving else [plan for plan in plans if plan.holds_something]
         self._crew = Crew(host, needed, self._tracking)
 
@@ -110,7 +110,7 @@ class Rolling:
                 self._state = "ending"
                 self._crew.stop()
         if self._state == "ending" and not self._crew.alive:
-            self._planner.end()
+            self._plan.end()
             self._state = "ended"
         return self._state == "ended"
 
@@ -132,12 +132,12 @@ class Rolling:
         for judge in self._judges:
             judge.close()
         self._advantages.close()
-        self._planner.close()
+        self._plan.close()
         enter_beside(self._store)
 
     def progress(self) -> Progress:
         """How far it is."""
-        planner, tracking = self._planner, self._tracking
+        planner, tracking = self._plan, self._tracking
         now_s = time.monotonic()
         self._came.append((now_s, self._done))
         while len(self._came) > 2 and self._came[0][0] < now_s - RATE_S:
@@ -163,7 +163,7 @@ class Rolling:
 
     def _resume(self, policies: Mapping[str, str], starts: int) -> None:
         """Take up what was planned and not closed, with what the store has of it, and what the verifiers said."""
-        planner = self._planner
+        planner = self._plan
         names = [*(judge.name for judge in self._judges), "", ""]
         planner.started(names[0], names[1], self._judges[0].code if self._judges else "", policies)
         new = {group.group for group in planner.first()}
@@ -190,7 +190,7 @@ class Rolling:
 
     def _came_in(self, attempt: Attempt) -> bool:
         """An episode of the campaign is in the store; whether that is new of an open group."""
-        closed = self._planner.closed.get(attempt.slot[0])
+        closed = self._plan.closed.get(attempt.slot[0])
         if closed is not None and attempt.episode not in closed.counted:
             self._tracking.uncounted += 1
         return self._tracking.came(attempt)
@@ -210,7 +210,7 @@ class Rolling:
         if any(group.first for group in self._tracking.open_groups.values()) or not self._may_plan:
             return
         while self._tracking.unsettled < 2 * self._file.workers * self._ahead:
-            if (group := self._planner.more()) is None:
+            if (group := self._plan.more()) is None:
                 return
             self._tracking.open(group)
 
@@ -257,7 +257,7 @@ class Rolling:
             log.error("group %d (%s, %s): %d rollouts are given up: %s", group.group, *group.cell, given_up, said)
         closed = closing(group, attempts, verdicts, bool(self._judges), why)
         self._advantages.append(advantages(self._file.campaign, group, closed, attempts))
-        self._planner.close_group(closed)
+        self._plan.close_group(closed)
         self._tracking.close(group.group)
         for found, asked in zip(self._verdicts[:1], self._asked[:1], strict=True):
             for attempt in attempts.values():

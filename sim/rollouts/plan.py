@@ -156,7 +156,7 @@ def _policies(starts: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
     return found
 
 
-class Planner:
+class GroupPlan:
     """Plans groups and remembers what became of them; each is beside the store's episodes before a rollout begins."""
 
     def __init__(self, store: Path, task_file: TaskFile, known: Campaign | None) -> None:

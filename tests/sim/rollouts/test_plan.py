@@ -12,7 +12,7 @@ from sensorium.errors import ConfigError
 from sensorium.ingest.store import Store
 from sensorium.sim.rollouts.attempts import Attempt
 from sensorium.sim.rollouts.campaign import closing
-from sensorium.sim.rollouts.plan import ClosedGroup, Group, Planner, read_campaigns
+from sensorium.sim.rollouts.plan import ClosedGroup, Group, GroupPlan, read_campaigns
 from sensorium.sim.rollouts.report import first_numbers
 from tests.sim.rollouts.building import attempt, task_file
 
@@ -39,7 +39,7 @@ def closed(group: Group, passed: int) -> ClosedGroup:
 
 def test_the_first_groups_are_of_every_task_and_policy_and_are_kept(store: Path) -> None:
     file = task_file(policies=["random", "scripted"], **MANY)
-    planner = Planner(store, file, None)
+    planner = GroupPlan(store, file, None)
     groups = planner.first()
     assert [group.cell for group in groups] == [
         ("even", "random"), ("even", "scripted"), ("sure", "random"), ("sure", "scripted"),
@@ -49,14 +49,14 @@ def test_the_first_groups_are_of_every_task_and_policy_and_are_kept(store: Path)
     planner.close()
     known = read_campaigns(store)["carts"]
     assert list(known.groups.values()) == groups
-    again = Planner(store, file, known)
+    again = GroupPlan(store, file, known)
     assert again.first() == []
     again.close()
 
 
 def test_budget_goes_to_where_the_odds_are_even(store: Path) -> None:
     file = task_file(**MANY)
-    planner = Planner(store, file, None)
+    planner = GroupPlan(store, file, None)
     assert planner.odds() == {}
     even, sure = planner.first()
     assert planner.more() is None, "nothing is known yet"
@@ -104,8 +104,8 @@ def test_what_was_given_up_is_in_no_number() -> None:
 
 
 def test_another_campaign_of_the_same_name_is_refused(store: Path) -> None:
-    Planner(store, task_file(), None).close()
+    GroupPlan(store, task_file(), None).close()
     known = read_campaigns(store)["carts"]
-    Planner(store, task_file(workers=7, budget={"rollouts": 400}), known).close()
+    GroupPlan(store, task_file(workers=7, budget={"rollouts": 400}), known).close()
     with pytest.raises(ConfigError, match="was begun with other group, seed than the task file has now"):
-        Planner(store, task_file(group=9, seed=3), known)
+        GroupPlan(store, task_file(group=9, seed=3), known)
