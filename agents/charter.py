@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sensorium.agents.bound import SettingBound
 from sensorium.agents.device_text import read_text
+from sensorium.agents.plans.limits import PlanLimits
 from sensorium.errors import ConfigError
 
-KINDS = ("settings", "stop", "release", "fetch", "campaign", "sketch")
+KINDS = ("settings", "stop", "release", "fetch", "campaign", "sketch", "plan")
 """What may be asked of devices; not every version obeys all of them."""
 CHANGEABLE = ("trigger", "filters", "encodings", "mission", "uplink", "spool", "previews", "provenance")
 """Parts of a device file that settings may change, and while it runs: what is read from sensors goes on."""
@@ -55,39 +57,6 @@ class ObeyPart(BaseModel):
         return "" if changes else "obey: this operator may not take back what others have set"
 
 
-class SettingBound(BaseModel):
-    """What a setting may be: a number within bounds, or one of some values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    at_least: float | None = None
-    at_most: float | None = None
-    one_of: tuple[Any, ...] | None = None
-
-    @model_validator(mode="after")
-    def _check_bound(self) -> "SettingBound":
-        if self.at_least is None and self.at_most is None and self.one_of is None:
-            raise ValueError("expected at_least, at_most or one_of")
-        return self
-
-    def refuses(self, value: object) -> str:
-        """Why a value is not allowed; empty if it is. What is no number, and so has no bound, is not."""
-        if self.one_of is not None and value not in self.one_of:
-            return f"one of {', '.join(map(str, self.one_of))}, got {value!r}"
-        if self.at_least is None and self.at_most is None:
-            return ""
-        said = " and ".join(
-            f"{word} {bound:g}"
-            for word, bound in (("at least", self.at_least), ("at most", self.at_most))
-            if bound is not None
-        )
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"{said}, got {value!r}"
-        low = self.at_least is not None and not value >= self.at_least
-        high = self.at_most is not None and not value <= self.at_most
-        return f"{said}, got {value!r}" if low or high else ""
-
-
 class Charter(BaseModel):
     """A charter file:
 
@@ -99,6 +68,8 @@ class Charter(BaseModel):
     most_released: 100                          # episodes that one directive may release
     most_fetched_bytes: 100000000               # bytes of episodes that one directive may fetch
     keep_redaction: true                        # what is taken out of pictures stays taken out
+    plans: {allow: [viewpoint]}                 # what planners may have it do, and within what (`PlanLimits`)
+    kill: KILL                                  # while there is such a file, beside this one, no plan is carried out
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -109,6 +80,8 @@ class Charter(BaseModel):
     most_released: int | None = Field(default=None, ge=0)
     most_fetched_bytes: int | None = Field(default=None, ge=0)
     keep_redaction: bool = True
+    plans: PlanLimits = PlanLimits()
+    kill: Path = Path("KILL")
 
     @field_validator("refuse")
     @classmethod
@@ -139,20 +112,22 @@ class Charter(BaseModel):
 
 
 def read_charter(path: Path) -> Charter:
-    """The charter in a file.
+    """The charter in a file; its paths are relative to that, and stand as they are from there.
 
     Raises:
         ConfigError: it cannot be read, or says something else; a line for each mistake.
     """
     said = read_text(path, "charter").document
     try:
-        return Charter.model_validate({} if said is None else said)
+        charter = Charter.model_validate({} if said is None else said)
     except ValidationError as error:
         lines = (
             f"charter {path}: {'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
             for each in error.errors()
         )
         raise ConfigError("\n".join(lines)) from error
+    folder = path.absolute().parent
+    return charter.model_copy(update={"kill": folder / charter.kill, "plans": charter.plans.within(folder)})
 
 
 def _within(place: str, part: str) -> bool:

@@ -37,21 +37,21 @@ class OperatorPair:
     operator: Operator
     secret: bytes
 
-    def sign(self, document: bytes) -> bytes:
-        """64 bytes."""
+    def sign(self, document: bytes, purpose: bytes = _PURPOSE) -> bytes:
+        """64 bytes, good for this purpose alone: by default, of a directive."""
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-        signature: bytes = Ed25519PrivateKey.from_private_bytes(self.secret).sign(_PURPOSE + document)
+        signature: bytes = Ed25519PrivateKey.from_private_bytes(self.secret).sign(purpose + document)
         return signature
 
 
-def is_signed(document: bytes, signature: bytes, public: bytes) -> bool:
-    """Whether who has the secret of `public` has signed this document."""
+def is_signed(document: bytes, signature: bytes, public: bytes, purpose: bytes = _PURPOSE) -> bool:
+    """Whether who has the secret of `public` has signed this document, for this purpose."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, _PURPOSE + document)
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, purpose + document)
     except (InvalidSignature, ValueError):
         return False
     return True

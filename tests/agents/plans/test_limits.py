@@ -1,0 +1,270 @@
+"""Whatever is proposed, nothing outside a charter is let through: hostile, random, and at each edge."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from sensorium.agents.charter import Charter, read_charter
+from sensorium.agents.plans.area import PlanArea
+from sensorium.agents.plans.asked import AskedPlan
+from sensorium.agents.plans.limits import AWAITS, PlanLimits, PlanState, refuses_plan
+from sensorium.agents.plans.spent import PlanCost, PlanSpent
+from sensorium.drivers.controls import Control
+from sensorium.errors import ConfigError
+
+PLACE = (
+    Control(name="x_m", plan="viewpoint", unit="m", low=-5, high=5, cost_s_per_unit=2.0),
+    Control(name="y_m", plan="viewpoint", unit="m", low=-5, high=5, cost_s_per_unit=2.0),
+)
+STAGE = (
+    Control(name="x_mm", plan="measure", unit="mm", low=0, high=30, cost_s=0.1),
+    Control(name="instrument", plan="measure", choices=("probe", "thermal")),
+)
+STATE = PlanState(
+    controls={"base": PLACE, "lab": STAGE, "front": ()},
+    celsius=40.0,
+    free_bytes=10**10,
+    privacy="redacted",
+)
+NOTHING = PlanSpent()
+CORNERS = ((-3.0, -3.0), (3.0, -3.0), (0.0, 4.0))
+LIMITS = PlanLimits.model_validate(
+    {
+        "allow": ["viewpoint", "measure", "mission", "duration"],
+        "controls": {"lab.x_mm": {"at_least": 5, "at_most": 20}, "mission.name": {"one_of": ["hall", "yard"]}},
+        "areas": [
+            {"name": "yard", "of": ["x_m", "y_m"], "polygon": CORNERS},
+            {"name": "shed", "of": ["x_m", "y_m"], "box": [[3, 4], [3, 4]]},
+            {"name": "pond", "of": ["y_m", "x_m"], "box": [[-1, 1], [0, 1]], "forbidden": True},
+        ],
+        "per_hour": {"plans": 10, "seconds": 1000, "bytes": 10**6, "joules": 5000},
+        "per_day": {"plans": 100, "seconds": 5000},
+        "watts": 4,
+        "most_s": 300,
+        "hottest_c": 60,
+        "least_free_bytes": 10**9,
+        "privacy": "redacted",
+        "approve": ["mission"],
+        "approvers": ["ben.operator"],
+    }
+)
+
+
+def body(plan: str = "viewpoint", **more: Any) -> dict[str, Any]:
+    said: dict[str, Any] = {"proposal": "p1", "plan": plan, "planner": "gap", "sensor": "base", "seconds": 10.0}
+    said["parameters"] = {"x_m": -1.0, "y_m": -2.0}
+    return said | more
+
+
+def judged(said: object, state: PlanState = STATE, spent: PlanSpent = NOTHING, **how: bool) -> str:
+    """The rule, or what is wrong with what was said."""
+    try:
+        return refuses_plan(LIMITS, AskedPlan.of(said), state, spent, **how)
+    except ConfigError as error:
+        return str(error)
+
+
+def test_what_is_within_is_let_through() -> None:
+    assert judged(body()) == ""
+    assert judged(body(parameters={"base.x_m": -1, "base.y_m": -2}, sensor="")) == ""
+    assert judged(body("measure", sensor="lab", parameters={"x_mm": 5, "instrument": "probe"})) == ""
+    assert judged(body("duration", sensor="", parameters={"seconds": 300})) == ""
+
+
+def test_a_person_approves_what_is_else_in_order() -> None:
+    mission = body("mission", sensor="", parameters={"name": "hall"})
+    assert judged(mission).startswith(AWAITS)
+    assert judged(mission, approved=True) == ""
+    assert "mission.name" in judged({**mission, "parameters": {"name": "attic"}}, approved=True)
+
+
+REFUSED = {
+    "plans.allow": body("stop", sensor="", parameters={}),
+    "is forbidden": body(parameters={"x_m": 0.5, "y_m": 0.5}),
+    "expected within yard or shed": body(parameters={"x_m": 2.9, "y_m": 2.9}),
+    "together": body(parameters={"x_m": -1.0}),
+    "expected -5 to 5 m": body(parameters={"x_m": -5.1, "y_m": 0.0}),
+    "lab.x_mm": body("measure", sensor="lab", parameters={"x_mm": 4.999}),
+    "one of probe, thermal": body("measure", sensor="lab", parameters={"instrument": "laser"}),
+    "no control 'z_m'": body(parameters={"x_m": 0.0, "y_m": -2.0, "z_m": 1.0}),
+    "is of the plan measure": body(sensor="lab", parameters={"x_mm": 6.0}),
+    "has no controls": body(sensor="front"),
+    "'camera' has no controls": body(sensor="camera"),
+    "expected parameters": body(parameters={}),
+    "most_s": body(seconds=301.0),
+    "most_s: expected seconds": body(seconds=None),
+    "one sensor": body(parameters={"lab.x_mm": 6.0}),
+    "per_hour: bytes": body(cost_bytes=1_000_001),
+}
+
+
+@pytest.mark.parametrize("rule", REFUSED)
+def test_each_rule_refuses_by_its_name(rule: str) -> None:
+    assert rule in judged(REFUSED[rule])
+
+
+def test_what_a_device_is_like_refuses_too_and_what_is_not_known_does() -> None:
+    for changed, rule in (
+        ({"killed": "KILL"}, "charter: kill: KILL"),
+        ({"celsius": 60.1}, "hottest_c"),
+        ({"celsius": None}, "hottest_c"),
+        ({"celsius": math.nan}, "hottest_c"),
+        ({"free_bytes": 10**9 - 1}, "least_free_bytes"),
+        ({"free_bytes": None}, "least_free_bytes"),
+        ({"privacy": "any"}, "privacy"),
+        ({"privacy": None}, "privacy"),
+    ):
+        assert rule in judged(body(), msgspec.structs.replace(STATE, **changed)), changed
+
+
+@pytest.mark.parametrize("spent", ["hour", "day"])
+@pytest.mark.parametrize(("name", "hour", "day"), [("plans", 9, 99), ("seconds", 950, 4950), ("joules", 4800, None)])
+def test_at_the_edge_of_a_budget(spent: str, name: str, hour: float, day: float | None) -> None:
+    """The plan takes 1, 50 s (two ways of up to 20 s, and 10 s) and 200 J: just so much is let through, no more."""
+    left = hour if spent == "hour" else day
+    if left is None:
+        return
+    for more, expected in ((0.0, ""), (1e-6, name)):
+        found = judged(body(), spent=PlanSpent(**{spent: PlanCost(**{name: left + more})}))
+        assert (expected in found) if expected else not found
+
+
+def test_a_charter_that_says_nothing_of_plans_lets_none_through() -> None:
+    assert "plans.allow" in refuses_plan(Charter().plans, AskedPlan.of(body()), STATE)
+
+
+def test_a_charter_file_s_paths_are_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "charter.yaml"
+    path.write_text("plans: {allow: [viewpoint], approve: [stop], approvers: [ben.operator]}\nkill: HALT\n")
+    charter = read_charter(path)
+    assert charter.kill == tmp_path / "HALT"
+    assert charter.plans.approvers == (tmp_path / "ben.operator",)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"approve": ["stop"]},
+        {"per_hour": {"joules": 1}},
+        {"allow": ["fly"]},
+        {"areas": [{"of": ["x_m"], "polygon": CORNERS}]},
+        {"areas": [{"of": ["x_m", "y_m"]}]},
+        {"areas": [{"of": ["x_m"], "box": [[2, 1]]}]},
+        {"areas": [{"of": ["x_m"], "box": [[math.nan, 1]]}]},
+        {"controls": {"x_m": {"at_most": math.inf}}},
+        {"per_day": {"seconds": math.nan}},
+        {"hottest_c": math.inf},
+    ],
+)
+def test_a_charter_that_would_bound_nothing_is_refused(wrong: Mapping[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PlanLimits.model_validate(wrong)
+
+
+odd_numbers = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.sampled_from([10**400, -(10**400), 5.0, -5.0, 5.000000000000001, 1e308, True, False, 0.0, -0.0, 1.0, 4.0]),
+    st.sampled_from([corner for pair in CORNERS for corner in pair]),
+)
+odd_names = st.one_of(
+    st.sampled_from(["x_m", "y_m", "base.x_m", "lab.x_mm", "x_mm", "instrument", "name", "seconds", "*", "", "base."]),
+    st.text(max_size=8),
+)
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), odd_numbers, st.text(max_size=5), st.binary(max_size=5), odd_names),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(odd_names, inner, max_size=3)),
+    max_leaves=6,
+)
+proposals = st.one_of(
+    anything,
+    st.fixed_dictionaries(
+        {
+            "proposal": st.one_of(st.just("p"), anything),
+            "plan": st.one_of(
+                st.sampled_from(["viewpoint", "measure", "mission", "duration", "stop", "rate"]), anything
+            ),
+        },
+        optional={
+            "planner": anything,
+            "sensor": st.one_of(st.sampled_from(["base", "lab", "front", "", "ba\u0455e"]), anything),
+            "parameters": st.one_of(st.dictionaries(odd_names, st.one_of(odd_numbers, anything), max_size=4), anything),
+            "seconds": st.one_of(odd_numbers, anything),
+            "cost_bytes": st.one_of(odd_numbers, anything),
+            "approved_by": anything,
+            "allow": anything,
+        },
+    ),
+    st.builds(
+        lambda x, y, s, c: body(parameters={"x_m": x, "y_m": y}, seconds=s, cost_bytes=c),
+        st.one_of(st.floats(-5, 5), odd_numbers),
+        st.one_of(st.floats(-5, 5), odd_numbers),
+        st.one_of(st.floats(0, 400), odd_numbers),
+        st.one_of(st.floats(0, 2e6), st.just(0)),
+    ),
+)
+costs = st.builds(PlanCost, plans=st.floats(0, 12), seconds=st.floats(0, 1200), joules=st.floats(0, 6000))
+
+
+@given(proposals, costs, costs, st.booleans())
+@example(body(parameters={"x_m": 0.0, "y_m": 4.0}), PlanCost(), PlanCost(), False)
+@example(body(parameters={"x_m": 10**400, "y_m": 0}), PlanCost(), PlanCost(), True)
+@example(body(parameters={"x_m": math.nan, "y_m": math.nan}), PlanCost(), PlanCost(), True)
+def test_no_violation_is_ever_let_through(said: object, hour: PlanCost, day: PlanCost, approved: bool) -> None:
+    """What is let through is within by every rule, judged once more in another way."""
+    if judged(said, spent=PlanSpent(hour=hour, day=day), approved=approved):
+        return
+    assert isinstance(said, dict)
+    plan, seconds = said["plan"], said.get("seconds")
+    assert plan in ("viewpoint", "measure", "mission", "duration")
+    given_names = {name.rpartition(".")[2]: value for name, value in said.get("parameters", {}).items()}
+    takes_s = float(seconds or 0)
+    if plan == "viewpoint":
+        assert sorted(given_names) == ["x_m", "y_m"]
+        x, y = (float(given_names[name]) for name in ("x_m", "y_m"))
+        assert -5 <= x <= 5
+        assert -5 <= y <= 5
+        assert not (0 <= x <= 1 and -1 <= y <= 1)
+        corners = np.array(CORNERS, np.float32)
+        near = cv2.pointPolygonTest(corners.reshape(-1, 1, 2), (x, y), True) > -1e-5
+        assert near or (3 <= x <= 4 and 3 <= y <= 4)
+        takes_s += 40
+    elif plan == "measure":
+        assert set(given_names) <= {"x_mm", "instrument"}
+        assert 5 <= float(given_names.get("x_mm", 5)) <= 20
+        assert given_names.get("instrument", "probe") in ("probe", "thermal")
+        takes_s += 0.1 * ("x_mm" in given_names)
+    elif plan == "mission":
+        assert approved
+        assert given_names["name"] in ("hall", "yard")
+    else:
+        assert 0 < float(given_names["seconds"]) <= 300
+        takes_s += float(given_names["seconds"])
+    if plan in ("viewpoint", "measure"):
+        assert 0 < float(seconds or 0) <= 300
+    assert hour.plans + 1 <= 10
+    assert day.plans + 1 <= 100
+    assert hour.seconds + takes_s <= 1000 + 1e-6
+    assert day.seconds + takes_s <= 5000 + 1e-6
+    assert hour.joules + 4 * takes_s <= 5000 + 1e-6
+    assert float(said.get("cost_bytes", 0)) <= 10**6
+
+
+@given(
+    st.lists(st.tuples(st.integers(-6, 6), st.integers(-6, 6)), min_size=3, max_size=7),
+    st.tuples(st.integers(-7, 7), st.integers(-7, 7)),
+)
+def test_a_polygon_holds_what_is_in_it_and_its_border(corners: list[tuple[int, int]], place: tuple[int, int]) -> None:
+    """On whole numbers OpenCV is exact; it knows a border, and of what crosses itself the even-odd rule."""
+    area = PlanArea(of=("x", "y"), polygon=tuple((float(x), float(y)) for x, y in corners))
+    found = cv2.pointPolygonTest(np.array(corners, np.int32).reshape(-1, 1, 2), tuple(map(float, place)), False)
+    assert area.holds(place) == (found >= 0)
