@@ -64,7 +64,13 @@ class LanguageConfig(PlannerConfig):
             seed=seed,
             temperature=self.temperature,
         )
-        return LanguagePlanner(self, endpoint, reaches)
+        return LanguagePlanner(
+            endpoint,
+            reaches,
+            prompt_chars=self.prompt_chars,
+            pictures=self.pictures,
+            most_tokens=self.tokens,
+        )
 
 
 def read_key(path: Path) -> str:

@@ -103,7 +103,7 @@ class ChatEndpoint:
         temperature: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._url, self._model = f"{url.rstrip('/')}/chat/completions", model
+        self._url, self.model = f"{url.rstrip('/')}/chat/completions", model
         self._seed, self._temperature = seed, temperature
         self._headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._bounds = bounds or AskBounds()
@@ -181,7 +181,7 @@ class ChatEndpoint:
             "none": None,
         }
         return {
-            "model": self._model,
+            "model": self.model,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": content}],
             "max_tokens": self._bounds.most_tokens,
             "temperature": self._temperature,

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.language.answer import ProposedPlan, answer_schema, read_answer
-from sensorium.agents.planning.language.config import LanguageConfig
 from sensorium.agents.planning.language.endpoint import ChatAnswer, EndpointFailed
 from sensorium.agents.planning.language.question import Question
 from sensorium.agents.planning.language.quoted import SYSTEM, quoted
@@ -24,6 +23,9 @@ _REMEMBERED = 40
 
 class Endpoint(Protocol):
     """Whoever answers; see `ChatEndpoint`."""
+
+    @property
+    def model(self) -> str: ...
 
     @property
     def form(self) -> str: ...
@@ -42,15 +44,17 @@ class LanguagePlanner:
 
     def __init__(
         self,
-        config: LanguageConfig,
         endpoint: Endpoint,
         reaches: Sequence[Reach],
         *,
+        prompt_chars: int = 16_000,
+        pictures: int = 4,
+        most_tokens: int = 1_000_000,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._config, self._endpoint, self._reaches = config, endpoint, tuple(reaches)
-        self._question = Question(self._reaches, config.prompt_chars, config.pictures)
+        self._endpoint, self._reaches, self._most_tokens = endpoint, tuple(reaches), most_tokens
+        self._question = Question(self._reaches, prompt_chars, pictures)
         self._monotonic, self._wall_ns = monotonic, wall_ns
         self._notebook: deque[NotebookEntry] = deque(maxlen=_REMEMBERED)
         self._new: list[NotebookEntry] = []
@@ -90,7 +94,7 @@ class LanguagePlanner:
         """`tokens` in all, as the endpoint counted them, or, where it did not, by four bytes each (`estimated`)."""
         return {
             "cards": self._question.cards,
-            "model": self._config.model,
+            "model": self._endpoint.model,
             "form": self._endpoint.form,
             "tokens": self._tokens,
             "estimated": not self._counted,
@@ -119,9 +123,9 @@ class LanguagePlanner:
         return self._spent["prompt_tokens"] + self._spent["answer_tokens"]
 
     def _may_ask(self) -> bool:
-        if self._tokens >= self._config.tokens:
+        if self._tokens >= self._most_tokens:
             if not any("tokens are spent" in each.text for each in self._notebook):
-                self._write("trouble", f"all {self._config.tokens} tokens are spent; `tokens` allows more")
+                self._write("trouble", f"all {self._most_tokens} tokens are spent; `tokens` allows more")
             return False
         return self._monotonic() >= self._not_before_s
 

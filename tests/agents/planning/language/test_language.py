@@ -225,7 +225,7 @@ def test_one_that_wants_to_be_left_alone_for_longer_is() -> None:
     busy = refuses(429, "quota", Retry_After="3600")
     with ChatServer(busy, proposes(THERE)).serving() as server:
         endpoint = ChatEndpoint(server.url, "m", bounds=AskBounds(most_s=30.0))
-        planner = LanguagePlanner(LanguageConfig(), endpoint, REACHES, monotonic=lambda: now_s[0])
+        planner = LanguagePlanner(endpoint, REACHES, monotonic=lambda: now_s[0])
         assert planner.suggest(1) == []
         assert "HTTP 429" in lines(planner)[0]
         now_s[0] = 3599.0
