@@ -82,7 +82,7 @@ class SimPlanarConfig(PlanarSensors):
 
     @model_validator(mode="after")
     def _one_motion(self) -> "SimPlanarConfig":
-        if (self.task or self.episode_s) and (alone := self._alone()):
+        if (self.task or self.episode_s or self.odometry) and (alone := self._alone()):
             raise ValueError(f"{alone} with a task: it is of the motion without one; leave either out")
         return self
 
@@ -98,7 +98,7 @@ class SimPlanarConfig(PlanarSensors):
         Raises:
             SensorLost: it was pulled and is not back yet.
         """
-        if self.task or self.episode_s:
+        if self.task or self.episode_s or self.odometry:
             return super().open(name, base)
         world, pacer = self._pulled or (_World(self, name), Pacer(self.pace))
         now_ns = pacer.reached_ns()

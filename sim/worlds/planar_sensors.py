@@ -14,6 +14,7 @@ from sensorium.sim.worlds.senses.camera import CameraErrors
 from sensorium.sim.worlds.senses.clock import ClockErrors
 from sensorium.sim.worlds.senses.fault import Fault, check_faults
 from sensorium.sim.worlds.senses.imu import ImuErrors
+from sensorium.sim.worlds.senses.odometry import OdometryErrors
 
 RateHz = Annotated[float, Field(gt=0, le=100_000)]
 Side = Annotated[int, Field(ge=8, le=8192)]
@@ -30,7 +31,10 @@ class PlanarSensors(WorldConfig):
     body to world), velocity in the world, angular velocity in the body, the IMU's biases. `pixel_noise`, gray levels,
     one sigma, is in every pixel on its own. `camera_offset_s` is how late the camera's stamps are. Stamps of `truth`
     are true. `camera` is what else is wrong with a picture (noise and drops are those of both together), `camera_clock`
-    and `imu_clock` with stamps, and `faults` are planned: truth has a stream `faults` then, and a note of each."""
+    and `imu_clock` with stamps, and `faults` are planned: truth has a stream `faults` then, and a note of each.
+
+    With `odometry` ({} for one as usual) it is flown by its script, senses where it is, float64 [4] x, y, z, yaw, and
+    can be sent there (plan `viewpoint`: `x_m`, `y_m`, `z_m`, `yaw_rad`); there it hovers."""
 
     size: tuple[Side, Side] = (320, 240)
     color: bool = False
@@ -47,6 +51,7 @@ class PlanarSensors(WorldConfig):
     camera_clock: ClockErrors = ClockErrors()
     imu_clock: ClockErrors = ClockErrors()
     faults: tuple[Fault, ...] = ()
+    odometry: OdometryErrors | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> "PlanarSensors":

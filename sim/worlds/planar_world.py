@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sensorium.drivers.controls import Control, Value
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.planar_sensors import PlanarSensors
@@ -17,6 +18,7 @@ from sensorium.sim.worlds.senses.camera import CameraSense, Frame, Render
 from sensorium.sim.worlds.senses.clock import ClockErrors, SenseClock
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.imu import ImuSense
+from sensorium.sim.worlds.senses.odometry import STREAM, Sent, odometry_spec, place_controls, turn_of
 from sensorium.sim.worlds.senses.port import Port
 from sensorium.sim.worlds.ticks import SECOND_NS, ticks
 from sensorium.sim.worlds.trajectory import BodyMotion, Floats, body_motion
@@ -35,6 +37,7 @@ ROAMED = 12
 """So many square metres make a roam a success."""
 _TASK_CHANNELS = ("goal_x", "goal_y", "distance_m", "reached", "cells")
 _STEP_S = STEP_NS / SECOND_NS
+_CONTROLS = place_controls((-3.4, -3.4, 0.9), (3.4, 3.4, 3.9), cell_m=1.0, s_per_m=1.2)
 
 
 class PlanarWorld(World):
@@ -58,7 +61,11 @@ class PlanarWorld(World):
         action = row_spec("action", "action", ("ahead", "left", "up", "turn"), "m/s, m/s, m/s, rad/s", hz)
         struck = Faults(config.faults, (camera, imu), np.random.default_rng(0)).spec
         told = ((truth, task) if struck is None else (truth, task, struck)) if config.truth else ()
-        self.specs = WorldSpecs((camera, imu), told, action, -_MOST, _MOST.copy(), STEP_NS)
+        sensed: tuple[StreamSpec, ...] = (camera, imu)
+        if config.odometry is not None:
+            self._streams[STREAM] = odometry_spec(config.odometry, [control.name for control in _CONTROLS])
+            sensed += (self._streams[STREAM],)
+        self.specs = WorldSpecs(sensed, told, action, -_MOST, _MOST.copy(), STEP_NS)
         self._flight: _Flight | None = None
 
     def reset(self, seed: int, task: str) -> Observation:
@@ -67,6 +74,14 @@ class PlanarWorld(World):
             raise ConfigError(f"sim-planar: no task {task!r}, expected one of {', '.join(self.tasks)}")
         self._flight = _Flight(self._config, self._streams, seed, task, self._limit_ns)
         return self._flight.begun()
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        return () if self._config.odometry is None else _CONTROLS
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        flight = self._going()
+        flight.sent.ask(name, asked, flight.now_ns)
 
     def step(self, action: Action) -> tuple[Observation, Done]:
         flight = self._going()
@@ -99,7 +114,8 @@ class _Flight:
         if task == "reach":
             self._scene.mark(self._goal, _MARK_M)
         self._cells: set[tuple[int, ...]] = set()
-        self._senses = _Senses(config, streams, self._scene, seed)
+        self.sent = Sent(config.odometry, np.random.default_rng([seed, 13]), _CONTROLS, _NEAR_M)
+        self._senses = _Senses(config, streams, self._scene, seed, self.sent)
         self.now_ns = 0
         self.done: Done = ""
 
@@ -130,12 +146,22 @@ class _Flight:
 
     def towards_goal(self) -> Action:
         """The velocity, ahead, left, up and turning, by which it comes nearer and to rest."""
+        if self.sent.goal is not None:
+            return self._as_sent(self.sent.goal, self.sent.odometry.here)
         position, yaw = self._at.value[:3], self._at.value[3]
         way = np.array([*(self._goal - position[:2]), 2.0 - position[2]])
         speed = np.minimum(1.2, 1.5 * np.linalg.norm(way[:2])) * way[:2] / max(float(np.linalg.norm(way[:2])), 1e-9)
         heading = np.arctan2(way[1], way[0]) if np.linalg.norm(way[:2]) > 0.5 else yaw
         off = (heading - yaw + np.pi) % (2 * np.pi) - np.pi
         return np.array([*_turned(speed, -yaw), way[2], 1.5 * off])
+
+    @staticmethod
+    def _as_sent(goal: Floats, here: Floats) -> Action:
+        """Straight to where it was sent, by its odometry, turning on the way."""
+        way = goal[:3] - here[:3]
+        speed = np.minimum(1.2, 1.5 * np.linalg.norm(way[:2])) * way[:2] / max(float(np.linalg.norm(way[:2])), 1e-9)
+        turn = 0.0 if np.isnan(goal[3]) else 1.5 * turn_of(goal[3] - here[3])
+        return np.array([*_turned(speed, -float(here[3])), way[2], turn])
 
     def _seen(self, before_ns: int, push: Floats, rewards: Mapping[str, float]) -> Observation:
         seen = self._senses.between(before_ns, self.now_ns, self._at, push)
@@ -145,7 +171,8 @@ class _Flight:
         self, seen: tuple[list[Block], list[Block]], row: Floats, rewards: Mapping[str, float]
     ) -> Observation:
         notes = self._senses.faults.notes(self.now_ns)
-        return Observation(self.now_ns, *self._told(seen, row), rewards, notes)
+        self.sent.judge(self.now_ns)
+        return Observation(self.now_ns, *self._told(seen, row), rewards, notes, self.sent.asking.told())
 
     def _told(self, seen: tuple[list[Block], list[Block]], row: Floats) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
         sensed, truth = seen
@@ -199,11 +226,16 @@ class _Pose:
         value = self.value + self.speed * _STEP_S + push * _STEP_S**2 / 2
         return _Pose(value, self.speed + push * _STEP_S)
 
+    def at(self, after_s: Floats, push: Floats) -> Floats:
+        """x, y, z, yaw [n, 4] `after_s` [n] from here."""
+        value: Floats = self.value + self.speed * after_s[:, None] + push * after_s[:, None] ** 2 / 2
+        return value
+
     def motion(self, after_s: Floats, push: Floats) -> BodyMotion:
         """The body `after_s` [n] from here, level all the time."""
         value, first, second = np.zeros((3, len(after_s), 6))
         columns = [0, 1, 2, 5]
-        value[:, columns] = self.value + self.speed * after_s[:, None] + push * after_s[:, None] ** 2 / 2
+        value[:, columns] = self.at(after_s, push)
         first[:, columns] = self.speed + push * after_s[:, None]
         second[:, columns] = push
         return body_motion(value, first, second)
@@ -212,8 +244,10 @@ class _Pose:
 class _Senses:
     """Camera, IMU and truth, as they come out of one flight."""
 
-    def __init__(self, config: PlanarSensors, streams: Mapping[str, StreamSpec], scene: PlanarScene, seed: int) -> None:
-        self._config, self._scene = config, scene
+    def __init__(
+        self, config: PlanarSensors, streams: Mapping[str, StreamSpec], scene: PlanarScene, seed: int, sent: Sent
+    ) -> None:
+        self._config, self._scene, self._odometry = config, scene, sent.odometry
         self.truth = config.truth
         self.faults = Faults(config.faults, (streams["cam"], streams["imu"]), np.random.default_rng([seed, 11]))
         drops, *rngs = np.random.default_rng([seed, 12]).spawn(5)
@@ -225,6 +259,10 @@ class _Senses:
             name: Port(streams[name], SenseClock(clock, rng), self.faults)
             for name, clock, rng in zip(("cam", "imu", "truth"), clocks, (rngs[2], rngs[3], rngs[3]), strict=True)
         }
+        if STREAM in streams:
+            self._ports[STREAM] = Port(
+                streams[STREAM], SenseClock(ClockErrors(), np.random.default_rng([seed, 14])), self.faults
+            )
 
     def between(
         self, before_ns: int, now_ns: int, pose: _Pose, push: Floats, is_last: bool = False
@@ -244,9 +282,11 @@ class _Senses:
         if self.truth:
             columns = (motion.position, motion.quaternion, motion.velocity, motion.angular_velocity, self._imu.bias)
             self._ports["truth"].put(stamps, np.concatenate(columns, axis=1))
-        ports = [self._ports[name] for name in ("cam", "imu", "truth")]
-        camera, imu, truth = (port.rest() if is_last else port.until(now_ns) for port in ports)
-        return [*camera, *imu], truth
+        if self._config.odometry is not None:
+            stamps = ticks(self._config.odometry.hz, before_ns, now_ns)
+            self._ports[STREAM].put(stamps, self._odometry.measure(pose.at((stamps - began_ns) / SECOND_NS, push)))
+        came = {name: port.rest() if is_last else port.until(now_ns) for name, port in self._ports.items()}
+        return [block for name, blocks in came.items() if name != "truth" for block in blocks], came["truth"]
 
     def _view(self, pose: _Pose, push: Floats, began_ns: int) -> Render:
         """What is seen as it flies on so; a shutter that is open beyond the step sees it fly on still."""

@@ -1,7 +1,8 @@
 """A world that runs by itself: a driver that resets it, moves it as it is scripted, and marks where episodes begin."""
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
@@ -11,6 +12,7 @@ import numpy as np
 
 from sensorium.drivers.batching import BLOCK_NS
 from sensorium.drivers.clock import Clock
+from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.pacing import Pacer, Timed
@@ -52,13 +54,26 @@ class Course:
 
 
 class Running(Timed[Delivery]):
-    """A driver over `world`, which is its own from now on. A read takes as long as a step of the world."""
+    """A driver over `world`, which is its own from now on. A read takes as long as a step of the world.
+
+    What is asked of it is begun before its next step. A reset takes it back; that it was not done by then is told.
+    """
 
     def __init__(self, world: World, name: str, course: Course, pace: float | Literal["fast"]) -> None:
-        self._world = world
+        self._world, self._asks = world, _Asks(world)
         named = Named(name, world, course.truth)
         rows = _HeldRows(named.specs, FAST_BLOCK_NS if pace == "fast" else BLOCK_NS)
-        super().__init__(named.specs, Clock(kind="simulated"), _deliveries(world, named, course, rows), Pacer(pace))
+        super().__init__(
+            named.specs, Clock(kind="simulated"), _deliveries(self._asks, named, course, rows), Pacer(pace)
+        )
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        return self._world.controls
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        """As `Controllable.ask`."""
+        self._asks.put(name, check_asked(self._world.controls, asked))
 
     def close(self) -> None:
         super().close()
@@ -82,6 +97,10 @@ class Named:
     def notes(self, observation: Observation, base_ns: int) -> list[SourceNote]:
         """What happened, where truth is told."""
         return [self._note(note, base_ns) for note in observation.notes] if self._truth else []
+
+    def told(self, observation: Observation, base_ns: int) -> list[SourceNote]:
+        """What it says of what it was asked."""
+        return [self._note(note, base_ns) for note in observation.told]
 
     def action(self, action: Action, at_ns: int, world: World) -> tuple[int, Block]:
         """The row of an action that begins to act at a moment of the host's clock."""
@@ -167,13 +186,50 @@ def next_base_ns(end_ns: int) -> int:
 Deliveries = Generator[tuple[int, Delivery], None, None]
 
 
-def _deliveries(world: World, named: Named, course: Course, rows: _HeldRows) -> Deliveries:
+class _Asks:
+    """What is asked of a world, by any thread, until the one that steps it passes it on."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._guard = threading.Lock()
+        self._waiting: list[tuple[str, Mapping[str, Value]]] = []
+        self._open: dict[str, tuple[Mapping[str, Value], int]] = {}
+
+    def put(self, name: str, asked: Mapping[str, Value]) -> None:
+        with self._guard:
+            self._waiting.append((name, asked))
+
+    def begin(self, now_ns: int) -> None:
+        """Pass on what waits; it begins at `now_ns` of the host's clock."""
+        with self._guard:
+            waiting, self._waiting = self._waiting, []
+        for name, asked in waiting:
+            self.world.ask(name, asked)
+            if asked:
+                self._open[name] = (asked, now_ns)
+
+    def told(self, note: SourceNote) -> SourceNote:
+        """One that the world told of is open no more."""
+        self._open.pop(note.name, None)
+        return note
+
+    def cut_off(self, end_ns: int) -> list[SourceNote]:
+        """What is to be said of those that are open where a reset is to come."""
+        cut, self._open = self._open, {}
+        why = "the world came to its end before it had taken effect"
+        return [
+            SourceNote(CONTROL, name, {"asked": dict(asked), "did": {}, "why": why}, start_ns=begun_ns, end_ns=end_ns)
+            for name, (asked, begun_ns) in cut.items()
+        ]
+
+
+def _deliveries(asks: _Asks, named: Named, course: Course, rows: _HeldRows) -> Deliveries:
     """Episode after episode, each with the next seed, as long as it runs."""
     base_ns, seed = course.start_ns, course.seed
     until_ns = None if course.duration_s is None else course.start_ns + round(course.duration_s * SECOND_NS)
     while until_ns is None or base_ns < until_ns:
-        begun = _begun(world, course, seed, base_ns)
-        end_ns = yield from _episode(world, named, course, rows, begun, until_ns)
+        begun = _begun(asks.world, course, seed, base_ns)
+        end_ns = yield from _episode(asks, named, course, rows, begun, until_ns)
         base_ns, seed = next_base_ns(end_ns), begun.seed + 1
 
 
@@ -211,13 +267,13 @@ def _begun(world: World, course: Course, seed: int, base_ns: int) -> _Begun:
 
 
 def _episode(
-    world: World, named: Named, course: Course, rows: _HeldRows, begun: _Begun, until_ns: int | None
+    asks: _Asks, named: Named, course: Course, rows: _HeldRows, begun: _Begun, until_ns: int | None
 ) -> Generator[tuple[int, Delivery], None, int]:
     """One, from its reset to where it is done, cut or failed; it returns its end, which is behind its last sample.
 
     Where the world raises, all that came before is delivered, with the reason; then it is raised on.
     """
-    base_ns, observation, done = begun.base_ns, begun.observation, ""
+    world, base_ns, observation, done = asks.world, begun.base_ns, begun.observation, ""
     labels: dict[str, Label] = {"world": course.kind, "task": course.task, "seed": begun.seed, "policy": SCRIPTED}
     if begun.failed:
         labels[RESETS_FAILED] = len(begun.failed)
@@ -231,6 +287,8 @@ def _episode(
         while True:
             for note in named.notes(observation, base_ns):
                 yield last_ns, note
+            for note in named.told(observation, base_ns):
+                yield last_ns, asks.told(note)
             for due_ns, block in named.blocks(observation, base_ns):
                 last_ns = max(last_ns, due_ns)
                 yield from rows.add(due_ns, block)
@@ -239,6 +297,7 @@ def _episode(
                 done = "truncated"
             if done:
                 break
+            asks.begin(now_ns)
             action = world.specs.clipped(world.scripted())
             yield from rows.add(*named.action(action, now_ns, world))
             observation, done = world.step(action)
@@ -248,6 +307,8 @@ def _episode(
         failure, done = error, FAILED
     yield from rows.rest()
     end_ns = max(now_ns, last_ns) + 1
+    for note in asks.cut_off(end_ns):
+        yield end_ns, note
     if failure is not None:
         said = {"who": "us", "why": raised(failure), "world": course.kind, "seed": begun.seed}
         yield end_ns, SourceNote("event", FAILED, said, start_ns=end_ns - 1)

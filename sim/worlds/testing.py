@@ -13,10 +13,13 @@ Use a configuration that is quick to step, with all its streams. Needs pytest.
 import multiprocessing
 import zlib
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sensorium.drivers.controls import CONTROL, Value
+from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, check_name
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.config import WorldConfig, make_world
@@ -40,6 +43,8 @@ class WorldTests:
     """How far off a stream may be from its rate, as a share, beside one sample."""
     most_steps: int = 2000
     """In which some task is done; else what is after that is not looked at."""
+    asked_steps: int = 400
+    """In so many what `asks` has is done, or was found to be too much."""
 
     def config(self) -> WorldConfig:
         """The configuration to test; with `truth`, so that those streams are there."""
@@ -224,6 +229,86 @@ class WorldTests:
                     world.step(world.specs.low)
                     return
         pytest.skip(f"no task is done within {self.most_steps} steps of its own motion")
+
+    def test_what_it_can_be_asked_is_sound(self) -> None:
+        """Names, ranges and costs; what is outside is refused, and nothing has happened."""
+        with self._world() as world:
+            controls = world.controls
+            names = [check_name(control.name) for control in controls]
+            assert len(set(names)) == len(names), f"controls share a name: {names}"
+            for control in controls:
+                numbers = (control.low, control.high, control.cell, control.cost_s, control.cost_s_per_unit)
+                assert np.isfinite(numbers).all(), control
+                assert control.choices or control.low < control.high, control
+                assert min(numbers[2:]) >= 0, control
+            task = self._task(world)
+            wrong: list[dict[str, Any]] = [{"no such control": 1.0}]
+            for control in controls:
+                values = (
+                    ["", None, 0.5] if control.choices else [control.high + 1, control.low - 1, np.nan, np.inf, "x"]
+                )
+                wrong += [{control.name: value} for value in values]
+
+            def after_wrong_asks(_: Observation, world: World) -> Action:
+                for asked in wrong:
+                    with pytest.raises(ValueError):  # noqa: PT011 (what it says is the world's own)
+                        world.ask("wrong", asked)
+                return world.scripted()
+
+            played = Played.of(steps(world, self.seed, task, after_wrong_asks, self.length))
+            assert played.digests() == Played.of(steps(world, self.seed, task, by_script, self.length)).digests()
+
+    def test_what_it_was_asked_is_told_and_the_same_asks_give_the_same(self) -> None:
+        """What became of it is told once, over a time that has passed; taken back, it goes on as it would by itself."""
+        with self._world() as world, self._world() as other:
+            if not world.controls:
+                pytest.skip("it has no controls")
+            task = self._task(world)
+            world.reset(self.seed, task)
+            asked = self.asks(world)
+            first, told = self._asked_to(world, task, asked)
+            assert (first, told) == self._asked_to(other, task, asked)
+            assert [note.name for note in told] == [f"p{number}" for number in range(len(asked))], told
+            assert first != Played.of(steps(world, self.seed, task, by_script, self.asked_steps)).digests()
+            for note in told:
+                note.check()
+                assert note.kind == CONTROL
+                assert set(note.value) == {"asked", "did", "why"}, note.value
+                assert note.end_ns is not None
+                assert note.start_ns <= note.end_ns
+
+    def asks(self, world: World) -> list[dict[str, Value]]:
+        """What to ask, one after the other, as soon as the one before was told of: by default within each range."""
+        made = []
+        for share in (0.6, 0.45):
+            within: dict[str, Value] = {
+                control.name: control.choices[0]
+                if control.choices
+                else control.low + share * (control.high - control.low)
+                for control in world.controls
+            }
+            made.append(within)
+        return made
+
+    def _asked_to(
+        self, world: World, task: str, asked: list[dict[str, Value]]
+    ) -> tuple[dict[str, str], list[SourceNote]]:
+        """What came of asking, after a step, for one thing after the other; each when that before was told of."""
+        told: list[SourceNote] = []
+        count = 0
+
+        def act(observation: Observation, world: World) -> Action:
+            nonlocal count
+            told.extend(observation.told)
+            if count == len(told) and count < len(asked):
+                world.ask(f"p{count}", asked[count])
+                count += 1
+            elif len(told) == len(asked):
+                world.ask("", {})
+            return world.scripted()
+
+        played = Played.of(steps(world, self.seed, task, act, self.asked_steps))
+        return played.digests(), told
 
     def test_close_twice(self) -> None:
         world = make_world(self.config())

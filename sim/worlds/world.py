@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.controls import Control, Value, check_asked
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 
@@ -59,7 +60,7 @@ class Observation:
 
     `sensed` and `truth` are blocks of those streams, with stamps since the reset. `rewards` is what this step earned,
     by component; the reward is their sum. `notes` is what happened that only the world knows (a planned fault that
-    begins), with stamps since the reset: truth, too.
+    begins), with stamps since the reset: truth, too. `told` is what it says of what it was asked, by its own senses.
     """
 
     now_ns: int
@@ -67,6 +68,7 @@ class Observation:
     truth: tuple[Block, ...] = ()
     rewards: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[SourceNote, ...] = ()
+    told: tuple[SourceNote, ...] = ()
 
 
 class World(ABC):
@@ -82,6 +84,11 @@ class World(ABC):
     specs: WorldSpecs
     tasks: Mapping[str, str]
     """What may be asked for, each with a sentence; the first is the default."""
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """What may be asked of its own motion while it runs; most have nothing of the kind."""
+        return ()
 
     @abstractmethod
     def reset(self, seed: int, task: str) -> Observation:
@@ -100,6 +107,17 @@ class World(ABC):
     def scripted(self) -> Action:
         """What the world's own motion does next, by its truth and within the bounds: it shows the task, and never ends.
         To ask changes nothing."""
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        """From now on, until asked for something else, `scripted` does this, for the proposal `name`: by what the world
+        itself senses, never by truth. What became of it is `told` (the kind `CONTROL`). Nothing asked: as if never
+        asked. The same asks at the same moments give the same bytes; a reset takes them back.
+
+        Raises:
+            ValueError: a control that there is not, or a value outside its range; nothing has happened.
+        """
+        del name
+        check_asked(self.controls, asked)
 
     def close(self) -> None:  # noqa: B027 (most have nothing to give back)
         """Give back what it holds (a GL context); twice is no error."""

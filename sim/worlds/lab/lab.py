@@ -9,8 +9,10 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from sensorium.drivers.controls import Control, Value
 from sensorium.drivers.stream import Block, Samples
 from sensorium.errors import ConfigError
+from sensorium.sim.worlds.asking import Asking
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.imperfections import Positive
 from sensorium.sim.worlds.lab.instruments import (
@@ -24,7 +26,7 @@ from sensorium.sim.worlds.lab.instruments import (
 from sensorium.sim.worlds.lab.progress import PhaseMap, stands_out
 from sensorium.sim.worlds.lab.sample import DEFECT_KINDS, SIDE_MM, Defect, Sample
 from sensorium.sim.worlds.lab.stage import Travel
-from sensorium.sim.worlds.lab.streams import STAGE_HZ, lab_specs
+from sensorium.sim.worlds.lab.streams import INSTRUMENTS, STAGE_HZ, lab_controls, lab_specs
 from sensorium.sim.worlds.senses.clock import ClockErrors, SenseClock
 from sensorium.sim.worlds.senses.fault import Fault, check_faults
 from sensorium.sim.worlds.senses.faults import Faults
@@ -43,6 +45,7 @@ _TOUCH_S = 0.4
 _RASTER = 7
 _RASTER_DWELL_S = 0.05
 _SECOND_COSTS = 0.001
+_STAY_S = 0.5
 
 
 class SimLabConfig(WorldConfig):
@@ -53,6 +56,9 @@ class SimLabConfig(WorldConfig):
     is cut after `limit_s`. Streams, each measurement stamped with the middle of its dwell: `stage` float64 [2] mm at 20
     Hz, `spectrum` float32 [64], `thermal` uint16 [24, 32] in 0.01 K, `probe` float64 [2]; truth: `phases`, `spectra`,
     `defects` at the reset, `stage_true`, `progress`, and `faults` where such are planned.
+
+    Controls are the next measurement (plan `measure`: `x_mm`, `y_mm`, `instrument` by name, `dwell_s`; what is left
+    out stays as it was); once that is taken it measures there on, half a second at a time, until it is asked again.
     """
 
     version: ClassVar[str] = "2"
@@ -94,6 +100,15 @@ class LabWorld(World):
         self._run = _Run(self._config, self.specs, seed, task)
         return self._run.begun()
 
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        return lab_controls()
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        if self._run is None:
+            raise ValueError("sim-lab: no task was begun; reset it, then ask")
+        self._run.ask(name, asked)
+
     def step(self, action: Action) -> tuple[Observation, Done]:
         asked = self.specs.clipped(action)
         if self._run is None or self._run.done:
@@ -130,6 +145,7 @@ class _Run:
         self._map = PhaseMap(self._sample)
         self._found: set[int] = set()
         self._taken = [0, 0, 0]
+        self._asking = Asking(lab_controls())
 
     def begun(self) -> Observation:
         sample = self._sample
@@ -152,9 +168,14 @@ class _Run:
         ready_s += _TOUCH_S / 2 if instrument == PROBE else 0.0
         whole_s = ready_s + dwell_s + (_TOUCH_S / 2 if instrument == PROBE else 0.0)
         self._now_ns = start_ns + round(whole_s * SECOND_NS)
+        asked_for = self._asked()
         self._place, self._in_place = travel.end, instrument
         truth = self._stood(start_ns, travel)
         self._take(instrument, np.array([start_ns + round((ready_s + dwell_s / 2) * SECOND_NS)]), dwell_s)
+        if asked_for is not None and np.array_equal(asked_for, asked):
+            x_mm, y_mm = self._encoders.measure(self._place[None])[0].round(4).tolist()
+            did = {"x_mm": x_mm, "y_mm": y_mm, "instrument": INSTRUMENTS[instrument], "dwell_s": dwell_s}
+            self._asking.settle(self._now_ns, did)
         mapped, found = self._map.share, len(self._found)
         self.done = self._end(mapped, found)
         is_map = self._task == "map"
@@ -165,8 +186,25 @@ class _Run:
         }
         return self._observed(truth, rewards)
 
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        self._asking.ask(name, asked, self._now_ns)
+
+    def _asked(self) -> Action | None:
+        """The measurement that was asked for, and was not taken yet."""
+        values = self._asking.values
+        if values is None or not self._asking.open:
+            return None
+        instrument = INSTRUMENTS.index(str(values.get("instrument", INSTRUMENTS[self._in_place])))
+        x_mm, y_mm = (values.get(name, at) for name, at in zip(("x_mm", "y_mm"), self._place.tolist(), strict=True))
+        return np.array([float(x_mm), float(y_mm), instrument, float(values.get("dwell_s", _RASTER_DWELL_S))])
+
     def next(self) -> Action:
-        """A look with each of the others; then a raster and where the map is in doubt, or the nearest defect left."""
+        """What was asked for, or more of it. By itself a look with each of the others; then a raster and where the map
+        is in doubt, or the nearest defect left."""
+        if (asked := self._asked()) is not None:
+            return asked
+        if self._asking.values is not None:
+            return np.array([*self._place, self._in_place, _STAY_S])
         for instrument, dwell_s in ((THERMAL, 0.5), (PROBE, 0.1)):
             if not self._taken[instrument]:
                 return np.array([*self._place, instrument, dwell_s])
@@ -234,6 +272,7 @@ class _Run:
             tuple(truth if struck is None else [*truth, struck]),
             rewards,
             self._faults.notes(now_ns),
+            self._asking.told(),
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.drivers.controls import Control
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.lab.instruments import FIELD_MM, KELVIN_STEP, THERMAL_PX
 from sensorium.sim.worlds.lab.sample import BANDS, DEFECT_KINDS, SIDE_MM, WAVELENGTHS_NM
@@ -16,10 +17,32 @@ STAGE_HZ = 20.0
 LEAST_NS = 20_000_000
 """The shortest step: no way, the least dwell."""
 
+INSTRUMENTS = ("spectrometer", "thermal", "probe")
+
 _FRAME = "sample"
 _CELLS = 96
 _MOST_DWELL_S = 2.0
 _WHITE = 1.2
+
+
+def lab_controls() -> tuple[Control, ...]:
+    """The next measurement. The way there costs about a second in 15 mm, another instrument 0.3 s."""
+    way: dict[str, Any] = {
+        "plan": "measure",
+        "unit": "mm",
+        "low": 0.0,
+        "high": SIDE_MM,
+        "cost_s": 0.15,
+        "cost_s_per_unit": 1 / 15,
+    }
+    return (
+        Control(name="x_mm", **way),
+        Control(name="y_mm", **way),
+        Control(name="instrument", plan="measure", choices=INSTRUMENTS, cost_s=0.3),
+        Control(
+            name="dwell_s", plan="measure", unit="s", low=LEAST_NS / SECOND_NS, high=_MOST_DWELL_S, cost_s_per_unit=1.0
+        ),
+    )
 
 
 def lab_specs(faults: Sequence[StreamSpec]) -> WorldSpecs:

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.controls import Control, Value
+from sensorium.drivers.marks import SourceNote
+from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.mujoco.autopilot import Autopilot
 from sensorium.sim.worlds.mujoco.contacts import contacts_spec
 from sensorium.sim.worlds.mujoco.drone_config import DroneConfig
@@ -21,6 +24,7 @@ from sensorium.sim.worlds.mujoco.terrain import TerrainRays
 from sensorium.sim.worlds.row_spec import row_spec
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.imu import ImuSense
+from sensorium.sim.worlds.senses.odometry import STREAM, Sent, odometry_spec, place_controls, turn_of
 from sensorium.sim.worlds.senses.ranging import RangeSense
 from sensorium.sim.worlds.senses.rows import RowSense
 from sensorium.sim.worlds.world import Action, WorldSpecs
@@ -37,6 +41,8 @@ TASK = ("goal_x", "goal_y", "goal_z", "distance", "done_stops", "held_s", "succe
 FACTS = (
     "drone_kg", "sun_azimuth_rad", "sun_elevation_rad", "sun", "sky", "field_x", "field_y", "field_z", "sea_level_hpa",
 )  # fmt: skip
+DRONE_CONTROLS = place_controls((-7.0, -7.0, 3.5), (7.0, 7.0, 6.5), cell_m=1.5, s_per_m=1.0)
+"""Higher than all that stands there."""
 _CRASHED_M = 0.1
 _REACH_M = 20.0
 
@@ -60,7 +66,8 @@ class Drone(Simulation):
 
     def _grow(self, seed: int, task: str) -> tuple[Any, Labels]:
         self._scene, self._seed = drone_scene(self._config, seed), seed
-        self._goal = Route(self._scene, hold=task == "hover")
+        sent = Sent(self._config.odometry, np.random.default_rng([seed, 251]), DRONE_CONTROLS, NEAR_M)
+        self._goal = Route(self._scene, hold=task == "hover", sent=sent)
         return self._scene.model, self._scene.geom_labels
 
     def _settle(self) -> None:
@@ -94,6 +101,7 @@ class Drone(Simulation):
         weather = RowSense(config.barometer, taps.rng("barometer"), config.barometer_hz, 1)
         taps.rows("barometer", lambda: pressure_hpa(data.xpos[body, 2:3], facts["sea_level_hpa"]), weather.measure)
         pose = sensor_reader(physics, "position", "quaternion", "velocity", "spin")
+        taps.rows(STREAM, lambda: _placed(pose()), self._goal.sent.odometry.measure)
         taps.rows("pose", pose)
         taps.rows("task", lambda: self._goal.row(pose(), physics.derived_ns))
         taps.rows("wind", lambda: self._pilot.wind)
@@ -126,23 +134,46 @@ class Drone(Simulation):
             return Earned(rewards, "terminated")
         return Earned(rewards, "truncated" if now_ns >= self._config.limit_s * 1e9 else "")
 
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        return () if self._config.odometry is None else DRONE_CONTROLS
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        if self._done is None:
+            raise ValueError("sim-drone: no task was begun; reset it, then ask")
+        self._goal.sent.ask(name, asked, self.physics.derived_ns)
+
     def scripted(self) -> Action:
-        """Straight to where it should be, slower as it comes near, and slowly turning towards it."""
-        pose, goal = self._goal.pose, self._goal.place
-        w, i, j, k = pose[3:7]
-        heading = float(np.arctan2(2 * (w * k + i * j), 1 - 2 * (j * j + k * k)))
-        away = goal - pose[:3]
+        """Straight to where it should be, slower as it comes near, and slowly turning towards it, or as it was sent."""
+        sent = self._goal.sent
+        here, goal, yaw = _placed(self._goal.pose), self._goal.place, float("nan")
+        if sent.goal is not None:
+            here, goal, yaw = sent.odometry.here, sent.goal[:3], float(sent.goal[3])
+        away, heading = goal - here[:3], here[3]
         speed = 1.2 * away * min(1.0, 2.0 / max(float(np.linalg.norm(away)), 1e-9))
         along, across = np.cos(heading), np.sin(heading)
         forward, left = along * speed[0] + across * speed[1], along * speed[1] - across * speed[0]
         turn = 0.8 * np.sin(float(np.arctan2(away[1], away[0])) - heading) if np.hypot(*away[:2]) > 1 else 0.3
+        if sent.goal is not None:
+            turn = 0.0 if np.isnan(yaw) else float(np.clip(1.2 * turn_of(yaw - heading), -1.0, 1.0))
         return self.specs.clipped(np.array([forward, left, speed[2], turn]))
+
+    def _told(self, now_ns: int) -> tuple[SourceNote, ...]:
+        self._goal.sent.judge(now_ns)
+        return self._goal.sent.asking.told()
+
+
+def _placed(pose: Floats) -> Floats:
+    """x, y, z, yaw of a pose [13]."""
+    w, i, j, k = pose[3:7]
+    return np.array([*pose[:3], np.arctan2(2 * (w * k + i * j), 1 - 2 * (j * j + k * k))])
 
 
 class Route:
     """How the task stands: which stop is next, how long the place was held, whether it has crashed."""
 
-    def __init__(self, scene: DroneScene, hold: bool) -> None:
+    def __init__(self, scene: DroneScene, hold: bool, sent: Sent) -> None:
+        self.sent = sent
         self._ground = scene.ground
         self._stops = scene.stops[:1] if hold else scene.stops
         self._hold = hold
@@ -207,7 +238,7 @@ def drone_specs(config: DroneConfig) -> WorldSpecs:
     size, fov_deg, down = config.size, config.fov_deg, DRONE_MOUNTS["cam"]
     sees = {**calibration(config.event_size, fov_deg, down), "contrast": config.events.contrast}
     reach = {"T_BS": DRONE_MOUNTS["range"].matrix}
-    sensed = (
+    sensed: tuple[StreamSpec, ...] = (
         camera_spec("cam", size, fov_deg, config.camera_hz, down, config.camera),
         row_spec("events", "events", EVENT, "px, px, ", None, "int16", sees),
         imu_spec("imu", config.imu, config.imu_hz, DRONE_MOUNTS["imu"]),
@@ -215,6 +246,8 @@ def drone_specs(config: DroneConfig) -> WorldSpecs:
         row_spec("magnetometer", "magnetometer", ("x", "y", "z"), "uT", config.magnetometer_hz),
         row_spec("barometer", "pressure", ("pressure",), "hPa", config.barometer_hz),
     )
+    if config.odometry is not None:
+        sensed += (odometry_spec(config.odometry, [control.name for control in DRONE_CONTROLS]),)
     placed = [f"{name}.{channel}" for name in DRONE_MOUNTS for channel in POSE[:7]]
     truth = [
         row_spec("task", "truth", TASK, "m, m, m, m, , s, ", step_hz),

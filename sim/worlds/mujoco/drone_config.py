@@ -10,6 +10,7 @@ from sensorium.sim.worlds.mujoco.events import EventErrors
 from sensorium.sim.worlds.mujoco.needed import load
 from sensorium.sim.worlds.senses.camera import CameraErrors
 from sensorium.sim.worlds.senses.imu import ImuErrors
+from sensorium.sim.worlds.senses.odometry import OdometryErrors
 from sensorium.sim.worlds.senses.ranging import RangeErrors
 from sensorium.sim.worlds.senses.rows import RowErrors
 from sensorium.sim.worlds.world import World
@@ -26,6 +27,9 @@ class DroneConfig(SimulationConfig):
     uT a step), barometer (hPa) of a BMP388 (1.2 Pa of noise), events of a DVS128; pictures are ideal. `wind_m_s` is one
     sigma of each gust. What is not in `randomise` is the same for every seed. A task is over after `limit_s`. `events`
     has no clock and no faults of its own.
+
+    With `odometry` ({} for one as usual) it senses where it is, float64 [4] x, y, z, yaw, and can be sent there (plan
+    `viewpoint`: `x_m`, `y_m`, `z_m`, `yaw_rad`): it flies straight there by that, and hovers.
     """
 
     version: ClassVar[str] = "2"
@@ -46,6 +50,7 @@ class DroneConfig(SimulationConfig):
     rangefinder: RangeErrors = RangeErrors(preset="tfmini-s")
     magnetometer: RowErrors = RowErrors(noise=0.3, bias=3.0, step=0.15)
     barometer: RowErrors = RowErrors(noise=0.012)
+    odometry: OdometryErrors | None = None
     wind_m_s: NonNegative = 1.0
     objects: int = Field(default=16, ge=0, le=64)
     randomise: tuple[DroneAspect, ...] = DRONE_ASPECTS

@@ -7,19 +7,22 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.controls import Control, Value
+from sensorium.drivers.marks import SourceNote
 from sensorium.sim.worlds.mujoco.battery import Battery
 from sensorium.sim.worlds.mujoco.lidar import Caster, Lidar
 from sensorium.sim.worlds.mujoco.optics import intrinsics
 from sensorium.sim.worlds.mujoco.renderer import Labels
 from sensorium.sim.worlds.mujoco.rover_config import RoverConfig
-from sensorium.sim.worlds.mujoco.rover_pilot import Pilot, places
+from sensorium.sim.worlds.mujoco.rover_pilot import Driving, Pilot, places
 from sensorium.sim.worlds.mujoco.rover_scene import SEEN, WHEELS, RoverScene, rover_scene
-from sensorium.sim.worlds.mujoco.rover_specs import FACTS, rover_specs
+from sensorium.sim.worlds.mujoco.rover_specs import FACTS, ROVER_CONTROLS, rover_specs
 from sensorium.sim.worlds.mujoco.simulation import Earned, Simulation, sensor_reader
 from sensorium.sim.worlds.mujoco.taps import Taps, longest_look_s
 from sensorium.sim.worlds.mujoco.terrain import TerrainRays
 from sensorium.sim.worlds.senses.encoder import EncoderSense
 from sensorium.sim.worlds.senses.imu import ImuSense
+from sensorium.sim.worlds.senses.odometry import STREAM, Sent
 from sensorium.sim.worlds.senses.ranging import RangeSense
 from sensorium.sim.worlds.senses.rows import RowSense
 from sensorium.sim.worlds.world import Action
@@ -28,6 +31,8 @@ Floats = npt.NDArray[np.float64]
 
 NEAR_M = 0.7
 """As near as this the beacon is reached."""
+SENT_NEAR_M = 0.35
+"""As near as this, by its odometry, it is where it was sent."""
 EXPLORED = 12
 """So many squares of a metre make a roam a success."""
 _FALLEN = 0.2
@@ -53,13 +58,15 @@ class Rover(Simulation):
         super().__init__(config, config.size, config.shadows, kept_s + 0.01)
         self._scene: RoverScene
         self._goal: Goal
-        self._pilot: Pilot
+        self._pilot: Driving
 
     def _grow(self, seed: int, task: str) -> tuple[Any, Labels]:
         scene = rover_scene(self._config, seed)
         self._scene, self._goal = scene, Goal(scene, task == "reach")
         goals = iter([scene.goal[:2]]) if task == "reach" else places(scene, np.random.default_rng([seed, 200]))
-        self._pilot = Pilot(scene, goals, NEAR_M - 0.1 if task == "reach" else 0.6)
+        own = Pilot(scene, goals, NEAR_M - 0.1 if task == "reach" else 0.6)
+        sent = Sent(self._config.odometry, np.random.default_rng([seed, 201]), ROVER_CONTROLS, SENT_NEAR_M)
+        self._pilot = Driving(scene, own, sent)
         return scene.model, scene.geom_labels
 
     def _settle(self) -> None:
@@ -100,6 +107,7 @@ class Rover(Simulation):
         # The charge is counted, not measured.
         taps.rows("battery", battery.read, lambda rows: np.hstack([meter.measure(rows[:, :2]), rows[:, 2:]]))
         pose = sensor_reader(physics, "position", "quaternion", "velocity", "spin")
+        taps.rows(STREAM, lambda: _planar(pose()), self._pilot.sent.odometry.measure)
         taps.rows("pose", pose)
         taps.rows("task", lambda: self._goal.row(pose()))
         mounts = np.concatenate([mount.pose for mount in scene.mounts.values()])
@@ -120,11 +128,28 @@ class Rover(Simulation):
             return Earned(rewards, "terminated")
         return Earned(rewards, "truncated" if now_ns >= self._config.limit_s * 1e9 else "")
 
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        return () if self._config.odometry is None else ROVER_CONTROLS
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        if self._done is None:
+            raise ValueError("sim-rover: no task was begun; reset it, then ask")
+        self._pilot.ask(name, asked, self.physics.derived_ns)
+
     def scripted(self) -> Action:
-        x, y, _, w, i, j, k = self._goal.pose[:7]
-        yaw = float(np.arctan2(2 * (w * k + i * j), 1 - 2 * (j * j + k * k)))
-        wheels = self._pilot.wheels(self.physics.derived_ns / 1e9, np.array([x, y]), yaw)
+        wheels = self._pilot.wheels(self.physics.derived_ns / 1e9, _planar(self._goal.pose))
         return self.specs.clipped(wheels)
+
+    def _told(self, now_ns: int) -> tuple[SourceNote, ...]:
+        self._pilot.sent.judge(now_ns)
+        return self._pilot.sent.asking.told()
+
+
+def _planar(pose: Floats) -> Floats:
+    """x, y, yaw of a pose [13]."""
+    x, y, _, w, i, j, k = pose[:7]
+    return np.array([x, y, np.arctan2(2 * (w * k + i * j), 1 - 2 * (j * j + k * k))])
 
 
 class Goal:

@@ -10,6 +10,7 @@ from sensorium.sim.worlds.mujoco.needed import load
 from sensorium.sim.worlds.senses.camera import CameraErrors
 from sensorium.sim.worlds.senses.encoder import EncoderErrors
 from sensorium.sim.worlds.senses.imu import ImuErrors
+from sensorium.sim.worlds.senses.odometry import OdometryErrors
 from sensorium.sim.worlds.senses.ranging import RangeErrors
 from sensorium.sim.worlds.senses.rows import RowErrors
 from sensorium.sim.worlds.world import World
@@ -25,6 +26,10 @@ class RoverConfig(SimulationConfig):
     their noise costs most (`camera: {preset: imx219}`, `depth: {preset: d435}`). `clocks` are by stream, `faults` are
     planned. What is not in `randomise` is the same for every seed. `roughness` 1 is hills of some 0.3 m in 4 m. A task
     is over after `limit_s`. Without `truth` only `task` and `scene` are known.
+
+    With `odometry` ({} for one as usual) it senses where it is, float64 [3] x, y, yaw, and can be sent there (plan
+    `viewpoint`: `x_m`, `y_m`, `yaw_rad`): it drives by that, on a map of the ground, around what stands there, and
+    stays.
     """
 
     version: ClassVar[str] = "2"
@@ -47,6 +52,7 @@ class RoverConfig(SimulationConfig):
     imu: ImuErrors = ImuErrors(preset="bmi088")
     wheels: EncoderErrors = EncoderErrors()
     battery: RowErrors = RowErrors(noise=0.01)
+    odometry: OdometryErrors | None = None
     rocks: int = Field(default=18, ge=0, le=64)
     crates: int = Field(default=4, ge=0, le=16)
     roughness: float = Field(default=1.0, ge=0, le=2)

@@ -1,12 +1,14 @@
 """The rover's own way: by the truth of what lies where, around rocks and steep ground, to one place after another."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.controls import Value
 from sensorium.sim.worlds.mujoco.rover_scene import INSIDE_M, TRACK_M, WHEEL_M, RoverScene
+from sensorium.sim.worlds.senses.odometry import Sent, turn_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,6 +72,32 @@ class Pilot:
         if stuck:
             self._been.clear()
         return stuck
+
+
+class Driving:
+    """Where it was `sent`, by its odometry, and there it stands; until it is sent, its `own` way by the truth."""
+
+    def __init__(self, scene: RoverScene, own: Pilot, sent: Sent) -> None:
+        self._scene, self._own, self.sent = scene, own, sent
+        self._way = own
+
+    def ask(self, name: str, asked: Mapping[str, Value], now_ns: int) -> None:
+        """As `World.ask`."""
+        self.sent.ask(name, asked, now_ns)
+        if self.sent.goal is not None:
+            self._way = Pilot(self._scene, iter([self.sent.goal[:2]]), 0.0)
+
+    def wheels(self, now_s: float, pose: Floats) -> Floats:
+        """Wheel speeds, rad/s, left and right, for a rover that is in truth at `pose` [3], x, y, yaw."""
+        goal, here = self.sent.goal, self.sent.odometry.here
+        if goal is None:
+            return self._own.wheels(now_s, pose[:2], float(pose[2]))
+        if not self.sent.asking.open:
+            return np.zeros(2)
+        if not self.sent.is_there:
+            return self._way.wheels(now_s, here[:2], float(here[2]))
+        along = float((goal[:2] - here[:2]) @ [np.cos(here[2]), np.sin(here[2])])  # on a slope it slides as it turns
+        return _wheels(float(np.clip(along, -0.5, 0.5)), float(np.clip(2.5 * turn_of(goal[2] - here[2]), -1.2, 1.2)))
 
 
 def places(scene: RoverScene, rng: np.random.Generator) -> Iterator[Floats]:

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.mujoco.contacts import contacts_spec
 from sensorium.sim.worlds.mujoco.lidar import Lidar
 from sensorium.sim.worlds.mujoco.rover_config import RoverConfig
-from sensorium.sim.worlds.mujoco.rover_scene import MOUNTS, WHEELS, label_names
+from sensorium.sim.worlds.mujoco.rover_scene import INSIDE_M, MOUNTS, WHEELS, label_names
 from sensorium.sim.worlds.mujoco.specs import (
     IMU,
     IMU_UNIT,
@@ -18,6 +19,7 @@ from sensorium.sim.worlds.mujoco.specs import (
 )
 from sensorium.sim.worlds.row_spec import row_spec
 from sensorium.sim.worlds.senses.faults import Faults
+from sensorium.sim.worlds.senses.odometry import odometry_spec, place_controls
 from sensorium.sim.worlds.world import WorldSpecs
 
 STEP_NS = 50_000_000
@@ -27,6 +29,8 @@ FACTS = (
 )  # fmt: skip
 TASK = ("goal_x", "goal_y", "goal_z", "distance", "explored", "upright", "success")
 BATTERY = ("voltage", "current", "charge")
+ROVER_CONTROLS = place_controls((-INSIDE_M, -INSIDE_M), (INSIDE_M, INSIDE_M), cell_m=1.0, s_per_m=2.0)
+"""Two seconds a metre, as it goes around things."""
 
 
 def rover_specs(config: RoverConfig, lidar: Lidar) -> WorldSpecs:
@@ -39,7 +43,7 @@ def rover_specs(config: RoverConfig, lidar: Lidar) -> WorldSpecs:
     step_hz = 1e9 / STEP_NS
     size, fov_deg = config.size, config.fov_deg
     counts = {"counts_per_turn": config.wheels.counts_per_turn}
-    sensed = (
+    sensed: tuple[StreamSpec, ...] = (
         camera_spec("left", size, fov_deg, config.camera_hz, MOUNTS["left"], config.camera),
         camera_spec("right", size, fov_deg, config.camera_hz, MOUNTS["right"], config.camera),
         depth_spec("depth", size, fov_deg, config.depth_hz, MOUNTS["left"], "left"),
@@ -48,6 +52,8 @@ def rover_specs(config: RoverConfig, lidar: Lidar) -> WorldSpecs:
         row_spec("wheels", "encoder", WHEELS, "counts", config.wheels_hz, "int64", counts),
         row_spec("battery", "battery", BATTERY, "V, A, ", config.battery_hz),
     )
+    if config.odometry is not None:
+        sensed += (odometry_spec(config.odometry, [control.name for control in ROVER_CONTROLS]),)
     placed = [f"{name}.{channel}" for name in MOUNTS for channel in POSE[:7]]
     truth = [
         row_spec("task", "truth", TASK, "m, m, m, m, , , ", step_hz),

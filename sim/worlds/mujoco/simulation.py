@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Block
 from sensorium.errors import ConfigError
@@ -187,7 +188,13 @@ class Simulation(World):
         faults = self._faults
         if (told := faults.until(now_ns)) is not None:
             truth.append(told)
-        return Observation(now_ns, _in_order(sensed), _in_order(truth), judged.rewards, faults.notes(now_ns))
+        notes, said = faults.notes(now_ns), self._told(now_ns)
+        return Observation(now_ns, _in_order(sensed), _in_order(truth), judged.rewards, notes, said)
+
+    def _told(self, now_ns: int) -> tuple[SourceNote, ...]:
+        """What it says of what it was asked, by what it has sensed."""
+        del now_ns
+        return ()
 
 
 def sensor_reader(physics: Physics, *names: str) -> Callable[[], npt.NDArray[np.float64]]:

@@ -19,6 +19,7 @@ from sensorium.sim.worlds.planar_world import ROAMED
 from sensorium.sim.worlds.playing import Acts, Played, by_script, steps
 from sensorium.sim.worlds.testing import WorldTests
 from sensorium.sim.worlds.trajectory import GRAVITY
+from tests.sim.worlds.asked import asked_of
 
 _AT = {name: column for column, name in enumerate(TRUTH)}
 
@@ -149,3 +150,33 @@ def test_what_only_its_own_motion_has_cannot_be_acted_on() -> None:
         small(walk={}).make()
     with pytest.raises(ValidationError, match="rate_changes with a task"):
         small(task="reach", rate_changes=[{"at_s": 1.0, "imu_hz": 10}])
+
+
+class TestSent(TestPlanar):
+    """With odometry it can be sent somewhere."""
+
+    def config(self) -> WorldConfig:
+        return small(limit_s=60.0, odometry={}, camera_hz=2.0)
+
+
+def test_it_goes_where_it_is_sent_by_its_odometry() -> None:
+    world = small(limit_s=600.0, odometry={"place_bias_m": 0.2}, camera_hz=1.0).make()
+    asked = {"x_m": 2.0, "y_m": -1.5, "z_m": 1.2, "yaw_rad": 1.0}
+    played, note = asked_of(world, "roam", asked, 900)
+    assert note.value["why"] == ""
+    did, there = note.value["did"], played.data("truth")[-1]
+    assert [did[name] for name in ("x_m", "y_m", "z_m")] == pytest.approx([2.0, -1.5, 1.2], abs=0.35)
+    assert there[:3] == pytest.approx([did[name] for name in ("x_m", "y_m", "z_m")], abs=0.8)
+    assert all(abs(there[place] - did[name]) > 1e-4 for place, name in enumerate(("x_m", "y_m")))
+    assert did["yaw_rad"] == pytest.approx(1.0, abs=0.2)
+    world.ask("", {})
+    world.step(world.scripted())
+    assert world.step(world.scripted())[0].told == ()
+
+
+def test_without_odometry_nothing_can_be_asked() -> None:
+    world = small().make()
+    world.reset(0, "roam")
+    assert world.controls == ()
+    with pytest.raises(ValueError, match="no control 'x_m'"):
+        world.ask("p", {"x_m": 1.0})

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sensorium.drivers.controls import CONTROL, Control, Value
 from sensorium.drivers.driver import Delivery, DriverConfig
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError, SensoriumError
+from sensorium.sim.worlds.asking import Asking
 from sensorium.sim.worlds.running import MOST_FAILED, RESETS_FAILED, Course, Running, next_base_ns
 from sensorium.sim.worlds.world import Action, Done, Observation
 from tests.sim.worlds.tiny_world import STEP_NS, TinyConfig, TinyWorld
@@ -250,3 +252,66 @@ def test_rows_that_a_world_must_not_give_do_not_take_with_them_those_that_are_ri
 
 def blocks_of(delivered: list[Delivery], stream: str) -> list[Block]:
     return [each for each in delivered if isinstance(each, Block) and each.stream == f"w.{stream}"]
+
+
+class AskedWorld(TinyWorld):
+    """Its bead can be asked to be pushed; half a second later it says that it was."""
+
+    controls = (Control(name="push", plan="viewpoint", low=-1, high=1),)
+
+    def __init__(self, config: TinyConfig) -> None:
+        super().__init__(config)
+        self.asking = Asking(self.controls)
+        self.asked: list[tuple[str, int]] = []
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        self.asked.append((name, self._now_ns))
+        self.asking.ask(name, asked, self._now_ns)
+
+    def step(self, action: Action) -> tuple[Observation, Done]:
+        seen, done = super().step(action)
+        if seen.now_ns >= self.asking.begun_ns + S // 2:
+            self.asking.settle(seen.now_ns, {"push": 1.0})
+        return replace(seen, told=self.asking.told()), done
+
+
+def asked_world(**options: Any) -> tuple[Running, AskedWorld]:
+    world = AskedWorld(TinyConfig())
+    said = {"seed": 3, "task": "wander", "start_ns": 0, "duration_s": 4.0, "episode_s": 1.0, "truth": False, **options}
+    return Running(world, "w", Course("sim-tiny", **said), "fast"), world
+
+
+def test_what_is_asked_is_begun_by_who_reads_and_told_on_the_host_s_clock() -> None:
+    driver, world = asked_world(start_ns=5 * S)
+    assert [control.name for control in driver.controls] == ["push"]
+    for wrong in ({"push": 2.0}, {"pull": 1.0}):
+        with pytest.raises(ValueError, match="pu"):
+            driver.ask("wrong", wrong)
+    driver.ask("p", {"push": 0.5})
+    assert world.asked == [], "nobody has read yet"
+    delivered: list[Delivery] = []
+    while not any(isinstance(each, SourceNote) for each in delivered):
+        delivered += driver.read(1.0) or ()
+    assert world.asked == [("p", 0)]
+    note = delivered[-1]
+    assert note == SourceNote(
+        CONTROL, "p", {"asked": {"push": 0.5}, "did": {"push": 1.0}, "why": ""}, start_ns=5 * S, end_ns=5 * S + S // 2
+    )
+    before = [each for each in delivered if isinstance(each, Block)]
+    assert all(block.captured_ns[-1] <= 5 * S + S // 2 for block in before), "samples behind it come behind it"
+    driver.close()
+
+
+def test_what_a_reset_takes_back_is_told() -> None:
+    driver, _ = asked_world(episode_s=0.3, duration_s=0.3)
+    driver.ask("p", {"push": 0.5})
+    notes = []
+    while (got := driver.read(1.0)) is not None:
+        notes += [each for each in got if isinstance(each, SourceNote)]
+    (note,) = notes
+    assert note.value == {
+        "asked": {"push": 0.5},
+        "did": {},
+        "why": "the world came to its end before it had taken effect",
+    }
+    driver.close()

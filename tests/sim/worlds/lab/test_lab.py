@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sensorium.drivers.controls import Value
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.marks import EpisodeEnd, SourceNote
 from sensorium.drivers.stream import Block
@@ -16,7 +17,9 @@ from sensorium.sim.worlds.lab.lab import PROBE, SPECTROMETER, THERMAL, SimLabCon
 from sensorium.sim.worlds.lab.sample import DEFECT_KINDS, SIDE_MM, Sample
 from sensorium.sim.worlds.lab.stage import Travel
 from sensorium.sim.worlds.playing import Played, by_script, steps
+from sensorium.sim.worlds.senses.rows import RowErrors
 from sensorium.sim.worlds.testing import WorldTests
+from tests.sim.worlds.asked import asked_of
 
 
 class TestConformance(WorldTests):
@@ -238,3 +241,22 @@ def test_planned_faults_are_told_as_notes_where_truth_is() -> None:
 def test_a_fault_that_cannot_be_is_told_before_a_world_is_made() -> None:
     with pytest.raises(ValueError, match="fault of 'spectra', did you mean 'spectrum'"):
         SimLabConfig.model_validate({"faults": [{"sensor": "spectra", "kind": "frozen", "start_s": 0}]})
+
+
+def test_the_next_measurement_can_be_asked_for_and_is_told_by_the_encoders() -> None:
+    world = SimLabConfig(truth=True, stage=RowErrors(noise=0.05)).make()
+    asked: dict[str, Value] = {"x_mm": 7.0, "y_mm": 3.5, "instrument": "probe", "dwell_s": 0.25}
+    played, note = asked_of(world, "map", asked, 1)
+    assert played.actions[0].tolist() == [7.0, 3.5, PROBE, 0.25]
+    assert len(played.data("probe")) == 1
+    did = note.value["did"]
+    assert (did["x_mm"], did["y_mm"]) == (pytest.approx(7.0, abs=0.4), pytest.approx(3.5, abs=0.4))
+    assert (did["x_mm"], did["y_mm"]) != (7.0, 3.5)
+    assert (did["instrument"], did["dwell_s"], note.value["why"]) == ("probe", 0.25, "")
+    assert (note.start_ns, note.end_ns) == (0, played.now_ns)
+    assert world.scripted().tolist() == [7.0, 3.5, PROBE, 0.5], "it stays until it is asked again"
+    world.ask("q", {"dwell_s": 1.0})
+    assert world.scripted().tolist() == [7.0, 3.5, PROBE, 1.0]
+    world.ask("", {})
+    assert world.scripted()[2] == THERMAL, "taken back, it goes on as it would"
+    assert [note.name for note in world.step(world.scripted())[0].told] == ["q"]

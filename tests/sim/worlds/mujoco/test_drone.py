@@ -10,6 +10,7 @@ from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.mujoco.drone_config import DroneConfig
 from sensorium.sim.worlds.playing import Played, by_script, steps
 from sensorium.sim.worlds.testing import WorldTests
+from tests.sim.worlds.asked import asked_of
 from tests.sim.worlds.mujoco.drawing import needs_drawing
 
 pytestmark = [needs_drawing, pytest.mark.slow]
@@ -93,3 +94,24 @@ def test_it_crashes_where_it_is_flown_into_the_ground() -> None:
 def test_events_have_no_faults_of_their_own() -> None:
     with pytest.raises(ValidationError, match="set those of `cam`"):
         drone(faults=[{"sensor": "events", "kind": "dropout", "start_s": 1}])
+
+
+def sendable(**options: Any) -> DroneConfig:
+    return drone(**{"odometry": {}, "camera_hz": 2.0, "event_hz": 2.0, "limit_s": 300.0, **options})
+
+
+class TestDroneSent(TestDrone):
+    early_ns = 600_000_000
+    asked_steps = 700
+
+    def config(self) -> WorldConfig:
+        return sendable()
+
+
+def test_it_flies_where_it_is_sent_by_its_odometry() -> None:
+    played, note = asked_of(sendable().make(), "route", {"x_m": 3.0, "y_m": -2.0, "z_m": 4.0, "yaw_rad": -1.0}, 1500)
+    did, there = note.value["did"], played.data("pose")[-1]
+    assert note.value["why"] == ""
+    assert [did[name] for name in ("x_m", "y_m", "z_m")] == pytest.approx([3.0, -2.0, 4.0], abs=0.6)
+    assert there[:3] == pytest.approx([did[name] for name in ("x_m", "y_m", "z_m")], abs=0.5)
+    assert did["yaw_rad"] == pytest.approx(-1.0, abs=0.2)

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sensorium.drivers.controls import Value
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.mujoco.rover_config import RoverConfig
 from sensorium.sim.worlds.playing import Played, by_script, steps
 from sensorium.sim.worlds.testing import WorldTests
 from sensorium.sim.worlds.world import World
+from tests.sim.worlds.asked import asked_of
 from tests.sim.worlds.mujoco.drawing import needs_drawing
 
 pytestmark = needs_drawing
@@ -271,3 +273,35 @@ def test_a_clock_of_a_stream_that_there_is_not() -> None:
     with pytest.raises(ConfigError, match="did you mean 'imu'"):
         world.reset(0, "reach")
     world.close()
+
+
+def sendable(**options: Any) -> RoverConfig:
+    rare = {"camera_hz": 1.0, "depth_hz": 1.0, "lidar_hz": 1.0, "size": (32, 24), "lidar_columns": 8, "limit_s": 600.0}
+    return rover(**{**rare, "odometry": {}, **options})
+
+
+class TestRoverSent(TestRover):
+    """With odometry it can be sent somewhere."""
+
+    asked_steps = 600
+
+    def config(self) -> WorldConfig:
+        return sendable(rocks=2, limit_s=60.0, lidar_hz=10.0)
+
+    def asks(self, world: World) -> list[dict[str, Value]]:
+        here = world._scene.start  # type: ignore[attr-defined]
+        return [{"x_m": round(float(here[0]) * 0.8, 2), "y_m": round(float(here[1]) * 0.8, 2)}, {"yaw_rad": 1.0}]
+
+
+def test_it_drives_where_it_is_sent_by_its_odometry() -> None:
+    world = sendable(odometry={"place_bias_m": 0.15}).make()
+    played, note = asked_of(world, "roam", {"x_m": 1.72, "y_m": -5.82, "yaw_rad": 2.0}, 1600)
+    world.close()
+    did, there = note.value["did"], played.data("pose")[-1]
+    assert note.value["why"] == ""
+    assert (did["x_m"], did["y_m"]) == (pytest.approx(1.72, abs=0.5), pytest.approx(-5.82, abs=0.5))
+    assert there[:2] == pytest.approx([did["x_m"], did["y_m"]], abs=0.6)
+    assert abs(there[0] - did["x_m"]) > 1e-3
+    assert did["yaw_rad"] == pytest.approx(2.0, abs=0.2)
+    assert played.data("odometry")[-1] == pytest.approx(list(did.values()), abs=1e-3)
+    assert played.blocks["odometry"][0].stream == "odometry"
