@@ -25,6 +25,8 @@ from sensorium.errors import ConfigError, StoreError
 BESIDE = "beside"
 KINDS = ("verdicts", "labels", "preferences", "holds", "advantages", "campaigns")
 """The kinds that there are now; a folder of another name is left alone, and read if it is asked for."""
+UNCATALOGUED = frozenset({"cards"})
+"""Kinds of which the catalog has nothing: they are read where they stand, all at once, and have pictures in them."""
 SUFFIX = ".jsonl"
 LOCK = ".lock"
 MAX_LINE_BYTES = 16 << 20
@@ -113,7 +115,7 @@ class BesideWriter:
                 twice, which what is read of them must bear. The next ones go to a new file.
             ConfigError: a record is no JSON, or too long; none was written.
         """
-        data = b"".join(map(_line_of, records))
+        data = b"".join(map(line_of, records))
         if not data:
             return
         with self._guard, _store_errors(self._store), self._held(alone=check is not None):
@@ -223,11 +225,12 @@ def read_lines(path: Path, start: int = 0) -> Iterator[BesideRecord]:
         at = start
         for line in file:
             if line.endswith(b"\n"):
-                yield BesideRecord(path.stem, at, at + len(line), _record_of(line[:-1]))
+                yield BesideRecord(path.stem, at, at + len(line), record_of(line[:-1]))
                 at += len(line)
 
 
-def _line_of(record: Mapping[str, Any]) -> bytes:
+def line_of(record: Mapping[str, Any]) -> bytes:
+    """A record as a line that has its own CRC; `ConfigError` of what is no JSON, or too long."""
     try:
         said = msgspec.json.encode(record)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -239,7 +242,7 @@ def _line_of(record: Mapping[str, Any]) -> bytes:
     return b'{"crc32":"%08x","record":%s}\n' % (zlib.crc32(said), said)
 
 
-def _record_of(line: bytes) -> dict[str, Any] | None:
+def record_of(line: bytes) -> dict[str, Any] | None:
     """What a line says; None where it does not say what was written."""
     try:
         found = msgspec.json.decode(line, type=_Line)

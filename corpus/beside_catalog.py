@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sensorium.corpus import standing_labels
-from sensorium.corpus.beside import BESIDE, SUFFIX, beside_kinds, beside_paths, kind_held, read_lines
+from sensorium.corpus.beside import BESIDE, SUFFIX, UNCATALOGUED, beside_kinds, beside_paths, kind_held, read_lines
 from sensorium.corpus.catalog_reading import CATALOG, LOCKED_S, check_version, read_engine
 from sensorium.episode import durable
 from sensorium.errors import StoreError
@@ -112,12 +112,16 @@ def fill_beside(transact: Callable[[Callable[[sa.Connection], None]], None], sto
             known[kind, writer] = end
 
     transact(prepare)
-    for kind in beside_kinds(store):
+    for kind in _catalogued(store):
         with kind_held(store / BESIDE / kind):  # or what a deletion takes out would be entered all the same
             entered += _enter_kind(transact, store, kind, known)
     for kind, writer in known:
         transact(functools.partial(forget_file, kind=kind, writer=writer))
     return entered
+
+
+def _catalogued(store: Path) -> list[str]:
+    return [kind for kind in beside_kinds(store) if kind not in UNCATALOGUED]
 
 
 def _enter_kind(
@@ -227,6 +231,8 @@ def damage_beside(store: Path) -> Iterator[tuple[str, Path, str]]:
                         yield what, path, "restore the file from a copy, or remove the line and say it again"
             except OSError as error:
                 yield f"cannot be read ({error.strerror})", path, "restore it from a copy"
+                continue
+            if kind in UNCATALOGUED:
                 continue
             if known is not None and known.pop((kind, path.stem), 0) != end:
                 yield "is not in the catalog as it is", path, f"run `sensorium rebuild-catalog {store}`"

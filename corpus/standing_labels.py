@@ -57,6 +57,17 @@ def labelled_by(connection: sa.Connection, writer: str) -> list[str]:
     return [each for (each,) in connection.exec_driver_sql(f"{_EPISODES} AND writer = ?", (writer,))]
 
 
+def standing_of(connection: sa.Connection, episodes: Collection[str]) -> dict[str, dict[str, str | int | float]]:
+    """By episode and name what counts, of these; nothing in a catalog of before there was such."""
+    if not sa.inspect(connection).has_table(label_stands.name):
+        return {}
+    text = "SELECT episode, name, value FROM label_stands WHERE episode IN (SELECT value FROM json_each(?))"
+    found: dict[str, dict[str, str | int | float]] = {}
+    for episode, name, value in connection.exec_driver_sql(text, (json.dumps(sorted(episodes)),)):
+        found.setdefault(episode, {})[name] = value
+    return found
+
+
 def stand_anew(connection: sa.Connection, episodes: Collection[str]) -> None:
     """Enter what counts of these episodes, in place of what did."""
     if not episodes:

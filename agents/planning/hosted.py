@@ -1,0 +1,155 @@
+"""A hosted planner: somebody's code, bounded in time, its proposals checked, and set aside where it is of no use."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.planner import Planner
+from sensorium.agents.planning.proposal import Proposal
+from sensorium.errors import SensoriumError, ThreadDied
+from sensorium.patience import within
+from sensorium.threads import reason
+
+PATIENCE_S = 60.0
+MOST_GAIN = 1e6
+MOST_PARAMETERS, MOST_LETTERS = 64, 2000
+MOST_SAME = 8
+"""So often in a row may it propose the very same, of which something was tried and nothing came."""
+MOST_UNSOUND = 3
+"""So many times in a row may all that it proposes be unsound."""
+
+_FAILED = object()
+
+Key = tuple[str, str, tuple[tuple[str, object], ...]]
+
+
+def key_of(proposal: Proposal) -> Key:
+    """What two proposals have in common that ask for the same, whoever makes them and whatever he expects.
+
+    >>> one = Proposal(plan="viewpoint", planner="a", parameters={"x_m": 1.0}, device="rig")
+    >>> key_of(one) == key_of(msgspec.structs.replace(one, planner="b", parameters={"x_m": 1.0000000001}))
+    True
+    """
+    said = (
+        (name, float(f"{value:.6g}") if isinstance(value, float | int) else value)
+        for name, value in proposal.parameters.items()
+    )
+    return proposal.device, proposal.plan, tuple(sorted(said, key=lambda each: each[0]))
+
+
+class HostedPlanner:
+    """One planner under its name. `aside` is why it is not asked any more; empty as long as it is.
+
+    It never raises: what a planner raises, or does not answer within `patience_s`, sets it aside, as does what is no
+    list of proposals, what is unsound three times in a row, and the same thing for ever.
+    """
+
+    def __init__(self, name: str, planner: Planner, patience_s: float = PATIENCE_S) -> None:
+        self.name, self.aside = name, ""
+        self._planner, self._patience_s = planner, patience_s
+        self._last: frozenset[Key] = frozenset()
+        self._same = self._unsound = 0
+        self._failed = False
+
+    def ingest(self, cards: Sequence[EpisodeCard]) -> None:
+        """Tell it of episodes."""
+
+        def tell() -> None:
+            for card in cards:
+                self._planner.ingest(card)
+
+        if cards and not self.aside:
+            self._call(tell, "ingest")
+
+    def suggest(self, n: int) -> list[Proposal]:
+        """What of its proposals can be compared with others', in its own name."""
+        if self.aside:
+            return []
+        said = self._call(lambda: self._planner.suggest(n), "suggest")
+        if said is _FAILED:
+            return []
+        if not isinstance(said, list):
+            self.aside = f"suggest gave {type(said).__name__}, expected a list of proposals"
+            return []
+        found = [made for each in said[: max(0, n)] if (made := self._checked(each)) is not None]
+        self._unsound = self._unsound + 1 if said and not found else 0
+        if self._unsound >= MOST_UNSOUND:
+            self.aside = f"nothing that it proposed {MOST_UNSOUND} times was sound: {_shortly(said[0])}"
+            return []
+        self._notice(frozenset(map(key_of, found)))
+        return [] if self.aside else found
+
+    def came_to_nothing(self) -> None:
+        """One of its proposals was refused, or brought nothing."""
+        self._failed = True
+
+    def brought(self) -> None:
+        """One of its proposals brought something."""
+        self._same = 0
+
+    def report(self) -> dict[str, Any]:
+        """What it says of itself; what JSON cannot say is left out."""
+        if self.aside:
+            return {"aside": self.aside}
+        said = self._call(self._planner.report, "report")
+        if said is _FAILED:
+            return {"aside": self.aside}
+        try:
+            found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(said), type=dict[str, Any])
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+            return {}
+        return found
+
+    def _notice(self, keys: frozenset[Key]) -> None:
+        """Whether it says the same again, though that came to nothing."""
+        if keys and keys == self._last and self._failed:
+            self._same += 1
+        elif keys != self._last:
+            self._same = 0
+        self._last, self._failed = keys, False
+        if self._same >= MOST_SAME:
+            self.aside = f"it proposed the same {self._same + 1} times, and nothing came of it"
+
+    def _checked(self, said: object) -> Proposal | None:
+        """A proposal as it may go on: of known kinds, finite, in this planner's name."""
+        if not isinstance(said, Proposal):
+            return None
+        try:
+            plain = {
+                str(name): value if isinstance(value, str) else float(value) for name, value in said.parameters.items()
+            }
+            made = Proposal(
+                plan=said.plan,
+                planner=self.name,
+                parameters=plain,
+                device=said.device,
+                gain=min(MOST_GAIN, float(said.gain)),
+                cost_s=float(said.cost_s),
+                cost_bytes=float(said.cost_bytes),
+                rationale=str(said.rationale)[:MOST_LETTERS],
+            )
+            whole = msgspec.json.decode(msgspec.json.encode(made), type=Proposal)
+        except (TypeError, ValueError, OverflowError, AttributeError, RecursionError, msgspec.MsgspecError):
+            return None
+        fits = len(plain) <= MOST_PARAMETERS and all(
+            len(each) <= MOST_LETTERS for each in (made.device, *plain, *map(str, plain.values()))
+        )
+        return whole if fits and made.is_sound and math.isfinite(said.gain) and made.gain >= 0 else None
+
+    def _call(self, call: Any, what: str) -> Any:
+        try:
+            return within(self._patience_s, call)
+        except TimeoutError:
+            self.aside = f"{what} was not done within {self._patience_s:g} s"
+        except ThreadDied as error:
+            self.aside = f"{what} raised {reason(error.__cause__ or error)}"
+        except SensoriumError as error:
+            self.aside = f"{what} raised {reason(error)}"
+        return _FAILED
+
+
+def _shortly(value: object) -> str:
+    return " ".join(repr(value).split())[:200]

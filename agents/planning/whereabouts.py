@@ -1,0 +1,75 @@
+"""Whereabouts: where devices were last, and what an episode takes there, so that going on can be priced."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.gain import Price
+from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.planning.reachable import Floats, ReachablePlaces
+
+_SMOOTHING = 0.1
+FIRST_S = 1.0
+"""How long an episode is taken for before there was one."""
+
+
+class _Known:
+    """Of one device."""
+
+    def __init__(self) -> None:
+        self.last: EpisodeCard | None = None
+        self.seconds, self.n_bytes = FIRST_S, 0.0
+        self._n = 0
+
+    def saw(self, card: EpisodeCard) -> None:
+        self._n += 1
+        part = max(_SMOOTHING, 1 / self._n)
+        self.seconds += part * (max(0.0, card.seconds) - self.seconds)
+        self.n_bytes += part * (card.stored_bytes - self.n_bytes)
+        if self.last is None or (card.end_ns, card.episode) >= (self.last.end_ns, self.last.episode):
+            self.last = card
+
+
+class Whereabouts:
+    """Of all devices that cards tell of."""
+
+    def __init__(self, price: Price) -> None:
+        self._price = price
+        self._known: dict[str, _Known] = {}
+
+    def saw(self, card: EpisodeCard) -> None:
+        """One more episode: full ones tell."""
+        if card.kind == "full":
+            self._known.setdefault(card.device, _Known()).saw(card)
+
+    def seconds(self, places: ReachablePlaces) -> Floats:
+        """[n]: how long it takes to go to each place, and record there."""
+        known = self._known.get(places.device) or _Known()
+        last = known.last
+        return known.seconds + places.seconds_from(last.where if last else {}, last.labels if last else {})
+
+    def costs(self, places: ReachablePlaces) -> Floats:
+        """[n]: that, and the bytes, in seconds."""
+        n_bytes = (self._known.get(places.device) or _Known()).n_bytes
+        found: Floats = np.maximum(1e-3, self.seconds(places) + n_bytes / self._price.bytes_per_s)
+        return found
+
+    def proposals(
+        self, planner: str, places: ReachablePlaces, rows: Sequence[int], gains: Sequence[float], why: Sequence[str]
+    ) -> list[Proposal]:
+        """To go to these places."""
+        seconds, n_bytes = self.seconds(places), (self._known.get(places.device) or _Known()).n_bytes
+        return [
+            Proposal(
+                plan=places.plan,
+                planner=planner,
+                parameters=places.parameters(row),
+                device=places.device,
+                gain=float(gain),
+                cost_s=round(float(seconds[row]), 6),
+                cost_bytes=round(n_bytes, 3),
+                rationale=said,
+            )
+            for row, gain, said in zip(rows, gains, why, strict=True)
+        ]
