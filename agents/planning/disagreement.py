@@ -42,12 +42,82 @@ _POISSON = np.searchsorted(
 """How often a bootstrap draws one of many, by a byte of chance."""
 
 
-class _Seen(NamedTuple):
+class _Met(NamedTuple):
     """What one card said: its place [k], what was met [t], and how often each member counts it [m]."""
 
     place: Floats
     met: Floats
     counts: Floats
+
+
+class _PlaceFeatures:
+    """Places as numbers, in cells of their controls, and random features of these; choices are `apart` cells apart."""
+
+    def __init__(self, places: Sequence[ReachablePlaces], apart: float, rng: np.random.Generator) -> None:
+        self._places, self._apart = places, apart
+        self.names = sorted({bare(control.name) for each in places for control in each.controls})
+        self._low, self._size = np.zeros(len(self.names)), np.ones(len(self.names))
+        for cut in (cut for each in places for cut in each.cuts):
+            self._low[self.names.index(cut.name)], self._size[self.names.index(cut.name)] = cut.low, cut.size or 1.0
+        self._waves = rng.normal(0.0, 1.0 / apart, (max(1, len(self.names)), FEATURES // 2))
+        self._phases = rng.uniform(0.0, 2 * math.pi, FEATURES // 2)
+
+    def of(self, values: Floats) -> Floats:
+        """[n, f] of places [n, k]."""
+        if not self.names:
+            return np.zeros((len(values), FEATURES))
+        cells = np.clip((values - self._low) / self._size, -_FARTHEST, _FARTHEST)
+        turns = cells @ self._waves + self._phases
+        found: Floats = np.concatenate([np.cos(turns), np.sin(turns)], axis=1) / math.sqrt(FEATURES / 2)
+        return found
+
+    def rows(self, places: ReachablePlaces) -> Floats:
+        """[n, k] of all that can be gone to."""
+        columns = {bare(control.name): column for column, control in enumerate(places.controls)}
+        found = np.zeros((len(places), len(self.names)))
+        for at, name in enumerate(self.names):
+            if (column := columns.get(name)) is not None:
+                choices = places.controls[column].choices
+                found[:, at] = places.numbers[:, column] * self._apart if choices else places.values[:, column]
+        return found
+
+    def place(self, card: EpisodeCard) -> Floats | None:
+        """[k] of where an episode was; None where nothing of that is known."""
+        if not any(name in card.where or name in card.labels for name in self.names):
+            return None
+        return np.array([self._value(name, card) for name in self.names])
+
+    def _value(self, name: str, card: EpisodeCard) -> float:
+        for control in (control for each in self._places for control in each.controls):
+            if bare(control.name) == name and control.choices:
+                said = card.labels.get(name)
+                return control.choices.index(str(said)) * self._apart if said in control.choices else 0.0
+        value = card.where.get(name, 0.0)
+        return value if math.isfinite(value) else 0.0
+
+
+class _Ensemble:
+    """Ridge regressions, each drawn to a guess of its own: what is known takes its place, what is not leaves it."""
+
+    def __init__(self, members: int, rng: np.random.Generator) -> None:
+        self._guesses = rng.normal(0.0, 1.0, (members, FEATURES, TOLD)) / math.sqrt(TOLD)
+        self._squares = np.zeros((members, FEATURES, FEATURES))
+        self._sums = np.zeros((members, FEATURES, TOLD))
+
+    def learn(self, features: Floats, met: Floats, counts: Floats) -> None:
+        """Features [n, f], what was met there [n, t], and how often each member counts it [n, m]."""
+        for member in range(len(self._squares)):
+            weighed = features.T * counts[:, member]
+            self._squares[member] += weighed @ features
+            self._sums[member] += weighed @ met
+
+    def disagreement(self, features: Floats) -> Floats:
+        """[n], 1 where nothing is known: the deviation between members, over what their guesses have."""
+        weights = np.linalg.solve(self._squares + _RIDGE * np.eye(FEATURES), self._sums + _RIDGE * self._guesses)
+        said, guessed = features @ weights, features @ self._guesses
+        apart, most = (np.sqrt(each.var(axis=0).sum(axis=1)) for each in (said, guessed))
+        found: Floats = apart / np.maximum(most, 1e-9)
+        return found
 
 
 class DisagreementPlanner:
@@ -63,17 +133,12 @@ class DisagreementPlanner:
     def __init__(self, config: DisagreementConfig, reaches: Sequence[Reach], seed: int) -> None:
         self._config, self._seed = config, seed
         self._places = reachable(reaches)
-        self._names = sorted({bare(control.name) for each in self._places for control in each.controls})
-        self._low, self._size = self._scale()
         rng = np.random.default_rng([seed, 2])
-        self._waves = rng.normal(0.0, 1.0 / config.smooth, (max(1, len(self._names)), FEATURES // 2))
-        self._phases = rng.uniform(0.0, 2 * math.pi, FEATURES // 2)
-        self._guesses = rng.normal(0.0, 1.0, (config.members, FEATURES, TOLD)) / math.sqrt(TOLD)
+        self._features = _PlaceFeatures(self._places, config.smooth, rng)
+        self._ensemble = _Ensemble(config.members, rng)
         self._whereabouts = Whereabouts(config.price)
-        self._seen: dict[str, _Seen] = {}
-        self._fresh: list[tuple[_Seen, float]] = []
-        self._squares = np.zeros((config.members, FEATURES, FEATURES))
-        self._sums = np.zeros((config.members, FEATURES, TOLD))
+        self._seen: dict[str, _Met] = {}
+        self._fresh: list[tuple[_Met, float]] = []
         self._tries = Tries()
         self._at = [[str((each.device, each.plan, place)) for place in each.places] for each in self._places]
 
@@ -85,19 +150,17 @@ class DisagreementPlanner:
         else:
             self._whereabouts.saw(card)
         self._came(card)
-        met = self._met(card)
-        if met is None or not any(name in card.where or name in card.labels for name in self._names):
-            return
-        place = np.array([self._value(name, card) for name in self._names])
-        seen = self._seen[card.episode] = _Seen(place, met, self._counts(card.episode))
-        self._fresh.append((seen, 1.0))
+        met, place = _met(card), self._features.place(card)
+        if met is not None and place is not None:
+            seen = self._seen[card.episode] = _Met(place, met, self._counts(card.episode))
+            self._fresh.append((seen, 1.0))
 
     def suggest(self, n: int) -> list[Proposal]:
         self._tries.next_round()
         self._learn()
         found: list[tuple[float, Proposal]] = []
         for places, at in zip(self._places, self._at, strict=True):
-            differ = self._disagreement(places)
+            differ = self._ensemble.disagreement(self._features.of(self._features.rows(places)))
             expected = differ * np.array([self._tries.factor(each) for each in at])
             worth = expected / self._whereabouts.costs(places)
             rows = [row for row in np.argsort(-worth, kind="stable")[: max(0, n)].tolist() if worth[row] > 0]
@@ -112,72 +175,6 @@ class DisagreementPlanner:
     def report(self) -> dict[str, Any]:
         return {"cards": len(self._seen), "places": sum(map(len, self._places)), "members": self._config.members}
 
-    def _disagreement(self, places: ReachablePlaces) -> Floats:
-        """[n], 1 where nothing is known: the deviation between members, over what their guesses have."""
-        features = self._features(self._rows(places))
-        ridge = _RIDGE * np.eye(FEATURES)
-        # A guess is where the ridge draws to: what is known takes its place, what is not leaves it.
-        weights = np.linalg.solve(self._squares + ridge, self._sums + _RIDGE * self._guesses)
-        said = features @ weights
-        guessed = features @ self._guesses
-        apart, most = (np.sqrt(each.var(axis=0).sum(axis=1)) for each in (said, guessed))
-        found: Floats = apart / np.maximum(most, 1e-9)
-        return found
-
-    def _rows(self, places: ReachablePlaces) -> Floats:
-        columns = {bare(control.name): column for column, control in enumerate(places.controls)}
-        found = np.zeros((len(places), len(self._names)))
-        for at, name in enumerate(self._names):
-            if (column := columns.get(name)) is not None:
-                choices = places.controls[column].choices
-                found[:, at] = places.numbers[:, column] * self._config.smooth if choices else places.values[:, column]
-        return found
-
-    def _value(self, name: str, card: EpisodeCard) -> float:
-        for places in self._places:
-            for control in places.controls:
-                if bare(control.name) == name and control.choices:
-                    said = card.labels.get(name)
-                    return control.choices.index(str(said)) * self._config.smooth if said in control.choices else 0.0
-        value = card.where.get(name, 0.0)
-        return value if math.isfinite(value) else 0.0
-
-    def _scale(self) -> tuple[Floats, Floats]:
-        """By name where a range begins, and the size of its cells; choices are as far apart as `smooth` cells."""
-        low, size = np.zeros(len(self._names)), np.ones(len(self._names))
-        for places in self._places:
-            for cut in places.cuts:
-                low[self._names.index(cut.name)] = cut.low
-                size[self._names.index(cut.name)] = cut.size or 1.0
-        return low, size
-
-    def _features(self, values: Floats) -> Floats:
-        """[n, f] of places [n, k]."""
-        if not self._names:
-            return np.zeros((len(values), FEATURES))
-        cells = np.clip((values - self._low) / self._size, -_FARTHEST, _FARTHEST)
-        turns = cells @ self._waves + self._phases
-        found: Floats = np.concatenate([np.cos(turns), np.sin(turns)], axis=1) / math.sqrt(FEATURES / 2)
-        return found
-
-    def _met(self, card: EpisodeCard) -> Floats | None:
-        """[t], of length 1: looks, or measurements, by directions that their names alone decide."""
-        if card.looks:
-            looks = [np.frombuffer(look, np.int8).astype(np.float64) for look in card.looks]
-            longest = max(map(len, looks))
-            mean = np.sum(
-                [each / max(1.0, float(np.linalg.norm(each))) for each in looks if len(each) == longest], axis=0
-            )
-            return _unit(mean @ _directions(f"look {longest}", longest))
-        numbers = {name: value for name, value in sorted(card.measured.items()) if math.isfinite(value)}
-        if not numbers:
-            return None
-        told = sum(
-            (math.copysign(math.log1p(abs(value)), value) * _directions(name, 1)[0] for name, value in numbers.items()),
-            np.zeros(TOLD),
-        )
-        return _unit(told)
-
     def _counts(self, episode: str) -> Floats:
         """[m]: how often each member has the card, by its episode and the seed alone."""
         drawn = hashlib.blake2b(f"{self._seed} {episode}".encode(), digest_size=self._config.members).digest()
@@ -186,21 +183,33 @@ class DisagreementPlanner:
 
     def _learn(self) -> None:
         """Take in what came since the last time, all at once."""
-        if not self._fresh:
-            return
-        features = self._features(np.stack([seen.place for seen, _ in self._fresh]))
-        met = np.stack([seen.met for seen, _ in self._fresh])
-        counts = np.stack([sign * seen.counts for seen, sign in self._fresh])
-        for member in range(self._config.members):
-            weighed = features.T * counts[:, member]
-            self._squares[member] += weighed @ features
-            self._sums[member] += weighed @ met
+        if self._fresh:
+            features = self._features.of(np.stack([seen.place for seen, _ in self._fresh]))
+            met = np.stack([seen.met for seen, _ in self._fresh])
+            self._ensemble.learn(features, met, np.stack([sign * seen.counts for seen, sign in self._fresh]))
         self._fresh = []
 
     def _came(self, card: EpisodeCard) -> None:
         for places in self._places:
             if places.device == card.device and (place := places.place_of(card)) is not None:
                 self._tries.came(str((places.device, places.plan, place)))
+
+
+def _met(card: EpisodeCard) -> Floats | None:
+    """[t], of length 1: looks, or measurements, by directions that their names alone decide."""
+    if card.looks:
+        looks = [np.frombuffer(look, np.int8).astype(np.float64) for look in card.looks]
+        longest = max(map(len, looks))
+        same = [each / max(1.0, float(np.linalg.norm(each))) for each in looks if len(each) == longest]
+        return _unit(np.sum(same, axis=0) @ _directions(f"look {longest}", longest))
+    numbers = {name: value for name, value in sorted(card.measured.items()) if math.isfinite(value)}
+    if not numbers:
+        return None
+    told = sum(
+        (math.copysign(math.log1p(abs(value)), value) * _directions(name, 1)[0] for name, value in numbers.items()),
+        np.zeros(TOLD),
+    )
+    return _unit(told)
 
 
 def _unit(vector: npt.NDArray[np.float64]) -> Floats:

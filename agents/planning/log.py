@@ -28,13 +28,13 @@ LOG = PLANNING / "log.jsonl"
 _LOCK = PLANNING / ".lock"
 
 
-class _Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
+class _LogLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
     """`utc` is when it was written; set by the log."""
 
     utc: str = ""
 
 
-class PlanningBegan(_Line, frozen=True, kw_only=True, tag="began"):
+class PlanningBegan(_LogLine, frozen=True, kw_only=True, tag="began"):
     """A loop begins, with these planners, as they are set, this seed and charter (a digest of it)."""
 
     planners: dict[str, Any]
@@ -43,7 +43,7 @@ class PlanningBegan(_Line, frozen=True, kw_only=True, tag="began"):
     cells: dict[str, Any] = {}
 
 
-class ProposalRuled(_Line, frozen=True, kw_only=True, tag="ruled"):
+class ProposalRuled(_LogLine, frozen=True, kw_only=True, tag="ruled"):
     """A proposal under its id, what became of it (accepted, refused, waits), by which rule, and what gain is expected
     of it by who knows how its planner's promises come true. `who` proposed it, where that was no planner of a loop."""
 
@@ -54,7 +54,7 @@ class ProposalRuled(_Line, frozen=True, kw_only=True, tag="ruled"):
     who: str = ""
 
 
-class PlanAsked(_Line, frozen=True, kw_only=True, tag="asked"):
+class PlanAsked(_LogLine, frozen=True, kw_only=True, tag="asked"):
     """What was accepted was asked of a device, by a directive."""
 
     proposal: str
@@ -62,7 +62,7 @@ class PlanAsked(_Line, frozen=True, kw_only=True, tag="asked"):
     directive: str
 
 
-class PlanApproved(_Line, frozen=True, kw_only=True, tag="approved"):
+class PlanApproved(_LogLine, frozen=True, kw_only=True, tag="approved"):
     """A person approved a proposal: who, with which key, and the signature (hexadecimal) of what `approvals` says."""
 
     proposal: str
@@ -72,7 +72,7 @@ class PlanApproved(_Line, frozen=True, kw_only=True, tag="approved"):
     why: str = ""
 
 
-class PlanOutcome(_Line, frozen=True, kw_only=True, tag="outcome"):
+class PlanOutcome(_LogLine, frozen=True, kw_only=True, tag="outcome"):
     """What came of a proposal that was asked: how its device answered (done, refused, expired, failed), or `silent`;
     new weighted cells expected and got, in how many episodes, seconds and bytes."""
 
@@ -88,7 +88,7 @@ class PlanOutcome(_Line, frozen=True, kw_only=True, tag="outcome"):
     bytes: float = 0.0
 
 
-class PlannerSpent(_Line, frozen=True, kw_only=True, tag="spent"):
+class PlannerSpent(_LogLine, frozen=True, kw_only=True, tag="spent"):
     """What a planner says of itself after a turn: what it knows, and its tokens and seconds so far."""
 
     planner: str
@@ -97,14 +97,14 @@ class PlannerSpent(_Line, frozen=True, kw_only=True, tag="spent"):
     ratio: float = 1.0
 
 
-class PlannerAside(_Line, frozen=True, kw_only=True, tag="aside"):
+class PlannerAside(_LogLine, frozen=True, kw_only=True, tag="aside"):
     """A planner is not asked any more in this loop, and why."""
 
     planner: str
     why: str
 
 
-class PlanningNote(_Line, frozen=True, kw_only=True, tag="note"):
+class PlanningNote(_LogLine, frozen=True, kw_only=True, tag="note"):
     """What a planner keeps in its notebook (`name` says what: hypothesis, prediction, ...), or who is told of what."""
 
     planner: str

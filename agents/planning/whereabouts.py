@@ -14,7 +14,7 @@ FIRST_S = 1.0
 """How long an episode is taken for before there was one."""
 
 
-class _Known:
+class _OfDevice:
     """Of one device."""
 
     def __init__(self) -> None:
@@ -36,22 +36,22 @@ class Whereabouts:
 
     def __init__(self, price: Price) -> None:
         self._price = price
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _OfDevice] = {}
 
     def saw(self, card: EpisodeCard) -> None:
         """One more episode: full ones tell."""
         if card.kind == "full":
-            self._known.setdefault(card.device, _Known()).saw(card)
+            self._known.setdefault(card.device, _OfDevice()).saw(card)
 
     def seconds(self, places: ReachablePlaces) -> Floats:
         """[n]: how long it takes to go to each place, and record there."""
-        known = self._known.get(places.device) or _Known()
+        known = self._known.get(places.device) or _OfDevice()
         last = known.last
         return known.seconds + places.seconds_from(last.where if last else {}, last.labels if last else {})
 
     def costs(self, places: ReachablePlaces) -> Floats:
         """[n]: that, and the bytes, in seconds."""
-        n_bytes = (self._known.get(places.device) or _Known()).n_bytes
+        n_bytes = (self._known.get(places.device) or _OfDevice()).n_bytes
         found: Floats = np.maximum(1e-3, self.seconds(places) + n_bytes / self._price.bytes_per_s)
         return found
 
@@ -59,7 +59,7 @@ class Whereabouts:
         self, planner: str, places: ReachablePlaces, rows: Sequence[int], gains: Sequence[float], why: Sequence[str]
     ) -> list[Proposal]:
         """To go to these places."""
-        seconds, n_bytes = self.seconds(places), (self._known.get(places.device) or _Known()).n_bytes
+        seconds, n_bytes = self.seconds(places), (self._known.get(places.device) or _OfDevice()).n_bytes
         return [
             Proposal(
                 plan=places.plan,
