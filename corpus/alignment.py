@@ -30,11 +30,16 @@ class StandIns(NamedTuple):
     present: Mask
 
 
+def check_word(method: str, stream: str = "") -> None:
+    """Raise `ConfigError` for a word that is no way to align anything; `stream` is what it was said of."""
+    if method not in METHODS:
+        of, hint = f" of {stream!r}" if stream else "", nearest_name(method, METHODS)
+        raise ConfigError(f"align {method!r}{of}{hint}: expected one of {', '.join(METHODS)}")
+
+
 def check_method(method: str, spec: StreamSpec, is_encoded: bool) -> None:
     """Raise `ConfigError` unless a stream can be aligned so."""
-    if method not in METHODS:
-        hint = nearest_name(method, METHODS)
-        raise ConfigError(f"align {method!r} of {spec.name!r}{hint}: expected one of {', '.join(METHODS)}")
+    check_word(method, spec.name)
     if method != "linear":
         return
     if is_encoded or spec.is_frames or spec.dtype == "bool":
@@ -91,17 +96,23 @@ def stand_ins(captured_ns: Stamps, at_ns: Stamps, method: str, rate_hz: float | 
     return StandIns(rows, rows, weight, present)
 
 
+def most_moments(length_ns: int, rate_hz: float) -> int:
+    """How many moments a length can have at a rate; `ConfigError` of what is no rate, or of more than are given."""
+    if not 0 < rate_hz <= 1e9:
+        raise ConfigError(f"grid {rate_hz}: expected a rate in Hz above 0, or the name of a stream")
+    count = int(length_ns * rate_hz / 1e9) + 2
+    if count > MOST_MOMENTS:
+        raise ConfigError(f"grid {rate_hz:g}: {count} moments, at most {MOST_MOMENTS} are given: take a shorter window")
+    return count
+
+
 def grid(start_ns: int, end_ns: int, rate_hz: float) -> Stamps:
     """The moments start + floor(k / rate) of [start_ns, end_ns), exactly, however long.
 
     >>> grid(1_000_000_000, 1_100_000_000, 30.0).tolist()
     [1000000000, 1033333333, 1066666666]
     """
-    if not 0 < rate_hz <= 1e9:
-        raise ConfigError(f"grid {rate_hz}: expected a rate in Hz above 0, or the name of a stream")
-    count = int((end_ns - start_ns) * rate_hz / 1e9) + 2
-    if count > MOST_MOMENTS:
-        raise ConfigError(f"grid {rate_hz:g}: {count} moments, at most {MOST_MOMENTS} are given: take a shorter window")
+    count = most_moments(end_ns - start_ns, rate_hz)
     steps = np.arange(max(0, count), dtype=np.longdouble) * 1e9 / np.longdouble(rate_hz)
     found: Stamps = start_ns + np.floor(steps).astype(np.int64)
     kept: Stamps = found[found < end_ns]

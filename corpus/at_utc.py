@@ -100,10 +100,8 @@ def windows_at_utc(
     """
     if streams:
         streams = names_of("streams", streams)
-    grids = _grids(reading)
-    of_all = (each for each in (reading.grid, reading.align) if isinstance(each, Mapping))
-    named = [*(streams or ()), *reading.shrink, *(name for each in of_all for name in each)]
-    named += [on for on in grids if isinstance(on, str)]
+    grids = reading.grids
+    named = [*(streams or ()), *reading.names]
     known = {name for each in episodes for name in each.summaries}
     for name in named if episodes else ():
         if name not in known:
@@ -134,12 +132,12 @@ def _windows(
             continue
         wanted = None if streams is None else [name for name in streams if name in had]
         first = source.first(begin, end)
-        lacking = (on for on in _grids(reading) if isinstance(on, str) and on not in had)
+        lacking = (on for on in reading.grids if isinstance(on, str) and on not in had)
         known_ns: dict[Grid, Stamps] = {on: np.empty(0, np.int64) for on in lacking}
         for on, at_utc_ns in moments.items():
             if (stamps := _stamps_of(source, at_utc_ns)) is not None:
                 known_ns[on] = stamps
-        samples = source.read(begin, end, wanted, _of(reading, had), known_ns)
+        samples = source.read(begin, end, wanted, reading.only(had), known_ns)
         utc_ns, uncertainty_ns = source.utc(ends)
         if utc_ns is None:
             continue
@@ -154,23 +152,6 @@ def _windows(
             None,
             UtcMapping(ends, utc_ns, uncertainty_ns),
         )
-
-
-def _grids(reading: Reading) -> set[Grid]:
-    """All that are asked for, of any stream."""
-    on = reading.grid
-    return set(on.values()) if isinstance(on, Mapping) else set() if on is None else {on}
-
-
-def _of(reading: Reading, had: set[str]) -> Reading:
-    """What it says of streams that are there."""
-    align, on = reading.align, reading.grid
-    return Reading(
-        {name: each for name, each in reading.shrink.items() if name in had},
-        {},
-        {name: each for name, each in on.items() if name in had} if isinstance(on, Mapping) else on,
-        align if isinstance(align, str) else {name: each for name, each in align.items() if name in had},
-    )
 
 
 def _stamps_of(source: Joined, utc_ns: Stamps) -> Stamps | None:

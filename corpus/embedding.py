@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Array, Stream
-from sensorium.corpus.vectors import Maker, Windows, read_arrays, read_parts, write_part
+from sensorium.corpus.vectors import Maker, Windows, check_room, read_arrays, read_parts, write_part
 from sensorium.drivers.described import Vectors
 from sensorium.errors import ConfigError, Corrupt, StoreError
 from sensorium.perception.descriptor import BY, SIZE, descriptor, quantised
@@ -105,20 +105,22 @@ def embed(
     """
     done = Embedding()
     known = _known(store, looking, done)
-    waiting = _PartInMaking()
+    waiting = _PartInMaking(store)
     for number, episode in enumerate(episodes):
         progress(number, len(episodes))
         try:
             count = _embed_one(episode.reopened(), looking, known, waiting)
         except (Corrupt, StoreError) as error:
+            if waiting.no_room is not None:
+                raise
             done.unreadable.append(str(error))
             continue
         done.windows += count or 0
         done.episodes += bool(count)
         done.blank += count == 0
         if waiting.rows >= _PART_ROWS:
-            waiting.write(store, looking)
-    waiting.write(store, looking)
+            waiting.write(looking)
+    waiting.write(looking)
     return done
 
 
@@ -128,6 +130,8 @@ def _embed_one(episode: Episode, looking: Looking, known: set[tuple[str, str]], 
     if not (new := [name for name in names or [""] if (episode.id, name) not in known]):
         return None
     looked_at = [name for name in new if name and len(episode.streams[name])]
+    if looked_at:
+        waiting.check_room()
     found = [(name, *looking.windows(episode, episode.streams[name])) for name in looked_at]
     for name, vectors, numbers in found:
         waiting.add((episode.id, name), vectors, numbers)
@@ -153,7 +157,9 @@ def _known(store: Path, looking: Looking, done: Embedding) -> set[tuple[str, str
 class _PartInMaking:
     """What is embedded and not yet written."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Path) -> None:
+        self._store, self._is_checked = store, False
+        self.no_room: StoreError | None = None
         self.blank: list[tuple[str, str]] = []
         self._streams: list[tuple[str, str]] = []
         self._vectors: list[Vectors] = []
@@ -169,12 +175,22 @@ class _PartInMaking:
         self._vectors.append(vectors)
         self._windows.append(np.stack([place, numbers], axis=1).astype(np.int32))
 
-    def write(self, store: Path, looking: Looking) -> None:
+    def check_room(self) -> None:
+        """Raise `StoreError` before the first picture is looked at, where no part can be written."""
+        if not self._is_checked:
+            try:
+                check_room(self._store)
+            except StoreError as error:
+                self.no_room = error
+                raise
+            self._is_checked = True
+
+    def write(self, looking: Looking) -> None:
         if self._streams or (self.blank and looking.maker.dimension):
             size = looking.maker.dimension
             vectors = np.concatenate(self._vectors) if self._vectors else np.empty((0, size), np.int8)
             windows = np.concatenate(self._windows) if self._windows else np.empty((0, 2), np.int32)
-            write_part(store, looking.maker, self._streams, self.blank, vectors, windows)
+            write_part(self._store, looking.maker, self._streams, self.blank, vectors, windows)
         self.blank, self._streams, self._vectors, self._windows = [], [], [], []
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from sensorium.corpus.episode_ids import EpisodeIds
 from sensorium.drivers.stream import Stamps
@@ -12,6 +12,7 @@ from sensorium.drivers.stream import Stamps
 UNKNOWN = -1
 _BETWEEN, _NONE = "\x1f", "\x1e"
 _OF_RUNS = ("device", "spool_id", "kind", "clock", "source", "timeline")
+_KIND, _TIMELINE = _OF_RUNS.index("kind"), _OF_RUNS.index("timeline")
 _OR_NONE = ", ".join(f"ifnull({name}, '{_NONE}')" for name in _OF_RUNS)
 KEY = f"printf('{_BETWEEN.join(['%s'] * len(_OF_RUNS))}', {_OR_NONE})"
 """SQL of what says whether the stamps of two episodes are of one spool and time: one text, which is read sooner."""
@@ -22,13 +23,21 @@ def key(*parts: str | None) -> str:
     return _BETWEEN.join(_NONE if part is None else part for part in parts)
 
 
-class OfRuns(NamedTuple):
-    """By episode what says which follow each other: int64 [n] `layouts`, below 0 where unknown, and `ordinals`; and the
-    `keys` (`KEY`)."""
+class OfRuns:
+    """By episode what says which follow each other: int64 [n] `layouts`, below 0 where unknown, and `ordinals`; and
+    `which` of the different keys (`KEY`) it has, whose parts are `keys`."""
 
-    layouts: Stamps
-    ordinals: Stamps
-    keys: Sequence[str]
+    def __init__(self, layouts: Stamps, ordinals: Stamps, keys: Sequence[str]) -> None:
+        self.layouts, self.ordinals = layouts, ordinals
+        self.which, different = _numbered(keys)
+        self.keys = [each.split(_BETWEEN) for each in different]
+
+    @property
+    def lacks_events(self) -> npt.NDArray[np.bool_]:
+        """Of each whether the catalog does not know all of its events: it has none of traces, and none of before there
+        were timelines."""
+        lacks = [parts[_TIMELINE] == _NONE or parts[_KIND] != "full" for parts in self.keys]
+        return np.array(lacks, np.bool_)[self.which]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +68,7 @@ class Placed:
         unknown = np.full(len(ids), UNKNOWN, np.int64)
         if of_runs is None:
             return cls(ids, starts_ns, ends_ns, events, unknown, unknown, unknown)._in_order(ids.order)
-        which, different = _numbered(of_runs.keys)
-        parts = [each.split(_BETWEEN) for each in different]
+        which, parts = of_runs.which, of_runs.keys
         common, _ = _numbered([key(*each[:-1]) for each in parts])
         times = np.array([UNKNOWN if each[-1] == _NONE else at for at, each in enumerate(parts)], np.int64)
         placed = cls(ids, starts_ns, ends_ns, events, of_runs.layouts, common[which], times[which])
@@ -70,7 +78,7 @@ class Placed:
         rank = np.empty(len(order), np.int64)
         rank[order] = ranks
         by_id = ids.order
-        return placed._in_order(by_id[np.lexsort((of_runs.ordinals[by_id], rank[which][by_id]))])
+        return placed._in_order(by_id[_by_rank(rank[which][by_id], of_runs.ordinals[by_id])])
 
     def _in_order(self, order: Stamps) -> "Placed":
         arrays = (self.starts_ns, self.ends_ns, self.events, self.layouts, self.in_common, self.times)
@@ -82,6 +90,15 @@ class Placed:
     def is_same_time(self, row: int, other: int) -> bool:
         """Whether the stamps of two can be compared, as far as the catalog knows."""
         return bool(self.times[row] == self.times[other] != UNKNOWN)
+
+
+def _by_rank(ranks: Stamps, ordinals: Stamps) -> Stamps:
+    """Places in the order of ranks, and of ordinals within one. Episodes of a spool nearly always lie in that of their
+    ordinals, and few numbers are sorted in a tenth of the time."""
+    few = ranks.astype(np.min_scalar_type(int(ranks.max(initial=0))))
+    order = np.argsort(few, kind="stable")
+    is_next, rises = np.diff(ranks[order]) > 0, np.diff(ordinals[order]) >= 0
+    return order if bool((is_next | rises).all()) else np.lexsort((ordinals, ranks))
 
 
 def _numbered(keys: Sequence[str]) -> tuple[Stamps, list[str]]:

@@ -15,7 +15,6 @@ from sensorium.drivers.stream import Stamps
 Kinds = dict[int, list[Any]]
 """By layout, shape and dtype of some streams."""
 _LACKS_EVENTS = "timeline IS NULL OR kind <> 'full'"
-_SUCH = ":event IN (name, kind, kind || '/' || name)"
 _BETWEEN = "\n"
 TOGETHER = 1_000_000
 """Episodes whose columns are in one text each, of which SQLite makes none above 1 GB."""
@@ -42,16 +41,51 @@ def placed(
         if of_runs:
             figures += [str(UNKNOWN) if former else f"ifnull(layout, {UNKNOWN})", "ifnull(ordinal, 0)"]
         if event:
-            figures += [lacks, "id"]
+            figures += ["id"] if of_runs else ["id", lacks]
         ids, keys, columns = _gathered(asked, condition, figures, of_runs)
         if not ids:
             check_streams(asked.connection, having, former)
+        more = OfRuns(columns[2], columns[3], keys) if of_runs else None
         events = np.full(len(ids), UNKNOWN if former else 0, np.int64)
         if event and ids and not former:
-            events = _counted(asked, columns[-1], columns[-2], event)
+            lack = columns[3] if more is None else more.lacks_events
+            events = np.where(lack, UNKNOWN, _counted(asked, columns[2 if more is None else 4], event))
         kinds = _kinds(asked, having) if of_runs and not former and having else {}
-    more = OfRuns(columns[2], columns[3], keys) if of_runs else None
     return Placed.of(ids, columns[0], columns[1], events, more), kinds
+
+
+def check_known(finder: Finder, names: Sequence[str]) -> None:
+    """Raise `ConfigError` for a name that no episode's stream has, unless there is none at all."""
+    with finder.asking() as asked:
+        check_streams(asked.connection, names, asked.form.former)
+
+
+def varying(finder: Finder, streams: Sequence[str]) -> list[str]:
+    """Those of `streams` that have several shapes or dtypes, in whatever episodes of the store; of a catalog of before
+    that is not known."""
+    with finder.asking() as asked:
+        if asked.form.former or not streams:
+            return []
+        names = ", ".join("?" * len(streams))
+        text = f"SELECT name FROM layout_streams WHERE name IN ({names}) GROUP BY name"
+        several = "HAVING count(DISTINCT shape || ' ' || dtype) > 1"
+        return [name for (name,) in asked.connection.execute(f"{text} {several} ORDER BY name", tuple(streams))]
+
+
+def one_of_each(finder: Finder, where: str, having: Sequence[str], most: int) -> list[str]:
+    """An episode of each layout, `most` at most, of those for which `where` is true that have all streams `having`; of
+    a catalog of before, which has no layouts, one.
+
+    Raises:
+        ConfigError: the condition is none.
+    """
+    with finder.asking() as asked:
+        condition = asked.condition(where, having)
+        by = "''" if asked.form.former else "layout"
+        text = (
+            f"SELECT min(episode) FROM {asked.form.source} WHERE {condition.text} GROUP BY {by} ORDER BY 1 LIMIT :most"
+        )
+        return [episode for (episode,) in asked.connection.execute(text, condition.values | {"most": most})]
 
 
 def _gathered(
@@ -95,26 +129,43 @@ def _gathered(
     return EpisodeIds.joined(ids), keys, joined
 
 
-def _counted(asked: OpenCatalog, numbers: Stamps, lack: Stamps, event: str) -> Stamps:
+def _counted(asked: OpenCatalog, numbers: Stamps, event: str) -> Stamps:
     """How many such events each of some episodes has; below 0 of one of which the catalog does not know all."""
     low, high = int(numbers.min()), int(numbers.max())
-    values: dict[str, Any] = {"event": event}
+    such, values = _such(event)
     if len(numbers) * _SCANNED < high - low:
         among, values["ids"] = "id IN (SELECT value FROM json_each(:ids))", json.dumps(numbers.tolist())
     else:
         among, values["low"], values["high"] = "id BETWEEN :low AND :high", low, high
-    what = f"id, CAST(total(CASE WHEN {_SUCH} THEN count END) AS INTEGER) AS number, max(kind = '') AS lacks"
-    each = f"SELECT {what} FROM events WHERE {among} AND (kind = '' OR {_SUCH}) GROUP BY id"
-    text = f"SELECT group_concat(id), group_concat(CASE WHEN lacks THEN {UNKNOWN} ELSE number END) FROM ({each})"
-    found = [np.fromstring(each or "", np.int64, sep=",") for each in asked.connection.execute(text, values).fetchone()]
-    order = np.argsort(found[0], kind="stable")
-    ids, counts = found[0][order], found[1][order]
-    at = np.searchsorted(ids, numbers)
-    known = np.zeros(len(numbers), np.int64)
-    there = at < len(ids)
-    there[there] = ids[at[there]] == numbers[there]
-    known[there] = counts[at[there]]
-    return np.where(lack, UNKNOWN, known)
+    # What stands under no kind says that there are more, and nobody asks how many. To have SQLite sum them by episode
+    # takes thrice as long.
+    counted = f"CASE kind WHEN '' THEN {UNKNOWN} ELSE count END"
+    where = f"{among} AND (kind = '' OR {such})"
+    text = f"SELECT group_concat(id), group_concat({counted}) FROM events WHERE {where}"
+    columns = asked.connection.execute(text, values).fetchone()
+    ids, counts = (np.fromstring(each or "", np.int64, sep=",") for each in columns)
+    order = np.argsort(numbers, kind="stable")
+    wanted = numbers[order]
+    at = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
+    ours = wanted[at] == ids
+    at, counts = order[at[ours]], counts[ours]
+    known = np.bincount(at, counts, len(numbers)).astype(np.int64)
+    known[at[counts < 0]] = UNKNOWN
+    return known
+
+
+def _such(event: str) -> tuple[str, dict[str, Any]]:
+    """SQL of whether a row is of such events, by kind, by name, or `KIND/NAME`; and its values.
+
+    >>> _such("a/b")
+    ('(:event IN (kind, name) OR kind = :kind1 AND name = :name1)', {'event': 'a/b', 'kind1': 'a', 'name1': 'b'})
+    """
+    ways, values = [":event IN (kind, name)"], {"event": event}
+    for at, letter in enumerate(event):
+        if letter == "/":  # either may have one in it
+            ways.append(f"kind = :kind{at} AND name = :name{at}")
+            values |= {f"kind{at}": event[:at], f"name{at}": event[at + 1 :]}
+    return f"({' OR '.join(ways)})", values
 
 
 def _kinds(asked: OpenCatalog, streams: Sequence[str]) -> Kinds:

@@ -5,7 +5,9 @@ of each the place of its stream in that list and the number of its window. The J
 others do not count. docs/store-format.md has the format.
 """
 
+import errno
 import io
+import os
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
@@ -91,6 +93,22 @@ def write_part(
         durable.replace(folder / f"{name}.json", folder / f"{name}.new", [[said]])
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror or error}; see to the disk, then try again") from error
+
+
+def check_room(store: Path) -> None:
+    """Make the folder of the parts where it is missing.
+
+    Raises:
+        StoreError: no part can be written into it.
+    """
+    folder = store / VECTORS
+    try:
+        durable.make_folder(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "nobody can write there")
+    except OSError as error:
+        why = error.strerror or error
+        raise StoreError(f"{folder}: {why}; see to the disk, or ask for what is embedded alone (--no-embed)") from error
 
 
 def read_parts(store: Path) -> Iterator[tuple[Path, VectorPart | str]]:

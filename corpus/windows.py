@@ -2,9 +2,9 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,13 @@ def check_count(counts: npt.NDArray[np.int64], most: int) -> None:
         raise ConfigError(f"{count:.3g} windows, expected at most {most:.0e}: give a greater stride_s")
 
 
+def check_rows(out: Mapping[str, npt.NDArray[Any]], batch_size: int) -> None:
+    """Raise `ConfigError` unless each of `out` has a row for each window of a batch."""
+    for name, memory in out.items():
+        if not memory.ndim or len(memory) < batch_size:
+            raise ConfigError(f"out[{name!r}]: {list(memory.shape)}, expected [{batch_size}, n, ...]: a row a window")
+
+
 class Strided:
     """The places of every whole window of some spans of time, which begin each `stride_ns` from each span's start."""
 
@@ -115,14 +122,7 @@ def windows_in_batches(
     reading: Reading,
 ) -> WindowPass:
     """The windows of `places`, once each. Each of a batch has its own row of what `reading.out` has of a stream, and so
-    the next batch.
-
-    Raises:
-        ConfigError: it has too few rows.
-    """
-    for name, memory in reading.out.items():
-        if not memory.ndim or len(memory) < batch_size:
-            raise ConfigError(f"out[{name!r}]: {list(memory.shape)}, expected [{batch_size}, n, ...]: a row a window")
+    the next batch (`check_rows`)."""
     left_out: Counter[str] = Counter()
     return WindowPass(_in_batches(sources, places, length_ns, streams, batch_size, seed, reading, left_out), left_out)
 

@@ -9,10 +9,11 @@ from sensorium.corpus.around import no_such_event
 from sensorium.corpus.asked_for import names, text, whole
 from sensorium.corpus.episode import nanoseconds
 from sensorium.corpus.finding import Finder
+from sensorium.corpus.foreseen import Foresight, streams_read, tell_none
 from sensorium.corpus.matching import CatalogEpisodes, Matching
 from sensorium.corpus.placing import placed as placed_of
 from sensorium.corpus.runs import EpisodeRuns, EventPlaces, runs
-from sensorium.corpus.windows import Strided, WindowPass, windows_in_batches
+from sensorium.corpus.windows import Strided, WindowPass, check_rows, windows_in_batches
 from sensorium.corpus.within import Reading
 from sensorium.errors import ConfigError
 
@@ -62,22 +63,24 @@ def windows_asked(
     """See `Corpus.windows`."""
     streams, around = names("streams", streams), text("around", around)
     batch_size, seed = whole("batch_size", batch_size, 1), whole("seed", seed, 0)
-    if not across and not around:
-        placed, _ = placed_of(finder, where, streams)
-        places = Strided((placed.starts_ns, placed.ends_ns), lengths.length_ns, lengths.stride_ns)
-        matching = Matching(known, placed.ids)
-        return windows_in_batches(matching, places, lengths.length_ns, streams, batch_size, seed, reading)
-    placed, kinds = placed_of(finder, where, streams, around, across)
+    check_rows(reading.out, batch_size)
+    reading = Foresight(finder, known).checked([text("where", where)], streams, reading, lengths.length_ns)
+    having = streams_read(streams, reading)
+    placed, kinds = placed_of(finder, where, having, around, across)
     begins = np.arange(len(placed) + 1)
     if across:
         reach_ns = max(lengths.length_ns, lengths.before_ns, lengths.after_ns)
-        begins = runs(placed, kinds, reach_ns, known.of, streams)
-    sources = EpisodeRuns(known, placed, begins)
-    if not around:
-        places = Strided(sources.bounds_ns, lengths.length_ns, lengths.stride_ns)
-        return windows_in_batches(sources, places, lengths.length_ns, streams, batch_size, seed, reading)
-    span_ns = -lengths.before_ns, lengths.after_ns
-    events = EventPlaces(known, placed, begins, around, span_ns, across)
-    if len(placed) and not len(events):
-        raise no_such_event(around, finder.event_names(where, streams))
-    return windows_in_batches(sources, events, lengths.length_ns, streams, batch_size, seed, reading)
+        begins = runs(placed, kinds, reach_ns, known.of, having)
+    runs_of = EpisodeRuns(known, placed, begins)
+    sources = runs_of if across or around else Matching(known, placed.ids)
+    places: Strided | EventPlaces
+    if around:
+        places = EventPlaces(known, placed, begins, around, (-lengths.before_ns, lengths.after_ns), across)
+        if len(placed) and not len(places):
+            raise no_such_event(around, finder.event_names(where, having))
+    else:
+        places = Strided(runs_of.bounds_ns, lengths.length_ns, lengths.stride_ns)
+    if not len(places):
+        starts_ns, ends_ns = runs_of.bounds_ns
+        tell_none(where, having, lengths.length_ns, ends_ns - starts_ns)
+    return windows_in_batches(sources, places, lengths.length_ns, streams, batch_size, seed, reading)

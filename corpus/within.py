@@ -42,6 +42,33 @@ class Reading:
             "" if align is None else _for_all_or_by_stream("align", align, _is_text, "'linear' or {'imu': 'linear'}"),
         )
 
+    @property
+    def grids(self) -> set[Grid]:
+        """All that are asked for, of any stream."""
+        on = self.grid
+        return set(on.values()) if isinstance(on, Mapping) else set() if on is None else {on}
+
+    @property
+    def names(self) -> list[str]:
+        """The streams that it says something of, and those whose samples are a grid."""
+        of_all = (each for each in (self.grid, self.align) if isinstance(each, Mapping))
+        on = (each for each in self.grids if isinstance(each, str))
+        return list(dict.fromkeys([*self.shrink, *self.out, *(name for each in of_all for name in each), *on]))
+
+    def only(self, streams: Collection[str]) -> "Reading":
+        """What it says of some streams."""
+        on, align = self.grid, self.align
+        return Reading(
+            {name: each for name, each in self.shrink.items() if name in streams},
+            {name: each for name, each in self.out.items() if name in streams},
+            {name: each for name, each in on.items() if name in streams} if isinstance(on, Mapping) else on,
+            align if isinstance(align, str) else {name: each for name, each in align.items() if name in streams},
+        )
+
+    def grid_of(self, stream: str) -> Grid | None:
+        """The moments at which a stream is wanted; None: at its own."""
+        return self.grid.get(stream) if isinstance(self.grid, Mapping) else self.grid
+
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
@@ -94,21 +121,21 @@ def within(
     found = {}
     for name in streams if names is None else names:
         stream = streams[name]
-        on = grid.get(name) if isinstance(grid, Mapping) else grid
+        on = reading.grid_of(name)
         if on is None:
             first, last = (int(row) for row in np.searchsorted(stream.captured_ns, span_ns, "left"))
             captured_ns = stream.captured_ns[first:last].copy()
-            into = _rows(out, name, last - first)
+            into = rows_of(out, name, last - first)
             data = stream.read(first, last, shrink=shrink.get(name, 1), out=into)
             found[name] = Samples(captured_ns, *utc(captured_ns), data)
             continue
         at = grids[on] = grids[on] if on in grids else moments(streams, *span_ns, on)
-        into = _rows(out, name, len(at))
+        into = rows_of(out, name, len(at))
         found[name] = aligned(stream, at, method_of(align, name), utc, shrink.get(name, 1), into)
     return found
 
 
-def _rows(out: Mapping[str, npt.NDArray[Any]], name: str, count: int) -> npt.NDArray[Any] | None:
+def rows_of(out: Mapping[str, npt.NDArray[Any]], name: str, count: int) -> npt.NDArray[Any] | None:
     """The first of what is there for a stream; one that has no rows is refused where it is read into."""
     memory = out.get(name)
     return memory if memory is None or not memory.ndim else memory[:count]

@@ -1,6 +1,7 @@
 """A loader: windows of a snapshot in an order of their own each epoch, in batches, from any position on."""
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,6 +10,7 @@ import numpy as np
 
 from sensorium.corpus.asked_for import text, whole
 from sensorium.corpus.episode import Episode, nanoseconds
+from sensorium.corpus.foreseen import Foresight, streams_read, tell_none
 from sensorium.corpus.loaders.batch import Batch, Skipped
 from sensorium.corpus.loaders.plan import EXHAUSTED, EpochPlan
 from sensorium.corpus.loaders.progress import LoaderProgress
@@ -17,7 +19,6 @@ from sensorium.corpus.loaders.reading import DAMAGED, How
 from sensorium.corpus.loaders.snapshot import CorpusSnapshot
 from sensorium.corpus.loaders.work import Work
 from sensorium.corpus.windows import check_count
-from sensorium.corpus.within import check_grid
 from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
     from sensorium.corpus.loaders.torch_data import TorchBatches, WindowBatches, WindowItems
+
+log = logging.getLogger(__name__)
 
 STATE_VERSION = 1
 MOST_WINDOWS = 1_000_000_000
@@ -112,8 +115,8 @@ class Loader:
 
     def refresh(self) -> None:
         """Take what the corpus has now for the epochs to come; what is left of this one is not read."""
-        plan, streams = self._work.plan, self._work.how.streams
-        snapshots = taken(self._corpus, self._queries, streams)
+        plan, how = self._work.plan, self._work.how
+        snapshots = taken(self._corpus, self._queries, streams_read(how.streams, how.reading))
         self._put(EpochPlan(snapshots, plan.length_ns, plan.stride_ns, self._parts, plan.exhausted, plan.seed))
         if self._progress.position:
             self._progress.ended()
@@ -123,12 +126,18 @@ class Loader:
         names. `after` is that of a batch, for who has them from elsewhere (`torch_iterable`).
 
         Steps that were taken are behind it; it is the same for all ranks that have taken as many.
+
+        Raises:
+            ConfigError: there is no such position.
         """
         plan = self._work.plan
+        position = self._progress.position if after is None else whole("after", after, 0)
+        if position > plan.total:
+            raise ConfigError(f"after {position}: an epoch has {plan.total} windows; give that of a batch")
         return {
             "version": STATE_VERSION,
             "epoch": self._progress.epoch,
-            "position": self._progress.position if after is None else whole("after", after, 0),
+            "position": position,
             "skipped": self._progress.skipped,
             "seed": plan.seed,
             "snapshot": plan.digest,
@@ -252,6 +261,7 @@ def _told(state: Mapping[str, Any], name: str) -> int:
 
 def loader(
     corpus: Searched,
+    foresight: Foresight,
     where: str | Mapping[str, float],
     *,
     length_s: float,
@@ -275,7 +285,6 @@ def loader(
         whole(name, number)
         for name, number in (("seed", seed), ("batch_size", batch_size), ("rank", rank), ("ranks", ranks))
     )
-    check_grid(how.align, how.grid, "batches")
     streams = how.streams
     if not streams or len(set(streams)) < len(streams):
         raise ConfigError(f"streams {list(streams)}: expected a list of different names, such as ['front', 'imu']")
@@ -287,14 +296,26 @@ def loader(
     if not queries or not isinstance(queries, Mapping):
         raise ConfigError("where: expected a condition, or several with their quotas")
     parts = dict(zip(queries, shares([*queries.values()]), strict=True))
-    snapshots = taken(corpus, parts, streams)
+    how = dataclasses.replace(how, reading=foresight.checked(parts, streams, how.reading, length_ns))
+    having = streams_read(streams, how.reading)
+    snapshots = taken(corpus, parts, having)
+    for each, snapshot in zip(parts, snapshots, strict=True):
+        if not (snapshot.spans_ns >= length_ns).any():
+            tell_none(each, having, length_ns, snapshot.spans_ns)
     plan = EpochPlan(snapshots, length_ns, stride_ns, tuple(parts.values()), exhausted, seed)
     check_count(np.array(plan.windows), MOST_WINDOWS)
     work = Work(corpus, plan, how, batch_size, rank, ranks, drop_last)
-    work.steps(0)  # says what is wrong with ranks now
+    steps = work.steps(0)  # says what is wrong with ranks now
+    if plan.total and not len(steps):
+        whole_steps = " of which drop_last takes whole steps alone" if drop_last else ""
+        log.warning(
+            "no batch for rank %d: %d windows, %d in a step%s", rank, plan.total, ranks * batch_size, whole_steps
+        )
+    if batch_size > 1:
+        foresight.tell_shapes(parts, streams)
     return Loader(corpus, parts, work, prefetch, threads or len(os.sched_getaffinity(0)))
 
 
-def taken(corpus: Searched, queries: Iterable[str], streams: Sequence[str]) -> list[CorpusSnapshot]:
-    """What each query finds now, of episodes that have all streams."""
-    return [corpus.spans(where, streams) for where in queries]
+def taken(corpus: Searched, queries: Iterable[str], having: Sequence[str]) -> list[CorpusSnapshot]:
+    """What each query finds now, of episodes that have all these streams."""
+    return [corpus.spans(where, having) for where in queries]

@@ -16,7 +16,7 @@ from sensorium.corpus.loaders.memory import BatchMemory
 from sensorium.corpus.loaders.plan import EpochPlan
 from sensorium.corpus.loaders.steps import LoaderStep
 from sensorium.corpus.stream import Samples, Stream
-from sensorium.corpus.within import Grid, check_there
+from sensorium.corpus.within import Reading
 from sensorium.errors import Corrupt
 
 OPEN_EPISODES = 64
@@ -31,13 +31,11 @@ class Episodes(Protocol):
 
 @dataclass(frozen=True)
 class How:
-    """What is read of a window, as `Episode.samples` has it, and whether what is `damaged` is raised or skipped."""
+    """What is read of a window, and whether what is `damaged` is raised or skipped."""
 
     streams: tuple[str, ...]
     damaged: str = DAMAGED[0]
-    shrink: Mapping[str, int] = field(default_factory=dict)
-    grid: Grid | Mapping[str, Grid] | None = None
-    align: str | Mapping[str, str] = ""
+    reading: Reading = field(default_factory=Reading)
 
 
 class _RowsOf(NamedTuple):
@@ -70,11 +68,11 @@ class ComingBatch:
     def make_room(self, memory: BatchMemory) -> None:
         """BatchMemory for what is as long as it is in the episode; what is aligned finds its own."""
         whole = [row for row, why in enumerate(self._whys) if why is None]
-        if self._how.grid is not None or not whole:
+        if self._how.reading.grid is not None or not whole:
             return
         for name in self._how.streams:
             parts = [self._windows[row].parts[name] for row in whole]
-            divide = self._how.shrink.get(name, 1)
+            divide = self._how.reading.shrink.get(name, 1)
             shape, dtype = one_shape(name, ((_shape(part.stream, divide), part.stream.dtype) for part in parts))
             size = len(self._windows), max(part.last - part.first for part in parts)
             kinds = (dtype, np.dtype(np.bool_), np.dtype(np.int64))
@@ -99,7 +97,7 @@ class ComingBatch:
         bad = [row for row, why in enumerate(self._whys) if why is not None]
         good = [row for row, why in enumerate(self._whys) if why is None]
         stacks: Mapping[str, Stack] = self._stacks
-        if self._how.grid is not None:
+        if self._how.reading.grid is not None:
             stacks = collate([self._samples[row] for row in good])
         elif bad:
             stacks = {name: stack.only(good) for name, stack in self._stacks.items() if good}
@@ -114,21 +112,15 @@ class ComingBatch:
     def _read(self, row: int) -> None:
         window = self._windows[row]
         try:
-            if self._how.grid is not None and window.opened is not None:
+            if self._how.reading.grid is not None and window.opened is not None:
                 start_ns = window.opened.start_ns + window.start_ns
-                self._samples[row] = window.opened.samples(
-                    start_ns,
-                    start_ns + self._length_ns,
-                    self._how.streams,
-                    shrink=self._how.shrink,
-                    grid=self._how.grid,
-                    align=self._how.align,
-                )
+                end_ns = start_ns + self._length_ns
+                self._samples[row] = window.opened.read(start_ns, end_ns, self._how.streams, self._how.reading)
                 return
             for name, (stream, first, last) in window.parts.items():
                 data, present, stamps = (array[row] for array in self._stacks[name])
                 count = last - first
-                stream.read(first, last, shrink=self._how.shrink.get(name, 1), out=data[:count])
+                stream.read(first, last, shrink=self._how.reading.shrink.get(name, 1), out=data[:count])
                 stamps[:count] = stream.captured_ns[first:last]
                 data[count:], present[:count], present[count:], stamps[count:] = 0, True, False, 0
         except Corrupt as error:
@@ -176,7 +168,6 @@ class BatchReader:
             if opened is None:
                 raise Corrupt(f"episode {episode}: no longer in the store; damaged='skip' leaves it out")
             span_ns = np.array([start_ns, start_ns + self._plan.length_ns]) + opened.start_ns
-            check_there(self._how.shrink, opened.streams, f"episode {episode}")
             for name in self._how.streams:
                 if name not in opened.streams:
                     raise Corrupt(f"episode {episode}: stream {name!r} is missing; run `sensorium verify`")

@@ -1,5 +1,6 @@
 """Conditions over all that a catalog knows, rows a page at a time, sums; in both forms, and once it is rebuilt."""
 
+import doctest
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -561,3 +562,31 @@ def test_where_episodes_are_is_read_as_columns(
     assert len(set.union(*same.values())) == len(same) > 1
     alone, _ = placed(finding.Finder(copy), "", [])
     assert list(alone.ids) == sorted(found.ids)
+
+
+@pytest.mark.parametrize("scanned", [8, 0])
+def test_events_are_summed_by_episode(
+    many: tuple[Path, CommitRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanned: int
+) -> None:
+    """Of several kinds and names, whatever stands in these, and of episodes of which not all are known."""
+    copy = tmp_path / CATALOG
+    copy.write_bytes((many[0] / CATALOG).read_bytes())
+    with closing(sqlite3.connect(copy)) as catalog:
+        for kind, name, each in (("event", "x", 2), ("note", "x", 3), ("x", "y", 5), ("x/y", "z", 7), ("x", "y/z", 11)):
+            text = "INSERT OR REPLACE INTO events SELECT id, ?, ?, ? FROM episodes WHERE id % ? = 0"
+            catalog.execute(text, (kind, name, each, each))
+        catalog.execute("INSERT OR REPLACE INTO events SELECT id, '', '', 1 FROM episodes WHERE id % 13 = 0")
+        catalog.execute("UPDATE episodes SET timeline = 'boottime t'")
+        catalog.commit()
+        rows = catalog.execute("SELECT id, episode FROM episodes WHERE kind = 'full' ORDER BY episode").fetchall()
+    monkeypatch.setattr(placing, "_SCANNED", scanned)
+    for event, such in (("x", (2, 3, 5, 11)), ("event/x", (2,)), ("x/y/z", (7, 11)), ("y", (5,)), ("y/z", (11,))):
+        expected = [sum(each for each in such if row % each == 0) if row % 13 else UNKNOWN for row, _ in rows]
+        for of_runs in (False, True):
+            found, _ = placed(finding.Finder(copy), "", [], event, of_runs)
+            by_id = dict(zip(found.ids, found.events.tolist(), strict=True))
+            assert [by_id[episode] for _, episode in rows] == expected
+
+
+def test_examples_of_places_hold() -> None:
+    assert doctest.testmod(placing) == (0, 1)

@@ -187,7 +187,7 @@ def test_a_grid_and_a_shrink_reach_the_reader(folders_path: Path) -> None:
             np.testing.assert_array_equal(batch["wheel"].present[row, :count], truth.present)
             assert not batch["wheel"].present[row, count:].any()
     with pytest.raises(ConfigError, match="shrink 2"):
-        list(made(folders_path, shrink={"front": 2}))
+        made(folders_path, shrink={"front": 2})
 
 
 def damage(store: Path, which: int, how: str) -> str:

@@ -49,8 +49,8 @@ def test_what_would_not_be_done_is_refused_at_once(folders_path: Path, asked: di
 
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_a_stream_to_shrink_that_is_not_there_is_said(folders_path: Path, prefetch: int) -> None:
-    with pytest.raises(ConfigError, match=r"no stream 'fron', did you mean 'front'"):
-        next(iter(told(folders_path, shrink={"fron": 2}, prefetch=prefetch)))
+    with pytest.raises(ConfigError, match=r"no episode has a stream 'fron', did you mean 'front'"):
+        told(folders_path, shrink={"fron": 2}, prefetch=prefetch)
 
 
 def test_workers_and_threads_that_cannot_be_are_refused(folders_path: Path) -> None:
