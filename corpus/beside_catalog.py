@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from sensorium.corpus import standing_labels
 from sensorium.corpus.beside import BESIDE, SUFFIX, UNCATALOGUED, beside_kinds, beside_paths, kind_held, read_lines
-from sensorium.corpus.catalog_reading import CATALOG, LOCKED_S, check_version, read_engine
+from sensorium.corpus.catalog_reading import CATALOG, LOCKED_S, check_version, is_read_only, read_engine
 from sensorium.episode import durable
 from sensorium.errors import StoreError
 
@@ -79,6 +79,8 @@ def enter_beside(store: Path) -> int:
     def connect() -> sqlite3.Connection:
         if not path.is_file():
             raise StoreError(f"{path}: no catalog; run `sensorium rebuild-catalog {store}`")
+        if is_read_only(path):
+            raise StoreError(f"{store}: nobody can write here, and what is said of episodes is kept in their store")
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCKED_S)
 
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.StaticPool)
