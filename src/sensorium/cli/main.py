@@ -24,6 +24,7 @@ MODULES = {
     "ingest": "ingest",
     "query": "store",
     "show": "store",
+    "view": "view",
     "verify": "store",
     "ledger": "store",
     "why": "why",
