@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import cv2
 
+from sensorium.agents.capture.live_view import LiveView
+from sensorium.agents.capture.onlookers import Onlooker, Onlookers
 from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.collecting import Collecting
 from sensorium.agents.delivery import Delivery, holds_spool
@@ -25,6 +27,7 @@ from sensorium.agents.sensors import open_sensors
 from sensorium.agents.spool.floor import check_floor
 from sensorium.agents.triggers.trigger import Command
 from sensorium.drivers.marks import Label, check_labels
+from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import SensoriumError
 from sensorium.threads import Watch, reason
 
@@ -45,6 +48,7 @@ class Agent:
         only_deliver: Leave the sensors alone; end when nothing is left in the spool, or has moved for `drain_s`.
         again: A word, of which the first run of a replay with it begins anew, though it was collected before.
         snap: A PNG or JPEG file to keep a small picture of every stream in, about once a second.
+        view: Show what is captured in Rerun: in the viewer that listens at this URL, empty: in that of this machine.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Agent:
         only_deliver: bool = False,
         again: str = "",
         snap: Path | None = None,
+        view: str | None = None,
     ) -> None:
         self.device = device
         self._seconds = seconds
@@ -65,6 +70,7 @@ class Agent:
         self._only_deliver = only_deliver
         self._again = again
         self._snap = snap
+        self._view = view
         self._orders = Orders()
         self._watch = Watch(self._orders.abandon)
         self._state: State = "starting"
@@ -177,7 +183,8 @@ class Agent:
             sensors = open_sensors(device, self._orders.stopped)
             opening.callback(sensors.close)
             parts = Parts.of(device, sensors)
-            snapshot = None if self._snap is None else Snapshot(self._snap, device.device, sensors.specs)
+            onlookers = self._onlookers(device.device, sensors.specs)
+            stack.callback(onlookers.close)
             pool = EncoderPool()
             stack.callback(pool.close)
             delivery = self._delivery or self._deliver(stack)
@@ -186,7 +193,7 @@ class Agent:
             if run and run.position and not run.position.resets:  # its time has passed already
                 sensors.hurry(run.position.until_ns)
             episodes = None if self._episodes is None else max(0, self._episodes - (run.episodes if run else 0))
-            lines = Lines(delivery.spool, replay, pool, snapshot, delivery.memory)
+            lines = Lines(delivery.spool, replay, pool, onlookers, delivery.memory)
             line = lines.line(parts, sensors, run, episodes)
             collecting = Collecting(sensors, line, lines, episodes=episodes, run=run, died=self._watch.tell)
             self._collecting = collecting
@@ -195,6 +202,10 @@ class Agent:
         collecting.start()
         log.info("collecting: %s", ", ".join(spec.name for spec in line.chain.specs))
         return collecting
+
+    def _onlookers(self, name: str, specs: Sequence[StreamSpec]) -> Onlookers:
+        those: list[Onlooker] = [] if self._snap is None else [Snapshot(self._snap, name, specs)]
+        return Onlookers(those if self._view is None else [*those, LiveView(self._view, name, specs)])
 
     def _deliver(self, stack: ExitStack) -> Delivery:
         """Open the spool, and begin to deliver what it holds."""

@@ -68,7 +68,7 @@ class Collecting:
         self._before = _Before()
         self._handover: Handover | None = None
         self._spool = lines.spool
-        self._snapshot = lines.snapshot
+        self._onlookers = lines.onlookers
         self._episodes = episodes
         self._run = run
         self._persist_due_s = 0.0
@@ -150,8 +150,8 @@ class Collecting:
         if time.monotonic() >= self._persist_due_s:
             self._line.recorder.persist()
             self._persist_due_s = time.monotonic() + PERSIST_S
-        if self._snapshot is not None:
-            self._snapshot.refresh(self._line.recorder.full or "collecting")
+        if self._onlookers:
+            self._onlookers.refresh(self._line.recorder.full or "collecting")
 
     def status(self) -> dict[str, Any]:
         """What became of samples by stream, of episodes and notes, what is traced, and why capture stands still, if it
@@ -230,7 +230,7 @@ class Collecting:
             return False
         name = arrival.sensor
         driver = self._intake.driver(name)
-        why = self._line.joining.join(name, driver, self._line.recorder, self._line.pipeline, self._snapshot)
+        why = self._line.joining.join(name, driver, self._line.recorder, self._line.pipeline, self._onlookers)
         self._intake.admit(name, why)
         return True
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from sensorium.agents.absent import filters_for, filters_of
+from sensorium.agents.capture.onlookers import Onlookers
 from sensorium.agents.capture.pipeline import Pipeline
-from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.manifest import entries_of, in_brief
@@ -45,7 +45,7 @@ class Joining:
         for name in sorted(device.filters.keys() - filters_of(device, self._captured, self.absent).keys()):
             log.warning("filters.%s waits for its sensor, which is absent", name)
 
-    def join(self, name: str, driver: Driver, recorder: Recorder, pipeline: Pipeline, snapshot: Snapshot | None) -> str:
+    def join(self, name: str, driver: Driver, recorder: Recorder, pipeline: Pipeline, onlookers: Onlookers) -> str:
         """A sensor is there: why it is refused, or empty, and then it may be read."""
         device, chain = self._device, self._chain
         others = {each: why for each, why in self.absent.items() if each != name}
@@ -66,8 +66,7 @@ class Joining:
         self._captured += driver.specs
         recorder.join(entries, in_brief(others), self._since_ns, boottime_ns())
         pipeline.join(name, [spec.name for spec in more.specs])
-        if snapshot is not None:
-            snapshot.join(driver.specs)
+        onlookers.join(driver.specs)
         if trigger is None:
             self.trigger.join(entries)
         elif not isinstance(trigger, WaitingTrigger):

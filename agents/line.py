@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sensorium.agents.absent import filters_of
+from sensorium.agents.capture.onlookers import Onlookers
 from sensorium.agents.capture.pipeline import Pipeline, streams_of
-from sensorium.agents.capture.snapshot import Snapshot
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.joining import Joining
@@ -28,6 +28,8 @@ from sensorium.agents.spool.runs import Run
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.stream import Block
+
+NOBODY = Onlookers()
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ class RecordingLine:
 
 @dataclass(frozen=True)
 class Lines:
-    """Makes the line of a device, first and by other settings. `replay` is what is played, `snapshot` what keeps a
-    small picture of what was captured, `memory` what the fleet has seen, if the device is told."""
+    """Makes the line of a device, first and by other settings. `replay` is what is played, `onlookers` who is
+    shown what is captured, `memory` what the fleet has seen, if the device is told."""
 
     spool: Spool
     replay: Replay
     pool: EncoderPool
-    snapshot: Snapshot | None = None
+    onlookers: Onlookers = NOBODY
     memory: FleetMemory | None = None
 
     def line(self, parts: "Parts", sensors: Sensors, run: Run | None, episodes: int | None) -> RecordingLine:
@@ -94,7 +96,7 @@ class Lines:
             previews=self._followers(device),
             **device.mission.bounds(rollouts=sensors.clock.kind == "simulated" and device.trigger.kind == "source"),
         )
-        show: Callable[[Block], None] | None = None if self.snapshot is None else self.snapshot.see
+        show: Callable[[Block], None] | None = self.onlookers.see if self.onlookers else None
         pipeline = Pipeline(
             chain,
             recorder,

@@ -53,6 +53,13 @@ def collect(
     snap: Annotated[
         Path | None, typer.Option(metavar="F.png", help="Keep a small picture of every stream fresh in this file.")
     ] = None,
+    view: Annotated[bool, typer.Option("--view", help="Show what is captured in Rerun's viewer, live.")] = False,
+    view_at: Annotated[
+        str,
+        typer.Option(
+            metavar="URL|F.rrd", help="The same in a viewer elsewhere (rerun+http://HOST:9876/proxy), or into a file."
+        ),
+    ] = "",
     metrics: Annotated[
         str,
         typer.Option(
@@ -73,7 +80,9 @@ def collect(
     left in the spool, at the end a sensor is away or was ended by an error, the spool takes nothing, or an episode was
     rejected; else 0. On Ctrl-C or SIGTERM it ends within 5 s: what is open is sealed, and what is not delivered by then
     is so by the next run; with `--drain` it waits, which a second signal ends. In a terminal: space opens and closes an
-    episode, x discards it, s and f close it as success or failure, q drains and quits (trigger `manual`).
+    episode, x discards it, s and f close it as success or failure, q drains and quits (trigger `manual`). A live view
+    (extra `view`) is of what filters let be shown; where its viewer is slow it has less, and what is recorded is the
+    same.
     """
     device = load_device_file(device_file, overrides or [])
     if only_check:
@@ -85,6 +94,7 @@ def collect(
     options: dict[str, Any] = {"seconds": seconds, "episodes": episodes}
     options["drain_s"] = DRAIN_S if drain is None else drain
     options["snap"] = snap.resolve() if snap is not None else None
+    options["view"] = str(Path(view_at).resolve()) if view_at.endswith(".rrd") else view_at or ("" if view else None)
     options["again"] = secrets.token_hex(8) if again else ""  # a word, so that a restart under Ray is not again
     failure: SensoriumError | None = None
     status: dict[str, Any] = {"hurried": False}
