@@ -4,7 +4,7 @@ The fields are those of https://github.com/foxglove/foxglove-sdk/tree/main/schem
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from google.protobuf import descriptor_pb2, timestamp_pb2
@@ -65,17 +65,17 @@ def encoding_of(spec: StreamSpec) -> str:
     return _ENCODINGS.get((spec.dtype, channels, spec.color_order if channels else ""), "")
 
 
-def compressed(stamps_ns: Sequence[int], frame: str, items: Iterable[bytes | memoryview], form: str) -> list[bytes]:
-    """A `CompressedImage` of each item."""
+def compressed(
+    stamps_ns: Sequence[int], frame: str, items: Iterable[memoryview], form: str
+) -> Iterator[tuple[bytes, memoryview]]:
+    """A `CompressedImage` of each item: what stands before that, and it."""
     before, behind = _text(4, frame) + _text(3, form), b"\x12"
-    found = []
     for at_ns, item in zip(stamps_ns, items, strict=True):
-        found.append(b"".join((_timestamp(at_ns), before, behind, varint(len(item)), item)))
-    return found
+        yield b"".join((_timestamp(at_ns), before, behind, varint(len(item)))), item
 
 
-def raw(stamps_ns: Sequence[int], spec: StreamSpec, pictures: Samples) -> list[bytes]:
-    """A `RawImage` of each of `pictures` [n, *spec.shape]."""
+def raw(stamps_ns: Sequence[int], spec: StreamSpec, pictures: Samples) -> Iterator[tuple[bytes, memoryview]]:
+    """A `RawImage` of each of `pictures` [n, *spec.shape]: what stands before its pixels, and they."""
     height, width = spec.shape[:2]
     step = spec.sample_bytes // height
     numbers = b"".join(bytes([number << 3 | 5]) + value.to_bytes(4, "little") for number, value in (
@@ -83,10 +83,8 @@ def raw(stamps_ns: Sequence[int], spec: StreamSpec, pictures: Samples) -> list[b
     ))  # fmt: skip
     before = _text(7, spec.frame) + numbers + _text(4, encoding_of(spec)) + b"\x32" + varint(spec.sample_bytes)
     little = pictures.astype(pictures.dtype.newbyteorder("<"), copy=False)
-    return [
-        b"".join((_timestamp(at_ns), before, np.ascontiguousarray(picture).data.cast("B")))
-        for at_ns, picture in zip(stamps_ns, little, strict=True)
-    ]
+    for at_ns, picture in zip(stamps_ns, little, strict=True):
+        yield _timestamp(at_ns) + before, np.ascontiguousarray(picture).data.cast("B")
 
 
 def _timestamp(at_ns: int) -> bytes:

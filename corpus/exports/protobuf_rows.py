@@ -45,9 +45,8 @@ class RowFormat(NamedTuple):
     record: np.dtype[Any]
     prefixes: tuple[bytes, ...]
 
-    def messages(self, captured_ns: Stamps, samples: npt.NDArray[Any]) -> list[memoryview]:
-        """A message for each of `samples` [n, *shape], with its stamp."""
-        rows = np.zeros(len(samples), self.record)
+    def fill(self, rows: npt.NDArray[Any], captured_ns: Stamps, samples: npt.NDArray[Any]) -> None:
+        """Make `rows`, zeros of `record`, the messages of `samples` [n, *shape] with their stamps."""
         for number, prefix in enumerate(self.prefixes):
             rows[f"p{number}"] = np.frombuffer(prefix, np.uint8)
         rows["v0"] = captured_ns
@@ -57,8 +56,6 @@ class RowFormat(NamedTuple):
         else:
             for column in range(flat.shape[1]):
                 rows[f"v{column + 1}"] = flat[:, column]
-        whole, size = memoryview(rows.view(np.uint8).data).cast("B"), self.record.itemsize
-        return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
 def row_format(spec: StreamSpec) -> RowFormat:
@@ -101,19 +98,25 @@ def descriptor_set(package: str, message: str, fields: Sequence[tuple[str, int, 
 
 
 def field_names(channels: Sequence[str]) -> list[str]:
-    """The names of channels as protobuf can have them, none twice.
+    """The names of channels as protobuf can have them, none twice, nor as it has them in JSON, without `_`.
 
-    >>> field_names(["gx", "temp (C)", "temp [C]", "2nd", "captured_ns"])
-    ['gx', 'temp__C_', 'temp__C__2', '_2nd', 'captured_ns_2']
+    >>> field_names(["gx", "temp (C)", "temp [C]", "2nd", "captured_ns", "g_x"])
+    ['gx', 'temp__C_', 'temp__C__2', '_2nd', 'captured_ns_2', 'g_x_2']
     """
     found: list[str] = []
+    taken = {_in_json(CAPTURED)}
     for channel in channels:
         name = tried = _letters(channel)
         number = 2
-        while tried in (*found, CAPTURED):
+        while _in_json(tried) in taken:
             tried, number = f"{name}_{number}", number + 1
         found.append(tried)
+        taken.add(_in_json(tried))
     return found
+
+
+def _in_json(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _letters(name: str) -> str:

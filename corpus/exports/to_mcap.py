@@ -6,13 +6,12 @@ JPEGs are not decoded.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from mcap.writer import CompressionType, Writer
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.exports import foxglove
@@ -26,10 +25,10 @@ from sensorium.corpus.exports.contract import (
     held,
     json_text,
 )
+from sensorium.corpus.exports.mcap_file import McapFile, Messages, alike, unlike
 from sensorium.corpus.exports.protobuf_rows import RowFormat, row_format, row_schema
 from sensorium.corpus.stream import Stream
 from sensorium.drivers.media import JPEG
-from sensorium.drivers.stream import Stamps
 
 SUFFIX = ".mcap"
 EPISODE, STREAM = "sensorium.episode", "sensorium.stream"
@@ -46,10 +45,10 @@ def export_mcap(episodes: Sequence[Episode], out: Path, options: Options) -> Exp
         return each_apart(episodes, out, options, SUFFIX, refusal, _one_file)
     report = ExportReport(out)
     apart = len({episode.device for episode in episodes}) > 1
-    with appearing(out) as path, _writing(path, episodes) as writer:
+    with appearing(out) as path, _writing(path, episodes) as file:
         for number, episode in enumerate(episodes):
             each = episode.reopened()
-            _write(writer, each, held(each, refusal, options, report), f"/{each.device}/" if apart else "/")
+            _write(file, each, held(each, refusal, options, report), f"/{each.device}/" if apart else "/")
             options.told(number + 1)
     return report
 
@@ -63,20 +62,10 @@ def refusal(episode: Episode, stream: Stream) -> str:
     return f"a stamp of {first} ns: MCAP has none before 0 (1970)" if first < 0 else ""
 
 
-class _Messages(NamedTuple):
-    """Messages of one channel, in their order, by `log_time` and `publish_time`."""
-
-    channel: int
-    log_ns: Stamps
-    publish_ns: Stamps
-    sequence: int
-    messages: Sequence[bytes | memoryview]
-
-
 class _StreamChannel:
     """A stream on its way: what was read of it."""
 
-    def __init__(self, writer: Writer, episode: Episode, stream: Stream, topic: str) -> None:
+    def __init__(self, file: McapFile, episode: Episode, stream: Stream, topic: str) -> None:
         self._stream = stream
         spec = stream.spec
         self._rows: RowFormat | None = None
@@ -88,69 +77,55 @@ class _StreamChannel:
         else:
             self._rows = row_format(spec)
             name, data = self._rows.type_name, row_schema(spec)
-        schema = writer.register_schema(name, "protobuf", data)
         about = {STREAM: json_text(about_stream(stream)), EPISODE: episode.id}
-        self._id = writer.register_channel(topic, "protobuf", schema, about)
+        self._id = file.channel(topic, file.schema(name, data), about)
         self.captured_ns = stream.captured_ns
         utc_ns, _ = episode.utc(self.captured_ns)
         self._log_ns = self.captured_ns if utc_ns is None else utc_ns
         self._done = 0
 
-    def until(self, end_ns: int | None) -> Iterator[_Messages]:
+    def until(self, end_ns: int | None) -> Iterator[Messages]:
         """What is stamped before `end_ns` (None: the rest), and was not asked for before."""
         stop = len(self.captured_ns)
         if end_ns is not None:
             stop = int(np.searchsorted(self.captured_ns, end_ns, "left"))
         while self._done < stop:
             start, self._done = self._done, min(stop, self._done + _ROWS_AT_ONCE)
-            rows = slice(start, self._done)
-            log_ns = self._log_ns[rows]
-            yield _Messages(self._id, log_ns, self.captured_ns[rows], start, self._messages(start, self._done, log_ns))
+            yield self._messages(start, self._done)
 
-    def _messages(self, start: int, stop: int, log_ns: Stamps) -> Sequence[bytes | memoryview]:
-        spec = self._stream.spec
+    def _messages(self, start: int, stop: int) -> Messages:
+        stream, spec = self._stream, self._stream.spec
+        captured_ns, log_ns = self.captured_ns[start:stop], self._log_ns[start:stop]
+        if self._rows is not None:
+            fill = partial(self._rows.fill, captured_ns=captured_ns, samples=stream[start:stop])
+            return alike(self._id, log_ns, captured_ns, start, self._rows.record, fill)
         if self._jpeg:
-            return foxglove.compressed(log_ns.tolist(), spec.frame, self._stream.items(start, stop), "jpeg")
-        samples = self._stream[start:stop]
-        if self._rows is None:
-            return foxglove.raw(log_ns.tolist(), spec, samples)
-        return self._rows.messages(self.captured_ns[start:stop], samples)
+            parted = foxglove.compressed(log_ns.tolist(), spec.frame, stream.items(start, stop), "jpeg")
+        else:
+            parted = foxglove.raw(log_ns.tolist(), spec, stream[start:stop])
+        return unlike(self._id, log_ns, captured_ns, start, parted)
 
 
 def _one_file(episode: Episode, streams: Sequence[Stream], path: Path) -> None:
-    with _writing(path, [episode]) as writer:
-        _write(writer, episode, streams, "/")
+    with _writing(path, [episode]) as file:
+        _write(file, episode, streams, "/")
 
 
 @contextlib.contextmanager
-def _writing(path: Path, episodes: Sequence[Episode]) -> Iterator[Writer]:
+def _writing(path: Path, episodes: Sequence[Episode]) -> Iterator[McapFile]:
     # JPEGs become no smaller, and to try takes longer than all else.
     raw = any(said["media_type"] != JPEG and len(said["shape"]) > 1 for each in episodes for said in _said(each))
-    with path.open("wb") as file:
-        writer = Writer(file, compression=CompressionType.LZ4 if raw else CompressionType.NONE)
-        writer.start(profile="", library=f"sensorium {version('sensorium')}")
-        yield writer
-        writer.finish()
+    with path.open("wb") as opened:
+        file = McapFile(opened, f"sensorium {version('sensorium')}", "lz4" if raw else "")
+        yield file
+        file.finish()
 
 
-def _write(writer: Writer, episode: Episode, streams: Sequence[Stream], prefix: str) -> None:
-    writer.add_metadata(EPISODE, {"episode": episode.id, DOCUMENT: json_text(about_episode(episode))})
-    channels = [_StreamChannel(writer, episode, each, f"{prefix}{each.spec.name}") for each in streams]
+def _write(file: McapFile, episode: Episode, streams: Sequence[Stream], prefix: str) -> None:
+    file.metadata(EPISODE, {"episode": episode.id, DOCUMENT: json_text(about_episode(episode))})
+    channels = [_StreamChannel(file, episode, each, f"{prefix}{each.spec.name}") for each in streams]
     for end_ns in _ends(episode, streams):
-        _interleaved(writer, [part for channel in channels for part in channel.until(end_ns)])
-
-
-def _interleaved(writer: Writer, parts: Sequence[_Messages]) -> None:
-    """Write messages in the order of `log_time`, those of one channel in their own."""
-    due: list[tuple[int, int, int, int, bytes | memoryview]] = []
-    for part in parts:
-        sequence = range(part.sequence, part.sequence + len(part.messages))
-        channel = [part.channel] * len(part.messages)
-        due += zip(part.log_ns.tolist(), channel, part.publish_ns.tolist(), sequence, part.messages, strict=True)
-    due.sort(key=itemgetter(0))
-    add = writer.add_message
-    for log_ns, channel_id, publish_ns, number, message in due:
-        add(channel_id, log_ns, message, publish_ns, number)  # type: ignore[arg-type]  # a part of an array will do
+        file.write([part for channel in channels for part in channel.until(end_ns)])
 
 
 def _ends(episode: Episode, streams: Sequence[Stream]) -> Iterator[int | None]:

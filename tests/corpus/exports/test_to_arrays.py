@@ -7,9 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -17,6 +14,7 @@ from sensorium.cli.main import app
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.exports.contract import Options, Unsupported, export
 from sensorium.errors import ConfigError, StoreError
+from tests.corpus.exports.read_back import check_hdf5, check_numpy, check_parquet
 from tests.corpus.exports.stored import PROBES, everything, store_of
 
 TO = ["mcap", "numpy", "parquet", "hdf5"]
@@ -28,68 +26,20 @@ def episode(request: Any, tmp_path: Path) -> Episode:
     return found
 
 
-def stamps_of(episode: Episode, name: str) -> dict[str, Any]:
-    stream = episode.streams[name]
-    utc_ns, uncertainty_ns = episode.utc(stream.captured_ns)
-    found = {"captured_ns": stream.captured_ns, "utc_ns": utc_ns, "uncertainty_ns": uncertainty_ns}
-    return {key: value for key, value in (found | {"sensor_ns": stream.sensor_ns}).items() if value is not None}
-
-
 def test_numpy(episode: Episode, tmp_path: Path) -> None:
     export([episode], "numpy", tmp_path / "out")
-    folder = tmp_path / "out" / episode.id
-    about = json.loads((folder / "episode.json").read_text())
-    assert about["said"]["labels"] == {"task": "pick the <b>cup</b>"}
-    for name, stream in episode.streams.items():
-        found = {path.stem: np.load(path, mmap_mode=None) for path in (folder / name).iterdir()}
-        assert found.keys() == {"data", *stamps_of(episode, name)}
-        assert about["streams"][name]["spec"]["dtype"] == found["data"].dtype == stream.dtype
-        assert np.array_equal(found["data"], stream[:])
-        for key, expected in stamps_of(episode, name).items():
-            assert np.array_equal(found[key], expected)
+    check_numpy(tmp_path / "out" / episode.id, episode)
 
 
 def test_parquet(episode: Episode, tmp_path: Path) -> None:
     export([episode], "parquet", tmp_path / "out")
-    for name, stream in episode.streams.items():
-        table = pq.read_table(tmp_path / "out" / episode.id / f"{name}.parquet")
-        assert json.loads(table.schema.metadata[b"sensorium.stream"])["spec"]["name"] == name
-        for key, expected in stamps_of(episode, name).items():
-            column = table["utc"].cast("int64") if key == "utc_ns" else table[key]
-            assert np.array_equal(column.to_numpy(), expected)
-        if name == "imu":
-            found = np.stack([table[each].to_numpy() for each in ("gx", "gy", "az (g)")], axis=1)
-        elif stream.is_encoded:
-            assert table["data"].to_pylist() == [stream.item(row) for row in range(len(stream))]
-            pictures = [np.frombuffer(item.as_py(), np.uint8) for item in table["data"]]
-            decoded: list[Any] = [cv2.imdecode(each, cv2.IMREAD_COLOR) for each in pictures]
-            found = np.stack(decoded)
-        elif stream.spec.is_frames:
-            found = np.frombuffer(b"".join(table["data"].to_pylist()), stream.dtype).reshape(stream.shape)
-        else:
-            found = np.array(table["data"].to_pylist(), stream.dtype).reshape(stream.shape)
-        assert np.array_equal(found, stream[:]), name
+    check_parquet(tmp_path / "out" / episode.id, episode)
 
 
 def test_hdf5(episode: Episode, tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
+    pytest.importorskip("h5py")
     export([episode], "hdf5", tmp_path / "out")
-    with h5py.File(tmp_path / "out" / f"{episode.id}.h5") as file:
-        assert json.loads(file.attrs["sensorium.episode"])["episode"]["episode"] == episode.id
-        assert set(file) == set(episode.streams)
-        for name, stream in episode.streams.items():
-            group = file[name]
-            for key, expected in stamps_of(episode, name).items():
-                assert np.array_equal(group[key][:], expected)
-            if stream.is_encoded:
-                assert [each.tobytes() for each in group["items"]] == stream_items(stream)
-                continue
-            assert group["data"].dtype == stream.dtype
-            assert np.array_equal(group["data"][:], stream[:])
-
-
-def stream_items(stream: Any) -> list[bytes]:
-    return [stream.item(row) for row in range(len(stream))]
+    check_hdf5(tmp_path / "out" / f"{episode.id}.h5", episode)
 
 
 def test_channels_that_make_no_table(tmp_path: Path) -> None:

@@ -1,74 +1,24 @@
 """MCAP, read by its own library and by protobuf: every sample, every stamp, JPEGs as they are."""
 
+import io
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from mcap.opcode import Opcode
 from mcap.reader import make_reader
+from mcap.records import SummaryOffset
+from mcap.stream_reader import StreamReader
+from mcap.writer import MCAP0_MAGIC
 
-from sensorium.corpus.episode import Episode
+from sensorium.corpus.exports import to_mcap
 from sensorium.corpus.exports.contract import Options, Unsupported, export
 from sensorium.drivers.clock import Clock
+from tests.corpus.exports.read_back import check_mcap, messages
 from tests.corpus.exports.stored import everything, recorded, store_of
-
-
-def messages(path: Path) -> dict[str, list[tuple[int, int, Any, str]]]:
-    """By topic: log and publish time, the message as protobuf decodes it by the schema in the file, its type."""
-    found: dict[str, list[tuple[int, int, Any, str]]] = {}
-    types: dict[int, Any] = {}
-    with path.open("rb") as file:
-        for schema, channel, message in make_reader(file, validate_crcs=True).iter_messages(log_time_order=False):
-            assert schema is not None
-            assert (schema.encoding, channel.message_encoding) == ("protobuf", "protobuf")
-            if schema.id not in types:
-                pool = descriptor_pool.DescriptorPool()
-                for each in descriptor_pb2.FileDescriptorSet.FromString(schema.data).file:
-                    pool.Add(each)
-                types[schema.id] = message_factory.GetMessageClass(pool.FindMessageTypeByName(schema.name))
-            decoded = types[schema.id].FromString(message.data)
-            assert not decoded._unknown_fields if hasattr(decoded, "_unknown_fields") else True
-            found.setdefault(channel.topic, []).append((message.log_time, message.publish_time, decoded, schema.name))
-    return found
-
-
-def samples_of(name: str, message: Any, kind: str, episode: Episode) -> Any:
-    stream = episode.streams[name]
-    if kind == "foxglove.CompressedImage":
-        assert message.format == "jpeg"
-        return cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
-    if kind == "foxglove.RawImage":
-        assert (message.height, message.width) == stream.spec.shape[:2]
-        assert message.step * message.height == len(message.data)
-        return np.frombuffer(message.data, stream.dtype).reshape(stream.spec.shape)
-    values = [value for field, value in message.ListFields() if field.name != "captured_ns"]
-    fields = [field.name for field in message.DESCRIPTOR.fields][1:]
-    if fields == ["data"]:
-        values = list(message.data)
-    else:
-        values = [getattr(message, each) for each in fields]
-    return np.array(values).astype(stream.dtype).reshape(stream.spec.shape)
-
-
-def check(path: Path, episode: Episode, prefix: str = "/") -> None:
-    found = messages(path)
-    assert set(found) == {f"{prefix}{name}" for name, stream in episode.streams.items() if len(stream)}
-    for name, stream in episode.streams.items():
-        theirs = found.get(f"{prefix}{name}", [])
-        assert len(theirs) == len(stream)
-        utc_ns, _ = episode.utc(stream.captured_ns)
-        logged = stream.captured_ns if utc_ns is None else utc_ns
-        for row, (log_ns, publish_ns, message, kind) in enumerate(theirs):
-            assert (log_ns, publish_ns) == (logged[row], stream.captured_ns[row])
-            if kind.startswith("foxglove"):
-                assert message.timestamp.seconds * 10**9 + message.timestamp.nanos == log_ns
-                assert message.frame_id == stream.spec.frame
-            else:
-                assert message.captured_ns == publish_ns
-            assert np.array_equal(samples_of(name, message, kind, episode), stream[row]), (name, row)
 
 
 @pytest.mark.parametrize("probes", [None, ()], ids=["UTC", "no UTC"])
@@ -78,7 +28,7 @@ def test_every_sample_and_stamp(tmp_path: Path, probes: Any) -> None:
     assert (report.episodes, report.samples, report.skipped) == (1, sum(map(len, episode.streams.values())), {})
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == f"{episode.id}.mcap"
-    check(path, episode)
+    check_mcap(path, episode)
 
 
 def test_jpegs_are_as_they_were(tmp_path: Path) -> None:
@@ -103,6 +53,51 @@ def test_one_file_of_two_devices_in_the_order_of_time(tmp_path: Path) -> None:
     assert about[0]["said"]["notes"][0]["name"] == "grasp"
 
 
+def test_any_reader_finds_its_way_by_the_summary_and_the_indexes(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(to_mcap, "STRETCH_BYTES", 5000)
+    (episode,) = store_of(tmp_path / "store", [everything()])
+    export([episode], "mcap", tmp_path / "out.mcap")
+    data = (tmp_path / "out.mcap").read_bytes()
+    with (tmp_path / "out.mcap").open("rb") as file:
+        summary = make_reader(file, validate_crcs=True).get_summary()
+        assert summary is not None
+        said = summary.statistics
+        assert said is not None
+        counts = {summary.channels[number].topic: count for number, count in said.channel_message_counts.items()}
+        assert counts == {f"/{name}": len(stream) for name, stream in episode.streams.items() if len(stream)}
+        assert said.message_count == sum(counts.values())
+        assert (said.chunk_count, len(summary.chunk_indexes)) == (len(summary.chunk_indexes), said.chunk_count)
+        assert said.chunk_count > 3
+        every = [(m.log_time, c.topic, m.data) for _, c, m in make_reader(io.BytesIO(data)).iter_messages()]
+        file.seek(0)
+        first, last = every[len(every) // 3][0], every[2 * len(every) // 3][0]
+        assert (said.message_start_time, said.message_end_time) == (every[0][0], every[-1][0])
+        found = make_reader(file).iter_messages(topics=["/imu", "/front"], starting_at=first, ending_before=last)
+        assert [(m.log_time, c.topic, m.data) for _, c, m in found] == [
+            each for each in every if first <= each[0] < last and each[1] in ("/imu", "/front")
+        ]
+    for index in summary.chunk_indexes:
+        at = index.chunk_start_offset
+        assert data[at] == Opcode.CHUNK
+        for offset in index.message_index_offsets.values():
+            assert data[offset] == Opcode.MESSAGE_INDEX
+    length, magic = 8 + 8 + 4, len(MCAP0_MAGIC)
+    at = len(data) - magic - length - 9
+    assert data[at] == Opcode.FOOTER
+    start, _, crc = struct.unpack("<QQI", data[at + 9 : -magic])
+    assert crc == zlib.crc32(data[start : -magic - 4])
+    assert [each.group_opcode for each in summary_offsets(data, start)] == [3, 4, 11, 8, 13]
+
+
+def summary_offsets(data: bytes, start: int) -> list[SummaryOffset]:
+    """Those of a file, each of which leads to a group of what it says."""
+    reader = StreamReader(io.BytesIO(data[start:]), skip_magic=True)
+    found = [each for each in reader.records if isinstance(each, SummaryOffset)]
+    for each in found:
+        assert data[each.group_start] == each.group_opcode
+    return found
+
+
 def test_a_stamp_before_1970_is_named_and_skipped_if_asked(tmp_path: Path) -> None:
     (episode,) = store_of(tmp_path / "store", [recorded(-1_000_000_000)])
     with pytest.raises(Unsupported, match="stream 'front': a stamp of -1000000000 ns: MCAP has none before 0"):
@@ -118,14 +113,12 @@ def test_utc_that_steps_back_is_kept(tmp_path: Path) -> None:
     made = everything(clock=Clock(kind="boottime", boot_id="4c0e3a4e-0000-4000-8000-000000000000"))
     (episode,) = store_of(tmp_path / "store", [made], probes)
     export([episode], "mcap", tmp_path / "out.mcap")
-    check(tmp_path / "out.mcap", episode)
+    check_mcap(tmp_path / "out.mcap", episode)
 
 
 def test_a_large_episode_is_written_in_parts(tmp_path: Path, monkeypatch: Any) -> None:
-    from sensorium.corpus.exports import to_mcap
-
     monkeypatch.setattr(to_mcap, "STRETCH_BYTES", 2000)
     monkeypatch.setattr(to_mcap, "_ROWS_AT_ONCE", 7)
     (episode,) = store_of(tmp_path / "store", [everything()])
     export([episode], "mcap", tmp_path / "out.mcap")
-    check(tmp_path / "out.mcap", episode)
+    check_mcap(tmp_path / "out.mcap", episode)
