@@ -4,9 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
+PYTHON312 ?= python3.12
+LEROBOT := .venv-lerobot
+LEROBOT_NEEDS ?= 'lerobot[dataset]==0.6.1'
+JUDGED := build/judged
 BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_ceiling.py small_kinds.py faulty_episodes.py table.py windows.py),$(wildcard bench/*.py))
 
-.PHONY: help demo redaction torch test test-failed test-all soak kills guest model coverage check lint types bench install clean
+.PHONY: help demo redaction torch view judge-lerobot test test-failed test-all soak kills guest model coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
@@ -18,6 +22,8 @@ help:
 	@echo "make coverage  the tests again, and what they do not run: the least covered files first, and whether the total is below its bound"
 	@echo "make redaction the detector of faces, CenterFace, for the filter redact and its tests"
 	@echo "make torch     torch and Ray Data, the tests of loaders, and the example that trains and goes on"
+	@echo "make view      Rerun, and the tests of what is shown in it"
+	@echo "make judge-lerobot  LeRobot's own library reads what is exported: Python 3.12 (PYTHON312), and about 5 GB in .venv-lerobot"
 	@echo "make check     ruff, import-linter, mypy --strict (tests and benchmarks too) and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
 
@@ -45,6 +51,21 @@ redaction: $(STAMP)
 torch: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0 -e '.[torch,ray-data]'
 	$(BIN)/python -m pytest tests/corpus/loaders
+
+# Its wheel has 130 MB: for those who look, and for the tests of that.
+view: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[view]'
+	$(BIN)/python -m pytest tests/corpus/test_viewing.py tests/agents/capture/test_live_view.py
+
+# In a venv of its own: LeRobot needs another Python and another NumPy than what is tested here.
+judge-lerobot: $(STAMP)
+	@command -v $(PYTHON312) >/dev/null || { echo "$(PYTHON312) is missing: make judge-lerobot PYTHON312=/path/to/python3.12"; exit 1; }
+	rm -rf $(JUDGED)
+	$(BIN)/python -m tests.corpus.exports.lerobot_judged $(JUDGED)
+	$(PYTHON312) -m venv $(LEROBOT)
+	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check $(LEROBOT_NEEDS)
+	HF_HUB_OFFLINE=1 $(LEROBOT)/bin/python tests/corpus/exports/judge_lerobot.py $(JUDGED)
+	rm -rf $(JUDGED)
 
 demo: $(CORE)
 	$(BIN)/sensorium demo
@@ -92,4 +113,4 @@ bench: $(STAMP)
 	$(BIN)/python bench/table.py $(BENCHES)
 
 clean:
-	rm -rf $(VENV) build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(LEROBOT) build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
