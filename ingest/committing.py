@@ -1,8 +1,9 @@
 """Which episodes are committed, and how: none twice at a time, none that is there already, small ones together."""
 
+import contextlib
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,18 @@ class Commits:
                     f" `sensorium verify {where}` and restore it from a copy: the device keeps the episode"
                 )
         return record
+
+    @contextlib.contextmanager
+    def apart(self, episodes: Sequence[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
+        """Those of the episodes of which nobody commits anything, who finds them taken meanwhile."""
+        with self._guard:
+            mine = [each for each in episodes if each not in self._claimed]
+            self._claimed |= set(mine)
+        try:
+            yield mine
+        finally:
+            with self._guard:
+                self._claimed -= set(mine)
 
     def _claim(self, ready: Ready[Assembly | AtOnce]) -> bool:
         """Have the episode, and its ordinal, to ourselves; False if somebody has."""

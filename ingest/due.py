@@ -1,6 +1,7 @@
 """What a store that is open does beside commits: what others ask of it, and deletions whose grace is over."""
 
 import logging
+import threading
 import time
 from collections.abc import Mapping
 
@@ -9,7 +10,9 @@ from sensorium.corpus.deletions import certificates, tombstones
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import StoreError
 from sensorium.ingest.deleting import remove_due
-from sensorium.ingest.requests import carry_out
+from sensorium.ingest.pack_requests import PackJobs
+from sensorium.ingest.packing import Alone
+from sensorium.ingest.requests import asked_for, carry_out
 from sensorium.ingest.store_folder import StoreFolder
 
 log = logging.getLogger(__name__)
@@ -20,27 +23,35 @@ AGAIN_S = 10.0
 
 class Due:
     """One thread at a time calls it. `removals` grows when episodes may have gone: who keeps something made of episodes
-    in memory makes it anew then. `deleted` has the month of each tombstone, by episode, as it is at the start."""
+    in memory makes it anew then, and who saves it does so under `guard`, or it would be there again behind a removal.
+    `alone` keeps commits from episodes that are packed. `deleted` has the month of each tombstone, by episode, as it is
+    at the start."""
 
-    def __init__(self, store: StoreFolder, catalog: Catalog, deleted: Mapping[str, str]) -> None:
+    def __init__(self, store: StoreFolder, catalog: Catalog, alone: Alone, deleted: Mapping[str, str]) -> None:
         self._store, self._catalog = store, catalog
+        self._packs = PackJobs(store, catalog, alone)
         self.removals = 0
+        self.guard = threading.Lock()
         self._first_utc, self._look_s = "", 0.0
         self._remove(deleted)
 
     def step(self) -> None:
         """Do what is asked, and what is due by now."""
-        if carry_out(self._store, self._catalog):
-            self.removals += 1
+        if asked_for(self._store):
+            with self.guard:
+                carry_out(self._store, self._catalog)
+                self.removals += 1
             self._first_utc = self._first()
         if self._first_utc and time.monotonic() >= self._look_s and self._first_utc <= (utc_text(time.time_ns()) or ""):
             self._look_s = time.monotonic() + AGAIN_S
             self._remove()
+        self._packs.step()
 
     def _remove(self, deleted: Mapping[str, str] | None = None) -> None:
         try:
-            if remove_due(self._store, self._catalog, deleted=deleted):
-                self.removals += 1
+            with self.guard:
+                if remove_due(self._store, self._catalog, deleted=deleted):
+                    self.removals += 1
         except StoreError as error:
             log.warning("%s", error)
         self._first_utc = self._first(deleted)

@@ -5,7 +5,7 @@ import heapq
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -27,6 +27,7 @@ from sensorium.corpus.commits import (
     record_path,
     zip_path,
 )
+from sensorium.corpus.deletions import tombstone_name
 from sensorium.corpus.filling import fill
 from sensorium.corpus.verify import Finding
 from sensorium.episode import durable, together, zip_form
@@ -59,6 +60,7 @@ _AGAIN = "restore it from a copy, or deliver the episode again"
 Progress = Callable[[str, int, int], None]
 Going = list[tuple[str, str, PackedRecord]]
 """A heap of the folders that are to go, by until when each is left, and by episode."""
+Alone = Callable[[Sequence[UUID]], contextlib.AbstractContextManager[Sequence[UUID]]]
 
 
 class _Packed(NamedTuple):
@@ -90,7 +92,7 @@ def pack(
     `dry_run` does all but write, beside an ingest too. `progress(what, done, total)` counts episodes.
 
     Raises:
-        StoreError: an ingest is running, it is not a store, or the disk fails.
+        StoreError: an ingest is running (`StoreHeld`), it is not a store, or the disk fails.
     """
     path = Path(path)
     report = PackReport() if report is None else report
@@ -137,7 +139,6 @@ def _pack(
     stop: Callable[[], bool],
     report: PackReport,
 ) -> None:
-    going: Going = []
     with contextlib.ExitStack() as stack:
         store = StoreFolder(path)
         stack.callback(store.close)
@@ -146,19 +147,52 @@ def _pack(
         catalog = Catalog((path / CATALOG).absolute(), store.fd)
         stack.callback(catalog.close)
         fill(catalog, path)
-        stack.callback(lambda: report.count_left(until for until, _, _ in going))
+        for waits in steps(store, catalog, older_than_s, small_bytes, grace_s, progress, stop, report):
+            if waits:
+                time.sleep(_POLL_S)
+
+
+def steps(
+    store: StoreFolder,
+    catalog: Catalog,
+    older_than_s: float,
+    small_bytes: int,
+    grace_s: float,
+    progress: Progress,
+    stop: Callable[[], bool],
+    report: PackReport,
+    alone: Alone = lambda those: contextlib.nullcontext(list(those)),
+) -> Iterator[bool]:
+    """`pack` of a store that is open, a batch at a time; True where all that is left is to wait.
+
+    `alone(those)` is entered while these episodes are looked at and packed: it gives those of them that nobody else is
+    at, and the others are left to the next `pack`.
+    """
+    going: Going = []
+    try:
         for record in unfinished(store, catalog, _both(store.fd)):
             _push(going, record)
         _remove_over(store, going, report, stop)
-        cold = [] if stop() else _cold(path, older_than_s, small_bytes)
-        for batch in _batches(_read_cold(path, store.fd, cold, grace_s, report, progress, stop)):
-            _convert(store, catalog, batch)
-            for packed in batch:
-                taken = blocks(store.fd, zip_path(STORE, packed.record.episode), _record(packed))
-                report.count_packed(packed.folder, packed.record_bytes, taken)
-                _push(going, packed.record)
-            _remove_over(store, going, report, stop)
-        _remove_in_time(store, going, grace_s, report, progress, stop)
+        cold = [] if stop() else _cold(store.path, older_than_s, small_bytes)
+        for at in range(0, len(cold), BATCH):
+            told = _told_from(progress, at, len(cold))
+            with alone(cold[at : at + BATCH]) as mine:
+                for batch in _batches(_read_cold(store.path, store.fd, mine, grace_s, report, told, stop)):
+                    _convert(store, catalog, batch)
+                    for packed in batch:
+                        taken = blocks(store.fd, zip_path(STORE, packed.record.episode), _record(packed))
+                        report.count_packed(packed.folder, packed.record_bytes, taken)
+                        _push(going, packed.record)
+                    _remove_over(store, going, report, stop)
+                    yield False
+        progress("packing", len(cold), len(cold))
+        yield from _remove_in_time(store, going, grace_s, report, progress, stop)
+    finally:
+        report.count_left(until for until, _, _ in going)
+
+
+def _told_from(progress: Progress, first: int, total: int) -> Progress:
+    return lambda what, done, _total: progress(what, first + done, total)
 
 
 def _both(fd: int) -> list[tuple[str, str]]:
@@ -175,6 +209,9 @@ def _remove_over(store: StoreFolder, going: Going, report: PackReport, stop: Cal
     """Remove the folders that nobody is to find any more."""
     while going and going[0][2].is_over and not stop():
         record = going[0][2]
+        if _is_deleted(store.fd, record.episode):  # meanwhile, and all of it
+            heapq.heappop(going)
+            continue
         folder = look_at(store.fd, folder_path(STORE, record.episode))[1]
         try:
             remove_loose(store, record)
@@ -191,7 +228,7 @@ def _remove_in_time(
     report: PackReport,
     progress: Progress,
     stop: Callable[[], bool],
-) -> None:
+) -> Iterator[bool]:
     """Wait until nobody is to find the folders any more. One that is to stay for longer, an earlier run said so."""
     end, total = time.monotonic() + grace_s, len(going)
     while going and not stop():
@@ -200,7 +237,7 @@ def _remove_in_time(
         if going and time.monotonic() >= end and not going[0][2].is_over:
             return
         if going and not stop():
-            time.sleep(_POLL_S)
+            yield True
 
 
 def with_version(document: bytes) -> bytes:
@@ -233,7 +270,7 @@ def _cold(path: Path, older_than_s: float, small_bytes: int) -> list[UUID]:
 def _read_cold(
     path: Path,
     fd: int,
-    cold: list[UUID],
+    cold: Sequence[UUID],
     grace_s: float,
     report: PackReport,
     progress: Progress,
@@ -249,10 +286,15 @@ def _read_cold(
             if not record.zipped and len(record.objects) <= zip_form.MAX_MEMBERS:
                 yield _read_loose(path, fd, record, grace_s)
         except _LeftAlone as left:
-            report.left.append(left.finding)
+            if not _is_deleted(fd, episode):
+                report.left.append(left.finding)
         except (Corrupt, OSError) as error:
-            report.left.append(Finding(str(error), path / at, _AGAIN))
-    progress("packing", len(cold), len(cold))
+            if not _is_deleted(fd, episode):
+                report.left.append(Finding(str(error), path / at, _AGAIN))
+
+
+def _is_deleted(fd: int, episode: UUID) -> bool:
+    return durable.look(tombstone_name(episode), dir_fd=fd) is not None
 
 
 class _LeftAlone(Exception):

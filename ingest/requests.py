@@ -1,6 +1,6 @@
 """Requests: what who cannot have a store's lock asks of the ingest that holds it, and the answers; files, both.
 
-    STORE/requests/ID.request    what is asked
+    STORE/requests/ID.request    which episodes are to be deleted (a pack: `sensorium.ingest.pack_requests`)
     STORE/requests/ID.answer     what became of it; the request goes then
 
 The ingest carries them out between commits. One that was cut off is carried out again, by whoever holds the store next.
@@ -71,7 +71,7 @@ def delete_or_ask(
                     with_traces=request.with_traces,
                     progress=progress,
                 )
-            finish(path, _carry_out_here)
+            finish(path, carry_out)
         except StoreHeld:
             asked = asked or _put(path, request)
             progress("waiting for the ingest", 0, 1)
@@ -82,25 +82,21 @@ def delete_or_ask(
         sleep(LOOK_S)
 
 
-def carry_out(store: StoreFolder, catalog: Catalog) -> int:
-    """Carry out what is asked, each once, and answer; how many there were."""
-    done = 0
+def asked_for(store: StoreFolder) -> list[Path]:
+    """The requests that nobody has carried out, the oldest first."""
     if durable.look(REQUESTS, dir_fd=store.fd) is None:
-        return done
-    for name in durable.names(REQUESTS, dir_fd=store.fd):
-        if name.endswith(ASKED):
-            at = REQUESTS / name
-            answer = _answer(store, catalog, durable.read_whole(at, dir_fd=store.fd), at)
-            said = msgspec.json.encode(answer)
-            durable.publish(at.with_suffix(ANSWER), said, STAGING, dir_fd=store.fd)
-            durable.remove(at, dir_fd=store.fd)
-            durable.sync_folder(REQUESTS, dir_fd=store.fd)
-            done += 1
-    return done
+        return []
+    return [REQUESTS / name for name in sorted(durable.names(REQUESTS, dir_fd=store.fd)) if name.endswith(ASKED)]
 
 
-def _carry_out_here(store: StoreFolder, catalog: Catalog) -> None:
-    carry_out(store, catalog)
+def carry_out(store: StoreFolder, catalog: Catalog) -> None:
+    """Carry out what is asked, each once, and answer."""
+    for at in asked_for(store):
+        answer = _answer(store, catalog, durable.read_whole(at, dir_fd=store.fd), at)
+        said = msgspec.json.encode(answer)
+        durable.publish(at.with_suffix(ANSWER), said, STAGING, dir_fd=store.fd)
+        durable.remove(at, dir_fd=store.fd)
+        durable.sync_folder(REQUESTS, dir_fd=store.fd)
 
 
 def _answer(store: StoreFolder, catalog: Catalog, data: bytes, at: Path) -> RequestAnswer:

@@ -143,10 +143,11 @@ class Sharing:
         return len(found) > 1
 
     def _save(self) -> None:
-        self._forget_what_is_gone()
-        if self._unsaved:
-            self._sketches.save()
-            self._saved_s, self._unsaved = time.monotonic(), False
+        with self._store.due.guard:  # nothing is removed between the look and the last byte
+            self._forget_what_is_gone()
+            if self._unsaved:
+                self._sketches.save()
+                self._saved_s, self._unsaved = time.monotonic(), False
 
     def _hear(self, heard: Heard) -> None:
         match heard:

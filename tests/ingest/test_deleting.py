@@ -5,9 +5,11 @@ import subprocess
 import sys
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -20,6 +22,7 @@ from sensorium.corpus.deletions import CERTIFICATES, certificates, tombstones
 from sensorium.corpus.holds import hold
 from sensorium.corpus.vectors import Maker, read_arrays, read_parts, write_part
 from sensorium.corpus.verify import verify
+from sensorium.episode.documents import Provenance
 from sensorium.errors import ConfigError, Corrupt, StoreError
 from sensorium.ingest.committing import Conflict
 from sensorium.ingest.deleting import delete
@@ -310,6 +313,36 @@ def test_a_trace_that_holds_its_scores(memory: Path, make_episode: Any) -> None:
     assert outside(path, chunk) == []
     delete(path, [str(other.episode)], reason="r")
     assert [each.id for each in sensorium.open(path).query("kind = 'trace'")] == [str(apart.episode)]
+
+
+def test_what_another_names_as_its_parent(memory: Path, make_episode: Any) -> None:
+    path, rng = memory / "store", np.random.default_rng(2)
+    parent, child = (make_episode({"imu": rng.normal(size=(40, 3))}, ordinal=n, start_ns=n * 10**9) for n in (1, 9))
+    name, its = str(parent.episode), str(child.episode)
+    child = replace(child, records=derived(child.records, name))
+    with Store.open(path) as store:
+        for each in (parent, child):
+            commit(store, each)
+    with pytest.raises(ConfigError, match=f"episode {name}: is a parent of {its}; delete that too, or --force"):
+        delete(path, [name], reason="r")
+    assert list(tombstones(path)) == []
+    chunk = next(payload for _, payload in parent.records if payload)[20:60]
+    assert outside(path, chunk)
+    (tombstone,), (certificate,) = delete(path, [name], reason="r", force=True)
+    assert (tombstone.cited_by, certificate.tombstone) == ((its,), tombstone)
+    assert outside(path, chunk) == []
+    (left,) = sensorium.open(path).query()
+    assert (left.id, left.attributes["provenance"]["parents"]) == (its, [name]), "which it says as before"
+    assert list(verify(path, deep=True)) == []
+    delete(path, [its], reason="r")
+    assert sensorium.open(path).query() == []
+
+
+def derived(records: list[Any], parent: str) -> list[Any]:
+    """Records of an episode that says which one it was made from."""
+    (manifest, nothing), *others = records
+    provenance = Provenance(origin="model", parents=(parent,), generation=1)
+    return [(msgspec.structs.replace(manifest, provenance=provenance), nothing), *others]
 
 
 def test_a_label_said_afterwards_is_refused(made: tuple[Path, list[Any]]) -> None:

@@ -17,6 +17,7 @@ from sensorium.cli.store import StorePath
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.pack_report import PackReport
+from sensorium.ingest.pack_requests import PackRequest, pack_or_ask
 from sensorium.ingest.packing import GRACE_S, pack
 
 INTERRUPTED = 130
@@ -43,8 +44,12 @@ def pack_store(
     ] = False,
     form: Form = Format.TABLE,
 ) -> None:
-    """Make one ZIP file of each small episode that is a folder: fewer inodes and blocks, the same chunks. Stop the
-    ingest first. It may be interrupted at any time, and goes on when it is started again.
+    """Make one ZIP file of each small episode that is a folder: fewer inodes and blocks, the same chunks.
+
+    sensorium pack corpus --older-than 30d
+
+    Where an ingest is running it does that, in batches between commits, and is waited for. It may be interrupted at any
+    time, and goes on when it is started again.
 
     Exits 1 if a file is not what was committed: its episode is left as it is, and named. On Ctrl-C or SIGTERM it ends
     after the episodes that it is at, says what it did, and exits 130.
@@ -53,17 +58,19 @@ def pack_store(
     report = PackReport()
     with _signals() as signals, Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("packing", total=None)
+
+        def told(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        def stop() -> bool:
+            return bool(signals)
+
         try:
-            pack(
-                store,
-                older_than_s,
-                small_bytes=bytes_,
-                grace_s=grace_s,
-                dry_run=dry_run,
-                progress=lambda what, n, of: progress.update(task, description=what, completed=n, total=of),
-                stop=lambda: bool(signals),
-                report=report,
-            )
+            if dry_run:
+                pack(store, older_than_s, small_bytes=bytes_, dry_run=True, progress=told, stop=stop, report=report)
+            else:
+                request = PackRequest(older_than_s=older_than_s, small_bytes=bytes_, grace_s=grace_s)
+                pack_or_ask(store, request, progress=told, stop=stop, report=report)
         except SensoriumError:
             if report != PackReport():
                 _say(report, dry_run, form)
