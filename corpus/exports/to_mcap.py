@@ -25,7 +25,7 @@ from sensorium.corpus.exports.contract import (
     held,
     json_text,
 )
-from sensorium.corpus.exports.mcap_file import McapFile, Messages, alike, unlike
+from sensorium.corpus.exports.mcap_chunks import ChunkedMcap, Messages, alike, unlike
 from sensorium.corpus.exports.protobuf_rows import RowFormat, row_format, row_schema
 from sensorium.corpus.stream import Stream
 from sensorium.drivers.media import JPEG
@@ -65,7 +65,7 @@ def refusal(episode: Episode, stream: Stream) -> str:
 class _StreamChannel:
     """A stream on its way: what was read of it."""
 
-    def __init__(self, file: McapFile, episode: Episode, stream: Stream, topic: str) -> None:
+    def __init__(self, file: ChunkedMcap, episode: Episode, stream: Stream, topic: str) -> None:
         self._stream = stream
         spec = stream.spec
         self._rows: RowFormat | None = None
@@ -112,16 +112,16 @@ def _one_file(episode: Episode, streams: Sequence[Stream], path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _writing(path: Path, episodes: Sequence[Episode]) -> Iterator[McapFile]:
+def _writing(path: Path, episodes: Sequence[Episode]) -> Iterator[ChunkedMcap]:
     # JPEGs become no smaller, and to try takes longer than all else.
     raw = any(said["media_type"] != JPEG and len(said["shape"]) > 1 for each in episodes for said in _said(each))
     with path.open("wb") as opened:
-        file = McapFile(opened, f"sensorium {version('sensorium')}", "lz4" if raw else "")
+        file = ChunkedMcap(opened, f"sensorium {version('sensorium')}", "lz4" if raw else "")
         yield file
         file.finish()
 
 
-def _write(file: McapFile, episode: Episode, streams: Sequence[Stream], prefix: str) -> None:
+def _write(file: ChunkedMcap, episode: Episode, streams: Sequence[Stream], prefix: str) -> None:
     file.metadata(EPISODE, {"episode": episode.id, DOCUMENT: json_text(about_episode(episode))})
     channels = [_StreamChannel(file, episode, each, f"{prefix}{each.spec.name}") for each in streams]
     for end_ns in _ends(episode, streams):

@@ -95,7 +95,7 @@ def unlike(
     return Messages(channel, log_ns, np.array(lengths, np.int64), lambda start, stop: pieces[2 * start : 2 * stop])
 
 
-class McapFile:
+class ChunkedMcap:
     """A file on its way: schemas and channels go into the chunk before whose messages they were registered."""
 
     def __init__(self, file: IO[bytes], library: str, compression: Compression = "") -> None:
