@@ -98,7 +98,7 @@ class RerunLog:
 
     def _path(self, spec: StreamSpec) -> str:
         """A stream's entity, whatever its name; its curves have names once it is known."""
-        path = "/" + self._rerun.escape_entity_path_part(spec.name)
+        path = f"/{self._rerun.escape_entity_path_part(spec.name)}"
         if path not in self._known and _is_curves(spec):
             self._recording.log(path, self._rerun.SeriesLines(names=channel_names(spec)), static=True)
         self._known.add(path)

@@ -61,6 +61,7 @@ def test_every_sample_is_in_it_by_reruns_own_reader(tmp_path: Path) -> None:
         order = np.argsort(mine["captured_ns"], kind="stable")
         assert np.array_equal(np.array(mine["captured_ns"])[order], stream.captured_ns), name
         utc_ns, _ = episode.utc(stream.captured_ns)
+        assert utc_ns is not None
         assert np.array_equal(np.array(mine["utc_ns"])[order], utc_ns), name
         if name == "front":
             blobs = [bytes(mine["EncodedImage:blob"][row][0]) for row in order]
@@ -80,7 +81,7 @@ def test_a_viewer_that_listens_elsewhere_is_sent_it(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = [RERUN, "--bind", "127.0.0.1", "--port", str(port), "--save", str(tmp_path / "seen.rrd")]
+    words = [str(RERUN), "--bind", "127.0.0.1", "--port", str(port), "--save", str(tmp_path / "seen.rrd")]
     viewer = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:

@@ -1,6 +1,7 @@
 """The live view: whoever looks, and however slowly, or no more, what is captured goes on as if nobody did."""
 
 import functools
+import importlib.util
 import json
 import subprocess
 import sys
@@ -116,10 +117,10 @@ def test_an_agent_records_the_same(command: tuple[str, ...], tmp_path: Path, mon
 
 def test_without_rerun_or_a_display_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find: Callable[[str], Any] = lambda name: None if name == "rerun" else object()  # noqa: E731
-    monkeypatch.setattr(live_view.importlib.util, "find_spec", find)
+    monkeypatch.setattr(importlib.util, "find_spec", find)
     with pytest.raises(ConfigError, match=r"pip install 'sensorium\[view\]'"):
         LiveView("", "rig", [IMU])
-    monkeypatch.setattr(live_view.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
     for each in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(each, raising=False)
     with pytest.raises(ConfigError, match=r"no display .* `--view-at rerun\+http://HOST:9876/proxy`"):

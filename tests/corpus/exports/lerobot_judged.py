@@ -5,6 +5,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def main(folder: Path) -> None:
         told["episode"].append(np.full(n, number))
         told["task"].append(np.full(n, ["task 0", "task 1", "said later"][number]))
         told["at"].append(np.arange(n) / FPS)
-    np.savez(folder / "expected.npz", **{name: np.concatenate(parts) for name, parts in told.items()})
+    whole: dict[str, Any] = {name: np.concatenate(parts) for name, parts in told.items()}
+    np.savez(folder / "expected.npz", **whole)
 
 
 if __name__ == "__main__":
