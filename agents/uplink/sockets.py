@@ -18,6 +18,9 @@ HANDSHAKE_MS = 30_000
 _CUT = zmq.EVENT_DISCONNECTED
 _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
+# As numbers: pyzmq's are enumerations, and to join two of them takes longer than to send what is small.
+_NOBLOCK, _NOBLOCK_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK) | int(zmq.SNDMORE)
+
 Socket = zmq.Socket[bytes]
 
 
@@ -52,9 +55,14 @@ class Address:
 
 
 class Sockets:
-    """The two sockets of one session, and the monitors that tell when a connection is cut or refused."""
+    """The two sockets of one session, and the monitors that tell when a connection is cut or refused.
+
+    Where a handshake is refused libzmq gives the connection up for good; who sends to a socket without one waits for
+    ever. So nothing here waits: what finds no connection goes nowhere, and the sockets are `gone`.
+    """
 
     def __init__(self, context: "zmq.Context[Socket]", address: Address, wake: Wake) -> None:
+        self.gone = False
         urls = address.control, address.bulk
         self._wake = wake
         self._control, self._bulk = (_dealer(context, url, address) for url in urls)
@@ -67,17 +75,23 @@ class Sockets:
 
     def say(self, message: wire.Message) -> None:
         """Send on control."""
-        self._control.send(wire.encode(message))
+        try:
+            self._control.send(wire.encode(message), _NOBLOCK)
+        except zmq.Again:
+            self.gone = True
 
     def send(self, data: wire.Data, payload: bytes) -> None:
         """Send on bulk. It only queues: encryption and network are libzmq's own threads."""
-        self._bulk.send(wire.encode(data), zmq.SNDMORE)
-        self._bulk.send(payload, 0, len(payload) < COPY_BELOW)
+        try:
+            self._bulk.send(wire.encode(data), _NOBLOCK_MORE)
+            self._bulk.send(payload, _NOBLOCK, len(payload) < COPY_BELOW)
+        except zmq.Again:
+            self.gone = True
 
     def wait(self, wait_ms: int) -> tuple[bool, list[int]]:
         """Wait for something, a call of `wake` too: whether control has `frames`, and what befell a connection:
         the events of monitors, of which `refusal` tells what they mean."""
-        ready = dict(self._poller.poll(wait_ms))
+        ready = dict(self._poller.poll(0 if self.gone else wait_ms))
         if self._wake.fd in ready:
             self._wake.clear()
         befell = [parse_monitor_message(m.recv_multipart())["event"] for m in self._monitors if m in ready]

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 MAX_POLL_MS = 500
 BURST_BYTES = 8 << 20
 LAST_WORD_MS = 200
+CUT = "the connection was cut"
 
 
 class Uplink:
@@ -178,6 +179,8 @@ class Uplink:
         sent = 0
         while self._sockets is not None:
             self._say(self._sockets)
+            if self._sockets.gone:
+                return False
             if sent >= BURST_BYTES:
                 return True
             due = link.next_data(boottime_ns())
@@ -203,6 +206,8 @@ class Uplink:
             self._link.pause(data, boottime_ns())
             return 0
         sockets.send(data, payload)
+        if sockets.gone:
+            return 0
         self._link.sent(data, size, boottime_ns())
         self._figures["sent_bytes"] += size
         if self._budget is not None:
@@ -221,7 +226,9 @@ class Uplink:
             why = refusal(event)
             if why:
                 self._figures["handshakes_refused"] += 1
-            self._link.lost(why or "the connection was cut", boottime_ns())
+            self._link.lost(why or CUT, boottime_ns())
+        if sockets.gone:  # why is told before it is, but for what nobody foresaw
+            self._link.lost(CUT, boottime_ns())
 
     def _receive_control(self, sockets: Sockets) -> None:
         for frame in sockets.frames():

@@ -1,5 +1,6 @@
 """Who may deliver: a device without an allowed key gets nothing in, is told so, and keeps what it has."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,32 @@ def test_only_allowed_keys_get_in(site: Site) -> None:
     assert site.spooled("rig-2") == []
     (ledger,) = site.json("ledger", "store")
     assert (ledger["device"], ledger["committed"], ledger["pending"]) == ("rig-2", 2, 0)
+
+
+def test_devices_that_are_allowed_late_all_get_in(site: Site) -> None:
+    """Each has been refused again and again until then, with longer and longer pauses."""
+    keys = with_keys(site, "rig-1")
+    site.run("keys", "revoke", "server-keys", "rig-1")
+    _, port = site.ingest("--keys", "server-keys")
+    names = [f"rig-{number}" for number in range(1, 5)]
+    agents = []
+    for name in names:
+        if name != "rig-1":
+            site.run("keys", "new", name, "--dir", "keys")
+        ingest = keys | {"key": f"keys/{name}.key_secret"}
+        agents.append(
+            site.start("-v", "collect", site.device(name, {"sim": sim(pace=1.0)}, port, ingest=ingest), "--local")
+        )
+    for agent in agents:
+        agent.until("is this key allowed")
+    time.sleep(5)
+    for name in names:
+        site.run("keys", "allow", "server-keys", f"keys/{name}.key")
+    for agent in agents:
+        agent.until("session with", timeout_s=120)
+    wait_for(lambda: {each["device"] for each in site.json("query", "store")} == set(names), "episodes of all", 120)
+    for agent in agents:
+        agent.interrupt()
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ import zmq
 
 from sensorium.agents.recording.encode import encoder
 from sensorium.agents.spool.spool import Spool
-from sensorium.agents.uplink.sockets import refusal
+from sensorium.agents.uplink.sockets import Address, Sockets, refusal
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import boottime_ns, live_clock
 from sensorium.drivers.stream import StreamSpec
@@ -34,6 +34,7 @@ from sensorium.errors import ConfigError
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from sensorium.link import keys, wire
+from sensorium.link.wake import Wake
 
 SPEC = StreamSpec(name="cam", modality="camera", dtype="uint8", shape=(64, 256), rate_hz=30)
 ENTRY = LosslessConfig().entry(SPEC)
@@ -249,6 +250,52 @@ def test_a_dead_authenticator_lets_nobody_in(site: Site) -> None:
         control.close()
         bulk.close()
     nothing_came(site)
+
+
+def test_what_is_sent_behind_a_refused_handshake_is_not_waited_for(site: Site) -> None:
+    """libzmq gives such a connection up: whoever is late with HELLO, on a busy machine, must not wait for ever."""
+    pair = site.enrol("rig-1", allowed=False)
+    url, key = site.ingest.address, keys.server_key(site.keys / "ingest.key")
+    hello = wire.Hello(session=0, version=wire.VERSION, nonce=7, device="rig-1", spool_id="s")
+    data = wire.Data(session=1, episode=bytes(16), offset=0, want=1)
+    wake, said, context = Wake(), threading.Event(), zmq.Context[zmq.Socket[bytes]]()
+    sockets = Sockets(context, Address.of(url, key, pair, insecure=False), wake)
+    refused = itertools.accumulate(sum(bool(refusal(each)) for each in sockets.wait(100)[1]) for _ in itertools.count())
+    wait_for(lambda: next(refused) == 2)
+
+    def say() -> None:
+        while not sockets.gone:
+            sockets.say(hello)
+        sockets.gone = False
+        while not sockets.gone:
+            sockets.send(data, bytes(100))
+        said.set()
+
+    threading.Thread(target=say, name="says-late", daemon=True).start()
+    assert said.wait(20), "it waits for a connection that never comes"
+    assert not sockets.wait(60_000)[0]
+    sockets.close()
+    context.destroy(linger=0)
+    wake.close()
+
+
+def test_an_uplink_that_is_late_with_its_first_word_tries_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    say = Sockets.say
+
+    def late(sockets: Sockets, message: wire.Message) -> None:
+        if isinstance(message, wire.Hello):
+            time.sleep(0.5)
+        say(sockets, message)
+
+    monkeypatch.setattr(Sockets, "say", late)
+    public, secret = keys.new("rig-1", site.path / "devices")
+    spool = site.spool("rig-1")
+    recording = Recording(spool, 5).seal()
+    uplink = site.uplink(spool, keys.pair(secret))
+    wait_for(lambda: uplink.stats()["handshakes_refused"] >= 2)
+    keys.allow(site.keys, public)
+    wait_for(lambda: site.committed(recording), 60)
+    assert uplink.stats()["last_error"] == ""
 
 
 def test_a_device_cannot_call_itself_another(site: Site, caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,7 @@ class Connection:
 
     def __init__(self, network: "Network", route: bytes) -> None:
         self.route = route
+        self.gone = False
         self.cut = False
         self.up: deque[bytes] = deque()
         self.bulk: deque[tuple[bytes, bytes]] = deque()
