@@ -4,7 +4,10 @@ import contextlib
 import errno
 import logging
 import os
+import random
+import shutil
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +120,43 @@ def test_the_allowed_keys_are_seen_as_they_change(tmp_path: Path) -> None:
     keys.revoke(tmp_path, "rig-1")
     assert allowed.refresh()
     assert not allowed.allows(f"rig-1/{text}")
+
+
+def test_what_is_known_of_a_key_is_current_until_its_file_or_the_folder_is_another(tmp_path: Path) -> None:
+    texts = {}
+    for name in ("rig-1", "rig-2", "rig-3"):
+        public, _ = keys.new(name, tmp_path)
+        texts[name] = keys.server_key(public)
+    files = {name: keys.allow(tmp_path, tmp_path / f"{name}.key") for name in ("rig-1", "rig-2")}
+    (tmp_path / "allowed" / "bad.key").write_text("none")
+    allowed = keys.AllowedKeys(tmp_path)
+    assert not any(map(allowed.is_current, texts.values())), "in the same tick another may come"
+
+    def settle() -> None:
+        """As if all of it had been so for a while."""
+        long_ago = time.time() - 60
+        os.utime(tmp_path / "allowed", (long_ago, long_ago + random.random()))
+        allowed.refresh()
+        assert all(map(allowed.is_current, texts.values()))
+
+    settle()
+    files["rig-1"].write_text(files["rig-1"].read_text().replace("#", "# written anew"))
+    assert {name: allowed.is_current(text) for name, text in texts.items()} == {
+        "rig-1": False,
+        "rig-2": True,
+        "rig-3": True,
+    }
+    settle()
+    files["rig-1"].unlink()
+    assert not any(map(allowed.is_current, texts.values()))
+    settle()
+    assert allowed.user_id(texts["rig-1"]) is None
+    keys.allow(tmp_path, tmp_path / "rig-3.key")
+    assert not allowed.is_current(texts["rig-3"])
+    settle()
+    assert allowed.user_id(texts["rig-3"]) is not None
+    shutil.rmtree(tmp_path / "allowed")
+    assert not any(map(allowed.is_current, texts.values()))
 
 
 def test_of_a_folder_that_did_not_change_names_are_looked_at_and_no_key_is_read(

@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import os
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,6 +191,8 @@ class AllowedKeys:
         self._said: dict[str, str] = {}
         self._by_public: dict[str, str] = {}
         self._user_ids: frozenset[str] = frozenset()
+        self._files: dict[str, str] = {}
+        self._seen_ns = 0
         self.refresh()
 
     def refresh(self) -> bool:
@@ -198,6 +201,7 @@ class AllowedKeys:
         Raises:
             OSError: this process has no descriptor or memory left for it, which says nothing of the keys.
         """
+        seen_ns = _settled_ns(self._folder)  # first: what changes behind it makes the folder another
         try:
             marks = _key_files(self._folder)
         except OSError as error:
@@ -209,6 +213,7 @@ class AllowedKeys:
             self._said.pop("", None)
         fresh = [name for name, mark in marks.items() if mark is None or self._marks.get(name) != mark]
         if not fresh and marks.keys() == self._marks.keys():
+            self._seen_ns = seen_ns
             return False
         keys = {name: key for name, key in self._keys.items() if name in marks and name not in fresh}
         for name in fresh:
@@ -225,8 +230,19 @@ class AllowedKeys:
         self._marks, self._keys, before = marks, keys, self._user_ids
         self._said = {name: said for name, said in self._said.items() if not name or name in marks}
         self._by_public = {keys[name].public: keys[name].user_id for name in sorted(keys)}
+        self._files = {keys[name].public: name for name in sorted(keys)}
+        self._seen_ns = seen_ns
         self._user_ids = frozenset(self._by_public.values())
         return before != self._user_ids
+
+    def is_current(self, public: str) -> bool:
+        """Whether what is known of a key, Z85, is as the folder has it, by two looks, however many keys there are: of
+        one that is allowed its file is looked at, of others whether a file came or went. What became another under its
+        name is met by the next `refresh`."""
+        if not self._seen_ns or _settled_ns(self._folder) != self._seen_ns:
+            return False
+        name = self._files.get(public)
+        return name is None or _mark_of(self._folder / name) == self._marks.get(name)
 
     def _say(self, name: str, why: str) -> None:
         if self._said.get(name) != why:
@@ -243,6 +259,7 @@ class AllowedKeys:
 
 
 _Mark = tuple[int, int, int, int]
+_SETTLED_NS = 1_000_000_000
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -257,12 +274,26 @@ def _key_files(folder: Path) -> dict[str, _Mark | None]:
     with found as entries:
         for entry in entries:
             if entry.name.endswith(".key"):
-                try:
-                    about = entry.stat()
-                    marks[entry.name] = about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_size
-                except OSError:  # a link to nothing, or to itself
-                    marks[entry.name] = None
+                marks[entry.name] = _mark_of(entry)
     return marks
+
+
+def _mark_of(file: "os.DirEntry[str] | Path") -> _Mark | None:
+    try:
+        about = file.stat()
+    except OSError:  # a link to nothing, or to itself
+        return None
+    return about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_size
+
+
+def _settled_ns(folder: Path) -> int:
+    """When a file came to a folder or left it last; 0 if that is so short ago that another may have in the same tick of
+    the clock, or is not known."""
+    try:
+        changed_ns = folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+    return changed_ns if abs(time.time_ns() - changed_ns) > _SETTLED_NS else 0
 
 
 def is_loopback(host: str) -> bool:

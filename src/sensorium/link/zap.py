@@ -83,6 +83,7 @@ class Gate:
         self._allowed, self._on_change = allowed, on_change
         self._refusals = Refusals()
         self._unreadable = ""
+        self._looked_s = 0.0
         self._stop_requested = threading.Event()
         self._socket = context.socket(zmq.REP)
         self._socket.linger = 0
@@ -101,9 +102,11 @@ class Gate:
             while not self._stop_requested.is_set():
                 if socket.poll(POLL_MS):
                     socket.send_multipart(self._answer(socket.recv_multipart()))
-                self._look()
+                if time.monotonic() - self._looked_s >= POLL_MS / 1000:  # of a thousand devices there are as many files
+                    self._look()
 
     def _look(self) -> None:
+        self._looked_s = time.monotonic()
         try:
             changed = self._allowed.refresh()
         except OSError as error:
@@ -125,7 +128,8 @@ class Gate:
             why = f"refused: mechanism {mechanism.decode('ascii', 'replace')[:20]} in place of CURVE"
         else:
             public = z85.encode(credentials[0]).decode("ascii")
-            self._look()  # the key may have been allowed, or revoked, a moment ago
+            if not self._allowed.is_current(public):  # it may have been allowed, or revoked, a moment ago
+                self._look()
             user_id = self._allowed.user_id(public)
             why = f"refused: key {public} is not allowed"
         if user_id is None:
