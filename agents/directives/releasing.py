@@ -41,7 +41,7 @@ class Releasing:
         names, condition = body.get("episodes"), body.get("where")
         if set(body) - {"episodes", "where"} or (names is None) == (condition is None):
             raise ConfigError("release: expected `episodes`, a list of ids, or `where`, a condition")
-        waiting = {each.episode: each for each in (*self._spool.waiting(of=""), *self._spool.holding.all())}
+        waiting = {each.episode: each for each in (*self._spool.waiting(), *self._spool.holding.all())}
         if isinstance(condition, str):
             where = parse_where(condition, COLUMNS)
             full = {name: each for name, each in waiting.items() if each.kind == "full"}

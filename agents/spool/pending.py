@@ -158,9 +158,9 @@ class Pending:
             return [held.waiting(value) for held, value in self._order.first(limit, is_due)]
 
     def at_rest(self) -> list[Waiting]:
-        """What is held, those of the most value first, of the present spool."""
+        """What is held, those of the most value first; of former spool_ids too."""
         with self._guard:
-            return [held.waiting(value) for held, value in self._rest.first(None, lambda held: not held.former)]
+            return [held.waiting(value) for held, value in self._rest.first(None, lambda _: True)]
 
     def least(self) -> Victim | None:
         """The sealed episode to give up first; None if there is none. What is held gives way before what is to be

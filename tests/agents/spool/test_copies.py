@@ -7,11 +7,15 @@ from uuid import UUID
 
 import pytest
 
+from sensorium.agents.charter import Charter
+from sensorium.agents.directives.fetching import Fetching
+from sensorium.agents.directives.releasing import Releasing
 from sensorium.agents.spool.hardware import Words, hardware_words
 from sensorium.agents.spool.inspect import inspect_spool
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode.account import Tally
 from sensorium.episode.documents import Account, Seal
+from sensorium.link.directive import DirectiveDocument
 from tests.agents.building import begin, chunk, commit, records, records_in
 
 
@@ -234,6 +238,37 @@ def test_of_a_former_spool_what_is_evicted_is_lost_here_and_told_under_its_id(tm
         assert spool.account.totals() == {}, "nothing of it was captured in this run"
     finally:
         spool.close()
+
+
+def test_what_was_held_under_a_former_id_is_fetched_and_released_as_what_is_held_now(tmp_path: Path) -> None:
+    words = machine(tmp_path / "a", "SN-1")
+    spool = Spool(tmp_path / "spool", "rig", hardware=words)
+    former, held = spool.spool_id, [sealed(spool) for _ in range(3)]
+    for episode in held:
+        spool.holding.hold(episode, "preview")
+    spool.close()
+    spool = Spool(tmp_path / "spool", "rig", hardware=machine(tmp_path / "b", "SN-2"))
+    try:
+        assert spool.formers() == [former]
+        held.append(sealed(spool))
+        spool.holding.hold(held[3], "preview")
+        assert {each.episode for each in spool.holding.all()} == set(held)
+        fetched = Fetching(spool)(directive("fetch", episodes=[str(held[0]), str(held[3])]), Charter())
+        assert fetched == "2 to be delivered"
+        assert [each.episode for each in spool.waiting(of=former)] == [held[0]]
+        assert [each.episode for each in spool.waiting(of="")] == [held[3]]
+        assert Releasing(spool)(directive("release", episodes=[str(held[1])]), Charter()) == "1 released"
+        assert spool.discards(former) == [("released by directive d", [1])]
+        assert spool.discards() == []
+        assert commit(spool, held[0])
+        assert [each.episode for each in spool.holding.all()] == [held[2]]
+        assert spool.formers() == [former]
+    finally:
+        spool.close()
+
+
+def directive(kind: str, **body: object) -> DirectiveDocument:
+    return DirectiveDocument(id="d", device="rig", kind=kind, version=1, issued_ns=0, expires_ns=1, body=body)
 
 
 def test_power_lost_before_the_move_is_made_up_for(tmp_path: Path) -> None:
