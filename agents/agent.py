@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -189,6 +190,8 @@ class Agent:
             stack.callback(pool.close)
             delivery = self._delivery or self._deliver(stack)
             replay = Replay() if sensors.live else replay_of(self.device)
+            if not (sensors.live or replay.run):
+                replay = replace(replay, start=delivery.spool.ordinals()[1])
             run = delivery.spool.runs.take_up(replay.run, self._again) if replay.run else None
             if run and run.position and not run.position.resets:  # its time has passed already
                 sensors.hurry(run.position.until_ns)

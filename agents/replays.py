@@ -12,6 +12,7 @@ from blake3 import blake3
 from sensorium.agents.device_file import DeviceFile
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.identity import Identity
+from sensorium.episode.starts import start_word
 from sensorium.errors import SensoriumError
 
 log = logging.getLogger(__name__)
@@ -20,12 +21,19 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Replay:
     """`sources` tells by sensor what is played, `source` is a digest of that, and `configuration` one of how: sensors,
-    filters and trigger, but not the pace. Both are empty where one of the sensors is new each time."""
+    filters and trigger, but not the pace. Both are empty where one of the sensors is new each time. `start` is the
+    ordinal with which this start begins, of what cannot be taken up again: each start is in a time of its own."""
 
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
     configuration: str = ""
     ends: bool = False
+    start: int = 0
+
+    @property
+    def time(self) -> str:
+        """What the time is called in which it plays, as a boot's is by its id."""
+        return start_word(self.source, self.start)
 
     @property
     def run(self) -> str:

@@ -35,7 +35,7 @@ def seating(
         tell: Who is told of every unit with its final decision.
         memory: What the fleet has seen, if the device is told.
     """
-    boot = manifest.clock.boot_id or replay.source
+    boot = manifest.clock.boot_id or replay.time
     known_by = "" if run is None else f"{run.run} {run.again}".strip()
 
     def seat(trigger: Trigger, entries: Sequence[StreamEntry]) -> None:

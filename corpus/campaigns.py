@@ -66,7 +66,7 @@ def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:
     both kinds half counts."""
     corpus, score = open_store(store), f"campaign.{name}"
     found: dict[str, dict[str, Any]] = {}
-    before: dict[str, float] = {}
+    before: dict[tuple[str, str, str], float] = {}
     for unit in traces(corpus):
         value = unit.judged.unit.scores.get(score)
         if value is None:
@@ -78,8 +78,9 @@ def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:
         mine["judged_s"] = round(mine["judged_s"] + length_s, 3)
         mine["true_s"] = round(mine["true_s"] + length_s * value, 3)
         mine["true_bytes"] += round(unit.judged.unit.estimate_bytes * unit.count * value)
-        mine["times"] += value > 0 and before.get(unit.device, 0.0) == 0
-        before[unit.device] = value
+        of = unit.device, unit.spool_id, unit.judged.unit.boot
+        mine["times"] += value > 0 and before.get(of, 0.0) == 0
+        before[of] = value
     for episode in _carrying(corpus):
         if name in str(episode.labels.get(KIND, "")).split(", "):
             mine = found.setdefault(episode.device, {})

@@ -11,6 +11,7 @@ import numpy as np
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.traces import LeftOut, overlapping, read_episode, traces, units_of, unreadable_s, where_text
+from sensorium.episode.starts import is_of_start
 from sensorium.episode.trace_row import seconds_by_reason
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt, SensoriumError, StoreError
@@ -108,9 +109,12 @@ def gap_before(corpus: Corpus, episode: Episode, left_out: LeftOut = lambda *_: 
         boot=boot,
         left_out=leave_out,
     )
-    for unit in units:
-        found.update(seconds_by_reason(unit))
-        starts.append(unit.start_ns)
+    there, ordinal = list(units), int(episode.row["ordinal"])
+    boots = {unit.judged.unit.boot for unit in there}
+    for unit in there:
+        if is_of_start(unit.judged.unit.boot, boots, ordinal):
+            found.update(seconds_by_reason(unit))
+            starts.append(unit.start_ns)
     if not starts:
         return None
     return Gap(min(starts) if from_ns is None else from_ns, start_ns, dict(found))

@@ -1,7 +1,7 @@
 """Why: what a device saw at a moment, and why it kept or dropped that, in a sentence; or why nothing is known of it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from sensorium.corpus.episode import Episode
 from sensorium.corpus.gaps import boot_of, in_brief, time_of
 from sensorium.corpus.traces import read_episode, where_text
 from sensorium.drivers.registry import nearest
+from sensorium.episode.starts import is_of_start
 from sensorium.episode.trace_row import TraceRow, seconds_by_reason
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, Corrupt, StoreError
@@ -125,7 +126,10 @@ def why(corpus: Corpus, device: str, at: At) -> list[Explanation]:
                 hits[str(episode.row["spool_id"]), about.boot] = episode, row, rows
         else:
             full.setdefault((str(episode.row["spool_id"]), boot_of(episode)), []).append(episode)
-    answers = [_judged(corpus, device, *owner, trace, row, rows, full) for owner, (trace, row, rows) in hits.items()]
+    boots = {boot for _, boot in hits}
+    answers = [
+        _judged(corpus, device, *owner, trace, row, rows, full, boots) for owner, (trace, row, rows) in hits.items()
+    ]
     known = {(spool_id, boot.partition("#")[0]) for spool_id, boot in hits}
     answers += [
         _kept(device, *owner, those, at, bool(unreadable)) for owner, those in full.items() if owner not in known
@@ -161,8 +165,10 @@ def _judged(
     row: TraceRow,
     rows: Sequence[TraceRow],
     full: dict[tuple[str, str], list[Episode]],
+    boots: Collection[str],
 ) -> Explanation:
-    holds = [each.id for each in full.get((spool_id, boot.partition("#")[0]), [])]
+    there = full.get((spool_id, boot.partition("#")[0]), [])
+    holds = [each.id for each in there if is_of_start(boot, boots, int(each.row["ordinal"]))]
     when = f"{time_of(trace, row.start_ns)} to {time_of(trace, row.end_ns)}"
     said = f"{device}, {when}: {_decided(row)}{beside(row, rows)}"
     if row.count > 1:

@@ -12,8 +12,11 @@ from sensorium.agents.filters.embed import Embed
 from sensorium.agents.selection.logs import traced_logs
 from sensorium.agents.selection.replay import decided_again, differing
 from sensorium.agents.triggers.worth import WorthConfig
+from sensorium.corpus.gaps import gap_before
 from sensorium.corpus.traces import traces
 from sensorium.corpus.verify import verify
+from sensorium.corpus.why import At, why
+from sensorium.episode.starts import began_at, start_word
 from tests.agents.filters.test_embed import WELL, Toy
 from tests.agents.recording.tracing import delivered
 from tests.agents.replaying import killed_at, totals
@@ -21,7 +24,14 @@ from tests.agents.replaying import killed_at, totals
 SIM = {"kind": "sim-planar", "pace": "fast", "duration_s": 12, "size": [64, 48], "imu_hz": 50, "camera_hz": 5}
 
 
-def agent(folder: Path, share: float = 0.2, trace: float | None = None, filters: Any = None, **sim: Any) -> Agent:
+def agent(
+    folder: Path,
+    share: float = 0.2,
+    trace: float | None = None,
+    filters: Any = None,
+    seconds: float | None = None,
+    **sim: Any,
+) -> Agent:
     trigger: dict[str, Any] = {"kind": "worth", "budget": {"share": share}}
     trigger |= {} if trace is None else {"trace": {"bytes_per_s": trace}}
     document = {
@@ -31,7 +41,7 @@ def agent(folder: Path, share: float = 0.2, trace: float | None = None, filters:
         "trigger": trigger,
         "filters": filters or {},
     }
-    return Agent(check_device(document, folder))
+    return Agent(check_device(document, folder), seconds=seconds)
 
 
 def assert_decided_again_alike(store: Path, trigger: object = None) -> None:
@@ -118,3 +128,31 @@ def test_a_replay_that_was_killed_and_taken_up_has_every_unit_once(tmp_path: Pat
         assert len(list(traces(sensorium.open(folder / "store")))) == 12
         assert_decided_again_alike(folder / "store")
         assert ledger.committed > 0
+
+
+def test_of_a_world_without_an_end_each_start_is_in_a_time_of_its_own(tmp_path: Path) -> None:
+    """Its stamps begin anew, and nothing that the start before has judged is judged again."""
+    count = 0
+    for _ in range(2):
+        made = agent(tmp_path, share=0.5, seconds=2.0, duration_s=None, pace=10)
+        made.run()
+        count += made.status()["trace"]["units"]
+    found = delivered(tmp_path / "spool", tmp_path / "store")
+    assert len(found) == sum(each.count for each in found) == count
+    first, second = dict.fromkeys(each.judged.unit.boot for each in found)
+    begun = began_at(second)
+    assert second == start_word(first, begun)
+    corpus = sensorium.open(tmp_path / "store")
+    ordinals = {each.id: each.row["ordinal"] for each in corpus.query("kind = 'trace'")}
+    assert all((ordinals[each.episode] >= begun) is (each.judged.unit.boot == second) for each in found)
+    for episode in corpus.query("start_ns > 0"):
+        gap = gap_before(corpus, episode)
+        assert gap is not None
+        assert sum(gap.judged_s.values()) <= (gap.end_ns - gap.start_ns) / 1e9 + 0.001
+    both = [each.start_ns for each in found if each.start_ns == 0]
+    assert len(both) == 2
+    one = [answer for answer in why(corpus, "rig", At(500_000_000, False)) if answer.episodes]
+    assert all(len(answer.episodes) == 1 for answer in one)
+    assert len({answer.boot for answer in one}) == len(one)
+    (traced,) = traced_logs(corpus)
+    assert differing(traced.log, decided_again(traced.log)) == []
