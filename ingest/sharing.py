@@ -1,7 +1,7 @@
 """Sharing: a thread that keeps the sketches of the store, and tells devices what they lack of them, signed.
 
 Nothing of what it tells is kept: a device says how much of which sketch it has, and is told the next part, one
-directive at a time. What is lost on its way is told again, behind the device's next report.
+directive at a time. What is not answered is told again, behind a report of the device.
 """
 
 import logging
@@ -24,19 +24,25 @@ from sensorium.link.directive import MAX_BYTES, DirectiveDocument, signed
 from sensorium.link.operators import OperatorPair
 from sensorium.link.server.messenger import Heard, HeardAnswers, Reported, SessionBegun
 from sensorium.link.server.protocol import ServerLink
-from sensorium.perception.sketch import SketchDelta, SketchPosition
+from sensorium.perception.cover import Cover
+from sensorium.perception.sketch import SketchDelta, SketchOf, SketchPosition
 
 log = logging.getLogger(__name__)
 
-LOOK_S, SAVE_S, AGAIN_S = 0.5, 10.0, 2.0
+LOOK_S, SOON_S, SAVE_S, AGAIN_S = 0.5, 0.1, 10.0, 2.0
 EVERY_S, A_DEVICE_S = 2.0, 0.02
 """A device that has all is told what is new no more often than this, and than this times how many there are."""
+ANSWER_S = 60.0
+"""So long what was told is waited for: through a link of 8 kbit/s a part takes half of that, and a device that reports
+meanwhile would be told it again and again."""
 LIFE_NS = 600_000_000_000
 MOST_DELTA_BYTES = MAX_BYTES - 4096
 """What is beside it in a signed document is less than that."""
 SINCE_S = 120
 """So long before the last episode that was taken in others may have been committed that were entered later."""
 MOST_HEARD = 4096
+MOST_PARTS = 256
+"""So many parts, of 28 kB at most, are in memory."""
 
 
 class HeldSketch(msgspec.Struct, frozen=True):
@@ -88,6 +94,8 @@ class Sharing:
         self._sketches = Sketches(store.path, store.fd)
         self._heard: deque[Heard] = deque(maxlen=MOST_HEARD)
         self._peers: dict[str, _Peer] = {}
+        self._parts: dict[tuple[SketchOf, int, SketchPosition], SketchDelta] = {}
+        """What was told of sketches: a thousand devices that lack the same are told the same."""
         self._after, self._since_utc = 0, _before(self._sketches.through_utc)
         self._removals = store.due.removals
         self._saved_s, self._unsaved = time.monotonic(), False
@@ -102,7 +110,8 @@ class Sharing:
         while not self._stop.wait(pause_s):
             try:
                 more = self.step()
-                pause_s = 0.0 if more else LOOK_S
+                waits = any(peer.waiting is not None for peer in self._peers.values())
+                pause_s = 0.0 if more else SOON_S if waits else LOOK_S
                 self._store.trouble.over("sketches")
             except (OSError, SensoriumError) as error:
                 self._store.trouble.met("sketches", error)
@@ -156,7 +165,8 @@ class Sharing:
             case Reported(device, _, document):
                 if (peer := self._peers.get(device)) is not None:
                     peer.memory = _memory_of(document)
-                    peer.waiting = None
+                    if time.monotonic() >= peer.told_s + ANSWER_S:
+                        peer.waiting = None
             case HeardAnswers(number, device, answers):
                 peer = self._peers.get(device)
                 for answer in answers:
@@ -189,12 +199,22 @@ class Sharing:
                 lacks_much = position.edition != cover.sketch.edition or len(cover.sketch) - position.rows > 64
                 if now_s < peer.told_s + every_s and not lacks_much:
                     continue
-                if (delta := cover.delta(position, MOST_DELTA_BYTES)) is not None:
+                if (delta := self._part(cover, position)) is not None:
                     self._tell_one(device, peer, delta)
                     peer.told_s, told = now_s, True
                     break
         if told:
             self._wake()
+
+    def _part(self, cover: Cover, position: SketchPosition) -> SketchDelta | None:
+        """What is missing there, or the first of it. A sketch only grows in its edition: a part of it stays one."""
+        key = cover.sketch.of, cover.sketch.edition, position
+        part = self._parts.get(key) or cover.delta(position, MOST_DELTA_BYTES)
+        if part is not None and key not in self._parts:
+            if len(self._parts) >= MOST_PARTS:
+                self._parts.clear()
+            self._parts[key] = part
+        return part
 
     def _tell_one(self, device: str, peer: _Peer, delta: SketchDelta) -> None:
         now_ns = time.time_ns()

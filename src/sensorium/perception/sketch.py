@@ -152,7 +152,8 @@ class Sketch:
             keep, at = those.astype("<u2").tobytes(), len(those)
         else:
             former = 0
-        count, data = self._count, b""
+        # No row takes less than two bits a number: what is behind so many need not be compressed to see what fits.
+        count, data = min(self._count, at + max(1, 4 * most_bytes // self.of.dimensions)), b""
         while True:
             data = zlib.compress(self._rows[at:count].tobytes(), 9)
             if len(data) + len(keep) <= most_bytes or count <= at + 1:

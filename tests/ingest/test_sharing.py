@@ -1,0 +1,151 @@
+"""Sharing: a device that returns is told all that it lacks, part by part; a part that many lack is made once."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from sensorium.ingest import sharing as module
+from sensorium.ingest.sharing import Sharing
+from sensorium.ingest.store import Store
+from sensorium.link import wire
+from sensorium.link.directive import FORMAT, DirectiveAnswer, document_of, heard
+from sensorium.link.operators import new_operator, read_pair
+from sensorium.link.server.messenger import HeardAnswers, Reported, SessionBegun
+from sensorium.perception.cover import Cover
+from sensorium.perception.sketch import Sketch, SketchDelta, SketchOf, applied
+from tests.link.test_protocol_server import Peer, new_link
+
+ROWS, DIMENSIONS = 900, 128
+
+
+class Fleet:
+    """Devices that are there, what each has, and an ingest that shares a sketch of many rows."""
+
+    def __init__(self, folder: Path, store: Store, count: int) -> None:
+        anna = read_pair(new_operator("anna", folder / "keys")[1])
+        link = new_link()
+        self.peers = {f"rig-{n}": Peer(link, f"rig-{n}") for n in range(count)}
+        for name, peer in self.peers.items():
+            peer.say(hello(name), route=name.encode())
+        self.link = link
+        self.held: dict[str, Sketch | None] = dict.fromkeys(self.peers)
+        self.sharing = Sharing(store, link, threading.Lock(), lambda: None, threading.Event(), anna)
+        self.sessions = {device: number for number, device in link.messenger.sessions().items()}
+        self.cover = Cover(SketchOf("m", "walk", DIMENSIONS), 1)
+        self.sharing._sketches.covers[self.cover.sketch.of] = self.cover
+        self.grow(ROWS, 1)
+
+    def grow(self, rows: int, seed: int) -> None:
+        self.cover.take_in(np.random.default_rng(seed).integers(-100, 100, (rows, DIMENSIONS), np.int8))
+
+    def begin(self, device: str) -> None:
+        self.sharing.hear(SessionBegun(self.sessions[device], device))
+
+    def report(self, device: str) -> None:
+        sketch = self.held[device]
+        held: dict[str, Any] = {} if sketch is None else sketch.position._asdict()
+        self.sharing.hear(Reported(device, "s", {"memory": {"mission": "walk", "held": {"m": held}}}))
+
+    def told(self) -> list[tuple[str, str, SketchDelta]]:
+        """To which device, by which id, what."""
+        self.sharing.step()
+        found = []
+        for _, message in self.link.take_messages():
+            if isinstance(message, wire.Directive):
+                name, signed = heard(message.document)
+                document = document_of(signed)
+                found.append((document.device, name, msgspec.convert(document.body, SketchDelta)))
+        return found
+
+    def take(self, device: str, name: str, delta: SketchDelta) -> None:
+        """What the device does with it."""
+        self.held[device] = applied(self.held[device], delta)
+        answer = DirectiveAnswer(id=name, state="done")
+        self.sharing.hear(HeardAnswers(self.sessions[device], device, [answer]))
+
+    def settle(self) -> int:
+        """Until nobody is told any more; how many parts that took."""
+        parts = 0
+        while said := self.told():
+            parts += len(said)
+            for each in said:
+                self.take(*each)
+        return parts
+
+
+def hello(name: str) -> wire.Hello:
+    return wire.Hello(session=0, version=wire.VERSION, nonce=1, device=name, spool_id=f"s-{name}", directives=FORMAT)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    with Store.open(tmp_path / "store") as store:
+        yield Fleet(tmp_path, store, getattr(request, "param", 1))
+
+
+@pytest.mark.parametrize("had", [0, 300])
+def test_a_device_that_returns_is_told_all_that_it_lacks_behind_one_report(
+    fleet: Fleet, had: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVERY_S", 1e9)
+    rows = fleet.cover.sketch.rows
+    if had:
+        fleet.held["rig-0"] = Sketch(fleet.cover.sketch.of, fleet.cover.sketch.edition, rows[:had])
+    fleet.begin("rig-0")
+    assert fleet.told() == [], "before it has said what it has"
+    fleet.report("rig-0")
+    assert fleet.settle() > 1
+    (held,) = fleet.held.values()
+    assert held is not None
+    assert np.array_equal(held.rows, fleet.cover.sketch.rows)
+    fleet.grow(40, 2)
+    assert fleet.told() == [], "of a little that is new it hears later"
+
+
+@pytest.mark.parametrize("fleet", [12], indirect=True)
+def test_what_many_lack_is_made_once(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    delta = Cover.delta
+
+    def counting(cover: Cover, *args: Any) -> SketchDelta | None:
+        made.append(args)
+        return delta(cover, *args)
+
+    monkeypatch.setattr(Cover, "delta", counting)
+    for device in fleet.peers:
+        fleet.begin(device)
+        fleet.report(device)
+    parts = fleet.settle()
+    assert parts == 12 * len(made)
+    assert len(made) > 2
+    fleet.grow(300, 3)
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    monkeypatch.setattr(module, "A_DEVICE_S", 0.0)
+    assert fleet.settle() >= 12
+    for held in fleet.held.values():
+        assert held is not None
+        assert np.array_equal(held.rows, fleet.cover.sketch.rows)
+
+
+def test_what_is_on_its_way_is_not_told_again_by_a_report_that_passes_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part takes longer through a thin link than from one report to the next."""
+    fleet.begin("rig-0")
+    fleet.report("rig-0")
+    (first,) = fleet.told()
+    for _ in range(3):
+        fleet.report("rig-0")
+        assert fleet.told() == []
+    fleet.take(*first)
+    (second,) = fleet.told()
+    assert second[2].at == first[2].count
+    monkeypatch.setattr(module, "ANSWER_S", 0.0)
+    fleet.report("rig-0")
+    (again,) = fleet.told()
+    assert again[2] == second[2], "of what is lost"
