@@ -13,8 +13,9 @@ DRIFT = 50e-6
 
 def clock_error(spool: Spool, utc_ns: Callable[[], int] = time.time_ns) -> dict[str, float]:
     """`offset_s`: this machine's time of day less the server's; `uncertainty_s`: half of the round trip of the probe
-    that says so, and what the clock may have drifted since. Empty where nothing was probed since this machine started,
-    or a disk in trouble does not say.
+    that says so, and what the clock may have drifted since; `round_trip_s` of that probe, and `probed_s`, when the
+    server was probed, by its own clock, in seconds since 1970. Empty where nothing was probed since this machine
+    started, or a disk in trouble does not say.
     """
     now_ns, here_ns = boottime_ns(), utc_ns()
     try:
@@ -28,4 +29,6 @@ def clock_error(spool: Spool, utc_ns: Callable[[], int] = time.time_ns) -> dict[
     return {
         "offset_s": (here_ns - server_ns - age_ns) / 1e9,
         "uncertainty_s": (round_trip_ns / 2 + age_ns * DRIFT) / 1e9,
+        "round_trip_s": round_trip_ns / 1e9,
+        "probed_s": server_ns / 1e9,
     }

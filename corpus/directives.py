@@ -121,9 +121,17 @@ class DirectiveShelf:
 
     def all(self, device: str) -> list[DirectiveEntry]:
         """Those of a device, in the order in which they were made."""
-        names = self._names(DIRECTIVES / device)
-        found = [self._read(device, name.removesuffix(_ASKED)) for name in names if name.endswith(_ASKED)]
+        found = [self._read(device, name) for name in self.names(device)]
         return sorted(found, key=lambda each: (0, each.name) if each.document is None else each.document.order)
+
+    def names(self, device: str) -> list[str]:
+        """What all that was asked of a device is called."""
+        found = self._names(DIRECTIVES / device)
+        return [name.removesuffix(_ASKED) for name in found if name.endswith(_ASKED)]
+
+    def entry(self, device: str, name: str) -> DirectiveEntry:
+        """One of them."""
+        return self._read(device, name)
 
     def answered(self, device: str, name: str, answer: GivenAnswer, digest: str = "") -> bool:
         """Note durably what became of one; as `answered_all`."""

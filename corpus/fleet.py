@@ -4,6 +4,8 @@ STORE/fleet/DEVICE.json is the last report, DEVICE.jsonl and DEVICE.before.jsonl
 """
 
 import contextlib
+import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +13,10 @@ import msgspec
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.device_report import FLEET, DeviceReport
 from sensorium.corpus.directives import DirectiveShelf
+from sensorium.drivers.registry import nearest
+from sensorium.errors import ConfigError
 
+_MAGIC, _SAID = "*?[", 8
 LITTLE_ROOM = 0.03
 MUCH_OFFSET_S = 60.0
 """Episodes have the server's time whatever the device's clock says; what is off by so much is set wrong."""
@@ -42,6 +47,36 @@ def known_devices(store: Path) -> list[str]:
     found = {path.stem for path in (store / FLEET).glob("*.json") if not path.name.startswith(".")}
     found |= set(DirectiveShelf(store).devices())
     return sorted(found | {each.device for each in open_store(store).ledger()})
+
+
+def named_devices(store: Path, names: Sequence[str], *, unknown: bool = False) -> list[str]:
+    """Those that `names` are of, and those that patterns (rig-*) among them stand for, each once.
+
+    Args:
+        unknown: A name may be that of a device which the store has not heard of, and may hear of one day.
+
+    Raises:
+        ConfigError: it knows none of a pattern, or no device of a name.
+    """
+    known = known_devices(store)
+    found: dict[str, None] = {}
+    for name in names:
+        is_pattern = bool(set(name) & set(_MAGIC))
+        matching = [each for each in known if fnmatch.fnmatchcase(each, name)] if is_pattern else [name]
+        if not matching:
+            raise ConfigError(f"{name}: the store knows no such device{_there(known)}")
+        if not (is_pattern or unknown or name in known):
+            raise ConfigError(
+                f"{name}: the store knows no such device{nearest(name, known) or _there(known)}; if it is still to"
+                " come, say so with --unknown, and it is told on its first day"
+            )
+        found |= dict.fromkeys(matching)
+    return list(found)
+
+
+def _there(known: Sequence[str]) -> str:
+    more = f" and {len(known) - _SAID} more" if len(known) > _SAID else ""
+    return f" ({', '.join(known[:_SAID]) or 'none'}{more})"
 
 
 def reports(store: Path) -> list[DeviceReport]:

@@ -3,7 +3,6 @@
 STORE/missions/NAME.json    what was asked, of which devices, by which directives
 """
 
-import fnmatch
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -16,14 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue
-from sensorium.corpus.fleet import known_devices, reports
+from sensorium.corpus.fleet import named_devices, reports
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
 from sensorium.link.operators import OperatorPair
 
 MISSIONS = Path("missions")
-_MAGIC = "*?["
 
 
 class MissionAsked(BaseModel):
@@ -104,19 +102,16 @@ def read_mission(document: object, where: str) -> MissionFile:
     return found
 
 
-def devices_of(store: Path, mission: MissionFile) -> list[str]:
-    """The devices that a mission is for, by name.
+def devices_of(store: Path, mission: MissionFile, *, unknown: bool = False) -> list[str]:
+    """The devices that a mission is for, by name; `unknown` ones too, as `named_devices` has them.
 
     Raises:
-        ConfigError: there is none of a pattern, or none with these labels.
+        ConfigError: there is none of a pattern, or of a name, or none with these labels.
     """
-    known = known_devices(store)
-    found: dict[str, None] = {}
-    for name in mission.devices:
-        matching = [each for each in known if fnmatch.fnmatchcase(each, name)] if set(name) & set(_MAGIC) else [name]
-        if not matching:
-            raise ConfigError(f"devices: {name}: the store knows no such device ({', '.join(known) or 'none'})")
-        found |= dict.fromkeys(matching)
+    try:
+        found = dict.fromkeys(named_devices(store, mission.devices, unknown=unknown))
+    except ConfigError as error:
+        raise ConfigError(f"devices: {error}") from error
     if mission.labels:
         said = {each.device: each.state.get("labels") or {} for each in reports(store)}
         wanted = mission.labels.items()
@@ -130,8 +125,10 @@ def devices_of(store: Path, mission: MissionFile) -> list[str]:
     return list(found)
 
 
-def apply_mission(store: Path, mission: MissionFile, pair: OperatorPair, *, life_s: float) -> MissionRecord:
-    """Ask the devices of a mission for it; durable when it returns.
+def apply_mission(
+    store: Path, mission: MissionFile, pair: OperatorPair, *, life_s: float, unknown: bool = False
+) -> MissionRecord:
+    """Ask the devices of a mission for it, `unknown` ones too; durable when it returns.
 
     Raises:
         ConfigError: there is no such device.
@@ -140,7 +137,7 @@ def apply_mission(store: Path, mission: MissionFile, pair: OperatorPair, *, life
     check_store_version(store)
     name, former = mission.mission.name, _read(_path(store, mission.mission.name))
     body = {"set": mission.settings_by_place(), "reset": False}
-    made = issue(store, devices_of(store, mission), "settings", body, pair, life_s=life_s)
+    made = issue(store, devices_of(store, mission, unknown=unknown), "settings", body, pair, life_s=life_s)
     before = [] if former is None else [*former.before, *former.asked.values()]
     record = MissionRecord(
         name=name,

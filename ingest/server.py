@@ -17,6 +17,7 @@ from sensorium.errors import ConfigError
 from sensorium.ingest.connections import Connections, allow_open_files, shares_of
 from sensorium.ingest.courier import Courier
 from sensorium.ingest.figures import LinkMetrics, Rates
+from sensorium.ingest.fleet_metrics import FleetMetrics
 from sensorium.ingest.pumps import BulkPump, ControlPump, Shared
 from sensorium.ingest.sharing import Sharing
 from sensorium.ingest.sockets import Listening, Socket, parse, url
@@ -87,6 +88,7 @@ class Ingest:
         self._rates = Rates()
         if registry is not None:
             registry.register(LinkMetrics(self._counts))
+            registry.register(FleetMetrics(store.path))
 
     @property
     def address(self) -> str:

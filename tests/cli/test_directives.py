@@ -39,9 +39,10 @@ KEY = ("--operator", "anna.operator_secret")
         (("settings", "store", "rig-1", *KEY, "--set", "a={"), "YAML"),
         (("settings", "store", "rig-1", *KEY, "--set", "uplink.hours="), "is blank"),
         (("stop", "store", "rig-*", *KEY), "knows no such device"),
-        (("stop", "store", "../rig", *KEY), "device '../rig'"),
+        (("stop", "store", "../rig", *KEY, "--unknown"), "device '../rig'"),
+        (("stop", "store", "rig-1", *KEY), "rig-1: the store knows no such device (none); if it is still to come"),
         (("stop", "store", "rig-1", *KEY, "--expires", "soon"), "--expires soon"),
-        (("stop", "store", "rig-1", *KEY, "--expires", "500d"), "400 days"),
+        (("stop", "store", "rig-1", *KEY, "--expires", "500d", "--unknown"), "400 days"),
         (("stop", "store", "rig-1", "--operator", "anna.operator"), "holds no secret"),
         (("stop", "nowhere", "rig-1", *KEY), "nowhere"),
         (("release", "store", "rig-1", *KEY), "which?"),
@@ -55,7 +56,8 @@ def test_wrong_use_is_said(place: Path, words: tuple[str, ...], says: str) -> No
 
 def test_what_was_asked_is_listed(place: Path) -> None:
     assert "nothing was asked" in said("list", "store")
-    said("settings", "store", "rig-1", "rig-2", *KEY, "--set", "trigger={kind: manual}", "--set", "mission.name=hall")
+    sets = ("--set", "trigger={kind: manual}", "--set", "mission.name=hall")
+    said("settings", "store", "rig-1", "rig-2", *KEY, *sets, "--unknown")
     said("release", "store", "rig-1", *KEY, "--where", "bytes > 5")
     rows = json.loads(said("list", "store", "--format", "json"))
     assert [(row["device"], row["version"], row["kind"], row["state"]) for row in rows] == [
@@ -68,5 +70,16 @@ def test_what_was_asked_is_listed(place: Path) -> None:
 
 
 def test_a_pattern_stands_for_devices_that_were_asked_before(place: Path) -> None:
-    said("stop", "store", "rig-1", "lab-1", *KEY)
+    said("stop", "store", "rig-1", "lab-1", *KEY, "--unknown")
     assert said("stop", "store", "rig-*", *KEY).count("version 2") == 1
+
+
+def test_of_a_misspelt_name_the_nearest_is_said_and_nothing_is_asked(place: Path) -> None:
+    said("stop", "store", "rover-north", "rover-south", *KEY, "--unknown")
+    before = json.loads(said("list", "store", "--json"))
+    assert "rover-nroth: the store knows no such device, did you mean 'rover-north'?" in said(
+        "stop", "store", "rover-south", "rover-nroth", *KEY
+    )
+    assert "knows no such device (rover-north, rover-south)" in said("stop", "store", "zz", *KEY)
+    assert json.loads(said("list", "store", "--json")) == before
+    assert "rover-nroth: stop" in said("stop", "store", "rover-nroth", *KEY, "--unknown")

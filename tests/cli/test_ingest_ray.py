@@ -51,7 +51,7 @@ def test_metrics_and_figures_are_those_of_the_actor(
     monkeypatch.setattr(on_ray, "end_ray", lambda **_: None)
     monkeypatch.setattr(ingest, "served", remembered)
     monkeypatch.setattr(ingest, "_handle_signals", lambda _: None)
-    ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, stop, 0.001, "9")
+    ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, None, stop, 0.001, "9")
     assert found["sensorium_ingest_committed_total"] == 7
     assert (found["sensorium_ingest_sessions_open"], found["sensorium_ingest_store_trouble"]) == (3, 1)
     ready, *figures = capsys.readouterr().out.splitlines()

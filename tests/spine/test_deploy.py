@@ -5,10 +5,12 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import typer.main
 import yaml
@@ -16,8 +18,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from sensorium.cli.device_metrics import DeviceMetrics
 from sensorium.cli.main import app
+from sensorium.corpus.device_report import DeviceReport
 from sensorium.episode.documents import Account
 from sensorium.ingest.figures import COUNTERS, LinkMetrics
+from sensorium.ingest.fleet_metrics import FleetMetrics
+from sensorium.ingest.store import Store
 from tests.spine.test_layout import ROOT, check_command
 
 DEPLOY = ROOT / "deploy"
@@ -28,7 +33,7 @@ STATUS: dict[str, Any] = {
     "spool_bytes": 7,
     "oldest_s": 12.5,
     "directives": {"waits": 1, "refused": 2},
-    "clock": {"offset_s": -0.5, "uncertainty_s": 0.001},
+    "clock": {"offset_s": -0.5, "uncertainty_s": 0.001, "round_trip_s": 0.002, "probed_s": 1.8e9},
     "ordinals": {"pending": 2},
     "link": {"state": "up", "sent_bytes": 9, "committed": 1},
     "away": {"imu": "unplugged"},
@@ -36,8 +41,15 @@ STATUS: dict[str, Any] = {
 }
 
 
-def exposition() -> str:
+@pytest.fixture
+def exposition(tmp_path: Path) -> str:
+    """What both ends tell."""
+    Store.open(tmp_path / "store").close()
+    (tmp_path / "store" / "fleet").mkdir()
+    report = DeviceReport(device="rig-1", heard_ns=time.time_ns(), state={"state": "full", "clock": STATUS["clock"]})
+    (tmp_path / "store" / "fleet" / "rig-1.json").write_bytes(msgspec.json.encode(report))
     registry = CollectorRegistry()
+    registry.register(FleetMetrics(tmp_path / "store"))
     registry.register(DeviceMetrics(lambda: STATUS))
     registry.register(LinkMetrics(lambda: {**dict.fromkeys(COUNTERS, 1), "sessions_open": 1, "store_trouble": 0}))
     return generate_latest(registry).decode()
@@ -55,15 +67,32 @@ def asked() -> Iterator[str]:
         yield from (target["expr"] for target in panel["targets"])
 
 
-def test_rules_and_dashboard_ask_for_what_there_is() -> None:
-    there = {line.partition("{")[0].partition(" ")[0] for line in exposition().splitlines() if line[0] != "#"}
+def test_rules_and_dashboard_ask_for_what_there_is(exposition: str) -> None:
+    there = told(exposition)
     found = {name for expression in asked() for name in re.findall(r"sensorium_\w+", expression)}
     assert len(found) > 12
     assert found <= there
 
 
-def test_a_device_says_what_became_of_samples_and_what_waits() -> None:
-    text = exposition()
+def test_the_page_has_all_that_is_told_and_no_more(exposition: str) -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text().partition("## Metrics")[2]
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("|")][2:]
+    said = {
+        f"sensorium_{end}_{name}"
+        for row in rows
+        for end, cell in zip(("device", "ingest"), row, strict=True)
+        for name in re.findall(r"`(\w+)(?:\{\w+\})?`", cell)
+    }
+    assert said == told(exposition)
+
+
+def told(exposition: str) -> set[str]:
+    """The names of what has a value."""
+    lines = [line for line in exposition.splitlines() if line[0] != "#"]
+    return {name for line in lines if not (name := re.split(r"[{ ]", line)[0]).endswith("_created")}
+
+
+def test_a_device_says_what_became_of_samples_and_what_waits(exposition: str) -> None:
     for line in (
         'sensorium_device_captured_total{device="rig-1",stream="cam"} 5.0',
         'sensorium_device_lost_total{cause="overrun",device="rig-1",stream="cam"} 1.0',
@@ -74,9 +103,11 @@ def test_a_device_says_what_became_of_samples_and_what_waits() -> None:
         'sensorium_device_directives{device="rig-1",state="refused"} 2.0',
         'sensorium_device_clock_offset_seconds{device="rig-1"} -0.5',
         'sensorium_device_clock_uncertainty_seconds{device="rig-1"} 0.001',
+        'sensorium_device_clock_round_trip_seconds{device="rig-1"} 0.002',
+        'sensorium_device_clock_probed_timestamp_seconds{device="rig-1"} 1.8e+09',
         'sensorium_device_sensors_away{device="rig-1"} 1.0',
     ):
-        assert line in text.splitlines()
+        assert line in exposition.splitlines()
 
 
 @pytest.mark.parametrize("unit", sorted(DEPLOY.glob("*.service")), ids=lambda path: path.name)

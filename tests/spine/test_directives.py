@@ -67,7 +67,7 @@ def test_settings_stop_and_release_reach_devices_wherever_they_are(site: Site) -
     site.run("directives", "settings", "store", "rig-1", *anna, "--set", "mission.name=hall")
     site.run("directives", "settings", "store", "rig-1", *anna, "--set", "uplink.bytes_per_s=1kB")
     site.run("directives", "stop", "store", "rig-1", *eve)
-    site.run("directives", "release", "store", "rig-2", *anna, "--where", "ordinal = 0")
+    site.run("directives", "release", "store", "rig-2", *anna, "--where", "ordinal = 0", "--unknown")
     found = settle(site, ("rig-1", 1), ("rig-1", 2), ("rig-1", 3))
     assert [found["rig-1", n]["state"] for n in (1, 2, 3)] == ["done", "refused", "refused"]
     assert found["rig-1", 2]["why"] == "charter: never: uplink"

@@ -61,6 +61,10 @@ def test_a_fetch_brings_what_is_held_a_release_lets_it_go_and_what_is_gone_is_sa
     assert whereabouts(site) == ["device"] * 4
     previews = site.json("query", "store", "--where", "bytes_at = 'device'")
     assert [each["kind"] for each in previews] == ["preview"] * 4
+    told = site.run("query", "store", "--where", "device = 'rig-1'").out
+    assert "4 more match by preview alone (on devices 4): --where \"kind = 'preview'\" shows them" in told
+    assert "preview" not in site.run("query", "store", "--where", "device = 'rig-2'").out
+    assert "more match" not in site.run("query", "store", "--where", "kind = 'preview'").out
     wholes = [each["preview_of"] for each in previews]
     ingest.interrupt()
     refused = site.refused("fetch", "store", *key, "--where", "nonsense = 1", expect=2, says=("unknown column",))

@@ -10,11 +10,12 @@ import typer
 
 from sensorium.agents.device_text import read_text
 from sensorium.agents.selection.campaign import SelectionCampaign
-from sensorium.cli.directives import Devices, Key, Life, Store, life_s_of, named
+from sensorium.cli.directives import Devices, Key, Life, Store, Unknown, life_s_of
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size
 from sensorium.corpus.campaigns import CampaignOnDevice, campaigns, found_by
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.directives import issue
+from sensorium.corpus.fleet import named_devices
 from sensorium.episode.utc_text import utc_ns_of
 from sensorium.errors import ConfigError
 from sensorium.link.operators import read_pair
@@ -42,9 +43,6 @@ def register(root: typer.Typer) -> None:
     root.add_typer(app, name="campaign")
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="As --format json.")]
-
-
 @app.command()
 def apply(
     store: Store,
@@ -52,13 +50,15 @@ def apply(
     devices: Devices,
     operator: Key,
     expires: Life = "7d",
+    unknown: Unknown = False,
 ) -> None:
     """Have a campaign run on devices, in place of what ran there by its name. Each takes it or refuses it by itself:
     one that lacks a stream does not keep the others from it."""
     body = campaign_body(file)
     life_s, pair = life_s_of(expires), read_pair(operator)
     check_store_version(store)
-    for document in issue(store, named(store, devices), "campaign", body, pair, life_s=life_s):
+    names = named_devices(store, devices, unknown=unknown)
+    for document in issue(store, names, "campaign", body, pair, life_s=life_s):
         OUT.print(f"{document.device}: campaign {body['name']} {document.id} (version {document.version})")
 
 
@@ -79,16 +79,16 @@ def stop(
     if not asked:
         raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
     body = {"name": name, "stop": True}
-    for document in issue(store, named(store, devices) if devices else asked, "campaign", body, pair, life_s=life_s):
+    names = named_devices(store, devices) if devices else asked
+    for document in issue(store, names, "campaign", body, pair, life_s=life_s):
         OUT.print(f"{document.device}: stop campaign {name} {document.id} (version {document.version})")
 
 
 @app.command("list")
-def list_(store: Store, form: Form = Format.TABLE, as_json: AsJson = False) -> None:
+def list_(store: Store, form: Form = Format.TABLE) -> None:
     """Show the campaigns that devices were asked for, and how each stands there."""
     check_store_version(store)
     rows = [_row(each) for each in campaigns(store)]
-    form = Format.JSON if as_json else form
     if not rows and form is Format.TABLE:
         OUT.print("no device was asked for a campaign")
         return
@@ -100,7 +100,6 @@ def show(
     store: Store,
     name: Annotated[str, typer.Argument(help="What the campaign is called.")],
     form: Form = Format.TABLE,
-    as_json: AsJson = False,
 ) -> None:
     """Show what a campaign has found, by device: of what the traces tell how often it was true, for how long, and what
     keeping that costs, shadow or not; and the episodes that carry its name."""
@@ -110,7 +109,7 @@ def show(
         raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
     found = found_by(store, name)
     rows = [{**_row(each), **found.get(device, {})} for device, each in sorted(states.items())]
-    if as_json or form is Format.JSON:
+    if form is Format.JSON:
         sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
         return
     told = [row | {"would take": size(row.get("true_bytes", 0)), "kept": size(row.get("bytes", 0))} for row in rows]

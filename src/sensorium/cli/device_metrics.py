@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from sensorium.errors import SensoriumError
+from sensorium.ingest.fleet_metrics import CLOCK
 
 _LINK = {
     "sent_bytes": "Episode bytes sent",
@@ -76,11 +77,8 @@ class DeviceMetrics(Collector):
 
 def _clock(device: str, error: Mapping[str, float]) -> Iterator[Metric]:
     """Without a value while nothing is known of it: 0 would be a good clock."""
-    for key, text in (
-        ("offset", "The device's time of day less the server's"),
-        ("uncertainty", "How wrong the offset may be"),
-    ):
-        gauge = GaugeMetricFamily(f"sensorium_device_clock_{key}_seconds", text, labels=["device"])
-        if (value := error.get(f"{key}_s")) is not None:
+    for key, (name, text) in CLOCK.items():
+        gauge = GaugeMetricFamily(f"sensorium_device_{name}", text, labels=["device"])
+        if (value := error.get(key)) is not None:
             gauge.add_metric([device], value)
         yield gauge

@@ -12,7 +12,7 @@ from sensorium.agents.device_text import DeviceText
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue
-from sensorium.corpus.fleet import known_devices
+from sensorium.corpus.fleet import named_devices
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 from sensorium.link.operators import read_pair
@@ -46,6 +46,9 @@ Key = Annotated[
 Life = Annotated[
     str, typer.Option("--expires", metavar="TIME", help="Not begun later than this from now: 90s, 10m, 12h, 7d.")
 ]
+Unknown = Annotated[
+    bool, typer.Option("--unknown", help="A name may be one that the store has not heard of: that device is to come.")
+]
 
 
 @app.command()
@@ -58,6 +61,7 @@ def settings(
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Take back all that was set so before.")] = False,
     expires: Life = "7d",
+    unknown: Unknown = False,
 ) -> None:
     """Change settings of devices while they record, as `--set` of `collect` does at the start; nothing is lost.
 
@@ -75,13 +79,13 @@ def settings(
         said[place.strip()] = read.document
     if not said and not reset:
         raise ConfigError("directives settings: nothing to do: give --set a.b=c, or --reset")
-    _issue(store, devices, "settings", {"set": said, "reset": reset}, operator, expires)
+    _issue(store, devices, "settings", {"set": said, "reset": reset}, operator, expires, unknown=unknown)
 
 
 @app.command()
-def stop(store: Store, devices: Devices, operator: Key, expires: Life = "1h") -> None:
+def stop(store: Store, devices: Devices, operator: Key, expires: Life = "1h", unknown: Unknown = False) -> None:
     """Have devices seal what is open, deliver what they have, and end."""
-    _issue(store, devices, "stop", {}, operator, expires)
+    _issue(store, devices, "stop", {}, operator, expires, unknown=unknown)
 
 
 @app.command()
@@ -97,13 +101,14 @@ def release(
         typer.Option(help="Those of which this is true: episode, ordinal, bytes, priority, value, duration_s."),
     ] = None,
     expires: Life = "7d",
+    unknown: Unknown = False,
 ) -> None:
     """Let go of episodes that wait or are held on devices: they are discarded there, and the ledger says by which
     directive. Their conditions are of what a device knows; `sensorium release` has those of `query`."""
     if (where is None) == (not episodes):
         raise ConfigError("directives release: which? give --episode ID, or --where CONDITION")
     body: dict[str, Any] = {"where": where} if where is not None else {"episodes": episodes}
-    _issue(store, devices, "release", body, operator, expires)
+    _issue(store, devices, "release", body, operator, expires, unknown=unknown)
 
 
 @app.command("list")
@@ -140,11 +145,13 @@ def _row(entry: DirectiveEntry, now_ns: int) -> dict[str, Any]:
     }
 
 
-def _issue(store: Path, devices: list[str], kind: str, body: dict[str, Any], key: Path, expires: str) -> None:
+def _issue(
+    store: Path, devices: list[str], kind: str, body: dict[str, Any], key: Path, expires: str, *, unknown: bool
+) -> None:
     life_s = life_s_of(expires)
     pair = read_pair(key)
     check_store_version(store)
-    made = issue(store, named(store, devices), kind, body, pair, life_s=life_s)
+    made = issue(store, named_devices(store, devices, unknown=unknown), kind, body, pair, life_s=life_s)
     for document in made:
         OUT.print(f"{document.device}: {document.kind} {document.id} (version {document.version})")
 
@@ -159,17 +166,3 @@ def life_s_of(expires: str) -> float:
     if life is None:
         raise ConfigError(f"--expires {expires}: expected a number with s, m, h or d, such as 12h")
     return float(life[1]) * _UNIT_S[life[2]]
-
-
-def named(store: Path, devices: list[str]) -> list[str]:
-    """The names that were said, and those that a pattern stands for; each once."""
-    found: dict[str, None] = {}
-    for name in devices:
-        if not set(name) & set("*?["):
-            found[name] = None
-            continue
-        matching = [each for each in known_devices(store) if fnmatch.fnmatchcase(each, name)]
-        if not matching:
-            raise ConfigError(f"{name}: the store knows no such device ({', '.join(known_devices(store)) or 'none'})")
-        found |= dict.fromkeys(matching)
-    return list(found)

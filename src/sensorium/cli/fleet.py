@@ -26,16 +26,15 @@ def fleet(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store that the devices deliver to.")],
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and show it anew every second, until Ctrl-C.")] = False,
     form: Form = Format.TABLE,
-    as_json: Annotated[bool, typer.Option("--json", help="As --format json.")] = False,
 ) -> None:
     """Show what the devices of a store do, by what they said last: what is silent since when, what is wrong first.
 
     Devices report every ten seconds while they are connected, and when something changed.
     """
     check_store_version(store)
-    if as_json or form is not Format.TABLE:
+    if form is not Format.TABLE:
         rows = [_document(report) for report in _in_order(store)]
-        print_rows(rows, Format.JSON if as_json else form, ["device", "state", "seen_s", "wrong"])
+        print_rows(rows, form, ["device", "state", "seen_s", "wrong"])
         return
     if not watch:
         OUT.print(_table(store))

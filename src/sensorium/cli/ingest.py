@@ -15,8 +15,8 @@ import typer
 from sensorium.cli.metrics import Metrics, served
 from sensorium.cli.notify import Notify
 from sensorium.cli.small import small_bytes as bytes_of
-from sensorium.errors import ConfigError
 from sensorium.ingest.figures import LinkMetrics, counts_of
+from sensorium.ingest.fleet_metrics import FleetMetrics
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
@@ -67,11 +67,9 @@ def ingest(
     """
     stop = threading.Event()
     small_bytes = bytes_of(small)
-    if ray and memory is not None:
-        raise ConfigError("--memory does not go with --ray; leave --ray out: an ingest needs no Ray")
     pair = None if memory is None else read_pair(memory)
     if ray:
-        _under_ray(store, listen, keys, insecure, small_bytes, stop, stats_every, metrics)
+        _under_ray(store, listen, keys, insecure, small_bytes, memory, stop, stats_every, metrics)
         return
     with Store.open(store, small_bytes=small_bytes) as opened:
         registry = prometheus_client.CollectorRegistry()
@@ -109,6 +107,7 @@ def _under_ray(
     keys: Path | None,
     insecure: bool,
     small_bytes: int,
+    memory: Path | None,
     stop: threading.Event,
     stats_every: float,
     metrics: str,
@@ -118,10 +117,12 @@ def _under_ray(
     page: Metrics | None = None
     try:
         start_ray()
-        host = RayIngest(store.resolve(), listen, keys.resolve() if keys else None, insecure, small_bytes)
+        keys, memory = (None if each is None else each.resolve() for each in (keys, memory))
+        host = RayIngest(store.resolve(), listen, keys, insecure, small_bytes, memory)
         if metrics:
             registry = prometheus_client.CollectorRegistry()
             registry.register(LinkMetrics(lambda: counts_of(host.last()["stats"])))
+            registry.register(FleetMetrics(store.resolve()))
             page = served(metrics, registry)
         _handle_signals(stop)
         address, due = "", time.monotonic() + stats_every

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from sensorium import __version__
 from sensorium.cli.json_log import JsonLines
+from sensorium.cli.json_words import take_both
 from sensorium.cli.plain import plain
 from sensorium.errors import ConfigError, SensoriumError
 
@@ -78,6 +79,7 @@ class _Commands(TyperGroup):
         found = typer.Typer(rich_markup_mode="rich")
         found.callback()(lambda: None)  # or Typer makes a lone command the whole program
         importlib.import_module(f"sensorium.cli.{MODULES[cmd_name]}").register(found)
+        take_both(found)
         group = typer.main.get_group(found)
         return group.get_command(ctx, cmd_name)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sensorium.agents.device_text import read_text
-from sensorium.cli.directives import Key, Life, Store, life_s_of
+from sensorium.cli.directives import Key, Life, Store, Unknown, life_s_of
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.corpus.missions import (
     MissionRecord,
@@ -48,13 +48,15 @@ def apply(
     operator: Key,
     expires: Life = "7d",
     form: Form = Format.TABLE,
+    unknown: Unknown = False,
 ) -> None:
     """Ask devices for a mission: those that are there begin with it at once, others when they return.
 
     Each gets settings, signed, and judges them by its own file. Applied again, the file says what is to be then.
     """
     asked = read_mission(read_text(file, "mission").document, str(file))
-    _print_progress(store, apply_mission(store, asked, read_pair(operator), life_s=life_s_of(expires)), form)
+    made = apply_mission(store, asked, read_pair(operator), life_s=life_s_of(expires), unknown=unknown)
+    _print_progress(store, made, form)
 
 
 @app.command("list")

@@ -32,7 +32,6 @@ def of_store(
     clusters: Annotated[int, typer.Option(min=0, help="Cut all that was seen into so many parts by its looks.")] = 0,
     png: Annotated[Path | None, typer.Option(help="Draw figures and the most novel episodes into this file.")] = None,
     form: Annotated[Format, typer.Option("--format", help="table or json.")] = Format.TABLE,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Tell how much different there is in a store: effective episodes, novelty, coverage of cells that you name; hours
     and bytes by kind. Copies of episodes change none of the first three. And hours, bytes, rates and losses by device,
@@ -53,7 +52,7 @@ def of_store(
         )
     if png is not None:
         write_picture(png, draw(found))
-    if as_json or form is Format.JSON:
+    if form is Format.JSON:
         sys.stdout.write(json.dumps(found.as_dict(), indent=2) + "\n")
     else:
         print_stats(found)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from sensorium.corpus.episode import Episode
 from sensorium.corpus.gaps import gap_before, in_brief, judged_by_spool, judged_s, time_of
 from sensorium.corpus.labelling import labels_beside, standing
 from sensorium.corpus.picture import draw
+from sensorium.corpus.previewed import DEVICE, STORE
 from sensorium.corpus.verify import verify as verify_store
 from sensorium.episode.documents import Account
 from sensorium.ingest.mending import rebuild_catalog
@@ -74,8 +76,21 @@ def query(
         rows = list(rows)
         columns[2:2] = ["bytes_at"] * any(row["kind"] == "preview" for row in rows)
         print_rows(rows, form, columns, f"{len(rows)} episodes")
+        if limit is None and "bytes_at" not in columns and (told := _not_here(corpus, where)):
+            OUT.print(told)
     else:
         print_rows(rows, form, columns)
+
+
+def _not_here(corpus: Corpus, where: str) -> str:
+    """What more matches, of which the store has but previews; empty of nothing."""
+    places = Counter(each.at for each in corpus.previewed(where) if each.at != STORE)
+    if not places:
+        return ""
+    words = counted({"on devices" if at == DEVICE else at: n for at, n in places.items()})
+    more = f"{places.total()} more match{'es' * (places.total() == 1)} by preview alone"
+    asks = "; `sensorium fetch` asks for what is on devices" if places[DEVICE] else ""
+    return f"{more} ({words}): --where \"kind = 'preview'\" shows them{asks}"
 
 
 def show(

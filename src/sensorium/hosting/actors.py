@@ -21,6 +21,7 @@ from sensorium.errors import ThreadDied
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
+from sensorium.link.operators import read_pair
 from sensorium.threads import Thread, Watch, reason
 
 POLL_S = 0.2
@@ -68,11 +69,12 @@ class IngestActor:
         insecure: bool,
         small_bytes: int = SMALL_BYTES,
         restarts: bool = False,
+        memory: str | None = None,
     ) -> None:
         log_to_stderr()
         self._restarts = restarts
         self._store, self._listen, self._keys, self._insecure = store, listen, keys, insecure
-        self._small_bytes = small_bytes
+        self._small_bytes, self._memory = small_bytes, memory
         self._ingest: Ingest | None = None
         self._stop_requested = threading.Event()
         self._watch = Watch(self._ended)
@@ -104,7 +106,9 @@ class IngestActor:
 
     def _run(self) -> None:
         with Store.open(self._store, small_bytes=self._small_bytes) as store:
-            ingest = Ingest(store, self._listen, Path(self._keys) if self._keys else None, self._insecure)
+            keys = Path(self._keys) if self._keys else None
+            memory = read_pair(Path(self._memory)) if self._memory else None  # the file's secret stays where it is read
+            ingest = Ingest(store, self._listen, keys, self._insecure, memory=memory)
             ingest.start()
             try:
                 self._ingest = ingest

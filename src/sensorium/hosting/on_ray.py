@@ -172,8 +172,10 @@ class RayIngest:
         keys: Path | None = None,
         insecure: bool = False,
         small_bytes: int = SMALL_BYTES,
+        memory: Path | None = None,
     ) -> None:
-        arguments = str(store), listen, str(keys) if keys else None, insecure, small_bytes, True
+        files = str(keys) if keys else None, str(memory) if memory else None
+        arguments = str(store), listen, files[0], insecure, small_bytes, True, files[1]
         self._actor = HostedActor("ingest", IngestActor, arguments, {"address": "", "stats": {}}, FOR_EVER)
 
     def status(self) -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""What an ingest reports to Prometheus of its fleet, out of the store, as it is when it is scraped: what devices said
+last of their state and clocks, and how directives stand.
+
+It reads files, those that are new since it was scraped before: it says the same of an ingest in another process.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sensorium.corpus.device_report import FLEET, DeviceReport
+from sensorium.corpus.directives import DirectiveShelf
+
+CLOCK = {
+    "offset_s": ("clock_offset_seconds", "The device's time of day less the server's"),
+    "uncertainty_s": ("clock_uncertainty_seconds", "How wrong the offset may be"),
+    "round_trip_s": ("clock_round_trip_seconds", "Of the clock probe that says so, to the server and back"),
+    "probed_s": ("clock_probed_timestamp_seconds", "When the server was probed last, by its clock"),
+}
+STATES = ("waits", "done", "refused", "expired", "failed")
+SETTLED_NS = 1_000_000_000
+"""What a folder says of when it changed is as coarse as a clock's tick: what changed just now may again, unseen."""
+
+
+class FleetMetrics(Collector):
+    """Of the store at `store`. One thread scrapes at a time."""
+
+    def __init__(self, store: Path) -> None:
+        self._folder = store / FLEET
+        self._reports: dict[str, tuple[int, DeviceReport]] = {}
+        self._standing = StandingDirectives(DirectiveShelf(store))
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics now."""
+        now_ns = time.time_ns()
+        reports = self._read()
+        states = Counter({"silent": 0})
+        states.update(each.said_state(now_ns) for each in reports)
+        devices = GaugeMetricFamily(
+            "sensorium_ingest_devices", "Devices by what they said last, or that they are silent", labels=["state"]
+        )
+        for state, n in sorted(states.items()):
+            devices.add_metric([state], n)
+        heard = GaugeMetricFamily(
+            "sensorium_ingest_device_heard_timestamp_seconds", "When the device said something last", labels=["device"]
+        )
+        for each in reports:
+            heard.add_metric([each.device], each.heard_ns / 1e9)
+        yield from (devices, heard)
+        for key, (name, text) in CLOCK.items():
+            gauge = GaugeMetricFamily(f"sensorium_ingest_device_{name}", text, labels=["device"])
+            for each in reports:
+                clock = each.state.get("clock")
+                value = clock.get(key) if isinstance(clock, dict) else None
+                if isinstance(value, int | float):
+                    gauge.add_metric([each.device], value)
+            yield gauge
+        directives = GaugeMetricFamily("sensorium_ingest_directives", "Directives, by state", labels=["state"])
+        for state, n in self._standing.counts(now_ns).items():
+            directives.add_metric([state], n)
+        yield directives
+
+    def _read(self) -> list[DeviceReport]:
+        """What each device said last; of those that were read before what is new."""
+        found: dict[str, tuple[int, DeviceReport]] = {}
+        try:
+            paths = sorted(path for path in self._folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
+        except OSError:
+            paths = []
+        for path in paths:
+            try:
+                changed_ns = path.stat().st_mtime_ns
+                known = self._reports.get(path.name)
+                if known is None or known[0] != changed_ns:
+                    known = changed_ns, msgspec.json.decode(path.read_bytes(), type=DeviceReport)
+                found[path.name] = known
+            except (OSError, msgspec.DecodeError):  # it is being replaced, or a crash tore it: the next one is whole
+                continue
+        self._reports = found
+        return [report for _, report in found.values()]
+
+
+class StandingDirectives:
+    """How those of a shelf stand; an answer, which is for good, is read once."""
+
+    def __init__(self, shelf: DirectiveShelf) -> None:
+        self._shelf = shelf
+        self._changed: dict[str, int] = {}
+        self._waiting: dict[str, dict[str, int]] = {}
+        self._answered: dict[str, dict[str, str]] = {}
+
+    def counts(self, now_ns: int) -> dict[str, int]:
+        """How many are in each state at that time (UTC)."""
+        found = Counter(dict.fromkeys(STATES, 0))
+        for device in self._devices():
+            changed_ns = self._shelf.changed_ns(device)
+            if self._changed.get(device) != changed_ns:
+                self._look(device)
+                settled = abs(time.time_ns() - changed_ns) > SETTLED_NS
+                self._changed[device] = changed_ns if settled else -1
+            found.update(self._answered[device].values())
+            found.update("expired" if now_ns > ends_ns else "waits" for ends_ns in self._waiting[device].values())
+        return dict(found)
+
+    def _devices(self) -> list[str]:
+        try:
+            return self._shelf.devices()
+        except OSError:
+            return []
+
+    def _look(self, device: str) -> None:
+        answered = self._answered.setdefault(device, {})
+        waiting = self._waiting[device] = {}
+        for name in self._shelf.names(device):
+            if name in answered:
+                continue
+            entry = self._shelf.entry(device, name)
+            if entry.answer is not None:
+                answered[name] = entry.answer.state
+            elif entry.document is not None:
+                waiting[name] = entry.document.expires_ns

@@ -1,0 +1,84 @@
+"""What an ingest tells Prometheus of its fleet: by the store alone, as it is then; what is new is read once."""
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sensorium.corpus.device_report import DeviceReport
+from sensorium.corpus.directives import DIRECTIVES, DirectiveShelf, GivenAnswer, issue
+from sensorium.ingest import fleet_metrics
+from sensorium.ingest.fleet_metrics import FleetMetrics
+from sensorium.ingest.fleet_states import FleetStates
+from sensorium.ingest.store import Store
+from sensorium.link.operators import new_operator, read_pair
+from sensorium.link.server.messenger import Reported
+
+CLOCK = {"offset_s": -0.5, "uncertainty_s": 0.25, "round_trip_s": 0.125, "probed_s": 1.5e9}
+
+
+def told(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+    """By the metric's name, and the device or state that it is of."""
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return {
+        (sample.name.removeprefix("sensorium_ingest_"), "".join(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_states_clocks_and_directives_are_told_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = read_pair(new_operator("anna", tmp_path / "keys")[1])
+    path, registry = tmp_path / "store", CollectorRegistry()
+    registry.register(FleetMetrics(path))
+    assert told(registry)["devices", "silent"] == 0
+    with Store.open(path) as store:
+        states = FleetStates(store)
+        states.keep(Reported("rig-1", "a", {"state": "collecting", "clock": CLOCK}))
+        states.keep(Reported("rig-2", "b", {"state": "collecting", "clock": {"offset_s": "soon"}}))
+        states.keep(Reported("rig-3", "c", {"state": "left", "clock": []}))
+        old = msgspec.json.encode(DeviceReport(device="rig-4", heard_ns=5 * 10**9, state={"state": "collecting"}))
+        (path / "fleet" / "rig-4.json").write_bytes(old)
+        (path / "fleet" / "rig-5.json").write_bytes(b"{torn")
+        made = issue(path, ["rig-1", "rig-2", "rig-3"], "stop", {}, anna, life_s=600)
+        (late,) = issue(path, ["rig-3"], "stop", {}, anna, life_s=0.001)
+        time.sleep(0.01)
+        found = told(registry)
+        assert {name: n for (of, name), n in found.items() if of == "devices"} == {
+            "collecting": 2,
+            "left": 1,
+            "silent": 1,
+        }
+        assert found["device_heard_timestamp_seconds", "rig-4"] == 5
+        of_clock = {key: value for key, value in found.items() if key[0].startswith("device_clock_")}
+        assert of_clock == {
+            ("device_clock_offset_seconds", "rig-1"): -0.5,
+            ("device_clock_uncertainty_seconds", "rig-1"): 0.25,
+            ("device_clock_round_trip_seconds", "rig-1"): 0.125,
+            ("device_clock_probed_timestamp_seconds", "rig-1"): 1.5e9,
+        }
+        standing = {"waits": 3, "done": 0, "refused": 0, "expired": 1, "failed": 0}
+        assert {name: n for (of, name), n in found.items() if of == "directives"} == standing
+
+        monkeypatch.setattr(fleet_metrics, "SETTLED_NS", -1)
+        shelf = DirectiveShelf(path)
+        shelf.answered("rig-1", made[0].id, GivenAnswer(state="done"))
+        shelf.answered("rig-2", made[1].id, GivenAnswer(state="refused"))
+        states.keep(Reported("rig-2", "b", {"state": "left", "clock": CLOCK}))
+        found = told(registry)
+        assert (found["devices", "collecting"], found["devices", "left"]) == (1, 2)
+        assert found["device_clock_offset_seconds", "rig-2"] == -0.5
+        standing = {"waits": 1, "done": 1, "refused": 1, "expired": 1, "failed": 0}
+        assert {name: n for (of, name), n in found.items() if of == "directives"} == standing
+
+        def unread(*_: object) -> object:
+            raise AssertionError("nothing is new of it")
+
+        monkeypatch.setattr(DirectiveShelf, "entry", unread)
+        monkeypatch.setattr(Path, "read_bytes", unread)
+        (path / "fleet" / "rig-5.json").unlink()
+        assert told(registry) == found
+        assert (path / DIRECTIVES / "rig-3" / f"{late.id}.directive").exists()
