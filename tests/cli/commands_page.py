@@ -1,7 +1,7 @@
 """`python -m tests.cli.commands_page` writes docs/commands.md: what every command prints, at 80 and 160 columns.
 
 A device records, delivers and chooses; then each command is run on what came of it, in this process, with a console of
-that width. Takes a minute or two, the network of this machine alone, and Minari.
+that width. Takes a minute or two, the network of this machine alone, Minari and Rerun.
 """
 
 import importlib.util
@@ -36,6 +36,7 @@ from sensorium.drivers.discovery import SerialPort, VideoDevice
 from sensorium.drivers.live.v4l2 import VideoFormat
 from sensorium.errors import SensoriumError
 from sensorium.hosting.into_store import collect_into
+from sensorium.ingest.copying import copy
 from sensorium.sim.gym.driver import GymnasiumConfig
 
 ROOT = Path(__file__).parents[2]
@@ -103,8 +104,11 @@ class Pages:
 
 def main() -> None:
     """Write the page."""
-    if importlib.util.find_spec("minari") is None:
-        raise SystemExit("the page shows Minari too: pip install 'sensorium[minari]'")
+    for module, extra in (("minari", "minari"), ("rerun", "view")):
+        if importlib.util.find_spec(module) is None:
+            raise SystemExit(f"the page shows {module} too: pip install 'sensorium[{extra}]'")
+    for each in ("DISPLAY", "WAYLAND_DISPLAY"):
+        os.environ.pop(each, None)
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
@@ -217,6 +221,9 @@ def _read(pages: Pages) -> None:
     pages.run("query corpus --group-by mission --agg 'count, hours, bytes'")
     pages.say("show")
     pages.run(f"show corpus {newest}")
+    pages.say("view")
+    pages.run(f"view corpus {newest} --save episode.rrd", once=True)
+    pages.run(f"view corpus {newest}")
     pages.say("label")
     pages.run(f"label corpus {newest} task=place --who ann --span 1 2.5", once=True)
     pages.run(f"label corpus {newest}")
@@ -235,6 +242,10 @@ def _read(pages: Pages) -> None:
     pages.run(f"delete corpus {newest} --reason 'asked for by the tenant'", once=True)
     pages.run(f"hold corpus {newest} --lift --reason 'case closed'", once=True)
     pages.run("delete corpus", once=True)
+    copy(Path("corpus"), Path("trial"), "device = 'walker-1' and kind in ('full', 'trace')")
+    traced = sensorium.open("trial").query(order_by="start_ns")[0].id
+    pages.run(f"delete trial {traced} --reason 'the trial is over'")
+    pages.run(f"delete trial {traced} --reason 'the trial is over' --with-traces", once=True)
     pages.say("copy")
     pages.run("copy corpus --to laptop --where \"device = 'rig-1'\"", once=True)
     pages.say("export")
