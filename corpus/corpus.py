@@ -59,6 +59,9 @@ class Corpus(Windowed, LooksAlike, Labelled):
         """Let go of the catalog, as before its disk is taken away; who asks afterwards opens it again."""
         self._finder.close()
 
+    def __repr__(self) -> str:
+        return f"<Corpus {self.path}>"
+
     def _repr_html_(self) -> str:
         from sensorium.corpus.notebook import corpus_html
 

@@ -152,7 +152,7 @@ class Stream:
             if step < 0:
                 return self[slice(stop + 1, start + 1, 1)][::step] if stop < start else self._rows(0, 0)
             return self._rows(start, max(start, stop))[::step]
-        row = range(len(self))[key]
+        row = self._row(key)
         return self._rows(row, row + 1)[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -216,7 +216,7 @@ class Stream:
         """The encoded bytes of one sample of a stream of media."""
         if "offset" not in self._arrays:
             raise ConfigError(f"{self._path}: holds numbers, not encoded items; index it")
-        row = range(len(self))[row]
+        row = self._row(row)
         first, last = (int(offset) for offset in self._offsets[row : row + 2])
         return self._arrays["data"].read(first, last, decode_plain).tobytes()
 
@@ -253,6 +253,12 @@ class Stream:
         array = self._arrays[name]
         whole: Array = array.read(0, len(array), small_codec().decode)
         return whole
+
+    def _row(self, number: int) -> int:
+        try:
+            return range(len(self))[number]
+        except IndexError as error:
+            raise IndexError(f"{self._path}: sample {number}: it has {len(self)}") from error
 
     def _rows(self, start: int, stop: int) -> Array:
         return self._read(start, stop, 1, np.empty((stop - start, *self.spec.shape), self.dtype))

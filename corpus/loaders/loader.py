@@ -55,6 +55,9 @@ class Loader:
         self._progress = LoaderProgress()
         self._prefetch, self._threads = prefetch, threads
 
+    def __repr__(self) -> str:
+        return f"<Loader of {self.windows} windows, epoch {self.epoch}, position {self.position}>"
+
     def __iter__(self) -> Iterator[Batch]:
         """The rest of this epoch. A batch of which nothing could be read is left out.
 

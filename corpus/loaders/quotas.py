@@ -8,6 +8,8 @@ at once.
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from numbers import Rational
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +64,7 @@ def shares(quotas: Sequence[float]) -> tuple[int, ...]:
     """
     if not all(is_number(quota) and 0 < quota < math.inf for quota in quotas):
         raise ConfigError(f"quotas {list(quotas)}: expected a number above 0 for each query")
-    exact = [Fraction(quota) for quota in quotas]
+    exact = [_exact(quota) for quota in quotas]
     ratios = [quota / sum(exact) for quota in exact]
     near = [ratio.limit_denominator(MOST_PARTS) for ratio in ratios]
     whole = math.lcm(*(ratio.denominator for ratio in near))
@@ -72,6 +74,10 @@ def shares(quotas: Sequence[float]) -> tuple[int, ...]:
             f"quotas {list(quotas)}: expected ratios of whole numbers of at most {MOST_PARTS} together, such as 3 and 1"
         )
     return tuple(int(ratio * whole) for ratio in near)
+
+
+def _exact(quota: Any) -> Fraction:
+    return Fraction(quota if isinstance(quota, Rational) else float(quota))
 
 
 def _turns(parts: Sequence[int]) -> list[int]:

@@ -17,6 +17,7 @@ from tests.corpus.forking import forked
 
 def test_query_and_prefix(corpus_path: Path) -> None:
     corpus = sensorium.open(corpus_path)
+    assert repr(corpus) == f"<Corpus {corpus_path}>"
     assert len(corpus.query("mission = 'kitchen' and duration_s >= 2")) == 2
     assert len(corpus.query("has('wheel')")) == 4
     assert len(corpus.query("mission like 'HALL' and not has('wheel')", limit=1)) == 1

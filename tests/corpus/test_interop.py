@@ -166,7 +166,7 @@ def test_any_array_in_any_cuts(
         np.testing.assert_array_equal(stream[key], array[key], str(key))
     if len(array):
         np.testing.assert_array_equal(stream[-1], array[-1])
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=rf"stream .*: sample {len(array)}: it has {len(array)}"):
         stream[len(array)]
 
 

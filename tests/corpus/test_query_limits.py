@@ -48,6 +48,9 @@ def test_a_cell_that_is_none_is_the_askers(folders_path: Path, cell: str) -> Non
     ("where", "why"),
     [
         ("DEVICE = 'rig-1'", "unknown column 'DEVICE'; did you mean 'device'"),
+        ('mission = "hall"', "unknown column 'hall'; .*; text stands in single quotes, as 'hall'"),
+        ("mission in ('a', hall)", "unknown column 'hall'; .*; text stands in single quotes, as 'hall'"),
+        ("hall = mission", "unknown column 'hall'; known are [a-z0-9_, ]*$"),
         ("device = '\udcff'", "is not all UTF-8"),
         ("has(front)", r"expected has\('STREAM'\)"),
         ("has()", r"expected has\('STREAM'\)"),

@@ -121,7 +121,8 @@ def _print_groups(corpus: Corpus, encoder: str, alike: float, where: str, form: 
         print_rows([{"windows": [each._asdict() for each in group]} for group in groups], form, ["windows"], "")
     if png is not None:
         sections: list[tuple[str, Sequence[Any]]] = [
-            (f"{len(group)} windows", [(each, f"{each.start_s:g} s") for each in group[:8]]) for group in groups[:16]
+            (f"{len(group)} windows", [(each, f"{each.stream} {each.start_s:g} s") for each in group[:8]])
+            for group in groups[:16]
         ]
         write_picture(png, draw(corpus, sections))
 

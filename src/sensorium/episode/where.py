@@ -180,14 +180,16 @@ def _extras(tree: exp.Select) -> bool:
     return any(value for name, value in tree.args.items() if name not in ("expressions", "kind"))
 
 
-def known_column(name: str, columns: Iterable[str], source: str) -> None:
-    """Raise `ConfigError` for a column that is none of `columns`, with the nearest; `source` is where it is named."""
+def known_column(name: str, columns: Iterable[str], source: str, or_text: bool = False) -> None:
+    """Raise `ConfigError` for a column that is none of `columns`, with the nearest; `source` is where it is named, and
+    `or_text` says that a text without its quotes, or in those of names, may have been meant."""
     known = sorted(columns)
     if name not in known:
         near = [each for each in known if each.lower() == name.lower()]
         near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise ConfigError(f"{source!r}: unknown column {name!r}; {hint}")
+        text = f"; text stands in single quotes, as '{name}'" if or_text else ""
+        raise ConfigError(f"{source!r}: unknown column {name!r}; {hint}{text}")
 
 
 def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, depth: int, of_store: bool) -> str | None:
@@ -243,7 +245,8 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
             name = column_of(node)
             if kinds is None:
                 return None
-            known_column(name, kinds, source)
+            is_right = node.arg_key in ("expression", "expressions", "low", "high")
+            known_column(name, kinds, source, or_text=is_right)
             return kinds[name]
         case _:
             _refuse(node, source)

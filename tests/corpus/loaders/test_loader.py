@@ -81,6 +81,7 @@ def test_the_order_is_of_seed_and_epoch(folders_path: Path) -> None:
     assert first != second
     assert sorted(first) == sorted(second)
     assert (loader.epoch, loader.position, loader.windows) == (2, 0, 20)
+    assert repr(loader) == "<Loader of 20 windows, epoch 2, position 0>"
     assert windows(made(folders_path)) == first
     assert windows(made(folders_path, batch_size=7)) == first
     assert windows(made(folders_path, seed=2)) != first

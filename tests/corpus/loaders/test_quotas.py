@@ -1,6 +1,7 @@
 """Quotas hold after any number of windows, to within one."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,3 +53,8 @@ def test_what_has_no_such_ratio_says_so() -> None:
     with pytest.raises(ConfigError, match="whole numbers"):
         shares([1, MOST_PARTS])
     assert shares([1, MOST_PARTS - 1]) == (1, MOST_PARTS - 1)
+
+
+def test_quotas_are_numbers_of_any_kind() -> None:
+    quotas: list[Any] = [np.float32(0.75), np.float16(0.25), np.int64(1), Fraction(2)]
+    assert shares(quotas) == (3, 1, 4, 8)
