@@ -10,7 +10,7 @@ LEROBOT_NEEDS ?= 'lerobot[dataset]==0.6.1'
 JUDGED := build/judged
 BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_ceiling.py small_kinds.py faulty_episodes.py table.py windows.py),$(wildcard bench/*.py))
 
-.PHONY: help demo redaction torch view judge-lerobot test test-failed test-all soak kills guest model coverage check lint types bench install clean
+.PHONY: help demo redaction torch view judge-lerobot conformance test test-failed test-all soak kills guest model coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
@@ -24,6 +24,7 @@ help:
 	@echo "make torch     torch and Ray Data, the tests of loaders, and the example that trains and goes on"
 	@echo "make view      Rerun, and the tests of what is shown in it"
 	@echo "make judge-lerobot  LeRobot's own library reads what is exported: Python 3.12 (PYTHON312), and about 5 GB in .venv-lerobot"
+	@echo "make conformance  the MCP server before an outside judge, @modelcontextprotocol/conformance (npm)"
 	@echo "make check     ruff, import-linter, mypy --strict (tests and benchmarks too) and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
 
@@ -66,6 +67,12 @@ judge-lerobot: $(STAMP)
 	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check $(LEROBOT_NEEDS)
 	HF_HUB_OFFLINE=1 $(LEROBOT)/bin/python tests/corpus/exports/judge_lerobot.py $(JUDGED)
 	rm -rf $(JUDGED)
+
+# The judge, and a Node that it runs on (22 or later), in a folder of their own.
+conformance: $(STAMP)
+	@command -v npm >/dev/null || { echo "npm is missing: install it (Debian: apt-get install npm)"; exit 1; }
+	npm install --prefix .conformance --no-audit --no-fund --loglevel error @modelcontextprotocol/conformance@0.1.16 node@22.23.3
+	$(BIN)/python -m pytest tests/agents/planning/mcp/test_conformance.py
 
 demo: $(CORE)
 	$(BIN)/sensorium demo
@@ -113,4 +120,4 @@ bench: $(STAMP)
 	$(BIN)/python bench/table.py $(BENCHES)
 
 clean:
-	rm -rf $(VENV) $(LEROBOT) build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(LEROBOT) .conformance build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -354,6 +354,14 @@ def _ask(pages: Pages) -> None:
     pages.run("mission show corpus night-walk")
     pages.say("mission stop")
     pages.run(f"mission stop corpus night-walk {key}", once=True)
+    pages.say("mcp")
+    words = ["mcp", "corpus", "--http", "127.0.0.1:0", "--token", "mcp.token"]
+    serving = subprocess.Popen([SENSORIUM, *words], stdout=subprocess.PIPE, text=True)
+    assert serving.stdout is not None
+    ready = re.sub(r":\d+/", ":7711/", serving.stdout.readline())
+    serving.send_signal(signal.SIGTERM)
+    serving.wait()
+    pages.show("sensorium mcp corpus --http 127.0.0.1:7711 --token mcp.token", [ready])
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ MODULES = {
     "release": "held",
     "fleet": "fleet",
     "mission": "mission",
+    "mcp": "mcp",
     "keys": "keys",
 }
 """Where each command is; its module is imported when it is asked for, as together they take a second."""

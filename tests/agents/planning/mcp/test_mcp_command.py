@@ -1,0 +1,168 @@
+"""`sensorium mcp` as a process: on the standard streams and over HTTP, with a token, for this machine alone."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mcp", reason="pip install 'sensorium[mcp]'")
+
+import httpx2
+
+from tests.agents.planning.mcp.asked_store import CHARTER, make_store
+
+BIN = Path(sys.executable).parent
+EXAMPLE = Path(__file__).parents[4] / "examples" / "mcp_client" / "ask.py"
+INITIALIZE: dict[str, Any] = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "raw", "version": "1"},
+    },
+}
+WAIT_S = 60.0
+
+
+def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A program, to its end."""
+    return subprocess.run([*map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a store, and a charter that allows little."""
+    made = tmp_path_factory.mktemp("mcp")
+    make_store(made / "corpus")
+    (made / "charter.yaml").write_text(CHARTER)
+    return made
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *more: str) -> Iterator[str]:
+    """Over HTTP, until the end of a `with`; its URL."""
+    words = [BIN / "sensorium", "mcp", "corpus", "--http", "127.0.0.1:0", "--token", "token", *more]
+    process = subprocess.Popen([*map(str, words)], cwd=folder, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        ready, url = process.stdout.readline().split()
+        assert ready == "ready"
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(WAIT_S)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with serving(folder) as found:
+        yield found
+
+
+def post(url: str, folder: Path, *, token: str | None = None, **headers: str) -> int:
+    """The status of an `initialize`."""
+    given = (folder / "token").read_text().strip() if token is None else token
+    said = {"Accept": "application/json, text/event-stream"} | headers
+    said |= {"Authorization": f"Bearer {given}"} if given else {}
+    return int(httpx2.post(url, json=INITIALIZE, headers=said, timeout=WAIT_S, trust_env=False).status_code)
+
+
+def test_the_official_client_on_the_standard_streams(folder: Path) -> None:
+    done = run(sys.executable, EXAMPLE, "corpus", "--picture", "seen.jpg", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "see_window" in done.stdout
+    assert "propose" not in done.stdout
+    assert "rig-1: 0 of 32 parts" in done.stdout
+    assert (folder / "seen.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_the_official_client_proposes_within_the_charter(folder: Path) -> None:
+    done = run(sys.executable, EXAMPLE, "corpus", "--charter", "charter.yaml", "--propose", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "propose" in done.stdout
+    assert "refused" in done.stdout or "offered" in done.stdout
+
+
+def test_the_official_client_over_http(folder: Path, url: str) -> None:
+    done = run(sys.executable, EXAMPLE, "--url", url, "--token", "token", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "2 episodes" in done.stdout
+
+
+def test_the_token_is_asked_for(folder: Path, url: str) -> None:
+    assert post(url, folder) == 200
+    assert post(url, folder, token="") == 401
+    assert post(url, folder, token="wrong" * 10) == 401
+    assert (folder / "token").stat().st_mode & 0o777 == 0o600
+    assert len((folder / "token").read_text().strip()) >= 32
+
+
+def test_a_page_of_another_origin_is_refused_though_it_had_the_token(folder: Path, url: str) -> None:
+    own = url.removesuffix("/mcp")
+    assert post(url, folder, Origin=own) == 200
+    for origin in ("http://evil.example.com", f"{own}.evil.example.com", "null", "http://127.0.0.1:1", "file://"):
+        assert post(url, folder, Origin=origin) == 403, origin
+
+
+def test_a_name_that_was_bound_again_is_refused(folder: Path, url: str) -> None:
+    for host in ("evil.example.com", "evil.example.com:80", "127.0.0.1.evil.example.com"):
+        assert 400 <= post(url, folder, Host=host) < 500, host
+
+
+def test_it_ends_at_a_signal(folder: Path) -> None:
+    with serving(folder) as found:
+        assert post(found, folder) == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--http", "0.0.0.0:0", "--token", "token"], "expected loopback"),
+        (["--http", "192.0.2.1:0", "--token", "token"], "expected loopback"),
+        (["--http", "example.com:0", "--token", "token"], "expected an address of this machine"),
+        (["--http", "127.0.0.1:0"], "give --token FILE"),
+        (["--http", "127.0.0.1:port", "--token", "token"], "expected HOST:PORT"),
+        (["--token", "token"], "give --http"),
+        (["--may-propose"], "give --charter"),
+        (["--may-propose", "--charter", "none.yaml"], "none.yaml"),
+        (["--http", "127.0.0.1:0", "--token", "open"], "chmod 600"),
+    ],
+    ids=["any", "other", "name", "token", "port", "stdio", "grant", "charter", "open"],
+)
+def test_wrong_use_is_a_line(folder: Path, words: list[str], expected: str) -> None:
+    (folder / "open").write_text("x" * 40)
+    (folder / "open").chmod(0o644)
+    done = run(BIN / "sensorium", "mcp", "corpus", *words, cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_store_is_a_line(folder: Path) -> None:
+    done = run(BIN / "sensorium", "mcp", "nowhere", cwd=folder)
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+
+
+def test_without_the_extra_is_a_line(folder: Path) -> None:
+    program = "import sys; sys.modules['mcp'] = None; from sensorium.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "mcp", "corpus"],
+        cwd=folder,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "pip install 'sensorium[mcp]'" in done.stderr
