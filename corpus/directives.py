@@ -119,6 +119,11 @@ class DirectiveShelf:
         found = [self._read(device, name) for name in asked if name not in answered]
         return [each for each in found if f"{each.name}.{each.digest}" not in answered]
 
+    def find(self, device: str, name: str) -> DirectiveEntry | None:
+        """One of a device, by its name; None where there is no such."""
+        path = self._root / DIRECTIVES / device / f"{name}{_ASKED}"
+        return None if "/" in name or durable.look(path, dir_fd=self._fd) is None else self._read(device, name)
+
     def all(self, device: str) -> list[DirectiveEntry]:
         """Those of a device, in the order in which they were made."""
         found = [self._read(device, name) for name in self.names(device)]

@@ -11,13 +11,11 @@ from sensorium.agents.planning.gain import Price
 from sensorium.agents.planning.got import PlannerTally, Shares
 from sensorium.agents.planning.hosted import Key, key_of
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.plans.limits import AWAITS
 
 Ruling = Literal["accepted", "refused", "waits"]
-APPROVAL = "approval"
-"""How a rule begins that a person's approval lifts."""
-
 Refuses = Callable[[Proposal], str]
-"""Which rule is against a proposal; empty if none is, `approval: ...` where a person must approve it first."""
+"""Which rule is against a proposal; empty if none is; it begins with `AWAITS` where a person must approve."""
 
 
 class RuledProposal(NamedTuple):
@@ -59,8 +57,8 @@ class Adjudicator:
         left = n
         for proposal in self._in_order(offers):
             if rule := self._refuses(proposal):
-                found.append(self._ruled(proposal, "waits" if rule.startswith(APPROVAL) else "refused", rule))
-                if not rule.startswith(APPROVAL):
+                found.append(self._ruled(proposal, "waits" if rule.startswith(AWAITS) else "refused", rule))
+                if not rule.startswith(AWAITS):
                     self.tally(proposal.planner).was_refused(proposal.gain)
             elif left > 0 and proposal.device not in taken:
                 found.append(self._ruled(proposal, "accepted", ""))

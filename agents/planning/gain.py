@@ -82,6 +82,11 @@ class GainBook:
         self._groups = LookGroups(axes.alike)
         self._known: set[str] = set()
 
+    @property
+    def axes_of_places(self) -> tuple[Cut | str, ...]:
+        """Along what places are told apart, in the order of their names."""
+        return self._places
+
     def place(self, card: EpisodeCard) -> str:
         """Where an episode was, as its cells say it; empty where nothing of that is known."""
         return place_text(place_of(self._places, card))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.plans.spent import PlanCost
 from sensorium.corpus.beside import line_of, record_of
 from sensorium.corpus.commits import check_store_version
 from sensorium.episode import durable
@@ -44,22 +45,27 @@ class PlanningBegan(_LogLine, frozen=True, kw_only=True, tag="began"):
 
 
 class ProposalRuled(_LogLine, frozen=True, kw_only=True, tag="ruled"):
-    """A proposal under its id, what became of it (accepted, refused, waits), by which rule, and what gain is expected
-    of it by who knows how its planner's promises come true. `who` proposed it, where that was no planner of a loop."""
+    """A proposal under its id, what became of it (accepted, refused, waits; or offered, to be ruled by a loop), by
+    which rule, and what gain is expected of it by who knows how its planner's promises come true. `seconds` is how long
+    what it causes is to be. `who` proposed it, where that was no planner of a loop; `operator` is the public key
+    (hexadecimal) in whose name it is asked, which may not approve it."""
 
     proposal: Proposal
     ruling: str
     rule: str = ""
     expected: float = 0.0
+    seconds: float | None = None
     who: str = ""
+    operator: str = ""
 
 
 class PlanAsked(_LogLine, frozen=True, kw_only=True, tag="asked"):
-    """What was accepted was asked of a device, by a directive."""
+    """What was accepted was asked of a device, by a directive; what the charter says that it takes at the most."""
 
     proposal: str
     device: str
     directive: str
+    cost: PlanCost = PlanCost()
 
 
 class PlanApproved(_LogLine, frozen=True, kw_only=True, tag="approved"):
@@ -162,6 +168,12 @@ class PlanningLog:
             raise StoreError(
                 f"{self.store / LOG}: {error.strerror or error}; see to the disk, then try again"
             ) from error
+
+    @property
+    def size(self) -> int:
+        """Bytes by now: where it is another, something was added."""
+        seen = durable.look(self.store / LOG)
+        return 0 if seen is None else seen.size
 
     def read(self) -> PlanningRead:
         """All of it. Lines of a later release that are not known here are left out, and are no damage."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.plans.area import PlanArea
 from sensorium.drivers.controls import Control
 
 
@@ -31,12 +32,14 @@ class Planner(Protocol):
 
 
 class Reach(BaseModel):
-    """What can be asked of one device: its controls, as it states them, within what its charter allows."""
+    """What can be asked of one device: its controls, as it states them, within what its charter allows; of
+    places, what `areas` allow."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     device: str
     controls: tuple[Control, ...]
+    areas: tuple[PlanArea, ...] = ()
 
 
 class PlannerConfig(BaseModel):

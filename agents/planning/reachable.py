@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.planner import Reach
+from sensorium.agents.plans.area import PlanArea
 from sensorium.drivers.controls import Control, PlanKind, Value
 
 MOST_PLACES = 20_000
@@ -83,6 +84,7 @@ class ReachablePlaces:
     device: str
     plan: PlanKind
     controls: tuple[Control, ...]
+    areas: tuple[PlanArea, ...] = ()
     cuts: tuple[Cut, ...] = field(init=False)
     numbers: npt.NDArray[np.int64] = field(init=False, repr=False)
 
@@ -97,6 +99,9 @@ class ReachablePlaces:
         object.__setattr__(self, "cuts", cuts)
         grid = np.indices(counts).reshape(len(counts), -1).T if counts else np.zeros((0, 0), np.int64)
         object.__setattr__(self, "numbers", np.ascontiguousarray(grid[:MOST_PLACES], np.int64))
+        if (within := self._within()) is not None:
+            self.__dict__.pop("values", None)
+            object.__setattr__(self, "numbers", np.ascontiguousarray(self.numbers[within]))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -104,6 +109,25 @@ class ReachablePlaces:
     def _counts(self, cuts: Sequence[Cut]) -> list[int]:
         ranges = iter(cuts)
         return [len(control.choices) if control.choices else next(ranges).count for control in self.controls]
+
+    def _within(self) -> npt.NDArray[np.bool_] | None:
+        """Which places are in areas that are allowed, where there are such, and in none that is forbidden."""
+        names = {name: at for at, control in enumerate(self.controls) for name in (control.name, bare(control.name))}
+        within: npt.NDArray[np.bool_] | None = None
+        allowed: dict[tuple[str, ...], npt.NDArray[np.bool_]] = {}
+        for area in self.areas:
+            columns = [names[name] for name in area.of if name in names]
+            if len(columns) < len(area.of):
+                continue
+            held = np.array([area.holds(place) for place in self.values[:, columns].tolist()], bool)
+            if area.forbidden:
+                within = ~held if within is None else within & ~held
+            else:
+                key = tuple(sorted(map(bare, area.of)))
+                allowed[key] = held | allowed[key] if key in allowed else held
+        for held in allowed.values():
+            within = held if within is None else within & held
+        return within
 
     @functools.cached_property
     def values(self) -> Floats:
@@ -184,5 +208,5 @@ def reachable(reaches: Sequence[Reach]) -> list[ReachablePlaces]:
         wanted = [key for key in groups if key[0] in WHERE] or list(groups)
         for key in sorted(wanted):
             celled = tuple(each for each in groups[key] if each.cell > 0 or each.choices)
-            found.append(ReachablePlaces(reach.device, key[0], celled or tuple(groups[key])))
+            found.append(ReachablePlaces(reach.device, key[0], celled or tuple(groups[key]), reach.areas))
     return [each for each in found if len(each)]

@@ -55,6 +55,8 @@ MODULES = {
     "fleet": "fleet",
     "mission": "mission",
     "mcp": "mcp",
+    "plan": "plan",
+    "approve": "approve",
     "keys": "keys",
 }
 """Where each command is; its module is imported when it is asked for, as together they take a second."""

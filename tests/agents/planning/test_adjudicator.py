@@ -16,6 +16,7 @@ from sensorium.agents.planning.gain import Price
 from sensorium.agents.planning.got import FLOOR
 from sensorium.agents.planning.hosted import MOST_SAME, MOST_UNSOUND, HostedPlanner, key_of
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.plans.limits import AWAITS
 
 
 def proposal(planner: str = "a", x_m: float = 1.0, **more: Any) -> Proposal:
@@ -63,7 +64,7 @@ def test_a_rule_refuses_whatever_the_gain_and_says_which() -> None:
 
 
 def test_what_a_person_must_approve_waits_and_counts_against_nobody() -> None:
-    judge = adjudicator("a", refuses=lambda _: "approval: a person must approve viewpoint")
+    judge = adjudicator("a", refuses=lambda _: f"{AWAITS}: viewpoint")
     (ruled,) = judge.decide({"a": [proposal()]}, n=1)
     assert ruled.ruling == "waits"
     assert judge.tally("a").refused == 0

@@ -1,0 +1,82 @@
+"""The council: the planners of a loop, each hosted; those that are of no use are set aside, and others go on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sensorium.agents.planning.adjudicator import RuledProposal
+from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.hosted import PATIENCE_S, HostedPlanner
+from sensorium.agents.planning.log import PlannerAside, PlanOutcome
+from sensorium.agents.planning.planner import PlannerConfig, Reach
+from sensorium.agents.planning.proposal import Proposal
+from sensorium.errors import SensoriumError
+from sensorium.threads import reason
+
+
+class Council:
+    """Planners by name. It is convened anew where what can be reached changes: who was set aside stays so."""
+
+    def __init__(self, planners: Mapping[str, PlannerConfig], seed: int, patience_s: float = PATIENCE_S) -> None:
+        self._configs, self._seed, self._patience_s = dict(planners), seed, patience_s
+        self._hosted: dict[str, HostedPlanner] = {}
+        self._why: dict[str, str] = {}
+
+    def convene(self, reaches: Sequence[Reach], cards: Sequence[EpisodeCard]) -> list[PlannerAside]:
+        """Make them anew, over these devices, and tell them all."""
+        self._hosted = {}
+        for name, config in self._configs.items():
+            if name in self._why:
+                continue
+            try:
+                self._hosted[name] = HostedPlanner(name, config.make(reaches, self._seed), self._patience_s)
+            except SensoriumError:  # what it needs is absent: whoever set it must hear of that
+                raise
+            except Exception as error:
+                self._why[name] = f"cannot be made: {reason(error)}"
+        first = [PlannerAside(planner=name, why=why) for name, why in self._why.items() if why.startswith("cannot")]
+        return [*first, *self.ingest(cards)]
+
+    def ingest(self, cards: Sequence[EpisodeCard]) -> list[PlannerAside]:
+        """Tell all; who was set aside by that."""
+        for each in self._hosted.values():
+            each.ingest(cards)
+        return self.aside()
+
+    def suggest(self, n: int) -> dict[str, list[Proposal]]:
+        """What each has to propose."""
+        return {name: each.suggest(n) for name, each in self._hosted.items()}
+
+    def aside(self) -> list[PlannerAside]:
+        """Who was set aside since the last call, and why."""
+        found = []
+        for name, each in list(self._hosted.items()):
+            if each.aside:
+                self._why[name] = each.aside
+                del self._hosted[name]
+                found.append(PlannerAside(planner=name, why=each.aside))
+        return found
+
+    def ruled(self, ruled: Sequence[RuledProposal]) -> None:
+        """What the adjudicator made of their proposals."""
+        for each in ruled:
+            if each.ruling == "refused" and (hosted := self._hosted.get(each.proposal.planner)) is not None:
+                hosted.came_to_nothing()
+
+    def settled(self, outcome: PlanOutcome) -> None:
+        """What came of one of them."""
+        if (hosted := self._hosted.get(outcome.planner)) is not None:
+            hosted.brought() if outcome.got > 0 else hosted.came_to_nothing()
+
+    def report(self, name: str) -> dict[str, Any]:
+        """What a planner says of itself."""
+        hosted = self._hosted.get(name)
+        return hosted.report() if hosted is not None else {"aside": why} if (why := self.why(name)) else {}
+
+    def why(self, name: str) -> str:
+        """Why a planner is not asked; empty where it is."""
+        return self._why.get(name, "")
+
+    @property
+    def names(self) -> list[str]:
+        """Those that are asked."""
+        return list(self._hosted)

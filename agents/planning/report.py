@@ -1,0 +1,199 @@
+"""The planning report: cells before the first plan and now, and what each planner promised and brought, for what."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.cards import CardReader
+from sensorium.agents.planning.gain import Cell, CellAxes, GainBook
+from sensorium.agents.planning.log import (
+    PlannerAside,
+    PlannerSpent,
+    PlanningBegan,
+    PlanningLine,
+    PlanningLog,
+    PlanOutcome,
+    ProposalRuled,
+)
+from sensorium.agents.planning.planner import Reach
+from sensorium.agents.planning.reachable import Cut
+from sensorium.agents.planning.rules import controls_by_sensor, one_name_each
+from sensorium.corpus.fleet import reports
+
+
+@dataclass
+class PlannerFigures:
+    """Of one planner, over all its loops. `tokens` is what it says that it has spent."""
+
+    accepted: int = 0
+    refused: int = 0
+    outcomes: int = 0
+    promised: float = 0.0
+    got: float = 0.0
+    seconds: float = 0.0
+    n_bytes: float = 0.0
+    tokens: float = 0.0
+    share: float = 0.0
+    aside: str = ""
+    by_rule: Counter[str] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
+
+    def row(self, name: str) -> dict[str, Any]:
+        """As it is printed; what cannot be divided is None."""
+        return {
+            "planner": name,
+            "share": round(self.share, 3),
+            "accepted": self.accepted,
+            "refused": self.refused,
+            "outcomes": self.outcomes,
+            "promised": round(self.promised, 3),
+            "got": round(self.got, 3),
+            "ratio": round(self.got / self.promised, 3) if self.promised else None,
+            "seconds": round(self.seconds, 3),
+            "bytes": round(self.n_bytes),
+            "tokens": round(self.tokens),
+            "got per MB": round(self.got / self.n_bytes * 1e6, 3) if self.n_bytes else None,
+            "got per 1000 tokens": round(self.got / self.tokens * 1e3, 3) if self.tokens else None,
+            "aside": self.aside,
+        }
+
+
+@dataclass(frozen=True)
+class PlanningReport:
+    """What came of plans. `before` are the cells that were there without any proposal's episode, `after` all; `maps`
+    has, where places are known, by device's axes the place of each cell."""
+
+    planners: Mapping[str, PlannerFigures]
+    before: Mapping[Cell, int]
+    after: Mapping[Cell, int]
+    axes: CellAxes
+    places: Sequence[Cut | str]
+    reaches: Sequence[Reach]
+    outcomes: Sequence[PlanOutcome]
+    damaged: int
+
+    @property
+    def cells_before(self) -> int:
+        return len(self.before)
+
+    @property
+    def cells_after(self) -> int:
+        return len(self.after)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a planner."""
+        return [each.row(name) for name, each in sorted(self.planners.items())]
+
+    def said_of_refusals(self) -> str:
+        """By rule how often one refused."""
+        rules = sum((each.by_rule for each in self.planners.values()), Counter[str]())
+        said = ", ".join(f"{rule} ({count})" for rule, count in rules.most_common(5))
+        return f"refused by: {said}" if said else "nothing was refused"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        more = {
+            name: {"refused_by": dict(each.by_rule), "states": dict(each.states)}
+            for name, each in self.planners.items()
+        }
+        planners = [row | more[row["planner"]] for row in self.rows()]
+        return {
+            "cells_before": self.cells_before,
+            "cells_after": self.cells_after,
+            "planners": planners,
+            "damaged_lines": self.damaged,
+        }
+
+
+def planning_report(store: Path, axes: CellAxes | None = None) -> PlanningReport:
+    """What the log and the episodes of a store tell; cells are told apart by `axes`, or as by the last loop.
+
+    Raises:
+        StoreError: it is no store, or cannot be read.
+    """
+    lines, damaged = PlanningLog(store).read()
+    axes = axes or _axes_of(lines)
+    reaches = reaches_known(store)
+    reader = CardReader(store)
+    reader.new()
+    cards = list(reader.cards.values())
+    after = _cells(cards, axes, reaches)
+    before = _cells([card for card in cards if not card.proposal], axes, reaches)
+    book = GainBook(axes, reaches)
+    outcomes = [line for line in lines if isinstance(line, PlanOutcome)]
+    return PlanningReport(_figures(lines), before, after, axes, book.axes_of_places, reaches, outcomes, damaged)
+
+
+def reaches_known(store: Path) -> list[Reach]:
+    """What devices said last of their controls, whatever charters allow."""
+    found = []
+    for report in reports(store):
+        controls = {name: each for name, each in controls_by_sensor(report.state).items() if each}
+        if controls:
+            found.append(Reach(device=report.device, controls=one_name_each(controls)))
+    return sorted(found, key=lambda each: each.device)
+
+
+def _cells(cards: Sequence[EpisodeCard], axes: CellAxes, reaches: Sequence[Reach]) -> dict[Cell, int]:
+    book = GainBook(axes, reaches)
+    for card in cards:
+        book.take_in(card)
+    return book.cells
+
+
+def _axes_of(lines: Sequence[PlanningLine]) -> CellAxes:
+    for line in reversed(lines):
+        if isinstance(line, PlanningBegan) and line.cells:
+            try:
+                return CellAxes.model_validate(line.cells)
+            except ValueError:
+                break
+    return CellAxes()
+
+
+def _figures(lines: Sequence[PlanningLine]) -> dict[str, PlannerFigures]:
+    found: dict[str, PlannerFigures] = {}
+    tokens: dict[str, float] = {}
+    for line in lines:
+        if isinstance(line, PlanningBegan):
+            for name in line.planners:
+                found.setdefault(name, PlannerFigures())
+            tokens = {}
+        elif isinstance(line, ProposalRuled):
+            mine = found.setdefault(line.proposal.planner, PlannerFigures())
+            mine.accepted += line.ruling == "accepted"
+            mine.refused += line.ruling == "refused"
+            if line.ruling == "refused":
+                mine.by_rule[_rule(line.rule)] += 1
+        elif isinstance(line, PlanOutcome):
+            mine = found.setdefault(line.planner, PlannerFigures())
+            mine.outcomes += 1
+            mine.states[line.state] += 1
+            mine.promised += line.promised
+            mine.got += line.got
+            mine.seconds += line.seconds
+            mine.n_bytes += line.bytes
+        elif isinstance(line, PlannerSpent):
+            mine = found.setdefault(line.planner, PlannerFigures())
+            mine.share = line.share
+            said = line.report.get("tokens")
+            now = float(said) if isinstance(said, int | float) else 0.0
+            mine.tokens += max(0.0, now - tokens.get(line.planner, 0.0))  # it counts from its own beginning
+            tokens[line.planner] = now
+        elif isinstance(line, PlannerAside):
+            found.setdefault(line.planner, PlannerFigures()).aside = line.why
+    return found
+
+
+def _rule(said: str) -> str:
+    """A rule without its numbers.
+
+    >>> _rule("charter: plans.controls: x_m: expected at most 3, got 9.0"), _rule("reach: device 'a' is not there")
+    ('charter: plans.controls: x_m', 'reach: device')
+    """
+    parts = said.split(": ")
+    kept = [part for part in parts[:3] if not part.startswith("expected")]
+    return ": ".join(kept).partition(" '")[0].partition(",")[0]

@@ -1,0 +1,49 @@
+"""A line of the planning log in words, as a terminal shows it."""
+
+from sensorium.agents.planning.log import (
+    PlanApproved,
+    PlanAsked,
+    PlannerAside,
+    PlannerSpent,
+    PlanningBegan,
+    PlanningLine,
+    PlanningNote,
+    PlanOutcome,
+    ProposalRuled,
+)
+
+_SHORT = 13
+
+
+def line_of(line: PlanningLine) -> str:
+    """One line, without its time.
+
+    >>> line_of(PlannerAside(planner="odd", why="suggest raised KeyError"))
+    'planner odd is set aside: suggest raised KeyError'
+    """
+    match line:
+        case PlanningBegan():
+            return f"planners {', '.join(line.planners)} begin, charter {line.charter}, seed {line.seed}"
+        case ProposalRuled():
+            said = ", ".join(f"{name} {_number(value)}" for name, value in line.proposal.parameters.items())
+            what = f"{line.proposal.device}: {line.proposal.plan} {said}"
+            expected = f"{line.expected:.3g} new cells in {line.proposal.cost_s:.3g} s expected"
+            why = line.rule or line.proposal.rationale
+            return f"{line.proposal.id[:_SHORT]} {line.ruling}: {line.proposal.planner}: {what}; {expected}; {why}"
+        case PlanAsked():
+            return f"{line.proposal[:_SHORT]} asked of {line.device}"
+        case PlanApproved():
+            return f"{line.proposal[:_SHORT]} approved by {line.by}"
+        case PlanOutcome():
+            came = f"{line.got:.3g} new cells of {line.expected:.3g}, {line.episodes} episodes, {line.seconds:.3g} s"
+            return f"{line.proposal[:_SHORT]} {line.state}: {line.planner}: {came}{'; ' if line.why else ''}{line.why}"
+        case PlannerSpent():
+            return f"planner {line.planner}: share {line.share:.0%}, got to expected {line.ratio:.2f}"
+        case PlannerAside():
+            return f"planner {line.planner} is set aside: {line.why}"
+        case PlanningNote():
+            return f"planner {line.planner} notes {line.name}: {line.value}"
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"

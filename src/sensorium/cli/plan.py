@@ -1,0 +1,273 @@
+"""`sensorium plan`: planners propose what to collect next, a charter rules, devices do it, and what came is judged."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+from typer.core import TyperGroup
+
+from sensorium.agents.charter import read_charter
+from sensorium.agents.device_text import read_text
+from sensorium.agents.planning.asking import DirectiveDesk, NobodysDesk
+from sensorium.agents.planning.gain import CellAxes, Price
+from sensorium.agents.planning.log import PlanningBegan, PlanningLine
+from sensorium.agents.planning.loop import LoopTimes, PlanningLoop, status_of, would_ask
+from sensorium.agents.planning.planner import PlannerConfig
+from sensorium.agents.planning.registry import planner_config
+from sensorium.agents.planning.report import planning_report
+from sensorium.agents.planning.report_picture import draw
+from sensorium.agents.planning.rules import PlanRules
+from sensorium.agents.planning.saying import line_of
+from sensorium.cli.directives import life_s_of
+from sensorium.cli.plain import plain
+from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
+from sensorium.errors import ConfigError
+from sensorium.link.operators import read_pair
+from sensorium.perception.drawing import write_picture
+
+HELP = """Have planners propose what to collect next, as far as a charter lets them, and devices do it.
+
+    sensorium plan STORE --planner gap --charter charter.yaml                what it would ask for, and why
+    sensorium plan STORE --planner gap,language --charter charter.yaml --operator KEYS/anna.operator_secret --once
+    sensorium plan STORE --planner gap --charter charter.yaml --operator KEYS/anna.operator_secret --watch
+    sensorium plan report STORE --png coverage.png                           what came of it, by planner
+
+Each proposal, ruling and outcome is a line of STORE/planning/log.jsonl. A running ingest carries what is asked to the
+devices, which judge it by their own charters; `touch KILL` beside a charter stops all."""
+
+
+class _RunUnlessNamed(TyperGroup):
+    """`plan STORE ...` is `plan run STORE ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help",):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_RunUnlessNamed, no_args_is_help=True, help=HELP)
+POLL_S = 1.0
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store that the devices deliver to.")]
+
+
+def register(root: typer.Typer) -> None:
+    """Add the commands."""
+    root.add_typer(app, name="plan")
+
+
+@app.command(help=HELP)
+def run(
+    store: Store,
+    planner: Annotated[
+        str, typer.Option("--planner", metavar="KIND,...", help="Planners by kind; or a YAML file with a list of them.")
+    ],
+    charter: Annotated[
+        Path, typer.Option("--charter", metavar="C.yaml", help="What they may; only its owner changes it.")
+    ],
+    operator: Annotated[
+        Path | None,
+        typer.Option("--operator", metavar="NAME.operator_secret", help="In whose name devices are asked."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="One round: ask, wait for what comes, judge it, end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Round after round, until Ctrl-C.")] = False,
+    turns: Annotated[int | None, typer.Option("--turns", min=1, help="End after so many outcomes.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0.001, help="How long what a plan causes is to be.")
+    ] = None,
+    cells: Annotated[
+        Path | None, typer.Option("--cells", metavar="CELLS.yaml", help="What tells one cell from another.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The same store and seed give the same proposals.")] = 0,
+    patience: Annotated[
+        str, typer.Option("--patience", metavar="TIME", help="How long an answer is waited for, and an episode.")
+    ] = "10m",
+    settle: Annotated[
+        str, typer.Option("--settle", metavar="TIME", help="How long no more must come before a plan is judged.")
+    ] = "5s",
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line: all that is logged, as it is.")] = False,
+) -> None:
+    """Run planners over a store."""
+    if once and watch:
+        raise ConfigError("plan: --once or --watch, not both")
+    asks = once or watch or turns is not None
+    if asks and operator is None:
+        raise ConfigError("plan: --operator NAME.operator_secret: in whose name are devices asked?")
+    configs = planners_of(planner)
+    rules = PlanRules(read_charter(charter), seconds)
+    times = LoopTimes(life_s_of(settle), life_s_of(patience))
+    axes = CellAxes() if cells is None else axes_of(cells)
+    desk = (
+        DirectiveDesk(store, read_pair(operator), times.patience_s) if asks and operator is not None else NobodysDesk()
+    )
+    loop = PlanningLoop(store, configs, rules, desk, axes=axes, price=Price(), seed=seed, times=times)
+    if not asks:
+        _preview(loop, as_json)
+        return
+    began = PlanningBegan(
+        planners={name: config.model_dump(mode="json") for name, config in configs.items()},
+        seed=seed,
+        charter=rules.digest,
+        cells=axes.model_dump(mode="json"),
+    )
+    loop.log.add(began)
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(loop, 1 if once and turns is None else turns, once, as_json)
+
+
+def _run(loop: PlanningLoop, turns: int | None, once: bool, as_json: bool) -> None:
+    """Step until what is wanted is done; a terminal is shown how it stands."""
+    outcomes, rounds = 0, 0
+    shown = OUT.is_terminal and not as_json
+    with Live(console=OUT, auto_refresh=False) if shown else contextlib.nullcontext() as live:
+        said: list[str] = []
+        while True:
+            for line in loop.step():
+                outcomes += line.__struct_config__.tag == "outcome"
+                rounds += line.__struct_config__.tag == "ruled"
+                said = [*said, _say(line, as_json, shown)][-12:]
+            if live is not None:
+                live.update(_shown(loop, said), refresh=True)
+            idle = not loop.awaited
+            if idle and ((turns is not None and outcomes >= turns) or (once and loop.has_proposed)):
+                return
+            time.sleep(POLL_S)
+
+
+def _preview(loop: PlanningLoop, as_json: bool) -> None:
+    """What would be asked for now."""
+    ruled = would_ask(loop)
+    if as_json:
+        sys.stdout.writelines(json.dumps(_document(line)) + "\n" for line in ruled)
+        return
+    rows = [
+        {
+            "planner": line.proposal.planner,
+            "device": line.proposal.device,
+            "plan": line.proposal.plan,
+            "parameters": _asked(line.proposal.parameters),
+            "expected": line.expected,
+            "cost_s": line.proposal.cost_s,
+            "ruling": line.ruling,
+            "why": line.rule or line.proposal.rationale,
+        }
+        for line in ruled
+    ]
+    if not rows:
+        OUT.print(_nothing(loop))
+        return
+    columns = ["planner", "device", "plan", "parameters", "expected>", "cost_s>", "ruling", "why"]
+    print_rows(rows, Format.TABLE, columns, "what would be asked for (nothing is, without --once or --watch)")
+
+
+def _nothing(loop: PlanningLoop) -> str:
+    if not loop.known.reaches:
+        return "nothing to propose: no device that is there has controls that the charter allows (`sensorium fleet`)"
+    return "nothing to propose: no planner expects anything new"
+
+
+@app.command()
+def report(
+    store: Store,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="F", help="Draw the coverage before and after, and the gains.")
+    ] = None,
+    cells: Annotated[
+        Path | None, typer.Option("--cells", metavar="CELLS.yaml", help="What tells one cell from another.")
+    ] = None,
+    form: Form = Format.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="As --format json, with all that is known.")] = False,
+) -> None:
+    """Show what came of plans: cells before and after, and by planner what was promised and got, for what it took."""
+    found = planning_report(store, None if cells is None else axes_of(cells))
+    if png is not None:
+        write_picture(png, draw(found))
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_dict(), indent=2, default=str) + "\n")
+        return
+    columns = ["planner", "share>", "accepted>", "refused>", "outcomes>", "promised>", "got>", "ratio>", "seconds>"]
+    columns += ["bytes>", "tokens>", "got per MB>", "got per 1000 tokens>", "aside"]
+    print_rows(found.rows(), form, columns)
+    if form is Format.TABLE:
+        OUT.print(f"cells {found.cells_before} before, {found.cells_after} after; {found.said_of_refusals()}")
+        if found.damaged:
+            OUT.print(f"{found.damaged} lines of the log are damaged, and left out")
+
+
+def planners_of(said: str) -> dict[str, PlannerConfig]:
+    """Planners by name, as `gap,language` or a file says them.
+
+    Raises:
+        ConfigError: there is no such planner, or two have one kind.
+    """
+    document: Any = read_text(Path(said), "planners").document if said.endswith((".yaml", ".yml")) else said.split(",")
+    each = document if isinstance(document, list) else [document]
+    configs = [planner_config(one.strip() if isinstance(one, str) else one) for one in each]
+    found = {config.kind: config for config in configs}
+    if len(found) < len(configs):
+        raise ConfigError(f"planners {said}: two have one kind")
+    return found
+
+
+def axes_of(path: Path) -> CellAxes:
+    """The cells that a file says."""
+    try:
+        return CellAxes.model_validate(read_text(path, "cells").document)
+    except ValueError as error:
+        lines = [f"cells {path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in getattr(error, "errors", list)()]
+        raise ConfigError("\n".join(lines) or f"cells {path}: {error}") from error
+
+
+def _say(line: PlanningLine, as_json: bool, shown: bool) -> str:
+    text = json.dumps(_document(line)) if as_json else plain(line_of(line))
+    if not shown:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    return text
+
+
+def _document(line: PlanningLine) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(line)
+    return found
+
+
+def _shown(loop: PlanningLoop, said: list[str]) -> Group:
+    """The live view: what is covered, how planners stand, what devices do, and the latest lines."""
+    status = status_of(loop)
+    rows = []
+    for name, each in status["planners"].items():
+        numbers = (f"{each[key]:.3g}" for key in ("promised", "got", "ratio"))
+        counts = (each[key] for key in ("accepted", "refused", "outcomes"))
+        rows.append((name, f"{each['share']:.0%}", *counts, *numbers, each["aside"]))
+    columns = ["planner", "share>", "accepted>", "refused>", "outcomes>", "promised>", "got>", "ratio>", "aside"]
+    doing = [
+        (device, awaited.proposal.planner, _asked(awaited.proposal.parameters), awaited.state or "asked", awaited.got)
+        for device, awaited in loop.awaited.items()
+    ]
+    stored = sum(card.stored_bytes for card in loop.known.cards.values())
+    heading = f"{status['cells']} cells in {status['cards']} episodes, {size(stored)}"
+    waits = [Text(f"waits for approval: {each}") for each in status["waiting_for_approval"]]
+    return Group(
+        Text(heading),
+        table("", columns, rows),
+        table("", ["device", "planner", "asked", "state", "got>"], doing),
+        *waits,
+        *map(Text, said),
+    )
+
+
+def _asked(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in parameters.items())
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
