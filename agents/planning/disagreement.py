@@ -16,7 +16,7 @@ from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.reachable import Floats, ReachablePlaces, bare, reachable
 from sensorium.agents.planning.tries import Tries
-from sensorium.agents.planning.whereabouts import Whereabouts
+from sensorium.agents.planning.whereabouts import Whereabouts, in_turns
 
 FEATURES, TOLD = 64, 16
 """Random features of a place, and numbers that what was met there is told by."""
@@ -158,7 +158,7 @@ class DisagreementPlanner:
     def suggest(self, n: int) -> list[Proposal]:
         self._tries.next_round()
         self._learn()
-        found: list[tuple[float, Proposal]] = []
+        found: list[list[tuple[float, Proposal]]] = []
         for places, at in zip(self._places, self._at, strict=True):
             differ = self._ensemble.disagreement(self._features.of(self._features.rows(places)))
             expected = differ * np.array([self._tries.factor(each) for each in at])
@@ -167,10 +167,9 @@ class DisagreementPlanner:
             why = [f"{self._config.members} members differ by {differ[row]:.3f} about what is met" for row in rows]
             gains = [float(min(1.0, expected[row])) for row in rows]
             made = self._whereabouts.proposals("disagreement", places, rows, gains, why)
-            found += [(float(worth[row]), each) for row, each in zip(rows, made, strict=True)]
+            found.append([(float(worth[row]), each) for row, each in zip(rows, made, strict=True)])
             self._tries.asked([at[row] for row in rows])
-        found.sort(key=lambda each: -each[0])
-        return [each for _, each in found[: max(0, n)]]
+        return in_turns(found, n)
 
     def report(self) -> dict[str, Any]:
         return {"cards": len(self._seen), "places": sum(map(len, self._places)), "members": self._config.members}

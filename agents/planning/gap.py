@@ -13,7 +13,7 @@ from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.reachable import Floats, reachable
 from sensorium.agents.planning.tries import Tries
-from sensorium.agents.planning.whereabouts import Whereabouts
+from sensorium.agents.planning.whereabouts import Whereabouts, in_turns
 
 _FADING = 0.97
 """What is met counts less by so much at each that comes after it: light changes with the day."""
@@ -83,7 +83,7 @@ class GapPlanner:
 
     def suggest(self, n: int) -> list[Proposal]:
         self._tries.next_round()
-        found: list[tuple[float, Proposal]] = []
+        found: list[list[tuple[float, Proposal]]] = []
         for places, texts in zip(self._places, self._texts, strict=True):
             means, bounds = self._values(texts)
             fading = np.array([self._tries.factor(text) for text in texts])
@@ -93,10 +93,9 @@ class GapPlanner:
             gains = [float(means[row] * fading[row]) for row in rows]
             why = [self._why(texts[row]) for row in rows]
             made = self._whereabouts.proposals("gap", places, rows, gains, why)
-            found += [(float(worth[row]), each) for row, each in zip(rows, made, strict=True)]
+            found.append([(float(worth[row]), each) for row, each in zip(rows, made, strict=True)])
             self._tries.asked([texts[row] for row in rows])
-        found.sort(key=lambda each: -each[0])
-        return [each for _, each in found[: max(0, n)]]
+        return in_turns(found, n)
 
     def report(self) -> dict[str, Any]:
         return {

@@ -178,7 +178,7 @@ class PlanningLoop:
 
     def ruled(self, n: int) -> list[RuledProposal]:
         """What planners, and others, propose now, as it is ruled; up to `n` are accepted. Nothing is done yet."""
-        offers = self.council.suggest(self._each)
+        offers = self.council.suggest(self._each * max(1, len(self.known.reaches)))
         for name, proposals in self._offered().items():
             offers.setdefault(name, []).extend(proposals)
         busy = frozenset(self.awaited)

@@ -73,3 +73,11 @@ class Whereabouts:
             )
             for row, gain, said in zip(rows, gains, why, strict=True)
         ]
+
+
+def in_turns(found: Sequence[Sequence[tuple[float, Proposal]]], n: int) -> list[Proposal]:
+    """Up to `n` proposals of several devices, each with its worth: the best of each device first, then the second ones,
+    as a device that is busy is not to keep the others from theirs."""
+    ranked = [(rank, -worth, of, each) for of, those in enumerate(found) for rank, (worth, each) in enumerate(those)]
+    ranked.sort(key=lambda each: each[:3])
+    return [each for _, _, _, each in ranked[: max(0, n)]]

@@ -284,7 +284,8 @@ def test_what_a_device_can_do_may_change_while_it_runs(store: Path, anna: Operat
     turn(loop, clock, rover)
     wider = (*PLACES, Control(name="pan_rad", plan="viewpoint", unit="rad", low=-1, high=1, cell=1))
     rover.report(wider)
-    turn(loop, clock, rover)
+    for _ in range(2):
+        turn(loop, clock, rover)
     assert sorted(rover.asked[-1]["parameters"]) == ["pan_rad", "x_m", "y_m"]
     assert [type(each) for each in PlanningLog(store).read().lines if isinstance(each, PlanOutcome | PlanAsked)]
 
@@ -296,7 +297,7 @@ def test_areas_bound_where_planners_propose_to_go(store: Path, anna: OperatorPai
     loop = loop_of(store, anna, GAP, clock, charter(areas=[box, pond]))
     for _ in range(3):
         turn(loop, clock, rover)
-    assert [body["parameters"] for body in rover.asked] == [{"x_m": 0.5, "y_m": 0.5}]
+    assert {tuple(body["parameters"].values()) for body in rover.asked} == {(0.5, 0.5)}
     assert not [each for each in PlanningLog(store).read().lines if getattr(each, "ruling", "") == "refused"]
 
 
