@@ -3,6 +3,7 @@
 A device judges once more, by its own charter and as it is then: what is refused here is only refused earlier.
 """
 
+import fnmatch
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,11 +17,12 @@ from sensorium.agents.planning.log import PlanAsked, PlanningLine
 from sensorium.agents.planning.planner import Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.plans.asked import AskedPlan
-from sensorium.agents.plans.limits import PlanState, refuses_plan
+from sensorium.agents.plans.limits import PlanLimits, PlanState, refuses_plan
 from sensorium.agents.plans.spent import DAY_NS, HOUR_NS, PlanCost, PlanSpent
 from sensorium.corpus.device_report import DeviceReport
 from sensorium.drivers.controls import Control
 from sensorium.errors import ConfigError
+from sensorium.link.operators import read_operator
 
 Controls = Mapping[str, tuple[Control, ...]]
 
@@ -84,7 +86,7 @@ class PlanRules:
             if self._reports[device].is_silent(now_ns):
                 continue
             limits = self.charter.plans
-            narrowed = {name: limits.reach(name, those) for name, those in controls.items()}
+            narrowed = {name: _reach(limits, name, those) for name, those in controls.items()}
             those = one_name_each({name: each for name, each in narrowed.items() if each})
             if those:
                 found.append(Reach(device=device, controls=those, areas=limits.areas))
@@ -164,14 +166,27 @@ def one_name_each(controls: Controls) -> tuple[Control, ...]:
     return tuple(msgspec.structs.replace(control, name=f"{name}.{control.name}") for name, control in named)
 
 
+def _reach(limits: PlanLimits, sensor: str, controls: Sequence[Control]) -> tuple[Control, ...]:
+    """Of a sensor's controls those that plans may change at all, within the bounds of the charter."""
+    found = []
+    for control in controls if limits.allow else ():
+        low, high, choices = control.low, control.high, control.choices
+        for rule, bound in limits.controls.items():
+            if fnmatch.fnmatchcase(control.name, rule) or fnmatch.fnmatchcase(f"{sensor}.{control.name}", rule):
+                low = low if bound.at_least is None else max(low, bound.at_least)
+                high = high if bound.at_most is None else min(high, bound.at_most)
+                choices = tuple(each for each in choices if not bound.refuses(each))
+        if control.plan in limits.allow and low <= high and bool(choices) == bool(control.choices):
+            found.append(msgspec.structs.replace(control, low=low, high=high, choices=choices))
+    return tuple(found)
+
+
 def approvers_of(charter: Charter) -> dict[bytes, str]:
     """Who may approve, by public key.
 
     Raises:
         ConfigError: a key that the charter names cannot be read.
     """
-    from sensorium.link.operators import read_operator
-
     found = [read_operator(path) for path in charter.plans.approvers]
     return {each.public: each.name for each in found}
 

@@ -3,9 +3,9 @@
     from sensorium.extend import Block, DriverConfig, StreamSpec
 
 A package registers what it adds as entry points: in `sensorium.drivers`, `sensorium.filters`, `sensorium.triggers`,
-`sensorium.encoders`, `sensorium.detectors`, `sensorium.scores` and `sensorium.policies` by its `kind`, in
-`sensorium.codecs` by its `codec` in a device file, in `sensorium.verifiers` by its name. docs/extending.md leads
-through it.
+`sensorium.encoders`, `sensorium.detectors`, `sensorium.scores`, `sensorium.policies` and `sensorium.planners` by its
+`kind`, in `sensorium.codecs` by its `codec` in a device file, in `sensorium.verifiers` by its name. docs/extending.md
+leads through it.
 
 **The promise** holds for the names in `__all__`, for their parameters, attributes and methods that do not begin with
 an underscore, and for what their docstrings say. Nothing else in Sensorium is promised to those who import it.
@@ -19,14 +19,18 @@ an underscore, and for what their docstrings say. Nothing else in Sensorium is p
 - What is in files and on the wire (docs/store-format.md, docs/protocol.md) has versions of its own.
 
 The suites `DriverTests`, `FilterTests`, `TriggerTests`, `CodecTests`, `EncoderTests`, `DetectorTests`, `ScoreTests`,
-`PolicyTests`, `WorldTests` and `VerifierTests` need pytest and hypothesis (`pip install 'sensorium[testing]'`), and are
-imported when they are first used; as are what reads stores, `Episode`, `Stream`, `Verdict` and `Verifier`.
+`PolicyTests`, `PlannerTests`, `WorldTests` and `VerifierTests` need pytest and hypothesis (`pip install
+'sensorium[testing]'`), and are imported when they are first used; as are what reads stores, `Episode`, `Stream`,
+`Verdict` and `Verifier`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from sensorium.agents.filters.filter import FilterConfig
+from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.planner import Planner, PlannerConfig, Reach
+from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.selection.budget import Purse, costs_of
 from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.chance import draw
@@ -37,6 +41,7 @@ from sensorium.agents.triggers.events import EventSpans, EventTrigger
 from sensorium.agents.triggers.trigger import FOREVER_NS, Command, EpisodeSpan, Placement, Trigger
 from sensorium.drivers.batching import Batcher, estimate_rate_hz, rows_source
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.controls import Control, Controllable
 from sensorium.drivers.described import Described
 from sensorium.drivers.driver import Delivery, Driver, DriverConfig
 from sensorium.drivers.identity import Identity, identity_of
@@ -60,6 +65,7 @@ from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSp
 
 if TYPE_CHECKING:
     from sensorium.agents.filters.testing import FilterTests
+    from sensorium.agents.planning.testing import PlannerTests
     from sensorium.agents.selection.testing import PolicyTests
     from sensorium.agents.triggers.testing import TriggerTests, Word
     from sensorium.corpus.episode import Episode
@@ -84,6 +90,8 @@ __all__ = [
     "CodecTests",
     "Command",
     "ConfigError",
+    "Control",
+    "Controllable",
     "Corrupt",
     "Decision",
     "Delivery",
@@ -103,6 +111,7 @@ __all__ = [
     "Encoding",
     "Episode",
     "EpisodeBegin",
+    "EpisodeCard",
     "EpisodeEnd",
     "EpisodeSpan",
     "EventSpans",
@@ -118,11 +127,16 @@ __all__ = [
     "Paced",
     "Pacer",
     "Placement",
+    "Planner",
+    "PlannerConfig",
+    "PlannerTests",
     "Played",
     "Policy",
     "PolicyConfig",
     "PolicyTests",
+    "Proposal",
     "Purse",
+    "Reach",
     "Redaction",
     "ScoreConfig",
     "ScoreTests",
@@ -162,6 +176,7 @@ __all__ = [
     "ticks",
 ]
 _LATER = {
+    "PlannerTests": "sensorium.agents.planning.testing",
     "PolicyTests": "sensorium.agents.selection.testing",
     "ScoreTests": "sensorium.perception.testing",
     "CodecTests": "sensorium.episode.codecs.testing",

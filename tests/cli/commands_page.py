@@ -346,6 +346,13 @@ def _ask(pages: Pages) -> None:
     night = {"mission": {"name": "night-walk", "priority": 2}, "devices": ["rig-1", "walker-*"]}
     night |= {"settings": {"trigger.length_s": 30}}
     Path("night.yaml").write_text(yaml.safe_dump(night, sort_keys=False))
+    Path("charter.yaml").write_text(yaml.safe_dump({"plans": {"allow": ["viewpoint", "measure"]}}))
+    pages.say("plan run")
+    pages.run("plan corpus --planner gap,uniform --charter charter.yaml")
+    pages.say("plan report")
+    pages.run("plan report corpus")
+    pages.say("approve")
+    pages.run("approve corpus")
     pages.say("mission apply")
     pages.run(f"mission apply corpus night.yaml {key}", once=True)
     pages.say("mission list")

@@ -36,13 +36,14 @@ from sensorium.perception.drawing import write_picture
 
 HELP = """Have planners propose what to collect next, as far as a charter lets them, and devices do it.
 
-    sensorium plan STORE --planner gap --charter charter.yaml                what it would ask for, and why
-    sensorium plan STORE --planner gap,language --charter charter.yaml --operator KEYS/anna.operator_secret --once
-    sensorium plan STORE --planner gap --charter charter.yaml --operator KEYS/anna.operator_secret --watch
-    sensorium plan report STORE --png coverage.png                           what came of it, by planner
+    sensorium plan STORE --planner gap --charter charter.yaml
+    sensorium plan STORE --planner gap,language --charter charter.yaml --once \\
+        --operator KEYS/anna.operator_secret
+    sensorium plan report STORE --png coverage.png
 
-Each proposal, ruling and outcome is a line of STORE/planning/log.jsonl. A running ingest carries what is asked to the
-devices, which judge it by their own charters; `touch KILL` beside a charter stops all."""
+The first says what would be asked for, and why. --once asks, waits for what comes and judges it; --watch goes on. A
+running ingest carries what is asked to the devices, which judge it by their own charters; a file KILL beside a charter
+stops all. Each proposal, ruling and outcome is a line of STORE/planning/log.jsonl."""
 
 
 class _RunUnlessNamed(TyperGroup):
