@@ -78,6 +78,11 @@ class Adjudicator:
         """Of a planner, which may be new."""
         return self.shares.tallies.setdefault(planner, PlannerTally())
 
+    def is_over(self, planner: str) -> bool:
+        """Whether a planner has spent more than its share."""
+        self.tally(planner)
+        return self.shares.is_over(planner)
+
     def expected(self, proposal: Proposal) -> float:
         """The gain that is to be expected of it: what its planner says, as far as that came true."""
         return proposal.gain * self.tally(proposal.planner).ratio
@@ -94,7 +99,7 @@ class Adjudicator:
                 known = best.get(key := key_of(each))
                 if known is None or self.worth(each) > self.worth(known):
                     best[key] = each
-        over = {name: self.shares.is_over(name) for name in offers if self.tally(name)}
+        over = {name: self.is_over(name) for name in offers}
         if all(over.values()):
             over = dict.fromkeys(over, False)
         those = sorted(
@@ -103,5 +108,5 @@ class Adjudicator:
         return [each for _, each in those]
 
     def _ruled(self, proposal: Proposal, ruling: Ruling, rule: str) -> RuledProposal:
-        named = msgspec.structs.replace(proposal, id=self._make_id())
+        named = proposal if proposal.id else msgspec.structs.replace(proposal, id=self._make_id())
         return RuledProposal(named, ruling, rule, self.expected(proposal))

@@ -27,6 +27,7 @@ class WaitingPlans:
         self._operator = operator
         self._plans: dict[str, ProposalRuled] = {}
         self._ruled: set[str] = set()
+        self._offered: list[ProposalRuled] = []
         self._news: set[tuple[Key, str]] = set()
         self._size = -1
         self._lines: Sequence[PlanningLine] = ()
@@ -44,13 +45,17 @@ class WaitingPlans:
         """Whether one that asks for the same waits already."""
         return any(key_of(each.proposal) == key_of(proposal) for each in self._plans.values())
 
-    def is_news(self, key: Key, rule: str) -> bool:
-        """Whether this was not refused by this rule before: what a planner says again and again is logged once."""
-        if (key, rule) in self._news:
+    def is_news(self, proposal: Proposal, rule: str) -> bool:
+        """Whether this was not refused by this rule before: what a planner says again and again is logged once. Who
+        offered one is told in any case."""
+        if any(each.proposal.id == proposal.id for each in self._offered):
+            return True
+        said = key_of(proposal), rule
+        if said in self._news:
             return False
         if len(self._news) >= _MOST_NEWS:
             self._news.clear()
-        self._news.add((key, rule))
+        self._news.add(said)
         return True
 
     def approved(self, log: PlanningLog, busy: Container[str]) -> list[tuple[ProposalRuled, Approval]]:
@@ -67,18 +72,22 @@ class WaitingPlans:
         return list(found.values())
 
     def offered(self, log: PlanningLog) -> list[ProposalRuled]:
-        """Proposals that others put into the log since the last call."""
-        found = []
-        for line in self._read(log):
-            if isinstance(line, ProposalRuled) and line.ruling == "offered" and line.proposal.id not in self._ruled:
-                self._ruled.add(line.proposal.id)
-                found.append(line)
-        return found
+        """Proposals that others put into the log, and no loop has ruled yet."""
+        self._offered = [
+            line
+            for line in self._read(log)
+            if isinstance(line, ProposalRuled) and line.ruling == "offered" and line.proposal.id not in self._ruled
+        ]
+        return self._offered
+
+    def were_ruled(self, proposals: Iterable[str]) -> None:
+        """These are offered no more."""
+        self._ruled.update(proposals)
 
     def resume(self, lines: Iterable[PlanningLine]) -> None:
-        """What waits by what a loop before has logged; what was offered then is over."""
+        """What waits, and was ruled, by what a loop before has logged."""
         for line in lines:
-            if isinstance(line, ProposalRuled):
+            if isinstance(line, ProposalRuled) and line.ruling != "offered":
                 self._ruled.add(line.proposal.id)
                 if line.ruling == "waits":
                     self._plans[line.proposal.id] = line

@@ -1,12 +1,16 @@
 """The council: the planners of a loop, each hosted; those that are of no use are set aside, and others go on."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from sensorium.agents.planning.adjudicator import RuledProposal
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.hosted import PATIENCE_S, HostedPlanner
-from sensorium.agents.planning.log import PlannerAside, PlanOutcome
+from sensorium.agents.planning.log import PlannerAside, PlanningLine, PlanningNote, PlanOutcome
+from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.errors import SensoriumError
@@ -21,8 +25,10 @@ class Council:
         self._hosted: dict[str, HostedPlanner] = {}
         self._why: dict[str, str] = {}
 
-    def convene(self, reaches: Sequence[Reach], cards: Sequence[EpisodeCard]) -> list[PlannerAside]:
-        """Make them anew, over these devices, and tell them all."""
+    def convene(
+        self, reaches: Sequence[Reach], cards: Sequence[EpisodeCard], notes: Sequence[NotebookEntry] = ()
+    ) -> list[PlannerAside]:
+        """Make them anew, over these devices, and tell them all; those that keep a notebook what stands in it."""
         self._hosted = {}
         for name, config in self._configs.items():
             if name in self._why:
@@ -33,6 +39,8 @@ class Council:
                 raise
             except Exception as error:
                 self._why[name] = f"cannot be made: {reason(error)}"
+        for name, hosted in self._hosted.items():
+            hosted.remember([each for each in notes if each.planner == name])
         first = [PlannerAside(planner=name, why=why) for name, why in self._why.items() if why.startswith("cannot")]
         return [*first, *self.ingest(cards)]
 
@@ -42,9 +50,20 @@ class Council:
             each.ingest(cards)
         return self.aside()
 
-    def suggest(self, n: int) -> dict[str, list[Proposal]]:
-        """What each has to propose."""
-        return {name: each.suggest(n) for name, each in self._hosted.items()}
+    def suggest(self, n: int, but: Container[str] = ()) -> dict[str, list[Proposal]]:
+        """What each has to propose; those of `but` are asked where no other has anything, as to ask may cost tokens."""
+        found = {name: each.suggest(n) for name, each in self._hosted.items() if name not in but}
+        if not any(found.values()):
+            found |= {name: each.suggest(n) for name, each in self._hosted.items() if name not in found}
+        return found
+
+    def notes(self) -> list[PlanningNote]:
+        """What those that keep a notebook have written since the last call, for the log."""
+        return [
+            PlanningNote(planner=name, name=each.kind, value=msgspec.to_builtins(each))
+            for name, hosted in self._hosted.items()
+            for each in hosted.written()
+        ]
 
     def aside(self) -> list[PlannerAside]:
         """Who was set aside since the last call, and why."""
@@ -61,11 +80,13 @@ class Council:
         for each in ruled:
             if each.ruling == "refused" and (hosted := self._hosted.get(each.proposal.planner)) is not None:
                 hosted.came_to_nothing()
+                hosted.learn(ProposalFate(proposal=each.proposal, became="refused", why=each.rule))
 
-    def settled(self, outcome: PlanOutcome) -> None:
+    def settled(self, outcome: PlanOutcome, proposal: Proposal) -> None:
         """What came of one of them."""
         if (hosted := self._hosted.get(outcome.planner)) is not None:
             hosted.brought() if outcome.got > 0 else hosted.came_to_nothing()
+            hosted.learn(ProposalFate(proposal=proposal, became=outcome.state, why=outcome.why, got=outcome.got))
 
     def report(self, name: str) -> dict[str, Any]:
         """What a planner says of itself."""
@@ -80,3 +101,13 @@ class Council:
     def names(self) -> list[str]:
         """Those that are asked."""
         return list(self._hosted)
+
+
+def notebook_of(lines: Iterable[PlanningLine]) -> list[NotebookEntry]:
+    """What planners have written into their notebooks, as the log has it."""
+    found = []
+    for line in lines:
+        if isinstance(line, PlanningNote) and isinstance(line.value, Mapping):
+            with contextlib.suppress(msgspec.ValidationError):
+                found.append(msgspec.convert({**line.value, "planner": line.planner}, NotebookEntry))
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate, Remembering
 from sensorium.agents.planning.planner import Planner
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.errors import SensoriumError, ThreadDied
@@ -16,6 +17,7 @@ from sensorium.threads import reason
 PATIENCE_S = 60.0
 MOST_GAIN = 1e6
 MOST_PARAMETERS, MOST_LETTERS = 64, 2000
+MOST_WRITTEN = 100
 MOST_SAME = 8
 """So often in a row may it propose the very same, of which something was tried and nothing came."""
 MOST_UNSOUND = 3
@@ -89,6 +91,26 @@ class HostedPlanner:
     def brought(self) -> None:
         """One of its proposals brought something."""
         self._same = 0
+
+    def remember(self, entries: Sequence[NotebookEntry]) -> None:
+        """Give one that keeps a notebook what stands in it."""
+        if entries and isinstance(self._planner, Remembering):
+            planner = self._planner
+            self._call(lambda: planner.remember(entries), "remember")
+
+    def learn(self, fate: ProposalFate) -> None:
+        """Tell one that keeps a notebook what became of a proposal of its own."""
+        if not self.aside and isinstance(self._planner, Remembering):
+            planner = self._planner
+            self._call(lambda: planner.learn(fate), "learn")
+
+    def written(self) -> list[NotebookEntry]:
+        """What it has written into its notebook since the last call."""
+        if self.aside or not isinstance(self._planner, Remembering):
+            return []
+        said = self._call(self._planner.written, "written")
+        found = said if isinstance(said, list) else []
+        return [each for each in found if isinstance(each, NotebookEntry)][:MOST_WRITTEN]
 
     def report(self) -> dict[str, Any]:
         """What it says of itself; what JSON cannot say is left out."""

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, Protocol
 from sensorium.agents.planning.adjudicator import Adjudicator, RuledProposal
 from sensorium.agents.planning.approvals import WaitingPlans
 from sensorium.agents.planning.awaited import SILENT, AwaitedPlan
-from sensorium.agents.planning.council import Council
+from sensorium.agents.planning.council import Council, notebook_of
 from sensorium.agents.planning.gain import CellAxes, Price
-from sensorium.agents.planning.hosted import key_of
 from sensorium.agents.planning.known import KnownCorpus
 from sensorium.agents.planning.log import (
     PlanAsked,
@@ -102,6 +101,8 @@ class PlanningLoop:
         lines += self._approved()
         if self.free and self._pause.is_over(self._clock_s()):
             lines += self._propose(len(self.free))
+        if notes := self.council.notes():
+            self.log.add(*notes)
         return lines
 
     @property
@@ -118,7 +119,8 @@ class PlanningLoop:
             if awaited is not None and awaited.proposal.id == card.proposal:
                 awaited.came(card, gain, self._clock_s())
         if seen.is_other:
-            self._set_aside(self.council.convene(self.known.reaches, list(self.known.cards.values())))
+            notes = notebook_of(self.log.read().lines)
+            self._set_aside(self.council.convene(self.known.reaches, list(self.known.cards.values()), notes))
         else:
             self._set_aside(self.council.ingest([card for card, _ in seen.fresh]))
         if seen.is_other or seen.fresh:
@@ -138,7 +140,7 @@ class PlanningLoop:
             found.append(outcome)
             del self.awaited[device]
             self._count(outcome, awaited.proposal)
-            self.council.settled(outcome)
+            self.council.settled(outcome, awaited.proposal)
             spent = self._spent(outcome.planner)
             self.log.add(spent)
             found.append(spent)
@@ -171,6 +173,7 @@ class PlanningLoop:
         ruled = self.ruled(n)
         self.council.ruled(ruled)
         found = self._carry_out(ruled, {})
+        self.waiting.were_ruled(each.proposal.id for each in ruled)
         self._pause.began(self._clock_s(), any(each.ruling == "accepted" for each in ruled))
         self._set_aside(self.council.aside())
         self.has_proposed = True
@@ -178,7 +181,8 @@ class PlanningLoop:
 
     def ruled(self, n: int) -> list[RuledProposal]:
         """What planners, and others, propose now, as it is ruled; up to `n` are accepted. Nothing is done yet."""
-        offers = self.council.suggest(self._each * max(1, len(self.known.reaches)))
+        over = [name for name in self.council.names if self.judge.is_over(name)]
+        offers = self.council.suggest(self._each * max(1, len(self.known.reaches)), over)
         for name, proposals in self._offered().items():
             offers.setdefault(name, []).extend(proposals)
         busy = frozenset(self.awaited)
@@ -207,7 +211,7 @@ class PlanningLoop:
                 seconds=self._rules.seconds,
                 operator=self._desk.operator.hex(),
             )
-            if each.ruling == "refused" and not self.waiting.is_news(key_of(each.proposal), each.rule):
+            if each.ruling == "refused" and not self.waiting.is_news(each.proposal, each.rule):
                 continue
             self.log.add(line)
             found.append(line)

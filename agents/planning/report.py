@@ -161,7 +161,6 @@ def _figures(lines: Sequence[PlanningLine]) -> dict[str, PlannerFigures]:
         if isinstance(line, PlanningBegan):
             for name in line.planners:
                 found.setdefault(name, PlannerFigures())
-            tokens = {}
         elif isinstance(line, ProposalRuled):
             mine = found.setdefault(line.proposal.planner, PlannerFigures())
             mine.accepted += line.ruling == "accepted"
@@ -181,7 +180,8 @@ def _figures(lines: Sequence[PlanningLine]) -> dict[str, PlannerFigures]:
             mine.share = line.share
             said = line.report.get("tokens")
             now = float(said) if isinstance(said, int | float) else 0.0
-            mine.tokens += max(0.0, now - tokens.get(line.planner, 0.0))  # it counts from its own beginning
+            before = tokens.get(line.planner, 0.0)
+            mine.tokens += now - before if now >= before else now  # one without a notebook counts anew at each start
             tokens[line.planner] = now
         elif isinstance(line, PlannerAside):
             found.setdefault(line.planner, PlannerFigures()).aside = line.why
