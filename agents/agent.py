@@ -18,9 +18,10 @@ from sensorium.agents.collecting import Collecting
 from sensorium.agents.delivery import Delivery, holds_spool
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directed import fleet_memory, in_force, obeying
-from sensorium.agents.directives.obeying import Rules
+from sensorium.agents.directives.rules import Rules
 from sensorium.agents.line import Lines, Parts
 from sensorium.agents.orders import Orders
+from sensorium.agents.planned import Planned
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.replays import Replay, replay_of
 from sensorium.agents.reporting import Reporting
@@ -94,6 +95,8 @@ class Agent:
                     wrong = [] if self._only_deliver else self._collect(stack)
                     delivery = self._delivery or self._deliver(stack)
                     self._orders.end_changes()
+                    if delivery.carrying is not None:
+                        delivery.carrying.end()
                     self._state = "draining"
                     delivered = delivery.drain(self._drain_s, self._orders, while_it_moves=self._only_deliver)
                     self._state = "done"
@@ -198,7 +201,14 @@ class Agent:
             episodes = None if self._episodes is None else max(0, self._episodes - (run.episodes if run else 0))
             lines = Lines(delivery.spool, replay, pool, onlookers, delivery.memory)
             line = lines.line(parts, sensors, run, episodes)
-            collecting = Collecting(sensors, line, lines, episodes=episodes, run=run, died=self._watch.tell)
+            plans = (
+                None
+                if delivery.carrying is None
+                else Planned(delivery.carrying, delivery, self._orders, sensors.drivers)
+            )
+            collecting = Collecting(
+                sensors, line, lines, episodes=episodes, run=run, died=self._watch.tell, plans=plans
+            )
             self._collecting = collecting
             opening.pop_all()  # from here on collecting closes them
         stack.callback(collecting.close)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sensorium.agents.absent import filters_of
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.directives.obeying import Rules
+from sensorium.agents.directives.rules import Rules
 from sensorium.agents.expected import expected
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.manifest import entries_of

@@ -13,6 +13,7 @@ from sensorium.agents.capture.overlap import Overlap
 from sensorium.agents.handover import GRACE_S, Handover
 from sensorium.agents.line import Lines, Parts, RecordingLine
 from sensorium.agents.orders import Orders
+from sensorium.agents.planned import Planned
 from sensorium.agents.recording.stream_state import BEFORE_ALL
 from sensorium.agents.sensors import Sensors
 from sensorium.agents.spool.runs import Position, Run
@@ -49,6 +50,7 @@ class Collecting:
         episodes: Stop after so many.
         run: What is known of the replay, if it is one and can be taken up again.
         died: Who is told of the death of a thread.
+        plans: What planners have it do, if they may.
     """
 
     def __init__(
@@ -60,9 +62,9 @@ class Collecting:
         episodes: int | None,
         run: Run | None = None,
         died: Told,
+        plans: Planned | None = None,
     ) -> None:
         self._sensors = sensors
-        self._live = sensors.live
         self._line = line
         self._lines = lines
         self._before = _Before()
@@ -71,11 +73,12 @@ class Collecting:
         self._onlookers = lines.onlookers
         self._episodes = episodes
         self._run = run
+        self._plans = plans
         self._persist_due_s = 0.0
         self._begun_ns = 0
         self._taken_until_ns = 0
         self._overlap = Overlap() if sensors.clock.kind == "recording" else None
-        self._intake = Intake(sensors.drivers, sensors.reopen, self._spool.account, live=self._live, died=died)
+        self._intake = Intake(sensors.drivers, sensors.reopen, self._spool.account, live=sensors.live, died=died)
 
     def start(self) -> None:
         """Begin to read the sensors."""
@@ -96,6 +99,8 @@ class Collecting:
                 break
             self.step(orders)
         orders.end_changes()
+        if self._plans is not None:
+            self._plans.end()
         self._hand_over_now()
         exhausted = self._exhausted
         self._come_level()
@@ -137,6 +142,8 @@ class Collecting:
         """Obey, take one arrival to where it belongs, and do what is due; waits a moment where nothing comes."""
         self._obey(orders)
         self._change(orders)
+        if self._plans is not None:
+            self._plans.go_on(self._intake, self._line.recorder)
         if self._line.pipeline.must_wait:
             if not self._line.pipeline.retry():
                 orders.stopped(2 * STEP_S)
@@ -172,6 +179,10 @@ class Collecting:
     def close(self) -> None:
         """Close the sensors; twice is no error."""
         self._intake.stop()
+
+    @property
+    def _live(self) -> bool:
+        return self._sensors.live
 
     @property
     def _finished_before(self) -> bool:
@@ -219,6 +230,10 @@ class Collecting:
             if before is None:
                 return
             arrival = before
+        heard = arrival if self._plans is None else self._plans.heard(arrival, self._line.recorder)
+        if heard is None:
+            return
+        arrival = heard
         if not self._joins(arrival):
             if self._overlap is not None:
                 self._overlap.hear(arrival)

@@ -9,6 +9,7 @@ from sensorium.agents.clock_error import clock_error
 from sensorium.agents.device_file import DeviceFile, UplinkPart
 from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.orders import Orders
+from sensorium.agents.plans.carrying import Carrying
 from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.spool.hardware import hardware_words
 from sensorium.agents.spool.spool import Spool
@@ -51,6 +52,8 @@ class Delivery:
         self.obeys: Obeying | None = None
         self.reports: Reports | None = None
         """Who obeys directives, and who says the device's state; set before `start`."""
+        self.carrying: Carrying | None = None
+        """Who carries out plans."""
         self.memory: FleetMemory | None = None
         """What the fleet has seen, if the device is told."""
         self.spool = Spool(
@@ -142,6 +145,7 @@ class Delivery:
             "link": self._link_stats(),
             "clock": clock_error(self.spool),
             "memory": {} if self.memory is None else self.memory.state(),
+            "plans": {} if self.carrying is None else self.carrying.status(),
         }
 
     def complaints(self) -> list[str]:

@@ -1,6 +1,7 @@
 """What directives reach in an agent: its orders, its spool, and by which device file it records."""
 
 from collections.abc import Callable
+from functools import partial
 
 from sensorium.agents.charter import Charter
 from sensorium.agents.delivery import Delivery
@@ -8,8 +9,10 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directives.fetching import Fetching
 from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.directives.releasing import Releasing
+from sensorium.agents.directives.rules import Rules
 from sensorium.agents.directives.settings import changed
 from sensorium.agents.orders import Change, Orders
+from sensorium.agents.plans.carrying import Carrying, Settled
 from sensorium.agents.recording.fleet_holding import hold_what_is_had
 from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.triggers.worth import WorthConfig
@@ -58,25 +61,37 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
         hold_what_is_had(spool, delivery.memory.claims)
         return said
 
-    def change(after: DeviceFile, settled: Callable[[str], None]) -> None:
-        before = in_force(delivery)
+    rules = Rules(device)
+    plans = rules.charter.plans
+    carrying = Carrying(device.device, plans, rules.charter.kill, rules.approvers, spool.path / "plans" / "spent")
+    delivery.carrying = carrying
 
-        def applied(why: str) -> None:
-            if not why:
-                delivery.apply(after)
-            settled(why)
-
-        if any(place.partition(".")[0] in _RECORDED_BY for place in changed(before, after)):
-            orders.change(Change(after, applied))
-        else:
-            applied("")
+    def plan(document: DirectiveDocument, operator: bytes, settled: Settled) -> None:
+        carrying.take(document.body, operator, settled)
 
     if only_deliver:
         orders.end_changes()
+        carrying.end("nothing is collected here now")
     return Obeying(
         spool.path / "directives",
         device,
         clock=(probes[-1][0], probes[-1][1]) if probes else None,
         doing={"stop": stop, "release": Releasing(spool), "fetch": Fetching(spool), "sketch": sketch},
-        change=change,
+        change=partial(put_in_force, delivery, orders),
+        plan=plan,
     )
+
+
+def put_in_force(delivery: Delivery, orders: Orders, after: DeviceFile, settled: Callable[[str], None]) -> None:
+    """Have the device go on by another device file, and say when that is so, or why not."""
+    before = in_force(delivery)
+
+    def applied(why: str) -> None:
+        if not why:
+            delivery.apply(after)
+        settled(why)
+
+    if any(place.partition(".")[0] in _RECORDED_BY for place in changed(before, after)):
+        orders.change(Change(after, applied))
+    else:
+        applied("")

@@ -48,6 +48,8 @@ class RecordingLine:
         or were away nothing is waited for."""
         if border_ns > BEFORE_ALL + 1:
             self.recorder.episodes.begin_after(self.recorder.epoch, border_ns - 1)
+        self.recorder.episodes.causes = before.recorder.episodes.causes
+        self.recorder.notes.go_on_from(before.recorder.notes)
         for name, state in before.recorder.streams.items():
             if name not in self.recorder.streams:
                 continue

@@ -42,6 +42,8 @@ class Reporting:
         status = self._status()
         matters = [status.get(key) for key in ("state", "error", "away", "absent")]
         matters.append(sorted((status.get("memory") or {}).get("held", ())))
+        plans = status.get("plans") or {}
+        matters += [plans.get(key) for key in ("begun", "killed", "controls")]
         if matters == self._said and now_ns - self._said_ns < EVERY_NS:
             return None
         self._said, self._said_ns = matters, now_ns
@@ -63,6 +65,7 @@ class Reporting:
             "clock": dict(status.get("clock") or {}),
             "memory": dict(status.get("memory") or {}),
             "directives": dict(status.get("directives") or {}),
+            "plans": dict(status.get("plans") or {}),
             "oldest_s": status.get("oldest_s"),
             "pending": ordinals.get("pending", 0),
             "held": ordinals.get("held", 0),

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from sensorium.episode.documents import OUTCOME
+from sensorium.episode.documents import OUTCOME, PROPOSAL
 from sensorium.episode.store_terms import COUNTS, HEALTH_FIELDS, SPEC
 from sensorium.episode.where_times import NUMBER, TEXT, TIME
 
@@ -12,7 +12,7 @@ FIRST_VERSION = 1
 
 _NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
 _TIMES = ("start_utc", "end_utc", "committed_utc")
-_TEXTS = (*_NAMES, *_TIMES, "licence", "consent", "source", "form", "kind", OUTCOME, "timeline")
+_TEXTS = (*_NAMES, *_TIMES, "licence", "consent", "source", "form", "kind", OUTCOME, "timeline", PROPOSAL)
 _COUNTS = ("bytes", "streams", "rows", "captured", "stored", "filtered", "lost")
 _INTEGERS = ("ordinal", "start_ns", "end_ns", *_COUNTS, "generation")
 _REALS = ("priority", "duration_s", "interval_s", "worth")
@@ -47,6 +47,7 @@ episodes = sa.Table(
     sa.Index("episodes_layout", "layout"),
     # Few are none, and the others cost nothing here.
     sa.Index("episodes_kind", "kind", "device", "start_utc", sqlite_where=sa.text("kind <> 'full'")),
+    sa.Index("episodes_proposal", PROPOSAL, sqlite_where=sa.text(f"{PROPOSAL} IS NOT NULL")),
 )
 documents = sa.Table(
     "documents",

@@ -19,7 +19,18 @@ from sensorium.drivers.clock import Clock
 from sensorium.episode import durable
 from sensorium.episode.account import summed
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import LABELS, OUTCOME, PREVIEW_OF, Account, Kind, Labels, Open, Redaction, Seal
+from sensorium.episode.documents import (
+    LABELS,
+    OUTCOME,
+    PREVIEW_OF,
+    PROPOSAL,
+    Account,
+    Kind,
+    Labels,
+    Open,
+    Redaction,
+    Seal,
+)
 from sensorium.episode.trace_row import JUDGED_S, OTHER, REASONS
 from sensorium.episode.utc_text import utc_text
 from sensorium.episode.value import Worth
@@ -198,6 +209,7 @@ def _said_of(manifest: Open, seal: Seal) -> dict[str, Any]:
         with contextlib.suppress(msgspec.ValidationError):  # a summary is whatever the device made of it
             labels = labels | msgspec.convert(seal.summary[LABELS], Labels)
     said: dict[str, Any] = {LABELS: labels, OUTCOME: outcome if isinstance(outcome, str) else ""}
+    said[PROPOSAL] = manifest.proposal
     worth = Worth.of(seal.summary).value
     if manifest.preview_of is not None:
         said[PREVIEW_OF] = msgspec.to_builtins(manifest.preview_of)

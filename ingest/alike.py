@@ -6,7 +6,7 @@ same text. What is kept is found by the very bytes that said it, and is bounded,
 
 import uuid
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 
@@ -44,6 +44,7 @@ class _Opening(msgspec.Struct, frozen=True, kw_only=True):
     absent: msgspec.Raw = _NOTHING
     labels: Labels = {}
     preview_of: PreviewOf | None = None
+    proposal: Annotated[str, msgspec.Meta(max_length=100)] = ""
 
 
 class _Sealing(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +155,7 @@ def opened(head: memoryview, episode: uuid.UUID) -> tuple[Open, StreamsAlike] | 
         raise PeerViolation(f"episode {episode}: its source's time begins at {this.base_ns} ns")
     check_labels(this.labels)
     manifest, streams = known
-    names = ("episode", "ordinal", "start_ns", "end_ns", "base_ns", "labels", "preview_of")
+    names = ("episode", "ordinal", "start_ns", "end_ns", "base_ns", "labels", "preview_of", "proposal")
     own = {name: getattr(this, name) for name in names}
     return msgspec.structs.replace(manifest, **own), streams
 

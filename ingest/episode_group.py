@@ -22,7 +22,7 @@ from sensorium.corpus.commits import (
 from sensorium.corpus.extent import Extent
 from sensorium.corpus.utc import Probes
 from sensorium.episode.codecs.contract import Codec
-from sensorium.episode.documents import PREVIEW_OF, SCORES, Account, Open, Seal
+from sensorium.episode.documents import PREVIEW_OF, PROPOSAL, SCORES, Account, Open, Seal
 from sensorium.episode.layout import chunk_key, data_array, group, small_array, small_chunks
 from sensorium.errors import Corrupt
 from sensorium.ingest.assembly import Assembly, StreamIn, stamps_of
@@ -225,6 +225,7 @@ def attributes_of(
         "episode": str(uuid.UUID(bytes=manifest.episode)),
         **({"kind": manifest.kind} if manifest.kind != "full" else {}),
         **({PREVIEW_OF: msgspec.to_builtins(manifest.preview_of)} if manifest.preview_of is not None else {}),
+        **({PROPOSAL: manifest.proposal} if manifest.proposal else {}),
         "device": manifest.device,
         "identity": identity,
         "spool_id": manifest.spool_id,

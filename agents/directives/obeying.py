@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sensorium.agents.charter import Charter, ObeyPart, read_charter
+from sensorium.agents.charter import Charter, ObeyPart
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directives.campaigning import asked_campaign, is_to_come, needed, running_now, with_campaigns
 from sensorium.agents.directives.kept import MOST, KeptDirective, KeptDirectives
+from sensorium.agents.directives.rules import Rules
 from sensorium.agents.directives.settings import Refused, changed, check_settings, plain, said_of, with_settings
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.clock import boottime_ns
@@ -34,7 +35,6 @@ from sensorium.link.directive import (
     heard,
     is_genuine,
 )
-from sensorium.link.operators import read_operator
 
 log = logging.getLogger(__name__)
 
@@ -49,25 +49,12 @@ Changing = Callable[[DeviceFile, Callable[[str], None]], None]
 """Has the device record by another device file, and says when that is so, or why not."""
 
 
+Planning = Callable[[DirectiveDocument, bytes, Callable[[DirectiveEvent, str], None]], None]
+"""Begins what a plan asks for, in the name of who has this key, and says what came of it."""
+
+
 Asked = tuple[str, str]
 """By which name, and, of what was not kept, with which digest."""
-
-
-class Rules:
-    """Whom a device obeys in what, and its charter, as its files say.
-
-    Raises:
-        ConfigError: a file that it names cannot be read.
-    """
-
-    def __init__(self, device: DeviceFile) -> None:
-        self.operators: dict[bytes, ObeyPart] = {}
-        for part in device.obey:
-            operator = read_operator(device.at(part.operator))
-            if operator.public in self.operators:
-                raise ConfigError(f"obey: {part.operator}: this operator is named already; put what they may in one")
-            self.operators[operator.public] = part
-        self.charter = Charter() if device.charter is None else read_charter(device.at(device.charter))
 
 
 class Obeying:
@@ -79,6 +66,7 @@ class Obeying:
         clock: A probe (device_ns, server_ns, ...) of this boot, if there is one.
         doing: What is done, by kind, at once.
         change: How settings are put in force.
+        plan: How plans are carried out, if they are.
     """
 
     def __init__(
@@ -89,9 +77,10 @@ class Obeying:
         clock: tuple[int, int] | None,
         doing: Mapping[str, Doing],
         change: Changing,
+        plan: Planning | None = None,
     ) -> None:
         self._device, self._rules = device, Rules(device)
-        self._doing, self._change = doing, change
+        self._doing, self._change, self._planning = doing, change, plan
         self._guard = threading.RLock()
         self._kept = KeptDirectives(folder)
         self._server_ns = None if clock is None else clock[1] - clock[0]
@@ -110,8 +99,6 @@ class Obeying:
     def subscribe(self, wake: Callable[[], None]) -> None:
         """Have `wake` called when there is an answer to tell."""
         self._wake = wake
-
-    # --- what the server says ------------------------------------------------------------------------------------
 
     def take(self, directive: wire.Directive) -> None:
         """A DIRECTIVE came."""
@@ -266,6 +253,9 @@ class Obeying:
             if document.kind == "campaign":
                 self._look_for(kept)
                 return
+            if document.kind == "plan":
+                self._plan(kept)
+                return
             if document.kind == "stop":  # or nobody would hear of it from a device that has stopped
                 self._end(kept, DirectiveEvent.OBEYED, "it seals what is open, delivers and ends")
                 self._doing[document.kind](document, self._rules.charter)
@@ -280,6 +270,18 @@ class Obeying:
             self._end(kept, DirectiveEvent.BROKE, f"an error that nobody expected: {type(error).__name__}: {error}")
         else:
             self._end(kept, DirectiveEvent.OBEYED, said)
+
+    def _plan(self, kept: KeptDirective) -> None:
+        """Have a plan begun; what becomes of that is heard later."""
+
+        def settled(event: DirectiveEvent, why: str) -> None:
+            with self._guard:
+                self._end(kept, event, why)
+            self._wake()
+
+        if self._planning is None:
+            raise ConfigError("this device carries out no plans")
+        self._planning(kept.document, kept.directive.operator, settled)
 
     def _set(self, kept: KeptDirective, operator: ObeyPart) -> None:
         """Have settings put in force; what becomes of that is heard later."""

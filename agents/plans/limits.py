@@ -4,7 +4,7 @@ Whatever a planner says: a plan is refused unless all of it is known to be withi
 """
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -81,6 +81,26 @@ class PlanLimits(BaseModel):
     def within(self, folder: Path) -> "PlanLimits":
         """The same, with paths from that folder."""
         return self.model_copy(update={"approvers": tuple(folder / each for each in self.approvers)})
+
+    def reach(self, sensor: str, controls: Sequence[Control]) -> tuple[Control, ...]:
+        """Of a sensor's controls those that plans may change at all, within the bounds of the charter."""
+        return tuple(
+            narrowed
+            for control in controls
+            if control.plan in self.allow and (narrowed := self._narrowed(sensor, control)) is not None
+        )
+
+    def _narrowed(self, sensor: str, control: Control) -> Control | None:
+        low, high, choices = control.low, control.high, control.choices
+        for rule, bound in self.controls.items():
+            if not _is_named(rule, sensor, control.name):
+                continue
+            low = low if bound.at_least is None else max(low, bound.at_least)
+            high = high if bound.at_most is None else min(high, bound.at_most)
+            choices = tuple(each for each in choices if not bound.refuses(each))
+        if low > high or (control.choices and not choices):
+            return None
+        return msgspec.structs.replace(control, low=low, high=high, choices=choices)
 
     def cost(self, plan: AskedPlan, state: "PlanState") -> PlanCost:
         """What a plan takes at the most, by what the device says of its controls; what its planner says of time counts
@@ -175,9 +195,12 @@ def _bounds(limits: PlanLimits, plan: AskedPlan) -> Iterator[str]:
     own = plan.plan if plan.is_device_wide else plan.sensor
     for name, value in plan.parameters.items():
         for rule, bound in limits.controls.items():
-            named = (name, f"{own}.{name}")
-            if any(fnmatch.fnmatchcase(each, rule) for each in named) and (why := bound.refuses(value)):
+            if _is_named(rule, own, name) and (why := bound.refuses(value)):
                 yield f"charter: plans.controls: {rule}: expected {why}"[:300]
+
+
+def _is_named(rule: str, owner: str, name: str) -> bool:
+    return fnmatch.fnmatchcase(name, rule) or fnmatch.fnmatchcase(f"{owner}.{name}", rule)
 
 
 def _areas(limits: PlanLimits, plan: AskedPlan) -> Iterator[str]:

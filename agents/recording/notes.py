@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from sensorium.agents.recording.episode_writer import EpisodeWriter
 from sensorium.agents.recording.placing import Placing
 from sensorium.agents.recording.states import States
 from sensorium.agents.triggers.trigger import Placement
+from sensorium.drivers.controls import CONTROL
 from sensorium.drivers.marks import STATE, SourceNote
 from sensorium.errors import SpoolError
 
@@ -46,6 +48,15 @@ class Notes:
         self._waiting.append((epoch, note))
         self._waiting_bytes += note.nbytes
 
+    def cause(self, epoch: int, proposal: str, at_ns: int, until_ns: int | None = None, value: Any = None) -> None:
+        """From a stamp on (to another) episodes come to be by a proposal, and each is told `value` of it; none is by it
+        and by another. Empty: by none any more."""
+        from_ns = self._episodes.cause(epoch, at_ns, proposal)
+        self._states.put(epoch, SourceNote(CONTROL, proposal, value, start_ns=from_ns))
+        if until_ns is not None and until_ns > from_ns:
+            until_ns = self._episodes.cause(epoch, until_ns, "")
+            self._states.put(epoch, SourceNote(CONTROL, "", start_ns=until_ns))
+
     def settle(self, epoch: int) -> None:
         """Write those whose episode has samples behind them, so that it cannot be cut before them any more; drop those
         that none can hold. `epoch` is the present one."""
@@ -66,6 +77,10 @@ class Notes:
         self._states.forget(episode.id)
         self._write(episode, episode.end_ns)
         self._tell(episode, episode.end_ns)
+
+    def go_on_from(self, before: "Notes") -> None:
+        """How things are is as it was said before these began."""
+        self._states = before._states
 
     def stop(self) -> None:
         """No episode begins any more."""

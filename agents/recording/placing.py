@@ -7,6 +7,7 @@ import msgspec
 import uuid_utils
 
 from sensorium.agents.recording.absence import Absence
+from sensorium.agents.recording.causes import Causes
 from sensorium.agents.recording.episode_writer import EpisodeWriter, StoredForm
 from sensorium.agents.recording.fleet_holding import Follower
 from sensorium.agents.recording.piece import Piece
@@ -60,6 +61,7 @@ class Placing:
         self._open: list[EpisodeWriter] = []
         self._sealed_until = dict([begin])
         self._previews = previews
+        self.causes = Causes()
         self.created = 0
 
     def __iter__(self) -> Iterator[EpisodeWriter]:
@@ -107,11 +109,23 @@ class Placing:
             return "late"
         if self._max_episodes is not None and self.created >= self._max_episodes:
             return "stop"
-        start_ns = max([span.start_ns, sealed_until, *(e.end_ns for e in mine if e.end_ns <= at_ns)])
-        limit_ns = min([start_ns + self._max_episode_ns, *(e.start_ns for e in mine if e.start_ns > at_ns)])
+        before_ns, behind_ns = self.causes.around(epoch, at_ns)
+        start_ns = max([span.start_ns, sealed_until, before_ns, *(e.end_ns for e in mine if e.end_ns <= at_ns)])
+        limit_ns = min([start_ns + self._max_episode_ns, behind_ns, *(e.start_ns for e in mine if e.start_ns > at_ns)])
         while limit_ns <= at_ns:  # nothing was captured for longer than an episode may last
             start_ns, limit_ns = limit_ns, limit_ns + self._max_episode_ns
         return self._begin(epoch, span, start_ns, limit_ns)
+
+    def cause(self, epoch: int, at_ns: int, proposal: str) -> int:
+        """From a stamp on, or from where what is open has come to, a proposal is the cause of episodes (empty: none
+        is): no episode lies on both sides. What was said of later stamps is taken back. Returns that stamp."""
+        here = [episode for episode in self._open if episode.epoch == epoch]
+        at_ns = max([at_ns, self._sealed_until.get(epoch, BEFORE_ALL), *(e.last_ns + 1 for e in here)])
+        for episode in here:
+            if episode.start_ns < at_ns:
+                episode.limit_ns = min(episode.limit_ns, at_ns)
+        self.causes.put(epoch, at_ns, proposal)
+        return at_ns
 
     def join(self, entry: StreamEntry, absence: Absence) -> None:
         """Episodes that begin from now on have this stream too."""
@@ -161,6 +175,7 @@ class Placing:
     def sealed(self, episode: EpisodeWriter) -> None:
         """It is open no more; what comes for it is late."""
         self._open.remove(episode)
+        self.causes.sealed(episode.file.manifest.proposal, episode.file.written)
         if self._previews is not None:
             self._previews.seal(episode)
         until_ns = self._sealed_until.get(episode.epoch, BEFORE_ALL)
@@ -172,6 +187,7 @@ class Placing:
             absence.end(self._open, start_ns)
         self.settle()
         end_ns, labels = min(span.end_ns, limit_ns), {**self._manifest.labels, **span.labels}
+        proposal = self.causes.of(epoch, start_ns)
 
         def manifest(ordinal: int, between: dict[str, Account]) -> Open:
             return msgspec.structs.replace(
@@ -183,6 +199,7 @@ class Placing:
                 base_ns=span.base_ns,
                 between=between,
                 labels=labels,
+                proposal=proposal,
             )
 
         claimed = self._unclaimed.held_by(epoch, start_ns, end_ns)

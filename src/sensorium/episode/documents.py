@@ -27,6 +27,7 @@ Labels = Annotated[dict[Annotated[str, msgspec.Meta(max_length=200)], Label], ms
 LABELS, OUTCOME, SCORES = "labels", "outcome", "scores"
 """The keys of SEAL's summary under which are the labels that were known at the end alone, and how it ended."""
 PREVIEW_OF = "preview_of"
+PROPOSAL = "proposal"
 """The key under which a commit record, and an episode's group, say of a preview what it is of."""
 CodecName = Annotated[str, msgspec.Meta(max_length=100)]
 """The name of an entry point of the group `sensorium.codecs`; it is looked up where streams are opened."""
@@ -164,7 +165,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     less their base.
     `between` accounts, per stream, for samples captured since the last episode that belong to none.
     `absent` says of sensors, by name, why they were not there; what streams they have is not known. `labels` are what
-    the source said when it began. A preview says what it is the `preview_of`.
+    the source said when it began. A preview says what it is the `preview_of`. `proposal`: by which plan it came to be.
     """
 
     version: int
@@ -185,6 +186,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     absent: Annotated[dict[Annotated[str, msgspec.Meta(max_length=100)], Why], msgspec.Meta(max_length=256)] = {}
     labels: Labels = {}
     preview_of: PreviewOf | None = None
+    proposal: Annotated[str, msgspec.Meta(max_length=100)] = ""
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

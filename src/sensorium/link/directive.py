@@ -21,8 +21,8 @@ MAX_ANSWERS = 32
 """So many answers in one STATUS."""
 MAX_LIFE_NS = 400 * 86_400 * 1_000_000_000
 
-Kind = Literal["settings", "stop", "release", "fetch", "sketch", "campaign"]
-KINDS: tuple[Kind, ...] = ("settings", "stop", "release", "fetch", "sketch", "campaign")
+Kind = Literal["settings", "stop", "release", "fetch", "sketch", "campaign", "plan"]
+KINDS: tuple[Kind, ...] = ("settings", "stop", "release", "fetch", "sketch", "campaign", "plan")
 """Those that this version obeys."""
 
 MAX_NAME = 100

@@ -1,0 +1,106 @@
+"""Plans in an agent that collects: they reach its sensors as they are open now, and what it records by them."""
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sensorium.agents.capture.arrival import Arrival
+from sensorium.agents.capture.intake import Intake
+from sensorium.agents.delivery import Delivery
+from sensorium.agents.device_file import DeviceFile
+from sensorium.agents.directed import in_force, put_in_force
+from sensorium.agents.directives.rules import Rules
+from sensorium.agents.directives.settings import plain
+from sensorium.agents.orders import Orders
+from sensorium.agents.plans.carrying import Carrying, Effect
+from sensorium.agents.plans.limits import PlanState, Privacy
+from sensorium.agents.recording.recorder import Recorder
+from sensorium.agents.reporting import temperature_c
+from sensorium.drivers.controls import CONTROL
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.marks import SourceNote
+from sensorium.perception.gray import is_pictures
+
+
+class Planned:
+    """One thread calls it, that which collects. `carrying` has the plans, and `orders` is told what they ask of all; of
+    `sensors` some may be asked."""
+
+    def __init__(self, carrying: Carrying, delivery: Delivery, orders: Orders, sensors: Iterable[str]) -> None:
+        self._carrying, self._delivery, self._orders = carrying, delivery, orders
+        self._sensors = tuple(sensors)
+
+    def go_on(self, intake: Intake, recorder: Recorder) -> None:
+        """Do what is due."""
+        for effect in self._carrying.step(_Here(self._delivery, self._orders, self._sensors, intake, recorder)):
+            _cause(recorder, effect)
+        paid = recorder.episodes.causes.paid
+        while paid:
+            self._carrying.paid(*paid.popleft())
+
+    def heard(self, arrival: Arrival, recorder: Recorder) -> Arrival | None:
+        """What is left of an arrival: nothing of one in which a sensor says what it did of a plan. What it did not do
+        is noted where that is known: when it was begun may be in an episode of long ago."""
+        said = arrival.said
+        if not isinstance(said, SourceNote) or said.kind != CONTROL:
+            return arrival
+        effect = self._carrying.heard(arrival.sensor, said)
+        if effect is None:
+            at_ns = said.start_ns if said.end_ns is None else said.end_ns
+            return replace(arrival, said=replace(said, start_ns=at_ns))
+        _cause(recorder, effect)
+        return None
+
+    def end(self) -> None:
+        """Nothing is collected any more."""
+        self._carrying.end()
+
+
+def _cause(recorder: Recorder, effect: Effect) -> None:
+    recorder.notes.cause(recorder.epoch, effect.proposal, effect.at_ns, effect.until_ns, effect.value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """A `PlannedDevice`."""
+
+    delivery: Delivery
+    orders: Orders
+    sensors: Sequence[str]
+    intake: Intake
+    recorder: Recorder
+
+    def drivers(self) -> Mapping[str, Driver]:
+        return {name: self.intake.driver(name) for name in self.sensors}
+
+    def passed_ns(self) -> int:
+        return max((state.passed_ns for state in self.recorder.streams.values()), default=0)
+
+    def condition(self) -> PlanState:
+        try:
+            free_bytes = shutil.disk_usage(self.delivery.spool.path).free
+        except OSError:
+            free_bytes = None
+        privacy = privacy_of(in_force(self.delivery), self.drivers())
+        return PlanState(celsius=temperature_c(), free_bytes=free_bytes, privacy=privacy)
+
+    def change_mission(self, name: str, settled: Callable[[str], None]) -> None:
+        before = in_force(self.delivery)
+        after = before.model_copy(update={"mission": before.mission.model_copy(update={"name": name})})
+        charter = Rules(self.delivery.device).charter
+        if why := charter.refuses_change({"mission.name": name}, plain(after)):
+            settled(why)
+            return
+        put_in_force(self.delivery, self.orders, after, settled)
+
+    def stop(self) -> None:
+        self.orders.stop()
+
+
+def privacy_of(device: DeviceFile, drivers: Mapping[str, Driver]) -> Privacy:
+    """How private it is what a device records of these sensors."""
+    pictures = [spec.name for driver in drivers.values() for spec in driver.specs if is_pictures(spec)]
+    if not pictures:
+        return "no-pictures"
+    redacted = all(any(each.redacts for each in device.filters.get(name, ())) for name in pictures)
+    return "redacted" if redacted else "any"

@@ -1,0 +1,326 @@
+"""Carrying out plans: each is judged, paid, asked of its sensor, and answered once that says what it did.
+
+All of it is done by the thread that collects, but `take`, `end` and `status`, which any may call: so a plan is judged
+by how the device is when it is begun, and no lock is held while a sensor, or who asked, is called.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from sensorium.agents.plans.asked import AskedPlan
+from sensorium.agents.plans.limits import PlanLimits, PlanState, refuses_plan
+from sensorium.agents.plans.spent import SpentPlans
+from sensorium.drivers.controls import CONTROL, Control, as_number, controls_of
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.marks import SourceNote
+from sensorium.errors import ConfigError
+from sensorium.link.approval import is_approved
+from sensorium.link.directive import DirectiveEvent
+from sensorium.threads import reason
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.2
+"""So often it is looked whether the kill switch is there."""
+PATIENCE_S = 900.0
+"""So long a sensor may take to say what it did."""
+OBEYED, REFUSED, BROKE = DirectiveEvent.OBEYED, DirectiveEvent.AGAINST_RULES, DirectiveEvent.BROKE
+
+Settled = Callable[[DirectiveEvent, str], None]
+"""Told once what became of a plan."""
+
+
+class Effect(NamedTuple):
+    """From `at_ns` of the captured time on (to `until_ns`) episodes come to be by this proposal; `value` is what its
+    note says. Empty: by none."""
+
+    proposal: str
+    at_ns: int
+    until_ns: int | None = None
+    value: Mapping[str, Any] | None = None
+
+
+class PlannedDevice(Protocol):
+    """What plans reach in a device, as it is now."""
+
+    def drivers(self) -> Mapping[str, Driver]: ...
+
+    def passed_ns(self) -> int:
+        """How far captured time has come."""
+        ...
+
+    def condition(self) -> PlanState:
+        """Temperature, disk and privacy; nothing of controls."""
+        ...
+
+    def change_mission(self, name: str, settled: Callable[[str], None]) -> None:
+        """Have another mission's name in force, and say why that could not be, or, empty, that it is."""
+        ...
+
+    def stop(self) -> None:
+        """Collect no more."""
+        ...
+
+
+class _WaitingPlan(NamedTuple):
+    plan: AskedPlan
+    digest: str
+    operator: bytes
+    settled: Settled
+
+
+class _BegunPlan(NamedTuple):
+    """One that was asked of a sensor."""
+
+    waiting: _WaitingPlan
+    driver: Driver
+    since_s: float
+    until_ns: int | None = None
+    open: bool = True
+
+    @property
+    def proposal(self) -> str:
+        return self.waiting.plan.proposal
+
+
+class Carrying:
+    """The plans of one device.
+
+    Args:
+        device: Its name.
+        limits: As its charter sets them, and `kill` the file that stops all.
+        approvers: Public keys of who may approve.
+        book: Where what is spent is kept.
+    """
+
+    def __init__(self, device: str, limits: PlanLimits, kill: Path, approvers: frozenset[bytes], book: Path) -> None:
+        self._device, self._limits, self._kill, self._approvers = device, limits, kill, approvers
+        self._waiting: deque[_WaitingPlan] = deque()
+        self._guard = threading.Lock()
+        self._over = ""
+        self._begun: dict[str, _BegunPlan] = {}
+        self._where: dict[str, float] = {}
+        self._ends_ns: int | None = None
+        self._looked_s = 0.0
+        self._killed = ""
+        self._said: Mapping[str, Any] = {}
+        self._trouble = ""
+        try:
+            self._spent: SpentPlans | None = SpentPlans(book)
+        except ConfigError as error:
+            self._spent, self._trouble = None, str(error)
+            log.error("%s", error)
+
+    # --- from any thread -----------------------------------------------------------------------------------------
+
+    def take(self, body: object, operator: bytes, settled: Settled) -> None:
+        """A plan was asked for by who has this key.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        plan = AskedPlan.of(body)
+        with self._guard:
+            over = self._over
+            if not over:
+                self._waiting.append(_WaitingPlan(plan, plan.digest, operator, settled))
+        if over:
+            settled(BROKE, over)
+
+    def end(self, why: str = "nothing is collected here any more") -> None:
+        """Nothing is carried out any more: settle what waits, and what still comes."""
+        with self._guard:
+            self._over = why
+            waiting, self._waiting = [*self._waiting], deque()
+        begun, self._begun = self._begun, {}
+        for each in waiting:
+            each.settled(BROKE, why)
+        for one in begun.values():
+            if one.open:
+                one.waiting.settled(BROKE, why)
+
+    def status(self) -> Mapping[str, Any]:
+        """What can be asked of which sensor, within the charter; whose plan is in force; by what all are refused."""
+        return self._said
+
+    # --- by who collects -----------------------------------------------------------------------------------------
+
+    def step(self, device: PlannedDevice) -> list[Effect]:
+        """Go on: obey the kill switch, take back what is over, begin what waits. What follows for what is recorded."""
+        now_s = time.monotonic()
+        if now_s < self._looked_s + LOOK_S and not self._waiting and not self._is_timed:
+            return []
+        effects: list[Effect] = []
+        if now_s >= self._looked_s + LOOK_S:
+            self._looked_s = now_s
+            effects += self._look_for_kill(device)
+            self._drop_lost(device.drivers(), now_s)
+            if self._spent is not None:
+                _try(self._spent.went_on)
+        if self._is_timed:
+            self._end_timed(device)
+        while (waiting := self._next()) is not None:
+            try:
+                effects += self._begin(waiting, device, now_s)
+            except Exception as error:  # a driver is anybody's code
+                waiting.settled(BROKE, reason(error))
+        self._say(device.drivers())
+        return effects
+
+    def heard(self, sensor: str, note: SourceNote) -> Effect | None:
+        """A sensor said something: what follows for what is recorded, if that is of a plan which was begun."""
+        begun = self._begun.get(sensor)
+        if begun is None or note.kind != CONTROL or note.name != begun.proposal or not begun.open:
+            return None
+        plan, value = begun.waiting.plan, note.value if isinstance(note.value, Mapping) else {}
+        did, why = value.get("did"), str(value.get("why") or "")
+        did = did if isinstance(did, Mapping) else {}
+        at_ns = note.start_ns if note.end_ns is None else note.end_ns
+        until_ns = None if plan.seconds is None else at_ns + round(plan.seconds * 1e9)
+        numbers = {f"{sensor}.{name}": as_number(each) for name, each in did.items()}
+        self._where |= {name: each for name, each in numbers.items() if each is not None}
+        self._begun[sensor] = begun._replace(open=False, until_ns=until_ns)
+        said = ", ".join(f"{name} {_in_short(each)}" for name, each in did.items())
+        begun.waiting.settled(BROKE if why else OBEYED, "; ".join(filter(None, (why, said))))
+        told = {**value, "planner": plan.planner, "plan": plan.plan, "sensor": sensor, "begun_ns": note.start_ns}
+        return Effect(plan.proposal, at_ns, until_ns, told) if did else None
+
+    def paid(self, proposal: str, nbytes: int) -> None:
+        """An episode of so many bytes was sealed that a proposal has caused."""
+        if self._spent is not None:
+            spent = self._spent
+            _try(lambda: spent.caused(proposal, nbytes))
+
+    # --- within --------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_timed(self) -> bool:
+        return self._ends_ns is not None or any(begun.until_ns is not None for begun in self._begun.values())
+
+    def _next(self) -> _WaitingPlan | None:
+        with self._guard:
+            return self._waiting.popleft() if self._waiting else None
+
+    def _look_for_kill(self, device: PlannedDevice) -> list[Effect]:
+        """Whether the kill switch is there; then all that plans have asked for is taken back."""
+        was, self._killed = self._killed, str(self._kill) if self._kill.exists() else ""
+        if not self._killed:
+            if was:
+                log.warning("%s is gone: plans are carried out again", was)
+            return []
+        if not was:
+            log.warning("%s is there: what plans asked for is taken back, none is carried out", self._killed)
+        begun, self._begun, self._ends_ns = self._begun, {}, None
+        for one in begun.values():
+            _take_back(one)
+            if one.open:
+                one.waiting.settled(BROKE, f"charter: kill: {self._killed}")
+        return [Effect("", device.passed_ns() + 1)] if begun else []
+
+    def _drop_lost(self, drivers: Mapping[str, Driver], now_s: float) -> None:
+        """What was asked of a sensor that is another now was not done, or does not hold any more."""
+        for sensor, begun in list(self._begun.items()):
+            lost = drivers.get(sensor) is not begun.driver
+            if lost or (begun.open and now_s > begun.since_s + PATIENCE_S):
+                del self._begun[sensor]
+                if begun.open:
+                    why = "was away meanwhile" if lost else f"has not said what it did in {PATIENCE_S:.0f} s"
+                    begun.waiting.settled(BROKE, f"sensor {sensor!r} {why}")
+
+    def _end_timed(self, device: PlannedDevice) -> None:
+        """Take back what was to hold for a time that is over."""
+        passed_ns = device.passed_ns()
+        for sensor, begun in list(self._begun.items()):
+            if begun.until_ns is not None and passed_ns >= begun.until_ns:
+                del self._begun[sensor]
+                _take_back(begun)
+        if self._ends_ns is not None and passed_ns >= self._ends_ns:
+            self._ends_ns = None
+            device.stop()
+
+    def _begin(self, waiting: _WaitingPlan, device: PlannedDevice, now_s: float) -> list[Effect]:
+        drivers = device.drivers()
+        controls = {name: controls_of(driver) for name, driver in drivers.items()}
+        plan = waiting.plan.on(controls)
+        killed = str(self._kill) if self._kill.exists() else ""
+        state = msgspec.structs.replace(device.condition(), controls=controls, where=self._where, killed=killed)
+        if (why := self._refuses(waiting, plan, state)) or self._spent is None:
+            waiting.settled(REFUSED, why)
+            return []
+        self._spent.take(plan.proposal, self._limits.cost(plan, state))
+        waiting = waiting._replace(plan=plan)
+        if plan.plan == "mission":
+            settled = waiting.settled
+            device.change_mission(str(plan.parameters["name"]), lambda why: settled(BROKE if why else OBEYED, why))
+            return [Effect(plan.proposal, device.passed_ns() + 1)]
+        if plan.plan == "duration":
+            self._ends_ns = device.passed_ns() + round(float(plan.parameters["seconds"]) * 1e9)
+            waiting.settled(OBEYED, f"it ends after {plan.parameters['seconds']} s")
+            return [Effect(plan.proposal, device.passed_ns() + 1)]
+        if plan.plan == "stop":
+            waiting.settled(OBEYED, "it seals what is open, delivers and ends")
+            device.stop()
+            return []
+        driver = drivers[plan.sensor]
+        driver.ask(plan.proposal, dict(plan.parameters))  # type: ignore[attr-defined]
+        before, self._begun[plan.sensor] = self._begun.get(plan.sensor), _BegunPlan(waiting, driver, now_s)
+        if before is not None and before.open:
+            before.waiting.settled(BROKE, f"{plan.proposal} was asked meanwhile")
+        return []
+
+    def _refuses(self, waiting: _WaitingPlan, plan: AskedPlan, state: PlanState) -> str:
+        if self._spent is None:
+            return self._trouble
+        of = {"proposal": plan.proposal, "digest": waiting.digest, "device": self._device}
+        approved = any(
+            each.operator in self._approvers and each.operator != waiting.operator and is_approved(each, **of)
+            for each in plan.approved_by
+        )
+        return refuses_plan(self._limits, plan, state, self._spent.now(), approved=approved)
+
+    def _say(self, drivers: Mapping[str, Driver]) -> None:
+        reach = {name: self._limits.reach(name, controls_of(driver)) for name, driver in drivers.items()}
+        begun = {sensor: one.proposal for sensor, one in self._begun.items()}
+        self._said = {
+            "controls": {name: msgspec.to_builtins(found) for name, found in reach.items() if found},
+            "allowed": list(self._limits.allow),
+            "begun": begun,
+            "where": dict(self._where),
+            "killed": self._killed,
+        }
+
+
+def _in_short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _take_back(begun: _BegunPlan) -> None:
+    try:
+        begun.driver.ask(begun.proposal, {})  # type: ignore[attr-defined]
+    except Exception as error:  # a driver is anybody's code
+        log.error("proposal %s cannot be taken back: %s", begun.proposal, reason(error))
+
+
+def _try(note: Callable[[], object]) -> None:
+    try:
+        note()
+    except OSError as error:
+        log.warning("what plans have spent cannot be noted: %s", error)
+
+
+def controls_told(report: Mapping[str, Any]) -> tuple[Control, ...]:
+    """What can be asked of a device, by its last report (`sensorium fleet --json`): where several of its sensors have
+    controls they are `SENSOR.CONTROL`."""
+    said = (report.get("plans") or {}).get("controls") or {}
+    of = {name: msgspec.convert(each, tuple[Control, ...]) for name, each in said.items()}
+    if len(of) == 1:
+        return next(iter(of.values()))
+    named = ((name, control) for name, controls in of.items() for control in controls)
+    return tuple(msgspec.structs.replace(control, name=f"{name}.{control.name}") for name, control in named)

@@ -1,0 +1,261 @@
+"""Plans as they are carried out: judged as begun, paid before, answered once, taken back by time and by kill."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sensorium.agents.plans import carrying as carrying_module
+from sensorium.agents.plans.carrying import Carrying, Effect, controls_told
+from sensorium.agents.plans.limits import PlanLimits, PlanState
+from sensorium.drivers.clock import Clock, live_clock
+from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
+from sensorium.drivers.driver import Delivery, Driver
+from sensorium.drivers.marks import SourceNote
+from sensorium.drivers.stream import StreamSpec
+from sensorium.link.directive import DirectiveEvent
+
+S = 1_000_000_000
+LIMITS = PlanLimits.model_validate(
+    {
+        "allow": ["viewpoint", "rate", "mission", "duration", "stop"],
+        "controls": {"base.x_m": {"at_most": 3}},
+        "per_hour": {"plans": 6},
+    }
+)
+
+
+class Mover:
+    """A driver that can be asked for a place, and does what it is told to."""
+
+    specs: tuple[StreamSpec, ...] = ()
+    controls = (Control(name="x_m", plan="viewpoint", low=-5, high=5), Control(name="gain", plan="exposure", high=1))
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Mapping[str, Value]]] = []
+        self.raises = ""
+
+    @property
+    def clock(self) -> Clock:
+        return live_clock()
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        if self.raises:
+            raise RuntimeError(self.raises)
+        self.asked.append((name, check_asked(self.controls, asked)))
+
+    def read(self, timeout_s: float) -> Sequence[Delivery] | None:
+        return ()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Rig:
+    """A device with a mover, a time of its own, and what came of it all."""
+
+    def __init__(self, folder: Path, limits: PlanLimits = LIMITS) -> None:
+        self.base = Mover()
+        self.now_ns, self.stopped, self.mission = 0, False, ""
+        self.answers: list[tuple[str, str, str]] = []
+        self.kill = folder / "KILL"
+        self.carrying = Carrying("rig-1", limits, self.kill, frozenset(), folder / "plans" / "spent")
+
+    def drivers(self) -> Mapping[str, Driver]:
+        return {"base": self.base}
+
+    def passed_ns(self) -> int:
+        return self.now_ns
+
+    def condition(self) -> PlanState:
+        return PlanState()
+
+    def change_mission(self, name: str, settled: Any) -> None:
+        self.mission = name
+        settled("")
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def take(self, proposal: str, plan: str = "viewpoint", **more: Any) -> None:
+        def settled(event: DirectiveEvent, why: str) -> None:
+            self.answers.append((proposal, event.name, why))
+
+        said = {"proposal": proposal, "plan": plan, **more}
+        self.carrying.take(said, b"anna", settled)
+
+    def go_on(self) -> list[Effect]:
+        self.carrying._looked_s = 0.0
+        return self.carrying.step(self)
+
+    def tell(self, proposal: str, at_s: float, why: str = "", **did: Value) -> Effect | None:
+        value = {"asked": {}, "did": did, "why": why}
+        return self.carrying.heard("base", SourceNote(CONTROL, proposal, value, start_ns=0, end_ns=round(at_s * S)))
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_it_is_asked_and_answered_when_its_sensor_says_what_it_did(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 2}, planner="gap")
+    assert rig.base.asked == [], "nothing is done by who asks"
+    assert rig.go_on() == []
+    assert (rig.base.asked, rig.answers) == ([("p1", {"x_m": 2.0})], [])
+    assert rig.tell("p0", 1.0, x_m=2.0) is None, "another's"
+    effect = rig.tell("p1", 5.0, x_m=1.98)
+    assert effect is not None
+    assert effect[:3] == ("p1", 5 * S, None)
+    assert effect.value == {
+        "asked": {}, "did": {"x_m": 1.98}, "why": "", "planner": "gap", "plan": "viewpoint", "sensor": "base",
+        "begun_ns": 0,
+    }  # fmt: skip
+    assert rig.answers == [("p1", "OBEYED", "x_m 1.98")]
+    assert rig.tell("p1", 6.0, x_m=1.0) is None, "it is answered once"
+
+
+def test_what_it_could_not_is_answered_so_and_what_it_did_still_counts(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 2})
+    rig.go_on()
+    effect = rig.tell("p1", 9.0, "0.8 m off after 9 s", x_m=1.2)
+    assert effect is not None
+    assert rig.answers == [("p1", "BROKE", "0.8 m off after 9 s; x_m 1.2")]
+    rig.take("p2", parameters={"x_m": 2})
+    rig.go_on()
+    assert rig.tell("p2", 10.0, "stuck") is None
+
+
+def test_it_is_taken_back_when_its_time_is_over(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 2}, seconds=3.0)
+    rig.go_on()
+    effect = rig.tell("p1", 5.0, x_m=2.0)
+    assert effect is not None
+    assert effect.until_ns == 8 * S
+    rig.now_ns = 8 * S - 1
+    rig.go_on()
+    assert len(rig.base.asked) == 1
+    rig.now_ns = 8 * S
+    rig.go_on()
+    assert rig.base.asked[1:] == [("p1", {})]
+    rig.go_on()
+    assert len(rig.base.asked) == 2
+
+
+def test_the_kill_switch_takes_back_what_runs_and_refuses_the_rest(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 2})
+    rig.go_on()
+    rig.tell("p1", 5.0, x_m=2.0)
+    rig.take("p2", parameters={"x_m": 1})
+    rig.take("p3", "duration", parameters={"seconds": 5})
+    rig.go_on()
+    rig.now_ns = 6 * S
+    rig.kill.touch()
+    assert rig.go_on() == [Effect("", 6 * S + 1)]
+    assert rig.base.asked[-1] == ("p2", {})
+    assert rig.answers[-1] == ("p2", "BROKE", f"charter: kill: {rig.kill}")
+    rig.take("p4", parameters={"x_m": 1})
+    rig.take("p5", "stop")
+    rig.go_on()
+    assert [answer[:2] for answer in rig.answers[-2:]] == [("p4", "AGAINST_RULES"), ("p5", "AGAINST_RULES")]
+    assert rig.carrying.status()["killed"] == str(rig.kill)
+    rig.now_ns = 60 * S
+    rig.go_on()
+    assert not rig.stopped, "what was to end it was killed too"
+    rig.kill.unlink()
+    rig.take("p6", parameters={"x_m": 1})
+    rig.go_on()
+    assert rig.base.asked[-1] == ("p6", {"x_m": 1.0})
+
+
+def test_a_plan_is_killed_though_the_switch_came_this_very_moment(rig: Rig) -> None:
+    rig.go_on()
+    rig.kill.touch()
+    rig.take("p1", parameters={"x_m": 2})
+    rig.carrying.step(rig)  # so soon that it is not looked for
+    assert rig.answers == [("p1", "AGAINST_RULES", f"charter: kill: {rig.kill}")]
+    assert rig.base.asked == []
+
+
+def test_another_plan_of_the_same_sensor_is_told_of_the_one_before(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 2})
+    rig.take("p2", parameters={"x_m": 1})
+    rig.go_on()
+    assert rig.answers == [("p1", "BROKE", "p2 was asked meanwhile")]
+    assert rig.tell("p1", 1.0, "replaced") is None
+    assert rig.tell("p2", 2.0, x_m=1.0) is not None
+
+
+def test_what_charter_and_reach_refuse_is_not_asked_and_not_paid(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 3.5})
+    rig.take("p2", "exposure", parameters={"gain": 0.5})
+    rig.take("p3", "rate", parameters={"rate_hz": 5})
+    rig.go_on()
+    assert [answer[1] for answer in rig.answers] == ["AGAINST_RULES"] * 3
+    assert "base.x_m" in rig.answers[0][2]
+    assert "no control 'rate_hz'" in rig.answers[2][2]
+    assert rig.base.asked == []
+    for number in range(7):
+        rig.take(f"q{number}", parameters={"x_m": 1})
+    rig.go_on()
+    assert len(rig.base.asked) == 6
+    assert "plans.per_hour: plans" in rig.answers[-1][2]
+
+
+def test_a_sensor_that_raises_or_is_another_now_or_says_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.base.raises = "no power"
+    rig.take("p1", parameters={"x_m": 1})
+    rig.go_on()
+    assert rig.answers[-1][:2] == ("p1", "BROKE")
+    assert "no power" in rig.answers[-1][2]
+    rig.base.raises = ""
+    rig.take("p2", parameters={"x_m": 1})
+    rig.go_on()
+    rig.base = Mover()
+    rig.go_on()
+    assert rig.answers[-1] == ("p2", "BROKE", "sensor 'base' was away meanwhile")
+    monkeypatch.setattr(carrying_module, "PATIENCE_S", 0.0)
+    rig.take("p3", parameters={"x_m": 1})
+    rig.go_on()
+    rig.go_on()
+    assert rig.answers[-1] == ("p3", "BROKE", "sensor 'base' has not said what it did in 0 s")
+
+
+def test_plans_of_the_whole_device(rig: Rig) -> None:
+    rig.take("p1", "mission", parameters={"name": "hall"})
+    rig.take("p2", "duration", parameters={"seconds": 5})
+    assert [effect.proposal for effect in rig.go_on()] == ["p1", "p2"]
+    assert rig.mission == "hall"
+    rig.now_ns = 5 * S
+    rig.go_on()
+    assert rig.stopped
+
+
+def test_nothing_is_begun_any_more_at_the_end(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 1})
+    rig.go_on()
+    rig.take("p2", parameters={"x_m": 1})
+    rig.carrying.end("it is over")
+    rig.take("p3", parameters={"x_m": 1})
+    assert sorted(rig.answers) == [(name, "BROKE", "it is over") for name in ("p1", "p2", "p3")]
+
+
+def test_what_can_be_asked_is_told_within_the_charter(rig: Rig) -> None:
+    rig.go_on()
+    told = msgspec.msgpack.decode(msgspec.msgpack.encode(rig.carrying.status()))
+    assert controls_told({"plans": told}) == (Control(name="x_m", plan="viewpoint", low=-5, high=3),)
+    two = {"controls": {"a": told["controls"]["base"], "b": told["controls"]["base"]}}
+    assert [control.name for control in controls_told({"plans": two})] == ["a.x_m", "b.x_m"]
+    assert controls_told({}) == ()
+
+
+def test_a_book_that_cannot_be_read_keeps_all_from_being_done(tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "spent").write_bytes(b"no such thing")
+    rig = Rig(tmp_path)
+    rig.take("p1", parameters={"x_m": 1})
+    rig.go_on()
+    assert "no plan is carried out" in rig.answers[0][2]
+    assert rig.base.asked == []

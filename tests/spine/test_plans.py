@@ -1,0 +1,135 @@
+"""Plans through real processes: a device goes where it is sent, within its charter, says so, and stops when killed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sensorium
+from sensorium.agents.plans.asked import AskedPlan
+from sensorium.corpus.directives import DirectiveShelf, GivenAnswer, issue
+from sensorium.link.approval import approval_of
+from sensorium.link.operators import OperatorPair, new_operator, read_pair
+from tests.spine.commands import Site, wait_for
+
+WORLD = {
+    "kind": "sim-planar",
+    "task": "roam",
+    "odometry": {},
+    "limit_s": 3600.0,
+    "size": [48, 32],
+    "camera_hz": 5.0,
+    "pace": 8.0,
+}
+CHARTER = """
+plans:
+  allow: [viewpoint, mission, stop]
+  areas: [{name: yard, of: [x_m, y_m], box: [[-3, 3], [-3, 3]]}]
+  per_hour: {plans: 4}
+  approve: [mission]
+  approvers: [keys/ben.operator]
+kill: HALT
+"""
+
+
+class Fleet:
+    """One device that is planned for."""
+
+    def __init__(self, site: Site, trigger: dict[str, Any]) -> None:
+        self.site, self.store = site, site.folder / "store"
+        self.anna, self.ben = (read_pair(new_operator(name, site.folder / "keys")[1]) for name in ("anna", "ben"))
+        (site.folder / "charter.yaml").write_text(CHARTER)
+        self.ingest, self.port = site.ingest()
+        obey = {"operator": "keys/anna.operator", "may": ["plan", "stop"]}
+        self.file = site.device("rig-1", {"base": WORLD}, self.port, obey=obey, charter="charter.yaml", trigger=trigger)
+        self.agent = site.start("collect", self.file, "--local")
+
+    def ask(self, proposal: str, plan: str = "viewpoint", **body: Any) -> GivenAnswer:
+        """What became of it."""
+        said = {"proposal": proposal, "planner": "gap", "plan": plan, **body}
+        (document,) = issue(self.store, ["rig-1"], "plan", said, self.anna, life_s=600)
+
+        def answer() -> GivenAnswer | None:
+            return next(each.answer for each in DirectiveShelf(self.store).all("rig-1") if each.name == document.id)
+
+        found: GivenAnswer = wait_for(answer, f"an answer to {proposal}", timeout_s=60)
+        return found
+
+    def of(self, proposal: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.site.json("query", "store", "--where", f"proposal = '{proposal}'")
+        return found
+
+    def report(self) -> dict[str, Any]:
+        (row,) = self.site.json("fleet", "store", "--json")
+        report: dict[str, Any] = row["report"]
+        return report
+
+
+def approved(pair: OperatorPair, body: dict[str, Any]) -> list[dict[str, bytes]]:
+    plan = AskedPlan.of(body)
+    made = approval_of(pair, proposal=plan.proposal, digest=plan.digest, device="rig-1")
+    return [{"operator": made.operator, "signature": made.signature}]
+
+
+def test_a_device_is_sent_within_its_charter_and_its_episodes_say_by_whom(site: Site) -> None:
+    fleet = Fleet(site, {"kind": "interval", "length_s": 4.0})
+    wait_for(lambda: (fleet.store / "fleet").is_dir() and fleet.report().get("plans"), "what can be asked of it")
+    controls = {each["name"]: each for each in fleet.report()["plans"]["controls"]["base"]}
+    assert sorted(controls) == ["x_m", "y_m", "yaw_rad", "z_m"]
+
+    there = fleet.ask("p1", sensor="base", parameters={"x_m": 2.0, "y_m": 1.0}, seconds=6.0)
+    assert there.state == "done", there
+    assert "x_m" in there.why
+    wait_for(lambda: sum(each["interval_s"] for each in fleet.of("p1")) >= 6.0, "all that it caused", timeout_s=60)
+    assert fleet.ask("p2", parameters={"x_m": 3.2, "y_m": 1.0}).why.startswith(
+        "charter: plans.areas: expected within yard"
+    )
+    assert "no control 'pan_rad'" in fleet.ask("p3", parameters={"pan_rad": 1.0}).why
+    mission = {"proposal": "p4", "planner": "gap", "plan": "mission", "parameters": {"name": "yard"}}
+    for pair in (None, fleet.anna):
+        signed = [] if pair is None else approved(pair, mission)
+        refused = fleet.ask("p4", "mission", parameters={"name": "yard"}, approved_by=signed)
+        assert (refused.state, refused.why[:24]) == ("refused", "charter: plans.approve: "), refused
+    signed = approved(fleet.ben, mission)
+    assert fleet.ask("p4", "mission", parameters={"name": "attic"}, approved_by=signed).state == "refused"
+    assert fleet.ask("p4", "mission", parameters={"name": "yard"}, approved_by=signed).state == "done"
+    wait_for(lambda: site.json("query", "store", "--where", "mission = 'yard' and proposal = 'p4'"), "the mission")
+
+    caused = fleet.of("p1")
+    assert 6.0 <= sum(each["interval_s"] for each in caused) <= 6.1, "so long as was asked for"
+    for each in sensorium.open(fleet.store).query("proposal = 'p1'"):
+        (note,) = [note for note in each.notes if note.kind == "control"]
+        assert (note.name, note.value["plan"], note.value["planner"]) == ("p1", "viewpoint", "gap")
+        assert note.value["did"]["x_m"] == pytest.approx(2.0, abs=0.4)
+        odometry = each.samples(each.start_ns, each.end_ns, ["base.odometry"])["base.odometry"].data
+        assert abs(odometry[:, 0] - 2.0).max() < 0.6, "not from before it was there, nor from after"
+    everything = site.json("query", "store")
+    assert all(account["captured"] == account["stored"] for each in everything for account in each["account"].values())
+
+    (site.folder / "HALT").touch()
+    assert fleet.ask("p5", parameters={"x_m": 0.0, "y_m": 0.0}).why.startswith("charter: kill: ")
+    wait_for(lambda: fleet.report()["plans"]["killed"], "that it is killed to be told")
+    (site.folder / "HALT").unlink()
+    assert fleet.ask("p6", parameters={"x_m": 0.0, "y_m": 0.0}).state == "done"
+    assert fleet.ask("p7", parameters={"x_m": 1.0, "y_m": 0.0}).state == "done"
+    assert "plans.per_hour: plans" in fleet.ask("p8", parameters={"x_m": 0.0, "y_m": 0.0}).why
+    fleet.agent.interrupt()
+    fleet.agent.wait(0)
+    again = site.start("collect", fleet.file, "--local")
+    assert "plans.per_hour: plans" in fleet.ask("p9", "stop").why, "what was spent is kept over a restart"
+    again.interrupt()
+    again.wait(0)
+    fleet.ingest.interrupt()
+    site.run("rebuild-catalog", "store")
+    assert [each["episode"] for each in fleet.of("p1")] == [each["episode"] for each in caused]
+
+
+def test_under_worth_too_and_what_has_no_such_control_refuses_by_name(site: Site) -> None:
+    fleet = Fleet(site, {"kind": "worth", "budget": {"share": 0.9}, "unit_s": 1.0})
+    assert fleet.ask("p1", parameters={"base.x_m": 2.0, "base.y_m": 1.0}, seconds=20.0).state == "done"
+    wait_for(lambda: fleet.of("p1"), "an episode under the proposal")
+    assert "'arm'" in fleet.ask("p2", sensor="arm", parameters={"x_m": 2.0, "y_m": 1.0}).why
+    assert fleet.ask("p3", "exposure", parameters={"exposure_s": 0.1}).why.startswith("charter: plans.allow: exposure")
+    assert fleet.ask("p4", "stop").state == "done"
+    fleet.agent.wait(0)
+    assert Path(fleet.store / "catalog.sqlite").exists()
