@@ -8,7 +8,7 @@ PYTHON312 ?= python3.12
 LEROBOT := .venv-lerobot
 LEROBOT_NEEDS ?= 'lerobot[dataset]==0.6.1'
 JUDGED := build/judged
-BENCHES := $(filter-out $(addprefix bench/,former.py measuring.py small_ceiling.py small_kinds.py faulty_episodes.py table.py windows.py),$(wildcard bench/*.py))
+BENCHES := $(filter-out $(addprefix bench/,areas.py days.py former.py keeping.py measuring.py pose_model.py small_ceiling.py small_kinds.py faulty_episodes.py table.py viewpoints.py windows.py),$(wildcard bench/*.py))
 
 .PHONY: help demo redaction torch view judge-lerobot conformance test test-failed test-all soak kills guest model coverage check lint types bench install clean
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.agents.planning.planner import Reach
+from sensorium.agents.planning.reachable import bare
 from sensorium.drivers.controls import Control, PlanKind, Value
 
 Floats = npt.NDArray[np.float64]
@@ -16,15 +17,6 @@ KINDS: tuple[PlanKind, ...] = ("measure", "viewpoint")
 _MOST_PAIRS = 1 << 22
 _FAR = 2.0
 """Of the longest axis: what is farther off was measured elsewhere, or by what is broken."""
-
-
-def bare(name: str) -> str:
-    """A control's name without that of its sensor, as cards have it.
-
-    >>> bare("lab.x_mm"), bare("x_mm")
-    ('x_mm', 'x_mm')
-    """
-    return name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)

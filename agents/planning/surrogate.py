@@ -21,7 +21,8 @@ from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.gaussian import Posterior, Scale, alike, fitted, gathered, restless
 from sensorium.agents.planning.planner import Planner, PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
-from sensorium.agents.planning.stage import MeasuringStage, bare
+from sensorium.agents.planning.reachable import bare
+from sensorium.agents.planning.stage import MeasuringStage
 
 Floats = npt.NDArray[np.float64]
 

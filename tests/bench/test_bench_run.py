@@ -54,6 +54,8 @@ def has_history() -> bool:
         pytest.param("world_driver", marks=pytest.mark.slow),
         pytest.param("world_store", marks=pytest.mark.slow),
         pytest.param("fleet", marks=pytest.mark.slow),
+        pytest.param("planning", marks=pytest.mark.slow),
+        pytest.param("thesis", marks=pytest.mark.slow),
         pytest.param("faults", marks=pytest.mark.slow),
         pytest.param("batches", marks=[pytest.mark.slow, pytest.mark.timeout(700)]),
     ],
@@ -67,7 +69,7 @@ def test_a_bench_prints_one_object_and_leaves_nothing_behind(tmp_path: Path, nam
     found = json.loads(printed)
     assert found.keys() == KEYS
     assert found["name"] == name
-    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "batches/s", "cells", "CPU s/h", "recall")
+    assert found["unit"] in ("ms", "MB/s", "frames/s", "episodes/s", "batches/s", "cells", "CPU s/h", "recall", "share")
     assert found["runs"] >= 1
     for key in ("ours", "against", "ratio"):
         assert math.isfinite(found[key])

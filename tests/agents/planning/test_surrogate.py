@@ -13,6 +13,7 @@ from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.planner import Planner, Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.surrogate import SurrogateConfig
+from sensorium.agents.planning.testing import PlannerTests
 from sensorium.drivers.controls import Control
 
 Asked = Mapping[str, object]
@@ -24,6 +25,11 @@ TOOL = Control(name="tool", plan="measure", choices=("raman", "afm"), cost_s=2.0
 DWELL = Control(name="dwell_s", plan="measure", unit="s", low=0.5, high=5.0, cost_s_per_unit=1.0)
 BENCH = Reach(device="bench", controls=(U, V, TOOL, DWELL))
 PLAIN = Reach(device="plain", controls=(U,))
+
+
+class TestSurrogate(PlannerTests):
+    def config(self) -> SurrogateConfig:
+        return SurrogateConfig(points=64)
 
 
 def planner(*reaches: Reach, seed: int = 0) -> Planner:
