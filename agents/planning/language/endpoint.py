@@ -206,9 +206,11 @@ class ChatEndpoint:
         if response.status_code != httpx2.codes.OK:
             said = ascii(body[:_SHOWN].decode(errors="replace"))
             why = f"{self._url}: HTTP {response.status_code}: {said}"
+            if response.status_code in _UNLIKED or b"response_format" in body:  # of which some say that with a 500
+                raise _Unliked(why)
             if response.status_code in _AGAIN:
                 raise _Later(why, _asked_s(response.headers.get("retry-after")))
-            raise (_Unliked if response.status_code in _UNLIKED else EndpointFailed)(why)
+            raise EndpointFailed(why)
         return self._read(body)
 
     def _body(self, response: httpx2.Response, end_s: float) -> bytes:

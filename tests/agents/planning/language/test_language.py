@@ -101,8 +101,9 @@ def test_pictures_are_shown_and_an_endpoint_that_takes_none_is_asked_without() -
     assert [isinstance(each["messages"][1]["content"], str) for each in server.asked] == [False, True, True]
 
 
-def test_the_schema_mode_that_an_endpoint_has_is_found_and_kept() -> None:
-    unliked = refuses(422, "response_format: unexpected value")
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_the_schema_mode_that_an_endpoint_has_is_found_and_kept(status: int) -> None:
+    unliked = refuses(status, "1 validation error: ('body', 'response_format', 'type')")
     with ChatServer(unliked, proposes(THERE)).serving() as server:
         planner = planner_at(server)
         assert len(planner.suggest(1)) == 1
