@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import statistics
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.language.covered import Coverage
-from sensorium.agents.planning.language.quoted import card_told, quoted
+from sensorium.agents.planning.language.quoted import card_told, numbers_told, quoted
 from sensorium.agents.planning.notebook import NotebookEntry
 from sensorium.agents.planning.planner import Reach
 from sensorium.drivers.controls import Control, Value
@@ -89,7 +90,7 @@ class Question:
             "propose": n,
             "reach": {reach.device: [_control(each) for each in reach.controls] for reach in self._reaches},
             "coverage": {device: each.told(counts=part >= 0.5) for device, each in self._coverage.items()},
-            "at": {device: dict(card.where) for device, card in self._last.items() if card.where},
+            "at": {device: numbers_told(card.where) for device, card in self._last.items()},
             "episodes_by_mission": {quoted(name, 40): n for name, n in self._missions.most_common(12)},
             "decided": {quoted(name, 40): n for name, n in self._decided.most_common(12)},
             "latest_episodes": [card_told(card) for card in list(self._recent)[-told:]] if told else [],
@@ -110,7 +111,8 @@ class Question:
 
 def _way_s(control: Control, asked: Value, last: EpisodeCard | None) -> float:
     at = None if last is None else last.where.get(control.name.rpartition(".")[2])
-    far = abs(asked - at) if at is not None and not isinstance(asked, str) else 0.0
+    known = at is not None and math.isfinite(at) and not isinstance(asked, str)
+    far = abs(float(asked) - float(at or 0.0)) if known else 0.0
     return control.cost_s + control.cost_s_per_unit * min(far, max(control.high - control.low, 0.0))
 
 

@@ -1,5 +1,6 @@
 """What is quoted to a model: text from outside, short, printable, and never more than data."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -37,14 +38,14 @@ def card_told(card: EpisodeCard) -> dict[str, Any]:
         "kind": card.kind,
         "mission": quoted(card.mission),
         "seconds": round(card.seconds, 1),
-        "where": _numbers(card.where),
+        "where": numbers_told(card.where),
         "labels": {quoted(name, 40): _label(value) for name, value in _some(card.labels)},
-        "scores": _numbers(card.scores),
+        "scores": numbers_told(card.scores),
         "worth": _rounded(card.worth),
         "novelty": _rounded(card.novelty),
         "verdicts": {quoted(name, 40): _label(value) for name, value in _some(card.verdicts)},
-        "measured": _numbers(card.measured),
-        "decided": _numbers(card.decided),
+        "measured": numbers_told(card.measured),
+        "decided": numbers_told(card.decided),
         "preview": card.preview[-12:],
     }
     return {name: value for name, value in told.items() if value not in ("", {}, None)}
@@ -54,8 +55,8 @@ def _label(value: object) -> object:
     return quoted(value) if isinstance(value, str) else _rounded(value)
 
 
-def _numbers(values: Mapping[str, float]) -> dict[str, Any]:
-    return {quoted(name, 40): _rounded(value) for name, value in _some(values)}
+def numbers_told(values: Mapping[str, float]) -> dict[str, Any]:
+    return {quoted(name, 40): _rounded(value) for name, value in _some(values) if math.isfinite(value)}
 
 
 def _some(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -63,4 +64,7 @@ def _some(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _rounded(value: object) -> object:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    """Four digits that count; what is no number JSON cannot say."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+    return value

@@ -29,12 +29,10 @@ from sensorium.agents.planning.mcp.said import (
     ProposalsSaid,
     WhySaid,
 )
-from sensorium.agents.planning.planner import Reach
+from sensorium.agents.planning.report import reaches_known
 from sensorium.agents.planning.sampled import TRUTH
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.fleet import reports
 from sensorium.corpus.why import moment, why
-from sensorium.drivers.controls import Control
 from sensorium.errors import ConfigError
 
 MOST_EPISODES, MOST_PROPOSALS = 100, 200
@@ -58,7 +56,7 @@ class StoreAnswers:
         """Coverage of what can be reached, by device."""
         cards = CardReader(self.store, keep=self._keep).new()
         found = []
-        for reach in self.reaches():
+        for reach in reaches_known(self.store):
             if device and reach.device != device:
                 continue
             coverage = Coverage(reach)
@@ -109,34 +107,6 @@ class StoreAnswers:
             if card.episode == whole:
                 return _card(card)
         raise ConfigError(f"episode {whole}: has no card")
-
-    def reaches(self) -> list[Reach]:
-        """What can be changed about each device, as it said last."""
-        return [
-            Reach(device=each.device, controls=controls)
-            for each in reports(self.store)
-            if (controls := controls_said(each.state))
-        ]
-
-
-def controls_said(state: Mapping[str, Any]) -> tuple[Control, ...]:
-    """The controls in a device's report; `SENSOR.CONTROL` where several of its sensors have some."""
-    plans = state.get("plans")
-    said = plans.get("controls") if isinstance(plans, Mapping) else None
-    found: dict[str, tuple[Control, ...]] = {}
-    for sensor, each in said.items() if isinstance(said, Mapping) else ():
-        try:
-            found[str(sensor)] = msgspec.convert(each, tuple[Control, ...])
-        except msgspec.ValidationError:
-            continue
-    found = {sensor: those for sensor, those in found.items() if those}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    return tuple(
-        msgspec.structs.replace(control, name=f"{sensor}.{control.name}")
-        for sensor, those in sorted(found.items())
-        for control in those
-    )
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:

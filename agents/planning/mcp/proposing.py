@@ -11,6 +11,7 @@ from sensorium.agents.planning.language.quoted import quoted
 from sensorium.agents.planning.log import PlanningLine, PlanningLog, ProposalRuled
 from sensorium.agents.planning.mcp.said import ProposalSaid
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.plans.limits import AWAITS
 from sensorium.drivers.controls import PlanKind, Value
 from sensorium.errors import ConfigError
 
@@ -54,7 +55,7 @@ class Proposing:
             raise ConfigError(f"{MOST_OFFERED} proposals wait for a loop (`sensorium plan`); none more is taken")
         rule = self._refuses(proposal)
         named = msgspec.structs.replace(proposal, id=new_id())
-        ruling = REFUSED if rule and not rule.startswith("charter: plans.approve") else OFFERED
+        ruling = REFUSED if rule and not rule.startswith(AWAITS) else OFFERED
         self._log.add(ProposalRuled(proposal=named, ruling=ruling, rule=rule, expected=gain, who=who))
         return ProposalSaid(
             id=named.id,

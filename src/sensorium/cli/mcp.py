@@ -9,6 +9,7 @@ import typer
 from sensorium import __version__
 from sensorium.agents.charter import read_charter
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.planning.rules import PlanRules
 from sensorium.cli.store import StorePath
 from sensorium.corpus.fleet import reports
 from sensorium.errors import ConfigError
@@ -33,6 +34,9 @@ def serve(
     may_propose: Annotated[
         bool, typer.Option("--may-propose", help="Grant proposing, which --charter judges. Nothing grants approving.")
     ] = False,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0.001, help="How long what a plan causes is to be, as of plan.")
+    ] = None,
 ) -> None:
     """Serve a store to a model, by the Model Context Protocol: coverage gaps, episodes, previews and windows as
     pictures, why something was kept or dropped, budgets, proposals; cards as resources. Each call is a line of the
@@ -61,7 +65,7 @@ def serve(
 
     limits = read_charter(charter).plans.model_dump(mode="json") if charter is not None else None
     answers = StoreAnswers(store, keep=may_propose, limits=limits)
-    proposing = Proposing(store, _refuses(store, charter)) if may_propose and charter is not None else None
+    proposing = Proposing(store, refuses_by(store, charter, seconds)) if may_propose and charter is not None else None
     server = context_server(answers, proposing, __version__)
     if address is None or token is None:
         server.run("stdio")
@@ -81,13 +85,12 @@ def _address(said: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _refuses(store: Path, charter: Path) -> Callable[[Proposal], str]:
+def refuses_by(store: Path, charter: Path, seconds: float | None) -> Callable[[Proposal], str]:
     """Which rule of the charter is against a proposal, as the charter and the devices are when it is made."""
+    rules = PlanRules(read_charter(charter), seconds)
 
     def refuses(proposal: Proposal) -> str:
-        limits, known = read_charter(charter).plans, {each.device: each.state for each in reports(store)}
-        if proposal.device not in known:
-            return f"reach: device {proposal.device!r} is not known"
-        return "" if proposal.plan in limits.allow else f"charter: plans.allow: {proposal.plan}"
+        rules.heard(reports(store))
+        return rules.refuses(rules.placed(proposal, frozenset()))
 
     return refuses

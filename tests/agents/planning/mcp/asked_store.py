@@ -1,5 +1,6 @@
 """A small store with all that a model asks for: a camera and an IMU, truth that it must not see, a device's report."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,14 @@ def make_store(path: Path, episodes: int = 2) -> list[str]:
     return made
 
 
-def report(path: Path, now_ns: int = 1_700_000_100 * 10**9) -> None:
-    """What the device said last: it can be sent to places."""
+def report(path: Path) -> None:
+    """What the device says now: it can be sent to places."""
     controls = [
         Control(name="x_m", plan="viewpoint", unit="m", low=0, high=8, cell=1, cost_s_per_unit=2),
         Control(name="y_m", plan="viewpoint", unit="m", low=0, high=4, cell=1, cost_s_per_unit=2),
     ]
     state = {"plans": {"controls": {"base": msgspec.to_builtins(controls)}, "where": {"base.x_m": 0.5}}}
-    said = {"device": "rig-1", "heard_utc": utc_text(now_ns), "state": state}
+    said = {"device": "rig-1", "heard_utc": utc_text(time.time_ns()), "state": state}
     (path / FLEET).mkdir(exist_ok=True)
     (path / FLEET / "rig-1.json").write_bytes(msgspec.json.encode(said))
 

@@ -15,7 +15,10 @@ pytest.importorskip("mcp", reason="pip install 'sensorium[mcp]'")
 
 import httpx2
 
-from tests.agents.planning.mcp.asked_store import CHARTER, make_store
+from sensorium.agents.planning.proposal import Proposal
+from sensorium.cli.mcp import refuses_by
+from sensorium.drivers.controls import PlanKind
+from tests.agents.planning.mcp.asked_store import CHARTER, make_store, report
 
 BIN = Path(sys.executable).parent
 EXAMPLE = Path(__file__).parents[4] / "examples" / "mcp_client" / "ask.py"
@@ -86,10 +89,38 @@ def test_the_official_client_on_the_standard_streams(folder: Path) -> None:
 
 
 def test_the_official_client_proposes_within_the_charter(folder: Path) -> None:
+    report(folder / "corpus")
     done = run(sys.executable, EXAMPLE, "corpus", "--charter", "charter.yaml", "--propose", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "propose" in done.stdout
-    assert "refused" in done.stdout or "offered" in done.stdout
+    assert 'offered {"x_m": 0.5, "y_m": 0.5}' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("plan", "parameters", "rule"),
+    [
+        ("viewpoint", {"x_m": 3.5, "y_m": 1.5}, ""),
+        ("viewpoint", {"x_m": 7.0, "y_m": 1.5}, "charter: plans.controls"),
+        ("viewpoint", {"x_m": 70.0}, "plan: sensor 'base'"),
+        ("viewpoint", {"z_m": 1.0}, "plan: sensor 'base'"),
+        ("mission", {"name": "other"}, "charter: plans.allow"),
+        ("stop", {}, "charter: plans.approve"),
+    ],
+    ids=["within", "bounds", "range", "control", "kind", "approval"],
+)
+def test_proposals_are_judged_by_the_charter_that_is_given(
+    folder: Path, plan: PlanKind, parameters: dict[str, float | str], rule: str
+) -> None:
+    report(folder / "corpus")
+    refuses = refuses_by(folder / "corpus", folder / "charter.yaml", None)
+    said = refuses(Proposal(plan=plan, planner="mcp", parameters=parameters, device="rig-1"))
+    assert said.startswith(rule), said
+    assert bool(said) == bool(rule)
+
+
+def test_of_a_device_that_is_not_there_nothing_is_asked(folder: Path) -> None:
+    refuses = refuses_by(folder / "corpus", folder / "charter.yaml", None)
+    assert "not there" in refuses(Proposal(plan="stop", planner="mcp", device="rig-9"))
 
 
 def test_the_official_client_over_http(folder: Path, url: str) -> None:
