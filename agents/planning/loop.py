@@ -93,13 +93,13 @@ class PlanningLoop:
         self.waiting = WaitingPlans(rules.charter, desk.operator)
         self._resume(self.log.read().lines)
 
-    def step(self) -> list[PlanningLine]:
-        """All that is due now; what was logged."""
+    def step(self, proposing: bool = True) -> list[PlanningLine]:
+        """All that is due now; what was logged. Without `proposing` only what was asked is waited for, and judged."""
         lines: list[PlanningLine] = []
         self.look()
         lines += self._settle()
         lines += self._approved()
-        if self.free and self._pause.is_over(self._clock_s()):
+        if proposing and self.free and self._pause.is_over(self._clock_s()):
             lines += self._propose(len(self.free))
         if notes := self.council.notes():
             self.log.add(*notes)

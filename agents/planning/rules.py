@@ -3,7 +3,6 @@
 A device judges once more, by its own charter and as it is then: what is refused here is only refused earlier.
 """
 
-import fnmatch
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,10 +16,10 @@ from sensorium.agents.planning.log import PlanAsked, PlanningLine
 from sensorium.agents.planning.planner import Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.plans.asked import AskedPlan
-from sensorium.agents.plans.limits import PlanLimits, PlanState, refuses_plan
+from sensorium.agents.plans.limits import PlanState, refuses_plan
 from sensorium.agents.plans.spent import DAY_NS, HOUR_NS, PlanCost, PlanSpent
 from sensorium.corpus.device_report import DeviceReport
-from sensorium.drivers.controls import Control
+from sensorium.drivers.controls import Control, as_number
 from sensorium.errors import ConfigError
 from sensorium.link.operators import read_operator
 
@@ -86,7 +85,7 @@ class PlanRules:
             if self._reports[device].is_silent(now_ns):
                 continue
             limits = self.charter.plans
-            narrowed = {name: _reach(limits, name, those) for name, those in controls.items()}
+            narrowed = {name: limits.reach(name, those) for name, those in controls.items()}
             those = one_name_each({name: each for name, each in narrowed.items() if each})
             if those:
                 found.append(Reach(device=device, controls=those, areas=limits.areas))
@@ -123,7 +122,9 @@ class PlanRules:
     def _state(self, report: DeviceReport) -> PlanState:
         state = report.state
         plans = _plans(state)
-        where = {name: float(value) for name, value in plans.get("where", {}).items() if isinstance(value, int | float)}
+        said = plans.get("where")
+        numbers = {str(name): as_number(value) for name, value in (said.items() if isinstance(said, Mapping) else ())}
+        where = {name: value for name, value in numbers.items() if value is not None}
         celsius, free = state.get("temperature_c"), state.get("disk_free_bytes")
         killed = str(self.charter.kill) if self.charter.kill.exists() else str(plans.get("killed") or "")
         return PlanState(
@@ -164,21 +165,6 @@ def one_name_each(controls: Controls) -> tuple[Control, ...]:
         return next(iter(controls.values()))
     named = ((name, control) for name, those in sorted(controls.items()) for control in those)
     return tuple(msgspec.structs.replace(control, name=f"{name}.{control.name}") for name, control in named)
-
-
-def _reach(limits: PlanLimits, sensor: str, controls: Sequence[Control]) -> tuple[Control, ...]:
-    """Of a sensor's controls those that plans may change at all, within the bounds of the charter."""
-    found = []
-    for control in controls if limits.allow else ():
-        low, high, choices = control.low, control.high, control.choices
-        for rule, bound in limits.controls.items():
-            if fnmatch.fnmatchcase(control.name, rule) or fnmatch.fnmatchcase(f"{sensor}.{control.name}", rule):
-                low = low if bound.at_least is None else max(low, bound.at_least)
-                high = high if bound.at_most is None else min(high, bound.at_most)
-                choices = tuple(each for each in choices if not bound.refuses(each))
-        if control.plan in limits.allow and low <= high and bool(choices) == bool(control.choices):
-            found.append(msgspec.structs.replace(control, low=low, high=high, choices=choices))
-    return tuple(found)
 
 
 def approvers_of(charter: Charter) -> dict[bytes, str]:

@@ -19,7 +19,7 @@ from sensorium.agents.charter import read_charter
 from sensorium.agents.device_text import read_text
 from sensorium.agents.planning.asking import DirectiveDesk, NobodysDesk
 from sensorium.agents.planning.gain import CellAxes, Price
-from sensorium.agents.planning.log import PlanningBegan, PlanningLine
+from sensorium.agents.planning.log import PlanningBegan, PlanningLine, PlanOutcome
 from sensorium.agents.planning.loop import LoopTimes, PlanningLoop, status_of, would_ask
 from sensorium.agents.planning.planner import PlannerConfig
 from sensorium.agents.planning.registry import planner_config
@@ -56,7 +56,8 @@ class _RunUnlessNamed(TyperGroup):
 
 
 app = typer.Typer(cls=_RunUnlessNamed, no_args_is_help=True, help=HELP)
-POLL_S = 1.0
+POLL_S = 0.5
+_LINES = 12
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store that the devices deliver to.")]
 
@@ -122,24 +123,24 @@ def run(
     )
     loop.log.add(began)
     with contextlib.suppress(KeyboardInterrupt):
-        _run(loop, 1 if once and turns is None else turns, once, as_json)
+        _run(loop, turns, once, as_json)
 
 
 def _run(loop: PlanningLoop, turns: int | None, once: bool, as_json: bool) -> None:
     """Step until what is wanted is done; a terminal is shown how it stands."""
-    outcomes, rounds = 0, 0
+    outcomes = 0
     shown = OUT.is_terminal and not as_json
     with Live(console=OUT, auto_refresh=False) if shown else contextlib.nullcontext() as live:
         said: list[str] = []
         while True:
-            for line in loop.step():
-                outcomes += line.__struct_config__.tag == "outcome"
-                rounds += line.__struct_config__.tag == "ruled"
-                said = [*said, _say(line, as_json, shown)][-12:]
+            begun = outcomes + len(loop.awaited)
+            is_enough = loop.has_proposed if once else turns is not None and begun >= turns
+            for line in loop.step(proposing=not is_enough):
+                outcomes += isinstance(line, PlanOutcome)
+                said = [*said, _say(line, as_json, shown)][-_LINES:]
             if live is not None:
                 live.update(_shown(loop, said), refresh=True)
-            idle = not loop.awaited
-            if idle and ((turns is not None and outcomes >= turns) or (once and loop.has_proposed)):
+            if is_enough and not loop.awaited:
                 return
             time.sleep(POLL_S)
 

@@ -1,0 +1,372 @@
+"""The loop on a real store with a played device: a gap is found, gone to, filled; what is wrong stops nobody else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pytest
+
+from sensorium.agents.planning.approvals import approve, waiting_plans
+from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.gap import GapConfig
+from sensorium.agents.planning.log import (
+    LOG,
+    PlanAsked,
+    PlannerAside,
+    PlanningLog,
+    PlanningNote,
+    PlanOutcome,
+    ProposalRuled,
+    outcomes_of,
+)
+from sensorium.agents.planning.loop import PlanningLoop, status_of, would_ask
+from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate
+from sensorium.agents.planning.planner import PlannerConfig, Reach
+from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.planning.report import planning_report
+from sensorium.agents.planning.report_picture import draw
+from sensorium.agents.planning.rules import asked_plan
+from sensorium.agents.planning.saying import line_of
+from sensorium.agents.planning.uniform import UniformConfig
+from sensorium.drivers.controls import Control
+from sensorium.errors import ConfigError
+from sensorium.ingest.store import Store
+from sensorium.link.approval import Approval, is_approved
+from sensorium.link.operators import OperatorPair, new_operator, read_pair
+from tests.agents.planning.playing import PLACES, Clock, PlayedDevice, charter, loop_of
+
+GAP = {"gap": GapConfig()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    Store.open(tmp_path / "store").close()
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def anna(tmp_path: Path) -> OperatorPair:
+    return read_pair(new_operator("anna", tmp_path / "keys")[1])
+
+
+@pytest.fixture
+def ben(tmp_path: Path) -> OperatorPair:
+    return read_pair(new_operator("ben", tmp_path / "keys")[1])
+
+
+def turn(loop: PlanningLoop, clock: Clock, *devices: PlayedDevice) -> None:
+    """Ask, have it done, and judge it."""
+    loop.step()
+    for device in devices:
+        device.obey()
+    loop.step()
+    clock.now_s += 70.0
+    loop.step()
+
+
+def test_a_gap_is_found_gone_to_and_filled(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    for x_m in (0.5, 1.5, 2.5):
+        rover.record({"x_m": x_m, "y_m": 0.5})
+    loop = loop_of(store, anna, GAP, clock)
+    for _ in range(4):
+        turn(loop, clock, rover)
+    outcomes = outcomes_of(PlanningLog(store).read().lines)
+    assert [each.got for each in outcomes[:3]] == [1.0, 1.0, 1.0]
+    assert all((each.state, each.episodes, each.planner) == ("done", 1, "gap") for each in outcomes)
+    assert all(each.bytes > 0 for each in outcomes)
+    assert {body["parameters"]["y_m"] for body in rover.asked[:3]} == {1.5}
+    assert all(body["seconds"] == 2.0 for body in rover.asked)
+    assert len(loop.known.book.cells) == 6
+    found = planning_report(store)
+    assert (found.cells_before, found.cells_after) == (3, 6)
+    (row,) = found.rows()
+    assert (row["planner"], row["got"], row["outcomes"]) == ("gap", 3.0, len(outcomes))
+    assert row["got per MB"] > 0
+    assert draw(found).shape[1] == 1280
+    assert status_of(loop)["cells"] == 6
+
+
+def test_what_it_logs_is_said_in_words_and_as_json(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, GAP, clock)
+    turn(loop, clock, rover)
+    lines = PlanningLog(store).read().lines
+    assert [type(line).__name__ for line in lines[:4]] == ["ProposalRuled", "PlanAsked", "PlanOutcome", "PlannerSpent"]
+    for line in lines:
+        assert "\n" not in line_of(line)
+        assert msgspec.json.decode(msgspec.json.encode(line), type=type(line)) == line
+
+
+def test_who_looks_first_asks_for_nothing_and_logs_nothing(store: Path, anna: OperatorPair) -> None:
+    PlayedDevice(store)
+    loops = [loop_of(store, anna, {**GAP, "uniform": UniformConfig()}, Clock(), seed=7) for _ in range(2)]
+    first, second = ([msgspec.structs.replace(each.proposal, id="") for each in would_ask(loop)] for loop in loops)
+    assert first == second, "the same store and seed: the same proposals"
+    assert first
+    assert not (store / LOG).exists()
+    assert not (store / "directives").exists()
+
+
+def test_a_device_that_never_answers_is_waited_for_so_long_and_is_not_its_planners_fault(
+    store: Path, anna: OperatorPair
+) -> None:
+    deaf = PlayedDevice(store, "deaf", did=lambda _: None)
+    rover, clock = PlayedDevice(store, "rover"), Clock()
+    loop = loop_of(store, anna, GAP, clock)
+    for _ in range(3):
+        turn(loop, clock, deaf, rover)
+    outcomes = outcomes_of(PlanningLog(store).read().lines)
+    assert {each.state for each in outcomes if each.got} == {"done"}
+    (silent,) = [each for each in outcomes if each.state == "silent"]
+    assert "has not answered" in silent.why
+    assert len([each for each in outcomes if each.state == "done"]) >= 3, "others go on meanwhile"
+    assert loop.judge.tally("gap").ratio > 0.9
+
+
+def test_a_device_that_refuses_is_said_with_its_rule(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store, did=lambda _: {"refuse": "charter: kill: KILL"}), Clock()
+    loop = loop_of(store, anna, GAP, clock)
+    turn(loop, clock, rover)
+    (outcome,) = outcomes_of(PlanningLog(store).read().lines)
+    assert (outcome.state, outcome.why, outcome.got) == ("refused", "charter: kill: KILL", 0.0)
+    assert loop.judge.tally("gap").refused == 1
+
+
+class OddConfig(PlannerConfig):
+    """What is wrong with its planner."""
+
+    kind: Literal["odd"] = "odd"
+    how: str = ""
+
+    def make(self, reaches: Sequence[Reach], seed: int) -> "OddPlanner":
+        if self.how == "make":
+            raise RuntimeError("no such thing")
+        return OddPlanner(self.how)
+
+
+class OddPlanner:
+    def __init__(self, how: str) -> None:
+        self._how = how
+
+    def ingest(self, card: EpisodeCard) -> None:
+        if self._how == "ingest":
+            raise KeyError(card.episode)
+
+    def suggest(self, n: int) -> list[Proposal]:
+        if self._how == "suggest":
+            raise ZeroDivisionError
+        gain = float("nan") if self._how == "nan" else 1e9
+        x_m = 99.0 if self._how == "unlawful" else 0.5
+        parameters: dict[str, Any] = {"x_m": x_m, "y_m": 0.5}
+        return [Proposal(plan="viewpoint", planner="odd", device="rover", parameters=parameters, gain=gain, cost_s=0.1)]
+
+    def report(self) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize("how", ["make", "ingest", "suggest", "nan", "unlawful", "same"])
+def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(store: Path, anna: OperatorPair, how: str) -> None:
+    """One that always says the same has it once, and brings nothing from then on."""
+    rover, clock = PlayedDevice(store), Clock()
+    rover.record({"x_m": 0.5, "y_m": 0.5})
+    loop = loop_of(store, anna, {"odd": OddConfig(how=how), **GAP}, clock)
+    for _ in range(40):
+        if loop.council.why("odd"):
+            break
+        turn(loop, clock, rover)
+    assert loop.council.why("odd")
+    asides = [line for line in PlanningLog(store).read().lines if isinstance(line, PlannerAside)]
+    assert [each.planner for each in asides] == ["odd"]
+    for _ in range(6):
+        turn(loop, clock, rover)
+    assert loop.judge.tally("gap").got == 5.0, "all that was missing"
+    assert not [body for body in rover.asked if body["parameters"]["x_m"] > 3]
+
+
+def test_what_a_charter_forbids_is_never_asked_and_the_rule_is_in_the_log_once(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, {"odd": OddConfig(how="unlawful")}, clock)
+    for _ in range(5):
+        turn(loop, clock, rover)
+    refused = [line for line in PlanningLog(store).read().lines if isinstance(line, ProposalRuled)]
+    assert [(each.ruling, "expected 0 to 3" in each.rule) for each in refused] == [("refused", True)]
+    assert rover.asked == []
+
+
+def test_a_loop_that_was_killed_goes_on_with_what_was_asked(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    turn(first := loop_of(store, anna, GAP, clock), clock, rover)
+    first.step()
+    (device,) = first.awaited
+    proposal = first.awaited[device].proposal
+    second = loop_of(store, anna, GAP, clock)
+    assert second.awaited[device].proposal == proposal
+    assert second.judge.tally("gap").got == first.judge.tally("gap").got == 1.0
+    turn(second, clock, rover)
+    done = outcomes_of(PlanningLog(store).read().lines)
+    assert [each.got for each in done] == [1.0, 1.0]
+    assert len(rover.asked) == 2, "nothing was asked twice"
+
+
+def test_one_that_was_asked_just_before_the_kill_is_found_by_its_directive(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    loop_of(store, anna, GAP, clock).step()
+    path = store / LOG
+    lines = [line for line in path.read_bytes().split(b"\n") if line]
+    assert b'"asked"' in lines[-1]
+    path.write_bytes(b"\n".join(lines[:-1]) + b"\n" + lines[-1][:20])
+    again = loop_of(store, anna, GAP, clock)
+    assert list(again.awaited) == ["rover"]
+    turn(again, clock, rover)
+    assert [each.got for each in outcomes_of(PlanningLog(store).read().lines)] == [1.0]
+
+
+def test_a_plan_waits_until_another_than_who_asks_has_approved_it(
+    store: Path, anna: OperatorPair, ben: OperatorPair, tmp_path: Path
+) -> None:
+    eve = read_pair(new_operator("eve", tmp_path / "keys")[1])
+    keys = [str(tmp_path / "keys" / f"{name}.operator") for name in ("anna", "ben")]
+    limits = charter(approve=["viewpoint"], approvers=keys)
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, GAP, clock, limits)
+    turn(loop, clock, rover)
+    log = PlanningLog(store)
+    waiting = waiting_plans(log.read().lines)
+    assert waiting
+    assert rover.asked == []
+    name, ruled = next(iter(waiting.items()))
+    with pytest.raises(ConfigError, match="anna asks for it"):
+        approve(store, name, anna)
+    with pytest.raises(ConfigError, match="no proposal that waits"):
+        approve(store, "zzz", ben)
+    approve(store, name, eve)
+    turn(loop, clock, rover)
+    assert rover.asked == [], "eve is none of its approvers"
+    approve(store, name, ben, why="the hall is empty")
+    turn(loop, clock, rover)
+    (body,) = rover.asked
+    assert body["proposal"] == name
+    (approval,) = msgspec.convert(body["approved_by"], list[Approval])
+    digest = asked_plan(ruled.proposal, 2.0).digest
+    assert is_approved(approval, proposal=name, digest=digest, device="rover")
+    assert name not in waiting_plans(log.read().lines)
+    (outcome,) = outcomes_of(log.read().lines)
+    assert outcome.got == 1.0
+    assert not loop_of(store, anna, GAP, clock, limits).waiting.has(ruled.proposal)
+
+
+def test_what_others_put_into_the_log_is_ruled_as_all_is(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, {}, clock)
+    for number, x_m in enumerate((99.0, 1.5)):
+        offered = Proposal(
+            plan="viewpoint",
+            planner="mcp",
+            id=f"offered-{number}",
+            parameters={"x_m": x_m, "y_m": 0.5},
+            gain=1.0,
+            cost_s=1.0,
+        )
+        PlanningLog(store).add(ProposalRuled(proposal=offered, ruling="offered", who="a client"))
+    turn(loop, clock, rover)
+    turn(loop, clock, rover)
+    ruled = [line for line in PlanningLog(store).read().lines if isinstance(line, ProposalRuled)]
+    assert [(each.proposal.parameters["x_m"], each.ruling) for each in ruled[2:]] == [
+        (99.0, "refused"),
+        (1.5, "accepted"),
+    ]
+    assert [each.proposal.id for each in ruled[2:]] == ["offered-0", "offered-1"], "under the id that was told"
+    assert [body["parameters"]["x_m"] for body in rover.asked] == [1.5]
+
+
+class DiaryConfig(PlannerConfig):
+    kind: Literal["diary"] = "diary"
+
+    def make(self, reaches: Sequence[Reach], seed: int) -> "DiaryPlanner":
+        return DiaryPlanner()
+
+
+class DiaryPlanner(OddPlanner):
+    """Keeps a notebook: what it remembers, and what it is told, is in its report."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.remembered: list[str] = []
+        self.fates: list[str] = []
+        self._new: list[NotebookEntry] = []
+
+    def remember(self, entries: Sequence[NotebookEntry]) -> None:
+        self.remembered += [each.text for each in entries]
+
+    def learn(self, outcome: ProposalFate) -> None:
+        self.fates.append(f"{outcome.became} {outcome.got:g}")
+        self._new.append(NotebookEntry(planner="somebody", kind="outcome", text=self.fates[-1]))
+
+    def written(self) -> list[NotebookEntry]:
+        new, self._new = self._new, []
+        return new
+
+    def report(self) -> dict[str, Any]:
+        return {"tokens": 100 * len(self.fates), "remembered": self.remembered, "fates": self.fates}
+
+
+def test_a_planner_with_a_notebook_is_told_of_outcomes_and_given_what_it_wrote(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, {"diary": DiaryConfig()}, clock)
+    turn(loop, clock, rover)
+    assert loop.council.report("diary")["fates"] == ["done 1"]
+    notes = [line for line in PlanningLog(store).read().lines if isinstance(line, PlanningNote)]
+    assert [(each.planner, each.name, each.value["text"]) for each in notes] == [("diary", "outcome", "done 1")]
+    again = loop_of(store, anna, {"diary": DiaryConfig()}, clock)
+    again.step()
+    assert again.council.report("diary")["remembered"] == ["done 1"]
+    assert planning_report(store).rows()[0]["got per 1000 tokens"] == 10.0
+
+
+def test_who_has_spent_its_share_is_not_asked_as_long_as_others_have_something(store: Path, anna: OperatorPair) -> None:
+    """To ask may cost tokens."""
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, {"odd": OddConfig(how="same"), **GAP}, clock)
+    loop.look()
+    for _ in range(30):
+        loop.judge.settle(Proposal(plan="viewpoint", planner="odd", gain=1.0), 0.0, 1.0, 0)
+        loop.judge.settle(Proposal(plan="viewpoint", planner="gap", gain=1.0), 1.0, 1.0, 0)
+    assert {each.proposal.planner for each in would_ask(loop)} == {"gap"}
+    rover.obey()
+
+
+def test_what_a_device_can_do_may_change_while_it_runs(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store, controls=PLACES[:1]), Clock()
+    loop = loop_of(store, anna, GAP, clock)
+    turn(loop, clock, rover)
+    wider = (*PLACES, Control(name="pan_rad", plan="viewpoint", unit="rad", low=-1, high=1, cell=1))
+    rover.report(wider)
+    for _ in range(2):
+        turn(loop, clock, rover)
+    assert sorted(rover.asked[-1]["parameters"]) == ["pan_rad", "x_m", "y_m"]
+    assert [type(each) for each in PlanningLog(store).read().lines if isinstance(each, PlanOutcome | PlanAsked)]
+
+
+def test_areas_bound_where_planners_propose_to_go(store: Path, anna: OperatorPair) -> None:
+    box = {"of": ["x_m", "y_m"], "box": [[0, 1], [0, 2]]}
+    pond = {"name": "pond", "of": ["x_m", "y_m"], "box": [[0, 1], [1, 2]], "forbidden": True}
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, GAP, clock, charter(areas=[box, pond]))
+    for _ in range(3):
+        turn(loop, clock, rover)
+    assert {tuple(body["parameters"].values()) for body in rover.asked} == {(0.5, 0.5)}
+    assert not [each for each in PlanningLog(store).read().lines if getattr(each, "ruling", "") == "refused"]
+
+
+def test_a_budget_of_plans_ends_them(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, GAP, clock, charter(per_hour={"plans": 2}))
+    for _ in range(5):
+        turn(loop, clock, rover)
+    again = loop_of(store, anna, GAP, clock, charter(per_hour={"plans": 2}))
+    turn(again, clock, rover)
+    assert len(rover.asked) == 2
+    rules = {line.rule for line in PlanningLog(store).read().lines if isinstance(line, ProposalRuled)}
+    assert any("per_hour: plans: expected at most 2, 2 are spent" in rule for rule in rules)
