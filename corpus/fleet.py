@@ -64,19 +64,19 @@ def named_devices(store: Path, names: Sequence[str], *, unknown: bool = False) -
         is_pattern = bool(set(name) & set(_MAGIC))
         matching = [each for each in known if fnmatch.fnmatchcase(each, name)] if is_pattern else [name]
         if not matching:
-            raise ConfigError(f"{name}: the store knows no such device{_there(known)}")
+            raise ConfigError(f"{name}: the store knows no such device ({_some(known)})")
         if not (is_pattern or unknown or name in known):
             raise ConfigError(
-                f"{name}: the store knows no such device{nearest(name, known) or _there(known)}; if it is still to"
-                " come, say so with --unknown, and it is told on its first day"
+                f"{name}: the store knows no such device (one that is still to come is asked with --unknown)"
+                f"{nearest(name, known) or f'; it knows {_some(known)}'}"
             )
         found |= dict.fromkeys(matching)
     return list(found)
 
 
-def _there(known: Sequence[str]) -> str:
+def _some(known: Sequence[str]) -> str:
     more = f" and {len(known) - _SAID} more" if len(known) > _SAID else ""
-    return f" ({', '.join(known[:_SAID]) or 'none'}{more})"
+    return f"{', '.join(known[:_SAID]) or 'none'}{more}"
 
 
 def reports(store: Path) -> list[DeviceReport]:

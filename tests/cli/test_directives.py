@@ -40,7 +40,10 @@ KEY = ("--operator", "anna.operator_secret")
         (("settings", "store", "rig-1", *KEY, "--set", "uplink.hours="), "is blank"),
         (("stop", "store", "rig-*", *KEY), "knows no such device"),
         (("stop", "store", "../rig", *KEY, "--unknown"), "device '../rig'"),
-        (("stop", "store", "rig-1", *KEY), "rig-1: the store knows no such device (none); if it is still to come"),
+        (
+            ("stop", "store", "rig-1", *KEY),
+            "rig-1: the store knows no such device (one that is still to come is asked with --unknown); it knows none",
+        ),
         (("stop", "store", "rig-1", *KEY, "--expires", "soon"), "--expires soon"),
         (("stop", "store", "rig-1", *KEY, "--expires", "500d", "--unknown"), "400 days"),
         (("stop", "store", "rig-1", "--operator", "anna.operator"), "holds no secret"),
@@ -77,9 +80,9 @@ def test_a_pattern_stands_for_devices_that_were_asked_before(place: Path) -> Non
 def test_of_a_misspelt_name_the_nearest_is_said_and_nothing_is_asked(place: Path) -> None:
     said("stop", "store", "rover-north", "rover-south", *KEY, "--unknown")
     before = json.loads(said("list", "store", "--json"))
-    assert "rover-nroth: the store knows no such device, did you mean 'rover-north'?" in said(
+    assert "is asked with --unknown), did you mean 'rover-north'?" in said(
         "stop", "store", "rover-south", "rover-nroth", *KEY
     )
-    assert "knows no such device (rover-north, rover-south)" in said("stop", "store", "zz", *KEY)
+    assert "; it knows rover-north, rover-south" in said("stop", "store", "zz", *KEY)
     assert json.loads(said("list", "store", "--json")) == before
     assert "rover-nroth: stop" in said("stop", "store", "rover-nroth", *KEY, "--unknown")

@@ -61,7 +61,7 @@ def test_a_file_that_is_none_and_a_mission_that_is_none_are_refused(site: Site) 
     ingest.interrupt()
     wrong: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ({**NIGHT, "devices": ["walker-*"]}, ("walker-*", "the store knows no such device (rig-1)")),
-        ({**NIGHT, "devices": ["rig-2"]}, ("rig-2: the store knows no such device, did you mean 'rig-1'?",)),
+        ({**NIGHT, "devices": ["rig-2"]}, ("rig-2: the store knows no such device", ", did you mean 'rig-1'?")),
         ({**NIGHT, "labels": {"site": "attic"}}, ("no device that has reported has site: attic",)),
         ({"mission": {"name": "night"}}, ("for which devices?",)),
         ({**NIGHT, "mission": {}}, ("mission.name", "Field required")),
