@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import sensorium
 from sensorium.agents.selection.fleet_memory import FleetMemory
@@ -85,3 +86,16 @@ def held_for_the_fleet(site: Site, device: str) -> int:
     """How many episodes wait on a device for nobody, as the fleet has what they hold."""
     found = site.json("spool", f"spool-{device}")
     return sum((each["state"], each["why"]) == ("held", "fleet") for each in found["episodes"])
+
+
+@pytest.mark.slow
+def test_an_ingest_under_ray_tells_devices_too(site: Site) -> None:
+    site.run("keys", "new", "anna", "--operator", "--dir", "keys")
+    ingest = site.start(
+        "ingest", "--ray", "--store", "store", "--listen", "tcp://127.0.0.1:0", "--memory", "keys/anna.operator_secret"
+    )
+    port = int(ingest.until(r"(?m)^ready tcp://127\.0\.0\.1:(\d+)$", timeout_s=120)[1])
+    device = site.start("collect", walker(site, "first", port, ["sketch"]), "--local")
+    wait_for(lambda: list((site.folder / "spool-first" / "memory").glob("*.sketch")), "its own part of the sketch", 120)
+    device.interrupt()
+    ingest.interrupt()
