@@ -63,7 +63,8 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
 
     rules = Rules(device)
     plans = rules.charter.plans
-    carrying = Carrying(device.device, plans, rules.charter.kill, rules.approvers, spool.path / "plans" / "spent")
+    kill, book = device.at(rules.charter.kill), spool.path / "plans" / "spent"
+    carrying = Carrying(device.device, plans, kill, rules.approvers, book)
     delivery.carrying = carrying
 
     def plan(document: DirectiveDocument, operator: bytes, settled: Settled) -> None:

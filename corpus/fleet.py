@@ -29,6 +29,9 @@ def wrong(report: DeviceReport, now_ns: int) -> list[str]:
         found.append(f"silent since {str(report.heard_utc)[:19]}Z")
     if state.get("error"):
         found.append(str(state["error"]))
+    plans = state.get("plans")
+    if isinstance(plans, dict) and plans.get("killed"):
+        found.append("its plans are killed")
     for key, what in (("away", "is away"), ("absent", "is absent")):
         said = state.get(key)
         found += [f"{name} {what}: {why}" for name, why in said.items()] if isinstance(said, dict) else []

@@ -17,7 +17,7 @@ import msgspec
 from sensorium.agents.plans.asked import AskedPlan
 from sensorium.agents.plans.limits import PlanLimits, PlanState, refuses_plan
 from sensorium.agents.plans.spent import SpentPlans
-from sensorium.drivers.controls import CONTROL, Control, as_number, controls_of
+from sensorium.drivers.controls import CONTROL, as_number, controls_of
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.marks import SourceNote
 from sensorium.errors import ConfigError
@@ -313,14 +313,3 @@ def _try(note: Callable[[], object]) -> None:
         note()
     except OSError as error:
         log.warning("what plans have spent cannot be noted: %s", error)
-
-
-def controls_told(report: Mapping[str, Any]) -> tuple[Control, ...]:
-    """What can be asked of a device, by its last report (`sensorium fleet --json`): where several of its sensors have
-    controls they are `SENSOR.CONTROL`."""
-    said = (report.get("plans") or {}).get("controls") or {}
-    of = {name: msgspec.convert(each, tuple[Control, ...]) for name, each in said.items()}
-    if len(of) == 1:
-        return next(iter(of.values()))
-    named = ((name, control) for name, controls in of.items() for control in controls)
-    return tuple(msgspec.structs.replace(control, name=f"{name}.{control.name}") for name, control in named)

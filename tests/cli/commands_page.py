@@ -353,6 +353,8 @@ def _ask(pages: Pages) -> None:
     pages.run("plan report corpus")
     pages.say("approve")
     pages.run("approve corpus")
+    pages.say("kill")
+    pages.run("kill rig.yaml", once=True)
     pages.say("mission apply")
     pages.run(f"mission apply corpus night.yaml {key}", once=True)
     pages.say("mission list")

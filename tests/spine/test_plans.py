@@ -106,10 +106,13 @@ def test_a_device_is_sent_within_its_charter_and_its_episodes_say_by_whom(site: 
     everything = site.json("query", "store")
     assert all(account["captured"] == account["stored"] for each in everything for account in each["account"].values())
 
-    (site.folder / "HALT").touch()
+    site.run("kill", fleet.file)
+    assert (site.folder / "HALT").exists()
     assert fleet.ask("p5", parameters={"x_m": 0.0, "y_m": 0.0}).why.startswith("charter: kill: ")
     wait_for(lambda: fleet.report()["plans"]["killed"], "that it is killed to be told")
-    (site.folder / "HALT").unlink()
+    (row,) = site.json("fleet", "store")
+    assert row["wrong"] == ["its plans are killed"]
+    site.run("kill", fleet.file, "--off")
     assert fleet.ask("p6", parameters={"x_m": 0.0, "y_m": 0.0}).state == "done"
     assert fleet.ask("p7", parameters={"x_m": 1.0, "y_m": 0.0}).state == "done"
     assert "plans.per_hour: plans" in fleet.ask("p8", parameters={"x_m": 0.0, "y_m": 0.0}).why

@@ -57,6 +57,7 @@ MODULES = {
     "mcp": "mcp",
     "plan": "plan",
     "approve": "approve",
+    "kill": "kill",
     "keys": "keys",
 }
 """Where each command is; its module is imported when it is asked for, as together they take a second."""
