@@ -318,7 +318,8 @@ def _searched(path: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(path):
         here = Path(root).relative_to(path)
         folders[:] = sorted(each for each in folders if (here / each).parts[:1] not in ((EPISODES,), (DELETIONS.name,)))
-        yield from (Path(root) / name for name in sorted(names) if not name.endswith(".deleted"))
+        # A request that asks for it goes with its answer (`sensorium.ingest.requests`).
+        yield from (Path(root) / name for name in sorted(names) if not name.endswith((".deleted", ".request")))
 
 
 def _named(data: bytes) -> set[str]:
