@@ -188,7 +188,7 @@ class Agent:
             opening.callback(sensors.close)
             parts = Parts.of(device, sensors)
             onlookers = self._onlookers(device.device, sensors.specs)
-            stack.callback(onlookers.close)
+            stack.callback(lambda: onlookers.close(hurried=self._orders.hurried))
             pool = EncoderPool()
             stack.callback(pool.close)
             delivery = self._delivery or self._deliver(stack)

@@ -28,8 +28,8 @@ SHOWER = "sensorium.agents.capture.live_view_process"
 MOST_WAITING_BYTES = 8 << 20
 """So much waits for the pipe, beside what that holds; of a block that is larger the last sample alone is shown."""
 PIPE_BYTES = 1 << 20
-END_S = 1.0
-"""So long the process may take to show the last, before it is ended."""
+END_S, HURRY_S = 10.0, 1.0
+"""So long the process may take at the end to show what it was given, before it is ended; the latter behind a signal."""
 LENGTH = struct.Struct("<I")
 ELSEWHERE = "say where one listens, `--view-at rerun+http://HOST:9876/proxy`, or a file, `--view-at FILE.rrd`"
 
@@ -103,11 +103,11 @@ class LiveView:
         del state
         self._write()
 
-    def close(self) -> None:
+    def close(self, *, hurried: bool = False) -> None:
         """Nothing more comes: the process shows what it has, within a bound; twice is no error."""
         if self._process is not None:
             self._write()
-            self._end()
+            self._end(HURRY_S if hurried else END_S)
 
     def _said(self, block: Block) -> ViewBlock:
         spec, stamps = self._specs[block.stream], np.ascontiguousarray(block.captured_ns, "<i8").tobytes()
@@ -132,17 +132,18 @@ class LiveView:
             pass
         except OSError as error:
             log.warning("the live view has ended (%s); what is captured is recorded as before", error.strerror)
-            self._end()
+            self._end(HURRY_S)
 
-    def _end(self) -> None:
+    def _end(self, within_s: float) -> None:
         process, self._process = self._process, None
         self._waiting.clear()
         if process is None or process.stdin is None:
             return
         process.stdin.close()
         try:
-            process.wait(END_S)
+            process.wait(within_s)
         except subprocess.TimeoutExpired:
+            log.warning("the live view was ended before it had shown all; what is captured is recorded as before")
             process.kill()
             process.wait()
         if self.left_out:

@@ -18,8 +18,8 @@ class Onlooker(Protocol):
     def refresh(self, state: str) -> None:
         """Do what is due."""
 
-    def close(self) -> None:
-        """Nothing more comes."""
+    def close(self, *, hurried: bool = False) -> None:
+        """Nothing more comes; `hurried` if nobody is to be waited for."""
 
 
 class Onlookers:
@@ -46,7 +46,7 @@ class Onlookers:
         for each in self._those:
             each.refresh(state)
 
-    def close(self) -> None:
+    def close(self, *, hurried: bool = False) -> None:
         """Nothing more comes; twice is no error."""
         for each in self._those:
-            each.close()
+            each.close(hurried=hurried)

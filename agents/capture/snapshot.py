@@ -115,8 +115,9 @@ class Snapshot:
                 log.warning("snapshot: %s", error)
         self._due_s = now_s + max(EVERY_S, (time.thread_time() - began_s) / MOST_OF_A_CORE)
 
-    def close(self) -> None:
+    def close(self, *, hurried: bool = False) -> None:
         """The file stays as it is."""
+        del hurried
 
     def _drawn(self, state: str, now_s: float) -> Image:
         tiles = [_tile(seen, now_s) for seen in self._seen.values()]

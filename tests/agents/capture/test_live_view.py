@@ -67,7 +67,9 @@ def test_a_process_that_reads_has_every_sample(tmp_path: Path) -> None:
     assert view.left_out == 0
 
 
-def test_one_that_reads_nothing_costs_no_more_than_its_share_and_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_reads_nothing_costs_no_more_than_its_share_and_is_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     threads = threading.active_count()
     monkeypatch.setattr(live_view, "END_S", 0.1)
     view = LiveView("", "rig", [CAMERA, IMU], DEAF)
@@ -83,6 +85,9 @@ def test_one_that_reads_nothing_costs_no_more_than_its_share_and_is_ended(monkey
     view.see(frames(60, 20))
     view.close()
     assert process.poll() is not None
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0].startswith("the live view was ended before it had shown all")
+    assert "left out" in said[1]
     view.close()
     view.see(frames(80))
 
