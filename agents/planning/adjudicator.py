@@ -55,7 +55,7 @@ class Adjudicator:
         found: list[RuledProposal] = []
         taken: set[str] = set(busy)
         left = n
-        for proposal in self._in_order(offers):
+        for proposal in self.in_order(offers):
             if rule := self._refuses(proposal):
                 found.append(self._ruled(proposal, "waits" if rule.startswith(AWAITS) else "refused", rule))
                 if not rule.startswith(AWAITS):
@@ -91,7 +91,7 @@ class Adjudicator:
         """That, for its cost."""
         return self.expected(proposal) / self._price.of(proposal.cost_s, proposal.cost_bytes)
 
-    def _in_order(self, offers: Mapping[str, Sequence[Proposal]]) -> list[Proposal]:
+    def in_order(self, offers: Mapping[str, Sequence[Proposal]]) -> list[Proposal]:
         """Each that is asked for once, the most promising first; those of planners that overspent come behind."""
         best: dict[Key, Proposal] = {}
         for name in sorted(offers):

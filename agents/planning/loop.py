@@ -14,6 +14,7 @@ from sensorium.agents.planning.approvals import WaitingPlans
 from sensorium.agents.planning.awaited import SILENT, AwaitedPlan
 from sensorium.agents.planning.council import Council, notebook_of
 from sensorium.agents.planning.gain import CellAxes, Price
+from sensorium.agents.planning.hosted import key_of
 from sensorium.agents.planning.known import KnownCorpus
 from sensorium.agents.planning.log import (
     PlanAsked,
@@ -181,14 +182,17 @@ class PlanningLoop:
 
     def ruled(self, n: int) -> list[RuledProposal]:
         """What planners, and others, propose now, as it is ruled; up to `n` are accepted. Nothing is done yet."""
+        return self.judge.decide(self.offers(), n, frozenset(self.awaited))
+
+    def offers(self) -> dict[str, list[Proposal]]:
+        """By planner what is proposed now, each for a device, without what waits for a person already."""
         over = [name for name in self.council.names if self.judge.is_over(name)]
         offers = self.council.suggest(self._each * max(1, len(self.known.reaches)), over)
         for name, proposals in self._offered().items():
             offers.setdefault(name, []).extend(proposals)
         busy = frozenset(self.awaited)
         placed = {name: [self._rules.placed(each, busy) for each in those] for name, those in offers.items()}
-        placed = {name: [each for each in those if not self.waiting.has(each)] for name, those in placed.items()}
-        return self.judge.decide(placed, n, busy)
+        return {name: [each for each in those if not self.waiting.has(each)] for name, those in placed.items()}
 
     def _offered(self) -> dict[str, list[Proposal]]:
         """What others put into the log to be ruled."""
@@ -262,13 +266,20 @@ class PlanningLoop:
             self.awaited[line.proposal.device] = awaited
 
 
-def would_ask(loop: PlanningLoop) -> list[ProposalRuled]:
-    """What a loop would ask for now, and what it would refuse; nothing is asked, and nothing logged."""
+def would_ask(loop: PlanningLoop, most: int = 12) -> list[ProposalRuled]:
+    """What a loop would ask for now, what it would refuse, and, up to `most` in all, what would come `later`; nothing
+    is asked, and nothing logged."""
     loop.look()
-    return [
-        ProposalRuled(proposal=each.proposal, ruling=each.ruling, rule=each.rule, expected=each.expected)
-        for each in loop.ruled(max(1, len(loop.free)))
+    offers = loop.offers()
+    ruled = loop.judge.decide(offers, max(1, len(loop.free)), frozenset(loop.awaited))
+    known = {key_of(each.proposal) for each in ruled}
+    later = [
+        ProposalRuled(proposal=each, ruling="later", expected=loop.judge.expected(each))
+        for each in loop.judge.in_order(offers)
+        if key_of(each) not in known
     ]
+    now = [ProposalRuled(proposal=each, ruling=how, rule=rule, expected=gain) for each, how, rule, gain in ruled]
+    return [*now, *later[: max(0, most - len(now))]]
 
 
 def status_of(loop: PlanningLoop) -> dict[str, Any]:

@@ -30,7 +30,10 @@ def _maps(found: PlanningReport) -> Image:
         return image
     before, after = (_counts(found, of, cuts) for of in (found.before, found.after))
     for number, (counts, said) in enumerate(
-        ((before, f"before: {found.cells_before} cells"), (after, f"now: {found.cells_after} cells"))
+        (
+            (before, f"before, without what plans brought: {found.cells_before} cells"),
+            (after, f"now: {found.cells_after} cells"),
+        )
     ):
         left = _EDGE + number * (WIDTH // 2)
         write(image, said, left, 24, size=0.6)

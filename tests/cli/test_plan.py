@@ -48,12 +48,14 @@ def refused(folder: Path, *words: str, says: Sequence[str]) -> None:
 def test_what_would_be_asked_for_is_said_and_nothing_done(folder: Path) -> None:
     PlayedDevice(folder / "store")
     for words in (("plan",), ("plan", "run")):
-        said = run(folder, *words, "STORE", "--planner", "gap,uniform", "--charter", "CHARTER").stdout
-        assert "what would be asked for" in said
-        assert "x_m 0.5, y_m 0.5" in said
-        assert "accepted" in said
+        text = run(folder, *words, "STORE", "--planner", "gap,uniform", "--charter", "CHARTER").stdout
+        assert "what would be asked for" in text
+        assert "x_m 0.5, y_m 0.5" in text
+        assert "accepted" in text
     lines = run(folder, "plan", "STORE", "--planner", "gap", "--charter", "CHARTER", "--json").stdout.splitlines()
-    assert [json.loads(line)["proposal"]["planner"] for line in lines] == ["gap"]
+    said = [json.loads(line) for line in lines]
+    assert [each["ruling"] for each in said] == ["accepted", "later", "later", "later"]
+    assert {each["proposal"]["planner"] for each in said} == {"gap"}
     assert not (folder / "store" / LOG).exists()
 
 

@@ -1,0 +1,82 @@
+"""Planning through real processes: a gap of the corpus is found, a device goes there, and what came is judged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sensorium.agents.planning.log import LOG, PlanningLog, PlanOutcome, outcomes_of
+from tests.spine.commands import Site, wait_for
+
+WORLD = {
+    "kind": "sim-planar",
+    "task": "roam",
+    "odometry": {},
+    "limit_s": 3600.0,
+    "size": [48, 32],
+    "camera_hz": 5.0,
+    "pace": 8.0,
+}
+CHARTER = """
+plans:
+  allow: [viewpoint]
+  controls: {z_m: {at_least: 1.4, at_most: 2.4}}
+  areas: [{name: yard, of: [x_m, y_m], box: [[-2, 2], [-2, 2]]}]
+"""
+ANNA = ("--operator", "keys/anna.operator_secret")
+PLAN = ("plan", "store", "--planner", "gap", "--charter", "charter.yaml", *ANNA, "--seconds", "4", "--settle", "2s")
+
+
+def begun(site: Site) -> None:
+    """An ingest, and a device that can be sent somewhere."""
+    site.run("keys", "new", "anna", "--operator", "--dir", "keys")
+    (site.folder / "charter.yaml").write_text(CHARTER)
+    _, port = site.ingest()
+    obey = {"operator": "keys/anna.operator", "may": ["plan"]}
+    trigger = {"kind": "interval", "length_s": 4.0}
+    path = site.device("rig-1", {"base": WORLD}, port, obey=obey, charter="charter.yaml", trigger=trigger)
+    site.start("collect", path, "--local")
+
+    def controls() -> Any:
+        (row,) = site.json("fleet", "store", "--json") or [{}]
+        return ((row.get("report") or {}).get("plans") or {}).get("controls")
+
+    wait_for(lambda: (site.folder / "store" / "fleet").is_dir() and controls(), "what can be asked of it", timeout_s=60)
+
+
+def test_one_round_asks_for_a_place_and_judges_what_came(site: Site) -> None:
+    begun(site)
+    site.run(*PLAN, "--once", "--patience", "60s")
+    store = site.folder / "store"
+    (outcome,) = outcomes_of(PlanningLog(store).read().lines)
+    assert (outcome.state, outcome.planner, outcome.got > 0) == ("done", "gap", True), outcome
+    assert outcome.episodes >= 1
+    assert outcome.bytes > 0
+    found = site.json("query", "store", "--where", f"proposal = '{outcome.proposal}'")
+    assert len(found) >= outcome.episodes
+    report = json.loads(site.run("plan", "report", "store", "--json", "--png", "coverage.png").out)
+    assert report["cells_after"] >= report["cells_before"] > 0
+    (row,) = report["planners"]
+    assert (row["outcomes"], row["got"]) == (1, outcome.got)
+    assert (site.folder / "coverage.png").stat().st_size > 1000
+
+
+def test_a_loop_that_is_killed_and_begun_again_loses_nothing_and_asks_nothing_twice(site: Site) -> None:
+    begun(site)
+    store = site.folder / "store"
+    watching = site.start(*PLAN, "--watch")
+    wait_for(lambda: b'"asked"' in _log(store), "something to be asked", timeout_s=60)
+    watching.kill()
+    again = site.start(*PLAN, "--watch")
+    wait_for(lambda: len(outcomes_of(PlanningLog(store).read().lines)) >= 2, "two outcomes", timeout_s=90)
+    again.interrupt()
+    lines, damaged = PlanningLog(store).read()
+    assert damaged <= 1
+    proposals = [line.proposal for line in lines if isinstance(line, PlanOutcome)]
+    assert len(set(proposals)) == len(proposals)
+    asked = site.json("directives", "list", "store", "--format", "json")
+    assert len(asked) <= len(proposals) + 1
+    assert {each["state"] for each in asked} <= {"done", "waits"}
+
+
+def _log(store: Path) -> bytes:
+    return (store / LOG).read_bytes() if (store / LOG).exists() else b""
