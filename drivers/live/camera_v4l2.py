@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,13 @@ from msgspec import structs
 from pydantic import Field
 
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.controls import Control, Value
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.live.frame_stamps import FrameStamps
 from sensorium.drivers.live.kernel_clock import KernelClock
 from sensorium.drivers.live.v4l2 import Ioctl
 from sensorium.drivers.live.v4l2_capture import Grabbed, PixelLayout, V4l2Device
+from sensorium.drivers.live.v4l2_controls import CameraChanges
 from sensorium.drivers.live.v4l2_identity import DEV, SYSFS, CameraIdentity, nodes, part_of, serial_of
 from sensorium.drivers.live.v4l2_pixels import KNOWN, pixel_reader
 from sensorium.drivers.live.v4l2_settings import SettingNotes
@@ -52,8 +54,10 @@ class CameraV4l2Config(DriverConfig):
     `pixel_format` are set, and what the camera makes of them is recorded; without `pixel_format` its own present one
     is taken. `controls`, by name and in their order (`sensorium devices` does not list them; an unknown one is answered
     by the list), are set and read back; they, and all of exposure, gain, white balance, focus and power-line frequency,
-    are noted at the start and as they change. Each JPEG is looked through for damage inside, which is nine tenths of
-    what its passage costs; without `check_inside` its end and its size are.
+    are noted at the start and as they change. Exposure time and gain, where it has them, plans may change while it
+    captures (`exposure_s`, `gain`; what it chooses by itself is switched off then), and what they were is put back.
+    Each JPEG is looked through for damage inside, which is nine tenths of what its passage costs; without
+    `check_inside` its end and its size are.
     """
 
     kind: Literal["camera-v4l2"] = "camera-v4l2"
@@ -166,6 +170,7 @@ class CameraV4l2:
         self._reader.lose()  # what was looked at is read again, from the first on
         at_start = {"node": str(device.path), "bus": device.bus, "stamps_from": self._spec.stamps_from}
         self._settings = SettingNotes(device, name, at_start, config.controls)
+        self._changes = CameraChanges(device)
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
@@ -174,6 +179,14 @@ class CameraV4l2:
     @property
     def clock(self) -> Clock:
         return self._clock
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        return self._changes.controls
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        """As `Controllable.ask`: it is set with the next frame, and told with the first captured after that."""
+        self._changes.ask(name, asked)
 
     def read(self, timeout_s: float) -> Sequence[Block | SourceNote] | None:
         deadline_s = time.monotonic() + timeout_s
@@ -275,7 +288,7 @@ class CameraV4l2:
             captured_ns, is_guess = self._stamps.take(kernel_ns, arrived_ns)
             notes = self._settings.guessed(captured_ns, kernel_ns - arrived_ns) if is_guess else []
         block = Block(self._spec.name, np.array([captured_ns], np.int64), content, self._counts.take())
-        return [*self._settings.due(captured_ns), *notes, block]
+        return [*self._changes.due(captured_ns), *self._settings.due(captured_ns), *notes, block]
 
     def _content(self, data: bytes) -> Any:
         """[1, ...] or the JPEG; None if it is not whole."""

@@ -203,7 +203,15 @@ class V4l2Device:
                 each.close()
             os.close(self._descriptor)
 
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The least and the most of every control that has a number and can be set, by its name in small letters."""
+        return {name: limits for name, _, limits, is_set in self._queried() if is_set}
+
     def _codes(self) -> Iterator[tuple[str, int]]:
+        for name, code, _, _ in self._queried():
+            yield name, code
+
+    def _queried(self) -> Iterator[tuple[str, int, tuple[int, int], bool]]:
         code = 0
         while True:
             try:
@@ -211,11 +219,12 @@ class V4l2Device:
                 self._ioctl(self._descriptor, QUERYCTRL, answer)
             except OSError:  # EINVAL ends the list; ENOTTY: it has none
                 return
-            code, kind, name, *_, flags = _QUERY.unpack(answer)
+            code, kind, name, low, high, *_, flags = _QUERY.unpack(answer)
             is_readable = kind in (1, 2, 3, 9) and not flags & 0x41  # integer, boolean, menu; not disabled, write-only
             if is_readable:
                 text = name.split(b"\0")[0].decode("ascii", "replace").lower()
-                yield "_".join("".join(c if c.isalnum() else " " for c in text).split()), code
+                named = "_".join("".join(c if c.isalnum() else " " for c in text).split())
+                yield named, code, (low, high), not flags & 0x4  # read-only
 
     def _control(self, code: int) -> int:
         answer = self._ask(G_CTRL, bytearray(_CONTROL.pack(code, 0)), "does not say a control")

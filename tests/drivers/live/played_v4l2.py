@@ -30,6 +30,8 @@ class Played:
     bus: str = "usb-1"
     rate: tuple[int, int] = (1001, 30000)
     controls: dict[str, int] = field(default_factory=lambda: {"Brightness": 128, "Exposure Time, Absolute": 10})
+    most: int = 255
+    """Of each control, whatever is said of it."""
     gone: bool = False
     off_ns: dict[int, int] = field(default_factory=dict)
     """By its number, how far a buffer's stamp is from what it should be."""
@@ -92,4 +94,4 @@ class Played:
             struct.pack_into("=i", buffer, 4, self.controls[names[code - 1]])
         else:
             (value,) = struct.unpack_from("=i", buffer, 4)
-            self.controls[names[code - 1]] = min(value, 255)
+            self.controls[names[code - 1]] = min(value, self.most)

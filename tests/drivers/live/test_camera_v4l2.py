@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from sensorium.agents.capture.reopening import Nature
+from sensorium.drivers.controls import CONTROL
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.live import camera_v4l2 as driver_module
 from sensorium.drivers.live import kernel_clock, v4l2_capture, v4l2_identity, v4l2_settings
@@ -490,3 +491,60 @@ def test_without_pyav_h264_is_refused_by_one_line(
     played.pixel_format = "H264"
     with pytest.raises(ConfigError, match=r"H264 needs PyAV: pip install 'sensorium\[video\]', or state"):
         opened()
+
+
+def test_exposure_and_gain_can_be_asked_for(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    played.controls = {"Auto Exposure": 3, "Exposure Time, Absolute": 10, "Gain": 40, "Brightness": 128}
+    played.put((number, MONOTONIC, GREY) for number in range(2))
+    camera = opened()
+    assert [(each.name, each.plan, each.low, each.high) for each in camera.controls] == [
+        ("exposure_s", "exposure", 1e-4, pytest.approx(255e-4)),
+        ("gain", "exposure", 0.0, 255.0),
+    ]
+    for wrong in ({"exposure_s": 1.0}, {"gain": -1}, {"brightness": 3}):
+        with pytest.raises(ValueError, match=r"expected|no control"):
+            camera.ask("wrong", wrong)
+    everything(camera)
+    camera.ask("p1", {"exposure_s": 0.005, "gain": 60})
+    assert played.controls["Gain"] == 40, "nothing is done by who asks"
+    played.put([(2, MONOTONIC, GREY)])
+    assert [each for each in of_kind(camera, SourceNote) if each.kind == CONTROL] == [], "it was captured before"
+    assert played.controls == {"Auto Exposure": 1, "Exposure Time, Absolute": 50, "Gain": 60, "Brightness": 128}
+    time.sleep(0.002)
+    played.put([(3, MONOTONIC, GREY)])
+    told = everything(camera)
+    (note,) = [each for each in told if isinstance(each, SourceNote) and each.kind == CONTROL]
+    (block,) = [each for each in told if isinstance(each, Block)]
+    assert (note.name, note.end_ns) == ("p1", int(block.captured_ns[0]))
+    assert note.value == {
+        "asked": {"exposure_s": 0.005, "gain": 60.0},
+        "did": {"exposure_s": 0.005, "gain": 60},
+        "why": "",
+    }
+    camera.ask("p1", {})
+    played.put([(4, MONOTONIC, GREY)])
+    everything(camera)
+    assert played.controls == {"Auto Exposure": 3, "Exposure Time, Absolute": 10, "Gain": 40, "Brightness": 128}
+
+
+def test_what_a_camera_makes_of_it_otherwise_is_said(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    """A camera that keeps its gain."""
+    played.controls = {"Gain": 40}
+    played.put([(0, MONOTONIC, GREY)])
+    camera = opened()
+    everything(camera)
+    played.most = 50
+    camera.ask("p1", {"gain": 200})
+    for number in (1, 2):
+        played.put([(number, MONOTONIC, GREY)])
+        time.sleep(0.002)
+        told = of_kind(camera, SourceNote)
+    (note,) = [each for each in told if each.kind == CONTROL]
+    assert note.value["did"] == {"gain": 50}
+    assert "gain was to be 200 and is 50" in note.value["why"]
+
+
+def test_one_without_such_controls_has_none(played: Played, opened: Callable[..., CameraV4l2]) -> None:
+    played.controls = {"Brightness": 128}
+    played.put([(0, MONOTONIC, GREY)])
+    assert opened().controls == ()
