@@ -107,6 +107,44 @@ def test_an_unreadable_allowed_key_is_skipped_with_a_line(tmp_path: Path, caplog
     assert "rig-3.key" in caplog.text
 
 
+@pytest.mark.parametrize("key", [b"\xc3\xa9" * 20, b"~" * 40, b"#" * 40, b" ", b""])
+def test_a_damaged_key_is_named_and_allows_nobody(tmp_path: Path, key: bytes) -> None:
+    public, secret = keys.new("rig-1", tmp_path)
+    good = keys.server_key(public).encode()
+    keys.allow(tmp_path, public)
+    damaged = public.read_bytes().replace(good, key)
+    (tmp_path / "allowed" / "rig-2.key").write_bytes(damaged)
+    (tmp_path / "allowed" / "rig-3.key").write_bytes(damaged.replace(b"=", b""))
+    assert keys.AllowedKeys(tmp_path).user_id(good.decode()) == f"rig-1/{good.decode()}"
+    assert [each.name for each in keys.list_keys(tmp_path)] == ["rig-1"]
+    for name in ("rig-2", "rig-3"):
+        with pytest.raises(ConfigError, match=rf"{name}\.key"):
+            keys.server_key(tmp_path / "allowed" / f"{name}.key")
+    secret.write_bytes(secret.read_bytes().replace(good, key))
+    with pytest.raises(ConfigError, match="rig-1"):
+        keys.pair(secret)
+
+
+def test_a_key_file_cut_off_anywhere_is_a_key_or_none(tmp_path: Path) -> None:
+    public, secret = keys.new("rig-1", tmp_path)
+    whole = secret.read_bytes()
+    (tmp_path / "allowed").mkdir()
+    for length in range(len(whole)):
+        (tmp_path / "allowed" / "rig-2.key").write_bytes(whole[:length])
+        assert {key.public for key in keys.list_keys(tmp_path)} <= {keys.server_key(public)}
+
+
+def test_what_is_no_file_is_revoked_with_a_word_and_never_written_over(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed"
+    (allowed / "rig-1.key").mkdir(parents=True)
+    (allowed / "rig-1+2.key").write_text("")
+    with pytest.raises(ConfigError, match="by hand"):
+        keys.revoke(tmp_path, "rig-1")
+    assert sorted(file.name for file in allowed.iterdir()) == ["rig-1.key"]
+    (allowed / "rig-1+2.key").symlink_to("nothing")
+    assert keys.allow(tmp_path, keys.new("rig-1", tmp_path)[0]) == allowed / "rig-1+3.key"
+
+
 def test_the_allowed_keys_are_seen_as_they_change(tmp_path: Path) -> None:
     allowed = keys.AllowedKeys(tmp_path)
     public, _ = keys.new("rig-1", tmp_path)

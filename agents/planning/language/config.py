@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.errors import ConfigError
+from sensorium.link.key_file import check_key_file
 
 if TYPE_CHECKING:
     from sensorium.agents.planning.language.planner import LanguagePlanner
@@ -80,11 +81,12 @@ def read_key(path: Path) -> str:
         ConfigError: it cannot be read, others than its owner can read it, or it is no key.
     """
     try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(f"{path}: others than its owner may read this key: chmod 600 it")
+        mode = check_key_file(path)
         key = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"key {path}: {error}; expected a file with the endpoint's key alone") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f"{path}: others than its owner may read this key: chmod 600 it")
     if not key or not key.isprintable():
         raise ConfigError(f"key {path}: expected one line with the endpoint's key")
     return key

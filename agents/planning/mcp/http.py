@@ -15,6 +15,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
 from sensorium.errors import ConfigError
+from sensorium.link.key_file import check_key_file
 
 PATH = "/mcp"
 _TOKEN_BYTES = 32
@@ -88,11 +89,12 @@ def token_in(path: Path) -> str:
 
 def _read_token(path: Path) -> str:
     try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(f"token {path}: others than its owner may read it: chmod 600 it, or remove it")
+        mode = check_key_file(path)
         token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"token {path}: {error}; remove it, and a new one is made") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f"token {path}: others than its owner may read it: chmod 600 it, or remove it")
     if len(token) < _TOKEN_BYTES or not token.isprintable() or " " in token:
         raise ConfigError(f"token {path}: expected {_TOKEN_BYTES} letters or more; remove it, and a new one is made")
     return token

@@ -11,20 +11,22 @@ import ipaddress
 import logging
 import os
 import stat
+import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 import zmq.auth
+from zmq.utils import z85
 
 from sensorium.drivers.stream import check_name
 from sensorium.errors import ConfigError
+from sensorium.link.key_file import check_key_file
 
 log = logging.getLogger(__name__)
 
 INGEST = "ingest"
-MAX_KEY_BYTES = 16 << 10
 _TEXT = """#   ZeroMQ CURVE {kind} certificate of {name}
 metadata
     name = "{name}"
@@ -105,7 +107,7 @@ def allow(folder: Path, key: Path) -> Path:
             raise ConfigError(f"{key}: this key is allowed as {other.name!r} ({other.path}): revoke that name first")
     taken = {other.path.name for other in present}
     count = 1
-    while (file := name + (f"+{count}" if count > 1 else "") + ".key") in taken or (allowed / file).exists():
+    while (file := name + (f"+{count}" if count > 1 else "") + ".key") in taken or os.path.lexists(allowed / file):
         count += 1
     try:
         allowed.mkdir(parents=True, exist_ok=True)
@@ -126,8 +128,14 @@ def revoke(folder: Path, name: str) -> list[Path]:
     if not files:
         names = ", ".join(sorted({key.name for key in list_keys(folder)})) or "none"
         raise ConfigError(f"no key of {name!r} is allowed in {folder}; allowed are: {names}")
+    kept = []
     for file in files:
-        file.unlink(missing_ok=True)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            kept.append(f"{file}: {error.strerror}; remove it by hand, or it may let {name!r} in again")
+    if kept:
+        raise ConfigError("\n".join(kept))
     return files
 
 
@@ -306,19 +314,25 @@ def is_loopback(host: str) -> bool:
 
 def _load(path: Path) -> tuple[bytes, bytes | None]:
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for, for ever
-            raise ValueError("not a file")
-        if about.st_size > MAX_KEY_BYTES:
-            raise ValueError(f"{about.st_size} bytes, at most {MAX_KEY_BYTES}")
+        check_key_file(path)
         public, secret = zmq.auth.load_certificate(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:  # the last where a line was cut off
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigError(f"key file {path}: {reason}; expected a certificate made by `sensorium keys new`") from error
     for key in (public, secret):
         if key is not None and len(key) != 40:
             raise ConfigError(f"key file {path}: a key of {len(key)} characters, expected 40 (Z85)")
+        if key is not None and not _is_z85(key):
+            raise ConfigError(f"key file {path}: its key is damaged, it is no Z85; copy the file again")
     return public, secret
+
+
+def _is_z85(key: bytes) -> bool:
+    """Whether libzmq takes it for a key, where it would else refuse without saying of what."""
+    try:
+        return bool(z85.decode(key))
+    except (KeyError, struct.error):
+        return False
 
 
 def _write(path: Path, text: str, mode: int) -> None:

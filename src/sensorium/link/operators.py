@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sensorium.drivers.stream import check_name
 from sensorium.errors import ConfigError
+from sensorium.link.key_file import check_key_file
 from sensorium.link.keys import write_pair
 
 PUBLIC, SECRET = ".operator", ".operator_secret"
@@ -102,11 +103,14 @@ def read_pair(path: Path) -> OperatorPair:
 def _read(path: Path) -> tuple[Operator, bytes | None]:
     made_by = "expected an operator's key made by `sensorium keys new NAME --operator`"
     try:
+        check_key_file(path)
         text = path.read_text(encoding="ascii")
     except OSError as error:
         raise ConfigError(f"operator's key {path}: {error.strerror}; {made_by}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"operator's key {path}: is no text; {made_by}") from error
+    except ValueError as error:
+        raise ConfigError(f"operator's key {path}: {error}; {made_by}") from error
     said = dict(re.findall(r'^([a-z-]+) = "([^"\n]*)"$', text, re.MULTILINE))
     try:
         public = bytes.fromhex(said["public-key"])
