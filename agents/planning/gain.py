@@ -64,7 +64,8 @@ class Gained(NamedTuple):
 
 
 class GainBook:
-    """The cells that are had, by the cards that were taken in; a card of a known episode changes nothing.
+    """The `cells` that are had, and the places `visited`, by the cards that were taken in; a card of a known episode
+    changes nothing.
 
     What of an episode is new is told when it is taken in first, and stands: who judges later than that does not make a
     planner's luck.
@@ -80,6 +81,7 @@ class GainBook:
         self.cells: dict[Cell, int] = {}
         self._places = _axes_of(reaches)
         self._groups = LookGroups(axes.alike)
+        self.visited: set[str] = set()
         self._known: set[str] = set()
 
     @property
@@ -115,6 +117,8 @@ class GainBook:
         new = tuple(each for each in found if each not in self.cells)
         for each in found:
             self.cells[each] = self.cells.get(each, 0) + 1
+        if found:
+            self.visited.add(self.place(card))
         return Gained(new, math.fsum(map(self.axes.weight, new)))
 
     def cells_of(self, card: EpisodeCard) -> tuple[Cell, ...]:

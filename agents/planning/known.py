@@ -8,6 +8,7 @@ from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.cards import CardReader
 from sensorium.agents.planning.gain import CellAxes, GainBook
 from sensorium.agents.planning.planner import Reach
+from sensorium.agents.planning.reachable import reachable
 
 
 class NewlyKnown(NamedTuple):
@@ -43,3 +44,8 @@ class KnownCorpus:
             gains = {episode: self.book.take_in(card).gain for episode, card in fresh.items()}
         is_other, self.reaches = reaches != self.reaches, reaches
         return NewlyKnown([(card, gains[episode]) for episode, card in fresh.items()], is_other)
+
+    def places_covered(self) -> tuple[int, int]:
+        """Of the places that can be reached now, how many have an episode, and how many there are."""
+        there = {text for places in reachable(self.reaches) for text in self.book.places(places)}
+        return len(there & self.book.visited), len(there)

@@ -106,6 +106,18 @@ class PlanningLoop:
             self.log.add(*notes)
         return lines
 
+    def budget(self, device: str) -> dict[str, dict[str, float | None]]:
+        """What plans have taken of a device in the last hour and day, and the most that they may (None: any)."""
+        spent, limits = self._rules.spent(device), self._rules.charter.plans
+        found: dict[str, dict[str, float | None]] = {}
+        for name, took, most in (("per_hour", spent.hour, limits.per_hour), ("per_day", spent.day, limits.per_day)):
+            for what, limit in most:
+                found[f"{what} {name}"] = {
+                    "spent": getattr(took, what),
+                    "most": None if limit is None else float(limit),
+                }
+        return found
+
     @property
     def free(self) -> list[str]:
         """The devices that can be asked, and are not being waited for."""
@@ -246,6 +258,8 @@ class PlanningLoop:
         over = {line.proposal for line in outcomes_of(lines)}
         asked = {line.proposal for line in lines if isinstance(line, PlanAsked)}
         for line in lines:
+            if isinstance(line, ProposalRuled) and line.ruling == "accepted":
+                self.judge.tally(line.proposal.planner).accepted += 1
             if isinstance(line, ProposalRuled) and line.ruling == "refused":
                 self.judge.tally(line.proposal.planner).was_refused(line.proposal.gain)
             elif isinstance(line, PlanOutcome) and line.proposal in ruled:
@@ -287,6 +301,8 @@ def status_of(loop: PlanningLoop) -> dict[str, Any]:
     shares = loop.judge.shares.of()
     return {
         "cells": len(loop.known.book.cells),
+        "places": dict(zip(("covered", "reachable"), loop.known.places_covered(), strict=True)),
+        "budgets": {device: loop.budget(device) for device in (each.device for each in loop.known.reaches)},
         "cards": len(loop.known.cards),
         "devices": [each.device for each in loop.known.reaches],
         "awaited": {device: each.proposal.id for device, each in loop.awaited.items()},

@@ -101,7 +101,7 @@ class PlanRules:
         except ConfigError as error:
             return str(error)
         return refuses_plan(
-            self.charter.plans, plan, self._state(report), self._spent(proposal.device), approved=approved
+            self.charter.plans, plan, self._state(report), self.spent(proposal.device), approved=approved
         )
 
     def cost(self, proposal: Proposal) -> PlanCost:
@@ -136,7 +136,8 @@ class PlanRules:
             killed=killed,
         )
 
-    def _spent(self, device: str) -> PlanSpent:
+    def spent(self, device: str) -> PlanSpent:
+        """What plans have taken of a device in the last hour and day, as far as it was asked for here."""
         now_ns = self._now_ns()
         self._asked = [each for each in self._asked if each[0] > now_ns - DAY_NS]
         hour, day = PlanCost(), PlanCost()

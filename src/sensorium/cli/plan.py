@@ -256,12 +256,22 @@ def _shown(loop: PlanningLoop, said: list[str]) -> Group:
         for device, awaited in loop.awaited.items()
     ]
     stored = sum(card.stored_bytes for card in loop.known.cards.values())
-    heading = f"{status['cells']} cells in {status['cards']} episodes, {size(stored)}"
+    places = status["places"]
+    heading = f"{status['cells']} cells in {status['cards']} episodes, {size(stored)}; "
+    heading += f"{places['covered']} of {places['reachable']} places that can be reached"
+    budgets = [
+        Text(
+            f"budget of {device}: " + ", ".join(f"{each['spent']:g} of {each['most']:g} {name}" for name, each in some)
+        )
+        for device, of in status["budgets"].items()
+        if (some := [each for each in of.items() if each[1]["most"] is not None])
+    ]
     waits = [Text(f"waits for approval: {each}") for each in status["waiting_for_approval"]]
     return Group(
         Text(heading),
         table("", columns, rows),
         table("", ["device", "planner", "asked", "state", "got>"], doing),
+        *budgets,
         *waits,
         *map(Text, said),
     )

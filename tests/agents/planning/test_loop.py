@@ -1,5 +1,6 @@
 """The loop on a real store with a played device: a gap is found, gone to, filled; what is wrong stops nobody else."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +86,14 @@ def test_a_gap_is_found_gone_to_and_filled(store: Path, anna: OperatorPair) -> N
     assert (row["planner"], row["got"], row["outcomes"]) == ("gap", 3.0, len(outcomes))
     assert row["got per MB"] > 0
     assert draw(found).shape[1] == 1280
-    assert status_of(loop)["cells"] == 6
+    status = status_of(loop)
+    assert (status["cells"], status["places"]) == (6, {"covered": 6, "reachable": 6})
+    assert json.loads(json.dumps(status)) == status
+    assert (
+        status["planners"]["gap"]["accepted"]
+        == status_of(again := loop_of(store, anna, GAP, clock))["planners"]["gap"]["accepted"]
+    )
+    assert again.judge.tally("gap") == loop.judge.tally("gap")
 
 
 def test_what_it_logs_is_said_in_words_and_as_json(store: Path, anna: OperatorPair) -> None:
@@ -368,5 +376,6 @@ def test_a_budget_of_plans_ends_them(store: Path, anna: OperatorPair) -> None:
     again = loop_of(store, anna, GAP, clock, charter(per_hour={"plans": 2}))
     turn(again, clock, rover)
     assert len(rover.asked) == 2
+    assert status_of(again)["budgets"]["rover"]["plans per_hour"] == {"spent": 2.0, "most": 2.0}
     rules = {line.rule for line in PlanningLog(store).read().lines if isinstance(line, ProposalRuled)}
     assert any("per_hour: plans: expected at most 2, 2 are spent" in rule for rule in rules)
