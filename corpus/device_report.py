@@ -8,6 +8,8 @@ import msgspec
 from sensorium.episode.utc_text import utc_text
 
 FLEET = Path("fleet")
+HISTORY, BEFORE = ".jsonl", ".before"
+"""Behind the history's first half, so that no device's name, which may have dots, makes it another's."""
 MOST_HISTORY_BYTES = 1 << 20
 LEFT = "left"
 SILENT_S = 35.0

@@ -1,6 +1,6 @@
 """The fleet as a store knows it: what each device said last of its state, and when.
 
-STORE/fleet/DEVICE.json is the last report, DEVICE.jsonl and DEVICE.before.jsonl the history.
+STORE/fleet/DEVICE.json is the last report, DEVICE.jsonl and DEVICE.jsonl.before the history.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.device_report import FLEET, DeviceReport
+from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, DeviceReport
 from sensorium.corpus.directives import DirectiveShelf
 from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
@@ -64,17 +64,33 @@ def named_devices(store: Path, names: Sequence[str], *, unknown: bool = False) -
     known = known_devices(store)
     found: dict[str, None] = {}
     for name in names:
-        is_pattern = bool(set(name) & set(_MAGIC))
-        matching = [each for each in known if fnmatch.fnmatchcase(each, name)] if is_pattern else [name]
-        if not matching:
-            raise ConfigError(f"{name}: the store knows no such device ({_some(known)})")
-        if not (is_pattern or unknown or name in known):
-            raise ConfigError(
-                f"{name}: the store knows no such device (one that is still to come is asked with --unknown)"
-                f"{nearest(name, known) or f'; it knows {_some(known)}'}"
-            )
-        found |= dict.fromkeys(matching)
+        if unknown and not _is_pattern(name):
+            found[name] = None
+        else:
+            found |= dict.fromkeys(_matching(name, known, " (one that is still to come is asked with --unknown)"))
     return list(found)
+
+
+def devices_like(store: Path, name: str) -> list[str]:
+    """The device of that name, or those of that pattern.
+
+    Raises:
+        ConfigError: the store knows none.
+    """
+    return _matching(name, known_devices(store))
+
+
+def _is_pattern(name: str) -> bool:
+    return bool(set(name) & set(_MAGIC))
+
+
+def _matching(name: str, known: Sequence[str], hint: str = "") -> list[str]:
+    if found := [each for each in known if each == name or (_is_pattern(name) and fnmatch.fnmatchcase(each, name))]:
+        return found
+    if _is_pattern(name):
+        raise ConfigError(f"{name}: the store knows no such device ({_some(known)})")
+    near = nearest(name, known) or f"; it knows {_some(known)}"
+    raise ConfigError(f"{name}: the store knows no such device{hint}{near}")
 
 
 def _some(known: Sequence[str]) -> str:
@@ -85,17 +101,17 @@ def _some(known: Sequence[str]) -> str:
 def reports(store: Path) -> list[DeviceReport]:
     """What each device said last, by name; what cannot be read is left out."""
     found = []
-    for path in sorted((store / FLEET).glob("*.json")):
+    for path in (store / FLEET).glob("*.json"):
         if not path.name.startswith("."):
             with contextlib.suppress(OSError, msgspec.DecodeError):
                 found.append(msgspec.json.decode(path.read_bytes(), type=DeviceReport))
-    return found
+    return sorted(found, key=lambda each: each.device)
 
 
 def history(store: Path, device: str) -> list[DeviceReport]:
     """What is kept of what a device said earlier, the earlier first."""
     found = []
-    for name in (f"{device}.before.jsonl", f"{device}.jsonl"):
+    for name in (f"{device}{HISTORY}{BEFORE}", f"{device}{HISTORY}"):
         with contextlib.suppress(OSError):
             for line in (store / FLEET / name).read_bytes().splitlines():
                 with contextlib.suppress(msgspec.DecodeError):  # the last one, torn

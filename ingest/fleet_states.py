@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from sensorium.corpus.device_report import FLEET, MOST_HISTORY_BYTES, DeviceReport
+from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, MOST_HISTORY_BYTES, DeviceReport
 from sensorium.episode import durable
 from sensorium.ingest.store import Store
 from sensorium.link.server.messenger import MAX_REPORT_BYTES, Reported
@@ -43,11 +43,11 @@ class FleetStates:
     def _add(self, device: str, line: bytes) -> None:
         """The history is two files: when one is full it takes the place of the other."""
         fd = self._store.fd
-        path = FLEET / f"{device}.jsonl"
+        path = FLEET / f"{device}{HISTORY}"
         seen = durable.look(path, dir_fd=fd)
         size = 0 if seen is None else seen.size
         if size + len(line) > MOST_HISTORY_BYTES // 2:
-            durable.rename(path, FLEET / f"{device}.before.jsonl", dir_fd=fd)
+            durable.rename(path, FLEET / f"{device}{HISTORY}{BEFORE}", dir_fd=fd)
             size = 0
         _write(path, line, size, fd)
 

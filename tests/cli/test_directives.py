@@ -86,3 +86,15 @@ def test_of_a_misspelt_name_the_nearest_is_said_and_nothing_is_asked(place: Path
     assert "; it knows rover-north, rover-south" in said("stop", "store", "zz", *KEY)
     assert json.loads(said("list", "store", "--json")) == before
     assert "rover-nroth: stop" in said("stop", "store", "rover-nroth", *KEY, "--unknown")
+
+
+def test_what_was_asked_of_a_device_that_nobody_knows_is_not_nothing(place: Path) -> None:
+    said("stop", "store", "rover-north", *KEY, "--unknown")
+    misspelt = said("list", "store", "--device", "rover-nroth")
+    assert misspelt == "rover-nroth: the store knows no such device, did you mean 'rover-north'?"
+    assert "zz-*: the store knows no such device (rover-north)" in said("list", "store", "--device", "zz-*")
+    for words in (("--device", "rover-nroth"), ("--device", "zz-*", "--json")):
+        result = CliRunner().invoke(app, ["ledger", "store", *words])
+        assert "the store knows no such device" in str(result.exception)
+    result = CliRunner().invoke(app, ["ledger", "store", "--device", "rover-*", "--json"])
+    assert (result.exit_code, json.loads(result.output)) == (0, [])

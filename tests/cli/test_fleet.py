@@ -36,7 +36,18 @@ def test_the_last_is_kept_and_of_the_history_a_bound(tmp_path: Path, monkeypatch
     kept = [each.state["state"] for each in history(tmp_path, "rig-1")]
     assert kept == [f"{n}" for n in range(100 - len(kept), 100)]
     assert 5 < len(kept) < 40
-    assert sum(path.stat().st_size for path in (tmp_path / "fleet").glob("*.jsonl")) <= 2000
+    assert sum(path.stat().st_size for path in (tmp_path / "fleet").glob("*.jsonl*")) <= 2000
+
+
+def test_devices_whose_names_are_alike_keep_their_own_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_states, "MOST_HISTORY_BYTES", 2000)
+    names = ("rig", "rig.before", "rig.jsonl", "rig.json", "Rig")
+    keep(tmp_path, *[(name, {"state": f"{name} {n}"}) for n in range(20) for name in names])
+    for name in names:
+        told = history(tmp_path, name)
+        assert {each.device for each in told} == {name}
+        assert told[-1].state == {"state": f"{name} 19"}
+    assert [each.device for each in reports(tmp_path)] == sorted(names)
 
 
 def test_the_same_state_goes_into_the_history_once_a_minute(tmp_path: Path) -> None:

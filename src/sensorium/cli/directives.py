@@ -1,6 +1,5 @@
 """`sensorium directives`: ask something of devices, signed by an operator, and see what became of it."""
 
-import fnmatch
 import re
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from sensorium.agents.device_text import DeviceText
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue
-from sensorium.corpus.fleet import named_devices
+from sensorium.corpus.fleet import devices_like, named_devices
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 from sensorium.link.operators import read_pair
@@ -114,16 +113,16 @@ def release(
 @app.command("list")
 def list_(
     store: Store,
-    device: Annotated[str, typer.Option(help="Only of devices of this name, or pattern.")] = "*",
+    device: Annotated[str | None, typer.Option(help="Only of devices of this name, or pattern.")] = None,
     form: Form = Format.TABLE,
 ) -> None:
     """Show what was asked of devices, by whom, and what became of it."""
     check_store_version(store)
     shelf, now_ns = DirectiveShelf(store), time.time_ns()
-    names = [name for name in shelf.devices() if fnmatch.fnmatchcase(name, device)]
+    names = shelf.devices() if device is None else devices_like(store, device)
     rows = [_row(entry, now_ns) for name in names for entry in shelf.all(name)]
     if not rows and form is Format.TABLE:
-        OUT.print("nothing was asked of any device")
+        OUT.print(f"nothing was asked of {device or 'any device'}")
         return
     print_rows(rows, form, ["device", "version>", "kind", "state", "why", "operator", "expires_utc", "id"])
 

@@ -20,6 +20,7 @@ from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, counted, moment, print_rows, size, table, written
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.fleet import devices_like
 from sensorium.corpus.gaps import gap_before, in_brief, judged_by_spool, judged_s, time_of
 from sensorium.corpus.labelling import labels_beside, standing
 from sensorium.corpus.picture import draw
@@ -167,13 +168,14 @@ def verify(
 
 def ledger(
     store: StorePath,
-    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only devices of this name, or pattern.")] = None,
     form: Form = Format.TABLE,
 ) -> None:
     """Show what became of every episode that a device began: committed, discarded (why), pending; of its samples in
     no episode, since its spool was made; and what it decided of its time, as far as its traces tell."""
     corpus = sensorium.open(store)
-    judged = judged_by_spool(corpus, device, tell_left_out)
+    names = [None] if device is None else devices_like(store, device)
+    judged = {spool: found for name in names for spool, found in judged_by_spool(corpus, name, tell_left_out).items()}
     rows = [
         {
             "device": each.device,
@@ -187,7 +189,8 @@ def ledger(
             "judged": seconds if form is Format.JSON else in_brief(seconds),
             "balances": each.pending >= 0,
         }
-        for each in corpus.ledger(device)
+        for name in names
+        for each in corpus.ledger(name)
         for seconds in [judged.get((each.device, each.spool_id), {})]
     ]
     gone = ["deleted>"] * any(row["deleted"] for row in rows)
