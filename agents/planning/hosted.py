@@ -8,13 +8,12 @@ import msgspec
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate, Remembering
-from sensorium.agents.planning.planner import Planner
+from sensorium.agents.planning.planner import PATIENCE_S, Planner
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.errors import SensoriumError, ThreadDied
 from sensorium.patience import within
 from sensorium.threads import reason
 
-PATIENCE_S = 60.0
 MOST_GAIN = 1e6
 MOST_PARAMETERS, MOST_LETTERS = 64, 2000
 MOST_WRITTEN = 100

@@ -154,9 +154,9 @@ class PlanningLoop:
             del self.awaited[device]
             self._count(outcome, awaited.proposal)
             self.council.settled(outcome, awaited.proposal)
-            spent = self._spent(outcome.planner)
-            self.log.add(spent)
-            found.append(spent)
+            spent = [self._spent(name) for name in self.judge.shares.of()]
+            self.log.add(*spent)
+            found += spent
         return found
 
     def _count(self, outcome: PlanOutcome, proposal: Proposal) -> None:
@@ -197,14 +197,27 @@ class PlanningLoop:
         return self.judge.decide(self.offers(), n, frozenset(self.awaited))
 
     def offers(self) -> dict[str, list[Proposal]]:
-        """By planner what is proposed now, each for a device, without what waits for a person already."""
+        """By planner what is proposed now, each for a device, without what waits for a person already.
+
+        Who has spent its share is asked where nothing of the others' can be carried out, as to ask may cost tokens.
+        """
         over = [name for name in self.council.names if self.judge.is_over(name)]
-        offers = self.council.suggest(self._each * max(1, len(self.known.reaches)), over)
-        for name, proposals in self._offered().items():
-            offers.setdefault(name, []).extend(proposals)
+        found = self._placed([name for name in self.council.names if name not in over], self._offered())
+        if over and not any(self._can_be_done(each) for those in found.values() for each in those):
+            found |= self._placed(over, {})
+        return found
+
+    def _placed(self, names: Sequence[str], offered: Mapping[str, list[Proposal]]) -> dict[str, list[Proposal]]:
+        offers = self.council.suggest(self._each * max(1, len(self.known.reaches)), names)
+        self._rules.heard(reports(self._store))  # a model takes its time, and devices go on to report
+        for name, proposals in offered.items():
+            offers[name] = [*offers.get(name, []), *proposals]
         busy = frozenset(self.awaited)
         placed = {name: [self._rules.placed(each, busy) for each in those] for name, those in offers.items()}
         return {name: [each for each in those if not self.waiting.has(each)] for name, those in placed.items()}
+
+    def _can_be_done(self, proposal: Proposal) -> bool:
+        return proposal.device not in self.awaited and not self._rules.refuses(proposal)
 
     def _offered(self) -> dict[str, list[Proposal]]:
         """What others put into the log to be ruled."""

@@ -14,6 +14,8 @@ from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.plans.area import PlanArea
 from sensorium.drivers.controls import Control
 
+PATIENCE_S = 60.0
+
 
 class Planner(Protocol):
     """One planner, from one thread. The same cards in the same order, and the same seed, give the same proposals."""
@@ -48,6 +50,11 @@ class PlannerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
+
+    @property
+    def patience_s(self) -> float:
+        """For how long who hosts it waits for one answer, before it is set aside."""
+        return PATIENCE_S
 
     def make(self, reaches: Sequence[Reach], seed: int) -> Planner:
         """A planner over what can be asked of these devices.

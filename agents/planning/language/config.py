@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from sensorium.agents.planning.planner import PlannerConfig, Reach
+from sensorium.agents.planning.planner import PATIENCE_S, PlannerConfig, Reach
 from sensorium.errors import ConfigError
 from sensorium.link.key_file import check_key_file
 
@@ -46,6 +46,11 @@ class LanguageConfig(PlannerConfig):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"expected http:// or https://, as http://127.0.0.1:8000/v1, got {url!r}")
         return url
+
+    @property
+    def patience_s(self) -> float:
+        """A read that begins just before `seconds` are over may take as long again."""
+        return max(PATIENCE_S, 2 * self.seconds + 10)
 
     def make(self, reaches: Sequence[Reach], seed: int) -> "LanguagePlanner":
         try:

