@@ -13,6 +13,7 @@ from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.gap import GapConfig
 from sensorium.agents.planning.log import (
     LOG,
+    PlanApproved,
     PlanAsked,
     PlannerAside,
     PlanningLog,
@@ -33,7 +34,7 @@ from sensorium.agents.planning.uniform import UniformConfig
 from sensorium.drivers.controls import Control
 from sensorium.errors import ConfigError
 from sensorium.ingest.store import Store
-from sensorium.link.approval import Approval, is_approved
+from sensorium.link.approval import Approval, approval_of, is_approved
 from sensorium.link.operators import OperatorPair, new_operator, read_pair
 from tests.agents.planning.playing import PLACES, Clock, PlayedDevice, charter, loop_of
 
@@ -249,6 +250,12 @@ def test_a_plan_waits_until_another_than_who_asks_has_approved_it(
         approve(store, name, anna)
     with pytest.raises(ConfigError, match="no proposal that waits"):
         approve(store, "zzz", ben)
+    own = approval_of(anna, proposal=name, digest=asked_plan(ruled.proposal, 2.0).digest, device="rover")
+    said = {"operator": own.operator.hex(), "signature": own.signature.hex()}
+    log.add(PlanApproved(proposal=name, by="ben", **said))
+    log.add(PlanApproved(proposal=name, by="ben", operator=ben.operator.public.hex(), signature=said["signature"]))
+    turn(loop, clock, rover)
+    assert rover.asked == [], "who asks cannot approve, whatever is written into the log, nor in another's name"
     approve(store, name, eve)
     turn(loop, clock, rover)
     assert rover.asked == [], "eve is none of its approvers"
