@@ -52,7 +52,14 @@ def served(python: str, log: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = [python, "-m", "llama_cpp.server", "--model", model, "--model_alias", "smollm2", "--n_ctx", "8192"]
-    words += ["--host", "127.0.0.1", "--port", str(port), "--n_threads", str(os.cpu_count() or 1)]
+    words += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--n_threads",
+        str(max(1, (os.cpu_count() or 2) - 1)),
+    ]  # the device needs one
     with log.open("wb") as said:
         server = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT)
     try:
@@ -119,6 +126,9 @@ def judge(store: Path, report: dict[str, Any], turns: int) -> list[str]:
     notes = Counter(line.name for line in lines if isinstance(line, PlanningNote))
     print(f"{len(outcomes)} outcomes; the model was asked {len(asked)} times; its notebook: {dict(notes)}")
     print(f"of its proposals: {dict(Counter(line.ruling for line in ruled))}")
+    troubles = [line.value["text"] for line in lines if isinstance(line, PlanningNote) and line.name == "trouble"]
+    for text, count in Counter(each.partition("completions: ")[2] or each for each in troubles).most_common(8):
+        print(f"  {count} x {text[:110]}")
     for rule, count in Counter(line.rule for line in ruled if line.rule).most_common(8):
         print(f"  {count} x {rule[:110]}")
     wrong = [f"outside the charter: {each}" for each in outside(store)]
