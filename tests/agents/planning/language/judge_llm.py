@@ -52,14 +52,8 @@ def served(python: str, log: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = [python, "-m", "llama_cpp.server", "--model", model, "--model_alias", "smollm2", "--n_ctx", "8192"]
-    words += [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--n_threads",
-        str(max(1, (os.cpu_count() or 2) - 1)),
-    ]  # the device needs one
+    threads = max(1, (os.cpu_count() or 2) - 1)  # the device needs one
+    words += ["--host", "127.0.0.1", "--port", str(port), "--n_threads", str(threads)]
     with log.open("wb") as said:
         server = subprocess.Popen(words, stdout=said, stderr=subprocess.STDOUT)
     try:
