@@ -1,11 +1,12 @@
 """How a rover spends its time without a planner: a working day as robots have them, and a sweep of the whole area."""
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from viewpoints import AXES, Free
+from viewpoints import AXES, Free, Poses
 
 from sensorium.drivers.controls import Value
 from sensorium.sim.agency.loop import Loop, Stop
@@ -15,7 +16,8 @@ from sensorium.sim.worlds.walk import Walk, WalkTrajectory
 Floats = npt.NDArray[np.float64]
 
 DAY_S = 4 * 3600
-STEP_M = 1.0
+STEP_M, DETOUR = 1.0, 1.35
+"""Around what stands in its way it drives so much farther than the lanes are long."""
 EDGE_M = 0.5
 
 
@@ -41,16 +43,16 @@ def routine(loop: Loop, free: Free, seed: int, until_ns: int) -> None:
         loop.stay(min(body.now_ns + round(stay.length_s * slower * 1e9), until_ns))
 
 
-def sweep(loop: Loop, free: Free, length_m: float, until_ns: int) -> None:
+def sweep(loop: Loop, free: Free, poses: Poses, length_m: float, until_ns: int) -> None:
     """The whole area in lanes, one way and then across, as far apart as the length allows, spread over all the time."""
-    apart_m = 2 * (2 * INSIDE_M) ** 2 / max(length_m, 1.0)
-    poses = [pose for pose in (*lanes(apart_m, False), *lanes(apart_m, True)) if free.at(pose[0], pose[1])]
-    share_ns = until_ns / max(len(poses), 1)
+    apart_m = DETOUR * 2 * (2 * INSIDE_M) ** 2 / max(length_m, 1.0)
+    wanted = [pose for pose in (*lanes(apart_m, False), *lanes(apart_m, True)) if free.at(pose[0], pose[1])]
+    share_ns = until_ns / max(len(wanted), 1)
     stops = (
         Stop(dict(zip(AXES, pose.tolist(), strict=True)), round((number + 1) * share_ns))
-        for number, pose in enumerate(poses)
+        for number, pose in enumerate(wanted)
     )
-    loop.followed(stops, until_ns)
+    loop.followed(itertools.takewhile(lambda _: poses.driven_m < length_m, stops), until_ns)
     loop.stay(until_ns)
 
 

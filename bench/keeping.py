@@ -7,7 +7,8 @@ from sensorium.episode.unit import Look, Unit
 from sensorium.perception.descriptor import BY
 from sensorium.sim.agency.body import Captured
 
-BURST_S = 60.0
+BURST_S, FLOOR = 60.0, 0.02
+"""Chance has little: it is for those who estimate what was not kept, and nobody does here."""
 ASKED = "plan.asked"
 
 
@@ -30,7 +31,7 @@ class Selected:
     planner a rule keeps what was asked for, if the budget has it."""
 
     def __init__(self, all_bytes: float, all_s: float, seed: int, *, planned: bool) -> None:
-        budget = SelectionBudget(bytes_per_s=all_bytes / (all_s + BURST_S), burst_s=BURST_S)
+        budget = SelectionBudget(bytes_per_s=all_bytes / (all_s + BURST_S), burst_s=BURST_S, floor=FLOOR)
         always = (f"{ASKED} > 0",) if planned else ()
         self._chooser = Chooser(SelectionPolicy(unit="frame", always=always, budget=budget, seed=seed), "bench")
 

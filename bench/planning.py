@@ -2,10 +2,11 @@
 
 Three worlds in simulated time, each with a proposal for every cell that can be reached: the rover of MuJoCo and the
 flyer of `sim-planar` go to viewpoints with `gap`, in the laboratory `surrogate` says what is measured next. A curve is
-the share of reachable cells, by truth, of which there is a picture; of the laboratory the mean of the share of the
-phase map that is right and of the share of defects hit. `ours` and `against` are the areas under the curves, until the
-slower of the two has spent its proposals. `uniform` draws reachable cells with replacement. In the detail: each run,
-with half of the proposals too, and a sweep of all cells in order.
+the share of reachable cells, by truth, in which a picture was taken where a proposal had led (what is seen on the way
+counts for nobody); of the laboratory the mean of the share of the phase map that is right and of the share of defects
+hit. `ours` and `against` are the areas under the curves, until the slower of the two has spent its proposals. `uniform`
+draws reachable cells with replacement. In the detail: each run, with half of the proposals too, and a sweep of all
+cells in order.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from sensorium.agents.planning.reachable import ReachablePlaces, reachable
 from sensorium.agents.planning.surrogate import SurrogateConfig
 from sensorium.agents.planning.uniform import UniformConfig
 from sensorium.drivers.controls import Value
+from sensorium.sim.agency.body import Captured
 from sensorium.sim.agency.bystander import Bystander
 from sensorium.sim.agency.loop import Loop, Stop
 from sensorium.sim.agency.measuring import Measuring
@@ -45,12 +47,17 @@ IsFree = Callable[[float, float], bool]
 Play = Callable[[int, str, int | None], Curve]
 
 
+def what_was_asked(captured: Captured) -> bool:
+    """An episode is what is taken once a proposal has taken effect; what is seen on the way counts for nobody."""
+    return captured.asked
+
+
 def laboratory(seed: int, who: str, most: int | None) -> Curve:
     """One sample, measured by one of them."""
     config, progress = SimLabConfig(mapped=0.9999, limit_s=EVER_S), Progress()
-    body = Measuring(config.make(), seed, "map", {"x_mm": LAB_MM, "y_mm": LAB_MM}, watch=progress)
+    body = Measuring(config.make(), seed, "map", {"x_mm": LAB_MM, "y_mm": LAB_MM}, bystander=progress)
     [places] = reachable([body.reach])
-    loop = Loop(body, lambda _: True)
+    loop = Loop(body, what_was_asked)
     play(loop, places, range(len(places)), who, SurrogateConfig(), seed, most)
     share = [(mapped + found / config.defects) / 2 for _, mapped, found in progress.rows]
     return Curve([time_s for time_s, _, _ in progress.rows], share, seconds(loop))
@@ -73,7 +80,7 @@ def viewpoints(body: Viewing, poses: Poses, free: IsFree, seed: int, who: str, m
     """One world, looked at by one of them."""
     [places] = reachable([body.reach])
     rows = [row for row in range(len(places)) if free(*places.values[row][:2].tolist())]
-    loop = Loop(body, lambda _: True)
+    loop = Loop(body, what_was_asked)
     play(loop, places, rows, who, GapConfig(cells=PLACES), seed, most)
     can, seen = {places.places[row] for row in rows}, set[Any]()
     times, share = [0.0], [0.0]

@@ -3,16 +3,17 @@
 `sim-rover` with pictures of 64 px, one a second, for an hour of simulated time; a budget of a twentieth of the bytes
 that the routine captures. Four arms, (routine | planner) x (uniform | selection): the routine has the places and the
 dwelling of the selection's walk on this terrain; the planner is `gap`; uniform is spread over the whole hour. The
-planner may drive no farther than the routine did. A fifth arm, beside, sweeps the area in lanes, with uniform. Planner
-and cards see where the rover takes itself to be. Cells, of 1 m and 45 degrees, are scored by truth and on another grid
-than the planner's; effective episodes are of the pictures' descriptors; the errors are those of a ridge regression on
-descriptors that tells place and heading, tried on 2,000 poses uniform over where a rover can stand, in another light.
-The ratio is the least, over seeds, of the cells of planner with selection over those of routine with uniform.
+planner may drive no farther than the routine did, and ask no oftener than can be kept. A fifth arm, beside, sweeps the
+area in lanes, with uniform. Planner and cards see where the rover takes itself to be. Cells, of 1 m and 45 degrees, are
+scored by truth and on another grid than the planner's; effective episodes are of the pictures' descriptors; the errors
+are those of a ridge regression on descriptors that tells place and heading, tried on 2,000 poses uniform over where a
+rover can stand, in another light. The ratio is the least, over seeds, of the cells of planner with selection over those
+of routine with uniform.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ Floats = npt.NDArray[np.float64]
 HOUR_S, QUICK_S = 3600.0, 60.0
 SHARE = 0.05
 POSES, QUICK_POSES = 2000, 50
-CELL_M, CELL_RAD = 1.2, np.pi / 3
+CELL_M, CELL_RAD = 1.2, 3.2
 AREA_M = 20.0
 DETOUR = 1.3
 AHEAD_M = 8.0
@@ -46,6 +47,13 @@ PLANNER_UNIFORM, PLANNER_SELECTION = "planner, uniform", "planner, selection"
 SWEEP_UNIFORM = "sweep, uniform"
 T_95 = {1: 0.0, 2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 """Student's t for a 95% interval of the mean of so many."""
+
+
+class Most(NamedTuple):
+    """As far as the routine drove, m, and as many of its pictures as there are bytes for."""
+
+    driven_m: float
+    pictures: float
 
 
 @dataclass(frozen=True)
@@ -105,30 +113,35 @@ def driven(seed: int, keeps: Keeps, drive: Callable[[Loop, Viewing, Poses], None
     return Drive(loop.kept, poses.poses, poses.driven_m, len(loop.ended_ns))
 
 
-def planned(seed: int, keeps: Keeps, most_m: float, until_s: float) -> Drive:
-    """The hour of the planner `gap`, which drives no farther than `most_m`, at any time in proportion."""
+def planned(seed: int, keeps: Keeps, most: Most, until_s: float) -> Drive:
+    """The hour of the planner `gap`, which drives no farther than it may, and asks for no more than can be kept, at any
+    time in proportion."""
     free = Free.of(seed)
 
     def drive(loop: Loop, body: Viewing, poses: Poses) -> None:
         def allows(proposal: Proposal) -> bool:
             x_m, y_m = (float(proposal.parameters[name]) for name in AXES[:2])
             way_m = DETOUR * float(np.hypot(x_m - body.here["x_m"], y_m - body.here["y_m"]))
-            may_m = min(most_m * body.now_ns / (until_s * 1e9) + AHEAD_M, most_m)
+            may_m = min(most.driven_m * body.now_ns / (until_s * 1e9) + AHEAD_M, most.driven_m)
             return poses.driven_m + way_m <= may_m and free.at(x_m, y_m)
 
+        def may_ask() -> bool:
+            return len(loop.ended_ns) <= most.pictures * body.now_ns / (until_s * 1e9)
+
         planner = GapConfig(cells=CellAxes(axes=("place",))).make([body.reach], seed)
-        loop.planned(planner, round(until_s * 1e9), allows)
+        loop.planned(planner, round(until_s * 1e9), allows, may_ask=may_ask)
 
     return driven(seed, keeps, drive)
 
 
-def arms(seed: int, until_s: float, poses: int) -> dict[str, Arm]:
-    """All of one seed. What is kept of a routine changes nothing about where it goes: it is driven once."""
+def drives(seed: int, until_s: float, poses: int) -> dict[str, tuple[Drive, list[Captured], Arm]]:
+    """By arm of one seed, the hour, what was kept of it, and what that comes to. What is kept of a routine changes
+    nothing about where it goes: it is driven once."""
     until_ns, free = round(until_s * 1e9), Free.of(seed)
     tried_on = exam(seed, poses)
     day = driven(seed, lambda _: True, lambda loop, _body, _poses: routine(loop, free, seed, until_ns))
     budget = SHARE * sum(captured.size_bytes for captured in day.kept)
-    most_m = day.driven_m
+    most = Most(day.driven_m, SHARE * len(day.kept))
 
     def evenly() -> Evenly:
         return Evenly(budget, until_s)
@@ -136,23 +149,23 @@ def arms(seed: int, until_s: float, poses: int) -> dict[str, Arm]:
     def selected(*, planned: bool) -> Selected:
         return Selected(budget, until_s, seed, planned=planned)
 
-    found = {
-        name: day.arm(list(filter(keeps, day.kept)), tried_on)
-        for name, keeps in ((ROUTINE_UNIFORM, evenly()), (ROUTINE_SELECTION, selected(planned=False)))
+    hours = {
+        ROUTINE_UNIFORM: (day, list(filter(evenly(), day.kept))),
+        ROUTINE_SELECTION: (day, list(filter(selected(planned=False), day.kept))),
     }
     for name, keeps in ((PLANNER_UNIFORM, evenly()), (PLANNER_SELECTION, selected(planned=True))):
-        hour = planned(seed, keeps, most_m, until_s)
-        found[name] = hour.arm(hour.kept, tried_on)
-    swept = driven(seed, evenly(), lambda loop, _body, _poses: sweep(loop, free, most_m, until_ns))
-    found[SWEEP_UNIFORM] = swept.arm(swept.kept, tried_on)
-    return found
+        hour = planned(seed, keeps, most, until_s)
+        hours[name] = (hour, hour.kept)
+    swept = driven(seed, evenly(), lambda loop, _body, poses: sweep(loop, free, poses, most.driven_m, until_ns))
+    hours[SWEEP_UNIFORM] = (swept, swept.kept)
+    return {name: (drive, kept, drive.arm(kept, tried_on)) for name, (drive, kept) in hours.items()}
 
 
 def measure(options: Options) -> Comparison:
     """All seeds; the least ratio is the result."""
     seeds = range(1 if options.quick else options.runs)
     until_s, poses = (QUICK_S, QUICK_POSES) if options.quick else (HOUR_S, POSES)
-    runs = [arms(seed, until_s, poses) for seed in seeds]
+    runs = [{name: arm for name, (_, _, arm) in drives(seed, until_s, poses).items()} for seed in seeds]
     worst = min(runs, key=lambda run: run[PLANNER_SELECTION].cells / run[ROUTINE_UNIFORM].cells)
     ours, against = worst[PLANNER_SELECTION].cells, worst[ROUTINE_UNIFORM].cells
     detail = {

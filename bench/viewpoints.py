@@ -89,16 +89,16 @@ class Free:
         return found
 
 
-def rover(seed: int, cell_m: float, cell_rad: float, watch: Bystander) -> Viewing:
+def rover(seed: int, cell_m: float, cell_rad: float, bystander: Bystander) -> Viewing:
     """Of one seed's terrain."""
     cells = {"x_m": cell_m, "y_m": cell_m, "yaw_rad": cell_rad}
-    return Viewing(rover_config().make(), seed, "roam", "left", cells, watch)
+    return Viewing(rover_config().make(), seed, "roam", "left", cells, bystander)
 
 
-def flyer(seed: int, cell_m: float, cell_rad: float, watch: Bystander) -> Viewing:
+def flyer(seed: int, cell_m: float, cell_rad: float, bystander: Bystander) -> Viewing:
     """Over one seed's plane; it may go up and down, which makes no cell of its own."""
     config = SimPlanarConfig(
         size=SIZE_PX, camera_hz=CAMERA_HZ, imu_hz=20.0, truth=True, odometry=OdometryErrors(), limit_s=EVER_S
     )
     cells = {"x_m": cell_m, "y_m": cell_m, "z_m": 0.0, "yaw_rad": cell_rad}
-    return Viewing(config.make(), seed, "roam", "cam", cells, watch)
+    return Viewing(config.make(), seed, "roam", "cam", cells, bystander)

@@ -42,14 +42,20 @@ class Loop:
         self._keeps = keeps
 
     def planned(
-        self, planner: Planner, until_ns: int, allows: Allows, most: int | None = None, patience: int | None = None
+        self,
+        planner: Planner,
+        until_ns: int,
+        allows: Allows,
+        most: int | None = None,
+        patience: int | None = None,
+        may_ask: Callable[[], bool] = lambda: True,
     ) -> None:
         """Do what a planner proposes until then, or `most` proposals; where none is allowed, wait and ask again, up to
-        `patience` times in a row."""
+        `patience` times in a row. While nothing at all `may_ask`, as there is no budget left, nobody proposes."""
         body, asked, waited = self.body, 0, 0
         while body.now_ns < until_ns and (most is None or asked < most) and (patience is None or waited < patience):
-            possible = filter(_is_possible(body), planner.suggest(MOST_PROPOSED))
-            chosen = next(filter(allows, possible), None)
+            proposed = planner.suggest(MOST_PROPOSED) if may_ask() else []
+            chosen = next(filter(allows, filter(_is_possible(body), proposed)), None)
             if chosen is None:
                 waited += 1
                 kept, name = self.stay(min(body.now_ns + WAIT_NS, until_ns)), ""

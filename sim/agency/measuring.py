@@ -24,9 +24,9 @@ class Measuring:
         task: str,
         cells: Mapping[str, float] | None = None,
         rows: Sequence[str] = ("stage",),
-        watch: Bystander = NOBODY,
+        bystander: Bystander = NOBODY,
     ) -> None:
-        self._world, self._watch = world, watch
+        self._world, self._bystander = world, bystander
         controls = (
             msgspec.structs.replace(each, cell=(cells or {}).get(each.name, each.cell)) for each in world.controls
         )
@@ -34,7 +34,7 @@ class Measuring:
         self._rows = frozenset(rows)
         self._count = 0
         began = world.reset(seed, task)
-        watch.saw(began)
+        bystander.saw(began)
         self.now_ns = began.now_ns
 
     def ask(self, asked: Mapping[str, Value]) -> None:
@@ -47,8 +47,8 @@ class Measuring:
         before_ns, self.now_ns = self.now_ns, seen.now_ns
         did: dict[str, Value] = next((note.value["did"] for note in seen.told if note.name == str(self._count)), {})
         self._count += 1
-        self._watch.saw(seen)
-        self._watch.captured(self._count)
+        self._bystander.saw(seen)
+        self._bystander.captured(self._count)
         blocks = [block for block in seen.sensed if block.stream not in self._rows and len(block)]
         captured = Captured(
             number=self._count,

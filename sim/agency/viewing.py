@@ -34,9 +34,9 @@ class Viewing:
         task: str,
         camera: str,
         cells: Mapping[str, float] | None = None,
-        watch: Bystander = NOBODY,
+        bystander: Bystander = NOBODY,
     ) -> None:
-        self._world, self._watch = world, watch
+        self._world, self._bystander = world, bystander
         self._camera = next(spec for spec in world.specs.sensed if spec.name == camera)
         controls = (
             msgspec.structs.replace(each, cell=(cells or {}).get(each.name, each.cell)) for each in world.controls
@@ -70,7 +70,7 @@ class Viewing:
 
     def _saw(self, seen: Any) -> tuple[Captured, ...]:
         self.now_ns = seen.now_ns
-        self._watch.saw(seen)
+        self._bystander.saw(seen)
         frames: list[Block] = []
         for block in seen.sensed:
             if block.stream == STREAM and len(block):
@@ -83,7 +83,7 @@ class Viewing:
     def _captured(self, picture: Any) -> Captured:
         number, self._count = self._count, self._count + 1
         start_ns, self._before_ns = self._before_ns, self.now_ns
-        self._watch.captured(number)
+        self._bystander.captured(number)
         return Captured(
             number=number,
             start_ns=start_ns,

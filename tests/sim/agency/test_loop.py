@@ -110,6 +110,15 @@ def test_it_waits_no_longer_than_it_has_patience() -> None:
     assert body.now_ns == 3 * WAIT_NS
 
 
+def test_while_there_is_no_budget_nobody_proposes() -> None:
+    body, says = OnALine(), Says([{"x_m": 1.0}])
+    Loop(body, everything).planned(
+        says, 60 * SECOND_NS, lambda _: True, most=1, may_ask=lambda: body.now_ns >= 4 * WAIT_NS
+    )
+    assert body.now_ns == 4 * WAIT_NS + SECOND_NS
+    assert body.asked == [{"x_m": 1.0}]
+
+
 def test_it_ends_in_time_whatever_is_asked() -> None:
     body = OnALine()
     Loop(body, everything).planned(Says([{"x_m": 5.0}]), 2 * SECOND_NS, lambda _: True)
