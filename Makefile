@@ -8,12 +8,8 @@ PYTHON312 ?= python3.12
 LEROBOT := .venv-lerobot
 LEROBOT_NEEDS ?= 'lerobot[dataset]==0.6.1'
 JUDGED := build/judged
-<<<<<<< HEAD
 LLM := .venv-llm
-BENCHES := $(filter-out $(addprefix bench/,areas.py days.py former.py keeping.py measuring.py pose_model.py small_ceiling.py small_kinds.py faulty_episodes.py table.py viewpoints.py windows.py),$(wildcard bench/*.py))
-=======
 BENCHES := $(filter-out $(addprefix bench/,agency_pictures.py areas.py days.py former.py keeping.py measuring.py pose_model.py small_ceiling.py small_kinds.py faulty_episodes.py table.py viewpoints.py windows.py),$(wildcard bench/*.py))
->>>>>>> b097a08 (Nobody proposes while there is no budget; the thesis's planner asks no oftener than can be kept; pictures of what agency brings)
 
 .PHONY: help demo redaction torch view judge-lerobot conformance judge-llm test test-failed test-all soak kills guest model coverage check lint types bench install clean
 
