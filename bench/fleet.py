@@ -100,8 +100,11 @@ class DeviceEnd:
         while self._bulk is not None and (due := self.link.next_data(now_ns)) is not None:
             data, size = due
             payload = self._load.files[UUID(bytes=data.episode)][data.offset : data.offset + size]
-            self._bulk.send(wire.encode(data), zmq.SNDMORE)
-            self._bulk.send(payload)
+            try:
+                self._bulk.send_multipart([wire.encode(data), payload], zmq.NOBLOCK)
+            except zmq.Again:
+                self._lost(now_ns)
+                break
             self.link.sent(data, size, now_ns)
         self._say()
 
@@ -122,7 +125,16 @@ class DeviceEnd:
     def _say(self) -> None:
         for message in self.link.take_messages():
             if self.control is not None:
-                self.control.send(wire.encode(message))
+                try:
+                    self.control.send(wire.encode(message), zmq.NOBLOCK)
+                except zmq.Again:
+                    self._lost(boottime_ns())
+
+    def _lost(self, now_ns: int) -> None:
+        """There is no connection behind a socket, as libzmq gave it up: whoever waits for one hangs, and all with it.
+        The link tries again."""
+        self.link.lost("the connection was cut", now_ns)
+        self._do()
 
     def _do(self) -> None:
         for job in self.link.take_jobs():
@@ -155,6 +167,7 @@ class DeviceEnd:
     def _connected(self, url: str) -> "zmq.Socket[bytes]":
         socket = self._context.socket(zmq.DEALER)
         socket.linger = 0
+        socket.sndhwm = socket.rcvhwm = 0  # as a device's own: the protocol bounds what is queued
         socket.curve_serverkey = self._server.server_key.encode("ascii")
         socket.curve_publickey, socket.curve_secretkey = self._pair.public, self._pair.secret
         socket.connect(url)
