@@ -135,7 +135,7 @@ class Delivery:
 
     def status(self) -> dict[str, Any]:
         """Bytes in the spool, the age of the oldest that waits, how many ordinals are in each state, how many
-        directives, the link's figures, and by how much this machine's clock is off. From any thread."""
+        directives, the link's figures, by how much this machine's clock is off, what syncs took. From any thread."""
         oldest_ns = self.spool.oldest_ns()
         return {
             "spool_bytes": self.spool.used_bytes(),
@@ -144,6 +144,7 @@ class Delivery:
             "directives": {} if self.obeys is None else self.obeys.states(),
             "link": self._link_stats(),
             "clock": clock_error(self.spool),
+            "syncs": self.spool.room.times.told(),
             "memory": {} if self.memory is None else self.memory.state(),
             "plans": {} if self.carrying is None else self.carrying.status(),
         }

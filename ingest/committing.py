@@ -14,6 +14,7 @@ from sensorium.corpus.deletions import Tombstone, read_tombstone, tombstone_name
 from sensorium.corpus.utc import Probes
 from sensorium.episode import durable
 from sensorium.episode.documents import Open
+from sensorium.episode.sync_times import SyncTimes
 from sensorium.episode.zip_form import MAX_MEMBERS
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest.assembly import Assembly
@@ -39,6 +40,8 @@ class Commits:
         self._store, self._catalog, self._small_bytes = store, catalog, small_bytes
         self._guard = threading.Lock()
         self._claimed: set[object] = set()
+        self.times = SyncTimes()
+        """What commits took to be written, synced, named and recorded; small ones together."""
 
     def close(self) -> bool:
         """Finish what was begun; False if that hangs."""
@@ -58,7 +61,8 @@ class Commits:
             record = self._known(ready, entry)
             fresh = record is None
             if record is None:
-                record = self.loose.put(ready)
+                with self.times.taken():
+                    record = self.loose.put(ready)
             self._catalog.add([record])
             self.loose.step("catalog")
             if fresh:
@@ -83,7 +87,8 @@ class Commits:
                     with failing([commit]):
                         commit.record = self._known(commit.ready, entry)
             fresh = [commit for commit in going(mine) if commit.record is None]
-            self._zips.put(fresh)
+            with self.times.taken() if fresh else contextlib.nullcontext():
+                self._zips.put(fresh)
             with failing(mine):
                 self._catalog.add([commit.record for commit in going(mine) if commit.record is not None])
             self.loose.step("catalog")

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sensorium.episode.sync_times import SUM
 from sensorium.link.server.protocol import ServerLink
 
 COUNTERS = {
@@ -70,3 +71,24 @@ class LinkMetrics(Collector):
         yield GaugeMetricFamily("sensorium_ingest_sessions_open", "Sessions open now", value=counts["sessions_open"])
         text = "1 while the store cannot be written as it should"
         yield GaugeMetricFamily("sensorium_ingest_store_trouble", text, value=counts["store_trouble"])
+
+
+class CommitTimes(Collector):
+    """How long commits took, as `SyncTimes` tells it: nothing before that is known."""
+
+    def __init__(self, told: Callable[[], Mapping[str, float]]) -> None:
+        self._told = told
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric now."""
+        text = "Until what a commit writes was durable, small episodes together"
+        yield histogram("sensorium_ingest_commit_seconds", text, {}, self._told())
+
+
+def histogram(name: str, text: str, labels: Mapping[str, str], told: Mapping[str, float]) -> HistogramMetricFamily:
+    """What `SyncTimes` tells, for Prometheus."""
+    found = HistogramMetricFamily(name, text, labels=list(labels))
+    if told:
+        buckets = [(bound, n) for bound, n in told.items() if bound != SUM]
+        found.add_metric(list(labels.values()), buckets, told[SUM])
+    return found

@@ -16,7 +16,7 @@ from prometheus_client.registry import CollectorRegistry
 from sensorium.errors import ConfigError
 from sensorium.ingest.connections import Connections, allow_open_files, shares_of
 from sensorium.ingest.courier import Courier
-from sensorium.ingest.figures import LinkMetrics, Rates
+from sensorium.ingest.figures import CommitTimes, LinkMetrics, Rates
 from sensorium.ingest.fleet_metrics import FleetMetrics
 from sensorium.ingest.pumps import BulkPump, ControlPump, Shared
 from sensorium.ingest.sharing import Sharing
@@ -88,6 +88,7 @@ class Ingest:
         self._rates = Rates()
         if registry is not None:
             registry.register(LinkMetrics(self._counts))
+            registry.register(CommitTimes(lambda: store.commit_times))
             registry.register(FleetMetrics(store.path))
 
     @property
@@ -155,13 +156,15 @@ class Ingest:
 
     def stats(self) -> dict[str, Any]:
         """For a live table: `devices` {name: sessions, bytes, bytes_per_s, committed, staged, seen_s}, and totals;
-        `state` (up, stopped, failed) and, of a failed one, `error`; `trouble` says what is wrong with the store."""
+        `state` (up, stopped, failed) and, of a failed one, `error`; `trouble` says what is wrong with the store, and
+        `commit_times` how long commits took."""
         failure, now_ns = self._watch.failure, time.monotonic_ns()
         state = "failed" if failure else "stopped" if self._stop_requested.is_set() else "up"
         with self._lock:
             table = self._rates.table(self._link, now_ns)
         error = reason(failure) if failure else ""
-        return {**table, "state": state, "error": error, "trouble": self._store.trouble.why}
+        kept = {"trouble": self._store.trouble.why, "commit_times": self._store.commit_times}
+        return {**table, "state": state, "error": error, **kept}
 
     def _counts(self) -> dict[str, int]:
         with self._lock:

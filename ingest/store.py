@@ -216,6 +216,11 @@ class Store:
         return record
 
     @property
+    def commit_times(self) -> dict[str, float]:
+        """How long commits took, as `SyncTimes` tells it."""
+        return self._commits.times.told()
+
+    @property
     def small_bytes(self) -> int:
         """How long the file of an episode may be that becomes a ZIP."""
         return self._room.small_bytes

@@ -1,5 +1,6 @@
 """Group commit: one thread that syncs all growing files at the earlier of 8 MB and 100 ms."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Sequence
 from sensorium.agents.spool.episode_file import SYNC_BYTES, EpisodeFile, Written
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.owed import Owed
+from sensorium.episode.sync_times import SyncTimes
 from sensorium.errors import SpoolError
 from sensorium.threads import Thread, Told
 
@@ -28,8 +30,8 @@ class GroupCommit:
     """Syncs what `growing()` lists, and calls `synced` with the files of which more became sendable.
 
     A disk in trouble is tried again for ever, and so is what is `owed`. Ten times a second, but for the time a sync
-    takes, the `folder` hears that its owner lives. Should the thread die, `died` is told: nothing more becomes
-    sendable.
+    takes, the `folder` hears that its owner lives. What each round of syncs takes goes to `times`. Should the thread
+    die, `died` is told: nothing more becomes sendable.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class GroupCommit:
         owed: Owed,
         folder: Folder,
         died: Told,
+        times: SyncTimes,
     ) -> None:
+        self._times = times
         self._growing = growing
         self._synced = synced
         self._owed = owed
@@ -67,13 +71,14 @@ class GroupCommit:
             except (SpoolError, OSError) as error:
                 failures.append(str(error))
         due = [file for file in files if not file.is_early and _is_due(file, 1 if every else SYNC_BYTES)]
-        extents = self._synced_at_once(due)
-        for number, file in enumerate(due):
-            try:
-                file.sync(extents[number] if extents else None)
-                synced.append(file)
-            except (SpoolError, OSError) as error:
-                failures.append(str(error))
+        with self._times.taken() if due else contextlib.nullcontext():
+            extents = self._synced_at_once(due)
+            for number, file in enumerate(due):
+                try:
+                    file.sync(extents[number] if extents else None)
+                    synced.append(file)
+                except (SpoolError, OSError) as error:
+                    failures.append(str(error))
         if synced:
             try:
                 self._synced(synced)

@@ -1,4 +1,4 @@
-"""Room for a spool: its quota, what must stay free on the file system, and a reserve for when that is full."""
+"""Room for a spool: its quota, what must stay free on the file system, a reserve for when that is full, its syncs."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from sensorium.episode.sync_times import SyncTimes
 from sensorium.errors import SpoolFull
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Room:
         self._free_bytes = 0
         self._looked_s = 0.0
         self._released = True
+        self.times = SyncTimes()
+        """How long the disk took to be synced, a round of what was due at a time."""
 
     def limit(self, max_bytes: int, min_free_bytes: int, *, evicts: bool) -> None:
         """Other limits, from now on."""

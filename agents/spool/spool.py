@@ -93,7 +93,9 @@ class Spool:
                 self._refuse(episode, why, "corrupt")
             for episode, why in found.unread:
                 self._owed.do(why, partial(self._read_again, episode))
-            self._commits = GroupCommit(self._growing_files, self._synced, self._owed, self._folder, died)
+            self._commits = GroupCommit(
+                self._growing_files, self._synced, self._owed, self._folder, died, self.room.times
+            )
             opening.pop_all()
 
     @property

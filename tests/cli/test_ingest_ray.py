@@ -13,6 +13,7 @@ from sensorium.cli import ingest, metrics
 from sensorium.hosting import on_ray
 
 STATS = {"devices": {}, "sessions_open": 3, "committed": 7, "trouble": "the disk is full", "state": "up"}
+STATS["commit_times"] = {"0.1": 1, "+Inf": 2, "sum": 5.5}
 
 
 def test_metrics_and_figures_are_those_of_the_actor(
@@ -54,6 +55,7 @@ def test_metrics_and_figures_are_those_of_the_actor(
     ingest._under_ray(tmp_path, "tcp://127.0.0.1:0", None, False, 0, None, stop, 0.001, "9")
     assert found["sensorium_ingest_committed_total"] == 7
     assert (found["sensorium_ingest_sessions_open"], found["sensorium_ingest_store_trouble"]) == (3, 1)
+    assert found["sensorium_ingest_commit_seconds_sum"] == 5.5
     ready, *figures = capsys.readouterr().out.splitlines()
     assert ready == "ready tcp://127.0.0.1:9"
     assert json.loads(figures[0])["committed"] == 7

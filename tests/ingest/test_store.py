@@ -76,6 +76,16 @@ def test_committing_again_is_the_same_commit(made: Any, tmp_path: Path, small_by
 
 
 @FORMS
+def test_how_long_commits_took_is_counted_once_each(made: Any, tmp_path: Path, small_bytes: int) -> None:
+    with Store.open(tmp_path / "store", small_bytes=small_bytes) as store:
+        assert store.commit_times["+Inf"] == store.commit_times["sum"] == 0
+        commit(store, made)
+        commit(store, made)  # which the disk is asked nothing for
+        assert store.commit_times["+Inf"] == 1
+        assert store.commit_times["sum"] > 0
+
+
+@FORMS
 def test_one_id_or_ordinal_never_has_two_contents(
     made: Any, make_episode: Any, tmp_path: Path, small_bytes: int
 ) -> None:

@@ -20,7 +20,7 @@ from sensorium.cli.device_metrics import DeviceMetrics
 from sensorium.cli.main import app
 from sensorium.corpus.device_report import DeviceReport
 from sensorium.episode.documents import Account
-from sensorium.ingest.figures import COUNTERS, LinkMetrics
+from sensorium.ingest.figures import COUNTERS, CommitTimes, LinkMetrics
 from sensorium.ingest.fleet_metrics import FleetMetrics
 from sensorium.ingest.store import Store
 from tests.spine.test_layout import ROOT, check_command
@@ -35,6 +35,7 @@ STATUS: dict[str, Any] = {
     "directives": {"waits": 1, "refused": 2},
     "clock": {"offset_s": -0.5, "uncertainty_s": 0.001, "round_trip_s": 0.002, "probed_s": 1.8e9},
     "ordinals": {"pending": 2},
+    "syncs": {"0.1": 2, "+Inf": 3, "sum": 1.25},
     "link": {"state": "up", "sent_bytes": 9, "committed": 1},
     "away": {"imu": "unplugged"},
     "absent": {},
@@ -51,6 +52,7 @@ def exposition(tmp_path: Path) -> str:
     registry = CollectorRegistry()
     registry.register(FleetMetrics(tmp_path / "store"))
     registry.register(DeviceMetrics(lambda: STATUS))
+    registry.register(CommitTimes(lambda: STATUS["syncs"]))
     registry.register(LinkMetrics(lambda: {**dict.fromkeys(COUNTERS, 1), "sessions_open": 1, "store_trouble": 0}))
     return generate_latest(registry).decode()
 
@@ -106,6 +108,11 @@ def test_a_device_says_what_became_of_samples_and_what_waits(exposition: str) ->
         'sensorium_device_clock_round_trip_seconds{device="rig-1"} 0.002',
         'sensorium_device_clock_probed_timestamp_seconds{device="rig-1"} 1.8e+09',
         'sensorium_device_sensors_away{device="rig-1"} 1.0',
+        'sensorium_device_sync_seconds_bucket{device="rig-1",le="0.1"} 2.0',
+        'sensorium_device_sync_seconds_bucket{device="rig-1",le="+Inf"} 3.0',
+        'sensorium_device_sync_seconds_count{device="rig-1"} 3.0',
+        'sensorium_device_sync_seconds_sum{device="rig-1"} 1.25',
+        "sensorium_ingest_commit_seconds_sum 1.25",
     ):
         assert line in exposition.splitlines()
 

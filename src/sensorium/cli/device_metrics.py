@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from sensorium.errors import SensoriumError
+from sensorium.ingest.figures import histogram
 from sensorium.ingest.fleet_metrics import CLOCK
 
 _LINK = {
@@ -51,6 +52,8 @@ class DeviceMetrics(Collector):
             gauge.add_metric([device], float(value))
             yield gauge
         yield from _clock(device, status.get("clock") or {})
+        text = "Until what waited for the spool's disk was durable, all files together"
+        yield histogram("sensorium_device_sync_seconds", text, {"device": device}, status.get("syncs") or {})
         told = GaugeMetricFamily("sensorium_device_directives", "Directives kept, by state", labels=["device", "state"])
         for state, n in (status.get("directives") or {}).items():
             told.add_metric([device, state], n)

@@ -15,7 +15,7 @@ import typer
 from sensorium.cli.metrics import Metrics, served
 from sensorium.cli.notify import Notify
 from sensorium.cli.small import small_bytes as bytes_of
-from sensorium.ingest.figures import LinkMetrics, counts_of
+from sensorium.ingest.figures import CommitTimes, LinkMetrics, counts_of
 from sensorium.ingest.fleet_metrics import FleetMetrics
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
@@ -122,6 +122,7 @@ def _under_ray(
         if metrics:
             registry = prometheus_client.CollectorRegistry()
             registry.register(LinkMetrics(lambda: counts_of(host.last()["stats"])))
+            registry.register(CommitTimes(lambda: host.last()["stats"].get("commit_times", {})))
             registry.register(FleetMetrics(store.resolve()))
             page = served(metrics, registry)
         _handle_signals(stop)

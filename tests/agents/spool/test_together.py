@@ -72,6 +72,28 @@ def small(spool: Spool, n: int = 1) -> tuple[UUID, EpisodeFile]:
     return episode, file
 
 
+def test_how_long_a_round_of_syncs_takes_is_told_where_it_fails_too(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.flush()
+    assert spool.room.times.told()["+Inf"] == 0
+    small(spool)
+    small(spool)
+    spool.flush()
+    told = spool.room.times.told()
+    assert told["+Inf"] == 1
+    assert told["sum"] > 0
+    small(spool)
+    with monkeypatch.context() as patch:
+        patch.setattr(EpisodeFile, "sync", failing)
+        spool.flush()
+    assert spool.room.times.told()["+Inf"] == 2
+
+
+def failing(*_: object) -> None:
+    raise SpoolError("the disk is away")
+
+
 def killed(spool: Spool) -> None:
     """What it has in memory is no more."""
     spool._closed = True
