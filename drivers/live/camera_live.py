@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
+from sensorium.drivers.controls import Control, Value
 from sensorium.drivers.live.camera_stamps import Stamper
+from sensorium.drivers.live.thinning import Thinning
+from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.errors import SensoriumError, SensorLost
 from sensorium.threads import Thread, reason
@@ -57,7 +60,7 @@ class LiveCamera:
     At most `buffer` frames wait for `read`; then the oldest is dropped and counted in the next one's `lost_before`. A
     bad frame, or one of another size, is lost alone. Nothing good for `lost_after_s` raises `SensorLost`, whatever
     OpenCV is doing. `describe` makes the spec from the first
-    frame, or refuses it.
+    frame, or refuses it. It can be asked for fewer frames (`rate_hz`), if it is known how many there are.
     """
 
     def __init__(
@@ -84,6 +87,15 @@ class LiveCamera:
             self._frames.close()
             self._thread.join(1.0)
             raise
+        self._thinning, self._left_out = Thinning(self.specs[0].rate_hz), (0, False)
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        return self._thinning.controls
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        """As `Controllable.ask`."""
+        self._thinning.ask(name, asked)
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
@@ -93,19 +105,30 @@ class LiveCamera:
     def clock(self) -> Clock:
         return self._clock
 
-    def read(self, timeout_s: float) -> Sequence[Block] | None:
+    def read(self, timeout_s: float) -> Sequence[Block | SourceNote] | None:
         """What has come, within `timeout_s`; None once closed; `SensorLost` after `lost_after_s` of nothing."""
         taken = self._frames.take(timeout_s)
         if taken is None:
             return None
         lost, is_guess = taken.lost
         alone = [replace(loss_alone(self.specs[0], lost), is_guess=is_guess)] if lost else []
-        return [*map(self._block, taken.frames), *alone]
+        return [*(each for frame in taken.frames for each in self._delivery(frame)), *alone]
 
     def close(self) -> None:
         """End the capture thread and let go of the camera; waits at most `CLOSE_BOUND_S` where OpenCV hangs."""
         self._frames.close()
         self._thread.join()
+
+    def _delivery(self, frame: _Frame) -> list[Block | SourceNote]:
+        """The frame, unless fewer are asked for; what was lost before one that is left out is told with the next."""
+        notes = self._thinning.due(frame.captured_ns)
+        lost, is_guess = self._left_out
+        frame.lost_before, frame.is_guess = frame.lost_before + lost, frame.is_guess or is_guess
+        if not self._thinning.passes(frame.captured_ns):
+            self._left_out = (frame.lost_before, frame.is_guess)
+            return [*notes]
+        self._left_out = (0, False)
+        return [*notes, self._block(frame)]
 
     def _block(self, frame: _Frame) -> Block:
         sensor_ns = None if frame.sensor_ns is None else np.array([frame.sensor_ns], np.int64)

@@ -55,7 +55,8 @@ class CameraV4l2Config(DriverConfig):
     is taken. `controls`, by name and in their order (`sensorium devices` does not list them; an unknown one is answered
     by the list), are set and read back; they, and all of exposure, gain, white balance, focus and power-line frequency,
     are noted at the start and as they change. Exposure time and gain, where it has them, plans may change while it
-    captures (`exposure_s`, `gain`; what it chooses by itself is switched off then), and what they were is put back.
+    captures (`exposure_s`, `gain`; what it chooses by itself is switched off then; and fewer frames by `rate_hz`), and
+    what they were is put back.
     Each JPEG is looked through for damage inside, which is nine tenths of what its passage costs; without
     `check_inside` its end and its size are.
     """
@@ -170,7 +171,7 @@ class CameraV4l2:
         self._reader.lose()  # what was looked at is read again, from the first on
         at_start = {"node": str(device.path), "bus": device.bus, "stamps_from": self._spec.stamps_from}
         self._settings = SettingNotes(device, name, at_start, config.controls)
-        self._changes = CameraChanges(device)
+        self._changes = CameraChanges(device, device.rate_hz)
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
@@ -287,8 +288,10 @@ class CameraV4l2:
             kernel_ns = grabbed.stamp_ns + self._monotonic.offset_ns()
             captured_ns, is_guess = self._stamps.take(kernel_ns, arrived_ns)
             notes = self._settings.guessed(captured_ns, kernel_ns - arrived_ns) if is_guess else []
-        block = Block(self._spec.name, np.array([captured_ns], np.int64), content, self._counts.take())
-        return [*self._changes.due(captured_ns), *self._settings.due(captured_ns), *notes, block]
+        notes = [*self._changes.due(captured_ns), *self._settings.due(captured_ns), *notes]
+        if not self._changes.passes(captured_ns):  # what was lost before it is told with the next
+            return [*notes]
+        return [*notes, Block(self._spec.name, np.array([captured_ns], np.int64), content, self._counts.take())]
 
     def _content(self, data: bytes) -> Any:
         """[1, ...] or the JPEG; None if it is not whole."""

@@ -1,4 +1,4 @@
-"""What of a V4L2 camera may be changed while it captures: exposure time and gain, as far as it has them, and back."""
+"""What of a V4L2 camera may be changed while it captures: exposure time, gain and rate, where it has them, and back."""
 
 import logging
 import threading
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
+from sensorium.drivers.live.thinning import Thinning
 from sensorium.drivers.live.v4l2_capture import V4l2Device
 from sensorium.drivers.marks import SourceNote
 from sensorium.errors import ConfigError
@@ -21,10 +22,12 @@ _AUTOMATIC = {"auto_exposure": 1, "exposure_auto": 1, "gain_automatic": 0, "auto
 
 
 class CameraChanges:
-    """Of one camera that is open. Any thread may `ask`; the thread that reads it calls the others."""
+    """Of one camera that is open, and gives `rate_hz`, if it says so: fewer are to be had. Any thread may `ask`; the
+    thread that reads it calls the others."""
 
-    def __init__(self, device: V4l2Device) -> None:
+    def __init__(self, device: V4l2Device, rate_hz: float | None) -> None:
         self._device = device
+        self._thinning = Thinning(rate_hz)
         ranges = device.ranges()
         self._names: dict[str, str] = {}
         made = []
@@ -37,7 +40,7 @@ class CameraChanges:
         if "gain" in ranges:
             self._names["gain"] = "gain"
             made.append(Control(name="gain", plan="exposure", low=ranges["gain"][0], high=ranges["gain"][1]))
-        self.controls = tuple(control for control in made if control.low < control.high)
+        self.controls = (*(each for each in made if each.low < each.high), *self._thinning.controls)
         governing = {name for name in _AUTOMATIC if name in ranges}
         self._before = device.controls(lambda name: name in governing or name in self._names.values())
         """How it was when it was opened."""
@@ -65,22 +68,27 @@ class CameraChanges:
             SourceNote(note.kind, note.name, note.value, start_ns=note.start_ns, end_ns=captured_ns) for note in said
         ]
 
+    def passes(self, captured_ns: int) -> bool:
+        """Whether the frame of this stamp is one of those that are asked for."""
+        return self._thinning.passes(captured_ns)
+
     def _do(self, name: str, asked: Mapping[str, Value]) -> SourceNote:
         begun_ns, why = boottime_ns(), ""
         there = {each: value for each, value in _AUTOMATIC.items() if each in self._before}
         manual = {each: value for each, value in there.items() if self._governs(each, asked)}
-        wanted = {self._names[each]: _number(each, value) for each, value in asked.items()}
+        wanted = {self._names[each]: _number(each, value) for each, value in asked.items() if each in self._names}
+        if not asked or "rate_hz" in asked:
+            self._thinning.rate_hz = float(asked["rate_hz"]) if asked else None
         try:
             self._device.set_controls({**manual, **wanted} if asked else self._as_it_was())
         except ConfigError as error:
             why = str(error)
             log.warning("what was asked for is not so: %s", why)
         now = self._device.controls(lambda each: each in wanted)
-        did = {
-            each: round(now[own] * _STEP_S, 6) if each == "exposure_s" else now[own]
-            for each, own in self._names.items()
-            if own in now
-        }
+        did: dict[str, Value] = {each: value for each, value in asked.items() if each == "rate_hz"}
+        for each, own in self._names.items():
+            if own in now:
+                did[each] = round(now[own] * _STEP_S, 6) if each == "exposure_s" else now[own]
         value = {"asked": dict(asked), "did": did, "why": why}
         return SourceNote(CONTROL, name or CONTROL, value, start_ns=begun_ns)
 

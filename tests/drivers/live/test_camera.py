@@ -34,6 +34,7 @@ def take(driver: Opened, frames: int) -> list[Block]:
     blocks: list[Block] = []
     while sum(map(len, blocks)) < frames:
         for block in driver.read(10.0) or ():
+            assert isinstance(block, Block)
             block.check(driver.specs[0])
             blocks.append(block)
     return blocks
@@ -42,7 +43,7 @@ def take(driver: Opened, frames: int) -> list[Block]:
 def drain(driver: Opened) -> list[Block]:
     blocks: list[Block] = []
     while (got := driver.read(1.0)) is not None:
-        blocks += got
+        blocks += [each for each in got if isinstance(each, Block)]
     return blocks
 
 
@@ -76,6 +77,7 @@ def test_every_frame_of_a_file_with_its_own_stamp(vtest: Path) -> None:
         stamps = []
         while (blocks := driver.read(1.0)) is not None:
             for block in blocks:
+                assert isinstance(block, Block)
                 stamps += block.captured_ns.tolist()
                 assert block.lost_before == 0
                 for image in block.data:

@@ -42,6 +42,7 @@ def take(driver: Opened, frames: int) -> list[Block]:
     blocks: list[Block] = []
     while sum(map(len, blocks)) < frames:
         for block in driver.read(10.0) or ():
+            assert isinstance(block, Block)
             block.check(driver.specs[0])
             blocks.append(block)
     return blocks
@@ -415,6 +416,7 @@ def played(packets: Sequence[bytes | None]) -> tuple[int, int, str]:
     try:
         while True:
             for block in driver.read(1.0) or ():
+                assert isinstance(block, Block)
                 block.check(driver.specs[0])
                 delivered, lost = delivered + len(block), lost + block.lost_before
     except SensorLost as error:

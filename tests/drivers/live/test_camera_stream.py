@@ -77,7 +77,7 @@ def until_lost(driver: LiveCamera) -> tuple[list[Block], str]:
     blocks: list[Block] = []
     try:
         while (read := driver.read(1.0)) is not None:
-            blocks += read
+            blocks += [each for each in read if isinstance(each, Block)]
     except SensorLost as lost:
         return blocks, str(lost)
     finally:

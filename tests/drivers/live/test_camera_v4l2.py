@@ -500,6 +500,7 @@ def test_exposure_and_gain_can_be_asked_for(played: Played, opened: Callable[...
     assert [(each.name, each.plan, each.low, each.high) for each in camera.controls] == [
         ("exposure_s", "exposure", 1e-4, pytest.approx(255e-4)),
         ("gain", "exposure", 0.0, 255.0),
+        ("rate_hz", "rate", 0.1, 29.97),
     ]
     for wrong in ({"exposure_s": 1.0}, {"gain": -1}, {"brightness": 3}):
         with pytest.raises(ValueError, match=r"expected|no control"):
@@ -547,4 +548,21 @@ def test_what_a_camera_makes_of_it_otherwise_is_said(played: Played, opened: Cal
 def test_one_without_such_controls_has_none(played: Played, opened: Callable[..., CameraV4l2]) -> None:
     played.controls = {"Brightness": 128}
     played.put([(0, MONOTONIC, GREY)])
-    assert opened().controls == ()
+    assert [each.name for each in opened().controls] == ["rate_hz"]
+
+
+def test_fewer_frames_can_be_asked_for_and_what_was_lost_between_is_told(
+    played: Played, opened: Callable[..., CameraV4l2]
+) -> None:
+    played.put([(0, MONOTONIC, GREY)])
+    camera = opened()
+    everything(camera)
+    camera.ask("p1", {"rate_hz": 0.1})
+    played.put([(1, MONOTONIC, GREY), (2, MONOTONIC, GREY), (5, MONOTONIC, GREY)])
+    told = everything(camera)
+    assert sum(isinstance(each, Block) for each in told) == 1
+    assert [each.name for each in told if isinstance(each, SourceNote) and each.kind == CONTROL] == ["p1"]
+    camera.ask("p1", {})
+    played.put([(6, MONOTONIC, GREY)])
+    (block,) = all_of(camera)
+    assert block.lost_before == 2, "3 and 4, which nobody left out"

@@ -19,7 +19,7 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.live import camera_file, film_jpeg
 from sensorium.drivers.live.camera import CameraConfig
 from sensorium.drivers.live.film_opencv import OpencvFilm, promised_frames
-from sensorium.drivers.stream import StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 
 pytest.importorskip("av", reason="PyAV is not installed: pip install 'sensorium[video]'")
@@ -60,6 +60,7 @@ def read(path: Path, **options: Any) -> Read:
     try:
         while (blocks := driver.read(1.0)) is not None:
             for block in blocks:
+                assert isinstance(block, Block)
                 block.check(driver.specs[0])
                 pictures += list(block.data)
                 stamps += [at / 1e6 for at in block.captured_ns.tolist()]
