@@ -36,7 +36,7 @@ from sensorium.sim.worlds.world import Observation
 
 PLACES = CellAxes(axes=("place",))
 EVER_NS = 1 << 62
-QUICK = 12
+QUICK = 6
 PATIENCE = 20
 """So many rounds in a row without a proposal that can be carried out: then it has no more to say."""
 LAB_MM, ROVER_M, FLYER_M, CELL_RAD = 2.0, 2.2, 1.4, 1.6

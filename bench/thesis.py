@@ -34,7 +34,7 @@ from sensorium.sim.worlds.walk import pose_cells
 
 Floats = npt.NDArray[np.float64]
 
-HOUR_S, QUICK_S = 3600.0, 60.0
+HOUR_S, QUICK_S = 3600.0, 40.0
 SHARE = 0.05
 POSES, QUICK_POSES = 2000, 50
 CELL_M, CELL_RAD = 1.2, 3.2
