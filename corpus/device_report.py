@@ -23,6 +23,8 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
     spool_id: str = ""
     heard_ns: int = 0
     state: dict[str, Any] = {}
+    also: tuple[str, ...] = ()
+    """The spools of others that go by the same name at the same time."""
 
     @property
     def heard_utc(self) -> str | None:

@@ -27,6 +27,8 @@ def wrong(report: DeviceReport, now_ns: int) -> list[str]:
     state, found = report.state, []
     if report.is_silent(now_ns):
         found.append(f"silent since {str(report.heard_utc)[:19]}Z")
+    if report.also:
+        found.append(f"another device has this name, with the spool {', '.join(report.also)}")
     if state.get("error"):
         found.append(str(state["error"]))
     plans = state.get("plans")

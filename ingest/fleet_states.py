@@ -1,11 +1,12 @@
 """What devices say of their state, kept in the store: the last of each, and a bounded history."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, MOST_HISTORY_BYTES, DeviceReport
+from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, LEFT, MOST_HISTORY_BYTES, SILENT_S, DeviceReport
 from sensorium.episode import durable
 from sensorium.ingest.store import Store
 from sensorium.link.server.messenger import MAX_REPORT_BYTES, Reported
@@ -17,14 +18,19 @@ HISTORY_EVERY_S = 60.0
 class FleetStates:
     """One thread calls it. A report is worth no sync: after power loss the next one comes in seconds."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._now_s = store, now_s
         self._kept: dict[str, tuple[float, str]] = {}
+        self._spools: dict[str, dict[str, tuple[float, float]]] = {}
 
     def keep(self, heard: Reported) -> None:
         """Keep what a device says; too long a report is not kept."""
         report = DeviceReport(
-            device=heard.device, spool_id=heard.spool_id, heard_ns=time.time_ns(), state=heard.document
+            device=heard.device,
+            spool_id=heard.spool_id,
+            heard_ns=time.time_ns(),
+            state=heard.document,
+            also=self._others(heard, self._now_s()),
         )
         data = msgspec.json.encode(report)
         if len(data) > MAX_REPORT_BYTES:
@@ -34,11 +40,27 @@ class FleetStates:
         new = FLEET / f".{heard.device}.new"
         _write(new, data, 0, fd)
         durable.rename(new, FLEET / f"{heard.device}.json", dir_fd=fd)
-        now_s, state = time.monotonic(), str(heard.document.get("state", ""))
+        now_s, state = self._now_s(), str(heard.document.get("state", ""))
         before_s, before = self._kept.get(heard.device, (0.0, ""))
         if state != before or now_s - before_s >= HISTORY_EVERY_S:
             self._kept[heard.device] = now_s, state
             self._add(heard.device, data + b"\n")
+
+    def _others(self, heard: Reported, now_s: float) -> tuple[str, ...]:
+        """Other spools under this name that were heard of since this one was: a spool that was replaced is not."""
+        lately = {
+            spool: at
+            for spool, at in self._spools.get(heard.device, {}).items()
+            if now_s - at[1] <= SILENT_S and spool != heard.spool_id
+        }
+        first_s, last_s = self._spools.get(heard.device, {}).get(heard.spool_id, (now_s, now_s))
+        if now_s - last_s > SILENT_S:
+            first_s = now_s
+        others = tuple(sorted(spool for spool, at in lately.items() if at[1] > first_s))
+        if heard.document.get("state") != LEFT:
+            lately[heard.spool_id] = first_s, now_s
+        self._spools[heard.device] = lately
+        return others
 
     def _add(self, device: str, line: bytes) -> None:
         """The history is two files: when one is full it takes the place of the other."""

@@ -55,6 +55,31 @@ def test_the_same_state_goes_into_the_history_once_a_minute(tmp_path: Path) -> N
     assert len(history(tmp_path, "rig-1")) == 1
 
 
+def test_two_devices_of_one_name_are_said_and_a_spool_that_was_replaced_is_none(tmp_path: Path) -> None:
+    now_s = 1000.0
+
+    def found(states: FleetStates, spool: str, state: str = "collecting") -> list[str]:
+        nonlocal now_s
+        now_s += 5
+        states.keep(Reported("rig-1", spool, {"state": state}))
+        (report,) = reports(tmp_path)
+        assert wrong(report, time.time_ns()) == [
+            f"another device has this name, with the spool {each}" for each in report.also
+        ]
+        return list(report.also)
+
+    with Store.open(tmp_path) as opened:
+        states = FleetStates(opened, lambda: now_s)
+        assert [found(states, spool) for spool in ("a", "a", "b", "b")] == [[], [], [], []]
+        assert [found(states, spool) for spool in ("a", "b", "a")] == [["b"], ["a"], ["b"]]
+        assert found(states, "b", "left") == ["a"]
+        assert [found(states, "a") for _ in range(2)] == [[], []]
+        now_s += 100
+        assert [found(states, spool) for spool in ("b", "b")] == [[], []]
+    row = json.loads(CliRunner().invoke(app, ["fleet", str(tmp_path), "--json"]).output)[0]
+    assert (row["spool_id"], row["also"]) == ("b", [])
+
+
 def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
     keep(
         tmp_path,

@@ -62,6 +62,7 @@ def _document(report: DeviceReport) -> dict[str, Any]:
         "heard_utc": report.heard_utc,
         "wrong": wrong(report, now_ns),
         "spool_id": report.spool_id,
+        "also": list(report.also),
         "report": report.state,
     }
 
