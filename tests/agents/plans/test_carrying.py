@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from sensorium.agents.plans import carrying as carrying_module
+from sensorium.agents.plans.asked import AskedPlan
 from sensorium.agents.plans.carrying import Carrying, Effect
 from sensorium.agents.plans.limits import PlanLimits, PlanState
 from sensorium.drivers.clock import Clock, live_clock
@@ -15,7 +16,9 @@ from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
 from sensorium.drivers.driver import Delivery, Driver
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import StreamSpec
+from sensorium.link.approval import approval_of
 from sensorium.link.directive import DirectiveEvent
+from sensorium.link.operators import OperatorPair, new_operator, read_pair
 
 S = 1_000_000_000
 LIMITS = PlanLimits.model_validate(
@@ -259,3 +262,30 @@ def test_a_book_that_cannot_be_read_keeps_all_from_being_done(tmp_path: Path) ->
     rig.go_on()
     assert "no plan is carried out" in rig.answers[0][2]
     assert rig.base.asked == []
+
+
+def test_who_asks_cannot_approve_and_an_approval_is_of_one_plan(tmp_path: Path) -> None:
+    anna, ben, eve = (read_pair(new_operator(name, tmp_path)[1]) for name in ("anna", "ben", "eve"))
+    limits = {"allow": ["viewpoint"], "approve": ["viewpoint"], "approvers": ["both"]}
+    rig = Rig(tmp_path)
+    may = frozenset({anna.operator.public, ben.operator.public})
+    rig.carrying = Carrying("rig-1", PlanLimits.model_validate(limits), rig.kill, may, tmp_path / "plans" / "spent")
+    body = {"proposal": "p1", "plan": "viewpoint", "parameters": {"x_m": 1.0}}
+    digest = AskedPlan.of(body).digest
+
+    def answer(pair: OperatorPair, device: str = "rig-1", proposal: str = "p1", **other: Any) -> str:
+        made = approval_of(pair, proposal=proposal, digest=digest, device=device)
+        signed = {"operator": made.operator, "signature": made.signature}
+        said = {**body, **other, "approved_by": [signed]}
+        rig.carrying.take(said, anna.operator.public, lambda event, why: rig.answers.append(("", event.name, why)))
+        rig.go_on()
+        return rig.answers[-1][2] if rig.answers else ""
+
+    assert answer(anna).startswith("charter: plans.approve"), "who asks"
+    assert answer(eve).startswith("charter: plans.approve"), "who may not"
+    assert answer(ben, device="rig-2").startswith("charter: plans.approve"), "of another device"
+    assert answer(ben, proposal="p2").startswith("charter: plans.approve"), "of another proposal"
+    assert answer(ben, parameters={"x_m": 2.0}).startswith("charter: plans.approve"), "of another plan"
+    assert rig.base.asked == []
+    answer(ben)
+    assert rig.base.asked == [("p1", {"x_m": 1.0})]

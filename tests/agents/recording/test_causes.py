@@ -121,3 +121,19 @@ def test_causes_by_epoch_and_stamp() -> None:
     causes.put(0, 200, "p2")
     assert causes.of(0, 400) == "p2", "what was said of later is taken back"
     assert (causes.of(1, -5), causes.around(1, -5)[0] < -5) == ("p2", True), "a clock that was set back changes nothing"
+
+
+def test_no_episode_begins_before_a_border_that_it_comes_behind(tmp_path: Path) -> None:
+    """Nothing was recorded when it was said, so that no episode ends there."""
+    spool, pool = Spool(tmp_path, "rig"), EncoderPool()
+    opening = manifest(ROWS, spool_id=spool.spool_id)
+    recorder = Recorder(spool, Interval(10 * SECOND), opening, pool=pool, grace_ns=None)
+    recorder.notes.cause(0, "p1", 2 * SECOND)
+    block = rows(3 * SECOND, 2, 50 * MS)
+    recorder.account.enter("imu", 2)
+    recorder.add("imu", block, Tally(), (3 * SECOND, 3 * SECOND + 50 * MS))
+    (episode,) = recorder.episodes
+    assert (episode.start_ns, episode.file.manifest.proposal) == (2 * SECOND, "p1")
+    recorder.stop()
+    pool.close()
+    spool.close()
