@@ -28,7 +28,7 @@ from sensorium.corpus.directives import DirectiveShelf
 from sensorium.link.operators import new_operator
 from tests.spine.commands import Site, wait_for
 
-WORLD = {"kind": "sim-planar", "task": "roam", "odometry": {}, "size": [48, 32], "camera_hz": 5.0, "pace": 16.0}
+WORLD = {"kind": "sim-planar", "task": "roam", "odometry": {}, "size": [48, 32], "camera_hz": 5.0, "pace": 4.0}
 LEAST_M, MOST_M = -3.0, 3.0
 CHARTER = f"""
 plans:
