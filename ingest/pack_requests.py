@@ -76,7 +76,9 @@ def pack_or_ask(
                     is_asked = True
             progress("waiting for the ingest", 0, 1)
             if stop():
-                at.with_suffix(STOP).touch()
+                stopping = at.with_suffix(STOP)
+                if durable.look(stopping) is None:
+                    durable.write_synced(stopping, b"")
             if (answer := _taken(at)) is not None:
                 for field in dataclasses.fields(PackReport):
                     setattr(report, field.name, getattr(answer.report, field.name))

@@ -5,8 +5,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import anyio.to_thread
-
 from sensorium.agents.planning.language.quoted import quoted
 from sensorium.agents.planning.log import PlanningLog, PlanningNote
 
@@ -43,7 +41,7 @@ class Audit:
         if arguments := asked.get("arguments"):
             said["arguments"] = quoted(json.dumps(arguments, default=str), _MOST_SAID)
         note = PlanningNote(planner=who_asks(context), name="mcp", value=said)
-        await anyio.to_thread.run_sync(self._log.add, note)
+        self._log.add(note)  # a line and its sync: others wait so long, and no thread is started
 
 
 def who_asks(context: Any) -> str:

@@ -65,6 +65,7 @@ def exported(episode: Episode, to: str, out: Path) -> tuple[ExportReport, frozen
     return report, frozenset(each.partition("/")[2] for each in report.skipped)
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(
     max_examples=40,
     deadline=None,

@@ -30,4 +30,6 @@ def test_it_passes_the_suite(suite: Any) -> None:
         try:
             getattr(suite, name)()
         except Skipped as skipped:
+            if str(skipped) == "it has no controls":  # a world need have none
+                continue
             raise AssertionError(f"{name}: {skipped}") from skipped
