@@ -114,8 +114,8 @@ def samples_of(name: str, message: Any, kind: str, episode: Episode) -> Any:
         return np.frombuffer(message.data, stream.dtype).reshape(stream.spec.shape)
     fields = [field.name for field in message.DESCRIPTOR.fields][1:]
     values = list(message.data) if fields == ["data"] else [getattr(message, each) for each in fields]
-    with np.errstate(invalid="ignore"):  # a NaN that signals is a quiet one afterwards
-        return np.array(values).astype(stream.dtype).reshape(stream.spec.shape)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.array(values, stream.dtype).reshape(stream.spec.shape)  # not by way of float64, which rounds uint64
 
 
 def check_mcap(path: Path, episode: Episode, prefix: str = "/", left_out: frozenset[str] = frozenset()) -> None:
