@@ -10,18 +10,14 @@ from sensorium.corpus.verifier import Verdict, Verifier
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.perception.exposure import white_level
 from sensorium.perception.gray import Picture, gray, is_pictures
-from sensorium.perception.image_motion import NO_MOTION, Optics, Shade, image_motion, optics_of, small
+from sensorium.perception.image_motion import Followed, Optics, Shade, image_motion, optics_of, small
 from sensorium.perception.surprise import gyro_of, mounting
-from sensorium.perception.time_offset import SEEN_OF_TURN, Floats, TimeOffset, time_offset
+from sensorium.perception.time_offset import Floats, TimeOffset, time_offset
 
 LIMIT_S = 0.01
 """So far apart they may be and have one time."""
 WIDEST_S = 0.01
 """An interval that is wider tells nothing."""
-LEAST_GAIN = 2.0
-"""So much log likelihood a pair of pictures turns must tell. Of two of ten drives of `sim-rover` they told 0.9 to 1.5,
-and the offset was 3 to 12 ms wrong, once by 5.4 where 9 ms were claimed: what is near passes by, and seems to be taken
-for turns. Of the others they told from 2.6 on, and it was up to 3.3 ms off."""
 MOST_PICTURES = 600
 _AT_ONCE = 16
 
@@ -32,14 +28,14 @@ class CameraImu(Verifier):
     The offset is by how much the camera's stamps are late. It refers to the middle row's mid-exposure: `captured_ns`
     of a picture is the start of exposure of its first row, and its spec's `calibration` states `exposure_s` and
     `readout_s` (0 where it does not). Of each camera with a stated lens (`intrinsics`) and mounting (`T_BS`) the
-    components are `CAMERA.offset_s`, `CAMERA.low_s` and `CAMERA.high_s` (about 95%, but of what flies it is too
-    narrow by some ms, see docs/verdicts.md); of what hovers nothing is told.
+    components are `CAMERA.offset_s`, `CAMERA.low_s` and `CAMERA.high_s` (about 99%), see docs/verdicts.md.
     """
 
     name = "camera-imu"
-    version = "4"
+    version = "5"
     depends = (
         "sensorium.perception.image_motion",
+        "sensorium.perception.travel",
         "sensorium.perception.time_offset",
         "sensorium.perception.surprise",
         "sensorium.perception.gray",
@@ -100,14 +96,11 @@ def _offset(camera: Stream, gyro: Stream) -> TimeOffset | str:
         return "its calibration states an exposure_s or readout_s that is no number"
     seen_ns = camera.captured_ns + half_open_ns
     start, stop = _liveliest(seen_ns, gyro.captured_ns, rates)
-    motion = _motion(camera, start, stop, optics)
-    found = time_offset(seen_ns[start:stop], motion, gyro.captured_ns, rates, SEEN_OF_TURN @ turned)
+    followed = _followed(camera, start, stop, optics)
+    found = time_offset(seen_ns[start:stop], followed, gyro.captured_ns, rates, turned)
     if isinstance(found, TimeOffset) and found.high_s - found.low_s > WIDEST_S:
         wide = (found.high_s - found.low_s) * 1000
         return f"too little turns to tell ({found.offset_s * 1000:+.1f} ms within an interval of {wide:.0f} ms)"
-    pairs = int(np.isfinite(motion).all(axis=1).sum())
-    if isinstance(found, TimeOffset) and found.gain < LEAST_GAIN * pairs:
-        return f"its turns tell little of what is seen (log likelihood gained {found.gain / pairs:.1f} a pair)"
     return found
 
 
@@ -122,17 +115,17 @@ def _liveliest(seen_ns: Stamps, gyro_ns: Stamps, rates: Floats) -> tuple[int, in
     return start, start + MOST_PICTURES
 
 
-def _motion(camera: Stream, start: int, stop: int, optics: Optics) -> Floats:
-    """Between each picture and the one before, [n, 5]; NaN for the first."""
+def _followed(camera: Stream, start: int, stop: int, optics: Optics) -> list[Followed | None]:
+    """From the picture before to each, [n]; None for the first."""
     full = camera.spec.shape[0], camera.spec.shape[1]
-    found: list[tuple[float, ...]] = []
+    found: list[Followed | None] = []
     before: Shade | None = None
     for first in range(start, stop, _AT_ONCE):
         for picture in camera[first : min(first + _AT_ONCE, stop)]:
             now = small(_shade(picture, camera.spec))
-            found.append(NO_MOTION if before is None else image_motion(before, now, optics, full))
+            found.append(None if before is None else image_motion(before, now, optics, full))
             before = now
-    return np.array(found, np.float64).reshape(-1, 5)
+    return found
 
 
 def _shade(picture: Picture, spec: StreamSpec) -> Shade:

@@ -15,9 +15,10 @@ from sensorium.sim.worlds.mujoco.drone_config import DroneConfig
 from sensorium.sim.worlds.mujoco.drone_scene import DRONE_MOUNTS, LABELS, SEEN, STOPS, DroneScene, drone_scene
 from sensorium.sim.worlds.mujoco.events import EVENT, EventCamera
 from sensorium.sim.worlds.mujoco.lidar import Caster
+from sensorium.sim.worlds.mujoco.midway import imu_reader, pose_reader
 from sensorium.sim.worlds.mujoco.optics import calibration, intrinsics
 from sensorium.sim.worlds.mujoco.renderer import Labels
-from sensorium.sim.worlds.mujoco.simulation import Earned, Simulation, sensor_reader
+from sensorium.sim.worlds.mujoco.simulation import Earned, Simulation
 from sensorium.sim.worlds.mujoco.specs import IMU, IMU_UNIT, POSE, POSE_UNIT, camera_spec, imu_spec, labels_spec
 from sensorium.sim.worlds.mujoco.taps import Taps, longest_look_s
 from sensorium.sim.worlds.mujoco.terrain import TerrainRays
@@ -90,7 +91,7 @@ class Drone(Simulation):
         look = self._camera("events", config.event_size)
         taps.bursts("events", config.event_hz, lambda now_ns: events.seen(look(now_ns), now_ns))
         imu = ImuSense(config.imu, taps.rng("imu"), config.imu_hz)
-        taps.rows("imu", sensor_reader(physics, "gyro", "accelerometer"), imu.measure)
+        taps.rows("imu", imu_reader(physics), imu.measure)
         taps.rows("bias", lambda: np.zeros(6), lambda _: imu.bias)
         rangefinder = RangeSense(config.rangefinder, taps.rng("range"))
         taps.rows("range", self._beam(), rangefinder.measure)
@@ -100,7 +101,7 @@ class Drone(Simulation):
         taps.rows("magnetometer", lambda: field @ data.xmat[body].reshape(3, 3), compass.measure)
         weather = RowSense(config.barometer, taps.rng("barometer"), config.barometer_hz, 1)
         taps.rows("barometer", lambda: pressure_hpa(data.xpos[body, 2:3], facts["sea_level_hpa"]), weather.measure)
-        pose = sensor_reader(physics, "position", "quaternion", "velocity", "spin")
+        pose = pose_reader(physics)
         taps.rows(STREAM, lambda: _placed(pose()), self._goal.sent.odometry.measure)
         taps.rows("pose", pose)
         taps.rows("task", lambda: self._goal.row(pose(), physics.derived_ns))

@@ -11,6 +11,7 @@ from sensorium.drivers.controls import Control, Value
 from sensorium.drivers.marks import SourceNote
 from sensorium.sim.worlds.mujoco.battery import Battery
 from sensorium.sim.worlds.mujoco.lidar import Caster, Lidar
+from sensorium.sim.worlds.mujoco.midway import imu_reader, pose_reader
 from sensorium.sim.worlds.mujoco.optics import intrinsics
 from sensorium.sim.worlds.mujoco.renderer import Labels
 from sensorium.sim.worlds.mujoco.rover_config import RoverConfig
@@ -97,7 +98,7 @@ class Rover(Simulation):
 
         taps.frames("lidar", revolution, self._lidar.ends, put_off=True)
         imu = ImuSense(config.imu, taps.rng("imu"), config.imu_hz)
-        taps.rows("imu", sensor_reader(physics, "gyro", "accelerometer"), imu.measure)
+        taps.rows("imu", imu_reader(physics), imu.measure)
         # What the biases were is known once the IMU, a stream before, has measured the same rows.
         taps.rows("bias", lambda: np.zeros(6), lambda _: imu.bias)
         encoder = EncoderSense(config.wheels, taps.rng("wheels"), len(WHEELS))
@@ -106,7 +107,7 @@ class Rover(Simulation):
         battery = Battery(physics, [f"wheel_{name}" for name in WHEELS], scene.facts["charge"])
         # The charge is counted, not measured.
         taps.rows("battery", battery.read, lambda rows: np.hstack([meter.measure(rows[:, :2]), rows[:, 2:]]))
-        pose = sensor_reader(physics, "position", "quaternion", "velocity", "spin")
+        pose = pose_reader(physics)
         taps.rows(STREAM, lambda: _planar(pose()), self._pilot.sent.odometry.measure)
         taps.rows("pose", pose)
         taps.rows("task", lambda: self._goal.row(pose()))

@@ -1,4 +1,4 @@
-"""Image motion: how far, and by which turn, what a camera sees moved between two pictures, told by points tracked."""
+"""Image motion: where points of one picture of a camera are in the next, as rays."""
 
 from typing import NamedTuple
 
@@ -13,24 +13,19 @@ Points = npt.NDArray[np.float32]
 
 WIDTH = 320
 """Wider pictures are looked at at this width."""
-LEAST_POINTS = 12
-_MOST_POINTS = 150
-_INLIER_PX = 1.5
+LEAST_POINTS = 20
+MOST_POINTS = 150
+_AGREE_PX = 0.3
+"""So near must a point come that is followed there and back."""
 
 
-class ImageMotion(NamedTuple):
-    """The affine map between the rays of two pictures, less identity: what is seen moved right by `x` and down by `y`
-    (rad, in the middle); `curl` is twice its turn, clockwise (rad); `stretch` and `shear` are how it was deformed,
-    wider than high, and along the diagonal. NaN where too few points say so."""
+class Followed(NamedTuple):
+    """Points that were followed from one picture to the next: their rays in either, x/z and y/z, [n, 2]; `pixel_rad`
+    is how wide a pixel of the pictures is in which they were followed, in the middle (rad)."""
 
-    x: float
-    y: float
-    curl: float
-    stretch: float
-    shear: float
-
-
-NO_MOTION = ImageMotion(*(float("nan"),) * 5)
+    before: npt.NDArray[np.float64]
+    after: npt.NDArray[np.float64]
+    pixel_rad: float
 
 
 class Optics(NamedTuple):
@@ -68,37 +63,33 @@ def small(picture: Shade) -> Shade:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def image_motion(before: Shade, after: Shade, lens: Optics, full: tuple[int, int]) -> ImageMotion:
-    """The motion between two small pictures of one camera, whose pictures as stored are `full` (height, width).
+def image_motion(before: Shade, after: Shade, lens: Optics, full: tuple[int, int]) -> Followed | None:
+    """The points followed between two small pictures of one camera, whose pictures as stored are `full` (height,
+    width); None where they are less than `LEAST_POINTS`.
 
     Corners (J. Shi and C. Tomasi, "Good features to track", 1994) are followed by the pyramidal tracker of J. Bouguet
-    (2000), there and back; an affine map is fitted to their rays by RANSAC.
+    (2000), there and back.
 
     >>> plane = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (160, 200), np.uint8), (0, 0), 2)
     >>> optics = Optics(np.array([[100.0, 0, 80], [0, 100, 60], [0, 0, 1]]), np.zeros(4))
     >>> found = image_motion(plane[:120, :160], plane[3:123, 6:166], optics, (120, 160))
-    >>> round(found.x, 3), round(found.y, 3), abs(found.curl) < 0.002
-    (-0.06, -0.03, True)
+    >>> np.median(found.after - found.before, axis=0).round(3).tolist()
+    [-0.06, -0.03]
     """
-    found = cv2.goodFeaturesToTrack(before, _MOST_POINTS, 0.01, 7)
+    found = cv2.goodFeaturesToTrack(before, MOST_POINTS, 0.005, 7)
     if found is None or len(found) < LEAST_POINTS:
-        return NO_MOTION
+        return None
     moved, there, _ = cv2.calcOpticalFlowPyrLK(before, after, found, None, winSize=(15, 15), maxLevel=4)
     back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, moved, None, winSize=(15, 15), maxLevel=4)
-    held = (there & again).ravel().astype(bool) & (np.linalg.norm((back - found)[:, 0], axis=1) < 0.5)
+    held = (there & again).ravel().astype(bool) & (np.linalg.norm((back - found)[:, 0], axis=1) < _AGREE_PX)
     if held.sum() < LEAST_POINTS:
-        return NO_MOTION
+        return None
     scale = full[1] / before.shape[1], full[0] / before.shape[0]
-    rays = [_rays(points[held], lens, scale) for points in (found, moved)]
-    near = _INLIER_PX * scale[0] / lens.matrix[0, 0]
-    fitted, inliers = cv2.estimateAffine2D(rays[0], rays[1], ransacReprojThreshold=near)
-    if fitted is None or inliers.sum() < LEAST_POINTS:
-        return NO_MOTION
-    (xx, xy, x), (yx, yy, y) = fitted.tolist()
-    return ImageMotion(x, y, yx - xy, xx - yy, xy + yx)
+    rays = [_rays(points[held], lens, scale)[:, 0].astype(np.float64) for points in (found, moved)]
+    return Followed(rays[0], rays[1], float(scale[0] / lens.matrix[0, 0]))
 
 
 def _rays(points: Points, lens: Optics, scale: tuple[float, float]) -> Points:
-    """Points of a small picture [n, 1, 2] as rays, x/z and y/z."""
+    """Points of a small picture [n, 1, 2] as rays, x/z and y/z, without the lens' distortion."""
     stored = (points + 0.5) * np.array(scale, np.float32) - 0.5
     return np.asarray(cv2.undistortPoints(stored, lens.matrix, lens.distortion), np.float32)

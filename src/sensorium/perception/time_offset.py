@@ -1,189 +1,170 @@
-"""The time offset between a camera and a gyro that moves with it, told by how what is seen turns as they are turned."""
+"""The time offset between a camera and a gyro beside it: turned back by the gyro, what is seen only travels."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sensorium.drivers.stream import Stamps
+from sensorium.perception.image_motion import MOST_POINTS, Followed
+from sensorium.perception.travel import TravelFit
 
 Floats = npt.NDArray[np.float64]
 
 MOST_S = 0.2
 """Offsets are looked for up to so much, either way."""
 LEAST_PAIRS = 25
-_STEP_S = 0.002
+LEAST_SHARE = 0.25
+"""So much of what does not fit one direction of travel must the gyro's turns explain. The least of what was right is
+the EuRoC excerpt's, which hardly turns (0.011 rad/s): 0.43; rovers and drones are at 0.8 to 0.9."""
+FLOOR_S = 0.0025
+"""An interval is no narrower than so much either way: its scatter does not show what all pictures of a drive share, as
+the delay of a gyro's own filter. What was told was up to 1 ms off, by a scatter of 0.1 to 0.6."""
+_STEP_S = 0.005
 _LONGEST_S = 0.25
-# 95% of a chi-square of one degree, times two: what is left behind the whitening is not quite independent.
-_LIKELY = 2 * 3.84
-_CERTAIN = 25.0
-_FOLLOWED = 2.0
-"""So much more, in log likelihood a pair, do turns tell where the way may follow from them: of flights of `sim-drone`
-along a route up to 1.9; hovering in gusts 1.6, and was 5 ms wrong, or from 2.6 on, and was up to 14 ms wrong."""
-_LITTLE_RAD_S, _TELLING = 0.03, 3.0
-"""What turns less than so much must be told by its turns alone, by so much log likelihood a pair. What a rover sees
-that stands on a slope, and rocks and creeps, is its way: at 0.003 to 0.011 rad/s it gained up to 1.7, and was 12 ms
-wrong. The EuRoC excerpt, which hardly turns (0.010), gains 4 to 6, and is 0.3 ms wrong."""
 _OFFSETS: Floats = np.arange(-round(MOST_S / _STEP_S), round(MOST_S / _STEP_S) + 1).astype(np.float64) * _STEP_S
-# Of a camera that turns by a small angle what it sees moves and turns against it: right by that around y, down by that
-# around x, clockwise by that around z.
-SEEN_OF_TURN = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+_ROUGH_POINTS, _ROUGH_LIKE, _ROUGH_STEPS, _TRIED = 30, 3.0, 2, 5
+_PASSES, _STEPS = 2, 8
+_MOST_STEP: Floats = np.array([_STEP_S, 0.05, 0.05, 0.05])
+_NEAR: Floats = np.array([0.0005, 0.002, 0.002, 0.002])
+# Consecutive pairs share what they are off by.
+_BLOCK = 8
 
 
 class TimeOffset(NamedTuple):
-    """By how much the camera's stamps are late against the gyro's, s, and between what it lies (about 95%);
-    `gain` is by how much the turns explain what is seen, in log likelihood."""
+    """By how much the camera's stamps are late against the gyro's, s, and between what it lies (about 99%)."""
 
     offset_s: float
     low_s: float
     high_s: float
-    gain: float
 
 
 def time_offset(
-    seen_ns: Stamps, motion: Floats, gyro_ns: Stamps, rates: Floats, seen_of_turn: Floats
+    seen_ns: Stamps, followed: Sequence[Followed | None], gyro_ns: Stamps, rates: Floats, camera_of_gyro: Floats
 ) -> TimeOffset | str:
     """The offset, or why it cannot be told.
 
     Args:
         seen_ns: When each picture was taken, [n].
-        motion: Between each and the one before, [n, 5] as `ImageMotion`; NaN where it is not known, as in the first.
+        followed: The points from the one before to each, [n]; None where there are too few, as in the first.
         gyro_ns: Stamps of the gyro's rows, [m].
         rates: Its rates around three axes, rad/s, [m, 3].
-        seen_of_turn: By how much turns around them move what is seen (right, down, clockwise), [3, 3].
+        camera_of_gyro: What turns a vector in the gyro's axes into the camera's, [3, 3].
 
-    For each offset the turns between two pictures predict how what is seen moved. What is left is taken for the motion
-    past what is near, whitened by two lags, and the offset is where least is left of all three by their log likelihood.
-    It is told twice, the second time less what of that motion follows from the tilt, as of what flies: how far the two
-    are apart is doubt, so that the interval holds those of both. Where most of it follows, nothing is told. The turn is
-    not the curl alone: a way past a plane that is not square to it has one too, which its deformation tells (J.
-    Koenderink and A. van Doorn, "Local structure of movement parallax of the plane", 1976).
-
-    >>> at, rng = np.arange(0, 6, 0.005), np.random.default_rng(0)
-    >>> angle = lambda t: 0.2 * np.column_stack([np.sin(3 * t), np.sin(4 * t + 1), np.sin(5 * t + 2)])
-    >>> rates = np.gradient(angle(at), at, axis=0)
-    >>> taken = np.arange(0.5, 5.5, 0.05)
-    >>> seen = np.diff(angle(taken), axis=0, prepend=np.nan) @ SEEN_OF_TURN.T
-    >>> motion = np.column_stack([seen * [1, 1, 2], np.zeros((len(seen), 2))]) + rng.normal(0, 1e-4, (len(seen), 5))
-    >>> late_ns = np.round(taken * 1e9).astype(np.int64) + 30_000_000
-    >>> found = time_offset(late_ns, motion, np.round(at * 1e9).astype(np.int64), rates, SEEN_OF_TURN)
-    >>> round(found.offset_s, 3), found.low_s < 0.03 < found.high_s
-    (0.03, True)
+    For each offset the points of each pair of pictures are turned back by how the gyro turned between them, and what
+    does not fit one direction of travel is summed (see `TravelFit`): near and far points may pass by at whatever speed.
+    The gyro's constant error is found along with it. From the best of a grid offset and error are followed to where
+    the least is left (Gauss and Newton). The interval is three deviations of that by the scatter of blocks of pairs
+    (P. Huber's sandwich), and `FLOOR_S`.
     """
     start_ns = int(min(seen_ns[0], gyro_ns[0])) if len(seen_ns) and len(gyro_ns) else 0
     seen, gyro = (seen_ns - start_ns) / 1e9, (gyro_ns - start_ns) / 1e9
     if len(gyro) < 2 or len(seen) < 2:
         return "too few samples"
     steps = (rates[1:] + rates[:-1]) / 2 * np.diff(gyro)[:, None]
-    turned = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)])
+    turned = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)]) @ camera_of_gyro.T
     spans = np.diff(seen, prepend=seen[0])
-    held = np.isfinite(motion).all(axis=1) & (spans > 0) & (spans < _LONGEST_S)
+    held = np.array([each is not None for each in followed]) & (spans > 0) & (spans < _LONGEST_S)
     held &= (seen - spans - MOST_S >= gyro[0]) & (seen + MOST_S <= gyro[-1])
     pairs = int(held.sum())
     if pairs < LEAST_PAIRS:
         return f"{pairs} pairs of pictures with points to follow and the gyro around them, at least {LEAST_PAIRS}"
-    seen, spans, motion = seen[held], spans[held], motion[held]
-
-    def least(follows: bool) -> TimeOffset | str:
-        """The offset at which least is left, whether or not the way `follows` from the tilt."""
-
-        def left(predicted: Floats) -> float:
-            return pairs * float(np.log(_residuals(motion, predicted, follows)).sum())
-
-        def left_at(offset_s: float) -> float:
-            ends = [_between(gyro, turned, at - offset_s) for at in (seen - spans, seen)]
-            return left((ends[1] - ends[0]) @ seen_of_turn.T)
-
-        return _least(np.array([left_at(float(offset)) for offset in _OFFSETS]), left(np.zeros((pairs, 3))))
-
-    plain, following = least(False), least(True)
-    if isinstance(plain, str) or isinstance(following, str):
-        return plain if isinstance(plain, str) else str(following)
-    if (following.gain - plain.gain) / pairs > _FOLLOWED:
-        return "its way follows from its turns, as of what hovers, and what is seen of either cannot be told apart"
-    gain = min(plain.gain, following.gain)
-    rates_seen = (_between(gyro, turned, seen) - _between(gyro, turned, seen - spans)) / spans[:, None]
-    rate = float(np.sqrt(rates_seen.var(axis=0).sum()))
-    if rate < _LITTLE_RAD_S and gain / pairs < _TELLING:
-        return f"it hardly turns ({rate:.3f} rad/s), and what is seen may be its way"
-    return TimeOffset(
-        (plain.offset_s + following.offset_s) / 2,
-        min(plain.low_s, following.low_s),
-        max(plain.high_s, following.high_s),
-        gain,
-    )
+    kept = [each for each, holds in zip(followed, held, strict=True) if holds and each is not None]
+    return _Search(kept, seen[held], spans[held], gyro, turned).found()
 
 
-def _least(curve: Floats, still: float) -> TimeOffset | str:
-    """Where the curve over `_OFFSETS` is least; `still` is what is left where nothing is predicted."""
-    best = int(curve.argmin())
-    gain = still - float(curve[best])
-    if gain < _CERTAIN:
-        return f"what is seen does not move as the gyro turns (log likelihood gained {gain:.0f}, at least {_CERTAIN:g})"
-    if best in (0, len(curve) - 1):
-        return f"it lies beyond {MOST_S * 1000:g} ms, or the turns repeat themselves"
-    offset_s, lowest = _vertex(_OFFSETS, curve, best)
-    return TimeOffset(offset_s, *_crossings(_OFFSETS, curve, best, lowest + _LIKELY), gain)
+class _Search:
+    """For the offset of pairs of pictures, `spans` long (s), against what the gyro `turned` up to each of its rows."""
+
+    def __init__(self, followed: Sequence[Followed], seen: Floats, spans: Floats, gyro: Floats, turned: Floats) -> None:
+        self._rough, self._travel = TravelFit(followed, _ROUGH_POINTS, _ROUGH_LIKE), TravelFit(followed, MOST_POINTS)
+        self._seen, self._spans, self._gyro, self._turned = seen, spans[:, None], gyro, turned
+
+    def found(self) -> TimeOffset | str:
+        """The offset at which least is left, or why there is none."""
+        best, at = self._begin()
+        if best in (0, len(_OFFSETS) - 1):
+            return f"it lies beyond {MOST_S * 1000:g} ms, or what is seen does not move as the gyro turns"
+        for _ in range(_PASSES):
+            way = self._travel.guess(self._turns(at))
+            for _ in range(_STEPS):
+                first, second, way = self._slopes(at, way)
+                step = -np.linalg.lstsq(second, first.sum(axis=0))[0]
+                at = at + np.clip(step, -_MOST_STEP, _MOST_STEP)
+        offset_s = float(at[0])
+        if abs(offset_s - _OFFSETS[best]) > 2 * _STEP_S:
+            return "too little turns to tell (no offset is clearly the best)"
+        left = float(self._travel.misfit(self._turns(at), way).left.sum())
+        still = self._still()
+        if still - left < LEAST_SHARE * still:
+            share = (still - left) / max(still, 1e-9)
+            return f"what is seen does not move as the gyro turns ({share:.0%} explained, at least {LEAST_SHARE:.0%})"
+        half_s = 3 * self._deviation(at, way) + FLOOR_S
+        return TimeOffset(offset_s, offset_s - half_s, offset_s + half_s)
+
+    def _begin(self) -> tuple[int, Floats]:
+        """Which offset of the grid is the best, and it with the gyro's error there [4]: by few points of each pair,
+        and of those that are best by these by all points."""
+        tried = []
+        for offset_s in _OFFSETS:
+            at = np.array([offset_s, 0.0, 0.0, 0.0])
+            for _ in range(_ROUGH_STEPS):
+                at = self._drifted(self._rough, at, None)
+            tried.append((float(self._rough.misfit(self._turns(at)).left.sum()), at))
+        chosen = sorted(range(len(tried)), key=lambda index: tried[index][0])[:_TRIED]
+        lefts = {}
+        for index in chosen:
+            turns = self._turns(tried[index][1])
+            lefts[index] = float(self._travel.misfit(turns, self._travel.guess(turns)).left.sum())
+        best = min(chosen, key=lefts.__getitem__)
+        return best, tried[best][1]
+
+    def _still(self) -> float:
+        """What is left where it does not turn."""
+        at, way = np.zeros(4), self._travel.guess(np.zeros((len(self._seen), 3)))
+        for _ in range(_STEPS):
+            at = self._drifted(self._travel, at, way, turns=False)
+        return float(self._travel.misfit(at[1:] * self._spans, way).left.sum())
+
+    def _turns(self, at: Floats) -> Floats:
+        """Of each pair by the gyro, with the camera's stamps late by so much, and that error of it, rad, [pairs, 3]."""
+        begun, ended = self._seen - self._spans[:, 0], self._seen
+        ends = [_between(self._gyro, self._turned, each - at[0]) for each in (begun, ended)]
+        return ends[1] - ends[0] + at[1:] * self._spans
+
+    def _drifted(self, travel: TravelFit, at: Floats, way: Floats | None, turns: bool = True) -> Floats:
+        """With the gyro's error a step nearer to where least is left."""
+        found = travel.misfit(self._turns(at) if turns else at[1:] * self._spans, way)
+        second = (self._spans[..., None] ** 2 * found.second).sum(axis=0)
+        step = -np.linalg.lstsq(second, (self._spans * found.first).sum(axis=0))[0]
+        moved: Floats = at + np.concatenate([[0.0], np.clip(step, -_MOST_STEP[1], _MOST_STEP[1])])
+        return moved
+
+    def _slopes(self, at: Floats, way: Floats) -> tuple[Floats, Floats, Floats]:
+        """How what is left changes with offset and error: of each pair first [pairs, 4], of all second [4, 4]."""
+        found = self._travel.misfit(self._turns(at), way)
+        near = np.array([0.001, 0.0, 0.0, 0.0])
+        by_offset = (self._turns(at + near) - self._turns(at - near)) / 0.002
+        by = np.concatenate([by_offset[..., None], self._spans[..., None] * np.eye(3)], axis=2)
+        return (
+            np.einsum("kia,ki->ka", by, found.first),
+            np.einsum("kia,kij,kjb->ab", by, found.second, by),
+            found.way,
+        )
+
+    def _deviation(self, at: Floats, way: Floats) -> float:
+        """Of the offset, s, by how far blocks of pairs disagree, and how fast what is left rises around it."""
+        first = self._slopes(at, way)[0]
+        blocks = np.add.reduceat(first, np.arange(0, len(first), _BLOCK), axis=0)
+        rises = []
+        for near in np.diag(_NEAR):
+            ends = [self._slopes(each, way)[0].sum(axis=0) for each in (at + near, at - near)]
+            rises.append((ends[0] - ends[1]) / (2 * near.sum()))
+        second = (np.array(rises) + np.array(rises).T) / 2
+        inverse = np.linalg.pinv(second)
+        return float(np.sqrt((inverse @ (blocks.T @ blocks) @ inverse)[0, 0]))
 
 
 def _between(gyro: Floats, turned: Floats, at: Floats) -> Floats:
     return np.column_stack([np.interp(at, gyro, turned[:, axis]) for axis in range(3)])
-
-
-def _residuals(motion: Floats, predicted: Floats, follows: bool) -> Floats:
-    """The variance of what is new in what is left of right, down and clockwise, [3]."""
-    way = motion[:, :2] - predicted[:, :2]
-    length = np.maximum((way**2).sum(axis=1), 1e-18)
-    # Twice the direction of the way; the curl of a plane's parallax is its deformation, turned by that.
-    along, across = (way[:, 0] ** 2 - way[:, 1] ** 2) / length, 2 * way[:, 0] * way[:, 1] / length
-    turn = (motion[:, 2] + along * motion[:, 4] - across * motion[:, 3]) / 2
-    if follows:
-        way = way - _followed(way, predicted[:, :2])
-    return np.array([_innovation(each) for each in (way[:, 0], way[:, 1], turn - predicted[:, 2])])
-
-
-def _followed(way: Floats, predicted: Floats) -> Floats:
-    """What of the way past what is near follows from how the body is tilted: what flies is driven by its tilt, so that
-    its speed has as much of the tilt's integral; and what is as slow as a trend. By least squares."""
-    tilt = np.cumsum(predicted, axis=0)
-    tilt -= tilt.mean(axis=0)
-    time = np.linspace(-1, 1, len(way))
-    told = np.column_stack([tilt, np.cumsum(tilt, axis=0), np.ones(len(way)), time, time**2])
-    if not tilt.any():
-        told = told[:, 4:]
-    return np.asarray(told @ np.linalg.lstsq(told, way, rcond=None)[0], np.float64)
-
-
-def _innovation(values: Floats) -> float:
-    """The variance of a series that its last two values do not tell (Yule-Walker, order 2)."""
-    values = values - values.mean()
-    whole, one, two = (float(values[lag:] @ values[: len(values) - lag]) for lag in (0, 1, 2))
-    if whole <= 0:
-        return 1e-18
-    first, second = one / whole, two / whole
-    rest = max(1 - first**2, 1e-6)
-    gains = first * (1 - second) / rest, (second - first**2) / rest
-    told = gains[0] * first + gains[1] * second
-    return max(whole / len(values) * max(1 - told, 1e-6), 1e-18)
-
-
-def _vertex(offsets: Floats, curve: Floats, best: int) -> tuple[float, float]:
-    """The least of the parabola through the least value and its neighbours: where, and how much."""
-    before, least, after = (float(curve[best + step]) for step in (-1, 0, 1))
-    bend = before - 2 * least + after
-    shift = 0.0 if bend <= 0 else (before - after) / (2 * bend)
-    return float(offsets[best]) + shift * _STEP_S, least - bend * shift**2 / 2
-
-
-def _crossings(offsets: Floats, curve: Floats, best: int, level: float) -> tuple[float, float]:
-    """The outermost offsets that are as likely as `level`; whatever lies between is possible too."""
-    likely = np.flatnonzero(curve <= level)
-    first, last = (int(likely[0]), int(likely[-1])) if len(likely) else (best, best)
-    ends = []
-    for inner, outer in ((first, first - 1), (last, last + 1)):
-        if not 0 <= outer < len(curve):
-            ends.append(float(offsets[inner]))
-            continue
-        share = (level - curve[inner]) / max(curve[outer] - curve[inner], 1e-12)
-        ends.append(float(offsets[inner] + np.clip(share, 0, 1) * (offsets[outer] - offsets[inner])))
-    return ends[0], ends[1]

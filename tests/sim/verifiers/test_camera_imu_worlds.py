@@ -28,38 +28,34 @@ def flown(seed: int) -> Recorded:
     return record(DroneConfig(seed=seed, task="route", pace="fast", duration_s=12.0, event_hz=20.0))
 
 
-def tells(recorded: Recorded, offset_s: float) -> bool:
-    """Whether the offset of a camera is claimed; each that is must be right."""
+def holds(recorded: Recorded, offset_s: float) -> None:
+    """Each camera's is claimed, is right, and in its interval."""
     verdict = CameraImu().verify(recorded.episode)
-    found = [value for name, value in verdict.components.items() if name.endswith(".offset_s")]
-    assert max((abs(each - offset_s) for each in found), default=0.0) <= TOO_FAR_S, verdict
-    return bool(found)
-
-
-# What is near passes by, and is taken for turns: seed 2 is wrong by 5 to 12 ms, and so unknown, though it turns enough.
-PASSES_BY = pytest.mark.xfail(strict=True, reason="turns are not told from what passes by")
+    cameras = [name.removesuffix(".offset_s") for name in verdict.components if name.endswith(".offset_s")]
+    pictures = [name for name, each in recorded.streams.items() if name.rpartition(".")[2] in ("left", "right", "cam")]
+    assert len(cameras) == len(pictures) > 0, verdict
+    for camera in cameras:
+        found, low, high = (verdict.components[f"{camera}.{key}"] for key in ("offset_s", "low_s", "high_s"))
+        assert abs(found - offset_s) <= TOO_FAR_S, verdict
+        assert low <= offset_s <= high, verdict
 
 
 @pytest.mark.parametrize("offset_s", [-0.05, 0.0, 0.04, 0.08])
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=PASSES_BY)])
+@pytest.mark.parametrize("seed", [1, 2, 3, 5, 9])
 def test_offsets_of_what_drives(seed: int, offset_s: float) -> None:
-    assert tells(shifted(driven(seed), offset_s), offset_s)
+    """Of seeds 2 and 5 what is near passes by much: it was taken for turns, and told 3 to 12 ms wrong."""
+    holds(shifted(driven(seed), offset_s), offset_s)
 
 
 @pytest.mark.parametrize("offset_s", [-0.05, 0.0, 0.04, 0.08])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_offsets_of_what_flies(seed: int, offset_s: float) -> None:
-    assert tells(shifted(flown(seed), offset_s), offset_s)
-
-
-@pytest.mark.parametrize("offset_s", [-0.05, 0.0, 0.04, 0.08])
-def test_what_is_claimed_of_what_drives_is_right(offset_s: float) -> None:
-    assert sum(tells(shifted(driven(seed), offset_s), offset_s) for seed in (1, 2, 4, 6)) >= 2
+    holds(shifted(flown(seed), offset_s), offset_s)
 
 
 def test_an_offset_of_the_worlds_own_clock() -> None:
     said = {"seed": 5, "task": "route", "pace": "fast", "duration_s": 12.0, "event_hz": 20.0}
-    assert tells(record(DroneConfig.model_validate({**said, "clocks": {"cam": {"offset_s": -0.05}}})), -0.05)
+    holds(record(DroneConfig.model_validate({**said, "clocks": {"cam": {"offset_s": -0.05}}})), -0.05)
 
 
 @pytest.mark.parametrize("seed", [1, 3])
