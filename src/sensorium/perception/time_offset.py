@@ -57,6 +57,18 @@ def time_offset(
     The gyro's constant error is found along with it. From the best of a grid offset and error are followed to where
     the least is left (Gauss and Newton). The interval is three deviations of that by the scatter of blocks of pairs
     (P. Huber's sandwich), and `FLOOR_S`.
+
+    >>> at, rng = np.arange(0, 4, 0.005), np.random.default_rng(0)
+    >>> angle = lambda t: 0.1 * np.outer(np.sin(4 * t) + np.sin(7 * t), [0, 0, 1.0])  # around the optical axis
+    >>> taken, before = np.arange(0.5, 3.5, 0.05), rng.uniform(-0.5, 0.5, (30, 2))
+    >>> turned = np.diff(angle(taken)[:, 2])
+    >>> seen = [before @ np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) for a in turned]
+    >>> followed = [None, *(Followed(before, after, 1 / 200) for after in seen)]
+    >>> late_ns = np.round(taken * 1e9).astype(np.int64) + 30_000_000
+    >>> rates = np.gradient(angle(at), at, axis=0)
+    >>> found = time_offset(late_ns, followed, np.round(at * 1e9).astype(np.int64), rates, np.eye(3))
+    >>> round(found.offset_s, 3), found.low_s < 0.03 < found.high_s
+    (0.03, True)
     """
     start_ns = int(min(seen_ns[0], gyro_ns[0])) if len(seen_ns) and len(gyro_ns) else 0
     seen, gyro = (seen_ns - start_ns) / 1e9, (gyro_ns - start_ns) / 1e9
