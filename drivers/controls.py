@@ -19,7 +19,8 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that can be changed: a number within `low` and `high`, both included, in `unit`; or one of `choices`.
 
     What is `cell` apart makes a difference worth a cell of its own (0: none is stated). A change costs `cost_s`, and
-    `cost_s_per_unit` for each unit of the way from where it is (of a time, in s, from 0).
+    `cost_s_per_unit` for each unit of the way from where it is (of a time, in s, from 0). One that is `bounded` by a
+    charter every plan of its kind has to say: what it would be otherwise is for the source to choose.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     choices: tuple[str, ...] = ()
     cost_s: float = 0.0
     cost_s_per_unit: float = 0.0
+    bounded: bool = False
 
 
 class Controllable(Driver, Protocol):

@@ -78,13 +78,15 @@ class Cut:
 class ReachablePlaces:
     """The places of controls of one plan of one sensor of a device, all combinations of their cells and choices.
 
-    `numbers` [n, k] has by control the cell, or the choice, of each; the order is that of the controls.
+    `numbers` [n, k] has by control the cell, or the choice, of each; the order is that of the controls. What is `said`
+    is the same at each of them: a charter has a plan say it, and it makes no place.
     """
 
     device: str
     plan: PlanKind
     controls: tuple[Control, ...]
     areas: tuple[PlanArea, ...] = ()
+    said: tuple[Control, ...] = ()
     cuts: tuple[Cut, ...] = field(init=False)
     numbers: npt.NDArray[np.int64] = field(init=False, repr=False)
 
@@ -153,7 +155,7 @@ class ReachablePlaces:
     def parameters(self, row: int) -> dict[str, Value]:
         """What a device is asked for to go to a place."""
         of_row = zip(self.controls, self.values[row].tolist(), self.numbers[row].tolist(), strict=True)
-        return {
+        return {control.name: anywhere(control) for control in self.said} | {
             control.name: control.choices[number] if control.choices else round(value, 9)
             for control, value, number in of_row
         }
@@ -171,7 +173,8 @@ class ReachablePlaces:
     def seconds_from(self, where: Mapping[str, float], labels: Mapping[str, Any]) -> Floats:
         """[n]: what it costs to go to each place from where the device is, as its controls say; of what is not known
         of that the way counts as nothing."""
-        found = np.zeros(len(self))
+        stays_s = sum(each.cost_s_per_unit * each.low for each in self.said if each.unit == "s")
+        found = np.zeros(len(self)) + stays_s
         for column, control in enumerate(self.controls):
             name, values = bare(control.name), self.values[:, column]
             if control.choices:
@@ -182,6 +185,13 @@ class ReachablePlaces:
                 way = np.minimum(np.abs(values - at), _FARTHEST) if math.isfinite(at) else np.zeros(len(self))
                 found += control.cost_s + control.cost_s_per_unit * way
         return found
+
+
+def anywhere(control: Control) -> Value:
+    """What is said of a control that makes no place: the first choice, the least of a time, else the middle."""
+    if control.choices:
+        return control.choices[0]
+    return control.low if control.unit == "s" else (control.low + control.high) / 2
 
 
 def place_of(axes: Sequence[Cut | str], card: EpisodeCard) -> Place | None:
@@ -197,6 +207,11 @@ def _along(axis: Cut | str, card: EpisodeCard) -> int | str:
     return "" if value is None or not math.isfinite(value) else axis.number(value)
 
 
+def _group(control: Control) -> tuple[PlanKind, str]:
+    """Its plan and its sensor."""
+    return control.plan, control.name.rpartition(".")[0]
+
+
 def reachable(reaches: Sequence[Reach]) -> list[ReachablePlaces]:
     """What can be gone to, by device, plan and sensor: plans that lead elsewhere, where there are such."""
     found: list[ReachablePlaces] = []
@@ -204,9 +219,10 @@ def reachable(reaches: Sequence[Reach]) -> list[ReachablePlaces]:
         groups: dict[tuple[PlanKind, str], list[Control]] = {}
         for control in reach.controls:
             if control.choices or control.high > control.low:
-                groups.setdefault((control.plan, control.name.rpartition(".")[0]), []).append(control)
+                groups.setdefault(_group(control), []).append(control)
         wanted = [key for key in groups if key[0] in WHERE] or list(groups)
         for key in sorted(wanted):
-            celled = tuple(each for each in groups[key] if each.cell > 0 or each.choices)
-            found.append(ReachablePlaces(reach.device, key[0], celled or tuple(groups[key]), reach.areas))
+            celled = tuple(each for each in groups[key] if each.cell > 0 or each.choices) or tuple(groups[key])
+            said = tuple(each for each in reach.controls if key == _group(each) and each.bounded and each not in celled)
+            found.append(ReachablePlaces(reach.device, key[0], celled, reach.areas, said))
     return [each for each in found if len(each)]

@@ -16,6 +16,7 @@ from sensorium.agents.planning.log import PlanAsked, PlanningLine
 from sensorium.agents.planning.planner import Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.plans.asked import AskedPlan
+from sensorium.agents.plans.kill_switch import is_killed
 from sensorium.agents.plans.limits import PlanState, refuses_plan
 from sensorium.agents.plans.spent import DAY_NS, HOUR_NS, PlanCost, PlanSpent
 from sensorium.corpus.device_report import DeviceReport
@@ -126,7 +127,7 @@ class PlanRules:
         numbers = {str(name): as_number(value) for name, value in (said.items() if isinstance(said, Mapping) else ())}
         where = {name: value for name, value in numbers.items() if value is not None}
         celsius, free = state.get("temperature_c"), state.get("disk_free_bytes")
-        killed = str(self.charter.kill) if self.charter.kill.exists() else str(plans.get("killed") or "")
+        killed = str(self.charter.kill) if is_killed(self.charter.kill) else str(plans.get("killed") or "")
         return PlanState(
             controls=self._controls.get(report.device, {}),
             where=where,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.agents.planning.planner import Reach
-from sensorium.agents.planning.reachable import bare
+from sensorium.agents.planning.reachable import anywhere, bare
 from sensorium.drivers.controls import Control, PlanKind, Value
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ _FAR = 2.0
 class MeasuringStage:
     """Of the `device`. `axes` are numbers that say where; `instrument` is what can be chosen, if anything; `dwell` how
     long it measures, if that can be set: what is counted in seconds is no axis. `points` [m, d] are in parts of the
-    longest axis, as steps of `side` a point."""
+    longest axis, as steps of `side` a point. What is `said` is the same at each: a charter has a plan say it."""
 
     device: str
     plan: PlanKind
@@ -31,6 +31,7 @@ class MeasuringStage:
     instrument: Control | None
     dwell: Control | None
     points: Floats
+    said: tuple[Control, ...] = ()
 
     @classmethod
     def of(cls, reach: Reach, most_points: int) -> "MeasuringStage | None":
@@ -41,7 +42,9 @@ class MeasuringStage:
             if axes:
                 chosen = next((each for each in controls if each.choices), None)
                 dwell = next((each for each in controls if each.unit == "s" and each.high > each.low), None)
-                return cls(reach.device, plan, axes, chosen, dwell, _grid(axes, most_points))
+                used = (*axes, chosen, dwell)
+                said = tuple(each for each in controls if each.bounded and each not in used)
+                return cls(reach.device, plan, axes, chosen, dwell, _grid(axes, most_points), said)
         return None
 
     @property
@@ -69,6 +72,7 @@ class MeasuringStage:
         """What is asked for so that it is measured there."""
         values = self.points[point] * self._longest + self._low
         asked: dict[str, Value] = {axis.name: float(value) for axis, value in zip(self.axes, values, strict=True)}
+        asked |= {each.name: anywhere(each) for each in self.said}
         if self.instrument is not None:
             asked[self.instrument.name] = instrument
         if self.dwell is not None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from sensorium.agents.plans.asked import AskedPlan
+from sensorium.agents.plans.kill_switch import is_killed
 from sensorium.agents.plans.limits import PlanLimits, PlanState, refuses_plan
 from sensorium.agents.plans.spent import SpentPlans
 from sensorium.drivers.controls import CONTROL, as_number, controls_of
@@ -210,7 +211,7 @@ class Carrying:
 
     def _look_for_kill(self, device: PlannedDevice) -> list[Effect]:
         """Whether the kill switch is there; then all that plans have asked for is taken back."""
-        was, self._killed = self._killed, str(self._kill) if self._kill.exists() else ""
+        was, self._killed = self._killed, str(self._kill) if is_killed(self._kill) else ""
         if not self._killed:
             if was:
                 log.warning("%s is gone: plans are carried out again", was)
@@ -249,7 +250,7 @@ class Carrying:
         drivers = device.drivers()
         controls = {name: controls_of(driver) for name, driver in drivers.items()}
         plan = waiting.plan.on(controls)
-        killed = str(self._kill) if self._kill.exists() else ""
+        killed = str(self._kill) if is_killed(self._kill) else ""
         state = msgspec.structs.replace(device.condition(), controls=controls, where=self._where, killed=killed)
         if (why := self._refuses(waiting, plan, state)) or self._spent is None:
             waiting.settled(REFUSED, why)

@@ -43,7 +43,8 @@ class PlanLimits(BaseModel):
     approve: [mission, stop]                   # kinds that a person must approve
     approvers: [keys/ben.operator]             # who may, but never who asks
 
-    Rules of `controls` name `CONTROL`, `SENSOR.CONTROL` or, of `mission` and `duration`, `PLAN.PARAMETER`.
+    Rules of `controls` name `CONTROL`, `SENSOR.CONTROL` or, of `mission` and `duration`, `PLAN.PARAMETER`. A plan has
+    to say each control of its kind that they or areas bound: of what is left out the sensor would choose.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,16 +92,18 @@ class PlanLimits(BaseModel):
         )
 
     def _narrowed(self, sensor: str, control: Control) -> Control | None:
-        low, high, choices = control.low, control.high, control.choices
+        low, high, choices, bounded = control.low, control.high, control.choices, control.bounded
+        bounded = bounded or any(control.name == _bare(name, sensor) for area in self.areas for name in area.of)
         for rule, bound in self.controls.items():
             if not _is_named(rule, sensor, control.name):
                 continue
+            bounded = True
             low = low if bound.at_least is None else max(low, bound.at_least)
             high = high if bound.at_most is None else min(high, bound.at_most)
             choices = tuple(each for each in choices if not bound.refuses(each))
         if low > high or (control.choices and not choices):
             return None
-        return msgspec.structs.replace(control, low=low, high=high, choices=choices)
+        return msgspec.structs.replace(control, low=low, high=high, choices=choices, bounded=bounded)
 
     def cost(self, plan: AskedPlan, state: "PlanState") -> PlanCost:
         """What a plan takes at the most, by what the device says of its controls; what its planner says of time counts
@@ -156,7 +159,8 @@ def _rules(limits: PlanLimits, plan: AskedPlan, state: PlanState, spent: PlanSpe
         yield f"charter: plans.allow: {plan.plan}: expected one of {', '.join(limits.allow) or 'none at all'}"
     yield _beyond_reach(plan, state)
     yield from _bounds(limits, plan)
-    yield from _areas(limits, plan)
+    yield from _left_out(limits, plan, state)
+    yield from _areas(limits, plan, state)
     yield from _device(limits, plan, state)
     cost = limits.cost(plan, state)
     for name, budget, before in (("per_hour", limits.per_hour, spent.hour), ("per_day", limits.per_day, spent.day)):
@@ -199,15 +203,26 @@ def _bounds(limits: PlanLimits, plan: AskedPlan) -> Iterator[str]:
                 yield f"charter: plans.controls: {rule}: expected {why}"[:300]
 
 
+def _left_out(limits: PlanLimits, plan: AskedPlan, state: PlanState) -> Iterator[str]:
+    """Of what rules bound, what the plan does not say."""
+    for control in () if plan.is_device_wide else state.controls.get(plan.sensor, ()):
+        if control.plan != plan.plan or control.name in plan.parameters:
+            continue
+        for rule in limits.controls:
+            if _is_named(rule, plan.sensor, control.name):
+                yield f"charter: plans.controls: {rule}: expected {control.name}, which is left out"[:300]
+
+
 def _is_named(rule: str, owner: str, name: str) -> bool:
     return fnmatch.fnmatchcase(name, rule) or fnmatch.fnmatchcase(f"{owner}.{name}", rule)
 
 
-def _areas(limits: PlanLimits, plan: AskedPlan) -> Iterator[str]:
+def _areas(limits: PlanLimits, plan: AskedPlan, state: PlanState) -> Iterator[str]:
+    own = {control.name for control in state.controls.get(plan.sensor, ()) if control.plan == plan.plan}
     allowed: dict[frozenset[str], list[tuple[PlanArea, bool]]] = {}
     for area in limits.areas if not plan.is_device_wide else ():
         names = [_bare(each, plan.sensor) for each in area.of]
-        if not any(name in plan.parameters for name in names):
+        if not any(name in plan.parameters or name in own for name in names):
             continue
         place = [as_number(plan.parameters.get(name)) for name in names]
         known = [each for each in place if each is not None]

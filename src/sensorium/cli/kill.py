@@ -8,6 +8,7 @@ import typer
 
 from sensorium.agents.device_file import load_device_file
 from sensorium.agents.directives.rules import Rules
+from sensorium.agents.plans.kill_switch import is_killed
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
@@ -39,7 +40,7 @@ def kill(
     try:
         if off:
             durable.remove(path)
-        elif not path.exists():
+        elif not is_killed(path):
             said = f"no plans, since {utc_text(time.time_ns())}\n".encode()
             durable.replace(path, path.with_name(f"{path.name}.new"), [[said]])
     except FileNotFoundError as error:

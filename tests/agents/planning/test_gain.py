@@ -61,3 +61,17 @@ def test_a_range_without_a_cell_is_cut_and_many_places_are_cut_more_coarsely() -
     (places,) = reachable([Reach(device="a", controls=wide)])
     assert 1000 < len(places) <= 20_000
     assert len({tuple(places.parameters(row).values()) for row in range(len(places))}) == len(places)
+
+
+def test_what_a_charter_bounds_is_said_of_each_place_and_makes_none() -> None:
+    controls = (
+        Control(name="x_mm", plan="measure", low=0, high=2, cell=1),
+        Control(name="dwell_s", plan="measure", unit="s", low=0.2, high=0.2, cost_s_per_unit=1.0, bounded=True),
+        Control(name="tilt_rad", plan="measure", low=0, high=1),
+    )
+    (places,) = reachable([Reach(device="lab", controls=controls)])
+    assert [places.parameters(row) for row in range(len(places))] == [
+        {"x_mm": 0.5, "dwell_s": 0.2},
+        {"x_mm": 1.5, "dwell_s": 0.2},
+    ]
+    assert places.seconds_from({}, {}).tolist() == [0.2, 0.2]

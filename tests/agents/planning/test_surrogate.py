@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.planner import Planner, Reach
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.planning.stage import MeasuringStage
 from sensorium.agents.planning.surrogate import SurrogateConfig
 from sensorium.agents.planning.testing import PlannerTests
 from sensorium.drivers.controls import Control
@@ -187,3 +188,10 @@ def test_a_device_without_a_stage_has_nothing_to_suggest() -> None:
     of = planner(Reach(device="cam", controls=(rate,)))
     of.ingest(EpisodeCard(episode="a", device="cam", measured={"cam.0": 1.0}))
     assert of.suggest(3) == []
+
+
+def test_what_a_charter_leaves_no_choice_of_is_said() -> None:
+    pinned = Control(name="dwell_s", plan="measure", unit="s", low=0.2, high=0.2, bounded=True)
+    stage = MeasuringStage.of(Reach(device="bench", controls=(U, V, TOOL, pinned)), 16)
+    assert stage is not None
+    assert stage.parameters(0, "b", 1.0)["dwell_s"] == 0.2

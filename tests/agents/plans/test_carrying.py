@@ -250,7 +250,7 @@ def test_what_can_be_asked_is_told_within_the_charter(rig: Rig) -> None:
     told = msgspec.msgpack.decode(msgspec.msgpack.encode(rig.carrying.status()))
     assert list(told["controls"]) == ["base"]
     assert msgspec.convert(told["controls"]["base"], tuple[Control, ...]) == (
-        Control(name="x_m", plan="viewpoint", low=-5, high=3),
+        Control(name="x_m", plan="viewpoint", low=-5, high=3, bounded=True),
     )
 
 
