@@ -80,9 +80,12 @@ class Cells(NamedTuple):
     def sql(self, terms: StoreTerms, bind: Bind) -> str:
         """As SQL over a row of `episodes`."""
 
-        def put(node: _Node) -> str:
-            term = store_term(node)
-            return terms.has(_has(node) or "", bind) if term is None else terms.value(term, bind)
+        def put(node: _Node) -> str | None:
+            if (term := store_term(node)) is not None:
+                return terms.value(term, bind)
+            if (stream := _has(node)) is not None:
+                return terms.has(stream, bind)
+            return terms.column(node.name) if isinstance(node, exp.Column) else None
 
         return _sql(self.tree, put)
 
@@ -142,18 +145,18 @@ def _outer(tree: _Node) -> list[_Node]:
     return list(tree.walk(prune=_is_asked))
 
 
-def _sql(tree: _Node, put: Callable[[_Node], str]) -> str:
-    """As SQL, with what `put` says in place of what is asked of the store."""
+def _sql(tree: _Node, put: Callable[[_Node], str | None]) -> str:
+    """As SQL, with what `put` says in place of a node; of None the node stays."""
 
     def plain(node: _Node) -> _Node:
-        return exp.Var(this=put(node)) if _is_asked(node) else node
+        return node if (text := put(node)) is None else exp.Var(this=text)
 
     text: str = tree.transform(plain).sql(dialect="sqlite")
     return text
 
 
-def _null(_: _Node) -> str:
-    return "NULL"
+def _null(node: _Node) -> str | None:
+    return "NULL" if _is_asked(node) else None
 
 
 def _is_more(tree: exp.Select) -> bool:

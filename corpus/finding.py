@@ -98,7 +98,7 @@ class OpenCatalog:
 
     def cells(self, expressions: Sequence[str], bind: Bind) -> list[str]:
         """SQL of `expressions` (`sensorium.corpus.cells`), checked."""
-        cells = [Cells.of(each, self.form.columns | {"kind": TEXT}) for each in expressions]
+        cells = [Cells.of(each, self.form.columns | {"kind": TEXT, BYTES_AT: TEXT}) for each in expressions]
         for each in cells:
             self._check(each.streams, each.terms)
         return [each.sql(self._terms(None), bind) for each in cells]

@@ -17,7 +17,19 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.stream import StreamSpec
 from sensorium.episode.codecs.lossless import LosslessConfig
 from sensorium.episode.codecs.registry import codec_of
-from sensorium.episode.documents import Account, Chunk, Encoding, Items, Kind, Mission, Note, Open, Seal, StreamEntry
+from sensorium.episode.documents import (
+    Account,
+    Chunk,
+    Encoding,
+    Items,
+    Kind,
+    Mission,
+    Note,
+    Open,
+    PreviewOf,
+    Seal,
+    StreamEntry,
+)
 from sensorium.episode.layout import with_checksum
 from sensorium.episode.parser import Header
 from sensorium.episode.records import encode_record
@@ -95,6 +107,7 @@ def build_episode(
     stamps: Mapping[str, Array] | None = None,
     labels: Mapping[str, str | int | float | bool] | None = None,
     summary: Mapping[str, Any] | None = None,
+    preview_of: PreviewOf | None = None,
 ) -> EpisodeFile:
     """An episode of `streams`, {name: [n, *shape]}, a sample each `step_ns` unless `stamps` say; chunks of the streams
     take turns."""
@@ -127,6 +140,7 @@ def build_episode(
         streams=tuple(entries),
         software={"sensorium": "test"},
         labels=dict(labels or {}),
+        preview_of=preview_of,
     )
     queues = [
         _stream_records(number, entry, streams[entry.spec.name], stamps[entry.spec.name])

@@ -3,6 +3,7 @@
 import doctest
 import json
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +25,7 @@ from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.placed import UNKNOWN
 from sensorium.corpus.placing import placed
 from sensorium.corpus.verify import verify
-from sensorium.episode.documents import Account, Note
+from sensorium.episode.documents import Account, Note, PreviewOf
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
@@ -438,6 +439,27 @@ def test_sums(many: tuple[Path, CommitRecord]) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             corpus.aggregate(group_by, agg, "", order_by)
+
+
+@FORMS
+def test_groups_by_where_the_bytes_are(make_episode: Any, tmp_path: Path, small_bytes: int) -> None:
+    """As a condition knows it: of one full episode that is here, and of two that are previewed, one of them here."""
+    here = make_episode({"imu": np.arange(20.0)}, ordinal=0)
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        store.commit(arrived(store, here), device="rig-1", identity="k", probes=PROBES)
+    by = ("bytes_at", "count", "kind in ('full', 'preview')")
+    assert sensorium.open(tmp_path).aggregate(*by) == [{"bytes_at": "store", "count": 1}]
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        for ordinal, whole in ((1, here.episode), (2, uuid.UUID(int=9))):
+            told = PreviewOf(episode=str(whole), ordinal=7 * ordinal, bytes=1000)
+            made = make_episode({"imu": np.arange(4.0)}, ordinal=ordinal, kind="preview", preview_of=told)
+            store.commit(arrived(store, made), device="rig-1", identity="k", probes=PROBES)
+    corpus = sensorium.open(tmp_path)
+    assert corpus.aggregate(*by) == [{"bytes_at": "device", "count": 1}, {"bytes_at": "store", "count": 2}]
+    upper = corpus.aggregate("upper(bytes_at), kind", "count", "bytes_at = 'device'")
+    assert upper == [{"upper(bytes_at)": "DEVICE", "kind": "preview", "count": 1}]
+    assert corpus.aggregate("bytes_at") == [{"bytes_at": "store", "count": 1}]
+    assert corpus.cells(["bytes_at"])["preview"] == {("device",), ("store",)}
 
 
 def test_groups_of_what_a_store_knows(store: Path) -> None:
