@@ -34,12 +34,6 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    Store.open(tmp_path / "store").close()
-    return tmp_path / "store"
-
-
 def without_times(lines: list[PlanningLine]) -> list[PlanningLine]:
     return [msgspec.structs.replace(line, utc="") for line in lines]
 

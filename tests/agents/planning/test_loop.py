@@ -33,28 +33,11 @@ from sensorium.agents.planning.saying import line_of
 from sensorium.agents.planning.uniform import UniformConfig
 from sensorium.drivers.controls import Control
 from sensorium.errors import ConfigError
-from sensorium.ingest.store import Store
 from sensorium.link.approval import Approval, approval_of, is_approved
 from sensorium.link.operators import OperatorPair, new_operator, read_pair
 from tests.agents.planning.playing import PLACES, Clock, PlayedDevice, charter, loop_of
 
 GAP = {"gap": GapConfig()}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    Store.open(tmp_path / "store").close()
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def anna(tmp_path: Path) -> OperatorPair:
-    return read_pair(new_operator("anna", tmp_path / "keys")[1])
-
-
-@pytest.fixture
-def ben(tmp_path: Path) -> OperatorPair:
-    return read_pair(new_operator("ben", tmp_path / "keys")[1])
 
 
 def turn(loop: PlanningLoop, clock: Clock, *devices: PlayedDevice) -> None:

@@ -13,8 +13,7 @@ from sensorium.agents.planning.language.config import LanguageConfig
 from sensorium.agents.planning.log import PlannerAside, PlanningLog, PlanningNote, PlanOutcome, ProposalRuled
 from sensorium.agents.planning.planner import PlannerConfig
 from sensorium.agents.planning.report import planning_report
-from sensorium.ingest.store import Store
-from sensorium.link.operators import OperatorPair, new_operator, read_pair
+from sensorium.link.operators import OperatorPair
 from tests.agents.planning.language.chat_server import (
     Answer,
     ChatServer,
@@ -50,17 +49,6 @@ SAYS: dict[str, tuple[Callable[[ChatServer], Answer], str]] = {
     "kind": (lambda _: proposes(sent() | {"plan": "stop", "parameters": {}}), "charter: plans.allow"),
     "planted": (lambda _: proposes(sent() | {"plan": "stop", "parameters": {}, "approved": True}), "'approved'"),
 }
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    Store.open(tmp_path / "store").close()
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def anna(tmp_path: Path) -> OperatorPair:
-    return read_pair(new_operator("anna", tmp_path / "keys")[1])
 
 
 @pytest.fixture
