@@ -17,12 +17,12 @@ from sensorium.episode import durable
 from sensorium.episode.codecs.contract import Codec
 from sensorium.episode.documents import Chunk, Items, Note, Open, Seal, StreamEntry
 from sensorium.episode.parser import TRAILER, EpisodeParser, Header, RecordBegun, RecordEnded, WholeRecord
+from sensorium.episode.remedy import remedy
 from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
 from sensorium.ingest.held_room import HeldPlace
 from sensorium.ingest.record_order import RecordOrder
 from sensorium.ingest.shards import PayloadSink, ShardFile, payload_sink
 from sensorium.ingest.staged_folder import StagedFolder
-from sensorium.ingest.store_folder import remedy
 
 MAX_HELD_BYTES = 512 << 20
 HELD_STEP_BYTES = 1 << 20

@@ -17,6 +17,7 @@ from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import EPISODES, LOOSE_VERSION, ZIP_VERSION, check_store_version
 from sensorium.episode import durable
 from sensorium.episode.layout import group
+from sensorium.episode.remedy import FULL, no_file_opens, remedy
 from sensorium.errors import SensoriumError, StoreError
 
 COMMITS, STAGING, QUARANTINE, LOCK = Path("commits"), Path(".staging"), Path("quarantine"), Path(".lock")
@@ -24,8 +25,6 @@ EPISODES_FOLDER = Path(EPISODES)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 
 class StoreAway(StoreError):
@@ -171,7 +170,7 @@ class StoreFolder:
                 ) from error
             if error.errno in _NO_LINKS:
                 raise _unfit(self.path, "hard links") from error
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
         durable.remove(STAGING / probe, dir_fd=self.fd)
         durable.sync_folder(STAGING, dir_fd=self.fd)
@@ -255,19 +254,6 @@ def _unfit(path: Path, lacks: str) -> StoreError:
     return StoreError(f"{path}: this file system has no {lacks}, which a store needs; put it on ext4, xfs, btrfs, ...")
 
 
-def remedy(error: OSError) -> str:
-    """What to do about what the system says.
-
-    >>> remedy(OSError(errno.ENOSPC, "full")), remedy(OSError(errno.EMFILE, "too many"))
-    ('make room', 'let the ingest open more files (ulimit -n)')
-    """
-    if error.errno in _FULL:
-        return "make room"
-    if error.errno in _TOO_MANY:
-        return "let the ingest open more files (ulimit -n)"
-    return "see to the disk"
-
-
 @contextlib.contextmanager
 def store_errors(path: Path) -> Iterator[None]:
     """What the file system or the catalog raises becomes a `StoreError` with the next step."""
@@ -277,10 +263,11 @@ def store_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         where = path / error.filename if isinstance(error.filename, str | os.PathLike) else path
-        step = remedy(error) if error.errno in _TOO_MANY else "see to the disk"
-        raise StoreError(f"{where}: {error.strerror or error}; {step}, then try again") from error
+        raise StoreError(f"{where}: {error.strerror or error}; {remedy(error)}, then try again") from error
     except SQLAlchemyError as error:
         why = str(error).splitlines()[0]
+        if (short := no_file_opens()) is not None:
+            raise StoreError(f"{path / CATALOG}: {short.strerror}; {remedy(short)}, then try again") from error
         raise StoreError(f"{path / CATALOG}: {why}; see to the disk, or run `sensorium rebuild-catalog`") from error
 
 

@@ -10,6 +10,7 @@ import msgspec
 from sensorium.agents.selection.trouble import FileTrouble
 from sensorium.agents.selection.unit_costs import UnitCostsState
 from sensorium.episode import durable
+from sensorium.episode.remedy import remedy
 from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def write_memory(path: Path, memory: Memory, trouble: FileTrouble) -> bool:
         durable.make_folder(path.parent)
         durable.replace(path, path.with_name(path.name + ".new"), [[*parts, _checksum(parts)]])
     except OSError as error:
-        trouble.had(path, error, "make room, it is tried again")
+        trouble.had(path, error, f"{remedy(error)}, it is tried again")
         return False
     trouble.over(path)
     return True

@@ -14,6 +14,7 @@ from uuid import UUID
 from sensorium.agents.spool.episode_file import disk_error
 from sensorium.drivers.clock import Clock, boot_id, boottime_ns
 from sensorium.episode import durable, file_system
+from sensorium.episode.remedy import FULL, TOO_MANY, remedy
 from sensorium.errors import SpoolError
 
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -168,6 +169,8 @@ def _try_sync(path: Path) -> None:
 
 def _unusable(path: Path, error: OSError, lacks: str) -> SpoolError:
     """What is wrong with the folder `path`, or what its file system `lacks`."""
+    if error.errno in (*FULL, *TOO_MANY):
+        return SpoolError(f"spool {path}: {error.strerror}; {remedy(error)}")
     if not lacks:
         return SpoolError(f"spool {path}: {error.strerror}; check `spool.path` in the device file")
     return SpoolError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sensorium.episode.remedy import no_file_opens, remedy
 from sensorium.errors import SpoolError, SpoolFull
 
 SHARED_BYTES = 1 << 16
@@ -45,9 +46,7 @@ class LedgerFile:
                 self._db.close()
                 raise
         except sqlite3.Error as error:
-            if _is_full(error, path):
-                raise SpoolFull(f"{path}: cannot be opened: {error}; make room on its file system") from error
-            raise SpoolError(f"{path}: cannot be used as a ledger: {error}; move it away to begin a new one") from error
+            raise _unopened(error, path) from error
 
     def close(self) -> None:
         """Close it; twice is no error."""
@@ -82,7 +81,9 @@ class LedgerFile:
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise SpoolError(f"{self.path}: cannot be read: {error}; see to the disk") from error
+            short = no_file_opens()
+            step = "see to the disk" if short is None else f"{short.strerror}; {remedy(short)}"
+            raise SpoolError(f"{self.path}: cannot be read: {error}; {step}") from error
 
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
@@ -113,10 +114,21 @@ def note(change: sqlite3.Connection, key: str, document: object) -> None:
     change.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, msgspec.msgpack.encode(document)))
 
 
+def _unopened(error: sqlite3.Error, path: Path) -> SpoolError:
+    """What it is to a spool's user that a ledger does not open. Of much SQLite says that it is unable, and no more."""
+    if (short := no_file_opens()) is not None:
+        return SpoolError(f"{path}: cannot be opened: {short.strerror}; {remedy(short)}")
+    if _is_full(error, path):
+        return SpoolFull(f"{path}: cannot be opened: {error}; make room on its file system")
+    return SpoolError(f"{path}: cannot be used as a ledger: {error}; move it away to begin a new one")
+
+
 def _is_full(error: sqlite3.Error, path: Path) -> bool:
     """Whether there is no room; of the memory that SQLite shares beside its file it says only that it failed."""
     if "full" in str(error):
         return True
+    if no_file_opens() is not None:
+        return False
     try:
         disk = os.statvfs(path.parent)
     except OSError:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from sensorium.episode.remedy import remedy
 from sensorium.episode.sync_times import SyncTimes
 from sensorium.errors import SpoolFull
 
@@ -82,7 +83,8 @@ class Room:
         except PermissionError as error:
             raise SpoolFull(f"spool {self.path}: {error.strerror}; make it writable for this user") from error
         except OSError as error:
-            log.warning("spool %s: no room for its reserve of %d bytes: %s", self.path, RESERVE_BYTES, error.strerror)
+            said = self.path, RESERVE_BYTES, error.strerror, remedy(error)
+            log.warning("spool %s: its reserve of %d bytes cannot be had: %s; %s", *said)
             self.release_reserve()  # a part of it would help nobody
 
     def release_reserve(self) -> None:

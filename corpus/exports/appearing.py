@@ -1,7 +1,6 @@
 """A file or a folder that appears when it is whole: it is written beside its place, synced, and named at the end."""
 
 import contextlib
-import errno
 import os
 import secrets
 import shutil
@@ -9,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sensorium.episode import durable
+from sensorium.episode.remedy import remedy
 from sensorium.errors import ConfigError, SensoriumError, StoreError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -36,10 +34,8 @@ def appearing(target: Path) -> Iterator[Path]:
     except BaseException as error:
         _remove(beside)
         if isinstance(error, OSError) and not isinstance(error, SensoriumError):
-            step = "make room" if error.errno in _FULL else "see to the disk"
-            raise StoreError(
-                f"{target}: {error.strerror or error}; nothing of it is left: {step}, then again"
-            ) from error
+            why, step = error.strerror or error, remedy(error)
+            raise StoreError(f"{target}: {why}; nothing of it is left: {step}, then again") from error
         raise
 
 
