@@ -112,7 +112,7 @@ class Aside:
 
     def _of(self, entry: Entry) -> EpisodeAside | None:
         file = self._folder.place_aside(str(entry.episode))
-        if not file.exists():
+        if not file.is_file():
             return None
         return EpisodeAside(entry.episode, entry.ordinal, entry.why, file, file.stat().st_size)
 

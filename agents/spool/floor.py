@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from sensorium.agents.spool.held import SUFFIX
+from sensorium.agents.spool.listing import listed
 from sensorium.agents.spool.room import RESERVE_BYTES
-from sensorium.episode import durable
 from sensorium.errors import ConfigError
 
 
@@ -29,8 +30,9 @@ def no_room_now(path: Path, max_bytes: int, min_free_bytes: int, *, evicts: bool
     >>> no_room_now(Path("/"), 1 << 30, 0, evicts=False)
     ''
     """
-    files = (file for kind in ("episodes", "rejected") for file in (path / kind).glob("*.episode"))
-    used = sum(seen.size for file in files if (seen := durable.look(file)))  # an agent may be delivering them
+    folders = (path / kind for kind in ("episodes", "rejected"))
+    sizes = [listed(folder).sizes for folder in folders if folder.is_dir()]  # an agent may be delivering them
+    used = sum(size for each in sizes for name, size in each.items() if name.endswith(SUFFIX))
     if not evicts and used + 2 * RESERVE_BYTES > max_bytes:
         return (
             f"spool.max_bytes: {used} of {max_bytes} bytes are used in {path}, and nothing is recorded until what waits"

@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from sensorium.agents.spool.episode_file import disk_error
+from sensorium.agents.spool.listing import listed
 from sensorium.drivers.clock import Clock, boot_id, boottime_ns
 from sensorium.episode import durable, file_system
 from sensorium.episode.remedy import FULL, TOO_MANY, remedy
@@ -130,7 +131,7 @@ class Folder:
     def set_aside(self, file: Path, name: str, why: str) -> None:
         """Move an episode's file to the rejected, and write beside it why; where that was begun before, end it."""
         target = self.place_aside(name)
-        if file.exists():
+        if file.is_file():
             durable.write_synced(target.with_suffix(".why"), f"{why}\n".encode())
             durable.rename(file, target)
         durable.sync_folder(self.rejected)
@@ -138,7 +139,7 @@ class Folder:
 
     def rejected_bytes(self) -> int:
         """What lies among the rejected."""
-        return sum(file.stat().st_size for file in self.rejected.iterdir())
+        return sum(listed(self.rejected).sizes.values())
 
     def _take_lock(self, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s

@@ -1,8 +1,7 @@
 """Looking into a spool from outside, also while its agent runs: what waits, what was discarded and why."""
 
-import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from sensorium.agents.spool.entries import STANDS
+from sensorium.agents.spool.listing import Listed, listed
 from sensorium.episode.documents import Account, BetweenTotals, Kind
 from sensorium.errors import SpoolError
 
@@ -26,7 +26,7 @@ def inspect_spool(path: Path) -> dict[str, Any]:
 
     An episode's `kind` is None where it is given up, and nothing but that is kept of it. `between` has by stream what
     became of samples in no episode since the last OPEN, `between_totals` since the spool was made. An episode of a
-    `former_spool_id` is delivered under that one.
+    `former_spool_id` is delivered under that one. `no_files` has, by place, what is named as an episode and what it is.
 
     Raises:
         SpoolError: there is no spool, or it cannot be read.
@@ -50,7 +50,8 @@ def inspect_spool(path: Path) -> dict[str, Any]:
             database.close()
     except sqlite3.Error as error:
         raise SpoolError(f"{file}: cannot be read: {error}") from error
-    places = dict(_files(path, "rejected")) | dict(_files(path, "episodes"))
+    there = {folder: _listed(path / folder) for folder in ("rejected", "episodes")}
+    places = {name: (f"{at}/{name}", size) for at, each in there.items() for name, size in each.sizes.items()}
     between, totals = meta.pop("between", None), meta.pop("between_totals", None)
     hardware, former = meta.pop("hardware", None), meta.pop("former", None)
     return meta | {
@@ -60,6 +61,7 @@ def inspect_spool(path: Path) -> dict[str, Any]:
         "between_totals": _accounts(msgspec.msgpack.decode(totals, type=BetweenTotals).streams if totals else {}),
         "counts": counts,
         "episodes": [_episode(places, *row) for row in rows],
+        "no_files": {f"{at}/{name}": what for at, each in there.items() for name, what in sorted(each.others.items())},
     }
 
 
@@ -67,12 +69,11 @@ def _accounts(streams: Mapping[str, Account]) -> dict[str, Any]:
     return {name: account.as_dict() for name, account in streams.items()}
 
 
-def _files(path: Path, folder: str) -> Iterator[tuple[str, tuple[str, int]]]:
-    """The files in a folder, which may not be there, and may change meanwhile: name, place and bytes of each."""
+def _listed(folder: Path) -> Listed:
+    """What is in a folder, which may not be there."""
     with suppress(FileNotFoundError):
-        for entry in os.scandir(path / folder):
-            with suppress(FileNotFoundError):
-                yield entry.name, (f"{folder}/{entry.name}", entry.stat().st_size)
+        return listed(folder)
+    return Listed({}, {})
 
 
 def _episode(

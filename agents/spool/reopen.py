@@ -1,7 +1,6 @@
 """Opening a spool again: every pending entry of its ledger meets its file, whatever a crash came between."""
 
 import logging
-import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from sensorium.agents.spool.entries import Brief, GivenUp, SealedFile, counted
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.held import SUFFIX, Held
 from sensorium.agents.spool.ledger import Ledger
+from sensorium.agents.spool.listing import Listed, listed
 from sensorium.agents.spool.owed import Owed
 from sensorium.agents.spool.recovery import recover
 from sensorium.episode import durable
@@ -43,12 +43,14 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
 
     An entry without a file was lost before its first sync, and is noted as discarded; what its manifest told of is told
     again. A file without an entry (a ledger that was lost) is entered. A file that was to be deleted, or to be set
-    aside, is. There may be very many, of which nearly all are as they were left: the folder is looked through once.
+    aside, is. What is named as an episode and is no file is said, and left; who has it for his file is as one without.
+    There may be very many, of which nearly all are as they were left: the folder is looked through once.
 
     Raises:
         SpoolError: the ledger cannot be read or written. What was done is done, so it may be called again.
     """
-    sizes = {entry.name: entry.stat().st_size for entry in os.scandir(folder.episodes)}
+    there = _look_through(folder)
+    sizes = there.sizes
     _meet_unknown(sorted(sizes), folder, ledger, owed)
     found = Reopened(ledger.between())
     of_runs, accounted = ledger.runs.ids(), ledger.accounted()
@@ -66,12 +68,15 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
         try:
             replayed = entry.episode.bytes in of_runs
             if size is None or (replayed and not size):
-                durable.remove(held.path)
+                instead = there.others.get(held.name)
+                if instead is None:
+                    durable.remove(held.path)
                 manifest = ledger.manifest(entry.episode)
                 # of a replay nothing is lost: it is read again by whoever takes it up
                 place = {} if replayed else unreadable_place(manifest)
                 found.between.give_up(place, manifest.between)
-                ledger.discarded(entry.episode, "lost before its first sync", GivenUp(), found.between)
+                why = f"lost: where its file was is {instead}" if instead else "lost before its first sync"
+                ledger.discarded(entry.episode, why, GivenUp(), found.between)
                 _let_go(manifest, found, ledger)
                 continue
             make_whole(held, ledger)
@@ -84,6 +89,15 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
             found.unread.append((entry.episode, f"{held.path}: cannot be recovered: {error.strerror}"))
         found.held[entry.episode] = held
     return found
+
+
+def _look_through(folder: Folder) -> Listed:
+    """What is among the episodes; what is no file there, or among the rejected, is said."""
+    there = listed(folder.episodes)
+    for place, others in ((folder.episodes, there.others), (folder.rejected, listed(folder.rejected).others)):
+        for name, what in sorted(others.items()):
+            log.error("spool: %s: %s, and no episode's file; left where it is", place / name, what)
+    return there
 
 
 def _let_go(manifest: Open, found: Reopened, ledger: Ledger) -> None:

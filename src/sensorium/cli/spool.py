@@ -99,6 +99,9 @@ def _show(path: Path, form: Format) -> None:
     OUT.print(f"device {found['device']}, spool {found['spool_id']}: {counted(found['counts'])}")
     columns = ["ordinal>", "episode", "kind", "state", "bytes>", "why"]
     print_rows(found["episodes"], form, columns)
+    if found["no_files"]:
+        rows = [{"no episode's file": place, "is": what} for place, what in found["no_files"].items()]
+        print_rows(rows, form, ["no episode's file", "is"])
     for title, key in (("since the last one", "between"), ("since the spool was made", "between_totals")):
         said = {name: each for name, each in found[key].items() if each["captured"] or each.get("estimated")}
         if said:

@@ -1,5 +1,6 @@
 """A spool that was copied, restored or moved: it knows by what the hardware says, and no episode becomes a conflict."""
 
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -366,3 +367,15 @@ def test_a_replay_that_is_taken_up_on_the_other_machine_counts_its_samples_once(
         assert spool.between() == {} or not spool.between()["imu"].captured
     finally:
         spool.close()
+
+
+def test_a_pipe_where_the_file_of_one_that_grew_was_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    _, pending, growing = used(path, machine(tmp_path / "one", "SN-1"))
+    (file,) = (path / "episodes").glob(f"*{growing}*")
+    file.unlink()
+    os.mkfifo(file)
+    spool = Spool(path, "rig", hardware=machine(tmp_path / "other", "SN-2", ident="2e" * 16))
+    assert [each.episode for each in spool.waiting()] == [pending]
+    spool.close()
+    assert file.is_fifo()

@@ -1,5 +1,6 @@
 """What many small episodes have in common is done once for all: beginnings, names, seals, answers; and a start."""
 
+import contextlib
 import os
 import sqlite3
 from collections import Counter
@@ -410,7 +411,7 @@ def test_a_look_from_outside_while_files_go(spool: Spool, monkeypatch: pytest.Mo
         for entry in found:
             if str(episodes[1]) in entry.name:
                 Path(entry.path).unlink()
-        return found
+        return contextlib.nullcontext(found)
 
     monkeypatch.setattr(os, "scandir", scandir)
     found = inspect.inspect_spool(spool.path)["episodes"]
