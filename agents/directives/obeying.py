@@ -15,7 +15,7 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directives.campaigning import asked_campaign, is_to_come, needed, running_now, with_campaigns
 from sensorium.agents.directives.kept import MOST, KeptDirective, KeptDirectives
 from sensorium.agents.directives.rules import Rules
-from sensorium.agents.directives.settings import Refused, changed, check_settings, plain, said_of, with_settings
+from sensorium.agents.directives.settings import Refused, asked_of, changed, check_settings, plain, with_settings
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import ConfigError, PeerViolation, SensoriumError
@@ -285,7 +285,7 @@ class Obeying:
 
     def _set(self, kept: KeptDirective, operator: ObeyPart) -> None:
         """Have settings put in force; what becomes of that is heard later."""
-        said, _ = said_of(kept.document.body)
+        said = asked_of(kept.document.body)
         former = self._settings()
         if former and former[-1].document.order > kept.document.order:
             newer = former[-1].document

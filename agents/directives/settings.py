@@ -1,6 +1,6 @@
 """Settings from afar: what `--set` can change, put over a device file, and checked by its models and the charter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sensorium.agents.charter import CHANGEABLE, OWN, Charter, ObeyPart
@@ -31,6 +31,19 @@ def said_of(body: Plain) -> tuple[dict[str, Any], bool]:
     return said, reset
 
 
+def asked_of(body: Plain) -> dict[str, Any]:
+    """The values by place that settings ask for, once none is the device's own: to be asked before they are put over a
+    device file, which has its own in forms that may not take them.
+
+    Raises:
+        Refused: one is.
+        ConfigError: the body says something else.
+    """
+    said, _ = said_of(body)
+    _check_own(_leaves(said))
+    return said
+
+
 def with_settings(device: DeviceFile, bodies: Sequence[Plain]) -> DeviceFile:
     """A device file as the bodies of settings directives, the earlier first, change it.
 
@@ -55,11 +68,7 @@ def check_settings(
     """Raise `Refused` where a rule is against what settings `said` make of a device file, which was `given` by hand and
     is as `before` now."""
     places = dict.fromkeys(_leaves(said)) | dict.fromkeys(changed(before, after))
-    for place in places:
-        if place.partition(".")[0] not in CHANGEABLE or any(place == own or own.startswith(f"{place}.") for own in OWN):
-            raise Refused(
-                f"{place} is the device's own: settings may change {', '.join(CHANGEABLE)}, but not {', '.join(OWN)}"
-            )
+    _check_own(places)
     if why := operator.allows("settings", places) or charter.refuses_change(places, plain(after)):
         raise Refused(why)
     if charter.keep_redaction and (lost := _redaction(given).items() - _redaction(after).items()):
@@ -76,6 +85,19 @@ def plain(device: DeviceFile) -> dict[str, Any]:
     """A device file as a document, with all that it does not say."""
     plain: dict[str, Any] = device.model_dump(mode="json", serialize_as_any=True)
     return plain
+
+
+def _check_own(places: Iterable[str]) -> None:
+    for place in places:
+        if place.partition(".")[0] not in CHANGEABLE or any(_meet(place, own) for own in OWN):
+            raise Refused(
+                f"{place} is the device's own: settings may change {', '.join(CHANGEABLE)}, but not {', '.join(OWN)}"
+            )
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether one of two places is the other, or within it."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _leaves(document: Plain, above: str = "") -> dict[str, Any]:

@@ -301,6 +301,28 @@ def test_settings_are_in_force_when_they_are_settled_and_after_a_restart(rig: Ri
     assert rig.obeying.device.model_dump(serialize_as_any=True)["trigger"]["length_s"] == 5
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("obey.may", ["stop"]),
+        ("charter.never", []),
+        ("device.name", "x"),
+        ("sensors.sim.no_such", 1),
+        ("spool.path.a", 1),
+    ],
+)
+def test_what_is_the_devices_own_is_refused_whatever_would_come_of_it(
+    tmp_path: Path, keys: Path, place: str, value: object
+) -> None:
+    (tmp_path / "charter.yaml").write_text("{}\n")
+    rig = Rig(tmp_path, keys, charter="charter.yaml", spool={"path": "spool"})
+    name = rig.ask("settings", body={"set": {place: value}})
+    answer = rig.answers()[name]
+    assert answer.state == "refused"
+    assert answer.why.startswith(f"{place} is the device's own: settings may change trigger, ")
+    assert not rig.changes
+
+
 def test_settings_that_fit_no_more_do_not_keep_a_device_from_recording(tmp_path: Path, keys: Path) -> None:
     rig = Rig(tmp_path, keys)
     rig.ask("settings", body={"set": {"trigger.length_s": 5}})
