@@ -8,13 +8,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sensorium.corpus.beside import BesideWriter, beside_kinds, read_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import CommitRecord, decode_commit, folder_path, month_of, record_path, zip_path
 from sensorium.corpus.corpus import open_store
+from sensorium.corpus.deletions import tombstone_name
 from sensorium.corpus.filling import fill
 from sensorium.corpus.parallel import run_all
 from sensorium.corpus.verify import Finding
@@ -41,12 +42,13 @@ Progress = Callable[[int, int], None]
 @dataclass(slots=True)
 class CopyReport:
     """Episodes and their bytes that were copied, how many were there already, records beside them that were copied;
-    and what was left, with the next step."""
+    the ids of those that were deleted there; and what was left, with the next step."""
 
     episodes: int = 0
     bytes: int = 0
     already: int = 0
     beside: int = 0
+    deleted: list[str] = field(default_factory=list)
     left: list[Finding] = field(default_factory=list)
     interrupted: bool = False
 
@@ -79,7 +81,8 @@ def copy(
 
     Each is the same there, folder or ZIP, byte for byte: every file is held to the CRC-32 that its commit record has of
     it before the episode is committed, and what is damaged is left out and named. Labels and verdicts go with them. An
-    episode that is there already is not written again, so a copy that was cut off goes on; the source may be in use.
+    episode that is there already is not written again, so a copy that was cut off goes on; one that was deleted there
+    stays so, with what is said beside it. The source may be in use.
     `progress(done, total)` counts episodes. Once `stop()` is true it ends after the batch that it is at.
 
     Raises:
@@ -105,11 +108,11 @@ def copy(
         done = 0
         for batch in _batches(_wanted(source, store, catalog, ids, report)):
             done += _put(source, store, commits, catalog, batch, report)
-            progress(done + report.already + len(report.left), len(ids))
+            progress(done + report.already + len(report.deleted) + len(report.left), len(ids))
             if stop():
                 report.interrupted = True
                 return report
-        report.beside = _copy_beside(source, target, set(ids))
+        report.beside = _copy_beside(source, target, set(ids).difference(report.deleted))
         fill(catalog, target)
     progress(len(ids), len(ids))
     return report
@@ -131,10 +134,13 @@ def _wanted(
     for number, episode in enumerate(ids):
         try:
             staged = _record_of(source, episode, number)
-            if _is_there(store, catalog, staged.record):
-                report.already += 1
-            else:
-                yield staged
+            match _state_there(store, catalog, staged.record):
+                case "committed":
+                    report.already += 1
+                case "deleted":
+                    report.deleted.append(episode)
+                case None:
+                    yield staged
         except _LeftOfCopy as left:
             report.left.append(left.finding)
 
@@ -150,20 +156,25 @@ def _record_of(source: Path, episode: str, number: int) -> _StagedCopy:
         raise _LeftOfCopy(str(error).removeprefix(f"{at}: "), at) from error
 
 
-def _is_there(store: StoreFolder, catalog: Catalog, record: CommitRecord) -> bool:
+def _state_there(store: StoreFolder, catalog: Catalog, record: CommitRecord) -> Literal["committed", "deleted"] | None:
+    """What became of an episode there; from its tombstone on it is deleted, though its record stays for the grace."""
+    if durable.look(tombstone_name(record.episode), dir_fd=store.fd) is not None:
+        return "deleted"
     at = record_path(_STORE, record.episode)
     where = store.path / at
     if durable.look(at, dir_fd=store.fd) is not None:
         there = decode_commit(durable.read_whole(at, dir_fd=store.fd), where)
         if there.digest != record.digest:
             raise _LeftOfCopy("is committed there with other content", where, "see which of the two is the true one")
-        return True
+        return "committed"
     row = record.row
     entry = catalog.ordinal(row["device"], row["spool_id"], row["ordinal"])
+    if entry is not None and entry.state == "deleted":
+        return "deleted"
     if entry is not None and entry.episode is not None:
         what = f"ordinal {row['ordinal']} of {row['device']}, spool {row['spool_id']}, is committed there as"
         raise _LeftOfCopy(f"{what} episode {entry.episode}", where, "see which of the two is the true one")
-    return False
+    return None
 
 
 def _batches(wanted: Iterator[_StagedCopy]) -> Iterator[list[_StagedCopy]]:

@@ -19,6 +19,7 @@ from sensorium.episode import durable, file_system
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest import copying
 from sensorium.ingest.copying import copy
+from sensorium.ingest.deleting import delete
 from sensorium.ingest.store import Store
 from tests import failing_disk
 from tests.failing_disk import FailingDisk
@@ -114,6 +115,28 @@ def test_another_content_under_the_id_or_the_ordinal_is_left(source: Path, make_
     assert report.episodes == 3
     (finding,) = report.left
     assert "ordinal 2 of rig-1" in finding.what
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 3600.0])
+def test_what_was_deleted_there_is_not_brought_back(source: Path, tmp_path: Path, grace_s: float) -> None:
+    gone, *_ = sensorium.open(source).query()
+    sensorium.open(source).label(gone.id, {"task": "pick"}, who="ann")
+    target = tmp_path / "target"
+    assert copy(source, target).beside == 1
+    delete(target, [gone.id], reason="asked for", grace_s=grace_s)
+    kept = by_id(target)
+    counts: list[tuple[int, int]] = []
+    report = copy(source, target, progress=lambda done, total: counts.append((done, total)))
+    assert (report.episodes, report.already, report.deleted, report.left) == (0, 3, [gone.id], [])
+    assert (report.beside, counts[-1]) == (0, (4, 4))
+    assert by_id(target) == kept
+    assert gone.id not in {each.id for each in sensorium.open(target).query()}
+    assert list(verify(target, deep=True)) == []
+    result = CliRunner().invoke(app, ["copy", str(source), "--to", str(target)])
+    assert result.exit_code == 0, result.output
+    assert "1 were deleted there, and are left out" in result.output
+    said = json.loads(CliRunner().invoke(app, ["copy", str(source), "--to", str(target), "--json"]).stdout)
+    assert (said["deleted"], said["left"]) == ([gone.id], [])
 
 
 def test_labels_go_with_their_episodes_once(source: Path, tmp_path: Path) -> None:

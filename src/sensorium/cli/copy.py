@@ -30,8 +30,8 @@ def of_store(
     sensorium copy corpus --where "mission = 'kitchen'" --to /media/disk/kitchen
 
     Every file is held to the checksum of its commit record before the episode is committed there; what is damaged is
-    left out, named, and ends in exit 1. Run again it goes on where it was. An ingest may write STORE meanwhile, but not
-    STORE2.
+    left out, named, and ends in exit 1. Run again it goes on where it was; what was deleted in STORE2 is not brought
+    back. An ingest may write STORE meanwhile, but not STORE2.
     """
     with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("copying", total=None)
@@ -49,6 +49,8 @@ def _say(report: CopyReport, to: Path, as_json: bool) -> None:
     OUT.print(f"{report.episodes} episodes of {size(report.bytes)} copied into {to}, each held to its commit record")
     if report.already:
         OUT.print(f"{report.already} were there already")
+    if report.deleted:
+        OUT.print(f"{len(report.deleted)} were deleted there, and are left out")
     if report.beside:
         OUT.print(f"{report.beside} labels and verdicts beside them copied")
     for finding in report.left:
