@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 from sensorium.corpus.corpus import Corpus, open_store
 from sensorium.corpus.directives import DirectiveShelf
 from sensorium.corpus.episode import Episode
+from sensorium.corpus.previewed import BYTES_AT, DEVICE
 from sensorium.corpus.traces import traces
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 
 KIND = "campaign"
+_HELD = f"{BYTES_AT} = '{DEVICE}'"
 
 
 class CampaignOnDevice(NamedTuple):
@@ -62,8 +64,9 @@ def campaigns(store: Path) -> list[CampaignOnDevice]:
 def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:
     """By device, of the time in which a campaign was asked of units: `judged_s`, the seconds that were judged, `true_s`
     those in which it was true, `times` how often it became so, `true_bytes` what keeping those takes, as the device
-    estimates; and `episodes` and `bytes` of those that carry its name. Of a row of the trace that stands for units of
-    both kinds half counts."""
+    estimates; `episodes` and `bytes` of those in the store that carry its name, `held` and `held_bytes` of those that
+    are on the device alone, by their previews. Of a row of the trace that stands for units of both kinds half
+    counts."""
     corpus, score = open_store(store), f"campaign.{name}"
     found: dict[str, dict[str, Any]] = {}
     before: dict[tuple[str, str, str], float] = {}
@@ -81,17 +84,22 @@ def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:
         of = unit.device, unit.spool_id, unit.judged.unit.boot
         mine["times"] += value > 0 and before.get(of, 0.0) == 0
         before[of] = value
-    for episode in _carrying(corpus):
-        if name in str(episode.labels.get(KIND, "")).split(", "):
-            mine = found.setdefault(episode.device, {})
-            mine["episodes"] = mine.get("episodes", 0) + 1
-            mine["bytes"] = mine.get("bytes", 0) + int(episode.row["bytes"])
+    for episode in _carrying(corpus, name, "kind = 'full'"):
+        mine = found.setdefault(episode.device, {})
+        mine["episodes"] = mine.get("episodes", 0) + 1
+        mine["bytes"] = mine.get("bytes", 0) + int(episode.row["bytes"])
+    held = {each.preview: each for each in corpus.previewed(_HELD)}
+    for preview in _carrying(corpus, name, _HELD) if held else ():
+        mine = found.setdefault(preview.device, {})
+        mine["held"] = mine.get("held", 0) + 1
+        mine["held_bytes"] = mine.get("held_bytes", 0) + held[preview.id].bytes
     return found
 
 
-def _carrying(corpus: Corpus) -> list[Episode]:
-    """The episodes that carry the name of any."""
+def _carrying(corpus: Corpus, name: str, which: str) -> list[Episode]:
+    """The episodes for which `which` is true that carry a campaign's name."""
     try:
-        return corpus.query(f"recorded_label('{KIND}') is not null")
+        found = corpus.query(f"recorded_label('{KIND}') is not null and {which}")
     except ConfigError:  # no episode has such a label
         return []
+    return [each for each in found if name in str(each.labels.get(KIND, "")).split(", ")]

@@ -102,7 +102,7 @@ def show(
     form: Form = Format.TABLE,
 ) -> None:
     """Show what a campaign has found, by device: of what the traces tell how often it was true, for how long, and what
-    keeping that costs, shadow or not; and the episodes that carry its name."""
+    keeping that costs, shadow or not; and the episodes that carry its name: in the store, and held on the device."""
     check_store_version(store)
     states = {each.device: each for each in campaigns(store) if each.name == name}
     if not states:
@@ -112,8 +112,13 @@ def show(
     if form is Format.JSON:
         sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
         return
-    told = [row | {"would take": size(row.get("true_bytes", 0)), "kept": size(row.get("bytes", 0))} for row in rows]
-    columns = ["device", "state", "why", "judged_s>", "true_s>", "times>", "would take>", "episodes>", "kept>"]
+    told = [
+        row
+        | {"would take": size(row.get("true_bytes", 0)), "kept": size(row.get("bytes", 0))}
+        | ({"held": f"{row['held']}, {size(row['held_bytes'])}"} if "held" in row else {})
+        for row in rows
+    ]
+    columns = ["device", "state", "why", "judged_s>", "true_s>", "times>", "would take>", "episodes>", "kept>", "held>"]
     print_rows(told, form, columns, f"campaign {name}")
 
 
