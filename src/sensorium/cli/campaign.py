@@ -118,7 +118,7 @@ def show(
         | ({"held": f"{row['held']}, {size(row['held_bytes'])}"} if "held" in row else {})
         for row in rows
     ]
-    columns = ["device", "state", "why", "judged_s>", "true_s>", "times>", "would take>", "episodes>", "kept>", "held>"]
+    columns = ["device", "state", "why", "true_s>", "times>", "would take>", "episodes>", "kept>", "held>", "judged_s>"]
     print_rows(told, form, columns, f"campaign {name}")
 
 
