@@ -44,6 +44,11 @@ class Body(Protocol):
     @property
     def now_ns(self) -> int: ...
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it can do nothing any more, as it has fallen over, or its world has ended: it is not stepped then."""
+        ...
+
     def ask(self, asked: Mapping[str, Value]) -> None:
         """Go there, or measure so, from now on; what was asked before is forgotten."""
         ...

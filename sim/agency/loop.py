@@ -53,7 +53,7 @@ class Loop:
         """Do what a planner proposes until then, or `most` proposals; where none is allowed, wait and ask again, up to
         `patience` times in a row. While nothing at all `may_ask`, as there is no budget left, nobody proposes."""
         body, asked, waited = self.body, 0, 0
-        while body.now_ns < until_ns and (most is None or asked < most) and (patience is None or waited < patience):
+        while self._goes_on(until_ns) and (most is None or asked < most) and (patience is None or waited < patience):
             proposed = planner.suggest(MOST_PROPOSED) if may_ask() else []
             chosen = next(filter(allows, filter(_is_possible(body), proposed)), None)
             if chosen is None:
@@ -68,7 +68,7 @@ class Loop:
     def followed(self, stops: Iterable[Stop], until_ns: int) -> None:
         """Do what stands in a list, from stop to stop."""
         for stop in stops:
-            if self.body.now_ns >= until_ns:
+            if not self._goes_on(until_ns):
                 return
             self._carried_out(stop.asked, until_ns)
             self.stay(min(stop.until_ns, until_ns))
@@ -76,7 +76,7 @@ class Loop:
     def stay(self, until_ns: int) -> list[Captured]:
         """Ask for nothing until then; what was kept of it."""
         kept: list[Captured] = []
-        while self.body.now_ns < until_ns:
+        while self._goes_on(until_ns):
             kept += self._taken(self.body.step().captured)
         return kept
 
@@ -96,10 +96,13 @@ class Loop:
             looks=(captured.look,) if captured.look else (),
         )
 
+    def _goes_on(self, until_ns: int) -> bool:
+        return self.body.now_ns < until_ns and not self.body.is_over
+
     def _carried_out(self, asked: Mapping[str, Value], until_ns: int) -> list[Captured]:
         self.body.ask(asked)
         kept: list[Captured] = []
-        while self.body.now_ns < until_ns:
+        while self._goes_on(until_ns):
             moment = self.body.step()
             kept += self._taken(moment.captured)
             if moment.ended:

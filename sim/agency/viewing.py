@@ -23,8 +23,9 @@ QUALITY = 90
 class Viewing:
     """Each frame of `camera` is captured, where the world's odometry has it; its bytes are those of a JPEG.
 
-    What is asked has ended when the world says so, and a frame was taken there. `cells` says what, by control, is worth
-    a cell of its own, where that is to be other than the world states.
+    What is asked has ended when the world says so, and a frame was taken there. It is over when its world is done: a
+    rover that has fallen takes no more pictures. `cells` says what, by control, is worth a cell of its own, where that
+    is to be other than the world states.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Viewing:
         self.reach = Reach(device=type(world).__name__.lower(), controls=tuple(controls))
         self.here: dict[str, float] = {}
         self.now_ns = 0
+        self.is_over = False
         self._asks, self._count = 0, 0
         self._asked, self._answered = False, False
         self._before_ns = 0
@@ -56,10 +58,9 @@ class Viewing:
 
     def step(self) -> BodyStep:
         seen, done = self._world.step(self._world.scripted())
-        if done:
-            raise RuntimeError(f"the world has {done}: give it a limit beyond what it is asked for")
+        self.is_over = bool(done)
         captured = self._saw(seen)
-        ended = self._asked and self._answered and bool(captured)
+        ended = self.is_over or (self._asked and self._answered and bool(captured))
         if ended:
             self._asked = False
         self._answered = self._answered or any(note.name == str(self._asks) for note in seen.told)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from sensorium.sim.agency.bystander import Bystander
-from sensorium.sim.agency.loop import Loop
+from sensorium.sim.agency.loop import Loop, Stop
 from sensorium.sim.agency.measuring import Measuring
 from sensorium.sim.agency.viewing import Viewing
 from sensorium.sim.worlds.lab.lab import SimLabConfig
@@ -85,3 +85,14 @@ def test_a_measurement_has_its_instrument_its_place_and_what_came_of_it() -> Non
     assert {name.partition(".")[0] for card in cards for name in card.measured} == {"spectrum", "thermal", "probe"}
     assert all(one.end_ns == other.start_ns for one, other in itertools.pairwise(cards))
     body.close()
+
+
+def test_a_body_is_over_with_its_world_and_keeps_what_it_took() -> None:
+    config = SimPlanarConfig(size=(64, 48), camera_hz=2.0, imu_hz=20.0, limit_s=2.0, odometry=OdometryErrors())
+    body = Viewing(config.make(), 1, "roam", "cam")
+    loop = Loop(body, lambda _: True)
+    loop.followed([Stop(PLACE), Stop(PLACE)], 10**10)
+    body.close()
+    assert body.is_over
+    assert body.now_ns == 2 * 10**9
+    assert len(loop.kept) == 4

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.planner import Reach
 from sensorium.agents.planning.proposal import Proposal
@@ -16,7 +18,8 @@ SECOND_NS = 1_000_000_000
 class OnALine:
     """A step is a second and a metre; it captures at each. Its odometry is off by a quarter of a metre."""
 
-    def __init__(self) -> None:
+    def __init__(self, falls_at_s: int = 1 << 30) -> None:
+        self._falls_at_ns, self.is_over = falls_at_s * SECOND_NS, False
         self.now_ns, self.at, self._goal = 0, 0.0, 0.0
         self.reach = Reach(
             device="cart",
@@ -33,7 +36,9 @@ class OnALine:
 
     def step(self) -> BodyStep:
         before_ns = self.now_ns
+        assert not self.is_over
         self.now_ns += SECOND_NS
+        self.is_over = self.now_ns >= self._falls_at_ns
         self.at += max(-1.0, min(1.0, self._goal - self.at))
         is_there = self.at == self._goal
         number = before_ns // SECOND_NS
@@ -132,3 +137,13 @@ def test_a_list_is_followed_and_each_stop_lasts() -> None:
     assert (body.now_ns, body.at) == (8 * SECOND_NS, 0.0)
     assert loop.ended_ns == [2 * SECOND_NS, 8 * SECOND_NS]
     assert len(loop.kept) == 8
+
+
+@pytest.mark.parametrize("falls_at_s", [1, 3, 4])
+def test_a_body_that_has_fallen_is_asked_nothing_more(falls_at_s: int) -> None:
+    body = OnALine(falls_at_s)
+    loop = Loop(body, lambda _: True)
+    loop.planned(Says([{"x_m": 2.0}], [{"x_m": 0.0}], [{"x_m": 2.0}]), 99 * SECOND_NS, lambda _: True)
+    loop.followed([Stop({"x_m": 5.0}, 50 * SECOND_NS)], 99 * SECOND_NS)
+    assert loop.stay(99 * SECOND_NS) == []
+    assert (body.now_ns, len(loop.kept)) == (falls_at_s * SECOND_NS, falls_at_s)
