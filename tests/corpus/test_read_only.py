@@ -31,7 +31,8 @@ def two_stores(make_episode: Any, tmp_path_factory: pytest.TempPathFactory) -> I
             (mounted / "x").touch()
         yield store, mounted
     finally:
-        subprocess.run(["umount", mounted], check=True, capture_output=True)
+        # Lazily: what a failed command has open, its traceback holds until it is collected.
+        subprocess.run(["umount", "--lazy", mounted], check=True, capture_output=True)
 
 
 def batches(corpus: Corpus) -> list[Any]:

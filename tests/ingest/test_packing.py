@@ -416,7 +416,7 @@ def test_a_full_disk_leaves_nothing_behind(store: Path, monkeypatch: pytest.Monk
     for call in ("sync", "begin_sync"):
         with monkeypatch.context() as patch:
             patch.setattr(durable, call, full)
-            with pytest.raises(StoreError, match="No space left on device; see to the disk"):
+            with pytest.raises(StoreError, match="No space left on device; make room"):
                 pack(store, 0.0, grace_s=0.0)
         assert not list((store / "episodes.zarr").glob("*/*.zip"))
         assert not list((store / ".staging").iterdir())

@@ -247,7 +247,7 @@ def test_a_full_disk_is_survived_and_the_commit_repeated(
         for module, name, at in ways if small_bytes else [(durable, "write_synced", 3), *ways[:2]]:
             calls = 0
             monkeypatch.setattr(module, name, full(getattr(module, name), at))
-            with pytest.raises(StoreError, match=r"No space left on device; see to the disk"):
+            with pytest.raises(StoreError, match=r"No space left on device; make room"):
                 store.commit(assembly, device="rig-1", identity="key-1")
             monkeypatch.undo()
             assert sensorium.open(tmp_path).query() == []
