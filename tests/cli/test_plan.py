@@ -12,7 +12,7 @@ from sensorium.agents.planning.adjudicator import new_id
 from sensorium.agents.planning.log import LOG, PlanApproved, PlanningLog, PlanOutcome, ProposalRuled
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.cli.main import app
-from sensorium.errors import ConfigError, StoreError
+from sensorium.errors import SensoriumError
 from sensorium.ingest.store import Store
 from sensorium.link.operators import new_operator
 from tests.agents.planning.playing import PlayedDevice
@@ -39,7 +39,7 @@ def _put(word: str, named: dict[str, Path]) -> str:
 
 
 def refused(folder: Path, *words: str, says: Sequence[str]) -> None:
-    with pytest.raises((ConfigError, StoreError)) as error:
+    with pytest.raises(SensoriumError) as error:
         run(folder, *words)
     for each in says:
         assert each in str(error.value)
@@ -62,6 +62,11 @@ def test_what_would_be_asked_for_is_said_and_nothing_done(folder: Path) -> None:
 def test_where_nothing_can_be_asked_for_it_says_why(folder: Path) -> None:
     said = run(folder, "plan", "STORE", "--planner", "gap", "--charter", "CHARTER").stdout
     assert "no device that is there has controls that the charter allows" in said
+
+
+def test_turns_end_where_nothing_is_left_to_propose(folder: Path) -> None:
+    words = ["plan", "STORE", "--planner", "gap", "--charter", "CHARTER", "--operator", "KEYS/anna.operator_secret"]
+    refused(folder, *words, "--turns", "2", "--patience", "0.5s", says=("nothing to propose", "0 of 2 turns were made"))
 
 
 def test_one_round_asks_waits_and_judges(folder: Path) -> None:

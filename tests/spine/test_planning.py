@@ -22,7 +22,7 @@ CHARTER = """
 plans:
   allow: [viewpoint]
   controls: {z_m: {at_least: 1.4, at_most: 2.4}}
-  areas: [{name: yard, of: [x_m, y_m], box: [[-2, 2], [-2, 2]]}]
+  areas: [{name: yard, of: [x_m, y_m], box: [[-3, 3], [-3, 3]]}]
 """
 ANNA = ("--operator", "keys/anna.operator_secret")
 PLAN = ("plan", "store", "--planner", "gap", "--charter", "charter.yaml", *ANNA, "--seconds", "4", "--settle", "2s")

@@ -30,7 +30,7 @@ from sensorium.agents.planning.saying import line_of
 from sensorium.cli.directives import life_s_of
 from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.link.operators import read_pair
 from sensorium.perception.drawing import write_picture
 
@@ -82,7 +82,10 @@ def run(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="One round: ask, wait for what comes, judge it, end.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Round after round, until Ctrl-C.")] = False,
-    turns: Annotated[int | None, typer.Option("--turns", min=1, help="End after so many outcomes.")] = None,
+    turns: Annotated[
+        int | None,
+        typer.Option("--turns", min=1, help="End after so many outcomes; fails if nothing is proposed for --patience."),
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=0.001, help="How long what a plan causes is to be.")
     ] = None,
@@ -123,12 +126,16 @@ def run(
     )
     loop.log.add(began)
     with contextlib.suppress(KeyboardInterrupt):
-        _run(loop, turns, once, as_json)
+        _run(loop, turns, once, as_json, times.patience_s)
 
 
-def _run(loop: PlanningLoop, turns: int | None, once: bool, as_json: bool) -> None:
-    """Step until what is wanted is done; a terminal is shown how it stands."""
-    outcomes = 0
+def _run(loop: PlanningLoop, turns: int | None, once: bool, as_json: bool, patience_s: float) -> None:
+    """Step until what is wanted is done; a terminal is shown how it stands.
+
+    Raises:
+        SensoriumError: so many turns are wanted, and there is nothing to do for so long.
+    """
+    outcomes, busy_s = 0, time.monotonic()
     shown = OUT.is_terminal and not as_json
     with Live(console=OUT, auto_refresh=False) if shown else contextlib.nullcontext() as live:
         said: list[str] = []
@@ -142,6 +149,9 @@ def _run(loop: PlanningLoop, turns: int | None, once: bool, as_json: bool) -> No
                 live.update(_shown(loop, said), refresh=True)
             if is_enough and not loop.awaited:
                 return
+            busy_s = time.monotonic() if loop.awaited else busy_s
+            if turns is not None and time.monotonic() > busy_s + patience_s:
+                raise SensoriumError(f"{_nothing(loop)}; {outcomes} of {turns} turns were made")
             time.sleep(POLL_S)
 
 
