@@ -61,16 +61,33 @@ def named_devices(store: Path, names: Sequence[str], *, unknown: bool = False) -
         unknown: A name may be that of a device which the store has not heard of, and may hear of one day.
 
     Raises:
-        ConfigError: it knows none of a pattern, or no device of a name.
+        ConfigError: it knows none of a pattern, or no device of a name; a line for each.
     """
     known = known_devices(store)
     found: dict[str, None] = {}
+    wrong: dict[str, None] = {}
     for name in names:
         if unknown and not _is_pattern(name):
             found[name] = None
-        else:
+            continue
+        try:
             found |= dict.fromkeys(_matching(name, known, " (one that is still to come is asked with --unknown)"))
+        except ConfigError as error:
+            wrong[str(error)] = None
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     return list(found)
+
+
+def namesakes(store: Path, names: Sequence[str]) -> list[str]:
+    """Of which of these names there is more than one device, as each of them said last, a line each."""
+    found = {each.device: each for each in reports(store) if each.also}
+    return [
+        f"{name}: more than one device has this name (spools {', '.join([each.spool_id, *each.also])}); what is asked"
+        " of it is for whichever is there, and the first answer counts"
+        for name in names
+        if (each := found.get(name)) is not None
+    ]
 
 
 def devices_like(store: Path, name: str) -> list[str]:

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from sensorium.cli.main import app
+from sensorium.corpus.device_report import FLEET, DeviceReport
 from sensorium.errors import SensoriumError
 from sensorium.ingest.store import Store
 
@@ -83,9 +85,33 @@ def test_of_a_misspelt_name_the_nearest_is_said_and_nothing_is_asked(place: Path
     assert "is asked with --unknown), did you mean 'rover-north'?" in said(
         "stop", "store", "rover-south", "rover-nroth", *KEY
     )
+    several = said("stop", "store", "rover-suoth", "rover-south", "rover-nroth", "x-*", "rover-nroth", *KEY)
+    assert [line.split(":")[0] for line in several.splitlines()] == ["rover-suoth", "rover-nroth", "x-*"]
+    assert "did you mean 'rover-south'?" in several
+    assert "did you mean 'rover-north'?" in several
     assert "; it knows rover-north, rover-south" in said("stop", "store", "zz", *KEY)
     assert json.loads(said("list", "store", "--json")) == before
     assert "rover-nroth: stop" in said("stop", "store", "rover-nroth", *KEY, "--unknown")
+
+
+@pytest.mark.parametrize("also", [(), ("b",), ("b", "c")])
+def test_where_devices_share_a_name_whoever_asks_is_told_so(place: Path, also: tuple[str, ...]) -> None:
+    (place / "store" / FLEET).mkdir()
+    report = DeviceReport(device="rig-1", spool_id="a", heard_ns=1, also=also)
+    (place / "store" / FLEET / "rig-1.json").write_bytes(msgspec.json.encode(report))
+    (place / "dock.yaml").write_text("name: dock\nwhere: 'front.sharpness > 40'\nbudget: {share: 0.02}\n")
+    (place / "hall.yaml").write_text("mission: {name: hall}\ndevices: [rig-1]\n")
+    for words in (
+        ("directives", "stop", "store", "rig-1", *KEY),
+        ("campaign", "apply", "store", "dock.yaml", "rig-*", *KEY),
+        ("campaign", "stop", "store", "dock", *KEY),
+        ("mission", "apply", "store", "hall.yaml", *KEY),
+    ):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        told = f"rig-1: more than one device has this name (spools {', '.join(['a', *also])})"
+        assert (told in result.stderr) == bool(also)
+        assert "more than one" not in result.stdout
 
 
 def test_what_was_asked_of_a_device_that_nobody_knows_is_not_nothing(place: Path) -> None:

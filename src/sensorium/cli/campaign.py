@@ -10,7 +10,7 @@ import typer
 
 from sensorium.agents.device_text import read_text
 from sensorium.agents.selection.campaign import SelectionCampaign
-from sensorium.cli.directives import Devices, Key, Life, Store, Unknown, life_s_of
+from sensorium.cli.directives import Devices, Key, Life, Store, Unknown, life_s_of, say_namesakes
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size
 from sensorium.corpus.campaigns import CampaignOnDevice, campaigns, found_by
 from sensorium.corpus.commits import check_store_version
@@ -60,6 +60,7 @@ def apply(
     names = named_devices(store, devices, unknown=unknown)
     for document in issue(store, names, "campaign", body, pair, life_s=life_s):
         OUT.print(f"{document.device}: campaign {body['name']} {document.id} (version {document.version})")
+    say_namesakes(store, names)
 
 
 @app.command()
@@ -82,6 +83,7 @@ def stop(
     names = named_devices(store, devices) if devices else asked
     for document in issue(store, names, "campaign", body, pair, life_s=life_s):
         OUT.print(f"{document.device}: stop campaign {name} {document.id} (version {document.version})")
+    say_namesakes(store, names)
 
 
 @app.command("list")

@@ -1,7 +1,9 @@
 """`sensorium directives`: ask something of devices, signed by an operator, and see what became of it."""
 
 import re
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from sensorium.agents.device_text import DeviceText
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue
-from sensorium.corpus.fleet import devices_like, named_devices
+from sensorium.corpus.fleet import devices_like, named_devices, namesakes
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError
 from sensorium.link.operators import read_pair
@@ -150,9 +152,15 @@ def _issue(
     life_s = life_s_of(expires)
     pair = read_pair(key)
     check_store_version(store)
-    made = issue(store, named_devices(store, devices, unknown=unknown), kind, body, pair, life_s=life_s)
-    for document in made:
+    names = named_devices(store, devices, unknown=unknown)
+    for document in issue(store, names, kind, body, pair, life_s=life_s):
         OUT.print(f"{document.device}: {document.kind} {document.id} (version {document.version})")
+    say_namesakes(store, names)
+
+
+def say_namesakes(store: Path, names: Sequence[str]) -> None:
+    """Where one name is that of several devices, whoever asks something of it is told so."""
+    sys.stderr.writelines(f"sensorium: {line}\n" for line in namesakes(store, names))
 
 
 def life_s_of(expires: str) -> float:

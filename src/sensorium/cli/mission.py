@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sensorium.agents.device_text import read_text
-from sensorium.cli.directives import Key, Life, Store, Unknown, life_s_of
+from sensorium.cli.directives import Key, Life, Store, Unknown, life_s_of, say_namesakes
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.corpus.missions import (
     MissionRecord,
@@ -100,3 +100,4 @@ def _print_progress(store: Path, record: MissionRecord, form: Format) -> None:
         {"mission": record.name, **each._asdict(), "hours": round(each.hours, 3)} for each in progress_of(store, record)
     ]
     print_rows(rows, form, ["device", "asked", "state", "why", "episodes>", "hours>", "bytes>"])
+    say_namesakes(store, list(record.asked))
