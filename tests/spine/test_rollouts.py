@@ -24,6 +24,7 @@ from sensorium.corpus.episode import Episode
 from sensorium.errors import StoreError
 from sensorium.sim.rollouts.plan import ADVANTAGES
 from tests.sim.rollouts.building import ACTS, document
+from tests.spine import lock_world
 from tests.spine.commands import Command, Site, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -184,6 +185,31 @@ def test_a_policy_that_keeps_pythons_lock_costs_its_rollouts_and_the_campaign_go
     assert stuck["why_given_up"] == [
         "its process did not answer for 15 s, as where a call keeps Python's lock, and was ended"
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_world_that_keeps_pythons_lock_costs_its_rollouts_and_the_campaign_goes_on(site: Site) -> None:
+    """Wherever it does: in its reset, in a step, or where it is asked what it would do."""
+    site.environment["PYTHONPATH"] = os.pathsep.join((str(lock_world.install(site.folder)), str(ROOT)))
+    stuck = {at: {"kind": "sim-lock", "limit_s": 0.3, "at": at} for at in ("reset", "step", "scripted")}
+    worlds = {"calm": {"kind": "sim-lock", "limit_s": 0.3}, **stuck}
+    tasks = {world: {"world": world} for world in worlds}
+    task = write(
+        site, worlds=worlds, tasks=tasks, group=1, workers=2, attempts=2, policy_timeout_s=2.0, world_timeout_s=2.0
+    )
+    command = start(site, task)
+    command.wait(expect=1, timeout_s=360)
+    assert "did not answer for 12 s" in command.err
+    (report,) = site.json("rollouts", "report", site.folder / "store")
+    calm, *others = report["cells"]
+    assert (calm["n"], calm["given_up"], calm["failed_by_us"]) == (1, 0, 0)
+    assert {cell["task"] for cell in others} == set(stuck)
+    for cell in others:
+        assert (cell["n"], cell["given_up"], cell["failed_by_policy"]) == (0, 1, 0)
+        assert cell["why_given_up"] == [
+            "its process did not answer for 12 s, as where a call keeps Python's lock, and was ended"
+        ]
 
 
 @contextlib.contextmanager
