@@ -1,7 +1,8 @@
 """Cells: what an episode is of, as whoever asks names it: SQL of columns, and what conditions may ask of a store."""
 
+import functools
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from sensorium.drivers.registry import nearest
-from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms, expected_of, store_term
-from sensorium.episode.where import MAX_LETTERS
+from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms, expected_of, put_shapes, store_term
+from sensorium.episode.where import MAX_LETTERS, is_time
 from sensorium.episode.where_sql import has_name
+from sensorium.episode.where_times import put_times
 from sensorium.errors import ConfigError
 
 _Node = Any
@@ -50,10 +52,10 @@ class Cells(NamedTuple):
     tree: Any
 
     @classmethod
-    def of(cls, expression: str, columns: Collection[str]) -> "Cells":
-        """The expression: a scalar of one row, without subqueries.
+    def of(cls, expression: str, columns: Mapping[str, str]) -> "Cells":
+        """The expression: a scalar of one row, without subqueries; `columns` are those there are, and what they hold.
 
-        >>> Cells.of("label('task') || mission", ["mission"]).terms[0].names
+        >>> Cells.of("label('task') || mission", {"mission": "text"}).terms[0].names
         ('task',)
 
         Raises:
@@ -90,7 +92,7 @@ class Cells(NamedTuple):
         return _sql(self.tree, put)
 
 
-def _checked(expression: str, columns: Collection[str]) -> _Node:
+def _checked(expression: str, columns: Mapping[str, str]) -> _Node:
     try:
         trees = sqlglot.parse(f"SELECT {expression}", read="sqlite")
     except SqlglotError as error:
@@ -98,6 +100,7 @@ def _checked(expression: str, columns: Collection[str]) -> _Node:
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Select) or len(tree.expressions) != 1 or _is_more(tree):
         raise ConfigError(f"cells {expression!r}: {_EXAMPLE}")
+    _put_plainly(tree, columns, expression)
     found = tree.expressions[0]
     for node in _outer(found):
         if _is_asked(node):
@@ -112,6 +115,19 @@ def _checked(expression: str, columns: Collection[str]) -> _Node:
     return found
 
 
+def _put_plainly(tree: exp.Select, columns: Mapping[str, str], expression: str) -> None:
+    """Texts that times and shapes are compared with, as conditions have them; what is reckoned of others stays."""
+    nodes: list[_Node] = list(tree.walk())
+    a_time = functools.partial(is_time, columns)
+
+    def is_plain(node: _Node) -> bool:
+        said = (side.unnest() for side in node.iter_expressions())
+        return all(a_time(side) or isinstance(side, exp.Null | exp.Literal) for side in said)
+
+    put_times(filter(is_plain, nodes), a_time, expression)
+    put_shapes(nodes)
+
+
 def _check_allowed(node: _Node, expression: str) -> None:
     if type(node) in _ALLOWED and not (isinstance(node, exp.In) and not node.expressions):
         return
@@ -121,7 +137,7 @@ def _check_allowed(node: _Node, expression: str) -> None:
     raise ConfigError(f"cells {expression!r}: {_EXAMPLE}")
 
 
-def _check_known(text: str, expression: str, columns: Collection[str]) -> None:
+def _check_known(text: str, expression: str, columns: Mapping[str, str]) -> None:
     """That SQLite takes it, as with a wrong count of arguments: else it would say so of the catalog."""
     row = ", ".join(f'NULL AS "{name}"' for name in columns)
     with closing(sqlite3.connect(":memory:")) as nothing:

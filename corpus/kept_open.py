@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sensorium.corpus.catalog_reading import check_version, is_read_only, open_catalog, version_of
-from sensorium.errors import StoreError
+from sensorium.errors import ConfigError, StoreError
 
 IDLE = 2
 """Connections that are kept: who asks from more threads at once opens more, which are closed behind the question."""
+_TOO_DEEP = "parser stack overflow"
 
 FileState = tuple[tuple[int, int] | None, ...]
 """Device and inode of the catalog and of the memory that its readers share."""
@@ -49,6 +50,7 @@ class KeptCatalog:
 
         Raises:
             StoreError: there is none, it cannot be read, or it is of a later release.
+            ConfigError: what is asked is no Unicode, or nested deeper than SQLite goes.
         """
         opened = self._take()
         try:
@@ -58,6 +60,11 @@ class KeptCatalog:
             opened.connection.rollback()
         except BaseException as error:
             opened.connection.close()
+            if isinstance(error, UnicodeEncodeError):
+                near = error.object[max(0, error.start - 20) : error.end]
+                raise ConfigError(f"{near!r}: is not all UTF-8") from error
+            if isinstance(error, sqlite3.Error) and str(error) == _TOO_DEEP:
+                raise ConfigError("what is asked is nested too deep; leave out what can be said without") from error
             if isinstance(error, sqlite3.Error):
                 repair = f"run `sensorium rebuild-catalog {self._path.parent}`"
                 raise StoreError(f"{self._path}: {error}; {repair}") from error

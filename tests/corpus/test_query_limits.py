@@ -83,3 +83,43 @@ def test_a_column_that_is_asked_for_twice_comes_once(folders_path: Path) -> None
     rows = list(sensorium.open(folders_path).rows(columns=["device", "mission", "device"]).dicts())
     assert len(rows) == 5
     assert all(list(row) == ["device", "mission"] for row in rows)
+
+
+def test_a_text_that_is_no_unicode_is_the_askers(folders_path: Path) -> None:
+    corpus = sensorium.open(folders_path)
+    assert corpus.query("device = 'none'") == []
+    for ask in (
+        lambda: corpus.query("device = '\udcff'"),  # in the words of the one before, which is remembered
+        lambda: corpus.aggregate("length('\udcff')"),
+        lambda: corpus.episode("\udcff"),
+        lambda: corpus.windows(around="\udcff", after_s=1.0, streams=["front"]),
+    ):
+        with pytest.raises(ConfigError, match="is not all UTF-8"):
+            ask()
+
+
+def test_what_is_nested_too_deep_for_sqlite_is_the_askers(folders_path: Path) -> None:
+    corpus = sensorium.open(folders_path)
+    assert len(corpus.query(f"{'not ' * 20} bytes > 0")) == 5
+    with pytest.raises(ConfigError, match="nested too deep"):
+        corpus.query(f"{'not ' * 55} bytes > 0")
+
+
+def test_a_truth_of_a_truth_is_looked_at_once(folders_path: Path) -> None:
+    """Looked at twice on each level, these would take longer than anybody waits."""
+    assert len(sensorium.open(folders_path).query("(" * 28 + "bytes > 0" + ") is true" * 28)) == 5
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("start_utc > '2023-11-15T00:13:19+02:00'", 1),  # as text it would be before
+        ("start_utc between '2023' and '2023-11-14T23:13:21+01:00'", 1),
+        ("case when start_utc < '2023-11-14T22:13:20Z' then 'early' else 'late' end", "late"),
+        ("substr(start_utc, 1, 4) = '2023'", 1),
+        ("stream('front').shape = '[8, 8]'", 1),
+        ("stream('front').shape in ('8 x 8', null)", 1),
+    ],
+)
+def test_cells_compare_times_and_shapes_as_conditions_do(folders_path: Path, cell: str, value: Any) -> None:
+    assert sensorium.open(folders_path).aggregate(cell) == [{cell: value, "count": 5}]

@@ -126,7 +126,7 @@ NO_CELLS = (
 @pytest.mark.parametrize("cells", NO_CELLS)
 def test_what_is_no_cell_is_refused(cells: str) -> None:
     with pytest.raises(ConfigError, match="cells"):
-        Cells.of(cells, ["mission", "bytes", "device"])
+        Cells.of(cells, {"mission": "text", "bytes": "number", "device": "text"})
 
 
 def test_a_wrong_function_or_condition_is_one_line(make_episode: Any, tmp_path: Path) -> None:

@@ -141,19 +141,21 @@ def parse_where(expression: str, kinds: Mapping[str, str] | None, of_store: bool
 def _said_plainly(tree: exp.Select, kinds: Mapping[str, str], source: str) -> exp.Expression:
     """The condition with times and shapes as a store has them."""
 
-    def is_time(node: Any) -> bool:
-        if isinstance(node, exp.Column):
-            return kinds.get(node.name) == TIME
-        return isinstance(node, exp.Dot) and (term := store_term(node)) is not None and term.holds == TIME
-
     try:
         nodes = list(tree.walk())
-        put_times(nodes, is_time, source)
+        put_times(nodes, functools.partial(is_time, kinds), source)
         put_shapes(nodes)
     except RecursionError as error:
         raise ConfigError(f"condition {source!r}: nested too deep") from error
     condition: exp.Expression = tree.expressions[0]
     return condition
+
+
+def is_time(kinds: Mapping[str, str], node: Any) -> bool:
+    """Whether a node is a column or a term of a store that holds times."""
+    if isinstance(node, exp.Column):
+        return kinds.get(node.name) == TIME
+    return isinstance(node, exp.Dot) and (term := store_term(node)) is not None and term.holds == TIME
 
 
 def evaluate(expression: str, row: Row, streams: Collection[str] = ()) -> bool:
@@ -222,10 +224,10 @@ def _kind(node: exp.Expression, kinds: Mapping[str, str] | None, source: str, de
             truth(node.this)
         case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
             alike(node.this, node.expression)
-        case exp.Is() if isinstance(node.expression, exp.Null | exp.Boolean):
-            if isinstance(node.expression, exp.Boolean):
-                truth(node.this)
+        case exp.Is() if isinstance(node.expression, exp.Null):
             inner(node.this)
+        case exp.Is() if isinstance(node.expression, exp.Boolean):
+            truth(node.this)
         case exp.In() if node.expressions:
             alike(node.this, *node.expressions)
         case exp.Between():
