@@ -32,7 +32,7 @@ class DroneConfig(SimulationConfig):
     `viewpoint`: `x_m`, `y_m`, `z_m`, `yaw_rad`): it flies straight there by that, and hovers.
     """
 
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     kind: Literal["sim-drone"] = "sim-drone"
     size: tuple[Side, Side] = (320, 240)

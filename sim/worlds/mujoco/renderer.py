@@ -3,6 +3,7 @@
 Shadows, reflections and multisampling are off unless asked for: in software they cost ten times the rest.
 """
 
+from collections import deque
 from typing import Any
 
 import mujoco
@@ -18,6 +19,9 @@ Size = tuple[int, int]
 
 HIDDEN_GROUP = 4
 """Geoms of this group and above are there for contacts or rays alone: no camera sees them."""
+
+PLACES = 2
+"""So many pictures, those of a stereo pair, are drawn at once, one above the other in OpenGL's buffer."""
 
 
 class Renderer:
@@ -42,8 +46,7 @@ class Renderer:
         self._labels: Labels = np.zeros(1, np.uint16)
         self._segments: Labels = np.zeros(0, np.uint16)
         self._near, self._far = 0.0, 0.0
-        self._rect: Any = None
-        self._begun: Image | None = None
+        self._begun: deque[tuple[int, Image]] = deque()
 
     @property
     def platform(self) -> str:
@@ -52,7 +55,7 @@ class Renderer:
 
     def load(self, model: Any, labels: Labels) -> None:
         """Draw this model from now on: its textures, meshes and heights are uploaded."""
-        model.vis.global_.offwidth, model.vis.global_.offheight = self._size
+        model.vis.global_.offwidth, model.vis.global_.offheight = self._size[0], PLACES * self._size[1]
         with self._context.current():
             self._forget()
             self._mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
@@ -74,23 +77,18 @@ class Renderer:
         return np.ascontiguousarray(pixels[::-1])  # OpenGL's rows begin at the bottom
 
     def begin(self, data: Any, camera: int, size: Size) -> Image:
-        """The same, which is filled by `finish`, or before anything else is drawn; in software it is drawn meanwhile,
-        by threads of OpenGL's own."""
-        self.finish()
+        """The same, which is filled by `finish`; in software it is drawn meanwhile, by threads of OpenGL's own."""
+        place = self._free(camera)
         with self._context.current():  # which ends with a flush: what was asked for begins to be drawn
-            self._render(data, camera, size)
+            self._render(data, camera, size, place)
         image = np.empty((size[1], size[0], 3), np.uint8)
-        self._begun = image
+        self._begun.append((place, image))
         return image
 
     def finish(self) -> None:
-        """Have the picture that was begun be there, if one was."""
-        image, self._begun = self._begun, None
-        if image is not None:
-            pixels = np.empty_like(image)
-            with self._context.current():
-                self._read(pixels, None)
-            image[:] = pixels[::-1]
+        """Have all pictures that were begun be there."""
+        while self._begun:
+            self._finish_oldest()
 
     def colour_and_depth(self, data: Any, camera: int, size: Size) -> tuple[Image, Depth]:
         """The same, and depth as of `survey` of the same drawing, but that the sky has one, of `sky_m` and more."""
@@ -154,7 +152,7 @@ class Renderer:
         return self._segments
 
     def _forget(self) -> None:
-        self._begun = None
+        self._begun.clear()
         if self._mjr is not None:
             self._mjr.free()
         self._mjr = None
@@ -163,20 +161,40 @@ class Renderer:
         self._scene.flags[flag] = on
 
     def _draw(self, data: Any, camera: int, size: Size, pixels: Image | None, depth: Depth | None) -> None:
-        self.finish()
+        place = self._free(camera)
         with self._context.current():
-            self._render(data, camera, size)
-            self._read(pixels, depth)
+            self._read(self._render(data, camera, size, place), pixels, depth)
 
-    def _render(self, data: Any, camera: int, size: Size) -> None:
+    def _free(self, camera: int) -> int:
+        """The place where a camera draws, with nothing being drawn there. Each has its own: a pixel in a thousand
+        differs by one between places, and a picture must not depend on what was drawn before."""
+        place = camera % PLACES
+        while any(place == begun for begun, _ in self._begun):
+            self._finish_oldest()
+        return place
+
+    def _finish_oldest(self) -> None:
+        place, image = self._begun.popleft()
+        height, width = image.shape[:2]
+        pixels = np.empty_like(image)
+        with self._context.current():
+            self._read(self._rect(place, (width, height)), pixels, None)
+        image[:] = pixels[::-1]
+
+    def _rect(self, place: int, size: Size) -> Any:
+        return mujoco.MjrRect(0, place * self._size[1], *size)
+
+    def _render(self, data: Any, camera: int, size: Size, place: int) -> Any:
+        """Draws; the part of the buffer where."""
         if self._mjr is None:
             raise RuntimeError("nothing to draw: load a model first; a closed renderer draws no more")
-        self._rect = mujoco.MjrRect(0, 0, *size)
+        rect = self._rect(place, size)
         self._camera.fixedcamid = camera
         mujoco.mjv_updateScene(
             self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
-        mujoco.mjr_render(self._rect, self._scene, self._mjr)
+        mujoco.mjr_render(rect, self._scene, self._mjr)
+        return rect
 
-    def _read(self, pixels: Image | None, depth: Depth | None) -> None:
-        mujoco.mjr_readPixels(pixels, depth, self._rect, self._mjr)
+    def _read(self, rect: Any, pixels: Image | None, depth: Depth | None) -> None:
+        mujoco.mjr_readPixels(pixels, depth, rect, self._mjr)

@@ -32,7 +32,7 @@ class RoverConfig(SimulationConfig):
     stays.
     """
 
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
 
     kind: Literal["sim-rover"] = "sim-rover"
     size: tuple[Side, Side] = (320, 240)

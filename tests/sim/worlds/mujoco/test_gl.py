@@ -2,11 +2,13 @@
 
 import ctypes
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sensorium.errors import ConfigError
+from sensorium.sim.worlds.chosen import world_config
 from sensorium.sim.worlds.mujoco import gl
 from tests.sim.worlds.mujoco.drawing import needs_drawing
 
@@ -71,7 +73,7 @@ def test_it_draws_what_is_there_in_any_thread() -> None:
 
 
 @needs_drawing
-def test_a_picture_that_was_begun_is_there_when_it_is_finished_or_anything_else_is_drawn() -> None:
+def test_a_picture_that_was_begun_is_there_when_it_is_finished_or_its_place_is_drawn_on_again() -> None:
     import mujoco
 
     from sensorium.sim.worlds.mujoco.renderer import Renderer
@@ -108,3 +110,30 @@ def test_a_picture_that_was_begun_is_there_when_it_is_finished_or_anything_else_
     renderer.begin(data, 0, (64, 48))
     renderer.close()
     renderer.finish()
+
+
+@needs_drawing
+def test_pictures_of_two_cameras_are_drawn_at_once_each_as_alone() -> None:
+    from sensorium.sim.worlds.mujoco.renderer import PLACES, Renderer
+
+    config = world_config("sim-rover", {"seed": 4, "size": (64, 48)})
+    world: Any = config.make()
+    world.reset(4, "roam")
+    model, data = world.physics.model, world.physics.data
+    world.close()
+    renderer = Renderer((64, 48))
+    renderer.load(model, np.zeros(model.ngeom + 1, np.uint16))
+    size, cameras = (64, 48), range(model.ncam)
+    alone = [renderer.colour(data, camera, size) for camera in cameras]
+    assert len({picture.tobytes() for picture in alone}) == model.ncam >= PLACES
+
+    for order in (cameras, cameras[::-1]):
+        begun = {camera: renderer.begin(data, camera, size) for camera in order}
+        begun[0] = renderer.begin(data, 0, size)
+        renderer.finish()
+        assert all(np.array_equal(begun[camera], alone[camera]) for camera in cameras)
+    one = renderer.begin(data, 0, size)
+    assert np.array_equal(renderer.colour(data, 1, size), alone[1])
+    renderer.finish()
+    assert np.array_equal(one, alone[0])
+    renderer.close()
