@@ -1,5 +1,6 @@
 """What a device says of its state, as the store keeps it: the last of each, and a history."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ HISTORY, BEFORE = ".jsonl", ".before"
 """Behind the history's first half, so that no device's name, which may have dots, makes it another's."""
 MOST_HISTORY_BYTES = 1 << 20
 LEFT = "left"
+SAID_STATES = frozenset(("starting", "collecting", "full", "draining", "done", "failed", LEFT))
+"""What a device says that it does; another may say something else."""
+MOST_NUMBER = 1e300
 SILENT_S = 35.0
 """Devices report every 10 s, or say that they leave."""
 
@@ -42,3 +46,29 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
     def said_state(self, now_ns: int) -> str:
         """What it does now, in a word: what it said, or `silent`; empty of one that never said anything."""
         return "silent" if self.is_silent(now_ns) else str(self.state.get("state", ""))
+
+    # What a device says of itself is whatever it says: these are of what is such a thing, and leave out what is none.
+
+    def number(self, name: str) -> float | None:
+        """What it said by that name, if that is a finite number."""
+        return number_of(self.state.get(name))
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """What it said by that name, if that is a mapping; else an empty one."""
+        return mapping_of(self.state.get(name))
+
+
+def number_of(said: object) -> float | None:
+    """What is said, if it is a finite number.
+
+    >>> number_of(2), number_of("2"), number_of(True), number_of(float("nan"))
+    (2, None, None, None)
+    """
+    if isinstance(said, bool) or not isinstance(said, int | float) or not abs(said) < MOST_NUMBER:
+        return None
+    return said
+
+
+def mapping_of(said: object) -> Mapping[str, Any]:
+    """What is said, if it is a mapping; else an empty one."""
+    return said if isinstance(said, Mapping) else {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, DeviceReport
+from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, DeviceReport, number_of
 from sensorium.corpus.directives import DirectiveShelf
 from sensorium.drivers.registry import nearest
 from sensorium.errors import ConfigError
@@ -31,18 +31,15 @@ def wrong(report: DeviceReport, now_ns: int) -> list[str]:
         found.append(f"another device has this name, with the spool {', '.join(report.also)}")
     if state.get("error"):
         found.append(str(state["error"]))
-    plans = state.get("plans")
-    if isinstance(plans, dict) and plans.get("killed"):
+    if report.mapping("plans").get("killed"):
         found.append("its plans are killed")
     for key, what in (("away", "is away"), ("absent", "is absent")):
-        said = state.get(key)
-        found += [f"{name} {what}: {why}" for name, why in said.items()] if isinstance(said, dict) else []
-    clock = state.get("clock")
-    offset_s = clock.get("offset_s") if isinstance(clock, dict) else None
-    if isinstance(offset_s, int | float) and abs(offset_s) > MUCH_OFFSET_S:
+        found += [f"{name} {what}: {why}" for name, why in report.mapping(key).items()]
+    offset_s = number_of(report.mapping("clock").get("offset_s"))
+    if offset_s is not None and abs(offset_s) > MUCH_OFFSET_S:
         found.append(f"its clock is {abs(offset_s):.0f} s {'ahead' if offset_s > 0 else 'behind'}")
-    free, whole = state.get("disk_free_bytes"), state.get("disk_bytes")
-    if isinstance(free, int) and isinstance(whole, int) and free < whole * LITTLE_ROOM:
+    free, whole = report.number("disk_free_bytes"), report.number("disk_bytes")
+    if free is not None and whole is not None and free < whole * LITTLE_ROOM:
         found.append(f"{free / max(whole, 1):.1%} of its disk is free")
     return found
 

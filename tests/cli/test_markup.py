@@ -3,14 +3,24 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from typer.testing import CliRunner
 
+from sensorium.cli import main
 from sensorium.cli.main import app
+from sensorium.cli.plain import plain
+from sensorium.episode.documents import Account, Note, Provenance
+from sensorium.ingest.fleet_metrics import FleetMetrics
+from sensorium.ingest.fleet_states import FleetStates
 from sensorium.ingest.store import Store
+from sensorium.link.server.messenger import Reported
 
 NAME = "[/red] [bold]kitchen[/] [link=x]:smile:"
+MOVES = "[/red]\x1b[2J\nFORGED\r\x07\x9b31m\u202e"
+"""What would move a terminal, and forge a line."""
 
 
 @pytest.fixture
@@ -40,3 +50,102 @@ def test_nor_does_any_other_command_break(store: Path, what: str) -> None:
     found = CliRunner().invoke(app, [what, str(store), *([episode] if what == "show" else [])])
     assert (found.exit_code, found.exception) == (0, None), found.output
     assert what in ("stats", "report", "verify") or "rig-1" in found.stdout
+
+
+def hostile(make_episode: Any, health: Any) -> Any:
+    """An episode that says such a thing wherever a device may say something."""
+    short, note = MOVES[:100], {"who": MOVES, "why": MOVES}
+    made = make_episode(
+        {"imu": np.arange(20.0)},
+        mission=MOVES,
+        labels={short: short},
+        specs={"imu": {"modality": MOVES, "unit": MOVES}},
+        notes=[Note(kind=MOVES, name=MOVES, value=MOVES), Note(kind="label", name="failed", value=note)],
+        summary={"health": health, "outcome": MOVES, "scores": {"imu": {short: 1.0}}},
+    )
+    (_, _), *rows, (seal, _) = made.records
+    account = {"imu": Account(captured=22, stored=20, filtered={"selection." + short: 1}, lost={short: 1})}
+    told = Account(captured=2, lost={short: 2})
+    origin = Provenance(licence=MOVES, consent=MOVES, source=MOVES)
+    manifest = msgspec.structs.replace(
+        made.manifest, provenance=origin, between={"imu": told}, absent={short: MOVES}, proposal=short
+    )
+    made.records = [(manifest, b""), *rows, (msgspec.structs.replace(seal, account=account), b"")]
+    return made
+
+
+WELL = {
+    "imu": dict.fromkeys(("rows", "rate_hz", "saturated_share"), 1)
+    | {"interval_ms": {"p50": 5.0}, "gaps": {"count": 0}, "saturated": [MOVES], "stuck": [MOVES]}
+}
+ODD: list[Any] = [
+    WELL,
+    {"imu": 7},
+    {"imu": dict.fromkeys(WELL["imu"], "x")},
+    {"imu": {key: [1] for key in WELL["imu"]}},
+    7,
+]
+
+
+@pytest.mark.parametrize("health", ODD)
+def test_nothing_that_a_device_says_moves_a_terminal_or_forges_a_line(
+    make_episode: Any, tmp_path: Path, health: Any
+) -> None:
+    made = hostile(make_episode, health)
+    episode, store = str(made.episode), str(tmp_path)
+    with Store.open(tmp_path) as opened:
+        assembly = opened.begin(made.episode)
+        assembly.append(made.data)
+        opened.commit(assembly, device="rig-1", identity="key-1")
+        opened.discarded("rig-1", made.manifest.spool_id, [7], MOVES)
+        state = {"state": MOVES, "mission": MOVES, "error": MOVES, "away": {MOVES: MOVES}, "streams": {MOVES: {}}}
+        FleetStates(opened).keep(Reported("rig-1", "s", state))
+    html = tmp_path / "report.html"
+    for what in (
+        ["query", store],
+        ["query", store, "--group-by", "mission, source", "--agg", "count"],
+        ["show", store, episode],
+        *([name, store] for name in ("ledger", "stats", "report", "verify", "fleet")),
+        ["report", store, "--html", str(html)],
+        ["why", store, "rig-1", "1.05"],
+    ):
+        found = CliRunner().invoke(app, what)
+        assert (found.exit_code, found.exception) == (0, None), (what, found.output)
+        assert not {letter for letter in found.output if not letter.isprintable()} - {"\n"}, what
+        assert not [line for line in found.output.splitlines() if line.startswith("FORGED")], what
+        documents = CliRunner().invoke(app, [*what, "--json"])
+        assert documents.exit_code in (0, 2), (what, documents.output)
+    assert "<script" not in html.read_text()
+
+
+def test_an_error_that_nobody_expected_moves_none_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise RuntimeError(MOVES)
+
+    monkeypatch.setattr(main, "app", broken)
+    with pytest.raises(SystemExit):
+        main.main()
+    assert plain(MOVES) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("odd", [None, -1, 2**63, 1.5, True, "x", MOVES, [], [1], {}, {"a": 1}, {"a": {"b": [{}]}}])
+def test_whatever_a_device_reports_the_fleet_is_shown(tmp_path: Path, odd: Any) -> None:
+    names = ["state", "mission", "streams", "error", "away", "absent", "clock", "plans", "pending", "held", "labels"]
+    names += ["spool_bytes", "disk_free_bytes", "disk_bytes", "temperature_c", "memory", "directives"]
+    with Store.open(tmp_path) as store:
+        states = FleetStates(store)
+        states.keep(Reported("rig-1", "s", dict.fromkeys(names, odd)))
+        states.keep(Reported("rig-2", "s", {"state": "collecting", "streams": {"cam": odd, "imu": {"lost": odd}}}))
+        states.keep(
+            Reported("rig-3", "s", {"state": "collecting", "streams": {"cam": {"rate_hz": odd, "lost": {"x": odd}}}})
+        )
+        registry = CollectorRegistry()
+        registry.register(FleetMetrics(tmp_path))
+    for form in ("table", "json", "csv"):
+        found = CliRunner().invoke(app, ["fleet", str(tmp_path), "--format", form])
+        assert (found.exit_code, found.exception, found.output.count("rig-2")) == (0, None, 1), found.output
+    said = generate_latest(registry).decode()
+    states_told = [line for line in said.splitlines() if line.startswith("sensorium_ingest_devices{")]
+    assert {line.partition('"')[2].partition('"')[0] for line in states_told} <= {"collecting", "other", "silent"}

@@ -13,7 +13,7 @@ FORGED = "mission 'a\x1b[2J\n2026-01-01 ERROR forged\r\x07'"
 
 
 def test_examples_hold() -> None:
-    assert doctest.testmod(sys.modules[plain.__module__]) == (0, 1)
+    assert doctest.testmod(sys.modules[plain.__module__]) == (0, 2)
 
 
 @pytest.mark.parametrize("text", [FORGED, "[/red] [link=x]", "\u202e\u2028\x85", "grüße, 測試"])

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, size
 from sensorium.cli.store import StorePath
 from sensorium.ingest.copying import CopyReport, copy
@@ -54,4 +55,4 @@ def _say(report: CopyReport, to: Path, as_json: bool) -> None:
     if report.beside:
         OUT.print(f"{report.beside} labels and verdicts beside them copied")
     for finding in report.left:
-        typer.echo(f"left out: {finding}")
+        OUT.print(plain(f"left out: {finding}"))

@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 
 import sensorium
+from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT
 from sensorium.cli.store import StorePath
 from sensorium.corpus.exports.contract import ExportReport, Options, export
@@ -54,6 +55,6 @@ def _say(report: ExportReport, as_json: bool) -> None:
         return
     OUT.print(f"{report.episodes} episodes, {report.samples} samples in {report.path}")
     for name, why in report.skipped.items():
-        OUT.print(f"left out: {name}: {why}")
+        OUT.print(plain(f"left out: {name}: {why}"))
     for what in report.lost:
-        OUT.print(f"not in it: {what}")
+        OUT.print(plain(f"not in it: {what}"))

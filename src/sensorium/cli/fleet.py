@@ -10,7 +10,7 @@ from rich.live import Live
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
 from sensorium.cli.text_table import TextTable
 from sensorium.corpus.commits import check_store_version
-from sensorium.corpus.device_report import DeviceReport
+from sensorium.corpus.device_report import DeviceReport, mapping_of, number_of
 from sensorium.corpus.fleet import known_devices, reports, wrong
 
 EVERY_S = 1.0
@@ -70,39 +70,46 @@ def _document(report: DeviceReport) -> dict[str, Any]:
 def _table(store: Path) -> TextTable:
     rows, now_ns = [], time.time_ns()
     for report in _in_order(store):
-        state = report.state
-        streams = state.get("streams", {})
-        lost: dict[str, int] = {}
+        streams = {name: mapping_of(each) for name, each in report.mapping("streams").items()}
+        lost: dict[str, float] = {}
         for each in streams.values():
-            for cause, n in each.get("lost", {}).items():
-                lost[cause] = lost.get(cause, 0) + n
-        rates = [f"{name} {each['rate_hz']:g}" for name, each in streams.items() if each.get("rate_hz") is not None]
-        temperature = state.get("temperature_c")
+            for cause, n in mapping_of(each.get("lost")).items():
+                lost[cause] = lost.get(cause, 0) + (number_of(n) or 0)
+        rates = [
+            f"{name} {rate_hz:g}"
+            for name, each in streams.items()
+            if (rate_hz := number_of(each.get("rate_hz"))) is not None
+        ]
+        temperature = report.number("temperature_c")
         rows.append(
             (
                 report.device,
                 report.said_state(now_ns),
                 _ago(report.seen_s(now_ns)) if report.heard_ns else "never",
                 "; ".join(wrong(report, now_ns)),
-                state.get("mission", ""),
+                report.state.get("mission", ""),
                 ", ".join(rates),
                 ", ".join(f"{cause} {n}" for cause, n in lost.items()),
-                _waiting(state),
-                size(state["spool_bytes"]) if "spool_bytes" in state else "",
-                size(state["disk_free_bytes"]) if "disk_free_bytes" in state else "",
+                _waiting(report),
+                _size(report.number("spool_bytes")),
+                _size(report.number("disk_free_bytes")),
                 "" if temperature is None else f"{temperature:.0f}",
             )
         )
     return table("", _COLUMNS, rows)
 
 
-def _waiting(state: dict[str, Any]) -> str:
+def _waiting(report: DeviceReport) -> str:
     """
-    >>> _waiting({"pending": 2, "held": 5}), _waiting({"pending": 2}), _waiting({})
-    ('2, held 5', '2', '')
+    >>> [_waiting(DeviceReport(device="", state=said)) for said in ({"pending": 2, "held": 5}, {"pending": 2}, {})]
+    ['2, held 5', '2', '']
     """
-    held = f", held {state['held']}" if state.get("held") else ""
-    return f"{state['pending']}{held}" if "pending" in state else ""
+    pending, held = report.number("pending"), report.number("held")
+    return "" if pending is None else f"{pending}, held {held}" if held else f"{pending}"
+
+
+def _size(n_bytes: float | None) -> str:
+    return "" if n_bytes is None else size(n_bytes)
 
 
 def _ago(seconds: float) -> str:

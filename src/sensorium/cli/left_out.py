@@ -2,10 +2,12 @@
 
 import sys
 
+from sensorium.cli.plain import plain
 from sensorium.corpus.episode import Episode
 from sensorium.errors import SensoriumError
 
 
 def tell_left_out(trace: Episode, why: SensoriumError) -> None:
     """Say it."""
-    sys.stderr.write(f"sensorium: the trace {trace.id} is left out, with all that was judged in it: {why}\n")
+    said = f"the trace {trace.id} is left out, with all that was judged in it: {why}"
+    sys.stderr.write(f"sensorium: {plain(said)}\n")

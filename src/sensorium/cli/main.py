@@ -172,7 +172,7 @@ def _status() -> int:
         if debug:
             raise
         sys.stderr.write(
-            f"sensorium: internal error: {type(error).__name__}: {error}; run with --debug for the trace\n"
+            f"sensorium: internal error: {type(error).__name__}: {plain(str(error))}; run with --debug for the trace\n"
         )
         return 1
     return 0

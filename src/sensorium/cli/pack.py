@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size
 from sensorium.cli.small import small_bytes
 from sensorium.cli.store import StorePath
@@ -122,7 +123,7 @@ def _say(report: PackReport, dry_run: bool, form: Format) -> None:
             soft_wrap=True,
         )
     for finding in report.left:
-        typer.echo(f"left as it is: {finding}")
+        OUT.print(plain(f"left as it is: {finding}"))
     if report.interrupted:
         OUT.print("interrupted; run the same `sensorium pack` again, which goes on")
 

@@ -8,3 +8,12 @@ def plain(text: str) -> str:
     'pick [/place]\\n\\x1b[2J'
     """
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def plain_lines(text: str) -> str:
+    r"""The same of a text that has lines of its own.
+
+    >>> plain_lines("a table\n  of \x1b[31mred")
+    'a table\n  of \\x1b[31mred'
+    """
+    return "\n".join(map(plain, text.split("\n")))

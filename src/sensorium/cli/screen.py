@@ -10,11 +10,22 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sensorium.cli.plain import plain, plain_lines
 from sensorium.cli.text_table import TextTable
 from sensorium.episode.documents import Label
 
 _WIDE = 100_000
-OUT = Console(
+
+
+class _Plain(Console):
+    """What it is given to print are texts that may quote anybody's: none moves the terminal."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As any console does."""
+        super().print(*(plain_lines(each) if isinstance(each, str) else each for each in objects), **how)
+
+
+OUT = _Plain(
     highlight=False,
     markup=False,
     emoji=False,
@@ -107,7 +118,8 @@ def print_rows(rows: Iterable[Mapping[str, Any]], form: Format, columns: Sequenc
     elif form is Format.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([column.rstrip(">") for column in columns])
-        writer.writerows([_cell(row.get(column.rstrip(">"))) for column in columns] for row in rows)
+        shown = plain if sys.stdout.isatty() else str  # a file gets what there is
+        writer.writerows([shown(_cell(row.get(column.rstrip(">")))) for column in columns] for row in rows)
     else:
         found = list(rows)
         cells = {c: [_cell(row.get(c.rstrip(">"))) for row in found] for c in columns}

@@ -10,6 +10,7 @@ import typer
 from rich.progress import Progress
 
 import sensorium
+from sensorium.cli.plain import plain
 from sensorium.cli.screen import Form, Format, print_rows
 from sensorium.cli.store import StorePath
 from sensorium.corpus.corpus import Corpus
@@ -62,7 +63,7 @@ def similar(
     elif moment:
         _print_similar(corpus, moment, k, where, encoder, form, png)
     for why in unreadable:
-        sys.stderr.write(f"sensorium: {why}\n")
+        sys.stderr.write(f"sensorium: {plain(why)}\n")
     if unreadable:
         raise typer.Exit(1)
 
@@ -77,7 +78,7 @@ def _embedded(corpus: Corpus, where: str, model: Path | None, window_s: float) -
     if done.windows:
         sys.stderr.write(f"embedded {done.windows} windows of {done.episodes} episodes\n")
     for why in done.damaged:
-        sys.stderr.write(f"left out, and embedded again: {why}\n")
+        sys.stderr.write(f"left out, and embedded again: {plain(why)}\n")
     return Looking(encoder).by, done.unreadable
 
 

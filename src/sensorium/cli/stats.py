@@ -9,6 +9,7 @@ import typer
 from rich.progress import Progress
 
 import sensorium
+from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Format, counted, size, sizes, table
 from sensorium.cli.store import StorePath
 from sensorium.corpus.amounts import Amount, Amounts
@@ -57,7 +58,7 @@ def of_store(
     else:
         print_stats(found)
     for why in found.unreadable:
-        sys.stderr.write(f"sensorium: {why}\n")
+        sys.stderr.write(f"sensorium: {plain(why)}\n")
     if found.unreadable:
         raise typer.Exit(1)
 

@@ -19,6 +19,7 @@ from sensorium.cli.left_out import tell_left_out
 from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, counted, moment, print_rows, size, table, written
 from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.device_report import mapping_of
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.fleet import devices_like
 from sensorium.corpus.gaps import gap_before, in_brief, judged_by_spool, judged_s, time_of
@@ -78,7 +79,7 @@ def query(
         columns[2:2] = ["bytes_at"] * any(row["kind"] == "preview" for row in rows)
         print_rows(rows, form, columns, f"{len(rows)} episodes")
         if limit is None and "bytes_at" not in columns and (told := _not_here(corpus, where)):
-            OUT.print(told)
+            OUT.print(plain(told))
     else:
         print_rows(rows, form, columns)
 
@@ -117,15 +118,15 @@ def show(
     kind, interval = ["kind"] * (found.kind != "full"), ["interval_s"] * (found.interval_s > found.duration_s)
     row["start_utc"] = _began(found)
     for key in (*kind, "device", "mission", "start_utc", "duration_s", *interval, "reason"):
-        OUT.print(f"{key:>12}  {row.get(key) if row.get(key) is not None else 'unknown'}")
+        OUT.print(plain(f"{key:>12}  {row.get(key) if row.get(key) is not None else 'unknown'}"))
     OUT.print(f"{'size':>12}  {size(row['bytes'])}")
     if found.outcome:
-        OUT.print(f"{'outcome':>12}  {found.outcome}")
+        OUT.print(plain(f"{'outcome':>12}  {found.outcome}"))
     for name, said in _labels(store, found).items():
-        OUT.print(f"{'label':>12}  {name} = {said}")
+        OUT.print(plain(f"{'label':>12}  {name} = {said}"))
     for note in found.attributes.get("notes", ()):
         if note["name"] == "failed" and isinstance(said := note.get("value"), dict) and "why" in said:
-            OUT.print(f"{'failed by':>12}  {said.get('who')}: {said['why']}")
+            OUT.print(plain(f"{'failed by':>12}  {said.get('who')}: {said['why']}"))
     streams = row["streams"].items()
     OUT.print(
         table(
@@ -140,11 +141,11 @@ def show(
     if found.between:
         OUT.print(account_table("in no episode, since the one before", found.between, row["start_ns"]))
     for told in _judged(corpus, found):
-        OUT.print(told)
+        OUT.print(plain(told))
     if verdicts:
         columns = ["verifier", "passed", "score>", "why", "judged"]
         OUT.print(table("verdicts", columns, [_verdict(name, each) for name, each in verdicts.items()]))
-    if health := found.attributes.get("summary", {}).get("health"):
+    if health := mapping_of(found.attributes.get("summary", {}).get("health")):
         OUT.print(health_table(health))
 
 

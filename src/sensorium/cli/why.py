@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 import sensorium
+from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT
 from sensorium.cli.store import StorePath
 from sensorium.corpus.why import moment
@@ -51,6 +52,6 @@ def why(
         sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
     else:
         for each in found:
-            OUT.print(each.sentence)
+            OUT.print(plain(each.sentence))
     if any(each.unreadable for each in found):
         raise typer.Exit(1)
