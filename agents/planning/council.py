@@ -24,6 +24,9 @@ class Council:
         self._configs, self._seed = dict(planners), seed
         self._hosted: dict[str, HostedPlanner] = {}
         self._why: dict[str, str] = {}
+        self._asked: set[str] = set()
+        self._last_words: list[PlanningNote] = []
+        self._last_reports: dict[str, dict[str, Any]] = {}
 
     def convene(
         self, reaches: Sequence[Reach], cards: Sequence[EpisodeCard], notes: Sequence[NotebookEntry] = ()
@@ -52,15 +55,18 @@ class Council:
 
     def suggest(self, n: int, names: Container[str]) -> dict[str, list[Proposal]]:
         """What each of these has to propose."""
+        self._asked |= {name for name in self._hosted if name in names}
         return {name: each.suggest(n) for name, each in self._hosted.items() if name in names}
 
+    def asked(self) -> list[str]:
+        """Who was asked since the last call."""
+        asked, self._asked = sorted(self._asked), set()
+        return asked
+
     def notes(self) -> list[PlanningNote]:
-        """What those that keep a notebook have written since the last call, for the log."""
-        return [
-            PlanningNote(planner=name, name=each.kind, value=msgspec.to_builtins(each))
-            for name, hosted in self._hosted.items()
-            for each in hosted.written()
-        ]
+        """What those that keep a notebook have written since the last call, for the log; who was set aside, too."""
+        last, self._last_words = self._last_words, []
+        return last + [note for name, hosted in self._hosted.items() for note in _notes_of(name, hosted)]
 
     def aside(self) -> list[PlannerAside]:
         """Who was set aside since the last call, and why."""
@@ -68,6 +74,8 @@ class Council:
         for name, each in list(self._hosted.items()):
             if each.aside:
                 self._why[name] = each.aside
+                self._last_words += _notes_of(name, each)
+                self._last_reports[name] = each.report()
                 del self._hosted[name]
                 found.append(PlannerAside(planner=name, why=each.aside))
         return found
@@ -87,8 +95,9 @@ class Council:
 
     def report(self, name: str) -> dict[str, Any]:
         """What a planner says of itself."""
-        hosted = self._hosted.get(name)
-        return hosted.report() if hosted is not None else {"aside": why} if (why := self.why(name)) else {}
+        if (hosted := self._hosted.get(name)) is not None:
+            return hosted.report()
+        return self._last_reports.get(name) or ({"aside": why} if (why := self.why(name)) else {})
 
     def why(self, name: str) -> str:
         """Why a planner is not asked; empty where it is."""
@@ -98,6 +107,10 @@ class Council:
     def names(self) -> list[str]:
         """Those that are asked."""
         return list(self._hosted)
+
+
+def _notes_of(name: str, hosted: HostedPlanner) -> list[PlanningNote]:
+    return [PlanningNote(planner=name, name=each.kind, value=msgspec.to_builtins(each)) for each in hosted.written()]
 
 
 def notebook_of(lines: Iterable[PlanningLine]) -> list[NotebookEntry]:

@@ -53,7 +53,7 @@ class HostedPlanner:
         self._planner, self._patience_s = planner, patience_s
         self._last: frozenset[Key] = frozenset()
         self._same = self._unsound = 0
-        self._failed = False
+        self._failed = self._hangs = False
 
     def ingest(self, cards: Sequence[EpisodeCard]) -> None:
         """Tell it of episodes."""
@@ -104,25 +104,24 @@ class HostedPlanner:
             self._call(lambda: planner.learn(fate), "learn")
 
     def written(self) -> list[NotebookEntry]:
-        """What it has written into its notebook since the last call."""
-        if self.aside or not isinstance(self._planner, Remembering):
+        """What it has written into its notebook since the last call; also one that is set aside, unless it hangs."""
+        if self._hangs or not isinstance(self._planner, Remembering):
             return []
         said = self._call(self._planner.written, "written")
         found = said if isinstance(said, list) else []
         return [each for each in found if isinstance(each, NotebookEntry)][:MOST_WRITTEN]
 
     def report(self) -> dict[str, Any]:
-        """What it says of itself; what JSON cannot say is left out."""
-        if self.aside:
-            return {"aside": self.aside}
-        said = self._call(self._planner.report, "report")
+        """What it says of itself, and why it is set aside, if it is; what JSON cannot say is left out."""
+        said = _FAILED if self._hangs else self._call(self._planner.report, "report")
+        aside = {"aside": self.aside} if self.aside else {}
         if said is _FAILED:
-            return {"aside": self.aside}
+            return aside
         try:
             found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(said), type=dict[str, Any])
         except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
-            return {}
-        return found
+            return aside
+        return found | aside
 
     def _notice(self, keys: frozenset[Key]) -> None:
         """Whether it says the same again, though that came to nothing."""
@@ -164,11 +163,12 @@ class HostedPlanner:
         try:
             return within(self._patience_s, call)
         except TimeoutError:
-            self.aside = f"{what} was not done within {self._patience_s:g} s"
+            self._hangs, why = True, f"{what} was not done within {self._patience_s:g} s"
         except ThreadDied as error:
-            self.aside = f"{what} raised {reason(error.__cause__ or error)}"
+            why = f"{what} raised {reason(error.__cause__ or error)}"
         except SensoriumError as error:
-            self.aside = f"{what} raised {reason(error)}"
+            why = f"{what} raised {reason(error)}"
+        self.aside = self.aside or why
         return _FAILED
 
 

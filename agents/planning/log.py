@@ -10,7 +10,7 @@ begins behind a newline of its own. docs/agency.md says what each record has.
 import contextlib
 import fcntl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.plans.spent import PlanCost
 from sensorium.corpus.beside import line_of, record_of
 from sensorium.corpus.commits import check_store_version
+from sensorium.drivers.controls import as_number
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import StoreError
@@ -209,3 +210,8 @@ class PlanningLog:
 def outcomes_of(lines: Sequence[PlanningLine]) -> list[PlanOutcome]:
     """What came of what was asked."""
     return [line for line in lines if isinstance(line, PlanOutcome)]
+
+
+def tokens_of(report: Mapping[str, Any]) -> float | None:
+    """What a planner says of itself that it has spent in all; None of one that asks no model."""
+    return as_number(report.get("tokens"))

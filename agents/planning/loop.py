@@ -25,6 +25,7 @@ from sensorium.agents.planning.log import (
     PlanOutcome,
     ProposalRuled,
     outcomes_of,
+    tokens_of,
 )
 from sensorium.agents.planning.pause import Pause
 from sensorium.agents.planning.planner import PlannerConfig
@@ -90,6 +91,8 @@ class PlanningLoop:
         self._each, self._times, self._clock_s = each, times or LoopTimes(), clock_s
         self.known = KnownCorpus(store, axes or CellAxes())
         self._pause = Pause()
+        self._tokens: dict[str, float | None] = {}
+        """By planner what the log says that it has spent."""
         self.has_proposed = False
         self.waiting = WaitingPlans(rules.charter, desk.operator)
         self._resume(self.log.read().lines)
@@ -102,9 +105,15 @@ class PlanningLoop:
         lines += self._approved()
         if proposing and self.free and self._pause.is_over(self._clock_s()):
             lines += self._propose(len(self.free))
-        if notes := self.council.notes():
-            self.log.add(*notes)
-        return lines
+        return [*lines, *self.note_spent()]
+
+    def note_spent(self) -> list[PlanningLine]:
+        """Log what planners have written, and, of those that spent tokens since, what they say of themselves: to ask
+        them costs that, whatever becomes of what they propose."""
+        notes = self.council.notes()
+        spent = [self._spent(name) for name in self.council.asked() if self._has_spent(name)]
+        self.log.add(*notes, *spent)
+        return [*spent]
 
     def budget(self, device: str) -> dict[str, dict[str, float | None]]:
         """What plans have taken of a device in the last hour and day, and the most that they may (None: any)."""
@@ -169,7 +178,12 @@ class PlanningLoop:
     def _spent(self, planner: str) -> PlannerSpent:
         tally, shares = self.judge.tally(planner), self.judge.shares.of()
         report = self.council.report(planner)
+        self._tokens[planner] = tokens_of(report)
         return PlannerSpent(planner=planner, report=report, share=shares[planner], ratio=tally.ratio)
+
+    def _has_spent(self, planner: str) -> bool:
+        now = tokens_of(self.council.report(planner))
+        return now is not None and now != self._tokens.get(planner)
 
     def _approved(self) -> list[PlanningLine]:
         """Ask for what a person has approved since."""
@@ -275,6 +289,8 @@ class PlanningLoop:
                 self.judge.tally(line.proposal.planner).accepted += 1
             if isinstance(line, ProposalRuled) and line.ruling == "refused":
                 self.judge.tally(line.proposal.planner).was_refused(line.proposal.gain)
+            elif isinstance(line, PlannerSpent):
+                self._tokens[line.planner] = tokens_of(line.report)
             elif isinstance(line, PlanOutcome) and line.proposal in ruled:
                 self._count(line, ruled[line.proposal].proposal)
             elif isinstance(line, PlanAsked) and line.proposal not in over and line.proposal in ruled:
@@ -294,10 +310,11 @@ class PlanningLoop:
 
 
 def would_ask(loop: PlanningLoop, most: int = 12) -> list[ProposalRuled]:
-    """What a loop would ask for now, what it would refuse, and, up to `most` in all, what would come `later`; nothing
-    is asked, and nothing logged."""
+    """What a loop would ask for now, what it would refuse, and, up to `most` in all, what would come `later`; no device
+    is asked, and nothing is logged but what it cost to ask planners, where it cost tokens, and what they wrote."""
     loop.look()
     offers = loop.offers()
+    loop.note_spent()
     ruled = loop.judge.decide(offers, max(1, len(loop.free)), frozenset(loop.awaited))
     known = {key_of(each.proposal) for each in ruled}
     later = [

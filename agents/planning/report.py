@@ -17,6 +17,7 @@ from sensorium.agents.planning.log import (
     PlanningLog,
     PlanOutcome,
     ProposalRuled,
+    tokens_of,
 )
 from sensorium.agents.planning.planner import Reach
 from sensorium.agents.planning.reachable import Cut
@@ -178,9 +179,9 @@ def _figures(lines: Sequence[PlanningLine]) -> dict[str, PlannerFigures]:
         elif isinstance(line, PlannerSpent):
             mine = found.setdefault(line.planner, PlannerFigures())
             mine.share = line.share
-            said = line.report.get("tokens")
-            now = float(said) if isinstance(said, int | float) else 0.0
-            before = tokens.get(line.planner, 0.0)
+            before, now = tokens.get(line.planner, 0.0), tokens_of(line.report)
+            if now is None:  # it says nothing of them, as one that hangs
+                continue
             mine.tokens += now - before if now >= before else now  # one without a notebook counts anew at each start
             tokens[line.planner] = now
         elif isinstance(line, PlannerAside):

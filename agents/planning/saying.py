@@ -10,6 +10,7 @@ from sensorium.agents.planning.log import (
     PlanningNote,
     PlanOutcome,
     ProposalRuled,
+    tokens_of,
 )
 
 _SHORT = 13
@@ -38,7 +39,9 @@ def line_of(line: PlanningLine) -> str:
             came = f"{line.got:.3g} new cells of {line.expected:.3g}, {line.episodes} episodes, {line.seconds:.3g} s"
             return f"{line.proposal[:_SHORT]} {line.state}: {line.planner}: {came}{'; ' if line.why else ''}{line.why}"
         case PlannerSpent():
-            return f"planner {line.planner}: share {line.share:.0%}, got to expected {line.ratio:.2f}"
+            tokens = tokens_of(line.report)
+            said = "" if tokens is None else f", {tokens:g} tokens"
+            return f"planner {line.planner}: share {line.share:.0%}, got to expected {line.ratio:.2f}{said}"
         case PlannerAside():
             return f"planner {line.planner} is set aside: {line.why}"
         case PlanningNote():

@@ -127,6 +127,7 @@ def run(
     loop.log.add(began)
     with contextlib.suppress(KeyboardInterrupt):
         _run(loop, turns, once, as_json, times.patience_s)
+    loop.note_spent()
 
 
 def _run(loop: PlanningLoop, turns: int | None, once: bool, as_json: bool, patience_s: float) -> None:

@@ -10,9 +10,18 @@ pytest.importorskip("httpx2", reason="pip install 'sensorium[llm]'")
 
 from sensorium.agents.planning.gap import GapConfig
 from sensorium.agents.planning.language.config import LanguageConfig
-from sensorium.agents.planning.log import PlannerAside, PlanningLog, PlanningNote, PlanOutcome, ProposalRuled
+from sensorium.agents.planning.log import (
+    PlannerAside,
+    PlannerSpent,
+    PlanningLog,
+    PlanningNote,
+    PlanOutcome,
+    ProposalRuled,
+)
+from sensorium.agents.planning.loop import would_ask
 from sensorium.agents.planning.planner import PlannerConfig
 from sensorium.agents.planning.report import planning_report
+from sensorium.agents.planning.saying import line_of
 from sensorium.link.operators import OperatorPair
 from tests.agents.planning.language.chat_server import (
     Answer,
@@ -124,6 +133,61 @@ def test_who_is_useless_loses_its_share_and_the_report_shows_it_though_nothing_o
     assert report["language"]["share"] == pytest.approx(0.05, abs=0.01)
     assert report["gap"]["share"] > 0.9
     assert report["language"]["tokens"] >= 120
+
+
+def tokens(store: Path) -> float:
+    """As the report has them."""
+    (row,) = [row for row in planning_report(store).rows() if row["planner"] == "language"]
+    found: float = row["tokens"]
+    return found
+
+
+def test_tokens_are_logged_and_reported_though_nothing_is_asked_of_any_device(
+    store: Path, anna: OperatorPair, rover: PlayedDevice
+) -> None:
+    """Who only looks what would be asked for has asked the model, and what it said is remembered by who comes next."""
+    with ChatServer(proposes(sent(), hypotheses=["the far corner is new"])).serving() as server:
+        language = LanguageConfig(url=server.url, model="m")
+        for looks in (1, 2, 3):
+            assert would_ask(loop_of(store, anna, {"language": language}, Clock()))
+            assert tokens(store) == 120 * looks, "each of them once"
+        assert rover.asked == []
+        notes = [line.name for line in PlanningLog(store).read().lines if isinstance(line, PlanningNote)]
+        assert notes.count("hypothesis") == notes.count("spent") == 3
+        spent = LanguageConfig(url=server.url, model="m", tokens=360)
+        assert would_ask(loop_of(store, anna, {"language": spent}, Clock())) == [], "its budget is that of its life"
+        assert len(server.asked) == 3
+    assert tokens(store) == 360
+
+
+def test_tokens_are_logged_and_reported_of_a_loop_in_which_nothing_is_ever_carried_out(
+    store: Path, anna: OperatorPair, rover: PlayedDevice
+) -> None:
+    with ChatServer(proposes(sent(x_m=1e9))).serving() as server:
+        loop = loop_of(store, anna, {"language": LanguageConfig(url=server.url, model="m")}, Clock())
+        lines = loop.step()
+        assert [line.report["tokens"] for line in lines if isinstance(line, PlannerSpent)] == [120]
+        assert any("120 tokens" in line_of(line) for line in lines)
+        assert tokens(store) == 120
+        loop.note_spent()
+        assert tokens(store) == 120
+    assert rover.asked == []
+
+
+def test_who_is_set_aside_has_spent_its_tokens_too(store: Path, anna: OperatorPair, rover: PlayedDevice) -> None:
+    with ChatServer(proposes(sent(x_m=1e9))).serving() as server:
+        clock = Clock()
+        loop = loop_of(store, anna, {"language": LanguageConfig(url=server.url, model="m")}, clock)
+        for _ in range(40):
+            loop.step()
+            clock.now_s += 70.0
+        (aside,) = [line for line in PlanningLog(store).read().lines if isinstance(line, PlannerAside)]
+        assert "the same" in aside.why
+        asked = len(server.asked)
+    assert tokens(store) == 120 * asked
+    notes = [line for line in PlanningLog(store).read().lines if isinstance(line, PlanningNote)]
+    assert sum(line.name == "spent" for line in notes) == asked
+    assert rover.asked == []
 
 
 class Slow(PlannerConfig):
