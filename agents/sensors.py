@@ -11,7 +11,7 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.opening import Opener
 from sensorium.drivers.clock import Clock, ClockKind, live_clock
 from sensorium.drivers.driver import Driver
-from sensorium.drivers.pacing import Timed
+from sensorium.drivers.pacing import Hurried
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.threads import reason
@@ -52,7 +52,7 @@ class Sensors:
     def hurry(self, until_ns: int) -> None:
         """Have recordings and worlds deliver what comes before a moment as fast as they can."""
         for driver in self.drivers.values():
-            if isinstance(driver, Timed):
+            if isinstance(driver, Hurried):
                 driver.hurry(until_ns)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from operator import itemgetter
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -35,6 +35,13 @@ Source = Generator[Due, None, None]
 
 
 D = TypeVar("D", bound=Delivery)
+
+
+@runtime_checkable
+class Hurried(Protocol):
+    """A driver that can deliver what comes before a moment as fast as it is read."""
+
+    def hurry(self, until_ns: int) -> None: ...
 
 
 class Pacer:

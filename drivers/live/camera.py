@@ -26,7 +26,10 @@ from sensorium.drivers.live.camera_jpeg import JpegCapture
 from sensorium.drivers.live.camera_live import Capture, Image, LiveCamera
 from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps, Stamper, StreamStamps
 from sensorium.drivers.live.camera_stream import check_reachable, open_stream
+from sensorium.drivers.live.thinning import Changes, Thinning
+from sensorium.drivers.live.v4l2_controls import node_changes
 from sensorium.drivers.pacing import Pace, Paced
+from sensorium.drivers.region import Regional
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensorLost
 
@@ -52,6 +55,9 @@ class CameraConfig(DriverConfig):
     may be that of its end, or one with a zone, such as 2026-05-01T12:00:00Z; and lies `offset_s` behind that. So a film
     is aligned with a log. Of more than 8 bits grey frames are uint16 `[h, w]` and coloured ones uint16 `[h, w, 3]`,
     scaled to 16 bits, unless `bits` is 8.
+
+    Live it can be asked for a region of the picture, for fewer frames, if it is known how many there are, and a device
+    for the exposure time and gain that it has (the kernel is asked, at the same node).
 
     Live: `buffer` frames wait to be read at most, the oldest then gives way and is counted; nothing for `lost_after_s`
     is a loss; opening, the first frame included, takes `open_timeout_s` at most (a second more where OpenCV hangs).
@@ -119,14 +125,14 @@ class CameraConfig(DriverConfig):
         parts = urlsplit(str(self.source))
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
-    def open(self, name: str, base: Path) -> LiveCamera | Paced:
+    def open(self, name: str, base: Path) -> Regional | Paced:
         return self._open(name, base, None)
 
-    def open_again(self, name: str, base: Path, before: Sequence[StreamSpec]) -> LiveCamera | Paced:
+    def open_again(self, name: str, base: Path, before: Sequence[StreamSpec]) -> Regional | Paced:
         """A device's stamps come from where they came before."""
         return self._open(name, base, before[0].stamps_from == "source")
 
-    def _open(self, name: str, base: Path, by_kernel: bool | None) -> LiveCamera | Paced:
+    def _open(self, name: str, base: Path, by_kernel: bool | None) -> Regional | Paced:
         if self.place == "file":
             return file_camera(
                 self._path(base),
@@ -155,7 +161,10 @@ class CameraConfig(DriverConfig):
             reader = getattr(capture, "reader", "")
             return replace(spec, decoder=reader, calibration={**spec.calibration, reader or "opencv": unknown})
 
-        return LiveCamera(
+        def changes(spec: StreamSpec) -> Changes:
+            return node_changes(Path(self.title), spec.rate_hz) if self.place == "device" else Thinning(spec.rate_hz)
+
+        camera = LiveCamera(
             self.title,
             open_capture,
             stamper,
@@ -164,7 +173,9 @@ class CameraConfig(DriverConfig):
             buffer=self.buffer,
             lost_after_s=self.lost_after_s,
             open_timeout_s=self.open_timeout_s,
+            changes=changes,
         )
+        return Regional(camera, camera.specs[0])
 
     def expected(self, name: str) -> tuple[StreamSpec, ...]:
         """One, of pictures."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.controls import Control, Value
 from sensorium.drivers.live.camera_stamps import Stamper
-from sensorium.drivers.live.thinning import Thinning
+from sensorium.drivers.live.thinning import Changes, Thinning
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.errors import SensoriumError, SensorLost
@@ -59,8 +59,8 @@ class LiveCamera:
 
     At most `buffer` frames wait for `read`; then the oldest is dropped and counted in the next one's `lost_before`. A
     bad frame, or one of another size, is lost alone. Nothing good for `lost_after_s` raises `SensorLost`, whatever
-    OpenCV is doing. `describe` makes the spec from the first
-    frame, or refuses it. It can be asked for fewer frames (`rate_hz`), if it is known how many there are.
+    OpenCV is doing. `describe` makes the spec from the first frame, or refuses it. Of that `changes` makes what can be
+    asked of it: by itself fewer frames (`rate_hz`), if it is known how many there are.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class LiveCamera:
         buffer: int = 8,
         lost_after_s: float = 3.0,
         open_timeout_s: float = 10.0,
+        changes: Callable[[StreamSpec], Changes] = lambda spec: Thinning(spec.rate_hz),
     ) -> None:
         self._clock = live_clock()
         self._frames = _Frames(title, buffer, lost_after_s)
@@ -82,20 +83,20 @@ class LiveCamera:
         self._thread = Thread(f"camera {title}", "captures", grab, self._frames.fail, stop_s=CLOSE_BOUND_S)
         try:
             self._frames.await_first(open_timeout_s)
+            self._changes, self._left_out = changes(self.specs[0]), (0, False)
         except BaseException:
             # A capture that hangs while opening is not waited for: its thread lets go when OpenCV comes back.
             self._frames.close()
             self._thread.join(1.0)
             raise
-        self._thinning, self._left_out = Thinning(self.specs[0].rate_hz), (0, False)
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        return self._thinning.controls
+        return self._changes.controls
 
     def ask(self, name: str, asked: Mapping[str, Value]) -> None:
         """As `Controllable.ask`."""
-        self._thinning.ask(name, asked)
+        self._changes.ask(name, asked)
 
     @property
     def specs(self) -> tuple[StreamSpec, ...]:
@@ -121,10 +122,10 @@ class LiveCamera:
 
     def _delivery(self, frame: _Frame) -> list[Block | SourceNote]:
         """The frame, unless fewer are asked for; what was lost before one that is left out is told with the next."""
-        notes = self._thinning.due(frame.captured_ns)
+        notes = self._changes.due(frame.captured_ns)
         lost, is_guess = self._left_out
         frame.lost_before, frame.is_guess = frame.lost_before + lost, frame.is_guess or is_guess
-        if not self._thinning.passes(frame.captured_ns):
+        if not self._changes.passes(frame.captured_ns):
             self._left_out = (frame.lost_before, frame.is_guess)
             return [*notes]
         self._left_out = (0, False)

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from sensorium.drivers.clock import Clock, boottime_ns, live_clock
 from sensorium.drivers.controls import Control, Value
-from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.drivers.live.frame_stamps import FrameStamps
 from sensorium.drivers.live.kernel_clock import KernelClock
 from sensorium.drivers.live.v4l2 import Ioctl
@@ -29,6 +29,7 @@ from sensorium.drivers.live.v4l2_settings import SettingNotes
 from sensorium.drivers.live.whole_jpeg import whole_jpeg
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.media import JPEG, Media, jpeg_shape
+from sensorium.drivers.region import Regional
 from sensorium.drivers.stream import Block, StreamSpec, loss_alone
 from sensorium.errors import ConfigError, Corrupt, SensorLost
 
@@ -55,8 +56,8 @@ class CameraV4l2Config(DriverConfig):
     is taken. `controls`, by name and in their order (`sensorium devices` does not list them; an unknown one is answered
     by the list), are set and read back; they, and all of exposure, gain, white balance, focus and power-line frequency,
     are noted at the start and as they change. Exposure time and gain, where it has them, plans may change while it
-    captures (`exposure_s`, `gain`; what it chooses by itself is switched off then; and fewer frames by `rate_hz`), and
-    what they were is put back.
+    captures (`exposure_s`, `gain`; what it chooses by itself is switched off then; fewer frames by `rate_hz`; a region,
+    but of MJPG), and what they were is put back.
     Each JPEG is looked through for damage inside, which is nine tenths of what its passage costs; without
     `check_inside` its end and its size are.
     """
@@ -79,13 +80,13 @@ class CameraV4l2Config(DriverConfig):
         width, height = self.size or (640, 480)
         return (StreamSpec(name=name, modality="video", dtype="uint8", shape=(height, width, 3), rate_hz=self.rate_hz),)
 
-    def open(self, name: str, base: Path) -> "CameraV4l2":  # noqa: ARG002 (a node is no path of the device file's folder)
+    def open(self, name: str, base: Path) -> Driver:  # noqa: ARG002 (a node is no path of the device file's folder)
         """Open it for this process; the first picture is not waited for."""
-        return camera_v4l2(name, self)
+        return camera_v4l2(name, self).with_region()
 
-    def open_again(self, name: str, base: Path, before: Sequence[StreamSpec]) -> "CameraV4l2":  # noqa: ARG002
+    def open_again(self, name: str, base: Path, before: Sequence[StreamSpec]) -> Driver:  # noqa: ARG002
         """The very camera, wherever it is plugged in now; its stamps come from where they came before."""
-        return camera_v4l2(name, self, before=before[0])
+        return camera_v4l2(name, self, before=before[0]).with_region()
 
     def plugged_in(self, base: Path) -> bool:  # noqa: ARG002
         """Whether any camera is there: it may have another node now."""
@@ -184,6 +185,10 @@ class CameraV4l2:
     @property
     def controls(self) -> tuple[Control, ...]:
         return self._changes.controls
+
+    def with_region(self) -> Driver:
+        """The same, of which a region can be asked for, unless it passes JPEGs through as they come."""
+        return self if self._reader.picture is None else Regional(self, self._spec)
 
     def ask(self, name: str, asked: Mapping[str, Value]) -> None:
         """As `Controllable.ask`: it is set with the next frame, and told with the first captured after that."""

@@ -2,12 +2,32 @@
 
 import threading
 from collections.abc import Mapping
+from typing import Protocol
 
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
 from sensorium.drivers.marks import SourceNote
 
 _LEAST_HZ = 0.1
+
+
+class Changes(Protocol):
+    """What can be asked of a live camera: any thread may `ask`; the one that reads tells of each frame."""
+
+    @property
+    def controls(self) -> tuple[Control, ...]: ...
+
+    def ask(self, name: str, asked: Mapping[str, Value]) -> None:
+        """As `Controllable.ask`."""
+        ...
+
+    def due(self, captured_ns: int) -> list[SourceNote]:
+        """Do what waits; what is to be said with the frame of this stamp."""
+        ...
+
+    def passes(self, captured_ns: int) -> bool:
+        """Whether the frame of this stamp is one of those that are asked for."""
+        ...
 
 
 class Thinning:
@@ -23,12 +43,16 @@ class Thinning:
     def __init__(self, full_hz: float | None) -> None:
         self.rate_hz: float | None = None
         """What was asked for; None: all."""
-        self.controls: tuple[Control, ...] = ()
+        self._controls: tuple[Control, ...] = ()
         if full_hz is not None and full_hz > _LEAST_HZ:
-            self.controls = (Control(name="rate_hz", plan="rate", unit="Hz", low=_LEAST_HZ, high=full_hz),)
+            self._controls = (Control(name="rate_hz", plan="rate", unit="Hz", low=_LEAST_HZ, high=full_hz),)
         self._next_ns: int | None = None
         self._guard = threading.Lock()
         self._waiting: list[tuple[str, dict[str, Value], int]] = []
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        return self._controls
 
     def ask(self, name: str, asked: Mapping[str, Value]) -> None:
         """As `Controllable.ask`."""

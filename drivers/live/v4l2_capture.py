@@ -72,6 +72,7 @@ class V4l2Device:
         self.path = path
         self._ioctl = ioctl
         self._maps: list[mmap.mmap] = []
+        self._captures = False
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError as error:
@@ -162,6 +163,7 @@ class V4l2Device:
             _, _, _, _, _, _, _, _, _, _, offset, length, *_ = _BUFFER.unpack(self._buffer(QUERYBUF, index))
             self._maps.append(mmap.mmap(self._descriptor, length, offset=offset))
             self._buffer(QBUF, index)
+        self._captures = True
         self._ask(STREAMON, bytearray(struct.pack("=I", _CAPTURE)), "does not begin")
 
     def receive(self) -> Grabbed | None:
@@ -195,9 +197,10 @@ class V4l2Device:
     def close(self) -> None:
         """Stop capturing, and let go of the device."""
         try:
-            self._ioctl(self._descriptor, STREAMOFF, bytearray(struct.pack("=I", _CAPTURE)))
+            if self._captures:  # or it may be another's capture
+                self._ioctl(self._descriptor, STREAMOFF, bytearray(struct.pack("=I", _CAPTURE)))
         except OSError:
-            pass  # it is gone, or did not capture
+            pass  # it is gone
         finally:
             for each in self._maps:
                 each.close()

@@ -1,15 +1,20 @@
 """What of a V4L2 camera may be changed while it captures: exposure time, gain and rate, where it has them, and back."""
 
+import fcntl
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
 
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
-from sensorium.drivers.live.thinning import Thinning
+from sensorium.drivers.live.thinning import Changes, Thinning
+from sensorium.drivers.live.v4l2 import Ioctl
 from sensorium.drivers.live.v4l2_capture import V4l2Device
 from sensorium.drivers.marks import SourceNote
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensorLost
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +26,60 @@ _AUTOMATIC = {"auto_exposure": 1, "exposure_auto": 1, "gain_automatic": 0, "auto
 """What has the camera choose by itself, and the value by which it does not (V4L2_EXPOSURE_MANUAL is 1)."""
 
 
+class Adjustable(Protocol):
+    """What is used of a `V4l2Device`."""
+
+    def ranges(self) -> dict[str, tuple[int, int]]: ...
+
+    def controls(self, is_wanted: Callable[[str], bool] = ..., /) -> dict[str, int]: ...
+
+    def set_controls(self, wanted: Mapping[str, int], /) -> None: ...
+
+
+class ControlNode:
+    """The controls of a camera that somebody else captures from (V4L2 lets several programs open it, one capture): its
+    node is open while it is asked something, and no longer."""
+
+    def __init__(self, path: Path, ioctl: Ioctl = fcntl.ioctl) -> None:
+        self._path, self._ioctl = path, ioctl
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """As `V4l2Device.ranges`, and so of the others."""
+        with self._device() as device:
+            return device.ranges()
+
+    def controls(self, is_wanted: Callable[[str], bool] = lambda _: True, /) -> dict[str, int]:
+        with self._device() as device:
+            return device.controls(is_wanted)
+
+    def set_controls(self, wanted: Mapping[str, int], /) -> None:
+        with self._device() as device:
+            device.set_controls(wanted)
+
+    @contextmanager
+    def _device(self) -> Iterator[V4l2Device]:
+        device = V4l2Device(self._path, self._ioctl)
+        try:
+            yield device
+        finally:
+            device.close()
+
+
+def node_changes(path: Path, rate_hz: float | None, ioctl: Ioctl = fcntl.ioctl) -> Changes:
+    """What can be changed of a camera that is captured from at `path`; where the kernel tells nothing of it, its rate
+    alone."""
+    try:
+        return CameraChanges(ControlNode(path, ioctl), rate_hz)
+    except (ConfigError, SensorLost) as error:
+        log.info("camera %s: its controls cannot be asked for: %s", path, error)
+        return Thinning(rate_hz)
+
+
 class CameraChanges:
     """Of one camera that is open, and gives `rate_hz`, if it says so: fewer are to be had. Any thread may `ask`; the
     thread that reads it calls the others."""
 
-    def __init__(self, device: V4l2Device, rate_hz: float | None) -> None:
+    def __init__(self, device: Adjustable, rate_hz: float | None) -> None:
         self._device = device
         self._thinning = Thinning(rate_hz)
         ranges = device.ranges()

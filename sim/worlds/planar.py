@@ -14,6 +14,7 @@ from sensorium.drivers.clock import Clock
 from sensorium.drivers.driver import Delivery, Driver
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.pacing import Due, Pacer, Source, Timed, merge
+from sensorium.drivers.region import Regional, regional
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import ConfigError, SensorLost
 from sensorium.sim.worlds.imperfections import NonNegative, Outlet, Positive, with_noise
@@ -57,7 +58,8 @@ class SimPlanarConfig(PlanarSensors):
     By itself it hovers over one spot, or goes on its `walk`, without end where `duration_s` is None; the same seed
     gives the same bytes at any pace. A world that was pulled goes on when the same configuration object is opened
     again, at the time that it is then; as with any sensor, what it missed in between is for the caller to count. With a
-    `task` or `episode_s` it shows that task instead, flown by its script. A task is over after `limit_s`.
+    `task` or `episode_s` it shows that task instead, flown by its script. A task is over after `limit_s`. As it runs by
+    itself it can be asked for a region of its pictures.
     """
 
     version: ClassVar[str] = PlanarWorld.version
@@ -99,13 +101,14 @@ class SimPlanarConfig(PlanarSensors):
             SensorLost: it was pulled and is not back yet.
         """
         if self.task or self.episode_s or self.odometry:
-            return super().open(name, base)
+            return regional(super().open(name, base))
         world, pacer = self._pulled or (_World(self, name), Pacer(self.pace))
         now_ns = pacer.reached_ns()
         if now_ns is not None and now_ns < world.back_ns:
             raise SensorLost(f"{name}: unplugged for {(world.back_ns - now_ns) / SECOND_NS:.1f} s more; open it then")
         self._pulled = None
-        return Timed(world.specs, Clock(kind="simulated"), world.told(pacer, now_ns), pacer)
+        timed = Timed(world.specs, Clock(kind="simulated"), world.told(pacer, now_ns), pacer)
+        return Regional(timed, world.specs[0])
 
     def _alone(self) -> str:
         """The first thing that is set and only the motion by itself has."""

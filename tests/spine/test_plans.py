@@ -21,9 +21,10 @@ WORLD = {
     "camera_hz": 5.0,
     "pace": 8.0,
 }
+ROI = ["roi_height_px", "roi_left_px", "roi_top_px", "roi_width_px"]
 CHARTER = """
 plans:
-  allow: [viewpoint, mission, stop]
+  allow: [viewpoint, roi, mission, stop]
   areas: [{name: yard, of: [x_m, y_m], box: [[-3, 3], [-3, 3]]}]
   per_hour: {plans: 4}
   approve: [mission]
@@ -75,7 +76,7 @@ def test_a_device_is_sent_within_its_charter_and_its_episodes_say_by_whom(site: 
     fleet = Fleet(site, {"kind": "interval", "length_s": 4.0})
     wait_for(lambda: (fleet.store / "fleet").is_dir() and fleet.report().get("plans"), "what can be asked of it")
     controls = {each["name"]: each for each in fleet.report()["plans"]["controls"]["base"]}
-    assert sorted(controls) == ["x_m", "y_m", "yaw_rad", "z_m"]
+    assert sorted(controls) == [*ROI, "x_m", "y_m", "yaw_rad", "z_m"]
 
     there = fleet.ask("p1", sensor="base", parameters={"x_m": 2.0, "y_m": 1.0}, seconds=6.0)
     assert there.state == "done", there
@@ -125,6 +126,38 @@ def test_a_device_is_sent_within_its_charter_and_its_episodes_say_by_whom(site: 
     fleet.ingest.interrupt()
     site.run("rebuild-catalog", "store")
     assert [each["episode"] for each in fleet.of("p1")] == [each["episode"] for each in caused]
+
+
+def test_a_region_is_all_that_is_seen_in_its_episodes_and_the_stream_stays_what_it_was(site: Site) -> None:
+    fleet = Fleet(site, {"kind": "interval", "length_s": 2.0})
+    asked = {"roi_left_px": 12.0, "roi_width_px": 24.0}
+    done = fleet.ask("p1", "roi", sensor="base", parameters=asked, seconds=4.0)
+    assert (done.state, "roi_left_px 12" in done.why) == ("done", True), done
+    wait_for(lambda: sum(each["interval_s"] for each in fleet.of("p1")) >= 4.0, "all that it caused", timeout_s=60)
+    store = sensorium.open(fleet.store)
+
+    def after() -> list[Any]:
+        """Episodes from when it was taken back."""
+        ended_ns = max(each.end_ns for each in store.query("proposal = 'p1'"))
+        return [each for each in store.query("proposal is null") if each.start_ns >= ended_ns]
+
+    wait_for(after, "an episode after it")
+    caused = {each.id for each in store.query("proposal = 'p1'")}
+    everything = store.query()
+    assert len({each.streams["base.cam"].spec.shape for each in everything}) == 1
+    for each in everything:
+        pictures = each.samples(each.start_ns, each.end_ns, ["base.cam"])["base.cam"].data
+        notes = [note for note in each.notes if note.name == "roi"]
+        if each.id in caused:
+            assert not pictures[:, :, :12].any()
+            assert not pictures[:, :, 36:].any()
+            assert pictures[:, :, 12:36].any()
+            assert [note.value for note in notes if note.value["roi_left_px"] == 12], "each is told"
+        else:
+            assert pictures[-1, :, :12].any(), "the last frame: it is taken back with the first that is read then"
+    fleet.agent.interrupt()
+    fleet.agent.wait(0)
+    fleet.ingest.interrupt()
 
 
 def test_under_worth_too_and_what_has_no_such_control_refuses_by_name(site: Site) -> None:

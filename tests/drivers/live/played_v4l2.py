@@ -32,6 +32,8 @@ class Played:
     controls: dict[str, int] = field(default_factory=lambda: {"Brightness": 128, "Exposure Time, Absolute": 10})
     most: int = 255
     """Of each control, whatever is said of it."""
+    refuses: str = ""
+    """The control that cannot be set."""
     gone: bool = False
     off_ns: dict[int, int] = field(default_factory=dict)
     """By its number, how far a buffer's stamp is from what it should be."""
@@ -94,4 +96,6 @@ class Played:
             struct.pack_into("=i", buffer, 4, self.controls[names[code - 1]])
         else:
             (value,) = struct.unpack_from("=i", buffer, 4)
+            if names[code - 1] == self.refuses:
+                raise OSError(errno.EINVAL, "Invalid argument")
             self.controls[names[code - 1]] = min(value, self.most)

@@ -11,8 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from sensorium.drivers.live.camera import CameraConfig, check_device
-from sensorium.drivers.live.camera_live import LiveCamera
 from sensorium.drivers.pacing import Paced
+from sensorium.drivers.region import Regional
 from sensorium.drivers.registry import driver_config
 from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
@@ -22,7 +22,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 VTEST_FRAMES = 795
 
 
-Opened = LiveCamera | Paced
+Opened = Regional | Paced
 
 
 def camera(source: str | int, base: Path = Path(), **options: object) -> Opened:

@@ -16,21 +16,26 @@ import numpy as np
 import pytest
 
 from sensorium.drivers.clock import boottime_ns
+from sensorium.drivers.controls import CONTROL, Value
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.live.camera import CameraConfig
 from sensorium.drivers.live.camera_jpeg import by_jpeg
 from sensorium.drivers.live.camera_live import LiveCamera
 from sensorium.drivers.live.camera_stamps import ArrivalStamps, DeviceStamps
+from sensorium.drivers.live.v4l2_controls import node_changes
+from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.pacing import Paced
+from sensorium.drivers.region import LEFT, Regional
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.drivers.testing import DriverTests
 from sensorium.errors import ConfigError, SensorLost
+from tests.drivers.live.played_v4l2 import Played
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 VTEST_FRAMES = 795
 
 
-Opened = LiveCamera | Paced
+Opened = LiveCamera | Regional | Paced
 
 
 def camera(source: str | int, base: Path = Path(), **options: object) -> Opened:
@@ -370,6 +375,102 @@ def test_a_device_unplugged_or_hanging() -> None:
     try:
         assert "no frame for 0." in lost_line(driver)
         hanging.released.set()
+    finally:
+        driver.close()
+
+
+# ---- what can be asked of one
+
+
+def told(driver: Driver, name: str) -> tuple[dict[str, Any], list[Block]]:
+    """What it says that it did of a plan, and the frames from then on, three at least."""
+    said: SourceNote | None = None
+    blocks: list[Block] = []
+    until_s = time.monotonic() + 30.0
+    while said is None or len(blocks) < 3:
+        assert time.monotonic() < until_s, "it does not say what it did"
+        for each in driver.read(1.0) or ():
+            if isinstance(each, SourceNote) and (each.kind, each.name) == (CONTROL, name):
+                said = each
+            elif isinstance(each, Block) and len(each) and said is not None:
+                blocks.append(each)
+    assert said.end_ns is not None
+    assert blocks[0].captured_ns[0] >= said.end_ns
+    return dict(said.value), blocks
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Played:
+    controls = {"Auto Exposure": 3, "Exposure Time, Absolute": 10, "Gain": 40, "Brightness": 128}
+    return Played(tmp_path / "video0", controls=controls)
+
+
+@pytest.fixture
+def device(node: Played) -> Iterator[Regional]:
+    """A device that OpenCV captures from, and whose controls the kernel has."""
+    camera = webcam(Webcam(), buffer=100, changes=lambda spec: node_changes(node.node, spec.rate_hz, node))
+    yield Regional(camera, camera.specs[0])
+    camera.close()
+
+
+def test_exposure_and_gain_of_a_device_can_be_asked_for_and_are_put_back(node: Played, device: Regional) -> None:
+    assert [control.name for control in device.controls][:2] == ["exposure_s", "gain"]
+    device.ask("p1", {"exposure_s": 0.005, "gain": 60.0})
+    said, _ = told(device, "p1")
+    assert (said["did"], said["why"]) == ({"exposure_s": 0.005, "gain": 60}, "")
+    assert node.controls == {"Auto Exposure": 1, "Exposure Time, Absolute": 50, "Gain": 60, "Brightness": 128}
+    device.ask("p1", {})
+    until_s = time.monotonic() + 30.0
+    while node.controls["Auto Exposure"] != 3:
+        assert time.monotonic() < until_s
+        device.read(1.0)
+    assert node.controls == {"Auto Exposure": 3, "Exposure Time, Absolute": 10, "Gain": 40, "Brightness": 128}
+    assert len(take_frames(device, 3)) >= 3, "the capture is another's, and went on"
+
+
+def take_frames(driver: Driver, count: int) -> list[Block]:
+    found: list[Block] = []
+    while len(found) < count:
+        found += [each for each in driver.read(5.0) or () if isinstance(each, Block)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("refused", "expected"),
+    [(True, "takes no gain of 200: Invalid argument"), (False, "gain was to be 200 and is 50")],
+    ids=["an error", "another value"],
+)
+def test_what_a_device_refuses_is_told_in_its_own_words(
+    node: Played, device: Regional, refused: bool, expected: str
+) -> None:
+    node.most, node.refuses = (255, "Gain") if refused else (50, "")
+    device.ask("p1", {"gain": 200.0})
+    said, _ = told(device, "p1")
+    assert expected in said["why"]
+    assert said["did"] == {"gain": 40 if refused else 50}
+
+
+@pytest.mark.parametrize("how", ["without such controls", "no camera", "gone"])
+def test_what_a_device_does_not_have_is_no_control_of_it(node: Played, how: str, tmp_path: Path) -> None:
+    if how == "without such controls":
+        node.controls = {"Brightness": 128}
+    node.gone = how == "gone"
+    path = tmp_path / "none" if how == "no camera" else node.node
+    assert [control.name for control in node_changes(path, 30.0, node).controls] == ["rate_hz"]
+
+
+def test_a_region_of_a_live_camera_is_all_that_is_seen(mjpeg: Start) -> None:
+    driver = camera(mjpeg().url)
+    try:
+        assert isinstance(driver, Regional)
+        asked: dict[str, Value] = {LEFT: 32.0}
+        driver.ask("p1", asked)
+        said, blocks = told(driver, "p1")
+        assert said["did"][LEFT] == 32
+        for block in blocks:
+            block.check(driver.specs[0])
+            assert not block.data[:, :, :32].any()
+        assert any(block.data[:, :, 32:].any() for block in blocks)
     finally:
         driver.close()
 

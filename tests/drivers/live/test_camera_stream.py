@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from sensorium.drivers.live.camera import CameraConfig
-from sensorium.drivers.live.camera_live import LiveCamera
+from sensorium.drivers.region import Regional
 from sensorium.drivers.stream import Block
 from sensorium.errors import ConfigError, SensorLost
 
@@ -67,13 +67,13 @@ def sender(sent: bytes, piece: int = 4096, pause_s: float = 0.01) -> Iterator[st
             thread.join()
 
 
-def opened(url: str, **options: object) -> LiveCamera:
+def opened(url: str, **options: object) -> Regional:
     driver = CameraConfig.model_validate({"source": url, "buffer": 1024, **options}).open("front", Path())
-    assert isinstance(driver, LiveCamera)
+    assert isinstance(driver, Regional)
     return driver
 
 
-def until_lost(driver: LiveCamera) -> tuple[list[Block], str]:
+def until_lost(driver: Regional) -> tuple[list[Block], str]:
     blocks: list[Block] = []
     try:
         while (read := driver.read(1.0)) is not None:

@@ -10,7 +10,8 @@ import pytest
 
 from sensorium.drivers.clock import boottime_ns
 from sensorium.drivers.discovery import probe, video_devices
-from sensorium.drivers.live.camera_v4l2 import CameraV4l2, CameraV4l2Config
+from sensorium.drivers.driver import Driver
+from sensorium.drivers.live.camera_v4l2 import CameraV4l2Config
 from sensorium.drivers.marks import STATE, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.errors import ConfigError, SensorLost
@@ -35,7 +36,7 @@ def _vivid() -> Iterator[None]:
     subprocess.run(["modprobe", "-r", "vivid"], check=True)
 
 
-def opened(**options: object) -> CameraV4l2:
+def opened(**options: object) -> Driver:
     document = {"source": NODE, "size": [320, 180], "lost_after_s": 60, **options}
     return CameraV4l2Config.model_validate(document).open("front", Path())
 
@@ -43,7 +44,7 @@ def opened(**options: object) -> CameraV4l2:
 AHEAD_NS = 20_000_000  # what the driver takes for right, beside a period
 
 
-def read_until(camera: CameraV4l2, frames: int) -> list[Block]:
+def read_until(camera: Driver, frames: int) -> list[Block]:
     blocks: list[Block] = []
     while sum(map(len, blocks)) < frames:
         for block in (each for each in camera.read(60.0) or () if isinstance(each, Block)):

@@ -8,11 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.controls import controls_of
+from sensorium.drivers.driver import Driver, DriverConfig
+from sensorium.drivers.marks import SourceNote
+from sensorium.drivers.region import LEFT, TOP, WIDTH, Regional
 from sensorium.drivers.stream import Block
 from sensorium.drivers.testing import DriverTests
 from sensorium.sim.worlds.planar import SimPlanarConfig
 from sensorium.sim.worlds.scene import BODY_FROM_CAMERA, PlanarScene
+from sensorium.sim.worlds.senses.odometry import OdometryErrors
 from sensorium.sim.worlds.trajectory import GRAVITY, Trajectory
 
 
@@ -129,3 +133,42 @@ def test_the_camera_never_looks_past_the_texture() -> None:
         for position, rotation in zip(motion.position, motion.rotation, strict=True):
             on_plane = cv2.perspectiveTransform(corners, np.linalg.inv(scene.homography(position, rotation)))
             assert np.abs(on_plane).max() < 5.0
+
+
+def _read(driver: Driver) -> tuple[dict[str, np.ndarray], list[SourceNote]]:
+    """All samples by stream, and what was told."""
+    blocks: dict[str, list[np.ndarray]] = {}
+    notes = []
+    while (got := driver.read(1.0)) is not None:
+        for each in got:
+            if isinstance(each, Block):
+                each.check(next(spec for spec in driver.specs if spec.name == each.stream))
+                blocks.setdefault(each.stream, []).append(each.data)
+            elif isinstance(each, SourceNote):
+                notes.append(each)
+    driver.close()
+    return {name: np.concatenate(found) for name, found in blocks.items()}, notes
+
+
+@pytest.mark.parametrize("options", [{}, {"task": "roam", "odometry": {}}], ids=["by itself", "flown"])
+def test_a_region_of_its_pictures_can_be_asked_for(options: dict[str, Any]) -> None:
+    config = SimPlanarConfig(size=(48, 32), duration_s=0.5, pace="fast", camera_hz=20, **options)
+    whole, _ = _read(config.open("w", Path()))
+    driver = config.open("w", Path())
+    assert isinstance(driver, Regional)
+    driver.ask("p", {LEFT: 12.0, TOP: 8.0, WIDTH: 24.0})
+    part, notes = _read(driver)
+    assert whole.keys() == part.keys()
+    inside = np.zeros((32, 48), bool)
+    inside[8:, 12:36] = True
+    assert (part["w.cam"] == np.where(inside, whole["w.cam"], 0)).all()
+    assert all((whole[name] == part[name]).all() for name in whole if name != "w.cam"), "nothing else is changed"
+    (note,) = [note for note in notes if note.name == "p"]
+    assert note.value["did"] == {LEFT: 12, TOP: 8, WIDTH: 24, "roi_height_px": 24}
+
+
+def test_flown_it_can_be_sent_and_be_asked_for_a_region() -> None:
+    driver = SimPlanarConfig(size=(48, 32), task="roam", odometry=OdometryErrors(), pace="fast").open("w", Path())
+    plans = {control.plan for control in controls_of(driver)}
+    driver.close()
+    assert plans == {"viewpoint", "roi"}
