@@ -217,7 +217,8 @@ def test_a_planner_that_is_of_no_use_is_set_aside_with_a_line(suggest: Callable[
     assert "\n" not in hosted.aside
     assert hosted.suggest(3) == []
     hosted.ingest([EpisodeCard(episode="e", device="d")])
-    assert hosted.report() == {"aside": hosted.aside}
+    spent = {} if suggest is endless else {"tokens": 3, "more": None}
+    assert hosted.report() == {**spent, "aside": hosted.aside}, "what it has spent is told, unless it hangs"
 
 
 def test_one_that_raises_at_a_card_is_set_aside() -> None:
