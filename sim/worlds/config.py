@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self, TypeVar
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from sensorium.sim.worlds.world import World
 
 WORLD_VERSION = "world_version"
 """Under this name an identity and the labels of an episode have a world's own version."""
+_AGES_S = 1e9
 
 
 class WorldConfig(DriverConfig):
@@ -47,18 +48,31 @@ class WorldConfig(DriverConfig):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to make its world")
 
+    def by_itself(self) -> Self:
+        """As it runs by itself, where a model of one has that otherwise than to be acted on."""
+        return self
+
     def open(self, name: str, base: Path) -> Driver:  # noqa: ARG002 (a world needs no folder)
         """The world as it runs by itself, moved by its `scripted`; its actions are the stream `name.action`."""
-        world = make_world(self)
+        world = make_world(self.by_itself())
         task = task_of(world, self)
         course = Course(self.kind, self.seed, task, self.start_ns, self.duration_s, self.episode_s, self.truth)
         return Running(world, name, course, self.pace)
 
     def identity(self, base: Path) -> Identity:  # noqa: ARG002 (a world needs no folder)
         """Its kind, versions, seed and all that is set of it but the pace."""
-        said = self.model_dump(mode="json", exclude={"pace"})
+        said = self.by_itself().model_dump(mode="json", exclude={"pace"})
         versions = {"version": version("sensorium"), WORLD_VERSION: self.version}
         return Identity({**said, **versions}, ends=self.duration_s is not None)
+
+
+_Model = TypeVar("_Model", bound=WorldConfig)
+
+
+def going_on(config: _Model) -> _Model:
+    """Of who can be sent somewhere: its task is over after `limit_s` only where that was set, as each reset breaks off
+    what it was asked, and puts it elsewhere."""
+    return config if "limit_s" in config.model_fields_set else config.model_copy(update={"limit_s": _AGES_S})
 
 
 def make_world(config: WorldConfig) -> World:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
@@ -17,6 +17,7 @@ from sensorium.drivers.pacing import Due, Pacer, Source, Timed, merge
 from sensorium.drivers.region import Regional, regional
 from sensorium.drivers.stream import Stamps, StreamSpec
 from sensorium.errors import ConfigError, SensorLost
+from sensorium.sim.worlds.config import going_on
 from sensorium.sim.worlds.imperfections import NonNegative, Outlet, Positive, with_noise
 from sensorium.sim.worlds.planar_honest import HonestSenses
 from sensorium.sim.worlds.planar_sensors import PlanarSensors, RateHz
@@ -87,6 +88,9 @@ class SimPlanarConfig(PlanarSensors):
         if (self.task or self.episode_s or self.odometry) and (alone := self._alone()):
             raise ValueError(f"{alone} with a task: it is of the motion without one; leave either out")
         return self
+
+    def by_itself(self) -> Self:
+        return self if self.odometry is None else going_on(self)
 
     def make(self) -> World:
         """The world to act on. It has no walk and no incidents."""

@@ -34,7 +34,8 @@ class PlanarSensors(WorldConfig):
     and `imu_clock` with stamps, and `faults` are planned: truth has a stream `faults` then, and a note of each.
 
     With `odometry` ({} for one as usual) it is flown by its script, senses where it is, float64 [4] x, y, z, yaw, and
-    can be sent there (plan `viewpoint`: `x_m`, `y_m`, `z_m`, `yaw_rad`); there it hovers."""
+    can be sent there (plan `viewpoint`: `x_m`, `y_m`, `z_m`, `yaw_rad`); there it hovers, and by itself
+    it goes on for ever then, unless `limit_s` is set."""
 
     size: tuple[Side, Side] = (320, 240)
     color: bool = False

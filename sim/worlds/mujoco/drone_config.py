@@ -1,9 +1,10 @@
 """What can be set of `sim-drone`; importable without MuJoCo."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sensorium.sim.worlds.config import going_on
 from sensorium.sim.worlds.imperfections import NonNegative, Positive
 from sensorium.sim.worlds.mujoco.config import FrameHz, RowHz, Side, SimulationConfig
 from sensorium.sim.worlds.mujoco.events import EventErrors
@@ -29,7 +30,8 @@ class DroneConfig(SimulationConfig):
     has no clock and no faults of its own.
 
     With `odometry` ({} for one as usual) it senses where it is, float64 [4] x, y, z, yaw, and can be sent there (plan
-    `viewpoint`: `x_m`, `y_m`, `z_m`, `yaw_rad`): it flies straight there by that, and hovers.
+    `viewpoint`: `x_m`, `y_m`, `z_m`, `yaw_rad`): it flies straight there by that, and hovers. By itself it goes on for
+    ever then, unless `limit_s` is set.
     """
 
     version: ClassVar[str] = "4"
@@ -62,6 +64,9 @@ class DroneConfig(SimulationConfig):
         if "events" in self.clocks or any(fault.sensor == "events" for fault in self.faults):
             raise ValueError("events have no clock and no faults of their own: set those of `cam`")
         return self
+
+    def by_itself(self) -> Self:
+        return self if self.odometry is None else going_on(self)
 
     def make(self) -> World:
         world: World = load(self.kind, "drone").Drone(self)

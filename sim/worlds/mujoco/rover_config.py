@@ -1,9 +1,10 @@
 """What can be set of `sim-rover`; importable without MuJoCo."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
+from sensorium.sim.worlds.config import going_on
 from sensorium.sim.worlds.imperfections import Positive
 from sensorium.sim.worlds.mujoco.config import FrameHz, RowHz, Side, SimulationConfig
 from sensorium.sim.worlds.mujoco.needed import load
@@ -29,7 +30,7 @@ class RoverConfig(SimulationConfig):
 
     With `odometry` ({} for one as usual) it senses where it is, float64 [3] x, y, yaw, and can be sent there (plan
     `viewpoint`: `x_m`, `y_m`, `yaw_rad`): it drives by that, on a map of the ground, around what stands there, and
-    stays.
+    stays. By itself it goes on for ever then, unless `limit_s` is set, or it falls over.
     """
 
     version: ClassVar[str] = "4"
@@ -59,6 +60,9 @@ class RoverConfig(SimulationConfig):
     randomise: tuple[Aspect, ...] = ASPECTS
     shadows: bool = False
     limit_s: Positive = 60.0
+
+    def by_itself(self) -> Self:
+        return self if self.odometry is None else going_on(self)
 
     def make(self) -> World:
         world: World = load(self.kind, "rover").Rover(self)

@@ -112,7 +112,8 @@ def collect(
             except SystemExit as end:  # Ray's own answer to SIGTERM; nothing has begun
                 raise typer.Exit(0 if end.code == signal.SIGTERM else 1) from end
             signals = caught()  # not before: to start Ray takes seconds, which a signal ends
-            host = RayAgent(device.model_dump(mode="json", serialize_as_any=True), device.base, **options)
+            said = device.model_dump(mode="json", serialize_as_any=True, exclude_unset=True)  # what is unset may matter
+            host = RayAgent(said, device.base, **options)
         if metrics:
             registry = CollectorRegistry()
             registry.register(DeviceMetrics(host.last))

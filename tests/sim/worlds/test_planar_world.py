@@ -174,6 +174,24 @@ def test_it_goes_where_it_is_sent_by_its_odometry() -> None:
     assert world.step(world.scripted())[0].told == ()
 
 
+def begun(**set_: Any) -> int:
+    """How often it is reset in 70 s by itself."""
+    driver = small(task="roam", duration_s=70.0, pace="fast", camera_hz=0.1, imu_hz=10.0, **set_).open("a", Path())
+    count = 0
+    while (got := driver.read(1.0)) is not None:
+        count += sum(isinstance(each, EpisodeBegin) for each in got)
+    driver.close()
+    return count
+
+
+def test_who_can_be_sent_goes_on_by_itself_unless_a_limit_is_set() -> None:
+    """Each reset would break off what it was asked, and put it elsewhere."""
+    assert (begun(odometry={}), begun(odometry={}, limit_s=30.0), begun()) == (1, 3, 3)
+    said = [small(odometry={}, **more).identity(Path()).said["limit_s"] for more in ({}, {"limit_s": 30.0})]
+    assert said[0] > 1e8
+    assert said[1] == 30.0
+
+
 def test_without_odometry_nothing_can_be_asked() -> None:
     world = small().make()
     world.reset(0, "roam")
