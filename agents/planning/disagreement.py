@@ -12,11 +12,12 @@ from pydantic import Field
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.gain import Price
+from sensorium.agents.planning.notebook import ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.reachable import Floats, ReachablePlaces, bare, reachable
 from sensorium.agents.planning.tries import Tries
-from sensorium.agents.planning.whereabouts import Whereabouts, in_turns
+from sensorium.agents.planning.whereabouts import Whereabouts, in_turns, there
 
 FEATURES, TOLD = 64, 16
 """Random features of a place, and numbers that what was met there is told by."""
@@ -149,14 +150,14 @@ class DisagreementPlanner:
             self._fresh.append((before, -1.0))
         else:
             self._whereabouts.saw(card)
-        self._came(card)
+        for there_too in self._places_of(card):
+            self._tries.came(there_too)
         met, place = _met(card), self._features.place(card)
         if met is not None and place is not None:
             seen = self._seen[card.episode] = _Met(place, met, self._counts(card.episode))
             self._fresh.append((seen, 1.0))
 
     def suggest(self, n: int) -> list[Proposal]:
-        self._tries.next_round()
         self._learn()
         found: list[list[tuple[float, Proposal]]] = []
         for places, at in zip(self._places, self._at, strict=True):
@@ -168,8 +169,12 @@ class DisagreementPlanner:
             gains = [float(min(1.0, expected[row])) for row in rows]
             made = self._whereabouts.proposals("disagreement", places, rows, gains, why)
             found.append([(float(worth[row]), each) for row, each in zip(rows, made, strict=True)])
-            self._tries.asked([at[row] for row in rows])
+            self._tries.proposed([at[row] for row in rows])
         return in_turns(found, n)
+
+    def learn(self, outcome: ProposalFate) -> None:
+        for place in self._places_of(there(outcome.proposal)):
+            self._tries.over(place, outcome)
 
     def report(self) -> dict[str, Any]:
         return {"cards": len(self._seen), "places": sum(map(len, self._places)), "members": self._config.members}
@@ -188,10 +193,10 @@ class DisagreementPlanner:
             self._ensemble.learn(features, met, np.stack([sign * seen.counts for seen, sign in self._fresh]))
         self._fresh = []
 
-    def _came(self, card: EpisodeCard) -> None:
-        for places in self._places:
-            if places.device == card.device and (place := places.place_of(card)) is not None:
-                self._tries.came(str((places.device, places.plan, place)))
+    def _places_of(self, card: EpisodeCard) -> list[str]:
+        """Where an episode was, as `_at` has it: once for each plan that leads there."""
+        of_device = ((each, each.place_of(card)) for each in self._places if each.device == card.device)
+        return [str((each.device, each.plan, place)) for each, place in of_device if place is not None]
 
 
 def _met(card: EpisodeCard) -> Floats | None:

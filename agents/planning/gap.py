@@ -9,11 +9,12 @@ from pydantic import Field
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.gain import Cell, CellAxes, GainBook, Price
+from sensorium.agents.planning.notebook import ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.reachable import Floats, reachable
 from sensorium.agents.planning.tries import Tries
-from sensorium.agents.planning.whereabouts import Whereabouts, in_turns
+from sensorium.agents.planning.whereabouts import Whereabouts, in_turns, there
 
 _FADING = 0.97
 """What is met counts less by so much at each that comes after it: light changes with the day."""
@@ -40,7 +41,7 @@ class GapPlanner:
     A place that nobody was at brings whatever is met there. Of one that was visited, what is missing is met with the
     probability with which it was met elsewhere of late, or that it is something never met: the share of what was met
     once alone (I. J. Good, "The population frequencies of species", 1953). The bound is `boldness` times the deviation
-    of that, by the logarithm of all visits over those here. Where it asked for a place and no episode came of it, the
+    of that, by the logarithm of all visits over those here. Where it was sent to a place and no episode came of it, the
     place counts less from then on.
     """
 
@@ -82,7 +83,6 @@ class GapPlanner:
             self._counts = 1.0
 
     def suggest(self, n: int) -> list[Proposal]:
-        self._tries.next_round()
         found: list[list[tuple[float, Proposal]]] = []
         for places, texts in zip(self._places, self._texts, strict=True):
             means, bounds = self._values(texts)
@@ -94,8 +94,11 @@ class GapPlanner:
             why = [self._why(texts[row]) for row in rows]
             made = self._whereabouts.proposals("gap", places, rows, gains, why)
             found.append([(float(worth[row]), each) for row, each in zip(rows, made, strict=True)])
-            self._tries.asked([texts[row] for row in rows])
+            self._tries.proposed([texts[row] for row in rows])
         return in_turns(found, n)
+
+    def learn(self, outcome: ProposalFate) -> None:
+        self._tries.over(self._book.place(there(outcome.proposal)), outcome)
 
     def report(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from sensorium.agents.planning.card import EpisodeCard
-from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate, Remembering
+from sensorium.agents.planning.notebook import Learning, NotebookEntry, ProposalFate, Remembering
 from sensorium.agents.planning.planner import PATIENCE_S, Planner
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.errors import SensoriumError, ThreadDied
@@ -98,8 +98,8 @@ class HostedPlanner:
             self._call(lambda: planner.remember(entries), "remember")
 
     def learn(self, fate: ProposalFate) -> None:
-        """Tell one that keeps a notebook what became of a proposal of its own."""
-        if not self.aside and isinstance(self._planner, Remembering):
+        """Tell one that wants to know what became of a proposal of its own."""
+        if not self.aside and isinstance(self._planner, Learning):
             planner = self._planner
             self._call(lambda: planner.learn(fate), "learn")
 

@@ -34,16 +34,22 @@ class ProposalFate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 @runtime_checkable
-class Remembering(Planner, Protocol):
-    """A planner that keeps a notebook. It touches no file: who hosts it reads it the notebook when it begins, tells it
-    of outcomes, and asks after each call what is new."""
-
-    def remember(self, entries: Sequence[NotebookEntry]) -> None:
-        """What it, or another of its name, has written before, the oldest first."""
-        ...
+class Learning(Planner, Protocol):
+    """A planner that is told what became of its proposals, of each that was carried out or refused, after the cards of
+    what came of it: of what is proposed one is tried, and cards do not tell which."""
 
     def learn(self, outcome: ProposalFate) -> None:
         """What became of a proposal of its own."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Learning, Protocol):
+    """A planner that keeps a notebook. It touches no file: who hosts it reads it the notebook when it begins, and asks
+    after each call what is new."""
+
+    def remember(self, entries: Sequence[NotebookEntry]) -> None:
+        """What it, or another of its name, has written before, the oldest first."""
         ...
 
     def written(self) -> list[NotebookEntry]:

@@ -7,7 +7,7 @@ import numpy as np
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.gain import Price
 from sensorium.agents.planning.proposal import Proposal
-from sensorium.agents.planning.reachable import Floats, ReachablePlaces
+from sensorium.agents.planning.reachable import Floats, ReachablePlaces, bare
 
 _SMOOTHING = 0.1
 FIRST_S = 1.0
@@ -73,6 +73,13 @@ class Whereabouts:
             )
             for row, gain, said in zip(rows, gains, why, strict=True)
         ]
+
+
+def there(proposal: Proposal) -> EpisodeCard:
+    """A card of an episode that is where a proposal leads to."""
+    said = {bare(name): value for name, value in proposal.parameters.items()}
+    numbers = {name: value for name, value in said.items() if not isinstance(value, str)}
+    return EpisodeCard(episode="", device=proposal.device, where=numbers, labels=said)
 
 
 def in_turns(found: Sequence[Sequence[tuple[float, Proposal]]], n: int) -> list[Proposal]:

@@ -29,10 +29,12 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class BodyStep:
-    """What came of a step, and whether what was asked for last has `ended`: it took effect, or is given up."""
+    """What came of a step, and whether what was asked for last has `ended`: it took effect, or is given up, and
+    `why`."""
 
     captured: tuple[Captured, ...]
     ended: bool
+    why: str = ""
 
 
 class Body(Protocol):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.notebook import Learning, ProposalFate
 from sensorium.agents.planning.planner import Planner
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.drivers.controls import Value
@@ -58,12 +59,14 @@ class Loop:
             chosen = next(filter(allows, filter(_is_possible(body), proposed)), None)
             if chosen is None:
                 waited += 1
-                kept, name = self.stay(min(body.now_ns + WAIT_NS, until_ns)), ""
+                kept, name, why = self.stay(min(body.now_ns + WAIT_NS, until_ns)), "", ""
             else:
                 asked, waited = asked + 1, 0
-                kept, name = self._carried_out(chosen.parameters, until_ns), f"{chosen.planner}-{asked}"
+                (kept, why), name = self._carried_out(chosen.parameters, until_ns), f"{chosen.planner}-{asked}"
             for captured in kept:
                 planner.ingest(self.card(captured, name))
+            if chosen is not None and isinstance(planner, Learning):
+                planner.learn(ProposalFate(proposal=chosen, became="failed" if why else "done", why=why))
 
     def followed(self, stops: Iterable[Stop], until_ns: int) -> None:
         """Do what stands in a list, from stop to stop."""
@@ -99,16 +102,19 @@ class Loop:
     def _goes_on(self, until_ns: int) -> bool:
         return self.body.now_ns < until_ns and not self.body.is_over
 
-    def _carried_out(self, asked: Mapping[str, Value], until_ns: int) -> list[Captured]:
+    def _carried_out(self, asked: Mapping[str, Value], until_ns: int) -> tuple[list[Captured], str]:
+        """What was kept of it, and why it was given up, if it was."""
         self.body.ask(asked)
         kept: list[Captured] = []
+        why = "there was no more time"
         while self._goes_on(until_ns):
             moment = self.body.step()
             kept += self._taken(moment.captured)
             if moment.ended:
+                why = moment.why
                 break
         self.ended_ns.append(self.body.now_ns)
-        return kept
+        return kept, why
 
     def _taken(self, captured: Iterable[Captured]) -> list[Captured]:
         kept = [each for each in captured if self._keeps(each)]

@@ -47,13 +47,13 @@ class Viewing:
         self.now_ns = 0
         self.is_over = False
         self._asks, self._count = 0, 0
-        self._asked, self._answered = False, False
+        self._asked, self._answered, self._why = False, False, ""
         self._before_ns = 0
         self._saw(world.reset(seed, task))
 
     def ask(self, asked: Mapping[str, Value]) -> None:
         self._asks += 1
-        self._asked, self._answered = True, False
+        self._asked, self._answered, self._why = True, False, ""
         self._world.ask(str(self._asks), asked)
 
     def step(self) -> BodyStep:
@@ -63,8 +63,10 @@ class Viewing:
         ended = self.is_over or (self._asked and self._answered and bool(captured))
         if ended:
             self._asked = False
-        self._answered = self._answered or any(note.name == str(self._asks) for note in seen.told)
-        return BodyStep(captured, ended)
+        for note in seen.told:
+            if note.name == str(self._asks):
+                self._answered, self._why = True, str(note.value.get("why") or "")
+        return BodyStep(captured, ended, (self._why or done) if ended else "")
 
     def close(self) -> None:
         self._world.close()

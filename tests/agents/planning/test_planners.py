@@ -9,6 +9,7 @@ from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.disagreement import DisagreementConfig
 from sensorium.agents.planning.gain import CellAxes, GainBook
 from sensorium.agents.planning.gap import GapConfig
+from sensorium.agents.planning.notebook import ProposalFate
 from sensorium.agents.planning.planner import Planner, PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.registry import planner_config, planner_kinds
@@ -99,18 +100,33 @@ def test_gap_has_nothing_to_say_where_all_is_had_and_begins_again_where_the_ligh
 
 
 def test_gap_gives_up_a_place_by_and_by_where_it_does_not_get_to() -> None:
-    """A wall: whoever is asked for x beyond 3 m stays at 2.5 m."""
+    """A wall: whoever is asked for x beyond 3 m stays at 2.5 m. Of what it proposes the first is tried, and that alone
+    is to blame."""
     planner = GapConfig().make([SQUARE], 0)
     asked: list[tuple[float, float]] = []
     for number in range(60):
-        (proposal,) = planner.suggest(1)
+        proposal, *_ = planner.suggest(16)
         x_m, y_m = float(proposal.parameters["x_m"]), float(proposal.parameters["y_m"])
         asked.append((x_m, y_m))
         planner.ingest(card_at(number, min(x_m, 2.5), y_m, proposal=f"p{number}"))
+        planner.learn(ProposalFate(proposal=proposal, became="failed" if x_m > 3 else "done"))
     within = {place for place in asked if place[0] < 3}
     assert len(within) == 18, "what can be had is had"
     beyond = [place for place in asked if place[0] > 3]
     assert max(map(beyond.count, set(beyond))) <= 4, "none is asked for again and again"
+
+
+@pytest.mark.parametrize("config", [GapConfig(), DisagreementConfig()], ids=["gap", "disagreement"])
+def test_of_a_place_that_was_not_tried_as_its_device_was_away_nothing_is_held_against_it(
+    config: GapConfig | DisagreementConfig,
+) -> None:
+    planner = config.make([SQUARE], 0)
+    planner.ingest(card_at(0, 0.5, 0.5, measured={"cam.brightness": 150.0}))
+    first, *_ = planner.suggest(1)
+    planner.learn(ProposalFate(proposal=first, became="silent"))
+    assert planner.suggest(1) == [first]
+    planner.learn(ProposalFate(proposal=first, became="failed"))
+    assert planner.suggest(1) != [first]
 
 
 def test_weights_draw() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.notebook import ProposalFate
 from sensorium.agents.planning.planner import Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.drivers.controls import Control, Value
@@ -64,6 +65,18 @@ class Says:
         return {}
 
 
+class Learns(Says):
+    """It is told what became of its proposals, and how many cards it has by then."""
+
+    def __init__(self, *rounds: list[Mapping[str, Value]]) -> None:
+        super().__init__(*rounds)
+        self.told: list[tuple[Value, str, str, int]] = []
+
+    def learn(self, outcome: ProposalFate) -> None:
+        x_m = outcome.proposal.parameters["x_m"]
+        self.told.append((x_m, outcome.became, outcome.why, len(self.cards)))
+
+
 def everything(_: Captured) -> bool:
     return True
 
@@ -77,6 +90,12 @@ def test_a_proposal_is_carried_out_until_it_took_effect_and_cards_say_where_the_
     assert [card.proposal for card in says.cards] == ["says-1"] * 3 + ["says-2"] * 2
     assert len({card.episode for card in says.cards}) == 5
     assert says.cards[0].looks == (b"\1",)
+
+
+def test_a_planner_is_told_which_of_its_proposals_was_tried_and_what_became_of_it() -> None:
+    learns = Learns([{"x_m": 9.0}, {"x_m": 2.0}, {"x_m": 1.0}], [{"x_m": 4.0}])
+    Loop(OnALine(), everything).planned(learns, 3 * SECOND_NS, lambda _: True)
+    assert learns.told == [(2.0, "done", "", 2), (4.0, "failed", "there was no more time", 3)]
 
 
 def test_of_what_is_not_kept_there_is_no_card() -> None:
