@@ -17,6 +17,15 @@ def is_of(note: Note, event: str) -> bool:
     return event in (note.kind, note.name, f"{note.kind}/{note.name}")
 
 
+def kinds_with_names(event: str) -> list[tuple[str, str]]:
+    """The kinds, each with a name, that `KIND/NAME` may say: either may have a stroke in it.
+
+    >>> kinds_with_names("a/b/c"), kinds_with_names("a")
+    ([('a', 'b/c'), ('a/b', 'c')], [])
+    """
+    return [(event[:at], event[at + 1 :]) for at, letter in enumerate(event) if letter == "/"]
+
+
 def no_such_event(event: str, known: Collection[str]) -> ConfigError:
     """That no episode has one, with what there is."""
     some = ", ".join(sorted(known)[:8]) or "no notes at all"

@@ -3,9 +3,11 @@
 import json
 import sqlite3
 
+from sensorium.corpus.around import kinds_with_names
 from sensorium.corpus.beside_catalog import NO_VERDICT, SCORE_PATH, VERDICT, VERDICTS
-from sensorium.corpus.label_terms import LabelTerms, recorded_value
+from sensorium.corpus.label_terms import LabelTerms, has_labels, recorded_value
 from sensorium.corpus.previewed import BYTES_AT, STORE, bytes_at
+from sensorium.corpus.stretches import ids_with_stretches, stretches_in_row
 from sensorium.episode.store_terms import (
     EVENT,
     HEALTH,
@@ -53,7 +55,11 @@ class CatalogTerms:
         mine = "id = episodes.id"
         if term.function == EVENT:
             said = f"FROM events WHERE {mine} AND {names[0]} IN (name, kind, kind || '/' || name)"
-            return f"(SELECT total(count) {said})" if term.field else f"(EXISTS (SELECT 1 {said}))"
+            count, there = f"(SELECT total(count) {said})", f"EXISTS (SELECT 1 {said})"
+            if has_labels(self._connection):
+                beside = stretches_in_row(names[0])
+                count, there = f"({count} + (SELECT count(*) {beside}))", f"{there} OR EXISTS (SELECT 1 {beside})"
+            return count if term.field else f"({there})"
         if term.function == SCORE:
             return f"(SELECT value FROM scores WHERE {mine} AND stream = {names[0]} AND name = {names[1]})"
         if term.function in (LABEL, RECORDED_LABEL):
@@ -127,11 +133,12 @@ class CatalogTerms:
         if term.function == VERDICT_TERM and self._has_beside:
             path = f"'{SCORE_PATH}'" if term.field == SCORE_PATH else bind(term.field)
             return VERDICTS.format(name=names[0], path=path, test=test)
-        if term.function == EVENT and not term.field:
-            kind, _, name = term.names[0].partition("/")
+        if term.function == EVENT and not term.field and not test:
             found = [f"name = {names[0]}", f"kind = {names[0]}"]
-            found += [f"name = {bind(name)} AND kind = {bind(kind)}"] if name else []
-            return " UNION ALL ".join(f"SELECT id FROM events WHERE {each}" for each in found)
+            found += [f"name = {bind(name)} AND kind = {bind(kind)}" for kind, name in kinds_with_names(term.names[0])]
+            every = [f"SELECT id FROM events WHERE {each}" for each in found]
+            every += [ids_with_stretches(names[0])] if has_labels(self._connection) else []
+            return " UNION ALL ".join(every)
         return None
 
 

@@ -26,6 +26,8 @@ from sensorium.corpus.kept_open import FileState, KeptCatalog
 from sensorium.corpus.known_names import check_kind, check_names
 from sensorium.corpus.previewed import BYTES_AT, Previewed, previewed, whereabouts
 from sensorium.corpus.rows import CatalogRows, Page, Row
+from sensorium.corpus.stretches import stretch_names, stretches_of
+from sensorium.episode.documents import Note
 from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms
 from sensorium.episode.where import Where, compile_order, known_column, parse_where
 from sensorium.episode.where_sql import Bound, Sql
@@ -270,15 +272,22 @@ class Finder:
         with self.asking() as asked:
             return whereabouts(asked.connection, episodes)
 
-    def event_names(self, where: str, having: Sequence[str]) -> set[str]:
-        """The kinds and names of the events of the episodes that match and have these streams."""
+    def stretches(self, event: str) -> dict[str, list[Note]]:
+        """By episode the stretches that are labelled so beside it."""
         with self.asking() as asked:
+            return stretches_of(asked.connection, event)
+
+    def event_names(self, where: str, having: Sequence[str]) -> set[str]:
+        """The kinds and names of the events of the episodes that match and have these streams, and of labelled
+        stretches."""
+        with self.asking() as asked:
+            beside = stretch_names(asked.connection)
             if asked.form.former:
-                return set()
+                return beside
             condition = asked.condition(where, having)
             those = f"SELECT id FROM episodes WHERE {condition.text}"
             text = f"SELECT DISTINCT kind, name FROM events WHERE id IN ({those})"
-            return {each for row in asked.connection.execute(text, condition.values) for each in row} - {""}
+            return {each for row in asked.connection.execute(text, condition.values) for each in row} - {""} | beside
 
     def cells(self, expressions: Sequence[str], where: str) -> Page:
         """The different values of kind and SQL `expressions`; of all kinds, unless `where` says otherwise."""

@@ -4,7 +4,10 @@ import sqlite3
 from collections.abc import Collection, Iterable
 from typing import get_args
 
+from sensorium.corpus.around import kinds_with_names
 from sensorium.corpus.label_terms import has_labels
+from sensorium.corpus.stretches import LABEL as LABELLED
+from sensorium.corpus.stretches import stretch_names
 from sensorium.corpus.verifier import GROUP as VERIFIERS
 from sensorium.drivers.registry import kinds, nearest
 from sensorium.episode import store_terms
@@ -63,17 +66,20 @@ def _check_score(connection: sqlite3.Connection, stream: str, name: str) -> None
 
 
 def _check_event(connection: sqlite3.Connection, event: str) -> None:
-    kind, _, name = event.partition("/")
     by_name = "SELECT 1 FROM events WHERE name = ?"
     if not (
         _any(connection, by_name, event)
         or _any(connection, "SELECT 1 FROM events WHERE kind = ?", event)
-        or (name and _any(connection, f"{by_name} AND kind = ?", name, kind))
+        or any(_any(connection, f"{by_name} AND kind = ?", name, kind) for kind, name in kinds_with_names(event))
     ):
+        beside = stretch_names(connection)
         text = "SELECT DISTINCT name FROM events UNION SELECT DISTINCT kind FROM events"
-        if name:
+        if "/" in event:
             text = "SELECT DISTINCT kind || '/' || name FROM events"
-        _say(connection, f"no episode has an event {event!r}", event, _names(connection, text) - {""}, "there are")
+            beside |= {f"{LABELLED}/{each}" for each in beside}
+        if event not in beside:
+            known = (_names(connection, text) | beside) - {""}
+            _say(connection, f"no episode has an event {event!r}", event, known, "there are")
 
 
 def _check_label(connection: sqlite3.Connection, function: str, name: str, has_beside: bool) -> None:

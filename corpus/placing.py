@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.corpus.around import kinds_with_names
 from sensorium.corpus.episode_ids import EpisodeIds
 from sensorium.corpus.finding import Condition, Finder, OpenCatalog
 from sensorium.corpus.known_names import check_streams
@@ -158,13 +159,12 @@ def _such(event: str) -> tuple[str, dict[str, Any]]:
     """SQL of whether a row is of such events, by kind, by name, or `KIND/NAME`; and its values.
 
     >>> _such("a/b")
-    ('(:event IN (kind, name) OR kind = :kind1 AND name = :name1)', {'event': 'a/b', 'kind1': 'a', 'name1': 'b'})
+    ('(:event IN (kind, name) OR kind = :kind0 AND name = :name0)', {'event': 'a/b', 'kind0': 'a', 'name0': 'b'})
     """
     ways, values = [":event IN (kind, name)"], {"event": event}
-    for at, letter in enumerate(event):
-        if letter == "/":  # either may have one in it
-            ways.append(f"kind = :kind{at} AND name = :name{at}")
-            values |= {f"kind{at}": event[:at], f"name{at}": event[at + 1 :]}
+    for at, (kind, name) in enumerate(kinds_with_names(event)):
+        ways.append(f"kind = :kind{at} AND name = :name{at}")
+        values |= {f"kind{at}": kind, f"name{at}": name}
     return f"({' OR '.join(ways)})", values
 
 

@@ -105,7 +105,7 @@ class EventPlaces(Sequence[WindowPlace | NoPlace]):
     of, looked up when it is asked for; `NoPlace` of one that has none in time, or that an episode before it tells of.
 
     `across`: `placed` is in the order of runs, and an event that is beyond its own run is in that which was captured
-    then.
+    then. `labelled` are by episode the events that were told of beside it, later.
     """
 
     def __init__(
@@ -116,11 +116,14 @@ class EventPlaces(Sequence[WindowPlace | NoPlace]):
         event: str,
         span_ns: tuple[int, int],
         across: bool,
+        labelled: Mapping[str, Sequence[Note]],
     ) -> None:
         self._known, self._placed, self._begins = known, placed, begins
-        self._event, self._span_ns, self._across = event, span_ns, across
+        self._event, self._span_ns, self._across, self._labelled = event, span_ns, across, labelled
         self._of = functools.lru_cache(OPENED)(self._starts)
         counts = placed.events.copy()
+        for row, episode in enumerate(placed.ids.texts if labelled else ()):
+            counts[row] += len(labelled.get(episode, ())) if counts[row] >= 0 else 0
         for row in np.flatnonzero(counts < 0).tolist():
             counts[row] = len(self._of(row))
         self._firsts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
@@ -151,8 +154,9 @@ class EventPlaces(Sequence[WindowPlace | NoPlace]):
 
     def _notes(self, row: int) -> list[Note]:
         # Opened anew, for what was read of it is not kept.
-        notes = self._known.of(self._placed.ids[row]).reopened().notes
-        return [note for note in notes if is_of(note, self._event)]
+        episode = self._placed.ids[row]
+        notes = self._known.of(episode).reopened().notes
+        return [*(note for note in notes if is_of(note, self._event)), *self._labelled.get(episode, ())]
 
     def _is_told_before(self, row: int, note: Note, at_ns: int) -> bool:
         """Whether an event that begins before its episode is one that an earlier episode tells of too."""

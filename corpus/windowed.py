@@ -73,10 +73,10 @@ class Windowed:
         `across`: episodes that follow each other, of one spool and boot, with less than a window between them, are read
         as one, so a window may begin in one and end in another; `Window.gaps` is what no episode holds of it.
 
-        `around`: instead, one window for each event of that kind or name, or KIND/NAME (notes, decisions), from
-        `before_s` before it begins until `after_s` behind; what of it lies beyond the episode that tells of the event
-        is a gap, unless `across`. One of which all does, and an event that has no place in time, is left out:
-        `left_out` of what is returned counts them, as it goes.
+        `around`: instead, one window for each event of that kind or name, or KIND/NAME (notes, decisions, labels of
+        stretches), from `before_s` before it begins until `after_s` behind; what of it lies beyond the episode that
+        tells of the event is a gap, unless `across`. One of which all does, and an event that has no place in time, is
+        left out: `left_out` of what is returned counts them, as it goes.
 
         Raises:
             ConfigError: it has no length, there are too many, no episode has such a stream or such an event, none has

@@ -75,7 +75,8 @@ def windows_asked(
     sources = runs_of if across or around else Matching(known, placed.ids)
     places: Strided | EventPlaces
     if around:
-        places = EventPlaces(known, placed, begins, around, (-lengths.before_ns, lengths.after_ns), across)
+        span_ns = -lengths.before_ns, lengths.after_ns
+        places = EventPlaces(known, placed, begins, around, span_ns, across, finder.stretches(around))
         if len(placed) and not len(places):
             raise no_such_event(around, finder.event_names(where, having))
     else:
