@@ -14,7 +14,6 @@ from sensorium.corpus.beside import BesideWriter, beside_kinds, read_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import CommitRecord, decode_commit, folder_path, month_of, record_path, zip_path
-from sensorium.corpus.corpus import open_store
 from sensorium.corpus.deletions import tombstone_name
 from sensorium.corpus.filling import fill
 from sensorium.corpus.parallel import run_all
@@ -24,6 +23,7 @@ from sensorium.errors import ConfigError, Corrupt
 from sensorium.ingest.both_forms import remove_leftovers
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.mending import mend
+from sensorium.ingest.packing import Alone
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder, store_errors
 
 BATCH, BATCH_BYTES = 64, 256_000_000
@@ -90,6 +90,8 @@ def copy(
         StoreError: one of them is no store, another process writes `target`, or a disk fails: what was committed by
             then stays, nothing half-written does.
     """
+    from sensorium.corpus.corpus import open_store  # an ingest starts sooner without what reads conditions
+
     source, target = Path(source), Path(target)
     if source.resolve() == target.resolve():
         raise ConfigError(f"{target}: the store that is copied; give another folder")
@@ -105,10 +107,8 @@ def copy(
         stack.callback(commits.close)
         mend(store, commits, catalog)
         _remove_orphans(store)
-        done = 0
-        for batch in _batches(_wanted(source, store, catalog, ids, report)):
-            done += _put(source, store, commits, catalog, batch, report)
-            progress(done + report.already + len(report.deleted) + len(report.left), len(ids))
+        for done in steps(source, store, commits, catalog, ids, report):
+            progress(done, len(ids))
             if stop():
                 report.interrupted = True
                 return report
@@ -116,6 +116,33 @@ def copy(
         fill(catalog, target)
     progress(len(ids), len(ids))
     return report
+
+
+def steps(
+    source: Path,
+    store: StoreFolder,
+    commits: Committer,
+    catalog: Catalog,
+    ids: Sequence[str],
+    report: CopyReport,
+    batch_bytes: int = BATCH_BYTES,
+    alone: Alone = lambda those: contextlib.nullcontext(list(those)),
+) -> Iterator[int]:
+    """`copy` of the episodes with these ids into a store that is open, a batch of about `batch_bytes` at a time: how
+    many were looked at by then.
+
+    `alone(those)` is entered while these episodes are committed: it gives those of them that nobody else is at, and the
+    others are left, and named.
+    """
+    for batch in _batches(_wanted(source, store, catalog, ids, report), batch_bytes):
+        with alone([staged.record.episode for staged in batch]) as mine:
+            for staged in batch:
+                if staged.record.episode not in mine:
+                    what = f"episode {staged.record.episode} is being committed there"
+                    report.left.append(Finding(what, store.path, "run the same copy again"))
+            if whole := [each for each in batch if each.record.episode in mine]:
+                _put(source, store, commits, catalog, whole, report)
+        yield report.episodes + report.already + len(report.deleted) + len(report.left)
 
 
 def _remove_orphans(store: StoreFolder) -> None:
@@ -131,9 +158,9 @@ def _wanted(
     source: Path, store: StoreFolder, catalog: Catalog, ids: Sequence[str], report: CopyReport
 ) -> Iterator[_StagedCopy]:
     """Those that are not there yet, by their records; what cannot be copied is reported."""
-    for number, episode in enumerate(ids):
+    for episode in ids:
         try:
-            staged = _record_of(source, episode, number)
+            staged = _record_of(source, episode)
             match _state_there(store, catalog, staged.record):
                 case "committed":
                     report.already += 1
@@ -145,11 +172,11 @@ def _wanted(
             report.left.append(left.finding)
 
 
-def _record_of(source: Path, episode: str, number: int) -> _StagedCopy:
+def _record_of(source: Path, episode: str) -> _StagedCopy:
     at = record_path(source, uuid.UUID(episode))
     try:
         data = durable.read_whole(at)
-        return _StagedCopy(decode_commit(data, at), data, STAGING / f"new-copy-{number}")
+        return _StagedCopy(decode_commit(data, at), data, STAGING / f"new-copy-{episode}")
     except FileNotFoundError as error:
         raise _LeftOfCopy("is in the store no more", at, "run the same copy again") from error
     except (Corrupt, OSError) as error:
@@ -177,13 +204,13 @@ def _state_there(store: StoreFolder, catalog: Catalog, record: CommitRecord) -> 
     return None
 
 
-def _batches(wanted: Iterator[_StagedCopy]) -> Iterator[list[_StagedCopy]]:
+def _batches(wanted: Iterator[_StagedCopy], batch_bytes: int) -> Iterator[list[_StagedCopy]]:
     batch: list[_StagedCopy] = []
     size = 0
     for staged in wanted:
         batch.append(staged)
         size += sum(n_bytes for n_bytes, _ in staged.record.objects.values())
-        if len(batch) == BATCH or size >= BATCH_BYTES:
+        if len(batch) == BATCH or size >= batch_bytes:
             yield batch
             batch, size = [], 0
     if batch:
@@ -192,8 +219,8 @@ def _batches(wanted: Iterator[_StagedCopy]) -> Iterator[list[_StagedCopy]]:
 
 def _put(
     source: Path, store: StoreFolder, commits: Committer, catalog: Catalog, batch: list[_StagedCopy], report: CopyReport
-) -> int:
-    """Copy a batch, make it durable, then publish its records; how many episodes."""
+) -> None:
+    """Copy a batch, make it durable, then publish its records."""
     try:
         with _Synced(store, sum(len(staged.record.objects) for staged in batch)) as synced:
             whole = _staged(source, store, batch, report, synced)
@@ -218,12 +245,13 @@ def _put(
             durable.sync_folder(COMMITS / month, dir_fd=store.fd)
     except BaseException:
         with contextlib.suppress(OSError):  # what is there must not take the room that the next try needs
-            remove_leftovers(store)
+            for staged in batch:
+                (durable.remove if staged.record.zipped else durable.remove_tree)(staged.name, dir_fd=store.fd)
+                durable.remove(_temporary(staged), dir_fd=store.fd)
         raise
     catalog.add([staged.record for staged in whole])
     report.episodes += len(whole)
     report.bytes += sum(size for staged in whole for size, _ in staged.record.objects.values())
-    return len(whole)
 
 
 class _Synced:

@@ -9,7 +9,9 @@ from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.deletions import certificates, tombstones
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import StoreError
+from sensorium.ingest.commit import Committer
 from sensorium.ingest.deleting import remove_due
+from sensorium.ingest.import_requests import ImportJobs
 from sensorium.ingest.pack_requests import PackJobs
 from sensorium.ingest.packing import Alone
 from sensorium.ingest.requests import asked_for, carry_out
@@ -24,11 +26,14 @@ AGAIN_S = 10.0
 class Due:
     """One thread at a time calls it. `removals` grows when episodes may have gone: who keeps something made of episodes
     in memory makes it anew then, and who saves it does so under `guard`, or it would be there again behind a removal.
-    `alone` keeps commits from episodes that are packed. `deleted` has the month of each tombstone, by episode, as it is
+    `alone` keeps commits from episodes that are packed, or taken over. `deleted` has the month of each tombstone, by episode, as it is
     at the start."""
 
-    def __init__(self, store: StoreFolder, catalog: Catalog, alone: Alone, deleted: Mapping[str, str]) -> None:
+    def __init__(
+        self, store: StoreFolder, catalog: Catalog, commits: Committer, alone: Alone, deleted: Mapping[str, str]
+    ) -> None:
         self._store, self._catalog = store, catalog
+        self._imports = ImportJobs(store, catalog, commits, alone)
         self._packs = PackJobs(store, catalog, alone)
         self.removals = 0
         self.guard = threading.Lock()
@@ -45,6 +50,7 @@ class Due:
         if self._first_utc and time.monotonic() >= self._look_s and self._first_utc <= (utc_text(time.time_ns()) or ""):
             self._look_s = time.monotonic() + AGAIN_S
             self._remove()
+        self._imports.step()
         self._packs.step()
 
     def _remove(self, deleted: Mapping[str, str] | None = None) -> None:

@@ -82,7 +82,27 @@ def bring(
     if marked:
         parts["mission"] = {"name": "import", "max_episode_s": MAX_EPISODE_S}
     with tempfile.TemporaryDirectory(prefix=".import-", dir=store.absolute().parent) as spool:
-        return collect_into(store, sensor, name=name, device=device, spool=Path(spool) / "spool", told=told, **parts)
+        collect = functools.partial(
+            collect_into, sensor=sensor, name=name, device=device, spool=Path(spool) / "spool", told=told, **parts
+        )
+        try:
+            return collect(store)
+        except StoreHeld:
+            return _beside(store, collect)
+
+
+def _beside(store: Path, collect: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Collect into a store of its own, which the ingest that holds `store` takes over, also what was whole before an
+    error."""
+    with made_beside(store) as folder:
+        try:
+            return collect(folder)
+        except SensoriumError:
+            if not (folder / COMMITS).is_dir():
+                raise
+            raise
+        finally:
+            hand_over(store, folder)
 
 
 def _jpegs(source: Path, kind: str, name: str) -> list[str]:
