@@ -29,7 +29,7 @@ from sensorium.corpus.catalog_tables import (
 from sensorium.corpus.commits import LOOSE_VERSION, CommitRecord, check_store_version
 from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport
-from sensorium.errors import StoreError
+from sensorium.errors import Corrupt, StoreError
 
 # Keys as JSON, one statement for all of them: at each SQLite lets go of the interpreter.
 _KEYS = msgspec.json.Encoder()
@@ -271,6 +271,30 @@ def _drop_indices(connection: sa.Connection) -> None:
 def _make_indices(connection: sa.Connection) -> None:
     for index in _INDICES:
         index.create(connection, checkfirst=True)
+
+
+class _Undone(Exception):
+    """Ends a transaction of which nothing is to stay."""
+
+
+def check_row(catalog: Catalog, record: CommitRecord) -> None:
+    """See whether a commit record that nobody has entered makes a row, before anybody believes it; nothing is entered.
+
+    Raises:
+        Corrupt: it makes none.
+    """
+
+    def enter(connection: sa.Connection) -> None:
+        try:
+            enter_records(_raw(connection), [record])
+        except sqlite3.OperationalError as error:  # the disk's fault, not the record's
+            raise sa.exc.OperationalError("entering a commit record", None, error) from error
+        except (sqlite3.Error, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise Corrupt(f"the commit record of episode {record.row.get('episode')} makes no row: {error}") from error
+        raise _Undone
+
+    with suppress(_Undone):
+        catalog.transact(enter)
 
 
 def _raw(connection: sa.Connection) -> sqlite3.Cursor:

@@ -114,8 +114,13 @@ class _LeftOut:
 
 def read_discards(path: Path) -> list[Discards]:
     """The discards of one spool; a last line that a crash tore was never confirmed, and does not count."""
+    return decode_discards(path.read_bytes())
+
+
+def decode_discards(data: bytes) -> list[Discards]:
+    """Those that the lines of a file say."""
     found = []
-    for line in path.read_bytes().split(b"\n"):
+    for line in data.split(b"\n"):
         try:
             found.append(msgspec.json.decode(line, type=Discards))
         except msgspec.DecodeError:

@@ -8,23 +8,31 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from sensorium.corpus.beside import BesideWriter, beside_kinds, read_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
-from sensorium.corpus.commits import CommitRecord, decode_commit, folder_path, month_of, record_path, zip_path
-from sensorium.corpus.deletions import tombstone_name
+from sensorium.corpus.commits import folder_path, record_path, zip_path
+from sensorium.corpus.corpus import open_store
 from sensorium.corpus.filling import fill
 from sensorium.corpus.parallel import run_all
 from sensorium.corpus.verify import Finding
 from sensorium.episode import durable, file_system
-from sensorium.errors import ConfigError, Corrupt
+from sensorium.errors import ConfigError
 from sensorium.ingest.both_forms import remove_leftovers
+from sensorium.ingest.coming import (
+    AGAIN,
+    Coming,
+    LeftOut,
+    coming_of,
+    make_known,
+    put_away,
+    remove_orphans,
+    state_there,
+)
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.mending import mend
-from sensorium.ingest.packing import Alone
-from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder, store_errors
+from sensorium.ingest.store_folder import STAGING, StoreFolder, store_errors
 
 BATCH, BATCH_BYTES = 64, 256_000_000
 """What is synced together."""
@@ -33,8 +41,6 @@ _AT_ONCE = 16
 TAKEN = ("verdicts", "labels", "advantages")
 """The kinds of records beside the episodes that go with them."""
 _PART_BYTES = 1 << 20
-_STORE = Path()
-_AGAIN = "restore it from a copy, or deliver the episode again"
 
 Progress = Callable[[int, int], None]
 
@@ -51,22 +57,6 @@ class CopyReport:
     deleted: list[str] = field(default_factory=list)
     left: list[Finding] = field(default_factory=list)
     interrupted: bool = False
-
-
-class _StagedCopy(NamedTuple):
-    """An episode on its way in: its record, as it was read and as it says, and its name in staging."""
-
-    record: CommitRecord
-    data: bytes
-    name: Path
-
-
-class _LeftOfCopy(Exception):
-    """An episode that cannot be copied."""
-
-    def __init__(self, what: str, where: Path, next_step: str = _AGAIN) -> None:
-        super().__init__(what)
-        self.finding = Finding(what, where, next_step)
 
 
 def copy(
@@ -90,8 +80,6 @@ def copy(
         StoreError: one of them is no store, another process writes `target`, or a disk fails: what was committed by
             then stays, nothing half-written does.
     """
-    from sensorium.corpus.corpus import open_store  # an ingest starts sooner without what reads conditions
-
     source, target = Path(source), Path(target)
     if source.resolve() == target.resolve():
         raise ConfigError(f"{target}: the store that is copied; give another folder")
@@ -106,9 +94,10 @@ def copy(
         commits = Committer(store, lambda _name: None)
         stack.callback(commits.close)
         mend(store, commits, catalog)
-        _remove_orphans(store)
-        for done in steps(source, store, commits, catalog, ids, report):
-            progress(done, len(ids))
+        remove_orphans(store)
+        for batch in _batches(_wanted(source, store, catalog, ids, report)):
+            _put(source, store, commits, catalog, batch, report)
+            progress(report.episodes + report.already + len(report.deleted) + len(report.left), len(ids))
             if stop():
                 report.interrupted = True
                 return report
@@ -118,99 +107,41 @@ def copy(
     return report
 
 
-def steps(
-    source: Path,
-    store: StoreFolder,
-    commits: Committer,
-    catalog: Catalog,
-    ids: Sequence[str],
-    report: CopyReport,
-    batch_bytes: int = BATCH_BYTES,
-    alone: Alone = lambda those: contextlib.nullcontext(list(those)),
-) -> Iterator[int]:
-    """`copy` of the episodes with these ids into a store that is open, a batch of about `batch_bytes` at a time: how
-    many were looked at by then.
-
-    `alone(those)` is entered while these episodes are committed: it gives those of them that nobody else is at, and the
-    others are left, and named.
-    """
-    for batch in _batches(_wanted(source, store, catalog, ids, report), batch_bytes):
-        with alone([staged.record.episode for staged in batch]) as mine:
-            for staged in batch:
-                if staged.record.episode not in mine:
-                    what = f"episode {staged.record.episode} is being committed there"
-                    report.left.append(Finding(what, store.path, "run the same copy again"))
-            if whole := [each for each in batch if each.record.episode in mine]:
-                _put(source, store, commits, catalog, whole, report)
-        yield report.episodes + report.already + len(report.deleted) + len(report.left)
-
-
-def _remove_orphans(store: StoreFolder) -> None:
-    """What a copy that was cut off had named, and not committed, is copied again."""
-    for name in durable.names(STAGING, dir_fd=store.fd):
-        if name.startswith("orphan-"):
-            seen = durable.look(STAGING / name, dir_fd=store.fd)
-            remove = durable.remove_tree if seen is not None and seen.is_folder else durable.remove
-            remove(STAGING / name, dir_fd=store.fd)
-
-
 def _wanted(
     source: Path, store: StoreFolder, catalog: Catalog, ids: Sequence[str], report: CopyReport
-) -> Iterator[_StagedCopy]:
+) -> Iterator[Coming]:
     """Those that are not there yet, by their records; what cannot be copied is reported."""
     for episode in ids:
         try:
-            staged = _record_of(source, episode)
-            match _state_there(store, catalog, staged.record):
+            staged = _coming(source, episode)
+            match state_there(store, catalog, staged.record):
                 case "committed":
                     report.already += 1
                 case "deleted":
                     report.deleted.append(episode)
                 case None:
                     yield staged
-        except _LeftOfCopy as left:
+        except LeftOut as left:
             report.left.append(left.finding)
 
 
-def _record_of(source: Path, episode: str) -> _StagedCopy:
+def _coming(source: Path, episode: str) -> Coming:
     at = record_path(source, uuid.UUID(episode))
     try:
-        data = durable.read_whole(at)
-        return _StagedCopy(decode_commit(data, at), data, STAGING / f"new-copy-{episode}")
+        return coming_of(durable.read_whole(at), at, "new-copy-")
     except FileNotFoundError as error:
-        raise _LeftOfCopy("is in the store no more", at, "run the same copy again") from error
-    except (Corrupt, OSError) as error:
-        raise _LeftOfCopy(str(error).removeprefix(f"{at}: "), at) from error
+        raise LeftOut("is in the store no more", at, "run the same copy again") from error
+    except OSError as error:
+        raise LeftOut(str(error).removeprefix(f"{at}: "), at) from error
 
 
-def _state_there(store: StoreFolder, catalog: Catalog, record: CommitRecord) -> Literal["committed", "deleted"] | None:
-    """What became of an episode there; from its tombstone on it is deleted, though its record stays for the grace."""
-    if durable.look(tombstone_name(record.episode), dir_fd=store.fd) is not None:
-        return "deleted"
-    at = record_path(_STORE, record.episode)
-    where = store.path / at
-    if durable.look(at, dir_fd=store.fd) is not None:
-        there = decode_commit(durable.read_whole(at, dir_fd=store.fd), where)
-        if there.digest != record.digest:
-            raise _LeftOfCopy("is committed there with other content", where, "see which of the two is the true one")
-        return "committed"
-    row = record.row
-    entry = catalog.ordinal(row["device"], row["spool_id"], row["ordinal"])
-    if entry is not None and entry.state == "deleted":
-        return "deleted"
-    if entry is not None and entry.episode is not None:
-        what = f"ordinal {row['ordinal']} of {row['device']}, spool {row['spool_id']}, is committed there as"
-        raise _LeftOfCopy(f"{what} episode {entry.episode}", where, "see which of the two is the true one")
-    return None
-
-
-def _batches(wanted: Iterator[_StagedCopy], batch_bytes: int) -> Iterator[list[_StagedCopy]]:
-    batch: list[_StagedCopy] = []
+def _batches(wanted: Iterator[Coming]) -> Iterator[list[Coming]]:
+    batch: list[Coming] = []
     size = 0
     for staged in wanted:
         batch.append(staged)
         size += sum(n_bytes for n_bytes, _ in staged.record.objects.values())
-        if len(batch) == BATCH or size >= batch_bytes:
+        if len(batch) == BATCH or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
@@ -218,38 +149,20 @@ def _batches(wanted: Iterator[_StagedCopy], batch_bytes: int) -> Iterator[list[_
 
 
 def _put(
-    source: Path, store: StoreFolder, commits: Committer, catalog: Catalog, batch: list[_StagedCopy], report: CopyReport
+    source: Path, store: StoreFolder, commits: Committer, catalog: Catalog, batch: list[Coming], report: CopyReport
 ) -> None:
     """Copy a batch, make it durable, then publish its records."""
     try:
         with _Synced(store, sum(len(staged.record.objects) for staged in batch)) as synced:
             whole = _staged(source, store, batch, report, synced)
             for staged in whole:
-                synced.write(_temporary(staged), staged.data)
-        if any(staged.record.zipped for staged in whole):
-            store.raise_version()
-        months = {month_of(staged.record.episode) for staged in whole}
-        for month in months:
-            commits.make_month(month)
-        for staged in whole:
-            place = _place(staged.record)
-            if durable.look(place, dir_fd=store.fd) is not None:
-                commits.set_orphan_aside(place)
-            durable.rename(staged.name, place, dir_fd=store.fd)
-        for month in months:
-            durable.sync_folder(EPISODES_FOLDER / month, dir_fd=store.fd)
-        store.check()
-        for staged in whole:
-            durable.rename(_temporary(staged), record_path(_STORE, staged.record.episode), dir_fd=store.fd)
-        for month in months:
-            durable.sync_folder(COMMITS / month, dir_fd=store.fd)
+                synced.write(staged.record_name, staged.data)
+        make_known(store, commits, catalog, whole)
     except BaseException:
         with contextlib.suppress(OSError):  # what is there must not take the room that the next try needs
             for staged in batch:
-                (durable.remove if staged.record.zipped else durable.remove_tree)(staged.name, dir_fd=store.fd)
-                durable.remove(_temporary(staged), dir_fd=store.fd)
+                put_away(store, staged)
         raise
-    catalog.add([staged.record for staged in whole])
     report.episodes += len(whole)
     report.bytes += sum(size for staged in whole for size, _ in staged.record.objects.values())
 
@@ -296,8 +209,8 @@ class _Synced:
 
 
 def _staged(
-    source: Path, store: StoreFolder, batch: Sequence[_StagedCopy], report: CopyReport, synced: _Synced
-) -> list[_StagedCopy]:
+    source: Path, store: StoreFolder, batch: Sequence[Coming], report: CopyReport, synced: _Synced
+) -> list[Coming]:
     """Those of a batch that are whole in staging."""
     failed: dict[Path, Finding] = {}
     jobs: list[Callable[[], None]] = []
@@ -317,7 +230,7 @@ def _staged(
     for staged in batch:
         if (finding := failed.get(staged.name)) is not None:
             report.left.append(finding)
-            (durable.remove if staged.record.zipped else durable.remove_tree)(staged.name, dir_fd=store.fd)
+            put_away(store, staged)
             continue
         if not staged.record.zipped:
             folders = {staged.name / parent for name in staged.record.objects for parent in Path(name).parents}
@@ -359,9 +272,9 @@ def _copy_file(
         os.close(file)
     if at != size:
         what = f"is {at if at < size else 'more than ' + str(size)} bytes, expected {size}"
-        fail(Finding(what, source, _AGAIN))
+        fail(Finding(what, source, AGAIN))
     elif found != crc:
-        fail(Finding(f"checksum {found:08x}, expected {crc:08x}", source, _AGAIN))
+        fail(Finding(f"checksum {found:08x}, expected {crc:08x}", source, AGAIN))
 
 
 def _copy_beside(source: Path, target: Path, episodes: set[str]) -> int:
@@ -379,12 +292,3 @@ def _copy_beside(source: Path, target: Path, episodes: set[str]) -> int:
                 writer.append(records)
         count += len(records)
     return count
-
-
-def _temporary(staged: _StagedCopy) -> Path:
-    """Where its record is written."""
-    return staged.name.with_name(f"{staged.name.name}.json")
-
-
-def _place(record: CommitRecord) -> Path:
-    return (zip_path if record.zipped else folder_path)(_STORE, record.episode)

@@ -37,8 +37,9 @@ from sensorium.corpus.sketches import SKETCHES
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
+from sensorium.ingest.beneath import forget, names_beneath, open_folder_beneath
 from sensorium.ingest.forgetting import take_out_beside, take_out_vectors
-from sensorium.ingest.store_folder import QUARANTINE, STAGING, StoreFolder, store_errors
+from sensorium.ingest.store_folder import QUARANTINE, REQUESTS, STAGING, StoreFolder, store_errors
 
 if TYPE_CHECKING:
     from sensorium.corpus.corpus import Corpus
@@ -265,6 +266,14 @@ def _remove_aside(store: StoreFolder, ids: set[str]) -> None:
                 else:
                     durable.remove(place / name, dir_fd=store.fd)
         durable.sync_folder(place, dir_fd=store.fd)
+    for name in names_beneath(store.fd, str(REQUESTS)):
+        with contextlib.suppress(NotADirectoryError):
+            made = open_folder_beneath(store.fd, f"{REQUESTS}/{name}")  # what was imported may have its former name
+            try:
+                for each in ids:
+                    forget(made, uuid.UUID(each))
+            finally:
+                durable.close(made)
 
 
 def _remove_sketches(store: StoreFolder) -> None:
@@ -317,7 +326,8 @@ def _search(path: Path, ids: set[str]) -> tuple[dict[str, int], dict[str, list[s
 def _searched(path: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(path):
         here = Path(root).relative_to(path)
-        folders[:] = sorted(each for each in folders if (here / each).parts[:1] not in ((EPISODES,), (DELETIONS.name,)))
+        of_others = {EPISODES} if here == Path() or here.parent == REQUESTS else set()
+        folders[:] = sorted(each for each in folders if each not in of_others and here / each != DELETIONS)
         # A request that asks for it goes with its answer (`sensorium.ingest.requests`).
         yield from (Path(root) / name for name in sorted(names) if not name.endswith((".deleted", ".request")))
 

@@ -26,8 +26,8 @@ AGAIN_S = 10.0
 class Due:
     """One thread at a time calls it. `removals` grows when episodes may have gone: who keeps something made of episodes
     in memory makes it anew then, and who saves it does so under `guard`, or it would be there again behind a removal.
-    `alone` keeps commits from episodes that are packed, or taken over. `deleted` has the month of each tombstone, by episode, as it is
-    at the start."""
+    `alone` keeps commits from episodes that are packed, or taken over. `deleted` has the month of each tombstone, by
+    episode, as it is at the start."""
 
     def __init__(
         self, store: StoreFolder, catalog: Catalog, commits: Committer, alone: Alone, deleted: Mapping[str, str]

@@ -1,11 +1,10 @@
 """An import beside an ingest: it is made in a store of its own, and the ingest that holds the store takes that over.
 
-    STORE/requests/ID.import/   that store; who makes it holds a lock on the folder
-    STORE/requests/ID.take      it is made: its episodes are to be taken over
-    STORE/requests/ID.answer    what became of it; folder and request go before
+    STORE/requests/ID.making/    it is being made, by who holds a lock on the folder; or was, and is removed
+    STORE/requests/ID.import/    it is made, and is to be taken over, whoever waits for that
+    STORE/requests/ID.import/answer    it was taken over; the folder goes once that is read, or nobody is there to
 
-The ingest takes them over a batch at a time, between all else, each held to its commit record on the way. What was cut
-off is gone on with by whoever holds the store next, and what nobody makes any more goes.
+The ingest does it in turns, between all else. What was cut off is gone on with by whoever holds the store next.
 """
 
 import contextlib
@@ -19,208 +18,236 @@ from pathlib import Path
 import msgspec
 import uuid_utils
 
-from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.catalog import Catalog
-from sensorium.corpus.commits import record_paths
-from sensorium.corpus.filling import read_discards
+from sensorium.corpus.commits import commit_names
 from sensorium.episode import durable
 from sensorium.errors import SensoriumError, StoreError
-from sensorium.ingest.between import keep_between
+from sensorium.ingest.beneath import open_folder_beneath, removing
 from sensorium.ingest.both_forms import remove_leftovers
 from sensorium.ingest.commit import Committer
-from sensorium.ingest.copying import CopyReport, steps
 from sensorium.ingest.deleting import finish
 from sensorium.ingest.packing import Alone
-from sensorium.ingest.requests import ANSWER, LOOK_S, REQUESTS
-from sensorium.ingest.store_folder import COMMITS, STAGING, StoreFolder, StoreHeld, store_errors
+from sensorium.ingest.requests import LOOK_S
+from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, REQUESTS, StoreFolder, StoreHeld, store_errors
+from sensorium.ingest.taking_over import TURN_S, TakenOver, taking_over
 
 log = logging.getLogger(__name__)
 
-MADE, TAKE = ".import", ".take"
-BATCH_BYTES = 32_000_000
-"""So much is taken over before anything else has its turn."""
+MAKING, MADE, ANSWERED = ".making", ".import", "answer"
+IDLE_S = 0.25
+"""So often it is looked for what is to be taken over."""
+AGAIN_S = 10.0
+"""After trouble with the disk it is tried again so late."""
 
 
-class TakingAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """How many episodes were taken over, and what ended that, if it was an error."""
+class ImportAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How many episodes were taken over, and what was left, with why."""
 
-    episodes: int = 0
-    error: str = ""
+    episodes: int
+    left: tuple[str, ...] = ()
+
+
+class SideStore:
+    """A folder under `STORE/requests` for a store to be made in, and then to be handed over; see `made_beside`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handed = self._answered = self._here = False
+        self.folder, self._lock = _made_folder(path)
+
+    def hand_over(
+        self,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> bool:
+        """Have the ingest that holds the store take over what was made, and wait for it; whether it did: where it ends
+        meanwhile that is done here. `progress(done, total)` counts episodes.
+
+        Raises:
+            StoreError: not all could be taken over: the message says what is left.
+        """
+        with store_errors(self._path):
+            self._hand()
+            total = _count(self.folder)
+            while (answer := self._answer()) is None:
+                progress(total - _count(self.folder), total)
+                with contextlib.suppress(StoreHeld):
+                    finish(self._path, self._take_over)
+                    continue
+                sleep(LOOK_S)
+        self._answered = True
+        progress(total, total)
+        if answer.left:
+            more = f", and {len(answer.left) - 1} more" if len(answer.left) > 1 else ""
+            raise StoreError(f"{len(answer.left)} of {total} episodes were not taken over: {answer.left[0]}{more}")
+        return not self._here
+
+    def close(self) -> None:
+        """Remove it, unless it is the ingest's by now."""
+        try:
+            if self._handed and not self._answered:
+                log.warning("%s: what was imported is taken over all the same", self._path)
+                return
+            with store_errors(self._path):
+                if self._handed:  # or the ingest would look at what is half removed
+                    made, self.folder = self.folder, self.folder.with_suffix(MAKING)
+                    durable.rename(made, self.folder)
+                durable.remove_tree(self.folder)
+        finally:
+            durable.close(self._lock)
+
+    def _hand(self) -> None:
+        """From here on it is the ingest's; of the store that it was episodes and records are left."""
+        for name in durable.names(self.folder):
+            if name not in (str(EPISODES_FOLDER), str(COMMITS)):
+                seen = durable.look(self.folder / name)
+                (durable.remove_tree if seen is not None and seen.is_folder else durable.remove)(self.folder / name)
+        durable.sync_folder(self.folder)
+        made = self.folder.with_suffix(MADE)
+        durable.rename(self.folder, made)
+        self.folder, self._handed = made, True
+        durable.sync_folder(made.parent)
+
+    def _take_over(self, store: StoreFolder, catalog: Catalog) -> None:
+        """Do it here."""
+        if self._answer() is not None:
+            return
+        remove_leftovers(store)
+        commits, report, name = Committer(store, lambda _name: None), TakenOver(), REQUESTS / self.folder.name
+        try:
+            for _ in taking_over(store, commits, catalog, name, report):
+                pass
+        finally:
+            commits.close()
+        self._here = True
+        _say(store, name, report)
+
+    def _answer(self) -> ImportAnswer | None:
+        at = self.folder / ANSWERED
+        try:
+            return msgspec.json.decode(at.read_bytes(), type=ImportAnswer)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise StoreError(f"{at}: no answer: {error}; `sensorium query` says what is in the store") from error
 
 
 @contextlib.contextmanager
-def made_beside(path: Path) -> Iterator[Path]:
-    """A folder under `STORE/requests` to make a store in; it goes at the end, with all that is asked of it.
+def made_beside(path: Path) -> Iterator[SideStore]:
+    """A place to make a store in that the ingest which holds the store at `path` is to take over. At the end it goes,
+    unless it was handed over and is not yet taken.
 
     Raises:
         StoreError: the disk fails.
     """
-    folder = path / REQUESTS / f"{uuid.UUID(bytes=uuid_utils.uuid7().bytes)}{MADE}"
     with store_errors(path):
-        durable.make_folder(folder)
-        lock = durable.open_folder(folder)
+        side = SideStore(path)
     try:
-        with contextlib.suppress(OSError):  # where there are no locks, nobody takes it for one that was left
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield folder
+        yield side
     finally:
-        durable.close(lock)
-        with store_errors(path):
-            for ending in (TAKE, ANSWER):
-                durable.remove(folder.with_suffix(ending))
-            _remove_made(folder)
-
-
-def hand_over(path: Path, folder: Path, sleep: Callable[[float], None] = time.sleep) -> int:
-    """Have the ingest that holds the store at `path` take over what was made in `folder`, and wait for it; how many
-    episodes. Where that ends meanwhile it is done here.
-
-    Raises:
-        StoreError: it could not be, or not all of it: the message says what is left.
-    """
-    is_asked = False
-    while True:
-        with contextlib.suppress(StoreHeld):
-            finish(path, lambda store, catalog: _take_here(store, catalog, folder))
-            return len(list(record_paths(folder)))
-        with store_errors(path):
-            if not is_asked:
-                durable.replace(folder.with_suffix(TAKE), folder.with_suffix(".new"), [[b"{}"]])
-                is_asked = True
-            if (answer := _taken(folder)) is not None:
-                if answer.error:
-                    raise StoreError(answer.error)
-                return answer.episodes
-        sleep(LOOK_S)
+        side.close()
 
 
 class ImportJobs:
-    """What was made beside an ingest, taken over by it one after the other; one thread at a time calls it."""
+    """What was made beside an ingest, taken over by it one after the other, and what was left of that, removed; one
+    thread at a time calls it."""
 
-    def __init__(self, store: StoreFolder, catalog: Catalog, commits: Committer, alone: Alone) -> None:
-        self._store, self._catalog, self._commits, self._alone = store, catalog, commits, alone
-        self._at: Path | None = None
-        self._going: Iterator[int] = iter(())
-        self._report = CopyReport()
-        self._sweep()
+    def __init__(
+        self,
+        store: StoreFolder,
+        catalog: Catalog,
+        commits: Committer,
+        alone: Alone,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._catalog, self._commits, self._alone, self._clock = store, catalog, commits, alone, clock
+        self._going: Iterator[None] | None = None
+        self._look_s = 0.0
 
     def step(self) -> None:
-        """Take over a batch, if that is asked; answer at the end."""
-        if self._at is None and not self._begin():
-            return
+        """Do a turn of what there is to do. What the disk refuses is tried again."""
+        if self._going is None:
+            if self._clock() < self._look_s:
+                return
+            self._going = self._turns()
         try:
             with store_errors(self._store.path):
-                if next(self._going, None) is None:
-                    self._answer(_left(self._report))
+                next(self._going)
+        except StopIteration:
+            self._going, self._look_s = None, self._clock() + IDLE_S
         except SensoriumError as error:
-            self._answer(str(error))
+            self._going, self._look_s = None, self._clock() + AGAIN_S
+            log.warning("%s; what was imported is taken over when that is over", error)
 
-    def _begin(self) -> bool:
-        """Begin with what has waited longest; whether there is any."""
-        at = next((each for each in self._named(TAKE)), None)
-        if at is None:
-            return False
-        self._at, self._report = at, CopyReport()
-        self._going = _taking(self._store, self._catalog, self._commits, self._folder(at), self._report, self._alone)
-        log.warning("%s: an import is taken over", self._store.path)
-        return True
-
-    def _answer(self, error: str = "") -> None:
-        """Say what became of it to whoever waits. What is asked goes first; behind an error also what was made, by who
-        made it, or else the next start."""
-        at, self._at, self._going = self._at, None, iter(())
-        if at is None:
-            return
-        with store_errors(self._store.path):
-            waits = _is_held(self._folder(at))
-            durable.remove(at, dir_fd=self._store.fd)
-            durable.sync_folder(REQUESTS, dir_fd=self._store.fd)
-            if not waits:
-                self._sweep()
-                return
-            answer = TakingAnswer(episodes=self._report.episodes + self._report.already, error=error)
-            durable.publish(at.with_suffix(ANSWER), msgspec.json.encode(answer), STAGING, dir_fd=self._store.fd)
-
-    def _sweep(self) -> None:
-        """Remove what nobody makes any more, and nobody is asked to take over."""
-        for at in self._named(MADE):
-            asked = durable.look(at.with_suffix(TAKE), dir_fd=self._store.fd) is not None
-            if not asked and not _is_held(self._folder(at)):
-                _remove_made(self._folder(at))
-
-    def _named(self, ending: str) -> list[Path]:
+    def _turns(self) -> Iterator[None]:
+        """All that there is, in turns."""
         if durable.look(REQUESTS, dir_fd=self._store.fd) is None:
-            return []
-        names = durable.names(REQUESTS, dir_fd=self._store.fd)
-        return [REQUESTS / name for name in names if name.endswith(ending)]
+            return
+        for name in durable.names(REQUESTS, dir_fd=self._store.fd):
+            if name.endswith((MAKING, MADE)):
+                folder = REQUESTS / name
+                if name.endswith(MADE) and durable.look(folder / ANSWERED, dir_fd=self._store.fd) is None:
+                    yield from self._take_over(folder)
+                yield from self._remove(folder)
 
-    def _folder(self, at: Path) -> Path:
-        return Path(f"/proc/self/fd/{self._store.fd}") / at.with_suffix(MADE)
+    def _take_over(self, folder: Path) -> Iterator[None]:
+        report = TakenOver()
+        try:
+            yield from taking_over(self._store, self._commits, self._catalog, folder, report, self._alone, self._clock)
+        except (FileNotFoundError, NotADirectoryError):  # gone meanwhile; or a file, or a link that somebody laid there
+            return
+        _say(self._store, folder, report)
+        log.warning("%s: %d imported episodes are taken over", self._store.path, report.episodes)
+        for left in report.left:
+            log.warning("not taken over: %s", left)
 
-
-def _take_here(store: StoreFolder, catalog: Catalog, folder: Path) -> None:
-    """Take it over into a store that nobody else holds."""
-    remove_leftovers(store)
-    report = CopyReport()
-    commits = Committer(store, lambda _name: None)
-    try:
-        for _ in _taking(store, catalog, commits, folder, report):
-            pass
-    finally:
-        commits.close()
-    if error := _left(report):
-        raise StoreError(error)
-
-
-def _taking(
-    store: StoreFolder,
-    catalog: Catalog,
-    commits: Committer,
-    folder: Path,
-    report: CopyReport,
-    alone: Alone = lambda those: contextlib.nullcontext(list(those)),
-) -> Iterator[int]:
-    """Take over what was made in a folder, a batch at a time."""
-    ids = [at.stem for at in record_paths(folder)]
-    yield from steps(folder, store, commits, catalog, ids, report, BATCH_BYTES, alone)
-    for device, spool_id, path in between_paths(folder):
-        catalog.between(device, spool_id, keep_between(store, device, spool_id, read_between(path)))
-    for path in sorted((folder / COMMITS / "discarded").glob("*/*.jsonl")):
-        at = COMMITS / "discarded" / path.parent.name / path.name
-        durable.make_folder(at.parent, dir_fd=store.fd)
-        durable.publish(at, path.read_bytes(), STAGING, dir_fd=store.fd)
-        catalog.discard(path.parent.name, path.stem, read_discards(path))
+    def _remove(self, folder: Path) -> Iterator[None]:
+        """Remove it, if nobody is at it any more."""
+        try:
+            lock = open_folder_beneath(self._store.fd, str(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            if not _locks(lock):
+                return
+            end_s = self._clock() + TURN_S
+            for _ in removing(folder, self._store.fd):
+                if self._clock() >= end_s:
+                    yield
+                    end_s = self._clock() + TURN_S
+        finally:
+            durable.close(lock)
 
 
-def _left(report: CopyReport) -> str:
-    """What to say of what was left; nothing where nothing was."""
-    return f"{len(report.left)} episodes were not taken over, of which the first: {report.left[0]}" if report.left else ""
+def _say(store: StoreFolder, folder: Path, report: TakenOver) -> None:
+    """Say what became of it to who waits."""
+    answer = ImportAnswer(episodes=report.episodes, left=tuple(str(each) for each in report.left))
+    data = msgspec.json.encode(answer)
+    durable.replace(folder / ANSWERED, folder / f"{ANSWERED}.new", [[data]], dir_fd=store.fd)
 
 
-def _is_held(folder: Path) -> bool:
-    """Whether somebody makes it, or waits for what becomes of it; where there are no locks it is taken to be so."""
-    try:
-        fd = durable.open_folder(folder)
-    except OSError:
-        return False
+def _made_folder(path: Path) -> tuple[Path, int]:
+    """A new folder, and the lock on it."""
+    while True:
+        folder = path / REQUESTS / f"{uuid.UUID(bytes=uuid_utils.uuid7().bytes)}{MAKING}"
+        durable.make_folder(folder)
+        with contextlib.suppress(FileNotFoundError):  # an ingest may have taken it for one that was left
+            lock = durable.open_folder(folder)
+            seen = durable.look(folder)
+            if _locks(lock) and seen is not None and seen.id == durable.identity(lock):
+                return folder, lock
+            durable.close(lock)
+
+
+def _locks(fd: int) -> bool:
+    """Lock an open folder, if nobody has."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        durable.close(fd)
-    return False
+    except BlockingIOError:
+        return False
+    return True
 
 
-def _remove_made(folder: Path) -> None:
-    """Remove what was made, unless somebody is at that already."""
-    with contextlib.suppress(FileNotFoundError):
-        durable.remove_tree(folder)
-
-
-def _taken(folder: Path) -> TakingAnswer | None:
-    """The answer, if it is there."""
-    try:
-        return msgspec.json.decode(folder.with_suffix(ANSWER).read_bytes(), type=TakingAnswer)
-    except FileNotFoundError:
-        return None
+def _count(folder: Path) -> int:
+    """How many episodes wait there."""
+    return sum(len(names) for _, names in commit_names(folder).by_month)

@@ -24,8 +24,8 @@ from sensorium.errors import SensoriumError, StoreError
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.pack_report import PackReport
 from sensorium.ingest.packing import GRACE_S, Alone, Progress, pack, steps
-from sensorium.ingest.requests import ANSWER, LOOK_S, REQUESTS
-from sensorium.ingest.store_folder import STAGING, StoreFolder, StoreHeld, store_errors
+from sensorium.ingest.requests import ANSWER, LOOK_S
+from sensorium.ingest.store_folder import REQUESTS, STAGING, StoreFolder, StoreHeld, store_errors
 
 log = logging.getLogger(__name__)
 

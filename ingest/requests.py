@@ -20,11 +20,10 @@ from sensorium.corpus.deletions import Certificate, Tombstone
 from sensorium.episode import durable
 from sensorium.errors import ConfigError, SensoriumError, StoreError
 from sensorium.ingest.deleting import Progress, delete, finish, lay, remove_due
-from sensorium.ingest.store_folder import STAGING, StoreFolder, StoreHeld
+from sensorium.ingest.store_folder import REQUESTS, STAGING, StoreFolder, StoreHeld
 
 log = logging.getLogger(__name__)
 
-REQUESTS = Path("requests")
 ASKED, ANSWER = ".request", ".answer"
 LOOK_S = 0.1
 

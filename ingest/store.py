@@ -83,9 +83,7 @@ class Store:
                 self._commits = Commits(self._folder, self.catalog, small_bytes, step)
                 self._partials, said = mend(self._folder, self._commits.loose, self.catalog)
                 self._folder.check()
-                self.due = Due(
-                    self._folder, self.catalog, self._commits.loose, self._commits.apart, said.deleted
-                )
+                self.due = Due(self._folder, self.catalog, self._commits.loose, self._commits.apart, said.deleted)
             except BaseException:
                 self._folder.close()
                 raise

@@ -21,7 +21,7 @@ from sensorium.episode.remedy import FULL, no_file_opens, remedy
 from sensorium.errors import SensoriumError, StoreError
 
 COMMITS, STAGING, QUARANTINE, LOCK = Path("commits"), Path(".staging"), Path("quarantine"), Path(".lock")
-EPISODES_FOLDER = Path(EPISODES)
+EPISODES_FOLDER, REQUESTS = Path(EPISODES), Path("requests")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)

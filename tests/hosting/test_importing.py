@@ -12,8 +12,9 @@ import pytest
 import sensorium
 from sensorium.corpus.exports.contract import Options, export
 from sensorium.corpus.verify import verify
-from sensorium.errors import ConfigError, SensoriumError, StoreError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.importing import bring, kind_of
+from sensorium.ingest.store import Store
 from tests.corpus.exports.stored import everything, store_of
 from tests.corpus.exports.test_to_lerobot import map_in, rollout
 
@@ -152,7 +153,8 @@ def test_what_is_none(tmp_path: Path) -> None:
         bring(tmp_path / "a.h5", tmp_path / "back")
 
 
-def test_a_store_that_an_ingest_writes_is_left_alone(tmp_path: Path) -> None:
+def test_who_writes_the_store_is_waited_for(tmp_path: Path) -> None:
+    """One that takes nothing over: where it ends that is done here."""
     (tmp_path / "log.csv").write_text("t,a\n" + "".join(f"{row / 10},{row}\n" for row in range(50)))
     code = "import sys\nfrom sensorium.ingest.store import Store\n"
     code += "with Store.open(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
@@ -160,11 +162,41 @@ def test_a_store_that_an_ingest_writes_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
+        counts: list[tuple[int, int]] = []
+
+        def handing(done: int, total: int) -> None:
+            if not counts:
+                assert not list((tmp_path / "store" / "commits").glob("*/*.json"))
+                other.communicate()
+            counts.append((done, total))
+
         options: dict[str, Any] = {"time": {"column": "t", "unit": "s"}, "stream": {"channels": {"a": "a"}}}
-        with pytest.raises(StoreError, match="another ingest writes this store; stop it") as refused:
-            bring(tmp_path / "log.csv", tmp_path / "store", options=options)
-        other.communicate()
-    assert "\n" not in str(refused.value)
+        status = bring(tmp_path / "log.csv", tmp_path / "store", options=options, length_s=2.0, handing=handing)
+    assert (status["episodes"], status["taken_over"]) == (3, False)
+    assert (counts[0], counts[-1]) == ((0, 3), (3, 3))
     assert not list(tmp_path.glob(".import-*"))
-    bring(tmp_path / "log.csv", tmp_path / "store", options=options)
-    assert len(sensorium.open(tmp_path / "store").query()) == 1
+    assert not list((tmp_path / "store" / "requests").iterdir())
+    assert len(sensorium.open(tmp_path / "store").query()) == 3
+    assert list(verify(tmp_path / "store", deep=True)) == []
+
+
+def test_of_what_was_cut_short_an_ingest_takes_over_what_is_whole(tmp_path: Path) -> None:
+    episodes = store_of(tmp_path / "store", [rollout(0), rollout(1)])
+    export(episodes, "lerobot", tmp_path / "out", Options(map=map_in(tmp_path)))
+    video = tmp_path / "out/videos/observation.images.front/chunk-000/file-000.mp4"
+    data = video.read_bytes()
+    video.write_bytes(data[: len(data) * 3 // 4])
+    with Store.open(tmp_path / "back") as held:
+        taken: list[int] = []
+
+        def handing(done: int, _: int) -> None:
+            taken.append(done)
+            held.carry_out_requests()
+
+        with pytest.raises(SensoriumError, match="ends at frame 2 of 20; it was cut short"):
+            bring(tmp_path / "out", tmp_path / "back", handing=handing)
+    found = sensorium.open(tmp_path / "back").query()
+    assert len(found[0].streams["rec.action"]) == 20
+    assert len(found[1].streams["rec.observation.images.front"]) == 2
+    assert list(verify(tmp_path / "back", deep=True)) == []
+    assert not list((tmp_path / "back" / "requests").iterdir())

@@ -105,6 +105,18 @@ def test_what_is_damaged_is_left_out_and_named(source: Path, tmp_path: Path) -> 
     assert len(json.loads(result.stdout)["left"]) == 2
 
 
+def test_a_record_that_names_files_elsewhere_is_left_out(source: Path, tmp_path: Path) -> None:
+    first = sorted(record_paths(source))[0]
+    for name in (str(tmp_path / "there"), "../../../../there", "imu//data", "imu/\0"):
+        document = json.loads(first.read_bytes())
+        first.write_text(json.dumps(document | {"format_version": 1, "objects": {name: [0, 0]}}))
+        report = copy(source, tmp_path / "target")
+        (finding,) = report.left
+        assert "which is no file of an episode" in finding.what
+        assert not (tmp_path / "there").exists()
+    assert len(by_id(tmp_path / "target")) == 3
+
+
 def test_another_content_under_the_id_or_the_ordinal_is_left(source: Path, make_episode: Any, tmp_path: Path) -> None:
     with Store.open(tmp_path / "target") as store:
         made = make_episode({"imu": np.arange(20.0)}, ordinal=2)

@@ -20,8 +20,9 @@ from sensorium.episode import durable
 from sensorium.errors import StoreError
 from sensorium.ingest import packing
 from sensorium.ingest.pack_requests import PACK, PackRequest, pack_or_ask
-from sensorium.ingest.requests import ASKED, REQUESTS, DeletionRequest
+from sensorium.ingest.requests import ASKED, DeletionRequest
 from sensorium.ingest.store import Store
+from sensorium.ingest.store_folder import REQUESTS
 from tests.ingest.test_packing import folders, forms, make_loose
 
 SENSORIUM = Path(sys.executable).with_name("sensorium")

@@ -14,9 +14,10 @@ from sensorium.episode import durable
 from sensorium.episode.documents import Note
 from sensorium.episode.look_note import LOOK, look_value
 from sensorium.episode.unit import Look
-from sensorium.ingest.requests import ASKED, REQUESTS, DeletionRequest
+from sensorium.ingest.requests import ASKED, DeletionRequest
 from sensorium.ingest.sharing import Sharing
 from sensorium.ingest.store import Store
+from sensorium.ingest.store_folder import REQUESTS
 from sensorium.link import wire
 from sensorium.link.directive import FORMAT
 from sensorium.link.operators import new_operator, read_pair

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def into_store(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A recording: a file, or a folder.")],
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="Made if absent; no ingest may be writing it.")],
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Made if absent; an ingest may be writing it.")],
     kind: Annotated[str, typer.Option(help="The driver that replays it, if it cannot be told: replay-csv, ...")] = "",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="More for that driver, as in a device file.")
@@ -39,9 +39,16 @@ def into_store(
 
     It goes through the same encoding, checks and commit as what a device delivers. What was cut short is brought as far
     as it is whole; the log and the account say what is missing. JPEGs of HDF5 stay as they are.
+
+    Where an ingest writes the store it is collected beside, in STORE/requests, then the ingest takes it over, which is
+    waited for: before that nothing of it is in the store, and from then on it comes, though this command be ended.
     """
-    with Progress(console=OUT, transient=True) as progress:
+    with Progress(console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
         task = progress.add_task("episodes", total=None)
+
+        def handing(done: int, total: int) -> None:
+            progress.update(task, description="the ingest takes episodes over", completed=done, total=total)
+
         status = bring(
             source,
             store,
@@ -51,11 +58,15 @@ def into_store(
             device=device,
             length_s=length_s,
             told=lambda status: progress.update(task, completed=status["episodes"]),
+            handing=handing,
         )
+    count, taken_over = status["episodes"], status["taken_over"]
     if as_json:
-        sys.stdout.write(json.dumps({"episodes": status["episodes"], "store": str(store)}, indent=2) + "\n")
+        said = {"episodes": count, "store": str(store), "taken_over": taken_over}
+        sys.stdout.write(json.dumps(said, indent=2) + "\n")
     else:
-        OUT.print(f"{status['episodes']} episode{'s' * (status['episodes'] != 1)} of {source} in {store}")
+        by = ", taken over by the ingest that writes it" * taken_over
+        OUT.print(f"{count} episode{'s' * (count != 1)} of {source} in {store}{by}")
     if waiting := status["ordinals"].get("pending", 0):
         raise SensoriumError(f"{waiting} episodes could not be committed; see the log, and import again")
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP, model_of
-from sensorium.errors import ConfigError
+from sensorium.errors import ConfigError, SensoriumError, SpoolError, StoreError
 from sensorium.hosting.into_store import collect_into
+from sensorium.ingest.import_requests import SideStore, made_beside
+from sensorium.ingest.store_folder import StoreHeld
 
 MAX_EPISODE_S = 86_400.0
 _KINDS = {
@@ -54,16 +56,22 @@ def bring(
     device: str = "import",
     length_s: float = 60.0,
     told: Callable[[Mapping[str, Any]], object] = lambda _: None,
+    handing: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, Any]:
-    """Collect a recording into `store`, made if absent, as fast as it can be read; the last status.
+    """Collect a recording into `store`, made if absent, as fast as it can be read; the last status, and whether it was
+    `taken_over` by an ingest.
 
     `kind` is the driver that replays it (None: by what it is), `options` more of that driver's configuration, as a
     device file has it. Of formats that have episodes each is one; any other recording is cut at multiples of
     `length_s`. What was cut short is brought as far as it is whole, and its account says so.
 
+    Where an ingest writes the store it is collected into one beside, which the ingest then takes over; that is waited
+    for, and `handing(done, total)` counts its episodes. Nothing is in the store before all of it is collected; from
+    then on all of it will be, though this end.
+
     Raises:
         ConfigError: nothing known is there, or the options do not fit.
-        StoreError: an ingest writes the store.
+        StoreError: the disk fails, or not all could be taken over.
         SensoriumError: the recording ends by an error; what was whole before is in the store.
     """
     kind = kind or kind_of(source)
@@ -81,28 +89,38 @@ def bring(
     }
     if marked:
         parts["mission"] = {"name": "import", "max_episode_s": MAX_EPISODE_S}
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=store.absolute().parent) as spool:
-        collect = functools.partial(
-            collect_into, sensor=sensor, name=name, device=device, spool=Path(spool) / "spool", told=told, **parts
-        )
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=store.absolute().parent) as folder:
+
+        def collect(into: Path) -> dict[str, Any]:
+            spool = Path(folder) / into.name
+            return collect_into(into, sensor, name=name, device=device, spool=spool, told=told, **parts)
+
         try:
-            return collect(store)
+            return collect(store) | {"taken_over": False}
         except StoreHeld:
-            return _beside(store, collect)
+            pass
+        with made_beside(store) as side:
+            return _beside(side, collect, handing)
 
 
-def _beside(store: Path, collect: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Collect into a store of its own, which the ingest that holds `store` takes over, also what was whole before an
-    error."""
-    with made_beside(store) as folder:
-        try:
-            return collect(folder)
-        except SensoriumError:
-            if not (folder / COMMITS).is_dir():
-                raise
-            raise
-        finally:
-            hand_over(store, folder)
+def _beside(
+    side: SideStore, collect: Callable[[Path], dict[str, Any]], handing: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Collect into a store of its own, which the ingest that holds the store takes over; of a recording that ends by an
+    error what was whole before. Where the disk has no room for all of it nothing is brought."""
+    try:
+        status = collect(side.folder)
+    except (StoreError, SpoolError):
+        raise
+    except SensoriumError:
+        side.hand_over(handing)
+        raise
+    if waiting := status["ordinals"].get("pending", 0):
+        raise StoreError(
+            f"{side.folder}: {waiting} episodes could not be committed there, and nothing was brought; see the log, and"
+            " import again"
+        )
+    return status | {"taken_over": side.hand_over(handing)}
 
 
 def _jpegs(source: Path, kind: str, name: str) -> list[str]:
