@@ -40,6 +40,9 @@ DIRECTIVES = Path("directives")
 _BELL = DIRECTIVES / ".bell"
 _ASKED, _ANSWER = ".directive", ".answer"
 _MOST_FILE_BYTES = 2 * MAX_BYTES
+_MOST_NAME_BYTES = 200
+"""With a digest and an ending it is the name of a file nearly anywhere."""
+_MOST_WHY = 1000
 SECOND = 1_000_000_000
 
 
@@ -121,8 +124,7 @@ class DirectiveShelf:
 
     def find(self, device: str, name: str) -> DirectiveEntry | None:
         """One of a device, by its name; None where there is no such."""
-        path = self._root / DIRECTIVES / device / f"{name}{_ASKED}"
-        return None if "/" in name or durable.look(path, dir_fd=self._fd) is None else self._read(device, name)
+        return self._read(device, name) if self._is_there(device, name) else None
 
     def all(self, device: str) -> list[DirectiveEntry]:
         """Those of a device, in the order in which they were made."""
@@ -155,10 +157,15 @@ class DirectiveShelf:
         return known
 
     def _is_asked(self, device: str, name: str, digest: str) -> bool:
-        path = self._root / DIRECTIVES / device / f"{name}{_ASKED}"
-        if "/" in name or durable.look(path, dir_fd=self._fd) is None:
+        return self._is_there(device, name) and (not digest or digest == self._read(device, name).digest)
+
+    def _is_there(self, device: str, name: str) -> bool:
+        """Whether there is one of this name, which may be anything that a device says: what no file can be called is
+        not looked for, as the disk would refuse it each time."""
+        if not _can_be_name(name):
             return False
-        return not digest or digest == self._read(device, name).digest
+        path = self._root / DIRECTIVES / device / f"{name}{_ASKED}"
+        return durable.look(path, dir_fd=self._fd) is not None
 
     def _publish(self, files: Sequence[tuple[str, str, bytes]]) -> None:
         """Have files of devices hold this, durably, unless they exist: nobody ever sees part of one."""
@@ -203,7 +210,7 @@ class DirectiveShelf:
             return msgspec.json.decode(self._bytes(path), type=GivenAnswer)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return GivenAnswer(state="unreadable", why=str(error))
 
     def _bytes(self, path: Path) -> bytes:
@@ -255,4 +262,11 @@ def issue(
 
 def noted_now(answer: DirectiveAnswer, by: str = "device") -> GivenAnswer:
     """An answer as it is kept."""
-    return GivenAnswer(state=answer.state, why=answer.why, answered_utc=utc_text(time.time_ns()) or "", by=by)
+    return GivenAnswer(
+        state=answer.state, why=answer.why[:_MOST_WHY], answered_utc=utc_text(time.time_ns()) or "", by=by
+    )
+
+
+def _can_be_name(name: str) -> bool:
+    fits = name.isprintable() and len(name.encode()) <= _MOST_NAME_BYTES
+    return fits and "/" not in name and not name.startswith(".")

@@ -27,6 +27,7 @@ SOON = 20
 AGAIN_S = 2.0
 """After trouble with the disk it looks again so late."""
 TOLD_AT_ONCE, REPORTS_AT_ONCE = 64, 64
+MOST_OWED = 4096
 SETTLED_NS = 1_000_000_000
 """What a folder says of when it changed is as coarse as a clock's tick: what changed just now may again, unseen."""
 
@@ -77,7 +78,7 @@ class Courier:
             sessions = self._link.messenger.sessions() if bell != self._bell else {}
         for each in new:
             self._also(each)
-        heard = [*self._owed, *new]
+        heard = _bounded([*self._owed, *new])
         self._owed = sorted(heard, key=_urgency)
         if bell == self._bell and not heard:
             return False
@@ -171,6 +172,16 @@ class Courier:
         with self._lock:  # also of what nobody asked here: it would be repeated for ever
             for each in heard:
                 self._link.messenger.noted(each.session, tuple(answer.id for answer in each.answers))
+
+
+def _bounded(heard: list[Heard]) -> list[Heard]:
+    """No more than is kept while the disk is in trouble: of each device its last report, and of what is said again the
+    newest."""
+    if len(heard) <= MOST_OWED:
+        return heard
+    rest = [each for each in heard if not isinstance(each, Reported)]
+    latest = {each.device: each for each in heard if isinstance(each, Reported)}
+    return [*rest[-MOST_OWED:], *latest.values()][-2 * MOST_OWED :]
 
 
 def _urgency(heard: Heard) -> int:

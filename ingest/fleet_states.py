@@ -24,7 +24,7 @@ class FleetStates:
         self._spools: dict[str, dict[str, tuple[float, float]]] = {}
 
     def keep(self, heard: Reported) -> None:
-        """Keep what a device says; too long a report is not kept."""
+        """Keep what a device says; a report that is too long, or none that JSON can say, is not kept."""
         report = DeviceReport(
             device=heard.device,
             spool_id=heard.spool_id,
@@ -32,7 +32,12 @@ class FleetStates:
             state=heard.document,
             also=self._others(heard, self._now_s()),
         )
-        data = msgspec.json.encode(report)
+        try:
+            data = msgspec.json.encode(report)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            text = f"device {heard.device!r}: its report is not kept, as it is not JSON: {error}"
+            self._store.trouble.warn(heard.device, "report", text)
+            return
         if len(data) > MAX_REPORT_BYTES:
             return
         fd = self._store.fd

@@ -41,6 +41,8 @@ MOST_DELTA_BYTES = MAX_BYTES - 4096
 SINCE_S = 120
 """So long before the last episode that was taken in others may have been committed that were entered later."""
 MOST_HEARD = 4096
+MOST_MAKERS = 64
+"""So many describe what one device sees: more is nonsense."""
 MOST_PARTS = 256
 """So many parts, of 28 kB at most, are in memory."""
 
@@ -237,9 +239,11 @@ class Sharing:
 def _memory_of(document: Mapping[str, Any]) -> SharedMemory:
     """What a report says of sketches; of one that says no such thing, or nonsense, nothing."""
     try:
-        return msgspec.convert(document.get("memory") or {}, SharedMemory)
+        said = msgspec.convert(document.get("memory") or {}, SharedMemory)
     except (msgspec.ValidationError, RecursionError):
         return SharedMemory()
+    # Each is looked for at every turn, and there may be one device that says thousands.
+    return said if len(said.held) <= MOST_MAKERS else SharedMemory()
 
 
 def _before(utc: str) -> str:

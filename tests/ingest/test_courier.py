@@ -3,11 +3,15 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from sensorium.corpus.directives import DIRECTIVES, DirectiveEntry, DirectiveShelf, GivenAnswer, issue
+from sensorium.corpus.fleet import reports
 from sensorium.episode import durable
+from sensorium.ingest import courier as courier_module
 from sensorium.ingest.courier import Courier
 from sensorium.ingest.store import Store
 from sensorium.link import wire
@@ -111,3 +115,69 @@ def test_answers_that_come_together_are_kept_together(tmp_path: Path, monkeypatc
 
 def broken(*_: object, **__: object) -> None:
     raise OSError(5, "Input/output error")
+
+
+ODD_REPORTS: list[Any] = [
+    {None: 1},
+    {(1, 2): 3},
+    {"x": msgspec.msgpack.Ext(5, b"x")},
+    {"x": float("nan")},
+    {"x": "y" * 60_000},
+    {b"x": b"y"},
+]
+
+
+@pytest.mark.parametrize("said", [*({"device": each} for each in ODD_REPORTS), *(
+    {"directives": [{"id": name, "state": "done", "why": "w" * 50_000}]}
+    for name in ("\U0001f600" * 100, "a\0b", "../x", "..", ".", "a/b", "\x1b[2J\n", "é" * 100)
+)])  # fmt: skip
+def test_what_one_device_says_stops_no_other(tmp_path: Path, said: dict[str, Any]) -> None:
+    anna = read_pair(new_operator("anna", tmp_path / "keys")[1])
+    link = new_link()
+    hostile, honest = Peer(link), Peer(link, "rig-2")
+    with Store.open(tmp_path / "store") as store:
+        courier = Courier(store, link, threading.Lock(), lambda: None, threading.Event())
+        made = issue(tmp_path / "store", ["rig-1", "rig-2"], "stop", {}, anna, life_s=60)
+        for number, peer in enumerate((hostile, honest)):
+            peer.hello(directives=FORMAT, spool_id=f"s{number}")
+        courier.step()
+        for _ in range(3):
+            hostile.say(as_it_comes(wire.Status(session=hostile.session, document=said)))
+            answer = {"directives": [{"id": made[1].id, "state": "done", "why": "w" * 50_000}]}
+            honest.say(
+                as_it_comes(wire.Status(session=honest.session, document=answer | {"device": {"state": "well"}}))
+            )
+            courier.step()
+        assert "rig-2" in {each.device for each in reports(tmp_path / "store")}
+        shelf = DirectiveShelf(tmp_path / "store")
+        assert [entry.state(0) for name in shelf.devices() for entry in shelf.all(name)] == ["waits", "done"]
+        assert max(path.stat().st_size for path in shelf_files(tmp_path / "store")) < 4096
+
+
+def shelf_files(store: Path) -> list[Path]:
+    return [path for path in (store / DIRECTIVES).rglob("*") if path.is_file()]
+
+
+def as_it_comes(message: wire.Status) -> wire.DeviceMessage:
+    return wire.decode_from_device(wire.encode(message))
+
+
+def test_while_the_disk_is_in_trouble_what_devices_say_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier_module, "MOST_OWED", 10)
+    link = new_link()
+    peer = Peer(link)
+    with Store.open(tmp_path / "store") as store:
+        courier = Courier(store, link, threading.Lock(), lambda: None, threading.Event())
+        peer.hello(directives=FORMAT)
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "reopen", broken)
+            for number in range(100):
+                peer.say(wire.Status(session=peer.session, document={"device": {"state": f"{number}"}}))
+                with pytest.raises(OSError, match="Input/output"):
+                    courier.step()
+                assert len(courier._owed) <= 20
+        while courier.step():
+            pass
+        assert [each.state for each in reports(tmp_path / "store")] == [{"state": "99"}]

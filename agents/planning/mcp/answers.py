@@ -171,7 +171,7 @@ def _proposal(ruled: ProposalRuled, asked: set[str], outcomes: Mapping[str, Plan
             for name, value in proposal.parameters.items()
         },
         state=state,
-        rule=ruled.rule or (outcome.why if outcome is not None else ""),
+        rule=quoted(ruled.rule or (outcome.why if outcome is not None else ""), _MOST_TEXT),
         expected=ruled.expected,
         got=outcome.got if outcome is not None else 0.0,
     )
