@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict
 
 from sensorium.drivers.clock import Clock, ClockKind
 from sensorium.drivers.identity import Identity, identity_of
-from sensorium.drivers.marks import Mark, SourceNote
+from sensorium.drivers.marks import Mark, Passed, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 
-Delivery = Block | Mark | SourceNote
-"""What a source delivers: samples, and, where it knows of such, where episodes begin and end and what happened."""
+Delivery = Block | Mark | SourceNote | Passed
+"""What a source delivers: samples, and, where it knows of such, where episodes begin and end, what happened, how far
+it has come."""
 
 
 class Driver(Protocol):

@@ -68,6 +68,18 @@ Mark = EpisodeBegin | EpisodeEnd
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """The source has delivered all its samples before `at_ns`, and says so as some of its streams may be silent for
+    long, as of an instrument that is not in use: nobody waits for them to pass that stamp."""
+
+    at_ns: int
+
+    def check(self) -> None:
+        """Raise `ValueError` unless it is a stamp."""
+        _check_stamp(self.at_ns)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceNote:
     """What happened: an event, action, score or label, over [start_ns, end_ns) where it has an end.
 

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 
 from sensorium.drivers.driver import Delivery, Driver, DriverConfig
-from sensorium.drivers.marks import Mark, SourceNote
+from sensorium.drivers.marks import Mark, Passed, SourceNote
 from sensorium.drivers.stream import Block, check_name
 from sensorium.errors import ConfigError, SensoriumError, SensorLost
 from sensorium.threads import Thread
@@ -117,7 +117,8 @@ class DriverTests:
             driver.close()
 
     def test_marks_and_notes(self, tmp_path: Path) -> None:
-        """What a source says can be stored; marks come in order, each before the samples at or behind its stamp."""
+        """What a source says can be stored; marks come in order, each before the samples at or behind its stamp; what
+        it says is passed is."""
         driver = self.open_driver(tmp_path)
         try:
             streams = {"", *(spec.name for spec in driver.specs)}
@@ -126,11 +127,17 @@ class DriverTests:
             driver.close()
         marks: list[Mark] = []
         last_ns: int | None = None
+        passed_ns: int | None = None
         for each in delivered:
             if isinstance(each, Block):
+                first_ns = int(each.captured_ns[0]) if len(each) else None
+                assert passed_ns is None or first_ns is None or first_ns >= passed_ns, f"{each.stream}: it was passed"
                 last_ns = max(last_ns or int(each.captured_ns[-1]), int(each.captured_ns[-1])) if len(each) else last_ns
                 continue
             each.check()
+            if isinstance(each, Passed):
+                passed_ns = each.at_ns
+                continue
             if isinstance(each, SourceNote):
                 assert each.stream in streams, f"a note of {each.stream!r}, which no spec announces"
                 continue

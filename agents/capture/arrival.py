@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sensorium.drivers.clock import boottime_ns
-from sensorium.drivers.marks import Mark, SourceNote
+from sensorium.drivers.marks import Mark, Passed, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
 
@@ -24,7 +24,7 @@ class Arrival:
     stream: str = ""
     lost: Tally = field(default_factory=Tally)
     change: Change = ""
-    said: Mark | SourceNote | None = None
+    said: Mark | SourceNote | Passed | None = None
     unheard: int = 0
     came_ns: int = field(default_factory=boottime_ns)
 

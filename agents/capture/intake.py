@@ -14,7 +14,7 @@ from sensorium.agents.capture.delivered import delivered
 from sensorium.agents.capture.queue_room import Overrun, has_room
 from sensorium.agents.capture.reopening import Absent, Nature, close_quietly, fault_of_closing, open_again
 from sensorium.drivers.driver import Driver
-from sensorium.drivers.marks import Mark, SourceNote
+from sensorium.drivers.marks import Mark, Passed, SourceNote
 from sensorium.drivers.stream import Block
 from sensorium.episode.account import Tally
 from sensorium.episode.device_account import DeviceAccount
@@ -232,7 +232,7 @@ class Intake:
             if self._is_sound(name, sensor, each):
                 self._put(name, sensor, each)
             return ""
-        if isinstance(each, Mark | SourceNote):
+        if isinstance(each, Mark | SourceNote | Passed):
             self._hear(name, sensor, each)
             return ""
         return f"{type(each).__name__}, which is neither a block nor a mark nor a note"
@@ -344,7 +344,7 @@ class Intake:
             sensor.queued_bytes += size
             self._changed.notify_all()
 
-    def _hear(self, name: str, sensor: _Sensor, said: Mark | SourceNote) -> None:
+    def _hear(self, name: str, sensor: _Sensor, said: Mark | SourceNote | Passed) -> None:
         """Take a mark or a note, if it is sound and there is room."""
         try:
             said.check()

@@ -9,7 +9,7 @@ from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.capture.disorder import Disordered, InStep
 from sensorium.agents.filters.chain import FilterChain
 from sensorium.agents.recording.recorder import Recorder
-from sensorium.drivers.marks import EpisodeEnd, SourceNote
+from sensorium.drivers.marks import EpisodeEnd, Passed, SourceNote
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.account import Tally
 from sensorium.episode.device_account import DeviceAccount
@@ -104,10 +104,13 @@ class Pipeline:
             recorder.count_unheard(arrival.unheard)
         if isinstance(arrival.said, SourceNote):
             recorder.note(arrival.said)
+        elif isinstance(arrival.said, Passed):
+            at_ns = arrival.said.at_ns
+            self._pass([name for name in self._streams_of[arrival.sensor] if self._is_behind(name, at_ns)], at_ns)
         elif arrival.said is not None:
             recorder.mark(arrival.sensor, arrival.said)
             if isinstance(arrival.said, EpisodeEnd) and arrival.said.passed:
-                self._pass(arrival.sensor, arrival.said.at_ns)
+                self._pass(self._streams_of[arrival.sensor], arrival.said.at_ns)
         if arrival.block is not None:
             stream = arrival.block.stream
             in_step = self._in_step.setdefault(stream, InStep(live=self._is_clocked))
@@ -204,9 +207,13 @@ class Pipeline:
         heads = [queue[0] for stream, queue in self._waiting.items() if stream not in but]
         return min(heads, key=lambda waiting: waiting.order, default=None)
 
-    def _pass(self, sensor: str, at_ns: int) -> None:
-        """Nothing before this stamp comes from a sensor any more: as if there had been a sample, which was no more."""
-        for stream in self._streams_of[sensor]:
+    def _is_behind(self, stream: str, at_ns: int) -> bool:
+        """Whether it is not known yet that nothing before this stamp comes of it."""
+        return stream not in self._waiting and self._recorder.streams[stream].passed_ns < at_ns
+
+    def _pass(self, streams: Iterable[str], at_ns: int) -> None:
+        """Nothing before this stamp comes of them any more: as if there had been a sample, which was no more."""
+        for stream in streams:
             if stream in self._in_step:  # what it waits for does not come
                 self._deliver(stream, self._in_step[stream].end())
             if stream in self._waiting:

@@ -14,7 +14,7 @@ from sensorium.drivers.batching import BLOCK_NS
 from sensorium.drivers.clock import Clock
 from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
 from sensorium.drivers.driver import Delivery
-from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, SourceNote
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, Passed, SourceNote
 from sensorium.drivers.pacing import Pacer, Timed
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError, SensoriumError
@@ -36,6 +36,8 @@ KEPT = "failed.kept"
 
 RESET_FAILED, RESETS_FAILED = "reset_failed", "resets_failed"
 """Of an episode before which resets raised: the name of a note of each, and the label that counts them."""
+PASSED_NS = 1_000_000_000
+"""No stamp of a sample is so much earlier than the moment until which the world has told."""
 MOST_FAILED = 20
 """Resets that raise one behind the other: then nothing is to be had of the world."""
 
@@ -280,7 +282,7 @@ def _episode(
     yield base_ns, EpisodeBegin(base_ns, labels | {"world_version": world.version}, base_ns)
     for said in begun.failed:
         yield base_ns, SourceNote("event", RESET_FAILED, said, start_ns=base_ns)
-    last_ns = now_ns = base_ns
+    last_ns = now_ns = passed_ns = base_ns
     cut_ns = min(_ends(base_ns, course, until_ns), default=None)
     failure: Exception | None = None
     try:
@@ -293,6 +295,10 @@ def _episode(
                 last_ns = max(last_ns, due_ns)
                 yield from rows.add(due_ns, block)
             now_ns = base_ns + int(observation.now_ns)  # it may be one of numpy's, of which no mark is made
+            if not world.specs.steady and now_ns - PASSED_NS >= passed_ns + FAST_BLOCK_NS:
+                passed_ns = now_ns - PASSED_NS
+                yield from rows.rest()
+                yield last_ns, Passed(passed_ns)
             if not done and cut_ns is not None and now_ns >= cut_ns:
                 done = "truncated"
             if done:

@@ -45,7 +45,7 @@ from sensorium.drivers.controls import Control, Controllable
 from sensorium.drivers.described import Described
 from sensorium.drivers.driver import Delivery, Driver, DriverConfig
 from sensorium.drivers.identity import Identity, identity_of
-from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
+from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Passed, SourceNote
 from sensorium.drivers.media import JPEG, Media
 from sensorium.drivers.pacing import Due, Pace, Paced, Pacer, Source, merge
 from sensorium.drivers.registry import nearest
@@ -126,6 +126,7 @@ __all__ = [
     "Pace",
     "Paced",
     "Pacer",
+    "Passed",
     "Placement",
     "Planner",
     "PlannerConfig",

@@ -21,7 +21,7 @@ from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.interval import Interval
-from sensorium.drivers.marks import EpisodeEnd
+from sensorium.drivers.marks import EpisodeEnd, Passed
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.documents import Chunk, Seal
 from tests.agents.building import ROWS, manifest, records, rows
@@ -100,6 +100,30 @@ def test_what_comes_seldom_is_in_the_episode_that_its_source_ends(
     assert server.stamps[0] == [0, 20 * SECOND, 40 * SECOND]
     assert "clock reset" not in caplog.text
     assert recorder.account.totals()["imu"].stored == 3
+
+
+def test_no_episode_waits_for_streams_that_are_silent_where_their_source_says_how_far_it_has_come(small: Spool) -> None:
+    """What is further than that is not set back, and all that comes later has its place."""
+    pool = EncoderPool()
+    cam = StreamSpec(name="cam", modality="image", dtype="uint8", shape=(8, 8))
+    made, recorder = pipeline(small, pool, live=False, cam=cam, length_ns=SECOND)
+
+    def deliver(order: int, block: Block) -> None:
+        recorder.account.enter(block.stream, len(block))
+        made.accept(Arrival("rig", order, block, block.stream))
+
+    for n in range(5):
+        deliver(n, rows(n * SECOND, 10, SECOND // 10))
+    assert not recorder.sealed, "nothing is known of the camera"
+    made.accept(Arrival("rig", 5, said=Passed(3 * SECOND)))
+    assert len(recorder.sealed) == 3
+    deliver(6, Block("cam", np.array([3 * SECOND + 1], np.int64), np.zeros((1, 8, 8), np.uint8)))
+    deliver(7, rows(5 * SECOND, 10, SECOND // 10))
+    made.finish()
+    pool.close()
+    totals = recorder.account.totals()
+    assert (totals["cam"].stored, totals["cam"].lost, totals["imu"].lost) == (1, {}, {})
+    assert recorder.epoch == 0
 
 
 def test_a_replay_waits_for_room_and_loses_nothing(small: Spool) -> None:
