@@ -143,7 +143,7 @@ class Collecting:
         self._obey(orders)
         self._change(orders)
         if self._plans is not None:
-            self._plans.go_on(self._intake, self._line.recorder)
+            self._plans.go_on(self._intake, self._line)
         if self._line.pipeline.must_wait:
             if not self._line.pipeline.retry():
                 orders.stopped(2 * STEP_S)
@@ -230,7 +230,7 @@ class Collecting:
             if before is None:
                 return
             arrival = before
-        heard = arrival if self._plans is None else self._plans.heard(arrival, self._line.recorder)
+        heard = arrival if self._plans is None else self._plans.heard(arrival, self._line)
         if heard is None:
             return
         arrival = heard

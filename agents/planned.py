@@ -11,6 +11,7 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directed import in_force, put_in_force
 from sensorium.agents.directives.rules import Rules
 from sensorium.agents.directives.settings import plain
+from sensorium.agents.line import RecordingLine
 from sensorium.agents.orders import Orders
 from sensorium.agents.plans.carrying import Carrying, Effect
 from sensorium.agents.plans.limits import PlanState, Privacy
@@ -30,15 +31,16 @@ class Planned:
         self._carrying, self._delivery, self._orders = carrying, delivery, orders
         self._sensors = tuple(sensors)
 
-    def go_on(self, intake: Intake, recorder: Recorder) -> None:
+    def go_on(self, intake: Intake, line: RecordingLine) -> None:
         """Do what is due."""
-        for effect in self._carrying.step(_Here(self._delivery, self._orders, self._sensors, intake, recorder)):
-            _cause(recorder, effect)
-        paid = recorder.episodes.causes.paid
+        here = _Here(self._delivery, self._orders, self._sensors, intake, line.recorder)
+        for effect in self._carrying.step(here):
+            _cause(line, effect)
+        paid = line.recorder.episodes.causes.paid
         while paid:
             self._carrying.paid(*paid.popleft())
 
-    def heard(self, arrival: Arrival, recorder: Recorder) -> Arrival | None:
+    def heard(self, arrival: Arrival, line: RecordingLine) -> Arrival | None:
         """What is left of an arrival: nothing of one in which a sensor says what it did of a plan. What it did not do
         is noted where that is known: when it was begun may be in an episode of long ago."""
         said = arrival.said
@@ -48,7 +50,7 @@ class Planned:
         if effect is None:
             at_ns = said.start_ns if said.end_ns is None else said.end_ns
             return replace(arrival, said=replace(said, start_ns=at_ns))
-        _cause(recorder, effect)
+        _cause(line, effect)
         return None
 
     def end(self) -> None:
@@ -56,8 +58,12 @@ class Planned:
         self._carrying.end()
 
 
-def _cause(recorder: Recorder, effect: Effect) -> None:
+def _cause(line: RecordingLine, effect: Effect) -> None:
+    recorder, trigger = line.recorder, line.joining.trigger
     recorder.notes.cause(recorder.epoch, effect.proposal, effect.at_ns, effect.until_ns, effect.value)
+    trigger.cause(effect.at_ns, effect.proposal)
+    if effect.until_ns is not None:
+        trigger.cause(effect.until_ns, "")
 
 
 @dataclass(frozen=True, slots=True)

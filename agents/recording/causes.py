@@ -34,6 +34,10 @@ class Causes:
             behind[0][1] if behind and behind[0][0] == epoch else _FAR_NS,
         )
 
+    def said_of(self, epoch: int) -> list[tuple[int, str]]:
+        """All that was said of an epoch, in order: from which stamp on it is which."""
+        return [(at_ns, proposal) for of, at_ns, proposal in self._said if of == epoch]
+
     def now(self) -> str:
         """What is the cause by what was said last."""
         return self._said[-1][2] if self._said else ""

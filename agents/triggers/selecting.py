@@ -19,6 +19,7 @@ from sensorium.agents.selection.waiting_bytes import WaitingBytes
 from sensorium.agents.triggers.channels import channel_values, known_channels
 from sensorium.agents.triggers.desk import Desk
 from sensorium.agents.triggers.named import NamedScores, split
+from sensorium.agents.triggers.planned_time import PlannedTime
 from sensorium.agents.triggers.stretches import Fired, Stretches
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
 from sensorium.drivers.stream import Block, StreamSpec
@@ -33,7 +34,9 @@ OWN = "selection"
 """What a unit's scores say of itself, beside its streams."""
 EARLY = "selection.early"
 """1 of a unit that was judged before all streams had come to its end."""
-OWN_SCORES = frozenset(name.removeprefix(f"{OWN}.") for name in (EARLY, SHORTENED, LEFT))
+PLANNED = "selection.planned"
+"""The part of a unit that a plan has caused, where one has."""
+OWN_SCORES = frozenset(name.removeprefix(f"{OWN}.") for name in (EARLY, SHORTENED, LEFT, PLANNED))
 SILENT_NS = 10 * SECOND_NS
 """A stream that others are so far ahead of is not waited for."""
 MAX_WAITING_BYTES = 256 << 20
@@ -122,6 +125,10 @@ class Selecting(Trigger):
                 return Placement(FOREVER_NS, decided=False)
             time.pass_over(max(stamp_ns, time.seen_ns) + 1)  # nobody judges for now: only what was seen is answered for
         return time.runs.place(stamp_ns, time.final_ns)
+
+    def cause(self, at_ns: int, proposal: str) -> None:
+        """Units that are judged from now on say how much of them plans have caused."""
+        self._time.planned.put(at_ns, is_planned=bool(proposal))
 
     def join(self, entries: Sequence[StreamEntry]) -> None:
         """These are judged too, from where the others are."""
@@ -224,6 +231,7 @@ class Selecting(Trigger):
         looks: Mapping[str, Look] = {name: each.look for name, each in found.items() if each.look is not None}
         scores |= desk.fleet(looks)
         said = {EARLY: early or None, SHORTENED: time.shortened or None, LEFT: desk.left()}
+        said |= {PLANNED: time.planned.share(bounds.start_ns, bounds.end_ns) or None}
         unit = Unit(
             start_ns=bounds.start_ns,
             end_ns=bounds.end_ns,
@@ -308,6 +316,7 @@ class _Time:
         self.seen_ns = self.cursor_ns = self.final_ns = -FOREVER_NS
         self.shortened = False
         self.waiting: deque[int] = deque()
+        self.planned = PlannedTime()
         self.runs = Stretches(unbooked)
 
     def begin(self, bounds: Bounds) -> None:

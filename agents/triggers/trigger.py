@@ -99,6 +99,11 @@ class Trigger(ABC):
         del sensor, mark
         return False
 
+    def cause(self, at_ns: int, proposal: str) -> None:
+        """From a stamp on this proposal is the cause of what is captured (empty: none is); what was said of later
+        stamps is taken back."""
+        del at_ns, proposal
+
     def join(self, entries: Sequence[StreamEntry]) -> None:
         """These streams, as they are recorded, were not there when it was started, and are now."""
         del entries

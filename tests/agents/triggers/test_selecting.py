@@ -284,6 +284,40 @@ def test_a_stream_that_is_not_judged_shares_the_fate_of_its_time(tmp_path: Path)
         assert len(each.stamps["imu"]) == 4 * len(each.stamps["cam"])
 
 
+# -- plans -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["always", "campaign"])
+def test_what_a_plan_causes_is_kept_where_it_is_asked_for_whatever_it_looks_like(by: str, tmp_path: Path) -> None:
+    asked = "selection.planned > 0"
+    campaign = {"name": "planned", "where": asked, "budget": {"share": 1.0}}
+    more: dict[str, Any] = {"always": (asked,)} if by == "always" else {"campaigns": (campaign,)}
+    wanted = config(share=0.5, floor=0.0, **more)
+    device = Device(tmp_path, wanted)
+    for s in range(12):
+        if s == 6:
+            device.trigger.cause(6 * SECOND_NS + SECOND_NS // 2, "proposal")
+            device.trigger.cause(8 * SECOND_NS, "")
+        device.feed([frames(s * SECOND_NS, 5)])
+    device.stop()
+    planned = {each.unit.start_ns // SECOND_NS: each.unit.scores.get("selection.planned") for each in device.judged}
+    assert {second: share for second, share in planned.items() if share is not None} == {6: 0.5, 7: 1.0}
+    reasons = {each.unit.start_ns // SECOND_NS: each.decision.reason for each in device.judged}
+    assert {second for second, reason in reasons.items() if reason == by} == {6, 7}
+    assert set(device.kept()) == {(0, 1), (6, 7), (7, 8)}
+    record = SpoolLog("spool", device.judged, {wanted.policy.version: wanted.policy})
+    assert differing(record, decided_again(record)) == []
+
+
+def test_what_was_said_of_plans_is_void_once_the_clock_is_set_back(tmp_path: Path) -> None:
+    device = Device(tmp_path, config(share=0.5, always=("selection.planned > 0",)))
+    device.trigger.cause(SECOND_NS, "proposal")
+    device.feed([frames(s * SECOND_NS, 5) for s in range(3)])
+    device.feed([frames(-1000 * SECOND_NS + s * SECOND_NS, 5) for s in range(3)])
+    device.stop()
+    assert [each.unit.scores.get("selection.planned") for each in device.judged] == [None, 1, 1, None, None, None]
+
+
 # -- what waits --------------------------------------------------------------------------------------------------------
 
 
