@@ -62,14 +62,18 @@ class PlannerFigures:
         }
 
 
+UNKNOWN = "plans that are not logged"
+BEFORE, ROAMING = "before any plan", "by themselves since"
+"""Who brought a cell that no plan did: devices before the first episode of a plan, and after that."""
+
+
 @dataclass(frozen=True)
 class PlanningReport:
-    """What came of plans. `before` are the cells that were there without any proposal's episode, `after` all; `maps`
-    has, where places are known, by device's axes the place of each cell."""
+    """What came of plans. `brought` has all cells, in the order in which they were had first, and by whom: a planner's
+    name, or, of what no plan has caused, `BEFORE` or `ROAMING`; `places` is along what places are told apart."""
 
     planners: Mapping[str, PlannerFigures]
-    before: Mapping[Cell, int]
-    after: Mapping[Cell, int]
+    brought: Mapping[Cell, str]
     axes: CellAxes
     places: Sequence[Cut | str]
     reaches: Sequence[Reach]
@@ -78,11 +82,24 @@ class PlanningReport:
 
     @property
     def cells_before(self) -> int:
-        return len(self.before)
+        return self.by[BEFORE]
 
     @property
     def cells_after(self) -> int:
-        return len(self.after)
+        return len(self.brought)
+
+    @property
+    def by(self) -> Counter[str]:
+        """How many cells each brought."""
+        return Counter(self.brought.values())
+
+    def said_of_cells(self) -> str:
+        """How many there were, and are, and by whom."""
+        more = ", ".join(f"{count} {'' if name == ROAMING else 'by '}{name}" for name, count in self._since())
+        return f"cells {self.cells_before} before, {self.cells_after} after{f': {more}' if more else ''}"
+
+    def _since(self) -> list[tuple[str, int]]:
+        return [(name, count) for name, count in self.by.most_common() if name != BEFORE]
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a planner."""
@@ -104,6 +121,7 @@ class PlanningReport:
         return {
             "cells_before": self.cells_before,
             "cells_after": self.cells_after,
+            "cells_by": dict(self.by),
             "planners": planners,
             "damaged_lines": self.damaged,
         }
@@ -120,12 +138,10 @@ def planning_report(store: Path, axes: CellAxes | None = None) -> PlanningReport
     reaches = reaches_known(store)
     reader = CardReader(store)
     reader.new()
-    cards = list(reader.cards.values())
-    after = _cells(cards, axes, reaches)
-    before = _cells([card for card in cards if not card.proposal], axes, reaches)
     book = GainBook(axes, reaches)
+    brought = _brought(list(reader.cards.values()), book, lines)
     outcomes = [line for line in lines if isinstance(line, PlanOutcome)]
-    return PlanningReport(_figures(lines), before, after, axes, book.axes_of_places, reaches, outcomes, damaged)
+    return PlanningReport(_figures(lines), brought, axes, book.axes_of_places, reaches, outcomes, damaged)
 
 
 def reaches_known(store: Path) -> list[Reach]:
@@ -138,11 +154,16 @@ def reaches_known(store: Path) -> list[Reach]:
     return sorted(found, key=lambda each: each.device)
 
 
-def _cells(cards: Sequence[EpisodeCard], axes: CellAxes, reaches: Sequence[Reach]) -> dict[Cell, int]:
-    book = GainBook(axes, reaches)
+def _brought(cards: Sequence[EpisodeCard], book: GainBook, lines: Sequence[PlanningLine]) -> dict[Cell, str]:
+    """By cell who had it first, of cards in the order in which their episodes were begun."""
+    of = {line.proposal.id: line.proposal.planner for line in lines if isinstance(line, ProposalRuled)}
+    found: dict[Cell, str] = {}
+    nobody = BEFORE
     for card in cards:
-        book.take_in(card)
-    return book.cells
+        nobody = ROAMING if card.proposal else nobody
+        who = of.get(card.proposal, UNKNOWN) if card.proposal else nobody
+        found |= dict.fromkeys(book.take_in(card).new, who)
+    return found
 
 
 def _axes_of(lines: Sequence[PlanningLine]) -> CellAxes:

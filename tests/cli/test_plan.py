@@ -66,7 +66,9 @@ def test_where_nothing_can_be_asked_for_it_says_why(folder: Path) -> None:
 
 def test_turns_end_where_nothing_is_left_to_propose(folder: Path) -> None:
     words = ["plan", "STORE", "--planner", "gap", "--charter", "CHARTER", "--operator", "KEYS/anna.operator_secret"]
-    refused(folder, *words, "--turns", "2", "--patience", "0.5s", says=("nothing to propose", "0 of 2 turns were made"))
+    refused(
+        folder, *words, "--turns", "2", "--patience", "0.5s", says=("nothing to propose", "0 plans have come to an end")
+    )
 
 
 def test_one_round_asks_waits_and_judges(folder: Path) -> None:

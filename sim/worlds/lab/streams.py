@@ -22,6 +22,8 @@ INSTRUMENTS = ("spectrometer", "thermal", "probe")
 _FRAME = "sample"
 _CELLS = 96
 _MOST_DWELL_S = 2.0
+_CELL_MM = 2.0
+"""About half as wide as a grain."""
 _WHITE = 1.2
 
 
@@ -32,6 +34,7 @@ def lab_controls() -> tuple[Control, ...]:
         "unit": "mm",
         "low": 0.0,
         "high": SIDE_MM,
+        "cell": _CELL_MM,
         "cost_s": 0.15,
         "cost_s_per_unit": 1 / 15,
     }

@@ -2,9 +2,10 @@
 
 import contextlib
 import json
+import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +58,8 @@ class _RunUnlessNamed(TyperGroup):
 
 app = typer.Typer(cls=_RunUnlessNamed, no_args_is_help=True, help=HELP)
 POLL_S = 0.5
+REPORT_COLUMNS = ["planner", "share>", "accepted>", "refused>", "outcomes>", "promised>", "got>", "ratio>", "seconds>"]
+REPORT_COLUMNS += ["bytes>", "tokens>", "got per MB>", "got per 1000 tokens>", "aside"]
 _LINES = 12
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store that the devices deliver to.")]
@@ -125,34 +128,45 @@ def run(
         cells=axes.model_dump(mode="json"),
     )
     loop.log.add(began)
+
+    def is_enough(begun: int) -> bool:
+        return loop.has_proposed if once else turns is not None and begun >= turns
+
     with contextlib.suppress(KeyboardInterrupt):
-        _run(loop, turns, once, as_json, times.patience_s)
+        run_rounds(loop, as_json, is_enough, idle_s=math.inf if turns is None else times.patience_s)
     loop.note_spent()
 
 
-def _run(loop: PlanningLoop, turns: int | None, once: bool, as_json: bool, patience_s: float) -> None:
-    """Step until what is wanted is done; a terminal is shown how it stands.
+def run_rounds(
+    loop: PlanningLoop,
+    as_json: bool,
+    is_enough: Callable[[int], bool],
+    meanwhile: Callable[[], None] = lambda: None,
+    idle_s: float = math.inf,
+) -> None:
+    """Step until so many plans that were begun are enough, and all of these are judged; a terminal is shown how it
+    stands. `meanwhile` is called at each look.
 
     Raises:
-        SensoriumError: so many turns are wanted, and there is nothing to do for so long.
+        SensoriumError: it is not enough, and there was nothing to do for longer than `idle_s`.
     """
     outcomes, busy_s = 0, time.monotonic()
     shown = OUT.is_terminal and not as_json
     with Live(console=OUT, auto_refresh=False) if shown else contextlib.nullcontext() as live:
         said: list[str] = []
         while True:
-            begun = outcomes + len(loop.awaited)
-            is_enough = loop.has_proposed if once else turns is not None and begun >= turns
-            for line in loop.step(proposing=not is_enough):
+            meanwhile()
+            over = is_enough(outcomes + len(loop.awaited))
+            for line in loop.step(proposing=not over):
                 outcomes += isinstance(line, PlanOutcome)
                 said = [*said, _say(line, as_json, shown)][-_LINES:]
             if live is not None:
                 live.update(_shown(loop, said), refresh=True)
-            if is_enough and not loop.awaited:
+            if over and not loop.awaited:
                 return
             busy_s = time.monotonic() if loop.awaited else busy_s
-            if turns is not None and time.monotonic() > busy_s + patience_s:
-                raise SensoriumError(f"{_nothing(loop)}; {outcomes} of {turns} turns were made")
+            if time.monotonic() > busy_s + idle_s:
+                raise SensoriumError(f"{_nothing(loop)}; {outcomes} plans have come to an end")
             time.sleep(POLL_S)
 
 
@@ -207,11 +221,9 @@ def report(
     if as_json:
         sys.stdout.write(json.dumps(found.as_dict(), indent=2, default=str) + "\n")
         return
-    columns = ["planner", "share>", "accepted>", "refused>", "outcomes>", "promised>", "got>", "ratio>", "seconds>"]
-    columns += ["bytes>", "tokens>", "got per MB>", "got per 1000 tokens>", "aside"]
-    print_rows(found.rows(), form, columns)
+    print_rows(found.rows(), form, REPORT_COLUMNS)
     if form is Format.TABLE:
-        OUT.print(f"cells {found.cells_before} before, {found.cells_after} after; {found.said_of_refusals()}")
+        OUT.print(f"{found.said_of_cells()}; {found.said_of_refusals()}")
         if found.damaged:
             OUT.print(f"{found.damaged} lines of the log are damaged, and left out")
 

@@ -10,6 +10,7 @@ import pytest
 
 from sensorium.agents.planning.approvals import approve, waiting_plans
 from sensorium.agents.planning.card import EpisodeCard
+from sensorium.agents.planning.gain import CellAxes
 from sensorium.agents.planning.gap import GapConfig
 from sensorium.agents.planning.log import (
     LOG,
@@ -26,8 +27,8 @@ from sensorium.agents.planning.loop import PlanningLoop, status_of, would_ask
 from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
-from sensorium.agents.planning.report import planning_report
-from sensorium.agents.planning.report_picture import draw
+from sensorium.agents.planning.report import BEFORE, ROAMING, planning_report
+from sensorium.agents.planning.report_picture import BY_NOBODY, draw
 from sensorium.agents.planning.rules import asked_plan
 from sensorium.agents.planning.saying import line_of
 from sensorium.agents.planning.uniform import UniformConfig
@@ -35,9 +36,13 @@ from sensorium.drivers.controls import Control
 from sensorium.errors import ConfigError
 from sensorium.link.approval import Approval, approval_of, is_approved
 from sensorium.link.operators import OperatorPair, new_operator, read_pair
+from sensorium.perception.drawing import COLORS
+from sensorium.perception.sheet import WIDTH
 from tests.agents.planning.playing import PLACES, Clock, PlayedDevice, charter, loop_of
 
 GAP = {"gap": GapConfig()}
+PLACES_ALONE = CellAxes(axes=("place",))
+SHADES = (BY_NOBODY[BEFORE], BY_NOBODY[ROAMING], COLORS[0])
 
 
 def turn(loop: PlanningLoop, clock: Clock, *devices: PlayedDevice) -> None:
@@ -69,7 +74,8 @@ def test_a_gap_is_found_gone_to_and_filled(store: Path, anna: OperatorPair) -> N
     (row,) = found.rows()
     assert (row["planner"], row["got"], row["outcomes"]) == ("gap", 3.0, len(outcomes))
     assert row["got per MB"] > 0
-    assert draw(found).shape[1] == 1280
+    assert found.by == {BEFORE: 3, "gap": 3}
+    assert found.said_of_cells() == "cells 3 before, 6 after: 3 by gap"
     status = status_of(loop)
     assert (status["cells"], status["places"]) == (6, {"covered": 6, "reachable": 6})
     assert json.loads(json.dumps(status)) == status
@@ -78,6 +84,31 @@ def test_a_gap_is_found_gone_to_and_filled(store: Path, anna: OperatorPair) -> N
         == status_of(again := loop_of(store, anna, GAP, clock))["planners"]["gap"]["accepted"]
     )
     assert again.judge.tally("gap") == loop.judge.tally("gap")
+
+
+def test_the_report_tells_what_plans_brought_from_what_devices_came_by(store: Path, anna: OperatorPair) -> None:
+    """In the picture too: a place that a plan has filled is of its planner's colour, on the right alone."""
+    rover, clock = PlayedDevice(store), Clock()
+    rover.record({"x_m": 0.5, "y_m": 0.5})
+    loop = loop_of(store, anna, GAP, clock)
+    turn(loop, clock, rover)
+    turn(loop, clock, rover)
+    (free, *_) = sorted({f"{x},{y}" for x in range(3) for y in range(2)} - loop.known.book.visited)
+    x, y = map(int, free.split(","))
+    rover.record({"x_m": x + 0.5, "y_m": y + 0.5})
+    found = planning_report(store, PLACES_ALONE)
+    assert [*found.brought.values()] == [BEFORE, "gap", "gap", ROAMING]
+    assert found.as_dict()["cells_by"] == {BEFORE: 1, "gap": 2, ROAMING: 1}
+    assert found.said_of_cells() == "cells 1 before, 4 after: 2 by gap, 1 by themselves since"
+    picture = draw(found)
+    assert picture.shape[1] == WIDTH
+    maps = {"before": picture[:500, : WIDTH // 2], "now": picture[:500, WIDTH // 2 :]}
+    shown = {name: [int((part == color).all(axis=2).sum()) for color in SHADES] for name, part in maps.items()}
+    (had, roamed, planned), (had_now, roamed_now, planned_now) = shown["before"], shown["now"]
+    assert had > 20_000
+    assert planned == 0
+    assert roamed < 50, "letters have such grays"
+    assert abs(had_now - had) + abs(roamed_now - had) + abs(planned_now - 2 * had) < 500
 
 
 def test_what_it_logs_is_said_in_words_and_as_json(store: Path, anna: OperatorPair) -> None:
