@@ -309,11 +309,15 @@ def _keys(pages: Pages) -> None:
     pages.say("keys revoke")
     pages.run("keys revoke keys rig-1", once=True)
     _ask(pages)
-    pages.say("demo")
-    made = subprocess.run(
-        [SENSORIUM, "demo", "--seconds", "8", "--store", "demo"], capture_output=True, text=True, check=True
-    )
-    pages.show("sensorium demo --seconds 8 --store demo    (in a pipe)", [made.stdout])
+    pages.say("demo selection")
+    _demo(pages, "demo --seconds 8 --store demo")
+    pages.say("demo agency")
+    _demo(pages, "demo agency --routine 4 --seconds 10 --store agency")
+
+
+def _demo(pages: Pages, words: str) -> None:
+    made = subprocess.run([SENSORIUM, *words.split()], capture_output=True, text=True, check=True)
+    pages.show(f"sensorium {words}    (in a pipe)", [made.stdout])
 
 
 def _ask(pages: Pages) -> None:

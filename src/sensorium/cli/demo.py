@@ -1,20 +1,21 @@
 """`sensorium demo`: the whole way on this machine, in about twenty seconds: devices choose, a corpus is looked at."""
 
 import shlex
-import shutil
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import sensorium
 from sensorium.agents.selection.logs import traced_logs
 from sensorium.agents.selection.outcome import Comparison
 from sensorium.cli.chosen import Chosen, contact_sheet
 from sensorium.cli.collect import caught, watch
+from sensorium.cli.demo_agency import agency
+from sensorium.cli.program import program
 from sensorium.cli.screen import OUT, size, table
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.kept import Kept
@@ -29,9 +30,27 @@ IMPERFECT = {"pixel_noise": 2.0, "imu_errors": {"gyro_noise_density": 1e-3, "acc
 PACE, SHARE, CLUSTERS = 15.0, 0.15, 60
 
 
+HELP = """The whole way on this machine, with devices that are simulated.
+
+    sensorium demo                  # `demo selection`: devices choose what is worth keeping
+    sensorium demo agency           # planners send a device where something is missing"""
+
+
+class _SelectionUnlessNamed(TyperGroup):
+    """`demo ...` is `demo selection ...`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["selection", *args]
+        return super().parse_args(ctx, args)
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)
+    """Add the commands."""
+    group = typer.Typer(cls=_SelectionUnlessNamed, help=HELP)
+    group.command("selection")(demo)
+    group.command("agency")(agency)
+    app.add_typer(group, name="demo")
 
 
 def demo(
@@ -93,19 +112,12 @@ def _show(folder: Path) -> None:
     balanced = all(pending == 0 for *_, pending in ledgers)
     OUT.print(f"every episode begun is accounted for: {'yes' if balanced else 'no'}")
     _show_choice(corpus, folder)
-    program, store = _program(), shlex.quote(str(folder))
+    name, store = program(), shlex.quote(str(folder))
     OUT.print("\nto look further, paste any of these:")
-    OUT.print(f"  {program} query {store}")
+    OUT.print(f"  {name} query {store}")
     if episodes:
-        OUT.print(f"  {program} show {store} {episodes[0].id} --png episode.png")
-    OUT.print(f"  {program} policy replay {store}\n  {program} stats {store}")
-
-
-def _program() -> str:
-    """What a shell finds this program by."""
-    here = Path(sys.argv[0]).absolute()
-    found = shutil.which("sensorium")
-    return "sensorium" if found is not None and Path(found).samefile(here) else shlex.quote(str(here))
+        OUT.print(f"  {name} show {store} {episodes[0].id} --png episode.png")
+    OUT.print(f"  {name} policy replay {store}\n  {name} stats {store}")
 
 
 _COLUMNS = ("episode", "device", "seconds>", "bytes>", "rows>", "lost>")
