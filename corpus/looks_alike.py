@@ -29,7 +29,7 @@ class _Opened(Protocol):
 
     def episodes(self, ids: Sequence[str]) -> dict[str, Episode]: ...
 
-    def vectors(self, encoder: str = "") -> "VectorIndex": ...
+    def vectors(self, encoder: str = "", window_s: float | None = None) -> "VectorIndex": ...
 
 
 class LooksAlike:
@@ -54,15 +54,16 @@ class LooksAlike:
 
         return embed(self.path, self.query(where), Looking(encoder, nanoseconds(window_s)), progress)
 
-    def vectors(self: _Opened, encoder: str = "") -> "VectorIndex":
-        """What was embedded by one encoder, read into memory once; `encoder` says of which where there are several.
+    def vectors(self: _Opened, encoder: str = "", window_s: float | None = None) -> "VectorIndex":
+        """What was embedded by one encoder, read into memory once; `encoder` says of which, and `window_s` of how long
+        windows, where there are several.
 
         Raises:
-            ConfigError: nothing is embedded, or nothing by that encoder.
+            ConfigError: nothing is embedded, or nothing by that encoder, or of such windows.
         """
         from sensorium.corpus.similar import read_index
 
-        return read_index(self.path, encoder)
+        return read_index(self.path, encoder, None if window_s is None else nanoseconds(window_s))
 
     def similar(
         self: _Opened,
@@ -71,11 +72,12 @@ class LooksAlike:
         where: str = "",
         encoder: str = "",
         index: "VectorIndex | None" = None,
+        window_s: float | None = None,
     ) -> "list[Similar]":
         """The `k` windows that look most like one: (episode, second), or a vector [d] of the same encoder.
 
-        Those of episodes for which `where` is true, without the asked window itself. Who asks often gives `vectors()`
-        as `index`, which is else read each time.
+        Those of episodes for which `where` is true, without the asked window itself. `encoder` and `window_s` are as of
+        `vectors`; who asks often gives `vectors()` as `index`, which is else read each time.
 
             for found in corpus.similar((episode.id, 12.0), k=5, where="mission = 'kitchen'"):
                 print(found.similarity, found.episode, found.start_s)
@@ -84,7 +86,7 @@ class LooksAlike:
             ConfigError: nothing is embedded of that, the vector is another encoder's, or the condition is none.
         """
         k = whole("k", k)
-        held = self.vectors(encoder) if index is None else index
+        held = self.vectors(encoder, window_s) if index is None else index
         among = {row["episode"] for row in self.rows(where, columns=["episode"])} if where.strip() else None
         if not (isinstance(query, tuple) and len(query) == 2):
             return held.similar(query, k, among, self.episodes)

@@ -165,11 +165,12 @@ class VectorIndex:
         return episode, stream, int(self._number[row]) * self.maker.window_ns / 1e9
 
 
-def read_index(store: Path, by: str = "") -> VectorIndex:
-    """The vectors of a store by one encoder: that whose name, or whole word, is `by`, or the only one there is.
+def read_index(store: Path, by: str = "", window_ns: int | None = None) -> VectorIndex:
+    """The vectors of a store by one encoder, of windows of one length: that whose name, or whole word, is `by`, or the
+    only one there is; those of `window_ns`, or the only ones there are.
 
     Raises:
-        ConfigError: there are none, none of that encoder, or those of several and it is not said which.
+        ConfigError: there are none, none of that encoder or length, or those of several and it is not said which.
     """
     damaged, parts = [], []
     for path, part in read_parts(store):
@@ -178,13 +179,20 @@ def read_index(store: Path, by: str = "") -> VectorIndex:
         else:
             parts.append((path, part))
     makers = {(part.maker.by, part.maker.window_ns): part.maker for _, part in parts}
-    asked = [maker for maker in makers.values() if by in ("", maker.by, maker.name)]
+    of_encoder = [maker for maker in makers.values() if by in ("", maker.by, maker.name)]
+    asked = [maker for maker in of_encoder if window_ns in (None, maker.window_ns)]
+    if not makers:
+        raise ConfigError(f"{store}: nothing is embedded; `sensorium similar {store} --embed` does")
     if len(asked) != 1:
         there = ", ".join(sorted(f"{maker.by} ({maker.window_ns / 1e9:g} s)" for maker in makers.values()))
-        if not makers:
-            raise ConfigError(f"{store}: nothing is embedded; `sensorium similar {store} --embed` does")
-        what = f"no vectors of {by!r}" if not asked else "vectors that cannot be compared, of several encoders"
-        raise ConfigError(f"{store}: {what}; there are: {there}; say which")
+        what = "vectors that cannot be compared, of several encoders", "which by encoder"
+        if not of_encoder:
+            what = f"no vectors of {by!r}", "which by encoder"
+        elif window_ns is not None and not asked:
+            what = f"no vectors of windows of {window_ns / 1e9:g} s", "which by window_s"
+        elif len({maker.by for maker in asked}) == 1:
+            what = "vectors that cannot be compared, of windows of several lengths", "which by window_s"
+        raise ConfigError(f"{store}: {what[0]}; there are: {there}; say {what[1]}")
     held = []
     for path, part in parts:
         if part.maker == asked[0]:

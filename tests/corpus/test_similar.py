@@ -105,6 +105,34 @@ def test_encoders_never_mix(store: Path) -> None:
         corpus.similar(corpus.vectors("sensorium-picture").of(ids(store)[0], 0.0), encoder="mean")
 
 
+def test_windows_of_several_lengths_never_mix_and_either_is_found(store: Path) -> None:
+    """Whoever embedded with another length once can still ask for each."""
+    corpus, first = sensorium.open(store), ids(store)[0]
+    corpus.embed()
+    corpus.embed(window_s=0.5)
+    by_length = {length: corpus.vectors(window_s=length) for length in (1.0, 0.5)}
+    assert [index.maker.window_ns for index in by_length.values()] == [10**9, 5 * 10**8]
+    for length in by_length:
+        found = corpus.similar((first, 0.0), window_s=length)
+        assert found == corpus.similar((first, 0.0), index=by_length[length]) != []
+        told = json.loads(run(store, f"{first}@0", "--window-s", length, "--no-embed", "--json").stdout)
+        assert len(told) == len(found)
+    for ask in (
+        corpus.vectors,
+        lambda: corpus.similar((first, 0.0), encoder="sensorium-picture"),
+        lambda: run(store, f"{first}@0", "--no-embed"),
+    ):
+        with pytest.raises(
+            ConfigError, match=r"several lengths; there are: .*\(0.5 s\), .*\(1 s\); say which by window_s"
+        ):
+            ask()
+    with pytest.raises(ConfigError, match=r"no vectors of windows of 0.25 s; there are"):
+        corpus.vectors(window_s=0.25)
+    told = json.loads(run(store, f"{first}@0", "--json").stdout)
+    assert len(told) == len(corpus.similar((first, 0.0), window_s=1.0)), "a second, as without the option"
+    run(store, "--duplicates", "--window-s", 0.5)
+
+
 class Odd(Mean):
     """An encoder that gives no vectors."""
 

@@ -14,6 +14,7 @@ from sensorium.cli.plain import plain
 from sensorium.cli.screen import Form, Format, print_rows
 from sensorium.cli.store import StorePath
 from sensorium.corpus.corpus import Corpus
+from sensorium.corpus.similar import VectorIndex
 from sensorium.corpus.similar_picture import draw
 from sensorium.errors import ConfigError
 from sensorium.perception.drawing import write_picture
@@ -39,7 +40,9 @@ def similar(
     embed: Annotated[bool, typer.Option(help="First look at what was not looked at yet, and keep its vectors.")] = True,
     model: Annotated[Path | None, typer.Option(help="Embed with this ONNX model, not the descriptor.")] = None,
     encoder: Annotated[str, typer.Option(help="Whose vectors are compared, where there are those of several.")] = "",
-    window_s: Annotated[float, typer.Option(help="Length of a window.")] = 1.0,
+    window_s: Annotated[
+        float | None, typer.Option(help="Length of a window; else a second, or with --no-embed what there is.")
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Draw what was found into this file.")] = None,
     form: Form = Format.TABLE,
 ) -> None:
@@ -56,12 +59,13 @@ def similar(
     corpus = sensorium.open(store)
     unreadable: list[str] = []
     if embed:
-        opened, unreadable = _embedded(corpus, where, model, window_s)
-        encoder = encoder or opened
+        opened, unreadable = _embedded(corpus, where, model, 1.0 if window_s is None else window_s)
+        if not encoder:
+            encoder, window_s = opened, 1.0 if window_s is None else window_s
     if duplicates:
-        _print_groups(corpus, encoder, alike, where, form, png)
+        _print_groups(corpus, corpus.vectors(encoder, window_s), alike, where, form, png)
     elif moment:
-        _print_similar(corpus, moment, k, where, encoder, form, png)
+        _print_similar(corpus, moment, k, where, encoder, window_s, form, png)
     for why in unreadable:
         sys.stderr.write(f"sensorium: {plain(why)}\n")
     if unreadable:
@@ -83,7 +87,14 @@ def _embedded(corpus: Corpus, where: str, model: Path | None, window_s: float) -
 
 
 def _print_similar(
-    corpus: Corpus, moment: str, k: int, where: str, encoder: str, form: Format, png: Path | None
+    corpus: Corpus,
+    moment: str,
+    k: int,
+    where: str,
+    encoder: str,
+    window_s: float | None,
+    form: Format,
+    png: Path | None,
 ) -> None:
     named, _, second = moment.rpartition("@")
     try:
@@ -92,7 +103,7 @@ def _print_similar(
         start_s = -1.0
     if not named or not 0 <= start_s < 1e9:
         raise ConfigError(f"{moment!r}: expected EPISODE@SECOND, e.g. 0197@12.5")
-    found = corpus.similar((named, start_s), k, where, encoder)
+    found = corpus.similar((named, start_s), k, where, encoder, window_s=window_s)
     rows = [dict(zip(("similarity", "episode", "start_s", "stream"), _told(each), strict=True)) for each in found]
     print_rows(rows, form, ["similarity>", "episode", "start_s>", "stream"], f"{len(rows)} like {moment}")
     if png is not None:
@@ -105,8 +116,7 @@ def _told(each: Any) -> tuple[object, ...]:
     return round(each.similarity, 4), each.episode, each.start_s, each.stream
 
 
-def _print_groups(corpus: Corpus, encoder: str, alike: float, where: str, form: Format, png: Path | None) -> None:
-    index = corpus.vectors(encoder)
+def _print_groups(corpus: Corpus, index: VectorIndex, alike: float, where: str, form: Format, png: Path | None) -> None:
     among = {episode.id for episode in corpus.query(where)}
     with _shown("comparing") as progress:
         groups = index.duplicates(alike, among, progress)
