@@ -3,7 +3,7 @@
 import operator
 import sys
 from collections.abc import Iterable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -83,6 +83,11 @@ def names(what: str, given: object) -> list[str]:
 def is_number(value: object) -> bool:
     """Whether it is a real number, of Python or numpy."""
     return isinstance(value, Real)
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number, of Python or numpy: 2.0 is none."""
+    return isinstance(value, Integral)
 
 
 def is_array(value: object) -> bool:

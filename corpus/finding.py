@@ -203,7 +203,8 @@ class Finder:
                 known_column(name, known, "columns")
             asked.select(wanted, asked.condition(where), order_by)
         what = [f'"{name}"' for name in wanted]
-        return CatalogRows(lambda: self._pages(what, where, order_by, limit), {name: known[name] for name in wanted})
+        pages = functools.partial(self._pages, what, where, order_by, limit)
+        return CatalogRows(pages, {name: known[name] for name in wanted})
 
     def pages(self, where: str, order_by: str, limit: int | None) -> Iterator[list[Row]]:
         """The rows of the episodes that match, with their documents, some at a time."""

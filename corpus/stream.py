@@ -175,7 +175,7 @@ class Stream:
             raise ConfigError(f"{self._path}: samples {start} to {stop}: it has {len(self)}")
         codec = self.codec
         shrinks = (1,) if isinstance(codec, ChunkCodec) else codec.shrinks
-        if shrink not in shrinks:
+        if whole("shrink", shrink) not in shrinks:
             can = ", ".join(map(str, shrinks))
             raise ConfigError(f"{self._path}: shrink {shrink}: {self.encoding.codec} can be divided by {can}")
         sides = tuple(-(-side // shrink) for side in self.spec.shape[:2])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.corpus.aligned import Readable, Utc, aligned, method_of, moments
-from sensorium.corpus.asked_for import is_array, is_number, said
+from sensorium.corpus.asked_for import is_array, is_number, is_whole, said
 from sensorium.corpus.asked_for import names as names_of
 from sensorium.corpus.stream import Samples
 from sensorium.drivers.registry import nearest
@@ -36,7 +36,7 @@ class Reading:
             ConfigError: one of them is no such thing.
         """
         return cls(
-            _by_stream("shrink", shrink, lambda each: is_number(each) and each >= 1, "{'front': 2}"),
+            _by_stream("shrink", shrink, lambda each: is_whole(each) and each >= 1, "{'front': 2}"),
             _by_stream("out", out, is_array, "{'front': an array of numpy}"),
             _for_all_or_by_stream("grid", grid, _is_grid, "50.0, 'front' or {'imu': 50.0}"),
             "" if align is None else _for_all_or_by_stream("align", align, _is_text, "'linear' or {'imu': 'linear'}"),

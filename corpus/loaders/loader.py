@@ -283,7 +283,7 @@ def loader(
     length_ns = nanoseconds(length_s)
     stride_ns = length_ns if stride_s is None else nanoseconds(stride_s)
     if length_ns < 1 or stride_ns < 1:
-        raise ConfigError(f"windows of {length_s} s each {stride_s or length_s} s: expected more than 0")
+        raise ConfigError(f"windows of {length_ns / 1e9:g} s each {stride_ns / 1e9:g} s: expected more than 0")
     seed, batch_size, rank, ranks = (
         whole(name, number)
         for name, number in (("seed", seed), ("batch_size", batch_size), ("rank", rank), ("ranks", ranks))

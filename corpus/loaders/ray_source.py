@@ -1,5 +1,6 @@
 """The same windows for Ray Data: a source whose tasks read neighbouring parts of the rest of an epoch."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ try:
 except ImportError as error:
     raise ConfigError(f"Ray Data is needed ({error}): install sensorium[ray-data], or iterate the loader") from error
 
+log = logging.getLogger(__name__)
+
 TASKS = 200
 """As many as Ray begins with where nobody says."""
 
@@ -24,7 +27,8 @@ class WindowSource(Datasource):  # type: ignore[misc]  # Ray's types are not loo
     """Windows of an epoch from a position on, whatever rank the loader is of: Ray shares them out itself.
 
     A row has `episode`, `start_s`, `query`, and of each stream its data under its name, `NAME.present` and
-    `NAME.captured_ns`. A block has `batch_size` rows, as long as the longest of them.
+    `NAME.captured_ns`. A block has `batch_size` rows, as long as the longest of them. A window that is skipped is a
+    line in the log of the worker: rows have no room for it.
     """
 
     def __init__(self, work: Work, epoch: int, position: int) -> None:
@@ -59,6 +63,8 @@ class _Task:
     def __call__(self) -> Iterator[Any]:
         reader = self._work.reader(BatchMemory(0))
         for batch in self._work.inline(reader, self._epoch, self._steps, 1):
+            for each in batch.skipped:
+                log.warning("left out: %s at %.9g s: %s", each.episode, each.start_s, each.why)
             if len(batch):
                 yield BlockAccessor.batch_to_block(columns(batch))
 

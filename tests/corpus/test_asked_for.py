@@ -17,6 +17,7 @@ ODD: list[tuple[dict[str, Any], str]] = [
     ({"shrink": {"front": 0}}, "shrink .*expected, by stream"),
     ({"shrink": {"front": "2"}}, "shrink .*expected, by stream"),
     ({"shrink": ["front"]}, "shrink .*expected, by stream"),
+    ({"shrink": {"front": 2.0}}, "shrink .*expected, by stream"),
     ({"grid": [10.0]}, r"grid \[10\.0\]: expected such as"),
     ({"grid": np.array([1.0, 2.0])}, "grid array.*expected such as"),
     ({"grid": {"front": None}}, "grid .*expected, by stream"),

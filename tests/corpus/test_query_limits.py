@@ -1,5 +1,6 @@
 """What a query cannot be is said of the query, and never of the catalog, which is whole."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,9 @@ def test_a_truth_of_a_truth_is_looked_at_once(folders_path: Path) -> None:
 )
 def test_cells_compare_times_and_shapes_as_conditions_do(folders_path: Path, cell: str, value: Any) -> None:
     assert sensorium.open(folders_path).aggregate(cell) == [{cell: value, "count": 5}]
+
+
+def test_rows_may_be_sent_to_another_process(folders_path: Path) -> None:
+    rows = sensorium.open(folders_path).rows("bytes > 0", order_by="episode desc", limit=3, columns=["episode"])
+    sent = pickle.loads(pickle.dumps(rows))
+    assert [*sent.dicts()] == [*rows.dicts()] != []

@@ -1,5 +1,6 @@
 """The same windows for Ray Data: its tasks share an epoch, each window once."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,23 @@ def test_tasks_share_the_rest_of_an_epoch(folders_path: Path, tasks: int) -> Non
     for block, batch in zip(blocks, loader, strict=True):
         np.testing.assert_array_equal(block["front"], batch["front"].data)
         np.testing.assert_array_equal(block["wheel.present"], batch["wheel"].present)
+
+
+def test_what_a_task_leaves_out_is_logged(folders_path: Path, tmp_path: Path, caplog: Any) -> None:
+    from ray.data.block import BlockAccessor
+
+    from sensorium.corpus.loaders.ray_source import WindowSource
+
+    shutil.copytree(folders_path, tmp_path / "store")
+    loader = made(tmp_path / "store", damaged="skip")
+    gone = sensorium.open(tmp_path / "store").query("has('wheel')")[1]
+    (shutil.rmtree if gone.path.is_dir() else Path.unlink)(gone.path)
+    tasks = WindowSource(loader._work, 0, 0).get_read_tasks(2)
+    rows = sum(BlockAccessor.for_block(block).num_rows() for task in tasks for block in task())
+    assert rows == loader.windows - 5
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 5
+    assert all(f"left out: {gone.id} at " in each for each in told)
 
 
 @pytest.mark.slow
