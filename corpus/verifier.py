@@ -9,9 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
+import numpy as np
+from msgspec.structs import force_setattr
 
 from sensorium.corpus.episode import Episode
 from sensorium.drivers.registry import kinds, nearest
@@ -27,7 +29,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """What a verifier says of an episode. `passed` None is *unknown*: what it takes to tell is not there.
 
     `score` is a finite number of which more is better; `components` are numbers by name, only those that are known.
-    `explanation` tells a person why, in up to 2,000 letters.
+    `explanation` tells a person why, in up to 2,000 letters. What numpy gave is kept as plain numbers and truths.
 
     Raises:
         ValueError: a number is not finite, a name has a double quote or is empty, or nothing is explained.
@@ -39,6 +41,9 @@ class Verdict(msgspec.Struct, frozen=True):
     explanation: str
 
     def __post_init__(self) -> None:
+        force_setattr(self, "score", _plain(self.score))
+        force_setattr(self, "passed", _plain(self.passed))
+        force_setattr(self, "components", {name: _plain(value) for name, value in self.components.items()})
         for name, value in {"the score": self.score, **self.components}.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"a verdict: {name} is {value!r}, expected a finite number")
@@ -55,6 +60,10 @@ class Verdict(msgspec.Struct, frozen=True):
     def unknown(cls, why: str, components: Mapping[str, float] | None = None) -> Self:
         """It cannot be told, and why."""
         return cls(0.0, None, components or {}, why)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class Verifier(ABC):

@@ -20,7 +20,8 @@ Slot = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`world` is a name of the campaign's, `kind` and `version` are that world's own; `task` is one of the world's.
+    """`world` is a name of the campaign's, `kind` and `version` are that world's own; `task` is one of the world's
+    (empty: its first, which its episode then names).
 
     `source` says what the policy is (`random`, `scripted`, `module:callable`), which may take `policy_timeout_s` for
     one answer. After `steps` it is cut (None: where the world ends it, alone). Of one that failed all is kept, or with

@@ -6,7 +6,7 @@ import operator
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -55,6 +55,7 @@ class Streams:
     def __init__(self, name: str, world: World) -> None:
         self.named = Named(name, world, truth=True)
         self.components = world.specs.rewards or (REWARD,)
+        self.first_task = next(iter(world.tasks))
         self._sums, self._named_components = not world.specs.rewards, frozenset(self.components)
         self.prefix = f"{name}."
         self._specs = {spec.name: spec for spec in (*world.specs.sensed, *world.specs.truth)}
@@ -164,6 +165,7 @@ class Rollout:
         stopped: Callable[[], bool] = lambda: False,
         world_timeout_s: float = math.inf,
     ) -> None:
+        job = replace(job, task=job.task or streams.first_task)
         self._world, self._streams, self._job, self._base_ns = world, streams, job, base_ns
         self._stopped = stopped
         self._gathering = Gathering(streams.prefix, base_ns)
@@ -253,7 +255,7 @@ class Rollout:
         world, job, course = self._world, self._job, self._course
         rng = np.random.default_rng([job.seed, 1])
         with self._with_world:
-            observation = world.reset(job.seed, job.task or next(iter(world.tasks)))
+            observation = world.reset(job.seed, job.task)
         self._take(observation)
         try:
             if job.source not in (RANDOM, SCRIPTED):

@@ -42,7 +42,8 @@ class _Strict(BaseModel):
 
 
 class TaskPart(_Strict):
-    """A task of a world: one of the world's own (empty: its first), cut after `steps` (None: where the world ends it).
+    """A task of a world: one of the world's own (empty: the one that the world is set to, or else its first), cut after
+    `steps` (None: where the world ends it).
 
     In short form, `reach: rover` is the task `reach` of the world `rover`.
     """
@@ -228,7 +229,8 @@ def _check_tasks(made: TaskFile) -> None:
     """Raise `ConfigError` where a task is none of its world's, or one hangs. A world that cannot be made here may be
     where it is played; if not, its rollouts say why."""
     for name, config in made.worlds.items():
-        asked = {task: part.task for task, part in made.tasks.items() if part.world == name and part.task}
+        mine = {task: part.task or config.task for task, part in made.tasks.items() if part.world == name}
+        asked = {task: of for task, of in mine.items() if of}
         try:
             world = within(made.world_timeout_s, partial(_made_and_closed, config))
         except TimeoutError as error:

@@ -164,7 +164,7 @@ class Tracking:
             world=task.world,
             kind=config.kind,
             version=config.version,
-            task=task.task,
+            task=task.task or config.task,
             policy=group.policy,
             source=self._file.policies[group.policy],
             seed=group.seeds[slot[1]],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +85,16 @@ def test_a_verdict_is_json(score: float, passed: bool | None, components: dict[s
 def test_what_is_no_verdict_is_refused(given: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match="a verdict"):
         Verdict(*given)
+
+
+def test_what_numpy_gives_is_a_verdict_of_plain_values() -> None:
+    angles = np.array([0.5, 0.25], np.float32)
+    components: dict[str, Any] = {"most": angles.max(), "rows": np.int64(2)}
+    verdict = Verdict(angles.mean(), angles.max() < 1, components, "so")
+    assert verdict == Verdict(0.375, True, {"most": 0.5, "rows": 2}, "so")
+    assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
+    with pytest.raises(ValueError, match="the score is nan"):
+        Verdict(np.float32("nan"), None, {}, "so")  # type: ignore[arg-type]
 
 
 def test_its_code_is_the_source_of_its_module_and_of_what_it_depends_on(

@@ -85,6 +85,13 @@ def test_its_marks_say_what_it_was_and_what_it_cost() -> None:
     assert labels == {"reward": 10.0, "reward.upright": 10.0, "steps": 10, "cost.simulated_s": 0.2}
 
 
+def test_of_a_task_that_was_not_named_its_episode_says_which_it_was() -> None:
+    said, _ = played(CartConfig(limit_s=0.2).make(), job(task=""))
+    begin = said[0]
+    assert isinstance(begin, EpisodeBegin)
+    assert begin.labels["task"] == "balance"
+
+
 def test_a_rollout_is_by_its_seed_alone() -> None:
     world = CartConfig(limit_s=0.3).make()
     first, other, again = (

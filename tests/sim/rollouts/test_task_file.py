@@ -43,6 +43,10 @@ def test_a_file_in_short(tmp_path: Path) -> None:
         ({"campaign": "../x"}, "campaign: .*expected up to 100 letters"),
         ({"tasks": {"reach": "rover"}}, "no world 'rover'.*there are: calm, rough"),
         ({"tasks": {"balanse": "calm"}}, r"tasks.balanse: world 'calm' \(sim-cart\): no task .*mean 'balance'"),
+        (
+            {"worlds": {"calm": {"kind": "sim-cart", "task": "juggle"}}, "tasks": {"balance": {"world": "calm"}}},
+            r"tasks.balance: world 'calm' \(sim-cart\): no task 'juggle'",
+        ),
         ({"policy_timeout_s": 0}, "policy_timeout_s: .*greater than 0"),
         ({"policies": ["scriptd"]}, "did you mean 'scripted'"),
         ({"policies": {"mine": "nowhere:act"}}, "cannot be imported"),

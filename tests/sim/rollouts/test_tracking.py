@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from sensorium.sim.rollouts.attempts import Attempt, counted
 from sensorium.sim.rollouts.job import Job, Slot
@@ -36,6 +37,15 @@ def test_a_job_says_all_of_its_rollout(tracking: Tracking) -> None:
     assert [job.index for job in tracking.jobs("calm", 9)] == [1, 2]
     assert list(tracking.jobs("calm", 9)) == []
     assert list(tracking.jobs("rough", 9)) == []
+
+
+def test_a_task_that_does_not_name_one_is_what_its_world_is_set_to() -> None:
+    worlds = {"set": {"kind": "sim-cart", "task": "catch"}}
+    tasks = {"balance": {"world": "set"}, "named": {"world": "set", "task": "balance"}}
+    made = Tracking(task_file(worlds=worlds, tasks=tasks))
+    for number, name in enumerate(tasks):
+        made.open(replace(group(number, 1), task=name))
+    assert [job.task for job in made.jobs("set", 2)] == ["catch", "balance"]
 
 
 def test_what_failed_for_our_reasons_is_tried_again_and_then_given_up(tracking: Tracking) -> None:
