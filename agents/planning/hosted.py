@@ -1,7 +1,8 @@
 """A hosted planner: somebody's code, bounded in time, its proposals checked, and set aside where it is of no use."""
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,9 +11,10 @@ from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.notebook import Learning, NotebookEntry, ProposalFate, Remembering
 from sensorium.agents.planning.planner import PATIENCE_S, Planner
 from sensorium.agents.planning.proposal import Proposal
-from sensorium.errors import SensoriumError, ThreadDied
-from sensorium.patience import within
+from sensorium.patience import LeftBehind, within
 from sensorium.threads import reason
+
+log = logging.getLogger(__name__)
 
 MOST_GAIN = 1e6
 MOST_PARAMETERS, MOST_LETTERS = 64, 2000
@@ -159,17 +161,28 @@ class HostedPlanner:
         )
         return whole if fits and made.is_sound and math.isfinite(said.gain) and made.gain >= 0 else None
 
-    def _call(self, call: Any, what: str) -> Any:
+    def _call(self, call: Callable[[], Any], what: str) -> Any:
+        raised: list[BaseException] = []
+
+        def contained() -> Any:
+            try:
+                return call()
+            except LeftBehind:
+                raise
+            except BaseException as error:  # it is anybody's code, and may even exit: that ends no thread of ours
+                raised.append(error)
+                return _FAILED
+
         try:
-            return within(self._patience_s, call)
+            found = within(self._patience_s, contained)
         except TimeoutError:
-            self._hangs, why = True, f"{what} was not done within {self._patience_s:g} s"
-        except ThreadDied as error:
-            why = f"{what} raised {reason(error.__cause__ or error)}"
-        except SensoriumError as error:
-            why = f"{what} raised {reason(error)}"
-        self.aside = self.aside or why
-        return _FAILED
+            self._hangs = True
+            self.aside = self.aside or f"{what} was not done within {self._patience_s:g} s"
+            return _FAILED
+        if raised:
+            self.aside = self.aside or f"{what} raised {reason(raised[0])}"
+            log.debug("planner %s: where it raised", self.name, exc_info=raised[0])
+        return found
 
 
 def _shortly(value: object) -> str:

@@ -180,6 +180,8 @@ class OddPlanner:
     def suggest(self, n: int) -> list[Proposal]:
         if self._how == "suggest":
             raise ZeroDivisionError
+        if self._how == "exit":
+            raise SystemExit(3)
         gain = float("nan") if self._how == "nan" else 1e9
         x_m = 99.0 if self._how == "unlawful" else 0.5
         parameters: dict[str, Any] = {"x_m": x_m, "y_m": 0.5}
@@ -189,8 +191,10 @@ class OddPlanner:
         return {}
 
 
-@pytest.mark.parametrize("how", ["make", "ingest", "suggest", "nan", "unlawful", "same"])
-def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(store: Path, anna: OperatorPair, how: str) -> None:
+@pytest.mark.parametrize("how", ["make", "ingest", "suggest", "exit", "nan", "unlawful", "same"])
+def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(
+    store: Path, anna: OperatorPair, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
     """One that always says the same has it once, and brings nothing from then on."""
     rover, clock = PlayedDevice(store), Clock()
     rover.record({"x_m": 0.5, "y_m": 0.5})
@@ -206,6 +210,7 @@ def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(store: Path
         turn(loop, clock, rover)
     assert loop.judge.tally("gap").got == 5.0, "all that was missing"
     assert not [body for body in rover.asked if body["parameters"]["x_m"] > 3]
+    assert [each.levelname for each in caplog.records] == ["WARNING"], "it is no fault of the program"
 
 
 def test_what_a_charter_forbids_is_never_asked_and_the_rule_is_in_the_log_once(store: Path, anna: OperatorPair) -> None:
