@@ -32,7 +32,7 @@ class LanguageConfig(PlannerConfig):
     key: Path | None = None
     pictures: int = Field(default=4, ge=0, le=16)
     json_mode: _MODES = "auto"
-    prompt_chars: int = Field(default=16_000, ge=2000, le=1_000_000)
+    prompt_chars: int = Field(default=16_000, ge=1000, le=1_000_000)
     answer_tokens: int = Field(default=1024, ge=16, le=32_768)
     answer_bytes: int = Field(default=262_144, ge=1024, le=16_777_216)
     temperature: float = Field(default=0.7, ge=0, le=2)

@@ -12,7 +12,7 @@ from sensorium.agents.planning.planner import Reach
 from sensorium.drivers.controls import Control
 
 MOST_PARTS = 12
-_MOST_GAPS = 12
+MOST_GAPS = 12
 
 
 class _Parts(NamedTuple):
@@ -57,9 +57,9 @@ class Coverage:
         if found:
             self._counts[tuple(found)] += 1
 
-    def told(self, *, counts: bool = True) -> dict[str, Any]:
-        """As JSON: `visited` of `parts`; `gaps` are values by control, the farthest from all that is covered first;
-        `counts`, of one or two controls, how often each part was recorded."""
+    def told(self, *, counts: bool = True, gaps: int = MOST_GAPS) -> dict[str, Any]:
+        """As JSON: `visited` of `parts`; up to so many `gaps`, values by control, the farthest from all that is
+        covered first; `counts`, of one or two controls, how often each part was recorded."""
         parts = self._parts
         if not parts:
             return {}
@@ -69,7 +69,7 @@ class Coverage:
             "parts": math.prod(each.parts for each in parts),
             "gaps": [
                 {part.control.name: part.middle(index) for part, index in zip(parts, at, strict=True)}
-                for at in _gaps(parts, self._counts)
+                for at in _gaps(parts, self._counts, gaps)
             ],
         }
         if counts and len(parts) == 1:
@@ -80,14 +80,14 @@ class Coverage:
         return found
 
 
-def _gaps(parts: Sequence[_Parts], counts: Counter[tuple[int, ...]]) -> list[tuple[int, ...]]:
+def _gaps(parts: Sequence[_Parts], counts: Counter[tuple[int, ...]], most: int) -> list[tuple[int, ...]]:
     """Parts without a card, each the farthest from what is covered and from those before it."""
     every = np.indices([each.parts for each in parts]).reshape(len(parts), -1).T
     far = np.full(len(every), np.inf)
     for at in counts:
         np.minimum(far, np.linalg.norm(every - at, axis=1), out=far)
     found: list[tuple[int, ...]] = []
-    while len(found) < _MOST_GAPS and (far > 0).any():
+    while len(found) < most and (far > 0).any():
         at = every[int(far.argmax())]
         found.append(tuple(at.tolist()))
         np.minimum(far, np.linalg.norm(every - at, axis=1), out=far)

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sensorium.agents.planning.card import EpisodeCard
-from sensorium.agents.planning.language.covered import Coverage
+from sensorium.agents.planning.language.covered import MOST_GAPS, Coverage
 from sensorium.agents.planning.language.quoted import card_told, numbers_told, quoted
 from sensorium.agents.planning.notebook import NotebookEntry
 from sensorium.agents.planning.planner import Reach
 from sensorium.drivers.controls import Control, Value
 
 _RECENT, _MOST_TOLD, _MOST_NOTES = 64, 12, 16
-_FIRST_S = 1.0
+_FIRST_S, _LEAST_GAPS = 1.0, 3
 _JPEG = b"\xff\xd8\xff"
 _MOST_PICTURE_BYTES = 65_536
 
@@ -86,10 +86,11 @@ class Question:
 
     def _document(self, n: int, notebook: Sequence[NotebookEntry], part: float) -> dict[str, Any]:
         told, noted = round(_MOST_TOLD * part), round(_MOST_NOTES * part)
+        gaps = max(_LEAST_GAPS, round(MOST_GAPS * part))
         found: dict[str, Any] = {
             "propose": n,
             "reach": {reach.device: [_control(each) for each in reach.controls] for reach in self._reaches},
-            "coverage": {device: each.told(counts=part >= 0.5) for device, each in self._coverage.items()},
+            "coverage": {device: each.told(counts=part >= 0.5, gaps=gaps) for device, each in self._coverage.items()},
             "at": {device: numbers_told(card.where) for device, card in self._last.items()},
             "episodes_by_mission": {quoted(name, 40): n for name, n in self._missions.most_common(12)},
             "decided": {quoted(name, 40): n for name, n in self._decided.most_common(12)},

@@ -83,7 +83,7 @@ def run(site: Site, url: str, turns: int) -> tuple[dict[str, Any], McpReading]:
     secret = new_operator("anna", folder / "keys")[1]
     (folder / "charter.yaml").write_text(CHARTER)
     language = {"kind": "language", "url": url, "model": "smollm2", "pictures": 0, "tries": 1}
-    language |= {"prompt_chars": 2000, "answer_tokens": 160, "seconds": 60}
+    language |= {"prompt_chars": 1000, "answer_tokens": 160, "seconds": 120}
     (folder / "planners.yaml").write_text(yaml.safe_dump([{"kind": "gap"}, language]))
     ingest, port = site.ingest()
     obey = {"operator": "keys/anna.operator", "may": ["plan"]}

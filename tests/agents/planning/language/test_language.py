@@ -343,15 +343,18 @@ def test_a_model_that_obeys_what_was_planted_gains_nothing_but_a_proposal() -> N
     assert said == ["answer: unknown 'approve' left out", "proposal 1: unknown 'approved_by' left out"]
 
 
-def test_a_long_history_is_told_in_short() -> None:
+@pytest.mark.parametrize("most", [4000, 1000])
+def test_a_long_history_is_told_in_short(most: int) -> None:
     with ChatServer(proposes()).serving() as server:
-        planner = planner_at(server, prompt_chars=4000)
+        planner = planner_at(server, prompt_chars=most)
         for number in range(500):
             planner.ingest(card(number, number % 8 + 0.5, 0.5, labels={f"l{n}": "x" * 1000 for n in range(30)}))
         planner.suggest(1)
     text = server.asked[0]["messages"][1]["content"]
-    assert len(text) <= 4000
-    assert json.loads(text)["coverage"]["rover"]["visited"] == 8
+    assert len(text) <= most
+    coverage = json.loads(text)["coverage"]["rover"]
+    assert coverage["visited"] == 8
+    assert len(coverage["gaps"]) >= 3
 
 
 def test_tokens_that_it_may_spend_end_and_a_notebook_tells_of_those_before() -> None:
