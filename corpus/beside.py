@@ -201,7 +201,7 @@ def read_beside(store: Path, kind: str) -> Iterator[BesideRecord]:
     is being written.
     """
     _check_kind(kind)
-    for path in beside_paths(store, kind):
+    for path in filter(durable.is_file, beside_paths(store, kind)):
         for each in read_lines(path):
             if each.record is not None:
                 yield each

@@ -134,6 +134,8 @@ def _enter_kind(
 ) -> int:
     entered = 0
     for path in beside_paths(store, kind):
+        if not durable.is_file(path):  # which `sensorium verify` says
+            continue
         start = known.pop((kind, path.stem), 0)
         size = path.stat().st_size
         if size < start:  # another file has its name: it came from a copy of the store, say
@@ -225,6 +227,9 @@ def damage_beside(store: Path) -> Iterator[tuple[str, Path, str]]:
     for kind in beside_kinds(store):
         for path in beside_paths(store, kind):
             end = 0
+            if not durable.is_file(path):
+                yield "is no file", path, "remove it, or restore it from a copy"
+                continue
             try:
                 for number, line in enumerate(read_lines(path), 1):
                     end = line.end

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport
 from sensorium.errors import Corrupt
 
@@ -23,7 +24,7 @@ def read_between(path: Path) -> BetweenReport:
         Corrupt: the file holds something else.
     """
     try:
-        return decode_between(path.read_bytes(), path)
+        return decode_between(durable.read_whole(path), path)
     except FileNotFoundError:
         return BetweenReport()
 
@@ -32,7 +33,7 @@ def decode_between(data: bytes, path: Path) -> BetweenReport:
     """The totals that `path` holds; `Corrupt` if it holds something else."""
     try:
         return msgspec.json.decode(data, type=BetweenReport)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"{path}: not the totals of a spool: {error}") from error
 
 

@@ -41,7 +41,9 @@ ZIP = ".zip"
 _RECORD = ".json"
 DELETED = ".deleted"
 """How the name of a tombstone ends (`sensorium.corpus.deletions`)."""
-_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_LAST = "e677d21fdbff"
+"""The last millisecond of the year 9999, as a UUIDv7 has it."""
 _MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 _DAY_MS = 86_400_000
 LOOSE_VERSION, ZIP_VERSION = 1, 2
@@ -235,7 +237,7 @@ def record_name(episode: uuid.UUID) -> str:
 
 def read_record(path: Path) -> CommitRecord:
     """One commit record; `Corrupt` if it is not one of this version."""
-    return decode_commit(path.read_bytes(), path)
+    return decode_commit(durable.read_whole(path), path)
 
 
 def decode_commit(data: bytes, path: Path) -> CommitRecord:
@@ -243,12 +245,16 @@ def decode_commit(data: bytes, path: Path) -> CommitRecord:
     try:
         record = msgspec.json.decode(data, type=CommitRecord)
         said, stem = record.row["episode"], path.stem
-        is_named = said == stem and _ID.fullmatch(stem) is not None  # which is known sooner than a UUID is made
-        if record.format_version not in (LOOSE_VERSION, ZIP_VERSION) or not (is_named or str(record.episode) == stem):
-            raise Corrupt(f"{path}: of version {record.format_version}, episode {record.episode}")
+        # Which is known sooner than a UUID is made, and a month.
+        is_named = said == stem and _ID.fullmatch(stem) is not None and stem[:8] + stem[9:13] <= _LAST
+        if record.format_version not in (LOOSE_VERSION, ZIP_VERSION) or not is_named:
+            raise Corrupt(f"{path}: of version {record.format_version}, episode {said!r}")
         if record.zipped and list(record.objects) != [f"{stem}{ZIP}"]:
             raise Corrupt(f"{path}: names {', '.join(record.objects)} for a ZIP")
-    except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        bytes.fromhex(record.row["digest"])
+        if type(record.row["ordinal"]) is not int or type(record.row["device"]) is not str:
+            raise Corrupt(f"{path}: of no ordinal of a device")
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         versions = f"{LOOSE_VERSION} or {ZIP_VERSION}"
         raise Corrupt(f"{path}: not a commit record of version {versions}: {error}") from error
     return record
@@ -300,9 +306,9 @@ def committed_episodes(store: Path) -> list[tuple[str, list[str]]]:
 def _names(folder: Path) -> list[str]:
     try:
         return durable.names(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
     except OSError as error:
+        if error.errno in durable.NOWHERE:
+            return []
         raise StoreError(f"{folder}: cannot be read ({error.strerror}); see to the disk") from error
 
 

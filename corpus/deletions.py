@@ -6,7 +6,7 @@ docs/deletion.md says what either holds.
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import msgspec
 from blake3 import blake3
 
 from sensorium.corpus.commits import COMMITS, DELETED, commit_names, month_of
-from sensorium.errors import Corrupt
+from sensorium.episode import durable
+from sensorium.episode.remedy import SHORT
+from sensorium.errors import Corrupt, PeerViolation
 
 DELETIONS = Path("deletions")
 CERTIFICATES = DELETIONS / "certificates.jsonl"
@@ -61,24 +63,42 @@ def tombstone_name(episode: uuid.UUID) -> str:
     return f"{COMMITS}/{month_of(episode)}/{episode}{DELETED}"
 
 
-def tombstones(store: Path, deleted: Mapping[str, str] | None = None) -> Iterator[Tombstone]:
+def tombstones(
+    store: Path, deleted: Mapping[str, str] | None = None, damaged: Callable[[Path, str], object] = lambda *_: None
+) -> Iterator[Tombstone]:
     """Those of a store, in the order of their episodes; `deleted` is the month of each, where that is known already.
 
-    Raises:
-        Corrupt: one is not what was written.
+    Of one that cannot be read `damaged` is told why: its name alone still says that the episode is deleted.
     """
     months = commit_names(store).deleted if deleted is None else deleted
     for episode, month in sorted(months.items()):
         path = store / COMMITS / month / f"{episode}{DELETED}"
-        yield read_tombstone(path.read_bytes(), path)
+        try:
+            found = read_tombstone(durable.read_whole(path), path)
+        except Corrupt as error:
+            damaged(path, str(error))
+        except OSError as error:
+            if error.errno in SHORT:
+                raise
+            damaged(path, f"{path}: cannot be read ({error.strerror}); restore it from a copy")
+        else:
+            yield found
 
 
 def read_tombstone(data: bytes, path: Path) -> Tombstone:
-    """The tombstone that `path` holds."""
+    """The tombstone that `path` holds, and no other's: what it names is removed.
+
+    Raises:
+        Corrupt: it is none.
+    """
     try:
-        return msgspec.json.decode(data, type=Tombstone)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = msgspec.json.decode(data, type=Tombstone)
+        of = tombstone_name(uuid.UUID(found.episode))
+    except (msgspec.DecodeError, ValueError, RecursionError, PeerViolation) as error:
         raise Corrupt(f"{path}: not a tombstone: {error}; restore it from a copy") from error
+    if not f"{path}".endswith(of):
+        raise Corrupt(f"{path}: a tombstone of {found.episode}; restore it from a copy")
+    return found
 
 
 def tombstoned(store: Path) -> set[str]:

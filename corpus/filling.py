@@ -18,13 +18,14 @@ from sensorium.corpus.catalog import Catalog, Discards
 from sensorium.corpus.catalog_deletions import bury
 from sensorium.corpus.commits import CommitNames, CommitRecord, commit_names, read_record
 from sensorium.corpus.deletions import tombstones
+from sensorium.episode import durable
+from sensorium.episode.remedy import SHORT
 from sensorium.errors import Corrupt
 
 log = logging.getLogger(__name__)
 
 SAID = 10
-_NO_FILE = (IsADirectoryError, PermissionError, FileNotFoundError)
-_DAMAGED = (Corrupt, TypeError, ValueError, LookupError, AttributeError, OverflowError)
+_DAMAGED = (Corrupt, TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
 
 AT_ONCE = 500
 """Records of one transaction: each waits for the disk."""
@@ -57,13 +58,18 @@ def fill(
             catalog.discard(path.parent.name, path.stem, read_discards(path))
         except _DAMAGED as error:
             left_out.say(f"{path}: not what a spool discarded: {error}")
+        except OSError as error:
+            left_out.cannot_read(path, error)
     for device, spool_id, path in between_paths(store):
         try:
             catalog.between(device, spool_id, read_between(path))
         except Corrupt as error:
             left_out.say(str(error))
+        except OSError as error:
+            left_out.cannot_read(path, error)
     if deleted := names.deleted:
-        catalog.transact(lambda connection: bury(connection, list(tombstones(store, deleted))))
+        buried = list(tombstones(store, deleted, lambda _, why: left_out.say(why)))
+        catalog.transact(lambda connection: bury(connection, buried))
     left_out.end()
     fill_beside(catalog.transact, store)
     return entered
@@ -74,8 +80,10 @@ def _read(paths: Sequence[Path], left_out: "_LeftOut") -> list[CommitRecord]:
     for path in paths:
         try:
             records.append(read_record(path))
-        except (Corrupt, *_NO_FILE) as error:
+        except Corrupt as error:
             left_out.say(str(error))
+        except OSError as error:
+            left_out.cannot_read(path, error)
     return records
 
 
@@ -105,6 +113,12 @@ class _LeftOut:
         if self.count <= SAID:
             log.error("left out of the catalog, and left where it is: %s", why)
 
+    def cannot_read(self, path: Path, error: OSError) -> None:
+        """Say it; raise it where it is no fault of the file."""
+        if error.errno in SHORT:
+            raise error
+        self.say(f"{path}: cannot be read: {error.strerror}")
+
     def end(self) -> None:
         if self.count > SAID:
             log.error("left out of the catalog: %d more", self.count - SAID)
@@ -114,7 +128,7 @@ class _LeftOut:
 
 def read_discards(path: Path) -> list[Discards]:
     """The discards of one spool; a last line that a crash tore was never confirmed, and does not count."""
-    return decode_discards(path.read_bytes())
+    return decode_discards(durable.read_whole(path))
 
 
 def decode_discards(data: bytes) -> list[Discards]:
@@ -123,6 +137,6 @@ def decode_discards(data: bytes) -> list[Discards]:
     for line in data.split(b"\n"):
         try:
             found.append(msgspec.json.decode(line, type=Discards))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return found

@@ -71,7 +71,7 @@ def verify(
         progress(number, len(paths))
         try:
             record = _record_now(store, path)
-        except Corrupt as error:
+        except (Corrupt, OSError) as error:
             yield Finding(_said(error, path), path, _AGAIN)
             continue
         if not trouble:
@@ -103,7 +103,8 @@ def _deletions(store: Path) -> Iterator[Finding]:
     try:
         certified = {each.tombstone.episode for each in certificates(store)}
         now = utc_text(time.time_ns()) or ""
-        for each in tombstones(store):
+        damaged: list[tuple[Path, str]] = []
+        for each in tombstones(store, damaged=lambda path, why: damaged.append((path, why))):
             path = record_path(store, uuid.UUID(each.episode))
             if each.episode not in certified and each.remove_after_utc <= now:
                 yield Finding(f"episode {each.episode} is deleted, but not certified to be gone", path, step)
@@ -113,6 +114,9 @@ def _deletions(store: Path) -> Iterator[Finding]:
                 or zip_path(store, uuid.UUID(each.episode)).exists()
             ):
                 yield Finding(f"episode {each.episode} is certified to be gone, and is there again", path, "remove it")
+        for path, why in damaged:
+            what = why.removeprefix(f"{path}: ").rpartition("; ")[0]
+            yield Finding(f"{what}: the episode is gone for readers", path, "restore it from a copy")
     except Corrupt as error:
         yield Finding(_said(error, store / DELETIONS), store / DELETIONS, "restore it from a copy")
 

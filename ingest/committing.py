@@ -101,12 +101,23 @@ class Commits:
         """Whether there is a record of it, durable or not."""
         return durable.look(record_name(episode), dir_fd=self._store.fd) is not None
 
+    def is_deleted(self, episode: uuid.UUID) -> bool:
+        """Whether there is a tombstone of it."""
+        return durable.look(tombstone_name(episode), dir_fd=self._store.fd) is not None
+
     def tombstone(self, episode: uuid.UUID) -> Tombstone | None:
-        """What says that an episode was deleted, if it was."""
-        name = Path(tombstone_name(episode))
-        if durable.look(name, dir_fd=self._store.fd) is None:
+        """What says that an episode was deleted, if it was.
+
+        Raises:
+            StoreError: it cannot be read: no fault of who sends the episode again.
+        """
+        if not self.is_deleted(episode):
             return None
-        return read_tombstone(durable.read_whole(name, dir_fd=self._store.fd), self._store.path / name)
+        name, where = Path(tombstone_name(episode)), self._store.path
+        try:
+            return read_tombstone(durable.read_whole(name, dir_fd=self._store.fd), where / name)
+        except Corrupt as error:
+            raise StoreError(f"{error}: the device keeps the episode") from error
 
     def committed(self, episode: uuid.UUID) -> CommitRecord | None:
         """The commit record of an episode, if it has one; the catalog is but an index.

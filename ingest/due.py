@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.deletions import certificates, tombstones
 from sensorium.episode.utc_text import utc_text
-from sensorium.errors import StoreError
+from sensorium.errors import Corrupt, StoreError
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.deleting import remove_due
 from sensorium.ingest.import_requests import ImportJobs
@@ -58,13 +58,19 @@ class Due:
             with self.guard:
                 if remove_due(self._store, self._catalog, deleted=deleted):
                     self.removals += 1
+        except Corrupt as error:  # that is no reason to receive nothing
+            log.error("deletions that are due wait: %s", error)
         except StoreError as error:
             log.warning("%s", error)
         self._first_utc = self._first(deleted)
 
     def _first(self, deleted: Mapping[str, str] | None = None) -> str:
-        """When the first that waits is due, so that nothing is read until then; empty where none waits."""
-        certified = {each.tombstone.episode for each in certificates(self._store.path)}
+        """When the first that waits is due, so that nothing is read until then; empty where none waits, or it cannot be
+        said which do."""
+        try:
+            certified = {each.tombstone.episode for each in certificates(self._store.path)}
+        except Corrupt:
+            return ""
         waiting = (
             each.remove_after_utc for each in tombstones(self._store.path, deleted) if each.episode not in certified
         )

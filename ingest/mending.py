@@ -74,7 +74,8 @@ def sync_what_is_believed(store: int) -> None:
     discarded = COMMITS / "discarded"
     for device in folders_in(discarded, store):
         for name in durable.names(device, dir_fd=store):
-            durable.sync_file(device / name, dir_fd=store)
+            if durable.is_file(device / name, dir_fd=store):
+                durable.sync_file(device / name, dir_fd=store)
         durable.sync_folder(device, dir_fd=store)
     for folder in (*folders_in(COMMITS, store), COMMITS, *folders_in(EPISODES_FOLDER, store), EPISODES_FOLDER, Path()):
         durable.sync_folder(folder, dir_fd=store)

@@ -118,7 +118,8 @@ class PackJobs:
         fd = self._store.fd
         if durable.look(REQUESTS, dir_fd=fd) is None:
             return None
-        at = min((REQUESTS / name for name in durable.names(REQUESTS, dir_fd=fd) if name.endswith(PACK)), default=None)
+        asked_for = (REQUESTS / name for name in durable.names(REQUESTS, dir_fd=fd) if name.endswith(PACK))
+        at = min((each for each in asked_for if durable.is_file(each, dir_fd=fd)), default=None)
         if at is None:
             return None
         self._report = PackReport()
@@ -126,7 +127,7 @@ class PackJobs:
             asked = self._asked(at)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._answer(at, f"{self._store.path / at}: no request: {error}")
             return None
         log.warning("%s: small episodes are packed, as asked", self._store.path)

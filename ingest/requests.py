@@ -85,7 +85,8 @@ def asked_for(store: StoreFolder) -> list[Path]:
     """The requests that nobody has carried out, the oldest first."""
     if durable.look(REQUESTS, dir_fd=store.fd) is None:
         return []
-    return [REQUESTS / name for name in sorted(durable.names(REQUESTS, dir_fd=store.fd)) if name.endswith(ASKED)]
+    names = [REQUESTS / name for name in sorted(durable.names(REQUESTS, dir_fd=store.fd)) if name.endswith(ASKED)]
+    return [name for name in names if durable.is_file(name, dir_fd=store.fd)]
 
 
 def carry_out(store: StoreFolder, catalog: Catalog) -> None:
@@ -106,7 +107,7 @@ def _answer(store: StoreFolder, catalog: Catalog, data: bytes, at: Path) -> Requ
         )
         log.warning("%s: %d episodes are deleted, as %s asked", store.path, len(laid), asked.who)
         return RequestAnswer(laid=tuple(laid), gone=tuple(remove_due(store, catalog)))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return RequestAnswer(error=f"{store.path / at}: no request: {error}", refused=True)
     except SensoriumError as error:
         return RequestAnswer(error=str(error), refused=isinstance(error, ConfigError))

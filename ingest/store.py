@@ -277,7 +277,7 @@ class Store:
         """
         with store_errors(self.path):
             self._folder.check(KNOWN_S)  # what nobody has committed promises nothing
-            return self._commits.is_published(episode) or self._commits.tombstone(episode) is not None
+            return self._commits.is_published(episode) or self._commits.is_deleted(episode)
 
     def state(self, episode: uuid.UUID) -> KnownEpisode | None:
         """What the store knows of an episode: None if it has never been committed.

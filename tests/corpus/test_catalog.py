@@ -286,10 +286,10 @@ def test_a_catalog_that_is_filled_anew_has_all_its_indices(
 
     def cut_off(path: Path) -> Any:
         assert {name.partition("_")[0] for (name,) in indices(tmp_path)} == {"beside", "label"}
-        raise OSError(errno.EIO, f"{path}: a failing disk")
+        raise OSError(errno.EMFILE, f"{path}: too many open files")
 
     monkeypatch.setattr(filling, "read_record", cut_off)
-    with pytest.raises(StoreError, match="a failing disk"):
+    with pytest.raises(StoreError, match="too many open files"):
         Store.open(tmp_path)
     monkeypatch.undo()
     Store.open(tmp_path).close()

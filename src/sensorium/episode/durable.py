@@ -20,6 +20,8 @@ from typing import NamedTuple
 from sensorium.episode import file_system
 
 Buffer = bytes | bytearray | memoryview
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""What is said of a name behind which there is nothing."""
 
 
 class FileId(NamedTuple):
@@ -124,11 +126,13 @@ def close(fd: int) -> None:
 
 
 def look(path: Path | str, *, dir_fd: int | None = None) -> Seen | None:
-    """What has that name now; None if nothing has."""
+    """What has that name now; None if nothing has, or a link that leads nowhere."""
     try:
         about = os.stat(path, dir_fd=dir_fd)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in NOWHERE:
+            return None
+        raise
     return Seen(FileId(about.st_dev, about.st_ino), about.st_size, stat.S_ISDIR(about.st_mode))
 
 
@@ -149,10 +153,22 @@ def names(folder: Path, *, dir_fd: int | None = None) -> list[str]:
         os.close(fd)
 
 
-def read_whole(path: Path, *, dir_fd: int | None = None) -> bytes:
-    """All that a file holds."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+def is_file(path: Path | str, *, dir_fd: int | None = None) -> bool:
+    """Whether that is the name of a file; whoever opens a pipe waits for its other end."""
     try:
+        return stat.S_ISREG(os.stat(path, dir_fd=dir_fd).st_mode)
+    except OSError as error:
+        if error.errno in NOWHERE:
+            return False
+        raise
+
+
+def read_whole(path: Path, *, dir_fd: int | None = None) -> bytes:
+    """All that a file holds; what is none is not waited for."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
         parts, offset = [], 0
         while part := os.pread(fd, 1 << 20, offset):
             parts.append(part)

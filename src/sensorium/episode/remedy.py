@@ -5,6 +5,8 @@ import os
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
+SHORT = (*TOO_MANY, errno.ENOMEM)
+"""What this process, or this machine, lacks: it says nothing of the file that was to be opened."""
 _OF_SQLITE = 4
 """A database, its log, their index and their folder."""
 
