@@ -19,13 +19,13 @@ import uuid_utils
 from sensorium.corpus.sketches import NewLooks, Sketches, new_looks, read_looks
 from sensorium.episode.utc_text import utc_ns_of, utc_text
 from sensorium.errors import SensoriumError
+from sensorium.ingest.sketch_parts import SketchParts
 from sensorium.ingest.store import Store
-from sensorium.link.directive import MAX_BYTES, DirectiveDocument, signed
+from sensorium.link.directive import DirectiveDocument, signed
 from sensorium.link.operators import OperatorPair
 from sensorium.link.server.messenger import Heard, HeardAnswers, Reported, SessionBegun
 from sensorium.link.server.protocol import ServerLink
-from sensorium.perception.cover import Cover
-from sensorium.perception.sketch import SketchDelta, SketchOf, SketchPosition
+from sensorium.perception.sketch import SketchDelta, SketchPosition
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +36,11 @@ ANSWER_S = 60.0
 """So long what was told is waited for: through a link of 8 kbit/s a part takes half of that, and a device that reports
 meanwhile would be told it again and again."""
 LIFE_NS = 600_000_000_000
-MOST_DELTA_BYTES = MAX_BYTES - 4096
-"""What is beside it in a signed document is less than that."""
 SINCE_S = 120
 """So long before the last episode that was taken in others may have been committed that were entered later."""
 MOST_HEARD = 4096
 MOST_MAKERS = 64
 """So many describe what one device sees: more is nonsense."""
-MOST_PARTS = 256
-"""So many parts, of 28 kB at most, are in memory."""
 
 
 class HeldSketch(msgspec.Struct, frozen=True):
@@ -53,10 +49,12 @@ class HeldSketch(msgspec.Struct, frozen=True):
     edition: int = 0
     rows: int = 0
     crc: int = 0
+    among: int | None = None
+    """None of a device that knows of no such thing."""
 
     @property
     def position(self) -> SketchPosition:
-        """The same."""
+        """How much that is."""
         return SketchPosition(self.edition, self.rows, self.crc)
 
 
@@ -96,8 +94,7 @@ class Sharing:
         self._sketches = Sketches(store.path, store.fd)
         self._heard: deque[Heard] = deque(maxlen=MOST_HEARD)
         self._peers: dict[str, _Peer] = {}
-        self._parts: dict[tuple[SketchOf, int, SketchPosition], SketchDelta] = {}
-        """What was told of sketches: a thousand devices that lack the same are told the same."""
+        self._parts = SketchParts()
         self._after, self._since_utc = 0, _before(self._sketches.through_utc)
         self._removals = store.due.removals
         self._saved_s, self._unsaved = time.monotonic(), False
@@ -176,7 +173,7 @@ class Sharing:
                         continue
                     delta, peer.waiting = peer.waiting[1], None
                     if answer.state == "done":
-                        at = HeldSketch(*delta.position)
+                        at = HeldSketch(*delta.position, delta.among)
                         held = {**peer.memory.held, delta.by: at}
                         peer.memory = SharedMemory(peer.memory.mission, held)
                     else:  # until its next session
@@ -191,32 +188,27 @@ class Sharing:
         now_s, told = time.monotonic(), False
         every_s = max(EVERY_S, A_DEVICE_S * len(self._peers))
         for device, peer in self._peers.items():
+            for by in peer.memory.held.keys() - peer.refused:
+                if (cover := self._sketches.find(by, peer.memory.mission)) is not None:
+                    self._parts.sharers.saw(cover.sketch.of, device, now_s)
+        for device, peer in self._peers.items():
             if peer.waiting is not None:
                 continue
             for by, held in peer.memory.held.items():
                 cover = None if by in peer.refused else self._sketches.find(by, peer.memory.mission)
-                position = held.position
-                if cover is None or cover.sketch.position == position:
+                if cover is None:
+                    continue
+                position, sharers = held.position, self._parts.sharers.count(cover.sketch.of, now_s)
+                if cover.sketch.position == position and held.among in (None, sharers):
                     continue
                 lacks_much = position.edition != cover.sketch.edition or len(cover.sketch) - position.rows > 64
                 if now_s < peer.told_s + every_s and not lacks_much:
                     continue
-                if (delta := self._part(cover, position)) is not None:
-                    self._tell_one(device, peer, delta)
-                    peer.told_s, told = now_s, True
-                    break
+                self._tell_one(device, peer, self._parts.part(cover, position, sharers))
+                peer.told_s, told = now_s, True
+                break
         if told:
             self._wake()
-
-    def _part(self, cover: Cover, position: SketchPosition) -> SketchDelta | None:
-        """What is missing there, or the first of it. A sketch only grows in its edition: a part of it stays one."""
-        key = cover.sketch.of, cover.sketch.edition, position
-        part = self._parts.get(key) or cover.delta(position, MOST_DELTA_BYTES)
-        if part is not None and key not in self._parts:
-            if len(self._parts) >= MOST_PARTS:
-                self._parts.clear()
-            self._parts[key] = part
-        return part
 
     def _tell_one(self, device: str, peer: _Peer, delta: SketchDelta) -> None:
         now_ns = time.time_ns()

@@ -20,6 +20,7 @@ class Bucket:
 
     `level` never passes `capacity`, begins there, and is all that can be spent. Chance may spend only what it is due
     (`due`, up to `most_due`: its part of the income of many bursts), and all else leaves one unit's cost to it.
+    Chance that is shared `among` several devices is due so much less of the income, and not of what it may save up.
     """
 
     per_s: int
@@ -28,6 +29,7 @@ class Bucket:
     level: int
     due: int
     wasted: int = 0
+    among: float = 1.0
 
     @property
     def most_due(self) -> int:
@@ -43,7 +45,7 @@ class Bucket:
         income = self.income(span_ns)
         self.wasted = max(self.level + income - self.capacity, 0)
         self.level = min(self.level + income, self.capacity)
-        self.due = min(self.due + int(self.floor * income), self.most_due)
+        self.due = min(self.due + int(self.floor * income / self.among), self.most_due)
 
     def left_to_chance(self, cost: int) -> int:
         """What all but chance leave for it: one unit, if it is due one, and never so much that nothing else fits."""
@@ -66,6 +68,11 @@ class Purse:
                 made = Bucket(per_s, capacity, budget.floor, capacity, 0)
                 made.due = made.most_due // 2
                 self.buckets[name] = made
+
+    def share_chance(self, among: float) -> None:
+        """From now on chance is due its part of the income over this: so many devices draw for all of them."""
+        for bucket in self.buckets.values():
+            bucket.among = max(among, 1.0)
 
     def take_over(self, levels: Mapping[str, tuple[int, int]]) -> None:
         """Go on with what was left, (level, due) by limit; no more than now fits."""
@@ -123,7 +130,7 @@ class Purse:
             return 0.0
         found = 1.0
         for name, bucket in self.buckets.items():
-            usual = bucket.floor * bucket.income(span_ns) / max(costs[name], 1)
+            usual = bucket.floor / bucket.among * bucket.income(span_ns) / max(costs[name], 1)
             # never much less than usual: a single draw would then stand for very many units, and no interval hold
             found = min(found, usual * min(max(2 * bucket.due / max(bucket.most_due, 1), 0.5), 1.5))
         return found

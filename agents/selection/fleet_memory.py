@@ -15,10 +15,11 @@ import msgspec
 import numpy as np
 
 from sensorium.agents.selection.fleet_claims import FleetClaims
+from sensorium.agents.selection.selector import AMONG
 from sensorium.episode import durable
 from sensorium.episode.unit import Look
 from sensorium.errors import ConfigError
-from sensorium.perception.sketch import FORMAT, Sketch, SketchDelta, SketchOf, SketchPosition, applied
+from sensorium.perception.sketch import FORMAT, MOST_AMONG, Sketch, SketchDelta, SketchOf, SketchPosition, applied
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class SketchFile(msgspec.Struct, frozen=True, kw_only=True):
     dimensions: int
     edition: int
     rows: bytes
+    among: int = 1
 
 
 _FILE = msgspec.msgpack.Decoder(SketchFile)
@@ -57,6 +59,8 @@ class FleetMemory:
         self._makers: dict[str, int] = {}
         """Who describes what is seen here, in how many dimensions."""
         self._sketches: dict[tuple[str, str], Sketch] = {}
+        self._among: dict[tuple[str, str], int] = {}
+        """How many devices share each of them."""
         self.claims = FleetClaims(self.novelty)
         for path in sorted(self._folder.glob(f"*{_ENDING}")) if self._folder.is_dir() else ():
             self._read(path)
@@ -75,9 +79,12 @@ class FleetMemory:
         return novelty if novelty > self._near() else 0.0
 
     def scores(self, looks: Mapping[str, Look]) -> dict[str, float]:
-        """The scores STREAM.fleet of a unit that looks so."""
+        """The scores STREAM.fleet of a unit that looks so, and among how many devices chance is shared."""
+        mission = self._mission()
         found = {f"{name}.{FLEET}": self.novelty(look) for name, look in looks.items()}
-        return {name: novelty for name, novelty in found.items() if novelty is not None}
+        among = max((self._among.get((look.by, mission), 1) for look in looks.values()), default=1)
+        told = {name: novelty for name, novelty in found.items() if novelty is not None}
+        return told if among == 1 else {**told, AMONG: float(among)}
 
     def take(self, body: Mapping[str, Any]) -> str:
         """Take in what a directive tells; durable when it returns. Says what is known then.
@@ -106,9 +113,10 @@ class FleetMemory:
                 sketch = applied(held, delta)
             except ValueError as error:
                 raise ConfigError(f"sketch: {error}") from error
-            if sketch.position != before:
-                self._write(sketch)
-                self._sketches[key] = sketch
+            among = min(max(delta.among, 1), MOST_AMONG)
+            if sketch.position != before or among != self._among.get(key, 1):
+                self._write(sketch, among)
+                self._sketches[key], self._among[key] = sketch, among
             return f"{len(sketch)} exemplars of edition {sketch.edition}"
 
     def state(self) -> dict[str, Any]:
@@ -117,13 +125,19 @@ class FleetMemory:
             mission, held = self._mission(), {}
             for by in self._makers:
                 sketch = self._sketches.get((by, mission))
-                held[by] = (SketchPosition() if sketch is None else sketch.position)._asdict()
+                position = SketchPosition() if sketch is None else sketch.position
+                held[by] = {**position._asdict(), "among": self._among.get((by, mission), 1)}
             return {"mission": mission, "held": held} if held else {}
 
-    def _write(self, sketch: Sketch) -> None:
+    def _write(self, sketch: Sketch, among: int) -> None:
         by, mission, dimensions = sketch.of
         file = SketchFile(
-            by=by, mission=mission, dimensions=dimensions, edition=sketch.edition, rows=sketch.rows.tobytes()
+            by=by,
+            mission=mission,
+            dimensions=dimensions,
+            edition=sketch.edition,
+            rows=sketch.rows.tobytes(),
+            among=among,
         )
         data = msgspec.msgpack.encode(file)
         name = hashlib.blake2b(msgspec.json.encode([by, mission]), digest_size=12).hexdigest()
@@ -147,6 +161,7 @@ class FleetMemory:
         of = SketchOf(file.by, file.mission, file.dimensions)
         self._makers[of.by] = of.dimensions
         self._sketches[of.by, of.mission] = Sketch(of, file.edition, rows)
+        self._among[of.by, of.mission] = min(max(file.among, 1), MOST_AMONG)
 
 
 def _checksum(data: bytes) -> bytes:

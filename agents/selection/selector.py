@@ -17,6 +17,9 @@ from sensorium.errors import Corrupt
 
 NEVER, ALWAYS, NOVELTY, FLOOR, ROLL = "never", "always", "novelty", "floor", "roll"
 DULL, BUDGET = "dull", "budget"
+AMONG = "selection.among"
+"""The score that says among how many devices, this one with them, chance is shared: what one draws none of the others
+need draw."""
 LEFT = "selection.left"
 """The score of the first unit after a kill: what had been spent is not known, but this part of the budget was left."""
 
@@ -97,6 +100,7 @@ class Selector:
         final: list[Decision] = []
         if (left := unit.scores.get(LEFT)) is not None:
             self.leave(left)
+        self._purse.share_chance(unit.scores.get(AMONG, 1.0))
         if unit.boot != self._boot or (self._end_ns is not None and unit.start_ns < self._end_ns):
             final = self.finish()  # another time: no roll reaches over, and none knows how long it was
             self._boot, self._end_ns, self._roll_until_ns = unit.boot, None, None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sensorium.ingest import sharing as module
+from sensorium.ingest.sharers import Sharers
 from sensorium.ingest.sharing import Sharing
 from sensorium.ingest.store import Store
 from sensorium.link import wire
@@ -34,6 +35,8 @@ class Fleet:
             peer.say(hello(name), route=name.encode())
         self.link = link
         self.held: dict[str, Sketch | None] = dict.fromkeys(self.peers)
+        self.among: dict[str, int | None] = {}
+        """Among how many chance is shared, as devices say."""
         self.sharing = Sharing(store, link, threading.Lock(), lambda: None, threading.Event(), anna)
         self.sessions = {device: number for number, device in link.messenger.sessions().items()}
         self.cover = Cover(SketchOf("m", "walk", DIMENSIONS), 1)
@@ -48,7 +51,9 @@ class Fleet:
 
     def report(self, device: str) -> None:
         sketch = self.held[device]
-        held: dict[str, Any] = {} if sketch is None else sketch.position._asdict()
+        held: dict[str, Any] = ({} if sketch is None else sketch.position._asdict()) | {
+            "among": self.among.get(device, 1)
+        }
         self.sharing.hear(Reported(device, "s", {"memory": {"mission": "walk", "held": {"m": held}}}))
 
     def told(self) -> list[tuple[str, str, SketchDelta]]:
@@ -65,6 +70,8 @@ class Fleet:
     def take(self, device: str, name: str, delta: SketchDelta) -> None:
         """What the device does with it."""
         self.held[device] = applied(self.held[device], delta)
+        if self.among.get(device, 1) is not None:
+            self.among[device] = delta.among
         answer = DirectiveAnswer(id=name, state="done")
         self.sharing.hear(HeardAnswers(self.sessions[device], device, [answer]))
 
@@ -130,6 +137,28 @@ def test_what_many_lack_is_made_once(fleet: Fleet, monkeypatch: pytest.MonkeyPat
     for held in fleet.held.values():
         assert held is not None
         assert np.array_equal(held.rows, fleet.cover.sketch.rows)
+
+
+@pytest.mark.parametrize("fleet", [12], indirect=True)
+def test_devices_are_told_how_many_share_what_they_have(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    monkeypatch.setattr(module, "A_DEVICE_S", 0.0)
+    for count in (1, 2, 7, 8, 12):
+        for device in [*fleet.peers][:count]:
+            fleet.begin(device)
+            fleet.report(device)
+        fleet.settle()
+        assert list(fleet.among.values()) == [min(count, 8)] * count
+    held = fleet.held["rig-0"]
+    assert held is not None
+    assert np.array_equal(held.rows, fleet.cover.sketch.rows)
+    fleet.sharing._parts.sharers = Sharers()  # an hour later, and only two are there
+    fleet.sharing._peers = {name: each for name, each in fleet.sharing._peers.items() if name in ("rig-0", "rig-1")}
+    assert fleet.settle() == 2
+    assert (fleet.among["rig-0"], fleet.among["rig-1"]) == (2, 2)
+    fleet.among["rig-1"] = None  # of a version that knows nothing of it
+    fleet.report("rig-1")
+    assert fleet.settle() == 0
 
 
 def test_what_is_on_its_way_is_not_told_again_by_a_report_that_passes_it(

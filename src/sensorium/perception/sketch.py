@@ -17,6 +17,8 @@ LEVELS = 15
 """The greatest number in a row. Finer ones say little more: of a picture to its own coarse row the novelty is 0.002."""
 MOST_ROWS = 1 << 14
 MOST_DIMENSIONS = 4096
+MOST_AMONG = 8
+"""Chance is shared among so many devices; where there are more, each draws an eighth, so that of each something is."""
 _ROOM = 64
 
 Rows = npt.NDArray[np.int8]
@@ -42,7 +44,7 @@ class SketchPosition(NamedTuple):
 class SketchDelta(msgspec.Struct, frozen=True, kw_only=True):
     """What one is told: behind the first `at` rows of the edition those of `data` (int8 rows, deflated), so that there
     are `count`, with that `crc`. Where `former` is not 0, the first `at` are those rows of that edition whose numbers
-    `keep` has (uint16, little); else they are of this one, or none."""
+    `keep` has (uint16, little); else they are of this one, or none. Where `at` is `count` it tells of no row."""
 
     format: int = FORMAT
     by: str
@@ -55,6 +57,8 @@ class SketchDelta(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     crc: int
     data: bytes
+    among: int = 1
+    """Among how many devices chance is shared."""
 
     @property
     def of(self) -> SketchOf:
@@ -171,6 +175,21 @@ class Sketch:
             count=count,
             crc=self._crcs[count],
             data=data,
+        )
+
+    def nothing(self) -> SketchDelta:
+        """What is told to whoever has all of it."""
+        by, mission, dimensions = self.of
+        edition, count, crc = self.position
+        return SketchDelta(
+            by=by,
+            mission=mission,
+            dimensions=dimensions,
+            edition=edition,
+            at=count,
+            count=count,
+            crc=crc,
+            data=zlib.compress(b""),
         )
 
 

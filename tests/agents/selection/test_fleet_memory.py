@@ -13,7 +13,7 @@ from sensorium.agents.selection.knowledge import Knowledge
 from sensorium.episode import durable
 from sensorium.episode.unit import Look, Unit
 from sensorium.errors import ConfigError
-from sensorium.perception.sketch import Sketch, SketchOf, SketchPosition, coarse
+from sensorium.perception.sketch import MOST_AMONG, Sketch, SketchOf, SketchPosition, coarse
 from tests.forgetful_disk import ForgetfulDisk
 
 OF = SketchOf("maker/1", "hall", 16)
@@ -36,7 +36,7 @@ def test_what_is_told_is_there_after_power_loss(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(durable, "os", disk)
     memory = FleetMemory(tmp_path / "spool", lambda: "hall")
     assert memory.novelty(look(0)) is None
-    assert memory.state() == {"mission": "hall", "held": {OF.by: {"edition": 0, "rows": 0, "crc": 0}}}
+    assert memory.state() == {"mission": "hall", "held": {OF.by: {"edition": 0, "rows": 0, "crc": 0, "among": 1}}}
     assert memory.take(body()) == memory.take(body()) == "4 exemplars of edition 1"
     before = memory.state()
     disk.after_power_loss(tmp_path.parent / "after")
@@ -71,6 +71,22 @@ def test_what_is_none_of_its_own_is_refused_and_changes_nothing(
         memory.take(told)
     assert memory.state() == before
     assert not list(tmp_path.glob("memory/*"))
+
+
+def test_among_how_many_chance_is_shared_is_known_over_a_restart(tmp_path: Path) -> None:
+    memory = FleetMemory(tmp_path, lambda: "hall")
+    looks = {"cam": look(0)}
+    assert memory.scores(looks) == {}
+    memory.take(body())
+    assert set(memory.scores(looks)) == {"cam.fleet"}
+    nothing = Sketch(OF, 1, coarse(SEEN[:4])).nothing()
+    told: dict[str, Any] = msgspec.to_builtins(nothing, builtin_types=(bytes,))
+    for among, known in ((3, 3.0), (10**9, MOST_AMONG), (-1, None), (2, 2.0)):
+        assert memory.take(told | {"among": among}) == "4 exemplars of edition 1"
+        for each in (memory, FleetMemory(tmp_path, lambda: "hall")):
+            assert each.scores(looks).get("selection.among") == known
+    assert memory.state()["held"][OF.by]["among"] == 2
+    assert "selection.among" not in FleetMemory(tmp_path, lambda: "yard").scores(looks)
 
 
 def test_one_that_is_torn_is_told_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

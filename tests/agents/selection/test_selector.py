@@ -208,6 +208,23 @@ def test_a_still_camera_does_not_fill_its_share_with_copies() -> None:
     assert 30 <= sum(d.reason == "floor" for d in drawn) <= 75, "a fifth of 250, by chance"
 
 
+def test_chance_that_is_shared_is_divided_and_the_rest_goes_to_what_is_new() -> None:
+    rng = np.random.default_rng(0)
+    novelties = rng.random(8000)
+    alone, shared = (
+        run(policy(), [unit(n, float(novelties[n]), 0.02, scores=scores) for n in range(8000)])
+        for scores in ({}, {"selection.among": 4.0})
+    )
+    drawn, fewer = (sum(d.drawn for d in found) for found in (alone, shared))
+    assert 0.15 * drawn < fewer < 0.4 * drawn, "a quarter"
+    assert abs(fewer - sum(d.p for d in shared)) < 4 * math.sqrt(fewer), "the p that is logged is that of the draw"
+    assert sum(d.kept for d in shared) > 0.95 * sum(d.kept for d in alone)
+    new = [sum(d.reason == "novelty" for d in found) for found in (alone, shared)]
+    assert new[1] > 1.1 * new[0]
+    small = run(policy(0.02), [unit(n, 0.5, 0.02, scores={"selection.among": 8.0}) for n in range(8000)])
+    assert sum(d.p for d in small) > 0.3, "of a bucket that holds little more than a unit too"
+
+
 def test_one_eventful_stream_among_dull_ones_keeps_its_events() -> None:
     rng = np.random.default_rng(1)
     n = 3000
