@@ -37,7 +37,7 @@ from sensorium.perception.drawing import write_picture
 
 DEVICE, SENSOR = "rig-1", "base"
 PLACES = CellAxes(axes=("place",))
-TIMES = LoopTimes(settle_s=0.5, patience_s=15.0)
+TIMES = LoopTimes(settle_s=0.3, patience_s=15.0)
 LONGEST_EPISODE_S = 2.0
 POLL_S, APPEARS_S = 0.2, 120.0
 IDLE_S = 20.0
@@ -98,7 +98,7 @@ def agency(
             told = {name: config.model_dump(mode="json") for name, config in configs.items()}
             cells = PLACES.model_dump(mode="json")
             loop.log.add(PlanningBegan(planners=told, seed=seed, charter=rules.digest, cells=cells))
-            run_rounds(loop, as_json, _Enough(loop, turns, seconds), rig.check)
+            run_rounds(loop, as_json, _Enough(loop, turns, seconds), rig.check, poll_s=POLL_S)
         loop.note_spent()
         say("the device delivers what it has, and ends")
         _end(rig)

@@ -34,7 +34,7 @@ class ShownWorld(NamedTuple):
             "kind": "worth",
             "unit_s": self.unit_s,
             "streams": {f"{sensor}.{self.judged}": 1},
-            "post_roll_s": 3.0,
+            "post_roll_s": 5.0,
             "budget": {"share": OWN_SHARE, "burst_s": OWN_BURST_S / OWN_SHARE},
             "campaigns": [planned],
         }
@@ -72,7 +72,7 @@ SHOWN = {
     ),
     WorldName.ROVER: ShownWorld(
         {**_SMALL, "task": "roam", "lidar_hz": 1.0, "depth_hz": 1.0},
-        "cam",
+        "left",
         0.5,
         "gap,uniform",
         {"allow": ["viewpoint"], "areas": [_HALL], **_BUDGET},

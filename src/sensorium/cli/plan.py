@@ -143,9 +143,10 @@ def run_rounds(
     is_enough: Callable[[int], bool],
     meanwhile: Callable[[], None] = lambda: None,
     idle_s: float = math.inf,
+    poll_s: float = POLL_S,
 ) -> None:
     """Step until so many plans that were begun are enough, and all of these are judged; a terminal is shown how it
-    stands. `meanwhile` is called at each look.
+    stands. `meanwhile` is called at each look, every `poll_s`.
 
     Raises:
         SensoriumError: it is not enough, and there was nothing to do for longer than `idle_s`.
@@ -167,7 +168,7 @@ def run_rounds(
             busy_s = time.monotonic() if loop.awaited else busy_s
             if time.monotonic() > busy_s + idle_s:
                 raise SensoriumError(f"{_nothing(loop)}; {outcomes} plans have come to an end")
-            time.sleep(POLL_S)
+            time.sleep(poll_s)
 
 
 def _preview(loop: PlanningLoop, as_json: bool) -> None:
