@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.corpus.alignment import METHODS, check_method, grid, stand_ins
+from sensorium.corpus.alignment import METHODS, RateHz, check_method, grid, stand_ins
 from sensorium.corpus.stream import Array, Samples
 from sensorium.drivers.registry import nearest
 from sensorium.drivers.stream import Stamps, StreamSpec
@@ -30,6 +30,9 @@ class Readable(Protocol):
 
     @property
     def captured_ns(self) -> Stamps: ...
+
+    @property
+    def rate_hz(self) -> RateHz: ...
 
     def read(self, start: int, stop: int, *, shrink: int = 1, out: Array | None = None) -> Array: ...
 
@@ -59,7 +62,7 @@ def aligned(
 ) -> Samples:
     """A stream's samples for the moments `at_ns`."""
     check_method(method, stream.spec, stream.is_encoded)
-    found = stand_ins(stream.captured_ns, at_ns, method, stream.spec.rate_hz)
+    found = stand_ins(stream.captured_ns, at_ns, method, stream.rate_hz)
     stamps = np.where(found.present & (found.weight == 0), _stamps(stream, found.before), at_ns)
     before = stream.take(found.before[found.present], shrink=shrink)
     data = before

@@ -17,6 +17,8 @@ MOST_MOMENTS = 10_000_000
 
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+RateHz = float | npt.NDArray[np.float64] | None
+"""Nominal, of all samples of a stream or float64 [m] of each; None, or 0, where there is none."""
 
 
 class StandIns(NamedTuple):
@@ -51,13 +53,14 @@ def check_method(method: str, spec: StreamSpec, is_encoded: bool) -> None:
         )
 
 
-def stand_ins(captured_ns: Stamps, at_ns: Stamps, method: str, rate_hz: float | None) -> StandIns:
+def stand_ins(captured_ns: Stamps, at_ns: Stamps, method: str, rate_hz: RateHz) -> StandIns:
     """Which samples, with stamps int64 [m] that never step back, stand for the moments `at_ns`, int64 [n].
 
     `nearest` is the sample next to a moment, the earlier of two that are as near; `previous` the last one at or before
     it; `linear` lies between the last one at or before it and the next, where these have no gap between them. Of a
     stream with a rate a sample stands for no moment across a gap: `previous` within 1.5 periods behind it, `nearest`
     within half of that on either side. Of one without a rate, whose values hold until the next, it may be any distance.
+    Where the rate changes, a sample has its own, and between two the longer period counts.
 
     >>> stamps = np.array([0, 10, 20, 50], np.int64)  # ns, at 100 MHz; 30 and 40 are missing
     >>> stand_ins(stamps, np.array([4, 14, 24, 34]), "linear", 1e8).present.tolist()
@@ -69,25 +72,27 @@ def stand_ins(captured_ns: Stamps, at_ns: Stamps, method: str, rate_hz: float | 
     if not count:
         none = np.zeros(len(at_ns), np.int64)
         return StandIns(none, none, np.zeros(len(at_ns)), np.zeros(len(at_ns), np.bool_))
-    gap_ns = np.inf if rate_hz is None else GAP_PERIODS * 1e9 / rate_hz
+    with np.errstate(divide="ignore"):
+        gaps_ns = np.broadcast_to(GAP_PERIODS * 1e9 / np.asarray(0.0 if rate_hz is None else rate_hz), count)
     # Of equal stamps the last is the newest word on that moment.
     before = np.searchsorted(captured_ns, at_ns, "right") - 1
     has_before = before >= 0
     low = np.maximum(before, 0)
     high = np.minimum(before + 1, count - 1)
+    pair_ns = np.maximum(gaps_ns[low], gaps_ns[high])
     since, until = at_ns - captured_ns[low], captured_ns[high] - at_ns
     weight = np.zeros(len(at_ns))
     match method:
         case "previous":
-            rows, present = low, has_before & (since < gap_ns)
+            rows, present = low, has_before & (since < gaps_ns[low])
         case "nearest":
             later = ~has_before | ((before + 1 < count) & (until < since))
             rows = np.where(later, high, low)
-            present = np.abs(captured_ns[rows] - at_ns) < gap_ns / 2
+            present = np.abs(captured_ns[rows] - at_ns) < pair_ns / 2
         case _:
             span = captured_ns[high] - captured_ns[low]
             exact = has_before & (since == 0)
-            inside = has_before & (before + 1 < count) & (span < gap_ns)
+            inside = has_before & (before + 1 < count) & (span < pair_ns)
             weight = np.where(inside & ~exact, since / np.maximum(span, 1), 0.0)
             present = exact | inside
             rows, high = low, np.where(inside & ~exact, high, low)

@@ -7,9 +7,11 @@ import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.corpus.alignment import RateHz
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Array, Samples, Stream, row_numbers
 from sensorium.corpus.within import Grid, Reading, check_span, within
@@ -28,6 +30,8 @@ class JoinedStream:
         self._parts, self._where = parts, where
         self._firsts = np.concatenate(([0], np.cumsum([len(part) for part in parts]))).astype(np.int64)
         self.spec: StreamSpec = parts[-1].spec
+        if any(part.rate_hz is None for part in parts):  # nothing tells what is a gap
+            self.spec = msgspec.structs.replace(self.spec, rate_hz=None)
         self.is_encoded = any(part.is_encoded for part in parts)
 
     @property
@@ -38,6 +42,14 @@ class JoinedStream:
     def captured_ns(self) -> Stamps:
         """Stamps, int64 [n], never stepping back."""
         return np.concatenate([part.captured_ns for part in self._parts])
+
+    @property
+    def rate_hz(self) -> RateHz:
+        """Nominal; by sample where it changes from one part to another."""
+        rates_hz = [part.rate_hz for part in self._parts]
+        if len(set(rates_hz)) == 1:
+            return rates_hz[0]
+        return np.repeat([rate_hz or 0.0 for rate_hz in rates_hz], np.diff(self._firsts))
 
     def read(self, start: int, stop: int, *, shrink: int = 1, out: Array | None = None) -> Array:
         """As `Stream.read`."""

@@ -126,6 +126,11 @@ class Stream:
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(self.spec.dtype)
 
+    @property
+    def rate_hz(self) -> float | None:
+        """Nominal; None: it has none."""
+        return self.spec.rate_hz
+
     @functools.cached_property
     def captured_ns(self) -> Stamps:
         """Stamps, int64 [n], in the device's clock; never stepping back."""

@@ -568,3 +568,36 @@ def test_episodes_come_spool_by_spool(order: list[tuple[str, str, str, int]]) ->
             here, there = (rows[int(placed.ids[row])][5:] for row in (one, other))
             assert placed.is_same_time(one, other) == (here == there)
             assert (placed.in_common[one] == placed.in_common[other]) == (here[:-1] == there[:-1])
+
+
+def test_a_sample_counts_for_the_period_of_its_own_episode(make_episode: Any, tmp_path: Path) -> None:
+    """A device that was set to another rate: what is there on a grid is what is there of each episode alone."""
+    with Store.open(tmp_path / "store", small_bytes=0) as store:
+        for number, rate_hz in enumerate((10, 100, 10)):
+            stamps = 2 * S * number + np.arange(2 * rate_hz) * (S // rate_hz)
+            made = make_episode(
+                {"imu": (stamps // 1_000_000).astype(np.float64)},
+                specs={"imu": {"rate_hz": float(rate_hz)}},
+                stamps={"imu": stamps},
+                start_ns=2 * S * number,
+                length_ns=2 * S,
+                ordinal=number,
+            )
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="k", probes=[(0, UTC_0, 2_000_000)])
+    corpus = sensorium.open(tmp_path / "store")
+    for align in ("previous", "nearest", "linear"):
+        how: dict[str, Any] = {"streams": ["imu"], "grid": 50.0, "align": align}
+        ((window,),) = corpus.windows(length_s=6.0, across=True, **how)
+        alone = [each.window(0.0, 2.0, **how)["imu"] for each in corpus.query()]
+        present = np.concatenate([each.present for each in alone])
+        found = window.samples["imu"]
+        assert found.present is not None
+        assert present[100:200].all()
+        assert found.present[present].all(), "what is there of one is there of all"
+        if align == "previous":
+            np.testing.assert_array_equal(found.present, present)
+            np.testing.assert_array_equal(found.data, np.concatenate([each.data for each in alone]))
+        (by_utc,) = corpus.at_utc(UTC_0, 6.0, **how)
+        np.testing.assert_array_equal(by_utc.samples["imu"].present, found.present)
