@@ -127,6 +127,15 @@ def jpeg_shape(item: bytes) -> tuple[int, ...]:
     Raises:
         Corrupt: it has no such header.
     """
+    found = jpeg_frame(item)
+    if found is None or found[0] != 8 or found[3] not in (1, 3) or not found[1] or not found[2]:
+        raise Corrupt(f"{len(item)} bytes that are no JPEG of 8 bits, gray or of three components")
+    _, height, width, components = found
+    return (height, width) if components == 1 else (height, width, 3)
+
+
+def jpeg_frame(item: bytes | bytearray | memoryview) -> tuple[int, int, int, int] | None:
+    """Bits a value, height, width and components, as the header of a JPEG says; None where it has none."""
     at = 2
     while item[:2] == b"\xff\xd8" and at + 4 <= len(item) and item[at] == 0xFF:
         marker = item[at + 1]
@@ -135,13 +144,10 @@ def jpeg_shape(item: bytes) -> tuple[int, ...]:
             continue
         length = int.from_bytes(item[at + 2 : at + 4], "big")
         if marker in _FRAME_HEADERS and at + 10 <= len(item):
-            bits, components = item[at + 4], item[at + 9]
             height, width = (int.from_bytes(item[at + n : at + n + 2], "big") for n in (5, 7))
-            if bits == 8 and components in (1, 3) and height and width:
-                return (height, width) if components == 1 else (height, width, 3)
-            break
+            return item[at + 4], height, width, item[at + 9]
         at += 2 + length
-    raise Corrupt(f"{len(item)} bytes that are no JPEG of 8 bits, gray or of three components")
+    return None
 
 
 def decode_jpeg(item: bytes | bytearray | memoryview, shrink: int, *, gray: bool) -> Pictures:

@@ -2,12 +2,15 @@
 
 import random
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from sensorium.link import wire
+from sensorium.link.directive import DirectiveDocument, signed, told
+from sensorium.link.operators import OperatorPair
 
 EPISODE = bytes(range(16))
 ODD: tuple[Any, ...] = (
@@ -15,6 +18,47 @@ ODD: tuple[Any, ...] = (
     -float("inf"), 1e300, "", "x", "x" * 200, "\x1b[2J\n", "[/red]", "../x", b"", b"x", bytes(15), bytes(16), bytes(17),
     bytes(33), [], [[]], [1, 2, 3], [2**64 - 1], {}, {"": None}, {"held": 7}, msgspec.msgpack.Ext(5, b"x"),
 )  # fmt: skip
+
+
+ASKED = "id-asked"
+UTC_NS = 1_800_000_000_000_000_000
+STATE: dict[str, Any] = {
+    "state": "collecting",
+    "streams": {"cam": {"captured": 5, "stored": 2, "rate_hz": 3.5, "filtered": {}, "lost": {"late": 1}}},
+    "away": {"imu": "unplugged"},
+    "clock": {"offset_s": 0.5, "uncertainty_s": 0.1},
+    "memory": {"mission": "m", "held": {"maker": {"edition": 1, "rows": 2, "crc": 3}}},
+    "plans": {
+        "controls": {"rover": [{"name": "x_m", "plan": "viewpoint", "low": 0.0, "high": 1.0}]},
+        "where": {"x": 1.0},
+    },
+    "disk_free_bytes": 5,
+    "disk_bytes": 6,
+}
+_LOOK = {"format": 1, "by": "maker", "mission": "default", "dimensions": 4, "edition": 3, "former": 0, "keep": b""}
+BODIES: dict[str, dict[str, Any]] = {
+    "settings": {"set": {"mission.name": "hall", "trigger.budget.share": 0.1}, "reset": False},
+    "stop": {},
+    "release": {"where": "bytes > 0"},
+    "fetch": {"episodes": ["0199f2aa-0000-7000-8000-000000000000"]},
+    "campaign": {
+        "name": "dock",
+        "rules": {"where": "sim.cam.blur > 1", "budget": {"share": 0.1}},
+        "from_ns": 1,
+        "until_ns": 2 * UTC_NS,
+    },
+    "plan": {
+        "proposal": "p",
+        "planner": "gap",
+        "plan": "viewpoint",
+        "sensor": "sim",
+        "parameters": {"x_m": 0.5},
+        "seconds": 3.0,
+        "cost_bytes": 10,
+        "approved_by": [{"operator": bytes(32), "signature": bytes(64)}],
+    },
+    "sketch": {**_LOOK, "at": 0, "count": 2, "crc": 7, "data": zlib.compress(bytes(8))},
+}
 
 
 def of_device(session: int) -> list[wire.Message]:
@@ -31,12 +75,19 @@ def of_device(session: int) -> list[wire.Message]:
         wire.Probe(session=session, sent_ns=123),
         wire.Status(session=session, document={"between": between}),
         wire.Status(session=session, document={"uplink": {"held": True, "leaves": False}, "anything": [1, {"a": 2.5}]}),
+        wire.Status(session=session, document={"uplink": {"held": True, "leaves": True}, "device": STATE}),
+        wire.Status(
+            session=session, document={"directives": [{"id": ASKED, "state": "done", "why": "x", "digest": ""}]}
+        ),
     ]
 
 
-def of_ingest(session: int, nonce: int) -> list[wire.Message]:
-    """One of each kind that an ingest sends."""
+def of_ingest(session: int, nonce: int, sent_ns: int = 1, pair: OperatorPair | None = None) -> list[wire.Message]:
+    """One of each kind that an ingest sends, in answer to a PROBE of `sent_ns`; with a `pair` directives, signed."""
     return [
+        *([] if pair is None else _directives(session, pair)),
+        wire.Ledgered(session=session, ordinals=(), directives=(ASKED, "id-sketch")),
+        wire.ProbeReply(session=session, sent_ns=sent_ns, server_received_ns=UTC_NS, server_sent_ns=UTC_NS + 5),
         wire.Welcome(session=session, nonce=nonce),
         wire.Want(session=session, episode=EPISODE, offset=0, number=1),
         wire.Credit(session=session, limit=1 << 20, taken=0),
@@ -48,6 +99,30 @@ def of_ingest(session: int, nonce: int) -> list[wire.Message]:
         wire.Error(session=session, code="unknown", reason="what"),
         wire.Directive(session=session, kind="settings", version=1, document={"a": 1}),
     ]
+
+
+def _directives(session: int, pair: OperatorPair) -> list[wire.Message]:
+    documents = [
+        DirectiveDocument(
+            id=f"id-{kind}", device="rig-1", kind=kind, version=1, issued_ns=UTC_NS, expires_ns=2 * UTC_NS, body=body
+        )
+        for kind, body in BODIES.items()
+    ]
+    return [
+        wire.Directive(session=session, kind=each.kind, version=1, document=told(each.id, signed(each, pair)))
+        for each in documents
+    ]
+
+
+def signed_anew(frame: bytes, chance: random.Random, pair: OperatorPair) -> bytes:
+    """A DIRECTIVE whose document has something wrong before its operator signs it; another frame as it is."""
+    document = msgspec.msgpack.decode(frame)
+    said = document.get("document")
+    if document.get("t") != "directive" or "signed" not in said:
+        return frame
+    for _ in range(chance.choice([1, 1, 2, 5])):
+        said["signed"] = _field(chance, said["signed"])
+    return msgspec.msgpack.encode(document | {"document": said | {"signature": pair.sign(said["signed"])}})
 
 
 def mutated(messages: list[wire.Message], seed: int) -> Iterator[bytes]:

@@ -163,8 +163,8 @@ class ProbeReply(Message, frozen=True, kw_only=True, tag="probe_reply"):
     """The answer to PROBE: its `sent_ns`, and UTC nanoseconds when it came in and when this went out."""
 
     sent_ns: int
-    server_received_ns: int
-    server_sent_ns: int
+    server_received_ns: Instant
+    server_sent_ns: Instant
 
 
 class Error(Message, frozen=True, kw_only=True, tag="error"):

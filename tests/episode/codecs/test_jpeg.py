@@ -1,5 +1,8 @@
 """`jpeg` holds pictures of 8 bits, in the colour order of the spec, whole or at a half, a quarter, an eighth."""
 
+import resource
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -79,6 +82,22 @@ def test_a_picture_of_another_size_is_corrupt() -> None:
     small, large = (Jpeg(JpegConfig().entry(spec(shape))) for shape in ((16, 32), (32, 16)))
     with pytest.raises(Corrupt, match=r"decodes to \(16, 32\), expected \(32, 16\)"):
         large.decode(small.encode(np.zeros((16, 32), np.uint8)))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 32, 3)])
+def test_what_its_header_says_to_be_huge_is_not_decoded(shape: tuple[int, ...]) -> None:
+    codec = Jpeg(JpegConfig().entry(spec(shape)))
+    item = bytearray(codec.encode(np.zeros(shape, np.uint8)))
+    frame = item.index(b"\xff\xc0")
+    item[frame + 5 : frame + 9] = struct.pack(">HH", 65_500, 65_500)
+    bomb = cv2.imencode(".png", np.zeros((9_000, 9_000), np.uint8))[1].tobytes()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for shrink in codec.shrinks:
+        with pytest.raises(Corrupt, match="65500"):
+            codec.decode(item, shrink)
+        with pytest.raises(Corrupt, match="no JPEG"):
+            codec.decode(bomb, shrink)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kB"
 
 
 def test_it_takes_a_cameras_own_jpegs() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import cv2
 from pydantic import BeforeValidator, Field
 
-from sensorium.drivers.media import JPEG, decode_jpeg
+from sensorium.drivers.media import JPEG, decode_jpeg, jpeg_frame
 from sensorium.drivers.stream import Samples, StreamSpec
 from sensorium.episode.codecs.contract import Buffer, CodecConfig, ItemCodec
 from sensorium.episode.documents import Encoding, StreamEntry
@@ -59,8 +59,13 @@ class Jpeg(ItemCodec):
     def decode(self, item: Buffer, shrink: int = 1) -> Samples:
         if shrink not in self.shrinks:
             raise ValueError(f"shrink {shrink}: expected one of {self.shrinks}")
-        frame = decode_jpeg(item, shrink, gray=self._gray)
         height, width, *channels = self.entry.spec.shape
+        header = jpeg_frame(item)
+        if header is None:
+            raise Corrupt(f"{len(item)} bytes that are no JPEG")
+        if header[1:3] != (height, width):  # before it takes the memory of what it says to be
+            raise Corrupt(f"decodes to {header[1:3]}, expected {(height, width)}")
+        frame = decode_jpeg(item, shrink, gray=self._gray)
         expected = (-(-height // shrink), -(-width // shrink), *channels)
         if frame.shape != expected:
             raise Corrupt(f"decodes to {frame.shape}, expected {expected}")

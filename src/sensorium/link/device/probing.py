@@ -8,6 +8,8 @@ from sensorium.link.wire import ProbeReply
 SECOND = 1_000_000_000
 BURST = 8
 EVERY_S = 5.0
+MOST_NS = 2**62
+"""No probe that SEALED may tell of has more."""
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Probing:
             return None
         self._waiting_for = None
         round_trip_ns = (now_ns - reply.sent_ns) - (reply.server_sent_ns - reply.server_received_ns)
-        if round_trip_ns >= 0 and (self._best is None or round_trip_ns < self._best[2]):
+        if 0 <= round_trip_ns <= MOST_NS and (self._best is None or round_trip_ns < self._best[2]):
             middle_ns = (reply.server_received_ns + reply.server_sent_ns) // 2
             self._best = ((reply.sent_ns + now_ns) // 2, middle_ns, round_trip_ns)
         return self._best if self._left == 0 else None
