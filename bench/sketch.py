@@ -5,7 +5,7 @@ on walks through five worlds, whose places and routes come again. In the detail:
 which radius; of 1,000 units held out, from later on the same walks, the share whose novelty is within 0.05 of that
 against all 100,000 (95% wanted); what scoring a unit
 against 4,096 exemplars takes (0.5 ms wanted); what it takes to take in an episode; and the same share where the
-episodes are of twenty worlds, each as varied, for which there are too few exemplars.
+episodes are of twenty worlds, each as varied.
 """
 
 import statistics

@@ -154,7 +154,7 @@ class FleetMemory:
             file = _FILE.decode(data[:-_NUMBER])
             if file.format != FORMAT:
                 raise ValueError(f"it has format {file.format}, this version knows {FORMAT}")
-            rows = np.frombuffer(file.rows, np.int8).reshape(-1, file.dimensions)
+            rows = np.frombuffer(file.rows, np.int8).reshape(-1, file.dimensions + 1)
         except (OSError, ValueError, msgspec.DecodeError) as error:
             log.warning("%s: cannot be read: %s; what the fleet has seen is told anew", path, error)
             return

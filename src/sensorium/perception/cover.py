@@ -1,5 +1,6 @@
 """The cover: a sketch that takes in what is unlike all that it has, and coarsens where that becomes too much."""
 
+import zlib
 from collections.abc import Iterator
 
 import msgspec
@@ -8,14 +9,21 @@ import numpy.typing as npt
 
 from sensorium.perception.sketch import FORMAT, Rows, Sketch, SketchDelta, SketchOf, SketchPosition, coarse, unit_rows
 
-CAPACITY = 3840
-"""Of rows of 512 numbers these are less than 1 MB on the wire (`bench/sketch.py`)."""
+CAPACITY = 7680
+MOST_BYTES = 950_000
+"""On the wire, about (`bench/sketch.py`): where rows take more than those of pictures do, there are fewer."""
+FINE = 512
+"""The first rows are fine ones: among so few there is room for that, and a small fleet is told exactly."""
 NEAR = 0.01
 """How unlike all others a look must be at first to be taken in."""
-GROWTH = 1.1
+GROWTH = 1.05
 ROOMY = 0.9
 """It is thinned to this part of its capacity, so that it is not thinned at every second row."""
 _BLOCK = 512
+WIDER = 1.5
+"""What is looked at for being too near as the radius grows, times the radius."""
+
+Alike = npt.NDArray[np.float32]
 
 
 class CoverFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +51,7 @@ class Cover:
     >>> cover.take_in(np.array([[90, 0], [89, 1], [0, 90]], np.int8))
     2
     >>> cover.sketch.rows.tolist(), cover.sketch.edition
-    ([[15, 0], [0, 15]], 1)
+    ([[15, 0, 127], [0, 15, 127]], 1)
     >>> cover.take_in(np.array([[90, 40]], np.int8))
     1
     >>> len(cover.sketch), cover.sketch.edition, cover.radius > 0.01
@@ -54,6 +62,7 @@ class Cover:
         self.capacity, self.radius = capacity, NEAR
         self.sketch = Sketch(of, edition)
         self._former, self._kept = 0, np.zeros(0, np.int64)
+        self._room = edition - 1, 0
 
     @classmethod
     def of_file(cls, file: CoverFile, capacity: int = CAPACITY) -> "Cover":
@@ -67,7 +76,7 @@ class Cover:
         made = cls(SketchOf(file.by, file.mission, file.dimensions), file.edition, capacity)
         made.radius, made._former = file.radius, file.former
         made._kept = np.frombuffer(file.kept, "<i8").astype(np.int64)
-        made.sketch.append(np.frombuffer(file.rows, np.int8).reshape(-1, file.dimensions))
+        made.sketch.append(np.frombuffer(file.rows, np.int8).reshape(-1, file.dimensions + 1))
         return made
 
     def file(self, through_utc: str = "") -> CoverFile:
@@ -91,38 +100,63 @@ class Cover:
         for some in _blocks(vectors):
             rows = coarse(some)
             unit = unit_rows(some)
-            nearest = _nearest(unit, unit_rows(self.sketch.rows))
+            nearest = _nearest(unit, self.sketch.directions)
             for place in np.flatnonzero(nearest < 1.0 - self.radius).tolist():
-                if float(self.sketch.novelty(some[place : place + 1])[0]) > self.radius:
-                    self.sketch.append(rows[place : place + 1])
+                one = some[place : place + 1]
+                if float(self.sketch.novelty(one)[0]) > self.radius:
+                    is_fine = len(self.sketch) < FINE
+                    self.sketch.append(coarse(one, fine=True) if is_fine else rows[place : place + 1])
                     new += 1
-            if len(self.sketch) > self.capacity:
-                self._thin()
+            if len(self.sketch) > (most := self._most()):
+                self._thin(most)
         return new
 
     def delta(self, position: SketchPosition, most_bytes: int) -> SketchDelta | None:
         """What is missing there, or the first of it; None if nothing is."""
         return self.sketch.delta(position, self._former, self._kept, most_bytes)
 
-    def _thin(self) -> None:
-        unit = unit_rows(self.sketch.rows)
-        alike = unit @ unit.T
-        kept = list(range(len(unit)))
-        while len(kept) > max(1, int(self.capacity * ROOMY)):
+    def _most(self) -> int:
+        """How many rows it may have: by their bytes, as those behind the fine ones take them."""
+        if len(self.sketch) <= min(self.capacity, 4 * FINE):
+            return self.capacity
+        if self._room[0] != self.sketch.edition:
+            each = len(zlib.compress(self.sketch.rows[FINE : 2 * FINE].tobytes(), 9)) / FINE
+            self._room = self.sketch.edition, max(1, round(MOST_BYTES / each) - 2 * FINE)
+        return min(self.capacity, self._room[1])
+
+    def _thin(self, most: int) -> None:
+        rows, wide = self.sketch.directions, self.radius
+        kept = list(range(len(rows)))
+        near: list[tuple[npt.NDArray[np.int64], Alike]] = []
+        while len(kept) > max(1, int(most * ROOMY)):
             self.radius = min(self.radius * GROWTH, 2.0)
-            kept = _apart(alike, 1.0 - self.radius)
+            if self.radius > wide or not near:
+                wide = self.radius * WIDER
+                near = _near(rows, 1.0 - wide)
+            kept = _apart(near, 1.0 - self.radius)
         self._former, self._kept = self.sketch.edition, np.array(kept, np.int64)
         self.sketch = Sketch(self.sketch.of, self.sketch.edition + 1, self.sketch.rows[self._kept])
 
 
-def _apart(alike: npt.NDArray[np.float32], most: float) -> list[int]:
+def _near(rows: Alike, least: float) -> list[tuple[npt.NDArray[np.int64], Alike]]:
+    """Of each row those behind it that are more alike than `least`, and how much: all by all at once is too much."""
+    found = []
+    for first in range(0, len(rows), _BLOCK):
+        alike = rows[first : first + _BLOCK] @ rows[first:].T
+        for row, mine in enumerate(alike):
+            places = np.flatnonzero(mine[row + 1 :] > least) + row + 1
+            found.append((places + first, mine[places]))
+    return found
+
+
+def _apart(near: list[tuple[npt.NDArray[np.int64], Alike]], most: float) -> list[int]:
     """The rows, the earlier first, that are to none before them more alike than `most`."""
-    free = np.ones(len(alike), np.bool_)
+    free = np.ones(len(near), np.bool_)
     kept = []
-    for row in range(len(alike)):
+    for row, (places, alike) in enumerate(near):
         if free[row]:
             kept.append(row)
-            free[alike[row] > most] = False
+            free[places[alike > most]] = False
     return kept
 
 

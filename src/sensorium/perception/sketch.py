@@ -12,14 +12,19 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-FORMAT = 1
+FORMAT = 2
 LEVELS = 15
-"""The greatest number in a row. Finer ones say little more: of a picture to its own coarse row the novelty is 0.002."""
+"""The greatest number in a row, where few numbers do not do."""
 MOST_ROWS = 1 << 14
 MOST_DIMENSIONS = 4096
 MOST_AMONG = 8
 """Chance is shared among so many devices; where there are more, each draws an eighth, so that of each something is."""
 _ROOM = 64
+_STEP, _FEW = 1.3, 2
+"""A number counts how many of these times the deviation of all it has, up to two; of pictures it takes 1.6 bits."""
+_OFF = 0.03
+"""What a row may say wrongly of a look at a right angle (one deviation) if so few numbers are to do."""
+_LEAST, _PARTS = 0.5, 255
 
 Rows = npt.NDArray[np.int8]
 Unit = npt.NDArray[np.float32]
@@ -42,7 +47,7 @@ class SketchPosition(NamedTuple):
 
 
 class SketchDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """What one is told: behind the first `at` rows of the edition those of `data` (int8 rows, deflated), so that there
+    """What one is told: behind the first `at` rows of the edition those of `data` (rows, deflated), so that there
     are `count`, with that `crc`. Where `former` is not 0, the first `at` are those rows of that edition whose numbers
     `keep` has (uint16, little); else they are of this one, or none. Where `at` is `count` it tells of no row."""
 
@@ -72,7 +77,7 @@ class SketchDelta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sketch:
-    """Rows int8 [n, d], compared by their cosine. One thread adds; others may compare meanwhile.
+    """Rows int8 [n, d + 1] (`coarse`), compared by their cosine. One thread adds; others may compare meanwhile.
 
     >>> of = SketchOf("example", "hall", 2)
     >>> here, there = Sketch(of, 1), None
@@ -87,7 +92,7 @@ class Sketch:
 
     def __init__(self, of: SketchOf, edition: int, rows: Rows | None = None) -> None:
         self.of, self.edition = of, edition
-        self._rows: Rows = np.zeros((_ROOM, of.dimensions), np.int8)
+        self._rows: Rows = np.zeros((_ROOM, of.dimensions + 1), np.int8)
         self._unit: Unit = np.zeros((_ROOM, of.dimensions), np.float32)
         self._crcs = [0]
         self._count = 0
@@ -99,8 +104,13 @@ class Sketch:
 
     @property
     def rows(self) -> Rows:
-        """All, in order, int8 [n, d]."""
+        """All, in order, int8 [n, d + 1]."""
         return self._rows[: self._count]
+
+    @property
+    def directions(self) -> Unit:
+        """What they stand for, float32 [n, d]: the product of one with a look of length 1 is their cosine."""
+        return self._unit[: self._count]
 
     @property
     def position(self) -> SketchPosition:
@@ -113,29 +123,29 @@ class Sketch:
         return same and self._crcs[position.rows] == position.crc
 
     def append(self, rows: Rows) -> None:
-        """Add rows, int8 [n, d], as they are."""
+        """Add rows, int8 [n, d + 1], as they are."""
         count, more = self._count, len(rows)
         if count + more > len(self._rows):
             room = max(2 * len(self._rows), count + more)
             rows_before, unit_before = self._rows, self._unit
-            self._rows = np.zeros((room, self.of.dimensions), np.int8)
+            self._rows = np.zeros((room, self.of.dimensions + 1), np.int8)
             self._unit = np.zeros((room, self.of.dimensions), np.float32)
             self._rows[:count], self._unit[:count] = rows_before[:count], unit_before[:count]
         self._rows[count : count + more] = rows
-        self._unit[count : count + more] = unit_rows(rows)
+        self._unit[count : count + more] = directions(rows)
         self._crcs += crcs_of(rows, self._crcs[count])
         self._count = count + more  # last: who compares meanwhile sees whole rows
 
     def novelty(self, vectors: Rows) -> npt.NDArray[np.float64]:
-        """One minus the greatest cosine to any row, float64 [m] of int8 [m, d]; 1 where there is none, and of a vector
-        of length 0."""
+        """One minus the greatest cosine to any row, float64 [m] of int8 [m, d], as rows tell it; 1 where there is none,
+        and of a vector of length 0."""
         count = self._count
         if not count:
             return np.ones(len(vectors))
         unit = self._unit[:count]
         # einsum and not BLAS, which takes all cores for this, and waits for them
         alike = [np.einsum("ij,j->i", unit, vector).max() for vector in unit_rows(vectors)]
-        return np.array([1.0 - float(each) for each in alike], np.float64)
+        return np.array([1.0 - min(max(float(each), -1.0), 1.0) for each in alike], np.float64)
 
     def delta(
         self,
@@ -156,8 +166,8 @@ class Sketch:
             keep, at = those.astype("<u2").tobytes(), len(those)
         else:
             former = 0
-        # No row takes less than two bits a number: what is behind so many need not be compressed to see what fits.
-        count, data = min(self._count, at + max(1, 4 * most_bytes // self.of.dimensions)), b""
+        # No row takes less than a bit a number: what is behind so many need not be compressed to see what fits.
+        count, data = min(self._count, at + max(1, 8 * most_bytes // self.of.dimensions)), b""
         while True:
             data = zlib.compress(self._rows[at:count].tobytes(), 9)
             if len(data) + len(keep) <= most_bytes or count <= at + 1:
@@ -221,15 +231,37 @@ def applied(held: Sketch | None, delta: SketchDelta) -> Sketch:
     return Sketch(delta.of, delta.edition, np.concatenate([base, more]))
 
 
-def coarse(vectors: Rows) -> Rows:
-    """Vectors int8 [n, d] as rows of a sketch: their direction, in numbers of at most `LEVELS`.
+def coarse(vectors: Rows, *, fine: bool = False) -> Rows:
+    """Vectors int8 [n, d] as rows of a sketch, int8 [n, d + 1]: about their direction, and, as the last number, the
+    cosine to that.
+
+    Numbers are from -2 to 2, if that is enough: in many dimensions what is rounded off is at right angles to nearly all
+    else, so that a look's cosine to it is that to its row over the cosine of both, and the nearer the less it errs
+    (J. Gao, C. Long, "RaBitQ", SIGMOD 2024, does so with bits). Else, and where it is to be `fine`, up to `LEVELS`.
 
     >>> coarse(np.array([[127, -64, 3], [0, 0, 0]], np.int8)).tolist()
-    [[15, -8, 0], [0, 0, 0]]
+    [[15, -8, 0, 127], [0, 0, 0, -128]]
     """
-    most = np.abs(vectors.astype(np.float32)).max(axis=1, keepdims=True, initial=0.0)
-    made: Rows = np.rint(vectors * (LEVELS / np.where(most > 0, most, 1.0))).astype(np.int8)
-    return made
+    numbers = vectors.astype(np.float32)
+    most = np.abs(numbers).max(axis=1, keepdims=True, initial=0.0)
+    many = np.rint(numbers * (LEVELS / np.where(most > 0, most, 1.0)))
+    step = _STEP * np.sqrt(np.mean(np.square(numbers), axis=1, keepdims=True))
+    few = np.clip(np.rint(numbers / np.where(step > 0, step, 1.0)), -_FEW, _FEW)
+    alike = _cosines(numbers, few)
+    off = np.sqrt(np.maximum(1.0 - alike**2, 0.0) / max(vectors.shape[1] - 1, 1))
+    enough = (off <= _OFF * alike) & (not fine)
+    made = np.where(enough[:, None], few, many)
+    alike = np.where(enough, alike, _cosines(numbers, many))
+    said = np.rint(np.clip((alike - _LEAST) / (1.0 - _LEAST), 0.0, 1.0) * _PARTS) - 128
+    rows: Rows = np.concatenate([made, said[:, None]], axis=1).astype(np.int8)
+    return rows
+
+
+def directions(rows: Rows) -> Unit:
+    """What rows int8 [n, d + 1] stand for, float32 [n, d]: of a length of one over the cosine that they tell."""
+    alike = _LEAST + (rows[:, -1:].astype(np.float32) + 128.0) * ((1.0 - _LEAST) / _PARTS)
+    found: Unit = (unit_rows(rows[:, :-1]) / alike).astype(np.float32)
+    return found
 
 
 def unit_rows(rows: Rows) -> Unit:
@@ -238,6 +270,13 @@ def unit_rows(rows: Rows) -> Unit:
     length = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))[:, None]
     unit: Unit = (numbers / np.where(length > 0, length, 1.0)).astype(np.float32)
     return unit
+
+
+def _cosines(one: Unit, other: Unit) -> Unit:
+    """Of rows of each, float32 [n]; 0 where one has no length."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", one, one) * np.einsum("ij,ij->i", other, other))
+    found: Unit = np.einsum("ij,ij->i", one, other) / np.where(lengths > 0, lengths, 1.0)
+    return found
 
 
 def crcs_of(rows: Rows, before: int) -> list[int]:
@@ -252,7 +291,7 @@ def crcs_of(rows: Rows, before: int) -> list[int]:
 def _base(held: Sketch | None, delta: SketchDelta) -> Rows:
     """The rows that stay."""
     if not delta.at:
-        return np.zeros((0, delta.dimensions), np.int8)
+        return np.zeros((0, delta.dimensions + 1), np.int8)
     if held is None:
         raise ValueError(f"it goes on from row {delta.at}, and nothing is held")
     if not delta.former:
@@ -269,7 +308,7 @@ def _base(held: Sketch | None, delta: SketchDelta) -> Rows:
 
 
 def _rows_of(delta: SketchDelta) -> Rows:
-    size = (delta.count - delta.at) * delta.dimensions
+    size = (delta.count - delta.at) * (delta.dimensions + 1)
     try:
         made = zlib.decompressobj()
         data = made.decompress(delta.data, size + 1)
@@ -277,5 +316,5 @@ def _rows_of(delta: SketchDelta) -> Rows:
         raise ValueError(f"its rows cannot be read: {error}") from error
     if len(data) != size:
         raise ValueError(f"{len(data)} bytes of rows, expected {size}")
-    rows: Rows = np.frombuffer(data, np.int8).reshape(-1, delta.dimensions)
+    rows: Rows = np.frombuffer(data, np.int8).reshape(-1, delta.dimensions + 1)
     return rows

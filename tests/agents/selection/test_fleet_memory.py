@@ -56,7 +56,7 @@ def test_what_is_told_is_there_after_power_loss(tmp_path: Path, monkeypatch: pyt
         (body(by="maker/2"), "of looks by maker/2; what is seen here is described by maker/1"),
         (body(mission="yard"), "for mission 'yard'; this device records for 'hall'"),
         (body(of=SketchOf("maker/1", "hall", 8)), "of 8 dimensions; here they are 16"),
-        (body(format=9), "has format 9, this version knows 1"),
+        (body(format=9), "has format 9, this version knows 2"),
         ({"by": "maker/1"}, "sketch: is none"),
         (body(crc=1), "does not go with the rows"),
     ],
