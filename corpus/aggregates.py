@@ -7,8 +7,8 @@ from typing import Any
 from sensorium.corpus.asked_for import names as names_of
 from sensorium.corpus.asked_for import text
 from sensorium.corpus.finding import Finder
+from sensorium.corpus.orders import between_commas, order_terms
 from sensorium.drivers.registry import nearest
-from sensorium.episode.where import MAX_LETTERS
 from sensorium.episode.where_times import NUMBER
 from sensorium.errors import ConfigError
 
@@ -41,20 +41,7 @@ def aggregated(
 def _split(names: Names, what: str) -> list[str]:
     """The texts between those commas that are in no parentheses and in no text."""
     given = [names] if isinstance(names, str) else names_of(what, names) if names not in ([], ()) else []
-    found: list[str] = []
-    for each in given:
-        if len(each) > MAX_LETTERS:
-            raise ConfigError(f"{what} of {len(each)} letters: expected at most {MAX_LETTERS}")
-        depth, part, quoted = 0, "", False
-        for letter in each:
-            quoted ^= letter == "'"
-            depth += 0 if quoted else {"(": 1, ")": -1}.get(letter, 0)
-            if letter == "," and depth == 0 and not quoted:
-                found.append(part.strip())
-                part = ""
-            else:
-                part += letter
-        found.append(part.strip())
+    found = [part for each in given for part in between_commas(each, what)]
     return [each for each in found if each]
 
 
@@ -83,12 +70,9 @@ def _measure(said: str, columns: Mapping[str, str]) -> str:
 def _order(order_by: str, names: Sequence[str]) -> list[str]:
     """Terms of an order by what is shown, each by its place."""
     found = []
-    for term in _split(order_by, "order by"):
-        said, _, direction = term.rpartition(" ")
-        if direction.lower() not in ("asc", "desc"):
-            said, direction = term, ""
-        if said.strip() not in names:
-            near = nearest(said, names)
-            raise ConfigError(f"order by {term!r}: not among what is shown, {', '.join(names)}{near}")
-        found.append(f"{names.index(said.strip()) + 1} {direction}".strip())
+    for term in order_terms(order_by):
+        if term.expression not in names:
+            near = nearest(term.expression, names)
+            raise ConfigError(f"order by {term.said!r}: not among what is shown, {', '.join(names)}{near}")
+        found.append(f"{names.index(term.expression) + 1} {term.direction}".strip())
     return found

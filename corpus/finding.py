@@ -24,6 +24,7 @@ from sensorium.corpus.catalog_terms import (
 from sensorium.corpus.cells import Cells
 from sensorium.corpus.kept_open import FileState, KeptCatalog
 from sensorium.corpus.known_names import check_kind, check_names
+from sensorium.corpus.orders import OrderTerm, order_terms
 from sensorium.corpus.previewed import BYTES_AT, Previewed, previewed, whereabouts
 from sensorium.corpus.rows import CatalogRows, Page, Row
 from sensorium.corpus.stretches import stretch_names, stretches_of
@@ -144,13 +145,20 @@ class OpenCatalog:
         text = f"SELECT {', '.join(what)} FROM {self.form.source} WHERE {condition.text}"
         if last is not None:
             text, values["last"] = f"{text} AND +id <= :last", last
-        order = f"{compile_order(order_by, self.form.columns)}, " if text_of("order_by", order_by).strip() else ""
+        order = "".join(f"{self._order(term, Bound(values))}, " for term in order_terms(order_by))
         # To have them in their order SQLite would look at all, where to sort a few is less.
         by_id = "+episode" if self._are_few(condition, limit) else "episode"
         text += f" ORDER BY {order}{by_id}"
         if limit is not None:
             text, values["rows_wanted"] = f"{text} LIMIT :rows_wanted", rows_wanted(limit)
         return Found(text, values)
+
+    def _order(self, term: OrderTerm, bind: Bind) -> str:
+        """A term of an order as SQL: a column, or what `cells` may be."""
+        if term.is_plain:
+            return compile_order(term.said, self.form.columns)
+        # As it stands a number would say which column is meant.
+        return f"CASE WHEN true THEN {self.cells([term.expression], bind)[0]} END {term.direction}".strip()
 
     def _are_few(self, condition: Condition, limit: int | None) -> bool:
         if not condition.narrowed or limit is None:

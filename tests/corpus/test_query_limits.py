@@ -130,3 +130,40 @@ def test_rows_may_be_sent_to_another_process(folders_path: Path) -> None:
     rows = sensorium.open(folders_path).rows("bytes > 0", order_by="episode desc", limit=3, columns=["episode"])
     sent = pickle.loads(pickle.dumps(rows))
     assert [*sent.dicts()] == [*rows.dicts()] != []
+
+
+@pytest.mark.parametrize(
+    ("order_by", "expected"),
+    [
+        ("has('wheel') desc, ordinal desc", [4, 3, 2, 1, 0]),
+        ("stream('wheel').rows, ordinal", [0, 1, 2, 3, 4]),
+        ("substr(mission, 1, 1) desc, ordinal", [1, 3, 0, 2, 4]),
+        ("-ordinal", [4, 3, 2, 1, 0]),
+        ("case when mission = 'a, b' then 1 end, ordinal DESC", [4, 3, 2, 1, 0]),
+        ("-1, (99), ordinal desc", [4, 3, 2, 1, 0]),  # numbers, and not the columns of those places
+    ],
+)
+def test_an_order_may_be_of_what_cells_are(folders_path: Path, order_by: str, expected: list[int]) -> None:
+    corpus = sensorium.open(folders_path)
+    assert [row["ordinal"] for row in corpus.rows(order_by=order_by)] == expected
+    assert [each.row["ordinal"] for each in corpus.query("bytes > 0", order_by, limit=3)] == expected[:3]
+    assert [each["ordinal"] for each in corpus.records(order_by=order_by)] == expected
+
+
+@pytest.mark.parametrize(
+    ("order_by", "why"),
+    [
+        ("random()", "no such function"),
+        ("stream('wheel').row", "did you mean .rows"),
+        ("has('weel')", "did you mean 'wheel'"),
+        ("label('task') dsc", "expected one expression"),
+        ("bytes desc nulls last", "expected a column, then asc or desc"),
+        ("ordinal, (select 1)", "expected one expression"),
+        ("byte desc", "did you mean 'bytes'"),
+    ],
+)
+def test_what_is_no_order_is_the_askers(folders_path: Path, order_by: str, why: str) -> None:
+    corpus = sensorium.open(folders_path)
+    for ask in (corpus.query, corpus.rows, corpus.records):
+        with pytest.raises(ConfigError, match=why):
+            ask(order_by=order_by)

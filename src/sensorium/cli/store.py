@@ -48,7 +48,7 @@ def query(
     where: Annotated[
         str, typer.Option(help="SQL condition, e.g. \"device = 'rig-1' and duration_s > 5 and has('imu')\".")
     ] = "",
-    order_by: Annotated[str, typer.Option(help="Columns, e.g. 'bytes desc'.")] = "",
+    order_by: Annotated[str, typer.Option(help="Columns, label('task') and such, or SQL of these: 'bytes desc'.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     group_by: Annotated[
         str,
