@@ -82,6 +82,12 @@ class Catalog:
         seen = durable.look(self._name, dir_fd=self._dir_fd)
         return seen is not None and seen.id == self._file
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether that is not so, or the file was emptied: then its log alone is left, which no reader understands."""
+        seen = durable.look(self._name, dir_fd=self._dir_fd)
+        return seen is None or seen.id != self._file or not seen.size
+
     def make_again(self, fill: Callable[[], object]) -> None:
         """Open what has the name now, or an empty catalog where nothing has, and `fill` it with what it lacks."""
         with self._writing:

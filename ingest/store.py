@@ -179,11 +179,11 @@ class Store:
                             if assembly.staged.made:
                                 assembly.failed = assembly.failed or "the disk was away"
                     self.catalog.make_again(self._fill)  # SQLite may have folded its log into the file of before
-                elif not self.catalog.is_there:
-                    log.warning("%s: gone; it is made again from the commit records", self.path / CATALOG)
+                elif self.catalog.is_lost:
                     for suffix in ("", "-wal", "-shm"):  # of which none may stand beside another's
                         durable.remove(Path(f"{CATALOG}{suffix}"), dir_fd=self._folder.fd)
                     self.catalog.make_again(self._fill)
+                    log.warning("%s: was gone; it is made again from the commit records", self.path / CATALOG)
 
     def forget_partials(self, but: Set[uuid.UUID] = frozenset()) -> None:
         """Remove what an earlier run took in and nobody came for, `but` of these episodes."""
@@ -293,7 +293,7 @@ class Store:
             if not self._commits.is_published(episode):
                 return None
             self._folder.check()
-            if not self.catalog.is_there:
+            if self.catalog.is_lost:
                 raise StoreAway(f"{self.path / CATALOG}: the catalog is gone; it is made again, and delivery goes on")
             record = self._commits.committed(episode)
             # One whose name was not synced is not in there.

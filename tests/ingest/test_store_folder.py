@@ -428,6 +428,36 @@ def test_a_catalog_that_is_removed_is_made_again(
     assert not list(verify(memory, deep=True))
 
 
+def test_a_catalog_that_is_emptied_is_made_again(made: Any, make_episode: Any, memory: Path) -> None:
+    """Its log was all that was left: what was committed was confirmed, and no reader found any of it."""
+    with Store.open(memory) as store:
+        commit(store, arrived(store, made))
+        os.truncate(memory / "catalog.sqlite", 0)
+        with pytest.raises(StoreError, match="made again"):
+            store.state(made.episode)
+        commit(store, arrived(store, make_episode({"imu": np.arange(3)}, ordinal=1)))
+        assert store.state(made.episode) is not None
+        assert len(sensorium.open(memory).query()) == 2
+    assert not list(verify(memory, deep=True))
+
+
+def test_a_catalog_that_cannot_be_made_again_is_no_news_each_time(
+    made: Any, memory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Store.open(memory) as store:
+        commit(store, arrived(store, made))
+        (memory / "catalog.sqlite").unlink()
+        (memory / "catalog.sqlite").mkdir()
+        for _ in range(3):
+            with pytest.raises(StoreError, match="Is a directory"):
+                store.check()
+        assert not caplog.records
+        (memory / "catalog.sqlite").rmdir()
+        store.check()
+        assert [record.message for record in caplog.records if "made again" in record.message]
+        assert len(sensorium.open(memory).query()) == 1
+
+
 def test_a_catalog_that_another_took_the_place_of(made: Any, make_episode: Any, memory: Path) -> None:
     """Say, one that was restored: what it lacks is entered."""
     with Store.open(memory / "store") as store:
