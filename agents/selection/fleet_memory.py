@@ -82,7 +82,8 @@ class FleetMemory:
         """The scores STREAM.fleet of a unit that looks so, and among how many devices chance is shared."""
         mission = self._mission()
         found = {f"{name}.{FLEET}": self.novelty(look) for name, look in looks.items()}
-        among = max((self._among.get((look.by, mission), 1) for look in looks.values()), default=1)
+        # of a unit without a look too: what chance is due comes from all time
+        among = max((count for (_, of), count in list(self._among.items()) if of == mission), default=1)
         told = {name: novelty for name, novelty in found.items() if novelty is not None}
         return told if among == 1 else {**told, AMONG: float(among)}
 

@@ -85,6 +85,7 @@ def test_among_how_many_chance_is_shared_is_known_over_a_restart(tmp_path: Path)
         assert memory.take(told | {"among": among}) == "4 exemplars of edition 1"
         for each in (memory, FleetMemory(tmp_path, lambda: "hall")):
             assert each.scores(looks).get("selection.among") == known
+            assert each.scores({}).get("selection.among") == known, "a gate was closed, and nothing is described"
     assert memory.state()["held"][OF.by]["among"] == 2
     assert "selection.among" not in FleetMemory(tmp_path, lambda: "yard").scores(looks)
 
