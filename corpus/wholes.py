@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from sensorium.corpus.corpus import open_store
+from sensorium.corpus.deletions import tombstoned
 from sensorium.corpus.directives import issue
 from sensorium.corpus.previewed import DEVICE, Previewed
 from sensorium.errors import ConfigError
@@ -73,4 +74,6 @@ def _unknown(store: Path, name: str, matching: int) -> str:
     aside = sorted(path.name for path in (store / _QUARANTINE).glob(f"*-{name}*") if name)
     if aside:
         return f"episode {name} was quarantined: {_QUARANTINE}/{aside[-1]}/why.json says why; its device set it aside"
+    if gone := sorted(each for each in tombstoned(store) if name and each.startswith(name)):
+        return f"episode {gone[0]} was deleted from the store, and is not fetched again; deletions/ there says why"
     return f"no preview is of an episode that begins with {name!r}; `sensorium query --where \"kind = 'preview'\"`"
