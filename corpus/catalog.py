@@ -117,6 +117,7 @@ class Catalog:
     def _create(self) -> None:
         """Make the tables, or bring those of an earlier release to this one; what it cannot bring is left to `fill`."""
         with self._engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # or each table is a transaction, which waits for the disk
             there = set(sa.inspect(connection).get_table_names())
             version = None
             if about.name in there:

@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog import Catalog, LedgerEntry
 from sensorium.corpus.commits import CommitRecord, decode_commit, folder_path, month_of, record_path, zip_path
 from sensorium.corpus.deletions import tombstone_name
 from sensorium.corpus.verify import Finding
+from sensorium.drivers.stream import check_name
 from sensorium.episode import durable
 from sensorium.errors import Corrupt
 from sensorium.ingest.commit import Committer
@@ -15,6 +16,7 @@ from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, Sto
 
 AGAIN = "restore it from a copy, or deliver the episode again"
 _STORE = Path()
+_DIGEST_BYTES = 32
 _ORPHAN, _ID_LENGTH = "orphan-", 36
 _NO_NAMES = {"", ".", ".."}
 
@@ -53,16 +55,30 @@ def coming_of(data: bytes, at: Path, staged: str) -> Coming:
     """
     try:
         record = decode_commit(data, at)
+        for what in ("device", "spool_id"):
+            check_name(record.row[what], what)
+        if len(record.digest) != _DIGEST_BYTES or not isinstance(record.row["ordinal"], int):
+            raise Corrupt("digest or ordinal is none")
     except Corrupt as error:
         raise LeftOut(str(error).removeprefix(f"{at}: "), at) from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise LeftOut(f"no commit record of an episode: {error!r}", at) from error
     for name in record.objects:
         if "\0" in name or not _NO_NAMES.isdisjoint(name.split("/")):
             raise LeftOut(f"names {name!r}, which is no file of an episode", at)
     return Coming(record, data, STAGING / f"{staged}{record.episode}")
 
 
-def state_there(store: StoreFolder, catalog: Catalog, record: CommitRecord) -> Literal["committed", "deleted"] | None:
-    """What became of an episode there; from its tombstone on it is deleted, though its record stays for the grace.
+def owner(record: CommitRecord) -> tuple[str, str, int]:
+    """Of which device and spool it is, and its ordinal there."""
+    return record.row["device"], record.row["spool_id"], record.row["ordinal"]
+
+
+def state_there(
+    store: StoreFolder, record: CommitRecord, entry: LedgerEntry | None
+) -> Literal["committed", "deleted"] | None:
+    """What became of an episode there, of whose ordinal the ledger has `entry`; from its tombstone on it is deleted,
+    though its record stays for the grace.
 
     Raises:
         LeftOut: its id or its ordinal is committed there with other content.
@@ -76,12 +92,11 @@ def state_there(store: StoreFolder, catalog: Catalog, record: CommitRecord) -> L
         if there.digest != record.digest:
             raise LeftOut("is committed there with other content", where, "see which of the two is the true one")
         return "committed"
-    row = record.row
-    entry = catalog.ordinal(row["device"], row["spool_id"], row["ordinal"])
     if entry is not None and entry.state == "deleted":
         return "deleted"
     if entry is not None and entry.episode is not None:
-        what = f"ordinal {row['ordinal']} of {row['device']}, spool {row['spool_id']}, is committed there as"
+        device, spool_id, ordinal = owner(record)
+        what = f"ordinal {ordinal} of {device}, spool {spool_id}, is committed there as"
         raise LeftOut(f"{what} episode {entry.episode}", where, "see which of the two is the true one")
     return None
 

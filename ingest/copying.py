@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from sensorium.corpus.beside import BesideWriter, beside_kinds, read_beside
 from sensorium.corpus.catalog import Catalog
@@ -26,6 +27,7 @@ from sensorium.ingest.coming import (
     LeftOut,
     coming_of,
     make_known,
+    owner,
     put_away,
     remove_orphans,
     state_there,
@@ -40,7 +42,12 @@ _AT_ONCE = 16
 """From so many files on one sync of the file system is less than one of each, as in `sensorium.episode.together`."""
 TAKEN = ("verdicts", "labels", "advantages")
 """The kinds of records beside the episodes that go with them."""
-_PART_BYTES = 1 << 20
+_PART_BYTES = 1 << 18
+"""What a core keeps at hand: of larger parts each is fetched from memory twice."""
+_EARLY_BYTES = 1 << 20
+"""Of a file so large the disk begins while others are copied; smaller ones are not worth the call."""
+_ONE_JOB_BYTES = 64 << 20
+"""An episode so large is copied by several threads."""
 
 Progress = Callable[[int, int], None]
 
@@ -111,18 +118,25 @@ def _wanted(
     source: Path, store: StoreFolder, catalog: Catalog, ids: Sequence[str], report: CopyReport
 ) -> Iterator[Coming]:
     """Those that are not there yet, by their records; what cannot be copied is reported."""
-    for episode in ids:
-        try:
-            staged = _coming(source, episode)
-            match state_there(store, catalog, staged.record):
-                case "committed":
-                    report.already += 1
-                case "deleted":
-                    report.deleted.append(episode)
-                case None:
-                    yield staged
-        except LeftOut as left:
-            report.left.append(left.finding)
+    for at in range(0, len(ids), BATCH):
+        read: list[Coming] = []
+        for episode in ids[at : at + BATCH]:
+            try:
+                read.append(_coming(source, episode))
+            except LeftOut as left:
+                report.left.append(left.finding)
+        entries = catalog.ordinals([owner(staged.record) for staged in read])
+        for staged, entry in zip(read, entries, strict=True):
+            try:
+                match state_there(store, staged.record, entry):
+                    case "committed":
+                        report.already += 1
+                    case "deleted":
+                        report.deleted.append(str(staged.record.episode))
+                    case None:
+                        yield staged
+            except LeftOut as left:
+                report.left.append(left.finding)
 
 
 def _coming(source: Path, episode: str) -> Coming:
@@ -153,7 +167,8 @@ def _put(
 ) -> None:
     """Copy a batch, make it durable, then publish its records."""
     try:
-        with _Synced(store, sum(len(staged.record.objects) for staged in batch)) as synced:
+        sizes = [size for staged in batch for size, _ in staged.record.objects.values()]
+        with _Synced(store, len(sizes), sum(sizes)) as synced:
             whole = _staged(source, store, batch, report, synced)
             for staged in whole:
                 synced.write(staged.record_name, staged.data)
@@ -171,10 +186,10 @@ class _Synced:
     """Makes what is written in a `with` of it durable at its end: each file as it is written, or, where that is trusted
     and waits for nobody else, all by one sync of the file system; the copy ends if that fails."""
 
-    def __init__(self, store: StoreFolder, count: int) -> None:
+    def __init__(self, store: StoreFolder, count: int, nbytes: int) -> None:
         self._store = store
         self._fd: int | None = None
-        if count >= _AT_ONCE and file_system.is_trusted(store.fd) and file_system.is_calm():
+        if count >= _AT_ONCE and file_system.is_trusted(store.fd) and file_system.is_calm(nbytes):
             self._fd = durable.open_folder(STAGING, dir_fd=store.fd)  # it is told what fails from now on
 
     def __enter__(self) -> "_Synced":
@@ -188,22 +203,26 @@ class _Synced:
             finally:
                 durable.close(self._fd)
 
-    def file(self, fd: int) -> None:
-        """This file is written."""
+    def file(self, fd: int, size: int) -> None:
+        """This file of `size` bytes is written."""
         if self._fd is None:
             durable.sync(fd)
+        elif size >= _EARLY_BYTES:
+            durable.begin_sync(fd)
 
-    def folder(self, path: Path) -> None:
-        """All names in this folder are there."""
-        if self._fd is None:
-            durable.sync_folder(path, dir_fd=self._store.fd)
+    def folders(self, staged: Coming) -> None:
+        """All names in the folders of an episode are there."""
+        if self._fd is None and not staged.record.zipped:
+            folders = {staged.name / parent for name in staged.record.objects for parent in Path(name).parents}
+            for path in sorted(folders, reverse=True):
+                durable.sync_folder(path, dir_fd=self._store.fd)
 
     def write(self, path: Path, data: bytes) -> None:
         """A file of `data`."""
         fd = durable.create(path, dir_fd=self._store.fd)
         try:
             durable.write_at(fd, data, 0)
-            self.file(fd)
+            self.file(fd, len(data))
         finally:
             durable.close(fd)
 
@@ -212,69 +231,90 @@ def _staged(
     source: Path, store: StoreFolder, batch: Sequence[Coming], report: CopyReport, synced: _Synced
 ) -> list[Coming]:
     """Those of a batch that are whole in staging."""
-    failed: dict[Path, Finding] = {}
-    jobs: list[Callable[[], None]] = []
+    jobs: list[_Job] = []
     for staged in batch:
-        record = staged.record
-        folder = zip_path(source, record.episode).parent if record.zipped else folder_path(source, record.episode)
-        names = record.objects
-        if not record.zipped:
-            for parent in sorted({staged.name / Path(name).parent for name in names}):
-                durable.add_folder(parent, dir_fd=store.fd)
-        for name in names:
-            into = staged.name if record.zipped else staged.name / name
-            fail = functools.partial(failed.setdefault, staged.name)
-            jobs.append(functools.partial(_copy_file, folder / name, into, store.fd, names[name], fail, synced))
-    run_all(jobs, sum(size for staged in batch for size, _ in staged.record.objects.values()))
+        names = list(staged.record.objects)
+        if sum(size for size, _ in staged.record.objects.values()) <= _ONE_JOB_BYTES:
+            jobs.append(_Job(staged, names, True))
+        else:
+            _make_folders(staged, store)
+            jobs += [_Job(staged, [name], False) for name in names]
+    failed: dict[Path, Finding] = {}
+    run_all(
+        [functools.partial(_copy, source, store, job, failed, synced) for job in jobs],
+        sum(size for staged in batch for size, _ in staged.record.objects.values()),
+    )
     whole = []
     for staged in batch:
         if (finding := failed.get(staged.name)) is not None:
             report.left.append(finding)
             put_away(store, staged)
             continue
-        if not staged.record.zipped:
-            folders = {staged.name / parent for name in staged.record.objects for parent in Path(name).parents}
-            for folder in sorted(folders, reverse=True):
-                synced.folder(folder)
+        synced.folders(staged)
         whole.append(staged)
     return whole
 
 
+class _Job(NamedTuple):
+    """What one thread copies: files of an episode, for which folders may be missing."""
+
+    staged: Coming
+    names: list[str]
+    alone: bool
+
+
+def _make_folders(staged: Coming, store: StoreFolder) -> None:
+    if not staged.record.zipped:
+        for parent in sorted({name.rpartition("/")[0] for name in staged.record.objects}):
+            durable.add_folder(staged.name / parent, dir_fd=store.fd)
+
+
+def _copy(source: Path, store: StoreFolder, job: _Job, failed: dict[Path, Finding], synced: _Synced) -> None:
+    """Copy some files; `failed` has what is not as its record says."""
+    staged = job.staged
+    record = staged.record
+    if job.alone:
+        _make_folders(staged, store)
+    folder = zip_path(source, record.episode).parent if record.zipped else folder_path(source, record.episode)
+    buffer = memoryview(bytearray(_PART_BYTES))
+    for name in job.names:
+        into = str(staged.name) if record.zipped else f"{staged.name}/{name}"
+        finding = _copy_file(f"{folder}/{name}", into, store.fd, record.objects[name], buffer, synced)
+        if finding is not None:
+            failed.setdefault(staged.name, finding)
+            return
+
+
 def _copy_file(
-    source: Path,
-    target: Path,
-    dir_fd: int,
-    expected: tuple[int, int],
-    fail: Callable[[Finding], object],
-    synced: _Synced,
-) -> None:
-    """Copy one file; `fail` is told of what is not as its record says."""
+    source: str, target: str, dir_fd: int, expected: tuple[int, int], buffer: memoryview, synced: _Synced
+) -> Finding | None:
+    """Copy one file, by way of `buffer`; what is not as its record says."""
     size, crc = expected
     try:
         file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
-        fail(Finding(what, source, "run the same copy again, or `sensorium verify`"))
-        return
+        return Finding(what, Path(source), "run the same copy again, or `sensorium verify`")
     try:
         fd = durable.create(target, dir_fd=dir_fd)
         try:
-            buffer = memoryview(bytearray(min(size + 1, _PART_BYTES)))
             at = found = 0
             while at <= size and (n := os.readv(file, [buffer])):
                 found = zlib.crc32(buffer[:n], found)
                 durable.write_at(fd, buffer[:n], at)
                 at += n
-            synced.file(fd)
+            synced.file(fd, at)
         finally:
             durable.close(fd)
     finally:
         os.close(file)
     if at != size:
-        what = f"is {at if at < size else 'more than ' + str(size)} bytes, expected {size}"
-        fail(Finding(what, source, AGAIN))
-    elif found != crc:
-        fail(Finding(f"checksum {found:08x}, expected {crc:08x}", source, AGAIN))
+        return Finding(
+            f"is {at if at < size else 'more than ' + str(size)} bytes, expected {size}", Path(source), AGAIN
+        )
+    if found != crc:
+        return Finding(f"checksum {found:08x}, expected {crc:08x}", Path(source), AGAIN)
+    return None
 
 
 def _copy_beside(source: Path, target: Path, episodes: set[str]) -> int:

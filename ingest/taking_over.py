@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -29,7 +29,7 @@ from sensorium.episode.durable import FileId
 from sensorium.errors import ConfigError, Corrupt, PeerViolation, SensoriumError, StoreError
 from sensorium.ingest.beneath import forget, names_beneath, open_beneath, open_folder_beneath, read_beneath
 from sensorium.ingest.between import MAX_BYTES, keep_between
-from sensorium.ingest.coming import Coming, LeftOut, coming_of, make_known, put_away, remove_orphans, state_there
+from sensorium.ingest.coming import Coming, LeftOut, coming_of, make_known, owner, put_away, remove_orphans, state_there
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.packing import Alone
 from sensorium.ingest.store_folder import COMMITS, STAGING, StoreFolder
@@ -39,7 +39,6 @@ log = logging.getLogger(__name__)
 TURN_S, BATCH = 0.05, 16
 """So long it checks, and so many it then commits, before anything else has its turn."""
 MAX_RECORD_BYTES = 16 << 20
-DIGEST_BYTES = 32
 _PART_BYTES = 1 << 20
 _RECORD = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json")
 _DISCARDED = f"{COMMITS}/discarded"
@@ -131,12 +130,8 @@ def _wanted(store: StoreFolder, commits: Committer, catalog: Catalog, side: _Sid
         coming = coming_of(data, at, "new-taken-")
         if record_name(coming.record.episode) != name:
             raise LeftOut("is not where its record belongs", at, _IMPORT)
-        for what in ("device", "spool_id"):
-            check_name(coming.record.row[what], what)
-        if len(coming.record.digest) != DIGEST_BYTES:
-            raise Corrupt("its digest is none")
         check_row(catalog, coming.record)
-        state = state_there(store, catalog, coming.record)
+        state = _state(store, catalog, coming)
     except StoreError:
         raise
     except (SensoriumError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -148,6 +143,10 @@ def _wanted(store: StoreFolder, commits: Committer, catalog: Catalog, side: _Sid
         catalog.add([commits.record(Path(name))])
     forget(side.fd, coming.record.episode)
     return None
+
+
+def _state(store: StoreFolder, catalog: Catalog, coming: Coming) -> Literal["committed", "deleted"] | None:
+    return state_there(store, coming.record, catalog.ordinal(*owner(coming.record)))
 
 
 def _checking(side: _Side, coming: Coming, files: dict[str, FileId]) -> Iterator[None]:
@@ -193,7 +192,7 @@ def _commit(
                 try:
                     if coming.record.episode not in mine:
                         raise LeftOut("is being committed by somebody else", side.name / _where(coming), _IMPORT)
-                    if state_there(store, catalog, coming.record) is None:  # a device may have brought it
+                    if _state(store, catalog, coming) is None:  # a device may have brought it
                         _stage(store, commits, side, coming, files)
                         those.append(coming)
                     report.episodes += 1

@@ -205,7 +205,7 @@ def test_what_is_no_target(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("calm", [True, False], ids=["one sync", "a sync of each"])
 def test_a_copy_outlives_a_power_loss(source: Path, tmp_path: Path, monkeypatch: Any, calm: bool) -> None:
-    monkeypatch.setattr(file_system, "is_calm", lambda: calm)
+    monkeypatch.setattr(file_system, "is_calm", lambda _: calm)
     monkeypatch.setattr(file_system, "is_trusted", lambda _: True)
     monkeypatch.setattr(copying, "_AT_ONCE", 2)
     monkeypatch.setattr(copying, "BATCH", 2)
@@ -232,7 +232,7 @@ def test_a_sync_that_fails_ends_the_copy(source: Path, tmp_path: Path, monkeypat
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(file_system, "is_calm", lambda: True)
+    monkeypatch.setattr(file_system, "is_calm", lambda _: True)
     monkeypatch.setattr(file_system, "is_trusted", lambda _: True)
     monkeypatch.setattr(copying, "_AT_ONCE", 2)
     with monkeypatch.context() as patch:

@@ -39,13 +39,14 @@ def is_trusted(fd: int) -> bool:
     return about[0] & 0xFFFFFFFF in _TYPES
 
 
-def is_calm() -> bool:
-    """Whether little waits for any disk: the most that `sync` would wait for beside one's own."""
+def is_calm(own_bytes: int = 0) -> bool:
+    """Whether little waits for any disk: the most that `sync` would wait for beside one's own, of which there will be
+    `own_bytes`."""
     try:
         waiting = _WAITING.findall(_MEMORY.read_bytes())
     except OSError:
         return False
-    return bool(waiting) and sum(map(int, waiting)) << 10 <= MOST_WAITING_BYTES
+    return bool(waiting) and sum(map(int, waiting)) << 10 <= max(MOST_WAITING_BYTES, own_bytes)
 
 
 def _says_errors() -> bool:
