@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 import sensorium
-from sensorium.corpus import filling
+from sensorium.corpus import catalog, filling
 from sensorium.corpus.commits import read_record, record_paths
 from sensorium.corpus.verify import verify
 from sensorium.episode.documents import BetweenReport
@@ -40,6 +40,23 @@ def test_every_change_of_the_catalog_is_on_disk_when_it_returns(make_episode: An
     assert used - begun == 3, "a commit, a discard and a range are a transaction each"
     assert len(levels) > used, "rebuilding is durable too"
     assert set(levels) == {FULL}
+
+
+def test_all_tables_are_made_at_once_or_none_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by itself would wait for the disk, thirty times."""
+
+    def fails(_: sa.Connection) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "_make_indices", fails)
+        with pytest.raises(OSError, match="no room"):
+            catalog.Catalog(tmp_path / "catalog.sqlite")
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    catalog.Catalog(tmp_path / "catalog.sqlite").close()
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() > (20,)
 
 
 def commit(store: Store, made: Any) -> None:

@@ -76,3 +76,9 @@ def test_it_is_calm_where_little_waits(
     if meminfo is not None:
         (tmp_path / "meminfo").write_text(meminfo)
     assert file_system.is_calm() == calm
+
+
+def test_who_writes_much_itself_waits_for_as_much_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_system, "_MEMORY", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("Dirty: 200000 kB\nWriteback: 0 kB\n")
+    assert [file_system.is_calm(each << 10) for each in (0, 199_999, 200_000)] == [False, False, True]
