@@ -160,6 +160,9 @@ class Recorded:
     def settle(self, *_: object) -> PixelLayout:
         return PixelLayout("MJPG", *self._size, 0)
 
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        return {}
+
     def controls(self, *_: object) -> dict[str, int]:
         return {}
 

@@ -231,14 +231,14 @@ def _staged(
     source: Path, store: StoreFolder, batch: Sequence[Coming], report: CopyReport, synced: _Synced
 ) -> list[Coming]:
     """Those of a batch that are whole in staging."""
-    jobs: list[_Job] = []
+    jobs: list[_Share] = []
     for staged in batch:
         names = list(staged.record.objects)
         if sum(size for size, _ in staged.record.objects.values()) <= _ONE_JOB_BYTES:
-            jobs.append(_Job(staged, names, True))
+            jobs.append(_Share(staged, names, True))
         else:
             _make_folders(staged, store)
-            jobs += [_Job(staged, [name], False) for name in names]
+            jobs += [_Share(staged, [name], False) for name in names]
     failed: dict[Path, Finding] = {}
     run_all(
         [functools.partial(_copy, source, store, job, failed, synced) for job in jobs],
@@ -255,7 +255,7 @@ def _staged(
     return whole
 
 
-class _Job(NamedTuple):
+class _Share(NamedTuple):
     """What one thread copies: files of an episode, for which folders may be missing."""
 
     staged: Coming
@@ -269,7 +269,7 @@ def _make_folders(staged: Coming, store: StoreFolder) -> None:
             durable.add_folder(staged.name / parent, dir_fd=store.fd)
 
 
-def _copy(source: Path, store: StoreFolder, job: _Job, failed: dict[Path, Finding], synced: _Synced) -> None:
+def _copy(source: Path, store: StoreFolder, job: _Share, failed: dict[Path, Finding], synced: _Synced) -> None:
     """Copy some files; `failed` has what is not as its record says."""
     staged = job.staged
     record = staged.record
