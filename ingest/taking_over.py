@@ -37,7 +37,7 @@ from sensorium.ingest.store_folder import COMMITS, STAGING, StoreFolder
 log = logging.getLogger(__name__)
 
 TURN_S, BATCH = 0.05, 16
-"""So long it checks, and so many it then commits, before anything else has its turn."""
+"""So long it checks, and about so many files it then commits, before anything else has its turn."""
 MAX_RECORD_BYTES = 16 << 20
 _PART_BYTES = 1 << 20
 _RECORD = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json")
@@ -100,7 +100,7 @@ def taking_over(
                     ready.append(_Checked(coming, files))
             except LeftOut as left:
                 report.left.append(left.finding)
-            if clock() >= end_s or len(ready) == BATCH:
+            if clock() >= end_s or sum(len(each.files) for each in ready) >= BATCH:
                 _commit(store, commits, catalog, side, ready, report, alone)
                 ready.clear()
                 yield
