@@ -36,7 +36,7 @@ def fleet_memory(delivery: Delivery) -> FleetMemory:
         trigger = in_force(delivery).trigger
         return trigger.fleet_near if isinstance(trigger, WorthConfig) else 0.0
 
-    return FleetMemory(delivery.spool.path, lambda: in_force(delivery).mission.name, near)
+    return FleetMemory(delivery.spool.path, lambda: delivery.device.mission.name, near)
 
 
 def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deliver: bool) -> Obeying:
@@ -85,7 +85,7 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
 
 def put_in_force(delivery: Delivery, orders: Orders, after: DeviceFile, settled: Callable[[str], None]) -> None:
     """Have the device go on by another device file, and say when that is so, or why not."""
-    before = in_force(delivery)
+    before = delivery.device  # a plan may have given it another mission
 
     def applied(why: str) -> None:
         if not why:

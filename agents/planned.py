@@ -8,11 +8,11 @@ from sensorium.agents.capture.arrival import Arrival
 from sensorium.agents.capture.intake import Intake
 from sensorium.agents.delivery import Delivery
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.directed import in_force, put_in_force
+from sensorium.agents.directed import in_force
 from sensorium.agents.directives.rules import Rules
 from sensorium.agents.directives.settings import plain
 from sensorium.agents.line import RecordingLine
-from sensorium.agents.orders import Orders
+from sensorium.agents.orders import Change, Orders
 from sensorium.agents.plans.carrying import Carrying, Effect
 from sensorium.agents.plans.limits import PlanState, Privacy
 from sensorium.agents.recording.recorder import Recorder
@@ -91,13 +91,20 @@ class _Here:
         return PlanState(celsius=temperature_c(), free_bytes=free_bytes, privacy=privacy)
 
     def change_mission(self, name: str, settled: Callable[[str], None]) -> None:
-        before = in_force(self.delivery)
-        after = before.model_copy(update={"mission": before.mission.model_copy(update={"name": name})})
-        charter = Rules(self.delivery.device).charter
-        if why := charter.refuses_change({"mission.name": name}, plain(after)):
+        delivery, as_set = self.delivery, in_force(self.delivery)
+        mission = as_set.mission.model_copy(update={"name": name}) if name else as_set.mission
+        after = as_set.model_copy(update={"mission": mission})
+        why = Rules(delivery.device).charter.refuses_change({"mission.name": name}, plain(after)) if name else ""
+
+        def changed(why: str) -> None:
+            if not why:  # settings may have come meanwhile
+                delivery.apply(delivery.device.model_copy(update={"mission": mission}))
             settled(why)
-            return
-        put_in_force(self.delivery, self.orders, after, settled)
+
+        if why:
+            settled(why)
+        else:
+            self.orders.change(Change(after, changed))
 
     def stop(self) -> None:
         self.orders.stop()

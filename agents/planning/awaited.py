@@ -13,7 +13,8 @@ _NOTHING_COMES = ("refused", "expired", GONE)
 @dataclass
 class AwaitedPlan:
     """One that was asked at `since_s` (monotonic). It is over where it was refused; where its episodes have come, and
-    for `settle_s` no more; or where nothing came, or nothing was answered, for `patience_s`."""
+    for `settle_s` no more; or where nothing came, or nothing was answered, for `patience_s`. Of a device that was asked
+    to stop, and does, nothing comes."""
 
     proposal: Proposal
     directive: str
@@ -48,7 +49,7 @@ class AwaitedPlan:
         """Whether it can be judged."""
         if self.answered_s is None:
             return now_s >= self.since_s + patience_s
-        if self.state in _NOTHING_COMES:
+        if self.state in _NOTHING_COMES or (self.proposal.plan == "stop" and self.state == DONE):
             return True
         if self.came_s is not None:
             return now_s >= max(self.came_s, self.answered_s) + settle_s

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.gain import Cell, CellAxes, GainBook, Price
+from sensorium.agents.planning.missions import MissionGaps, key_of_mission
 from sensorium.agents.planning.notebook import ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
@@ -42,7 +43,8 @@ class GapPlanner:
     probability with which it was met elsewhere of late, or that it is something never met: the share of what was met
     once alone (I. J. Good, "The population frequencies of species", 1953). The bound is `boldness` times the deviation
     of that, by the logarithm of all visits over those here. Where it was sent to a place and no episode came of it, the
-    place counts less from then on.
+    place counts less from then on. Where a charter names missions, one under which what was recorded last would be new
+    is proposed too.
     """
 
     def __init__(self, config: GapConfig, reaches: Sequence[Reach], seed: int) -> None:
@@ -53,6 +55,7 @@ class GapPlanner:
         self._book = GainBook(config.cells, reaches)
         self._texts = [self._book.places(each) for each in self._places]
         self._known: set[str] = set()
+        self._missions = MissionGaps(config.cells, reaches)
         self._whereabouts = Whereabouts(config.price)
         self._tries = Tries()
         self._visits: dict[str, int] = {}
@@ -68,6 +71,8 @@ class GapPlanner:
         self._whereabouts.saw(card)
         cells = self._book.cells_of(card)
         self._book.take_in(card)
+        self._missions.saw(card, cells)
+        self._tries.came(key_of_mission(card.device, card.mission))
         if not cells:
             return
         place = self._book.place(card)
@@ -95,10 +100,36 @@ class GapPlanner:
             made = self._whereabouts.proposals("gap", places, rows, gains, why)
             found.append([(float(worth[row]), each) for row, each in zip(rows, made, strict=True)])
             self._tries.proposed([texts[row] for row in rows])
+        found += [self._other_missions(device, n) for device in self._missions.devices]
         return in_turns(found, n)
 
     def learn(self, outcome: ProposalFate) -> None:
-        self._tries.over(self._book.place(there(outcome.proposal)), outcome)
+        asked = outcome.proposal
+        if asked.plan == "mission":
+            self._tries.over(key_of_mission(asked.device, str(asked.parameters.get("name"))), outcome)
+        else:
+            self._tries.over(self._book.place(there(asked)), outcome)
+
+    def _other_missions(self, device: str, n: int) -> list[tuple[float, Proposal]]:
+        """What the device would bring where it is, were it there for something else; each with its worth."""
+        seconds, n_bytes = self._whereabouts.episode(device)
+        cost, found = self._config.price.of(seconds, n_bytes), []
+        for mission, new in self._missions.gains(device, self._book.cells):
+            gain = new * self._tries.factor(key_of_mission(device, mission))
+            made = Proposal(
+                plan="mission",
+                planner="gap",
+                parameters={"name": mission},
+                device=device,
+                gain=gain,
+                cost_s=round(seconds, 6),
+                cost_bytes=round(n_bytes, 3),
+                rationale=f"mission {mission}: what was recorded last would be new under it",
+            )
+            found.append((gain / cost, made))
+        best = sorted(found, key=lambda each: -each[0])[: max(0, n)]
+        self._tries.proposed([key_of_mission(device, str(each.parameters["name"])) for _, each in best])
+        return best
 
     def report(self) -> dict[str, Any]:
         return {

@@ -4,7 +4,7 @@ A planner sees cards and nothing else, and may be anybody's code: whoever hosts 
 proposes, and sets it aside when it raises. It decides nothing: an adjudicator under a charter does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.plans.area import PlanArea
-from sensorium.drivers.controls import Control
+from sensorium.drivers.controls import Control, PlanKind
 
 PATIENCE_S = 60.0
 
@@ -35,13 +35,15 @@ class Planner(Protocol):
 
 class Reach(BaseModel):
     """What can be asked of one device: its controls, as it states them, within what its charter allows; of
-    places, what `areas` allow."""
+    places, what `areas` allow. `whole` has the plans of the device as a whole (mission, duration, stop), each with its
+    parameters; a name without choices may be any."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     device: str
-    controls: tuple[Control, ...]
+    controls: tuple[Control, ...] = ()
     areas: tuple[PlanArea, ...] = ()
+    whole: Mapping[PlanKind, tuple[Control, ...]] = {}
 
 
 class PlannerConfig(BaseModel):

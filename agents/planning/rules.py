@@ -15,7 +15,7 @@ from sensorium.agents.charter import Charter
 from sensorium.agents.planning.log import PlanAsked, PlanningLine
 from sensorium.agents.planning.planner import Reach
 from sensorium.agents.planning.proposal import Proposal
-from sensorium.agents.plans.asked import AskedPlan
+from sensorium.agents.plans.asked import DEVICE_WIDE, AskedPlan
 from sensorium.agents.plans.kill_switch import is_killed
 from sensorium.agents.plans.limits import PlanState, refuses_plan
 from sensorium.agents.plans.spent import DAY_NS, HOUR_NS, PlanCost, PlanSpent
@@ -81,15 +81,16 @@ class PlanRules:
 
     def reaches(self) -> list[Reach]:
         """What can be asked of devices that are there, by name."""
-        now_ns, found = self._now_ns(), []
+        now_ns, found, whole = self._now_ns(), [], self.charter.plans.whole()
         for device, controls in sorted(self._controls.items()):
             if self._reports[device].is_silent(now_ns):
                 continue
             limits = self.charter.plans
             narrowed = {name: limits.reach(name, those) for name, those in controls.items()}
             those = one_name_each({name: each for name, each in narrowed.items() if each})
-            if those:
-                found.append(Reach(device=device, controls=those, areas=limits.areas))
+            its = {plan: each for plan, each in whole.items() if plan in _allowed(self._reports[device].state)}
+            if those or its:
+                found.append(Reach(device=device, controls=those, areas=limits.areas, whole=its))
         return found
 
     def refuses(self, proposal: Proposal, approved: bool = False) -> str:
@@ -112,11 +113,15 @@ class PlanRules:
         return self.charter.plans.cost(plan.on(state.controls), state)
 
     def placed(self, proposal: Proposal, busy: frozenset[str]) -> Proposal:
-        """One that is for whichever device can, for the first that has all its controls; better one that is free."""
+        """One that is for whichever device can, for the first that has all its controls, or may be asked for such of it
+        as a whole; better one that is free."""
         if proposal.device:
             return proposal
         asked = {name.rpartition(".")[2] for name in proposal.parameters}
-        can = [each.device for each in self.reaches() if asked <= {_bare(control) for control in each.controls}]
+        if proposal.plan in DEVICE_WIDE:
+            can = [each.device for each in self.reaches() if proposal.plan in each.whole]
+        else:
+            can = [each.device for each in self.reaches() if asked <= {_bare(control) for control in each.controls}]
         best = next((device for device in can if device not in busy), can[0] if can else "")
         return msgspec.structs.replace(proposal, device=best)
 
@@ -182,6 +187,12 @@ def approvers_of(charter: Charter) -> dict[bytes, str]:
 def _plans(state: Mapping[str, Any]) -> Mapping[str, Any]:
     said = state.get("plans")
     return said if isinstance(said, Mapping) else {}
+
+
+def _allowed(state: Mapping[str, Any]) -> Sequence[Any]:
+    """The kinds of plans that a device's own charter lets through, as it says."""
+    said = _plans(state).get("allowed")
+    return said if isinstance(said, list | tuple) else ()
 
 
 def _bare(control: Control) -> str:

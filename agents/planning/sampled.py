@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sensorium.agents.planning.card import MOST_MEASURED
 from sensorium.agents.planning.gain import BRIGHTNESS, MOTION
+from sensorium.agents.plans.asked import DEVICE_WIDE
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Stream
 from sensorium.drivers.controls import CONTROL
@@ -79,7 +80,8 @@ def _did(notes: Iterable[Note]) -> tuple[dict[str, float], dict[str, str]]:
     numbers: dict[str, float] = {}
     choices: dict[str, str] = {}
     for note in notes:
-        did = note.value.get("did") if note.kind == CONTROL and isinstance(note.value, Mapping) else None
+        is_control = note.kind == CONTROL and isinstance(note.value, Mapping)
+        did = note.value.get("did") if is_control and note.value.get("plan") not in DEVICE_WIDE else None
         for name, value in did.items() if isinstance(did, Mapping) else ():
             bare = str(name).rpartition(".")[2]
             if isinstance(value, str):

@@ -34,6 +34,7 @@ REACHES = (
             Control(name="x_m", plan="viewpoint", unit="m", low=-2, high=2, cell=1, cost_s=1, cost_s_per_unit=2),
             Control(name="y_m", plan="viewpoint", unit="m", low=0, high=3, cell=1, cost_s_per_unit=2),
         ),
+        whole={"mission": (Control(name="name", plan="mission", choices=("hall", "yard")),), "stop": ()},
     ),
     Reach(
         device="lab-1",
@@ -140,14 +141,18 @@ class PlannerTests:
         reach = next((each for each in self.reaches() if each.device == proposal.device), None)
         assert reach is not None or not proposal.device, f"there is no device {proposal.device!r}"
         controls = {each.name: each for each in (reach.controls if reach else ())}
+        if reach and proposal.plan in ("mission", "duration", "stop"):
+            assert proposal.plan in reach.whole, f"{reach} is not to be asked for {proposal.plan}"
+            controls = {each.name: each for each in reach.whole[proposal.plan]}
+            assert set(proposal.parameters) == set(controls)
         for name, value in proposal.parameters.items() if reach else ():
             control = controls.get(name) or next((c for c in controls.values() if bare(c.name) == name), None)
-            if proposal.plan in ("mission", "duration", "stop") and control is None:
-                continue
             assert control is not None, f"{reach} has no control {name!r}"
             assert control.plan == proposal.plan
             if control.choices:
                 assert value in control.choices
+            elif control.plan == "mission":
+                assert isinstance(value, str)
             else:
                 assert isinstance(value, float | int)
                 assert math.isfinite(value)

@@ -43,6 +43,11 @@ class Whereabouts:
         if card.kind == "full":
             self._known.setdefault(card.device, _OfDevice()).saw(card)
 
+    def episode(self, device: str) -> tuple[float, float]:
+        """Seconds and bytes of one where the device is."""
+        known = self._known.get(device) or _OfDevice()
+        return known.seconds, known.n_bytes
+
     def seconds(self, places: ReachablePlaces) -> Floats:
         """[n]: how long it takes to go to each place, and record there."""
         known = self._known.get(places.device) or _OfDevice()

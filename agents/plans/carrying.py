@@ -17,6 +17,7 @@ import msgspec
 from sensorium.agents.plans.asked import AskedPlan
 from sensorium.agents.plans.kill_switch import is_killed
 from sensorium.agents.plans.limits import PlanLimits, PlanState, refuses_plan
+from sensorium.agents.plans.missions import GivenMission, HasMission
 from sensorium.agents.plans.spent import SpentPlans
 from sensorium.drivers.controls import CONTROL, as_number, controls_of
 from sensorium.drivers.driver import Driver
@@ -48,7 +49,7 @@ class Effect(NamedTuple):
     value: Mapping[str, Any] | None = None
 
 
-class PlannedDevice(Protocol):
+class PlannedDevice(HasMission, Protocol):
     """What plans reach in a device, as it is now."""
 
     def drivers(self) -> Mapping[str, Driver]: ...
@@ -59,10 +60,6 @@ class PlannedDevice(Protocol):
 
     def condition(self) -> PlanState:
         """Temperature, disk and privacy; nothing of controls."""
-        ...
-
-    def change_mission(self, name: str, settled: Callable[[str], None]) -> None:
-        """Have another mission's name in force, and say why that could not be, or, empty, that it is."""
         ...
 
     def stop(self) -> None:
@@ -108,7 +105,9 @@ class Carrying:
         self._over = ""
         self._begun: dict[str, _BegunPlan] = {}
         self._where: dict[str, float] = {}
+        self._mission = GivenMission()
         self._ends_ns: int | None = None
+        self._cause = ""
         self._looked_s = 0.0
         self._killed = ""
         self._said: Mapping[str, Any] = {}
@@ -158,7 +157,7 @@ class Carrying:
         now_s = time.monotonic()
         if now_s < self._looked_s + LOOK_S and not self._waiting and not self._is_timed:
             return []
-        effects: list[Effect] = []
+        effects = self._end_missions(device)
         if now_s >= self._looked_s + LOOK_S:
             self._looked_s = now_s
             effects += self._look_for_kill(device)
@@ -173,6 +172,7 @@ class Carrying:
             except Exception as error:  # a driver is anybody's code
                 waiting.settled(BROKE, reason(error))
         self._say(device.drivers())
+        self._cause = effects[-1].proposal if effects else self._cause
         return effects
 
     def heard(self, sensor: str, note: SourceNote) -> Effect | None:
@@ -191,7 +191,10 @@ class Carrying:
         said = ", ".join(f"{name} {_in_short(each)}" for name, each in did.items())
         begun.waiting.settled(BROKE if why else OBEYED, "; ".join(filter(None, (why, said))))
         told = {**value, "planner": plan.planner, "plan": plan.plan, "sensor": sensor, "begun_ns": note.start_ns}
-        return Effect(plan.proposal, at_ns, until_ns, told) if did else None
+        if not did:
+            return None
+        self._cause = plan.proposal
+        return Effect(plan.proposal, at_ns, until_ns, told)
 
     def paid(self, proposal: str, nbytes: int) -> None:
         """An episode of so many bytes was sealed that a proposal has caused."""
@@ -203,11 +206,17 @@ class Carrying:
 
     @property
     def _is_timed(self) -> bool:
-        return self._ends_ns is not None or any(begun.until_ns is not None for begun in self._begun.values())
+        timed = self._ends_ns is not None or self._mission.is_due
+        return timed or any(begun.until_ns is not None for begun in self._begun.values())
 
     def _next(self) -> _WaitingPlan | None:
         with self._guard:
             return self._waiting.popleft() if self._waiting else None
+
+    def _end_missions(self, device: PlannedDevice) -> list[Effect]:
+        """Where a mission is over, which was the cause of what is recorded, nothing is."""
+        over = self._mission.over()
+        return [Effect("", device.passed_ns() + 1)] if self._cause in over else []
 
     def _look_for_kill(self, device: PlannedDevice) -> list[Effect]:
         """Whether the kill switch is there; then all that plans have asked for is taken back."""
@@ -223,7 +232,8 @@ class Carrying:
             _take_back(one)
             if one.open:
                 one.waiting.settled(BROKE, f"charter: kill: {self._killed}")
-        return [Effect("", device.passed_ns() + 1)] if begun else []
+        had_mission = self._mission.take_back(device)
+        return [Effect("", device.passed_ns() + 1)] if begun or had_mission else []
 
     def _drop_lost(self, drivers: Mapping[str, Driver], now_s: float) -> None:
         """What was asked of a sensor that is another now was not done, or does not hold any more."""
@@ -242,6 +252,7 @@ class Carrying:
             if begun.until_ns is not None and passed_ns >= begun.until_ns:
                 del self._begun[sensor]
                 _take_back(begun)
+        self._mission.end_timed(device, passed_ns)
         if self._ends_ns is not None and passed_ns >= self._ends_ns:
             self._ends_ns = None
             device.stop()
@@ -257,24 +268,32 @@ class Carrying:
             return []
         self._spent.take(plan.proposal, self._limits.cost(plan, state))
         waiting = waiting._replace(plan=plan)
-        if plan.plan == "mission":
-            settled = waiting.settled
-            device.change_mission(str(plan.parameters["name"]), lambda why: settled(BROKE if why else OBEYED, why))
-            return [Effect(plan.proposal, device.passed_ns() + 1)]
-        if plan.plan == "duration":
-            self._ends_ns = device.passed_ns() + round(float(plan.parameters["seconds"]) * 1e9)
-            waiting.settled(OBEYED, f"it ends after {plan.parameters['seconds']} s")
-            return [Effect(plan.proposal, device.passed_ns() + 1)]
-        if plan.plan == "stop":
-            waiting.settled(OBEYED, "it seals what is open, delivers and ends")
-            device.stop()
-            return []
+        if plan.is_device_wide:
+            return self._begin_whole(waiting, plan, device)
         driver = drivers[plan.sensor]
         driver.ask(plan.proposal, dict(plan.parameters))  # type: ignore[attr-defined]
         before, self._begun[plan.sensor] = self._begun.get(plan.sensor), _BegunPlan(waiting, driver, now_s)
         if before is not None and before.open:
             before.waiting.settled(BROKE, f"{plan.proposal} was asked meanwhile")
         return []
+
+    def _begin_whole(self, waiting: _WaitingPlan, plan: AskedPlan, device: PlannedDevice) -> list[Effect]:
+        """One of the device as a whole."""
+        settled, at_ns, name = waiting.settled, device.passed_ns() + 1, plan.parameters.get("name")
+        until_ns = None  # what a mission caused ends with it
+        if plan.plan == "stop":
+            settled(OBEYED, "it seals what is open, delivers and ends")
+            device.stop()
+            return []
+        if plan.plan == "duration":
+            until_ns = self._ends_ns = at_ns - 1 + round(float(plan.parameters["seconds"]) * 1e9)
+            settled(OBEYED, f"it ends after {_in_short(plan.parameters['seconds'])} s")
+        elif not self._mission.give(
+            plan, device, at_ns, lambda why: settled(BROKE if why else OBEYED, why or f"it is for {name}")
+        ):
+            return []
+        value = {"asked": plan.parameters, "did": plan.parameters, "why": "", "planner": plan.planner}
+        return [Effect(plan.proposal, at_ns, until_ns, {**value, "plan": plan.plan, "sensor": "", "begun_ns": at_ns})]
 
     def _refuses(self, waiting: _WaitingPlan, plan: AskedPlan, state: PlanState) -> str:
         if self._spent is None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, mo
 
 from sensorium.agents.bound import SettingBound
 from sensorium.agents.plans.area import PlanArea
-from sensorium.agents.plans.asked import DEVICE_WIDE, AskedPlan
+from sensorium.agents.plans.asked import DEVICE_WIDE, MOST_S, AskedPlan
 from sensorium.agents.plans.spent import PlanBudget, PlanCost, PlanSpent
 from sensorium.drivers.controls import Control, PlanKind, as_number, check_asked
 
@@ -90,6 +90,27 @@ class PlanLimits(BaseModel):
             for control in controls
             if control.plan in self.allow and (narrowed := self._narrowed(sensor, control)) is not None
         )
+
+    def whole(self) -> dict[PlanKind, tuple[Control, ...]]:
+        """The plans of a device as a whole that may be asked for, each with its parameters, within the bounds of the
+        charter; a name without choices may be any."""
+        most_s = MOST_S if self.most_s is None else min(MOST_S, self.most_s)
+        seconds = Control(name="seconds", plan="duration", unit="s", low=1.0, high=most_s, cost_s_per_unit=1.0)
+        found: dict[PlanKind, tuple[Control, ...]] = {}
+        for plan, control in (("mission", self._missions()), ("duration", self._narrowed("duration", seconds))):
+            if plan in self.allow and control is not None:
+                found[control.plan] = (control,)
+        return found | ({"stop": ()} if "stop" in self.allow else {})
+
+    def _missions(self) -> Control | None:
+        names: list[str] | None = None
+        for rule, bound in self.controls.items():
+            if _is_named(rule, "mission", "name"):
+                some = [each for each in bound.one_of or () if isinstance(each, str)] if names is None else names
+                names = [each for each in some if not bound.refuses(each)]
+        if names is not None and not names:
+            return None
+        return Control(name="name", plan="mission", choices=tuple(names or ()), bounded=names is not None)
 
     def _narrowed(self, sensor: str, control: Control) -> Control | None:
         low, high, choices, bounded = control.low, control.high, control.choices, control.bounded

@@ -28,10 +28,10 @@ ANNA = ("--operator", "keys/anna.operator_secret")
 PLAN = ("plan", "store", "--planner", "gap", "--charter", "charter.yaml", *ANNA, "--seconds", "4", "--settle", "2s")
 
 
-def begun(site: Site) -> None:
+def begun(site: Site, charter: str = CHARTER) -> None:
     """An ingest, and a device that can be sent somewhere."""
     site.run("keys", "new", "anna", "--operator", "--dir", "keys")
-    (site.folder / "charter.yaml").write_text(CHARTER)
+    (site.folder / "charter.yaml").write_text(charter)
     _, port = site.ingest()
     obey = {"operator": "keys/anna.operator", "may": ["plan"]}
     trigger = {"kind": "interval", "length_s": 4.0}
@@ -40,7 +40,8 @@ def begun(site: Site) -> None:
 
     def controls() -> Any:
         (row,) = site.json("fleet", "store", "--json") or [{}]
-        return ((row.get("report") or {}).get("plans") or {}).get("controls")
+        plans = (row.get("report") or {}).get("plans") or {}
+        return plans.get("controls") or plans.get("allowed")
 
     wait_for(lambda: (site.folder / "store" / "fleet").is_dir() and controls(), "what can be asked of it", timeout_s=60)
 
@@ -64,6 +65,21 @@ def test_rounds_ask_for_places_and_judge_what_came(site: Site) -> None:
     (row,) = report["planners"]
     assert (row["outcomes"], row["got"]) == (3, pytest.approx(sum(each.got for each in outcomes)))
     assert (site.folder / "coverage.png").stat().st_size > 1000
+
+
+def test_missions_that_a_charter_names_are_asked_for_and_bring_what_is_new(site: Site) -> None:
+    begun(site, "plans: {allow: [mission], controls: {mission.name: {one_of: [hall, yard]}}}")
+    store = site.folder / "store"
+    wait_for(lambda: site.json("query", "store"), "an episode to go by", timeout_s=60)
+    (site.folder / "cells.yaml").write_text("axes: [task]")
+    site.run(*PLAN, "--cells", "cells.yaml", "--turns", "2", "--patience", "60s")
+    outcomes = outcomes_of(PlanningLog(store).read().lines)
+    assert [(each.state, each.planner, each.got) for each in outcomes] == [("done", "gap", 1.0)] * 2, outcomes
+    for outcome, mission in zip(outcomes, ("hall", "yard"), strict=True):
+        found = site.json("query", "store", "--where", f"proposal = '{outcome.proposal}'")
+        assert mission in {each["mission"] for each in found}
+    report = json.loads(site.run("plan", "report", "store", "--json").out)
+    assert (report["cells_before"], report["cells_after"]) == (1, 3)
 
 
 def test_a_loop_that_is_killed_and_begun_again_loses_nothing_and_asks_nothing_twice(site: Site) -> None:

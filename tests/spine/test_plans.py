@@ -36,10 +36,10 @@ kill: HALT
 class Fleet:
     """One device that is planned for."""
 
-    def __init__(self, site: Site, trigger: dict[str, Any]) -> None:
+    def __init__(self, site: Site, trigger: dict[str, Any], charter: str = CHARTER) -> None:
         self.site, self.store = site, site.folder / "store"
         self.anna, self.ben = (read_pair(new_operator(name, site.folder / "keys")[1]) for name in ("anna", "ben"))
-        (site.folder / "charter.yaml").write_text(CHARTER)
+        (site.folder / "charter.yaml").write_text(charter)
         self.ingest, self.port = site.ingest()
         obey = {"operator": "keys/anna.operator", "may": ["plan", "stop"]}
         self.file = site.device("rig-1", {"base": WORLD}, self.port, obey=obey, charter="charter.yaml", trigger=trigger)
@@ -157,6 +157,46 @@ def test_a_region_is_all_that_is_seen_in_its_episodes_and_the_stream_stays_what_
             assert pictures[-1, :, :12].any(), "the last frame: it is taken back with the first that is read then"
     fleet.agent.interrupt()
     fleet.agent.wait(0)
+    fleet.ingest.interrupt()
+
+
+WHOLE = """
+plans:
+  allow: [mission, duration, stop]
+  controls: {mission.name: {one_of: [hall, yard]}}
+  most_s: 60
+"""
+
+
+def test_a_mission_holds_for_its_time_and_a_duration_ends_what_is_collected(site: Site) -> None:
+    fleet = Fleet(site, {"kind": "interval", "length_s": 2.0}, WHOLE)
+    assert "mission.name" in fleet.ask("p1", "mission", parameters={"name": "attic"}).why
+    assert "most_s" in fleet.ask("p1", "duration", parameters={"seconds": 61.0}).why
+    assert "no sensor" in fleet.ask("p1", "mission", sensor="base", parameters={"name": "hall"}).why
+    given = fleet.ask("p1", "mission", parameters={"name": "hall"}, seconds=6.0)
+    assert (given.state, given.why) == ("done", "it is for hall")
+    store = sensorium.open(fleet.store)
+
+    def after() -> list[Any]:
+        """Episodes for what the device file says, from when the mission was taken back."""
+        ends_ns = [each.end_ns for each in store.query("mission = 'hall'")]
+        return [each for each in store.query("mission != 'hall'") if ends_ns and each.start_ns >= max(ends_ns)]
+
+    wait_for(after, "an episode for what it was for before", timeout_s=60)
+    caused = store.query("mission = 'hall' and proposal = 'p1'")
+    assert sum(each.duration_s for each in caused) >= 4.0
+    for each in caused:
+        (note,) = [note for note in each.notes if note.kind == "control"]
+        assert (note.name, note.value["did"], note.value["plan"]) == ("p1", {"name": "hall"}, "mission")
+    assert not store.query("mission = 'hall' and proposal is null"), "all of it was caused"
+    more = [each for each in store.query("proposal = 'p1'") if each.id not in {one.id for one in caused}]
+    assert sum(each.duration_s for each in more) < 4.0, "and little besides, as one line hands over to the other"
+    assert fleet.ask("p2", "duration", parameters={"seconds": 12.0}).why == "it ends after 12 s"
+    fleet.agent.wait(0)
+    last = store.query("proposal = 'p2'")
+    assert 8.0 <= sum(each.duration_s for each in last) <= 16.0
+    everything = site.json("query", "store")
+    assert all(account["captured"] == account["stored"] for each in everything for account in each["account"].values())
     fleet.ingest.interrupt()
 
 

@@ -13,6 +13,8 @@ from sensorium.drivers.controls import PlanKind
 MOST_TEXT = 500
 MOST_PARAMETERS = 16
 _PLANS = get_args(PlanKind)
+_WHOLE = {"name": {"type": "string", "maxLength": 100}, "seconds": {"type": "number", "minimum": 0}}
+"""What `mission` and `duration` take; all else is by control."""
 _Text = Annotated[str, StringConstraints(max_length=MOST_TEXT)]
 _Name = Annotated[str, StringConstraints(max_length=100)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -45,7 +47,11 @@ def answer_schema(n: int, most_hypotheses: int) -> dict[str, Any]:
     plan = {
         "plan": {"type": "string", "enum": list(_PLANS)},
         "device": {"type": "string", "maxLength": 100},
-        "parameters": {"type": "object", "additionalProperties": {"type": ["number", "string"]}},
+        "parameters": {
+            "type": "object",
+            "properties": _WHOLE,
+            "additionalProperties": {"type": ["number", "string"]},
+        },
         "gain": {"type": "number", "minimum": 0},
         "prediction": text,
         "rationale": text,

@@ -156,7 +156,7 @@ class LanguagePlanner:
         self._new.append(entry)
 
     def _proposal(self, plan: ProposedPlan) -> Proposal:
-        seconds, n_bytes = self._question.cost(plan.device, plan.parameters)
+        seconds, n_bytes = self._question.cost(plan.device, plan.plan, plan.parameters)
         return Proposal(
             plan=plan.plan,
             planner=NAME,

@@ -13,7 +13,7 @@ from sensorium.agents.planning.language.covered import MOST_GAPS, Coverage
 from sensorium.agents.planning.language.quoted import card_told, numbers_told, quoted
 from sensorium.agents.planning.notebook import NotebookEntry
 from sensorium.agents.planning.planner import Reach
-from sensorium.drivers.controls import Control, Value
+from sensorium.drivers.controls import Control, PlanKind, Value, as_number
 
 _RECENT, _MOST_TOLD, _MOST_NOTES = 64, 12, 16
 _FIRST_S, _LEAST_GAPS = 1.0, 3
@@ -72,12 +72,14 @@ class Question:
         """Thumbnails of previews and of the newest episodes, as `data:` URLs, in the order of `pictures_of`."""
         return [f"data:image/jpeg;base64,{base64.b64encode(card.thumbnail).decode()}" for card in self._pictured()]
 
-    def cost(self, device: str, asked: Mapping[str, Value]) -> tuple[float, float]:
+    def cost(self, device: str, plan: PlanKind, asked: Mapping[str, Value]) -> tuple[float, float]:
         """About how many seconds and bytes a plan costs: the way, by the device's controls, and an episode as they
-        were of late."""
+        were of late, or as many as fit into a duration."""
         of = [each for each in self._recent if each.kind == "full" and (not device or each.device == device)]
         seconds = statistics.fmean([max(each.seconds, 0.0) for each in of]) if of else _FIRST_S
         n_bytes = statistics.fmean([each.stored_bytes for each in of]) if of else 0.0
+        if plan == "duration" and (lasts_s := as_number(asked.get("seconds"))) is not None:
+            n_bytes, seconds = n_bytes * max(0.0, lasts_s) / max(seconds, 1e-3), max(0.0, lasts_s)
         last = self._last.get(device)
         for reach in self._reaches:
             if reach.device == device:
@@ -90,6 +92,7 @@ class Question:
         found: dict[str, Any] = {
             "propose": n,
             "reach": {reach.device: [_control(each) for each in reach.controls] for reach in self._reaches},
+            "whole": {reach.device: _whole(reach) for reach in self._reaches if reach.whole},
             "coverage": {device: each.told(counts=part >= 0.5, gaps=gaps) for device, each in self._coverage.items()},
             "at": {device: numbers_told(card.where) for device, card in self._last.items()},
             "episodes_by_mission": {quoted(name, 40): n for name, n in self._missions.most_common(12)},
@@ -118,10 +121,20 @@ def _way_s(control: Control, asked: Value, last: EpisodeCard | None) -> float:
 
 
 def _control(control: Control) -> dict[str, Any]:
-    ranged: dict[str, Any] = {"choices": list(control.choices)}
-    if not control.choices:
-        ranged = {"from": control.low, "to": control.high, "unit": control.unit}
-    return {"plan": control.plan, "control": control.name, **ranged}
+    return {"plan": control.plan, "control": control.name, **_ranged(control)}
+
+
+def _ranged(control: Control) -> dict[str, Any]:
+    if control.choices:
+        return {"choices": list(control.choices)}
+    if control.plan == "mission":
+        return {"text": "any"}
+    return {"from": control.low, "to": control.high, "unit": control.unit}
+
+
+def _whole(reach: Reach) -> dict[str, Any]:
+    """The plans of a device as a whole, with their parameters."""
+    return {plan: {each.name: _ranged(each) for each in controls} for plan, controls in reach.whole.items()}
 
 
 def _noted(entry: NotebookEntry) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class PlayedDevice:
     ) -> None:
         self.store, self.name, self.asked = store, name, list[dict[str, Any]]()
         self._did, self._at_ns = did, 10**9
+        self._where: Mapping[str, Any] = {}
+        self.mission = "kitchen"
         self.report(controls)
 
     def report(self, controls: tuple[Control, ...], **more: Any) -> None:
@@ -68,11 +70,15 @@ class PlayedDevice:
         refusal = did.get("refuse")
         answer = GivenAnswer(state="refused" if refusal else "done", why=str(refusal or ""))
         assert shelf.answered(self.name, entry.name, answer, entry.digest)
-        if not refusal:
-            self.record(did, body["proposal"])
+        if refusal or body["plan"] == "stop":
+            return
+        if body["plan"] == "mission":
+            self.mission, did = str(did["name"]), self._where
+        self.record(did, body["proposal"])
 
     def record(self, did: Mapping[str, Any], proposal: str = "", **more: Any) -> str:
         """An episode there."""
+        self._where = did
         self._at_ns += 2 * 10**9
         note = Note(kind="control", name=proposal, value={"asked": dict(did), "did": dict(did)})
         made = build_episode(
@@ -82,7 +88,7 @@ class PlayedDevice:
             step_ns=100_000_000,
             start_ns=self._at_ns,
             notes=[note],
-            **more,
+            **{"mission": self.mission, **more},
         )
         manifest = msgspec.structs.replace(made.manifest, proposal=proposal)
         made.records[0] = (manifest, b"")

@@ -111,6 +111,78 @@ def test_the_report_tells_what_plans_brought_from_what_devices_came_by(store: Pa
     assert abs(had_now - had) + abs(roamed_now - had) + abs(planned_now - 2 * had) < 500
 
 
+WHOLE = ["viewpoint", "mission", "duration", "stop"]
+
+
+def test_a_mission_that_brings_more_is_asked_for_and_judged(store: Path, anna: OperatorPair) -> None:
+    """Of one who stands still: there is nothing else to be had."""
+    still, clock = PlayedDevice(store, controls=()), Clock()
+    still.report((), allowed=["mission"])
+    still.record({"x_m": 0.5})
+    allowed = charter(allow=WHOLE, controls={"mission.name": {"one_of": ["hall", "yard"]}})
+    loop = loop_of(store, anna, GAP, clock, allowed)
+    for _ in range(3):
+        turn(loop, clock, still)
+    assert [(body["plan"], body["parameters"]) for body in still.asked] == [
+        ("mission", {"name": "hall"}),
+        ("mission", {"name": "yard"}),
+    ]
+    outcomes = outcomes_of(PlanningLog(store).read().lines)
+    assert [(each.state, each.got, each.expected) for each in outcomes] == [("done", 1.0, 1.0)] * 2
+    assert {card.mission for card in loop.known.cards.values()} == {"kitchen", "hall", "yard"}
+
+
+class Wishes(PlannerConfig):
+    """Proposes what it is told to, once each."""
+
+    kind: str = "wishes"
+    said: tuple[Any, ...] = ()
+
+    def make(self, reaches: Sequence[Reach], seed: int) -> Any:
+        del reaches, seed
+        left = list(self.said)
+
+        class Says:
+            def ingest(self, card: EpisodeCard) -> None:
+                """It does not care."""
+
+            def suggest(self, n: int) -> list[Proposal]:
+                return [left.pop(0) for _ in range(min(n, 1, len(left)))]
+
+            def report(self) -> dict[str, Any]:
+                return {}
+
+        return Says()
+
+
+def test_duration_and_stop_are_carried_out_and_answered_and_a_stop_is_waited_for_no_longer(
+    store: Path, anna: OperatorPair
+) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    rover.report(PLACES, allowed=WHOLE)
+    said = (
+        Proposal(plan="duration", planner="wishes", parameters={"seconds": 90.0}, device="rover", gain=1.0),
+        Proposal(plan="duration", planner="wishes", parameters={"seconds": 10.0}, gain=1.0),
+        Proposal(plan="stop", planner="wishes", parameters={"name": "all"}, device="rover", gain=9.0),
+        Proposal(plan="stop", planner="wishes", device="rover"),
+    )
+    loop = loop_of(store, anna, {"wishes": Wishes(said=said)}, clock, charter(allow=WHOLE, most_s=60))
+    for _ in range(6):
+        turn(loop, clock, rover)
+    lines = PlanningLog(store).read().lines
+    refused = [line.rule for line in lines if isinstance(line, ProposalRuled) and line.ruling == "refused"]
+    assert ["most_s" in refused[0], "expected the parameters (none)" in refused[1]] == [True, True], refused
+    assert [(body["plan"], body["parameters"]) for body in rover.asked] == [
+        ("duration", {"seconds": 10.0}),
+        ("stop", {}),
+    ]
+    asked = {line.proposal: line for line in lines if isinstance(line, PlanAsked)}
+    outcomes = outcomes_of(lines)
+    assert [(each.state, each.episodes) for each in outcomes] == [("done", 1), ("done", 0)]
+    assert asked[outcomes[0].proposal].cost.seconds == 12.0, "what it lasts, and what each plan is to hold for"
+    assert outcomes[1].seconds < 100, "nothing is to come of a stop"
+
+
 def test_what_it_logs_is_said_in_words_and_as_json(store: Path, anna: OperatorPair) -> None:
     rover, clock = PlayedDevice(store), Clock()
     loop = loop_of(store, anna, GAP, clock)

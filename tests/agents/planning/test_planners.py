@@ -1,6 +1,7 @@
 """Planners keep their contract: `gap` goes to what is missing, `disagreement` to what is not known, not to noise."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +98,58 @@ def test_gap_has_nothing_to_say_where_all_is_had_and_begins_again_where_the_ligh
     assert "x_m" in again[0].parameters
     places = [(each.parameters["x_m"], each.parameters["y_m"]) for each in again]
     assert places[-1] != (0.5, 0.5)
+
+
+def missions_of(*names: str, **more: Any) -> Reach:
+    return SQUARE.model_copy(
+        update={"whole": {"mission": (Control(name="name", plan="mission", choices=names),)}, **more}
+    )
+
+
+def test_gap_asks_for_a_mission_under_which_what_is_here_would_be_new() -> None:
+    planner = GapConfig().make([missions_of("walk", "dock", "yard")], 0)
+    assert not [each for each in planner.suggest(40) if each.plan == "mission"], "nobody knows yet what there would be"
+    planner.ingest(card_at(0, 0.5, 0.5))
+    asked = [each for each in planner.suggest(40) if each.plan == "mission"]
+    assert [each.parameters for each in asked] == [{"name": "dock"}, {"name": "yard"}]
+    assert [(each.gain, each.device) for each in asked] == [(1.0, "rover")] * 2
+    assert asked[0].cost_s == 1.0
+    planner.ingest(card_at(1, 0.5, 0.5, mission="dock"))
+    assert [each.parameters["name"] for each in planner.suggest(40) if each.plan == "mission"] == ["yard"]
+    planner.ingest(card_at(2, 0.5, 0.5, mission="yard"))
+    assert not [each for each in planner.suggest(40) if each.plan == "mission"], "all is had here"
+    planner.ingest(card_at(3, 1.5, 0.5, mission="yard"))
+    assert len([each for each in planner.suggest(40) if each.plan == "mission"]) == 2, "and not here"
+
+
+def test_gap_weighs_missions_and_believes_less_in_one_that_never_comes() -> None:
+    cells = CellAxes(weights={"task": {"dock": 3.0}})
+    planner = GapConfig(cells=cells).make([missions_of("yard", "dock", controls=())], 0)
+    planner.ingest(card_at(0, 0.5, 0.5))
+    (best, other) = planner.suggest(2)
+    assert (best.parameters["name"], best.gain, other.gain) == ("dock", 3.0, 1.0)
+    names = []
+    for number in range(1, 13):
+        planner.ingest(card_at(number, 0.5, 0.5))
+        (proposal,) = planner.suggest(1)
+        names.append(proposal.parameters["name"])
+        planner.learn(ProposalFate(proposal=proposal, became="failed"))
+    assert names[:2] == ["dock", "dock"]
+    assert 0 < names.count("yard") < names.count("dock"), "dock was asked for in vain"
+
+
+def test_gap_asks_for_no_mission_where_that_tells_nothing_apart_or_any_would_do() -> None:
+    def asks(reach: Reach, card: EpisodeCard, **more: Any) -> bool:
+        planner = GapConfig(**more).make([reach], 0)
+        planner.ingest(card)
+        return any(each.plan == "mission" for each in planner.suggest(50))
+
+    card = card_at(0, 0.5, 0.5)
+    assert asks(missions_of("dock"), card)
+    assert not asks(missions_of(), card), "the charter names none"
+    assert not asks(SQUARE, card), "the charter allows none"
+    assert not asks(missions_of("dock"), card, cells=CellAxes(axes=("place", "light")))
+    assert not asks(missions_of("dock"), card_at(0, 0.5, 0.5, labels={"task": "sweep"})), "its label says its task"
 
 
 def test_gap_gives_up_a_place_by_and_by_where_it_does_not_get_to() -> None:

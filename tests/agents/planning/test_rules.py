@@ -169,3 +169,78 @@ def test_a_report_that_says_nonsense_gives_nothing() -> None:
         rules = rules_of(DeviceReport(device="rover", heard_ns=time.time_ns(), state={"plans": plans}))
         assert rules.reaches() == []
         assert rules.refuses(to(1.5, 3.0))
+
+
+WHOLE = {
+    "allow": ["viewpoint", "mission", "duration", "stop"],
+    "controls": {"mission.name": {"one_of": ["hall", "yard"]}},
+}
+
+
+def allowing(*kinds: str, device: str = "rover", base: tuple[Control, ...] = BASE) -> DeviceReport:
+    made = report(device, base=base)
+    return msgspec.structs.replace(made, state={**made.state, "plans": {**made.state["plans"], "allowed": list(kinds)}})
+
+
+def test_what_can_be_asked_of_a_device_as_a_whole_is_what_both_charters_allow() -> None:
+    rules = rules_of(allowing("mission", "stop", "rate"), allowing("duration", device="still", base=()), **WHOLE)
+    rover, still = rules.reaches()
+    assert sorted(rover.whole) == ["mission", "stop"]
+    assert rover.whole["mission"][0].choices == ("hall", "yard")
+    assert (still.device, still.controls, sorted(still.whole)) == ("still", (), ["duration"])
+    (silent,) = rules_of(report(), **WHOLE).reaches()
+    assert silent.whole == {}, "one that does not say what it allows"
+    assert rules_of(allowing("mission", base=()), allow=["viewpoint"]).reaches() == []
+
+
+def test_a_plan_of_a_whole_device_for_whichever_can_goes_to_one_that_is_free() -> None:
+    rules = rules_of(
+        allowing("mission", device="a"), allowing("stop", device="b"), allowing("mission", device="c"), **WHOLE
+    )
+
+    def placed(plan: Any, *busy: str) -> str:
+        return rules.placed(Proposal(plan=plan, planner="p", parameters={"name": "hall"}), frozenset(busy)).device
+
+    assert (placed("mission"), placed("mission", "a"), placed("mission", "a", "c")) == ("a", "c", "a")
+    assert (placed("stop"), placed("duration")) == ("b", "")
+
+
+_whole_values = st.sampled_from(["hall", "yard", "hall\u200b", "attic", "", 5.0, 0.0, -1.0, 86_401.0]) | _values
+
+
+@given(
+    proposals=st.lists(
+        st.builds(
+            Proposal,
+            plan=st.sampled_from(["mission", "duration", "stop"]),
+            planner=st.just("a"),
+            parameters=st.dictionaries(
+                st.sampled_from(["name", "seconds", "x_m", "mission.name"]), _whole_values, max_size=2
+            ),
+            device=st.sampled_from(["rover", "", "nobody"]),
+            gain=st.floats(0, 1e6),
+            cost_s=st.floats(0, 1e6),
+        ),
+        max_size=8,
+    ),
+    allowed=st.sets(st.sampled_from(["mission", "duration", "stop"])),
+)
+def test_whatever_is_proposed_of_a_whole_device_only_what_is_allowed_is_accepted(
+    proposals: list[Proposal], allowed: set[str]
+) -> None:
+    rules = rules_of(
+        allowing("mission", "duration", "stop"), **{**WHOLE, "allow": sorted(allowed), "per_hour": {"plans": 3}}
+    )
+    judge = Adjudicator((), rules.refuses, Price())
+    placed = [rules.placed(each, frozenset()) for each in proposals]
+    for each in judge.decide({"a": [one for one in placed if one.is_sound]}, n=9):
+        plan, parameters = each.proposal.plan, each.proposal.parameters
+        assert each.ruling in ("accepted", "refused")
+        if each.ruling == "accepted":
+            assert plan in allowed
+            assert each.proposal.device == "rover"
+            assert sorted(parameters) == {"mission": ["name"], "duration": ["seconds"], "stop": []}[plan]
+            assert parameters.get("name", "hall") in ("hall", "yard")
+            assert 0 < float(parameters.get("seconds", 1.0)) <= 86_400
+        else:
+            assert each.rule

@@ -1,11 +1,14 @@
 """Plans as they are carried out: judged as begun, paid before, answered once, taken back by time and by kill."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sensorium.agents.plans import carrying as carrying_module
 from sensorium.agents.plans.asked import AskedPlan
@@ -16,6 +19,7 @@ from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
 from sensorium.drivers.driver import Delivery, Driver
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import StreamSpec
+from sensorium.errors import ConfigError
 from sensorium.link.approval import approval_of
 from sensorium.link.directive import DirectiveEvent
 from sensorium.link.operators import OperatorPair, new_operator, read_pair
@@ -62,6 +66,10 @@ class Rig:
     def __init__(self, folder: Path, limits: PlanLimits = LIMITS) -> None:
         self.base = Mover()
         self.now_ns, self.stopped, self.mission = 0, False, ""
+        self.missions: list[str] = []
+        self.unable, self.later = "", list[Any]()
+        self.is_slow = False
+        """Whether what becomes of a mission is known later."""
         self.answers: list[tuple[str, str, str]] = []
         self.kill = folder / "KILL"
         self.carrying = Carrying("rig-1", limits, self.kill, frozenset(), folder / "plans" / "spent")
@@ -76,8 +84,16 @@ class Rig:
         return PlanState()
 
     def change_mission(self, name: str, settled: Any) -> None:
-        self.mission = name
-        settled("")
+        self.missions.append(name)
+
+        def settle() -> None:
+            self.mission = self.mission if self.unable else name
+            settled(self.unable)
+
+        if self.is_slow:
+            self.later.append(settle)
+        else:
+            settle()
 
     def stop(self) -> None:
         self.stopped = True
@@ -234,6 +250,172 @@ def test_plans_of_the_whole_device(rig: Rig) -> None:
     rig.now_ns = 5 * S
     rig.go_on()
     assert rig.stopped
+
+
+def test_episodes_of_a_plan_of_the_whole_device_are_told_what_was_asked_and_done(rig: Rig) -> None:
+    rig.now_ns = 3 * S
+    rig.take("p1", "mission", parameters={"name": "hall"}, planner="gap", seconds=2.0)
+    rig.take("p2", "duration", parameters={"seconds": 5})
+    mission, duration = rig.go_on()
+    assert mission[:3] == ("p1", 3 * S + 1, None), "until it is over, whenever that is"
+    assert mission.value == {
+        "asked": {"name": "hall"}, "did": {"name": "hall"}, "why": "",
+        "planner": "gap", "plan": "mission", "sensor": "", "begun_ns": 3 * S + 1,
+    }  # fmt: skip
+    assert duration.value is not None
+    assert (duration[:3], duration.value["did"]) == (("p2", 3 * S + 1, 8 * S), {"seconds": 5.0})
+    assert [answer[1:] for answer in rig.answers] == [("OBEYED", "it is for hall"), ("OBEYED", "it ends after 5 s")]
+
+
+def test_a_mission_is_taken_back_when_its_time_is_over(rig: Rig) -> None:
+    rig.take("p1", "mission", parameters={"name": "hall"}, seconds=2.0)
+    rig.go_on()
+    rig.now_ns = 2 * S
+    rig.go_on()
+    assert rig.missions == ["hall"]
+    rig.now_ns, rig.is_slow = 2 * S + 1, True
+    assert [rig.go_on(), rig.go_on()] == [[], []]
+    assert rig.missions == ["hall", ""], "to what its file and settings say"
+    rig.now_ns, rig.is_slow = 3 * S, False
+    rig.later.pop()()
+    assert rig.go_on() == [Effect("", 3 * S + 1)], "as long as it was for that, it was the cause"
+    assert rig.go_on() == []
+    rig.take("p2", "mission", parameters={"name": "yard"})
+    rig.go_on()
+    rig.now_ns = 99 * S
+    rig.go_on()
+    assert rig.mission == "yard", "without a time it holds"
+
+
+def test_what_another_plan_has_caused_meanwhile_is_its_own_though_a_mission_ends(rig: Rig) -> None:
+    rig.take("p1", "mission", parameters={"name": "hall"}, seconds=2.0)
+    rig.take("p2", parameters={"x_m": 2})
+    rig.go_on()
+    assert rig.tell("p2", 1.0, x_m=2.0) is not None
+    rig.now_ns = 9 * S
+    assert rig.go_on() == []
+    assert rig.missions == ["hall", ""]
+
+
+def test_the_kill_switch_takes_a_mission_back(rig: Rig) -> None:
+    rig.take("p1", "mission", parameters={"name": "hall"})
+    rig.go_on()
+    rig.now_ns = 4 * S
+    rig.kill.touch()
+    assert rig.go_on() == [Effect("", 4 * S + 1)]
+    assert rig.missions == ["hall", ""]
+    assert rig.go_on() == []
+
+
+def test_a_mission_that_cannot_be_is_no_cause_of_anything(rig: Rig) -> None:
+    rig.unable = "charter: never: mission.name"
+    rig.take("p1", "mission", parameters={"name": "hall"})
+    assert rig.go_on() == []
+    rig.unable, rig.is_slow = "", True
+    rig.take("p2", "mission", parameters={"name": "yard"}, seconds=9.0)
+    assert [effect.proposal for effect in rig.go_on()] == ["p2"]
+    rig.later.pop()()
+    rig.take("p3", "mission", parameters={"name": "attic"}, seconds=1.0)
+    assert [effect.proposal for effect in rig.go_on()] == ["p3"]
+    rig.unable = "the disk is full"
+    rig.now_ns = S
+    rig.later.pop()()
+    assert rig.go_on() == [Effect("", S + 1)], "what seemed to come to be, and could not"
+    assert rig.answers == [
+        ("p1", "BROKE", "charter: never: mission.name"),
+        ("p2", "OBEYED", "it is for yard"),
+        ("p3", "BROKE", "the disk is full"),
+    ]
+    rig.now_ns = 3 * S
+    rig.go_on()
+    assert rig.missions[-1] == "attic", "the one before is still there"
+    rig.now_ns = 9 * S + 1
+    rig.go_on()
+    assert rig.missions[-1] == "", "and its time is its own"
+
+
+HOSTILE = PlanLimits.model_validate(
+    {
+        "allow": ["viewpoint", "mission", "duration", "stop"],
+        "controls": {
+            "base.x_m": {"at_least": -1, "at_most": 3},
+            "mission.name": {"one_of": ["hall", "yard"]},
+            "duration.seconds": {"at_least": 10},
+        },
+        "most_s": 60,
+        "per_hour": {"plans": 5},
+    }
+)
+values = st.one_of(
+    st.floats(),
+    st.integers(-100, 10**20),
+    st.sampled_from(
+        ["hall", "yard", "attic", "hall ", "hall\n", "", "base", 10, 60, 59.9, 60.000001, 3, -1, True, None]
+    ),
+    st.text(max_size=6),
+    st.lists(st.just("hall"), max_size=2),
+)
+bodies = st.fixed_dictionaries(
+    {"proposal": st.one_of(st.sampled_from(["p1", "p2"]), st.text(max_size=4))},
+    optional={
+        "plan": st.sampled_from(["mission", "duration", "stop", "viewpoint", "exposure", "roi", "sudo"]),
+        "sensor": st.sampled_from(["", "base", "mission"]),
+        "parameters": st.dictionaries(
+            st.sampled_from(["name", "seconds", "x_m", "base.x_m", "mission.name", "duration.seconds", "gain"]), values
+        ),
+        "seconds": values,
+        "planner": st.text(max_size=4),
+        "cost_bytes": values,
+        "approved_by": st.just([]),
+    },
+)
+lawful = st.sampled_from(
+    [
+        {"proposal": "a", "plan": "mission", "parameters": {"name": "hall"}},
+        {"proposal": "b", "plan": "duration", "parameters": {"seconds": 20}},
+        {"proposal": "c", "plan": "viewpoint", "parameters": {"x_m": 1.0}, "seconds": 5.0},
+    ]
+)
+
+
+@given(
+    st.lists(st.one_of(bodies, lawful, st.builds(lambda a, b: {**a, **b}, lawful, bodies)), max_size=9),
+    st.integers(0, 9),
+)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+def test_whatever_is_asked_of_a_device_nothing_is_done_that_its_charter_does_not_let_through(
+    said: list[dict[str, Any]], killed_at: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rig = Rig(Path(folder), HOSTILE)
+        settled = 0
+        for number, body in enumerate(said):
+            if number == killed_at:
+                rig.kill.touch()
+                done = (rig.missions[:], len(rig.base.asked), rig.stopped)
+            try:
+                rig.carrying.take(body, b"anna", lambda event, why: rig.answers.append(("", event.name, why)))
+                settled += 1
+            except ConfigError:
+                continue
+            rig.go_on()
+        rig.go_on()
+        if killed_at < len(said):
+            given = [name for name in rig.missions[len(done[0]) :] if name]
+            asked = [each for _, each in rig.base.asked[done[1] :] if each]
+            assert (given, asked, rig.stopped) == ([], [], done[2]), "killed, nothing more is begun"
+        assert set(rig.missions) <= {"hall", "yard", ""}
+        for _, asked_of in rig.base.asked:
+            assert set(asked_of) <= {"x_m"}
+            assert all(-1 <= float(value) <= 3 for value in asked_of.values())
+        begun = [name for name in rig.missions if name] + [each for _, each in rig.base.asked if each]
+        assert len(begun) + rig.stopped <= 5
+        ends_ns = rig.carrying._ends_ns
+        assert ends_ns is None or 10 * S <= ends_ns <= 60 * S
+        obeyed = [answer for answer in rig.answers if answer[1] == "OBEYED"]
+        assert len(obeyed) <= 5
+        rig.carrying.end()
+        assert len(rig.answers) == settled, "each is answered once"
 
 
 def test_nothing_is_begun_any_more_at_the_end(rig: Rig) -> None:

@@ -141,6 +141,34 @@ def test_at_the_edge_of_a_budget(spent: str, name: str, hour: float, day: float 
         assert (expected in found) if expected else not found
 
 
+def test_what_may_be_asked_of_a_device_as_a_whole_is_said_within_the_charter() -> None:
+    whole = LIMITS.whole()
+    assert sorted(whole) == ["duration", "mission"], "stop is not allowed"
+    (name,), (seconds,) = whole["mission"], whole["duration"]
+    assert (name.name, name.choices, name.bounded) == ("name", ("hall", "yard"), True)
+    assert (seconds.name, seconds.low, seconds.high) == ("seconds", 1.0, 300.0), "most_s bounds it"
+    anything = PlanLimits(allow=("mission", "duration", "stop")).whole()
+    assert (anything["mission"][0].choices, anything["duration"][0].high, anything["stop"]) == ((), 86_400.0, ())
+    for bound in ({"one_of": [3]}, {"at_least": 1}):
+        none = PlanLimits.model_validate({"allow": ["mission"], "controls": {"mission.*": bound}})
+        assert none.whole() == {}, "no name can be within"
+
+
+@given(st.sampled_from(["mission", "duration"]), st.data())
+def test_what_is_said_of_a_device_as_a_whole_is_let_through_and_nothing_beyond(plan: Any, data: st.DataObject) -> None:
+    (control,) = LIMITS.whole()[plan]
+    value: Any = data.draw(
+        st.sampled_from([*control.choices, "attic", ""]) if control.choices else st.floats(-10, 400) | odd_numbers
+    )
+    is_number = not isinstance(value, bool | str) and control.low <= value <= control.high
+    within = value in control.choices if control.choices else is_number
+    found = judged(body(plan, sensor="", parameters={control.name: value}, seconds=None), approved=True)
+    if within:
+        assert found == ""
+    elif plan == "mission" or isinstance(value, bool) or not 0 < value <= 300:
+        assert found
+
+
 def test_a_charter_that_says_nothing_of_plans_lets_none_through() -> None:
     assert "plans.allow" in refuses_plan(Charter().plans, AskedPlan.of(body()), STATE)
 
@@ -214,6 +242,17 @@ proposals = st.one_of(
         st.dictionaries(st.sampled_from(["x_mm", "instrument"]), st.sampled_from([4, 5, 6, "probe", "laser"])),
     ),
     st.builds(
+        lambda plan, of, some, s: body(plan, sensor=of, parameters=some, seconds=s),
+        st.sampled_from(["mission", "duration", "stop"]),
+        st.sampled_from(["", "", "base", "mission"]),
+        st.dictionaries(
+            st.sampled_from(["name", "seconds", "mission.name", "x_m"]),
+            st.one_of(st.sampled_from(["hall", "yard", "hall ", "HALL", "attic", 300, 300.1, 0, 1, True]), odd_numbers),
+            max_size=2,
+        ),
+        st.one_of(st.none(), odd_numbers, st.just(5)),
+    ),
+    st.builds(
         lambda x, y, s, c: body(parameters={"x_m": x, "y_m": y}, seconds=s, cost_bytes=c),
         st.one_of(st.floats(-5, 5), odd_numbers),
         st.one_of(st.floats(-5, 5), odd_numbers),
@@ -230,6 +269,10 @@ costs = st.builds(PlanCost, plans=st.floats(0, 12), seconds=st.floats(0, 1200), 
 @example(body("measure", sensor="lab", parameters={"instrument": "probe"}), PlanCost(), PlanCost(), True)
 @example(body(parameters={"yaw_rad": 0.0}), PlanCost(), PlanCost(), True)
 @example(body(parameters={"x_m": math.nan, "y_m": math.nan}), PlanCost(), PlanCost(), True)
+@example(body("mission", sensor="", parameters={"name": "hall"}), PlanCost(), PlanCost(), True)
+@example(body("duration", sensor="", parameters={"seconds": 300}, seconds=None), PlanCost(), PlanCost(), True)
+@example(body("duration", sensor="", parameters={"seconds": True}, seconds=None), PlanCost(), PlanCost(), True)
+@example(body("stop", sensor="", parameters={}, seconds=None), PlanCost(), PlanCost(), True)
 def test_no_violation_is_ever_let_through(said: object, hour: PlanCost, day: PlanCost, approved: bool) -> None:
     """What is let through is within by every rule, judged once more in another way."""
     if judged(said, spent=PlanSpent(hour=hour, day=day), approved=approved):
