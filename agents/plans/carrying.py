@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -88,6 +89,16 @@ class _BegunPlan(NamedTuple):
         return self.waiting.plan.proposal
 
 
+@dataclass(slots=True)
+class _OfWhole:
+    """What holds for the device as a whole: the mission that it was given, when it is to end, and whose plan is the
+    cause of what is recorded."""
+
+    mission: GivenMission = field(default_factory=GivenMission)
+    ends_ns: int | None = None
+    cause: str = ""
+
+
 class Carrying:
     """The plans of one device.
 
@@ -105,9 +116,7 @@ class Carrying:
         self._over = ""
         self._begun: dict[str, _BegunPlan] = {}
         self._where: dict[str, float] = {}
-        self._mission = GivenMission()
-        self._ends_ns: int | None = None
-        self._cause = ""
+        self._whole = _OfWhole()
         self._looked_s = 0.0
         self._killed = ""
         self._said: Mapping[str, Any] = {}
@@ -172,7 +181,7 @@ class Carrying:
             except Exception as error:  # a driver is anybody's code
                 waiting.settled(BROKE, reason(error))
         self._say(device.drivers())
-        self._cause = effects[-1].proposal if effects else self._cause
+        self._whole.cause = effects[-1].proposal if effects else self._whole.cause
         return effects
 
     def heard(self, sensor: str, note: SourceNote) -> Effect | None:
@@ -193,7 +202,7 @@ class Carrying:
         told = {**value, "planner": plan.planner, "plan": plan.plan, "sensor": sensor, "begun_ns": note.start_ns}
         if not did:
             return None
-        self._cause = plan.proposal
+        self._whole.cause = plan.proposal
         return Effect(plan.proposal, at_ns, until_ns, told)
 
     def paid(self, proposal: str, nbytes: int) -> None:
@@ -206,7 +215,7 @@ class Carrying:
 
     @property
     def _is_timed(self) -> bool:
-        timed = self._ends_ns is not None or self._mission.is_due
+        timed = self._whole.ends_ns is not None or self._whole.mission.is_due
         return timed or any(begun.until_ns is not None for begun in self._begun.values())
 
     def _next(self) -> _WaitingPlan | None:
@@ -215,8 +224,8 @@ class Carrying:
 
     def _end_missions(self, device: PlannedDevice) -> list[Effect]:
         """Where a mission is over, which was the cause of what is recorded, nothing is."""
-        over = self._mission.over()
-        return [Effect("", device.passed_ns() + 1)] if self._cause in over else []
+        over = self._whole.mission.over()
+        return [Effect("", device.passed_ns() + 1)] if self._whole.cause in over else []
 
     def _look_for_kill(self, device: PlannedDevice) -> list[Effect]:
         """Whether the kill switch is there; then all that plans have asked for is taken back."""
@@ -227,12 +236,12 @@ class Carrying:
             return []
         if not was:
             log.warning("%s is there: what plans asked for is taken back, none is carried out", self._killed)
-        begun, self._begun, self._ends_ns = self._begun, {}, None
+        begun, self._begun, self._whole.ends_ns = self._begun, {}, None
         for one in begun.values():
             _take_back(one)
             if one.open:
                 one.waiting.settled(BROKE, f"charter: kill: {self._killed}")
-        had_mission = self._mission.take_back(device)
+        had_mission = self._whole.mission.take_back(device)
         return [Effect("", device.passed_ns() + 1)] if begun or had_mission else []
 
     def _drop_lost(self, drivers: Mapping[str, Driver], now_s: float) -> None:
@@ -252,9 +261,9 @@ class Carrying:
             if begun.until_ns is not None and passed_ns >= begun.until_ns:
                 del self._begun[sensor]
                 _take_back(begun)
-        self._mission.end_timed(device, passed_ns)
-        if self._ends_ns is not None and passed_ns >= self._ends_ns:
-            self._ends_ns = None
+        self._whole.mission.end_timed(device, passed_ns)
+        if self._whole.ends_ns is not None and passed_ns >= self._whole.ends_ns:
+            self._whole.ends_ns = None
             device.stop()
 
     def _begin(self, waiting: _WaitingPlan, device: PlannedDevice, now_s: float) -> list[Effect]:
@@ -286,9 +295,9 @@ class Carrying:
             device.stop()
             return []
         if plan.plan == "duration":
-            until_ns = self._ends_ns = at_ns - 1 + round(float(plan.parameters["seconds"]) * 1e9)
+            until_ns = self._whole.ends_ns = at_ns - 1 + round(float(plan.parameters["seconds"]) * 1e9)
             settled(OBEYED, f"it ends after {_in_short(plan.parameters['seconds'])} s")
-        elif not self._mission.give(
+        elif not self._whole.mission.give(
             plan, device, at_ns, lambda why: settled(BROKE if why else OBEYED, why or f"it is for {name}")
         ):
             return []

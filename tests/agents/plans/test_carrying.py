@@ -410,7 +410,7 @@ def test_whatever_is_asked_of_a_device_nothing_is_done_that_its_charter_does_not
             assert all(-1 <= float(value) <= 3 for value in asked_of.values())
         begun = [name for name in rig.missions if name] + [each for _, each in rig.base.asked if each]
         assert len(begun) + rig.stopped <= 5
-        ends_ns = rig.carrying._ends_ns
+        ends_ns = rig.carrying._whole.ends_ns
         assert ends_ns is None or 10 * S <= ends_ns <= 60 * S
         obeyed = [answer for answer in rig.answers if answer[1] == "OBEYED"]
         assert len(obeyed) <= 5
