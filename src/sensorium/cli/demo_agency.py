@@ -184,7 +184,7 @@ def _begun(folder: Path, work: Path, world: WorldName, seed: int, stack: ExitSta
     signals: deque[int] = deque()
     say("starting Ray on this machine ...")
     stack.callback(lambda: end_ray(hurry=bool(signals)))
-    start_ray()
+    start_ray(logs=False)  # what devices did of plans is said by what is planned
     signals = caught()  # not before: to start Ray takes seconds, which a signal ends
     ingest = RayIngest(folder, "tcp://127.0.0.1:0")
     url = ingest.address()

@@ -40,8 +40,9 @@ MAX_RESTARTS = 5
 FOR_EVER = -1
 
 
-def start_ray(address: str = "local") -> None:
-    """Start a Ray of one node, or join the cluster at `address`; dashboard and usage statistics are off.
+def start_ray(address: str = "local", *, logs: bool = True) -> None:
+    """Start a Ray of one node, or join the cluster at `address`; dashboard and usage statistics are off. What its
+    processes log is printed here too, unless `logs` says otherwise.
 
     Raises:
         SensoriumError: no cluster answers there, or it lets nobody in.
@@ -55,7 +56,7 @@ def start_ray(address: str = "local") -> None:
     if local:
         _reapers.append(subprocess.Popen([sys.executable, "-IS", reaper.__file__], stdin=subprocess.PIPE))
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **local)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=logs, **local)
     except ConnectionError as error:
         raise SensoriumError(f"the Ray cluster at {address} cannot be joined: {error}; {JOIN_TIP}") from error
 
