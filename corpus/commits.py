@@ -44,6 +44,7 @@ DELETED = ".deleted"
 _ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _LAST = "e677d21fdbff"
 """The last millisecond of the year 9999, as a UUIDv7 has it."""
+_MOST_S = 1e12
 _MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 _DAY_MS = 86_400_000
 LOOSE_VERSION, ZIP_VERSION = 1, 2
@@ -223,7 +224,12 @@ def _judged_s(seal: Seal) -> dict[str, float]:
     said = seal.summary.get(JUDGED_S)
     if not isinstance(said, dict):
         return {}
-    return {reason: said[reason] for reason in (*REASONS, OTHER) if isinstance(said.get(reason), int | float)}
+    return {reason: said[reason] for reason in (*REASONS, OTHER) if is_seconds(said.get(reason))}
+
+
+def is_seconds(said: object) -> bool:
+    """Whether that is a length of time: what a device says of it may be infinite, which JSON has as null."""
+    return isinstance(said, int | float) and not isinstance(said, bool) and 0 <= said < _MOST_S
 
 
 def record_path(store: Path, episode: uuid.UUID) -> Path:

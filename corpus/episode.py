@@ -14,7 +14,7 @@ from sensorium.corpus.arrays import ZarrArray
 from sensorium.corpus.asked_for import real, said, stamp
 from sensorium.corpus.catalog_reading import CATALOG, document_of
 from sensorium.corpus.catalog_tables import COLUMNS
-from sensorium.corpus.commits import LOOSE_VERSION, ZIP
+from sensorium.corpus.commits import LOOSE_VERSION, ZIP, is_seconds
 from sensorium.corpus.files import EpisodeFiles
 from sensorium.corpus.named_streams import NamedStreams
 from sensorium.corpus.stream import Samples, Stream
@@ -164,7 +164,7 @@ class Episode:
     @property
     def judged_s(self) -> dict[str, float]:
         """Of a trace, seconds by what was decided of them; nothing of one that was cut off before it could say."""
-        return dict(self._document.get(JUDGED_S, {}))
+        return {reason: said for reason, said in self._document.get(JUDGED_S, {}).items() if is_seconds(said)}
 
     @functools.cached_property
     def notes(self) -> tuple[Note, ...]:

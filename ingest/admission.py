@@ -49,6 +49,8 @@ def check_open(manifest: Open, episode: uuid.UUID) -> list[Codec]:
         raise PeerViolation(f"episode {episode}: it runs from {manifest.start_ns} to {manifest.end_ns} ns")
     if not -MAX_NS <= (manifest.base_ns or 0) <= MAX_NS:
         raise PeerViolation(f"episode {episode}: its source's time begins at {manifest.base_ns} ns")
+    if not 0 <= (manifest.clock.utc_within_ns or 0) <= MAX_NS:
+        raise PeerViolation(f"episode {episode}: its UTC is true to {manifest.clock.utc_within_ns} ns")
     if len(manifest.streams) > MAX_STREAMS:
         raise PeerViolation(f"episode {episode}: {len(manifest.streams)} streams, at most {MAX_STREAMS}")
     codecs = [check_entry(entry) for entry in manifest.streams]

@@ -13,6 +13,8 @@ from sensorium.cli import main
 from sensorium.cli.main import app
 from sensorium.cli.plain import plain
 from sensorium.episode.documents import Account, Note, Provenance
+from sensorium.errors import PeerViolation
+from sensorium.ingest.admission import check_open
 from sensorium.ingest.fleet_metrics import FleetMetrics
 from sensorium.ingest.fleet_states import FleetStates
 from sensorium.ingest.store import Store
@@ -116,6 +118,31 @@ def test_nothing_that_a_device_says_moves_a_terminal_or_forges_a_line(
         documents = CliRunner().invoke(app, [*what, "--json"])
         assert documents.exit_code in (0, 2), (what, documents.output)
     assert "<script" not in html.read_text()
+
+
+def test_one_episode_whose_numbers_are_none_breaks_no_command(make_episode: Any, tmp_path: Path) -> None:
+    """Seconds without end in a trace ended `ledger`, stamps of another time `report --html`, for the whole store."""
+    odd = {"dull": float("inf"), "novelty": float("nan"), "floor": -1.0, "budget": True, "never": 2.0}
+    rows = {"imu": np.arange(10.0)}
+    trace = make_episode(rows, ordinal=0, kind="trace", summary={"judged_s": odd})
+    early = make_episode(rows, ordinal=1, reason="truncated", stamps={"imu": np.full(10, -(2**62))})
+    late = make_episode(rows, ordinal=2, reason="truncated", stamps={"imu": np.arange(10) + 2**61})
+    with Store.open(tmp_path) as store:
+        for made in (trace, early, late):
+            assembly = store.begin(made.episode)
+            assembly.append(made.data)
+            store.commit(assembly, device="rig-1", identity="key-1")
+        within = msgspec.structs.replace(trace.manifest.clock, kind="recording", states_utc=True, utc_within_ns=2**63)
+        with pytest.raises(PeerViolation, match="true to"):
+            check_open(msgspec.structs.replace(late.manifest, clock=within), late.episode)
+    here = str(tmp_path)
+    commands = [["ledger", here], ["report", here, "--html", f"{here}/r.html"], ["stats", here], ["verify", here]]
+    commands += [["show", here, str(made.episode), *more] for made in (trace, early, late) for more in ([], ["--json"])]
+    commands += [["show", here, str(made.episode), "--png", f"{here}/e.png"] for made in (early, late)]
+    for what in commands:
+        found = CliRunner().invoke(app, what)
+        assert (found.exit_code, found.exception) == (0, None), (what, found.output)
+    assert "never (2 s)" in CliRunner().invoke(app, ["ledger", here]).output
 
 
 def test_an_error_that_nobody_expected_moves_none_either(

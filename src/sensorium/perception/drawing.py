@@ -263,7 +263,7 @@ def _line(
     within: tuple[float, float],
     color: Sequence[int],
 ) -> None:
-    known = np.isfinite(values)
+    known = np.isfinite(values) & (x >= box.left - 1) & (x <= box.right + 1)  # stamps may be of another time
     x, y = x[known], _y(values[known].astype(np.float64), box, *within)
     if np.count_nonzero(np.diff(x) == 0) > len(x) // 4:  # rows of one moment each: no line leads from one to the next
         for column, row in np.unique(np.stack((x, y), axis=1).round().astype(np.intp), axis=0).tolist():
