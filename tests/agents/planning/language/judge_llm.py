@@ -100,7 +100,7 @@ def run(site: Site, url: str, turns: int) -> tuple[dict[str, Any], McpReading]:
         agent.interrupt()
         ingest.interrupt()
     serving.signal(signal.SIGTERM)
-    serving.wait()
+    serving.wait(expect=-signal.SIGTERM)  # as uvicorn ends, once all is answered
     found: dict[str, Any] = json.loads(site.run("plan", "report", "store", "--json", "--png", "coverage.png").out)
     (folder / "report.txt").write_text(site.run("plan", "report", "store").out)
     (folder / "report.json").write_text(json.dumps(found, indent=1))

@@ -52,20 +52,23 @@ class McpReading:
                         return
                     await asyncio.to_thread(self._over.wait, EVERY_S)
         except Exception as error:  # whatever it is, the judge is to say so
-            self.wrong.append(f"the client ended by {type(error).__name__}: {error}")
+            self.wrong.append(f"the client ended by {_whole(error)}")
 
     async def _round(self, client: Any) -> None:
         gaps = await self._call(client, "coverage_gaps")
         self.visited += [each["visited"] for each in gaps.get("devices", [])[:1]]
         await self._call(client, "budgets")
         await self._call(client, "proposals", limit=100)
-        found = await self._call(client, "query_episodes", where="kind = 'full'", limit=1)
+        found = await self._call(
+            client, "query_episodes", where="kind = 'full'", order_by="committed_utc desc", limit=1
+        )
         for row in found.get("episodes", []):
             await self._call(client, "see_preview", episode=row["episode"])
             await self._call(client, "see_window", episode=row["episode"], length_s=1.0)
-            await self._call(client, "why", device=row["device"], time=row["start_utc"])
             read = await client.read_resource(f"sensorium://cards/{row['episode']}")
-            self.cards += json.loads(read.contents[0].text)["episode"] == row["episode"]
+            card = json.loads(read.contents[0].text)
+            self.cards += card["episode"] == row["episode"]
+            await self._call(client, "why", device=row["device"], time=f"{card.get('start_ns', 0)}ns")
 
     async def _call(self, client: Any, tool: str, **arguments: Any) -> dict[str, Any]:
         self.calls[tool] += 1
@@ -75,3 +78,9 @@ class McpReading:
             return {}
         self.said[tool] = result.structured_content
         return self.said[tool]
+
+
+def _whole(error: BaseException) -> str:
+    """With what is in a group of errors."""
+    inner = ", ".join(map(_whole, error.exceptions)) if isinstance(error, BaseExceptionGroup) else str(error)
+    return f"{type(error).__name__}: {inner}"
