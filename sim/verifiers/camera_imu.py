@@ -32,7 +32,7 @@ class CameraImu(Verifier):
     """
 
     name = "camera-imu"
-    version = "5"
+    version = "6"
     depends = (
         "sensorium.perception.image_motion",
         "sensorium.perception.travel",
@@ -91,13 +91,14 @@ def _offset(camera: Stream, gyro: Stream) -> TimeOffset | str:
         return "the gyro has values that are not finite"
     calibration = camera.spec.calibration
     try:
-        half_open_ns = round(1e9 * sum(float(calibration.get(key, 0.0)) for key in ("exposure_s", "readout_s")) / 2)
-    except (TypeError, ValueError):
+        exposure_s, readout_s = (float(calibration.get(key, 0.0)) for key in ("exposure_s", "readout_s"))
+        half_open_ns = round(1e9 * (exposure_s + readout_s) / 2)
+    except (TypeError, ValueError, OverflowError):
         return "its calibration states an exposure_s or readout_s that is no number"
     seen_ns = camera.captured_ns + half_open_ns
     start, stop = _liveliest(seen_ns, gyro.captured_ns, rates)
     followed = _followed(camera, start, stop, optics)
-    found = time_offset(seen_ns[start:stop], followed, gyro.captured_ns, rates, turned)
+    found = time_offset(seen_ns[start:stop], followed, gyro.captured_ns, rates, turned, readout_s)
     if isinstance(found, TimeOffset) and found.high_s - found.low_s > WIDEST_S:
         wide = (found.high_s - found.low_s) * 1000
         return f"too little turns to tell ({found.offset_s * 1000:+.1f} ms within an interval of {wide:.0f} ms)"

@@ -89,3 +89,36 @@ def test_what_is_seen_less_surely_is_told_less_surely(seed: int) -> None:
     surely, hardly = told(seed, 0.03, 0.5), told(seed, 0.03, 0.5, off_px=1.5)
     assert isinstance(surely, TimeOffset)
     assert isinstance(hardly, str) or hardly.high_s - hardly.low_s > surely.high_s - surely.low_s
+
+
+def test_of_a_rolling_shutter_each_row_has_its_own_moment() -> None:
+    """A camera that turns around its optical axis and sees what is below: as of one moment it is told wrongly."""
+    readout_s, height = 0.04, 1.4
+    rng = np.random.default_rng(0)
+
+    def angle(at: Floats) -> Floats:
+        found: Floats = 0.05 * (np.sin(7 * at) + np.sin(11 * at))
+        return found
+
+    def around(by: Floats, rays: Floats) -> Floats:
+        x, y = rays.T
+        return np.column_stack([np.cos(by) * x - np.sin(by) * y, np.sin(by) * x + np.cos(by) * y])
+
+    at, taken = np.arange(0, 12, STEP_S), np.arange(0.5, 11.5, 0.05)
+    followed: list[Followed | None] = [None]
+    for first, second in itertools.pairwise(taken):
+        before = rng.uniform((-0.7, 0.1), (0.7, 0.7), (80, 2))
+        begun = angle(first + readout_s * before[:, 1] / height)
+        after = before
+        for _ in range(5):  # its row says when it is seen, and that where
+            after = around(begun - angle(second + readout_s * after[:, 1] / height), before)
+        rows = np.column_stack([before[:, 1], after[:, 1]]) / height
+        followed.append(Followed(before, after + rng.normal(0, 0.1 * PIXEL_RAD, after.shape), PIXEL_RAD, rows))
+    rates = np.outer(np.gradient(angle(at), at), [0, 0, 1.0])
+    found, missed = (
+        time_offset(in_ns(taken + LATE_S), followed, in_ns(at), rates, np.eye(3), each) for each in (readout_s, 0.0)
+    )
+    assert isinstance(found, TimeOffset), found
+    assert found.offset_s == pytest.approx(LATE_S, abs=0.001)
+    assert isinstance(missed, TimeOffset), missed
+    assert abs(missed.offset_s - LATE_S) > 0.005, "a test that is no test"

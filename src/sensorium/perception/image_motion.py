@@ -21,11 +21,13 @@ _AGREE_PX = 0.3
 
 class Followed(NamedTuple):
     """Points that were followed from one picture to the next: their rays in either, x/z and y/z, [n, 2]; `pixel_rad`
-    is how wide a pixel of the pictures is in which they were followed, in the middle (rad)."""
+    is how wide a pixel of the pictures is in which they were followed, in the middle (rad). `rows` are where they stood
+    in either, in heights of the picture below its middle, [n, 2]; None: all in the middle."""
 
     before: npt.NDArray[np.float64]
     after: npt.NDArray[np.float64]
     pixel_rad: float
+    rows: npt.NDArray[np.float64] | None = None
 
 
 class Optics(NamedTuple):
@@ -86,7 +88,8 @@ def image_motion(before: Shade, after: Shade, lens: Optics, full: tuple[int, int
         return None
     scale = full[1] / before.shape[1], full[0] / before.shape[0]
     rays = [_rays(points[held], lens, scale)[:, 0].astype(np.float64) for points in (found, moved)]
-    return Followed(rays[0], rays[1], float(scale[0] / lens.matrix[0, 0]))
+    down = [(points[held][:, 0, 1].astype(np.float64) + 0.5) / len(before) - 0.5 for points in (found, moved)]
+    return Followed(rays[0], rays[1], float(scale[0] / lens.matrix[0, 0]), np.column_stack(down))
 
 
 def _rays(points: Points, lens: Optics, scale: tuple[float, float]) -> Points:

@@ -41,16 +41,23 @@ class TimeOffset(NamedTuple):
 
 
 def time_offset(
-    seen_ns: Stamps, followed: Sequence[Followed | None], gyro_ns: Stamps, rates: Floats, camera_of_gyro: Floats
+    seen_ns: Stamps,
+    followed: Sequence[Followed | None],
+    gyro_ns: Stamps,
+    rates: Floats,
+    camera_of_gyro: Floats,
+    readout_s: float = 0.0,
 ) -> TimeOffset | str:
     """The offset, or why it cannot be told.
 
     Args:
-        seen_ns: When each picture was taken, [n].
+        seen_ns: When each picture was taken, its middle row, [n].
         followed: The points from the one before to each, [n]; None where there are too few, as in the first.
         gyro_ns: Stamps of the gyro's rows, [m].
         rates: Its rates around three axes, rad/s, [m, 3].
         camera_of_gyro: What turns a vector in the gyro's axes into the camera's, [3, 3].
+        readout_s: How much later the last row of a picture was taken than its first. Each point is then turned by how
+            the gyro turned between its own row and the middle one.
 
     For each offset the points of each pair of pictures are turned back by how the gyro turned between them, and what
     does not fit one direction of travel is summed (see `TravelFit`): near and far points may pass by at whatever speed.
@@ -78,20 +85,30 @@ def time_offset(
     turned = np.vstack([np.zeros(3), np.cumsum(steps, axis=0)]) @ camera_of_gyro.T
     spans = np.diff(seen, prepend=seen[0])
     held = np.array([each is not None for each in followed]) & (spans > 0) & (spans < _LONGEST_S)
-    held &= (seen - spans - MOST_S >= gyro[0]) & (seen + MOST_S <= gyro[-1])
+    around_s = MOST_S + readout_s / 2
+    held &= (seen - spans - around_s >= gyro[0]) & (seen + around_s <= gyro[-1])
     pairs = int(held.sum())
     if pairs < LEAST_PAIRS:
         return f"{pairs} pairs of pictures with points to follow and the gyro around them, at least {LEAST_PAIRS}"
     kept = [each for each, holds in zip(followed, held, strict=True) if holds and each is not None]
-    return _Search(kept, seen[held], spans[held], gyro, turned).found()
+    return _Search(kept, seen[held], spans[held], gyro, turned, readout_s).found()
 
 
 class _Search:
     """For the offset of pairs of pictures, `spans` long (s), against what the gyro `turned` up to each of its rows."""
 
-    def __init__(self, followed: Sequence[Followed], seen: Floats, spans: Floats, gyro: Floats, turned: Floats) -> None:
+    def __init__(
+        self,
+        followed: Sequence[Followed],
+        seen: Floats,
+        spans: Floats,
+        gyro: Floats,
+        turned: Floats,
+        readout_s: float,
+    ) -> None:
         self._rough, self._travel = TravelFit(followed, _ROUGH_POINTS, _ROUGH_LIKE), TravelFit(followed, MOST_POINTS)
         self._seen, self._spans, self._gyro, self._turned = seen, spans[:, None], gyro, turned
+        self._readout_s = readout_s
 
     def found(self) -> TimeOffset | str:
         """The offset at which least is left, or why there is none."""
@@ -99,7 +116,7 @@ class _Search:
         if best in (0, len(_OFFSETS) - 1):
             return f"it lies beyond {MOST_S * 1000:g} ms, or what is seen does not move as the gyro turns"
         for _ in range(_PASSES):
-            way = self._travel.guess(self._turns(at))
+            way = self._stood(self._travel, at).guess(self._turns(at))
             for _ in range(_STEPS):
                 first, second, way = self._slopes(at, way)
                 step = -np.linalg.lstsq(second, first.sum(axis=0))[0]
@@ -107,7 +124,7 @@ class _Search:
         offset_s = float(at[0])
         if abs(offset_s - _OFFSETS[best]) > 2 * _STEP_S:
             return "too little turns to tell (no offset is clearly the best)"
-        left = float(self._travel.misfit(self._turns(at), way).left.sum())
+        left = float(self._stood(self._travel, at).misfit(self._turns(at), way).left.sum())
         still = self._still()
         if still - left < LEAST_SHARE * still:
             share = (still - left) / max(still, 1e-9)
@@ -123,12 +140,12 @@ class _Search:
             at = np.array([offset_s, 0.0, 0.0, 0.0])
             for _ in range(_ROUGH_STEPS):
                 at = self._drifted(self._rough, at, None)
-            tried.append((float(self._rough.misfit(self._turns(at)).left.sum()), at))
+            tried.append((float(self._stood(self._rough, at).misfit(self._turns(at)).left.sum()), at))
         chosen = sorted(range(len(tried)), key=lambda index: tried[index][0])[:_TRIED]
         lefts = {}
         for index in chosen:
-            turns = self._turns(tried[index][1])
-            lefts[index] = float(self._travel.misfit(turns, self._travel.guess(turns)).left.sum())
+            turns, travel = self._turns(tried[index][1]), self._stood(self._travel, tried[index][1])
+            lefts[index] = float(travel.misfit(turns, travel.guess(turns)).left.sum())
         best = min(chosen, key=lefts.__getitem__)
         return best, tried[best][1]
 
@@ -145,9 +162,22 @@ class _Search:
         ends = [_between(self._gyro, self._turned, each - at[0]) for each in (begun, ended)]
         return ends[1] - ends[0] + at[1:] * self._spans
 
+    def _stood(self, travel: TravelFit, at: Floats) -> TravelFit:
+        """The points as they were to be seen had all rows been taken with the middle one; the stamps are late by so
+        much."""
+        if not self._readout_s:
+            return travel
+        ends = np.stack([self._seen - self._spans[:, 0], self._seen])[..., None] - at[0]
+        own = _between(self._gyro, self._turned, (ends + self._readout_s * travel.rows).ravel())
+        middle = _between(self._gyro, self._turned, ends.ravel()).reshape(2, -1, 1, 3)
+        return travel.turned(own.reshape(*travel.rows.shape, 3) - middle)
+
     def _drifted(self, travel: TravelFit, at: Floats, way: Floats | None, turns: bool = True) -> Floats:
         """With the gyro's error a step nearer to where least is left."""
-        found = travel.misfit(self._turns(at) if turns else at[1:] * self._spans, way)
+        if turns:
+            found = self._stood(travel, at).misfit(self._turns(at), way)
+        else:
+            found = travel.misfit(at[1:] * self._spans, way)
         second = (self._spans[..., None] ** 2 * found.second).sum(axis=0)
         step = -np.linalg.lstsq(second, (self._spans * found.first).sum(axis=0))[0]
         moved: Floats = at + np.concatenate([[0.0], np.clip(step, -_MOST_STEP[1], _MOST_STEP[1])])
@@ -155,7 +185,7 @@ class _Search:
 
     def _slopes(self, at: Floats, way: Floats) -> tuple[Floats, Floats, Floats]:
         """How what is left changes with offset and error: of each pair first [pairs, 4], of all second [4, 4]."""
-        found = self._travel.misfit(self._turns(at), way)
+        found = self._stood(self._travel, at).misfit(self._turns(at), way)
         near = np.array([0.001, 0.0, 0.0, 0.0])
         by_offset = (self._turns(at + near) - self._turns(at - near)) / 0.002
         by = np.concatenate([by_offset[..., None], self._spans[..., None] * np.eye(3)], axis=2)

@@ -1,5 +1,6 @@
 """Travel: how badly points, turned back by how the camera turned, fit one direction in which it went."""
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -45,6 +46,8 @@ class TravelFit:
 
     def __init__(self, followed: Sequence[Followed], most: int, like: float = 1.0) -> None:
         self._before, self._after = np.zeros((2, len(followed), most, 3))
+        self.rows = np.zeros((2, len(followed), most))
+        """Where each stood in the picture before and after, in heights below the middle."""
         self._held = np.zeros((len(followed), most))
         self._like = np.array([each.pixel_rad for each in followed])[:, None] * _LIKE_PX * like
         for pair, each in enumerate(followed):
@@ -54,6 +57,16 @@ class TravelFit:
             self._before[pair, :count] = np.column_stack([each.before[chosen], np.ones(count)])
             self._after[pair, :count] = np.column_stack([each.after[chosen], np.ones(count)])
             self._held[pair, :count] = 1.0
+            if each.rows is not None:
+                self.rows[:, pair, :count] = each.rows[chosen].T
+
+    def turned(self, turns: Floats) -> "TravelFit":
+        """The same with the rays before and after turned, each by as little as `turns` has (rad, [2, pairs, most, 3]):
+        of a rolling shutter to how the camera stood at the middle row."""
+        made = copy.copy(self)
+        made._before = self._before + np.cross(turns[0], self._before)
+        made._after = self._after + np.cross(turns[1], self._after)
+        return made
 
     def guess(self, turns: Floats) -> Floats:
         """Of many ways that each fit two points, the one of each pair that fits best, [pairs, 3] (M. Fischler and R.

@@ -58,6 +58,17 @@ def test_an_offset_of_the_worlds_own_clock() -> None:
     holds(record(DroneConfig.model_validate({**said, "clocks": {"cam": {"offset_s": -0.05}}})), -0.05)
 
 
+@pytest.mark.parametrize("readout_s", [0.02, 0.0466])
+def test_offsets_through_a_rolling_shutter(readout_s: float) -> None:
+    """The flight of seed 1 was told 8 ms late by 20 ms of read-out: as if all rows were of one moment."""
+    said: dict[str, Any] = {"pace": "fast", "duration_s": 11.0, "size": (240, 180)}
+    said["camera"] = {"readout_s": readout_s, "exposure_s": 0.005}
+    flight = record(DroneConfig(seed=1, task="route", event_hz=20.0, **said))
+    for recorded in (flight, record(RoverConfig(seed=33, **ROVER, **said))):
+        for offset_s in (0.0, -0.05):
+            holds(shifted(recorded, offset_s) if offset_s else recorded, offset_s)
+
+
 @pytest.mark.parametrize("seed", [1, 3])
 def test_a_rover_that_stands_says_nothing(seed: int) -> None:
     """It rocks and creeps on its slope; it was told to be 7 and 12 ms late."""
