@@ -309,6 +309,11 @@ class Server(End):
         if self.up and self.pool.jobs:
             self.pool.jobs.pop(which % len(self.pool.jobs))()
 
+    def forget(self) -> None:
+        """Do what others ask of the store, and what is due by now."""
+        if self.up:
+            self.store.carry_out_requests()
+
     def end(self) -> None:
         self.up = False
         self.pool.jobs.clear()

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from sensorium.episode import durable
+from sensorium.ingest import requests
+from sensorium.ingest.requests import DeletionRequest
 from sensorium.link import wire
 from tests.spine.model.disk import Disk, Disks, Killed
 from tests.spine.model.ends import LIMITS, SECOND, Clock, Device, End, Server, image
@@ -431,3 +433,54 @@ class EndsThatHold(TwoEnds):
         """One that is held is to be delivered after all."""
         if held := self.device.spool.holding.all() if self.device.up else []:
             self.act(self.device, self.device.spool.holding.let_go, [held[which % len(held)].episode])
+
+
+class EndsThatDelete(TwoEnds):
+    """Where episodes are deleted from the store too, as somebody asks who does not hold it. Of what else befalls the
+    two ends it has the part that deletion has to do with: so it comes to be often."""
+
+    file_rots = staging_rots = flips_a_bit = wrong_word = clock_steps = gives_up = None  # type: ignore[assignment]
+    loses_bulk = sync_is_late = sync_thread_waits = overtakes_a_write = arrives = None  # type: ignore[assignment]
+    dies_before_a_sync = device_turns = store_works = None  # type: ignore[assignment]
+
+    @rule(which=st.integers(0, 3), grace=st.booleans())
+    def is_deleted(self, which: int, grace: bool) -> None:
+        """An episode is deleted, at once or with a grace."""
+        self.delete(which, 3600.0 * grace, ALL)
+
+    @rule(which=st.integers(0, 1))
+    def is_deleted_unheard(self, which: int) -> None:
+        """The same before its device knows that it was committed, which offers it again."""
+        self.delete(which, 0.0, 0)
+        for _ in range(3):
+            self.clock.now_ns += 2 * SECOND
+            self.run(2)
+
+    @rule(power=st.booleans(), calls=st.integers(0, 60), answers=st.sampled_from([ALL, 0]))
+    def dies_in_a_deletion(self, power: bool, calls: int, answers: int) -> None:
+        """The server is killed, or power lost, in the middle of one."""
+        self.power = power
+        self.delete(0, 0.0, answers, calls)
+        self.clock.now_ns += 3 * SECOND
+        self.run(4)
+        self.act(self.server, self.server.forget)
+
+    @rule()
+    def store_forgets(self) -> None:
+        """What is asked of the store, and due by now, is done; what a death cut off is gone on with."""
+        self.act(self.server, self.server.forget)
+
+    def delete(self, which: int, grace_s: float, answers: int, calls: int | None = None) -> None:
+        """Have a new episode committed, of which the device hears so much, and ask for the deletion of one."""
+        self.act(self.device, self.recorder.record, 2, True, True)
+        self.run(3, answers=answers)
+        there = [each for each in self.witness.committed if each not in self.witness.buried]
+        if self.server.up and there:
+            name = str(there[-1 - which % len(there)])
+            asked = DeletionRequest(episodes=(name,), reason="asked", who="anna", grace_s=grace_s)
+            self.act(self.server, requests._put, self.server.store.path, asked)
+            self.server.disk.calls_left = calls
+            self.act(self.server, self.server.forget)
+            self.server.disk.calls_left = None
+        if not answers and self.network.open is not None:
+            self.network.open.sever(seen=True)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.spine.model.machine import EndsThatHold, TwoEnds
-from tests.spine.model.variants import MORE, MOST_LINES, VARIANTS, Variant
+from tests.spine.model.machine import EndsThatDelete, EndsThatHold, TwoEnds
+from tests.spine.model.variants import MORE, MOST_LINES, OF_DELETION, VARIANTS, Variant
 from tests.spine.model.witness import Broken
 
 pytestmark = pytest.mark.timeout(1200)  # a machine that is busy is slower, and no worse
@@ -39,6 +39,10 @@ def test_every_invariant_holds_where_episodes_are_held() -> None:
     check(EXAMPLES, machine=EndsThatHold)
 
 
+def test_every_invariant_holds_where_episodes_are_deleted() -> None:
+    check(EXAMPLES, machine=EndsThatDelete)
+
+
 @pytest.mark.slow
 def test_every_invariant_holds_for_long() -> None:
     check(500, 25)
@@ -52,4 +56,13 @@ def test_what_is_wrong_is_found_and_named(variant: Variant, monkeypatch: pytest.
     variant.apply(monkeypatch)
     with pytest.raises(Broken) as found:
         check(EXAMPLES if variant in VARIANTS else 5 * EXAMPLES)
+    assert found.value.invariant in variant.breaks
+
+
+@pytest.mark.parametrize("variant", OF_DELETION, ids=str)
+def test_what_is_wrong_with_deletion_is_found_and_named(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < variant.lines <= MOST_LINES
+    variant.apply(monkeypatch)
+    with pytest.raises(Broken) as found:
+        check(EXAMPLES, machine=EndsThatDelete)
     assert found.value.invariant in variant.breaks

@@ -16,11 +16,13 @@ from sensorium.agents.spool.ledger import Ledger
 from sensorium.agents.spool.mending import Mending
 from sensorium.agents.spool.spool import Spool
 from sensorium.episode import durable, together
-from sensorium.ingest import mending, partials
+from sensorium.ingest import due, mending, partials, requests
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.commit import Committer
+from sensorium.ingest.committing import Commits
 from sensorium.ingest.shards import ChunkSink
 from sensorium.ingest.staging import Staging
+from sensorium.ingest.store import Store
 from sensorium.ingest.zip_commit import ZipCommitter
 from sensorium.link.device.departures import Departures
 from sensorium.link.device.protocol import DeviceLink
@@ -323,3 +325,36 @@ MORE = (
         (mending, "sync_what_is_believed", "durable.sync_folder(folder, dir_fd=store)", "pass"),
     ),
 )
+OF_DELETION = (
+    Variant(
+        "what was deleted is taken in again",
+        Invariant.GONE,
+        (Store, "state", "(gone := self._commits.tombstone(episode)) is not None", "(gone := None) is not None"),
+        (
+            Commits,
+            "_known",
+            'if self.tombstone(episode) is not None or (entry is not None and entry.state == "deleted"):',
+            "entry = None\n    if False:",
+        ),
+    ),
+    Variant(
+        "the catalog keeps what is deleted",
+        (Invariant.GONE, Invariant.RECORDED),
+        (requests, "lay", "catalog.transact(lambda connection: bury(connection, those))", "pass"),
+        *(
+            (by, "remove_due", "catalog.transact(lambda connection: bury(connection, due))", "pass")
+            for by in (due, requests)
+        ),
+    ),
+    Variant(
+        "removed before what says so is on disk",
+        (Invariant.RECORDED, Invariant.LIVES),
+        (
+            requests,
+            "lay",
+            "durable.publish(at, msgspec.json.encode(each), STAGING, dir_fd=store.fd)",
+            "(store.path / at).write_bytes(msgspec.json.encode(each))",
+        ),
+    ),
+)
+"""Found where episodes are deleted."""

@@ -19,7 +19,7 @@ from uuid import UUID
 
 import msgspec
 
-from sensorium.corpus.commits import CommitRecord
+from sensorium.corpus.commits import DELETED, CommitRecord
 from sensorium.episode.parser import PREFIX_BYTES, Kind, Prefix
 from sensorium.errors import Corrupt
 from sensorium.link import wire
@@ -46,6 +46,7 @@ class Invariant(StrEnum):
     TURN = "5: only what the session's last WANT asked for is sent and taken in, from its offset on, without a hole"
     SEALED = "6: SEALED follows the last byte of a sealed episode"
     DRAINS = "6: when faults cease, the spool drains"
+    GONE = "4: what is deleted comes to be in the store no more, and a catalog that is open knows it not"
     PATIENT = "6: what is not damaged is never rejected, whatever fails"
     LIVES = "6: a fault on one side or of a disk ends neither end"
 
@@ -73,6 +74,8 @@ class Witness:
         self.flipped = False
         self.promised: dict[UUID, int] = {}
         self.committed: dict[UUID, CommitRecord] = {}
+        self.buried: set[UUID] = set()
+        self._gone: set[UUID] = set()
         self._digests: dict[tuple[UUID, int], bytes] = {}
         self._session = 0
         self._limits: dict[int, int] = {}
@@ -194,10 +197,9 @@ class Witness:
             case wire.Welcome():
                 self._session = message.session
             case wire.Rejected():
-                damaged = self.flipped or UUID(bytes=message.episode) in self.damaged
-                self.check(
-                    damaged and message.code == "corrupt", Invariant.PATIENT, f"{message.code}: {message.reason}"
-                )
+                episode = UUID(bytes=message.episode)
+                is_due = {"corrupt": self.flipped or episode in self.damaged, "deleted": episode in self.buried}
+                self.check(is_due.get(message.code, False), Invariant.PATIENT, f"{message.code}: {message.reason}")
             case wire.Committed():
                 record = self._record(UUID(bytes=message.episode))
                 digest = record.row["digest"] if record else None
@@ -251,7 +253,7 @@ class Witness:
             return  # it was not begun, or died before its first sync
         episode = UUID(path.stem.partition("-")[2])
         state = self._ledger_state(episode)
-        stored = state == "committed" and self._record(episode) is not None
+        stored = state == "committed" and (self._record(episode) is not None or episode in self.buried)
         self.check(
             state == "discarded" or stored,
             Invariant.ENTITLED,
@@ -266,10 +268,18 @@ class Witness:
         on_disk = set()
         for month in self.server.names(commits):
             if re.fullmatch(r"\d{4}-\d{2}", month):
-                for name in self.server.names(commits / month):
+                names = self.server.names(commits / month)
+                self.buried |= {UUID(Path(name).stem) for name in names if name.endswith(DELETED)}
+                for name in names:
+                    if name.endswith(DELETED):
+                        continue
                     on_disk.add(Path(name).stem)
-                    if UUID(Path(name).stem) not in self.committed:
+                    episode = UUID(Path(name).stem)
+                    self.check(episode not in self._gone, Invariant.GONE, f"{episode} is there again")
+                    if episode not in self.committed:
+                        self.check(episode not in self.buried, Invariant.GONE, f"{episode} is committed")
                         self._recorded(commits / month / name)
+        self._gone |= {episode for episode in self.buried if str(episode) not in on_disk}
         catalog = self.server.root / "catalog.sqlite"
         if committed and catalog.exists():
             with closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as connection:
@@ -335,6 +345,8 @@ class Witness:
     def server_reopened(self, store: Any) -> None:
         """What is committed is known. What was staged may be there again that was removed before power was lost."""
         self._have.update(self._had)
+        for episode in self.buried:
+            self.check(store.catalog.episode(episode) is None, Invariant.GONE, f"{episode} is in the catalog")
         for episode in self.committed:
             known = store.state(episode)
             self.check(known is not None, Invariant.RECORDED, f"{episode} was committed, and is not known")
