@@ -78,8 +78,9 @@ def agency(
     shown = SHOWN[world]
     check_is_there(world)
     configs = _over_places(planners_of(planner or shown.planners))
+    _check_picture(png)
     folder = _new_store(store)
-    picture = _new_picture(png, folder)
+    picture = png if png is not None else folder.parent / f"{folder.name}-coverage.png"
     say: Say = _silent if as_json else OUT.print
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sensorium-demo-agency-")))
@@ -160,13 +161,10 @@ def _new_store(said: Path | None) -> Path:
     return folder
 
 
-def _new_picture(said: Path | None, store: Path) -> Path:
-    """Where the picture goes; said before anything is begun, as it is drawn last."""
-    if said is None:
-        return store.parent / f"{store.name}-coverage.png"
-    if not said.resolve().parent.is_dir():
+def _check_picture(said: Path | None) -> None:
+    """Before anything is begun, as it is drawn last."""
+    if said is not None and not said.resolve().parent.is_dir():
         raise ConfigError(f"--png {said}: there is no folder {said.resolve().parent}; make it, or name another")
-    return said
 
 
 def _over_places(configs: Mapping[str, PlannerConfig]) -> dict[str, PlannerConfig]:
