@@ -227,6 +227,13 @@ class WorldTests:
                         world.step(world.specs.low)
                     assert world.reset(self.seed, task).now_ns == 0
                     world.step(world.specs.low)
+                    with self._world() as new:
+                        assert self._digests(world, self.seed, task) == self._digests(new, self.seed, task), "it leaks"
+                        again, other = (
+                            Played.of(steps(each, self.seed, task, by_script, self.length)).digests()
+                            for each in (world, new)
+                        )
+                        assert again == other, "its own motion leaks"
                     return
         pytest.skip(f"no task is done within {self.most_steps} steps of its own motion")
 

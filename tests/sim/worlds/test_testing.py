@@ -33,7 +33,7 @@ class Wrong(TinyWorld):
     def __init__(self, config: "WrongConfig") -> None:
         super().__init__(config)
         self._breaks = config.breaks
-        self._asked = 0
+        self._asked = self._ends = 0
         if config.breaks == "version":
             self.version = "2"
         if config.breaks == "truth among the sensed":
@@ -44,6 +44,8 @@ class Wrong(TinyWorld):
         seen = super().reset(seed, task)
         if self._breaks == "leak":
             self._state[0] += 0.01 * self._asked
+        if self._breaks == "leak behind its end":
+            self._state[0] += 0.01 * self._ends
         if self._breaks == "process":
             self._state[0] += 1e-9 * (id(type(self)) % 1000003)
         return seen
@@ -61,6 +63,7 @@ class Wrong(TinyWorld):
             self._state = self._state + action[0]
             return super().step(action)
         seen, done = super().step(action)
+        self._ends += done != ""
         if self._breaks == "future":
             seen = replace(seen, sensed=tuple(replace(b, captured_ns=b.captured_ns + STEP_NS) for b in seen.sensed))
         if self._breaks == "slow":
@@ -76,6 +79,8 @@ class Wrong(TinyWorld):
 
     def scripted(self) -> Action:
         self._asked += 1
+        if self._breaks == "script leaks behind its end":
+            return self.specs.clipped(super().scripted() + 0.001 * self._ends)
         if self._breaks == "counts":
             self._state[1] += 0.01
         return np.array([9.0]) if self._breaks == "unbounded" else super().scripted()
@@ -112,6 +117,8 @@ FINDS: dict[str, Callable[[Any], None]] = {
     "unclipped": TestTiny.test_an_action_beyond_its_bounds_is_one_on_them,
     "unbounded": TestTiny.test_its_own_motion_stays_within_bounds_and_to_ask_changes_nothing,
     "counts": TestTiny.test_its_own_motion_stays_within_bounds_and_to_ask_changes_nothing,
+    "leak behind its end": TestTiny.test_after_its_end_it_can_only_be_reset,
+    "script leaks behind its end": TestTiny.test_after_its_end_it_can_only_be_reset,
     "goes on": TestTiny.test_after_its_end_it_can_only_be_reset,
 }
 
