@@ -31,14 +31,17 @@ class TwoEnds(RuleBasedStateMachine):
     At the end all faults cease: whatever came before, the spool drains and the store has what was promised.
     """
 
+    makes: tuple[type[Device], type[Server]] = (Device, Server)
+
     def __init__(self) -> None:
         super().__init__()
         self.base = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
         self.patch = pytest.MonkeyPatch()
         self.clock, self.disks, self.witness = Clock(), Disks(), Witness()
         self.network = Network(self.witness)
-        self.device = Device(self.clock, self.network, self.witness)
-        self.server = Server(self.clock, self.network, self.witness)
+        device, server = self.makes
+        self.device = device(self.clock, self.network, self.witness)
+        self.server = server(self.clock, self.network, self.witness)
         self.recorder = Recorder(self.device, self.witness)
         self.lives = 0
         self.power = False

@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.spine.model.machine import EndsThatDelete, EndsThatHold, TwoEnds
-from tests.spine.model.variants import MORE, MOST_LINES, OF_DELETION, VARIANTS, Variant
+from tests.spine.model.planned import EndsThatPlan
+from tests.spine.model.variants import MORE, MOST_LINES, OF_DELETION, PLANS, VARIANTS, Variant
 from tests.spine.model.witness import Broken
 
 pytestmark = pytest.mark.timeout(1200)  # a machine that is busy is slower, and no worse
@@ -43,6 +44,10 @@ def test_every_invariant_holds_where_episodes_are_deleted() -> None:
     check(EXAMPLES, machine=EndsThatDelete)
 
 
+def test_every_invariant_holds_where_plans_are_carried_out() -> None:
+    check(EXAMPLES, machine=EndsThatPlan)
+
+
 @pytest.mark.slow
 def test_every_invariant_holds_for_long() -> None:
     check(500, 25)
@@ -65,4 +70,13 @@ def test_what_is_wrong_with_deletion_is_found_and_named(variant: Variant, monkey
     variant.apply(monkeypatch)
     with pytest.raises(Broken) as found:
         check(EXAMPLES, machine=EndsThatDelete)
+    assert found.value.invariant in variant.breaks
+
+
+@pytest.mark.parametrize("variant", PLANS, ids=str)
+def test_what_is_wrong_of_plans_is_found_and_named(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < variant.lines <= MOST_LINES
+    variant.apply(monkeypatch)
+    with pytest.raises(Broken) as found:
+        check(EXAMPLES, machine=EndsThatPlan)
     assert found.value.invariant in variant.breaks

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from sensorium.agents.directives.obeying import Obeying
+from sensorium.agents.plans.carrying import Carrying
+from sensorium.agents.plans.spent import SpentPlans
 from sensorium.agents.spool.episode_file import EpisodeFile
 from sensorium.agents.spool.fates import Fates
 from sensorium.agents.spool.held import Held
@@ -358,3 +361,52 @@ OF_DELETION = (
     ),
 )
 """Found where episodes are deleted."""
+PLANS = (
+    Variant(
+        "a plan is begun that no charter was asked about",
+        Invariant.LAWFUL,
+        (Carrying, "_refuses", "return refuses_plan(", "return '' and refuses_plan("),
+    ),
+    Variant(
+        "what a plan takes is in memory alone",
+        Invariant.LAWFUL,
+        (SpentPlans, "_put", "durable.replace(self._path", "(lambda *_: None)(self._path"),
+    ),
+    Variant(
+        "the kill switch is looked for now and then alone",
+        Invariant.LAWFUL,
+        (Carrying, "_begin", 'killed = str(self._kill) if is_killed(self._kill) else ""', 'killed = ""'),
+        (Carrying, "_look_for_kill", "if is_killed(self._kill) else", "if False else"),
+    ),
+    Variant(
+        "what is said again is done again",
+        Invariant.PLAN_ONCE,
+        (
+            Obeying,
+            "_take",
+            "        known.noted = False",
+            (
+                "        known.noted, known.answer = False, None\n"
+                "        self._waiting[name] = DirectiveState.WAITS\n"
+                "        self._judge(known)\n"
+                "        known.noted = False"
+            ),
+        ),
+    ),
+    Variant(
+        "an answer is told and not kept",
+        Invariant.PLAN_ONCE,
+        (Obeying, "_end", "self._kept.answer(kept, answer)", "kept.answer = answer"),
+    ),
+    Variant(
+        "a plan is answered once it is asked of its sensor",
+        Invariant.PLAN_TRUE,
+        (
+            Carrying,
+            "_begin",
+            "waiting = waiting._replace(plan=plan)",
+            "waiting.settled(OBEYED, '')\n    waiting = waiting._replace(plan=plan, settled=lambda *_: None)",
+        ),
+    ),
+)
+"""Of plans, in the machine that has them."""

@@ -47,6 +47,10 @@ class Invariant(StrEnum):
     SEALED = "6: SEALED follows the last byte of a sealed episode"
     DRAINS = "6: when faults cease, the spool drains"
     GONE = "4: what is deleted comes to be in the store no more, and a catalog that is open knows it not"
+    LAWFUL = "a plan is begun only if it was asked for, within charter, budget (over all lives) and kill switch"
+    PLAN_ONCE = "a plan is begun once in a life, never after its answer is in the store, and has one answer"
+    PLAN_TRUE = "a plan is answered as done only if its sensor did it"
+    PLAN_ANSWERED = "when faults cease, every plan that was asked for is answered"
     PATIENT = "6: what is not damaged is never rejected, whatever fails"
     LIVES = "6: a fault on one side or of a disk ends neither end"
 
