@@ -150,7 +150,8 @@ def judge(store: Path, report: dict[str, Any], turns: int) -> list[str]:
 def told(store: Path, report: dict[str, Any], reading: McpReading) -> list[str]:
     """The same of what the client was told meanwhile, and last."""
     calls = sum(reading.calls.values())
-    print(f"a client made {calls} calls {dict(reading.calls)} and read {reading.cards} cards; places {reading.visited}")
+    print(f"a client made {calls} calls {dict(reading.calls)} and read {reading.cards} cards")
+    print(f"  of places it saw {reading.visited[:1]} become {reading.visited[-1:]}")
     lines = PlanningLog(store).read().lines
     audited = [line for line in lines if isinstance(line, PlanningNote) and line.name == "mcp"]
     noted = Counter(str(line.value["became"]) for line in audited if line.value["method"] == "tools/call")
