@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -152,6 +153,37 @@ def test_probes_through_a_queueing_link_bound_a_clock_that_drifts(seed: int, ppm
     inside = np.abs(got - true) <= uncertainty
     assert inside.mean() >= 0.99
     assert np.median(uncertainty) < (0.1 + queue_s) * S, "a bound that says nothing would hold too"
+
+
+@pytest.mark.parametrize(
+    ("round_trip_s", "first_s", "count"), [(0.1, 0.8, 12), (0.7, 5.6, 10), (2.0, 6.0, 10), (15.0, 15.0, 4)]
+)
+def test_a_slow_link_knows_the_servers_time_too(round_trip_s: float, first_s: float, count: int) -> None:
+    """A minute of it: when the first is known, and how many are."""
+    probing, known, answers, now_ns = Probing(), list[int](), dict[int, int](), 0
+    while now_ns <= 60 * S:
+        for sent_ns in [each for each, comes_ns in answers.items() if comes_ns <= now_ns]:
+            del answers[sent_ns]
+            middle_ns = (sent_ns + now_ns) // 2
+            reply = ProbeReply(session=1, sent_ns=sent_ns, server_received_ns=middle_ns, server_sent_ns=middle_ns)
+            if (best := probing.reply(reply, now_ns)) is not None:
+                assert best[2] == int(round_trip_s * S)
+                known.append(now_ns)
+        if (sent := probing.due(now_ns)) is not None:
+            answers[sent] = now_ns + int(round_trip_s * S)
+        now_ns += S // 100
+    assert known[0] == int(first_s * S)
+    assert len(known) == count
+
+
+def test_an_answer_that_never_comes_ends_its_burst() -> None:
+    probing = Probing()
+    assert probing.due(0) == 0
+    assert [probing.due(at * S) for at in (1, 5, 19)] == [None] * 3
+    assert probing.timer_ns == 20 * S
+    assert probing.due(20 * S) == 20 * S
+    late = ProbeReply(session=1, sent_ns=0, server_received_ns=1, server_sent_ns=1)
+    assert probing.reply(late, 21 * S) is None
 
 
 def test_utc_without_probes_is_unknown_and_never_a_guess() -> None:

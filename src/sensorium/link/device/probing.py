@@ -1,4 +1,8 @@
-"""Clock probes of a session: bursts of eight, one after the other, of which the shortest round trip is kept."""
+"""Clock probes of a session: bursts of eight, one after the other, of which the shortest round trip is kept.
+
+A burst that takes longer than it is to the next one ends with the answer that came: a link on which a round trip
+takes a second must know the server's time too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +12,8 @@ from sensorium.link.wire import ProbeReply
 SECOND = 1_000_000_000
 BURST = 8
 EVERY_S = 5.0
+LOST_NS = 20 * SECOND
+"""An answer that takes longer is not waited for."""
 MOST_NS = 2**62
 """No probe that SEALED may tell of has more."""
 
@@ -21,9 +27,14 @@ class Probing:
     _waiting_for: int | None = None
     _best: tuple[int, int, int] | None = None
 
+    @property
+    def timer_ns(self) -> int:
+        """When the next burst begins: not while an answer is still waited for."""
+        return self.next_ns if self._waiting_for is None else max(self.next_ns, self._waiting_for + LOST_NS)
+
     def due(self, now_ns: int) -> int | None:
         """The stamp to send in a PROBE now, if one is due. An answer that never came ends its burst."""
-        if now_ns >= self.next_ns:
+        if now_ns >= self.timer_ns:
             self._left, self._waiting_for, self._best = BURST, None, None
             self.next_ns = now_ns + int(EVERY_S * SECOND)
         if self._left == 0 or self._waiting_for is not None:
@@ -33,7 +44,7 @@ class Probing:
         return now_ns
 
     def reply(self, reply: ProbeReply, now_ns: int) -> tuple[int, int, int] | None:
-        """Take an answer; the best of the burst once it is complete."""
+        """Take an answer; the best of the burst once it is complete, or the next one is due."""
         if reply.sent_ns != self._waiting_for:
             return None
         self._waiting_for = None
@@ -41,6 +52,8 @@ class Probing:
         if 0 <= round_trip_ns <= MOST_NS and (self._best is None or round_trip_ns < self._best[2]):
             middle_ns = (reply.server_received_ns + reply.server_sent_ns) // 2
             self._best = ((reply.sent_ns + now_ns) // 2, middle_ns, round_trip_ns)
+        if now_ns >= self.next_ns:
+            self._left = 0
         return self._best if self._left == 0 else None
 
 

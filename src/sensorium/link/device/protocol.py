@@ -172,7 +172,7 @@ class DeviceLink:
         """When to call `poll` at the latest."""
         if not self.is_up:
             return self._due_ns
-        return min(now_ns + SECOND, self._session.probing.next_ns)
+        return min(now_ns + SECOND, self._session.probing.timer_ns)
 
     def lost(self, why: str, now_ns: int) -> None:
         """The session, or the attempt at one, is over (the pump calls this when a connection was cut)."""
