@@ -71,16 +71,17 @@ class HostedPlanner:
         """What of its proposals can be compared with others', in its own name."""
         if self.aside:
             return []
-        said = self._call(lambda: self._planner.suggest(n), "suggest")
-        if said is _FAILED:
+        answered = self._call(lambda: self._answered(n), "suggest")  # also to look at what it gave may run its code
+        if answered is _FAILED:
             return []
-        if not isinstance(said, list):
-            self.aside = f"suggest gave {type(said).__name__}, expected a list of proposals"
+        found: list[Proposal] | None
+        found, what = answered
+        if found is None:
+            self.aside = f"suggest gave {what}, expected a list of proposals"
             return []
-        found = [made for each in said[: max(0, n)] if (made := self._checked(each)) is not None]
-        self._unsound = self._unsound + 1 if said and not found else 0
+        self._unsound = self._unsound + 1 if what and not found else 0
         if self._unsound >= MOST_UNSOUND:
-            self.aside = f"nothing that it proposed {MOST_UNSOUND} times was sound: {_shortly(said[0])}"
+            self.aside = f"nothing that it proposed {MOST_UNSOUND} times was sound: {what}"
             return []
         self._notice(frozenset(map(key_of, found)))
         return [] if self.aside else found
@@ -135,11 +136,20 @@ class HostedPlanner:
         if self._same >= MOST_SAME:
             self.aside = f"it proposed the same {self._same + 1} times, and nothing came of it"
 
+    def _answered(self, n: int) -> tuple[list[Proposal] | None, str]:
+        """Its sound proposals (None: it gave no list), and in short what it gave first, or what instead of a list."""
+        said: object = self._planner.suggest(n)
+        if not isinstance(said, list):
+            return None, type(said).__name__
+        found = [made for each in said[: max(0, n)] if (made := self._checked(each)) is not None]
+        return found, (_shortly(said[0]) or type(said[0]).__name__) if said and not found else ""
+
     def _checked(self, said: object) -> Proposal | None:
         """A proposal as it may go on: of known kinds, finite, in this planner's name."""
         if not isinstance(said, Proposal):
             return None
         try:
+            gain = float(said.gain)
             plain = {
                 str(name): value if isinstance(value, str) else float(value) for name, value in said.parameters.items()
             }
@@ -148,7 +158,7 @@ class HostedPlanner:
                 planner=self.name,
                 parameters=plain,
                 device=said.device,
-                gain=min(MOST_GAIN, float(said.gain)),
+                gain=min(MOST_GAIN, gain),
                 cost_s=float(said.cost_s),
                 cost_bytes=float(said.cost_bytes),
                 rationale=str(said.rationale)[:MOST_LETTERS],
@@ -159,7 +169,7 @@ class HostedPlanner:
         fits = len(plain) <= MOST_PARAMETERS and all(
             len(each) <= MOST_LETTERS for each in (made.device, *plain, *map(str, plain.values()))
         )
-        return whole if fits and made.is_sound and math.isfinite(said.gain) and made.gain >= 0 else None
+        return whole if fits and made.is_sound and math.isfinite(gain) and made.gain >= 0 else None
 
     def _call(self, call: Callable[[], Any], what: str) -> Any:
         raised: list[BaseException] = []

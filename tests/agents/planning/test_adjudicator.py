@@ -178,6 +178,20 @@ def endless(_: int) -> Sequence[Proposal]:
         sum(range(1000))
 
 
+class Grudging:
+    """No number, no text: it raises something of its own where it is looked at."""
+
+    def __float__(self) -> float:
+        raise RuntimeError("no number")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def grudging(**what: Any) -> Proposal:
+    return msgspec.structs.replace(proposal(), **what)
+
+
 @pytest.mark.parametrize(
     ("suggest", "told"),
     [
@@ -193,6 +207,10 @@ def endless(_: int) -> Sequence[Proposal]:
         (lambda _: [msgspec.structs.replace(proposal(), device="\ud800")], "was sound"),
         (lambda _: [proposal(gain=-1.0)], "was sound"),
         (lambda _: [proposal(x_m=math.inf)], "was sound"),
+        (lambda _: [grudging(gain=Grudging())], "suggest raised RuntimeError: no number"),
+        (lambda _: [grudging(parameters={"x_m": Grudging()})], "suggest raised RuntimeError: no number"),
+        (lambda _: [Grudging()], "suggest raised RuntimeError: no text"),
+        (lambda _: [grudging(gain="nan")], "was sound"),
     ],
     ids=[
         "raises",
@@ -207,6 +225,10 @@ def endless(_: int) -> Sequence[Proposal]:
         "name",
         "less",
         "inf",
+        "no gain",
+        "no parameter",
+        "no name",
+        "nan as text",
     ],
 )
 def test_a_planner_that_is_of_no_use_is_set_aside_with_a_line(suggest: Callable[[int], Any], told: str) -> None:
