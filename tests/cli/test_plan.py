@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from sensorium.agents.planning.adjudicator import new_id
 from sensorium.agents.planning.log import LOG, PlanApproved, PlanningLog, PlanOutcome, ProposalRuled
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.planning.sole import sole_loop
 from sensorium.cli.main import app
 from sensorium.errors import SensoriumError
 from sensorium.ingest.store import Store
@@ -135,3 +136,15 @@ def test_wrong_use_is_said(folder: Path) -> None:
     refused(folder, *base, "gap", "--cells", f"{folder / 'cells.yaml'}", says=("cells", "axes"))
     (folder / "planners.yaml").write_text("[{kind: gap, boldness: 0.5}, uniform]")
     assert run(folder, *base, f"{folder / 'planners.yaml'}").exit_code == 0
+
+
+def test_one_loop_asks_the_devices_of_a_store(folder: Path) -> None:
+    """Others may look at what would be asked for."""
+    PlayedDevice(folder / "store")
+    words = ["plan", "STORE", "--planner", "gap", "--charter", "CHARTER"]
+    asks = [*words, "--operator", "KEYS/anna.operator_secret", "--once", "--patience", "0.5s"]
+    with sole_loop(folder / "store"):
+        refused(folder, *asks, says=("another `sensorium plan` asks its devices",))
+        assert not (folder / "store" / LOG).exists()
+        assert "accepted" in run(folder, *words).stdout
+    assert "asked of rover" in run(folder, *asks).stdout

@@ -25,6 +25,7 @@ from sensorium.agents.planning.planner import PlannerConfig
 from sensorium.agents.planning.report import PlanningReport, planning_report
 from sensorium.agents.planning.report_picture import draw
 from sensorium.agents.planning.rules import PlanRules
+from sensorium.agents.planning.sole import sole_loop
 from sensorium.cli.collect import caught
 from sensorium.cli.demo_worlds import SHOWN, WorldName, check_is_there
 from sensorium.cli.plan import REPORT_COLUMNS, planners_of, run_rounds
@@ -88,6 +89,7 @@ def agency(
         (work / "charter.yaml").write_text(yaml.safe_dump({"plans": dict(shown.plans)}))
         rules = PlanRules(read_charter(work / "charter.yaml"), shown.seconds)
         rig = _begun(folder, work, world, seed, stack, say)
+        stack.enter_context(sole_loop(folder))
         desk = DirectiveDesk(folder, read_pair(secret), seconds + APPEARS_S)
         loop = PlanningLoop(folder, configs, rules, desk, axes=PLACES, price=Price(), seed=seed, times=TIMES)
         with contextlib.suppress(_SignalCame):

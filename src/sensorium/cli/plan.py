@@ -28,6 +28,7 @@ from sensorium.agents.planning.report import planning_report
 from sensorium.agents.planning.report_picture import draw
 from sensorium.agents.planning.rules import PlanRules
 from sensorium.agents.planning.saying import line_of
+from sensorium.agents.planning.sole import sole_loop
 from sensorium.cli.directives import life_s_of
 from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
@@ -117,24 +118,25 @@ def run(
     desk = (
         DirectiveDesk(store, read_pair(operator), times.patience_s) if asks and operator is not None else NobodysDesk()
     )
-    loop = PlanningLoop(store, configs, rules, desk, axes=axes, price=Price(), seed=seed, times=times)
-    if not asks:
-        _preview(loop, as_json)
-        return
-    began = PlanningBegan(
-        planners={name: config.model_dump(mode="json") for name, config in configs.items()},
-        seed=seed,
-        charter=rules.digest,
-        cells=axes.model_dump(mode="json"),
-    )
-    loop.log.add(began)
+    with sole_loop(store) if asks else contextlib.nullcontext():
+        loop = PlanningLoop(store, configs, rules, desk, axes=axes, price=Price(), seed=seed, times=times)
+        if not asks:
+            _preview(loop, as_json)
+            return
+        began = PlanningBegan(
+            planners={name: config.model_dump(mode="json") for name, config in configs.items()},
+            seed=seed,
+            charter=rules.digest,
+            cells=axes.model_dump(mode="json"),
+        )
+        loop.log.add(began)
 
-    def is_enough(begun: int) -> bool:
-        return loop.has_proposed if once else turns is not None and begun >= turns
+        def is_enough(begun: int) -> bool:
+            return loop.has_proposed if once else turns is not None and begun >= turns
 
-    with contextlib.suppress(KeyboardInterrupt):
-        run_rounds(loop, as_json, is_enough, idle_s=math.inf if turns is None else times.patience_s)
-    loop.note_spent()
+        with contextlib.suppress(KeyboardInterrupt):
+            run_rounds(loop, as_json, is_enough, idle_s=math.inf if turns is None else times.patience_s)
+        loop.note_spent()
 
 
 def run_rounds(
