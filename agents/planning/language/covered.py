@@ -27,11 +27,12 @@ class _Parts(NamedTuple):
         return cls(control, max(1, min(MOST_PARTS, math.ceil(cells)) if math.isfinite(cells) else 1))
 
     def part_of(self, value: float) -> int | None:
-        """Which part a value is in; None outside."""
-        low, high = self.control.low, self.control.high
-        if not low <= value <= high:
+        """Which part a value is in: of one up to a cell outside the nearest, as a source gets to where it is sent but
+        about, and a charter may leave of a range one value; None farther away."""
+        low, high, cell = self.control.low, self.control.high, self.control.cell
+        if not low - cell <= value <= high + cell:
             return None
-        return min(int((value - low) / (high - low) * self.parts), self.parts - 1) if high > low else 0
+        return max(0, min(int((value - low) / (high - low) * self.parts), self.parts - 1)) if high > low else 0
 
     def middle(self, index: int) -> float:
         return round(self.control.low + (index + 0.5) * (self.control.high - self.control.low) / self.parts, 4)
