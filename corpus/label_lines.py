@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from sensorium.corpus.labelling import (
 )
 from sensorium.corpus.preferences import KIND as PREFERENCES
 from sensorium.corpus.preferences import PreferenceRecord, check_preference, check_replaced, preference_records
-from sensorium.episode.utc_text import utc_text
+from sensorium.episode.utc_text import utc_ns_of, utc_text
 from sensorium.errors import ConfigError
 
 _AT_ONCE = 2000
@@ -88,6 +88,16 @@ def import_labels(
     return len(new), len(read) - len(new)
 
 
+def span_of(span_s: Sequence[float], start_ns: int) -> tuple[int, int]:
+    """A stretch in seconds of an episode that begins at `start_ns`, in ns of its clock; `ConfigError` if it is none."""
+    try:
+        begin_ns, end_ns = (start_ns + round(float(each) * _NS) for each in span_s)
+    except (ValueError, OverflowError) as error:  # not a number, or without end
+        said = " ".join(map(str, span_s))
+        raise ConfigError(f"stretch {said}: expected two numbers, seconds from the episode's start") from error
+    return begin_ns, end_ns
+
+
 class _SaidBefore:
     """What is said already, and by the lines before."""
 
@@ -140,7 +150,11 @@ def _read(line: str, number: int, who: str) -> Said:
         raise ConfigError(f"line {number}: no JSON: {error}") from error
     if not isinstance(said, dict) or not isinstance(said.get("episode"), str):
         raise ConfigError(f"line {number}: expected an object with the id of an `episode`")
-    return {"id": str(uuid.UUID(bytes=uuid_utils.uuid7().bytes)), "who": who, "utc": utc_text(time.time_ns()), **said}
+    try:  # the newest counts, by this text: it must sort as the times do
+        utc = utc_text(utc_ns_of(said["utc"]) if "utc" in said else time.time_ns())
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"line {number}: utc {said['utc']!r}: expected a time, as 2026-05-03T12:00:00Z") from error
+    return {"id": str(uuid.UUID(bytes=uuid_utils.uuid7().bytes)), "who": who, **said, "utc": utc}
 
 
 def _made(said: Said, there: dict[str, Episode]) -> LabelRecord | PreferenceRecord:
@@ -164,7 +178,7 @@ def _with_span(said: Said, found: Episode) -> Said:
     span: Any = said["span_s"]
     if not isinstance(span, list) or len(span) != 2 or not all(isinstance(each, int | float) for each in span):
         raise ConfigError(f"span_s {span!r}: expected two numbers, seconds from the episode's start")
-    start_ns, end_ns = (found.start_ns + round(float(each) * _NS) for each in span)
+    start_ns, end_ns = span_of(span, found.start_ns)
     return {**said, "start_ns": start_ns, "end_ns": end_ns}
 
 

@@ -40,8 +40,8 @@ BATCH, BATCH_BYTES = 64, 256_000_000
 """What is synced together."""
 _AT_ONCE = 16
 """From so many files on one sync of the file system is less than one of each, as in `sensorium.episode.together`."""
-TAKEN = ("verdicts", "labels", "advantages")
-"""The kinds of records beside the episodes that go with them."""
+TAKEN = ("verdicts", "labels", "advantages", "preferences")
+"""The kinds of records beside the episodes that go with them; what is said of two goes where both are."""
 _PART_BYTES = 1 << 18
 """What a core keeps at hand: of larger parts each is fetched from memory twice."""
 _EARLY_BYTES = 1 << 20
@@ -325,7 +325,10 @@ def _copy_beside(source: Path, target: Path, episodes: set[str]) -> int:
         records = [
             each.record
             for each in read_beside(source, kind)
-            if each.record is not None and each.record.get("episode") in episodes and repr(each.record) not in there
+            if each.record is not None
+            and each.record.get("episode") in episodes
+            and each.record.get("other", each.record["episode"]) in episodes
+            and repr(each.record) not in there
         ]
         if records:
             with BesideWriter(target, kind) as writer:

@@ -265,7 +265,7 @@ def _bare(name: str, sensor: str) -> str:
 
 
 def _device(limits: PlanLimits, plan: AskedPlan, state: PlanState) -> Iterator[str]:
-    if limits.most_s is not None and plan.plan not in ("mission", "stop"):
+    if limits.most_s is not None and plan.plan != "stop":
         longest = as_number(plan.parameters["seconds"]) if plan.plan == "duration" else plan.seconds
         if longest is None or longest > limits.most_s:
             yield f"charter: plans.most_s: expected seconds, at most {limits.most_s:g}, got {longest}"

@@ -257,6 +257,10 @@ def test_lines_of_json_out_and_in_again(store: Path, tmp_path: Path) -> None:
         ('{"episode": "x", "name": "a", "value": 1}', "line 2: episode 'x' is not in the store"),
         (of(bare, name="a", value=1, span_s=[0, 99]), "line 2: label of"),
         (of(bare, name="a", value=1, span_s=[0]), "line 2: span_s"),
+        (of(bare, name="a", value=1, span_s=[0, float("nan")]), "line 2: stretch 0 nan"),
+        (of(bare, name="a", value=1, span_s=[0, float("inf")]), "line 2: stretch 0 inf"),
+        (of(bare, name="a", value=1, utc="yesterday"), "line 2: utc 'yesterday'"),
+        (of(bare, name="a", value=1, utc=3), "line 2: utc 3"),
         (of(bare, name="a", value=[1]), "line 2: Expected"),
         (of(bare, name="a"), "line 2: label 'a': no value"),
         (of(pick, name="a", supersedes=first.id), "line 2: supersedes"),
@@ -268,6 +272,12 @@ def test_lines_of_json_out_and_in_again(store: Path, tmp_path: Path) -> None:
         assert isinstance(error, ConfigError), wrong
         assert str(error).startswith(why), error
     assert len(sensorium.open(store).labels(bare)) == 1, "nothing of a file of which a line is wrong"
+    error = run(bare, "ok=true", "--span", "0", "nan").exception
+    assert isinstance(error, ConfigError), error
+    times = ("2100-01-01T00:00:00+02:00", "2099-12-31T23:00:00Z")
+    out.write_text("\n".join(of(bare, name="when", value=each, utc=each) for each in times))
+    run("--import", str(out))
+    assert ordinals(store, f"label('when') = '{times[1]}'") == [2], "the later one, whatever its zone"
 
 
 def test_who_says_one_thing_makes_no_file_of_it(store: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import sensorium
 from sensorium.corpus.exports.contract import Options, export
 from sensorium.corpus.verify import verify
-from sensorium.errors import ConfigError, SensoriumError
+from sensorium.errors import ConfigError, SensoriumError, StoreError
 from sensorium.hosting.importing import bring, kind_of
 from sensorium.ingest.store import Store
 from tests.corpus.exports.stored import everything, store_of
@@ -137,6 +137,20 @@ def test_csv_by_options(tmp_path: Path) -> None:
     found = sensorium.open(tmp_path / "back").query()
     assert np.array_equal(np.concatenate([each.streams["rec"][:].ravel() for each in found]), np.arange(50.0))
     assert len(found) == 3
+
+
+def test_options_that_do_not_fit_and_a_store_in_a_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("t,a\n0,1\n1,2\n")
+    with pytest.raises(ConfigError, match=r"log\.csv: replay-csv: time: Field required.*--set KEY=VALUE"):
+        bring(tmp_path / "log.csv", tmp_path / "back")
+    options: dict[str, Any] = {"time": {"column": "t", "unit": "s"}, "stream": {"channels": {"a": "a"}}}
+    with pytest.raises(ConfigError, match="hue: Extra inputs"):
+        bring(tmp_path / "log.csv", tmp_path / "back", options=options | {"hue": 1})
+    bring(tmp_path / "log.csv", tmp_path / "new" / "one" / "back", options=options)
+    assert len(sensorium.open(tmp_path / "new" / "one" / "back").query()) == 1
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError):
+        bring(tmp_path / "log.csv", tmp_path / "file" / "back", options=options)
 
 
 def test_what_is_none(tmp_path: Path) -> None:

@@ -159,6 +159,11 @@ def test_labels_go_with_their_episodes_once(source: Path, tmp_path: Path) -> Non
     assert copy(source, target, f"episode = '{one.id}'").beside == 1
     assert copy(source, target, f"episode = '{one.id}'").beside == 0
     assert labels_beside(target, one.id) == labels_beside(source, one.id)
+    with sensorium.open(source).label_book("ann") as book:
+        book.prefer(one.id, other.id, "a")
+    assert copy(source, target, f"episode = '{one.id}'").beside == 0, "one of the two is not there"
+    assert copy(source, tmp_path / "both").beside == 3
+    assert sensorium.open(tmp_path / "both").preferences() == sensorium.open(source).preferences()
     assert [each.id for each in sensorium.open(target).query("label('task') = 'pick'")] == [one.id]
 
 

@@ -34,8 +34,8 @@ def test_what_the_page_says_leads_to_a_device_that_follows_plans(site: Site) -> 
         (site.folder / name).write_text(text.replace(LISTEN, f"tcp://127.0.0.1:{port}"))
     assert "campaigns.planned: selection.planned >= 1" in site.run(*check).out
     site.start(*collect, "--local")
-    wait_for(lambda: (site.folder / "store" / "fleet").is_dir(), "what the device says", timeout_s=60)
-    wait_for(lambda: "accepted" in site.run(*preview).out, "a plan that would be asked for", timeout_s=60)
+    wait_for(lambda: (site.folder / "store" / "fleet").is_dir(), "what the device says", timeout_s=180)
+    wait_for(lambda: "accepted" in site.run(*preview).out, "a plan that would be asked for", timeout_s=180)
     assert "rig-1" in site.run(*fleet).out
     words = ["2" if before == "--turns" else word for before, word in zip(["", *plan], plan, strict=False)]
     site.run(*words)

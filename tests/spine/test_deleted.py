@@ -87,7 +87,7 @@ def test_nothing_that_was_made_of_it_is_left(site: Site) -> None:
         "rows": first.streams["sim.imu"][3].tobytes(),
         "the preview's picture": preview.streams["sim.cam"].item(0)[-200:],
         "the descriptor": vector,
-        "a look": rows[(rows.astype(np.int64) @ look).argmax()].tobytes(),
+        "a look": rows[(rows[:, :-1].astype(np.int64) @ look).argmax()].tobytes(),
         "the label": b"a secret that is told",
     }
     found = {what: outside(store, each) for what, each in needles.items()}

@@ -99,8 +99,9 @@ def test_revoked_while_it_delivers(site: Site) -> None:
 
     site.run("keys", "revoke", "server-keys", "rig-1")
     ingest.until("refused|revoked")
-    before = committed(site)
     begun = len(site.spooled("rig-1"))
+    wait_for(lambda: len(site.spooled("rig-1")) > begun, "what had arrived by then is committed")
+    before, begun = committed(site), len(site.spooled("rig-1"))
     wait_for(lambda: len(site.spooled("rig-1")) >= begun + 3, "more episodes in the spool")
     assert committed(site) == before
 

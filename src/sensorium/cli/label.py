@@ -13,7 +13,7 @@ from rich.progress import Progress
 from sensorium.cli.screen import OUT, Form, Format, print_rows, written
 from sensorium.cli.verdicts import said
 from sensorium.corpus.corpus import Corpus, open_store
-from sensorium.corpus.label_lines import import_labels, label_lines
+from sensorium.corpus.label_lines import import_labels, label_lines, span_of
 from sensorium.corpus.labelling import LabelRecord, labels_beside, standing
 from sensorium.corpus.preferences import CHOICES, Choice, PreferenceRecord
 from sensorium.episode.documents import Label
@@ -85,8 +85,7 @@ def label(
     given = dict(map(_said, labels))
     span_ns = None
     if span is not None:
-        start_ns, end_ns = (found.start_ns + round(at_s * 1e9) for at_s in span)
-        span_ns = (start_ns, end_ns)
+        span_ns = span_of(span, found.start_ns)
     with corpus.label_book(who) as book:
         if rubric:
             scores = _scores(given)

@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP, model_of
+from sensorium.episode import durable
 from sensorium.errors import ConfigError, SensoriumError, SpoolError, StoreError
 from sensorium.hosting.into_store import collect_into
 from sensorium.ingest.import_requests import SideStore, made_beside
-from sensorium.ingest.store_folder import StoreHeld
+from sensorium.ingest.store_folder import StoreHeld, store_errors
 
 MAX_EPISODE_S = 86_400.0
 _KINDS = {
@@ -77,7 +80,11 @@ def bring(
     kind = kind or kind_of(source)
     model = model_of(GROUP, kind, DriverConfig)
     document = {"kind": kind, "path": source.absolute(), "pace": "fast", **(options or {})}
-    sensor = model.model_validate(document)
+    try:
+        sensor = model.model_validate(document)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or kind}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{source}: {kind}: {wrong}; give it more by --set KEY=VALUE (docs/sensors.md)") from error
     sensor.identity(Path.cwd())
     opened = sensor.open(name, Path.cwd())
     specs = opened.specs
@@ -89,7 +96,10 @@ def bring(
     }
     if marked:
         parts["mission"] = {"name": "import", "max_episode_s": MAX_EPISODE_S}
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=store.absolute().parent) as folder:
+    with store_errors(store):
+        durable.make_folder(store.absolute().parent)
+        beside = tempfile.TemporaryDirectory(prefix=".import-", dir=store.absolute().parent)
+    with beside as folder:
 
         def collect(into: Path) -> dict[str, Any]:
             spool = Path(folder) / into.name
