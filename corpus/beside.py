@@ -20,6 +20,7 @@ import uuid_utils
 
 from sensorium.corpus.commits import check_store_version
 from sensorium.episode import durable
+from sensorium.episode.locking import take_lock
 from sensorium.errors import ConfigError, StoreError
 
 BESIDE = "beside"
@@ -157,12 +158,8 @@ class BesideWriter:
             durable.make_folder(self._folder, dir_fd=self._store_fd)
             fd = durable.reopen(path, dir_fd=self._store_fd)
             try:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise StoreError(
-                        f"{self._store / path}: another process appends to it; give a new writer"
-                    ) from error
+                if not take_lock(fd):
+                    raise StoreError(f"{self._store / path}: another process appends to it; give a new writer")
                 whole = durable.read_whole(path, dir_fd=self._store_fd)
                 self._end = whole.rfind(b"\n") + 1
                 if self._end < len(whole):

@@ -8,7 +8,6 @@ The ingest does it in turns, between all else. What was cut off is gone on with 
 """
 
 import contextlib
-import fcntl
 import logging
 import time
 import uuid
@@ -21,6 +20,7 @@ import uuid_utils
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.commits import commit_names
 from sensorium.episode import durable
+from sensorium.episode.locking import take_lock
 from sensorium.errors import SensoriumError, StoreError
 from sensorium.ingest.beneath import open_folder_beneath, removing
 from sensorium.ingest.both_forms import remove_leftovers
@@ -208,7 +208,7 @@ class ImportJobs:
         except (FileNotFoundError, NotADirectoryError):
             return
         try:
-            if not _locks(lock):
+            if not take_lock(lock):
                 return
             end_s = self._clock() + TURN_S
             for _ in removing(folder, self._store.fd):
@@ -234,18 +234,9 @@ def _made_folder(path: Path) -> tuple[Path, int]:
         with contextlib.suppress(FileNotFoundError):  # an ingest may have taken it for one that was left
             lock = durable.open_folder(folder)
             seen = durable.look(folder)
-            if _locks(lock) and seen is not None and seen.id == durable.identity(lock):
+            if take_lock(lock) and seen is not None and seen.id == durable.identity(lock):
                 return folder, lock
             durable.close(lock)
-
-
-def _locks(fd: int) -> bool:
-    """Lock an open folder, if nobody has."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _count(folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import threading
@@ -17,6 +16,7 @@ from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import EPISODES, LOOSE_VERSION, ZIP_VERSION, check_store_version
 from sensorium.episode import durable
 from sensorium.episode.layout import group
+from sensorium.episode.locking import take_lock
 from sensorium.episode.remedy import FULL, no_file_opens, remedy
 from sensorium.errors import SensoriumError, StoreError
 
@@ -214,13 +214,14 @@ def _locked(path: Path, fd: int) -> int:
     """The lock file under the open folder `fd` of the store at `path`, locked."""
     lock = durable.reopen(LOCK, dir_fd=fd)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        durable.close(lock)
-        raise StoreHeld(f"{path}: another ingest writes this store; stop it, or give another folder") from error
+        if not take_lock(lock):
+            raise StoreHeld(f"{path}: another ingest writes this store; stop it, or give another folder")
     except OSError as error:
         durable.close(lock)
         raise (_unfit(path, "locks") if error.errno in _NO_LOCKS else error) from error
+    except StoreHeld:
+        durable.close(lock)
+        raise
     return lock
 
 

@@ -1,13 +1,13 @@
 """The one loop of a store: who asks devices for plans holds STORE/planning/.loop, as long as he does."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
 from sensorium.agents.planning.log import PLANNING
 from sensorium.corpus.commits import check_store_version
 from sensorium.episode import durable
+from sensorium.episode.locking import take_lock
 from sensorium.errors import StoreError
 
 LOOP = PLANNING / ".loop"
@@ -28,12 +28,8 @@ def sole_loop(store: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(f"{store / LOOP}: {error.strerror or error}; see to the disk, then try again") from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(
-                f"{store}: another `sensorium plan` asks its devices; end that one, or wait until it has ended"
-            ) from error
+        if not take_lock(fd):
+            raise StoreError(f"{store}: another `sensorium plan` asks its devices; end that one, or wait for its end")
         yield
     finally:
         durable.close(fd)

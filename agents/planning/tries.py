@@ -1,30 +1,38 @@
 """Tries: what was asked for and never came, which counts less at each time."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from sensorium.agents.planning.notebook import ProposalFate
 
 _NOBODYS = frozenset({"silent", "expired", "gone"})
 """Where a device was not there to do it no place is to blame."""
+_REFUSED = "refused"
 
 
 class Tries:
-    """Of all that is proposed one is tried, and only that is to blame where no episode came of it.
+    """Of all that is proposed one is tried, and that is to blame where no episode came of it. A whole round that is
+    refused is to blame as much as one that is tried: what is refused now may be allowed from elsewhere, and yet the
+    same must not be proposed for ever.
 
     >>> tries = Tries()
     >>> tries.proposed(["a", "b"]), tries.over("a"), tries.factor("a"), tries.factor("b")
     (None, None, 0.5, 1.0)
     >>> tries.proposed(["a", "b"]), tries.came("a"), tries.over("a"), tries.factor("a")
     (None, None, None, 1.0)
+    >>> fate = ProposalFate(proposal=Proposal(plan="viewpoint", planner="gap"), became="refused")
+    >>> tries.proposed(["c", "d"]), tries.over("c", fate), round(tries.factor("c"), 3), tries.factor("d")
+    (None, None, 0.667, 1.0)
     """
 
     def __init__(self) -> None:
-        self._blame: dict[str, int] = {}
+        self._blame: dict[str, float] = {}
+        self._shares: dict[str, float] = {}
         self._came: set[str] = set()
 
-    def proposed(self, places: Iterable[str]) -> None:
+    def proposed(self, places: Collection[str]) -> None:
         """What came there before does not count any more."""
         self._came.difference_update(places)
+        self._shares |= dict.fromkeys(places, 1 / max(1, len(places)))
 
     def came(self, place: str) -> None:
         """An episode was there."""
@@ -33,8 +41,10 @@ class Tries:
 
     def over(self, place: str, fate: ProposalFate | None = None) -> None:
         """A proposal to go there was carried out, or refused."""
-        if place not in self._came and (fate is None or fate.became not in _NOBODYS):
-            self._blame[place] = self._blame.get(place, 0) + 1
+        if place in self._came or (fate is not None and fate.became in _NOBODYS):
+            return
+        part = self._shares.get(place, 1.0) if fate is not None and fate.became == _REFUSED else 1.0
+        self._blame[place] = self._blame.get(place, 0.0) + part
 
     def factor(self, place: str) -> float:
         """What an expectation there is to be multiplied with."""

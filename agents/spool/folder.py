@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import struct
 import threading
@@ -15,6 +14,7 @@ from sensorium.agents.spool.episode_file import disk_error
 from sensorium.agents.spool.listing import listed
 from sensorium.drivers.clock import Clock, boot_id, boottime_ns
 from sensorium.episode import durable, file_system
+from sensorium.episode.locking import take_lock
 from sensorium.episode.remedy import FULL, TOO_MANY, remedy
 from sensorium.errors import SpoolError
 
@@ -145,17 +145,15 @@ class Folder:
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise SpoolError(
-                        f"spool {self.path}: another agent is using it: stop that one, or name another spool.path"
-                    ) from None
-                time.sleep(0.05)
+                if take_lock(self._lock_fd):
+                    return
             except OSError as error:
                 raise _unusable(self.path, error, "no locks") from error
-            else:
-                return
+            if time.monotonic() >= deadline:
+                raise SpoolError(
+                    f"spool {self.path}: another agent is using it: stop that one, or name another spool.path"
+                )
+            time.sleep(0.05)
 
 
 def _try_sync(path: Path) -> None:

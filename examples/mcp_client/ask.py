@@ -34,7 +34,7 @@ async def connected(asked: argparse.Namespace) -> AsyncIterator[Any]:
         ):
             yield client
         return
-    grant = ["--may-propose", "--charter", str(asked.charter)] if asked.propose else []
+    grant = ["--may-propose", "--charter", str(asked.charter), "--seconds", str(asked.seconds)] if asked.propose else []
     sensorium = str(Path(sys.executable).with_name("sensorium"))
     async with Client(StdioServerParameters(command=sensorium, args=["mcp", str(asked.store), *grant])) as client:
         yield client
@@ -93,6 +93,9 @@ def main() -> None:
     parser.add_argument("--token", type=Path, help="file with its token")
     parser.add_argument("--charter", type=Path, help="by which proposals are judged")
     parser.add_argument("--propose", action="store_true", help="propose to go to the first gap")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="how long a proposal is to hold; a charter bounds it"
+    )
     parser.add_argument("--picture", type=Path, default=Path("window.jpg"), help="where a window is kept")
     asked = parser.parse_args()
     if not asked.url and asked.store is None:

@@ -56,17 +56,21 @@ class Loop:
         body, asked, waited = self.body, 0, 0
         while self._goes_on(until_ns) and (most is None or asked < most) and (patience is None or waited < patience):
             proposed = planner.suggest(MOST_PROPOSED) if may_ask() else []
-            chosen = next(filter(allows, filter(_is_possible(body), proposed)), None)
+            chosen, refused = _ruled(filter(_is_possible(body), proposed), allows)
+            fates = [ProposalFate(proposal=each, became="refused") for each in refused]
             if chosen is None:
                 waited += 1
                 kept, name, why = self.stay(min(body.now_ns + WAIT_NS, until_ns)), "", ""
             else:
                 asked, waited = asked + 1, 0
                 (kept, why), name = self._carried_out(chosen.parameters, until_ns), f"{chosen.planner}-{asked}"
+            if chosen is not None:
+                fates.append(ProposalFate(proposal=chosen, became="failed" if why else "done", why=why))
             for captured in kept:
                 planner.ingest(self.card(captured, name))
-            if chosen is not None and isinstance(planner, Learning):
-                planner.learn(ProposalFate(proposal=chosen, became="failed" if why else "done", why=why))
+            if isinstance(planner, Learning):
+                for fate in fates:
+                    planner.learn(fate)
 
     def followed(self, stops: Iterable[Stop], until_ns: int) -> None:
         """Do what stands in a list, from stop to stop."""
@@ -138,3 +142,13 @@ def _is_possible(body: Body) -> Callable[[Proposal], bool]:
         )
 
     return is_possible
+
+
+def _ruled(proposed: Iterable[Proposal], allows: Allows) -> tuple[Proposal | None, list[Proposal]]:
+    """The first that is allowed, and those before it."""
+    refused: list[Proposal] = []
+    for each in proposed:
+        if allows(each):
+            return each, refused
+        refused.append(each)
+    return None, refused

@@ -9,10 +9,12 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from sensorium.agents.planning.adjudicator import new_id
+from sensorium.agents.planning.gain import CellAxes
 from sensorium.agents.planning.log import LOG, PlanApproved, PlanningLog, PlanOutcome, ProposalRuled
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.sole import sole_loop
 from sensorium.cli.main import app
+from sensorium.cli.plan import planners_of
 from sensorium.errors import SensoriumError
 from sensorium.ingest.store import Store
 from sensorium.link.operators import new_operator
@@ -148,3 +150,13 @@ def test_one_loop_asks_the_devices_of_a_store(folder: Path) -> None:
         assert not (folder / "store" / LOG).exists()
         assert "accepted" in run(folder, *words).stdout
     assert "asked of rover" in run(folder, *asks).stdout
+
+
+def test_planners_go_by_the_cells_that_gain_is_judged_by_but_where_their_file_says_others(tmp_path: Path) -> None:
+    """Or they are not held to what they promise: a mission that moves otherwise would be new to them for ever."""
+    axes = CellAxes(axes=("task",))
+    found = planners_of("gap,uniform", axes)
+    assert [found[name].model_dump()["cells"]["axes"] for name in ("gap", "uniform")] == [("task",)] * 2
+    said = tmp_path / "planners.yaml"
+    said.write_text("[{kind: gap, cells: {axes: [place]}}, disagreement]")
+    assert planners_of(str(said), axes)["gap"].model_dump()["cells"]["axes"] == ("place",)

@@ -21,7 +21,6 @@ from sensorium.agents.planning.asking import DirectiveDesk
 from sensorium.agents.planning.gain import CellAxes, Price
 from sensorium.agents.planning.log import PlanningBegan
 from sensorium.agents.planning.loop import LoopTimes, PlanningLoop
-from sensorium.agents.planning.planner import PlannerConfig
 from sensorium.agents.planning.report import PlanningReport, planning_report
 from sensorium.agents.planning.report_picture import draw
 from sensorium.agents.planning.rules import PlanRules
@@ -78,7 +77,7 @@ def agency(
     """
     shown = SHOWN[world]
     check_is_there(world)
-    configs = _over_places(planners_of(planner or shown.planners))
+    configs = planners_of(planner or shown.planners, PLACES)
     _check_picture(png)
     folder = _new_store(store)
     picture = png if png is not None else folder.parent / f"{folder.name}-coverage.png"
@@ -167,14 +166,6 @@ def _check_picture(said: Path | None) -> None:
     """Before anything is begun, as it is drawn last."""
     if said is not None and not said.resolve().parent.is_dir():
         raise ConfigError(f"--png {said}: there is no folder {said.resolve().parent}; make it, or name another")
-
-
-def _over_places(configs: Mapping[str, PlannerConfig]) -> dict[str, PlannerConfig]:
-    """The same planners, that go by places alone where they know of cells."""
-    return {
-        name: config.model_copy(update={"cells": PLACES}) if "cells" in type(config).model_fields else config
-        for name, config in configs.items()
-    }
 
 
 def _begun(folder: Path, work: Path, world: WorldName, seed: int, stack: ExitStack, say: Say) -> _Rig:

@@ -111,10 +111,10 @@ def run(
     asks = once or watch or turns is not None
     if asks and operator is None:
         raise ConfigError("plan: --operator NAME.operator_secret: in whose name are devices asked?")
-    configs = planners_of(planner)
     rules = PlanRules(read_charter(charter), seconds)
     times = LoopTimes(life_s_of(settle), life_s_of(patience))
     axes = CellAxes() if cells is None else axes_of(cells)
+    configs = planners_of(planner, axes)
     desk = (
         DirectiveDesk(store, read_pair(operator), times.patience_s) if asks and operator is not None else NobodysDesk()
     )
@@ -231,8 +231,9 @@ def report(
             OUT.print(f"{found.damaged} lines of the log are damaged, and left out")
 
 
-def planners_of(said: str) -> dict[str, PlannerConfig]:
-    """Planners by name, as `gap,language` or a file says them.
+def planners_of(said: str, axes: CellAxes) -> dict[str, PlannerConfig]:
+    """Planners by name, as `gap,language` or a file says them. What gain is judged by is what they go by too, but where
+    the file says other cells.
 
     Raises:
         ConfigError: there is no such planner, or two have one kind.
@@ -240,10 +241,15 @@ def planners_of(said: str) -> dict[str, PlannerConfig]:
     document: Any = read_text(Path(said), "planners").document if said.endswith((".yaml", ".yml")) else said.split(",")
     each = document if isinstance(document, list) else [document]
     configs = [planner_config(one.strip() if isinstance(one, str) else one) for one in each]
-    found = {config.kind: config for config in configs}
+    found = {config.kind: _by_cells(config, axes) for config in configs}
     if len(found) < len(configs):
         raise ConfigError(f"planners {said}: two have one kind")
     return found
+
+
+def _by_cells(config: PlannerConfig, axes: CellAxes) -> PlannerConfig:
+    goes_by_them = "cells" in type(config).model_fields and "cells" not in config.model_fields_set
+    return config.model_copy(update={"cells": axes}) if goes_by_them else config
 
 
 def axes_of(path: Path) -> CellAxes:

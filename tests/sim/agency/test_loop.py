@@ -98,6 +98,13 @@ def test_a_planner_is_told_which_of_its_proposals_was_tried_and_what_became_of_i
     assert learns.told == [(2.0, "done", "", 2), (4.0, "failed", "there was no more time", 3)]
 
 
+def test_a_planner_is_told_what_of_it_was_refused_so_that_it_does_not_propose_that_for_ever() -> None:
+    learns = Learns([{"x_m": 4.0}, {"x_m": 3.0}], [{"x_m": 4.0}, {"x_m": 1.0}, {"x_m": 0.0}])
+    Loop(OnALine(), everything).planned(learns, 60 * SECOND_NS, lambda each: float(each.parameters["x_m"]) < 2, most=1)
+    refused = [(4.0, "refused", "", 1), (3.0, "refused", "", 1), (4.0, "refused", "", 2)]
+    assert learns.told == [*refused, (1.0, "done", "", 2)]
+
+
 def test_of_what_is_not_kept_there_is_no_card() -> None:
     body, says = OnALine(), Says([{"x_m": 4.0}])
     loop = Loop(body, lambda captured: captured.asked)

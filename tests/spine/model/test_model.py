@@ -54,29 +54,19 @@ def test_every_invariant_holds_for_long() -> None:
 
 
 @pytest.mark.parametrize(
-    "variant", [*VARIANTS, *(pytest.param(each, marks=pytest.mark.slow) for each in MORE)], ids=str
+    ("variant", "machine", "examples"),
+    [
+        *(pytest.param(each, TwoEnds, EXAMPLES, id=str(each)) for each in VARIANTS),
+        *(pytest.param(each, TwoEnds, 5 * EXAMPLES, id=str(each), marks=pytest.mark.slow) for each in MORE),
+        *(pytest.param(each, EndsThatDelete, EXAMPLES, id=str(each)) for each in OF_DELETION),
+        *(pytest.param(each, EndsThatPlan, EXAMPLES, id=str(each)) for each in PLANS),
+    ],
 )
-def test_what_is_wrong_is_found_and_named(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_is_found_and_named(
+    variant: Variant, machine: type[TwoEnds], examples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert 0 < variant.lines <= MOST_LINES
     variant.apply(monkeypatch)
     with pytest.raises(Broken) as found:
-        check(EXAMPLES if variant in VARIANTS else 5 * EXAMPLES)
-    assert found.value.invariant in variant.breaks
-
-
-@pytest.mark.parametrize("variant", OF_DELETION, ids=str)
-def test_what_is_wrong_with_deletion_is_found_and_named(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 0 < variant.lines <= MOST_LINES
-    variant.apply(monkeypatch)
-    with pytest.raises(Broken) as found:
-        check(EXAMPLES, machine=EndsThatDelete)
-    assert found.value.invariant in variant.breaks
-
-
-@pytest.mark.parametrize("variant", PLANS, ids=str)
-def test_what_is_wrong_of_plans_is_found_and_named(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 0 < variant.lines <= MOST_LINES
-    variant.apply(monkeypatch)
-    with pytest.raises(Broken) as found:
-        check(EXAMPLES, machine=EndsThatPlan)
+        check(examples, machine=machine)
     assert found.value.invariant in variant.breaks
