@@ -79,7 +79,7 @@ CASES: dict[str, Callable[[Path], Document]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_killed_and_started_again_it_is_as_unbroken(tmp_path: Path, case: str) -> None:
-    _check_kills(tmp_path, case, (17,))
+    _check_kills(tmp_path, case, (9,))
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """ONNX models of a few hundred bytes, written by hand: a convolution, and what is left of it."""
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -49,6 +51,7 @@ def write_model(
 def model() -> Path:
     """The plain one, for as long as the tests run."""
     folder = Path(tempfile.mkdtemp(prefix="sensorium-onnx-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return write_model(folder / "model.onnx")
 
 
