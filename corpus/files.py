@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 from sensorium.corpus.commits import LOOSE_VERSION, folder_path, read_record, record_path
+from sensorium.corpus.deletions import tombstone_name
 from sensorium.corpus.zip_files import FLAGS, ZipFiles, Zipped
 from sensorium.errors import Corrupt
 
@@ -108,13 +109,18 @@ class EpisodeFiles:
         return ZipFiles(store, episode, zipped, version)
 
     def _fall_over(self, held: LooseFiles | ZipFiles, where: str, error: OSError) -> None:
-        """Look in the other form from now on, if the commit record says so; else `Corrupt`."""
+        """Look in the other form from now on, if the commit record says so; else `Corrupt`, which says where it was
+        deleted."""
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             raise Corrupt(f"{where}: cannot be read ({error.strerror}); run `sensorium verify`") from error
         try:
             record = read_record(record_path(*self._asked[:2]))
         except OSError:
             record = None
+        if record is None and (at := self._asked[0] / tombstone_name(self._asked[1])).exists():
+            raise Corrupt(
+                f"episode {self._asked[1]}: was deleted, {at} says by whom and why; leave it out, or query again"
+            ) from error
         if record is None or record.zipped == isinstance(held, ZipFiles):
             raise Corrupt(f"{where}: missing ({error.strerror}); run `sensorium verify`") from error
         self._held = self._in(record.zip_object)

@@ -117,7 +117,7 @@ def test_no_byte_is_left(made: tuple[Path, list[Any]], which: int) -> None:
     assert len(corpus.query()) == 3
     with pytest.raises(ConfigError, match="no episode begins with"):
         corpus.episode(name)
-    with pytest.raises(Corrupt):
+    with pytest.raises(Corrupt, match=f"episode {name}: was deleted"):
         _ = opened.streams["imu"][:]
     (ledger,) = corpus.ledger()
     assert (ledger.committed, ledger.deleted, ledger.pending) == (3, 1, 0)
@@ -227,6 +227,23 @@ def test_a_loader_raises_or_skips_as_asked(made: tuple[Path, list[Any]]) -> None
         list(raising)
     read = {each for batch in skipping for each in batch.episodes}
     assert read == {str(each.episode) for each in episodes[1:]}
+
+
+def test_a_loader_that_has_it_open_is_told_that_it_was_deleted(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    gone = str(episodes[1].episode)
+    how: dict[str, Any] = {"length_s": 0.01, "streams": ["imu"], "threads": 1, "prefetch": 1}
+    where = f"episode = '{gone}'"
+    raising, skipping = (sensorium.open(path).batches(where, damaged=each, **how) for each in ("raise", "skip"))
+    begun = [iter(raising), iter(skipping)]
+    for each in begun:
+        next(each)
+    delete(path, [gone], reason="r")
+    with pytest.raises(Corrupt, match=f"episode {gone}: was deleted"):
+        list(begun[0])
+    list(begun[1])
+    assert skipping.skipped
+    assert {each.why.split(",")[0] for each in skipping.last_skipped} == {f"episode {gone}: was deleted"}
 
 
 def test_who_labels_meanwhile_loses_nothing(made: tuple[Path, list[Any]]) -> None:
