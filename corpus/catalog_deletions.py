@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from sensorium.corpus.deletions import Tombstone
+from sensorium.corpus.deletions import HOLDS, Tombstone
 
 OF_EPISODE = ("documents", "scores", "events", "labels", "stream_figures")
 _LEDGER = (
@@ -27,6 +27,8 @@ def bury(connection: sa.Connection, those: Sequence[Tombstone]) -> None:
     for table, column in (("beside", "episode"), ("label_stands", "episode"), ("previews", "preview")):
         if table in there:
             text = f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))"
+            if table == "beside":  # a hold counts while grace lasts; it goes with its line
+                text += f" AND kind != '{HOLDS}'"
             connection.exec_driver_sql(text, (ids,))
     for each in those:
         values = each.device, each.spool_id, each.ordinal, each.episode, "deleted"

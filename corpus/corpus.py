@@ -13,6 +13,7 @@ from sensorium.corpus.asked_for import names, said
 from sensorium.corpus.beside_catalog import judged, newest
 from sensorium.corpus.catalog_reading import CATALOG, read_engine
 from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.deletions import tombstoned
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.finding import Finder
 from sensorium.corpus.labelled import Labelled
@@ -162,6 +163,11 @@ class Corpus(Windowed, LooksAlike, Labelled):
         rows = self._finder.by_id(episode)
         if len(rows) != 1 or not episode:
             which = "no episode begins" if not rows else "more than one episode begins"
+            gone = [each for each in tombstoned(self.path) if each.startswith(episode)] if not rows else []
+            if gone:
+                raise ConfigError(
+                    f"{self.path}: episode {gone[0]} was deleted; `sensorium query {self.path}` lists others"
+                )
             raise ConfigError(f"{self.path}: {which} with {episode!r}; `sensorium query {self.path}` lists them")
         return Episode(self.path, rows[0], self._version)
 

@@ -20,6 +20,8 @@ from sensorium.errors import Corrupt, PeerViolation
 
 DELETIONS = Path("deletions")
 CERTIFICATES = DELETIONS / "certificates.jsonl"
+HOLDS = "holds"
+"""The kind of the records beside episodes that keep them from being deleted (`sensorium.corpus.holds`)."""
 FIRST = "0" * 64
 """What stands for the hash of the line before the first."""
 
@@ -104,6 +106,12 @@ def read_tombstone(data: bytes, path: Path) -> Tombstone:
 def tombstoned(store: Path) -> set[str]:
     """The ids of the episodes that have a tombstone: names alone."""
     return set(commit_names(store).deleted)
+
+
+def waiting(store: Path) -> Iterator[Tombstone]:
+    """The tombstones whose episodes are not certified to be gone: of some the grace is not over."""
+    certified = {each.tombstone.episode for each in certificates(store)}
+    return (each for each in tombstones(store) if each.episode not in certified)
 
 
 def certificate_line(certificate: Certificate) -> tuple[bytes, str]:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 _SECOND = 1_000_000_000
+_LONGEST_S = 1e12
 
 
 def delete(
@@ -110,6 +111,7 @@ def lay(
         return []
     if not reason.strip():
         raise ConfigError("delete: no reason; say why, it stands in the certificate")
+    utc, remove_after_utc = _when(grace_s)
     from sensorium.corpus.corpus import open_store  # an ingest starts sooner without what reads conditions
 
     corpus = open_store(store.path)
@@ -131,7 +133,6 @@ def lay(
     if blocking and not force:
         child, parent = blocking[0]
         raise ConfigError(f"episode {parent}: is a parent of {child}; delete that too, or --force")
-    now_ns = time.time_ns()
     those = [
         Tombstone(
             episode=name,
@@ -141,8 +142,8 @@ def lay(
             digest=str(each.row["digest"]),
             reason=reason,
             who=who,
-            utc=utc_text(now_ns) or "",
-            remove_after_utc=utc_text(now_ns + round(grace_s * _SECOND)) or "",
+            utc=utc,
+            remove_after_utc=remove_after_utc,
             cited_by=tuple(child for child, parent in blocking if parent == name),
         )
         for name, each in found.items()
@@ -153,6 +154,15 @@ def lay(
     store.check()
     catalog.transact(lambda connection: bury(connection, those))
     return those
+
+
+def _when(grace_s: float) -> tuple[str, str]:
+    """Now, and when a grace that begins now is over."""
+    now_ns = time.time_ns()
+    after = utc_text(now_ns + round(grace_s * _SECOND)) if 0 <= grace_s < _LONGEST_S else None
+    if after is None:
+        raise ConfigError(f"delete: grace of {grace_s:g} s; expected 0 or more, ending before the year 10000")
+    return utc_text(now_ns) or "", after
 
 
 def cited_by(corpus: "Corpus", episodes: set[str]) -> list[tuple[str, str, bool]]:

@@ -115,8 +115,8 @@ def test_no_byte_is_left(made: tuple[Path, list[Any]], which: int) -> None:
     assert list(verify(path, deep=True)) == []
     corpus = sensorium.open(path)
     assert len(corpus.query()) == 3
-    with pytest.raises(ConfigError, match="no episode begins with"):
-        corpus.episode(name)
+    with pytest.raises(ConfigError, match=f"episode {name} was deleted"):
+        corpus.episode(name[:30])
     with pytest.raises(Corrupt, match=f"episode {name}: was deleted"):
         _ = opened.streams["imu"][:]
     (ledger,) = corpus.ledger()
@@ -170,6 +170,40 @@ def test_grace_hold_reason_and_an_ingest(made: tuple[Path, list[Any]]) -> None:
     with pytest.raises(Corrupt, match="was changed"):
         list(certificates(path))
     assert [each for each in verify(path) if "certificate" in each.what]
+
+
+@pytest.mark.parametrize("grace_s", [-1.0, float("nan"), float("inf"), 1e13, 1e300])
+def test_a_grace_that_cannot_be_is_refused_and_nothing_goes(made: tuple[Path, list[Any]], grace_s: float) -> None:
+    path, episodes = made
+    with pytest.raises(ConfigError, match="grace of"):
+        delete(path, [str(episodes[0].episode)], reason="r", grace_s=grace_s)
+    assert list(tombstones(path)) == []
+    assert len(sensorium.open(path).query()) == 4
+
+
+def test_a_hold_in_the_time_of_grace_keeps_every_byte(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    name = str(episodes[1].episode)
+    chunk = needles(path, episodes[1])["chunk"]
+    delete(path, [name], reason="r", grace_s=0.3)
+    held = hold(path, name[:30], reason="the court asks", who="eve")
+    assert held == name
+    kept = outside(path, chunk)
+    assert kept
+    time.sleep(0.5)
+    for again in (lambda: delete(path, [], reason=""), lambda: Store.open(path).close(), lambda: rebuild_catalog(path)):
+        again()
+        assert outside(path, chunk) == kept
+    assert delete(path, [], reason="") == ([], [])
+    assert outside(path, chunk) == kept
+    hold(path, name, reason="the court is done", who="eve", lift=True)
+    (_, (certificate,)) = delete(path, [], reason="")
+    assert certificate.tombstone.episode == name
+    assert certificate.removed["holds"] == 2
+    assert outside(path, chunk) == []
+    with pytest.raises(ConfigError, match="was deleted"):
+        hold(path, name, reason="too late", who="eve")
+    assert list(verify(path, deep=True)) == []
 
 
 CHILD = """
