@@ -14,7 +14,7 @@ from sensorium.ingest.deleting import remove_due
 from sensorium.ingest.import_requests import ImportJobs
 from sensorium.ingest.pack_requests import PackJobs
 from sensorium.ingest.packing import Alone
-from sensorium.ingest.requests import asked_for, carry_out
+from sensorium.ingest.requests import asked_for, carry_out, drop_untaken
 from sensorium.ingest.store_folder import StoreFolder
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Due:
         self._packs = PackJobs(store, catalog, alone)
         self.removals = 0
         self.guard = threading.Lock()
-        self._first_utc, self._look_s = "", 0.0
+        self._first_utc, self._look_s, self._drop_s = "", 0.0, 0.0
         self._remove(deleted)
 
     def step(self) -> None:
@@ -50,6 +50,9 @@ class Due:
         if self._first_utc and time.monotonic() >= self._look_s and self._first_utc <= (utc_text(time.time_ns()) or ""):
             self._look_s = time.monotonic() + AGAIN_S
             self._remove()
+        if time.monotonic() >= self._drop_s:
+            self._drop_s = time.monotonic() + AGAIN_S
+            drop_untaken(self._store.path)
         self._imports.step()
         self._packs.step()
 

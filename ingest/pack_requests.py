@@ -79,12 +79,15 @@ def pack_or_ask(
                 stopping = at.with_suffix(STOP)
                 if durable.look(stopping) is None:
                     durable.write_synced(stopping, b"")
+            is_waiting = durable.look(at.with_suffix(PACK)) is not None  # an answer is there before that goes
             if (answer := _taken(at)) is not None:
                 for field in dataclasses.fields(PackReport):
                     setattr(report, field.name, getattr(answer.report, field.name))
                 if answer.error:
                     raise StoreError(answer.error)
                 return report
+            if not is_waiting:
+                raise StoreError(f"{path}: the answer was not looked at in time, and is gone; pack again")
             sleep(LOOK_S)
     finally:
         for ending in (PACK, STOP, ANSWER) if is_asked else ():

@@ -4,8 +4,10 @@
     STORE/requests/ID.answer     what became of it; the request goes then
 
 The ingest carries them out between commits. One that was cut off is carried out again, by whoever holds the store next.
+An answer names what is to be found nowhere: it goes as it is taken, and where nobody takes it, after a minute.
 """
 
+import contextlib
 import logging
 import time
 import uuid
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 ASKED, ANSWER = ".request", ".answer"
 LOOK_S = 0.1
+UNTAKEN_S = 60.0
+"""Who asked looks each `LOOK_S`: after so long they are no more."""
 
 
 class DeletionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +61,7 @@ def delete_or_ask(
     """`delete`, by the ingest that holds the store, where one does; it is waited for. Where that ends meanwhile the
     request is carried out here."""
     asked = ""
+    drop_untaken(path)
     while True:
         try:
             if not asked:
@@ -74,11 +79,25 @@ def delete_or_ask(
         except StoreHeld:
             asked = asked or _put(path, request)
             progress("waiting for the ingest", 0, 1)
+        is_waiting = asked and (path / REQUESTS / f"{asked}{ASKED}").exists()  # an answer is there before that goes
         if asked and (answer := _taken(path, asked)) is not None:
             if answer.error:
                 raise ConfigError(answer.error) if answer.refused else StoreError(answer.error)
             return list(answer.laid), list(answer.gone)
+        if asked and not is_waiting:
+            raise StoreError(
+                f"{path}: what became of the request was not looked at for {UNTAKEN_S:g} s, and is gone; `sensorium"
+                f" delete {path}` goes on with what is left to do"
+            )
         sleep(LOOK_S)
+
+
+def drop_untaken(path: Path) -> None:
+    """Remove the answers for which nobody waits any more."""
+    for at in sorted((path / REQUESTS).glob(f"*{ANSWER}")):
+        with contextlib.suppress(OSError):
+            if abs(time.time() - at.stat().st_mtime) > UNTAKEN_S:
+                durable.remove(at)
 
 
 def asked_for(store: StoreFolder) -> list[Path]:

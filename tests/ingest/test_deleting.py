@@ -1,6 +1,7 @@
 """Deletion: no byte of an episode is left, whatever was made of it; what it waits for; what is cut off goes on."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -324,6 +325,44 @@ def test_a_running_ingest_does_it(made: tuple[Path, list[Any]]) -> None:
     assert [each.episode for each in laid] == [each.tombstone.episode for each in gone] == [third]
     assert [each.number for each in certificates(path)] == [1, 2]
     assert list(verify(path, deep=True)) == []
+
+
+def test_an_answer_that_nobody_takes_goes(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    first, second = (str(each.episode) for each in episodes[:2])
+    store = Store.open(path)
+
+    class Killed(BaseException):
+        pass
+
+    def ask(name: str, then: Any) -> Any:
+        return delete_or_ask(path, DeletionRequest(episodes=(name,), reason="r", who="w"), sleep=then)
+
+    def die(_: float) -> None:
+        raise Killed
+
+    def lost(_: float) -> None:
+        store.due.step()
+        for each in (path / "requests").iterdir():
+            each.unlink()
+
+    with pytest.raises(Killed):
+        ask(first, die)
+    store.due.step()
+    (answer,) = (path / "requests").iterdir()
+    store.due.step()
+    assert outside(path / "requests", first.encode()) == [answer.name], "for a minute"
+    os.utime(answer, (0, 0))
+    with pytest.raises(StoreError, match="not looked at"):
+        ask(second, lost)
+    assert not answer.exists()
+    answer.write_bytes(b"left")
+    os.utime(answer, (0, 0))
+    store.close()
+    with Store.open(path) as store:
+        store.due.step()
+        assert not answer.exists()
+    assert {each.tombstone.episode for each in certificates(path)} == {first, second}
 
 
 def test_the_commands(made: tuple[Path, list[Any]]) -> None:
