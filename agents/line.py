@@ -49,8 +49,7 @@ class RecordingLine:
         if border_ns > BEFORE_ALL + 1:
             self.recorder.episodes.begin_after(self.recorder.epoch, border_ns - 1)
         self.recorder.episodes.causes = before.recorder.episodes.causes
-        for at_ns, proposal in self.recorder.episodes.causes.said_of(self.recorder.epoch):
-            self.joining.trigger.cause(at_ns, proposal)
+        self.recorder.episodes.causes.tell(self.recorder.epoch, self.joining.trigger)
         self.recorder.notes.go_on_from(before.recorder.notes)
         for name, state in before.recorder.streams.items():
             if name not in self.recorder.streams:

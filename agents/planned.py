@@ -13,7 +13,8 @@ from sensorium.agents.directives.rules import Rules
 from sensorium.agents.directives.settings import plain
 from sensorium.agents.line import RecordingLine
 from sensorium.agents.orders import Change, Orders
-from sensorium.agents.plans.carrying import Carrying, Effect
+from sensorium.agents.plans.carrying import Carrying
+from sensorium.agents.plans.causing import Effect
 from sensorium.agents.plans.limits import PlanState, Privacy
 from sensorium.agents.recording.recorder import Recorder
 from sensorium.agents.reporting import temperature_c
@@ -47,10 +48,11 @@ class Planned:
         if not isinstance(said, SourceNote) or said.kind != CONTROL:
             return arrival
         effect = self._carrying.heard(arrival.sensor, said)
-        if effect is None:
+        if effect is not None:
+            _cause(line, effect)
+        if effect is None or effect.proposal != said.name:
             at_ns = said.start_ns if said.end_ns is None else said.end_ns
             return replace(arrival, said=replace(said, start_ns=at_ns))
-        _cause(line, effect)
         return None
 
     def end(self) -> None:
@@ -60,8 +62,11 @@ class Planned:
 
 def _cause(line: RecordingLine, effect: Effect) -> None:
     recorder, trigger = line.recorder, line.joining.trigger
-    recorder.notes.cause(recorder.epoch, effect.proposal, effect.at_ns, effect.until_ns, effect.value)
-    trigger.cause(effect.at_ns, effect.proposal)
+    on_the_way = effect.is_on_the_way  # which the trigger judges as ever, by what is new
+    recorder.notes.cause(
+        recorder.epoch, effect.proposal, effect.at_ns, effect.until_ns, effect.value, on_the_way=on_the_way
+    )
+    trigger.cause(effect.at_ns, "" if on_the_way else effect.proposal)
     if effect.until_ns is not None:
         trigger.cause(effect.until_ns, "")
 

@@ -12,9 +12,9 @@ _NOTHING_COMES = ("refused", "expired", GONE)
 
 @dataclass
 class AwaitedPlan:
-    """One that was asked at `since_s` (monotonic). It is over where it was refused; where its episodes have come, and
-    for `settle_s` no more; or where nothing came, or nothing was answered, for `patience_s`. Of a device that was asked
-    to stop, and does, nothing comes."""
+    """One that was asked at `since_s` (monotonic). It is over where it was refused; where its episodes have come, not
+    of the way alone, and for `settle_s` no more; or where no such came, or nothing was answered, for `patience_s`. Of a
+    device that was asked to stop, and does, nothing comes."""
 
     proposal: Proposal
     directive: str
@@ -43,7 +43,7 @@ class AwaitedPlan:
         if card.kind == "full":
             self.got += got
             self.seconds += max(0.0, card.seconds)
-            self.came_s = now_s
+            self.came_s = self.came_s if card.on_the_way else now_s
 
     def is_over(self, now_s: float, settle_s: float, patience_s: float) -> bool:
         """Whether it can be judged."""

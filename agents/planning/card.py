@@ -15,7 +15,8 @@ class EpisodeCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     up to 64 named measurements: means of channels over the episode (`STREAM.CHANNEL`), or the bands of one spectrum.
     `scores` are by `STREAM.SCORE`, `labels` recorded and later ones, `verdicts` by name. `decided` sums up its trace:
     how many units were kept, dropped, and why. `looks` are descriptors of what differs in it, int8 [512] each, as
-    bytes. `thumbnail` is a JPEG of at most 96 px, `preview` the episode that is its preview; empty if there is none.
+    bytes. `proposal` is the plan that caused it, be it only `on_the_way` to where that led. `thumbnail` is a JPEG of at
+    most 96 px, `preview` the episode that is its preview; empty if there is none.
     """
 
     episode: str
@@ -26,6 +27,7 @@ class EpisodeCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     end_ns: int = 0
     stored_bytes: int = 0
     proposal: str = ""
+    on_the_way: bool = False
     where: Mapping[str, float] = {}
     labels: Mapping[str, str | int | float | bool] = {}
     scores: Mapping[str, float] = {}

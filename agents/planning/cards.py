@@ -144,6 +144,7 @@ def card_of(record: Mapping[str, Any], of: SampledCard, labels: Mapping[str, Any
         end_ns=int(record["end_ns"]),
         stored_bytes=int(record["bytes"] or 0),
         proposal=str(record.get("proposal") or ""),
+        on_the_way=of.on_the_way,
         where=of.where,
         labels={**of.labels, **record.get(LABELS, {}), **labels},
         scores=scores,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sensorium.agents.planning.card import MOST_MEASURED
 from sensorium.agents.planning.gain import BRIGHTNESS, MOTION
 from sensorium.agents.plans.asked import DEVICE_WIDE
+from sensorium.agents.plans.causing import ON_THE_WAY, PHASE
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Stream
 from sensorium.drivers.controls import CONTROL
@@ -47,6 +48,7 @@ class SampledCard(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     decided: dict[str, float] = {}
     looks: tuple[bytes, ...] = ()
     thumbnail: bytes = b""
+    on_the_way: bool = False
 
 
 def sampled(episode: Episode) -> SampledCard:
@@ -72,7 +74,12 @@ def sampled(episode: Episode) -> SampledCard:
         decided=_decided(notes),
         looks=looks,
         thumbnail=thumbnail,
+        on_the_way=any(_is_of_the_way(note) for note in notes),
     )
+
+
+def _is_of_the_way(note: Note) -> bool:
+    return note.kind == CONTROL and isinstance(note.value, Mapping) and note.value.get(PHASE) == ON_THE_WAY
 
 
 def _did(notes: Iterable[Note]) -> tuple[dict[str, float], dict[str, str]]:

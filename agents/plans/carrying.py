@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from sensorium.agents.plans.asked import AskedPlan
+from sensorium.agents.plans.causing import AT_PLACE, MOVING, ON_THE_WAY, PHASE, Causing, Effect
 from sensorium.agents.plans.kill_switch import is_killed
 from sensorium.agents.plans.limits import PlanLimits, PlanState, refuses_plan
 from sensorium.agents.plans.missions import GivenMission, HasMission
@@ -38,16 +39,6 @@ OBEYED, REFUSED, BROKE = DirectiveEvent.OBEYED, DirectiveEvent.AGAINST_RULES, Di
 
 Settled = Callable[[DirectiveEvent, str], None]
 """Told once what became of a plan."""
-
-
-class Effect(NamedTuple):
-    """From `at_ns` of the captured time on (to `until_ns`) episodes come to be by this proposal; `value` is what its
-    note says. Empty: by none."""
-
-    proposal: str
-    at_ns: int
-    until_ns: int | None = None
-    value: Mapping[str, Any] | None = None
 
 
 class PlannedDevice(HasMission, Protocol):
@@ -96,7 +87,7 @@ class _OfWhole:
 
     mission: GivenMission = field(default_factory=GivenMission)
     ends_ns: int | None = None
-    cause: str = ""
+    causing: Causing = field(default_factory=Causing)
 
 
 class Carrying:
@@ -170,22 +161,22 @@ class Carrying:
         if now_s >= self._looked_s + LOOK_S:
             self._looked_s = now_s
             effects += self._look_for_kill(device)
-            self._drop_lost(device.drivers(), now_s)
+            effects += self._drop_lost(device, now_s)
             if self._spent is not None:
                 _try(self._spent.went_on)
         if self._is_timed:
-            self._end_timed(device)
+            effects += self._end_timed(device)
         while (waiting := self._next()) is not None:
             try:
                 effects += self._begin(waiting, device, now_s)
             except Exception as error:  # a driver is anybody's code
                 waiting.settled(BROKE, reason(error))
         self._say(device.drivers())
-        self._whole.cause = effects[-1].proposal if effects else self._whole.cause
         return effects
 
     def heard(self, sensor: str, note: SourceNote) -> Effect | None:
-        """A sensor said something: what follows for what is recorded, if that is of a plan which was begun."""
+        """A sensor said something: what follows for what is recorded, if that is of a plan which was begun. Where it
+        did nothing of it the plan is the cause of nothing from then on."""
         begun = self._begun.get(sensor)
         if begun is None or note.kind != CONTROL or note.name != begun.proposal or not begun.open:
             return None
@@ -199,11 +190,10 @@ class Carrying:
         self._begun[sensor] = begun._replace(open=False, until_ns=until_ns)
         said = ", ".join(f"{name} {_in_short(each)}" for name, each in did.items())
         begun.waiting.settled(BROKE if why else OBEYED, "; ".join(filter(None, (why, said))))
-        told = {**value, "planner": plan.planner, "plan": plan.plan, "sensor": sensor, "begun_ns": note.start_ns}
         if not did:
-            return None
-        self._whole.cause = plan.proposal
-        return Effect(plan.proposal, at_ns, until_ns, told)
+            return next(iter(self._whole.causing.over(plan.proposal, at_ns)), None)
+        told = {**value, **_said_of(plan, note.start_ns, AT_PLACE)}
+        return self._whole.causing.put(Effect(plan.proposal, at_ns, until_ns, told))
 
     def paid(self, proposal: str, nbytes: int) -> None:
         """An episode of so many bytes was sealed that a proposal has caused."""
@@ -224,8 +214,8 @@ class Carrying:
 
     def _end_missions(self, device: PlannedDevice) -> list[Effect]:
         """Where a mission is over, which was the cause of what is recorded, nothing is."""
-        over = self._whole.mission.over()
-        return [Effect("", device.passed_ns() + 1)] if self._whole.cause in over else []
+        over, at_ns = self._whole.mission.over(), device.passed_ns() + 1
+        return [effect for proposal in over for effect in self._whole.causing.over(proposal, at_ns)]
 
     def _look_for_kill(self, device: PlannedDevice) -> list[Effect]:
         """Whether the kill switch is there; then all that plans have asked for is taken back."""
@@ -237,34 +227,40 @@ class Carrying:
         if not was:
             log.warning("%s is there: what plans asked for is taken back, none is carried out", self._killed)
         begun, self._begun, self._whole.ends_ns = self._begun, {}, None
+        was_cause = self._whole.causing.clear()
         for one in begun.values():
             _take_back(one)
             if one.open:
                 one.waiting.settled(BROKE, f"charter: kill: {self._killed}")
         had_mission = self._whole.mission.take_back(device)
-        return [Effect("", device.passed_ns() + 1)] if begun or had_mission else []
+        return [Effect("", device.passed_ns() + 1)] if begun or had_mission or was_cause else []
 
-    def _drop_lost(self, drivers: Mapping[str, Driver], now_s: float) -> None:
+    def _drop_lost(self, device: PlannedDevice, now_s: float) -> list[Effect]:
         """What was asked of a sensor that is another now was not done, or does not hold any more."""
+        drivers, effects = device.drivers(), list[Effect]()
         for sensor, begun in list(self._begun.items()):
             lost = drivers.get(sensor) is not begun.driver
             if lost or (begun.open and now_s > begun.since_s + PATIENCE_S):
                 del self._begun[sensor]
+                effects += self._whole.causing.over(begun.proposal, device.passed_ns() + 1)
                 if begun.open:
                     why = "was away meanwhile" if lost else f"has not said what it did in {PATIENCE_S:.0f} s"
                     begun.waiting.settled(BROKE, f"sensor {sensor!r} {why}")
+        return effects
 
-    def _end_timed(self, device: PlannedDevice) -> None:
-        """Take back what was to hold for a time that is over."""
-        passed_ns = device.passed_ns()
+    def _end_timed(self, device: PlannedDevice) -> list[Effect]:
+        """Take back what was to hold for a time that is over; that none is the cause then was said before."""
+        passed_ns, effects = device.passed_ns(), list[Effect]()
         for sensor, begun in list(self._begun.items()):
             if begun.until_ns is not None and passed_ns >= begun.until_ns:
                 del self._begun[sensor]
                 _take_back(begun)
+                effects += [each for each in self._whole.causing.over(begun.proposal, begun.until_ns) if each.proposal]
         self._whole.mission.end_timed(device, passed_ns)
         if self._whole.ends_ns is not None and passed_ns >= self._whole.ends_ns:
             self._whole.ends_ns = None
             device.stop()
+        return effects
 
     def _begin(self, waiting: _WaitingPlan, device: PlannedDevice, now_s: float) -> list[Effect]:
         drivers = device.drivers()
@@ -284,7 +280,11 @@ class Carrying:
         before, self._begun[plan.sensor] = self._begun.get(plan.sensor), _BegunPlan(waiting, driver, now_s)
         if before is not None and before.open:
             before.waiting.settled(BROKE, f"{plan.proposal} was asked meanwhile")
-        return []
+        if plan.plan not in MOVING:
+            return []
+        at_ns = device.passed_ns() + 1
+        told = {"asked": dict(plan.parameters), "did": {}, "why": "", **_said_of(plan, at_ns, ON_THE_WAY)}
+        return [self._whole.causing.put(Effect(plan.proposal, at_ns, None, told))]
 
     def _begin_whole(self, waiting: _WaitingPlan, plan: AskedPlan, device: PlannedDevice) -> list[Effect]:
         """One of the device as a whole."""
@@ -301,8 +301,8 @@ class Carrying:
             plan, device, at_ns, lambda why: settled(BROKE if why else OBEYED, why or f"it is for {name}")
         ):
             return []
-        value = {"asked": plan.parameters, "did": plan.parameters, "why": "", "planner": plan.planner}
-        return [Effect(plan.proposal, at_ns, until_ns, {**value, "plan": plan.plan, "sensor": "", "begun_ns": at_ns})]
+        value = {"asked": plan.parameters, "did": plan.parameters, "why": "", **_said_of(plan, at_ns)}
+        return [self._whole.causing.put(Effect(plan.proposal, at_ns, until_ns, value))]
 
     def _refuses(self, waiting: _WaitingPlan, plan: AskedPlan, state: PlanState) -> str:
         if self._spent is None:
@@ -324,6 +324,12 @@ class Carrying:
             "where": dict(self._where),
             "killed": self._killed,
         }
+
+
+def _said_of(plan: AskedPlan, begun_ns: int, phase: str = "") -> dict[str, Any]:
+    """What its note says of a plan, besides what was asked and done."""
+    said = {"planner": plan.planner, "plan": plan.plan, "sensor": plan.sensor, "begun_ns": begun_ns}
+    return said | {PHASE: phase} if plan.plan in MOVING else said
 
 
 def _in_short(value: object) -> str:

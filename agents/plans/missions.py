@@ -42,6 +42,8 @@ class GivenMission:
             if why and self._given is not None and self._given.proposal == plan.proposal:
                 self._given = before
                 self._over.append(plan.proposal)
+            elif not why and before is not None:
+                self._over.append(before.proposal)
             settled(why)
 
         device.change_mission(str(plan.parameters["name"]), answered)

@@ -3,22 +3,25 @@
 from bisect import bisect_right
 from collections import deque
 
+from sensorium.agents.triggers.trigger import Trigger
+
 _FAR_NS = 1 << 62
 _MOST = 256
 
 
 class Causes:
-    """By epoch and stamp, in order; where nothing was said there is no cause. `paid` is bytes by proposal, of episodes
-    that were sealed since they were last taken."""
+    """By epoch and stamp, in order; where nothing was said there is no cause. One may be `on_the_way` to where it
+    leads, which triggers do not take for its time. `paid` is bytes by proposal, of episodes that were sealed since they
+    were last taken."""
 
     def __init__(self) -> None:
-        self._said: list[tuple[int, int, str]] = []
+        self._said: list[tuple[int, int, str, bool]] = []
         self.paid: deque[tuple[str, int]] = deque(maxlen=_MOST)
 
-    def put(self, epoch: int, at_ns: int, proposal: str) -> None:
+    def put(self, epoch: int, at_ns: int, proposal: str, on_the_way: bool = False) -> None:
         """From here on it is this one; what was said of later is taken back."""
         self._said = [each for each in self._said if each[:2] < (epoch, at_ns)][-_MOST:]
-        self._said.append((epoch, at_ns, proposal))
+        self._said.append((epoch, at_ns, proposal, on_the_way))
 
     def of(self, epoch: int, at_ns: int) -> str:
         """What was the cause at a stamp; empty where nothing was."""
@@ -34,9 +37,11 @@ class Causes:
             behind[0][1] if behind and behind[0][0] == epoch else _FAR_NS,
         )
 
-    def said_of(self, epoch: int) -> list[tuple[int, str]]:
-        """All that was said of an epoch, in order: from which stamp on it is which."""
-        return [(at_ns, proposal) for of, at_ns, proposal in self._said if of == epoch]
+    def tell(self, epoch: int, trigger: Trigger) -> None:
+        """Tell a trigger that takes over all that was said of an epoch, in order; on the way none is for it."""
+        for of, at_ns, proposal, on_the_way in self._said:
+            if of == epoch:
+                trigger.cause(at_ns, "" if on_the_way else proposal)
 
     def now(self) -> str:
         """What is the cause by what was said last."""

@@ -48,10 +48,19 @@ class Notes:
         self._waiting.append((epoch, note))
         self._waiting_bytes += note.nbytes
 
-    def cause(self, epoch: int, proposal: str, at_ns: int, until_ns: int | None = None, value: Any = None) -> None:
-        """From a stamp on (to another) episodes come to be by a proposal, and each is told `value` of it; none is by it
-        and by another. Empty: by none any more."""
-        from_ns = self._episodes.cause(epoch, at_ns, proposal)
+    def cause(
+        self,
+        epoch: int,
+        proposal: str,
+        at_ns: int,
+        until_ns: int | None = None,
+        value: Any = None,
+        *,
+        on_the_way: bool = False,
+    ) -> None:
+        """From a stamp on (to another) episodes come to be by a proposal, if only of the way to where it leads, and
+        each is told `value` of it; none is by it and by another. Empty: by none any more."""
+        from_ns = self._episodes.cause(epoch, at_ns, proposal, on_the_way)
         self._states.put(epoch, SourceNote(CONTROL, proposal, value, start_ns=from_ns))
         if until_ns is not None and until_ns > from_ns:
             until_ns = self._episodes.cause(epoch, until_ns, "")

@@ -116,15 +116,16 @@ class Placing:
             start_ns, limit_ns = limit_ns, limit_ns + self._max_episode_ns
         return self._begin(epoch, span, start_ns, limit_ns)
 
-    def cause(self, epoch: int, at_ns: int, proposal: str) -> int:
+    def cause(self, epoch: int, at_ns: int, proposal: str, on_the_way: bool = False) -> int:
         """From a stamp on, or from where what is open has come to, a proposal is the cause of episodes (empty: none
-        is): no episode lies on both sides. What was said of later stamps is taken back. Returns that stamp."""
+        is), if only of the way: no episode lies on both sides. What was said of later stamps is taken back. Returns
+        that stamp."""
         here = [episode for episode in self._open if episode.epoch == epoch]
         at_ns = max([at_ns, self._sealed_until.get(epoch, BEFORE_ALL), *(e.last_ns + 1 for e in here)])
         for episode in here:
             if episode.start_ns < at_ns:
                 episode.limit_ns = min(episode.limit_ns, at_ns)
-        self.causes.put(epoch, at_ns, proposal)
+        self.causes.put(epoch, at_ns, proposal, on_the_way)
         return at_ns
 
     def join(self, entry: StreamEntry, absence: Absence) -> None:

@@ -139,8 +139,8 @@ class Recorder:
         """Have another trigger decide on what comes; what was decided stands."""
         self._settle()
         self.episodes.begin_after(self.epoch, max((s.passed_ns for s in self.streams.values()), default=BEFORE_ALL))
-        self._trigger = trigger
-        self.notes.place = trigger.place
+        self._trigger, self.notes.place = trigger, trigger.place
+        self.episodes.causes.tell(self.epoch, trigger)
         for name, state in self.streams.items():
             if state.ended or state.away:
                 trigger.ended(name)

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import sensorium
 from sensorium.agents.plans.asked import AskedPlan
+from sensorium.agents.plans.causing import AT_PLACE, ON_THE_WAY, PHASE
 from sensorium.corpus.directives import DirectiveShelf, GivenAnswer, issue
 from sensorium.link.approval import approval_of
 from sensorium.link.operators import OperatorPair, new_operator, read_pair
@@ -60,6 +62,12 @@ class Fleet:
         found: list[dict[str, Any]] = self.site.json("query", "store", "--where", f"proposal = '{proposal}'")
         return found
 
+    def lengths_s(self, proposal: str, phase: str) -> list[float]:
+        """Of the episodes that a plan has caused on the way, or at its place."""
+        found = sensorium.open(self.store).query(f"proposal = '{proposal}'")
+        said = [(each, note.value) for each in found for note in each.notes if note.kind == "control"]
+        return [(each.end_ns - each.start_ns) / 1e9 for each, value in said if value[PHASE] == phase]
+
     def report(self) -> dict[str, Any]:
         (row,) = self.site.json("fleet", "store", "--json")
         report: dict[str, Any] = row["report"]
@@ -81,7 +89,7 @@ def test_a_device_is_sent_within_its_charter_and_its_episodes_say_by_whom(site: 
     there = fleet.ask("p1", sensor="base", parameters={"x_m": 2.0, "y_m": 1.0}, seconds=6.0)
     assert there.state == "done", there
     assert "x_m" in there.why
-    wait_for(lambda: sum(each["interval_s"] for each in fleet.of("p1")) >= 6.0, "all that it caused", timeout_s=60)
+    wait_for(lambda: sum(fleet.lengths_s("p1", AT_PLACE)) >= 6.0, "all that it caused", timeout_s=60)
     assert fleet.ask("p2", parameters={"x_m": 3.2, "y_m": 1.0}).why.startswith(
         "charter: plans.areas: expected within yard"
     )
@@ -96,14 +104,22 @@ def test_a_device_is_sent_within_its_charter_and_its_episodes_say_by_whom(site: 
     assert fleet.ask("p4", "mission", parameters={"name": "yard"}, approved_by=signed).state == "done"
     wait_for(lambda: site.json("query", "store", "--where", "mission = 'yard' and proposal = 'p4'"), "the mission")
 
-    caused = fleet.of("p1")
-    assert 6.0 <= sum(each["interval_s"] for each in caused) <= 6.1, "so long as was asked for"
+    assert 6.0 <= sum(fleet.lengths_s("p1", AT_PLACE)) <= 6.1, "so long as was asked for"
+    caused, ways = fleet.of("p1"), []
     for each in sensorium.open(fleet.store).query("proposal = 'p1'"):
         (note,) = [note for note in each.notes if note.kind == "control"]
         assert (note.name, note.value["plan"], note.value["planner"]) == ("p1", "viewpoint", "gap")
-        assert note.value["did"]["x_m"] == pytest.approx(2.0, abs=0.4)
         odometry = each.samples(each.start_ns, each.end_ns, ["base.odometry"])["base.odometry"].data
+        if note.value[PHASE] == ON_THE_WAY:
+            assert note.value["did"] == {}
+            ways.append(odometry[:, 0])
+            continue
+        assert note.value["did"]["x_m"] == pytest.approx(2.0, abs=0.4)
         assert abs(odometry[:, 0] - 2.0).max() < 0.6, "not from before it was there, nor from after"
+    way = np.concatenate(ways)
+    assert len(way) > 5, "what it met on the way is by the plan too"
+    assert abs(way[-1] - 2.0) < 0.6, "and up to where it led"
+    assert len(way) / 10 < 30.0, "not from before it was sent there"
     everything = site.json("query", "store")
     assert all(account["captured"] == account["stored"] for each in everything for account in each["account"].values())
 

@@ -14,6 +14,7 @@ from sensorium.agents.planning.asking import DirectiveDesk
 from sensorium.agents.planning.loop import LoopTimes, PlanningLoop
 from sensorium.agents.planning.planner import PlannerConfig
 from sensorium.agents.planning.rules import PlanRules
+from sensorium.agents.plans.causing import AT_PLACE, PHASE
 from sensorium.corpus.device_report import FLEET, DeviceReport
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, GivenAnswer
 from sensorium.drivers.controls import Control
@@ -76,11 +77,11 @@ class PlayedDevice:
             self.mission, did = str(did["name"]), self._where
         self.record(did, body["proposal"])
 
-    def record(self, did: Mapping[str, Any], proposal: str = "", **more: Any) -> str:
+    def record(self, did: Mapping[str, Any], proposal: str = "", phase: str = AT_PLACE, **more: Any) -> str:
         """An episode there."""
         self._where = did
         self._at_ns += 2 * 10**9
-        note = Note(kind="control", name=proposal, value={"asked": dict(did), "did": dict(did)})
+        note = Note(kind="control", name=proposal, value={"asked": dict(did), "did": dict(did), PHASE: phase})
         made = build_episode(
             {"wheel": np.arange(10, dtype=np.int32)},
             device=self.name,

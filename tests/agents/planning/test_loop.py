@@ -32,6 +32,8 @@ from sensorium.agents.planning.report_picture import BY_NOBODY, draw
 from sensorium.agents.planning.rules import asked_plan
 from sensorium.agents.planning.saying import line_of
 from sensorium.agents.planning.uniform import UniformConfig
+from sensorium.agents.plans.causing import ON_THE_WAY
+from sensorium.corpus.directives import DirectiveShelf, GivenAnswer
 from sensorium.drivers.controls import Control
 from sensorium.errors import ConfigError
 from sensorium.link.approval import Approval, approval_of, is_approved
@@ -84,6 +86,41 @@ def test_a_gap_is_found_gone_to_and_filled(store: Path, anna: OperatorPair) -> N
         == status_of(again := loop_of(store, anna, GAP, clock))["planners"]["gap"]["accepted"]
     )
     assert again.judge.tally("gap") == loop.judge.tally("gap")
+
+
+def test_what_comes_from_the_way_counts_for_the_plan_and_does_not_end_the_wait_for_its_place(
+    store: Path, anna: OperatorPair
+) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    rover.record({"x_m": 0.5, "y_m": 0.5})
+    loop = loop_of(store, anna, GAP, clock, axes=PLACES_ALONE)
+    loop.step()
+    (awaited,) = loop.awaited.values()
+    there = awaited.proposal.parameters
+    on_the_way = {"x_m": 2.5, "y_m": 0.5} if float(there["y_m"]) > 1 else {"x_m": 2.5, "y_m": 1.5}
+    rover.record(on_the_way, awaited.proposal.id, ON_THE_WAY)
+    answer(store, rover.name, awaited.directive)
+    loop.step()
+    clock.now_s += 50.0
+    loop.step()
+    assert [*loop.awaited] == [rover.name], "what it was sent for has not come yet"
+    rover.record(there, awaited.proposal.id)
+    loop.step()
+    clock.now_s += 2.0
+    loop.step()
+    (outcome,) = outcomes_of(PlanningLog(store).read().lines)
+    assert (outcome.episodes, outcome.got, outcome.state) == (2, 2.0, "done")
+    cards = {card.proposal: card for card in loop.known.cards.values() if card.on_the_way}
+    assert [*cards] == [awaited.proposal.id]
+    found = planning_report(store, PLACES_ALONE)
+    assert found.by == {BEFORE: 1, "gap": 2}
+
+
+def answer(store: Path, device: str, directive: str) -> None:
+    """Its device says that it is done."""
+    shelf = DirectiveShelf(store)
+    (entry,) = [each for each in shelf.waiting(device) if each.document is not None and each.document.id == directive]
+    assert shelf.answered(device, entry.name, GivenAnswer(state="done", why=""), entry.digest)
 
 
 def test_the_report_tells_what_plans_brought_from_what_devices_came_by(store: Path, anna: OperatorPair) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sensorium.agents.plans import carrying as carrying_module
 from sensorium.agents.plans.asked import AskedPlan
-from sensorium.agents.plans.carrying import Carrying, Effect
+from sensorium.agents.plans.carrying import Carrying
+from sensorium.agents.plans.causing import Effect
 from sensorium.agents.plans.limits import PlanLimits, PlanState
 from sensorium.drivers.clock import Clock, live_clock
 from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
@@ -122,15 +123,20 @@ def rig(tmp_path: Path) -> Rig:
 def test_it_is_asked_and_answered_when_its_sensor_says_what_it_did(rig: Rig) -> None:
     rig.take("p1", parameters={"x_m": 2}, planner="gap")
     assert rig.base.asked == [], "nothing is done by who asks"
-    assert rig.go_on() == []
+    (way,) = rig.go_on()
+    assert (way[:3], way.is_on_the_way) == (("p1", 1, None), True), "it is the cause of what is met on the way"
+    assert way.value == {
+        "asked": {"x_m": 2.0}, "did": {}, "why": "", "planner": "gap", "plan": "viewpoint", "sensor": "base",
+        "begun_ns": 1, "phase": "on_the_way",
+    }  # fmt: skip
     assert (rig.base.asked, rig.answers) == ([("p1", {"x_m": 2.0})], [])
     assert rig.tell("p0", 1.0, x_m=2.0) is None, "another's"
     effect = rig.tell("p1", 5.0, x_m=1.98)
     assert effect is not None
-    assert effect[:3] == ("p1", 5 * S, None)
+    assert (effect[:3], effect.is_on_the_way) == (("p1", 5 * S, None), False)
     assert effect.value == {
         "asked": {}, "did": {"x_m": 1.98}, "why": "", "planner": "gap", "plan": "viewpoint", "sensor": "base",
-        "begun_ns": 0,
+        "begun_ns": 0, "phase": "at_place",
     }  # fmt: skip
     assert rig.answers == [("p1", "OBEYED", "x_m 1.98")]
     assert rig.tell("p1", 6.0, x_m=1.0) is None, "it is answered once"
@@ -144,7 +150,70 @@ def test_what_it_could_not_is_answered_so_and_what_it_did_still_counts(rig: Rig)
     assert rig.answers == [("p1", "BROKE", "0.8 m off after 9 s; x_m 1.2")]
     rig.take("p2", parameters={"x_m": 2})
     rig.go_on()
-    assert rig.tell("p2", 10.0, "stuck") is None
+    assert rig.tell("p2", 10.0, "stuck") == Effect("", 10 * S), "nothing more is by it"
+
+
+def test_what_was_asked_of_a_sensor_that_fails_on_the_way_is_the_cause_of_nothing_more(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 2})
+    assert [effect.proposal for effect in rig.go_on()] == ["p1"]
+    rig.base, rig.now_ns = Mover(), 4 * S
+    assert rig.go_on() == [Effect("", 4 * S + 1)]
+    rig.take("p2", parameters={"x_m": 2})
+    rig.go_on()
+    assert rig.tell("p2", 5.0, x_m=2.0) is not None
+    rig.base, rig.now_ns = Mover(), 6 * S
+    assert rig.go_on() == [Effect("", 6 * S + 1)], "nor of one that was there, and is another now"
+    rig.base.raises = "no power"
+    rig.take("p3", parameters={"x_m": 1})
+    assert rig.go_on() == [], "it never went"
+    rig.take("p4", parameters={"x_m": 4})
+    assert rig.go_on() == [], "it is refused"
+
+
+def test_one_that_replaces_another_on_the_way_is_the_cause_from_then_on(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 2})
+    rig.go_on()
+    rig.now_ns = 3 * S
+    rig.take("p2", parameters={"x_m": 1}, seconds=2.0)
+    (way,) = rig.go_on()
+    assert (way[:3], way.is_on_the_way) == (("p2", 3 * S + 1, None), True)
+    assert rig.tell("p1", 3.1, "p2 was asked meanwhile") is None
+    there = rig.tell("p2", 5.0, x_m=1.0)
+    assert there is not None
+    assert there[:3] == ("p2", 5 * S, 7 * S)
+    rig.now_ns = 7 * S
+    assert rig.go_on() == [], "that nothing is by it any more was said; the one before does not come back"
+
+
+def test_what_holds_is_the_cause_again_where_another_came_to_nothing_or_is_over(rig: Rig) -> None:
+    rig.take("p1", "mission", parameters={"name": "hall"})
+    (hall,) = rig.go_on()
+    rig.take("p2", parameters={"x_m": 1})
+    rig.go_on()
+    assert rig.tell("p2", 2.0, "stuck") == hall._replace(at_ns=2 * S)
+    rig.take("p3", parameters={"x_m": 1}, seconds=3.0)
+    rig.now_ns = 2 * S
+    rig.go_on()
+    assert rig.tell("p3", 4.0, x_m=1.0) is not None
+    rig.now_ns = 8 * S
+    assert rig.go_on() == [hall._replace(at_ns=7 * S)]
+    rig.take("p4", "mission", parameters={"name": "yard"}, seconds=1.0)
+    assert [effect.proposal for effect in rig.go_on()] == ["p4"]
+    rig.now_ns = 10 * S
+    rig.go_on()
+    assert rig.go_on() == [Effect("", 10 * S + 1)], "no mission that another has replaced comes back"
+
+
+def test_a_plan_that_moves_nothing_has_no_way(rig: Rig) -> None:
+    rig.carrying = Carrying(
+        "rig-1", PlanLimits(allow=("exposure",)), rig.kill, frozenset(), rig.kill.with_name("other")
+    )
+    rig.take("p1", "exposure", parameters={"gain": 0.5})
+    assert rig.go_on() == []
+    effect = rig.tell("p1", 1.0, gain=0.5)
+    assert effect is not None
+    assert effect.value is not None
+    assert "phase" not in effect.value
 
 
 def test_it_is_taken_back_when_its_time_is_over(rig: Rig) -> None:
@@ -320,7 +389,8 @@ def test_a_mission_that_cannot_be_is_no_cause_of_anything(rig: Rig) -> None:
     rig.unable = "the disk is full"
     rig.now_ns = S
     rig.later.pop()()
-    assert rig.go_on() == [Effect("", S + 1)], "what seemed to come to be, and could not"
+    (yard,) = rig.go_on()
+    assert yard[:2] == ("p2", S + 1), "what seemed to come to be, and could not: the one before is still there"
     assert rig.answers == [
         ("p1", "BROKE", "charter: never: mission.name"),
         ("p2", "OBEYED", "it is for yard"),

@@ -75,6 +75,7 @@ class Heard(Trigger):
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.causes: list[tuple[int, str]] = []
         self._spans = Interval(10 * SECOND)
 
     def place(self, stamp_ns: int) -> Placement:
@@ -82,6 +83,9 @@ class Heard(Trigger):
 
     def ended(self, stream: str) -> None:
         self.told.append(stream)
+
+    def cause(self, at_ns: int, proposal: str) -> None:
+        self.causes.append((at_ns, proposal))
 
 
 def test_what_was_decided_stands_when_another_trigger_takes_over(spool: Spool, pool: EncoderPool) -> None:
@@ -101,6 +105,18 @@ def test_what_was_decided_stands_when_another_trigger_takes_over(spool: Spool, p
     assert begun.between["imu"].filtered == {"trigger": 100}
     assert sealed.rows["imu"] == 50
     assert made.account.totals()["imu"].balances
+
+
+def test_a_trigger_that_takes_over_is_told_of_the_plan_in_force(spool: Spool, pool: EncoderPool) -> None:
+    """On the way to where it leads it is none for a trigger, which judges what is met there as ever."""
+    made = Recorder(spool, WaitingTrigger(), manifest(ROWS, spool_id=spool.spool_id), pool=pool, grace_ns=None)
+    made.notes.cause(0, "p1", SECOND, 3 * SECOND)
+    made.notes.cause(0, "p2", 2 * SECOND, on_the_way=True)
+    made.notes.cause(0, "p2", 5 * SECOND, 9 * SECOND)
+    heard = Heard()
+    made.replace_trigger(heard)
+    assert heard.causes == [(SECOND, "p1"), (2 * SECOND, ""), (5 * SECOND, "p2"), (9 * SECOND, "")]
+    made.stop()
 
 
 def test_a_stream_that_joined_others_ahead_of_its_own_step_back_is_not_an_epoch_further() -> None:

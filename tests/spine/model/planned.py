@@ -73,6 +73,11 @@ class PlansWitness:
         most = len(self.begun) <= MOST_PLANS
         check(most, Invariant.LAWFUL, f"{len(self.begun)} plans were begun, {MOST_PLANS} a day are let through")
 
+    def causes(self, proposal: str) -> None:
+        """From now on what is recorded is by this one, or, empty, by none."""
+        asked = not proposal or (proposal in self.this_life and proposal == self.begun[-1])
+        self._witness.check(asked, Invariant.PLAN_CAUSES, f"{proposal} causes what is recorded, and was not asked last")
+
     def answered(self, proposal: str, answer: GivenAnswer) -> None:
         """An answer is in the store."""
         before = self.answers.setdefault(proposal, answer)
@@ -159,8 +164,11 @@ class PlannedEnd(Device):
             self.plans.did.add(name)
             now_ns = self.clock.device_ns()
             value = {"asked": {"x_m": x_m}, "did": {"x_m": x_m}, "why": ""}
-            self.carrying.heard("base", SourceNote(CONTROL, name, value, start_ns=now_ns, end_ns=now_ns))
-        self.carrying.step(self)
+            effect = self.carrying.heard("base", SourceNote(CONTROL, name, value, start_ns=now_ns, end_ns=now_ns))
+            if effect is not None:
+                self.plans.causes(effect.proposal)
+        for effect in self.carrying.step(self)[-1:]:
+            self.plans.causes(effect.proposal)
 
     # --- as plans see it -----------------------------------------------------------------------------------------
 

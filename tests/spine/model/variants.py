@@ -399,6 +399,16 @@ PLANS = (
         (Obeying, "_end", "self._kept.answer(kept, answer)", "kept.answer = answer"),
     ),
     Variant(
+        "what is refused causes what is recorded",
+        Invariant.PLAN_CAUSES,
+        (
+            Carrying,
+            "_begin",
+            "waiting.settled(REFUSED, why)\n        return []",
+            "waiting.settled(REFUSED, why)\n        return [Effect(plan.proposal, device.passed_ns() + 1)]",
+        ),
+    ),
+    Variant(
         "a plan is answered once it is asked of its sensor",
         Invariant.PLAN_TRUE,
         (

@@ -50,6 +50,9 @@ class Invariant(StrEnum):
     LAWFUL = "a plan is begun only if it was asked for, within charter, budget (over all lives) and kill switch"
     PLAN_ONCE = "a plan is begun once in a life, never after its answer is in the store, and has one answer"
     PLAN_TRUE = "a plan is answered as done only if its sensor did it"
+    PLAN_CAUSES = (
+        "what is recorded is by a plan only from when its sensor was asked in this life, until that is asked anew"
+    )
     PLAN_ANSWERED = "when faults cease, every plan that was asked for is answered"
     PATIENT = "6: what is not damaged is never rejected, whatever fails"
     LIVES = "6: a fault on one side or of a disk ends neither end"
