@@ -102,7 +102,7 @@ class ChunkedMcap:
         self._file, self._compression = file, compression
         self._at = 0
         self._waiting = RecordBuilder()
-        self._schemas: list[Schema] = []
+        self._schemas: dict[str, Schema] = {}
         self._channels: list[Channel] = []
         self._chunks: list[ChunkIndex] = []
         self._metadata: list[MetadataIndex] = []
@@ -112,10 +112,17 @@ class ChunkedMcap:
         self._put(MCAP0_MAGIC)
         self._put_records(Header("", library))
 
-    def schema(self, name: str, data: bytes) -> int:
-        """The id of a schema of protobuf that is new."""
-        made = Schema(id=len(self._schemas) + 1, data=data, encoding="protobuf", name=name)
-        self._schemas.append(made)
+    def schema(self, name: str, described: Callable[[str], bytes]) -> int:
+        """The id of the schema of protobuf that `described` makes under a name: one that is there, if it is the same;
+        where another has the name, it gets a number, as readers tell them apart by their names."""
+        data, tried, number = described(name), name, 2
+        while (known := self._schemas.get(tried)) is not None and known.data != data:
+            tried, number = f"{name}_{number}", number + 1
+            data = described(tried)
+        if known is not None:
+            return known.id
+        made = Schema(id=len(self._schemas) + 1, data=data, encoding="protobuf", name=tried)
+        self._schemas[tried] = made
         made.write(self._waiting)
         return made.id
 
@@ -166,7 +173,7 @@ class ChunkedMcap:
         summary, start = RecordBuilder(), self._at
         offsets = []
         groups: list[tuple[Opcode, Sequence[McapRecord]]] = [
-            (Opcode.SCHEMA, self._schemas),
+            (Opcode.SCHEMA, list(self._schemas.values())),
             (Opcode.CHANNEL, self._channels),
             (Opcode.STATISTICS, [self._statistics()]),
             (Opcode.CHUNK_INDEX, self._chunks),

@@ -44,6 +44,7 @@ class RowFormat(NamedTuple):
     fields: tuple[str, ...]
     record: np.dtype[Any]
     prefixes: tuple[bytes, ...]
+    packed: bool
 
     def fill(self, rows: npt.NDArray[Any], captured_ns: Stamps, samples: npt.NDArray[Any]) -> None:
         """Make `rows`, zeros of `record`, the messages of `samples` [n, *shape] with their stamps."""
@@ -51,7 +52,7 @@ class RowFormat(NamedTuple):
             rows[f"p{number}"] = np.frombuffer(prefix, np.uint8)
         rows["v0"] = captured_ns
         flat = samples.reshape(len(samples), -1)
-        if self.fields == (CAPTURED, DATA):
+        if self.packed:
             rows["v1"] = flat
         else:
             for column in range(flat.shape[1]):
@@ -69,20 +70,20 @@ def row_format(spec: StreamSpec) -> RowFormat:
         length = varint(count * np.dtype(numpy_type).itemsize)
         prefixes.append(_key(2, _LENGTH_DELIMITED) + length)
         record += [("p1", "u1", (len(prefixes[1]),)), ("v1", numpy_type, (count,))]
-        return RowFormat(name, (CAPTURED, DATA), np.dtype(record), tuple(prefixes))
+        return RowFormat(name, (CAPTURED, DATA), np.dtype(record), tuple(prefixes), packed=True)
     for number in range(count):
         prefixes.append(_key(number + 2, wire))
         record += [(f"p{number + 1}", "u1", (len(prefixes[-1]),)), (f"v{number + 1}", numpy_type)]
-    return RowFormat(name, (CAPTURED, *field_names(spec.channels)), np.dtype(record), tuple(prefixes))
+    fields = (CAPTURED, *field_names(spec.channels))
+    return RowFormat(name, fields, np.dtype(record), tuple(prefixes), packed=False)
 
 
-def row_schema(spec: StreamSpec) -> bytes:
-    """The schema of a stream's rows, a serialised FileDescriptorSet."""
+def row_schema(spec: StreamSpec, type_name: str) -> bytes:
+    """The schema of a stream's rows under a name, a serialised FileDescriptorSet."""
     form = row_format(spec)
-    package, _, message = form.type_name.rpartition(".")
-    packed = form.fields == (CAPTURED, DATA)
+    package, _, message = type_name.rpartition(".")
     fields = [(CAPTURED, 1, _F.TYPE_SFIXED64, False)]
-    fields += [(name, number, _TYPES[spec.dtype][0], packed) for number, name in enumerate(form.fields[1:], 2)]
+    fields += [(name, number, _TYPES[spec.dtype][0], form.packed) for number, name in enumerate(form.fields[1:], 2)]
     return descriptor_set(package, message, fields)
 
 

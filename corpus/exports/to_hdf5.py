@@ -1,7 +1,5 @@
 """To HDF5: a file an episode, a group a stream, datasets in it by the names that the store has."""
 
-import contextlib
-import errno
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,8 @@ from sensorium.corpus.exports.contract import (
     json_text,
     portions,
 )
+from sensorium.corpus.exports.enduring import Enduring
 from sensorium.corpus.stream import Stream
-from sensorium.errors import SensoriumError
 
 EPISODE, STREAM = "sensorium.episode", "sensorium.stream"
 """The attributes of the file, and of each stream's group, in which stands, as JSON, what HDF5 has no place for."""
@@ -34,28 +32,39 @@ def export_hdf5(episodes: Sequence[Episode], out: Path, options: Options) -> Exp
 
 
 def _write(episode: Episode, streams: Sequence[Stream], path: Path) -> None:
-    with _errors(path), h5py.File(path, "w") as file:
-        file.attrs[EPISODE] = _bytes(json_text(about_episode(episode)))
-        for stream in streams:
-            group = file.create_group(stream.spec.name)
-            group.attrs[STREAM] = _bytes(json_text(about_stream(stream)))
-            group.attrs["unit"], group.attrs["media_type"] = stream.spec.unit, stream.media_type
-            utc_ns, uncertainty_ns = episode.utc(stream.captured_ns)
-            arrays = {"captured_ns": stream.captured_ns, "utc_ns": utc_ns, "uncertainty_ns": uncertainty_ns}
-            for name, array in (arrays | {"sensor_ns": stream.sensor_ns}).items():
-                if array is not None:
-                    group.create_dataset(name, data=array)
-            (_items if stream.is_encoded else _data)(group, stream)
+    """HDF5 ends the process where a file cannot be closed, so that on a full disk it is not told before it has."""
+    with path.open("w+b", buffering=0) as opened:
+        enduring = Enduring(opened)
+        with h5py.File(enduring, "w") as file:
+            _fill(file, enduring, episode, streams)
+        enduring.check()
 
 
-def _items(group: Any, stream: Stream) -> None:
+def _fill(file: Any, enduring: Enduring, episode: Episode, streams: Sequence[Stream]) -> None:
+    file.attrs[EPISODE] = _bytes(json_text(about_episode(episode)))
+    for stream in streams:
+        group = file.create_group(stream.spec.name)
+        group.attrs[STREAM] = _bytes(json_text(about_stream(stream)))
+        group.attrs["unit"] = stream.spec.unit.replace("\0", " ")  # HDF5 has none in a text
+        group.attrs["media_type"] = stream.media_type
+        utc_ns, uncertainty_ns = episode.utc(stream.captured_ns)
+        arrays = {"captured_ns": stream.captured_ns, "utc_ns": utc_ns, "uncertainty_ns": uncertainty_ns}
+        for name, array in (arrays | {"sensor_ns": stream.sensor_ns}).items():
+            if array is not None:
+                group.create_dataset(name, data=array)
+        for _ in (_items if stream.is_encoded else _data)(group, stream):
+            enduring.check()
+
+
+def _items(group: Any, stream: Stream) -> Iterator[None]:
     items = group.create_dataset("items", (len(stream),), h5py.vlen_dtype(np.uint8))
     for start, stop in portions(stream):
         for row, item in enumerate(stream.items(start, stop), start):
             items[row] = np.frombuffer(item, np.uint8)
+        yield
 
 
-def _data(group: Any, stream: Stream) -> None:
+def _data(group: Any, stream: Stream) -> Iterator[None]:
     frames = stream.spec.is_frames
     rows = 1 if frames else min(_SMALL_CHUNK_ROWS, max(1, len(stream)))
     packed = {} if not len(stream) else {"chunks": (rows, *stream.spec.shape), "compression": "gzip", "shuffle": True}
@@ -64,20 +73,9 @@ def _data(group: Any, stream: Stream) -> None:
     )
     for start, stop in portions(stream):
         data[start:stop] = stream[start:stop]
+        yield
 
 
 def _bytes(text: str) -> Any:
     """An attribute may have 64 kB, unless it is stored apart, which a string of variable length is."""
     return np.array(text.encode(), dtype=h5py.string_dtype("utf-8"))
-
-
-@contextlib.contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    """HDF5 tells in words what failed, and to close a file on a full disk fails once more, as something else."""
-    try:
-        yield
-    except SensoriumError:
-        raise
-    except (OSError, RuntimeError) as error:
-        number = errno.ENOSPC if "No space left" in str(error) else getattr(error, "errno", None) or errno.EIO
-        raise OSError(number, str(error).splitlines()[0], str(path)) from error

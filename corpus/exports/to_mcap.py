@@ -71,14 +71,14 @@ class _StreamChannel:
         self._rows: RowFormat | None = None
         self._jpeg = stream.is_encoded and stream.media_type == JPEG
         if self._jpeg:
-            name, data = foxglove.COMPRESSED, foxglove.schema(foxglove.COMPRESSED)
+            schema = file.schema(foxglove.COMPRESSED, foxglove.schema)
         elif foxglove.encoding_of(spec):
-            name, data = foxglove.RAW, foxglove.schema(foxglove.RAW)
+            schema = file.schema(foxglove.RAW, foxglove.schema)
         else:
             self._rows = row_format(spec)
-            name, data = self._rows.type_name, row_schema(spec)
+            schema = file.schema(self._rows.type_name, partial(row_schema, spec))
         about = {STREAM: json_text(about_stream(stream)), EPISODE: episode.id}
-        self._id = file.channel(topic, file.schema(name, data), about)
+        self._id = file.channel(topic, schema, about)
         self.captured_ns = stream.captured_ns
         utc_ns, _ = episode.utc(self.captured_ns)
         self._log_ns = self.captured_ns if utc_ns is None else utc_ns

@@ -19,17 +19,23 @@ from sensorium.corpus.exports.contract import (
 )
 from sensorium.corpus.stream import Stream
 
+ABOUT = "episode.json"
+
 
 def export_numpy(episodes: Sequence[Episode], out: Path, options: Options) -> ExportReport:
     """Write EPISODE/STREAM/{data, captured_ns, utc_ns, uncertainty_ns, sensor_ns}.npy, those that there are, and what
     was said of them as episode.json. Encoded pictures are decoded: `data` is [n, *shape] of the stream's dtype."""
-    return each_apart(episodes, out, options, "", lambda _episode, _stream: "", _write)
+    return each_apart(episodes, out, options, "", _refusal, _write)
+
+
+def _refusal(_episode: Episode, stream: Stream) -> str:
+    return f"its folder would be where {ABOUT} is" if stream.spec.name == ABOUT else ""
 
 
 def _write(episode: Episode, streams: Sequence[Stream], path: Path) -> None:
     path.mkdir()
     about = about_episode(episode) | {"streams": {each.spec.name: about_stream(each) for each in streams}}
-    (path / "episode.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (path / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
     for stream in streams:
         folder = path / stream.spec.name
         folder.mkdir()

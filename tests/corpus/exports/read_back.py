@@ -113,7 +113,8 @@ def samples_of(name: str, message: Any, kind: str, episode: Episode) -> Any:
         assert message.step * message.height == len(message.data)
         return np.frombuffer(message.data, stream.dtype).reshape(stream.spec.shape)
     fields = [field.name for field in message.DESCRIPTOR.fields][1:]
-    values = list(message.data) if fields == ["data"] else [getattr(message, each) for each in fields]
+    packed = fields == ["data"] and hasattr(message.data, "__len__")
+    values = list(message.data) if packed else [getattr(message, each) for each in fields]
     with np.errstate(invalid="ignore", over="ignore"):
         return np.array(values, stream.dtype).reshape(stream.spec.shape)  # not by way of float64, which rounds uint64
 

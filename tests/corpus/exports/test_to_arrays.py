@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +17,7 @@ from sensorium.corpus.exports.contract import Options, Unsupported, export
 from sensorium.errors import ConfigError, StoreError
 from tests.corpus.exports.read_back import check_hdf5, check_numpy, check_parquet
 from tests.corpus.exports.stored import PROBES, everything, store_of
+from tests.episode_files import build_episode
 
 TO = ["mcap", "numpy", "parquet", "hdf5"]
 
@@ -83,6 +85,47 @@ import sensorium.cli.main
 resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, {resource.RLIM_INFINITY}))
 sensorium.cli.main.main()
 """
+
+
+def test_hdf5_outlives_a_disk_that_is_full_at_any_byte(tmp_path: Path) -> None:
+    """The library ends its process where a file cannot be closed."""
+    pytest.importorskip("h5py")
+    store_of(tmp_path / "store", [everything(300), everything(300, ordinal=1, start_ns=9 * 10**9)])
+    ended = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out", "store"]
+
+
+FULL = f"""
+import resource, sys
+from pathlib import Path
+import sensorium
+from sensorium.corpus.exports.contract import export
+from sensorium.errors import StoreError
+folder = Path(sys.argv[1])
+episodes = sensorium.open(folder / "store").query()
+failed = 0
+for most in range(40_000, 400_000, 3_000):  # the store's own files are smaller
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, {resource.RLIM_INFINITY}))
+    try:
+        export(episodes, "hdf5", folder / "out")
+        break
+    except StoreError as error:
+        assert "File too large; nothing of it is left" in str(error), error
+        failed += 1
+assert failed > 5, failed
+"""
+
+
+def test_names_and_units_that_a_format_cannot_have(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    arrays = {"episode.json": np.arange(3), "imu": np.arange(3)}
+    (found,) = store_of(tmp_path / "store", [build_episode(arrays, specs={"imu": {"unit": "m\0s"}})])
+    with pytest.raises(Unsupported, match=r"'episode\.json': its folder would be where episode\.json is"):
+        export([found], "numpy", tmp_path / "out")
+    export([found], "numpy", tmp_path / "out", Options(skip_unsupported=True))
+    export([found], "hdf5", tmp_path / "hdf5")
+    check_hdf5(tmp_path / "hdf5" / f"{found.id}.h5", found)
 
 
 def test_damage_ends_it_and_leaves_nothing(tmp_path: Path) -> None:

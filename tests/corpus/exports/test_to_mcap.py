@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mcap.opcode import Opcode
 from mcap.reader import make_reader
@@ -19,6 +20,7 @@ from sensorium.corpus.exports.contract import Options, Unsupported, export
 from sensorium.drivers.clock import Clock
 from tests.corpus.exports.read_back import check_mcap, messages
 from tests.corpus.exports.stored import everything, recorded, store_of
+from tests.episode_files import build_episode
 
 
 @pytest.mark.parametrize("probes", [None, ()], ids=["UTC", "no UTC"])
@@ -122,3 +124,28 @@ def test_a_large_episode_is_written_in_parts(tmp_path: Path, monkeypatch: Any) -
     (episode,) = store_of(tmp_path / "store", [everything()])
     export([episode], "mcap", tmp_path / "out.mcap")
     check_mcap(tmp_path / "out.mcap", episode)
+
+
+def test_a_channel_that_is_called_data_is_one_of_its_own(tmp_path: Path) -> None:
+    file = build_episode({"scale": np.arange(5.0).reshape(5, 1)}, specs={"scale": {"channels": ("data",)}})
+    (episode,) = store_of(tmp_path / "store", [file])
+    export([episode], "mcap", tmp_path / "out.mcap")
+    check_mcap(tmp_path / "out.mcap", episode)
+    assert [each.data for _, _, each, _ in messages(tmp_path / "out.mcap")["/scale"]] == [0, 1, 2, 3, 4]
+
+
+def test_no_two_schemas_of_a_file_have_one_name_and_equal_ones_are_one(tmp_path: Path) -> None:
+    rows = np.arange(12.0).reshape(4, 3)
+    specs = {"a.b": {"channels": ("x", "y", "z")}}
+    made = [
+        build_episode({"a.b": rows, "a_b": rows, "a-b": np.arange(4)}, specs=specs),
+        build_episode({"a.b": rows, "a_b": rows[:, :2]}, specs=specs, start_ns=9 * 10**9, ordinal=1),
+    ]
+    export(store_of(tmp_path / "store", made), "mcap", tmp_path / "out.mcap")
+    with (tmp_path / "out.mcap").open("rb") as file:
+        summary = make_reader(file).get_summary()
+    assert summary is not None
+    names = [each.name.rpartition(".")[2] for each in summary.schemas.values()]
+    assert names == ["a_b", "a_b_2", "a_b_3"]  # of data, whether one number or three, the schema is the same
+    by_topic = [(each.topic, summary.schemas[each.schema_id].name[-3:]) for each in summary.channels.values()]
+    assert by_topic == [("/a.b", "a_b"), ("/a_b", "b_2"), ("/a-b", "b_3"), ("/a.b", "a_b"), ("/a_b", "b_2")]
