@@ -54,7 +54,7 @@ class ObeyPart(BaseModel):
         for place in changes:
             if not any(_within(place, each) for each in places):
                 return f"obey: this operator may change {', '.join(places)}, not {place}"
-        return "" if changes else "obey: this operator may not take back what others have set"
+        return ""
 
 
 class Charter(BaseModel):

@@ -232,12 +232,19 @@ def issue(
         StoreError: it is no store, or its disk is in trouble.
         ConfigError: a name cannot be one, or it is too long.
     """
+    return issue_each(store, dict.fromkeys(devices, body), kind, pair, life_s=life_s)
+
+
+def issue_each(
+    store: Path, bodies: Mapping[str, Mapping[str, Any]], kind: str, pair: OperatorPair, *, life_s: float
+) -> list[DirectiveDocument]:
+    """As `issue`, of each device what is said by its name."""
     check_store_version(store)
     if not 0 < life_s * SECOND <= MAX_LIFE_NS:
         raise ConfigError(f"a directive that lives {life_s:g} s: expected up to {MAX_LIFE_NS // 86400 // SECOND} days")
     shelf, now_ns = DirectiveShelf(store), time.time_ns()
     made: list[tuple[DirectiveDocument, SignedDirective]] = []
-    for device in devices:
+    for device, body in bodies.items():
         check_name(device, "device")
         version = max((each.document.version for each in shelf.all(device) if each.document), default=0) + 1
         document = DirectiveDocument(

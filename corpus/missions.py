@@ -5,7 +5,7 @@ STORE/missions/NAME.json    what was asked, of which devices, by which directive
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue
+from sensorium.corpus.directives import DirectiveShelf, issue_each
 from sensorium.corpus.fleet import named_devices, reports
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
@@ -22,6 +22,8 @@ from sensorium.errors import ConfigError, StoreError
 from sensorium.link.operators import OperatorPair
 
 MISSIONS = Path("missions")
+MOST_BACK = 200
+"""So many askings, the latest of a device, are taken back; of those before they have been."""
 
 
 class MissionAsked(BaseModel):
@@ -60,7 +62,7 @@ class MissionFile(BaseModel):
 
 class MissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a store has of a mission: as it was asked last, by which directive of each device, and, of those at which it
-    was stopped, by which. `before` are the directives of earlier askings."""
+    was stopped, or that its file names no more, by which. `before` are the directives of earlier askings."""
 
     name: str
     by: str
@@ -96,7 +98,8 @@ def read_mission(document: object, where: str) -> MissionFile:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{where}: {place}: {first['msg']}; a mission has mission.name, devices or labels") from error
+        at = f"{where}: {place}" if place else where
+        raise ConfigError(f"{at}: {first['msg']}; a mission has mission.name, devices or labels") from error
     if not found.devices and not found.labels:
         raise ConfigError(f"{where}: for which devices? give `devices` (names or patterns), `labels`, or both")
     return found
@@ -135,17 +138,20 @@ def apply_mission(
         StoreError: it is no store, or its disk is in trouble.
     """
     check_store_version(store)
-    name, former = mission.mission.name, _read(_path(store, mission.mission.name))
-    body = {"set": mission.settings_by_place(), "reset": False}
-    made = issue(store, devices_of(store, mission, unknown=unknown), "settings", body, pair, life_s=life_s)
-    before = [] if former is None else [*former.before, *former.asked.values()]
+    former = _read(_path(store, mission.mission.name))
+    devices = devices_of(store, mission, unknown=unknown)
+    gone = {} if former is None else {each: name for each, name in former.asked.items() if each not in devices}
+    stopped = {} if former is None else {each: name for each, name in former.stopped.items() if each in gone}
+    settings = {device: mission.settings_by_place() for device in devices}
+    made = _ask(store, settings | {each: {} for each in gone if each not in stopped}, former, pair, life_s)
     record = MissionRecord(
-        name=name,
+        name=mission.mission.name,
         by=pair.operator.name,
         applied_utc=utc_text(time.time_ns()) or "",
         file=mission.model_dump(mode="json"),
-        asked={document.device: document.id for document in made},
-        before=before,
+        asked=gone | {device: made[device] for device in devices},
+        stopped=stopped | {each: name for each, name in made.items() if each in gone},
+        before=[] if former is None else list(dict.fromkeys([*former.before, *former.asked.values()])),
     )
     _write(store, record)
     return record
@@ -158,13 +164,8 @@ def stop_mission(store: Path, name: str, pair: OperatorPair, *, life_s: float) -
         ConfigError: the store has no such mission.
         StoreError: it is no store, or its disk is in trouble.
     """
-    record, shelf = find_mission(store, name), DirectiveShelf(store)
-    mine = {*record.before, *record.asked.values()}
-    stopped = dict(record.stopped)
-    for device in record.asked:
-        body = {"set": _others(shelf.all(device), mine), "reset": True}
-        (made,) = issue(store, [device], "settings", body, pair, life_s=life_s)
-        stopped[device] = made.id
+    record = find_mission(store, name)
+    stopped = _ask(store, {device: {} for device in record.asked}, record, pair, life_s)
     ended = msgspec.structs.replace(record, stopped=stopped, stopped_utc=utc_text(time.time_ns()) or "")
     _write(store, ended)
     return ended
@@ -218,17 +219,21 @@ def progress_of(store: Path, record: MissionRecord) -> list[MissionProgress]:
     return found
 
 
-def _others(entries: Sequence[DirectiveEntry], mine: set[str]) -> dict[str, Any]:
-    """The settings that are in force on a device by other directives."""
-    merged: dict[str, Any] = {}
-    for each in entries:
-        settled = each.answer is not None and each.answer.state == "done"
-        if each.document is None or each.document.kind != "settings" or not settled or each.name in mine:
-            continue
-        body: Mapping[str, Any] = each.document.body
-        said = body.get("set") or {}
-        merged = dict(said) if body.get("reset") else merged | dict(said)
-    return merged
+def _ask(
+    store: Path,
+    settings: Mapping[str, Mapping[str, Any]],
+    former: MissionRecord | None,
+    pair: OperatorPair,
+    life_s: float,
+) -> dict[str, str]:
+    """Ask each device for its settings, in place of what `former` askings of the mission have set there; by device the
+    directive's id."""
+    mine = set[str]() if former is None else {*former.before, *former.asked.values()}
+    bodies: dict[str, dict[str, Any]] = {}
+    for device, said in settings.items():
+        back = [name for name in sorted(DirectiveShelf(store).names(device)) if name in mine][-MOST_BACK:]
+        bodies[device] = {"set": dict(said), "reset": False, **({"back": back} if back else {})}
+    return {each.device: each.id for each in issue_each(store, bodies, "settings", pair, life_s=life_s)}
 
 
 def _path(store: Path, name: str) -> Path:

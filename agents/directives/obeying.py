@@ -15,7 +15,15 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directives.campaigning import asked_campaign, is_to_come, needed, running_now, with_campaigns
 from sensorium.agents.directives.kept import MOST, KeptDirective, KeptDirectives
 from sensorium.agents.directives.rules import Rules
-from sensorium.agents.directives.settings import Refused, asked_of, changed, check_settings, plain, with_settings
+from sensorium.agents.directives.settings import (
+    Refused,
+    asked_of,
+    changed,
+    check_settings,
+    plain,
+    standing,
+    with_settings,
+)
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.clock import boottime_ns
 from sensorium.errors import ConfigError, PeerViolation, SensoriumError
@@ -29,6 +37,7 @@ from sensorium.link.directive import (
     DirectiveDocument,
     DirectiveEvent,
     DirectiveState,
+    Kind,
     SignedDirective,
     digest_of,
     document_of,
@@ -47,11 +56,8 @@ Doing = Callable[[DirectiveDocument, Charter], str]
 """Does what a directive asks for, or raises why it could not be done; what to say of it."""
 Changing = Callable[[DeviceFile, Callable[[str], None]], None]
 """Has the device record by another device file, and says when that is so, or why not."""
-
-
 Planning = Callable[[DirectiveDocument, bytes, Callable[[DirectiveEvent, str], None]], None]
 """Begins what a plan asks for, in the name of who has this key, and says what came of it."""
-
 
 Asked = tuple[str, str]
 """By which name, and, of what was not kept, with which digest."""
@@ -153,7 +159,7 @@ class Obeying:
                     with contextlib.suppress(OSError):
                         self._kept.note(kept)
             if (utc_ns := self._utc_ns()) is not None:
-                in_force = {kept.document.id for kept in self._settings()} | needed(self._obeyed_campaigns(), utc_ns)
+                in_force = {each.id for each in self._settings()} | needed(self._done("campaign"), utc_ns)
                 with contextlib.suppress(OSError):
                     self._kept.forget(utc_ns, in_force)
 
@@ -287,18 +293,17 @@ class Obeying:
         """Have settings put in force; what becomes of that is heard later."""
         said = asked_of(kept.document.body)
         former = self._settings()
-        if former and former[-1].document.order > kept.document.order:
-            newer = former[-1].document
+        if former and former[-1].order > kept.document.order:
+            newer = former[-1]
             raise Refused(f"version {newer.version} of settings, which is newer, is in force ({newer.id})")
-        bodies = [*(each.document.body for each in former), kept.document.body]
-        after = with_settings(self._device, bodies)
-        before = with_settings(self._device, bodies[:-1])
+        before = with_settings(self._device, [each.body for each in former])
+        after = with_settings(self._device, [each.body for each in standing([*former, kept.document])])
         check_settings(self._device, before, after, said, operator, self._rules.charter)
         self._put_in_force(with_campaigns(after, self._campaigns()), kept, DirectiveEvent.BROKE)
 
     def _look_for(self, kept: KeptDirective) -> None:
         """Have a campaign begin, or end; what becomes of that is heard later."""
-        asked, running = asked_campaign(kept.document), running_now(self._obeyed_campaigns(), self._utc_ns())
+        asked, running = asked_campaign(kept.document), running_now(self._done("campaign"), self._utc_ns())
         newer = running.get(asked.name)
         if newer is not None and newer.order > kept.document.order:
             raise Refused(f"version {newer.version} of this campaign, which is newer, is in force ({newer.id})")
@@ -350,23 +355,18 @@ class Obeying:
         by = "no longer obeyed" if part is None else part.operator  # not who it says it is by
         log.log(level, "directive %s (%s, %s): %s: %s", name, kind, by, state.name.lower(), why)
 
-    def _settings(self) -> list[KeptDirective]:
-        """Those that are in force, the earlier first."""
-        found: list[KeptDirective] = []
-        for kept in self._kept.in_order:
-            if kept.document.kind == "settings" and kept.answer is not None and kept.answer.state == "done":
-                if kept.document.body.get("reset"):
-                    found.clear()
-                found.append(kept)
-        return found
-
-    def _obeyed_campaigns(self) -> list[DirectiveDocument]:
+    def _done(self, kind: Kind) -> list[DirectiveDocument]:
+        """Those of a kind that were obeyed, the earlier first."""
         done = [each for each in self._kept.in_order if each.answer is not None and each.answer.state == "done"]
-        return [each.document for each in done if each.document.kind == "campaign"]
+        return [each.document for each in done if each.document.kind == kind]
+
+    def _settings(self) -> list[DirectiveDocument]:
+        """Those that are in force, the earlier first."""
+        return standing(self._done("settings"))
 
     def _campaigns(self) -> list[DirectiveDocument]:
         """The directives by which campaigns run now."""
-        return list(running_now(self._obeyed_campaigns(), self._utc_ns()).values())
+        return list(running_now(self._done("campaign"), self._utc_ns()).values())
 
     def _end_campaigns(self) -> None:
         """Record without those whose time is over."""
@@ -382,7 +382,7 @@ class Obeying:
             self._put_in_force(after, None, DirectiveEvent.BROKE)
 
     def _with_settings(self) -> DeviceFile:
-        return with_settings(self._device, [kept.document.body for kept in self._settings()])
+        return with_settings(self._device, [each.body for each in self._settings()])
 
     def _in_force(self) -> DeviceFile:
         """The device file under the settings that were in force before; where they do not fit it any more, as it is."""
@@ -392,7 +392,7 @@ class Obeying:
             log.error("settings that were in force fit the device file no more, and are not: %s", error)
             return self._device
         if device is not self._device:
-            names = [each.id for each in (*(kept.document for kept in self._settings()[-1:]), *self._campaigns())]
+            names = [each.id for each in (*self._settings()[-1:], *self._campaigns())]
             log.warning("in force beside the device file: settings or campaigns of %s", ", ".join(names))
         return device
 

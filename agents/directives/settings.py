@@ -6,6 +6,7 @@ from typing import Any
 from sensorium.agents.charter import CHANGEABLE, OWN, Charter, ObeyPart
 from sensorium.agents.device_file import DeviceFile, check_device
 from sensorium.errors import ConfigError
+from sensorium.link.directive import DirectiveDocument
 
 MOST = 200
 Plain = Mapping[str, Any]
@@ -16,19 +17,47 @@ class Refused(ConfigError):
 
 
 def said_of(body: Plain) -> tuple[dict[str, Any], bool]:
-    """What the body of a settings directive says: values by place, and whether former ones are taken back.
+    """What the body of a settings directive says: values by place, and whether former ones are taken back, all of them;
+    of some alone `taken_back` tells.
 
     Raises:
         ConfigError: it says something else.
     """
-    said, reset = body.get("set", {}), body.get("reset", False)
-    if set(body) - {"set", "reset"} or not isinstance(said, dict) or not isinstance(reset, bool) or len(said) > MOST:
-        raise ConfigError(f"settings: expected `set` with at most {MOST} values by place, and `reset`")
-    if not said and not reset:
+    said, reset, back = body.get("set", {}), body.get("reset", False), taken_back(body)
+    known = set(body) <= {"set", "reset", "back"}
+    if not known or not isinstance(said, dict) or not isinstance(reset, bool) or len(said) > MOST:
+        raise ConfigError(f"settings: expected `set` with at most {MOST} values by place, `reset`, and `back`")
+    if not said and not reset and not back:
         raise ConfigError("settings: expected something to set")
     if wrong := [place for place in said if not isinstance(place, str) or not all(place.split("."))]:
         raise ConfigError(f"settings: {wrong[0]!r}: expected a place such as trigger.length_s")
     return said, reset
+
+
+def taken_back(body: Plain) -> frozenset[str]:
+    """The ids of former settings directives that one takes back: what they set is as if they had not come.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    names = body.get("back", [])
+    if not isinstance(names, list) or len(names) > MOST or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"settings: back: expected a list of at most {MOST} ids of directives")
+    return frozenset(names)
+
+
+def standing(documents: Sequence[DirectiveDocument]) -> list[DirectiveDocument]:
+    """Of settings directives, the earlier first, those that no later one of them has taken back.
+
+    Raises:
+        ConfigError: one says something else.
+    """
+    found: list[DirectiveDocument] = []
+    for document in documents:
+        back = taken_back(document.body)
+        found = [] if document.body.get("reset") else [each for each in found if each.id not in back]
+        found.append(document)
+    return found
 
 
 def asked_of(body: Plain) -> dict[str, Any]:

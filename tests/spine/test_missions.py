@@ -54,6 +54,44 @@ def test_devices_are_asked_by_pattern_and_label_and_go_back_at_its_end(site: Sit
         agent.interrupt()
 
 
+def test_a_file_that_is_changed_says_what_is_to_be_then(site: Site) -> None:
+    """What it says no more is taken back, of devices that it names no more all; what others have set stays, and what
+    waits for a device that is away."""
+    for name in ("anna", "ben"):
+        site.run("keys", "new", name, "--operator", "--dir", "keys")
+    _, port = site.ingest()
+    anna = {"operator": "keys/anna.operator", "may": ["mission.name", "mission.priority", "trigger"]}
+    obey = [anna, {"operator": "keys/ben.operator", "may": ["mission.domain"]}]
+    agents = {}
+    files = {name: site.device(name, {"sim": sim(pace=1.0)}, port, obey=obey) for name in ("rig-1", "rig-2")}
+    for name, path in files.items():
+        agents[name] = site.start("collect", path, "--local")
+    wait_for(lambda: len(site.json("fleet", "store")) == 2, "both to report")
+    agents.pop("rig-2").interrupt()
+    asked = NIGHT | {"devices": ["rig-*"], "labels": {}}
+    (site.folder / "night.yaml").write_text(yaml.safe_dump(asked))
+    site.run("mission", "apply", "store", "night.yaml", *ANNA)
+    ben = ("--operator", "keys/ben.operator_secret")
+    site.run("directives", "settings", "store", "rig-*", *ben, "--set", "mission.domain=home")
+    wait_for(lambda: progress(site)["rig-1"]["state"] == "done", "rig-1 to begin")
+    asked = {"mission": {"name": "night"}, "devices": ["rig-2"]}
+    (site.folder / "night.yaml").write_text(yaml.safe_dump(asked))
+    site.run("mission", "apply", "store", "night.yaml", *ANNA)
+    wait_for(lambda: progress(site)["rig-1"]["state"] == "done", "rig-1 to go back")
+    assert {name: each["asked"] for name, each in progress(site).items()} == {"rig-1": "to stop", "rig-2": "to record"}
+    (listed,) = site.json("mission", "list", "store")
+    assert listed["state"] == "asked"
+    home = "mission = 'default' and domain = 'home' and device = 'rig-1' and priority = 1"
+    wait_for(lambda: site.json("query", "store", "--where", home), "what it does without the mission")
+    agent = site.start("collect", files["rig-2"], "--local")
+    night = "mission = 'night' and domain = 'home' and device = 'rig-2' and priority = 1 and duration_s > 0.9"
+    wait_for(lambda: site.json("query", "store", "--where", night), "the mission as it is now")
+    site.run("mission", "stop", "store", "night", *ANNA)
+    wait_for(lambda: {each["state"] for each in progress(site).values()} == {"done"}, "all to stop")
+    agent.interrupt()
+    agents["rig-1"].interrupt()
+
+
 def test_a_file_that_is_none_and_a_mission_that_is_none_are_refused(site: Site) -> None:
     site.run("keys", "new", "anna", "--operator", "--dir", "keys")
     ingest, port = site.ingest()

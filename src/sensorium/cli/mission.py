@@ -52,7 +52,8 @@ def apply(
 ) -> None:
     """Ask devices for a mission: those that are there begin with it at once, others when they return.
 
-    Each gets settings, signed, and judges them by its own file. Applied again, the file says what is to be then.
+    Each gets settings, signed, and judges them by its own file. Applied again, the file says what is to be then:
+    what it said before is taken back, and devices that it names no more go on without it.
     """
     asked = read_mission(read_text(file, "mission").document, str(file))
     made = apply_mission(store, asked, read_pair(operator), life_s=life_s_of(expires), unknown=unknown)
@@ -68,7 +69,7 @@ def list_(store: Store, form: Form = Format.TABLE) -> None:
         rows.append(
             {
                 "mission": record.name,
-                "state": "stopped" if record.stopped else "asked",
+                "state": "stopped" if record.stopped_utc else "asked",
                 "devices": len(record.asked),
                 "done": states.count("done"),
                 "waits": states.count("waits"),

@@ -271,6 +271,31 @@ def test_of_two_settings_that_meet_the_second_is_put_over_the_first(rig: Rig) ->
     assert rig.obeying.device.mission == mission
 
 
+def test_settings_take_back_what_others_set_and_nothing_else(rig: Rig) -> None:
+    """Of those that were refused, or that nobody knows, there is nothing to take back."""
+    bodies: list[dict[str, Any]] = [
+        {"set": {"mission.name": "night", "trigger.length_s": 5}},
+        {"set": {"mission.name": "yard", "mission.domain": "home"}},
+        {"set": {"mission.priority": 2}},
+    ]
+    names: list[str] = []
+
+    def ask(body: dict[str, Any]) -> None:
+        names.append(rig.ask("settings", version=len(names) + 1, body=body))
+        rig.changes[len(names) - 1][1]("")
+
+    for body in bodies:
+        ask(body)
+    ask({"set": {"mission.name": "late"}, "back": [names[1], "no-such"]})
+    mission = rig.obeying.device.mission
+    assert (mission.name, mission.domain, mission.priority) == ("late", rig.device.mission.domain, 2)
+    ask({"set": {}, "back": [names[3], names[2]]})
+    assert rig.obeying.device.mission.name == "night"
+    rig.start(known=True)
+    assert rig.obeying.device.mission == rig.device.mission.model_copy(update={"name": "night"})
+    assert rig.obeying.device.model_dump(serialize_as_any=True)["trigger"]["length_s"] == 5
+
+
 def test_settings_that_cannot_be_begun_do_not_keep_others_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = rig.changes
     monkeypatch.setattr(rig, "changes", None)

@@ -66,7 +66,19 @@ def test_what_does_not_validate_is_said(said: dict[str, Any], says: str) -> None
         with_settings(device(), [{"set": said}])
 
 
-@pytest.mark.parametrize("body", [{}, {"set": []}, {"set": {"a..b": 1}}, {"set": {"a": 1}, "more": 1}, {"reset": 1}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"set": []},
+        {"set": {"a..b": 1}},
+        {"set": {"a": 1}, "more": 1},
+        {"reset": 1},
+        {"back": "a"},
+        {"set": {"a": 1}, "back": [1]},
+        {"back": []},
+    ],
+)
 def test_what_is_no_settings_is_said(body: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="settings"):
         said_of(body)
