@@ -121,12 +121,12 @@ class Carrying:
     # --- from any thread -----------------------------------------------------------------------------------------
 
     def take(self, body: object, operator: bytes, settled: Settled) -> None:
-        """A plan was asked for by who has this key.
-
-        Raises:
-            ConfigError: it is none.
-        """
-        plan = AskedPlan.of(body)
+        """A plan was asked for by who has this key; what is none, as its numbers are none, is refused."""
+        try:
+            plan = AskedPlan.of(body)
+        except ConfigError as error:
+            settled(REFUSED, str(error))
+            return
         with self._guard:
             over = self._over
             if not over:
