@@ -1,8 +1,11 @@
 """A bound of one value: a number within limits, or one of some values."""
 
-from typing import Any
+import math
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Limit = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class SettingBound(BaseModel):
@@ -10,15 +13,36 @@ class SettingBound(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: Limit | None = None
+    at_most: Limit | None = None
     one_of: tuple[Any, ...] | None = None
+
+    @field_validator("at_least", "at_most", mode="before")
+    @classmethod
+    def _check_limit(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError(f"expected a number, got {value}")
+        return value
 
     @model_validator(mode="after")
     def _check_bound(self) -> "SettingBound":
-        if self.at_least is None and self.at_most is None and self.one_of is None:
+        if not self.is_numeric and self.one_of is None:
             raise ValueError("expected at_least, at_most or one_of")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least {self.at_least:g} is above at_most {self.at_most:g}: no value is within")
+        if self.one_of is not None:
+            if not self.one_of:
+                raise ValueError("one_of: expected one value at least, got none")
+            if any(isinstance(each, float) and not math.isfinite(each) for each in self.one_of):
+                raise ValueError("one_of: expected finite numbers")
+            if all(self.refuses(each) for each in self.one_of):
+                raise ValueError("one_of: no value of these is within at_least and at_most")
         return self
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether only numbers are within."""
+        return self.at_least is not None or self.at_most is not None
 
     def refuses(self, value: object) -> str:
         """Why a value is not allowed; empty if it is. What is no number, and so has no bound, is not."""

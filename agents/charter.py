@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from sensorium.agents.bound import SettingBound
-from sensorium.agents.device_text import read_text
+from sensorium.agents.device_text import DeviceText, read_text
 from sensorium.agents.plans.limits import PlanLimits
 from sensorium.errors import ConfigError
 
@@ -117,17 +118,24 @@ def read_charter(path: Path) -> Charter:
     Raises:
         ConfigError: it cannot be read, or says something else; a line for each mistake.
     """
-    said = read_text(path, "charter").document
+    text = read_text(path, "charter")
+    said = text.document
     try:
         charter = Charter.model_validate({} if said is None else said)
     except ValidationError as error:
-        lines = (
-            f"charter {path}: {'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
-            for each in error.errors()
-        )
+        lines = (f"charter {path}: {_where(text, each)}" for each in error.errors())
         raise ConfigError("\n".join(lines)) from error
     folder = path.absolute().parent
     return charter.model_copy(update={"kill": folder / charter.kill, "plans": charter.plans.within(folder)})
+
+
+def _where(text: DeviceText, mistake: ErrorDetails) -> str:
+    """The line, the place there, and what is wrong with it."""
+    place, line = [part for part in mistake["loc"] if part != "ByteSize"], text.line(mistake["loc"])
+    said = mistake["msg"].removeprefix("Value error, ")
+    got = mistake["input"]
+    said += "" if isinstance(got, Mapping | list | tuple) or "got" in said else f", got {got!r}"
+    return "".join(f"{each}: " for each in (f"line {line}" if line else "", ".".join(map(str, place))) if each) + said
 
 
 def _within(place: str, part: str) -> bool:

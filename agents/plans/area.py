@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sensorium.agents.plans.units import LENGTHS, measure_of
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Pair = tuple[Number, Number]
 
@@ -31,12 +33,21 @@ class PlanArea(BaseModel):
             raise ValueError("expected box or polygon")
         if len(set(self.of)) < len(self.of):
             raise ValueError("of: names a control twice")
+        lengths = {name.rpartition("_")[2]: name for name in self.of if measure_of(name.rpartition("_")[2]) == LENGTHS}
+        if len(lengths) > 1:
+            raise ValueError(f"of: {' and '.join(sorted(lengths.values()))} are in different units")
         if self.polygon is not None and len(self.of) != 2:
             raise ValueError(f"polygon: expected two controls in `of`, got {len(self.of)}")
         if self.box is not None and len(self.box) != len(self.of):
             raise ValueError(f"box: expected the least and the most of each of {', '.join(self.of)}")
-        if self.box is not None and any(low > high for low, high in self.box):
-            raise ValueError("box: the least of a control is above its most")
+        for name, (low, high) in zip(self.of, self.box or (), strict=False):
+            if low > high:
+                raise ValueError(f"box: {name}: the least of a control, {low:g}, is above its most, {high:g}")
+            if low == high:
+                what = "a control that is to have one value has that in `controls`"
+                raise ValueError(f"box: is of no size: {name} from {low:g} to {high:g}; {what}")
+        if self.polygon is not None and _on_one_line(self.polygon):
+            raise ValueError("polygon: is of no size: its corners are on one line")
         return self
 
     def holds(self, place: Sequence[float]) -> bool:
@@ -57,3 +68,10 @@ class PlanArea(BaseModel):
     def says(self) -> str:
         """Its name, or what it is over."""
         return self.name or f"over {', '.join(self.of)}"
+
+
+def _on_one_line(corners: Sequence[Pair]) -> bool:
+    """Whether all are, exactly."""
+    (ax, ay), *those = [(Fraction(x), Fraction(y)) for x, y in corners]
+    ways = [(x - ax, y - ay) for x, y in those if (x, y) != (ax, ay)]
+    return all(ways[0][0] * y == ways[0][1] * x for x, y in ways)

@@ -3,18 +3,19 @@
 Whatever a planner says: a plan is refused unless all of it is known to be within. The rule that refuses is the answer.
 """
 
-import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
 
 from sensorium.agents.bound import SettingBound
 from sensorium.agents.plans.area import PlanArea
 from sensorium.agents.plans.asked import DEVICE_WIDE, MOST_S, AskedPlan
+from sensorium.agents.plans.contradictions import contradictions
 from sensorium.agents.plans.spent import PlanBudget, PlanCost, PlanSpent
+from sensorium.agents.plans.units import in_another_unit, means
 from sensorium.drivers.controls import Control, PlanKind, as_number, check_asked
 
 Privacy = Literal["any", "redacted", "no-pictures"]
@@ -56,7 +57,7 @@ class PlanLimits(BaseModel):
     per_day: PlanBudget = PlanBudget()
     most_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     watts: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    hottest_c: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    hottest_c: Annotated[float, Field(ge=-273.15, allow_inf_nan=False)] | None = None
     least_free_bytes: ByteSize | None = None
     privacy: Privacy = "any"
     approve: tuple[PlanKind, ...] = ()
@@ -68,16 +69,9 @@ class PlanLimits(BaseModel):
             raise ValueError("joules are bounded; expected watts, what the device takes")
         if self.approve and not self.approvers:
             raise ValueError("approve: expected approvers, files of operators' public keys")
+        if wrong := list(contradictions(self.controls, self.areas, self.most_s)):
+            raise ValueError("; ".join(wrong))
         return self
-
-    @field_validator("controls")
-    @classmethod
-    def _finite(cls, controls: dict[str, SettingBound]) -> dict[str, SettingBound]:
-        for rule, bound in controls.items():
-            for value in (bound.at_least, bound.at_most):
-                if value is not None and as_number(value) is None:
-                    raise ValueError(f"{rule}: expected finite bounds")
-        return controls
 
     def within(self, folder: Path) -> "PlanLimits":
         """The same, with paths from that folder."""
@@ -105,7 +99,7 @@ class PlanLimits(BaseModel):
     def _missions(self) -> Control | None:
         names: list[str] | None = None
         for rule, bound in self.controls.items():
-            if _is_named(rule, "mission", "name"):
+            if means(rule, "mission", "name"):
                 some = [each for each in bound.one_of or () if isinstance(each, str)] if names is None else names
                 names = [each for each in some if not bound.refuses(each)]
         if names is not None and not names:
@@ -116,7 +110,7 @@ class PlanLimits(BaseModel):
         low, high, choices, bounded = control.low, control.high, control.choices, control.bounded
         bounded = bounded or any(control.name == _bare(name, sensor) for area in self.areas for name in area.of)
         for rule, bound in self.controls.items():
-            if not _is_named(rule, sensor, control.name):
+            if not means(rule, sensor, control.name):
                 continue
             bounded = True
             low = low if bound.at_least is None else max(low, bound.at_least)
@@ -179,6 +173,7 @@ def _rules(limits: PlanLimits, plan: AskedPlan, state: PlanState, spent: PlanSpe
     if plan.plan not in limits.allow:
         yield f"charter: plans.allow: {plan.plan}: expected one of {', '.join(limits.allow) or 'none at all'}"
     yield _beyond_reach(plan, state)
+    yield from _other_units(limits, plan, state)
     yield from _bounds(limits, plan)
     yield from _left_out(limits, plan, state)
     yield from _areas(limits, plan, state)
@@ -216,11 +211,21 @@ def _beyond_reach(plan: AskedPlan, state: PlanState) -> str:
     return ""
 
 
+def _other_units(limits: PlanLimits, plan: AskedPlan, state: PlanState) -> Iterator[str]:
+    """Of what the plan may change, what rules or areas mean in another unit, and so would not bound."""
+    known = [(sensor, control.name) for sensor, those in state.controls.items() for control in those]
+    of_areas = sorted({name for area in limits.areas for name in area.of})
+    for control in () if plan.is_device_wide else state.controls.get(plan.sensor, ()):
+        for part, rules in (("controls", [*limits.controls]), ("areas", of_areas)):
+            if control.plan == plan.plan and (rule := in_another_unit(plan.sensor, control.name, known, rules)):
+                yield f"charter: plans.{part}: {rule}: expected the unit of the control, {control.name}"[:300]
+
+
 def _bounds(limits: PlanLimits, plan: AskedPlan) -> Iterator[str]:
     own = plan.plan if plan.is_device_wide else plan.sensor
     for name, value in plan.parameters.items():
         for rule, bound in limits.controls.items():
-            if _is_named(rule, own, name) and (why := bound.refuses(value)):
+            if means(rule, own, name) and (why := bound.refuses(value)):
                 yield f"charter: plans.controls: {rule}: expected {why}"[:300]
 
 
@@ -230,12 +235,8 @@ def _left_out(limits: PlanLimits, plan: AskedPlan, state: PlanState) -> Iterator
         if control.plan != plan.plan or control.name in plan.parameters:
             continue
         for rule in limits.controls:
-            if _is_named(rule, plan.sensor, control.name):
+            if means(rule, plan.sensor, control.name):
                 yield f"charter: plans.controls: {rule}: expected {control.name}, which is left out"[:300]
-
-
-def _is_named(rule: str, owner: str, name: str) -> bool:
-    return fnmatch.fnmatchcase(name, rule) or fnmatch.fnmatchcase(f"{owner}.{name}", rule)
 
 
 def _areas(limits: PlanLimits, plan: AskedPlan, state: PlanState) -> Iterator[str]:

@@ -195,11 +195,103 @@ def test_a_charter_file_s_paths_are_beside_it(tmp_path: Path) -> None:
         {"controls": {"x_m": {"at_most": math.inf}}},
         {"per_day": {"seconds": math.nan}},
         {"hottest_c": math.inf},
+        {"hottest_c": -300},
+        {"most_s": -1},
+        {"per_hour": {"plans": -1}},
+        {"per_day": {"bytes": -1}},
+        {"least_free_bytes": "-1GB"},
+        {"controls": {"x_m": {"at_least": True}}},
+        {"controls": {"x_m": {"one_of": [math.nan]}}},
+        {"areas": [{"of": ["x_m", "y_mm"], "box": [[0, 1], [0, 1]]}]},
     ],
 )
 def test_a_charter_that_would_bound_nothing_is_refused(wrong: Mapping[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PlanLimits.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "plans:\n  controls:\n    x_m: {at_least: 3, at_most: -3}\n",
+            "line 3: plans.controls.x_m: at_least 3 is above at_most -3",
+        ),
+        (
+            "plans:\n  controls:\n    x_m: {one_of: []}\n",
+            "line 3: plans.controls.x_m: one_of: expected one value at least",
+        ),
+        (
+            "plans:\n  controls:\n    x_m: {one_of: [1, 2], at_most: 0}\n",
+            "line 3: plans.controls.x_m: one_of: no value of these is within",
+        ),
+        (
+            "plans:\n  allow: [viewpoint]\n  controls: {x_m: {at_most: .nan}}\n",
+            "line 3: plans.controls.x_m.at_most: Input should be a finite number, got nan",
+        ),
+        (
+            "plans:\n  areas:\n    - {of: [x_m, y_m], box: [[0, 1], [1, 1]]}\n",
+            "line 3: plans.areas.0: box: is of no size: y_m from 1 to 1",
+        ),
+        (
+            "plans:\n  areas:\n    - {of: [x_m, y_m], polygon: [[0, 1], [1, 1], [2, 1]]}\n",
+            "line 3: plans.areas.0: polygon: is of no size",
+        ),
+        (
+            "plans:\n  controls:\n    x_m: {at_least: 3}\n    base.x_m: {at_most: 1}\n",
+            "plans: controls: x_m and base.x_m: at least 3 and at most 1: no value is within both",
+        ),
+        (
+            "plans:\n  controls: {'*.x_m': {at_least: 5}}\n  areas: [{name: yard, of: [base.x_m], box: [[0, 1]]}]\n",
+            "plans: areas: yard: base.x_m: at least 5 and at most 1, by controls: *.x_m: no place is within both",
+        ),
+        (
+            "plans:\n  controls: {x_m: {one_of: [7]}}\n  areas: [{name: yard, of: [x_m], box: [[0, 1]]}]\n",
+            "plans: areas: yard: x_m: one of 7, which the other refuses",
+        ),
+        ("plans:\n  controls: {mission.name: {one_of: [1]}}\n", "controls: mission.name: expected one_of, with names"),
+        ("plans:\n  controls: {mission.name: {at_most: 1}}\n", "controls: mission.name: expected one_of, with names"),
+        ("plans:\n  controls: {duration.seconds: {one_of: [9 s]}}\n", "duration.seconds: expected numbers, of seconds"),
+        (
+            "plans:\n  most_s: 5\n  controls: {duration.seconds: {at_least: 9}}\n",
+            "controls: duration.seconds: at_least 9 is above most_s, 5",
+        ),
+        ("plans:\n  per_hour:\n    plans: -1\n", "line 3: plans.per_hour.plans: Input should be greater"),
+        ("bounds:\n  a.b: {at_least: 3, at_most: 2}\n", "line 2: bounds.a.b: at_least 3 is above at_most 2"),
+    ],
+)
+def test_a_charter_to_which_nothing_can_keep_is_refused_with_the_place(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "charter.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        read_charter(path)
+    assert str(raised.value).startswith(f"charter {path}: ")
+    assert says in str(raised.value)
+
+
+def test_what_is_tight_and_yet_possible_is_a_charter() -> None:
+    controls = {"z_m": {"at_least": 2, "at_most": 2}, "*": {"at_least": -9}, "base.x_m": {"at_most": -9}}
+    areas = [{"of": ["x_m"], "box": [[-9, 9]]}, {"of": ["x_m"], "box": [[-12, -10]], "forbidden": True}]
+    found = PlanLimits.model_validate({"controls": controls, "areas": areas})
+    assert (len(found.controls), len(found.areas)) == (3, 2)
+
+
+@pytest.mark.parametrize("part", ["controls", "areas"])
+def test_a_rule_in_another_unit_than_the_device_has_refuses_what_it_would_not_have_bound(part: str) -> None:
+    rules: dict[str, Any] = {"controls": {"base.x_mm": {"at_most": 3000}}}
+    if part == "areas":
+        rules = {"areas": [{"name": "yard", "of": ["x_mm", "y_mm"], "box": [[0, 3000], [0, 3000]]}]}
+    limits = PlanLimits.model_validate({"allow": ["viewpoint"], **rules})
+    asked = AskedPlan.of({"proposal": "p", "plan": "viewpoint", "sensor": "base", "parameters": {"x_m": 4, "y_m": 4}})
+    alone = PlanState(controls={"base": PLACE})
+    named = "base.x_mm" if part == "controls" else "x_mm"
+    assert (
+        refuses_plan(limits, asked, alone) == f"charter: plans.{part}: {named}: expected the unit of the control, x_m"
+    )
+    both = {"controls": {"x_mm": {"at_most": 5}, "x_m": {"at_most": 5}}}
+    assert refuses_plan(PlanLimits.model_validate({"allow": ["viewpoint"], **both}), asked, alone) == ""
+    stage = {"controls": {"x_mm": {"at_most": 5}}}
+    assert refuses_plan(PlanLimits.model_validate({"allow": ["viewpoint"], **stage}), asked, STATE) == "", "the lab's"
 
 
 odd_numbers = st.one_of(
@@ -320,6 +412,11 @@ def test_no_violation_is_ever_let_through(said: object, hour: PlanCost, day: Pla
 )
 def test_a_polygon_holds_what_is_in_it_and_its_border(corners: list[tuple[int, int]], place: tuple[int, int]) -> None:
     """On whole numbers OpenCV is exact; it knows a border, and of what crosses itself the even-odd rule."""
-    area = PlanArea(of=("x", "y"), polygon=tuple((float(x), float(y)) for x, y in corners))
+    polygon = tuple((float(x), float(y)) for x, y in corners)
+    if np.linalg.matrix_rank(np.array(corners) - np.array(corners[0])) < 2:
+        with pytest.raises(ValidationError, match="of no size"):
+            PlanArea(of=("x", "y"), polygon=polygon)
+        return
+    area = PlanArea(of=("x", "y"), polygon=polygon)
     found = cv2.pointPolygonTest(np.array(corners, np.int32).reshape(-1, 1, 2), tuple(map(float, place)), False)
     assert area.holds(place) == (found >= 0)
