@@ -1,13 +1,16 @@
 """Workers as Ray's actors: placed, watched and started again there; what they record goes another way."""
 
+from dataclasses import replace
 from typing import Any
+
+from ray import cloudpickle
 
 from sensorium.agents.agent import DRAIN_S
 from sensorium.hosting.actors import life, log_to_stderr, on_sigterm
 from sensorium.hosting.hosted import STOP_S
 from sensorium.hosting.on_ray import FOR_EVER, HostedActor
 from sensorium.sim.rollouts.job import Job
-from sensorium.sim.rollouts.worker import Worker, WorkerPlan
+from sensorium.sim.rollouts.worker import Packed, Worker, WorkerPlan
 from sensorium.threads import Thread, Watch
 
 ANSWER_S = 1.0
@@ -47,8 +50,9 @@ class RayWorker:
     def __init__(self, plan: WorkerPlan) -> None:
         first = {"device": plan.device, "life": "", "pending": 0, "received": 0, "done": 0, "settled": 0}
         first |= {"unrecorded": [], "current": None, "steps": 0, "world": "", "spool_bytes": 0, "link": ""}
+        sent = replace(plan, worlds={name: Packed(cloudpickle.dumps(world)) for name, world in plan.worlds.items()})
         self._actor = HostedActor(
-            f"worker {plan.device}", WorkerActor, (plan,), first, FOR_EVER, ANSWER_S, plan.most_silent_s
+            f"worker {plan.device}", WorkerActor, (sent,), first, FOR_EVER, ANSWER_S, plan.most_silent_s
         )
 
     def status(self) -> dict[str, Any]:

@@ -2,22 +2,27 @@
 
 import logging
 import math
+import pickle
 import secrets
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sensorium.agents.agent import Agent
 from sensorium.agents.delivery import holds_spool
 from sensorium.agents.device_file import DeviceFile, check_device
+from sensorium.errors import ConfigError
 from sensorium.hosting.actors import PROCESS
 from sensorium.hosting.hosted import SIGNAL_S
+from sensorium.patience import IMPORT_S, LeftBehind, within
 from sensorium.sim.rollouts.job import Job
 from sensorium.sim.rollouts.source import Jobs, RolloutsConfig
 from sensorium.sim.rollouts.stage import TIMEOUT_S
 from sensorium.sim.rollouts.task_file import look_in
+from sensorium.sim.worlds.cart import CartConfig
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.threads import Thread, Watch, reason
 
@@ -34,6 +39,37 @@ MAX_FAILURES = 5
 
 
 @dataclass(frozen=True)
+class Packed:
+    """A world's configuration on its way to another process, pickled. To unpack it is to import its module, which is
+    anybody's code, and may hang there: it is done where that costs the rollouts in this world alone."""
+
+    data: bytes
+
+    def unpacked(self, world: str, most_s: float) -> WorldConfig:
+        """What it was, if its module is imported in time.
+
+        Raises:
+            ConfigError: it is not, or cannot be.
+        """
+        try:
+            return within(most_s, partial(self._unpacked, world))
+        except TimeoutError as error:
+            raise ConfigError(
+                f"world {world!r}: what it is of was not imported within {most_s:g} s by its worker; see to what its"
+                " module does when it is imported"
+            ) from error
+
+    def _unpacked(self, world: str) -> WorldConfig:
+        try:
+            config: WorldConfig = pickle.loads(self.data)
+        except LeftBehind:
+            raise
+        except BaseException as error:  # it may even exit
+            raise ConfigError(f"world {world!r}: cannot be imported by its worker: {reason(error)}") from error
+        return config
+
+
+@dataclass(frozen=True)
 class WorkerPlan:
     """What a worker is made of: its name as a device, its worlds by the campaign's names, the parts of a device file
     that say where it delivers, and by world and bare stream how that is encoded. One that is to `serve` takes jobs;
@@ -42,7 +78,7 @@ class WorkerPlan:
 
     device: str
     base: Path
-    worlds: Mapping[str, WorldConfig]
+    worlds: Mapping[str, WorldConfig | Packed]
     parts: Mapping[str, Any] = field(default_factory=dict)
     encodings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     serve: bool = True
@@ -56,8 +92,19 @@ class WorkerPlan:
         return folder.is_dir() and any(folder.iterdir())
 
     def sensor(self, world: str, jobs: Jobs) -> RolloutsConfig:
-        """What plays this world's rollouts."""
-        return RolloutsConfig.of(world, self.worlds[world], jobs, self.world_timeout_s)
+        """What plays this world's rollouts.
+
+        Raises:
+            ConfigError: there is no such world where this is; what was to be played in it is refused.
+        """
+        config = self.worlds[world]
+        if isinstance(config, Packed):
+            try:
+                config = config.unpacked(world, max(IMPORT_S, self.world_timeout_s))
+            except ConfigError as error:
+                jobs.refuse(world, reason(error))
+                raise
+        return RolloutsConfig.of(world, config, jobs, self.world_timeout_s)
 
     def device_file(self, sensor: RolloutsConfig) -> DeviceFile:
         """As of a device that has this sensor."""
@@ -163,7 +210,7 @@ class Worker:
 
     def _recovers(self) -> bool:
         """Deliver what is in the spool; whether nothing is left."""
-        device = self._plan.device_file(self._plan.sensor(next(iter(self._plan.worlds)), self._jobs))
+        device = self._plan.device_file(RolloutsConfig.of("", CartConfig(), self._jobs))  # it records nothing
         if not holds_spool(device) or self._is_empty:
             return True
         return self._runs(Agent(device, drain_s=DRAIN_S, only_deliver=True))

@@ -212,6 +212,43 @@ def test_a_world_that_keeps_pythons_lock_costs_its_rollouts_and_the_campaign_goe
         ]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_world_that_keeps_it_while_a_worker_imports_it_costs_its_rollouts(site: Site) -> None:
+    """A worker has answered before it imports a world, and is ended as where it keeps the lock later."""
+    site.environment["PYTHONPATH"] = os.pathsep.join((str(lock_world.install(site.folder)), str(ROOT)))
+    site.environment["LOCK_WORLD"] = "import"
+    worlds = {"calm": {"kind": "sim-cart", "limit_s": 0.3}, "stuck": {"kind": "sim-lock", "limit_s": 0.3}}
+    tasks = {world: {"world": world} for world in worlds}
+    task = write(
+        site, worlds=worlds, tasks=tasks, group=2, workers=2, attempts=2, policy_timeout_s=2.0, world_timeout_s=2.0
+    )
+    command = start(site, task)
+    command.wait(expect=1, timeout_s=360)
+    (report,) = site.json("rollouts", "report", site.folder / "store")
+    cells = {cell["task"]: cell for cell in report["cells"]}
+    assert (cells["calm"]["n"], cells["calm"]["given_up"]) == (2, 0)
+    assert (cells["stuck"]["n"], cells["stuck"]["given_up"], cells["stuck"]["failed_by_policy"]) == (0, 2, 0)
+    assert cells["stuck"]["why_given_up"] == [
+        "its process did not answer for 12 s, as where a call keeps Python's lock, and was ended"
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("options", [(), ("--local",)])
+def test_a_world_that_keeps_it_where_it_is_made_to_be_checked_ends_the_command(
+    site: Site, options: tuple[str, ...]
+) -> None:
+    """Nothing of Python runs in it: that is said by a process of its own."""
+    site.environment["PYTHONPATH"] = os.pathsep.join((str(lock_world.install(site.folder)), str(ROOT)))
+    task = write(site, worlds={"calm": {"kind": "sim-lock", "at": "make"}})
+    command = start(site, task, *options)
+    command.wait(expect=-signal.SIGKILL, timeout_s=360)
+    wait_for(lambda: "task.yaml: nothing of Python ran for 70 s" in command.err, "what it says")
+    assert "lock_world.py" in command.err
+
+
 @contextlib.contextmanager
 def ray_head(site: Site) -> Iterator[str]:
     """The address of a Ray of one node that somebody else started, and that lets everybody in."""

@@ -4,11 +4,12 @@ import ast
 
 import pytest
 
+from tests.hosting import test_lock_watch
 from tests.spine import test_deaths_agent, test_deaths_commands, test_deaths_ingest, test_deaths_rollouts
 from tests.spine.killing import KILLED
 from tests.spine.test_layout import ROOT, modules, tree
 
-DYING = (test_deaths_agent, test_deaths_commands, test_deaths_ingest, test_deaths_rollouts)
+DYING = (test_deaths_agent, test_deaths_commands, test_deaths_ingest, test_deaths_rollouts, test_lock_watch)
 
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "ThreadingMixIn", "start_new_thread"}
 LIBRARIES = {"start_http_server", "start_wsgi_server", "to_thread", "run_in_executor", "ThreadingHTTPServer"}

@@ -28,9 +28,11 @@ from sensorium.episode.account import summed
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.hosted import SIGNAL_S, HostedAgent
 from sensorium.hosting.local import LocalAgent
+from sensorium.hosting.lock_watch import LockWatch
 
 REFRESH_S = 0.25
 LINE_S = 10.0
+IMPORTING = "what its kinds are of is still being imported; see to what their modules do then, or end this by Ctrl-C"
 
 
 def register(app: typer.Typer) -> None:
@@ -84,10 +86,11 @@ def collect(
     (extra `view`) is of what filters let be shown; where its viewer is slow it has less, and what is recorded is the
     same.
     """
-    device = load_device_file(device_file, overrides or [])
-    if only_check:
-        print_check(device, devices=open_devices)
-        return
+    with LockWatch(f"collect {device_file}", slow=f"{device_file}: {IMPORTING}"):
+        device = load_device_file(device_file, overrides or [])
+        if only_check:
+            print_check(device, devices=open_devices)
+            return
     if open_devices:
         raise ConfigError("--open: goes with --check; without it devices are opened anyhow")
     check_floor(device.at(device.spool.path), device.spool.min_free_bytes)  # before Ray is started in vain
@@ -101,6 +104,7 @@ def collect(
     with ExitStack() as stack:
         host: HostedAgent
         if local:
+            stack.enter_context(LockWatch(f"collect {device_file}"))
             signals = caught()
             host = LocalAgent(device, **options)
         else:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from sensorium.cli.collect import caught
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
 from sensorium.cli.store import StorePath
+from sensorium.hosting.lock_watch import LockWatch
 from sensorium.sim.rollouts.campaign import Progress, Rolling
 from sensorium.sim.rollouts.hosts import HOSTS, local_ingest, plans_of, ray_ingest
 from sensorium.sim.rollouts.plan import read_campaigns
@@ -58,8 +59,9 @@ def run(
     It may be killed at any time: the same command goes on where the store says it was, and counts no rollout twice. On
     Ctrl-C or SIGTERM it ends within some seconds, and exits 130. It exits 1 if rollouts were given up.
     """
-    checked = load_task_file(task_file, tuple(overrides or ()))
     with ExitStack() as stack:
+        watch = stack.enter_context(LockWatch(f"rollouts {task_file}"))
+        checked = load_task_file(task_file, tuple(overrides or ()))
         if local:
             signals = caught()
             ingest = stack.enter_context(local_ingest(checked))
@@ -72,6 +74,7 @@ def run(
             signals = caught()
             ingest = stack.enter_context(ray_ingest(checked))
         plans = plans_of(checked, ingest, 1 if local else checked.workers)
+        watch.most_s = max(watch.most_s, *(plan.most_silent_s for plan in plans))
         rolling = Rolling(checked, checked.at(checked.store), HOSTS[local], plans)
         stack.callback(rolling.close)
         whole = _watch(rolling, signals, stack)

@@ -1,10 +1,13 @@
 """A policy's or verifier's module that hangs or exits while it is imported is said, and holds up nobody."""
 
+import importlib
 import itertools
+import pickle
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,13 @@ from sensorium.corpus import verifier
 from sensorium.drivers.marks import EpisodeEnd
 from sensorium.errors import ConfigError
 from sensorium.patience import LeftBehind, within
-from sensorium.sim.rollouts import rollout, task_file
+from sensorium.sim.rollouts import rollout, task_file, worker
+from sensorium.sim.rollouts.crew import HostedWorker
 from sensorium.sim.rollouts.job import Job
+from sensorium.sim.rollouts.report import report_of
 from sensorium.sim.rollouts.rollout import Rollout, Streams
 from sensorium.sim.rollouts.same_code import check_verifiers
+from sensorium.sim.rollouts.worker import LocalWorker, Packed, WorkerPlan
 from sensorium.sim.worlds.cart import Cart, CartConfig
 from tests.sim.rollouts import building
 
@@ -129,6 +135,48 @@ def test_a_module_that_hangs_in_a_worker_is_its_policys_failure(
     ((*_, end),) = said
     assert (end.outcome, end.labels["failed.by"]) == ("failed", "policy")
     assert "was not imported within 1e-09 s" in end.labels["failed.why"]
+
+
+WORLD = """
+from typing import Literal
+from sensorium.sim.worlds.cart import CartConfig
+
+
+class MineConfig(CartConfig):
+    kind: Literal["sim-mine"] = "sim-mine"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (SPINS, "world 'bad': what it is of was not imported within 3 s by its worker; see to what its module"),
+        ("raise SystemExit(3)", "world 'bad': cannot be imported by its worker: SystemExit: 3"),
+    ],
+)
+def test_a_world_whose_module_hangs_in_a_worker_alone_costs_its_rollouts(
+    tmp_path: Path, written: Written, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    """A worker has answered before it imports any, and plays those of others."""
+    monkeypatch.setattr(worker, "IMPORT_S", 0.0)
+    name = written(WORLD)
+    worlds = {"good": CartConfig(limit_s=0.3), "bad": importlib.import_module(name).MineConfig(limit_s=0.3)}
+    tasks = {"good": {"world": "good"}, "bad": {"world": "bad"}}
+    file = building.task_file(tmp_path, worlds=worlds, tasks=tasks, group=2, attempts=2, world_timeout_s=3.0)
+    packed = {each: Packed(pickle.dumps(config)) for each, config in worlds.items()}
+    del sys.modules[name]
+    (tmp_path / f"{name}.py").write_text(f"{text}\n# it is another now\n")
+    importlib.invalidate_caches()
+
+    def host(plan: WorkerPlan) -> HostedWorker:
+        return LocalWorker(replace(plan, worlds=packed))
+
+    monkeypatch.setattr(building, "local_worker", host)
+    building.rolled(file)
+    cells = {row["task"]: row for row in report_of(tmp_path / "store")["cells"]}
+    assert (cells["good"]["n"], cells["good"]["given_up"]) == (2, 0)
+    assert (cells["bad"]["n"], cells["bad"]["given_up"]) == (0, 2)
+    assert cells["bad"]["why_given_up"][0].startswith(why)
 
 
 def test_within_gives_what_the_call_does() -> None:
