@@ -24,7 +24,7 @@ class ArmConfig(SimulationConfig):
     is not in `randomise` is the same for every seed. A task is over after `limit_s`.
     """
 
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     kind: Literal["sim-arm"] = "sim-arm"
     size: tuple[Side, Side] = (320, 240)

@@ -34,7 +34,7 @@ class DroneConfig(SimulationConfig):
     ever then, unless `limit_s` is set.
     """
 
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
 
     kind: Literal["sim-drone"] = "sim-drone"
     size: tuple[Side, Side] = (320, 240)

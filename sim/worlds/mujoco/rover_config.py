@@ -33,7 +33,7 @@ class RoverConfig(SimulationConfig):
     stays. By itself it goes on for ever then, unless `limit_s` is set, or it falls over.
     """
 
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
 
     kind: Literal["sim-rover"] = "sim-rover"
     size: tuple[Side, Side] = (320, 240)

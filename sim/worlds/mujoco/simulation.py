@@ -19,9 +19,10 @@ from sensorium.sim.worlds.mujoco.physics import Physics
 from sensorium.sim.worlds.mujoco.renderer import Depth, Image, Labels, Renderer, Size
 from sensorium.sim.worlds.mujoco.sampling import Row, Schedule
 from sensorium.sim.worlds.mujoco.taps import Taps
-from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.ranging import RangeErrors
 from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
+
+_END_NS = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Simulation(World):
         self._renderer: Renderer | None = None
         self._surveyed: dict[tuple[int, int, Size], tuple[Depth, Labels]] = {}
         self._sensing = Schedule([])
-        self._faults: Faults
+        self._taps: Taps
         self._done: Done | None = None
         self.physics: Physics
 
@@ -88,7 +89,7 @@ class Simulation(World):
         self.physics.begin()
         taps = Taps(self.physics, self.specs, seed, self._set.faults, self._set.clocks)
         self._tapped(taps)
-        self._sensing, self._faults = Schedule(taps.all()), taps.faults
+        self._sensing, self._taps = Schedule(taps.all()), taps
         self._done = ""
         self._sample()
         return self._observed(Earned({}))
@@ -185,7 +186,9 @@ class Simulation(World):
         for place, (spec, tap) in enumerate(taps):
             blocks = came[place] if place in came else tap.blocks(now_ns)
             (truth if spec.modality == "truth" else sensed).extend(blocks)
-        faults = self._faults
+        if judged.done:
+            sensed += self._taps.rest()
+        faults = self._taps.faults
         if (told := faults.until(now_ns)) is not None:
             truth.append(told)
         notes, said = faults.notes(now_ns), self._told(now_ns)
@@ -211,4 +214,5 @@ def sensor_reader(physics: Physics, *names: str) -> Callable[[], npt.NDArray[np.
 
 
 def _in_order(blocks: list[Block]) -> tuple[Block, ...]:
-    return tuple(sorted(blocks, key=lambda block: int(block.captured_ns[-1]) if len(block) else 0))
+    """By their last stamps; a loss that no sample follows comes last."""
+    return tuple(sorted(blocks, key=lambda block: int(block.captured_ns[-1]) if len(block) else _END_NS))

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.drivers.registry import nearest
-from sensorium.drivers.stream import StreamSpec
+from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.mujoco.physics import Physics
 from sensorium.sim.worlds.mujoco.sampling import Bursts, Looks, Measure, Once, Row, Rows, Tap
@@ -106,6 +106,10 @@ class Taps:
         """Them, in the order of the specs; what goes on beside comes first."""
         made = [(spec, self._taps[name]) for name, spec in self._specs.items() if name in self._taps]
         return [*((self._action, tap) for tap in self._beside), *made]
+
+    def rest(self) -> list[Block]:
+        """What no later step will deliver, once the task is done: samples on their way, and losses that none follow."""
+        return [block for port in self._ports.values() for block in port.rest()]
 
     @staticmethod
     def _rate(spec: StreamSpec) -> float:

@@ -35,6 +35,22 @@ class TestArm(WorldTests):
         assert held.max() > 1.0  # the shoulder carries the arm
 
 
+def test_what_is_on_its_way_and_what_was_lost_comes_with_the_last_step() -> None:
+    faults = [{"sensor": "joints", "kind": "dropout", "start_s": 0.2}]
+    settings = {"limit_s": 0.4, "camera_hz": 0.1, "depth_hz": 0.1, "faults": faults}
+    whole, faulty, cut = (
+        Played.of(steps(arm(clocks={"torques": {"latency_s": 0.1}}, **said).make(), 5, "push", by_script, most))
+        for said, most in ((settings | {"faults": []}, None), (settings, None), (settings, 6))
+    )
+    assert whole.done == faulty.done == "truncated"
+    assert (whole.lost("joints"), len(whole.stamps("joints"))) == (0, 41)
+    assert (faulty.lost("joints"), len(faulty.stamps("joints"))) == (21, 20)
+    assert len(faulty.blocks["joints"][-1]) == 0, "it is told behind the last that came"
+    assert len(faulty.stamps("torques")) == 41
+    assert cut.lost("joints") == 0
+    assert len(cut.stamps("torques")) == 21, "what is on its way when a world is cut does not come"
+
+
 def test_touch_and_contacts_and_torques_feel_the_push() -> None:
     world = arm(camera_hz=0.1, depth_hz=0.1).make()
     played = Played.of(steps(world, 1, "push", by_script))
