@@ -15,6 +15,8 @@ YAW_M = 0.016
 MOTORS = ((1, 1, -1), (-1, 1, 1), (-1, -1, -1), (1, -1, 1))
 """Of each motor the sides, forward and left, and which way it turns."""
 _EVERY = 2
+_MOTOR_S = 0.02
+"""How soon a motor with its propeller turns as it is told: some tens of ms of small ones, so no force jumps."""
 _DRAG_N_S_M = 0.25
 _GUST_S = 0.8
 _TILT = 0.6
@@ -37,10 +39,11 @@ class Autopilot:
         self._rng = rng
         self._wind_m_s = wind_m_s
         self.wind = wind_m_s * rng.standard_normal(3) * [1, 1, 0.3]
+        self._follows = 1 - np.exp(-_EVERY * physics.step_ns / 1e9 / _MOTOR_S)
         self.asked: Floats = np.zeros(4)
         self.index = 0
 
-    def sampled(self, now_ns: int) -> None:  # noqa: ARG002 (the state says it all)
+    def sampled(self, now_ns: int) -> None:
         self.index += _EVERY
         data = self._physics.data
         rotation = data.xmat[self._body].reshape(3, 3)
@@ -58,7 +61,8 @@ class Autopilot:
         rates = np.array([9.0 * lean[0], 9.0 * lean[1], turn])
         torque = self._inertia * np.array([22.0, 22.0, 8.0]) * (rates - spin)
         thrust = self._mass * max(float(push @ upwards), 1.0)
-        data.ctrl[:] = np.clip(self._thrusts @ [thrust, *torque], 0, MOST_N)
+        told = np.clip(self._thrusts @ [thrust, *torque], 0, MOST_N)
+        data.ctrl[:] += (told - data.ctrl) * (1.0 if now_ns == 0 else self._follows)
         self._blow(velocity)
 
     def blocks(self, now_ns: int) -> list[Block]:  # noqa: ARG002
