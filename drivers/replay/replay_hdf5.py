@@ -67,17 +67,15 @@ def _is_stream(group: Any) -> bool:
 
 
 def _stream(path: Path, name: str, key: str, group: Any, by_utc: bool) -> _Found:
-    stamps = np.asarray(group["utc_ns" if by_utc else "captured_ns"][:], np.int64)
+    stamps = _stamps(f"{path}: {key}", group["utc_ns" if by_utc else "captured_ns"])
     content = group["items"] if "items" in group else group["data"]
-    if stamps.shape != content.shape[:1]:
-        raise ConfigError(f"{path}: {key}: {len(stamps)} stamps of {content.shape[0]} samples; expected as many")
-    if bool((np.diff(stamps) < 0).any()):
-        raise ConfigError(f"{path}: {key}: its stamps step back; sort its rows by them first")
-    said: dict[str, Any] = {}
-    if _STREAM in group.attrs:
-        said = json.loads(group.attrs[_STREAM])["spec"]
+    counted = getattr(content, "shape", ())[:1]
+    if stamps.shape != counted:
+        what = f"{counted[0]} samples" if counted else "what is no array of samples"
+        raise ConfigError(f"{path}: {key}: {len(stamps)} stamps of {what}; expected as many")
+    said = _said(f"{path}: {key}", group)
     if "items" in group:
-        shape = tuple(said["shape"]) if said else jpeg_shape(content[0].tobytes()) if len(content) else (1, 1)
+        shape = tuple(said["shape"]) if said else jpeg_shape(_item(content[0])) if len(content) else (1, 1)
         known: dict[str, Any] = {
             "modality": "image",
             "dtype": "uint8",
@@ -87,12 +85,46 @@ def _stream(path: Path, name: str, key: str, group: Any, by_utc: bool) -> _Found
     else:
         shape = content.shape[1:]
         known = {"modality": "image" if len(shape) > 1 else "rows", "dtype": content.dtype.name, "shape": shape}
-        known["rate_hz"] = estimate_rate_hz(stamps)
+        if (said.get("dtype", known["dtype"]), tuple(said.get("shape", shape))) != (known["dtype"], shape):
+            what = f"{said.get('dtype')} {said.get('shape')}"
+            raise ConfigError(f"{path}: {key}: {known['dtype']} {list(shape)}, but {_STREAM} says {what}; correct it")
+        if not said:  # one that was said to be irregular is
+            known["rate_hz"] = estimate_rate_hz(stamps)
     spec = {**known, **said, "name": f"{name}.{key}", "has_sensor_ns": False}
     try:
         return msgspec.convert(spec, StreamSpec), key, stamps
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {key}: {error}") from error
+
+
+def _stamps(where: str, array: Any) -> Stamps:
+    """Stamps int64 [n]; `ConfigError` of numbers that are no whole ns, as seconds are, or that step back."""
+    if getattr(array, "ndim", None) != 1 or array.dtype.kind not in "iu":
+        said = f"{array.dtype} {list(array.shape)}" if hasattr(array, "dtype") else "a group"
+        raise ConfigError(f"{where}: its stamps are {said}; expected whole ns, int64 [n]")
+    found = array[:]
+    if len(found) and int(found.max()) >= 2**63:
+        raise ConfigError(f"{where}: a stamp is {found.max()} ns; expected fewer than 2^63")
+    stamps: Stamps = found.astype(np.int64)
+    if bool((np.diff(stamps) < 0).any()):
+        raise ConfigError(f"{where}: its stamps step back; sort its rows by them first")
+    return stamps
+
+
+def _said(where: str, group: Any) -> dict[str, Any]:
+    """What an export said of a stream; nothing, if none did."""
+    if _STREAM not in group.attrs:
+        return {}
+    try:
+        said = json.loads(group.attrs[_STREAM])["spec"]
+        return {**said, "shape": tuple(said["shape"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{where}: {_STREAM} is not what an export says of a stream: {error!r}") from error
+
+
+def _item(found: Any) -> bytes:
+    data: bytes = found if isinstance(found, bytes) else found.tobytes()
+    return data
 
 
 def _play(path: Path, found: list[_Found]) -> Generator[tuple[int, Delivery], None, None]:
@@ -122,7 +154,7 @@ def _source(path: Path, spec: StreamSpec, key: str, stamps: Stamps) -> Source:
 
 def _due(spec: StreamSpec, group: Any, stamps: Stamps, start: int, stop: int) -> Due:
     if "items" in group:
-        content: Any = Media(JPEG, [each.tobytes() for each in group["items"][start:stop]])
+        content: Any = Media(JPEG, [_item(each) for each in group["items"][start:stop]])
     else:
         content = np.ascontiguousarray(group["data"][start:stop])
     return int(stamps[stop - 1]), Block(spec.name, stamps[start:stop], content)

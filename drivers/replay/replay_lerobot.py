@@ -1,10 +1,12 @@
 """Replay of a LeRobot dataset, format v3.0: its episodes one after another, numbers as they are, videos decoded."""
 
 import json
+import logging
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from sensorium.drivers.clock import Clock
@@ -14,6 +16,7 @@ from sensorium.drivers.pacing import Pace, Pacer, Timed
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError, Corrupt
 
+log = logging.getLogger(__name__)
 _SECOND = 1_000_000_000
 _APART_NS = _SECOND
 """Between two episodes, of which the dataset does not say when they were."""
@@ -25,7 +28,8 @@ class ReplayLerobotConfig(DriverConfig):
     """`path` is the folder of a dataset, with `meta/info.json`.
 
     Streams are called `name.` and the feature. Frame n of an episode is at n / fps from its first, and a second is
-    between two episodes. Videos, AV1 and others, are decoded through PyAV, and are BGR. The task is the label `task`.
+    between two episodes. Videos, AV1 and others, are decoded through PyAV, stills by OpenCV, and are BGR. The task is
+    the label `task`; features that are neither numbers nor pictures are named in the log.
     """
 
     kind: Literal["replay-lerobot"] = "replay-lerobot"
@@ -60,7 +64,9 @@ class _DatasetOfLerobot:
             features = {key: each for key, each in self.info["features"].items() if key not in _OWN}
             self.videos = {key: f"{name}.{key}" for key, each in features.items() if each["dtype"] == "video"}
             self.numbers = {key: f"{name}.{key}" for key, each in features.items() if _is_number(each["dtype"])}
-            known = [key for key in features if key in self.videos or key in self.numbers]
+            self.stills = {key: f"{name}.{key}" for key, each in features.items() if each["dtype"] == "image"}
+            known = [key for key in features if key in {**self.videos, **self.numbers, **self.stills}]
+            self.total = int(self.info.get("total_episodes", 0))
             self.specs = [self._spec(key, features[key]) for key in known]
         except OSError as error:
             raise ConfigError(f"{about}: {error.strerror}; expected the folder of a LeRobot dataset") from error
@@ -72,14 +78,17 @@ class _DatasetOfLerobot:
             )
         if not self.specs:
             raise ConfigError(f"{about}: no feature that can be replayed")
+        if others := [f"{key} ({each['dtype']})" for key, each in features.items() if key not in known]:
+            log.warning("%s: features not taken: %s", about, ", ".join(others))
 
     def _spec(self, key: str, feature: dict[str, Any]) -> StreamSpec:
         shape = tuple(feature["shape"])
-        if key in self.videos:
+        if key in self.videos or key in self.stills:
             if (feature.get("names") or [""])[0] in ("channels", "channel"):
                 shape = (*shape[1:], shape[0])
             about = {"modality": "image", "dtype": "uint8", "shape": shape, "color_order": "BGR"}
-            return StreamSpec(name=self.videos[key], rate_hz=self.fps, stamps_from="source", **about)  # type: ignore[arg-type]
+            name = self.videos.get(key) or self.stills[key]
+            return StreamSpec(name=name, rate_hz=self.fps, stamps_from="source", **about)  # type: ignore[arg-type]
         shape = () if shape == (1,) else shape
         names = feature.get("names")
         channels = tuple(map(str, names)) if isinstance(names, list) and shape == (len(names),) else ()
@@ -113,13 +122,17 @@ def _is_number(dtype: str) -> bool:
 def _play(dataset: _DatasetOfLerobot) -> Generator[tuple[int, Delivery], None, None]:
     start_ns = 0
     tasks = {int(each["task_index"]): str(_task(each)) for each in _rows(dataset.path / "meta" / "tasks.parquet")}
-    for path in sorted((dataset.path / "meta" / "episodes").glob("*/*.parquet")):
+    count, folder = 0, dataset.path / "meta" / "episodes"
+    for path in sorted(folder.glob("*/*.parquet")):
         for episode in _rows(path):
+            count += 1
             end_ns = start_ns
             for due_ns, delivery in _episode(dataset, episode, tasks, start_ns):
                 end_ns = due_ns
                 yield due_ns, delivery
             start_ns = end_ns + _APART_NS
+    if count < dataset.total:
+        raise Corrupt(f"{folder}: {count} episodes, info.json says {dataset.total}; it was cut short")
 
 
 def _episode(
@@ -129,6 +142,8 @@ def _episode(
     table = _data(dataset, episode)
     if len(table) != length:
         raise Corrupt(f"{dataset.path}: episode {number} has {len(table)} rows, expected {length}; it was cut short")
+    if not length:
+        return
     at_ns = start_ns + np.rint(np.arange(length) * (_SECOND / dataset.fps)).astype(np.int64)
     said = (episode.get("tasks") or [""])[0] or tasks.get(int(table["task_index"][0].as_py()), "")
     yield (
@@ -137,8 +152,11 @@ def _episode(
     )
     if len(said) > 200:
         yield start_ns, SourceNote("event", "task", said, start_ns=start_ns)
-    columns = {spec.name: _numbers(table[key], spec) for key, spec in _specs(dataset, dataset.numbers)}
+    where = f"{dataset.path}: episode {number}"
+    columns = {spec.name: _numbers(where, table[key], spec) for key, spec in _specs(dataset, dataset.numbers)}
     videos = {name: _frames(dataset, key, episode) for key, name in dataset.videos.items()}
+    videos |= {spec.name: _stills(where, table[key], spec) for key, spec in _specs(dataset, dataset.stills)}
+    shapes = {spec.name: spec.shape for spec in dataset.specs}
     try:
         for row in range(length):
             stamps = at_ns[row : row + 1]
@@ -147,9 +165,10 @@ def _episode(
             for name, frames in videos.items():
                 frame = next(frames, None)
                 if frame is None:
-                    raise Corrupt(
-                        f"{dataset.path}: episode {number}: {name} ends at frame {row} of {length}; it was cut short"
-                    )
+                    raise Corrupt(f"{where}: {name} ends at frame {row} of {length}; it was cut short")
+                if frame.shape != shapes[name]:
+                    said = f"its pictures are {list(frame.shape)}, info.json says {list(shapes[name])}"
+                    raise Corrupt(f"{where}: {name}: {said}")
                 yield int(at_ns[row]), Block(name, stamps, frame[None])
     finally:
         for frames in videos.values():
@@ -160,13 +179,23 @@ def _episode(
 def _data(dataset: _DatasetOfLerobot, episode: dict[str, Any]) -> Any:
     import pyarrow.parquet as pq
 
-    name = dataset.info["data_path"].format(
-        chunk_index=int(episode["data/chunk_index"]), file_index=int(episode["data/file_index"])
-    )
+    path = _file(dataset, "data_path", "data", episode)
     try:
-        return pq.read_table(dataset.path / name, filters=[("episode_index", "=", int(episode["episode_index"]))])
+        found = pq.read_table(path, filters=[("episode_index", "=", int(episode["episode_index"]))])
     except (OSError, ValueError) as error:
-        raise Corrupt(f"{dataset.path / name}: {error}") from error
+        raise Corrupt(f"{path}: {error}") from error
+    if absent := ({*dataset.numbers, *dataset.stills} - {*found.column_names}):
+        raise Corrupt(f"{path}: no column {', '.join(sorted(absent))}, which info.json says there is")
+    return found
+
+
+def _file(dataset: _DatasetOfLerobot, pattern: str, of: str, episode: dict[str, Any], **more: str) -> Path:
+    """Where `info.json` says that the data, or the video of a feature, of an episode is."""
+    try:
+        chunk, file = int(episode[f"{of}/chunk_index"]), int(episode[f"{of}/file_index"])
+        return dataset.path / str(dataset.info[pattern]).format(chunk_index=chunk, file_index=file, **more)
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+        raise Corrupt(f"{dataset.path}: {pattern} and meta/episodes do not say where {of} is: {error!r}") from error
 
 
 def _specs(dataset: _DatasetOfLerobot, named: dict[str, str]) -> list[tuple[str, StreamSpec]]:
@@ -174,30 +203,39 @@ def _specs(dataset: _DatasetOfLerobot, named: dict[str, str]) -> list[tuple[str,
     return [(key, by_name[name]) for key, name in named.items()]
 
 
-def _numbers(column: Any, spec: StreamSpec) -> Any:
-    return np.array(column.to_pylist(), spec.dtype).reshape(-1, *spec.shape)
+def _numbers(where: str, column: Any, spec: StreamSpec) -> Any:
+    try:
+        return np.array(column.to_pylist(), spec.dtype).reshape(len(column), *spec.shape)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Corrupt(f"{where}: {spec.name}: not {spec.dtype} {list(spec.shape)}: {error}") from error
+
+
+def _stills(where: str, column: Any, spec: StreamSpec) -> Generator[Any, None, None]:
+    """Pictures that stand as files, PNGs mostly, in the table, [h, w, 3] BGR."""
+    for row, cell in enumerate(column):
+        data = (cell.as_py() or {}).get("bytes")
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if picture is None:
+            raise Corrupt(f"{where}: {spec.name}: frame {row} is no picture")
+        yield picture
 
 
 def _frames(dataset: _DatasetOfLerobot, key: str, episode: dict[str, Any]) -> Generator[Any, None, None]:
     """The pictures of an episode, [h, w, 3] BGR."""
     import av
 
-    name = dataset.info["video_path"].format(
-        video_key=key,
-        chunk_index=int(episode[f"videos/{key}/chunk_index"]),
-        file_index=int(episode[f"videos/{key}/file_index"]),
-    )
+    path = _file(dataset, "video_path", f"videos/{key}", episode, video_key=key)
     first_s, half_s = float(episode[f"videos/{key}/from_timestamp"]), 0.5 / dataset.fps
     try:
-        with av.open(str(dataset.path / name)) as file:
+        with av.open(str(path)) as file:
             stream = file.streams.video[0]
             stream.thread_type = "AUTO"
             file.seek(max(0, round((first_s - half_s) / float(stream.time_base or 1))), stream=stream)
             for frame in file.decode(stream):
                 if frame.time is not None and frame.time > first_s - half_s:
                     yield frame.to_ndarray(format="bgr24")
-    except OSError as error:
-        raise Corrupt(f"{dataset.path / name}: {error}") from error
+    except (av.FFmpegError, OSError) as error:
+        raise Corrupt(f"{path}: {error}") from error
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
