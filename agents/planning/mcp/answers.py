@@ -37,6 +37,8 @@ from sensorium.errors import ConfigError
 
 MOST_EPISODES, MOST_PROPOSALS = 100, 200
 _MOST_TEXT = 300
+NEWEST_FIRST = "episode desc"
+"""By ids, which tell when episodes were begun: one without a UTC has its place too."""
 _TOLD = ("episode", "device", "kind", "mission", "start_utc", "duration_s", "bytes", "proposal", "outcome", "labels")
 
 
@@ -68,7 +70,7 @@ class StoreAnswers:
             raise ConfigError(f"device {device!r}: has said of nothing that can be changed about it")
         return GapsSaid(episodes=sum(card.kind == "full" for card in cards), devices=found)
 
-    def episodes(self, where: str = "", order_by: str = "start_utc desc", limit: int = 20) -> EpisodesSaid:
+    def episodes(self, where: str = "", order_by: str = NEWEST_FIRST, limit: int = 20) -> EpisodesSaid:
         """Those for which a condition is true, in an order."""
         if not 0 < limit <= MOST_EPISODES:
             raise ConfigError(f"limit: expected 1 to {MOST_EPISODES}, got {limit}")

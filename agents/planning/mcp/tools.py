@@ -9,7 +9,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, ImageContent, TextContent
 from pydantic import Field
 
-from sensorium.agents.planning.mcp.answers import MOST_EPISODES, MOST_PROPOSALS, StoreAnswers
+from sensorium.agents.planning.mcp.answers import MOST_EPISODES, MOST_PROPOSALS, NEWEST_FIRST, StoreAnswers
 from sensorium.agents.planning.mcp.pictures import as_jpeg, preview_picture, shown, window_picture
 from sensorium.agents.planning.mcp.said import BudgetsSaid, EpisodesSaid, GapsSaid, PictureSaid, ProposalsSaid, WhySaid
 from sensorium.corpus.corpus import open_store
@@ -41,7 +41,9 @@ class StoreTools:
     def query_episodes(
         self,
         where: Annotated[str, Field(description=_WHERE, max_length=2000)] = "",
-        order_by: Annotated[str, Field(description="Columns, e.g. bytes desc.", max_length=200)] = "start_utc desc",
+        order_by: Annotated[
+            str, Field(description="Columns, e.g. bytes desc; else the newest first.", max_length=200)
+        ] = NEWEST_FIRST,
         limit: Annotated[int, Field(ge=1, le=MOST_EPISODES)] = 20,
     ) -> EpisodesSaid:
         """Find episodes by a condition over the catalog: device, mission, kind, start_utc, duration_s, bytes, labels,

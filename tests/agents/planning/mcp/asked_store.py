@@ -1,6 +1,7 @@
 """A small store with all that a model asks for: a camera and an IMU, truth that it must not see, a device's report."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ plans:
 """
 
 
-def make_store(path: Path, episodes: int = 2) -> list[str]:
+def make_store(path: Path, episodes: int = 2, probes: Sequence[tuple[int, int, int]] = PROBES) -> list[str]:
     """Their ids, the earlier first."""
-    made = [_episode(path, number) for number in range(episodes)]
+    made = [_episode(path, number, probes) for number in range(episodes)]
     report(path)
     return made
 
@@ -44,7 +45,7 @@ def report(path: Path) -> None:
     (path / FLEET / "rig-1.json").write_bytes(msgspec.json.encode(said))
 
 
-def _episode(path: Path, number: int) -> str:
+def _episode(path: Path, number: int, probes: Sequence[tuple[int, int, int]]) -> str:
     rng = np.random.default_rng(number)
     arrays: dict[str, Any] = {
         "front": rng.integers(0, 255, (20, 48, 64, 3), dtype=np.uint8),
@@ -62,5 +63,5 @@ def _episode(path: Path, number: int) -> str:
     with Store.open(path) as opened:
         assembly = opened.begin(made.episode)
         assembly.append(made.data)
-        opened.commit(assembly, device="rig-1", identity="k", probes=PROBES)
+        opened.commit(assembly, device="rig-1", identity="k", probes=probes)
     return str(made.episode)
