@@ -23,6 +23,7 @@ from sensorium.episode.documents import Account
 from sensorium.ingest.figures import COUNTERS, CommitTimes, LinkMetrics
 from sensorium.ingest.fleet_metrics import FleetMetrics
 from sensorium.ingest.store import Store
+from tests.spine.commands import Site, sim
 from tests.spine.test_layout import ROOT, check_command
 
 DEPLOY = ROOT / "deploy"
@@ -138,3 +139,14 @@ def test_the_container_file_copies_what_there_is() -> None:
     text = (DEPLOY / "Containerfile").read_text()
     assert (ROOT / "constraints.txt").exists()
     assert 'ENTRYPOINT ["sensorium"]' in text
+
+
+def test_all_that_units_write_to_the_log_is_json(site: Site) -> None:
+    """What a device says of itself meanwhile, and why one has failed."""
+    agent = site.start("--log-format", "json", "collect", site.device("rig-1", {"sim": sim(pace=1.0)}), "--local")
+    agent.until("rig-1: collecting", timeout_s=60.0)
+    agent.interrupt()
+    failed = site.run("--log-format", "json", "collect", "absent.yaml", "--local", expect=2)
+    levels = [[json.loads(line)["level"] for line in each.err.splitlines()] for each in (agent, failed)]
+    assert "info" in levels[0]
+    assert levels[1] == ["error"]

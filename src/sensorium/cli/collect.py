@@ -19,6 +19,7 @@ from sensorium.agents.device_file import load_device_file
 from sensorium.agents.spool.floor import check_floor
 from sensorium.cli.checked import print_check
 from sensorium.cli.device_metrics import DeviceMetrics
+from sensorium.cli.json_log import tell
 from sensorium.cli.keyboard import KEYS_HELP, Keyboard, keyboard
 from sensorium.cli.live import LiveTable
 from sensorium.cli.metrics import served
@@ -169,7 +170,7 @@ def watch(
         elif time.monotonic() >= due:
             due += LINE_S
             for status in statuses:
-                sys.stderr.write(_line(status) + "\n")
+                tell(_line(status))
         if not any(status["alive"] for status in statuses):
             return statuses
         while signals:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from datetime import UTC, datetime
 
 
@@ -21,3 +22,14 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             said["error"] = self.formatException(record.exc_info)
         return json.dumps(said, ensure_ascii=False, default=str)
+
+
+def tell(line: str, level: int = logging.INFO, before: str = "") -> None:
+    """Write a line that is for whoever watches to standard error, as an object where logs are such, else behind
+    `before`."""
+    forms = [each.formatter for each in logging.getLogger().handlers if isinstance(each.formatter, JsonLines)]
+    if forms:
+        said = {"name": "sensorium", "levelno": level, "levelname": logging.getLevelName(level), "msg": line}
+        sys.stderr.write(forms[0].format(logging.makeLogRecord(said)) + "\n")
+    else:
+        sys.stderr.write(f"{before}{line}\n")

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from sensorium import __version__
-from sensorium.cli.json_log import JsonLines
+from sensorium.cli.json_log import JsonLines, tell
 from sensorium.cli.json_words import take_both
 from sensorium.cli.plain import plain
 from sensorium.errors import ConfigError, SensoriumError
@@ -161,7 +161,7 @@ def _status() -> int:
         if debug:
             raise
         for line in str(error).splitlines():
-            sys.stderr.write(f"sensorium: {plain(line)}\n")
+            tell(plain(line), logging.ERROR, "sensorium: ")
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130
@@ -171,8 +171,7 @@ def _status() -> int:
     except Exception as error:
         if debug:
             raise
-        sys.stderr.write(
-            f"sensorium: internal error: {type(error).__name__}: {plain(str(error))}; run with --debug for the trace\n"
-        )
+        said = f"internal error: {type(error).__name__}: {plain(str(error))}; run with --debug for the trace"
+        tell(said, logging.ERROR, "sensorium: ")
         return 1
     return 0
