@@ -4,7 +4,8 @@
     SPOOL/directives/ID.answer       what became of it; ID.noted once the server has that
     SPOOL/directives/time            the latest server's time at which something was forgotten
 
-What was forgotten had ended before that time, so that nobody has it done again by saying it once more.
+What was forgotten had ended before that time, so that nobody has it done again by saying it once more. What is damaged
+is left out, as if it had not come.
 """
 
 import logging
@@ -14,7 +15,14 @@ import msgspec
 
 from sensorium.episode import durable
 from sensorium.errors import PeerViolation
-from sensorium.link.directive import DirectiveAnswer, DirectiveDocument, SignedDirective, document_of, opened
+from sensorium.link.directive import (
+    DirectiveAnswer,
+    DirectiveDocument,
+    SignedDirective,
+    document_of,
+    is_genuine,
+    opened,
+)
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +97,8 @@ class KeptDirectives:
         for path in sorted(self._folder.glob(f"*{_ASKED}")):
             try:
                 directive = opened(durable.read_whole(path))
+                if not is_genuine(directive):
+                    raise PeerViolation("is not what its operator has signed: it is damaged")
                 kept = KeptDirective(document_of(directive), directive)
                 for suffix in (_ANSWER, _NOTED):
                     said = path.with_suffix(suffix)

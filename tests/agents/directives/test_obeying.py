@@ -296,6 +296,16 @@ def test_settings_take_back_what_others_set_and_nothing_else(rig: Rig) -> None:
     assert rig.obeying.device.model_dump(serialize_as_any=True)["trigger"]["length_s"] == 5
 
 
+def test_what_was_damaged_on_the_disk_is_not_in_force(rig: Rig, tmp_path: Path) -> None:
+    """Also where it still reads as a directive."""
+    name = rig.ask("settings", version=1, body={"set": {"mission.name": "hall"}})
+    rig.changes[0][1]("")
+    (path,) = tmp_path.rglob(f"{name}.directive")
+    path.write_bytes(path.read_bytes().replace(b"hall", b"hell"))
+    rig.start(known=True)
+    assert rig.obeying.device is rig.device
+
+
 def test_settings_that_cannot_be_begun_do_not_keep_others_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = rig.changes
     monkeypatch.setattr(rig, "changes", None)
