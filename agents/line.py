@@ -136,5 +136,8 @@ class Parts(NamedTuple):
         Raises:
             ConfigError: the device file does not fit the sensors.
         """
+        mission = device.mission.model_dump(include={"name", "domain", "priority"})
+        told = device.trigger.on_mission({f"mission.{key}": value for key, value in mission.items()})
+        device = device.model_copy(update={"trigger": told})
         chain = FilterChain(sensors.specs, filters_of(device, sensors.specs, sensors.absent))
         return cls(device, chain, Joining(device, sensors, chain))

@@ -1,6 +1,6 @@
 """Campaigns from afar: what operators have a device look for, as more rules of its trigger `worth`, for a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -91,19 +91,11 @@ def with_campaigns(device: DeviceFile, documents: Sequence[DirectiveDocument]) -
     trigger = device.trigger
     if not isinstance(trigger, WorthConfig):
         raise Refused(f"campaign: this device's trigger is {trigger.kind!r}; campaigns are rules of `worth`")
-    mission = device.mission
-    told = {"mission.name": mission.name, "mission.domain": mission.domain, "mission.priority": mission.priority}
-    asked = {each.name: _rules(each, told) for each in map(asked_campaign, documents)}
-    own: list[Mapping[str, Any]] = [
-        each.model_dump(mode="json") | {"mission": told} for each in trigger.campaigns if each.name not in asked
-    ]
+    asked = {each.name: each.rules | {"name": each.name} for each in map(asked_campaign, documents)}
+    own = [each.model_dump(mode="json") for each in trigger.campaigns if each.name not in asked]
     every = [*own, *asked.values()]
     if len(every) > MOST:
         raise Refused(f"campaign: {len(every)} at once, at most {MOST} run on a device; stop one")
     document = device.model_dump(mode="json", serialize_as_any=True, exclude_unset=True)
     document["trigger"]["campaigns"] = every
     return check_device(document, device.base, "with these campaigns")
-
-
-def _rules(asked: AskedCampaign, mission: Mapping[str, Any]) -> dict[str, Any]:
-    return asked.rules | {"name": asked.name, "mission": dict(mission)}

@@ -39,6 +39,11 @@ class TriggerConfig(BaseModel):
             ConfigError: it names one; with the nearest name.
         """
 
+    def on_mission(self, mission: Mapping[str, str | float]) -> "TriggerConfig":
+        """The trigger of a device that is on a mission, which is said by place (`mission.name`)."""
+        del mission
+        return self
+
     def filters(self, specs: Sequence[StreamSpec], filters: Filters) -> Filters:
         """The `filters` of streams that are there, with what this trigger needs besides of those that sensors have."""
         del specs

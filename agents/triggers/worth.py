@@ -1,6 +1,6 @@
 """`worth`: what the device has found worth keeping, unit by unit, within a budget; see docs/selection.md."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -72,6 +72,13 @@ class WorthConfig(SelectionPolicy, TriggerConfig):
         if self.streams:
             return [spec.name for spec in specs if spec.name in self.streams]
         return [spec.name for spec in specs if is_judged(spec) and (self.unit == "time" or is_pictures(spec))]
+
+    def on_mission(self, mission: Mapping[str, str | float]) -> TriggerConfig:
+        """Its campaigns may ask for the mission."""
+        if not self.campaigns:
+            return self
+        told = tuple(each.model_copy(update={"mission": dict(mission)}) for each in self.campaigns)
+        return self.model_copy(update={"campaigns": told})
 
     def filters(self, specs: Sequence[StreamSpec], filters: Filters) -> Filters:
         """Every judged stream has scores, also a derived one that is named."""

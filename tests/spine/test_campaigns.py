@@ -80,3 +80,31 @@ def test_campaigns_keep_what_they_look_for_and_a_shadow_counts_it(site: Site) ->
     assert all(each["campaigns"]["moves"]["sim.imu.gyro"] >= 0 for each in decisions)
     assert not site.json("query", "store", "--where", "device = 'rig-1' and recorded_label('campaign') is null")
     ingest.interrupt()
+
+
+def test_a_shadow_tells_what_the_campaign_then_keeps_and_a_file_s_own_knows_the_mission(site: Site) -> None:
+    """The same walk twice: once as a shadow, once in earnest, with rolls, and a budget that does not last."""
+    ingest, port = site.ingest()
+    rules: dict[str, Any] = {
+        "name": "quick",
+        "where": "sim.imu.gyro > 0.35 and mission.name = 'patrol'",
+        "pre_roll_s": 1,
+    }
+    rules |= {"post_roll_s": 2, "budget": {"share": 0.15, "burst_s": 60}}
+    walk = {**WALK, "pace": "fast", "seed": 5, "duration_s": 150}
+    for name, shadow in (("rig-1", True), ("rig-2", False)):
+        trigger: dict[str, Any] = {"kind": "worth", "budget": {"share": 0.0}, "trace": {"bytes_per_s": 100_000}}
+        trigger |= {"campaigns": [rules | {"shadow": shadow}]}
+        device = site.device(name, {"sim": sim(**walk)}, port, trigger=trigger, mission={"name": "patrol"})
+        site.run("collect", device, "--local")
+    ingest.interrupt()
+    shadow, real = site.json("campaign", "show", "store", "quick")
+    assert (shadow["state"], real["state"]) == ("own", "own")
+    assert shadow["true_s"] == real["true_s"] > 0
+    assert shadow["times"] == real["times"] > 0
+    kept = [each["interval_s"] for each in site.json("query", "store", "--where", "device = 'rig-2' and kind = 'full'")]
+    assert abs(shadow["keep_s"] - sum(kept)) < 0.1
+    assert shadow["keep_s"] != shadow["true_s"]
+    assert shadow["keep_bytes"] > 0
+    assert "keep_s" not in real
+    assert shadow.get("episodes", 0) == 0

@@ -10,10 +10,13 @@ import typer
 
 from sensorium.agents.device_text import read_text
 from sensorium.agents.selection.campaign import SelectionCampaign
+from sensorium.agents.selection.logs import traced_logs
+from sensorium.agents.selection.unpaid import Unpaid, unpaid
 from sensorium.cli.directives import Devices, Key, Life, Store, Unknown, life_s_of, say_namesakes
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size
 from sensorium.corpus.campaigns import CampaignOnDevice, campaigns, found_by
 from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.corpus import open_store
 from sensorium.corpus.directives import issue
 from sensorium.corpus.fleet import named_devices
 from sensorium.episode.utc_text import utc_ns_of
@@ -104,24 +107,40 @@ def show(
     form: Form = Format.TABLE,
 ) -> None:
     """Show what a campaign has found, by device: of what the traces tell how often it was true, for how long, and what
-    keeping that costs, shadow or not; and the episodes that carry its name: in the store, and held on the device."""
+    those units take, shadow or not; of a shadow what it would keep, within its budget and with what it keeps around;
+    and the episodes that carry its name: in the store, and held on the device. `own`: it is in the device's file."""
     check_store_version(store)
-    states = {each.device: each for each in campaigns(store) if each.name == name}
-    if not states:
-        raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
+    states = {each.device: _row(each) for each in campaigns(store) if each.name == name}
     found = found_by(store, name)
-    rows = [{**_row(each), **found.get(device, {})} for device, each in sorted(states.items())]
+    if not states and not found:
+        raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
+    for device, kept in _unpaid(store, name).items():
+        found.setdefault(device, {}).update(keep_s=kept.keep_s, keep_bytes=kept.keep_bytes)
+    own = {device: {"campaign": name, "name": name, "device": device, "state": "own"} for device in found}
+    rows = [{**each, **found.get(device, {})} for device, each in sorted((own | states).items())]
     if form is Format.JSON:
         sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
         return
     told = [
         row
         | {"would take": size(row.get("true_bytes", 0)), "kept": size(row.get("bytes", 0))}
+        | ({"would keep": f"{row['keep_s']:g} s, {size(row['keep_bytes'])}"} if "keep_s" in row else {})
         | ({"held": f"{row['held']}, {size(row['held_bytes'])}"} if "held" in row else {})
         for row in rows
     ]
-    columns = ["device", "state", "why", "true_s>", "times>", "would take>", "episodes>", "kept>", "held>", "judged_s>"]
-    print_rows(told, form, columns, f"campaign {name}")
+    columns = ["device", "state", "why", "true_s>", "times>", "would take>"]
+    columns += ["would keep>"] * any("keep_s" in row for row in rows)
+    print_rows(told, form, [*columns, "episodes>", "kept>", "held>", "judged_s>"], f"campaign {name}")
+
+
+def _unpaid(store: Path, name: str) -> dict[str, Unpaid]:
+    """By device what it would keep where it is a shadow."""
+    found: dict[str, Unpaid] = {}
+    for log in traced_logs(open_store(store), left_out=lambda *_: None):
+        if (of := unpaid(log, name)) is not None:
+            before = found.get(log.traced[0].device, Unpaid())
+            found[log.traced[0].device] = Unpaid(before.keep_s + of.keep_s, before.keep_bytes + of.keep_bytes)
+    return found
 
 
 def campaign_body(file: Path) -> dict[str, Any]:
