@@ -118,6 +118,11 @@ class CommitRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return bytes.fromhex(self.row["digest"])
 
 
+def is_episode_id(text: str) -> bool:
+    """Whether that is how the id of an episode is written: a UUIDv7 of the years 1970 to 9999."""
+    return _ID.fullmatch(text) is not None and text[:8] + text[9:13] <= _LAST
+
+
 def month_of(episode: uuid.UUID) -> str:
     """`yyyy-mm` of a UUIDv7's own time, UTC; any other UUID is a `PeerViolation`."""
     number = episode.int
@@ -252,7 +257,7 @@ def decode_commit(data: bytes, path: Path) -> CommitRecord:
         record = msgspec.json.decode(data, type=CommitRecord)
         said, stem = record.row["episode"], path.stem
         # Which is known sooner than a UUID is made, and a month.
-        is_named = said == stem and _ID.fullmatch(stem) is not None and stem[:8] + stem[9:13] <= _LAST
+        is_named = said == stem and is_episode_id(stem)
         if record.format_version not in (LOOSE_VERSION, ZIP_VERSION) or not is_named:
             raise Corrupt(f"{path}: of version {record.format_version}, episode {said!r}")
         if record.zipped and list(record.objects) != [f"{stem}{ZIP}"]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from sensorium.corpus.corpus import open_store
+from sensorium.corpus.corpus import Corpus, open_store
 from sensorium.corpus.deletions import tombstoned
 from sensorium.corpus.directives import issue
 from sensorium.corpus.previewed import DEVICE, Previewed
@@ -35,6 +35,21 @@ def chosen(store: Path, where: str, episodes: Sequence[str] = ()) -> list[Previe
             raise ConfigError(f"{store}: {_unknown(store, name, len(like))}")
         found[like[0].episode] = like[0]
     return list(found.values())
+
+
+def to_delete(corpus: Corpus, episode: str) -> str:
+    """The whole id of an episode of the store, or of one that is on a device and told of by a preview, as it begins.
+
+    Raises:
+        ConfigError: none begins so, or several do.
+    """
+    try:
+        return corpus.episode(episode).id
+    except ConfigError:
+        away = [each.episode for each in corpus.previewed() if each.at == DEVICE and each.episode.startswith(episode)]
+        if len(away) != 1 or not episode:
+            raise
+        return away[0]
 
 
 def ask(

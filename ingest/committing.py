@@ -30,6 +30,10 @@ class Conflict(PeerViolation):
     """An episode id or an ordinal that the store knows came with other content."""
 
 
+class Deleted(Conflict):
+    """An episode that was deleted comes again, or was on its way: nothing of it is kept."""
+
+
 class Commits:
     """The commits of a store; from any thread. `loose` commits one folder; episodes whose file is no longer than
     `small_bytes` become one ZIP each."""
@@ -172,7 +176,9 @@ class Commits:
     def _known(self, ready: Ready[Assembly | AtOnce], entry: LedgerEntry | None) -> CommitRecord | None:
         """The record of what is there already, of whose ordinal the ledger has `entry`."""
         episode, digest = ready.assembly.episode, ready.seal.digest
-        if self.tombstone(episode) is not None or (entry is not None and entry.state == "deleted"):
+        if self.tombstone(episode) is not None:
+            raise Deleted("this episode was deleted from the store")
+        if entry is not None and entry.state == "deleted":
             device, spool_id, ordinal = _owner(ready)
             raise Conflict(
                 f"episode {episode}: ordinal {ordinal} of {device}, spool {spool_id}, was deleted from the store"

@@ -18,7 +18,7 @@ from sensorium.corpus.beside_catalog import fill_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_deletions import bury
 from sensorium.corpus.catalog_reading import CATALOG, reading
-from sensorium.corpus.commits import COMMITS, EPISODES, folder_path, record_name, zip_name
+from sensorium.corpus.commits import COMMITS, EPISODES, folder_path, is_episode_id, record_name, zip_name
 from sensorium.corpus.deletions import (
     CERTIFICATES,
     DELETIONS,
@@ -33,12 +33,14 @@ from sensorium.corpus.deletions import (
 )
 from sensorium.corpus.filling import fill
 from sensorium.corpus.holds import held_episodes
+from sensorium.corpus.previewed import DEVICE
 from sensorium.corpus.sketches import SKETCHES
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.beneath import forget, names_beneath, open_folder_beneath
 from sensorium.ingest.forgetting import take_out_beside, take_out_vectors
+from sensorium.ingest.packing import Alone
 from sensorium.ingest.store_folder import QUARANTINE, REQUESTS, STAGING, StoreFolder, store_errors
 
 if TYPE_CHECKING:
@@ -104,8 +106,13 @@ def lay(
     grace_s: float,
     force: bool,
     with_traces: bool = False,
+    alone: Alone = contextlib.nullcontext,
 ) -> list[Tombstone]:
-    """Lay tombstones, durably, and take the episodes out of the catalog; those that have one are passed over."""
+    """Lay tombstones, durably, and take the episodes out of the catalog; those that have one are passed over.
+
+    One that is on a device yet, and told of by a preview here, is deleted with that, by the id of either: it is refused
+    when it comes. `alone` keeps commits from it meanwhile.
+    """
     buried = tombstoned(store.path)
     if not (episodes := [each for each in episodes if each not in buried]):
         return []
@@ -115,9 +122,16 @@ def lay(
     from sensorium.corpus.corpus import open_store  # an ingest starts sooner without what reads conditions
 
     corpus = open_store(store.path)
+    away = {
+        each.episode: each
+        for each in corpus.previewed()
+        if each.at == DEVICE and each.episode not in buried and is_episode_id(each.episode)
+    }
+    episodes = list({away[each].preview if each in away else each: None for each in episodes})
     cited = cited_by(corpus, set(episodes))
     wanted = {*episodes, *(child for child, _, preview in cited if preview)}
-    traced = [(whole, trace) for whole, trace in traced_by(corpus, set(episodes)) if trace not in buried]
+    told_of = {each.preview for each in away.values()}
+    traced = [(whole, trace) for whole, trace in traced_by(corpus, set(episodes), told_of) if trace not in buried]
     if not with_traces and (left := [each for each in traced if each[1] not in wanted]):
         whole, trace = left[0]
         raise ConfigError(
@@ -148,12 +162,22 @@ def lay(
         )
         for name, each in found.items()
     ]
-    for each in those:
-        at = Path(tombstone_name(uuid.UUID(each.episode)))
-        durable.publish(at, msgspec.json.encode(each), STAGING, dir_fd=store.fd)
-    store.check()
-    catalog.transact(lambda connection: bury(connection, those))
-    return those
+    of = {each.episode: each for each in those}
+    coming = [
+        msgspec.structs.replace(of[each.preview], episode=each.episode, ordinal=each.ordinal, digest="")
+        for each in away.values()
+        if each.preview in of
+    ]
+    with alone([uuid.UUID(each.episode) for each in coming]) as mine:
+        if len(mine) != len(coming):
+            raise StoreError("delete: one of them is being committed at this moment; ask again")
+        for each in (*coming, *those):
+            at = Path(tombstone_name(uuid.UUID(each.episode)))
+            durable.make_folder(at.parent, dir_fd=store.fd)
+            durable.publish(at, msgspec.json.encode(each), STAGING, dir_fd=store.fd)
+        store.check()
+        catalog.transact(lambda connection: bury(connection, [*coming, *those]))
+    return [*those, *coming]
 
 
 def _when(grace_s: float) -> tuple[str, str]:
@@ -174,8 +198,9 @@ def cited_by(corpus: "Corpus", episodes: set[str]) -> list[tuple[str, str, bool]
     return found + [(preview, whole, True) for preview, whole in _previews(corpus.path) if whole in episodes]
 
 
-def traced_by(corpus: "Corpus", episodes: set[str]) -> list[tuple[str, str]]:
-    """(episode, trace of the same spool and boot that has a time in common with it), of full ones."""
+def traced_by(corpus: "Corpus", episodes: set[str], told_of: set[str]) -> list[tuple[str, str]]:
+    """(episode, trace of the same spool and boot that has a time in common with it), of full ones and of the previews
+    `told_of` whose full one is deleted with them."""
     traces = corpus.query("kind = 'trace'")
     if not traces:
         return []
@@ -185,7 +210,7 @@ def traced_by(corpus: "Corpus", episodes: set[str]) -> list[tuple[str, str]]:
     return [
         (name, trace)
         for name, each in sorted(corpus.episodes(sorted(episodes)).items())
-        if each.kind == "full"
+        if each.kind == "full" or name in told_of
         for start_ns, end_ns, trace in of_spool.get(_spool_of(each), ())
         if start_ns <= each.end_ns and each.start_ns <= end_ns
     ]
@@ -229,7 +254,8 @@ def remove_due(
         _remove_files(store, each, removed[each.episode])
     for month in sorted({record_name(uuid.UUID(each.episode)).split("/")[1] for each in due}):
         for folder in (Path(COMMITS, month), Path(EPISODES, month)):
-            durable.sync_folder(folder, dir_fd=store.fd)
+            if durable.look(folder, dir_fd=store.fd) is not None:  # of one that never came there is none
+                durable.sync_folder(folder, dir_fd=store.fd)
     ids = set(removed)
     _remove_aside(store, ids)
     take_out_beside(store, catalog, ids, removed)

@@ -32,7 +32,7 @@ class Due:
     def __init__(
         self, store: StoreFolder, catalog: Catalog, commits: Committer, alone: Alone, deleted: Mapping[str, str]
     ) -> None:
-        self._store, self._catalog = store, catalog
+        self._store, self._catalog, self._alone = store, catalog, alone
         self._imports = ImportJobs(store, catalog, commits, alone)
         self._packs = PackJobs(store, catalog, alone)
         self.removals = 0
@@ -44,7 +44,7 @@ class Due:
         """Do what is asked, and what is due by now."""
         if asked_for(self._store):
             with self.guard:
-                carry_out(self._store, self._catalog)
+                carry_out(self._store, self._catalog, self._alone)
                 self.removals += 1
             self._first_utc = self._first()
         if self._first_utc and time.monotonic() >= self._look_s and self._first_utc <= (utc_text(time.time_ns()) or ""):

@@ -22,6 +22,7 @@ from sensorium.corpus.deletions import Certificate, Tombstone
 from sensorium.episode import durable
 from sensorium.errors import ConfigError, SensoriumError, StoreError
 from sensorium.ingest.deleting import Progress, delete, finish, lay, remove_due
+from sensorium.ingest.packing import Alone
 from sensorium.ingest.store_folder import REQUESTS, STAGING, StoreFolder, StoreHeld
 
 log = logging.getLogger(__name__)
@@ -108,21 +109,29 @@ def asked_for(store: StoreFolder) -> list[Path]:
     return [name for name in names if durable.is_file(name, dir_fd=store.fd)]
 
 
-def carry_out(store: StoreFolder, catalog: Catalog) -> None:
-    """Carry out what is asked, each once, and answer."""
+def carry_out(store: StoreFolder, catalog: Catalog, alone: Alone = contextlib.nullcontext) -> None:
+    """Carry out what is asked, each once, and answer; `alone` as of `lay`."""
     for at in asked_for(store):
-        answer = _answer(store, catalog, durable.read_whole(at, dir_fd=store.fd), at)
+        answer = _answer(store, catalog, alone, durable.read_whole(at, dir_fd=store.fd), at)
         said = msgspec.json.encode(answer)
         durable.publish(at.with_suffix(ANSWER), said, STAGING, dir_fd=store.fd)
         durable.remove(at, dir_fd=store.fd)
         durable.sync_folder(REQUESTS, dir_fd=store.fd)
 
 
-def _answer(store: StoreFolder, catalog: Catalog, data: bytes, at: Path) -> RequestAnswer:
+def _answer(store: StoreFolder, catalog: Catalog, alone: Alone, data: bytes, at: Path) -> RequestAnswer:
     try:
         asked = msgspec.json.decode(data, type=DeletionRequest)
         laid = lay(
-            store, catalog, asked.episodes, asked.reason, asked.who, asked.grace_s, asked.force, asked.with_traces
+            store,
+            catalog,
+            asked.episodes,
+            asked.reason,
+            asked.who,
+            asked.grace_s,
+            asked.force,
+            asked.with_traces,
+            alone,
         )
         log.warning("%s: %d episodes are deleted, as %s asked", store.path, len(laid), asked.who)
         return RequestAnswer(laid=tuple(laid), gone=tuple(remove_due(store, catalog)))

@@ -17,7 +17,7 @@ from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.at_once import AtOnce
 from sensorium.ingest.commit import Ready
-from sensorium.ingest.committing import Conflict
+from sensorium.ingest.committing import Conflict, Deleted
 from sensorium.ingest.held_episode import HeldEpisode
 from sensorium.ingest.noting import NOTE_JOBS, Noting
 from sensorium.ingest.partials import Offered
@@ -361,6 +361,8 @@ class Staging:
         staged = self._staged.get(episode)
         if isinstance(error, Corrupt):
             link.arrivals.damaged(episode, why, now_ns)
+        elif isinstance(error, Deleted):
+            link.arrivals.refused(episode, "deleted", why, now_ns)
         elif isinstance(error, Conflict):
             link.arrivals.refused(episode, "conflict", why, now_ns, quarantine=True)
         elif isinstance(error, PeerViolation):

@@ -1,5 +1,6 @@
 """Deletion: no byte of an episode is left, whatever was made of it; what it waits for; what is cut off goes on."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -19,17 +20,20 @@ import sensorium
 from sensorium.cli.main import app
 from sensorium.corpus.beside import BesideWriter
 from sensorium.corpus.beside_catalog import enter_beside
+from sensorium.corpus.catalog import Catalog
+from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.deletions import CERTIFICATES, certificates, tombstones
 from sensorium.corpus.holds import hold
 from sensorium.corpus.vectors import Maker, read_arrays, read_parts, write_part
 from sensorium.corpus.verify import verify
-from sensorium.episode.documents import Provenance
+from sensorium.episode.documents import PreviewOf, Provenance
 from sensorium.errors import ConfigError, Corrupt, StoreError
-from sensorium.ingest.committing import Conflict
-from sensorium.ingest.deleting import delete
+from sensorium.ingest.committing import Conflict, Deleted
+from sensorium.ingest.deleting import delete, lay
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.requests import DeletionRequest, delete_or_ask
 from sensorium.ingest.store import Store
+from sensorium.ingest.store_folder import StoreFolder
 
 SENSORIUM = Path(sys.executable).with_name("sensorium")
 MAKER = Maker("test", "m", "1", "w", "p", 16, 10**9)
@@ -403,6 +407,69 @@ def test_a_trace_that_holds_its_scores(memory: Path, make_episode: Any) -> None:
     assert outside(path, chunk) == []
     delete(path, [str(other.episode)], reason="r")
     assert [each.id for each in sensorium.open(path).query("kind = 'trace'")] == [str(apart.episode)]
+
+
+@pytest.mark.parametrize("by_preview", [True, False])
+@pytest.mark.parametrize("small_bytes", [0, 8 << 20])
+def test_what_a_preview_tells_of_goes_with_it_though_it_has_not_come(
+    memory: Path, make_episode: Any, by_preview: bool, small_bytes: int
+) -> None:
+    path, rng = memory / "store", np.random.default_rng(2)
+    full = make_episode({"imu": rng.normal(size=(40, 3))}, ordinal=3)
+    of = PreviewOf(episode=str(full.episode), ordinal=3, bytes=len(full.data))
+    preview = make_episode({"imu": rng.normal(size=(4, 3))}, ordinal=4, kind="preview", preview_of=of)
+    name, its = str(full.episode), str(preview.episode)
+    chunk = next(payload for _, payload in full.records if payload)[20:60]
+    with Store.open(path, small_bytes=small_bytes) as store:
+        commit(store, preview)
+        hold(path, its, reason="case", who="eve")
+        asked = DeletionRequest(episodes=(name,), reason="r", who="w")
+        with pytest.raises(ConfigError, match="is on hold"):
+            delete_or_ask(path, asked, sleep=lambda _: store.due.step())
+        hold(path, its, reason="closed", who="eve", lift=True)
+        coming = store.begin(full.episode)
+        coming.append(full.data)
+        asked = DeletionRequest(episodes=(its if by_preview else name,), reason="r", who="w")
+        laid, gone = delete_or_ask(path, asked, sleep=lambda _: store.due.step())
+        assert {each.episode for each in laid} == {each.tombstone.episode for each in gone} == {name, its}
+        assert {(each.episode, each.ordinal) for each in laid} == {(name, 3), (its, 4)}
+        with pytest.raises((Deleted, StoreError)):
+            store.commit(coming, device="rig-1", identity="k")
+        coming.discard()
+        known = store.state(full.episode)
+        assert known is not None
+        assert known.state == "deleted"
+        again = store.begin(full.episode)
+        again.append(full.data)
+        with pytest.raises(Deleted, match="was deleted from the store"):
+            store.commit(again, device="rig-1", identity="k")
+        again.discard()
+        entry = store.ordinal("rig-1", "spool-a", 3)
+        assert entry is not None
+        assert (entry.state, entry.episode) == ("deleted", full.episode)
+    assert outside(path, chunk) == []
+    assert sensorium.open(path).query("kind = 'full' or kind = 'preview'") == []
+    assert list(verify(path, deep=True)) == []
+    rebuild_catalog(path)
+    (ledger,) = sensorium.open(path).ledger()
+    assert ledger.deleted == 2
+
+
+def test_one_that_is_being_committed_is_not_deleted_before_it_is_there(memory: Path, make_episode: Any) -> None:
+    path, rng = memory / "store", np.random.default_rng(2)
+    full = make_episode({"imu": rng.normal(size=(40, 3))}, ordinal=3)
+    of = PreviewOf(episode=str(full.episode), ordinal=3, bytes=len(full.data))
+    preview = make_episode({"imu": rng.normal(size=(4, 3))}, ordinal=4, kind="preview", preview_of=of)
+    with Store.open(path) as store:
+        commit(store, preview)
+    asked = [str(full.episode)]
+    with (
+        pytest.raises(StoreError, match="is being committed"),
+        contextlib.closing(StoreFolder(path)) as folder,
+        contextlib.closing(Catalog(path / CATALOG, folder.fd)) as catalog,
+    ):
+        lay(folder, catalog, asked, "r", "w", 0.0, False, alone=lambda _: contextlib.nullcontext([]))
+    assert list(tombstones(path)) == []
 
 
 def test_what_another_names_as_its_parent(memory: Path, make_episode: Any) -> None:

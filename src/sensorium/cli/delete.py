@@ -13,6 +13,7 @@ from sensorium.corpus.corpus import open_store
 from sensorium.corpus.deletions import as_row
 from sensorium.corpus.holds import held_episodes, hold
 from sensorium.corpus.labelling import pseudonym
+from sensorium.corpus.wholes import to_delete
 from sensorium.errors import ConfigError
 from sensorium.ingest.requests import DeletionRequest, delete_or_ask
 
@@ -54,7 +55,7 @@ def delete_episodes(
     if episodes and where:
         raise ConfigError("delete: EPISODE... or --where E, not both")
     corpus = open_store(store)
-    ids = [corpus.episode(each).id for each in episodes or ()]
+    ids = [to_delete(corpus, each) for each in episodes or ()]
     ids += [each.id for each in corpus.query(where)] if where else []
     if where and not ids:
         raise ConfigError(f"--where {where!r}: no episode is such; nothing is deleted")
