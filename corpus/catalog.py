@@ -258,10 +258,13 @@ class Catalog:
         """Write the file anew without what was deleted, and empty its log; False where a reader keeps that."""
         with self._writing:
             self._engine.dispose()
-            with closing(self._connect()) as connection:
-                connection.isolation_level = None
-                connection.execute("VACUUM")
-                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            try:
+                with closing(self._connect()) as connection:
+                    connection.isolation_level = None
+                    connection.execute("VACUUM")
+                    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError as error:  # a full disk, a lock: as of any other use of it
+                raise sa.exc.OperationalError("VACUUM", None, error) from error
         return not busy
 
     def ids(self) -> set[str]:

@@ -160,7 +160,7 @@ def lay(
             remove_after_utc=remove_after_utc,
             cited_by=tuple(child for child, parent in blocking if parent == name),
         )
-        for name, each in found.items()
+        for name, each in sorted(found.items(), key=lambda item: item[1].kind == "full")  # what is made of one first
     ]
     of = {each.episode: each for each in those}
     coming = [

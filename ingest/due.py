@@ -15,7 +15,7 @@ from sensorium.ingest.import_requests import ImportJobs
 from sensorium.ingest.pack_requests import PackJobs
 from sensorium.ingest.packing import Alone
 from sensorium.ingest.requests import asked_for, carry_out, drop_untaken
-from sensorium.ingest.store_folder import StoreFolder
+from sensorium.ingest.store_folder import StoreFolder, store_errors
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Due:
 
     def _remove(self, deleted: Mapping[str, str] | None = None) -> None:
         try:
-            with self.guard:
+            with self.guard, store_errors(self._store.path):
                 if remove_due(self._store, self._catalog, deleted=deleted):
                     self.removals += 1
         except Corrupt as error:  # that is no reason to receive nothing

@@ -1,8 +1,10 @@
 """Deletion: no byte of an episode is left, whatever was made of it; what it waits for; what is cut off goes on."""
 
 import contextlib
+import errno
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -26,6 +28,7 @@ from sensorium.corpus.deletions import CERTIFICATES, certificates, tombstones
 from sensorium.corpus.holds import hold
 from sensorium.corpus.vectors import Maker, read_arrays, read_parts, write_part
 from sensorium.corpus.verify import verify
+from sensorium.episode import durable
 from sensorium.episode.documents import PreviewOf, Provenance
 from sensorium.errors import ConfigError, Corrupt, StoreError
 from sensorium.ingest.committing import Conflict, Deleted
@@ -407,6 +410,81 @@ def test_a_trace_that_holds_its_scores(memory: Path, make_episode: Any) -> None:
     assert outside(path, chunk) == []
     delete(path, [str(other.episode)], reason="r")
     assert [each.id for each in sensorium.open(path).query("kind = 'trace'")] == [str(apart.episode)]
+
+
+def test_a_catalog_that_cannot_be_written_anew_is_said_and_gone_on_with(
+    made: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, episodes = made
+    name = str(episodes[0].episode)
+    with contextlib.closing(sqlite3.connect(path / CATALOG, isolation_level=None)) as other:
+
+        def held(what: str, _done: int, _of: int) -> None:
+            if what == "compacting the catalog":
+                other.execute("BEGIN IMMEDIATE")
+
+        monkeypatch.setattr("sensorium.corpus.catalog.LOCKED_S", 0.1)
+        with pytest.raises(StoreError, match="database is locked"):
+            delete(path, [name], reason="r", progress=held)
+    assert list(certificates(path)) == []
+    (_, (certificate,)) = delete(path, [], reason="")
+    assert (certificate.tombstone.episode, certificate.found) == (name, ())
+
+
+def test_an_ingest_starts_though_what_is_due_cannot_be_removed(
+    made: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, episodes = made
+    name = str(episodes[0].episode)
+    delete(path, [name], reason="r", grace_s=0.1)
+    time.sleep(0.2)
+    rename = durable.rename
+    remove = durable.remove
+
+    def full(at: Any, *more: Any, **how: Any) -> None:
+        if name in str(at):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        (rename if more else remove)(at, *more, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "rename", full)
+        patch.setattr(durable, "remove", full)
+        Store.open(path).close()
+    assert list(certificates(path)) == []
+    Store.open(path).close()
+    assert [each.tombstone.episode for each in certificates(path)] == [name]
+
+
+@pytest.mark.parametrize("laid", [0, 1, 2])
+def test_what_is_made_of_one_is_not_left_behind_by_who_dies_in_between(
+    memory: Path, make_episode: Any, monkeypatch: pytest.MonkeyPatch, laid: int
+) -> None:
+    path, rng = memory / "store", np.random.default_rng(2)
+    rows = rng.normal(size=(40, 3))
+    full = make_episode({"imu": rows}, ordinal=1)
+    of = PreviewOf(episode=str(full.episode), ordinal=1, bytes=9)
+    preview = make_episode({"imu": rows[:4]}, ordinal=2, kind="preview", preview_of=of)
+    trace = make_episode({"units": rows + 1}, ordinal=3, kind="trace")
+    with Store.open(path) as store:
+        for each in (full, preview, trace):
+            commit(store, each)
+    publish, left = durable.publish, [laid]
+
+    def dying(*what: Any, **how: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.EIO, "it dies")
+        publish(*what, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "publish", dying)
+        with pytest.raises(StoreError):
+            delete(path, [str(full.episode)], reason="r", with_traces=True)
+    assert len(list(tombstones(path))) == laid
+    delete(path, [str(full.episode)], reason="r", with_traces=True)
+    assert {each.tombstone.episode for each in certificates(path)} == {
+        str(each.episode) for each in (full, preview, trace)
+    }
 
 
 @pytest.mark.parametrize("by_preview", [True, False])

@@ -336,14 +336,14 @@ OF_DELETION = (
         (
             Commits,
             "_known",
-            'if self.tombstone(episode) is not None or (entry is not None and entry.state == "deleted"):',
+            "if self.tombstone(episode) is not None:",
             "entry = None\n    if False:",
         ),
     ),
     Variant(
         "the catalog keeps what is deleted",
         (Invariant.GONE, Invariant.RECORDED),
-        (requests, "lay", "catalog.transact(lambda connection: bury(connection, those))", "pass"),
+        (requests, "lay", "catalog.transact(lambda connection: bury(connection, [*coming, *those]))", "pass"),
         *(
             (by, "remove_due", "catalog.transact(lambda connection: bury(connection, due))", "pass")
             for by in (due, requests)
