@@ -22,7 +22,8 @@ LIMITS: Mapping[str, str] = {
     "time_offset": f"stamps that jump by {stamp_faults.OFFSET_PERIODS:g} periods, and stay; no whole periods",
     "drift": f"a clock that runs {stamp_faults.DRIFT_PPM:g} ppm differently within the episode, over 60 samples",
     "lag": f"the stream begins or ends {LAG_S:g} s and five periods within the others",
-    "stuck": f"a lively channel of rows with one value for {row_faults.STUCK_ROWS:g} rows",
+    "stuck": f"a lively channel of rows with one value for {row_faults.STUCK_ROWS:g} rows; of joints, which may rest,"
+    " by a leap",
     "frozen": f"{frame_faults.FROZEN_PICTURES:g} pictures, or {row_faults.STUCK_ROWS:g} rows, that repeat the last",
     "saturated": f"a channel at full scale for {row_faults.SATURATED_ROWS:g} rows; {frame_faults.WHITE_SHARE:g} of a"
     " picture's values turning white at once, for three",
@@ -113,7 +114,9 @@ def _found(episode: Episode, stream: Stream, streams: Sequence[Stream]) -> Itera
         )
         inert = [row for row, name in enumerate(spec.channels) if name in ("gx", "gy", "gz")]
         gaps = np.diff(stream.captured_ns, prepend=stream.captured_ns[0]) > 1.5e9 / spec.rate_hz
-        faults = row_faults.row_faults(rows, full, spec.modality != "imu", gaps, inert)
+        joints = spec.modality == "joints"
+        shaken = [row for row, unit in enumerate(spec.unit.split(",")) if "/s" in unit] if joints else []
+        faults = row_faults.row_faults(rows, full, spec.modality != "imu", gaps, inert, joints, shaken)
         if faults is not None:
             yield from ((kind, value) for kind, value in faults._asdict().items() if value is not None)
 

@@ -27,6 +27,8 @@ _BURSTS = 2
 _BURST_SHARE = 0.15
 """A burst of noise goes on for as long as there is so much of its strongest stretch."""
 _LASTING = (20, 40, 80)
+_NEAR, _ABRUPT = 5, 4.0
+"""What rests comes to it, and leaves it, by steps no greater than so many of its least, or of those that follow."""
 
 
 class RowFaults(NamedTuple):
@@ -46,12 +48,16 @@ def row_faults(
     rests_at_zero: bool,
     after_gap: Bools | None = None,
     inert: Collection[int] = (),
+    joints: bool = False,
+    shaken: Collection[int] = (),
 ) -> RowFaults | None:
     """Look at rows [n, c]; None of so few that nothing can be told.
 
     `full_scale` [c] is where channels end, if that is known. A channel that stands at 0 may be at rest where
     `rests_at_zero` says so (a wheel), and is not stuck. `after_gap` [n] says before which rows some are missing, over
-    which nothing is compared. `inert` are the channels of what cannot jump by nature, as a body's rates.
+    which nothing is compared. `inert` are the channels of what cannot jump by nature, as a body's rates. Those of
+    `joints` may rest at any value, and stand still for a fault only where they come to it, or leave it, by a leap.
+    `shaken` are channels of which nothing is said of noise, as what they measure is shaken.
 
     >>> rng = np.random.default_rng(0)
     >>> rows = rng.normal(size=(400, 2))
@@ -70,16 +76,21 @@ def row_faults(
     runs = _runs(rows, at_limit, rests_at_zero)
     lively = [channel for channel, run in enumerate(runs) if run is not None]
     stuck = frozen = None
+    abrupt: list[int] = []
     if lively:
         together = _together([runs[channel] for channel in lively])
-        alone = max(float(run[0] / run[1]) for run in (runs[channel] for channel in lively) if run is not None)
+        abrupt = [channel for channel in lively if not joints or _leaps(rows[:, channel], runs[channel])]
+        known = (runs[channel] for channel in abrupt)
+        alone = max((float(run[0] / run[1]) for run in known if run is not None), default=0.0)
+        if not abrupt:
+            together = 0.0
         all_of_them = len(lively) > 1 and together >= 1
         frozen = together if len(lively) > 1 else None
         stuck = 0.0 if all_of_them else alone
     clean = np.where(bad, 0.0, rows)
     spoiled: Bools = np.asarray(bad.any(axis=1) | at_limit.any(axis=1))
     if lively:
-        spoiled |= _standing(rows, lively)
+        spoiled |= _standing(rows, abrupt)
     if after_gap is not None:
         spoiled |= after_gap
     moves = [channel for channel in range(rows.shape[1]) if np.ptp(clean[:, channel]) > 0]
@@ -89,7 +100,7 @@ def row_faults(
         float(max(_longest(at_limit[:, channel]) for channel in range(rows.shape[1]))) / SATURATED_ROWS
         if full_scale is not None
         else None,
-        max((_noise(clean[:, channel], spoiled) for channel in moves), default=None),
+        max((_noise(clean[:, channel], spoiled) for channel in moves if channel not in shaken), default=None),
         max((_step(clean[:, channel], spoiled, channel in inert) for channel in moves), default=None),
         float(bad.mean()) * 1000,
     )
@@ -116,6 +127,20 @@ def _runs(rows: Floats, at_limit: Bools, rests_at_zero: bool) -> list[_Run | Non
         else:
             found.append((length, _needed(others, len(values)), start))
     return found
+
+
+def _leaps(values: Floats, run: _Run | None) -> bool:
+    """Whether a run of one value begins in the midst of a motion, or ends with what was missed meanwhile."""
+    if run is None:
+        return False
+    length, _, start = run  # the first that repeats the one before it
+    steps = np.abs(np.diff(values))
+    least = float(steps[steps > 0].min(initial=np.inf))
+    before, after = steps[max(0, start - 1 - _NEAR) : start - 1], steps[start + length : start + length + _NEAR]
+    begins = float(np.median(before)) if len(before) else 0.0
+    ends = float(steps[start + length - 1]) if start + length <= len(steps) else 0.0
+    usual = max(least, float(np.median(after)) if len(after) else 0.0)
+    return begins > _ABRUPT * least or ends > _ABRUPT * usual
 
 
 def _needed(share: float, rows: int) -> float:

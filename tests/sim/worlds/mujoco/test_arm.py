@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sensorium.sim.verifiers.health import Health, alarms
 from sensorium.sim.worlds.config import WorldConfig
 from sensorium.sim.worlds.mujoco.arm_config import ArmConfig
 from sensorium.sim.worlds.playing import Played, by_script, steps
 from sensorium.sim.worlds.testing import WorldTests
+from tests.sim.verifiers.recorded import record
 from tests.sim.worlds.mujoco.drawing import needs_drawing
 
 pytestmark = [needs_drawing, pytest.mark.slow]
@@ -95,3 +97,9 @@ def test_its_own_motion_does_the_task(task: str, seeds: int) -> None:
         assert played.data("task")[-1, -1] == 1.0, f"seed {seed}: {played.data('task')[-1]}"
         assert played.done == "terminated"
     world.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_joints_that_rest_are_not_taken_for_faulty(seed: int) -> None:
+    config = ArmConfig(task="push", pace="fast", duration_s=6, size=(32, 24), seed=seed, camera_hz=1, depth_hz=1)
+    assert alarms(Health().verify(record(config).episode).components) == []
