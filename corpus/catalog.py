@@ -1,9 +1,10 @@
 """The SQL index over a store's episodes, and the ledger of every spool; rebuilt from `commits/` when lost."""
 
+import logging
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,23 +14,22 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from sensorium.corpus.catalog_entries import enter_records
-from sensorium.corpus.catalog_reading import LOCKED_S, check_version, columns_of
+from sensorium.corpus.catalog_files import FileIds, beside_of, is_damage, no_file, remove_aside, remove_files, set_aside
+from sensorium.corpus.catalog_making import drop_indices, make_indices, make_tables
+from sensorium.corpus.catalog_reading import LOCKED_S
 from sensorium.corpus.catalog_tables import (
-    CATALOG_VERSION,
     COLUMNS,
-    FORMER,
-    META,
-    OF_RECORDS,
-    about,
     between_totals,
     episodes,
     ledger,
     spools,
 )
-from sensorium.corpus.commits import LOOSE_VERSION, CommitRecord, check_store_version
+from sensorium.corpus.commits import CommitRecord
 from sensorium.episode import durable
 from sensorium.episode.documents import BetweenReport
 from sensorium.errors import Corrupt, StoreError
+
+log = logging.getLogger(__name__)
 
 # Keys as JSON, one statement for all of them: at each SQLite lets go of the interpreter.
 _KEYS = msgspec.json.Encoder()
@@ -40,7 +40,11 @@ _ENTRIES_OF = (
 )
 _FOLDING_MS = 200
 """So long who closes waits for readers; what they keep from being folded is where it was, and counts."""
-_INDICES = [index for table in META.tables.values() for index in table.indexes]
+WHOLE_BYTES = 256 << 20
+"""Up to this size a catalog is looked through in a second."""
+_LAST = 20
+"""So many rows of each table are tried first."""
+_TOLD = "device, spool_id, oldest, next_ordinal"
 
 
 class LedgerEntry(NamedTuple):
@@ -63,8 +67,9 @@ class Catalog:
     """The catalog as the one writer has it; every method may be called from any thread, and is one transaction.
 
     It is made where there is none, and then never again but by `make_again`: once the file is gone, or another is in
-    its place, what needs a new connection fails. Where the open folder `dir_fd` is given the file is the one in there:
-    SQLite opens it by its path all the same, and is told to make none.
+    its place, what needs a new connection fails. One that is damaged when it is opened is set aside, said, and made
+    anew; whoever opens a catalog fills it. Where the open folder `dir_fd` is given the file is the one in there: SQLite
+    opens it by its path all the same, and is told to make none.
     """
 
     def __init__(self, path: Path, dir_fd: int | None = None) -> None:
@@ -72,36 +77,80 @@ class Catalog:
         self._name = path if dir_fd is None else Path(path.name)
         self._dir_fd = dir_fd
         self._file: durable.FileId | None = None
+        self._beside: FileIds | None = None
+        self._anchor: sqlite3.Connection | None = None
+        self._damage = self._remaking = ""
         self._engine = sa.create_engine("sqlite://", creator=self._connect, poolclass=sa.QueuePool)
         self._writing = threading.Lock()
-        self._make()
+        try:
+            self._make()
+        except (sa.exc.SQLAlchemyError, sqlite3.Error, StoreError):
+            if not self._damage:
+                raise
+            self.make_again(lambda: None)
 
     @property
-    def is_there(self) -> bool:
-        """Whether the file that was opened still has its name."""
-        seen = durable.look(self._name, dir_fd=self._dir_fd)
-        return seen is not None and seen.id == self._file
+    def loss(self) -> str:
+        """What has become of it that leaves but to make it again; empty while it is as it was opened.
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether that is not so, or the file was emptied: then its log alone is left, which no reader understands."""
+        Of a file that was emptied its log alone is left, which no reader understands. Where the log is gone, or another
+        has its name, who opens the catalog now finds nothing of what is written into the one that is open here.
+        """
+        if self._damage:
+            return self._damage
         seen = durable.look(self._name, dir_fd=self._dir_fd)
-        return seen is None or seen.id != self._file or not seen.size
+        if seen is None or seen.id != self._file:
+            return "was gone"
+        if not seen.size:
+            return "was emptied"
+        return "" if self._has_its_log() else "its -wal or -shm was gone"
 
-    def make_again(self, fill: Callable[[], object]) -> None:
-        """Open what has the name now, or an empty catalog where nothing has, and `fill` it with what it lacks."""
+    def make_again(self, fill: Callable[[], object], *, as_it_is: bool = False) -> None:
+        """Set aside what there is, make an empty catalog and `fill` it, and say so; or open what has the name now,
+        `as_it_is`, and `fill` it with what it lacks."""
+        why = self._remaking or self.loss
         with self._writing:
-            self._engine.dispose()
+            told = self._told()
+            aside = None
+            if self._remaking:
+                remove_files(self._name, self._dir_fd)
+            elif not as_it_is:  # while it is open still, or SQLite would fold its log into it
+                aside = set_aside(self._name, self._dir_fd)
+            self._remaking = "" if as_it_is else why
+            self._let_go()
             self._file = None
             self._make()
         try:
             fill()
+            self.transact(lambda connection: _tell(connection, told))
         except BaseException:
             self._file = None  # or it would pass for whole
             raise
+        if not as_it_is:
+            self._remaking = ""
+            kept = "" if aside is None else f"; what was there is kept as {aside.name}"
+            less = "" if told else ", all but what devices said last of what they have not delivered"
+            log.warning("%s: %s; it is made again from the commit records%s%s", self._path, why, less, kept)
+
+    def try_reading(self, *, whole: bool = False) -> None:
+        """See whether who opens it now can read it: what was written last, or the `whole`, if it is no larger than
+        `WHOLE_BYTES`. If not, that is its `loss`; what else is in the way, say a lock, is met by who needs it."""
+        with suppress(sa.exc.SQLAlchemyError, sqlite3.Error, StoreError, OSError), self._noting():
+            seen = durable.look(self._name, dir_fd=self._dir_fd)
+            whole = whole and seen is not None and seen.size <= WHOLE_BYTES
+            with closing(self._connect()) as connection:
+                for table in ("episodes", "documents"):
+                    connection.execute(f"SELECT * FROM {table} ORDER BY id DESC LIMIT {_LAST}").fetchall()
+                connection.execute(f"SELECT {_TOLD} FROM spools").fetchall()
+                said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if whole else "ok"
+            if said != "ok":
+                self._damage = f"is damaged ({said.splitlines()[-1]})"
 
     def _make(self) -> None:
         try:
+            if (other := no_file(self._name, self._dir_fd)) is not None:
+                self._damage = f"{other} is no file"
+                raise StoreError(f"{self._path}: {self._damage}; remove that")
             # One that is there is not opened here: when that was closed SQLite would lose its locks on it.
             if (seen := durable.look(self._name, dir_fd=self._dir_fd)) is not None:
                 self._file = seen.id
@@ -109,43 +158,52 @@ class Catalog:
                 fd = durable.create(self._name, dir_fd=self._dir_fd)
                 self._file = durable.identity(fd)
                 durable.close(fd)
-            self._create()
+            with self._noting():
+                with self._engine.begin() as connection:
+                    make_tables(connection, self._path)
+                # As long as one is open the log stays the file that it is, and what is written stays to be had by name.
+                self._anchor = self._connect()
+                self._anchor.execute("SELECT value FROM about").fetchall()
+            self._beside = beside_of(self._name, self._dir_fd)
         except BaseException:
             self._file = None
             raise
 
-    def _create(self) -> None:
-        """Make the tables, or bring those of an earlier release to this one; what it cannot bring is left to `fill`."""
-        with self._engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # or each table is a transaction, which waits for the disk
-            there = set(sa.inspect(connection).get_table_names())
-            version = None
-            if about.name in there:
-                version = connection.execute(sa.select(about.c.value).where(about.c.name == "version")).scalar()
-            if version is not None:
-                check_version(self._path, version)
-            if self._is_of_old(version, there, connection):
-                # The version is written last, and a table that is gone is reason enough: what is cut off is done again.
-                META.drop_all(connection, [table for table in OF_RECORDS if table.name in there])
-                for name in FORMER:
-                    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-            META.create_all(connection)
-            _add_columns(connection)
-            _make_indices(connection)
-            now = {"name": "version", "value": str(CATALOG_VERSION)}
-            connection.execute(insert(about).prefix_with("OR REPLACE"), now)
+    def _has_its_log(self) -> bool:
+        return self._beside is None or self._beside == beside_of(self._name, self._dir_fd)
 
-    def _is_of_old(self, version: str | None, there: Set[str], connection: sa.Connection) -> bool:
-        """Whether the commit records must be entered anew. A column that is missing alone stays empty: so it is in the
-        records of before there was such, but not in those of ZIPs."""
-        if version != str(CATALOG_VERSION) or not there >= {table.name for table in OF_RECORDS}:
-            return True
-        return columns_of(connection) != COLUMNS and check_store_version(self._path.parent) != LOOSE_VERSION
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """What is found damaged is remembered."""
+        try:
+            yield
+        except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+            if is_damage(error):
+                self._damage = f"is damaged ({getattr(error, 'orig', None) or error})"
+            raise
+
+    def _told(self) -> list[tuple[str, str, int, int]]:
+        """What devices said last of their ordinals, which no file of the store has, as long as it can be believed."""
+        if self._damage or self._anchor is None:
+            return []
+        try:
+            return self._anchor.execute(f"SELECT {_TOLD} FROM spools").fetchall()
+        except sqlite3.Error:
+            return []
+
+    def _let_go(self) -> None:
+        """Close every connection; what is opened then may have another log."""
+        self._engine.dispose()
+        anchor, self._anchor, self._beside, self._damage = self._anchor, None, None, ""
+        if anchor is not None:
+            with suppress(sqlite3.Error):
+                anchor.close()
 
     def _connect(self) -> sqlite3.Connection:
         """A connection to the file that was opened; SQLite would make another where it is gone."""
         uri = f"{self._path.absolute().as_uri()}?mode=rw"
-        if not self.is_there:
+        seen = durable.look(self._name, dir_fd=self._dir_fd)
+        if seen is None or seen.id != self._file or not self._has_its_log():
             raise StoreError(f"{self._path}: the catalog that was opened here is gone; it is made again")
         connection = sqlite3.connect(uri, uri=True, timeout=LOCKED_S, check_same_thread=False)
         try:
@@ -165,9 +223,9 @@ class Catalog:
         """A transaction. After an error every connection is opened anew: one that was opened while the disk could only
         be read would never write again."""
         try:
-            with self._engine.begin() as connection:
+            with self._noting(), self._engine.begin() as connection:
                 yield connection
-        except sa.exc.SQLAlchemyError:
+        except (sa.exc.SQLAlchemyError, sqlite3.Error):
             self._engine.dispose()
             raise
 
@@ -176,7 +234,7 @@ class Catalog:
         with suppress(sa.exc.SQLAlchemyError, StoreError), self._engine.connect() as connection:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {_FOLDING_MS}")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._engine.dispose()
+        self._let_go()
 
     def add(self, records: Iterable[CommitRecord]) -> None:
         """Enter commits, in place of what is here of the same episodes; a discard of the same ordinal gives way."""
@@ -194,9 +252,9 @@ class Catalog:
 
         What is cut off meanwhile is made when the catalog is opened next.
         """
-        self.transact(_drop_indices)
+        self.transact(drop_indices)
         yield
-        self.transact(_make_indices)
+        self.transact(make_indices)
 
     def discard(self, device: str, spool_id: str, discards: Iterable[Discards]) -> None:
         """Enter what a device says it discarded; a commit of the same ordinal stays."""
@@ -255,8 +313,10 @@ class Catalog:
             what(connection)
 
     def compact(self) -> bool:
-        """Write the file anew without what was deleted, and empty its log; False where a reader keeps that."""
+        """Write the file anew without what was deleted, and empty its log; False where a reader keeps that. What was
+        set aside goes: it may have all of it."""
         with self._writing:
+            remove_aside(self._name, self._dir_fd)
             self._engine.dispose()
             try:
                 with closing(self._connect()) as connection:
@@ -273,14 +333,10 @@ class Catalog:
             return {episode for (episode,) in _raw(connection).execute("SELECT episode FROM episodes")}
 
 
-def _drop_indices(connection: sa.Connection) -> None:
-    for index in _INDICES:
-        index.drop(connection, checkfirst=True)
-
-
-def _make_indices(connection: sa.Connection) -> None:
-    for index in _INDICES:
-        index.create(connection, checkfirst=True)
+def _tell(connection: sa.Connection, told: list[tuple[str, str, int, int]]) -> None:
+    """Enter what devices had said of their ordinals, where they have not said it again."""
+    if told:
+        connection.exec_driver_sql(f"INSERT OR IGNORE INTO spools ({_TOLD}) VALUES (?, ?, ?, ?)", told)
 
 
 class _Undone(Exception):
@@ -312,16 +368,6 @@ def _raw(connection: sa.Connection) -> sqlite3.Cursor:
     if not isinstance(raw := connection.connection.driver_connection, sqlite3.Connection):
         raise StoreError(f"{raw!r}: no connection of SQLite's")
     return raw.cursor()
-
-
-def _add_columns(connection: sa.Connection) -> None:
-    there = columns_of(connection)
-    for name in COLUMNS:
-        if name not in there:
-            column = sa.schema.CreateColumn(episodes.c[name]).compile(connection)
-            connection.execute(sa.text(f"ALTER TABLE episodes ADD COLUMN {column}"))
-            if name == "interval_s":  # that is what `duration_s` was before
-                connection.execute(sa.update(episodes).values(interval_s=episodes.c.duration_s))
 
 
 def _entry(

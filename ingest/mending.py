@@ -1,7 +1,10 @@
 """What puts a store right: at every start after whatever ended the last one, and its catalog made anew on request."""
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
@@ -30,9 +33,19 @@ def mend(store: StoreFolder, commits: Committer, catalog: Catalog) -> tuple[Part
             if name.removesuffix(ZIP) not in committed and (name.endswith(ZIP) or _is_folder(month / name, store.fd)):
                 commits.set_orphan_aside(month / name)
         both += [(month.name, name) for name in in_both_forms(names) if name in committed]
-    fill(catalog, store.path, names=said)
+    _fill(catalog, store.path, said)
     settle(store, catalog, both)
     return partials, said
+
+
+def _fill(catalog: Catalog, path: Path, said: CommitNames) -> None:
+    """Enter what the catalog lacks; where that finds it damaged, all, in a new one."""
+    try:
+        fill(catalog, path, names=said)
+    except (SQLAlchemyError, sqlite3.Error):
+        if not catalog.loss:
+            raise
+        catalog.make_again(lambda: fill(catalog, path, names=said))
 
 
 def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lambda _done, _total: None) -> int:

@@ -34,6 +34,8 @@ SYNC_BYTES = 8 << 20
 KEEP_S = 30.0
 """So often, besides, a transfer is synced so that after power loss the next run finds it again."""
 LOOK_S = 5.0
+WHOLE_S = 6 * 3600.0
+"""So often, and at the start, all of the catalog is looked through, not just what was written last."""
 SECOND = 1_000_000_000
 THREADS = 8
 COMMITTING = 2
@@ -53,7 +55,9 @@ class Staging:
     ) -> None:
         self._store, self._link, self._lock, self._wake = store, link, lock, wake
         self._trouble = store.trouble
-        self._look_ns = 0
+        self._look_ns = time.monotonic_ns() + int(LOOK_S * SECOND)
+        self._whole_ns = 0
+        self._looked = True
         self._forget_ns = time.monotonic_ns() + int(link.limits.staging_s * SECOND)
         self._staged: dict[UUID, Staged] = {}
         self._small: deque[Commit] = deque()
@@ -104,7 +108,8 @@ class Staging:
             forget = now_ns >= self._forget_ns
             if forget:
                 self._forget_ns = now_ns + int(self._link.limits.staging_s * SECOND)
-            if forget or self._trouble.why:
+            if forget or self._looked:  # or a disk that hangs would have all threads look at it
+                self._looked = False
                 self._submit(self._look, forget)
 
     def _begin_held(self, job: Begin) -> bool:
@@ -245,8 +250,11 @@ class Staging:
         staged.syncing = False
 
     def _look(self, forget: bool) -> None:
-        """Whether the store is as it should be again, when it was not; and `forget` what nobody offers any more."""
+        """Whether the store is as it should be, or again; and `forget` what nobody offers any more."""
         try:
+            if whole := time.monotonic_ns() >= self._whole_ns:
+                self._whole_ns = time.monotonic_ns() + int(WHOLE_S * SECOND)
+            self._store.catalog.try_reading(whole=whole)
             self._store.check()
             if forget:
                 with self._lock:
@@ -256,6 +264,8 @@ class Staging:
             self._trouble.met("store", error)
         else:
             self._trouble.over("store")
+        finally:
+            self._looked = True
         self._trouble.look()
 
     def _do(self, job: StoreJob) -> None:

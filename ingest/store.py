@@ -163,7 +163,7 @@ class Store:
             )
 
     def check(self) -> None:
-        """Begin anew what hung on a disk that was away and is back, or on a catalog that is gone.
+        """Begin anew what hung on a disk that was away and is back, or on a catalog that is gone or damaged.
 
         Raises:
             StoreAway: what the store's name leads to is not the store that was opened.
@@ -178,12 +178,10 @@ class Store:
                         for assembly in self._assemblies:
                             if assembly.staged.made:
                                 assembly.failed = assembly.failed or "the disk was away"
-                    self.catalog.make_again(self._fill)  # SQLite may have folded its log into the file of before
-                elif self.catalog.is_lost:
-                    for suffix in ("", "-wal", "-shm"):  # of which none may stand beside another's
-                        durable.remove(Path(f"{CATALOG}{suffix}"), dir_fd=self._folder.fd)
+                    # SQLite may have folded its log into the file of before.
+                    self.catalog.make_again(self._fill, as_it_is=True)
+                elif self.catalog.loss:
                     self.catalog.make_again(self._fill)
-                    log.warning("%s: was gone; it is made again from the commit records", self.path / CATALOG)
 
     def forget_partials(self, but: Set[uuid.UUID] = frozenset()) -> None:
         """Remove what an earlier run took in and nobody came for, `but` of these episodes."""
@@ -293,8 +291,8 @@ class Store:
             if not self._commits.is_published(episode):
                 return None
             self._folder.check()
-            if self.catalog.is_lost:
-                raise StoreAway(f"{self.path / CATALOG}: the catalog is gone; it is made again, and delivery goes on")
+            if loss := self.catalog.loss:
+                raise StoreAway(f"{self.path / CATALOG}: {loss}; it is made again, and delivery goes on")
             record = self._commits.committed(episode)
             # One whose name was not synced is not in there.
             row = None if record is None else self.catalog.episode(episode)

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 import sensorium
-from sensorium.corpus import catalog, filling
+from sensorium.corpus import catalog, catalog_making, filling
 from sensorium.corpus.commits import read_record, record_paths
 from sensorium.corpus.verify import verify
 from sensorium.episode.documents import BetweenReport
@@ -49,7 +49,7 @@ def test_all_tables_are_made_at_once_or_none_is(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.ENOSPC, "no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalog, "_make_indices", fails)
+        patch.setattr(catalog_making, "make_indices", fails)
         with pytest.raises(OSError, match="no room"):
             catalog.Catalog(tmp_path / "catalog.sqlite")
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as connection:

@@ -33,6 +33,16 @@ STEPS += [
 ]
 
 
+class ReadOnly:
+    """A file system that the kernel lets nobody write."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self.refuse if name in ("mkdir", "pwrite", "writev", "rename", "link", "unlink") else getattr(os, name)
+
+    def refuse(self, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
 @pytest.fixture
 def made(make_episode: Any) -> Any:
     return make_episode({"front": np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8), "imu": np.arange(20.0)})
@@ -447,12 +457,12 @@ def test_a_catalog_that_cannot_be_made_again_is_no_news_each_time(
     with Store.open(memory) as store:
         commit(store, arrived(store, made))
         (memory / "catalog.sqlite").unlink()
-        (memory / "catalog.sqlite").mkdir()
-        for _ in range(3):
-            with pytest.raises(StoreError, match="Is a directory"):
-                store.check()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(durable, "os", ReadOnly())
+            for _ in range(3):
+                with pytest.raises(StoreError, match="Read-only"):
+                    store.check()
         assert not caplog.records
-        (memory / "catalog.sqlite").rmdir()
         store.check()
         assert [record.message for record in caplog.records if "made again" in record.message]
         assert len(sensorium.open(memory).query()) == 1
@@ -610,15 +620,6 @@ def test_a_disk_that_can_only_be_read_for_a_while(
 ) -> None:
     """As the kernel makes it after an error; writing goes on by itself when it can."""
     connect = sqlite3.connect
-
-    class ReadOnly:
-        def __getattr__(self, name: str) -> Any:
-            return (
-                self.refuse if name in ("mkdir", "pwrite", "writev", "rename", "link", "unlink") else getattr(os, name)
-            )
-
-        def refuse(self, *_: Any, **__: Any) -> None:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     with Store.open(memory, small_bytes=small_bytes) as store:
         assembly = arrived(store, made)

@@ -1,0 +1,237 @@
+"""A catalog whose files are removed, cut, overwritten or replaced: it is made again from the records, and service goes
+on, at a start and while it is open."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sensorium
+from sensorium.corpus.catalog_reading import read_engine
+from sensorium.corpus.spool_ledgers import spool_ledgers
+from sensorium.corpus.verify import verify
+from sensorium.errors import StoreError
+from sensorium.ingest.deleting import delete
+from sensorium.ingest.store import Store
+
+CATALOG = "catalog.sqlite"
+Damage = Callable[[Path], None]
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"\xa5" * path.stat().st_size)
+
+
+def copied(path: Path) -> None:
+    """What a backup put back, say: the same bytes, and another file."""
+    other = path.with_name("other")
+    shutil.copy(path, other)
+    other.rename(path)
+
+
+def replaced(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"rubbish" * 1000)
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "kept").write_text("what somebody put there")
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_socket(path: Path) -> None:
+    path.unlink()
+    os.mknod(path, 0o140644)
+
+
+def nowhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+OTHERS = (a_folder, a_pipe, a_socket, nowhere, itself)
+WHILE_OPEN = [
+    *((suffix, each) for suffix in ("", "-wal") for each in (gone, emptied, cut, overwritten, copied, replaced)),
+    # One that is cut ends every process that has it open; SQLite makes one that is overwritten anew by itself.
+    *(("-shm", each) for each in (gone, overwritten, copied, replaced)),
+    *((suffix, each) for suffix in ("", "-wal", "-shm") for each in OTHERS),
+]
+
+
+def commit(store: Store, made: Any) -> None:
+    assembly = store.begin(made.episode)
+    assembly.append(made.data)
+    store.commit(assembly, device="rig-1", identity="key-1")
+
+
+@pytest.fixture(scope="module")
+def few(make_episode: Any) -> list[Any]:
+    return [make_episode({"imu": np.arange(20.0)}, ordinal=ordinal) for ordinal in range(4)]
+
+
+@pytest.fixture
+def store(few: list[Any], memory: Path) -> Iterator[Store]:
+    """One with two episodes, of a spool that has begun six; the catalog's log is not folded in."""
+    with Store.open(memory / "store") as opened:
+        commit(opened, few[0])
+        opened.saw_spool("rig-1", few[0].manifest.spool_id, 0, 6)
+        commit(opened, few[1])
+        yield opened
+
+
+def holds(path: Path, few: list[Any], count: int) -> None:
+    """Others find these episodes, each once, and nothing is wrong."""
+    assert sorted(each.id for each in sensorium.open(path).query()) == sorted(str(each.episode) for each in few[:count])
+    assert not list(verify(path, deep=True))
+    with read_engine(path / CATALOG).connect() as connection:
+        [ledger] = spool_ledgers(connection)
+    assert (ledger.committed, ledger.discarded) == (count, {})
+
+
+def aside(path: Path) -> list[str]:
+    return sorted(each.name for each in path.glob(f"{CATALOG}.damaged-*"))
+
+
+@pytest.mark.parametrize(("suffix", "damage"), WHILE_OPEN)
+def test_what_becomes_of_its_files_while_it_is_open_is_noticed(
+    store: Store, few: list[Any], suffix: str, damage: Damage, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(store.path / f"{CATALOG}{suffix}")
+    store.catalog.try_reading(whole=True)
+    store.check()
+    holds(store.path, few, 2)
+    commit(store, few[2])
+    commit(store, few[0])  # offered again: it is there
+    holds(store.path, few, 3)
+    again = [record.message for record in caplog.records if "made again" in record.message]
+    assert len(again) <= 1
+    if (suffix, damage) not in (("-shm", overwritten), ("", cut), ("", overwritten)):
+        assert again, "its log alone may have all of it"
+    assert len(caplog.records) == len(again)
+
+
+@pytest.mark.parametrize("damage", [gone, emptied, cut, overwritten, copied, replaced, *OTHERS])
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_it_is_found_by_who_commits_too(store: Store, few: list[Any], suffix: str, damage: Damage) -> None:
+    """Each commit that is confirmed has its record, from which the catalog is made again."""
+    damage(store.path / f"{CATALOG}{suffix}")
+    for each in few[2:]:
+        for _ in range(3):
+            try:
+                commit(store, each)
+                break
+            except StoreError:  # the device is told busy, and asks again
+                continue
+        else:
+            pytest.fail("it went on failing")
+    store.catalog.try_reading(whole=True)
+    store.check()
+    holds(store.path, few, 4)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", ""])
+def test_what_devices_said_of_what_they_have_yet_is_not_forgotten(store: Store, few: list[Any], suffix: str) -> None:
+    (store.path / f"{CATALOG}{suffix}").unlink()
+    store.check()
+    with read_engine(store.path / CATALOG).connect() as connection:
+        [ledger] = spool_ledgers(connection)
+    assert (ledger.next_ordinal, ledger.pending) == (6, 4)
+
+
+@pytest.mark.parametrize("damage", [gone, emptied, cut, overwritten, copied, replaced, *OTHERS])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_a_start_sets_a_damaged_one_aside(
+    few: list[Any], memory: Path, suffix: str, damage: Damage, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, left = memory / "store", memory / "left"
+    with Store.open(path) as opened:
+        commit(opened, few[0])
+        commit(opened, few[1])
+        shutil.copytree(path, left)  # as a kill leaves it
+    damage(left / f"{CATALOG}{suffix}")
+    with Store.open(left) as opened:
+        opened.catalog.try_reading(whole=True)
+        opened.check()
+        commit(opened, few[2])
+        holds(left, few, 3)
+    holds(left, few, 3)
+    said = [record.message for record in caplog.records if "made again" in record.message]
+    assert len(said) <= 1
+    if aside(left):
+        assert said
+        assert aside(left)[0].removesuffix("-wal").removesuffix("-shm") in said[0]
+    if damage in OTHERS:
+        assert said
+    if damage is a_folder:
+        assert [each.read_text() for each in left.glob("*/kept")] == ["what somebody put there"]
+
+
+@pytest.mark.parametrize("at", [0.3, 0.6, 0.9])
+def test_damage_in_the_middle_is_found_at_the_first_look(few: list[Any], memory: Path, at: float) -> None:
+    with Store.open(memory / "store") as opened:
+        for each in few[:3]:
+            commit(opened, each)
+    catalog = memory / "store" / CATALOG
+    pages = catalog.stat().st_size // 4096
+    with catalog.open("r+b") as file:
+        file.seek(int(pages * at) * 4096)
+        file.write(b"\xa5" * 4096 * (pages // 4))
+    with Store.open(memory / "store") as opened:
+        opened.catalog.try_reading(whole=True)
+        opened.check()
+        commit(opened, few[3])
+        holds(opened.path, few, 4)
+
+
+def test_one_is_kept_and_none_that_may_have_what_was_deleted(few: list[Any], memory: Path) -> None:
+    path = memory / "store"
+    for each in few[:2]:
+        with Store.open(path) as opened:
+            commit(opened, each)
+        with (path / CATALOG).open("r+b") as file:
+            file.write(b"rubbish")
+    with Store.open(path):
+        assert len(aside(path)) == 1
+    delete(path, (str(few[0].episode),), reason="asked", who="ann", grace_s=0)
+    assert not aside(path)
+
+
+def test_one_of_a_later_release_is_not_damaged(few: list[Any], memory: Path) -> None:
+    with Store.open(memory / "store") as opened:
+        commit(opened, few[0])
+    with closing(sqlite3.connect(memory / "store" / CATALOG)) as connection:
+        connection.execute("UPDATE about SET value = '99' WHERE name = 'version'")
+        connection.commit()
+    with pytest.raises(StoreError, match="catalog of version 99"):
+        Store.open(memory / "store")
+    assert not aside(memory / "store")
