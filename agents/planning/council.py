@@ -1,7 +1,8 @@
 """The council: the planners of a loop, each hosted; those that are of no use are set aside, and others go on."""
 
 import contextlib
-from collections.abc import Container, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,15 +14,26 @@ from sensorium.agents.planning.log import PlannerAside, PlanningLine, PlanningNo
 from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.planning.tries import NOBODYS
 from sensorium.errors import SensoriumError
 from sensorium.threads import reason
 
+REST_S = 3600.0
+"""For so long nobody is asked of whose proposals nothing came: light, places and what is allowed may be others then."""
+_OF_DEVICES = ("kill", "plans.per_hour", "plans.per_day", "plans.hottest_c", "plans.least_free_bytes", "plans.privacy")
+_PASSING = ("obey: ", *(f"charter: {rule}: " for rule in _OF_DEVICES))
+"""How rules begin that are against whatever is proposed, for now; which is no planner's fault."""
+
 
 class Council:
-    """Planners by name. It is convened anew where what can be reached changes: who was set aside stays so."""
+    """Planners by name. It is convened anew where what can be reached changes: who was set aside stays so, for
+    `REST_S`, or, where it raised, hung or said nothing of use, as long as the loop goes on."""
 
-    def __init__(self, planners: Mapping[str, PlannerConfig], seed: int) -> None:
-        self._configs, self._seed = dict(planners), seed
+    def __init__(
+        self, planners: Mapping[str, PlannerConfig], seed: int, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._configs, self._seed, self._clock_s = dict(planners), seed, clock_s
+        self._rests_until_s: dict[str, float] = {}
         self._hosted: dict[str, HostedPlanner] = {}
         self._why: dict[str, str] = {}
         self._asked: set[str] = set()
@@ -32,7 +44,10 @@ class Council:
         self, reaches: Sequence[Reach], cards: Sequence[EpisodeCard], notes: Sequence[NotebookEntry] = ()
     ) -> list[PlannerAside]:
         """Make them anew, over these devices, and tell them all; those that keep a notebook what stands in it."""
-        self._hosted = {}
+        before, self._hosted = self._hosted, {}
+        back = [name for name, until_s in self._rests_until_s.items() if self._clock_s() >= until_s]
+        for name in back:
+            del self._rests_until_s[name], self._why[name]
         for name, config in self._configs.items():
             if name in self._why:
                 continue
@@ -44,8 +59,16 @@ class Council:
                 self._why[name] = f"cannot be made: {reason(error)}"
         for name, hosted in self._hosted.items():
             hosted.remember([each for each in notes if each.planner == name])
-        first = [PlannerAside(planner=name, why=why) for name, why in self._why.items() if why.startswith("cannot")]
+            if name in before:
+                hosted.go_on_from(before[name])
+        first = [PlannerAside(planner=name, why="") for name in back]
+        first += [PlannerAside(planner=name, why=why) for name, why in self._why.items() if why.startswith("cannot")]
         return [*first, *self.ingest(cards)]
+
+    @property
+    def is_rested(self) -> bool:
+        """Whether somebody who was set aside for a while may be asked again, once it is convened anew."""
+        return any(self._clock_s() >= until_s for until_s in self._rests_until_s.values())
 
     def ingest(self, cards: Sequence[EpisodeCard]) -> list[PlannerAside]:
         """Tell all; who was set aside by that."""
@@ -74,23 +97,30 @@ class Council:
         for name, each in list(self._hosted.items()):
             if each.aside:
                 self._why[name] = each.aside
+                if each.rests:
+                    self._rests_until_s[name] = self._clock_s() + REST_S
+                    self._why[name] += f"; it is asked again in {REST_S / 60:.0f} minutes"
                 self._last_words += _notes_of(name, each)
                 self._last_reports[name] = each.report()
                 del self._hosted[name]
-                found.append(PlannerAside(planner=name, why=each.aside))
+                found.append(PlannerAside(planner=name, why=self._why[name]))
         return found
 
     def ruled(self, ruled: Sequence[RuledProposal]) -> None:
         """What the adjudicator made of their proposals."""
         for each in ruled:
             if each.ruling == "refused" and (hosted := self._hosted.get(each.proposal.planner)) is not None:
-                hosted.came_to_nothing()
+                if not each.rule.startswith(_PASSING):
+                    hosted.came_to_nothing()
                 hosted.learn(ProposalFate(proposal=each.proposal, became="refused", why=each.rule))
 
     def settled(self, outcome: PlanOutcome, proposal: Proposal) -> None:
         """What came of one of them."""
         if (hosted := self._hosted.get(outcome.planner)) is not None:
-            hosted.brought() if outcome.got > 0 else hosted.came_to_nothing()
+            if outcome.got > 0:
+                hosted.brought()
+            elif outcome.state not in NOBODYS and not outcome.why.startswith(_PASSING):
+                hosted.came_to_nothing()
             hosted.learn(ProposalFate(proposal=proposal, became=outcome.state, why=outcome.why, got=outcome.got))
 
     def report(self, name: str) -> dict[str, Any]:

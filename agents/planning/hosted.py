@@ -21,6 +21,8 @@ MOST_PARAMETERS, MOST_LETTERS = 64, 2000
 MOST_WRITTEN = 100
 MOST_SAME = 8
 """So often in a row may it propose the very same, of which something was tried and nothing came."""
+MOST_FRUITLESS = 24
+"""So many times in a row may what was tried of its proposals, whatever they are, come to nothing."""
 MOST_UNSOUND = 3
 """So many times in a row may all that it proposes be unsound."""
 
@@ -47,14 +49,15 @@ class HostedPlanner:
     """One planner under its name. `aside` is why it is not asked any more; empty as long as it is.
 
     It never raises: what a planner raises, or does not answer within `patience_s`, sets it aside, as does what is no
-    list of proposals, what is unsound three times in a row, and the same thing for ever.
+    list of proposals, what is unsound three times in a row, the same thing for ever, and what comes to nothing for
+    ever. Of the last two it `rests`: they say nothing of what is so later.
     """
 
     def __init__(self, name: str, planner: Planner, patience_s: float = PATIENCE_S) -> None:
-        self.name, self.aside = name, ""
+        self.name, self.aside, self.rests = name, "", False
         self._planner, self._patience_s = planner, patience_s
         self._last: frozenset[Key] = frozenset()
-        self._same = self._unsound = 0
+        self._same = self._unsound = self._fruitless = 0
         self._failed = self._hangs = False
 
     def ingest(self, cards: Sequence[EpisodeCard]) -> None:
@@ -92,7 +95,12 @@ class HostedPlanner:
 
     def brought(self) -> None:
         """One of its proposals brought something."""
-        self._same = 0
+        self._same = self._fruitless = 0
+
+    def go_on_from(self, before: "HostedPlanner") -> None:
+        """What it had proposed to nothing before it was made anew counts on."""
+        self._last, self._failed = before._last, before._failed
+        self._same, self._unsound, self._fruitless = before._same, before._unsound, before._fruitless
 
     def remember(self, entries: Sequence[NotebookEntry]) -> None:
         """Give one that keeps a notebook what stands in it."""
@@ -127,14 +135,20 @@ class HostedPlanner:
         return found | aside
 
     def _notice(self, keys: frozenset[Key]) -> None:
-        """Whether it says the same again, though that came to nothing."""
-        if keys and keys == self._last and self._failed:
-            self._same += 1
-        elif keys != self._last:
+        """Whether it says the same again, though that came to nothing, or nothing comes of whatever it says."""
+        if not keys:
+            return
+        if keys != self._last:
             self._same = 0
+        elif self._failed:
+            self._same += 1
+        self._fruitless += self._failed
         self._last, self._failed = keys, False
         if self._same >= MOST_SAME:
-            self.aside = f"it proposed the same {self._same + 1} times, and nothing came of it"
+            self.aside, self.rests = f"it proposed the same {self._same + 1} times, and nothing came of it", True
+        elif self._fruitless >= MOST_FRUITLESS:
+            why = f"nothing came of what was tried of its proposals, {self._fruitless} times in a row"
+            self.aside, self.rests = why, True
 
     def _answered(self, n: int) -> tuple[list[Proposal] | None, str]:
         """Its sound proposals (None: it gave no list), and in short what it gave first, or what instead of a list."""

@@ -105,7 +105,7 @@ class PlannerSpent(_LogLine, frozen=True, kw_only=True, tag="spent"):
 
 
 class PlannerAside(_LogLine, frozen=True, kw_only=True, tag="aside"):
-    """A planner is not asked any more in this loop, and why."""
+    """A planner is not asked any more, and why; empty: it is again."""
 
     planner: str
     why: str

@@ -31,6 +31,7 @@ from sensorium.agents.planning.pause import Pause
 from sensorium.agents.planning.planner import PlannerConfig
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.rules import PlanRules
+from sensorium.agents.planning.saying import line_of
 from sensorium.corpus.fleet import reports
 from sensorium.link.approval import Approval
 
@@ -84,7 +85,7 @@ class PlanningLoop:
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.log = PlanningLog(store)
-        self.council = Council(planners, seed)
+        self.council = Council(planners, seed, clock_s)
         self.awaited: dict[str, AwaitedPlan] = {}
         self.judge = Adjudicator(list(planners), rules.refuses, price or Price())
         self._store, self._rules, self._desk = store, rules, desk
@@ -140,7 +141,7 @@ class PlanningLoop:
             awaited = self.awaited.get(card.device)
             if awaited is not None and awaited.proposal.id == card.proposal:
                 awaited.came(card, gain, self._clock_s())
-        if seen.is_other:
+        if seen.is_other or self.council.is_rested:
             notes = notebook_of(self.log.read().lines)
             self._set_aside(self.council.convene(self.known.reaches, list(self.known.cards.values()), notes))
         else:
@@ -276,7 +277,7 @@ class PlanningLoop:
 
     def _set_aside(self, lines: Sequence[PlannerAside]) -> None:
         for line in lines:
-            log.warning("planner %s is set aside: %s", line.planner, line.why)
+            log.log(logging.WARNING if line.why else logging.INFO, "%s", line_of(line))
             self.log.add(line)
 
     def _resume(self, lines: Sequence[PlanningLine]) -> None:

@@ -42,6 +42,8 @@ def line_of(line: PlanningLine) -> str:
             tokens = tokens_of(line.report)
             said = "" if tokens is None else f", {tokens:g} tokens"
             return f"planner {line.planner}: share {line.share:.0%}, got to expected {line.ratio:.2f}{said}"
+        case PlannerAside(why=""):
+            return f"planner {line.planner} is asked again"
         case PlannerAside():
             return f"planner {line.planner} is set aside: {line.why}"
         case PlanningNote():

@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 from sensorium.agents.planning.notebook import ProposalFate
 
-_NOBODYS = frozenset({"silent", "expired", "gone"})
-"""Where a device was not there to do it no place is to blame."""
+NOBODYS = frozenset({"silent", "expired", "gone"})
+"""Where a device was not there to do it no place is to blame, and no planner."""
 _REFUSED = "refused"
 
 
@@ -41,7 +41,7 @@ class Tries:
 
     def over(self, place: str, fate: ProposalFate | None = None) -> None:
         """A proposal to go there was carried out, or refused."""
-        if place in self._came or (fate is not None and fate.became in _NOBODYS):
+        if place in self._came or (fate is not None and fate.became in NOBODYS):
             return
         part = self._shares.get(place, 1.0) if fate is not None and fate.became == _REFUSED else 1.0
         self._blame[place] = self._blame.get(place, 0.0) + part

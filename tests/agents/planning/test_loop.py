@@ -43,6 +43,7 @@ from sensorium.perception.sheet import WIDTH
 from tests.agents.planning.playing import PLACES, Clock, PlayedDevice, charter, loop_of
 
 GAP = {"gap": GapConfig()}
+PAN = Control(name="pan_rad", plan="viewpoint", unit="rad", low=-1, high=1)
 PLACES_ALONE = CellAxes(axes=("place",))
 SHADES = (BY_NOBODY[BEFORE], BY_NOBODY[ROAMING], COLORS[0])
 
@@ -281,6 +282,7 @@ class OddConfig(PlannerConfig):
 class OddPlanner:
     def __init__(self, how: str) -> None:
         self._how = how
+        self._times = 0
 
     def ingest(self, card: EpisodeCard) -> None:
         if self._how == "ingest":
@@ -291,8 +293,10 @@ class OddPlanner:
             raise ZeroDivisionError
         if self._how == "exit":
             raise SystemExit(3)
-        gain = float("nan") if self._how == "nan" else 1e9
-        x_m = 99.0 if self._how == "unlawful" else 0.5
+        self._times += 1
+        gain = {"nan": float("nan"), "modest": 0.5}.get(self._how, 1e9)
+        x_m = 99.0 if self._how.startswith("unlawful") else 0.5
+        x_m += 1e-3 * self._times if self._how.endswith("anew") else 0.0
         parameters: dict[str, Any] = {"x_m": x_m, "y_m": 0.5}
         return [Proposal(plan="viewpoint", planner="odd", device="rover", parameters=parameters, gain=gain, cost_s=0.1)]
 
@@ -300,15 +304,19 @@ class OddPlanner:
         return {}
 
 
-@pytest.mark.parametrize("how", ["make", "ingest", "suggest", "exit", "nan", "unlawful", "same"])
+@pytest.mark.parametrize(
+    "how", ["make", "ingest", "suggest", "exit", "nan", "unlawful", "same", "modest", "unlawful anew", "useless anew"]
+)
 def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(
     store: Path, anna: OperatorPair, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    """One that always says the same has it once, and brings nothing from then on."""
+    """One that always says the same has it once, and brings nothing from then on; so does one that says it anew each
+    time, a little beside, or what nobody may do. It is not put off by what can be reached being other now and then."""
     rover, clock = PlayedDevice(store), Clock()
     rover.record({"x_m": 0.5, "y_m": 0.5})
     loop = loop_of(store, anna, {"odd": OddConfig(how=how), **GAP}, clock)
-    for _ in range(40):
+    for number in range(80):
+        rover.report(PLACES if number % 10 < 5 else (*PLACES, PAN))
         if loop.council.why("odd"):
             break
         turn(loop, clock, rover)
@@ -320,6 +328,37 @@ def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(
     assert loop.judge.tally("gap").got == 5.0, "all that was missing"
     assert not [body for body in rover.asked if body["parameters"]["x_m"] > 3]
     assert [each.levelname for each in caplog.records] == ["WARNING"], "it is no fault of the program"
+
+
+def test_who_brings_nothing_is_asked_again_after_an_hour_and_who_raises_is_not(store: Path, anna: OperatorPair) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    rover.record({"x_m": 0.5, "y_m": 0.5})
+    loop = loop_of(store, anna, {"odd": OddConfig(how="unlawful"), "off": OddConfig(how="suggest")}, clock)
+    while not loop.council.why("odd"):
+        turn(loop, clock, rover)
+    assert loop.council.why("odd").endswith("; it is asked again in 60 minutes")
+    assert (loop.council.names, "suggest raised" in loop.council.why("off")) == ([], True)
+    clock.now_s += 3500.0
+    loop.step()
+    assert loop.council.names == []
+    clock.now_s += 100.0
+    loop.step()
+    assert loop.council.names == ["odd"]
+    lines = [line for line in PlanningLog(store).read().lines if isinstance(line, PlannerAside)]
+    assert [(line.planner, bool(line.why)) for line in lines] == [("off", True), ("odd", True), ("odd", False)]
+    assert line_of(lines[-1]) == "planner odd is asked again"
+    assert {row["planner"]: bool(row["aside"]) for row in planning_report(store).rows()} == {"odd": False, "off": True}
+
+
+@pytest.mark.parametrize("limits", [{"per_hour": {"plans": 0}}, {"hottest_c": 20}, {"least_free_bytes": 10**18}])
+def test_what_is_refused_for_now_whatever_it_is_sets_nobody_aside(
+    store: Path, anna: OperatorPair, limits: dict[str, Any]
+) -> None:
+    rover, clock = PlayedDevice(store), Clock()
+    loop = loop_of(store, anna, {"odd": OddConfig(how="same")}, clock, charter(**limits))
+    for _ in range(40):
+        turn(loop, clock, rover)
+    assert (loop.council.names, rover.asked) == (["odd"], [])
 
 
 def test_what_a_charter_forbids_is_never_asked_and_the_rule_is_in_the_log_once(store: Path, anna: OperatorPair) -> None:
