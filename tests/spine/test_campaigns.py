@@ -108,3 +108,16 @@ def test_a_shadow_tells_what_the_campaign_then_keeps_and_a_file_s_own_knows_the_
     assert shadow["keep_bytes"] > 0
     assert "keep_s" not in real
     assert shadow.get("episodes", 0) == 0
+
+
+def test_a_campaign_that_could_never_run_is_refused(site: Site) -> None:
+    site.run("keys", "new", "anna", "--operator", "--dir", "keys")
+    key = ("--operator", "keys/anna.operator_secret")
+    wrong: list[tuple[dict[str, str], tuple[str, ...]]] = [
+        ({"until": "2020-01-01T00:00Z"}, ("until: expected later than now",)),
+        ({"from": "2199-01-02T00:00Z", "until": "2199-01-01T00:00Z"}, ("until: expected later than `from`",)),
+        ({"from": "2199-01-01T00:00Z"}, ("from: ", "is later than the directive expires; give --expires")),
+    ]
+    for times, says in wrong:
+        path = campaign(site, "dock", where="cam.sharpness > 1", **times)
+        site.refused("campaign", "apply", "store", path, "rig-1", *key, expect=2, says=says)

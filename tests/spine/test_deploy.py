@@ -99,6 +99,7 @@ def test_a_device_says_what_became_of_samples_and_what_waits(exposition: str) ->
     for line in (
         'sensorium_device_captured_total{device="rig-1",stream="cam"} 5.0',
         'sensorium_device_lost_total{cause="overrun",device="rig-1",stream="cam"} 1.0',
+        'sensorium_device_lost_total{cause="spool_full",device="rig-1",stream="cam"} 0.0',
         'sensorium_device_filtered_total{device="rig-1",rule="rate",stream="cam"} 1.0',
         'sensorium_device_spool_bytes{device="rig-1"} 7.0',
         'sensorium_device_link_up{device="rig-1"} 1.0',

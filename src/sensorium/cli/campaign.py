@@ -1,7 +1,9 @@
 """`sensorium campaign`: have devices look for something, see what they have found, and what it would cost before."""
 
 import json
+import math
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +21,7 @@ from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.directives import issue
 from sensorium.corpus.fleet import named_devices
-from sensorium.episode.utc_text import utc_ns_of
+from sensorium.episode.utc_text import utc_ns_of, utc_text
 from sensorium.errors import ConfigError
 from sensorium.link.operators import read_pair
 
@@ -59,6 +61,7 @@ def apply(
     one that lacks a stream does not keep the others from it."""
     body = campaign_body(file)
     life_s, pair = life_s_of(expires), read_pair(operator)
+    _check_times(file, body, life_s)
     check_store_version(store)
     names = named_devices(store, devices, unknown=unknown)
     for document in issue(store, names, "campaign", body, pair, life_s=life_s):
@@ -161,6 +164,21 @@ def campaign_body(file: Path) -> dict[str, Any]:
         raise ConfigError("\n".join(f"campaign {file}: {line}" for line in _mistakes(error))) from error
     times = {into: _utc_ns(file, key, said[key]) for key, into in _TIMES.items() if said.get(key) is not None}
     return {"name": said["name"], "rules": rules, **times}
+
+
+def _check_times(file: Path, body: dict[str, Any], life_s: float) -> None:
+    """Raise `ConfigError` where a campaign could never run."""
+    now_ns = time.time_ns()
+    begin_ns, until_ns = body.get("from_ns", now_ns), body.get("until_ns")
+    if until_ns is not None and until_ns <= max(begin_ns, now_ns):
+        than = f"`from`, {utc_text(begin_ns)}" if begin_ns > now_ns else f"now, {utc_text(now_ns)}"
+        raise ConfigError(f"campaign {file}: until: expected later than {than}, got {utc_text(until_ns)}")
+    if begin_ns > now_ns + life_s * 1e9:
+        days = math.ceil((begin_ns - now_ns) / 86_400e9) + 1
+        raise ConfigError(
+            f"campaign {file}: from: {utc_text(begin_ns)} is later than the directive expires; give --expires {days}d, "
+            "or apply it later"
+        )
 
 
 def _mistakes(error: ValueError) -> Iterator[str]:

@@ -16,6 +16,9 @@ _LINK = {
     "rejected": "Episodes that the ingest rejected",
     "sessions": "Sessions opened",
 }
+CAUSES = ("sensor", "overrun", "disordered", "malformed", "away", "late", "spool_full", "encoder")
+"""By these samples are lost while a device records: each has a value from the beginning, or the first loss would be no
+increase."""
 
 
 class DeviceMetrics(Collector):
@@ -73,7 +76,7 @@ class DeviceMetrics(Collector):
             stored.add_metric([device, stream], account.stored)
             for rule, n in account.filtered.items():
                 filtered.add_metric([device, stream, rule], n)
-            for cause, n in account.lost.items():
+            for cause, n in (dict.fromkeys(CAUSES, 0) | dict(account.lost)).items():
                 lost.add_metric([device, stream, cause], n)
         yield from (captured, stored, filtered, lost)
 
