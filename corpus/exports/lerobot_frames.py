@@ -31,13 +31,16 @@ class Feature:
 @dataclass(slots=True)
 class SingleRate:
     """What became of a stream's samples at one rate, over all episodes: those there were, those that stand for some
-    moment, moments, and how far at most a sample is from its moment."""
+    moment, moments, how far at most a sample is from its moment, and of the numbers in the samples that were taken
+    those that are not finite, and those that are in float32 no more."""
 
     samples: int = 0
     used: int = 0
     moments: int = 0
     furthest_ns: int = 0
     dtypes: set[str] = field(default_factory=set)
+    odd: int = 0
+    beyond: int = 0
 
     def said(self, name: str, fps: int) -> str:
         """In words."""
@@ -45,7 +48,17 @@ class SingleRate:
         told = f"{name}: at {fps} Hz {self.used} of {self.samples} samples, "
         told += f"{twice} of {self.moments} moments repeat one, " if twice else ""
         told += f"up to {self.furthest_ns / 1e6:.1f} ms from their moment"
-        return told + (f"; {', '.join(sorted(self.dtypes))} become float32" if self.dtypes - {"float32"} else "")
+        told += f"; {', '.join(sorted(self.dtypes))} become float32" if self.dtypes - {"float32"} else ""
+        told += f"; {self.beyond} numbers are beyond float32, and infinite in it" if self.beyond else ""
+        return told + (f"; {self.odd} are no number or infinite, which the stats leave out" if self.odd else "")
+
+    def add_numbers(self, samples: Array) -> None:
+        """Count those that are odd, and those that will be."""
+        if samples.dtype.kind == "f":
+            odd = int((~np.isfinite(samples)).sum())
+            with np.errstate(over="ignore"):
+                self.beyond += int((~np.isfinite(samples.astype(np.float32))).sum()) - odd
+            self.odd += odd
 
 
 def features_of(episode: Episode, by: LerobotMap) -> list[Feature]:
@@ -80,15 +93,21 @@ def moments_of(episode: Episode, by: LerobotMap) -> tuple[Stamps, dict[str, Stan
 
 
 def frames(
-    episode: Episode, features: list[Feature], at_ns: Stamps, standing: Mapping[str, StandIns]
+    episode: Episode,
+    features: list[Feature],
+    at_ns: Stamps,
+    standing: Mapping[str, StandIns],
+    rates: Mapping[str, SingleRate],
 ) -> Iterator[dict[str, Array]]:
-    """Parts of an episode: of each feature its samples [n, *shape], numbers as float32."""
+    """Parts of an episode: of each feature its samples [n, *shape], numbers as float32; `rates` is told of these."""
     streams = {name: episode.streams[name] for name in standing}
     size = sum(stream.spec.sample_bytes for stream in streams.values())
     step = max(1, min(_MOST_FRAMES, PORTION_BYTES // max(1, size)))
     for start in range(0, len(at_ns), step):
         part = slice(start, start + step)
         found = {name: stream.take(standing[name].before[part]) for name, stream in streams.items()}
+        for name, samples in found.items():
+            rates[name].add_numbers(samples)
         yield {each.key: _joined(each, found) for each in features}
 
 
@@ -142,4 +161,5 @@ def _joined(feature: Feature, found: Mapping[str, Array]) -> Array:
     parts = [found[name] for name in feature.streams]
     if feature.is_video:
         return parts[0]
-    return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)
+    with np.errstate(over="ignore"):
+        return np.concatenate([part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1)

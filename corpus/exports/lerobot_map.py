@@ -75,6 +75,8 @@ def read_map(path: Path | None) -> LerobotMap:
         return LerobotMap.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give a file that is there") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8: byte {error.start}; save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
     except pydantic.ValidationError as error:

@@ -15,14 +15,24 @@ _STRIDE = 4
 
 
 def of_numbers(rows: Array) -> Stats:
-    """Of rows [n, d]: min, max, mean, std and quantiles, float64 [d], and count, int64 [1].
+    """Of rows [n, d]: min, max, mean, std and quantiles, float64 [d], of what is finite, else NaN; count, int64 [1].
 
     >>> of_numbers(np.array([[1.0], [3.0]]))["mean"].tolist()
     [2.0]
     """
     rows = rows.astype(np.float64)
+    if np.isfinite(rows).all():
+        found = _of_finite(rows)
+    else:  # one column has numbers where another has none
+        apart = [_of_finite(column[np.isfinite(column)][:, None]) for column in rows.T]
+        found = {name: np.concatenate([each[name] for each in apart]) for name in apart[0]}
+    return found | {"count": np.array([len(rows)], np.int64)}
+
+
+def _of_finite(rows: Array) -> Stats:
+    if not len(rows):
+        return {name: np.full(rows.shape[1], np.nan) for name in ("min", "max", "mean", "std", *QUANTILES)}
     found = {"min": rows.min(axis=0), "max": rows.max(axis=0), "mean": rows.mean(axis=0), "std": rows.std(axis=0)}
-    found["count"] = np.array([len(rows)], np.int64)
     return found | {name: np.quantile(rows, at, axis=0) for name, at in QUANTILES.items()}
 
 
@@ -40,14 +50,21 @@ def of_all(episodes: Sequence[Mapping[str, Stats]]) -> dict[str, Stats]:
 
 
 def _together(those: Sequence[Stats]) -> Stats:
-    counts = np.array([float(each["count"][0]) for each in those])
-    weights = (counts / counts.sum()).reshape(-1, *[1] * those[0]["mean"].ndim)
+    means = np.stack([each["mean"] for each in those])
+    counts = np.array([float(each["count"][0]) for each in those]).reshape(-1, *[1] * (means.ndim - 1))
+    weights = np.where(np.isnan(means), 0.0, counts)
+    total = weights.sum(axis=0)
+    weights = weights / np.where(total > 0, total, np.nan)
+
+    def weighted(values: Array) -> Array:
+        found: Array = (weights * np.nan_to_num(values)).sum(axis=0)  # NaN where no episode has a number
+        return found
 
     def stacked(name: str) -> Array:
         return np.stack([each[name] for each in those])
 
-    mean = (weights * stacked("mean")).sum(axis=0)
-    variance = (weights * (stacked("std") ** 2 + (stacked("mean") - mean) ** 2)).sum(axis=0)
-    found = {"min": stacked("min").min(axis=0), "max": stacked("max").max(axis=0), "mean": mean}
+    mean = weighted(means)
+    variance = weighted(stacked("std") ** 2 + (means - mean) ** 2)
+    found = {"min": np.fmin.reduce(stacked("min")), "max": np.fmax.reduce(stacked("max")), "mean": mean}
     found |= {"std": np.sqrt(variance), "count": np.array([int(counts.sum())], np.int64)}
-    return found | {name: (weights * stacked(name)).sum(axis=0) for name in QUANTILES}
+    return found | {name: weighted(stacked(name)) for name in QUANTILES}

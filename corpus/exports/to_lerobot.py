@@ -105,8 +105,8 @@ class _Dataset:
         self._tasks.setdefault(task, len(self._tasks))
         first = sum(each.length for each in self._written)
         written = _Written(episode.id, task, len(at_ns), first)
-        self._write(episode, written, at_ns, standing)
         count(episode, at_ns, standing, self.rates)
+        self._write(episode, written, at_ns, standing)
         self._written.append(written)
         return len(at_ns)
 
@@ -140,9 +140,9 @@ class _Dataset:
 
     def _write(self, episode: Episode, written: _Written, at_ns: Stamps, standing: Mapping[str, StandIns]) -> None:
         rows: dict[str, list[Any]] = {each.key: [] for each in self._features}
-        every = max(1, len(at_ns) // MOST_PICTURES)
+        every = -(-len(at_ns) // MOST_PICTURES)
         done = 0
-        for part in frames(episode, self._features, at_ns, standing):
+        for part in frames(episode, self._features, at_ns, standing, self.rates):
             for each in self._features:
                 samples = part[each.key]
                 if each.is_video:

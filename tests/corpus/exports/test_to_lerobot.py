@@ -150,6 +150,50 @@ def test_stats(tmp_path: Path) -> None:
     assert red > 2 * blue
 
 
+def test_what_is_no_number_is_told_and_not_in_the_stats(tmp_path: Path) -> None:
+    odd = np.arange(60.0).reshape(20, 3)
+    odd[3, 0], odd[4, 0], odd[5, 1], odd[:, 2] = np.nan, -np.inf, 1e300, np.nan
+    made = []
+    for number in range(2):
+        arrays = {"command": odd if number == 0 else np.where(odd > 0, 3.0, 1.0)}
+        arrays["command"][:, 2] = np.nan
+        made.append(
+            build_episode(
+                arrays,
+                step_ns=10**8,
+                start_ns=10**10 * (number + 1),
+                ordinal=number,
+                specs={"command": {"rate_hz": 10.0}},
+            )
+        )
+    report = export(
+        store_of(tmp_path / "store", made),
+        "lerobot",
+        tmp_path / "out",
+        Options(map=map_in(tmp_path, features={"action": "command"})),
+    )
+    assert "1 numbers are beyond float32, and infinite in it; 42 are no number or infinite" in report.lost[0]
+    data = np.array(pq.read_table(tmp_path / "out/data/chunk-000/file-000.parquet")["action"].to_pylist())
+    assert np.isinf(data[5, 1])
+    stats = json.loads((tmp_path / "out/meta/stats.json").read_text())["action"]
+    numbers = [data[:, column][np.isfinite(data[:, column])] for column in range(2)]
+    assert np.allclose(stats["min"][:2], [each.min() for each in numbers])
+    assert np.allclose(stats["max"][:2], [each.max() for each in numbers])
+    halves = [[data[rows, column] for rows in (slice(0, 20), slice(20, 40))] for column in range(2)]
+    means = [np.mean([half[np.isfinite(half)].mean() for half in each]) for each in halves]
+    assert np.allclose(stats["mean"][:2], means)
+    assert [np.isnan(stats[name][2]) for name in ("min", "max", "mean", "std", "q50")] == [True] * 5
+    assert stats["count"] == [40]
+
+
+@pytest.mark.parametrize("frames", [99, 100, 101, 250])
+def test_stats_of_pictures_are_of_a_hundred_at_most(tmp_path: Path, frames: int) -> None:
+    episodes = store_of(tmp_path / "store", [rollout(0, frames)])
+    export(episodes, "lerobot", tmp_path / "out", Options(map=map_in(tmp_path)))
+    stats = json.loads((tmp_path / "out/meta/stats.json").read_text())
+    assert 50 <= stats["observation.images.front"]["count"][0] <= 100
+
+
 def test_what_does_not_fit_is_named_or_left_out(tmp_path: Path) -> None:
     made = [rollout(0), rollout(1, hole=True), rollout(3, colors="RGB")]
     episodes = store_of(tmp_path / "store", made)
@@ -182,6 +226,9 @@ def test_a_map_that_is_none(tmp_path: Path, changes: Any, said: str) -> None:
         export(episodes, "lerobot", tmp_path / "out")
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         export(episodes, "lerobot", tmp_path / "out", Options(map=tmp_path / "none.yaml"))
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfef")
+    with pytest.raises(ConfigError, match=r"bytes\.yaml: not UTF-8"):
+        export(episodes, "lerobot", tmp_path / "out", Options(map=tmp_path / "bytes.yaml"))
 
 
 def test_sides_that_are_odd_are_named(tmp_path: Path) -> None:
