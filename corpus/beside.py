@@ -18,7 +18,8 @@ from typing import Any, NamedTuple, Self
 import msgspec
 import uuid_utils
 
-from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.commits import check_store_version, is_episode_id
+from sensorium.corpus.deletions import HOLDS, tombstone_name
 from sensorium.episode import durable
 from sensorium.episode.locking import take_lock
 from sensorium.errors import ConfigError, StoreError
@@ -29,6 +30,8 @@ KINDS = ("verdicts", "labels", "preferences", "holds", "advantages", "campaigns"
 UNCATALOGUED = frozenset({"cards"})
 """Kinds of which the catalog has nothing: they are read where they stand, all at once, and have pictures in them."""
 SUFFIX = ".jsonl"
+OF = ("episode", "other")
+"""Where a record names the episodes that it is of."""
 LOCK = ".lock"
 MAX_LINE_BYTES = 16 << 20
 GO_ON_BYTES = 1 << 20
@@ -70,7 +73,7 @@ class BesideWriter:
         _check_kind(kind)
         check_store_version(store)
         self.writer = uuid.UUID(bytes=uuid_utils.uuid7().bytes) if writer is None else writer
-        self._store, self._folder = store, Path(BESIDE, kind)
+        self._store, self._kind, self._folder = store, kind, Path(BESIDE, kind)
         self._guard = threading.Lock()
         self._fd: int | None = None
         self._end = 0
@@ -110,18 +113,21 @@ class BesideWriter:
         """Append records, all of them durably when it returns, at the price of one sync.
 
         `check` is called first, and while it is nobody else appends: what it finds is still so when they are there.
+        Those of episodes that were deleted meanwhile are left out, but holds.
 
         Raises:
             StoreError: they could not be made durable. They may be there all the same: who repeats them may have them
                 twice, which what is read of them must bear. The next ones go to a new file.
             ConfigError: a record is no JSON, or too long; none was written.
         """
-        data = b"".join(map(line_of, records))
-        if not data:
+        lines = [(record, line_of(record)) for record in records]
+        if not lines:
             return
         with self._guard, _store_errors(self._store), self._held(alone=check is not None):
             if check is not None:
                 check()
+            if not (data := b"".join(self._of_what_is_left(lines))):
+                return
             if self._fd is not None and not self._has_its_name(self._fd):  # a deletion put another in its place
                 self._give_up()
             fd = self._begin() if self._fd is None else self._fd
@@ -135,6 +141,18 @@ class BesideWriter:
                 self._give_up()
                 raise
             self._end += len(data)
+
+    def _of_what_is_left(self, lines: list[tuple[Mapping[str, Any], bytes]]) -> Iterator[bytes]:
+        """The lines but those of deleted episodes: whoever took out what was said of them is not coming again."""
+        deleted: dict[object, bool] = {}
+        for record, line in lines:
+            named = [each for key in OF if isinstance(each := record.get(key), str)]
+            for each in named if self._kind != HOLDS else ():
+                if each not in deleted:
+                    at = tombstone_name(uuid.UUID(each)) if is_episode_id(each) else ""
+                    deleted[each] = bool(at) and durable.look(at, dir_fd=self._store_fd) is not None
+            if not any(deleted.get(each) for each in named):
+                yield line
 
     @contextlib.contextmanager
     def _held(self, *, alone: bool) -> Iterator[None]:

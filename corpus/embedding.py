@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.corpus.deletions import tombstoned
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Array, Stream
-from sensorium.corpus.vectors import Maker, Windows, check_room, read_arrays, read_parts, write_part
+from sensorium.corpus.vectors import Maker, Windows, check_room, read_arrays, read_parts, vectors_held, write_part
 from sensorium.drivers.described import Vectors
 from sensorium.errors import ConfigError, Corrupt, StoreError
 from sensorium.perception.descriptor import BY, SIZE, descriptor, quantised
@@ -186,11 +187,19 @@ class _PartInMaking:
             self._is_checked = True
 
     def write(self, looking: Looking) -> None:
+        """Write it, but what is of episodes that were deleted since they were read."""
         if self._streams or (self.blank and looking.maker.dimension):
-            size = looking.maker.dimension
-            vectors = np.concatenate(self._vectors) if self._vectors else np.empty((0, size), np.int8)
-            windows = np.concatenate(self._windows) if self._windows else np.empty((0, 2), np.int32)
-            write_part(self._store, looking.maker, self._streams, self.blank, vectors, windows)
+            with vectors_held(self._store):
+                gone, size = tombstoned(self._store), looking.maker.dimension
+                stays = [number for number, (episode, _) in enumerate(self._streams) if episode not in gone]
+                blank = [each for each in self.blank if each[0] not in gone]
+                for place, number in enumerate(stays):
+                    self._windows[number][:, 0] = place
+                vectors = np.concatenate([np.empty((0, size), np.int8), *(self._vectors[each] for each in stays)])
+                windows = np.concatenate([np.empty((0, 2), np.int32), *(self._windows[each] for each in stays)])
+                if stays or blank:
+                    streams = [self._streams[each] for each in stays]
+                    write_part(self._store, looking.maker, streams, blank, vectors, windows)
         self.blank, self._streams, self._vectors, self._windows = [], [], [], []
 
 

@@ -5,6 +5,7 @@ of each the place of its stream in that list and the number of its window. The J
 others do not count. docs/store-format.md has the format.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import uuid_utils
 
+from sensorium.corpus.beside import kind_held
 from sensorium.drivers.described import Vectors
 from sensorium.episode import durable
 from sensorium.errors import StoreError
@@ -91,6 +93,22 @@ def write_part(
             durable.write_synced(folder / f"{name}{ending}", data)
         durable.sync_folder(folder)
         durable.replace(folder / f"{name}.json", folder / f"{name}.new", [[said]])
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror or error}; see to the disk, then try again") from error
+
+
+@contextlib.contextmanager
+def vectors_held(store: Path) -> Iterator[None]:
+    """Meanwhile no deletion takes vectors out: who has seen then which episodes were deleted may write of the others.
+
+    Raises:
+        StoreError: the disk is in trouble.
+    """
+    folder = store / VECTORS
+    try:
+        durable.make_folder(folder)
+        with kind_held(folder):
+            yield
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror or error}; see to the disk, then try again") from error
 

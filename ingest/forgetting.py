@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.corpus.beside import BESIDE, beside_kinds, beside_paths, kind_held
+from sensorium.corpus.beside import BESIDE, LOCK, OF, beside_kinds, beside_paths, kind_held
 from sensorium.corpus.beside_catalog import forget_file
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.vectors import VECTORS, read_arrays, read_parts, write_part
@@ -16,7 +16,6 @@ from sensorium.episode import durable
 from sensorium.ingest.store_folder import STAGING, StoreFolder
 
 Removed = dict[str, dict[str, int]]
-_OF = ("episode", "other")
 
 
 def take_out_beside(store: StoreFolder, catalog: Catalog, ids: set[str], removed: Removed) -> None:
@@ -41,7 +40,7 @@ def take_out_beside(store: StoreFolder, catalog: Catalog, ids: set[str], removed
 def _is_of(line: bytes, kind: str, ids: set[str], removed: Removed) -> bool:
     try:
         record: Any = json.loads(line)["record"]
-        named = [each for key in _OF if (each := record.get(key)) in ids]
+        named = [each for key in OF if (each := record.get(key)) in ids]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     for each in named:
@@ -55,30 +54,43 @@ def take_out_vectors(store: StoreFolder, ids: set[str], removed: Removed) -> Non
     The part without them is there before the former goes; cut off in between it is written once more, under the same
     name. Of the former the arrays go first: what names them is what finds them again.
     """
-    for path, part in read_parts(store.path):
-        if isinstance(part, str) or not ids & {episode for episode, _ in (*part.streams, *part.blank)}:
-            continue
-        gone = [number for number, (episode, _) in enumerate(part.streams) if episode in ids]
-        arrays = read_arrays(path, part)
-        blank = [each for each in part.blank if each[0] not in ids]
-        if not isinstance(arrays, str):
-            stays = ~np.isin(arrays.windows[:, 0], gone)
-            for number in gone:
-                episode = part.streams[number][0]
-                removed[episode]["vectors"] = removed[episode].get("vectors", 0) + int(
-                    (arrays.windows[:, 0] == number).sum()
-                )
-            streams = [each for each in part.streams if each[0] not in ids]
-            place = np.cumsum([each[0] not in ids for each in part.streams], dtype=np.int32) - 1
-            windows = arrays.windows[stays].copy()
-            if len(windows):
-                windows[:, 0] = place[windows[:, 0]]
-            if streams or blank:
-                name = _name_without(path.stem, ids)
-                write_part(store.path, part.maker, streams, blank, arrays.vectors[stays], windows, name)
-        for end in (".npy", ".windows.npy", ".json"):
-            durable.remove(Path(VECTORS, f"{path.stem}{end}"), dir_fd=store.fd)
-        durable.sync_folder(Path(VECTORS), dir_fd=store.fd)
+    if durable.look(VECTORS, dir_fd=store.fd) is None:
+        return
+    with kind_held(store.path / VECTORS, alone=True):
+        for path, part in read_parts(store.path):
+            if isinstance(part, str) or not ids & {episode for episode, _ in (*part.streams, *part.blank)}:
+                continue
+            gone = [number for number, (episode, _) in enumerate(part.streams) if episode in ids]
+            arrays = read_arrays(path, part)
+            blank = [each for each in part.blank if each[0] not in ids]
+            if not isinstance(arrays, str):
+                stays = ~np.isin(arrays.windows[:, 0], gone)
+                for number in gone:
+                    episode = part.streams[number][0]
+                    removed[episode]["vectors"] = removed[episode].get("vectors", 0) + int(
+                        (arrays.windows[:, 0] == number).sum()
+                    )
+                streams = [each for each in part.streams if each[0] not in ids]
+                place = np.cumsum([each[0] not in ids for each in part.streams], dtype=np.int32) - 1
+                windows = arrays.windows[stays].copy()
+                if len(windows):
+                    windows[:, 0] = place[windows[:, 0]]
+                if streams or blank:
+                    name = _name_without(path.stem, ids)
+                    write_part(store.path, part.maker, streams, blank, arrays.vectors[stays], windows, name)
+            for end in (".npy", ".windows.npy", ".json"):
+                durable.remove(Path(VECTORS, f"{path.stem}{end}"), dir_fd=store.fd)
+            durable.sync_folder(Path(VECTORS), dir_fd=store.fd)
+        _remove_unnamed(store)
+
+
+def _remove_unnamed(store: StoreFolder) -> None:
+    """Arrays that nothing names: who wrote them is no more, and what they are of nobody knows."""
+    named = {path.stem for path, _ in read_parts(store.path)}
+    for name in durable.names(Path(VECTORS), dir_fd=store.fd):
+        if name != LOCK and name.split(".")[0] not in named:
+            durable.remove(Path(VECTORS, name), dir_fd=store.fd)
+    durable.sync_folder(Path(VECTORS), dir_fd=store.fd)
 
 
 def _name_without(name: str, ids: set[str]) -> str:

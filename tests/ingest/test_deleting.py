@@ -25,6 +25,7 @@ from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.deletions import CERTIFICATES, certificates, tombstones
+from sensorium.corpus.embedding import Looking, embed
 from sensorium.corpus.holds import hold
 from sensorium.corpus.vectors import Maker, read_arrays, read_parts, write_part
 from sensorium.corpus.verify import verify
@@ -453,6 +454,43 @@ def test_an_ingest_starts_though_what_is_due_cannot_be_removed(
     assert list(certificates(path)) == []
     Store.open(path).close()
     assert [each.tombstone.episode for each in certificates(path)] == [name]
+
+
+def test_what_is_made_of_an_episode_while_it_is_deleted_does_not_come_behind(
+    made: tuple[Path, list[Any]], make_episode: Any
+) -> None:
+    path, episodes = made
+    other, rng = str(episodes[1].episode), np.random.default_rng(3)
+    with Store.open(path) as store:
+        for n in (8, 9):
+            pictures = rng.integers(0, 255, (9, 48, 64), np.uint8)
+            commit(store, make_episode({"cam": pictures}, ordinal=n, start_ns=n * 10**9))
+    looked = sensorium.open(path).query("has('cam')", order_by="start_ns")
+    gone, encoder = looked[0].id, Looking()
+    vector = encoder.windows(looked[0], looked[0].streams["cam"])[0][0].tobytes()
+    embed(path, looked, encoder)
+    assert outside(path, vector), "or the search proves nothing"
+    for part in (path / "vectors").glob("*.json"):
+        part.unlink()  # as one that was killed before it named them
+
+    def deleted(done: int, _of: int) -> None:
+        if done:  # and read the first
+            delete(path, [gone], reason="r")
+
+    embed(path, looked, encoder, progress=deleted)
+    (left,) = [about for _, about in read_parts(path) if not isinstance(about, str)]
+    assert ([episode for episode, _ in left.streams], left.rows) == ([looked[1].id], 1)
+    with BesideWriter(path, "verdicts") as verdicts, BesideWriter(path, "cards") as cards:
+        for writer in (verdicts, cards):
+            writer.append([{"episode": each, "name": "late", "of": "what was read"} for each in (gone, other)])
+            writer.append([{"episode": gone, "name": "later"}])
+    assert outside(path, vector) == []
+    month = next(iter((path / "commits").glob("*-*"))).name
+    kept = ["catalog.sqlite", f"commits/{month}/{gone}.deleted", "deletions/certificates.jsonl"]
+    assert outside(path, gone.encode()) == kept
+    assert len(outside(path / "beside", b'"late"')) == 2, "of the other"
+    enter_beside(path)
+    assert list(verify(path, deep=True)) == []
 
 
 @pytest.mark.parametrize("laid", [0, 1, 2])
