@@ -1,11 +1,12 @@
 """Whole episodes that come from another store: what is known of them here, and the steps by which they are in it."""
 
+import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sensorium.corpus.catalog import Catalog, LedgerEntry
-from sensorium.corpus.commits import CommitRecord, decode_commit, folder_path, month_of, record_path, zip_path
+from sensorium.corpus.commits import ZIP, CommitRecord, decode_commit, month_of
 from sensorium.corpus.deletions import tombstone_name
 from sensorium.corpus.verify import Finding
 from sensorium.drivers.stream import check_name
@@ -15,28 +16,40 @@ from sensorium.ingest.commit import Committer
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder
 
 AGAIN = "restore it from a copy, or deliver the episode again"
-_STORE = Path()
 _DIGEST_BYTES = 32
 _ORPHAN, _ID_LENGTH = "orphan-", 36
 _NO_NAMES = {"", ".", ".."}
 
 
 class Coming(NamedTuple):
-    """An episode on its way in: its record, as it was read and as it says, and its name in staging."""
+    """An episode on its way in: its record, as it says and as it was read, and its name in staging; as texts, of which
+    hundreds are asked for a second."""
 
     record: CommitRecord
     data: bytes
-    name: Path
+    name: str
+    episode: uuid.UUID
+    month: str
 
     @property
-    def record_name(self) -> Path:
+    def record_name(self) -> str:
         """Where its record is written."""
-        return self.name.with_name(f"{self.name.name}.json")
+        return f"{self.name}.json"
 
     @property
-    def place(self) -> Path:
+    def place(self) -> str:
         """Where it is to be in the store."""
-        return (zip_path if self.record.zipped else folder_path)(_STORE, self.record.episode)
+        return f"{EPISODES_FOLDER}/{self.month}/{self.episode}{ZIP if self.record.zipped else ''}"
+
+    @property
+    def record_place(self) -> str:
+        """Where its record is to be in the store."""
+        return f"{COMMITS}/{self.month}/{self.episode}.json"
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(n_bytes for n_bytes, _ in self.record.objects.values())
 
 
 class LeftOut(Exception):
@@ -66,7 +79,8 @@ def coming_of(data: bytes, at: Path, staged: str) -> Coming:
     for name in record.objects:
         if "\0" in name or not _NO_NAMES.isdisjoint(name.split("/")):
             raise LeftOut(f"names {name!r}, which is no file of an episode", at)
-    return Coming(record, data, STAGING / f"{staged}{record.episode}")
+    episode = record.episode
+    return Coming(record, data, f"{STAGING}/{staged}{episode}", episode, month_of(episode))
 
 
 def owner(record: CommitRecord) -> tuple[str, str, int]:
@@ -75,7 +89,7 @@ def owner(record: CommitRecord) -> tuple[str, str, int]:
 
 
 def state_there(
-    store: StoreFolder, record: CommitRecord, entry: LedgerEntry | None
+    store: StoreFolder, coming: Coming, entry: LedgerEntry | None
 ) -> Literal["committed", "deleted"] | None:
     """What became of an episode there, of whose ordinal the ledger has `entry`; from its tombstone on it is deleted,
     though its record stays for the grace.
@@ -83,19 +97,19 @@ def state_there(
     Raises:
         LeftOut: its id or its ordinal is committed there with other content.
     """
-    if durable.look(tombstone_name(record.episode), dir_fd=store.fd) is not None:
+    if durable.look(tombstone_name(coming.episode), dir_fd=store.fd) is not None:
         return "deleted"
-    at = record_path(_STORE, record.episode)
+    at = coming.record_place
     where = store.path / at
     if durable.look(at, dir_fd=store.fd) is not None:
         there = decode_commit(durable.read_whole(at, dir_fd=store.fd), where)
-        if there.digest != record.digest:
+        if there.digest != coming.record.digest:
             raise LeftOut("is committed there with other content", where, "see which of the two is the true one")
         return "committed"
     if entry is not None and entry.state == "deleted":
         return "deleted"
     if entry is not None and entry.episode is not None:
-        device, spool_id, ordinal = owner(record)
+        device, spool_id, ordinal = owner(coming.record)
         what = f"ordinal {ordinal} of {device}, spool {spool_id}, is committed there as"
         raise LeftOut(f"{what} episode {entry.episode}", where, "see which of the two is the true one")
     return None
@@ -105,7 +119,7 @@ def make_known(store: StoreFolder, commits: Committer, catalog: Catalog, those: 
     """Commit episodes that are in staging, durably, with their records."""
     if any(each.record.zipped for each in those):
         store.raise_version()
-    months = {month_of(each.record.episode) for each in those}
+    months = {each.month for each in those}
     for month in months:
         commits.make_month(month)
     for each in those:
@@ -116,7 +130,7 @@ def make_known(store: StoreFolder, commits: Committer, catalog: Catalog, those: 
         durable.sync_folder(EPISODES_FOLDER / month, dir_fd=store.fd)
     store.check()
     for each in those:
-        durable.rename(each.record_name, record_path(_STORE, each.record.episode), dir_fd=store.fd)
+        durable.rename(each.record_name, each.record_place, dir_fd=store.fd)
     for month in months:
         durable.sync_folder(COMMITS / month, dir_fd=store.fd)
     catalog.add([each.record for each in those])

@@ -126,9 +126,9 @@ class Committer:
         if durable.look(about, dir_fd=fd) is None:
             durable.publish(about, msgspec.json.encode(group({})), STAGING, dir_fd=fd)
 
-    def set_orphan_aside(self, path: Path) -> None:
+    def set_orphan_aside(self, path: Path | str) -> None:
         """Move away the folder, or the ZIP, of an episode that was not committed."""
-        durable.rename(path, STAGING / f"orphan-{path.name}-{next(self._orphans)}", dir_fd=self._store.fd)
+        durable.rename(path, STAGING / f"orphan-{Path(path).name}-{next(self._orphans)}", dir_fd=self._store.fd)
 
     def check_staged(self, assembly: Assembly) -> None:
         """Raise `StoreError` unless an assembly that is on disk is in staging still."""

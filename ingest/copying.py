@@ -1,54 +1,31 @@
 """Copies of episodes into another store: the files byte for byte, each held to its commit record on the way."""
 
 import contextlib
-import functools
-import os
 import uuid
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from sensorium.corpus.beside import BesideWriter, beside_kinds, read_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import CATALOG
-from sensorium.corpus.commits import folder_path, record_path, zip_path
+from sensorium.corpus.commits import record_path
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.filling import fill
-from sensorium.corpus.parallel import run_all
 from sensorium.corpus.verify import Finding
-from sensorium.episode import durable, file_system
+from sensorium.episode import durable
 from sensorium.errors import ConfigError
 from sensorium.ingest.both_forms import remove_leftovers
-from sensorium.ingest.coming import (
-    AGAIN,
-    Coming,
-    LeftOut,
-    coming_of,
-    make_known,
-    owner,
-    put_away,
-    remove_orphans,
-    state_there,
-)
+from sensorium.ingest.coming import Coming, LeftOut, coming_of, make_known, owner, remove_orphans, state_there
 from sensorium.ingest.commit import Committer
+from sensorium.ingest.copied_files import CopiedBatch, Copiers
 from sensorium.ingest.mending import mend
-from sensorium.ingest.store_folder import STAGING, StoreFolder, store_errors
+from sensorium.ingest.store_folder import StoreFolder, store_errors
 
-BATCH, BATCH_BYTES = 64, 256_000_000
-"""What is synced together."""
-_AT_ONCE = 16
-"""From so many files on one sync of the file system is less than one of each, as in `sensorium.episode.together`."""
+BATCH, BATCH_BYTES = 32, 128_000_000
+"""What is synced together, and committed while the next so many are copied."""
 TAKEN = ("verdicts", "labels", "advantages", "preferences")
 """The kinds of records beside the episodes that go with them; what is said of two goes where both are."""
-_PART_BYTES = 1 << 18
-"""What a core keeps at hand: of larger parts each is fetched from memory twice."""
-_EARLY_BYTES = 1 << 20
-"""Of a file so large the disk begins while others are copied; smaller ones are not worth the call."""
-_ONE_JOB_BYTES = 64 << 20
-"""An episode so large is copied by several threads."""
-
 Progress = Callable[[int, int], None]
 
 
@@ -102,14 +79,21 @@ def copy(
         stack.callback(commits.close)
         mend(store, commits, catalog)
         remove_orphans(store)
-        for batch in _batches(_wanted(source, store, catalog, ids, report)):
-            _put(source, store, commits, catalog, batch, report)
-            progress(report.episodes + report.already + len(report.deleted) + len(report.left), len(ids))
-            if stop():
-                report.interrupted = True
-                return report
+        with Copiers(source, store) as copiers:
+            for batch in _begun_ahead(copiers, _batches(_wanted(source, store, catalog, ids, report))):
+                whole = copiers.whole(batch)
+                report.left += batch.failed.values()
+                make_known(store, commits, catalog, whole)
+                copiers.done(batch)
+                report.episodes += len(whole)
+                report.bytes += sum(staged.size for staged in whole)
+                progress(report.episodes + report.already + len(report.deleted) + len(report.left), len(ids))
+                if stop():
+                    report.interrupted = True
+                    return report
         report.beside = _copy_beside(source, target, set(ids).difference(report.deleted))
-        fill(catalog, target)
+        if report.beside:
+            fill(catalog, target)
     progress(len(ids), len(ids))
     return report
 
@@ -118,6 +102,7 @@ def _wanted(
     source: Path, store: StoreFolder, catalog: Catalog, ids: Sequence[str], report: CopyReport
 ) -> Iterator[Coming]:
     """Those that are not there yet, by their records; what cannot be copied is reported."""
+    wanted: dict[tuple[str, str, int], uuid.UUID] = {}  # of which some are on their way, and in no catalog
     for at in range(0, len(ids), BATCH):
         read: list[Coming] = []
         for episode in ids[at : at + BATCH]:
@@ -128,12 +113,15 @@ def _wanted(
         entries = catalog.ordinals([owner(staged.record) for staged in read])
         for staged, entry in zip(read, entries, strict=True):
             try:
-                match state_there(store, staged.record, entry):
+                match state_there(store, staged, entry):
                     case "committed":
                         report.already += 1
                     case "deleted":
-                        report.deleted.append(str(staged.record.episode))
+                        report.deleted.append(str(staged.episode))
                     case None:
+                        first = wanted.setdefault(owner(staged.record), staged.episode)
+                        if first != staged.episode:
+                            raise LeftOut(f"is of the ordinal of episode {first}", record_path(source, staged.episode))
                         yield staged
             except LeftOut as left:
                 report.left.append(left.finding)
@@ -154,7 +142,7 @@ def _batches(wanted: Iterator[Coming]) -> Iterator[list[Coming]]:
     size = 0
     for staged in wanted:
         batch.append(staged)
-        size += sum(n_bytes for n_bytes, _ in staged.record.objects.values())
+        size += staged.size
         if len(batch) == BATCH or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -162,159 +150,15 @@ def _batches(wanted: Iterator[Coming]) -> Iterator[list[Coming]]:
         yield batch
 
 
-def _put(
-    source: Path, store: StoreFolder, commits: Committer, catalog: Catalog, batch: list[Coming], report: CopyReport
-) -> None:
-    """Copy a batch, make it durable, then publish its records."""
-    try:
-        sizes = [size for staged in batch for size, _ in staged.record.objects.values()]
-        with _Synced(store, len(sizes), sum(sizes)) as synced:
-            whole = _staged(source, store, batch, report, synced)
-            for staged in whole:
-                synced.write(staged.record_name, staged.data)
-        make_known(store, commits, catalog, whole)
-    except BaseException:
-        with contextlib.suppress(OSError):  # what is there must not take the room that the next try needs
-            for staged in batch:
-                put_away(store, staged)
-        raise
-    report.episodes += len(whole)
-    report.bytes += sum(size for staged in whole for size, _ in staged.record.objects.values())
-
-
-class _Synced:
-    """Makes what is written in a `with` of it durable at its end: each file as it is written, or, where that is trusted
-    and waits for nobody else, all by one sync of the file system; the copy ends if that fails."""
-
-    def __init__(self, store: StoreFolder, count: int, nbytes: int) -> None:
-        self._store = store
-        self._fd: int | None = None
-        if count >= _AT_ONCE and file_system.is_trusted(store.fd) and file_system.is_calm(nbytes):
-            self._fd = durable.open_folder(STAGING, dir_fd=store.fd)  # it is told what fails from now on
-
-    def __enter__(self) -> "_Synced":
-        return self
-
-    def __exit__(self, failed: object, *_: object) -> None:
-        if self._fd is not None:
-            try:
-                if failed is None:
-                    durable.sync_file_system(self._fd)
-            finally:
-                durable.close(self._fd)
-
-    def file(self, fd: int, size: int) -> None:
-        """This file of `size` bytes is written."""
-        if self._fd is None:
-            durable.sync(fd)
-        elif size >= _EARLY_BYTES:
-            durable.begin_sync(fd)
-
-    def folders(self, staged: Coming) -> None:
-        """All names in the folders of an episode are there."""
-        if self._fd is None and not staged.record.zipped:
-            folders = {staged.name / parent for name in staged.record.objects for parent in Path(name).parents}
-            for path in sorted(folders, reverse=True):
-                durable.sync_folder(path, dir_fd=self._store.fd)
-
-    def write(self, path: Path, data: bytes) -> None:
-        """A file of `data`."""
-        fd = durable.create(path, dir_fd=self._store.fd)
-        try:
-            durable.write_at(fd, data, 0)
-            self.file(fd, len(data))
-        finally:
-            durable.close(fd)
-
-
-def _staged(
-    source: Path, store: StoreFolder, batch: Sequence[Coming], report: CopyReport, synced: _Synced
-) -> list[Coming]:
-    """Those of a batch that are whole in staging."""
-    jobs: list[_Share] = []
-    for staged in batch:
-        names = list(staged.record.objects)
-        if sum(size for size, _ in staged.record.objects.values()) <= _ONE_JOB_BYTES:
-            jobs.append(_Share(staged, names, True))
-        else:
-            _make_folders(staged, store)
-            jobs += [_Share(staged, [name], False) for name in names]
-    failed: dict[Path, Finding] = {}
-    run_all(
-        [functools.partial(_copy, source, store, job, failed, synced) for job in jobs],
-        sum(size for staged in batch for size, _ in staged.record.objects.values()),
-    )
-    whole = []
-    for staged in batch:
-        if (finding := failed.get(staged.name)) is not None:
-            report.left.append(finding)
-            put_away(store, staged)
-            continue
-        synced.folders(staged)
-        whole.append(staged)
-    return whole
-
-
-class _Share(NamedTuple):
-    """What one thread copies: files of an episode, for which folders may be missing."""
-
-    staged: Coming
-    names: list[str]
-    alone: bool
-
-
-def _make_folders(staged: Coming, store: StoreFolder) -> None:
-    if not staged.record.zipped:
-        for parent in sorted({name.rpartition("/")[0] for name in staged.record.objects}):
-            durable.add_folder(staged.name / parent, dir_fd=store.fd)
-
-
-def _copy(source: Path, store: StoreFolder, job: _Share, failed: dict[Path, Finding], synced: _Synced) -> None:
-    """Copy some files; `failed` has what is not as its record says."""
-    staged = job.staged
-    record = staged.record
-    if job.alone:
-        _make_folders(staged, store)
-    folder = zip_path(source, record.episode).parent if record.zipped else folder_path(source, record.episode)
-    buffer = memoryview(bytearray(_PART_BYTES))
-    for name in job.names:
-        into = str(staged.name) if record.zipped else f"{staged.name}/{name}"
-        finding = _copy_file(f"{folder}/{name}", into, store.fd, record.objects[name], buffer, synced)
-        if finding is not None:
-            failed.setdefault(staged.name, finding)
-            return
-
-
-def _copy_file(
-    source: str, target: str, dir_fd: int, expected: tuple[int, int], buffer: memoryview, synced: _Synced
-) -> Finding | None:
-    """Copy one file, by way of `buffer`; what is not as its record says."""
-    size, crc = expected
-    try:
-        file = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        what = f"cannot be read ({error.strerror})"
-        return Finding(what, Path(source), "run the same copy again, or `sensorium verify`")
-    try:
-        fd = durable.create(target, dir_fd=dir_fd)
-        try:
-            at = found = 0
-            while at <= size and (n := os.readv(file, [buffer])):
-                found = zlib.crc32(buffer[:n], found)
-                durable.write_at(fd, buffer[:n], at)
-                at += n
-            synced.file(fd, at)
-        finally:
-            durable.close(fd)
-    finally:
-        os.close(file)
-    if at != size:
-        return Finding(
-            f"is {at if at < size else 'more than ' + str(size)} bytes, expected {size}", Path(source), AGAIN
-        )
-    if found != crc:
-        return Finding(f"checksum {found:08x}, expected {crc:08x}", Path(source), AGAIN)
-    return None
+def _begun_ahead(copiers: Copiers, batches: Iterator[list[Coming]]) -> Iterator[CopiedBatch]:
+    """Each batch, while the next is being copied already."""
+    begun: CopiedBatch | None = None
+    for those in batches:
+        before, begun = begun, copiers.begin(those)
+        if before is not None:
+            yield before
+    if begun is not None:
+        yield begun
 
 
 def _copy_beside(source: Path, target: Path, episodes: set[str]) -> int:

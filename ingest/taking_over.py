@@ -128,7 +128,7 @@ def _wanted(store: StoreFolder, commits: Committer, catalog: Catalog, side: _Sid
         raise LeftOut(f"cannot be read ({error.strerror})", at, _IMPORT) from error
     try:
         coming = coming_of(data, at, "new-taken-")
-        if record_name(coming.record.episode) != name:
+        if record_name(coming.episode) != name:
             raise LeftOut("is not where its record belongs", at, _IMPORT)
         check_row(catalog, coming.record)
         state = _state(store, catalog, coming)
@@ -141,12 +141,12 @@ def _wanted(store: StoreFolder, commits: Committer, catalog: Catalog, side: _Sid
     if state == "committed":  # by a turn that ended in trouble, perhaps
         durable.sync_folder(Path(name).parent, dir_fd=store.fd)
         catalog.add([commits.record(Path(name))])
-    forget(side.fd, coming.record.episode)
+    forget(side.fd, coming.episode)
     return None
 
 
 def _state(store: StoreFolder, catalog: Catalog, coming: Coming) -> Literal["committed", "deleted"] | None:
-    return state_there(store, coming.record, catalog.ordinal(*owner(coming.record)))
+    return state_there(store, coming, catalog.ordinal(*owner(coming.record)))
 
 
 def _checking(side: _Side, coming: Coming, files: dict[str, FileId]) -> Iterator[None]:
@@ -185,12 +185,12 @@ def _commit(
     """Commit episodes that are whole, then remove their former names."""
     if not ready:
         return
-    with alone([each.coming.record.episode for each in ready]) as mine:
+    with alone([each.coming.episode for each in ready]) as mine:
         those: list[Coming] = []
         try:
             for coming, files in ready:
                 try:
-                    if coming.record.episode not in mine:
+                    if coming.episode not in mine:
                         raise LeftOut("is being committed by somebody else", side.name / _where(coming), _IMPORT)
                     if _state(store, catalog, coming) is None:  # a device may have brought it
                         _stage(store, commits, side, coming, files)
@@ -210,7 +210,7 @@ def _commit(
                     put_away(store, coming)
             raise
         for coming in those:
-            forget(side.fd, coming.record.episode)
+            forget(side.fd, coming.episode)
 
 
 def _stage(store: StoreFolder, commits: Committer, side: _Side, coming: Coming, files: dict[str, FileId]) -> None:
@@ -219,14 +219,16 @@ def _stage(store: StoreFolder, commits: Committer, side: _Side, coming: Coming, 
     put_away(store, coming)  # a disk in trouble may have kept it from going
     if durable.look(coming.place, dir_fd=fd) is not None:
         commits.set_orphan_aside(coming.place)
-        remove_orphans(store, {str(coming.record.episode)})
+        remove_orphans(store, {str(coming.episode)})
     folders = (
-        set() if coming.record.zipped else {coming.name / parent for name in files for parent in Path(name).parents}
+        set()
+        if coming.record.zipped
+        else {Path(coming.name, parent) for name in files for parent in Path(name).parents}
     )
     for folder in sorted(folders):
         durable.add_folder(folder, dir_fd=fd)
     for name, known in files.items():
-        into = coming.name if coming.record.zipped else coming.name / name
+        into = coming.name if coming.record.zipped else f"{coming.name}/{name}"
         durable.link(side.name / _where(coming, name), into, dir_fd=fd)
         seen = durable.look(into, dir_fd=fd)
         if seen is None or seen.id != known:
@@ -266,5 +268,5 @@ def _take_said(store: StoreFolder, catalog: Catalog, at: Path, data: bytes) -> N
 
 def _where(coming: Coming, name: str = "") -> str:
     """A file of an episode, under its store."""
-    episode = coming.record.episode
+    episode = coming.episode
     return zip_name(episode) if coming.record.zipped else str(folder_path(Path(), episode) / name)

@@ -3,6 +3,8 @@
 import errno
 import json
 import shutil
+import threading
+from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from sensorium.corpus.labelling import labels_beside
 from sensorium.corpus.verify import verify
 from sensorium.episode import durable, file_system
 from sensorium.errors import ConfigError, StoreError
-from sensorium.ingest import copying
+from sensorium.ingest import copied_files, copying
+from sensorium.ingest.coming import make_known
 from sensorium.ingest.copying import copy
 from sensorium.ingest.deleting import delete
 from sensorium.ingest.store import Store
@@ -208,20 +211,25 @@ def test_what_is_no_target(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("ahead", [True, False], ids=["threads ahead", "one thread"])
 @pytest.mark.parametrize("calm", [True, False], ids=["one sync", "a sync of each"])
-def test_a_copy_outlives_a_power_loss(source: Path, tmp_path: Path, monkeypatch: Any, calm: bool) -> None:
+def test_a_copy_outlives_a_power_loss(source: Path, tmp_path: Path, monkeypatch: Any, calm: bool, ahead: bool) -> None:
+    if ahead:
+        monkeypatch.setattr(copied_files, "ENOUGH_BYTES", 0)
     monkeypatch.setattr(file_system, "is_calm", lambda _: calm)
     monkeypatch.setattr(file_system, "is_trusted", lambda _: True)
-    monkeypatch.setattr(copying, "_AT_ONCE", 2)
+    monkeypatch.setattr(copied_files, "_AT_ONCE", 2)
     monkeypatch.setattr(copying, "BATCH", 2)
     whole = by_id(source)
     target = tmp_path / "target"
     copy(source, target, "mission = 'nobody'")
     states: list[Path] = []
+    guard = threading.Lock()
 
     def look() -> None:
-        states.append(tmp_path / f"state-{len(states)}")
-        disk.after_power_loss(states[-1])
+        with guard:
+            states.append(tmp_path / f"state-{len(states)}")
+            disk.after_power_loss(states[-1])
 
     disk = ForgetfulDisk(target, look)
     with monkeypatch.context() as patch:
@@ -239,10 +247,80 @@ def test_a_sync_that_fails_ends_the_copy(source: Path, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(file_system, "is_calm", lambda _: True)
     monkeypatch.setattr(file_system, "is_trusted", lambda _: True)
-    monkeypatch.setattr(copying, "_AT_ONCE", 2)
+    monkeypatch.setattr(copied_files, "_AT_ONCE", 2)
     with monkeypatch.context() as patch:
         patch.setattr(durable, "sync_file_system", fails)
         with pytest.raises(StoreError, match="Input/output error"):
             copy(source, tmp_path / "target")
     assert (by_id(tmp_path / "target"), leftovers(tmp_path / "target")) == ({}, [])
     assert copy(source, tmp_path / "target").episodes == 4
+
+
+def test_the_next_batch_is_copied_while_one_is_committed_and_nothing_is_left_of_it_where_that_fails(
+    source: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(copied_files, "ENOUGH_BYTES", 0)
+    monkeypatch.setattr(copying, "BATCH", 1)
+    target, staged = tmp_path / "target", []
+
+    def fails(store: Any, commits: Any, catalog: Any, those: Any) -> None:
+        begun = {name.removesuffix(".json") for name in leftovers(target)}
+        staged.append(len(begun - {Path(each.name).name for each in those}))
+        if len(staged) == 3:
+            raise OSError(errno.EIO, "Input/output error")
+        make_known(store, commits, catalog, those)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "make_known", fails)
+        patch.setattr(copied_files.Copiers, "whole", _once_all_is_copied(copied_files.Copiers.whole))
+        with pytest.raises(StoreError, match="Input/output error"):
+            copy(source, target)
+    assert staged == [1, 1, 1]
+    assert (len(by_id(target)), leftovers(target)) == (2, [])
+    report = copy(source, target, stop=lambda: True)
+    assert (report.episodes, report.already, report.interrupted, leftovers(target)) == (1, 2, True, [])
+    assert copy(source, target).already == 3
+    assert by_id(target) == by_id(source)
+
+
+def _once_all_is_copied(whole: Any) -> Any:
+    def waits(copiers: Any, batch: Any) -> Any:
+        wait([job for each in copiers._begun for job in each.jobs])
+        return whole(copiers, batch)
+
+    return waits
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["threads ahead", "one thread"])
+def test_an_episode_that_several_threads_copy_is_the_same(
+    source: Path, tmp_path: Path, monkeypatch: Any, ahead: bool
+) -> None:
+    monkeypatch.setattr(copied_files, "_ONE_JOB_BYTES", 0)
+    if ahead:
+        monkeypatch.setattr(copied_files, "ENOUGH_BYTES", 0)
+    first = sorted(record_paths(source))[0]
+    damaged = source / "episodes.zarr" / first.parent.name / f"{first.stem}.zip"
+    if not damaged.exists():
+        damaged = damaged.with_suffix("") / "imu" / "zarr.json"
+        damaged = damaged if damaged.exists() else damaged.parent.parent / "zarr.json"
+    kept = damaged.read_bytes()
+    damaged.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    target = tmp_path / "target"
+    (finding,) = copy(source, target).left
+    assert "checksum" in finding.what
+    assert leftovers(target) == []
+    damaged.write_bytes(kept)
+    copy(source, target)
+    assert by_id(target) == by_id(source)
+    assert list(verify(target, deep=True)) == []
+
+
+def test_of_two_episodes_of_one_ordinal_the_second_is_left(source: Path, tmp_path: Path) -> None:
+    first, second = sorted(record_paths(source))[:2]
+    document = json.loads(second.read_bytes())
+    document["row"]["ordinal"] = json.loads(first.read_bytes())["row"]["ordinal"]
+    second.write_text(json.dumps(document))
+    report = copy(source, tmp_path / "target")
+    (finding,) = report.left
+    assert f"is of the ordinal of episode {first.stem}" in finding.what
+    assert report.episodes == 3

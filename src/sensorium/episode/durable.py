@@ -53,7 +53,7 @@ def reopen(path: Path, *, dir_fd: int | None = None) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=dir_fd)
 
 
-def open_folder(path: Path, *, dir_fd: int | None = None) -> int:
+def open_folder(path: Path | str, *, dir_fd: int | None = None) -> int:
     """A folder, to be the `dir_fd` of what is in it."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
 
@@ -163,7 +163,7 @@ def is_file(path: Path | str, *, dir_fd: int | None = None) -> bool:
         raise
 
 
-def read_whole(path: Path, *, dir_fd: int | None = None) -> bytes:
+def read_whole(path: Path | str, *, dir_fd: int | None = None) -> bytes:
     """All that a file holds; what is none is not waited for."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=dir_fd)
     try:
@@ -178,7 +178,7 @@ def read_whole(path: Path, *, dir_fd: int | None = None) -> bytes:
     return b"".join(parts)
 
 
-def rename(source: Path, target: Path, *, dir_fd: int | None = None) -> None:
+def rename(source: Path | str, target: Path | str, *, dir_fd: int | None = None) -> None:
     """Give a file or a folder another name; a file that has that name is no more."""
     os.rename(source, target, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
 
@@ -196,7 +196,7 @@ def remove(path: Path | str, *, dir_fd: int | None = None) -> None:
         return
 
 
-def remove_tree(folder: Path, *, dir_fd: int | None = None) -> None:
+def remove_tree(folder: Path | str, *, dir_fd: int | None = None) -> None:
     """Remove a folder's name, if it is there, and all that is in it; no link in it is followed."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -213,7 +213,7 @@ def remove_tree(folder: Path, *, dir_fd: int | None = None) -> None:
     os.rmdir(folder, dir_fd=dir_fd)
 
 
-def sync_folder(folder: Path, *, dir_fd: int | None = None) -> None:
+def sync_folder(folder: Path | str, *, dir_fd: int | None = None) -> None:
     """Make the names in `folder` durable."""
     fd = open_folder(folder, dir_fd=dir_fd)
     try:
@@ -229,6 +229,11 @@ def sync_file(path: Path, *, dir_fd: int | None = None) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def new_folder(folder: Path | str, *, dir_fd: int | None = None) -> None:
+    """Make a folder whose name is free; that is durable once its parent is synced."""
+    os.mkdir(folder, dir_fd=dir_fd)
 
 
 def add_folder(folder: Path, *, dir_fd: int | None = None) -> None:
