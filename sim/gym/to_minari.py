@@ -121,6 +121,13 @@ def _storage(folder: FilePath, dataset: str, rollout: StoredRollout, said: dict[
     from minari import __version__
     from minari.dataset.minari_storage import MinariStorage
 
+    for name, space in (("observation", rollout.observation_space), ("action", rollout.action_space)):
+        for leaf in leaves(space, name):
+            if any("/" in str(key) for key in leaf.path):
+                raise ConfigError(
+                    f"dataset {dataset!r}: {list(leaf.path)} of the {name} space has a `/`, which begins another folder"
+                    " of HDF5, and Minari could not load it; rename it in the environment"
+                )
     spec = rollout.said.get("spec")
     storage: Any = MinariStorage.new(
         folder,

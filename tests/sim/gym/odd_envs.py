@@ -139,8 +139,15 @@ class Telling(Odd):
         return told
 
 
+class Slashed(Odd):
+    """A key of what it gives looks like a path."""
+
+    def __init__(self, render_mode: Any = None) -> None:
+        super().__init__(space=spaces.Dict({"arm/left": spaces.Box(-1, 1, (2,), np.float64)}), render_mode=render_mode)
+
+
 def register() -> None:
     """Under the names that tests use."""
-    for name in ("Fickle", "Odd", "Parts", "Reusing", "Telling"):
+    for name in ("Fickle", "Odd", "Parts", "Reusing", "Slashed", "Telling"):
         if f"odd/{name}-v0" not in gymnasium.registry:
             gymnasium.register(f"odd/{name}-v0", f"{__name__}:{name}")

@@ -188,6 +188,9 @@ def test_what_does_not_go_in_one_dataset_is_said_and_nothing_is_half_written(del
         with pytest.raises(ConfigError, match=why) as said:
             export_minari(episodes, name)
         assert "\n" not in str(said.value)
+    odd = delivered.collect("odd", id="odd/Slashed-v0", episodes=1)
+    with pytest.raises(ConfigError, match=r"\['arm/left'\] of the observation space has a `/`"):
+        export_minari(odd, "odd-v0")
     assert [path for path in root.rglob("*") if path.is_file()] == []
     export_minari(poles, "poles-v0")
     with pytest.raises(ConfigError, match="is there already"):
