@@ -1,5 +1,10 @@
 """A file for a library that does not survive a failed write, as HDF5: what the disk does not take stays in memory."""
 
+import contextlib
+import errno
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 Buffer = bytes | memoryview
@@ -21,6 +26,10 @@ class Enduring:
         """Raise the `OSError` of the first write that failed, if one did."""
         if self._failed is not None:
             raise self._failed
+
+    def stop(self) -> None:
+        """Have `check` raise, and no more written."""
+        self._failed = self._failed or InterruptedError(errno.EINTR, "interrupted")
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to an offset from the start (0), from here (1) or from the end (2)."""
@@ -73,3 +82,29 @@ class Enduring:
         self._file.seek(self._at)
         while len(view):
             view = view[self._file.write(view) :]
+
+
+@contextlib.contextmanager
+def interrupted_behind(file: Enduring) -> Iterator[None]:
+    """SIGINT and SIGTERM stop `file` meanwhile, and are answered at the end: what they raise would be raised in the
+    middle of a call that the library does not survive."""
+    if threading.current_thread() is not threading.main_thread():  # where Python answers no signal
+        yield
+        return
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: handler for number, handler in former.items() if callable(handler)}
+    caught: list[int] = []
+
+    def answer(number: int, _: object) -> None:
+        caught.append(number)
+        file.stop()
+
+    for each in former:
+        signal.signal(each, answer)
+    try:
+        yield
+    finally:
+        for each, handler in former.items():
+            signal.signal(each, handler)
+        for number in caught[:1]:
+            signal.raise_signal(number)

@@ -17,7 +17,7 @@ from sensorium.corpus.exports.contract import (
     json_text,
     portions,
 )
-from sensorium.corpus.exports.enduring import Enduring
+from sensorium.corpus.exports.enduring import Enduring, interrupted_behind
 from sensorium.corpus.stream import Stream
 
 EPISODE, STREAM = "sensorium.episode", "sensorium.stream"
@@ -35,7 +35,7 @@ def _write(episode: Episode, streams: Sequence[Stream], path: Path) -> None:
     """HDF5 ends the process where a file cannot be closed, so that on a full disk it is not told before it has."""
     with path.open("w+b", buffering=0) as opened:
         enduring = Enduring(opened)
-        with h5py.File(enduring, "w") as file:
+        with interrupted_behind(enduring), h5py.File(enduring, "w") as file:
             _fill(file, enduring, episode, streams)
         enduring.check()
 

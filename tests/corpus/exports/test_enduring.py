@@ -2,13 +2,14 @@
 
 import errno
 import io
+import signal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.corpus.exports.enduring import Enduring
+from sensorium.corpus.exports.enduring import Enduring, interrupted_behind
 
 WRITES = st.lists(st.tuples(st.integers(0, 40), st.binary(min_size=1, max_size=20)), max_size=8)
 
@@ -44,3 +45,27 @@ def test_what_is_written_is_read(writes: list[tuple[int, bytes]], room: int) -> 
             file.check()
     else:
         file.check()
+
+
+class Interrupting(io.BytesIO):
+    """One is interrupted while it is written."""
+
+    def write(self, data: Any) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return super().write(data)
+
+
+def test_an_interrupt_waits_until_the_library_has_ended() -> None:
+    former, file = signal.getsignal(signal.SIGINT), Enduring(Interrupting())
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(file)
+    assert signal.getsignal(signal.SIGINT) is former
+
+
+def _interrupted(file: Enduring) -> None:
+    h5py = pytest.importorskip("h5py")
+    with interrupted_behind(file), h5py.File(file, "w") as written:
+        written["a"] = range(100)
+        written.flush()
+        with pytest.raises(InterruptedError):
+            file.check()

@@ -87,6 +87,31 @@ sensorium.cli.main.main()
 """
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("to", TO)
+def test_what_is_interrupted_leaves_nothing(to: str, number: str, tmp_path: Path) -> None:
+    if to == "hdf5":
+        pytest.importorskip("h5py")
+    store_of(tmp_path / "store", [everything()])
+    words = [sys.executable, "-c", INTERRUPTED, number, "export", str(tmp_path / "store"), "--to", to]
+    ended = subprocess.run([*words, "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "")
+    assert [each.name for each in tmp_path.iterdir()] == ["store"]
+
+
+INTERRUPTED = """
+import signal, sys
+import sensorium.cli.main
+from sensorium.corpus.episode import Episode
+utc, number = Episode.utc, getattr(signal, sys.argv.pop(1))
+def interrupted(self, stamps):
+    signal.raise_signal(number)
+    return utc(self, stamps)
+Episode.utc = interrupted
+sensorium.cli.main.main()
+"""
+
+
 def test_hdf5_outlives_a_disk_that_is_full_at_any_byte(tmp_path: Path) -> None:
     """The library ends its process where a file cannot be closed."""
     pytest.importorskip("h5py")
