@@ -254,6 +254,13 @@ def test_lines_of_json_out_and_in_again(store: Path, tmp_path: Path) -> None:
     for wrong, why in (
         ("{", "line 2: no JSON"),
         ("[]", "line 2: expected an object"),
+        (of(bare, name="a", value="\ud800"), "line 2: cannot be kept as JSON"),
+        (of(bare, name="\udfff", value=1), "line 2: cannot be kept as JSON"),
+        (of(bare, name="a", scores={"\ud800": 1}), "line 2: cannot be kept as JSON"),
+        (of(bare, name="a", value=1, id="\ud800"), "line 2: cannot be kept as JSON"),
+        (of(bare, **{"name": "a", "value": 1, "\ud800": 2}), "line 2: cannot be kept as JSON"),
+        (of(bare, other=bare, choice="\ud800"), "line 2: cannot be kept as JSON"),
+        (of(bare, name="a", value=10**40), "line 2: cannot be kept as JSON"),
         ('{"episode": "x", "name": "a", "value": 1}', "line 2: episode 'x' is not in the store"),
         (of(bare, name="a", value=1, span_s=[0, 99]), "line 2: label of"),
         (of(bare, name="a", value=1, span_s=[0]), "line 2: span_s"),
