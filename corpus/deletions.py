@@ -122,7 +122,8 @@ def certificate_line(certificate: Certificate) -> tuple[bytes, str]:
 
 
 def certificates(store: Path) -> Iterator[Certificate]:
-    """The certificates of a store, each held to its hash and to the one before.
+    """The certificates of a store, each held to its hash and to the one before. A last line that a crash tore does not
+    count: the deletion was not at its end.
 
     Raises:
         Corrupt: a line was changed, or one is gone from among them.
@@ -130,18 +131,31 @@ def certificates(store: Path) -> Iterator[Certificate]:
     path, previous, number = store / CERTIFICATES, FIRST, 0
     if not path.is_file():
         return
-    for line in path.read_bytes().split(b"\n"):
-        if not line:
-            continue
+    lines = whole_lines(path.read_bytes())
+    for line in filter(None, lines):
         try:
-            found = msgspec.json.decode(line, type=_CertificateLine)
-            certificate = msgspec.json.decode(found.certificate, type=Certificate)
+            found, certificate = _read_line(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corrupt(f"{path}: line {number + 1}: not a certificate: {error}") from error
         if blake3(bytes(found.certificate)).hexdigest() != found.hash or certificate.previous != previous:
             raise Corrupt(f"{path}: certificate {certificate.number}: was changed, or one before it is gone")
         previous, number = found.hash, number + 1
         yield certificate
+
+
+def whole_lines(data: bytes) -> list[bytes]:
+    """The lines of a file of certificates, without a last one that a crash tore."""
+    lines = data.split(b"\n")
+    try:
+        _read_line(lines[-1])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return lines[:-1] if lines[-1] else lines
+    return lines
+
+
+def _read_line(line: bytes) -> tuple[_CertificateLine, Certificate]:
+    found = msgspec.json.decode(line, type=_CertificateLine)
+    return found, msgspec.json.decode(found.certificate, type=Certificate)
 
 
 def last_hash(store: Path) -> tuple[int, str]:

@@ -30,6 +30,7 @@ from sensorium.corpus.deletions import (
     tombstone_name,
     tombstoned,
     tombstones,
+    whole_lines,
 )
 from sensorium.corpus.filling import fill
 from sensorium.corpus.holds import held_episodes
@@ -341,6 +342,10 @@ def _certify(store: StoreFolder, due: list[Tombstone], removed: dict[str, dict[s
         lines.append(line)
         made.append(certificate)
     durable.make_folder(DELETIONS, dir_fd=store.fd)
+    if durable.look(CERTIFICATES, dir_fd=store.fd) is not None:
+        there = durable.read_whole(CERTIFICATES, dir_fd=store.fd)
+        if (whole := b"\n".join(whole_lines(there))) != there:  # a line that a crash tore would be among them
+            durable.replace(CERTIFICATES, STAGING / f"new-{CERTIFICATES.name}", [[whole]], dir_fd=store.fd)
     durable.add_line(CERTIFICATES, b"\n".join(lines), dir_fd=store.fd)
     return made
 

@@ -493,6 +493,22 @@ def test_what_is_made_of_an_episode_while_it_is_deleted_does_not_come_behind(
     assert list(verify(path, deep=True)) == []
 
 
+@pytest.mark.parametrize("tail", [b"", b'{"ha', bytes(300)])
+def test_a_certificate_that_a_crash_tore_is_made_again(made: tuple[Path, list[Any]], tail: bytes) -> None:
+    path, episodes = made
+    first, second, third, _ = (str(each.episode) for each in episodes)
+    delete(path, [first], reason="r")
+    data = (path / CERTIFICATES).read_bytes()
+    delete(path, [second], reason="r")
+    (path / CERTIFICATES).write_bytes(data + b"\n" + ((path / CERTIFICATES).read_bytes()[len(data) + 1 : -40] + tail))
+    assert [each.tombstone.episode for each in certificates(path)] == [first]
+    assert [each.what for each in verify(path)] == [f"episode {second} is deleted, but not certified to be gone"]
+    delete(path, [third], reason="r")
+    assert [each.tombstone.episode for each in certificates(path)] == [first, second, third]
+    assert [each.number for each in certificates(path)] == [1, 2, 3]
+    assert list(verify(path, deep=True)) == []
+
+
 @pytest.mark.parametrize("laid", [0, 1, 2])
 def test_what_is_made_of_one_is_not_left_behind_by_who_dies_in_between(
     memory: Path, make_episode: Any, monkeypatch: pytest.MonkeyPatch, laid: int
