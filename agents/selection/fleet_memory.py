@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from sensorium.agents.selection.fleet_claims import FleetClaims
-from sensorium.agents.selection.selector import AMONG
+from sensorium.agents.selection.fleet_part import AMONG, FLEET, NEARLY, NEARLY_HAD
 from sensorium.episode import durable
 from sensorium.episode.unit import Look
 from sensorium.errors import ConfigError
@@ -24,11 +24,9 @@ from sensorium.perception.sketch import FORMAT, MOST_AMONG, Sketch, SketchDelta,
 log = logging.getLogger(__name__)
 
 FOLDER = "memory"
-FLEET = "fleet"
-"""The score of a judged stream that is its novelty to what the fleet has seen."""
-NEAR = 0.08
-"""What differs by less from what the fleet has is the same, if nothing else is said: devices of a fleet that took what
-is nearer would each spend a budget of their own on one place."""
+NEAR = 0.05
+"""What differs by no more from what the fleet has is the same, if nothing else is said: the next picture of one place
+differs by as much."""
 _ENDING = ".sketch"
 _NUMBER = 4
 
@@ -79,13 +77,14 @@ class FleetMemory:
         return novelty if novelty > self._near() else 0.0
 
     def scores(self, looks: Mapping[str, Look]) -> dict[str, float]:
-        """The scores STREAM.fleet of a unit that looks so, and among how many devices chance is shared."""
+        """The scores STREAM.fleet of a unit that looks so, among how many devices chance is shared, and what the fleet
+        nearly has."""
         mission = self._mission()
         found = {f"{name}.{FLEET}": self.novelty(look) for name, look in looks.items()}
         # of a unit without a look too: what chance is due comes from all time
         among = max((count for (_, of), count in list(self._among.items()) if of == mission), default=1)
         told = {name: novelty for name, novelty in found.items() if novelty is not None}
-        return told if among == 1 else {**told, AMONG: float(among)}
+        return told if among == 1 else {**told, AMONG: float(among), NEARLY: NEARLY_HAD}
 
     def take(self, body: Mapping[str, Any]) -> str:
         """Take in what a directive tells; durable when it returns. Says what is known then.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from sensorium.agents.selection.fleet_memory import FLEET
+from sensorium.agents.selection.fleet_part import CLEARLY, FLEET, MET, NEARLY
 from sensorium.drivers.described import Vectors
 from sensorium.episode.unit import Look, Unit
 from sensorium.perception.exemplars import Exemplars
@@ -78,22 +78,27 @@ class Knowledge:
         """The next unit with the novelty and the change of every stream that was looked at, in the order of names.
 
         What it states already of other streams stays. Nothing is newer here than it is to the fleet (the score
-        STREAM.fleet, where that is known). There is no change where there was no look before, or where it
-        is of another maker or another time: then nobody knows how long ago it was.
+        STREAM.fleet, where that is known); where another of the fleet has what it nearly looks like, and clearly
+        nearer than what is kept here, the score `MET` says so. There is no change where there was no look before, or
+        where it is of another maker or another time: then nobody knows how long ago it was.
         """
         if unit.boot != self._boot or (self._end_ns is not None and unit.start_ns < self._end_ns):
             self._before.clear()
         self._boot, self._end_ns = unit.boot, unit.end_ns
         novelty, change = dict(unit.novelty), dict(unit.change)
+        met, nearly = False, unit.scores.get(NEARLY, 0.0)
         for name in sorted(looks):
             look, before = looks[name], self._before.get(name)
             vector = _vector(look)
             here = float(self._of(name, look.by, len(vector)).novelty(vector[None])[0])
-            novelty[name] = min(here, unit.scores.get(f"{name}.{FLEET}", here))
+            fleet = unit.scores.get(f"{name}.{FLEET}", here)
+            met = met or fleet < min(here - CLEARLY, nearly)
+            novelty[name] = min(here, fleet)
             if before is not None and (before.by, len(before.vector)) == (look.by, len(look.vector)):
                 change[name] = difference(vector, _vector(before))
             self._before[name] = look
-        return msgspec.structs.replace(unit, novelty=novelty, change=change)
+        scores = {key: value for key, value in unit.scores.items() if key != MET} | ({MET: 1.0} if met else {})
+        return msgspec.structs.replace(unit, novelty=novelty, change=change, scores=scores)
 
     def learn(self, looks: Mapping[str, Look]) -> None:
         """Take in what was kept."""

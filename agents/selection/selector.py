@@ -1,6 +1,6 @@
 """The selector: units in, decisions out; no clock, no disk, and the same again from what was logged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -8,6 +8,7 @@ from sensorium.agents.selection.budget import Purse, costs_of
 from sensorium.agents.selection.budgets import SECOND_NS
 from sensorium.agents.selection.campaigns import CAMPAIGN, CampaignState, RunningCampaigns
 from sensorium.agents.selection.chance import draw
+from sensorium.agents.selection.fleet_part import AMONG, FleetPart
 from sensorium.agents.selection.judging import Impression, Judge
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.stillness import StillnessState
@@ -17,9 +18,6 @@ from sensorium.errors import Corrupt
 
 NEVER, ALWAYS, NOVELTY, FLOOR, ROLL = "never", "always", "novelty", "floor", "roll"
 DULL, BUDGET = "dull", "budget"
-AMONG = "selection.among"
-"""The score that says among how many devices, this one with them, chance is shared: what one draws none of the others
-need draw."""
 LEFT = "selection.left"
 """The score of the first unit after a kill: what had been spent is not known, but this part of the budget was left."""
 
@@ -35,14 +33,17 @@ class SelectorState(msgspec.Struct):
     boot: str
     roll_until_ns: int | None
     campaigns: dict[str, CampaignState] = {}
+    fleet: dict[str, int] = {}
+    met_ns: int | None = None
 
 
 class Selector:
     """Decides of one unit after the other, in the order of their time.
 
     A gate or a condition of `never` drops; a condition of `always` or novelty over the threshold keeps, if the budget
-    has it; chance may keep what else was dropped, out of what is left to it; rolls keep what is around. While a
-    pre-roll may still claim a unit its decision waits, so that `step` returns those that are final, in order.
+    has it, and of what others of a fleet nearly have the device's part of it; chance may keep what else was dropped,
+    out of what is left to it; rolls keep what is around. While a pre-roll may still claim a unit its decision waits,
+    so that `step` returns those that are final, in order.
     """
 
     def __init__(self, policy: SelectionPolicy, spool_id: str, state: bytes | None = None) -> None:
@@ -60,6 +61,7 @@ class Selector:
         self._boot = ""
         self._roll_until_ns: int | None = None
         self._campaigns = RunningCampaigns(policy.campaigns, {})
+        self._fleet = FleetPart(policy.budget, {})
         if state is not None:
             self._go_on(state)
 
@@ -76,6 +78,8 @@ class Selector:
                 self._boot,
                 self._roll_until_ns,
                 self._campaigns.state,
+                self._fleet.levels,
+                self._fleet.met_ns,
             )
         )
 
@@ -93,6 +97,7 @@ class Selector:
         """No more than this part is left: what was spent is not known, nor when. So time before brings nothing."""
         self._purse.leave(left)
         self._campaigns.leave(left)
+        self._fleet.leave()
         self._end_ns = None
 
     def step(self, unit: Unit) -> list[Decision]:
@@ -105,10 +110,12 @@ class Selector:
             final = self.finish()  # another time: no roll reaches over, and none knows how long it was
             self._boot, self._end_ns, self._roll_until_ns = unit.boot, None, None
             self._campaigns.forget_rolls()
+            self._fleet.forget_time()
         passed_ns = unit.length_ns if self._end_ns is None else max(unit.end_ns - self._end_ns, 0)
         self._purse.earn(unit.length_ns, passed_ns)
         self._purse.book(unit.booked_bytes)
         self._campaigns.earn(unit.length_ns, passed_ns)
+        self._fleet.earn(unit, passed_ns)
         self._end_ns = unit.end_ns
         decision = self._decide(unit, passed_ns)
         if decision.kept and decision.reason in (ALWAYS, NOVELTY):
@@ -139,16 +146,17 @@ class Selector:
         if not found.closed:
             reason, by, tie = self._wanted(unit, found, threshold)
             if reason != DULL:
-                if kept := self._purse.affords(costs):
-                    self._purse.spend(costs)
+                had = reason == NOVELTY and self._fleet.refuses(unit, by, costs)
+                if kept := not had and self._purse.affords(costs):
+                    self._spend(costs)
                 else:
                     reason = BUDGET
             if not kept and number < p:
                 kept, reason = True, FLOOR
-                self._purse.spend(costs, by_chance=True)
+                self._spend(costs, by_chance=True)
             if not kept and self._in_post_roll(unit) and self._purse.affords(costs):
                 kept, reason = True, ROLL
-                self._purse.spend(costs)
+                self._spend(costs)
         return Decision(
             start_ns=unit.start_ns,
             end_ns=unit.end_ns,
@@ -177,6 +185,10 @@ class Selector:
             tie = draw(self.policy.seed, self._spool_id, unit.boot, unit.start_ns, "tie")
             over = tie < 0.5
         return (NOVELTY if over else DULL), found.stream, tie
+
+    def _spend(self, costs: Mapping[str, int], by_chance: bool = False) -> None:
+        self._purse.spend(costs, by_chance)
+        self._fleet.spend(costs)
 
     def _in_post_roll(self, unit: Unit) -> bool:
         return self._roll_until_ns is not None and unit.start_ns < self._roll_until_ns
@@ -208,7 +220,7 @@ class Selector:
                 if not self._campaigns.pays(campaign, before.cost_ns, before.cost_bytes):
                     return
             elif self._purse.affords(costs):
-                self._purse.spend(costs)
+                self._spend(costs)
             else:
                 return
             by = campaign or before.by
@@ -224,4 +236,5 @@ class Selector:
         self._judge = Judge(self.policy, before.stillness)
         self._waiting, self._end_ns, self._boot = before.waiting, before.end_ns, before.boot
         self._roll_until_ns = before.roll_until_ns
+        self._fleet = FleetPart(self.policy.budget, before.fleet, before.met_ns)
         self._campaigns = RunningCampaigns(self.policy.campaigns, before.campaigns)

@@ -10,10 +10,11 @@ from sensorium.agents.selection.campaigns import fired
 from sensorium.agents.selection.chooser import SHORTENED
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
 from sensorium.agents.selection.fleet_claims import claim_of
+from sensorium.agents.selection.fleet_part import AMONG, MET, NEARLY
 from sensorium.agents.selection.gyros import SURPRISE, Gyros
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.seen import StreamSeen, Summary, summary
-from sensorium.agents.selection.selector import AMONG, LEFT
+from sensorium.agents.selection.selector import LEFT
 from sensorium.agents.selection.too_dear import too_dear
 from sensorium.agents.selection.waiting_bytes import WaitingBytes
 from sensorium.agents.triggers.channels import channel_values, known_channels
@@ -36,7 +37,7 @@ EARLY = "selection.early"
 """1 of a unit that was judged before all streams had come to its end."""
 PLANNED = "selection.planned"
 """The part of a unit that a plan has caused, where one has."""
-OWN_SCORES = frozenset(name.removeprefix(f"{OWN}.") for name in (EARLY, SHORTENED, LEFT, AMONG, PLANNED))
+OWN_SCORES = frozenset(name.removeprefix(f"{OWN}.") for name in (EARLY, SHORTENED, LEFT, AMONG, NEARLY, MET, PLANNED))
 SILENT_NS = 10 * SECOND_NS
 """A stream that others are so far ahead of is not waited for."""
 MAX_WAITING_BYTES = 256 << 20

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sensorium.agents.selection.fleet_memory import FleetMemory
+from sensorium.agents.selection.fleet_part import MET
 from sensorium.agents.selection.knowledge import Knowledge
 from sensorium.episode import durable
 from sensorium.episode.unit import Look, Unit
@@ -79,15 +80,18 @@ def test_among_how_many_chance_is_shared_is_known_over_a_restart(tmp_path: Path)
     assert memory.scores(looks) == {}
     memory.take(body())
     assert set(memory.scores(looks)) == {"cam.fleet"}
-    nothing = Sketch(OF, 1, coarse(SEEN[:4])).nothing()
-    told: dict[str, Any] = msgspec.to_builtins(nothing, builtin_types=(bytes,))
     for among, known in ((3, 3.0), (10**9, MOST_AMONG), (-1, None), (2, 2.0)):
-        assert memory.take(told | {"among": among}) == "4 exemplars of edition 1"
+        assert memory.take(told_of(among)) == "4 exemplars of edition 1"
         for each in (memory, FleetMemory(tmp_path, lambda: "hall")):
             assert each.scores(looks).get("selection.among") == known
             assert each.scores({}).get("selection.among") == known, "a gate was closed, and nothing is described"
     assert memory.state()["held"][OF.by]["among"] == 2
     assert "selection.among" not in FleetMemory(tmp_path, lambda: "yard").scores(looks)
+
+
+def told_of(among: int) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(Sketch(OF, 1, coarse(SEEN[:4])).nothing(), builtin_types=(bytes,))
+    return told | {"among": among}
 
 
 def test_one_that_is_torn_is_told_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -114,6 +118,26 @@ def test_a_unit_is_no_newer_here_than_it_is_to_the_fleet(tmp_path: Path) -> None
     alone, together = Knowledge(), Knowledge()
     assert alone.saw(Unit(start_ns=0, end_ns=1), looks).novelty["cam"] == 1.0
     assert together.saw(Unit(start_ns=0, end_ns=1, scores=scores), looks).novelty["cam"] == scores["cam.fleet"] < 0.01
+
+
+def test_another_is_met_where_what_it_has_is_clearly_nearer_than_what_is_kept_here(tmp_path: Path) -> None:
+    memory = FleetMemory(tmp_path, lambda: "hall")
+    memory.novelty(look(0))
+    memory.take(body(among=2))
+    knowledge = Knowledge()
+
+    def met(number: int, **scores: float) -> float | None:
+        looks = {"cam": look(number)}
+        return knowledge.saw(Unit(start_ns=0, end_ns=1, scores=memory.scores(looks) | scores), looks).scores.get(MET)
+
+    assert met(0) == 1.0
+    assert met(5) is None, "nobody has anything like it"
+    assert met(5, **{MET: 1.0}) is None, "a replay is told by what it knows itself"
+    knowledge.learn({"cam": look(0)})
+    assert met(0) is None, "its own is as near"
+    assert met(1) == 1.0
+    memory.take(told_of(1))
+    assert met(1) is None, "it shares the memory with nobody"
 
 
 def test_what_is_near_to_what_the_fleet_has_is_the_same(tmp_path: Path) -> None:

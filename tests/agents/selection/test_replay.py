@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.agents.selection.chooser import Chooser
+from sensorium.agents.selection.fleet_part import AMONG, MET, NEARLY
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.episode.unit import Judged, Look, Unit
@@ -77,6 +78,32 @@ def test_the_same_policy_decides_the_same_byte_for_byte_over_restarts(data: st.D
     assert differing(logged, again) == []
     if len(logged.policies) == 1:
         assert as_bytes(decided_again(logged, runs[0][0])) == as_bytes(again)
+
+
+def test_a_device_of_a_fleet_is_decided_of_again_by_what_its_log_says_it_was_told() -> None:
+    rng = np.random.default_rng(5)
+    told = [{"cam.fleet": float(fleet), AMONG: 3.0, NEARLY: 0.2} for fleet in rng.choice([0.0, 0.1, 0.15, 0.6], 400)]
+    given_ = [
+        (msgspec.structs.replace(unit, scores=scores), looks)
+        for (unit, looks), scores in zip(steps(400, 3), told, strict=True)
+    ]
+    rule = policy(share=0.3, floor=0.1)
+    log = lived(given_, [(rule, 150, None), (rule, 111, 0), (rule, 139, None)])
+    assert any(each.unit.scores.get(MET) for each in log.judged)
+    wanted = [each.decision for each in log.judged if each.decision.score > each.decision.threshold]
+    assert {each.reason for each in wanted} >= {"novelty", "budget"}
+    assert as_bytes(decided_again(log)) == as_bytes(list(log.judged))
+    for name in (NEARLY, AMONG, "cam.fleet"):
+        left_out = [
+            msgspec.structs.replace(
+                each,
+                unit=msgspec.structs.replace(
+                    each.unit, scores={key: value for key, value in each.unit.scores.items() if key != name}
+                ),
+            )
+            for each in log.judged
+        ]
+        assert differing(log, decided_again(SpoolLog("spool", left_out, log.policies))), name
 
 
 def test_a_kill_forgets_what_was_not_saved() -> None:

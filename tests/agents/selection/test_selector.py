@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sensorium.agents.selection.budget import BYTES, DAY, MICRO, TIME, Purse
 from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
 from sensorium.agents.selection.chance import draw, evicted_down_to, rank
+from sensorium.agents.selection.fleet_part import AMONG, MET, MET_NS, NEARLY
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
 from sensorium.episode.unit import Decision, Unit, encoded
@@ -49,6 +50,14 @@ def run(chosen: SelectionPolicy, units: Sequence[Unit]) -> list[Decision]:
     return decided(Selector(chosen, "spool"), units)
 
 
+FLEET_SCORES: list[dict[str, float]] = [
+    {},
+    {"cam.fleet": 0.1, AMONG: 3.0, NEARLY: 0.2},
+    {"cam.fleet": 0.1, AMONG: 3.0, NEARLY: 0.2, MET: 1.0},
+]
+"""Of a device without a fleet; of one whose fleet nearly has all; and where another of it is too."""
+
+
 @st.composite
 def sequences(draw_: st.DrawFn) -> list[Unit]:
     """Units of any length, with gaps, restarts of the clock, and scores of any kind, in stretches, as they are."""
@@ -64,8 +73,11 @@ def sequences(draw_: st.DrawFn) -> list[Unit]:
         st.sampled_from([0, 1, 1000, 10**6]),
         st.sampled_from(["", "", "noise"]),
         st.booleans(),
+        st.sampled_from(FLEET_SCORES),
     )
-    for count, novelty, change, wish, length_ns, gap_ns, size, gate, back in draw_(st.lists(stretches, max_size=6)):
+    for count, novelty, change, wish, length_ns, gap_ns, size, gate, back, fleet in draw_(
+        st.lists(stretches, max_size=6)
+    ):
         if back:
             boot += "a"
             at_ns = draw_(st.integers(0, 10**12))
@@ -79,7 +91,7 @@ def sequences(draw_: st.DrawFn) -> list[Unit]:
                     boot=boot,
                     novelty={"cam": novelty, "imu": novelty / 2},
                     change={"cam": change},
-                    scores={"cam.wish": wish},
+                    scores={"cam.wish": wish, **fleet},
                     gate=gate,
                     estimate_bytes=size,
                 )
@@ -161,7 +173,8 @@ def test_chance_is_fixed_before_anything_of_a_unit_is_seen(
         assert decision.draw == draw(chosen.seed, "spool", each.boot, each.start_ns)
     if units:
         at = data.draw(st.integers(0, len(units) - 1))
-        other = msgspec.structs.replace(units[at], novelty={"cam": 0.777}, scores={"cam.wish": 0.5})
+        seen = {"cam.wish": 0.5, "cam.fleet": 0.7, MET: 1.0}
+        other = msgspec.structs.replace(units[at], novelty={"cam": 0.777}, scores=units[at].scores | seen)
         changed = run(chosen, [*units[:at], other])
         assert changed[at].p == decisions[at].p
 
@@ -223,6 +236,44 @@ def test_chance_that_is_shared_is_divided_and_the_rest_goes_to_what_is_new() -> 
     assert new[1] > 1.1 * new[0]
     small = run(policy(0.02), [unit(n, 0.5, 0.02, scores={"selection.among": 8.0}) for n in range(8000)])
     assert sum(d.p for d in small) > 0.3, "of a bucket that holds little more than a unit too"
+
+
+def test_of_what_the_fleet_nearly_has_a_device_keeps_its_part_where_others_are() -> None:
+    nearly = {AMONG: 4.0, NEARLY: 0.2, "cam.fleet": 0.1}
+    novelties = np.random.default_rng(0).uniform(0.1, 0.2, 8000).tolist()
+
+    def kept(scores: dict[str, float], first: dict[str, float] | None = None, floor: float = 0.0) -> int:
+        told = [scores if n or first is None else first for n in range(8000)]
+        found = run(policy(floor=floor), [unit(n, novelties[n], 0.02, scores=told[n]) for n in range(8000)])
+        assert not [d for d in found if d.kept and d.reason not in ("novelty", "floor")]
+        return sum(d.kept for d in found)
+
+    all_ = kept({})
+    assert 390 <= all_ <= 403
+    assert 90 <= kept(nearly | {MET: 1.0}) <= 100, "a quarter of it, and nothing at first"
+    assert kept(nearly) == all_, "no other is here"
+    assert kept(nearly | {MET: 1.0, "cam.fleet": 0.2}) == all_, "it is new to the fleet"
+    assert kept({AMONG: 4.0, MET: 1.0, "cam.fleet": 0.1}) == all_, "as a log of before says it"
+    assert 90 <= kept(nearly | {MET: 1.0}, floor=0.2) <= 110, "what chance keeps comes out of the same part"
+    on_its_own = kept(nearly, first=nearly | {MET: 1.0})
+    missed = 0.05 * MET_NS / SECOND_NS
+    assert all_ - 1.2 * missed < on_its_own < all_ - 0.5 * missed, "from ten minutes after it has met another"
+
+
+def test_what_is_new_is_kept_all_the_same_and_what_is_nearly_had_waits_for_it() -> None:
+    """A device that is first where others are spends all it has on what is new, and leaves the rest to them."""
+    here = {AMONG: 2.0, NEARLY: 0.2, MET: 1.0}
+    units = [
+        unit(n, 0.9 if n % 10 == 0 else 0.15, 0.02, scores=here | {"cam.fleet": 0.9 if n % 10 == 0 else 0.15})
+        for n in range(4000)
+    ]
+    found = run(policy(0.1, floor=0.0), units)
+    kept = {d.start_ns // SECOND_NS % 10 for d in found if d.kept}
+    assert kept == {0}
+    assert sum(d.kept for d in found) > 395
+    later = [unit(4000 + n, 0.9, 0.02, scores=here | {"cam.fleet": 0.15}) for n in range(400)]
+    first = next(d for d in run(policy(0.1, floor=0.0), units + later)[4000:] if d.kept)
+    assert 125 <= first.start_ns // SECOND_NS - 4000 <= 160, "a burst of 6 s is paid back at half of 0.1, then a unit"
 
 
 def test_one_eventful_stream_among_dull_ones_keeps_its_events() -> None:
