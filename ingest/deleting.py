@@ -40,7 +40,7 @@ from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
 from sensorium.ingest.beneath import forget, names_beneath, open_folder_beneath
-from sensorium.ingest.forgetting import take_out_beside, take_out_vectors
+from sensorium.ingest.forgetting import drop_temporaries, take_out_beside, take_out_vectors
 from sensorium.ingest.packing import Alone
 from sensorium.ingest.store_folder import QUARANTINE, REQUESTS, STAGING, StoreFolder, store_errors
 
@@ -95,6 +95,7 @@ def finish(path: Path, work: Callable[[StoreFolder, Catalog], None]) -> None:
         catalog = Catalog((path / CATALOG).absolute(), store.fd)
         stack.callback(catalog.close)
         fill(catalog, path)
+        drop_temporaries(store)
         work(store, catalog)
 
 

@@ -18,6 +18,13 @@ from sensorium.ingest.store_folder import STAGING, StoreFolder
 Removed = dict[str, dict[str, int]]
 
 
+def drop_temporaries(store: StoreFolder) -> None:
+    """Remove what a writer that was killed was about to put in its place; who holds the store alone calls it."""
+    for name in durable.names(STAGING, dir_fd=store.fd):
+        if name.startswith("new-") and (seen := durable.look(STAGING / name, dir_fd=store.fd)) is not None:
+            (durable.remove_tree if seen.is_folder else durable.remove)(STAGING / name, dir_fd=store.fd)
+
+
 def take_out_beside(store: StoreFolder, catalog: Catalog, ids: set[str], removed: Removed) -> None:
     """Write anew each file that has records of these episodes, without them; nobody appends meanwhile, and who had the
     file open goes on with one of his own."""

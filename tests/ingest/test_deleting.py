@@ -509,6 +509,17 @@ def test_a_certificate_that_a_crash_tore_is_made_again(made: tuple[Path, list[An
     assert list(verify(path, deep=True)) == []
 
 
+def test_what_a_killed_writer_was_about_to_write_goes_too(made: tuple[Path, list[Any]]) -> None:
+    path, episodes = made
+    name = str(episodes[0].episode)
+    (path / ".staging" / "new-0").write_text(f"a record of {name}")
+    (path / ".staging" / "new-1").mkdir()
+    (path / ".staging" / "new-1" / "c.0").write_bytes(needles(path, episodes[0])["chunk"])
+    _, (certificate,) = delete(path, [name], reason="r")
+    assert certificate.found == ()
+    assert list((path / ".staging").iterdir()) == []
+
+
 @pytest.mark.parametrize("laid", [0, 1, 2])
 def test_what_is_made_of_one_is_not_left_behind_by_who_dies_in_between(
     memory: Path, make_episode: Any, monkeypatch: pytest.MonkeyPatch, laid: int
