@@ -8,6 +8,7 @@ format.
 
 import contextlib
 import fcntl
+import os
 import threading
 import uuid
 import zlib
@@ -281,4 +282,5 @@ def _store_errors(store: Path) -> Iterator[None]:
     except StoreError:
         raise
     except OSError as error:
-        raise StoreError(f"{store / BESIDE}: {error.strerror or error}; see to the disk, then try again") from error
+        where = store / error.filename if isinstance(error.filename, str | os.PathLike) else store / BESIDE
+        raise StoreError(f"{where}: {error.strerror or error}; see to the disk, then try again") from error

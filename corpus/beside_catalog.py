@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,10 +11,22 @@ from typing import Any
 import sqlalchemy as sa
 
 from sensorium.corpus import standing_labels
-from sensorium.corpus.beside import BESIDE, SUFFIX, UNCATALOGUED, beside_kinds, beside_paths, kind_held, read_lines
+from sensorium.corpus.beside import (
+    BESIDE,
+    LOCK,
+    SUFFIX,
+    UNCATALOGUED,
+    beside_kinds,
+    beside_paths,
+    kind_held,
+    read_lines,
+)
 from sensorium.corpus.catalog_reading import CATALOG, LOCKED_S, check_version, is_read_only, read_engine
 from sensorium.episode import durable
+from sensorium.episode.remedy import FULL, SHORT
 from sensorium.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 _META = sa.MetaData()
 beside = sa.Table(
@@ -114,11 +127,20 @@ def fill_beside(transact: Callable[[Callable[[sa.Connection], None]], None], sto
             known[kind, writer] = end
 
     transact(prepare)
+    kept = set()
     for kind in _catalogued(store):
-        with kind_held(store / BESIDE / kind):  # or what a deletion takes out would be entered all the same
-            entered += _enter_kind(transact, store, kind, known)
+        try:
+            with kind_held(store / BESIDE / kind):  # or what a deletion takes out would be entered all the same
+                entered += _enter_kind(transact, store, kind, known)
+        except OSError as error:
+            if error.errno in (*FULL, *SHORT):  # no fault of this kind's files
+                raise
+            kept.add(kind)
+            where = error.filename or store / BESIDE / kind
+            log.error("%s: %s; remove it: until then the catalog hears of no more %s", where, error.strerror, kind)
     for kind, writer in known:
-        transact(functools.partial(forget_file, kind=kind, writer=writer))
+        if kind not in kept:
+            transact(functools.partial(forget_file, kind=kind, writer=writer))
     return entered
 
 
@@ -225,6 +247,9 @@ def damage_beside(store: Path) -> Iterator[tuple[str, Path, str]]:
     except (StoreError, sa.exc.SQLAlchemyError):
         known = None  # which is said already
     for kind in beside_kinds(store):
+        lock = store / BESIDE / kind / LOCK
+        if (lock.exists() or lock.is_symlink()) and not durable.is_file(lock):
+            yield "is no file, and nothing of this kind can be said", lock, "remove it"
         for path in beside_paths(store, kind):
             end = 0
             if not durable.is_file(path):

@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +12,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from sensorium.episode import durable
+from sensorium.errors import StoreError
 
 BESIDE_CATALOG = ("-wal", "-shm")
 """Its log, and what those who have it open share; none of them may stand beside another's catalog."""
@@ -75,6 +78,23 @@ def remove_aside(name: Path, dir_fd: int | None) -> None:
         at = name.with_name(each)
         if each.startswith(f"{name.name}{ASIDE}") and durable.is_file(at, dir_fd=dir_fd):
             durable.remove(at, dir_fd=dir_fd)
+
+
+def read_apart(file: Path) -> bytes:
+    """What a file of a catalog holds, as another process reads it: if it were closed here, this process would lose its
+    locks on it, and the next reader to go would take the log away under it.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        StoreError: it cannot be read.
+    """
+    if not file.exists():
+        raise FileNotFoundError(file)
+    read = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", read, file], capture_output=True, check=False)
+    if done.returncode:
+        raise StoreError(f"{file}: cannot be searched: {done.stderr.decode(errors='replace').strip()[-200:]}")
+    return done.stdout
 
 
 def _numbered(stem: str) -> Iterator[str]:

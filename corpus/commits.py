@@ -342,7 +342,7 @@ def check_store_version(store: Path) -> int:
     """The version of `store`; `StoreError` unless it is one, and of a version that is read here."""
     root = store / EPISODES / "zarr.json"
     try:
-        version = json.loads(root.read_bytes())["attributes"]["sensorium"]["format_version"]
+        version = json.loads(durable.read_whole(root))["attributes"]["sensorium"]["format_version"]
     except OSError as error:
         raise StoreError(
             f"{store}: not a store ({root}: {error.strerror}); give the folder that ingest writes"

@@ -17,6 +17,7 @@ import msgspec
 from sensorium.corpus.beside_catalog import fill_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_deletions import bury
+from sensorium.corpus.catalog_files import read_apart
 from sensorium.corpus.catalog_reading import CATALOG, reading
 from sensorium.corpus.commits import COMMITS, EPISODES, folder_path, is_episode_id, record_name, zip_name
 from sensorium.corpus.deletions import (
@@ -356,7 +357,7 @@ def _search(path: Path, ids: set[str]) -> tuple[dict[str, int], dict[str, list[s
     searched, found = {"files": 0, "bytes": 0}, dict[str, list[str]]()
     for file in _searched(path):
         with contextlib.suppress(FileNotFoundError):
-            data = file.read_bytes()
+            data = read_apart(file) if file.name.startswith(CATALOG) else file.read_bytes()
             searched["files"] += 1
             searched["bytes"] += len(data)
             for each in _named(data) & ids:
@@ -371,7 +372,8 @@ def _searched(path: Path) -> Iterator[Path]:
         of_others = {EPISODES} if here == Path() or here.parent == REQUESTS else set()
         folders[:] = sorted(each for each in folders if each not in of_others and here / each != DELETIONS)
         # A request that asks for it goes with its answer (`sensorium.ingest.requests`).
-        yield from (Path(root) / name for name in sorted(names) if not name.endswith((".deleted", ".request")))
+        files = (Path(root) / name for name in sorted(names) if not name.endswith((".deleted", ".request")))
+        yield from filter(durable.is_file, files)  # whoever opens a pipe waits for its other end
 
 
 def _named(data: bytes) -> set[str]:

@@ -56,6 +56,9 @@ class StoreFolder:
             and (others := sorted({entry.name for entry in path.iterdir()} - known))
             and not (path / EPISODES).is_dir()
         ):
+            root = path / EPISODES
+            if root.exists() or root.is_symlink():
+                raise StoreError(f"{root}: not a folder; if this is a store, put back what was there")
             raise StoreError(f"{path}: not a store, it holds {others[0]!r}; give an empty or a new folder")
         self.path = path
         self.returns = 0
@@ -163,6 +166,8 @@ class StoreFolder:
                 durable.rename(STAGING / probe, at / probe, dir_fd=self.fd)
                 durable.rename(at / probe, STAGING / probe, dir_fd=self.fd)
         except OSError as error:
+            if not durable.is_file(LOCK, dir_fd=self.fd):
+                raise StoreError(f"{self.path / LOCK}: no file ({error.strerror}); remove it") from error
             if error.errno == errno.EXDEV:
                 raise StoreError(
                     f"{self.path / STAGING}: not on the same disk, or mount, as {self.path / at}; episodes go from one"

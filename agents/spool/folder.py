@@ -171,7 +171,9 @@ def _unusable(path: Path, error: OSError, lacks: str) -> SpoolError:
     if error.errno in (*FULL, *TOO_MANY):
         return SpoolError(f"spool {path}: {error.strerror}; {remedy(error)}")
     if not lacks:
-        return SpoolError(f"spool {path}: {error.strerror}; check `spool.path` in the device file")
+        at = error.filename if isinstance(error.filename, str | os.PathLike) else path
+        inside = "" if Path(at) == path else f"{at}: "
+        return SpoolError(f"spool {path}: {inside}{error.strerror}; check `spool.path` in the device file")
     return SpoolError(
         f"spool {path}: this file system has {lacks} ({error.strerror}), which a spool needs; put it on ext4, xfs, ..."
     )

@@ -34,6 +34,7 @@ class LedgerFile:
         self._lock = threading.Lock()
         self._meta: dict[str, Any] = {}
         try:
+            _check_beside(path)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             try:
                 self._db.execute("PRAGMA journal_mode=WAL")
@@ -112,6 +113,14 @@ class LedgerFile:
 def note(change: sqlite3.Connection, key: str, document: object) -> None:
     """Note a document under a key."""
     change.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, msgspec.msgpack.encode(document)))
+
+
+def _check_beside(path: Path) -> None:
+    """SQLite does not say what is wrong with the files beside a ledger, or waits for what is none."""
+    for suffix in ("-wal", "-shm"):
+        beside = path.with_name(f"{path.name}{suffix}")
+        if (beside.exists() or beside.is_symlink()) and not beside.is_file():
+            raise SpoolError(f"{path}: cannot be opened: {beside} is no file; remove that")
 
 
 def _unopened(error: sqlite3.Error, path: Path) -> SpoolError:

@@ -77,8 +77,12 @@ class Room:
             SpoolFull: not even the folder can be written.
         """
         try:
-            with self._reserve.open("ab") as file:
-                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in its place is not waited for
+            fd = os.open(self._reserve, flags, 0o644)
+            try:
+                os.posix_fallocate(fd, 0, RESERVE_BYTES)
+            finally:
+                os.close(fd)
             self._released = False
         except PermissionError as error:
             raise SpoolFull(f"spool {self.path}: {error.strerror}; make it writable for this user") from error
