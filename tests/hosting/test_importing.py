@@ -14,6 +14,7 @@ import sensorium
 from sensorium.corpus.exports.contract import Options, export
 from sensorium.corpus.verify import verify
 from sensorium.errors import ConfigError, SensoriumError, StoreError
+from sensorium.hosting.beside_store import made_in_vain
 from sensorium.hosting.importing import bring, kind_of
 from sensorium.ingest.store import Store
 from tests.corpus.exports.stored import everything, store_of
@@ -152,6 +153,91 @@ def test_options_that_do_not_fit_and_a_store_in_a_new_folder(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(StoreError):
         bring(tmp_path / "log.csv", tmp_path / "file" / "back", options=options)
+
+
+OPTIONS: dict[str, Any] = {"time": {"column": "t", "unit": "s"}, "stream": {"channels": {"a": "a"}}}
+
+
+def test_what_is_refused_late_leaves_no_store_that_it_made(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("t,a\n0,1\n1,2\n")
+    store = tmp_path / "new" / "store"
+    with pytest.raises(ConfigError):
+        bring(tmp_path / "log.csv", store, options=OPTIONS, device="no/name")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "mine").touch()
+    with pytest.raises(ConfigError):
+        bring(tmp_path / "log.csv", store, options=OPTIONS, device="no/name")
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["mine"]
+    with Store.open(store):
+        pass
+    with pytest.raises(ConfigError):
+        bring(tmp_path / "log.csv", store, options=OPTIONS, device="no/name")
+    assert len(sensorium.open(store).query()) == 0, "one that was there before stays"
+    bring(tmp_path / "log.csv", store, options=OPTIONS)
+    with pytest.raises(ConfigError):
+        bring(tmp_path / "log.csv", store, options=OPTIONS, device="no/name")
+    assert len(sensorium.open(store).query()) == 1
+
+
+def test_a_store_that_somebody_added_to_is_not_removed(tmp_path: Path) -> None:
+    for number, name in enumerate(("requests", "labels.txt")):
+        store = tmp_path / str(number)
+        with pytest.raises(ConfigError), made_in_vain(store):
+            refuse(store, name)
+        assert (store / name).is_dir()
+    store = tmp_path / "held"
+    with pytest.raises(ConfigError), made_in_vain(store), Store.open(store):
+        raise ConfigError("refused")
+    assert not store.exists()
+    command = [sys.executable, "-c", HOLDS, str(store)]
+    other: list[subprocess.Popen[str]] = []
+    with pytest.raises(ConfigError), made_in_vain(store):
+        refuse_where_another_holds(command, other)
+    other[0].communicate()
+    assert (store / "episodes.zarr").is_dir()
+
+
+def refuse(store: Path, name: str) -> None:
+    with Store.open(store):
+        (store / name).mkdir()
+    raise ConfigError("refused")
+
+
+def refuse_where_another_holds(command: list[str], other: list[subprocess.Popen[str]]) -> None:
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    other.append(process)
+    assert process.stdout is not None
+    process.stdout.readline()
+    raise ConfigError("refused")
+
+
+def test_what_an_import_left_that_was_killed_goes_at_the_next(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("t,a\n0,1\n1,2\n")
+    code = "import sys, pathlib\nfrom sensorium.hosting.beside_store import passing_folder\n"
+    code += "with passing_folder(pathlib.Path(sys.argv[1])) as folder:\n    (folder / 'spool').mkdir()\n"
+    code += "    print('made', flush=True)\n    sys.stdin.read()"
+    store = tmp_path / "store"
+    command = [sys.executable, "-c", code, str(store)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "made\n"
+        (mine,) = tmp_path.glob(".import-store-*")
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "film").touch()
+        (tmp_path / ".import-store-00000000").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / ".import-other-00000000").mkdir()
+        bring(tmp_path / "log.csv", store, options=OPTIONS)
+        assert (mine / "spool").is_dir(), "somebody is at it"
+        other.kill()
+    bring(tmp_path / "log.csv", store, options=OPTIONS)
+    assert not mine.exists()
+    assert (tmp_path / "elsewhere" / "film").exists()
+    assert (tmp_path / ".import-other-00000000").is_dir(), "of another store"
+
+
+HOLDS = "import sys\nfrom sensorium.ingest.store import Store\n"
+HOLDS += "with Store.open(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
 
 
 def test_what_is_none(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Import: a recording in somebody else's format goes into a store, through the same encoding and the same commit."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,11 @@ from pydantic import ValidationError
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP, model_of
-from sensorium.episode import durable
 from sensorium.errors import ConfigError, SensoriumError, SpoolError, StoreError
+from sensorium.hosting.beside_store import made_in_vain, passing_folder
 from sensorium.hosting.into_store import collect_into
 from sensorium.ingest.import_requests import SideStore, made_beside
-from sensorium.ingest.store_folder import StoreHeld, store_errors
+from sensorium.ingest.store_folder import StoreHeld
 
 MAX_EPISODE_S = 86_400.0
 _KINDS = {
@@ -70,7 +69,7 @@ def bring(
 
     Where an ingest writes the store it is collected into one beside, which the ingest then takes over; that is waited
     for, and `handing(done, total)` counts its episodes. Nothing is in the store before all of it is collected; from
-    then on all of it will be, though this end.
+    then on all of it will be, though this end. Where nothing was brought no store is left that was not there before.
 
     Raises:
         ConfigError: nothing known is there, or the options do not fit.
@@ -96,13 +95,10 @@ def bring(
     }
     if marked:
         parts["mission"] = {"name": "import", "max_episode_s": MAX_EPISODE_S}
-    with store_errors(store):
-        durable.make_folder(store.absolute().parent)
-        beside = tempfile.TemporaryDirectory(prefix=".import-", dir=store.absolute().parent)
-    with beside as folder:
+    with made_in_vain(store), passing_folder(store) as folder:
 
         def collect(into: Path) -> dict[str, Any]:
-            spool = Path(folder) / into.name
+            spool = folder / into.name
             return collect_into(into, sensor, name=name, device=device, spool=spool, told=told, **parts)
 
         try:

@@ -1,0 +1,99 @@
+"""What an import leaves beside a store, and of a store that it made in vain: nothing, whenever it is cut off."""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from sensorium.corpus.catalog_reading import CATALOG
+from sensorium.corpus.commits import commit_names
+from sensorium.episode import durable
+from sensorium.episode.locking import take_lock
+from sensorium.errors import StoreError
+from sensorium.ingest.beneath import open_folder_beneath
+from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, LOCK, QUARANTINE, STAGING, StoreFolder, store_errors
+
+_OWN = {*map(str, (COMMITS, EPISODES_FOLDER, LOCK, QUARANTINE, STAGING)), "fleet"}
+"""What an ingest makes by itself, and of the devices that came to it."""
+
+
+@contextlib.contextmanager
+def passing_folder(store: Path) -> Iterator[Path]:
+    """A folder beside the one of `store`, for what passes through on its way there; it goes at the end. What an import
+    that was killed left of its own goes first, if nobody is at it.
+
+    Raises:
+        StoreError: the disk fails.
+    """
+    parent, begins = store.absolute().parent, f".import-{store.absolute().name}-"
+    with store_errors(store):
+        durable.make_folder(parent)
+        _remove_left(parent, begins)
+        folder, lock = _made(parent, begins)
+    try:
+        yield folder
+    finally:
+        with store_errors(store):
+            try:
+                durable.remove_tree(folder)
+            finally:
+                durable.close(lock)
+
+
+def _made(parent: Path, begins: str) -> tuple[Path, int]:
+    """A new folder, and the lock on it."""
+    while True:
+        folder = parent / f"{begins}{secrets.token_hex(4)}"
+        durable.add_folder(folder)
+        with contextlib.suppress(FileNotFoundError):  # another import may have taken it for one that was left
+            lock = durable.open_folder(folder)
+            seen = durable.look(folder)
+            if take_lock(lock) and seen is not None and seen.id == durable.identity(lock):
+                return folder, lock
+            durable.close(lock)
+
+
+def _remove_left(parent: Path, begins: str) -> None:
+    above = durable.open_folder(parent)
+    try:
+        for name in durable.names(Path(), dir_fd=above):
+            if name.startswith(begins) and len(name) == len(begins) + 8:
+                with contextlib.suppress(OSError):  # it is gone, or none of ours: a file, a link
+                    lock = open_folder_beneath(above, name)
+                    try:
+                        if take_lock(lock):
+                            durable.remove_tree(Path(name), dir_fd=above)
+                    finally:
+                        durable.close(lock)
+    finally:
+        durable.close(above)
+
+
+@contextlib.contextmanager
+def made_in_vain(store: Path) -> Iterator[None]:
+    """What is refused in it leaves no store behind that was not there before, unless something is in there by then, or
+    somebody else is at it."""
+    missing = [each for each in (store.absolute(), *store.absolute().parents) if durable.look(each) is None]
+    try:
+        yield
+    except BaseException:
+        if missing:
+            with contextlib.suppress(OSError, StoreError):
+                _remove_empty(store)
+                for folder in missing[1:]:
+                    folder.rmdir()
+        raise
+
+
+def _remove_empty(path: Path) -> None:
+    """Remove a store to which nothing came, and nobody added; parts of episodes are of an import that failed."""
+    if durable.look(path) is None:
+        return
+    held = StoreFolder(path)
+    try:
+        names = {name for name in durable.names(Path(), dir_fd=held.fd) if not name.startswith(CATALOG)}
+        said = commit_names(path)
+        if names <= _OWN and not (said.committed or said.deleted or durable.names(QUARANTINE, dir_fd=held.fd)):
+            durable.remove_tree(path)
+    finally:
+        held.close()
