@@ -1,5 +1,7 @@
 """An episode in Rerun: pictures, JPEGs as they are, and curves, by the device's clock and by UTC where it is known."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from sensorium.errors import ConfigError, SensoriumError
 Progress = Callable[[int, int], None]
 SHOWN_S = 60.0
 """A viewer that has not taken a part of an episode after this is taken to be gone."""
+_END = b"RRF2FOOT"
+"""And a number of 32 bits behind it."""
 ELSEWHERE = "make a file, `--save FILE.rrd`, and open it where there is one (`rerun FILE.rrd`), or say `--at URL`"
 
 
@@ -23,6 +27,7 @@ def save_view(episode: Episode, path: Path, progress: Progress = lambda _done, _
 
     Raises:
         ConfigError: Rerun is not installed, or `path` exists or has another ending than .rrd.
+        StoreError: it cannot be written; nothing of it is left.
         Corrupt: what is read is damaged.
     """
     rerun_module()
@@ -31,7 +36,21 @@ def save_view(episode: Episode, path: Path, progress: Progress = lambda _done, _
     with appearing(path) as beside:
         recording = _recording(episode, str(beside))
         _log(recording, episode, progress)
+        try:
+            recording.flush(SHOWN_S)
+        except RuntimeError as error:
+            raise OSError(errno.EIO, f"Rerun cannot write it ({error})") from error
         recording.close()
+        _check_whole(beside)
+
+
+def _check_whole(path: Path) -> None:
+    """`OSError` unless a file has the end that Rerun gives it: its writer tells nobody that it could not."""
+    with path.open("rb") as file:
+        file.seek(-min(len(_END) + 4, path.stat().st_size), os.SEEK_END)
+        end = file.read(len(_END))
+    if end != _END:
+        raise OSError(errno.EIO, "Rerun could not write its end")
 
 
 def open_view(episode: Episode, at: str = "", progress: Progress = lambda _done, _total: None) -> None:

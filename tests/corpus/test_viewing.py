@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -113,6 +114,28 @@ def test_what_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists"):
         save_view(episode, tmp_path / "a.rrd")
     assert (tmp_path / "a.rrd").read_text() == "there"
+
+
+@pytest.mark.parametrize("lacks", [40, 20_000])
+def test_a_full_disk_leaves_nothing(lacks: int, tmp_path: Path) -> None:
+    """Of the file, and of what stands at its end; Rerun tells of neither."""
+    pytest.importorskip("rerun")
+    (episode,) = store_of(tmp_path / "store", [everything(40_000)])
+    save_view(episode, tmp_path / "whole.rrd")
+    most = (tmp_path / "whole.rrd").stat().st_size - lacks
+    words = [sys.executable, "-c", LIMITED, str(most), "view", str(tmp_path / "store"), episode.id]
+    ended = subprocess.run([*words, "--save", tmp_path / "a.rrd"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1, ended.stdout
+    assert "a.rrd: Rerun" in ended.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["store", "whole.rrd"]
+
+
+LIMITED = f"""
+import resource, sys
+import sensorium.cli.main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), {resource.RLIM_INFINITY}))
+sensorium.cli.main.main()
+"""
 
 
 def test_without_rerun_a_line_says_how_to_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
