@@ -66,7 +66,7 @@ def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:
     those in which it was true, `times` how often it became so, `true_bytes` what keeping those takes, as the device
     estimates; `episodes` and `bytes` of those in the store that carry its name, `held` and `held_bytes` of those that
     are on the device alone, by their previews. Of a row of the trace that stands for units of both kinds half
-    counts."""
+    counts, and by `unsure_s` seconds it may be more or less."""
     corpus, score = open_store(store), f"campaign.{name}"
     found: dict[str, dict[str, Any]] = {}
     before: dict[tuple[str, str, str], float] = {}
@@ -76,10 +76,12 @@ def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:
             continue
         if unit.count > 1:
             value = (unit.least.get(f"scores/{score}", value) + unit.greatest.get(f"scores/{score}", value)) / 2
-        mine = found.setdefault(unit.device, {"judged_s": 0.0, "true_s": 0.0, "times": 0, "true_bytes": 0})
+        none: dict[str, Any] = {"judged_s": 0.0, "true_s": 0.0, "unsure_s": 0.0, "times": 0, "true_bytes": 0}
+        mine = found.setdefault(unit.device, none)
         length_s = unit.judged.unit.length_ns / 1e9
         mine["judged_s"] = round(mine["judged_s"] + length_s, 3)
         mine["true_s"] = round(mine["true_s"] + length_s * value, 3)
+        mine["unsure_s"] = round(mine["unsure_s"] + length_s * min(value, 1 - value), 3)
         mine["true_bytes"] += round(unit.judged.unit.estimate_bytes * unit.count * value)
         of = unit.device, unit.spool_id, unit.judged.unit.boot
         mine["times"] += value > 0 and before.get(of, 0.0) == 0

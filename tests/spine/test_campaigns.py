@@ -108,6 +108,29 @@ def test_a_shadow_tells_what_the_campaign_then_keeps_and_a_file_s_own_knows_the_
     assert shadow["keep_bytes"] > 0
     assert "keep_s" not in real
     assert shadow.get("episodes", 0) == 0
+    assert shadow["unsure_s"] == 0
+
+
+def test_what_a_thin_trace_cannot_tell_of_a_shadow_is_said(site: Site) -> None:
+    ingest, port = site.ingest()
+    rules: dict[str, Any] = {
+        "name": "quick",
+        "where": "sim.imu.gyro > 0.35",
+        "budget": {"share": 0.9, "burst_s": 60},
+        "shadow": True,
+    }
+    walk = {**WALK, "pace": "fast", "seed": 5, "duration_s": 150}
+    for name, bytes_per_s in (("rig-1", 100_000), ("rig-2", 150)):
+        trigger: dict[str, Any] = {"kind": "worth", "budget": {"share": 0.0}, "campaigns": [rules]}
+        trigger |= {"trace": {"bytes_per_s": bytes_per_s}}
+        site.run("collect", site.device(name, {"sim": sim(**walk)}, port, trigger=trigger), "--local")
+    ingest.interrupt()
+    whole, thin = site.json("campaign", "show", "store", "quick")
+    assert thin["unsure_s"] > 0 == whole["unsure_s"]
+    assert abs(thin["true_s"] - whole["true_s"]) <= thin["unsure_s"]
+    said = site.run("campaign", "show", "store", "quick").out
+    assert f"± {thin['unsure_s']:g}" in said
+    assert said.count("~") >= 2
 
 
 def test_a_campaign_that_could_never_run_is_refused(site: Site) -> None:

@@ -124,16 +124,25 @@ def show(
     if form is Format.JSON:
         sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
         return
-    told = [
-        row
-        | {"would take": size(row.get("true_bytes", 0)), "kept": size(row.get("bytes", 0))}
-        | ({"would keep": f"{row['keep_s']:g} s, {size(row['keep_bytes'])}"} if "keep_s" in row else {})
-        | ({"held": f"{row['held']}, {size(row['held_bytes'])}"} if "held" in row else {})
-        for row in rows
-    ]
+    told = [row | _in_words(row) for row in rows]
     columns = ["device", "state", "why", "true_s>", "times>", "would take>"]
     columns += ["would keep>"] * any("keep_s" in row for row in rows)
     print_rows(told, form, [*columns, "episodes>", "kept>", "held>", "judged_s>"], f"campaign {name}")
+
+
+def _in_words(row: dict[str, Any]) -> dict[str, str]:
+    """What a table says; `~` of what is not exact, as rows of the trace stand for several units."""
+    unsure_s = row.get("unsure_s")
+    about = "~" if unsure_s else ""
+    found = {"would take": about + size(row.get("true_bytes", 0)), "kept": size(row.get("bytes", 0))}
+    if unsure_s:
+        found["true_s"] = f"{row['true_s']:g} ± {unsure_s:g}"
+        found["times"] = f"~{row['times']}"
+    if "keep_s" in row:
+        found["would keep"] = f"{about}{row['keep_s']:g} s, {size(row['keep_bytes'])}"
+    if "held" in row:
+        found["held"] = f"{row['held']}, {size(row['held_bytes'])}"
+    return found
 
 
 def _unpaid(store: Path, name: str) -> dict[str, Unpaid]:
