@@ -1,6 +1,8 @@
 """Import of HDF5 files and LeRobot datasets that others made, and that are not what they say: named, never silent."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,24 @@ def test_a_video_that_is_none_is_named(tmp_path: Path) -> None:
     video.write_bytes(b"no video" * 99)
     with pytest.raises(SensoriumError, match=r"file-000\.mp4: .*Invalid data"):
         bring(path, tmp_path / "back")
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_an_import_that_is_interrupted_leaves_no_spool(number: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("a")
+        group["captured_ns"], group["data"] = AT_NS, ROWS
+    words = [sys.executable, "-c", INTERRUPTED, number, "import", str(tmp_path / "a.h5"), str(tmp_path / "store")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 130, ended.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["a.h5"]
+
+
+INTERRUPTED = """
+import signal, sys
+import sensorium.cli.main
+from sensorium.hosting import importing
+number = getattr(signal, sys.argv.pop(1))
+importing.collect_into = lambda *_, **__: signal.raise_signal(number)
+sensorium.cli.main.main()
+"""

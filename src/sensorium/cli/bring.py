@@ -10,6 +10,7 @@ import yaml
 from rich.progress import Progress
 
 from sensorium.cli.screen import OUT
+from sensorium.cli.sigterm import ended_by_sigterm
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.importing import bring
 
@@ -43,7 +44,7 @@ def into_store(
     Where an ingest writes the store it is collected beside, in STORE/requests, then the ingest takes it over, which is
     waited for: before that nothing of it is in the store, and from then on it comes, though this command be ended.
     """
-    with Progress(console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
+    with ended_by_sigterm(), Progress(console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
         task = progress.add_task("episodes", total=None)
 
         def handing(done: int, total: int) -> None:

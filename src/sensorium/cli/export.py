@@ -1,11 +1,8 @@
 """`sensorium export`: episodes in the formats that other tools read."""
 
-import contextlib
 import dataclasses
 import json
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +12,7 @@ from rich.progress import Progress
 import sensorium
 from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT
+from sensorium.cli.sigterm import ended_by_sigterm
 from sensorium.cli.store import StorePath
 from sensorium.corpus.exports.contract import ExportReport, Options, export
 
@@ -45,21 +43,11 @@ def of_store(
     with its name, unless --skip-unsupported. On Ctrl-C or SIGTERM it exits 130.
     """
     episodes = sensorium.open(store).query(where)
-    with _ended_by_sigterm(), Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
+    with ended_by_sigterm(), Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("episodes", total=len(episodes))
         options = Options(skip_unsupported, map_, lambda n: progress.update(task, completed=n))
         report = export(episodes, to, out, options)
     _say(report, as_json)
-
-
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM is what Ctrl-C is meanwhile, so that nothing half-written stays."""
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def _say(report: ExportReport, as_json: bool) -> None:
