@@ -1,5 +1,6 @@
 """What lies in a folder of a spool: its files, and what has an episode's name and is none, which nobody may open."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 from sensorium.agents.spool.held import SUFFIX
 
+_NOWHERE, _LOOP = "a link that leads nowhere", os.strerror(errno.ELOOP)
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
@@ -35,13 +37,18 @@ def listed(folder: Path) -> Listed:
     return found
 
 
+def may_come_back(what: str) -> bool:
+    """Whether what is no file now may be one when a disk is mounted again."""
+    return what.startswith(_NOWHERE) and _LOOP not in what
+
+
 def _kind_or_size(entry: os.DirEntry[str]) -> int | str:
     """The bytes of a file, or what it is that is none; empty if it is gone."""
     try:
         about = entry.stat()
     except OSError as error:
         if entry.is_symlink():
-            return f"a link that leads nowhere ({error.strerror})"
+            return f"{_NOWHERE} ({error.strerror})"
         if isinstance(error, FileNotFoundError):
             return ""
         raise

@@ -12,7 +12,7 @@ from sensorium.agents.spool.entries import Brief, GivenUp, SealedFile, counted
 from sensorium.agents.spool.folder import Folder
 from sensorium.agents.spool.held import SUFFIX, Held
 from sensorium.agents.spool.ledger import Ledger
-from sensorium.agents.spool.listing import Listed, listed
+from sensorium.agents.spool.listing import Listed, listed, may_come_back
 from sensorium.agents.spool.owed import Owed
 from sensorium.agents.spool.recovery import recover
 from sensorium.episode import durable
@@ -24,6 +24,7 @@ from sensorium.errors import Corrupt, SpoolError
 
 log = logging.getLogger(__name__)
 
+_KEPT = "its episode waits until that is there again, or until the link is removed, which gives it up"
 _BRIEF = msgspec.msgpack.Decoder(Brief)
 
 
@@ -42,7 +43,8 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
     """The pending episodes, each whole and sealed but for those in trouble.
 
     An entry without a file was lost before its first sync, and is noted as discarded; what its manifest told of is told
-    again. A file without an entry (a ledger that was lost) is entered. A file that was to be deleted, or to be set
+    again; where in its place a link leads nowhere, which may be to a disk that is not mounted, it waits for that.
+    A file without an entry (a ledger that was lost) is entered. A file that was to be deleted, or to be set
     aside, is. What is named as an episode and is no file is said, and left; who has it for his file is as one without.
     There may be very many, of which nearly all are as they were left: the folder is looked through once.
 
@@ -69,6 +71,11 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
             replayed = entry.episode.bytes in of_runs
             if size is None or (replayed and not size):
                 instead = there.others.get(held.name)
+                if instead and may_come_back(instead) and not replayed:
+                    held.tries = 1
+                    found.unread.append((entry.episode, f"{held.path}: {instead}; {_KEPT}"))
+                    found.held[entry.episode] = held
+                    continue
                 if instead is None:
                     durable.remove(held.path)
                 manifest = ledger.manifest(entry.episode)

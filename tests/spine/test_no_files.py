@@ -51,7 +51,34 @@ def test_what_is_no_file_is_left_and_the_others_are_delivered(site: Site, kind: 
     ingest.interrupt()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_an_episode_that_is_on_a_disk_which_is_not_mounted_waits_for_it(site: Site) -> None:
+    """It is given up by who removes the link."""
+    ingest, port = site.ingest()
+    site.run("collect", site.device("rig-1", {"sim": sim(duration_s=3.0)}), "--local")
+    device, spool = site.device("rig-1", {"sim": sim(duration_s=3.0)}, port), site.folder / "spool-rig-1"
+    disk, away = site.folder / "disk", site.folder / "away"
+    disk.mkdir()
+    first, second, _ = sorted((spool / "episodes").iterdir())
+    for place in (first, second):
+        place.rename(disk / place.name)
+        place.symlink_to(disk / place.name)
+    disk.rename(away)
+    for _ in range(2):  # at each start it is said
+        told = site.run("deliver", device, "--drain", "1", expect=1).err
+        for place in (first, second):
+            assert told.count(f"{place}: {KINDS['dangling'][1]}; its episode waits") == 1, told
+    assert [each["state"] for each in site.json("spool", spool)["episodes"]] == ["pending"] * 2
+    second.unlink()
+    away.rename(disk)
+    site.run("deliver", device)
+    (lost,) = site.json("spool", spool)["episodes"]
+    assert (lost["state"], lost["why"]) == ("discarded", "lost before its first sync")
+    assert len(site.json("query", "store")) == 2
+    assert site.json("verify", "store", "--deep") == []
+    ingest.interrupt()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dangling"])
 def test_an_episode_in_whose_place_there_is_one_is_lost_and_said(site: Site, kind: str) -> None:
     ingest, port = site.ingest()
     site.run("collect", site.device("rig-1", {"sim": sim(duration_s=2.0)}), "--local")
