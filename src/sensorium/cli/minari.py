@@ -10,7 +10,7 @@ import sensorium
 from sensorium.cli.screen import OUT
 from sensorium.cli.store import StorePath
 from sensorium.errors import SensoriumError
-from sensorium.hosting.into_store import collect_into
+from sensorium.hosting.importing import bring_again
 from sensorium.sim.gym.driver import installed
 
 Where = Annotated[str, typer.Option(help="SQL condition: which episodes; those of something else are left out.")]
@@ -53,7 +53,7 @@ def export_minari(
 
 def import_minari(
     dataset: Annotated[str, typer.Argument(help="Its name as Minari has it, or the folder that it is in.")],
-    store: Annotated[Path, typer.Argument(help="The store, made if absent; no ingest may be writing it.")],
+    store: Annotated[Path, typer.Argument(help="The store, made if absent; an ingest may be writing it.")],
     root: Root = None,
     device: Annotated[str, typer.Option(help="The name that its episodes have as their device.")] = "minari",
     spool: Annotated[
@@ -68,17 +68,23 @@ def import_minari(
     config.identity(Path.cwd())  # it is there, before anything is made
     with Progress(console=OUT, transient=True) as progress:
         task = progress.add_task("episodes", total=None)
-        status = collect_into(
-            store,
+
+        def handing(done: int, total: int) -> None:
+            progress.update(task, description="the ingest takes episodes over", completed=done, total=total)
+
+        status = bring_again(
             config,
+            store,
+            spool,
             device=device,
-            spool=spool,
             told=lambda status: progress.update(task, completed=status["episodes"]),
+            handing=handing,
         )
     if status["finished_before"]:
         OUT.print(f"it was imported before, by {spool}; nothing is new")
         return
     brought = status["episodes"]  # the spool counts those of other datasets too
-    OUT.print(f"{brought} episode{'s' * (brought != 1)} of {dataset} in {store}")
+    by = ", taken over by the ingest that writes it" * status["taken_over"]
+    OUT.print(f"{brought} episode{'s' * (brought != 1)} of {dataset} in {store}{by}")
     if waiting := status["ordinals"].get("pending", 0):
         raise SensoriumError(f"{waiting} episodes wait in {spool}; run it again")

@@ -1,6 +1,8 @@
 """Import: a recording in somebody else's format goes into a store, through the same encoding and the same commit."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ from pydantic import ValidationError
 
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP, model_of
+from sensorium.episode import durable
+from sensorium.episode.locking import take_lock
 from sensorium.errors import ConfigError, SensoriumError, SpoolError, StoreError
 from sensorium.hosting.beside_store import made_in_vain, passing_folder
 from sensorium.hosting.into_store import collect_into
@@ -107,6 +111,61 @@ def bring(
             pass
         with made_beside(store) as side:
             return _beside(side, collect, handing)
+
+
+def bring_again(
+    sensor: DriverConfig,
+    store: Path,
+    spool: Path,
+    *,
+    device: str,
+    told: Callable[[Mapping[str, Any]], object] = lambda _: None,
+    handing: Callable[[int, int], None] = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """As `bring`, of a source that marks its episodes, by a spool that is kept: by it is known what was brought before,
+    and is passed over. Where an ingest writes the store it is a copy of the spool, which takes its place once the
+    ingest has what was collected.
+
+    Raises:
+        SensoriumError: as `bring`; or the spool is used by another process.
+    """
+
+    def collect(into: Path, by: Path) -> dict[str, Any]:
+        return collect_into(into, sensor, device=device, spool=by, told=told)
+
+    with made_in_vain(store):
+        try:
+            return collect(store, spool) | {"taken_over": False}
+        except StoreHeld:
+            pass
+        with passing_folder(spool) as folder, made_beside(store) as side, _spool_held(spool):
+            by, former = folder / "spool", folder / "former"
+            if spool.is_dir():
+                shutil.copytree(spool, by)
+
+            def handed(done: int, total: int) -> None:
+                if by.exists():
+                    if spool.is_dir():
+                        durable.rename(spool, former)
+                    durable.rename(by, spool)
+                handing(done, total)
+
+            return _beside(side, lambda into: collect(into, by), handed)
+
+
+@contextlib.contextmanager
+def _spool_held(spool: Path) -> Iterator[None]:
+    """Nobody else opens the spool, if there is one, as long as it may be put aside."""
+    if not spool.is_dir():
+        yield
+        return
+    lock = durable.reopen(spool / "lock")
+    try:
+        if not take_lock(lock):
+            raise SpoolError(f"{spool}: another process uses this spool; wait for it, or give another --spool")
+        yield
+    finally:
+        durable.close(lock)
 
 
 def _beside(

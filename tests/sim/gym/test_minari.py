@@ -13,8 +13,13 @@ import sensorium
 from sensorium.cli.main import app
 from sensorium.corpus.episode import Episode
 from sensorium.drivers.testing import DriverTests
-from sensorium.errors import ConfigError, Corrupt
+from sensorium.episode import durable
+from sensorium.episode.locking import take_lock
+from sensorium.errors import ConfigError, Corrupt, SpoolError, StoreError
 from sensorium.hosting.into_store import collect_into
+from sensorium.ingest.import_requests import SideStore
+from sensorium.ingest.server import Ingest
+from sensorium.ingest.store import Store
 from sensorium.sim.gym.from_minari import ReplayMinariConfig
 from sensorium.sim.gym.stored_rollout import stored_rollout
 from sensorium.sim.gym.to_minari import export_minari
@@ -266,3 +271,44 @@ def test_an_import_says_how_many_episodes_it_brought(
         )
         assert ran.exit_code == 0
         assert f"{said} in back" in ran.stdout
+
+
+@pytest.mark.usefixtures("root")
+def test_an_import_beside_an_ingest_is_taken_over_and_known_by_its_spool(
+    delivered: Delivered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episodes = delivered.collect(id="CartPole-v1", episodes=3, seed=3)
+    export_minari(episodes[:2], "cartpole/two-v0")
+    export_minari(episodes[2:], "cartpole/one-v0")
+    monkeypatch.chdir(tmp_path)
+
+    def brought(dataset: str) -> str:
+        command = ["sim", "import-minari", f"cartpole/{dataset}-v0", "back"]
+        return CliRunner().invoke(app, command, catch_exceptions=False).stdout
+
+    with Store.open(Path("back")) as store:
+        ingest = Ingest(store, "tcp://127.0.0.1:0")
+        ingest.start()
+        try:
+            assert "2 episodes of cartpole/two-v0 in back, taken over by the ingest" in " ".join(brought("two").split())
+            assert "imported before" in brought("two")
+            lock = durable.reopen(Path("spool-minari/lock"))
+            assert take_lock(lock)
+            with pytest.raises(SpoolError, match="another process uses this spool"):
+                brought("one")
+            durable.close(lock)
+            with monkeypatch.context() as patch:
+                patch.setattr(SideStore, "hand_over", refused)
+                with pytest.raises(StoreError, match="the disk"):
+                    brought("one")
+            assert "1 episode of cartpole/one-v0 in back, taken over by" in " ".join(brought("one").split())
+        finally:
+            ingest.stop()
+    assert "imported before" in brought("one")
+    assert len(sensorium.open(Path("back")).query()) == 3
+    assert not list(tmp_path.glob(".import-*"))
+    assert not list(Path("back/requests").iterdir())
+
+
+def refused(*_: object) -> bool:
+    raise StoreError("the disk")
