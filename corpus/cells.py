@@ -13,6 +13,7 @@ from sqlglot.errors import SqlglotError
 from sensorium.drivers.registry import nearest
 from sensorium.episode.store_terms import Bind, StoreTerm, StoreTerms, expected_of, put_shapes, store_term
 from sensorium.episode.where import MAX_LETTERS, is_time
+from sensorium.episode.where_mistakes import mistake_of
 from sensorium.episode.where_sql import has_name
 from sensorium.episode.where_times import put_times
 from sensorium.errors import ConfigError
@@ -23,6 +24,7 @@ _EXAMPLE = (
     "expected one expression over the catalog's columns, e.g. mission or substr(start_utc, 1, 13), or label('task'),"
     " stream('front').rate_hz, ..."
 )
+_SELECT = "SELECT "
 _OPERATORS = (
     *(exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Paren, exp.Neg, exp.Not, exp.And, exp.Or),
     *(exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Is, exp.In, exp.Between, exp.Like),
@@ -94,9 +96,9 @@ class Cells(NamedTuple):
 
 def _checked(expression: str, columns: Mapping[str, str]) -> _Node:
     try:
-        trees = sqlglot.parse(f"SELECT {expression}", read="sqlite")
+        trees = sqlglot.parse(f"{_SELECT}{expression}", read="sqlite")
     except SqlglotError as error:
-        raise ConfigError(f"cells {expression!r}: is no SQL; {_EXAMPLE}") from error
+        raise ConfigError(f"cells {expression!r}: {mistake_of(error, expression, _SELECT)}; {_EXAMPLE}") from error
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Select) or len(tree.expressions) != 1 or _is_more(tree):
         raise ConfigError(f"cells {expression!r}: {_EXAMPLE}")

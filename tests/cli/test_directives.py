@@ -51,6 +51,8 @@ KEY = ("--operator", "anna.operator_secret")
         (("stop", "store", "rig-1", "--operator", "anna.operator"), "holds no secret"),
         (("stop", "nowhere", "rig-1", *KEY), "nowhere"),
         (("release", "store", "rig-1", *KEY), "which?"),
+        (("release", "store", "rig-1", *KEY, "--where", "bytes >"), "does not parse at letter 7"),
+        (("release", "store", "rig-1", *KEY, "--where", "byts > 5", "--unknown"), "did you mean 'bytes'"),
         (("list", "nowhere"), "nowhere"),
     ],
 )

@@ -1,5 +1,6 @@
 """A condition means in a mapping what it means in SQLite, and nothing beyond the grammar gets through."""
 
+import doctest
 import math
 import sqlite3
 from contextlib import closing
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sensorium.episode import where_mistakes
 from sensorium.episode.store_terms import Bind, StoreTerm
 from sensorium.episode.where import compile_order, evaluate, parse_where
 from sensorium.errors import ConfigError
@@ -262,3 +264,37 @@ def test_shapes_are_said_as_people_say_them_and_months_as_moments() -> None:
 def test_of_a_device_nothing_is_asked_that_only_a_store_has() -> None:
     with pytest.raises(ConfigError, match="not allowed"):
         parse_where("label('task') = 'x'", KINDS)
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("rows >", "at letter 6: something is missing at '>'"),
+        ("rows > 3 and", "at letter 10: something is missing at 'and'"),
+        ("(rows > 3", "at letter 9: ) is missing after '3'"),
+        ("rows > 3 )", "at letter 10: did not expect ')'"),
+        ("rows > 3 from", "at letter 10: did not expect 'from'"),
+        ("device = 'a' and device = 'b", "at letter 27: ' is never closed"),
+        ("rows > 3\n and (rows", "at letter 16: ) is missing after 'rows'"),
+        ("/* rows", "at letter 1: /* is never closed"),
+        ("mission = 'é' and and rows", "at letter 19: something is missing at 'and'"),
+    ],
+)
+def test_what_does_not_parse_is_said_by_its_place(condition: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_where(condition, KINDS)
+    assert f"does not parse {says}; expected e.g." in str(caught.value)
+
+
+@given(st.text("ar0.'\"()<>= ,;[`/*-$%\n\\", max_size=20))
+def test_nothing_of_the_parser_itself_is_said(condition: str) -> None:
+    said = ""
+    try:
+        parse_where(condition, None)
+    except ConfigError as error:
+        said = str(error)
+    assert not [word for word in ("sqlglot", "Token", "Line 1", "<class", "keyword") if word in said]
+
+
+def test_the_examples_hold() -> None:
+    assert doctest.testmod(where_mistakes).failed == 0

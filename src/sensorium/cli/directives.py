@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from sensorium.agents.device_text import DeviceText
+from sensorium.agents.directives.releasing import COLUMNS
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue
 from sensorium.corpus.fleet import devices_like, named_devices, namesakes
 from sensorium.episode.utc_text import utc_text
+from sensorium.episode.where import parse_where
 from sensorium.errors import ConfigError
 from sensorium.link.operators import read_pair
 
@@ -108,6 +110,8 @@ def release(
     directive. Their conditions are of what a device knows; `sensorium release` has those of `query`."""
     if (where is None) == (not episodes):
         raise ConfigError("directives release: which? give --episode ID, or --where CONDITION")
+    if where is not None:
+        parse_where(where, COLUMNS)  # by what the device will
     body: dict[str, Any] = {"where": where} if where is not None else {"episodes": episodes}
     _issue(store, devices, "release", body, operator, expires, unknown=unknown)
 

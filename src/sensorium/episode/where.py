@@ -22,12 +22,14 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from sensorium.episode.store_terms import FUNCTIONS, StoreTerm, StoreTerms, expected_of, put_shapes, store_term
+from sensorium.episode.where_mistakes import mistake_of
 from sensorium.episode.where_sql import COMPARISONS, Sql, chain_of, column_of, has_name, literal, sql_of
 from sensorium.episode.where_times import NUMBER, TEXT, TIME, put_times
 from sensorium.errors import ConfigError
 
 MAX_LETTERS = 10_000
 MAX_DEPTH = 60
+_SELECT = "SELECT "
 
 Row = Mapping[str, Any]
 
@@ -121,10 +123,9 @@ def parse_where(expression: str, kinds: Mapping[str, str] | None, of_store: bool
     if not expression.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in expression):
         raise ConfigError(f"condition {source!r}: is not all UTF-8")
     try:
-        trees = sqlglot.parse(f"SELECT {expression}", read="sqlite")
+        trees = sqlglot.parse(f"{_SELECT}{expression}", read="sqlite")
     except (SqlglotError, RecursionError) as error:
-        deep = isinstance(error, RecursionError)
-        why = "nested too deep" if deep else re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()[0]
+        why = "nested too deep" if isinstance(error, RecursionError) else mistake_of(error, expression, _SELECT)
         raise ConfigError(f"condition {source!r}: {why}; expected e.g. device = 'rig-1' and duration_s > 5") from error
     tree = trees[0] if len(trees) == 1 else None
     if not isinstance(tree, exp.Select) or len(tree.expressions) != 1 or _extras(tree):
