@@ -29,7 +29,8 @@ from sensorium.corpus.verify import verify
 from sensorium.episode import durable, together
 from sensorium.episode.layout import checked
 from sensorium.hosting.actors import IngestActor
-from sensorium.ingest import server
+from sensorium.ingest import copied_files, server
+from sensorium.ingest.copying import copy
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.noting import Noting
 from sensorium.ingest.pumps import BulkPump, ControlPump
@@ -371,6 +372,24 @@ def test_a_window_that_cannot_be_loaded_reaches_who_trains(link: Link, monkeypat
     with pytest.raises(KeyError, match="injected"):
         list(loader)
     assert not any(thread.name.startswith("load-window") for thread in threading.enumerate())
+
+
+@kills("copy")
+def test_an_episode_that_cannot_be_copied_reaches_who_copies(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, actor = link.spool(), link.ingest()
+    link.uplink(spool, actor)
+    wait_for(lambda: spool.counts()["pending"] == 0, "everything to arrive")
+    link.end(actor)
+    monkeypatch.setattr(copied_files, "ENOUGH_BYTES", 0)
+    target = link.store.with_name("copy")
+    with monkeypatch.context() as patch:
+        patch.setattr(copied_files, "_copy_file", only_in("copy", copied_files._copy_file, 2))
+        with pytest.raises(KeyError, match="injected"):
+            copy(link.store, target)
+    assert not any(thread.name.startswith("copy") for thread in threading.enumerate())
+    assert list((target / ".staging").iterdir()) == []
+    assert copy(link.store, target).episodes == 3
+    assert list(verify(target, deep=True)) == []
 
 
 @kills("metrics")
