@@ -13,7 +13,7 @@ from sensorium.episode.where_sql import COMPARISONS, Sql, column_of, literal
 from sensorium.episode.where_times import TIME
 
 KEPT = 256
-_ODD = ('"', "`", "[", "]", "\\", ";", "{", "}", "\0", "--", "/*", "kind", "now", "bytes_at")
+_ODD = ('"', "`", "[", "]", "\\", ";", "{", "}", "\0", "--", "/*", "kind", "now", "bytes_at", "preview_of")
 """What may make of a quote something else than the begin of a text; and what depends on what is said."""
 _SAID = re.compile(r"([=<>]\s*)(?:('(?:[^']|'')*')|(\d{1,15}(?:\.\d{1,9})?)(?![\w.]))")
 

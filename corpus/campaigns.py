@@ -102,6 +102,6 @@ def _carrying(corpus: Corpus, name: str, which: str) -> list[Episode]:
     """The episodes for which `which` is true that carry a campaign's name."""
     try:
         found = corpus.query(f"recorded_label('{KIND}') is not null and {which}")
-    except ConfigError:  # no episode has such a label
+    except ConfigError:  # a catalog of an earlier release knows of no labels
         return []
     return [each for each in found if name in str(each.labels.get(KIND, "")).split(", ")]

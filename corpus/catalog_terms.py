@@ -6,7 +6,7 @@ import sqlite3
 from sensorium.corpus.around import kinds_with_names
 from sensorium.corpus.beside_catalog import NO_VERDICT, SCORE_PATH, VERDICT, VERDICTS
 from sensorium.corpus.label_terms import LabelTerms, has_labels, recorded_value
-from sensorium.corpus.previewed import BYTES_AT, STORE, bytes_at
+from sensorium.corpus.previewed import OF_PREVIEWS, of_previews
 from sensorium.corpus.stretches import ids_with_stretches, stretches_in_row
 from sensorium.episode.store_terms import (
     EVENT,
@@ -40,8 +40,8 @@ class CatalogTerms:
         self._has_beside, self._narrowed = has_beside, where is not None and is_narrowed(where)
 
     def column(self, name: str) -> str:
-        """As it stands in a row; where its bytes are is found out."""
-        return bytes_at(self._connection) if name == BYTES_AT else f'"{name}"'
+        """As it stands in a row; where its bytes are, and what it is the preview of, is found out."""
+        return of_previews(self._connection, name) if name in OF_PREVIEWS else f'"{name}"'
 
     def has(self, stream: str, bind: Bind) -> str:
         """By the layout, of which there are few."""
@@ -150,7 +150,7 @@ class FormerTerms:
 
     def column(self, name: str) -> str:
         """As it stands in a row; there were no previews."""
-        return f"'{STORE}'" if name == BYTES_AT else f'"{name}"'
+        return of_previews(None, name) if name in OF_PREVIEWS else f'"{name}"'
 
     def has(self, stream: str, bind: Bind) -> str:
         """By the episode's own streams."""

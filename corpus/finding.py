@@ -25,7 +25,7 @@ from sensorium.corpus.cells import Cells
 from sensorium.corpus.kept_open import FileState, KeptCatalog
 from sensorium.corpus.known_names import check_kind, check_names
 from sensorium.corpus.orders import OrderTerm, order_terms
-from sensorium.corpus.previewed import BYTES_AT, Previewed, previewed, whereabouts
+from sensorium.corpus.previewed import OF_PREVIEWS, Previewed, previewed, whereabouts
 from sensorium.corpus.rows import CatalogRows, Page, Row
 from sensorium.corpus.stretches import stretch_names, stretches_of
 from sensorium.episode.documents import Note
@@ -91,7 +91,7 @@ class OpenCatalog:
         """The condition, checked; None of an empty one."""
         if not text_of("where", where).strip():
             return None
-        columns = tuple((self.form.columns | {"kind": TEXT, BYTES_AT: TEXT}).items())
+        columns = tuple((self.form.columns | {"kind": TEXT, **OF_PREVIEWS}).items())
         # What now() is changes.
         parse = _parsed.__wrapped__ if "now" in where.lower() else _parsed
         parsed = parse(where, columns)
@@ -101,7 +101,7 @@ class OpenCatalog:
 
     def cells(self, expressions: Sequence[str], bind: Bind) -> list[str]:
         """SQL of `expressions` (`sensorium.corpus.cells`), checked."""
-        cells = [Cells.of(each, self.form.columns | {"kind": TEXT, BYTES_AT: TEXT}) for each in expressions]
+        cells = [Cells.of(each, self.form.columns | {"kind": TEXT, **OF_PREVIEWS}) for each in expressions]
         for each in cells:
             self._check(each.streams, each.terms)
         return [each.sql(self._terms(None), bind) for each in cells]
@@ -126,7 +126,7 @@ class OpenCatalog:
         bind = Bound(dict(sql.values))
         terms = self._terms(parsed) if having else None
         parts = [sql.text, *(terms.has(name, bind) for name in having if terms)]
-        if not any_kind and (parsed is None or parsed.columns.isdisjoint(("kind", BYTES_AT))):
+        if not any_kind and (parsed is None or parsed.columns.isdisjoint(("kind", *OF_PREVIEWS))):
             parts.append("+kind = 'full'")  # nearly all are: no index over it helps
         elif parsed is not None and parsed.needs("kind") not in (None, "full"):
             parts.append("kind <> 'full'")  # in the words of the index over these
@@ -200,7 +200,7 @@ class Finder:
     def columns(self) -> dict[str, str]:
         """The columns that conditions may name, and what they hold."""
         with self.asking() as asked:
-            return asked.form.columns | {"kind": TEXT, BYTES_AT: TEXT}
+            return asked.form.columns | {"kind": TEXT, **OF_PREVIEWS}
 
     def rows(self, where: str, order_by: str, limit: int | None, columns: Sequence[str] | None) -> CatalogRows:
         """What matches, as it is read; `columns` are those asked for (None: all)."""

@@ -17,6 +17,8 @@ from sensorium.errors import ConfigError
 
 _OF_STREAM = (STREAM, HEALTH, SCORE)
 _SHOWN = 20
+_OWN_LABELS = ("campaign",)
+"""Those that devices give by themselves, sooner or later: to ask for one is no typo."""
 
 
 def check_names(
@@ -83,7 +85,9 @@ def _check_event(connection: sqlite3.Connection, event: str) -> None:
 
 
 def _check_label(connection: sqlite3.Connection, function: str, name: str, has_beside: bool) -> None:
-    """Recorded with an episode, or said beside one."""
+    """Recorded with an episode, or said beside one; or devices will."""
+    if name in _OWN_LABELS:
+        return
     tables = ["labels WHERE true"]
     if function == LABEL and has_beside and has_labels(connection):
         tables.append("beside WHERE kind = 'labels'")
@@ -91,7 +95,8 @@ def _check_label(connection: sqlite3.Connection, function: str, name: str, has_b
             tables.append("label_stands WHERE true")
     if not any(_any(connection, f"SELECT 1 FROM {text} AND name = ?", name) for text in tables):
         known = {each for text in tables for each in _names(connection, f"SELECT DISTINCT name FROM {text}")}
-        _say(connection, f"no episode has a label {name!r}", name, known, "there are")
+        near = "" if nearest(name, known) else nearest(name, _OWN_LABELS)
+        _say(connection, f"no episode has a label {name!r}{near}", name, known, "there are")
 
 
 def _check_verifier(connection: sqlite3.Connection, name: str) -> None:

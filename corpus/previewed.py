@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sensorium.corpus.catalog_tables import previews
+from sensorium.episode.documents import PREVIEW_OF
+from sensorium.episode.where_times import TEXT
 
 BYTES_AT = "bytes_at"
+OF_PREVIEWS = {BYTES_AT: TEXT, PREVIEW_OF: TEXT}
+"""Columns that conditions may name beside those of a row: where an episode's bytes are, and of which full one it is
+the preview (NULL of what is none)."""
 STORE, DEVICE = "store", "device"
 _FATE = (
     "CASE WHEN ledger.reason LIKE 'released%' THEN 'released' WHEN ledger.reason LIKE 'evicted%' THEN 'evicted'"
@@ -43,9 +48,13 @@ def has_previews(connection: sqlite3.Connection) -> bool:
     return there is not None and connection.execute("SELECT 1 FROM previews LIMIT 1").fetchone() is not None
 
 
-def bytes_at(connection: sqlite3.Connection) -> str:
-    """Where the bytes of a row of `episodes` are, of a preview those of its full episode, as SQL."""
-    return _AT if has_previews(connection) else "'store'"
+def of_previews(connection: sqlite3.Connection | None, name: str) -> str:
+    """One of `OF_PREVIEWS` of a row of `episodes`, as SQL; without a connection that of a catalog without previews.
+    Where the bytes are is, of a preview, where those of its full episode are."""
+    there = connection is not None and has_previews(connection)
+    if name == BYTES_AT:
+        return _AT if there else f"'{STORE}'"
+    return "(SELECT told.whole FROM previews AS told WHERE told.preview = episodes.episode)" if there else "NULL"
 
 
 def previewed(connection: sqlite3.Connection, condition: str, values: dict[str, Any], source: str) -> list[Previewed]:
@@ -71,6 +80,6 @@ def whereabouts(connection: sqlite3.Connection, episodes: Sequence[str]) -> dict
     )
     found: dict[str, dict[str, Any]] = {}
     for episode, at, whole, size, preview in connection.execute(text, (json.dumps([*episodes]),)):
-        said = {BYTES_AT: at, "preview_of": whole, "whole_bytes": size, "preview": preview}
+        said = {BYTES_AT: at, PREVIEW_OF: whole, "whole_bytes": size, "preview": preview}
         found[episode] = {name: value for name, value in said.items() if value is not None}
     return found

@@ -460,6 +460,32 @@ def test_groups_by_where_the_bytes_are(make_episode: Any, tmp_path: Path, small_
     assert upper == [{"upper(bytes_at)": "DEVICE", "kind": "preview", "count": 1}]
     assert corpus.aggregate("bytes_at") == [{"bytes_at": "store", "count": 1}]
     assert corpus.cells(["bytes_at"])["preview"] == {("device",), ("store",)}
+    (of,) = corpus.query(f"preview_of = '{here.episode}'")
+    assert of.row["kind"] == "preview"
+    (full,) = corpus.query("preview_of is null and bytes_at = 'store'")
+    assert full.id == str(here.episode)
+    assert corpus.aggregate("preview_of", *by[1:]) == [
+        {"preview_of": None, "count": 1},
+        *({"preview_of": str(each), "count": 1} for each in sorted((here.episode, uuid.UUID(int=9)), key=str)),
+    ]
+
+
+def test_the_label_that_devices_will_give_may_be_asked_for_before(store: Path) -> None:
+    corpus = sensorium.open(store)
+    for function in ("label", "recorded_label"):
+        assert corpus.query(f"{function}('campaign') = 'dock'") == []
+    with pytest.raises(ConfigError, match="did you mean 'campaign'"):
+        corpus.query("recorded_label('campain') = 'dock'")
+
+
+@FORMS
+def test_of_a_store_without_previews_nothing_is_one(make_episode: Any, tmp_path: Path, small_bytes: int) -> None:
+    with Store.open(tmp_path, small_bytes=small_bytes) as store:
+        here = make_episode({"imu": np.arange(20.0)}, ordinal=0)
+        store.commit(arrived(store, here), device="rig-1", identity="k", probes=PROBES)
+    corpus = sensorium.open(tmp_path)
+    assert corpus.query("preview_of is not null") == []
+    assert len(corpus.query("preview_of is null")) == 1
 
 
 def test_groups_of_what_a_store_knows(store: Path) -> None:

@@ -64,7 +64,7 @@ def query(
 
     Unless --where names kind only full ones are found: "kind = 'trace'" finds what devices wrote of their decisions,
     "kind = 'preview'" small ones of what devices hold; bytes_at says where the full one is: store, device, released,
-    evicted, rejected, discarded. `sensorium fetch` asks for them.
+    evicted, rejected, discarded; preview_of is the id of that one. `sensorium fetch` asks for them.
     """
     corpus = sensorium.open(store)
     if group_by or agg:
