@@ -1,6 +1,7 @@
 """A thread dies in a process of `collect` or `ingest`: one line says why, the exit status is 1, the data is whole."""
 
 import re
+import subprocess
 import threading
 from pathlib import Path
 
@@ -159,3 +160,15 @@ def test_ray_that_cannot_be_left_is_left_behind(
     on_ray.end_ray(hurry=True)
     released.set()
     assert "thread ray-end, which leaves Ray, did not end in time; it is left behind" in caplog.text
+
+
+def test_ray_that_is_left_in_a_hurry_is_not_left_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends once its daemons have, which takes longer than a hurry."""
+    reaper = subprocess.Popen(["/bin/sh", "-c", "cat; sleep 4"], stdin=subprocess.PIPE)
+    monkeypatch.setattr(on_ray, "_reapers", [reaper])
+    monkeypatch.setattr(ray, "shutdown", reaper.wait)
+    on_ray.end_ray(hurry=True)
+    assert not caplog.records
+    assert reaper.returncode == 0

@@ -34,7 +34,8 @@ ANSWER_S = 5.0
 POLL_S = 0.1
 LOOK_S = 0.02
 """How long to wait again for what was not answered in time."""
-LEAVE_S, HURRY_S = 15.0, 1.0
+LEAVE_S, HURRY_S = 15.0, 2.5
+"""How long it may take to leave Ray; in a hurry, from when its daemons have been ended."""
 MAX_RESTARTS = 5
 """Of an agent whose process died: one that dies again and again would do so for ever."""
 FOR_EVER = -1
@@ -74,20 +75,20 @@ def _check_answers(address: str) -> None:
 
 def end_ray(*, hurry: bool = False) -> None:
     """Leave Ray; if `start_ray` began it, nothing of it is left some seconds later, whatever hangs there."""
-    if hurry:
-        _let_reap()
     ending = Thread("ray-end", "leaves Ray", ray.shutdown, lambda _: None, stop_s=HURRY_S if hurry else LEAVE_S)
+    if hurry:  # its daemons take longer than that to end by themselves
+        _reap()
     if not ending.join():  # its daemons have ended before it, and it asks them in vain
         atexit.unregister(ray.shutdown)
-    _let_reap()
-    while _reapers:
-        _reapers.pop().wait()
+    _reap()
 
 
-def _let_reap() -> None:
+def _reap() -> None:
     for each in _reapers:
         if each.stdin is not None:
             each.stdin.close()
+    while _reapers:
+        _reapers.pop().wait()
 
 
 _reapers: list["subprocess.Popen[bytes]"] = []
