@@ -9,7 +9,7 @@ import msgspec
 
 from sensorium.agents.planning.adjudicator import RuledProposal
 from sensorium.agents.planning.card import EpisodeCard
-from sensorium.agents.planning.hosted import HostedPlanner
+from sensorium.agents.planning.hosted import HostedPlanner, made
 from sensorium.agents.planning.log import PlannerAside, PlanningLine, PlanningNote, PlanOutcome
 from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
@@ -39,6 +39,7 @@ class Council:
         self._asked: set[str] = set()
         self._last_words: list[PlanningNote] = []
         self._last_reports: dict[str, dict[str, Any]] = {}
+        self._is_convened = False
 
     def convene(
         self, reaches: Sequence[Reach], cards: Sequence[EpisodeCard], notes: Sequence[NotebookEntry] = ()
@@ -48,21 +49,26 @@ class Council:
         back = [name for name, until_s in self._rests_until_s.items() if self._clock_s() >= until_s]
         for name in back:
             del self._rests_until_s[name], self._why[name]
+        first = [PlannerAside(planner=name, why="") for name in back]
         for name, config in self._configs.items():
             if name in self._why:
                 continue
             try:
-                self._hosted[name] = HostedPlanner(name, config.make(reaches, self._seed), config.patience_s)
-            except SensoriumError:  # what it needs is absent: whoever set it must hear of that
-                raise
-            except Exception as error:
-                self._why[name] = f"cannot be made: {reason(error)}"
+                found = made(name, config, reaches, self._seed)
+            except SensoriumError as error:
+                if not self._is_convened:  # what it needs is absent: whoever set it must hear of that
+                    raise
+                found = f"cannot be made: {reason(error)}"
+            if isinstance(found, HostedPlanner):
+                self._hosted[name] = found
+            else:
+                self._why[name] = found
+                first.append(PlannerAside(planner=name, why=found))
+        self._is_convened = True
         for name, hosted in self._hosted.items():
             hosted.remember([each for each in notes if each.planner == name])
             if name in before:
                 hosted.go_on_from(before[name])
-        first = [PlannerAside(planner=name, why="") for name in back]
-        first += [PlannerAside(planner=name, why=why) for name, why in self._why.items() if why.startswith("cannot")]
         return [*first, *self.ingest(cards)]
 
     @property

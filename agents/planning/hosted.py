@@ -1,7 +1,9 @@
 """A hosted planner: somebody's code, bounded in time, its proposals checked, and set aside where it is of no use."""
 
+import contextlib
 import logging
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,9 +11,10 @@ import msgspec
 
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.notebook import Learning, NotebookEntry, ProposalFate, Remembering
-from sensorium.agents.planning.planner import PATIENCE_S, Planner
+from sensorium.agents.planning.planner import PATIENCE_S, Planner, PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
-from sensorium.patience import LeftBehind, within
+from sensorium.errors import SensoriumError
+from sensorium.patience import IMPORT_S, LeftBehind, within
 from sensorium.threads import reason
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,8 @@ MOST_UNSOUND = 3
 """So many times in a row may all that it proposes be unsound."""
 
 _FAILED = object()
+_OF_A_CARD = ("where", "labels", "scores", "verdicts", "measured", "decided")
+_MOST_WHY = 500
 
 Key = tuple[str, str, tuple[tuple[str, object], ...]]
 
@@ -65,7 +70,7 @@ class HostedPlanner:
 
         def tell() -> None:
             for card in cards:
-                self._planner.ingest(card)
+                self._planner.ingest(_own(card))
 
         if cards and not self.aside:
             self._call(tell, "ingest")
@@ -186,27 +191,57 @@ class HostedPlanner:
         return whole if fits and made.is_sound and math.isfinite(gain) and made.gain >= 0 else None
 
     def _call(self, call: Callable[[], Any], what: str) -> Any:
-        raised: list[BaseException] = []
-
-        def contained() -> Any:
-            try:
-                return call()
-            except LeftBehind:
-                raise
-            except BaseException as error:  # it is anybody's code, and may even exit: that ends no thread of ours
-                raised.append(error)
-                return _FAILED
-
         try:
-            found = within(self._patience_s, contained)
+            found, error, why = _contained(call, self._patience_s)
         except TimeoutError:
             self._hangs = True
             self.aside = self.aside or f"{what} was not done within {self._patience_s:g} s"
             return _FAILED
-        if raised:
-            self.aside = self.aside or f"{what} raised {reason(raised[0])}"
-            log.debug("planner %s: where it raised", self.name, exc_info=raised[0])
+        if error is not None:
+            self.aside = self.aside or f"{what} raised {why}"
+            log.debug("planner %s: where it raised", self.name, exc_info=error)
         return found
+
+
+def made(name: str, config: PlannerConfig, reaches: Sequence[Reach], seed: int) -> HostedPlanner | str:
+    """A planner as its configuration makes it, hosted; or why it cannot be made.
+
+    Raises:
+        SensoriumError: the planner's own: something that it needs is absent.
+    """
+    try:
+        found, error, why = _contained(
+            lambda: HostedPlanner(name, config.make(reaches, seed), config.patience_s), IMPORT_S
+        )
+    except TimeoutError:
+        return f"cannot be made: that was not done within {IMPORT_S:g} s"
+    if isinstance(error, SensoriumError):
+        raise error
+    return found if isinstance(found, HostedPlanner) else f"cannot be made: {why}"
+
+
+def _contained(call: Callable[[], Any], patience_s: float) -> tuple[Any, BaseException | None, str]:
+    """What a call of a planner's code gives, or what it raises, and that in words; what it prints is no answer of ours.
+
+    Raises:
+        TimeoutError: it is not done in time.
+    """
+
+    def bounded() -> tuple[Any, BaseException | None, str]:
+        try:
+            return call(), None, ""
+        except LeftBehind:
+            raise
+        except BaseException as error:  # it is anybody's code, and may even exit: that ends no thread of ours
+            return _FAILED, error, reason(error)[:_MOST_WHY]  # which is its code, too
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return within(patience_s, bounded)
+
+
+def _own(card: EpisodeCard) -> EpisodeCard:
+    """A card of a planner's own: what it does to it nobody else sees."""
+    return msgspec.structs.replace(card, **{name: dict(getattr(card, name)) for name in _OF_A_CARD})
 
 
 def _shortly(value: object) -> str:

@@ -315,6 +315,8 @@ def would_ask(loop: PlanningLoop, most: int = 12) -> list[ProposalRuled]:
     is asked, and nothing is logged but what it cost to ask planners, where it cost tokens, and what they wrote."""
     loop.look()
     offers = loop.offers()
+    for line in loop.council.aside():
+        log.warning("%s", line_of(line))
     loop.note_spent()
     ruled = loop.judge.decide(offers, max(1, len(loop.free)), frozenset(loop.awaited))
     known = {key_of(each.proposal) for each in ruled}

@@ -182,7 +182,7 @@ def _figures(lines: Sequence[PlanningLine]) -> dict[str, PlannerFigures]:
     for line in lines:
         if isinstance(line, PlanningBegan):
             for name in line.planners:
-                found.setdefault(name, PlannerFigures())
+                found.setdefault(name, PlannerFigures()).aside = ""  # a loop begun anew asks all
         elif isinstance(line, ProposalRuled):
             mine = found.setdefault(line.proposal.planner, PlannerFigures())
             mine.accepted += line.ruling == "accepted"

@@ -111,6 +111,7 @@ def run(
     asks = once or watch or turns is not None
     if asks and operator is None:
         raise ConfigError("plan: --operator NAME.operator_secret: in whose name are devices asked?")
+    store = store.absolute()  # planners are anybody's code, and may change the folder that we are in
     rules = PlanRules(read_charter(charter), seconds)
     times = LoopTimes(life_s_of(settle), life_s_of(patience))
     axes = CellAxes() if cells is None else axes_of(cells)

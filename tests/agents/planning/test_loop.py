@@ -276,6 +276,8 @@ class OddConfig(PlannerConfig):
     def make(self, reaches: Sequence[Reach], seed: int) -> "OddPlanner":
         if self.how == "make":
             raise RuntimeError("no such thing")
+        if self.how == "make and exit":
+            raise SystemExit(3)
         return OddPlanner(self.how)
 
 
@@ -290,7 +292,7 @@ class OddPlanner:
 
     def suggest(self, n: int) -> list[Proposal]:
         if self._how == "suggest":
-            raise ZeroDivisionError
+            raise ZeroDivisionError("all of it " * 1000)
         if self._how == "exit":
             raise SystemExit(3)
         self._times += 1
@@ -305,7 +307,20 @@ class OddPlanner:
 
 
 @pytest.mark.parametrize(
-    "how", ["make", "ingest", "suggest", "exit", "nan", "unlawful", "same", "modest", "unlawful anew", "useless anew"]
+    "how",
+    [
+        "make",
+        "make and exit",
+        "ingest",
+        "suggest",
+        "exit",
+        "nan",
+        "unlawful",
+        "same",
+        "modest",
+        "unlawful anew",
+        "useless anew",
+    ],
 )
 def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(
     store: Path, anna: OperatorPair, caplog: pytest.LogCaptureFixture, how: str
@@ -328,6 +343,74 @@ def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(
     assert loop.judge.tally("gap").got == 5.0, "all that was missing"
     assert not [body for body in rover.asked if body["parameters"]["x_m"] > 3]
     assert [each.levelname for each in caplog.records] == ["WARNING"], "it is no fault of the program"
+
+
+def test_who_looks_first_is_told_who_would_be_set_aside(
+    store: Path, anna: OperatorPair, caplog: pytest.LogCaptureFixture
+) -> None:
+    PlayedDevice(store)
+    loop = loop_of(store, anna, {"odd": OddConfig(how="suggest"), **GAP}, Clock())
+    assert {each.proposal.planner for each in would_ask(loop)} == {"gap"}
+    (said,) = [each.getMessage() for each in caplog.records]
+    assert said.startswith("planner odd is set aside: suggest raised ZeroDivisionError: all of it")
+    assert len(said) < 600
+    assert not (store / LOG).exists()
+
+
+class LostConfig(PlannerConfig):
+    """What its planner needs is there at first, and gone later."""
+
+    kind: Literal["lost"] = "lost"
+    needs: Path
+
+    def make(self, reaches: Sequence[Reach], seed: int) -> OddPlanner:
+        if not self.needs.exists():
+            raise ConfigError(f"{self.needs} is gone")
+        return OddPlanner("modest")
+
+
+def test_what_a_planner_needs_must_be_there_at_first_and_ends_no_loop_later(
+    store: Path, anna: OperatorPair, tmp_path: Path
+) -> None:
+    rover, clock, needed = PlayedDevice(store), Clock(), tmp_path / "key"
+    with pytest.raises(ConfigError, match="is gone"):
+        loop_of(store, anna, {"lost": LostConfig(needs=needed), **GAP}, clock).step()
+    needed.touch()
+    loop = loop_of(store, anna, {"lost": LostConfig(needs=needed), **GAP}, clock)
+    turn(loop, clock, rover)
+    needed.unlink()
+    rover.report((*PLACES, PAN))
+    turn(loop, clock, rover)
+    assert loop.council.why("lost") == f"cannot be made: {needed} is gone"
+    assert loop.council.names == ["gap"]
+    rover.report(PLACES)
+    turn(loop, clock, rover)
+    lines = [line for line in PlanningLog(store).read().lines if isinstance(line, PlannerAside)]
+    assert [line.planner for line in lines] == ["lost"], "that is said once"
+
+
+def test_what_a_planner_does_to_a_card_or_prints_reaches_nobody_else(
+    store: Path, anna: OperatorPair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Rude(OddPlanner):
+        def ingest(self, card: EpisodeCard) -> None:
+            for each in (card.where, card.labels, card.scores, card.verdicts, card.measured, card.decided):
+                assert isinstance(each, dict)
+                each.clear()
+            print("mine")
+
+    class RudeConfig(OddConfig):
+        def make(self, reaches: Sequence[Reach], seed: int) -> OddPlanner:
+            return Rude("same")
+
+    rover = PlayedDevice(store)
+    rover.record({"x_m": 0.5, "y_m": 0.5})
+    loop = loop_of(store, anna, {"odd": RudeConfig(), **GAP}, Clock())
+    loop.look()
+    (card,) = loop.known.cards.values()
+    assert set(card.where) >= {"x_m", "y_m"}
+    assert card.measured
+    assert "mine" not in capsys.readouterr().out
 
 
 def test_who_brings_nothing_is_asked_again_after_an_hour_and_who_raises_is_not(store: Path, anna: OperatorPair) -> None:
