@@ -75,7 +75,7 @@ def import_labels(
                 record = _made(said, there)
                 if known.is_new(record):
                     new.append(record)
-            except (ConfigError, msgspec.ValidationError) as error:
+            except (ConfigError, msgspec.ValidationError, OverflowError) as error:
                 raise ConfigError(f"line {number}: {error}") from error
         progress(start + len(some), len(read))
     for kind, made in ((KIND, LabelRecord), (PREFERENCES, PreferenceRecord)):

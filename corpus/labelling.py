@@ -24,6 +24,8 @@ KIND = "labels"
 MAX_LETTERS = 200
 MAX_WHY = 4000
 MAX_SCORES = 100
+_FAR = 1 << 63
+"""SQLite has whole numbers of 64 bits; of longer ones it would keep a part of the digits."""
 
 
 class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,8 @@ def check_label(record: LabelRecord) -> None:
         raise ConfigError(f"label {name!r}: no value; nothing alone takes back what it supersedes")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"label {name!r}: {value}: expected a finite number")
+    if isinstance(value, int) and not -_FAR <= value < _FAR:
+        raise ConfigError(f"label {name!r}: a whole number of {value.bit_length()} bits; expected at most 64")
     check_said(f"label {name!r}", record.who, record.why)
     for criterion, score in record.scores.items():
         if not 0 < len(criterion) <= MAX_LETTERS or not math.isfinite(score) or len(record.scores) > MAX_SCORES:

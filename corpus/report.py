@@ -14,6 +14,7 @@ from sensorium.corpus.hours_covered import Covering
 from sensorium.corpus.picture import draw
 from sensorium.corpus.stats import Stats
 from sensorium.corpus.stats_picture import draw as draw_stats
+from sensorium.episode.plain import plain
 from sensorium.errors import SensoriumError
 from sensorium.perception.drawing import Image
 
@@ -55,7 +56,7 @@ class Report:
 
 def report_html(report: Report) -> str:
     """The whole file. All text from the store is escaped; pictures are in it as data."""
-    title = html.escape(f"Sensorium: {report.name}")
+    title = _text(f"Sensorium: {report.name}")
     parts = [
         f"{_HEAD}<title>{title}</title></head><body>\n<h1>{title}</h1>",
         _said(report.stats),
@@ -74,6 +75,11 @@ def report_html(report: Report) -> str:
         "</body></html>\n",
     ]
     return "\n".join(parts)
+
+
+def _text(text: str) -> str:
+    """A text as it may stand in a page: in one line, without markup and without what moves a terminal."""
+    return html.escape(plain(text))
 
 
 def _said(stats: Stats) -> str:
@@ -132,7 +138,7 @@ def _hours(covering: Covering) -> str:
             f'<td class="h" title="{share:.0%}" style="background:rgba(31,119,180,{share:.2f})"></td>'
             for share in shares
         )
-        lines.append(f"<tr><td>{html.escape(device)}</td><td>{html.escape(day)}</td>{cells}</tr>")
+        lines.append(f"<tr><td>{_text(device)}</td><td>{_text(day)}</td>{cells}</tr>")
     unplaced = f"<p>{covering.unplaced} episodes of whose UTC nobody knows.</p>" if covering.unplaced else ""
     return f"<table>{''.join(lines)}</table>{unplaced}"
 
@@ -141,23 +147,23 @@ def _episode(each: Ranked) -> str:
     row = each.episode.row
     start = row["start_utc"] or "UTC unknown"
     about = f"{row['device']}, {row['mission']}, {start}, {row['duration_s']:.3f} s, {row['reason']}"
-    told = "".join(f'<div class="bad">{html.escape(why)}</div>' for why in each.why)
+    told = "".join(f'<div class="bad">{_text(why)}</div>' for why in each.why)
     try:
         shown = _picture(draw(each.episode.reopened()), each.episode.id)
     except SensoriumError as error:
-        shown = f"<pre>{html.escape(str(error))}</pre>"
-    return f"<h3>{html.escape(each.episode.id)}</h3><div>{html.escape(about)}</div>{told}{shown}"
+        shown = f"<pre>{_text(str(error))}</pre>"
+    return f"<h3>{_text(each.episode.id)}</h3><div>{_text(about)}</div>{told}{shown}"
 
 
 def _picture(image: Image, name: str) -> str:
     data = base64.b64encode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()).decode()
-    return f'<img alt="{html.escape(name)}" src="data:image/jpeg;base64,{data}">'
+    return f'<img alt="{_text(name)}" src="data:image/jpeg;base64,{data}">'
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers_from: int = 1_000) -> str:
     def cell(tag: str, place: int, text: object) -> str:
         kind = ' class="n"' if place >= numbers_from else ""
-        return f"<{tag}{kind}>{html.escape(str(text))}</{tag}>"
+        return f"<{tag}{kind}>{_text(str(text))}</{tag}>"
 
     def line(tag: str, cells: Sequence[object]) -> str:
         return "<tr>" + "".join(cell(tag, place, text) for place, text in enumerate(cells)) + "</tr>"

@@ -1,6 +1,7 @@
 """The map of an export to LeRobot: at what rate, which streams are actions and observations, and what the task is."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -72,7 +73,10 @@ def read_map(path: Path | None) -> LerobotMap:
             "--to lerobot: give --map M.yaml: fps, and features: {action: STREAM, observation.state: ...}"
         )
     try:
-        return LerobotMap.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        if doubles := list(_doubles(yaml.compose(text, yaml.SafeLoader))):
+            raise ConfigError("\n".join(f"{path}: {each}" for each in doubles))
+        return LerobotMap.model_validate(yaml.safe_load(text))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give a file that is there") from error
     except UnicodeDecodeError as error:
@@ -83,3 +87,16 @@ def read_map(path: Path | None) -> LerobotMap:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the map"
         raise ConfigError(f"{path}: {place}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _doubles(node: yaml.Node | None) -> Iterator[str]:
+    """What is named twice, and where: of two YAML would take the last."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    first: dict[str, yaml.Node] = {}
+    for key, value in node.value:
+        before = first.setdefault(str(key.value), key)
+        if before is not key:
+            line, other = key.start_mark.line + 1, before.start_mark.line + 1
+            yield f"line {line}: {key.value} is there already, on line {other}; rename or remove one"
+        yield from _doubles(value)

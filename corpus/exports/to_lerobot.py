@@ -50,6 +50,10 @@ def export_lerobot(episodes: Sequence[Episode], out: Path, options: Options) -> 
                 raise Unsupported(f"no episode fits {options.map}: {next(iter(report.skipped.values()))}")
             dataset.finish()
         report.lost = [each.said(name, by.fps) for name, each in sorted(dataset.rates.items())]
+        report.lost += [
+            f"{key}: one of its numbers is never finite, so it is not in meta/stats.json, and models take it unscaled"
+            for key in dataset.without_stats
+        ]
     report.lost.append(
         "stamps and UTC: frame n of an episode is at n / fps from its first; JPEGs and pixels become H.264"
     )
@@ -80,6 +84,8 @@ class _Dataset:
         self._written: list[_Written] = []
         self._tasks: dict[str, int] = {}
         self.rates: dict[str, SingleRate] = {}
+        self.without_stats: list[str] = []
+        """Of whose numbers one has no finite value: JSON has no NaN, and LeRobot takes no null, but a feature less."""
 
     def __enter__(self) -> "_Dataset":
         return self
@@ -123,8 +129,14 @@ class _Dataset:
         frames = sum(each.length for each in self._written)
         about = info(self._features, self._by, len(self._written), frames, len(self._tasks))
         (meta / "info.json").write_text(json.dumps(about, indent=4), encoding="utf-8")
-        plain = {key: {name: value.tolist() for name, value in each.items()} for key, each in stats.items()}
-        (meta / "stats.json").write_text(json.dumps(plain, indent=4), encoding="utf-8")
+        self.without_stats = [key for key, each in stats.items() if not np.isfinite(each["mean"]).all()]
+        plain = {
+            key: {name: value.tolist() for name, value in each.items()}
+            for key, each in stats.items()
+            if key not in self.without_stats
+        }
+        text = json.dumps(plain, indent=4, allow_nan=False)
+        (meta / "stats.json").write_text(text, encoding="utf-8")
 
     def _begin(self, features: list[Feature], orders: dict[str, str]) -> None:
         self._features, self._orders = features, orders

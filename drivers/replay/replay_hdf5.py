@@ -1,6 +1,7 @@
 """Replay of an HDF5 file: a group a stream, with `captured_ns`, and `data` or, of JPEGs, `items`, as in exports."""
 
 import json
+import zlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from sensorium.drivers.stream import Block, Stamps, StreamSpec
 from sensorium.errors import ConfigError, Corrupt
 
 _STREAM = "sensorium.stream"
+_ITEM_CHECKSUMS = "items_crc32"
 _MOST_BYTES = 8 << 20
 
 
@@ -50,7 +52,7 @@ class ReplayHdf5Config(DriverConfig):
         with file:
             groups = {key: group for key, group in file.items() if _is_stream(group)}
             by_utc = bool(groups) and all("utc_ns" in group for group in groups.values())
-            found = [_stream(path, name, key, group, by_utc) for key, group in groups.items()]
+            found = [_looked_at(path, name, key, group, by_utc) for key, group in groups.items()]
         if not found:
             raise ConfigError(f"{path}: no group with captured_ns or utc_ns, and data or items; nothing to replay")
         clock = Clock(kind="recording", states_utc=by_utc)
@@ -64,6 +66,13 @@ def _is_stream(group: Any) -> bool:
     return (
         hasattr(group, "keys") and bool({"captured_ns", "utc_ns"} & set(group)) and bool({"data", "items"} & set(group))
     )
+
+
+def _looked_at(path: Path, name: str, key: str, group: Any, by_utc: bool) -> _Found:
+    try:
+        return _stream(path, name, key, group, by_utc)
+    except (OSError, RuntimeError) as error:  # a checksum, where it has some
+        raise Corrupt(f"{path}: {key}: stamps cannot be read: {error}; get the file again") from error
 
 
 def _stream(path: Path, name: str, key: str, group: Any, by_utc: bool) -> _Found:
@@ -149,12 +158,17 @@ def _source(path: Path, spec: StreamSpec, key: str, stamps: Stamps) -> Source:
                 try:
                     yield _due(spec, group, stamps, start, stop)
                 except (OSError, RuntimeError, KeyError) as error:
-                    raise Corrupt(f"{path}: {key}, samples {start} to {stop}: {error}") from error
+                    raise Corrupt(f"{path}: {key}, samples {start} to {stop}: {error}; get the file again") from error
 
 
 def _due(spec: StreamSpec, group: Any, stamps: Stamps, start: int, stop: int) -> Due:
     if "items" in group:
-        content: Any = Media(JPEG, [_item(each) for each in group["items"][start:stop]])
+        items = [_item(each) for each in group["items"][start:stop]]
+        if _ITEM_CHECKSUMS in group:
+            for row, (item, said) in enumerate(zip(items, group[_ITEM_CHECKSUMS][start:stop], strict=True), start):
+                if zlib.crc32(item) != int(said):
+                    raise OSError(f"item {row}: checksum {zlib.crc32(item):08x}, expected {int(said):08x}")
+        content: Any = Media(JPEG, items)
     else:
         content = np.ascontiguousarray(group["data"][start:stop])
     return int(stamps[stop - 1]), Block(spec.name, stamps[start:stop], content)

@@ -1,7 +1,9 @@
 """Replay of a LeRobot dataset, format v3.0: its episodes one after another, numbers as they are, videos decoded."""
 
+import errno
 import json
 import logging
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -183,7 +185,7 @@ def _data(dataset: _DatasetOfLerobot, episode: dict[str, Any]) -> Any:
     try:
         found = pq.read_table(path, filters=[("episode_index", "=", int(episode["episode_index"]))])
     except (OSError, ValueError) as error:
-        raise Corrupt(f"{path}: {error}") from error
+        raise Corrupt(f"{path}: {_why(path, error)}") from error
     if absent := ({*dataset.numbers, *dataset.stills} - {*found.column_names}):
         raise Corrupt(f"{path}: no column {', '.join(sorted(absent))}, which info.json says there is")
     return found
@@ -235,7 +237,14 @@ def _frames(dataset: _DatasetOfLerobot, key: str, episode: dict[str, Any]) -> Ge
                 if frame.time is not None and frame.time > first_s - half_s:
                     yield frame.to_ndarray(format="bgr24")
     except (av.FFmpegError, OSError) as error:
-        raise Corrupt(f"{path}: {error}") from error
+        raise Corrupt(f"{path}: {_why(path, error)}") from error
+
+
+def _why(path: Path, error: Exception) -> str:
+    """What a library says of a file; of one that is not there pyarrow and PyAV say its name alone."""
+    if not path.exists():
+        return f"{os.strerror(errno.ENOENT)}, and meta says there is; get the dataset whole, then import it again"
+    return str(error).replace(f"{path}", path.name).removeprefix(f"{path.name}: ")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -245,7 +254,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         return found
     except (OSError, ValueError) as error:
-        raise Corrupt(f"{path}: {error}") from error
+        raise Corrupt(f"{path}: {_why(path, error)}") from error
 
 
 def _task(row: dict[str, Any]) -> Any:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from sensorium.cli import main
 from sensorium.cli.main import app
-from sensorium.cli.plain import plain
 from sensorium.episode.documents import Account, Note, Provenance
+from sensorium.episode.plain import plain
 from sensorium.errors import PeerViolation
 from sensorium.ingest.admission import check_open
 from sensorium.ingest.fleet_metrics import FleetMetrics

@@ -118,12 +118,24 @@ def test_conditions_find_what_the_records_say(store: Path, said: list[tuple[int,
         assert ordinals(store, f"label('{name}') is null") == [at for at in range(3) if name not in counts[at]]
 
 
+def test_the_longest_whole_numbers_are_found_exactly(store: Path) -> None:
+    pick, place, bare = ids(store)
+    put_labels(store, pick, {"k": 2**63 - 1})
+    put_labels(store, place, {"k": -(2**63)})
+    put_labels(store, bare, {"k": 2**63 - 2})
+    assert ordinals(store, f"label('k') = {2**63 - 1}") == [0]
+    assert ordinals(store, "label('k') > 5") == [0, 2]
+    assert [each.value for each in sensorium.open(store).labels(place)] == [-(2**63)]
+
+
 @pytest.mark.parametrize(
     ("labels", "more", "said"),
     [
         ({"task": "x" * 201}, {}, "up to 200 letters"),
         ({"": 1}, {}, "up to 200 letters"),
         ({"task": float("inf")}, {}, "expected a finite number"),
+        ({"tries": 10**40}, {}, "a whole number of 133 bits; expected at most 64"),
+        ({"tries": -(2**63) - 1}, {}, "a whole number of 64 bits"),
         ({"task": None}, {}, "no value"),
         ({"task": "x"}, {"supersedes": "none"}, "expected the id of a label beside"),
         ({"task": "x"}, {"span_ns": (5, 5)}, "expected a stretch within"),
@@ -268,6 +280,8 @@ def test_lines_of_json_out_and_in_again(store: Path, tmp_path: Path) -> None:
         (of(bare, name="a", value=1, utc="yesterday"), "line 2: utc 'yesterday'"),
         (of(bare, name="a", value=1, utc=3), "line 2: utc 3"),
         (of(bare, name="a", value=[1]), "line 2: Expected"),
+        (of(bare, name="a", value=10**40), "line 2: label 'a': a whole number of 133 bits"),
+        (of(bare, name="a", scores={"grip": 10**400}), "line 2: "),
         (of(bare, name="a"), "line 2: label 'a': no value"),
         (of(pick, name="a", supersedes=first.id), "line 2: supersedes"),
         (of(pick, other=bare, choice="c"), "line 2: "),

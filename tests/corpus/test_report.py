@@ -85,6 +85,19 @@ def test_it_is_one_file_that_fetches_nothing_and_escapes_names(store: Path, tmp_
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
+def test_what_moves_a_terminal_is_shown_as_text(make_episode: Any, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store") as opened:
+        made = make_episode({"imu": np.arange(20.0)}, mission="a\x1b[2J\x07\u202eb")
+        assembly = opened.begin(made.episode)
+        assembly.append(made.data)
+        opened.commit(assembly, device="rig-1", identity="key-1")
+    page = tmp_path / "report.html"
+    assert CliRunner().invoke(app, ["report", str(tmp_path / "store"), "--html", str(page)]).exit_code == 0
+    text = page.read_text()
+    assert [each for each in text if not each.isprintable() and each != "\n"] == []
+    assert r"a\x1b[2J\x07\u202eb" in text
+
+
 def test_the_same_as_json(store: Path) -> None:
     told = json.loads(CliRunner().invoke(app, ["report", str(store), "--json", "--count", "1"]).stdout)
     assert {each["mission"] for each in told["by_device_mission_day"]} == {MARKUP, "plain"}

@@ -17,7 +17,7 @@ import sensorium
 from sensorium.corpus.exports.contract import Options, export
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.hosting.importing import bring
-from tests.corpus.exports.stored import store_of
+from tests.corpus.exports.stored import everything, store_of
 from tests.corpus.exports.test_to_lerobot import map_in, rollout
 
 h5py = pytest.importorskip("h5py")
@@ -112,6 +112,47 @@ def test_a_video_that_is_none_is_named(tmp_path: Path) -> None:
     video.write_bytes(b"no video" * 99)
     with pytest.raises(SensoriumError, match=r"file-000\.mp4: .*Invalid data"):
         bring(path, tmp_path / "back")
+
+
+@pytest.mark.parametrize("name", ["data/chunk-000/file-000.parquet", "meta/tasks.parquet", "*/*/*/file-000.mp4"])
+def test_a_file_that_is_missing_is_said_to_be(name: str, tmp_path: Path) -> None:
+    path = dataset(tmp_path)
+    (gone,) = path.glob(name)
+    gone.unlink()
+    with pytest.raises(SensoriumError) as caught:
+        bring(path, tmp_path / "back")
+    assert str(caught.value).count(str(gone)) == 1
+    assert f"{gone}: No such file or directory" in str(caught.value)
+
+
+def test_a_byte_of_hdf5_that_flipped_is_an_error(tmp_path: Path) -> None:
+    (episode,) = store_of(tmp_path / "store", [everything()])
+    export([episode], "hdf5", tmp_path / "out")
+    path = tmp_path / "out" / f"{episode.id}.h5"
+    whole = path.read_bytes()
+    places: dict[str, int] = {}
+    with h5py.File(path) as file:
+        for name, group in file.items():
+            if not len(group["captured_ns"]):
+                continue
+            if "items" in group:
+                places[f"{name}/items"] = whole.index(group["items"][0].tobytes()) + 30
+                assert group["items_crc32"].fletcher32
+            for key in {"data", "captured_ns", "utc_ns"} & set(group):
+                assert group[key].fletcher32, f"{name}/{key}"
+                places[f"{name}/{key}"] = group[key].id.get_chunk_info(0).byte_offset + 3
+    assert {each.partition("/")[2] for each in places} == {"data", "items", "captured_ns", "utc_ns"}
+    for place, at in places.items():
+        changed = bytearray(whole)
+        changed[at] ^= 1
+        path.write_bytes(changed)
+        if not place.endswith("/items"):
+            with h5py.File(path) as file, pytest.raises(OSError, match="Can't"):
+                file[place][:]
+        if place.endswith("/captured_ns"):  # where UTC is known it is not read
+            continue
+        with pytest.raises(SensoriumError, match=f"{path.name}: {place.partition('/')[0]}.*; get the file again"):
+            bring(path, tmp_path / "back")
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, size
 from sensorium.cli.store import StorePath
+from sensorium.episode.plain import plain
 from sensorium.ingest.copying import CopyReport, copy
 
 

@@ -10,11 +10,11 @@ import typer
 from rich.progress import Progress
 
 import sensorium
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT
 from sensorium.cli.sigterm import ended_by_sigterm
 from sensorium.cli.store import StorePath
 from sensorium.corpus.exports.contract import ExportReport, Options, export
+from sensorium.episode.plain import plain
 
 
 def register(app: typer.Typer) -> None:

@@ -2,8 +2,8 @@
 
 import sys
 
-from sensorium.cli.plain import plain
 from sensorium.corpus.episode import Episode
+from sensorium.episode.plain import plain
 from sensorium.errors import SensoriumError
 
 

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from sensorium import __version__
 from sensorium.cli.json_log import JsonLines, tell
 from sensorium.cli.json_words import take_both
-from sensorium.cli.plain import plain
+from sensorium.episode.plain import plain
 from sensorium.errors import ConfigError, SensoriumError
 
 MODULES = {

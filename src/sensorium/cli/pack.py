@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size
 from sensorium.cli.small import small_bytes
 from sensorium.cli.store import StorePath
+from sensorium.episode.plain import plain
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.pack_report import PackReport

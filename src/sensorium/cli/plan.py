@@ -30,8 +30,8 @@ from sensorium.agents.planning.rules import PlanRules
 from sensorium.agents.planning.saying import line_of
 from sensorium.agents.planning.sole import sole_loop
 from sensorium.cli.directives import life_s_of
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
+from sensorium.episode.plain import plain
 from sensorium.errors import ConfigError, SensoriumError
 from sensorium.link.operators import read_pair
 from sensorium.perception.drawing import write_picture

@@ -9,13 +9,13 @@ import typer
 from rich.progress import Progress
 
 import sensorium
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT
 from sensorium.cli.stats import print_stats
 from sensorium.cli.store import StorePath
 from sensorium.corpus.best_and_worst import Ranked
 from sensorium.corpus.report import Report
 from sensorium.corpus.reporting import report_of, write_report
+from sensorium.episode.plain import plain
 
 
 def register(app: typer.Typer) -> None:

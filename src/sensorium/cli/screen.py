@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from sensorium.cli.plain import plain, plain_lines
 from sensorium.cli.text_table import TextTable
 from sensorium.episode.documents import Label
+from sensorium.episode.plain import plain, plain_lines
 
 _WIDE = 100_000
 

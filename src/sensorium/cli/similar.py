@@ -10,12 +10,12 @@ import typer
 from rich.progress import Progress
 
 import sensorium
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import Form, Format, print_rows
 from sensorium.cli.store import StorePath
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.similar import VectorIndex
 from sensorium.corpus.similar_picture import draw
+from sensorium.episode.plain import plain
 from sensorium.errors import ConfigError
 from sensorium.perception.drawing import write_picture
 from sensorium.perception.effective import ALIKE

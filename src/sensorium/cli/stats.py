@@ -9,12 +9,12 @@ import typer
 from rich.progress import Progress
 
 import sensorium
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Format, counted, size, sizes, table
 from sensorium.cli.store import StorePath
 from sensorium.corpus.amounts import Amount, Amounts
 from sensorium.corpus.stats import Covered, Stats, stats
 from sensorium.corpus.stats_picture import draw
+from sensorium.episode.plain import plain
 from sensorium.perception.drawing import write_picture
 
 

@@ -16,7 +16,6 @@ import sensorium
 from sensorium.cli.accounts import account_table
 from sensorium.cli.health import health_table
 from sensorium.cli.left_out import tell_left_out
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT, Form, Format, counted, moment, print_rows, size, table, written
 from sensorium.corpus.corpus import Corpus
 from sensorium.corpus.device_report import mapping_of
@@ -28,6 +27,7 @@ from sensorium.corpus.picture import draw
 from sensorium.corpus.previewed import DEVICE, STORE
 from sensorium.corpus.verify import verify as verify_store
 from sensorium.episode.documents import Account
+from sensorium.episode.plain import plain
 from sensorium.ingest.mending import rebuild_catalog
 from sensorium.perception.drawing import write_picture
 

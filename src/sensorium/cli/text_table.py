@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from sensorium.cli.plain import plain
+from sensorium.episode.plain import plain
 
 WHOLE = frozenset(("episode", "id", "device", "spool_id", "path", "name", "state", "stream", "kind", "where")) | {
     "public key",

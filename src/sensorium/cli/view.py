@@ -9,10 +9,10 @@ import typer
 from rich.progress import Progress
 
 import sensorium
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT
 from sensorium.cli.store import StorePath
 from sensorium.corpus.viewing import open_view, save_view
+from sensorium.episode.plain import plain
 from sensorium.errors import ConfigError
 
 

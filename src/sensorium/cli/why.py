@@ -7,11 +7,11 @@ import msgspec
 import typer
 
 import sensorium
-from sensorium.cli.plain import plain
 from sensorium.cli.screen import OUT
 from sensorium.cli.store import StorePath
 from sensorium.corpus.why import moment
 from sensorium.corpus.why import why as why_then
+from sensorium.episode.plain import plain
 
 
 def register(app: typer.Typer) -> None:

@@ -13,6 +13,8 @@ import yaml
 import sensorium
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.exports.contract import Options, Unsupported, export
+from sensorium.corpus.exports.lerobot_map import read_map
+from sensorium.corpus.exports.lerobot_stats import of_all
 from sensorium.errors import ConfigError
 from tests.corpus.exports.stored import store_of
 from tests.episode_files import EpisodeFile, build_episode
@@ -175,7 +177,12 @@ def test_what_is_no_number_is_told_and_not_in_the_stats(tmp_path: Path) -> None:
     assert "1 numbers are beyond float32, and infinite in it; 42 are no number or infinite" in report.lost[0]
     data = np.array(pq.read_table(tmp_path / "out/data/chunk-000/file-000.parquet")["action"].to_pylist())
     assert np.isinf(data[5, 1])
-    stats = json.loads((tmp_path / "out/meta/stats.json").read_text())["action"]
+    said = json.loads((tmp_path / "out/meta/stats.json").read_text(), parse_constant=pytest.fail)
+    assert "action" not in said, "one of its columns has no number"
+    assert said["index"]["max"] == [39]
+    assert "action: one of its numbers is never finite, so it is not in meta/stats.json" in "\n".join(report.lost)
+    of_episodes = pq.read_table(tmp_path / "out/meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    stats = of_all([{"action": _stats_of(each)} for each in of_episodes])["action"]
     numbers = [data[:, column][np.isfinite(data[:, column])] for column in range(2)]
     assert np.allclose(stats["min"][:2], [each.min() for each in numbers])
     assert np.allclose(stats["max"][:2], [each.max() for each in numbers])
@@ -184,6 +191,25 @@ def test_what_is_no_number_is_told_and_not_in_the_stats(tmp_path: Path) -> None:
     assert np.allclose(stats["mean"][:2], means)
     assert [np.isnan(stats[name][2]) for name in ("min", "max", "mean", "std", "q50")] == [True] * 5
     assert stats["count"] == [40]
+
+
+def _stats_of(row: dict[str, Any]) -> dict[str, Any]:
+    begins = "stats/action/"
+    return {name.removeprefix(begins): np.array(each) for name, each in row.items() if name.startswith(begins)}
+
+
+def test_a_feature_that_is_named_twice_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_text("fps: 10\nfeatures:\n  action: command\n  observation.state: joints\n  action: joints\nfps: 20\n")
+    with pytest.raises(ConfigError) as caught:
+        read_map(path)
+    assert str(caught.value).splitlines() == [
+        f"{path}: line 5: action is there already, on line 3; rename or remove one",
+        f"{path}: line 6: fps is there already, on line 1; rename or remove one",
+    ]
+    path.write_text("fps: 10\nfeatures: {action: command, action: joints}\n")
+    with pytest.raises(ConfigError, match="line 2: action is there already"):
+        read_map(path)
 
 
 @pytest.mark.parametrize("frames", [99, 100, 101, 250])

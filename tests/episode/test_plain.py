@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sensorium.cli.main import OneLine
-from sensorium.cli.plain import plain
+from sensorium.episode.plain import plain
 
 FORGED = "mission 'a\x1b[2J\n2026-01-01 ERROR forged\r\x07'"
 
