@@ -48,9 +48,10 @@ def no_file(name: Path, dir_fd: int | None) -> str | None:
 
 
 def set_aside(name: Path, dir_fd: int | None) -> Path | None:
-    """Give what is there of a catalog other names, by which SQLite still opens it; None where it is not there itself.
+    """Give what is there of a catalog other names, by which SQLite still opens it; None where it is not there itself:
+    then its log, which is of no use to anybody, goes.
 
-    What was set aside before goes, so that no more than one is kept.
+    What was set aside before goes too, so that no more than one is kept.
 
     Raises:
         OSError: the names cannot be changed.
@@ -61,6 +62,9 @@ def set_aside(name: Path, dir_fd: int | None) -> Path | None:
     stem = f"{name}{ASIDE}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     aside = next(each for each in _numbered(stem) if not _has(each, dir_fd))
     for suffix in (*BESIDE_CATALOG, ""):
+        if not is_there and durable.is_file(f"{name}{suffix}", dir_fd=dir_fd):
+            durable.remove(Path(f"{name}{suffix}"), dir_fd=dir_fd)
+            continue
         with suppress(FileNotFoundError):
             durable.rename(Path(f"{name}{suffix}"), Path(f"{aside}{suffix}"), dir_fd=dir_fd)
     return Path(aside) if is_there else None

@@ -226,6 +226,13 @@ def test_one_is_kept_and_none_that_may_have_what_was_deleted(few: list[Any], mem
     assert not aside(path)
 
 
+def test_one_that_goes_again_and_again_leaves_nothing(store: Store) -> None:
+    for _ in range(3):
+        (store.path / CATALOG).unlink()
+        store.check()
+    assert not aside(store.path)
+
+
 def test_one_of_a_later_release_is_not_damaged(few: list[Any], memory: Path) -> None:
     with Store.open(memory / "store") as opened:
         commit(opened, few[0])
