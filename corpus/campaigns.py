@@ -1,11 +1,12 @@
 """Campaigns as a store knows them: which devices were asked, what they answered, and what was found."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sensorium.corpus.corpus import Corpus, open_store
-from sensorium.corpus.directives import DirectiveShelf
+from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.previewed import BYTES_AT, DEVICE
 from sensorium.corpus.traces import traces
@@ -18,7 +19,7 @@ _HELD = f"{BYTES_AT} = '{DEVICE}'"
 
 class CampaignOnDevice(NamedTuple):
     """How a campaign stands on a device, by what it was asked last: waits, runs, stopped, ended, refused, expired or
-    failed, and why."""
+    failed, and why; `spool` is whose answer that is."""
 
     name: str
     device: str
@@ -28,37 +29,44 @@ class CampaignOnDevice(NamedTuple):
     where: str
     until_utc: str | None
     directive: str
+    spool: str = ""
 
 
 def campaigns(store: Path) -> list[CampaignOnDevice]:
-    """The last of each name on each device."""
+    """The last of each name on each device; where several devices have one name, of each that has answered."""
     shelf, now_ns = DirectiveShelf(store), time.time_ns()
-    found: dict[tuple[str, str], CampaignOnDevice] = {}
+    found: dict[tuple[str, str], list[CampaignOnDevice]] = {}
     for device in shelf.devices():
         for entry in shelf.all(device):
             if entry.document is None or entry.document.kind != KIND:
                 continue
             body = entry.document.body
-            name, rules, until_ns = str(body.get("name", "")), body.get("rules"), body.get("until_ns")
+            name, rules = str(body.get("name", "")), body.get("rules")
             rules = rules if isinstance(rules, dict) else {}
-            state = entry.state(now_ns)
-            if state == "done":
-                over = isinstance(until_ns, int) and now_ns >= until_ns
-                state = "stopped" if body.get("stop") else "ended" if over else "runs"
             before = found.get((name, device))
             if before is not None and body.get("stop"):
-                rules = {"shadow": before.shadow, "where": before.where}
-            found[name, device] = CampaignOnDevice(
-                name,
-                device,
-                state,
-                entry.answer.why if entry.answer is not None and state not in ("runs", "stopped", "ended") else "",
-                bool(rules.get("shadow", False)),
-                str(rules.get("where", "")),
-                utc_text(until_ns) if isinstance(until_ns, int) else None,
-                entry.document.id,
-            )
-    return [found[key] for key in sorted(found)]
+                rules = {"shadow": before[0].shadow, "where": before[0].where}
+            found[name, device] = [_standing(each, name, rules, now_ns) for each in entry.apart()]
+    return [each for key in sorted(found) for each in found[key]]
+
+
+def _standing(entry: DirectiveEntry, name: str, rules: Mapping[str, Any], now_ns: int) -> CampaignOnDevice:
+    body = entry.document.body if entry.document is not None else {}
+    until_ns, state = body.get("until_ns"), entry.state(now_ns)
+    if state == "done":
+        over = isinstance(until_ns, int) and now_ns >= until_ns
+        state = "stopped" if body.get("stop") else "ended" if over else "runs"
+    return CampaignOnDevice(
+        name,
+        entry.device,
+        state,
+        entry.answer.why if entry.answer is not None and state not in ("runs", "stopped", "ended") else "",
+        bool(rules.get("shadow", False)),
+        str(rules.get("where", "")),
+        utc_text(until_ns) if isinstance(until_ns, int) else None,
+        entry.name,
+        "" if entry.answer is None else entry.answer.spool,
+    )
 
 
 def found_by(store: Path, name: str) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,8 @@
     STORE/directives/DEVICE/ID.directive     what an operator asks, signed
     STORE/directives/DEVICE/ID.answer        what became of it; none as long as it waits
     STORE/directives/DEVICE/ID.DIGEST.answer the same, of a file under this name with that digest, which nobody kept
+    STORE/directives/DEVICE/*.at-SPOOL-STATE.answer   what another device of that name says, by its spool; or what the
+                                             same one says later, where that is something else
     STORE/directives/.bell                   rung when there is something new, so that a running ingest looks
 
 A device that is away costs nothing but these files. docs/store-format.md has the format.
@@ -43,21 +45,24 @@ _MOST_FILE_BYTES = 2 * MAX_BYTES
 _MOST_NAME_BYTES = 200
 """With a digest and an ending it is the name of a file nearly anywhere."""
 _MOST_WHY = 1000
+_AT, _MOST_PLAIN, _MOST_FIRST = ".at-", 32, 100_000
 SECOND = 1_000_000_000
 
 
 class GivenAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a directive, when this was noted, and by whom: the device, or the ingest in its place."""
+    """What became of a directive, when this was noted, by whom (the device, or the ingest in its place), and in which
+    spool of that device, or of another one of its name."""
 
     state: str
     why: str = ""
     answered_utc: str = ""
     by: str = "device"
+    spool: str = ""
 
 
 class DirectiveEntry(NamedTuple):
     """One directive of a store: its name there, what it says (None: it cannot be read: `fault`), what became of it.
-    `digest` tells it from another file of this name."""
+    `digest` tells it from another file of this name; `others` is what others of the device's name say of it."""
 
     device: str
     name: str
@@ -66,6 +71,11 @@ class DirectiveEntry(NamedTuple):
     answer: GivenAnswer | None
     fault: str = ""
     digest: str = ""
+    others: tuple[GivenAnswer, ...] = ()
+
+    def apart(self) -> "list[DirectiveEntry]":
+        """It, once for each device of this name that has answered."""
+        return [self._replace(others=()), *(self._replace(answer=each, others=()) for each in self.others)]
 
     def state(self, now_ns: int) -> str:
         """waits, expired, or as it was answered."""
@@ -83,6 +93,8 @@ class DirectiveShelf:
 
     def __init__(self, store: Path, fd: int | None = None) -> None:
         self._root, self._fd = Path() if fd is not None else store, fd
+        self._first: dict[str, str] = {}
+        """By whom some were answered first, which is for good."""
 
     def devices(self) -> list[str]:
         """Those that something was ever asked of."""
@@ -114,21 +126,48 @@ class DirectiveShelf:
         except FileNotFoundError:
             return b""
 
-    def waiting(self, device: str) -> list[DirectiveEntry]:
-        """Those of a device that have no answer."""
+    def waiting(self, device: str, spool: str = "") -> list[DirectiveEntry]:
+        """Those of a device that have no answer. Where there are several of its name, those that the one with this
+        spool has not answered, unless what another has answered is over."""
         names = self._names(DIRECTIVES / device)
-        answered = {name.removesuffix(_ANSWER) for name in names if name.endswith(_ANSWER)}
+        answers = _answers_in(names)
         asked = [name.removesuffix(_ASKED) for name in names if name.endswith(_ASKED)]
-        found = [self._read(device, name) for name in asked if name not in answered]
-        return [each for each in found if f"{each.name}.{each.digest}" not in answered]
+        found = [self._read(device, name, names) for name in asked if not self._settled(device, name, answers, spool)]
+        now_ns, waits = time.time_ns(), list[DirectiveEntry]()
+        for each in found:
+            stems = (each.name, f"{each.name}.{each.digest}")
+            is_over = each.document is None or now_ns > each.document.expires_ns
+            if not (is_over and any(stem in answers for stem in stems)) and not self._settled(
+                device, stems[1], answers, spool
+            ):
+                waits.append(each)
+        return waits
+
+    def _settled(self, device: str, stem: str, answers: Mapping[str, Sequence[str]], spool: str) -> bool:
+        """Whether what is answered so is answered by the device of this spool, or for all of its name."""
+        if stem not in answers:
+            return False
+        later = f"{stem}{_AT}{_plain(spool)}-"
+        return self._first_by(device, stem) in ("", spool) or any(each.startswith(later) for each in answers[stem])
+
+    def _first_by(self, device: str, stem: str) -> str:
+        """Of which spool the first answer is; empty where that is not said, as it was for all."""
+        of = f"{device}/{stem}"
+        if of not in self._first:
+            if len(self._first) >= _MOST_FIRST:
+                self._first.clear()
+            answer = self._answer(self._root / DIRECTIVES / device / f"{stem}{_ANSWER}")
+            self._first[of] = "" if answer is None else answer.spool
+        return self._first[of]
 
     def find(self, device: str, name: str) -> DirectiveEntry | None:
         """One of a device, by its name; None where there is no such."""
-        return self._read(device, name) if self._is_there(device, name) else None
+        return self.entry(device, name) if self._is_there(device, name) else None
 
     def all(self, device: str) -> list[DirectiveEntry]:
         """Those of a device, in the order in which they were made."""
-        found = [self._read(device, name) for name in self.names(device)]
+        names = self._names(DIRECTIVES / device)
+        found = [self._read(device, each.removesuffix(_ASKED), names) for each in names if each.endswith(_ASKED)]
         return sorted(found, key=lambda each: (0, each.name) if each.document is None else each.document.order)
 
     def names(self, device: str) -> list[str]:
@@ -136,9 +175,13 @@ class DirectiveShelf:
         found = self._names(DIRECTIVES / device)
         return [name.removesuffix(_ASKED) for name in found if name.endswith(_ASKED)]
 
+    def answered_again(self, device: str) -> set[str]:
+        """Which of them have more than one answer."""
+        return {of for of, answers in _answers_in(self._names(DIRECTIVES / device)).items() if len(answers) > 1}
+
     def entry(self, device: str, name: str) -> DirectiveEntry:
         """One of them."""
-        return self._read(device, name)
+        return self._read(device, name, self._names(DIRECTIVES / device))
 
     def answered(self, device: str, name: str, answer: GivenAnswer, digest: str = "") -> bool:
         """Note durably what became of one; as `answered_all`."""
@@ -146,18 +189,27 @@ class DirectiveShelf:
 
     def answered_all(self, answers: Sequence[tuple[str, str, GivenAnswer, str]]) -> list[bool]:
         """Note durably, together, what became of some, unless that is known already, or there is none of this name of
-        this device, with this digest, if it has one; of each, whether it is known now."""
+        this device, with this digest, if it has one; of each, whether it is known now. What another of the device's
+        name says, or the same one when it has said something else before, is kept beside what was said first."""
         known = [self._is_asked(device, name, digest) for device, name, _, digest in answers]
         files: dict[tuple[str, str], bytes] = {}
+        first: dict[tuple[str, str], GivenAnswer] = {}
         for (device, name, answer, digest), is_asked in zip(answers, known, strict=True):
-            if is_asked:
-                of = f"{name}.{digest}" if digest else name
+            if not is_asked:
+                continue
+            stem = f"{name}.{digest}" if digest else name
+            before = first.get((device, stem)) or self._answer(self._root / DIRECTIVES / device / f"{stem}{_ANSWER}")
+            if before is None:
+                first[device, stem] = answer
+                files[device, f"{stem}{_ANSWER}"] = msgspec.json.encode(answer)
+            elif answer.spool and before.by == answer.by and not _says(before, answer):
+                of = f"{stem}{_AT}{_plain(answer.spool)}-{answer.state}"
                 files.setdefault((device, f"{of}{_ANSWER}"), msgspec.json.encode(answer))
         self._publish([(device, name, data) for (device, name), data in files.items()])
         return known
 
     def _is_asked(self, device: str, name: str, digest: str) -> bool:
-        return self._is_there(device, name) and (not digest or digest == self._read(device, name).digest)
+        return self._is_there(device, name) and (not digest or digest == self._read(device, name, ()).digest)
 
     def _is_there(self, device: str, name: str) -> bool:
         """Whether there is one of this name, which may be anything that a device says: what no file can be called is
@@ -184,7 +236,8 @@ class DirectiveShelf:
             if isinstance(outcome, OSError):
                 raise outcome
 
-    def _read(self, device: str, name: str) -> DirectiveEntry:
+    def _read(self, device: str, name: str, names: Sequence[str]) -> DirectiveEntry:
+        """With its answers, of those that are among `names`."""
         path = self._root / DIRECTIVES / device / name
         directive: SignedDirective | None = None
         document: DirectiveDocument | None = None
@@ -202,8 +255,25 @@ class DirectiveShelf:
             document = document_of(directive)
         except (OSError, PeerViolation) as error:
             fault = str(error)
-        answer = self._answer(Path(f"{path}{_ANSWER}")) or self._answer(Path(f"{path}.{digest}{_ANSWER}"))
-        return DirectiveEntry(device, name, directive, document, answer, fault, digest)
+        found = self._answers(device, name, digest, names)
+        return DirectiveEntry(
+            device, name, directive, document, found[0] if found else None, fault, digest, tuple(found[1:])
+        )
+
+    def _answers(self, device: str, name: str, digest: str, names: Sequence[str]) -> list[GivenAnswer]:
+        """What is said of it, of each spool what it says last, in the order in which they began to."""
+        every = _answers_in([each for each in names if each.startswith(name)])
+        found: dict[str, GivenAnswer] = {}
+        for stem in (name, f"{name}.{digest}"):
+            mine: dict[str, GivenAnswer] = {}
+            for each in every.get(stem, ()):
+                answer = self._answer(self._root / DIRECTIVES / device / f"{each}{_ANSWER}")
+                if answer is not None and answer.answered_utc >= mine.get(answer.spool, answer).answered_utc:
+                    mine[answer.spool] = answer
+            if len(mine) > 1 or found:  # what an earlier release has noted of nobody in particular
+                mine.pop("", None)
+            found |= {spool: answer for spool, answer in mine.items() if spool not in found}
+        return list(found.values())
 
     def _answer(self, path: Path) -> GivenAnswer | None:
         try:
@@ -267,11 +337,29 @@ def issue_each(
     return [document for document, _ in made]
 
 
-def noted_now(answer: DirectiveAnswer, by: str = "device") -> GivenAnswer:
+def noted_now(answer: DirectiveAnswer, by: str = "device", spool: str = "") -> GivenAnswer:
     """An answer as it is kept."""
-    return GivenAnswer(
-        state=answer.state, why=answer.why[:_MOST_WHY], answered_utc=utc_text(time.time_ns()) or "", by=by
-    )
+    utc = utc_text(time.time_ns()) or ""
+    return GivenAnswer(state=answer.state, why=answer.why[:_MOST_WHY], answered_utc=utc, by=by, spool=spool)
+
+
+def _says(before: GivenAnswer, answer: GivenAnswer) -> bool:
+    """Whether an answer has been given already; by which spool an earlier release did not note."""
+    return before.spool in ("", answer.spool) and before.state == answer.state
+
+
+def _answers_in(names: Sequence[str]) -> dict[str, list[str]]:
+    """By what is answered the names of its answers without their ending, the first before those that came later."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(each.removesuffix(_ANSWER) for each in names if each.endswith(_ANSWER)):
+        found.setdefault(name.partition(_AT)[0], []).append(name)
+    return found
+
+
+def _plain(spool: str) -> str:
+    """A spool's id as part of a file's name, whatever a device calls its own."""
+    is_plain = spool.isascii() and spool.isalnum() and len(spool) <= _MOST_PLAIN
+    return spool if is_plain else hashlib.sha256(spool.encode(errors="replace")).hexdigest()[:_MOST_PLAIN]
 
 
 def _can_be_name(name: str) -> bool:

@@ -80,8 +80,8 @@ def namesakes(store: Path, names: Sequence[str]) -> list[str]:
     """Of which of these names there is more than one device, as each of them said last, a line each."""
     found = {each.device: each for each in reports(store) if each.also}
     return [
-        f"{name}: more than one device has this name (spools {', '.join([each.spool_id, *each.also])}); what is asked"
-        " of it is for whichever is there, and the first answer counts"
+        f"{name}: more than one device has this name (spools {', '.join([each.spool_id, *each.also])}); each is asked"
+        " until that expires, and answers for itself"
         for name in names
         if (each := found.get(name)) is not None
     ]

@@ -5,7 +5,7 @@ STORE/missions/NAME.json    what was asked, of which devices, by which directive
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.directives import DirectiveShelf, issue_each
+from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue_each
 from sensorium.corpus.fleet import named_devices, reports
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
@@ -204,19 +204,28 @@ def progress_of(store: Path, record: MissionRecord) -> list[MissionProgress]:
     for device in record.asked:
         entries = {each.name: each for each in shelf.all(device)}
         last = entries.get(record.stopped.get(device, record.asked[device]))
+        every = [] if last is None else last.apart()
         row = came.get(device, {})
         found.append(
             MissionProgress(
                 device,
                 "to stop" if device in record.stopped else "to record",
-                "gone" if last is None else last.state(now_ns),
-                "" if last is None or last.answer is None else last.answer.why,
+                ", ".join(dict.fromkeys(each.state(now_ns) for each in every)) or "gone",
+                _why(every),
                 int(row.get("count") or 0),
                 float(row.get("hours") or 0.0),
                 int(row.get("bytes") or 0),
             )
         )
     return found
+
+
+def _why(every: Sequence[DirectiveEntry]) -> str:
+    """What the devices of a name have answered; of several by their spools."""
+    said = [each.answer for each in every if each.answer is not None]
+    if len(said) > 1:
+        return "; ".join(f"spool {each.spool}: {each.state} {each.why}".strip() for each in said)
+    return said[0].why if said else ""
 
 
 def _ask(

@@ -99,8 +99,8 @@ class Courier:
         some, self._owed = self._owed[:count], self._owed[count:]
         try:
             match some[0]:
-                case SessionBegun(number, device):
-                    self._bring(number, device)
+                case SessionBegun(number, device, spool_id):
+                    self._bring(number, device, spool_id)
                 case Reported() as report:
                     self._states.keep(report)
                 case _:
@@ -109,25 +109,25 @@ class Courier:
             self._owed = some + self._owed
             raise
 
-    def _bring_all(self, sessions: dict[int, str]) -> None:
+    def _bring_all(self, sessions: dict[int, tuple[str, str]]) -> None:
         """Tell devices what is new for them: a thousand folders are not listed for one that has something."""
         self._told = {number: names for number, names in self._told.items() if number in sessions}
         self._looked = {number: changed_ns for number, changed_ns in self._looked.items() if number in sessions}
         told = 0
-        for number, device in sessions.items():
+        for number, (device, spool_id) in sessions.items():
             if self._shelf.changed_ns(device) == self._looked.get(number, -1):
                 continue
             told += 1
-            self._bring(number, device)
+            self._bring(number, device, spool_id)
             if told % TOLD_AT_ONCE == 0:
                 self._wake()
 
-    def _bring(self, number: int, device: str) -> None:
-        """Tell a device what waits for it and was not told in this session."""
+    def _bring(self, number: int, device: str, spool_id: str) -> None:
+        """Tell the device with this spool what waits for it and was not told in this session."""
         told = self._told.setdefault(number, set())
         changed_ns = self._shelf.changed_ns(device)
         settled = abs(time.time_ns() - changed_ns) > SETTLED_NS
-        for entry in self._shelf.waiting(device):
+        for entry in self._shelf.waiting(device, spool_id):
             if (entry.name, entry.digest) in told:
                 continue
             if not entry.digest:  # what a disk in trouble does not give is not judged: the next session looks again
@@ -162,11 +162,11 @@ class Courier:
         log.warning("directive %s for %s: %s: %s", answer.id, device, answer.state, answer.why)
 
     def _note(self, heard: list[HeardAnswers]) -> None:
-        answers = [(each.device, answer) for each in heard for answer in each.answers]
+        answers = [(each.device, each.spool_id, answer) for each in heard for answer in each.answers]
         known = self._shelf.answered_all(
-            [(device, answer.id, noted_now(answer), answer.digest) for device, answer in answers]
+            [(device, answer.id, noted_now(answer, spool=spool), answer.digest) for device, spool, answer in answers]
         )
-        for (device, answer), is_known in zip(answers, known, strict=True):
+        for (device, _, answer), is_known in zip(answers, known, strict=True):
             if is_known:
                 log.info("directive %s of %s: %s %s", answer.id, device, answer.state, answer.why)
         with self._lock:  # also of what nobody asked here: it would be repeated for ever

@@ -89,7 +89,7 @@ def _known(state: str) -> str:
 
 
 class StandingDirectives:
-    """How those of a shelf stand; an answer, which is for good, is read once."""
+    """How those of a shelf stand, as it was answered first; an answer is read once, unless there are more."""
 
     def __init__(self, shelf: DirectiveShelf) -> None:
         self._shelf = shelf
@@ -119,8 +119,9 @@ class StandingDirectives:
     def _look(self, device: str) -> None:
         answered = self._answered.setdefault(device, {})
         waiting = self._waiting[device] = {}
+        again = self._shelf.answered_again(device)
         for name in self._shelf.names(device):
-            if name in answered:
+            if name in answered and name not in again:
                 continue
             entry = self._shelf.entry(device, name)
             if entry.answer is not None:

@@ -1,5 +1,6 @@
 """Directives of a store: files that are there whole or not at all, with a version each, and one answer."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,65 @@ def test_after_power_loss_what_was_asked_and_answered_is_there(
     monkeypatch.undo()
     found = [DirectiveShelf(tmp_path.parent / name / "store").all("rig-1") for name in ("asked", "answered")]
     assert [(each.document, each.state(0)) for (each,) in found] == [(made, "waits"), (made, "done")]
+
+
+def test_devices_of_one_name_answer_each_for_itself(store: Path, anna: OperatorPair) -> None:
+    shelf = DirectiveShelf(store)
+    (made,) = issue(store, ["rig"], "settings", {"reset": True}, anna, life_s=60)
+    assert [each.name for each in shelf.waiting("rig", "a")] == [made.id]
+    done = GivenAnswer(state="done", spool="a", answered_utc="1")
+    refused = GivenAnswer(state="refused", why="no", spool="b", answered_utc="2")
+    assert shelf.answered("rig", made.id, done)
+    assert shelf.waiting("rig", "a") == []
+    assert [each.name for each in shelf.waiting("rig", "b")] == [made.id]
+    assert shelf.answered("rig", made.id, refused)
+    assert shelf.waiting("rig", "b") == []
+    assert [each.answer for each in shelf.all("rig")[0].apart()] == [done, refused]
+    assert shelf.answered("rig", made.id, done)
+    failed = GivenAnswer(state="failed", why="damaged", spool="a", answered_utc="3")
+    assert shelf.answered("rig", made.id, failed)
+    assert shelf.answered("rig", made.id, done)
+    for entry in (shelf.entry("rig", made.id), shelf.find("rig", made.id), DirectiveShelf(store).all("rig")[0]):
+        assert entry is not None
+        assert [each.answer for each in entry.apart()] == [failed, refused]
+        assert entry.state(0) == "failed"
+    assert [each.name for each in shelf.waiting("rig", "../c")] == [made.id]
+    assert shelf.answered("rig", made.id, GivenAnswer(state="done", spool="../c", answered_utc="4"))
+    assert shelf.waiting("rig", "../c") == []
+    assert len(list((store / DIRECTIVES / "rig").iterdir())) == 5
+
+
+def test_what_has_expired_is_not_asked_of_another_once_one_has_answered(store: Path, anna: OperatorPair) -> None:
+    shelf = DirectiveShelf(store)
+    (made,) = issue(store, ["rig"], "stop", {}, anna, life_s=0.001)
+    time.sleep(0.01)
+    assert [each.name for each in shelf.waiting("rig", "a")] == [made.id]
+    assert shelf.answered("rig", made.id, GivenAnswer(state="done", spool="a"))
+    assert shelf.waiting("rig", "b") == []
+
+
+def test_an_answer_of_an_earlier_release_is_for_all_of_a_name_and_may_change(store: Path, anna: OperatorPair) -> None:
+    shelf = DirectiveShelf(store)
+    (made,) = issue(store, ["rig"], "settings", {"reset": True}, anna, life_s=60)
+    former = b'{"state":"done","why":"in force","answered_utc":"1","by":"device"}'
+    (store / DIRECTIVES / "rig" / f"{made.id}.answer").write_bytes(former)
+    assert shelf.waiting("rig", "a") == []
+    assert shelf.answered("rig", made.id, GivenAnswer(state="done", spool="a", answered_utc="2"))
+    assert [each.answer.spool for each in shelf.all("rig")[0].apart() if each.answer] == [""]
+    failed = GivenAnswer(state="failed", spool="a", answered_utc="3")
+    assert shelf.answered("rig", made.id, failed)
+    assert [each.answer for each in shelf.all("rig")[0].apart()] == [failed]
+
+
+def test_who_refuses_unkept_keeps_nobody_else_of_its_name_from_it(store: Path, anna: OperatorPair) -> None:
+    shelf = DirectiveShelf(store)
+    (made,) = issue(store, ["rig"], "settings", {"reset": True}, anna, life_s=60)
+    (entry,) = shelf.waiting("rig", "a")
+    refused = GivenAnswer(state="refused", spool="a", answered_utc="1")
+    assert shelf.answered("rig", made.id, refused, entry.digest)
+    assert shelf.waiting("rig", "a") == []
+    assert [each.name for each in shelf.waiting("rig", "b")] == [made.id]
+    done = GivenAnswer(state="done", spool="b", answered_utc="2")
+    assert shelf.answered("rig", made.id, done)
+    assert shelf.waiting("rig", "b") == []
+    assert [each.answer for each in shelf.all("rig")[0].apart()] == [done, refused]

@@ -68,9 +68,9 @@ def test_of_many_devices_only_those_are_looked_at_for_which_something_is_new(
     listed: list[str] = []
     waiting = DirectiveShelf.waiting
 
-    def counted(shelf: DirectiveShelf, device: str) -> list[DirectiveEntry]:
+    def counted(shelf: DirectiveShelf, device: str, spool: str) -> list[DirectiveEntry]:
         listed.append(device)
-        return waiting(shelf, device)
+        return waiting(shelf, device, spool)
 
     monkeypatch.setattr(DirectiveShelf, "waiting", counted)
     with Store.open(tmp_path / "store") as store:
@@ -108,8 +108,9 @@ def test_answers_that_come_together_are_kept_together(tmp_path: Path, monkeypatc
         assert [each.state(0) for name in shelf.devices() for each in shelf.all(name)] == ["done"] * 20
         with monkeypatch.context() as patch:
             patch.setattr(durable, "write_at", broken)
+            assert shelf.answered_all([("rig-0", made[0].id, done, "")]) == [True]  # nothing is written twice
             with pytest.raises(OSError, match="Input/output"):
-                shelf.answered_all([("rig-0", made[0].id, done, "")])
+                shelf.answered_all([("rig-0", made[0].id, GivenAnswer(state="failed", spool="b"), "")])
         assert not list((tmp_path / "store" / DIRECTIVES).glob(".new-*"))
 
 

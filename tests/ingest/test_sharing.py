@@ -38,7 +38,7 @@ class Fleet:
         self.among: dict[str, int | None] = {}
         """Among how many chance is shared, as devices say."""
         self.sharing = Sharing(store, link, threading.Lock(), lambda: None, threading.Event(), anna)
-        self.sessions = {device: number for number, device in link.messenger.sessions().items()}
+        self.sessions = {device: number for number, (device, _) in link.messenger.sessions().items()}
         self.cover = Cover(SketchOf("m", "walk", DIMENSIONS), 1)
         self.sharing._sketches.covers[self.cover.sketch.of] = self.cover
         self.grow(ROWS, 1)

@@ -51,7 +51,7 @@ def test_a_sketch_in_memory_forgets_what_was_deleted(tmp_path: Path, make_episod
             commit(store, each)
         sharing = Sharing(store, peer.link, threading.Lock(), lambda: None, stop, anna)
         peer.hello(directives=FORMAT)
-        ((session, device),) = peer.link.messenger.sessions().items()
+        ((session, (device, _)),) = peer.link.messenger.sessions().items()
 
         def told() -> int:
             """How many rows a device that has nothing is told."""

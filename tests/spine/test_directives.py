@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from sensorium.corpus.directives import DirectiveShelf, issue
+from sensorium.corpus.fleet import reports
 from sensorium.link.directive import signed
 from sensorium.link.operators import new_operator, read_pair
 from tests.spine.commands import Site, sim, wait_for
@@ -89,3 +90,31 @@ def test_settings_stop_and_release_reach_devices_wherever_they_are(site: Site) -
     site.run("rebuild-catalog", "store")
     assert answers(site) == found
     assert not list(Path(site.folder / "store" / "directives").glob("*/new-*"))
+
+
+def test_two_devices_of_one_name_are_both_asked_and_answer_each_for_itself(site: Site) -> None:
+    site.run("keys", "new", "anna", "--operator", "--dir", "keys")
+    anna = ("--operator", "keys/anna.operator_secret")
+    ingest, port = site.ingest()
+    obey = {"operator": "keys/anna.operator", "may": ["settings", "stop"]}
+    first = site.device("rig", {"sim": sim(pace=1.0)}, port, obey=obey)
+    second = site.device("other", {"sim": sim(pace=1.0)}, port, obey=obey, charter="charter.yaml")
+    second.write_text(second.read_text().replace("device: other", "device: rig"))
+    (site.folder / "charter.yaml").write_text("never: [mission]\n")
+    agents = [site.start("collect", path, "--local") for path in (first, second)]
+    store = site.folder / "store"
+    wait_for(lambda: any(each.also for each in reports(store)), "both to be heard of", timeout_s=120)
+    site.run("directives", "settings", "store", "rig", *anna, "--set", "mission.name=hall")
+
+    def listed(version: int) -> list[dict[str, Any]]:
+        return [each for each in site.json("directives", "list", "store") if each["version"] == version]
+
+    found = wait_for(lambda: (rows := listed(1))[1:] and rows, "both to answer", timeout_s=120)
+    assert {each["state"]: each["why"] for each in found} == {"done": "in force", "refused": "charter: never: mission"}
+    assert len({each["spool"] for each in found}) == 2
+    assert "spool" in site.run("directives", "list", "store").out.splitlines()[0]
+    site.run("directives", "stop", "store", "rig", *anna)
+    for agent in agents:
+        agent.wait(0, timeout_s=120)
+    assert [each["state"] for each in listed(2)] == ["done", "done"]
+    ingest.interrupt()

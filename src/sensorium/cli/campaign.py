@@ -4,7 +4,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,7 +83,7 @@ def stop(
     """End a campaign."""
     life_s, pair = life_s_of(expires), read_pair(operator)
     check_store_version(store)
-    asked = [each.device for each in campaigns(store) if each.name == name]
+    asked = list(dict.fromkeys(each.device for each in campaigns(store) if each.name == name))
     if not asked:
         raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
     body = {"name": name, "stop": True}
@@ -100,7 +101,8 @@ def list_(store: Store, form: Form = Format.TABLE) -> None:
     if not rows and form is Format.TABLE:
         OUT.print("no device was asked for a campaign")
         return
-    print_rows(rows, form, ["campaign", "device", "state", "why", "shadow", "until_utc", "where"])
+    several = len({(row["campaign"], row["device"]) for row in rows}) < len(rows)
+    print_rows(rows, form, ["campaign", "device", *["spool"] * several, "state", "why", "shadow", "until_utc", "where"])
 
 
 @app.command()
@@ -113,7 +115,8 @@ def show(
     those units take, shadow or not; of a shadow what it would keep, within its budget and with what it keeps around;
     and the episodes that carry its name: in the store, and held on the device. `own`: it is in the device's file."""
     check_store_version(store)
-    states = {each.device: _row(each) for each in campaigns(store) if each.name == name}
+    every = [each for each in campaigns(store) if each.name == name]
+    states = {each.device: _row(each) for each in reversed(every)} | _namesakes(every)
     found = found_by(store, name)
     if not states and not found:
         raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
@@ -200,6 +203,18 @@ def _utc_ns(file: Path, key: str, said: object) -> int:
         return utc_ns_of(said.isoformat() if hasattr(said, "isoformat") else str(said))
     except ValueError as error:
         raise ConfigError(f"campaign {file}: {key}: expected a time such as 2026-12-24T18:00Z, got {said!r}") from error
+
+
+def _namesakes(every: Sequence[CampaignOnDevice]) -> dict[str, dict[str, Any]]:
+    """By name, of devices that share one, how it stands on each of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, n in Counter(each.device for each in every).items():
+        mine = [each for each in every if each.device == name]
+        if n > 1:
+            said = "; ".join(f"spool {each.spool}: {each.state} {each.why}".strip() for each in mine)
+            states = dict.fromkeys(each.state for each in mine)
+            found[name] = _row(mine[0]) | {"state": ", ".join(states), "why": said}
+    return found
 
 
 def _row(each: CampaignOnDevice) -> dict[str, Any]:

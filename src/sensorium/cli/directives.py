@@ -122,15 +122,19 @@ def list_(
     device: Annotated[str | None, typer.Option(help="Only of devices of this name, or pattern.")] = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show what was asked of devices, by whom, and what became of it."""
+    """Show what was asked of devices, by whom, and what became of it; where several devices have one name, a row for
+    each, by its spool."""
     check_store_version(store)
     shelf, now_ns = DirectiveShelf(store), time.time_ns()
     names = shelf.devices() if device is None else devices_like(store, device)
-    rows = [_row(entry, now_ns) for name in names for entry in shelf.all(name)]
+    entries = [entry for name in names for entry in shelf.all(name)]
+    rows = [_row(each, now_ns) for entry in entries for each in entry.apart()]
     if not rows and form is Format.TABLE:
         OUT.print(f"nothing was asked of {device or 'any device'}")
         return
-    print_rows(rows, form, ["device", "version>", "kind", "state", "why", "operator", "expires_utc", "id"])
+    several = any(entry.others for entry in entries)
+    columns = ["device", "version>", "kind", "state", "why", "operator", "expires_utc", "id"]
+    print_rows(rows, form, [columns[0], *["spool"] * several, *columns[1:]])
 
 
 def _row(entry: DirectiveEntry, now_ns: int) -> dict[str, Any]:
@@ -145,6 +149,7 @@ def _row(entry: DirectiveEntry, now_ns: int) -> dict[str, Any]:
         "issued_utc": None if document is None else utc_text(document.issued_ns),
         "expires_utc": None if document is None else utc_text(document.expires_ns),
         "answered_utc": "" if answer is None else answer.answered_utc,
+        "spool": "" if answer is None else answer.spool,
         "body": {} if document is None else document.body,
         "id": entry.name,
     }

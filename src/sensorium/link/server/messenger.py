@@ -24,6 +24,7 @@ class SessionBegun:
 
     session: int
     device: str
+    spool_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class HeardAnswers:
     session: int
     device: str
     answers: list[DirectiveAnswer]
+    spool_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Messenger:
         """A session is open, of a device that takes directives of this format; 0: of none."""
         if directives:
             self._takes = {number for number in self._takes if number in self._sessions} | {session.number}
-            self._heard.append(SessionBegun(session.number, session.device))
+            self._heard.append(SessionBegun(session.number, session.device, session.spool_id))
 
     def hear(self, session: ServerSession, document: dict[str, Any]) -> None:
         """What a STATUS says.
@@ -68,7 +70,7 @@ class Messenger:
             PeerViolation: it says of directives what nobody can say.
         """
         if answers := answers_of(document):
-            self._heard.append(HeardAnswers(session.number, session.device, answers))
+            self._heard.append(HeardAnswers(session.number, session.device, answers, session.spool_id))
         state = document.get("device")
         if isinstance(state, dict):
             self._heard.append(Reported(session.device, session.spool_id, state))
@@ -79,9 +81,10 @@ class Messenger:
         self._heard.clear()
         return heard
 
-    def sessions(self) -> dict[int, str]:
-        """The devices that take directives, by session."""
-        return {number: self._sessions[number].device for number in self._takes if number in self._sessions}
+    def sessions(self) -> dict[int, tuple[str, str]]:
+        """The devices that take directives, and their spools, by session."""
+        there = {number: self._sessions[number] for number in self._takes if number in self._sessions}
+        return {number: (session.device, session.spool_id) for number, session in there.items()}
 
     def tell(self, number: int, name: str, directive: SignedDirective, kind: str, version: int) -> None:
         """Tell a directive to the device of a session, if that is still open."""
