@@ -197,7 +197,8 @@ class ImportJobs:
         except (FileNotFoundError, NotADirectoryError):  # gone meanwhile; or a file, or a link that somebody laid there
             return
         _say(self._store, folder, report)
-        log.warning("%s: %d imported episodes are taken over", self._store.path, report.episodes)
+        if report.episodes:
+            log.warning("%s: imported episodes are taken over: %d", self._store.path, report.episodes)
         for left in report.left:
             log.warning("not taken over: %s", left)
 

@@ -129,6 +129,18 @@ def test_the_ingest_takes_it_over_and_the_bytes_are_not_written_again(memory: Pa
     is_whole(path, wanted)
 
 
+def test_of_an_import_that_brings_nothing_new_nothing_is_said(memory: Path, episodes: list[Any], caplog: Any) -> None:
+    path = memory / "store"
+    with Store.open(path) as held:
+        for brought, expected_text in ((episodes, f"taken over: {N}"), ([], "")):
+            caplog.clear()
+            with made_beside(path) as side:
+                fill(side.folder, brought)
+                assert side.hand_over(sleep=lambda _: held.carry_out_requests())
+            assert ("taken over" in caplog.text) is bool(expected_text)
+            assert expected_text in caplog.text
+
+
 def test_where_the_ingest_ends_it_is_done_here(memory: Path, episodes: list[Any]) -> None:
     path = memory / "store"
     held = Store.open(path)
