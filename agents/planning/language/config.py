@@ -49,7 +49,7 @@ class LanguageConfig(PlannerConfig):
 
     @property
     def patience_s(self) -> float:
-        """A read that begins just before `seconds` are over may take as long again."""
+        """More than `seconds`, after which it gives up by itself."""
         return max(PATIENCE_S, 2 * self.seconds + 10)
 
     def make(self, reaches: Sequence[Reach], seed: int) -> "LanguagePlanner":

@@ -1,7 +1,8 @@
 """An OpenAI-compatible chat endpoint: one question, one answer, within bounds of time, bytes and tries.
 
 Of what such servers offer, this asks for the least: `POST URL/chat/completions`. It reads the answer piece by piece,
-so that neither a slow nor an endless one goes past its bounds, which clients that read whole answers cannot promise.
+in a thread that is left behind in time, so that neither a slow nor an endless one goes past its bounds, which clients
+that read whole answers cannot promise.
 """
 
 import email.utils
@@ -21,6 +22,7 @@ from tenacity import (
 )
 
 from sensorium.errors import SensoriumError
+from sensorium.patience import within
 
 JsonMode = Literal["schema", "object-schema", "object", "none"]
 JSON_MODES: tuple[JsonMode, ...] = ("schema", "object-schema", "object", "none")
@@ -30,6 +32,7 @@ or by words alone. An endpoint that refuses one is asked in the next."""
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _UNLIKED = frozenset({400, 413, 415, 422, 501})
 _SHOWN = 200
+_MOST_COUNTED = 10**9
 
 
 class EndpointFailed(SensoriumError):
@@ -69,14 +72,9 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
 class _Completion(msgspec.Struct):
     choices: list[_Choice] = msgspec.field(default_factory=list)
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 class AskBounds(NamedTuple):
@@ -136,12 +134,8 @@ class ChatEndpoint:
                         raise
 
         try:
-            tls = self._url.startswith("https:")  # or a context is made for nothing, which takes longer than asking
-            with httpx2.Client(
-                headers=self._headers, follow_redirects=False, trust_env=False, verify=tls
-            ) as self._client:
-                answer: ChatAnswer = self._retrying(end_s)(once)
-                return answer._replace(requests=asked)
+            answer: ChatAnswer = self._retrying(end_s)(once)
+            return answer._replace(requests=asked)
         except EndpointFailed as error:
             self._forms = forms if isinstance(error, _Unliked) else self._forms  # so it was not the form
             raise EndpointFailed(str(error), error.after_s, asked) from error
@@ -194,36 +188,46 @@ class ChatEndpoint:
 
     def _once(self, request: dict[str, Any], end_s: float) -> ChatAnswer:
         left_s = end_s - time.monotonic()
+        late = EndpointFailed(f"{self._url}: no answer within {self._bounds.most_s:g} s")
         if left_s <= 0:
-            raise EndpointFailed(f"{self._url}: no answer within {self._bounds.most_s:g} s")
+            raise late
+        try:  # each read is bounded by a time-out, but a reply, or what comes before it, may trickle for ever
+            status, after, body = within(left_s, lambda: self._sent(request, left_s))
+        except TimeoutError:
+            raise late from None
+        if status != httpx2.codes.OK:
+            said = ascii(body[:_SHOWN].decode(errors="replace"))
+            why = f"{self._url}: HTTP {status}: {said}"
+            if status in _UNLIKED or b"response_format" in body:  # of which some say that with a 500
+                raise _Unliked(why)
+            if status in _AGAIN:
+                raise _Later(why, _asked_s(after))
+            raise EndpointFailed(why)
+        return self._read(body)
+
+    def _sent(self, request: dict[str, Any], left_s: float) -> tuple[int, str | None, bytes]:
+        """Status, `Retry-After` and body of what came."""
+        tls = self._url.startswith("https:")  # or a context is made for nothing, which takes longer than asking
+        timeout = httpx2.Timeout(left_s, connect=min(left_s, 10.0))
         try:
-            timeout = httpx2.Timeout(left_s, connect=min(left_s, 10.0))
-            with self._client.stream("POST", self._url, json=request, timeout=timeout) as response:
-                body = self._body(response, end_s)
+            with (
+                httpx2.Client(headers=self._headers, follow_redirects=False, trust_env=False, verify=tls) as client,
+                client.stream("POST", self._url, json=request, timeout=timeout) as response,
+            ):
+                return response.status_code, response.headers.get("retry-after"), self._body(response)
         except httpx2.TimeoutException as error:
             raise EndpointFailed(f"{self._url}: no answer within {self._bounds.most_s:g} s") from error
         except httpx2.HTTPError as error:
             raise _Later(f"{self._url}: {type(error).__name__}: {error or 'no reason given'}") from error
         except httpx2.InvalidURL as error:
             raise EndpointFailed(f"{self._url}: {error}") from error
-        if response.status_code != httpx2.codes.OK:
-            said = ascii(body[:_SHOWN].decode(errors="replace"))
-            why = f"{self._url}: HTTP {response.status_code}: {said}"
-            if response.status_code in _UNLIKED or b"response_format" in body:  # of which some say that with a 500
-                raise _Unliked(why)
-            if response.status_code in _AGAIN:
-                raise _Later(why, _asked_s(response.headers.get("retry-after")))
-            raise EndpointFailed(why)
-        return self._read(body)
 
-    def _body(self, response: httpx2.Response, end_s: float) -> bytes:
+    def _body(self, response: httpx2.Response) -> bytes:
         found = bytearray()
         for piece in response.iter_raw():  # as it came: nothing unpacks to more than was counted
             found += piece
             if len(found) > self._bounds.most_bytes:
                 raise EndpointFailed(f"{self._url}: an answer of more than {self._bounds.most_bytes} bytes, given up")
-            if time.monotonic() > end_s:
-                raise EndpointFailed(f"{self._url}: no whole answer within {self._bounds.most_s:g} s")
         return bytes(found)
 
     def _read(self, body: bytes) -> ChatAnswer:
@@ -233,16 +237,25 @@ class ChatEndpoint:
         except (msgspec.DecodeError, IndexError, UnicodeDecodeError) as error:
             shown = ascii(body[:_SHOWN].decode(errors="replace"))
             raise _Later(f"{self._url}: is no chat completion: {error}: {shown}") from error
-        usage = said.usage or _Usage()
         refused = choice.message.refusal or ("content filter" if choice.finish_reason == "content_filter" else "")
         return ChatAnswer(
             text=choice.message.content or "",
             is_cut=choice.finish_reason == "length",
             refusal=refused,
-            prompt_tokens=usage.prompt_tokens,
-            answer_tokens=usage.completion_tokens,
+            prompt_tokens=_counted(said.usage, "prompt_tokens"),
+            answer_tokens=_counted(said.usage, "completion_tokens"),
             requests=1,
         )
+
+
+def _counted(usage: object, name: str) -> int | None:
+    """So many tokens, as an endpoint says; None of what can be no count, which would give back what was spent.
+
+    >>> _counted({"prompt_tokens": 7}, "prompt_tokens"), _counted({"prompt_tokens": -7}, "prompt_tokens")
+    (7, None)
+    """
+    said = usage.get(name) if isinstance(usage, dict) else None
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= _MOST_COUNTED else None
 
 
 def _asked_s(said: str | None) -> float | None:
@@ -250,6 +263,7 @@ def _asked_s(said: str | None) -> float | None:
 
     >>> _asked_s("7"), _asked_s("soon"), _asked_s("Wed, 21 Oct 2015 07:28:00 GMT")
     (7.0, None, 0.0)
+    >>> _asked_s("Fri, 31 Dec 99999999999999999999 23:59:59 GMT")
     """
     if said is None:
         return None
@@ -257,5 +271,5 @@ def _asked_s(said: str | None) -> float | None:
         return float(said.strip()[:9])
     try:
         return max(email.utils.parsedate_to_datetime(said).timestamp() - time.time(), 0.0)
-    except ValueError:
+    except (ValueError, OverflowError):  # of a year that there is not
         return None

@@ -132,3 +132,16 @@ def never_ends(server: ChatServer, piece: bytes, pause_s: float = 0.0) -> Answer
             time.sleep(pause_s)
 
     return answer
+
+
+def trickles(server: ChatServer, before: bytes, piece: bytes) -> Answer:
+    """These bytes, then a piece again and again, and never an answer."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(before)
+        while not server.over.is_set():
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    return answer

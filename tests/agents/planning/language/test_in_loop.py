@@ -51,7 +51,7 @@ SAYS: dict[str, tuple[Callable[[ChatServer], Answer], str]] = {
     "busy": (lambda _: refuses(429, "slow down", Retry_After="3600"), "HTTP 429"),
     "refusal": (lambda _: says(None, refusal="I will not"), "the model refused: I will not"),
     "endless": (lambda server: never_ends(server, b" " * 4096), "more than 4096 bytes"),
-    "trickle": (lambda server: never_ends(server, b" ", 0.01), "no whole answer within"),
+    "trickle": (lambda server: never_ends(server, b" ", 0.01), "no answer within"),
     "bounds": (lambda _: proposes(sent(x_m=2.9)), "charter: plans.controls"),
     "range": (lambda _: proposes(sent(x_m=1e9)), "plan: sensor 'base'"),
     "control": (lambda _: proposes(sent() | {"parameters": {"sudo": 1}}), "plan: sensor 'base'"),

@@ -24,6 +24,7 @@ from tests.agents.planning.language.chat_server import (
     refuses,
     says,
     stays_silent,
+    trickles,
 )
 
 
@@ -261,7 +262,18 @@ def test_a_trickle_is_cut_at_its_bound_of_time() -> None:
         planner = planner_at(server, seconds=0.3)
         assert planner.suggest(1) == []
         (line,) = lines(planner)
-    assert "no whole answer within 0.3 s" in line
+    assert "no answer within 0.3 s" in line
+
+
+@pytest.mark.parametrize(("before", "piece"), [(b"HTTP/1.1 200 OK\r\n", b"X"), (b"", b"HTTP/1.1 100 Continue\r\n\r\n")])
+def test_what_trickles_before_an_answer_is_cut_at_its_bound_of_time(before: bytes, piece: bytes) -> None:
+    server = ChatServer()
+    server.answers = [trickles(server, before, piece)]
+    with server.serving():
+        planner = planner_at(server, seconds=1.0)
+        assert planner.suggest(1) == []
+        (line,) = lines(planner)
+        assert "no answer within 1 s" in line
 
 
 def test_what_unpacks_to_more_is_never_unpacked() -> None:
@@ -376,6 +388,21 @@ def test_tokens_that_nobody_counted_are_estimated() -> None:
         planner.suggest(1)
     assert planner.report()["estimated"]
     assert planner.report()["tokens"] > 100
+
+
+@pytest.mark.parametrize("said", [-1_000_000, 10**400, 12.5, "7", True, [1]])
+def test_a_count_of_tokens_that_can_be_none_is_estimated_too(said: Any) -> None:
+    with ChatServer(says("{}", usage={"prompt_tokens": said, "completion_tokens": 1})).serving() as server:
+        planner = planner_at(server)
+        planner.suggest(1)
+        assert planner.report()["tokens"] > 100
+        assert planner.report()["estimated"]
+
+
+def test_a_retry_after_in_a_year_that_there_is_not_is_none() -> None:
+    busy = refuses(429, "slow down", Retry_After="Fri, 31 Dec 99999999999999999999 23:59:59 GMT")
+    with ChatServer(busy, proposes(THERE)).serving() as server:
+        assert len(planner_at(server).suggest(1)) == 1
 
 
 def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path) -> None:
