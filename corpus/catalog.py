@@ -119,7 +119,7 @@ class Catalog:
             self._remaking = "" if as_it_is else why
             self._let_go()
             self._file = None
-            self._make()
+            self._make(to_fill=not as_it_is)
         try:
             fill()
             self.transact(lambda connection: _tell(connection, told))
@@ -146,7 +146,7 @@ class Catalog:
             if said != "ok":
                 self._damage = f"is damaged ({said.splitlines()[-1]})"
 
-    def _make(self) -> None:
+    def _make(self, *, to_fill: bool = False) -> None:
         try:
             if (other := no_file(self._name, self._dir_fd)) is not None:
                 self._damage = f"{other} is no file"
@@ -160,7 +160,7 @@ class Catalog:
                 durable.close(fd)
             with self._noting():
                 with self._engine.begin() as connection:
-                    make_tables(connection, self._path)
+                    make_tables(connection, self._path, to_fill=to_fill)
                 # As long as one is open the log stays the file that it is, and what is written stays to be had by name.
                 self._anchor = self._connect()
                 self._anchor.execute("SELECT value FROM about").fetchall()

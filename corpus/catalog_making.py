@@ -6,16 +6,16 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from sensorium.corpus.catalog_reading import check_version, columns_of
+from sensorium.corpus.catalog_reading import FILLING, check_version, columns_of
 from sensorium.corpus.catalog_tables import CATALOG_VERSION, COLUMNS, FORMER, META, OF_RECORDS, about, episodes
 from sensorium.corpus.commits import LOOSE_VERSION, check_store_version
 
 _INDICES = [index for table in META.tables.values() for index in table.indexes]
 
 
-def make_tables(connection: sa.Connection, path: Path) -> None:
+def make_tables(connection: sa.Connection, path: Path, *, to_fill: bool = False) -> None:
     """Make the tables of the catalog at `path`, or bring those of an earlier release to this one, in one transaction;
-    what cannot be brought is left to who fills it.
+    what cannot be brought is left to who fills it. `to_fill`: readers refuse it until it was filled.
 
     Raises:
         StoreError: it is of a later release.
@@ -37,6 +37,20 @@ def make_tables(connection: sa.Connection, path: Path) -> None:
     make_indices(connection)
     now = {"name": "version", "value": str(CATALOG_VERSION)}
     connection.execute(insert(about).prefix_with("OR REPLACE"), now)
+    if to_fill:
+        begin_filling(connection)
+
+
+def begin_filling(connection: sa.Connection) -> None:
+    """From here on readers are told that it lacks much of what the store has: they would take the part for all."""
+    connection.execute(insert(about).prefix_with("OR REPLACE"), {"name": FILLING, "value": "yes"})
+
+
+def end_filling(connection: sa.Connection) -> None:
+    """It has all that the store has."""
+    said = about.c.name == FILLING
+    if connection.execute(sa.select(about.c.value).where(said)).first() is not None:
+        connection.execute(sa.delete(about).where(said))
 
 
 def drop_indices(connection: sa.Connection) -> None:

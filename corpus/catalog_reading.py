@@ -12,6 +12,8 @@ from sensorium.corpus.catalog_tables import CATALOG_VERSION, COLUMNS, episodes
 from sensorium.errors import StoreError
 
 CATALOG = "catalog.sqlite"
+FILLING = "filling"
+"""Among what a catalog says of itself, as long as it is being filled from the commit records."""
 LOCKED_S = 5.0
 """How long a transaction waits for a catalog that another process holds; then it fails, and is to be tried again."""
 
@@ -34,7 +36,7 @@ def open_catalog(path: Path) -> sqlite3.Connection:
     """A connection of one's own that reads the catalog at `path`; it is to be closed.
 
     Raises:
-        StoreError: there is none, it cannot be read, or it is of a later release.
+        StoreError: there is none, it cannot be read, it is being made again, or it is of a later release.
     """
     if not path.is_file():
         raise StoreError(f"{path}: no catalog; run `sensorium rebuild-catalog {path.parent}`")
@@ -44,6 +46,11 @@ def open_catalog(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=30, check_same_thread=False)
     try:
         check_version(path, version_of(connection))
+        if is_being_filled(connection):
+            raise StoreError(
+                f"{path}: it is being made again from the commit records, and lacks some of them yet: ask again in some"
+                f" seconds; where nothing writes the store, run `sensorium rebuild-catalog {path.parent}`"
+            )
     except sqlite3.DatabaseError as error:
         connection.close()
         raise StoreError(
@@ -93,6 +100,11 @@ def version_of(connection: sqlite3.Connection) -> str | None:
     """The version that a catalog says it is of."""
     found = connection.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
     return found[0] if found else None
+
+
+def is_being_filled(connection: sqlite3.Connection) -> bool:
+    """Whether a catalog lacks what is being entered, so that a query would give a part for all."""
+    return connection.execute("SELECT 1 FROM about WHERE name = ?", (FILLING,)).fetchone() is not None
 
 
 def _has_bytes(path: Path) -> bool:

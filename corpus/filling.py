@@ -16,6 +16,7 @@ from sensorium.corpus.beside_catalog import fill_beside
 from sensorium.corpus.between import between_paths, read_between
 from sensorium.corpus.catalog import Catalog, Discards
 from sensorium.corpus.catalog_deletions import bury
+from sensorium.corpus.catalog_making import begin_filling, end_filling
 from sensorium.corpus.commits import CommitNames, CommitRecord, commit_names, read_record
 from sensorium.corpus.deletions import tombstones
 from sensorium.episode import durable
@@ -42,12 +43,15 @@ def fill(
     """Enter every commit record, discard, total and record beside an episode that the catalog lacks; the number of
     episodes entered.
 
-    `progress(done, total)` is called once a few hundred records. `names` are those of the store, if they are known.
+    Where that takes more than one transaction readers refuse the catalog meanwhile. `progress(done, total)` is called
+    once a few hundred records. `names` are those of the store, if they are known.
     """
     known = catalog.ids()
     names = commit_names(store) if names is None else names
     missing = list(names.paths(store, known | names.deleted.keys()))
     left_out = _LeftOut()
+    if len(missing) > AT_ONCE:
+        catalog.transact(begin_filling)
     with nullcontext() if known or len(missing) < _MANY else catalog.filled_anew():
         for start in range(0, len(missing), AT_ONCE):
             _add(catalog, _read(missing[start : start + AT_ONCE], left_out), left_out)
@@ -72,6 +76,7 @@ def fill(
         catalog.transact(lambda connection: bury(connection, buried))
     left_out.end()
     fill_beside(catalog.transact, store)
+    catalog.transact(end_filling)
     return entered
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import sensorium
+from sensorium.corpus import filling
+from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import read_engine
 from sensorium.corpus.spool_ledgers import spool_ledgers
 from sensorium.corpus.verify import verify
@@ -242,3 +244,66 @@ def test_one_of_a_later_release_is_not_damaged(few: list[Any], memory: Path) -> 
     with pytest.raises(StoreError, match="catalog of version 99"):
         Store.open(memory / "store")
     assert not aside(memory / "store")
+
+
+def test_readers_are_not_given_a_part_while_it_is_made_again(
+    store: Store, few: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def add(self: Catalog, records: Any) -> None:
+        for each in records:
+            with pytest.raises(StoreError, match="is being made again from the commit records") as refused:
+                sensorium.open(store.path).query()
+            read.append(str(refused.value))
+            entered(self, [each])
+
+    entered = Catalog.add
+    monkeypatch.setattr(Catalog, "add", add)
+    (store.path / CATALOG).unlink()
+    store.check()
+    assert len(read) == 2
+    holds(store.path, few, 2)
+
+
+def test_one_that_was_left_half_made_is_not_read_until_it_is_whole(
+    store: Store, few: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Catalog, "add", killed)
+    (store.path / CATALOG).unlink()
+    with pytest.raises(KeyboardInterrupt):
+        store.check()
+    with pytest.raises(StoreError, match="rebuild-catalog"):
+        sensorium.open(store.path).query()
+    monkeypatch.undo()
+    store.check()
+    holds(store.path, few, 2)
+
+
+def test_one_that_lacks_much_at_a_start_is_not_read_until_it_is_whole(
+    few: list[Any], memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = memory / "store"
+    with Store.open(path) as opened:
+        for each in few[:3]:
+            commit(opened, each)
+    (path / CATALOG).unlink()
+    monkeypatch.setattr(filling, "AT_ONCE", 1)
+    refused = 0
+    entered = Catalog.add
+
+    def add(self: Catalog, records: Any) -> None:
+        nonlocal refused
+        if records:
+            with pytest.raises(StoreError, match="is being made again"):
+                sensorium.open(path).query()
+            refused += 1
+        entered(self, records)
+
+    monkeypatch.setattr(Catalog, "add", add)
+    with Store.open(path):
+        holds(path, few, 3)
+    assert refused == 3
