@@ -1,5 +1,6 @@
 """The gate: whom it lets in, at what cost, and that what it says is what the folder of keys says at that moment."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -83,3 +84,24 @@ def test_what_is_allowed_or_revoked_counts_in_the_next_handshake(asked: Asked) -
     keys.revoke(asked.folder, "rig-3")
     keys.allow(asked.folder, public)
     assert (asked.lets_in("rig-3"), asked.lets_in("late")) == ("", "late")
+
+
+def test_a_folder_that_cannot_be_read_now_and_then_is_said_seldom(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where strangers take every descriptor that there is, and are hung up on."""
+    looks = 0
+
+    def now_and_then(_: keys.AllowedKeys) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks % 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return False
+
+    begun_s = time.monotonic()
+    monkeypatch.setattr(keys.AllowedKeys, "refresh", now_and_then)
+    while looks < 10:
+        time.sleep(0.02)
+    said = caplog.messages.count("the folder of allowed keys cannot be read: Too many open files")
+    assert 1 <= said <= 1 + (time.monotonic() - begun_s) / 10

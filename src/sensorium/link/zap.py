@@ -83,7 +83,7 @@ class Gate:
         self._allowed, self._on_change = allowed, on_change
         self._refusals = Refusals()
         self._unreadable = ""
-        self._looked_s = 0.0
+        self._say_s = self._looked_s = 0.0
         self._stop_requested = threading.Event()
         self._socket = context.socket(zmq.REP)
         self._socket.linger = 0
@@ -111,9 +111,9 @@ class Gate:
             changed = self._allowed.refresh()
         except OSError as error:
             why = error.strerror or str(error)
-            if why != self._unreadable:
+            if why != self._unreadable and self._looked_s >= self._say_s:  # descriptors may run out again and again
                 log.error("the folder of allowed keys cannot be read: %s", why)
-            self._unreadable = why
+                self._unreadable, self._say_s = why, self._looked_s + LOG_EVERY_S
             return
         self._unreadable = ""
         if changed:
