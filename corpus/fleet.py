@@ -19,6 +19,7 @@ from sensorium.errors import ConfigError
 _MAGIC, _SAID = "*?[", 8
 LITTLE_ROOM = 0.03
 MUCH_OFFSET_S = 60.0
+_YEARS_S = 300 * 86_400.0
 """Episodes have the server's time whatever the device's clock says; what is off by so much is set wrong."""
 
 
@@ -37,7 +38,9 @@ def wrong(report: DeviceReport, now_ns: int) -> list[str]:
         found += [f"{name} {what}: {why}" for name, why in report.mapping(key).items()]
     offset_s = number_of(report.mapping("clock").get("offset_s"))
     if offset_s is not None and abs(offset_s) > MUCH_OFFSET_S:
-        found.append(f"its clock is {abs(offset_s):.0f} s {'ahead' if offset_s > 0 else 'behind'}")
+        side, other = ("ahead of", "behind") if offset_s > 0 else ("behind", "ahead")
+        of = f"; or the ingest's is {other}" if abs(offset_s) > _YEARS_S else ""
+        found.append(f"its clock is {abs(offset_s):.0f} s {side} the ingest's{of}")
     free, whole = report.number("disk_free_bytes"), report.number("disk_bytes")
     if free is not None and whole is not None and free < whole * LITTLE_ROOM:
         found.append(f"{free / max(whole, 1):.1%} of its disk is free")

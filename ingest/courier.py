@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, noted_now
+from sensorium.episode.utc_text import utc_text
 from sensorium.errors import StoreError
 from sensorium.ingest.fleet_states import FleetStates
 from sensorium.ingest.store import Store
@@ -153,8 +154,10 @@ class Courier:
         if document.device != entry.device:
             why = f"it is for device {document.device!r}, and was laid before {entry.device!r}"
             return DirectiveAnswer(id=entry.name, state="refused", why=why)
-        if time.time_ns() > document.expires_ns:
-            return DirectiveAnswer(id=entry.name, state="expired", why="the device was not there before its end")
+        if (now_ns := time.time_ns()) > document.expires_ns:  # whose clock is wrong shows in its times
+            ended, now = utc_text(document.expires_ns), utc_text(now_ns)
+            why = f"the device was not there before its end, {ended}; by the ingest's clock it is {now}"
+            return DirectiveAnswer(id=entry.name, state="expired", why=why)
         return None
 
     def _answer(self, device: str, answer: DirectiveAnswer, digest: str) -> None:

@@ -5,7 +5,7 @@
     SPOOL/directives/time            the latest server's time at which something was forgotten
 
 What was forgotten had ended before that time, so that nobody has it done again by saying it once more. What is damaged
-is left out, as if it had not come.
+is left out, as if it had not come; where it had been done and was to last, that is told.
 """
 
 import logging
@@ -18,6 +18,8 @@ from sensorium.errors import PeerViolation
 from sensorium.link.directive import (
     DirectiveAnswer,
     DirectiveDocument,
+    DirectiveState,
+    Kind,
     SignedDirective,
     document_of,
     is_genuine,
@@ -28,7 +30,16 @@ log = logging.getLogger(__name__)
 
 MOST = 1000
 _ASKED, _ANSWER, _NOTED, _TIME = ".directive", ".answer", ".noted", "time"
-_ANSWERS = msgspec.json.Decoder(DirectiveAnswer)
+_LASTING: tuple[Kind, ...] = ("settings", "campaign")
+
+
+class _AnswerOnDisk(DirectiveAnswer, frozen=True, kw_only=True):
+    """With the kind of what was asked, for when that cannot be read any more; earlier releases did not note it."""
+
+    kind: str = ""
+
+
+_ANSWERS = msgspec.json.Decoder(_AnswerOnDisk)
 
 
 class KeptDirective(msgspec.Struct):
@@ -47,6 +58,8 @@ class KeptDirectives:
         self._folder = folder
         self.until_ns = 0
         self.by_id: dict[str, KeptDirective] = {}
+        self.lost: list[DirectiveAnswer] = []
+        """What is to be told of those that were in force, and are not, as their files are damaged."""
         if folder.is_dir():
             self._read()
 
@@ -59,14 +72,16 @@ class KeptDirectives:
         """Keep one that came."""
         durable.make_folder(self._folder)
         path = self._folder / f"{document.id}{_ASKED}"
+        for left in (path.with_suffix(_ANSWER), path.with_suffix(_NOTED)):  # of one of its name that was damaged
+            if left.exists():
+                durable.remove(left)
         durable.replace(path, path.with_suffix(".new"), [[msgspec.msgpack.encode(directive)]])
         kept = self.by_id[document.id] = KeptDirective(document, directive)
         return kept
 
     def answer(self, kept: KeptDirective, answer: DirectiveAnswer) -> None:
         """Note what became of one."""
-        path = self._folder / f"{kept.document.id}{_ANSWER}"
-        durable.replace(path, path.with_suffix(".new"), [[msgspec.json.encode(answer)]])
+        self._write(answer, kept.document.kind, _ANSWER)
         kept.answer = answer
 
     def note(self, kept: KeptDirective) -> None:
@@ -75,6 +90,11 @@ class KeptDirectives:
             path = self._folder / f"{kept.document.id}{_ANSWER}"
             durable.rename(path, path.with_suffix(_NOTED))
             kept.noted = True
+
+    def note_lost(self, answer: DirectiveAnswer) -> None:
+        """The server knows that this one is lost: it is not told at the next start."""
+        self._write(answer, "", _NOTED)
+        durable.remove(self._folder / f"{answer.id}{_ANSWER}")
 
     def forget(self, utc_ns: int, needed: set[str]) -> None:
         """Forget what has ended by now, is noted, and not `needed`."""
@@ -93,6 +113,11 @@ class KeptDirectives:
             durable.remove(self._folder / f"{kept.document.id}{_NOTED}")
             del self.by_id[kept.document.id]
 
+    def _write(self, answer: DirectiveAnswer, kind: str, suffix: str) -> None:
+        path = self._folder / f"{answer.id}{suffix}"
+        said = _AnswerOnDisk(**msgspec.structs.asdict(answer), kind=kind)
+        durable.replace(path, path.with_suffix(".new"), [[msgspec.json.encode(said)]])
+
     def _read(self) -> None:
         for path in sorted(self._folder.glob(f"*{_ASKED}")):
             try:
@@ -103,11 +128,40 @@ class KeptDirectives:
                 for suffix in (_ANSWER, _NOTED):
                     said = path.with_suffix(suffix)
                     if said.exists():
-                        kept.answer, kept.noted = _ANSWERS.decode(durable.read_whole(said)), suffix == _NOTED
+                        on_disk = _ANSWERS.decode(durable.read_whole(said))
+                        kept.answer, kept.noted = _plain(on_disk), suffix == _NOTED
                 self.by_id[kept.document.id] = kept
             except (OSError, PeerViolation, msgspec.DecodeError) as error:
                 log.error("%s: cannot be read, and is left out: %s", path, error)
+                if _was_lasting(path):
+                    why = f"its file on the device is damaged, and it is not in force there any more: {error}"
+                    self.lost.append(DirectiveAnswer.of(path.stem, DirectiveState.FAILED, why))
         try:
             self.until_ns = int(durable.read_whole(self._folder / _TIME))
         except (FileNotFoundError, ValueError):
             self.until_ns = 0
+
+
+def _plain(answer: _AnswerOnDisk) -> DirectiveAnswer:
+    return DirectiveAnswer(id=answer.id, state=answer.state, why=answer.why, digest=answer.digest)
+
+
+def _was_lasting(path: Path) -> bool:
+    """Whether what a damaged file asked for was in force, as far as what is beside it and the rest of it tell."""
+    for suffix in (_NOTED, _ANSWER):
+        try:
+            answer = _ANSWERS.decode(durable.read_whole(path.with_suffix(suffix)))
+        except FileNotFoundError:
+            continue
+        except (OSError, msgspec.DecodeError):
+            return _kind_in(path) in _LASTING
+        return answer.state == "done" and (answer.kind or _kind_in(path)) in _LASTING
+    return False
+
+
+def _kind_in(path: Path) -> str:
+    """What a damaged file still says of its kind."""
+    try:
+        return document_of(opened(durable.read_whole(path))).kind
+    except (OSError, PeerViolation):
+        return ""

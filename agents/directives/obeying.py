@@ -31,7 +31,6 @@ from sensorium.link import wire
 from sensorium.link.directive import (
     DIRECTIVE,
     FORMAT,
-    KINDS,
     MAX_ANSWERS,
     DirectiveAnswer,
     DirectiveDocument,
@@ -100,6 +99,8 @@ class Obeying:
         for kept in self._kept.in_order:
             if kept.answer is None:
                 self._waiting[kept.document.id] = DirectiveState.WAITS
+        for lost in self._kept.lost:
+            self._unkept[lost.id, ""] = lost
         self.device = self._in_force()
 
     def subscribe(self, wake: Callable[[], None]) -> None:
@@ -153,8 +154,11 @@ class Obeying:
             for name in names:
                 told = [asked for asked in self._told if asked[0] == name]
                 for asked in told:
-                    self._unkept.pop(asked, None)
+                    lost = self._unkept.pop(asked, None)
                     del self._told[asked]
+                    if lost is not None and not lost.digest:
+                        with contextlib.suppress(OSError):
+                            self._kept.note_lost(lost)
                 if (not told or (name, "") in told) and (kept := self._kept.by_id.get(name)) is not None:
                     with contextlib.suppress(OSError):
                         self._kept.note(kept)
@@ -215,6 +219,7 @@ class Obeying:
         if len(self._kept.by_id) >= MOST:
             raise Refused(f"{MOST} others are kept already")
         kept = self._kept.keep(document, signed)
+        self._unkept.pop((name, ""), None)
         self._waiting[name] = DirectiveState.WAITS
         self._judge(kept)
 
@@ -231,7 +236,7 @@ class Obeying:
             return
         document, operator = kept.document, self._rules.operators.get(kept.directive.operator)
         utc_ns = self._utc_ns()
-        why = self._against(document, operator)
+        why = self._rules.against(document, operator)
         if why or operator is None:
             self._end(kept, DirectiveEvent.AGAINST_RULES, why)
         elif utc_ns is not None and utc_ns > document.expires_ns:
@@ -239,16 +244,6 @@ class Obeying:
         elif (utc_ns is not None or document.kind == "stop") and not is_to_come(document, utc_ns):
             self._waiting[document.id] = DIRECTIVE.after(self._waiting[document.id], DirectiveEvent.TIMED)
             self._do(kept, operator)
-
-    def _against(self, document: DirectiveDocument, operator: ObeyPart | None) -> str:
-        """Which rule is against it, whatever it says."""
-        if operator is None:
-            return "obey: this device does not obey its operator any more"
-        if document.kind not in KINDS:
-            return f"kind {document.kind!r} is not known to this version ({', '.join(KINDS)} are)"
-        if document.kind == "settings":
-            return self._rules.charter.refuses_kind(document.kind)
-        return operator.allows(document.kind, {}) or self._rules.charter.refuses_kind(document.kind)
 
     def _do(self, kept: KeptDirective, operator: ObeyPart) -> None:
         document = kept.document

@@ -3,6 +3,7 @@
 from sensorium.agents.charter import Charter, ObeyPart, read_charter
 from sensorium.agents.device_file import DeviceFile
 from sensorium.errors import ConfigError
+from sensorium.link.directive import KINDS, DirectiveDocument
 from sensorium.link.operators import read_operator
 
 
@@ -23,3 +24,13 @@ class Rules:
         self.charter = Charter() if device.charter is None else read_charter(device.at(device.charter))
         self.approvers = frozenset(read_operator(path).public for path in self.charter.plans.approvers)
         """The keys of who may approve plans."""
+
+    def against(self, document: DirectiveDocument, operator: ObeyPart | None) -> str:
+        """Which rule is against a directive, whatever it says; empty: none."""
+        if operator is None:
+            return "obey: this device does not obey its operator any more"
+        if document.kind not in KINDS:
+            return f"kind {document.kind!r} is not known to this version ({', '.join(KINDS)} are)"
+        if document.kind == "settings":
+            return self.charter.refuses_kind(document.kind)
+        return operator.allows(document.kind, {}) or self.charter.refuses_kind(document.kind)

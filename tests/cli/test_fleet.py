@@ -1,6 +1,8 @@
 """`sensorium fleet`: what devices said last, kept bounded; what is silent and what is wrong comes first."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,8 @@ def test_a_clock_that_is_set_wrong_is_wrong() -> None:
         report = DeviceReport(device="a", heard_ns=1, state={"clock": {"offset_s": offset_s}})
         assert [says in each for each in wrong(report, 2)] == [True]
     assert not wrong(DeviceReport(device="a", heard_ns=1, state={"clock": {"offset_s": 1.0}}), 2)
+    years = DeviceReport(device="a", heard_ns=1, state={"clock": {"offset_s": -2e8}})
+    assert wrong(years, 2) == ["its clock is 200000000 s behind the ingest's; or the ingest's is ahead"]
 
 
 def test_a_disk_that_is_nearly_full_and_an_error_are_wrong() -> None:
@@ -119,3 +123,19 @@ def test_a_disk_that_is_nearly_full_and_an_error_are_wrong() -> None:
     assert wrong(report, 2) == ["no room", "1.0% of its disk is free"]
     assert not wrong(DeviceReport(device="a"), 10**18)
     assert device_report.SILENT_S > 30
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_watched_through_a_pipe_it_prints_as_it_goes(tmp_path: Path, form: str) -> None:
+    keep(tmp_path, ("rig-1", {"state": "collecting"}))
+    command = [str(Path(sys.executable).with_name("sensorium")), "fleet", str(tmp_path), "--watch", "--format", form]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            seen = 0
+            while seen < 2:  # while it runs
+                line = process.stdout.readline()
+                assert line, "it has ended"
+                seen += "rig-1" in line
+        finally:
+            process.terminate()

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sensorium.corpus.directives import DIRECTIVES, DirectiveEntry, DirectiveShelf, GivenAnswer, issue
 from sensorium.corpus.fleet import reports
 from sensorium.episode import durable
+from sensorium.episode.utc_text import utc_text
 from sensorium.ingest import courier as courier_module
 from sensorium.ingest.courier import Courier
 from sensorium.ingest.store import Store
@@ -182,3 +184,24 @@ def test_while_the_disk_is_in_trouble_what_devices_say_is_bounded(
         while courier.step():
             pass
         assert [each.state for each in reports(tmp_path / "store")] == [{"state": "99"}]
+
+
+def test_what_has_expired_says_by_which_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ingest whose clock is years ahead lets all expire: that shows."""
+    anna = read_pair(new_operator("anna", tmp_path / "keys")[1])
+    peer = Peer(new_link())
+    with Store.open(tmp_path / "store") as store:
+        courier = Courier(store, peer.link, threading.Lock(), lambda: None, threading.Event())
+        issue(tmp_path / "store", ["rig-1"], "stop", {}, anna, life_s=60)
+        peer.hello(directives=FORMAT)
+        years_ns = time.time_ns() + 6 * 365 * 86_400 * 10**9
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time_ns", lambda: years_ns)
+            courier.step()
+        (entry,) = DirectiveShelf(tmp_path / "store").all("rig-1")
+    assert entry.answer is not None
+    assert (entry.answer.state, entry.answer.by) == ("expired", "ingest")
+    assert entry.document is not None
+    assert f"its end, {utc_text(entry.document.expires_ns)}; by the ingest's clock it is {utc_text(years_ns)}" in (
+        entry.answer.why
+    )

@@ -1,5 +1,6 @@
 """`sensorium fleet`: what each device said last of its state; what is wrong comes first."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,10 @@ def register(app: typer.Typer) -> None:
 
 def fleet(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store that the devices deliver to.")],
-    watch: Annotated[bool, typer.Option("--watch", help="Go on, and show it anew every second, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on, and show it anew every second, until Ctrl-C; into a pipe as it goes."),
+    ] = False,
     form: Form = Format.TABLE,
 ) -> None:
     """Show what the devices of a store do, by what they said last: what is silent since when, what is wrong first.
@@ -32,17 +36,25 @@ def fleet(
     Devices report every ten seconds while they are connected, and when something changed.
     """
     check_store_version(store)
-    if form is not Format.TABLE:
-        rows = [_document(report) for report in _in_order(store)]
-        print_rows(rows, form, ["device", "state", "seen_s", "wrong"])
-        return
-    if not watch:
-        OUT.print(_table(store))
+    if not (watch and form is Format.TABLE and OUT.is_terminal):
+        _print(store, form)
+        while watch:  # whoever reads a pipe reads it as it goes
+            sys.stdout.flush()
+            time.sleep(EVERY_S)
+            _print(store, form)
         return
     with Live(console=OUT, auto_refresh=False) as live:
         while True:
             live.update(_table(store), refresh=True)
             time.sleep(EVERY_S)
+
+
+def _print(store: Path, form: Format) -> None:
+    if form is Format.TABLE:
+        OUT.print(_table(store))
+    else:
+        rows = [_document(report) for report in _in_order(store)]
+        print_rows(rows, form, ["device", "state", "seen_s", "wrong"])
 
 
 def _in_order(store: Path) -> list[DeviceReport]:

@@ -306,6 +306,50 @@ def test_what_was_damaged_on_the_disk_is_not_in_force(rig: Rig, tmp_path: Path) 
     assert rig.obeying.device is rig.device
 
 
+@pytest.mark.parametrize("was_noted", [True, False])
+@pytest.mark.parametrize(
+    ("of", "damage"),
+    [
+        (".directive", lambda data: data.replace(b"hall", b"hell")),
+        (".directive", lambda _: b""),
+        (".directive", lambda _: b"rubbish"),
+        ("answer", lambda _: b"rubbish"),
+    ],
+)
+def test_of_settings_that_are_damaged_on_the_disk_the_server_hears_that_they_are_not_in_force(
+    rig: Rig, was_noted: bool, of: str, damage: Callable[[bytes], bytes]
+) -> None:
+    released = rig.ask("release", version=1)
+    name = rig.ask("settings", version=2, body={"set": {"mission.name": "hall"}})
+    rig.changes[0][1]("")
+    if was_noted:
+        assert rig.answers()[name].state == "done"
+        rig.obeying.noted((name, released))
+    of = of if of != "answer" else ".noted" if was_noted else ".answer"
+    for path in (rig.folder / f"{name}{of}", rig.folder / f"{released}{of}"):
+        path.write_bytes(damage(path.read_bytes()))
+    for _ in range(2):  # until it is noted
+        rig.start(known=True)
+        assert rig.obeying.device is rig.device
+        answer = rig.answers()[name]
+        assert (answer.state, answer.digest) == ("failed", "")
+        assert "is damaged, and it is not in force there any more" in answer.why
+        assert rig.obeying.owes
+        assert released not in rig.answers() or rig.answers()[released].state == "done"
+    rig.obeying.noted(tuple(rig.answers()))
+    assert not rig.obeying.owes
+    rig.start(known=True)
+    assert name not in rig.answers()
+    rig.ask("settings", version=2, body={"set": {"mission.name": "hall"}})
+    if of != ".directive":  # what was asked is whole, and has come to its end
+        assert rig.answers()[name].state == "failed"
+        return
+    rig.changes[-1][1]("")
+    assert rig.answers()[name].state == "done"
+    rig.start(known=True)
+    assert rig.obeying.device.mission.name == "hall"
+
+
 def test_settings_that_cannot_be_begun_do_not_keep_others_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = rig.changes
     monkeypatch.setattr(rig, "changes", None)
