@@ -42,8 +42,9 @@ class Reopened:
 def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
     """The pending episodes, each whole and sealed but for those in trouble.
 
-    An entry without a file was lost before its first sync, and is noted as discarded; what its manifest told of is told
-    again; where in its place a link leads nowhere, which may be to a disk that is not mounted, it waits for that.
+    An entry without a file was lost before its first sync, or, once sealed, removed, and is noted as discarded; what
+    its manifest told of is told again; where in its place a link leads nowhere, which may be to a disk that is not
+    mounted, it waits for that.
     A file without an entry (a ledger that was lost) is entered. A file that was to be deleted, or to be set
     aside, is. What is named as an episode and is no file is said, and left; who has it for his file is as one without.
     There may be very many, of which nearly all are as they were left: the folder is looked through once.
@@ -82,7 +83,8 @@ def reopen(folder: Folder, ledger: Ledger, owed: Owed) -> Reopened:
                 # of a replay nothing is lost: it is read again by whoever takes it up
                 place = {} if replayed else unreadable_place(manifest)
                 found.between.give_up(place, manifest.between)
-                why = f"lost: where its file was is {instead}" if instead else "lost before its first sync"
+                why = "lost before its first sync" if entry.sealed_bytes is None else "lost: its file is gone"
+                why = f"lost: where its file was is {instead}" if instead else why
                 ledger.discarded(entry.episode, why, GivenUp(), found.between)
                 _let_go(manifest, found, ledger)
                 continue

@@ -72,7 +72,7 @@ def test_an_episode_that_is_on_a_disk_which_is_not_mounted_waits_for_it(site: Si
     away.rename(disk)
     site.run("deliver", device)
     (lost,) = site.json("spool", spool)["episodes"]
-    assert (lost["state"], lost["why"]) == ("discarded", "lost before its first sync")
+    assert (lost["state"], lost["why"]) == ("discarded", "lost: its file is gone")
     assert len(site.json("query", "store")) == 2
     assert site.json("verify", "store", "--deep") == []
     ingest.interrupt()
