@@ -94,6 +94,8 @@ class _Infos:
         self._steps = steps
         self._told: dict[int, dict[str, Any]] = {}
         self.failed: Failed | None = None
+        pairs = (json.loads(text) for text in beside.get("keys", ()))
+        self._keys = {tuple(name): tuple(path) for name, path in pairs}
         self._spread(infos, beside.get("at", {}), ())
         for text in beside.get("notes", ()):
             self._note(json.loads(text))
@@ -112,11 +114,12 @@ class _Infos:
                 where, rows = [0], [rows]
             elif where is None:
                 where = range(self._steps + 1) if len(rows) != self._steps else range(1, self._steps + 1)
+            *folders, last = self._keys.get((*path, key), (*path, key))
             for number, row in zip(where, rows, strict=False):
                 tree = self._told.setdefault(int(number), {})
-                for each in path:
+                for each in folders:
                     tree = tree.setdefault(each, {})
-                tree[key] = row.decode() if isinstance(row, bytes) else row
+                tree[last] = row.decode() if isinstance(row, bytes) else row
 
     def _note(self, note: dict[str, Any]) -> None:
         if note["kind"] == "event" and isinstance(note.get("value"), dict) and "who" in note["value"]:

@@ -1,8 +1,9 @@
 """To Minari: episodes of an environment become a dataset that its library loads, with nothing lost.
 
 Observations, actions, rewards, ends, seeds and infos stand where Minari has them; pictures are not made JPEGs. An info
-that was not told at every observation stands as it was told, and `infos/sensorium/at/KEY` says at which. Labels,
-outcome, notes and drawn frames, for which Minari has no place, are kept beside under `sensorium`.
+that was not told at every observation stands as it was told, and `infos/sensorium/at/KEY` says at which. One whose key
+HDF5 cannot have, as with a `/`, has another there, and `infos/sensorium/keys` says of what. Labels, outcome, notes and
+drawn frames, for which Minari has no place, are kept beside under `sensorium`.
 """
 
 import json
@@ -26,12 +27,14 @@ from sensorium.sim.gym.stored_rollout import StoredRollout, sensor_of, stored_ro
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """How many episodes and steps a dataset has, where it is, and why others were left out, by episode."""
+    """How many episodes and steps a dataset has, where it is, why others were left out, by episode, and which infos are
+    called otherwise there."""
 
     folder: FilePath
     episodes: int
     steps: int
     left_out: dict[str, str]
+    renamed: dict[Path, Path]
 
 
 def export_minari(
@@ -74,11 +77,12 @@ def export_minari(
     try:
         left_out: dict[str, str] = {}
         said = {"author": author, "author_email": email, "algorithm_name": algorithm, "description": description}
-        written, steps = _write(partial / DATA, dataset, episodes, left_out, said, told)
+        renamed: dict[Path, Path] = {}
+        written, steps = _write(partial / DATA, dataset, episodes, left_out, renamed, said, told)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Exported(folder, written, steps, left_out)
+    return Exported(folder, written, steps, left_out, renamed)
 
 
 def _write(
@@ -86,6 +90,7 @@ def _write(
     dataset: str,
     episodes: Sequence[Episode],
     left_out: dict[str, str],
+    renamed: dict[Path, Path],
     said: dict[str, str],
     told: Callable[[int], object],
 ) -> tuple[int, int]:
@@ -96,7 +101,7 @@ def _write(
         if first is None or storage is None:
             first, storage = rollout, _storage(folder, dataset, rollout, said)
         _check_same(first, rollout)
-        storage.update_episodes([_buffer(written, rollout, episode)])
+        storage.update_episodes([_buffer(written, rollout, episode, renamed)])
         storage.update_episode_metadata([{f"{OURS}/episode": _about(rollout, episode)}], [written])
         written, steps = written + 1, steps + len(rollout)
         told(written)
@@ -123,10 +128,10 @@ def _storage(folder: FilePath, dataset: str, rollout: StoredRollout, said: dict[
 
     for name, space in (("observation", rollout.observation_space), ("action", rollout.action_space)):
         for leaf in leaves(space, name):
-            if any("/" in str(key) for key in leaf.path):
+            if any(_fitted(str(key)) != str(key) for key in leaf.path):
                 raise ConfigError(
                     f"dataset {dataset!r}: {list(leaf.path)} of the {name} space has a `/`, which begins another folder"
-                    " of HDF5, and Minari could not load it; rename it in the environment"
+                    " of HDF5, or what is no name there, and Minari could not load it; rename it in the environment"
                 )
     spec = rollout.said.get("spec")
     storage: Any = MinariStorage.new(
@@ -152,7 +157,7 @@ def _check_same(first: StoredRollout, other: StoredRollout) -> None:
             )
 
 
-def _buffer(number: int, rollout: StoredRollout, episode: Episode) -> Any:
+def _buffer(number: int, rollout: StoredRollout, episode: Episode, renamed: dict[Path, Path]) -> Any:
     from minari.data_collector import EpisodeBuffer
 
     seed = rollout.labels.get("seed")
@@ -164,7 +169,7 @@ def _buffer(number: int, rollout: StoredRollout, episode: Episode) -> Any:
         rewards=rollout.rewards,
         terminations=rollout.terminated,
         truncations=rollout.truncated,
-        infos=_infos(rollout, episode),
+        infos=_infos(rollout, episode, renamed),
     )
 
 
@@ -185,21 +190,26 @@ def _nested(space: spaces.Space[Any], columns: dict[Path, Any], path: Path) -> A
     return columns[path]
 
 
-def _infos(rollout: StoredRollout, episode: Episode) -> dict[str, Any]:
+def _infos(rollout: StoredRollout, episode: Episode, renamed: dict[Path, Path]) -> dict[str, Any]:
     infos: dict[str, Any] = {}
     beside: dict[str, Any] = {}
     everywhere = np.arange(len(rollout) + 1)
-    for path, (at, rows) in rollout.infos.items():
-        if not len(rows):
-            continue
-        _put(infos, path, rows)
-        if not np.array_equal(at, everywhere):
-            _put(beside.setdefault("at", {}), path, at)
     notes = [note for note in episode.attributes.get("notes", []) if note["kind"] != "trigger"]
-    for name, texts in _told_always(notes, rollout, episode).items():
-        if name not in infos and name != OURS:
-            infos[name] = texts
-            notes = [note for note in notes if not (note["kind"] == INFO and note["name"] == name)]
+    texts = _told_always(notes, rollout, episode)
+    numbers = {path: told for path, told in rollout.infos.items() if len(told[1])}
+    texts = {name: each for name, each in texts.items() if all(path[0] != name for path in numbers)}
+    notes = [note for note in notes if not (note["kind"] == INFO and note["name"] in texts)]
+    named = _named([*numbers, *((name,) for name in texts)])
+    for path, (at, rows) in numbers.items():
+        _put(infos, named[path], rows)
+        if not np.array_equal(at, everywhere):
+            _put(beside.setdefault("at", {}), named[path], at)
+    for name, each in texts.items():
+        _put(infos, named[name,], each)
+    others = {path: name for path, name in named.items() if path != name}
+    renamed |= others
+    if others:
+        beside["keys"] = [json.dumps([name, path]) for path, name in others.items()]
     if notes:
         base_ns = episode.start_ns if episode.base_ns is None else episode.base_ns
         steps = [(note["start_ns"] - base_ns) // rollout.step_ns for note in notes]
@@ -221,7 +231,34 @@ def _told_always(notes: list[dict[str, Any]], rollout: StoredRollout, episode: E
     return {name: [texts[n] for n in wanted] for name, texts in found.items() if set(texts) == set(wanted)}
 
 
-def _put(tree: dict[str, Any], path: Path, value: Array) -> None:
+def _named(paths: Sequence[Path]) -> dict[Path, Path]:
+    """By path of an info its path in HDF5: there a `/` begins another folder, and no name is empty, or both an array
+    and a folder.
+
+    >>> list(_named([("arm/left", "x"), ("arm|left", "x"), ("y",), ("y", "z")]).values())
+    [('|arm|left', 'x'), ('arm|left', 'x'), ('|y',), ('y', 'z')]
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        first, *others = (_fitted(str(key)) for key in path)
+        taken = [*found.values(), *(each for each in paths if each not in found and each != path)]
+        while first == OURS or any(_clash((first, *others), each) for each in taken):
+            first = f"|{first}"
+        found[path] = first, *others
+    return found
+
+
+def _fitted(key: str) -> str:
+    key = key.replace("/", "|").replace("\0", "|")
+    return f"|{key}" if key in ("", ".") else key
+
+
+def _clash(path: Path, other: Path) -> bool:
+    """Whether one is the other, or leads through it."""
+    return all(mine == theirs for mine, theirs in zip(path, other, strict=False))
+
+
+def _put(tree: dict[str, Any], path: Path, value: Array | list[str]) -> None:
     for key in path[:-1]:
         tree = tree.setdefault(str(key), {})
     tree[str(path[-1])] = value

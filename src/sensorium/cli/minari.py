@@ -47,6 +47,8 @@ def export_minari(
             told=lambda written: progress.update(task, completed=written),
         )
     OUT.print(f"{made.episodes} episodes, {made.steps} steps in {made.folder}")
+    for path, name in sorted(made.renamed.items()):
+        OUT.print(f"the info {list(path)} is {list(name)} there, as HDF5 has no such name; an import gives it back")
     for why in sorted(set(made.left_out.values())):
         OUT.print(f"left out: {list(made.left_out.values()).count(why)} episodes, {why}")
 

@@ -122,6 +122,15 @@ PARTS = spaces.Dict(
 )
 
 
+class Nested(Odd):
+    """Parts of parts, in what it gives and in what it takes."""
+
+    def __init__(self, what: str = "") -> None:
+        super().__init__(what, spaces.Dict({"seen": spaces.Tuple([PARTS, spaces.Discrete(4)]), "time": spaces.Text(3)}))
+        hand = spaces.Dict({"turn": spaces.Discrete(3, start=2), "grip": spaces.MultiBinary([2, 2])})
+        self.action_space = spaces.Tuple([hand, spaces.Tuple([hand, spaces.Box(-1, 1, (2,), np.float16)])])
+
+
 class Telling(Odd):
     """It tells much in its infos."""
 
@@ -139,6 +148,15 @@ class Telling(Odd):
         return told
 
 
+class Pathlike(Odd):
+    """Keys of its infos are no names of HDF5, or one of them is what another begins with."""
+
+    def info(self) -> dict[str, Any]:
+        told: dict[str, Any] = {f"{key}": float(self.steps) for key in ("arm/left", ".", "sensorium")}
+        told |= {"reward/of": {"x/y": self.steps, "z": 0.5}, "word/s": f"step {self.steps}", "y": 1.0}
+        return told | ({"late/r": 2.0, "y": {"z": 1}} if self.steps else {})
+
+
 class Slashed(Odd):
     """A key of what it gives looks like a path."""
 
@@ -148,6 +166,6 @@ class Slashed(Odd):
 
 def register() -> None:
     """Under the names that tests use."""
-    for name in ("Fickle", "Odd", "Parts", "Reusing", "Slashed", "Telling"):
+    for name in ("Fickle", "Nested", "Odd", "Parts", "Pathlike", "Reusing", "Slashed", "Telling"):
         if f"odd/{name}-v0" not in gymnasium.registry:
             gymnasium.register(f"odd/{name}-v0", f"{__name__}:{name}")

@@ -21,6 +21,7 @@ from sensorium.ingest.import_requests import SideStore
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from sensorium.sim.gym.from_minari import ReplayMinariConfig
+from sensorium.sim.gym.minari_episodes import _row
 from sensorium.sim.gym.stored_rollout import stored_rollout
 from sensorium.sim.gym.to_minari import export_minari
 from tests.sim.gym import odd_envs
@@ -88,12 +89,14 @@ def test_minari_loads_what_was_recorded(delivered: Delivered, root: Path) -> Non
     [
         {"id": "CartPole-v1", "max_steps": 5, "options": {"render_mode": "rgb_array"}},
         {"id": "odd/Parts-v0"},
+        {"id": "odd/Nested-v0", "seed": 5},
         {"id": "odd/Telling-v0", "seed": 2},
+        {"id": "odd/Pathlike-v0", "seed": 2},
         {"id": "odd/Odd-v0", "options": {"what": "NaN"}},
         {"id": "Taxi-v4", "max_steps": 7, "step_s": 0.125},
         {"id": "FrozenLake-v1", "num_envs": 2, "autoreset": "same_step"},
     ],
-    ids=["frames", "parts", "infos", "failed", "cut", "side by side"],
+    ids=["frames", "parts", "nested", "infos", "pathlike", "failed", "cut", "side by side"],
 )
 def test_nothing_is_lost_on_the_way_there_and_back(
     sensor: dict[str, Any], delivered: Delivered, root: Path, tmp_path: Path
@@ -114,6 +117,52 @@ def test_nothing_is_lost_on_the_way_there_and_back(
         assert back.labels["dataset"] == "there-v0"
         of_there, of_back = stored_rollout(there), stored_rollout(back)
         assert dict(of_there.said) == dict(of_back.said)
+
+
+def test_minari_loads_parts_of_parts_whole(delivered: Delivered, root: Path) -> None:
+    episodes = delivered.collect(id="odd/Nested-v0", episodes=2, seed=5)
+    export_minari(episodes, "nested-v0", root)
+    dataset = minari.load_dataset("nested-v0")
+    env = gymnasium.make("odd/Nested-v0").unwrapped
+    assert (dataset.observation_space, dataset.action_space) == (env.observation_space, env.action_space)
+    for number, (found, stored) in enumerate(
+        zip(dataset.iterate_episodes(), map(stored_rollout, episodes), strict=True)
+    ):
+        expected, _ = env.reset(seed=5 + number)
+        for step in range(len(stored) + 1):
+            row = _row(env.observation_space, found.observations, step)
+            same(row, expected)
+            same(row, stored.observation(step))
+            if step == len(stored):
+                break
+            action = _row(env.action_space, found.actions, step)
+            same(action, stored.action(step))
+            expected, reward, terminated, truncated, _ = env.step(action)
+            assert found.rewards[step] == reward
+            assert (found.terminations[step], found.truncations[step]) == (terminated, truncated)
+
+
+def test_infos_that_hdf5_cannot_name_are_called_otherwise_and_that_is_said(
+    delivered: Delivered, root: Path, tmp_path: Path
+) -> None:
+    (episode,) = delivered.collect(id="odd/Pathlike-v0", episodes=1)
+    made = export_minari([episode], "odd-v0", root)
+    assert made.renamed == {
+        ("arm/left",): ("arm|left",),
+        (".",): ("|.",),
+        ("sensorium",): ("|sensorium",),
+        ("y",): ("|y",),
+        ("reward/of", "x/y"): ("reward|of", "x|y"),
+        ("reward/of", "z"): ("reward|of", "z"),
+        ("late/r",): ("late|r",),
+        ("word/s",): ("word|s",),
+    }
+    infos = minari.load_dataset("odd-v0")[0].infos
+    assert infos["reward|of"]["x|y"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert list(infos["word|s"])[:2] == [b"step 0", b"step 1"]
+    store = str(delivered.folder / "store")
+    ran = CliRunner().invoke(app, ["sim", "export-minari", store, "again-v0"], catch_exceptions=False)
+    assert "the info ['arm/left'] is ['arm|left'] there" in " ".join(ran.stdout.split())
 
 
 def test_a_dataset_of_minaris_own_comes_in_whole_and_goes_out_the_same(root: Path, tmp_path: Path) -> None:
