@@ -96,7 +96,7 @@ def silent(patch: pytest.MonkeyPatch, now_s: list[float], *script: object) -> tu
     """One that may be silent for 30 s; for whether each time that it is killed it is for good."""
     killed: list[bool] = []
     patch.setattr(time, "monotonic", lambda: now_s[0])
-    patch.setattr(ray, "kill", lambda _, no_restart: killed.append(no_restart))
+    patch.setattr(ray, "kill", lambda _, no_restart=True: killed.append(no_restart))
     played = PlayedRay(patch, *script)
     first = {"device": "rig-1"}
     return HostedActor("worker", dict, (), first, on_ray.FOR_EVER, answer_s=1.0, most_silent_s=30.0), played, killed
@@ -134,6 +134,21 @@ def test_one_that_answers_late_or_has_not_begun_is_not_ended(monkeypatch: pytest
         now_s[0] += 29.0 if state == "silent" else 1000.0
     now_s[0] -= 1000.0
     assert (actor.status()["state"], killed) == ("silent", [])
+
+
+@pytest.mark.parametrize("state", ["importing", "starting"])
+def test_one_that_is_silent_for_too_long_as_it_begins_is_given_up(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What keeps Python's lock there would do so again."""
+    now_s = [1000.0]
+    actor, _, killed = silent(monkeypatch, now_s, LATE, UP | {"state": state}, LATE, LATE)
+    assert [actor.status()["state"] for _ in range(3)] == ["starting", state, "silent"]
+    now_s[0] += 31.0
+    why = (
+        f"the worker's process did not answer for 30 s, .* was ended; it was {state}: see to what modules of its kinds"
+    )
+    with pytest.raises(SensoriumError, match=why):
+        actor.status()
+    assert killed == [True]
 
 
 def test_one_that_was_killed_for_want_of_memory_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:

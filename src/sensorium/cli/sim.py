@@ -17,6 +17,7 @@ from sensorium.cli.store import StorePath
 from sensorium.corpus.episode import Episode
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensoriumError
+from sensorium.hosting.lock_watch import LockWatch
 from sensorium.perception.drawing import write_picture
 from sensorium.sim.gym.driver import installed
 from sensorium.sim.replaying import Again, is_rollout
@@ -46,7 +47,8 @@ def register(app: typer.Typer) -> None:
 
 def list_worlds(as_json: Json = False) -> None:
     """List the worlds that are installed: tasks, streams, and what is missing where one cannot be made."""
-    found = [_described(kind) for kind in world_kinds()]
+    with LockWatch("sim list"):
+        found = [_described(kind) for kind in world_kinds()]
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
@@ -83,22 +85,23 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Play a world by its own motion and draw every stream, sensed and true, into one picture."""
-    kind, said = _asked(world, settings or ())
-    config = world_config(kind, said | {"truth": True} | ({} if seed is None else {"seed": seed}))
-    made = make_world(config)
-    try:
-        chosen = task or config.task or next(iter(made.tasks))
-        heading = f"{config.kind} {made.version}   task {chosen}   seed {config.seed}"
-        drawn = Preview(made, heading)
-        count = 0
-        for step in _steps(made, config, chosen):
-            drawn.add(step)
-            count += 1
-            if step.observation.now_ns >= seconds * 1e9:
-                break
-        write_picture(png, drawn.draw())
-    finally:
-        made.close()
+    with LockWatch(f"sim preview {world}"):
+        kind, said = _asked(world, settings or ())
+        config = world_config(kind, said | {"truth": True} | ({} if seed is None else {"seed": seed}))
+        made = make_world(config)
+        try:
+            chosen = task or config.task or next(iter(made.tasks))
+            heading = f"{config.kind} {made.version}   task {chosen}   seed {config.seed}"
+            drawn = Preview(made, heading)
+            count = 0
+            for step in _steps(made, config, chosen):
+                drawn.add(step)
+                count += 1
+                if step.observation.now_ns >= seconds * 1e9:
+                    break
+            write_picture(png, drawn.draw())
+        finally:
+            made.close()
     if as_json:
         told = {"world": config.kind, "version": made.version, "task": chosen, "seed": config.seed, "steps": count - 1}
         sys.stdout.write(json.dumps({**told, "seconds": step.observation.now_ns / 1e9, "png": str(png)}) + "\n")
@@ -116,7 +119,8 @@ def replay(
     Exits 1 if one differs, and says which first, and where.
     """
     found = sensorium.open(store).episode(episode)
-    with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
+    watch = LockWatch(f"sim replay {found.id}")
+    with watch, Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("replaying", total=found.duration_s)
         start_s = (found.start_ns if found.base_ns is None else 0) / 1e9
         made = _rollout_again() if is_rollout(found) else made_again

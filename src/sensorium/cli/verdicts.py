@@ -14,6 +14,7 @@ from sensorium.corpus.verdicts import TIMEOUT_S, VerdictRecord, judge
 from sensorium.corpus.verifier import GROUP, verifier_within
 from sensorium.drivers.registry import kinds
 from sensorium.errors import ConfigError
+from sensorium.hosting.lock_watch import MOST_S, LockWatch
 
 
 def register(app: typer.Typer) -> None:
@@ -42,13 +43,16 @@ def verdicts(
     is kept as failed, with the reason, and others go on.
     """
     if list_:
-        print_rows([_about(name) for name in sorted(kinds(GROUP))], form, ["name", "version", "code", "about"])
+        with LockWatch("verdicts --list"):
+            installed = [_about(name) for name in sorted(kinds(GROUP))]
+        print_rows(installed, form, ["name", "version", "code", "about"])
         return
     if store is None or not verifier:
         raise ConfigError("verdicts: give STORE and --verifier V; --list shows those that are installed")
     if (here := str(Path.cwd())) not in sys.path:  # where a module of one's own may be, behind all others
         sys.path.append(here)
-    with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
+    watch = LockWatch(f"verdicts {store} --verifier {verifier}", most_s=max(MOST_S, timeout))
+    with watch, Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
         task = progress.add_task("judging", total=None)
         found = judge(
             store,

@@ -10,52 +10,100 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
 from sensorium.agents.triggers.trigger import Command
-from sensorium.drivers.marks import Label
-from sensorium.errors import ThreadDied
+from sensorium.drivers.marks import Label, check_labels
+from sensorium.errors import SensoriumError, ThreadDied
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from sensorium.link.operators import read_pair
+from sensorium.patience import IMPORT_S, within
 from sensorium.threads import Thread, Watch, reason
 
 POLL_S = 0.2
 ORPHAN_S = 3.0
+HEARD_S = 10.0
+"""How long what may hang waits for somebody to ask; nobody may."""
+NOT_IMPORTED = "the agent's device file: what its kinds are of {} by Ray's worker; see to what their modules do then"
 PROCESS = secrets.token_hex(8)
 """Tells this process from the one that ran an actor before a crash."""
 
 
 class AgentActor:
-    """An `Agent`. After a crash the new one waits for the spool, recovers it and goes on."""
+    """An `Agent`. After a crash the new one waits for the spool, recovers it and goes on.
+
+    Modules that its kinds are of are anybody's, and may hang where they are imported: that is begun only once whoever
+    asks for the status has heard of it.
+    """
 
     def __init__(self, document: Mapping[str, Any], base: str, options: Mapping[str, Any]) -> None:
         log_to_stderr()
-        self._agent = Agent(check_device(document, Path(base)), **options)
+        self._document, self._base, self._options = document, Path(base), options
+        self._agent: Agent | None = None
+        self._guard = threading.RLock()  # a signal comes into the thread that may hold it
+        self._told: list[Callable[[Agent], None]] = []
+        self._asked = 0
+        self._is_heard = threading.Event()
         self._watch = Watch(lambda: None)
-        self._thread = Thread("agent", "collects", self._agent.run, self._watch.tell)
-        on_sigterm(lambda: self._agent.stop(ORPHAN_S))
+        self._thread = Thread("agent", "collects", self._run, self._watch.tell)
+        on_sigterm(partial(self.stop, ORPHAN_S))
 
     def status(self) -> dict[str, Any]:
-        """What the agent does now; `alive` until its thread has ended; `failure` names what ended it; `process`
-        is another after a crash."""
-        return {**self._agent.status(), **life(self._thread, self._watch)}
+        """What the agent does now, `importing` before there is one; `alive` until its thread has ended; `failure` names
+        what ended it; `process` is another after a crash."""
+        self._asked += 1
+        if self._asked > 1:  # who asks has the answer before
+            self._is_heard.set()
+        agent = self._agent
+        said = begun(self._document) | {"state": "importing"} if agent is None else agent.status()
+        return {**said, **life(self._thread, self._watch)}
 
     def stop(self, within_s: float | None = None) -> None:
         """Seal, deliver, end; within a time whatever waits."""
-        self._agent.stop(within_s)
+        self._tell(lambda agent: agent.stop(within_s))
 
     def abandon(self) -> None:
         """End without waiting for delivery."""
-        self._agent.abandon()
+        self._tell(lambda agent: agent.abandon())
 
     def command(self, name: Command, outcome: str = "", labels: Mapping[str, Label] | None = None) -> None:
-        """Tell the trigger to open, close or discard an episode."""
-        self._agent.command(name, outcome, labels)
+        """Tell the trigger to open, close or discard an episode; `ValueError` as of the agent."""
+        check_labels(labels or {})
+        self._tell(lambda agent: agent.command(name, outcome, labels))
+
+    def _tell(self, what: Callable[[Agent], None]) -> None:
+        """Now, or once there is an agent."""
+        with self._guard:
+            if self._agent is None:
+                self._told.append(what)
+            else:
+                what(self._agent)
+
+    def _run(self) -> None:
+        self._is_heard.wait(HEARD_S)
+        try:
+            device = within(IMPORT_S, partial(check_device, self._document, self._base))
+        except TimeoutError as error:
+            raise SensoriumError(NOT_IMPORTED.format(f"was not imported within {IMPORT_S:g} s")) from error
+        agent = Agent(device, **self._options)
+        with self._guard:
+            self._agent = agent
+            for what in self._told:
+                what(agent)
+        agent.run()
+
+
+def begun(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The status of an agent of which nothing is known yet."""
+    nothing: dict[str, Any] = {"device": document.get("device", ""), "error": "", "streams": {}, "episodes": 0}
+    nothing |= {"spool_bytes": 0, "ordinals": {}, "link": {}, "away": {}, "absent": {}}
+    return nothing | {"hurried": False, "finished_before": False}
 
 
 class IngestActor:

@@ -22,8 +22,9 @@ from sensorium.agents.triggers.trigger import Command
 from sensorium.drivers.marks import Label
 from sensorium.errors import SensoriumError
 from sensorium.hosting import reaper
-from sensorium.hosting.actors import AgentActor, IngestActor
+from sensorium.hosting.actors import AgentActor, IngestActor, begun
 from sensorium.hosting.hosted import LATE_S, STOP_S, StopBound
+from sensorium.hosting.lock_watch import MOST_S
 from sensorium.ingest.held_room import SMALL_BYTES
 from sensorium.threads import Thread
 
@@ -39,6 +40,8 @@ LEAVE_S, HURRY_S = 15.0, 2.5
 MAX_RESTARTS = 5
 """Of an agent whose process died: one that dies again and again would do so for ever."""
 FOR_EVER = -1
+BEGINNING = frozenset({"importing", "starting"})
+"""The states in which a process that hangs would hang again."""
 
 
 def start_ray(address: str = "local", *, logs: bool = True) -> None:
@@ -101,12 +104,10 @@ class RayAgent:
     def __init__(
         self, document: Mapping[str, Any], base: Path, labels: Mapping[str, str] | None = None, **options: Any
     ) -> None:
-        first: dict[str, Any] = {"device": document.get("device", ""), "streams": {}, "episodes": 0, "spool_bytes": 0}
-        first |= {"away": {}, "absent": {}, "hurried": False, "finished_before": False}
         placed: dict[str, Any] = {"label_selector": dict(labels)} if labels else {}
         arguments = dict(document), str(base), options
         self._actor = HostedActor(
-            "agent", AgentActor, arguments, first | {"ordinals": {}, "link": {}}, MAX_RESTARTS, **placed
+            "agent", AgentActor, arguments, begun(document), MAX_RESTARTS, most_silent_s=MOST_S, **placed
         )
         self._drain_s = options.get("drain_s", DRAIN_S)
         self._seconds: float | None = options.get("seconds")
@@ -122,7 +123,8 @@ class RayAgent:
             if not self._is_hurried or self._is_elsewhere or self._actor.last["state"] == "failed":
                 raise
             return self._sealed_here()  # a service's stop tells Ray's daemons too, and with them the actor may be gone
-        if self._seconds is not None and status["state"] != "starting":
+        has_begun = self._until_s is not None or status["state"] not in {*BEGINNING, "silent", "restarting"}
+        if self._seconds is not None and has_begun:
             self._keep_time(self._seconds)
         return status
 
@@ -209,7 +211,7 @@ class HostedActor:
         answer_s: How long it may take to answer before it is silent. It is not asked again, but waited for.
         most_silent_s: How long it may be silent once it has answered: somebody else's code may be in a call that keeps
             Python's lock, and never give it back. Its process is ended then, for Ray to start it again, and in the
-            status `killed` says so from there on.
+            status `killed` says so from there on; for good, if it had but begun.
     """
 
     def __init__(
@@ -232,6 +234,7 @@ class HostedActor:
         self._asked: Any = None
         self._asked_s = math.inf
         """When it was asked what it has not answered; never, where nobody knows whether it runs."""
+        self._asked_in = ""
         self._killing = ""
 
     def status(self) -> dict[str, Any]:
@@ -285,8 +288,8 @@ class HostedActor:
             if self._told_to:  # again each time: one that was restarted meanwhile has not heard of it
                 self.call(*self._told_to)
             self._asked = self._handle.status.remote()
-            if self.last["state"] not in ("starting", "restarting"):
-                self._asked_s = time.monotonic()
+            if "process" in self.last and self.last["state"] != "restarting":
+                self._asked_in, self._asked_s = self.last["state"], time.monotonic()
         try:
             answer: dict[str, Any] = ray.get(self._asked, timeout=within_s)
         except ray.exceptions.GetTimeoutError:
@@ -303,7 +306,7 @@ class HostedActor:
 
     def _wait(self, state: str) -> None:
         """Its last status stands, in this state; in that of the beginning, where there was no other."""
-        if self.last["state"] != "starting":
+        if "process" in self.last:
             self.last = {**self.last, "state": state, "alive": True}
 
     def _end_silence(self) -> None:
@@ -311,9 +314,15 @@ class HostedActor:
         if time.monotonic() < self._asked_s + self._most_silent_s:
             return
         said = f"did not answer for {self._most_silent_s:.0f} s, as where a call keeps Python's lock, and was ended"
+        self._heard()
+        if self._asked_in in BEGINNING:
+            ray.kill(self._handle)
+            raise SensoriumError(
+                f"the {self._name}'s process {said}; it was {self._asked_in}: see to what modules of its kinds do when"
+                " they are imported, and its sensors when they are opened"
+            )
         log.warning("the %s's process %s", self._name, said)
         self._killing = f"its process {said}"
-        self._heard()
         self._wait("restarting")
         ray.kill(self._handle, no_restart=False)
 
