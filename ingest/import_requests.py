@@ -53,6 +53,7 @@ class SideStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handed = self._answered = self._here = False
+        self._first = durable.look(path / REQUESTS) is None
         self.folder, self._lock = _made_folder(path)
 
     def hand_over(
@@ -82,6 +83,10 @@ class SideStore:
             raise StoreError(f"{len(answer.left)} of {total} episodes were not taken over: {answer.left[0]}{more}")
         return not self._here
 
+    def count(self) -> int:
+        """How many episodes are in it."""
+        return _count(self.folder)
+
     def close(self) -> None:
         """Remove it, unless it is the ingest's by now."""
         try:
@@ -93,6 +98,9 @@ class SideStore:
                     made, self.folder = self.folder, self.folder.with_suffix(MAKING)
                     durable.rename(made, self.folder)
                 durable.remove_tree(self.folder)
+                if self._first and not self._handed:
+                    with contextlib.suppress(OSError):  # others may have asked for something meanwhile
+                        (self._path / REQUESTS).rmdir()
         finally:
             durable.close(self._lock)
 

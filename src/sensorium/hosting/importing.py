@@ -16,7 +16,8 @@ from sensorium.errors import ConfigError, SensoriumError, SpoolError, StoreError
 from sensorium.hosting.beside_store import made_in_vain, passing_folder
 from sensorium.hosting.into_store import collect_into
 from sensorium.ingest.import_requests import SideStore, made_beside
-from sensorium.ingest.store_folder import StoreHeld
+from sensorium.ingest.store import Store
+from sensorium.ingest.store_folder import StoreHeld, store_errors
 
 MAX_EPISODE_S = 86_400.0
 _KINDS = {
@@ -71,9 +72,9 @@ def bring(
     device file has it. Of formats that have episodes each is one; any other recording is cut at multiples of
     `length_s`. What was cut short is brought as far as it is whole, and its account says so.
 
-    Where an ingest writes the store it is collected into one beside, which the ingest then takes over; that is waited
-    for, and `handing(done, total)` counts its episodes. Nothing is in the store before all of it is collected; from
-    then on all of it will be, though this end. Where nothing was brought no store is left that was not there before.
+    It is collected into a store beside, which is then taken over, by an ingest where one writes the store; that is
+    waited for, and `handing(done, total)` counts its episodes. Nothing is in the store before all of it is collected;
+    from then on all of it will be, though this end. Where nothing was brought no store is left that was not there.
 
     Raises:
         ConfigError: nothing known is there, or the options do not fit.
@@ -103,12 +104,14 @@ def bring(
 
         def collect(into: Path) -> dict[str, Any]:
             spool = folder / into.name
-            return collect_into(into, sensor, name=name, device=device, spool=spool, told=told, **parts)
+            status = collect_into(
+                into, sensor, name=name, device=device, spool=spool, told=told, then="nothing was brought", **parts
+            )
+            with store_errors(store):
+                durable.remove_tree(spool)  # to be taken over takes some room
+            return status
 
-        try:
-            return collect(store) | {"taken_over": False}
-        except StoreHeld:
-            pass
+        _made(store)
         with made_beside(store) as side:
             return _beside(side, collect, handing)
 
@@ -131,7 +134,8 @@ def bring_again(
     """
 
     def collect(into: Path, by: Path) -> dict[str, Any]:
-        return collect_into(into, sensor, device=device, spool=by, told=told)
+        then = "it goes on from there" if into == store else "nothing was brought"
+        return collect_into(into, sensor, device=device, spool=by, told=told, then=then)
 
     with made_in_vain(store):
         try:
@@ -153,6 +157,12 @@ def bring_again(
             return _beside(side, lambda into: collect(into, by), handed)
 
 
+def _made(store: Path) -> None:
+    """A store is there; an ingest may hold it."""
+    with contextlib.suppress(StoreHeld), Store.open(store):
+        pass
+
+
 @contextlib.contextmanager
 def _spool_held(spool: Path) -> Iterator[None]:
     """Nobody else opens the spool, if there is one, as long as it may be put aside."""
@@ -171,14 +181,15 @@ def _spool_held(spool: Path) -> Iterator[None]:
 def _beside(
     side: SideStore, collect: Callable[[Path], dict[str, Any]], handing: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Collect into a store of its own, which the ingest that holds the store takes over; of a recording that ends by an
-    error what was whole before. Where the disk has no room for all of it nothing is brought."""
+    """Collect into a store of its own, which is then taken over, by the ingest that holds the store if there is one; of
+    a recording that ends by an error what was whole before. Where the disk has no room for it nothing is brought."""
     try:
         status = collect(side.folder)
     except (StoreError, SpoolError):
         raise
     except SensoriumError:
-        side.hand_over(handing)
+        if side.count():
+            side.hand_over(handing)
         raise
     if waiting := status["ordinals"].get("pending", 0):
         raise StoreError(
