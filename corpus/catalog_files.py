@@ -20,6 +20,7 @@ ASIDE = ".damaged-"
 """Between the name of a catalog and when it was set aside."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PRIMARY = 0xFF
+_LACKING = ("no such table: ", "no such column: ")
 
 FileIds = tuple[durable.FileId | None, ...]
 
@@ -29,6 +30,8 @@ def is_damage(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and error.orig is not None:
         error = error.orig
     code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_ERROR:  # somebody has taken a table out, or written another catalog over it
+        return str(error).startswith(_LACKING)
     return code is not None and (code & _PRIMARY in _DAMAGED or code == sqlite3.SQLITE_IOERR_SHORT_READ)
 
 

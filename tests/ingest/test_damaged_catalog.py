@@ -1,6 +1,7 @@
 """A catalog whose files are removed, cut, overwritten or replaced: it is made again from the records, and service goes
 on, at a start and while it is open."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -18,6 +19,7 @@ from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import read_engine
 from sensorium.corpus.spool_ledgers import spool_ledgers
 from sensorium.corpus.verify import verify
+from sensorium.episode.documents import BetweenReport
 from sensorium.errors import StoreError
 from sensorium.ingest.deleting import delete
 from sensorium.ingest.store import Store
@@ -226,6 +228,24 @@ def test_one_is_kept_and_none_that_may_have_what_was_deleted(few: list[Any], mem
         assert len(aside(path)) == 1
     delete(path, (str(few[0].episode),), reason="asked", who="ann", grace_s=0)
     assert not aside(path)
+
+
+@pytest.mark.parametrize("table", ["ledger", "episodes", "documents", "spools", "between_totals"])
+def test_one_of_which_somebody_takes_a_table_out_is_made_again(
+    store: Store, few: list[Any], table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(store.path / CATALOG)) as connection:
+        connection.execute(f"DROP TABLE {table}")
+        connection.commit()
+    with contextlib.suppress(StoreError):  # the device is told busy, and asks again
+        store.saw_spool("rig-1", few[0].manifest.spool_id, 0, 6)
+        store.ordinal("rig-1", few[0].manifest.spool_id, 0)
+        store.note_between("rig-1", few[0].manifest.spool_id, BetweenReport(number=1))
+    store.catalog.try_reading()
+    store.check()
+    commit(store, few[2])
+    holds(store.path, few, 3)
+    assert f"is damaged (no such table: {table})" in caplog.text
 
 
 def test_one_that_goes_again_and_again_leaves_nothing(store: Store) -> None:
