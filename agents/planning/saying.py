@@ -30,7 +30,8 @@ def line_of(line: PlanningLine) -> str:
             what = f"{line.proposal.device}: {line.proposal.plan} {said}"
             expected = f"{line.expected:.3g} new cells in {line.proposal.cost_s:.3g} s expected"
             why = line.rule or line.proposal.rationale
-            return f"{line.proposal.id[:_SHORT]} {line.ruling}: {line.proposal.planner}: {what}; {expected}; {why}"
+            name = line.proposal.id if line.ruling == "waits" else line.proposal.id[:_SHORT]  # to be approved by
+            return f"{name} {line.ruling}: {line.proposal.planner}: {what}; {expected}; {why}"
         case PlanAsked():
             return f"{line.proposal[:_SHORT]} asked of {line.device}"
         case PlanApproved():

@@ -46,7 +46,7 @@ def serve(
 
     sensorium mcp corpus --http 127.0.0.1:7711 --token mcp.token       # prints `ready http://127.0.0.1:7711/mcp`
 
-    Over HTTP a client sends Authorization: Bearer TOKEN. Needs the extra: pip install 'sensorium[mcp]'.
+    Over HTTP a client sends Authorization: Bearer TOKEN. Needs the extra `mcp`.
     """
     if may_propose and charter is None:
         raise ConfigError("--may-propose: give --charter C.yaml, by which what is proposed is judged")
@@ -87,9 +87,9 @@ def _address(said: str) -> tuple[str, int]:
 
 def refuses_by(store: Path, charter: Path, seconds: float | None) -> Callable[[Proposal], str]:
     """Which rule of the charter is against a proposal, as the charter and the devices are when it is made."""
-    rules = PlanRules(read_charter(charter), seconds)
 
     def refuses(proposal: Proposal) -> str:
+        rules = PlanRules(read_charter(charter), seconds)
         rules.heard(reports(store))
         return rules.refuses(rules.placed(proposal, frozenset()))
 

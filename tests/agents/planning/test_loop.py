@@ -345,6 +345,11 @@ def test_a_planner_that_is_of_no_use_is_set_aside_while_others_go_on(
     assert [each.levelname for each in caplog.records] == ["WARNING"], "it is no fault of the program"
 
 
+def test_a_line_of_what_waits_has_the_whole_id_by_which_it_is_approved() -> None:
+    proposal = Proposal(plan="stop", planner="gap", device="rover", id="01a21d68-3ccc-74a3-8744-042604316989")
+    assert line_of(ProposalRuled(proposal=proposal, ruling="waits")).startswith(f"{proposal.id} waits: ")
+
+
 def test_who_looks_first_is_told_who_would_be_set_aside(
     store: Path, anna: OperatorPair, caplog: pytest.LogCaptureFixture
 ) -> None:

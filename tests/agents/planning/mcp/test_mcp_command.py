@@ -18,6 +18,7 @@ import httpx2
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.cli.mcp import refuses_by
 from sensorium.drivers.controls import PlanKind
+from sensorium.errors import ConfigError
 from tests.agents.planning.mcp.asked_store import CHARTER, make_store, report
 
 BIN = Path(sys.executable).parent
@@ -116,6 +117,20 @@ def test_proposals_are_judged_by_the_charter_that_is_given(
     said = refuses(Proposal(plan=plan, planner="mcp", parameters=parameters, device="rig-1"))
     assert said.startswith(rule), said
     assert bool(said) == bool(rule)
+
+
+def test_a_charter_that_is_changed_or_lost_meanwhile_judges_as_it_is_then(folder: Path, tmp_path: Path) -> None:
+    report(folder / "corpus")
+    charter = tmp_path / "charter.yaml"
+    charter.write_bytes((folder / "charter.yaml").read_bytes())
+    refuses = refuses_by(folder / "corpus", charter, None)
+    proposal = Proposal(plan="viewpoint", planner="mcp", parameters={"x_m": 3.5, "y_m": 1.5}, device="rig-1")
+    assert refuses(proposal) == ""
+    charter.write_text("plans: {allow: [stop]}\n")
+    assert refuses(proposal).startswith("charter: plans.allow")
+    charter.unlink()
+    with pytest.raises(ConfigError):
+        refuses(proposal)
 
 
 def test_of_a_device_that_is_not_there_nothing_is_asked(folder: Path) -> None:
