@@ -1,5 +1,6 @@
 """`sensorium mcp`: a store as an MCP server, which a model asks, and may propose to where that is granted."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -68,7 +69,10 @@ def serve(
     proposing = Proposing(store, refuses_by(store, charter, seconds)) if may_propose and charter is not None else None
     server = context_server(answers, proposing, __version__)
     if address is None or token is None:
-        server.run("stdio")
+        try:
+            server.run("stdio")
+        except* BrokenPipeError:  # the client has gone, and nobody reads the answer
+            sys.stdout = None
     else:
         serve_http(server, *address, token_in(token), lambda url: typer.echo(f"ready {url}"))
 

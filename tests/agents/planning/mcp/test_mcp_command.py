@@ -1,6 +1,7 @@
 """`sensorium mcp` as a process: on the standard streams and over HTTP, with a token, for this machine alone."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -162,6 +163,18 @@ def test_a_page_of_another_origin_is_refused_though_it_had_the_token(folder: Pat
 def test_a_name_that_was_bound_again_is_refused(folder: Path, url: str) -> None:
     for host in ("evil.example.com", "evil.example.com:80", "127.0.0.1.evil.example.com"):
         assert 400 <= post(url, folder, Host=host) < 500, host
+
+
+def test_a_client_that_goes_before_it_is_answered_is_no_error(folder: Path) -> None:
+    words = [str(BIN / "sensorium"), "mcp", "corpus"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdin.write(json.dumps(INITIALIZE).encode() + b"\n")
+        _, said = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, said) == (0, b"")
 
 
 def test_it_ends_at_a_signal(folder: Path) -> None:
