@@ -135,6 +135,21 @@ def holds_more(server: Server, device: str) -> Iterator[None]:
     return holds_places(server, device, sessions=64, offers=64)
 
 
+def sends_beyond(server: Server, device: str) -> Iterator[None]:
+    """More than was offered, in sessions that this ends, each of which begins anew at once."""
+    all_of_them = of(server, device, 8)
+    ordinals = itertools.count()
+    while True:
+        for one in all_of_them:
+            if not one.number and one.begin():
+                one.offer(next(ordinals), 1000)
+            one.hear()
+            one.limit = HUGE  # whatever credit there is
+            one.send(1 << 16)
+        time.sleep(0.01)
+        yield
+
+
 def floods(
     server: Server, device: str, say: Callable[[Session, int], None], spools: int = 1, next_ordinal: int = 0
 ) -> Iterator[None]:
@@ -192,6 +207,7 @@ ATTACKERS: dict[str, Callable[[Server, str], Iterator[None]]] = {
     "one offer of 64 GiB": claims_all,
     "33 sessions x 8 offers, a byte every 10 s": holds_places,
     "64 sessions x 64 growing offers": holds_more,
+    "more than was offered, again and again": sends_beyond,
     "HELLO, 2000 a second": hellos,
     "HELLO of others, 2000 a second": hellos_of_others,
     "DISCARDED of 200,000 ordinals a second": discards,
