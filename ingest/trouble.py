@@ -1,4 +1,4 @@
-"""What is wrong with the store, said once when it begins and once when it is over, however often it is met."""
+"""What is wrong with the store, said once when it begins and once when it is over for good, however often it is met."""
 
 import logging
 import threading
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 MAX_TOLD = 1000
 QUIET_S = 60.0
 """Trouble that was not met for so long is over, though nothing has succeeded: nobody tries any more."""
+STEADY_S = 10.0
+"""The store goes on once nothing was in trouble for so long: descriptors, say, run out and are there again by turns."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +28,8 @@ T = TypeVar("T")
 class Trouble:
     """The alarm of one store; from any thread.
 
-    Each kind of work that meets trouble is in it until that kind of work succeeds again.
+    Each kind of work that meets trouble is in it until that kind of work succeeds again. What comes back within
+    `STEADY_S` is the same trouble still, and not said again.
     """
 
     def __init__(self) -> None:
@@ -34,13 +37,14 @@ class Trouble:
         self._met: dict[str, tuple[str, float]] = {}
         self._said: set[str] = set()
         self._told: set[str] = set()
-        self._why = ""
-        self._since_s = 0.0
+        self._why = self._was = ""
+        self._since_s = self._over_s = 0.0
+        self._times = 0
         self._lines = SeldomLines()
 
     @property
     def why(self) -> str:
-        """What is wrong; "" if nothing is."""
+        """What is wrong at this moment; "" if nothing is."""
         return self._why
 
     def met(self, work: str, error: Exception) -> None:
@@ -51,12 +55,16 @@ class Trouble:
                 self._say_once(error)
                 return
             now_s = time.monotonic()
+            self._end(now_s)
+            if not self._said:
+                self._since_s, self._times = now_s, 0
             if not self._met:
-                self._since_s = now_s
+                self._times += 1
             self._met[work] = (kind, now_s)
+            if kind not in self._said or not self._why:
+                self._why = self._was = reason(error)
             if kind not in self._said:
                 self._said.add(kind)
-                self._why = reason(error)
                 log.error("store in trouble: %s (devices are told busy, and keep what they have)", self._why)
 
     def warn(self, device: str, cause: str, text: str) -> None:
@@ -82,21 +90,28 @@ class Trouble:
         if work in self._met:
             with self._guard:
                 self._met.pop(work, None)
-                self._end()
+                self._rest()
 
     def look(self) -> None:
-        """End what was not met for long."""
+        """End what was not met for long, and say so of what has not come back."""
         with self._guard:
             before_s = time.monotonic() - QUIET_S
             self._met = {work: met for work, met in self._met.items() if met[1] > before_s}
-            self._end()
+            self._rest()
 
-    def _end(self) -> None:
-        if self._said and not self._met:
-            took_s = time.monotonic() - self._since_s
-            log.warning("store goes on, after %.0f s; it was: %s", took_s, self._why)
+    def _rest(self) -> None:
+        """Nothing is wrong once no work is in trouble; that is said when it has lasted."""
+        now_s = time.monotonic()
+        if self._why and not self._met:
+            self._why, self._over_s = "", now_s
+        self._end(now_s)
+
+    def _end(self, now_s: float) -> None:
+        if self._said and not self._met and now_s - self._over_s >= STEADY_S:
+            again = f", {self._times} times in all" if self._times > 1 else ""
+            took_s = self._over_s - self._since_s
+            log.warning("store goes on, after %.0f s%s; it was: %s", took_s, again, self._was)
             self._said.clear()
-            self._why = ""
 
 
 def watched(trouble: Trouble, work: str, call: Callable[P, T]) -> Callable[P, T]:

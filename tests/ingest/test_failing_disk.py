@@ -214,6 +214,7 @@ def test_trouble_is_said_once_and_again_when_it_is_over(
     make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(trouble_module, "STEADY_S", 0.0)
     made = make_episode({"imu": np.arange(20.0)})
     with Store.open(memory) as store:
         server = Server(store, made)
@@ -234,6 +235,40 @@ def test_trouble_is_said_once_and_again_when_it_is_over(
         assert len(said) == 2, said
         assert said[1].startswith("store goes on, after ")
         assert server.trouble.why == ""
+        server.staging.close()
+    assert not server.deaths
+
+
+@pytest.mark.usefixtures("looking")
+def test_trouble_that_comes_and_goes_is_said_once(
+    make_episode: Any, memory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where strangers take the descriptors, and let go of them by turns."""
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(trouble_module, "STEADY_S", 3600.0)
+    made = make_episode({"imu": np.arange(20.0)})
+    with Store.open(memory) as store:
+        server = Server(store, made)
+        server.staging._look_ns = 1 << 62
+        for _ in range(5):
+            with monkeypatch.context() as patch:
+                patch.setattr(durable, "os", FailingDisk(errno.EMFILE, 1, 1 << 30))
+                answer = server.deliver()
+                assert isinstance(answer, wire.Error)
+                assert answer.code == "busy"
+                assert "Too many open files" in server.trouble.why
+            assert isinstance(server.deliver(), wire.Committed)
+            assert server.trouble.why == "", "what is so at this moment is not put off"
+            server.trouble.look()
+        said = [record.getMessage()[:18] for record in caplog.records]
+        assert said == ["store in trouble: "]
+        monkeypatch.setattr(trouble_module, "STEADY_S", 0.0)
+        server.trouble.look()
+        server.trouble.look()
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == 2, said
+        assert said[1].startswith("store goes on, after ")
+        assert ", 5 times in all; it was: " in said[1]
         server.staging.close()
     assert not server.deaths
 

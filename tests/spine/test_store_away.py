@@ -59,7 +59,7 @@ def test_the_store_is_away_for_a_while(site: Site, change: Callable[[Path], None
     assert store.parent.exists() == (change is not disk_gone)
     back(store)
     agent.wait()
-    ingest.until("store goes on, after")
+    ingest.until("store goes on, after", timeout_s=90)
     assert len(ingest.err.splitlines()) <= 4, f"said once, not for every try: {ingest.err}"
     ingest.interrupt()
     assert len(site.json("query", "disk/store")) == 12
