@@ -1,7 +1,8 @@
 """The adjudicator: which proposals of several planners are carried out; no planner talks it out of a rule."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -16,6 +17,10 @@ from sensorium.agents.plans.limits import AWAITS
 Ruling = Literal["accepted", "refused", "waits"]
 Refuses = Callable[[Proposal], str]
 """Which rule is against a proposal; empty if none is; it begins with `AWAITS` where a person must approve."""
+
+
+MOST_WAITING_EACH, MOST_WAITING = 32, 128
+"""So many proposals wait for a person at the most: of one planner, and of all."""
 
 
 class RuledProposal(NamedTuple):
@@ -48,18 +53,30 @@ class Adjudicator:
         self._refuses, self._price, self._make_id = refuses, price, make_id
 
     def decide(
-        self, offers: Mapping[str, Sequence[Proposal]], n: int, busy: frozenset[str] = frozenset()
+        self,
+        offers: Mapping[str, Sequence[Proposal]],
+        n: int,
+        busy: frozenset[str] = frozenset(),
+        waiting: Iterable[str] = (),
     ) -> list[RuledProposal]:
         """Up to `n` proposals that are to be carried out, one a device and none of a `busy` one, and all that a rule is
-        against. What is neither is passed over, and may be proposed again."""
+        against. What is neither is passed over, and may be proposed again. `waiting` are the planners of those that
+        wait for a person, each as often as it has one: where these are too many, no more wait, and what would is
+        refused, so that what a person reads stays what it was."""
         found: list[RuledProposal] = []
+        waits = Counter(waiting)
         taken: set[str] = set(busy)
         left = n
         for proposal in self.in_order(offers):
-            if rule := self._refuses(proposal):
-                found.append(self._ruled(proposal, "waits" if rule.startswith(AWAITS) else "refused", rule))
-                if not rule.startswith(AWAITS):
-                    self.tally(proposal.planner).was_refused(proposal.gain)
+            rule = self._refuses(proposal)
+            if rule.startswith(AWAITS):
+                rule = _too_many(waits, proposal.planner) or rule
+            if rule.startswith(AWAITS):
+                found.append(self._ruled(proposal, "waits", rule))
+                waits[proposal.planner] += 1
+            elif rule:
+                found.append(self._ruled(proposal, "refused", rule))
+                self.tally(proposal.planner).was_refused(proposal.gain)
             elif left > 0 and proposal.device not in taken:
                 found.append(self._ruled(proposal, "accepted", ""))
                 self.tally(proposal.planner).accepted += 1
@@ -110,3 +127,12 @@ class Adjudicator:
     def _ruled(self, proposal: Proposal, ruling: Ruling, rule: str) -> RuledProposal:
         named = proposal if proposal.id else msgspec.structs.replace(proposal, id=self._make_id())
         return RuledProposal(named, ruling, rule, self.expected(proposal))
+
+
+def _too_many(waits: Counter[str], planner: str) -> str:
+    """Why no more of a planner may wait; empty if it may."""
+    if waits[planner] >= MOST_WAITING_EACH:
+        return f"approval: {MOST_WAITING_EACH} of this planner wait for a person already (`sensorium approve`)"
+    if waits.total() >= MOST_WAITING:
+        return f"approval: {MOST_WAITING} wait for a person already (`sensorium approve`)"
+    return ""

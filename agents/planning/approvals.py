@@ -1,17 +1,23 @@
 """Approvals: plans that wait for a person, and what that person signs; and proposals that others put into the log."""
 
+import time
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
+
+import msgspec
 
 from sensorium.agents.charter import Charter
 from sensorium.agents.planning.hosted import Key, key_of
 from sensorium.agents.planning.log import PlanApproved, PlanningLine, PlanningLog, ProposalRuled
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.rules import approvers_of, asked_plan
+from sensorium.episode.utc_text import utc_ns_of
 from sensorium.errors import ConfigError
 from sensorium.link.approval import Approval, approval_of, is_approved
 from sensorium.link.operators import OperatorPair
 
+APPROVAL_S = 86_400.0
+"""So long a plan waits for a person, where nothing else is said."""
 _MOST_NEWS = 10_000
 
 
@@ -71,6 +77,19 @@ class WaitingPlans:
             del self._plans[ruled.proposal.id]
         return list(found.values())
 
+    def expired(self, log: PlanningLog, now_ns: int) -> list[ProposalRuled]:
+        """Those that wait no more, as nobody has approved them in time, as they are to be logged. One that was stays
+        until its device can be asked."""
+        late = [line for line in self._plans.values() if has_expired(line, now_ns)]
+        if late:
+            lines = [line for line in self._read(log) if isinstance(line, PlanApproved)]
+            held = {ruled.proposal.id for ruled in late for line in lines if self._holds(line, ruled)}
+            late = [line for line in late if line.proposal.id not in held]
+        for line in late:
+            del self._plans[line.proposal.id]
+        rule = "approval: nobody has approved it until"
+        return [msgspec.structs.replace(line, ruling="expired", rule=f"{rule} {line.until}", utc="") for line in late]
+
     def offered(self, log: PlanningLog) -> list[ProposalRuled]:
         """Proposals that others put into the log, and no loop has ruled yet."""
         self._offered = [
@@ -94,8 +113,13 @@ class WaitingPlans:
                 else:
                     self._plans.pop(line.proposal.id, None)
 
+    def _holds(self, line: PlanApproved, ruled: ProposalRuled) -> bool:
+        return line.proposal == ruled.proposal.id and self._checked(line, ruled) is not None
+
     def _checked(self, line: PlanApproved, ruled: ProposalRuled) -> Approval | None:
         try:
+            if has_expired(ruled, utc_ns_of(line.utc)):
+                return None
             approval = Approval(operator=bytes.fromhex(line.operator), signature=bytes.fromhex(line.signature))
             digest = asked_plan(ruled.proposal, ruled.seconds).digest
         except (ValueError, ConfigError):
@@ -111,27 +135,44 @@ class WaitingPlans:
         return self._lines
 
 
-def waiting_plans(lines: Iterable[PlanningLine]) -> dict[str, ProposalRuled]:
-    """By proposal what waits for a person, as far as the log says."""
+def has_expired(line: ProposalRuled, now_ns: int) -> bool:
+    """Whether one that waits did so long enough by this UTC, in nanoseconds since 1970; where it does not say until
+    when, as long as is usual."""
+    try:
+        until_ns = utc_ns_of(line.until) if line.until else utc_ns_of(line.utc) + round(APPROVAL_S * 1e9)
+    except ValueError:
+        return True
+    return now_ns >= until_ns
+
+
+def waiting_plans(lines: Iterable[PlanningLine], now_ns: int | None = None) -> dict[str, ProposalRuled]:
+    """By proposal what waits for a person, as far as the log says; given a UTC, in nanoseconds since 1970, without what
+    has expired by then."""
     found: dict[str, ProposalRuled] = {}
     for line in lines:
         if isinstance(line, ProposalRuled):
             found.pop(line.proposal.id, None)
             if line.ruling == "waits":
                 found[line.proposal.id] = line
-    return found
+    return {name: line for name, line in found.items() if now_ns is None or not has_expired(line, now_ns)}
 
 
 def approve(store: Path, proposal: str, pair: OperatorPair, why: str = "") -> PlanApproved:
     """Approve a proposal that waits, in the name of `pair`; in the log when it returns.
 
     Raises:
-        ConfigError: none waits whose id begins so, or several; or it was asked for in the same name.
+        ConfigError: none waits whose id begins so, or several; it has expired; or it was asked for in the same name.
         StoreError: it is no store, or its disk is in trouble.
     """
-    log = PlanningLog(store)
-    waiting = waiting_plans(log.read().lines)
+    log, now_ns = PlanningLog(store), time.time_ns()
+    lines = log.read().lines
+    waiting = waiting_plans(lines, now_ns)
     found = [name for name in waiting if name.startswith(proposal)] if proposal else []
+    if not found and (late := _expired(lines, proposal, now_ns)) is not None:
+        raise ConfigError(
+            f"proposal {late.proposal.id}: has expired: it waited from {late.utc} until {late.until or 'a day after'},"
+            " and is not asked for any more; a planner may propose it anew"
+        )
     if len(found) != 1:
         which = "no proposal that waits begins" if not found else "several proposals that wait begin"
         raise ConfigError(f"{store}: {which} with {proposal!r} (waiting: {', '.join(waiting) or 'none'})")
@@ -149,3 +190,14 @@ def approve(store: Path, proposal: str, pair: OperatorPair, why: str = "") -> Pl
     )
     log.add(line)
     return line
+
+
+def _expired(lines: Sequence[PlanningLine], proposal: str, now_ns: int) -> ProposalRuled | None:
+    """The last that waited, whose id begins so, and does so no more as it was not approved in time."""
+    last = {line.proposal.id: line.ruling for line in lines if isinstance(line, ProposalRuled)}
+    for line in reversed(lines if proposal else ()):
+        if isinstance(line, ProposalRuled) and line.ruling == "waits" and line.proposal.id.startswith(proposal):
+            ruling = last[line.proposal.id]
+            if ruling == "expired" or (ruling == "waits" and has_expired(line, now_ns)):
+                return line
+    return None

@@ -46,10 +46,11 @@ class PlanningBegan(_LogLine, frozen=True, kw_only=True, tag="began"):
 
 
 class ProposalRuled(_LogLine, frozen=True, kw_only=True, tag="ruled"):
-    """A proposal under its id, what became of it (accepted, refused, waits; or offered, to be ruled by a loop), by
-    which rule, and what gain is expected of it by who knows how its planner's promises come true. `seconds` is how long
-    what it causes is to be. `who` proposed it, where that was no planner of a loop; `operator` is the public key
-    (hexadecimal) in whose name it is asked, which may not approve it."""
+    """A proposal under its id, what became of it (accepted, refused, waits, expired; or offered, to be ruled by a
+    loop), by which rule, and what gain is expected of it by who knows how its planner's promises come true. `seconds`
+    is how long what it causes is to be. `who` proposed it, where that was no planner of a loop; `operator` is the
+    public key (hexadecimal) in whose name it is asked, which may not approve it. `until` is the UTC at which one that
+    waits does so no more; that is ruled `expired` then."""
 
     proposal: Proposal
     ruling: str
@@ -58,6 +59,7 @@ class ProposalRuled(_LogLine, frozen=True, kw_only=True, tag="ruled"):
     seconds: float | None = None
     who: str = ""
     operator: str = ""
+    until: str = ""
 
 
 class PlanAsked(_LogLine, frozen=True, kw_only=True, tag="asked"):

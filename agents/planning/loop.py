@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from sensorium.agents.planning.adjudicator import Adjudicator, RuledProposal
-from sensorium.agents.planning.approvals import WaitingPlans
+from sensorium.agents.planning.approvals import APPROVAL_S, WaitingPlans
 from sensorium.agents.planning.awaited import SILENT, AwaitedPlan
 from sensorium.agents.planning.council import Council, notebook_of
 from sensorium.agents.planning.gain import CellAxes, Price
@@ -33,6 +33,7 @@ from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.rules import PlanRules
 from sensorium.agents.planning.saying import line_of
 from sensorium.corpus.fleet import reports
+from sensorium.episode.utc_text import utc_text
 from sensorium.link.approval import Approval
 
 log = logging.getLogger(__name__)
@@ -57,10 +58,12 @@ class PlanDesk(Protocol):
 
 
 class LoopTimes(NamedTuple):
-    """For how long nothing more must come before a plan is judged, and for how long is waited at the most."""
+    """For how long nothing more must come before a plan is judged, for how long is waited at the most, and for how long
+    a plan waits for a person's approval."""
 
     settle_s: float = 5.0
     patience_s: float = 600.0
+    approval_s: float = APPROVAL_S
 
 
 class PlanningLoop:
@@ -187,7 +190,7 @@ class PlanningLoop:
         return now is not None and now != self._tokens.get(planner)
 
     def _approved(self) -> list[PlanningLine]:
-        """Ask for what a person has approved since."""
+        """Ask for what a person has approved since; what nobody has in time waits no more."""
         found: list[PlanningLine] = []
         for ruled, approval in self.waiting.approved(self.log, self.awaited):
             rule = self._rules.refuses(ruled.proposal, approved=True)
@@ -195,7 +198,9 @@ class PlanningLoop:
             again = RuledProposal(ruled.proposal, "refused" if rule else "accepted", rule, ruled.expected)
             found += self._carry_out([again], {ruled.proposal.id: (approval,)})
             log.info("proposal %s: approved, %s %s", ruled.proposal.id, ruling, rule)
-        return found
+        expired = self.waiting.expired(self.log, self._rules.now_ns())
+        self.log.add(*expired)
+        return [*found, *expired]
 
     def _propose(self, n: int) -> list[PlanningLine]:
         ruled = self.ruled(n)
@@ -209,7 +214,8 @@ class PlanningLoop:
 
     def ruled(self, n: int) -> list[RuledProposal]:
         """What planners, and others, propose now, as it is ruled; up to `n` are accepted. Nothing is done yet."""
-        return self.judge.decide(self.offers(), n, frozenset(self.awaited))
+        waiting = [each.proposal.planner for each in self.waiting.plans]
+        return self.judge.decide(self.offers(), n, frozenset(self.awaited), waiting)
 
     def offers(self) -> dict[str, list[Proposal]]:
         """By planner what is proposed now, each for a device, without what waits for a person already.
@@ -246,6 +252,7 @@ class PlanningLoop:
     ) -> list[PlanningLine]:
         """Log what is ruled, then ask for what is accepted."""
         found: list[PlanningLine] = []
+        until = utc_text(self._rules.now_ns() + round(self._times.approval_s * 1e9)) or ""
         for each in ruled:
             line = ProposalRuled(
                 proposal=each.proposal,
@@ -254,6 +261,7 @@ class PlanningLoop:
                 expected=each.expected,
                 seconds=self._rules.seconds,
                 operator=self._desk.operator.hex(),
+                until=until if each.ruling == "waits" else "",
             )
             if each.ruling == "refused" and not self.waiting.is_news(each.proposal, each.rule):
                 continue
@@ -318,7 +326,8 @@ def would_ask(loop: PlanningLoop, most: int = 12) -> list[ProposalRuled]:
     for line in loop.council.aside():
         log.warning("%s", line_of(line))
     loop.note_spent()
-    ruled = loop.judge.decide(offers, max(1, len(loop.free)), frozenset(loop.awaited))
+    waiting = [each.proposal.planner for each in loop.waiting.plans]
+    ruled = loop.judge.decide(offers, max(1, len(loop.free)), frozenset(loop.awaited), waiting)
     known = {key_of(each.proposal) for each in ruled}
     later = [
         ProposalRuled(proposal=each, ruling="later", expected=loop.judge.expected(each))

@@ -53,7 +53,7 @@ class PlanRules:
         self, charter: Charter, seconds: float | None = None, now_ns: Callable[[], int] = time.time_ns
     ) -> None:
         self.charter, self.seconds = charter, seconds
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         self._reports: dict[str, DeviceReport] = {}
         self._controls: dict[str, Controls] = {}
         self._asked: list[tuple[int, str, PlanCost]] = []
@@ -77,11 +77,11 @@ class PlanRules:
 
     def asked(self, device: str, cost: PlanCost) -> None:
         """Something was asked of a device now."""
-        self._asked.append((self._now_ns(), device, cost))
+        self._asked.append((self.now_ns(), device, cost))
 
     def reaches(self) -> list[Reach]:
         """What can be asked of devices that are there, by name."""
-        now_ns, found, whole = self._now_ns(), [], self.charter.plans.whole()
+        now_ns, found, whole = self.now_ns(), [], self.charter.plans.whole()
         for device, controls in sorted(self._controls.items()):
             if self._reports[device].is_silent(now_ns):
                 continue
@@ -96,7 +96,7 @@ class PlanRules:
     def refuses(self, proposal: Proposal, approved: bool = False) -> str:
         """Which rule is against a proposal; empty if none is."""
         report = self._reports.get(proposal.device)
-        if report is None or report.is_silent(self._now_ns()):
+        if report is None or report.is_silent(self.now_ns()):
             return f"reach: device {proposal.device!r} is not there"[:200]
         try:
             plan = asked_plan(proposal, self.seconds)
@@ -144,7 +144,7 @@ class PlanRules:
 
     def spent(self, device: str) -> PlanSpent:
         """What plans have taken of a device in the last hour and day, as far as it was asked for here."""
-        now_ns = self._now_ns()
+        now_ns = self.now_ns()
         self._asked = [each for each in self._asked if each[0] > now_ns - DAY_NS]
         hour, day = PlanCost(), PlanCost()
         for at_ns, of, cost in self._asked:

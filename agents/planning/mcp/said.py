@@ -60,7 +60,8 @@ class BudgetsSaid(BaseModel):
 
 class ProposalSaid(BaseModel):
     """A proposal and what became of it: `offered`, `refused` (by `rule`), `waits` (for a person's approval),
-    `accepted`, or how its device answered; and what gain was expected of it and got."""
+    `expired` (nobody approved it in time), `accepted`, or how its device answered; and what gain was expected of it
+    and got."""
 
     id: str
     plan: str

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -41,10 +42,10 @@ def approve(
         sensorium approve STORE 0199f2 --operator KEYS/ben.operator_secret
 
     What is signed is the very plan, for the very device, which looks at the signature itself. A running
-    `sensorium plan` asks for it then.
+    `sensorium plan` asks for it then. What nobody approves in time (`plan --approval`, a day) has expired.
     """
     if operator is None:
-        waiting = waiting_plans(PlanningLog(store).read().lines)
+        waiting = waiting_plans(PlanningLog(store).read().lines, time.time_ns())
         rows = [
             {
                 "proposal": name,
@@ -54,6 +55,7 @@ def approve(
                 "parameters": json.dumps(dict(each.proposal.parameters)),
                 "why": each.proposal.rationale,
                 "utc": each.utc,
+                "until": each.until,
             }
             for name, each in waiting.items()
             if name.startswith(proposal)
@@ -61,7 +63,7 @@ def approve(
         if not rows and not as_json:
             OUT.print("no plan waits for approval")
             return
-        columns = ["proposal", "planner", "device", "plan", "parameters", "why", "utc"]
+        columns = ["proposal", "planner", "device", "plan", "parameters", "why", "utc", "until"]
         print_rows(rows, Format.JSON if as_json else Format.TABLE, columns)
         return
     line = approve_plan(store, proposal, read_pair(operator), why)

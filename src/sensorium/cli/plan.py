@@ -103,6 +103,9 @@ def run(
     settle: Annotated[
         str, typer.Option("--settle", metavar="TIME", help="How long no more must come before a plan is judged.")
     ] = "5s",
+    approval: Annotated[
+        str, typer.Option("--approval", metavar="TIME", help="How long a plan waits for a person's approval.")
+    ] = "1d",
     as_json: Annotated[bool, typer.Option("--json", help="One object a line: all that is logged, as it is.")] = False,
 ) -> None:
     """Run planners over a store."""
@@ -113,7 +116,7 @@ def run(
         raise ConfigError("plan: --operator NAME.operator_secret: in whose name are devices asked?")
     store = store.absolute()  # planners are anybody's code, and may change the folder that we are in
     rules = PlanRules(read_charter(charter), seconds)
-    times = LoopTimes(life_s_of(settle), life_s_of(patience))
+    times = LoopTimes(life_s_of(settle), life_s_of(patience), life_s_of(approval))
     axes = CellAxes() if cells is None else axes_of(cells)
     configs = planners_of(planner, axes)
     desk = (

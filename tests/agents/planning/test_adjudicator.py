@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sensorium.agents.planning.adjudicator import Adjudicator
+from sensorium.agents.planning.adjudicator import MOST_WAITING, MOST_WAITING_EACH, Adjudicator
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.gain import Price
 from sensorium.agents.planning.got import FLOOR
@@ -68,6 +68,25 @@ def test_what_a_person_must_approve_waits_and_counts_against_nobody() -> None:
     (ruled,) = judge.decide({"a": [proposal()]}, n=1)
     assert ruled.ruling == "waits"
     assert judge.tally("a").refused == 0
+
+
+def test_so_many_of_a_planner_and_of_all_wait_for_a_person_and_more_are_refused() -> None:
+    names = "abcdef"
+    judge = adjudicator(*names, refuses=lambda _: f"{AWAITS}: viewpoint")
+    offers = {name: [proposal(name, x_m=ord(name) * 1000 + each) for each in range(40)] for name in names}
+    ruled = judge.decide({"a": offers["a"]}, n=1)
+    waits = [each.proposal.planner for each in ruled if each.ruling == "waits"]
+    assert len(waits) == MOST_WAITING_EACH
+    over = [each for each in ruled if each.ruling == "refused"]
+    assert len(over) == 8
+    assert all(each.rule.startswith("approval: 32 of this planner wait") for each in over)
+    assert judge.tally("a").refused == 8
+    again = judge.decide({name: offers[name] for name in names[1:]}, 1, frozenset(), waits)
+    waits += [each.proposal.planner for each in again if each.ruling == "waits"]
+    assert len(waits) == MOST_WAITING
+    assert {each.ruling for each in again} == {"waits", "refused"}
+    assert any(each.rule.startswith("approval: 128 wait") for each in again)
+    assert max(waits.count(name) for name in names) == MOST_WAITING_EACH
 
 
 def test_expectations_are_scaled_by_what_came_of_them() -> None:

@@ -1,6 +1,7 @@
 """The loop on a real store with a played device: a gap is found, gone to, filled; what is wrong stops nobody else."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +9,9 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from sensorium.agents.planning.adjudicator import MOST_WAITING_EACH
 from sensorium.agents.planning.approvals import approve, waiting_plans
+from sensorium.agents.planning.asking import DirectiveDesk
 from sensorium.agents.planning.card import EpisodeCard
 from sensorium.agents.planning.gain import CellAxes
 from sensorium.agents.planning.gap import GapConfig
@@ -23,18 +26,20 @@ from sensorium.agents.planning.log import (
     ProposalRuled,
     outcomes_of,
 )
-from sensorium.agents.planning.loop import PlanningLoop, status_of, would_ask
+from sensorium.agents.planning.loop import LoopTimes, PlanningLoop, status_of, would_ask
 from sensorium.agents.planning.notebook import NotebookEntry, ProposalFate
 from sensorium.agents.planning.planner import PlannerConfig, Reach
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.report import BEFORE, ROAMING, planning_report
 from sensorium.agents.planning.report_picture import BY_NOBODY, draw
-from sensorium.agents.planning.rules import asked_plan
+from sensorium.agents.planning.rules import PlanRules, asked_plan
 from sensorium.agents.planning.saying import line_of
 from sensorium.agents.planning.uniform import UniformConfig
 from sensorium.agents.plans.causing import ON_THE_WAY
+from sensorium.agents.plans.spent import DAY_NS
 from sensorium.corpus.directives import DirectiveShelf, GivenAnswer
 from sensorium.drivers.controls import Control
+from sensorium.episode.utc_text import utc_ns_of
 from sensorium.errors import ConfigError
 from sensorium.link.approval import Approval, approval_of, is_approved
 from sensorium.link.operators import OperatorPair, new_operator, read_pair
@@ -525,6 +530,89 @@ def test_a_plan_waits_until_another_than_who_asks_has_approved_it(
     (outcome,) = outcomes_of(log.read().lines)
     assert outcome.got == 1.0
     assert not loop_of(store, anna, GAP, clock, limits).waiting.has(ruled.proposal)
+
+
+def test_what_waits_for_approval_is_bounded_and_more_is_refused(
+    store: Path, anna: OperatorPair, ben: OperatorPair, tmp_path: Path
+) -> None:
+    limits = charter(approve=["viewpoint"], approvers=[str(tmp_path / "keys" / "ben.operator")])
+    loop = loop_of(store, anna, GAP, Clock(), limits)
+    PlayedDevice(store)
+    for number in range(MOST_WAITING_EACH):
+        said = Proposal(plan="viewpoint", planner="gap", parameters={"x_m": -1.0 - number}, id=f"{number}")
+        loop.waiting.add(ProposalRuled(proposal=said, ruling="waits", until="9000-01-01"))
+    ruled = [line for line in loop.step() if isinstance(line, ProposalRuled) and line.ruling != "expired"]
+    assert ruled
+    assert {line.ruling for line in ruled} == {"refused"}
+    assert all(line.rule.startswith("approval: 32 of this planner wait") for line in ruled)
+    assert loop.council.why("gap") == "", "that nobody approves is no fault that it is set aside for"
+    assert {line.ruling for line in would_ask(loop)} <= {"refused", "later"}
+
+
+def test_what_nobody_approves_in_time_has_expired_and_approving_it_says_so(
+    store: Path, anna: OperatorPair, ben: OperatorPair, tmp_path: Path
+) -> None:
+    limits = charter(approve=["viewpoint"], approvers=[str(tmp_path / "keys" / "ben.operator")])
+    rover, clock, log = PlayedDevice(store), Clock(), PlanningLog(store)
+    wall_ns = [time.time_ns() - 2 * DAY_NS]
+    rules = PlanRules(limits, seconds=2.0, now_ns=lambda: wall_ns[0])
+    desk = DirectiveDesk(store, anna, 600.0)
+    loop = PlanningLoop(store, GAP, rules, desk, times=LoopTimes(1.0, 100.0), clock_s=clock)
+    loop.step()
+    waiting = waiting_plans(log.read().lines)
+    assert waiting
+    name, ruled = next(iter(waiting.items()))
+    assert utc_ns_of(ruled.until) == wall_ns[0] // 1000 * 1000 + DAY_NS
+    with pytest.raises(ConfigError, match=f"proposal {name}: has expired"):
+        approve(store, name, ben)
+    digest = asked_plan(ruled.proposal, 2.0).digest
+    signed = approval_of(ben, proposal=name, digest=digest, device="rover")
+    late = PlanApproved(proposal=name, by="ben", operator=signed.operator.hex(), signature=signed.signature.hex())
+    log.add(late)
+    loop.step(proposing=False)
+    assert [*waiting_plans(log.read().lines)] == [*waiting], "its day is not over by the loop's clock"
+    wall_ns[0] += DAY_NS
+    lines = loop.step(proposing=False)
+    assert [(line.ruling, line.proposal.id) for line in lines if isinstance(line, ProposalRuled)] == [
+        ("expired", each) for each in waiting
+    ]
+    assert not loop.waiting.plans
+    assert rover.asked == []
+    assert not waiting_plans(log.read().lines)
+    assert not loop_of(store, anna, GAP, clock, limits).waiting.plans
+    with pytest.raises(ConfigError, match=f"proposal {name}: has expired"):
+        approve(store, name, ben)
+
+
+def test_what_was_approved_in_time_waits_for_a_device_that_is_busy_longer_than_that(
+    store: Path, anna: OperatorPair, ben: OperatorPair, tmp_path: Path
+) -> None:
+    limits = charter(approve=["viewpoint"], approvers=[str(tmp_path / "keys" / "ben.operator")])
+    rover, clock, log = PlayedDevice(store), Clock(), PlanningLog(store)
+    wall_ns = [time.time_ns()]
+    rules = PlanRules(limits, seconds=2.0, now_ns=lambda: wall_ns[0])
+    desk = DirectiveDesk(store, anna, 600.0)
+    loop = PlanningLoop(store, GAP, rules, desk, times=LoopTimes(1.0, 100.0), clock_s=clock)
+    loop.step()
+    first, second, *others = waiting_plans(log.read().lines)
+    approve(store, first, ben)
+    approve(store, second, ben)
+    loop.step(proposing=False)
+    assert [*loop.awaited] == [rover.name]
+    wall_ns[0] += DAY_NS
+    loop.step(proposing=False)
+    assert [each.proposal.id for each in loop.waiting.plans] == [second]
+    ruled = [line for line in log.read().lines if isinstance(line, ProposalRuled)]
+    assert {line.proposal.id for line in ruled if line.ruling == "expired"} == {*others}
+    (answered,) = loop.awaited.values()
+    answer(store, rover.name, answered.directive)
+    rover.record(answered.proposal.parameters, first)
+    wall_ns[0] = time.time_ns()
+    loop.step(proposing=False)
+    clock.now_s += 70.0
+    loop.step(proposing=False)
+    loop.step(proposing=False)
+    assert [each.proposal.id for each in loop.awaited.values()] == [second]
 
 
 def test_what_others_put_into_the_log_is_ruled_as_all_is(store: Path, anna: OperatorPair) -> None:
