@@ -9,6 +9,7 @@ import typer
 
 from sensorium import __version__
 from sensorium.agents.charter import read_charter
+from sensorium.agents.planning.log import PlanningLog
 from sensorium.agents.planning.proposal import Proposal
 from sensorium.agents.planning.rules import PlanRules
 from sensorium.cli.store import StorePath
@@ -90,11 +91,13 @@ def _address(said: str) -> tuple[str, int]:
 
 
 def refuses_by(store: Path, charter: Path, seconds: float | None) -> Callable[[Proposal], str]:
-    """Which rule of the charter is against a proposal, as the charter and the devices are when it is made."""
+    """Which rule of the charter is against a proposal, as the charter, the devices, and what was asked of them within
+    its budgets, are when it is made."""
 
     def refuses(proposal: Proposal) -> str:
         rules = PlanRules(read_charter(charter), seconds)
         rules.heard(reports(store))
+        rules.remember(PlanningLog(store).read().lines)
         return rules.refuses(rules.placed(proposal, frozenset()))
 
     return refuses

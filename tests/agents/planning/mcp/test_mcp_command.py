@@ -16,7 +16,11 @@ pytest.importorskip("mcp", reason="pip install 'sensorium[mcp]'")
 
 import httpx2
 
+from sensorium.agents.planning.log import PlanAsked, PlanningLog
+from sensorium.agents.planning.mcp.proposing import Proposing
+from sensorium.agents.planning.mcp.said import ProposalSaid
 from sensorium.agents.planning.proposal import Proposal
+from sensorium.agents.plans.spent import PlanCost
 from sensorium.cli.mcp import refuses_by
 from sensorium.drivers.controls import PlanKind
 from sensorium.errors import ConfigError
@@ -132,6 +136,28 @@ def test_a_charter_that_is_changed_or_lost_meanwhile_judges_as_it_is_then(folder
     charter.unlink()
     with pytest.raises(ConfigError):
         refuses(proposal)
+
+
+def test_what_loops_have_asked_for_within_an_hour_counts_for_the_budgets_at_once(tmp_path: Path) -> None:
+    store, charter = tmp_path / "corpus", tmp_path / "charter.yaml"
+    make_store(store)
+    report(store)
+    charter.write_text("plans: {allow: [viewpoint], per_hour: {plans: 2}, per_day: {seconds: 100}}\n")
+    proposing = Proposing(store, refuses_by(store, charter, None))
+
+    def propose() -> ProposalSaid:
+        return proposing.propose("mcp:x", "viewpoint", {"x_m": 3.5, "y_m": 1.5}, "rig-1", 1.0, "")
+
+    log = PlanningLog(store)
+    log.add(PlanAsked(proposal="a", device="rig-1", directive="1", cost=PlanCost(plans=1.0, seconds=1.0)))
+    log.add(PlanAsked(proposal="b", device="rig-2", directive="2", cost=PlanCost(plans=1.0, seconds=1.0)))
+    assert (propose().state, propose().rule) == ("offered", "")
+    log.add(PlanAsked(proposal="c", device="rig-1", directive="3", cost=PlanCost(plans=1.0, seconds=1.0)))
+    said = propose()
+    assert said.state == "refused"
+    assert said.rule.startswith("charter: plans.per_hour: plans: expected at most 2, 2 are spent")
+    charter.write_text("plans: {allow: [viewpoint], per_day: {seconds: 1}}\n")
+    assert propose().rule.startswith("charter: plans.per_day: seconds: expected at most 1, 2 are spent")
 
 
 def test_of_a_device_that_is_not_there_nothing_is_asked(folder: Path) -> None:
