@@ -80,9 +80,12 @@ class KeptDirectives:
         return kept
 
     def answer(self, kept: KeptDirective, answer: DirectiveAnswer) -> None:
-        """Note what became of one."""
+        """Note what became of one, which may be another thing than was noted before."""
         self._write(answer, kept.document.kind, _ANSWER)
         kept.answer = answer
+        if kept.noted:
+            kept.noted = False
+            durable.remove(self._folder / f"{kept.document.id}{_NOTED}")
 
     def note(self, kept: KeptDirective) -> None:
         """The server has noted that. Where this is lost, it is told once more."""
@@ -125,7 +128,7 @@ class KeptDirectives:
                 if not is_genuine(directive):
                     raise PeerViolation("is not what its operator has signed: it is damaged")
                 kept = KeptDirective(document_of(directive), directive)
-                for suffix in (_ANSWER, _NOTED):
+                for suffix in (_NOTED, _ANSWER):  # where both are there, the second is of later
                     said = path.with_suffix(suffix)
                     if said.exists():
                         on_disk = _ANSWERS.decode(durable.read_whole(said))

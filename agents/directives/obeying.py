@@ -13,6 +13,7 @@ from pathlib import Path
 from sensorium.agents.charter import Charter, ObeyPart
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directives.campaigning import asked_campaign, is_to_come, needed, running_now, with_campaigns
+from sensorium.agents.directives.fitting import fitted
 from sensorium.agents.directives.kept import MOST, KeptDirective, KeptDirectives
 from sensorium.agents.directives.rules import Rules
 from sensorium.agents.directives.settings import (
@@ -380,14 +381,13 @@ class Obeying:
         return with_settings(self._device, [each.body for each in self._settings()])
 
     def _in_force(self) -> DeviceFile:
-        """The device file under the settings that were in force before; where they do not fit it any more, as it is."""
-        try:
-            device = with_campaigns(self._with_settings(), self._campaigns())
-        except ConfigError as error:
-            log.error("settings that were in force fit the device file no more, and are not: %s", error)
-            return self._device
-        if device is not self._device:
-            names = [each.id for each in (*self._settings()[-1:], *self._campaigns())]
+        """The device file under what was in force before; what does not fit it any more is answered so, and is over."""
+        device, unfit = fitted(self._device, self._done("settings"), self._done("campaign"), self._utc_ns())
+        for name, why in unfit.items():
+            self._waiting[name] = DirectiveState.DONE
+            self._end(self._kept.by_id[name], DirectiveEvent.UNFIT, f"does not fit the device file any more: {why}")
+        names = [each.id for each in (*self._settings()[-1:], *self._campaigns())]
+        if names:
             log.warning("in force beside the device file: settings or campaigns of %s", ", ".join(names))
         return device
 

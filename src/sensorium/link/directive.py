@@ -79,6 +79,7 @@ class DirectiveEvent(StrEnum):
     AGAINST_RULES = "a rule of the device refuses it"
     OBEYED = "what it asks for was done"
     BROKE = "what it asks for could not be done"
+    UNFIT = "it was in force, and does not fit the device file any more, which was changed since"
 
 
 DIRECTIVE = Machine(
@@ -94,7 +95,8 @@ DIRECTIVE = Machine(
             DirectiveEvent.BROKE: DirectiveState.FAILED,
             DirectiveEvent.AGAINST_RULES: DirectiveState.REFUSED,
         },
-        **{state: {} for state in DirectiveState if state.name in ("DONE", "REFUSED", "EXPIRED", "FAILED")},
+        DirectiveState.DONE: {DirectiveEvent.UNFIT: DirectiveState.FAILED},
+        **{state: {} for state in DirectiveState if state.name in ("REFUSED", "EXPIRED", "FAILED")},
     },
 )
 

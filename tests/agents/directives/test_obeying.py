@@ -402,14 +402,6 @@ def test_what_is_the_devices_own_is_refused_whatever_would_come_of_it(
     assert not rig.changes
 
 
-def test_settings_that_fit_no_more_do_not_keep_a_device_from_recording(tmp_path: Path, keys: Path) -> None:
-    rig = Rig(tmp_path, keys)
-    rig.ask("settings", body={"set": {"trigger.length_s": 5}})
-    rig.changes[0][1]("")
-    again = Rig(tmp_path, keys, trigger={"kind": "manual"})
-    assert again.obeying.device is again.device
-
-
 def test_the_charter_and_obey_are_the_devices_own(tmp_path: Path, keys: Path) -> None:
     (tmp_path / "charter.yaml").write_text("refuse: [stop]\n")
     rig = Rig(tmp_path, keys, charter="charter.yaml")
