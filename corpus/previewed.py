@@ -18,12 +18,15 @@ _FATE = (
     "CASE WHEN ledger.reason LIKE 'released%' THEN 'released' WHEN ledger.reason LIKE 'evicted%' THEN 'evicted'"
     " WHEN ledger.reason LIKE 'rejected%' THEN 'rejected' ELSE 'discarded' END"
 )
+_OWN = "ledger.device = episodes.device AND ledger.spool_id = episodes.spool_id AND ledger.ordinal = told.whole_ordinal"
 _GIVEN_UP = (
-    f"SELECT {_FATE} FROM ledger WHERE ledger.device = episodes.device AND ledger.spool_id = episodes.spool_id"
-    " AND ledger.ordinal = told.whole_ordinal AND ledger.state = 'discarded'"
+    f"SELECT CASE ledger.state WHEN 'discarded' THEN {_FATE} ELSE 'rejected' END FROM ledger WHERE {_OWN}"
+    " AND (ledger.state = 'discarded' OR ledger.state = 'committed' AND ledger.episode <> told.whole)"
 )
+"""Where another has its place in the store, it was rejected: the two are a conflict."""
 _WHOLE = (
-    "SELECT CASE WHEN EXISTS (SELECT 1 FROM episodes AS whole WHERE whole.episode = told.whole) THEN 'store'"
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM episodes AS whole WHERE whole.episode = told.whole"
+    " AND whole.spool_id = episodes.spool_id) THEN 'store'"
     f" ELSE coalesce(({_GIVEN_UP}), 'device') END FROM previews AS told WHERE told.preview = episodes.episode"
 )
 _AT = f"(CASE WHEN episodes.kind = 'preview' THEN coalesce(({_WHOLE}), 'device') ELSE 'store' END)"
