@@ -29,6 +29,8 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
     state: dict[str, Any] = {}
     also: tuple[str, ...] = ()
     """The spools of others that go by the same name at the same time."""
+    others: tuple["DeviceReport", ...] = ()
+    """What these said last, without their own `others`: some of them, once each has said something beside another."""
 
     @property
     def heard_utc(self) -> str | None:

@@ -127,6 +127,11 @@ def reports(store: Path) -> list[DeviceReport]:
     return sorted(found, key=lambda each: each.device)
 
 
+def by_spool(found: Sequence[DeviceReport]) -> list[DeviceReport]:
+    """The same, and behind each what others of its name said last, by spool."""
+    return [said for each in found for said in (each, *sorted(each.others, key=lambda other: other.spool_id))]
+
+
 def history(store: Path, device: str) -> list[DeviceReport]:
     """What is kept of what a device said earlier, the earlier first."""
     found = []

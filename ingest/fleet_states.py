@@ -13,6 +13,8 @@ from sensorium.link.server.messenger import MAX_REPORT_BYTES, Reported
 
 HISTORY_EVERY_S = 60.0
 """So often a report goes into the history, and whenever the device is in another state than before."""
+MOST_OTHERS = 8
+"""Of so many others of one name what they said last is kept."""
 
 
 class FleetStates:
@@ -22,6 +24,8 @@ class FleetStates:
         self._store, self._now_s = store, now_s
         self._kept: dict[str, tuple[float, str]] = {}
         self._spools: dict[str, dict[str, tuple[float, float]]] = {}
+        self._namesakes: dict[str, dict[str, DeviceReport]] = {}
+        """Of names that several devices have, what each spool said last."""
 
     def keep(self, heard: Reported) -> None:
         """Keep what a device says; a report that is too long, or none that JSON can say, is not kept."""
@@ -40,10 +44,12 @@ class FleetStates:
             return
         if len(data) > MAX_REPORT_BYTES:
             return
+        others = self._said_beside(report)
         fd = self._store.fd
         durable.add_folder(FLEET, dir_fd=fd)
         new = FLEET / f".{heard.device}.new"
-        _write(new, data, 0, fd)
+        whole = msgspec.json.encode(msgspec.structs.replace(report, others=others)) if others else data
+        _write(new, whole, 0, fd)
         durable.rename(new, FLEET / f"{heard.device}.json", dir_fd=fd)
         now_s, state = self._now_s(), str(heard.document.get("state", ""))
         before_s, before = self._kept.get(heard.device, (0.0, ""))
@@ -66,6 +72,18 @@ class FleetStates:
             lately[heard.spool_id] = first_s, now_s
         self._spools[heard.device] = lately
         return others
+
+    def _said_beside(self, report: DeviceReport) -> tuple[DeviceReport, ...]:
+        """What others of its name said last; what this one says is kept for them."""
+        lately = self._spools[report.device].keys() | {report.spool_id}
+        if len(lately) == 1:
+            self._namesakes.pop(report.device, None)
+            return ()
+        before = self._namesakes.get(report.device, {})
+        others = [each for spool, each in before.items() if spool in lately and spool != report.spool_id]
+        newest = sorted(others, key=lambda each: each.heard_ns)[-MOST_OTHERS:]
+        self._namesakes[report.device] = {each.spool_id: each for each in (*newest, report)}
+        return tuple(each for each in newest if each.spool_id in report.also)
 
     def _add(self, device: str, line: bytes) -> None:
         """The history is two files: when one is full it takes the place of the other."""

@@ -82,6 +82,45 @@ def test_two_devices_of_one_name_are_said_and_a_spool_that_was_replaced_is_none(
     assert (row["spool_id"], row["also"]) == ("b", [])
 
 
+def test_of_devices_of_one_name_each_has_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while another joins, and until one is silent; none holds what others hold, and no more than a bound."""
+    now_s = 1000.0
+
+    def rows() -> dict[str, Any]:
+        found = json.loads(CliRunner().invoke(app, ["fleet", str(tmp_path), "--json"]).output)
+        assert {each["device"] for each in found} == {"rig-1"}
+        return {each["spool_id"]: each["report"].get("n") for each in found}
+
+    def keep(spool: str, n: int, state: str = "collecting", after_s: float = 1.0) -> None:
+        nonlocal now_s
+        now_s += after_s
+        states.keep(Reported("rig-1", spool, {"state": state, "n": n}))
+
+    with Store.open(tmp_path) as opened:
+        states = FleetStates(opened, lambda: now_s)
+        for n, spool in enumerate("abab"):
+            keep(spool, n)
+        assert rows() == {"a": 2, "b": 3}
+        shown = CliRunner().invoke(app, ["fleet", str(tmp_path)]).output
+        assert "rig-1 (a)" in shown
+        assert "rig-1 (b)" in shown
+        for n, spool in enumerate("cabc"):
+            keep(spool, 10 + n)
+        assert rows() == {"a": 11, "b": 12, "c": 13}
+        assert all(not each.others for report in reports(tmp_path) for each in report.others)
+        assert all(not each.others for each in history(tmp_path, "rig-1"))
+        keep("a", 20, after_s=30)
+        keep("a", 21, after_s=30)
+        assert rows() == {"a": 21}, "the others are silent"
+        monkeypatch.setattr(fleet_states, "MOST_OTHERS", 2)
+        for n in range(20):
+            keep("abcde"[n % 5], n)
+        assert rows() == {"c": 17, "d": 18, "e": 19}
+        keep("e", 20, "left")
+    (report,) = reports(tmp_path)
+    assert {each.spool_id for each in report.others} == {"c", "d"}
+
+
 def test_what_is_wrong_comes_first(tmp_path: Path) -> None:
     keep(
         tmp_path,

@@ -104,6 +104,7 @@ def test_two_devices_of_one_name_are_both_asked_and_answer_each_for_itself(site:
     agents = [site.start("collect", path, "--local") for path in (first, second)]
     store = site.folder / "store"
     wait_for(lambda: any(each.also for each in reports(store)), "both to be heard of", timeout_s=120)
+    wait_for(lambda: len({each["spool_id"] for each in site.json("fleet", "store")}) == 2, "a row of each", 120)
     site.run("directives", "settings", "store", "rig", *anna, "--set", "mission.name=hall")
 
     def listed(version: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from sensorium.cli.screen import OUT, Form, Format, print_rows, size, table
 from sensorium.cli.text_table import TextTable
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.device_report import DeviceReport, mapping_of, number_of
-from sensorium.corpus.fleet import known_devices, reports, wrong
+from sensorium.corpus.fleet import by_spool, known_devices, reports, wrong
 
 EVERY_S = 1.0
 _COLUMNS = ["device", "state", "seen", "wrong", "mission", "streams", "lost", "waiting>", "spool>", "disk free>", "°C>"]
@@ -33,7 +33,8 @@ def fleet(
 ) -> None:
     """Show what the devices of a store do, by what they said last: what is silent since when, what is wrong first.
 
-    Devices report every ten seconds while they are connected, and when something changed.
+    Devices report every ten seconds while they are connected, and when something changed. Of devices that have one name
+    each has a row, with its spool.
     """
     check_store_version(store)
     if not (watch and form is Format.TABLE and OUT.is_terminal):
@@ -58,11 +59,12 @@ def _print(store: Path, form: Format) -> None:
 
 
 def _in_order(store: Path) -> list[DeviceReport]:
-    """What is wrong first, then by name; of devices that never reported the name alone."""
-    found = {each.device: each for each in reports(store)}
-    unheard = [DeviceReport(device=name) for name in known_devices(store) if name not in found]
+    """What is wrong first, then by name; of devices that never reported the name alone, of those of one name each."""
+    found = by_spool(reports(store))
+    heard = {each.device for each in found}
+    unheard = [DeviceReport(device=name) for name in known_devices(store) if name not in heard]
     now_ns = time.time_ns()
-    return sorted([*found.values(), *unheard], key=lambda each: (not wrong(each, now_ns), each.device))
+    return sorted([*found, *unheard], key=lambda each: (not wrong(each, now_ns), each.device))
 
 
 def _document(report: DeviceReport) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def _table(store: Path) -> TextTable:
         temperature = report.number("temperature_c")
         rows.append(
             (
-                report.device,
+                f"{report.device} ({report.spool_id})" if report.also else report.device,
                 report.said_state(now_ns),
                 _ago(report.seen_s(now_ns)) if report.heard_ns else "never",
                 "; ".join(wrong(report, now_ns)),
