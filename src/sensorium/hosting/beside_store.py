@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sensorium.corpus.catalog_reading import CATALOG
@@ -18,26 +18,34 @@ _OWN = {*map(str, (COMMITS, EPISODES_FOLDER, LOCK, QUARANTINE, STAGING)), "fleet
 
 
 @contextlib.contextmanager
-def passing_folder(store: Path) -> Iterator[Path]:
+def passing_folder(store: Path, settle: Callable[[Path], None] = lambda _: None) -> Iterator[Path]:
     """A folder beside the one of `store`, for what passes through on its way there; it goes at the end. What an import
     that was killed left of its own goes first, if nobody is at it.
+
+    `settle` is called with each before it goes; one of which it raises stays.
 
     Raises:
         StoreError: the disk fails.
     """
-    parent, begins = store.absolute().parent, f".import-{store.absolute().name}-"
+    parent, begins = _where(store)
     with store_errors(store):
         durable.make_folder(parent)
-        _remove_left(parent, begins)
+        remove_left(store, settle)
         folder, lock = _made(parent, begins)
     try:
         yield folder
     finally:
         with store_errors(store):
             try:
+                settle(folder)
                 durable.remove_tree(folder)
             finally:
                 durable.close(lock)
+
+
+def _where(store: Path) -> tuple[Path, str]:
+    """Where such folders are, and how their names begin."""
+    return store.absolute().parent, f".import-{store.absolute().name}-"
 
 
 def _made(parent: Path, begins: str) -> tuple[Path, int]:
@@ -53,20 +61,37 @@ def _made(parent: Path, begins: str) -> tuple[Path, int]:
             durable.close(lock)
 
 
-def _remove_left(parent: Path, begins: str) -> None:
-    above = durable.open_folder(parent)
+def remove_left(store: Path, settle: Callable[[Path], None] = lambda _: None) -> None:
+    """Remove the passing folders that imports which were killed left, each once `settle` was called with it.
+
+    Raises:
+        StoreError: the disk fails.
+    """
+    parent, begins = _where(store)
+    if durable.look(parent) is None:
+        return
+    with store_errors(store):
+        above = durable.open_folder(parent)
+        try:
+            for name in durable.names(Path(), dir_fd=above):
+                if name.startswith(begins) and len(name) == len(begins) + 8:
+                    _remove_one(above, parent / name, settle)
+        finally:
+            durable.close(above)
+
+
+def _remove_one(above: int, folder: Path, settle: Callable[[Path], None]) -> None:
     try:
-        for name in durable.names(Path(), dir_fd=above):
-            if name.startswith(begins) and len(name) == len(begins) + 8:
-                with contextlib.suppress(OSError):  # it is gone, or none of ours: a file, a link
-                    lock = open_folder_beneath(above, name)
-                    try:
-                        if take_lock(lock):
-                            durable.remove_tree(Path(name), dir_fd=above)
-                    finally:
-                        durable.close(lock)
+        lock = open_folder_beneath(above, folder.name)
+    except OSError:  # it is gone, or none of ours: a file, a link
+        return
+    try:
+        if take_lock(lock):
+            settle(folder)
+            with contextlib.suppress(OSError):
+                durable.remove_tree(Path(folder.name), dir_fd=above)
     finally:
-        durable.close(above)
+        durable.close(lock)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ from pydantic import ValidationError
 from sensorium.drivers.driver import DriverConfig
 from sensorium.drivers.registry import GROUP, model_of
 from sensorium.episode import durable
-from sensorium.episode.locking import take_lock
 from sensorium.errors import ConfigError, SensoriumError, SpoolError, StoreError
-from sensorium.hosting.beside_store import made_in_vain, passing_folder
+from sensorium.hosting.beside_store import made_in_vain, passing_folder, remove_left
 from sensorium.hosting.into_store import collect_into
+from sensorium.hosting.spool_copy import COPY, say_handing_over, settle, spool_held, take_place
 from sensorium.ingest.import_requests import SideStore, made_beside
 from sensorium.ingest.store import Store
 from sensorium.ingest.store_folder import StoreHeld, store_errors
@@ -126,8 +127,8 @@ def bring_again(
     handing: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """As `bring`, of a source that marks its episodes, by a spool that is kept: by it is known what was brought before,
-    and is passed over. Where an ingest writes the store it is a copy of the spool, which takes its place once the
-    ingest has what was collected.
+    and is passed over. Where an ingest writes the store it is a copy of the spool, which takes its place once what was
+    collected is handed over; where this is killed then, at the next call.
 
     Raises:
         SensoriumError: as `bring`; or the spool is used by another process.
@@ -137,24 +138,23 @@ def bring_again(
         then = "it goes on from there" if into == store else "nothing was brought"
         return collect_into(into, sensor, device=device, spool=by, told=told, then=then)
 
+    kept = partial(settle, spool=spool)
+    remove_left(spool, kept)
     with made_in_vain(store):
         try:
             return collect(store, spool) | {"taken_over": False}
         except StoreHeld:
             pass
-        with passing_folder(spool) as folder, made_beside(store) as side, _spool_held(spool):
-            by, former = folder / "spool", folder / "former"
+        with passing_folder(spool, kept) as folder, made_beside(store) as side, spool_held(spool):
             if spool.is_dir():
-                shutil.copytree(spool, by)
+                shutil.copytree(spool, folder / COPY)
 
             def handed(done: int, total: int) -> None:
-                if by.exists():
-                    if spool.is_dir():
-                        durable.rename(spool, former)
-                    durable.rename(by, spool)
+                take_place(folder, spool)
                 handing(done, total)
 
-            return _beside(side, lambda into: collect(into, by), handed)
+            say = partial(say_handing_over, folder, store, side.folder)
+            return _beside(side, lambda into: collect(into, folder / COPY), handed, say)
 
 
 def _made(store: Path) -> None:
@@ -163,32 +163,22 @@ def _made(store: Path) -> None:
         pass
 
 
-@contextlib.contextmanager
-def _spool_held(spool: Path) -> Iterator[None]:
-    """Nobody else opens the spool, if there is one, as long as it may be put aside."""
-    if not spool.is_dir():
-        yield
-        return
-    lock = durable.reopen(spool / "lock")
-    try:
-        if not take_lock(lock):
-            raise SpoolError(f"{spool}: another process uses this spool; wait for it, or give another --spool")
-        yield
-    finally:
-        durable.close(lock)
-
-
 def _beside(
-    side: SideStore, collect: Callable[[Path], dict[str, Any]], handing: Callable[[int, int], None]
+    side: SideStore,
+    collect: Callable[[Path], dict[str, Any]],
+    handing: Callable[[int, int], None],
+    say: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Collect into a store of its own, which is then taken over, by the ingest that holds the store if there is one; of
-    a recording that ends by an error what was whole before. Where the disk has no room for it nothing is brought."""
+    a recording that ends by an error what was whole before. Where the disk has no room for it nothing is brought. `say`
+    is called before it is handed over."""
     try:
         status = collect(side.folder)
     except (StoreError, SpoolError):
         raise
     except SensoriumError:
         if side.count():
+            say()
             side.hand_over(handing)
         raise
     if waiting := status["ordinals"].get("pending", 0):
@@ -196,6 +186,7 @@ def _beside(
             f"{side.folder}: {waiting} episodes could not be committed there, and nothing was brought; see the log, and"
             " import again"
         )
+    say()
     return status | {"taken_over": side.hand_over(handing)}
 
 
