@@ -2,6 +2,7 @@
 
     STORE/requests/ID.making/    it is being made, by who holds a lock on the folder; or was, and is removed
     STORE/requests/ID.import/    it is made, and is to be taken over, whoever waits for that
+    STORE/requests/ID.import/said      of which recording it is, for an import of the same again
     STORE/requests/ID.import/answer    it was taken over; the folder goes once that is read, or nobody is there to
 
 The ingest does it in turns, between all else. What was cut off is gone on with by whoever holds the store next.
@@ -22,7 +23,7 @@ from sensorium.corpus.commits import commit_names
 from sensorium.episode import durable
 from sensorium.episode.locking import take_lock
 from sensorium.errors import SensoriumError, StoreError
-from sensorium.ingest.beneath import open_folder_beneath, removing
+from sensorium.ingest.beneath import open_folder_beneath, read_beneath, removing
 from sensorium.ingest.both_forms import remove_leftovers
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.deleting import finish
@@ -33,7 +34,8 @@ from sensorium.ingest.taking_over import TURN_S, TakenOver, taking_over
 
 log = logging.getLogger(__name__)
 
-MAKING, MADE, ANSWERED = ".making", ".import", "answer"
+MAKING, MADE, ANSWERED, SAID = ".making", ".import", "answer", "said"
+MAX_SAID_BYTES = 1 << 20
 IDLE_S = 0.25
 """So often it is looked for what is to be taken over."""
 AGAIN_S = 10.0
@@ -47,28 +49,46 @@ class ImportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     left: tuple[str, ...] = ()
 
 
-class SideStore:
-    """A folder under `STORE/requests` for a store to be made in, and then to be handed over; see `made_beside`."""
+class HandedOver(msgspec.Struct, frozen=True, kw_only=True):
+    """Of which recording it is, how many episodes that has, and by which error it ended."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._handed = self._answered = self._here = False
+    recording: str
+    episodes: int
+    error: str = ""
+
+
+class SideStore:
+    """A folder under `STORE/requests` for a store to be made in, and then to be handed over; see `made_beside`.
+
+    `before` is what was handed over in it by who was ended, of the same `recording`.
+    """
+
+    def __init__(self, path: Path, recording: str = "") -> None:
+        self._path, self._recording = path, recording
+        self._answered = self._here = False
         self._first = durable.look(path / REQUESTS) is None
-        self.folder, self._lock = _made_folder(path)
+        self.before: HandedOver | None = None
+        if recording and not self._first and (left := _left(path, recording)):
+            self.folder, self._lock, self.before = left
+        else:
+            self.folder, self._lock = _made_folder(path)
+        self._handed = self.before is not None
 
     def hand_over(
         self,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
         sleep: Callable[[float], None] = time.sleep,
+        error: str = "",
     ) -> bool:
         """Have the ingest that holds the store take over what was made, and wait for it; whether it did: where it ends
-        meanwhile that is done here. `progress(done, total)` counts episodes.
+        meanwhile that is done here. `progress(done, total)` counts episodes; `error` is how the recording ended.
 
         Raises:
             StoreError: not all could be taken over: the message says what is left.
         """
         with store_errors(self._path):
-            self._hand()
+            if not self._handed:
+                self._hand(error)
             total = _count(self.folder)
             while (answer := self._answer()) is None:
                 progress(total - _count(self.folder), total)
@@ -104,12 +124,15 @@ class SideStore:
         finally:
             durable.close(self._lock)
 
-    def _hand(self) -> None:
+    def _hand(self, error: str) -> None:
         """From here on it is the ingest's; of the store that it was episodes and records are left."""
         for name in durable.names(self.folder):
             if name not in (str(EPISODES_FOLDER), str(COMMITS)):
                 seen = durable.look(self.folder / name)
                 (durable.remove_tree if seen is not None and seen.is_folder else durable.remove)(self.folder / name)
+        if self._recording:
+            said = HandedOver(recording=self._recording, episodes=_count(self.folder), error=error)
+            durable.write_synced(self.folder / SAID, msgspec.json.encode(said))
         durable.sync_folder(self.folder)
         made = self.folder.with_suffix(MADE)
         durable.rename(self.folder, made)
@@ -141,15 +164,16 @@ class SideStore:
 
 
 @contextlib.contextmanager
-def made_beside(path: Path) -> Iterator[SideStore]:
+def made_beside(path: Path, recording: str = "") -> Iterator[SideStore]:
     """A place to make a store in that the ingest which holds the store at `path` is to take over. At the end it goes,
-    unless it was handed over and is not yet taken.
+    unless it was handed over and is not yet taken. What was handed over of the same `recording`, and waits, though who
+    made it is no more, is `before` in it, and there is nothing to make.
 
     Raises:
         StoreError: the disk fails.
     """
     with store_errors(path):
-        side = SideStore(path)
+        side = SideStore(path, recording)
     try:
         yield side
     finally:
@@ -246,6 +270,34 @@ def _made_folder(path: Path) -> tuple[Path, int]:
             if take_lock(lock) and seen is not None and seen.id == durable.identity(lock):
                 return folder, lock
             durable.close(lock)
+
+
+def _left(path: Path, recording: str) -> tuple[Path, int, HandedOver] | None:
+    """A folder that was handed over of a recording by who is no more, the lock on it, and what it says."""
+    above = durable.open_folder(path / REQUESTS)
+    try:
+        for name in durable.names(Path(), dir_fd=above):
+            if not name.endswith(MADE):
+                continue
+            try:
+                lock = open_folder_beneath(above, name)
+            except OSError:  # it is gone, or none of ours: a file, a link
+                continue
+            if (said := _said(lock)) and said.recording == recording and take_lock(lock):
+                seen = durable.look(name, dir_fd=above)
+                if seen is not None and seen.id == durable.identity(lock):
+                    return path / REQUESTS / name, lock, said
+            durable.close(lock)
+    finally:
+        durable.close(above)
+    return None
+
+
+def _said(fd: int) -> HandedOver | None:
+    try:
+        return msgspec.json.decode(read_beneath(fd, SAID, MAX_SAID_BYTES), type=HandedOver)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def _count(folder: Path) -> int:

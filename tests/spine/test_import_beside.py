@@ -110,6 +110,21 @@ def test_the_ingest_is_killed(site: Site, waits: bool, begun: bool) -> None:
     is_there_once(site)
 
 
+def test_the_same_import_again_takes_over_what_waits(site: Site) -> None:
+    ingest, _ = site.ingest()
+    ingest.signal(signal.SIGSTOP)
+    command = importing(site)
+    wait_for(lambda: asked(site, ".import"), "all to be made")
+    command.kill()
+    ingest.kill()
+    said = site.run("import", site.folder / "log.csv", "store", *OPTIONS).out
+    assert said == (
+        f"{EPISODES} episodes of {site.folder / 'log.csv'} in store:"
+        " an import that was ended had collected it, and it was not collected again\n"
+    )
+    is_there_once(site)
+
+
 @pytest.mark.slow  # who imports waits a minute for room
 def test_a_disk_that_is_full_brings_nothing_and_the_ingest_goes_on(site: Site, mount: Mount) -> None:
     mount(site.folder / "store", "4m")

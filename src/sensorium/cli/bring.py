@@ -42,7 +42,8 @@ def into_store(
     as it is whole; the log and the account say what is missing. JPEGs of HDF5 stay as they are.
 
     Where an ingest writes the store it is collected beside, in STORE/requests, then the ingest takes it over, which is
-    waited for: before that nothing of it is in the store, and from then on it comes, though this command be ended.
+    waited for: before that nothing of it is in the store, and from then on it comes, though this command be ended. The
+    same command takes over what of it still waits there, and does not collect it again.
     """
     with ended_by_sigterm(), Progress(console=OUT, transient=True, disable=not OUT.is_terminal) as progress:
         task = progress.add_task("episodes", total=None)
@@ -64,10 +65,14 @@ def into_store(
     count, taken_over = status["episodes"], status["taken_over"]
     if as_json:
         said = {"episodes": count, "store": str(store), "taken_over": taken_over}
+        said["collected_before"] = status["collected_before"]
         sys.stdout.write(json.dumps(said, indent=2) + "\n")
     else:
         by = ", taken over by the ingest that writes it" * taken_over
-        OUT.print(f"{count} episode{'s' * (count != 1)} of {source} in {store}{by}")
+        before = ": an import that was ended had collected it, and it was not collected again"
+        OUT.print(
+            f"{count} episode{'s' * (count != 1)} of {source} in {store}{by}{before * status['collected_before']}"
+        )
     if waiting := status["ordinals"].get("pending", 0):
         raise SensoriumError(f"{waiting} episodes could not be committed; see the log, and import again")
 

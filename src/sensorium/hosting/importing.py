@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
 from pydantic import ValidationError
 
 from sensorium.drivers.driver import DriverConfig
@@ -66,8 +67,8 @@ def bring(
     told: Callable[[Mapping[str, Any]], object] = lambda _: None,
     handing: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, Any]:
-    """Collect a recording into `store`, made if absent, as fast as it can be read; the last status, and whether it was
-    `taken_over` by an ingest.
+    """Collect a recording into `store`, made if absent, as fast as it can be read; the last status, whether it was
+    `taken_over` by an ingest, and whether it was `collected_before`.
 
     `kind` is the driver that replays it (None: by what it is), `options` more of that driver's configuration, as a
     device file has it. Of formats that have episodes each is one; any other recording is cut at multiples of
@@ -75,7 +76,8 @@ def bring(
 
     It is collected into a store beside, which is then taken over, by an ingest where one writes the store; that is
     waited for, and `handing(done, total)` counts its episodes. Nothing is in the store before all of it is collected;
-    from then on all of it will be, though this end. Where nothing was brought no store is left that was not there.
+    from then on all of it will be, though this end: the same again, while that waits, does not collect it again. Where
+    nothing was brought no store is left that was not there.
 
     Raises:
         ConfigError: nothing known is there, or the options do not fit.
@@ -90,7 +92,7 @@ def bring(
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or kind}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{source}: {kind}: {wrong}; give it more by --set KEY=VALUE (docs/sensors.md)") from error
-    sensor.identity(Path.cwd())
+    identity = sensor.identity(Path.cwd())
     opened = sensor.open(name, Path.cwd())
     specs = opened.specs
     opened.close()
@@ -113,7 +115,8 @@ def bring(
             return status
 
         _made(store)
-        with made_beside(store) as side:
+        said = repr((identity and identity.said, sensor, name, device, length_s))
+        with made_beside(store, blake3(said.encode(errors="surrogatepass")).hexdigest() if identity else "") as side:
             return _beside(side, collect, handing)
 
 
@@ -171,15 +174,21 @@ def _beside(
 ) -> dict[str, Any]:
     """Collect into a store of its own, which is then taken over, by the ingest that holds the store if there is one; of
     a recording that ends by an error what was whole before. Where the disk has no room for it nothing is brought. `say`
-    is called before it is handed over."""
+    is called before it is handed over. What was handed over before is waited for alone."""
+    if before := side.before:
+        taken_over = side.hand_over(handing)
+        if before.error:
+            raise SensoriumError(before.error)
+        ordinals = {"committed": before.episodes, "pending": 0}
+        return {"episodes": before.episodes, "ordinals": ordinals, "taken_over": taken_over, "collected_before": True}
     try:
         status = collect(side.folder)
     except (StoreError, SpoolError):
         raise
-    except SensoriumError:
+    except SensoriumError as error:
         if side.count():
             say()
-            side.hand_over(handing)
+            side.hand_over(handing, error=str(error))
         raise
     if waiting := status["ordinals"].get("pending", 0):
         raise StoreError(
@@ -187,7 +196,7 @@ def _beside(
             " import again"
         )
     say()
-    return status | {"taken_over": side.hand_over(handing)}
+    return status | {"taken_over": side.hand_over(handing), "collected_before": False}
 
 
 def _jpegs(source: Path, kind: str, name: str) -> list[str]:
