@@ -56,7 +56,8 @@ class Opener:
         deadline_s = time.monotonic() + most_s
         while self._thread.alive and time.monotonic() < deadline_s and not stopped():
             time.sleep(POLL_S)
-        return self._outcome(f"to open it has not returned in {most_s:.0f} s")
+        ended = time.monotonic() < deadline_s
+        return self._outcome(f"to open it has not returned {'as all was stopped' if ended else f'in {most_s:.0f} s'}")
 
     def close(self) -> None:
         """Nobody takes any more what a call that has not returned may bring."""
