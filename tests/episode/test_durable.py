@@ -50,8 +50,12 @@ def test_spool_and_store_touch_files_only_by_these_functions() -> None:
     modules = [*(ROOT / "agents" / "spool").glob("*.py"), *(ROOT / "ingest").glob("*.py")]
     assert len(modules) > 12
     found = {path.name: sorted(calls) for path in modules if (calls := changes(path))}
-    # Neither the reserve nor the sign of life need outlive a power loss.
-    assert found == {"room.py": ["self._reserve.open", "self._reserve.unlink"], "folder.py": ["os.pwrite"]}
+    # Neither the reserve nor the sign of life need outlive a power loss, nor that an empty folder of requests is gone.
+    assert found == {
+        "room.py": ["self._reserve.unlink"],
+        "folder.py": ["os.pwrite"],
+        "import_requests.py": ["self._path / REQUESTS.rmdir"],
+    }
 
 
 def test_this_module_touches_files_only_by_its_own_os() -> None:

@@ -13,10 +13,10 @@ import sensorium.perception
 WITHOUT_EXAMPLES = {
     "agreement", "contact_sheet", "folder", "holes", "replacing", "trouble",
     "booked_file", "budget", "campaign", "campaigns", "chain", "chooser", "contract", "embed", "filter",
-    "fleet_claims", "fleet_memory", "guarded", "guarded_call",
+    "fleet_claims", "fleet_memory", "fleet_part", "guarded", "guarded_call",
     "guarded_detector", "gyros", "health", "judging", "landscape", "logs", "memory_file", "onnx_encoder", "order",
     "outcome", "outcome_picture", "policy", "policy_file", "registry", "replay", "score", "selector", "testing",
-    "unit", "value",
+    "unit", "unpaid", "value",
 }  # fmt: skip
 MODULES = sorted(
     module.name
