@@ -62,9 +62,7 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
         return said
 
     rules = Rules(device)
-    plans = rules.charter.plans
-    kill, book = device.at(rules.charter.kill), spool.path / "plans" / "spent"
-    carrying = Carrying(device.device, plans, kill, rules.approvers, book)
+    carrying = Carrying(device.device, rules.permit, spool.path / "plans" / "spent")
     delivery.carrying = carrying
 
     def plan(document: DirectiveDocument, operator: bytes, settled: Settled) -> None:
@@ -76,6 +74,7 @@ def obeying(device: DeviceFile, delivery: Delivery, orders: Orders, *, only_deli
     return Obeying(
         spool.path / "directives",
         device,
+        rules=rules,
         clock=(probes[-1][0], probes[-1][1]) if probes else None,
         doing={"stop": stop, "release": Releasing(spool), "fetch": Fetching(spool), "sketch": sketch},
         change=partial(put_in_force, delivery, orders),

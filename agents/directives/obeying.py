@@ -69,6 +69,7 @@ class Obeying:
     Args:
         folder: Where directives are kept.
         device: As its file says.
+        rules: Its rules, where others go by the same.
         clock: A probe (device_ns, server_ns, ...) of this boot, if there is one.
         doing: What is done, by kind, at once.
         change: How settings are put in force.
@@ -84,8 +85,9 @@ class Obeying:
         doing: Mapping[str, Doing],
         change: Changing,
         plan: Planning | None = None,
+        rules: Rules | None = None,
     ) -> None:
-        self._device, self._rules = device, Rules(device)
+        self._device, self._rules = device, rules or Rules(device)
         self._doing, self._change, self._planning = doing, change, plan
         self._guard = threading.RLock()
         self._kept = KeptDirectives(folder)

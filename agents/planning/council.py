@@ -21,7 +21,7 @@ from sensorium.threads import reason
 REST_S = 3600.0
 """For so long nobody is asked of whose proposals nothing came: light, places and what is allowed may be others then."""
 _OF_DEVICES = ("kill", "plans.per_hour", "plans.per_day", "plans.hottest_c", "plans.least_free_bytes", "plans.privacy")
-_PASSING = ("obey: ", "approval: ", *(f"charter: {rule}: " for rule in _OF_DEVICES))
+_PASSING = ("obey: ", "approval: ", "charter: file: ", *(f"charter: {rule}: " for rule in _OF_DEVICES))
 """How rules begin that are against whatever is proposed, for now; which is no planner's fault."""
 
 

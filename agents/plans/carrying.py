@@ -20,6 +20,7 @@ from sensorium.agents.plans.causing import AT_PLACE, MOVING, ON_THE_WAY, PHASE, 
 from sensorium.agents.plans.kill_switch import is_killed
 from sensorium.agents.plans.limits import PlanLimits, PlanState, refuses_plan
 from sensorium.agents.plans.missions import GivenMission, HasMission
+from sensorium.agents.plans.permit import PermitNow
 from sensorium.agents.plans.spent import SpentPlans
 from sensorium.drivers.controls import CONTROL, as_number, controls_of
 from sensorium.drivers.driver import Driver
@@ -95,13 +96,12 @@ class Carrying:
 
     Args:
         device: Its name.
-        limits: As its charter sets them, and `kill` the file that stops all.
-        approvers: Public keys of who may approve.
+        permit: What its charter lets plans do, looked at again whenever one is judged.
         book: Where what is spent is kept.
     """
 
-    def __init__(self, device: str, limits: PlanLimits, kill: Path, approvers: frozenset[bytes], book: Path) -> None:
-        self._device, self._limits, self._kill, self._approvers = device, limits, kill, approvers
+    def __init__(self, device: str, permit: PermitNow, book: Path) -> None:
+        self._device, self._permit_now, self._permit = device, permit, permit()
         self._waiting: deque[_WaitingPlan] = deque()
         self._guard = threading.Lock()
         self._over = ""
@@ -160,6 +160,7 @@ class Carrying:
         effects = self._end_missions(device)
         if now_s >= self._looked_s + LOOK_S:
             self._looked_s = now_s
+            self._permit = self._permit_now()
             effects += self._look_for_kill(device)
             effects += self._drop_lost(device, now_s)
             if self._spent is not None:
@@ -219,7 +220,7 @@ class Carrying:
 
     def _look_for_kill(self, device: PlannedDevice) -> list[Effect]:
         """Whether the kill switch is there; then all that plans have asked for is taken back."""
-        was, self._killed = self._killed, str(self._kill) if is_killed(self._kill) else ""
+        was, self._killed = self._killed, str(self._permit.kill) if is_killed(self._permit.kill) else ""
         if not self._killed:
             if was:
                 log.warning("%s is gone: plans are carried out again", was)
@@ -263,15 +264,16 @@ class Carrying:
         return effects
 
     def _begin(self, waiting: _WaitingPlan, device: PlannedDevice, now_s: float) -> list[Effect]:
+        self._permit = self._permit_now()
         drivers = device.drivers()
         controls = {name: controls_of(driver) for name, driver in drivers.items()}
         plan = waiting.plan.on(controls)
-        killed = str(self._kill) if is_killed(self._kill) else ""
+        killed = str(self._permit.kill) if is_killed(self._permit.kill) else ""
         state = msgspec.structs.replace(device.condition(), controls=controls, where=self._where, killed=killed)
         if (why := self._refuses(waiting, plan, state)) or self._spent is None:
             waiting.settled(REFUSED, why)
             return []
-        self._spent.take(plan.proposal, self._limits.cost(plan, state))
+        self._spent.take(plan.proposal, self._permit.limits.cost(plan, state))
         waiting = waiting._replace(plan=plan)
         if plan.is_device_wide:
             return self._begin_whole(waiting, plan, device)
@@ -307,19 +309,22 @@ class Carrying:
     def _refuses(self, waiting: _WaitingPlan, plan: AskedPlan, state: PlanState) -> str:
         if self._spent is None:
             return self._trouble
+        if self._permit.lost:
+            return self._permit.lost
         of = {"proposal": plan.proposal, "digest": waiting.digest, "device": self._device}
         approved = any(
-            each.operator in self._approvers and each.operator != waiting.operator and is_approved(each, **of)
+            each.operator in self._permit.approvers and each.operator != waiting.operator and is_approved(each, **of)
             for each in plan.approved_by
         )
-        return refuses_plan(self._limits, plan, state, self._spent.now(), approved=approved)
+        return refuses_plan(self._permit.limits, plan, state, self._spent.now(), approved=approved)
 
     def _say(self, drivers: Mapping[str, Driver]) -> None:
-        reach = {name: self._limits.reach(name, controls_of(driver)) for name, driver in drivers.items()}
+        limits = PlanLimits() if self._permit.lost else self._permit.limits
+        reach = {name: limits.reach(name, controls_of(driver)) for name, driver in drivers.items()}
         begun = {sensor: one.proposal for sensor, one in self._begun.items()}
         self._said = {
             "controls": {name: msgspec.to_builtins(found) for name, found in reach.items() if found},
-            "allowed": list(self._limits.allow),
+            "allowed": list(limits.allow),
             "begun": begun,
             "where": dict(self._where),
             "killed": self._killed,

@@ -17,6 +17,7 @@ from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.directives.releasing import Releasing
 from sensorium.agents.plans.carrying import Carrying
 from sensorium.agents.plans.limits import PlanLimits
+from sensorium.agents.plans.permit import PlanPermit
 from sensorium.agents.selection.fleet_memory import FleetMemory
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.obeys import pass_on, tell
@@ -155,7 +156,7 @@ class DeviceUnderFire:
         }
         memory = FleetMemory(folder, lambda: "default")
         memory.novelty(Look(by="maker", vector=bytes(4)))
-        carrying = Carrying("rig-1", PlanLimits(), folder / "kill", frozenset(), folder / "spent")
+        carrying = Carrying("rig-1", lambda: PlanPermit(PlanLimits(), folder / "kill"), folder / "spent")
         self.obeying = Obeying(
             folder / "directives",
             check_device(document, folder),

@@ -216,6 +216,22 @@ def test_a_mission_holds_for_its_time_and_a_duration_ends_what_is_collected(site
     fleet.ingest.interrupt()
 
 
+def test_a_charter_that_its_owner_tightens_or_takes_away_holds_while_the_device_runs(site: Site) -> None:
+    fleet = Fleet(site, {"kind": "interval", "length_s": 4.0})
+    charter, there = site.folder / "charter.yaml", {"x_m": 1.0, "y_m": 1.0}
+    assert fleet.ask("p1", parameters=there, seconds=1.0).state == "done"
+    charter.write_text("plans: {allow: [stop]}\nkill: HALT\n")
+    assert fleet.ask("p2", parameters=there, seconds=1.0).why.startswith("charter: plans.allow: viewpoint")
+    wait_for(lambda: fleet.report()["plans"]["allowed"] == ["stop"], "what it allows now to be told")
+    charter.unlink()
+    lost = fleet.ask("p3", "stop")
+    assert lost.state == "refused"
+    assert lost.why.startswith("charter: file: ")
+    charter.write_text(CHARTER.replace("plans: 4", "plans: 2"))
+    assert fleet.ask("p4", parameters=there, seconds=1.0).state == "done"
+    assert "plans.per_hour: plans" in fleet.ask("p5", parameters=there, seconds=1.0).why, "what was spent stays so"
+
+
 def test_under_worth_too_and_what_has_no_such_control_refuses_by_name(site: Site) -> None:
     fleet = Fleet(site, {"kind": "worth", "budget": {"share": 0.9}, "unit_s": 1.0})
     assert fleet.ask("p1", parameters={"base.x_m": 2.0, "base.y_m": 1.0}, seconds=20.0).state == "done"

@@ -402,6 +402,25 @@ def test_what_is_the_devices_own_is_refused_whatever_would_come_of_it(
     assert not rig.changes
 
 
+def test_a_charter_that_is_changed_or_gone_while_it_runs_judges_as_it_is_then(tmp_path: Path, keys: Path) -> None:
+    charter = tmp_path / "charter.yaml"
+    charter.write_text("{}\n")
+    rig = Rig(tmp_path, keys, charter="charter.yaml")
+    name = rig.ask("release")
+    assert rig.answers()[name].state == "done"
+    charter.write_text("never: [trigger]\n")
+    name = rig.ask("settings", body={"set": {"trigger.length_s": 5}})
+    assert rig.answers()[name].why == "charter: never: trigger"
+    charter.unlink()
+    for kind, body in (("settings", {"set": {"trigger.length_s": 5}}), ("release", {})):
+        name = rig.ask(kind, version=2, body=body)
+        answer = rig.answers()[name]
+        assert (answer.state, answer.why[:15]) == ("refused", "charter: file: ")
+    name = rig.ask("stop")
+    assert rig.answers()[name].state == "done"
+    assert not rig.changes
+
+
 def test_the_charter_and_obey_are_the_devices_own(tmp_path: Path, keys: Path) -> None:
     (tmp_path / "charter.yaml").write_text("refuse: [stop]\n")
     rig = Rig(tmp_path, keys, charter="charter.yaml")

@@ -15,6 +15,7 @@ from sensorium.agents.plans.asked import AskedPlan
 from sensorium.agents.plans.carrying import Carrying
 from sensorium.agents.plans.causing import Effect
 from sensorium.agents.plans.limits import PlanLimits, PlanState
+from sensorium.agents.plans.permit import PlanPermit
 from sensorium.drivers.clock import Clock, live_clock
 from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
 from sensorium.drivers.driver import Delivery, Driver
@@ -72,7 +73,8 @@ class Rig:
         """Whether what becomes of a mission is known later."""
         self.answers: list[tuple[str, str, str]] = []
         self.kill = folder / "KILL"
-        self.carrying = Carrying("rig-1", limits, self.kill, frozenset(), folder / "plans" / "spent")
+        self.permit = PlanPermit(limits, self.kill)
+        self.carrying = Carrying("rig-1", lambda: self.permit, folder / "plans" / "spent")
 
     def drivers(self) -> Mapping[str, Driver]:
         return {"base": self.base}
@@ -204,9 +206,8 @@ def test_what_holds_is_the_cause_again_where_another_came_to_nothing_or_is_over(
 
 
 def test_a_plan_that_moves_nothing_has_no_way(rig: Rig) -> None:
-    rig.carrying = Carrying(
-        "rig-1", PlanLimits(allow=("exposure",)), rig.kill, frozenset(), rig.kill.with_name("other")
-    )
+    rig.permit = PlanPermit(PlanLimits(allow=("exposure",)), rig.kill)
+    rig.carrying = Carrying("rig-1", lambda: rig.permit, rig.kill.with_name("other"))
     rig.take("p1", "exposure", parameters={"gain": 0.5})
     assert rig.go_on() == []
     effect = rig.tell("p1", 1.0, gain=0.5)
@@ -532,12 +533,37 @@ def test_a_book_that_cannot_be_read_keeps_all_from_being_done(tmp_path: Path) ->
     assert rig.base.asked == []
 
 
+def test_a_charter_that_is_another_when_a_plan_is_begun_judges_it_and_what_was_spent_stays_so(rig: Rig) -> None:
+    rig.take("p1", parameters={"x_m": 1})
+    rig.go_on()
+    rig.take("p2", parameters={"x_m": 1})
+    rig.permit = PlanPermit(PlanLimits.model_validate({"allow": ["viewpoint"], "per_hour": {"plans": 1}}), rig.kill)
+    rig.carrying.step(rig)
+    assert "per_hour: plans: expected at most 1, 1 are spent" in rig.answers[-1][2]
+    rig.permit = rig.permit._replace(limits=PlanLimits(allow=("stop",)))
+    rig.take("p3", parameters={"x_m": 1})
+    rig.carrying.step(rig)
+    assert rig.answers[-1][2].startswith("charter: plans.allow: viewpoint")
+    rig.go_on()
+    assert (rig.carrying.status()["allowed"], rig.carrying.status()["controls"]) == (["stop"], {})
+    rig.permit = rig.permit._replace(limits=LIMITS, lost="charter: file: it is gone")
+    rig.take("p4", parameters={"x_m": 1})
+    rig.take("p5", "stop")
+    rig.go_on()
+    assert [why for _, _, why in rig.answers[-2:]] == ["charter: file: it is gone"] * 2
+    assert (rig.carrying.status()["allowed"], rig.carrying.status()["controls"]) == ([], {})
+    assert [name for name, _ in rig.base.asked] == ["p1"]
+    rig.kill.touch()
+    rig.go_on()
+    assert rig.base.asked[-1] == ("p1", {}), "the kill switch is obeyed as ever"
+
+
 def test_who_asks_cannot_approve_and_an_approval_is_of_one_plan(tmp_path: Path) -> None:
     anna, ben, eve = (read_pair(new_operator(name, tmp_path)[1]) for name in ("anna", "ben", "eve"))
     limits = {"allow": ["viewpoint"], "approve": ["viewpoint"], "approvers": ["both"]}
     rig = Rig(tmp_path)
     may = frozenset({anna.operator.public, ben.operator.public})
-    rig.carrying = Carrying("rig-1", PlanLimits.model_validate(limits), rig.kill, may, tmp_path / "plans" / "spent")
+    rig.permit = PlanPermit(PlanLimits.model_validate(limits), rig.kill, may)
     body = {"proposal": "p1", "plan": "viewpoint", "parameters": {"x_m": 1.0}}
     digest = AskedPlan.of(body).digest
 

@@ -46,6 +46,8 @@ plans:
   per_day: {{plans: {MOST_PLANS}}}
 kill: KILL
 """
+TIGHTENED = (None, "", "plans: {allow: [stop]}", "plans: {allow: [viewpoint]", "plans: {allow: [fly]}")
+"""None: it is gone."""
 
 
 class PlansWitness:
@@ -54,6 +56,8 @@ class PlansWitness:
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
         self.killed = False
+        self.allowed = True
+        """By the device's charter, as it is now."""
         self.wanted: dict[str, float] = {}
         self.begun: list[str] = []
         self.this_life: set[str] = set()
@@ -66,6 +70,7 @@ class PlansWitness:
         lawful = x_m == self.wanted.get(proposal) and LOW <= x_m <= HIGH
         check(lawful, Invariant.LAWFUL, f"{proposal}: {x_m}, asked was {self.wanted.get(proposal)}")
         check(not self.killed, Invariant.LAWFUL, f"{proposal} is begun, and plans are killed")
+        check(self.allowed, Invariant.LAWFUL, f"{proposal} is begun, and its charter allows none any more, or is gone")
         again = proposal in self.this_life or proposal in self.answers
         check(not again, Invariant.PLAN_ONCE, f"{proposal} is begun again, in the same life, or though it is answered")
         self.begun.append(proposal)
@@ -140,12 +145,11 @@ class PlannedEnd(Device):
         }
         file = check_device({**document, "trigger": {"kind": "interval", "length_s": 10}}, self.folder)
         rules = Rules(file)
-        self.carrying = Carrying(
-            "rig", rules.charter.plans, rules.charter.kill, rules.approvers, self.disk.root / "plans" / "spent"
-        )
+        self.carrying = Carrying("rig", rules.permit, self.disk.root / "plans" / "spent")
         self.obeying = Obeying(
             self.disk.root / "directives",
             file,
+            rules=rules,
             clock=None,
             doing={},
             change=lambda _, settled: settled("there are no settings here"),
@@ -265,6 +269,21 @@ class EndsThatPlan(TwoEnds):
         self.run(turns)
         switch.unlink()
         self.plans.killed = False
+
+    @rule(x_m=PLACES, before=st.integers(0, 8), turns=st.integers(1, 14), now=st.sampled_from(TIGHTENED))
+    def its_charter_is_tightened_for_a_while(self, x_m: float, before: int, turns: int, now: str | None) -> None:
+        """Its owner lets plans do no more, or the file is gone, or none; a plan is on its way, or asked for then."""
+        charter = self.device.folder / "charter.yaml"
+        self.asks(x_m)
+        self.run(before)
+        if now is None:
+            charter.unlink()
+        else:
+            charter.write_text(now)
+        self.plans.allowed = False
+        self.run(turns)
+        charter.write_text(CHARTER)
+        self.plans.allowed = True
 
     @rule(x_m=PLACES, turns=st.integers(0, 3), seen=st.booleans())
     def its_answer_is_lost(self, x_m: float, turns: int, seen: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sensorium.agents.directives.obeying import Obeying
+from sensorium.agents.directives.rules import Rules
 from sensorium.agents.plans.carrying import Carrying
 from sensorium.agents.plans.spent import SpentPlans
 from sensorium.agents.spool.episode_file import EpisodeFile
@@ -375,8 +376,18 @@ PLANS = (
     Variant(
         "the kill switch is looked for now and then alone",
         Invariant.LAWFUL,
-        (Carrying, "_begin", 'killed = str(self._kill) if is_killed(self._kill) else ""', 'killed = ""'),
-        (Carrying, "_look_for_kill", "if is_killed(self._kill) else", "if False else"),
+        (Carrying, "_begin", 'killed = str(self._permit.kill) if is_killed(self._permit.kill) else ""', 'killed = ""'),
+        (Carrying, "_look_for_kill", "if is_killed(self._permit.kill) else", "if False else"),
+    ),
+    Variant(
+        "a device goes by the charter that it began with",
+        Invariant.LAWFUL,
+        (Rules, "look", "if self._path is None:", "if True:"),
+    ),
+    Variant(
+        "a charter that is gone, or none any more, holds on",
+        Invariant.LAWFUL,
+        (Rules, "_lose", "self.lost, self._mark = lost, None", "self._mark = None"),
     ),
     Variant(
         "what is said again is done again",
