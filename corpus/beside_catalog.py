@@ -21,7 +21,7 @@ from sensorium.corpus.beside import (
     kind_held,
     read_lines,
 )
-from sensorium.corpus.catalog_reading import CATALOG, LOCKED_S, check_version, is_read_only, read_engine
+from sensorium.corpus.catalog_reading import CATALOG, LOCKED_S, check_version, is_read_only, no_catalog, read_engine
 from sensorium.episode import durable
 from sensorium.episode.remedy import FULL, SHORT
 from sensorium.errors import StoreError
@@ -91,7 +91,7 @@ def enter_beside(store: Path) -> int:
 
     def connect() -> sqlite3.Connection:
         if not path.is_file():
-            raise StoreError(f"{path}: no catalog; run `sensorium rebuild-catalog {store}`")
+            raise no_catalog(path)
         if is_read_only(path):
             raise StoreError(f"{store}: nobody can write here, and what is said of episodes is kept in their store")
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCKED_S)

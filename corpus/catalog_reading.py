@@ -9,6 +9,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from sensorium.corpus.catalog_tables import CATALOG_VERSION, COLUMNS, episodes
+from sensorium.corpus.commits import WRITER_LOCK
+from sensorium.episode.locking import is_locked
 from sensorium.errors import StoreError
 
 CATALOG = "catalog.sqlite"
@@ -39,7 +41,7 @@ def open_catalog(path: Path) -> sqlite3.Connection:
         StoreError: there is none, it cannot be read, it is being made again, or it is of a later release.
     """
     if not path.is_file():
-        raise StoreError(f"{path}: no catalog; run `sensorium rebuild-catalog {path.parent}`")
+        raise no_catalog(path)
     # Where nobody can write SQLite must be told so: it would want shared memory beside the file.
     log = path.with_name(f"{path.name}-wal")
     mode = "immutable=1" if is_read_only(path) and not _has_bytes(log) else "mode=ro"
@@ -53,10 +55,9 @@ def open_catalog(path: Path) -> sqlite3.Connection:
             )
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise StoreError(
-            f"{path}: cannot be read ({error}); run `sensorium rebuild-catalog {path.parent}`,"
-            " or, of a store that was copied while in use or is read-only, copy it to where you can write"
-        ) from error
+        copied = ", or, of a store that was copied while in use or is read-only, copy it to where you can write"
+        step = _at_work(path) or f"run `sensorium rebuild-catalog {path.parent}`{copied}"
+        raise StoreError(f"{path}: cannot be read ({error}); {step}") from error
     except BaseException:
         connection.close()
         raise
@@ -70,7 +71,24 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             yield connection
         except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}; run `sensorium rebuild-catalog {path.parent}`") from error
+            step = _at_work(path) or f"run `sensorium rebuild-catalog {path.parent}`"
+            raise StoreError(f"{path}: {error}; {step}") from error
+
+
+def no_catalog(path: Path) -> StoreError:
+    """What is to be raised where there is none at `path`: who writes the store makes it again within seconds."""
+    step = _at_work(path) or f"run `sensorium rebuild-catalog {path.parent}`"
+    return StoreError(f"{path}: no catalog; {step}")
+
+
+def _at_work(path: Path) -> str:
+    """What to do where somebody writes the store of this catalog; empty where nobody does."""
+    if not is_locked(path.with_name(WRITER_LOCK)):
+        return ""
+    return (
+        "an ingest, or another command, writes this store, and makes it again: ask again in some seconds; where that"
+        f" does not help see what it says, or stop it and run `sensorium rebuild-catalog {path.parent}`"
+    )
 
 
 def document_of(path: Path, episode: str) -> bytes:

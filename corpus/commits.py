@@ -37,6 +37,8 @@ from sensorium.episode.value import Worth
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 
 EPISODES, COMMITS = "episodes.zarr", "commits"
+WRITER_LOCK = ".lock"
+"""Whoever writes a store has it locked."""
 ZIP = ".zip"
 _RECORD = ".json"
 DELETED = ".deleted"

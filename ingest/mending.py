@@ -15,7 +15,7 @@ from sensorium.episode import durable
 from sensorium.ingest.both_forms import in_both_forms, settle
 from sensorium.ingest.commit import Committer
 from sensorium.ingest.partials import Partials
-from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder, store_errors
+from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, STAGING, StoreFolder, StoreHeld, store_errors
 
 
 def mend(store: StoreFolder, commits: Committer, catalog: Catalog) -> tuple[Partials, CommitNames]:
@@ -57,11 +57,17 @@ def rebuild_catalog(path: str | Path, progress: Callable[[int, int], None] = lam
     A record that cannot be read is left where it is, left out, and said in the log.
 
     Raises:
-        StoreError: an ingest is running, or it is not a store.
+        StoreError: an ingest is running (`StoreHeld`), or it is not a store.
     """
     check_store_version(Path(path))
     with store_errors(Path(path)):
-        store = StoreFolder(Path(path))
+        try:
+            store = StoreFolder(Path(path))
+        except StoreHeld as error:
+            raise StoreHeld(
+                f"{path}: another ingest writes this store, and makes a catalog that is lost or damaged again by"
+                " itself, within seconds: leave it to that, or stop it, then run this again"
+            ) from error
         try:
             fresh = f"{CATALOG}-new"
             for leftover in durable.names(Path(), dir_fd=store.fd):

@@ -13,14 +13,14 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from sensorium.corpus.catalog_reading import CATALOG
-from sensorium.corpus.commits import EPISODES, LOOSE_VERSION, ZIP_VERSION, check_store_version
+from sensorium.corpus.commits import EPISODES, LOOSE_VERSION, WRITER_LOCK, ZIP_VERSION, check_store_version
 from sensorium.episode import durable
 from sensorium.episode.layout import group
 from sensorium.episode.locking import take_lock
 from sensorium.episode.remedy import FULL, no_file_opens, remedy
 from sensorium.errors import SensoriumError, StoreError
 
-COMMITS, STAGING, QUARANTINE, LOCK = Path("commits"), Path(".staging"), Path("quarantine"), Path(".lock")
+COMMITS, STAGING, QUARANTINE, LOCK = Path("commits"), Path(".staging"), Path("quarantine"), Path(WRITER_LOCK)
 EPISODES_FOLDER, REQUESTS = Path(EPISODES), Path("requests")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -219,7 +219,7 @@ def _locked(path: Path, fd: int) -> int:
     """The lock file under the open folder `fd` of the store at `path`, locked."""
     lock = durable.reopen(LOCK, dir_fd=fd)
     try:
-        if not take_lock(lock):
+        if not take_lock(lock, patient=True):
             raise StoreHeld(f"{path}: another ingest writes this store; stop it, or give another folder")
     except OSError as error:
         durable.close(lock)

@@ -2,12 +2,14 @@
 on, at a start and while it is open."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,18 @@ import pytest
 
 import sensorium
 from sensorium.corpus import filling
+from sensorium.corpus.beside_catalog import enter_beside
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.catalog_reading import read_engine
 from sensorium.corpus.spool_ledgers import spool_ledgers
 from sensorium.corpus.verify import verify
+from sensorium.episode import locking
 from sensorium.episode.documents import BetweenReport
 from sensorium.errors import StoreError
 from sensorium.ingest.deleting import delete
+from sensorium.ingest.mending import rebuild_catalog
 from sensorium.ingest.store import Store
+from sensorium.ingest.store_folder import StoreHeld
 
 CATALOG = "catalog.sqlite"
 Damage = Callable[[Path], None]
@@ -284,6 +290,58 @@ def test_readers_are_not_given_a_part_while_it_is_made_again(
     store.check()
     assert len(read) == 2
     holds(store.path, few, 2)
+
+
+@pytest.mark.parametrize("damage", [gone, emptied, replaced])
+def test_readers_are_told_to_ask_again_until_that_is_noticed(store: Store, few: list[Any], damage: Damage) -> None:
+    reader = sensorium.open(store.path)
+    assert len(reader.query()) == 2
+    for suffix in ("-wal", "-shm"):
+        gone(store.path / f"{CATALOG}{suffix}")
+    damage(store.path / CATALOG)
+    asks: list[Callable[[], object]] = [reader.query, lambda: sensorium.open(store.path).query()]
+    for ask in asks:
+        with pytest.raises(StoreError, match="writes this store, and makes it again: ask again in some seconds"):
+            ask()
+    if damage is gone:
+        with pytest.raises(StoreError, match=r"no catalog; .*ask again in some seconds"):
+            enter_beside(store.path)
+    store.check()
+    holds(store.path, few, 2)
+
+
+@pytest.mark.parametrize("damage", [gone, emptied, replaced])
+def test_where_nobody_writes_the_store_readers_are_told_what_to_run(
+    few: list[Any], memory: Path, damage: Damage
+) -> None:
+    with Store.open(memory / "store") as opened:
+        commit(opened, few[0])
+    damage(memory / "store" / CATALOG)
+    with pytest.raises(StoreError, match="; run `sensorium rebuild-catalog"):
+        sensorium.open(memory / "store").query()
+    assert rebuild_catalog(memory / "store") == 1
+    holds(memory / "store", few, 1)
+
+
+def test_nobody_else_makes_it_again_under_an_ingest(store: Store, few: list[Any]) -> None:
+    there = sorted(each.name for each in store.path.iterdir())
+    with pytest.raises(StoreHeld, match=r"another ingest writes this store, .*leave it to that, or stop"):
+        rebuild_catalog(store.path)
+    assert sorted(each.name for each in store.path.iterdir()) == there
+    commit(store, few[2])
+    holds(store.path, few, 3)
+
+
+def test_a_reader_who_looks_whether_an_ingest_runs_keeps_none_from_starting(
+    few: list[Any], memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(memory / "store") as opened:
+        commit(opened, few[0])
+    looks = os.open(memory / "store" / ".lock", os.O_RDONLY)
+    fcntl.flock(looks, fcntl.LOCK_SH)
+    monkeypatch.setattr(locking, "time", SimpleNamespace(sleep=lambda _: os.close(looks)))
+    with Store.open(memory / "store"):
+        holds(memory / "store", few, 1)
 
 
 def test_one_that_was_left_half_made_is_not_read_until_it_is_whole(

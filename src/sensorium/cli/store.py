@@ -200,7 +200,7 @@ def ledger(
 
 
 def rebuild(store: StorePath) -> None:
-    """Make the catalog anew from the commit records. Stop the ingest first."""
+    """Make the catalog anew from the commit records. An ingest that runs does so by itself, and refuses this."""
     with _progress() as progress:
         task = progress.add_task("reading commit records", total=None)
         n = rebuild_catalog(store, lambda n, of: progress.update(task, completed=n, total=of))

@@ -1,10 +1,16 @@
 """A lock on an open file or folder, which nobody else has, and which ends with whoever holds it."""
 
 import fcntl
+import os
+import time
+from pathlib import Path
+
+_LOOK_S = 0.02
 
 
-def take_lock(fd: int) -> bool:
-    """Have it to ourselves until it is closed, as it is of whoever is killed; False if somebody else has it.
+def take_lock(fd: int, *, patient: bool = False) -> bool:
+    """Have it to ourselves until it is closed, as it is of whoever is killed; False if somebody else has it, and, where
+    one is `patient`, is no `is_locked` that looks for an instant.
 
     Raises:
         OSError: its file system has no locks.
@@ -12,5 +18,25 @@ def take_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        if not patient:
+            return False
+        time.sleep(_LOOK_S)
+        return take_lock(fd)
     return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody else has a file locked; False where that cannot be said. While it looks nobody can lock it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return False
