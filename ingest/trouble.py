@@ -74,16 +74,18 @@ class Trouble:
 
     def _say_once(self, error: Exception) -> None:
         text = reason(error)
-        if text not in self._told:
+        if text not in self._told and self._say("", type(error).__name__, text):
             if len(self._told) >= MAX_TOLD:
                 self._told.clear()
             self._told.add(text)
-            self._say("", type(error).__name__, text)
 
-    def _say(self, device: str, cause: str, text: str) -> None:
+    def _say(self, device: str, cause: str, text: str) -> bool:
+        """Whether it was written, and not counted for the next of its kind."""
         self._lines.say(device, cause, text, time.monotonic_ns())
-        for line in self._lines.take():
+        lines = self._lines.take()
+        for line in lines:
             log.warning("%s", line)
+        return bool(lines)
 
     def over(self, work: str) -> None:
         """A kind of work has succeeded."""

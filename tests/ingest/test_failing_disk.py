@@ -26,6 +26,7 @@ from sensorium.ingest.store import Store
 from sensorium.ingest.store_folder import StoreAway
 from sensorium.ingest.trouble import Trouble, watched
 from sensorium.link import wire
+from sensorium.link.server import lines
 from sensorium.link.server.protocol import ServerLink
 from tests.forms import FORMS
 from tests.spine.commands import wait_for
@@ -327,12 +328,16 @@ def test_kinds_of_trouble(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.
     trouble.met("offers", broken)
     for number in (1, 1, 2):
         trouble.met("episodes", StoreError(f"episode {number}: ask again"))
+    with monkeypatch.context() as patch:
+        patch.setattr(lines, "EVERY_S", 0.0)
+        for number in (2, 2, 1):  # what was counted and not said is said when it comes again
+            trouble.met("episodes", StoreError(f"episode {number}: ask again"))
     assert [record.getMessage()[:30] for record in caplog.records] == [
         "store in trouble: a: full (dev",
         "store in trouble: the disk is ",
         "store in trouble: b: broken (d",
         "episode 1: ask again",
-        "episode 2: ask again",
+        "episode 2: ask again (1 more o",
     ]
     trouble.over("episodes")
     trouble.over("between")

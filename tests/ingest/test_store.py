@@ -130,7 +130,8 @@ def test_a_spool_that_has_gone_back_is_said_to(made: Any, tmp_path: Path, caplog
         assert "spool spool-a says that its next ordinal is 7, and was at 9 before" in caplog.text
         (line, *_) = sensorium.open(tmp_path).ledger("rig-1")
         assert line.next_ordinal == 9
-        caplog.clear()
+    caplog.clear()
+    with Store.open(tmp_path) as store:
         commit(store, made)  # its ordinal is 0
         store.saw_spool("rig-1", made.manifest.spool_id, 0, 0)
         assert "was restored from a backup" in caplog.text

@@ -272,7 +272,7 @@ def test_a_hundred_thousand(device: DeviceUnderFire, tmp_path: Path) -> None:
             device.hears(frame)
     ingest.check()
     seconds = ingest.now_ns / SECOND
-    assert len(ingest.lines) <= 3 * (1 + seconds / 10) * CAUSES
+    assert len(ingest.lines) <= (1 + seconds / 10) * CAUSES
 
 
 @pytest.mark.parametrize("received_ns", [0, 2**62, 2**63 - 1, -(2**62), -(2**63)])

@@ -372,7 +372,7 @@ def test_a_flood_of_hellos_is_refused_before_it_costs_anything_and_said_seldom()
     assert sum(isinstance(answer, wire.Welcome) for answer in answers) == link.limits.hellos_of_key
     assert isinstance(answers[-1], wire.Error)
     assert answers[-1].code == "busy"
-    assert len(link.out.lines) <= 3
+    assert len(link.out.lines) == 1
     assert isinstance(honest.hello()[0], wire.Welcome)
     flooding.now_ns += 10 * SECOND
     assert isinstance(flooding.hello()[-1], wire.Welcome)

@@ -1,21 +1,20 @@
-"""Lines for the log of what peers cause: of one cause the first few, then how many there were since, now and then."""
+"""Lines for the log of what peers cause: of one cause the first, then how many there were since, now and then."""
 
 from collections import OrderedDict
 
 SECOND = 1_000_000_000
 EVERY_S = 10.0
-FIRST = 3
 MAX_CAUSES = 4096
 
 
 class SeldomLines(list[str]):
-    """The lines to write. Whoever causes them, there are at most `FIRST` in ten seconds of one device and cause.
+    """The lines to write. Whoever causes them, there is at most one in ten seconds of one device and cause.
 
     >>> lines = SeldomLines()
     >>> for at in range(6): lines.say("rig-1", "violation", f"rig-1: violation {at}", at)
     >>> lines.say("rig-1", "violation", "rig-1: violation 6", 10 * SECOND)
-    >>> lines[2:]
-    ['rig-1: violation 2', 'rig-1: violation 6 (3 more of this kind since)']
+    >>> lines
+    ['rig-1: violation 0', 'rig-1: violation 6 (5 more of this kind since)']
     """
 
     def __init__(self) -> None:
@@ -24,14 +23,12 @@ class SeldomLines(list[str]):
 
     def say(self, device: str, cause: str, text: str, now_ns: int) -> None:
         """Write it, or count it for the next one of its kind."""
-        since_ns, count = self._said.get((device, cause), (now_ns, 0))
-        if now_ns - since_ns >= EVERY_S * SECOND:
-            held = max(0, count - FIRST)
-            since_ns, count = now_ns, 0
-            text += f" ({held} more of this kind since)" if held else ""
-        if count < FIRST:
-            self.append(text)
-        self._said[device, cause] = since_ns, count + 1
+        said_ns, held = self._said.get((device, cause), (now_ns - int(EVERY_S * SECOND), 0))
+        if now_ns - said_ns < EVERY_S * SECOND:
+            self._said[device, cause] = said_ns, held + 1
+        else:
+            self.append(f"{text} ({held} more of this kind since)" if held else text)
+            self._said[device, cause] = now_ns, 0
         self._said.move_to_end((device, cause))
         if len(self._said) > MAX_CAUSES:
             self._said.popitem(last=False)
