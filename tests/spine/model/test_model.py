@@ -59,7 +59,7 @@ def test_every_invariant_holds_for_long() -> None:
         *(pytest.param(each, TwoEnds, EXAMPLES, id=str(each)) for each in VARIANTS),
         *(pytest.param(each, TwoEnds, 5 * EXAMPLES, id=str(each), marks=pytest.mark.slow) for each in MORE),
         *(pytest.param(each, EndsThatDelete, EXAMPLES, id=str(each)) for each in OF_DELETION),
-        *(pytest.param(each, EndsThatPlan, EXAMPLES, id=str(each)) for each in PLANS),
+        *(pytest.param(each, EndsThatPlan, 4 * EXAMPLES, id=str(each)) for each in PLANS),
     ],
 )
 def test_what_is_wrong_is_found_and_named(

@@ -370,7 +370,7 @@ PLANS = (
     ),
     Variant(
         "what a plan takes is in memory alone",
-        Invariant.LAWFUL,
+        (Invariant.LAWFUL, Invariant.PLAN_CAUSES),
         (SpentPlans, "_put", "durable.replace(self._path", "(lambda *_: None)(self._path"),
     ),
     Variant(
