@@ -8,6 +8,7 @@ What was forgotten had ended before that time, so that nobody has it done again 
 is left out, as if it had not come; where it had been done and was to last, that is told.
 """
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -43,11 +44,12 @@ _ANSWERS = msgspec.json.Decoder(_AnswerOnDisk)
 
 
 class KeptDirective(msgspec.Struct):
-    """One, with its answer, if there is one, and whether the server has noted that."""
+    """One, with its answer, if there is one, whether that is on disk, and whether the server has noted it."""
 
     document: DirectiveDocument
     directive: SignedDirective
     answer: DirectiveAnswer | None = None
+    on_disk: bool = True
     noted: bool = False
 
 
@@ -80,12 +82,21 @@ class KeptDirectives:
         return kept
 
     def answer(self, kept: KeptDirective, answer: DirectiveAnswer) -> None:
-        """Note what became of one, which may be another thing than was noted before."""
+        """Note what became of one, which may be something else than was noted before. It counts if this raises, too."""
+        noted = kept.noted
+        kept.answer, kept.on_disk, kept.noted = answer, False, False
         self._write(answer, kept.document.kind, _ANSWER)
-        kept.answer = answer
-        if kept.noted:
-            kept.noted = False
+        kept.on_disk = True
+        if noted:  # where this is not reached, the answer counts: it is read behind what was noted
             durable.remove(self._folder / f"{kept.document.id}{_NOTED}")
+
+    def is_kept(self, name: str) -> bool:
+        """Whether what became of one of this name, if kept, is on disk; if that could not be, it is tried again."""
+        kept = self.by_id.get(name)
+        if kept is not None and kept.answer is not None and not kept.on_disk:
+            with contextlib.suppress(OSError):
+                self.answer(kept, kept.answer)
+        return kept is None or kept.on_disk
 
     def note(self, kept: KeptDirective) -> None:
         """The server has noted that. Where this is lost, it is told once more."""

@@ -140,7 +140,7 @@ class Obeying:
             self._told.clear()
 
     def answers(self, now_ns: int) -> list[DirectiveAnswer]:
-        """What is to be told now."""
+        """What is to be told now: of what is kept only what is on disk, for a next start may come to another answer."""
         with self._guard:
             found = [kept.answer for kept in self._kept.by_id.values() if not kept.noted]
             due = [
@@ -149,7 +149,7 @@ class Obeying:
                 if answer is not None and now_ns >= self._told.get((answer.id, answer.digest), -AGAIN_NS) + AGAIN_NS
             ][:MAX_ANSWERS]
             self._told |= {(answer.id, answer.digest): now_ns for answer in due}
-            return due
+            return [answer for answer in due if answer.digest or self._kept.is_kept(answer.id)]
 
     def noted(self, names: tuple[str, ...]) -> None:
         """The server has noted what became of these."""
@@ -344,9 +344,8 @@ class Obeying:
         answer = DirectiveAnswer.of(name, state, why)
         try:
             self._kept.answer(kept, answer)
-        except OSError as error:  # the next start does it once more, which changes nothing
-            log.error("directive %s: its answer cannot be kept: %s", name, error)
-            kept.answer = answer
+        except OSError as error:
+            log.error("directive %s: its answer cannot be kept, and is told once it can: %s", name, error)
         del self._waiting[name]
         kind, part = kept.document.kind, self._rules.operators.get(kept.directive.operator)
         level = logging.INFO if (kind, state) == ("sketch", DirectiveState.DONE) else logging.WARNING

@@ -1,5 +1,6 @@
 """What a device does with what is asked of it: by whom, for whom, in time, once; and what is left after power loss."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,35 @@ def test_who_asked_is_in_the_log_and_what_comes_all_the_time_is_no_warning(
     rig.ask(kind)
     found = [record for record in caplog.records if "anna.operator)" in record.getMessage()]
     assert [record.levelname for record in found] == [level]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_answer_that_the_disk_does_not_keep_is_told_once_it_does(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    """Or who starts anew, and finds that it cannot be done now, would answer twice."""
+    replace = durable.replace
+
+    def failing(path: Path, *rest: Any, **more: Any) -> int:
+        if path.suffix == ".answer":
+            raise OSError(errno.EIO, "Input/output error")
+        return replace(path, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "replace", failing)
+        asked = rig.ask()
+        assert rig.done == [asked]
+        assert rig.answers() == {}
+        assert rig.obeying.owes
+    if restarts:
+        rig.fails = "not any more"
+        rig.start(known=True)
+        rig.obeying.go_on()
+    assert rig.answers()[asked].state == ("failed" if restarts else "done")
+    rig.obeying.noted((asked,))
+    rig.start(known=True)
+    assert rig.answers() == {}
+    assert rig.obeying.states()["failed" if restarts else "done"] == 1
 
 
 def test_what_was_forgotten_as_it_had_ended_is_not_done_again(rig: Rig) -> None:
