@@ -21,7 +21,7 @@ import uuid_utils
 from sensorium.corpus.catalog import Catalog
 from sensorium.corpus.commits import commit_names
 from sensorium.episode import durable
-from sensorium.episode.locking import take_lock
+from sensorium.episode.locking import new_locked_folder, take_lock
 from sensorium.errors import SensoriumError, StoreError
 from sensorium.ingest.beneath import open_folder_beneath, read_beneath, removing
 from sensorium.ingest.both_forms import remove_leftovers
@@ -71,7 +71,9 @@ class SideStore:
         if recording and not self._first and (left := _left(path, recording)):
             self.folder, self._lock, self.before = left
         else:
-            self.folder, self._lock = _made_folder(path)
+            self.folder, self._lock = new_locked_folder(
+                lambda: path / REQUESTS / f"{uuid.UUID(bytes=uuid_utils.uuid7().bytes)}{MAKING}"
+            )
         self._handed = self.before is not None
 
     def hand_over(
@@ -257,19 +259,6 @@ def _say(store: StoreFolder, folder: Path, report: TakenOver) -> None:
     answer = ImportAnswer(episodes=report.episodes, left=tuple(str(each) for each in report.left))
     data = msgspec.json.encode(answer)
     durable.replace(folder / ANSWERED, folder / f"{ANSWERED}.new", [[data]], dir_fd=store.fd)
-
-
-def _made_folder(path: Path) -> tuple[Path, int]:
-    """A new folder, and the lock on it."""
-    while True:
-        folder = path / REQUESTS / f"{uuid.UUID(bytes=uuid_utils.uuid7().bytes)}{MAKING}"
-        durable.make_folder(folder)
-        with contextlib.suppress(FileNotFoundError):  # an ingest may have taken it for one that was left
-            lock = durable.open_folder(folder)
-            seen = durable.look(folder)
-            if take_lock(lock) and seen is not None and seen.id == durable.identity(lock):
-                return folder, lock
-            durable.close(lock)
 
 
 def _left(path: Path, recording: str) -> tuple[Path, int, HandedOver] | None:

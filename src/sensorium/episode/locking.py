@@ -1,9 +1,13 @@
 """A lock on an open file or folder, which nobody else has, and which ends with whoever holds it."""
 
+import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+from sensorium.episode import durable
 
 _LOOK_S = 0.02
 
@@ -23,6 +27,20 @@ def take_lock(fd: int, *, patient: bool = False) -> bool:
         time.sleep(_LOOK_S)
         return take_lock(fd)
     return True
+
+
+def new_locked_folder(named: Callable[[], Path]) -> tuple[Path, int]:
+    """A new folder, under a name that nothing has, and the lock on it. Whoever removes what was left may be quicker
+    than the lock: then there is another, with the next name."""
+    while True:
+        folder = named()
+        durable.make_folder(folder)
+        with contextlib.suppress(FileNotFoundError):
+            lock = durable.open_folder(folder)
+            seen = durable.look(folder)
+            if take_lock(lock) and seen is not None and seen.id == durable.identity(lock):
+                return folder, lock
+            durable.close(lock)
 
 
 def is_locked(path: Path) -> bool:

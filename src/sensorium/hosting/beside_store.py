@@ -8,7 +8,7 @@ from pathlib import Path
 from sensorium.corpus.catalog_reading import CATALOG
 from sensorium.corpus.commits import commit_names
 from sensorium.episode import durable
-from sensorium.episode.locking import take_lock
+from sensorium.episode.locking import new_locked_folder, take_lock
 from sensorium.errors import StoreError
 from sensorium.ingest.beneath import open_folder_beneath
 from sensorium.ingest.store_folder import COMMITS, EPISODES_FOLDER, LOCK, QUARANTINE, STAGING, StoreFolder, store_errors
@@ -31,7 +31,7 @@ def passing_folder(store: Path, settle: Callable[[Path], None] = lambda _: None)
     with store_errors(store):
         durable.make_folder(parent)
         remove_left(store, settle)
-        folder, lock = _made(parent, begins)
+        folder, lock = new_locked_folder(lambda: parent / f"{begins}{secrets.token_hex(4)}")
     try:
         yield folder
     finally:
@@ -46,19 +46,6 @@ def passing_folder(store: Path, settle: Callable[[Path], None] = lambda _: None)
 def _where(store: Path) -> tuple[Path, str]:
     """Where such folders are, and how their names begin."""
     return store.absolute().parent, f".import-{store.absolute().name}-"
-
-
-def _made(parent: Path, begins: str) -> tuple[Path, int]:
-    """A new folder, and the lock on it."""
-    while True:
-        folder = parent / f"{begins}{secrets.token_hex(4)}"
-        durable.add_folder(folder)
-        with contextlib.suppress(FileNotFoundError):  # another import may have taken it for one that was left
-            lock = durable.open_folder(folder)
-            seen = durable.look(folder)
-            if take_lock(lock) and seen is not None and seen.id == durable.identity(lock):
-                return folder, lock
-            durable.close(lock)
 
 
 def remove_left(store: Path, settle: Callable[[Path], None] = lambda _: None) -> None:
