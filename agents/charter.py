@@ -4,6 +4,7 @@ Both are files of the device's own hand: no directive changes them. A planner th
 """
 
 import fnmatch
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from sensorium.agents.bound import SettingBound
 from sensorium.agents.device_text import DeviceText, read_text
 from sensorium.agents.plans.limits import PlanLimits
 from sensorium.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 KINDS = ("settings", "stop", "release", "fetch", "campaign", "sketch", "plan")
 """What may be asked of devices; not every version obeys all of them."""
@@ -127,6 +130,18 @@ def read_charter(path: Path) -> Charter:
         raise ConfigError("\n".join(lines)) from error
     folder = path.absolute().parent
     return charter.model_copy(update={"kill": folder / charter.kill, "plans": charter.plans.within(folder)})
+
+
+def kill_switch_of(path: Path) -> Path:
+    """Where the kill switch of the charter in a file is, whatever else that says: who needs it may have no time to mend
+    a charter first. KILL beside a file that cannot be read."""
+    try:
+        said = read_text(path, "charter").document
+    except ConfigError as error:
+        log.warning("%s; KILL beside it is taken for its switch", error)
+        said = None
+    named = said.get("kill") if isinstance(said, Mapping) else None
+    return path.absolute().parent / (named if isinstance(named, str) and named else Charter().kill)
 
 
 def _where(text: DeviceText, mistake: ErrorDetails) -> str:

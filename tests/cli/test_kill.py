@@ -37,3 +37,27 @@ def test_the_switch_is_beside_the_charter(tmp_path: Path, charter: str | None, s
     assert not (tmp_path / switch).exists()
     (told,) = json.loads(run(device, "--off", "--format", "json"))
     assert told == {"device": "rig-1", "killed": False, "switch": str(tmp_path / switch)}
+
+
+@pytest.mark.parametrize(
+    ("charter", "switch"),
+    [
+        (b"kill: HALT\nplans: {allow: [fly]}\n", "HALT"),
+        (b"kill: [HALT]\n", "KILL"),
+        (b"kill: HALT\nplans: {\n", "KILL"),
+        (b"\xff\x00", "KILL"),
+        (b"no: mapping: at all", "KILL"),
+        (None, "KILL"),
+    ],
+)
+def test_a_charter_with_mistakes_keeps_nobody_from_the_switch(
+    tmp_path: Path, charter: bytes | None, switch: str
+) -> None:
+    device = tmp_path / "rig.yaml"
+    device.write_text(DEVICE + "charter: charter.yaml\nobey: {operator: gone.operator, may: [plan]}\n")
+    if charter is not None:
+        (tmp_path / "charter.yaml").write_bytes(charter)
+    run(device)
+    assert (tmp_path / switch).exists()
+    run(device, "--off")
+    assert not (tmp_path / switch).exists()

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sensorium.agents.charter import Charter, kill_switch_of
 from sensorium.agents.device_file import load_device_file
-from sensorium.agents.directives.rules import Rules
 from sensorium.agents.plans.kill_switch import is_killed
 from sensorium.cli.screen import OUT, Form, Format, print_rows
 from sensorium.episode import durable
@@ -36,7 +36,7 @@ def kill(
         sensorium kill rig.yaml --off
     """
     file = load_device_file(device)
-    path = file.at(Rules(file).charter.kill)
+    path = file.at(Charter().kill) if file.charter is None else kill_switch_of(file.at(file.charter))
     try:
         if off:
             durable.remove(path)
