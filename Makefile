@@ -10,7 +10,7 @@ LEROBOT_NEEDS ?= 'lerobot[dataset]==0.6.1'
 JUDGED := build/judged
 LLM := .venv-llm
 LLM_JUDGED := build/judged-llm
-BENCHES := $(filter-out $(addprefix bench/,agency_pictures.py areas.py days.py former.py keeping.py measuring.py pose_model.py small_ceiling.py small_kinds.py faulty_episodes.py table.py viewpoints.py windows.py),$(wildcard bench/*.py))
+BENCHES := $(filter-out bench/agency_pictures.py bench/table.py,$(shell grep -l __main__ bench/*.py))
 
 .PHONY: help demo redaction torch view judge-lerobot conformance judge-llm test test-failed test-all soak kills guest model coverage check lint types bench install clean
 

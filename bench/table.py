@@ -38,10 +38,10 @@ def main() -> int:
 
 
 def run(bench: Path, quick: bool) -> dict[str, Any] | None:
-    """The object that a benchmark prints; None if it failed, with its words on stderr."""
+    """The object that a benchmark prints; None if it failed, with its words on stderr, or printed none."""
     command = [sys.executable, str(bench), "--json", *(["--quick"] if quick else [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
+    if done.returncode or not done.stdout.strip():
         return None
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

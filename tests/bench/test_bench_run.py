@@ -97,8 +97,9 @@ def test_the_table_shows_a_row_a_bench_and_fails_if_one_does(tmp_path: Path) -> 
     bench.write_text(f"import json; print(json.dumps({found!r}))", encoding="utf-8")
     printed = run(tmp_path, "table.py", "--details", str(bench))
     assert all(word in printed for word in ("stub", "ratio", "because"))
-    bench.write_text("raise SystemExit(3)", encoding="utf-8")
-    command = [sys.executable, str(BENCH / "table.py"), str(bench)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert "failed" in done.stdout
+    for fails in ("raise SystemExit(3)", "'it prints nothing'"):
+        bench.write_text(fails, encoding="utf-8")
+        command = [sys.executable, str(BENCH / "table.py"), str(bench)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1
+        assert "failed" in done.stdout
