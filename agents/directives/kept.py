@@ -2,9 +2,10 @@
 
     SPOOL/directives/ID.directive    as it came
     SPOOL/directives/ID.answer       what became of it; ID.noted once the server has that
-    SPOOL/directives/time            the latest server's time at which something was forgotten
+    SPOOL/directives/time            of what was forgotten the latest end, and when the latest was issued (UTC, ns)
 
-What was forgotten had ended before that time, so that nobody has it done again by saying it once more. What is damaged
+Nothing that ends by then, and was issued by then, is done: nobody has what was forgotten done again by saying it once
+more. These are times of directives, not of the server, which may be years ahead for an hour. What is damaged
 is left out, as if it had not come; where it had been done and was to last, that is told.
 """
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MOST = 1000
 _ASKED, _ANSWER, _NOTED, _TIME = ".directive", ".answer", ".noted", "time"
+_EVER_NS = 1 << 62
 _LASTING: tuple[Kind, ...] = ("settings", "campaign")
 
 
@@ -58,7 +60,7 @@ class KeptDirectives:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.until_ns = 0
+        self._until_ns = self._issued_ns = 0
         self.by_id: dict[str, KeptDirective] = {}
         self.lost: list[DirectiveAnswer] = []
         """What is to be told of those that were in force, and are not, as their files are damaged."""
@@ -110,6 +112,10 @@ class KeptDirectives:
         self._write(answer, "", _NOTED)
         durable.remove(self._folder / f"{answer.id}{_ANSWER}")
 
+    def may_be_forgotten(self, document: DirectiveDocument) -> bool:
+        """Whether it may be one that was here, had ended, and was forgotten."""
+        return document.expires_ns <= self._until_ns and document.issued_ns <= self._issued_ns
+
     def forget(self, utc_ns: int, needed: set[str]) -> None:
         """Forget what has ended by now, is noted, and not `needed`."""
         over = [
@@ -119,9 +125,10 @@ class KeptDirectives:
         ]
         if not over:
             return
+        self._until_ns = max(self._until_ns, *(kept.document.expires_ns for kept in over))
+        self._issued_ns = max(self._issued_ns, *(kept.document.issued_ns for kept in over))
         path = self._folder / _TIME
-        durable.replace(path, path.with_suffix(".new"), [[b"%d" % utc_ns]])
-        self.until_ns = utc_ns
+        durable.replace(path, path.with_suffix(".new"), [[b"%d %d" % (self._until_ns, self._issued_ns)]])
         for kept in over:
             durable.remove(self._folder / f"{kept.document.id}{_ASKED}")
             durable.remove(self._folder / f"{kept.document.id}{_NOTED}")
@@ -150,10 +157,9 @@ class KeptDirectives:
                 if _was_lasting(path):
                     why = f"its file on the device is damaged, and it is not in force there any more: {error}"
                     self.lost.append(DirectiveAnswer.of(path.stem, DirectiveState.FAILED, why))
-        try:
-            self.until_ns = int(durable.read_whole(self._folder / _TIME))
-        except (FileNotFoundError, ValueError):
-            self.until_ns = 0
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            until_ns, *issued_ns = map(int, durable.read_whole(self._folder / _TIME).split())
+            self._until_ns, self._issued_ns = until_ns, max(issued_ns, default=_EVER_NS)  # of an earlier release
 
 
 def _plain(answer: _AnswerOnDisk) -> DirectiveAnswer:

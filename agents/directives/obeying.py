@@ -216,7 +216,7 @@ class Obeying:
             return
         if document.format != FORMAT:
             raise Refused(f"it has format {document.format}, this version knows {FORMAT}")
-        if document.expires_ns <= self._kept.until_ns:
+        if self._kept.may_be_forgotten(document):
             self._answer_unkept(name, signed, DirectiveState.EXPIRED, "its end is long behind")
             return
         if len(self._kept.by_id) >= MOST:

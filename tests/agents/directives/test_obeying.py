@@ -501,3 +501,29 @@ def test_after_power_loss_what_was_answered_is_answered_and_the_rest_done_again(
         rig.ask()
         assert rig.answers()[name].state == "done"
     assert 0 < len(rig.done) < len(copies)
+
+
+def test_what_is_asked_once_a_server_that_was_years_ahead_is_right_again_is_done(rig: Rig) -> None:
+    """It forgot by that time what had not ended; what it has forgotten it does not do again, nor after a restart."""
+    before = {"issued_ns": UTC_NS, "expires_ns": UTC_NS + 24 * HOUR_NS}
+    first = rig.ask(**before)
+    rig.obeying.probed(boottime_ns(), UTC_NS + 6 * 365 * 24 * HOUR_NS)
+    rig.obeying.noted((first,))
+    assert not list(rig.folder.glob("*.directive"))
+    for version in (2, 3):
+        rig.know()
+        next_ns = UTC_NS + version
+        rig.ask(version=version, issued_ns=next_ns, expires_ns=next_ns + HOUR_NS)
+        assert rig.done[1:] == [f"id-release-{n}" for n in range(2, version + 1)]
+        rig.ask(**before)
+        assert rig.answers()[first].state == "expired"
+        rig.start(known=True)
+    assert rig.done.count(first) == 1
+
+
+def test_what_an_earlier_release_has_forgotten_is_not_done_again(rig: Rig) -> None:
+    rig.folder.mkdir()
+    (rig.folder / "time").write_bytes(b"%d" % (UTC_NS + HOUR_NS))
+    rig.start(known=True)
+    old, new = (rig.ask(version=n, expires_ns=UTC_NS + HOUR_NS + n - 1) for n in (1, 2))
+    assert {name: each.state for name, each in rig.answers().items()} == {old: "expired", new: "done"}
