@@ -41,6 +41,7 @@ class Reporting:
         self._looked_ns = now_ns
         status = self._status()
         matters = [status.get(key) for key in ("state", "error", "away", "absent")]
+        matters.append(self._mission())
         matters.append(sorted((status.get("memory") or {}).get("held", ())))
         plans = status.get("plans") or {}
         matters += [plans.get(key) for key in ("begun", "killed", "controls")]

@@ -25,6 +25,7 @@ from sensorium.link.directive import DirectiveDocument, signed
 from sensorium.link.operators import OperatorPair
 from sensorium.link.server.messenger import Heard, HeardAnswers, Reported, SessionBegun
 from sensorium.link.server.protocol import ServerLink
+from sensorium.perception.cover import Cover
 from sensorium.perception.sketch import SketchDelta, SketchPosition
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class _Peer:
     memory: SharedMemory = field(default_factory=SharedMemory)
     waiting: tuple[str, SketchDelta] | None = None
     told_s: float = 0.0
-    refused: set[str] = field(default_factory=set)
+    refused: set[tuple[str, str]] = field(default_factory=set)
+    """Of which maker, for which mission; the device may be on another by now."""
 
 
 class Sharing:
@@ -177,7 +179,7 @@ class Sharing:
                         held = {**peer.memory.held, delta.by: at}
                         peer.memory = SharedMemory(peer.memory.mission, held)
                     else:  # until its next session
-                        peer.refused.add(delta.by)
+                        peer.refused.add((delta.by, delta.mission))
                         log.warning("sketch of %s for %s: %s: %s", delta.by, device, answer.state, answer.why)
 
     def _tell(self) -> None:
@@ -188,14 +190,14 @@ class Sharing:
         now_s, told = time.monotonic(), False
         every_s = max(EVERY_S, A_DEVICE_S * len(self._peers))
         for device, peer in self._peers.items():
-            for by in peer.memory.held.keys() - peer.refused:
-                if (cover := self._sketches.find(by, peer.memory.mission)) is not None:
+            for by in peer.memory.held:
+                if (cover := self._lacked(peer, by)) is not None:
                     self._parts.sharers.saw(cover.sketch.of, device, now_s)
         for device, peer in self._peers.items():
             if peer.waiting is not None:
                 continue
             for by, held in peer.memory.held.items():
-                cover = None if by in peer.refused else self._sketches.find(by, peer.memory.mission)
+                cover = self._lacked(peer, by)
                 if cover is None:
                     continue
                 position, sharers = held.position, self._parts.sharers.count(cover.sketch.of, now_s)
@@ -209,6 +211,11 @@ class Sharing:
                 break
         if told:
             self._wake()
+
+    def _lacked(self, peer: _Peer, by: str) -> Cover | None:
+        """What a device may lack of looks by one maker; None where there is nothing, or it would not have it."""
+        mission = peer.memory.mission
+        return None if (by, mission) in peer.refused else self._sketches.find(by, mission)
 
     def _tell_one(self, device: str, peer: _Peer, delta: SketchDelta) -> None:
         now_ns = time.time_ns()

@@ -59,3 +59,15 @@ def test_what_the_system_knows_of_heat_and_batteries(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(text)
     assert (temperature_c(tmp_path), battery_percent(tmp_path)) == (41.0, 87.0)
+
+
+def test_another_mission_is_said_at_once(tmp_path: Path) -> None:
+    missions = ["hall", "hall", "yard"]
+    reporting = Reporting(status, tmp_path, lambda: missions[0])
+    assert reporting.due(SECOND) is not None
+    missions.pop(0)
+    assert reporting.due(SECOND + LOOK_NS) is None
+    missions.pop(0)
+    said = reporting.due(SECOND + 2 * LOOK_NS)
+    assert said is not None
+    assert said["mission"] == "yard"

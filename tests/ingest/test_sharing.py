@@ -178,3 +178,28 @@ def test_what_is_on_its_way_is_not_told_again_by_a_report_that_passes_it(
     fleet.report("rig-0")
     (again,) = fleet.told()
     assert again[2] == second[2], "of what is lost"
+
+
+def test_what_a_device_refuses_for_one_mission_it_is_told_for_the_next(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on another mission by the time a part comes, and has not said so."""
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    yard = Cover(SketchOf("m", "yard", DIMENSIONS), 5)
+    yard.take_in(np.random.default_rng(7).integers(-100, 100, (20, DIMENSIONS), np.int8))
+    fleet.sharing._sketches.covers[yard.sketch.of] = yard
+    fleet.begin("rig-0")
+    fleet.report("rig-0")
+    ((device, name, _),) = fleet.told()
+
+    def says(mission: str) -> Reported:
+        return Reported(device, "s", {"memory": {"mission": mission, "held": {"m": {}}}})
+
+    fleet.sharing.hear(says("yard"))
+    failed = DirectiveAnswer(id=name, state="failed", why="sketch: for mission 'walk'; this device records for 'yard'")
+    fleet.sharing.hear(HeardAnswers(fleet.sessions[device], device, [failed]))
+    ((_, name, delta),) = fleet.told()
+    assert (delta.mission, delta.count) == ("yard", len(yard.sketch))
+    fleet.sharing.hear(HeardAnswers(fleet.sessions[device], device, [DirectiveAnswer(id=name, state="done")]))
+    fleet.sharing.hear(says("walk"))
+    assert fleet.told() == [], "what it has refused it is not told again in this session"
