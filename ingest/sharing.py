@@ -246,5 +246,8 @@ def _memory_of(document: Mapping[str, Any]) -> SharedMemory:
 
 
 def _before(utc: str) -> str:
-    """A little before a moment, as the catalog has times; empty of none."""
-    return (utc_text(utc_ns_of(utc) - SINCE_S * 1_000_000_000) or "") if utc else ""
+    """A little before a moment, as the catalog has times; empty of none, and of one that is to come: a clock was ahead
+    then, and what is committed now would not be taken in for as long."""
+    if not utc or (at_ns := utc_ns_of(utc) - SINCE_S * 1_000_000_000) > time.time_ns():
+        return ""
+    return utc_text(at_ns) or ""

@@ -1,6 +1,7 @@
 """Sharing: a device that returns is told all that it lacks, part by part; a part that many lack is made once."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from sensorium.episode.utc_text import utc_text
 from sensorium.ingest import sharing as module
 from sensorium.ingest.sharers import Sharers
 from sensorium.ingest.sharing import Sharing
@@ -203,3 +205,16 @@ def test_what_a_device_refuses_for_one_mission_it_is_told_for_the_next(
     fleet.sharing.hear(HeardAnswers(fleet.sessions[device], device, [DirectiveAnswer(id=name, state="done")]))
     fleet.sharing.hear(says("walk"))
     assert fleet.told() == [], "what it has refused it is not told again in this session"
+
+
+def test_a_last_episode_of_years_to_come_leaves_out_none_of_now(tmp_path: Path) -> None:
+    """The clock was ahead as it was committed."""
+    anna = read_pair(new_operator("anna", tmp_path / "keys")[1])
+    for years, since in ((6, False), (-1, True)):
+        utc = utc_text(time.time_ns() + years * 365 * 86_400 * 10**9)
+        folder = tmp_path / f"store-{years}"
+        with Store.open(folder) as store:
+            (folder / "sketches").mkdir()
+            (folder / "sketches" / "through").write_text(utc or "")
+            sharing = Sharing(store, new_link(), threading.Lock(), lambda: None, threading.Event(), anna)
+            assert bool(sharing._since_utc) == since
