@@ -11,6 +11,7 @@ from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.errors import ConfigError
 from sensorium.link.directive import DirectiveDocument
 
+Documents = Sequence[DirectiveDocument]
 MOST = 32
 """So many run on a device at once."""
 
@@ -68,6 +69,38 @@ def needed(documents: Sequence[DirectiveDocument], utc_ns: int | None) -> set[st
             found.add(document.id)
         last[name] = document.id
     return found
+
+
+def running_with(
+    document: DirectiveDocument, done: Documents, utc_ns: int | None, *, stops_one: bool
+) -> list[DirectiveDocument]:
+    """The directives by which campaigns run once this one is obeyed too, of those that were; `stops_one`: it stops some
+    that have not begun.
+
+    Raises:
+        Refused: a newer one of its name was obeyed.
+        ConfigError: it is none, its time has passed, or there is nothing to stop.
+    """
+    asked, running = asked_campaign(document), running_now(done, utc_ns)
+    of_name = [each for each in done if asked_campaign(each).name == asked.name]
+    if of_name and (newer := of_name[-1]).order > document.order:
+        is_now = "is in force" if asked.name in running else "was obeyed"
+        raise Refused(f"version {newer.version} of this campaign, which is newer, {is_now} ({newer.id})")
+    if asked.stop and asked.name not in running and not stops_one:
+        raise ConfigError(f"campaign {asked.name!r} does not run here")
+    if asked.is_over(utc_ns):
+        raise ConfigError(f"campaign {asked.name!r}: its time has passed")
+    others = [each for name, each in running.items() if name != asked.name]
+    return others if asked.stop else [*others, document]
+
+
+def stops(document: DirectiveDocument, other: DirectiveDocument) -> bool:
+    """Whether it stops a campaign that another, which was made before, has asked for."""
+    try:
+        asked, before = asked_campaign(document), asked_campaign(other)
+    except ConfigError:  # the other is answered so when it is done
+        return False
+    return asked.stop and other.kind == "campaign" and before.name == asked.name and other.order < document.order
 
 
 def is_to_come(document: DirectiveDocument, utc_ns: int | None) -> bool:

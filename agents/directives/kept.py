@@ -72,6 +72,18 @@ class KeptDirectives:
         """The earlier first."""
         return sorted(self.by_id.values(), key=lambda kept: kept.document.order)
 
+    def done(self, kind: Kind) -> list[DirectiveDocument]:
+        """Those of a kind that were obeyed, the earlier first."""
+        done = [each for each in self.in_order if each.answer is not None and each.answer.state == "done"]
+        return [each.document for each in done if each.document.kind == kind]
+
+    def states(self) -> dict[str, int]:
+        """How many stand where: waits, done, refused, expired, failed."""
+        found = dict.fromkeys(("waits", "done", "refused", "expired", "failed"), 0)
+        for kept in self.by_id.values():
+            found["waits" if kept.answer is None else kept.answer.state] += 1
+        return found
+
     def keep(self, document: DirectiveDocument, directive: SignedDirective) -> KeptDirective:
         """Keep one that came."""
         durable.make_folder(self._folder)

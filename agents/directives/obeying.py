@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sensorium.agents.charter import Charter, ObeyPart
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.directives.campaigning import asked_campaign, is_to_come, needed, running_now, with_campaigns
+from sensorium.agents.directives.campaigning import is_to_come, needed, running_now, running_with, stops, with_campaigns
 from sensorium.agents.directives.fitting import fitted
 from sensorium.agents.directives.kept import MOST, KeptDirective, KeptDirectives
 from sensorium.agents.directives.rules import Rules
@@ -37,7 +37,6 @@ from sensorium.link.directive import (
     DirectiveDocument,
     DirectiveEvent,
     DirectiveState,
-    Kind,
     SignedDirective,
     digest_of,
     document_of,
@@ -47,8 +46,8 @@ from sensorium.link.directive import (
 
 log = logging.getLogger(__name__)
 
-AGAIN_NS = 3_000_000_000
-"""So often an answer is told that the server has not noted."""
+AGAIN_NS, LOOK_NS = 3_000_000_000, 1_000_000_000
+"""So often an answer is told that the server has not noted; and so often it is seen what the time has brought."""
 MOST_UNKEPT = 256
 CAMPAIGNS = "trigger.campaigns"
 
@@ -96,6 +95,7 @@ class Obeying:
         self._waiting: dict[str, DirectiveState] = {}
         self._unkept: dict[Asked, DirectiveAnswer] = {}
         self._told: dict[Asked, int] = {}
+        self._looked_ns = 0
         self._unsettled = ""
         """The settings that are being put in force: others, which change what comes of them, wait for that."""
         self._wake: Callable[[], None] = lambda: None
@@ -131,8 +131,14 @@ class Obeying:
         """The server's clock was `server_ns` when CLOCK_BOOTTIME was `device_ns`."""
         with self._guard:
             self._server_ns = server_ns - device_ns
-            self.go_on()
-            self._end_campaigns()
+            self._go_with_time()
+
+    def pass_time(self, now_ns: int) -> None:
+        """CLOCK_BOOTTIME is `now_ns`: what begins or ends by the server's time does so without the server, too."""
+        with self._guard:
+            if now_ns >= self._looked_ns + LOOK_NS and self._utc_ns() is not None:
+                self._looked_ns = now_ns
+                self._go_with_time()
 
     def begin(self) -> None:
         """A session is open: every answer is to be told in it."""
@@ -166,7 +172,7 @@ class Obeying:
                     with contextlib.suppress(OSError):
                         self._kept.note(kept)
             if (utc_ns := self._utc_ns()) is not None:
-                in_force = {each.id for each in self._settings()} | needed(self._done("campaign"), utc_ns)
+                in_force = {each.id for each in self._settings()} | needed(self._kept.done("campaign"), utc_ns)
                 with contextlib.suppress(OSError):
                     self._kept.forget(utc_ns, in_force)
 
@@ -179,10 +185,7 @@ class Obeying:
     def states(self) -> dict[str, int]:
         """How many of those that are kept stand where: waits, done, refused, expired, failed."""
         with self._guard:
-            found = dict.fromkeys(("waits", "done", "refused", "expired", "failed"), 0)
-            for kept in self._kept.by_id.values():
-                found["waits" if kept.answer is None else kept.answer.state] += 1
-            return found
+            return self._kept.states()
 
     # --- within --------------------------------------------------------------------------------------------------
 
@@ -301,18 +304,13 @@ class Obeying:
 
     def _look_for(self, kept: KeptDirective) -> None:
         """Have a campaign begin, or end; what becomes of that is heard later."""
-        asked, running = asked_campaign(kept.document), running_now(self._done("campaign"), self._utc_ns())
-        newer = running.get(asked.name)
-        if newer is not None and newer.order > kept.document.order:
-            raise Refused(f"version {newer.version} of this campaign, which is newer, is in force ({newer.id})")
-        if asked.stop and newer is None:
-            raise ConfigError(f"campaign {asked.name!r} does not run here")
-        if asked.is_over(self._utc_ns()):
-            raise ConfigError(f"campaign {asked.name!r}: its time has passed")
-        documents = [each for name, each in running.items() if name != asked.name]
-        documents += [] if asked.stop else [kept.document]
+        waits = [each for each in self._kept.in_order if each.document.id in self._waiting]
+        before = [each for each in waits if stops(kept.document, each.document)]
+        documents = running_with(kept.document, self._kept.done("campaign"), self._utc_ns(), stops_one=bool(before))
+        for each in before:
+            self._end(each, DirectiveEvent.AGAINST_RULES, f"{kept.document.id} has stopped it before it began")
         after = with_campaigns(self._with_settings(), documents)
-        if not asked.stop and (why := self._rules.charter.refuses_change({CAMPAIGNS: None}, plain(after))):
+        if kept.document in documents and (why := self._rules.charter.refuses_change({CAMPAIGNS: None}, plain(after))):
             raise Refused(why)
         self._put_in_force(after, kept, DirectiveEvent.AGAINST_RULES)
 
@@ -352,21 +350,18 @@ class Obeying:
         by = "no longer obeyed" if part is None else part.operator  # not who it says it is by
         log.log(level, "directive %s (%s, %s): %s: %s", name, kind, by, state.name.lower(), why)
 
-    def _done(self, kind: Kind) -> list[DirectiveDocument]:
-        """Those of a kind that were obeyed, the earlier first."""
-        done = [each for each in self._kept.in_order if each.answer is not None and each.answer.state == "done"]
-        return [each.document for each in done if each.document.kind == kind]
-
     def _settings(self) -> list[DirectiveDocument]:
         """Those that are in force, the earlier first."""
-        return standing(self._done("settings"))
+        return standing(self._kept.done("settings"))
 
     def _campaigns(self) -> list[DirectiveDocument]:
         """The directives by which campaigns run now."""
-        return list(running_now(self._done("campaign"), self._utc_ns()).values())
+        return list(running_now(self._kept.done("campaign"), self._utc_ns()).values())
 
-    def _end_campaigns(self) -> None:
-        """Record without those whose time is over."""
+    def _go_with_time(self) -> None:
+        """Go on with what waits, and record without the campaigns whose time is over."""
+        if self._waiting:
+            self.go_on()
         trigger = self.device.trigger
         if self._unsettled or not isinstance(trigger, WorthConfig) or not trigger.campaigns:
             return
@@ -383,7 +378,7 @@ class Obeying:
 
     def _in_force(self) -> DeviceFile:
         """The device file under what was in force before; what does not fit it any more is answered so, and is over."""
-        device, unfit = fitted(self._device, self._done("settings"), self._done("campaign"), self._utc_ns())
+        device, unfit = fitted(self._device, self._kept.done("settings"), self._kept.done("campaign"), self._utc_ns())
         for name, why in unfit.items():
             self._waiting[name] = DirectiveState.DONE
             self._end(self._kept.by_id[name], DirectiveEvent.UNFIT, f"does not fit the device file any more: {why}")

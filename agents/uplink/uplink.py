@@ -154,6 +154,8 @@ class Uplink:
         link.poll(now_ns)
         self._do_jobs(context)  # first what was committed leaves the spool, then the rest is offered
         self._spool_end.settle(now_ns)
+        if self._obeys is not None:
+            self._obeys.pass_time(now_ns)
         if link.is_up:
             self._spool_end.offer(link, now_ns)
             if self._obeys is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sensorium.agents.directives import obeying as obeying_module
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.drivers.clock import boottime_ns
 from sensorium.link.directive import DirectiveAnswer
@@ -145,3 +146,49 @@ def test_settings_and_campaigns_hold_together(rig: Rig) -> None:
     settle(rig)
     assert running(rig) == {"dock": 0.1}
     assert rig.answers()["id-settings-2"].state == "done"
+
+
+def test_without_the_ingest_it_begins_and_ends_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its link is down: the server's time goes on as that was known last."""
+    name = ask(rig, 1, from_ns=UTC_NS + HOUR_NS, until_ns=UTC_NS + 2 * HOUR_NS)
+    late = rig.ask("campaign", version=2, body={"name": "yard", "rules": RULES, "from_ns": UTC_NS + 3 * HOUR_NS})
+    begun_ns, seen = boottime_ns(), []
+    for minutes in (30, 61, 90, 121, 150):
+        now_ns = begun_ns + minutes * HOUR_NS // 60
+        monkeypatch.setattr(obeying_module, "boottime_ns", lambda now_ns=now_ns: now_ns)
+        for _ in range(2):
+            rig.obeying.pass_time(now_ns)
+            for _ in rig.changes:
+                settle(rig)
+        seen.append(list(running(rig)))
+    assert seen == [[], ["dock"], ["dock"], [], []]
+    assert {each.id: each.state for each in rig.answers().values()} == {name: "done", late: "expired"}
+
+
+def test_while_the_servers_time_is_not_known_none_begins_or_ends(rig: Rig) -> None:
+    ask(rig, 1, from_ns=UTC_NS + HOUR_NS)
+    rig.start(known=False)
+    rig.obeying.pass_time(boottime_ns() + 2 * HOUR_NS)
+    assert not rig.changes
+    assert not rig.answers()
+
+
+def test_what_is_stopped_before_it_begins_does_not_begin(rig: Rig) -> None:
+    """Nor does what was to begin later than a newer one of its name, which has ended."""
+    first = ask(rig, 1, from_ns=UTC_NS + HOUR_NS)
+    yard = ask(rig, 2, "yard", from_ns=UTC_NS + HOUR_NS)
+    stop = ask(rig, 3, stop=True)
+    for _ in rig.changes:
+        settle(rig)
+    third = ask(rig, 4, "road", from_ns=UTC_NS + HOUR_NS)
+    ask(rig, 5, "road", until_ns=UTC_NS + HOUR_NS // 2)
+    settle(rig)
+    rig.obeying.probed(boottime_ns(), UTC_NS + 3 * HOUR_NS // 4)
+    settle(rig)
+    rig.obeying.probed(boottime_ns(), UTC_NS + HOUR_NS)
+    settle(rig)
+    assert running(rig) == {"yard": 0.1}
+    found = {each.id: (each.state, each.why) for each in rig.answers().values()}
+    assert found[first] == ("refused", f"{stop} has stopped it before it began")
+    assert (found[stop][0], found[yard][0]) == ("done", "done")
+    assert found[third] == ("refused", "version 5 of this campaign, which is newer, was obeyed (id-campaign-5)")

@@ -1,9 +1,14 @@
 """How long an uplink waits before it tries again: longer each time, and no two devices alike."""
 
+from pathlib import Path
+
+from sensorium.agents.device_file import check_device
+from sensorium.agents.directives.obeying import Obeying
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.uplink.uplink import Uplink
 from sensorium.drivers.clock import boottime_ns
 from sensorium.link.device.protocol import FIRST_WAIT_S, MAX_WAIT_S, DeviceLink
+from tests.spine.commands import wait_for
 
 SECOND = 10**9
 
@@ -39,3 +44,28 @@ def test_a_fleet_that_lost_its_ingest_at_one_moment_does_not_come_back_at_one(sp
     finally:
         for uplink in uplinks:
             uplink.stop()
+
+
+class NotesTime(Obeying):
+    """Who obeys, and notes what time it is told."""
+
+    told_ns = 0
+
+    def pass_time(self, now_ns: int) -> None:
+        self.told_ns = now_ns
+        super().pass_time(now_ns)
+
+
+def test_who_obeys_is_told_that_time_passes_while_nobody_is_there(spool: Spool, tmp_path: Path) -> None:
+    sensors = {"sim": {"kind": "sim-planar"}}
+    trigger = {"kind": "interval", "length_s": 10}
+    device = check_device({"device": "rig", "sensors": sensors, "trigger": trigger}, tmp_path)
+    obeying = NotesTime(tmp_path / "directives", device, clock=None, doing={}, change=lambda *_: None)
+    uplink = Uplink(spool, "tcp://127.0.0.1:9", obeys=obeying)
+    uplink.start()
+    try:
+        for _ in range(2):
+            before_ns = boottime_ns()
+            wait_for(lambda before_ns=before_ns: obeying.told_ns > before_ns, "the time")
+    finally:
+        uplink.stop()
