@@ -505,7 +505,7 @@ def test_after_power_loss_what_was_answered_is_answered_and_the_rest_done_again(
 
 def test_what_is_asked_once_a_server_that_was_years_ahead_is_right_again_is_done(rig: Rig) -> None:
     """It forgot by that time what had not ended; what it has forgotten it does not do again, nor after a restart."""
-    before = {"issued_ns": UTC_NS, "expires_ns": UTC_NS + 24 * HOUR_NS}
+    before: dict[str, Any] = {"issued_ns": UTC_NS, "expires_ns": UTC_NS + 24 * HOUR_NS}
     first = rig.ask(**before)
     rig.obeying.probed(boottime_ns(), UTC_NS + 6 * 365 * 24 * HOUR_NS)
     rig.obeying.noted((first,))

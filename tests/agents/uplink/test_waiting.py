@@ -1,5 +1,6 @@
 """How long an uplink waits before it tries again: longer each time, and no two devices alike."""
 
+from functools import partial
 from pathlib import Path
 
 from sensorium.agents.device_file import check_device
@@ -55,6 +56,9 @@ class NotesTime(Obeying):
         self.told_ns = now_ns
         super().pass_time(now_ns)
 
+    def is_told(self, after_ns: int) -> bool:
+        return self.told_ns > after_ns
+
 
 def test_who_obeys_is_told_that_time_passes_while_nobody_is_there(spool: Spool, tmp_path: Path) -> None:
     sensors = {"sim": {"kind": "sim-planar"}}
@@ -65,7 +69,6 @@ def test_who_obeys_is_told_that_time_passes_while_nobody_is_there(spool: Spool, 
     uplink.start()
     try:
         for _ in range(2):
-            before_ns = boottime_ns()
-            wait_for(lambda before_ns=before_ns: obeying.told_ns > before_ns, "the time")
+            wait_for(partial(obeying.is_told, boottime_ns()), "the time")
     finally:
         uplink.stop()
