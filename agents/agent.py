@@ -20,6 +20,7 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directed import fleet_memory, in_force, obeying
 from sensorium.agents.directives.rules import Rules
 from sensorium.agents.line import Lines, Parts
+from sensorium.agents.opening import OpeningStopped
 from sensorium.agents.orders import Orders
 from sensorium.agents.planned import Planned
 from sensorium.agents.recording.encode import EncoderPool
@@ -168,8 +169,12 @@ class Agent:
         }
 
     def _collect(self, stack: ExitStack) -> list[str]:
-        """Collect until the end; what is wrong then."""
-        collecting = self._begin(stack)
+        """Collect until the end; what is wrong then: nothing, if it is stopped before the sensors are open."""
+        try:
+            collecting = self._begin(stack)
+        except OpeningStopped as why:
+            log.warning("nothing was recorded: %s", why)
+            return []
         self._state = "collecting"
         return collecting.run(self._orders, self._seconds)
 

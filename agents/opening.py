@@ -8,10 +8,14 @@ from functools import partial
 from sensorium.agents.capture.reopening import close_quietly, opened
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.stream import StreamSpec
-from sensorium.errors import SensorLost
+from sensorium.errors import SensoriumError, SensorLost
 from sensorium.threads import Thread
 
 POLL_S = 0.01
+
+
+class OpeningStopped(SensoriumError):
+    """All was stopped before a sensor was open, which says nothing of the sensor."""
 
 
 class Opener:
@@ -50,14 +54,21 @@ class Opener:
         return self()
 
     def within(self, most_s: float, stopped: Callable[[], bool]) -> Driver:
-        """Open it in at most so long, and no longer than until it is `stopped`; raises `SensorLost` if that is too
-        short, or whatever opening raises."""
+        """Open it in at most so long.
+
+        Raises:
+            OpeningStopped: all was `stopped` before it was open; what is still to come is closed then.
+            SensorLost: that is too short. What opening raises comes as it is.
+        """
+        if stopped():
+            raise OpeningStopped(f"all was stopped before sensor {self._name!r} was opened")
         self._thread = Thread(f"open-{self._name}", f"opens sensor {self._name!r}", self._run, lambda _: None)
         deadline_s = time.monotonic() + most_s
-        while self._thread.alive and time.monotonic() < deadline_s and not stopped():
+        while self._thread.alive and time.monotonic() < deadline_s:
+            if stopped():
+                raise OpeningStopped(f"all was stopped while sensor {self._name!r} was being opened")
             time.sleep(POLL_S)
-        ended = time.monotonic() < deadline_s
-        return self._outcome(f"to open it has not returned {'as all was stopped' if ended else f'in {most_s:.0f} s'}")
+        return self._outcome(f"to open it has not returned in {most_s:.0f} s")
 
     def close(self) -> None:
         """Nobody takes any more what a call that has not returned may bring."""

@@ -6,19 +6,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from sensorium.agents.capture.reopening import Absent
+from sensorium.agents.capture.reopening import Absent, fault_of_closing
 from sensorium.agents.device_file import DeviceFile
-from sensorium.agents.opening import Opener
+from sensorium.agents.opening import Opener, OpeningStopped
 from sensorium.drivers.clock import Clock, ClockKind, live_clock
 from sensorium.drivers.driver import Driver
 from sensorium.drivers.pacing import Hurried
 from sensorium.drivers.stream import StreamSpec
 from sensorium.errors import ConfigError, SensoriumError
-from sensorium.threads import reason
+from sensorium.threads import Thread, reason
 
 log = logging.getLogger(__name__)
 
 OPEN_S = 20.0
+CLOSE_S = 1.0
+"""How long each of those that are open may take to be closed, where another cannot be opened, or all is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,10 @@ class Sensors:
 
 def open_sensors(device: DeviceFile, stopped: Callable[[], bool] = lambda: False) -> Sensors:
     """Open every sensor of the device file, in its order. One that is not there is absent, unless it is `required` or
-    of a recording or a world; so is one that takes too long, or is not open when all is `stopped`.
+    of a recording or a world; so is one that takes too long.
 
     Raises:
+        OpeningStopped: all was `stopped` before they were open; those that were are closed.
         SensoriumError: one cannot be opened; all others are closed.
         ConfigError: they are not all in one clock, or two have a stream of one name; all are closed.
     """
@@ -83,10 +86,13 @@ def open_sensors(device: DeviceFile, stopped: Callable[[], bool] = lambda: False
     drivers: dict[str, Driver] = {}
     failed: dict[str, BaseException] = {}
     with ExitStack() as stack:
+        stack.callback(_close_all, drivers)
         for name, opener in openers.items():
             stack.callback(opener.close)
             try:
                 drivers[name] = opener.within(OPEN_S, stopped)
+            except OpeningStopped:
+                raise
             except BaseException as error:
                 config = device.sensors[name]
                 if config.required or config.is_live is False or isinstance(error, ConfigError):
@@ -94,8 +100,6 @@ def open_sensors(device: DeviceFile, stopped: Callable[[], bool] = lambda: False
                 if not _may_be_live(drivers):
                     raise _of(name, error) from error
                 failed[name] = error
-            else:
-                stack.callback(drivers[name].close)
         clock = _one_clock(drivers)
         for name, why in failed.items():
             # From what the world does to it a sensor may recover, from its author's mistakes only if it is a live one.
@@ -126,6 +130,13 @@ def check_clocks(kinds: Mapping[str, ClockKind]) -> None:
     if len(set(kinds.values())) > 1:
         each = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
         raise ConfigError(f"sensors: all must be in one clock, got {each}; give each kind a device file of its own")
+
+
+def _close_all(drivers: dict[str, Driver]) -> None:
+    """The last that was opened first; one that does not return from it is left behind."""
+    for name, driver in reversed(drivers.items()):
+        close = partial(fault_of_closing, name, driver)
+        Thread(f"close-{name}", f"closes sensor {name!r}", close, lambda _: None, stop_s=CLOSE_S).join()
 
 
 def _may_be_live(drivers: Mapping[str, Driver]) -> bool:

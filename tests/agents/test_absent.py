@@ -57,6 +57,11 @@ def recorded(tmp_path: Path) -> list[tuple[Open, Seal]]:
     return found
 
 
+def sealed_files(tmp_path: Path) -> list[tuple[Path, Seal]]:
+    paths = sorted((tmp_path / "spool" / "episodes").glob("*.episode"))
+    return list(zip(paths, [seal for _, seal in recorded(tmp_path)], strict=True))
+
+
 def first_stamp_ns(path: Path, stream: int) -> int:
     heads = [read.header for read in records_in(path) if isinstance(read.header, Chunk)]
     return min(int(np.frombuffer(head.captured_ns, "<i8")[0]) for head in heads if head.stream == stream)
@@ -242,16 +247,28 @@ def test_to_open_one_may_never_end_and_holds_up_nobody(
     assert stuck.opened["stuck"] == 1 or word.startswith("raise"), "it is not opened beside itself"
 
 
-def test_a_stop_does_not_wait_for_one_that_is_being_opened(tmp_path: Path) -> None:
-    made = agent(tmp_path, {"stuck": odd(["open:sleep"]), "good": odd()})
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("more", [{}, {"required": True}, {"clock": "simulated"}])
+def test_a_stop_does_not_wait_for_one_that_is_being_opened(tmp_path: Path, more: dict[str, Any], kept: bool) -> None:
+    """It is no fault of the sensor that it is not there, and none is said: what was kept before stays as it is."""
+    if kept:
+        agent(tmp_path, {"good": odd([100, "end"])}).run()
+    before = [path.name for path, _ in sealed_files(tmp_path)]
+    OddConfig.opened.clear()
+    made = agent(tmp_path, {"good": odd(hangs_in_close=True), "stuck": odd(["open:sleep"], **more), "later": odd()})
+    over = threading.Event()
 
     def run() -> None:
-        with pytest.raises(SensoriumError, match=r"sensor 'stuck' is away: .*has not returned as all was stopped"):
-            made.run()
+        assert made.run() is not kept
+        over.set()
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    wait_for(lambda: OddConfig.opened, "it to be opened")
-    made.stop(3.0)
-    thread.join(10.0)
-    assert not thread.is_alive()
+    wait_for(lambda: "stuck" in OddConfig.opened, "it to be opened")
+    made.stop(4.0)
+    thread.join(20.0)
+    assert over.is_set()
+    assert "later" not in OddConfig.opened
+    assert made.status()["state"] == "done"
+    assert made.status()["away"] == {}
+    assert [path.name for path, _ in sealed_files(tmp_path)] == before

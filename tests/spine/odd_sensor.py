@@ -6,6 +6,7 @@ It must not import from the tests: it runs in the commands.
 import builtins
 import ctypes
 import itertools
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ class OddConfig(DriverConfig):
         self.opened[name] = number + 1
         life = self.lives[min(number, len(self.lives) - 1)]
         if str(life[0]).startswith("open:"):
+            print(f"{name} is being opened", file=sys.stderr, flush=True)
             act(str(life[0]).removeprefix("open:"))
         return OddSensor(name, life, self)
 

@@ -1,8 +1,11 @@
 """How the command `collect` ends on signals and with sensors that are away: its exit status, and what it says."""
 
+import contextlib
 import fcntl
 import signal
+import socket
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -64,6 +67,44 @@ def test_a_thread_of_a_driver_that_hangs_does_not_keep_the_process(site: Site, o
     sealed(site)
 
 
+@pytest.fixture
+def told(site: Site) -> Iterator[Callable[[], list[bytes]]]:
+    """What systemd has heard."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listens:
+        listens.bind(str(site.folder / "notify"))
+        site.environment |= {"NOTIFY_SOCKET": str(site.folder / "notify"), "WATCHDOG_USEC": "3000000"}
+        heard: list[bytes] = []
+
+        def words() -> list[bytes]:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    heard.append(listens.recv(99))
+            return heard
+
+        yield words
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("word", ["sleep", "hang"])
+def test_a_signal_while_a_sensor_is_being_opened_ends_in_peace(
+    site: Site, odd: Any, told: Callable[[], list[bytes]], word: str, number: int
+) -> None:
+    """It has nothing to say against that sensor, and what waited before waits on."""
+    site.run("collect", site.device("rig-1", {"sim": sim(duration_s=2.0)}), "--local")
+    before = [path.read_bytes() for path in site.spooled("rig-1")]
+    assert len(before) == 2
+    told().clear()
+    sensors = {"good": odd([100_000]), "stuck": odd([f"open:{word}"], clock="simulated")}
+    agent = site.start("collect", site.device("rig-1", sensors, 1), "--local")
+    agent.until("stuck is being opened")
+    wait_for(lambda: b"WATCHDOG=1" in told(), "it to live")
+    ends(agent, number, expect=0)
+    assert "while sensor 'stuck' was being opened" in agent.err
+    assert "2 episodes wait in the spool" in agent.out
+    assert [path.read_bytes() for path in site.spooled("rig-1")] == before
+    assert [told()[0], told()[-1], told().count(b"STOPPING=1")] == [b"READY=1", b"STOPPING=1", 1]
+
+
 def test_a_sensor_that_is_away_at_the_end_makes_exit_1(site: Site, odd: Any) -> None:
     sensors = {"bad": odd([30, "raise:ValueError"], ["open:raise:TypeError"]), "good": odd([100_000])}
     command = site.run("collect", site.device("rig-1", sensors), "--local", "--seconds", 2, expect=1)
@@ -73,12 +114,14 @@ def test_a_sensor_that_is_away_at_the_end_makes_exit_1(site: Site, odd: Any) -> 
     sealed(site)
 
 
-def test_a_told_wait_holds_for_signals_too(site: Site) -> None:
+def test_a_told_wait_holds_for_signals_too(site: Site, told: Callable[[], list[bytes]]) -> None:
     device = site.device("rig-1", {"sim": sim(pace=1.0)}, 1)
     agent = site.start("collect", device, "--local", "--drain", 1.5)
     wait_for(lambda: site.spooled("rig-1"), "an episode")
     begun_s = time.monotonic()
     agent.signal(signal.SIGTERM)
+    wait_for(lambda: b"STOPPING=1" in told(), "it to say that it ends", every_s=0.001)
+    assert agent.running, "it is said as it begins to"
     agent.wait(expect=1)
     assert time.monotonic() - begun_s > 1.5
     assert "remain in the spool: no ingest answered" in agent.err

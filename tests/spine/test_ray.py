@@ -134,6 +134,32 @@ def test_all_processes_are_told_to_end_as_systemd_does_and_what_was_open_is_seal
 
 @pytest.mark.slow  # it starts Ray
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("as_systemd_does", [False, True])
+@pytest.mark.parametrize("word", ["sleep", "hang"])
+def test_a_stop_while_a_sensor_is_being_opened_ends_in_peace(
+    site: Site, families: list[Family], monkeypatch: pytest.MonkeyPatch, word: str, as_systemd_does: bool
+) -> None:
+    packages = odd_sensor.install(site.folder)
+    (packages / "sitecustomize.py").write_text(PATIENT)
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    site.run("collect", site.device("rig-1", {"sim": sim(duration_s=2.0)}), "--local")
+    before = [path.read_bytes() for path in site.spooled("rig-1")]
+    agent = site.start("collect", site.device("rig-1", {"stuck": {"kind": "odd", "lives": [[f"open:{word}"]]}}, 1))
+    families.append(Family(agent.process.pid))
+    agent.until("stuck is being opened", timeout_s=90.0)
+    families[-1].look()
+    if as_systemd_does:
+        families[-1].signal(signal.SIGTERM)
+    else:
+        agent.signal(signal.SIGTERM)
+    agent.wait(expect=0, timeout_s=40.0)
+    assert "2 episodes wait in the spool" in agent.out
+    assert [path.read_bytes() for path in site.spooled("rig-1")] == before
+    wait_for(lambda: not families[-1].look(), "what it started to end", timeout_s=10.0, every_s=0.1)
+
+
+@pytest.mark.slow  # it starts Ray
+@pytest.mark.timeout(240)
 def test_nothing_outlives_a_driver_process_that_was_killed(site: Site, families: list[Family]) -> None:
     """Daemons of Ray did so for a minute."""
     agent, family = begun(site, families)

@@ -102,11 +102,12 @@ def collect(
     options["again"] = secrets.token_hex(8) if again else ""  # a word, so that a restart under Ray is not again
     failure: SensoriumError | None = None
     status: dict[str, Any] = {"hurried": False}
+    notify = Notify()
     with ExitStack() as stack:
         host: HostedAgent
         if local:
             stack.enter_context(LockWatch(f"collect {device_file}"))
-            signals = caught()
+            signals = caught(notify.stopping)
             host = LocalAgent(device, **options)
         else:
             from sensorium.hosting.on_ray import RayAgent, end_ray, start_ray
@@ -116,14 +117,13 @@ def collect(
                 start_ray()
             except SystemExit as end:  # Ray's own answer to SIGTERM; nothing has begun
                 raise typer.Exit(0 if end.code == signal.SIGTERM else 1) from end
-            signals = caught()  # not before: to start Ray takes seconds, which a signal ends
+            signals = caught(notify.stopping)  # not before: to start Ray takes seconds, which a signal ends
             said = device.model_dump(mode="json", serialize_as_any=True, exclude_unset=True)  # what is unset may matter
             host = RayAgent(said, device.base, **options)
         if metrics:
             registry = CollectorRegistry()
             registry.register(DeviceMetrics(host.last))
             stack.callback(served(metrics, registry).stop)
-        notify = Notify()
         notify.ready()
         stack.callback(notify.stopping)
         try:
@@ -199,11 +199,17 @@ def _obey(keys: Keyboard, host: HostedAgent) -> None:
                 host.stop()
 
 
-def caught() -> deque[int]:
-    """SIGINT and SIGTERM as they come from now on; what they ask for is done by the loop that looks here."""
+def caught(heard: Callable[[], None] = lambda: None) -> deque[int]:
+    """SIGINT and SIGTERM as they come from now on; what they ask for is done by the loop that looks here. `heard` is
+    called at once, when one comes."""
     asked: deque[int] = deque()
+
+    def hear(number: int, _: object) -> None:
+        asked.append(number)
+        heard()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: asked.append(number))
+        signal.signal(number, hear)
     return asked
 
 

@@ -14,6 +14,7 @@ class Notify:
         watchdog = os.environ.get("WATCHDOG_USEC", "")
         self._every_s = float(watchdog) / 3e6 if watchdog.isdecimal() else 0.0
         self._due_s = 0.0
+        self._is_stopping = False
 
     def ready(self) -> None:
         """It does what it is for."""
@@ -27,8 +28,10 @@ class Notify:
             self._say("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """It ends."""
-        self._say("STOPPING=1")
+        """It ends; said once."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._say("STOPPING=1")
 
     def _say(self, word: str) -> None:
         if not self._address:
