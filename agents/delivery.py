@@ -142,6 +142,7 @@ class Delivery:
             "oldest_s": None if oldest_ns is None else max(0.0, (time.time_ns() - oldest_ns) / 1e9),
             "ordinals": self.spool.counts(),
             "directives": {} if self.obeys is None else self.obeys.states(),
+            "directive_version": 0 if self.obeys is None else self.obeys.version,
             "link": self._link_stats(),
             "clock": clock_error(self.spool),
             "syncs": self.spool.room.times.told(),

@@ -66,6 +66,7 @@ class Reporting:
             "clock": dict(status.get("clock") or {}),
             "memory": dict(status.get("memory") or {}),
             "directives": dict(status.get("directives") or {}),
+            "directive_version": status.get("directive_version", 0),
             "plans": dict(status.get("plans") or {}),
             "oldest_s": status.get("oldest_s"),
             "pending": ordinals.get("pending", 0),

@@ -16,6 +16,8 @@ LEFT = "left"
 SAID_STATES = frozenset(("starting", "collecting", "full", "draining", "done", "failed", LEFT))
 """What a device says that it does; another may say something else."""
 MOST_NUMBER = 1e300
+MOST_VERSION = 1 << 48
+"""Of so many directives no device has heard: it is nonsense, above which there would soon be no version."""
 SILENT_S = 35.0
 """Devices report every 10 s, or say that they leave."""
 
@@ -58,6 +60,17 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
     def mapping(self, name: str) -> Mapping[str, Any]:
         """What it said by that name, if that is a mapping; else an empty one."""
         return mapping_of(self.state.get(name))
+
+
+def version_said(store: Path, device: str) -> int:
+    """The latest version of settings and campaigns that a device, or one of its name, said it has obeyed, of whichever
+    store; 0 where it has said nothing of it, or nonsense."""
+    try:
+        report = msgspec.json.decode((store / FLEET / f"{device}.json").read_bytes(), type=DeviceReport)
+    except (OSError, msgspec.DecodeError):
+        return 0
+    said = [each.number("directive_version") for each in (report, *report.others)]
+    return max((int(each) for each in said if each is not None and 0 <= each <= MOST_VERSION), default=0)
 
 
 def number_of(said: object) -> float | None:

@@ -21,6 +21,7 @@ import msgspec
 import uuid_utils
 
 from sensorium.corpus.commits import check_store_version
+from sensorium.corpus.device_report import version_said
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable, together
 from sensorium.episode.utc_text import utc_text
@@ -316,7 +317,9 @@ def issue_each(
     made: list[tuple[DirectiveDocument, SignedDirective]] = []
     for device, body in bodies.items():
         check_name(device, "device")
-        version = max((each.document.version for each in shelf.all(device) if each.document), default=0) + 1
+        known = [each.document.version for each in shelf.all(device) if each.document]
+        version = max(known, default=0)
+        version = max(version, version_said(store, device)) + 1  # it may have come from another store
         document = DirectiveDocument(
             id=str(uuid_utils.uuid7()),
             device=device,

@@ -30,7 +30,8 @@ from sensorium.link.directive import (
 
 log = logging.getLogger(__name__)
 
-MOST = 1000
+MOST, OF_EACH = 1000, 100
+"""So many are kept; and so many of each of several operators at least, whatever others have asked."""
 _ASKED, _ANSWER, _NOTED, _TIME = ".directive", ".answer", ".noted", "time"
 _EVER_NS = 1 << 62
 _LASTING: tuple[Kind, ...] = ("settings", "campaign")
@@ -77,12 +78,23 @@ class KeptDirectives:
         done = [each for each in self.in_order if each.answer is not None and each.answer.state == "done"]
         return [each.document for each in done if each.document.kind == kind]
 
+    @property
+    def version(self) -> int:
+        """The latest of settings and campaigns that were obeyed, which what comes later must be above; 0: of none."""
+        return max((each.version for kind in _LASTING for each in self.done(kind)), default=0)
+
     def states(self) -> dict[str, int]:
         """How many stand where: waits, done, refused, expired, failed."""
         found = dict.fromkeys(("waits", "done", "refused", "expired", "failed"), 0)
         for kept in self.by_id.values():
             found["waits" if kept.answer is None else kept.answer.state] += 1
         return found
+
+    def no_room(self, operator: bytes, operators: int) -> str:
+        """Why no more is kept of one of so many operators; empty where it is."""
+        most = max(MOST - (operators - 1) * OF_EACH, MOST // operators)
+        theirs = sum(kept.directive.operator == operator for kept in self.by_id.values())
+        return f"{theirs} others of its operator are kept already" if theirs >= most else ""
 
     def keep(self, document: DirectiveDocument, directive: SignedDirective) -> KeptDirective:
         """Keep one that came."""
@@ -158,6 +170,8 @@ class KeptDirectives:
                 if not is_genuine(directive):
                     raise PeerViolation("is not what its operator has signed: it is damaged")
                 kept = KeptDirective(document_of(directive), directive)
+                if kept.document.id != path.stem:  # a copy, say, of which nothing says that it was done
+                    raise PeerViolation(f"is directive {kept.document.id} by another name")
                 for suffix in (_NOTED, _ANSWER):  # where both are there, the second is of later
                     said = path.with_suffix(suffix)
                     if said.exists():

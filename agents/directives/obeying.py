@@ -14,7 +14,7 @@ from sensorium.agents.charter import Charter, ObeyPart
 from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directives.campaigning import is_to_come, needed, running_now, running_with, stops, with_campaigns
 from sensorium.agents.directives.fitting import fitted
-from sensorium.agents.directives.kept import MOST, KeptDirective, KeptDirectives
+from sensorium.agents.directives.kept import KeptDirective, KeptDirectives
 from sensorium.agents.directives.rules import Rules
 from sensorium.agents.directives.settings import (
     Refused,
@@ -182,6 +182,12 @@ class Obeying:
         with self._guard:
             return bool(self._unkept) or any(kept.answer and not kept.noted for kept in self._kept.by_id.values())
 
+    @property
+    def version(self) -> int:
+        """The latest of settings and campaigns that were obeyed; 0: of none."""
+        with self._guard:
+            return self._kept.version
+
     def states(self) -> dict[str, int]:
         """How many of those that are kept stand where: waits, done, refused, expired, failed."""
         with self._guard:
@@ -222,8 +228,8 @@ class Obeying:
         if self._kept.may_be_forgotten(document):
             self._answer_unkept(name, signed, DirectiveState.EXPIRED, "its end is long behind")
             return
-        if len(self._kept.by_id) >= MOST:
-            raise Refused(f"{MOST} others are kept already")
+        if why := self._kept.no_room(signed.operator, len(self._rules.operators)):
+            raise Refused(why)
         kept = self._kept.keep(document, signed)
         self._unkept.pop((name, ""), None)
         self._waiting[name] = DirectiveState.WAITS

@@ -5,6 +5,7 @@ from typing import Any
 
 from sensorium.agents.charter import CHANGEABLE, OWN, Charter, ObeyPart
 from sensorium.agents.device_file import DeviceFile, check_device
+from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.errors import ConfigError
 from sensorium.link.directive import DirectiveDocument
 
@@ -98,6 +99,8 @@ def check_settings(
     is as `before` now."""
     places = dict.fromkeys(_leaves(said)) | dict.fromkeys(changed(before, after))
     _check_own(places)
+    if (asked := _campaigns(after)) and asked != _campaigns(before) and (why := charter.refuses_kind("campaign")):
+        raise Refused(why)
     if why := operator.allows("settings", places) or charter.refuses_change(places, plain(after)):
         raise Refused(why)
     if charter.keep_redaction and (lost := _redaction(given).items() - _redaction(after).items()):
@@ -150,6 +153,10 @@ def _put(document: dict[str, Any], place: str, value: Any) -> None:
             raise ConfigError(f"settings: {place}: {key!r} is no mapping in the device file")
         at = following
     at[last] = value
+
+
+def _campaigns(device: DeviceFile) -> Sequence[object]:
+    return device.trigger.campaigns if isinstance(device.trigger, WorthConfig) else ()
 
 
 def _redaction(device: DeviceFile) -> dict[str, str]:

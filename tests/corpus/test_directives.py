@@ -3,8 +3,10 @@
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from sensorium.corpus.device_report import FLEET, DeviceReport
 from sensorium.corpus.directives import DIRECTIVES, DirectiveShelf, GivenAnswer, issue
 from sensorium.episode import durable
 from sensorium.errors import ConfigError, StoreError
@@ -48,6 +50,22 @@ def test_they_wait_until_they_are_answered_once(store: Path, anna: OperatorPair)
     assert not shelf.waiting("rig-2")
     assert [each.state(0) for each in shelf.all("rig-2")] == ["done"]
     assert shelf.all("rig-1")[-1].document == again
+
+
+@pytest.mark.parametrize(
+    ("said", "of_another", "version"), [(7, 0, 8), (7, 9, 10), (2**60, 0, 1), ("x", None, 1), (-1, 1.5, 2)]
+)
+def test_what_a_device_has_obeyed_of_another_store_is_older(
+    store: Path, anna: OperatorPair, said: object, of_another: object, version: int
+) -> None:
+    other = DeviceReport(device="rig-1", spool_id="b", state={"directive_version": of_another})
+    report = DeviceReport(device="rig-1", spool_id="a", state={"directive_version": said}, others=(other,))
+    (store / FLEET).mkdir()
+    (store / FLEET / "rig-1.json").write_bytes(msgspec.json.encode(report))
+    made = issue(store, ["rig-1", "rig-2"], "stop", {}, anna, life_s=60)
+    assert [each.version for each in made] == [version, 1]
+    (again,) = issue(store, ["rig-1"], "stop", {}, anna, life_s=60)
+    assert again.version == version + 1
 
 
 def test_what_cannot_be_read_is_said(store: Path, anna: OperatorPair) -> None:

@@ -470,12 +470,30 @@ def test_the_charter_and_obey_are_the_devices_own(tmp_path: Path, keys: Path) ->
 
 
 def test_no_more_are_kept_than_a_bound(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(obeying_module, "MOST", 2)
-    assert kept_module.MOST > 2
+    monkeypatch.setattr(kept_module, "MOST", 2)
     for version in (1, 2, 3):
         last = rig.ask(version=version)
     assert rig.answers()[last].state == "refused"
     assert len(rig.done) == 2
+
+
+def test_an_operator_who_asks_without_end_leaves_room_for_another(
+    tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it may: what is refused is kept, too, for as long as its operator says."""
+    monkeypatch.setattr(kept_module, "MOST", 12)
+    monkeypatch.setattr(kept_module, "OF_EACH", 3)
+    obey = [
+        {"operator": str(keys / f"{name}.operator"), "may": may}
+        for name, may in (("anna", ["stop"]), ("eve", ["fetch"]))
+    ]
+    rig = Rig(tmp_path, keys, obey=obey)
+    asked = [rig.ask("release", by=rig.eve, version=version) for version in range(1, 16)]
+    whys = {name: each.why for name, each in rig.answers().items()}
+    assert sum("may ask for fetch, not for release" in whys[name] for name in asked) == 9
+    assert sum(whys[name] == "9 others of its operator are kept already" for name in asked) == 6
+    stop = rig.ask("stop")
+    assert rig.answers()[stop].state == "done"
 
 
 def test_after_power_loss_what_was_answered_is_answered_and_the_rest_done_again(
@@ -527,3 +545,24 @@ def test_what_an_earlier_release_has_forgotten_is_not_done_again(rig: Rig) -> No
     rig.start(known=True)
     old, new = (rig.ask(version=n, expires_ns=UTC_NS + HOUR_NS + n - 1) for n in (1, 2))
     assert {name: each.state for name, each in rig.answers().items()} == {old: "expired", new: "done"}
+
+
+def test_a_file_that_was_copied_to_another_name_is_not_done_again(rig: Rig) -> None:
+    name = rig.ask()
+    (path,) = rig.folder.glob("*.directive")
+    for other in ("a-copy", "z-copy"):
+        path.with_stem(other).write_bytes(path.read_bytes())
+    rig.start(known=True)
+    rig.know()
+    assert rig.done == [name]
+    assert rig.answers()[name].state == "done"
+
+
+def test_the_latest_version_that_holds_is_told(rig: Rig) -> None:
+    assert rig.obeying.version == 0
+    rig.ask("settings", version=7, body={"set": {"mission.name": "hall"}})
+    assert rig.obeying.version == 0
+    rig.changes[0][1]("")
+    rig.ask("release", version=9)
+    rig.ask("settings", version=8, body={"set": {"device": "mine"}})
+    assert rig.obeying.version == 7

@@ -10,6 +10,8 @@ from sensorium.agents.device_file import DeviceFile, check_device
 from sensorium.agents.directives.settings import Refused, changed, check_settings, said_of, with_settings
 from sensorium.errors import ConfigError
 
+WORTH: dict[str, Any] = {"kind": "worth", "budget": {"share": 0.1}}
+DOCK: dict[str, Any] = {**WORTH, "campaigns": [{"name": "dock", "where": "sim.cam.blur > 1", "budget": {"share": 0.1}}]}
 REDACT: dict[str, Any] = {"kind": "redact", "detector": {"kind": "centerface"}}
 
 
@@ -112,6 +114,9 @@ def test_what_is_no_settings_is_said(body: dict[str, Any]) -> None:
             {"bounds": {"trigger.length_s": {"at_least": 2}}},
             "is left out",
         ),
+        ({"trigger": DOCK}, ["trigger"], {"refuse": ["campaign"]}, "charter: refuse: campaign"),
+        ({"trigger": DOCK}, ["trigger"], {}, ""),
+        ({"trigger": WORTH}, ["trigger"], {"refuse": ["campaign"]}, ""),
         ({"mission.name": "b"}, ["settings"], {"bounds": {"mission.name": {"one_of": ["a"]}}}, "one of a, got 'b'"),
     ],
 )
