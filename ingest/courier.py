@@ -79,7 +79,7 @@ class Courier:
             sessions = self._link.messenger.sessions() if bell != self._bell else {}
         for each in new:
             self._also(each)
-        heard = _bounded([*self._owed, *new])
+        heard = _bounded(_latest([*self._owed, *new]))
         self._owed = sorted(heard, key=_urgency)
         if bell == self._bell and not heard:
             return False
@@ -175,6 +175,12 @@ class Courier:
         with self._lock:  # also of what nobody asked here: it would be repeated for ever
             for each in heard:
                 self._link.messenger.noted(each.session, tuple(answer.id for answer in each.answers))
+
+
+def _latest(heard: list[Heard]) -> list[Heard]:
+    """Of each spool its last report, as the one before is worth nothing then; and all else."""
+    last = {(each.device, each.spool_id): each for each in heard if isinstance(each, Reported)}
+    return [each for each in heard if not isinstance(each, Reported) or each is last[each.device, each.spool_id]]
 
 
 def _bounded(heard: list[Heard]) -> list[Heard]:

@@ -29,12 +29,13 @@ class FleetStates:
 
     def keep(self, heard: Reported) -> None:
         """Keep what a device says; a report that is too long, or none that JSON can say, is not kept."""
+        document = heard.document
         report = DeviceReport(
             device=heard.device,
             spool_id=heard.spool_id,
             heard_ns=time.time_ns(),
-            state=heard.document,
-            also=self._others(heard, self._now_s()),
+            state=document,
+            also=self._others(heard, str(document.get("state", "")), self._now_s()),
         )
         try:
             data = msgspec.json.encode(report)
@@ -51,13 +52,13 @@ class FleetStates:
         whole = msgspec.json.encode(msgspec.structs.replace(report, others=others)) if others else data
         _write(new, whole, 0, fd)
         durable.rename(new, FLEET / f"{heard.device}.json", dir_fd=fd)
-        now_s, state = self._now_s(), str(heard.document.get("state", ""))
+        now_s, state = self._now_s(), str(document.get("state", ""))
         before_s, before = self._kept.get(heard.device, (0.0, ""))
         if state != before or now_s - before_s >= HISTORY_EVERY_S:
             self._kept[heard.device] = now_s, state
             self._add(heard.device, data + b"\n")
 
-    def _others(self, heard: Reported, now_s: float) -> tuple[str, ...]:
+    def _others(self, heard: Reported, state: str, now_s: float) -> tuple[str, ...]:
         """Other spools under this name that were heard of since this one was: a spool that was replaced is not."""
         lately = {
             spool: at
@@ -68,7 +69,7 @@ class FleetStates:
         if now_s - last_s > SILENT_S:
             first_s = now_s
         others = tuple(sorted(spool for spool, at in lately.items() if at[1] > first_s))
-        if heard.document.get("state") != LEFT:
+        if state != LEFT:
             lately[heard.spool_id] = first_s, now_s
         self._spools[heard.device] = lately
         return others

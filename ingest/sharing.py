@@ -163,9 +163,9 @@ class Sharing:
         match heard:
             case SessionBegun(number, device):
                 self._peers[device] = _Peer(number)
-            case Reported(device, _, document):
+            case Reported(device):
                 if (peer := self._peers.get(device)) is not None:
-                    peer.memory = _memory_of(document)
+                    peer.memory = _memory_of(heard.document)
                     if time.monotonic() >= peer.told_s + ANSWER_S:
                         peer.waiting = None
             case HeardAnswers(number, device, answers):

@@ -27,7 +27,7 @@ def keep(store: Path, *said: tuple[str, dict[str, Any]]) -> None:
     with Store.open(store) as opened:
         states = FleetStates(opened)
         for name, state in said:
-            states.keep(Reported(name, "ab", state))
+            states.keep(Reported.of(name, "ab", state))
 
 
 def test_the_last_is_kept_and_of_the_history_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_two_devices_of_one_name_are_said_and_a_spool_that_was_replaced_is_none(
     def found(states: FleetStates, spool: str, state: str = "collecting") -> list[str]:
         nonlocal now_s
         now_s += 5
-        states.keep(Reported("rig-1", spool, {"state": state}))
+        states.keep(Reported.of("rig-1", spool, {"state": state}))
         (report,) = reports(tmp_path)
         assert wrong(report, time.time_ns()) == [
             f"another device has this name, with the spool {each}" for each in report.also
@@ -94,7 +94,7 @@ def test_of_devices_of_one_name_each_has_a_row(tmp_path: Path, monkeypatch: pyte
     def keep(spool: str, n: int, state: str = "collecting", after_s: float = 1.0) -> None:
         nonlocal now_s
         now_s += after_s
-        states.keep(Reported("rig-1", spool, {"state": state, "n": n}))
+        states.keep(Reported.of("rig-1", spool, {"state": state, "n": n}))
 
     with Store.open(tmp_path) as opened:
         states = FleetStates(opened, lambda: now_s)

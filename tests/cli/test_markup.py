@@ -101,7 +101,7 @@ def test_nothing_that_a_device_says_moves_a_terminal_or_forges_a_line(
         opened.commit(assembly, device="rig-1", identity="key-1")
         opened.discarded("rig-1", made.manifest.spool_id, [7], MOVES)
         state = {"state": MOVES, "mission": MOVES, "error": MOVES, "away": {MOVES: MOVES}, "streams": {MOVES: {}}}
-        FleetStates(opened).keep(Reported("rig-1", "s", state))
+        FleetStates(opened).keep(Reported.of("rig-1", "s", state))
     html = tmp_path / "report.html"
     for what in (
         ["query", store],
@@ -162,10 +162,10 @@ def test_whatever_a_device_reports_the_fleet_is_shown(tmp_path: Path, odd: Any) 
     names += ["spool_bytes", "disk_free_bytes", "disk_bytes", "temperature_c", "memory", "directives"]
     with Store.open(tmp_path) as store:
         states = FleetStates(store)
-        states.keep(Reported("rig-1", "s", dict.fromkeys(names, odd)))
-        states.keep(Reported("rig-2", "s", {"state": "collecting", "streams": {"cam": odd, "imu": {"lost": odd}}}))
+        states.keep(Reported.of("rig-1", "s", dict.fromkeys(names, odd)))
+        states.keep(Reported.of("rig-2", "s", {"state": "collecting", "streams": {"cam": odd, "imu": {"lost": odd}}}))
         states.keep(
-            Reported("rig-3", "s", {"state": "collecting", "streams": {"cam": {"rate_hz": odd, "lost": {"x": odd}}}})
+            Reported.of("rig-3", "s", {"state": "collecting", "streams": {"cam": {"rate_hz": odd, "lost": {"x": odd}}}})
         )
         registry = CollectorRegistry()
         registry.register(FleetMetrics(tmp_path))

@@ -19,6 +19,7 @@ from sensorium.ingest.store import Store
 from sensorium.link import wire
 from sensorium.link.directive import FORMAT
 from sensorium.link.operators import new_operator, read_pair
+from sensorium.link.server.messenger import Reported
 from tests.link.test_protocol_server import Peer, new_link
 
 
@@ -205,3 +206,27 @@ def test_what_has_expired_says_by_which_clock(tmp_path: Path, monkeypatch: pytes
     assert f"its end, {utc_text(entry.document.expires_ns)}; by the ingest's clock it is {utc_text(years_ns)}" in (
         entry.answer.why
     )
+
+
+def test_while_the_disk_is_in_trouble_the_last_report_of_each_spool_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = [Peer(new_link()), Peer(new_link(), "rig-2")]
+    peers[1].link = link = peers[0].link
+    with Store.open(tmp_path / "store") as store:
+        courier = Courier(store, link, threading.Lock(), lambda: None, threading.Event())
+        for peer in peers:
+            peer.hello()
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "rename", broken)
+            for turn in range(20):
+                for peer in peers:
+                    peer.say(wire.Status(session=peer.session, document={"device": {"state": str(turn)}}))
+                with pytest.raises(OSError, match="Input/output"):
+                    courier.step()
+        assert [each.document for each in courier._owed if isinstance(each, Reported)] == [{"state": "19"}] * 2
+        courier.step()
+        link.take_messages()
+        for _ in range(3):
+            courier.step()
+    assert {each.device: each.state["state"] for each in reports(tmp_path / "store")} == {"rig-1": "19", "rig-2": "19"}

@@ -37,9 +37,9 @@ def test_states_clocks_and_directives_are_told_as_they_are(tmp_path: Path, monke
     assert told(registry)["devices", "silent"] == 0
     with Store.open(path) as store:
         states = FleetStates(store)
-        states.keep(Reported("rig-1", "a", {"state": "collecting", "clock": CLOCK}))
-        states.keep(Reported("rig-2", "b", {"state": "collecting", "clock": {"offset_s": "soon"}}))
-        states.keep(Reported("rig-3", "c", {"state": "left", "clock": []}))
+        states.keep(Reported.of("rig-1", "a", {"state": "collecting", "clock": CLOCK}))
+        states.keep(Reported.of("rig-2", "b", {"state": "collecting", "clock": {"offset_s": "soon"}}))
+        states.keep(Reported.of("rig-3", "c", {"state": "left", "clock": []}))
         old = msgspec.json.encode(DeviceReport(device="rig-4", heard_ns=5 * 10**9, state={"state": "collecting"}))
         (path / "fleet" / "rig-4.json").write_bytes(old)
         (path / "fleet" / "rig-5.json").write_bytes(b"{torn")
@@ -67,7 +67,7 @@ def test_states_clocks_and_directives_are_told_as_they_are(tmp_path: Path, monke
         shelf = DirectiveShelf(path)
         shelf.answered("rig-1", made[0].id, GivenAnswer(state="done"))
         shelf.answered("rig-2", made[1].id, GivenAnswer(state="refused"))
-        states.keep(Reported("rig-2", "b", {"state": "left", "clock": CLOCK}))
+        states.keep(Reported.of("rig-2", "b", {"state": "left", "clock": CLOCK}))
         found = told(registry)
         assert (found["devices", "collecting"], found["devices", "left"]) == (1, 2)
         assert found["device_clock_offset_seconds", "rig-2"] == -0.5

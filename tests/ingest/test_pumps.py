@@ -153,7 +153,7 @@ def test_who_says_much_all_the_time_is_not_decoded(bench: Bench, monkeypatch: py
     assert (2 << 20) - len(much) < sum(decoded) <= 2 << 20
     errors = [message for _, message in bench.link.take_messages() if isinstance(message, wire.Error)]
     (ended,) = [message for message in errors if message.code == "violation"]
-    assert "512 KiB a second of messages over 4096 bytes" in ended.reason
+    assert "512 KiB a second of messages over 1024 bytes" in ended.reason
     bench.say(wire.Hello(session=0, version=wire.VERSION, nonce=1, device="rig", spool_id="spool"))
     bench.say(*[wire.Probe(session=7, sent_ns=1)] * 1000)
     said = [type(message) for _, message in bench.link.take_messages()]

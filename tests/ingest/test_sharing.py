@@ -56,7 +56,7 @@ class Fleet:
         held: dict[str, Any] = ({} if sketch is None else sketch.position._asdict()) | {
             "among": self.among.get(device, 1)
         }
-        self.sharing.hear(Reported(device, "s", {"memory": {"mission": "walk", "held": {"m": held}}}))
+        self.sharing.hear(Reported.of(device, "s", {"memory": {"mission": "walk", "held": {"m": held}}}))
 
     def told(self) -> list[tuple[str, str, SketchDelta]]:
         """To which device, by which id, what."""
@@ -195,7 +195,7 @@ def test_what_a_device_refuses_for_one_mission_it_is_told_for_the_next(
     ((device, name, _),) = fleet.told()
 
     def says(mission: str) -> Reported:
-        return Reported(device, "s", {"memory": {"mission": mission, "held": {"m": {}}}})
+        return Reported.of(device, "s", {"memory": {"mission": mission, "held": {"m": {}}}})
 
     fleet.sharing.hear(says("yard"))
     failed = DirectiveAnswer(id=name, state="failed", why="sketch: for mission 'walk'; this device records for 'yard'")

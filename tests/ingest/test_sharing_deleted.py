@@ -56,7 +56,7 @@ def test_a_sketch_in_memory_forgets_what_was_deleted(tmp_path: Path, make_episod
         def told() -> int:
             """How many rows a device that has nothing is told."""
             sharing.hear(SessionBegun(session, device))
-            sharing.hear(Reported(device, "spool-a", {"memory": {"mission": "kitchen", "held": {"m": {}}}}))
+            sharing.hear(Reported.of(device, "spool-a", {"memory": {"mission": "kitchen", "held": {"m": {}}}}))
             while sharing.step():
                 pass
             messages = [message for _, message in peer.link.take_messages()]

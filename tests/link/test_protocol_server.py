@@ -16,6 +16,7 @@ from sensorium.link import wire
 from sensorium.link.server.credit import QUANTUM_BYTES, CreditPool
 from sensorium.link.server.jobs import UNSEEN, Begin, Commit, Drop, LookUp, NoteDiscards
 from sensorium.link.server.limits import Limits
+from sensorium.link.server.messenger import HeardAnswers, Reported, SessionBegun
 from sensorium.link.server.protocol import ServerLink
 from sensorium.link.server.session import ServerSession
 from sensorium.link.server.transfer import Transfer, TransferState
@@ -686,3 +687,27 @@ def test_what_an_earlier_run_accepted_of_what_has_changed_is_begun_anew(change: 
     peer.link.arrivals.begun(again.episode, 0)
     (want,) = [message for _, message in peer.link.take_messages() if isinstance(message, wire.Want)]
     assert want.offset == 0
+
+
+def test_of_what_a_session_says_of_itself_the_last_waits_and_as_it_came() -> None:
+    link = new_link()
+    peers = [Peer(link) for _ in range(3)]
+    for number, peer in enumerate(peers):
+        peer.hello(spool_id=f"s-{number}", directives=1)
+    large: list[list[object]] = [[] for _ in range(1000)]
+    for turn in range(50):
+        for peer in peers:
+            said = [{"id": f"{turn}-{number}", "state": "done"} for number in range(32)]
+            document = {"device": {"state": str(turn), "x": large}, "directives": said}
+            peer.say(wire.Status(session=peer.session, document=document))
+    heard = link.messenger.take_heard()
+    assert [type(each) for each in heard] == [SessionBegun] * 3 + [HeardAnswers] * 3 + [Reported] * 3
+    reports = [each for each in heard if isinstance(each, Reported)]
+    assert [each.document for each in reports] == [{"state": "49", "x": large}] * 3
+    assert all(isinstance(each.said, bytes) and len(each.said) < 1100 for each in reports)
+    answers = [each.answers for each in heard if isinstance(each, HeardAnswers)]
+    assert [[each.id for each in some] for some in answers] == [[f"49-{number}" for number in range(32)]] * 3
+    assert not link.messenger.take_heard()
+    (error,) = peers[0].say(wire.Status(session=peers[0].session, document={"directives": [*said, said[0]]}))
+    assert isinstance(error, wire.Error)
+    assert (error.code, "33 directives, at most 32" in error.reason) == ("violation", True)

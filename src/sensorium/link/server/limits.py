@@ -20,7 +20,7 @@ class Limits:
     sessions_of_device: int = 64
     hellos_of_key: int = 128
     hellos_of_key_a_second: int = 8
-    large_bytes: int = 4 << 10
+    large_bytes: int = 1 << 10
     large_of_key: int = 2 << 20
     large_of_key_a_second: int = 512 << 10
     notes_of_key: int = 16

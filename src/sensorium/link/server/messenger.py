@@ -1,20 +1,22 @@
 """The messenger: directives that go to sessions, and what devices say of them and of themselves; it keeps nothing.
 
-Whoever does takes what was heard from time to time, and says what is to be told. What finds no room here is dropped:
-devices repeat answers, and a new report replaces the one before.
+Whoever does takes what was heard from time to time, and says what is to be told. Of a session its last answers wait
+here, as devices repeat them, and of a spool its last report, as it came: however much is said, there is no more of it
+than there are sessions.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from sensorium.errors import PeerViolation
 from sensorium.link import wire
-from sensorium.link.directive import DirectiveAnswer, SignedDirective, answers_of, told
+from sensorium.link.directive import MAX_ANSWERS, DirectiveAnswer, SignedDirective, answers_of, told
 from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.session import ServerSession
 
-MAX_HEARD = 16_384
 MAX_REPORT_BYTES = 32 << 10
 
 
@@ -39,11 +41,22 @@ class HeardAnswers:
 
 @dataclass(frozen=True)
 class Reported:
-    """What a device says of its state."""
+    """What a device says of its state: `said` is msgpack, of which the values take a hundred times as much memory."""
 
     device: str
     spool_id: str
-    document: dict[str, Any]
+    said: bytes
+
+    @classmethod
+    def of(cls, device: str, spool_id: str, document: Mapping[str, Any]) -> "Reported":
+        """What a device says, as it is kept until somebody looks."""
+        return cls(device, spool_id, msgspec.msgpack.encode(document))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Its values, made anew each time."""
+        document: dict[str, Any] = msgspec.msgpack.decode(self.said)  # of any keys, as it came
+        return document
 
 
 Heard = SessionBegun | HeardAnswers | Reported
@@ -54,31 +67,38 @@ class Messenger:
 
     def __init__(self, sessions: Mapping[int, ServerSession], out: Outbox) -> None:
         self._sessions, self._out = sessions, out
-        self._heard: deque[Heard] = deque(maxlen=MAX_HEARD)
+        self._begun: dict[int, SessionBegun] = {}
+        self._answers: dict[int, HeardAnswers] = {}
+        self._reports: dict[tuple[str, str], Reported] = {}
         self._takes: set[int] = set()
 
     def begun(self, session: ServerSession, directives: int) -> None:
         """A session is open, of a device that takes directives of this format; 0: of none."""
         if directives:
             self._takes = {number for number in self._takes if number in self._sessions} | {session.number}
-            self._heard.append(SessionBegun(session.number, session.device, session.spool_id))
+            self._begun[session.number] = SessionBegun(session.number, session.device, session.spool_id)
 
     def hear(self, session: ServerSession, document: dict[str, Any]) -> None:
         """What a STATUS says.
 
         Raises:
-            PeerViolation: it says of directives what nobody can say.
+            PeerViolation: it says of directives what nobody can say, or of too many.
         """
         if answers := answers_of(document):
-            self._heard.append(HeardAnswers(session.number, session.device, answers, session.spool_id))
+            if len(answers) > MAX_ANSWERS:
+                raise PeerViolation(f"message status: {len(answers)} directives, at most {MAX_ANSWERS} at once")
+            number = session.number
+            self._answers[number] = HeardAnswers(number, session.device, answers, session.spool_id)
         state = document.get("device")
         if isinstance(state, dict):
-            self._heard.append(Reported(session.device, session.spool_id, state))
+            of = session.device, session.spool_id
+            self._reports[of] = Reported.of(*of, state)
 
     def take_heard(self) -> list[Heard]:
-        """What was heard since, in order."""
-        heard = list(self._heard)
-        self._heard.clear()
+        """What was heard since, and was not replaced: who is there, then answers, then reports."""
+        heard: list[Heard] = [*self._begun.values(), *self._answers.values(), *self._reports.values()]
+        for each in (self._begun, self._answers, self._reports):
+            each.clear()
         return heard
 
     def sessions(self) -> dict[int, tuple[str, str]]:
