@@ -82,6 +82,12 @@ class Sketches:
         """That of an encoder's looks for a mission."""
         return next((cover for of, cover in self.covers.items() if (of.by, of.mission) == (by, mission)), None)
 
+    def outdo(self, of: SketchOf, edition: int) -> None:
+        """Devices hold a later edition, which is none of this store: those of this one are later from now on."""
+        self._edition = max(self._edition, edition) + 1
+        self.covers[of].begin_edition(self._edition)
+        self._changed.add(of)
+
     def begin_anew(self) -> None:
         """Forget all; what is taken in from now on is of later editions."""
         self._edition = max((cover.sketch.edition for cover in self.covers.values()), default=self._edition)

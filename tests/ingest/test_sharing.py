@@ -1,5 +1,6 @@
 """Sharing: a device that returns is told all that it lacks, part by part; a part that many lack is made once."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from sensorium.link.directive import FORMAT, DirectiveAnswer, document_of, heard
 from sensorium.link.operators import new_operator, read_pair
 from sensorium.link.server.messenger import HeardAnswers, Reported, SessionBegun
 from sensorium.perception.cover import Cover
-from sensorium.perception.sketch import Sketch, SketchDelta, SketchOf, applied
+from sensorium.perception.sketch import Sketch, SketchDelta, SketchOf, applied, coarse
 from tests.link.test_protocol_server import Peer, new_link
 
 ROWS, DIMENSIONS = 900, 128
@@ -218,3 +219,37 @@ def test_a_last_episode_of_years_to_come_leaves_out_none_of_now(tmp_path: Path) 
             (folder / "sketches" / "through").write_text(utc or "")
             sharing = Sharing(store, new_link(), threading.Lock(), lambda: None, threading.Event(), anna)
             assert bool(sharing._since_utc) == since
+
+
+@pytest.mark.parametrize("fleet", [3], indirect=True)
+def test_a_device_that_holds_a_later_edition_of_another_store_is_told_this_one(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others hear that theirs has another number, and none of its rows again."""
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    monkeypatch.setattr(module, "A_DEVICE_S", 0.0)
+    for device in ("rig-1", "rig-2"):
+        fleet.begin(device)
+        fleet.report(device)
+    fleet.settle()
+    of, rows = fleet.cover.sketch.of, np.random.default_rng(9).integers(-100, 100, (30, DIMENSIONS), np.int8)
+    fleet.held["rig-0"] = Sketch(of, 1_900_000_000, coarse(rows))
+    fleet.begin("rig-0")
+    fleet.report("rig-0")
+    sent = dict.fromkeys(fleet.peers, 0)
+    while said := fleet.told():
+        for device, name, delta in said:
+            sent[device] += delta.count - delta.at
+            fleet.take(device, name, delta)
+    for held in fleet.held.values():
+        assert held is not None
+        assert held.position == fleet.cover.sketch.position
+        assert np.array_equal(held.rows, fleet.cover.sketch.rows)
+    assert sent == {"rig-0": len(fleet.cover.sketch), "rig-1": 0, "rig-2": 0}
+    edition = fleet.cover.sketch.edition
+    for nonsense in (edition + 1, 1 << 60):
+        fleet.held["rig-0"] = Sketch(of, nonsense, coarse(rows))
+        fleet.report("rig-0")
+        with contextlib.suppress(ValueError):
+            fleet.settle()
+        assert fleet.cover.sketch.edition == edition, "not so soon again, nor by what is none"

@@ -111,6 +111,11 @@ class Cover:
                 self._thin(most)
         return new
 
+    def begin_edition(self, edition: int) -> None:
+        """The same rows are from now on those of a later edition: who has another sketch of one between takes them."""
+        self._former, self._kept = self.sketch.edition, np.arange(len(self.sketch), dtype=np.int64)
+        self.sketch = Sketch(self.sketch.of, edition, self.sketch.rows)
+
     def delta(self, position: SketchPosition, most_bytes: int) -> SketchDelta | None:
         """What is missing there, or the first of it; None if nothing is."""
         return self.sketch.delta(position, self._former, self._kept, most_bytes)
