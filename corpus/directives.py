@@ -86,6 +86,13 @@ class DirectiveEntry(NamedTuple):
         return "expired" if late else "waits"
 
 
+class Written(NamedTuple):
+    """A directive that nobody was asked yet."""
+
+    document: DirectiveDocument
+    directive: SignedDirective
+
+
 class DirectiveShelf:
     """Those of the store at `store`; with `fd` of that open folder, whatever it is called by now. From any thread.
 
@@ -310,11 +317,23 @@ def issue_each(
     store: Path, bodies: Mapping[str, Mapping[str, Any]], kind: str, pair: OperatorPair, *, life_s: float
 ) -> list[DirectiveDocument]:
     """As `issue`, of each device what is said by its name."""
+    return put(store, written(store, bodies, kind, pair, life_s=life_s))
+
+
+def written(
+    store: Path, bodies: Mapping[str, Mapping[str, Any]], kind: str, pair: OperatorPair, *, life_s: float
+) -> list[Written]:
+    """What would be asked so, signed; nobody is asked before it is `put`.
+
+    Raises:
+        StoreError: it is no store.
+        ConfigError: a name cannot be one, or it is too long.
+    """
     check_store_version(store)
     if not 0 < life_s * SECOND <= MAX_LIFE_NS:
         raise ConfigError(f"a directive that lives {life_s:g} s: expected up to {MAX_LIFE_NS // 86400 // SECOND} days")
     shelf, now_ns = DirectiveShelf(store), time.time_ns()
-    made: list[tuple[DirectiveDocument, SignedDirective]] = []
+    made: list[Written] = []
     for device, body in bodies.items():
         check_name(device, "device")
         known = [each.document.version for each in shelf.all(device) if each.document]
@@ -330,7 +349,14 @@ def issue_each(
             body=dict(body),
             by=pair.operator.name,
         )
-        made.append((document, signed(document, pair)))
+        made.append(Written(document, signed(document, pair)))
+    return made
+
+
+def put(store: Path, made: Sequence[Written]) -> list[DirectiveDocument]:
+    """Ask what was written: durable when it returns, and told to each when it is there; `StoreError` where the disk is
+    in trouble."""
+    shelf = DirectiveShelf(store)
     try:
         if made:
             shelf.put([(document.device, document.id, directive) for document, directive in made])

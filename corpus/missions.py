@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, issue_each
+from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, Written, put, written
 from sensorium.corpus.fleet import named_devices, reports
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
@@ -143,7 +143,8 @@ def apply_mission(
     gone = {} if former is None else {each: name for each, name in former.asked.items() if each not in devices}
     stopped = {} if former is None else {each: name for each, name in former.stopped.items() if each in gone}
     settings = {device: mission.settings_by_place() for device in devices}
-    made = _ask(store, settings | {each: {} for each in gone if each not in stopped}, former, pair, life_s)
+    wanted = settings | {each: {} for each in gone if each not in stopped}
+    asked, made = _asked(store, wanted, former, pair, life_s)
     record = MissionRecord(
         name=mission.mission.name,
         by=pair.operator.name,
@@ -154,6 +155,7 @@ def apply_mission(
         before=[] if former is None else list(dict.fromkeys([*former.before, *former.asked.values()])),
     )
     _write(store, record)
+    put(store, asked)
     return record
 
 
@@ -165,9 +167,10 @@ def stop_mission(store: Path, name: str, pair: OperatorPair, *, life_s: float) -
         StoreError: it is no store, or its disk is in trouble.
     """
     record = find_mission(store, name)
-    stopped = _ask(store, {device: {} for device in record.asked}, record, pair, life_s)
+    asked, stopped = _asked(store, {device: {} for device in record.asked}, record, pair, life_s)
     ended = msgspec.structs.replace(record, stopped=stopped, stopped_utc=utc_text(time.time_ns()) or "")
     _write(store, ended)
+    put(store, asked)
     return ended
 
 
@@ -228,21 +231,22 @@ def _why(every: Sequence[DirectiveEntry]) -> str:
     return said[0].why if said else ""
 
 
-def _ask(
+def _asked(
     store: Path,
     settings: Mapping[str, Mapping[str, Any]],
     former: MissionRecord | None,
     pair: OperatorPair,
     life_s: float,
-) -> dict[str, str]:
-    """Ask each device for its settings, in place of what `former` askings of the mission have set there; by device the
-    directive's id."""
+) -> tuple[list[Written], dict[str, str]]:
+    """What asks each device for its settings, in place of what `former` askings of the mission have set there, and by
+    device its id: whoever dies between its record and its asking leaves what can be asked again, and be stopped."""
     mine = set[str]() if former is None else {*former.before, *former.asked.values()}
     bodies: dict[str, dict[str, Any]] = {}
     for device, said in settings.items():
         back = [name for name in sorted(DirectiveShelf(store).names(device)) if name in mine][-MOST_BACK:]
         bodies[device] = {"set": dict(said), "reset": False, **({"back": back} if back else {})}
-    return {each.device: each.id for each in issue_each(store, bodies, "settings", pair, life_s=life_s)}
+    asked = written(store, bodies, "settings", pair, life_s=life_s)
+    return asked, {each.document.device: each.document.id for each in asked}
 
 
 def _path(store: Path, name: str) -> Path:

@@ -217,7 +217,7 @@ class Sharing:
             self._wake()
 
     def _outdo(self, cover: Cover, edition: int, now_s: float) -> None:
-        """A device that comes from another store may hold a later edition than any of this one: it would refuse them."""
+        """A device of another store may hold a later edition than any of this one, which it would refuse."""
         of = cover.sketch.of
         if cover.sketch.edition < edition <= MOST_EDITION and now_s >= self._outdone_s.get(of, -OUTDO_S) + OUTDO_S:
             self._outdone_s[of] = now_s
