@@ -33,6 +33,8 @@ SKETCHES = Path("sketches")
 _ENDING, _THROUGH = ".sketch", "through"
 MOST_SKETCHES = 256
 """So many pairs of encoder and mission are kept; looks of others are left out, and said."""
+OUTDO_S, MOST_EDITION = 600.0, 1 << 48
+"""No device has all others told more often that what they hold has another number, or one that is nonsense."""
 _FILE = msgspec.msgpack.Decoder(CoverFile)
 
 
@@ -57,6 +59,7 @@ class Sketches:
         self.through_utc = ""
         self._changed: set[SketchOf] = set()
         self._edition = 0
+        self._outdone_s: dict[SketchOf, float] = {}
         self._left_out = False
         try:
             self._read()
@@ -82,11 +85,18 @@ class Sketches:
         """That of an encoder's looks for a mission."""
         return next((cover for of, cover in self.covers.items() if (of.by, of.mission) == (by, mission)), None)
 
-    def outdo(self, of: SketchOf, edition: int) -> None:
-        """Devices hold a later edition, which is none of this store: those of this one are later from now on."""
+    def outdo(self, cover: Cover, edition: int) -> bool:
+        """Somebody holds this edition. Where it is later than any of this store, and so of another, whose device would
+        refuse these: they are of a later one from now on. Whether that is so."""
+        of, now_s = cover.sketch.of, time.monotonic()
+        if not cover.sketch.edition < edition <= MOST_EDITION or now_s < self._outdone_s.get(of, -OUTDO_S) + OUTDO_S:
+            return False
         self._edition = max(self._edition, edition) + 1
-        self.covers[of].begin_edition(self._edition)
+        log.warning("sketch of %s: edition %d of another store is held; this one is %d now", of, edition, self._edition)
+        cover.begin_edition(self._edition)
+        self._outdone_s[of] = now_s
         self._changed.add(of)
+        return True
 
     def begin_anew(self) -> None:
         """Forget all; what is taken in from now on is of later editions."""

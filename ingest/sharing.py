@@ -26,7 +26,7 @@ from sensorium.link.operators import OperatorPair
 from sensorium.link.server.messenger import Heard, HeardAnswers, Reported, SessionBegun
 from sensorium.link.server.protocol import ServerLink
 from sensorium.perception.cover import Cover
-from sensorium.perception.sketch import SketchDelta, SketchOf, SketchPosition
+from sensorium.perception.sketch import SketchDelta, SketchPosition
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,6 @@ meanwhile would be told it again and again."""
 LIFE_NS = 600_000_000_000
 SINCE_S = 120
 """So long before the last episode that was taken in others may have been committed that were entered later."""
-OUTDO_S, MOST_EDITION = 600.0, 1 << 48
-"""No device has the others told so often that their rows are those of another edition, or of one that is nonsense."""
 MOST_HEARD = 4096
 MOST_MAKERS = 64
 """So many describe what one device sees: more is nonsense."""
@@ -99,7 +97,6 @@ class Sharing:
         self._heard: deque[Heard] = deque(maxlen=MOST_HEARD)
         self._peers: dict[str, _Peer] = {}
         self._parts = SketchParts()
-        self._outdone_s: dict[SketchOf, float] = {}
         self._after, self._since_utc = 0, _before(self._sketches.through_utc)
         self._removals = store.due.removals
         self._saved_s, self._unsaved = time.monotonic(), False
@@ -203,7 +200,7 @@ class Sharing:
                 cover = self._lacked(peer, by)
                 if cover is None:
                     continue
-                self._outdo(cover, held.edition, now_s)
+                self._unsaved |= self._sketches.outdo(cover, held.edition)
                 position, sharers = held.position, self._parts.sharers.count(cover.sketch.of, now_s)
                 if cover.sketch.position == position and held.among in (None, sharers):
                     continue
@@ -215,20 +212,6 @@ class Sharing:
                 break
         if told:
             self._wake()
-
-    def _outdo(self, cover: Cover, edition: int, now_s: float) -> None:
-        """A device of another store may hold a later edition than any of this one, which it would refuse."""
-        of = cover.sketch.of
-        if cover.sketch.edition < edition <= MOST_EDITION and now_s >= self._outdone_s.get(of, -OUTDO_S) + OUTDO_S:
-            self._outdone_s[of] = now_s
-            self._sketches.outdo(of, edition)
-            self._unsaved = True
-            log.warning(
-                "sketch of %s: a device holds edition %d, of another store; goes on as %d",
-                of,
-                edition,
-                cover.sketch.edition,
-            )
 
     def _lacked(self, peer: _Peer, by: str) -> Cover | None:
         """What a device may lack of looks by one maker; None where there is nothing, or it would not have it."""
