@@ -86,7 +86,7 @@ class DirectiveEntry(NamedTuple):
         return "expired" if late else "waits"
 
 
-class Written(NamedTuple):
+class UnaskedDirective(NamedTuple):
     """A directive that nobody was asked yet."""
 
     document: DirectiveDocument
@@ -322,7 +322,7 @@ def issue_each(
 
 def written(
     store: Path, bodies: Mapping[str, Mapping[str, Any]], kind: str, pair: OperatorPair, *, life_s: float
-) -> list[Written]:
+) -> list[UnaskedDirective]:
     """What would be asked so, signed; nobody is asked before it is `put`.
 
     Raises:
@@ -333,7 +333,7 @@ def written(
     if not 0 < life_s * SECOND <= MAX_LIFE_NS:
         raise ConfigError(f"a directive that lives {life_s:g} s: expected up to {MAX_LIFE_NS // 86400 // SECOND} days")
     shelf, now_ns = DirectiveShelf(store), time.time_ns()
-    made: list[Written] = []
+    made: list[UnaskedDirective] = []
     for device, body in bodies.items():
         check_name(device, "device")
         known = [each.document.version for each in shelf.all(device) if each.document]
@@ -349,11 +349,11 @@ def written(
             body=dict(body),
             by=pair.operator.name,
         )
-        made.append(Written(document, signed(document, pair)))
+        made.append(UnaskedDirective(document, signed(document, pair)))
     return made
 
 
-def put(store: Path, made: Sequence[Written]) -> list[DirectiveDocument]:
+def put(store: Path, made: Sequence[UnaskedDirective]) -> list[DirectiveDocument]:
     """Ask what was written: durable when it returns, and told to each when it is there; `StoreError` where the disk is
     in trouble."""
     shelf = DirectiveShelf(store)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, Written, put, written
+from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, UnaskedDirective, put, written
 from sensorium.corpus.fleet import named_devices, reports
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
@@ -237,7 +237,7 @@ def _asked(
     former: MissionRecord | None,
     pair: OperatorPair,
     life_s: float,
-) -> tuple[list[Written], dict[str, str]]:
+) -> tuple[list[UnaskedDirective], dict[str, str]]:
     """What asks each device for its settings, in place of what `former` askings of the mission have set there, and by
     device its id: whoever dies between its record and its asking leaves what can be asked again, and be stopped."""
     mine = set[str]() if former is None else {*former.before, *former.asked.values()}
