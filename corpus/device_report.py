@@ -39,6 +39,12 @@ class DeviceReport(msgspec.Struct, frozen=True, kw_only=True):
         """When it was heard; None of one that was not."""
         return utc_text(self.heard_ns) if self.heard_ns else None
 
+    @property
+    def namesakes(self) -> list[str]:
+        """The spools of all that go by its name, with its own; none where there is no other."""
+        found = {*self.also, *(each.spool_id for each in self.others)}
+        return sorted({self.spool_id, *found}) if found else []
+
     def seen_s(self, now_ns: int) -> float:
         """Seconds since then."""
         return max(0.0, (now_ns - self.heard_ns) / 1e9)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.corpus import open_store
 from sensorium.corpus.directives import DirectiveEntry, DirectiveShelf, UnaskedDirective, put, written
-from sensorium.corpus.fleet import named_devices, reports
+from sensorium.corpus.fleet import by_spool, named_devices, reports
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
@@ -116,9 +116,9 @@ def devices_of(store: Path, mission: MissionFile, *, unknown: bool = False) -> l
     except ConfigError as error:
         raise ConfigError(f"devices: {error}") from error
     if mission.labels:
-        said = {each.device: each.state.get("labels") or {} for each in reports(store)}
+        said = [(each.device, each.mapping("labels")) for each in by_spool(reports(store))]
         wanted = mission.labels.items()
-        having = [name for name, labels in said.items() if isinstance(labels, dict) and wanted <= labels.items()]
+        having = list(dict.fromkeys(name for name, labels in said if wanted <= labels.items()))
         found = {name: None for name in (found or having) if name in having}
         if not found:
             words = ", ".join(f"{name}: {value}" for name, value in wanted)

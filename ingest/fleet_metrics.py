@@ -22,7 +22,12 @@ CLOCK = {
     "round_trip_s": ("clock_round_trip_seconds", "Of the clock probe that says so, to the server and back"),
     "probed_s": ("clock_probed_timestamp_seconds", "When the server was probed last, by its clock"),
 }
+LABELS = ("device", "spool")
+"""The latter is empty, but where several devices have one name."""
 STATES = ("waits", "done", "refused", "expired", "failed")
+MOST_SPOOLS = 32
+"""So many of one device's name are told apart, as long as this process lives: each makes a series that whoever scrapes
+keeps for long. What is said of others is counted alone."""
 SETTLED_NS = 1_000_000_000
 """What a folder says of when it changed is as coarse as a clock's tick: what changed just now may again, unseen."""
 
@@ -33,6 +38,7 @@ class FleetMetrics(Collector):
     def __init__(self, store: Path) -> None:
         self._folder = store / FLEET
         self._reports: dict[str, tuple[int, DeviceReport]] = {}
+        self._spools: dict[str, set[str]] = {}
         self._standing = StandingDirectives(DirectiveShelf(store))
 
     def collect(self) -> Iterator[Metric]:
@@ -40,28 +46,40 @@ class FleetMetrics(Collector):
         now_ns = time.time_ns()
         reports = self._read()
         states = Counter({"silent": 0})
-        states.update(_known(each.said_state(now_ns)) for each in reports)
+        states.update(_known(each.said_state(now_ns)) for said in reports for each in (said, *said.others))
+        apart = [(named, each) for said in reports for named, each in self._apart(said)]
         devices = GaugeMetricFamily(
             "sensorium_ingest_devices", "Devices by what they said last, or that they are silent", labels=["state"]
         )
         for state, n in sorted(states.items()):
             devices.add_metric([state], n)
         heard = GaugeMetricFamily(
-            "sensorium_ingest_device_heard_timestamp_seconds", "When the device said something last", labels=["device"]
+            "sensorium_ingest_device_heard_timestamp_seconds", "When the device said something last", labels=LABELS
         )
-        for each in reports:
-            heard.add_metric([each.device], each.heard_ns / 1e9)
+        for named, each in apart:
+            heard.add_metric(named, each.heard_ns / 1e9)
         yield from (devices, heard)
         for key, (name, text) in CLOCK.items():
-            gauge = GaugeMetricFamily(f"sensorium_ingest_device_{name}", text, labels=["device"])
-            for each in reports:
+            gauge = GaugeMetricFamily(f"sensorium_ingest_device_{name}", text, labels=LABELS)
+            for named, each in apart:
                 if (value := number_of(each.mapping("clock").get(key))) is not None:
-                    gauge.add_metric([each.device], value)
+                    gauge.add_metric(named, value)
             yield gauge
         directives = GaugeMetricFamily("sensorium_ingest_directives", "Directives, by state", labels=["state"])
         for state, n in self._standing.counts(now_ns).items():
             directives.add_metric([state], n)
         yield directives
+
+    def _apart(self, said: DeviceReport) -> Iterator[tuple[list[str], DeviceReport]]:
+        """What is said under a device's name, each with its labels: of several devices with their spools."""
+        if not said.namesakes:
+            yield [said.device, ""], said
+            return
+        known = self._spools.setdefault(said.device, set())
+        for each in (said, *said.others):
+            if each.spool_id in known or len(known) < MOST_SPOOLS:
+                known.add(each.spool_id)
+                yield [each.device, each.spool_id], each
 
     def _read(self) -> list[DeviceReport]:
         """What each device said last; of those that were read before what is new."""
@@ -89,13 +107,14 @@ def _known(state: str) -> str:
 
 
 class StandingDirectives:
-    """How those of a shelf stand, as it was answered first; an answer is read once, unless there are more."""
+    """How those of a shelf stand, one of several devices by what each has answered; that is read once, unless there is
+    more."""
 
     def __init__(self, shelf: DirectiveShelf) -> None:
         self._shelf = shelf
         self._changed: dict[str, int] = {}
         self._waiting: dict[str, dict[str, int]] = {}
-        self._answered: dict[str, dict[str, str]] = {}
+        self._answered: dict[str, dict[str, list[str]]] = {}
 
     def counts(self, now_ns: int) -> dict[str, int]:
         """How many are in each state at that time (UTC)."""
@@ -106,7 +125,7 @@ class StandingDirectives:
                 self._look(device)
                 settled = abs(time.time_ns() - changed_ns) > SETTLED_NS
                 self._changed[device] = changed_ns if settled else -1
-            found.update(self._answered[device].values())
+            found.update(state for states in self._answered[device].values() for state in states)
             found.update("expired" if now_ns > ends_ns else "waits" for ends_ns in self._waiting[device].values())
         return dict(found)
 
@@ -125,6 +144,6 @@ class StandingDirectives:
                 continue
             entry = self._shelf.entry(device, name)
             if entry.answer is not None:
-                answered[name] = entry.answer.state
+                answered[name] = [each.state for each in (entry.answer, *entry.others)]
             elif entry.document is not None:
                 waiting[name] = entry.document.expires_ns

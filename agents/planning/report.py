@@ -22,7 +22,7 @@ from sensorium.agents.planning.log import (
 from sensorium.agents.planning.planner import Reach
 from sensorium.agents.planning.reachable import Cut
 from sensorium.agents.planning.rules import controls_by_sensor, one_name_each
-from sensorium.corpus.fleet import reports
+from sensorium.corpus.fleet import by_spool, reports
 
 
 @dataclass
@@ -146,12 +146,12 @@ def planning_report(store: Path, axes: CellAxes | None = None) -> PlanningReport
 
 def reaches_known(store: Path) -> list[Reach]:
     """What devices said last of their controls, whatever charters allow."""
-    found = []
-    for report in reports(store):
+    found: dict[str, Reach] = {}
+    for report in sorted(by_spool(reports(store)), key=lambda each: (each.device, each.spool_id)):
         controls = {name: each for name, each in controls_by_sensor(report.state).items() if each}
-        if controls:
-            found.append(Reach(device=report.device, controls=one_name_each(controls)))
-    return sorted(found, key=lambda each: each.device)
+        if controls:  # of several of one name those of one, always the same
+            found.setdefault(report.device, Reach(device=report.device, controls=one_name_each(controls)))
+    return list(found.values())
 
 
 def _brought(cards: Sequence[EpisodeCard], book: GainBook, lines: Sequence[PlanningLine]) -> dict[Cell, str]:

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sensorium.corpus.device_report import DeviceReport
 from sensorium.corpus.directives import DIRECTIVES, DirectiveShelf, GivenAnswer, issue
 from sensorium.ingest import fleet_metrics
-from sensorium.ingest.fleet_metrics import FleetMetrics
-from sensorium.ingest.fleet_states import FleetStates
+from sensorium.ingest.fleet_metrics import MOST_SPOOLS, FleetMetrics
+from sensorium.ingest.fleet_states import MOST_OTHERS, FleetStates
 from sensorium.ingest.store import Store
 from sensorium.link.operators import new_operator, read_pair
 from sensorium.link.server.messenger import Reported
@@ -82,3 +82,66 @@ def test_states_clocks_and_directives_are_told_as_they_are(tmp_path: Path, monke
         (path / "fleet" / "rig-5.json").unlink()
         assert told(registry) == found
         assert (path / DIRECTIVES / "rig-3" / f"{late.id}.directive").exists()
+
+
+def test_devices_of_one_name_are_told_apart_by_their_spools(tmp_path: Path) -> None:
+    path, registry = tmp_path / "store", CollectorRegistry()
+    registry.register(FleetMetrics(path))
+    with Store.open(path) as store:
+        states = FleetStates(store)
+        states.keep(Reported.of("alone", "z", {"state": "collecting", "clock": CLOCK}))
+        for spool, offset_s in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
+            states.keep(Reported.of("rig", spool, {"state": "full", "clock": {"offset_s": offset_s}}))
+            told(registry)
+        assert offsets(registry) == {("alone", ""): -0.5, ("rig", "a"): 3.0, ("rig", "b"): 2.0}
+        states.keep(Reported.of("rig", "b", {"state": "draining", "clock": {"offset_s": 4.0}}))
+        assert offsets(registry) == {("alone", ""): -0.5, ("rig", "a"): 3.0, ("rig", "b"): 4.0}
+        found = told(registry)
+        assert {name: n for (of, name), n in found.items() if of == "devices"} == {
+            "collecting": 1,
+            "draining": 1,
+            "full": 1,
+            "silent": 0,
+        }
+        assert {key for key in found if key[0] == "device_heard_timestamp_seconds"} == {
+            ("device_heard_timestamp_seconds", name) for name in ("alone", "riga", "rigb")
+        }
+
+
+def test_whatever_spools_are_called_there_are_few_series_of_a_device(tmp_path: Path) -> None:
+    """Whoever scrapes keeps each for long."""
+    path, registry = tmp_path / "store", CollectorRegistry()
+    registry.register(FleetMetrics(path))
+    seen: set[tuple[str, str]] = set()
+    with Store.open(path) as store:
+        states = FleetStates(store)
+        for number in range(100):
+            for spool in ("a", f"odd-{number}", "a"):
+                states.keep(Reported.of("rig", spool, {"state": "full", "clock": {"offset_s": float(number)}}))
+            seen |= offsets(registry).keys()
+        assert ("rig", "a") in offsets(registry)
+        assert told(registry)["devices", "full"] == 1 + MOST_OTHERS, "they are counted all the same"
+    assert 2 < len(seen) <= MOST_SPOOLS + 1
+
+
+def test_what_devices_of_one_name_answer_is_counted_apart(tmp_path: Path) -> None:
+    anna = read_pair(new_operator("anna", tmp_path / "keys")[1])
+    path, registry = tmp_path / "store", CollectorRegistry()
+    registry.register(FleetMetrics(path))
+    with Store.open(path):
+        (made,) = issue(path, ["rig"], "stop", {}, anna, life_s=600)
+        shelf = DirectiveShelf(path)
+        shelf.answered("rig", made.id, GivenAnswer(state="done", spool="a", answered_utc="1"))
+        assert told(registry)["directives", "done"] == 1
+        shelf.answered("rig", made.id, GivenAnswer(state="refused", spool="b", answered_utc="2"))
+        found = told(registry)
+        assert (found["directives", "done"], found["directives", "refused"]) == (1, 1)
+
+
+def offsets(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+    """By device and spool; two series of one name and labels would be no exposition."""
+    families = {each.name: each for each in text_string_to_metric_families(generate_latest(registry).decode())}
+    samples = families["sensorium_ingest_device_clock_offset_seconds"].samples
+    found = {(each.labels["device"], each.labels["spool"]): each.value for each in samples}
+    assert len(found) == len(samples)
+    return found

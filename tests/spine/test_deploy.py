@@ -84,7 +84,7 @@ def test_the_page_has_all_that_is_told_and_no_more(exposition: str) -> None:
         f"sensorium_{end}_{name}"
         for row in rows
         for end, cell in zip(("device", "ingest"), row, strict=True)
-        for name in re.findall(r"`(\w+)(?:\{\w+\})?`", cell)
+        for name in re.findall(r"`(\w+)(?:\{[\w,]+\})?`", cell)
     }
     assert said == told(exposition)
 

@@ -23,10 +23,12 @@ ALERTS = ROOT / "deploy" / "alerts.yaml"
 
 
 def test_both_ends_are_scraped_and_the_rules_are_loaded(site: Site, tmp_path: Path) -> None:
+    """Of two devices of one name, as there may be without keys, both are seen."""
     ports = {"ingest": free_port(), "device": free_port()}
     _, port = site.ingest("--metrics", f"127.0.0.1:{ports['ingest']}")
     device = site.device("rig-1", {"sim": sim(pace=1.0)}, port)
     agent = site.start("collect", device, "--local", "--metrics", f"127.0.0.1:{ports['device']}")
+    namesake = site.start("collect", device, "--local", "--set", "spool.path=spool-namesake")
     targets = [
         {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{each}"]}]} for name, each in ports.items()
     ]
@@ -46,8 +48,15 @@ def test_both_ends_are_scraped_and_the_rules_are_loaded(site: Site, tmp_path: Pa
     try:
         wait_for(lambda: jobs(own, "up == 1") == {"ingest", "device"}, "both to be scraped", 60)
         wait_for(lambda: jobs(own, "sensorium_device_captured_total > 0") == {"device"}, "what was captured", 60)
+        shared = next(rule["expr"] for rule in shipped() if rule["alert"] == "SensoriumNameShared")
+        wait_for(lambda: jobs(own, f"{shared} == 2", of="device") == {"rig-1"}, "two of one name", 60)
+        offsets = "sensorium_ingest_device_clock_offset_seconds"
+        wait_for(lambda: len(jobs(own, offsets, of="spool")) == 2, "the clocks of both", 60)
+        for panel in json.loads((ALERTS.parent / "grafana.json").read_text())["panels"]:
+            for target in panel["targets"]:
+                asked(own, "query?" + urllib.parse.urlencode({"query": target["expr"]}))
         rules = asked(own, "rules")["groups"][0]["rules"]
-        assert len(rules) == sum(len(each["rules"]) for each in yaml.safe_load(ALERTS.read_text())["groups"])
+        assert len(rules) == len(shipped())
         assert {each["health"] for each in rules} <= {"ok", "unknown"}
     finally:
         server.terminate()
@@ -59,6 +68,12 @@ def test_both_ends_are_scraped_and_the_rules_are_loaded(site: Site, tmp_path: Pa
             )
         assert checked.returncode == 0, checked.stdout + checked.stderr
     agent.interrupt()
+    namesake.interrupt()
+
+
+def shipped() -> list[dict[str, Any]]:
+    """The alert rules."""
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 
 
 def free_port() -> int:
@@ -67,13 +82,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def jobs(port: int, query: str) -> set[str]:
-    """The jobs of which a query has a value."""
+def jobs(port: int, query: str, of: str = "job") -> set[str]:
+    """The jobs of which a query has a value, or what else it is `of`."""
     try:
         found = asked(port, "query?" + urllib.parse.urlencode({"query": query}))["result"]
     except OSError:
         return set()
-    return {each["metric"]["job"] for each in found}
+    return {each["metric"].get(of, "") for each in found}
 
 
 def asked(port: int, path: str) -> Any:

@@ -205,7 +205,10 @@ def _preview(loop: PlanningLoop, as_json: bool) -> None:
 
 def _nothing(loop: PlanningLoop) -> str:
     if not loop.known.reaches:
-        return "nothing to propose: no device that is there has controls that the charter allows (`sensorium fleet`)"
+        return (
+            "nothing to propose: no device that is there, alone of its name, has controls that the charter allows"
+            " (`sensorium fleet`)"
+        )
     return "nothing to propose: no planner expects anything new"
 
 

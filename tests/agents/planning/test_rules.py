@@ -244,3 +244,18 @@ def test_whatever_is_proposed_of_a_whole_device_only_what_is_allowed_is_accepted
             assert 0 < float(parameters.get("seconds", 1.0)) <= 86_400
         else:
             assert each.rule
+
+
+def test_of_several_devices_of_one_name_nothing_is_asked() -> None:
+    """A plan is for one, and each of them would carry it out, and pay for it."""
+    one, other = (msgspec.structs.replace(report(), spool_id=spool) for spool in ("a", "b"))
+    rules = rules_of(msgspec.structs.replace(one, also=("b",), others=(other,)), report("alone"))
+    assert [each.device for each in rules.reaches()] == ["alone"]
+    assert rules.refuses(to(1.5, 3.0)) == (
+        "reach: device 'rover': more than one device has this name (spools a, b), and each would do it;"
+        " give each a key, and a name of its own"
+    )
+    assert rules.refuses(to(1.5, 3.0, device="alone")) == ""
+    assert rules.placed(to(1.5, 3.0, device=""), frozenset()).device == "alone"
+    rules.heard([one])
+    assert rules.refuses(to(1.5, 3.0)) == ""
