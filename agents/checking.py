@@ -1,6 +1,6 @@
 """Checking: what a device file would do here, found out without a device, or by opening them; nothing is recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from sensorium.agents.device_file import DeviceFile
 from sensorium.agents.directives.rules import Rules
 from sensorium.agents.expected import expected
 from sensorium.agents.filters.chain import FilterChain
+from sensorium.agents.plans.limits import PlanLimits, in_other_units
 from sensorium.agents.recording.manifest import entries_of
 from sensorium.agents.selection.too_dear import too_dear
 from sensorium.agents.selection.unit_costs import OF_ITEMS, UnitCosts
@@ -19,7 +20,8 @@ from sensorium.agents.triggers.interval import IntervalConfig
 from sensorium.agents.triggers.waiting import waits_for
 from sensorium.agents.triggers.worth import WorthConfig
 from sensorium.agents.uplink.capacity import DAY_S, bytes_in_a_day, too_little
-from sensorium.drivers.driver import DriverConfig
+from sensorium.drivers.controls import controls_of
+from sensorium.drivers.driver import Driver, DriverConfig
 from sensorium.episode.documents import StreamEntry
 from sensorium.errors import ConfigError
 from sensorium.link.keys import pair, server_key
@@ -58,7 +60,7 @@ def check(device: DeviceFile, *, devices: bool = True) -> Checked:
     if spool.exists() and not spool.is_dir():
         raise ConfigError(f"spool.path: {spool} is no folder; name another")
     check_floor(spool, device.spool.min_free_bytes)
-    Rules(device)
+    plans = Rules(device).charter.plans
     if device.ingest is not None:
         for key, read in ((device.ingest.server_key, server_key), (device.ingest.key, pair)):
             if key is not None:
@@ -93,7 +95,12 @@ def check(device: DeviceFile, *, devices: bool = True) -> Checked:
             {name: why for name, why in absent.items() if why},
             left,
             tuple(device.trigger.told(chain.specs, chain.scores)),
-            (*device.trigger.advice(chain.specs), *_too_dear(device, entries), *filter(None, (held, _no_room(device)))),
+            (
+                *device.trigger.advice(chain.specs),
+                *_too_dear(device, entries),
+                *filter(None, (held, _no_room(device))),
+                *_other_units(plans, sensors.drivers),
+            ),
         )
 
 
@@ -106,6 +113,14 @@ def _no_room(device: DeviceFile) -> str:
     spool = device.spool
     evicts = spool.when_full == "evict"
     return no_room_now(device.at(spool.path), spool.max_bytes, spool.min_free_bytes, evicts=evicts)
+
+
+def _other_units(plans: PlanLimits, drivers: Mapping[str, Driver]) -> Iterator[str]:
+    """What of the charter's rules is in another unit than a control has that they mean, as far as that is open."""
+    controls = {name: controls_of(driver) for name, driver in drivers.items()}
+    for name in controls:
+        for control, why in in_other_units(plans, name, controls):
+            yield f"charter: {why} of sensor {name}; plans of the kind {control.plan} are refused"
 
 
 def _too_dear(device: DeviceFile, entries: Sequence[StreamEntry]) -> list[str]:

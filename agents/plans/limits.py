@@ -213,12 +213,22 @@ def _beyond_reach(plan: AskedPlan, state: PlanState) -> str:
 
 def _other_units(limits: PlanLimits, plan: AskedPlan, state: PlanState) -> Iterator[str]:
     """Of what the plan may change, what rules or areas mean in another unit, and so would not bound."""
-    known = [(sensor, control.name) for sensor, those in state.controls.items() for control in those]
+    for control, why in () if plan.is_device_wide else in_other_units(limits, plan.sensor, state.controls):
+        if control.plan == plan.plan:
+            yield f"charter: {why}"[:300]
+
+
+def in_other_units(
+    limits: PlanLimits, sensor: str, controls: Mapping[str, tuple[Control, ...]]
+) -> Iterator[tuple[Control, str]]:
+    """Of a sensor's controls, by sensor all that the device has, those that a rule or an area means in another unit:
+    which, and what was expected. Plans that may change them are refused."""
+    known = [(name, control.name) for name, those in controls.items() for control in those]
     of_areas = sorted({name for area in limits.areas for name in area.of})
-    for control in () if plan.is_device_wide else state.controls.get(plan.sensor, ()):
+    for control in controls.get(sensor, ()):
         for part, rules in (("controls", [*limits.controls]), ("areas", of_areas)):
-            if control.plan == plan.plan and (rule := in_another_unit(plan.sensor, control.name, known, rules)):
-                yield f"charter: plans.{part}: {rule}: expected the unit of the control, {control.name}"[:300]
+            if rule := in_another_unit(sensor, control.name, known, rules):
+                yield control, f"plans.{part}: {rule}: expected the unit of the control, {control.name}"
 
 
 def _bounds(limits: PlanLimits, plan: AskedPlan) -> Iterator[str]:

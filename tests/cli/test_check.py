@@ -229,3 +229,31 @@ def test_what_a_device_file_refers_to_is_there(tmp_path: Path, override: str, ex
     status, said = checked(tmp_path / "rig.yaml", override)
     assert status == 2
     assert expected in said
+
+
+PLANS = """
+plans:
+  allow: [viewpoint]
+  controls: {RULE: {at_least: 2000, at_most: 2500}}
+  areas: [{name: hall, of: [NAMES], box: [[-3, 3], [-3, 3]]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "names", "says"),
+    [
+        ("z_m", "x_m, y_m", ""),
+        ("z_mm", "x_m, y_m", "plans.controls: z_mm: expected the unit of the control, z_m of sensor sim"),
+        ("sim.z_mm", "x_m, y_m", "plans.controls: sim.z_mm: expected the unit of the control, z_m of sensor sim"),
+        ("'*.z_m'", "x_cm, y_cm", "plans.areas: x_cm: expected the unit of the control, x_m of sensor sim"),
+    ],
+)
+def test_a_rule_of_the_charter_in_another_unit_than_the_control_is_told(
+    tmp_path: Path, rule: str, names: str, says: str
+) -> None:
+    (tmp_path / "charter.yaml").write_text(PLANS.replace("RULE", rule).replace("NAMES", names))
+    asked = ("trigger.pre_roll_s=0", "sensors.sim.odometry={}", "charter=charter.yaml")
+    status, said = checked(tmp_path / "rig.yaml", *asked)
+    assert status == 0, said
+    assert ("not as configured: charter: " in said) == bool(says), said
+    assert f"{says}; plans of the kind viewpoint are refused" in said if says else True
