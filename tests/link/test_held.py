@@ -234,11 +234,11 @@ def test_a_place_goes_to_the_larger_priority_then_to_the_larger_value_then_to_th
 
 def test_one_that_is_held_gives_its_places_up_and_is_given_none() -> None:
     link = new_link(Limits(open_transfers=2))
-    night, day = Peer(link, "night"), Peer(link, "day")
-    night.hello()
-    day.hello()
+    night, dusk, day = Peer(link, "night"), Peer(link, "dusk"), Peer(link, "day")
+    for number, peer in enumerate((night, dusk, day)):
+        peer.hello(spool_id=f"s-{number}")
     night.offer(1)
-    night.offer(2)
+    dusk.offer(2)
     assert wanted(night.do_begins()) == [1, 2]
     day.offer(3)
     assert not wanted(day.do_begins())

@@ -317,25 +317,40 @@ def taken(peer: Peer, number: int, size: int, offset: int = 0) -> bool:
     return transfer is not None
 
 
-def test_no_key_takes_all_places_and_one_without_any_has_its_own() -> None:
-    link = new_link(Limits(open_of_key=6, open_per_session=2, open_transfers=12))
-    for name in ("greedy", "as-greedy"):
-        for number in range(5):
-            peer = Peer(link, name=name)
-            peer.hello(spool_id=f"s-{number}")
-            for ordinal in range(3):
-                peer.offer(1 + hash((name, number, ordinal)) % (1 << 62), ordinal=ordinal, sealed=False)
+@pytest.mark.parametrize(("keys", "each"), [(2, 6), (4, 3), (6, 2), (12, 1)])
+def test_places_are_shared_by_keys_however_many_take_them_all(keys: int, each: int) -> None:
+    """One that comes has as many as the others, which give them up one at a time, and those of which least came."""
+    link = new_link(Limits(open_of_key=6, open_per_session=3, open_transfers=12))
+    for key in range(keys):
+        for first in range(0, each, 3):
+            peer = Peer(link, name=f"greedy-{key}")
+            peer.hello(spool_id=f"s-{first}")
+            for ordinal in range(first, min(first + 3, each)):
+                peer.offer(1 + 100 * key + ordinal, ordinal=ordinal, sealed=False)
             peer.do_begins()
-    assert Counter(t.identity for t in link.arrivals.by_episode.values() if t.active) == {"greedy": 6, "as-greedy": 6}
+    assert set(places(link).values()) == {each}
+    before = places(link)
     honest = Peer(link)
     honest.hello()
-    honest.offer(1)
-    (drop,) = [job for job in link.take_jobs() if isinstance(job, Drop)]
-    link.arrivals.dropped(drop.episode, 0)
-    honest.do_begins()
-    active = Counter(t.identity for t in link.arrivals.by_episode.values() if t.active)
-    assert active["rig-1"] == 1
-    assert active["greedy"] + active["as-greedy"] == 11
+    gone = 0
+    for number in range(5000, 5064):
+        honest.offer(number, ordinal=number)
+    while jobs := [job for job in link.take_jobs() if isinstance(job, Drop | Begin)]:
+        for job in jobs:
+            (link.arrivals.dropped if isinstance(job, Drop) else link.arrivals.begun)(job.episode, 0)
+        drops = sum(isinstance(job, Drop) for job in jobs)
+        assert drops < 2, "one at a time, however many are offered"
+        gone += drops
+        assert gone < 20, "it comes to an end"
+    now = places(link)
+    mine = now.pop("rig-1", 0)
+    assert sum(now.values()) + mine == 12
+    assert gone == mine == min(3, each - 1), "as many as a session may have, or as the others"
+    assert all(0 < now[key] <= before[key] for key in before), "of nobody the last one"
+
+
+def places(link: ServerLink) -> Counter[str]:
+    return Counter(t.identity for t in link.arrivals.by_episode.values() if t.active)
 
 
 def test_what_the_store_may_hold_is_looked_up_by_a_job_and_the_newest_offer_is_answered() -> None:

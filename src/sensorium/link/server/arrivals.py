@@ -383,7 +383,7 @@ class Arrivals:
             waiting.sort(key=lambda transfer: transfer.turn)
         for transfer in waiting[:free]:
             if self._places.full:
-                if by_force:
+                if by_force and not self.leaving:  # or one more would for each offer that comes until it has
                     self._give_up(self._places.gives_place_to(key))
                 return
             if lacks := self._places.lacks(transfer):

@@ -20,7 +20,6 @@ class Places:
         self._going_bytes = 0
         self._count: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
-        self._many: set[str] = set()
         self._yielding: dict[Transfer, None] = {}
         self._limits = limits
 
@@ -38,7 +37,7 @@ class Places:
         """Whether there is no place for a key, and nobody who gives one up for it."""
         if self._count[key] >= self._limits.open_of_key:
             return True
-        return self.full and not self._yielding and not (self._many and not self._count[key])
+        return self.full and not self._yielding and self._count[key] + 1 >= self._most()
 
     def of(self, key: str) -> int:
         """How many a key has."""
@@ -56,7 +55,6 @@ class Places:
         if transfer not in self.taken:
             self.taken[transfer] = None
             self._count[transfer.identity] += 1
-            self._see_many(transfer.identity)
         self.reserve(transfer)
 
     def leave(self, transfer: Transfer) -> None:
@@ -68,7 +66,6 @@ class Places:
             self._keep(transfer, 0)
             self._going.discard(transfer)
             self._count[key] -= 1
-            self._see_many(key)
             if not self._count[key]:
                 del self._count[key], self._bytes[key]
 
@@ -96,8 +93,8 @@ class Places:
         return min(left, key=lambda each: (each.session is not None, each.idle_ns), default=None)
 
     def gives_place_to(self, key: str) -> Transfer | None:
-        """Who gives a place up for a key: who may send nothing, or, where the key has none, who has many."""
-        return self.first_to_yield() or (None if self._count[key] else self._of_the_many())
+        """Who gives a place up for a key: who may send nothing, or has more than the key would have with it."""
+        return self.first_to_yield() or (self._of_the_many() if self._count[key] + 1 < self._most() else None)
 
     def gives_room_to(self, transfer: Transfer) -> Transfer | None:
         """Who gives room up for one that has no place: who may send nothing, or has more than its share while this is
@@ -112,10 +109,8 @@ class Places:
         return self.first_to_yield() or self._of_the_largest()
 
     def _of_the_many(self) -> Transfer | None:
-        """Of the key that has most places, where that are more than one session has, the one of which least came."""
-        if not self._many:
-            return None
-        key = max(self._many, key=self._count.__getitem__)
+        """Of the key that has most places the one of which least came."""
+        key = max(self._count, key=self._count.__getitem__)
         mine = [transfer for transfer in self.taken if transfer.identity == key and transfer.under_way]
         return min(mine, key=lambda each: each.accepted, default=None)
 
@@ -134,8 +129,6 @@ class Places:
             self._going_bytes += more
         self._bytes[transfer.identity] += more
 
-    def _see_many(self, key: str) -> None:
-        if self._count[key] > self._limits.open_per_session:
-            self._many.add(key)
-        else:
-            self._many.discard(key)
+    def _most(self) -> int:
+        """How many the key has that has most: of keys with places there are no more than places."""
+        return max(self._count.values(), default=0)
