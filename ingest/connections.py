@@ -1,13 +1,17 @@
 """Connections: how many there are, and that those that would be too many are hung up on before they cost files.
 
 Each takes a descriptor from the moment that it is accepted, whoever it is, and libzmq accepts as long as there are any;
-the store, and SQLite, need some of the same.
+the store, and SQLite, need some of the same. Where there are as many as may be, one that comes is let in for one that
+has shown no key yet, or has nothing to say: who only connects keeps nobody out.
 """
 
 import contextlib
+import itertools
 import resource
 import socket
-from collections.abc import Mapping
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import zmq
@@ -19,6 +23,15 @@ OPEN_FILES = 16384
 SPARE_FILES = 64
 """Of those that are neither connections nor of episodes: the catalog, libraries, what is open for a moment."""
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_DISCONNECTED
+
+KEY_BYTES, WORDS_BYTES = 450, 1100
+"""A handshake with CURVE has received some 560 bytes once a key is shown, and one that comes to nothing is cut; behind
+it a session begins with about as much again."""
+GO_AT_ONCE = 16
+MUTE_S = 10.0
+"""So long a device may have nothing to say before its connection is among those that are hung up on."""
+_RECEIVED = struct.Struct("=128xQ")
+"""Where the kernel's `tcp_info` has what came over a connection."""
 
 
 def allow_open_files() -> int:
@@ -44,9 +57,13 @@ def shares_of(files: int) -> tuple[int, int]:
 class Connections:
     """What the monitors of both sockets tell, of at most `most` connections."""
 
-    def __init__(self, most: int, refusals: Refusals) -> None:
-        self._most, self._refusals = most, refusals
+    def __init__(self, most: int, refusals: Refusals, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._refusals, self._now_s = most, refusals, now_s
         self._open: set[int] = set()
+        self._strange: dict[int, float] = {}
+        """Since when there are those that had shown no key when they were looked at last, the oldest first."""
+        self._mute: dict[int, float] = {}
+        """The same of those that had a key, and had said nothing else."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -55,23 +72,74 @@ class Connections:
         """Take an event; whether it was one of a connection that comes or goes."""
         kind, value = event["event"], int(event["value"])
         if kind == zmq.EVENT_ACCEPTED:
-            if len(self._open) >= self._most:
-                self._hang_up(value)
-            self._open.add(value)
+            self._accepted(value)
         elif kind == zmq.EVENT_DISCONNECTED:
-            self._open.discard(value)
-        elif kind == zmq.EVENT_ACCEPT_FAILED:
+            self._gone(value)
+        elif kind == zmq.EVENT_ACCEPT_FAILED:  # libzmq tries it again and again, as fast as it can
             self._refusals.note("from somebody", f"cannot be accepted: {zmq.strerror(value)}")
+            for stranger in itertools.islice(self._strangers(), GO_AT_ONCE):
+                self._hang_up(stranger)
         else:
             return False
         return True
 
+    def _gone(self, descriptor: int) -> None:
+        self._open.discard(descriptor)
+        self._strange.pop(descriptor, None)
+        self._mute.pop(descriptor, None)
+
+    def _accepted(self, descriptor: int) -> None:
+        """It has the place of who has shown no key for longest; or else, of who has said nothing for long; or none."""
+        self._gone(descriptor)
+        goes = -1
+        if len(self._open) >= self._most:
+            goes = next(itertools.chain(self._strangers(), self._silent()), descriptor)
+            self._hang_up(goes)
+        if goes != descriptor:
+            self._strange[descriptor] = self._now_s()
+        self._open.add(descriptor)
+
+    def _strangers(self) -> Iterator[int]:
+        """Who has shown no key yet, the oldest first; each is looked at once."""
+        while self._strange:
+            first, since_s = next(iter(self._strange.items()))
+            del self._strange[first]
+            if _received(first) < KEY_BYTES:
+                yield first
+            else:
+                self._mute[first] = since_s
+
+    def _silent(self) -> Iterator[int]:
+        """Who has said nothing since, for long; each is looked at once."""
+        while self._mute:
+            first, since_s = next(iter(self._mute.items()))
+            if self._now_s() - since_s < MUTE_S:
+                return
+            del self._mute[first]
+            if _received(first) < WORDS_BYTES:
+                yield first
+
     def _hang_up(self, descriptor: int) -> None:
         """What is told may be over: then the descriptor is nothing, or a file, to which this does nothing."""
         self._refusals.note("from somebody", f"hung up on: {self._most} are open, as many as may be (ulimit -n)")
-        with contextlib.suppress(OSError):
-            found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
-            try:
-                found.shutdown(socket.SHUT_RDWR)
-            finally:
-                found.detach()
+        with contextlib.suppress(OSError), _borrowed(descriptor) as found:
+            found.shutdown(socket.SHUT_RDWR)
+
+
+def _received(descriptor: int) -> int:
+    """How many bytes came over a connection; 0 of what is none."""
+    try:
+        with _borrowed(descriptor) as found:
+            info = found.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RECEIVED.size)
+    except OSError:
+        return 0
+    return int(_RECEIVED.unpack(info)[0]) if len(info) == _RECEIVED.size else KEY_BYTES
+
+
+@contextlib.contextmanager
+def _borrowed(descriptor: int) -> Iterator[socket.socket]:
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+    try:
+        yield found
+    finally:
+        found.detach()

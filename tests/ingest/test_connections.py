@@ -1,6 +1,7 @@
 """Connections take descriptors: those that would be too many are hung up on, and nothing else is touched for it."""
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 import zmq
 
 from sensorium.ingest import server
-from sensorium.ingest.connections import Connections
+from sensorium.ingest.connections import KEY_BYTES, MUTE_S, WORDS_BYTES, Connections
 from sensorium.ingest.server import Ingest
 from sensorium.ingest.store import Store
 from sensorium.link.zap import Refusals
@@ -26,11 +27,12 @@ def accepted(descriptor: int) -> dict[str, int]:
 @contextlib.contextmanager
 def pairs(count: int) -> Iterator[list[tuple[socket.socket, socket.socket]]]:
     with contextlib.ExitStack() as stack:
-        made = [socket.socketpair() for _ in range(count)]
-        for pair in made:
-            for end in pair:
-                stack.enter_context(end)
-                end.settimeout(0.0)
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        made = []
+        for _ in range(count):
+            peer = stack.enter_context(socket.create_connection(listening.getsockname()))
+            made.append((stack.enter_context(listening.accept()[0]), peer))
+            peer.settimeout(0.0)
         yield made
 
 
@@ -41,18 +43,39 @@ def is_over(peer: socket.socket) -> bool:
         return False
 
 
-def test_as_many_as_may_be_stay_and_one_that_goes_makes_room(caplog: pytest.LogCaptureFixture) -> None:
-    connections = Connections(MOST, Refusals())
-    with pairs(MOST + 2) as made:
-        for ours, _ in made[:-1]:
-            assert connections.told(accepted(ours.fileno()))
-        assert [is_over(peer) for _, peer in made] == [False] * MOST + [True, False]
-        for ours, _ in made[:2] + made[MOST : MOST + 1]:
-            connections.told({"event": zmq.EVENT_DISCONNECTED, "value": ours.fileno()})
-        connections.told(accepted(made[-1][0].fileno()))
-        assert not is_over(made[-1][1])
-        assert len(connections) == MOST - 1
-    assert len(caplog.records) == 1
+def test_who_only_connects_makes_room_for_who_has_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    connections = Connections(MOST, Refusals(), lambda: now[0])
+    with pairs(MOST + 6) as made:
+
+        def come(number: int, says: int = 0) -> None:
+            assert connections.told(accepted(made[number][0].fileno()))
+            made[number][1].send(bytes(says))
+
+        def gone() -> list[int]:
+            return [number for number, (_, peer) in enumerate(made) if is_over(peer)]
+
+        come(0, says=KEY_BYTES)  # as it is for some time where nothing is to be delivered
+        come(1)
+        come(2)
+        assert gone() == []
+        come(3, says=WORDS_BYTES)
+        come(4, says=KEY_BYTES)
+        assert gone() == [1, 2]
+        for number in (1, 2):
+            assert connections.told({"event": zmq.EVENT_DISCONNECTED, "value": made[number][0].fileno()})
+        assert len(connections) == MOST
+        come(5)
+        assert gone() == [1, 2, 5], "who has shown a key stays, as long as it may be about to speak"
+        now[0] = MUTE_S
+        come(6, says=KEY_BYTES)
+        come(7)
+        assert gone() == [0, 1, 2, 4, 5], "who speaks stays"
+        come(8)
+        assert gone() == [0, 1, 2, 4, 5, 7]
+        assert [each.getMessage().count("hung up on") for each in caplog.records] == [1]
+        assert connections.told({"event": zmq.EVENT_ACCEPT_FAILED, "value": errno.EMFILE})
+        assert gone() == [0, 1, 2, 4, 5, 7, 8], "where there is no descriptor left strangers give theirs back"
     assert not connections.told({"event": zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, "value": 7})
 
 
