@@ -33,6 +33,17 @@ def said(*words: str) -> str:
 KEY = ("--operator", "anna.operator_secret")
 
 
+def test_a_campaign_of_another_store_is_stopped_by_the_device_s_name(place: Path) -> None:
+    """The device has brought it; a slip in the name the device answers."""
+    (place / "store" / FLEET).mkdir()
+    report = msgspec.json.encode(DeviceReport(device="rig-1", state={"directive_version": 4}))
+    (place / "store" / FLEET / "rig-1.json").write_bytes(report)
+    none = CliRunner().invoke(app, ["campaign", "stop", "store", "dock", *KEY])
+    assert "is stopped by the device's name" in str(none.exception)
+    made = CliRunner().invoke(app, ["campaign", "stop", "store", "dock", *KEY, "rig-1"])
+    assert (made.exit_code, "(version 5)" in made.output) == (0, True), made.output
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -84,8 +84,11 @@ def stop(
     life_s, pair = life_s_of(expires), read_pair(operator)
     check_store_version(store)
     asked = list(dict.fromkeys(each.device for each in campaigns(store) if each.name == name))
-    if not asked:
-        raise ConfigError(f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them")
+    if not asked and not devices:
+        raise ConfigError(
+            f"{store}: no device was asked for a campaign {name!r}; `sensorium campaign list` has them; one that a"
+            " device has brought from another store is stopped by the device's name"
+        )
     body = {"name": name, "stop": True}
     names = named_devices(store, devices) if devices else asked
     for document in issue(store, names, "campaign", body, pair, life_s=life_s):
