@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import weakref
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -148,6 +149,41 @@ def test_a_restart_is_given_up_when_it_is_told_to_end() -> None:
     assert thread.alive, "it will run again"
     until.set()
     assert thread.join(BOUND_S)
+
+
+class Left(BaseException):
+    """What a thread is interrupted by."""
+
+
+def spin(until: threading.Event) -> None:
+    while not until.is_set():
+        pass
+
+
+def test_a_loop_that_is_interrupted_ends_and_that_is_no_death() -> None:
+    told: list[SensoriumError] = []
+    thread = Thread("pump", "spins", lambda: spin(threading.Event()), told.append)
+    thread.interrupt(Left)
+    assert thread.join(BOUND_S)
+    assert told == []
+
+
+def test_who_has_ended_is_not_interrupted_in_the_place_of_another() -> None:
+    """The system gives the number of a thread that has ended to the next one."""
+    told: list[SensoriumError] = []
+    for _ in range(20):
+        before, stop = Thread("pump", "ends", lambda: None, told.append), threading.Event()
+        assert before.join(BOUND_S)
+        after = Thread("well", "spins", partial(spin, stop), told.append)
+        same = after._thread.ident == before._thread.ident
+        before.interrupt(Left)
+        assert not after.ends_within(0.02)
+        stop.set()
+        assert after.join(BOUND_S)
+        if same:
+            break
+    assert told == []
+    assert same, "it tells nothing"
 
 
 def test_the_watch_keeps_the_first_reason() -> None:

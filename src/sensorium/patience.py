@@ -10,6 +10,10 @@ from sensorium.threads import Thread, Watch
 IMPORT_S = 60.0
 """How long a module may take at least to be imported, however short the patience is with what it answers then."""
 
+AGAIN_S = (0.01, 0.02, 0.04, 0.08)
+"""Whoever runs Python when it is interrupted has ended by then; else the collector may have dropped that, and it is
+interrupted again."""
+
 T = TypeVar("T")
 
 
@@ -66,7 +70,10 @@ def within(most_s: float, call: Callable[[], T]) -> T:
 
     thread = Thread("bounded", "runs somebody else's code", run, watch.tell)
     if not over.wait(most_s):
-        thread.interrupt(LeftBehind)
+        for wait_s in AGAIN_S:
+            thread.interrupt(LeftBehind)
+            if thread.ends_within(wait_s):
+                break
         raise TimeoutError(f"it was not there within {most_s:g} s")
     watch.check()
     return found[0]

@@ -62,6 +62,9 @@ class Thread:
     ) -> None:
         self.name, self.does = name, does
         self._run, self._died, self._restart, self._stop_s = run, died, restart, stop_s
+        self._ending = threading.Lock()
+        self._interrupted: type[BaseException] | None = None
+        self._is_over = False
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
         self._thread.start()
 
@@ -77,14 +80,43 @@ class Thread:
             log.warning("thread %s, which %s, did not end in time; it is left behind", self.name, self.does)
         return not self.alive
 
+    def ends_within(self, wait_s: float) -> bool:
+        """Whether it has ended by then; that it has not is no news."""
+        self._thread.join(wait_s)
+        return not self.alive
+
     def interrupt(self, error: type[BaseException]) -> None:
         """Have it raised where the thread is, once that runs Python: a loop without end is left so, a call that blocks
-        is not. For a thread that is left behind in code of somebody else's."""
-        if self._thread.ident is not None:
+        is not. For a thread that is left behind in code of somebody else's.
+
+        Where the collector is at work in the thread just then, what it calls drops the error, as it drops any.
+        """
+        with self._ending:
+            if self._is_over or self._thread.ident is None:
+                return  # another thread may have its number by now
+            self._interrupted = error
             ident, raised = ctypes.c_ulong(self._thread.ident), ctypes.py_object(error)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, raised)
 
     def _live(self) -> None:
+        try:
+            self._go_on()
+        except BaseException as error:
+            if not self._is_interrupt(error):
+                raise
+        while (
+            True
+        ):  # from here on nobody interrupts it; what is still on its way comes here, the second time at the latest
+            try:
+                for _ in range(2):
+                    with self._ending:
+                        self._is_over = True
+                return
+            except BaseException as error:
+                if not self._is_interrupt(error):
+                    raise
+
+    def _go_on(self) -> None:
         again = self._restart
         pause_s = again.first_s if again is not None else 0.0
         while True:
@@ -92,6 +124,8 @@ class Thread:
             try:
                 self._run()
             except BaseException as error:  # whatever it is, someone has to hear of it
+                if self._is_interrupt(error):
+                    return
                 _tell(self.name, self.does, error, self._died)
             else:
                 return
@@ -102,6 +136,9 @@ class Thread:
             if again.until.wait(pause_s):
                 return
             pause_s = min(2 * pause_s, again.most_s)
+
+    def _is_interrupt(self, error: BaseException) -> bool:
+        return self._interrupted is not None and isinstance(error, self._interrupted)
 
 
 class Pool:
