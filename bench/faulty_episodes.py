@@ -15,7 +15,7 @@ import numpy as np
 
 from sensorium.agents.agent import Agent
 from sensorium.agents.device_file import check_device
-from sensorium.drivers.clock import Clock
+from sensorium.drivers.clock import SECOND_NS, Clock
 from sensorium.drivers.driver import Delivery, DriverConfig
 from sensorium.drivers.identity import Identity
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label
@@ -30,7 +30,7 @@ from sensorium.sim.worlds.senses.camera import CameraErrors
 from sensorium.sim.worlds.senses.clock import ClockErrors
 from sensorium.sim.worlds.senses.fault import Fault
 from sensorium.sim.worlds.senses.imu import ImuErrors
-from sensorium.sim.worlds.ticks import SECOND_NS, ticks
+from sensorium.sim.worlds.ticks import ticks
 from sensorium.sim.worlds.trajectory import BodyMotion, Floats, Trajectory, body_motion
 
 LENGTH_S = 8.0

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from measuring import Comparison, Options, main
 
 from sensorium.agents.selection.budget import Purse, costs_of
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Decision, Unit
 from sensorium.perception.coverage import cells_of, k_centre
 from sensorium.perception.descriptor import BY, SIZE, descriptor, quantised

@@ -22,12 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from measuring import Comparison, Options, main
 
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.chooser import Chooser
 from sensorium.agents.selection.fleet_claims import FleetClaims, claim_of
 from sensorium.agents.selection.fleet_memory import NEAR, FleetMemory
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.seen import looks_like
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Judged, Look, Unit
 from sensorium.perception.cover import Cover
 from sensorium.perception.descriptor import BY, SIZE, descriptor

@@ -21,13 +21,13 @@ import numpy.typing as npt
 from measuring import Comparison, Options, main
 from selection import Cut, cut, difference, film, thinned
 
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
 from sensorium.agents.selection.value import worth_of
 from sensorium.agents.spool.held import Held
 from sensorium.agents.spool.order import Order
-from sensorium.drivers.clock import Clock
+from sensorium.drivers.clock import SECOND_NS, Clock
 from sensorium.episode.documents import Mission, Open
 from sensorium.episode.unit import Decision, Unit
 from sensorium.episode.value import NOTHING, Worth

@@ -22,6 +22,7 @@ import uuid_utils
 
 from sensorium.corpus.commits import check_store_version
 from sensorium.corpus.device_report import version_said
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import check_name
 from sensorium.episode import durable, together
 from sensorium.episode.utc_text import utc_text
@@ -47,7 +48,6 @@ _MOST_NAME_BYTES = 200
 """With a digest and an ending it is the name of a file nearly anywhere."""
 _MOST_WHY = 1000
 _AT, _MOST_PLAIN, _MOST_FIRST = ".at-", 32, 100_000
-SECOND = 1_000_000_000
 
 
 class GivenAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -330,8 +330,10 @@ def written(
         ConfigError: a name cannot be one, or it is too long.
     """
     check_store_version(store)
-    if not 0 < life_s * SECOND <= MAX_LIFE_NS:
-        raise ConfigError(f"a directive that lives {life_s:g} s: expected up to {MAX_LIFE_NS // 86400 // SECOND} days")
+    if not 0 < life_s * SECOND_NS <= MAX_LIFE_NS:
+        raise ConfigError(
+            f"a directive that lives {life_s:g} s: expected up to {MAX_LIFE_NS // 86400 // SECOND_NS} days"
+        )
     shelf, now_ns = DirectiveShelf(store), time.time_ns()
     made: list[UnaskedDirective] = []
     for device, body in bodies.items():
@@ -345,7 +347,7 @@ def written(
             kind=kind,
             version=version,
             issued_ns=now_ns,
-            expires_ns=now_ns + round(life_s * SECOND),
+            expires_ns=now_ns + round(life_s * SECOND_NS),
             body=dict(body),
             by=pair.operator.name,
         )

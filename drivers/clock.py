@@ -8,6 +8,8 @@ import msgspec
 
 ClockKind = Literal["boottime", "recording", "simulated"]
 
+SECOND_NS = 1_000_000_000
+
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True):
     """The one clock that all `captured_ns` of a device are in.

@@ -37,6 +37,7 @@ from sensorium.corpus.filling import fill
 from sensorium.corpus.holds import held_episodes
 from sensorium.corpus.previewed import DEVICE
 from sensorium.corpus.sketches import SKETCHES
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import ConfigError, StoreError
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from sensorium.corpus.episode import Episode
 
 Progress = Callable[[str, int, int], None]
-_SECOND = 1_000_000_000
 _LONGEST_S = 1e12
 
 
@@ -186,7 +186,7 @@ def lay(
 def _when(grace_s: float) -> tuple[str, str]:
     """Now, and when a grace that begins now is over."""
     now_ns = time.time_ns()
-    after = utc_text(now_ns + round(grace_s * _SECOND)) if 0 <= grace_s < _LONGEST_S else None
+    after = utc_text(now_ns + round(grace_s * SECOND_NS)) if 0 <= grace_s < _LONGEST_S else None
     if after is None:
         raise ConfigError(f"delete: grace of {grace_s:g} s; expected 0 or more, ending before the year 10000")
     return utc_text(now_ns) or "", after

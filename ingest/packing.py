@@ -30,6 +30,7 @@ from sensorium.corpus.commits import (
 from sensorium.corpus.deletions import tombstone_name
 from sensorium.corpus.filling import fill
 from sensorium.corpus.verify import Finding
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode import durable, together, zip_form
 from sensorium.episode.utc_text import utc_text
 from sensorium.errors import Corrupt
@@ -53,7 +54,6 @@ GRACE_S = 30.0
 """How long a folder is left to those who read it already, once its ZIP is committed."""
 BATCH, BATCH_BYTES = 32, 32_000_000
 """What is synced together."""
-_SECOND = 1_000_000_000
 _POLL_S = 0.05
 _AGAIN = "restore it from a copy, or deliver the episode again"
 
@@ -258,7 +258,7 @@ def with_version(document: bytes) -> bytes:
 
 def _cold(path: Path, older_than_s: float, small_bytes: int) -> list[UUID]:
     """Candidates, by the catalog; their records decide."""
-    before = utc_text(time.time_ns() - round(older_than_s * _SECOND)) or ""
+    before = utc_text(time.time_ns() - round(older_than_s * SECOND_NS)) or ""
     with read_engine(path / CATALOG).connect() as connection:
         wanted = (episodes.c.committed_utc <= before) & (episodes.c.bytes <= small_bytes)
         if "form" in columns_of(connection):
@@ -336,7 +336,7 @@ def _read_loose(path: Path, fd: int, record: CommitRecord, grace_s: float) -> _P
         format_version=ZIP_VERSION,
         row=record.row | {"form": "zip", "bytes": len(data)},
         objects={f"{record.episode}{ZIP}": (len(data), zlib.crc32(data))},
-        loose_until_utc=utc_text(time.time_ns() + round(grace_s * _SECOND)) or "",
+        loose_until_utc=utc_text(time.time_ns() + round(grace_s * SECOND_NS)) or "",
     )
     return _Packed(packed, data, taken, blocks(fd, record_path(STORE, record.episode)))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.errors import Corrupt, PeerViolation, SensoriumError, StoreError
 from sensorium.ingest.assembly import Assembly
 from sensorium.ingest.at_once import AtOnce
@@ -36,7 +37,6 @@ KEEP_S = 30.0
 LOOK_S = 5.0
 WHOLE_S = 6 * 3600.0
 """So often, and at the start, all of the catalog is looked through, not just what was written last."""
-SECOND = 1_000_000_000
 THREADS = 8
 COMMITTING = 2
 """So many commit small episodes at once: while one waits for the disk another makes ZIPs; more take turns in vain."""
@@ -55,10 +55,10 @@ class Staging:
     ) -> None:
         self._store, self._link, self._lock, self._wake = store, link, lock, wake
         self._trouble = store.trouble
-        self._look_ns = time.monotonic_ns() + int(LOOK_S * SECOND)
+        self._look_ns = time.monotonic_ns() + int(LOOK_S * SECOND_NS)
         self._whole_ns = 0
         self._looked = True
-        self._forget_ns = time.monotonic_ns() + int(link.limits.staging_s * SECOND)
+        self._forget_ns = time.monotonic_ns() + int(link.limits.staging_s * SECOND_NS)
         self._staged: dict[UUID, Staged] = {}
         self._small: deque[Commit] = deque()
         self._committing = 0
@@ -104,10 +104,10 @@ class Staging:
     def _look_sometimes(self) -> None:
         now_ns = time.monotonic_ns()
         if now_ns >= self._look_ns:
-            self._look_ns = now_ns + int(LOOK_S * SECOND)
+            self._look_ns = now_ns + int(LOOK_S * SECOND_NS)
             forget = now_ns >= self._forget_ns
             if forget:
-                self._forget_ns = now_ns + int(self._link.limits.staging_s * SECOND)
+                self._forget_ns = now_ns + int(self._link.limits.staging_s * SECOND_NS)
             if forget or self._looked:  # or a disk that hangs would have all threads look at it
                 self._looked = False
                 self._submit(self._look, forget)
@@ -224,7 +224,7 @@ class Staging:
 
     def _sync_sometimes(self, staged: Staged, size: int, now_ns: int) -> None:
         staged.unsynced += size
-        names = now_ns - staged.kept_ns >= KEEP_S * SECOND
+        names = now_ns - staged.kept_ns >= KEEP_S * SECOND_NS
         if (names or staged.unsynced >= SYNC_BYTES) and not staged.syncing:
             staged.unsynced, staged.syncing = 0, True
             if names:
@@ -253,7 +253,7 @@ class Staging:
         """Whether the store is as it should be, or again; and `forget` what nobody offers any more."""
         try:
             if whole := time.monotonic_ns() >= self._whole_ns:
-                self._whole_ns = time.monotonic_ns() + int(WHOLE_S * SECOND)
+                self._whole_ns = time.monotonic_ns() + int(WHOLE_S * SECOND_NS)
             self._store.catalog.try_reading(whole=whole)
             self._store.check()
             if forget:

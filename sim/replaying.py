@@ -14,6 +14,7 @@ import numpy as np
 
 from sensorium.corpus.episode import Episode
 from sensorium.corpus.stream import Stream
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.stream import Block, Samples, Stamps
 from sensorium.errors import ConfigError, SensoriumError, SensorLost
@@ -23,7 +24,6 @@ from sensorium.sim.worlds.running import FAILED, KEPT, SCRIPTED, Named, raised
 from sensorium.sim.worlds.world import Action, World
 
 REWARD = "reward"
-_SECOND_NS = 1_000_000_000
 _SAID = frozenset({"version", WORLD_VERSION})
 """In an identity, beside the fields of the configuration."""
 
@@ -321,7 +321,7 @@ class _Stored:
             elif stamp > wanted:
                 what = f"stamped {wanted - self._base_ns} ns, made again the next is {stamp - self._base_ns} ns"
                 self.difference = self._doubt or Difference(
-                    self.name, self.same, (wanted - self._base_ns) / _SECOND_NS, what
+                    self.name, self.same, (wanted - self._base_ns) / SECOND_NS, what
                 )
 
     def _compare(self, data: Samples, stamps: Stamps) -> None:
@@ -334,7 +334,7 @@ class _Stored:
         self._differs(int(stamps[row]), _apart(stored[row], data[row]))
 
     def _differs(self, at_ns: int, what: str) -> None:
-        self.difference = Difference(self.name, self.same, (at_ns - self._base_ns) / _SECOND_NS, what)
+        self.difference = Difference(self.name, self.same, (at_ns - self._base_ns) / SECOND_NS, what)
 
 
 def _apart(stored: Samples, made: Samples) -> str:

@@ -24,6 +24,7 @@ from sensorium.agents.recording.preview_takers import (
     Taker,
 )
 from sensorium.agents.spool.spool import Spool
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.documents import SCORES, Account, Open, PreviewOf, Seal, StreamEntry
 from sensorium.errors import SensoriumError, SpoolError
 from sensorium.perception.gray import is_pictures
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 
 HELD = "a preview went ahead"
 """Why a full episode is held."""
-SECOND_NS = 1_000_000_000
 _TOLD = ("value", "chance", "health", SCORES, "outcome", "labels")
 """What of a full episode's summary its preview says too."""
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode import durable
 from sensorium.episode.unit import Unit
 from sensorium.threads import reason
 
 log = logging.getLogger(__name__)
 
-SECOND_NS = 1_000_000_000
 BURST_S = 60.0
 
 

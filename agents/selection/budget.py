@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
+from sensorium.drivers.clock import SECOND_NS
 
 MICRO = 1_000_000
 _DAY_S = 86_400

@@ -4,8 +4,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SECOND_NS = 1_000_000_000
-
 Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from sensorium.agents.selection.budget import Purse, costs_of
-from sensorium.agents.selection.budgets import SECOND_NS
 from sensorium.agents.selection.campaign import SCORE, SelectionCampaign
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Unit
 
 CAMPAIGN = "campaign"

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from sensorium.agents.selection.budget import MICRO, TIME, Purse
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Unit
 
 FLEET = "fleet"

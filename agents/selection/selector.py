@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from sensorium.agents.selection.budget import Purse, costs_of
-from sensorium.agents.selection.budgets import SECOND_NS
 from sensorium.agents.selection.campaigns import CAMPAIGN, CampaignState, RunningCampaigns
 from sensorium.agents.selection.chance import draw
 from sensorium.agents.selection.fleet_part import AMONG, FleetPart
@@ -13,6 +12,7 @@ from sensorium.agents.selection.judging import Impression, Judge
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.stillness import StillnessState
 from sensorium.agents.selection.threshold import Threshold
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Decision, Unit
 from sensorium.errors import Corrupt
 

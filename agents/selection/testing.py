@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sensorium.agents.selection.budget import MICRO, TIME, Purse
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.chance import draw
 from sensorium.agents.selection.chooser import decider
 from sensorium.agents.selection.contract import Policy
 from sensorium.agents.selection.policy import PolicyConfig, SelectionPolicy
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Decision, Unit, encoded
 
 SPOOL = "spool"

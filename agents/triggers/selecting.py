@@ -5,7 +5,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from sensorium.agents.selection.budgets import SECOND_NS
 from sensorium.agents.selection.campaigns import fired
 from sensorium.agents.selection.chooser import SHORTENED
 from sensorium.agents.selection.cutting import Bounds, Cut, by_frame, by_time, horizon_ns
@@ -23,6 +22,7 @@ from sensorium.agents.triggers.named import NamedScores, split
 from sensorium.agents.triggers.planned_time import PlannedTime
 from sensorium.agents.triggers.stretches import Fired, Stretches
 from sensorium.agents.triggers.trigger import FOREVER_NS, Placement, Trigger
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.documents import StreamEntry
 from sensorium.episode.unit import Judged, Look, Unit

@@ -14,18 +14,18 @@ from typing import NamedTuple
 import msgspec
 
 from sensorium.agents.uplink.hours import Hours
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.link.wire import MIN_DATA_BYTES
 
-SECOND = 1_000_000_000
-DAY_NS = 86_400 * SECOND
+DAY_NS = 86_400 * SECOND_NS
 BURST_S = 10.0
 LEASE_BYTES = (64 << 10, 16 << 20)
 """So much, at least and at most, is noted ahead."""
 HEADER_BYTES = 128
 """More than the frame takes that goes with the bytes of a DATA."""
 LEAST_BYTES = MIN_DATA_BYTES + HEADER_BYTES
-LOOK_NS = SECOND
-ACTIVE_NS = 2 * SECOND
+LOOK_NS = SECOND_NS
+ACTIVE_NS = 2 * SECOND_NS
 FREE_BYTES = 1 << 62
 
 
@@ -157,11 +157,11 @@ class Budget:
 
     def _local(self) -> datetime:
         """The time of day there, without its zone."""
-        return datetime.fromtimestamp(self._utc_ns() / SECOND, self._zone).replace(tzinfo=None)
+        return datetime.fromtimestamp(self._utc_ns() / SECOND_NS, self._zone).replace(tzinfo=None)
 
     def _hold_until(self, why: str, local: datetime) -> Closed:
         again = local.astimezone() if self._zone is None else local.replace(tzinfo=self._zone)
-        return Closed(f"{why}, on again at {again:%H:%M} {again.tzname()}", int(again.timestamp()) * SECOND)
+        return Closed(f"{why}, on again at {again:%H:%M} {again.tzname()}", int(again.timestamp()) * SECOND_NS)
 
     def _held(self, now_ns: int) -> Closed | None:
         due_ns, hold = self._hold
@@ -213,11 +213,11 @@ class _Bucket:
     def take_over(self, level: float, passed_ns: int) -> None:
         """What was noted ahead may be far below nothing, of a rate that was larger; what was sent never was."""
         if self._rate is not None:
-            self._level = min(max(level + passed_ns * self._rate / SECOND, 0.0), self.full)
+            self._level = min(max(level + passed_ns * self._rate / SECOND_NS, 0.0), self.full)
 
     def level(self, now_ns: int) -> float:
         if self._rate is not None and now_ns > self._at_ns:
-            self._level = min(self._level + (now_ns - self._at_ns) * self._rate / SECOND, self.full)
+            self._level = min(self._level + (now_ns - self._at_ns) * self._rate / SECOND_NS, self.full)
             self._at_ns = now_ns
         return self._level
 
@@ -229,7 +229,7 @@ class _Bucket:
         if self._rate is None:
             return 0
         enough = min(max(LEAST_BYTES, self._rate // 4), self.full)
-        return max(0, math.ceil((enough - self.level(now_ns)) * SECOND / self._rate))
+        return max(0, math.ceil((enough - self.level(now_ns)) * SECOND_NS / self._rate))
 
 
 class _Day:

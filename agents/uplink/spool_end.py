@@ -7,7 +7,7 @@ import time
 from uuid import UUID
 
 from sensorium.agents.spool.spool import Spool
-from sensorium.drivers.clock import boot_id, boottime_ns
+from sensorium.drivers.clock import SECOND_NS, boot_id, boottime_ns
 from sensorium.errors import Corrupt, LeftSpool, SpoolError
 from sensorium.link import wire
 from sensorium.link.device import jobs
@@ -23,7 +23,6 @@ DISCARDS_EVERY_S = 1.0
 CONSIDERED = 256
 SALVAGE_READS = 12
 """So often a file is read in vain, with the pauses of the link between, before it is salvaged."""
-SECOND = 1_000_000_000
 _TIME_ERROR = 5
 
 
@@ -72,14 +71,14 @@ class SpoolEnd:
     def offer(self, link: DeviceLink, now_ns: int) -> None:
         """Tell the link what there is, at most every 20 ms unless it has places free for more offers."""
         self.settle(now_ns)
-        has_news = self._changed.is_set() and (now_ns - self._offered_ns >= REFRESH_S * SECOND or link.is_hungry)
+        has_news = self._changed.is_set() and (now_ns - self._offered_ns >= REFRESH_S * SECOND_NS or link.is_hungry)
         try:
             if has_news:
                 self._changed.clear()
                 self._offered_ns = now_ns
                 self._refresh(link, now_ns)
                 self._report_between(link)
-            if now_ns - self._discards_ns >= DISCARDS_EVERY_S * SECOND:
+            if now_ns - self._discards_ns >= DISCARDS_EVERY_S * SECOND_NS:
                 self._discards_ns = now_ns
                 for job in list(self._owed.values()):
                     self.do(job, link)
@@ -100,11 +99,11 @@ class SpoolEnd:
             self.committed += len(self._spool.committed_all(list(self._answered.items())))
         except (SpoolError, OSError) as error:
             self._in_trouble(error)
-            self._settle_ns = now_ns + SECOND
+            self._settle_ns = now_ns + SECOND_NS
             return
         self._answered.clear()
         self._trouble = ""
-        self._settle_ns = now_ns + int(SETTLE_S * SECOND)
+        self._settle_ns = now_ns + int(SETTLE_S * SECOND_NS)
         self._changed.set()
 
     def _refresh(self, link: DeviceLink, now_ns: int) -> None:

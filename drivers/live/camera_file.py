@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from sensorium.drivers.batching import Losses, estimate_rate_hz
-from sensorium.drivers.clock import Clock
+from sensorium.drivers.clock import SECOND_NS, Clock
 from sensorium.drivers.live.camera_live import Image
 from sensorium.drivers.live.film import Film, Picture, Shown
 from sensorium.drivers.live.film_opencv import OpencvFilm
@@ -26,7 +26,6 @@ from sensorium.errors import ConfigError
 log = logging.getLogger(__name__)
 
 _AGREES = 0.1
-_SECOND = 10**9
 
 Describe = Callable[[Image, float | None, str], StreamSpec]
 
@@ -73,7 +72,7 @@ def _open(path: Path, bits: int | None) -> Film:
 
 
 def _begin(path: Path, film: Film, moment: Moment) -> tuple[int, Clock]:
-    offset_ns = round(moment.offset_s * _SECOND)
+    offset_ns = round(moment.offset_s * SECOND_NS)
     if moment.utc is False:
         return offset_ns, Clock(kind="recording")
     if isinstance(moment.utc, datetime):

@@ -12,6 +12,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.live.film import Shown
 from sensorium.drivers.live.film_awaited import AwaitedFrames
 from sensorium.drivers.live.film_jpeg import is_half
@@ -32,7 +33,6 @@ _SEVERAL = frozenset({"vp8", "libvpx"})
 """Codecs with packets of which no frame is shown."""
 _EARLIEST_NS = 631_152_000 * 10**9
 """1990: who says less has a clock that was never set."""
-_SECOND = 10**9
 
 
 class PyavFilm:
@@ -148,7 +148,7 @@ class PyavFilm:
         return missing if missing > 1 + 0.01 * (seen + missing) else 0
 
     def _ns(self, at: int) -> int:
-        return round((at - self._begin) * self._base * _SECOND)
+        return round((at - self._begin) * self._base * SECOND_NS)
 
     def _open(self) -> Any:
         try:
@@ -245,4 +245,4 @@ def _created(container: Any, stream: Any) -> tuple[int | None, int]:
     if at.tzinfo is None or container.duration is None:
         return None, 0
     utc_ns = round(at.timestamp() * 1e6) * 1000
-    return (utc_ns, int(container.duration) * 1000 + _SECOND) if utc_ns > _EARLIEST_NS else (None, 0)
+    return (utc_ns, int(container.duration) * 1000 + SECOND_NS) if utc_ns > _EARLIEST_NS else (None, 0)

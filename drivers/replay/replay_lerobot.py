@@ -11,7 +11,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from sensorium.drivers.clock import Clock
+from sensorium.drivers.clock import SECOND_NS, Clock
 from sensorium.drivers.driver import Delivery, Driver, DriverConfig
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, SourceNote
 from sensorium.drivers.pacing import Pace, Pacer, Timed
@@ -19,8 +19,7 @@ from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError, Corrupt
 
 log = logging.getLogger(__name__)
-_SECOND = 1_000_000_000
-_APART_NS = _SECOND
+_APART_NS = SECOND_NS
 """Between two episodes, of which the dataset does not say when they were."""
 _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _VERSIONS = ("v3.0", "v3.1")
@@ -146,7 +145,7 @@ def _episode(
         raise Corrupt(f"{dataset.path}: episode {number} has {len(table)} rows, expected {length}; it was cut short")
     if not length:
         return
-    at_ns = start_ns + np.rint(np.arange(length) * (_SECOND / dataset.fps)).astype(np.int64)
+    at_ns = start_ns + np.rint(np.arange(length) * (SECOND_NS / dataset.fps)).astype(np.int64)
     said = (episode.get("tasks") or [""])[0] or tasks.get(int(table["task_index"][0].as_py()), "")
     yield (
         start_ns,

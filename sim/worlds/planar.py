@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from sensorium.drivers.batching import BLOCK_NS
-from sensorium.drivers.clock import Clock
+from sensorium.drivers.clock import SECOND_NS, Clock
 from sensorium.drivers.driver import Delivery, Driver
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.pacing import Due, Pacer, Source, Timed, merge
@@ -28,7 +28,6 @@ from sensorium.sim.worlds.trajectory import Trajectory
 from sensorium.sim.worlds.walk import Walk, WalkTrajectory, side_m
 from sensorium.sim.worlds.world import World
 
-SECOND_NS = 1_000_000_000
 _MOST_M = 80
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.drivers.batching import BLOCK_NS
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.pacing import Source
 from sensorium.drivers.stream import Block, Stamps, StreamSpec
@@ -17,7 +18,6 @@ from sensorium.sim.worlds.senses.clock import ClockErrors, SenseClock
 from sensorium.sim.worlds.senses.faults import FAULTS, Faults
 from sensorium.sim.worlds.senses.imu import ImuSense
 from sensorium.sim.worlds.senses.port import Port
-from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.trajectory import BodyMotion, Floats
 
 Here = Callable[[Stamps], npt.NDArray[np.bool_]]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.controls import Control, Value
 from sensorium.drivers.stream import Block, Samples, Stamps, StreamSpec
 from sensorium.errors import ConfigError
@@ -20,7 +21,7 @@ from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.imu import ImuSense
 from sensorium.sim.worlds.senses.odometry import STREAM, Sent, odometry_spec, place_controls, turn_of
 from sensorium.sim.worlds.senses.port import Port
-from sensorium.sim.worlds.ticks import SECOND_NS, ticks
+from sensorium.sim.worlds.ticks import ticks
 from sensorium.sim.worlds.trajectory import BodyMotion, Floats, body_motion
 from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
 

@@ -11,14 +11,13 @@ import msgspec
 import numpy as np
 
 from sensorium.drivers.batching import BLOCK_NS
-from sensorium.drivers.clock import Clock
+from sensorium.drivers.clock import SECOND_NS, Clock
 from sensorium.drivers.controls import CONTROL, Control, Value, check_asked
 from sensorium.drivers.driver import Delivery
 from sensorium.drivers.marks import EpisodeBegin, EpisodeEnd, Label, Passed, SourceNote
 from sensorium.drivers.pacing import Pacer, Timed
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.errors import ConfigError, SensoriumError
-from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.world import Action, Observation, World
 
 log = logging.getLogger(__name__)

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.controls import CONTROL, Value
 from sensorium.drivers.marks import SourceNote
 from sensorium.drivers.stream import Block, check_name
 from sensorium.errors import ConfigError
 from sensorium.sim.worlds.config import WorldConfig, make_world
 from sensorium.sim.worlds.playing import Acts, Played, by_script, steps
-from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.world import Action, Observation, World
 
 SPAWN_S = 120.0

@@ -4,9 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import Stamps
-
-SECOND_NS = 1_000_000_000
 
 
 def ticks(rate_hz: float, after_ns: int, until_ns: int) -> Stamps:

@@ -9,11 +9,12 @@ import numpy as np
 
 from sensorium.agents.recording.encode import EncoderPool
 from sensorium.agents.recording.recorder import Recorder
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.spool.spool import Spool
 from sensorium.agents.triggers.desk import SpoolDesk
 from sensorium.agents.triggers.selecting import Selecting
 from sensorium.agents.triggers.worth import WorthConfig
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.described import Described
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.documents import Open

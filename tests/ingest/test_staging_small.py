@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import uuid_utils
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode import durable
 from sensorium.errors import Corrupt, PeerViolation, StoreError
 from sensorium.ingest import at_once
@@ -254,10 +255,10 @@ def test_what_trickles_is_on_disk_in_time_and_found_again_after_power_loss(
             send(site, made, want, made.data[:120_000])
             staged = site.staging._staged[made.episode]
             assert not assembly_of(site, made).staged.made, "it may be whole the next moment"
-            staged.kept_ns -= int(staging_module.KEEP_S * staging_module.SECOND)
+            staged.kept_ns -= int(staging_module.KEEP_S * SECOND_NS)
             send(site, made, want, made.data[120_000:150_000], 120_000)
             wait_for(lambda: not staged.syncing, "the sync to have ended")
-            assert time.monotonic_ns() - staged.kept_ns < staging_module.KEEP_S * staging_module.SECOND
+            assert time.monotonic_ns() - staged.kept_ns < staging_module.KEEP_S * SECOND_NS
             assert room(site) == 0
             disk.after_power_loss(memory / "copy")
             send(site, made, want, made.data[150_000:], 150_000)

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.controls import Control, Value
 from sensorium.drivers.stream import Block, Samples
 from sensorium.errors import ConfigError
@@ -32,7 +33,7 @@ from sensorium.sim.worlds.senses.fault import Fault, check_faults
 from sensorium.sim.worlds.senses.faults import Faults
 from sensorium.sim.worlds.senses.port import Port
 from sensorium.sim.worlds.senses.rows import RowErrors, RowSense
-from sensorium.sim.worlds.ticks import SECOND_NS, ticks
+from sensorium.sim.worlds.ticks import ticks
 from sensorium.sim.worlds.world import Action, Done, Observation, World, WorldSpecs
 
 SPECTROMETER, THERMAL, PROBE = range(3)

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.controls import Control
 from sensorium.drivers.stream import StreamSpec
 from sensorium.sim.worlds.lab.instruments import FIELD_MM, KELVIN_STEP, THERMAL_PX
 from sensorium.sim.worlds.lab.sample import BANDS, DEFECT_KINDS, SIDE_MM, WAVELENGTHS_NM
 from sensorium.sim.worlds.row_spec import row_spec
-from sensorium.sim.worlds.ticks import SECOND_NS
 from sensorium.sim.worlds.world import WorldSpecs
 
 STAGE_HZ = 20.0

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.sim.worlds.senses.port import Port
-from sensorium.sim.worlds.ticks import SECOND_NS
 
 Row = npt.NDArray[Any]
 Measure = Callable[[Any], npt.NDArray[Any]]

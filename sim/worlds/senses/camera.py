@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import Stamps
 from sensorium.sim.worlds.imperfections import NonNegative, Positive, Probability
 from sensorium.sim.worlds.senses.lens import Lens
@@ -17,7 +18,6 @@ Frame = npt.NDArray[np.uint8]
 Render = Callable[[int], Frame]
 """What an ideal camera sees at a moment, ns since the reset: uint8 [h, w] or [h, w, 3]."""
 
-SECOND_NS = 1_000_000_000
 _CAMERA_PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Sony IMX219PQH5-C data sheet: 1.12 um pixels, rolling shutter, 3,448 clocks of 182.4 MHz a line: 46.6 ms for 2,464
     # lines. Electrons are not in it: 3,400 per um^2 and 3 e- of read noise, as measured on its sibling, the IMX477

@@ -2,11 +2,10 @@
 
 import numpy as np
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import Stamps
 from sensorium.sim.worlds.imperfections import NonNegative, Probability
 from sensorium.sim.worlds.senses.sense import Finite, Floats, SenseErrors
-
-SECOND_NS = 1_000_000_000
 
 
 class ClockErrors(SenseErrors):

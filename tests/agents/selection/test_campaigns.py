@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.campaign import SelectionCampaign
 from sensorium.agents.selection.campaigns import CAMPAIGN, fired, with_campaigns
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import NEVER, ROLL, Selector
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Decision, Unit
 
 BUDGET = SelectionBudget(share=0.2, burst_s=10)

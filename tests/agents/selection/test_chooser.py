@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.agents.selection.budgets import SECOND_NS
 from sensorium.agents.selection.chooser import Chooser
 from sensorium.agents.selection.knowledge import difference
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Judged, Look, Unit, encoded
 from sensorium.errors import Corrupt
 from tests.agents.selection.test_selector import policy

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sensorium.agents.selection.budget import BYTES, DAY, MICRO, TIME, Purse
-from sensorium.agents.selection.budgets import SECOND_NS, SelectionBudget
+from sensorium.agents.selection.budgets import SelectionBudget
 from sensorium.agents.selection.chance import draw, evicted_down_to, rank
 from sensorium.agents.selection.fleet_part import AMONG, MET, MET_NS, NEARLY
 from sensorium.agents.selection.policy import SelectionPolicy
 from sensorium.agents.selection.selector import Selector
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.unit import Decision, Unit, encoded
 from sensorium.errors import Corrupt
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sensorium.agents.recording import episode_writer
 from sensorium.agents.recording.encode import EncoderPool
-from sensorium.agents.selection.budgets import SECOND_NS
 from sensorium.agents.selection.replay import SpoolLog, decided_again, differing
 from sensorium.agents.triggers import stretches
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import Block, StreamSpec
 from sensorium.episode.unit import Unit
 from tests.agents.building import manifest

@@ -11,19 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.agents.uplink.budget import BURST_S, HEADER_BYTES, LEASE_BYTES, LEAST_BYTES, SECOND, Budget, Spent
+from sensorium.agents.uplink.budget import BURST_S, HEADER_BYTES, LEASE_BYTES, LEAST_BYTES, Budget, Spent
 from sensorium.agents.uplink.budget_file import open_budget
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.link.wire import MAX_DATA_BYTES, MIN_DATA_BYTES
 
-NOON = int(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()) * SECOND
-HOUR = 3600 * SECOND
+NOON = int(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()) * SECOND_NS
+HOUR = 3600 * SECOND_NS
 
 
 class Clock:
     """Time since the boot, and the time of day, which agree unless somebody sets it."""
 
     def __init__(self, utc_ns: int = NOON) -> None:
-        self.now_ns = 1000 * SECOND
+        self.now_ns = 1000 * SECOND_NS
         self.offset_ns = utc_ns - self.now_ns
         self.boot = "a"
         self.kept: Spent | None = None
@@ -76,10 +77,10 @@ def test_no_stretch_of_time_has_more_than_rate_and_burst(rate: int, steps: list[
             if what == "stop":
                 budget.close(clock.now_ns)
             if what == "reboot":
-                clock.boot, clock.offset_ns, clock.now_ns = clock.boot + "a", clock.utc_ns() + SECOND, 0
-                last_ns = -SECOND
+                clock.boot, clock.offset_ns, clock.now_ns = clock.boot + "a", clock.utc_ns() + SECOND_NS, 0
+                last_ns = -SECOND_NS
             budget = clock.budget(rate)
-        excess = max(0.0, excess - (clock.now_ns - last_ns) * rate / SECOND)
+        excess = max(0.0, excess - (clock.now_ns - last_ns) * rate / SECOND_NS)
         last_ns = clock.now_ns
         assert excess <= full + 1
 
@@ -141,7 +142,7 @@ def test_the_smallest_rate_is_never_stuck() -> None:
     while clock.send(budget):
         pass
     wait_ns = budget.wait_ns(clock.now_ns)
-    assert 0 < wait_ns < 20 * SECOND  # less than a link waits for progress
+    assert 0 < wait_ns < 20 * SECOND_NS  # less than a link waits for progress
     clock.now_ns += wait_ns
     assert clock.send(budget) >= MIN_DATA_BYTES
 
@@ -153,13 +154,13 @@ def test_what_a_larger_rate_has_noted_ahead_does_not_hold_a_smaller_one() -> Non
     for _ in range(2):
         while clock.send(budget):
             pass
-        clock.now_ns += SECOND // 5
+        clock.now_ns += SECOND_NS // 5
     assert clock.kept is not None
     assert clock.kept.level < -(8 << 20)
     budget = clock.budget(256)
     assert clock.send(budget) == 0, "there is no burst either"
     wait_ns = budget.wait_ns(clock.now_ns)
-    assert wait_ns <= 2 * LEAST_BYTES * SECOND // 256
+    assert wait_ns <= 2 * LEAST_BYTES * SECOND_NS // 256
     clock.now_ns += wait_ns
     assert clock.send(budget)
 
@@ -172,7 +173,7 @@ def test_noting_is_rare() -> None:
     )
     sent = 0
     for _ in range(1000):
-        clock.now_ns += SECOND // 10
+        clock.now_ns += SECOND_NS // 10
         sent += clock.send(budget)
     assert sent > 90_000_000
     assert len(kept) <= sent / 9_000_000 + 1
@@ -183,7 +184,7 @@ def test_of_two_that_have_something_to_send_none_is_kept_from_it() -> None:
     budget = clock.budget(1_000)
     sent = {"one": 0, "other": 0}
     for step in range(4000):
-        clock.now_ns += SECOND // 20
+        clock.now_ns += SECOND_NS // 20
         sent["one"] += clock.send(budget, who="one")
         if step % 10 == 0:  # it asks less often
             sent["other"] += clock.send(budget, MIN_DATA_BYTES, who="other")
@@ -225,13 +226,13 @@ def test_a_clock_that_is_set_back_gives_no_second_day_and_does_not_hold_for_ever
     while clock.send(budget):
         pass
     clock.offset_ns -= 40 * 24 * HOUR
-    clock.now_ns += 2 * SECOND
+    clock.now_ns += 2 * SECOND_NS
     assert clock.send(budget) == 0
     budget.close(clock.now_ns)
     budget = clock.budget(per_day=1_000_000)
     assert clock.send(budget) == 0
     clock.offset_ns += 40 * 24 * HOUR
-    clock.now_ns += 2 * SECOND
+    clock.now_ns += 2 * SECOND_NS
     assert clock.send(budget) == 0  # the same day as before
     clock.offset_ns -= 40 * 24 * HOUR
     clock.now_ns += 24 * HOUR
@@ -242,11 +243,11 @@ def test_hours_are_those_of_the_zone_also_when_it_changes() -> None:
     zone = ZoneInfo("Europe/Zurich")
     for day, utc_hour in (("2026-03-28", 21), ("2026-03-29", 20)):  # summer time begins on the 29th
         midnight = datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()
-        utc_ns = int(midnight + 18 * 3600) * SECOND
+        utc_ns = int(midnight + 18 * 3600) * SECOND_NS
         budget = Budget(None, None, ("22:00-06:00",), now_ns=0, boot_id="", utc_ns=lambda u=utc_ns: u, zone=zone)  # type: ignore[misc]
         hold = budget.held(0)
         assert hold is not None
-        assert hold.until_ns == int(midnight + utc_hour * 3600) * SECOND
+        assert hold.until_ns == int(midnight + utc_hour * 3600) * SECOND_NS
         assert hold.why.endswith("22:00 CET" if utc_hour == 21 else "22:00 CEST")
 
 

@@ -3,13 +3,13 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.link import wire
 from sensorium.link.device.jobs import PumpJob, Recheck
 from sensorium.link.device.offer import OfferEvent, OfferState, OpenOffer, Sendable
 from sensorium.link.device.probing import thinned
 from sensorium.link.device.session import DeviceSession
 
-SECOND = 1_000_000_000
 PAUSE_S = 5.0
 ANSWER_S = 60.0
 # For the way of every DATA: in Python 3.11 a member of an enumeration is looked up more slowly than all else there.
@@ -111,7 +111,7 @@ class Departures:
         """The spool could not read what `next_data` said: its episode is left alone for some seconds."""
         offer = self.open[data.episode]
         offer.move(OfferEvent.UNREADABLE)
-        offer.paused_ns = now_ns + int(PAUSE_S * SECOND)
+        offer.paused_ns = now_ns + int(PAUSE_S * SECOND_NS)
 
     def _resumes(self, offer: OpenOffer, now_ns: int) -> bool:
         """Whether the pause is over, and there is something to send."""
@@ -191,7 +191,7 @@ class Departures:
                 since_ns = offer.since_ns = now_ns
             else:
                 since_ns = offer.since_ns
-            if now_ns - since_ns > ANSWER_S * SECOND:
+            if now_ns - since_ns > ANSWER_S * SECOND_NS:
                 what = "was sent whole" if offer.state is OfferState.SEALED else "is offered whole"
                 return f"episode {offer.item.episode} {what}, and the ingest has not answered for {ANSWER_S:.0f} s"
         return ""

@@ -7,12 +7,12 @@ takes a second must know the server's time too.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.link.wire import ProbeReply
 
-SECOND = 1_000_000_000
 BURST = 8
 EVERY_S = 5.0
-LOST_NS = 20 * SECOND
+LOST_NS = 20 * SECOND_NS
 """An answer that takes longer is not waited for."""
 MOST_NS = 2**62
 """No probe that SEALED may tell of has more."""
@@ -36,7 +36,7 @@ class Probing:
         """The stamp to send in a PROBE now, if one is due. An answer that never came ends its burst."""
         if now_ns >= self.timer_ns:
             self._left, self._waiting_for, self._best = BURST, None, None
-            self.next_ns = now_ns + int(EVERY_S * SECOND)
+            self.next_ns = now_ns + int(EVERY_S * SECOND_NS)
         if self._left == 0 or self._waiting_for is not None:
             return None
         self._left -= 1

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.episode.documents import BetweenTotals
 from sensorium.link import wire
 from sensorium.link.device import jobs
@@ -19,7 +20,6 @@ from sensorium.link.device.offer import Sendable
 from sensorium.link.device.session import DeviceSession
 from sensorium.link.machine import Machine
 
-SECOND = 1_000_000_000
 GREETING_S = 10.0
 SILENT_S = 20.0
 STALL_S = 20.0
@@ -156,9 +156,9 @@ class DeviceLink:
         elif self.state is LinkState.GREETING:
             if now_ns > self._due_ns:
                 self.lost("no answer from the ingest", now_ns)
-        elif now_ns - session.heard_ns > SILENT_S * SECOND:
+        elif now_ns - session.heard_ns > SILENT_S * SECOND_NS:
             self.lost("the ingest fell silent", now_ns)
-        elif session.in_flight and now_ns - session.progress_ns > STALL_S * SECOND:
+        elif session.in_flight and now_ns - session.progress_ns > STALL_S * SECOND_NS:
             self.lost(f"no progress with {session.in_flight} bytes in flight", now_ns)
         elif why := self._departures.unanswered(now_ns, held=self._hold is not Hold.NONE):
             self.unanswered += 1
@@ -172,7 +172,7 @@ class DeviceLink:
         """When to call `poll` at the latest."""
         if not self.is_up:
             return self._due_ns
-        return min(now_ns + SECOND, self._session.probing.timer_ns)
+        return min(now_ns + SECOND_NS, self._session.probing.timer_ns)
 
     def lost(self, why: str, now_ns: int) -> None:
         """The session, or the attempt at one, is over (the pump calls this when a connection was cut)."""
@@ -184,14 +184,14 @@ class DeviceLink:
             return
         wait_s = min(FIRST_WAIT_S * 2**self._failures, MAX_WAIT_S) * (0.5 + self._random() / 2)
         self._failures = min(self._failures + 1, 10)
-        self._due_ns = now_ns + int(wait_s * SECOND)
+        self._due_ns = now_ns + int(wait_s * SECOND_NS)
         self._begin(DeviceSession())
         self._messages.clear()
         self._jobs.append(jobs.Disconnect(why))
 
     def _greet(self, now_ns: int) -> None:
         self.move(LinkEvent.WAIT_OVER)
-        self._due_ns = now_ns + int(GREETING_S * SECOND)
+        self._due_ns = now_ns + int(GREETING_S * SECOND_NS)
         self._nonce = int(self._random() * 2**53)
         (device, spool_id, boot_id, directives), (oldest, following) = self._names, self._ordinals()
         self._jobs.append(jobs.Connect())
@@ -369,7 +369,7 @@ class DeviceLink:
                 return
             # Whatever it says: NaN is as good as nothing, and nothing is put off for ever.
             retry_s = min(error.retry_s, MAX_RETRY_S) if error.retry_s > MIN_RETRY_S else MIN_RETRY_S
-            self._departures.put_off(error.episode, now_ns + int(retry_s * SECOND))
+            self._departures.put_off(error.episode, now_ns + int(retry_s * SECOND_NS))
             episode = UUID(bytes=error.episode)
             self._jobs.append(jobs.Log(f"the ingest put episode {episode} off ({error.code}): {error.reason}"))
         else:

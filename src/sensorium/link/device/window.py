@@ -10,9 +10,9 @@ megabytes at once, which on a slow link are minutes that neither a CREDIT nor a 
 from collections import deque
 from dataclasses import dataclass, field
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.link.wire import MAX_DATA_BYTES, MIN_DATA_BYTES
 
-SECOND = 1_000_000_000
 FIRST_BYTES = 16 << 10
 MIN_BYTES = 8 << 10
 MAX_BYTES = 64 << 20
@@ -49,11 +49,11 @@ class FlowWindow:
         if left_ns is None or total < self._round_end:
             return
         delay_ns = now_ns - left_ns
-        if delay_ns > 2 * SECOND:
+        if delay_ns > 2 * SECOND_NS:
             # What the measured rate carries in 1.5 s: between the bounds, so that it neither grows nor shrinks next.
-            self.size = max(MIN_BYTES, self.size * 3 * SECOND // (2 * delay_ns))
-        elif delay_ns < SECOND and self.limited:
-            self.size = min(self.size * (2 if delay_ns > SECOND // 4 else 4), MAX_BYTES)
+            self.size = max(MIN_BYTES, self.size * 3 * SECOND_NS // (2 * delay_ns))
+        elif delay_ns < SECOND_NS and self.limited:
+            self.size = min(self.size * (2 if delay_ns > SECOND_NS // 4 else 4), MAX_BYTES)
         else:
             return
         self._round_end, self.limited = total + self.size, False

@@ -2,7 +2,8 @@
 
 from collections import Counter, OrderedDict
 
-SECOND = 1_000_000_000
+from sensorium.drivers.clock import SECOND_NS
+
 MAX_KEYS = 4096
 
 
@@ -10,8 +11,10 @@ class Allowance:
     """`most` at once, `a_second` after that, for each key.
 
     >>> hellos = Allowance(most=2, a_second=1)
-    >>> [hellos.take("rig-1", 1, now_ns) for now_ns in (0, 0, 0, SECOND, SECOND)], hellos.take("rig-2", 1, SECOND)
-    ([True, True, False, True, False], True)
+    >>> [hellos.take("rig-1", 1, now_ns) for now_ns in (0, 0, 0, SECOND_NS, SECOND_NS)]
+    [True, True, False, True, False]
+    >>> hellos.take("rig-2", 1, SECOND_NS)
+    True
     """
 
     def __init__(self, most: int, a_second: int) -> None:
@@ -21,7 +24,7 @@ class Allowance:
     def take(self, key: str, count: int, now_ns: int) -> bool:
         """Whether the key may have so many now, which are then taken."""
         left, then_ns = self._left.get(key, (float(self._most), now_ns))
-        left = min(self._most, left + (now_ns - then_ns) / SECOND * self._a_second)
+        left = min(self._most, left + (now_ns - then_ns) / SECOND_NS * self._a_second)
         allowed = left >= count
         self._left[key] = left - count * allowed, now_ns
         self._left.move_to_end(key)

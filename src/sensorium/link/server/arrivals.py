@@ -7,6 +7,7 @@ it is entered: OPENING, COMMITTING and DROPPING each begin their job.
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.errors import LinkMisused, StoreError
 from sensorium.link import wire
 from sensorium.link.server.answers import Answers
@@ -30,7 +31,6 @@ from sensorium.link.server.transfer import (
     TransferState,
 )
 
-SECOND = 1_000_000_000
 MAX_TRIES = 3
 NEEDED = "its room is needed: its device may send nothing, or its key has most"
 
@@ -246,7 +246,7 @@ class Arrivals:
         transfer = self._with_job(episode)
         self._out.counters["busy"] += 1
         if transfer.state is TransferState.COMMITTING and not spoiled:
-            transfer.retry_ns = now_ns + int(self._limits.retry_s * SECOND)
+            transfer.retry_ns = now_ns + int(self._limits.retry_s * SECOND_NS)
             self._move(transfer, TransferEvent.PUT_OFF)
         else:
             self._answers.busy(transfer.session, transfer.offer.episode, why)
@@ -271,7 +271,7 @@ class Arrivals:
         for transfer in list(self.by_episode.values()):
             if transfer.state is TransferState.COMMIT_PUT_OFF and now_ns >= transfer.retry_ns:
                 self._move(transfer, TransferEvent.RETRY)
-            elif transfer.session is None and now_ns - transfer.idle_ns > self._limits.staging_s * SECOND:
+            elif transfer.session is None and now_ns - transfer.idle_ns > self._limits.staging_s * SECOND_NS:
                 self._move(transfer, TransferEvent.EXPIRED)
 
     # --- steps ---------------------------------------------------------------------------------------------------

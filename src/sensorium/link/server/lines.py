@@ -2,7 +2,8 @@
 
 from collections import OrderedDict
 
-SECOND = 1_000_000_000
+from sensorium.drivers.clock import SECOND_NS
+
 EVERY_S = 10.0
 MAX_CAUSES = 4096
 
@@ -12,7 +13,7 @@ class SeldomLines(list[str]):
 
     >>> lines = SeldomLines()
     >>> for at in range(6): lines.say("rig-1", "violation", f"rig-1: violation {at}", at)
-    >>> lines.say("rig-1", "violation", "rig-1: violation 6", 10 * SECOND)
+    >>> lines.say("rig-1", "violation", "rig-1: violation 6", 10 * SECOND_NS)
     >>> lines
     ['rig-1: violation 0', 'rig-1: violation 6 (5 more of this kind since)']
     """
@@ -23,8 +24,8 @@ class SeldomLines(list[str]):
 
     def say(self, device: str, cause: str, text: str, now_ns: int) -> None:
         """Write it, or count it for the next one of its kind."""
-        said_ns, held = self._said.get((device, cause), (now_ns - int(EVERY_S * SECOND), 0))
-        if now_ns - said_ns < EVERY_S * SECOND:
+        said_ns, held = self._said.get((device, cause), (now_ns - int(EVERY_S * SECOND_NS), 0))
+        if now_ns - said_ns < EVERY_S * SECOND_NS:
             self._said[device, cause] = said_ns, held + 1
         else:
             self.append(f"{text} ({held} more of this kind since)" if held else text)

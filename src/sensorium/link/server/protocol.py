@@ -8,6 +8,7 @@ store are in order. What moves a session is in `session`, what moves a transfer 
 from collections.abc import Callable
 from uuid import UUID
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.drivers.stream import check_name
 from sensorium.errors import ConfigError, PeerViolation, StoreError
 from sensorium.link import wire
@@ -22,7 +23,6 @@ from sensorium.link.server.outbox import Outbox
 from sensorium.link.server.session import ERROR_CODES, ServerSession, SessionEvent, SessionState, SessionTally
 from sensorium.link.server.transfer import DATA, TAKING, Transfer, TransferEvent
 
-SECOND = 1_000_000_000
 STREAM_WORK = 4
 
 
@@ -310,7 +310,7 @@ class ServerLink:
     def poll(self, now_ns: int) -> None:
         """Give credit; end what was silent or stalled for too long; try again what was put off. Call it often."""
         if now_ns >= self._next_sweep_ns:
-            self._next_sweep_ns = now_ns + SECOND // 4
+            self._next_sweep_ns = now_ns + SECOND_NS // 4
             self._sweep(now_ns)
         for session in self.pool.turn():
             self.out.say(session, wire.Credit(session=session.number, limit=session.limit, taken=session.taken))
@@ -320,9 +320,9 @@ class ServerLink:
         for session in list(self.sessions.values()):
             if not session.outstanding or not session.demand:
                 session.rested(now_ns)
-            if now_ns - session.heard_ns > limits.silent_s * SECOND:
+            if now_ns - session.heard_ns > limits.silent_s * SECOND_NS:
                 self._end(session, SessionEvent.SILENT, now_ns, "silent for too long")
-            elif now_ns - session.progress_ns > limits.stall_s * SECOND:
+            elif now_ns - session.progress_ns > limits.stall_s * SECOND_NS:
                 self._end(session, SessionEvent.STALLED, now_ns, "credit was not used for too long")
         self.arrivals.poll(now_ns)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sensorium.drivers.clock import SECOND_NS
 from sensorium.link import wire
 from sensorium.link.machine import Machine
 from sensorium.link.server.transfer import Transfer
@@ -13,7 +14,6 @@ LEAST_BYTES, LEAST_SHARE = 1 << 10, 32
 the first window, which it has got for being quick, a share."""
 NEW_ORDINALS, NEW_ORDINALS_A_SECOND = 1000, 1000
 """So many, and so many more a second, a device may begin after the HELLO that says its next."""
-SECOND = 1_000_000_000
 
 
 class SessionState(StrEnum):
@@ -129,7 +129,7 @@ class ServerSession:
 
     def may_have_begun(self, ordinal: int, now_ns: int) -> bool:
         """Whether its spool can have given out an ordinal by now."""
-        since = NEW_ORDINALS + (now_ns - self.tally.begun_ns) * NEW_ORDINALS_A_SECOND // SECOND
+        since = NEW_ORDINALS + (now_ns - self.tally.begun_ns) * NEW_ORDINALS_A_SECOND // SECOND_NS
         return ordinal < self.tally.next_ordinal + since
 
     def window(self, pool_bytes: int) -> int:
