@@ -18,7 +18,7 @@ from sensorium.corpus.episode import Episode
 from sensorium.corpus.verifier import Verifier, verifier_of
 
 VERIFIER = "health"
-RECALL, PRECISION = 0.95, 0.9
+RECALL = 0.95
 EACH = 20
 
 Alarm = tuple[str, str]

@@ -7,8 +7,6 @@ from sensorium.episode.store_terms import COUNTS, HEALTH_FIELDS, SPEC
 from sensorium.episode.where_times import NUMBER, TEXT, TIME
 
 CATALOG_VERSION = 2
-FIRST_VERSION = 1
-"""Of catalogs whose rows have the documents in them."""
 
 _NAMES = ("episode", "device", "spool_id", "identity", "mission", "domain", "origin", "clock", "reason", "digest")
 _TIMES = ("start_utc", "end_utc", "committed_utc")

@@ -311,11 +311,6 @@ def record_paths(store: Path, but: Set[str] = frozenset()) -> Iterator[Path]:
     return commit_names(store).paths(store, but)
 
 
-def committed_episodes(store: Path) -> list[tuple[str, list[str]]]:
-    """The ids of the episodes that have a commit record, by month, each in order."""
-    return commit_names(store).by_month
-
-
 def _names(folder: Path) -> list[str]:
     try:
         return durable.names(folder)

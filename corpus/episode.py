@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from zarr import Group
 
 MAX_S = 1e9
-
-
 _SAID = (OUTCOME, "worth", "timeline")
 """Columns of what few devices say, or nobody asks for."""
 
@@ -246,7 +244,7 @@ class Episode:
         import zarr
         from zarr.storage import LocalStore, ZipStore
 
-        _ = self._group
+        _ = self._group  # raises where the document is damaged: zarr would show what it can read of it
         path = self.path
         store = ZipStore(path, mode="r") if path.suffix == ZIP else LocalStore(path, read_only=True)
         # Not kept: a write that zarr refuses still changes the attributes of the object that it was tried on.

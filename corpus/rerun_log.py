@@ -17,8 +17,6 @@ CAPTURED, UTC = "captured", "utc"
 """The timelines: the device's clock, and UTC where it is known."""
 MOST_CURVES = 32
 """Rows of more numbers are tensors."""
-VIEWER = "rerun+http://127.0.0.1:9876/proxy"
-"""Where Rerun's own viewer listens if nobody says otherwise."""
 Times = Mapping[str, Array]
 """By timeline, the moment of each sample as numpy's timedelta64[ns], or of UTC datetime64[ns]."""
 

@@ -29,8 +29,6 @@ HELD_STEP_BYTES = 1 << 20
 MAX_HELD_SHARDS = 512
 KEEP_BYTES = 64 << 10
 """A smaller part of an episode is sent again after a restart, which costs less than to keep it."""
-
-
 _ROWS = (Chunk, Items)
 _ENDS = (slice(8), slice(-8, None))
 

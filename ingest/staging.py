@@ -1,7 +1,8 @@
 """What the link's server asks of the store, done by a pool of threads, so that no pump ever waits for the disk.
 
-Appending happens in the bulk pump's thread (a write to the page cache); beginning, syncing every 8 MB, committing,
-dropping and the ledger in the pool. Every answer goes back to the `ServerLink`, under its lock.
+Appending happens in the bulk pump's thread (a write to the page cache, or to memory, where small ones begin);
+beginning any other, syncing every 8 MB, committing and dropping in the pool; what is noted of devices in `noting`. Each
+answer goes back to the `ServerLink`, under its lock.
 """
 
 import contextlib
@@ -252,9 +253,9 @@ class Staging:
     def _look(self, forget: bool) -> None:
         """Whether the store is as it should be, or again; and `forget` what nobody offers any more."""
         try:
-            if whole := time.monotonic_ns() >= self._whole_ns:
+            if all_of_it := time.monotonic_ns() >= self._whole_ns:
                 self._whole_ns = time.monotonic_ns() + int(WHOLE_S * SECOND_NS)
-            self._store.catalog.try_reading(whole=whole)
+            self._store.catalog.try_reading(whole=all_of_it)
             self._store.check()
             if forget:
                 with self._lock:

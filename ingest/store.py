@@ -294,7 +294,7 @@ class Store:
             if loss := self.catalog.loss:
                 raise StoreAway(f"{self.path / CATALOG}: {loss}; it is made again, and delivery goes on")
             record = self._commits.committed(episode)
-            # One whose name was not synced is not in there.
+            # One whose name could not be synced is not in the catalog: nobody was told that it is committed.
             row = None if record is None else self.catalog.episode(episode)
         if record is None or row is None:
             return None

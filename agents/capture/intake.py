@@ -114,11 +114,11 @@ class Intake:
         return bool(self._taken)
 
     def _take_some(self) -> None:
-        size = 0
-        while len(self._taken) < AT_ONCE and size < AT_ONCE_BYTES and (sensor := self._next()) is not None:
-            self._taken.append(sensor.queue.popleft())
-            sensor.queued_bytes -= (nbytes := self._taken[-1].nbytes)
-            size += nbytes
+        taken_bytes = 0
+        while len(self._taken) < AT_ONCE and taken_bytes < AT_ONCE_BYTES and (sensor := self._next()) is not None:
+            self._taken.append(arrival := sensor.queue.popleft())
+            sensor.queued_bytes -= arrival.nbytes
+            taken_bytes += arrival.nbytes
         if self._taken:
             self._changed.notify_all()
 

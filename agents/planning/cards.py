@@ -4,7 +4,6 @@ What reading samples gave is kept beside the episodes (`beside/cards`): it goes 
 made again where it is lost.
 """
 
-import base64
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -157,11 +156,6 @@ def card_of(record: Mapping[str, Any], of: SampledCard, labels: Mapping[str, Any
         thumbnail=of.thumbnail,
         preview=str(record.get("preview") or ""),
     )
-
-
-def thumbnail_url(card: EpisodeCard) -> str:
-    """A card's picture as chat endpoints and pages take it; empty where it has none."""
-    return f"data:image/jpeg;base64,{base64.b64encode(card.thumbnail).decode()}" if card.thumbnail else ""
 
 
 def _verdicts(said: Mapping[str, Mapping[str, Any]]) -> dict[str, str | float | bool]:

@@ -192,7 +192,7 @@ def _beyond_reach(plan: AskedPlan, state: PlanState) -> str:
         if plan.plan == "mission":
             name = plan.parameters["name"]
             return "" if isinstance(name, str) and name and name.isprintable() else "plan: mission: expected a name"
-        if plan.plan == "duration" and not 0 < (as_number(plan.parameters["seconds"]) or 0.0) <= 86_400.0:
+        if plan.plan == "duration" and not 0 < (as_number(plan.parameters["seconds"]) or 0.0) <= MOST_S:
             return "plan: duration: expected seconds, more than 0, up to a day"
         return ""
     controls = state.controls.get(plan.sensor)

@@ -57,7 +57,7 @@ class _StreamOut:
         self.tally = tally
         self.next_row = 0
         self.held_rows = 0
-        self.size = self.payload_bytes = self.most_bytes = 0
+        self.file_bytes = self.payload_bytes = self.most_bytes = 0
         self.rows: deque[Piece] = deque()
         self.codec = form.codec
         self.encode = form.encode
@@ -70,7 +70,7 @@ class _StreamOut:
 
     def written(self, rows: int, payload_bytes: int, framing_bytes: int) -> None:
         """A record of so many rows is in the file."""
-        self.size += payload_bytes + framing_bytes
+        self.file_bytes += payload_bytes + framing_bytes
         self.payload_bytes += payload_bytes
         self.next_row += rows
         self.tally.store(rows)
@@ -163,11 +163,11 @@ class EpisodeWriter:
     def grown(self) -> int:
         """Bytes that the chunks which are complete took once they were encoded; waits for those that are not, so that a
         replay is told the same each time."""
-        size = sum(out.payload_bytes for out in self._streams.values())
+        grown_bytes = sum(out.payload_bytes for out in self._streams.values())
         for chunk in self._unwritten:
             with contextlib.suppress(SensoriumError):  # it is lost, and counted once it would be written
-                size += len(chunk.payload if isinstance(chunk.payload, bytes) else chunk.payload.result())
-        return size
+                grown_bytes += len(chunk.payload if isinstance(chunk.payload, bytes) else chunk.payload.result())
+        return grown_bytes
 
     def cut(self) -> None:
         """End the interval just after the last sample placed in it."""
@@ -213,10 +213,10 @@ class EpisodeWriter:
 
     def _small(self) -> list[_Unwritten]:
         """What is next, encoded, and so little that one call to the disk is the greatest part of it."""
-        small, size = [], 0
+        small, small_bytes = [], 0
         for chunk in self._unwritten:
-            size += len(chunk.payload) if isinstance(chunk.payload, bytes) else AT_ONCE_BYTES
-            if size >= AT_ONCE_BYTES:
+            small_bytes += len(chunk.payload) if isinstance(chunk.payload, bytes) else AT_ONCE_BYTES
+            if small_bytes >= AT_ONCE_BYTES:
                 break
             small.append(chunk)
         return small
@@ -235,13 +235,13 @@ class EpisodeWriter:
             records.append((_header(chunk, row, len(payload)), payload))
             payload_bytes += len(payload)
         try:
-            size = self.file.append_all(records)
+            file_bytes = self.file.append_all(records)
         except SpoolError:
             return False
-        framing = (size - payload_bytes) // len(records)
+        framing_bytes = (file_bytes - payload_bytes) // len(records)
         for chunk, (_, payload) in zip(chunks, records, strict=True):
             self._unwritten.popleft()
-            chunk.out.written(len(chunk.captured_ns), len(payload), framing)
+            chunk.out.written(len(chunk.captured_ns), len(payload), framing_bytes)
         return True
 
     def note(self, note: SourceNote) -> bool:
@@ -258,11 +258,11 @@ class EpisodeWriter:
             start_ns=note.start_ns,
             end_ns=note.end_ns,
         )
-        size = len(msgspec.msgpack.encode(document))
-        if self._note_bytes + size > MAX_NOTE_BYTES:
+        note_bytes = self._note_bytes + len(msgspec.msgpack.encode(document))
+        if note_bytes > MAX_NOTE_BYTES:
             return False
         self.file.append(document)
-        self._note_bytes += size
+        self._note_bytes = note_bytes
         return True
 
     def accounts(self) -> dict[str, Account]:
@@ -313,40 +313,40 @@ class EpisodeWriter:
             summary[LABELS] = late
         rows = {name: out.tally.stored for name, out in self._streams.items()}
         self.file.seal(reason, rows, self.accounts(), summary, self.end_ns)
-        took = {name: (out.tally.stored, out.size) for name, out in self._streams.items()}
+        took = {name: (out.tally.stored, out.file_bytes) for name, out in self._streams.items()}
         if span.growing == self.grown:
             span.growing = None
         span.took.append(Took(self.start_ns, self.end_ns, self.file.written, self._note_bytes, took))
 
     def _gather(self, out: _StreamOut, *, everything: bool = False) -> None:
         """Make chunks of the rows held; with `everything`, of the last few too, padded."""
-        size = out.entry.chunk_rows
-        if len(out.rows) == 1 and out.held_rows > size:
+        chunk_rows = out.entry.chunk_rows
+        if len(out.rows) == 1 and out.held_rows > chunk_rows:
             self._cut(out, out.rows.popleft())
-        while out.held_rows >= size or (everything and out.held_rows):
+        while out.held_rows >= chunk_rows or (everything and out.held_rows):
             pieces, n = [], 0
-            while out.rows and n < size:
+            while out.rows and n < chunk_rows:
                 piece = out.rows.popleft()
-                if len(piece) > size - n:
-                    piece, rest = piece.split(size - n)
+                if len(piece) > chunk_rows - n:
+                    piece, rest = piece.split(chunk_rows - n)
                     out.rows.appendleft(rest)
                 pieces.append(piece)
                 n += len(piece)
             out.held_rows -= n
             parts = [decoded(piece.content) for piece in pieces]
-            if len(parts) == 1 and n == size and parts[0].dtype.isnative:
+            if len(parts) == 1 and n == chunk_rows and parts[0].dtype.isnative:
                 data = parts[0]
             else:
-                data = np.zeros((size, *out.entry.spec.shape), out.entry.spec.dtype)
+                data = np.zeros((chunk_rows, *out.entry.spec.shape), out.entry.spec.dtype)
                 np.concatenate(parts, out=data[:n])
             self._complete(out, pieces, out.encode(data))
 
     def _cut(self, out: _StreamOut, piece: Piece) -> None:
         """Make chunks of one piece that fills more than one; what is left of it is held."""
-        size, counts, data = out.entry.chunk_rows, out.tally.running(), decoded(piece.content)
-        end = len(piece) - len(piece) % size if data.dtype.isnative else 0
-        for first in range(0, end, size):
-            rows = slice(first, first + size)
+        chunk_rows, counts, data = out.entry.chunk_rows, out.tally.running(), decoded(piece.content)
+        end = len(piece) - len(piece) % chunk_rows if data.dtype.isnative else 0
+        for first in range(0, end, chunk_rows):
+            rows = slice(first, first + chunk_rows)
             own = None if piece.sensor_ns is None else piece.sensor_ns[rows]
             self._unwritten.append(_Unwritten(out, piece.captured_ns[rows], own, out.encode(data[rows]), counts))
         out.held_rows -= end
@@ -375,7 +375,7 @@ class EpisodeWriter:
         out.written(rows, len(payload), self.file.written - before - len(payload))
 
 
-def _header(chunk: _Unwritten, first_row: int, size: int) -> Chunk | Items:
+def _header(chunk: _Unwritten, first_row: int, payload_bytes: int) -> Chunk | Items:
     captured, filtered, lost = chunk.counts
     header = Chunk(
         stream=chunk.out.number,
@@ -388,7 +388,7 @@ def _header(chunk: _Unwritten, first_row: int, size: int) -> Chunk | Items:
     )
     if not chunk.out.codec.stores_items:
         return header
-    return Items(lengths=(size,), **{name: getattr(header, name) for name in Chunk.__struct_fields__})
+    return Items(lengths=(payload_bytes,), **{name: getattr(header, name) for name in Chunk.__struct_fields__})
 
 
 def _bytes_of(stamps: Stamps) -> bytes:

@@ -14,15 +14,6 @@ OF_THE_DEVICE = frozenset({"kind", "trace", "max_waiting_bytes", "gates"})
 """Keys of the trigger that no decision depends on, or that have done their part before a unit is judged."""
 
 
-def load_policy(path: Path) -> SelectionPolicy:
-    """Read and check a policy.
-
-    Raises:
-        ConfigError: the file cannot be read, or is none; a line for each thing that is wrong.
-    """
-    return check_policy(read_policy(path), str(path))
-
-
 def read_policy(path: Path) -> dict[str, Any]:
     """What a policy's file says, unchecked; `ConfigError` where it cannot be read or is none, or has a blank."""
     text = read_text(path, "policy")

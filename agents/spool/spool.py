@@ -105,14 +105,6 @@ class Spool:
 
     # -- recording ------------------------------------------------------------------------------------------------
 
-    def formers(self) -> list[str]:
-        """The former ids under which there is something to deliver, or to tell."""
-        return self._ledger.formers.ids()
-
-    def forget_totals(self, of: str) -> None:
-        """The server has noted what was in no episode of a former spool."""
-        self._ledger.formers.forget_totals(of)
-
     def require(self, more_bytes: int) -> None:
         """Return if `more_bytes` fit beside the reserve; with `evict`, make them fit.
 
@@ -294,6 +286,14 @@ class Spool:
         """(oldest pending ordinal, or next; next ordinal), durable."""
         self._begin()
         return self._ledger.ordinals(of)
+
+    def formers(self) -> list[str]:
+        """The former ids under which there is something to deliver, or to tell."""
+        return self._ledger.formers.ids()
+
+    def forget_totals(self, of: str) -> None:
+        """The server has noted what was in no episode of a former spool."""
+        self._ledger.formers.forget_totals(of)
 
     def counts(self) -> dict[str, int]:
         """How many ordinals are pending, committed, discarded; held too, where some are."""

@@ -218,8 +218,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return str(value)[:MAX_TEXT]
-
-
-def end_of(delivered: list[Delivery]) -> EpisodeEnd | None:
-    """The end of the episode, if it is among what was delivered."""
-    return next((each for each in reversed(delivered) if isinstance(each, EpisodeEnd)), None)

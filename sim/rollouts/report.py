@@ -1,7 +1,7 @@
 """The report: what the campaigns of a store came to, from what is beside its episodes and what its catalog has."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from sensorium.errors import ConfigError
 from sensorium.sim.rollouts.attempts import Attempt, Attempts
 from sensorium.sim.rollouts.job import POLICY, US
 from sensorium.sim.rollouts.plan import Campaign, Cell, ClosedGroup, read_campaigns
-from sensorium.sim.rollouts.statistics import even_odds, group_statistics, pass_at
+from sensorium.sim.rollouts.statistics import even_odds, pass_at
 
 COSTS = ("wall_s", "cpu_s", "simulated_s", "bytes")
 NO_SIGNAL = "no signal"
@@ -140,12 +140,6 @@ def first_numbers(first: ClosedGroup | None) -> dict[str, Any]:
         "mean": first.mean,
         "deviation": first.deviation,
     }
-
-
-def recomputed(rewards: Sequence[float]) -> Mapping[str, float | None]:
-    """The mean and deviation of raw rewards, to be compared with those that are stored."""
-    numbers = group_statistics(rewards)
-    return {"mean": numbers.mean, "deviation": numbers.deviation}
 
 
 def _group(campaign: Campaign, closed: ClosedGroup) -> dict[str, Any]:

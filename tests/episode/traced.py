@@ -75,11 +75,6 @@ def commit_trace(store: Store, rows: Sequence[TraceRow | Judged], **about: Any) 
     return made
 
 
-def in_seconds(judged: Judged) -> tuple[float, float]:
-    """Where it begins and ends."""
-    return judged.unit.start_ns / 1e9, judged.unit.end_ns / 1e9
-
-
 def again(judged: Judged, **more: Any) -> Judged:
     """The same unit, of which something else was decided."""
     return msgspec.structs.replace(judged, decision=msgspec.structs.replace(judged.decision, **more))

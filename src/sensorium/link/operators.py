@@ -17,7 +17,7 @@ from sensorium.link.key_file import check_key_file
 from sensorium.link.keys import write_pair
 
 PUBLIC, SECRET = ".operator", ".operator_secret"
-KEY_BYTES, SIGNATURE_BYTES = 32, 64
+KEY_BYTES = 32
 _PURPOSE = b"sensorium directive 1\0"
 """What is signed begins with this, so that no signature of something else is one of a directive."""
 _TEXT = '#   Sensorium {kind} key of operator {name} (Ed25519)\noperator = "{name}"\npublic-key = "{public}"\n'

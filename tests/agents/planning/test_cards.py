@@ -11,7 +11,7 @@ import pytest
 
 from sensorium.agents.planning import cards
 from sensorium.agents.planning.card import EpisodeCard
-from sensorium.agents.planning.cards import KIND, CardReader, thumbnail_url
+from sensorium.agents.planning.cards import KIND, CardReader
 from sensorium.corpus.beside import BesideWriter, beside_paths
 from sensorium.corpus.beside_catalog import damage_beside, enter_beside
 from sensorium.corpus.corpus import open_store
@@ -96,7 +96,6 @@ def test_what_a_card_has(commit: Commit, store: Path) -> None:
     picture = cv2.imdecode(np.frombuffer(card.thumbnail, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
     assert max(picture.shape) == 96
-    assert thumbnail_url(card).startswith("data:image/jpeg;base64,")
 
 
 def test_nothing_of_it_comes_from_a_truth_stream(make_episode: Any, commit: Commit, store: Path) -> None:

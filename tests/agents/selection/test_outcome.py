@@ -13,7 +13,7 @@ import sensorium
 from sensorium.agents.selection.landscape import Landscape
 from sensorium.agents.selection.logs import log_of, traced_logs
 from sensorium.agents.selection.outcome import Comparison
-from sensorium.agents.selection.policy_file import load_policy
+from sensorium.agents.selection.policy_file import check_policy, read_policy
 from sensorium.agents.selection.replay import SpoolLog
 from sensorium.cli.main import app
 from sensorium.corpus.kept import Kept
@@ -171,11 +171,11 @@ def test_a_policy_file_that_is_none_is_one_line(text: str, says: str, tmp_path: 
     path = tmp_path / "p.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as error:
-        load_policy(path)
+        check_policy(read_policy(path), str(path))
     assert says in str(error.value)
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigError, match="cannot be read"):
-        load_policy(tmp_path / "nowhere.yaml")
+        read_policy(tmp_path / "nowhere.yaml")
 
 
 def test_a_store_without_traces_says_so(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from tests.agents.recording.test_recorder import reopened
 from tests.agents.selecting import CAM, IMU, Device, balanced, config, frames, rows, undescribed, walk
 
 ALL = {"always": ("cam.noise >= 0",), "share": 1.0, "floor": 0.0}
-FRAME_BYTES = 12 * 16
 
 
 @pytest.fixture

@@ -33,12 +33,6 @@ from sensorium.threads import Pool
 EVERYWHERE = frozenset({"transpose", "bytes", "blosc", "gzip", "zstd"})
 """The Zarr codecs that zarr-python, zarrs and tensorstore all have, before the CRC32C that the layout adds."""
 ROWS = 3
-_STRANGE: dict[str, tuple[Any, ...]] = {
-    "cname": ("", "x"),
-    "clevel": (-1, 1 << 40),
-    "quality": (-1, 1 << 40),
-    "subsampling": ("x",),
-}
 _any_class = settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow]
 )
