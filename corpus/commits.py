@@ -47,6 +47,7 @@ _ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f
 _LAST = "e677d21fdbff"
 """The last millisecond of the year 9999, as a UUIDv7 has it."""
 _MOST_S = 1e12
+_INT64 = 1 << 63
 _MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 _DAY_MS = 86_400_000
 LOOSE_VERSION, ZIP_VERSION = 1, 2
@@ -217,7 +218,8 @@ def _said_of(manifest: Open, seal: Seal) -> dict[str, Any]:
     labels, outcome = manifest.labels, seal.summary.get(OUTCOME)
     if LABELS in seal.summary:
         with contextlib.suppress(msgspec.ValidationError):  # a summary is whatever the device made of it
-            labels = labels | msgspec.convert(seal.summary[LABELS], Labels)
+            known_at_end = msgspec.convert(seal.summary[LABELS], Labels)
+            labels = labels | {k: v for k, v in known_at_end.items() if isinstance(v, str) or abs(v) < _INT64}
     said: dict[str, Any] = {LABELS: labels, OUTCOME: outcome if isinstance(outcome, str) else ""}
     said[PROPOSAL] = manifest.proposal
     worth = Worth.of(seal.summary).value

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from sensorium.episode import durable
 from sensorium.episode.utc_text import utc_text
 
 FLEET = Path("fleet")
@@ -72,11 +73,20 @@ def version_said(store: Path, device: str) -> int:
     """The latest version of settings and campaigns that a device, or one of its name, said it has obeyed, of whichever
     store; 0 where it has said nothing of it, or nonsense."""
     try:
-        report = msgspec.json.decode((store / FLEET / f"{device}.json").read_bytes(), type=DeviceReport)
-    except (OSError, msgspec.DecodeError):
+        report = report_of(durable.read_whole(store / FLEET / f"{device}.json"))
+    except OSError:
         return 0
-    said = [each.number("directive_version") for each in (report, *report.others)]
+    every = () if report is None else (report, *report.others)
+    said = [each.number("directive_version") for each in every]
     return max((int(each) for each in said if each is not None and 0 <= each <= MOST_VERSION), default=0)
+
+
+def report_of(data: bytes) -> DeviceReport | None:
+    """The report that a text is; None of any other, as of one that a crash tore."""
+    try:
+        return msgspec.json.decode(data, type=DeviceReport)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def number_of(said: object) -> float | None:

@@ -8,12 +8,11 @@ import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from sensorium.corpus.corpus import open_store
-from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, DeviceReport, number_of
+from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, DeviceReport, number_of, report_of
 from sensorium.corpus.directives import DirectiveShelf
 from sensorium.drivers.registry import nearest
+from sensorium.episode import durable
 from sensorium.errors import ConfigError
 
 _MAGIC, _SAID = "*?[", 8
@@ -122,9 +121,9 @@ def reports(store: Path) -> list[DeviceReport]:
     found = []
     for path in (store / FLEET).glob("*.json"):
         if not path.name.startswith("."):
-            with contextlib.suppress(OSError, msgspec.DecodeError):
-                found.append(msgspec.json.decode(path.read_bytes(), type=DeviceReport))
-    return sorted(found, key=lambda each: each.device)
+            with contextlib.suppress(OSError):
+                found.append(report_of(durable.read_whole(path)))
+    return sorted(filter(None, found), key=lambda each: each.device)
 
 
 def by_spool(found: Sequence[DeviceReport]) -> list[DeviceReport]:
@@ -134,10 +133,8 @@ def by_spool(found: Sequence[DeviceReport]) -> list[DeviceReport]:
 
 def history(store: Path, device: str) -> list[DeviceReport]:
     """What is kept of what a device said earlier, the earlier first."""
-    found = []
+    found: list[DeviceReport | None] = []
     for name in (f"{device}{HISTORY}{BEFORE}", f"{device}{HISTORY}"):
         with contextlib.suppress(OSError):
-            for line in (store / FLEET / name).read_bytes().splitlines():
-                with contextlib.suppress(msgspec.DecodeError):  # the last one, torn
-                    found.append(msgspec.json.decode(line, type=DeviceReport))
-    return found
+            found += map(report_of, durable.read_whole(store / FLEET / name).splitlines())
+    return [each for each in found if each is not None]

@@ -138,15 +138,15 @@ def _frames(stream: Stream, axis: Axis, spans: list[tuple[int, int]]) -> Image:
     if not len(stream):
         write(image, "no frames", _LEFT + 8, _FRAMES // 2, FAINT_INK)
         return image
-    at = axis.x(stream.captured_ns)
+    at = axis.x(stream.captured_ns).clip(0, WIDTH - 1)  # of an episode that was cut off any stamp may be anywhere
     for x in at:
-        image[_FRAMES + 2 : _FRAMES + 10, min(round(x), WIDTH - 1)] = 90
+        image[_FRAMES + 2 : _FRAMES + 10, round(x)] = 90
     height, width = stream.spec.shape[:2]
     wide = max(1, min(round(width * _FRAMES / height), axis.width))
     for row, left in _placed(at, wide, box):
         small = picture(stream[row], stream.spec.color_order, wide, _FRAMES)
         image[: small.shape[0], left : left + small.shape[1]] = small
-        x = min(round(at[row]), WIDTH - 1)
+        x = round(at[row])
         image[_FRAMES : _FRAMES + 10, x : x + 2] = (0, 0, 0)
     return image
 

@@ -150,7 +150,7 @@ def check_account(name: str, account: Account) -> None:
 def check_document(document: msgspec.Struct, what: str) -> None:
     """Raise `PeerViolation` unless `document` is plain JSON that every Zarr reader, and ours, can parse."""
     try:
-        values, depth = _extent(msgspec.to_builtins(document, str_keys=True))
+        values, depth = extent(msgspec.to_builtins(document, str_keys=True))
         # A reader must be able to turn it back: a NaN, say, becomes null, which not every field can be.
         msgspec.json.decode(msgspec.json.encode(document), type=type(document))
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
@@ -198,7 +198,7 @@ def _first_twice(names: Iterable[str]) -> str:
     return next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
 
 
-def _extent(document: Any) -> tuple[int, int]:
+def extent(document: Any) -> tuple[int, int]:
     """How many values a document holds, and how deep they are nested."""
     values, depth, level = 0, 0, [document]
     while level and depth <= MAX_DEPTH:

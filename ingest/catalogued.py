@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from sensorium.episode.documents import SCORES
+from sensorium.ingest.admission import INT64
 
 MAX_EVENTS = 128
 """So many kinds and names of notes are told of one episode, and none with more letters than `MAX_LETTERS`."""
@@ -57,7 +58,7 @@ def health_of(summary: Mapping[str, Any], stream: str) -> dict[str, float]:
         if isinstance(value, list):
             value = len(value)
         if _is_number(value):
-            found[name] = value
+            found[name] = value if abs(value) < INT64 else float(value)
     return found
 
 

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sensorium.corpus.device_report import FLEET, SAID_STATES, DeviceReport, number_of
+from sensorium.corpus.device_report import FLEET, SAID_STATES, DeviceReport, number_of, report_of
 from sensorium.corpus.directives import DirectiveShelf
+from sensorium.episode import durable
 
 CLOCK = {
     "offset_s": ("clock_offset_seconds", "The device's time of day less the server's"),
@@ -93,10 +93,12 @@ class FleetMetrics(Collector):
                 changed_ns = path.stat().st_mtime_ns
                 known = self._reports.get(path.name)
                 if known is None or known[0] != changed_ns:
-                    known = changed_ns, msgspec.json.decode(path.read_bytes(), type=DeviceReport)
+                    said = report_of(durable.read_whole(path))
+                    known = None if said is None else (changed_ns, said)
+            except OSError:
+                continue  # it is being replaced
+            if known is not None:  # else a crash tore it: the next one is whole
                 found[path.name] = known
-            except (OSError, msgspec.DecodeError):  # it is being replaced, or a crash tore it: the next one is whole
-                continue
         self._reports = found
         return [report for _, report in found.values()]
 

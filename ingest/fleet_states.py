@@ -8,6 +8,7 @@ import msgspec
 
 from sensorium.corpus.device_report import BEFORE, FLEET, HISTORY, LEFT, MOST_HISTORY_BYTES, SILENT_S, DeviceReport
 from sensorium.episode import durable
+from sensorium.ingest.admission import MAX_DEPTH, extent
 from sensorium.ingest.store import Store
 from sensorium.link.server.messenger import MAX_REPORT_BYTES, Reported
 
@@ -28,7 +29,7 @@ class FleetStates:
         """Of names that several devices have, what each spool said last."""
 
     def keep(self, heard: Reported) -> None:
-        """Keep what a device says; a report that is too long, or none that JSON can say, is not kept."""
+        """Keep what a device says; a report that is too long, too deep or none that JSON can say is not kept."""
         document = heard.document
         report = DeviceReport(
             device=heard.device,
@@ -40,8 +41,10 @@ class FleetStates:
         try:
             data = msgspec.json.encode(report)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            text = f"device {heard.device!r}: its report is not kept, as it is not JSON: {error}"
-            self._store.trouble.warn(heard.device, "report", text)
+            self._left_out(heard.device, f"is not JSON: {error}")
+            return
+        if extent(document)[1] > MAX_DEPTH:  # who reads it has less room on the stack than who hears it
+            self._left_out(heard.device, f"is nested more than {MAX_DEPTH} deep")
             return
         if len(data) > MAX_REPORT_BYTES:
             return
@@ -57,6 +60,9 @@ class FleetStates:
         if state != before or now_s - before_s >= HISTORY_EVERY_S:
             self._kept[heard.device] = now_s, state
             self._add(heard.device, data + b"\n")
+
+    def _left_out(self, device: str, why: str) -> None:
+        self._store.trouble.warn(device, "report", f"device {device!r}: its report is not kept, as it {why}")
 
     def _others(self, heard: Reported, state: str, now_s: float) -> tuple[str, ...]:
         """Other spools under this name that were heard of since this one was: a spool that was replaced is not."""

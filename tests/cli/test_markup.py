@@ -1,5 +1,6 @@
 """What devices call things is never markup: it breaks no command, and is printed as it is."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from sensorium.cli import main
 from sensorium.cli.main import app
-from sensorium.episode.documents import Account, Note, Provenance
+from sensorium.episode.documents import Account, Note, Provenance, Redaction
 from sensorium.episode.plain import plain
 from sensorium.errors import PeerViolation
 from sensorium.ingest.admission import check_open
@@ -63,14 +64,25 @@ def hostile(make_episode: Any, health: Any) -> Any:
         labels={short: short},
         specs={"imu": {"modality": MOVES, "unit": MOVES}},
         notes=[Note(kind=MOVES, name=MOVES, value=MOVES), Note(kind="label", name="failed", value=note)],
-        summary={"health": health, "outcome": MOVES, "scores": {"imu": {short: 1.0}}},
+        summary={
+            "health": health,
+            "outcome": MOVES,
+            "scores": {"imu": {short: 2**64 - 1}},
+            "labels": {short: 2**64 - 1, "nan": float("nan"), "end": -1},
+        },
     )
     (_, _), *rows, (seal, _) = made.records
     account = {"imu": Account(captured=22, stored=20, filtered={"selection." + short: 1}, lost={short: 1})}
     told = Account(captured=2, lost={short: 2})
     origin = Provenance(licence=MOVES, consent=MOVES, source=MOVES)
+    taken_out = Redaction(policy=MOVES, fill=MOVES, mask=MOVES, detector=MOVES, max_hz=float("nan"))
     manifest = msgspec.structs.replace(
-        made.manifest, provenance=origin, between={"imu": told}, absent={short: MOVES}, proposal=short
+        made.manifest,
+        provenance=origin,
+        between={"imu": told},
+        absent={short: MOVES},
+        proposal=short,
+        streams=tuple(msgspec.structs.replace(each, redactions=(taken_out,)) for each in made.manifest.streams),
     )
     made.records = [(manifest, b""), *rows, (msgspec.structs.replace(seal, account=account), b"")]
     return made
@@ -85,6 +97,7 @@ ODD: list[Any] = [
     {"imu": 7},
     {"imu": dict.fromkeys(WELL["imu"], "x")},
     {"imu": {key: [1] for key in WELL["imu"]}},
+    {"imu": {**WELL["imu"], "saturated": 2**64 - 1, "rate_hz": -(2**63), "gaps": {"count": 2**63}}},
     7,
 ]
 
@@ -127,8 +140,11 @@ def test_one_episode_whose_numbers_are_none_breaks_no_command(make_episode: Any,
     trace = make_episode(rows, ordinal=0, kind="trace", summary={"judged_s": odd})
     early = make_episode(rows, ordinal=1, reason="truncated", stamps={"imu": np.full(10, -(2**62))})
     late = make_episode(rows, ordinal=2, reason="truncated", stamps={"imu": np.arange(10) + 2**61})
+    pictures = {"cam": np.zeros((3, 8, 8), np.uint8)}
+    anywhere = {"cam": np.array([-(2**62), 5 - 2**62, 5])}
+    frames = make_episode(pictures, ordinal=3, reason="truncated", stamps=anywhere)
     with Store.open(tmp_path) as store:
-        for made in (trace, early, late):
+        for made in (trace, early, late, frames):
             assembly = store.begin(made.episode)
             assembly.append(made.data)
             store.commit(assembly, device="rig-1", identity="key-1")
@@ -139,6 +155,7 @@ def test_one_episode_whose_numbers_are_none_breaks_no_command(make_episode: Any,
     commands = [["ledger", here], ["report", here, "--html", f"{here}/r.html"], ["stats", here], ["verify", here]]
     commands += [["show", here, str(made.episode), *more] for made in (trace, early, late) for more in ([], ["--json"])]
     commands += [["show", here, str(made.episode), "--png", f"{here}/e.png"] for made in (early, late)]
+    commands += [["show", here, str(frames.episode), "--png", f"{here}/e.png"]]
     for what in commands:
         found = CliRunner().invoke(app, what)
         assert (found.exit_code, found.exception) == (0, None), (what, found.output)
@@ -175,3 +192,44 @@ def test_whatever_a_device_reports_the_fleet_is_shown(tmp_path: Path, odd: Any) 
     said = generate_latest(registry).decode()
     states_told = [line for line in said.splitlines() if line.startswith("sensorium_ingest_devices{")]
     assert {line.partition('"')[2].partition('"')[0] for line in states_told} <= {"collecting", "other", "silent"}
+
+
+def nested(depth: int) -> Any:
+    found: Any = 1
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def test_a_report_that_is_too_deep_for_those_who_read_it_is_not_kept_and_takes_none_from_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some 20 levels less than the stack has were heard, and kept; `fleet` and the metrics of all others broke."""
+    with Store.open(tmp_path) as store:
+        states = FleetStates(store)
+        states.keep(Reported.of("rig-1", "s", {"state": "collecting", "x": nested(20)}))
+        for depth in (700, 800, 900, 32):
+            states.keep(Reported.of("rig-2", "s", {"state": "collecting", "x": nested(depth)}))
+    assert [record.getMessage() for record in caplog.records] == [
+        "device 'rig-2': its report is not kept, as it is nested more than 32 deep"
+    ]
+    assert [path.name for path in (tmp_path / "fleet").glob("*.json")] == ["rig-1.json"]
+
+
+def test_whatever_stands_among_the_reports_the_others_are_shown(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        FleetStates(store).keep(Reported.of("rig-1", "s", {"state": "collecting"}))
+    fleet = tmp_path / "fleet"
+    deep = b'{"device":"rig-2","state":{"x":' + b"[" * 5000 + b"]" * 5000 + b"}}"
+    for number, data in enumerate((deep, b'{"device":"\xff"}', b"", b"[1]", b"{torn")):
+        (fleet / f"odd-{number}.json").write_bytes(data)
+    os.mkfifo(fleet / "pipe.json")
+    (fleet / "nowhere.json").symlink_to("nowhere")
+    (fleet / "itself.json").symlink_to("itself.json")
+    (fleet / "folder.json").mkdir()
+    registry = CollectorRegistry()
+    registry.register(FleetMetrics(tmp_path))
+    for form in ("table", "json"):
+        found = CliRunner().invoke(app, ["fleet", str(tmp_path), "--format", form])
+        assert (found.exit_code, found.exception, found.output.count("rig-1")) == (0, None, 1), found.output
+    assert 'sensorium_ingest_devices{state="collecting"} 1.0' in generate_latest(registry).decode()

@@ -270,7 +270,8 @@ def _verdict(name: str, record: Mapping[str, Any]) -> tuple[object, ...]:
 def _redacted(said: Mapping[str, Any]) -> tuple[str, ...]:
     found = said.get("detector", "")
     if found:
-        found += f" ({said['weights']})" + (f" at {said['max_hz']:g} Hz" if "max_hz" in said else "")
+        found += f" ({said['weights']})" if said.get("weights") else ""
+        found += f" at {said['max_hz']:g} Hz" if said.get("max_hz") is not None else ""
     return said.get("fill", ""), said.get("mask", ""), found, said["policy"]
 
 
